@@ -1,0 +1,40 @@
+"""What the commands print: results on stdout, everything else on stderr, whatever the stream can encode."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+
+def print_result(text: str) -> None:
+    """Print `text` on stdout; characters the stream cannot encode become escapes instead of an error."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write((text + "\n").encode(encoding, "backslashreplace").decode(encoding))
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object on stdout, ASCII, so that it survives every locale. NaN is written as null."""
+    print(json.dumps(_without_nan(value), ensure_ascii=True, allow_nan=False))
+
+
+def format_table(headings: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Plain aligned columns, the first `left` ones to the left and the others to the right, two spaces apart."""
+    widths = [max(len(line[column]) for line in [headings, *rows]) for column in range(len(headings))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in [headings, *rows]
+    ]
+    return "\n".join(lines)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    if isinstance(value, float) and value != value:
+        return None
+    return value

@@ -1,0 +1,105 @@
+"""Files that are either whole or not there: temporary name, fsync, rename, fsync of the folder."""
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import StorageError, printable
+
+TEMPORARY_SUFFIX = ".saccade-tmp"
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace `path` by `content`, durably. Raises StorageError; the previous file is then untouched."""
+
+    def fill(temporary: Path) -> None:
+        with open(temporary, "wb") as file:
+            file.write(content)
+
+    write_with(path, fill, needed_bytes=len(content))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` by UTF-8 `text`, durably. Raises StorageError; the previous file is then untouched."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_with(path: Path, fill: Callable[[Path], None], needed_bytes: int = 0) -> None:
+    """Replace `path` by the file that `fill(temporary_path)` writes, durably. Raises StorageError."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    with storage_errors(path, needed_bytes):
+        try:
+            fill(temporary)
+            sync_file(temporary)
+            os.replace(temporary, path)
+            sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    """Create `path` and its parents. Raises StorageError where the disk or the permissions do not allow it."""
+    with storage_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def remove_temporaries(folder: Path) -> list[Path]:
+    """Delete what a killed process left in `folder` (recursively) under temporary names; returns the paths."""
+    leftovers = sorted(folder.rglob(f"*{TEMPORARY_SUFFIX}"))
+    for path in leftovers:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    return leftovers
+
+
+def sync_file(path: Path) -> None:
+    """Push the content of `path` to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Push the names in the folder `path` to the disk, so that a rename survives power loss."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def storage_errors(path: Path, needed_bytes: int = 0) -> Iterator[None]:
+    """Turn the operating system's errors about the disk into StorageError; others pass unchanged."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(_explain(error, path, needed_bytes)) from error
+
+
+def _explain(error: OSError, path: Path, needed_bytes: int) -> str:
+    where = printable(str(path))
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        what = "The disk is full" if error.errno == errno.ENOSPC else "Your disk quota is used up"
+        needed = f"{needed_bytes:,} bytes are needed" if needed_bytes else "more space is needed"
+        return (
+            f"{what}: cannot write {where}.\n"
+            f"{needed}, {_free_bytes(path):,} are free. What was saved before is intact.\n"
+            f"Free some space, then run the same command with --resume, or choose another place with --out."
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        what = "is on a read-only file system" if error.errno == errno.EROFS else "may not be written by you"
+        return f"Cannot write {where}: it {what}.\nChoose another place with --out, or change the permissions."
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return f"Cannot write {where}: a file stands where a folder is needed.\nChoose another place with --out."
+    reason = error.strerror or str(error)
+    return f"Cannot write {where}: {reason}.\nWhat was saved before is intact; check the disk, then run with --resume."
+
+
+def _free_bytes(path: Path) -> int:
+    existing = next((folder for folder in [path, *path.parents] if folder.exists()), Path("/"))
+    return shutil.disk_usage(existing).free

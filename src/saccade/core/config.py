@@ -1,0 +1,133 @@
+"""Configuration: frozen, keyword-only, every field described; TOML files, dotted overrides, a stable digest."""
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .errors import ConfigError, did_you_mean, printable
+
+
+class FrozenConfig(BaseModel):
+    """Base of every configuration. Unknown keys are errors; values never change after they are made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+    @classmethod
+    def parse(cls, values: dict[str, Any], where: str = "configuration") -> Self:
+        """Validate `values`. Raises ConfigError naming `where`, the key, what was received and the remedy."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigError(_explain(cls, error, where)) from None
+
+    @classmethod
+    def from_toml(cls, path: Path) -> Self:
+        """Read a TOML file. Raises ConfigError naming the file and the line or key."""
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(f"No configuration file at {printable(str(path))}.") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{printable(str(path))} is not valid TOML: {error}.") from None
+        return cls.parse(values, printable(str(path)))
+
+    def with_overrides(self, assignments: list[str]) -> Self:
+        """A copy with `a.b=value` assignments applied; values are read as TOML, else as plain text."""
+        values = self.model_dump(mode="json")
+        for assignment in assignments:
+            dotted, equals, text = assignment.partition("=")
+            if not equals or not dotted.strip():
+                raise ConfigError(f"--set expects KEY=VALUE, for example optimizer.name=adam; got '{assignment}'.")
+            _assign(type(self), values, dotted.strip(), _parse_value(text.strip()))
+        return type(self).parse(values, "--set")
+
+    def to_toml(self) -> str:
+        """TOML text that `from_toml` reads back to an equal configuration; fields keep their order."""
+        lines: list[str] = []
+        _write_table(self.model_dump(mode="json"), "", lines)
+        return "\n".join(lines).strip() + "\n"
+
+    def digest(self) -> str:
+        """64 hexadecimal characters that change when any value changes, and only then."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def field_names(config: type[BaseModel], prefix: str = "") -> list[str]:
+    """Every dotted key of `config`, leaves only: `optimizer.name`, `seed`, ..."""
+    names: list[str] = []
+    for name, field in config.model_fields.items():
+        nested = nested_config(field.annotation)
+        names += field_names(nested, f"{prefix}{name}.") if nested else [prefix + name]
+    return names
+
+
+def nested_config(annotation: Any) -> type[BaseModel] | None:
+    """The configuration class inside an annotation such as `Cutout` or `Cutout | None`, else None."""
+    candidates = [annotation, *get_args(annotation)]
+    for candidate in candidates:
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
+
+
+def unknown_key_message(config: type[BaseModel], dotted: str) -> str:
+    """`Unknown key 'model.dept'. Did you mean 'model.depth'?`, or the list of keys where none is near."""
+    names = field_names(config)
+    hint = did_you_mean(dotted, names) or f" Keys: {', '.join(names)}."
+    return f"Unknown key '{printable(dotted)}'.{hint}"
+
+
+def _assign(config: type[BaseModel], values: dict[str, Any], dotted: str, value: Any) -> None:
+    node: Any = values
+    current: type[BaseModel] | None = config
+    parts = dotted.split(".")
+    for position, part in enumerate(parts):
+        if current is None or part not in current.model_fields:
+            raise ConfigError(unknown_key_message(config, dotted))
+        if position == len(parts) - 1:
+            node[part] = value
+            return
+        current = nested_config(current.model_fields[part].annotation)
+        if node.get(part) is None:
+            node[part] = {}
+        node = node[part]
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _explain(config: type[BaseModel], error: ValidationError, where: str) -> str:
+    first = error.errors()[0]
+    dotted = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"{where}: {unknown_key_message(config, dotted)}"
+    received = printable(repr(first["input"]))[:80]
+    rule = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
+    return f"{where}: '{dotted}' is not valid: {rule}; received {received}."
+
+
+def _write_table(values: dict[str, Any], prefix: str, lines: list[str]) -> None:
+    tables = {key: value for key, value in values.items() if isinstance(value, dict)}
+    for key, value in values.items():
+        if key not in tables and value is not None:
+            lines.append(f"{key} = {_toml_value(value)}")
+    for key, table in tables.items():
+        lines += ["", f"[{prefix}{key}]"]
+        _write_table(table, f"{prefix}{key}.", lines)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    if isinstance(value, str):
+        return json.dumps(value).replace("\x7f", "\\u007f")  # JSON strings are TOML basic strings but for DEL
+    return json.dumps(value)  # numbers and booleans read the same in TOML; floats are finite by model_config

@@ -1,0 +1,107 @@
+"""Every error Saccade raises on purpose, as one tree.
+
+    SaccadeError                 exit 1  HTTP 500
+    ├── UsageError               exit 2  HTTP 400   the command or its arguments
+    │   ├── ConfigError          exit 2  HTTP 422   a configuration value
+    │   └── UnknownNameError     exit 2  HTTP 404   a name that is not registered
+    ├── DataError                exit 1  HTTP 422   a data set
+    │   └── ImageError           exit 1  HTTP 422   one image
+    ├── ModelError               exit 1  HTTP 422   a network: sizes, channels, layers
+    │   ├── NotationError        exit 2  HTTP 422   a network written as one line
+    │   └── WeightsError         exit 1  HTTP 422   a weight file
+    ├── CheckpointError          exit 1  HTTP 422   a checkpoint or a run directory
+    │   └── RunInUseError        exit 1  HTTP 409   another process holds the run directory
+    ├── StorageError             exit 1  HTTP 507   the disk: full, read-only, not permitted
+    ├── TrainingError            exit 1  HTTP 500   the optimisation itself, such as a loss that is not finite
+    └── Stopped                  exit 130 HTTP 503  the user asked to stop; everything is saved
+
+A message has one to four lines: what is wrong and where, what was received, the likely cause, the next step.
+An `assert` states what cannot happen; it never guards what a person can type or a disk can do.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SaccadeError(Exception):
+    """Base of the tree. `exit_code` is the status of the command, `http_status` that of the server."""
+
+    exit_code = 1
+    http_status = 500
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0]) if self.args else type(self).__name__
+
+
+class UsageError(SaccadeError):
+    exit_code = 2
+    http_status = 400
+
+
+class ConfigError(UsageError):
+    http_status = 422
+
+
+class UnknownNameError(UsageError):
+    http_status = 404
+
+
+class DataError(SaccadeError):
+    http_status = 422
+
+
+class ImageError(DataError):
+    """One image cannot be used. `reason` is the part of the message without the file's name."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(f"{printable(key)}: {reason}")
+        self.key = key
+        self.reason = reason
+
+
+class ModelError(SaccadeError):
+    http_status = 422
+
+
+class NotationError(ModelError):
+    exit_code = 2
+
+
+class WeightsError(ModelError):
+    pass
+
+
+class CheckpointError(SaccadeError):
+    http_status = 422
+
+
+class RunInUseError(CheckpointError):
+    http_status = 409
+
+
+class StorageError(SaccadeError):
+    http_status = 507
+
+
+class TrainingError(SaccadeError):
+    pass
+
+
+class Stopped(SaccadeError):
+    exit_code = 130
+    http_status = 503
+
+
+def printable(text: str) -> str:
+    """`text` with control, bidirectional and undecodable characters written as escapes, for messages and logs."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` Did you mean 'x'?` for the nearest of `known`, or an empty string where none is near."""
+    nearest = difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=0.5)
+    return f" Did you mean '{nearest[0]}'?" if nearest else ""

@@ -1,0 +1,84 @@
+"""Registries: a name leads to a factory. A new file in a drop-in folder, or an entry point, is all it takes."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from .errors import UnknownNameError, UsageError, did_you_mean, printable
+
+Entry = TypeVar("Entry")
+
+
+class Registry(Generic[Entry]):
+    """Named entries of one kind.
+
+    `package` is the drop-in folder: its modules are imported at the first look-up, in alphabetical order, and
+    register themselves. Other distributions register through the entry-point group `saccade.<plural>`: each
+    entry point names a module to import.
+    """
+
+    def __init__(self, kind: str, plural: str, package: str) -> None:
+        self.kind = kind
+        self.plural = plural
+        self._package = package
+        self._entries: dict[str, Entry] = {}
+        self._origins: dict[str, str] = {}
+        self._discovered = False
+
+    def add(self, name: str, entry: Entry, origin: str) -> None:
+        """Register `entry`. Raises UsageError naming both modules where the name is taken by another one."""
+        if name in self._entries and self._origins[name] != origin:
+            raise UsageError(
+                f"Two modules register the {self.kind} '{name}': {self._origins[name]} and {origin}.\n"
+                f"Rename one of them, or remove the one you do not need."
+            )
+        self._entries[name] = entry
+        self._origins[name] = origin
+
+    def register(self, name: str) -> Callable[[Entry], Entry]:
+        """Decorator: register the function or class below it under `name`."""
+
+        def decorate(entry: Entry) -> Entry:
+            self.add(name, entry, getattr(entry, "__module__", "unknown"))
+            return entry
+
+        return decorate
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        self._discover()
+        return sorted(self._entries)
+
+    def get(self, name: str) -> Entry:
+        """The entry called `name`. Raises UnknownNameError with the nearest name and how to list them all."""
+        self._discover()
+        if name not in self._entries:
+            raise UnknownNameError(
+                f"Unknown {self.kind} '{printable(name)}'.{did_you_mean(name, self._entries)} "
+                f"'saccade {self.plural}' lists all {len(self._entries)}."
+            )
+        return self._entries[name]
+
+    def origin(self, name: str) -> str:
+        """The module that registered `name`."""
+        self.get(name)
+        return self._origins[name]
+
+    def __contains__(self, name: str) -> bool:
+        self._discover()
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def _discover(self) -> None:
+        if self._discovered:
+            return
+        package = importlib.import_module(self._package)
+        for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda module: module.name):
+            importlib.import_module(f"{self._package}.{module.name}")
+        for point in sorted(entry_points(group=f"saccade.{self.plural}"), key=lambda point: point.name):
+            point.load()
+        self._discovered = True  # last: a module that fails to import must fail again, not vanish

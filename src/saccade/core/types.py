@@ -1,0 +1,157 @@
+"""The types that flow between the parts of Saccade.
+
+Shape suffixes: B batch, C channels, H height, W width, D features, K classes, N samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from .config import FrozenConfig
+
+if TYPE_CHECKING:
+    import torch
+
+SPLITS = ("train", "validation", "test")
+
+PixelCount = Annotated[int, Field(ge=1, le=8192)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What a source knows of one image before it is read.
+
+    `key` is a stable name (a path relative to the source, or an index as text), `label` an index into the
+    source's classes, `split` one of SPLITS where the source has splits of its own, else None. Images of one
+    `group` (one video, one patient) never sit on two sides of a split.
+    """
+
+    key: str
+    label: int
+    split: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One decoded image: `image_HWC` uint8 RGB 0-255, `label` an index into the classes, `key` a stable name."""
+
+    image_HWC: np.ndarray
+    label: int
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Which samples of a source serve what, as sorted int64 indices; no index occurs twice.
+
+    `origin` says in words where the split comes from; `notes` what a person should know of it.
+    """
+
+    train_N: np.ndarray
+    validation_N: np.ndarray
+    test_N: np.ndarray
+    origin: str
+    notes: tuple[str, ...] = ()
+
+    def indices(self, name: str) -> np.ndarray:
+        """The indices of `name`, one of SPLITS."""
+        return {"train": self.train_N, "validation": self.validation_N, "test": self.test_N}[name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """`image_BCHW` (uint8 before, floating after normalisation), `target` label_B int64 or target_BK float32."""
+
+    image_BCHW: torch.Tensor
+    target: torch.Tensor
+    index_B: np.ndarray
+
+
+class Preprocessing(FrozenConfig):
+    """How pixels become inputs: the only description of it, stored beside the weights it belongs to."""
+
+    channels: Literal["rgb", "grey"] = Field("rgb", description="colour channels of the input")
+    resize_px: PixelCount | None = Field(
+        None,
+        description="short side after resizing, in pixels; none: resize both sides straight to the input",
+    )
+    input_height_px: PixelCount = Field(224, description="height of the network's input in pixels")
+    input_width_px: PixelCount = Field(224, description="width of the network's input in pixels")
+    interpolation: Literal["bilinear", "bicubic", "nearest"] = Field(
+        "bilinear", description="resampling filter, antialiased when shrinking (Pillow's)"
+    )
+    fast_decode: bool = Field(
+        False,
+        description="let JPEG files be decoded at 1/2, 1/4 or 1/8 scale when at least twice the needed size",
+    )
+    mean: tuple[float, ...] = Field((0.485, 0.456, 0.406), description="channel means of pixels in 0 to 1")
+    std: tuple[float, ...] = Field((0.229, 0.224, 0.225), description="channel deviations of pixels in 0 to 1")
+
+    @property
+    def num_channels(self) -> int:
+        return 1 if self.channels == "grey" else 3
+
+    @property
+    def input_CHW(self) -> tuple[int, int, int]:
+        return self.num_channels, self.input_height_px, self.input_width_px
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Preprocessing:
+        if len(self.mean) != self.num_channels or len(self.std) != self.num_channels:
+            raise ValueError(
+                f"mean and std need {self.num_channels} values for {self.channels} images, "
+                f"got {len(self.mean)} and {len(self.std)}"
+            )
+        if min(self.std) <= 0:
+            raise ValueError("every std must be above 0")
+        if self.resize_px is not None and self.resize_px < max(self.input_height_px, self.input_width_px):
+            raise ValueError(
+                f"resize_px {self.resize_px} is smaller than the input "
+                f"{self.input_height_px}x{self.input_width_px} that is cut out of it"
+            )
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """How good a classifier is on N labelled images, K classes. Rates are fractions in 0 to 1.
+
+    `confusion_KK[true, said]` counts images. Per-class values are NaN where they are undefined (no image of
+    the class, or nothing said to be it). `top5` is None below six classes, where it says nothing.
+    """
+
+    num_samples: int
+    top1: float
+    top1_low: float
+    top1_high: float
+    top5: float | None
+    loss: float
+    ece: float
+    majority_class: str
+    majority_rate: float
+    classes: tuple[str, ...]
+    confusion_KK: np.ndarray
+    precision_K: np.ndarray
+    recall_K: np.ndarray
+    support_K: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a classifier says of one image: `probabilities` (float, sum 1) in the order of `classes`."""
+
+    key: str
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    latency_ms: float
+    logits: tuple[float, ...] = field(default=())
+
+    def top(self, num: int) -> list[tuple[str, float]]:
+        """The `num` most probable (class, probability) pairs, most probable first; ties in class order."""
+        order = sorted(range(len(self.classes)), key=lambda k: -self.probabilities[k])
+        return [(self.classes[k], self.probabilities[k]) for k in order[:num]]

@@ -1,0 +1,77 @@
+"""What a source of images is. A new source is one file in `sources/` that registers a `SourceFormat`."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..core.errors import DataError, printable
+from ..core.registry import Registry
+from ..core.types import Record, Sample
+from .decode import decode_image
+
+
+class DataSource(ABC):
+    """Labelled images, addressed 0 to N - 1. Reading is thread-safe and has no state.
+
+    `classes` are the names in label order; `digest` changes when the listing changes (not when a pixel does:
+    the scan hashes contents).
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    digest: str
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """N, the number of images."""
+
+    @abstractmethod
+    def record(self, index: int) -> Record:
+        """Key, label and given split of an image, without reading it."""
+
+    @abstractmethod
+    def read(self, index: int) -> bytes | np.ndarray:
+        """The encoded file, or pixels uint8 (H, W) or (H, W, 3). Raises ImageError where it cannot be read."""
+
+    def __getitem__(self, index: int) -> Sample:
+        """The decoded image. Raises ImageError naming the file."""
+        record = self.record(index)
+        image_HWC = decode_image(self.read(index), record.key).image_HWC
+        return Sample(image_HWC=image_HWC, label=record.label, key=record.key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFormat:
+    """A kind of source. `recognises(text)` is cheap and touches no image; `open(text)` raises DataError."""
+
+    name: str
+    summary: str
+    example: str
+    recognises: Callable[[str], bool]
+    open: Callable[[str], DataSource]
+    priority: int = 50  # lower is asked first; `folder`, which takes any directory, is asked last
+
+
+SOURCES: Registry[SourceFormat] = Registry("source", "sources", "saccade.data.sources")
+
+
+def open_source(text: str) -> DataSource:
+    """Open what a person typed as SOURCE. Raises DataError where nothing is there or no format recognises it."""
+    formats = sorted((SOURCES.get(name) for name in SOURCES), key=lambda entry: (entry.priority, entry.name))
+    for entry in formats:
+        if entry.recognises(text):
+            return entry.open(text)
+    path = Path(text)
+    builtin = ", ".join(sorted(entry.name for entry in formats if entry.example == entry.name))
+    if not path.exists():
+        raise DataError(
+            f"There is no file or folder '{printable(text)}' (looked in {printable(str(Path.cwd()))}).\n"
+            f"Give a folder with one sub-folder of images per class, or a built-in set: {builtin}."
+        )
+    raise DataError(
+        f"'{printable(text)}' is not a set of labelled images that Saccade knows.\n"
+        f"'saccade sources' lists the {len(formats)} formats; the usual one is a folder with one sub-folder per class."
+    )

@@ -1,0 +1,140 @@
+"""The conventions that can be enforced: import rule, no cycles, sizes, no pickle, no torch behind `--help`."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import saccade
+
+PACKAGE = Path(saccade.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# A package may import from its own layer's package and from every layer below it; siblings never import each other.
+LAYERS = [
+    {"core", "conv"},
+    {"models", "data"},
+    {"design", "checkpoint", "transfer", "evaluate"},
+    {"train", "predict", "explain", "report", "ship"},
+    {"api"},
+    {"cli", "web"},
+]
+# Siblings that build on each other inside one layer, each with its reason in docs/decisions.md.
+ALLOWED_SIBLINGS: set[tuple[str, str]] = set()
+
+MAX_MODULE_LINES = 300
+MAX_FUNCTION_LINES = 45
+MAX_PARAMETERS = 6
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_modules(path: Path, top_level_only: bool = False) -> set[str]:
+    """Dotted names inside the package that `path` imports, without the leading `saccade`."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if top_level_only else list(ast.walk(tree))
+    own = module_name(path).split(".") if module_name(path) else []
+    base = own if path.name == "__init__.py" else own[:-1]
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {name.name.removeprefix("saccade.") for name in node.names if name.name.startswith("saccade.")}
+        if isinstance(node, ast.ImportFrom) and node.level:
+            prefix = base[: len(base) - node.level + 1]
+            target = ".".join(prefix + (node.module.split(".") if node.module else []))
+            found |= {f"{target}.{name.name}".strip(".") for name in node.names} | ({target} if target else set())
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("saccade."):
+            found.add(node.module.removeprefix("saccade."))
+    return found
+
+
+def layer_of(name: str) -> int | None:
+    top = name.split(".")[0]
+    return next((number for number, layer in enumerate(LAYERS) if top in layer), None)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_downward_only(path: Path):
+    own = module_name(path)
+    own_layer = layer_of(own)
+    if own_layer is None:
+        assert own in ("", "__main__"), f"'{own}' has no layer; add it to LAYERS and to the design page"
+        return
+    for imported in imported_modules(path):
+        layer = layer_of(imported)
+        if layer is None or imported.split(".")[0] == own.split(".")[0]:
+            continue
+        pair = (own.split(".")[0], imported.split(".")[0])
+        assert layer < own_layer or pair in ALLOWED_SIBLINGS, f"{own} imports {imported}: not downward"
+
+
+def test_the_package_has_no_import_cycle():
+    names = {module_name(path) for path in MODULES}
+    graph = {module_name(path): imported_modules(path) & names - {module_name(path)} for path in MODULES}
+    finished: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, f"import cycle: {' -> '.join([*trail, name])}"
+        if name not in finished:
+            for imported in sorted(graph[name] - {""}):
+                visit(imported, (*trail, name))
+            finished.add(name)
+
+    for name in sorted(graph):
+        visit(name, ())
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_modules_and_functions_stay_readable(path: Path):
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= MAX_MODULE_LINES, "split this module by what it is about"
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        is_command = path.parent.name == "cli"  # options of a command, as style.md allows
+        arguments = [a.arg for a in node.args.posonlyargs + node.args.args + node.args.kwonlyargs]
+        arguments = [name for name in arguments if name not in ("self", "cls")]
+        assert is_command or len(arguments) <= MAX_PARAMETERS, f"{node.name}: more parameters mean a missing type"
+        assert is_command or (node.end_lineno or 0) - node.lineno < MAX_FUNCTION_LINES, f"{node.name} is too long"
+        assert node.args.kwarg is None, f"{node.name} takes **{node.args.kwarg and node.args.kwarg.arg}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_module_says_what_it_is(path: Path):
+    text = path.read_text(encoding="utf-8")
+    assert not text or ast.get_docstring(ast.parse(text)), "a module starts with a docstring"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nothing_can_run_code_from_a_file(path: Path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = {getattr(node, "module", None), *(name.name for name in node.names)}
+            assert not names & {"pickle", "dill", "marshal", "shelve", "joblib", "cloudpickle"}, path
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in {"eval", "exec"}, f"{path}:{node.lineno}"
+
+
+def test_the_command_line_does_not_import_torch_or_numpy_at_module_level():
+    heavy = {"torch", "numpy", "cv2", "sklearn", "PIL", "pydantic"}
+    for path in sorted((PACKAGE / "cli").glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in tree.body:
+            names = set()
+            if isinstance(node, ast.Import):
+                names = {name.name.split(".")[0] for name in node.names}
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = {node.module.split(".")[0]}
+            assert not names & heavy, f"{path.name}:{node.lineno}"
+        inside = imported_modules(path, top_level_only=True)
+        below = {name for name in inside if name.split(".")[0] in PACKAGE_LAYERS_BELOW_CLI}
+        assert below <= ALLOWED_AT_START, f"{path.name} imports {below - ALLOWED_AT_START} before it runs"
+
+
+PACKAGE_LAYERS_BELOW_CLI = set().union(*LAYERS[:-1])
+ALLOWED_AT_START = {"core.errors"} | {
+    f"core.errors.{name}" for name in ("SaccadeError", "UsageError", "Stopped", "printable")
+}
