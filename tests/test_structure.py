@@ -20,7 +20,9 @@ LAYERS = [
     {"cli", "web"},
 ]
 # Siblings that build on each other inside one layer, each with its reason in docs/decisions.md.
-ALLOWED_SIBLINGS: set[tuple[str, str]] = set()
+ALLOWED_SIBLINGS: set[tuple[str, str]] = {
+    ("conv", "core"),  # the arithmetic raises the errors of the one tree; core itself imports nothing
+}
 
 MAX_MODULE_LINES = 300
 MAX_FUNCTION_LINES = 45
