@@ -40,6 +40,50 @@ def write_with(path: Path, fill: Callable[[Path], None], needed_bytes: int = 0) 
             temporary.unlink(missing_ok=True)
 
 
+def replace_folder(path: Path, fill: Callable[[Path], None], keep_previous: bool, needed_bytes: int = 0) -> None:
+    """Replace the folder `path` by the one that `fill(temporary_path)` writes, durably. Raises StorageError.
+
+    At every moment a complete folder stands at `path`, at `previous_folder(path)` or under the temporary name; with
+    `keep_previous` the one that was replaced stays. `fill` writes its manifest last and through `write_bytes`.
+    """
+    temporary = temporary_folder(path)
+    previous = previous_folder(path)
+    with storage_errors(path, needed_bytes):
+        _remove_folder(temporary)
+        try:
+            temporary.mkdir(parents=True)
+            fill(temporary)
+            sync_folder(temporary)
+        except BaseException:
+            _remove_folder(temporary)
+            raise
+        if path.exists():
+            _remove_folder(previous)
+            sync_folder(path.parent)
+            os.rename(path, previous)
+            sync_folder(path.parent)  # before the next rename: never two names for nothing
+        os.rename(temporary, path)
+        sync_folder(path.parent)
+        if not keep_previous:
+            _remove_folder(previous)
+
+
+def temporary_folder(path: Path) -> Path:
+    """Where `replace_folder` builds the next `path`."""
+    return path.with_name(path.name + TEMPORARY_SUFFIX)
+
+
+def previous_folder(path: Path) -> Path:
+    """Where `replace_folder` keeps the one before `path`."""
+    return path.with_name(path.name + ".previous")
+
+
+def _remove_folder(path: Path) -> None:
+    if path.exists():
+        (path / "manifest.json").unlink(missing_ok=True)  # first: half a folder must not look whole
+        shutil.rmtree(path)
+
+
 def make_folder(path: Path) -> None:
     """Create `path` and its parents. Raises StorageError where the disk or the permissions do not allow it."""
     with storage_errors(path):
@@ -47,10 +91,13 @@ def make_folder(path: Path) -> None:
 
 
 def remove_temporaries(folder: Path) -> list[Path]:
-    """Delete what a killed process left in `folder` (recursively) under temporary names; returns the paths."""
-    leftovers = sorted(folder.rglob(f"*{TEMPORARY_SUFFIX}"))
+    """Delete the files that killed processes left directly in `folder` under temporary names; returns the paths.
+
+    Folders under temporary names stay: `replace_folder` clears its own, and it may hold the newest checkpoint.
+    """
+    leftovers = sorted(path for path in folder.glob(f"*{TEMPORARY_SUFFIX}") if path.is_file())
     for path in leftovers:
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
     return leftovers
 
 

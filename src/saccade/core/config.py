@@ -129,5 +129,5 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
     if isinstance(value, str):
-        return json.dumps(value).replace("\x7f", "\\u007f")  # JSON strings are TOML basic strings but for DEL
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML escapes DEL, JSON does not
     return json.dumps(value)  # numbers and booleans read the same in TOML; floats are finite by model_config

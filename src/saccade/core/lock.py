@@ -1,0 +1,49 @@
+"""One process per run directory: an operating-system lock that dies with its holder."""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .atomic import storage_errors
+from .errors import RunInUseError, printable
+
+LOCK_NAME = ".lock"
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process. Raises RunInUseError naming the holder, StorageError where locking fails.
+
+    The kernel releases the lock when the holder ends, however it ends, so a stale file cannot block anybody.
+    """
+    path = folder / LOCK_NAME
+    with storage_errors(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunInUseError(_describe(folder, os.pread(descriptor, 4096, 0))) from None
+        holder = json.dumps({"pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}).encode()
+        with storage_errors(path, len(holder)):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, holder, 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _describe(folder: Path, content: bytes) -> str:
+    try:
+        holder = json.loads(content)
+        who = f"by process {holder['pid']} since {holder['since']}"
+    except (ValueError, KeyError, TypeError):
+        who = "by another process, which has just started"  # it holds the lock but has not yet written its name
+    return (
+        f"The run {printable(str(folder))} is in use {who}.\n"
+        f"Wait until it ends, stop it, or choose another place with --out."
+    )

@@ -1,0 +1,44 @@
+"""The record of a run: one event is one JSON line in metrics.jsonl, appended and never rewritten but on resume."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .atomic import storage_errors
+
+
+class MetricsLog:
+    """Appends events to `path`. `committed_bytes` is what has reached the disk: a checkpoint stores that number."""
+
+    def __init__(self, path: Path, keep_bytes: int = 0) -> None:
+        """Open the log; whatever stands behind the first `keep_bytes` belongs to steps that were lost and is cut."""
+        self.path = path
+        with storage_errors(path):
+            self._file = open(path, "ab")  # noqa: SIM115 - lives as long as the run; close() ends it
+            self._file.truncate(keep_bytes)
+        self.committed_bytes = keep_bytes
+
+    def write(self, event: str, values: dict[str, Any]) -> None:
+        """Append one line and push it to the disk. Raises StorageError."""
+        line = json.dumps({"event": event, **values}, allow_nan=False) + "\n"
+        with storage_errors(self.path, len(line)):
+            self._file.write(line.encode("ascii"))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        self.committed_bytes += len(line)
+
+    def close(self) -> None:
+        """Close the file; writing afterwards is an error."""
+        self._file.close()
+
+
+def read_events(path: Path) -> Iterator[dict[str, Any]]:
+    """The events of a log, oldest first. A last line torn by a kill is left out; a file that is not there is empty."""
+    if not path.exists():
+        return
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            if line.endswith("\n"):
+                yield json.loads(line)

@@ -1,0 +1,186 @@
+"""Where the work runs: device, precision, memory layout, threads and ranks, found once and printed."""
+
+import math
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import Field
+
+from .config import FrozenConfig
+from .errors import ConfigError
+
+
+class RuntimeConfig(FrozenConfig):
+    """What a person may choose of the machine; the defaults find it out."""
+
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps; auto takes a GPU where there is one")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="arithmetic of training; auto: bfloat16 where the processor or GPU has matrix units for it"
+    )
+    num_threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0: as many as affinity and quota allow")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """The machine as this process uses it. `precision` is that of the training arithmetic; weights stay float32."""
+
+    device: torch.device
+    precision: torch.dtype
+    num_threads: int
+    rank: int = 0
+    world_size: int = 1
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Channels last: what matrix units read without a reordering copy."""
+        return torch.channels_last
+
+    @contextmanager
+    def arithmetic(self, precision: torch.dtype | None = None) -> Iterator[None]:
+        """Run the enclosed forward pass in `precision` (default: this runtime's)."""
+        chosen = precision or self.precision
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=chosen == torch.bfloat16):
+            yield
+
+    def describe(self) -> str:
+        """`CPU, 2 threads, bfloat16`: one line for a person."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type.upper()
+        threads = f"{self.num_threads} thread{'s' if self.num_threads != 1 else ''}"
+        return f"{name}, {threads}, {str(self.precision).removeprefix('torch.')}, channels last"
+
+
+def start(config: RuntimeConfig) -> Runtime:
+    """Settle device, precision and threads for this process. Raises ConfigError where the device is not there."""
+    num_threads = config.num_threads or available_cpus()
+    torch.set_num_threads(num_threads)
+    torch.set_flush_denormal(True)
+    device = _find_device(config.device)
+    precision = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(config.precision) or _best_precision(device)
+    make_deterministic(device)
+    return Runtime(
+        device=device,
+        precision=precision,
+        num_threads=num_threads,
+        rank=int(os.environ.get("RANK", "0")),
+        world_size=int(os.environ.get("WORLD_SIZE", "1")),
+    )
+
+
+def make_deterministic(device: torch.device) -> None:
+    """Same seed, same bits, on the CPU. GPUs keep their fastest kernels: their sums vary in the last digits."""
+    torch.use_deterministic_algorithms(device.type == "cpu")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def seed_everything(seed: int, *place: int) -> None:
+    """Seed torch from (seed, place...), such as (seed, step): what follows is a pure function of these numbers."""
+    torch.manual_seed(mix_seeds(seed, *place))
+
+
+def mix_seeds(*numbers: int) -> int:
+    """One 63-bit seed from several non-negative integers (SplitMix64, Steele et al. 2014, section 5)."""
+    mask = (1 << 64) - 1
+    state = 0x9E3779B97F4A7C15
+    for number in numbers:
+        state = (state + (number & mask) * 0xBF58476D1CE4E5B9 + 0x9E3779B97F4A7C15) & mask
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & mask
+        state ^= state >> 31
+    return state >> 1
+
+
+def available_cpus() -> int:
+    """Processors this process may use: the smaller of its affinity and its control group's quota, at least 1."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    quota = cgroup_quota_cpus()
+    return max(1, min(affinity, math.ceil(quota))) if quota else affinity
+
+
+def cgroup_quota_cpus(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float | None:
+    """The tightest CPU quota of this process's control groups in processors, None where there is none."""
+    try:
+        lines = own.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None  # not Linux, or /proc is hidden: no quota to obey
+    quotas = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        base = root if not controllers else root / "cpu"
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        folder = base / path.lstrip("/")
+        for place in [folder, *folder.parents]:
+            quotas += _read_quota(place)
+            if place == base:
+                break
+    return min(quotas, default=None)
+
+
+def environment(runtime: Runtime) -> dict[str, object]:
+    """Versions and machine facts for environment.json, so that a run can be repeated and explained."""
+    from importlib.metadata import version
+
+    packages = ["torch", "numpy", "safetensors", "pillow", "simplejpeg", "opencv-python-headless", "scikit-learn"]
+    return {
+        "saccade": version("saccade") if _installed("saccade") else "source tree",
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version(name) for name in packages if _installed(name)},
+        "device": runtime.describe(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def _read_quota(folder: Path) -> list[float]:
+    try:
+        if (folder / "cpu.max").exists():
+            quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
+        elif (folder / "cpu.cfs_quota_us").exists():
+            quota = (folder / "cpu.cfs_quota_us").read_text(encoding="ascii").strip()
+            period = (folder / "cpu.cfs_period_us").read_text(encoding="ascii").strip()
+        else:
+            return []
+    except OSError:
+        return []  # a control group we may not read does not bind what we may know
+    return [] if quota in ("max", "-1") else [int(quota) / int(period)]
+
+
+def _find_device(wanted: str) -> torch.device:
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise ConfigError(f"'runtime.device' must be auto, cpu, cuda, cuda:N or mps; got '{wanted}'.") from None
+    present = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if (device.index or 0) >= present.get(device.type, 0):
+        raise ConfigError(
+            f"The device '{wanted}' is not on this machine ({torch.cuda.device_count()} CUDA devices are).\n"
+            f"Leave out --set runtime.device, or name one that is there."
+        )
+    return device
+
+
+def _best_precision(device: torch.device) -> torch.dtype:
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    has_units = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if device.type == "cpu" and has_units else torch.float32
+
+
+def _installed(package: str) -> bool:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True

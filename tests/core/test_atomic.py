@@ -1,0 +1,112 @@
+"""Files are whole or not there: errors in words, leftovers of kills, folders that are replaced in one step."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from saccade.core import atomic
+from saccade.core.errors import StorageError
+
+
+def failing(number: int):
+    def fill(temporary: Path) -> None:
+        temporary.write_bytes(b"half")
+        raise OSError(number, os.strerror(number))
+
+    return fill
+
+
+def test_a_file_is_replaced_and_no_temporary_is_left(tmp_path: Path):
+    path = tmp_path / "a.json"
+    atomic.write_text(path, "one")
+    atomic.write_text(path, "two é")
+    assert path.read_text(encoding="utf-8") == "two é"
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES])
+def test_a_failed_write_leaves_the_previous_file(tmp_path: Path, number: int):
+    path = tmp_path / "weights"
+    atomic.write_bytes(path, b"before")
+    with pytest.raises(StorageError):
+        atomic.write_with(path, failing(number))
+    assert path.read_bytes() == b"before"
+    assert os.listdir(tmp_path) == ["weights"]
+
+
+def test_a_full_disk_is_explained_with_path_needed_and_free_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(atomic, "_free_bytes", lambda path: 4096)
+    path = tmp_path / "weights"
+    with pytest.raises(StorageError) as error:
+        atomic.write_with(path, failing(errno.ENOSPC), needed_bytes=1_000_000)
+    assert error.value.message == (
+        f"The disk is full: cannot write {path}.\n"
+        "1,000,000 bytes are needed, 4,096 are free. What was saved before is intact.\n"
+        "Free some space, then run the same command with --resume, or choose another place with --out."
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "what"),
+    [(errno.EROFS, "is on a read-only file system"), (errno.EACCES, "may not be written by you")],
+)
+def test_a_place_that_cannot_be_written_is_explained(tmp_path: Path, number: int, what: str):
+    path = tmp_path / "weights"
+    with pytest.raises(StorageError) as error:
+        atomic.write_with(path, failing(number))
+    assert error.value.message == (
+        f"Cannot write {path}: it {what}.\nChoose another place with --out, or change the permissions."
+    )
+
+
+def test_a_file_in_the_way_of_a_folder_is_explained(tmp_path: Path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError) as error:
+        atomic.make_folder(tmp_path / "file" / "run")
+    assert error.value.message == (
+        f"Cannot write {tmp_path / 'file' / 'run'}: a file stands where a folder is needed.\n"
+        "Choose another place with --out."
+    )
+
+
+def fill_with(text: str):
+    def fill(folder: Path) -> None:
+        atomic.write_text(folder / "weights", text)
+        atomic.write_text(folder / "manifest.json", text)
+
+    return fill
+
+
+def test_a_folder_is_replaced_and_the_one_before_is_kept_when_asked(tmp_path: Path):
+    path = tmp_path / "checkpoint"
+    for text in ("one", "two", "three"):
+        atomic.replace_folder(path, fill_with(text), keep_previous=True)
+    assert (path / "weights").read_text() == "three"
+    assert (atomic.previous_folder(path) / "weights").read_text() == "two"
+    atomic.replace_folder(path, fill_with("four"), keep_previous=False)
+    assert sorted(os.listdir(tmp_path)) == ["checkpoint"]
+
+
+def test_a_folder_whose_filling_fails_is_as_it_was(tmp_path: Path):
+    path = tmp_path / "checkpoint"
+    atomic.replace_folder(path, fill_with("one"), keep_previous=True)
+
+    def fill(folder: Path) -> None:
+        atomic.write_text(folder / "weights", "half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(StorageError):
+        atomic.replace_folder(path, fill, keep_previous=True)
+    assert (path / "weights").read_text() == "one"
+    assert os.listdir(tmp_path) == ["checkpoint"]
+
+
+def test_leftover_files_of_killed_processes_are_removed_and_nothing_else(tmp_path: Path):
+    keep = tmp_path / "config.toml"
+    keep.write_text("x")
+    leftover = tmp_path / f"config.toml.1234{atomic.TEMPORARY_SUFFIX}"
+    leftover.write_text("half")
+    assert atomic.remove_temporaries(tmp_path) == [leftover]
+    assert os.listdir(tmp_path) == ["config.toml"]

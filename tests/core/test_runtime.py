@@ -1,0 +1,91 @@
+"""The machine as it is: quotas, devices, seeds."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from saccade.core import runtime
+from saccade.core.errors import ConfigError
+
+
+def write(root: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "quota"),
+    [
+        ("0::/\n", {"cpu.max": "150000 100000"}, 1.5),
+        ("0::/a/b\n", {"a/cpu.max": "50000 100000", "a/b/cpu.max": "max 100000"}, 0.5),
+        ("0::/a\n", {"a/cpu.max": "max 100000"}, None),
+        (
+            "4:cpu,cpuacct:/box\n",
+            {"cpu/box/cpu.cfs_quota_us": "200000", "cpu/box/cpu.cfs_period_us": "100000"},
+            2.0,
+        ),
+        ("4:cpu:/\n2:memory:/\n", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ("0::/\n", {}, None),
+    ],
+)
+def test_the_tightest_quota_of_both_control_group_versions_counts(
+    tmp_path: Path, own: str, files: dict[str, str], quota: float | None
+):
+    write(tmp_path / "cgroup", files)
+    write(tmp_path, {"self": own})
+    assert runtime.cgroup_quota_cpus(tmp_path / "cgroup", tmp_path / "self") == quota
+
+
+def test_threads_obey_affinity_and_quota(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(runtime.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    monkeypatch.setattr(runtime, "cgroup_quota_cpus", lambda: 2.5)
+    assert runtime.available_cpus() == 3
+    monkeypatch.setattr(runtime, "cgroup_quota_cpus", lambda: 0.2)
+    assert runtime.available_cpus() == 1
+    monkeypatch.setattr(runtime, "cgroup_quota_cpus", lambda: None)
+    assert runtime.available_cpus() == 8
+
+
+def test_a_device_that_is_not_there_is_named():
+    with pytest.raises(ConfigError) as error:
+        runtime.start(runtime.RuntimeConfig(device="cuda:99"))
+    assert error.value.message == (
+        f"The device 'cuda:99' is not on this machine ({torch.cuda.device_count()} CUDA devices are).\n"
+        "Leave out --set runtime.device, or name one that is there."
+    )
+
+
+def test_a_device_that_does_not_exist_is_refused():
+    with pytest.raises(ConfigError) as error:
+        runtime.start(runtime.RuntimeConfig(device="toaster"))
+    assert error.value.message == "'runtime.device' must be auto, cpu, cuda, cuda:N or mps; got 'toaster'."
+
+
+def test_the_chosen_runtime_says_what_it_is():
+    chosen = runtime.start(runtime.RuntimeConfig(device="cpu", precision="bfloat16", num_threads=1))
+    assert chosen.describe() == "CPU, 1 thread, bfloat16, channels last"
+    with chosen.arithmetic():
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == torch.bfloat16
+    with chosen.arithmetic(torch.float32):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+def test_seeds_from_neighbouring_places_are_all_different():
+    seeds = {runtime.mix_seeds(a, b, c) for a in range(12) for b in range(12) for c in range(12)}
+    assert len(seeds) == 12**3
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert runtime.mix_seeds(1, 2) == runtime.mix_seeds(1, 2)
+    assert runtime.mix_seeds(1, 2) != runtime.mix_seeds(2, 1)
+
+
+def test_seeding_makes_torch_repeat_itself():
+    runtime.seed_everything(3, 7)
+    first = torch.rand(4)
+    runtime.seed_everything(3, 8)
+    other = torch.rand(4)
+    runtime.seed_everything(3, 7)
+    assert torch.equal(first, torch.rand(4))
+    assert not torch.equal(first, other)
