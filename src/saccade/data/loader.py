@@ -1,0 +1,210 @@
+"""Batches for training and evaluation: threads, bounded prefetch, one order for any number of threads and ranks.
+
+The order of an epoch and everything drawn for a sample are pure functions of (seed, epoch, sample index): a run that
+resumes in mid-epoch through `first_batch`, or that changes its number of threads, sees the same bits.
+
+A batch of one image would break batch normalisation, so it is never made (unless `batch_size` is 1): images that
+are left over at the end of an epoch and are too few join the batch before them. Every epoch shows every image once.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from ..core.config import FrozenConfig
+from ..core.errors import DataError, ImageError, printable
+from ..core.runtime import available_cpus
+from ..core.types import Batch, Preprocessing
+from .assemble import Assembly, BatchMaker
+from .augment.policy import AugmentConfig
+from .augmenter import Augmenter
+from .base import DataSource
+from .draws import permutation
+from .readers import Readers
+
+MAX_DROPPED_FRACTION = 0.01
+
+
+class LoaderConfig(FrozenConfig):
+    """How batches are made. Only `batch_size` changes results (and `on_bad_image`, where a file breaks)."""
+
+    batch_size: int = Field(64, ge=1, le=65536, description="images in a batch, over all ranks together")
+    threads: int = Field(0, ge=0, le=256, description="reading threads; 0: one per processor this process may use")
+    prefetch_batches: int = Field(3, ge=1, le=64, description="batches made ahead of the one in use")
+    memory_limit_bytes: int = Field(
+        2**30, ge=0, description="decoded images are kept in memory if all of them fit into so many bytes"
+    )
+    timeout_s: float = Field(120.0, gt=0, description="a file that is read for longer is reported as stuck, in seconds")
+    on_bad_image: Literal["error", "skip"] = Field(
+        "error", description="what a file that turns bad does: end the run, or leave its batch (at most 1 % may)"
+    )
+    rank: int = Field(0, ge=0, description="which part of every batch this process makes; set by the launcher")
+    num_ranks: int = Field(1, ge=1, description="how many processes share every batch; set by the launcher")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.rank >= self.num_ranks:
+            raise ValueError(f"rank {self.rank} needs num_ranks above it, got {self.num_ranks}")
+        if self.num_ranks > 1 and self.batch_size < 2 * self.num_ranks:
+            raise ValueError(f"batch_size must be at least two images for each of {self.num_ranks} ranks")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropped:
+    """A file that could not be read in mid-run and left its batch (`on_bad_image: skip`)."""
+
+    key: str
+    reason: str
+    epoch: int
+
+
+class Loader:
+    """Iterates over the samples `index_N` of a source. Close it, or use it as a context manager."""
+
+    def __init__(self, source: DataSource, index_N: np.ndarray, maker: BatchMaker, config: LoaderConfig) -> None:
+        self.config = config
+        self.dropped: list[Dropped] = []
+        self._source = source
+        self._index_N = np.asarray(index_N, dtype=np.int64)
+        self._maker = maker
+        self._bounds = batch_bounds(len(index_N), config.batch_size, config.num_ranks)
+        self._readers: Readers | None = None
+
+    @property
+    def num_batches(self) -> int:
+        """Batches in an epoch: the same number on every rank."""
+        return len(self._bounds) - 1
+
+    @property
+    def num_samples(self) -> int:
+        """Images in an epoch, over all ranks."""
+        return len(self._index_N)
+
+    def epoch(self, epoch: int, first_batch: int = 0, shuffle: bool = True) -> Iterator[Batch]:
+        """The batches of one epoch from `first_batch` on; image_BCHW is uint8 and channels-last.
+
+        Raises DataError naming the file where one cannot be read or hangs.
+        """
+        readers = self._start()
+        order_N = (
+            permutation(self._maker.augmenter.seed, epoch, self.num_samples) if shuffle else np.arange(self.num_samples)
+        )
+        pending: deque[Assembly] = deque()
+        number = first_batch
+        try:
+            while number < self.num_batches or pending:
+                while number < self.num_batches and len(pending) <= self.config.prefetch_batches:
+                    pending.append(Assembly(self._maker, epoch, order_N[self._share(number)]))
+                    pending[-1].start(readers)
+                    number += 1
+                yield self._finished(pending.popleft(), readers, epoch)
+        finally:
+            for assembly in pending:
+                assembly.cancel()
+
+    def close(self) -> None:
+        """End the threads. A closed loader starts new ones when it is used again."""
+        if self._readers is not None:
+            self._readers.close()
+            self._readers = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _start(self) -> Readers:
+        if self._readers is None:
+            self._readers = Readers(self.config.threads or available_cpus())
+        return self._readers
+
+    def _share(self, number: int) -> slice:
+        """This rank's part of batch `number`, as positions in the epoch's order."""
+        start, stop = self._bounds[number], self._bounds[number + 1]
+        lower, upper = rank_share(stop - start, self.config.rank, self.config.num_ranks)
+        return slice(start + lower, start + upper)
+
+    def _finished(self, assembly: Assembly, readers: Readers, epoch: int) -> Batch:
+        while not assembly.wait(min(0.5, self.config.timeout_s / 4)):
+            self._name_stuck_read(readers)
+        bad = assembly.bad_images()
+        if bad:
+            self._drop(bad, epoch, len(assembly.position_B) - len(bad))
+        return assembly.batch()
+
+    def _name_stuck_read(self, readers: Readers) -> None:
+        oldest = readers.oldest()
+        if oldest is not None and oldest[1] > self.config.timeout_s:
+            key, seconds = oldest
+            raise DataError(
+                f"Reading '{printable(key)}' has not finished after {seconds:.0f} s.\n"
+                f"The disk or the network share it lies on may hang: try to open the file by hand.\n"
+                f"What was saved is intact; run again with --resume, with a larger timeout_s if the disk is only slow."
+            )
+
+    def _drop(self, bad: list[ImageError], epoch: int, num_left: int) -> None:
+        first = bad[0]
+        if self.config.on_bad_image == "error":
+            raise DataError(
+                f"{first.message}\nThe file cannot be read now; it may have changed since the scan.\n"
+                f"Repair or remove it, or leave such files out with on_bad_image=skip; then run again with --resume."
+            ) from first
+        known = {dropped.key for dropped in self.dropped}
+        self.dropped += [Dropped(key=e.key, reason=e.reason, epoch=epoch) for e in bad if e.key not in known]
+        if len(self.dropped) > max(1, MAX_DROPPED_FRACTION * self.num_samples):
+            raise DataError(
+                f"{len(self.dropped)} of {self.num_samples} images have turned unreadable, more than 1 %; the last: "
+                f"{first.message}\nA disk or a network share may be failing. What was saved is intact."
+            ) from first
+        if num_left < min(2, self.config.batch_size):
+            raise DataError(
+                f"Only {num_left} of {num_left + len(bad)} images of a batch can be read; the first bad one: "
+                f"{first.message}\nRepair the files, then run again with --resume."
+            ) from first
+
+
+def build_loader(
+    source: DataSource,
+    index_N: np.ndarray,
+    preprocessing: Preprocessing,
+    augmentation_config: AugmentConfig,
+    loader_config: LoaderConfig,
+    seed: int,
+) -> Loader:
+    """A loader of the samples `index_N` (indices into `source`). Raises DataError where there are too few of them.
+
+    The default AugmentConfig gives every image as evaluation sees it. Nothing is read before the first epoch.
+    """
+    smallest = 2 * loader_config.num_ranks if loader_config.num_ranks > 1 else 1
+    if len(index_N) < smallest:
+        raise DataError(
+            f"'{printable(source.name)}' gives {len(index_N)} images to load, but {smallest} are needed "
+            f"for {loader_config.num_ranks} processes.\nAdd images, or use fewer processes."
+        )
+    augmenter = Augmenter(augmentation_config, preprocessing, seed)
+    maker = BatchMaker(source, index_N, augmenter, loader_config.memory_limit_bytes)
+    return Loader(source, index_N, maker, loader_config)
+
+
+def batch_bounds(num_samples: int, batch_size: int, num_ranks: int = 1) -> np.ndarray:
+    """Where batches begin and end, int64 (num_batches + 1,): too small a rest joins the batch before it."""
+    bounds = list(range(0, num_samples, batch_size)) + [num_samples]
+    smallest = 2 * num_ranks if batch_size > 1 else 1
+    if len(bounds) > 2 and bounds[-1] - bounds[-2] < smallest:
+        del bounds[-2]
+    return np.asarray(bounds, dtype=np.int64)
+
+
+def rank_share(num_images: int, rank: int, num_ranks: int) -> tuple[int, int]:
+    """First and one past the last image of a batch that `rank` makes: whole pairs, because mixing pairs them."""
+    if num_ranks == 1:
+        return 0, num_images
+    num_pairs = num_images // 2
+    lower, upper = (2 * (number * num_pairs // num_ranks) for number in (rank, rank + 1))
+    return lower, num_images if rank == num_ranks - 1 else upper
