@@ -10,6 +10,7 @@ import typer
 
 from .. import __version__
 from ..core.errors import SaccadeError
+from . import evaluate, models, predict, recipes, train
 
 app = typer.Typer(
     help="From a folder of images to a convolutional classifier you can trust.",
@@ -29,6 +30,13 @@ def _global_options(
     if version:
         print(f"saccade {__version__}")
         raise typer.Exit
+
+
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.command("models")(models.models)
+app.command("recipes")(recipes.recipes)
 
 
 def main() -> None:

@@ -16,27 +16,41 @@ _FILTERS = {
 def prepare_image(image_HWC: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     """image_HWC uint8 RGB of any size as uint8 (H, W, C) at the input size of `preprocessing`.
 
-    With `resize_px` the short side becomes that long, the long side in proportion (rounded down), and the centre is
-    cut out; without it both sides are resized straight to the input. The filter is Pillow's.
+    With `resize_px` the short side is resized to it, the long side to its proportional length cut to whole pixels,
+    and the centre is cut out; without, both sides are resized straight to the input. Grey is ITU-R 601 luma. This is
+    what the public ImageNet weights were evaluated with (torchvision's Resize and CenterCrop on Pillow images).
     """
-    image = Image.fromarray(np.ascontiguousarray(image_HWC))
+    height_px, width_px = preprocessing.input_height_px, preprocessing.input_width_px
+    image = Image.fromarray(image_HWC)
     if preprocessing.channels == "grey":
         image = image.convert("L")
-    height, width = preprocessing.input_height_px, preprocessing.input_width_px
-    resized_width, resized_height = width, height
+    left = top = 0
+    size = (width_px, height_px)
     if preprocessing.resize_px is not None:
-        short = min(image.size)
-        resized_width, resized_height = (int(preprocessing.resize_px * side / short) for side in image.size)
-    if image.size != (resized_width, resized_height):
-        image = image.resize((resized_width, resized_height), _FILTERS[preprocessing.interpolation])
-    left, top = round((resized_width - width) / 2.0), round((resized_height - height) / 2.0)
-    pixels = np.asarray(image)[top : top + height, left : left + width]
-    return pixels.reshape(height, width, preprocessing.num_channels)
+        size = resized_size(image.size, preprocessing.resize_px)
+        left, top = round((size[0] - width_px) / 2.0), round((size[1] - height_px) / 2.0)
+    if image.size != size:
+        image = image.resize(size, _FILTERS[preprocessing.interpolation])
+    pixels = np.asarray(image)[top : top + height_px, left : left + width_px]
+    return np.ascontiguousarray(pixels).reshape(height_px, width_px, preprocessing.num_channels)
+
+
+def resized_size(size: tuple[int, int], short_side_px: int) -> tuple[int, int]:
+    """(width, height) after the short side became `short_side_px` and the long side kept its proportion."""
+    width_px, height_px = size
+    if width_px <= height_px:
+        return short_side_px, int(short_side_px * height_px / width_px)
+    return int(short_side_px * width_px / height_px), short_side_px
 
 
 def normalize(image_BCHW: torch.Tensor, preprocessing: Preprocessing, dtype: torch.dtype) -> torch.Tensor:
-    """uint8 pixels as (pixel / 255 - mean) / std in `dtype`, on the device and in the memory format they are in."""
-    mean_C = torch.tensor(preprocessing.mean, device=image_BCHW.device)
-    std_C = torch.tensor(preprocessing.std, device=image_BCHW.device)
-    scale_C11, offset_C11 = (1 / (255 * std_C))[:, None, None], (-mean_C / std_C)[:, None, None]
-    return (image_BCHW.float() * scale_C11 + offset_C11).to(dtype)
+    """(pixel / 255 - mean) / std of uint8 images, in `dtype`, on the tensor's device, in channels-last memory.
+
+    The arithmetic is float32, as one multiplication and one addition a pixel; only the result is rounded to `dtype`.
+    """
+    std_C = torch.tensor(preprocessing.std, dtype=torch.float64)
+    mean_C = torch.tensor(preprocessing.mean, dtype=torch.float64)
+    scale_C11 = (1 / (255 * std_C)).float().to(image_BCHW.device)[:, None, None]
+    shift_C11 = (-mean_C / std_C).float().to(image_BCHW.device)[:, None, None]
+    wide_BCHW = image_BCHW.to(memory_format=torch.channels_last, dtype=torch.float32)
+    return torch.addcmul(shift_C11, wide_BCHW, scale_C11).to(dtype).contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,111 @@
+"""The Python interface: one function per verb of the command line. They return values and print nothing."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .core.errors import ImageError, UsageError
+from .core.runtime import RuntimeConfig
+from .core.types import Prediction
+from .predict.judge import Evaluation, evaluate_run
+from .predict.predictor import list_images, load_predictor
+from .train.config import RunConfig
+from .train.folder import RunFolder, new_run_path
+from .train.loop import EpochResult
+from .train.recipes import find_recipe, recipe_for
+from .train.run import RunProgress, TrainResult
+from .train.run import train as run_training
+
+
+class Silent:
+    """A RunProgress that says nothing."""
+
+    def begin(self, lines: list[str]) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+    def step(self, epoch: int, batch: int, num_batches: int, means: Callable[[], tuple[float, float]]) -> None:
+        """Nothing."""
+
+    def epoch(self, result: EpochResult) -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest:
+    """What a person asks of `train`. Empty values leave the choice to the recipe; `settings` are `a.b=value`."""
+
+    source: str = ""
+    model: str = ""
+    recipe: str = ""
+    epochs: int | None = None
+    seed: int | None = None
+    out: Path | None = None
+    resume: bool = False
+    settings: list[str] = field(default_factory=list)
+
+    def config(self) -> RunConfig:
+        """The complete configuration. Raises UnknownNameError or ConfigError."""
+        if not self.source:
+            raise UsageError("Say what to train on: saccade train SOURCE, for example saccade train digits.")
+        recipe = find_recipe(self.recipe) if self.recipe else recipe_for(self.model or "lenet5")
+        config = recipe.config(self.source, self.model or None).with_overrides(self.settings)
+        changes = {"epochs": self.epochs, "seed": self.seed}
+        values = config.model_dump(mode="json") | {key: value for key, value in changes.items() if value is not None}
+        return RunConfig.parse(values, "command line")
+
+
+def train(
+    request: TrainRequest, progress: RunProgress | None = None, command: str = "saccade.api.train"
+) -> TrainResult:
+    """Train, or go on with a stopped training, and judge the result. Raises SaccadeError."""
+    if request.resume:
+        config, folder = _resumed(request)
+    else:
+        config = request.config()
+        folder = RunFolder(path=request.out or new_run_path(config.source, config.model))
+    try:
+        return run_training(config, folder, progress or Silent(), command)
+    finally:
+        if request.out is None and not request.resume:
+            _remove_if_empty(folder.path)
+
+
+def evaluate(runs: list[Path], source: str, runtime: RuntimeConfig | None = None) -> Evaluation:
+    """Judge a run on the images of `source` that are for judging. Raises SaccadeError."""
+    if len(runs) != 1:
+        raise UsageError(f"evaluate takes one run and one source, got {len(runs)} runs.")
+    return evaluate_run(runs[0], source, runtime or RuntimeConfig())
+
+
+def predict(
+    run: Path, paths: Iterable[Path], runtime: RuntimeConfig | None = None
+) -> Iterator[Prediction | ImageError]:
+    """An answer, or the reason why there is none, for each image of `paths` in order. Raises SaccadeError."""
+    files = list_images(paths)
+    return load_predictor(run, runtime).predict_files(files)
+
+
+def _resumed(request: TrainRequest) -> tuple[RunConfig, RunFolder]:
+    if request.out is None:
+        raise UsageError(
+            "Say which run to resume: saccade train --resume --out RUN, for example --out runs/digits-lenet5-1."
+        )
+    folder = RunFolder(path=request.out, resume=True)
+    folder.check()
+    config = folder.load_config()
+    wanted = config.with_overrides(request.settings)
+    asked = {"source": request.source, "model": request.model, "recipe": request.recipe}
+    numbers = {"epochs": request.epochs, "seed": request.seed}
+    changes: dict[str, str | int] = {key: value for key, value in asked.items() if value}
+    changes |= {key: number for key, number in numbers.items() if number is not None}
+    folder.refuse_changes(wanted.model_copy(update=changes))
+    return config, folder
+
+
+def _remove_if_empty(path: Path) -> None:
+    """A run that failed before it began leaves no folder behind."""
+    if path.is_dir() and not any(path.iterdir()):
+        path.rmdir()

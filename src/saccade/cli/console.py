@@ -1,0 +1,156 @@
+"""What a person sees while a run goes on: one live line on a terminal, plain lines everywhere else, all on stderr."""
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+    from ..train.loop import EpochResult
+
+HEARTBEAT_S = 60.0
+REDRAW_S = 0.1
+EVERY_COLUMN = ("epoch", "train loss", "train acc", "val loss", "val acc", "lr", "time", "img/s")
+# Columns that go first when the terminal is narrower than so many characters.
+DROPPED_BELOW = ((100, {"train acc"}), (80, {"lr", "img/s"}), (60, {"train loss", "time"}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """How to talk: `quiet` says only the result, `plain` never redraws, `width` in characters (0: no limit)."""
+
+    stream: TextIO
+    quiet: bool
+    plain: bool
+    width: int
+
+
+def choose_output(quiet: bool = False, plain: bool = False, stream: TextIO | None = None) -> Output:
+    """A live line only on a real terminal that can redraw; never in CI, in files, with TERM=dumb or --plain."""
+    stream = stream or sys.stderr
+    on_terminal = stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+    width = shutil.get_terminal_size().columns if on_terminal else 0
+    return Output(stream=stream, quiet=quiet, plain=plain or not on_terminal, width=width)
+
+
+class RunConsole:
+    """Shows a training run: five lines at the start, one row an epoch, a heartbeat or a live line in between."""
+
+    def __init__(self, output: Output) -> None:
+        self.output = output
+        self._columns = visible_columns(output.width)
+        self._live: Live | None = None
+        self._drawn_s = self._epoch_started_s = time.monotonic()
+        self._first_step = True
+
+    def begin(self, lines: list[str]) -> None:
+        """Say what is about to run."""
+        for line in lines:
+            self._print(line, stamped=False)
+        if not self.output.plain:
+            self._print("  ".join(name.rjust(9) for name in self._columns), stamped=False)
+
+    def note(self, text: str) -> None:
+        """Something a person should know."""
+        self._print(f"note: {text}", stamped=False)
+
+    def step(self, epoch: int, batch: int, num_batches: int, means: Callable[[], tuple[float, float]]) -> None:
+        """Redraw the live line at most ten times a second; elsewhere one line a minute."""
+        now_s = time.monotonic()
+        if self._first_step:
+            self._first_step = False
+            self._epoch_started_s = now_s
+        pause_s = HEARTBEAT_S if self.output.plain else REDRAW_S
+        if self.output.quiet or now_s - self._drawn_s < pause_s:
+            return
+        self._drawn_s = now_s
+        loss, accuracy = means()
+        remaining = remaining_time(now_s - self._epoch_started_s, batch, num_batches)
+        text = f"epoch {epoch + 1}  batch {batch}/{num_batches}  loss {loss:.3f}  acc {100 * accuracy:.1f} %{remaining}"
+        if self.output.plain:
+            self._print(text)
+        else:
+            self._draw(text)
+
+    def epoch(self, result: "EpochResult") -> None:
+        """One row that stays."""
+        self._epoch_started_s = self._drawn_s = time.monotonic()
+        cells = row_cells(result)
+        if self.output.plain:
+            self._print("  ".join(f"{name} {cells[name].strip()}" for name in EVERY_COLUMN if cells[name].strip()))
+        else:
+            self._draw("")
+            self._print("  ".join(cells[name].rjust(9) for name in self._columns), stamped=False)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._live:
+            self._live.stop()
+            self._live = None
+
+    def _draw(self, text: str) -> None:
+        from rich.console import Console
+        from rich.live import Live
+        from rich.text import Text
+
+        if self._live is None:
+            console = Console(file=self.output.stream, highlight=False)
+            self._live = Live(console=console, auto_refresh=False, transient=True)
+            self._live.start()
+        self._live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
+
+    def _print(self, text: str, stamped: bool = True) -> None:
+        if self.output.quiet:
+            return
+        if self._live:
+            self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            return
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S ") if stamped and self.output.plain else ""
+        encoding = self.output.stream.encoding or "utf-8"
+        self.output.stream.write(f"{stamp}{text}\n".encode(encoding, "backslashreplace").decode(encoding))
+        self.output.stream.flush()
+
+
+def visible_columns(width: int) -> list[str]:
+    """The columns that fit `width` characters (0: no limit), never a cut number."""
+    dropped: set[str] = set()
+    for limit, names in DROPPED_BELOW:
+        if width and width < limit:
+            dropped |= names
+    return [name for name in EVERY_COLUMN if name not in dropped]
+
+
+def row_cells(result: "EpochResult") -> dict[str, str]:
+    """The text of each column; the best epoch so far is marked with a star."""
+    has_validation = result.validation_loss is not None and result.validation_accuracy is not None
+    star = "*" if result.is_best and has_validation else ""
+    return {
+        "epoch": f"{result.epoch}/{result.num_epochs}",
+        "train loss": f"{result.train_loss:.4f}",
+        "train acc": f"{100 * result.train_accuracy:.2f} %",
+        "val loss": f"{result.validation_loss:.4f}" if has_validation else "",
+        "val acc": f"{100 * (result.validation_accuracy or 0):.2f} %{star}" if has_validation else "",
+        "lr": f"{result.learning_rate:.3g}",
+        "time": duration(result.seconds),
+        "img/s": f"{result.images_per_second:,.0f}",
+    }
+
+
+def duration(seconds: float) -> str:
+    """`3.2 s`, `4 min 05 s` or `2 h 07 min`."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest_s = divmod(round(seconds), 60)
+    return f"{minutes} min {rest_s:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def remaining_time(elapsed_s: float, batch: int, num_batches: int) -> str:
+    """`  12 s to go` once a tenth of the epoch has shown its speed, nothing before."""
+    if batch * 10 < num_batches or elapsed_s <= 0:
+        return ""
+    return f"  {duration(elapsed_s / batch * (num_batches - batch))} to go"

@@ -1,0 +1,93 @@
+"""`saccade train SOURCE`: from images to a judged classifier."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from .console import RunConsole, choose_output
+from .output import print_json, print_result
+
+if TYPE_CHECKING:
+    from ..train.run import TrainResult
+
+
+def train(
+    source: str = typer.Argument("", help="A folder of images, an IDX folder, or a built-in set such as digits."),
+    model: str = typer.Option("", "--model", help="Network by name, or as one line of notation. [lenet5]"),
+    recipe: str = typer.Option("", "--recipe", help="Named set of values. [the network's own]"),
+    epochs: int | None = typer.Option(None, "--epochs", help="Passes over the training images. [the recipe's]"),
+    out: Path | None = typer.Option(None, "--out", help="Run directory. [runs/SOURCE-MODEL-N]"),
+    seed: int | None = typer.Option(None, "--seed", help="Everything random derives from it. [0]"),
+    resume: bool = typer.Option(False, "--resume", help="Go on with the run in --out where it was stopped."),
+    on_bad_image: str = typer.Option("error", "--on-bad-image", help="error, or skip: leave out up to 1 %."),
+    settings: list[str] = typer.Option([], "--set", help="KEY=VALUE, any value of the configuration; repeatable."),
+    as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
+    quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
+    plain: bool = typer.Option(False, "--plain", help="No live line: one line an epoch."),
+) -> None:
+    """Train a network on SOURCE and judge it on images held out."""
+    console = RunConsole(choose_output(quiet, plain))
+    from .. import api
+
+    if on_bad_image != "error":
+        settings = [*settings, f"split.on_bad_image={on_bad_image}"]
+    request = api.TrainRequest(
+        source=source,
+        model=model,
+        recipe=recipe,
+        epochs=epochs,
+        seed=seed,
+        out=out,
+        resume=resume,
+        settings=settings,
+    )
+    try:
+        result = api.train(request, console, "saccade " + shlex.join(sys.argv[1:]))
+    finally:
+        console.close()
+    if as_json:
+        print_json(result_json(result))
+    else:
+        print_result(result_text(result))
+
+
+def result_json(result: "TrainResult") -> dict[str, Any]:
+    """The object of `train --json`; its keys are a contract."""
+    from ..evaluate.metrics import metrics_json
+
+    return {
+        "run": str(result.run_dir),
+        "model": result.config.model,
+        "source": result.config.source,
+        **metrics_json(result.judgement.metrics),
+        "split": result.judgement.split,
+        "seconds": round(result.seconds, 3),
+        "training_seconds": round(result.training_s, 3),
+        "images_per_second": round(result.images_per_second, 1),
+        "seed": result.config.seed,
+        "best_epoch": result.best_epoch,
+    }
+
+
+def result_text(result: "TrainResult") -> str:
+    """The verdict, what was kept, and what to do next."""
+    from ..core.errors import printable
+    from ..evaluate.metrics import verdict
+    from .console import duration
+
+    where = printable(str(result.run_dir))
+    caution = {
+        "test": "",
+        "validation": "These images also chose the epoch kept: the figure flatters a little.\n",
+        "train": "No image could be held out: this is the accuracy on the training images themselves.\n",
+    }[result.judgement.split]
+    return (
+        f"{verdict(result.judgement.metrics)}\n{caution}"
+        f"Kept epoch {result.best_epoch} of {result.config.epochs}; {duration(result.seconds)} in all, "
+        f"{duration(result.training_s)} of it training ({result.images_per_second:,.0f} images/s).\n"
+        f"Run: {where}\n"
+        f"Next: saccade predict {where} PHOTO.jpg"
+    )

@@ -1,0 +1,152 @@
+"""The scan: every image decoded once before the first step, so that a bad file is named now and not hours later."""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from ..core.errors import DataError, ImageError, printable
+from .base import DataSource
+from .decode import decode_image
+
+DIGEST_BYTES = 16
+MAX_SKIPPED_FRACTION = 0.01
+CHUNK = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadImage:
+    """A file that cannot be decoded, and why."""
+
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanReport:
+    """What the scan found of N images. Rows of bad images are zero, and their indices are not in `good_N`.
+
+    `content_digest_N` uint8 (N, 16): BLAKE2b of the encoded bytes or pixels. `size_N2` int32 (height, width) upright.
+    `mean_NC`, `square_NC` float32 (N, 3): mean and mean square of each image's pixels in 0 to 1. `is_grey_N`: all
+    three channels are equal everywhere.
+    """
+
+    content_digest_N: np.ndarray
+    good_N: np.ndarray
+    bad: tuple[BadImage, ...]
+    size_N2: np.ndarray
+    mean_NC: np.ndarray
+    square_NC: np.ndarray
+    is_grey_N: np.ndarray
+    mode_counts: Mapping[str, int]
+    num_rotated: int
+
+
+def scan_source(
+    source: DataSource,
+    threads: int,
+    on_bad_image: Literal["error", "skip"] = "error",
+    progress: Callable[[int, int], None] | None = None,
+) -> ScanReport:
+    """Decode every image of `source` once. `progress(done, total)` is called as it goes on.
+
+    Raises DataError naming the first bad files under `error`; under `skip`, where more than 1 % are bad.
+    """
+    scan = _Scan(source)
+    starts = range(0, len(source), CHUNK)
+    with ThreadPoolExecutor(max_workers=max(1, threads), thread_name_prefix="scan") as pool:
+        for done, _ in enumerate(pool.map(scan.read_chunk, starts), start=1):
+            if progress:
+                progress(min(done * CHUNK, len(source)), len(source))
+    bad = tuple(scan.bad[index] for index in sorted(scan.bad))
+    if bad and on_bad_image == "error":
+        raise DataError(_bad_message(source, bad, "Repair or remove them, or leave them out: --on-bad-image skip."))
+    if len(bad) > max(1, math.floor(MAX_SKIPPED_FRACTION * len(source))):
+        raise DataError(_bad_message(source, bad, "More than 1 % is too many to leave out: repair or remove them."))
+    return scan.report(bad)
+
+
+class _Scan:
+    """The arrays that the threads fill, each its own rows."""
+
+    def __init__(self, source: DataSource) -> None:
+        self.source = source
+        count = len(source)
+        self.digest_N = np.zeros((count, DIGEST_BYTES), np.uint8)
+        self.size_N2 = np.zeros((count, 2), np.int32)
+        self.mean_NC = np.zeros((count, 3), np.float32)
+        self.square_NC = np.zeros((count, 3), np.float32)
+        self.is_grey_N = np.zeros(count, bool)
+        self.rotated_N = np.zeros(count, bool)
+        self.modes: list[str] = [""] * count
+        self.bad: dict[int, BadImage] = {}
+
+    def read_chunk(self, start: int) -> None:
+        for index in range(start, min(start + CHUNK, len(self.source))):
+            try:
+                self._read(index)
+            except ImageError as error:
+                self.bad[index] = BadImage(key=error.key, reason=error.reason)
+
+    def _read(self, index: int) -> None:
+        content = self.source.read(index)
+        self.digest_N[index] = np.frombuffer(content_digest(content), np.uint8)
+        if isinstance(content, np.ndarray) and content.ndim == 2:
+            mean, deviation = cv2.meanStdDev(content)
+            self.size_N2[index], self.is_grey_N[index], self.modes[index] = content.shape, True, "L"
+        else:
+            decoded = decode_image(content, self.source.record(index).key)
+            pixels = decoded.image_HWC
+            mean, deviation = cv2.meanStdDev(pixels)
+            self.size_N2[index], self.modes[index] = pixels.shape[:2], decoded.mode
+            self.rotated_N[index] = decoded.rotated
+            self.is_grey_N[index] = is_grey(pixels)
+        self.mean_NC[index] = mean.ravel() / 255
+        self.square_NC[index] = (mean.ravel() ** 2 + deviation.ravel() ** 2) / 255**2
+
+    def report(self, bad: tuple[BadImage, ...]) -> ScanReport:
+        good_N = np.setdiff1d(np.arange(len(self.source), dtype=np.int64), np.array(sorted(self.bad), dtype=np.int64))
+        return ScanReport(
+            content_digest_N=self.digest_N,
+            good_N=good_N,
+            bad=bad,
+            size_N2=self.size_N2,
+            mean_NC=self.mean_NC,
+            square_NC=self.square_NC,
+            is_grey_N=self.is_grey_N,
+            mode_counts=Counter(mode for mode in self.modes if mode),
+            num_rotated=int(self.rotated_N.sum()),
+        )
+
+
+def content_digest(content: bytes | np.ndarray) -> bytes:
+    """16 bytes that equal images share: BLAKE2b of the encoded file, or of shape and pixels."""
+    if isinstance(content, bytes):
+        return hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
+    digest = hashlib.blake2b(repr(content.shape).encode(), digest_size=DIGEST_BYTES)
+    digest.update(np.ascontiguousarray(content).data)
+    return digest.digest()
+
+
+def is_grey(image_HWC: np.ndarray) -> bool:
+    """Whether red, green and blue are equal in every pixel; looks at a few rows first, since colour shows at once."""
+    few = image_HWC[:: max(1, image_HWC.shape[0] // 8)]
+    return _channels_equal(few) and _channels_equal(image_HWC)
+
+
+def _channels_equal(image_HWC: np.ndarray) -> bool:
+    red = image_HWC[:, :, 0]
+    return bool(np.array_equal(red, image_HWC[:, :, 1]) and np.array_equal(red, image_HWC[:, :, 2]))
+
+
+def _bad_message(source: DataSource, bad: tuple[BadImage, ...], remedy: str) -> str:
+    shown = "; ".join(f"{printable(image.key)}: {image.reason.rstrip('.')}" for image in bad[:2])
+    more = f"; and {len(bad) - 2:,} more" if len(bad) > 2 else ""
+    files = "1 of" if len(bad) == 1 else f"{len(bad):,} of"
+    return f"{printable(source.name)}: {files} {len(source):,} images cannot be decoded.\n{shown}{more}.\n{remedy}"

@@ -1,0 +1,152 @@
+"""Which images train, which choose the epoch, which judge: given splits win, else stratified by content.
+
+An image's side follows from a hash of its content and the seed, so equal images never sit on two sides, and adding
+files moves few of the others.
+"""
+
+import hashlib
+from collections import defaultdict
+
+import numpy as np
+
+from ..core.errors import DataError, printable
+from ..core.types import SPLITS, Split
+from .base import DataSource
+from .scan import ScanReport
+
+Groups = dict[bytes, list[int]]
+
+
+def split_source(
+    source: DataSource,
+    scan: ScanReport,
+    seed: int,
+    test_fraction: float = 0.2,
+    validation_fraction: float = 0.1,
+) -> Split:
+    """Divide the decodable images of `source`.
+
+    `test_fraction` is of all images, `validation_fraction` of the rest; both are kept within each class. Splits that
+    the source has are taken as they are; a validation part that is missing is taken from its training part. Raises
+    DataError for a source that cannot be learned from: no image, or images of fewer than two classes.
+    """
+    good = [int(index) for index in scan.good_N]
+    labels = {index: source.record(index).label for index in good}
+    _check_classes(source, labels)
+    given = {index: source.record(index).split for index in good}
+    notes: list[str] = []
+    if any(given.values()):
+        train = [index for index in good if given[index] in (None, "train")]
+        validation = [index for index in good if given[index] == "validation"]
+        test = [index for index in good if given[index] == "test"]
+        if not train:
+            raise DataError(f"{printable(source.name)} has no training images: every image is in another split.")
+        origin = f"{', '.join(name for name in SPLITS if name in given.values())} as given"
+        if not validation and test:
+            train, validation = _cut(source, scan, train, validation_fraction, seed + 1)
+            origin += "; validation cut from train"
+    else:
+        rest, test = _cut(source, scan, good, test_fraction, seed)
+        train, validation = _cut(source, scan, rest, validation_fraction, seed + 1)
+        origin = f"stratified by content, seed {seed}"
+    split = Split(
+        train_N=np.array(sorted(train), dtype=np.int64),
+        validation_N=np.array(sorted(validation), dtype=np.int64),
+        test_N=np.array(sorted(test), dtype=np.int64),
+        origin=origin,
+    )
+    notes = _leak_notes(scan, split) + _absence_notes(source, labels, split)
+    return Split(**(vars(split) | {"notes": tuple(notes)}))
+
+
+def _check_classes(source: DataSource, labels: dict[int, int]) -> None:
+    where = printable(source.name)
+    if not labels:
+        raise DataError(f"{where} has no image that can be decoded.")
+    present = set(labels.values())
+    if len(present) < 2:
+        only = printable(source.classes[next(iter(present))])
+        raise DataError(
+            f"{where} has images of one class only, '{only}': there is nothing to tell apart.\n"
+            f"Give a folder with one sub-folder of images for each of at least two classes."
+        )
+
+
+def _cut(
+    source: DataSource, scan: ScanReport, indices: list[int], fraction: float, seed: int
+) -> tuple[list[int], list[int]]:
+    """(kept, cut off): about `fraction` of each class goes, whole groups of equal images at a time, and at least one
+    image of each class stays."""
+    groups = _groups(source, scan, indices)
+    by_class: dict[int, list[bytes]] = defaultdict(list)
+    for name, members in groups.items():
+        by_class[source.record(members[0]).label].append(name)
+    kept: list[int] = []
+    cut: list[int] = []
+    for label in sorted(by_class):
+        names = sorted(by_class[label], key=lambda name: _rank(name, seed))
+        wanted = round(fraction * sum(len(groups[name]) for name in names))
+        taken = 0
+        for position, name in enumerate(names):
+            is_last = position == len(names) - 1 and taken == sum(len(groups[n]) for n in names[:-1])
+            if taken + len(groups[name]) <= wanted and not is_last:
+                cut += groups[name]
+                taken += len(groups[name])
+            else:
+                kept += groups[name]
+    return kept, cut
+
+
+def _groups(source: DataSource, scan: ScanReport, indices: list[int]) -> Groups:
+    """Images that must stay together: equal content, or the same group of the source, or both in a chain."""
+    parent: dict[bytes, bytes] = {}
+
+    def root(name: bytes) -> bytes:
+        while parent.setdefault(name, name) != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    content = {index: scan.content_digest_N[index].tobytes() for index in indices}
+    for index in indices:
+        group = source.record(index).group
+        first = root(content[index])
+        if group is not None:
+            other = root(b"group:" + group.encode("utf-8", "surrogateescape"))
+            parent[max(first, other)] = min(first, other)
+    groups: Groups = defaultdict(list)
+    for index in indices:
+        groups[root(content[index])].append(index)
+    return groups
+
+
+def _rank(name: bytes, seed: int) -> bytes:
+    return hashlib.blake2b(name, digest_size=8, key=str(seed).encode()).digest()
+
+
+def _leak_notes(scan: ScanReport, split: Split) -> list[str]:
+    notes = []
+    train = {row.tobytes() for row in scan.content_digest_N[split.train_N]}
+    for name in ("validation", "test"):
+        shared = sum(row.tobytes() in train for row in scan.content_digest_N[split.indices(name)])
+        if shared:
+            verb = "image is" if shared == 1 else "images are"
+            notes.append(f"{shared:,} {name} {verb} also in train: the figure flatters")
+    return notes
+
+
+def _absence_notes(source: DataSource, labels: dict[int, int], split: Split) -> list[str]:
+    notes = []
+    for name in SPLITS:
+        present = {labels[int(index)] for index in split.indices(name)}
+        absent = [label for label in range(len(source.classes)) if label not in present]
+        if present and absent:
+            counts = np.bincount(list(labels.values()), minlength=len(source.classes))
+            shown = [f"{printable(source.classes[label])} ({_images(int(counts[label]))})" for label in absent[:5]]
+            more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+            notes.append(f"no {name} image of: {', '.join(shown)}{more}")
+    return notes
+
+
+def _images(count: int) -> str:
+    return f"{count} image" if count == 1 else f"{count:,} images"

@@ -1,0 +1,36 @@
+"""A running average of the weights beside the network that is trained."""
+
+import copy
+
+import torch
+from torch import nn
+
+from .config import AverageConfig
+
+
+class WeightAverage:
+    """Exponential moving average of every floating tensor of a network; the others are copied.
+
+    The decay grows as min(decay, (1 + updates) / (10 + updates)), so that the start weighs little (TensorFlow's
+    ExponentialMovingAverage). With `lookahead` the average is given back to the network (Zhang et al. 2019).
+    """
+
+    def __init__(self, model: nn.Module, config: AverageConfig) -> None:
+        self.config = config
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self._source = model
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the weights after `step`, where it is this step's turn."""
+        if (step + 1) % self.config.every_steps:
+            return
+        updates = (step + 1) // self.config.every_steps
+        decay = min(self.config.decay, (1 + updates) / (10 + updates))
+        source, average = self._source.state_dict(), self.model.state_dict()
+        floating = [name for name, tensor in average.items() if tensor.is_floating_point()]
+        torch._foreach_lerp_([average[name] for name in floating], [source[name] for name in floating], 1 - decay)
+        for name in average.keys() - set(floating):
+            average[name].copy_(source[name])
+        if self.config.lookahead:
+            torch._foreach_copy_([source[name] for name in floating], [average[name] for name in floating])

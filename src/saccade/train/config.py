@@ -1,0 +1,112 @@
+"""What a run is made of: every value a recipe sets and a person can override, with its unit."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ..core.config import FrozenConfig
+from ..core.runtime import RuntimeConfig
+from ..data.augment.policy import AugmentConfig
+from ..data.loader import LoaderConfig
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+
+
+class InputConfig(FrozenConfig):
+    """How the images are brought to the network."""
+
+    size_px: int = Field(0, ge=0, le=2048, description="height and width of the input; 0: as the data suggest")
+    channels: Literal["auto", "rgb", "grey"] = Field("auto", description="auto: grey where every image is grey")
+    normalisation: Literal["auto", "measured", "imagenet"] = Field(
+        "auto", description="mean and deviation of the training images, or ImageNet's; auto: measured"
+    )
+
+
+class SplitConfig(FrozenConfig):
+    """How images without given splits are divided. Given splits always win."""
+
+    test_fraction: float = Field(0.2, ge=0, le=0.9, description="part held out to judge the result")
+    validation_fraction: float = Field(0.1, ge=0, le=0.9, description="part of the rest that chooses the epoch kept")
+    on_bad_image: Literal["error", "skip"] = Field(
+        "error", description="what to do about files that cannot be decoded; skip leaves out up to 1 %"
+    )
+
+
+class OptimizerConfig(FrozenConfig):
+    """How gradients become steps. Biases and normalisation are never decayed."""
+
+    name: Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "muon"] = Field(
+        "nesterov", description="update rule; muon serves matrices and filters, Nesterov the rest"
+    )
+    learning_rate: float = Field(0.05, gt=0, description="peak learning rate")
+    momentum: Momentum = Field(0.9, description="momentum; the first beta of the Adam family")
+    second_momentum: Momentum = Field(0.999, description="decay of squared gradients (Adam family, RMSProp)")
+    weight_decay: float = Field(5e-4, ge=0, description="decay of weights (decoupled in adamw and muon)")
+    other_learning_rate: float = Field(0.05, gt=0, description="peak rate of what muon does not serve")
+    clip_norm: float = Field(0.0, ge=0, description="gradients are scaled down to this norm; 0: never")
+
+
+class ScheduleConfig(FrozenConfig):
+    """How the learning rate moves, as a factor of its peak over the whole run."""
+
+    name: Literal["constant", "step", "cosine", "triangular"] = Field("cosine", description="shape after the warm-up")
+    warmup_fraction: Fraction = Field(0.05, description="part of the run that rises linearly to the peak")
+    final_factor: Fraction = Field(0.0, description="factor at the end (cosine, triangular)")
+    step_fractions: tuple[Fraction, ...] = Field((0.5, 0.75), description="where the step schedule drops")
+    step_factor: Fraction = Field(0.1, description="what each drop multiplies by")
+
+
+class LossConfig(FrozenConfig):
+    """Softmax cross-entropy and its softenings."""
+
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="probability spread evenly over all classes")
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="balanced: weigh classes by the inverse of how often they occur"
+    )
+
+
+class AverageConfig(FrozenConfig):
+    """A running average of the weights, which is then what is judged and shipped."""
+
+    decay: Momentum = Field(0.0, description="per update; 0: no average")
+    every_steps: int = Field(5, ge=1, description="steps between updates")
+    lookahead: bool = Field(
+        False, description="give the average back to the network at each update (Zhang et al. 2019, arXiv:1907.08610)"
+    )
+
+
+class StopConfig(FrozenConfig):
+    """When training ends or saves other than by the number of epochs."""
+
+    patience_epochs: int = Field(0, ge=0, description="end after this many epochs without a better one; 0: never")
+    save_every_s: float = Field(60.0, gt=0, description="longest time between checkpoints, in seconds")
+    max_bad_steps: int = Field(3, ge=0, description="steps with a loss that is not finite, in a row, before the end")
+
+
+class RunConfig(FrozenConfig):
+    """One run, complete: the same configuration, data and machine give the same bits."""
+
+    source: str = Field("", description="the images: a folder, a file or a built-in set")
+    model: str = Field("lenet5", description="a network's name, or its one-line notation")
+    recipe: str = Field("default", description="the recipe these values started from")
+    epochs: int = Field(10, ge=1, le=100_000, description="passes over the training images")
+    seed: int = Field(0, ge=0, lt=2**31, description="everything random derives from it")
+    batch_size: int = Field(128, ge=1, le=65_536, description="images a step")
+    accumulate: int = Field(1, ge=1, le=4096, description="micro-batches a step is computed in, with equal effect")
+    input: InputConfig = InputConfig()
+    split: SplitConfig = SplitConfig()
+    augment: AugmentConfig = AugmentConfig()
+    loader: LoaderConfig = LoaderConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    loss: LossConfig = LossConfig()
+    average: AverageConfig = AverageConfig()
+    stop: StopConfig = StopConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+
+    @model_validator(mode="after")
+    def _batches_can_be_cut(self) -> "RunConfig":
+        if self.accumulate > self.batch_size:
+            raise ValueError(f"accumulate {self.accumulate} is more than the batch size {self.batch_size}")
+        return self

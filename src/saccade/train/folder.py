@@ -1,0 +1,94 @@
+"""The run directory: the only interface between a training and everything that looks at it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core import atomic
+from ..core.errors import CheckpointError, ConfigError, printable
+from .config import RunConfig
+
+CONFIG, ENVIRONMENT, DATA, METRICS_LOG = "config.toml", "environment.json", "data.json", "metrics.jsonl"
+EVALUATION, EVALUATION_TENSORS, SEEN = "evaluation.json", "evaluation.safetensors", "seen.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFolder:
+    """Where a run lives. `resume` says that it goes on with what stands there."""
+
+    path: Path
+    resume: bool = False
+
+    @property
+    def has_run(self) -> bool:
+        """Whether a run was begun here."""
+        return (self.path / CONFIG).exists()
+
+    def check(self) -> None:
+        """Raise CheckpointError where the folder does not fit what was asked for, before any work is done."""
+        where = printable(str(self.path))
+        if self.resume and not self.has_run:
+            raise CheckpointError(
+                f"There is no run to resume in {where}.\nLeave out --resume to start one there, or check --out."
+            )
+        if self.has_run and not self.resume:
+            raise CheckpointError(
+                f"{where} already holds a run.\nGo on with it by --resume, or choose another place with --out."
+            )
+
+    def begin(self, config: RunConfig, environment: dict[str, Any], data: dict[str, Any]) -> None:
+        """Write what the run is made of; `config.toml` last, since its presence says that the run has begun."""
+        self.check()  # again, now that the folder is ours: another process may have begun a run in it
+        if self.resume:
+            atomic.remove_temporaries(self.path)
+            return
+        atomic.write_text(self.path / ENVIRONMENT, json.dumps(environment, indent=1) + "\n")
+        atomic.write_text(self.path / DATA, json.dumps(data, indent=1) + "\n")
+        atomic.write_text(self.path / CONFIG, config.to_toml())
+
+    def load_config(self) -> RunConfig:
+        """The configuration the run was begun with. Raises ConfigError."""
+        return RunConfig.from_toml(self.path / CONFIG)
+
+    def refuse_changes(self, wanted: RunConfig) -> None:
+        """Raise ConfigError where `wanted` differs from what the run was begun with: that would be another run."""
+        begun, asked = self.load_config().model_dump(mode="json"), wanted.model_dump(mode="json")
+        for key, (was, now) in flat_differences(begun, asked).items():
+            raise ConfigError(
+                f"A resumed run goes on as it began: {key} was {was}, now {now}.\n"
+                f"Leave that option out, or start a new run with another --out."
+            )
+
+
+def flat_differences(a: dict[str, Any], b: dict[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Dotted keys whose values differ between two nested dictionaries with the same keys."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in a:
+        if isinstance(a[key], dict) and isinstance(b.get(key), dict):
+            found |= flat_differences(a[key], b[key], f"{prefix}{key}.")
+        elif a[key] != b.get(key):
+            found[prefix + key] = (a[key], b.get(key))
+    return found
+
+
+def new_run_path(source: str, model: str, runs: Path = Path("runs")) -> Path:
+    """A folder name nobody has: `runs/<source>-<model>-<number>`, made by an exclusive mkdir, so that two runs that
+    start at the same moment get two folders."""
+    stem = "-".join(_word(text) for text in (Path(source).name or source, model))
+    atomic.make_folder(runs)
+    number = 1
+    while True:
+        path = runs / f"{stem}-{number}"
+        with atomic.storage_errors(path):
+            try:
+                path.mkdir()
+            except FileExistsError:
+                number += 1
+                continue
+        return path
+
+
+def _word(text: str) -> str:
+    kept = "".join(character if character.isascii() and character.isalnum() else "-" for character in text.lower())
+    return "-".join(part for part in kept.split("-") if part)[:40] or "run"

@@ -1,0 +1,76 @@
+"""The end of a run: the kept weights on the images held out, and the evidence on disk for everything that looks."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save as tensor_bytes
+
+from ..checkpoint import Checkpoint, update_manifest
+from ..core import atomic
+from ..core.runtime import Runtime
+from ..core.types import Metrics
+from ..data.augment.policy import AugmentConfig
+from ..data.loader import build_loader
+from ..evaluate.forward import Outputs, collect_outputs
+from ..evaluate.metrics import compute_metrics, metrics_json
+from .config import RunConfig
+from .folder import EVALUATION, EVALUATION_TENSORS, SEEN
+from .prepare import Images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What the kept weights are worth: `metrics` on the images of `split`, and the seconds it took to find out."""
+
+    checkpoint: Checkpoint
+    metrics: Metrics
+    split: str
+
+
+def judge(run_dir: Path, checkpoint: Checkpoint, images: Images, config: RunConfig, runtime: Runtime) -> Judgement:
+    """Evaluate `checkpoint` in float32 on the test images (validation, then training ones, where there are none)."""
+    split = next(name for name in ("test", "validation", "train") if len(images.split.indices(name)))
+    model = checkpoint.load_model().to(device=runtime.device, memory_format=runtime.memory_format)  # type: ignore[call-overload]
+    loader = build_loader(
+        images.source,
+        images.split.indices(split),
+        images.preprocessing,
+        AugmentConfig(),
+        config.loader.model_copy(update={"batch_size": min(256, config.batch_size)}),
+        config.seed,
+    )
+    try:
+        outputs = collect_outputs(model, loader, images.preprocessing, runtime, torch.float32)
+    finally:
+        loader.close()
+    metrics = compute_metrics(outputs.logits_NK, outputs.label_N, images.classes)
+    values = metrics_json(metrics) | {"split": split}
+    _write_evidence(run_dir, outputs, images, values)
+    return Judgement(
+        checkpoint=update_manifest(checkpoint, values, checkpoint.manifest.temperature), metrics=metrics, split=split
+    )
+
+
+def _write_evidence(run_dir: Path, outputs: Outputs, images: Images, values: dict[str, Any]) -> None:
+    tensors = {
+        "logits_NK": torch.from_numpy(outputs.logits_NK),
+        "label_N": torch.from_numpy(outputs.label_N),
+        "index_N": torch.from_numpy(outputs.index_N.astype(np.int64)),
+    }
+    atomic.write_bytes(run_dir / EVALUATION_TENSORS, tensor_bytes(tensors))
+    keys = [images.key(int(index)) for index in outputs.index_N]
+    text = json.dumps(values | {"classes": list(images.classes), "keys": keys}, allow_nan=False)
+    atomic.write_text(run_dir / EVALUATION, text + "\n")
+
+
+def write_seen(run_dir: Path, images: Images) -> None:
+    """Record the content digests of the images that training saw, so that a later evaluation can tell."""
+    index_N = np.concatenate([images.split.train_N, images.split.validation_N])
+    digest = np.ascontiguousarray(images.scan.content_digest_N[index_N])
+    tensor = torch.from_numpy(digest.view(np.uint8).reshape(len(index_N), -1).copy())
+    held_out = torch.from_numpy(images.split.test_N.astype(np.int64))
+    atomic.write_bytes(run_dir / SEEN, tensor_bytes({"digest_NB": tensor, "test_N": held_out}))

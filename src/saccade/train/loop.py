@@ -1,0 +1,178 @@
+"""The loop: epochs of steps, validation, the best epoch kept, a checkpoint before anything can be lost."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from ..checkpoint import BEST, LAST, Manifest, save_checkpoint
+from ..core.errors import Stopped, TrainingError
+from ..core.log import MetricsLog
+from ..data.loader import Loader
+from ..evaluate.forward import collect_outputs
+from ..evaluate.metrics import compute_metrics
+from .diagnose import describe_divergence
+from .schedule import learning_rate_factor
+from .state import Cursor, state_tensors
+from .step import EpochTotals, TrainingStep
+from .stop import StopSignal
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochResult:
+    """One row of the table a person watches. Rates are fractions; `seconds` is training and validation together."""
+
+    epoch: int
+    num_epochs: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+    learning_rate: float
+    seconds: float
+    images_per_second: float
+    is_best: bool
+
+
+class Progress(Protocol):
+    """Who watches a training: a terminal, a log file, a test."""
+
+    def step(self, epoch: int, batch: int, num_batches: int, means: Callable[[], tuple[float, float]]) -> None:
+        """Called after each step; `means()` gives (loss, accuracy) of the epoch so far and waits for the device."""
+
+    def epoch(self, result: EpochResult) -> None:
+        """Called after each epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitPlan:
+    """What `fit` needs besides the training itself. `validation` is None where no image can be spared for it."""
+
+    run_dir: Path
+    train: Loader
+    validation: Loader | None
+    manifest: Manifest
+    log: MetricsLog
+    progress: Progress
+    stop: StopSignal
+    key_of: Callable[[int], str]
+    save_clock: Callable[[], float] = field(default=time.monotonic)
+
+
+def fit(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
+    """Train from `cursor` to the end. Raises Stopped (saved), TrainingError (last good checkpoint intact)."""
+    config = training.config
+    while cursor.epoch < config.epochs and not cursor.finished:
+        started_s = time.monotonic()
+        first_batch = cursor.batch
+        cursor = _run_epoch(training, plan, cursor)
+        cursor = _finish_epoch(training, plan, cursor, time.monotonic() - started_s, first_batch)
+        _save_last(training, plan, cursor)
+        if plan.stop.requested and not cursor.finished:
+            raise Stopped("")
+    return cursor
+
+
+def _run_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
+    config = training.config
+    num_batches = plan.train.num_batches
+    saved_s = plan.save_clock()
+    started_s = time.monotonic()
+    elapsed_s = cursor.training_s
+    num_bad = 0
+    for batch in plan.train.epoch(cursor.epoch, first_batch=cursor.batch):
+        factor = learning_rate_factor(config.schedule, cursor.step, config.epochs * num_batches)
+        num_bad = 0 if training.run(batch, cursor.step, factor) else num_bad + 1
+        if num_bad > config.stop.max_bad_steps:
+            keys = [plan.key_of(int(index)) for index in batch.index_B[:3]]
+            raise TrainingError(describe_divergence(training, batch, cursor, keys))
+        position = {"batch": cursor.batch + 1, "step": cursor.step + 1}
+        cursor = cursor.model_copy(update=position | {"training_s": elapsed_s + time.monotonic() - started_s})
+        plan.progress.step(cursor.epoch, cursor.batch, num_batches, training.totals.means)
+        ends_epoch = cursor.batch == num_batches
+        if not ends_epoch and (plan.stop.requested or plan.save_clock() - saved_s > config.stop.save_every_s):
+            _save_last(training, plan, cursor)
+            saved_s = plan.save_clock()
+            if plan.stop.requested:
+                raise Stopped("")
+    return cursor
+
+
+def _finish_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor, seconds: float, first_batch: int) -> Cursor:
+    """Validate, log, keep the epoch if it is the best, and move the cursor to the next one."""
+    config = training.config
+    started_s = time.monotonic()
+    train_loss, train_accuracy = training.totals.means()
+    if not train_loss < float("inf"):
+        raise TrainingError(describe_divergence(training, None, cursor, []))
+    validation = _validate(training, plan)
+    is_best = validation is None or _is_better(validation, cursor)
+    epoch = cursor.epoch + 1
+    if is_best:
+        value, loss = validation or (0.0, 0.0)
+        cursor = cursor.model_copy(update={"best_value": value, "best_loss": loss, "best_epoch": epoch})
+        _save(training, plan, cursor, plan.run_dir / BEST, with_state=False)
+    validation_s = time.monotonic() - started_s
+    share = (plan.train.num_batches - first_batch) / max(1, plan.train.num_batches)
+    factor = learning_rate_factor(config.schedule, max(0, cursor.step - 1), config.epochs * plan.train.num_batches)
+    result = EpochResult(
+        epoch=epoch,
+        num_epochs=config.epochs,
+        train_loss=train_loss,
+        train_accuracy=train_accuracy,
+        validation_loss=validation[1] if validation else None,
+        validation_accuracy=validation[0] if validation else None,
+        learning_rate=config.optimizer.learning_rate * factor,
+        seconds=seconds + validation_s,
+        images_per_second=share * int(training.totals.num_seen) / max(seconds, 1e-9),
+        is_best=is_best,
+    )
+    plan.log.write("epoch", vars(result) | {"step": cursor.step})
+    plan.progress.epoch(result)
+    training.totals = EpochTotals.zero(training.runtime.device)
+    waited = epoch - cursor.best_epoch
+    patience = config.stop.patience_epochs
+    finished = epoch == config.epochs or bool(patience and waited >= patience)
+    seconds_so_far = cursor.training_s + validation_s
+    moved = {"epoch": epoch, "batch": 0, "finished": finished, "training_s": seconds_so_far}
+    return cursor.model_copy(update=moved)
+
+
+def _validate(training: TrainingStep, plan: FitPlan) -> tuple[float, float] | None:
+    """(accuracy, loss) on the validation images, None where there are none."""
+    if plan.validation is None:
+        return None
+    runtime = training.runtime
+    outputs = collect_outputs(
+        training.judged_model, plan.validation, training.preprocessing, runtime, runtime.precision
+    )
+    metrics = compute_metrics(outputs.logits_NK, outputs.label_N, plan.manifest.classes)
+    return metrics.top1, metrics.loss
+
+
+def _is_better(validation: tuple[float, float], cursor: Cursor) -> bool:
+    accuracy, loss = validation
+    return accuracy > cursor.best_value or (accuracy == cursor.best_value and loss < cursor.best_loss)
+
+
+def _save_last(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> None:
+    _save(training, plan, cursor, plan.run_dir / LAST, with_state=True)
+
+
+def _save(training: TrainingStep, plan: FitPlan, cursor: Cursor, folder: Path, with_state: bool) -> None:
+    cursor = cursor.model_copy(
+        update={"log_bytes": plan.log.committed_bytes, "num_micro_batches": training.num_micro_batches}
+    )
+    manifest = plan.manifest.model_copy(
+        update={
+            "step": cursor.step,
+            "epoch": cursor.epoch + (0 if with_state else 1),
+            "training": cursor.model_dump() if with_state else {},
+        }
+    )
+    weights: dict[str, torch.Tensor] = training.judged_model.state_dict()
+    state = state_tensors(training) if with_state else None
+    save_checkpoint(folder, manifest, weights, state, keep_previous=with_state)

@@ -1,0 +1,93 @@
+"""From a source to images that can be trained on: opened, scanned, split, and how their pixels become inputs."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..core.errors import DataError, printable
+from ..core.runtime import Runtime
+from ..core.types import SPLITS, Preprocessing, Split
+from ..data.base import DataSource, open_source
+from ..data.scan import ScanReport, scan_source
+from ..data.split import split_source
+from ..models.base import ModelSpec
+from .config import RunConfig
+from .inputs import choose_preprocessing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """The images of a run: where they come from, which serve what, and how their pixels become inputs."""
+
+    source: DataSource
+    scan: ScanReport
+    split: Split
+    preprocessing: Preprocessing
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.source.classes
+
+    @property
+    def spec(self) -> ModelSpec:
+        return ModelSpec(num_classes=len(self.classes), input_CHW=self.preprocessing.input_CHW)
+
+    def labels(self, index_N: np.ndarray) -> torch.Tensor:
+        """label_N int64 of the images at `index_N`."""
+        return torch.tensor([self.source.record(int(index)).label for index in index_N], dtype=torch.int64)
+
+    def key(self, index: int) -> str:
+        """The stable name of an image."""
+        return self.source.record(index).key
+
+    def digest(self) -> str:
+        """Changes when a training or validation image, its label or its place in the split changes."""
+        digest = hashlib.sha256(self.preprocessing.digest().encode())
+        for name in ("train", "validation"):
+            index_N = self.split.indices(name)
+            digest.update(name.encode() + self.labels(index_N).numpy().tobytes())
+            digest.update(np.ascontiguousarray(self.scan.content_digest_N[index_N]).tobytes())
+        return digest.hexdigest()
+
+    def summary(self) -> dict[str, Any]:
+        """What `data.json` holds: counts by class and split, what was left out, how pixels become inputs."""
+        counts = {
+            name: np.bincount(self.labels(self.split.indices(name)), minlength=len(self.classes)).tolist()
+            for name in SPLITS
+        }
+        return {
+            "source": self.source.name,
+            "num_samples": len(self.source),
+            "classes": list(self.classes),
+            "counts": counts,
+            "split": self.split.origin,
+            "notes": list(self.split.notes),
+            "bad_images": [{"key": printable(bad.key), "reason": bad.reason} for bad in self.scan.bad],
+            "modes": dict(self.scan.mode_counts),
+            "num_rotated": self.scan.num_rotated,
+            "preprocessing": self.preprocessing.model_dump(mode="json"),
+        }
+
+
+def prepare_images(config: RunConfig, runtime: Runtime, note: Callable[[str], None]) -> Images:
+    """Open, scan and split the source of `config`. Raises DataError and ImageError before any training is begun."""
+    source = open_source(config.source)
+    scan = scan_source(source, runtime.num_threads, config.split.on_bad_image)
+    for bad in scan.bad[:10]:
+        note(f"left out {printable(bad.key)}: {bad.reason}")
+    if len(scan.bad) > 10:
+        note(f"left out {len(scan.bad) - 10} more; data.json in the run lists them all")
+    split = split_source(source, scan, config.seed, config.split.test_fraction, config.split.validation_fraction)
+    for text in split.notes:
+        note(text)
+    if len(split.train_N) < 2:
+        raise DataError(
+            f"{printable(config.source)} leaves {len(split.train_N)} images to train on after the split; "
+            f"at least 2 are needed.\nAdd images, or hold out less with --set split.test_fraction=0.1."
+        )
+    preprocessing = choose_preprocessing(config, scan, split)
+    return Images(source=source, scan=scan, split=split, preprocessing=preprocessing)

@@ -1,0 +1,187 @@
+"""One training run from images to a judged checkpoint: the only file that wires the parts together."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ..checkpoint import LAST, Manifest, find_checkpoint, newest_checkpoint
+from ..core import atomic, lock
+from ..core.errors import CheckpointError, Stopped, printable
+from ..core.log import MetricsLog
+from ..core.runtime import Runtime, environment, seed_everything, start
+from ..data.augment.policy import AugmentConfig
+from ..data.loader import build_loader
+from ..models.base import build_model
+from .config import RunConfig
+from .folder import METRICS_LOG, RunFolder
+from .judge import Judgement, judge, write_seen
+from .loop import EpochResult, FitPlan, fit
+from .prepare import Images, prepare_images
+from .state import Cursor, restore_training
+from .step import TrainingStep, balanced_class_weights
+from .stop import StopSignal
+
+
+class RunProgress(Protocol):
+    """Who watches a run: a terminal, a log, a test."""
+
+    def begin(self, lines: list[str]) -> None:
+        """Called once before the first step, with what is about to run."""
+
+    def note(self, text: str) -> None:
+        """Something a person should know."""
+
+    def step(self, epoch: int, batch: int, num_batches: int, means: Callable[[], tuple[float, float]]) -> None:
+        """See loop.Progress."""
+
+    def epoch(self, result: EpochResult) -> None:
+        """See loop.Progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What a run came to: `seconds` from start to verdict, `training_s` of it in epochs, over all starts."""
+
+    run_dir: Path
+    config: RunConfig
+    judgement: Judgement
+    best_epoch: int
+    num_train: int
+    seconds: float
+    training_s: float
+    images_per_second: float
+
+
+def train(config: RunConfig, folder: RunFolder, progress: RunProgress, command: str) -> TrainResult:
+    """Train as `config` says in `folder`, from the start or from where it was stopped, and judge the result.
+
+    Raises DataError, ModelError, RunInUseError, StorageError, TrainingError, and Stopped with the command to go on.
+    """
+    started_s = time.monotonic()
+    folder.check()
+    runtime = start(config.runtime)
+    images = prepare_images(config, runtime, progress.note)
+    seed_everything(config.seed)
+    model = build_model(config.model, images.spec)
+    training = TrainingStep(model, config, images.preprocessing, runtime)
+    if config.loss.class_weights == "balanced":
+        weight_K = balanced_class_weights(images.labels(images.split.train_N), len(images.classes))
+        training.class_weight_K = weight_K.to(runtime.device)
+    atomic.make_folder(folder.path)
+    with lock.exclusive(folder.path), StopSignal() as stop:
+        folder.begin(config, environment(runtime), images.summary())
+        write_seen(folder.path, images)
+        cursor = _resume(training, folder, images, progress) if folder.resume else Cursor(data_digest=images.digest())
+        progress.begin(_opening_lines(config, images, model_parameters(training), runtime, folder.path))
+        try:
+            cursor = _fit(training, folder, images, cursor, FitContext(progress=progress, stop=stop, command=command))
+        except Stopped:
+            raise _stopped(config, folder, stop.exit_code) from None
+        best = find_checkpoint(folder.path)
+        judgement = judge(folder.path, best, images, config, runtime)
+    num_seen = cursor.step * min(config.batch_size, len(images.split.train_N))
+    return TrainResult(
+        run_dir=folder.path,
+        config=config,
+        judgement=judgement,
+        best_epoch=cursor.best_epoch,
+        num_train=len(images.split.train_N),
+        seconds=time.monotonic() - started_s,
+        training_s=cursor.training_s,
+        images_per_second=num_seen / max(cursor.training_s, 1e-9),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitContext:
+    """Who watches the training, what can stop it, and the command that began it."""
+
+    progress: RunProgress
+    stop: StopSignal
+    command: str
+
+
+def _fit(training: TrainingStep, folder: RunFolder, images: Images, cursor: Cursor, context: FitContext) -> Cursor:
+    config = training.config
+    loader = config.loader.model_copy(update={"batch_size": config.batch_size})
+    train = build_loader(images.source, images.split.train_N, images.preprocessing, config.augment, loader, config.seed)
+    validation = None
+    if len(images.split.validation_N):
+        validation = build_loader(
+            images.source, images.split.validation_N, images.preprocessing, AugmentConfig(), loader, config.seed
+        )
+    log = MetricsLog(folder.path / METRICS_LOG, cursor.log_bytes)
+    plan = FitPlan(
+        run_dir=folder.path,
+        train=train,
+        validation=validation,
+        manifest=_manifest(config, images, training.runtime, context.command),
+        log=log,
+        progress=context.progress,
+        stop=context.stop,
+        key_of=images.key,
+    )
+    try:
+        return fit(training, plan, cursor)
+    finally:
+        log.close()
+        train.close()
+        if validation:
+            validation.close()
+
+
+def _resume(training: TrainingStep, folder: RunFolder, images: Images, progress: RunProgress) -> Cursor:
+    checkpoint, problems = newest_checkpoint(folder.path / LAST)
+    for problem in problems:
+        progress.note(problem)
+    if checkpoint is None:
+        progress.note("nothing was saved before the run ended; it begins again from its first step")
+        return Cursor(data_digest=images.digest())
+    cursor = Cursor.parse(checkpoint.manifest.training, printable(str(checkpoint.folder)))
+    if cursor.data_digest != images.digest():
+        raise CheckpointError(
+            f"The training images in {printable(training.config.source)} are not those this run began with.\n"
+            f"Put the images back as they were, or start a new run with another --out."
+        )
+    restore_training(training, cursor, checkpoint.load_weights(), checkpoint.load_state())
+    progress.note(f"going on after step {cursor.step} (epoch {cursor.epoch + 1}, batch {cursor.batch})")
+    return cursor
+
+
+def _manifest(config: RunConfig, images: Images, runtime: Runtime, command: str) -> Manifest:
+    provenance = {"command": command, "seed": config.seed, "config_digest": config.digest()}
+    return Manifest(
+        model=config.model,
+        preprocessing=images.preprocessing,
+        classes=images.classes,
+        provenance=provenance | environment(runtime) | {"source": images.source.name},
+    )
+
+
+def model_parameters(training: TrainingStep) -> int:
+    """How many numbers training adjusts."""
+    return sum(parameter.numel() for parameter in training.model.parameters() if parameter.requires_grad)
+
+
+def _opening_lines(
+    config: RunConfig, images: Images, num_parameters: int, runtime: Runtime, run_dir: Path
+) -> list[str]:
+    split = images.split
+    channels, height_px, width_px = images.spec.input_CHW
+    return [
+        f"data    {printable(images.source.name)}: {len(images.classes)} classes, {len(split.train_N):,} to train on, "
+        f"{len(split.validation_N):,} to choose the epoch, {len(split.test_N):,} to judge ({split.origin})",
+        f"model   {config.model}: {num_parameters:,} parameters, input {height_px}x{width_px}x{channels}; "
+        f"recipe {config.recipe}: {config.epochs} epochs, {config.optimizer.name}",
+        f"device  {runtime.describe()}",
+        f"run     {printable(str(run_dir))}",
+    ]
+
+
+def _stopped(config: RunConfig, folder: RunFolder, exit_code: int) -> Stopped:
+    where = printable(str(folder.path))
+    error = Stopped(f"Stopped; everything is saved in {where}.\nGo on with: saccade train --resume --out {where}")
+    error.exit_code = exit_code
+    return error

@@ -1,0 +1,68 @@
+"""Where a training is: the cursor, and everything a resumed run needs to go on to the same bits."""
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+
+from ..core.config import FrozenConfig
+from ..core.errors import CheckpointError
+from .optim import optimizer_tensors, restore_optimizers
+from .step import EpochTotals, TrainingStep
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class Cursor(FrozenConfig):
+    """The position of a training. `epoch` and `batch` are those to do next; `step` counts optimizer steps."""
+
+    epoch: Count = Field(0, description="epoch to go on with")
+    batch: Count = Field(0, description="batch of that epoch to go on with")
+    step: Count = Field(0, description="steps taken")
+    best_value: float = Field(-1.0, description="best validation accuracy so far, -1 before the first")
+    best_loss: float = Field(0.0, description="validation loss of the best epoch, which decides between equals")
+    best_epoch: Count = Field(0, description="epoch kept, counted from 1; 0 before the first")
+    finished: bool = Field(False, description="whether training is over")
+    log_bytes: Count = Field(0, description="length of metrics.jsonl that belongs to these steps")
+    num_micro_batches: int = Field(1, ge=1, description="parts a batch is computed in since memory ran out")
+    training_s: float = Field(0.0, ge=0, description="seconds of training so far, over all starts")
+    data_digest: str = Field("", description="digest of the training images and their labels")
+
+
+def state_tensors(training: TrainingStep) -> dict[str, torch.Tensor]:
+    """What `state.safetensors` holds: optimizers, the running average, the sums of the epoch under way.
+
+    The weights are not in it where they are what the checkpoint ships; with a running average, the network that is
+    trained goes in as `network.<name>` and the average is shipped.
+    """
+    tensors = optimizer_tensors(training.optimizers)
+    totals = training.totals
+    tensors |= {"totals.loss_sum": totals.loss_sum, "totals.num_correct": totals.num_correct}
+    tensors |= {"totals.num_seen": totals.num_seen}
+    if training.average:
+        tensors |= {f"network.{name}": tensor for name, tensor in training.model.state_dict().items()}
+    return tensors
+
+
+def restore_training(
+    training: TrainingStep, cursor: Cursor, weights: dict[str, torch.Tensor], tensors: dict[str, torch.Tensor]
+) -> None:
+    """Put `training` back where `state_tensors` and the shipped `weights` were taken. Raises CheckpointError."""
+    try:
+        if training.average:
+            training.average.model.load_state_dict(weights)
+            own = {n.removeprefix("network."): t for n, t in tensors.items() if n.startswith("network.")}
+            training.model.load_state_dict(own)
+        else:
+            training.model.load_state_dict(weights)
+        restore_optimizers(training.optimizers, tensors)
+        device = training.runtime.device
+        training.totals = EpochTotals(
+            loss_sum=tensors["totals.loss_sum"].to(device),
+            num_correct=tensors["totals.num_correct"].to(device),
+            num_seen=tensors["totals.num_seen"].to(device),
+        )
+    except (RuntimeError, KeyError, IndexError, ValueError) as error:
+        first_line = str(error).splitlines()[0]
+        raise CheckpointError(f"The saved training does not fit this network: {first_line}") from None
+    training.num_micro_batches = cursor.num_micro_batches

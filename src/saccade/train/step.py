@@ -1,0 +1,160 @@
+"""One optimizer step: normalise, forward, loss, backward, update. Metrics stay on the device until somebody asks."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ..core.runtime import Runtime, seed_everything
+from ..core.types import Batch, Preprocessing
+from ..data.preprocess import normalize
+from .average import WeightAverage
+from .config import RunConfig
+from .optim import build_optimizers, peak_learning_rates, set_learning_rates
+
+
+@dataclass(kw_only=True)
+class EpochTotals:
+    """Sums over the images of the epoch so far, on the device: loss (float64), correct and seen images (int64)."""
+
+    loss_sum: torch.Tensor
+    num_correct: torch.Tensor
+    num_seen: torch.Tensor
+
+    @classmethod
+    def zero(cls, device: torch.device) -> "EpochTotals":
+        """Nothing seen yet."""
+        return cls(
+            loss_sum=torch.zeros((), dtype=torch.float64, device=device),
+            num_correct=torch.zeros((), dtype=torch.int64, device=device),
+            num_seen=torch.zeros((), dtype=torch.int64, device=device),
+        )
+
+    def means(self) -> tuple[float, float]:
+        """(mean loss, fraction correct) of the images seen; waits for the device. Zeros before the first image."""
+        num_seen = max(1, int(self.num_seen))
+        return float(self.loss_sum) / num_seen, int(self.num_correct) / num_seen
+
+
+class TrainingStep:
+    """The network, its optimizers and its average, advanced one batch at a time.
+
+    Every random draw of a step (dropout) derives from (seed, step), so a step repeated after a kill is the same step.
+    """
+
+    def __init__(self, model: nn.Module, config: RunConfig, preprocessing: Preprocessing, runtime: Runtime) -> None:
+        self.config = config
+        self.preprocessing = preprocessing
+        self.runtime = runtime
+        self.model = model.to(device=runtime.device, memory_format=runtime.memory_format)  # type: ignore[call-overload]
+        self.optimizers = build_optimizers(self.model, config.optimizer)
+        self.peaks = peak_learning_rates(self.optimizers)
+        self.average = WeightAverage(self.model, config.average) if config.average.decay else None
+        self.class_weight_K: torch.Tensor | None = None
+        self.num_micro_batches = config.accumulate
+        self.totals = EpochTotals.zero(runtime.device)
+
+    @property
+    def judged_model(self) -> nn.Module:
+        """What is evaluated and shipped: the average of the weights where one is kept, else the network."""
+        return self.average.model if self.average else self.model
+
+    def run(self, batch: Batch, step: int, learning_rate_factor: float) -> bool:
+        """Take one step on uint8 images. False, with nothing changed, where the loss is not finite (CPU: always seen;
+        GPU: seen when the totals are read, since looking at every step would stall it)."""
+        self.model.train()
+        set_learning_rates(self.optimizers, self.peaks, learning_rate_factor)
+        image_BCHW = batch.image_BCHW.to(self.runtime.device, non_blocking=True)
+        target = batch.target.to(self.runtime.device, non_blocking=True)
+        loss, num_correct = self._gradients_within_memory(image_BCHW, target, step)
+        if self.runtime.device.type == "cpu" and not bool(torch.isfinite(loss)):
+            self._forget_gradients()
+            return False
+        self._update(step)
+        num_images = image_BCHW.shape[0]
+        self.totals.loss_sum += loss.double() * num_images
+        self.totals.num_correct += num_correct
+        self.totals.num_seen += num_images
+        return True
+
+    def _gradients_within_memory(
+        self, image_BCHW: torch.Tensor, target: torch.Tensor, step: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        while True:
+            seed_everything(self.config.seed, step)
+            try:
+                return self._gradients(image_BCHW, target)
+            except RuntimeError as error:
+                smaller = 2 * self.num_micro_batches
+                if not is_out_of_memory(error) or smaller > image_BCHW.shape[0] // 2:
+                    raise
+                self._forget_gradients()
+                self.num_micro_batches = smaller  # the effective batch stays what it was
+
+    def _gradients(self, image_BCHW: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        num_parts = max(1, min(self.num_micro_batches, image_BCHW.shape[0] // 2))  # batch norm needs two images
+        total_weight = self._total_weight(target)
+        loss = torch.zeros((), device=image_BCHW.device)
+        num_correct = torch.zeros((), dtype=torch.int64, device=image_BCHW.device)
+        for image, part in zip(image_BCHW.tensor_split(num_parts), target.tensor_split(num_parts), strict=True):
+            part_loss, part_correct = self._loss(image, part, total_weight)
+            part_loss.backward()
+            loss += part_loss.detach()
+            num_correct += part_correct
+        return loss, num_correct
+
+    def _loss(
+        self, image_BCHW: torch.Tensor, target: torch.Tensor, total_weight: torch.Tensor | float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """This part's share of the batch's mean loss, auxiliary heads included, and how many images it gets right."""
+        input_BCHW = normalize(image_BCHW, self.preprocessing, self.runtime.precision)
+        with self.runtime.arithmetic():
+            forward_train = getattr(self.model, "forward_train", None)
+            logits_BK, auxiliary = forward_train(input_BCHW) if forward_train else (self.model(input_BCHW), [])
+        loss = self._cross_entropy_sum(logits_BK, target)
+        for weight, auxiliary_BK in auxiliary:
+            loss = loss + weight * self._cross_entropy_sum(auxiliary_BK, target)
+        label_B = target if target.ndim == 1 else target.argmax(1)
+        num_correct = (logits_BK.detach().argmax(1) == label_B).sum()
+        return loss / total_weight, num_correct
+
+    def _cross_entropy_sum(self, logits_BK: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(
+            logits_BK.float() if logits_BK.dtype == torch.bfloat16 else logits_BK,
+            target,
+            weight=self.class_weight_K,
+            label_smoothing=self.config.loss.label_smoothing,
+            reduction="sum",
+        )
+
+    def _total_weight(self, target: torch.Tensor) -> torch.Tensor | float:
+        if self.class_weight_K is None or target.ndim == 2:
+            return float(target.shape[0])
+        return self.class_weight_K[target].sum()
+
+    def _update(self, step: int) -> None:
+        if self.config.optimizer.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_norm)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self._forget_gradients()
+        if self.average:
+            self.average.update(step)
+
+    def _forget_gradients(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch ran out of memory, on a GPU or on the CPU, whose allocator has no exception of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def balanced_class_weights(label_N: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """weight_K float32, mean 1 over the images: N / (present classes * count); 0 for a class without images."""
+    count_K = torch.bincount(label_N, minlength=num_classes).double()
+    present_K = count_K > 0
+    weight_K = torch.where(present_K, len(label_N) / (present_K.sum() * count_K.clamp(min=1)), 0.0)
+    return weight_K.float()
