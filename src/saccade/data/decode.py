@@ -28,7 +28,7 @@ from ..core.errors import ImageError, printable
 
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 256 << 20
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")  # JPEG opens multi-picture files (MPO) too
 BACKGROUND = 255  # what shows through transparent pixels: white, as on paper and most pages
 
 # A bomb is refused before its pixels are allocated; Pillow's own alarm is an error too, wherever it rings.
