@@ -10,7 +10,7 @@ import typer
 
 from .. import __version__
 from ..core.errors import SaccadeError
-from . import evaluate, models, predict, recipes, train
+from . import evaluate, filter, models, predict, recipes, train
 
 app = typer.Typer(
     help="From a folder of images to a convolutional classifier you can trust.",
@@ -35,6 +35,7 @@ def _global_options(
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("filter")(filter.filter_image)
 app.command("models")(models.models)
 app.command("recipes")(recipes.recipes)
 

@@ -1,0 +1,210 @@
+"""`saccade filter` as a person runs it: results, files, JSON, and every bad input with its whole message."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from PIL import Image
+from skimage import data as skimage_data
+
+from saccade.cli.main import main
+from saccade.conv.filters import KERNELS
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """`run("photo.png", "--kernel", ...)` in a folder with photo.png and grey.png: exit status, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(skimage_data.astronaut()[::8, ::8]).save("photo.png")
+    Image.fromarray(skimage_data.camera()[::8, ::8]).save("grey.png")
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["saccade", "filter", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        captured = capsys.readouterr()
+        return int(stopped.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+def test_a_kernel_over_a_photo_writes_the_picture_and_says_what_it_shows(run: Run):
+    status, out, err = run("grey.png", "--kernel", "sobel-x", "--stride", "2", "--show", "signed", "--out", "edges.png")
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[:9] == [
+        "photo      grey.png, 64x64 (height x width), grey",
+        "operation  cross-correlation, padding valid, stride 2",
+        f"kernel     sobel-x: {KERNELS['sobel-x'].source}",
+        "           -1   0   1",
+        "           -2   0   2",
+        "           -1   0   1",
+        "size       64x64 -> 31x31",
+        "           height floor((64 + 0 - 3)/2) + 1 = 31, width floor((64 + 0 - 3)/2) + 1 = 31",
+        f"values     {response_range('grey.png')}",
+    ]
+    assert lines[9].startswith("note       Flipping only changes the sign of this kernel")
+    assert lines[10] == "note       No window covers the last row and the last column."
+    assert lines[11].startswith("view       signed: values in even steps; white is 0, full orange +")
+    assert lines[12:] == ["written    edges.png"]
+    with Image.open("edges.png") as written:
+        assert written.size == (31, 31)
+
+
+def response_range(path: str) -> str:
+    import cv2
+
+    response = cv2.Sobel(cv2.imread(path, cv2.IMREAD_GRAYSCALE), cv2.CV_64F, 1, 0)[1:-1:2, 1:-1:2]
+    return f"{response.min():.6g} to {response.max():.6g}"
+
+
+def test_json_has_the_contracted_keys_and_the_numbers_are_scipys(run: Run):
+    from scipy import signal
+
+    status, out, _ = run("photo.png", "--kernel", "emboss", "--true-convolution", "--json", "--out", "numbers.npy")
+    report = json.loads(out)
+    assert status == 0
+    assert list(report) == [
+        *("image", "input", "operation", "kernel", "padding", "stride", "output", "formula", "minimum", "maximum"),
+        *("notes", "view", "out", "learned"),
+    ]
+    assert (report["input"], report["output"], report["learned"]) == ([3, 64, 64], [3, 62, 62], None)
+    assert report["kernel"]["weights"] == [[-2, -1, 0], [-1, 1, 1], [0, 1, 2]]
+    photo = skimage_data.astronaut()[::8, ::8].astype(float)
+    expected = [signal.convolve2d(photo[..., c], report["kernel"]["weights"], "valid") for c in range(3)]
+    assert_allclose(np.load("numbers.npy"), np.stack(expected, axis=2), atol=1e-9)
+    assert report["maximum"] == pytest.approx(np.max(expected))
+
+
+def test_learning_prints_the_numbers_beside_the_true_ones(run: Run):
+    status, out, err = run("photo.png", "--learn", "sobel-x")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[2:6] == [
+        "learned    numbers                     beside the true sobel-x",
+        "           -1.0000   0.0000   1.0000   -1.0000   0.0000   1.0000",
+        "           -2.0000   0.0000   2.0000   -2.0000   0.0000   2.0000",
+        "           -1.0000   0.0000   1.0000   -1.0000   0.0000   1.0000",
+    ]
+    assert "relative error" in out
+    assert "explains 100.00% of the target's variance" in out
+
+
+def test_learning_from_a_target_the_command_wrote_itself(run: Run):
+    run("photo.png", "--kernel", "70deg", "--out", "target.npy")
+    run("photo.png", "--kernel", "70deg", "--show", "clipped", "--padding", "same", "--out", "target.png")
+    true = json.loads(run("photo.png", "--kernel", "70deg", "--json")[1])["kernel"]["weights"]
+    numbers = json.loads(run("photo.png", "--learn", "target.npy", "--json")[1])["learned"]
+    picture = json.loads(run("photo.png", "--learn", "target.png", "--json", "--out", "again.png")[1])["learned"]
+    assert_allclose(numbers["weights"], true, atol=1e-6)
+    assert_allclose(picture["weights"], true, atol=5e-3)
+    assert numbers["true"] is None
+    assert Path("again.png").exists()
+
+
+def test_a_poor_fit_is_said(run: Run):
+    run("photo.png", "--kernel", "sobel-x", "--show", "absolute", "--out", "absolute.png")
+    _, out, _ = run("photo.png", "--learn", "absolute.png")
+    assert (
+        "note       No single kernel of this size turns the photo into this target. A target picture holds the values "
+        "themselves (--show clipped --grey), a .npy file all of them; 'signed' and 'absolute' pictures do not.\n"
+    ) in out
+
+
+def test_real_photos_with_every_option(run: Run, shared: Callable[[str], Path]):
+    photo = next(shared("data/clothing-small/test/dress").glob("*.jpg"))
+    for padding in ("valid", "same", "reflect", "replicate"):
+        status, _, err = run(
+            str(photo), "--kernel", "scharr-x@30", "--padding", padding, "--grey", "--out", "edges.jpg"
+        )
+        assert (status, err) == (0, "")
+    with Image.open("edges.jpg") as written, Image.open(photo) as original:
+        assert written.size == original.size
+
+
+WRITE = "Write rows between semicolons and numbers between commas, such as '1,0,-1;1,0,-1;1,0,-1'."
+BAD_INPUT = {
+    "neither kernel nor target": (
+        ["photo.png"],
+        2,
+        "Give either --kernel (apply it) or --learn (find it from a target).\n"
+        "For example: saccade filter photo.jpg --kernel scharr-x --out edges.png",
+    ),
+    "unknown kernel": (
+        ["photo.png", "--kernel", "sharr-x"],
+        2,
+        "Unknown kernel 'sharr-x'. Did you mean 'scharr-x'?\n"
+        "Known: vertical, horizontal, prewitt-x, prewitt-y, sobel-x, sobel-y, scharr-x, scharr-y, laplacian, emboss, "
+        "sharpen, box, gaussian, identity;\n"
+        "any of them turned, such as 'sobel-x@30'; an edge at any angle, such as '45deg'; or numbers.\n"
+        f"{WRITE}",
+    ),
+    "malformed numbers": (
+        ["photo.png", "--kernel", "1,2;x,4"],
+        2,
+        f"Cannot read the kernel '1,2;x,4': 'x' is not a number.\n{WRITE}",
+    ),
+    "image smaller than the kernel": (
+        ["tiny.png", "--kernel", "sobel-x"],
+        1,
+        "The image is smaller than the kernel: 2x5 pixels (height x width) for a kernel of 3x3.\n"
+        "Output height: floor((2 + 0 - 3)/1) + 1 = 0.\n"
+        "Use --padding zero, a smaller kernel or a larger image.",
+    ),
+    "target of another size": (
+        ["photo.png", "--learn", "tiny.png"],
+        1,
+        "The target has another size than the photo: 2x5 against 64x64 pixels (height x width).\n"
+        "A target has the photo's size, or 62x62 without padding: "
+        "floor((64 + 0 - 3)/1) + 1 = 62, floor((64 + 0 - 3)/1) + 1 = 62.",
+    ),
+    "missing photo": (
+        ["nowhere.png", "--kernel", "sobel-x"],
+        1,
+        "There is no file 'nowhere.png' (looked in HERE).\nCheck the path of the photo.",
+    ),
+    "missing target": (
+        ["photo.png", "--learn", "nowhere.png"],
+        1,
+        "There is no file 'nowhere.png' (looked in HERE).\nCheck the path of the target.",
+    ),
+    "a folder": (["folder", "--kernel", "sobel-x"], 1, "'folder' is a folder; give one photo."),
+    "text renamed": (
+        ["text.jpg", "--kernel", "sobel-x"],
+        1,
+        "text.jpg: not an image that can be read (JPEG, PNG, WebP, BMP, GIF): it begins with 'This is not '.",
+    ),
+    "out in a missing folder": (
+        ["photo.png", "--kernel", "sobel-x", "--out", "missing/edges.png"],
+        2,
+        "Cannot write 'missing/edges.png': there is no folder 'missing'.\n"
+        "Create it, or choose another place with --out.",
+    ),
+    "unknown ending": (
+        ["photo.png", "--kernel", "sobel-x", "--out", "edges.bmp"],
+        2,
+        "Cannot write 'edges.bmp': '.bmp' is no kind of file that this command writes.\n"
+        "Use .png or .jpg for a picture, or .npy for the numbers themselves.",
+    ),
+    "kernel size": (
+        ["photo.png", "--learn", "photo.png", "--kernel-size", "0"],
+        2,
+        "--kernel-size must be 1 to 15, got 0.",
+    ),
+    "seed": (["photo.png", "--learn", "sobel-x", "--seed", "-1"], 2, "--seed must not be negative, got -1."),
+}
+
+
+@pytest.mark.parametrize(("arguments", "status", "message"), BAD_INPUT.values(), ids=BAD_INPUT)
+def test_bad_input_is_named_and_nothing_is_written(run: Run, arguments: list[str], status: int, message: str):
+    Image.new("RGB", (5, 2), "red").save("tiny.png")
+    Path("text.jpg").write_text("This is not an image.")
+    Path("folder").mkdir()
+    before = sorted(Path().iterdir())
+    assert run(*arguments) == (status, "", f"error: {message.replace('HERE', str(Path.cwd()))}\n")
+    assert sorted(Path().iterdir()) == before
