@@ -30,7 +30,7 @@ def evaluate(
 
 def evaluation_json(evaluation: "Evaluation") -> dict[str, Any]:
     """The object of `evaluate --json`; its keys are a contract."""
-    from ..evaluate.metrics import metrics_json
+    from ..evaluate.words import metrics_json
 
     return {
         "run": str(evaluation.run),
@@ -48,7 +48,7 @@ def evaluation_json(evaluation: "Evaluation") -> dict[str, Any]:
 def evaluation_text(evaluation: "Evaluation") -> str:
     """The verdict, the notes, and the table of classes."""
     from ..core.errors import printable
-    from ..evaluate.metrics import verdict
+    from ..evaluate.words import verdict
 
     metrics = evaluation.metrics
     rows = [

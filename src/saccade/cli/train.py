@@ -56,7 +56,7 @@ def train(
 
 def result_json(result: "TrainResult") -> dict[str, Any]:
     """The object of `train --json`; its keys are a contract."""
-    from ..evaluate.metrics import metrics_json
+    from ..evaluate.words import metrics_json
 
     return {
         "run": str(result.run_dir),
@@ -75,7 +75,7 @@ def result_json(result: "TrainResult") -> dict[str, Any]:
 def result_text(result: "TrainResult") -> str:
     """The verdict, what was kept, and what to do next."""
     from ..core.errors import printable
-    from ..evaluate.metrics import verdict
+    from ..evaluate.words import verdict
     from .console import duration
 
     where = printable(str(result.run_dir))

@@ -122,7 +122,8 @@ class Metrics:
     """How good a classifier is on N labelled images, K classes. Rates are fractions in 0 to 1.
 
     `confusion_KK[true, said]` counts images. Per-class values are NaN where they are undefined (no image of
-    the class, or nothing said to be it). `top5` is None below six classes, where it says nothing.
+    the class, or nothing said to be it). `top5` is None below six classes, where it says nothing. `macro_f1` is the
+    mean over the classes that occur as truth or as answer. `_low` and `_high` are 95 % Wilson intervals.
     """
 
     num_samples: int
@@ -132,12 +133,18 @@ class Metrics:
     top5: float | None
     loss: float
     ece: float
+    macro_f1: float
     majority_class: str
     majority_rate: float
     classes: tuple[str, ...]
     confusion_KK: np.ndarray
     precision_K: np.ndarray
+    precision_low_K: np.ndarray
+    precision_high_K: np.ndarray
     recall_K: np.ndarray
+    recall_low_K: np.ndarray
+    recall_high_K: np.ndarray
+    f1_K: np.ndarray
     support_K: np.ndarray
 
 

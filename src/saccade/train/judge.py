@@ -16,7 +16,8 @@ from ..core.types import Metrics
 from ..data.augment.policy import AugmentConfig
 from ..data.loader import build_loader
 from ..evaluate.forward import Outputs, collect_outputs
-from ..evaluate.metrics import compute_metrics, metrics_json
+from ..evaluate.metrics import compute_metrics
+from ..evaluate.words import metrics_json
 from .config import RunConfig
 from .folder import EVALUATION, EVALUATION_TENSORS, SEEN
 from .prepare import Images
