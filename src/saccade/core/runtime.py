@@ -74,7 +74,8 @@ def start(config: RuntimeConfig) -> Runtime:
 
 def make_deterministic(device: torch.device) -> None:
     """Same seed, same bits, on the CPU. GPUs keep their fastest kernels: their sums vary in the last digits."""
-    torch.use_deterministic_algorithms(device.type == "cpu")
+    # What torch.use_deterministic_algorithms calls, without the second that its import of the compiler takes.
+    torch._C._set_deterministic_algorithms(device.type == "cpu", warn_only=False)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 

@@ -33,20 +33,20 @@ class FilterMuon(torch.optim.Muon):
 
     def __init__(self, parameters: list[nn.Parameter], config: OptimizerConfig) -> None:
         self._filters = parameters
-        self._matrices = [nn.Parameter(p.detach().view(p.shape[0], -1)) for p in parameters]
+        self._matrices = [nn.Parameter(p.detach().reshape(p.shape[0], -1).clone()) for p in parameters]
         super().__init__(
             self._matrices, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
         )
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """One step; the matrices share their memory with the filters."""
+        """One step on matrix copies of the filters: channels-last filters have no matrix view."""
         for filters, matrix in zip(self._filters, self._matrices, strict=True):
-            matrix.data = filters.data.reshape(filters.shape[0], -1)
+            matrix.data.copy_(filters.data.reshape(filters.shape[0], -1))
             matrix.grad = None if filters.grad is None else filters.grad.reshape(filters.shape[0], -1)
         result = super().step(closure)
         for filters, matrix in zip(self._filters, self._matrices, strict=True):
-            filters.data.copy_(matrix.data.view(filters.shape))  # channels-last filters are copies, not views
+            filters.data.copy_(matrix.data.view(filters.shape))
         return result
 
     def zero_grad(self, set_to_none: bool = True) -> None:

@@ -5,9 +5,12 @@ part). Pixel values 0 to 16 become 0 to 255.
 """
 
 import hashlib
+import importlib.util
+from pathlib import Path
 
 import numpy as np
 
+from ...core.errors import DataError
 from ...core.types import Record
 from ..base import SOURCES, DataSource, SourceFormat
 
@@ -16,13 +19,11 @@ class Digits(DataSource):
     """The ten digits, classes `0` to `9`, grey, 8x8 pixels."""
 
     def __init__(self) -> None:
-        from sklearn.datasets import load_digits
-
-        data = load_digits()
+        value_ND = read_digits()
         self.name = "digits"
         self.classes = tuple(str(digit) for digit in range(10))
-        self._image_NHW = np.round(data.images * (255 / 16)).astype(np.uint8)
-        self._label_N = data.target.astype(np.int64)
+        self._image_NHW = np.round(value_ND[:, :64] * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
+        self._label_N = value_ND[:, 64].astype(np.int64)
         self.digest = hashlib.sha256(self._image_NHW.tobytes() + self._label_N.tobytes()).hexdigest()
 
     def __len__(self) -> int:
@@ -33,6 +34,19 @@ class Digits(DataSource):
 
     def read(self, index: int) -> np.ndarray:
         return self._image_NHW[index]
+
+
+def read_digits() -> np.ndarray:
+    """value_ND float64 (1797, 65): 64 pixels of 0 to 16 and the label, from the file in the scikit-learn package.
+
+    The file is read without importing scikit-learn, which would take longer than the training itself. Raises
+    DataError where the package is not installed as its wheels lay it out.
+    """
+    package = importlib.util.find_spec("sklearn")
+    path = Path(package.origin or "").parent / "datasets" / "data" / "digits.csv.gz" if package else None
+    if path is None or not path.is_file():
+        raise DataError("The built-in digits need scikit-learn's data files.\nInstall it: pip install scikit-learn.")
+    return np.loadtxt(path, delimiter=",")
 
 
 SOURCES.add(

@@ -1,0 +1,1 @@
+"""Long trials with many repetitions. Each is one command; continuous integration runs it with a small n."""
