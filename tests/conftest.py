@@ -1,10 +1,14 @@
 """Fixtures every test may use."""
 
 import os
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from saccade.cli.main import main
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -33,3 +37,31 @@ def _quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No network and no colour, whatever the machine; commands under test inherit it."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("NO_COLOR", "1")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command left: exit status, standard output, standard error."""
+
+    status: int
+    output: str
+    errors: str
+
+
+@pytest.fixture
+def saccade(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Finished]:
+    """`saccade("train", "digits")`: run the command in this process, as `main` does."""
+
+    def run(*arguments: object) -> Finished:
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["saccade", *map(str, arguments)])
+        status: int | str | None = 0
+        try:
+            main()
+        except SystemExit as ending:
+            status = ending.code
+        sys.stdout.flush()
+        output, errors = capfd.readouterr()
+        return Finished(status=int(status or 0), output=output, errors=errors)
+
+    return run

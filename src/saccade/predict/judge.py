@@ -96,7 +96,7 @@ def match_labels(run_classes: tuple[str, ...], source_classes: tuple[str, ...]) 
     unknown = [name for name in source_classes if name not in run_classes]
     if unknown:
         raise DataError(
-            f"The source has {len(unknown)} classes that the run does not know: {_some(unknown)}.\n"
+            f"The source has classes that the run does not know: {_some(unknown)}.\n"
             f"The run knows {_some(list(run_classes))}. Rename the folders, or judge on images of those classes."
         )
     missing = [name for name in run_classes if name not in source_classes]

@@ -1,0 +1,269 @@
+"""Bad input gets one clear message of at most four lines, the right exit status, and leaves nothing behind."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from saccade.models.base import MODELS
+from saccade.train.recipes import all_recipes
+
+FAST = ["--epochs", "1", "--set", "runtime.num_threads=1"]
+
+
+def picture(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A small good set: two classes of eight pictures."""
+    for number in range(8):
+        picture(tmp_path / "photos" / "cat" / f"{number}.png", number)
+        picture(tmp_path / "photos" / "dog" / f"{number}.jpg", 100 + number)
+    return tmp_path / "photos"
+
+
+@pytest.fixture(autouse=True)
+def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def check(finished, message: str, status: int) -> None:
+    assert finished.errors.endswith(f"error: {message}\n"), finished.errors
+    assert finished.status == status
+    assert len(message.splitlines()) <= 4
+    assert finished.output == ""
+    assert "Traceback" not in finished.errors
+
+
+def test_a_missing_folder(saccade: Callable, tmp_path: Path):
+    check(
+        saccade("train", "nowhere"),
+        f"There is no file or folder 'nowhere' (looked in {tmp_path}).\n"
+        "Give a folder with one sub-folder of images per class, or a built-in set: digits.",
+        1,
+    )
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_an_empty_folder(saccade: Callable, tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    check(
+        saccade("train", "empty"),
+        "The folder empty holds no images.\n"
+        "Put the images of each class into a sub-folder named after it, such as empty/cat and empty/dog.",
+        1,
+    )
+
+
+def test_loose_images_without_classes(saccade: Callable, tmp_path: Path):
+    picture(tmp_path / "loose" / "a.png", 0)
+    check(
+        saccade("train", "loose"),
+        "The folder loose holds images but no sub-folders.\n"
+        "Put the images of each class into a sub-folder named after it, such as loose/cat and loose/dog.",
+        1,
+    )
+
+
+def test_one_class(saccade: Callable, tmp_path: Path):
+    picture(tmp_path / "one" / "cat" / "a.png", 0)
+    check(
+        saccade("train", "one"),
+        "The folder one has one class only, 'cat': there is nothing to tell apart.\n"
+        "Add a sub-folder of images for at least one more class.",
+        1,
+    )
+
+
+def test_an_empty_class(saccade: Callable, photos: Path):
+    (photos / "bird").mkdir()
+    check(
+        saccade("train", "photos"),
+        "The folder photos has classes without a single image: 'bird'.\n"
+        "Add images to them, or remove the empty folders.",
+        1,
+    )
+
+
+def test_a_class_with_one_image_trains_and_is_named(saccade: Callable, photos: Path):
+    picture(photos / "bird" / "only.png", 7)
+    finished = saccade("train", "photos", "--out", "run", *FAST)
+    assert finished.status == 0
+    assert "note: no test image of: bird (1 image)\n" in finished.errors
+    assert "held-out images correct" in finished.output
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("empty.jpg", b"", "the file is empty (0 bytes)"),
+        (
+            "notes.jpg",
+            b"Dear diary, today",
+            "not an image that can be read (JPEG, PNG, WebP, BMP, GIF): it begins with 'Dear diary, '",
+        ),
+        ("cut.jpg", None, "the image data end too early: the file is truncated"),
+    ],
+)
+def test_a_bad_file_is_named_before_training(
+    saccade: Callable, photos: Path, name: str, content: bytes | None, reason: str
+):
+    for number in range(100):  # one bad file is then less than 1 %
+        (photos / "dog" / f"more-{number}.jpg").write_bytes((photos / "dog" / f"{number % 8}.jpg").read_bytes())
+    good = (photos / "dog" / "0.jpg").read_bytes()
+    (photos / "cat" / name).write_bytes(good[: len(good) // 2] if content is None else content)
+    check(
+        saccade("train", "photos"),
+        f"photos: 1 of 117 images cannot be decoded.\ncat/{name}: {reason}.\n"
+        "Repair or remove them, or leave them out: --on-bad-image skip.",
+        1,
+    )
+    finished = saccade("train", "photos", "--on-bad-image", "skip", "--out", "run", *FAST)
+    assert finished.status == 0
+    assert f"note: left out cat/{name}: {reason}.\n" in finished.errors
+
+
+def test_more_than_one_percent_of_bad_files_is_too_many_to_skip(saccade: Callable, photos: Path):
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        (photos / "cat" / name).write_bytes(b"")
+    check(
+        saccade("train", "photos", "--on-bad-image", "skip"),
+        "photos: 3 of 19 images cannot be decoded.\n"
+        "cat/a.jpg: the file is empty (0 bytes); cat/b.jpg: the file is empty (0 bytes); and 1 more.\n"
+        "More than 1 % is too many to leave out: repair or remove them.",
+        1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "lenet6"], "Unknown model 'lenet6'. Did you mean 'lenet5'? 'saccade models' lists all {models}."),
+        (
+            ["--recipe", "lenet"],
+            "Unknown recipe 'lenet'. Did you mean 'lenet5'? 'saccade recipes' lists all {recipes}.",
+        ),
+        (["--set", "optimiser.name=sgd"], "Unknown key 'optimiser.name'. Did you mean 'optimizer.name'?"),
+        (
+            ["--set", "optimizer.name=sdg"],
+            "--set: 'optimizer.name' is not valid: Input should be 'sgd', 'momentum', 'nesterov', 'rmsprop', 'adam', "
+            "'adamw' or 'muon'; received 'sdg'.",
+        ),
+        (
+            ["--epochs", "0"],
+            "command line: 'epochs' is not valid: Input should be greater than or equal to 1; received 0.",
+        ),
+    ],
+)
+def test_an_unknown_name_or_value_gets_the_nearest(saccade: Callable, arguments: list[str], message: str):
+    expected = message.format(models=len(MODELS.names()), recipes=len(all_recipes()))
+    check(saccade("train", "digits", *arguments), expected, 2)
+
+
+def test_an_unknown_option_is_a_usage_error(saccade: Callable):
+    finished = saccade("train", "digits", "--modell", "x")
+    assert finished.status == 2
+    assert "No such option" in finished.errors
+    assert "Traceback" not in finished.errors
+
+
+def test_a_place_that_cannot_be_written(saccade: Callable, tmp_path: Path):
+    if os.geteuid() == 0:
+        place = Path("/sys/saccade-run")
+    else:
+        (tmp_path / "locked").mkdir(mode=0o555)
+        place = tmp_path / "locked" / "run"
+    check(
+        saccade("train", "digits", "--out", place, *FAST),
+        f"Cannot write {place}: it may not be written by you.\n"
+        "Choose another place with --out, or change the permissions.",
+        1,
+    )
+
+
+def test_a_run_that_is_there_already(saccade: Callable, tmp_path: Path):
+    assert saccade("train", "digits", "--out", "run", *FAST).status == 0
+    check(
+        saccade("train", "digits", "--out", "run", *FAST),
+        "run already holds a run.\nGo on with it by --resume, or choose another place with --out.",
+        1,
+    )
+    check(
+        saccade("train", "--out", "run", "--resume", "--seed", "7"),
+        "A resumed run goes on as it began: seed was 0, now 7.\n"
+        "Leave that option out, or start a new run with another --out.",
+        2,
+    )
+    finished = saccade("train", "--out", "run", "--resume")
+    assert finished.status == 0
+    assert "held-out images correct" in finished.output
+
+
+def test_resuming_what_is_not_there(saccade: Callable):
+    check(
+        saccade("train", "digits", "--out", "run", "--resume"),
+        "There is no run to resume in run.\nLeave out --resume to start one there, or check --out.",
+        1,
+    )
+    check(
+        saccade("train", "--resume"),
+        "Say which run to resume: saccade train --resume --out RUN, for example --out runs/digits-lenet5-1.",
+        2,
+    )
+
+
+def test_a_loss_that_is_not_finite_names_step_layer_and_remedy(saccade: Callable, tmp_path: Path):
+    finished = saccade(
+        "train", "digits", "--out", "run", *FAST, "--set", "optimizer.learning_rate=1e20", "--set", "optimizer.name=sgd"
+    )
+    assert finished.status == 1
+    lines = finished.errors[finished.errors.index("error: ") :].splitlines()
+    assert len(lines) == 4
+    assert lines[0].startswith("error: The loss is not finite at step ")
+    assert "learning rate" in lines[0]
+    assert "not finite" in lines[1]
+    assert lines[2] == "Nothing bad was saved: the last checkpoint is intact."
+    assert lines[3].startswith("Lower the rate, for example --set optimizer.learning_rate=")
+
+
+def test_predicting_without_a_run_or_with_bad_files(saccade: Callable, photos: Path, tmp_path: Path):
+    check(
+        saccade("predict", "runs/none", "photos"),
+        "The run runs/none is not there.\nGive the folder that 'saccade train' printed, such as runs/digits-lenet5-1.",
+        1,
+    )
+    assert saccade("train", "photos", "--out", "run", *FAST).status == 0
+    check(
+        saccade("predict", "run", "nothing.jpg"),
+        "There is no file or folder 'nothing.jpg'.\nCheck the path and its spelling.",
+        1,
+    )
+    (photos / "cat" / "bad.jpg").write_bytes(b"")
+    finished = saccade("predict", "run", "photos")
+    assert finished.status == 1
+    assert finished.output.count("photos/") == 16
+    assert "error: photos/cat/bad.jpg: the file is empty (0 bytes).\n" in finished.errors
+
+
+def test_evaluating_on_classes_the_run_does_not_know(saccade: Callable, photos: Path, tmp_path: Path):
+    assert saccade("train", "photos", "--out", "run", *FAST).status == 0
+    picture(tmp_path / "other" / "cat" / "x.png", 50)
+    picture(tmp_path / "other" / "horse" / "x.png", 51)
+    check(
+        saccade("evaluate", "run", "other"),
+        "The source has classes that the run does not know: 'horse'.\n"
+        "The run knows 'cat', 'dog'. Rename the folders, or judge on images of those classes.",
+        1,
+    )
+    check(
+        saccade("evaluate", "run"),
+        "evaluate needs a run and a source: saccade evaluate runs/digits-lenet5-1 digits.",
+        2,
+    )

@@ -1,0 +1,202 @@
+"""The main path, from the command line, on real images: train, resume, evaluate, predict, and their JSON keys."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+from saccade.data.sources.digits import Digits
+from saccade.predict.predictor import load_predictor
+
+TRAIN_KEYS = {
+    "run",
+    "model",
+    "source",
+    "num_samples",
+    "top1",
+    "top1_low",
+    "top1_high",
+    "top5",
+    "loss",
+    "ece",
+    "seconds",
+    "images_per_second",
+    "seed",
+}
+EVALUATE_KEYS = TRAIN_KEYS
+
+
+@pytest.fixture(scope="module")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    """One run of the README's first command, as a person starts it, and the object it printed."""
+    folder = tmp_path_factory.mktemp("digits")
+    command = [sys.executable, "-m", "saccade", "train", "digits", "--out", "run", "--json"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return folder / "run", json.loads(done.stdout)
+
+
+def test_digits_are_told_apart(digits_run: tuple[Path, dict]):
+    _, result = digits_run
+    assert result["top1"] >= 0.98
+    assert result["top1_low"] < result["top1"] < result["top1_high"]
+    assert 355 <= result["num_samples"] <= 365
+    assert result.keys() >= TRAIN_KEYS
+
+
+def test_the_run_directory_is_as_designed(digits_run: tuple[Path, dict]):
+    run, _ = digits_run
+    names = {path.name for path in run.iterdir()}
+    assert names >= {"config.toml", "environment.json", "metrics.jsonl", "checkpoint-last", "checkpoint-best"}
+    assert {path.name for path in (run / "checkpoint-best").iterdir()} == {"weights.safetensors", "manifest.json"}
+
+
+def test_evaluate_judges_the_images_training_did_not_see(saccade: Callable, digits_run: tuple[Path, dict]):
+    run, trained = digits_run
+    finished = saccade("evaluate", run, "digits", "--json")
+    assert finished.status == 0
+    result = json.loads(finished.output)
+    assert result.keys() >= EVALUATE_KEYS
+    assert {key: result[key] for key in ("num_samples", "top1", "confusion")} == {
+        key: trained[key] for key in ("num_samples", "top1", "confusion")
+    }
+
+
+def test_evaluation_and_predict_give_equal_logits_for_the_same_file(digits_run: tuple[Path, dict], tmp_path: Path):
+    run, _ = digits_run
+    evidence = load_file(run / "evaluation.safetensors")
+    source = Digits()
+    predictor = load_predictor(run)
+    paths = []
+    for index in evidence["index_N"][:40]:
+        path = tmp_path / f"{index}.png"
+        Image.fromarray(source.read(int(index))).save(path)
+        paths.append(path)
+    together = [answer.logits for answer in predictor.predict_files(paths)]
+    alone = [predictor.predict_bytes(path.read_bytes(), path.name).logits for path in paths[:5]]
+    np.testing.assert_allclose(together, evidence["logits_NK"][:40], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(alone, evidence["logits_NK"][:5], rtol=1e-5, atol=1e-5)
+
+
+def test_predict_answers_files_and_folders(saccade: Callable, digits_run: tuple[Path, dict], tmp_path: Path):
+    run, _ = digits_run
+    source = Digits()
+    for index in range(6):
+        Image.fromarray(source.read(index)).save(tmp_path / f"{index}.png")
+    finished = saccade("predict", run, tmp_path, "--json", "--top", "2")
+    assert finished.status == 0
+    result = json.loads(finished.output)
+    assert [Path(answer["file"]).name for answer in result["predictions"]] == [f"{i}.png" for i in range(6)]
+    assert [answer["class"] for answer in result["predictions"]] == [str(source.record(i).label) for i in range(6)]
+    assert all(len(answer["top"]) == 2 for answer in result["predictions"])
+    text = saccade("predict", run, tmp_path / "0.png").output.splitlines()
+    assert text[0].split() == ["image", "class", "probability", "or", "or"]
+    assert len(text) == 2
+
+
+def test_given_splits_are_used(saccade: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    counts = {"train": 12, "val": 4, "test": 5}
+    for split, count in counts.items():
+        for label in ("dark", "light"):
+            for number in range(count):
+                path = tmp_path / "set" / split / label / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                shade = np.random.default_rng([number, len(split)]).integers(0, 90, (20, 20, 3), dtype=np.uint8)
+                Image.fromarray(shade + (150 if label == "light" else 0)).save(path)
+    finished = saccade("train", "set", "--out", "run", "--epochs", "2", "--json")
+    assert finished.status == 0
+    result = json.loads(finished.output)
+    assert result["num_samples"] == 2 * counts["test"]
+    data = json.loads((tmp_path / "run" / "data.json").read_text())
+    assert data["counts"] == {"train": [12, 12], "validation": [4, 4], "test": [5, 5]}
+    assert data["split"] == "train, validation, test as given"
+
+
+def test_real_photos_train_from_their_own_splits(
+    saccade: Callable, shared: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = shared("data/clothing-small")
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "validation", "test"):
+        for label in ("dress", "pants"):
+            (tmp_path / "few" / split / label).mkdir(parents=True)
+            for path in sorted((folder / split / label).iterdir())[:12]:
+                (tmp_path / "few" / split / label / path.name).symlink_to(path)
+    finished = saccade("train", "few", "--out", "run", "--epochs", "2", "--json", "--set", "input.size_px=64")
+    assert finished.status == 0
+    result = json.loads(finished.output)
+    assert result["num_samples"] == 24
+    photo = next((folder / "test" / "pants").iterdir())
+    assert saccade("predict", "run", photo).status == 0
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_is_saved_says_how_to_go_on_and_goes_on(
+    saccade: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, status: int
+):
+    monkeypatch.chdir(tmp_path)
+    command = [sys.executable, "-m", "saccade", "train", "digits", "--out", "run", "--epochs", "40"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "epoch 2/40" in line:
+                break
+        process.send_signal(number)
+        asked_s = time.monotonic()
+        output, errors = process.communicate(timeout=10)
+    assert time.monotonic() - asked_s < 10
+    assert process.returncode == status
+    assert output == ""
+    assert errors.endswith(
+        "error: Stopped; everything is saved in run.\nGo on with: saccade train --resume --out run\n"
+    )
+    finished = saccade("train", "--resume", "--out", "run")
+    assert finished.status == 0
+    assert "going on after step" in finished.errors
+    assert "held-out images correct" in finished.output
+
+
+def test_two_processes_cannot_train_in_one_run(tmp_path: Path):
+    command = [sys.executable, "-m", "saccade", "train", "digits", "--out", "run", "--epochs", "3"]
+    both = [
+        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    results = [process.communicate(timeout=120) for process in both]
+    statuses = sorted(process.returncode for process in both)
+    assert statuses == [0, 1]
+    errors = next(errors for (_, errors), process in zip(results, both, strict=True) if process.returncode == 1)
+    assert "error: The run run is in use by" in errors or "error: run already holds a run." in errors
+    assert "Traceback" not in errors
+
+
+def test_help_answers_without_torch():
+    code = (
+        "import sys; sys.argv = ['saccade', '--help']\n"
+        "from saccade.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    for verb in ("train", "evaluate", "predict", "models", "recipes"):
+        assert f"\n  {verb}" in done.stdout
+
+
+def test_results_survive_a_terminal_that_knows_ascii_only(digits_run: tuple[Path, dict]):
+    run, _ = digits_run
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "LANG": "C", "LC_ALL": "C"}
+    command = [sys.executable, "-m", "saccade", "evaluate", str(run), "digits"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "held-out images correct" in done.stdout
