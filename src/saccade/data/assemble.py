@@ -10,14 +10,16 @@ from ..core.types import Batch
 from .augmenter import Augmenter, Plan
 from .base import DataSource
 from .decode import decode_image
+from .preprocess import decoded_short_side_px, prepare_image
 from .readers import Readers
 
 
 class BatchMaker:
     """Knows how an image of `source` becomes a row of a batch.
 
-    A set whose images all fit into `memory_limit_bytes` at the input size is decoded once and kept as uint8; the
-    memory is taken as the images come. Positions count within `index_N`, indices within the source.
+    A set that fits into `memory_limit_bytes` is decoded once and kept as uint8: at the input size where augmentation
+    does not resample the source pixels, else at the source's size. Memory is taken as the images come. Positions
+    count within `index_N`, indices within the source.
     """
 
     def __init__(self, source: DataSource, index_N: np.ndarray, augmenter: Augmenter, memory_limit_bytes: int) -> None:
@@ -27,29 +29,70 @@ class BatchMaker:
         self.label_N = np.fromiter((source.record(int(i)).label for i in index_N), np.int64, len(index_N))
         channels, height, width = augmenter.preprocessing.input_CHW
         self._image_HWC = (height, width, channels)
-        fits = len(index_N) * height * width * channels <= memory_limit_bytes
-        self._kept_NHWC = np.empty((len(index_N), *self._image_HWC), np.uint8) if fits else None
-        self._is_kept_N = np.zeros(len(index_N), dtype=bool)
+        self._prepared_NHWC: np.ndarray | None = None
+        self._is_prepared_N = np.zeros(len(index_N), dtype=bool)
+        self._decoded: dict[int, np.ndarray] = {}
+        self._lock = threading.Lock()
+        self._bytes_left = 0
+        if augmenter.sees_source:
+            self._bytes_left = memory_limit_bytes if self._decoded_bytes() <= memory_limit_bytes else 0
+        elif len(index_N) * height * width * channels <= memory_limit_bytes:
+            self._prepared_NHWC = np.empty((len(index_N), *self._image_HWC), np.uint8)
+        self._decodes_whole = self._bytes_left > 0  # what is kept serves every crop, so it has the full size
+
+    @property
+    def keeps_prepared(self) -> bool:
+        """Whether rows belong to a memory that outlives the batch."""
+        return self._prepared_NHWC is not None
 
     def rows(self, position_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """A uint8 block image_XHWC and the row_B of it that hold, or are to hold, the samples."""
-        if self._kept_NHWC is not None:
-            return self._kept_NHWC, position_B
+        if self._prepared_NHWC is not None:
+            return self._prepared_NHWC, position_B
         return np.empty((len(position_B), *self._image_HWC), np.uint8), np.arange(len(position_B))
 
     def missing(self, position_B: np.ndarray) -> np.ndarray:
-        """Which of the B samples must be read, as places in the batch, int64."""
-        return np.flatnonzero(~self._is_kept_N[position_B])
+        """Which of the B samples must be made, as places in the batch, int64."""
+        return np.flatnonzero(~self._is_prepared_N[position_B])
 
-    def make(self, position: int, row_HWC: np.ndarray, readers: Readers) -> None:
+    def make(self, position: int, row_HWC: np.ndarray, plan: Plan, row: int) -> None:
         """Read, decode and render one sample into its row. Raises ImageError naming the file."""
-        index = int(self.index_N[position])
-        key = self.source.record(index).key
-        with readers.reading(key):
-            image_HWC = decode_image(self.source.read(index), key).image_HWC
-            row_HWC[...] = self.augmenter.render(image_HWC)
-        if self._kept_NHWC is not None:
-            self._is_kept_N[position] = True  # last: a row counts only when it is whole
+        if self.augmenter.sees_source:
+            self.augmenter.render(self._source_pixels(position, plan, row), plan, row, row_HWC)
+            return
+        preprocessing = self.augmenter.preprocessing
+        row_HWC[...] = prepare_image(self._decode(position, decoded_short_side_px(preprocessing)), preprocessing)
+        if self._prepared_NHWC is not None:
+            self._is_prepared_N[position] = True  # last: a row counts only when it is whole
+
+    def key(self, position: int) -> str:
+        """The name of a sample, for messages."""
+        return self.source.record(int(self.index_N[position])).key
+
+    def _source_pixels(self, position: int, plan: Plan, row: int) -> np.ndarray:
+        if position in self._decoded:
+            return self._decoded[position]
+        content = self.source.read(int(self.index_N[position]))
+        short_side_px = None if self._decodes_whole else self.augmenter.short_side_px(content, plan, row)
+        image_HWC = self.augmenter.source_pixels(decode_image(content, self.key(position), short_side_px).image_HWC)
+        with self._lock:
+            if self._bytes_left >= image_HWC.nbytes:
+                self._bytes_left -= image_HWC.nbytes
+                self._decoded[position] = image_HWC
+        return image_HWC
+
+    def _decode(self, position: int, short_side_px: int | None) -> np.ndarray:
+        content = self.source.read(int(self.index_N[position]))
+        return decode_image(content, self.key(position), short_side_px).image_HWC
+
+    def _decoded_bytes(self) -> int:
+        """About what the decoded set takes, judged by its first image that can be read."""
+        for position in range(min(16, len(self.index_N))):
+            try:
+                return len(self.index_N) * self.augmenter.source_pixels(self._decode(position, None)).nbytes
+            except ImageError:
+                continue  # it is reported when its batch is made
+        return 0
 
 
 class Assembly:
@@ -62,6 +105,7 @@ class Assembly:
         self._block_XHWC, self._row_B = maker.rows(position_B)
         self._bad: dict[int, ImageError] = {}
         self._error: BaseException | None = None
+        self._plan: Plan | None = None
         self._batch: Batch | None = None
         self._is_cancelled = False
         self._num_jobs = 0
@@ -98,18 +142,27 @@ class Assembly:
 
     def _work(self, share: np.ndarray, readers: Readers) -> None:
         try:
-            for place in share:
+            plan = self._planned()
+            for place in share.tolist():
                 if self._is_cancelled:
                     break
-                self._make(int(place), readers)
+                with readers.reading(self._maker.key(int(self.position_B[place]))):
+                    self._make(place, plan)
         except BaseException as error:  # noqa: BLE001  raised again by `batch`, on the thread that asked for it
             self._error = error
         finally:
             self._leave()
 
-    def _make(self, place: int, readers: Readers) -> None:
+    def _planned(self) -> Plan:
+        """What will happen to the samples: drawn by the first job that asks, not by the thread that trains."""
+        with self._lock:
+            if self._plan is None:
+                self._plan = self._maker.augmenter.plan(self._epoch, self._maker.index_N[self.position_B])
+            return self._plan
+
+    def _make(self, place: int, plan: Plan) -> None:
         try:
-            self._maker.make(int(self.position_B[place]), self._block_XHWC[self._row_B[place]], readers)
+            self._maker.make(int(self.position_B[place]), self._block_XHWC[self._row_B[place]], plan, place)
         except ImageError as error:
             self._bad[place] = error
 
@@ -129,15 +182,20 @@ class Assembly:
             self._is_done.set()
 
     def _finish(self) -> None:
-        good_B = np.setdiff1d(np.arange(len(self.position_B)), list(self._bad))
-        if not len(good_B):
+        plan, position_B, row_B = self._planned(), self.position_B, self._row_B
+        if self._bad:
+            good_B = np.setdiff1d(np.arange(len(position_B)), list(self._bad))
+            plan, position_B, row_B = plan.take(good_B), position_B[good_B], row_B[good_B]
+        if not len(position_B):
             return
-        position_B = self.position_B[good_B]
-        image_BHWC = np.take(self._block_XHWC, self._row_B[good_B], axis=0)
-        plan: Plan = self._maker.augmenter.plan(self._epoch, self._maker.index_N[position_B])
-        image_BHWC = self._maker.augmenter.finish(plan, image_BHWC)
+        is_whole = len(row_B) == len(self._block_XHWC) and not self._maker.keeps_prepared
+        image_BHWC = self._block_XHWC if is_whole else np.take(self._block_XHWC, row_B, axis=0)
+        num_classes = len(self._maker.source.classes)
+        image_BHWC, target = self._maker.augmenter.finish(
+            plan, image_BHWC, self._maker.label_N[position_B], num_classes
+        )
         self._batch = Batch(
             image_BCHW=torch.from_numpy(image_BHWC).permute(0, 3, 1, 2),
-            target=torch.from_numpy(self._maker.label_N[position_B]),
+            target=torch.from_numpy(target),
             index_B=plan.index_B,
         )

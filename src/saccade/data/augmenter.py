@@ -3,61 +3,198 @@
 from dataclasses import dataclass
 
 import numpy as np
+import simplejpeg
+from PIL import Image
 
 from ..core.types import Preprocessing
-from .augment.base import Augmentation, Drawn, Geometric, Scene, identities
+from .augment import colour, geometry
+from .augment.base import (
+    Augmentation,
+    Colouring,
+    Drawn,
+    Erasing,
+    Framing,
+    Geometric,
+    Mixing,
+    Scene,
+    Warping,
+    identities,
+)
 from .augment.lossless import move_pixels
+from .augment.mixing import partners
+from .augment.pca_colour import PcaColourStrengths, measured
 from .augment.policy import AugmentConfig
-from .draws import uniform
-from .preprocess import prepare_image
+from .base import DataSource
+from .decode import decode_image
+from .draws import permutation, uniform
+from .preprocess import decoded_short_side_px
+
+NUM_MEASURED = 1000  # images whose colours are measured
+MEASURED_SIDE_PX = 64  # about so many pixels squared of each
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What will happen to the B samples of one batch. `drawn` holds the parameters by augmentation, for display."""
+    """What will happen to the B samples of one batch: parameters by augmentation, and the matrices they compose to."""
 
     index_B: np.ndarray
+    scene: Scene
     drawn: dict[str, Drawn]
-    matrix_B33: np.ndarray
+    geometry_B33: np.ndarray
+    colour_B34: np.ndarray
+
+    def take(self, row_B: np.ndarray) -> "Plan":
+        """The plan of some of the samples."""
+        drawn: dict[str, Drawn] = {
+            name: {key: value[row_B] for key, value in values.items()} for name, values in self.drawn.items()
+        }
+        return Plan(
+            index_B=self.index_B[row_B],
+            scene=self.scene,
+            drawn=drawn,
+            geometry_B33=self.geometry_B33[row_B],
+            colour_B34=self.colour_B34[row_B],
+        )
 
 
 class Augmenter:
-    """Applies an AugmentConfig. Every result is a pure function of (seed, epoch, sample index, source pixels)."""
+    """Applies an AugmentConfig. Every result is a pure function of (seed, epoch, sample index, source pixels).
+
+    `sees_source`: whether the geometry resamples the source pixels; otherwise every image is first prepared as
+    evaluation prepares it, and at most mirrored and moved by whole pixels.
+    """
 
     def __init__(self, config: AugmentConfig, preprocessing: Preprocessing, seed: int) -> None:
         self.config = config
         self.preprocessing = preprocessing
         self.seed = seed
         self._active = config.active()
+        self._framing = next((entry for entry in self._active if isinstance(entry, Framing)), None)
         self._geometric = [entry for entry in self._active if isinstance(entry, Geometric)]
-        self._fill_C = border_colour(config, preprocessing)
+        self._warping = [entry for entry in self._active if isinstance(entry, Warping)]
+        self._colouring = [entry for entry in self._active if isinstance(entry, Colouring)]
+        self._erasing = [entry for entry in self._active if isinstance(entry, Erasing)]
+        self._mixing = [entry for entry in self._active if isinstance(entry, Mixing)]
+        lossless = all(entry.lossless for entry in self._geometric)
+        self.sees_source = self._framing is not None or bool(self._warping) or not lossless
+        self._mean_C = mean_colour(preprocessing)
+        self._canvas = geometry.Canvas(
+            size_HW=(preprocessing.input_height_px, preprocessing.input_width_px),
+            interpolation=preprocessing.interpolation,
+            border=config.border,
+            fill_C=self._mean_C if config.border == "mean" else np.zeros_like(self._mean_C),
+        )
 
     def plan(self, epoch: int, index_B: np.ndarray) -> Plan:
         """Draw the parameters of the samples `index_B` in `epoch`; nothing is read."""
         scene = Scene(preprocessing=self.preprocessing, epoch=epoch)
         drawn = {entry.name: self._draw(entry, scene, index_B) for entry in self._active}
-        matrix_B33 = identities(len(index_B))
+        geometry_B33, colour_B34 = identities(len(index_B)), identities(len(index_B), columns=4)
         for entry in self._geometric:
-            matrix_B33 = matrix_B33 @ entry.matrices(drawn[entry.name], scene)
-        return Plan(index_B=index_B, drawn=drawn, matrix_B33=matrix_B33)
+            geometry_B33 = geometry_B33 @ entry.matrices(drawn[entry.name], scene)
+        for colouring in self._colouring:
+            colour_B34 = colour.compose(colour_B34, colouring.matrices(drawn[colouring.name], scene))
+        return Plan(index_B=index_B, scene=scene, drawn=drawn, geometry_B33=geometry_B33, colour_B34=colour_B34)
 
-    def render(self, image_HWC: np.ndarray) -> np.ndarray:
-        """One decoded source image (RGB, any size) as uint8 (H, W, C) at the input size, before `finish`."""
-        return prepare_image(image_HWC, self.preprocessing)
+    def short_side_px(self, content: bytes | np.ndarray, plan: Plan, row: int) -> int | None:
+        """How long the short side of a JPEG must at least be decoded for this sample; None: full size."""
+        size_HW = jpeg_size(content)
+        if size_HW is None:
+            return None
+        if not self.sees_source:
+            return decoded_short_side_px(self.preprocessing)
+        # The header does not say how the image will be turned upright, so both ways count.
+        shrink = min(
+            min(geometry.shrink_factors(self.source_matrix(plan, row, shape))) for shape in (size_HW, size_HW[::-1])
+        )
+        return int(np.ceil(min(size_HW) / shrink)) if shrink >= 2 else None
 
-    def finish(self, plan: Plan, image_BHWC: np.ndarray) -> np.ndarray:
-        """The rendered batch with everything applied that needs no source pixels."""
-        if not self._geometric:
-            return image_BHWC
-        return move_pixels(image_BHWC, plan.matrix_B33, self.config.border, self._fill_C)
+    def source_matrix(self, plan: Plan, row: int, source_HW: tuple[int, int]) -> np.ndarray:
+        """matrix_33 from centred output to centred source coordinates: the framing after everything else."""
+        if self._framing is None:
+            frame_33 = geometry.centre_frame(source_HW, self.preprocessing)
+        else:
+            frame_33 = self._framing.frame(plan.drawn[self._framing.name], row, source_HW, plan.scene)
+        return frame_33 @ plan.geometry_B33[row]
+
+    def source_pixels(self, image_HWC: np.ndarray) -> np.ndarray:
+        """What `render` reads of a decoded image (RGB): the image itself, or its luma (H, W, 1) for grey inputs."""
+        if self.preprocessing.channels == "grey":
+            return np.asarray(Image.fromarray(image_HWC).convert("L"))[:, :, None]
+        return image_HWC
+
+    def render(self, image_HWC: np.ndarray, plan: Plan, row: int, out_HWC: np.ndarray) -> None:
+        """Resample `source_pixels` of any size into `out_HWC`, uint8 (H, W, C) at the input size; then its colours.
+
+        Only where `sees_source`; otherwise an image is prepared as evaluation does it, and `finish` does the rest.
+        """
+        displacements = [w.displacement(plan.drawn[w.name], row, plan.scene) for w in self._warping]
+        displacement_HW2 = sum(displacements[1:], start=displacements[0]) if displacements else None
+        matrix_33 = self.source_matrix(plan, row, (image_HWC.shape[0], image_HWC.shape[1]))
+        geometry.resample(image_HWC, matrix_33, displacement_HW2, self._canvas, out_HWC)
+        if self._colouring:
+            out_HWC[...] = colour.recolour(out_HWC, plan.colour_B34[row])
+
+    def finish(
+        self, plan: Plan, image_BHWC: np.ndarray, label_B: np.ndarray, num_classes: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rendered images with all the rest applied, and their targets: label_B, or target_BK where images are mixed.
+
+        `image_BHWC` may be written to.
+        """
+        if not self.sees_source:
+            if self._geometric:
+                image_BHWC = move_pixels(image_BHWC, plan.geometry_B33, self._canvas.border, self._canvas.fill_C)
+            if self._colouring:
+                for row, matrix_34 in enumerate(plan.colour_B34):
+                    image_BHWC[row] = colour.recolour(image_BHWC[row], matrix_34)
+        for entry in self._erasing:
+            boxes = entry.boxes(plan.drawn[entry.name], plan.scene).tolist()
+            for row, (top, bottom, left, right) in enumerate(boxes):
+                image_BHWC[row, top:bottom, left:right] = self._mean_C
+        if not self._mixing:
+            return image_BHWC, label_B
+        target_BK = np.eye(num_classes, dtype=np.float32)[label_B]
+        partner_B = partners(len(label_B))
+        for mixing in self._mixing:
+            image_BHWC, target_BK = mixing.mix(plan.drawn[mixing.name], image_BHWC, partner_B, target_BK)
+        return image_BHWC, target_BK
 
     def _draw(self, entry: Augmentation, scene: Scene, index_B: np.ndarray) -> Drawn:
         strengths = self.config.strengths_of(entry)
-        num_draws = entry.num_draws(strengths, scene)
-        return entry.draw(strengths, uniform(self.seed, scene.epoch, entry.name, index_B, num_draws), scene)
+        epoch = scene.epoch if entry.every_epoch else 0
+        numbers_BN = uniform(self.seed, epoch, entry.name, index_B, entry.num_draws(strengths, scene))
+        return entry.draw(strengths, numbers_BN, scene)
 
 
-def border_colour(config: AugmentConfig, preprocessing: Preprocessing) -> np.ndarray:
-    """The colour of the borders 'mean' and 'black', uint8 (C,)."""
-    mean_C = np.asarray(preprocessing.mean if config.border == "mean" else [0.0] * preprocessing.num_channels)
-    return np.rint(mean_C * 255).clip(0, 255).astype(np.uint8)
+def measure_colours(config: AugmentConfig, source: DataSource, index_N: np.ndarray, seed: int) -> AugmentConfig:
+    """`config` with what pca_colour needs: the principal colours of up to 1,000 of the training images `index_N`.
+
+    A config that does not use them, or has them already, comes back as it is. Raises ImageError where a file is bad.
+    """
+    strengths = getattr(config, "pca_colour", None)
+    if not isinstance(strengths, PcaColourStrengths) or not strengths.is_active or strengths.eigenvalues:
+        return config
+    chosen = np.sort(np.asarray(index_N)[permutation(seed, 0, len(index_N))[:NUM_MEASURED]])
+    pixels = []
+    for index in chosen.tolist():
+        content, key = source.read(index), source.record(index).key
+        pixel_N3 = decode_image(content, key, min_short_side_px=MEASURED_SIDE_PX).image_HWC.reshape(-1, 3)
+        pixels.append(pixel_N3[:: max(1, len(pixel_N3) // MEASURED_SIDE_PX**2)])
+    return config.model_copy(update={"pca_colour": measured(strengths, np.concatenate(pixels))})
+
+
+def mean_colour(preprocessing: Preprocessing) -> np.ndarray:
+    """The preprocessing's mean as a colour, uint8 (C,): it becomes zero when it is normalised."""
+    return np.rint(np.asarray(preprocessing.mean) * 255).clip(0, 255).astype(np.uint8)
+
+
+def jpeg_size(content: bytes | np.ndarray) -> tuple[int, int] | None:
+    """Height and width of a JPEG as its header gives them; None for everything else."""
+    if not isinstance(content, bytes) or content[:2] != b"\xff\xd8":
+        return None
+    try:
+        height, width = simplejpeg.decode_jpeg_header(content)[:2]
+    except ValueError:
+        return None  # whether the file can be used at all, decoding finds out
+    return height, width

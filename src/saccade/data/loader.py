@@ -30,7 +30,11 @@ MAX_DROPPED_FRACTION = 0.01
 
 
 class LoaderConfig(FrozenConfig):
-    """How batches are made. Only `batch_size` changes results (and `on_bad_image`, where a file breaks)."""
+    """How batches are made. Threads, prefetch and time limits change no bit of them.
+
+    `memory_limit_bytes` can, where photographs are augmented from their source pixels: those that are not kept are
+    decoded at 1/2, 1/4 or 1/8 scale when they are shown at no more than that.
+    """
 
     batch_size: int = Field(64, ge=1, le=65536, description="images in a batch, over all ranks together")
     threads: int = Field(0, ge=0, le=256, description="reading threads; 0: one per processor this process may use")

@@ -43,6 +43,13 @@ def resized_size(size: tuple[int, int], short_side_px: int) -> tuple[int, int]:
     return int(short_side_px * width_px / height_px), short_side_px
 
 
+def decoded_short_side_px(preprocessing: Preprocessing) -> int | None:
+    """How long the short side of a JPEG must at least be decoded for `prepare_image`; None: full size."""
+    if not preprocessing.fast_decode:
+        return None
+    return preprocessing.resize_px or max(preprocessing.input_height_px, preprocessing.input_width_px)
+
+
 def normalize(image_BCHW: torch.Tensor, preprocessing: Preprocessing, dtype: torch.dtype) -> torch.Tensor:
     """(pixel / 255 - mean) / std of uint8 images, in `dtype`, on the tensor's device, in channels-last memory.
 

@@ -3,14 +3,18 @@
 Every augmentation is two pure functions. `draw` turns uniform numbers, which depend on (seed, epoch, sample index)
 only, into parameters; the second one turns parameters into what is composed with all others of its kind:
 
-    Geometric   a 3x3 matrix      output to source, centred on the image, in output pixels   one resample
-    Framing     a 3x3 matrix      output to source pixels: which part of the source is seen   the same resample
-    Warping     a displacement    in output pixels, added before the matrices                 the same resample
-    Colouring   a 3x4 matrix      RGB 0-1 to RGB 0-1                                          one matrix
-    Erasing     a box             filled with the mean colour
-    Mixing      two images of the batch become one, and their targets with them
+    Framing     a 3x3 matrix      which part of the source is seen (at most one)     \
+    Geometric   a 3x3 matrix      mirrors, turns, slants, moves                       } one resample of the source
+    Warping     a displacement    of every output pixel                              /
+    Colouring   a 3x4 matrix      of RGB                                               one matrix
+    Erasing     a box             that is filled with the mean colour
+    Mixing      pairs of a batch  whose pixels and targets are mixed
 
-Strength zero is the default of every field that sets one, and the identity bit for bit.
+They are applied in this order, and within a kind in the alphabetical order of their names. Strengths default to zero,
+which leaves every image as it is, bit for bit.
+
+Coordinates: `centred` ones have their origin in the middle of the image, x to the right, y down, unit one pixel, so
+that turning and mirroring do not depend on sizes. Pixel (column, row) lies at its middle.
 """
 
 from abc import abstractmethod
@@ -38,7 +42,7 @@ class Strengths(FrozenConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """What the drawing functions may know besides their strengths: the network's input and the epoch."""
+    """What the functions of an augmentation may know besides its strengths: the network's input and the epoch."""
 
     preprocessing: Preprocessing
     epoch: int
@@ -49,15 +53,16 @@ class Scene:
         return self.preprocessing.input_height_px, self.preprocessing.input_width_px
 
 
-Drawn = Mapping[str, np.ndarray]  # parameter name (with its unit) -> values, first axis B
+Drawn = Mapping[str, np.ndarray]  # parameter, with its unit in the name -> values, first axis B
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What all kinds have: `draw(strengths, uniform_BN, scene)` gets `num_draws(strengths, scene)` numbers a sample.
+    """What all kinds have in common.
 
-    `source` is where the augmentation comes from. `applied_B(drawn)`-like facts need no field of their own: whatever
-    `draw` returns is what the preview prints.
+    `draw(strengths, uniform_BN, scene)` gets N = `num_draws(strengths, scene)` numbers in 0 to 1 for each sample.
+    Parameters with one value for each sample are what `saccade preview` prints. `every_epoch`: whether the numbers
+    differ between epochs. `source` says where the augmentation was described.
     """
 
     name: str
@@ -66,17 +71,56 @@ class Augmentation:
     strengths: type[Strengths]
     num_draws: Callable[[Any, Scene], int]
     draw: Callable[[Any, np.ndarray, Scene], Drawn]
+    every_epoch: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Framing(Augmentation):
+    """`frame(drawn, row, source_HW, scene)` gives matrix_33 from centred output to centred source coordinates.
+
+    It only scales and moves, and the box of the source that it shows has whole pixels as its borders.
+    """
+
+    frame: Callable[[Drawn, int, tuple[int, int], Scene], np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Geometric(Augmentation):
-    """`matrices(drawn, scene)` gives matrix_B33, homogeneous, from output to source coordinates.
+    """`matrices(drawn, scene)` gives matrix_B33 from centred output to centred output coordinates before it.
 
-    Both are centred on the image and in output pixels, x to the right and y down, so that a matrix does not depend
-    on the size of the file. They compose in the alphabetical order of the augmentations' names.
+    `lossless`: every matrix only mirrors and moves by whole pixels.
     """
 
     matrices: Callable[[Drawn, Scene], np.ndarray]
+    lossless: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warping(Augmentation):
+    """`displacement(drawn, row, scene)` gives float32 (H, W, 2), in output pixels right and down: where to look."""
+
+    displacement: Callable[[Drawn, int, Scene], np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Colouring(Augmentation):
+    """`matrices(drawn, scene)` gives matrix_B34 from (red, green, blue, 1) to RGB, in 0 to 1."""
+
+    matrices: Callable[[Drawn, Scene], np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Erasing(Augmentation):
+    """`boxes(drawn, scene)` gives box_B4, int64 (top, bottom, left, right) in output pixels; empty where equal."""
+
+    boxes: Callable[[Drawn, Scene], np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixing(Augmentation):
+    """`mix(drawn, image_BHWC, partner_B, target_BK)` gives a new image_BHWC (uint8) and target_BK (float32)."""
+
+    mix: Callable[[Drawn, np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 AUGMENTATIONS: Registry[Augmentation] = Registry("augmentation", "augmentations", "saccade.data.augment")
@@ -87,6 +131,17 @@ def register(augmentation: Augmentation, origin: str) -> None:
     AUGMENTATIONS.add(augmentation.name, augmentation, origin)
 
 
-def identities(num: int) -> np.ndarray:
-    """`num` identity matrices, float64 (num, 3, 3), to be changed in place."""
-    return np.tile(np.eye(3), (num, 1, 1))
+def identities(num: int, columns: int = 3) -> np.ndarray:
+    """`num` matrices that change nothing, float64 (num, 3, columns), to be filled in place."""
+    return np.tile(np.eye(3, columns), (num, 1, 1))
+
+
+def between(uniform: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Uniform numbers in 0 to 1 stretched to `low` to `high`."""
+    return low + uniform * (high - low)
+
+
+def normal(uniform_BN: np.ndarray) -> np.ndarray:
+    """Standard normal numbers (B, N / 2) from uniform ones (Box and Muller 1958)."""
+    radius_BN = np.sqrt(-2 * np.log(uniform_BN[:, 0::2]))
+    return radius_BN * np.cos(2 * np.pi * uniform_BN[:, 1::2])

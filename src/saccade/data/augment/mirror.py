@@ -37,6 +37,7 @@ register(
         num_draws=lambda strengths, scene: 1,
         draw=draw,
         matrices=matrices,
+        lossless=True,
     ),
     __name__,
 )

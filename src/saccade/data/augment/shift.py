@@ -39,6 +39,7 @@ register(
         num_draws=lambda strengths, scene: 2,
         draw=draw,
         matrices=matrices,
+        lossless=True,
     ),
     __name__,
 )

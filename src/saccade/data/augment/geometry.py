@@ -1,0 +1,188 @@
+"""All geometric augmentations of an image as one resample of its source pixels."""
+
+import functools
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from ...core.types import Preprocessing
+from ..preprocess import resized_size
+from .base import Border
+
+# A general warp that shrinks reads a copy averaged over whole factors, the shrink factor plus this rounded down: the
+# choice nearest to the antialiased filter of evaluation on photographs (root mean square difference, 1 to 3.3 times).
+REDUCTION_OFFSET = 0.35
+_BORDERS = {
+    "reflect": cv2.BORDER_REFLECT_101,
+    "edge": cv2.BORDER_REPLICATE,
+    "mean": cv2.BORDER_CONSTANT,
+    "black": cv2.BORDER_CONSTANT,
+}
+_INTERPOLATIONS = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC, "nearest": cv2.INTER_NEAREST}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Canvas:
+    """What is drawn on: the output's size, the filter, and what lies outside the source."""
+
+    size_HW: tuple[int, int]
+    interpolation: str
+    border: Border
+    fill_C: np.ndarray
+
+
+def resized_height_width(source_HW: tuple[int, int], preprocessing: Preprocessing) -> tuple[int, int]:
+    """Height and width after the resize that `preprocessing` describes, before the crop."""
+    if preprocessing.resize_px is None:
+        return preprocessing.input_height_px, preprocessing.input_width_px
+    width, height = resized_size((source_HW[1], source_HW[0]), preprocessing.resize_px)
+    return height, width
+
+
+def centre_frame(source_HW: tuple[int, int], preprocessing: Preprocessing) -> np.ndarray:
+    """matrix_33 from centred output to centred source coordinates that shows what evaluation sees."""
+    matrix_33 = np.eye(3)
+    output_HW = (preprocessing.input_height_px, preprocessing.input_width_px)
+    for axis, (size, resized, output) in enumerate(
+        zip(source_HW, resized_height_width(source_HW, preprocessing), output_HW)
+    ):
+        scale = size / resized
+        start = round((resized - output) / 2.0)  # whole pixels, as evaluation cuts
+        matrix_33[1 - axis, 1 - axis] = scale
+        matrix_33[1 - axis, 2] = (start + output / 2 - resized / 2) * scale
+    return matrix_33
+
+
+def resample(
+    image_HWC: np.ndarray,
+    matrix_33: np.ndarray,
+    displacement_HW2: np.ndarray | None,
+    canvas: Canvas,
+    out_HWC: np.ndarray,
+) -> None:
+    """Write what centred output coordinates show of `image_HWC` (uint8) into `out_HWC`, antialiased when shrinking.
+
+    A box with whole-pixel borders inside the image is resized by torch's antialiased filter, the same as evaluation
+    uses; everything else is warped, from a copy reduced by whole factors where the source is much larger.
+    """
+    filtered = displacement_HW2 is None and canvas.interpolation != "nearest"
+    box = whole_box(matrix_33, image_HWC, canvas) if filtered else None
+    if box is not None:
+        _resize_box(image_HWC, box, canvas, out_HWC)
+    else:
+        _warp(image_HWC, matrix_33, displacement_HW2, canvas, out_HWC)
+
+
+def shrink_factors(matrix_33: np.ndarray) -> tuple[float, float]:
+    """Source pixels per output pixel across and down."""
+    across, down = np.sqrt((matrix_33[:2, :2] ** 2).sum(axis=1)).tolist()
+    return across, down
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """Whole source pixels that the output shows, and whether it shows them mirrored."""
+
+    rows: slice
+    columns: slice
+    mirrored_across: bool
+    mirrored_down: bool
+
+
+def whole_box(matrix_33: np.ndarray, image_HWC: np.ndarray, canvas: Canvas) -> Box | None:
+    """The box of whole pixels inside the image that the matrix shows, None where it shows something else."""
+    if matrix_33[0, 1] != 0 or matrix_33[1, 0] != 0:
+        return None
+    slices = []
+    for axis, (size, output) in enumerate(zip(image_HWC.shape, canvas.size_HW)):
+        scale, middle = float(matrix_33[1 - axis, 1 - axis]), float(matrix_33[1 - axis, 2])
+        start, stop = (size / 2 + middle + sign * abs(scale) * output / 2 for sign in (-1, 1))
+        first, last = round(start), round(stop)
+        if max(abs(start - first), abs(stop - last)) > 1e-6 or first < 0 or last > size or first == last:
+            return None
+        slices.append(slice(first, last))
+    return Box(
+        rows=slices[0],
+        columns=slices[1],
+        mirrored_across=bool(matrix_33[0, 0] < 0),
+        mirrored_down=bool(matrix_33[1, 1] < 0),
+    )
+
+
+def _resize_box(image_HWC: np.ndarray, box: Box, canvas: Canvas, out_HWC: np.ndarray) -> None:
+    source_HWC = np.ascontiguousarray(image_HWC[box.rows, box.columns])
+    mirrored = box.mirrored_across or box.mirrored_down
+    target_HWC = np.empty_like(out_HWC) if mirrored else out_HWC
+    # The operator behind torch.nn.functional.interpolate, which alone writes into memory that is already there.
+    operator = {
+        "bilinear": torch.ops.aten._upsample_bilinear2d_aa.out,
+        "bicubic": torch.ops.aten._upsample_bicubic2d_aa.out,
+    }[canvas.interpolation]
+    operator(_batch_of_one(source_HWC), list(canvas.size_HW), False, None, None, out=_batch_of_one(target_HWC))
+    if mirrored:
+        direction = 1 if not box.mirrored_down else (-1 if box.mirrored_across else 0)
+        out_HWC[...] = cv2.flip(target_HWC, direction).reshape(out_HWC.shape)
+
+
+def _batch_of_one(image_HWC: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(image_HWC[None]).permute(0, 3, 1, 2)
+
+
+def _warp(
+    image_HWC: np.ndarray,
+    matrix_33: np.ndarray,
+    displacement_HW2: np.ndarray | None,
+    canvas: Canvas,
+    out_HWC: np.ndarray,
+) -> None:
+    image_HWC, reduce_33 = _reduce(image_HWC, matrix_33)
+    height, width = canvas.size_HW
+    matrix_33 = _to_index(image_HWC.shape[:2]) @ reduce_33 @ matrix_33
+    interpolation, border = _INTERPOLATIONS[canvas.interpolation], _BORDERS[canvas.border]
+    fill = canvas.fill_C.tolist()
+    if displacement_HW2 is None:
+        index_33 = matrix_33 @ np.linalg.inv(_to_index(canvas.size_HW))
+        flags = interpolation | cv2.WARP_INVERSE_MAP
+        warped = cv2.warpAffine(image_HWC, index_33[:2], (width, height), None, flags, border, fill)
+    else:
+        place_HW2 = _places(height, width) + displacement_HW2
+        map_HW2 = place_HW2 @ matrix_33[:2, :2].T.astype(np.float32) + matrix_33[:2, 2].astype(np.float32)
+        warped = cv2.remap(image_HWC, map_HW2, None, interpolation, None, border, fill)  # type: ignore[call-overload]
+    out_HWC[...] = warped.reshape(out_HWC.shape)
+
+
+def _reduce(image_HWC: np.ndarray, matrix_33: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The image averaged over whole factors, and the matrix from its centred coordinates to those of the copy.
+
+    What is left over at the right and the bottom, less than a factor, is cut off: the border shows there.
+    """
+    height, width = image_HWC.shape[:2]
+    shrink_across, shrink_down = shrink_factors(matrix_33)
+    across = min(max(1, int(shrink_across + REDUCTION_OFFSET)), width)
+    down = min(max(1, int(shrink_down + REDUCTION_OFFSET)), height)
+    if across == down == 1:
+        return image_HWC, np.eye(3)
+    small_HW = (height // down, width // across)
+    whole_HWC = image_HWC[: small_HW[0] * down, : small_HW[1] * across]
+    small_HWC = cv2.resize(whole_HWC, (small_HW[1], small_HW[0]), interpolation=cv2.INTER_AREA)
+    to_small_33 = np.diag([1 / across, 1 / down, 1.0])
+    to_small_33[0, 2] = (width - small_HW[1] * across) / (2 * across)  # the middle of the image is not the copy's
+    to_small_33[1, 2] = (height - small_HW[0] * down) / (2 * down)
+    return small_HWC.reshape(*small_HW, -1), to_small_33
+
+
+def _to_index(size_HW: tuple[int, ...]) -> np.ndarray:
+    """matrix_33 from centred coordinates to (column, row)."""
+    matrix_33 = np.eye(3)
+    matrix_33[:2, 2] = (size_HW[1] - 1) / 2, (size_HW[0] - 1) / 2
+    return matrix_33
+
+
+@functools.lru_cache(maxsize=8)
+def _places(height: int, width: int) -> np.ndarray:
+    """Centred coordinates of every output pixel, float32 (H, W, 2), (x, y)."""
+    x_W = np.arange(width, dtype=np.float32) - (width - 1) / 2
+    y_H = np.arange(height, dtype=np.float32) - (height - 1) / 2
+    return np.stack(np.meshgrid(x_W, y_H), axis=-1)
