@@ -308,6 +308,14 @@ def test_network_b_has_the_parameters_of_its_table():
     assert [geometry.dense_parameters(*io) for io in ((400, 120), (120, 84), (84, 10))] == [48120, 10164, 850]
 
 
+def test_network_b_has_the_activations_of_its_table():
+    sizes = [32]
+    for window in (Window(5), Window(2, 2), Window(5), Window(2, 2)):
+        sizes.append(window.output_size(sizes[-1]))
+    channels = [3, 8, 8, 16, 16]
+    assert [size * size * c for size, c in zip(sizes, channels)] == [3072, 6272, 1568, 1600, 400]
+
+
 def test_network_a_ends_in_1960_values():
     size = 39
     for window in (Window(3), Window(5, stride=2), Window(5, stride=2)):

@@ -97,6 +97,13 @@ def test_pooling_by_hand():
     assert_array_equal(reference.max_pool(overlapping, square(Window(3)))[0, 0], [[9, 9, 5], [9, 9, 5], [8, 6, 9]])
 
 
+def test_average_pooling_collapses_the_last_map_of_a_deep_network():
+    image_BCHW = np.random.default_rng(0).normal(size=(1, 1000, 7, 7))
+    pooled = reference.average_pool(image_BCHW, square(Window(7)))
+    assert pooled.shape == (1, 1000, 1, 1)
+    assert_allclose(pooled[..., 0, 0], image_BCHW.mean(axis=(2, 3)), atol=1e-12)
+
+
 def test_padding_never_wins_a_maximum_and_counts_as_zeros_in_a_mean_unless_told_otherwise():
     image, windows = one(-np.ones((2, 2))), square(Window(2, 2, 1))
     assert_array_equal(reference.max_pool(image, windows)[0, 0], [[-1, -1], [-1, -1]])

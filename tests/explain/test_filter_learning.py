@@ -104,7 +104,17 @@ def test_a_flat_photo_is_refused():
             np.full((9, 9, 1), 100, np.uint8), Target(value_HWC=np.eye(9)[..., None], is_picture=False), (3, 3), 0
         )
     assert str(error.value) == (
-        "The photo is flat: every pixel has the same value, so no kernel can be learned from it."
+        "The photo is flat: every window that can be used sees the same pixels, so no kernel can be learned."
+    )
+
+
+def test_a_photo_with_too_few_windows_is_refused():
+    photo_HWC = np.random.default_rng(0).integers(0, 256, (5, 5, 1)).astype(np.uint8)
+    with pytest.raises(DataError) as error:
+        learn_kernel(photo_HWC, Target(value_HWC=photo_HWC * 1.0, is_picture=False), (3, 3), 0)
+    assert str(error.value) == (
+        "The photo has 9 window positions, too few to learn 9 numbers and a bias from.\n"
+        "Use a larger photo or a smaller --kernel-size."
     )
 
 

@@ -123,11 +123,12 @@ def filter_photo(image_HWC: np.ndarray, kernel: Kernel, options: FilterOptions) 
     _check_fits(size_hw, windows)
     channels_HWC = brightness(image_HWC) if options.grey else image_HWC
     applied_HW = reference.flip(weights_HW) if options.true_convolution else weights_HW
-    response_CHW = [
-        _correlate(channel_HW, applied_HW, windows, options) for channel_HW in channels_HWC.transpose(2, 0, 1)
-    ]
+    output_hw = [window.output_size(size) for window, size in zip(windows, size_hw)]
+    response_HWC = np.empty((*output_hw, channels_HWC.shape[2]))
+    for channel in range(channels_HWC.shape[2]):
+        response_HWC[..., channel] = _correlate(channels_HWC[..., channel], applied_HW, windows, options)
     return FilterResult(
-        response_HWC=np.stack(response_CHW, axis=2),
+        response_HWC=response_HWC,
         weights_HW=weights_HW,
         input_size_hw=size_hw,
         windows=windows,

@@ -34,6 +34,11 @@ def learn_kernel(
     examples_NT, answer_N = _examples(inputs_HWC, answers_HWC, kernel_hw)
     if target.is_picture:
         examples_NT, answer_N = _without_cut_values(examples_NT, answer_N)
+    if len(examples_NT) <= examples_NT.shape[1]:
+        raise DataError(
+            f"The photo has {len(examples_NT)} window positions, too few to learn {examples_NT.shape[1]} numbers and a "
+            f"bias from.\nUse a larger photo or a smaller --kernel-size."
+        )
     mean_T = examples_NT.mean(axis=0)
     basis_TD = _decorrelating_basis(examples_NT - mean_T)
     start_T = np.random.default_rng(seed).normal(size=(examples_NT.shape[1],))
@@ -157,7 +162,9 @@ def _decorrelating_basis(centred_NT: np.ndarray) -> np.ndarray:
     variance_T, directions_TT = np.linalg.eigh(centred_NT.T @ centred_NT / len(centred_NT))
     present = variance_T > FLAT * variance_T[-1]
     if variance_T[-1] < FLAT:
-        raise DataError("The photo is flat: every pixel has the same value, so no kernel can be learned from it.")
+        raise DataError(
+            "The photo is flat: every window that can be used sees the same pixels, so no kernel can be learned."
+        )
     return directions_TT[:, present] / np.sqrt(variance_T[present])
 
 

@@ -19,6 +19,7 @@ SHOWS = ("auto", "signed", "absolute", "clipped")
 MAX_JPEG_SIDE_PX = 65_500
 ZERO_SUM = 0.01  # of the sum of magnitudes: an edge kernel, learned ones included
 FULL_SCALE_QUANTILE = 0.995
+QUANTILE_SAMPLES = 1_000_000  # evenly spread; below twice as many values, all of them
 HALF_STEPS = 255  # colours on each side of zero
 
 # Ends of the signed scale in OKLab (Ottosson 2020, bottosson.github.io/posts/oklab): equally far from white and
@@ -68,14 +69,16 @@ def absolute_view(response_HWC: np.ndarray) -> View:
     """Magnitudes in even steps from black at zero."""
     scale, beyond = _full_scale(response_HWC)
     text = f"absolute: black is 0, full brightness {scale:.6g}{beyond}; the sign is not shown"
-    return View(_to_bytes(np.abs(response_HWC) * (255 / scale if scale else 0.0)), text)
+    factor = 255 / scale if scale else 0.0
+    return View(_by_channel(response_HWC, lambda channel_HW: _to_bytes(np.abs(channel_HW) * factor)), text)
 
 
 def _full_scale(value: np.ndarray) -> tuple[float, str]:
     """The magnitude drawn at full strength, and in words what lies beyond it. Edges are rare and strong: scaled to the
     strongest, all others would be too faint to see."""
-    magnitude = np.abs(value)
-    scale = float(np.quantile(magnitude, FULL_SCALE_QUANTILE, method="higher")) or float(magnitude.max())
+    magnitude = np.abs(value.ravel()[:: max(1, value.size // QUANTILE_SAMPLES)])
+    strongest = max(float(value.max()), -float(value.min()))
+    scale = float(np.quantile(magnitude, FULL_SCALE_QUANTILE, method="higher")) or strongest
     beyond = float((magnitude > scale).mean())
     return scale, f" and beyond ({beyond:.2%} of the values)" if beyond else ""
 
@@ -124,6 +127,14 @@ def oklab_to_srgb(colour_N3: np.ndarray) -> np.ndarray:
     linear = np.clip((colour_N3 @ to_cones.T) ** 3 @ to_linear.T, 0, 1)
     encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return _to_bytes(encoded * 255)
+
+
+def _by_channel(response_HWC: np.ndarray, to_bytes: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """One channel after the other: a large photo needs little memory beside its response."""
+    image_HWC = np.empty(response_HWC.shape, np.uint8)
+    for channel in range(response_HWC.shape[2]):
+        image_HWC[..., channel] = to_bytes(response_HWC[..., channel])
+    return image_HWC
 
 
 def _to_bytes(value: np.ndarray) -> np.ndarray:
