@@ -1,0 +1,101 @@
+"""Two classifiers on the same images: is one better, or is it luck?
+
+Exact McNemar test: McNemar 1947, Psychometrika 12, 153-157, with the binomial distribution. The interval of the
+difference is the percentile bootstrap over images (Efron and Tibshirani 1993, chapter 13): both classifiers are always
+judged on the same draw, so images that are hard for both do not blur the comparison.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.errors import DataError
+
+NUM_RESAMPLES = 5000
+CHUNK_VALUES = 1 << 21
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """`difference` is the accuracy of the second minus that of the first, a fraction, within `low` to `high` (95 %);
+    `p_value` the chance of at least such an imbalance if both were equally good."""
+
+    num_samples: int
+    num_only_first: int
+    num_only_second: int
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
+def compare_answers(right_first_N: np.ndarray, right_second_N: np.ndarray, seed: int = 0) -> Comparison:
+    """Compare whether two classifiers were right, image by image in the same order. Raises DataError otherwise."""
+    if right_first_N.shape != right_second_N.shape or not len(right_first_N):
+        raise DataError(
+            f"Two classifiers are compared on the same images, at least one; "
+            f"got {len(right_first_N):,} and {len(right_second_N):,}."
+        )
+    first_N, second_N = right_first_N.astype(bool), right_second_N.astype(bool)
+    num_only_first = int((first_N & ~second_N).sum())
+    num_only_second = int((second_N & ~first_N).sum())
+    low, high = paired_bootstrap(first_N.astype(np.float64), second_N.astype(np.float64), seed)
+    return Comparison(
+        num_samples=len(first_N),
+        num_only_first=num_only_first,
+        num_only_second=num_only_second,
+        difference=(num_only_second - num_only_first) / len(first_N),
+        low=low,
+        high=high,
+        p_value=mcnemar_exact(num_only_first, num_only_second),
+    )
+
+
+def mcnemar_exact(num_only_first: int, num_only_second: int) -> float:
+    """Two-sided p-value of `num_only_first` against `num_only_second` images on which only one was right."""
+    total = num_only_first + num_only_second
+    smaller = min(num_only_first, num_only_second)
+    logarithm = [
+        math.lgamma(total + 1) - math.lgamma(i + 1) - math.lgamma(total - i + 1) - total * math.log(2)
+        for i in range(smaller + 1)
+    ]
+    return min(1.0, 2 * math.fsum(math.exp(value) for value in logarithm))
+
+
+def paired_bootstrap(first_N: np.ndarray, second_N: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """The 95 % interval of mean(second - first) over 5,000 draws of N images with replacement."""
+    difference_N = second_N - first_N
+    generator = np.random.default_rng(seed)
+    rows = max(1, CHUNK_VALUES // len(difference_N))
+    means = [
+        difference_N[generator.integers(len(difference_N), size=(min(rows, NUM_RESAMPLES - start), len(difference_N)))]
+        .mean(axis=1)
+        for start in range(0, NUM_RESAMPLES, rows)
+    ]  # fmt: skip
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def comparison_sentence(comparison: Comparison, first: str, second: str) -> str:
+    """Which of two named classifiers is better on these images, by how much, and whether that could be luck."""
+    better, worse = (second, first) if comparison.difference >= 0 else (first, second)
+    points = 100 * abs(comparison.difference)
+    ends = sorted([comparison.low, comparison.high], key=abs) if comparison.low * comparison.high > 0 else None
+    low, high = (100 * abs(end) for end in ends) if ends else (100 * comparison.low, 100 * comparison.high)
+    counts = (
+        f"{first} alone is right on {comparison.num_only_first:,} and {second} alone on "
+        f"{comparison.num_only_second:,} of {comparison.num_samples:,} images"
+    )
+    p_value = "p < 0.001" if comparison.p_value < 0.001 else f"p = {comparison.p_value:.3f}"
+    if comparison.p_value < SIGNIFICANT and ends:
+        return (
+            f"{better} is better than {worse} by {points:.1f} points (95 % interval {low:.1f} to {high:.1f}): "
+            f"{counts} (McNemar {p_value})."
+        )
+    return (
+        f"{first} and {second} cannot be told apart: {counts} (McNemar {p_value}; difference "
+        f"{100 * comparison.difference:+.1f} points, 95 % interval "
+        f"{100 * comparison.low:+.1f} to {100 * comparison.high:+.1f})."
+    )

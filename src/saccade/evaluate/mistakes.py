@@ -1,0 +1,134 @@
+"""Where a classifier is wrong, surest first, and which labels may be wrong instead; both as CSV.
+
+Suspected labels: confident learning, Northcutt et al. 2021, arXiv:1911.00068, section 3.1 (thresholds and confident
+joint); an image off the joint's diagonal is suspected. The probabilities must come from a classifier that has not seen
+the image with its label: held-out images, or `cross_validated_probabilities`.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..core import atomic
+from .scores import probabilities_from_logits
+
+NUM_FOLDS = 5
+WEIGHT_FREEDOM = 0.1  # inverse weight decay: small enough that single wrong labels are not learned
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistake:
+    """One image that was answered wrongly: its position among the judged images, its key, the label and the answer
+    with their probabilities, and whether the label itself may be wrong."""
+
+    position: int
+    key: str
+    label: str
+    said: str
+    said_probability: float
+    label_probability: float
+    may_be_mislabelled: bool
+
+
+def find_mistakes(
+    logits_NK: np.ndarray, label_N: np.ndarray, keys: Sequence[str], classes: Sequence[str], temperature: float = 1.0
+) -> list[Mistake]:
+    """Every wrong answer, the most confident first; equal ones in the order of the images."""
+    probability_NK = probabilities_from_logits(logits_NK, temperature)
+    said_N = logits_NK.argmax(axis=1)
+    suspected = set(suspected_labels(probability_NK, label_N).tolist())
+    wrong = np.flatnonzero(said_N != label_N)
+    order = wrong[np.argsort(-probability_NK[wrong, said_N[wrong]], kind="stable")]
+    return [
+        Mistake(
+            position=int(i),
+            key=keys[i],
+            label=classes[label_N[i]],
+            said=classes[said_N[i]],
+            said_probability=float(probability_NK[i, said_N[i]]),
+            label_probability=float(probability_NK[i, label_N[i]]),
+            may_be_mislabelled=int(i) in suspected,
+        )
+        for i in order
+    ]
+
+
+def suspected_labels(probability_NK: np.ndarray, label_N: np.ndarray) -> np.ndarray:
+    """Positions of images whose label may be wrong, the least believed label first (int64).
+
+    A class counts for an image when its probability reaches the mean probability that the class gets on its own
+    images; the most probable class that counts is the suspected true one. Classes without images never count.
+    """
+    num_images, num_classes = probability_NK.shape
+    own_N = probability_NK[np.arange(num_images), label_N]
+    support_K = np.bincount(label_N, minlength=num_classes)
+    threshold_K = np.bincount(label_N, weights=own_N, minlength=num_classes) / np.maximum(support_K, 1)
+    threshold_K[support_K == 0] = np.inf
+    counts_NK = probability_NK >= threshold_K - 1e-12  # a class of one image is its own mean, up to rounding
+    likely_N = np.where(counts_NK, probability_NK, -1.0).argmax(axis=1)
+    is_suspect_N = counts_NK.any(axis=1) & (likely_N != label_N) & (probability_NK.argmax(axis=1) != label_N)
+    suspects = np.flatnonzero(is_suspect_N)
+    return suspects[np.argsort(own_N[suspects], kind="stable")]
+
+
+def cross_validated_probabilities(
+    feature_ND: np.ndarray, label_N: np.ndarray, num_classes: int, seed: int = 0
+) -> np.ndarray:
+    """probability_NK of each image by a logistic regression that was fitted on the other folds' features.
+
+    Five folds, each class spread evenly over them. The features must not come from a network trained on these labels,
+    else it has already learned their errors. A class with a single image gets probability 0 on it.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    fold_N = _folds(label_N, seed)
+    probability_NK = np.zeros((len(label_N), num_classes))
+    for fold in np.unique(fold_N):
+        inside, outside = fold_N == fold, fold_N != fold
+        known = np.unique(label_N[outside])
+        if len(known) < 2:
+            probability_NK[np.ix_(inside, known)] = 1.0
+            continue
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=WEIGHT_FREEDOM, max_iter=1000))
+        model.fit(feature_ND[outside], label_N[outside])
+        probability_NK[np.ix_(inside, known)] = model.predict_proba(feature_ND[inside])
+    return probability_NK
+
+
+def write_mistakes(path: Path, mistakes: Sequence[Mistake]) -> None:
+    """Write `mistakes_csv` to `path`, durably. Raises StorageError."""
+    atomic.write_text(path, mistakes_csv(mistakes))
+
+
+def mistakes_csv(mistakes: Sequence[Mistake]) -> str:
+    """One line per mistake under a heading line; names pass through `safe_cell`."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(["image", "label", "said", "said_probability", "label_probability", "label_may_be_wrong"])
+    for mistake in mistakes:
+        probabilities = [f"{mistake.said_probability:.6f}", f"{mistake.label_probability:.6f}"]
+        names = [safe_cell(name) for name in (mistake.key, mistake.label, mistake.said)]
+        writer.writerow([*names, *probabilities, "yes" if mistake.may_be_mislabelled else "no"])
+    return text.getvalue()
+
+
+def safe_cell(text: str) -> str:
+    """`text` on one line, with a leading apostrophe where a spreadsheet would take it for a formula (CSV injection)."""
+    one_line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return f"'{one_line}" if text.lstrip().startswith(FORMULA_STARTS) or text.startswith(FORMULA_STARTS) else one_line
+
+
+def _folds(label_N: np.ndarray, seed: int) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    fold_N = np.empty(len(label_N), dtype=np.int64)
+    for label in np.unique(label_N):
+        positions = generator.permutation(np.flatnonzero(label_N == label))
+        fold_N[positions] = (np.arange(len(positions)) + generator.integers(NUM_FOLDS)) % NUM_FOLDS
+    return fold_N
