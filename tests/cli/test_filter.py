@@ -107,6 +107,20 @@ def test_learning_from_a_target_the_command_wrote_itself(run: Run):
     assert Path("again.png").exists()
 
 
+def test_a_kernel_longer_than_a_file_name_can_be_learned(run: Run):
+    numbers = ";".join([",".join(["0.12345678"] * 7 + ["-0.5"])] * 8)
+    status, out, _ = run("photo.png", "--learn", numbers, "--json")
+    assert len(numbers) > 255
+    assert status == 0
+    assert json.loads(out)["learned"]["relative_error"] < 1e-3
+
+
+def test_a_photo_name_too_long_for_a_file_is_no_file(run: Run):
+    name = "x" * 300 + ".png"
+    message = f"error: There is no file '{name}' (looked in {Path.cwd()}).\nCheck the path of the photo.\n"
+    assert run(name, "--kernel", "sobel-x", "--out", "edges.png") == (1, "", message)
+
+
 def test_a_poor_fit_is_said(run: Run):
     run("photo.png", "--kernel", "sobel-x", "--show", "absolute", "--out", "absolute.png")
     _, out, _ = run("photo.png", "--learn", "absolute.png")

@@ -1,6 +1,7 @@
 """One kernel over one photo: the response as numbers, and what a person should know about it, in words."""
 
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,13 +95,13 @@ def read_photo(path: Path, what: str = "photo") -> np.ndarray:
 def read_file(path: Path, what: str) -> bytes:
     """The bytes of a file a person named as `what`. Raises DataError where there is none or it may not be read."""
     shown = printable(str(path))
-    if path.is_dir():
+    if os.path.isdir(path):  # os.path: a name too long for a file is then just no file
         raise DataError(f"'{shown}' is a folder; give one {what}.")
-    if not path.exists():
+    if not os.path.exists(path):
         raise DataError(
             f"There is no file '{shown}' (looked in {printable(str(Path.cwd()))}).\nCheck the path of the {what}."
         )
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(f"'{shown}' is not a regular file; give one {what}.")
     try:
         return path.read_bytes()

@@ -1,5 +1,6 @@
 """What `saccade filter` does: read the photo, apply or learn a kernel, write the picture, report in words or JSON."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,7 @@ def learn_from_photo(
 
 def is_file_name(text: str) -> bool:
     """Whether a person who typed `text` as a target means a file: it exists, or is written like one."""
-    return Path(text).suffix.lower() in PICTURE_SUFFIXES or "/" in text or Path(text).is_file()
+    return Path(text).suffix.lower() in PICTURE_SUFFIXES or "/" in text or os.path.isfile(text)
 
 
 def _check_learning(kernel_size: int, seed: int) -> None:

@@ -174,14 +174,14 @@ def check_out(out: Path, photo: Path) -> None:
             f"Cannot write '{shown}': {kind} is no kind of file that this command writes.\n"
             f"Use .png or .jpg for a picture, or .npy for the numbers themselves."
         )
-    if out.is_dir():
+    if os.path.isdir(out):
         raise UsageError(f"Cannot write '{shown}': it is a folder.\nAdd a file name to --out.")
-    if not out.parent.is_dir():
+    if not os.path.isdir(out.parent):
         raise UsageError(
             f"Cannot write '{shown}': there is no folder '{printable(str(out.parent))}'.\n"
             f"Create it, or choose another place with --out."
         )
-    if out.exists() and os.path.samefile(out, photo):
+    if os.path.exists(out) and os.path.exists(photo) and os.path.samefile(out, photo):
         raise UsageError(f"Cannot write '{shown}': it is the photo itself.\nChoose another name with --out.")
 
 
