@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from saccade.core.types import Preprocessing, Record
 from saccade.data.augment.base import (
@@ -12,6 +13,7 @@ from saccade.data.augment.base import (
     Augmentation,
     Colouring,
     Erasing,
+    Framing,
     Geometric,
     Mixing,
     Scene,
@@ -234,3 +236,67 @@ def test_policies_name_their_source_and_can_be_written_and_read_back(name: str):
     assert AugmentConfig.parse(policy.config.model_dump(mode="json")) == policy.config
     assert bool(policy.config.active()) == (name != "none")
     assert policy.source
+
+
+class InputSized(Photos):
+    """Smooth pictures that have the size of the input already, so that a matrix alone says what is seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pixels = [prepare_image(pixels, COLOUR) for pixels in self.pixels]
+
+    def read(self, index: int) -> np.ndarray:
+        return self.pixels[index]
+
+
+INPUT_SIZED = Preprocessing(input_height_px=24, input_width_px=32)
+
+
+def looked_up(image_HWC: np.ndarray, place_HW2: np.ndarray) -> np.ndarray:
+    """float64 bilinear interpolation at (column, row), mirrored at the borders (scipy)."""
+    place = [place_HW2[:, :, 1], place_HW2[:, :, 0]]
+    planes = [image_HWC[:, :, channel].astype(float) for channel in range(3)]
+    return np.stack([ndimage.map_coordinates(plane, place, order=1, mode="mirror") for plane in planes], axis=-1)
+
+
+def expected_image(entry: Augmentation, plan: Plan, row: int, image_HWC: np.ndarray) -> np.ndarray:
+    """What one augmentation makes of one image of the input's size, in float64."""
+    drawn, scene = plan.drawn[entry.name], plan.scene
+    y, x = np.mgrid[:24, :32].astype(float)
+    centred_HW3 = np.stack([x - 15.5, y - 11.5, np.ones_like(x)], axis=-1)
+    if isinstance(entry, Geometric):
+        source = centred_HW3 @ entry.matrices(drawn, scene)[row].T
+        return looked_up(image_HWC, source[:, :, :2] + [15.5, 11.5])
+    if isinstance(entry, Warping):
+        moved = centred_HW3[:, :, :2] + entry.displacement(drawn, row, scene).astype(float)
+        return looked_up(image_HWC, moved + [15.5, 11.5])
+    if isinstance(entry, Framing):
+        matrix = entry.frame(drawn, row, (24, 32), scene)
+        width, height = 32 * matrix[0, 0], 24 * matrix[1, 1]
+        left, top = matrix[0, 2] + 16 - width / 2, matrix[1, 2] + 12 - height / 2
+        box = tuple(round(side) for side in (left, top, left + width, top + height))
+        return np.asarray(Image.fromarray(image_HWC).crop(box).resize((32, 24), Image.Resampling.BILINEAR), float)
+    if isinstance(entry, Colouring):
+        matrix_34 = entry.matrices(drawn, scene)[row]
+        return (255 * (image_HWC / 255 @ matrix_34[:, :3].T + matrix_34[:, 3])).clip(0, 255)
+    expected = image_HWC.astype(float)
+    if isinstance(entry, Erasing):
+        top, bottom, left, right = entry.boxes(drawn, scene)[row]
+        expected[top:bottom, left:right] = 255 * np.array(COLOUR.mean)
+    return expected
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not isinstance(AUGMENTATIONS.get(name), Mixing)])
+def test_what_is_applied_equals_a_float64_reference(name: str):
+    entry, source = AUGMENTATIONS.get(name), InputSized()
+    preprocessing = COLOUR if isinstance(entry, Framing) else INPUT_SIZED
+    changed = 0
+    for epoch in range(3):
+        for image_BHWC, _, index_B in batches(source, only(name), preprocessing, epoch=epoch):
+            plan = Augmenter(only(name), preprocessing, SEED).plan(epoch, index_B)
+            for row, index in enumerate(index_B):
+                expected = expected_image(entry, plan, row, source.pixels[index])
+                # Rounding is half a level; fixed-point arithmetic and positions to 1/32 pixel add less than another.
+                assert np.abs(image_BHWC[row] - expected).max() <= 1.5
+                changed += not np.array_equal(image_BHWC[row], source.pixels[index])
+    assert changed > 9

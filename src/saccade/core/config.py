@@ -112,6 +112,8 @@ def _explain(config: type[BaseModel], error: ValidationError, where: str) -> str
         return f"{where}: {unknown_key_message(config, dotted)}"
     received = printable(repr(first["input"]))[:80]
     rule = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
+    if not dotted:  # a rule about several values, which names them itself
+        return f"{where}: {rule}."
     return f"{where}: '{dotted}' is not valid: {rule}; received {received}."
 
 
