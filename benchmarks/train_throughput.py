@@ -1,0 +1,152 @@
+"""Training throughput: our step against the plain float32 loop and against the best loop we can write by hand.
+
+    python -m benchmarks.train_throughput --networks resnet18,resnet50 --batch 32
+
+Every contestant trains the same network on the same resident uint8 batch: normalise, forward, loss, backward,
+update with Nesterov momentum and weight decay. P1 is what people write first: float32, channels first, a plain
+loop. P2 is the best by hand: bfloat16 autocast, channels last, fused SGD. A contestant runs one step at a time.
+"""
+
+import argparse
+import copy
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks import common
+from saccade.core.runtime import RuntimeConfig, start
+from saccade.core.types import Batch, Preprocessing
+from saccade.models.base import ModelSpec, build_model
+from saccade.train.config import RunConfig
+from saccade.train.step import TrainingStep
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def main() -> None:
+    parser = common.argument_parser(__doc__ or "")
+    parser.add_argument("--networks", default="resnet18,resnet50", help="names, separated by commas")
+    parser.add_argument("--size", type=int, default=224, help="height and width of the images in pixels")
+    parser.add_argument("--batch", type=int, default=32, help="images a step")
+    arguments = parser.parse_args()
+    header = common.start(arguments)
+    rows, results = [], {}
+    for name in arguments.networks.split(","):
+        results[name] = measure(name, arguments, header)
+        rows.append(table_row(name, results[name]))
+    table = "\n".join(["network      ours img/s   x plain float32      x best by hand    max |loss difference|", *rows])
+    common.report(arguments, {"header": header, "batch": arguments.batch, "results": results}, table)
+
+
+def measure(name: str, arguments: argparse.Namespace, header: dict) -> dict:
+    """Images per second of the three contestants in turns, and the paired ratios."""
+    size_px, batch_size = (64, 4) if arguments.smoke else (arguments.size, arguments.batch)
+    generator = torch.Generator().manual_seed(0)
+    image_BCHW = torch.randint(0, 256, (batch_size, 3, size_px, size_px), generator=generator, dtype=torch.uint8)
+    label_B = torch.randint(0, 1000, (batch_size,), generator=generator)
+    torch.manual_seed(0)
+    network = build_model(name, ModelSpec(num_classes=1000, input_CHW=(3, size_px, size_px)))
+    contestants = {
+        "ours": our_step(copy.deepcopy(network), image_BCHW, label_B, arguments.threads),
+        "plain": plain_step(copy.deepcopy(network), image_BCHW, label_B),
+        "by hand": best_step(copy.deepcopy(network), image_BCHW, label_B),
+    }
+    first_losses = {key: step() for key, step in contestants.items()}  # also the warm-up
+    seconds = common.interleave(
+        {key: timed(step) for key, step in contestants.items()}, 1 if arguments.smoke else arguments.pairs
+    )
+    return {
+        "images_per_second": {key: float(batch_size / np.median(values)) for key, values in seconds.items()},
+        "ours_over_plain": vars(common.paired_ratio(1 / seconds["ours"], 1 / seconds["plain"])),
+        "ours_over_by_hand": vars(common.paired_ratio(1 / seconds["ours"], 1 / seconds["by hand"])),
+        "first_loss": first_losses,
+    }
+
+
+def timed(step: Callable[[], float]) -> Callable[[], float]:
+    """Seconds of one step."""
+
+    def run() -> float:
+        started_s = time.perf_counter()
+        step()
+        return time.perf_counter() - started_s
+
+    return run
+
+
+def our_step(network: nn.Module, image_BCHW: torch.Tensor, label_B: torch.Tensor, threads: int) -> Callable[[], float]:
+    """The product's training step, as `saccade train` runs it."""
+    config = RunConfig.parse({"source": "benchmark", "optimizer": {"learning_rate": 0.01}})
+    runtime = start(RuntimeConfig(device="cpu", num_threads=threads))
+    size_px = image_BCHW.shape[-1]
+    preprocessing = Preprocessing(input_height_px=size_px, input_width_px=size_px, mean=MEAN, std=STD)
+    training = TrainingStep(network, config, preprocessing, runtime)
+    images = image_BCHW.contiguous(memory_format=torch.channels_last)
+    batch = Batch(image_BCHW=images, target=label_B, index_B=np.arange(len(label_B)))
+
+    def step() -> float:
+        before = float(training.totals.loss_sum)
+        training.run(batch, 0, 1.0)
+        return (float(training.totals.loss_sum) - before) / len(label_B)
+
+    return step
+
+
+def plain_step(network: nn.Module, image_BCHW: torch.Tensor, label_B: torch.Tensor) -> Callable[[], float]:
+    """float32, channels first, as in a first tutorial."""
+    mean, std = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True)
+
+    def step() -> float:
+        network.train()
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(network((image_BCHW.float() / 255 - mean) / std), label_B)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def best_step(network: nn.Module, image_BCHW: torch.Tensor, label_B: torch.Tensor) -> Callable[[], float]:
+    """bfloat16 autocast, channels last, one fused normalisation, fused SGD."""
+    network = network.to(memory_format=torch.channels_last)
+    images = image_BCHW.contiguous(memory_format=torch.channels_last)
+    scale, shift = (
+        (1 / (255 * torch.tensor(STD)))[:, None, None],
+        (-torch.tensor(MEAN) / torch.tensor(STD))[:, None, None],
+    )
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True, fused=True
+    )
+
+    def step() -> float:
+        network.train()
+        input_BCHW = torch.addcmul(shift, images.float(), scale).to(torch.bfloat16)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = nn.functional.cross_entropy(network(input_BCHW), label_B)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def table_row(name: str, result: dict) -> str:
+    """One line of the table."""
+    plain, by_hand = result["ours_over_plain"], result["ours_over_by_hand"]
+    losses = result["first_loss"]
+    difference = max(abs(losses["ours"] - loss) for loss in losses.values())
+    return (
+        f"{name:<12} {result['images_per_second']['ours']:>10.1f}   "
+        f"{plain['median']:.2f} ({plain['low']:.2f} to {plain['high']:.2f})   "
+        f"{by_hand['median']:.2f} ({by_hand['low']:.2f} to {by_hand['high']:.2f})   {difference:.3g}"
+    )
+
+
+if __name__ == "__main__":
+    main()

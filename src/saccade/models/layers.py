@@ -1,0 +1,74 @@
+"""Layers that several papers share, each by the name of what it does."""
+
+from collections import OrderedDict
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .base import flatten_maps
+
+
+class Flatten(nn.Module):
+    """feature_BD of map_BCHW, D = C * H * W."""
+
+    def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to (B, C * H * W), channel by channel."""
+        return flatten_maps(map_BCHW)
+
+
+class GlobalAveragePool(nn.Module):
+    """The mean over all positions: map_BCHW to feature_BD, D = C (Lin et al. 2013, arXiv:1312.4400, section 3.2)."""
+
+    def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to (B, C)."""
+        return map_BCHW.mean(dim=(2, 3))
+
+
+class LocalResponseNorm(nn.Module):
+    """Local response normalisation across channels (Krizhevsky et al. 2012, section 3.3).
+
+    b_i = a_i / (k + alpha * sum of a_j^2 over the `size` channels j around i)^beta. torch's own divides alpha by the
+    number of channels in the sum, as the authors' code did; the paper's formula, which this is, does not.
+    """
+
+    def __init__(self, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0) -> None:
+        super().__init__()
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to the same shape."""
+        return functional.local_response_norm(map_BCHW, self.size, self.alpha * self.size, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"size={self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+
+
+def convolution_norm(
+    channels_in: int, channels_out: int, kernel_size: int, stride: int = 1, groups: int = 1
+) -> nn.Sequential:
+    """A `same` convolution of odd kernel without bias, then batch normalisation, whose shift is the bias."""
+    return nn.Sequential(
+        OrderedDict(
+            convolution=nn.Conv2d(
+                channels_in, channels_out, kernel_size, stride, kernel_size // 2, groups=groups, bias=False
+            ),
+            norm=nn.BatchNorm2d(channels_out),
+        )
+    )
+
+
+def pooled_features() -> nn.Module:
+    """The neck of networks that end in global average pooling."""
+    return GlobalAveragePool()
+
+
+def initialise(network: nn.Module) -> None:
+    """He et al. 2015 (arXiv:1502.01852, equation 10): normal, variance 2 / fan-out for convolutions; 0.01 for dense."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.01)
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
