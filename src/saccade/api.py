@@ -1,14 +1,18 @@
 """The Python interface: one function per verb of the command line. They return values and print nothing."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .core.errors import ImageError, UsageError
 from .core.runtime import RuntimeConfig
 from .core.types import Prediction
-from .predict.judge import Evaluation, evaluate_run
+from .evaluate import mistakes
+from .predict.crops import looks
+from .predict.evaluation import Evaluation
+from .predict.judge import evaluate_run
 from .predict.predictor import list_images, load_predictor
+from .predict.together import evaluate_together
 from .train.config import RunConfig
 from .train.folder import RunFolder, new_run_path
 from .train.loop import EpochResult
@@ -73,11 +77,29 @@ def train(
             _remove_if_empty(folder.path)
 
 
-def evaluate(runs: list[Path], source: str, runtime: RuntimeConfig | None = None) -> Evaluation:
-    """Judge a run on the images of `source` that are for judging. Raises SaccadeError."""
-    if len(runs) != 1:
-        raise UsageError(f"evaluate takes one run and one source, got {len(runs)} runs.")
-    return evaluate_run(runs[0], source, runtime or RuntimeConfig())
+def evaluate(
+    runs: list[Path],
+    source: str,
+    crops: int = 1,
+    scales: Sequence[float] = (1.0,),
+    runtime: RuntimeConfig | None = None,
+) -> Evaluation:
+    """Judge a run, or the mean probability of several, on the images of `source` that are for judging.
+
+    With `crops` above 1 (5, 10, or a grid) and `scales`, several looks at every image are averaged too; what that
+    gains and costs is in `Evaluation.together`. Raises SaccadeError.
+    """
+    if not runs:
+        raise UsageError("evaluate needs at least one run.")
+    wanted = looks(crops, scales)
+    if len(runs) == 1 and wanted == looks(1):
+        return evaluate_run(runs[0], source, runtime or RuntimeConfig())
+    return evaluate_together(runs, source, wanted, runtime or RuntimeConfig())
+
+
+def write_mistakes(evaluation: Evaluation, path: Path) -> None:
+    """Write every wrong answer of `evaluation` to a CSV file, the most confident first. Raises StorageError."""
+    mistakes.write_mistakes(path, evaluation.mistakes())
 
 
 def predict(

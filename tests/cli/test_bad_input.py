@@ -258,8 +258,8 @@ def test_evaluating_on_classes_the_run_does_not_know(saccade: Callable, photos: 
     picture(tmp_path / "other" / "horse" / "x.png", 51)
     check(
         saccade("evaluate", "run", "other"),
-        "The source has classes that the run does not know: 'horse'.\n"
-        "The run knows 'cat', 'dog'. Rename the folders, or judge on images of those classes.",
+        "The run does not know 'horse': it cannot be right on images of it.\n"
+        "Rename the folders of the images to the run's class names, or judge on images of its classes only.",
         1,
     )
     check(

@@ -86,6 +86,8 @@ def run_ensemble(ensemble: Ensemble, source: DataSource, index_N: np.ndarray, wa
     probability_NK = np.zeros((num_images, num_classes))
     centre_MNK = np.zeros((len(ensemble.members), num_images, num_classes), np.float32)
     centre_s = forward_s = 0.0
+    for member in ensemble.members:  # the first call sets up kernels: it belongs to no image
+        member.predict_batch(torch.zeros(1, *member.preprocessing.input_CHW, dtype=torch.uint8))
     for start, prepared in _prepared_chunks(ensemble, source, index_N, views):
         part = slice(start, start + len(next(iter(prepared.values()))))
         for number, member in enumerate(ensemble.members):

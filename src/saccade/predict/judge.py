@@ -1,7 +1,7 @@
 """Judge a finished run on a source: the right images, the right class order, and what a person should know."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,27 +11,14 @@ from safetensors.torch import load as parse_tensors
 from ..checkpoint import find_checkpoint
 from ..core.errors import DataError, printable
 from ..core.runtime import RuntimeConfig, start
-from ..core.types import Metrics
 from ..data.augment.policy import AugmentConfig
 from ..data.base import DataSource, open_source
 from ..data.loader import LoaderConfig, build_loader
 from ..data.scan import ScanReport, scan_source
+from ..evaluate.classes import match_classes, refuse_extra_classes
 from ..evaluate.forward import collect_outputs
 from ..evaluate.metrics import compute_metrics
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """What a run is worth on a source. `judged_on` says in words which images these were."""
-
-    run: Path
-    model: str
-    source: str
-    metrics: Metrics
-    judged_on: str
-    notes: tuple[str, ...]
-    seed: int
-    seconds: float
+from .evaluation import Evaluation
 
 
 def evaluate_run(run: Path, source_text: str, runtime_config: RuntimeConfig) -> Evaluation:
@@ -41,34 +28,42 @@ def evaluate_run(run: Path, source_text: str, runtime_config: RuntimeConfig) -> 
     manifest = checkpoint.manifest
     runtime = start(runtime_config)
     source = open_source(source_text)
+    match = match_classes(manifest.classes, source.classes)
+    refuse_extra_classes(match)
     scan = scan_source(source, runtime.num_threads, "error")
-    index_N, judged_on, notes = choose_images(run, source, scan)
-    label_map_K, class_notes = match_labels(manifest.classes, source.classes)
+    index_N, judged_on, notes = choose_images([run], source, scan)
     loader = build_loader(source, index_N, manifest.preprocessing, AugmentConfig(), LoaderConfig(), 0)
     model = checkpoint.load_model().to(device=runtime.device, memory_format=runtime.memory_format)  # type: ignore[call-overload]
     try:
         outputs = collect_outputs(model, loader, manifest.preprocessing, runtime, torch.float32)
     finally:
         loader.close()
-    metrics = compute_metrics(outputs.logits_NK, label_map_K[outputs.label_N], manifest.classes)
+    label_N = match.label_map_S[outputs.label_N]
+    metrics = compute_metrics(outputs.logits_NK, label_N, manifest.classes)
     return Evaluation(
-        run=run,
+        runs=(run,),
         model=manifest.model,
         source=source_text,
         metrics=metrics,
         judged_on=judged_on,
-        notes=notes + class_notes,
+        notes=notes + match.messages,
         seed=int(manifest.provenance.get("seed", 0)),
         seconds=time.monotonic() - started_s,
+        temperature=manifest.temperature,
+        logits_NK=outputs.logits_NK,
+        label_N=label_N,
+        keys=tuple(source.record(int(index)).key for index in outputs.index_N),
     )
 
 
-def choose_images(run: Path, source: DataSource, scan: ScanReport) -> tuple[np.ndarray, str, tuple[str, ...]]:
+def choose_images(
+    runs: Sequence[Path], source: DataSource, scan: ScanReport
+) -> tuple[np.ndarray, str, tuple[str, ...]]:
     """(indices, what they are, notes): never silently the images the run was trained on.
 
     The test part of the source where it has one; else the images whose content training did not see.
     """
-    seen_N = _seen_before(run, scan)
+    seen_N = np.logical_or.reduce([_seen_before(run, scan) for run in runs])
     records = [source.record(int(index)) for index in scan.good_N]
     test_N = np.array([i for i, record in zip(scan.good_N, records) if record.split == "test"], dtype=np.int64)
     if len(test_N):
@@ -91,19 +86,6 @@ def choose_images(run: Path, source: DataSource, scan: ScanReport) -> tuple[np.n
     )
 
 
-def match_labels(run_classes: tuple[str, ...], source_classes: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """(label in the run for each label of the source, notes), by name. Raises DataError for a class new to the run."""
-    unknown = [name for name in source_classes if name not in run_classes]
-    if unknown:
-        raise DataError(
-            f"The source has classes that the run does not know: {_some(unknown)}.\n"
-            f"The run knows {_some(list(run_classes))}. Rename the folders, or judge on images of those classes."
-        )
-    missing = [name for name in run_classes if name not in source_classes]
-    notes = (f"the source has no images of {_some(missing)}: nothing is said of them.",) if missing else ()
-    return np.array([run_classes.index(name) for name in source_classes], dtype=np.int64), notes
-
-
 def _seen_before(run: Path, scan: ScanReport) -> np.ndarray:
     """For each image of the source (N), whether its content was among the run's training or validation images."""
     path = run / "seen.safetensors"
@@ -114,8 +96,3 @@ def _seen_before(run: Path, scan: ScanReport) -> np.ndarray:
     own = np.ascontiguousarray(scan.content_digest_N)
     own = own.view(np.uint8).reshape(len(own), -1)
     return np.array([row.tobytes() in known for row in own], dtype=bool)
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(f"'{printable(name)}'" for name in names[:5])
-    return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -31,6 +31,8 @@ class Predictor:
     temperature: float
     runtime: Runtime
     name: str
+    architecture: str = ""
+    seed: int = 0
 
     @torch.inference_mode()
     def predict_batch(self, image_BCHW: torch.Tensor) -> torch.Tensor:
@@ -96,6 +98,8 @@ def load_predictor(run: Path, runtime_config: RuntimeConfig | None = None) -> Pr
         temperature=manifest.temperature,
         runtime=runtime,
         name=printable(str(run)),
+        architecture=manifest.model,
+        seed=int(manifest.provenance.get("seed", 0)),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save as tensor_bytes
+from torch import nn
 
 from ..checkpoint import Checkpoint, update_manifest
 from ..core import atomic
@@ -15,6 +16,7 @@ from ..core.runtime import Runtime
 from ..core.types import Metrics
 from ..data.augment.policy import AugmentConfig
 from ..data.loader import build_loader
+from ..evaluate.calibration import fit_temperature
 from ..evaluate.forward import Outputs, collect_outputs
 from ..evaluate.metrics import compute_metrics
 from ..evaluate.words import metrics_json
@@ -33,9 +35,25 @@ class Judgement:
 
 
 def judge(run_dir: Path, checkpoint: Checkpoint, images: Images, config: RunConfig, runtime: Runtime) -> Judgement:
-    """Evaluate `checkpoint` in float32 on the test images (validation, then training ones, where there are none)."""
+    """Evaluate `checkpoint` in float32 on the test images (validation, then training ones, where there are none).
+
+    The temperature is fitted on the validation images and stored with the weights; 1 where there are none to spare.
+    """
     split = next(name for name in ("test", "validation", "train") if len(images.split.indices(name)))
     model = checkpoint.load_model().to(device=runtime.device, memory_format=runtime.memory_format)  # type: ignore[call-overload]
+    temperature = 1.0
+    if split == "test" and len(images.split.validation_N):
+        held_back = _outputs(model, "validation", images, config, runtime)
+        temperature = fit_temperature(held_back.logits_NK, held_back.label_N)
+    outputs = _outputs(model, split, images, config, runtime)
+    metrics = compute_metrics(outputs.logits_NK, outputs.label_N, images.classes)
+    calibrated = compute_metrics(outputs.logits_NK / temperature, outputs.label_N, images.classes)
+    values = metrics_json(metrics) | {"split": split, "temperature": temperature, "ece_calibrated": calibrated.ece}
+    _write_evidence(run_dir, outputs, images, values)
+    return Judgement(checkpoint=update_manifest(checkpoint, values, temperature), metrics=metrics, split=split)
+
+
+def _outputs(model: nn.Module, split: str, images: Images, config: RunConfig, runtime: Runtime) -> Outputs:
     loader = build_loader(
         images.source,
         images.split.indices(split),
@@ -45,15 +63,9 @@ def judge(run_dir: Path, checkpoint: Checkpoint, images: Images, config: RunConf
         config.seed,
     )
     try:
-        outputs = collect_outputs(model, loader, images.preprocessing, runtime, torch.float32)
+        return collect_outputs(model, loader, images.preprocessing, runtime, torch.float32)
     finally:
         loader.close()
-    metrics = compute_metrics(outputs.logits_NK, outputs.label_N, images.classes)
-    values = metrics_json(metrics) | {"split": split}
-    _write_evidence(run_dir, outputs, images, values)
-    return Judgement(
-        checkpoint=update_manifest(checkpoint, values, checkpoint.manifest.temperature), metrics=metrics, split=split
-    )
 
 
 def _write_evidence(run_dir: Path, outputs: Outputs, images: Images, values: dict[str, Any]) -> None:

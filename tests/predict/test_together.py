@@ -1,0 +1,86 @@
+"""Judging several runs and several crops from the command line: gain, cost, mistakes, temperature."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from saccade import api
+from saccade.core.runtime import RuntimeConfig
+from saccade.evaluate.calibration import fit_temperature
+from saccade.predict.judge import evaluate_run
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two short runs on the same split of digits; the second has learned more."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, epochs in (("a", 1), ("b", 2)):
+        api.train(api.TrainRequest(source="digits", epochs=epochs, out=folder / name))
+    return [folder / "a", folder / "b"]
+
+
+def test_an_ensemble_names_its_members_its_gain_and_its_cost(saccade: Callable, runs: list[Path]):
+    finished = saccade("evaluate", *runs, "digits", "--crops", "5", "--json")
+    assert finished.status == 0, finished.errors
+    result = json.loads(finished.output)
+    together = result["together"]
+    assert together["crops"] == 5
+    assert [member["run"] for member in together["members"]] == [str(run) for run in runs]
+    alone = json.loads(saccade("evaluate", runs[1], "digits", "--json").output)
+    assert together["members"][1]["top1"] == alone["top1"]
+    assert together["members"][1]["p_value_against_best"] is None
+    assert together["gain"] == pytest.approx(result["top1"] - alone["top1"])
+    assert together["gain_low"] <= together["gain"] <= together["gain_high"]
+    assert together["weights_bytes"] == 2 * together["single_weights_bytes"] == 2 * 4 * 61706
+    assert together["times_slower"] > 2  # ten looks instead of one, on a machine that may be busy
+    text = saccade("evaluate", *runs, "digits").output
+    assert "run alone" in text
+    assert "of 359 images (McNemar p" in text
+    assert "times longer" in text
+
+
+def test_one_crop_of_one_run_is_ordinary_evaluation(saccade: Callable, runs: list[Path]):
+    assert json.loads(saccade("evaluate", runs[1], "digits", "--crops", "1", "--json").output)["together"] is None
+
+
+def test_the_temperature_of_the_validation_images_is_stored_and_applied(saccade: Callable, runs: list[Path]):
+    manifest = json.loads((runs[1] / "checkpoint-best" / "manifest.json").read_text())
+    assert manifest["temperature"] == manifest["metrics"]["temperature"] != 1.0
+    evidence = load_file(runs[1] / "evaluation.safetensors")
+    assert manifest["temperature"] != fit_temperature(evidence["logits_NK"], evidence["label_N"])  # of test images
+    evaluation = evaluate_run(runs[1], "digits", RuntimeConfig())
+    assert evaluation.temperature == manifest["temperature"]
+    assert evaluation.calibrated().top1 == evaluation.metrics.top1
+    assert evaluation.calibrated().ece == pytest.approx(manifest["metrics"]["ece_calibrated"], abs=1e-5)
+    np.testing.assert_allclose(evaluation.logits_NK, evidence["logits_NK"], atol=1e-4)
+
+
+def test_mistakes_go_to_a_csv_file(saccade: Callable, runs: list[Path], tmp_path: Path):
+    finished = saccade("evaluate", runs[0], "digits", "--mistakes", tmp_path / "mistakes.csv")
+    assert finished.status == 0, finished.errors
+    with open(tmp_path / "mistakes.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    result = json.loads(saccade("evaluate", runs[0], "digits", "--json").output)
+    assert len(rows) == round(result["num_samples"] * (1 - result["top1"]))
+    said = [float(row["said_probability"]) for row in rows]
+    assert said == sorted(said, reverse=True)
+    assert all(row["label"] != row["said"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--crops", "3", "--crops takes 1, 2, 5, 10 or a grid such as 9 (3x3) or 18 (3x3 and their mirrors), got 3."),
+        ("--scales", "big", "--scales takes numbers such as 1,1.15; got 'big'."),
+        ("--scales", "nan", "Scales of crops lie in 1 to 4, where 1 is the run's own; got nan."),
+    ],
+)
+def test_bad_looks_are_usage_errors(saccade: Callable, runs: list[Path], option: str, value: str, message: str):
+    finished = saccade("evaluate", runs[0], "digits", option, value)
+    assert finished.status == 2
+    assert finished.errors.startswith(f"error: {message}")
