@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from .core import atomic
 from .core.errors import ImageError, UsageError
 from .core.runtime import RuntimeConfig
 from .core.types import Prediction
@@ -16,6 +18,9 @@ from .predict.together import evaluate_together
 from .train.config import RunConfig
 from .train.folder import RunFolder, new_run_path
 from .train.loop import EpochResult
+from .train.preview import PreviewRequest
+from .train.preview import as_json as preview_values
+from .train.preview import preview as preview_run
 from .train.recipes import find_recipe, recipe_for
 from .train.run import RunProgress, TrainResult
 from .train.run import train as run_training
@@ -108,6 +113,17 @@ def predict(
     """An answer, or the reason why there is none, for each image of `paths` in order. Raises SaccadeError."""
     files = list_images(paths)
     return load_predictor(run, runtime).predict_files(files)
+
+
+def preview(request: PreviewRequest, out: Path) -> dict[str, Any]:
+    """Write a picture of what augmentation does to some images of a source; returns what was drawn in words.
+
+    Raises SaccadeError.
+    """
+    result = preview_run(request.config(), request.num_images)
+    picture = result.picture()
+    atomic.write_with(out, lambda temporary: picture.save(temporary, "PNG"))
+    return preview_values(result)
 
 
 def _resumed(request: TrainRequest) -> tuple[RunConfig, RunFolder]:

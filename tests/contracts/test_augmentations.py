@@ -59,7 +59,9 @@ class Photos(DataSource):
 
     def read(self, index: int) -> bytes | np.ndarray:
         if index % 3 == 0:
-            return self.pixels[index]
+            pixels = self.pixels[index].view()
+            pixels.setflags(write=False)  # as of a file that is mapped into memory
+            return pixels
         file = io.BytesIO()
         Image.fromarray(self.pixels[index]).save(file, "JPEG", quality=95)
         return file.getvalue()

@@ -10,7 +10,7 @@ import typer
 
 from .. import __version__
 from ..core.errors import SaccadeError
-from . import evaluate, filter, models, predict, recipes, train
+from . import augmentations, evaluate, filter, models, predict, preview, recipes, train
 
 app = typer.Typer(
     help="From a folder of images to a convolutional classifier you can trust.",
@@ -36,6 +36,8 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("filter")(filter.filter_image)
+app.command("preview")(preview.preview)
+app.command("augmentations")(augmentations.augmentations)
 app.command("models")(models.models)
 app.command("recipes")(recipes.recipes)
 

@@ -12,6 +12,7 @@ from ..core.errors import CheckpointError, Stopped, printable
 from ..core.log import MetricsLog
 from ..core.runtime import Runtime, environment, seed_everything, start
 from ..data.augment.policy import AugmentConfig
+from ..data.augmenter import measure_colours
 from ..data.loader import build_loader
 from ..models.base import build_model
 from .config import RunConfig
@@ -63,6 +64,8 @@ def train(config: RunConfig, folder: RunFolder, progress: RunProgress, command: 
     folder.check()
     runtime = start(config.runtime)
     images = prepare_images(config, runtime, progress.note)
+    augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed)
+    config = config.model_copy(update={"augment": augment})  # what was measured is stored with the run
     seed_everything(config.seed)
     model = build_model(config.model, images.spec)
     training = TrainingStep(model, config, images.preprocessing, runtime)

@@ -61,8 +61,9 @@ class Augmentation:
     """What all kinds have in common.
 
     `draw(strengths, uniform_BN, scene)` gets N = `num_draws(strengths, scene)` numbers in 0 to 1 for each sample.
-    Parameters with one value for each sample are what `saccade preview` prints. `every_epoch`: whether the numbers
-    differ between epochs. `source` says where the augmentation was described.
+    `every_epoch`: whether the numbers differ between epochs. `source` says where the augmentation was described.
+    `words(drawn, row)` is what a preview prints for a sample, nothing where nothing happens; without it, the
+    parameters that are not zero.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Augmentation:
     num_draws: Callable[[Any, Scene], int]
     draw: Callable[[Any, np.ndarray, Scene], Drawn]
     every_epoch: bool = True
+    words: Callable[[Drawn, int], str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

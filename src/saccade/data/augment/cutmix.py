@@ -46,6 +46,12 @@ def mix(
     return mixed_BHWC, mix_targets(target_BK, 1 - cut_B / (height * width), partner_B)
 
 
+def words(drawn: Drawn, row: int) -> str:
+    """Size and place of the box."""
+    left, right, top, bottom = (int(drawn[key][row]) for key in ("left", "right", "top", "bottom"))
+    return f"{right - left}x{bottom - top} px at {left},{top}" if (right - left) * (bottom - top) else ""
+
+
 register(
     Mixing(
         name="cutmix",
@@ -55,6 +61,7 @@ register(
         num_draws=lambda strengths, scene: 4,
         draw=draw,
         mix=mix,
+        words=words,
     ),
     __name__,
 )

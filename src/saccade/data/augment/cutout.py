@@ -37,6 +37,12 @@ def boxes(drawn: Drawn, scene: Scene) -> np.ndarray:
     return np.stack([edge_B.clip(0, limit) for edge_B, limit in edges], axis=1)
 
 
+def words(drawn: Drawn, row: int) -> str:
+    """Side and centre of the square."""
+    side, column, line = (int(drawn[key][row]) for key in ("side_px", "centre_column", "centre_row"))
+    return f"{side} px around {column},{line}" if side else ""
+
+
 register(
     Erasing(
         name="cutout",
@@ -46,6 +52,7 @@ register(
         num_draws=lambda strengths, scene: 3,
         draw=draw,
         boxes=boxes,
+        words=words,
     ),
     __name__,
 )

@@ -48,6 +48,11 @@ def displacement(drawn: Drawn, row: int, scene: Scene) -> np.ndarray:
     return np.stack([weight_HP @ move_PP @ weight_WP.T for move_PP in move_2PP], axis=-1)
 
 
+def words(drawn: Drawn, row: int) -> str:
+    """The largest move of a control point."""
+    return f"up to {np.abs(drawn['move_px'][row]).max():.1f} px"
+
+
 @functools.lru_cache(maxsize=16)
 def spline_weights(size_px: int, spacing_px: float) -> np.ndarray:
     """Weight of each control point at each pixel of a side, float32 (size, points); rows sum to 1.
@@ -73,6 +78,7 @@ register(
         num_draws=num_draws,
         draw=draw,
         displacement=displacement,
+        words=words,
     ),
     __name__,
 )

@@ -112,7 +112,7 @@ def whole_box(matrix_33: np.ndarray, image_HWC: np.ndarray, canvas: Canvas) -> B
 
 
 def _resize_box(image_HWC: np.ndarray, box: Box, canvas: Canvas, out_HWC: np.ndarray) -> None:
-    source_HWC = np.ascontiguousarray(image_HWC[box.rows, box.columns])
+    source_HWC = image_HWC[box.rows, box.columns].copy()  # contiguous and, for torch, writable
     mirrored = box.mirrored_across or box.mirrored_down
     target_HWC = np.empty_like(out_HWC) if mirrored else out_HWC
     # The operator behind torch.nn.functional.interpolate, which alone writes into memory that is already there.

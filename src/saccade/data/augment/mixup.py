@@ -37,6 +37,12 @@ def mix(
     return mixed_BHWC, mix_targets(target_BK, weight_B, partner_B)
 
 
+def words(drawn: Drawn, row: int) -> str:
+    """The own share."""
+    weight = float(drawn["own_weight"][row])
+    return f"{100 * weight:.0f} % own" if weight < 1 else ""
+
+
 register(
     Mixing(
         name="mixup",
@@ -46,6 +52,7 @@ register(
         num_draws=lambda strengths, scene: 2,
         draw=draw,
         mix=mix,
+        words=words,
     ),
     __name__,
 )

@@ -46,6 +46,17 @@ class Policy(FrozenConfig):
     source: str = Field(description="paper, section, or the public recipe")
     config: AugmentConfig = Field(description="the strengths")
 
+    def values(self) -> dict[str, Any]:
+        """The strengths that differ from the defaults, nested as in a configuration file."""
+        values, defaults = self.config.model_dump(mode="json"), AugmentConfig().model_dump(mode="json")
+        changed: dict[str, Any] = {}
+        for name, value in values.items():
+            if isinstance(value, dict):
+                value = {key: item for key, item in value.items() if item != defaults[name][key]}
+            if value and value != defaults[name]:
+                changed[name] = value
+        return changed
+
 
 POLICIES: dict[str, Policy] = {}
 

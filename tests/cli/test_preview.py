@@ -1,0 +1,100 @@
+"""`saccade preview` and `saccade augmentations`, as a person runs them."""
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from saccade.data.augment.base import AUGMENTATIONS
+from saccade.data.augment.policy import POLICIES
+
+
+def test_a_preview_is_a_picture_and_json_says_what_was_drawn(
+    saccade: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    settings = ["--set", "augment.rotation.max_degrees=30", "--set", "augment.border=black"]
+    command = ["preview", "digits", "--policy", "shift-flip", *settings, "--images", "3", "--out", "p.png", "--json"]
+    done = saccade(*command)
+    assert done.status == 0, done.errors
+    result = json.loads(done.output)
+    assert result["out"] == "p.png"
+    assert result["input"] == [1, 32, 32]
+    assert result["augment"]["rotation"] == {"max_degrees": 30.0}
+    assert [len(image["draws"]) for image in result["images"]] == [8, 8, 8]
+    assert any(line.startswith("rotation angle ") for line in result["images"][0]["draws"][0])
+    with Image.open(tmp_path / "p.png") as picture:
+        assert picture.format == "PNG"
+        assert picture.width == 40 + 9 * 128 + 8 * 12
+    assert list(tmp_path.iterdir()) == [tmp_path / "p.png"]
+
+
+def test_photos_are_previewed_with_their_measured_colours(
+    saccade: Callable, shared: Callable[[str], Path], tmp_path: Path
+):
+    photos = str(shared("data/clothing-small"))
+    done = saccade(
+        "preview",
+        photos,
+        "--policy",
+        "alexnet",
+        "--set",
+        "input.size_px=96",
+        "--out",
+        tmp_path / "p.png",
+        "--json",
+    )
+    assert done.status == 0, done.errors
+    result = json.loads(done.output)
+    assert len(result["augment"]["pca_colour"]["eigenvalues"]) == 3
+    assert result["augment"]["pca_colour"]["eigenvalues"][0] > 0.05  # light and dark, mostly
+    assert len({image["class"] for image in result["images"]}) == 4
+
+
+def test_mistakes_get_one_message(saccade: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    done = saccade("preview", "digits", "--policy", "shift_flip", "--out", "p.png")
+    assert done.status == 2
+    assert done.errors == (
+        "error: Unknown augmentation policy 'shift_flip'. Did you mean 'shift-flip'? "
+        f"Policies: {', '.join(POLICIES)}.\n"
+    )
+    done = saccade("preview", "digits", "--out", "missing/p.png")
+    assert done.status == 1
+    assert done.errors.startswith("error: Cannot write missing/p.png: ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_augmentations_are_listed_with_values_and_sources(
+    saccade: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    done = saccade("augmentations", "--json")
+    listed = json.loads(done.output)
+    assert [entry["name"] for entry in listed["augmentations"]] == AUGMENTATIONS.names()
+    assert all(value["description"] for entry in listed["augmentations"] for value in entry["values"])
+    policies = {policy["name"]: policy["values"] for policy in listed["policies"]}
+    assert policies["none"] == {}
+    assert policies["shift-flip"] == {"mirror": {"probability": 0.5}, "shift": {"max_px": 4}, "border": "black"}
+    text = saccade("augmentations").output
+    assert all(name in text for name in [*AUGMENTATIONS.names(), *POLICIES])
+
+
+def test_training_measures_the_principal_colours_and_stores_them_with_the_run(saccade: Callable, tmp_path: Path):
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        folder = tmp_path / "photos" / ("dusk" if number % 2 else "dawn")
+        folder.mkdir(parents=True, exist_ok=True)
+        common = (rng.normal(0, 40, (12, 12, 1)) + 40 * (number % 2)) * [1.0, 0.3, 0.9]
+        Image.fromarray((100 + common).clip(0, 255).astype(np.uint8)).save(folder / f"{number}.png")
+    settings = ["--set", "augment.pca_colour.deviation=0.1", "--epochs", "1", "--out", tmp_path / "run"]
+    done = saccade("train", tmp_path / "photos", *settings, "--json")
+    assert done.status == 0, done.errors
+    stored = tomllib.loads((tmp_path / "run" / "config.toml").read_text())["augment"]["pca_colour"]
+    red, green, blue = stored["eigenvectors"][0]
+    assert stored["eigenvalues"][0] > 10 * stored["eigenvalues"][1]
+    assert red > blue > 2 * green > 0
