@@ -59,7 +59,6 @@ def start(config: RuntimeConfig) -> Runtime:
     """Settle device, precision and threads for this process. Raises ConfigError where the device is not there."""
     num_threads = config.num_threads or available_cpus()
     torch.set_num_threads(num_threads)
-    torch.set_flush_denormal(True)
     device = _find_device(config.device)
     precision = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(config.precision) or _best_precision(device)
     make_deterministic(device)

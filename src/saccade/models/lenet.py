@@ -8,10 +8,10 @@ Inputs of 28x28 are padded by 2 as the paper padded its digits to 32x32.
 
 from collections import OrderedDict
 
-import torch
 from torch import nn
 
-from .base import Architecture, ImageClassifier, ModelSpec, Reference, does_not_fit, flatten_maps, register
+from .base import Architecture, ImageClassifier, ModelSpec, Reference, does_not_fit, register
+from .layers import Flatten
 
 CHANNELS = (6, 16)  # C1, C3
 DENSE = (120, 84)  # C5, F6
@@ -26,14 +26,6 @@ REFERENCES = (
         multiply_adds=416_520,
     ),
 )
-
-
-class Flatten(nn.Module):
-    """feature_BD of the last map."""
-
-    def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) to (B, C * H * W)."""
-        return flatten_maps(map_BCHW)
 
 
 class LeNet5(ImageClassifier):

@@ -1,0 +1,71 @@
+"""Does an input fit a network? Answered before training, by the layer that says no and the formula that shows why."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..conv.geometry import Window
+from .base import ModelSpec, does_not_fit
+
+WINDOWED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+
+
+def check_size(model: str, network: nn.Module, spec: ModelSpec, enough_px: int) -> None:
+    """Raise ModelError, naming the layer and its formula, where an input of `spec` leaves a map without positions.
+
+    Inputs of at least `enough_px` on both axes are known to fit. Smaller ones are tried on the meta device, where
+    tensors have a shape and no memory; its first use costs a second or two of imports.
+    """
+    if min(spec.input_CHW[1:]) >= enough_px:
+        return
+    last: list[tuple[str, nn.Module, torch.Size]] = []
+
+    def remember(name: str) -> Any:
+        def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            last[:] = [(name, module, inputs[0].shape)]
+
+        return hook
+
+    leaves = [(name, module) for name, module in network.named_modules() if not list(module.children())]
+    handles = [module.register_forward_pre_hook(remember(name)) for name, module in leaves]
+    weightless = {name: tensor.to("meta") for name, tensor in network.state_dict().items()}
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            torch.func.functional_call(network, weightless, (torch.zeros(1, *spec.input_CHW, device="meta"),))
+    except RuntimeError as error:
+        name, module, shape = last[0]
+        does_not_fit(model, name, spec, _why(module, shape, error), _remedy(spec))
+    finally:
+        network.train(was_training)
+        for handle in handles:
+            handle.remove()
+
+
+def _why(module: nn.Module, shape: torch.Size, error: RuntimeError) -> str:
+    """The size formula with its numbers for a window that does not fit, else torch's own first sentence."""
+    if isinstance(module, WINDOWED) and len(shape) == 4:
+        for axis, size in enumerate(shape[2:]):
+            window = Window(
+                kernel=_axis(module.kernel_size, axis),
+                stride=_axis(module.stride, axis),
+                padding=_axis(module.padding, axis),
+                dilation=_axis(getattr(module, "dilation", 1), axis),
+                ceil_mode=getattr(module, "ceil_mode", False),
+            )
+            if window.output_size(size) < 1:
+                kind = "pooling" if not isinstance(module, nn.Conv2d) else "convolution"
+                return f"{kind} f{window.kernel} s{window.stride} on {shape[2]}x{shape[3]}: {window.formula(size)}"
+    return str(error).splitlines()[0].rstrip(".")
+
+
+def _axis(value: Any, axis: int) -> int:
+    return value[axis] if isinstance(value, tuple) else int(value)
+
+
+def _remedy(spec: ModelSpec) -> str:
+    channels, height_px, width_px = spec.input_CHW
+    larger_px = 2 * max(height_px, width_px)
+    return f"Use larger images than {height_px}x{width_px}, for example --set input.size_px={larger_px}."

@@ -1,0 +1,181 @@
+"""Weight files: safetensors only, checked against the network before a byte of data is used.
+
+The header is parsed here first: a file from a stranger can declare any size, any shape and any name. Its tensors must
+be those of the network, under our names or under public ones that the architecture's `rename_key` translates.
+"""
+
+import hashlib
+import json
+import math
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_tensors
+from torch import nn
+
+from ..core.errors import WeightsError, printable
+
+MAX_HEADER_BYTES = 1 << 20
+DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
+WRAPPERS = ("module.", "_orig_mod.")  # what data-parallel and compiled networks put in front of every name
+PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedWeights:
+    """What was loaded: SHA-256 of the file, tensors taken, and public tensors that the network has no use for."""
+
+    sha256: str
+    num_tensors: int
+    unused: tuple[str, ...]
+
+
+def load_weights(model: nn.Module, path: Path, rename_key: Callable[[str], str | None] | None = None) -> LoadedWeights:
+    """Fill `model` from a safetensors file. Raises WeightsError; the network is then unchanged.
+
+    Names may be ours or public ones; every tensor of the network must be there, with its shape, finite.
+    """
+    content = read_file(path)
+    shapes = parse_header(content, path)
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    names, unused = match_names(list(shapes), expected, rename_key)
+    _check(path, shapes, names, expected, unused)
+    try:
+        tensors = parse_tensors(content)
+    except SafetensorError as error:
+        raise WeightsError(f"{printable(str(path))} is damaged: {error}.\nDownload it again.") from None
+    for theirs in names:
+        if tensors[theirs].is_floating_point() and not bool(torch.isfinite(tensors[theirs]).all()):
+            raise WeightsError(
+                f"{printable(str(path))}: the tensor '{printable(theirs)}' holds values that are not finite.\n"
+                f"The file is damaged or its training diverged; take another one."
+            )
+    own = model.state_dict()
+    with torch.no_grad():
+        for theirs, ours in names.items():
+            own[ours].copy_(tensors[theirs])
+    digest = hashlib.sha256(content).hexdigest()
+    return LoadedWeights(sha256=digest, num_tensors=len(names), unused=tuple(unused))
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a weight file. Raises WeightsError for what is no safetensors file, pickles first of all."""
+    where = printable(str(path))
+    try:
+        with open(path, "rb") as file:
+            start = file.read(8)
+            if start[:2] in PICKLE_STARTS or start[:4] in PICKLE_STARTS:
+                raise WeightsError(
+                    f"{where} is a pickle, which can run any code when it is opened; it is not opened.\n"
+                    f"Ask its author for a .safetensors file, or convert it where you trust it:\n"
+                    f"safetensors.torch.save_file(torch.load(FILE, weights_only=True), OUT)"
+                )
+            return start + file.read()
+    except FileNotFoundError:
+        raise WeightsError(f"There is no weight file {where}.\nCheck the path and its spelling.") from None
+    except OSError as error:
+        raise WeightsError(f"{where} cannot be read: {error.strerror or error}.") from None
+
+
+def parse_header(content: bytes, path: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes by name as the header declares them, once sizes, types and offsets fit the file. Raises WeightsError."""
+    where = printable(str(path))
+    if len(content) < 8:
+        raise WeightsError(f"{where} has {len(content)} bytes: no safetensors file is so short.\nDownload it again.")
+    (header_bytes,) = struct.unpack("<Q", content[:8])
+    if header_bytes > MAX_HEADER_BYTES or 8 + header_bytes > len(content):
+        raise WeightsError(
+            f"{where} is not a safetensors file, or it is truncated: its header would have {header_bytes:,} bytes, "
+            f"the file has {len(content):,}.\nDownload it again."
+        )
+    try:
+        header = json.loads(content[8 : 8 + header_bytes])
+        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        shapes = {name: tuple(int(size) for size in entry["shape"]) for name, entry in entries.items()}
+        ends = [_checked_end(entries[name], shape) for name, shape in shapes.items()]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise WeightsError(f"{where} has a damaged header.\nDownload it again.") from None
+    data_bytes = len(content) - 8 - header_bytes
+    if max(ends, default=0) != data_bytes:
+        raise WeightsError(
+            f"{where} is truncated or padded: its tensors end at byte {max(ends, default=0):,} of {data_bytes:,}.\n"
+            f"Download it again."
+        )
+    return shapes
+
+
+def match_names(
+    found: list[str], expected: dict[str, tuple[int, ...]], rename_key: Callable[[str], str | None] | None
+) -> tuple[dict[str, str], list[str]]:
+    """({name in the file: our name}, names of the file that mean nothing here)."""
+    names: dict[str, str] = {}
+    unused: list[str] = []
+    for theirs in found:
+        plain = theirs
+        for wrapper in WRAPPERS:
+            plain = plain.removeprefix(wrapper)
+        ours: str | None = plain
+        if plain not in expected and rename_key is not None:
+            try:
+                ours = rename_key(plain)
+            except (IndexError, ValueError):
+                ours = None  # not a name that the translation knows
+        if ours in expected and ours not in names.values():
+            names[theirs] = str(ours)
+        else:
+            unused.append(theirs)
+    return names, unused
+
+
+def _checked_end(entry: dict[str, Any], shape: tuple[int, ...]) -> int:
+    start, end = (int(offset) for offset in entry["data_offsets"])
+    size = math.prod(shape) * DTYPE_BYTES[str(entry["dtype"])]
+    if not 0 <= start <= end or end - start != size or min(shape, default=1) < 0:
+        raise ValueError("offsets do not fit the shape")
+    return end
+
+
+def _check(
+    path: Path,
+    shapes: dict[str, tuple[int, ...]],
+    names: dict[str, str],
+    expected: dict[str, tuple[int, ...]],
+    unused: list[str],
+) -> None:
+    where = printable(str(path))
+    # Files written before 2018 lack the counters of batch normalisation, which inference does not use.
+    missing = [name for name in expected if name not in names.values() and not name.endswith("num_batches_tracked")]
+    if missing:
+        also = f" It has {len(unused)} others, such as {_some(unused)}." if unused else ""
+        raise WeightsError(
+            f"{where} lacks {len(missing)} of the network's {len(expected)} tensors: {_some(missing)}.{also}\n"
+            f"It holds the weights of another architecture; choose the one it was made for."
+        )
+    wrong = [theirs for theirs, ours in names.items() if shapes[theirs] != expected[ours]]
+    if wrong:
+        first = wrong[0]
+        raise WeightsError(
+            f"{where}: {len(wrong)} tensors have another shape than in the network: '{printable(first)}' has "
+            f"{_shape(shapes[first])}, expected {_shape(expected[names[first]])}.\n"
+            f"The file was made for another number of classes, another input or another variant of the network."
+        )
+    if unused:
+        raise WeightsError(
+            f"{where} has {len(unused)} tensors that the network does not: {_some(unused)}.\n"
+            f"It holds the weights of a larger or other architecture; choose the one it was made for."
+        )
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(f"'{printable(name)}'" for name in names[:SHOWN])
+    return shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(str(size) for size in shape) or "one number"
