@@ -1,0 +1,94 @@
+"""What each channel of a layer answers: to one image, strongest first, and the images that excite a channel most."""
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..core.errors import UsageError
+from .colour import even_colours, signed_colours
+from .endpoints import best_endpoint, endpoint_names, read_maps
+from .subject import Classifier
+from .weights_view import tile_images
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureMaps:
+    """`map_CHW` (float32) of one image in a layer; `order_C` its channels by mean magnitude, strongest first;
+    `num_dead` how many are zero everywhere for this image."""
+
+    layer: str
+    map_CHW: np.ndarray
+    order_C: np.ndarray
+    strength_C: np.ndarray
+    num_dead: int
+
+    def words(self) -> str:
+        """`64 maps of 14x14 in 'stage2'; 3 of them are zero everywhere for this image.`"""
+        channels, height, width = self.map_CHW.shape
+        dead = f"{self.num_dead:,} of them {'is' if self.num_dead == 1 else 'are'} zero everywhere for this image"
+        return f"{channels:,} maps of {width}x{height} in '{self.layer}'; {dead if self.num_dead else 'none is zero'}."
+
+
+def feature_maps(classifier: Classifier, input_1CHW: torch.Tensor, layer: str = "") -> FeatureMaps:
+    """The maps of one normalised image in `layer` (empty: the one Grad-CAM looks at). Raises UnknownNameError."""
+    maps = read_maps(classifier.model, input_1CHW, [layer] if layer else endpoint_names(classifier.model))
+    chosen = layer or best_endpoint(maps)
+    map_CHW = maps[chosen][0].contiguous().numpy()
+    strength_C = np.abs(map_CHW).mean(axis=(1, 2), dtype=np.float64)
+    return FeatureMaps(
+        layer=chosen,
+        map_CHW=map_CHW,
+        order_C=np.argsort(-strength_C, kind="stable"),
+        strength_C=strength_C,
+        num_dead=int((map_CHW == 0).all(axis=(1, 2)).sum()),
+    )
+
+
+def features_picture(features: FeatureMaps, num: int = 32, columns: int = 8) -> tuple[np.ndarray, str]:
+    """(image_HWC uint8, legend) of the `num` strongest maps on one scale for all."""
+    chosen_NHW = features.map_CHW[features.order_C[:num]]
+    top = float(np.abs(chosen_NHW).max()) or 1.0
+    if chosen_NHW.min() < 0:
+        tiles = np.stack([signed_colours(map_HW, top) for map_HW in chosen_NHW])
+        return tile_images(tiles, columns), f"white is 0, orange +{top:.3g}, blue -{top:.3g}"
+    tiles = np.stack([even_colours(map_HW, top) for map_HW in chosen_NHW])
+    return tile_images(tiles, columns), f"dark is 0, light {top:.3g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Excitement:
+    """How strongly an image excites a channel at its best `position` (row, column of the map)."""
+
+    activation: float
+    index: int
+    position: tuple[int, int]
+
+
+@torch.no_grad()
+def exciting_images(
+    classifier: Classifier,
+    batches: Iterable[tuple[np.ndarray, torch.Tensor]],
+    layer: str,
+    channel: int,
+    num: int = 9,
+) -> list[Excitement]:
+    """The `num` images that excite `channel` of `layer` most, strongest first, one position an image.
+
+    `batches` gives (index_B into a source, prepared uint8 image_BCHW), as a Loader does. Raises UnknownNameError
+    for the layer, UsageError for the channel.
+    """
+    best: list[Excitement] = []
+    for index_B, image_BCHW in batches:
+        prepared_BHWC = image_BCHW.permute(0, 2, 3, 1).contiguous().numpy()
+        maps = read_maps(classifier.model, classifier.normalized(prepared_BHWC), [layer])[layer]
+        if not 0 <= channel < maps.shape[1]:
+            raise UsageError(f"Layer '{layer}' has the channels 0 to {maps.shape[1] - 1}, got {channel}.")
+        map_BHW = maps[:, channel]
+        value_B, place_B = map_BHW.flatten(1).max(dim=1)
+        for index, value, place in zip(index_B.tolist(), value_B.tolist(), place_B.tolist()):
+            found = Excitement(activation=value, index=index, position=divmod(place, map_BHW.shape[2]))
+            best = heapq.nsmallest(num, [*best, found], key=lambda e: (-e.activation, e.index))
+    return best

@@ -1,0 +1,73 @@
+"""The filters of the first layer as a picture: all on one scale, centred on zero."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+
+from ..core.errors import ModelError
+from .colour import signed_colours
+
+GAP_PX = 1
+MAX_FILTERS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterGrid:
+    """`image_HWC` uint8, filters row by row, one weight a pixel; `scale` is the largest magnitude, which every
+    filter's colours refer to; `legend` says what the colours mean."""
+
+    image_HWC: np.ndarray
+    num_filters: int
+    num_shown: int
+    scale: float
+    layer: str
+    legend: str
+
+
+def first_filters(model: nn.Module) -> np.ndarray:
+    """The weights of the first convolution, (filters, channels, rows, columns) float64. Raises ModelError without."""
+    return _first_convolution(model)[1].weight.detach().cpu().double().numpy()
+
+
+def filter_grid(model: nn.Module) -> FilterGrid:
+    """The first layer's filters: colours around mid-grey for RGB input, orange and blue around white otherwise."""
+    layer, _ = _first_convolution(model)
+    weight_FCHW = first_filters(model)
+    scale = float(np.abs(weight_FCHW).max()) or 1.0
+    shown_FCHW = weight_FCHW[:MAX_FILTERS]
+    if weight_FCHW.shape[1] == 3:
+        tiles = np.rint(127.5 + 127.5 * shown_FCHW.transpose(0, 2, 3, 1) / scale).astype(np.uint8)
+        legend = f"mid-grey is 0; a channel at full strength is +{scale:.3g}, absent -{scale:.3g}"
+    else:
+        flat_FHW = shown_FCHW.reshape(-1, *shown_FCHW.shape[2:])[:MAX_FILTERS]
+        tiles = np.stack([signed_colours(tile_HW, scale) for tile_HW in flat_FHW])
+        legend = f"white is 0, orange +{scale:.3g}, blue -{scale:.3g}"
+    return FilterGrid(
+        image_HWC=tile_images(tiles),
+        num_filters=len(weight_FCHW),
+        num_shown=len(tiles),
+        scale=scale,
+        layer=layer,
+        legend=legend,
+    )
+
+
+def tile_images(image_NHWC: np.ndarray, columns: int = 0, gap_px: int = GAP_PX, background: int = 255) -> np.ndarray:
+    """One picture of N equal ones, row by row; `columns` 0: about twice as wide as high."""
+    num, height_px, width_px, channels = image_NHWC.shape
+    columns = min(columns or max(1, int(np.ceil(np.sqrt(2 * num)))), num)
+    rows = -(-num // columns)
+    size = (rows * (height_px + gap_px) - gap_px, columns * (width_px + gap_px) - gap_px, channels)
+    grid_HWC = np.full(size, background, np.uint8)
+    for number, image_HWC in enumerate(image_NHWC):
+        top, left = (number // columns) * (height_px + gap_px), (number % columns) * (width_px + gap_px)
+        grid_HWC[top : top + height_px, left : left + width_px] = image_HWC
+    return grid_HWC
+
+
+def _first_convolution(model: nn.Module) -> tuple[str, nn.Conv2d]:
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d):
+            return name, module
+    raise ModelError(f"{type(model).__name__} has no convolution, so there are no filters to show.")
