@@ -10,6 +10,10 @@ from .core.errors import ImageError, UsageError
 from .core.runtime import RuntimeConfig
 from .core.types import Prediction
 from .evaluate import mistakes
+from .explain.explanation import Explanation, explain_image
+from .explain.sheet import check_out as check_sheet
+from .explain.sheet import write_sheet
+from .explain.subject import load_classifier, read_image_file
 from .predict.crops import looks
 from .predict.evaluation import Evaluation
 from .predict.judge import evaluate_run
@@ -113,6 +117,20 @@ def predict(
     """An answer, or the reason why there is none, for each image of `paths` in order. Raises SaccadeError."""
     files = list_images(paths)
     return load_predictor(run, runtime).predict_files(files)
+
+
+def explain(run: Path, image: Path, out: Path | None = None, class_name: str = "", layer: str = "") -> Explanation:
+    """Why `run` says what it says of an image file: Grad-CAM, occlusion, maps and filters as arrays.
+
+    With `out` the sheet is written there, .svg or .png. Raises SaccadeError.
+    """
+    if out is not None:
+        check_sheet(out)
+    classifier = load_classifier(run)
+    explanation = explain_image(classifier, read_image_file(image), str(image), class_name, layer)
+    if out is not None:
+        write_sheet(out, explanation)
+    return explanation
 
 
 def preview(request: PreviewRequest, out: Path) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def test_an_overlay_leaves_the_image_alone_where_there_is_no_evidence():
 
 
 def test_tiles_are_laid_row_by_row_with_gaps():
-    grid = tile_images(np.stack([np.full((2, 3, 1), n, np.uint8) for n in range(3)]), columns=2)
+    grid = tile_images(np.stack([np.full((2, 3, 1), n, np.uint8) for n in range(3)]), columns=2, background=255)
     assert grid[:, :, 0].tolist() == [
         [0, 0, 0, 255, 1, 1, 1],
         [0, 0, 0, 255, 1, 1, 1],

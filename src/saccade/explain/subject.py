@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..checkpoint import find_checkpoint
-from ..core.errors import UnknownNameError, did_you_mean, printable
+from ..core.errors import ImageError, UnknownNameError, did_you_mean, printable
 from ..core.types import Preprocessing
 from ..data.decode import decode_image
 from ..data.preprocess import normalize, prepare_image
@@ -64,6 +64,15 @@ def load_classifier(run: Path) -> Classifier:
         temperature=manifest.temperature,
         architecture=manifest.model,
     )
+
+
+def read_image_file(path: Path) -> bytes:
+    """The content of an image file. Raises ImageError where it is not there or cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        reason = "is a folder; give one image file" if path.is_dir() else f"cannot be read: {error.strerror or error}"
+        raise ImageError(str(path), f"{reason}.") from None
 
 
 def look_at(classifier: Classifier, content: bytes | np.ndarray, key: str) -> Subject:

@@ -9,6 +9,7 @@ from ..core.errors import ModelError
 from .colour import signed_colours
 
 GAP_PX = 1
+GAP_GREY = 208
 MAX_FILTERS = 256
 
 
@@ -53,7 +54,9 @@ def filter_grid(model: nn.Module) -> FilterGrid:
     )
 
 
-def tile_images(image_NHWC: np.ndarray, columns: int = 0, gap_px: int = GAP_PX, background: int = 255) -> np.ndarray:
+def tile_images(
+    image_NHWC: np.ndarray, columns: int = 0, gap_px: int = GAP_PX, background: int = GAP_GREY
+) -> np.ndarray:
     """One picture of N equal ones, row by row; `columns` 0: about twice as wide as high."""
     num, height_px, width_px, channels = image_NHWC.shape
     columns = min(columns or max(1, int(np.ceil(np.sqrt(2 * num)))), num)

@@ -1,0 +1,55 @@
+"""`saccade explain RUN IMAGE --out FILE`: why a classifier says what it says of an image."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from .output import print_json, print_result
+
+if TYPE_CHECKING:
+    from ..explain.explanation import Explanation
+
+
+def explain(
+    run: Path = typer.Argument(help="Run directory, or a checkpoint folder in it."),
+    image: Path = typer.Argument(help="Image file."),
+    out: Path = typer.Option(..., "--out", help="The sheet to write: .svg or .png."),
+    class_name: str = typer.Option("", "--class", help="The class to look for evidence of; default: the answer."),
+    layer: str = typer.Option(
+        "", "--layer", help="The layer to look into: stem, stage1, ...; default: chosen for you."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
+) -> None:
+    """Show on one sheet what the network sees, where its evidence lies, its filters and its strongest maps."""
+    from .. import api
+    from ..core.errors import printable
+
+    explanation = api.explain(run, image, out, class_name, layer)
+    if as_json:
+        print_json(_explanation_json(explanation, run, out))
+        return
+    name, probability = explanation.top(1)[0]
+    lines = [f"{printable(str(image))}: '{printable(name)}', {100 * probability:.1f} %."]
+    place = explanation.evidence
+    lines.append(place.message or f"Evidence for '{printable(place.class_name)}' was found in layer '{place.layer}'.")
+    lines += [explanation.occlusion.message] if explanation.occlusion.message else []
+    lines += [explanation.features.words(), f"Sheet: {printable(str(out))}"]
+    print_result("\n".join(lines))
+
+
+def _explanation_json(explanation: "Explanation", run: Path, out: Path) -> dict[str, Any]:
+    features = explanation.features
+    return {
+        "run": str(run),
+        "file": explanation.subject.key,
+        "out": str(out),
+        "top": [{"class": name, "probability": probability} for name, probability in explanation.top(5)],
+        "class": explanation.class_name,
+        "layer": explanation.evidence.layer,
+        "evidence": explanation.evidence.evidence_hw.tolist(),
+        "message": explanation.evidence.message,
+        "num_maps": len(features.order_C),
+        "num_dead_maps": features.num_dead,
+        "strongest_maps": features.order_C[:10].tolist(),
+    }

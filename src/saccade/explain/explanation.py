@@ -1,0 +1,54 @@
+"""Everything `saccade explain` finds out about one image, as arrays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .features import FeatureMaps, feature_maps
+from .gradcam import EvidenceMap, grad_cam
+from .occlusion import OcclusionMap, occlusion
+from .subject import Classifier, Subject, look_at
+from .weights_view import FilterGrid, filter_grid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """One image, the class it is explained for (the answer unless asked otherwise), and what was found."""
+
+    classifier: Classifier
+    subject: Subject
+    class_index: int
+    evidence: EvidenceMap
+    occlusion: OcclusionMap
+    features: FeatureMaps
+    filters: FilterGrid
+
+    @property
+    def class_name(self) -> str:
+        return self.classifier.classes[self.class_index]
+
+    def top(self, num: int) -> list[tuple[str, float]]:
+        """The `num` most probable (class, probability) pairs, most probable first."""
+        order = np.argsort(-self.subject.probability_K, kind="stable")[:num]
+        return [(self.classifier.classes[k], float(self.subject.probability_K[k])) for k in order]
+
+
+def explain_image(
+    classifier: Classifier, content: bytes | np.ndarray, key: str, class_name: str = "", layer: str = ""
+) -> Explanation:
+    """Explain the answer for one image, or why not `class_name`; maps are those of `layer`, or of the best one.
+
+    Raises ImageError, UnknownNameError, ModelError.
+    """
+    subject = look_at(classifier, content, key)
+    index = classifier.class_index(class_name) if class_name else int(subject.logits_K.argmax())
+    evidence = grad_cam(classifier.model, subject.input_1CHW, index, classifier.classes, layer)
+    return Explanation(
+        classifier=classifier,
+        subject=subject,
+        class_index=index,
+        evidence=evidence,
+        occlusion=occlusion(classifier.model, subject.input_1CHW, index, temperature=classifier.temperature),
+        features=feature_maps(classifier, subject.input_1CHW, evidence.layer),
+        filters=filter_grid(classifier.model),
+    )

@@ -1,0 +1,158 @@
+"""One composed page about one image, as SVG or PNG: what was given, what the network sees, where the evidence lies."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..core import atomic
+from ..core.errors import UsageError, printable
+from . import svg
+from .colour import even_palette, overlay, signed_colours
+from .explanation import Explanation
+from .features import features_picture
+from .subject import what_it_sees
+
+WIDTH, MARGIN, GAP = 1000, 24, 24
+PANEL = (WIDTH - 2 * MARGIN - 3 * GAP) / 4
+CAPTION_CHARACTERS = 36
+ENDINGS = (".svg", ".png")
+PNG_SCALE = 2
+
+
+def check_out(path: Path) -> None:
+    """Raise UsageError where `path` cannot become a sheet."""
+    if path.suffix.lower() not in ENDINGS:
+        raise UsageError(
+            f"explain writes .svg or .png files; got '{printable(path.name)}'.\nChange the ending of --out."
+        )
+
+
+def write_sheet(path: Path, explanation: Explanation) -> None:
+    """Write the sheet of `explanation`, durably. Raises StorageError, UsageError for another ending."""
+    check_out(path)
+    text = sheet_svg(explanation)
+    if path.suffix.lower() == ".svg":
+        atomic.write_text(path, text)
+        return
+    import vl_convert
+
+    page = Image.open(io.BytesIO(vl_convert.svg_to_png(text, scale=PNG_SCALE))).convert("RGB")
+    atomic.write_with(path, lambda temporary: page.save(temporary, "PNG", optimize=True))
+
+
+def sheet_svg(explanation: Explanation) -> str:
+    """The page as SVG text; it needs nothing from outside."""
+    name, probability = explanation.top(1)[0]
+    title = f"{explanation.subject.key}: '{name}', {100 * probability:.1f} %"
+    body = [svg.text(MARGIN, 42, title, 20, bold=True), *_panels(explanation, 72)]
+    y = 72 + PANEL + 130
+    body += _answers(explanation, y)
+    body += _filters(explanation, y)
+    y += 260
+    features, height = _features(explanation, y)
+    return svg.document(WIDTH, y + height + MARGIN, body + features, title)
+
+
+def _panels(explanation: Explanation, y: float) -> list[str]:
+    subject, evidence, cover = explanation.subject, explanation.evidence, explanation.occlusion
+    columns = [MARGIN + number * (PANEL + GAP) for number in range(4)]
+    sees = np.broadcast_to(subject.prepared_HWC, (*subject.prepared_HWC.shape[:2], 3))
+    sees = np.ascontiguousarray(sees)
+    body = _panel(columns[0], y, "Given", svg.crisp(subject.original_HWC, 440), "the file, turned upright")
+    body += _panel(
+        columns[1],
+        y,
+        "What the network sees",
+        svg.crisp(sees, 440),
+        what_it_sees(subject, explanation.classifier.preprocessing),
+    )
+    name = printable(explanation.class_name)
+    if evidence.message:
+        body += _words(columns[2], y, "Grad-CAM", evidence.message)
+    else:
+        picture = overlay(sees, evidence.map_HW)
+        caption = f"evidence for '{name}' in {evidence.layer}"
+        body += _panel(columns[2], y, "Grad-CAM", svg.crisp(picture, 440), caption, ("none", "strongest"))
+    if cover.message:
+        body += _words(columns[3], y, "Occlusion", cover.message)
+    else:
+        top = float(np.abs(cover.drop_HW).max())
+        picture = signed_colours(cover.drop_HW, top)
+        caption = f"change of '{name}' when a {cover.patch_px} px square is covered"
+        ends = (f"rises {100 * top:.0f} points", f"falls {100 * top:.0f} points")
+        body += _panel(columns[3], y, "Occlusion", svg.crisp(picture, 440), caption, ends)
+    return body
+
+
+def _panel(
+    x: float, y: float, title: str, image_HWC: np.ndarray, caption: str, ends: tuple[str, str] | None = None
+) -> list[str]:
+    """A titled picture in a square, its caption, and the legend of its colours where `ends` names what they mean."""
+    size = svg.fitted(image_HWC, PANEL, PANEL)
+    body = [
+        svg.text(x, y, title, 14, bold=True),
+        svg.picture(x, y + 12, size, image_HWC, title),
+        svg.paragraph(x, y + PANEL + 32, caption, CAPTION_CHARACTERS, 12),
+    ]
+    if ends:
+        palette = even_palette() if ends[0] == "none" else signed_colours(np.linspace(-1, 1, 256)[None], 1.0)[0]
+        body.append(svg.picture(x, y + PANEL + 66, (PANEL, 8), palette[None], "colour scale"))
+        body.append(svg.text(x, y + PANEL + 89, ends[0], 11, svg.MUTED))
+        body.append(f'<g text-anchor="end">{svg.text(x + PANEL, y + PANEL + 89, ends[1], 11, svg.MUTED)}</g>')
+    return body
+
+
+def _words(x: float, y: float, title: str, message: str) -> list[str]:
+    return [
+        svg.text(x, y, title, 14, bold=True),
+        svg.rectangle(x + 0.5, y + 12.5, (PANEL - 1, PANEL - 1), "#FFFFFF", svg.LINE),
+        svg.paragraph(x + 12, y + 40, message, CAPTION_CHARACTERS - 6),
+    ]
+
+
+def _answers(explanation: Explanation, y: float) -> list[str]:
+    """The five most probable classes as bars, with their figures."""
+    body = [svg.text(MARGIN, y, "Answer", 14, bold=True)]
+    width = 2 * PANEL + GAP
+    for number, (name, probability) in enumerate(explanation.top(5)):
+        top = y + 14 + number * 40
+        bold = name == explanation.class_name
+        body.append(svg.text(MARGIN, top + 13, _shortened(printable(name), 44), 13, bold=bold))
+        body.append(f'<g text-anchor="end">{svg.text(MARGIN + width, top + 13, f"{100 * probability:.1f} %")}</g>')
+        body.append(svg.rectangle(MARGIN, top + 19, (width, 8), "#E6EAF0"))
+        body.append(svg.rectangle(MARGIN, top + 19, (max(1.0, width * probability), 8), svg.ACCENT))
+    return body
+
+
+def _filters(explanation: Explanation, y: float) -> list[str]:
+    grid = explanation.filters
+    x, width = MARGIN + 2 * (PANEL + GAP), 2 * PANEL + GAP
+    image_HWC = svg.crisp(grid.image_HWC, round(2 * width))
+    size = svg.fitted(image_HWC, width, 180)
+    more = "" if grid.num_shown >= grid.num_filters else f", {grid.num_shown} shown"
+    return [
+        svg.text(x, y, f"Filters of the first layer ({grid.num_filters}{more})", 14, bold=True),
+        svg.picture(x, y + 14, size, image_HWC, "filters of the first layer"),
+        svg.text(x, y + 14 + size[1] + 20, f"one scale for all: {grid.legend}", 12, svg.MUTED),
+    ]
+
+
+def _features(explanation: Explanation, y: float) -> tuple[list[str], float]:
+    picture, legend = features_picture(explanation.features, num=32, columns=16)
+    width = WIDTH - 2 * MARGIN
+    image_HWC = svg.crisp(picture, 2 * width)
+    size = svg.fitted(image_HWC, width, 420)
+    num = min(32, len(explanation.features.order_C))
+    words = f"{explanation.features.words()} The {num} strongest, on one scale: {legend}."
+    body = [
+        svg.text(MARGIN, y, f"What '{explanation.features.layer}' answers", 14, bold=True),
+        svg.text(MARGIN, y + 20, words, 12, svg.MUTED),
+        svg.picture(MARGIN, y + 32, size, image_HWC, "feature maps, strongest first"),
+    ]
+    return body, 32 + size[1]
+
+
+def _shortened(words: str, num_characters: int) -> str:
+    return words if len(words) <= num_characters else words[: num_characters - 1] + "…"
