@@ -10,7 +10,7 @@ from skimage.color import rgb2lab
 from saccade.core.errors import ModelError, UnknownNameError, UsageError
 from saccade.core.types import Preprocessing
 from saccade.explain.colour import even_colours, even_palette, overlay
-from saccade.explain.features import exciting_images, feature_maps, features_picture
+from saccade.explain.features import exciting_images, feature_maps, feature_tiles
 from saccade.explain.occlusion import occlusion
 from saccade.explain.subject import Classifier, look_at, what_it_sees
 from saccade.explain.weights_view import filter_grid, first_filters, tile_images
@@ -67,10 +67,10 @@ def test_grey_filters_share_one_scale_with_white_as_zero(spotter):
     assert (grid.num_filters, grid.num_shown, grid.layer) == (2, 2, "stem.0")
     assert grid.scale == 1.0
     assert grid.legend == "white is 0, orange +1, blue -1"
-    assert grid.image_HWC.shape == (3, 7, 3)
-    centre_of_second = grid.image_HWC[1, 5]
+    assert grid.tile_NHWC.shape == (2, 3, 3, 3)
+    centre_of_second = grid.tile_NHWC[1, 1, 1]
     assert (centre_of_second == 255).all()
-    strongest, weak = grid.image_HWC[0, 4].astype(int), grid.image_HWC[0, 0].astype(int)
+    strongest, weak = grid.tile_NHWC[1, 0, 0].astype(int), grid.tile_NHWC[0, 0, 0].astype(int)
     assert strongest[0] > strongest[2]
     assert 255 * 3 - weak.sum() < 0.3 * (255 * 3 - strongest.sum())
 
@@ -79,7 +79,7 @@ def test_colour_filters_are_shown_around_mid_grey():
     model = build_model("lenet5", ModelSpec(num_classes=2, input_CHW=(3, 32, 32)))
     weight = first_filters(model)
     grid = filter_grid(model)
-    first = grid.image_HWC[:5, :5]
+    first = grid.tile_NHWC[0]
     np.testing.assert_allclose(
         first, 127.5 + 127.5 * weight[0].transpose(1, 2, 0) / np.abs(weight).max(), atol=0.5 + 1e-9
     )
@@ -95,8 +95,8 @@ def test_feature_maps_come_strongest_first_and_dead_ones_are_counted(spotter, im
     assert features.order_C.tolist() == [1, 0]
     assert features.num_dead == 1
     assert features.words() == "2 maps of 12x12 in 'stage2'; 1 of them is zero everywhere for this image."
-    picture, legend = features_picture(features)
-    assert picture.shape == (12, 25, 3)
+    tiles, legend = feature_tiles(features)
+    assert tiles.shape == (2, 12, 12, 3)
     assert legend.startswith("dark is 0, light 0.")
     stem = feature_maps(spotter, image_with_spot(6, 6), "stem")
     assert stem.map_CHW.shape == (2, 24, 24)
@@ -147,12 +147,9 @@ def test_an_overlay_leaves_the_image_alone_where_there_is_no_evidence():
     assert tuple(shown[1, 0]) != (120, 120, 120)
 
 
-def test_tiles_are_laid_row_by_row_with_gaps():
-    grid = tile_images(np.stack([np.full((2, 3, 1), n, np.uint8) for n in range(3)]), columns=2, background=255)
-    assert grid[:, :, 0].tolist() == [
-        [0, 0, 0, 255, 1, 1, 1],
-        [0, 0, 0, 255, 1, 1, 1],
-        [255] * 7,
-        [2, 2, 2, 255, 255, 255, 255],
-        [2, 2, 2, 255, 255, 255, 255],
-    ]
+def test_tiles_are_laid_row_by_row_enlarged_and_framed():
+    grid = tile_images(np.stack([np.full((2, 3, 1), n, np.uint8) for n in range(3)]), side_px=6, columns=2)
+    assert grid.shape == (2 * 6 + 6, 2 * 8 + 6, 1)
+    assert grid[1, :, 0].tolist() == [208, *[0] * 6, 208, *[255] * 6, 208, *[1] * 6, 208]
+    assert (grid[13:17, 1:7] == 2).all()
+    assert (grid[12:, 8:] == 255).all()

@@ -11,7 +11,6 @@ from ..core.errors import UsageError
 from .colour import even_colours, signed_colours
 from .endpoints import best_endpoint, endpoint_names, read_maps
 from .subject import Classifier
-from .weights_view import tile_images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,15 +46,14 @@ def feature_maps(classifier: Classifier, input_1CHW: torch.Tensor, layer: str = 
     )
 
 
-def features_picture(features: FeatureMaps, num: int = 32, columns: int = 8) -> tuple[np.ndarray, str]:
-    """(image_HWC uint8, legend) of the `num` strongest maps on one scale for all."""
+def feature_tiles(features: FeatureMaps, num: int = 32) -> tuple[np.ndarray, str]:
+    """(tile_NHWC uint8, legend) of the `num` strongest maps, strongest first, on one scale for all."""
     chosen_NHW = features.map_CHW[features.order_C[:num]]
     top = float(np.abs(chosen_NHW).max()) or 1.0
     if chosen_NHW.min() < 0:
-        tiles = np.stack([signed_colours(map_HW, top) for map_HW in chosen_NHW])
-        return tile_images(tiles, columns), f"white is 0, orange +{top:.3g}, blue -{top:.3g}"
-    tiles = np.stack([even_colours(map_HW, top) for map_HW in chosen_NHW])
-    return tile_images(tiles, columns), f"dark is 0, light {top:.3g}"
+        tiles = [signed_colours(map_HW, top) for map_HW in chosen_NHW]
+        return np.stack(tiles), f"white is 0, orange +{top:.3g}, blue -{top:.3g}"
+    return np.stack([even_colours(map_HW, top) for map_HW in chosen_NHW]), f"dark is 0, light {top:.3g}"
 
 
 @dataclass(frozen=True, kw_only=True)

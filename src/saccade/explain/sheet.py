@@ -11,14 +11,16 @@ from ..core.errors import UsageError, printable
 from . import svg
 from .colour import even_palette, overlay, signed_colours
 from .explanation import Explanation
-from .features import features_picture
+from .features import feature_tiles
 from .subject import what_it_sees
+from .weights_view import tile_images
 
 WIDTH, MARGIN, GAP = 1000, 24, 24
 PANEL = (WIDTH - 2 * MARGIN - 3 * GAP) / 4
 CAPTION_CHARACTERS = 36
 ENDINGS = (".svg", ".png")
 PNG_SCALE = 2
+MAX_MAPS, MAP_COLUMNS = 32, 16
 
 
 def check_out(path: Path) -> None:
@@ -129,7 +131,8 @@ def _answers(explanation: Explanation, y: float) -> list[str]:
 def _filters(explanation: Explanation, y: float) -> list[str]:
     grid = explanation.filters
     x, width = MARGIN + 2 * (PANEL + GAP), 2 * PANEL + GAP
-    image_HWC = svg.crisp(grid.image_HWC, round(2 * width))
+    columns = max(4, int(np.ceil(np.sqrt(2.5 * grid.num_shown))))
+    image_HWC = tile_images(grid.tile_NHWC, round(1.6 * width / columns), columns)
     size = svg.fitted(image_HWC, width, 180)
     more = "" if grid.num_shown >= grid.num_filters else f", {grid.num_shown} shown"
     return [
@@ -140,11 +143,11 @@ def _filters(explanation: Explanation, y: float) -> list[str]:
 
 
 def _features(explanation: Explanation, y: float) -> tuple[list[str], float]:
-    picture, legend = features_picture(explanation.features, num=32, columns=16)
+    tile_NHWC, legend = feature_tiles(explanation.features, num=MAX_MAPS)
     width = WIDTH - 2 * MARGIN
-    image_HWC = svg.crisp(picture, 2 * width)
+    image_HWC = tile_images(tile_NHWC, round(1.6 * width / MAP_COLUMNS), MAP_COLUMNS)
     size = svg.fitted(image_HWC, width, 420)
-    num = min(32, len(explanation.features.order_C))
+    num = min(MAX_MAPS, len(explanation.features.order_C))
     words = f"{explanation.features.words()} The {num} strongest, on one scale: {legend}."
     body = [
         svg.text(MARGIN, y, f"What '{explanation.features.layer}' answers", 14, bold=True),

@@ -8,17 +8,17 @@ from torch import nn
 from ..core.errors import ModelError
 from .colour import signed_colours
 
-GAP_PX = 1
-GAP_GREY = 208
+GAP_PX = 6
+FRAME_GREY = 208
 MAX_FILTERS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class FilterGrid:
-    """`image_HWC` uint8, filters row by row, one weight a pixel; `scale` is the largest magnitude, which every
+    """`tile_NHWC` uint8, one weight a pixel; `scale` is the largest magnitude, which every
     filter's colours refer to; `legend` says what the colours mean."""
 
-    image_HWC: np.ndarray
+    tile_NHWC: np.ndarray
     num_filters: int
     num_shown: int
     scale: float
@@ -45,7 +45,7 @@ def filter_grid(model: nn.Module) -> FilterGrid:
         tiles = np.stack([signed_colours(tile_HW, scale) for tile_HW in flat_FHW])
         legend = f"white is 0, orange +{scale:.3g}, blue -{scale:.3g}"
     return FilterGrid(
-        image_HWC=tile_images(tiles),
+        tile_NHWC=tiles,
         num_filters=len(weight_FCHW),
         num_shown=len(tiles),
         scale=scale,
@@ -54,17 +54,19 @@ def filter_grid(model: nn.Module) -> FilterGrid:
     )
 
 
-def tile_images(
-    image_NHWC: np.ndarray, columns: int = 0, gap_px: int = GAP_PX, background: int = GAP_GREY
-) -> np.ndarray:
-    """One picture of N equal ones, row by row; `columns` 0: about twice as wide as high."""
-    num, height_px, width_px, channels = image_NHWC.shape
-    columns = min(columns or max(1, int(np.ceil(np.sqrt(2 * num)))), num)
+def tile_images(tile_NHWC: np.ndarray, side_px: int, columns: int) -> np.ndarray:
+    """One picture of N equal tiles, row by row, each pixel repeated until a tile is about `side_px` wide, in a thin
+    grey frame on white."""
+    factor = max(1, round(side_px / tile_NHWC.shape[2]))
+    enlarged_NHWC = tile_NHWC.repeat(factor, axis=1).repeat(factor, axis=2)
+    framed_NHWC = np.pad(enlarged_NHWC, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=FRAME_GREY)
+    num, height_px, width_px, channels = framed_NHWC.shape
+    columns = min(columns, num)
     rows = -(-num // columns)
-    size = (rows * (height_px + gap_px) - gap_px, columns * (width_px + gap_px) - gap_px, channels)
-    grid_HWC = np.full(size, background, np.uint8)
-    for number, image_HWC in enumerate(image_NHWC):
-        top, left = (number // columns) * (height_px + gap_px), (number % columns) * (width_px + gap_px)
+    size = (rows * (height_px + GAP_PX) - GAP_PX, columns * (width_px + GAP_PX) - GAP_PX, channels)
+    grid_HWC = np.full(size, 255, np.uint8)
+    for number, image_HWC in enumerate(framed_NHWC):
+        top, left = (number // columns) * (height_px + GAP_PX), (number % columns) * (width_px + GAP_PX)
         grid_HWC[top : top + height_px, left : left + width_px] = image_HWC
     return grid_HWC
 
