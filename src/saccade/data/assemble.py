@@ -72,14 +72,15 @@ class BatchMaker:
     def _source_pixels(self, position: int, plan: Plan, row: int) -> np.ndarray:
         if position in self._decoded:
             return self._decoded[position]
-        content = self.source.read(int(self.index_N[position]))
-        short_side_px = None if self._decodes_whole else self.augmenter.short_side_px(content, plan, row)
-        image_HWC = self.augmenter.source_pixels(decode_image(content, self.key(position), short_side_px).image_HWC)
+        content, key = self.source.read(int(self.index_N[position])), self.key(position)
+        if not self._decodes_whole:
+            return self.augmenter.read(content, key, plan, row)
+        pixels_HWC = self.augmenter.read_whole(content, key)
         with self._lock:
-            if self._bytes_left >= image_HWC.nbytes:
-                self._bytes_left -= image_HWC.nbytes
-                self._decoded[position] = image_HWC
-        return image_HWC
+            if self._bytes_left >= pixels_HWC.nbytes:
+                self._bytes_left -= pixels_HWC.nbytes
+                self._decoded[position] = pixels_HWC
+        return pixels_HWC
 
     def _decode(self, position: int, short_side_px: int | None) -> np.ndarray:
         content = self.source.read(int(self.index_N[position]))
@@ -89,7 +90,8 @@ class BatchMaker:
         """About what the decoded set takes, judged by its first image that can be read."""
         for position in range(min(16, len(self.index_N))):
             try:
-                return len(self.index_N) * self.augmenter.source_pixels(self._decode(position, None)).nbytes
+                content = self.source.read(int(self.index_N[position]))
+                return len(self.index_N) * self.augmenter.read_whole(content, self.key(position)).nbytes
             except ImageError:
                 continue  # it is reported when its batch is made
         return 0

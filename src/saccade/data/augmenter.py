@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
-import simplejpeg
-from PIL import Image
 
 from ..core.types import Preprocessing
 from .augment import colour, geometry
@@ -27,7 +26,7 @@ from .augment.policy import AugmentConfig
 from .base import DataSource
 from .decode import decode_image
 from .draws import permutation, uniform
-from .preprocess import decoded_short_side_px
+from .pixels import as_luma, read_rgbx
 
 NUM_MEASURED = 1000  # images whose colours are measured
 MEASURED_SIDE_PX = 64  # about so many pixels squared of each
@@ -42,6 +41,7 @@ class Plan:
     drawn: dict[str, Drawn]
     geometry_B33: np.ndarray
     colour_B34: np.ndarray
+    stretch_B: np.ndarray  # the most that geometry_B33 lengthens a source axis
 
     def take(self, row_B: np.ndarray) -> "Plan":
         """The plan of some of the samples."""
@@ -54,6 +54,7 @@ class Plan:
             drawn=drawn,
             geometry_B33=self.geometry_B33[row_B],
             colour_B34=self.colour_B34[row_B],
+            stretch_B=self.stretch_B[row_B],
         )
 
 
@@ -94,20 +95,29 @@ class Augmenter:
             geometry_B33 = geometry_B33 @ entry.matrices(drawn[entry.name], scene)
         for colouring in self._colouring:
             colour_B34 = colour.compose(colour_B34, colouring.matrices(drawn[colouring.name], scene))
-        return Plan(index_B=index_B, scene=scene, drawn=drawn, geometry_B33=geometry_B33, colour_B34=colour_B34)
-
-    def short_side_px(self, content: bytes | np.ndarray, plan: Plan, row: int) -> int | None:
-        """How long the short side of a JPEG must at least be decoded for this sample; None: full size."""
-        size_HW = jpeg_size(content)
-        if size_HW is None:
-            return None
-        if not self.sees_source:
-            return decoded_short_side_px(self.preprocessing)
-        # The header does not say how the image will be turned upright, so both ways count.
-        shrink = min(
-            min(geometry.shrink_factors(self.source_matrix(plan, row, shape))) for shape in (size_HW, size_HW[::-1])
+        return Plan(
+            index_B=index_B,
+            scene=scene,
+            drawn=drawn,
+            geometry_B33=geometry_B33,
+            colour_B34=colour_B34,
+            stretch_B=np.linalg.norm(geometry_B33[:, :2, :2], axis=2).max(axis=1),
         )
-        return int(np.ceil(min(size_HW) / shrink)) if shrink >= 2 else None
+
+    def read(self, content: bytes | np.ndarray, key: str, plan: Plan, row: int) -> np.ndarray:
+        """The pixels that `render` needs of a sample: decoded at reduced scale where they are shrunk by half or more.
+
+        Raises ImageError naming `key`.
+        """
+        if self.preprocessing.channels == "grey":
+            return as_luma(decode_image(content, key).image_HWC)
+        return read_rgbx(content, key, lambda height, width: self._shrink(plan, row, (height, width)))
+
+    def read_whole(self, content: bytes | np.ndarray, key: str) -> np.ndarray:
+        """The pixels that `render` needs of a sample in any epoch, at full scale. Raises ImageError naming `key`."""
+        if self.preprocessing.channels == "grey":
+            return as_luma(decode_image(content, key).image_HWC)
+        return read_rgbx(content, key, lambda height, width: 1.0)
 
     def source_matrix(self, plan: Plan, row: int, source_HW: tuple[int, int]) -> np.ndarray:
         """matrix_33 from centred output to centred source coordinates: the framing after everything else."""
@@ -117,23 +127,25 @@ class Augmenter:
             frame_33 = self._framing.frame(plan.drawn[self._framing.name], row, source_HW, plan.scene)
         return frame_33 @ plan.geometry_B33[row]
 
-    def source_pixels(self, image_HWC: np.ndarray) -> np.ndarray:
-        """What `render` reads of a decoded image (RGB): the image itself, or its luma (H, W, 1) for grey inputs."""
-        if self.preprocessing.channels == "grey":
-            return np.asarray(Image.fromarray(image_HWC).convert("L"))[:, :, None]
-        return image_HWC
-
-    def render(self, image_HWC: np.ndarray, plan: Plan, row: int, out_HWC: np.ndarray) -> None:
-        """Resample `source_pixels` of any size into `out_HWC`, uint8 (H, W, C) at the input size; then its colours.
+    def render(self, pixels_HWC: np.ndarray, plan: Plan, row: int, out_HWC: np.ndarray) -> None:
+        """Resample what `read` gave into `out_HWC`, uint8 (H, W, C) at the input size, and change its colours.
 
         Only where `sees_source`; otherwise an image is prepared as evaluation does it, and `finish` does the rest.
         """
         displacements = [w.displacement(plan.drawn[w.name], row, plan.scene) for w in self._warping]
         displacement_HW2 = sum(displacements[1:], start=displacements[0]) if displacements else None
-        matrix_33 = self.source_matrix(plan, row, (image_HWC.shape[0], image_HWC.shape[1]))
-        geometry.resample(image_HWC, matrix_33, displacement_HW2, self._canvas, out_HWC)
-        if self._colouring:
-            out_HWC[...] = colour.recolour(out_HWC, plan.colour_B34[row])
+        matrix_33 = self.source_matrix(plan, row, (pixels_HWC.shape[0], pixels_HWC.shape[1]))
+        seen_HWC = geometry.resample(pixels_HWC, matrix_33, displacement_HW2, self._canvas)
+        if seen_HWC.shape[2] == 4:
+            seen_HWC = cv2.cvtColor(seen_HWC, cv2.COLOR_RGBA2RGB)
+        out_HWC[...] = colour.recolour(seen_HWC, plan.colour_B34[row]) if self._colouring else seen_HWC
+
+    def _shrink(self, plan: Plan, row: int, source_HW: tuple[int, int]) -> float:
+        """Source pixels per output pixel, in the direction that is shrunk least; 1 where it cannot be 2."""
+        height, width = self._canvas.size_HW
+        if min(source_HW[0] / height, source_HW[1] / width) * plan.stretch_B[row] < 2:
+            return 1.0
+        return min(geometry.shrink_factors(self.source_matrix(plan, row, source_HW)))
 
     def finish(
         self, plan: Plan, image_BHWC: np.ndarray, label_B: np.ndarray, num_classes: int
@@ -187,14 +199,3 @@ def measure_colours(config: AugmentConfig, source: DataSource, index_N: np.ndarr
 def mean_colour(preprocessing: Preprocessing) -> np.ndarray:
     """The preprocessing's mean as a colour, uint8 (C,): it becomes zero when it is normalised."""
     return np.rint(np.asarray(preprocessing.mean) * 255).clip(0, 255).astype(np.uint8)
-
-
-def jpeg_size(content: bytes | np.ndarray) -> tuple[int, int] | None:
-    """Height and width of a JPEG as its header gives them; None for everything else."""
-    if not isinstance(content, bytes) or content[:2] != b"\xff\xd8":
-        return None
-    try:
-        height, width = simplejpeg.decode_jpeg_header(content)[:2]
-    except ValueError:
-        return None  # whether the file can be used at all, decoding finds out
-    return height, width

@@ -64,7 +64,7 @@ def preview_images(source: DataSource, indices: list[int], augmenter: Augmenter,
         image_BHWC = np.empty((len(samples), height, width, channels), np.uint8)
         for row, sample in enumerate(samples):
             if augmenter.sees_source:
-                augmenter.render(augmenter.source_pixels(sample.image_HWC), plan, row, image_BHWC[row])
+                augmenter.render(augmenter.read(sample.image_HWC, sample.key, plan, row), plan, row, image_BHWC[row])
             else:
                 image_BHWC[row] = prepare_image(sample.image_HWC, augmenter.preprocessing)
         label_B = np.array([sample.label for sample in samples])

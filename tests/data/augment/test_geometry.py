@@ -65,9 +65,7 @@ def places(what: Canvas) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw(image_HWC: np.ndarray, matrix: np.ndarray, what: Canvas, displacement: np.ndarray | None = None) -> np.ndarray:
-    out = np.empty((*what.size_HW, image_HWC.shape[2]), np.uint8)
-    resample(image_HWC, matrix, displacement, what, out)
-    return out
+    return resample(image_HWC, matrix, displacement, what)
 
 
 def turned(degrees: float, scale: float, right: float = 0.0, down: float = 0.0, slant: float = 0.0) -> np.ndarray:

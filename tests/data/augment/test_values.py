@@ -66,7 +66,7 @@ def test_a_turn_by_a_right_angle_equals_rot90():
     plan = augmenter.plan(0, np.arange(1))
     plan.geometry_B33[0] = geometric("rotation", angle_degrees=90)
     out = np.empty_like(image)
-    augmenter.render(image, plan, 0, out)
+    augmenter.render(augmenter.read(image, "x", plan, 0), plan, 0, out)
     assert np.abs(out.astype(int) - np.rot90(image, -1)).max() <= 1
 
 

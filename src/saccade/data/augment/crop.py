@@ -53,10 +53,9 @@ def frame(drawn: Drawn, row: int, source_HW: tuple[int, int], scene: Scene) -> n
     box_height, box_width = box_size(drawn, row, source_HW)
     left = math.floor(drawn["across_fraction"][row] * (width - box_width + 1))
     top = math.floor(drawn["down_fraction"][row] * (height - box_height + 1))
-    matrix_33 = np.diag([box_width / scene.size_HW[1], box_height / scene.size_HW[0], 1.0])
-    matrix_33[0, 2] = left + (box_width - width) / 2
-    matrix_33[1, 2] = top + (box_height - height) / 2
-    return matrix_33
+    across = [box_width / scene.size_HW[1], 0.0, left + (box_width - width) / 2]
+    down = [0.0, box_height / scene.size_HW[0], top + (box_height - height) / 2]
+    return np.array([across, down, [0.0, 0.0, 1.0]])
 
 
 register(

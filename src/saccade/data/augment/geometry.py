@@ -1,6 +1,7 @@
 """All geometric augmentations of an image as one resample of its source pixels."""
 
 import functools
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -56,13 +57,9 @@ def centre_frame(source_HW: tuple[int, int], preprocessing: Preprocessing) -> np
 
 
 def resample(
-    image_HWC: np.ndarray,
-    matrix_33: np.ndarray,
-    displacement_HW2: np.ndarray | None,
-    canvas: Canvas,
-    out_HWC: np.ndarray,
-) -> None:
-    """Write what centred output coordinates show of `image_HWC` (uint8) into `out_HWC`, antialiased when shrinking.
+    image_HWC: np.ndarray, matrix_33: np.ndarray, displacement_HW2: np.ndarray | None, canvas: Canvas
+) -> np.ndarray:
+    """What centred output coordinates show of `image_HWC`, uint8, 1, 3 or 4 channels; antialiased when shrinking.
 
     A box with whole-pixel borders inside the image is resized by torch's antialiased filter, the same as evaluation
     uses; everything else is warped, from a copy reduced by whole factors where the source is much larger.
@@ -70,15 +67,14 @@ def resample(
     filtered = displacement_HW2 is None and canvas.interpolation != "nearest"
     box = whole_box(matrix_33, image_HWC, canvas) if filtered else None
     if box is not None:
-        _resize_box(image_HWC, box, canvas, out_HWC)
-    else:
-        _warp(image_HWC, matrix_33, displacement_HW2, canvas, out_HWC)
+        return _resize_box(image_HWC, box, canvas)
+    return _warp(image_HWC, matrix_33, displacement_HW2, canvas)
 
 
 def shrink_factors(matrix_33: np.ndarray) -> tuple[float, float]:
     """Source pixels per output pixel across and down."""
-    across, down = np.sqrt((matrix_33[:2, :2] ** 2).sum(axis=1)).tolist()
-    return across, down
+    (xx, xy, _), (yx, yy, _), _ = matrix_33.tolist()
+    return math.hypot(xx, xy), math.hypot(yx, yy)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,37 +89,38 @@ class Box:
 
 def whole_box(matrix_33: np.ndarray, image_HWC: np.ndarray, canvas: Canvas) -> Box | None:
     """The box of whole pixels inside the image that the matrix shows, None where it shows something else."""
-    if matrix_33[0, 1] != 0 or matrix_33[1, 0] != 0:
+    (xx, xy, right), (yx, yy, down), _ = matrix_33.tolist()
+    if xy != 0 or yx != 0:
         return None
-    slices = []
-    for axis, (size, output) in enumerate(zip(image_HWC.shape, canvas.size_HW)):
-        scale, middle = float(matrix_33[1 - axis, 1 - axis]), float(matrix_33[1 - axis, 2])
-        start, stop = (size / 2 + middle + sign * abs(scale) * output / 2 for sign in (-1, 1))
-        first, last = round(start), round(stop)
-        if max(abs(start - first), abs(stop - last)) > 1e-6 or first < 0 or last > size or first == last:
-            return None
-        slices.append(slice(first, last))
-    return Box(
-        rows=slices[0],
-        columns=slices[1],
-        mirrored_across=bool(matrix_33[0, 0] < 0),
-        mirrored_down=bool(matrix_33[1, 1] < 0),
-    )
+    rows = _whole_slice(image_HWC.shape[0], down, abs(yy) * canvas.size_HW[0])
+    columns = _whole_slice(image_HWC.shape[1], right, abs(xx) * canvas.size_HW[1])
+    if rows is None or columns is None:
+        return None
+    return Box(rows=rows, columns=columns, mirrored_across=xx < 0, mirrored_down=yy < 0)
 
 
-def _resize_box(image_HWC: np.ndarray, box: Box, canvas: Canvas, out_HWC: np.ndarray) -> None:
+def _whole_slice(size: int, middle: float, length: float) -> slice | None:
+    """The pixels of a side that `length` around `middle` (counted from the side's middle) covers, if whole."""
+    start, stop = size / 2 + middle - length / 2, size / 2 + middle + length / 2
+    first, last = round(start), round(stop)
+    if abs(start - first) > 1e-6 or abs(stop - last) > 1e-6 or first < 0 or last > size or first == last:
+        return None
+    return slice(first, last)
+
+
+def _resize_box(image_HWC: np.ndarray, box: Box, canvas: Canvas) -> np.ndarray:
     source_HWC = image_HWC[box.rows, box.columns].copy()  # contiguous and, for torch, writable
-    mirrored = box.mirrored_across or box.mirrored_down
-    target_HWC = np.empty_like(out_HWC) if mirrored else out_HWC
-    # The operator behind torch.nn.functional.interpolate, which alone writes into memory that is already there.
+    resized_HWC = np.empty((*canvas.size_HW, image_HWC.shape[2]), np.uint8)
+    # The operators behind torch.nn.functional.interpolate, which alone write into memory that is already there.
     operator = {
         "bilinear": torch.ops.aten._upsample_bilinear2d_aa.out,
         "bicubic": torch.ops.aten._upsample_bicubic2d_aa.out,
     }[canvas.interpolation]
-    operator(_batch_of_one(source_HWC), list(canvas.size_HW), False, None, None, out=_batch_of_one(target_HWC))
-    if mirrored:
-        direction = 1 if not box.mirrored_down else (-1 if box.mirrored_across else 0)
-        out_HWC[...] = cv2.flip(target_HWC, direction).reshape(out_HWC.shape)
+    operator(_batch_of_one(source_HWC), list(canvas.size_HW), False, None, None, out=_batch_of_one(resized_HWC))
+    if not (box.mirrored_across or box.mirrored_down):
+        return resized_HWC
+    direction = 1 if not box.mirrored_down else (-1 if box.mirrored_across else 0)
+    return cv2.flip(resized_HWC, direction).reshape(resized_HWC.shape)
 
 
 def _batch_of_one(image_HWC: np.ndarray) -> torch.Tensor:
@@ -131,26 +128,24 @@ def _batch_of_one(image_HWC: np.ndarray) -> torch.Tensor:
 
 
 def _warp(
-    image_HWC: np.ndarray,
-    matrix_33: np.ndarray,
-    displacement_HW2: np.ndarray | None,
-    canvas: Canvas,
-    out_HWC: np.ndarray,
-) -> None:
+    image_HWC: np.ndarray, matrix_33: np.ndarray, displacement_HW2: np.ndarray | None, canvas: Canvas
+) -> np.ndarray:
+    channels = image_HWC.shape[2]
     image_HWC, reduce_33 = _reduce(image_HWC, matrix_33)
     height, width = canvas.size_HW
     matrix_33 = _to_index(image_HWC.shape[:2]) @ reduce_33 @ matrix_33
     interpolation, border = _INTERPOLATIONS[canvas.interpolation], _BORDERS[canvas.border]
     fill = canvas.fill_C.tolist()
     if displacement_HW2 is None:
-        index_33 = matrix_33 @ np.linalg.inv(_to_index(canvas.size_HW))
+        # (column, row) of an output pixel, seen from the middle of the output
+        matrix_33[:, 2] -= matrix_33[:, :2] @ [(width - 1) / 2, (height - 1) / 2]
         flags = interpolation | cv2.WARP_INVERSE_MAP
-        warped = cv2.warpAffine(image_HWC, index_33[:2], (width, height), None, flags, border, fill)
+        warped = cv2.warpAffine(image_HWC, matrix_33[:2], (width, height), None, flags, border, fill)
     else:
         place_HW2 = _places(height, width) + displacement_HW2
         map_HW2 = place_HW2 @ matrix_33[:2, :2].T.astype(np.float32) + matrix_33[:2, 2].astype(np.float32)
         warped = cv2.remap(image_HWC, map_HW2, None, interpolation, None, border, fill)  # type: ignore[call-overload]
-    out_HWC[...] = warped.reshape(out_HWC.shape)
+    return warped.reshape(height, width, channels)
 
 
 def _reduce(image_HWC: np.ndarray, matrix_33: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
