@@ -6,6 +6,7 @@ from what `decode_image` gives: for training pixels that are changed far more th
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import cv2
@@ -17,7 +18,17 @@ from .decode import MAX_BYTES, MAX_PIXELS, decode_image
 
 JPEG_FACTORS = (8, 4, 2)  # scales that libjpeg-turbo decodes faster than the whole
 _ORIENTATION_TAG = 0x0112
+_START_OF_SCAN = b"\xda"
+_FRAMES = (b"\xc0", b"\xc1", b"\xc2")  # baseline, extended, progressive
 Shrink = Callable[[int, int], float]  # (height, width) in pixels -> source pixels per output pixel
+
+
+@dataclass(frozen=True, kw_only=True)
+class JpegHeader:
+    """Height and width as stored. `is_plain`: grey or YCbCr, of a usual size, and upright as it is stored."""
+
+    size_HW: tuple[int, int]
+    is_plain: bool
 
 
 def read_rgbx(content: bytes | np.ndarray, key: str, shrink: Shrink) -> np.ndarray:
@@ -25,16 +36,16 @@ def read_rgbx(content: bytes | np.ndarray, key: str, shrink: Shrink) -> np.ndarr
 
     Raises ImageError naming `key`, as `decode_image` does, which reads everything that is not a plain JPEG.
     """
-    size_HW = jpeg_size(content)
-    if isinstance(content, bytes) and size_HW is not None and is_plain(content, size_HW):
-        pixels = _decode_plain(content, size_HW, _factor(shrink(*size_HW)))
+    header = jpeg_header(content) if isinstance(content, bytes) else None
+    if isinstance(content, bytes) and header and header.is_plain:
+        pixels = _decode_plain(content, header.size_HW, _factor(shrink(*header.size_HW)))
         if pixels is not None:
             return pixels
     short_side_px = None
-    if size_HW is not None:
-        # The header does not say how the image will be turned upright, so both ways count.
-        factor = _factor(min(shrink(*size_HW), shrink(*size_HW[::-1])))
-        short_side_px = min(size_HW) // factor if factor > 1 else None
+    if header:
+        # How the image will be turned upright is not known here, so both ways count.
+        factor = _factor(min(shrink(*header.size_HW), shrink(*header.size_HW[::-1])))
+        short_side_px = min(header.size_HW) // factor if factor > 1 else None
     return as_rgbx(decode_image(content, key, short_side_px).image_HWC)
 
 
@@ -48,34 +59,34 @@ def as_luma(image_HWC: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(image_HWC).convert("L"))[:, :, None]
 
 
-def jpeg_size(content: bytes | np.ndarray) -> tuple[int, int] | None:
-    """Height and width of a JPEG as its header gives them; None for everything else."""
-    if not isinstance(content, bytes) or content[:2] != b"\xff\xd8":
-        return None
-    try:
-        height, width = simplejpeg.decode_jpeg_header(content)[:2]
-    except ValueError:
-        return None  # whether the file can be used at all, decoding finds out
-    return height, width
+def jpeg_header(content: bytes) -> JpegHeader | None:
+    """What the segments before the image data say (ITU-T T.81, annex B); None where they are not quite regular."""
+    place, is_plain, size_HW = 2, content[:2] == b"\xff\xd8" and len(content) <= MAX_BYTES, (0, 0)
+    while content[place : place + 1] == b"\xff":
+        marker, end = content[place + 1 : place + 2], place + 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+        segment = content[place + 4 : end]
+        if marker == _START_OF_SCAN:
+            return JpegHeader(size_HW=size_HW, is_plain=is_plain) if min(size_HW) > 0 else None
+        if marker in _FRAMES:
+            size_HW = (int.from_bytes(segment[1:3], "big"), int.from_bytes(segment[3:5], "big"))
+            is_usual = segment[0] == 8 and segment[6::3] in (b"\1", b"\1\2\3") and size_HW[0] * size_HW[1] <= MAX_PIXELS
+            is_plain = is_plain and is_usual
+        elif marker == b"\xe1" and not _is_upright(segment):
+            is_plain = False
+        elif marker == b"\xee" and segment[:5] == b"Adobe" and segment[11:12] != b"\1":
+            is_plain = False  # not YCbCr
+        place = end
+    return None
 
 
-def is_plain(content: bytes, size_HW: tuple[int, int]) -> bool:
-    """Whether a JPEG is grey or YCbCr, of a usual size, and upright as it is stored."""
-    if len(content) > MAX_BYTES or size_HW[0] * size_HW[1] > MAX_PIXELS or b"tiff:Orientation" in content:
+def _is_upright(segment: bytes) -> bool:
+    """Whether an APP1 segment leaves the image as it is stored; False where that is not quite clear."""
+    if not segment.startswith(b"Exif\0\0"):
+        return b"tiff:Orientation" not in segment
+    tiff = segment[6:]
+    if tiff[:4] not in (b"II*\0", b"MM\0*"):
         return False
-    return simplejpeg.decode_jpeg_header(content)[2] in ("YCbCr", "Gray") and _is_upright(content)
-
-
-def _is_upright(content: bytes) -> bool:
-    """Whether the EXIF segment, if there is one, says so; False where it is not quite regular."""
-    start = content.find(b"Exif\0\0")
-    if start < 0:
-        return True
-    tiff = content[start + 6 : start - 2 + int.from_bytes(content[start - 2 : start], "big")]
     order: Literal["little", "big"] = "little" if tiff[:2] == b"II" else "big"
-    regular = content[start - 4 : start - 2] == b"\xff\xe1" and tiff[:4] in (b"II*\0", b"MM\0*")
-    if not regular or content.find(b"Exif\0\0", start + 6) >= 0:
-        return False
     place = int.from_bytes(tiff[4:8], order)
     num_entries = int.from_bytes(tiff[place : place + 2], order)
     entries = [tiff[at : at + 12] for at in range(place + 2, place + 2 + 12 * num_entries, 12)]

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+_TO_LEVELS = np.array([1.0, 1.0, 1.0, 255.0])
 LUMA_3 = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, the grey that evaluation uses
 
 
@@ -15,7 +16,7 @@ def compose(first_B34: np.ndarray, then_B34: np.ndarray) -> np.ndarray:
 
 def recolour(image_HWC: np.ndarray, matrix_34: np.ndarray) -> np.ndarray:
     """uint8 pixels through one matrix (RGB in 0 to 1), rounded and clipped once; grey images keep one channel."""
-    matrix_34 = matrix_34 * [1, 1, 1, 255]
+    matrix_34 = matrix_34 * _TO_LEVELS
     if image_HWC.shape[2] == 1:
         gain, offset = LUMA_3 @ matrix_34[:, :3].sum(axis=1), LUMA_3 @ matrix_34[:, 3]
         table = np.rint(np.arange(256) * gain + offset).clip(0, 255).astype(np.uint8)
