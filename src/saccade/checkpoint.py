@@ -21,7 +21,8 @@ from .core import atomic
 from .core.config import FrozenConfig
 from .core.errors import CheckpointError, ConfigError, TrainingError, printable
 from .core.types import Preprocessing
-from .models.base import ModelSpec, build_model
+from .models.base import ModelSpec
+from .models.build import resolve_model
 
 FORMAT_VERSION = 1
 WEIGHTS, STATE, MANIFEST = "weights.safetensors", "state.safetensors", "manifest.json"
@@ -78,7 +79,7 @@ class Checkpoint:
     def load_model(self) -> nn.Module:
         """The network with its weights, in evaluation mode, on the CPU, float32."""
         with torch.device("meta"):
-            model = build_model(self.manifest.model, self.manifest.spec)
+            model = resolve_model(self.manifest.model, self.manifest.spec)
         weights = self.load_weights()
         expected = model.state_dict()
         wrong = sorted(set(weights) ^ set(expected))
@@ -91,7 +92,7 @@ class Checkpoint:
             )
         model.load_state_dict(weights, assign=True)
         if any(buffer.is_meta for buffer in model.buffers()):  # constants that are not part of the weights
-            model = build_model(self.manifest.model, self.manifest.spec)
+            model = resolve_model(self.manifest.model, self.manifest.spec)
             model.load_state_dict(weights)
         return model.eval()
 

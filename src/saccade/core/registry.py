@@ -56,7 +56,7 @@ class Registry(Generic[Entry]):
         self._discover()
         if name not in self._entries:
             raise UnknownNameError(
-                f"Unknown {self.kind} '{printable(name)}'.{did_you_mean(name, self._entries)} "
+                f"Unknown {self.kind} '{printable(name[:80])}'.{did_you_mean(name, self._entries)} "
                 f"'saccade {self.plural}' lists all {len(self._entries)}."
             )
         return self._entries[name]

@@ -44,6 +44,30 @@ class LocalResponseNorm(nn.Module):
         return f"size={self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
 
+class Residual(nn.Module):
+    """activation(branch(x) + shortcut(x)); the shortcut is the identity, or a 1x1 projection where shapes differ."""
+
+    def __init__(self, branch: nn.Module, shortcut: nn.Module, activation: nn.Module) -> None:
+        super().__init__()
+        self.branch, self.shortcut, self.activation = branch, shortcut, activation
+
+    def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to what the branch leaves."""
+        return self.activation(self.branch(map_BCHW) + self.shortcut(map_BCHW))
+
+
+class Concatenation(nn.Module):
+    """Branches side by side on the same map, their channels concatenated."""
+
+    def __init__(self, branches: list[nn.Module]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to (B, sum of the branches, H, W)."""
+        return torch.cat([branch(map_BCHW) for branch in self.branches], dim=1)
+
+
 def convolution_norm(
     channels_in: int, channels_out: int, kernel_size: int, stride: int = 1, groups: int = 1
 ) -> nn.Sequential:

@@ -14,7 +14,7 @@ from ..core.runtime import Runtime, environment, seed_everything, start
 from ..data.augment.policy import AugmentConfig
 from ..data.augmenter import measure_colours
 from ..data.loader import build_loader
-from ..models.base import build_model
+from ..models.build import resolve_model
 from .config import RunConfig
 from .folder import METRICS_LOG, RunFolder
 from .judge import Judgement, judge, write_seen
@@ -67,7 +67,7 @@ def train(config: RunConfig, folder: RunFolder, progress: RunProgress, command: 
     augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed)
     config = config.model_copy(update={"augment": augment})  # what was measured is stored with the run
     seed_everything(config.seed)
-    model = build_model(config.model, images.spec)
+    model = resolve_model(config.model, images.spec)
     training = TrainingStep(model, config, images.preprocessing, runtime)
     if config.loss.class_weights == "balanced":
         weight_K = balanced_class_weights(images.labels(images.split.train_N), len(images.classes))
