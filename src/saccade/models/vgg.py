@@ -8,7 +8,6 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
 
-import torch
 from torch import nn
 
 from .base import Architecture, ImageClassifier, ModelSpec, Reference, does_not_fit, register
@@ -122,11 +121,6 @@ def rename_key(config: VGGConfig, key: str) -> str | None:
 def build(config: VGGConfig, spec: ModelSpec) -> VGG:
     """A VGG with fresh weights."""
     return VGG(config, spec)
-
-
-def reshape_public(name: str, tensor: torch.Tensor) -> torch.Tensor:
-    """timm keeps fc6 and fc7 as convolutions of 7x7 and 1x1; flattened they are our matrices."""
-    return tensor.flatten(1) if name.startswith("head.fc") and tensor.ndim == 4 else tensor
 
 
 for depth in CONFIGURATIONS:

@@ -59,7 +59,7 @@ def load_weights(model: nn.Module, path: Path, rename_key: Callable[[str], str |
     own = model.state_dict()
     with torch.no_grad():
         for theirs, ours in names.items():
-            own[ours].copy_(tensors[theirs])
+            own[ours].copy_(tensors[theirs].reshape(own[ours].shape))
     digest = hashlib.sha256(content).hexdigest()
     return LoadedWeights(sha256=digest, num_tensors=len(names), unused=tuple(unused))
 
@@ -133,6 +133,14 @@ def match_names(
     return names, unused
 
 
+def same_values(theirs: tuple[int, ...], ours: tuple[int, ...]) -> bool:
+    """Whether a public tensor is ours, or the filters (out, C, H, W) of a dense layer (out, C * H * W) of ours.
+
+    timm keeps VGG's dense layers as convolutions over the whole map; flattened they are the same matrix.
+    """
+    return theirs == ours or (len(theirs) == 4 and len(ours) == 2 and (theirs[0], math.prod(theirs[1:])) == ours)
+
+
 def _checked_end(entry: dict[str, Any], shape: tuple[int, ...]) -> int:
     start, end = (int(offset) for offset in entry["data_offsets"])
     size = math.prod(shape) * DTYPE_BYTES[str(entry["dtype"])]
@@ -157,7 +165,7 @@ def _check(
             f"{where} lacks {len(missing)} of the network's {len(expected)} tensors: {_some(missing)}.{also}\n"
             f"It holds the weights of another architecture; choose the one it was made for."
         )
-    wrong = [theirs for theirs, ours in names.items() if shapes[theirs] != expected[ours]]
+    wrong = [theirs for theirs, ours in names.items() if not same_values(shapes[theirs], expected[ours])]
     if wrong:
         first = wrong[0]
         raise WeightsError(

@@ -1,0 +1,92 @@
+"""Do our networks compute what the public ones compute? Random public weights, translated, must give equal logits.
+
+    pip install --no-deps torchvision==0.28.0 timm==1.0.31
+    python -m benchmarks.check_public_networks
+
+For every architecture with public weights: torchvision's network (and timm's, where its names differ) with random
+weights, its state dict saved as safetensors and loaded into ours through `rename_key`, the same images through both.
+The largest difference of a logit must be at most 1e-4; running averages of batch normalisation are drawn at random too.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from benchmarks.torchvision_stub import declare_operators
+from saccade.models.base import MODELS, build_model
+from saccade.models.weights import load_weights
+
+LIMIT = 1e-4
+# Ours: theirs.
+TORCHVISION = {
+    "alexnet-one-tower": "alexnet",
+    "googlenet-bn3x3": "googlenet",
+    "mobilenetv2": "mobilenet_v2",
+    "squeezenet1.0": "squeezenet1_0",
+    "squeezenet1.1": "squeezenet1_1",
+    **{f"resnet{depth}": f"resnet{depth}" for depth in (18, 34, 50, 101, 152)},
+    **{f"vgg{depth}": f"vgg{depth}" for depth in (11, 13, 16, 19)},
+    **{f"vgg{depth}-bn": f"vgg{depth}_bn" for depth in (11, 13, 16, 19)},
+}
+TIMM = {"resnet18": "resnet18", "resnet50": "resnet50", "vgg16": "vgg16", "vgg16-bn": "vgg16_bn"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="names of ours, separated by commas")
+    arguments = parser.parse_args()
+    chosen = arguments.only.split(",") if arguments.only else list(TORCHVISION)
+    declare_operators()
+    import timm
+    import torchvision
+
+    versions = {"torch": torch.__version__, "torchvision": torchvision.__version__, "timm": timm.__version__}
+    results = {}
+    for name in chosen:
+        peers = {"torchvision": torchvision_network(TORCHVISION[name])}
+        if name in TIMM:
+            peers["timm"] = timm.create_model(TIMM[name], pretrained=False)
+        for peer, network in peers.items():
+            results[f"{name} against {peer}"] = difference(name, network)
+            print(f"{name:<20} {peer:<12} {results[f'{name} against {peer}']:.2e}", file=sys.stderr)
+    print(json.dumps({"versions": versions, "largest_difference": results}))
+    sys.exit(1 if max(results.values()) > LIMIT else 0)
+
+
+def torchvision_network(name: str) -> nn.Module:
+    """The public network with random weights; GoogLeNet with its side branches, and without its input transform."""
+    from torchvision import models
+
+    if name == "googlenet":
+        return models.googlenet(weights=None, init_weights=True, aux_logits=True, transform_input=False)
+    return getattr(models, name)(weights=None)
+
+
+@torch.no_grad()
+def difference(name: str, network: nn.Module) -> float:
+    """The largest difference of a logit over two random images, weights translated through a file."""
+    generator = torch.Generator().manual_seed(0)
+    network.eval()
+    for key, tensor in network.state_dict().items():
+        if key.endswith("running_mean"):
+            tensor.copy_(0.1 * torch.randn(tensor.shape, generator=generator))
+        if key.endswith("running_var"):
+            tensor.copy_(0.5 + torch.rand(tensor.shape, generator=generator))
+    architecture = MODELS.get(name)
+    ours = build_model(name, architecture.default_spec).eval()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "public.safetensors"
+        save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, path)
+        load_weights(ours, path, architecture.rename_key)
+    image_BCHW = torch.randn(2, *architecture.default_spec.input_CHW, generator=generator)
+    return float((ours(image_BCHW) - network(image_BCHW)).abs().max())
+
+
+if __name__ == "__main__":
+    main()
