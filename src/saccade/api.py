@@ -19,6 +19,7 @@ from .predict.evaluation import Evaluation
 from .predict.judge import evaluate_run
 from .predict.predictor import list_images, load_predictor
 from .predict.together import evaluate_together
+from .report.page import write_report
 from .train.config import RunConfig
 from .train.folder import RunFolder, new_run_path
 from .train.loop import EpochResult
@@ -131,6 +132,11 @@ def explain(run: Path, image: Path, out: Path | None = None, class_name: str = "
     if out is not None:
         write_sheet(out, explanation)
     return explanation
+
+
+def report(run: Path, out: Path | None = None) -> Path:
+    """Write the report of a finished run as one HTML file (default: `report.html` in it). Raises SaccadeError."""
+    return write_report(run, out)
 
 
 def preview(request: PreviewRequest, out: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from saccade.core.errors import ModelError, UnknownNameError
-from saccade.explain.gradcam import enlarge, grad_cam
+from saccade.explain.gradcam import enlarge, grad_cam, grad_cams
 from saccade.models.base import ModelSpec, build_model
 
 CLASSES = ("spot", "nothing")
@@ -103,6 +103,16 @@ def test_the_map_of_a_deep_head_equals_finite_differences():
     found = grad_cam(model, image, 7, names)
     assert found.layer == "stage1"
     np.testing.assert_allclose(found.evidence_hw, expected, atol=1e-7)
+
+
+def test_maps_of_a_batch_are_those_of_its_images(spotter_model: Callable, image_with_spot: Callable):
+    model = spotter_model().eval()
+    images = torch.cat([image_with_spot(place, 5, place) for place in (1, 9, 16)])
+    together = grad_cams(model, images, [0, 1, 0], CLASSES)
+    for image, index, found in zip(images, [0, 1, 0], together):
+        alone = grad_cam(model, image[None], index, CLASSES)
+        np.testing.assert_allclose(found.evidence_hw, alone.evidence_hw, atol=1e-7)
+        assert found.message == alone.message
 
 
 def test_no_evidence_is_said_and_never_painted(spotter_model: Callable, image_with_spot: Callable):

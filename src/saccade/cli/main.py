@@ -10,7 +10,7 @@ import typer
 
 from .. import __version__
 from ..core.errors import SaccadeError
-from . import augmentations, evaluate, explain, filter, models, predict, preview, recipes, train
+from . import augmentations, evaluate, explain, filter, models, predict, preview, recipes, report, train
 
 app = typer.Typer(
     help="From a folder of images to a convolutional classifier you can trust.",
@@ -36,6 +36,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("explain")(explain.explain)
+app.command("report")(report.report)
 app.command("filter")(filter.filter_image)
 app.command("preview")(preview.preview)
 app.command("augmentations")(augmentations.augmentations)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ..core.errors import SaccadeError
 from .console import RunConsole, choose_output
 from .output import print_json, print_result
 
@@ -48,10 +49,22 @@ def train(
         result = api.train(request, console, "saccade " + shlex.join(sys.argv[1:]))
     finally:
         console.close()
+    report = _write_report(result.run_dir)
     if as_json:
-        print_json(result_json(result))
+        print_json(result_json(result) | {"report": str(report) if report else None})
     else:
-        print_result(result_text(result))
+        print_result(result_text(result, report))
+
+
+def _write_report(run: Path) -> Path | None:
+    """Write report.html; a report that cannot be written is said, and does not spoil a run that is safe on disk."""
+    from .. import api
+
+    try:
+        return api.report(run)
+    except SaccadeError as error:
+        print(f"note: the report could not be written: {error.message}", file=sys.stderr)
+        return None
 
 
 def result_json(result: "TrainResult") -> dict[str, Any]:
@@ -72,13 +85,14 @@ def result_json(result: "TrainResult") -> dict[str, Any]:
     }
 
 
-def result_text(result: "TrainResult") -> str:
+def result_text(result: "TrainResult", report: Path | None = None) -> str:
     """The verdict, what was kept, and what to do next."""
     from ..core.errors import printable
     from ..evaluate.words import verdict
     from .console import duration
 
     where = printable(str(result.run_dir))
+    page = f"Report: {printable(str(report))}\n" if report else ""
     caution = {
         "test": "",
         "validation": "These images also chose the epoch kept: the figure flatters a little.\n",
@@ -88,6 +102,6 @@ def result_text(result: "TrainResult") -> str:
         f"{verdict(result.judgement.metrics)}\n{caution}"
         f"Kept epoch {result.best_epoch} of {result.config.epochs}; {duration(result.seconds)} in all, "
         f"{duration(result.training_s)} of it training ({result.images_per_second:,.0f} images/s).\n"
-        f"Run: {where}\n"
+        f"Run: {where}\n{page}"
         f"Next: saccade predict {where} PHOTO.jpg"
     )

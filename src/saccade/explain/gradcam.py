@@ -36,19 +36,28 @@ def grad_cam(
 
     Raises UnknownNameError for a layer that is not there, ModelError for one that is no map.
     """
+    return grad_cams(model, input_1CHW, [class_index], classes, layer)[0]
+
+
+def grad_cams(
+    model: nn.Module, input_BCHW: torch.Tensor, class_index_B: Sequence[int], classes: Sequence[str], layer: str = ""
+) -> list[EvidenceMap]:
+    """The same for several images at once, each for its own class: one pass forward and one back."""
     names = [layer] if layer else endpoint_names(model)
     was_training = model.training
-    model.eval()
+    model.eval()  # normalisation by running statistics: no image changes another one's gradient
     with torch.enable_grad(), captured(model, names) as outputs:
-        logits_1K = model(input_1CHW.detach().clone().requires_grad_(True))
+        logits_BK = model(input_BCHW.detach().clone().requires_grad_(True))
         for name, output in outputs.items():
             check_is_map(name, output)
         chosen = layer or best_endpoint(outputs)
-        (gradient_1CHW,) = torch.autograd.grad(logits_1K[0, class_index], outputs[chosen])
+        chosen_B = logits_BK[torch.arange(len(class_index_B)), torch.as_tensor(class_index_B)]
+        (gradient_BCHW,) = torch.autograd.grad(chosen_B.sum(), outputs[chosen])
     model.train(was_training)
-    weight_C = gradient_1CHW[0].double().mean(dim=(1, 2))
-    sum_hw = torch.einsum("c,chw->hw", weight_C, outputs[chosen][0].detach().double()).numpy()
-    return evidence_map(sum_hw, tuple(input_1CHW.shape[2:]), chosen, classes[class_index])
+    weight_BC = gradient_BCHW.double().mean(dim=(2, 3))
+    sum_Bhw = torch.einsum("bc,bchw->bhw", weight_BC, outputs[chosen].detach().double()).numpy()
+    size_px = tuple(input_BCHW.shape[2:])
+    return [evidence_map(sum_hw, size_px, chosen, classes[k]) for sum_hw, k in zip(sum_Bhw, class_index_B)]
 
 
 def evidence_map(sum_hw: np.ndarray, size_px: tuple[int, ...], layer: str, class_name: str) -> EvidenceMap:

@@ -1,0 +1,165 @@
+"""Charts from altair as SVG that belongs to the page: its colours are the page's, its text is selectable, no script.
+
+Vega writes the colours it is given, so each role gets a stand-in colour that is replaced by the page's variable.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from .html import Child, Markup, element, folded, table
+
+if TYPE_CHECKING:
+    import altair
+
+STAND_INS = {"#010101": "ink", "#020202": "muted", "#030303": "line", "#040404": "series1", "#050505": "series2"}
+INK, MUTED, LINE, FIRST, SECOND = STAND_INS
+WIDTH, HEIGHT = 320, 220
+FONT_PX = 12
+FINE_RANGE = 0.05
+DASHED, SOLID = [5, 3], [1, 0]
+
+
+@dataclass(frozen=True)
+class Series:
+    """A named line; the first of a chart is blue and solid, the second orange and dashed. None: no value."""
+
+    name: str
+    values: Sequence[float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """What an axis says, and what its numbers are: `linear`, `log`, a `percent` (of a fraction), whole `epochs`."""
+
+    title: str
+    kind: str = "linear"
+
+
+def line_chart(x: Sequence[float], series: Sequence[Series], axes: tuple[Axis, Axis], mark: float | None) -> str:
+    """SVG of one or two lines over x, named at their ends, with a vertical line at `mark`."""
+    alt = _altair()
+    rows: list[dict[str, Any]] = [
+        {"x": place, "y": value, "series": line.name}
+        for line in series
+        for place, value in zip(x, line.values)
+        if value is not None
+    ]
+    names = [line.name for line in series]
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=_axis(alt.X("x:Q"), axes[0], list(x), 0.0), y=_axis(alt.Y("y:Q"), axes[1], [row["y"] for row in rows], 0.14)
+    )
+    colour = alt.Color("series:N", scale=alt.Scale(domain=names, range=[FIRST, SECOND][: len(names)]), legend=None)
+    dash = alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=[SOLID, DASHED][: len(names)]), legend=None)
+    layers = [base.mark_line(strokeWidth=2, point=len(x) < 3).encode(color=colour, strokeDash=dash)]
+    if len(series) > 1:
+        layers += _end_labels(alt, x, series, colour)
+    if mark is not None:
+        layers.append(_mark(alt, mark))
+    return _svg(alt.layer(*layers))
+
+
+def calibration_chart(rows: Sequence[dict[str, float]]) -> str:
+    """SVG of accuracy against confidence; the diagonal is perfect. Rows hold confidence, accuracy, low and high."""
+    alt = _altair()
+    quarters = [0, 0.25, 0.5, 0.75, 1]
+    scale = alt.Scale(domain=[0, 1])
+    diagonal = alt.Chart(alt.Data(values=[{"c": 0, "a": 0}, {"c": 1, "a": 1}]))
+    points = alt.Chart(alt.Data(values=list(rows)))
+    x = alt.X("confidence:Q", scale=scale, axis=alt.Axis(format="%", values=quarters, title="confidence"))
+    y = alt.Y("accuracy:Q", scale=scale, axis=alt.Axis(format="%", values=quarters, title="correct"))
+    chart = alt.layer(
+        diagonal.mark_line(color=MUTED, strokeDash=DASHED, strokeWidth=1).encode(x=alt.X("c:Q", scale=scale), y="a:Q"),
+        points.mark_rule(color=FIRST, strokeWidth=1.5).encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q"),
+        points.mark_circle(color=FIRST, size=60, opacity=1).encode(x=x, y=y),
+    )
+    return _svg(chart)
+
+
+def figure(title: str, svg: str, summary: str, headings: Sequence[Child], rows: Sequence[Sequence[Child]]) -> Markup:
+    """A chart with its title, one sentence that says what it shows, and its figures as a table."""
+    named = svg.replace("<svg ", f'<svg role="img" aria-label="{element("i", {}, summary).text[3:-4]}" ', 1)
+    return element(
+        "figure",
+        {},
+        element("h3", {}, title),
+        Markup(named),
+        element("figcaption", {}, summary),
+        folded("Figures", table(headings, rows, f"{title}: figures")),
+    )
+
+
+def _end_labels(alt: Any, x: Sequence[float], series: Sequence[Series], colour: Any) -> list[Any]:
+    """The name of each line at its end; the higher line's above it, the lower one's below, so that they never meet."""
+    ends: list[dict[str, Any]] = []
+    for line in series:
+        known = [(place, value) for place, value in zip(x, line.values) if value is not None]
+        if known:
+            ends.append({"x": known[-1][0], "y": known[-1][1], "series": line.name})
+    ends.sort(key=lambda end: -end["y"])
+    return [
+        alt.Chart(alt.Data(values=[end]))
+        .mark_text(align="right", dx=-2, dy=-9 if number == 0 else 12, fontSize=FONT_PX, fontWeight=600)
+        .encode(x="x:Q", y="y:Q", text="series:N", color=colour)
+        for number, end in enumerate(ends)
+    ]
+
+
+def _mark(alt: Any, place: float) -> Any:
+    data = alt.Chart(alt.Data(values=[{"x": place}]))
+    return data.mark_rule(color=INK, strokeDash=[2, 2], strokeWidth=1.5).encode(x="x:Q")
+
+
+def _axis(channel: Any, axis: Axis, values: Sequence[float], padding: float) -> Any:
+    alt = _altair()
+    low, high = min(values), max(values)
+    if axis.kind == "log":
+        factor = max(high / low, 1.1) ** padding
+        return channel.axis(alt.Axis(title=axis.title, tickCount=4)).scale(
+            type="log", domain=[low / factor, high * factor]
+        )
+    options: dict[str, Any] = {"title": axis.title, "tickCount": 5}
+    if axis.kind == "percent":
+        options["format"] = ".1%" if high - low < FINE_RANGE else "%"
+    if axis.kind == "epochs":
+        options |= {"values": _whole_ticks(int(low), int(high)), "format": "d"}
+    room = padding * ((high - low) or abs(high) or 1.0)
+    return channel.axis(alt.Axis(**options)).scale(domain=[low - room, high + room], nice=False, zero=False)
+
+
+def _whole_ticks(low: int, high: int) -> list[int]:
+    """At most six whole numbers from `low` to `high`, evenly spaced but for the last one."""
+    step = max(1, -(-(high - low) // 5))
+    ticks = list(range(low, high + 1, step))
+    return ticks if ticks[-1] == high else [*(tick for tick in ticks if high - tick > step / 2), high]
+
+
+@cache
+def _altair() -> Any:
+    import altair  # a second; only a report needs it
+
+    return altair
+
+
+def _svg(chart: "altair.LayerChart") -> str:
+    import vl_convert
+
+    text = {"labelFont": "sans-serif", "titleFont": "sans-serif", "labelFontSize": FONT_PX, "titleFontSize": FONT_PX}
+    fitted = chart.properties(width=WIDTH, height=HEIGHT, autosize={"type": "fit", "contains": "padding"})
+    config = fitted.configure(background="transparent", padding=2).configure_axis(
+        labelColor=INK,
+        titleColor=MUTED,
+        gridColor=LINE,
+        domainColor=MUTED,
+        tickColor=MUTED,
+        titleFontWeight=400,
+        **text,
+    )
+    svg = vl_convert.vegalite_to_svg(config.configure_view(stroke=None).to_dict(validate=False))
+    svg = re.sub(r' (?:role|aria-[a-z]+|style|class|xmlns:xlink|version|pointer-events)="[^"]*"', "", svg)
+    svg = re.sub(r'<rect width="[\d.]+" height="[\d.]+" fill="transparent"/>', "", svg, count=1)
+    for stand_in, name in STAND_INS.items():
+        svg = svg.replace(f'"{stand_in}"', f'"var(--{name})"')
+    return svg.replace('font-family="sans-serif"', 'font-family="inherit"')

@@ -1,0 +1,92 @@
+"""`report.html`: one file that needs nothing else. No script, no network; light or dark as the system is."""
+
+import base64
+import hashlib
+from importlib.resources import files
+from pathlib import Path
+
+from .. import __version__
+from ..core import atomic
+from ..explain.subject import Classifier, load_classifier
+from .html import Markup, element, join
+from .palette import stylesheet
+from .pictures import Pictures
+from .record import RunRecord, read_run
+from .sections.classes import classes_section, confidence_section
+from .sections.confusion import confusion_section
+from .sections.curves import curves_section
+from .sections.data import data_section, reproduce_section
+from .sections.mistakes import mistakes_section
+from .sections.network import network_section
+from .sections.verdict import verdict_header, warning_list
+
+REPORT = "report.html"
+PLACES = (
+    ("curves", "Training"),
+    ("confusion", "Confusions"),
+    ("mistakes", "Mistakes"),
+    ("classes", "Classes"),
+    ("confidence", "Confidence"),
+    ("network", "Inside"),
+    ("data", "Data"),
+    ("reproduce", "Do it again"),
+)
+
+
+def write_report(run: Path, out: Path | None = None) -> Path:
+    """Write the report of a finished run (default: `report.html` in it). Raises CheckpointError, StorageError."""
+    path = out or run / REPORT
+    atomic.write_text(path, report_html(read_run(run), load_classifier(run)))
+    return path
+
+
+def report_html(record: RunRecord, classifier: Classifier) -> str:
+    """The page as text."""
+    pictures = Pictures(record)
+    body = [
+        curves_section(record),
+        mistakes_section(record, classifier, pictures),  # before the matrix: its pictures come first in the budget
+        confusion_section(record, pictures),
+        classes_section(record),
+        confidence_section(record),
+        network_section(classifier, pictures),
+        data_section(record),
+        reproduce_section(record),
+    ]
+    body[1], body[2] = body[2], body[1]
+    links = [element("a", {"href": f"#{identifier}"}, title) for identifier, title in PLACES]
+    main = element("main", {"id": "main"}, warning_list(record, _picture_notes(pictures)), *body)
+    header = element(
+        "header", {}, verdict_header(record), element("nav", {"aria-label": "Parts of the report"}, *links)
+    )
+    skip = element("a", {"class": "skip", "href": "#main"}, "Skip to the content")
+    footer = element("footer", {}, element("p", {}, f"Written by Saccade {__version__}."))
+    return _document(
+        f"{record.manifest.model} on {record.config.get('source', '')}", join([skip, header, main, footer])
+    )
+
+
+def _picture_notes(pictures: Pictures) -> list[str]:
+    _, why = pictures.record.source
+    if why:
+        return [f"The images cannot be shown: {why}."]
+    if pictures.unreadable:
+        return [f"{len(pictures.unreadable)} images cannot be shown: {pictures.unreadable[0]}"]
+    return []
+
+
+def _document(title: str, body: Markup) -> str:
+    style = stylesheet() + files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
+    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    head = element(
+        "head",
+        {},
+        element("meta", {"charset": "utf-8"}),
+        element("meta", {"http-equiv": "Content-Security-Policy", "content": policy}),
+        element("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}),
+        element("meta", {"name": "color-scheme", "content": "light dark"}),
+        element("title", {}, title),
+        Markup(f"<style>{style}</style>"),
+    )
+    return "<!doctype html>\n" + element("html", {"lang": "en"}, head, element("body", {}, body)).text + "\n"

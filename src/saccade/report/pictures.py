@@ -1,0 +1,85 @@
+"""The images of a report: which ones are shown, small, as data in the page, within a budget of bytes."""
+
+import base64
+import io
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from ..core.errors import ImageError
+from ..data.decode import decode_image
+from ..data.preprocess import prepare_image
+from .html import Markup, element
+from .record import RunRecord
+
+THUMBNAIL_PX = 96
+PIXELATED_PX = 64
+QUALITY = 80
+MAX_BYTES = 1_500_000
+
+
+@dataclass
+class Pictures:
+    """Reads and shrinks images of a run, once each; `bytes_left` is what the page may still take."""
+
+    record: RunRecord
+    bytes_left: int = MAX_BYTES
+    unreadable: list[str] = field(default_factory=list)
+    _prepared: dict[int, np.ndarray | None] = field(default_factory=dict)
+
+    def prepared(self, position: int) -> np.ndarray | None:
+        """What the network saw of the judged image at `position`, uint8 (H, W, C); None where it cannot be read."""
+        if position not in self._prepared:
+            key = self.record.keys[position]
+            try:
+                image_HWC = decode_image(self.record.read_image(position), key).image_HWC
+                self._prepared[position] = prepare_image(image_HWC, self.record.manifest.preprocessing)
+            except ImageError as error:
+                self._prepared[position] = None
+                self.unreadable.append(error.message)
+        return self._prepared[position]
+
+    def thumbnail(self, position: int, words: str) -> Markup | None:
+        """The judged image as a small picture with `words` for those who cannot see it; None where it cannot be had."""
+        image_HWC = self.prepared(position)
+        return None if image_HWC is None else self.picture(image_HWC, words)
+
+    def plain(self, image_HWC: np.ndarray, words: str) -> Markup | None:
+        """An uint8 image at its own size; None where the page is full."""
+        buffer = io.BytesIO()
+        Image.fromarray(image_HWC).save(buffer, "PNG", optimize=True)
+        height_px, width_px = image_HWC.shape[:2]
+        return self._image(buffer.getvalue(), "png", {"alt": words, "width": width_px, "height": height_px})
+
+    def picture(self, image_HWC: np.ndarray, words: str) -> Markup | None:
+        """An uint8 image, one or three channels, at no more than 96 px; None where the page is full."""
+        content, kind = _encoded(image_HWC)
+        height_px, width_px = image_HWC.shape[:2]
+        factor = THUMBNAIL_PX / max(height_px, width_px)
+        attributes: dict[str, str | int] = {
+            "alt": words,
+            "width": round(width_px * factor),
+            "height": round(height_px * factor),
+        }
+        if max(height_px, width_px) <= PIXELATED_PX:
+            attributes["class"] = "pixels"
+        return self._image(content, kind, attributes)
+
+    def _image(self, content: bytes, kind: str, attributes: dict[str, str | int]) -> Markup | None:
+        text = base64.b64encode(content).decode("ascii")
+        if len(text) > self.bytes_left:
+            return None
+        self.bytes_left -= len(text)
+        return element("img", {"src": f"data:image/{kind};base64,{text}", **attributes})
+
+
+def _encoded(image_HWC: np.ndarray) -> tuple[bytes, str]:
+    image = Image.fromarray(image_HWC[..., 0] if image_HWC.shape[2] == 1 else image_HWC)
+    buffer = io.BytesIO()
+    if max(image.size) <= PIXELATED_PX:
+        image.save(buffer, "PNG", optimize=True)
+        return buffer.getvalue(), "png"
+    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BICUBIC)
+    image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
+    return buffer.getvalue(), "jpeg"

@@ -1,0 +1,105 @@
+"""Class by class, and how far a confidence can be believed."""
+
+import numpy as np
+
+from ...core.types import Metrics
+from ...evaluate.calibration import calibration_curve, selective_curve, selective_sentence
+from ...evaluate.scores import score_images
+from ...evaluate.words import FEW_IMAGES, class_rows, percent
+from ..charts import Axis, Series, calibration_chart, figure, line_chart
+from ..html import Child, Markup, element, join, section, table
+from ..record import RunRecord
+
+SURE = (0.9, 0.99)
+MAX_POINTS = 60
+
+
+def classes_section(record: RunRecord) -> Markup:
+    """Precision and recall with intervals; classes with few images are marked."""
+    metrics = record.metrics
+    headings, plain_rows = class_rows(metrics)
+    headings = [*headings[:2], "recall, 0 to 100 %", *headings[2:]]
+    rows: list[list[Child]] = []
+    for k, row in enumerate(plain_rows):
+        few = metrics.support_K[k] < FEW_IMAGES
+        name: Child = join([row[0], element("small", {"class": "few"}, " few images")]) if few else row[0]
+        rows.append([name, row[1], _strip(metrics, k), *row[2:]])
+    note = (
+        f"Below {FEW_IMAGES} images an interval is wide; such classes are marked."
+        if any(metrics.support_K < FEW_IMAGES)
+        else None
+    )
+    body = table([*headings], rows, "Precision, recall and F1 of each class")
+    return section("classes", "Class by class", element("p", {}, note) if note else None, body)
+
+
+def _strip(metrics: Metrics, k: int) -> Markup | None:
+    """The recall and its interval on a strip from 0 to 100 %; the figures stand beside it."""
+    if np.isnan(metrics.recall_K[k]):
+        return None
+    low, high, value = (
+        round(100 * float(rate), 1) for rate in (metrics.recall_low_K[k], metrics.recall_high_K[k], metrics.recall_K[k])
+    )
+    shapes = [
+        element("rect", {"class": "track", "y": 5, "width": 100, "height": 2}),
+        element("rect", {"class": "interval", "x": low, "y": 3, "width": max(1.0, high - low), "height": 6}),
+        element("rect", {"class": "value", "x": min(value, 99), "y": 1, "width": 1.5, "height": 10}),
+    ]
+    attributes = {"viewBox": "0 0 100 12", "preserveAspectRatio": "none", "class": "strip", "aria-hidden": "true"}
+    return element("svg", attributes, *shapes)
+
+
+def confidence_section(record: RunRecord) -> Markup:
+    """The calibration plot with its error before and after the temperature, and answering only when sure."""
+    scores = score_images(record.logits_NK / record.temperature, record.label_N)
+    right_N = scores.rank_N == 0
+    before, after = percent(record.metrics.ece), percent(record.calibrated.ece)
+    words = f"Expected calibration error: {after} %"
+    words += (
+        f" (before temperature scaling with {record.temperature:.2f}: {before} %)." if record.temperature != 1 else "."
+    )
+    sentences = [element("p", {}, selective_sentence(scores.confidence_N, right_N, threshold)) for threshold in SURE]
+    charts = [_calibration(scores.confidence_N, right_N, after), _selective(scores.confidence_N, right_N)]
+    return section(
+        "confidence",
+        "How far its confidence can be believed",
+        element("p", {}, words),
+        element("div", {"class": "charts two"}, *charts),
+        *sentences,
+    )
+
+
+def _calibration(confidence_N: np.ndarray, right_N: np.ndarray, error: str) -> Markup:
+    curve = calibration_curve(confidence_N, right_N)
+    bins = np.flatnonzero(curve.num)
+    points = [
+        {name: float(getattr(curve, name)[i]) for name in ("confidence", "accuracy", "low", "high")} for i in bins
+    ]
+    rows: list[list[Child]] = [
+        [
+            f"{100 * curve.edge[i]:.0f} to {100 * curve.edge[i + 1]:.0f} %",
+            f"{curve.num[i]:,}",
+            f"{percent(curve.confidence[i])} %",
+            f"{percent(curve.accuracy[i])} %",
+            f"{percent(curve.low[i])} to {percent(curve.high[i])} %",
+        ]
+        for i in bins
+    ]
+    summary = f"On the dashed line a confidence is kept: of answers given at 80 %, 80 % are right. Mean gap: {error} %."
+    headings: list[Child] = ["confidence", "images", "mean", "correct", "95 % interval"]
+    return figure("Confidence and accuracy", calibration_chart(points), summary, headings, rows)
+
+
+def _selective(confidence_N: np.ndarray, right_N: np.ndarray) -> Markup:
+    curve = selective_curve(confidence_N, right_N)
+    step = max(1, len(curve.coverage_M) // MAX_POINTS)
+    keep = sorted({*range(0, len(curve.coverage_M), step), len(curve.coverage_M) - 1})
+    coverage, accuracy = curve.coverage_M[keep].tolist(), curve.accuracy_M[keep].tolist()
+    axes = (Axis(title="images answered", kind="percent"), Axis(title="correct", kind="percent"))
+    svg = line_chart(coverage, [Series("correct", accuracy)], axes, None)
+    rows: list[list[Child]] = [
+        [f"{100 * coverage[i]:.1f} %", f"{curve.threshold_M[keep[i]]:.3f}", f"{100 * accuracy[i]:.1f} %"]
+        for i in range(0, len(keep), max(1, len(keep) // 20))
+    ]
+    summary = "Answering only the surest images makes the answers that are given better."
+    return figure("Answering only when sure", svg, summary, ["answered", "threshold", "correct"], rows)

@@ -1,0 +1,144 @@
+"""What is taken for what: the matrix, the worst pairs in words, and the images behind every cell."""
+
+import numpy as np
+
+from ...core.types import Metrics
+from ..html import Markup, element, join, section, table
+from ..palette import heat_class
+from ..pictures import Pictures
+from ..record import RunRecord
+
+MAX_MATRIX_CLASSES = 60
+PAIRS_FIRST_CLASSES = 20
+MAX_PAIRS = 12
+MAX_PICTURES = 140
+MAX_OF_PAIR = 8
+MAX_RIGHT = 3
+
+
+def confusion_section(record: RunRecord, pictures: Pictures) -> Markup:
+    """Pairs and matrix; with many classes the pairs come first, with very many the matrix is left out."""
+    metrics = record.metrics
+    shown = _choose_pictures(record)
+    galleries = [_gallery(record, pictures, pair, positions) for pair, positions in shown.items()]
+    filled = {pair for pair, gallery in zip(shown, galleries) if gallery is not None}
+    num_classes = len(metrics.classes)
+    pairs = _worst_pairs(metrics, filled)
+    matrix = _matrix(metrics, filled) if num_classes <= MAX_MATRIX_CLASSES else None
+    parts = [pairs, matrix] if num_classes > PAIRS_FIRST_CLASSES else [matrix, pairs]
+    intro = (
+        "Rows are the true class, columns what was said: the number of images, and below it the share of the row. "
+        "A cell leads to its images."
+    )
+    if matrix is None:
+        intro = f"A matrix of {num_classes} classes is too large for a page; these are the pairs confused most."
+    images = [gallery for gallery in galleries if gallery is not None]
+    behind = (
+        [element("h3", {"id": "behind"}, "The images behind it"), element("div", {"class": "galleries"}, *images)]
+        if images
+        else []
+    )
+    return section(
+        "confusion",
+        "What is taken for what",
+        element("p", {}, intro),
+        element("div", {"class": "beside"}, *parts),
+        *behind,
+    )
+
+
+def _matrix(metrics: Metrics, filled: set[tuple[int, int]]) -> Markup:
+    names = metrics.classes
+    head = [element("th", {"scope": "col"}, element("span", {}, name)) for name in names]
+    rows = []
+    for true, name in enumerate(names):
+        total = int(metrics.support_K[true])
+        cells = [_cell(metrics, true, said, total, (true, said) in filled) for said in range(len(names))]
+        rows.append(element("tr", {}, element("th", {"scope": "row"}, name), *cells))
+    corner = element("th", {"scope": "col"}, "true \\ said")
+    return element(
+        "div",
+        {"class": "scroll matrix", "tabindex": "0", "role": "region", "aria-label": "Confusion matrix"},
+        element(
+            "table",
+            {},
+            element("caption", {"class": "unseen"}, "Confusion matrix: rows are the true class, columns what was said"),
+            element("thead", {}, element("tr", {}, corner, *head)),
+            element("tbody", {}, *rows),
+        ),
+    )
+
+
+def _cell(metrics: Metrics, true: int, said: int, total: int, has_pictures: bool) -> Markup:
+    count = int(metrics.confusion_KK[true, said])
+    if not count:
+        return element("td", {})
+    share = element("small", {}, f"{100 * count / total:.0f} %")
+    content = join([f"{count:,}", share])
+    if has_pictures:
+        words = f"{count:,} images of '{metrics.classes[true]}' said to be '{metrics.classes[said]}': show"
+        content = element("a", {"href": f"#pair-{true}-{said}", "aria-label": words}, content)
+    is_right = " right" if true == said else ""
+    return element("td", {"class": f"{heat_class(count / total)}{is_right}"}, content)
+
+
+def _worst_pairs(metrics: Metrics, filled: set[tuple[int, int]]) -> Markup:
+    pairs = wrong_pairs(metrics)[:MAX_PAIRS]
+    if not pairs:
+        return element("p", {}, "Nothing is confused: every image was answered rightly.")
+    rows = []
+    for true, said, count in pairs:
+        words = f"'{metrics.classes[true]}' taken for '{metrics.classes[said]}'"
+        link = element("a", {"href": f"#pair-{true}-{said}"}, words) if (true, said) in filled else words
+        rows.append([link, f"{count:,}", f"{100 * count / metrics.support_K[true]:.1f} %"])
+    title = element("h3", {}, "Confused most")
+    headings = ["pair", "images", "of the true class"]
+    return element("div", {}, title, table(headings, rows, "Pairs of classes confused most"))
+
+
+def wrong_pairs(metrics: Metrics) -> list[tuple[int, int, int]]:
+    """(true, said, images) of every confusion, the most frequent first."""
+    wrong_KK = metrics.confusion_KK.copy()
+    np.fill_diagonal(wrong_KK, 0)
+    order = np.argsort(-wrong_KK, axis=None, kind="stable")
+    pairs = [divmod(int(place), len(metrics.classes)) for place in order[: int((wrong_KK > 0).sum())]]
+    return [(true, said, int(wrong_KK[true, said])) for true, said in pairs]
+
+
+def _choose_pictures(record: RunRecord) -> dict[tuple[int, int], list[int]]:
+    """Which judged images are shown for which cell: the surest mistakes, and the least sure right answers."""
+    said_N = record.logits_NK.argmax(axis=1)
+    spread = record.logits_NK - record.logits_NK.max(axis=1, keepdims=True)
+    confidence_N = 1 / np.exp(spread / record.temperature).sum(axis=1)
+    pairs = wrong_pairs(record.metrics)[:MAX_PICTURES]
+    each = max(1, min(MAX_OF_PAIR, MAX_PICTURES // max(1, len(pairs))))
+    chosen = {}
+    for true, said, _ in pairs:
+        positions = np.flatnonzero((record.label_N == true) & (said_N == said))
+        order = np.argsort(-confidence_N[positions], kind="stable")
+        chosen[(true, said)] = positions[order[:each]].tolist()
+    num_right = min(MAX_RIGHT, 40 // len(record.classes))
+    for k in range(len(record.classes) if num_right else 0):
+        positions = np.flatnonzero((record.label_N == k) & (said_N == k))
+        if len(positions):
+            order = np.argsort(confidence_N[positions], kind="stable")
+            chosen[(k, k)] = positions[order[:num_right]].tolist()
+    return chosen
+
+
+def _gallery(record: RunRecord, pictures: Pictures, pair: tuple[int, int], positions: list[int]) -> Markup | None:
+    true, said = pair
+    names = record.classes
+    thumbnails = [pictures.thumbnail(position, record.keys[position]) for position in positions]
+    items = [element("li", {}, picture) for picture in thumbnails if picture is not None]
+    if not items:
+        return None
+    count = int(record.metrics.confusion_KK[true, said])
+    more = f", {len(items)} shown" if len(items) < count else ""
+    title = f"'{names[true]}' said to be '{names[said]}'" if true != said else f"'{names[true]}', right but least sure"
+    return element(
+        "section",
+        {"id": f"pair-{true}-{said}", "class": "gallery", "tabindex": "-1"},
+        element("h4", {}, title, element("small", {}, f" {count:,} image{'s' if count != 1 else ''}{more}")),
+        element("ul", {"class": "thumbnails"}, *items),
+    )

@@ -1,0 +1,102 @@
+"""The most confident mistakes: what the network saw, where its evidence lay, and what it was torn between."""
+
+import numpy as np
+import torch
+
+from ...core.errors import SaccadeError
+from ...evaluate.mistakes import Mistake, find_mistakes
+from ...explain.colour import overlay
+from ...explain.gradcam import EvidenceMap, grad_cams
+from ...explain.subject import Classifier
+from ..html import Child, Markup, element, section
+from ..pictures import Pictures
+from ..record import RunRecord
+
+MAX_CARDS = 12
+
+
+def mistakes_section(record: RunRecord, classifier: Classifier, pictures: Pictures) -> Markup:
+    """Up to twelve cards, the most confident mistake first."""
+    mistakes = find_mistakes(record.logits_NK, record.label_N, record.keys, record.classes, record.temperature)
+    if not mistakes:
+        return section("mistakes", "Most confident mistakes", element("p", {}, "There is none: every answer is right."))
+    shown = mistakes[:MAX_CARDS]
+    prepared = [pictures.prepared(mistake.position) for mistake in shown]
+    maps, why = _evidence(record, classifier, shown, prepared)
+    cards = [_card(mistake, image, pair, pictures) for mistake, image, pair in zip(shown, prepared, maps)]
+    words = f"{len(mistakes):,} of {record.metrics.num_samples:,} answers are wrong"
+    words += f"; these are the {len(shown)} most confident." if len(shown) < len(mistakes) else "."
+    words += (
+        " Beside each image: the evidence for what was said and for the true class, from none (grey) to most (light)."
+    )
+    suspects = sum(mistake.may_be_mislabelled for mistake in mistakes)
+    hint = f"{suspects:,} of the wrong answers may be wrong labels instead." if suspects else None
+    note = element("p", {}, hint) if hint else None
+    body = [element("p", {}, words), note, element("p", {}, why) if why else None]
+    return section("mistakes", "Most confident mistakes", *body, element("ul", {"class": "cards"}, *cards))
+
+
+def _evidence(
+    record: RunRecord, classifier: Classifier, mistakes: list[Mistake], prepared: list[np.ndarray | None]
+) -> tuple[list[list[EvidenceMap]], str]:
+    """For each mistake the maps of the said and of the true class; empty, and why, where there can be none."""
+    have = [number for number, image in enumerate(prepared) if image is not None]
+    maps: list[list[EvidenceMap]] = [[] for _ in mistakes]
+    if not have:
+        return maps, "The images cannot be shown: " + (record.source[1] or "they cannot be read.")
+    input_BCHW = classifier.normalized(np.stack([prepared[number] for number in have]))  # type: ignore[misc]
+    said = [record.classes.index(mistakes[number].said) for number in have]
+    true = [record.classes.index(mistakes[number].label) for number in have]
+    try:
+        found = grad_cams(classifier.model, torch.cat([input_BCHW, input_BCHW]), said + true, record.classes)
+    except SaccadeError as error:  # a network of a person's own that does not name its parts
+        return maps, error.message.splitlines()[0]
+    for place, number in enumerate(have):
+        maps[number] = [found[place], found[place + len(have)]]
+    return maps, ""
+
+
+def _card(mistake: Mistake, image_HWC: np.ndarray | None, maps: list[EvidenceMap], pictures: Pictures) -> Markup:
+    row: list[Child] = []
+    if image_HWC is not None:
+        row.append(_pictured(pictures.picture(image_HWC, mistake.key), "seen"))
+        for evidence, name in zip(maps, ("for what was said", "for the true class")):
+            row.append(_evidence_picture(evidence, image_HWC, pictures, name))
+    tag = element("span", {"class": "tag"}, "may be mislabelled") if mistake.may_be_mislabelled else None
+    return element(
+        "li",
+        {"class": "card"},
+        element("div", {"class": "pictures"}, *row) if row else None,
+        _bar("said", mistake.said, mistake.said_probability, "bad"),
+        _bar("true", mistake.label, mistake.label_probability, "good"),
+        element("p", {"class": "key"}, mistake.key, tag),
+    )
+
+
+def _evidence_picture(evidence: EvidenceMap, image_HWC: np.ndarray, pictures: Pictures, name: str) -> Markup | None:
+    if evidence.message:
+        return element("div", {"class": "picture words"}, element("p", {}, evidence.message))
+    rgb_HWC = np.broadcast_to(image_HWC, (*image_HWC.shape[:2], 3))
+    words = f"Grad-CAM: evidence {name}, '{evidence.class_name}'"
+    return _pictured(pictures.picture(overlay(rgb_HWC, evidence.map_HW), words), name)
+
+
+def _pictured(picture: Markup | None, words: str) -> Markup | None:
+    if picture is None:
+        return None
+    return element("div", {"class": "picture"}, picture, element("small", {}, words))
+
+
+def _bar(kind: str, name: str, probability: float, colour: str) -> Markup:
+    """`said cat 93.9 %` over a bar; the sign before the name keeps right and wrong apart without colour."""
+    sign = "\u2715" if colour == "bad" else "\u2713"
+    width = round(max(0.5, 100 * probability), 1)
+    bar = element(
+        "svg",
+        {"viewBox": "0 0 100 4", "preserveAspectRatio": "none", "aria-hidden": "true"},
+        element("rect", {"class": "track", "width": 100, "height": 4}),
+        element("rect", {"class": colour, "width": width, "height": 4}),
+    )
+    words = element("span", {"class": f"name {colour}"}, f"{sign} {kind}: {name}")
+    figure = element("span", {"class": "number"}, f"{100 * probability:.1f} %")
+    return element("div", {"class": "bar"}, element("p", {}, words, figure), bar)

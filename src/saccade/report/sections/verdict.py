@@ -1,0 +1,133 @@
+"""The top of the page: how good it is, how sure that is, and what a person must know before trusting it."""
+
+from ...core.types import Metrics
+from ...evaluate.words import percent, warnings
+from ..html import Markup, element, join
+from ..record import RunRecord
+
+SPLIT_WORDS = {
+    "validation": "There were no test images: these images also chose the epoch kept, so the figure flatters a little.",
+    "train": "No image could be held out: this is the accuracy on the training images themselves.",
+}
+RISE, RISE_AT_LEAST = 1.1, 0.02
+FEW_TO_TRAIN = 10
+
+
+def verdict_header(record: RunRecord) -> Markup:
+    """The verdict as the page's heading, its interval on a scale, and the key figures."""
+    metrics = record.metrics
+    held_out = "training" if record.split == "train" else "held-out"
+    title = f"{percent(metrics.top1)} % of {metrics.num_samples:,} {held_out} images correct"
+    interval = (
+        f"95 % interval {percent(metrics.top1_low)} to {percent(metrics.top1_high)}. "
+        f"Always guessing the largest class, '{metrics.majority_class}': {percent(metrics.majority_rate)} %."
+    )
+    source = str(record.config.get("source", ""))
+    return join(
+        [
+            element("p", {"class": "kicker"}, f"{record.manifest.model} on {source}, run {record.path.name}"),
+            element("h1", {}, title),
+            element("p", {"class": "lead"}, interval),
+            _scale(metrics),
+            _key_figures(record),
+        ]
+    )
+
+
+def warning_list(record: RunRecord, notes: list[str]) -> Markup | None:
+    """Every warning that is true, or None."""
+    found = [*run_warnings(record), *notes]
+    if not found:
+        return None
+    items = [element("li", {}, text) for text in found]
+    return element(
+        "section",
+        {"class": "warnings", "aria-labelledby": "warnings-title"},
+        element("h2", {"id": "warnings-title"}, "What to know before trusting it"),
+        element("ul", {}, *items),
+    )
+
+
+def run_warnings(record: RunRecord) -> list[str]:
+    """Warnings from the metrics, the curves and the data; each only when it is true."""
+    found = [SPLIT_WORDS[record.split]] if record.split in SPLIT_WORDS else []
+    found += warnings(record.metrics)
+    found += _curve_warnings(record)
+    bad = record.data.get("bad_images") or []
+    if bad:
+        found.append(f"{len(bad):,} files could not be read and were left out; the data section names them.")
+    counts = (record.data.get("counts") or {}).get("train") or []
+    few = [name for name, count in zip(record.classes, counts) if count < FEW_TO_TRAIN]
+    if few:
+        shown = ", ".join(f"'{name}'" for name in few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
+        found.append(f"Fewer than {FEW_TO_TRAIN} training images of {shown}.")
+    found += [str(note) for note in record.data.get("notes") or []]
+    return found
+
+
+def _curve_warnings(record: RunRecord) -> list[str]:
+    epochs = record.epochs
+    found = []
+    losses = [(e["epoch"], e["validation_loss"]) for e in epochs if e.get("validation_loss") is not None]
+    if losses:
+        best_epoch, best = min(losses, key=lambda pair: pair[1])
+        if losses[-1][1] > max(RISE * best, best + RISE_AT_LEAST):
+            found.append(
+                f"The validation loss rises since epoch {best_epoch}: later epochs learn the training images by heart."
+            )
+    if epochs and epochs[-1].get("train_accuracy", 0) >= 1 and record.metrics.top1 < 1:
+        found.append("Every training image is answered rightly: more epochs cannot help, more or varied images can.")
+    wanted = record.config.get("epochs")
+    if epochs and isinstance(wanted, int) and epochs[-1]["epoch"] < wanted:
+        found.append(f"Training ended after epoch {epochs[-1]['epoch']} of {wanted}.")
+    return found
+
+
+def _scale(metrics: Metrics) -> Markup:
+    """From 0 to 100 %: what guessing gives, the accuracy and its interval."""
+    guess, low, high, value = (
+        round(1000 * rate, 1) for rate in (metrics.majority_rate, metrics.top1_low, metrics.top1_high, metrics.top1)
+    )
+    words = f"Accuracy {percent(metrics.top1)} % with its interval, against guessing, on a scale from 0 to 100 %."
+    shapes = [
+        element("rect", {"class": "track", "x": 0, "y": 9, "width": 1000, "height": 4, "rx": 2}),
+        element("rect", {"class": "interval", "x": low, "y": 6, "width": max(2.0, high - low), "height": 10, "rx": 2}),
+        element("rect", {"class": "value", "x": min(max(0, value - 1.5), 997), "y": 1, "width": 3, "height": 20}),
+        element("rect", {"class": "guess", "x": min(max(0, guess - 1.5), 997), "y": 4, "width": 3, "height": 14}),
+    ]
+    picture = element(
+        "svg", {"viewBox": "0 0 1000 22", "preserveAspectRatio": "none", "role": "img", "aria-label": words}, *shapes
+    )
+    guess_words = f"guessing {percent(metrics.majority_rate)} %"
+    guess_key = element("span", {}, element("i", {"class": "swatch guess"}), guess_words)
+    own_key = element("span", {}, element("i", {"class": "swatch interval"}), "95 % interval of this run")
+    ends = element("div", {"class": "ends"}, element("span", {}, "0 %"), element("span", {}, "100 %"))
+    keys = element("div", {"class": "keys"}, guess_key, own_key)
+    return element("div", {"class": "scale"}, picture, element("div", {"aria-hidden": "true"}, ends, keys))
+
+
+def _key_figures(record: RunRecord) -> Markup:
+    metrics, calibrated = record.metrics, record.calibrated
+    best = max((e["epoch"] for e in record.epochs if e.get("is_best")), default=None)
+    seconds = sum(e.get("seconds", 0.0) for e in record.epochs)
+    figures = [
+        ("Top-5", f"{percent(metrics.top5)} %") if metrics.top5 is not None else None,
+        ("Macro-F1", f"{percent(metrics.macro_f1)} %"),
+        ("Log loss", f"{metrics.loss:.3f}"),
+        ("Calibration error", f"{percent(calibrated.ece)} %"),
+        ("Kept epoch", f"{best} of {record.epochs[-1]['epoch']}") if best and record.epochs else None,
+        ("Training", _duration(seconds)) if seconds else None,
+    ]
+    pairs = [
+        element("div", {}, element("dt", {}, pair[0]), element("dd", {}, pair[1]))
+        for pair in figures
+        if pair is not None
+    ]
+    return element("dl", {"class": "figures"}, *pairs)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest_s = divmod(round(seconds), 60)
+    return f"{minutes} min {rest_s} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,79 @@
+"""The report in a real browser: light and dark, wide and narrow. Skipped, with the reason, where there is none."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saccade.report.page import write_report
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
+)
+
+# axe does not look at text inside drawings; this measures it against what is painted behind.
+SVG_CONTRAST = """() => {
+  const channels = c => (c.match(/[\\d.]+/g) || []).map(Number);
+  const light = c => { const [r, g, b] = c.slice(0, 3).map(v => { v /= 255;
+    return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; }); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const found = [];
+  for (const text of document.querySelectorAll('svg text')) {
+    let node = text, ground = null;
+    while (node && !ground) { const c = channels(getComputedStyle(node).backgroundColor);
+      if (c.length === 3 || c[3] > 0) ground = c; node = node.parentElement; }
+    const a = light(channels(getComputedStyle(text).fill)) + 0.05, b = light(ground) + 0.05;
+    found.push([text.textContent, Math.max(a, b) / Math.min(a, b)]);
+  }
+  return found;
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright axe-playwright-python")
+    pytest.importorskip("axe_playwright_python", reason="pip install axe-playwright-python")
+    if not CHROMIUM:
+        pytest.skip("no Chromium here (Debian: apt-get install chromium)")
+    with playwright.sync_playwright() as running:
+        started = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width_px", [1280, 390])
+def test_the_page_is_accessible_fits_and_asks_for_nothing(browser: Any, made_run: Any, scheme: str, width_px: int):
+    from axe_playwright_python.sync_playwright import Axe
+
+    path: Path = write_report(made_run.path)
+    messages: list[str] = []
+    requests: list[str] = []
+    page = browser.new_page(viewport={"width": width_px, "height": 900}, color_scheme=scheme)
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(path.as_uri())
+    assert messages == []
+    assert [url for url in requests if not url.startswith("data:")] == [path.as_uri()]
+    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    violations = Axe().run(page).response["violations"]
+    assert [(v["id"], v["nodes"][0]["html"][:200]) for v in violations] == []
+    contrasts = page.evaluate(SVG_CONTRAST)
+    assert len(contrasts) > 30
+    assert [entry for entry in contrasts if entry[1] < 4.5] == []
+    page.close()
+
+
+def test_a_cell_leads_to_its_images_and_the_page_works_without_scripts(browser: Any, made_run: Any):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(write_report(made_run.path).as_uri())
+    link = page.locator(".matrix td:not(.right) a").first
+    target = link.get_attribute("href")
+    link.click()
+    assert page.url.endswith(target)
+    assert page.locator(target).is_visible()
+    assert page.locator(f"{target} img").count() >= 1
+    context.close()

@@ -1,0 +1,184 @@
+"""The report as a file: self-contained, safe, small, true. What a browser makes of it is in test_browser.py."""
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from saccade.core.errors import CheckpointError
+from saccade.evaluate.metrics import compute_metrics
+from saccade.evaluate.words import percent
+from saccade.report.page import write_report
+
+
+class Page(HTMLParser):
+    """Every element of a page with its attributes, and all of its text."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if not self.elements or self.elements[-1][0] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def text(made_run) -> str:
+    return write_report(made_run.path).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Page:
+    return Page(text)
+
+
+def test_the_verdict_comes_first_with_its_interval(page: Page, made_run):
+    right = made_run.label_N == made_run.said_N
+    metrics = compute_metrics(np.eye(10)[made_run.said_N], made_run.label_N, made_run.classes)
+    assert f"{percent(right.mean())} % of 200 held-out images correct" in page.text[:400]
+    assert f"95 % interval {percent(metrics.top1_low)} to {percent(metrics.top1_high)}." in page.text
+    assert "Always guessing the largest class" in page.text
+
+
+def test_every_part_is_there_in_order(page: Page):
+    places = [attributes.get("id") for tag, attributes in page.elements if tag == "section"]
+    wanted = ["curves", "confusion", "mistakes", "classes", "confidence", "network", "data", "reproduce"]
+    assert [place for place in places if place in wanted] == wanted
+    assert sum(tag == "h1" for tag, _ in page.elements) == 1
+
+
+def test_nothing_comes_from_outside_and_nothing_runs(page: Page, text: str):
+    assert not [tag for tag, _ in page.elements if tag in ("script", "iframe", "object", "link", "form", "base")]
+    for _, attributes in page.elements:
+        for name, value in attributes.items():
+            assert not name.startswith("on")
+            assert name != "style"
+            if name in ("src", "href", "action"):
+                assert value is not None
+                assert value.startswith(("data:image/png;base64,", "data:image/jpeg;base64,", "#"))
+    assert "url(" not in text
+    assert "@import" not in text
+
+
+def test_the_policy_allows_this_style_and_no_other(page: Page, text: str):
+    policy = next(a["content"] for tag, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
+    style = re.search(r"<style>(.*?)</style>", text, re.S).group(1)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy == (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def test_class_names_are_text(page: Page, text: str):
+    assert "<b onmouseover" not in text
+    assert "\u202e" not in text
+    assert "<b onmouseover='alert(1)'>&\\u202ecat" in page.text
+
+
+def test_every_cell_of_the_matrix_leads_to_images_of_that_pair(page: Page, text: str, made_run):
+    identifiers = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(identifiers) == len(set(identifiers))
+    links = [a["href"][1:] for tag, a in page.elements if tag == "a"]
+    assert set(links) <= set(identifiers)
+    wrong = made_run.label_N != made_run.said_N
+    pairs = {(int(t), int(s)) for t, s in zip(made_run.label_N[wrong], made_run.said_N[wrong])}
+    for true, said in pairs:
+        assert f"pair-{true}-{said}" in links
+        gallery = re.search(rf'<section id="pair-{true}-{said}".*?</section>', text, re.S).group(0)
+        count = ((made_run.label_N == true) & (made_run.said_N == said)).sum()
+        assert f"{count:,} image" in gallery
+        assert 1 <= gallery.count("<img") <= count
+
+
+def test_every_image_has_words(page: Page):
+    images = [attributes for tag, attributes in page.elements if tag == "img"]
+    assert len(images) > 60
+    assert all(image["alt"] for image in images)
+    drawings = [a for tag, a in page.elements if tag == "svg"]
+    assert all(a.get("aria-label") or a.get("aria-hidden") == "true" for a in drawings)
+
+
+def test_mistakes_come_surest_first_with_evidence(text: str):
+    cards = re.findall(r'<li class="card">.*?</li>', text, re.S)
+    assert len(cards) == 12
+    said = [float(re.search(r"([\d.]+) %", card).group(1)) for card in cards]
+    assert said == sorted(said, reverse=True)
+    assert all("for what was said" in card or "No positive evidence" in card for card in cards)
+
+
+def test_warnings_are_only_there_when_true(page: Page, make_run: Callable, tmp_path: Path):
+    assert "Fewer than 30 held-out images" in page.text
+    assert "validation loss rises" not in page.text
+    made = make_run(tmp_path, ["cat", "dog"], 40, wrong_share=0.0)
+    clean = Page(write_report(made.path).read_text(encoding="utf-8"))
+    assert "What to know before trusting it" not in clean.text
+    assert "There is none: every answer is right." in clean.text
+    with open(made.path / "metrics.jsonl", "a", encoding="utf-8") as file:
+        file.write(json.dumps({"event": "epoch", "epoch": 7, "train_loss": 0.1, "validation_loss": 3.0}) + "\n")
+    later = Page(write_report(made.path).read_text(encoding="utf-8"))
+    assert "The validation loss rises since epoch 6" in later.text
+
+
+def test_a_report_of_many_classes_and_photos_stays_below_two_megabytes(make_run: Callable, tmp_path: Path):
+    made = make_run(tmp_path, [f"kind {k}" for k in range(70)], 4, wrong_share=0.9)
+    path = write_report(made.path, tmp_path / "big.html")
+    assert path.stat().st_size < 2_000_000
+    page = Page(path.read_text(encoding="utf-8"))
+    assert "A matrix of 70 classes is too large for a page" in page.text
+    assert sum(tag == "img" for tag, _ in page.elements) >= 120
+
+
+def test_without_its_images_a_report_says_so_and_shows_the_rest(make_run: Callable, tmp_path: Path):
+    made = make_run(tmp_path, ["cat", "dog"], 15)
+    shutil.move(tmp_path / "photos", tmp_path / "elsewhere")
+    page = Page(write_report(made.path).read_text(encoding="utf-8"))
+    assert "The images cannot be shown: There is no file or folder" in page.text
+    assert "Class by class" in page.text
+
+
+def test_an_old_run_without_its_records_still_gets_a_report(make_run: Callable, tmp_path: Path):
+    made = make_run(tmp_path, ["cat", "dog"], 15)
+    for name in ("metrics.jsonl", "data.json", "environment.json", "config.toml"):
+        (made.path / name).unlink()
+    page = Page(write_report(made.path).read_text(encoding="utf-8"))
+    assert "The record of the epochs is not in the run directory." in page.text
+    assert "The data summary is not in the run directory." in page.text
+
+
+def test_what_is_missing_or_damaged_is_named(saccade: Callable, make_run: Callable, tmp_path: Path):
+    made = make_run(tmp_path, ["cat", "dog"], 5)
+    finished = saccade("report", made.path, "--json")
+    assert json.loads(finished.output) == {
+        "run": str(made.path),
+        "report": str(made.path / "report.html"),
+        "num_bytes": (made.path / "report.html").stat().st_size,
+    }
+    (made.path / "data.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"data\.json is damaged: Expecting property name"):
+        write_report(made.path)
+    (made.path / "data.json").unlink()
+    (made.path / "evaluation.safetensors").write_bytes(b"12")
+    with pytest.raises(CheckpointError, match=r"evaluation\.safetensors is damaged: "):
+        write_report(made.path)
+    (made.path / "evaluation.json").unlink()
+    assert saccade("report", made.path).errors == (
+        f"error: The run {made.path} has not been judged yet: it has no evaluation.json.\n"
+        f"Finish it with: saccade train --resume --out {made.path}\n"
+    )

@@ -1,0 +1,67 @@
+"""Building blocks of the report: escaping, contrast, charts."""
+
+import re
+
+import pytest
+
+from saccade.report.charts import Axis, Series, calibration_chart, line_chart
+from saccade.report.html import element, join, table
+from saccade.report.palette import DARK, LIGHT, contrast, heat_class, heat_colours, readable_on
+
+
+def test_text_and_attributes_are_escaped_and_markup_is_not():
+    inner = element("b", {}, "<&>\"'")
+    assert inner.text == "<b>&lt;&amp;&gt;&quot;&#x27;</b>"
+    outer = element("p", {"title": '"><script>', "hidden": True, "x": 0.5, "lang": False}, inner, None, "\x1b[31m")
+    assert outer.text == f'<p title="&quot;&gt;&lt;script&gt;" hidden x="0.5">{inner.text}\\x1b[31m</p>'
+    assert join(["a\nb", element("br", {})]).text == "a\nb<br/>"
+
+
+def test_a_table_has_headings_for_rows_and_columns():
+    text = table(["name", "n"], [["cat", "1"]], "Animals").text
+    assert '<th scope="row">cat</th><td class="number">1</td>' in text
+    assert '<th scope="col">name</th>' in text
+    assert '<caption class="unseen">Animals</caption>' in text
+
+
+def test_contrast_is_that_of_the_standard():
+    assert contrast("#FFFFFF", "#000000") == 21
+    assert contrast("#777777", "#FFFFFF") == pytest.approx(4.48, abs=0.005)
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+def test_every_text_colour_is_readable_on_every_ground(theme: dict[str, str]):
+    for name in ("ink", "muted", "accent", "good", "bad", "warn", "series1", "series2"):
+        for ground in ("surface",) if name.startswith("series") else ("ground", "surface"):
+            assert contrast(theme[name], theme[ground]) >= 4.5, (name, ground)
+
+
+def test_digits_are_readable_on_every_step_of_the_heat_map():
+    assert min(contrast(readable_on(colour), colour) for colour in heat_colours()) >= 4.5
+    assert (heat_class(0), heat_class(0.001), heat_class(0.5), heat_class(1)) == ("", "heat1", "heat5", "heat10")
+
+
+def test_charts_take_the_colours_of_the_page_and_carry_no_style():
+    series = [Series("train", [2.0, 1.0, 0.5]), Series("validation", [2.1, None, 0.8])]
+    svg = line_chart([1, 2, 3], series, (Axis(title="epoch", kind="epochs"), Axis(title="loss")), 2)
+    assert not re.search(r'"#0[1-5]0[1-5]0[1-5]"', svg)
+    assert not re.search(r"\b(style|class|role|id|xmlns:xlink)=", svg)
+    assert 'stroke="var(--series1)"' in svg
+    assert 'stroke="var(--series2)"' in svg
+    assert "stroke-dasharray" in svg
+    assert [text for text in re.findall(r">([\d.]+)</text>", svg) if text in "123"] == ["1", "2", "3"]
+    assert {"train", "validation"} <= set(re.findall(r">(\w+)</text>", svg))
+
+
+@pytest.mark.parametrize("values", [[0.5], [0.0, 0.0], [1.0, 1.0, 1.0], [1e-6, 1e3]])
+def test_charts_survive_single_and_equal_values(values: list[float]):
+    x = list(range(1, len(values) + 1))
+    kind = "log" if values[-1] == 1e3 else "percent"
+    svg = line_chart(x, [Series("only", values)], (Axis(title="epoch", kind="epochs"), Axis(title="y", kind=kind)), 1)
+    assert "NaN" not in svg
+
+
+def test_the_calibration_chart_shows_every_bin():
+    rows = [{"confidence": c, "accuracy": c - 0.1, "low": c - 0.2, "high": c} for c in (0.3, 0.6, 0.9)]
+    svg = calibration_chart(rows)
+    assert svg.count('fill="var(--series1)"') == 3
