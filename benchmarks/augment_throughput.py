@@ -34,7 +34,7 @@ from saccade.data.base import DataSource, open_source
 from saccade.data.loader import LoaderConfig, build_loader
 
 from .common import argument_parser, interleave, paired_ratio, report, shared_folder, start
-from .torchvision_stub import declare_operators
+from .torchvision_stub import import_torchvision
 
 SIZE_PX, BATCH_SIZE, STRENGTH = 224, 64, 0.4
 OURS = "saccade"
@@ -98,11 +98,9 @@ def thread_batches(paths: list[str], load: Callable[[str], torch.Tensor], thread
 def torchvision_loads() -> tuple[dict[str, Callable[[str], torch.Tensor]], dict[str, str]]:
     """The two torchvision paths that work here, and why the others do not."""
     try:
-        import torchvision
-    except (ImportError, RuntimeError):
-        if not declare_operators():
-            return {}, {name: "torchvision is not installed" for name in ("torchvision, PIL", "torchvision, tensor")}
-        import torchvision
+        torchvision = import_torchvision()
+    except ImportError:
+        return {}, {name: "torchvision is not installed" for name in ("torchvision, PIL", "torchvision, tensor")}
     from torchvision.transforms import v2
 
     steps = [
