@@ -3,67 +3,89 @@
 
 `alexnet` is the paper's: 227x227 input, local response normalisation, the two-GPU split as grouped convolutions (conv2,
 conv4, conv5), overlapping pooling, dropout. `alexnet-one-tower` has neither groups nor normalisation, and other widths.
+
+Deviations: the paper prints 224x224 inputs, but its 55x55 maps need 227; normalisation runs across the border between
+the two halves of the maps, as the formula of section 3.3 says, where the authors' program normalised each processor's
+own; weights start as in He et al. 2015 and biases at 0 instead of a normal of 0.01 and, in part, 1. The same network
+on two devices is in `alexnet_two_devices`.
 """
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from functools import partial
 
 from torch import nn
 
+from ..conv.geometry import Window
 from .base import Architecture, ImageClassifier, ModelSpec, Reference, register
 from .fit import check_size
 from .layers import Flatten, LocalResponseNorm, initialise
 
+Row = tuple[int, int, int, int, int]
+
 # Figure 2: output channels, kernel, stride, padding, groups of the five convolutions.
-TWO_TOWERS = ((96, 11, 4, 0, 1), (256, 5, 1, 2, 2), (384, 3, 1, 1, 1), (384, 3, 1, 1, 2), (256, 3, 1, 1, 2))
-ONE_TOWER = ((64, 11, 4, 2, 1), (192, 5, 1, 2, 1), (384, 3, 1, 1, 1), (256, 3, 1, 1, 1), (256, 3, 1, 1, 1))
+TWO_TOWERS: tuple[Row, ...] = (
+    (96, 11, 4, 0, 1),
+    (256, 5, 1, 2, 2),
+    (384, 3, 1, 1, 1),
+    (384, 3, 1, 1, 2),
+    (256, 3, 1, 1, 2),
+)
+# Krizhevsky 2014, as the public weights have it.
+ONE_TOWER: tuple[Row, ...] = (
+    (64, 11, 4, 2, 1),
+    (192, 5, 1, 2, 1),
+    (384, 3, 1, 1, 1),
+    (256, 3, 1, 1, 1),
+    (256, 3, 1, 1, 1),
+)
+POOLED = (1, 2, 5)  # the convolutions with overlapping pooling, f3 s2, behind them (section 3.4)
 DENSE = 4096
 
 PAPER = ModelSpec(num_classes=1000, input_CHW=(3, 227, 227))
 PUBLIC = ModelSpec(num_classes=1000, input_CHW=(3, 224, 224))
 
-Row = tuple[int, int, int, int, int]
+
+@dataclass(frozen=True, kw_only=True)
+class AlexNetConfig:
+    """`rows` are the five convolutions; `normalise` puts local response normalisation behind the first two."""
+
+    name: str
+    rows: tuple[Row, ...]
+    normalise: bool
 
 
 class AlexNet(ImageClassifier):
     """conv1 - conv2 - conv3, conv4, conv5 - fc6, fc7, fc8; pooling behind conv1, conv2 and conv5."""
 
-    def __init__(self, name: str, rows: tuple[Row, ...], normalise: bool, spec: ModelSpec) -> None:
+    def __init__(self, config: AlexNetConfig, spec: ModelSpec) -> None:
         super().__init__()
-        channels, height_px, width_px = spec.input_CHW
-        convolutions = []
-        for row in rows:
-            convolutions.append(_convolution(channels, row))
+        channels = spec.input_CHW[0]
+        layers = []
+        for number, row in enumerate(config.rows, start=1):
+            layers.append(_layer(number, channels, row, config.normalise and number <= 2))
             channels = row[0]
-        self.stem = _pooled(convolutions[0], 1, normalise)
-        last = OrderedDict[str, nn.Module]()
-        for number, convolution in enumerate(convolutions[2:], start=3):
-            last |= {f"convolution{number}": convolution, f"relu{number}": nn.ReLU()}
-        last["pool5"] = nn.MaxPool2d(3, stride=2)
-        self.stages = nn.Sequential(
-            OrderedDict(stage1=_pooled(convolutions[1], 2, normalise), stage2=nn.Sequential(last))
-        )
+        first, second, *others = layers
+        last = OrderedDict((name, module) for layer in others for name, module in layer.named_children())
+        self.stem = first
+        self.stages = nn.Sequential(OrderedDict(stage1=second, stage2=nn.Sequential(last)))
         self.neck = Flatten()
         self.head = nn.Identity()
-        check_size(name, self, spec, enough_px=128)
-        self.head = _dense(channels * _positions(height_px, rows) * _positions(width_px, rows), spec.num_classes)
+        check_size(config.name, self, spec, enough_px=67)
+        rows, columns = (_after_pool5(size_px, config.rows) for size_px in spec.input_CHW[1:])
+        self.head = _dense(channels * rows * columns, spec.num_classes)
         initialise(self)
 
 
-def _convolution(channels_in: int, row: Row) -> nn.Conv2d:
+def _layer(number: int, channels_in: int, row: Row, normalise: bool) -> nn.Sequential:
     channels_out, kernel_size, stride, padding, groups = row
-    if channels_in % groups:
-        groups = 1
-    return nn.Conv2d(channels_in, channels_out, kernel_size, stride, padding, groups=groups)
-
-
-def _pooled(convolution: nn.Conv2d, number: int, normalise: bool) -> nn.Sequential:
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    layers[f"convolution{number}"] = convolution
+    layers[f"convolution{number}"] = nn.Conv2d(channels_in, channels_out, kernel_size, stride, padding, groups=groups)
     layers[f"relu{number}"] = nn.ReLU()
     if normalise:
         layers[f"norm{number}"] = LocalResponseNorm()
-    layers[f"pool{number}"] = nn.MaxPool2d(3, stride=2)
+    if number in POOLED:
+        layers[f"pool{number}"] = nn.MaxPool2d(3, stride=2)
     return nn.Sequential(layers)
 
 
@@ -81,12 +103,12 @@ def _dense(num_features: int, num_classes: int) -> nn.Sequential:
     )
 
 
-def _positions(size_px: int, rows: tuple[Row, ...]) -> int:
+def _after_pool5(size_px: int, rows: tuple[Row, ...]) -> int:
     """Rows or columns of the map behind pool5."""
     for number, (_, kernel_size, stride, padding, _) in enumerate(rows, start=1):
-        size_px = (size_px + 2 * padding - kernel_size) // stride + 1
-        if number in (1, 2, 5):
-            size_px = (size_px - 3) // 2 + 1
+        size_px = Window(kernel_size, stride, padding).output_size(size_px)
+        if number in POOLED:
+            size_px = Window(3, 2).output_size(size_px)
     return size_px
 
 
@@ -106,23 +128,20 @@ def rename_key(key: str) -> str | None:
     return f"{places[owner]}.{kind}" if owner in places else None
 
 
-def build(name: str, rows: tuple[Row, ...], normalise: bool, spec: ModelSpec) -> AlexNet:
-    """An AlexNet with fresh weights."""
-    return AlexNet(name, rows, normalise, spec)
-
-
 register(
     Architecture(
         name="alexnet",
-        build=partial(build, "alexnet", TWO_TOWERS, True),
+        build=partial(AlexNet, AlexNetConfig(name="alexnet", rows=TWO_TOWERS, normalise=True)),
         summary="AlexNet as published: grouped convolutions, local response norm",
         citation="Krizhevsky et al. 2012, NIPS 25, section 3",
         default_spec=PAPER,
         references=(
             Reference(
                 spec=PAPER,
-                source="Figure 2: 60 million; 60,965,224 with 227x227 inputs as in the authors' code",
+                source="Figure 2 by hand (60 million in the abstract); multiply-adds also Sze et al. 2017, "
+                "arXiv:1703.09039, Table II (724 million)",
                 parameters=60_965_224,
+                multiply_adds=724_406_816,
             ),
         ),
     ),
@@ -131,11 +150,13 @@ register(
 register(
     Architecture(
         name="alexnet-one-tower",
-        build=partial(build, "alexnet-one-tower", ONE_TOWER, False),
+        build=partial(AlexNet, AlexNetConfig(name="alexnet-one-tower", rows=ONE_TOWER, normalise=False)),
         summary="AlexNet on one processor, as its public weights have it",
         citation="Krizhevsky 2014, arXiv:1404.5997",
         default_spec=PUBLIC,
-        references=(Reference(spec=PUBLIC, source="torchvision 0.28", parameters=61_100_840),),
+        references=(
+            Reference(spec=PUBLIC, source="torchvision 0.28", parameters=61_100_840, multiply_adds=714_188_480),
+        ),
         rename_key=rename_key,
     ),
     __name__,

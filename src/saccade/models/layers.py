@@ -88,11 +88,16 @@ def pooled_features() -> nn.Module:
 
 
 def initialise(network: nn.Module) -> None:
-    """He et al. 2015 (arXiv:1502.01852, equation 10): normal, variance 2 / fan-out for convolutions; 0.01 for dense."""
+    """He et al. 2015 (arXiv:1502.01852, equation 10): normal, variance 2 / fan-in, so that signals keep their size
+    however deep the network; biases 0. Dense layers that give logits: 0.01, so that no class is preferred at first.
+    """
+    dense = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    num_classes = dense[-1].out_features if dense else 0  # the last dense layer of head or side branch
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        elif isinstance(module, nn.Linear):
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    for module in dense:
+        if module.out_features == num_classes:
             nn.init.normal_(module.weight, std=0.01)
-        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
-            nn.init.zeros_(module.bias)
