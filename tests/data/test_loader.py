@@ -1,9 +1,11 @@
 """The loader: order, batches, resume, threads, ranks, bad and stuck files, clean ends, memory."""
 
 import gc
+import os
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -305,6 +307,42 @@ def test_abandoned_epochs_leave_no_work_and_no_thread():
     assert not reader_threads()
     assert len(list(loader.epoch(2))) == 100
     del loader  # the threads end with the loader that nobody closed
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc to see the memory in use")
+def test_memory_does_not_creep():
+    source = ArraySource(300, size_HW=(64, 80))
+    policy = AugmentConfig.parse({"crop": {"min_area": 0.3}, "brightness": {"max_change": 0.3}, "mixup": {"alpha": 1}})
+    preprocessing = Preprocessing(input_height_px=96, input_width_px=96)
+    with make(source, preprocessing, batch_size=32, augmentation=policy, memory_limit_bytes=0) as loader:
+        used = []
+        for epoch in range(16):
+            for _ in loader.epoch(epoch):
+                pass
+            used.append(resident_bytes())
+    batch_bytes = 32 * 96 * 96 * 3
+    assert used[-1] - used[5] < 4 * batch_bytes, [value >> 10 for value in used]
+
+
+def test_waiting_is_measured():
+    source = ArraySource(40)
+    original = source.read
+
+    def read(index: int) -> np.ndarray:
+        time.sleep(0.005)
+        return original(index)
+
+    source.read = read  # type: ignore[method-assign]
+    with make(source, batch_size=10, threads=1, memory_limit_bytes=2**30) as loader:
+        list(loader.epoch(0))
+        first_s = loader.waited_s
+        list(loader.epoch(1))
+    assert 0.2 <= first_s < 5
+    assert loader.waited_s - first_s < 0.1  # from memory now
 
 
 def test_prefetch_is_bounded():

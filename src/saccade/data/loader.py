@@ -7,6 +7,7 @@ A batch of one image would break batch normalisation, so it is never made (unles
 are left over at the end of an epoch and are too few join the batch before them. Every epoch shows every image once.
 """
 
+import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -68,11 +69,16 @@ class Dropped:
 
 
 class Loader:
-    """Iterates over the samples `index_N` of a source. Close it, or use it as a context manager."""
+    """Iterates over the samples `index_N` of a source. Close it, or use it as a context manager.
+
+    `waited_s` adds up how long its user has waited for batches, the first one of an epoch included; `dropped` names the
+    files that were left out.
+    """
 
     def __init__(self, source: DataSource, index_N: np.ndarray, maker: BatchMaker, config: LoaderConfig) -> None:
         self.config = config
         self.dropped: list[Dropped] = []
+        self.waited_s = 0.0
         self._source = source
         self._index_N = np.asarray(index_N, dtype=np.int64)
         self._maker = maker
@@ -135,8 +141,10 @@ class Loader:
         return slice(start + lower, start + upper)
 
     def _finished(self, assembly: Assembly, readers: Readers, epoch: int) -> Batch:
+        started_s = time.monotonic()
         while not assembly.wait(min(0.5, self.config.timeout_s / 4)):
             self._name_stuck_read(readers)
+        self.waited_s += time.monotonic() - started_s
         bad = assembly.bad_images()
         if bad:
             self._drop(bad, epoch, len(assembly.position_B) - len(bad))
