@@ -1,7 +1,8 @@
 """VGG (Simonyan and Zisserman 2014, arXiv:1409.1556, Table 1, configurations A, B, D and E).
 
-Variants `-bn` put batch normalisation behind every convolution (Ioffe and Szegedy 2015), which the paper did not have:
-they train without its staged initialisation. Weights start as in He et al. 2015.
+Left out: configuration C (1x1 convolutions) and A-LRN, which the paper finds no better than A. Variants `-bn` put batch
+normalisation behind every convolution (Ioffe and Szegedy 2015), which the paper did not have: they train without its
+staged initialisation. Weights start as in He et al. 2015.
 """
 
 from collections import OrderedDict
@@ -10,7 +11,8 @@ from functools import partial
 
 from torch import nn
 
-from .base import Architecture, ImageClassifier, ModelSpec, Reference, does_not_fit, register
+from .base import Architecture, ImageClassifier, ModelSpec, Reference, register
+from .fit import check_size
 from .layers import Flatten, initialise
 
 # Table 1: how many 3x3 convolutions stand before each 2x2 maximum pooling.
@@ -22,17 +24,18 @@ CONFIGURATIONS = {
 }
 CHANNELS = (64, 128, 256, 512, 512)
 DENSE = 4096
-SMALLEST_PX = 32
 
 IMAGENET = ModelSpec(num_classes=1000, input_CHW=(3, 224, 224))
+# torchvision 0.28; Table 2 has the parameters in millions. Multiply-adds: by hand from Table 1, sum over groups of
+# positions x 9 x channels in x channels out, and the dense layers; torchvision states them in billions.
 PARAMETERS = {
     11: 132_863_336,
     13: 133_047_848,
     16: 138_357_544,
     19: 143_667_240,
-}  # torchvision 0.28; Table 2 in millions
+}
 PARAMETERS_BN = {11: 132_868_840, 13: 133_053_736, 16: 138_365_992, 19: 143_678_248}
-MULTIPLY_ADDS = {16: 15_470_264_320}
+MULTIPLY_ADDS = {11: 7_609_090_048, 13: 11_308_466_176, 16: 15_470_264_320, 19: 19_632_062_464}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,15 +59,6 @@ class VGG(ImageClassifier):
     def __init__(self, config: VGGConfig, spec: ModelSpec) -> None:
         super().__init__()
         channels, height_px, width_px = spec.input_CHW
-        if min(height_px, width_px) < SMALLEST_PX:
-            short_px = min(height_px, width_px)
-            does_not_fit(
-                config.name,
-                "stages.stage4.pool",
-                spec,
-                f"five poolings f2 s2 halve {short_px} to floor({short_px}/32) = {short_px // 32}",
-                f"Use images of at least {SMALLEST_PX}x{SMALLEST_PX} pixels: --set input.size_px=224.",
-            )
         counts = CONFIGURATIONS[config.depth]
         groups = []
         for count, width in zip(counts, CHANNELS, strict=True):
@@ -73,6 +67,8 @@ class VGG(ImageClassifier):
         self.stem = groups[0]
         self.stages = nn.Sequential(OrderedDict((f"stage{n}", group) for n, group in enumerate(groups[1:], start=1)))
         self.neck = Flatten()
+        self.head = nn.Identity()
+        check_size(config.name, self, spec, enough_px=32)
         self.head = nn.Sequential(
             OrderedDict(
                 fc6=nn.Linear(channels * (height_px // 32) * (width_px // 32), DENSE),
@@ -99,28 +95,30 @@ def _group(channels_in: int, channels_out: int, count: int, batch_norm: bool) ->
     return nn.Sequential(layers)
 
 
-def rename_key(config: VGGConfig, key: str) -> str | None:
-    """A tensor's name in the public torchvision file, or in timm's, as ours."""
-    dense = {"classifier.0": "head.fc6", "classifier.3": "head.fc7", "classifier.6": "head.fc8"}
-    dense |= {"pre_logits.fc1": "head.fc6", "pre_logits.fc2": "head.fc7", "head.fc": "head.fc8"}
-    owner, _, kind = key.rpartition(".")
-    if owner in dense:
-        return f"{dense[owner]}.{kind}"
-    position = int(key.split(".")[1])
-    per_convolution = 3 if config.batch_norm else 2
-    first = 0
+def public_names(config: VGGConfig) -> dict[str, str]:
+    """Our layers by their names in the public files: torchvision numbers all of them, timm names the dense ones."""
+    names = {"classifier.0": "head.fc6", "classifier.3": "head.fc7", "classifier.6": "head.fc8"}
+    names |= {"pre_logits.fc1": "head.fc6", "pre_logits.fc2": "head.fc7", "head.fc": "head.fc8"}
+    position = 0
     for group, count in enumerate(CONFIGURATIONS[config.depth]):
-        if position < first + per_convolution * count:
-            number, part = divmod(position - first, per_convolution)
-            place = "stem" if group == 0 else f"stages.stage{group}"
-            return f"{place}.{'convolution' if part == 0 else 'norm'}{number + 1}.{kind}"
-        first += per_convolution * count + 1
-    return None
+        place = f"stages.stage{group}" if group else "stem"
+        for number in range(1, count + 1):
+            names[f"features.{position}"] = f"{place}.convolution{number}"
+            if config.batch_norm:
+                names[f"features.{position + 1}"] = f"{place}.norm{number}"
+            position += 3 if config.batch_norm else 2
+        position += 1  # the pooling
+    return names
 
 
-def build(config: VGGConfig, spec: ModelSpec) -> VGG:
-    """A VGG with fresh weights."""
-    return VGG(config, spec)
+def rename_key(config: VGGConfig, key: str) -> str | None:
+    """A tensor's name in the public torchvision file, or in timm's, as ours.
+
+    timm keeps fc6 and fc7 as convolutions of 7x7 and 1x1, whose weights are our matrices flattened.
+    """
+    owner, _, kind = key.rpartition(".")
+    ours = public_names(config).get(owner)
+    return f"{ours}.{kind}" if ours else None
 
 
 for depth in CONFIGURATIONS:
@@ -129,7 +127,7 @@ for depth in CONFIGURATIONS:
         register(
             Architecture(
                 name=config.name,
-                build=partial(build, config),
+                build=partial(VGG, config),
                 summary=f"VGG of {depth} layers{', with batch normalisation' if batch_norm else ''}",
                 citation="Simonyan and Zisserman 2014, arXiv:1409.1556, Table 1",
                 default_spec=IMAGENET,
@@ -138,7 +136,7 @@ for depth in CONFIGURATIONS:
                         spec=IMAGENET,
                         source="torchvision 0.28; the paper's Table 2 in millions",
                         parameters=(PARAMETERS_BN if batch_norm else PARAMETERS)[depth],
-                        multiply_adds=MULTIPLY_ADDS.get(depth),
+                        multiply_adds=MULTIPLY_ADDS[depth],
                     ),
                 ),
                 rename_key=partial(rename_key, config),

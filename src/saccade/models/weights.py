@@ -180,6 +180,11 @@ def _check(
         )
 
 
+def _holds(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+    """Equal shapes; or a dense layer's matrix kept as a convolution over the whole map, as timm does."""
+    return shape == expected or (len(shape) == 4 and (shape[0], math.prod(shape[1:])) == expected)
+
+
 def _some(names: list[str]) -> str:
     shown = ", ".join(f"'{printable(name)}'" for name in names[:SHOWN])
     return shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
