@@ -61,6 +61,17 @@ def test_suspected_labels_are_those_of_cleanlab(seed):
     assert sorted(suspected_labels(probabilities, labels).tolist()) == np.flatnonzero(theirs).tolist()
 
 
+def test_an_unsure_network_accuses_nobody():
+    probability = np.array([[0.4, 0.35, 0.25]] * 30)
+    labels = np.array([0] * 10 + [1] * 10 + [2] * 10)
+    found = find_mistakes(np.log(probability), labels, [str(i) for i in range(30)], ["a", "b", "c"])
+    assert len(found) == 20
+    assert not any(mistake.may_be_mislabelled for mistake in found)
+    probability[29] = [0.9, 0.05, 0.05]
+    found = find_mistakes(np.log(probability), labels, [str(i) for i in range(30)], ["a", "b", "c"])
+    assert [mistake.key for mistake in found if mistake.may_be_mislabelled] == ["29"]
+
+
 def test_a_class_without_images_is_never_suspected():
     probabilities = np.array([[0.1, 0.2, 0.7], [0.6, 0.1, 0.3], [0.2, 0.6, 0.2]])
     assert suspected_labels(probabilities, np.array([0, 0, 1])).tolist() == []

@@ -18,6 +18,7 @@ from .scores import probabilities_from_logits
 
 NUM_FOLDS = 5
 WEIGHT_FREEDOM = 0.1  # inverse weight decay: small enough that single wrong labels are not learned
+MORE_THAN_ALL_OTHERS = 0.5  # below, even the answer is a guess, and suspects nothing
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
 
 
@@ -52,7 +53,7 @@ def find_mistakes(
             said=classes[said_N[i]],
             said_probability=float(probability_NK[i, said_N[i]]),
             label_probability=float(probability_NK[i, label_N[i]]),
-            may_be_mislabelled=int(i) in suspected,
+            may_be_mislabelled=int(i) in suspected and bool(probability_NK[i, said_N[i]] > MORE_THAN_ALL_OTHERS),
         )
         for i in order
     ]

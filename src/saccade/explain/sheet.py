@@ -47,7 +47,7 @@ def write_sheet(path: Path, explanation: Explanation) -> None:
 def sheet_svg(explanation: Explanation) -> str:
     """The page as SVG text; it needs nothing from outside."""
     name, probability = explanation.top(1)[0]
-    title = f"{explanation.subject.key}: '{name}', {100 * probability:.1f} %"
+    title = f"{_shortened(Path(explanation.subject.key).name, 60)}: '{name}', {100 * probability:.1f} %"
     body = [svg.text(MARGIN, 42, title, 20, bold=True), *_panels(explanation, 72)]
     y = 72 + PANEL + 130
     body += _answers(explanation, y)
@@ -83,7 +83,7 @@ def _panels(explanation: Explanation, y: float) -> list[str]:
         top = float(np.abs(cover.drop_HW).max())
         picture = signed_colours(cover.drop_HW, top)
         caption = f"change of '{name}' when a {cover.patch_px} px square is covered"
-        ends = (f"rises {100 * top:.0f} points", f"falls {100 * top:.0f} points")
+        ends = (f"rises {100 * top:.1f} points", f"falls {100 * top:.1f} points")
         body += _panel(columns[3], y, "Occlusion", svg.crisp(picture, 440), caption, ends)
     return body
 

@@ -18,7 +18,7 @@ STAND_INS = {"#010101": "ink", "#020202": "muted", "#030303": "line", "#040404":
 INK, MUTED, LINE, FIRST, SECOND = STAND_INS
 WIDTH, HEIGHT = 320, 220
 FONT_PX = 12
-FINE_RANGE = 0.05
+FINE_RANGE, SMALL = 0.05, 0.001
 DASHED, SOLID = [5, 3], [1, 0]
 
 
@@ -32,9 +32,10 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """What an axis says, and what its numbers are: `linear`, `log`, a `percent` (of a fraction), whole `epochs`."""
+    """What an axis says (None: the heading says it), and what its numbers are: `linear`, `log`, a `percent` (of a
+    fraction), whole `epochs`."""
 
-    title: str
+    title: str | None = None
     kind: str = "linear"
 
 
@@ -69,7 +70,7 @@ def calibration_chart(rows: Sequence[dict[str, float]]) -> str:
     diagonal = alt.Chart(alt.Data(values=[{"c": 0, "a": 0}, {"c": 1, "a": 1}]))
     points = alt.Chart(alt.Data(values=list(rows)))
     x = alt.X("confidence:Q", scale=scale, axis=alt.Axis(format="%", values=quarters, title="confidence"))
-    y = alt.Y("accuracy:Q", scale=scale, axis=alt.Axis(format="%", values=quarters, title="correct"))
+    y = alt.Y("accuracy:Q", scale=scale, axis=alt.Axis(format="%", values=quarters, title=None))
     chart = alt.layer(
         diagonal.mark_line(color=MUTED, strokeDash=DASHED, strokeWidth=1).encode(x=alt.X("c:Q", scale=scale), y="a:Q"),
         points.mark_rule(color=FIRST, strokeWidth=1.5).encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q"),
@@ -123,6 +124,8 @@ def _axis(channel: Any, axis: Axis, values: Sequence[float], padding: float) -> 
     options: dict[str, Any] = {"title": axis.title, "tickCount": 5}
     if axis.kind == "percent":
         options["format"] = ".1%" if high - low < FINE_RANGE else "%"
+    if axis.kind == "linear" and high < SMALL:
+        options["format"] = ".1~e"
     if axis.kind == "epochs":
         options |= {"values": _whole_ticks(int(low), int(high)), "format": "d"}
     room = padding * ((high - low) or abs(high) or 1.0)

@@ -87,7 +87,7 @@ def _calibration(confidence_N: np.ndarray, right_N: np.ndarray, error: str) -> M
     ]
     summary = f"On the dashed line a confidence is kept: of answers given at 80 %, 80 % are right. Mean gap: {error} %."
     headings: list[Child] = ["confidence", "images", "mean", "correct", "95 % interval"]
-    return figure("Confidence and accuracy", calibration_chart(points), summary, headings, rows)
+    return figure("Accuracy at each confidence (% correct)", calibration_chart(points), summary, headings, rows)
 
 
 def _selective(confidence_N: np.ndarray, right_N: np.ndarray) -> Markup:
@@ -95,11 +95,11 @@ def _selective(confidence_N: np.ndarray, right_N: np.ndarray) -> Markup:
     step = max(1, len(curve.coverage_M) // MAX_POINTS)
     keep = sorted({*range(0, len(curve.coverage_M), step), len(curve.coverage_M) - 1})
     coverage, accuracy = curve.coverage_M[keep].tolist(), curve.accuracy_M[keep].tolist()
-    axes = (Axis(title="images answered", kind="percent"), Axis(title="correct", kind="percent"))
+    axes = (Axis(title="images answered", kind="percent"), Axis(kind="percent"))
     svg = line_chart(coverage, [Series("correct", accuracy)], axes, None)
     rows: list[list[Child]] = [
         [f"{100 * coverage[i]:.1f} %", f"{curve.threshold_M[keep[i]]:.3f}", f"{100 * accuracy[i]:.1f} %"]
         for i in range(0, len(keep), max(1, len(keep) // 20))
     ]
     summary = "Answering only the surest images makes the answers that are given better."
-    return figure("Answering only when sure", svg, summary, ["answered", "threshold", "correct"], rows)
+    return figure("Answering only when sure (% correct)", svg, summary, ["answered", "threshold", "correct"], rows)

@@ -92,7 +92,7 @@ def _worst_pairs(metrics: Metrics, filled: set[tuple[int, int]]) -> Markup:
         link = element("a", {"href": f"#pair-{true}-{said}"}, words) if (true, said) in filled else words
         rows.append([link, f"{count:,}", f"{100 * count / metrics.support_K[true]:.1f} %"])
     title = element("h3", {}, "Confused most")
-    headings = ["pair", "images", "of the true class"]
+    headings = ["pair", "images", "of its class"]
     return element("div", {}, title, table(headings, rows, "Pairs of classes confused most"))
 
 

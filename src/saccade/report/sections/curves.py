@@ -34,22 +34,20 @@ def _pair_chart(epochs: list[dict[str, Any]], kept: int | None, title: str, key:
     values = [value for line in series for value in line.values if value is not None]
     spread = max(values) / max(min(values), 1e-9)
     kind = "percent" if is_accuracy else "log" if spread > LOG_RANGE and min(values) > 0 else "linear"
-    unit = "correct" if is_accuracy else "loss, logarithmic" if kind == "log" else "loss"
-    svg = line_chart(x, series, (Axis(title="epoch", kind="epochs"), Axis(title=unit, kind=kind)), kept)
+    svg = line_chart(x, series, (Axis(title="epoch", kind="epochs"), Axis(kind=kind)), kept)
     show = _percent if is_accuracy else _number
     summary = f"{title}: training {show(train[-1])} in the last epoch"
     summary += f", validation {show(validation[-1])}." if has_validation else "."
     headings: list[Child] = ["epoch", "train", "validation"] if has_validation else ["epoch", "train"]
     rows: list[list[Child]] = [[str(place), *(show(line.values[i]) for line in series)] for i, place in enumerate(x)]
-    return figure(title, svg, summary, headings, rows)
+    heading = {"percent": f"{title} (% correct)", "log": f"{title} (logarithmic)"}.get(kind, title)
+    return figure(heading, svg, summary, headings, rows)
 
 
 def _rate_chart(epochs: list[dict[str, Any]], kept: int | None) -> Markup:
     x = [e["epoch"] for e in epochs]
     rates = [e.get("learning_rate") for e in epochs]
-    svg = line_chart(
-        x, [Series("rate", rates)], (Axis(title="epoch", kind="epochs"), Axis(title="learning rate")), kept
-    )
+    svg = line_chart(x, [Series("rate", rates)], (Axis(title="epoch", kind="epochs"), Axis()), kept)
     known = [rate for rate in rates if rate is not None]
     summary = (
         f"Learning rate at the end of each epoch: at most {max(known):.3g}." if known else "No learning rate is known."
