@@ -70,10 +70,29 @@ def test_a_cell_leads_to_its_images_and_the_page_works_without_scripts(browser: 
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(write_report(made_run.path).as_uri())
-    link = page.locator(".matrix td:not(.right) a").first
-    target = link.get_attribute("href")
-    link.click()
-    assert page.url.endswith(target)
-    assert page.locator(target).is_visible()
-    assert page.locator(f"{target} img").count() >= 1
+    hidden = page.locator(".gallery.later").first
+    assert not hidden.is_visible()
+    later = f"#{hidden.get_attribute('id')}"
+    for target in (page.locator(".matrix td:not(.right) a").first.get_attribute("href"), later):
+        page.locator(f".matrix a[href='{target}']").click()
+        assert page.url.endswith(target)
+        assert page.locator(target).is_visible()
+        assert page.locator(f"{target} img").first.is_visible()
     context.close()
+
+
+def test_ten_classes_stand_beside_each_other_without_scrolling(browser: Any, made_run: Any):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(write_report(made_run.path).as_uri())
+    assert page.evaluate("(e => e.scrollWidth - e.clientWidth)(document.querySelector('.matrix'))") == 0
+    page.close()
+
+
+def test_a_print_is_dark_on_white_whatever_the_theme_of_the_screen(browser: Any, made_run: Any):
+    page = browser.new_page(color_scheme="dark")
+    page.goto(write_report(made_run.path).as_uri())
+    page.emulate_media(media="print", color_scheme="dark")
+    colours = "(s => [s.color, s.backgroundColor])(getComputedStyle(document.body))"
+    assert page.evaluate(colours) == ["rgb(27, 31, 36)", "rgb(255, 255, 255)"]
+    assert page.pdf()[:5] == b"%PDF-"
+    page.close()

@@ -61,9 +61,7 @@ def report_html(record: RunRecord, classifier: Classifier) -> str:
     )
     skip = element("a", {"class": "skip", "href": "#main"}, "Skip to the content")
     footer = element("footer", {}, element("p", {}, f"Written by Saccade {__version__}."))
-    return _document(
-        f"{record.manifest.model} on {record.config.get('source', '')}", join([skip, header, main, footer])
-    )
+    return _document(f"{record.manifest.model} on {record.source_name}", join([skip, header, main, footer]))
 
 
 def _picture_notes(pictures: Pictures) -> list[str]:

@@ -41,7 +41,7 @@ def stylesheet() -> str:
         f".matrix td.heat{step}{{background:{colour};color:{readable_on(colour)}}}"
         for step, colour in enumerate(heat_colours(), start=1)
     )
-    return f":root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}{heat}"
+    return f":root{{{light}}}@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}{heat}"
 
 
 def heat_colours() -> list[str]:

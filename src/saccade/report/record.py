@@ -46,6 +46,12 @@ class RunRecord:
     def temperature(self) -> float:
         return self.manifest.temperature
 
+    @property
+    def source_name(self) -> str:
+        """The source as a heading says it: the last part of its path."""
+        text = str(self.config.get("source", ""))
+        return Path(text).name or text
+
     @cached_property
     def metrics(self) -> Metrics:
         """The metrics of the logits as they are."""

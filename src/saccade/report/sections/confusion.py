@@ -10,17 +10,22 @@ from ..record import RunRecord
 
 MAX_MATRIX_CLASSES = 60
 PAIRS_FIRST_CLASSES = 20
-MAX_PAIRS = 12
+MAX_PAIRS = 10
 MAX_PICTURES = 140
-MAX_OF_PAIR = 8
+MAX_OF_PAIR = 6
 MAX_RIGHT = 3
+LATER_WORDS = "The largest confusions first; a cell of the matrix brings up its own images, right answers too."
+SHOWN_AT_ONCE = 8  # the other galleries appear when their cell is followed
 
 
 def confusion_section(record: RunRecord, pictures: Pictures) -> Markup:
     """Pairs and matrix; with many classes the pairs come first, with very many the matrix is left out."""
     metrics = record.metrics
     shown = _choose_pictures(record)
-    galleries = [_gallery(record, pictures, pair, positions) for pair, positions in shown.items()]
+    galleries = [
+        _gallery(record, pictures, pair, positions, number >= SHOWN_AT_ONCE)
+        for number, (pair, positions) in enumerate(shown.items())
+    ]
     filled = {pair for pair, gallery in zip(shown, galleries) if gallery is not None}
     num_classes = len(metrics.classes)
     pairs = _worst_pairs(metrics, filled)
@@ -34,7 +39,11 @@ def confusion_section(record: RunRecord, pictures: Pictures) -> Markup:
         intro = f"A matrix of {num_classes} classes is too large for a page; these are the pairs confused most."
     images = [gallery for gallery in galleries if gallery is not None]
     behind = (
-        [element("h3", {"id": "behind"}, "The images behind it"), element("div", {"class": "galleries"}, *images)]
+        [
+            element("h3", {"id": "behind"}, "The images behind it"),
+            element("p", {}, LATER_WORDS) if len(images) > SHOWN_AT_ONCE else None,
+            element("div", {"class": "galleries"}, *images),
+        ]
         if images
         else []
     )
@@ -73,7 +82,7 @@ def _cell(metrics: Metrics, true: int, said: int, total: int, has_pictures: bool
     count = int(metrics.confusion_KK[true, said])
     if not count:
         return element("td", {})
-    share = element("small", {}, f"{100 * count / total:.0f} %")
+    share = element("small", {}, _whole_percent(count, total))
     content = join([f"{count:,}", share])
     if has_pictures:
         words = f"{count:,} images of '{metrics.classes[true]}' said to be '{metrics.classes[said]}': show"
@@ -82,17 +91,24 @@ def _cell(metrics: Metrics, true: int, said: int, total: int, has_pictures: bool
     return element("td", {"class": f"{heat_class(count / total)}{is_right}"}, content)
 
 
+def _whole_percent(count: int, total: int) -> str:
+    """`12 %`; what is neither none nor all is never rounded to it."""
+    if 200 * count < total:
+        return "<1 %"
+    return ">99 %" if count < total and 200 * count > 199 * total else f"{100 * count / total:.0f} %"
+
+
 def _worst_pairs(metrics: Metrics, filled: set[tuple[int, int]]) -> Markup:
     pairs = wrong_pairs(metrics)[:MAX_PAIRS]
     if not pairs:
         return element("p", {}, "Nothing is confused: every image was answered rightly.")
     rows = []
     for true, said, count in pairs:
-        words = f"'{metrics.classes[true]}' taken for '{metrics.classes[said]}'"
+        words = f"'{metrics.classes[true]}' as '{metrics.classes[said]}'"
         link = element("a", {"href": f"#pair-{true}-{said}"}, words) if (true, said) in filled else words
         rows.append([link, f"{count:,}", f"{100 * count / metrics.support_K[true]:.1f} %"])
     title = element("h3", {}, "Confused most")
-    headings = ["pair", "images", "of its class"]
+    headings = ["taken", "images", "of its class"]
     return element("div", {}, title, table(headings, rows, "Pairs of classes confused most"))
 
 
@@ -111,9 +127,11 @@ def _choose_pictures(record: RunRecord) -> dict[tuple[int, int], list[int]]:
     spread = record.logits_NK - record.logits_NK.max(axis=1, keepdims=True)
     confidence_N = 1 / np.exp(spread / record.temperature).sum(axis=1)
     pairs = wrong_pairs(record.metrics)[:MAX_PICTURES]
-    each = max(1, min(MAX_OF_PAIR, MAX_PICTURES // max(1, len(pairs))))
+    left = MAX_PICTURES - MAX_OF_PAIR * min(len(pairs), SHOWN_AT_ONCE)
+    each_later = max(1, min(MAX_OF_PAIR, left // max(1, len(pairs) - SHOWN_AT_ONCE)))
     chosen = {}
-    for true, said, _ in pairs:
+    for number, (true, said, _) in enumerate(pairs):
+        each = MAX_OF_PAIR if number < SHOWN_AT_ONCE else each_later
         positions = np.flatnonzero((record.label_N == true) & (said_N == said))
         order = np.argsort(-confidence_N[positions], kind="stable")
         chosen[(true, said)] = positions[order[:each]].tolist()
@@ -126,7 +144,9 @@ def _choose_pictures(record: RunRecord) -> dict[tuple[int, int], list[int]]:
     return chosen
 
 
-def _gallery(record: RunRecord, pictures: Pictures, pair: tuple[int, int], positions: list[int]) -> Markup | None:
+def _gallery(
+    record: RunRecord, pictures: Pictures, pair: tuple[int, int], positions: list[int], on_request: bool
+) -> Markup | None:
     true, said = pair
     names = record.classes
     thumbnails = [pictures.thumbnail(position, record.keys[position]) for position in positions]
@@ -138,7 +158,7 @@ def _gallery(record: RunRecord, pictures: Pictures, pair: tuple[int, int], posit
     title = f"'{names[true]}' said to be '{names[said]}'" if true != said else f"'{names[true]}', right but least sure"
     return element(
         "section",
-        {"id": f"pair-{true}-{said}", "class": "gallery", "tabindex": "-1"},
+        {"id": f"pair-{true}-{said}", "class": "gallery later" if on_request else "gallery", "tabindex": "-1"},
         element("h4", {}, title, element("small", {}, f" {count:,} image{'s' if count != 1 else ''}{more}")),
         element("ul", {"class": "thumbnails"}, *items),
     )

@@ -23,7 +23,7 @@ def data_section(record: RunRecord) -> Markup:
     listing = table(["class", *splits], rows, "Images by class and split")
     modes = ", ".join(f"{number:,} {mode}" for mode, number in (data.get("modes") or {}).items())
     facts = [
-        f"{data.get('num_samples', 0):,} images from '{data.get('source')}'; split: {data.get('split')}.",
+        f"{data.get('num_samples', 0):,} images from '{record.source_name}'; split: {data.get('split')}.",
         f"Colour modes of the files: {modes}." if modes else "",
         f"{data['num_rotated']:,} photos carry a rotation, which was applied." if data.get("num_rotated") else "",
         _pixels(data.get("preprocessing") or {}),

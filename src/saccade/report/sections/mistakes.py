@@ -5,6 +5,7 @@ import torch
 
 from ...core.errors import SaccadeError
 from ...evaluate.mistakes import Mistake, find_mistakes
+from ...evaluate.words import percent
 from ...explain.colour import overlay
 from ...explain.gradcam import EvidenceMap, grad_cams
 from ...explain.subject import Classifier
@@ -30,8 +31,8 @@ def mistakes_section(record: RunRecord, classifier: Classifier, pictures: Pictur
         " Beside each image: the evidence for what was said and for the true class, from none (grey) to most (light)."
     )
     suspects = sum(mistake.may_be_mislabelled for mistake in mistakes)
-    hint = f"{suspects:,} of the wrong answers may be wrong labels instead." if suspects else None
-    note = element("p", {}, hint) if hint else None
+    hint = f"Confident learning suspects the label of {suspects:,} of them: a hint where to look, not a verdict."
+    note = element("p", {}, hint) if suspects else None
     body = [element("p", {}, words), note, element("p", {}, why) if why else None]
     return section("mistakes", "Most confident mistakes", *body, element("ul", {"class": "cards"}, *cards))
 
@@ -69,7 +70,7 @@ def _card(mistake: Mistake, image_HWC: np.ndarray | None, maps: list[EvidenceMap
         element("div", {"class": "pictures"}, *row) if row else None,
         _bar("said", mistake.said, mistake.said_probability, "bad"),
         _bar("true", mistake.label, mistake.label_probability, "good"),
-        element("p", {"class": "key"}, mistake.key, tag),
+        element("p", {"class": "key"}, f"image {mistake.key}" if mistake.key.isdigit() else mistake.key, tag),
     )
 
 
@@ -98,5 +99,5 @@ def _bar(kind: str, name: str, probability: float, colour: str) -> Markup:
         element("rect", {"class": colour, "width": width, "height": 4}),
     )
     words = element("span", {"class": f"name {colour}"}, f"{sign} {kind}: {name}")
-    figure = element("span", {"class": "number"}, f"{100 * probability:.1f} %")
+    figure = element("span", {"class": "number"}, f"{percent(probability)} %")
     return element("div", {"class": "bar"}, element("p", {}, words, figure), bar)

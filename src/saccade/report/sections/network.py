@@ -50,7 +50,7 @@ def _filters(classifier: Classifier, pictures: Pictures) -> list[Markup]:
         grid = filter_grid(classifier.model)
     except ModelError as error:
         return [element("p", {}, error.message)]
-    columns = min(16, max(4, int(np.ceil(np.sqrt(2.5 * grid.num_shown)))))
+    columns = min(16, grid.num_shown, max(8, int(np.ceil(np.sqrt(2.5 * grid.num_shown)))))
     picture = pictures.plain(
         tile_images(grid.tile_NHWC, 64 if grid.num_shown <= 32 else 40, columns), "Filters of the first layer"
     )

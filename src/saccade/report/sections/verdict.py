@@ -22,10 +22,11 @@ def verdict_header(record: RunRecord) -> Markup:
         f"95 % interval {percent(metrics.top1_low)} to {percent(metrics.top1_high)}. "
         f"Always guessing the largest class, '{metrics.majority_class}': {percent(metrics.majority_rate)} %."
     )
-    source = str(record.config.get("source", ""))
     return join(
         [
-            element("p", {"class": "kicker"}, f"{record.manifest.model} on {source}, run {record.path.name}"),
+            element(
+                "p", {"class": "kicker"}, f"{record.manifest.model} on {record.source_name}, run {record.path.name}"
+            ),
             element("h1", {}, title),
             element("p", {"class": "lead"}, interval),
             _scale(metrics),
