@@ -1,10 +1,9 @@
 """Folders of image files: `class/file`, or train, val or validation, and test above the classes."""
 
-import hashlib
 import os
 import stat
-import unicodedata
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,24 +11,26 @@ import numpy as np
 from ...core.errors import DataError, ImageError, printable
 from ...core.types import Record
 from ..base import SOURCES, DataSource, SourceFormat
+from ..listing import (
+    SPLIT_NAMES,
+    PackedNames,
+    refuse_absent_classes,
+    refuse_one_class,
+    refuse_twins,
+    split_name,
+    split_number,
+)
 
 ENDINGS = (b".jpg", b".jpeg", b".jpe", b".png", b".webp", b".bmp", b".gif")
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
 IGNORED = {"__macosx", "thumbs.db", ".ds_store", "desktop.ini"}
+
+Identity = tuple[int, int]
 
 
 class ImageFolder(DataSource):
     """Classes are the sub-folders' names in alphabetical order; keys are paths relative to the folder.
 
-    The list of files is one packed byte string with offsets: about 100 bytes a file, whatever their number.
+    The list of files is packed: about 100 bytes a file, whatever their number.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,50 +38,47 @@ class ImageFolder(DataSource):
         self._root = os.fsencode(folder)
         splits = find_splits(folder)
         self.classes = _class_names(folder, splits)
-        packed = bytearray()
-        ends: list[int] = []
-        labels: list[int] = []
-        part: list[int] = []
-        self._split_names = sorted({split for _, split in splits}, key=str)
+        self._names = PackedNames()
+        labels, parts = array("i"), array("b")
+        above = _identities([folder.resolve(), *folder.resolve().parents, *(base for base, _ in splits)])
         for base, split in splits:
             for label, name in enumerate(self.classes):
-                class_folder = base / name
-                if not class_folder.is_dir():
-                    continue
-                for path in sorted(walk_images(class_folder)):
-                    packed += path[len(self._root) + 1 :]
-                    ends.append(len(packed))
-                    labels.append(label)
-                    part.append(self._split_names.index(split))
-        self._packed = bytes(packed)
-        self._ends_N = np.array(ends, dtype=np.int64)
+                count = len(self._names)
+                if (base / name).is_dir():
+                    for path in sorted(walk_images(base / name, above)):
+                        self._names.append(path[len(self._root) + 1 :])
+                labels.extend([label] * (len(self._names) - count))
+                parts.extend([split_number(split)] * (len(self._names) - count))
         self._label_N = np.array(labels, dtype=np.int32)
-        self._part_N = np.array(part, dtype=np.int8)
+        self._part_N = np.array(parts, dtype=np.int8)
         _check_counts(folder, self.classes, self._label_N)
-        digest = hashlib.sha256(self._packed + self._label_N.tobytes() + self._part_N.tobytes())
-        self.digest = digest.hexdigest()
+        self.digest = self._names.digest(self._label_N, self._part_N)
 
     def __len__(self) -> int:
         return len(self._label_N)
 
     def record(self, index: int) -> Record:
         return Record(
-            key=os.fsdecode(self._path(index)),
+            key=os.fsdecode(self._names[index]),
             label=int(self._label_N[index]),
-            split=self._split_names[self._part_N[index]],
+            split=split_name(self._part_N[index]),
         )
 
     def read(self, index: int) -> bytes:
-        path = self._path(index)
-        try:
-            with open(os.path.join(self._root, path), "rb") as file:
-                return file.read()
-        except OSError as error:
-            raise ImageError(os.fsdecode(path), f"the file cannot be read: {error.strerror or error}.") from error
+        return read_file(self._root, self._names[index])
 
-    def _path(self, index: int) -> bytes:
-        start = self._ends_N[index - 1] if index else 0
-        return self._packed[start : self._ends_N[index]]
+
+def read_file(root: bytes, path: bytes) -> bytes:
+    """The content of the file `path` below `root`. Raises ImageError naming it."""
+    try:
+        # without waiting for a writer: a FIFO that took the file's place must not hang the reader
+        descriptor = os.open(os.path.join(root, path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ImageError(os.fsdecode(path), "it is not a regular file.")
+            return file.read()
+    except OSError as error:
+        raise ImageError(os.fsdecode(path), f"the file cannot be read: {error.strerror or error}.") from error
 
 
 def find_splits(folder: Path) -> list[tuple[Path, str | None]]:
@@ -106,36 +104,70 @@ def find_splits(folder: Path) -> list[tuple[Path, str | None]]:
     return [(path, split) for split, path in sorted(named.items())]
 
 
-def walk_images(folder: Path) -> Iterator[bytes]:
-    """Paths of regular files with an image's ending below `folder`; hidden ones left out, no folder visited twice."""
+def walk_images(folder: Path, visited: Iterable[Identity] = ()) -> Iterator[bytes]:
+    """Paths of regular files with an image's ending below `folder`; hidden ones left out, no folder visited twice.
+
+    `visited` are folders that count as visited: a link to one of them is not followed.
+    """
     pending = [os.fsencode(folder)]
-    visited: set[tuple[int, int]] = set()
+    seen = set(visited)
     while pending:
         current = pending.pop()
-        status = os.stat(current)
-        if (status.st_dev, status.st_ino) in visited:
+        identity = _identities([current])
+        if identity and identity <= seen:
             continue
-        visited.add((status.st_dev, status.st_ino))
-        try:
-            entries = list(os.scandir(current))
-        except PermissionError:
-            raise DataError(
-                f"The folder {printable(os.fsdecode(current))} may not be read by you.\nChange its permissions."
-            ) from None
-        for entry in entries:
+        seen |= identity
+        for entry in _entries(current):
             if _is_ignored(os.fsdecode(entry.name)):
                 continue
-            if entry.is_dir():
+            if _is_folder(entry):
                 pending.append(entry.path)
             elif entry.name.lower().endswith(ENDINGS) and _is_regular(entry):
                 yield entry.path
 
 
-def _is_regular(entry: os.DirEntry[bytes]) -> bool:
+def _entries(folder: bytes) -> list[os.DirEntry[bytes]]:
     try:
-        return stat.S_ISREG(entry.stat().st_mode)  # follows links; FIFOs, sockets and devices would hang a reader
+        with os.scandir(folder) as found:
+            return list(found)
+    except PermissionError:
+        raise DataError(
+            f"The folder {printable(os.fsdecode(folder))} may not be read by you.\nChange its permissions."
+        ) from None
+    except OSError as error:
+        raise DataError(
+            f"The folder {printable(os.fsdecode(folder))} cannot be listed: {error.strerror or error}.\n"
+            f"Check the disk, or whether something is changing the folder."
+        ) from None
+
+
+def _identities(paths: Iterable[Path | bytes]) -> set[Identity]:
+    """Device and inode of the folders that are there."""
+    found = set()
+    for path in paths:
+        try:
+            status = os.stat(path)
+        except OSError:
+            continue  # it has vanished, or may not be looked at: listing it will say so
+        found.add((status.st_dev, status.st_ino))
+    return found
+
+
+def _is_folder(entry: os.DirEntry[bytes]) -> bool:
+    try:
+        return entry.is_dir()
     except OSError:
-        return True  # a dangling link: the scan names it with its reason
+        return False  # a link that leads to itself
+
+
+def _is_regular(entry: os.DirEntry[bytes]) -> bool:
+    """Whether it is a file or a dangling link, which the scan names; FIFOs and devices would hang a reader."""
+    try:
+        if entry.is_file():
+            return True  # known from the listing, without another call for each file
+        return entry.is_symlink() and not os.path.exists(entry.path)
+    except OSError:
+        return True  # a link that leads to itself
 
 
 def _is_ignored(name: str) -> bool:
@@ -143,7 +175,8 @@ def _is_ignored(name: str) -> bool:
 
 
 def _subfolders(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in os.scandir(folder) if not _is_ignored(entry.name) and entry.is_dir())
+    names = (os.fsdecode(entry.name) for entry in _entries(os.fsencode(folder)) if _is_folder(entry))
+    return sorted(name for name in names if not _is_ignored(name))
 
 
 def _class_names(folder: Path, splits: list[tuple[Path, str | None]]) -> tuple[str, ...]:
@@ -156,43 +189,20 @@ def _class_names(folder: Path, splits: list[tuple[Path, str | None]]) -> tuple[s
             f"The folder {where} holds {what}.\n"
             f"Put the images of each class into a sub-folder named after it, such as {where}/cat and {where}/dog."
         )
-    if len(names) == 1:
-        raise DataError(
-            f"The folder {where} has one class only, '{printable(names[0])}': there is nothing to tell apart.\n"
-            f"Add a sub-folder of images for at least one more class."
-        )
-    _refuse_twins(where, names)
+    remedy = "Add a sub-folder of images for at least one more class."
+    refuse_one_class(f"The folder {where}", names, remedy)
+    refuse_twins(f"The folder {where}", names, "Merge the two folders, or rename one.")
     return tuple(names)
 
 
-def _refuse_twins(where: str, names: list[str]) -> None:
-    """Names that look alike (letter case, composed or decomposed accents) are a slip that would halve a class."""
-    seen: dict[str, str] = {}
-    for name in names:
-        plain = unicodedata.normalize("NFC", name).casefold()
-        if plain in seen:
-            raise DataError(
-                f"The folder {where} has two classes whose names differ only in letter case or accent encoding: "
-                f"{seen[plain]!a} and {name!a}.\nMerge the two folders, or rename one."
-            )
-        seen[plain] = name
-
-
 def _check_counts(folder: Path, classes: tuple[str, ...], label_N: np.ndarray) -> None:
-    count_K = np.bincount(label_N, minlength=len(classes))
-    empty = [classes[label] for label in np.flatnonzero(count_K == 0)]
-    if len(empty) == len(classes):
+    where = f"The folder {printable(str(folder))}"
+    if not len(label_N):
         raise DataError(
-            f"The folder {printable(str(folder))} has {len(classes)} sub-folders but no image in them "
+            f"{where} has {len(classes)} sub-folders but no image in them "
             f"(endings looked for: .jpg .jpeg .jpe .png .webp .bmp .gif).\nCheck the path and the endings."
         )
-    if empty:
-        shown = ", ".join(f"'{printable(name)}'" for name in empty[:5])
-        more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
-        raise DataError(
-            f"The folder {printable(str(folder))} has classes without a single image: {shown}{more}.\n"
-            f"Add images to them, or remove the empty folders."
-        )
+    refuse_absent_classes(where, classes, label_N, "Add images to them, or remove the empty folders.")
 
 
 SOURCES.add(

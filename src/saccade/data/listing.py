@@ -1,0 +1,116 @@
+"""What listings of labelled images share: packed names, split names, class names and their checks."""
+
+import hashlib
+import unicodedata
+from array import array
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from ..core.errors import DataError, did_you_mean, printable
+from ..core.types import SPLITS
+
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+UNSPLIT = -1
+
+
+class PackedNames:
+    """N byte strings in one buffer with their ends: their length and 9 bytes each, where a list takes 90 more."""
+
+    def __init__(self, names: Iterable[bytes] = ()) -> None:
+        self._packed = bytearray()
+        self._ends = array("q")
+        for name in names:
+            self.append(name)
+
+    def append(self, name: bytes) -> None:
+        self._packed += name
+        self._ends.append(len(self._packed))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, index: int) -> bytes:
+        start = self._ends[index - 1] if index else 0
+        return bytes(self._packed[start : self._ends[index]])
+
+    @property
+    def nbytes(self) -> int:
+        return len(self._packed) + self._ends.itemsize * len(self._ends)
+
+    def digest(self, *more: bytes | np.ndarray) -> str:
+        """SHA-256 over the names, where each ends, and whatever else makes up a listing."""
+        digest = hashlib.sha256(self._packed)
+        digest.update(self._ends)
+        for part in more:
+            digest.update(part if isinstance(part, bytes) else np.ascontiguousarray(part).data)
+        return digest.hexdigest()
+
+
+def split_number(name: str | None) -> int:
+    """The place of a split in SPLITS, or UNSPLIT: one byte a file instead of a word."""
+    return UNSPLIT if name is None else SPLITS.index(name)
+
+
+def split_name(number: int) -> str | None:
+    """The split that `split_number` numbered."""
+    return None if number == UNSPLIT else SPLITS[number]
+
+
+def parse_split(text: str, where: str) -> str:
+    """`train`, `validation` or `test` for the usual names of each. Raises DataError naming `where`."""
+    name = SPLIT_NAMES.get(text.lower())
+    if name is None:
+        raise DataError(
+            f"{where}: '{printable(text)}' is not a split.{did_you_mean(text, SPLIT_NAMES)}\n"
+            f"Use train, validation or test."
+        )
+    return name
+
+
+def class_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Class names in label order: by number where all are numbers, else alphabetical."""
+    unique = set(names)
+    if all(name.isascii() and name.isdecimal() for name in unique):
+        return tuple(sorted(unique, key=lambda name: (int(name), name)))
+    return tuple(sorted(unique))
+
+
+def refuse_one_class(where: str, classes: Sequence[str], remedy: str) -> None:
+    """Raise DataError where there is a single class."""
+    if len(classes) == 1:
+        raise DataError(
+            f"{where} has one class only, '{printable(classes[0])}': there is nothing to tell apart.\n{remedy}"
+        )
+
+
+def refuse_twins(where: str, names: Iterable[str], remedy: str) -> None:
+    """Names that look alike (letter case, composed or decomposed accents) are a slip that would halve a class."""
+    seen: dict[str, str] = {}
+    for name in names:
+        plain = unicodedata.normalize("NFC", name).casefold()
+        if plain in seen:
+            raise DataError(
+                f"{where} has two classes whose names differ only in letter case or accent encoding: "
+                f"{seen[plain]!a} and {name!a}.\n{remedy}"
+            )
+        seen[plain] = name
+
+
+def refuse_absent_classes(where: str, classes: Sequence[str], label_N: np.ndarray, remedy: str) -> None:
+    """Raise DataError naming the classes that have no image at all."""
+    count_K = np.bincount(label_N, minlength=len(classes))
+    empty = [classes[int(label)] for label in np.flatnonzero(count_K == 0)]
+    if empty:
+        shown = ", ".join(f"'{printable(name)}'" for name in empty[:5])
+        more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
+        raise DataError(f"{where} has classes without a single image: {shown}{more}.\n{remedy}")

@@ -1,0 +1,241 @@
+"""What every source promises, looped over the registry: a new file is tested the day it has an example here."""
+
+import gc
+import gzip
+import hashlib
+import json
+import os
+import struct
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from saccade.core.types import SPLITS
+from saccade.data.base import SOURCES, DataSource, open_source
+from saccade.data.decode import decode_image
+
+CLASSES = ("ant", "bee", "cow")
+MAX_LISTING_BYTES = 300  # a file
+
+
+def pixels(number: int) -> np.ndarray:
+    """8x8 RGB pixels that no other number gives, losslessly kept by PNG."""
+    return np.random.default_rng(number).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+
+
+def picture(number: int) -> bytes:
+    return cv2.imencode(".png", pixels(number)[:, :, ::-1])[1].tobytes()
+
+
+def write_folder(folder: Path, num: int) -> str:
+    for number in range(num):
+        path = folder / "photos" / CLASSES[number % 3] / f"image {number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture(number))
+    return str(folder / "photos")
+
+
+def write_manifest(folder: Path, num: int) -> str:
+    write_flat(folder / "images", num)
+    lines = [f"{number}.png,{CLASSES[number % 3]},patient {number % 5}" for number in range(num)]
+    (folder / "labels.csv").write_text("\n".join(["file,label,group", *lines]))
+    return str(folder / "labels.csv")
+
+
+def write_flat(folder: Path, num: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(num):
+        (folder / f"{number}.png").write_bytes(picture(number))
+
+
+def write_idx(folder: Path, num: int) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    images = np.stack([pixels(number)[:, :, 0] for number in range(num)])
+    labels = np.arange(num, dtype=np.uint8) % 3
+    with gzip.open(folder / "train-images-idx3-ubyte.gz", "wb") as file:
+        file.write(struct.pack(">4I", 0x803, *images.shape) + images.tobytes())
+    (folder / "train-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, num) + labels.tobytes())
+    return str(folder)
+
+
+# How to write `num` images of three classes below a folder; returns what is typed as SOURCE. None: built in.
+EXAMPLES: dict[str, Callable[[Path, int], str] | None] = {
+    "digits": None,
+    "folder": write_folder,
+    "idx": write_idx,
+    "manifest": write_manifest,
+}
+IN_MEMORY = {"digits", "idx"}  # all pixels are held as uint8: what a file takes is its pixels
+WRITTEN = sorted(name for name, write in EXAMPLES.items() if write)
+
+
+def example(name: str, folder: Path, num: int = 24) -> str:
+    """The SOURCE text of an example of the format `name`."""
+    write = EXAMPLES[name]
+    return write(folder, num) if write else SOURCES.get(name).example
+
+
+def digest_of(content: bytes | np.ndarray) -> str:
+    return hashlib.sha256(content if isinstance(content, bytes) else content.tobytes()).hexdigest()
+
+
+def read_all(source: DataSource, order: np.ndarray, threads: int) -> list[str]:
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(lambda index: digest_of(source.read(int(index))), order))
+
+
+def test_every_source_has_an_example_here():
+    assert set(SOURCES) == set(EXAMPLES)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_format_is_recognised_as_itself_and_no_other_one_asked_before_takes_it(name: str, tmp_path: Path):
+    text = example(name, tmp_path)
+    formats = sorted((SOURCES.get(other) for other in SOURCES), key=lambda entry: (entry.priority, entry.name))
+    assert next(entry.name for entry in formats if entry.recognises(text)) == name
+    assert SOURCES.get(name).summary
+    assert not SOURCES.get(name).recognises(str(tmp_path / "absent"))
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_records_reads_and_items_agree(name: str, tmp_path: Path):
+    source = open_source(example(name, tmp_path))
+    assert source.name
+    assert len(set(source.classes)) == len(source.classes) > 1
+    records = [source.record(index) for index in range(len(source))]
+    assert len({(record.key, record.split) for record in records}) == len(source), "keys tell images apart"
+    assert {record.label for record in records} == set(range(len(source.classes)))
+    assert {record.split for record in records} <= {None, *SPLITS}
+    for index in range(0, len(source), max(1, len(source) // 24)):
+        sample, record = source[index], records[index]
+        assert (sample.key, sample.label) == (record.key, record.label)
+        decoded = decode_image(source.read(index), record.key).image_HWC
+        assert np.array_equal(sample.image_HWC, decoded)
+        assert sample.image_HWC.dtype == np.uint8
+        assert sample.image_HWC.shape[2:] == (3,)
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_what_was_written_is_read_with_its_label(name: str, tmp_path: Path):
+    source = open_source(example(name, tmp_path))
+    assert len(source) == 24
+    grey = source.read(0).ndim == 2 if isinstance(source.read(0), np.ndarray) else False  # type: ignore[union-attr]
+    shape = source[0].image_HWC.shape
+    written = {}
+    for number in range(24):
+        image_HWC = pixels(number)
+        image_HWC = np.repeat(image_HWC[:, :, :1], 3, axis=2) if grey else image_HWC
+        if shape != image_HWC.shape:
+            image_HWC = np.tile(image_HWC, (shape[0] // 8, shape[1] // 8, 1))
+        written[image_HWC.tobytes()] = number % 3
+    read = {source[index].image_HWC.tobytes(): source.record(index).label for index in range(24)}
+    assert read == written
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_reads_from_eight_threads_equal_reads_from_one(name: str, tmp_path: Path):
+    source = open_source(example(name, tmp_path))
+    order = np.random.default_rng(0).integers(0, len(source), 400)
+    assert read_all(source, order, 8) == [digest_of(source.read(int(index))) for index in order]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_digest_stays_when_nothing_changes(name: str, tmp_path: Path):
+    text = example(name, tmp_path)
+    assert open_source(text).digest == open_source(text).digest
+    assert len(open_source(text).digest) == 64
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_the_digest_changes_with_the_listing(name: str, tmp_path: Path):
+    before = open_source(example(name, tmp_path / "before"))
+    after = open_source(example(name, tmp_path / "after", 25))
+    assert len(after) == len(before) + 1
+    assert after.digest != before.digest
+
+
+@pytest.mark.parametrize("name", sorted(set(EXAMPLES) - IN_MEMORY))
+def test_a_listing_takes_at_most_300_bytes_a_file(name: str, tmp_path: Path):
+    text = example(name, tmp_path, 1500)
+    source = open_source(text)  # imports what it needs
+    del source
+    gc.collect()
+    tracemalloc.start()
+    try:
+        source = open_source(text)
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert taken <= MAX_LISTING_BYTES * len(source)
+
+
+IN_ANOTHER_PROCESS = """
+import hashlib, json, os, sys
+from concurrent.futures import ThreadPoolExecutor
+from saccade.data.base import open_source
+
+def digests(source):
+    def one(index):
+        content = source.read(index)
+        return hashlib.sha256(content if isinstance(content, bytes) else content.tobytes()).hexdigest()
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(one, reversed(range(len(source)))))[::-1]
+
+sources = {name: open_source(text) for name, text in json.loads(sys.argv[1]).items()}
+spawned = {name: [source.digest, *digests(source)] for name, source in sources.items()}
+read_end, write_end = os.pipe()
+child = os.fork()
+if not child:
+    os.close(read_end)
+    forked = {name: [source.digest, *digests(source)] for name, source in sources.items()}
+    with open(write_end, "w") as pipe:
+        json.dump(forked, pipe)
+    os._exit(0)
+os.close(write_end)
+after = {name: [source.digest, *digests(source)] for name, source in sources.items()}
+with open(read_end) as pipe:
+    forked = json.load(pipe)
+assert os.waitpid(child, 0)[1] == 0
+json.dump([spawned, forked, after], sys.stdout)
+"""
+
+
+def test_spawned_and_forked_processes_read_the_same(tmp_path: Path):
+    texts = {name: example(name, tmp_path / name) for name in EXAMPLES}
+    here = {}
+    for name, text in texts.items():
+        source = open_source(text)
+        here[name] = [source.digest, *(digest_of(source.read(index)) for index in range(len(source)))]
+    done = subprocess.run(
+        [sys.executable, "-c", IN_ANOTHER_PROCESS, json.dumps(texts)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    assert done.returncode == 0, done.stderr
+    for found in json.loads(done.stdout):
+        assert found == here
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_read_only_source_is_read_and_left_as_it_is(name: str, tmp_path: Path):
+    text = example(name, tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    for path in tmp_path.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        source = open_source(text)
+        assert all(len(source.read(index)) for index in range(len(source)))
+        assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    finally:
+        for path in tmp_path.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)

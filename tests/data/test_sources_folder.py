@@ -1,0 +1,238 @@
+"""Folders of photos as people have them: accents, links, hidden files, splits; every muddle is refused by name."""
+
+import os
+import unicodedata
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from saccade.core.errors import DataError, ImageError
+from saccade.data.base import open_source
+from saccade.data.scan import scan_source
+from saccade.data.sources import folder as folder_module
+
+PICTURE = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
+
+
+def plant(folder: Path, *files: str) -> Path:
+    for file in files:
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(PICTURE)
+    return folder
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(DataError) as error:
+        open_source(str(path))
+    return str(error.value)
+
+
+def listing(path: Path) -> list[tuple[str, str, str | None]]:
+    source = open_source(str(path))
+    records = [source.record(index) for index in range(len(source))]
+    return [(record.key, source.classes[record.label], record.split) for record in records]
+
+
+def test_sub_folders_are_classes_and_nested_folders_belong_to_theirs(tmp_path: Path):
+    plant(tmp_path, "dog/b.png", "cat/a.png", "cat/indoors/sofa/c.PNG")
+    assert listing(tmp_path) == [
+        ("cat/a.png", "cat", None),
+        ("cat/indoors/sofa/c.PNG", "cat", None),
+        ("dog/b.png", "dog", None),
+    ]
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "Validation", "dev"])
+def test_splits_above_the_classes_have_the_usual_names(tmp_path: Path, name: str):
+    plant(tmp_path, "train/cat/a.png", "train/dog/b.png", f"{name}/cat/c.png", "test/dog/d.png")
+    assert {(key.split("/")[-1], split) for key, _, split in listing(tmp_path)} == {
+        ("a.png", "train"),
+        ("b.png", "train"),
+        ("c.png", "validation"),
+        ("d.png", "test"),
+    }
+
+
+def test_classes_that_happen_to_have_a_split_s_name_stay_classes_inside_a_split(tmp_path: Path):
+    plant(tmp_path, "train/test/a.png", "train/train/b.png", "test/train/c.png", "test/test/d.png")
+    assert listing(tmp_path) == [
+        ("test/test/d.png", "test", "test"),
+        ("test/train/c.png", "train", "test"),
+        ("train/test/a.png", "test", "train"),
+        ("train/train/b.png", "train", "train"),
+    ]
+
+
+def test_a_class_that_one_split_lacks_keeps_the_labels_of_the_others(tmp_path: Path):
+    plant(tmp_path, "train/ant/a.png", "train/bee/b.png", "train/cow/c.png", "test/cow/d.png")
+    assert ("test/cow/d.png", "cow", "test") in listing(tmp_path)
+
+
+def test_hidden_files_and_what_systems_leave_behind_are_not_images(tmp_path: Path):
+    plant(
+        tmp_path,
+        *("cat/a.png", "dog/b.png", ".git/x.png", ".hidden/x.png", "__MACOSX/cat/x.png"),
+        *("cat/._a.png", "cat/.DS_Store", "cat/Thumbs.db", "cat/notes.txt", "cat/.cache/x.png"),
+    )
+    assert [key for key, _, _ in listing(tmp_path)] == ["cat/a.png", "dog/b.png"]
+
+
+def test_names_of_any_bytes_are_read(tmp_path: Path):
+    names = [b"new\nline.png", b"latin-\xe9.png", "日本.png".encode(), b"x" * 251 + b".png", b" .png", b"a'b\".png"]
+    plant(tmp_path, "cat/a.png", "dog/b.png")
+    for name in names:
+        with open(os.path.join(os.fsencode(tmp_path), b"cat", name), "wb") as file:
+            file.write(PICTURE)
+    source = open_source(str(tmp_path))
+    keys = {os.fsencode(source.record(index).key) for index in range(len(source))}
+    assert keys == {b"cat/" + name for name in names} | {b"cat/a.png", b"dog/b.png"}
+    assert all(source.read(index) == PICTURE for index in range(len(source)))
+
+
+def test_files_with_composed_and_decomposed_names_are_two_files(tmp_path: Path):
+    names = {unicodedata.normalize(form, "é.png") for form in ("NFC", "NFD")}
+    plant(tmp_path, "dog/b.png", *(f"cat/{name}" for name in names))
+    assert len(listing(tmp_path)) == len(os.listdir(tmp_path / "cat")) + 1
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("Cat", "cat"), ("\u00e9", "e\u0301"), ("STRASSE", "straße")], ids=["case", "accent", "fold"]
+)
+def test_classes_that_look_alike_are_refused(tmp_path: Path, first: str, second: str):
+    plant(tmp_path, f"{first}/a.png", f"{second}/b.png")
+    if len(os.listdir(tmp_path)) == 1:
+        pytest.skip("this file system takes the two names for one")
+    one, two = sorted([first, second])
+    assert refusal(tmp_path) == (
+        f"The folder {tmp_path} has two classes whose names differ only in letter case or accent encoding: "
+        f"{one!a} and {two!a}.\nMerge the two folders, or rename one."
+    )
+
+
+def test_case_twins_in_two_splits_are_refused_too(tmp_path: Path):
+    plant(tmp_path, "train/cat/a.png", "train/dog/b.png", "test/Cat/c.png")
+    assert "'Cat' and 'cat'" in refusal(tmp_path)
+
+
+def test_linked_files_and_folders_are_read(tmp_path: Path):
+    plant(tmp_path / "elsewhere", "a.png", "b.png")
+    photos = plant(tmp_path / "photos", "cat/c.png")
+    (photos / "dog").symlink_to(tmp_path / "elsewhere")
+    (photos / "cat" / "link.png").symlink_to(tmp_path / "elsewhere" / "a.png")
+    assert [key for key, _, _ in listing(photos)] == ["cat/c.png", "cat/link.png", "dog/a.png", "dog/b.png"]
+
+
+@pytest.mark.parametrize("target", [".", "..", "../..", "../cat"])
+def test_a_link_that_leads_back_is_not_followed(tmp_path: Path, target: str):
+    photos = plant(tmp_path / "photos", "cat/a.png", "dog/b.png")
+    (photos / "cat" / "loop").symlink_to(target)
+    assert [key for key, _, _ in listing(photos)] == ["cat/a.png", "dog/b.png"]
+
+
+def test_a_link_to_itself_is_no_class_and_a_linked_file_that_leads_to_itself_is_named(tmp_path: Path):
+    plant(tmp_path, "cat/a.png", "dog/b.png")
+    (tmp_path / "self").symlink_to("self")
+    (tmp_path / "cat" / "z.png").symlink_to("z.png")
+    source = open_source(str(tmp_path))
+    assert source.classes == ("cat", "dog")
+    with pytest.raises(ImageError, match=r"^cat/z\.png: the file cannot be read: Too many levels of symbolic links\.$"):
+        source.read(1)
+
+
+def test_a_class_that_is_a_link_to_the_folder_above_has_no_image(tmp_path: Path):
+    plant(tmp_path, "cat/a.png", "dog/b.png")
+    (tmp_path / "loop").symlink_to(".")
+    assert refusal(tmp_path) == (
+        f"The folder {tmp_path} has classes without a single image: 'loop'.\n"
+        "Add images to them, or remove the empty folders."
+    )
+
+
+def test_a_dangling_link_is_named_by_the_scan_and_a_fifo_is_no_image(tmp_path: Path):
+    plant(tmp_path, "cat/a.png", "dog/b.png")
+    (tmp_path / "cat" / "gone.png").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "dog" / "pipe.png")
+    with pytest.raises(DataError) as error:
+        scan_source(open_source(str(tmp_path)), 1)
+    assert str(error.value).splitlines()[1] == "cat/gone.png: the file cannot be read: No such file or directory."
+    assert [key for key, _, _ in listing(tmp_path)] == ["cat/a.png", "cat/gone.png", "dog/b.png"]
+
+
+def test_a_file_that_vanishes_or_becomes_a_fifo_is_named(tmp_path: Path):
+    plant(tmp_path, "cat/a.png", "dog/b.png")
+    source = open_source(str(tmp_path))
+    (tmp_path / "cat" / "a.png").unlink()
+    (tmp_path / "dog" / "b.png").unlink()
+    os.mkfifo(tmp_path / "dog" / "b.png")
+    with pytest.raises(ImageError, match=r"^cat/a\.png: the file cannot be read: No such file or directory\.$"):
+        source.read(0)
+    with pytest.raises(ImageError, match=r"^dog/b\.png: it is not a regular file\.$"):
+        source.read(1)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (PermissionError(13, "Permission denied"), "may not be read by you.\nChange its permissions."),
+        (
+            OSError(5, "Input/output error"),
+            "cannot be listed: Input/output error.\nCheck the disk, or whether something is changing the folder.",
+        ),
+    ],
+)
+def test_a_folder_that_cannot_be_listed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, message: str
+):
+    plant(tmp_path, "cat/a.png", "dog/b.png")
+
+    def fail(path: object) -> None:
+        raise error
+
+    monkeypatch.setattr(folder_module.os, "scandir", fail)
+    with pytest.raises(DataError) as refused:
+        folder_module.ImageFolder(tmp_path)
+    assert str(refused.value) == f"The folder {tmp_path} {message}"
+
+
+MUDDLES = {
+    (): "The folder {0} holds no images.\n"
+    "Put the images of each class into a sub-folder named after it, such as {0}/cat and {0}/dog.",
+    ("a.png", "b.png"): "The folder {0} holds images but no sub-folders.\n"
+    "Put the images of each class into a sub-folder named after it, such as {0}/cat and {0}/dog.",
+    ("cat/a.png",): "The folder {0} has one class only, 'cat': there is nothing to tell apart.\n"
+    "Add a sub-folder of images for at least one more class.",
+    ("cat/a.png", "dog/notes.txt", "owl/readme.md"): "The folder {0} has classes without a single image: 'dog', 'owl'."
+    "\nAdd images to them, or remove the empty folders.",
+    ("cat/a.tiff", "dog/b.tiff"): "The folder {0} has 2 sub-folders but no image in them "
+    "(endings looked for: .jpg .jpeg .jpe .png .webp .bmp .gif).\nCheck the path and the endings.",
+    ("train/cat/a.png", "train/dog/b.png", "cow/c.png"): "{0} has the folder 'train' beside 'cow': "
+    "are the sub-folders splits or classes?\nMove everything that is not a split out of it.",
+    ("train/cat/a.png", "val/cat/b.png", "valid/cat/c.png"): "{0} has two folders for validation: val and valid.\n"
+    "Keep one of them.",
+}
+
+
+@pytest.mark.parametrize("files", MUDDLES, ids=range(len(MUDDLES)))
+def test_a_muddle_is_refused_with_what_to_do(tmp_path: Path, files: tuple[str, ...]):
+    assert refusal(plant(tmp_path, *files)) == MUDDLES[files].format(tmp_path)
+
+
+def test_more_empty_classes_than_fit_are_counted(tmp_path: Path):
+    plant(tmp_path, "zebra/a.png", *(f"{number}/x.txt" for number in range(8)))
+    assert refusal(tmp_path) == (
+        f"The folder {tmp_path} has classes without a single image: '0', '1', '2', '3', '4' and 3 more.\n"
+        "Add images to them, or remove the empty folders."
+    )
+
+
+def test_what_is_not_there_or_no_set_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    assert refusal(Path("absent")) == (
+        f"There is no file or folder 'absent' (looked in {tmp_path}).\n"
+        "Give a folder with one sub-folder of images per class, or a built-in set: digits."
+    )
+    (tmp_path / "notes.txt").write_text("x")
+    assert refusal(Path("notes.txt")).startswith("'notes.txt' is not a set of labelled images that Saccade knows.\n")

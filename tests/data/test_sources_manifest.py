@@ -1,0 +1,228 @@
+"""A CSV file that lists images: every layout it may have, every slip in it named with its line."""
+
+import os
+import unicodedata
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from saccade.core.errors import DataError, ImageError
+from saccade.data.base import open_source
+from saccade.data.scan import scan_source
+from saccade.data.split import split_source
+
+
+def picture(number: int) -> bytes:
+    """A PNG file of 8x8 pixels that no other number gives."""
+    pixels = np.full((8, 8, 3), number % 200, np.uint8)
+    pixels[number // 200 % 8, 0] = 255
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def write(folder: Path, rows: str, files: str = "a.png b.png c.png d.png", name: str = "labels.csv") -> Path:
+    for number, file in enumerate(files.split()):
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture(number))
+    path = folder / name
+    path.write_text(rows, encoding="utf-8")
+    return path
+
+
+PLAIN = "file,label\na.png,cat\nb.png,dog\nc.png,cat\nd.png,dog\n"
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(DataError) as error:
+        open_source(str(path))
+    return str(error.value)
+
+
+def test_a_csv_file_beside_its_images(tmp_path: Path):
+    source = open_source(str(write(tmp_path, PLAIN)))
+    assert source.classes == ("cat", "dog")
+    assert [source.record(i).key for i in range(len(source))] == ["a.png", "b.png", "c.png", "d.png"]
+    assert [source.record(i).label for i in range(4)] == [0, 1, 0, 1]
+    assert [source.read(i) for i in range(4)] == [picture(i) for i in range(4)]
+    assert {source.record(i).split for i in range(4)} == {None}
+
+
+def test_a_csv_file_above_a_folder_of_images(tmp_path: Path):
+    write(tmp_path / "photos", "", "a.png b.png")
+    path = write(tmp_path, "file,label\na.png,cat\nb.png,dog\n", "")
+    assert open_source(str(path)).read(1) == picture(1)
+
+
+@pytest.mark.parametrize("name", ["manifest.csv", "labels.csv", "metadata.csv"])
+def test_the_folder_itself_can_be_given(tmp_path: Path, name: str):
+    write(tmp_path, PLAIN, name=name)
+    assert len(open_source(str(tmp_path))) == 4
+
+
+def test_a_csv_file_about_something_else_leaves_a_folder_a_folder(tmp_path: Path):
+    write(tmp_path, "class,latin name\ncat,felis\n", "cat/a.png dog/b.png")
+    assert open_source(str(tmp_path)).classes == ("cat", "dog")
+    assert open_source(str(tmp_path)).record(0).key == "cat/a.png"
+
+
+@pytest.mark.parametrize("header", ["file_name,class", "FileName, Label", "\ufeffpath,label", '"image","label"'])
+def test_column_names_have_the_usual_spellings(tmp_path: Path, header: str):
+    assert len(open_source(str(write(tmp_path, PLAIN.replace("file,label", header))))) == 4
+
+
+def test_other_columns_blank_lines_quotes_and_windows_line_ends_are_no_trouble(tmp_path: Path):
+    rows = 'age,file,label\r\n3,"a, b.png",cat\r\n\r\n4,sub\\c.png,dog\r\n'
+    path = write(tmp_path, "", "sub/c.png")
+    (tmp_path / "a, b.png").write_bytes(picture(7))
+    path.write_bytes(rows.encode())
+    source = open_source(str(path))
+    assert [source.record(i).key for i in range(2)] == ["a, b.png", "sub/c.png"]
+    assert [source.read(i) for i in range(2)] == [picture(7), picture(0)]
+
+
+def test_classes_that_are_numbers_are_in_the_order_of_numbers(tmp_path: Path):
+    assert open_source(str(write(tmp_path, "file,label\na.png,10\nb.png,9\n"))).classes == ("9", "10")
+
+
+def test_splits_have_the_usual_names(tmp_path: Path):
+    rows = "file,label,split\na.png,cat,train\nb.png,dog,TEST\nc.png,cat,val\nd.png,dog,training\n"
+    source = open_source(str(write(tmp_path, rows)))
+    assert [source.record(i).split for i in range(4)] == ["train", "test", "validation", "train"]
+
+
+def test_composed_and_decomposed_names_are_one_file(tmp_path: Path):
+    composed = unicodedata.normalize("NFC", "é.png")
+    (tmp_path / unicodedata.normalize("NFD", composed)).write_bytes(picture(5))
+    path = write(tmp_path, f"file,label\n{composed},cat\nb.png,dog\n")
+    source = open_source(str(path))
+    assert source.read(0) == picture(5)
+    assert source.record(0).key == composed
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_group_is_on_two_sides(tmp_path: Path, seed: int):
+    rng = np.random.default_rng(seed)
+    rows, files = ["file,label,group"], []
+    for number in range(120):
+        group = rng.integers(25)
+        rows.append(f"{number}.png,{['cat', 'dog', 'owl'][number % 3]},{f'patient {group}' if group else ''}")
+        files.append(f"{number}.png")
+    source = open_source(str(write(tmp_path, "\n".join(rows), " ".join(files))))
+    split = split_source(source, scan_source(source, 2), seed)
+    sides = [{source.record(int(i)).group for i in split.indices(name)} - {None} for name in ("train", "test")]
+    sides.append({source.record(int(i)).group for i in split.validation_N} - {None})
+    assert len(sides[0]) > 1
+    assert len(sides[1]) > 1
+    assert not sides[0] & sides[1]
+    assert not sides[0] & sides[2]
+    assert not sides[1] & sides[2]
+    everything = np.concatenate([split.train_N, split.validation_N, split.test_N])
+    assert sorted(everything.tolist()) == list(range(120))
+
+
+def test_validation_cut_from_a_given_training_part_keeps_groups_whole(tmp_path: Path):
+    rows = ["file,label,split,group"]
+    for number in range(80):
+        part = "test" if number % 8 > 5 else "train"
+        rows.append(f"{number}.png,{['cat', 'dog'][number % 2]},{part},{part}{number // 8}")
+    source = open_source(str(write(tmp_path, "\n".join(rows), " ".join(f"{n}.png" for n in range(80)))))
+    split = split_source(source, scan_source(source, 2), 0)
+    groups = [{source.record(int(i)).group for i in split.indices(name)} for name in ("train", "validation")]
+    assert groups[1]
+    assert not groups[0] & groups[1]
+
+
+SLIPS = {
+    "file,label\na.png,cat\nb.png,cat\n": (
+        "{csv} has one class only, 'cat': there is nothing to tell apart.\nList images of at least one more class."
+    ),
+    "": "{csv} is empty.\nIts first line names the columns: file,label.",
+    "file,label\n": "{csv} names its columns, but lists no image.\nAdd a row for each image.",
+    "file,lable\na.png,cat\n": (
+        "{csv} has no column 'label'; its first line is: file, lable.\n"
+        "Name the columns file,label and, where you have them, split and group."
+    ),
+    "a.png;cat\nb.png;dog\n": (
+        "{csv} has no column 'file'; its first line is: a.png;cat.\n"
+        "Name the columns file,label and, where you have them, split and group. Separate the columns by commas."
+    ),
+    "file,path,label\na.png,a.png,cat\n": (
+        "{csv} has two columns for the file: 'file' and 'path'.\nRename one of them."
+    ),
+    "file,label\na.png,cat\nb.png\n": (
+        "{csv}, line 3 has 1 values; the first line names 2 columns.\n"
+        "Put names that contain a comma into double quotes."
+    ),
+    "file,label\na.png,\nb.png,dog\n": "{csv}, line 2 has no label for a.png.\nFill it in, or remove the row.",
+    "file,label\n ,cat\nb.png,dog\n": "{csv}, line 2 names no file.\nFill it in, or remove the row.",
+    "file,label\na.png,cat\nb.png,dog\n./a.png,cat\n": (
+        "{csv}, line 4 lists a.png again.\nKeep one row for each file."
+    ),
+    "file,label\na.png,cat\nb.png,dog\na.png,dog\n": (
+        "{csv}, line 4 lists a.png as 'dog', and before as 'cat'.\nKeep one row for each file."
+    ),
+    "file,label\na.png,cat\nb.png,Cat\n": (
+        "{csv} has two classes whose names differ only in letter case or accent encoding: 'Cat' and 'cat'.\n"
+        "Write the label the same way in every row."
+    ),
+    "file,label,split\na.png,cat,train\nb.png,dog,tset\n": (
+        "{csv}, line 3: 'tset' is not a split. Did you mean 'test'?\nUse train, validation or test."
+    ),
+    "file,label,split\na.png,cat,train\nb.png,dog,\n": (
+        "{csv}, line 3 has no split.\nFill it in for every row, or remove the column."
+    ),
+    "file,label\n../a.png,cat\nb.png,dog\n": (
+        "{csv}, line 2: ../a.png is not a name relative to the folder of the CSV file, inside that folder.\n"
+        "Give such names, and put the CSV file beside or above the images."
+    ),
+    "file,label\n/etc/passwd,cat\nb.png,dog\n": (
+        "{csv}, line 2: /etc/passwd is not a name relative to the folder of the CSV file, inside that folder.\n"
+        "Give such names, and put the CSV file beside or above the images."
+    ),
+    'file,label\n"a.png"x,cat\n': ("{csv}, line 2 is not CSV: ',' expected after '\"'.\nCheck its quotes."),
+    "file,label,split,group\na.png,cat,train,p1\nb.png,dog,train,p2\nc.png,cat,test,p1\n": (
+        "{csv}: the group 'p1' is in train and in test, so that the one tells of the other.\n"
+        "Give all its rows one split, or remove the split column."
+    ),
+    "file,label\nz,cat\nb.png,dog\n": (
+        "{csv}: its first file, z, is neither in {folder} nor in a folder below it.\n"
+        "Put the CSV file beside or above the images. Give the names with their endings, such as .jpg."
+    ),
+}
+
+
+@pytest.mark.parametrize("rows", SLIPS, ids=range(len(SLIPS)))
+def test_every_slip_is_named_with_its_line(tmp_path: Path, rows: str):
+    path = write(tmp_path, rows)
+    assert refusal(path) == SLIPS[rows].format(csv=path, folder=tmp_path)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path):
+    path = tmp_path / "labels.csv"
+    path.write_bytes(b"file,label\n\xff\xfe,cat\n")
+    assert refusal(path) == f"{path} is not UTF-8 text.\nSave it as CSV in UTF-8."
+
+
+def test_the_same_names_in_two_folders_are_refused(tmp_path: Path):
+    path = write(tmp_path, "file,label\na.png,cat\nb.png,dog\n", "one/a.png two/a.png")
+    assert refusal(path) == f"{path}: a.png is in one and in two.\nPut the folder in front of the file names."
+
+
+def test_a_listed_file_that_is_missing_is_named_by_the_scan(tmp_path: Path):
+    source = open_source(str(write(tmp_path, "file,label\na.png,cat\nb.png,dog\ngone.png,dog\n")))
+    with pytest.raises(DataError) as error:
+        scan_source(source, 1)
+    assert str(error.value) == (
+        f"{tmp_path}/labels.csv: 1 of 3 images cannot be decoded.\n"
+        "gone.png: the file cannot be read: No such file or directory.\n"
+        "Repair or remove them, or leave them out: --on-bad-image skip."
+    )
+
+
+def test_a_fifo_does_not_hang_the_reader(tmp_path: Path):
+    path = write(tmp_path, "file,label\na.png,cat\npipe.png,dog\n")
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ImageError, match=r"^pipe\.png: it is not a regular file\.$"):
+        open_source(str(path)).read(1)
