@@ -14,7 +14,7 @@ from .step import TrainingStep
 
 def describe_divergence(training: TrainingStep, batch: Batch | None, cursor: Cursor, keys: list[str]) -> str:
     """The four lines a person gets: what, where, what is safe, what to do."""
-    rates = [group["lr"] for optimizer in training.optimizers for group in optimizer.param_groups]
+    rates = [group.rate for group in training.groups]
     images = f", images {', '.join(printable(key) for key in keys)}, ..." if keys else ""
     return (
         f"The loss is not finite at step {cursor.step + 1} (epoch {cursor.epoch + 1}, "

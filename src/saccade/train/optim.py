@@ -1,118 +1,107 @@
-"""Optimizers by name, torch's own, with weight decay where it belongs; their state as named tensors."""
-
-from typing import Any
+"""Optimizers by name: which rule steps which parameters, weight decay where it belongs, state as named tensors."""
 
 import torch
 from torch import nn
 
 from .config import OptimizerConfig
+from .rules import Adam, GradientDescent, Muon, RootMeanSquare, Rule, Slots
 
 
-def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
-    """The optimizers of `model`'s trainable parameters: one, or two for muon (filters and matrices; all others).
+class ParameterGroup:
+    """Parameters that are stepped alike. `rate` is the learning rate now, `peak_rate` what the schedule scales."""
+
+    def __init__(self, parameters: list[nn.Parameter], rule: Rule, peak_rate: float, weight_decay: float) -> None:
+        self.parameters = parameters
+        self.rule = rule
+        self.peak_rate = self.rate = peak_rate
+        self.weight_decay = weight_decay
+        self.slots: list[dict[str, torch.Tensor]] = [self._fresh(parameter) for parameter in parameters]
+
+    @torch.no_grad()
+    def step(self, factor: float) -> None:
+        """One step at `factor` times the peak rate; parameters without a gradient stay."""
+        self.rate = factor * self.peak_rate
+        moved = [(p, p.grad, slots) for p, slots in zip(self.parameters, self.slots, strict=True) if p.grad is not None]
+        if moved:
+            slots: Slots = {name: [own[name] for _, _, own in moved] for name in self.rule.slots}
+            parameters: list[torch.Tensor] = [parameter for parameter, _, _ in moved]
+            self.rule.step(parameters, [grad for _, grad, _ in moved], slots, self.rate, self.weight_decay)
+
+    def forget_gradients(self) -> None:
+        """As if no backward pass had been."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All state, named `<parameter's number>.<slot>`."""
+        return {f"{index}.{name}": slots[name] for index, slots in enumerate(self.slots) for name in slots}
+
+    @torch.no_grad()
+    def restore(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Put back what `tensors` gave, in the memory layout of each parameter, which fused kernels rely on.
+
+        Raises KeyError or RuntimeError where it does not fit."""
+        for name, own in self.tensors().items():
+            if own.shape != tensors[name].shape:
+                raise RuntimeError(f"{name} has the shape {tuple(tensors[name].shape)}, not {tuple(own.shape)}")
+            own.copy_(tensors[name])
+
+    def _fresh(self, parameter: nn.Parameter) -> dict[str, torch.Tensor]:
+        scalar = torch.zeros((), dtype=torch.float32, device=parameter.device)
+        return {
+            name: scalar.clone() if name == "step" else torch.zeros_like(parameter, requires_grad=False)
+            for name in self.rule.slots
+        }
+
+
+def build_optimizers(
+    model: nn.Module, config: OptimizerConfig, precision: torch.dtype = torch.float32
+) -> list[ParameterGroup]:
+    """The groups of `model`'s trainable parameters. `precision` is that of the machine's fast matrix products.
 
     Parameters with fewer than two dimensions (biases, normalisation) are not decayed. The head's matrix, which maps
     to the classes, is not Muon's (Jordan et al. 2024, github.com/KellerJordan/Muon).
     """
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    if config.name != "muon":
-        return [_build_plain(_decay_groups(named, config.weight_decay), config, config.learning_rate)]
-    matrices = [(name, p) for name, p in named if p.ndim >= 2 and not name.startswith("head.")]
-    others = [(name, p) for name, p in named if p.ndim < 2 or name.startswith("head.")]
-    optimizers: list[torch.optim.Optimizer] = []
-    if matrices:
-        optimizers.append(FilterMuon([p for _, p in matrices], config))
-    if others:
-        groups = _decay_groups(others, config.weight_decay)
-        optimizers.append(_build_plain(groups, config, config.other_learning_rate))
-    return optimizers
+    is_muon = config.name == "muon"
+    groups = []
+    if is_muon:
+        matrices = [p for name, p in named if _is_muons(name, p)]
+        muon = Muon(config.momentum, precision)
+        groups.append(ParameterGroup(matrices, muon, config.learning_rate, config.weight_decay))
+        named = [(name, p) for name, p in named if not _is_muons(name, p)]
+    rule = _build_rule(config)
+    rate = config.other_learning_rate if is_muon else config.learning_rate
+    groups.append(ParameterGroup([p for _, p in named if p.ndim >= 2], rule, rate, config.weight_decay))
+    groups.append(ParameterGroup([p for _, p in named if p.ndim < 2], rule, rate, 0.0))
+    return [group for group in groups if group.parameters]
 
 
-class FilterMuon(torch.optim.Muon):
-    """torch's Muon for filters too: each (out, in, kh, kw) filter bank is stepped as the matrix (out, in*kh*kw)."""
-
-    def __init__(self, parameters: list[nn.Parameter], config: OptimizerConfig) -> None:
-        self._filters = parameters
-        self._matrices = [nn.Parameter(p.detach().reshape(p.shape[0], -1).clone()) for p in parameters]
-        super().__init__(
-            self._matrices, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
-        )
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
-        """One step on matrix copies of the filters: channels-last filters have no matrix view."""
-        for filters, matrix in zip(self._filters, self._matrices, strict=True):
-            matrix.data.copy_(filters.data.reshape(filters.shape[0], -1))
-            matrix.grad = None if filters.grad is None else filters.grad.reshape(filters.shape[0], -1)
-        result = super().step(closure)
-        for filters, matrix in zip(self._filters, self._matrices, strict=True):
-            filters.data.copy_(matrix.data.view(filters.shape))
-        return result
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients of the filters as well as of the matrices."""
-        super().zero_grad(set_to_none)
-        for filters in self._filters:
-            filters.grad = None
+def optimizer_tensors(groups: list[ParameterGroup]) -> dict[str, torch.Tensor]:
+    """All state as tensors named `optimizer.<group>.<parameter>.<slot>`."""
+    return {
+        f"optimizer.{number}.{name}": tensor
+        for number, group in enumerate(groups)
+        for name, tensor in group.tensors().items()
+    }
 
 
-def peak_learning_rates(optimizers: list[torch.optim.Optimizer]) -> list[list[float]]:
-    """The learning rate of every group as built, which the schedule's factor multiplies."""
-    return [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
+def restore_optimizers(groups: list[ParameterGroup], tensors: dict[str, torch.Tensor]) -> None:
+    """Put back what `optimizer_tensors` gave. Raises KeyError or RuntimeError where it does not fit."""
+    for number, group in enumerate(groups):
+        prefix = f"optimizer.{number}."
+        group.restore({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
 
 
-def set_learning_rates(optimizers: list[torch.optim.Optimizer], peaks: list[list[float]], factor: float) -> None:
-    """Set every group to `factor` times its peak."""
-    for optimizer, group_peaks in zip(optimizers, peaks, strict=True):
-        for group, peak in zip(optimizer.param_groups, group_peaks, strict=True):
-            group["lr"] = peak * factor
+def _is_muons(name: str, parameter: nn.Parameter) -> bool:
+    return parameter.ndim >= 2 and not name.startswith("head.")
 
 
-def optimizer_tensors(optimizers: list[torch.optim.Optimizer]) -> dict[str, torch.Tensor]:
-    """All state as tensors named `optimizer.<number>.<parameter>.<key>`; step counts become float64 scalars."""
-    tensors = {}
-    for number, optimizer in enumerate(optimizers):
-        for index, values in optimizer.state_dict()["state"].items():
-            for key, value in values.items():
-                tensor = value if isinstance(value, torch.Tensor) else torch.tensor(value, dtype=torch.float64)
-                tensors[f"optimizer.{number}.{index}.{key}"] = tensor
-    return tensors
-
-
-def restore_optimizers(optimizers: list[torch.optim.Optimizer], tensors: dict[str, torch.Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave, in the memory layout of each parameter, which fused steps rely on."""
-    for number, optimizer in enumerate(optimizers):
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for name, tensor in tensors.items():
-            kind, owner, index, key = (name.split(".", 3) + ["", "", ""])[:4]
-            if kind == "optimizer" and owner == str(number):
-                parameter = parameters[int(index)]
-                same_shape = tensor.shape == parameter.shape and tensor.ndim > 0
-                laid_out = torch.empty_like(parameter, requires_grad=False).copy_(tensor) if same_shape else tensor
-                state.setdefault(int(index), {})[key] = laid_out
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def _decay_groups(named: list[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict[str, Any]]:
-    decayed = [parameter for _, parameter in named if parameter.ndim >= 2]
-    plain = [parameter for _, parameter in named if parameter.ndim < 2]
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
-
-
-def _build_plain(groups: list[dict[str, Any]], config: OptimizerConfig, learning_rate: float) -> torch.optim.Optimizer:
-    betas = (config.momentum, config.second_momentum)
+def _build_rule(config: OptimizerConfig) -> Rule:
     if config.name == "rmsprop":
-        return torch.optim.RMSprop(groups, lr=learning_rate, alpha=config.second_momentum, momentum=config.momentum)
-    if config.name == "adam":
-        return torch.optim.Adam(groups, lr=learning_rate, betas=betas, fused=_can_fuse(groups))
-    if config.name == "adamw":
-        return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, fused=_can_fuse(groups))
-    momentum = 0.0 if config.name == "sgd" else config.momentum
-    nesterov = config.name in ("nesterov", "muon")
-    return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum, nesterov=nesterov, fused=_can_fuse(groups))
-
-
-def _can_fuse(groups: list[dict[str, Any]]) -> bool:
-    return all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for group in groups for p in group["params"])
+        return RootMeanSquare(config.second_momentum, config.momentum)
+    if config.name in ("adam", "adamw"):
+        return Adam((config.momentum, config.second_momentum), decoupled=config.name == "adamw")
+    return GradientDescent(
+        momentum=0.0 if config.name == "sgd" else config.momentum, nesterov=config.name in ("nesterov", "muon")
+    )

@@ -35,7 +35,7 @@ def state_tensors(training: TrainingStep) -> dict[str, torch.Tensor]:
     The weights are not in it where they are what the checkpoint ships; with a running average, the network that is
     trained goes in as `network.<name>` and the average is shipped.
     """
-    tensors = optimizer_tensors(training.optimizers)
+    tensors = optimizer_tensors(training.groups)
     totals = training.totals
     tensors |= {"totals.loss_sum": totals.loss_sum, "totals.num_correct": totals.num_correct}
     tensors |= {"totals.num_seen": totals.num_seen}
@@ -55,7 +55,7 @@ def restore_training(
             training.model.load_state_dict(own)
         else:
             training.model.load_state_dict(weights)
-        restore_optimizers(training.optimizers, tensors)
+        restore_optimizers(training.groups, tensors)
         device = training.runtime.device
         training.totals = EpochTotals(
             loss_sum=tensors["totals.loss_sum"].to(device),

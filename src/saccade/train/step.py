@@ -11,7 +11,7 @@ from ..core.types import Batch, Preprocessing
 from ..data.preprocess import normalize
 from .average import WeightAverage
 from .config import RunConfig
-from .optim import build_optimizers, peak_learning_rates, set_learning_rates
+from .optim import build_optimizers
 
 
 @dataclass(kw_only=True)
@@ -48,8 +48,7 @@ class TrainingStep:
         self.preprocessing = preprocessing
         self.runtime = runtime
         self.model = model.to(device=runtime.device, memory_format=runtime.memory_format)  # type: ignore[call-overload]
-        self.optimizers = build_optimizers(self.model, config.optimizer)
-        self.peaks = peak_learning_rates(self.optimizers)
+        self.groups = build_optimizers(self.model, config.optimizer, runtime.precision)
         self.average = WeightAverage(self.model, config.average) if config.average.decay else None
         self.class_weight_K: torch.Tensor | None = None
         self.num_micro_batches = config.accumulate
@@ -64,16 +63,15 @@ class TrainingStep:
         """Take one step on uint8 images. False, with nothing changed, where the loss is not finite (CPU: always seen;
         GPU: seen when the totals are read, since looking at every step would stall it)."""
         self.model.train()
-        set_learning_rates(self.optimizers, self.peaks, learning_rate_factor)
         image_BCHW = batch.image_BCHW.to(self.runtime.device, non_blocking=True)
         target = batch.target.to(self.runtime.device, non_blocking=True)
         loss, num_correct = self._gradients_within_memory(image_BCHW, target, step)
         if self.runtime.device.type == "cpu" and not bool(torch.isfinite(loss)):
             self._forget_gradients()
             return False
-        self._update(step)
+        self._update(step, learning_rate_factor)
         num_images = image_BCHW.shape[0]
-        self.totals.loss_sum += loss.double() * num_images
+        self.totals.loss_sum += loss * num_images
         self.totals.num_correct += num_correct
         self.totals.num_seen += num_images
         return True
@@ -95,7 +93,7 @@ class TrainingStep:
     def _gradients(self, image_BCHW: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         num_parts = max(1, min(self.num_micro_batches, image_BCHW.shape[0] // 2))  # batch norm needs two images
         total_weight = self._total_weight(target)
-        loss = torch.zeros((), device=image_BCHW.device)
+        loss = torch.zeros((), dtype=torch.float64, device=image_BCHW.device)
         num_correct = torch.zeros((), dtype=torch.int64, device=image_BCHW.device)
         for image, part in zip(image_BCHW.tensor_split(num_parts), target.tensor_split(num_parts), strict=True):
             part_loss, part_correct = self._loss(image, part, total_weight)
@@ -120,31 +118,33 @@ class TrainingStep:
         return loss / total_weight, num_correct
 
     def _cross_entropy_sum(self, logits_BK: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        logits_BK = logits_BK.float() if logits_BK.dtype == torch.bfloat16 else logits_BK
         return functional.cross_entropy(
-            logits_BK.float() if logits_BK.dtype == torch.bfloat16 else logits_BK,
-            target,
-            weight=self.class_weight_K,
+            logits_BK,
+            target if target.ndim == 1 else target.to(logits_BK.dtype),
+            weight=None if self.class_weight_K is None else self.class_weight_K.to(logits_BK.dtype),
             label_smoothing=self.config.loss.label_smoothing,
             reduction="sum",
         )
 
     def _total_weight(self, target: torch.Tensor) -> torch.Tensor | float:
-        if self.class_weight_K is None or target.ndim == 2:
+        """What the sum of losses is divided by: the images' class weights, those of mixed images in proportion."""
+        if self.class_weight_K is None:
             return float(target.shape[0])
-        return self.class_weight_K[target].sum()
+        return (self.class_weight_K[target] if target.ndim == 1 else target @ self.class_weight_K).sum()
 
-    def _update(self, step: int) -> None:
+    def _update(self, step: int, learning_rate_factor: float) -> None:
         if self.config.optimizer.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_norm)
-        for optimizer in self.optimizers:
-            optimizer.step()
+        for group in self.groups:
+            group.step(learning_rate_factor)
         self._forget_gradients()
         if self.average:
             self.average.update(step)
 
     def _forget_gradients(self) -> None:
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
+        for group in self.groups:
+            group.forget_gradients()
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
