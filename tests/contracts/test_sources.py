@@ -65,14 +65,26 @@ def write_idx(folder: Path, num: int) -> str:
     return str(folder)
 
 
+def write_cifar(folder: Path, num: int) -> str:
+    """CIFAR-10's binary version with three classes; what does not fit into five equal files is the test part."""
+    rows = [bytes([n % 3]) + np.tile(pixels(n), (4, 4, 1)).transpose(2, 0, 1).tobytes() for n in range(num)]
+    folder.mkdir(parents=True, exist_ok=True)
+    for batch in range(5):
+        (folder / f"data_batch_{batch + 1}.bin").write_bytes(b"".join(rows[4 * batch : 4 * batch + 4]))
+    (folder / "test_batch.bin").write_bytes(b"".join(rows[20:]))
+    (folder / "batches.meta.txt").write_text("\n".join(CLASSES) + "\n")
+    return str(folder)
+
+
 # How to write `num` images of three classes below a folder; returns what is typed as SOURCE. None: built in.
 EXAMPLES: dict[str, Callable[[Path, int], str] | None] = {
+    "cifar": write_cifar,
     "digits": None,
     "folder": write_folder,
     "idx": write_idx,
     "manifest": write_manifest,
 }
-IN_MEMORY = {"digits", "idx"}  # all pixels are held as uint8: what a file takes is its pixels
+IN_MEMORY = {"cifar", "digits", "idx"}  # all pixels are held as uint8: what a file takes is its pixels
 WRITTEN = sorted(name for name, write in EXAMPLES.items() if write)
 
 
