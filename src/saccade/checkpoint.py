@@ -54,6 +54,7 @@ class Manifest(FrozenConfig):
     provenance: dict[str, Any] = Field(default_factory=dict, description="versions, seed, source and command")
     training: dict[str, Any] = Field(default_factory=dict, description="where training goes on; empty when it cannot")
     files: dict[str, FileRecord] = Field(default_factory=dict, description="the other files of the checkpoint")
+    own_sha256: str = Field("", pattern="^([0-9a-f]{64})?$", description="SHA-256 of everything else in the manifest")
 
     @property
     def spec(self) -> ModelSpec:
@@ -112,9 +113,10 @@ def save_checkpoint(
     state: dict[str, torch.Tensor] | None = None,
     keep_previous: bool = False,
 ) -> None:
-    """Replace the checkpoint in `folder`, durably. Raises StorageError, or TrainingError for weights that are not
-    finite; the checkpoint that stood there before is then intact."""
+    """Replace the checkpoint in `folder`, durably. Raises StorageError, or TrainingError for weights or state that are
+    not finite; the checkpoint that stood there before is then intact."""
     _refuse_non_finite(weights)
+    _refuse_non_finite(state or {})
     contents = {WEIGHTS: tensor_bytes(_contiguous(weights))}
     if state is not None:
         contents[STATE] = tensor_bytes(_contiguous(state))
@@ -160,22 +162,18 @@ def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 def open_checkpoint(folder: Path, check_content: bool = False) -> Checkpoint:
     """The checkpoint in `folder`. Raises CheckpointError where it is missing, incomplete or from a later version."""
     where = printable(str(folder))
-    if not (folder / MANIFEST).is_file():
-        raise CheckpointError(f"{where} is not a complete checkpoint: it has no {MANIFEST}, which is written last.")
-    if (folder / MANIFEST).stat().st_size > MAX_MANIFEST_BYTES:
-        raise CheckpointError(f"{where}/{MANIFEST} is larger than {MAX_MANIFEST_BYTES:,} bytes: not ours.")
+    values = _read_manifest(folder)
+    version, digest = values.get("format_version"), values.get("own_sha256")
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{where} has format {version}; this Saccade reads up to format {FORMAT_VERSION}. Update Saccade."
+        )
     try:
-        values = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        version = values.get("format_version") if isinstance(values, dict) else None
-        if isinstance(version, int) and version > FORMAT_VERSION:
-            raise CheckpointError(
-                f"{where} has format {version}; this Saccade reads up to format {FORMAT_VERSION}. Update Saccade."
-            )
         manifest = Manifest.parse(values, f"{where}/{MANIFEST}")
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{where}/{MANIFEST} is damaged: {error}.") from None
     except ConfigError as error:
         raise CheckpointError(error.message) from None
+    if digest and digest != _manifest_digest(values):
+        raise CheckpointError(f"{where}/{MANIFEST} is damaged: its content is not what was saved.")
     for name, record in manifest.files.items():
         if name not in (WEIGHTS, STATE):
             raise CheckpointError(f"{where}/{MANIFEST} names '{printable(name)}', which is no file of a checkpoint.")
@@ -213,18 +211,46 @@ class _LeaveUninitialised(TorchFunctionMode):
 
 
 def _manifest_text(manifest: Manifest) -> str:
-    return json.dumps(manifest.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
+    values = manifest.model_dump(mode="json")
+    return json.dumps(values | {"own_sha256": _manifest_digest(values)}, indent=1, allow_nan=False) + "\n"
+
+
+def _manifest_digest(values: dict[str, Any]) -> str:
+    others = {key: value for key, value in values.items() if key != "own_sha256"}
+    return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path, where = folder / MANIFEST, printable(str(folder))
+    if not path.is_file():
+        raise CheckpointError(f"{where} is not a complete checkpoint: it has no {MANIFEST}, which is written last.")
+    if path.stat().st_size > MAX_MANIFEST_BYTES:
+        raise CheckpointError(f"{where}/{MANIFEST} is larger than {MAX_MANIFEST_BYTES:,} bytes: not ours.")
+    try:
+        values = json.loads(_read(path).decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{where}/{MANIFEST} is damaged: {error}.") from None
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{where}/{MANIFEST} is damaged: it holds no object.")
+    return values
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{printable(str(path))} cannot be read: {error.strerror}.") from None
 
 
 def _read_checked(folder: Path, name: str, record: FileRecord | None) -> bytes:
     path = folder / name
     if record is None or not path.is_file():
         raise CheckpointError(f"{printable(str(folder))} is incomplete: {name} is missing.")
-    if path.stat().st_size != record.num_bytes:
+    content = _read(path) if path.stat().st_size == record.num_bytes else b""
+    if len(content) != record.num_bytes:
         raise CheckpointError(
             f"{printable(str(path))} has {path.stat().st_size:,} bytes instead of {record.num_bytes:,}: it is damaged."
         )
-    content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != record.sha256:
         raise CheckpointError(f"{printable(str(path))} is damaged: its content is not what was saved.")
     return content
@@ -234,7 +260,7 @@ def _refuse_non_finite(weights: dict[str, torch.Tensor]) -> None:
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise TrainingError(
-                f"The weights '{name}' hold values that are not finite; they are not saved.\n"
+                f"The tensor '{name}' holds values that are not finite; it is not saved.\n"
                 f"The last good checkpoint is intact. Lower the learning rate and run with --resume."
             )
 

@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import StorageError, printable
@@ -37,7 +37,8 @@ def write_with(path: Path, fill: Callable[[Path], None], needed_bytes: int = 0) 
             os.replace(temporary, path)
             sync_folder(path.parent)
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # where the disk fails, the first error is the one to tell
+                temporary.unlink(missing_ok=True)
 
 
 def replace_folder(path: Path, fill: Callable[[Path], None], keep_previous: bool, needed_bytes: int = 0) -> None:
@@ -49,13 +50,17 @@ def replace_folder(path: Path, fill: Callable[[Path], None], keep_previous: bool
     temporary = temporary_folder(path)
     previous = previous_folder(path)
     with storage_errors(path, needed_bytes):
+        if not path.exists() and (temporary / "manifest.json").exists():
+            os.rename(temporary, path)  # killed between the two renames: this is the newest, and stays so
+            sync_folder(path.parent)
         _remove_folder(temporary)
         try:
             temporary.mkdir(parents=True)
             fill(temporary)
             sync_folder(temporary)
         except BaseException:
-            _remove_folder(temporary)
+            with suppress(OSError):
+                _remove_folder(temporary)
             raise
         if path.exists():
             _remove_folder(previous)
