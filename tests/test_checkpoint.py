@@ -109,7 +109,7 @@ def test_a_flipped_bit_anywhere_in_the_manifest_is_refused_or_changes_nothing(tm
     path, whole = folder / MANIFEST, (folder / MANIFEST).read_bytes()
     saved = json.loads(whole)
     draw = np.random.default_rng(2)
-    num_refused = 0
+    messages = []
     for position in draw.integers(0, len(whole), 300).tolist():
         damaged = bytearray(whole)
         damaged[position] ^= 1 << int(draw.integers(0, 8))
@@ -117,12 +117,11 @@ def test_a_flipped_bit_anywhere_in_the_manifest_is_refused_or_changes_nothing(tm
         try:
             open_checkpoint(folder, check_content=True)
         except CheckpointError as error:
-            num_refused += 1
-            assert error.message.startswith(f"{folder}"), error.message
-            assert error.message.count("\n") < 4
+            messages.append(error.message)
         else:
             assert json.loads(bytes(damaged)) == saved  # white space
-    assert num_refused > 200
+    assert len(messages) > 200
+    assert all(message.startswith(f"{folder}") and message.count("\n") < 4 for message in messages)
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, STATE])
