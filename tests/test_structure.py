@@ -21,6 +21,7 @@ LAYERS = [
 ]
 # Siblings that build on each other inside one layer, each with its reason in docs/decisions.md.
 ALLOWED_SIBLINGS: set[tuple[str, str]] = {
+    ("train", "predict"),  # an ensemble is judged by what answers together; prediction knows nothing of training
     ("report", "explain"),  # a report shows Grad-CAM and filters; explanations know nothing of pages
     ("conv", "core"),  # the arithmetic raises the errors of the one tree; core itself imports nothing
 }

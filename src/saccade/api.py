@@ -14,6 +14,7 @@ from .explain.explanation import Explanation, explain_image
 from .explain.sheet import check_out as check_sheet
 from .explain.sheet import write_sheet
 from .explain.subject import load_classifier, read_image_file
+from .predict import ensemble_folder
 from .predict.crops import looks
 from .predict.evaluation import Evaluation
 from .predict.judge import evaluate_run
@@ -21,8 +22,9 @@ from .predict.predictor import list_images, load_predictor
 from .predict.together import evaluate_together
 from .report.page import write_report
 from .train.config import RunConfig
-from .train.folder import RunFolder, new_run_path
+from .train.folder import RunFolder, new_run_path, refuse_changes
 from .train.loop import EpochResult
+from .train.members import EnsemblePlan, EnsembleResult, read_plan, train_members
 from .train.preview import PreviewRequest
 from .train.preview import as_json as preview_values
 from .train.preview import preview as preview_run
@@ -49,7 +51,10 @@ class Silent:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRequest:
-    """What a person asks of `train`. Empty values leave the choice to the recipe; `settings` are `a.b=value`."""
+    """What a person asks of `train`. Empty values leave the choice to the recipe; `settings` are `a.b=value`.
+
+    `ensemble` is how many members to train, for `train_ensemble`; 0: one run.
+    """
 
     source: str = ""
     model: str = ""
@@ -58,6 +63,7 @@ class TrainRequest:
     seed: int | None = None
     out: Path | None = None
     resume: bool = False
+    ensemble: int = 0
     settings: list[str] = field(default_factory=list)
 
     def config(self) -> RunConfig:
@@ -75,16 +81,48 @@ def train(
     request: TrainRequest, progress: RunProgress | None = None, command: str = "saccade.api.train"
 ) -> TrainResult:
     """Train, or go on with a stopped training, and judge the result. Raises SaccadeError."""
+    if request.ensemble:
+        raise UsageError("api.train trains one run; api.train_ensemble trains several.")
     if request.resume:
         config, folder = _resumed(request)
     else:
         config = request.config()
         folder = RunFolder(path=request.out or new_run_path(config.source, config.model))
+        ensemble_folder.refuse_begun(folder.path)
     try:
         return run_training(config, folder, progress or Silent(), command)
     finally:
         if request.out is None and not request.resume:
             _remove_if_empty(folder.path)
+
+
+def train_ensemble(
+    request: TrainRequest, progress: RunProgress | None = None, command: str = "saccade.api.train_ensemble"
+) -> EnsembleResult:
+    """Train `request.ensemble` runs that differ by their seed, or go on with them, and judge them together.
+
+    Raises SaccadeError.
+    """
+    if request.resume:
+        plan, path = _resumed_plan(request)
+    else:
+        config = request.config()
+        plan = EnsemblePlan.parse(
+            {"num_members": request.ensemble, "run": config.model_dump(mode="json")}, "--ensemble"
+        )
+        path = request.out or new_run_path(config.source, f"{config.model}-ensemble")
+        ensemble_folder.refuse_begun(path)
+        RunFolder(path=path).check()
+    try:
+        return train_members(plan, path, request.resume, progress or Silent(), command)
+    finally:
+        if request.out is None and not request.resume:
+            _remove_if_empty(path)
+
+
+def is_ensemble(path: Path) -> bool:
+    """Whether an ensemble was begun in the folder `path`."""
+    return ensemble_folder.is_ensemble(path)
 
 
 def evaluate(
@@ -102,6 +140,7 @@ def evaluate(
     if not runs:
         raise UsageError("evaluate needs at least one run.")
     wanted = looks(crops, scales)
+    runs = ensemble_folder.expand_runs(runs)
     if len(runs) == 1 and wanted == looks(1):
         return evaluate_run(runs[0], source, runtime or RuntimeConfig())
     return evaluate_together(runs, source, wanted, runtime or RuntimeConfig())
@@ -116,6 +155,7 @@ def predict(
     run: Path, paths: Iterable[Path], runtime: RuntimeConfig | None = None
 ) -> Iterator[Prediction | ImageError]:
     """An answer, or the reason why there is none, for each image of `paths` in order. Raises SaccadeError."""
+    ensemble_folder.refuse_ensemble(run, "predict")
     files = list_images(paths)
     return load_predictor(run, runtime).predict_files(files)
 
@@ -127,6 +167,7 @@ def explain(run: Path, image: Path, out: Path | None = None, class_name: str = "
     """
     if out is not None:
         check_sheet(out)
+    ensemble_folder.refuse_ensemble(run, "explain")
     classifier = load_classifier(run)
     explanation = explain_image(classifier, read_image_file(image), str(image), class_name, layer)
     if out is not None:
@@ -136,6 +177,7 @@ def explain(run: Path, image: Path, out: Path | None = None, class_name: str = "
 
 def report(run: Path, out: Path | None = None) -> Path:
     """Write the report of a finished run as one HTML file (default: `report.html` in it). Raises SaccadeError."""
+    ensemble_folder.refuse_ensemble(run, "report")
     return write_report(run, out)
 
 
@@ -158,13 +200,33 @@ def _resumed(request: TrainRequest) -> tuple[RunConfig, RunFolder]:
     folder = RunFolder(path=request.out, resume=True)
     folder.check()
     config = folder.load_config()
-    wanted = config.with_overrides(request.settings)
+    refuse_changes(config, _asked_for(request, config))
+    return config, folder
+
+
+def _resumed_plan(request: TrainRequest) -> tuple[EnsemblePlan, Path]:
+    if request.out is None or not is_ensemble(request.out):
+        raise UsageError(
+            "Say which ensemble to resume: saccade train --resume --out FOLDER, the one that --ensemble made."
+        )
+    plan = read_plan(request.out)
+    if request.ensemble not in (0, plan.num_members):
+        raise UsageError(
+            f"A resumed ensemble goes on as it began: it has {plan.num_members} members, now {request.ensemble}.\n"
+            f"Leave --ensemble out, or start a new one with another --out."
+        )
+    refuse_changes(plan.run, _asked_for(request, plan.run))
+    return plan, request.out
+
+
+def _asked_for(request: TrainRequest, begun: RunConfig) -> RunConfig:
+    """The configuration that `request` would have of a run that was `begun`."""
+    wanted = begun.with_overrides(request.settings)
     asked = {"source": request.source, "model": request.model, "recipe": request.recipe}
     numbers = {"epochs": request.epochs, "seed": request.seed}
     changes: dict[str, str | int] = {key: value for key, value in asked.items() if value}
     changes |= {key: number for key, number in numbers.items() if number is not None}
-    folder.refuse_changes(wanted.model_copy(update=changes))
-    return config, folder
+    return wanted.model_copy(update=changes)
 
 
 def _remove_if_empty(path: Path) -> None:

@@ -1,7 +1,7 @@
 """`saccade evaluate RUN... SOURCE`: how good a classifier, or several together, is on images it has not seen."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -33,33 +33,13 @@ def evaluate(
     if mistakes is not None:
         api.write_mistakes(evaluation, mistakes)
     if as_json:
-        print_json(evaluation_json(evaluation))
+        print_json(evaluation.as_json())
     else:
         print_result(evaluation_text(evaluation))
         if mistakes is not None:
             from ..core.errors import printable
 
             print_result(f"\nThe wrong answers, the most confident first, are in {printable(str(mistakes))}.")
-
-
-def evaluation_json(evaluation: "Evaluation") -> dict[str, Any]:
-    """The object of `evaluate --json`; its keys are a contract."""
-    from ..evaluate.words import metrics_json
-
-    return {
-        "run": ", ".join(str(run) for run in evaluation.runs),
-        "model": evaluation.model,
-        "source": evaluation.source,
-        **metrics_json(evaluation.metrics),
-        "ece_calibrated": evaluation.calibrated().ece,
-        "temperature": evaluation.temperature,
-        "seconds": round(evaluation.seconds, 3),
-        "images_per_second": round(evaluation.metrics.num_samples / max(evaluation.seconds, 1e-9), 1),
-        "seed": evaluation.seed,
-        "judged_on": evaluation.judged_on,
-        "notes": list(evaluation.notes),
-        "together": _together_json(evaluation.together) if evaluation.together else None,
-    }
 
 
 def evaluation_text(evaluation: "Evaluation") -> str:
@@ -90,13 +70,21 @@ def evaluation_text(evaluation: "Evaluation") -> str:
     return "\n".join(lines)
 
 
+def together_text(evaluation: "Evaluation") -> str:
+    """The verdict, the notes, and what several runs gain and cost together."""
+    from ..evaluate.words import verdict
+
+    notes = [f"note: {note}" for note in evaluation.notes]
+    lines = _together_lines(evaluation.together) if evaluation.together else []
+    return "\n".join([verdict(evaluation.metrics), *notes, *lines])
+
+
 def _together_lines(together: "Together") -> list[str]:
     from ..core.errors import printable
     from ..evaluate.words import percent
 
-    gain, cost = together.sentences()
     if len(together.members) == 1:
-        return [gain, cost]
+        return together.sentences()
     rows = [
         [
             printable(str(member.run)),
@@ -106,33 +94,7 @@ def _together_lines(together: "Together") -> list[str]:
         ]
         for member in together.members
     ]
-    return [format_table(["run alone", "correct %", "95 % interval", "McNemar p"], rows), gain, cost]
-
-
-def _together_json(together: "Together") -> dict[str, Any]:
-    gain = together.gain
-    return {
-        "crops": together.num_looks,
-        "members": [
-            {
-                "run": str(member.run),
-                "top1": member.metrics.top1,
-                "top1_low": member.metrics.top1_low,
-                "top1_high": member.metrics.top1_high,
-                "p_value_against_best": member.against_best.p_value if member.against_best else None,
-            }
-            for member in together.members
-        ],
-        "gain": gain.difference,
-        "gain_low": gain.low,
-        "gain_high": gain.high,
-        "p_value": gain.p_value,
-        "times_slower": round(together.times_slower, 2),
-        "single_ms": round(together.single_ms, 4),
-        "together_ms": round(together.together_ms, 4),
-        "single_weights_bytes": together.single_bytes,
-        "weights_bytes": together.together_bytes,
-    }
+    return [format_table(["run alone", "correct %", "95 % interval", "McNemar p"], rows), *together.sentences()]
 
 
 def _scales(text: str) -> list[float]:

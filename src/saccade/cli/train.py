@@ -9,9 +9,11 @@ import typer
 
 from ..core.errors import SaccadeError
 from .console import RunConsole, choose_output
+from .evaluate import together_text
 from .output import print_json, print_result
 
 if TYPE_CHECKING:
+    from ..api import TrainRequest
     from ..train.run import TrainResult
 
 
@@ -23,6 +25,7 @@ def train(
     out: Path | None = typer.Option(None, "--out", help="Run directory. [runs/SOURCE-MODEL-N]"),
     seed: int | None = typer.Option(None, "--seed", help="Everything random derives from it. [0]"),
     resume: bool = typer.Option(False, "--resume", help="Go on with the run in --out where it was stopped."),
+    ensemble: int = typer.Option(0, "--ensemble", help="Train this many runs with different seeds, judged together."),
     on_bad_image: str = typer.Option("error", "--on-bad-image", help="error, or skip: leave out up to 1 %."),
     settings: list[str] = typer.Option([], "--set", help="KEY=VALUE, any value of the configuration; repeatable."),
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
@@ -43,10 +46,15 @@ def train(
         seed=seed,
         out=out,
         resume=resume,
+        ensemble=ensemble,
         settings=settings,
     )
+    command = "saccade " + shlex.join(sys.argv[1:])
+    if ensemble or (resume and out is not None and api.is_ensemble(out)):
+        _train_ensemble(request, console, command, as_json)
+        return
     try:
-        result = api.train(request, console, "saccade " + shlex.join(sys.argv[1:]))
+        result = api.train(request, console, command)
     finally:
         console.close()
     report = _write_report(result.run_dir)
@@ -54,6 +62,26 @@ def train(
         print_json(result_json(result) | {"report": str(report) if report else None})
     else:
         print_result(result_text(result, report))
+
+
+def _train_ensemble(request: "TrainRequest", console: RunConsole, command: str, as_json: bool) -> None:
+    from .. import api
+    from ..core.errors import printable
+
+    try:
+        result = api.train_ensemble(request, console, command)
+    finally:
+        console.close()
+    for member in result.members:
+        _write_report(member)
+    if as_json:
+        print_json(result.as_json())
+        return
+    where = printable(str(result.path))
+    print_result(
+        f"{together_text(result.evaluation)}\nEnsemble: {where}, a report in each member\n"
+        f"Next: saccade evaluate {where} {printable(result.plan.run.source)} --crops 10"
+    )
 
 
 def _write_report(run: Path) -> Path | None:

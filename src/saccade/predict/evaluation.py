@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from ..evaluate.compare import Comparison, comparison_sentence
 from ..evaluate.metrics import compute_metrics
 from ..evaluate.mistakes import Mistake, find_mistakes
 from ..evaluate.scores import score_images
+from ..evaluate.words import metrics_json, percent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +22,26 @@ class Member:
     run: Path
     metrics: Metrics
     against_best: Comparison | None
+
+    def as_json(self) -> dict[str, Any]:
+        """One entry of `members` in `evaluate --json`."""
+        return {
+            "run": str(self.run),
+            "top1": self.metrics.top1,
+            "top1_low": self.metrics.top1_low,
+            "top1_high": self.metrics.top1_high,
+            "p_value_against_best": self.against_best.p_value if self.against_best else None,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """`difference` (fractions) over the accuracy `single`, within `low` to `high` (95 %, paired bootstrap)."""
+
+    single: float
+    difference: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +54,7 @@ class Together:
     members: tuple[Member, ...]
     num_looks: int
     gain: Comparison
+    gain_over_mean: Gain | None
     single_ms: float
     together_ms: float
     single_bytes: int
@@ -42,8 +65,8 @@ class Together:
         """Computing time an image against one look of the first run."""
         return self.together_ms / max(self.single_ms, 1e-9)
 
-    def sentences(self) -> tuple[str, str]:
-        """The gain and the cost in words."""
+    def sentences(self) -> list[str]:
+        """The gain over the best member, over the mean one, and the cost, in words."""
         single = "one crop" if len(self.members) == 1 else "the best single run"
         together = f"{self.num_looks} crops" if len(self.members) == 1 else f"the ensemble of {len(self.members)}"
         if len(self.members) > 1 and self.num_looks > 1:
@@ -53,7 +76,37 @@ class Together:
             f"{self.single_ms:.2f} ms an image) and holds {self.together_bytes / 1e6:.1f} instead of "
             f"{self.single_bytes / 1e6:.1f} MB of weights."
         )
-        return _capitalised(comparison_sentence(self.gain, single, together)), cost
+        return [_capitalised(comparison_sentence(self.gain, single, together)), *self._over_mean(), cost]
+
+    def as_json(self) -> dict[str, Any]:
+        """The value of `together` in `evaluate --json`; its keys are a contract."""
+        mean = self.gain_over_mean
+        return {
+            "crops": self.num_looks,
+            "members": [member.as_json() for member in self.members],
+            "gain": self.gain.difference,
+            "gain_low": self.gain.low,
+            "gain_high": self.gain.high,
+            "p_value": self.gain.p_value,
+            "mean_top1": mean.single if mean else None,
+            "gain_over_mean": mean.difference if mean else None,
+            "gain_over_mean_low": mean.low if mean else None,
+            "gain_over_mean_high": mean.high if mean else None,
+            "times_slower": round(self.times_slower, 2),
+            "single_ms": round(self.single_ms, 4),
+            "together_ms": round(self.together_ms, 4),
+            "single_weights_bytes": self.single_bytes,
+            "weights_bytes": self.together_bytes,
+        }
+
+    def _over_mean(self) -> list[str]:
+        mean = self.gain_over_mean
+        if mean is None:
+            return []
+        return [
+            f"Against the mean of the single runs, {percent(mean.single)} %: {100 * mean.difference:+.1f} points "
+            f"(95 % interval {100 * mean.low:+.1f} to {100 * mean.high:+.1f})."
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +130,23 @@ class Evaluation:
     label_N: np.ndarray
     keys: tuple[str, ...]
     together: Together | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The object of `evaluate --json`; its keys are a contract."""
+        return {
+            "run": ", ".join(str(run) for run in self.runs),
+            "model": self.model,
+            "source": self.source,
+            **metrics_json(self.metrics),
+            "ece_calibrated": self.calibrated().ece,
+            "temperature": self.temperature,
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round(self.metrics.num_samples / max(self.seconds, 1e-9), 1),
+            "seed": self.seed,
+            "judged_on": self.judged_on,
+            "notes": list(self.notes),
+            "together": self.together.as_json() if self.together else None,
+        }
 
     def calibrated(self) -> Metrics:
         """The metrics of the confidences that a person sees: with the temperature applied."""

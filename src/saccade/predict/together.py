@@ -2,23 +2,36 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from ..checkpoint import find_checkpoint
 from ..core.runtime import RuntimeConfig, start
-from ..data.base import open_source
+from ..data.base import DataSource, open_source
 from ..data.scan import scan_source
 from ..evaluate.classes import match_classes, refuse_extra_classes
-from ..evaluate.compare import compare_answers
+from ..evaluate.compare import compare_answers, paired_bootstrap
 from ..evaluate.metrics import compute_metrics
 from .crops import Look
 from .ensemble import Ensemble, PassResult, make_ensemble, run_ensemble, weights_bytes
-from .evaluation import Evaluation, Member, Together
+from .evaluation import Evaluation, Gain, Member, Together
 from .judge import choose_images
 from .predictor import load_predictor
 
 SMALLEST_PROBABILITY = 1e-300
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedImages:
+    """The images `index_N` of `source`, what they are in words, and what a person should know of them."""
+
+    source: DataSource
+    source_text: str
+    index_N: np.ndarray
+    judged_on: str
+    notes: tuple[str, ...]
 
 
 def evaluate_together(
@@ -28,31 +41,40 @@ def evaluate_together(
 
     Images that any of the runs was trained on are left out. Raises UsageError, CheckpointError, DataError, ImageError.
     """
-    started_s = time.monotonic()
     runtime = start(runtime_config)
-    ensemble = make_ensemble([load_predictor(run, runtime_config) for run in runs])
     source = open_source(source_text)
-    match = match_classes(ensemble.classes, source.classes)
+    match = match_classes(find_checkpoint(runs[0]).manifest.classes, source.classes)
     refuse_extra_classes(match)
     scan = scan_source(source, runtime.num_threads, "error")
     index_N, judged_on, notes = choose_images(runs, source, scan)
-    result = run_ensemble(ensemble, source, index_N, wanted)
+    images = JudgedImages(source=source, source_text=source_text, index_N=index_N, judged_on=judged_on, notes=notes)
+    return judge_together(runs, images, wanted, runtime_config)
+
+
+def judge_together(
+    runs: Sequence[Path], images: JudgedImages, wanted: Sequence[Look], runtime_config: RuntimeConfig
+) -> Evaluation:
+    """Judge the mean probability of `runs` on `images`, each read and decoded once. Raises as `evaluate_together`."""
+    started_s = time.monotonic()
+    source = images.source
+    ensemble = make_ensemble([load_predictor(run, runtime_config) for run in runs])
+    match = match_classes(ensemble.classes, source.classes)
+    result = run_ensemble(ensemble, source, images.index_N, wanted)
     label_N = match.label_map_S[result.label_N]
     logits_NK = np.log(np.maximum(result.probability_NK, SMALLEST_PROBABILITY))
-    metrics = compute_metrics(logits_NK, label_N, ensemble.classes)
     return Evaluation(
         runs=tuple(runs),
         model=" + ".join(dict.fromkeys(member.architecture for member in ensemble.members)),
-        source=source_text,
-        metrics=metrics,
-        judged_on=judged_on,
-        notes=notes + match.messages,
+        source=images.source_text,
+        metrics=compute_metrics(logits_NK, label_N, ensemble.classes),
+        judged_on=images.judged_on,
+        notes=images.notes + match.messages,
         seed=ensemble.members[0].seed,
         seconds=time.monotonic() - started_s,
         temperature=1.0,
         logits_NK=logits_NK,
         label_N=label_N,
-        keys=tuple(source.record(int(index)).key for index in index_N),
+        keys=tuple(source.record(int(index)).key for index in images.index_N),
         together=_together(runs, ensemble, result, label_N, len(wanted)),
     )
 
@@ -72,12 +94,21 @@ def _together(
         for number, run in enumerate(runs)
     ]
     num_images = max(len(label_N), 1)
+    right_N = result.probability_NK.argmax(axis=1) == label_N
     return Together(
         members=tuple(members),
         num_looks=num_looks,
-        gain=compare_answers(right_MN[best], result.probability_NK.argmax(axis=1) == label_N),
+        gain=compare_answers(right_MN[best], right_N),
+        gain_over_mean=_gain_over_mean(right_MN, right_N) if len(runs) > 1 else None,
         single_ms=1000 * result.centre_s / num_images,
         together_ms=1000 * result.forward_s / num_images,
         single_bytes=num_bytes[0],
         together_bytes=sum(num_bytes),
     )
+
+
+def _gain_over_mean(right_MN: np.ndarray, right_N: np.ndarray) -> Gain:
+    """What answering together gains over a member taken at random, by a paired bootstrap over the images."""
+    mean_N = right_MN.mean(axis=0)
+    low, high = paired_bootstrap(mean_N, right_N.astype(np.float64))
+    return Gain(single=float(mean_N.mean()), difference=float(right_N.mean() - mean_N.mean()), low=low, high=high)

@@ -51,14 +51,14 @@ class RunFolder:
         """The configuration the run was begun with. Raises ConfigError."""
         return RunConfig.from_toml(self.path / CONFIG)
 
-    def refuse_changes(self, wanted: RunConfig) -> None:
-        """Raise ConfigError where `wanted` differs from what the run was begun with: that would be another run."""
-        begun, asked = self.load_config().model_dump(mode="json"), wanted.model_dump(mode="json")
-        for key, (was, now) in flat_differences(begun, asked).items():
-            raise ConfigError(
-                f"A resumed run goes on as it began: {key} was {was}, now {now}.\n"
-                f"Leave that option out, or start a new run with another --out."
-            )
+
+def refuse_changes(begun: RunConfig, wanted: RunConfig) -> None:
+    """Raise ConfigError naming the first value in which `wanted` differs from what was `begun`."""
+    for key, (was, now) in flat_differences(begun.model_dump(mode="json"), wanted.model_dump(mode="json")).items():
+        raise ConfigError(
+            f"A resumed run goes on as it began: {key} was {was}, now {now}.\n"
+            f"Leave that option out, or start a new run with another --out."
+        )
 
 
 def flat_differences(a: dict[str, Any], b: dict[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:

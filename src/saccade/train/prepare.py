@@ -81,7 +81,8 @@ def prepare_images(config: RunConfig, runtime: Runtime, note: Callable[[str], No
         note(f"left out {printable(bad.key)}: {bad.reason}")
     if len(scan.bad) > 10:
         note(f"left out {len(scan.bad) - 10} more; data.json in the run lists them all")
-    split = split_source(source, scan, config.seed, config.split.test_fraction, config.split.validation_fraction)
+    split_seed = config.split.seed if config.split.seed >= 0 else config.seed
+    split = split_source(source, scan, split_seed, config.split.test_fraction, config.split.validation_fraction)
     for text in split.notes:
         note(text)
     if len(split.train_N) < 2:

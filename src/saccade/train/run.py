@@ -43,7 +43,10 @@ class RunProgress(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """What a run came to: `seconds` from start to verdict, `training_s` of it in epochs, over all starts."""
+    """What a run came to: `seconds` from start to verdict, `training_s` of it in epochs, over all starts.
+
+    `stop_exit_code` is that of a stop that was asked for when nothing was left to stop, else 0.
+    """
 
     run_dir: Path
     config: RunConfig
@@ -53,17 +56,21 @@ class TrainResult:
     seconds: float
     training_s: float
     images_per_second: float
+    stop_exit_code: int
 
 
-def train(config: RunConfig, folder: RunFolder, progress: RunProgress, command: str) -> TrainResult:
+def train(
+    config: RunConfig, folder: RunFolder, progress: RunProgress, command: str, images: Images | None = None
+) -> TrainResult:
     """Train as `config` says in `folder`, from the start or from where it was stopped, and judge the result.
 
+    `images` that were prepared for this configuration already are not read again.
     Raises DataError, ModelError, RunInUseError, StorageError, TrainingError, and Stopped with the command to go on.
     """
     started_s = time.monotonic()
     folder.check()
     runtime = start(config.runtime)
-    images = prepare_images(config, runtime, progress.note)
+    images = images or prepare_images(config, runtime, progress.note)
     augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed)
     config = config.model_copy(update={"augment": augment})  # what was measured is stored with the run
     seed_everything(config.seed)
@@ -94,6 +101,7 @@ def train(config: RunConfig, folder: RunFolder, progress: RunProgress, command: 
         seconds=time.monotonic() - started_s,
         training_s=cursor.training_s,
         images_per_second=num_seen / max(cursor.training_s, 1e-9),
+        stop_exit_code=stop.exit_code if stop.requested else 0,
     )
 
 
