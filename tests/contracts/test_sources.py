@@ -15,7 +15,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from saccade.core.types import SPLITS
 from saccade.data.base import SOURCES, DataSource, open_source
@@ -76,6 +78,16 @@ def write_cifar(folder: Path, num: int) -> str:
     return str(folder)
 
 
+def write_parquet(folder: Path, num: int) -> str:
+    """Two uncompressed shards and a compressed one, in row groups of 100."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for shard in range(3):
+        rows = [{"image": {"bytes": picture(n), "path": None}, "label": CLASSES[n % 3]} for n in range(shard, num, 3)]
+        path = folder / f"train-0000{shard}-of-00003.parquet"
+        parquet.write_table(pa.Table.from_pylist(rows), path, 100, compression="snappy" if shard else "none")
+    return str(folder)
+
+
 # How to write `num` images of three classes below a folder; returns what is typed as SOURCE. None: built in.
 EXAMPLES: dict[str, Callable[[Path, int], str] | None] = {
     "cifar": write_cifar,
@@ -83,6 +95,7 @@ EXAMPLES: dict[str, Callable[[Path, int], str] | None] = {
     "folder": write_folder,
     "idx": write_idx,
     "manifest": write_manifest,
+    "parquet": write_parquet,
 }
 IN_MEMORY = {"cifar", "digits", "idx"}  # all pixels are held as uint8: what a file takes is its pixels
 WRITTEN = sorted(name for name, write in EXAMPLES.items() if write)

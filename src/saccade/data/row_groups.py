@@ -1,0 +1,181 @@
+"""Bytes out of Parquet files in any order, from any thread, in bounded memory.
+
+Parquet is read a row group at a time, which is slow for one image here and one there. So the groups last used are kept;
+and where a file stores its values uncompressed, as is usual for image files, the place of each value is noted when its
+group is first read, and later reads fetch that value alone. A place is noted only where the bytes at it are the value.
+"""
+
+import os
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import DataError, ImageError, printable
+
+KEPT_BYTES = 256 << 20
+UNKNOWN = -1
+MAX_LOST = 16  # values of a group that are looked for in vain before the rest is not looked for
+
+
+def import_pyarrow() -> tuple[Any, Any]:
+    """(pyarrow, pyarrow.parquet). Raises DataError where they are not installed."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise DataError(
+            "Parquet files need pyarrow, which is not installed.\nInstall it: pip install 'saccade[data]'."
+        ) from None
+    return pyarrow, pyarrow.parquet
+
+
+@dataclass(frozen=True)
+class ParquetPart:
+    """One file: its footer, what it was when it was opened, and its column of encoded images."""
+
+    path: Path
+    metadata: Any
+    signature: tuple[int, int]
+    column: str
+
+
+class ValueReader:
+    """The values of one binary column of several files, numbered through. Values are None where the file has none."""
+
+    def __init__(self, parts: list[ParquetPart], kept_bytes: int = KEPT_BYTES) -> None:
+        self._parts = parts
+        counts = [
+            (part, group, parts[part].metadata.row_group(group).num_rows)
+            for part in range(len(parts))
+            for group in range(parts[part].metadata.num_row_groups)
+        ]
+        self._part_G = np.array([part for part, _, _ in counts], dtype=np.int32)
+        self._group_G = np.array([group for _, group, _ in counts], dtype=np.int32)
+        self._start_G = np.cumsum([0, *(rows for _, _, rows in counts)])
+        self._place_N = np.full(int(self._start_G[-1]), UNKNOWN, dtype=np.int64)
+        self._length_N = np.zeros(int(self._start_G[-1]), dtype=np.int32)
+        self._groups = KeptGroups(kept_bytes)
+
+    def read(self, index: int, key: str) -> bytes | None:
+        """Value `index`. Raises ImageError naming `key` where the file has changed or cannot be read."""
+        number = int(np.searchsorted(self._start_G, index, side="right")) - 1
+        part = self._parts[self._part_G[number]]
+        try:
+            if self._place_N[index] == UNKNOWN:
+                return self._groups.get(number, self._load).value(index - int(self._start_G[number]))
+            with open(part.path, "rb", buffering=0) as file:
+                _check_unchanged(part, os.fstat(file.fileno()), key)
+                return os.pread(file.fileno(), int(self._length_N[index]), int(self._place_N[index]))
+        except (OSError, import_pyarrow()[0].ArrowException) as error:
+            raise ImageError(key, f"the Parquet file cannot be read: {printable(str(error)[:100])}.") from error
+
+    def _load(self, number: int) -> "Group":
+        part, group = self._parts[self._part_G[number]], int(self._group_G[number])
+        _check_unchanged(part, os.stat(part.path), part.path.name)
+        _, parquet = import_pyarrow()
+        with parquet.ParquetFile(part.path, metadata=part.metadata, pre_buffer=False) as file:
+            values = file.read_row_group(group, columns=[part.column], use_threads=False).column(0)
+        if values.type.num_fields:
+            values = values.flatten()[0]  # the bytes of struct<bytes, path>
+        loaded = Group(values.chunks)
+        start = int(self._start_G[number])
+        for row, (place, length) in enumerate(_find_values(part, group, loaded)):
+            self._length_N[start + row] = length
+            self._place_N[start + row] = place  # last: it says that the length is there
+        return loaded
+
+
+class Group:
+    """The values of one row group, as Arrow holds them."""
+
+    def __init__(self, chunks: list[Any]) -> None:
+        self._chunks = chunks
+        self._start_C = np.cumsum([0, *map(len, chunks)])
+        self.nbytes = sum(chunk.nbytes for chunk in chunks)
+
+    def __len__(self) -> int:
+        return int(self._start_C[-1])
+
+    def value(self, row: int) -> bytes | None:
+        chunk = int(np.searchsorted(self._start_C, row, side="right")) - 1
+        return self._chunks[chunk][row - int(self._start_C[chunk])].as_py()
+
+
+class KeptGroups:
+    """The groups last used, up to `limit_bytes`; each is loaded once, however many threads ask for it."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._reset()
+        myself = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _reset_after_fork(myself))
+
+    def get(self, number: int, load: Callable[[int], Group]) -> Group:
+        """Group `number`, from `load` where it is not kept."""
+        with self._lock:
+            if number in self._kept:
+                self._kept.move_to_end(number)
+                return self._kept[number]
+            gate = self._gates.setdefault(number, threading.Lock())
+        with gate:
+            with self._lock:
+                if number in self._kept:
+                    return self._kept[number]
+            group = load(number)
+            with self._lock:
+                self._kept[number] = group
+                self.nbytes += group.nbytes
+                while self.nbytes > self._limit_bytes and len(self._kept) > 1:
+                    self.nbytes -= self._kept.popitem(last=False)[1].nbytes
+                self._gates.pop(number, None)
+            return group
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._gates: dict[int, threading.Lock] = {}
+        self._kept: OrderedDict[int, Group] = OrderedDict()
+        self.nbytes = 0
+
+
+def _reset_after_fork(kept: "weakref.ref[KeptGroups]") -> None:
+    """A lock that another thread held when the process was forked would never be released in the child."""
+    groups = kept()
+    if groups is not None:
+        groups._reset()
+
+
+def _check_unchanged(part: ParquetPart, status: os.stat_result, key: str) -> None:
+    if (status.st_size, status.st_mtime_ns) != part.signature:
+        raise ImageError(key, f"{printable(part.path.name)} has changed since it was opened. Start again.")
+
+
+def _find_values(part: ParquetPart, group: int, values: Group) -> list[tuple[int, int]]:
+    """(place in the file or UNKNOWN, length) of each value; nothing at all for a compressed column."""
+    row_group = part.metadata.row_group(group)
+    columns = (row_group.column(number) for number in range(row_group.num_columns))
+    column = next(column for column in columns if column.path_in_schema == part.column)
+    if column.compression != "UNCOMPRESSED":
+        return []
+    start = column.dictionary_page_offset if column.has_dictionary_page else column.data_page_offset
+    with open(part.path, "rb", buffering=0) as file:
+        content = os.pread(file.fileno(), column.total_compressed_size, start)
+    places: dict[bytes, int] = {}
+    found, end, num_lost = [], 0, 0
+    for row in range(len(values)):
+        value = values.value(row)
+        place = UNKNOWN
+        if value and num_lost < MAX_LOST:
+            place = places.get(value, UNKNOWN)
+            if place == UNKNOWN:
+                place = content.find(value, end)
+                end = place + len(value) if place != UNKNOWN else end
+                num_lost += place == UNKNOWN
+                places[value] = place
+        found.append((place if place == UNKNOWN else start + place, len(value or b"")))
+    return found
