@@ -90,9 +90,12 @@ def _remove_folder(path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Create `path` and its parents. Raises StorageError where the disk or the permissions do not allow it."""
+    """Create `path` and its parents, durably. Raises StorageError where the disk or the permissions do not allow it."""
+    missing = [folder for folder in [path, *path.parents] if not folder.exists()]
     with storage_errors(path):
         path.mkdir(parents=True, exist_ok=True)
+        for folder in missing:
+            sync_folder(folder.parent)
 
 
 def remove_temporaries(folder: Path) -> list[Path]:

@@ -17,8 +17,8 @@ class MetricsLog:
         self.path = path
         with storage_errors(path):
             self._file = open(path, "ab")  # noqa: SIM115 - lives as long as the run; close() ends it
-            self._file.truncate(keep_bytes)
-        self.committed_bytes = keep_bytes
+            self.committed_bytes = min(keep_bytes, self._file.tell())  # a file that somebody cut stays as it is
+            self._file.truncate(self.committed_bytes)
 
     def write(self, event: str, values: dict[str, Any]) -> None:
         """Append one line and push it to the disk. Raises StorageError."""
