@@ -14,7 +14,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"core", "conv"},
     {"models", "data"},
-    {"design", "checkpoint", "transfer", "evaluate"},
+    {"checkpoint", "transfer", "evaluate"},
+    {"design"},
     {"train", "predict", "explain", "report", "ship"},
     {"api"},
     {"cli", "web"},

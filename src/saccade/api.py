@@ -9,6 +9,9 @@ from .core import atomic
 from .core.errors import ImageError, UsageError
 from .core.runtime import RuntimeConfig
 from .core.types import Prediction
+from .design.compare import Comparison
+from .design.desk import TableRequest, draw_comparison, draw_table
+from .design.table import DesignTable
 from .evaluate import mistakes
 from .explain.explanation import Explanation, explain_image
 from .explain.sheet import check_out as check_sheet
@@ -173,6 +176,16 @@ def explain(run: Path, image: Path, out: Path | None = None, class_name: str = "
     if out is not None:
         write_sheet(out, explanation)
     return explanation
+
+
+def table(target: str, request: TableRequest | None = None, fold: bool = True) -> DesignTable:
+    """The layer table of a name, a line of notation, a run, or module.py:function (docs/design-desk.md)."""
+    return draw_table(target, request or TableRequest(), fold)
+
+
+def compare(targets: Sequence[str], request: TableRequest | None = None) -> Comparison:
+    """The totals of several networks side by side."""
+    return draw_comparison(targets, request or TableRequest())
 
 
 def report(run: Path, out: Path | None = None) -> Path:

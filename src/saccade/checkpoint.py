@@ -16,14 +16,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as tensor_bytes
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from .core import atomic
 from .core.config import FrozenConfig
 from .core.errors import CheckpointError, ConfigError, TrainingError, printable
 from .core.types import Preprocessing
 from .models.base import ModelSpec
-from .models.build import resolve_model
+from .models.build import resolve_model, without_weights
 
 FORMAT_VERSION = 1
 WEIGHTS, STATE, MANIFEST = "weights.safetensors", "state.safetensors", "manifest.json"
@@ -80,7 +79,7 @@ class Checkpoint:
 
     def load_model(self) -> nn.Module:
         """The network with its weights, in evaluation mode, on the CPU, float32."""
-        with torch.device("meta"), _LeaveUninitialised():
+        with without_weights():
             model = resolve_model(self.manifest.model, self.manifest.spec)
         weights = self.load_weights()
         expected = model.state_dict()
@@ -199,15 +198,6 @@ def find_checkpoint(path: Path) -> Checkpoint:
         f"The run {printable(str(path))} {what}.\n"
         f"Give the folder that 'saccade train' printed, such as runs/digits-lenet5-1."
     )
-
-
-class _LeaveUninitialised(TorchFunctionMode):
-    """Draws nothing for weights that are about to be replaced: on the meta device a draw imports torch's compiler."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in (torch.Tensor.normal_, torch.Tensor.uniform_) or getattr(func, "__module__", "") == "torch.nn.init":
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **(kwargs or {}))
 
 
 def _manifest_text(manifest: Manifest) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from .. import __version__
 from ..core.errors import SaccadeError
-from . import augmentations, evaluate, explain, filter, models, predict, preview, recipes, report, sources, train
+from . import augmentations, evaluate, explain, filter, models, predict, preview, recipes, report, sources, table, train
 
 app = typer.Typer(
     help="From a folder of images to a convolutional classifier you can trust.",
@@ -40,6 +40,8 @@ app.command("report")(report.report)
 app.command("filter")(filter.filter_image)
 app.command("preview")(preview.preview)
 app.command("augmentations")(augmentations.augmentations)
+app.command("table")(table.table)
+app.command("compare")(table.compare)
 app.command("models")(models.models)
 app.command("sources")(sources.sources)
 app.command("recipes")(recipes.recipes)

@@ -1,6 +1,12 @@
 """A network from what a person wrote: a registered name, or one line of notation."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from .base import MODELS, ModelSpec, build_model
 from .notation import ALIASES, OPTIONS
@@ -20,3 +26,25 @@ def resolve_model(text: str, spec: ModelSpec) -> nn.Module:
     Raises UnknownNameError (a name), NotationError (a line), or ModelError where the input does not fit.
     """
     return NotationNetwork(text, spec) if is_notation(text) else build_model(text, spec)
+
+
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Networks built in this block have shapes and no memory: nothing is allocated and nothing is drawn."""
+    with torch.device("meta"), _WithoutDraws():
+        yield
+
+
+class _WithoutDraws(TorchDispatchMode):
+    """Skips random initialisation, which has no memory to fill and whose first call imports torch's compiler (1 s)."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # the other answer imports that compiler, too
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func.overloadpacket.__name__ in DRAWS else func(*args, **(kwargs or {}))
+
+
+# torch's operations that fill a tensor with random numbers.
+DRAWS = ("normal_", "uniform_", "bernoulli_", "random_", "exponential_", "log_normal_", "cauchy_", "geometric_")

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ..conv.geometry import Window
 from .base import ModelSpec, does_not_fit
@@ -14,8 +15,8 @@ WINDOWED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 def check_size(model: str, network: nn.Module, spec: ModelSpec, enough_px: int) -> None:
     """Raise ModelError, naming the layer and its formula, where an input of `spec` leaves a map without positions.
 
-    Inputs of at least `enough_px` on both axes are known to fit. Smaller ones are tried on the meta device, where
-    tensors have a shape and no memory; its first use costs a second or two of imports.
+    Inputs of at least `enough_px` on both axes are known to fit. Smaller ones are tried on fake tensors, which have a
+    shape and no memory.
     """
     if min(spec.input_CHW[1:]) >= enough_px:
         return
@@ -29,23 +30,23 @@ def check_size(model: str, network: nn.Module, spec: ModelSpec, enough_px: int) 
 
     leaves = [(name, module) for name, module in network.named_modules() if not list(module.children())]
     handles = [module.register_forward_pre_hook(remember(name)) for name, module in leaves]
-    weightless = {name: tensor.to("meta") for name, tensor in network.state_dict().items()}
     was_training = network.training
     network.eval()
     try:
-        with torch.no_grad():
-            torch.func.functional_call(network, weightless, (torch.zeros(1, *spec.input_CHW, device="meta"),))
+        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+            weightless = {name: torch.empty_like(tensor, device="cpu") for name, tensor in network.state_dict().items()}
+            torch.func.functional_call(network, weightless, (torch.empty(1, *spec.input_CHW, device="cpu"),))
     except RuntimeError as error:
         name, module, shape = last[0]
-        does_not_fit(model, name, spec, _why(module, shape, error), _remedy(spec))
+        does_not_fit(model, name, spec, why_not(module, shape, error), _remedy(spec))
     finally:
         network.train(was_training)
         for handle in handles:
             handle.remove()
 
 
-def _why(module: nn.Module, shape: torch.Size, error: RuntimeError) -> str:
-    """The size formula with its numbers for a window that does not fit, else torch's own first sentence."""
+def why_not(module: nn.Module, shape: torch.Size, error: Exception) -> str:
+    """Why `module` cannot take an input of `shape`: the formula of a window that does not fit, else torch's words."""
     if isinstance(module, WINDOWED) and len(shape) == 4:
         for axis, size in enumerate(shape[2:]):
             window = Window(
@@ -58,7 +59,7 @@ def _why(module: nn.Module, shape: torch.Size, error: RuntimeError) -> str:
             if window.output_size(size) < 1:
                 kind = "pooling" if not isinstance(module, nn.Conv2d) else "convolution"
                 return f"{kind} f{window.kernel} s{window.stride} on {shape[2]}x{shape[3]}: {window.formula(size)}"
-    return str(error).splitlines()[0].rstrip(".")
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _axis(value: Any, axis: int) -> int:

@@ -1,0 +1,82 @@
+"""`saccade table` and `saccade compare`: what networks are and cost, before anything runs."""
+
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+from ..core.errors import UsageError
+from .output import format_table, print_json, print_result
+
+if TYPE_CHECKING:
+    from ..design.desk import TableRequest
+
+TARGET_HELP = "A name, a line of notation, a run's folder, or module.py:function."
+INPUT_HELP = "HEIGHTxWIDTHxCHANNELS; default: the network's or run's own, else 224x224x3."
+
+
+def table(
+    target: str = typer.Argument(metavar="NETWORK", help=TARGET_HELP),
+    input_size: str = typer.Option("", "--input", help=INPUT_HELP),
+    classes: int = typer.Option(0, "--classes", min=0, help="Classes; default: the network's own."),
+    batch: int = typer.Option(1, "--batch", min=1, help="Images in a batch, for the memory."),
+    optimizer: str = typer.Option("nesterov", "--optimizer", help="Whose state is counted in the memory."),
+    precision: str = typer.Option("float32", "--precision", help="Of training: float32 or bfloat16."),
+    unfolded: bool = typer.Option(False, "--unfolded", help="A row for every normalisation and nonlinearity."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+    as_csv: bool = typer.Option(False, "--csv", help="Print comma-separated values."),
+    as_markdown: bool = typer.Option(False, "--markdown", help="Print a Markdown table."),
+) -> None:
+    """Show every layer of NETWORK: shapes, parameters, multiply-adds, receptive field, and the memory it needs."""
+    if as_json + as_csv + as_markdown > 1:
+        raise UsageError("Choose one of --json, --csv and --markdown.")
+    from .. import api
+    from ..design.text import table_csv, table_markdown, table_text
+
+    request = _request(input_size, classes, batch, optimizer, precision)
+    drawn = api.table(target, request, fold=not unfolded)
+    if as_json:
+        print_json(drawn.as_json())
+    elif as_csv:
+        print_result(table_csv(drawn))
+    elif as_markdown:
+        print_result(table_markdown(drawn))
+    else:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+        print_result(table_text(drawn, width))
+
+
+def compare(
+    targets: list[str] = typer.Argument(metavar="NETWORK...", help=TARGET_HELP + " Two or more."),
+    input_size: str = typer.Option("", "--input", help=INPUT_HELP),
+    classes: int = typer.Option(0, "--classes", min=0, help="Classes; default: each network's own."),
+    batch: int = typer.Option(1, "--batch", min=1, help="Images in a batch, for the memory."),
+    optimizer: str = typer.Option("nesterov", "--optimizer", help="Whose state is counted in the memory."),
+    precision: str = typer.Option("float32", "--precision", help="Of training: float32 or bfloat16."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Show the totals of several networks side by side, with their ratios to the first."""
+    if len(targets) < 2:
+        raise UsageError("compare needs at least two networks: saccade compare plain34 resnet34.")
+    from .. import api
+    from ..design.compare import comparison_note, comparison_rows
+
+    comparison = api.compare(targets, _request(input_size, classes, batch, optimizer, precision))
+    if as_json:
+        print_json(comparison.as_json())
+    else:
+        headings, rows = comparison_rows(comparison)
+        print_result(format_table(headings, rows) + "\n\n" + comparison_note(comparison.tables))
+
+
+def _request(input_size: str, classes: int, batch: int, optimizer: str, precision: str) -> "TableRequest":
+    from ..design.desk import TableRequest
+    from ..design.memory import StepPlan
+    from ..design.target import parse_input
+
+    return TableRequest(
+        input_CHW=parse_input(input_size) if input_size else None,
+        num_classes=classes or None,
+        step=StepPlan(batch_size=batch, optimizer=optimizer, precision=precision),
+    )

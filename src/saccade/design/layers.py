@@ -1,0 +1,219 @@
+"""From traced operations to the rows of a layer table.
+
+A row is one call of a module without children, or one operation that a module does by itself (`x + shortcut`). What
+works on each number by itself or normalises (batch normalisation, ReLU, ...) is folded into the row before it, as in
+the literature's tables: a convolution with its normalisation and nonlinearity is one layer.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+from torch import nn
+
+from .cost import is_activation, is_free, is_norm, kind_of, multiply_adds
+from .fields import Field, FieldFollower
+from .trace import Operation, Trace, storage_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One row. Sizes are for one image; `output` is [C, H, W], [D] or what the layer leaves without the batch axis.
+
+    `kernel`, `stride`, `padding`, `dilation` are (height, width) and `groups` a number, for windows only.
+    `receptive_field` and `jump` are (height, width) in input pixels: None where unknown or not dependent on the
+    image; jump is None too where the map is gone. `folded` are the kinds that were folded in.
+    """
+
+    name: str
+    kind: str
+    output: tuple[int, ...]
+    activations: int
+    parameters: int
+    multiply_adds: int
+    kernel: tuple[int, int] | None = None
+    stride: tuple[int, int] | None = None
+    padding: tuple[int, int] | None = None
+    dilation: tuple[int, int] | None = None
+    groups: int | None = None
+    receptive_field: tuple[int, int] | None = None
+    jump: tuple[int, int] | None = None
+    folded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    layer: Layer
+    operations: tuple[Operation, ...]
+    foldable: bool
+
+
+def read_layers(trace: Trace, sizes: dict[str, int], fold: bool) -> tuple[Layer, ...]:
+    """The rows of a trace. `sizes` gives the number of elements of every parameter by name."""
+    follower = FieldFollower(trace.input_BCHW)
+    rows: list[_Row] = []
+    seen: set[str] = set()
+    parameters = 0  # those of work on weights alone (a standardised filter) go to the row that uses its result
+    for group in _groups(trace.operations):
+        for operation in group.operations:
+            follower.follow(operation)
+        computing = [operation for operation in group.operations if operation.made and not is_free(operation)]
+        if computing:
+            parameters += _own_parameters(group.operations, trace, sizes, seen)
+        if any(follower.depends(tensor) for operation in computing for tensor in operation.made):
+            rows.append(_row(group, computing, follower, parameters))
+            parameters = 0
+    if fold:
+        rows = _shorten(_fold(rows))
+    return tuple(_distinct([row.layer for row in rows]))
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The operations of one call of a layer, or one operation that a network does by itself."""
+
+    operations: tuple[Operation, ...]
+    is_layer: bool
+
+
+def _groups(operations: Iterable[Operation]) -> Iterable[_Group]:
+    """A layer is a module without children that multiplies at most once; a network written in functions is none."""
+    for (_, is_leaf), run in groupby(operations, key=lambda operation: (operation.call, _is_leaf(operation.module))):
+        group = tuple(run)
+        if is_leaf and group[0].path and sum(multiply_adds(operation) > 0 for operation in group) <= 1:
+            yield _Group(group, is_layer=True)
+        else:
+            yield from (_Group((operation,), is_layer=False) for operation in group)
+
+
+def _row(group: _Group, computing: list[Operation], follower: FieldFollower, parameters: int) -> _Row:
+    first, last = group.operations[0], computing[-1]
+    made = last.made[0]
+    kind = kind_of(computing, first.module, group.is_layer)
+    field = follower.of(made)
+    layer = Layer(
+        name=first.path if group.is_layer else f"{first.path}.{kind}".strip(".").replace(" ", "_"),
+        kind=kind,
+        output=tuple(int(side) for side in made.shape[1:]),
+        activations=int(made.numel()),
+        parameters=parameters,
+        multiply_adds=sum(multiply_adds(operation) for operation in computing),
+        receptive_field=(field.rows.size, field.columns.size) if field else None,
+        jump=_jump(field),
+        **_window(computing),
+    )
+    small = kind == "norm" or all(is_activation(operation) or is_norm(operation) for operation in computing)
+    foldable = small and layer.multiply_adds == 0 and _num_inputs(group, follower) == 1
+    return _Row(layer=layer, operations=group.operations, foldable=foldable)
+
+
+def _num_inputs(group: _Group, follower: FieldFollower) -> int:
+    """How many tensors from the image come in from outside: two for `x + shortcut`."""
+    made = {storage_of(tensor) for operation in group.operations for tensor in operation.made}
+    given = {storage_of(tensor) for o in group.operations for tensor in o.given if follower.depends(tensor)}
+    return len(given - made) or 1  # in-place work makes what it is given
+
+
+def _jump(field: Field | None) -> tuple[int, int] | None:
+    return None if field is None or field.whole else (field.rows.jump, field.columns.jump)
+
+
+def _window(computing: list[Operation]) -> dict[str, Any]:
+    """Kernel and the rest of the first windowed operation in the row."""
+    for operation in computing:
+        arguments = operation.arguments
+        if operation.name == "convolution" and arguments[1].ndim == 4:
+            weight, _, stride, padding, dilation = arguments[1:6]
+            return {
+                "kernel": _pair(weight.shape[2:]),
+                "stride": _pair(stride),
+                "padding": _pair(padding),
+                "dilation": _pair(dilation),
+                "groups": int(arguments[8]),
+            }
+        if operation.name in ("max_pool2d_with_indices", "avg_pool2d"):
+            is_max = operation.name.startswith("max")
+            return {
+                "kernel": _pair(arguments[1]),
+                "stride": _pair((arguments[2] if len(arguments) > 2 else None) or arguments[1]),
+                "padding": _pair(arguments[3] if len(arguments) > 3 else 0),
+                "dilation": _pair(arguments[4] if is_max and len(arguments) > 4 else 1),
+            }
+    return {}
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    if isinstance(value, int):
+        return value, value
+    return int(value[0]), int(value[-1])
+
+
+def _own_parameters(operations: Iterable[Operation], trace: Trace, sizes: dict[str, int], seen: set[str]) -> int:
+    """Elements of the parameters that are used here for the first time: what is shared counts once."""
+    total = 0
+    for operation in operations:
+        for tensor in operation.given:
+            name = trace.parameters.get(storage_of(tensor))
+            if name is not None and name not in seen:
+                seen.add(name)
+                total += sizes[name]
+    return total
+
+
+def _fold(rows: list[_Row]) -> list[_Row]:
+    folded: list[_Row] = []
+    for row in rows:
+        before = folded[-1] if folded else None
+        if before and row.foldable and row.layer.output == before.layer.output and _feeds(before, row):
+            layer = replace(
+                before.layer,
+                parameters=before.layer.parameters + row.layer.parameters,
+                folded=(*before.layer.folded, row.layer.kind),
+            )
+            folded[-1] = _Row(layer=layer, operations=before.operations + row.operations, foldable=before.foldable)
+        else:
+            folded.append(row)
+    return folded
+
+
+def _feeds(before: _Row, row: _Row) -> bool:
+    """Whether `row` works on what `before` leaves, and on nothing else that was computed."""
+    left = {storage_of(tensor) for operation in before.operations for tensor in operation.made}
+    return any(storage_of(tensor) in left for tensor in row.operations[0].given)
+
+
+def _shorten(rows: list[_Row]) -> list[_Row]:
+    """A row that holds all that a container does takes the container's name: `stem.conv1` for convolution + ReLU."""
+    owners: dict[str, set[int]] = {}
+    for number, row in enumerate(rows):
+        for operation in row.operations:
+            for path in _ancestors(operation.path):
+                owners.setdefault(path, set()).add(number)
+    shortened = []
+    for number, row in enumerate(rows):
+        covering = [path for path in _ancestors(row.operations[0].path) if owners[path] == {number}]
+        name = min(covering, key=len) if covering and _is_leaf(row.operations[0].module) else row.layer.name
+        shortened.append(replace(row, layer=replace(row.layer, name=name)))
+    return shortened
+
+
+def _distinct(layers: list[Layer]) -> list[Layer]:
+    """Layers whose names say which is which: a second `add` in a block is `add@2`."""
+    met: dict[str, int] = {}
+    named = []
+    for layer in layers:
+        met[layer.name] = met.get(layer.name, 0) + 1
+        again = met[layer.name]
+        named.append(layer if again == 1 else replace(layer, name=f"{layer.name}@{again}"))
+    return named
+
+
+def _ancestors(path: str) -> list[str]:
+    """`a`, `a.b`, `a.b.c` of `a.b.c`; nothing of the root."""
+    parts = path.split(".") if path else []
+    return [".".join(parts[: number + 1]) for number in range(len(parts))]
+
+
+def _is_leaf(module: nn.Module) -> bool:
+    return next(module.children(), None) is None

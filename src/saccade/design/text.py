@@ -1,0 +1,159 @@
+"""A layer table as text for a terminal or a file, as CSV and as Markdown."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from .layers import Layer
+from .table import DesignTable
+
+COLUMNS = ("layer", "kind", "window", "output", "activations", "parameters", "multiply-adds", "field", "jump")
+# What a terminal narrower than so many characters does without; numbers are never cut.
+DROPPED_BELOW = ((110, ("jump", "activations")), (90, ("window",)), (70, ("kind",)))
+LEFT = 3  # columns of words
+
+
+def table_text(table: DesignTable, width: int = 0) -> str:
+    """Rows, totals and memory, for `width` characters (0: as wide as it gets)."""
+    columns = visible_columns(width)
+    rows = [_cells(layer) for layer in table.layers]
+    shown = [[row[column] for column in columns] for row in [_input_cells(table), *rows]]
+    left = sum(column in COLUMNS[:LEFT] for column in columns)
+    return "\n".join([*_aligned([list(columns), *shown], left), "", *total_lines(table)])
+
+
+def visible_columns(width: int) -> tuple[str, ...]:
+    """The columns that a terminal of `width` characters has room for, the most important ones kept."""
+    dropped = {name for limit, names in DROPPED_BELOW if 0 < width < limit for name in names}
+    return tuple(name for name in COLUMNS if name not in dropped)
+
+
+def total_lines(table: DesignTable) -> list[str]:
+    """What the network is and costs, in words."""
+    totals, memory = table.totals, table.memory
+    channels, height, width = table.input_CHW
+    frozen = totals.parameters - totals.trainable
+    lines = [
+        f"{table.model} for {height}x{width}x{channels}: {totals.parameters:,} parameters"
+        + (f" ({totals.trainable:,} trainable)" if frozen else "")
+        + f", {totals.multiply_adds:,} multiply-adds an image (convolutions and matrix products, no biases)."
+    ]
+    if totals.not_run:
+        lines.append(f"{totals.not_run:,} of the parameters are in parts that only training runs.")
+    if totals.receptive_field and totals.jump:
+        lines.append(
+            f"Receptive field of the last map: {pair(totals.receptive_field)} px, jump {pair(totals.jump)} px."
+        )
+    images = "1 image" if memory.batch_size == 1 else f"{memory.batch_size:,} images"
+    lines.append(
+        f"Memory to train on {images} in {memory.precision}: {size(memory.training_peak)} at most = "
+        f"weights {size(memory.weights)}, gradients {size(memory.gradients)}, {memory.optimizer} "
+        f"{size(memory.optimizer_state)}, saved activations {size(memory.saved_activations)}, passing "
+        f"{size(max(0, _passing(table)))}."
+    )
+    lines.append(f"Memory to answer for {images} in float32: {size(memory.inference_peak)} at most.")
+    return lines
+
+
+def table_csv(table: DesignTable) -> str:
+    """All columns, one line a layer, numbers without separators."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["layer", "kind", "kernel", "stride", "padding", "dilation", "groups", "output", "activations"]
+                    + ["parameters", "multiply_adds", "receptive_field", "jump", "folded"])  # fmt: skip
+    for layer in table.layers:
+        windows = [pair(each) if each else "" for each in (layer.kernel, layer.stride, layer.padding, layer.dilation)]
+        fields = [pair(each) if each else "" for each in (layer.receptive_field, layer.jump)]
+        groups = "" if layer.groups is None else str(layer.groups)
+        sizes = [layer.activations, layer.parameters, layer.multiply_adds]
+        writer.writerow(
+            [layer.name, layer.kind, *windows, groups, shape(layer), *sizes, *fields, "+".join(layer.folded)]
+        )
+    return stream.getvalue().rstrip("\n")
+
+
+def table_markdown(table: DesignTable) -> str:
+    """A Markdown table with the totals below it."""
+    rows = [_input_cells(table), *(_cells(layer) for layer in table.layers)]
+    rule = ["---" if number < LEFT else "---:" for number in range(len(COLUMNS))]
+    lines = [_bars(COLUMNS), _bars(rule), *(_bars([row[column] for column in COLUMNS]) for row in rows)]
+    return "\n".join([*lines, "", *(f"{line}  " for line in total_lines(table))]).rstrip()
+
+
+def size(num_bytes: float) -> str:
+    """Bytes as a person reads them, in powers of ten: 46.8 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if num_bytes < 999.5 or unit == "GB":
+            break
+        num_bytes /= 1000
+    return f"{num_bytes:,.0f} {unit}" if num_bytes >= 99.5 or unit == "B" else f"{num_bytes:.3g} {unit}"
+
+
+def pair(sides: tuple[int, int]) -> str:
+    """`3` for (3, 3), `1x7` for (1, 7)."""
+    return str(sides[0]) if sides[0] == sides[1] else f"{sides[0]}x{sides[1]}"
+
+
+def shape(layer: Layer) -> str:
+    """Height x width x channels of a map, as in the literature; other outputs axis by axis."""
+    sides = layer.output
+    return "x".join(map(str, (*sides[1:], sides[0]) if len(sides) == 3 else sides)) or "1"
+
+
+def _passing(table: DesignTable) -> int:
+    memory = table.memory
+    held = memory.weights + memory.gradients + memory.optimizer_state + memory.saved_activations
+    return memory.training_peak - held
+
+
+def _cells(layer: Layer) -> dict[str, str]:
+    return {
+        "layer": layer.name,
+        "kind": " + ".join([layer.kind, *layer.folded]),
+        "window": _window(layer),
+        "output": shape(layer),
+        "activations": f"{layer.activations:,}",
+        "parameters": f"{layer.parameters:,}",
+        "multiply-adds": f"{layer.multiply_adds:,}",
+        "field": pair(layer.receptive_field) if layer.receptive_field else "?",
+        "jump": pair(layer.jump) if layer.jump else "-",
+    }
+
+
+def _input_cells(table: DesignTable) -> dict[str, str]:
+    channels, height, width = table.input_CHW
+    cells = dict.fromkeys(COLUMNS, "")
+    numbers = f"{channels * height * width:,}"
+    return {**cells, "layer": "input", "output": f"{height}x{width}x{channels}", "activations": numbers,
+            "parameters": "0", "multiply-adds": "0", "field": "1", "jump": "1"}  # fmt: skip
+
+
+def _window(layer: Layer) -> str:
+    """`f3 s2 p1`, and `d2` or `g32` where they are not 1: the words of the one-line notation."""
+    if layer.kernel is None:
+        return ""
+    words = [f"f{pair(layer.kernel)}"]
+    for letter, sides, usual in (
+        ("s", layer.stride, (1, 1)),
+        ("p", layer.padding, (0, 0)),
+        ("d", layer.dilation, (1, 1)),
+    ):
+        if sides is not None and (sides != usual or (letter == "s" and layer.kind.endswith("pool"))):
+            words.append(f"{letter}{pair(sides)}")
+    return " ".join([*words, f"g{layer.groups}"] if (layer.groups or 1) > 1 else words)
+
+
+def _aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def _bars(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,0 +1,73 @@
+"""`saccade table` and `saccade compare` as a person or a script calls them."""
+
+import json
+
+NETWORK_B = "conv 8 f5 | pool | conv 16 f5 | pool | fc 120 | fc 84 | softmax"
+LAYER_KEYS = {
+    *("name", "kind", "kernel", "stride", "padding", "groups", "output", "activations", "parameters"),
+    *("multiply_adds", "receptive_field", "jump"),
+}
+
+
+def test_json_has_the_keys_of_the_contract(saccade):
+    result = saccade("table", NETWORK_B, "--input", "32x32x3", "--json")
+    assert result.status == 0
+    table = json.loads(result.output)
+    assert {"model", "input", "layers", "totals"} <= set(table)
+    assert table["input"] == [3, 32, 32]
+    assert all(set(layer) >= LAYER_KEYS for layer in table["layers"])
+    assert table["layers"][0]["output"] == [8, 28, 28]
+    assert table["totals"]["parameters"] == 62_958
+    assert table["totals"]["memory"]["batch_size"] == 1
+
+
+def test_a_trained_run_has_a_table(saccade, tmp_path):
+    run = tmp_path / "run"
+    trained = saccade("train", "digits", "--model", "conv 4 f3 s2 | gap | softmax", "--epochs", "1", "--out", run)
+    assert trained.status == 0
+    result = saccade("table", run)
+    assert result.status == 0
+    assert result.output.splitlines()[2].startswith("stem   conv + relu  f3 s2   15x15x4")
+
+
+def test_formats_exclude_each_other(saccade):
+    result = saccade("table", "lenet5", "--json", "--csv")
+    assert result.status == 2
+    assert result.errors == "error: Choose one of --json, --csv and --markdown.\n"
+
+
+def test_unknown_choices_name_the_nearest(saccade):
+    result = saccade("table", "lenet5", "--optimizer", "nestrov")
+    assert (result.status, result.errors) == (
+        2,
+        "error: Unknown optimizer 'nestrov'. Did you mean 'nesterov'? "
+        "Known: sgd, momentum, nesterov, rmsprop, adam, adamw, muon.\n",
+    )
+    result = saccade("table", "lenet5", "--precision", "float8")
+    assert (result.status, result.errors) == (
+        2,
+        "error: Unknown precision 'float8'. Did you mean 'float32'? Known: float32, bfloat16.\n",
+    )
+
+
+def test_errors_in_a_line_point_at_the_place(saccade):
+    result = saccade("table", "conv 8 f5 | pool | pool | pool", "--input", "8x8x3")
+    assert result.status == 2
+    assert result.errors == (
+        "error: pool f2 s2 on 1x1: floor((1 + 0 - 2)/2) + 1 = 0\n"
+        "  conv 8 f5 | pool | pool | pool\n"
+        "                            ^^^^\n"
+        "Nothing is left here: use a larger input, a smaller f, same, or leave it out.\n"
+    )
+
+
+def test_compare_needs_two_and_lists_them(saccade):
+    result = saccade("compare", "lenet5")
+    assert (result.status, result.errors) == (
+        2,
+        "error: compare needs at least two networks: saccade compare plain34 resnet34.\n",
+    )
+    result = saccade("compare", "plain20", "resnet20", "--json")
+    assert [entry["model"] for entry in json.loads(result.output)["models"]] == ["plain20", "resnet20"]
+    result = saccade("compare", "plain20", "resnet20")
+    assert "resnet20  32x32x3" in result.output
