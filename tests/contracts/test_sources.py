@@ -3,11 +3,13 @@
 import gc
 import gzip
 import hashlib
+import io
 import json
 import os
 import struct
 import subprocess
 import sys
+import tarfile
 import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -88,6 +90,20 @@ def write_parquet(folder: Path, num: int) -> str:
     return str(folder)
 
 
+def write_tar(folder: Path, num: int) -> str:
+    """Two shards: numbers as labels, and the classes' names beside them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for shard in range(2):
+        with tarfile.open(folder / f"photos-{shard:04d}.tar", "w") as archive:
+            for number in range(shard, num, 2):
+                for ending, content in (("png", picture(number)), ("cls", str(number % 3).encode())):
+                    member = tarfile.TarInfo(f"{number:06d}.{ending}")
+                    member.size = len(content)
+                    archive.addfile(member, io.BytesIO(content))
+    (folder / "classnames.txt").write_text("\n".join(CLASSES))
+    return str(folder)
+
+
 # How to write `num` images of three classes below a folder; returns what is typed as SOURCE. None: built in.
 EXAMPLES: dict[str, Callable[[Path, int], str] | None] = {
     "cifar": write_cifar,
@@ -96,6 +112,7 @@ EXAMPLES: dict[str, Callable[[Path, int], str] | None] = {
     "idx": write_idx,
     "manifest": write_manifest,
     "parquet": write_parquet,
+    "tar": write_tar,
 }
 IN_MEMORY = {"cifar", "digits", "idx"}  # all pixels are held as uint8: what a file takes is its pixels
 WRITTEN = sorted(name for name, write in EXAMPLES.items() if write)

@@ -1,9 +1,11 @@
 """What listings of labelled images share: packed names, split names, class names and their checks."""
 
 import hashlib
+import re
 import unicodedata
 from array import array
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -75,6 +77,30 @@ def parse_split(text: str, where: str) -> str:
             f"Use train, validation or test."
         )
     return name
+
+
+def splits_of_files(files: Sequence[Path], where: str) -> list[int]:
+    """The number of each file's split, from the words of its name, or else of its folders; none where they are of one
+    split only, so that the files are divided like any others. Raises DataError where just some are of a split."""
+    words = [next(filter(None, map(_split_word, [file.stem, *file.parent.parts[::-1]])), None) for file in files]
+    if len(set(words)) <= 1:
+        return [UNSPLIT] * len(files)
+    if None in words:
+        raise DataError(
+            f"{where}: {printable(str(files[words.index(None)]))} is of no split, but other files are.\n"
+            f"Begin its name with train, validation or test, or move it out of the folder."
+        )
+    return [split_number(word) for word in words]
+
+
+def is_split_folder(name: str) -> bool:
+    """Whether a folder's name says which split is in it."""
+    return _split_word(name) is not None
+
+
+def _split_word(name: str) -> str | None:
+    words = re.split(r"[^a-z]+", name.lower())
+    return next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), None)
 
 
 def class_order(names: Iterable[str]) -> tuple[str, ...]:

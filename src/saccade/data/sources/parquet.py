@@ -18,14 +18,13 @@ from ...core.types import Record
 from ..base import SOURCES, DataSource, SourceFormat
 from ..image_features import ImageColumns, find_columns
 from ..listing import (
-    SPLIT_NAMES,
-    UNSPLIT,
     PackedNames,
     class_order,
+    is_split_folder,
     refuse_one_class,
     refuse_twins,
     split_name,
-    split_number,
+    splits_of_files,
 )
 from ..row_groups import ParquetPart, ValueReader, import_pyarrow
 
@@ -43,13 +42,13 @@ class ParquetImages(DataSource):
         folder = path if path.is_dir() else path.parent
         files = find_files(path, where)
         columns, parts, labels, numbers = _open_parts(files, folder)
-        splits = _splits([files[number] for number in numbers], folder, where)
         self.classes, self._label_N = _classes(where, columns, labels)
-        self._files = [os.fspath(files[number].relative_to(folder)) for number in numbers]
+        used = [files[number].relative_to(folder) for number in numbers]
+        self._files = [str(file) for file in used]
         self._start_F = np.cumsum([0, *map(len, labels)])
-        self._split_F = splits
+        self._split_F = splits_of_files(used, where)
         self._values = ValueReader(parts)
-        listing = repr((self.classes, self._files, splits, self._start_F.tolist())).encode()
+        listing = repr((self.classes, self._files, self._split_F, self._start_F.tolist())).encode()
         self.digest = PackedNames([os.fsencode(file) for file in self._files]).digest(listing, self._label_N)
 
     def __len__(self) -> int:
@@ -135,13 +134,9 @@ def _walk(folder: Path, depth: int) -> Iterable[Path]:
             yield from _walk(entry, depth - 1)
 
 
-def _split_word(name: str) -> str | None:
-    return SPLIT_NAMES.get(re.split(r"[^A-Za-z]", name, maxsplit=1)[0].lower())
-
-
 def _set_name(file: Path) -> str:
     """The folder of a configuration: what is left of the file's folders without `data` and splits."""
-    return "/".join(part for part in file.parent.parts if part != "data" and _split_word(part) is None)
+    return "/".join(part for part in file.parent.parts if part != "data" and not is_split_folder(part))
 
 
 def _refuse_absent_shards(files: list[Path], where: str) -> None:
@@ -158,23 +153,6 @@ def _refuse_absent_shards(files: list[Path], where: str) -> None:
                 f"{where} has no {printable(prefix)}-{absent[0]:05d}-of-{total:05d}.parquet{more}.\n"
                 f"Download the set again: it is not complete."
             )
-
-
-def _splits(files: list[Path], folder: Path, where: str) -> list[int]:
-    """The number of each file's split; none where the files are of one split only."""
-    words = []
-    for file in files:
-        parts = [file.stem, *file.relative_to(folder).parent.parts[::-1]]
-        words.append(next((split for part in parts if (split := _split_word(part))), None))
-    if len(set(words)) <= 1:
-        return [UNSPLIT] * len(files)
-    if None in words:
-        file = files[words.index(None)].relative_to(folder)
-        raise DataError(
-            f"{where}: {printable(str(file))} is of no split, but other files are.\n"
-            f"Begin its name with train, validation or test, or move it out of the folder."
-        )
-    return [split_number(word) for word in words]
 
 
 def _open_parts(
