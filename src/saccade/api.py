@@ -56,7 +56,8 @@ class Silent:
 class TrainRequest:
     """What a person asks of `train`. Empty values leave the choice to the recipe; `settings` are `a.b=value`.
 
-    `ensemble` is how many members to train, for `train_ensemble`; 0: one run.
+    `ensemble` is how many members to train, for `train_ensemble`; 0: one run. With `teachers` it learns from them,
+    by the recipe `distill` unless another is named.
     """
 
     source: str = ""
@@ -67,14 +68,17 @@ class TrainRequest:
     out: Path | None = None
     resume: bool = False
     ensemble: int = 0
+    teachers: tuple[Path, ...] = ()
     settings: list[str] = field(default_factory=list)
 
     def config(self) -> RunConfig:
         """The complete configuration. Raises UnknownNameError or ConfigError."""
         if not self.source:
             raise UsageError("Say what to train on: saccade train SOURCE, for example saccade train digits.")
-        recipe = find_recipe(self.recipe) if self.recipe else recipe_for(self.model or "lenet5")
-        config = recipe.config(self.source, self.model or None).with_overrides(self.settings)
+        name = self.recipe or ("distill" if self.teachers else "")
+        recipe = find_recipe(name) if name else recipe_for(self.model or "lenet5")
+        taught = {"distill": {"teachers": [str(run) for run in self.teachers]}} if self.teachers else {}
+        config = recipe.config(self.source, self.model or None, taught).with_overrides(self.settings)
         changes = {"epochs": self.epochs, "seed": self.seed}
         values = config.model_dump(mode="json") | {key: value for key, value in changes.items() if value is not None}
         return RunConfig.parse(values, "command line")
@@ -235,6 +239,9 @@ def _resumed_plan(request: TrainRequest) -> tuple[EnsemblePlan, Path]:
 def _asked_for(request: TrainRequest, begun: RunConfig) -> RunConfig:
     """The configuration that `request` would have of a run that was `begun`."""
     wanted = begun.with_overrides(request.settings)
+    if request.teachers:
+        teachers = tuple(str(run) for run in request.teachers)
+        wanted = wanted.model_copy(update={"distill": wanted.distill.model_copy(update={"teachers": teachers})})
     asked = {"source": request.source, "model": request.model, "recipe": request.recipe}
     numbers = {"epochs": request.epochs, "seed": request.seed}
     changes: dict[str, str | int] = {key: value for key, value in asked.items() if value}

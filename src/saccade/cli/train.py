@@ -26,6 +26,7 @@ def train(
     seed: int | None = typer.Option(None, "--seed", help="Everything random derives from it. [0]"),
     resume: bool = typer.Option(False, "--resume", help="Go on with the run in --out where it was stopped."),
     ensemble: int = typer.Option(0, "--ensemble", help="Train this many runs with different seeds, judged together."),
+    teacher: list[Path] = typer.Option([], "--teacher", help="Learn from this run or ensemble; repeatable."),
     on_bad_image: str = typer.Option("error", "--on-bad-image", help="error, or skip: leave out up to 1 %."),
     settings: list[str] = typer.Option([], "--set", help="KEY=VALUE, any value of the configuration; repeatable."),
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
@@ -47,6 +48,7 @@ def train(
         out=out,
         resume=resume,
         ensemble=ensemble,
+        teachers=tuple(teacher),
         settings=settings,
     )
     command = "saccade " + shlex.join(sys.argv[1:])

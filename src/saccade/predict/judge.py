@@ -63,7 +63,7 @@ def choose_images(
 
     The test part of the source where it has one; else the images whose content training did not see.
     """
-    seen_N = np.logical_or.reduce([_seen_before(run, scan) for run in runs])
+    seen_N = np.logical_or.reduce([seen_before(run, scan) for run in runs])
     records = [source.record(int(index)) for index in scan.good_N]
     test_N = np.array([i for i, record in zip(scan.good_N, records) if record.split == "test"], dtype=np.int64)
     if len(test_N):
@@ -86,7 +86,7 @@ def choose_images(
     )
 
 
-def _seen_before(run: Path, scan: ScanReport) -> np.ndarray:
+def seen_before(run: Path, scan: ScanReport) -> np.ndarray:
     """For each image of the source (N), whether its content was among the run's training or validation images."""
     path = run / "seen.safetensors"
     if not path.exists():

@@ -67,6 +67,23 @@ class LossConfig(FrozenConfig):
     )
 
 
+class DistillConfig(FrozenConfig):
+    """Learning from what other runs say (Hinton et al. 2015, arXiv:1503.02531)."""
+
+    teachers: tuple[str, ...] = Field((), description="runs, or the folder of an ensemble, to learn from")
+    weight: Fraction = Field(0.0, description="part of the loss that is the teachers'; the labels have the rest")
+    temperature: float = Field(2.0, gt=0, le=100, description="logits of both sides are divided by it")
+    teacher_digest: str = Field("", description="of the teachers' weights; found when the run begins")
+
+    @model_validator(mode="after")
+    def _weight_and_teachers_go_together(self) -> "DistillConfig":
+        if self.weight > 0 and not self.teachers:
+            raise ValueError("there is nobody to learn from; name a run: --teacher RUN")
+        if self.teachers and self.weight == 0:
+            raise ValueError("weight is 0, so the teachers would say nothing; 0.5 is usual")
+        return self
+
+
 class AverageConfig(FrozenConfig):
     """A running average of the weights, which is then what is judged and shipped."""
 
@@ -102,6 +119,7 @@ class RunConfig(FrozenConfig):
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     loss: LossConfig = LossConfig()
+    distill: DistillConfig = DistillConfig()
     average: AverageConfig = AverageConfig()
     stop: StopConfig = StopConfig()
     runtime: RuntimeConfig = RuntimeConfig()

@@ -37,9 +37,12 @@ class Recipe:
     header: RecipeHeader
     values: dict[str, Any]
 
-    def config(self, source: str, model: str | None) -> RunConfig:
-        """The configuration of a run by this recipe on `source`; `model` replaces the recipe's own network."""
+    def config(self, source: str, model: str | None, tables: dict[str, dict[str, Any]] | None = None) -> RunConfig:
+        """The configuration of a run by this recipe on `source`; `model` replaces the recipe's own network, and
+        `tables` add to its tables."""
         values = dict(self.values) | {"source": source, "recipe": self.name}
+        for name, table in (tables or {}).items():
+            values[name] = values.get(name, {}) | table
         if model:
             values["model"] = model
         return RunConfig.parse(values, f"recipe {self.name}")

@@ -16,6 +16,7 @@ from ..data.augmenter import measure_colours
 from ..data.loader import build_loader
 from ..models.build import resolve_model
 from .config import RunConfig
+from .distill import load_teachers
 from .folder import METRICS_LOG, RunFolder
 from .judge import Judgement, judge, write_seen
 from .loop import EpochResult, FitPlan, fit
@@ -73,12 +74,9 @@ def train(
     images = images or prepare_images(config, runtime, progress.note)
     augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed)
     config = config.model_copy(update={"augment": augment})  # what was measured is stored with the run
-    seed_everything(config.seed)
-    model = resolve_model(config.model, images.spec)
-    training = TrainingStep(model, config, images.preprocessing, runtime)
-    if config.loss.class_weights == "balanced":
-        weight_K = balanced_class_weights(images.labels(images.split.train_N), len(images.classes))
-        training.class_weight_K = weight_K.to(runtime.device)
+    config, teachers = load_teachers(config, images, runtime)
+    training = _start_training(config, images, runtime)
+    training.teachers = teachers
     atomic.make_folder(folder.path)
     with lock.exclusive(folder.path), StopSignal() as stop:
         folder.begin(config, environment(runtime), images.summary())
@@ -103,6 +101,15 @@ def train(
         images_per_second=num_seen / max(cursor.training_s, 1e-9),
         stop_exit_code=stop.exit_code if stop.requested else 0,
     )
+
+
+def _start_training(config: RunConfig, images: Images, runtime: Runtime) -> TrainingStep:
+    seed_everything(config.seed)
+    training = TrainingStep(resolve_model(config.model, images.spec), config, images.preprocessing, runtime)
+    if config.loss.class_weights == "balanced":
+        weight_K = balanced_class_weights(images.labels(images.split.train_N), len(images.classes))
+        training.class_weight_K = weight_K.to(runtime.device)
+    return training
 
 
 @dataclass(frozen=True, kw_only=True)

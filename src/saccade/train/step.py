@@ -11,6 +11,7 @@ from ..core.types import Batch, Preprocessing
 from ..data.preprocess import normalize
 from .average import WeightAverage
 from .config import RunConfig
+from .distill import Teachers
 from .optim import build_optimizers
 
 
@@ -51,6 +52,7 @@ class TrainingStep:
         self.groups = build_optimizers(self.model, config.optimizer, runtime.precision)
         self.average = WeightAverage(self.model, config.average) if config.average.decay else None
         self.class_weight_K: torch.Tensor | None = None
+        self.teachers: Teachers | None = None
         self.num_micro_batches = config.accumulate
         self.totals = EpochTotals.zero(runtime.device)
 
@@ -96,16 +98,16 @@ class TrainingStep:
         loss = torch.zeros((), dtype=torch.float64, device=image_BCHW.device)
         num_correct = torch.zeros((), dtype=torch.int64, device=image_BCHW.device)
         for image, part in zip(image_BCHW.tensor_split(num_parts), target.tensor_split(num_parts), strict=True):
-            part_loss, part_correct = self._loss(image, part, total_weight)
+            part_loss, part_correct = self._loss(image, part, total_weight, len(target))
             part_loss.backward()
             loss += part_loss.detach()
             num_correct += part_correct
         return loss, num_correct
 
     def _loss(
-        self, image_BCHW: torch.Tensor, target: torch.Tensor, total_weight: torch.Tensor | float
+        self, image_BCHW: torch.Tensor, target: torch.Tensor, total_weight: torch.Tensor | float, num_images: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """This part's share of the batch's mean loss, auxiliary heads included, and how many images it gets right."""
+        """This part's share of the mean loss over `num_images`, auxiliary heads included; how many it gets right."""
         input_BCHW = normalize(image_BCHW, self.preprocessing, self.runtime.precision)
         with self.runtime.arithmetic():
             forward_train = getattr(self.model, "forward_train", None)
@@ -113,9 +115,13 @@ class TrainingStep:
         loss = self._cross_entropy_sum(logits_BK, target)
         for weight, auxiliary_BK in auxiliary:
             loss = loss + weight * self._cross_entropy_sum(auxiliary_BK, target)
+        loss = loss / total_weight
+        if self.teachers:
+            soft = self.teachers.soft_loss(image_BCHW, logits_BK) * (image_BCHW.shape[0] / num_images)
+            loss = (1 - self.teachers.weight) * loss + self.teachers.weight * soft
         label_B = target if target.ndim == 1 else target.argmax(1)
         num_correct = (logits_BK.detach().argmax(1) == label_B).sum()
-        return loss / total_weight, num_correct
+        return loss, num_correct
 
     def _cross_entropy_sum(self, logits_BK: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         logits_BK = logits_BK.float() if logits_BK.dtype == torch.bfloat16 else logits_BK
