@@ -90,6 +90,17 @@ def write_parquet(folder: Path, num: int) -> str:
     return str(folder)
 
 
+def write_hub(folder: Path, num: int) -> str:
+    """What a download leaves in Hugging Face's cache; no network is needed to read it."""
+    name = f"photos-{hashlib.sha1(str(folder).encode()).hexdigest()[:12]}"
+    base = Path(os.environ["HF_HUB_CACHE"]) / f"datasets--zoo--{name}"
+    commit = hashlib.sha1(str(num).encode()).hexdigest()
+    write_parquet(base / "snapshots" / commit, num)
+    (base / "refs").mkdir()
+    (base / "refs" / "main").write_text(commit)
+    return f"hub:zoo/{name}"
+
+
 def write_tar(folder: Path, num: int) -> str:
     """Two shards: numbers as labels, and the classes' names beside them."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -109,6 +120,7 @@ EXAMPLES: dict[str, Callable[[Path, int], str] | None] = {
     "cifar": write_cifar,
     "digits": None,
     "folder": write_folder,
+    "hub": write_hub,
     "idx": write_idx,
     "manifest": write_manifest,
     "parquet": write_parquet,
@@ -116,6 +128,14 @@ EXAMPLES: dict[str, Callable[[Path, int], str] | None] = {
 }
 IN_MEMORY = {"cifar", "digits", "idx"}  # all pixels are held as uint8: what a file takes is its pixels
 WRITTEN = sorted(name for name, write in EXAMPLES.items() if write)
+
+
+@pytest.fixture(autouse=True)
+def _hub_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = tmp_path_factory.mktemp("hub")
+    monkeypatch.setenv("HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
 
 def example(name: str, folder: Path, num: int = 24) -> str:

@@ -34,14 +34,17 @@ FEW = 8  # entries of a sub-folder that are looked at to recognise a set
 
 
 class ParquetImages(DataSource):
-    """Keys are `file:row`. Files whose rows all have no label (-1, as in competitions) are left out."""
+    """Keys are `file:row`. Files whose rows all have no label (-1, as in competitions) are left out.
 
-    def __init__(self, path: Path, name: str = "") -> None:
+    `card` is the data card (README.md) where it is not in the folder of the files.
+    """
+
+    def __init__(self, path: Path, name: str = "", card: Path | None = None) -> None:
         self.name = name or str(path)
         where = printable(self.name)
         folder = path if path.is_dir() else path.parent
         files = find_files(path, where)
-        columns, parts, labels, numbers = _open_parts(files, folder)
+        columns, parts, labels, numbers = _open_parts(files, card or folder / "README.md")
         self.classes, self._label_N = _classes(where, columns, labels)
         used = [files[number].relative_to(folder) for number in numbers]
         self._files = [str(file) for file in used]
@@ -156,13 +159,13 @@ def _refuse_absent_shards(files: list[Path], where: str) -> None:
 
 
 def _open_parts(
-    files: list[Path], folder: Path
+    files: list[Path], card: Path
 ) -> tuple[ImageColumns, list[ParquetPart], list[np.ndarray | list[str]], list[int]]:
     """The columns, the files with labels, their labels, and which files they are."""
     columns: ImageColumns | None = None
     parts, labels, numbers = [], [], []
     for number, file in enumerate(files):
-        part_columns, part, label = _open_part(file, folder)
+        part_columns, part, label = _open_part(file, card)
         if label is None:
             continue
         if columns is not None and part_columns != columns:
@@ -179,13 +182,13 @@ def _open_parts(
     return columns, parts, labels, numbers
 
 
-def _open_part(file: Path, folder: Path) -> tuple[ImageColumns, ParquetPart, np.ndarray | list[str] | None]:
+def _open_part(file: Path, card: Path) -> tuple[ImageColumns, ParquetPart, np.ndarray | list[str] | None]:
     pyarrow, parquet = import_pyarrow()
     where = printable(str(file))
     try:
         status = file.stat()
         with parquet.ParquetFile(file, pre_buffer=False) as opened:
-            columns = find_columns(opened.schema_arrow, folder / "README.md", where)
+            columns = find_columns(opened.schema_arrow, card, where)
             column = opened.read(columns=[columns.label], use_threads=False).column(0)
             metadata = opened.metadata
     except (OSError, pyarrow.ArrowException) as error:
