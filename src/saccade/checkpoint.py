@@ -158,6 +158,15 @@ def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     return max(complete, key=lambda found: found.manifest.step, default=None), problems
 
 
+def settle_checkpoint(folder: Path, keep_previous: bool = False) -> tuple[Checkpoint | None, list[str]]:
+    """`newest_checkpoint`, with what a killed save left put in order first. Raises StorageError."""
+    found, problems = newest_checkpoint(folder)
+    atomic.settle_folder(folder, found.folder if found else None, keep_previous)
+    if found and not found.folder.exists():
+        found = Checkpoint(folder=folder, manifest=found.manifest)
+    return found, problems
+
+
 def open_checkpoint(folder: Path, check_content: bool = False) -> Checkpoint:
     """The checkpoint in `folder`. Raises CheckpointError where it is missing, incomplete or from a later version."""
     where = printable(str(folder))

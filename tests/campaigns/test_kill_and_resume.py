@@ -4,15 +4,30 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
+
+from saccade.train.config import OptimizerConfig, ScheduleConfig
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
 
 def test_killed_trainings_resume_to_the_same_bits():
-    command = [sys.executable, "-m", "campaigns.kill_and_resume", "--trials", "18", "--seed", "1"]
+    command = [sys.executable, "-m", "campaigns.kill_and_resume", "--trials", "25", "--seed", "1"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=500)
     assert done.returncode in (0, 1), done.stderr
     result = json.loads(done.stdout)
     assert result["failures"] == []
-    assert result["kills"]["after a step"] >= 5
-    assert result["kills"]["inside a save"] >= 3
+    assert result["settings"] >= 12
+    kills = result["kills"]
+    assert kills["after a step"] + kills["inside a save"] >= 25
+    assert kills["inside a save"] >= 0.4 * (kills["after a step"] + kills["inside a save"])
+
+
+def test_the_campaign_trains_with_every_optimizer_and_schedule(monkeypatch):
+    monkeypatch.syspath_prepend(REPOSITORY)
+    from campaigns.small_training import SETTINGS
+
+    chosen = {setting for settings in SETTINGS.values() for setting in settings}
+    for key, config in (("optimizer.name", OptimizerConfig), ("schedule.name", ScheduleConfig)):
+        names = get_args(config.model_fields["name"].annotation)
+        assert {f"{key}={name}" for name in names} <= chosen

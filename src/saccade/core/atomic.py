@@ -48,7 +48,6 @@ def replace_folder(path: Path, fill: Callable[[Path], None], keep_previous: bool
     `keep_previous` the one that was replaced stays. `fill` writes its manifest last and through `write_bytes`.
     """
     temporary = temporary_folder(path)
-    previous = previous_folder(path)
     with storage_errors(path, needed_bytes):
         if not path.exists() and (temporary / "manifest.json").exists():
             os.rename(temporary, path)  # killed between the two renames: this is the newest, and stays so
@@ -62,15 +61,33 @@ def replace_folder(path: Path, fill: Callable[[Path], None], keep_previous: bool
             with suppress(OSError):
                 _remove_folder(temporary)
             raise
-        if path.exists():
-            _remove_folder(previous)
-            sync_folder(path.parent)
-            os.rename(path, previous)
-            sync_folder(path.parent)  # before the next rename: never two names for nothing
-        os.rename(temporary, path)
+        _swap_in(path, keep_previous)
+
+
+def settle_folder(path: Path, newest: Path | None, keep_previous: bool) -> None:
+    """Tidy up behind a killed `replace_folder`, given which of its places holds the newest whole folder: what was
+    written completely takes its name, what was not goes. Raises StorageError."""
+    with storage_errors(path):
+        if newest == temporary_folder(path):
+            _swap_in(path, keep_previous)
+            return
+        _remove_folder(temporary_folder(path))
+        if newest == path and not keep_previous:
+            _remove_folder(previous_folder(path))
+
+
+def _swap_in(path: Path, keep_previous: bool) -> None:
+    """Put the complete `temporary_folder(path)` in the place of `path`."""
+    temporary, previous = temporary_folder(path), previous_folder(path)
+    if path.exists():
+        _remove_folder(previous)
         sync_folder(path.parent)
-        if not keep_previous:
-            _remove_folder(previous)
+        os.rename(path, previous)
+        sync_folder(path.parent)  # before the next rename: never two names for nothing
+    os.rename(temporary, path)
+    sync_folder(path.parent)
+    if not keep_previous:
+        _remove_folder(previous)
 
 
 def temporary_folder(path: Path) -> Path:
@@ -129,9 +146,15 @@ def sync_folder(path: Path) -> None:
 
 @contextmanager
 def storage_errors(path: Path, needed_bytes: int = 0) -> Iterator[None]:
-    """Turn the operating system's errors about the disk into StorageError; others pass unchanged."""
+    """Turn the operating system's errors about the disk into StorageError; others pass unchanged.
+
+    The outermost names the path and the bytes: a checkpoint is what a person knows, not the file in it."""
     try:
         yield
+    except StorageError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        raise StorageError(_explain(error.__cause__, path, needed_bytes)) from error.__cause__
     except OSError as error:
         raise StorageError(_explain(error, path, needed_bytes)) from error
 
@@ -140,7 +163,7 @@ def _explain(error: OSError, path: Path, needed_bytes: int) -> str:
     where = printable(str(path))
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         what = "The disk is full" if error.errno == errno.ENOSPC else "Your disk quota is used up"
-        needed = f"{needed_bytes:,} bytes are needed" if needed_bytes else "more space is needed"
+        needed = f"{needed_bytes:,} bytes are needed" if needed_bytes else "More space is needed"
         return (
             f"{what}: cannot write {where}.\n"
             f"{needed}, {_free_bytes(path):,} are free. What was saved before is intact.\n"

@@ -16,16 +16,18 @@ class MetricsLog:
         """Open the log; whatever stands behind the first `keep_bytes` belongs to steps that were lost and is cut."""
         self.path = path
         with storage_errors(path):
-            self._file = open(path, "ab")  # noqa: SIM115 - lives as long as the run; close() ends it
+            # Not buffered: what a full disk refuses must not be tried again by close(), long after the error was told.
+            self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - lives as long as the run; close() ends it
             self.committed_bytes = min(keep_bytes, self._file.tell())  # a file that somebody cut stays as it is
             self._file.truncate(self.committed_bytes)
 
     def write(self, event: str, values: dict[str, Any]) -> None:
         """Append one line and push it to the disk. Raises StorageError."""
-        line = json.dumps({"event": event, **values}, allow_nan=False) + "\n"
+        line = (json.dumps({"event": event, **values}, allow_nan=False) + "\n").encode("ascii")
         with storage_errors(self.path, len(line)):
-            self._file.write(line.encode("ascii"))
-            self._file.flush()
+            num_written = 0
+            while num_written < len(line):
+                num_written += self._file.write(line[num_written:])
             os.fsync(self._file.fileno())
         self.committed_bytes += len(line)
 

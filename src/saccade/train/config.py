@@ -17,6 +17,10 @@ class InputConfig(FrozenConfig):
     """How the images are brought to the network."""
 
     size_px: int = Field(0, ge=0, le=2048, description="height and width of the input; 0: as the data suggest")
+    start_fraction: float = Field(
+        1.0, gt=0, le=1, description="side of the first epoch's images over the full one: training on growing images"
+    )
+    full_from_fraction: Fraction = Field(0.8, description="part of the run from which images have their full side")
     channels: Literal["auto", "rgb", "grey"] = Field("auto", description="auto: grey where every image is grey")
     normalisation: Literal["auto", "measured", "imagenet"] = Field(
         "auto", description="mean and deviation of the training images, or ImageNet's; auto: measured"

@@ -40,8 +40,8 @@ class RunFolder:
     def begin(self, config: RunConfig, environment: dict[str, Any], data: dict[str, Any]) -> None:
         """Write what the run is made of; `config.toml` last, since its presence says that the run has begun."""
         self.check()  # again, now that the folder is ours: another process may have begun a run in it
+        atomic.remove_temporaries(self.path)
         if self.resume:
-            atomic.remove_temporaries(self.path)
             return
         atomic.write_text(self.path / ENVIRONMENT, json.dumps(environment, indent=1) + "\n")
         atomic.write_text(self.path / DATA, json.dumps(data, indent=1) + "\n")

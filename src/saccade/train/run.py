@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ..checkpoint import LAST, Manifest, find_checkpoint, newest_checkpoint
+import torch
+
+from ..checkpoint import BEST, LAST, Manifest, find_checkpoint, settle_checkpoint
 from ..core import atomic, lock
-from ..core.errors import CheckpointError, Stopped, printable
+from ..core.errors import CheckpointError, ConfigError, Stopped, printable
 from ..core.log import MetricsLog
 from ..core.runtime import Runtime, environment, seed_everything, start
 from ..data.augment.policy import AugmentConfig
@@ -21,6 +23,7 @@ from .folder import METRICS_LOG, RunFolder
 from .judge import Judgement, judge, write_seen
 from .loop import EpochResult, FitPlan, fit
 from .prepare import Images, prepare_images
+from .schedule import input_size
 from .state import Cursor, restore_training
 from .step import TrainingStep, balanced_class_weights
 from .stop import StopSignal
@@ -77,6 +80,7 @@ def train(
     config, teachers = load_teachers(config, images, runtime)
     training = _start_training(config, images, runtime)
     training.teachers = teachers
+    _check_growing(training)
     atomic.make_folder(folder.path)
     with lock.exclusive(folder.path), StopSignal() as stop:
         folder.begin(config, environment(runtime), images.summary())
@@ -151,7 +155,8 @@ def _fit(training: TrainingStep, folder: RunFolder, images: Images, cursor: Curs
 
 
 def _resume(training: TrainingStep, folder: RunFolder, images: Images, progress: RunProgress) -> Cursor:
-    checkpoint, problems = newest_checkpoint(folder.path / LAST)
+    checkpoint, problems = settle_checkpoint(folder.path / LAST, keep_previous=True)
+    settle_checkpoint(folder.path / BEST)
     for problem in problems:
         progress.note(problem)
     if checkpoint is None:
@@ -176,6 +181,26 @@ def _manifest(config: RunConfig, images: Images, runtime: Runtime, command: str)
         classes=images.classes,
         provenance=provenance | environment(runtime) | {"source": images.source.name},
     )
+
+
+def _check_growing(training: TrainingStep) -> None:
+    """Raise ConfigError where images are to grow and the network takes only their full size."""
+    config = training.config
+    full_HW = training.preprocessing.input_CHW[1:]
+    first_HW = input_size(config.input, full_HW, 0, config.epochs)
+    if first_HW == full_HW:
+        return
+    image_BCHW = torch.zeros(2, training.preprocessing.num_channels, *first_HW, device=training.runtime.device)
+    try:
+        with torch.no_grad():
+            training.model.eval()(image_BCHW)
+    except RuntimeError:
+        height_px, width_px = first_HW
+        raise ConfigError(
+            f"'input.start_fraction' {config.input.start_fraction:g} begins with images of {height_px}x{width_px}, "
+            f"which {printable(config.model)} cannot take.\n"
+            f"Its layers fit one size. Leave the value out, or take a network that averages its maps, such as resnet20."
+        ) from None
 
 
 def model_parameters(training: TrainingStep) -> int:

@@ -1,8 +1,8 @@
-"""Learning-rate schedules as pure functions of the step: nothing to save, nothing to restore."""
+"""Schedules as pure functions of the step or epoch (learning rate, input size): nothing to save or to restore."""
 
 import math
 
-from .config import ScheduleConfig
+from .config import InputConfig, ScheduleConfig
 
 
 def learning_rate_factor(config: ScheduleConfig, step: int, num_steps: int) -> float:
@@ -24,3 +24,19 @@ def learning_rate_factor(config: ScheduleConfig, step: int, num_steps: int) -> f
     if config.name == "triangular":
         return 1 - (1 - config.final_factor) * progress
     return 1.0
+
+
+def input_size(config: InputConfig, full_HW: tuple[int, int], epoch: int, num_epochs: int) -> tuple[int, int]:
+    """(height, width) in pixels that training uses in `epoch` (counted from 0): growing by a straight line from
+    `start_fraction` of the full size to all of it (Howard 2018, fastai's DAWNBench entry; Tan and Le 2021,
+    arXiv:2104.00298, section 4). Sides are multiples of 32 where they are 128 or more in full, else of 4."""
+    progress = min(1.0, (epoch / num_epochs) / config.full_from_fraction) if config.full_from_fraction else 1.0
+    fraction = config.start_fraction + (1 - config.start_fraction) * progress
+    if fraction >= 1:
+        return full_HW
+    height, width = (_rounded(fraction * side, 32 if side >= 128 else 4, side) for side in full_HW)
+    return height, width
+
+
+def _rounded(side: float, multiple: int, full: int) -> int:
+    return min(full, max(multiple, multiple * round(side / multiple)))

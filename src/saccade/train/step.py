@@ -54,6 +54,7 @@ class TrainingStep:
         self.class_weight_K: torch.Tensor | None = None
         self.teachers: Teachers | None = None
         self.num_micro_batches = config.accumulate
+        self.input_HW = preprocessing.input_CHW[1:]
         self.totals = EpochTotals.zero(runtime.device)
 
     @property
@@ -108,7 +109,7 @@ class TrainingStep:
         self, image_BCHW: torch.Tensor, target: torch.Tensor, total_weight: torch.Tensor | float, num_images: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """This part's share of the mean loss over `num_images`, auxiliary heads included; how many it gets right."""
-        input_BCHW = normalize(image_BCHW, self.preprocessing, self.runtime.precision)
+        input_BCHW = self._inputs(image_BCHW)
         with self.runtime.arithmetic():
             forward_train = getattr(self.model, "forward_train", None)
             logits_BK, auxiliary = forward_train(input_BCHW) if forward_train else (self.model(input_BCHW), [])
@@ -122,6 +123,13 @@ class TrainingStep:
         label_B = target if target.ndim == 1 else target.argmax(1)
         num_correct = (logits_BK.detach().argmax(1) == label_B).sum()
         return loss, num_correct
+
+    def _inputs(self, image_BCHW: torch.Tensor) -> torch.Tensor:
+        if image_BCHW.shape[2:] == self.input_HW:
+            return normalize(image_BCHW, self.preprocessing, self.runtime.precision)
+        wide_BCHW = normalize(image_BCHW, self.preprocessing, torch.float32)
+        small_BCHW = functional.interpolate(wide_BCHW, self.input_HW, mode="bilinear", antialias=True)
+        return small_BCHW.to(self.runtime.precision).contiguous(memory_format=torch.channels_last)
 
     def _cross_entropy_sum(self, logits_BK: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         logits_BK = logits_BK.float() if logits_BK.dtype == torch.bfloat16 else logits_BK

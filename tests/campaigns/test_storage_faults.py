@@ -1,0 +1,72 @@
+"""A small run of the storage campaign: disks that are full, over quota, failing, read-only."""
+
+import errno
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from saccade.checkpoint import open_checkpoint
+
+REPOSITORY = Path(__file__).parent.parent.parent
+
+
+def test_failing_disks_lose_nothing_and_are_told_with_path_needed_and_free_bytes():
+    command = [sys.executable, "-m", "campaigns.storage_faults", "--budgets", "7", "--calls", "2"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=500)
+    assert done.returncode in (0, 1), done.stderr
+    result = json.loads(done.stdout)
+    assert result["failures"] == []
+    assert result["struck"] == result["trials"] == 13
+
+
+@pytest.mark.parametrize("num_bytes", [0, 700, 30_000])
+def test_the_command_on_a_full_disk_ends_with_one_message(
+    saccade: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_bytes: int
+):
+    monkeypatch.syspath_prepend(REPOSITORY)
+    from campaigns.faulty_disk import FaultyDisk
+    from campaigns.small_training import COMMON, MODEL
+
+    settings = [word for setting in COMMON for word in ("--set", setting)]
+    run = tmp_path / "run"
+    with FaultyDisk(tmp_path, errno.ENOSPC, num_bytes=num_bytes).failing():
+        finished = saccade("train", "digits", "--model", MODEL, "--out", run, "--quiet", "--epochs", 2, *settings)
+    assert finished.status == 1
+    assert finished.output == ""
+    pattern = (
+        rf"error: The disk is full: cannot write {re.escape(str(run))}\S*\.\n"
+        r"[\d,]+ bytes are needed, [\d,]+ are free\. What was saved before is intact\.\n"
+        r"Free some space, then run the same command with --resume, or choose another place with --out\.\n"
+    )
+    assert re.fullmatch(pattern, finished.errors), finished.errors
+    if num_bytes == 30_000:
+        assert open_checkpoint(run / "checkpoint-last", check_content=True).manifest.step > 0
+        assert saccade("train", "--resume", "--out", run, "--quiet").status == 0
+
+
+def test_of_several_starters_in_one_folder_one_wins_and_the_others_are_told(tmp_path: Path):
+    small = ["--epochs", "1", "--model", "gap | fc 10", "--set", "input.size_px=12"]
+    command = [sys.executable, "-m", "saccade", "train", "digits", "--out", "run", "--quiet", *small]
+    starters = [
+        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    ended = [(*starter.communicate(timeout=300), starter.returncode) for starter in starters]
+    winners = [output for output, _, status in ended if status == 0]
+    assert len(winners) == 1
+    assert "held-out images correct" in winners[0]
+    for _, errors, status in ended:
+        if status:
+            assert status == 1
+            holder = r"process \d+ since \d{4}-\d\d-\d\d [\d:]+|another process, which has just started"
+            wait = r"Wait until it ends, stop it, or choose another place with --out\."
+            in_use = rf"error: The run run is in use by ({holder})\.\n{wait}\n"
+            too_late = (
+                r"error: run already holds a run\.\nGo on with it by --resume, or choose another place with --out\.\n"
+            )
+            assert re.fullmatch(f"{in_use}|{too_late}", errors), errors
