@@ -5,6 +5,7 @@ Format: http://yann.lecun.com/exdb/mnist (two zero bytes, type code, number of d
 
 import gzip
 import hashlib
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -14,10 +15,12 @@ import numpy as np
 from ...core.errors import DataError, printable
 from ...core.types import Record
 from ..base import SOURCES, DataSource, SourceFormat
+from ..listing import refuse_one_class
 
 UNSIGNED_BYTE = 8
-SPLIT_PREFIXES = {"train": "train", "t10k": "test", "test": "test"}
+SPLIT_WORDS = {"train": "train", "t10k": "test", "test": "test"}
 MAX_BYTES = 8 << 30
+MAX_HEADER_BYTES = 16
 
 FASHION_MNIST = "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot".split(", ")
 
@@ -28,13 +31,15 @@ class IdxFolder(DataSource):
     def __init__(self, folder: Path) -> None:
         self.name = str(folder)
         images, labels, splits = [], [], []
-        for image_path in find_image_files(folder):
+        image_paths = find_image_files(folder)
+        _refuse_several_sets(folder, image_paths)
+        for image_path in image_paths:
             label_path = _partner(image_path)
             image_NHW, label_N = read_idx(image_path), read_idx(label_path)
             _check_pair(image_path, image_NHW, label_path, label_N)
             images.append(image_NHW)
             labels.append(label_N)
-            splits += [SPLIT_PREFIXES.get(image_path.name.split("-")[0].lower())] * len(label_N)
+            splits += [_set_and_split(image_path)[1]] * len(label_N)
         if len({image.shape[1:] for image in images}) > 1:
             raise DataError(f"{printable(self.name)}: its image files have different sizes; they are not one set.")
         self._image_NHW = np.concatenate(images)
@@ -43,6 +48,7 @@ class IdxFolder(DataSource):
         num_classes = int(self._label_N.max()) + 1
         is_fashion = num_classes == 10 and "fashion" in folder.resolve().name.lower()
         self.classes = tuple(FASHION_MNIST) if is_fashion else tuple(str(label) for label in range(num_classes))
+        refuse_one_class(printable(self.name), self.classes, "Check its label files.")
         self.digest = hashlib.sha256(
             self._label_N.tobytes() + repr((self._image_NHW.shape, splits)).encode()
         ).hexdigest()
@@ -71,22 +77,44 @@ def read_idx(path: Path) -> np.ndarray:
     where = printable(str(path))
     try:
         with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-            content = file.read(MAX_BYTES + 1)
+            shape = _read_header(file.read(MAX_HEADER_BYTES), where)
+            num_header_bytes = 4 + 4 * len(shape)
+            expected = num_header_bytes + math.prod(shape)
+            if expected > MAX_BYTES:
+                raise DataError(f"{where} says it has {expected:,} bytes; at most {MAX_BYTES:,} are read.")
+            file.seek(0)
+            content = file.read(expected)
+            num_bytes = len(content) + sum(len(rest) for rest in iter(lambda: file.read(1 << 20), b""))
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{where} cannot be read: {error}.\nDownload it again.") from None
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] != UNSIGNED_BYTE or not 1 <= content[3] <= 3:
-        raise DataError(
-            f"{where} is not an IDX file of bytes (it begins with {content[:4].hex()}).\nDownload it again."
-        )
-    num_dimensions = content[3]
-    header_bytes = 4 + 4 * num_dimensions
-    if len(content) < header_bytes:
+    if num_bytes != expected:
+        raise DataError(f"{where} has {num_bytes:,} bytes; its header says {expected:,}.\nDownload it again.")
+    return np.frombuffer(content, np.uint8, offset=num_header_bytes).reshape(shape)
+
+
+def _read_header(start: bytes, where: str) -> tuple[int, ...]:
+    """The sizes that the first bytes of a file declare."""
+    if len(start) < 4 or start[:2] != b"\0\0" or start[2] != UNSIGNED_BYTE or not 1 <= start[3] <= 3:
+        raise DataError(f"{where} is not an IDX file of bytes (it begins with {start[:4].hex()}).\nDownload it again.")
+    if len(start) < 4 + 4 * start[3]:
         raise DataError(f"{where} ends inside its header.\nDownload it again.")
-    shape = struct.unpack(f">{num_dimensions}I", content[4:header_bytes])
-    expected = header_bytes + int(np.prod(shape, dtype=object))
-    if len(content) != expected:
-        raise DataError(f"{where} has {len(content):,} bytes; its header says {expected:,}.\nDownload it again.")
-    return np.frombuffer(content, np.uint8, offset=header_bytes).reshape(shape)
+    return struct.unpack_from(f">{start[3]}I", start, 4)
+
+
+def _set_and_split(image_path: Path) -> tuple[str, str | None]:
+    """What the name of an image file says: `emnist-letters` and `train` of emnist-letters-train-images-idx3-ubyte."""
+    words = image_path.name.lower().partition("-images")[0].split("-")
+    split = next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)
+    return "-".join(word for word in words if word not in SPLIT_WORDS), split
+
+
+def _refuse_several_sets(folder: Path, image_paths: list[Path]) -> None:
+    sets = sorted({_set_and_split(path)[0] for path in image_paths})
+    if len(sets) > 1:
+        raise DataError(
+            f"{printable(str(folder))} holds several sets: {', '.join(printable(name) for name in sets[:6])}.\n"
+            f"Move the files of each into a folder of its own."
+        )
 
 
 def _partner(image_path: Path) -> Path:
