@@ -236,3 +236,15 @@ def test_what_is_not_there_or_no_set_is_said(tmp_path: Path, monkeypatch: pytest
     )
     (tmp_path / "notes.txt").write_text("x")
     assert refusal(Path("notes.txt")).startswith("'notes.txt' is not a set of labelled images that Saccade knows.\n")
+
+
+@pytest.mark.parametrize("text", ["x" * 5000, "a\0b", "\udcff", "/dev/null/x", "*.csv", "nosuch:/a"])
+def test_what_cannot_be_a_path_is_not_there(text: str):
+    with pytest.raises(DataError, match=r"^There is no file or folder '.{3,220}' \(looked in "):
+        open_source(text)
+
+
+def test_no_name_at_all_is_said_to_be_none():
+    with pytest.raises(DataError) as error:
+        open_source("")
+    assert str(error.value) == ("No source of images was named.\nGive a folder, or a built-in set such as digits.")

@@ -1,5 +1,6 @@
 """What a source of images is. A new source is one file in `sources/` that registers a `SourceFormat`."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,18 +61,27 @@ SOURCES: Registry[SourceFormat] = Registry("source", "sources", "saccade.data.so
 
 def open_source(text: str) -> DataSource:
     """Open what a person typed as SOURCE. Raises DataError where nothing is there or no format recognises it."""
+    if not text:
+        raise DataError("No source of images was named.\nGive a folder, or a built-in set such as digits.")
     formats = sorted((SOURCES.get(name) for name in SOURCES), key=lambda entry: (entry.priority, entry.name))
     for entry in formats:
-        if entry.recognises(text):
+        if _is_recognised(entry, text):
             return entry.open(text)
-    path = Path(text)
+    shown = printable(text if len(text) <= 200 else f"{text[:200]}...")
     builtin = ", ".join(sorted(entry.name for entry in formats if entry.example == entry.name))
-    if not path.exists():
+    if not os.path.exists(text):
         raise DataError(
-            f"There is no file or folder '{printable(text)}' (looked in {printable(str(Path.cwd()))}).\n"
+            f"There is no file or folder '{shown}' (looked in {printable(str(Path.cwd()))}).\n"
             f"Give a folder with one sub-folder of images per class, or a built-in set: {builtin}."
         )
     raise DataError(
-        f"'{printable(text)}' is not a set of labelled images that Saccade knows.\n"
+        f"'{shown}' is not a set of labelled images that Saccade knows.\n"
         f"'saccade sources' lists the {len(formats)} formats; the usual one is a folder with one sub-folder per class."
     )
+
+
+def _is_recognised(entry: SourceFormat, text: str) -> bool:
+    try:
+        return entry.recognises(text)
+    except (OSError, ValueError):
+        return False  # what cannot be looked at, or is no path: the source that is asked last says so

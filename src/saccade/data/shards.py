@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Any
 
 from ..core.errors import DataError, ImageError, printable
@@ -151,31 +151,65 @@ def walk_shard(shard: Shard, wanted: tuple[str, ...], max_content_bytes: int) ->
     where = printable(shard.path)
     try:
         with _opened(shard) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
-            while (member := archive.next()) is not None:
-                archive.members = []  # type: ignore[attr-defined]  # a million of them would take a gigabyte
-                if member.isdir():
-                    continue
-                if not member.isreg() or member.issparse():
-                    raise DataError(
-                        f"{where}: {printable(member.name)} is a link or a special file, not an image.\n"
-                        f"Write the shard with the files themselves: tar --dereference --hard-dereference."
-                    )
+            for name, offset, num_bytes in _members(stream, archive, where):
                 content = None
-                if member.name.lower().endswith(wanted) and member.size <= max_content_bytes:
-                    stream.seek(member.offset_data)
-                    content = stream.read(member.size)
-                    if len(content) != member.size:
-                        raise tarfile.ReadError(f"it ends inside {member.name}")
-                yield Member(member.name, member.offset_data, member.size, content)
-            stream.seek(archive.offset)
-            if stream.read(BLOCK) != bytes(BLOCK):
-                raise tarfile.ReadError(f"no end after {archive.offset:,} bytes")
+                if name.lower().endswith(wanted) and num_bytes <= max_content_bytes:
+                    stream.seek(offset)
+                    content = stream.read(num_bytes)
+                    if len(content) != num_bytes:
+                        raise tarfile.ReadError(f"it ends inside {name}")
+                yield Member(name, offset, num_bytes, content)
     except tarfile.TarError as error:
         reason = printable(str(error)[:80])
         raise DataError(f"{where} is cut off, damaged or no tar file ({reason}).\nDownload it again.") from None
     except OSError as error:
         reason = printable(str(error.strerror or error)[:80])
         raise DataError(f"{where} cannot be read: {reason}.\nCheck its name, and the connection.") from None
+
+
+def _members(stream: IO[bytes], archive: tarfile.TarFile, where: str) -> Iterator[tuple[str, int, int]]:
+    """(name, offset, size) of the regular files. Plain headers are read here, ten times as fast; others by tarfile."""
+    place = 0
+    while True:
+        stream.seek(place)
+        header = stream.read(BLOCK)
+        if header == bytes(BLOCK):
+            return
+        if len(header) < BLOCK:
+            raise tarfile.ReadError(f"no end after {place:,} bytes")
+        plain = _plain_file(header)
+        if plain:
+            yield plain[0], place + BLOCK, plain[1]
+            place += BLOCK + -(-plain[1] // BLOCK) * BLOCK
+            continue
+        stream.seek(place)
+        archive.offset, archive.firstmember = place, None  # type: ignore[attr-defined]
+        archive.members = []  # type: ignore[attr-defined]  # a million of them would take a gigabyte
+        member = archive.next()
+        if member is None:
+            raise tarfile.ReadError(f"no header at byte {place:,}")
+        if not member.isdir():
+            if not member.isreg() or member.issparse():
+                raise DataError(
+                    f"{where}: {printable(member.name)} is a link or a special file, not an image.\n"
+                    f"Write the shard with the files themselves: tar --dereference --hard-dereference."
+                )
+            yield member.name, member.offset_data, member.size
+        place = archive.offset
+
+
+def _plain_file(header: bytes) -> tuple[str, int] | None:
+    """(name, size) of a POSIX header (IEEE 1003.1, ustar) of a regular file; None for any other, or a damaged one."""
+    if header[156:157] != b"0" or header[257:262] != b"ustar" or header[345] or header[124] & 0x80:
+        return None
+    try:
+        checksum = int(header[148:156].strip(b" \0"), 8)
+        num_bytes = int(header[124:136].strip(b" \0"), 8)
+    except ValueError:
+        return None
+    if checksum != 256 + sum(header[:148]) + sum(header[156:]):
+        return None
+    return header[:100].partition(b"\0")[0].decode("utf-8", "surrogateescape"), num_bytes
 
 
 def read_range(shard: Shard, offset: int, num_bytes: int, key: str) -> bytes:
@@ -207,6 +241,6 @@ def _read_remote(shard: Shard, offset: int, num_bytes: int, key: str) -> bytes:
 
 def sample_name(name: str) -> tuple[str, str]:
     """(sample, field) of a member: up to and after the first dot of its last part, as WebDataset has it."""
-    path = PurePosixPath(name)
-    stem, _, field = path.name.partition(".")
-    return str(path.with_name(stem)) if stem else name, field.lower()
+    folder, slash, last = name.removeprefix("./").rpartition("/")
+    stem, _, field = last.partition(".")
+    return (f"{folder}{slash}{stem}", field.lower()) if stem else (name, field.lower())

@@ -23,6 +23,7 @@ from ..listing import (
 
 ENDINGS = (b".jpg", b".jpeg", b".jpe", b".png", b".webp", b".bmp", b".gif")
 IGNORED = {"__macosx", "thumbs.db", ".ds_store", "desktop.ini"}
+IGNORED_BYTES = {name.encode() for name in IGNORED}
 
 Identity = tuple[int, int]
 
@@ -118,12 +119,13 @@ def walk_images(folder: Path, visited: Iterable[Identity] = ()) -> Iterator[byte
             continue
         seen |= identity
         for entry in _entries(current):
-            if _is_ignored(os.fsdecode(entry.name)):
+            name = entry.name.lower()
+            if name.startswith(b".") or name in IGNORED_BYTES:
                 continue
-            if _is_folder(entry):
-                pending.append(entry.path)
-            elif entry.name.lower().endswith(ENDINGS) and _is_regular(entry):
+            if name.endswith(ENDINGS) and _is_regular(entry):
                 yield entry.path
+            elif _is_folder(entry):
+                pending.append(entry.path)
 
 
 def _entries(folder: bytes) -> list[os.DirEntry[bytes]]:

@@ -99,18 +99,23 @@ class _Index:
             if name != sample.name:
                 self._finish(number, shard, sample)
                 sample = _Sample(name)
-            _add_member(f"{printable(shard.path)}: {printable(member.name)}", sample, member, kind)
+            try:
+                _add_member(sample, member, kind)
+            except _Slip as slip:
+                raise DataError(f"{printable(shard.path)}: {printable(member.name)} {slip}") from None
         self._finish(number, shard, sample)
 
     def _finish(self, number: int, shard: Shard, sample: _Sample) -> None:
-        where = f"{printable(shard.path)}: the sample {printable(sample.name)}"
-        if sample.image is None:
-            if sample.label is not None:
-                raise DataError(f"{where} has a label, but no image.\nFiles of one sample stand next to each other.")
+        if sample.image is None and sample.label is None:
             return
         label = sample.label or sample.described or PurePosixPath(sample.name).parent.name
-        if not label:
-            raise DataError(f"{where} has no label.\nAdd {printable(sample.name)}.cls beside it, with its class.")
+        if sample.image is None or not label:
+            where, name = printable(shard.path), printable(sample.name)
+            if sample.image is not None:
+                raise DataError(f"{where}: the sample {name} has no label.\nAdd {name}.cls beside it, with its class.")
+            raise DataError(
+                f"{where}: the sample {name} has a label, but no image.\nFiles of one sample stand next to each other."
+            )
         self.names.append(os.fsencode(sample.name + sample.image.name[len(sample.name) :]))
         self.offsets.append(sample.image.offset)
         self.sizes.append(sample.image.num_bytes)
@@ -118,43 +123,47 @@ class _Index:
         self.labels.append(self.label_numbers.setdefault(label, len(self.label_numbers)))
 
 
-def _add_member(where: str, sample: _Sample, member: Member, kind: str) -> None:
+class _Slip(Exception):
+    """What is wrong with a member, without its name: writing that for every member would take most of the time."""
+
+
+def _add_member(sample: _Sample, member: Member, kind: str) -> None:
     ending = kind.rpartition(".")[2]
     if ending in IMAGE_FIELDS:
         if sample.image is not None:
-            raise DataError(f"{where} is the second image of its sample.\nLeave one image in each sample.")
+            raise _Slip("is the second image of its sample.\nLeave one image in each sample.")
         sample.image = member
     elif ending in LABEL_FIELDS:
-        label = _label(where, ending, member)
+        label = _label(ending, member)
         if sample.label not in (None, label):
-            raise DataError(f"{where} says '{label}', another file of its sample '{sample.label}'.\nRemove one.")
+            both = f"'{printable(label or '')}', another file of its sample '{printable(sample.label or '')}'"
+            raise _Slip(f"says {both}.\nRemove one.")
         sample.label = label
     elif ending == "json":
-        sample.described = _label(where, ending, member)
+        sample.described = _label(ending, member)
 
 
-def _label(where: str, ending: str, member: Member) -> str | None:
+def _label(ending: str, member: Member) -> str | None:
     """The label in a `.cls` or `.json` file; None where a JSON object has none."""
     if member.content is None:
-        raise DataError(f"{where} has {member.num_bytes:,} bytes, which is no label.")
+        raise _Slip(f"has {member.num_bytes:,} bytes, which is no label.")
     try:
         text = member.content.decode("utf-8").strip()
         value = json.loads(text) if ending == "json" else text
     except (ValueError, RecursionError):
-        raise DataError(f"{where} is not {'JSON' if ending == 'json' else 'UTF-8 text'}.\nWrite it again.") from None
+        raise _Slip(f"is not {'JSON' if ending == 'json' else 'UTF-8 text'}.\nWrite it again.") from None
     if ending == "json":
         found = [value[key] for key in LABEL_KEYS if key in value] if isinstance(value, dict) else []
         if not found:
             return None
         value = str(found[0]) if type(found[0]) in (int, str) else ""
     if not value or len(value) > 256:
-        raise DataError(f"{where} holds no class: neither a number nor a name.\nWrite the class into it.")
+        raise _Slip("holds no class: neither a number nor a name.\nWrite the class into it.")
     return str(value)
 
 
 def _is_ignored(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    return any(part.startswith((".", "__")) for part in parts if part != ".")
+    return any(part.startswith((".", "__")) for part in name.split("/"))
 
 
 def _classes(where: str, labels: list[str], names: list[str] | None) -> tuple[tuple[str, ...], np.ndarray]:
