@@ -24,6 +24,7 @@ from .predict.judge import evaluate_run
 from .predict.predictor import list_images, load_predictor
 from .predict.together import evaluate_together
 from .report.page import write_report
+from .report.rate_chart import RateCurve, check_picture, write_rate_chart
 from .train.config import RunConfig
 from .train.folder import RunFolder, new_run_path, refuse_changes
 from .train.loop import EpochResult
@@ -31,6 +32,8 @@ from .train.members import EnsemblePlan, EnsembleResult, read_plan, train_member
 from .train.preview import PreviewRequest
 from .train.preview import as_json as preview_values
 from .train.preview import preview as preview_run
+from .train.range_test import RangeTest
+from .train.range_test import find_learning_rate as find_rate
 from .train.recipes import find_recipe, recipe_for
 from .train.run import RunProgress, TrainResult
 from .train.run import train as run_training
@@ -101,6 +104,20 @@ def train(
     finally:
         if request.out is None and not request.resume:
             _remove_if_empty(folder.path)
+
+
+def find_learning_rate(request: TrainRequest, out: Path, note: Callable[[str], None] = lambda text: None) -> RangeTest:
+    """Try learning rates on a fresh network, write the picture to `out` (.svg or .png), and choose one.
+
+    Nothing is trained that lasts. Raises SaccadeError.
+    """
+    check_picture(out)
+    found = find_rate(request.config(), note)
+    curve = RateCurve(
+        rate_S=found.rate_S, loss_S=found.loss_S, smooth_S=found.smooth_S, chosen=found.chosen, text=found.reason
+    )
+    write_rate_chart(out, curve)
+    return found
 
 
 def train_ensemble(

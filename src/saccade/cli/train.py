@@ -27,6 +27,7 @@ def train(
     resume: bool = typer.Option(False, "--resume", help="Go on with the run in --out where it was stopped."),
     ensemble: int = typer.Option(0, "--ensemble", help="Train this many runs with different seeds, judged together."),
     teacher: list[Path] = typer.Option([], "--teacher", help="Learn from this run or ensemble; repeatable."),
+    find_lr: bool = typer.Option(False, "--find-lr", help="Only try learning rates: a picture (--out) and one choice."),
     on_bad_image: str = typer.Option("error", "--on-bad-image", help="error, or skip: leave out up to 1 %."),
     settings: list[str] = typer.Option([], "--set", help="KEY=VALUE, any value of the configuration; repeatable."),
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
@@ -51,6 +52,9 @@ def train(
         teachers=tuple(teacher),
         settings=settings,
     )
+    if find_lr:
+        _find_learning_rate(request, console, as_json)
+        return
     command = "saccade " + shlex.join(sys.argv[1:])
     if ensemble or (resume and out is not None and api.is_ensemble(out)):
         _train_ensemble(request, console, command, as_json)
@@ -64,6 +68,26 @@ def train(
         print_json(result_json(result) | {"report": str(report) if report else None})
     else:
         print_result(result_text(result, report))
+
+
+def _find_learning_rate(request: "TrainRequest", console: RunConsole, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from .. import api
+    from ..core.errors import UsageError, printable
+
+    if request.resume or request.ensemble:
+        raise UsageError("--find-lr trains nothing that lasts: leave out --resume and --ensemble.")
+    out = request.out or Path("learning-rates.svg")
+    found = api.find_learning_rate(request, out, console.note)
+    if as_json:
+        values = {key.removesuffix("_S"): value for key, value in asdict(found).items()}
+        print_json({"learning_rate": values.pop("chosen"), **values, "picture": str(out)})
+        return
+    print_result(
+        f"Learning rate {found.chosen:g}: {found.reason}.\nPicture: {printable(str(out))}\n"
+        f"Train with it: --set optimizer.learning_rate={found.chosen:g}"
+    )
 
 
 def _train_ensemble(request: "TrainRequest", console: RunConsole, command: str, as_json: bool) -> None:

@@ -78,7 +78,7 @@ def train(
     augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed)
     config = config.model_copy(update={"augment": augment})  # what was measured is stored with the run
     config, teachers = load_teachers(config, images, runtime)
-    training = _start_training(config, images, runtime)
+    training = start_training(config, images, runtime)
     training.teachers = teachers
     _check_growing(training)
     atomic.make_folder(folder.path)
@@ -107,7 +107,8 @@ def train(
     )
 
 
-def _start_training(config: RunConfig, images: Images, runtime: Runtime) -> TrainingStep:
+def start_training(config: RunConfig, images: Images, runtime: Runtime) -> TrainingStep:
+    """A fresh network with all that trains it. Raises UnknownNameError, NotationError or ModelError."""
     seed_everything(config.seed)
     training = TrainingStep(resolve_model(config.model, images.spec), config, images.preprocessing, runtime)
     if config.loss.class_weights == "balanced":
