@@ -1,0 +1,51 @@
+"""Every experiment runs, and those that are exact say what the literature says."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).parent.parent
+SHORT = {
+    "dense_vs_convolution": [],
+    "zeroed_block": [],
+    "inception_time": ["--pairs", "1"],
+    "plain_vs_residual": ["--seeds", "1", "--epochs", "1", "--networks", "plain20"],
+}
+
+
+def run(name: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", f"experiments.{name}", "--json", *SHORT[name]]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_every_experiment_is_run_here():
+    found = {path.stem for path in (REPOSITORY / "experiments").glob("*.py")} - {"__init__"}
+    assert found == set(SHORT)
+
+
+def test_a_dense_layer_needs_the_lectures_number_of_weights():
+    first = run("dense_vs_convolution")["results"][0]
+    assert (first["dense_weights"], first["convolution_parameters"]) == (14_450_688, 456)
+
+
+def test_zeroed_residual_blocks_change_nothing_and_plain_ones_forget_everything():
+    rows = run("zeroed_block")["results"]
+    assert all(row["residual_equal"] and not row["plain_tells_images_apart"] for row in rows)
+    assert [row["extra_blocks"] for row in rows] == [1, 2, 4, 8, 16]
+
+
+def test_bottlenecks_are_timed_beside_their_exact_costs():
+    whole, branch = run("inception_time")["results"]
+    assert branch["naive_multiply_adds"] - 320 == 120_422_400
+    assert branch["bottleneck_multiply_adds"] - 320 == 12_443_648
+    assert min(whole["time_ratio_median"], branch["time_ratio_median"]) > 0
+
+
+def test_plain_and_residual_networks_are_trained_and_their_gradients_measured():
+    result = run("plain_vs_residual")["results"]["plain20"]
+    assert 0 <= result["training_error"][0] <= 1
+    assert result["gradient_first_over_last"][0] > 0
