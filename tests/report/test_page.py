@@ -182,3 +182,10 @@ def test_what_is_missing_or_damaged_is_named(saccade: Callable, make_run: Callab
         f"error: The run {made.path} has not been judged yet: it has no evaluation.json.\n"
         f"Finish it with: saccade train --resume --out {made.path}\n"
     )
+
+
+def test_layers_are_listed_with_their_windows_costs_and_fields(text: str):
+    rows = re.findall(r'<tr><th scope="row">(stem\.convolution)</th>(.*?)</tr>', text)
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", rows[0][1])
+    parameters, multiply_adds = 6 * (5 * 5 * 3 + 1), 60 * 76 * 6 * 5 * 5 * 3  # 5x5 filters on 64x80x3
+    assert cells == ["conv + relu", "f5", "60x76x6", f"{parameters:,}", f"{multiply_adds:,}", "5 px"]

@@ -110,7 +110,7 @@ def _cells(layer: Layer) -> dict[str, str]:
     return {
         "layer": layer.name,
         "kind": " + ".join([layer.kind, *layer.folded]),
-        "window": _window(layer),
+        "window": window_words(layer),
         "output": shape(layer),
         "activations": f"{layer.activations:,}",
         "parameters": f"{layer.parameters:,}",
@@ -128,7 +128,7 @@ def _input_cells(table: DesignTable) -> dict[str, str]:
             "parameters": "0", "multiply-adds": "0", "field": "1", "jump": "1"}  # fmt: skip
 
 
-def _window(layer: Layer) -> str:
+def window_words(layer: Layer) -> str:
     """`f3 s2 p1`, and `d2` or `g32` where they are not 1: the words of the one-line notation."""
     if layer.kernel is None:
         return ""

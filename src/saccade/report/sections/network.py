@@ -1,48 +1,58 @@
 """Inside: the layers with their sizes, and the filters of the first one."""
 
 import numpy as np
-import torch
-from torch import nn
 
 from ...core.errors import ModelError
+from ...design.layers import Layer, read_layers
+from ...design.text import pair, shape, window_words
+from ...design.trace import trace
 from ...explain.subject import Classifier
 from ...explain.weights_view import filter_grid, tile_images
 from ..html import Child, Markup, element, folded, section, table
 from ..pictures import Pictures
 
 FOLDED_ABOVE = 24
+HEADINGS = ["layer", "kind", "window", "output", "parameters", "multiply-adds", "sees"]
+COUNTING = (
+    "Window: f filter, s stride, p padding. A multiply-add is one multiplication and one addition, of convolution and "
+    "dense layers, for one image. Sees: the side of the square of input pixels that one output value depends on, padding included."
+)
 
 
 def network_section(classifier: Classifier, pictures: Pictures) -> Markup:
-    """Layer table and filters."""
-    rows = layer_rows(classifier)
+    """Filters and layer table."""
     total = sum(parameter.numel() for parameter in classifier.model.parameters())
-    listing = table(["layer", "kind", "output", "parameters"], rows, "Layers of the network", numeric_from=2)
-    words = f"{classifier.architecture}: {len(rows)} layers, {total:,} parameters."
-    layers = folded("All layers", listing) if len(rows) > FOLDED_ABOVE else listing
-    return section("network", "Inside", element("p", {}, words), *_filters(classifier, pictures), layers)
-
-
-@torch.no_grad()
-def layer_rows(classifier: Classifier) -> list[list[Child]]:
-    """Name, kind, output size and parameters of every layer that computes, in order of computation, for one image."""
-    rows: list[list[Child]] = []
-
-    def look(name: str, module: nn.Module, output: torch.Tensor) -> None:
-        size = "x".join(str(side) for side in output.shape[1:])
-        own = sum(parameter.numel() for parameter in module.parameters())
-        rows.append([name, type(module).__name__, size, f"{own:,}"])
-
-    leaves = [(name, module) for name, module in classifier.model.named_modules() if not list(module.children())]
-    handles = [
-        module.register_forward_hook(lambda m, _i, output, name=name: look(name, m, output)) for name, module in leaves
-    ]
+    words = f"{classifier.architecture}: {total:,} parameters"
     try:
-        classifier.model(torch.zeros(1, *classifier.preprocessing.input_CHW))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return rows
+        layers = _layers(classifier)
+    except ModelError as error:  # a network of a person's own that cannot be traced still has a report
+        body = [element("p", {}, f"{words}. {error.message.splitlines()[0]}"), *_filters(classifier, pictures)]
+        return section("network", "Inside", *body)
+    rows: list[list[Child]] = [_row(layer) for layer in layers]
+    listing = table(HEADINGS, rows, "Layers of the network", numeric_from=3)
+    multiply_adds = sum(layer.multiply_adds for layer in layers)
+    words += f" and {multiply_adds:,} multiply-adds an image, in {len(layers)} layers."
+    return section(
+        "network",
+        "Inside",
+        element("p", {}, words),
+        *_filters(classifier, pictures),
+        folded("All layers", listing) if len(rows) > FOLDED_ABOVE else listing,
+        element("p", {"class": "key"}, COUNTING),
+    )
+
+
+def _layers(classifier: Classifier) -> tuple[Layer, ...]:
+    """The rows of the design table, nonlinearities and normalisations folded into the layer before them."""
+    sizes = {name: parameter.numel() for name, parameter in classifier.model.named_parameters()}
+    return read_layers(trace(classifier.model, classifier.preprocessing.input_CHW), sizes, fold=True)
+
+
+def _row(layer: Layer) -> list[Child]:
+    field = f"{pair(layer.receptive_field)} px" if layer.receptive_field else "-"
+    kind = " + ".join([layer.kind, *layer.folded])
+    counts = [f"{layer.parameters:,}", f"{layer.multiply_adds:,}"]
+    return [layer.name, kind, window_words(layer), shape(layer), *counts, field]
 
 
 def _filters(classifier: Classifier, pictures: Pictures) -> list[Markup]:
