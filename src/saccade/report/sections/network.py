@@ -15,7 +15,8 @@ FOLDED_ABOVE = 24
 HEADINGS = ["layer", "kind", "window", "output", "parameters", "multiply-adds", "sees"]
 COUNTING = (
     "Window: f filter, s stride, p padding. A multiply-add is one multiplication and one addition, of convolution and "
-    "dense layers, for one image. Sees: the side of the square of input pixels that one output value depends on, padding included."
+    "dense layers, for one image. Sees: the side of the square of input pixels that one output value depends on, "
+    "padding included."
 )
 
 
