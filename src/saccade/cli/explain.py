@@ -49,6 +49,13 @@ def _explanation_json(explanation: "Explanation", run: Path, out: Path) -> dict[
         "layer": explanation.evidence.layer,
         "evidence": explanation.evidence.evidence_hw.tolist(),
         "message": explanation.evidence.message,
+        "field": {
+            "position": list(explanation.field.position),
+            "top": explanation.field.top,
+            "left": explanation.field.left,
+            "bottom": explanation.field.bottom,
+            "right": explanation.field.right,
+        },
         "num_maps": len(features.order_C),
         "num_dead_maps": features.num_dead,
         "strongest_maps": features.order_C[:10].tolist(),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .features import FeatureMaps, feature_maps
+from .field import SeenField, seen_field
 from .gradcam import EvidenceMap, grad_cam
 from .occlusion import OcclusionMap, occlusion
 from .subject import Classifier, Subject, look_at
@@ -22,6 +23,7 @@ class Explanation:
     occlusion: OcclusionMap
     features: FeatureMaps
     filters: FilterGrid
+    field: SeenField
 
     @property
     def class_name(self) -> str:
@@ -51,4 +53,13 @@ def explain_image(
         occlusion=occlusion(classifier.model, subject.input_1CHW, index, temperature=classifier.temperature),
         features=feature_maps(classifier, subject.input_1CHW, evidence.layer),
         filters=filter_grid(classifier.model),
+        field=seen_field(classifier.model, subject.input_1CHW, evidence.layer, _strongest(evidence)),
     )
+
+
+def _strongest(evidence: EvidenceMap) -> tuple[int, int]:
+    """(row, column) of the strongest evidence, of the middle where there is none."""
+    height, width = evidence.evidence_hw.shape
+    if evidence.message:
+        return height // 2, width // 2
+    return divmod(int(evidence.evidence_hw.argmax()), width)

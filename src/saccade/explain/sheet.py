@@ -12,6 +12,7 @@ from . import svg
 from .colour import even_palette, overlay, signed_colours
 from .explanation import Explanation
 from .features import feature_tiles
+from .field import SeenField
 from .subject import what_it_sees
 from .weights_view import tile_images
 
@@ -68,8 +69,9 @@ def _panels(explanation: Explanation, y: float) -> list[str]:
         y,
         "What the network sees",
         svg.crisp(sees, 440),
-        what_it_sees(subject, explanation.classifier.preprocessing),
+        f"{what_it_sees(subject, explanation.classifier.preprocessing)}; {explanation.field.words()}",
     )
+    body += _frame(columns[1], y + 12, svg.fitted(sees, PANEL, PANEL), explanation.field)
     name = printable(explanation.class_name)
     if evidence.message:
         body += _words(columns[2], y, "Grad-CAM", evidence.message)
@@ -86,6 +88,20 @@ def _panels(explanation: Explanation, y: float) -> list[str]:
         ends = (f"rises {100 * top:.1f} points", f"falls {100 * top:.1f} points")
         body += _panel(columns[3], y, "Occlusion", svg.crisp(picture, 440), caption, ends)
     return body
+
+
+def _frame(x: float, y: float, size: tuple[float, float], field: SeenField) -> list[str]:
+    """The field as a frame on a picture of `size` at (x, y), visible on dark and on light pixels."""
+    height_px, width_px = field.size_px
+    if (field.top, field.left, field.bottom, field.right) == (0, 0, height_px, width_px):
+        return []
+    across, down = size[0] / width_px, size[1] / height_px
+    place = (x + field.left * across, y + field.top * down)
+    sides = ((field.right - field.left) * across, (field.bottom - field.top) * down)
+    return [
+        svg.rectangle(place[0] + inset, place[1] + inset, (sides[0] - 2 * inset, sides[1] - 2 * inset), "none", colour)
+        for inset, colour in ((0.5, "#FFFFFF"), (1.5, svg.ACCENT), (2.5, "#FFFFFF"))
+    ]
 
 
 def _panel(
