@@ -38,6 +38,11 @@ SETTINGS: dict[str, list[str]] = {
     "mixup, average": ["augment.mixup.alpha=0.4", "average.decay=0.9"],
     "cutmix, balanced, accumulated": ["augment.cutmix.alpha=1", "loss.class_weights=balanced", "accumulate=2"],
     "growing images, mirrored in turn": ["input.start_fraction=0.5", "augment.alternating_mirror.enabled=true"],
+    "muon, unit filters, stem held": [
+        "optimizer.name=muon",
+        "optimizer.unit_filters=true",
+        "optimizer.stem_fraction=0.5",
+    ],
 }
 VOLATILE = {"seconds", "images_per_second"}
 

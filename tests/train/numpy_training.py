@@ -71,10 +71,10 @@ def clip(g: Arrays, norm: float) -> Arrays:
     return {name: value * min(1.0, norm / (total + 1e-6)) for name, value in g.items()} if norm else g
 
 
-def newton_schulz(matrix: np.ndarray) -> np.ndarray:
-    """Five iterations of 3.4445 X - 4.7750 X X'X + 2.0315 X X'X X'X after division by the Frobenius norm."""
+def newton_schulz(matrix: np.ndarray, iterations: int) -> np.ndarray:
+    """Iterations of 3.4445 X - 4.7750 X X'X + 2.0315 X X'X X'X after division by the Frobenius norm."""
     x = matrix / np.linalg.norm(matrix)
-    for _ in range(5):
+    for _ in range(iterations):
         square = x.T @ x
         x = 3.4445 * x - 4.7750 * x @ square + 2.0315 * x @ square @ square
     return x
@@ -90,6 +90,10 @@ class Rule:
     second: float = 0.999
     decay: float = 0.0
     other_rate: float = 0.0
+    other_beta: float = 0.9
+    other_decay: float = 0.0
+    iterations: int = 5
+    unit_filters: bool = False
     steps: int = 0
     state: dict[str, Arrays] = field(default_factory=dict)
 
@@ -97,12 +101,16 @@ class Rule:
         self.steps += 1
         for name in p:
             own = self.state.setdefault(name, {"m": np.zeros_like(p[name]), "v": np.zeros_like(p[name])})
-            decay = self.decay if p[name].ndim >= 2 else 0.0
-            if self.name == "muon" and p[name].ndim >= 2 and not name.startswith("head."):
+            is_matrix = p[name].ndim >= 2
+            if self.name == "muon" and is_matrix and not name.startswith("head."):
                 self.muon(p, name, g[name], own, factor * self.rate)
+            elif self.name == "muon":
+                other = Rule(name="nesterov", rate=self.other_rate, beta=self.other_beta)
+                decay = self.other_decay if is_matrix else 0.0
+                other.nesterov(p, name, g[name], own, factor * other.rate, decay)
             else:
-                rate = factor * (self.other_rate if self.name == "muon" else self.rate)
-                getattr(self, "nesterov" if self.name == "muon" else self.name)(p, name, g[name], own, rate, decay)
+                decay = self.decay if is_matrix else 0.0
+                getattr(self, self.name)(p, name, g[name], own, factor * self.rate, decay)
 
     def sgd(self, p: Arrays, name: str, g: np.ndarray, own: Arrays, rate: float, decay: float) -> None:
         p[name] = p[name] - rate * (g + decay * p[name])
@@ -140,9 +148,12 @@ class Rule:
     def muon(self, p: Arrays, name: str, g: np.ndarray, own: Arrays, rate: float) -> None:
         own["m"] = self.beta * own["m"] + (1 - self.beta) * g
         direction = (1 - self.beta) * g + self.beta * own["m"]
-        matrix = newton_schulz(direction.reshape(len(g), -1))
+        matrix = newton_schulz(direction.reshape(len(g), -1), self.iterations)
         stretch = math.sqrt(max(1.0, matrix.shape[0] / matrix.shape[1]))
-        p[name] = p[name] * (1 - rate * self.decay) - rate * stretch * matrix.reshape(g.shape)
+        kept = p[name] * (1 - rate * self.decay)
+        if self.unit_filters:
+            kept = kept * math.sqrt(len(g)) / math.sqrt(float((kept**2).sum()))
+        p[name] = kept - rate * stretch * matrix.reshape(g.shape)
 
 
 def factor(name: str, step: int, num_steps: int, warmup_fraction: float, final: float) -> float:

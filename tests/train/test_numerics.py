@@ -74,6 +74,10 @@ def compare(settings: list[str], mixed: bool = False, weight_K: np.ndarray | Non
         second=optimizer.second_momentum,
         decay=optimizer.weight_decay,
         other_rate=optimizer.other_learning_rate,
+        other_beta=optimizer.other_momentum,
+        other_decay=optimizer.other_weight_decay,
+        iterations=optimizer.muon_iterations,
+        unit_filters=optimizer.unit_filters,
     )
     loss = reference.Loss(smoothing=loss_config.label_smoothing, class_weight_K=weight_K, auxiliary_weight=0.3)
     p = {name: tensor.detach().numpy().copy() for name, tensor in training.model.named_parameters()}
@@ -109,6 +113,17 @@ def agree(model: nn.Module, expected: dict[str, np.ndarray]) -> None:
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_steps_as_its_paper_says_with_decay_on_matrices_only(name: str, clip_norm: float):
     compare([f"optimizer.name={name}", "optimizer.learning_rate=0.02", f"optimizer.clip_norm={clip_norm}"])
+
+
+def test_muon_as_the_speedrun_uses_it():
+    values = [
+        "muon_iterations=3",
+        "unit_filters=true",
+        "momentum=0.6",
+        "other_momentum=0.85",
+        "other_weight_decay=0.01",
+    ]
+    compare(["optimizer.name=muon", *(f"optimizer.{value}" for value in values)])
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.4])

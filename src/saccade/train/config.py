@@ -49,6 +49,13 @@ class OptimizerConfig(FrozenConfig):
     second_momentum: Momentum = Field(0.999, description="decay of squared gradients (Adam family, RMSProp)")
     weight_decay: float = Field(5e-4, ge=0, description="decay of weights (decoupled in adamw and muon)")
     other_learning_rate: float = Field(0.05, gt=0, description="peak rate of what muon does not serve")
+    other_momentum: Momentum = Field(0.9, description="momentum of what muon does not serve")
+    other_weight_decay: float = Field(5e-4, ge=0, description="decay of the matrices that muon does not serve")
+    muon_iterations: int = Field(5, ge=1, le=20, description="Newton-Schulz iterations of muon's orthogonalisation")
+    unit_filters: bool = Field(
+        False, description="muon: give every filter bank the norm of orthonormal rows before each step (airbench)"
+    )
+    stem_fraction: Fraction = Field(1.0, description="part of the run, in whole epochs, that trains the first layers")
     clip_norm: float = Field(0.0, ge=0, description="gradients are scaled down to this norm; 0: never")
 
 

@@ -15,7 +15,7 @@ from ..data.loader import Loader
 from ..evaluate.forward import collect_outputs
 from ..evaluate.metrics import compute_metrics
 from .diagnose import describe_divergence
-from .schedule import input_size, learning_rate_factor
+from .schedule import learning_rate_factor
 from .state import Cursor, state_tensors
 from .step import EpochTotals, TrainingStep
 from .stop import StopSignal
@@ -83,7 +83,7 @@ def _run_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
     started_s = time.monotonic()
     elapsed_s = cursor.training_s
     num_bad = 0
-    training.input_HW = input_size(config.input, training.preprocessing.input_CHW[1:], cursor.epoch, config.epochs)
+    training.set_epoch(cursor.epoch)
     for batch in plan.train.epoch(cursor.epoch, first_batch=cursor.batch):
         factor = learning_rate_factor(config.schedule, cursor.step, config.epochs * num_batches)
         num_bad = 0 if training.run(batch, cursor.step, factor) else num_bad + 1

@@ -67,12 +67,13 @@ def build_optimizers(
     groups = []
     if is_muon:
         matrices = [p for name, p in named if _is_muons(name, p)]
-        muon = Muon(config.momentum, precision)
+        muon = Muon(config.momentum, precision, config.muon_iterations, config.unit_filters)
         groups.append(ParameterGroup(matrices, muon, config.learning_rate, config.weight_decay))
         named = [(name, p) for name, p in named if not _is_muons(name, p)]
     rule = _build_rule(config)
     rate = config.other_learning_rate if is_muon else config.learning_rate
-    groups.append(ParameterGroup([p for _, p in named if p.ndim >= 2], rule, rate, config.weight_decay))
+    decay = config.other_weight_decay if is_muon else config.weight_decay
+    groups.append(ParameterGroup([p for _, p in named if p.ndim >= 2], rule, rate, decay))
     groups.append(ParameterGroup([p for _, p in named if p.ndim < 2], rule, rate, 0.0))
     return [group for group in groups if group.parameters]
 
@@ -102,6 +103,7 @@ def _build_rule(config: OptimizerConfig) -> Rule:
         return RootMeanSquare(config.second_momentum, config.momentum)
     if config.name in ("adam", "adamw"):
         return Adam((config.momentum, config.second_momentum), decoupled=config.name == "adamw")
+    momenta = {"sgd": 0.0, "muon": config.other_momentum}
     return GradientDescent(
-        momentum=0.0 if config.name == "sgd" else config.momentum, nesterov=config.name in ("nesterov", "muon")
+        momentum=momenta.get(config.name, config.momentum), nesterov=config.name in ("nesterov", "muon")
     )

@@ -13,7 +13,6 @@ Tensors = list[torch.Tensor]
 Slots = dict[str, Tensors]
 
 MUON_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-MUON_ITERATIONS = 5
 
 
 class Rule(Protocol):
@@ -107,14 +106,17 @@ class Muon:
     """Momentum, orthogonalised (Jordan et al. 2024, kellerjordan.github.io/posts/muon): a filter bank (out, in, kh, kw)
     is stepped as the matrix (out, in*kh*kw), at rate * sqrt(max(1, rows / columns)), with decoupled weight decay.
 
-    `precision` is that of the orthogonalisation: bfloat16 where the machine has units for it. Float64 parameters, of
-    tests, keep float64.
+    With `unit_filters` each matrix is first scaled to the Frobenius norm sqrt(rows) (cifar10-airbench). `precision` is
+    that of the orthogonalisation: bfloat16 where the machine has units for it. Float64 parameters keep float64.
     """
 
     slots: tuple[str, ...] = ("momentum_buffer",)
 
-    def __init__(self, momentum: float, precision: torch.dtype) -> None:
+    def __init__(
+        self, momentum: float, precision: torch.dtype, iterations: int = 5, unit_filters: bool = False
+    ) -> None:
         self.momentum, self.precision = momentum, precision
+        self.iterations, self.unit_filters = iterations, unit_filters
 
     def step(self, parameters: Tensors, gradients: Tensors, slots: Slots, rate: float, weight_decay: float) -> None:
         """See the class."""
@@ -125,19 +127,21 @@ class Muon:
         for parameter, direction in zip(parameters, directions, strict=True):
             matrix = direction.reshape(direction.shape[0], -1)
             precision = matrix.dtype if matrix.dtype == torch.float64 else self.precision
-            update = orthogonalise(matrix.to(precision)).to(parameter.dtype).view(parameter.shape)
+            if self.unit_filters:
+                parameter.mul_(math.sqrt(len(parameter)) / parameter.norm())
+            update = orthogonalise(matrix.to(precision), self.iterations).to(parameter.dtype).view(parameter.shape)
             scale = math.sqrt(max(1.0, matrix.shape[0] / matrix.shape[1]))
             parameter.add_(update, alpha=-rate * scale)
 
 
-def orthogonalise(matrix_RC: torch.Tensor) -> torch.Tensor:
-    """Nearly the nearest matrix with equal singular values (about 0.7 to 1.2), by five Newton-Schulz iterations of
+def orthogonalise(matrix_RC: torch.Tensor, iterations: int = 5) -> torch.Tensor:
+    """Nearly the nearest matrix with equal singular values (about 0.7 to 1.2 after 5), by Newton-Schulz iterations of
     degree five (Jordan et al. 2024). A matrix of zeros stays zero."""
     a, b, c = MUON_COEFFICIENTS
     is_tall = matrix_RC.shape[0] > matrix_RC.shape[1]
     x = matrix_RC.T if is_tall else matrix_RC
     x = x / x.norm().clamp(min=1e-7)  # the spectral norm is at most the Frobenius norm
-    for _ in range(MUON_ITERATIONS):
+    for _ in range(iterations):
         gram = x @ x.T
         x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.T if is_tall else x

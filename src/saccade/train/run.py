@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from ..checkpoint import BEST, LAST, Manifest, find_checkpoint, settle_checkpoint
@@ -15,7 +16,9 @@ from ..core.log import MetricsLog
 from ..core.runtime import Runtime, environment, seed_everything, start
 from ..data.augment.policy import AugmentConfig
 from ..data.augmenter import measure_colours
+from ..data.draws import permutation
 from ..data.loader import build_loader
+from ..data.preprocess import normalize
 from ..models.build import resolve_model
 from .config import RunConfig
 from .distill import load_teachers
@@ -27,6 +30,8 @@ from .schedule import input_size
 from .state import Cursor, restore_training
 from .step import TrainingStep, balanced_class_weights
 from .stop import StopSignal
+
+NUM_INITIAL = 5000  # training images that a network may look at before its first step
 
 
 class RunProgress(Protocol):
@@ -110,11 +115,25 @@ def train(
 def start_training(config: RunConfig, images: Images, runtime: Runtime) -> TrainingStep:
     """A fresh network with all that trains it. Raises UnknownNameError, NotationError or ModelError."""
     seed_everything(config.seed)
-    training = TrainingStep(resolve_model(config.model, images.spec), config, images.preprocessing, runtime)
+    model = resolve_model(config.model, images.spec)
+    initialise_from_images = getattr(model, "initialise_from_images", None)
+    if initialise_from_images is not None:
+        initialise_from_images(_some_inputs(config, images))
+    training = TrainingStep(model, config, images.preprocessing, runtime)
     if config.loss.class_weights == "balanced":
         weight_K = balanced_class_weights(images.labels(images.split.train_N), len(images.classes))
         training.class_weight_K = weight_K.to(runtime.device)
     return training
+
+
+def _some_inputs(config: RunConfig, images: Images) -> torch.Tensor:
+    """image_BCHW float32, normalised: up to 5,000 training images as evaluation sees them, drawn by the seed."""
+    train_N = images.split.train_N
+    index_N = np.sort(train_N[permutation(config.seed, 0, len(train_N))[:NUM_INITIAL]])
+    loader = config.loader.model_copy(update={"batch_size": min(500, len(index_N))})
+    with build_loader(images.source, index_N, images.preprocessing, AugmentConfig(), loader, config.seed) as batches:
+        image_BCHW = torch.cat([batch.image_BCHW for batch in batches.epoch(0, shuffle=False)])
+    return normalize(image_BCHW, images.preprocessing, torch.float32)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from .average import WeightAverage
 from .config import RunConfig
 from .distill import Teachers
 from .optim import build_optimizers
+from .schedule import input_size
 
 
 @dataclass(kw_only=True)
@@ -56,6 +57,15 @@ class TrainingStep:
         self.num_micro_batches = config.accumulate
         self.input_HW = preprocessing.input_CHW[1:]
         self.totals = EpochTotals.zero(runtime.device)
+        stem = getattr(self.model, "stem", None)
+        self._stem_parameters = [p for p in stem.parameters() if p.requires_grad] if stem is not None else []
+
+    def set_epoch(self, epoch: int) -> None:
+        """Adjust what depends on the epoch alone, counted from 0: the input size, and whether the stem is trained."""
+        config = self.config
+        self.input_HW = input_size(config.input, self.preprocessing.input_CHW[1:], epoch, config.epochs)
+        for parameter in self._stem_parameters:
+            parameter.requires_grad_(epoch < config.optimizer.stem_fraction * config.epochs)
 
     @property
     def judged_model(self) -> nn.Module:
