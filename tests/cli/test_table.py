@@ -18,7 +18,7 @@ def test_json_has_the_keys_of_the_contract(saccade):
     assert all(set(layer) >= LAYER_KEYS for layer in table["layers"])
     assert table["layers"][0]["output"] == [8, 28, 28]
     assert table["totals"]["parameters"] == 62_958
-    assert table["totals"]["memory"]["batch_size"] == 1
+    assert table["totals"]["memory"]["batch_size"] == 32
 
 
 def test_a_trained_run_has_a_table(saccade, tmp_path):
@@ -71,3 +71,23 @@ def test_compare_needs_two_and_lists_them(saccade):
     assert [entry["model"] for entry in json.loads(result.output)["models"]] == ["plain20", "resnet20"]
     result = saccade("compare", "plain20", "resnet20")
     assert "resnet20  32x32x3" in result.output
+
+
+def test_what_does_not_fit_is_said_in_two_lines_and_nothing_else(saccade):
+    result = saccade("table", "vgg16", "--input", "8x8x3")
+    assert (result.status, result.output, result.errors) == (
+        1,
+        "",
+        "error: vgg16 cannot take an input of 8x8x3: layer 'stages.stage3.pool': "
+        "pooling f2 s2 on 1x1: floor((1 + 0 - 2)/2) + 1 = 0.\n"
+        "Use larger images than 8x8, for example --set input.size_px=16.\n",
+    )
+
+
+def test_a_run_that_is_not_there_is_looked_for_as_a_run(saccade):
+    result = saccade("table", "runs/none-1")
+    assert (result.status, result.errors) == (
+        1,
+        "error: The run runs/none-1 is not there.\n"
+        "Give the folder that 'saccade train' printed, such as runs/digits-lenet5-1.\n",
+    )

@@ -96,5 +96,5 @@ def test_a_network_that_cannot_be_trained_on_the_batch_is_refused():
     assert str(error.value) == (
         "An input of 1x1x3 does not fit BatchNorm2d: "
         "Expected more than 1 value per channel when training, got input size torch.Size([1, 3, 1, 1]).\n"
-        "Give another --input HEIGHTxWIDTHxCHANNELS, or look at that layer."
+        "Training may need more than one image at once (batch normalisation does): give a larger --batch."
     )

@@ -18,8 +18,10 @@ from torch.utils._pytree import tree_leaves
 
 from ..core.errors import ModelError, UsageError, did_you_mean, printable
 from ..models.build import DRAWS
-from .trace import FakeMachine, Recorder, evaluating, fake_weights, fast_paths_off, input_dtype, refusals
+from ..models.fit import fake_machine
+from .trace import OTHER_INPUT, Recorder, evaluating, fake_weights, fast_paths_off, input_dtype, refusals
 
+OTHER_BATCH = "Training may need more than one image at once (batch normalisation does): give a larger --batch."
 PRECISIONS = ("float32", "bfloat16")
 # State that each optimizer keeps per parameter, in float32 numbers (tested against the optimizers themselves).
 STATE_PER_PARAMETER = {"sgd": 0, "momentum": 1, "nesterov": 1, "rmsprop": 2, "adam": 2, "adamw": 2, "muon": 1}
@@ -29,7 +31,7 @@ STATE_PER_PARAMETER = {"sgd": 0, "momentum": 1, "nesterov": 1, "rmsprop": 2, "ad
 class StepPlan:
     """The training step that memory is estimated for. Raises UsageError on what there is not."""
 
-    batch_size: int = 1
+    batch_size: int = 32
     precision: str = "float32"
     optimizer: str = "nesterov"
 
@@ -130,14 +132,15 @@ def estimate_memory(model: nn.Module, input_CHW: tuple[int, int, int], plan: Ste
 
 def _run(model: nn.Module, input_CHW: tuple[int, int, int], plan: StepPlan, training: bool) -> tuple[int, int]:
     """(bytes held between forward and backward, most bytes alive), beside the weights."""
-    with FakeMachine() as machine, fast_paths_off(), evaluating(model, training), torch.set_grad_enabled(training):
+    with fake_machine() as machine, fast_paths_off(), evaluating(model, training), torch.set_grad_enabled(training):
         weights = fake_weights(model, machine)
         alive = Alive()
         for tensor in weights.values():
             alive.ignore(tensor)
         recorder = Recorder(model)
+        remedy = OTHER_BATCH if training and plan.batch_size == 1 else OTHER_INPUT
         autocast = torch.autocast("cpu", torch.bfloat16) if plan.precision == "bfloat16" else nullcontext()
-        with alive, refusals(recorder, input_CHW), recorder.watching():
+        with alive, refusals(recorder, input_CHW, remedy), recorder.watching():
             image_BCHW = torch.empty(plan.batch_size, *input_CHW, dtype=input_dtype(model))
             with autocast:
                 called = _Training(model) if training else model

@@ -70,7 +70,7 @@ def layer_table(
     """The table of `model` for images of `input_CHW`. Nothing is allocated and nothing in the model is changed.
 
     With `fold` normalisations and nonlinearities belong to the layer before them; without it each has its row.
-    Memory is that of `step`, by default one image in float32.
+    Memory is that of `step`, by default 32 images in float32.
     Raises ModelError, naming the layer, where the input does not fit.
     """
     if len(input_CHW) != 3 or min(input_CHW) < 1:

@@ -48,7 +48,7 @@ def resolve_target(text: str, input_CHW: tuple[int, int, int] | None = None, num
         return _from_file(text, input_CHW or DEFAULT_INPUT_CHW, num_classes)
     if is_notation(text) or text in MODELS:
         return _from_words(text, input_CHW, num_classes)
-    if Path(text).is_dir():
+    if Path(text).is_dir() or "/" in text:
         return _from_run(Path(text), input_CHW, num_classes)
     return _from_words(text, input_CHW, num_classes)
 

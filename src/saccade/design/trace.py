@@ -21,7 +21,9 @@ from torch.utils._pytree import tree_leaves
 
 from ..core.errors import ModelError, printable
 from ..models.build import DRAWS
-from ..models.fit import why_not
+from ..models.fit import fake_machine, why_not
+
+OTHER_INPUT = "Give another --input HEIGHTxWIDTHxCHANNELS, or look at that layer."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +41,6 @@ class Operation:
     arguments: tuple[Any, ...]
     given: tuple[torch.Tensor, ...]
     made: tuple[torch.Tensor, ...]
-
-
-class FakeMachine(FakeTensorMode):
-    """The mode in which tensors have no memory. Real tensors that a network holds on to are taken as they are."""
-
-    def __init__(self) -> None:
-        super().__init__(allow_non_fake_inputs=True)
 
 
 @dataclass
@@ -127,7 +122,7 @@ def trace(model: nn.Module, input_CHW: tuple[int, int, int]) -> Trace:
 
     Raises ModelError where the input does not fit or the network cannot be followed (its sizes depend on values).
     """
-    with FakeMachine() as machine, fast_paths_off(), evaluating(model):
+    with fake_machine() as machine, fast_paths_off(), evaluating(model):
         weights = fake_weights(model, machine)
         recorder = Recorder(model)
         image_BCHW = torch.empty(1, *input_CHW, dtype=input_dtype(model))
@@ -161,7 +156,7 @@ def fake_weights(model: nn.Module, machine: FakeTensorMode) -> dict[str, torch.T
 
 
 @contextmanager
-def refusals(recorder: Recorder, input_CHW: tuple[int, int, int]) -> Iterator[None]:
+def refusals(recorder: Recorder, input_CHW: tuple[int, int, int], remedy: str = OTHER_INPUT) -> Iterator[None]:
     """Turn what torch says inside the block into a ModelError that names the layer."""
     try:
         yield
@@ -174,8 +169,7 @@ def refusals(recorder: Recorder, input_CHW: tuple[int, int, int]) -> Iterator[No
         channels, height_px, width_px = input_CHW
         why = printable(why_not(recorder.place[1], recorder.last_shape, error))
         raise ModelError(
-            f"An input of {height_px}x{width_px}x{channels} does not fit {_name(recorder)}: {why}.\n"
-            f"Give another --input HEIGHTxWIDTHxCHANNELS, or look at that layer."
+            f"An input of {height_px}x{width_px}x{channels} does not fit {_name(recorder)}: {why}.\n{remedy}"
         ) from error
 
 

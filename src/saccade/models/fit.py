@@ -1,5 +1,8 @@
 """Does an input fit a network? Answered before training, by the layer that says no and the formula that shows why."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,6 +13,22 @@ from ..conv.geometry import Window
 from .base import ModelSpec, does_not_fit
 
 WINDOWED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+
+
+@contextmanager
+def fake_machine() -> Iterator[FakeTensorMode]:
+    """Tensors made in this block have a shape and a type but no memory; torch's operations on them compute nothing.
+
+    What a network holds in real tensors is taken as it is. torch logs whatever does not fit with its traceback; the
+    caller says it in one sentence instead.
+    """
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    was_disabled, logger.disabled = logger.disabled, True
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True) as machine:
+            yield machine
+    finally:
+        logger.disabled = was_disabled
 
 
 def check_size(model: str, network: nn.Module, spec: ModelSpec, enough_px: int) -> None:
@@ -33,7 +52,7 @@ def check_size(model: str, network: nn.Module, spec: ModelSpec, enough_px: int) 
     was_training = network.training
     network.eval()
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        with fake_machine(), torch.no_grad():
             weightless = {name: torch.empty_like(tensor, device="cpu") for name, tensor in network.state_dict().items()}
             torch.func.functional_call(network, weightless, (torch.empty(1, *spec.input_CHW, device="cpu"),))
     except RuntimeError as error:
