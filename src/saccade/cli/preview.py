@@ -8,7 +8,7 @@ from .output import print_json, print_result
 
 
 def preview(
-    source: str = typer.Argument(..., help="A folder of images, an IDX folder, or a built-in set such as digits."),
+    source: str = typer.Argument(..., help="A folder, CSV, Parquet or tar file, hub:NAME, digits: see sources."),
     out: Path = typer.Option(..., "--out", help="PNG file to write."),
     recipe: str = typer.Option("", "--recipe", help="Recipe whose augmentation is shown. [the network's own]"),
     policy: str = typer.Option("", "--policy", help="Augmentation policy instead of the recipe's."),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    source: str = typer.Argument("", help="A folder of images, an IDX folder, or a built-in set such as digits."),
+    source: str = typer.Argument("", help="A folder, CSV, Parquet or tar file, hub:NAME, digits: see sources."),
     model: str = typer.Option("", "--model", help="Network by name, or as one line of notation. [lenet5]"),
     recipe: str = typer.Option("", "--recipe", help="Named set of values. [the network's own]"),
     epochs: int | None = typer.Option(None, "--epochs", help="Passes over the training images. [the recipe's]"),

@@ -5,7 +5,7 @@ files moves few of the others.
 """
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import numpy as np
 
@@ -55,7 +55,7 @@ def split_source(
         test_N=np.array(sorted(test), dtype=np.int64),
         origin=origin,
     )
-    notes = _leak_notes(scan, split) + _absence_notes(source, labels, split)
+    notes = _leak_notes(scan, split) + _absence_notes(source, labels, split) + _group_notes(source, split)
     return Split(**(vars(split) | {"notes": tuple(notes)}))
 
 
@@ -75,26 +75,44 @@ def _check_classes(source: DataSource, labels: dict[int, int]) -> None:
 def _cut(
     source: DataSource, scan: ScanReport, indices: list[int], fraction: float, seed: int
 ) -> tuple[list[int], list[int]]:
-    """(kept, cut off): about `fraction` of each class goes, whole groups of equal images at a time, and at least one
-    image of each class stays."""
+    """(kept, cut off): about `fraction` of each class goes, whole groups at a time, and at least one image of each
+    class stays. A group goes where that brings the classes, taken together, nearer to what is wanted of them."""
     groups = _groups(source, scan, indices)
-    by_class: dict[int, list[bytes]] = defaultdict(list)
-    for name, members in groups.items():
-        by_class[source.record(members[0]).label].append(name)
-    kept: list[int] = []
-    cut: list[int] = []
-    for label in sorted(by_class):
-        names = sorted(by_class[label], key=lambda name: _rank(name, seed))
-        wanted = round(fraction * sum(len(groups[name]) for name in names))
-        taken = 0
-        for position, name in enumerate(names):
-            is_last = position == len(names) - 1 and taken == sum(len(groups[n]) for n in names[:-1])
-            if taken + len(groups[name]) <= wanted and not is_last:
-                cut += groups[name]
-                taken += len(groups[name])
-            else:
-                kept += groups[name]
-    return kept, cut
+    counts = {name: Counter(source.record(index).label for index in members) for name, members in groups.items()}
+    left: Counter[int] = Counter()
+    for count in counts.values():
+        left.update(count)
+    missing = {label: round(fraction * number) for label, number in left.items()}
+    names = sorted(groups, key=lambda name: _rank(name, seed))
+    taken = set()
+    for name in names:
+        if _change(counts[name], missing) < 0 and all(left[label] > number for label, number in counts[name].items()):
+            taken.add(name)
+            left.subtract(counts[name])
+            for label, number in counts[name].items():
+                missing[label] -= number
+    if not taken and any(missing.values()):
+        taken = _smallest_overshoot(names, counts, missing, left)
+    kept = [index for name in names if name not in taken for index in groups[name]]
+    return kept, [index for name in names if name in taken for index in groups[name]]
+
+
+def _change(count: Counter[int], missing: dict[int, int]) -> int:
+    """How much farther from what is wanted the classes are with a group than without it, in images."""
+    return sum(abs(missing[label] - number) - abs(missing[label]) for label, number in count.items())
+
+
+def _smallest_overshoot(
+    names: list[bytes], counts: dict[bytes, Counter[int]], missing: dict[int, int], left: Counter[int]
+) -> set[bytes]:
+    """Where every group is too large, the one that overshoots least, of those with at most a third of the images."""
+    third = left.total() / 3
+    fitting = [
+        name
+        for name in names
+        if counts[name].total() <= third and all(left[label] > number for label, number in counts[name].items())
+    ]
+    return {min(fitting, key=lambda name: _change(counts[name], missing))} if fitting else set()
 
 
 def _groups(source: DataSource, scan: ScanReport, indices: list[int]) -> Groups:
@@ -146,6 +164,16 @@ def _absence_notes(source: DataSource, labels: dict[int, int], split: Split) -> 
             more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
             notes.append(f"no {name} image of: {', '.join(shown)}{more}")
     return notes
+
+
+def _group_notes(source: DataSource, split: Split) -> list[str]:
+    """A word where groups are the reason that nothing could be held out."""
+    sides = [name for name in SPLITS if not len(split.indices(name))]
+    groups = {source.record(int(index)).group for index in split.train_N} - {None}
+    if not sides or not groups:
+        return []
+    what = "one group is" if len(groups) == 1 else f"{len(groups):,} groups are"
+    return [f"no {' and no '.join(sides)} image: {what} too few to hold one out whole"]
 
 
 def _images(count: int) -> str:
