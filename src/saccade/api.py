@@ -184,16 +184,19 @@ def predict(
     return load_predictor(run, runtime).predict_files(files)
 
 
-def explain(run: Path, image: Path, out: Path | None = None, class_name: str = "", layer: str = "") -> Explanation:
+def explain(
+    run: Path, image: Path, out: Path | None = None, class_name: str = "", layer: str = "", source: str = ""
+) -> Explanation:
     """Why `run` says what it says of an image file: Grad-CAM, occlusion, maps and filters as arrays.
 
-    With `out` the sheet is written there, .svg or .png. Raises SaccadeError.
+    With `out` the sheet is written there, .svg or .png; with `source` it shows images of that set that excite the
+    strongest channels most. Raises SaccadeError.
     """
     if out is not None:
         check_sheet(out)
     ensemble_folder.refuse_ensemble(run, "explain")
     classifier = load_classifier(run)
-    explanation = explain_image(classifier, read_image_file(image), str(image), class_name, layer)
+    explanation = explain_image(classifier, read_image_file(image), str(image), class_name, layer, source)
     if out is not None:
         write_sheet(out, explanation)
     return explanation

@@ -19,13 +19,14 @@ def explain(
     layer: str = typer.Option(
         "", "--layer", help="The layer to look into: stem, stage1, ...; default: chosen for you."
     ),
+    source: str = typer.Option("", "--source", help="Show which images of this set excite the channels most."),
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
 ) -> None:
     """Show on one sheet what the network sees, where its evidence lies, its filters and its strongest maps."""
     from .. import api
     from ..core.errors import printable
 
-    explanation = api.explain(run, image, out, class_name, layer)
+    explanation = api.explain(run, image, out, class_name, layer, source)
     if as_json:
         print_json(_explanation_json(explanation, run, out))
         return
@@ -58,5 +59,19 @@ def _explanation_json(explanation: "Explanation", run: Path, out: Path) -> dict[
         },
         "num_maps": len(features.order_C),
         "num_dead_maps": features.num_dead,
+        "exciting": _exciting_json(explanation),
         "strongest_maps": features.order_C[:10].tolist(),
     }
+
+
+def _exciting_json(explanation: "Explanation") -> list[dict[str, Any]]:
+    return [
+        {
+            "channel": channel.channel,
+            "images": [
+                {"key": key, "activation": found.activation, "position": list(found.position)}
+                for key, found in zip(channel.keys, channel.found)
+            ],
+        }
+        for channel in (explanation.examples.channels if explanation.examples else ())
+    ]

@@ -4,12 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .examples import Examples, find_examples
 from .features import FeatureMaps, feature_maps
 from .field import SeenField, seen_field
 from .gradcam import EvidenceMap, grad_cam
 from .occlusion import OcclusionMap, occlusion
 from .subject import Classifier, Subject, look_at
 from .weights_view import FilterGrid, filter_grid
+
+NUM_CHANNELS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,7 @@ class Explanation:
     features: FeatureMaps
     filters: FilterGrid
     field: SeenField
+    examples: Examples | None = None
 
     @property
     def class_name(self) -> str:
@@ -36,24 +40,34 @@ class Explanation:
 
 
 def explain_image(
-    classifier: Classifier, content: bytes | np.ndarray, key: str, class_name: str = "", layer: str = ""
+    classifier: Classifier,
+    content: bytes | np.ndarray,
+    key: str,
+    class_name: str = "",
+    layer: str = "",
+    source: str = "",
 ) -> Explanation:
     """Explain the answer for one image, or why not `class_name`; maps are those of `layer`, or of the best one.
+
+    With `source`, its images that excite the three strongest channels most are looked for too.
 
     Raises ImageError, UnknownNameError, ModelError.
     """
     subject = look_at(classifier, content, key)
     index = classifier.class_index(class_name) if class_name else int(subject.logits_K.argmax())
     evidence = grad_cam(classifier.model, subject.input_1CHW, index, classifier.classes, layer)
+    features = feature_maps(classifier, subject.input_1CHW, evidence.layer)
+    strongest = features.order_C[:NUM_CHANNELS].tolist()
     return Explanation(
         classifier=classifier,
         subject=subject,
         class_index=index,
         evidence=evidence,
         occlusion=occlusion(classifier.model, subject.input_1CHW, index, temperature=classifier.temperature),
-        features=feature_maps(classifier, subject.input_1CHW, evidence.layer),
+        features=features,
         filters=filter_grid(classifier.model),
         field=seen_field(classifier.model, subject.input_1CHW, evidence.layer, _strongest(evidence)),
+        examples=find_examples(classifier, source, evidence.layer, strongest) if source else None,
     )
 
 

@@ -1,7 +1,7 @@
 """What each channel of a layer answers: to one image, strongest first, and the images that excite a channel most."""
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,7 +65,6 @@ class Excitement:
     position: tuple[int, int]
 
 
-@torch.no_grad()
 def exciting_images(
     classifier: Classifier,
     batches: Iterable[tuple[np.ndarray, torch.Tensor]],
@@ -78,15 +77,35 @@ def exciting_images(
     `batches` gives (index_B into a source, prepared uint8 image_BCHW), as a Loader does. Raises UnknownNameError
     for the layer, UsageError for the channel.
     """
-    best: list[Excitement] = []
+    return most_exciting(classifier, batches, layer, [channel], num)[0][channel]
+
+
+@torch.no_grad()
+def most_exciting(
+    classifier: Classifier,
+    batches: Iterable[tuple[np.ndarray, torch.Tensor]],
+    layer: str,
+    channels: Sequence[int],
+    num: int,
+) -> tuple[dict[int, list[Excitement]], tuple[int, int]]:
+    """`exciting_images` for several channels in one pass, by channel; and the size (rows, columns) of the maps."""
+    best: dict[int, list[Excitement]] = {channel: [] for channel in channels}
+    map_size = (0, 0)
     for index_B, image_BCHW in batches:
         prepared_BHWC = image_BCHW.permute(0, 2, 3, 1).contiguous().numpy()
         maps = read_maps(classifier.model, classifier.normalized(prepared_BHWC), [layer])[layer]
-        if not 0 <= channel < maps.shape[1]:
-            raise UsageError(f"Layer '{layer}' has the channels 0 to {maps.shape[1] - 1}, got {channel}.")
-        map_BHW = maps[:, channel]
-        value_B, place_B = map_BHW.flatten(1).max(dim=1)
-        for index, value, place in zip(index_B.tolist(), value_B.tolist(), place_B.tolist()):
-            found = Excitement(activation=value, index=index, position=divmod(place, map_BHW.shape[2]))
-            best = heapq.nsmallest(num, [*best, found], key=lambda e: (-e.activation, e.index))
-    return best
+        map_size = (maps.shape[2], maps.shape[3])
+        for channel in channels:
+            if not 0 <= channel < maps.shape[1]:
+                raise UsageError(f"Layer '{layer}' has the channels 0 to {maps.shape[1] - 1}, got {channel}.")
+            found = _strongest_places(index_B, maps[:, channel])
+            best[channel] = heapq.nsmallest(num, [*best[channel], *found], key=lambda e: (-e.activation, e.index))
+    return best, map_size
+
+
+def _strongest_places(index_B: np.ndarray, map_BHW: torch.Tensor) -> list[Excitement]:
+    value_B, place_B = map_BHW.flatten(1).max(dim=1)
+    return [
+        Excitement(activation=value, index=index, position=divmod(place, map_BHW.shape[2]))
+        for index, value, place in zip(index_B.tolist(), value_B.tolist(), place_B.tolist())
+    ]

@@ -10,6 +10,7 @@ from ..core import atomic
 from ..core.errors import UsageError, printable
 from . import svg
 from .colour import even_palette, overlay, signed_colours
+from .examples_part import examples_part
 from .explanation import Explanation
 from .features import feature_tiles
 from .field import SeenField
@@ -55,7 +56,14 @@ def sheet_svg(explanation: Explanation) -> str:
     body += _filters(explanation, y)
     y += 260
     features, height = _features(explanation, y)
-    return svg.document(WIDTH, y + height + MARGIN, body + features, title)
+    body += features
+    y += height + MARGIN
+    if explanation.examples:
+        y += GAP / 2
+        examples, height = examples_part(explanation.examples, (MARGIN, y), WIDTH - 2 * MARGIN)
+        body += examples
+        y += height + MARGIN
+    return svg.document(WIDTH, y, body, title)
 
 
 def _panels(explanation: Explanation, y: float) -> list[str]:

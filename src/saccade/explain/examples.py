@@ -1,0 +1,92 @@
+"""Images of a set that excite the channels of a layer most: what a channel answers to, shown instead of guessed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..core.errors import printable
+from ..core.types import SPLITS
+from ..data.augment.policy import AugmentConfig
+from ..data.base import DataSource, open_source
+from ..data.decode import decode_image
+from ..data.loader import LoaderConfig, build_loader
+from ..data.preprocess import prepare_image
+from .features import Excitement, most_exciting
+from .subject import Classifier
+
+MAX_IMAGES = 2000
+NUM_EXAMPLES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelExamples:
+    """The images that excite `channel` most, strongest first, as the network sees them (image_NHWC uint8)."""
+
+    channel: int
+    found: tuple[Excitement, ...]
+    keys: tuple[str, ...]
+    image_NHWC: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """Examples for some channels of `layer`, whose maps have `map_size` (rows, columns).
+
+    `num_images` of the `num_available` images were looked at.
+    """
+
+    layer: str
+    map_size: tuple[int, int]
+    source: str
+    num_images: int
+    num_available: int
+    channels: tuple[ChannelExamples, ...]
+
+    def words(self) -> str:
+        """Where the images come from, and of how many they are the strongest."""
+        all_of_them = self.num_images == self.num_available
+        which = f"{self.num_images:,}" if all_of_them else f"{self.num_images:,} of {self.num_available:,}"
+        return f"The strongest of {which} images of '{printable(self.source)}'; a square marks the place."
+
+
+def find_examples(classifier: Classifier, source_text: str, layer: str, channels: Sequence[int]) -> Examples:
+    """Look through the training images of a source, or all of them where none are marked, evenly thinned to 2,000.
+
+    Raises DataError, ImageError, UnknownNameError.
+    """
+    source = open_source(source_text)
+    index_N = _training_images(source)
+    thinned_N = index_N[np.linspace(0, len(index_N) - 1, min(len(index_N), MAX_IMAGES)).round().astype(np.int64)]
+    loader = build_loader(source, thinned_N, classifier.preprocessing, AugmentConfig(), LoaderConfig(batch_size=64), 0)
+
+    def batches() -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+        for batch in loader.epoch(0, shuffle=False):
+            yield batch.index_B, batch.image_BCHW
+
+    with loader:
+        found, map_size = most_exciting(classifier, batches(), layer, channels, NUM_EXAMPLES)
+    return Examples(
+        layer=layer,
+        map_size=map_size,
+        source=source.name,
+        num_images=len(thinned_N),
+        num_available=len(index_N),
+        channels=tuple(_shown(classifier, source, channel, best) for channel, best in found.items()),
+    )
+
+
+def _training_images(source: DataSource) -> np.ndarray:
+    split_N = [source.record(index).split for index in range(len(source))]
+    wanted = SPLITS[0] if SPLITS[0] in split_N else None
+    return np.array([index for index, split in enumerate(split_N) if wanted is None or split == wanted], dtype=np.int64)
+
+
+def _shown(classifier: Classifier, source: DataSource, channel: int, best: list[Excitement]) -> ChannelExamples:
+    keys = tuple(source.record(found.index).key for found in best)
+    images = [
+        prepare_image(decode_image(source.read(found.index), key).image_HWC, classifier.preprocessing)
+        for found, key in zip(best, keys)
+    ]
+    return ChannelExamples(channel=channel, found=tuple(best), keys=keys, image_NHWC=np.stack(images))
