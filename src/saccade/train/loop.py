@@ -46,6 +46,9 @@ class Progress(Protocol):
     def epoch(self, result: EpochResult) -> None:
         """Called after each epoch."""
 
+    def note(self, text: str) -> None:
+        """Something a person should know."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FitPlan:
@@ -86,7 +89,10 @@ def _run_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
     training.set_epoch(cursor.epoch)
     for batch in plan.train.epoch(cursor.epoch, first_batch=cursor.batch):
         factor = learning_rate_factor(config.schedule, cursor.step, config.epochs * num_batches)
+        num_parts = training.num_micro_batches
         num_bad = 0 if training.run(batch, cursor.step, factor) else num_bad + 1
+        if training.num_micro_batches != num_parts:
+            _tell_memory(training, plan, cursor)
         if num_bad > config.stop.max_bad_steps:
             keys = [plan.key_of(int(index)) for index in batch.index_B[:3]]
             raise TrainingError(describe_divergence(training, batch, cursor, keys))
@@ -100,6 +106,16 @@ def _run_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
             if plan.stop.requested:
                 raise Stopped("")
     return cursor
+
+
+def _tell_memory(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> None:
+    """Say and log that memory ran out and a step is now computed in more parts."""
+    num_parts = training.num_micro_batches
+    plan.log.write("memory", {"step": cursor.step + 1, "num_micro_batches": num_parts})
+    plan.progress.note(
+        f"memory ran out: each batch of {training.config.batch_size} images is now computed in {num_parts} parts, "
+        f"with the same effect"
+    )
 
 
 def _finish_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor, seconds: float, first_batch: int) -> Cursor:

@@ -1,0 +1,72 @@
+"""Ctrl-C and SIGTERM: saved and gone within ten seconds, nothing left running, and the run goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from saccade.checkpoint import open_checkpoint
+
+SMALL = ["--model", "conv 4 f3 bn | gap | fc 10", "--set", "input.size_px=12", "--set", "batch_size=32"]
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    """A long training in its own session, in the middle of its epochs."""
+    command = [
+        sys.executable,
+        "-m",
+        "saccade",
+        "train",
+        "digits",
+        "--out",
+        "run",
+        "--plain",
+        "--epochs",
+        "5000",
+        *SMALL,
+    ]
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stderr is not None
+    while "epoch 2/" not in (line := process.stderr.readline()):
+        assert line, "the training ended before its second epoch"
+    return process
+
+
+def leftovers(session: int) -> bool:
+    """Whether any process of the session is still there."""
+    try:
+        os.killpg(session, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_ends_the_run(tmp_path: Path, number: signal.Signals, status: int):
+    process = start(tmp_path)
+    sent_s = time.monotonic()
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert time.monotonic() - sent_s < 10
+    assert process.returncode == status
+    assert output == ""
+    assert errors.endswith(
+        "error: Stopped; everything is saved in run.\nGo on with: saccade train --resume --out run\n"
+    )
+    assert not leftovers(process.pid)
+    assert open_checkpoint(tmp_path / "run" / "checkpoint-last", check_content=True).manifest.training["step"] > 40
+
+
+def test_a_second_interrupt_ends_at_once(tmp_path: Path):
+    process = start(tmp_path)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert not leftovers(process.pid)
