@@ -1,5 +1,6 @@
 """What every source promises, looped over the registry: a new file is tested the day it has an example here."""
 
+import contextlib
 import gc
 import gzip
 import hashlib
@@ -21,6 +22,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from saccade.core.errors import DataError, ImageError
 from saccade.core.types import SPLITS
 from saccade.data.base import SOURCES, DataSource, open_source
 from saccade.data.decode import decode_image
@@ -301,3 +303,40 @@ def test_a_read_only_source_is_read_and_left_as_it_is(name: str, tmp_path: Path)
     finally:
         for path in tmp_path.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def damaged(content: bytes, seed: int) -> bytes:
+    """`content` cut off, with bytes put in, or with some bytes changed; mostly where headers and footers are."""
+    rng = np.random.default_rng(seed)
+    changed = bytearray(content)
+    kind = seed % 8
+    if kind == 0:
+        return content[: rng.integers(len(content) + 1)]
+    if kind == 1:
+        place = int(rng.integers(len(content) + 1))
+        return content[:place] + rng.bytes(int(rng.integers(1, 9))) + content[place:]
+    for _ in range(int(rng.integers(1, 5))):
+        first = max(0, len(content) - 600) if kind < 5 else 0
+        changed[rng.integers(first, len(content) if kind < 7 else min(len(content), 600))] = rng.integers(256)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("name", sorted(set(WRITTEN) - {"hub"}))
+def test_a_damaged_file_gives_its_images_or_one_clear_error(name: str, tmp_path: Path):
+    text = example(name, tmp_path)
+    files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    for seed in range(48):
+        path = files[seed * 7 % len(files)]
+        content = path.read_bytes()
+        path.write_bytes(damaged(content, seed))
+        try:
+            source = open_source(text)
+            for index in range(len(source)):
+                assert source.record(index).label < len(source.classes)
+                with contextlib.suppress(ImageError):
+                    source.read(index)
+        except DataError as error:
+            lines = str(error).splitlines()
+            assert 1 <= len(lines) <= 4, lines  # noqa: PT017  any message will do, none may be a traceback
+            assert all(line.isprintable() for line in lines), lines  # noqa: PT017
+        path.write_bytes(content)

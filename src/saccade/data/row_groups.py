@@ -72,7 +72,7 @@ class ValueReader:
             with open(part.path, "rb", buffering=0) as file:
                 _check_unchanged(part, os.fstat(file.fileno()), key)
                 return os.pread(file.fileno(), int(self._length_N[index]), int(self._place_N[index]))
-        except (OSError, import_pyarrow()[0].ArrowException) as error:
+        except (OSError, IndexError, UnicodeDecodeError, import_pyarrow()[0].ArrowException) as error:
             raise ImageError(key, f"the Parquet file cannot be read: {printable(str(error)[:100])}.") from error
 
     def _load(self, number: int) -> "Group":
@@ -159,12 +159,15 @@ def _find_values(part: ParquetPart, group: int, values: Group) -> list[tuple[int
     """(place in the file or UNKNOWN, length) of each value; nothing at all for a compressed column."""
     row_group = part.metadata.row_group(group)
     columns = (row_group.column(number) for number in range(row_group.num_columns))
-    column = next(column for column in columns if column.path_in_schema == part.column)
-    if column.compression != "UNCOMPRESSED":
+    column = next((column for column in columns if column.path_in_schema == part.column), None)
+    if column is None or column.compression != "UNCOMPRESSED":
         return []
     start = column.dictionary_page_offset if column.has_dictionary_page else column.data_page_offset
+    num_bytes = min(column.total_compressed_size, part.signature[0] - start)
+    if start < 0 or num_bytes <= 0:
+        return []  # a damaged footer
     with open(part.path, "rb", buffering=0) as file:
-        content = os.pread(file.fileno(), column.total_compressed_size, start)
+        content = os.pread(file.fileno(), num_bytes, start)
     places: dict[bytes, int] = {}
     found, end, num_lost = [], 0, 0
     for row in range(len(values)):

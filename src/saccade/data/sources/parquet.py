@@ -191,12 +191,13 @@ def _open_part(file: Path, card: Path) -> tuple[ImageColumns, ParquetPart, np.nd
             columns = find_columns(opened.schema_arrow, card, where)
             column = opened.read(columns=[columns.label], use_threads=False).column(0)
             metadata = opened.metadata
-    except (OSError, pyarrow.ArrowException) as error:
+            labels = _labels(column, columns, where)
+    except (OSError, pyarrow.ArrowException, UnicodeDecodeError) as error:
         reason = printable(" ".join(str(error).split())[:100]).rstrip(".")
         raise DataError(f"{where} is cut off, damaged or no Parquet file ({reason}).\nDownload it again.") from None
     signature = status.st_size, status.st_mtime_ns
     part = ParquetPart(path=file, metadata=metadata, signature=signature, column=columns.image)
-    return columns, part, _labels(column, columns, where)
+    return columns, part, labels
 
 
 def _labels(column: Any, columns: ImageColumns, where: str) -> np.ndarray | list[str] | None:
