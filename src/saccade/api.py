@@ -18,6 +18,7 @@ from .explain.sheet import check_out as check_sheet
 from .explain.sheet import write_sheet
 from .explain.subject import load_classifier, read_image_file
 from .predict import ensemble_folder
+from .predict.answer_together import load_ensemble_predictor
 from .predict.crops import looks
 from .predict.evaluation import Evaluation
 from .predict.judge import evaluate_run
@@ -178,9 +179,13 @@ def write_mistakes(evaluation: Evaluation, path: Path) -> None:
 def predict(
     run: Path, paths: Iterable[Path], runtime: RuntimeConfig | None = None
 ) -> Iterator[Prediction | ImageError]:
-    """An answer, or the reason why there is none, for each image of `paths` in order. Raises SaccadeError."""
-    ensemble_folder.refuse_ensemble(run, "predict")
+    """An answer, or the reason why there is none, for each image of `paths` in order. Raises SaccadeError.
+
+    The members of an ensemble's folder answer together.
+    """
     files = list_images(paths)
+    if is_ensemble(run):
+        return load_ensemble_predictor(run, runtime).predict_files(files)
     return load_predictor(run, runtime).predict_files(files)
 
 

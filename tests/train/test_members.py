@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import load_file
 
 from saccade import api
-from saccade.core.errors import CheckpointError, ConfigError, UsageError
+from saccade.core.errors import CheckpointError, ConfigError, ImageError, UsageError
 
 SETTINGS = ["runtime.num_threads=1", "loader.threads=1", "split.test_fraction=0.6", "batch_size=128"]
 
@@ -68,6 +69,23 @@ def test_the_joint_verdict_averages_the_probabilities_of_the_members(saccade: Ca
     again = json.loads(finished.output)
     assert (again["num_samples"], again["top1"]) == (result["num_samples"], result["top1"])
     assert [member["run"] for member in again["together"]["members"]] == [str(ensemble / f"member-{k}") for k in (1, 2)]
+
+
+def test_members_answer_for_files_together(saccade: Callable, ensemble: Path, tmp_path: Path):
+    draw = np.random.default_rng(0)
+    for number in range(3):
+        Image.fromarray(draw.integers(0, 256, (20, 24), dtype=np.uint8)).save(tmp_path / f"{number}.png")
+    (tmp_path / "3.png").write_bytes(b"no image")
+    *together, bad = api.predict(ensemble, [tmp_path])
+    assert isinstance(bad, ImageError)
+    apart = [[*api.predict(ensemble / f"member-{k}", [tmp_path])][:3] for k in (1, 2)]
+    for number, answer in enumerate(together):
+        mean = np.mean([answers[number].probabilities for answers in apart], axis=0)
+        np.testing.assert_allclose(answer.probabilities, mean, atol=1e-6)
+        np.testing.assert_allclose(answer.logits, np.log(mean), atol=1e-4)
+    finished = saccade("predict", ensemble, tmp_path / "0.png", "--json")
+    assert finished.status == 0, finished.errors
+    assert json.loads(finished.output)["predictions"][0]["class"] == together[0].top(1)[0][0]
 
 
 class Killed(BaseException):

@@ -11,7 +11,7 @@ from .output import format_table, print_json, print_result
 
 
 def predict(
-    run: Path = typer.Argument(help="Run directory, or a checkpoint folder in it."),
+    run: Path = typer.Argument(help="Run directory, a checkpoint folder in it, or the folder of an ensemble."),
     paths: list[Path] = typer.Argument(help="Image files, or folders of them."),
     top: int = typer.Option(3, "--top", min=1, help="How many classes to show for each image."),
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),

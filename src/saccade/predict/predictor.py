@@ -47,7 +47,7 @@ class Predictor:
     def predict_files(self, paths: Iterable[Path]) -> Iterator[Prediction | ImageError]:
         """An answer for each file in order, or the ImageError that says why there is none."""
         with ThreadPoolExecutor(max_workers=self.runtime.num_threads, thread_name_prefix="decode") as pool:
-            for chunk in _chunks(paths, BATCH_SIZE):
+            for chunk in chunks(paths, BATCH_SIZE):
                 started_s = time.perf_counter()
                 prepared = list(pool.map(self._prepare_file, chunk))
                 good = [(str(path), image) for path, image in zip(chunk, prepared) if isinstance(image, np.ndarray)]
@@ -78,11 +78,17 @@ class Predictor:
 
     def _prepare_file(self, path: Path) -> np.ndarray | ImageError:
         try:
-            return self._prepare(path.read_bytes(), str(path))
-        except OSError as error:
-            return ImageError(str(path), f"cannot be read: {error.strerror or error}.")
+            return self._prepare(read_file(path), str(path))
         except ImageError as error:
             return error
+
+
+def read_file(path: Path) -> bytes:
+    """The content of an image file. Raises ImageError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(str(path), f"cannot be read: {error.strerror or error}.") from None
 
 
 def load_predictor(run: Path, runtime_config: RuntimeConfig | None = None) -> Predictor:
@@ -129,7 +135,8 @@ def list_images(paths: Iterable[Path]) -> list[Path]:
 IMAGE_ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"}
 
 
-def _chunks(paths: Iterable[Path], size: int) -> Iterator[list[Path]]:
+def chunks(paths: Iterable[Path], size: int) -> Iterator[list[Path]]:
+    """`paths` in lists of `size`, the last one shorter."""
     chunk: list[Path] = []
     for path in paths:
         chunk.append(path)
