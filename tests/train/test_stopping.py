@@ -5,11 +5,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from saccade import api
 from saccade.checkpoint import open_checkpoint
+from saccade.core.errors import Stopped
+from saccade.core.log import read_events
+from saccade.evaluate import forward
 
 SMALL = ["--model", "conv 4 f3 bn | gap | fc 10", "--set", "input.size_px=12", "--set", "batch_size=32"]
 
@@ -70,3 +76,34 @@ def test_a_second_interrupt_ends_at_once(tmp_path: Path):
     process.communicate(timeout=60)
     assert process.returncode == 130
     assert not leftovers(process.pid)
+
+
+@pytest.mark.parametrize("place", ["validation", "verdict"])
+def test_a_signal_in_the_middle_of_validation_or_verdict_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+):
+    """The run that was stopped there and resumed has the log and the weights of one that was not."""
+    settings = ["input.size_px=12", "batch_size=32", "runtime.num_threads=1"]
+    request = api.TrainRequest(source="digits", model=SMALL[1], epochs=3, out=tmp_path / "whole", settings=settings)
+    api.train(request)
+    real, calls = forward.forward, []
+
+    def stopping(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == (2 if place == "validation" else 3 * 5 + 2):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(*arguments)
+
+    monkeypatch.setattr(forward, "forward", stopping)
+    run = tmp_path / "stopped"
+    with pytest.raises(Stopped):
+        api.train(replace(request, out=run))
+    monkeypatch.setattr(forward, "forward", real)
+    api.train(api.TrainRequest(out=run, resume=True))
+    whole, resumed = (open_checkpoint(path / "checkpoint-last").manifest for path in (tmp_path / "whole", run))
+    assert whole.files == resumed.files
+    losses = [
+        [event["validation_loss"] for event in read_events(path / "metrics.jsonl")] for path in (request.out, run)
+    ]
+    assert losses[0] == losses[1]
+    assert (run / "evaluation.safetensors").read_bytes() == (request.out / "evaluation.safetensors").read_bytes()

@@ -1,5 +1,6 @@
 """Run a network over images it is judged on: each image once, in order, nothing random."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,14 +22,27 @@ class Outputs:
     index_N: np.ndarray
 
 
+def keep_going() -> None:
+    """Nothing stands in the way of the next batch."""
+
+
 @torch.inference_mode()
 def collect_outputs(
-    model: nn.Module, loader: Loader, preprocessing: Preprocessing, runtime: Runtime, precision: torch.dtype
+    model: nn.Module,
+    loader: Loader,
+    preprocessing: Preprocessing,
+    runtime: Runtime,
+    precision: torch.dtype,
+    check: Callable[[], None] = keep_going,
 ) -> Outputs:
-    """The logits of every image of `loader`, computed in `precision`. The model is left in evaluation mode."""
+    """The logits of every image of `loader`, computed in `precision`. The model is left in evaluation mode.
+
+    `check` is called in front of every batch; what it raises ends the work.
+    """
     model.eval()
     logits, labels, indices = [], [], []
     for batch in loader.epoch(0, shuffle=False):
+        check()
         logits.append(forward(model, batch.image_BCHW, preprocessing, runtime, precision).cpu())
         labels.append(batch.target.numpy())
         indices.append(batch.index_B)

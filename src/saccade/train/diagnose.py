@@ -14,15 +14,15 @@ from .step import TrainingStep
 
 def describe_divergence(training: TrainingStep, batch: Batch | None, cursor: Cursor, keys: list[str]) -> str:
     """The four lines a person gets: what, where, what is safe, what to do."""
-    rates = [group.rate for group in training.groups]
+    rate, peak = training.groups[0].rate, training.config.optimizer.learning_rate
     images = f", images {', '.join(printable(key) for key in keys)}, ..." if keys else ""
     return (
         f"The loss is not finite at step {cursor.step + 1} (epoch {cursor.epoch + 1}, "
         f"batch {cursor.batch + 1}{images}; "
-        f"learning rate {max(rates):.3g}).\n"
+        f"learning rate {rate:.3g}).\n"
         f"{_first_layer(training, batch)}\n"
         f"Nothing bad was saved: the last checkpoint is intact.\n"
-        f"Lower the rate, for example --set optimizer.learning_rate={max(rates) / 10:.2g}, and start a new run."
+        f"Lower the rate, for example --set optimizer.learning_rate={peak / 10:.2g}, and start a new run."
     )
 
 

@@ -1,6 +1,7 @@
 """The end of a run: the kept weights on the images held out, and the evidence on disk for everything that looks."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from ..core.types import Metrics
 from ..data.augment.policy import AugmentConfig
 from ..data.loader import build_loader
 from ..evaluate.calibration import fit_temperature
-from ..evaluate.forward import Outputs, collect_outputs
+from ..evaluate.forward import Outputs, collect_outputs, keep_going
 from ..evaluate.metrics import compute_metrics
 from ..evaluate.words import metrics_json
 from .config import RunConfig
@@ -34,7 +35,14 @@ class Judgement:
     split: str
 
 
-def judge(run_dir: Path, checkpoint: Checkpoint, images: Images, config: RunConfig, runtime: Runtime) -> Judgement:
+def judge(
+    run_dir: Path,
+    checkpoint: Checkpoint,
+    images: Images,
+    config: RunConfig,
+    runtime: Runtime,
+    check: Callable[[], None] = keep_going,
+) -> Judgement:
     """Evaluate `checkpoint` in float32 on the test images (validation, then training ones, where there are none).
 
     The temperature is fitted on the validation images and stored with the weights; 1 where there are none to spare.
@@ -43,9 +51,9 @@ def judge(run_dir: Path, checkpoint: Checkpoint, images: Images, config: RunConf
     model = checkpoint.load_model().to(device=runtime.device, memory_format=runtime.memory_format)  # type: ignore[call-overload]
     temperature = 1.0
     if split == "test" and len(images.split.validation_N):
-        held_back = _outputs(model, "validation", images, config, runtime)
+        held_back = _outputs(model, "validation", images, config, (runtime, check))
         temperature = fit_temperature(held_back.logits_NK, held_back.label_N)
-    outputs = _outputs(model, split, images, config, runtime)
+    outputs = _outputs(model, split, images, config, (runtime, check))
     metrics = compute_metrics(outputs.logits_NK, outputs.label_N, images.classes)
     calibrated = compute_metrics(outputs.logits_NK / temperature, outputs.label_N, images.classes)
     values = metrics_json(metrics) | {"split": split, "temperature": temperature, "ece_calibrated": calibrated.ece}
@@ -53,7 +61,10 @@ def judge(run_dir: Path, checkpoint: Checkpoint, images: Images, config: RunConf
     return Judgement(checkpoint=update_manifest(checkpoint, values, temperature), metrics=metrics, split=split)
 
 
-def _outputs(model: nn.Module, split: str, images: Images, config: RunConfig, runtime: Runtime) -> Outputs:
+def _outputs(
+    model: nn.Module, split: str, images: Images, config: RunConfig, work: tuple[Runtime, Callable[[], None]]
+) -> Outputs:
+    runtime, check = work
     loader = build_loader(
         images.source,
         images.split.indices(split),
@@ -63,7 +74,7 @@ def _outputs(model: nn.Module, split: str, images: Images, config: RunConfig, ru
         config.seed,
     )
     try:
-        return collect_outputs(model, loader, images.preprocessing, runtime, torch.float32)
+        return collect_outputs(model, loader, images.preprocessing, runtime, torch.float32, check)
     finally:
         loader.close()
 

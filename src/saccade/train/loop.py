@@ -72,7 +72,11 @@ def fit(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
         started_s = time.monotonic()
         first_batch = cursor.batch
         cursor = _run_epoch(training, plan, cursor)
-        cursor = _finish_epoch(training, plan, cursor, time.monotonic() - started_s, first_batch)
+        try:
+            cursor = _finish_epoch(training, plan, cursor, time.monotonic() - started_s, first_batch)
+        except Stopped:  # in the middle of validation: it begins again when the run goes on
+            _save_last(training, plan, cursor)
+            raise
         _save_last(training, plan, cursor)
         if plan.stop.requested and not cursor.finished:
             raise Stopped("")
@@ -85,18 +89,17 @@ def _run_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
     saved_s = plan.save_clock()
     started_s = time.monotonic()
     elapsed_s = cursor.training_s
-    num_bad = 0
     training.set_epoch(cursor.epoch)
     for batch in plan.train.epoch(cursor.epoch, first_batch=cursor.batch):
         factor = learning_rate_factor(config.schedule, cursor.step, config.epochs * num_batches)
         num_parts = training.num_micro_batches
-        num_bad = 0 if training.run(batch, cursor.step, factor) else num_bad + 1
+        num_bad = 0 if training.run(batch, cursor.step, factor) else cursor.bad_steps + 1
         if training.num_micro_batches != num_parts:
             _tell_memory(training, plan, cursor)
         if num_bad > config.stop.max_bad_steps:
             keys = [plan.key_of(int(index)) for index in batch.index_B[:3]]
             raise TrainingError(describe_divergence(training, batch, cursor, keys))
-        position = {"batch": cursor.batch + 1, "step": cursor.step + 1}
+        position = {"batch": cursor.batch + 1, "step": cursor.step + 1, "bad_steps": num_bad}
         cursor = cursor.model_copy(update=position | {"training_s": elapsed_s + time.monotonic() - started_s})
         plan.progress.step(cursor.epoch, cursor.batch, num_batches, training.totals.means)
         ends_epoch = cursor.batch == num_batches
@@ -164,7 +167,7 @@ def _validate(training: TrainingStep, plan: FitPlan) -> tuple[float, float] | No
         return None
     runtime = training.runtime
     outputs = collect_outputs(
-        training.judged_model, plan.validation, training.preprocessing, runtime, runtime.precision
+        training.judged_model, plan.validation, training.preprocessing, runtime, runtime.precision, plan.stop.check
     )
     metrics = compute_metrics(outputs.logits_NK, outputs.label_N, plan.manifest.classes)
     return metrics.top1, metrics.loss

@@ -94,10 +94,10 @@ def train(
         progress.begin(_opening_lines(config, images, model_parameters(training), runtime, folder.path))
         try:
             cursor = _fit(training, folder, images, cursor, FitContext(progress=progress, stop=stop, command=command))
+            best = find_checkpoint(folder.path)
+            judgement = judge(folder.path, best, images, config, runtime, stop.check)
         except Stopped:
             raise _stopped(config, folder, stop.exit_code) from None
-        best = find_checkpoint(folder.path)
-        judgement = judge(folder.path, best, images, config, runtime)
     num_seen = cursor.step * min(config.batch_size, len(images.split.train_N))
     return TrainResult(
         run_dir=folder.path,

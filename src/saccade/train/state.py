@@ -19,6 +19,7 @@ class Cursor(FrozenConfig):
     epoch: Count = Field(0, description="epoch to go on with")
     batch: Count = Field(0, description="batch of that epoch to go on with")
     step: Count = Field(0, description="steps taken")
+    bad_steps: Count = Field(0, description="steps in a row, up to now, whose loss was not finite")
     best_value: float = Field(-1.0, description="best validation accuracy so far, -1 before the first")
     best_loss: float = Field(0.0, description="validation loss of the best epoch, which decides between equals")
     best_epoch: Count = Field(0, description="epoch kept, counted from 1; 0 before the first")

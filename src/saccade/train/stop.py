@@ -3,6 +3,8 @@
 import signal
 from types import FrameType, TracebackType
 
+from ..core.errors import Stopped
+
 
 class StopSignal:
     """While entered, `requested` turns true at the first SIGINT or SIGTERM; a second SIGINT raises KeyboardInterrupt.
@@ -29,6 +31,11 @@ class StopSignal:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._previous.clear()
+
+    def check(self) -> None:
+        """Raise Stopped where a signal has come: for work in whose middle there is nothing to save."""
+        if self.requested:
+            raise Stopped("")
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         if self.requested and number == signal.SIGINT:
