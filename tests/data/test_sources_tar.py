@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from saccade.core.errors import DataError, ImageError
+from saccade.data import shard_index
 from saccade.data.base import open_source
-from saccade.data.shards import expand_braces, find_shards, sample_name, walk_shard
+from saccade.data.shards import Member, Shard, expand_braces, find_shards, sample_name, walk_shard
 
 Files = dict[str, bytes]
 
@@ -44,6 +45,11 @@ def refusal(text: object) -> str:
     with pytest.raises(DataError) as error:
         open_source(str(text))
     return str(error.value)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
 PAIR = {"1.jpg": b"one", "1.cls": b"cat", "2.jpg": b"two", "2.cls": b"dog\n"}
@@ -294,6 +300,19 @@ def test_remote_trouble_is_named(memory: fsspec.AbstractFileSystem):
     )
 
 
+def test_an_error_that_only_one_file_system_has_is_named(
+    memory: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(self: object, path: str, mode: str = "rb", **options: object) -> None:
+        raise RuntimeError("the bucket is on holiday")
+
+    memory.pipe_file("/set/a.tar", tar_bytes(PAIR))
+    monkeypatch.setattr(type(memory), "open", fail)
+    assert refusal("memory://set/a.tar") == (
+        "memory://set/a.tar cannot be read: the bucket is on holiday.\nCheck its name, and the connection."
+    )
+
+
 def test_walking_a_shard_keeps_no_list_of_members(tmp_path: Path):
     path = write(tmp_path / "a.tar", {f"{number}.jpg": b"x" for number in range(4000)})
     shard = find_shards(str(path))[0]
@@ -303,3 +322,60 @@ def test_walking_a_shard_keeps_no_list_of_members(tmp_path: Path):
         assert tracemalloc.get_traced_memory()[1] < 400_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.fixture
+def walks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The shards that were walked, in order."""
+    walked: list[str] = []
+
+    def walk(shard: Shard, wanted: tuple[str, ...], max_content_bytes: int) -> Iterator[Member]:
+        walked.append(shard.path)
+        yield from walk_shard(shard, wanted, max_content_bytes)
+
+    monkeypatch.setattr(shard_index, "walk_shard", walk)
+    return walked
+
+
+def test_a_remote_shard_is_walked_once_and_again_only_when_it_changes(
+    memory: fsspec.AbstractFileSystem, walks: list[str]
+):
+    memory.pipe_file("/set/a.tar", tar_bytes(PAIR))
+    first = listing("memory://set/a.tar")
+    assert listing("memory://set/a.tar") == first
+    assert len(walks) == 1
+    other = dict(list(PAIR.items())[2:] + list(PAIR.items())[:2])
+    memory.pipe_file("/set/a.tar", tar_bytes(other))
+    assert [entry[3] for entry in listing("memory://set/a.tar")] == [b"two", b"one"]
+    assert len(walks) == 2
+
+
+@pytest.mark.parametrize("damage", [b"", b"x", b"[]", None])
+def test_a_damaged_index_is_made_again(memory: fsspec.AbstractFileSystem, walks: list[str], damage: bytes | None):
+    memory.pipe_file("/set/a.tar", tar_bytes(PAIR))
+    first = listing("memory://set/a.tar")
+    (kept,) = shard_index.index_folder().iterdir()
+    content = kept.read_bytes()
+    kept.write_bytes(content.replace(b"512", b"513") if damage is None else damage)
+    assert listing("memory://set/a.tar") == first
+    assert len(walks) == 2
+    assert kept.read_bytes() == content
+
+
+def test_where_no_index_can_be_kept_the_shard_is_walked(
+    tmp_path: Path, memory: fsspec.AbstractFileSystem, walks: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    memory.pipe_file("/set/a.tar", tar_bytes(PAIR))
+    assert listing("memory://set/a.tar") == listing("memory://set/a.tar")
+    assert len(walks) == 2
+
+
+def test_a_shard_of_no_known_version_is_walked_every_time(
+    memory: fsspec.AbstractFileSystem, walks: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    memory.pipe_file("/set/a.tar", tar_bytes(PAIR))
+    monkeypatch.setattr(shard_index, "VERSION_KEYS", ())
+    assert len(listing("memory://set/a.tar")) == len(listing("memory://set/a.tar")) == 2
+    assert len(walks) == 2

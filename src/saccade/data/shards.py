@@ -162,8 +162,12 @@ def walk_shard(shard: Shard, wanted: tuple[str, ...], max_content_bytes: int) ->
     except tarfile.TarError as error:
         reason = printable(str(error)[:80])
         raise DataError(f"{where} is cut off, damaged or no tar file ({reason}).\nDownload it again.") from None
-    except OSError as error:
-        reason = printable(str(error.strerror or error)[:80])
+    except DataError:
+        raise
+    except Exception as error:  # noqa: BLE001  each remote file system has its own errors
+        if not isinstance(error, OSError) and not is_url(shard.path):
+            raise
+        reason = printable(str(getattr(error, "strerror", None) or error)[:80])
         raise DataError(f"{where} cannot be read: {reason}.\nCheck its name, and the connection.") from None
 
 

@@ -25,7 +25,8 @@ from ..listing import (
     split_name,
     splits_of_files,
 )
-from ..shards import Member, Shard, find_shards, is_url, read_range, remote, sample_name, walk_shard
+from ..shard_index import list_members
+from ..shards import Member, Shard, find_shards, is_url, read_range, remote, sample_name
 
 IMAGE_FIELDS = ("jpg", "jpeg", "jpe", "png", "webp", "bmp", "gif")
 LABEL_FIELDS = ("cls", "label", "class")
@@ -92,7 +93,7 @@ class _Index:
     def add_shard(self, number: int, shard: Shard) -> None:
         endings = tuple(f".{name}" for name in (*LABEL_FIELDS, "json"))
         sample = _Sample("")
-        for member in walk_shard(shard, endings, MAX_LABEL_BYTES):
+        for member in list_members(shard, endings, MAX_LABEL_BYTES):
             name, kind = sample_name(member.name)
             if _is_ignored(name):
                 continue
