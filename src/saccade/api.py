@@ -7,8 +7,9 @@ from typing import Any
 
 from .core import atomic
 from .core.errors import ImageError, UsageError
-from .core.runtime import RuntimeConfig
+from .core.runtime import RuntimeConfig, available_cpus
 from .core.types import Prediction
+from .data.checkup.inspection import Inspection, inspect_source
 from .design.compare import Comparison
 from .design.desk import TableRequest, draw_comparison, draw_table
 from .design.table import DesignTable
@@ -205,6 +206,11 @@ def explain(
     if out is not None:
         write_sheet(out, explanation)
     return explanation
+
+
+def inspect(source: str, progress: Callable[[int, int], None] | None = None, keep: bool = True) -> Inspection:
+    """A check-up of the images of `source`: faults first, then figures. Raises DataError where it cannot be opened."""
+    return inspect_source(source, available_cpus(), progress, keep)
 
 
 def table(target: str, request: TableRequest | None = None, fold: bool = True) -> DesignTable:

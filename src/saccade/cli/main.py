@@ -10,7 +10,21 @@ import typer
 
 from .. import __version__
 from ..core.errors import SaccadeError
-from . import augmentations, evaluate, explain, filter, models, predict, preview, recipes, report, sources, table, train
+from . import (
+    augmentations,
+    evaluate,
+    explain,
+    filter,
+    inspect,
+    models,
+    predict,
+    preview,
+    recipes,
+    report,
+    sources,
+    table,
+    train,
+)
 
 app = typer.Typer(
     help="From a folder of images to a convolutional classifier you can trust.",
@@ -38,6 +52,7 @@ app.command("predict")(predict.predict)
 app.command("explain")(explain.explain)
 app.command("report")(report.report)
 app.command("filter")(filter.filter_image)
+app.command("inspect")(inspect.inspect)
 app.command("preview")(preview.preview)
 app.command("augmentations")(augmentations.augmentations)
 app.command("table")(table.table)

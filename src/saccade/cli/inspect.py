@@ -1,0 +1,29 @@
+"""`saccade inspect SOURCE`: a check-up of the images before anything is trained on them."""
+
+import sys
+
+import typer
+
+from .output import print_json, print_result
+
+
+def inspect(
+    source: str = typer.Argument(metavar="SOURCE", help="The images: a folder, a file or a name (saccade sources)."),
+    keep: bool = typer.Option(True, "--keep/--no-keep", help="Keep measurements for the next time."),
+    as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
+) -> None:
+    """Look at every image of SOURCE: the same image in two splits or classes, bad files, duplicates, counts, sizes."""
+    from .. import api
+    from ..data.checkup.text import inspection_text
+
+    on_terminal = sys.stderr.isatty()
+
+    def progress(done: int, total: int) -> None:
+        sys.stderr.write(f"\rlooked at {done:,} of {total:,}" + ("\r\033[K" if done == total else ""))
+        sys.stderr.flush()
+
+    inspection = api.inspect(source, progress=progress if on_terminal else None, keep=keep)
+    if as_json:
+        print_json(inspection.as_json())
+    else:
+        print_result(inspection_text(inspection))

@@ -1,0 +1,122 @@
+"""What is wrong with a set of images, the worst first."""
+
+import unicodedata
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...core.types import SPLITS
+from ..base import DataSource
+from .measure import MIN_DETAIL, Measured
+from .near import near_groups
+
+# kind: what it means for the person, in the order in which findings are told
+KINDS = {
+    "same_image_in_two_splits": "the same image is in two splits: the verdict would be too good",
+    "same_image_in_two_classes": "the same image is in two classes: one of the labels is wrong",
+    "near_image_in_two_splits": "nearly the same image is in two splits: the verdict would be too good",
+    "near_image_in_two_classes": "nearly the same image is in two classes: one label may be wrong",
+    "unreadable": "files that cannot be decoded",
+    "class_missing_from_split": "classes without an image in a split",
+    "same_image": "the same image several times in one class",
+    "near_image": "nearly the same image several times in one class",
+    "plain": "images of one plain colour",
+    "case_twins": "names that differ in capitals only: one of them is lost on Windows and macOS",
+    "unicode_twins": "names that look alike and are written with different characters (NFC and NFD)",
+    "left_out": "files and folders that are not looked at",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One kind of fault: groups of keys that belong together, each with what is to be said of it (or nothing)."""
+
+    kind: str
+    groups: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+
+    @property
+    def num_images(self) -> int:
+        """How many keys it names."""
+        return sum(len(group) for group in self.groups)
+
+
+Groups = list[tuple[tuple[str, ...], str]]
+
+
+def find_faults(source: DataSource, measured: Measured, left_out: Iterable[tuple[str, str]]) -> list[Finding]:
+    """All findings in the order of KINDS. `left_out` are (path, why) of what the source did not list."""
+    listing = _Listing(source)
+    found: dict[str, Groups] = {kind: [] for kind in KINDS}
+    rows_N, good_N = measured.rows_N, measured.good_N
+    for index in np.flatnonzero(rows_N["reason"] != b""):
+        found["unreadable"].append(((listing.keys[index],), rows_N[index]["reason"].decode("utf-8", "replace")))
+    first_N = _same(rows_N, good_N, listing, found)
+    plain_N = rows_N["detail"][first_N] < MIN_DETAIL
+    for index in first_N[plain_N]:
+        found["plain"].append(((listing.keys[index],), ""))
+    detailed_N = first_N[~plain_N]
+    for group in near_groups(rows_N["fingerprint"][detailed_N], rows_N["thumbnail"][detailed_N]):
+        listing.sort_group([int(detailed_N[place]) for place in group], "near_image", found)
+    _missing_classes(listing, found)
+    _twins(listing, "case_twins", str.casefold, found)
+    _twins(listing, "unicode_twins", lambda name: unicodedata.normalize("NFC", name), found)
+    found["left_out"] = [((path,), why) for path, why in left_out]
+    return [
+        Finding(kind=kind, groups=tuple(keys for keys, _ in groups), notes=tuple(note for _, note in groups))
+        for kind, groups in found.items()
+        if groups
+    ]
+
+
+class _Listing:
+    """Keys, labels and splits of a source, read once."""
+
+    def __init__(self, source: DataSource) -> None:
+        records = [source.record(index) for index in range(len(source))]
+        self.classes = source.classes
+        self.keys = [record.key for record in records]
+        self.labels = np.array([record.label for record in records], dtype=np.int64)
+        self.splits = [record.split for record in records]
+
+    def sort_group(self, indices: list[int], kind: str, found: dict[str, Groups]) -> None:
+        """Enter a group of equal images under the worst that can be said of it."""
+        splits = {split for index in indices if (split := self.splits[index])}
+        labels = {int(self.labels[index]) for index in indices}
+        keys = tuple(self.keys[index] for index in sorted(indices))
+        classes = ", ".join(self.classes[label] for label in sorted(labels))
+        if len(splits) > 1:
+            named = " and ".join(sorted(splits, key=SPLITS.index))
+            found[f"{kind}_in_two_splits"].append((keys, named + (f"; {classes}" if len(labels) > 1 else "")))
+        elif len(labels) > 1:
+            found[f"{kind}_in_two_classes"].append((keys, classes))
+        else:
+            found[kind].append((keys, classes))
+
+
+def _same(rows_N: np.ndarray, good_N: np.ndarray, listing: _Listing, found: dict[str, Groups]) -> np.ndarray:
+    """Enter exact duplicates; returns the first index of every content."""
+    _, first, inverse = np.unique(rows_N["digest"][good_N], return_index=True, return_inverse=True)
+    order = np.argsort(inverse, kind="stable")
+    for group in np.split(good_N[order], np.flatnonzero(np.diff(inverse[order])) + 1):
+        if len(group) > 1:
+            listing.sort_group([int(index) for index in group], "same_image", found)
+    return np.sort(good_N[first])
+
+
+def _missing_classes(listing: _Listing, found: dict[str, Groups]) -> None:
+    for split in SPLITS:
+        present = {int(label) for label, own in zip(listing.labels, listing.splits, strict=True) if own == split}
+        absent = [name for label, name in enumerate(listing.classes) if label not in present]
+        if present and absent:
+            found["class_missing_from_split"].append((tuple(absent), split))
+
+
+def _twins(listing: _Listing, kind: str, fold: Callable[[str], str], found: dict[str, Groups]) -> None:
+    alike: dict[str, list[str]] = {}
+    for key in listing.keys:
+        alike.setdefault(fold(key), []).append(key)
+    for names in alike.values():
+        if len(set(names)) > 1:
+            found[kind].append((tuple(sorted(set(names))), ""))

@@ -1,0 +1,141 @@
+"""The check-up of a set of images: what is wrong with it, and what it looks like in figures."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...core.types import SPLITS
+from ..base import DataSource, open_source
+from ..sources.folder import ImageFolder
+from .findings import KINDS, Finding, find_faults
+from .keep import cache_file, load_known, save_measured
+from .left_out import list_left_out
+from .measure import Measured, measure_source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What a check-up found in N images. Sizes are of upright images in pixels; means and deviations 0 to 1.
+
+    `counts` maps a split (`all` where the source has none) to the images of every class in label order.
+    `size_quantiles` maps width, height and aspect (width / height) to (least, median, most).
+    """
+
+    source: str
+    classes: tuple[str, ...]
+    num_images: int
+    num_unreadable: int
+    num_measured: int
+    findings: tuple[Finding, ...]
+    counts: dict[str, tuple[int, ...]]
+    size_quantiles: dict[str, tuple[float, float, float]]
+    modes: dict[str, int]
+    num_rotated: int
+    num_grey: int
+    mean_C: tuple[float, ...]
+    std_C: tuple[float, ...]
+    notes: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The object of `saccade inspect --json`."""
+        return {
+            "source": self.source,
+            "classes": list(self.classes),
+            "num_images": self.num_images,
+            "num_unreadable": self.num_unreadable,
+            "findings": [
+                {
+                    "kind": finding.kind,
+                    "meaning": KINDS[finding.kind],
+                    "groups": [
+                        {"keys": list(keys), "note": note}
+                        for keys, note in zip(finding.groups, finding.notes, strict=True)
+                    ],
+                }
+                for finding in self.findings
+            ],
+            "counts": {split: dict(zip(self.classes, counts, strict=True)) for split, counts in self.counts.items()},
+            "sizes": {name: list(values) for name, values in self.size_quantiles.items()},
+            "modes": self.modes,
+            "num_rotated": self.num_rotated,
+            "num_grey": self.num_grey,
+            "mean": list(self.mean_C),
+            "std": list(self.std_C),
+            "num_measured_now": self.num_measured,
+            "notes": list(self.notes),
+        }
+
+
+def inspect_source(
+    text: str, threads: int, progress: Callable[[int, int], None] | None = None, keep: bool = True
+) -> Inspection:
+    """Look at every image of the source that `text` names. Raises DataError where it cannot be opened at all.
+
+    With `keep`, what was measured is kept in the user's cache folder by the content of each image.
+    """
+    source = open_source(text)
+    path = cache_file(source.name)
+    known, note = load_known(path) if keep else (None, "")
+    measured = measure_source(source, threads, known, progress)
+    notes = [note] if note else []
+    if keep and measured.fresh_N.any() and (note := save_measured(path, measured)):
+        notes.append(note)
+    left_out = list(list_left_out(Path(source.name))) if isinstance(source, ImageFolder) else []
+    return summarise(source, measured, find_faults(source, measured, left_out), tuple(notes))
+
+
+def summarise(source: DataSource, measured: Measured, findings: list[Finding], notes: tuple[str, ...]) -> Inspection:
+    """The figures of `measured`, over the images that could be decoded."""
+    rows_N = measured.rows_N[measured.good_N]
+    mean_C, std_C = _colour(rows_N)
+    return Inspection(
+        source=source.name,
+        classes=source.classes,
+        num_images=len(source),
+        num_unreadable=len(source) - len(rows_N),
+        num_measured=int(measured.fresh_N.sum()),
+        findings=tuple(findings),
+        counts=_counts(source),
+        size_quantiles=_sizes(rows_N),
+        modes=dict(Counter(mode.decode() for mode in rows_N["mode"].tolist()).most_common()),
+        num_rotated=int(rows_N["rotated"].sum()),
+        num_grey=int(rows_N["grey"].sum()),
+        mean_C=mean_C,
+        std_C=std_C,
+        notes=notes,
+    )
+
+
+def _counts(source: DataSource) -> dict[str, tuple[int, ...]]:
+    counts: dict[str, np.ndarray] = {}
+    for index in range(len(source)):
+        record = source.record(index)
+        split = record.split or "all"
+        counts.setdefault(split, np.zeros(len(source.classes), np.int64))[record.label] += 1
+    order = [*SPLITS, "all"]
+    return {split: tuple(counts[split].tolist()) for split in sorted(counts, key=order.index)}
+
+
+def _sizes(rows_N: np.ndarray) -> dict[str, tuple[float, float, float]]:
+    if not len(rows_N):
+        return {}
+    values = {
+        "width_px": rows_N["width_px"],
+        "height_px": rows_N["height_px"],
+        "aspect": rows_N["width_px"] / rows_N["height_px"],
+    }
+    return {name: (float(v.min()), float(np.median(v)), float(v.max())) for name, v in values.items()}
+
+
+def _colour(rows_N: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of red, green and blue over all pixels, every image counting alike."""
+    if not len(rows_N):
+        return (), ()
+    mean_C = rows_N["mean"].astype(np.float64).mean(axis=0)
+    square_C = rows_N["square"].astype(np.float64).mean(axis=0)
+    std_C = np.sqrt(np.maximum(square_C - mean_C**2, 0))
+    return tuple(mean_C.tolist()), tuple(std_C.tolist())

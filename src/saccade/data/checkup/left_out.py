@@ -1,0 +1,27 @@
+"""What lies in a folder of images and is not looked at: hidden things, other kinds of files."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..sources.folder import ENDINGS, IGNORED
+
+MANAGED = {"readme.md", "readme.txt", "readme", "license", "license.txt"}
+
+
+def list_left_out(folder: Path) -> Iterator[tuple[str, str]]:
+    """(path below `folder`, why) of hidden files and folders, and of files whose ending is not an image's."""
+    for base, folders, files in os.walk(folder):
+        for name in sorted(folders):
+            if name.startswith(".") or name.lower() in IGNORED:
+                yield _below(folder, base, name), "hidden folder"
+        folders[:] = sorted(name for name in folders if not (name.startswith(".") or name.lower() in IGNORED))
+        for name in sorted(files):
+            if name.startswith(".") or name.lower() in IGNORED:
+                yield _below(folder, base, name), "hidden file"
+            elif not os.fsencode(name.lower()).endswith(ENDINGS) and name.lower() not in MANAGED:
+                yield _below(folder, base, name), "not a JPEG, PNG, WebP, BMP or GIF by its ending"
+
+
+def _below(folder: Path, base: str, name: str) -> str:
+    return os.path.relpath(os.path.join(base, name), folder)

@@ -1,0 +1,77 @@
+"""A check-up as a person reads it: faults first, then figures, within 80 columns where names allow."""
+
+from ...core.errors import printable
+from .findings import KINDS, Finding
+from .inspection import Inspection
+
+MAX_GROUPS = 5
+MAX_KEYS = 4
+MAX_CLASSES = 30
+
+
+def inspection_text(inspection: Inspection) -> str:
+    """The whole check-up. Long lists are cut with their number said; `--json` has all."""
+    lines = [_headline(inspection), ""]
+    for finding in inspection.findings:
+        lines += [*_finding_lines(finding), ""]
+    lines += _count_lines(inspection)
+    lines += ["", *_figure_lines(inspection)]
+    lines += [f"note: {note}" for note in inspection.notes]
+    return "\n".join(lines)
+
+
+def _headline(inspection: Inspection) -> str:
+    faults = [finding for finding in inspection.findings if finding.kind != "left_out"]
+    name, count = printable(inspection.source), f"{inspection.num_images:,} images of {len(inspection.classes)} classes"
+    if not faults:
+        return f"{name}: {count}. Nothing is wrong with them."
+    kinds = "1 thing to look at" if len(faults) == 1 else f"{len(faults)} things to look at, the worst first"
+    return f"{name}: {count}. {kinds}."
+
+
+def _finding_lines(finding: Finding) -> list[str]:
+    number = len(finding.groups)
+    lines = [f"{number:,} x {KINDS[finding.kind]}"]
+    for keys, note in list(zip(finding.groups, finding.notes, strict=True))[:MAX_GROUPS]:
+        shown = [printable(key) for key in keys[:MAX_KEYS]]
+        if len(keys) > MAX_KEYS:
+            shown.append(f"and {len(keys) - MAX_KEYS:,} more")
+        said = f" ({printable(note).rstrip('.')})" if note else ""
+        if len(shown) == 1 or finding.kind == "class_missing_from_split":
+            lines.append(f"  {', '.join(shown)}{said}")
+        else:
+            lines += [f"  {shown[0]}{said}", *(f"    = {key}" for key in shown[1:])]
+    if number > MAX_GROUPS:
+        lines.append(f"  and {number - MAX_GROUPS:,} more; --json lists all")
+    return lines
+
+
+def _count_lines(inspection: Inspection) -> list[str]:
+    splits = list(inspection.counts)
+    width = max([len(printable(name)) for name in inspection.classes[:MAX_CLASSES]] + [5])
+    lines = ["class".ljust(width) + "".join(f"{split:>12}" for split in splits)]
+    for label, name in enumerate(inspection.classes[:MAX_CLASSES]):
+        cells = "".join(f"{inspection.counts[split][label]:>12,}" for split in splits)
+        lines.append(printable(name).ljust(width) + cells)
+    if len(inspection.classes) > MAX_CLASSES:
+        lines.append(f"and {len(inspection.classes) - MAX_CLASSES:,} more classes; --json lists all")
+    lines.append("total".ljust(width) + "".join(f"{sum(inspection.counts[split]):>12,}" for split in splits))
+    return lines
+
+
+def _figure_lines(inspection: Inspection) -> list[str]:
+    if not inspection.size_quantiles:
+        return ["No image could be decoded."]
+    sizes = inspection.size_quantiles
+    width, height, aspect = sizes["width_px"], sizes["height_px"], sizes["aspect"]
+    modes = ", ".join(f"{name} {count:,}" for name, count in inspection.modes.items())
+    mean = " ".join(f"{value:.3f}" for value in inspection.mean_C)
+    std = " ".join(f"{value:.3f}" for value in inspection.std_C)
+    return [
+        f"width   {width[0]:.0f} to {width[2]:.0f} px, median {width[1]:.0f}",
+        f"height  {height[0]:.0f} to {height[2]:.0f} px, median {height[1]:.0f}",
+        f"aspect  {aspect[0]:.2f} to {aspect[2]:.2f}, median {aspect[1]:.2f} (width / height)",
+        f"colour  {modes}; {inspection.num_grey:,} grey, {inspection.num_rotated:,} turned by EXIF",
+        f"mean    {mean}   deviation {std}   (red green blue, 0 to 1)",
+        f"decoded {inspection.num_measured:,} now; the others were known from the last check-up",
+    ]

@@ -1,0 +1,199 @@
+"""A check-up finds every planted fault and nothing else, keeps what it measured, and is not fooled by what it kept."""
+
+import itertools
+import json
+import os
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from tests.data.planted_faults import CLASSES, picture, plant
+
+from saccade.core.errors import DataError
+from saccade.data.base import open_source
+from saccade.data.checkup.findings import KINDS
+from saccade.data.checkup.inspection import inspect_source
+from saccade.data.checkup.keep import cache_file
+from saccade.data.checkup.measure import measure_source, perceptual_hash
+from saccade.data.checkup.near import MAX_BITS, near_groups
+from saccade.data.checkup.text import inspection_text
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
+def found(folder: Path) -> dict[str, set[frozenset[str]]]:
+    inspection = inspect_source(str(folder), threads=2)
+    return {finding.kind: {frozenset(group) for group in finding.groups} for finding in inspection.findings}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_every_planted_fault_is_found_and_nothing_else(tmp_path: Path, seed: int):
+    planted = plant(tmp_path / "set", seed)
+    assert set(planted.expected) == set(KINDS)
+    assert found(planted.folder) == planted.expected
+
+
+def test_a_sound_set_has_nothing_wrong(tmp_path: Path):
+    generator = np.random.default_rng(3)
+    for name, number in itertools.product(CLASSES, range(4)):
+        (tmp_path / name).mkdir(exist_ok=True)
+        picture(generator).save(tmp_path / name / f"{number}.jpg")
+    inspection = inspect_source(str(tmp_path), threads=1)
+    assert inspection.findings == ()
+    assert inspection_text(inspection).startswith(f"{tmp_path}: 12 images of 3 classes. Nothing is wrong with them.\n")
+
+
+def test_text_tells_the_worst_first_and_fits_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    plant(tmp_path / "set")
+    monkeypatch.chdir(tmp_path)
+    text = inspection_text(inspect_source("set", threads=2))
+    assert text.splitlines()[:6] == [
+        "set: 64 images of 3 classes. 11 things to look at, the worst first.",
+        "",
+        "2 x the same image is in two splits: the verdict would be too good",
+        "  test/apple/leak.jpg (train and test)",
+        "    = train/apple/0.jpg",
+        "  train/pear/0.jpg (train and validation; pear, plum)",
+    ]
+    positions = [text.index(KINDS[kind]) for kind in KINDS]
+    assert positions == sorted(positions)
+    assert max(len(line) for line in text.splitlines()) <= 120
+
+
+def test_figures_equal_those_of_numpy(tmp_path: Path):
+    planted = plant(tmp_path / "set")
+    inspection = inspect_source(str(planted.folder), threads=2)
+    images = []
+    source = open_source(str(planted.folder))
+    for index in range(len(source)):
+        try:
+            images.append(source[index].image_HWC.astype(np.float64) / 255)
+        except DataError:
+            continue
+    mean_C = np.mean([image.mean((0, 1)) for image in images], axis=0)
+    square_C = np.mean([(image**2).mean((0, 1)) for image in images], axis=0)
+    assert inspection.num_unreadable == len(source) - len(images) == 3
+    np.testing.assert_allclose(inspection.mean_C, mean_C, atol=1e-6)
+    np.testing.assert_allclose(inspection.std_C, np.sqrt(square_C - mean_C**2), atol=1e-6)
+    widths = [image.shape[1] for image in images]
+    assert inspection.size_quantiles["width_px"] == (min(widths), np.median(widths), max(widths))
+    assert sum(inspection.modes.values()) == len(images)
+    assert sum(sum(counts) for counts in inspection.counts.values()) == len(source)
+
+
+def test_what_was_measured_is_kept_by_content(tmp_path: Path):
+    folder = plant(tmp_path / "set").folder
+    first = inspect_source(str(folder), threads=2)
+    again = inspect_source(str(folder), threads=2)
+    assert first.num_measured == first.num_images
+    assert again.num_measured == 0
+    assert again.as_json() | {"num_measured_now": 0} == first.as_json() | {"num_measured_now": 0}
+    os.utime(folder / "train/apple/4.jpg")
+    (folder / "train/apple/5.jpg").rename(folder / "train/apple/renamed.jpg")
+    assert inspect_source(str(folder), threads=2).num_measured == 0
+    path = folder / "train/apple/4.jpg"
+    status = path.stat()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert inspect_source(str(folder), threads=2).num_measured == 1
+
+
+def test_a_damaged_cache_is_said_and_not_used(tmp_path: Path):
+    folder = plant(tmp_path / "set").folder
+    sound = inspect_source(str(folder), threads=2)
+    path = cache_file(str(folder))
+    content = path.read_bytes()
+    for damaged in (b"", b"PK nothing", content[: len(content) // 2], content[:2000] + b"\x55" * 64 + content[2064:]):
+        path.write_bytes(damaged)
+        inspection = inspect_source(str(folder), threads=2)
+        assert inspection.notes == (f"The kept measurements {path} are damaged: measuring anew.",)
+        assert inspection.findings == sound.findings
+
+
+def test_without_a_place_to_keep_anything_the_check_up_still_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = plant(tmp_path / "set").folder
+    (tmp_path / "file").write_text("in the way", encoding="ascii")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    inspection = inspect_source(str(folder), threads=2)
+    assert len(inspection.findings) == len(KINDS)
+    assert len(inspection.notes) == 1
+    assert inspection.notes[0].startswith(("Nothing is kept for the next time: ", "The kept measurements "))
+
+
+def test_fingerprints_survive_scaling_and_encoding_and_tell_pictures_apart():
+    generator = np.random.default_rng(0)
+    pictures = [np.asarray(picture(generator).convert("L")) for _ in range(40)]
+    hashes = [perceptual_hash(grey_HW) for grey_HW in pictures]
+    for grey_HW, fingerprint in zip(pictures, hashes, strict=True):
+        small = cv2.resize(grey_HW, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
+        assert (perceptual_hash(small) ^ fingerprint).bit_count() <= MAX_BITS
+    apart = [(one ^ two).bit_count() for one, two in itertools.combinations(hashes, 2)]
+    assert min(apart) > MAX_BITS
+
+
+def test_the_search_finds_what_comparing_all_pairs_finds():
+    generator = np.random.default_rng(1)
+    base = generator.integers(0, 1 << 63, 300, dtype=np.uint64)
+    flips = np.array([sum(1 << int(b) for b in generator.choice(64, k, replace=False)) for k in range(12)], np.uint64)
+    fingerprint_N = np.concatenate([base, base[:12] ^ flips])
+    thumbnail_NP = np.tile(generator.integers(0, 256, 256, dtype=np.uint8), (len(fingerprint_N), 1))
+    expected = {
+        frozenset((one, two))
+        for one, two in itertools.combinations(range(len(fingerprint_N)), 2)
+        if int(fingerprint_N[one] ^ fingerprint_N[two]).bit_count() <= MAX_BITS
+    }
+    assert {frozenset(group) for group in near_groups(fingerprint_N, thumbnail_NP)} == expected
+    assert len(expected) == MAX_BITS + 1
+
+
+def test_pixels_in_memory_are_inspected_as_files_are():
+    inspection = inspect_source("digits", threads=2)
+    assert (inspection.num_images, inspection.num_unreadable, inspection.modes) == (1797, 0, {"L": 1797})
+    assert inspection.num_grey == 1797
+
+
+def test_any_number_of_threads_measures_the_same(tmp_path: Path):
+    source = open_source(str(plant(tmp_path / "set").folder))
+    one, four = (measure_source(source, threads).rows_N for threads in (1, 4))
+    assert one.tobytes() == four.tobytes()
+
+
+def test_real_photos_have_one_pair_with_two_labels(shared):
+    inspection = inspect_source(str(shared("data/clothing-small")), threads=2)
+    assert [(finding.kind, len(finding.groups)) for finding in inspection.findings] == [
+        ("near_image_in_two_classes", 1)
+    ]
+    assert inspection.counts["train"] == (241, 123, 455, 184, 468, 290, 198, 202, 112, 795)
+
+
+def test_the_command_prints_json_or_an_error(saccade, tmp_path: Path):
+    folder = plant(tmp_path / "set").folder
+    done = saccade("inspect", folder, "--json")
+    assert done.status == 0
+    values = json.loads(done.output)
+    assert [finding["kind"] for finding in values["findings"]] == list(KINDS)
+    assert values["num_unreadable"] == 3
+    shutil.copytree(folder / "train/apple", folder / "train/Apple")
+    done = saccade("inspect", folder)
+    assert (done.status, done.output) == (1, "")
+    assert "'Apple' and 'apple'" in done.errors
+
+
+def test_grey_photos_and_turned_ones_are_counted(tmp_path: Path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        picture(np.random.default_rng(ord(name))).convert("L").save(tmp_path / name / "grey.png")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    picture(np.random.default_rng(9)).save(tmp_path / "a" / "turned.jpg", exif=turned)
+    inspection = inspect_source(str(tmp_path), threads=1)
+    assert (inspection.num_grey, inspection.num_rotated) == (2, 1)
+    assert inspection.size_quantiles["height_px"][2] == 160.0
