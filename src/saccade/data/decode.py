@@ -10,14 +10,17 @@ Pillow.
     LA, PA, RGBA, P with tRNS   composited on white
     I;16, 16 bits a channel     divided by 257 and rounded (65535 -> 255)
     RGB                         as it is
-    CMYK, YCCK                  Pillow's conversion, Adobe's inversion undone
+    CMYK, YCCK                  Pillow's conversion; inks are taken as inverted, as Adobe writes them
 """
 
 import io
+import re
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -50,6 +53,17 @@ DECODE_ERRORS = (
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_PIXEL_PARTS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
+BEGINNINGS = {
+    "PNG": rb"\x89PNG",
+    "JPEG": rb"\xff\xd8\xff",
+    "GIF": rb"GIF8[79]a",
+    "WebP": rb"RIFF....WEBP",
+    "BMP": rb"BM....\0{4}",
+}
+BAND_PIXELS = 1 << 18  # how many are converted at a time, so that wide intermediate values stay small
 
 _ORIENTATION_TAG = 0x0112
 
@@ -96,11 +110,13 @@ def _decode(content: bytes, key: str, min_short_side_px: int | None) -> DecodedI
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
         mode = image.mode
         pixels: np.ndarray | None = None
+        if image.format == "PNG":
+            _check_png(content)
         if image.format in ("JPEG", "MPO") and mode in ("RGB", "L"):
             pixels = _decode_jpeg(content, min_short_side_px)
         if pixels is None and _is_16_bit_png(content):
             image.load()  # Pillow reports damage in words; OpenCV keeps all 16 bits
-            pixels, mode = _decode_16_bit(content), f"{mode.partition(';')[0]};16"
+            pixels, mode = _decode_16_bit(content, image.info), f"{mode.partition(';')[0]};16"
         if pixels is None:
             if min_short_side_px:
                 image.draft(None, (min_short_side_px, min_short_side_px))
@@ -118,36 +134,70 @@ def _decode_jpeg(content: bytes, min_short_side_px: int | None) -> np.ndarray | 
         return None
 
 
+def _check_png(content: bytes) -> None:
+    """Raise ValueError where a part that makes up the pixels fails its checksum: Pillow skips some."""
+    place = len(PNG_SIGNATURE)
+    while place + 12 <= len(content):
+        (length,) = struct.unpack_from(">I", content, place)
+        name, end = content[place + 4 : place + 8], place + 8 + length
+        if end + 4 > len(content):
+            return  # truncated, as Pillow will find
+        if (
+            name in PNG_PIXEL_PARTS
+            and zlib.crc32(content[place + 4 : end]) != struct.unpack_from(">I", content, end)[0]
+        ):
+            raise ValueError(f"the checksum of its part {name.decode()} is wrong")
+        place = end + 4
+
+
 def _is_16_bit_png(content: bytes) -> bool:
-    return content[:8] == b"\x89PNG\r\n\x1a\n" and content[12:16] == b"IHDR" and content[24:25] == b"\x10"
+    return content[:8] == PNG_SIGNATURE and content[12:16] == b"IHDR" and content[24:25] == b"\x10"
 
 
-def _decode_16_bit(content: bytes) -> np.ndarray:
+def _decode_16_bit(content: bytes, info: dict[str | tuple[int, int], Any]) -> np.ndarray:
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
         raise ValueError("the 16-bit pixels cannot be read")
-    eight_bit = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    eight_bit = _eight_bit(pixels)
     if eight_bit.ndim == 2:
+        if isinstance(info.get("transparency"), int):  # OpenCV leaves the transparent grey to us
+            eight_bit[pixels == info["transparency"]] = BACKGROUND
         return as_rgb(eight_bit)
     if eight_bit.shape[2] == 4:
         return _composite(cv2.cvtColor(eight_bit, cv2.COLOR_BGRA2RGBA))
     return np.ascontiguousarray(eight_bit[:, :, ::-1])
 
 
+def _eight_bit(pixels: np.ndarray) -> np.ndarray:
+    """uint8 of values 0-65535, divided by 257 and rounded."""
+    result = np.empty(pixels.shape, np.uint8)
+    for rows in _bands(pixels):
+        result[rows] = ((pixels[rows].astype(np.uint32) + 128) // 257).clip(0, 255)
+    return result
+
+
 def _to_rgb(image: Image.Image) -> np.ndarray:
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
         return _composite(np.asarray(image.convert("RGBA")))
     if image.mode.startswith("I"):
-        grey = (np.asarray(image).astype(np.uint32) + 128) // 257
-        return as_rgb(grey.clip(0, 255).astype(np.uint8))
+        return as_rgb(_eight_bit(np.asarray(image)))
     return np.asarray(image.convert("RGB"))
 
 
 def _composite(image_RGBA: np.ndarray) -> np.ndarray:
     """Lay RGBA pixels on the background: (colour * alpha + background * (255 - alpha)) / 255, rounded."""
-    alpha = image_RGBA[:, :, 3:].astype(np.uint32)
-    colour = image_RGBA[:, :, :3].astype(np.uint32)
-    return ((colour * alpha + BACKGROUND * (255 - alpha) + 127) // 255).astype(np.uint8)
+    result = np.empty((*image_RGBA.shape[:2], 3), np.uint8)
+    for rows in _bands(image_RGBA):
+        alpha, colour = image_RGBA[rows, :, 3:].astype(np.uint32), image_RGBA[rows, :, :3].astype(np.uint32)
+        result[rows] = (colour * alpha + BACKGROUND * (255 - alpha) + 127) // 255
+    return result
+
+
+def _bands(pixels: np.ndarray) -> Iterator[slice]:
+    """Runs of rows of about BAND_PIXELS pixels."""
+    num_rows = max(1, BAND_PIXELS // pixels.shape[1])
+    for start in range(0, pixels.shape[0], num_rows):
+        yield slice(start, start + num_rows)
 
 
 def _upright(image_HWC: np.ndarray, orientation: int) -> np.ndarray:
@@ -165,9 +215,17 @@ def _reason(content: bytes, error: BaseException) -> str:
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return f"the image declares far more than {MAX_PIXELS:,} pixels; it is not opened."
     if isinstance(error, Image.UnidentifiedImageError):
+        if content[:4] == b"\x89PNG" and content[:8] != PNG_SIGNATURE:
+            return "something has changed the first bytes of this PNG file, as a transfer as text does: copy it again."
+        kind = next((kind for kind, start in BEGINNINGS.items() if re.match(start, content, re.DOTALL)), None)
+        if kind:
+            return f"it starts like a {kind} file, but its header is damaged."
         start = printable(content[:12].decode("latin-1"))
         return f"not an image that can be read (JPEG, PNG, WebP, BMP, GIF): it begins with '{start}'."
     text = printable(" ".join(str(error).split())) or type(error).__name__
-    if "truncated" in text or isinstance(error, EOFError):
+    if text == "cannot load this image":
+        return "it has no image data."
+    is_short_webp = content[:4] == b"RIFF" and len(content) < 8 + int.from_bytes(content[4:8], "little")
+    if "truncated" in text or isinstance(error, EOFError) or is_short_webp:
         return "the image data end too early: the file is truncated."
     return f"the image data are damaged ({text.rstrip('.')[:120]})."

@@ -1,0 +1,141 @@
+"""The scan names every bad file before the first step, counts what it saw, and hashes contents."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from saccade.core.errors import DataError, ImageError
+from saccade.core.types import Record
+from saccade.data.base import DataSource
+from saccade.data.decode import decode_image
+from saccade.data.scan import BadImage, scan_source
+
+
+class Listed(DataSource):
+    """Contents in memory; one that is an error is raised."""
+
+    def __init__(self, contents: list[Any]) -> None:
+        self.name, self.classes, self.digest = "photos", ("cat", "dog"), ""
+        self.contents = contents
+
+    def __len__(self) -> int:
+        return len(self.contents)
+
+    def record(self, index: int) -> Record:
+        return Record(key=f"{index}.png", label=index % 2)
+
+    def read(self, index: int) -> bytes | np.ndarray:
+        if isinstance(self.contents[index], Exception):
+            raise self.contents[index]
+        return self.contents[index]
+
+
+def picture(number: int) -> bytes:
+    return cv2.imencode(".png", np.full((3, 5, 3), number % 256, np.uint8))[1].tobytes()
+
+
+def with_bad(total: int, num_bad: int) -> Listed:
+    return Listed([b"" if index < num_bad else picture(index) for index in range(total)])
+
+
+EMPTY = "the file is empty (0 bytes)"
+
+
+@pytest.mark.parametrize(
+    ("num_bad", "first_line", "named"),
+    [
+        (1, "1 of 400 images", f"0.png: {EMPTY}."),
+        (2, "2 of 400 images", f"0.png: {EMPTY}; 1.png: {EMPTY}."),
+        (3, "3 of 400 images", f"0.png: {EMPTY}; 1.png: {EMPTY}; and 1 more."),
+        (400, "400 of 400 images", f"0.png: {EMPTY}; 1.png: {EMPTY}; and 398 more."),
+    ],
+)
+@pytest.mark.parametrize("threads", [1, 4])
+def test_bad_images_stop_the_scan_by_name(num_bad: int, first_line: str, named: str, threads: int):
+    with pytest.raises(DataError) as error:
+        scan_source(with_bad(400, num_bad), threads)
+    assert str(error.value) == (
+        f"photos: {first_line} cannot be decoded.\n{named}\n"
+        "Repair or remove them, or leave them out: --on-bad-image skip."
+    )
+
+
+@pytest.mark.parametrize(("total", "allowed"), [(1, 1), (50, 1), (199, 1), (200, 2), (299, 2), (300, 3), (1000, 10)])
+def test_up_to_one_percent_but_at_least_one_may_be_left_out(total: int, allowed: int):
+    report = scan_source(with_bad(total, allowed), 2, on_bad_image="skip")
+    assert report.bad == tuple(BadImage(key=f"{i}.png", reason=f"{EMPTY}.") for i in range(allowed))
+    assert report.good_N.tolist() == list(range(allowed, total))
+    if total > allowed:
+        with pytest.raises(DataError) as error:
+            scan_source(with_bad(total, allowed + 1), 2, on_bad_image="skip")
+        lines = str(error.value).splitlines()
+        assert lines[0] == f"photos: {allowed + 1} of {total:,} images cannot be decoded."
+        assert lines[2] == "More than 1 % is too many to leave out: repair or remove them."
+        assert len(lines) == 3
+
+
+def test_a_file_that_cannot_be_read_is_a_bad_image_and_strange_names_are_escaped():
+    source = Listed([ImageError("a\n\x1b[31m.png", "the file cannot be read: Input/output error."), picture(1)])
+    source.name = "pho\ntos"
+    with pytest.raises(DataError) as error:
+        scan_source(source, 1)
+    assert str(error.value) == (
+        r"pho\ntos: 1 of 2 images cannot be decoded." + "\n"
+        r"a\n\x1b[31m.png: the file cannot be read: Input/output error." + "\n"
+        "Repair or remove them, or leave them out: --on-bad-image skip."
+    )
+
+
+def test_an_error_that_is_not_an_image_s_is_not_taken_for_one():
+    with pytest.raises(RuntimeError, match="^the disk is on fire$"):
+        scan_source(Listed([RuntimeError("the disk is on fire")]), 1, on_bad_image="skip")
+
+
+def test_sizes_moments_modes_and_digests_equal_float64_and_hashlib(tmp_path: Path):
+    draw = np.random.default_rng(0)
+    colour = draw.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(colour).save(tmp_path / "turned.png", exif=exif)
+    Image.fromarray(colour[:, :, 0]).save(tmp_path / "grey.png")
+    almost = np.repeat(colour[:, :, :1], 3, axis=2)
+    almost[7, 11, 2] ^= 1
+    contents = [
+        (tmp_path / "turned.png").read_bytes(),
+        (tmp_path / "grey.png").read_bytes(),
+        cv2.imencode(".png", almost)[1].tobytes(),
+        colour,
+        np.ascontiguousarray(colour[:, :, 1]),
+    ]
+    report = scan_source(Listed(contents), 2)
+    assert report.size_N2.tolist() == [[30, 20], [20, 30], [20, 30], [20, 30], [20, 30]]
+    assert report.is_grey_N.tolist() == [False, True, False, False, True]
+    assert dict(report.mode_counts) == {"RGB": 3, "L": 2}
+    assert report.num_rotated == 1
+    for index, content in enumerate(contents):
+        pixels = decode_image(content, "a").image_HWC.astype(np.float64).reshape(-1, 3) / 255
+        np.testing.assert_allclose(report.mean_NC[index], pixels.mean(axis=0), atol=1e-6)
+        np.testing.assert_allclose(report.square_NC[index], (pixels**2).mean(axis=0), atol=1e-6)
+    assert report.content_digest_N[1].tobytes() == hashlib.blake2b(contents[1], digest_size=16).digest()
+    assert len({row.tobytes() for row in report.content_digest_N}) == 5
+
+
+def test_equal_pixels_of_another_shape_are_another_image():
+    flat = np.arange(12, dtype=np.uint8)
+    report = scan_source(Listed([flat.reshape(3, 4), flat.reshape(4, 3), flat.reshape(3, 4)]), 1)
+    first, second, third = (row.tobytes() for row in report.content_digest_N)
+    assert first == third != second
+
+
+def test_progress_ends_with_the_whole_and_threads_do_not_change_the_report():
+    seen: list[tuple[int, int]] = []
+    one = scan_source(with_bad(200, 0), 1, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(64, 200), (128, 200), (192, 200), (200, 200)]
+    four = scan_source(with_bad(200, 0), 4)
+    assert np.array_equal(one.content_digest_N, four.content_digest_N)
+    assert np.array_equal(one.mean_NC, four.mean_NC)
