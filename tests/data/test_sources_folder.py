@@ -107,7 +107,7 @@ def test_classes_that_look_alike_are_refused(tmp_path: Path, first: str, second:
         pytest.skip("this file system takes the two names for one")
     one, two = sorted([first, second])
     assert refusal(tmp_path) == (
-        f"The folder {tmp_path} has two classes whose names differ only in letter case or accent encoding: "
+        f"The folder {tmp_path} has two classes whose names differ only in letter case, accent encoding or spaces: "
         f"{one!a} and {two!a}.\nMerge the two folders, or rename one."
     )
 

@@ -164,7 +164,7 @@ SLIPS = {
         "{csv}, line 4 lists a.png as 'dog', and before as 'cat'.\nKeep one row for each file."
     ),
     "file,label\na.png,cat\nb.png,Cat\n": (
-        "{csv} has two classes whose names differ only in letter case or accent encoding: 'Cat' and 'cat'.\n"
+        "{csv} has two classes whose names differ only in letter case, accent encoding or spaces: 'Cat' and 'cat'.\n"
         "Write the label the same way in every row."
     ),
     "file,label,split\na.png,cat,train\nb.png,dog,tset\n": (

@@ -177,7 +177,7 @@ SLIPS: list[tuple[Files, str]] = [
     ),
     (
         PAIR | {"3.jpg": b"3", "3.cls": b"Dog"},
-        " has two classes whose names differ only in letter case or accent encoding: 'Dog' and 'dog'.\n"
+        " has two classes whose names differ only in letter case, accent encoding or spaces: 'Dog' and 'dog'.\n"
         "Write the label the same way in every sample.",
     ),
     ({"notes.txt": b"x"}, " has no image in its 1 tar files.\nCheck what is in them."),

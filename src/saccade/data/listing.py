@@ -120,16 +120,22 @@ def refuse_one_class(where: str, classes: Sequence[str], remedy: str) -> None:
 
 
 def refuse_twins(where: str, names: Iterable[str], remedy: str) -> None:
-    """Names that look alike (letter case, composed or decomposed accents) are a slip that would halve a class."""
+    """Names that look alike (letter case, accents, spaces, invisible marks) are a slip that halves a class."""
     seen: dict[str, str] = {}
     for name in names:
-        plain = unicodedata.normalize("NFC", name).casefold()
+        plain = _plain(name)
         if plain in seen:
             raise DataError(
-                f"{where} has two classes whose names differ only in letter case or accent encoding: "
+                f"{where} has two classes whose names differ only in letter case, accent encoding or spaces: "
                 f"{seen[plain]!a} and {name!a}.\n{remedy}"
             )
         seen[plain] = name
+
+
+def _plain(name: str) -> str:
+    """A name without what a reader does not see: characters that format, spaces at its ends and doubled ones."""
+    text = "".join(letter for letter in unicodedata.normalize("NFC", name) if unicodedata.category(letter) != "Cf")
+    return unicodedata.normalize("NFC", " ".join(text.split()).casefold())
 
 
 def refuse_absent_classes(where: str, classes: Sequence[str], label_N: np.ndarray, remedy: str) -> None:
@@ -138,5 +144,5 @@ def refuse_absent_classes(where: str, classes: Sequence[str], label_N: np.ndarra
     empty = [classes[int(label)] for label in np.flatnonzero(count_K == 0)]
     if empty:
         shown = ", ".join(f"'{printable(name)}'" for name in empty[:5])
-        more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
+        more = f" and {len(empty) - 5:,} more" if len(empty) > 5 else ""
         raise DataError(f"{where} has classes without a single image: {shown}{more}.\n{remedy}")

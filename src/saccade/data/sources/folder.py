@@ -1,9 +1,10 @@
 """Folders of image files: `class/file`, or train, val or validation, and test above the classes."""
 
+import errno
 import os
 import stat
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,11 @@ from ..listing import (
 )
 
 ENDINGS = (b".jpg", b".jpeg", b".jpe", b".png", b".webp", b".bmp", b".gif")
-IGNORED = {"__macosx", "thumbs.db", ".ds_store", "desktop.ini"}
+IGNORED = {
+    *("__macosx", "thumbs.db", ".ds_store", "desktop.ini", "@eadir", "lost+found"),
+    *("$recycle.bin", "system volume information"),
+}
+ARCHIVES = (".zip", ".rar", ".7z", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 IGNORED_BYTES = {name.encode() for name in IGNORED}
 
 Identity = tuple[int, int]
@@ -42,11 +47,12 @@ class ImageFolder(DataSource):
         self._names = PackedNames()
         labels, parts = array("i"), array("b")
         above = _identities([folder.resolve(), *folder.resolve().parents, *(base for base, _ in splits)])
+        visited = above | _class_folders(folder, splits, self.classes)
         for base, split in splits:
             for label, name in enumerate(self.classes):
                 count = len(self._names)
-                if (base / name).is_dir():
-                    for path in sorted(walk_images(base / name, above)):
+                if (base / name).is_dir() and not above & _identities([base / name]):
+                    for path in sorted(walk_images(base / name, visited)):
                         self._names.append(path[len(self._root) + 1 :])
                 labels.extend([label] * (len(self._names) - count))
                 parts.extend([split_number(split)] * (len(self._names) - count))
@@ -94,7 +100,10 @@ def find_splits(folder: Path) -> list[tuple[Path, str | None]]:
             )
         if split:
             named[split] = folder / name
-    if "train" not in named or not any(_subfolders(path) for path in named.values()):
+    if "train" not in named:
+        _refuse_splits_without_train(folder, named)
+        return [(folder, None)]
+    if not any(_subfolders(path) for path in named.values()):
         return [(folder, None)]
     others = [name for name in _subfolders(folder) if name.lower() not in SPLIT_NAMES]
     if others:
@@ -105,17 +114,28 @@ def find_splits(folder: Path) -> list[tuple[Path, str | None]]:
     return [(path, split) for split, path in sorted(named.items())]
 
 
-def walk_images(folder: Path, visited: Iterable[Identity] = ()) -> Iterator[bytes]:
+def _refuse_splits_without_train(folder: Path, named: dict[str, Path]) -> None:
+    """Folders test and validation are hardly two classes where there are classes in them."""
+    if named and len(named) == len(_subfolders(folder)) and any(_subfolders(path) for path in named.values()):
+        found = [path.name for path in named.values()]
+        raise DataError(
+            f"The folder {printable(str(folder))} has {' and '.join(found)} with sub-folders, but no train: "
+            f"are they splits or classes?\n"
+            f"Add the folder train, or give one part alone, such as {printable(str(folder / found[0]))}."
+        )
+
+
+def walk_images(folder: Path, visited: Set[Identity] = frozenset()) -> Iterator[bytes]:
     """Paths of regular files with an image's ending below `folder`; hidden ones left out, no folder visited twice.
 
-    `visited` are folders that count as visited: a link to one of them is not followed.
+    `visited` are folders that count as visited: a link to one of them inside `folder` is not followed.
     """
     pending = [os.fsencode(folder)]
-    seen = set(visited)
+    seen: set[Identity] = set()
     while pending:
         current = pending.pop()
         identity = _identities([current])
-        if identity and identity <= seen:
+        if identity & seen or (seen and identity & visited):
             continue
         seen |= identity
         for entry in _entries(current):
@@ -137,10 +157,11 @@ def _entries(folder: bytes) -> list[os.DirEntry[bytes]]:
             f"The folder {printable(os.fsdecode(folder))} may not be read by you.\nChange its permissions."
         ) from None
     except OSError as error:
-        raise DataError(
-            f"The folder {printable(os.fsdecode(folder))} cannot be listed: {error.strerror or error}.\n"
-            f"Check the disk, or whether something is changing the folder."
-        ) from None
+        name = printable(os.fsdecode(folder))
+        shown = name if len(name) <= 200 else f"{name[:200]}..."
+        is_long = error.errno == errno.ENAMETOOLONG
+        remedy = "Shorten the names" if is_long else "Check the disk, or whether something is changing the folder"
+        raise DataError(f"The folder {shown} cannot be listed: {error.strerror or error}.\n{remedy}.") from None
 
 
 def _identities(paths: Iterable[Path | bytes]) -> set[Identity]:
@@ -181,20 +202,53 @@ def _subfolders(folder: Path) -> list[str]:
     return sorted(name for name in names if not _is_ignored(name))
 
 
+def _class_folders(folder: Path, splits: list[tuple[Path, str | None]], classes: tuple[str, ...]) -> set[Identity]:
+    """The folders of all classes: a link from one class to another adds no image to the first."""
+    found: dict[Identity, Path] = {}
+    for path in (base / name for base, _ in splits for name in classes):
+        for identity in _identities([path]):
+            if identity in found:
+                one, two = (printable(str(place.relative_to(folder))) for place in (found[identity], path))
+                raise DataError(
+                    f"The folder {printable(str(folder))} has one sub-folder under two names, through a link: "
+                    f"{one} and {two}.\nRemove one of the two."
+                )
+            found[identity] = path
+    return set(found)
+
+
 def _class_names(folder: Path, splits: list[tuple[Path, str | None]]) -> tuple[str, ...]:
     names = sorted({name for base, _ in splits for name in _subfolders(base)})
     where = printable(str(folder))
     if not names:
-        loose = next(walk_images(folder), None)
-        what = "images but no sub-folders" if loose else "no images"
-        raise DataError(
-            f"The folder {where} holds {what}.\n"
-            f"Put the images of each class into a sub-folder named after it, such as {where}/cat and {where}/dog."
-        )
+        raise DataError(_no_classes(folder))
     remedy = "Add a sub-folder of images for at least one more class."
+    if len(names) == 1 and len(_subfolders(splits[0][0] / names[0])) > 1 and splits[0][1] is None:
+        remedy = f"Did you mean {where}/{printable(names[0])}, which has several sub-folders?"
     refuse_one_class(f"The folder {where}", names, remedy)
+    for name in names:
+        if name != os.fsencode(name).decode("utf-8", "replace"):
+            raise DataError(
+                f"The folder {where} has a class whose name is no valid text: '{printable(name)}'.\nRename that folder."
+            )
     refuse_twins(f"The folder {where}", names, "Merge the two folders, or rename one.")
     return tuple(names)
+
+
+def _no_classes(folder: Path) -> str:
+    where = printable(str(folder))
+    names = [os.fsdecode(entry.name) for entry in _entries(os.fsencode(folder))]
+    archive = next((name for name in sorted(names) if name.lower().endswith(ARCHIVES)), None)
+    images = next(walk_images(folder), None)
+    if archive and not images:
+        return (
+            f"The folder {where} holds no images, but the archive {printable(archive)}.\n"
+            f"Unpack it, and give the folder with one sub-folder of images per class."
+        )
+    return (
+        f"The folder {where} holds {'images but no sub-folders' if images else 'no images'}.\n"
+        f"Put the images of each class into a sub-folder named after it, such as {where}/cat and {where}/dog."
+    )
 
 
 def _check_counts(folder: Path, classes: tuple[str, ...], label_N: np.ndarray) -> None:

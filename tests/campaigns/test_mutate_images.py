@@ -1,0 +1,78 @@
+"""A small run of the mutation campaign: damaged files of every format, and the campaign sees what it must see."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _campaigns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(REPOSITORY)
+
+
+def test_damaged_files_give_an_image_or_one_error_that_names_the_file():
+    command = [sys.executable, "-m", "campaigns.mutate_images", "--mutations", "500", "--seed", "1"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    assert done.returncode in (0, 1), done.stderr
+    result = json.loads(done.stdout)
+    assert result["failures"] == []
+    assert set(result["outcomes"]) == {"JPEG", "PNG", "GIF", "WebP", "BMP"}
+    for kind, counts in result["outcomes"].items():
+        assert sum(counts.values()) == 100
+        assert min(counts["image"], counts["error"]) >= 5, (
+            kind
+        )  # both the decoder's inside and its refusals are reached
+
+
+def test_valid_files_are_images_and_mutations_are_repeatable():
+    from campaigns.mutate_images import mutation, valid_files
+
+    from saccade.data.decode import decode_image
+
+    files = valid_files()
+    for kind, contents in files.items():
+        for content in contents:
+            shape = decode_image(content, kind).image_HWC.shape
+            assert shape in ((48, 64, 3), (64, 48, 3)), kind
+    first, again = ([mutation(7, number, files) for number in range(200)] for _ in range(2))
+    assert first == again
+    assert len({content for _, content in first}) > 190
+
+
+DEFECTS = {
+    "os.kill(os.getpid(), 9)": "crash",
+    "raise KeyError('x')": "KeyError",
+    "raise ImageError('another', 'is bad.')": "error",
+    "time.sleep(1)": "error",
+    "time.sleep(60)": "hang",
+    "keep = bytearray(400_000_000); keep[::4096] = b'x' * len(keep[::4096])": "error",
+}
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_a_planted_defect_of_each_kind_is_seen(monkeypatch: pytest.MonkeyPatch, defect: str):
+    from campaigns import mutate_images
+
+    planted = f"""
+import os, sys, time
+import saccade.data.decode
+from saccade.core.errors import ImageError
+def decode_image(content, key):
+    {defect}
+    raise ImageError(key, "is bad.")
+saccade.data.decode.decode_image = decode_image
+"""
+    monkeypatch.setattr(mutate_images, "CHILD", planted + mutate_images.CHILD)
+    monkeypatch.setattr(mutate_images, "MAX_SECONDS", 0.5)
+    decoder = mutate_images.Decoder()
+    try:
+        answer = decoder.decode(b"x" * 200_000, "a.png")
+        assert answer["outcome"] == DEFECTS[defect]
+        assert mutate_images.wrong(answer, "a.png")
+    finally:
+        decoder.close()
