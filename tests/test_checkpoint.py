@@ -252,6 +252,26 @@ def test_a_run_without_a_checkpoint_says_what_to_give(tmp_path: Path):
         )
 
 
+def test_a_damaged_best_checkpoint_is_never_silently_replaced_by_the_last(tmp_path: Path):
+    save(tmp_path / "checkpoint-best")
+    save(tmp_path / "checkpoint-last", step=2)
+    path = tmp_path / "checkpoint-best" / MANIFEST
+    path.write_text(path.read_text(encoding="utf-8").replace("cat", "cow"), encoding="utf-8")
+    with pytest.raises(CheckpointError) as error:
+        find_checkpoint(tmp_path)
+    assert error.value.message == (
+        f"{path} is damaged: its content is not what was saved.\n"
+        f"The last checkpoint is whole: give {tmp_path / 'checkpoint-last'} instead, or train again."
+    )
+    assert find_checkpoint(tmp_path / "checkpoint-last").manifest.step == 2
+
+
+def test_a_best_checkpoint_that_was_never_saved_whole_is_not_missed(tmp_path: Path):
+    save(tmp_path / "checkpoint-last", step=2)
+    atomic.temporary_folder(tmp_path / "checkpoint-best").mkdir()
+    assert find_checkpoint(tmp_path).manifest.step == 2
+
+
 def test_weights_of_another_network_are_refused(tmp_path: Path):
     folder = tmp_path / "checkpoint"
     other = resolve_model("conv 4 f3 | pool | fc 3", manifest().spec)

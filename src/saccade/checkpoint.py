@@ -197,9 +197,12 @@ def find_checkpoint(path: Path) -> Checkpoint:
     problems: list[str] = []
     for name in (BEST, LAST):
         found, why = newest_checkpoint(path / name)
-        problems += why
-        if found:
+        if found and not problems:
             return found
+        if found:  # never silently other weights than those that were kept
+            whole = printable(str(path / LAST))
+            raise CheckpointError(f"{problems[0]}\nThe last checkpoint is whole: give {whole} instead, or train again.")
+        problems += why if (path / name).exists() else []  # what was never saved whole is not missed
     if problems:
         raise CheckpointError("\n".join(problems[:2] + ["Train again, or take another run."]))
     what = "is not there" if not path.exists() else "holds no checkpoint"
