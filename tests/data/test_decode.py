@@ -322,3 +322,29 @@ def test_decompression_bombs_are_refused_before_their_pixels_are_allocated():
         name: message for name, (_, message) in expected.items()
     }
     assert max(int(growth_mib) for growth_mib, _ in answers) <= 40  # 50 million pixels would take 143 MiB and more
+
+
+def test_a_webp_canvas_that_no_picture_fills_is_refused_before_it_is_allocated():
+    stream = io.BytesIO()
+    frames = [Image.new("RGB", (64, 48), colour) for colour in ("red", "blue")]
+    frames[0].save(stream, "WEBP", save_all=True, append_images=frames[1:])
+    content = bytearray(stream.getvalue())
+    assert content[12:16] == b"VP8X"
+    content[26] = 4  # the canvas is 4 x 65,536 pixels wider
+    with pytest.raises(ImageError) as error:
+        decode_image(bytes(content), "wide.webp")
+    assert str(error.value) == (
+        "wide.webp: the image data are damaged "
+        "(it declares 262208x48 pixels; WebP pictures have at most 16,383 on a side)."
+    )
+
+
+def test_a_16_bit_png_with_a_part_that_runs_past_its_end_is_refused():
+    stream = io.BytesIO()
+    Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(stream, "PNG")
+    content = bytearray(stream.getvalue())
+    place = content.index(b"IEND") - 4
+    content[place] = 0x20  # the empty last part claims 512 MB
+    with pytest.raises(ImageError) as error:
+        decode_image(bytes(content), "long.png")
+    assert str(error.value) == ("long.png: the image data are damaged (a part of it runs past the end of the file).")

@@ -31,6 +31,7 @@ from ..core.errors import ImageError, printable
 
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 256 << 20
+MAX_WEBP_SIDE_PX = 16_383  # RFC 9649: a picture's sides have 14 bits; a canvas may claim 2^24
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")  # JPEG opens multi-picture files (MPO) too
 BACKGROUND = 255  # what shows through transparent pixels: white, as on paper and most pages
 
@@ -110,12 +111,15 @@ def _decode(content: bytes, key: str, min_short_side_px: int | None) -> DecodedI
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
         mode = image.mode
         pixels: np.ndarray | None = None
-        if image.format == "PNG":
-            _check_png(content)
+        if image.format == "WEBP" and max(width_px, height_px) > MAX_WEBP_SIDE_PX:
+            raise ValueError(f"it declares {width_px}x{height_px} pixels; WebP pictures have at most 16,383 on a side")
+        is_whole = image.format != "PNG" or _check_png(content)
         if image.format in ("JPEG", "MPO") and mode in ("RGB", "L"):
             pixels = _decode_jpeg(content, min_short_side_px)
         if pixels is None and _is_16_bit_png(content):
             image.load()  # Pillow reports damage in words; OpenCV keeps all 16 bits
+            if not is_whole:
+                raise ValueError("a part of it runs past the end of the file")  # OpenCV would allocate that part
             pixels, mode = _decode_16_bit(content, image.info), f"{mode.partition(';')[0]};16"
         if pixels is None:
             if min_short_side_px:
@@ -134,20 +138,21 @@ def _decode_jpeg(content: bytes, min_short_side_px: int | None) -> np.ndarray | 
         return None
 
 
-def _check_png(content: bytes) -> None:
-    """Raise ValueError where a part that makes up the pixels fails its checksum: Pillow skips some."""
+def _check_png(content: bytes) -> bool:
+    """Whether no part runs past the end. Raises ValueError where one of the pixels' parts fails its checksum."""
     place = len(PNG_SIGNATURE)
     while place + 12 <= len(content):
         (length,) = struct.unpack_from(">I", content, place)
         name, end = content[place + 4 : place + 8], place + 8 + length
         if end + 4 > len(content):
-            return  # truncated, as Pillow will find
+            return False  # truncated, as Pillow will find where pixels are missing
         if (
             name in PNG_PIXEL_PARTS
             and zlib.crc32(content[place + 4 : end]) != struct.unpack_from(">I", content, end)[0]
         ):
             raise ValueError(f"the checksum of its part {name.decode()} is wrong")
         place = end + 4
+    return True
 
 
 def _is_16_bit_png(content: bytes) -> bool:
