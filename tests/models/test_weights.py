@@ -111,8 +111,8 @@ def test_a_pickle_is_refused_unopened_whatever_its_name(tmp_path: Path, ending: 
     torch.save(Tiny().state_dict(), path)
     assert refused(path) == (
         f"{path} is a pickle, which can run any code when it is opened; it is not opened.\n"
-        "Ask its author for a .safetensors file, or convert it where you trust it:\n"
-        "safetensors.torch.save_file(torch.load(FILE, weights_only=True), OUT)"
+        "Ask its author for a .safetensors file, or convert it behind a wall:\n"
+        f"saccade convert {path} --model NAME --out FILE.safetensors"
     )
 
 

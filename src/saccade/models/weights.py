@@ -24,6 +24,8 @@ MAX_HEADER_BYTES = 1 << 20
 DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
 WRAPPERS = ("module.", "_orig_mod.")  # what data-parallel and compiled networks put in front of every name
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+UNUSED_COUNTER = "num_batches_tracked"  # of batch normalisation; files written before 2018 lack it
+AUXILIARY = "auxiliary."  # heads that only training uses
 SHOWN = 3
 
 
@@ -42,10 +44,7 @@ def load_weights(model: nn.Module, path: Path, rename_key: Callable[[str], str |
     Names may be ours or public ones; every tensor of the network must be there, with its shape, finite.
     """
     content = read_file(path)
-    shapes = parse_header(content, path)
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    names, unused = match_names(list(shapes), expected, rename_key)
-    _check(path, shapes, names, expected, unused)
+    names, unused = check_tensors(tensor_shapes(model), parse_header(content, path), path, rename_key)
     try:
         tensors = parse_tensors(content)
     except SafetensorError as error:
@@ -64,6 +63,26 @@ def load_weights(model: nn.Module, path: Path, rename_key: Callable[[str], str |
     return LoadedWeights(sha256=digest, num_tensors=len(names), unused=tuple(unused))
 
 
+def tensor_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Shapes of the network's tensors by name."""
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+def check_tensors(
+    expected: dict[str, tuple[int, ...]],
+    shapes: dict[str, tuple[int, ...]],
+    path: Path,
+    rename_key: Callable[[str], str | None] | None = None,
+) -> tuple[dict[str, str], list[str]]:
+    """`match_names` of a file with tensors of `shapes`, once they are the network's, whose shapes are `expected`.
+
+    Raises WeightsError.
+    """
+    names, unused = match_names(list(shapes), expected, rename_key)
+    _check(path, shapes, names, expected, unused)
+    return names, unused
+
+
 def read_file(path: Path) -> bytes:
     """The bytes of a weight file. Raises WeightsError for what is no safetensors file, pickles first of all."""
     where = printable(str(path))
@@ -73,8 +92,8 @@ def read_file(path: Path) -> bytes:
             if start[:2] in PICKLE_STARTS or start[:4] in PICKLE_STARTS:
                 raise WeightsError(
                     f"{where} is a pickle, which can run any code when it is opened; it is not opened.\n"
-                    f"Ask its author for a .safetensors file, or convert it where you trust it:\n"
-                    f"safetensors.torch.save_file(torch.load(FILE, weights_only=True), OUT)"
+                    f"Ask its author for a .safetensors file, or convert it behind a wall:\n"
+                    f"saccade convert {where} --model NAME --out FILE.safetensors"
                 )
             return start + file.read()
     except FileNotFoundError:
@@ -110,6 +129,15 @@ def parse_header(content: bytes, path: Path) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def parse_metadata(content: bytes) -> dict[str, str]:
+    """The texts under `__metadata__` in a header that `parse_header` has accepted."""
+    (header_bytes,) = struct.unpack("<Q", content[:8])
+    metadata = json.loads(content[8 : 8 + header_bytes]).get("__metadata__")
+    if not isinstance(metadata, dict):
+        return {}
+    return {str(key): value for key, value in metadata.items() if isinstance(value, str)}
+
+
 def match_names(
     found: list[str], expected: dict[str, tuple[int, ...]], rename_key: Callable[[str], str | None] | None
 ) -> tuple[dict[str, str], list[str]]:
@@ -124,7 +152,7 @@ def match_names(
         if plain not in expected and rename_key is not None:
             try:
                 ours = rename_key(plain)
-            except (IndexError, ValueError):
+            except (LookupError, ValueError):
                 ours = None  # not a name that the translation knows
         if ours in expected and ours not in names.values():
             names[theirs] = str(ours)
@@ -157,8 +185,9 @@ def _check(
     unused: list[str],
 ) -> None:
     where = printable(str(path))
-    # Files written before 2018 lack the counters of batch normalisation, which inference does not use.
-    missing = [name for name in expected if name not in names.values() and not name.endswith("num_batches_tracked")]
+    missing = [name for name in expected if name not in names.values() and not name.endswith(UNUSED_COUNTER)]
+    if set(missing) == {name for name in expected if name.startswith(AUXILIARY) and not name.endswith(UNUSED_COUNTER)}:
+        missing = []  # GoogLeNet saved without its side branches
     if missing:
         also = f" It has {len(unused)} others, such as {_some(unused)}." if unused else ""
         raise WeightsError(
@@ -178,11 +207,6 @@ def _check(
             f"{where} has {len(unused)} tensors that the network does not: {_some(unused)}.\n"
             f"It holds the weights of a larger or other architecture; choose the one it was made for."
         )
-
-
-def _holds(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
-    """Equal shapes; or a dense layer's matrix kept as a convolution over the whole map, as timm does."""
-    return shape == expected or (len(shape) == 4 and (shape[0], math.prod(shape[1:])) == expected)
 
 
 def _some(names: list[str]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ...core.errors import DataError, printable
 from ..base import SOURCES, SourceFormat
+from ..hub_download import HubKind, download
 from ..row_groups import import_pyarrow
 from .parquet import ParquetImages
 
@@ -18,6 +19,13 @@ ADDRESS = re.compile(
     r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+(/[\w.-]+)*?))?(:(?P<folder>[\w./-]+))?", re.ASCII
 )
 CONVERTED = "refs/convert/parquet"  # the branch where the hub itself keeps Parquet files of sets in other formats
+DATA_SET = HubKind(
+    repo_type="dataset",
+    noun="data set",
+    page="https://huggingface.co/datasets",
+    instead="a folder of its Parquet files",
+    error=DataError,
+)
 
 
 def open_hub(text: str) -> ParquetImages:
@@ -52,51 +60,11 @@ def open_hub(text: str) -> ParquetImages:
 
 def _download(name: str, revision: str, folder: str) -> Path:
     """The folder of a revision, named by its commit, in Hugging Face's cache. Raises DataError."""
-    import huggingface_hub  # half a second, which no other source shall cost
-    from huggingface_hub import errors
-
     patterns = [f"{folder}/*.parquet" if folder else "*.parquet", "README.md"]
-    where, page = f"hub:{name}", f"https://huggingface.co/datasets/{name}"
-    try:
-        folder = huggingface_hub.snapshot_download(
-            name, repo_type="dataset", revision=revision, allow_patterns=patterns
-        )
-        return Path(folder)
-    except errors.GatedRepoError:
-        raise DataError(
-            f"{where} is only for people who accepted its terms.\nAccept them at {page}, then log in: hf auth login."
-        ) from None
-    except errors.RepositoryNotFoundError:
-        raise DataError(
-            f"The hub has no data set {where}, or keeps it private.\n"
-            f"Check the name at {page}, or log in: hf auth login."
-        ) from None
-    except errors.RevisionNotFoundError:
-        if revision == CONVERTED:
-            raise DataError(
-                f"{where} has no Parquet files.\nSee {page}; download its images, and give the folder."
-            ) from None
-        raise DataError(f"{where} has no revision '{printable(revision)}'.\nSee {page}/commits/main.") from None
-    except errors.HFValidationError as error:
-        raise DataError(
-            f"{where} is no name on the hub: {printable(str(error)[:100])}.\nWrite hub:OWNER/NAME."
-        ) from None
-    except errors.LocalEntryNotFoundError as error:
-        raise DataError(_unreachable(where, revision, error.__cause__ or error)) from None
-    except (errors.HTTPError, OSError) as error:
-        raise DataError(_unreachable(where, revision, error)) from None
-
-
-def _unreachable(where: str, revision: str, error: BaseException) -> str:
-    if type(error).__name__ in ("OfflineModeIsEnabled", "LocalEntryNotFoundError", "IncompleteSnapshotError"):
-        what = "HF_HUB_OFFLINE is set"
-    else:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        what = f"the hub does not answer ({printable(lines[0][:100].rstrip('.'))})"
-    return (
-        f"{where} ({printable(revision)}) is not complete on this machine, and {what}.\n"
-        f"Go online once, or give a folder of its Parquet files."
+    no_parquet = (
+        f"hub:{name} has no Parquet files.\nSee {DATA_SET.page}/{name}; download its images, and give the folder."
     )
+    return download(DATA_SET, name, revision, patterns, no_revision=no_parquet if revision == CONVERTED else "")
 
 
 def _has_parquet(folder: Path) -> bool:
