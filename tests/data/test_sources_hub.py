@@ -1,20 +1,13 @@
 """Data sets of the hub, from a server on this machine that speaks its protocol; then without any server."""
 
-import hashlib
 import io
-import json
-import os
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from tests.hub_server import Hub, Repositories, ask, commit, serve
 
 from saccade.core.errors import DataError
 from saccade.data.base import open_source
@@ -35,8 +28,7 @@ PLAIN = {
     "data/train-00000-of-00001.parquet": photos(6),
     "data/test-00000-of-00001.parquet": photos(2),
 }
-# {(data set, revision): files}; every other data set is unknown
-SETS: dict[tuple[str, str], dict[str, bytes]] = {
+SETS: Repositories = {
     ("zoo/plain", "main"): {**PLAIN, "run_me.py": b"raise SystemExit('code of a data set was run')"},
     ("zoo/plain", "v1"): {"README.md": CARD, "train.parquet": photos(4)},
     ("zoo/converted", "main"): {"README.md": b"", "cat/1.jpg": b"x"},
@@ -49,70 +41,6 @@ SETS: dict[tuple[str, str], dict[str, bytes]] = {
     ("zoo/part", "refs/convert/parquet"): {"default/partial-train/0000.parquet": photos(4)},
     ("zoo/text", "main"): {"a.txt": b"x"},
 }
-
-
-def commit(name: str, revision: str) -> str:
-    return hashlib.sha1(f"{name} {revision}".encode()).hexdigest()
-
-
-class Hub(BaseHTTPRequestHandler):
-    """The calls that a download of a data set makes: the commit of a revision, the list of its files, the files."""
-
-    asked: list[str] = []
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        pass
-
-    def do_HEAD(self) -> None:
-        self.answer()
-
-    def do_GET(self) -> None:
-        self.answer()
-
-    def answer(self) -> None:
-        path = unquote(urlsplit(self.path).path)
-        self.asked.append(path)
-        parts = path.strip("/").split("/")
-        name = "/".join(parts[2:4] if parts[0] == "api" else parts[1:3])
-        if name == "zoo/gated":
-            return self.send(403, b"", {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access is restricted"})
-        if name not in {known for known, _ in SETS}:
-            return self.send(404, b"", {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"})
-        if parts[0] == "api":
-            return self.send_info(name, parts[4], "/".join(parts[5:]) or "main")
-        revision, file = self.find(name, parts[4]), "/".join(parts[5:])
-        content = SETS[name, revision or "main"].get(file)
-        if revision is None or content is None:
-            return self.send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Error-Message": "Entry not found"})
-        tag = f'"{hashlib.sha1(content).hexdigest()}"'
-        return self.send(200, content, {"X-Repo-Commit": commit(name, revision), "ETag": tag})
-
-    def send_info(self, name: str, call: str, asked: str) -> None:
-        revision = self.find(name, asked)
-        if revision is None:
-            return self.send(404, b"", {"X-Error-Code": "RevisionNotFound", "X-Error-Message": "Revision not found"})
-        files = SETS[name, revision]
-        if call == "tree":
-            tree = [
-                {"type": "file", "path": path, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
-                for path, content in files.items()
-            ]
-            return self.send(200, json.dumps(tree).encode(), {"Content-Type": "application/json"})
-        info = {"id": name, "sha": commit(name, revision), "siblings": [{"rfilename": path} for path in files]}
-        return self.send(200, json.dumps(info).encode(), {"Content-Type": "application/json"})
-
-    def find(self, name: str, asked: str) -> str | None:
-        revisions = [revision for known, revision in SETS if known == name]
-        return next((known for known in revisions if asked in (known, commit(name, known))), None)
-
-    def send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for key, value in headers.items():
-            self.send_header(key, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
 
 
 SCRIPT = """
@@ -133,28 +61,13 @@ print(json.dumps(found))
 
 
 def run(texts: list[str], endpoint: str, cache: Path, offline: bool = False) -> list[list[object] | str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "HF_HOME": str(cache)}
-    environment |= {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": str(int(offline)), "HF_HUB_DISABLE_TELEMETRY": "1"}
-    environment |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "NO_PROXY": "*", "HF_TOKEN": ""}
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(texts)], capture_output=True, text=True, timeout=60, env=environment
-    )
-    assert done.returncode == 0, done.stderr
-    found: list[list[object] | str] = json.loads(done.stdout)
-    return found
+    return ask(SCRIPT, texts, endpoint, cache, offline)
 
 
 @pytest.fixture
 def hub() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serve(SETS) as address:
+        yield address
 
 
 PAGE = "https://huggingface.co/datasets"

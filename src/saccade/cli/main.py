@@ -12,6 +12,7 @@ from .. import __version__
 from ..core.errors import SaccadeError
 from . import (
     augmentations,
+    convert,
     evaluate,
     explain,
     filter,
@@ -57,6 +58,7 @@ app.command("preview")(preview.preview)
 app.command("augmentations")(augmentations.augmentations)
 app.command("table")(table.table)
 app.command("compare")(table.compare)
+app.command("convert")(convert.convert)
 app.command("models")(models.models)
 app.command("sources")(sources.sources)
 app.command("recipes")(recipes.recipes)

@@ -1,0 +1,208 @@
+"""A public `.pth` into safetensors: the pickle is opened in a child process behind walls, its tensors are checked here.
+
+What the walls are is told by the child, which puts up those that the system allows: see convert_child.py.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as tensor_bytes
+
+from ..core import atomic
+from ..core.errors import UsageError, WeightsError, printable
+from ..models.base import MODELS
+from ..models.weights import read_file
+from . import convert_child
+from .backbone import BackboneWeights, find_weights, load_backbone
+from .card import (
+    KEY_CLASSES,
+    KEY_LICENCE,
+    KEY_ORIGINAL,
+    KEY_PREPROCESSING,
+    KEY_SOURCE,
+    parse_classes,
+    parse_preprocessing,
+    public_preprocessing,
+    read_json,
+)
+
+TIME_LIMIT_S = 120
+SPARE_BYTES = 512 << 20  # what torch itself may need beside the tensors
+INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")  # what finding torch's libraries may need
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertRequest:
+    """A pickle `path` of the registered network `model`, and the card to write into `out` (a .safetensors file).
+
+    `preprocessing` and `classes` are JSON files; `licence` and `source` are words; `time_limit_s` bounds the child.
+    """
+
+    path: Path
+    model: str
+    out: Path
+    preprocessing: Path | None = None
+    classes: Path | None = None
+    licence: str = ""
+    source: str = ""
+    time_limit_s: int = TIME_LIMIT_S
+
+
+@dataclass(frozen=True, kw_only=True)
+class Converted:
+    """The new file and its card, the SHA-256 of the pickle, and the walls its opening stood behind."""
+
+    weights: BackboneWeights
+    original_sha256: str
+    num_tensors: int
+    enforced: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, for programs."""
+        weights = self.weights
+        return {
+            "path": str(weights.path),
+            "sha256": weights.sha256,
+            "original_sha256": self.original_sha256,
+            "model": weights.model,
+            "num_tensors": self.num_tensors,
+            "num_classes": weights.num_classes,
+            "classes": list(weights.classes),
+            "preprocessing": weights.preprocessing.model_dump(mode="json"),
+            "licence": weights.licence,
+            "source": weights.source,
+            "notes": list(weights.notes),
+            "enforced": list(self.enforced),
+        }
+
+
+def convert(request: ConvertRequest) -> Converted:
+    """Write `request.out` from the pickle `request.path`, under its public names. Raises SaccadeError.
+
+    The tensors must be those of the network, and finite; nothing is written otherwise.
+    """
+    MODELS.get(request.model)
+    if request.out.suffix != ".safetensors":
+        raise UsageError(f"--out must end in .safetensors, got {printable(str(request.out))}.")
+    card = _card(request)
+    digest = _digest(request.path)
+    with tempfile.TemporaryDirectory(prefix="saccade-convert-") as text:
+        folder = Path(text)
+        enforced = _open_pickle(request, folder)
+        opened = folder / "tensors.safetensors"
+        tensors = parse_tensors(read_file(opened))
+        checked = folder / request.out.name
+        checked.write_bytes(tensor_bytes(tensors, metadata={**card, KEY_ORIGINAL: digest}))
+        opened.unlink()
+        _check(request, checked)
+        atomic.make_folder(request.out.parent)
+        atomic.write_bytes(request.out, checked.read_bytes())
+    weights = find_weights(str(request.out), request.model)
+    return Converted(weights=weights, original_sha256=digest, num_tensors=len(tensors), enforced=enforced)
+
+
+def _card(request: ConvertRequest) -> dict[str, str]:
+    card = {KEY_LICENCE: request.licence, KEY_SOURCE: request.source or request.path.name}
+    if request.preprocessing is not None:
+        where = printable(str(request.preprocessing))
+        values = parse_preprocessing(read_json(request.preprocessing, "file"), where)
+        card[KEY_PREPROCESSING] = values.model_dump_json()
+    else:
+        public_preprocessing(request.model, printable(str(request.path)))  # the new file would not say it either
+    if request.classes is not None:
+        names = parse_classes(read_json(request.classes, "file"), printable(str(request.classes)))
+        card[KEY_CLASSES] = json.dumps(names)
+    return {key: value for key, value in card.items() if value}
+
+
+def _digest(path: Path) -> str:
+    where = printable(str(path))
+    if path.exists() and not path.is_file():
+        raise WeightsError(f"{where} is no file.\nGive the .pth file itself.")
+    try:
+        with open(path, "rb") as file:
+            start = file.read(8)
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise WeightsError(f"There is no weight file {where}.\nCheck the path and its spelling.") from None
+    except OSError as error:
+        raise WeightsError(f"{where} cannot be read: {error.strerror or error}.") from None
+    if not start.startswith((b"PK\x03\x04", b"\x80")):
+        raise WeightsError(f"{where} is no file that torch.save wrote.\nIf it is safetensors already, use it as it is.")
+    return digest
+
+
+def _open_pickle(request: ConvertRequest, folder: Path) -> tuple[str, ...]:
+    """Let the child leave tensors.safetensors in `folder`; the walls it stood behind. Raises WeightsError."""
+    where, num_bytes = printable(str(request.path)), request.path.stat().st_size
+    order = {
+        "path": str(request.path.resolve()),
+        "folder": str(folder),
+        "import_path": [entry for entry in sys.path if entry and Path(entry).resolve() != Path.cwd()],
+        "time_s": request.time_limit_s + 5,  # the clock on the wall comes first
+        "max_bytes": num_bytes + (1 << 20),
+        "max_memory_bytes": 4 * num_bytes + SPARE_BYTES,
+    }
+    (folder / "request.json").write_text(json.dumps(order), encoding="utf-8")
+    environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", "-B", convert_child.__file__, str(folder / "request.json")],
+            cwd=folder,
+            env={**environment, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HOME": str(folder)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=request.time_limit_s,
+        )
+    except subprocess.TimeoutExpired:
+        raise WeightsError(
+            f"{where} could not be opened in {request.time_limit_s} s; the process that tried was stopped.\n"
+            f"The file is damaged or made to hang; take another one."
+        ) from None
+    if done.returncode != 0 or not (folder / "result.json").is_file():
+        raise WeightsError(
+            f"Opening {where} ended its process (status {done.returncode}); nothing else was touched.\n"
+            f"The file is damaged or made to do harm; take another one."
+        )
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    if "refused" in result:
+        raise WeightsError(
+            f"{where} is not converted: {printable(result['refused'])}.\n"
+            f"Save the network's state_dict with torch.save, alone or under the key 'state_dict' or 'model'."
+        )
+    if "failed" in result:
+        raise WeightsError(_failure(where, result["failed"]))
+    return tuple(result["enforced"])
+
+
+def _failure(where: str, failure: str) -> str:
+    """What torch said of a pickle, in our words."""
+    _, marker, rest = failure.partition("GLOBAL ")
+    if marker:
+        name = printable(rest.split()[0][:100])
+        return (
+            f"{where} is not converted: it asks for '{name}', which is code and no tensor; it was not run.\n"
+            f"A whole network was saved instead of its state_dict, or the file is made to do harm."
+        )
+    text = failure.partition("WeightsUnpickler error:")[2] or failure
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    sentence = printable((lines or ["no reason is known"])[0].split(". ")[0][:200].rstrip("."))
+    return f"{where} cannot be opened: {sentence}.\nIt is truncated, damaged or no state dict; take another one."
+
+
+def _check(request: ConvertRequest, path: Path) -> None:
+    """The tensors are the network's and finite. Raises WeightsError that names the pickle."""
+    try:
+        load_backbone(find_weights(str(path), request.model, request.preprocessing))
+    except WeightsError as error:
+        raise WeightsError(error.message.replace(printable(str(path)), printable(str(request.path)))) from None

@@ -1,0 +1,125 @@
+"""The child process of `saccade convert`: shuts itself in, opens the pickle, leaves plain tensors behind.
+
+    python -I convert_child.py REQUEST.json
+
+Run as a file, so that nothing but this text and torch takes part. In order: no new privileges, a network of its own
+without devices (both where Linux allows it); torch is imported; memory, processor time, file size, open files and new
+processes are limited; then `torch.load(weights_only=True)`, which builds nothing but tensors and plain containers.
+"""
+
+import ctypes
+import json
+import os
+import sys
+from typing import Any
+
+PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
+NESTED = ("state_dict", "model")
+OPEN_FILES = 64
+
+
+def main() -> None:
+    """Read the request, write tensors.safetensors and result.json into its folder; always status 0 unless killed."""
+    with open(sys.argv[1], encoding="utf-8") as file:
+        request = json.load(file)
+    sys.path[:] = request["import_path"]
+    enforced = shut_in()
+    import torch
+    from safetensors.torch import save_file
+
+    torch.set_num_threads(1)
+    enforced += limit_resources(request)
+    result: dict[str, Any] = {"enforced": enforced}
+    try:
+        loaded = torch.load(request["path"], weights_only=True, map_location="cpu", mmap=can_map(request["path"]))
+        tensors = plain_tensors(loaded, torch, request["max_bytes"])
+        save_file(tensors, os.path.join(request["folder"], "tensors.safetensors"))
+    except Refused as refusal:
+        result["refused"] = str(refusal)
+    except MemoryError:
+        result["failed"] = "MemoryError: it asks for more memory than the file can need"
+    except Exception as error:  # noqa: BLE001 - whatever a stranger's file makes torch raise is told to the parent
+        result["failed"] = f"{type(error).__name__}: {error}"[:2000]
+    with open(os.path.join(request["folder"], "result.json"), "w", encoding="utf-8") as file:
+        json.dump(result, file)
+
+
+class Refused(Exception):
+    """What the file holds is no state dict."""
+
+
+def shut_in() -> list[str]:
+    """Give up privileges and the network where the kernel lets us; what was given up, in words. Before any thread."""
+    if sys.platform != "linux":
+        return []
+    library = ctypes.CDLL(None, use_errno=True)
+    enforced = []
+    if library.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
+        enforced.append("no new privileges")
+    if library.unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0 or library.unshare(CLONE_NEWNET) == 0:
+        enforced.append("no network")
+    return enforced
+
+
+def limit_resources(request: dict[str, Any]) -> list[str]:
+    """Limits of this process, counted from what torch already uses; what is limited, in words."""
+    if sys.platform == "win32":
+        return []
+    import resource
+
+    limits = {
+        "processor time": (resource.RLIMIT_CPU, request["time_s"]),
+        "file size": (resource.RLIMIT_FSIZE, request["max_bytes"]),
+        "open files": (resource.RLIMIT_NOFILE, OPEN_FILES),
+        "no new processes": (resource.RLIMIT_NPROC, 0),
+        "no core file": (resource.RLIMIT_CORE, 0),
+    }
+    if sys.platform == "linux":
+        with open("/proc/self/statm", encoding="ascii") as file:
+            mapped_bytes = int(file.read().split()[0]) * resource.getpagesize()
+        limits["memory"] = (resource.RLIMIT_AS, mapped_bytes + request["max_memory_bytes"])
+    enforced = []
+    for words, (what, most) in limits.items():
+        try:
+            resource.setrlimit(what, (most, most))
+        except (OSError, ValueError):
+            continue  # a system may allow less than it names; the list says what holds
+        enforced.append(words)
+    return enforced
+
+
+def can_map(path: str) -> bool:
+    """Whether the file is a zip, torch's format since 1.6, whose tensors can stay on the disk until they are read."""
+    with open(path, "rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+
+
+def plain_tensors(loaded: Any, torch: Any, max_bytes: int) -> dict[str, Any]:
+    """The tensors by name, each with memory of its own. Raises Refused for what is no state dict."""
+    for key in NESTED:
+        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+            loaded = loaded[key]
+            break
+    if not isinstance(loaded, dict):
+        raise Refused(f"it holds {_article(type(loaded).__name__)}, no state dict")
+    others = [(key, value) for key, value in loaded.items() if not isinstance(value, torch.Tensor)]
+    if not loaded or others:
+        if not others:
+            raise Refused("it is empty")
+        name, value = others[0]
+        raise Refused(f"its entry '{str(name)[:80]}' is {_article(type(value).__name__)}, no tensor")
+    dense = {str(key): value.detach() for key, value in loaded.items() if value.layout == torch.strided}
+    if len(dense) < len(loaded) or any(value.is_quantized or value.is_meta for value in dense.values()):
+        raise Refused("it holds sparse, quantised or absent tensors, not only plain ones")
+    if sum(value.numel() * value.element_size() for value in dense.values()) > max_bytes:
+        raise Refused("its tensors would be larger than the file")
+    return {name: value.clone(memory_format=torch.contiguous_format) for name, value in dense.items()}
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+
+
+if __name__ == "__main__":
+    main()
