@@ -113,6 +113,17 @@ def test_truncated_files_and_wrong_tensors(tmp_path: Path):
     )
 
 
+def test_weights_of_another_network_are_refused_by_the_name_of_the_pickle(saccade: Callable, tmp_path: Path):
+    path, out = tmp_path / "w.pth", tmp_path / "w.safetensors"
+    torch.save(network().state_dict(), path)
+    done = saccade("convert", path, "--model", "squeezenet1.0", "--out", out)
+    assert (done.status, done.output) == (1, "")
+    first, second = done.errors.splitlines()
+    assert first.startswith(f"error: {path} lacks 18 of the network's 52 tensors: 'stages.")
+    assert second == "These look like the weights of squeezenet1.1, not of squeezenet1.0."
+    assert not out.exists()
+
+
 def test_tensors_larger_than_their_file_are_refused_before_they_are_made(tmp_path: Path):
     path = tmp_path / "huge.pth"
     torch.save({"a": torch.zeros(1).expand(1 << 40)}, path)
@@ -182,26 +193,34 @@ spec.loader.exec_module(child)
 def tries(what):
     try:
         what()
-    except OSError as error:
+    except (OSError, MemoryError) as error:
         return type(error).__name__
     return "worked"
+def grow_file():
+    with open(os.path.join(sys.argv[3], "large"), "wb") as file:
+        file.write(bytes(2000))
 words = child.shut_in()
 words += child.limit_resources({"time_s": 5, "max_bytes": 1000, "max_memory_bytes": 1 << 28})
 print(json.dumps([words, {
     "network": tries(lambda: socket.create_connection(("127.0.0.1", int(sys.argv[2])), 2)),
+    "memory": tries(lambda: bytearray(1 << 30)),
+    "file size": tries(grow_file),
+    "no new processes": tries(os.fork) if "no new processes" in words else "not claimed",
     "open files": tries(lambda: [os.dup(0) for _ in range(100)]),
 }]))
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="these walls are Linux's")
-def test_the_walls_that_are_named_hold():
+def test_the_walls_that_are_named_hold(tmp_path: Path):
     with socket.create_server(("127.0.0.1", 0)) as server:
-        arguments = [str(convert_child.__file__), str(server.getsockname()[1])]
+        arguments = [str(convert_child.__file__), str(server.getsockname()[1]), str(tmp_path)]
         done = subprocess.run([sys.executable, "-c", WALLS, *arguments], capture_output=True, text=True, timeout=30)
     words, tried = json.loads(done.stdout)
-    assert {"no new privileges", "memory", "processor time", "file size", "no new processes"} <= set(words)
-    assert tried["open files"] == "OSError"
+    assert {"no new privileges", "memory", "processor time", "file size", "open files"} <= set(words)
+    assert tried.pop("memory") == "MemoryError"
+    assert tried.pop("no new processes") == ("not claimed" if os.getuid() == 0 else "BlockingIOError")
+    assert (tried.pop("open files"), tried.pop("file size")) == ("OSError", "OSError")
     if "no network" in words:
         assert tried["network"] != "worked"
 

@@ -21,7 +21,8 @@ def convert(
 
     A pickle can ask for any code. FILE is opened in a child process by torch.load(weights_only=True), which refuses
     code. On Linux the child has no network and can gain no privileges, where the kernel allows it; memory, processor
-    time, file sizes, open files and new processes are limited, and 120 s are its end. What was enforced is printed.
+    time, file sizes, open files and (except for root) new processes are limited, and 120 s are its end. What was
+    enforced is printed.
     The child can read what you can read: for a file you distrust, use a machine of its own.
     """
     from ..transfer.convert import ConvertRequest

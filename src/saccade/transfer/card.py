@@ -122,7 +122,8 @@ def _timm_preprocessing(config: dict[str, Any], where: str) -> Preprocessing:
         channels, height_px, width_px = (int(size) for size in config["input_size"])
         fraction = float(config.get("crop_pct") or 0.875)
         resize_px = math.floor(height_px / fraction)
-    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        kind = {1: "grey", 3: "rgb"}[channels]
+    except (TypeError, ValueError, KeyError, ZeroDivisionError, OverflowError):
         raise WeightsError(f"{where} has no usable input_size and crop_pct.\n{HOW_TO_SAY}") from None
     mode, interpolation = str(config.get("crop_mode") or "center"), str(config.get("interpolation") or "bicubic")
     squashed = mode == "squash" and fraction == 1
@@ -132,7 +133,7 @@ def _timm_preprocessing(config: dict[str, Any], where: str) -> Preprocessing:
             f"crop_pct {fraction:g} at {height_px}x{width_px}.\n{HOW_TO_SAY}"
         )
     values = {
-        "channels": "grey" if channels == 1 else "rgb",
+        "channels": kind,
         "resize_px": None if squashed else resize_px,
         "input_height_px": height_px,
         "input_width_px": width_px,

@@ -9,6 +9,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,8 +96,7 @@ def convert(request: ConvertRequest) -> Converted:
         raise UsageError(f"--out must end in .safetensors, got {printable(str(request.out))}.")
     card = _card(request)
     digest = _digest(request.path)
-    with tempfile.TemporaryDirectory(prefix="saccade-convert-") as text:
-        folder = Path(text)
+    with _private_folder() as folder:
         enforced = _open_pickle(request, folder)
         opened = folder / "tensors.safetensors"
         tensors = parse_tensors(read_file(opened))
@@ -107,6 +108,13 @@ def convert(request: ConvertRequest) -> Converted:
         atomic.write_bytes(request.out, checked.read_bytes())
     weights = find_weights(str(request.out), request.model)
     return Converted(weights=weights, original_sha256=digest, num_tensors=len(tensors), enforced=enforced)
+
+
+@contextmanager
+def _private_folder() -> Iterator[Path]:
+    """A folder that only this user can enter, gone afterwards. Raises StorageError where its disk fails."""
+    with atomic.storage_errors(Path(tempfile.gettempdir())), tempfile.TemporaryDirectory(prefix="saccade-") as text:
+        yield Path(text)
 
 
 def _card(request: ConvertRequest) -> dict[str, str]:
