@@ -57,7 +57,7 @@ def _from_words(text: str, input_CHW: tuple[int, int, int] | None, num_classes: 
     if is_notation(text):
         spec = ModelSpec(num_classes=num_classes or DEFAULT_NOTATION_CLASSES, input_CHW=input_CHW or DEFAULT_INPUT_CHW)
     else:
-        default = MODELS.get(text).default_spec
+        default = MODELS.get(text.partition("+")[0]).default_spec
         spec = ModelSpec(num_classes=num_classes or default.num_classes, input_CHW=input_CHW or default.input_CHW)
     with without_weights():
         return Target(name=text, model=resolve_model(text, spec), input_CHW=spec.input_CHW)

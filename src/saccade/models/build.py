@@ -1,4 +1,4 @@
-"""A network from what a person wrote: a registered name, or one line of notation."""
+"""A network from what a person wrote: a registered name, one with a new head, or one line of notation."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .base import MODELS, ModelSpec, build_model
+from .new_head import build_with_new_head, has_new_head
 from .notation import ALIASES, OPTIONS
 from .notation_network import NotationNetwork
 
@@ -25,6 +26,8 @@ def resolve_model(text: str, spec: ModelSpec) -> nn.Module:
 
     Raises UnknownNameError (a name), NotationError (a line), or ModelError where the input does not fit.
     """
+    if has_new_head(text):
+        return build_with_new_head(text, spec)
     return NotationNetwork(text, spec) if is_notation(text) else build_model(text, spec)
 
 

@@ -1,0 +1,63 @@
+"""A registered network with a new head: `squeezenet1.1+linear`, `resnet18+hidden256`.
+
+SqueezeNet and Network in Network end in a convolution, a ReLU and a mean, which no linear classifier of their features
+can be written as; a new head takes the mean of the last map instead. `hiddenN` is one hidden layer of N units with
+ReLU and dropout 0.5. Networks that end in a dense layer need no new head for `linear`: theirs is one.
+"""
+
+import re
+from collections import OrderedDict
+
+import torch
+from torch import nn
+
+from ..core.errors import ModelError, printable
+from .base import MODELS, ImageClassifier, ModelSpec, build_model
+from .layers import GlobalAveragePool
+
+LINEAR = "linear"
+WORD = re.compile(r"linear|hidden([1-9]\d{0,4})", re.ASCII)
+
+
+def has_new_head(text: str) -> bool:
+    """Whether `text` is NAME+HEAD of a registered network."""
+    return text.count("+") == 1 and text.partition("+")[0] in MODELS
+
+
+def build_with_new_head(text: str, spec: ModelSpec) -> ImageClassifier:
+    """The network that `NAME+HEAD` stands for, freshly initialised. Raises ModelError."""
+    name, _, word = text.partition("+")
+    match = WORD.fullmatch(word)
+    if match is None:
+        raise ModelError(f"'{printable(word)}' is no head; write {name}+linear, or {name}+hidden256 for 256 units.")
+    model = build_model(name, spec)
+    if not isinstance(model, ImageClassifier):
+        raise ModelError(f"{name} has no parts of its own (stem, stages, neck, head), so its head cannot be replaced.")
+    feature_shape = _feature_shape(model, spec)
+    if len(feature_shape) == 4:
+        model.neck = nn.Sequential(OrderedDict(body=model.neck, pool=GlobalAveragePool()))
+    model.head = new_head(feature_shape[1], spec.num_classes, int(match[1]) if match[1] else 0)
+    return model
+
+
+def new_head(num_features: int, num_classes: int, num_hidden: int = 0) -> nn.Module:
+    """logits_BK of feature_BD: one dense layer, or one behind a hidden layer. The last one starts near 0 (0.01)."""
+    last = nn.Linear(num_hidden or num_features, num_classes)
+    nn.init.normal_(last.weight, std=0.01)
+    nn.init.zeros_(last.bias)
+    if not num_hidden:
+        return last
+    hidden = nn.Linear(num_features, num_hidden)
+    nn.init.kaiming_normal_(hidden.weight, nonlinearity="relu")
+    nn.init.zeros_(hidden.bias)
+    return nn.Sequential(OrderedDict(hidden=hidden, relu=nn.ReLU(), dropout=nn.Dropout(0.5), output=last))
+
+
+def _feature_shape(model: ImageClassifier, spec: ModelSpec) -> tuple[int, ...]:
+    """Shape of what the neck gives for one image; looking draws nothing and counts nothing."""
+    parameter = next(model.parameters())
+    was_training = model.training
+    with torch.no_grad():
+        feature = model.eval().forward_features(torch.zeros(1, *spec.input_CHW, device=parameter.device))
+    model.train(was_training)
+    return tuple(feature.shape)

@@ -1,0 +1,207 @@
+"""Features on disk: what the frozen part of a network gives for an image, computed once.
+
+A folder for everything that decides the values (`FeatureKey`), in it files of up to 256 records, each written under a
+temporary name, synced and renamed: a kill loses the file under way. A record is found by the digest of its image and
+carries a checksum over that digest and its values; what does not fit is computed again. Files are memory-mapped.
+"""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from ..core import atomic, lock
+from ..core.config import FrozenConfig
+from ..core.errors import RunInUseError, StorageError, printable
+
+RECORDS_PER_FILE = 256
+CHECKSUM_BYTES = 8
+DESCRIPTION, ENDING, PREFIX = "features.json", ".safetensors", "records-"
+
+
+class FeatureKey(FrozenConfig):
+    """All that decides the values besides the pixels of the image; any change is another folder."""
+
+    code_version: int
+    network: str
+    frozen_sha256: str
+    preprocessing_sha256: str
+    tap: str
+    dtype: str
+    arithmetic: str
+    device: str
+    views_sha256: str
+    libraries: dict[str, str]
+
+    def folder(self, root: Path) -> Path:
+        """Where these features lie under the cache folder `root`."""
+        return root / "features" / self.digest()[:32]
+
+
+@dataclass(kw_only=True)
+class _File:
+    """One file of records, mapped into memory."""
+
+    path: Path
+    digest_NB: np.ndarray
+    values: torch.Tensor
+    is_good_N: np.ndarray
+
+
+@dataclass(kw_only=True)
+class FeatureCache:
+    """The records of one key. `notes` says what was found damaged; `limit_bytes` bounds the whole cache folder."""
+
+    root: Path
+    key: FeatureKey
+    limit_bytes: int
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.folder = self.key.folder(self.root)
+        self._files: dict[str, _File] = {}
+        self._places: dict[bytes, tuple[str, int]] = {}
+
+    @contextmanager
+    def building(self, note: Callable[[str], None]) -> Iterator[None]:
+        """Be the only process that computes these features; others wait and then find them. Raises StorageError."""
+        told = False
+        while True:
+            atomic.make_folder(self.folder)  # it may have left to make room for others while we waited
+            with suppress(RunInUseError), lock.exclusive(self.folder):
+                atomic.remove_temporaries(self.folder)
+                self.refresh()
+                yield
+                return
+            if not told:
+                note("another process is computing the same features; waiting for it")
+                told = True
+            time.sleep(0.1)
+
+    def refresh(self) -> None:
+        """Map the files that are there now. Damaged files and records are noted and count as absent."""
+        for path in sorted(self.folder.glob(f"{PREFIX}*{ENDING}")):
+            if path.name not in self._files:
+                self._open(path)
+
+    def has(self, digest_NB: np.ndarray) -> np.ndarray:
+        """Which of the images with these digests, uint8 (N, 16), have their features here; bool (N,)."""
+        return np.fromiter((row.tobytes() in self._places for row in digest_NB), bool, len(digest_NB))
+
+    def take(self, digest_NB: np.ndarray) -> torch.Tensor:
+        """The features of these images, (N, ...) in the stored dtype. Raises KeyError where one is absent."""
+        places = [self._places[row.tobytes()] for row in digest_NB]
+        first = self._files[places[0][0]].values
+        taken = torch.empty((len(places), *first.shape[1:]), dtype=first.dtype)
+        for name in sorted({name for name, _ in places}):
+            rows = [(to, row) for to, (other, row) in enumerate(places) if other == name]
+            to_M, row_M = (torch.tensor(column) for column in zip(*rows, strict=True))
+            taken[to_M] = self._files[name].values[row_M]
+        return taken
+
+    def add(self, digest_NB: np.ndarray, values: torch.Tensor) -> None:
+        """Keep the features `values` (N, ...) of these images. Raises StorageError; what was kept before is intact."""
+        values = values.contiguous()
+        tensors = {
+            "digest_NB": torch.from_numpy(np.ascontiguousarray(digest_NB)),
+            "checksum_NB": torch.from_numpy(np.stack([checksum(d, v) for d, v in zip(digest_NB, values, strict=True)])),
+            "values": values,
+        }
+        name = hashlib.blake2b(digest_NB.tobytes(), digest_size=12).hexdigest()
+        path = self.folder / f"{PREFIX}{name}{ENDING}"
+        atomic.write_with(path, lambda temporary: save_file(tensors, temporary), values.nbytes)
+        self._open(path)
+
+    def make_room(self, needed_bytes: int) -> bool:
+        """Whether `needed_bytes` more fit, once the features that were not used for longest have left. Raises
+        StorageError. The first call writes down what these features are."""
+        text = json.dumps(self.key.model_dump(mode="json"), indent=1) + "\n"
+        atomic.write_text(self.folder / DESCRIPTION, text)  # its time is when they were last used
+        others = sorted(
+            (path for path in self.folder.parent.iterdir() if path.is_dir() and path != self.folder), key=_last_use
+        )
+        sizes = {path: folder_bytes(path) for path in others}
+        room = self.limit_bytes - folder_bytes(self.folder) - sum(sizes.values())
+        for path in others:
+            if room >= needed_bytes or room + sum(sizes.values()) < needed_bytes:
+                break
+            if _remove_unused(path):
+                room += sizes.pop(path)
+        return room >= needed_bytes
+
+    def drop_damaged(self) -> int:
+        """Rewrite the files with damaged records without them; how many records are lost. Raises StorageError."""
+        num_lost = 0
+        for name, file in list(self._files.items()):
+            if file.is_good_N.all():
+                continue
+            good_N = np.flatnonzero(file.is_good_N)
+            if len(good_N):
+                self.add(file.digest_NB[good_N], file.values[torch.from_numpy(good_N)])
+            file.path.unlink(missing_ok=True)
+            del self._files[name]
+            num_lost += len(file.is_good_N) - len(good_N)
+        return num_lost
+
+    def _open(self, path: Path) -> None:
+        try:
+            with safe_open(path, framework="pt") as opened:
+                digest_NB, checksum_NB = (opened.get_tensor(name).numpy() for name in ("digest_NB", "checksum_NB"))
+                values = opened.get_tensor("values")
+        except (SafetensorError, OSError) as error:
+            self.notes.append(f"the feature file {printable(str(path))} is damaged ({printable(str(error))[:80]})")
+            path.unlink(missing_ok=True)
+            return
+        is_good_N = np.fromiter(
+            (
+                bool((checksum(digest, value) == kept).all())
+                for digest, value, kept in zip(digest_NB, values, checksum_NB, strict=True)
+            ),
+            bool,
+            len(digest_NB),
+        )
+        self._files[path.name] = _File(path=path, digest_NB=digest_NB, values=values, is_good_N=is_good_N)
+        for row in np.flatnonzero(is_good_N).tolist():
+            self._places[digest_NB[row].tobytes()] = (path.name, row)
+
+
+def checksum(digest_B: np.ndarray, value: torch.Tensor) -> np.ndarray:
+    """uint8 (8,): BLAKE2b of a record's values, keyed with the digest of its image, so that neither fits another."""
+    content = value.contiguous().reshape(-1).view(torch.uint8).numpy()
+    digest = hashlib.blake2b(content.data, digest_size=CHECKSUM_BYTES, key=digest_B.tobytes())
+    return np.frombuffer(digest.digest(), np.uint8)
+
+
+def folder_bytes(folder: Path) -> int:
+    """What the files directly in `folder` take."""
+    total = 0
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):  # another process may just have removed it
+            total += path.stat().st_size
+    return total
+
+
+def _last_use(folder: Path) -> float:
+    try:
+        return (folder / DESCRIPTION).stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _remove_unused(folder: Path) -> bool:
+    """Delete the features in `folder` unless a process is computing them."""
+    try:
+        with lock.exclusive(folder), atomic.storage_errors(folder):
+            shutil.rmtree(folder)
+    except (RunInUseError, StorageError):
+        return False
+    return True
