@@ -114,15 +114,15 @@ def _minimise(
     return [_unscale(parameter_KD, mean_D, std_D) for parameter_KD in parameter_FKD]
 
 
-def _unscale(parameter_KD: torch.Tensor, mean_D: torch.Tensor, std_D: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _unscale(
+    parameter_KD: torch.Tensor, mean_D: torch.Tensor, std_D: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The layer for features as they are, from that for standardised ones."""
     weight_KD = parameter_KD[:, :-1] / std_D.double()
     return weight_KD.float(), (parameter_KD[:, -1] - weight_KD @ mean_D.double()).float()
 
 
-def _scale(
-    weight_KD: torch.Tensor, bias_K: torch.Tensor, mean_D: torch.Tensor, std_D: torch.Tensor
-) -> torch.Tensor:
+def _scale(weight_KD: torch.Tensor, bias_K: torch.Tensor, mean_D: torch.Tensor, std_D: torch.Tensor) -> torch.Tensor:
     bias_K = bias_K.double() + weight_KD.double() @ mean_D.double()
     return torch.cat([weight_KD.double() * std_D.double(), bias_K[:, None]], dim=1)
 
