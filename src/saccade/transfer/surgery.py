@@ -1,7 +1,7 @@
 """Taking a trained network apart: what is frozen, what is trained, and a new last layer for other classes.
 
 A depth names what is frozen: `none`; `stem`; `stage1`, which is the stem and the first stage; and so on; `all`, which
-is everything but the last dense layer. Yosinski et al. 2014 (arXiv:1411.1792) measured what freezing at each depth costs.
+is everything but the last dense layer. Yosinski et al. 2014 (arXiv:1411.1792) measured what each depth costs.
 """
 
 from dataclasses import dataclass
