@@ -1,12 +1,11 @@
 """The Python interface: one function per verb of the command line. They return values and print nothing."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .core import atomic
-from .core.errors import ImageError, UsageError
+from .core.errors import ImageError, UsageError, printable
 from .core.runtime import RuntimeConfig, available_cpus
 from .core.types import Prediction
 from .data.checkup.inspection import Inspection, inspect_source
@@ -25,6 +24,7 @@ from .predict.evaluation import Evaluation
 from .predict.judge import evaluate_run
 from .predict.predictor import list_images, load_predictor
 from .predict.together import evaluate_together
+from .report.ladder_chart import LADDER_PICTURE, Step, write_ladder_chart
 from .report.page import write_report
 from .report.rate_chart import RateCurve, check_picture, write_rate_chart
 from .train.config import RunConfig
@@ -36,9 +36,11 @@ from .train.preview import as_json as preview_values
 from .train.preview import preview as preview_run
 from .train.range_test import RangeTest
 from .train.range_test import find_learning_rate as find_rate
-from .train.recipes import find_recipe, recipe_for
+from .train.request import TrainRequest, TransferRequest, asked_for, asked_of_transfer
 from .train.run import RunProgress, TrainResult
 from .train.run import train as run_training
+from .train.transfer import TransferResult
+from .train.transfer import transfer as run_transfer
 
 
 class Silent:
@@ -57,38 +59,6 @@ class Silent:
         """Nothing."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainRequest:
-    """What a person asks of `train`. Empty values leave the choice to the recipe; `settings` are `a.b=value`.
-
-    `ensemble` is how many members to train, for `train_ensemble`; 0: one run. With `teachers` it learns from them,
-    by the recipe `distill` unless another is named.
-    """
-
-    source: str = ""
-    model: str = ""
-    recipe: str = ""
-    epochs: int | None = None
-    seed: int | None = None
-    out: Path | None = None
-    resume: bool = False
-    ensemble: int = 0
-    teachers: tuple[Path, ...] = ()
-    settings: list[str] = field(default_factory=list)
-
-    def config(self) -> RunConfig:
-        """The complete configuration. Raises UnknownNameError or ConfigError."""
-        if not self.source:
-            raise UsageError("Say what to train on: saccade train SOURCE, for example saccade train digits.")
-        name = self.recipe or ("distill" if self.teachers else "")
-        recipe = find_recipe(name) if name else recipe_for(self.model or "lenet5")
-        taught = {"distill": {"teachers": [str(run) for run in self.teachers]}} if self.teachers else {}
-        config = recipe.config(self.source, self.model or None, taught).with_overrides(self.settings)
-        changes = {"epochs": self.epochs, "seed": self.seed}
-        values = config.model_dump(mode="json") | {key: value for key, value in changes.items() if value is not None}
-        return RunConfig.parse(values, "command line")
-
-
 def train(
     request: TrainRequest, progress: RunProgress | None = None, command: str = "saccade.api.train"
 ) -> TrainResult:
@@ -96,7 +66,7 @@ def train(
     if request.ensemble:
         raise UsageError("api.train trains one run; api.train_ensemble trains several.")
     if request.resume:
-        config, folder = _resumed(request)
+        config, folder = _resumed(request.out, "train", lambda begun: asked_for(request, begun))
     else:
         config = request.config()
         folder = RunFolder(path=request.out or new_run_path(config.source, config.model))
@@ -106,6 +76,41 @@ def train(
     finally:
         if request.out is None and not request.resume:
             _remove_if_empty(folder.path)
+
+
+def transfer(
+    request: TransferRequest, progress: RunProgress | None = None, command: str = "saccade.api.transfer"
+) -> TransferResult:
+    """Adapt a pretrained network to the images of a source, or go on with it, and judge it. Raises SaccadeError.
+
+    The picture of what was measured, `ladder.svg`, lies in the run where the depth was chosen by evidence.
+    """
+    store = request.store()
+    if request.resume:
+        config, folder = _resumed(request.out, "transfer", lambda begun: asked_of_transfer(request, begun))
+    else:
+        config = request.config()
+        folder = RunFolder(path=request.out or new_run_path(config.source, config.transfer.backbone))
+        ensemble_folder.refuse_begun(folder.path)
+    try:
+        result = run_transfer(config, folder, store, progress or Silent(), command, request.preprocessing)
+    finally:
+        if request.out is None and not request.resume:
+            _remove_if_empty(folder.path)
+    if result.start.rungs:
+        steps = [
+            Step(
+                depth=rung.depth,
+                trained=rung.trained,
+                num_images=rung.num_images,
+                accuracy=rung.accuracy,
+                low=rung.low,
+                high=rung.high,
+            )
+            for rung in result.start.rungs
+        ]
+        write_ladder_chart(folder.path / LADDER_PICTURE, steps, result.start.sentence)
+    return result
 
 
 def find_learning_rate(request: TrainRequest, out: Path, note: Callable[[str], None] = lambda text: None) -> RangeTest:
@@ -240,15 +245,22 @@ def preview(request: PreviewRequest, out: Path) -> dict[str, Any]:
     return preview_values(result)
 
 
-def _resumed(request: TrainRequest) -> tuple[RunConfig, RunFolder]:
-    if request.out is None:
+def _resumed(out: Path | None, verb: str, asked: Callable[[RunConfig], RunConfig]) -> tuple[RunConfig, RunFolder]:
+    """What goes on in `out`, begun by `saccade <verb>`; `asked` is the configuration that is wanted of it now."""
+    if out is None:
         raise UsageError(
-            "Say which run to resume: saccade train --resume --out RUN, for example --out runs/digits-lenet5-1."
+            f"Say which run to resume: saccade {verb} --resume --out RUN, for example --out runs/digits-lenet5-1."
         )
-    folder = RunFolder(path=request.out, resume=True)
+    folder = RunFolder(path=out, resume=True)
     folder.check()
     config = folder.load_config()
-    refuse_changes(config, _asked_for(request, config))
+    begun_by = "transfer" if config.transfer.backbone else "train"
+    if begun_by != verb:
+        where = printable(str(out))
+        raise UsageError(
+            f"{where} was begun by saccade {begun_by}.\nGo on with: saccade {begun_by} --resume --out {where}"
+        )
+    refuse_changes(config, asked(config))
     return config, folder
 
 
@@ -263,21 +275,8 @@ def _resumed_plan(request: TrainRequest) -> tuple[EnsemblePlan, Path]:
             f"A resumed ensemble goes on as it began: it has {plan.num_members} members, now {request.ensemble}.\n"
             f"Leave --ensemble out, or start a new one with another --out."
         )
-    refuse_changes(plan.run, _asked_for(request, plan.run))
+    refuse_changes(plan.run, asked_for(request, plan.run))
     return plan, request.out
-
-
-def _asked_for(request: TrainRequest, begun: RunConfig) -> RunConfig:
-    """The configuration that `request` would have of a run that was `begun`."""
-    wanted = begun.with_overrides(request.settings)
-    if request.teachers:
-        teachers = tuple(str(run) for run in request.teachers)
-        wanted = wanted.model_copy(update={"distill": wanted.distill.model_copy(update={"teachers": teachers})})
-    asked = {"source": request.source, "model": request.model, "recipe": request.recipe}
-    numbers = {"epochs": request.epochs, "seed": request.seed}
-    changes: dict[str, str | int] = {key: value for key, value in asked.items() if value}
-    changes |= {key: number for key, number in numbers.items() if number is not None}
-    return wanted.model_copy(update=changes)
 
 
 def _remove_if_empty(path: Path) -> None:

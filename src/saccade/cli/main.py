@@ -25,6 +25,7 @@ from . import (
     sources,
     table,
     train,
+    transfer,
 )
 
 app = typer.Typer(
@@ -48,6 +49,7 @@ def _global_options(
 
 
 app.command("train")(train.train)
+app.command("transfer")(transfer.transfer)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("explain")(explain.explain)

@@ -63,7 +63,7 @@ def train(
         result = api.train(request, console, command)
     finally:
         console.close()
-    report = _write_report(result.run_dir)
+    report = write_report(result.run_dir)
     if as_json:
         print_json(result_json(result) | {"report": str(report) if report else None})
     else:
@@ -99,7 +99,7 @@ def _train_ensemble(request: "TrainRequest", console: RunConsole, command: str, 
     finally:
         console.close()
     for member in result.members:
-        _write_report(member)
+        write_report(member)
     if as_json:
         print_json(result.as_json())
         return
@@ -110,7 +110,7 @@ def _train_ensemble(request: "TrainRequest", console: RunConsole, command: str, 
     )
 
 
-def _write_report(run: Path) -> Path | None:
+def write_report(run: Path) -> Path | None:
     """Write report.html; a report that cannot be written is said, and does not spoil a run that is safe on disk."""
     from .. import api
 

@@ -1,8 +1,10 @@
-"""A registered network with a new head: `squeezenet1.1+linear`, `resnet18+hidden256`.
+"""A registered network with a new head: `squeezenet1.1+linear`, `resnet18+loglinear`, `resnet18+hidden256`.
 
 SqueezeNet and Network in Network end in a convolution, a ReLU and a mean, which no linear classifier of their features
-can be written as; a new head takes the mean of the last map instead. `hiddenN` is one hidden layer of N units with
-ReLU and dropout 0.5. Networks that end in a dense layer need no new head for `linear`: theirs is one.
+can be written as; a new head takes the mean of the last map instead. `loglinear` is a dense layer on log(1 + x) of
+these means: a few channels answer to one thing in a photo ten times as loudly as to all else, and would drown the rest
+(with a square root: Perronnin et al. 2010, ECCV, section 3.1). `hiddenN` is one hidden layer of N units with ReLU
+and dropout 0.5. Networks that end in a dense layer need no new head for `linear`: theirs is one.
 """
 
 import re
@@ -15,8 +17,16 @@ from ..core.errors import ModelError, printable
 from .base import MODELS, ImageClassifier, ModelSpec, build_model
 from .layers import GlobalAveragePool
 
-LINEAR = "linear"
-WORD = re.compile(r"linear|hidden([1-9]\d{0,4})", re.ASCII)
+LINEAR, LOGLINEAR = "linear", "loglinear"
+WORD = re.compile(r"linear|loglinear|hidden([1-9]\d{0,4})", re.ASCII)
+
+
+class SignedLog(nn.Module):
+    """sign(x) log(1 + |x|), of any shape."""
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        """The same shape and dtype; the slope at 0 is 1."""
+        return value.sign() * value.abs().log1p()
 
 
 def has_new_head(text: str) -> bool:
@@ -29,14 +39,15 @@ def build_with_new_head(text: str, spec: ModelSpec) -> ImageClassifier:
     name, _, word = text.partition("+")
     match = WORD.fullmatch(word)
     if match is None:
-        raise ModelError(f"'{printable(word)}' is no head; write {name}+linear, or {name}+hidden256 for 256 units.")
+        raise ModelError(f"'{printable(word)}' is no head; write {name}+linear, {name}+loglinear, or {name}+hidden256.")
     model = build_model(name, spec)
     if not isinstance(model, ImageClassifier):
         raise ModelError(f"{name} has no parts of its own (stem, stages, neck, head), so its head cannot be replaced.")
     feature_shape = _feature_shape(model, spec)
     if len(feature_shape) == 4:
         model.neck = nn.Sequential(OrderedDict(body=model.neck, pool=GlobalAveragePool()))
-    model.head = new_head(feature_shape[1], spec.num_classes, int(match[1]) if match[1] else 0)
+    head = new_head(feature_shape[1], spec.num_classes, int(match[1]) if match[1] else 0)
+    model.head = nn.Sequential(OrderedDict(log=SignedLog(), output=head)) if word == LOGLINEAR else head
     return model
 
 

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from ..core.config import FrozenConfig
 from ..core.runtime import RuntimeConfig
+from ..core.types import Preprocessing
 from ..data.augment.policy import AugmentConfig
 from ..data.loader import LoaderConfig
 
@@ -56,6 +57,9 @@ class OptimizerConfig(FrozenConfig):
         False, description="muon: give every filter bank the norm of orthonormal rows before each step (airbench)"
     )
     stem_fraction: Fraction = Field(1.0, description="part of the run, in whole epochs, that trains the first layers")
+    layer_rate_factor: float = Field(
+        1.0, gt=0, le=1, description="rate of each part of the network over that of the part behind it"
+    )
     clip_norm: float = Field(0.0, ge=0, description="gradients are scaled down to this norm; 0: never")
 
 
@@ -113,6 +117,28 @@ class StopConfig(FrozenConfig):
     max_bad_steps: int = Field(3, ge=0, description="steps with a loss that is not finite, in a row, before the end")
 
 
+class TransferConfig(FrozenConfig):
+    """A network that begins with the weights of another. `saccade transfer` fills in what is found."""
+
+    backbone: str = Field("", description="registered network the weights belong to; empty: nothing is transferred")
+    weights: str = Field("", description="a .safetensors file, a folder with one, or hub:OWNER/NAME@COMMIT")
+    weights_sha256: str = Field("", description="of the weight file; found when the run begins")
+    preprocessing: Preprocessing | None = Field(None, description="how the weights expect their pixels")
+    freeze: str = Field("auto", description="auto, all, none, or the part up to which nothing is trained")
+    frozen: str = Field("", description="the depth that was chosen; found by the run")
+    head: Literal["loglinear", "linear"] = Field(
+        "loglinear", description="last layer: a dense one, on log(1 + x) of the means or on the means themselves"
+    )
+    features: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="type of the features kept on disk; auto: that of the machine's fast matrix products"
+    )
+    views: int = Field(1, ge=1, le=100, description="fixed augmented views of each training image for frozen features")
+    ladder_images: int = Field(1500, ge=20, description="at most this many images choose the depth")
+    thaw_fraction: Fraction = Field(
+        0.0, description="part of the run over which parts are released one by one, the last first (gradual unfreezing)"
+    )
+
+
 class RunConfig(FrozenConfig):
     """One run, complete: the same configuration, data and machine give the same bits."""
 
@@ -132,6 +158,7 @@ class RunConfig(FrozenConfig):
     loss: LossConfig = LossConfig()
     distill: DistillConfig = DistillConfig()
     average: AverageConfig = AverageConfig()
+    transfer: TransferConfig = TransferConfig()
     stop: StopConfig = StopConfig()
     runtime: RuntimeConfig = RuntimeConfig()
 

@@ -17,7 +17,10 @@ def choose_preprocessing(config: RunConfig, scan: ScanReport, split: Split) -> P
 
     Size: `input.size_px` where given; images that all have one small size keep it, unless the network's own input is
     larger and they are tiny; photos take the network's own input size. Channels: grey where every image is grey.
+    Weights that the run begins with say all of this themselves.
     """
+    if config.transfer.preprocessing:
+        return config.transfer.preprocessing
     is_grey = bool(scan.is_grey_N[scan.good_N].all())
     channels = config.input.channels
     if channels == "auto":

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from ..transfer.surgery import parts_of_parameters
 from .config import OptimizerConfig
 from .rules import Adam, GradientDescent, Muon, RootMeanSquare, Rule, Slots
 
@@ -60,9 +61,28 @@ def build_optimizers(
     """The groups of `model`'s trainable parameters. `precision` is that of the machine's fast matrix products.
 
     Parameters with fewer than two dimensions (biases, normalisation) are not decayed. The head's matrix, which maps
-    to the classes, is not Muon's (Jordan et al. 2024, github.com/KellerJordan/Muon).
+    to the classes, is not Muon's (Jordan et al. 2024, github.com/KellerJordan/Muon). With a `layer_rate_factor` below 1
+    each part of the network has its own rate (Howard and Ruder 2018, arXiv:1801.06146, section 3.2).
     """
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    if config.layer_rate_factor == 1:
+        return _groups(named, config, precision)
+    groups = []
+    parts = list(reversed(parts_of_parameters(model)))
+    for number, (_, parameters) in enumerate(parts):
+        own = {id(parameter) for parameter in parameters}
+        factor = config.layer_rate_factor**number
+        rates = {
+            "learning_rate": config.learning_rate * factor,
+            "other_learning_rate": config.other_learning_rate * factor,
+        }
+        groups += _groups([pair for pair in named if id(pair[1]) in own], config.model_copy(update=rates), precision)
+    return groups
+
+
+def _groups(
+    named: list[tuple[str, nn.Parameter]], config: OptimizerConfig, precision: torch.dtype
+) -> list[ParameterGroup]:
     is_muon = config.name == "muon"
     groups = []
     if is_muon:

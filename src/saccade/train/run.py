@@ -90,14 +90,26 @@ def train(
     with lock.exclusive(folder.path), StopSignal() as stop:
         folder.begin(config, environment(runtime), images.summary())
         write_seen(folder.path, images)
-        cursor = _resume(training, folder, images, progress) if folder.resume else Cursor(data_digest=images.digest())
-        progress.begin(_opening_lines(config, images, model_parameters(training), runtime, folder.path))
-        try:
-            cursor = _fit(training, folder, images, cursor, FitContext(progress=progress, stop=stop, command=command))
-            best = find_checkpoint(folder.path)
-            judgement = judge(folder.path, best, images, config, runtime, stop.check)
-        except Stopped:
-            raise _stopped(config, folder, stop.exit_code) from None
+        context = FitContext(progress=progress, stop=stop, command=command, started_s=started_s)
+        cursor = resume(training, folder, images, progress) if folder.resume else None
+        return fit_and_judge(training, folder, images, cursor or Cursor(data_digest=images.digest()), context)
+
+
+def fit_and_judge(
+    training: TrainingStep, folder: RunFolder, images: Images, cursor: Cursor, context: "FitContext"
+) -> TrainResult:
+    """Train from `cursor` to the end and judge the best weights. The folder is begun and held by the caller.
+
+    Raises what `train` raises.
+    """
+    config = training.config
+    context.progress.begin(opening_lines(training, images, folder.path))
+    try:
+        cursor = _fit(training, folder, images, cursor, context)
+        best = find_checkpoint(folder.path)
+        judgement = judge(folder.path, best, images, config, training.runtime, context.stop.check)
+    except Stopped:
+        raise stopped(config, folder, context.stop.exit_code) from None
     num_seen = cursor.step * min(config.batch_size, len(images.split.train_N))
     return TrainResult(
         run_dir=folder.path,
@@ -105,10 +117,10 @@ def train(
         judgement=judgement,
         best_epoch=cursor.best_epoch,
         num_train=len(images.split.train_N),
-        seconds=time.monotonic() - started_s,
+        seconds=time.monotonic() - context.started_s,
         training_s=cursor.training_s,
         images_per_second=num_seen / max(cursor.training_s, 1e-9),
-        stop_exit_code=stop.exit_code if stop.requested else 0,
+        stop_exit_code=context.stop.exit_code if context.stop.requested else 0,
     )
 
 
@@ -138,11 +150,12 @@ def _some_inputs(config: RunConfig, images: Images) -> torch.Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class FitContext:
-    """Who watches the training, what can stop it, and the command that began it."""
+    """Who watches the training, what can stop it, the command that began it, and when (`time.monotonic`)."""
 
     progress: RunProgress
     stop: StopSignal
     command: str
+    started_s: float
 
 
 def _fit(training: TrainingStep, folder: RunFolder, images: Images, cursor: Cursor, context: FitContext) -> Cursor:
@@ -159,7 +172,7 @@ def _fit(training: TrainingStep, folder: RunFolder, images: Images, cursor: Curs
         run_dir=folder.path,
         train=train,
         validation=validation,
-        manifest=_manifest(config, images, training.runtime, context.command),
+        manifest=describe_weights(config, images, training.runtime, context.command),
         log=log,
         progress=context.progress,
         stop=context.stop,
@@ -174,14 +187,18 @@ def _fit(training: TrainingStep, folder: RunFolder, images: Images, cursor: Curs
             validation.close()
 
 
-def _resume(training: TrainingStep, folder: RunFolder, images: Images, progress: RunProgress) -> Cursor:
+def resume(training: TrainingStep, folder: RunFolder, images: Images, progress: RunProgress) -> Cursor | None:
+    """Where the run in `folder` was saved last, with `training` put back there; None, which is said, if nowhere.
+
+    Raises CheckpointError where the images have changed.
+    """
     checkpoint, problems = settle_checkpoint(folder.path / LAST, keep_previous=True)
     settle_checkpoint(folder.path / BEST)
     for problem in problems:
         progress.note(problem)
     if checkpoint is None:
         progress.note("nothing was saved before the run ended; it begins again from its first step")
-        return Cursor(data_digest=images.digest())
+        return None
     cursor = Cursor.parse(checkpoint.manifest.training, printable(str(checkpoint.folder)))
     if cursor.data_digest != images.digest():
         raise CheckpointError(
@@ -193,7 +210,8 @@ def _resume(training: TrainingStep, folder: RunFolder, images: Images, progress:
     return cursor
 
 
-def _manifest(config: RunConfig, images: Images, runtime: Runtime, command: str) -> Manifest:
+def describe_weights(config: RunConfig, images: Images, runtime: Runtime, command: str) -> Manifest:
+    """The manifest of the run's checkpoints, before any step."""
     provenance = {"command": command, "seed": config.seed, "config_digest": config.digest()}
     return Manifest(
         model=config.model,
@@ -228,23 +246,25 @@ def model_parameters(training: TrainingStep) -> int:
     return sum(parameter.numel() for parameter in training.model.parameters() if parameter.requires_grad)
 
 
-def _opening_lines(
-    config: RunConfig, images: Images, num_parameters: int, runtime: Runtime, run_dir: Path
-) -> list[str]:
-    split = images.split
+def opening_lines(training: TrainingStep, images: Images, run_dir: Path) -> list[str]:
+    """What is about to run, for a person."""
+    config, split = training.config, images.split
     channels, height_px, width_px = images.spec.input_CHW
     return [
         f"data    {printable(images.source.name)}: {len(images.classes)} classes, {len(split.train_N):,} to train on, "
         f"{len(split.validation_N):,} to choose the epoch, {len(split.test_N):,} to judge ({split.origin})",
-        f"model   {config.model}: {num_parameters:,} parameters, input {height_px}x{width_px}x{channels}; "
-        f"recipe {config.recipe}: {config.epochs} epochs, {config.optimizer.name}",
-        f"device  {runtime.describe()}",
+        f"model   {config.model}: {model_parameters(training):,} parameters, "
+        f"input {height_px}x{width_px}x{channels}; recipe {config.recipe}: {config.epochs} epochs, "
+        f"{config.optimizer.name}",
+        f"device  {training.runtime.describe()}",
         f"run     {printable(str(run_dir))}",
     ]
 
 
-def _stopped(config: RunConfig, folder: RunFolder, exit_code: int) -> Stopped:
+def stopped(config: RunConfig, folder: RunFolder, exit_code: int) -> Stopped:
+    """What a person is told whose run was stopped."""
     where = printable(str(folder.path))
-    error = Stopped(f"Stopped; everything is saved in {where}.\nGo on with: saccade train --resume --out {where}")
+    verb = "transfer" if config.transfer.backbone else "train"
+    error = Stopped(f"Stopped; everything is saved in {where}.\nGo on with: saccade {verb} --resume --out {where}")
     error.exit_code = exit_code
     return error

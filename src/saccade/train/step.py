@@ -9,6 +9,7 @@ from torch.nn import functional
 from ..core.runtime import Runtime, seed_everything
 from ..core.types import Batch, Preprocessing
 from ..data.preprocess import normalize
+from ..transfer.surgery import freeze, hold_still, thaw
 from .average import WeightAverage
 from .config import RunConfig
 from .distill import Teachers
@@ -50,6 +51,7 @@ class TrainingStep:
         self.preprocessing = preprocessing
         self.runtime = runtime
         self.model = model.to(device=runtime.device, memory_format=runtime.memory_format)  # type: ignore[call-overload]
+        self.frozen = freeze(self.model, config.transfer.frozen) if config.transfer.frozen else ()
         self.groups = build_optimizers(self.model, config.optimizer, runtime.precision)
         self.average = WeightAverage(self.model, config.average) if config.average.decay else None
         self.class_weight_K: torch.Tensor | None = None
@@ -59,6 +61,7 @@ class TrainingStep:
         self.totals = EpochTotals.zero(runtime.device)
         stem = getattr(self.model, "stem", None)
         self._stem_parameters = [p for p in stem.parameters() if p.requires_grad] if stem is not None else []
+        self._waiting: tuple[nn.Module, ...] = ()
 
     def set_epoch(self, epoch: int) -> None:
         """Adjust what depends on the epoch alone, counted from 0: the input size, and whether the stem is trained."""
@@ -66,6 +69,15 @@ class TrainingStep:
         self.input_HW = input_size(config.input, self.preprocessing.input_CHW[1:], epoch, config.epochs)
         for parameter in self._stem_parameters:
             parameter.requires_grad_(epoch < config.optimizer.stem_fraction * config.epochs)
+        if config.transfer.frozen and config.transfer.thaw_fraction:
+            self._waiting = thaw(
+                self.model, config.transfer.frozen, epoch / (config.transfer.thaw_fraction * config.epochs)
+            )
+
+    @property
+    def is_transfer(self) -> bool:
+        """Whether the network began with the weights of another, whose side branches say nothing of these classes."""
+        return bool(self.config.transfer.frozen)
 
     @property
     def judged_model(self) -> nn.Module:
@@ -76,6 +88,7 @@ class TrainingStep:
         """Take one step on uint8 images. False, with nothing changed, where the loss is not finite (CPU: always seen;
         GPU: seen when the totals are read, since looking at every step would stall it)."""
         self.model.train()
+        hold_still((*self.frozen, *self._waiting))
         image_BCHW = batch.image_BCHW.to(self.runtime.device, non_blocking=True)
         target = batch.target.to(self.runtime.device, non_blocking=True)
         loss, num_correct = self._gradients_within_memory(image_BCHW, target, step)
@@ -121,7 +134,7 @@ class TrainingStep:
         """This part's share of the mean loss over `num_images`, auxiliary heads included; how many it gets right."""
         input_BCHW = self._inputs(image_BCHW)
         with self.runtime.arithmetic():
-            forward_train = getattr(self.model, "forward_train", None)
+            forward_train = None if self.is_transfer else getattr(self.model, "forward_train", None)
             logits_BK, auxiliary = forward_train(input_BCHW) if forward_train else (self.model(input_BCHW), [])
         loss = self._cross_entropy_sum(logits_BK, target)
         for weight, auxiliary_BK in auxiliary:

@@ -23,10 +23,11 @@ from ..data.base import DataSource
 from ..data.loader import LoaderConfig, build_loader
 from ..data.preprocess import normalize
 from .cache import RECORDS_PER_FILE, FeatureCache, FeatureKey
-from .surgery import cut, depths, run
+from .fusion import can_fuse, fuse_for_inference
+from .surgery import cut, depths
 
 CODE_VERSION = 1  # raise it when the same key would give other values
-GROUP = 32  # images that pass through the frozen part together
+GROUP = 8  # images that pass through the frozen part together
 LIBRARIES = ("torch", "numpy", "pillow", "simplejpeg", "opencv-python-headless")
 Dtype = Literal["float32", "bfloat16", "float16"]
 DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -198,14 +199,14 @@ def _passes(
         return
     augment = plan.augment if view else AugmentConfig()
     config = LoaderConfig(batch_size=RECORDS_PER_FILE, memory_limit_bytes=0)
-    frozen = FrozenPart(plan.model, plan.preprocessing, plan.runtime)
+    frozen = FrozenPart(plan.model, taps, plan.preprocessing, plan.runtime)
     done = 0
     with build_loader(plan.source, index_N, plan.preprocessing, augment, config, plan.seed) as loader:
         for batch in loader.epoch(view, shuffle=False):
             groups = []
             for image_BCHW in batch.image_BCHW.split(GROUP):
                 work.check()
-                groups.append(frozen.outputs(image_BCHW, taps))
+                groups.append(frozen.outputs(image_BCHW))
                 done += len(image_BCHW)
                 work.progress(done, len(index_N))
             columns = zip(*groups, strict=True)
@@ -214,14 +215,23 @@ def _passes(
 
 
 class FrozenPart:
-    """The frozen layers of a network, ready to be run without gradients, in groups of one size."""
+    """The frozen layers of a network up to every tap, ready to be run without gradients, in groups of one size."""
 
-    def __init__(self, model: nn.Module, preprocessing: Preprocessing, runtime: Runtime) -> None:
-        self.model = model.to(device=runtime.device, memory_format=runtime.memory_format).eval()  # type: ignore[call-overload]
+    def __init__(self, model: nn.Module, taps: list[Tap], preprocessing: Preprocessing, runtime: Runtime) -> None:
+        model = model.to(device=runtime.device, memory_format=runtime.memory_format).eval()  # type: ignore[call-overload]
+        self.taps = taps
         self.preprocessing = preprocessing
         self.runtime = runtime
+        self.segments: list[tuple[str, nn.Module]] = []  # the layers between one tap's depth and the next
+        passed = 0
+        for depth in [name for name in depths(model) if any(tap.depth == name for tap in taps)]:
+            frozen = cut(model, depth).frozen
+            layers = frozen[passed:]
+            fast = can_fuse(runtime.device, runtime.precision)
+            self.segments.append((depth, fuse_for_inference(layers) if fast else nn.Sequential(*layers)))
+            passed = len(frozen)
 
-    def outputs(self, image_BCHW: torch.Tensor, taps: list[Tap]) -> list[torch.Tensor]:
+    def outputs(self, image_BCHW: torch.Tensor) -> list[torch.Tensor]:
         """Features (B, ...) float32 on the CPU at each tap, of B <= GROUP prepared uint8 images."""
         num_images = len(image_BCHW)
         if num_images < GROUP:
@@ -229,15 +239,13 @@ class FrozenPart:
             image_BCHW = torch.cat([image_BCHW, filler])
         value = normalize(image_BCHW.to(self.runtime.device), self.preprocessing, self.runtime.precision)
         found: dict[Tap, torch.Tensor] = {}
-        passed = 0
         with self.runtime.arithmetic():
-            for depth in [name for name in depths(self.model) if any(tap.depth == name for tap in taps)]:
-                frozen = cut(self.model, depth).frozen
-                value, passed = run(frozen[passed:], value), len(frozen)
-                for tap in [tap for tap in taps if tap.depth == depth]:
+            for depth, segment in self.segments:
+                value = segment(value)
+                for tap in [tap for tap in self.taps if tap.depth == depth]:
                     pooled = value.float().mean(dim=(2, 3)) if tap.pooled and value.ndim == 4 else value
                     found[tap] = pooled[:num_images].float().cpu()
-        return [found[tap] for tap in taps]
+        return [found[tap] for tap in self.taps]
 
 
 def weights_digest(modules: tuple[nn.Module, ...]) -> str:

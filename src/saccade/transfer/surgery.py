@@ -12,7 +12,7 @@ from torch import nn
 from ..core.errors import ModelError, UsageError, did_you_mean, printable
 from ..models.base import ImageClassifier, ModelSpec
 from ..models.build import resolve_model
-from ..models.new_head import LINEAR
+from ..models.new_head import LINEAR, LOGLINEAR
 
 ALL, NONE = "all", "none"
 INSIDE = ("neck", "head")  # parts that are only ever frozen with everything before the last layer
@@ -89,6 +89,21 @@ def freeze(model: nn.Module, depth: str) -> tuple[nn.Module, ...]:
     return parts.frozen
 
 
+def thaw(model: nn.Module, depth: str, fraction: float) -> tuple[nn.Module, ...]:
+    """Of what is trained behind `depth`, release the last `fraction` (0: the last layer alone; from 1: everything).
+
+    Returns the modules that still wait, which `hold_still` keeps in evaluation mode. Gradual unfreezing: Howard and
+    Ruder 2018 (arXiv:1801.06146), section 3.3.
+    """
+    live = cut(model, depth).live
+    num_released = max(1, min(len(live), 1 + int(fraction * (len(live) - 1) + 1e-9)))
+    waiting, released = live[: len(live) - num_released], live[len(live) - num_released :]
+    for modules, is_trained in ((waiting, False), (released, True)):
+        for module in modules:
+            module.requires_grad_(is_trained)
+    return waiting
+
+
 def hold_still(frozen: tuple[nn.Module, ...]) -> None:
     """Evaluation mode for frozen parts inside a network that is in training mode: fixed statistics, no dropout."""
     for module in frozen:
@@ -98,13 +113,17 @@ def hold_still(frozen: tuple[nn.Module, ...]) -> None:
 def transplant(backbone: nn.Module, name: str, spec: ModelSpec, head: str = LINEAR) -> tuple[str, ImageClassifier]:
     """(name, network): the body of `backbone`, a network called `name`, with a fresh last layer for `spec`.
 
-    The name is what `resolve_model` builds it from. `head` is `linear` or `hiddenN`. Raises ModelError.
+    The name is what `resolve_model` builds it from. `head` is `linear`, `loglinear` or `hiddenN`; dense layers before
+    the last one, as VGG has them, are part of the body and stay. Raises ModelError.
     """
-    own_name = name if head == LINEAR and _last_dense(backbone) is not None else f"{name.partition('+')[0]}+{head}"
+    layers = [layer for layer_name, layer in backbone.named_modules() if layer_name.startswith("head")]
+    num_dense = sum(isinstance(layer, nn.Linear) for layer in layers)
+    keeps_own = num_dense > 1 if head == LOGLINEAR else num_dense > 0 and head == LINEAR
+    own_name = name if keeps_own else f"{name.partition('+')[0]}+{head}"
     model = resolve_model(own_name, spec)
     classifier, last = _ends_in_dense(model)
     last_name = next(module_name for module_name, module in model.named_modules() if module is last)
-    fresh = (SIDE_BRANCHES, f"{last_name}." if head == LINEAR else "head.")
+    fresh = (SIDE_BRANCHES, f"{last_name}." if keeps_own else "head.")
     own, theirs = model.state_dict(), backbone.state_dict()
     wanted = [tensor_name for tensor_name in own if not tensor_name.startswith(fresh)]
     wrong = [tensor for tensor in wanted if tensor not in theirs or theirs[tensor].shape != own[tensor].shape]

@@ -1,0 +1,109 @@
+"""`saccade transfer SOURCE --backbone NAME --weights FILE`: a pretrained network, adapted to your images and judged."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from .console import RunConsole, choose_output
+from .output import print_json, print_result
+from .train import result_json, result_text, write_report
+
+if TYPE_CHECKING:
+    from ..train.transfer import TransferResult
+
+
+def transfer(
+    source: str = typer.Argument("", help="A folder, CSV, Parquet or tar file, hub:NAME: see sources."),
+    backbone: str = typer.Option("", "--backbone", help="Network that the weights belong to: see models."),
+    weights: str = typer.Option("", "--weights", help="A .safetensors file, a folder with one, or hub:OWNER/NAME."),
+    freeze: str = typer.Option("", "--freeze", help="auto, all, none, or a part such as stage2. [auto: by evidence]"),
+    views: int | None = typer.Option(None, "--views", help="Fixed augmented views of each image for features. [1]"),
+    recipe: str = typer.Option("transfer", "--recipe", help="Named set of values for the fine-tuning."),
+    epochs: int | None = typer.Option(None, "--epochs", help="Passes of the fine-tuning. [the recipe's]"),
+    out: Path | None = typer.Option(None, "--out", help="Run directory. [runs/SOURCE-BACKBONE-N]"),
+    seed: int | None = typer.Option(None, "--seed", help="Everything random derives from it. [0]"),
+    resume: bool = typer.Option(False, "--resume", help="Go on with the run in --out where it was stopped."),
+    cache: str = typer.Option("", "--cache", help="Folder that keeps features, or none. [~/.cache/saccade]"),
+    cache_limit: float = typer.Option(10.0, "--cache-limit", help="GB of features kept at most."),
+    preprocessing: Path | None = typer.Option(None, "--preprocessing", help="JSON: how the weights expect pixels."),
+    on_bad_image: str = typer.Option("error", "--on-bad-image", help="error, or skip: leave out up to 1 %."),
+    settings: list[str] = typer.Option([], "--set", help="KEY=VALUE, any value of the configuration; repeatable."),
+    as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
+    quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
+    plain: bool = typer.Option(False, "--plain", help="No live line: one line an epoch."),
+) -> None:
+    """Adapt a pretrained network to SOURCE: features once, the depth of freezing by evidence, then fine-tuning."""
+    console = RunConsole(choose_output(quiet, plain))
+    from .. import api
+
+    if on_bad_image != "error":
+        settings = [*settings, f"split.on_bad_image={on_bad_image}"]
+    request = api.TransferRequest(
+        source=source,
+        backbone=backbone,
+        weights=weights,
+        freeze=freeze,
+        views=views,
+        recipe=recipe,
+        epochs=epochs,
+        seed=seed,
+        out=out,
+        resume=resume,
+        cache=cache,
+        cache_limit_gb=cache_limit,
+        preprocessing=preprocessing,
+        settings=settings,
+    )
+    try:
+        result = api.transfer(request, console, "saccade " + shlex.join(sys.argv[1:]))
+    finally:
+        console.close()
+    report = write_report(result.run.run_dir)
+    if as_json:
+        print_json(transfer_json(result) | {"report": str(report) if report else None})
+    else:
+        print_result(transfer_text(result, report))
+
+
+def transfer_json(result: "TransferResult") -> dict[str, Any]:
+    """The object of `transfer --json`: that of `train --json` and how the run began."""
+    begun = result.start
+    return result_json(result.run) | {
+        "frozen": begun.frozen,
+        "why": begun.sentence,
+        "ladder": [rung.model_dump(mode="json") for rung in begun.rungs],
+        "features_seconds": begun.features_s,
+        "heads_seconds": begun.heads_s,
+        "fine_tuning_seconds": round(result.run.training_s, 3),
+        "images_computed": begun.num_computed,
+        "images_found": begun.num_found,
+    }
+
+
+def transfer_text(result: "TransferResult", report: Path | None = None) -> str:
+    """The verdict, what was frozen and why, where the time went, and what to do next."""
+    from .console import duration
+
+    begun = result.start
+    times = [
+        f"features {duration(begun.features_s)} ({begun.num_computed:,} images computed, {begun.num_found:,} found)",
+        f"heads {duration(begun.heads_s)}",
+        f"fine-tuning {duration(result.run.training_s)}",
+    ]
+    lines = result_text(result.run, report).splitlines()
+    kept = next(number for number, line in enumerate(lines) if line.startswith("Kept epoch"))
+    lines[kept : kept + 1] = [*_kept(result), f"{duration(result.run.seconds)} in all: {', '.join(times)}."]
+    return "\n".join(lines)
+
+
+def _kept(result: "TransferResult") -> list[str]:
+    if result.run.training_s == 0:
+        return [result.start.sentence]
+    epoch = result.run.best_epoch
+    kept = (
+        f"Kept epoch {epoch} of {result.run.config.epochs}." if epoch else "No epoch was better than the fitted layer."
+    )
+    return [result.start.sentence, kept]

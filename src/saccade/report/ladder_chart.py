@@ -1,0 +1,92 @@
+"""The picture of a ladder: accuracy on images left out, against the depth that is frozen and the number of images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core import atomic
+from .palette import LIGHT
+
+LADDER_PICTURE = "ladder.svg"
+PANEL_WIDTH, PANEL_HEIGHT = 200, 240
+WORDS = {
+    "linear": "a linear layer on its means",
+    "hidden": "a hidden layer on its means",
+    "tail": "everything behind it",
+}
+COLOURS = {"linear": "series1", "hidden": "good", "tail": "series2"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One measurement: `trained` (linear, hidden or tail) behind `depth`; accuracy and its interval are fractions."""
+
+    depth: str
+    trained: str
+    num_images: int
+    accuracy: float
+    low: float
+    high: float
+
+
+def write_ladder_chart(path: Path, steps: Sequence[Step], sentence: str) -> None:
+    """Write the chart of `steps`, which come in the order of depth from the input on, as SVG, durably.
+
+    Raises StorageError.
+    """
+    import vl_convert
+
+    atomic.write_text(path, vl_convert.vegalite_to_svg(_chart(steps, sentence).to_dict(validate=False)))
+
+
+def _chart(steps: Sequence[Step], sentence: str) -> Any:
+    import altair  # a second; only who asks for a picture pays it
+
+    order = list(reversed(dict.fromkeys(step.depth for step in steps)))
+    sizes = sorted({step.num_images for step in steps})
+    x = altair.X("depth:N", sort=order, axis=altair.Axis(title="frozen up to", labelAngle=0, grid=False))
+    low = min(step.low for step in steps)
+    y_scale = altair.Scale(domain=[max(0, 10 * int(10 * low)), 100])
+    colour = altair.Color(
+        "trained:N",
+        scale=altair.Scale(domain=list(WORDS.values()), range=[LIGHT[COLOURS[name]] for name in WORDS]),
+        legend=altair.Legend(title="what is trained", orient="bottom", labelLimit=320),
+    )
+    panels = []
+    for size in sizes:
+        rows = [_row(step) for step in steps if step.num_images == size]
+        base = altair.Chart(altair.Data(values=rows)).encode(x=x, color=colour)
+        axis_title = "correct on images left out, %" if size == sizes[0] else None
+        y = altair.Y("accuracy:Q", scale=y_scale, title=axis_title)
+        panel = altair.layer(
+            base.mark_rule(strokeWidth=1).encode(y=altair.Y("low:Q", scale=y_scale), y2="high:Q"),
+            base.mark_line(strokeWidth=2).encode(y=y),
+            base.mark_point(filled=True, size=50, opacity=1).encode(y=y),
+        )
+        caption = altair.TitleParams(f"{size:,} images", fontSize=12, fontWeight=600, color=LIGHT["ink"])
+        panels.append(panel.properties(width=PANEL_WIDTH, height=PANEL_HEIGHT, title=caption))
+    title = altair.TitleParams(
+        _lines(sentence), fontSize=12, fontWeight=400, anchor="start", color=LIGHT["ink"], offset=12
+    )
+    chart = altair.hconcat(*panels).properties(title=title, background=LIGHT["surface"])
+    return chart.configure_axis(labelColor=LIGHT["ink"], titleColor=LIGHT["muted"], gridColor=LIGHT["line"])
+
+
+def _row(step: Step) -> dict[str, object]:
+    return {
+        "depth": step.depth,
+        "trained": WORDS[step.trained],
+        "accuracy": 100 * step.accuracy,
+        "low": 100 * step.low,
+        "high": 100 * step.high,
+    }
+
+
+def _lines(text: str, width: int = 100) -> list[str]:
+    lines = [""]
+    for word in text.split():
+        if len(lines[-1]) + len(word) > width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return lines

@@ -1,0 +1,244 @@
+"""How deep to freeze, decided by evidence: heads and tails at every depth, compared on the same images left out.
+
+From `all` towards the input: a shallower depth is taken only if training what lies behind it gets more images right
+that were left out (exact McNemar test, one-sided 5 %). Few images cannot show that, so they freeze more; how transfer
+depends on depth and on the number of images: Yosinski et al. 2014 (arXiv:1411.1792).
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from ..core.config import FrozenConfig
+from ..data.draws import permutation
+from ..evaluate.compare import mcnemar_exact
+from ..evaluate.metrics import wilson_interval
+from ..transfer.features import DTYPES, FeaturePlan, FeatureWork, Tap, collect_features
+from ..transfer.probe import stratified_folds
+from ..transfer.surgery import ALL, NONE, cut, depths, run
+from .config import RunConfig
+from .evidence import Answers, Fits, Trial, judge_hidden, judge_probe, judge_tail
+
+MAX_MAP_BYTES = 1 << 30  # of all maps that are held in memory together
+FEW, SOME = 300, 600  # images: up to FEW five folds, all judged; up to SOME three; above one fold of three is judged
+PARTS = (4, 16)
+SIGNIFICANT = 0.05
+LINEAR, HIDDEN, TAIL = "linear", "hidden", "tail"
+
+
+class Rung(FrozenConfig):
+    """What was measured at one depth: `num_correct` of `num_judged` images left out, after fits on `num_images`."""
+
+    depth: str
+    trained: str = Field(description="linear: a dense layer; hidden: one of 256 units before it; tail: all behind")
+    num_images: int
+    num_judged: int
+    num_correct: int
+    low: float
+    high: float
+    num_parameters: int
+    seconds: float
+    p_better: float = Field(1.0, description="one-sided p-value against the best depth until then")
+
+    @property
+    def accuracy(self) -> float:
+        return self.num_correct / self.num_judged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Climb:
+    """The depth chosen, why in one sentence, all that was measured on the way, and the seconds it took."""
+
+    depth: str
+    sentence: str
+    rungs: tuple[Rung, ...]
+    features_s: float
+    fits_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LadderWork:
+    """What the ladder works with: features, their images (`index_N` of the source, `label_N`), whom to tell."""
+
+    plan: FeaturePlan
+    features: FeatureWork
+    index_N: np.ndarray
+    label_N: torch.Tensor
+    num_classes: int
+    config: RunConfig
+    note: Callable[[str], None]
+
+
+def climb(work: LadderWork) -> Climb:
+    """Measure depth after depth and choose. Raises what reading images or `features.check` raises."""
+    started_s = time.monotonic()
+    ladder = _Ladder(work)
+    features_s = time.monotonic() - started_s
+    everything = ladder.trial(1)
+    rungs = ladder.heads(everything)
+    best = frozen_best = next(rung for rung in rungs if rung.depth == ALL and rung.trained == LINEAR)
+    tried: list[Rung] = []
+    for depth in reversed(ladder.tail_depths):
+        tried.append(ladder.tail(depth, everything, best))
+        if tried[-1].p_better < SIGNIFICANT:
+            best = tried[-1]
+        elif len(tried) > 1 and tried[-2].p_better >= SIGNIFICANT:
+            break  # two depths in a row brought nothing
+    for part in PARTS:  # what fewer images would have shown: the curve of the picture
+        smaller = ladder.trial(part)
+        if smaller.num_used >= 2 * work.num_classes:
+            rungs += ladder.heads(smaller) + [ladder.tail(rung.depth, smaller, None) for rung in tried]
+    sentence = explain(best, frozen_best, tried, len(work.index_N))
+    return Climb(
+        depth=best.depth,
+        sentence=sentence,
+        rungs=tuple(rungs + tried),
+        features_s=features_s,
+        fits_s=time.monotonic() - started_s - features_s,
+    )
+
+
+def explain(best: Rung, frozen_best: Rung, tried: list[Rung], num_images: int) -> str:
+    """Why the depth of `best`, in one sentence."""
+    judged = f"of {best.num_judged:,} images left out"
+    if best is not frozen_best:
+        return (
+            f"Frozen up to {best.depth}: training what is behind it gets {_percent(best)} {judged} right, a new last "
+            f"layer alone {_percent(frozen_best)} (p = {best.p_better:.2g}){_less(best, tried)}."
+        )
+    rival = max(tried, key=lambda rung: rung.accuracy, default=None)
+    if rival is None:
+        return f"Everything but the last layer stays frozen ({_percent(best)} {judged} right): no depth to compare."
+    return (
+        f"Everything but the last layer stays frozen: that gets {_percent(best)} {judged} right, and training what is "
+        f"behind {rival.depth} gets {_percent(rival)}, no better beyond chance (p = {rival.p_better:.2g}) with "
+        f"{num_images:,} images."
+    )
+
+
+def _less(best: Rung, tried: list[Rung]) -> str:
+    shallower = tried[tried.index(best) + 1 :]
+    if not shallower:
+        return "; freezing less was not measured"
+    rival = max(shallower, key=lambda rung: rung.accuracy)
+    return f"; freezing less ({rival.depth}: {_percent(rival)}) is no better beyond chance"
+
+
+def _percent(rung: Rung) -> str:
+    return f"{100 * rung.accuracy:.1f} %"
+
+
+class _Ladder:
+    """Features at all depths in memory, and which images each fit on all of them got right."""
+
+    def __init__(self, work: LadderWork) -> None:
+        self.work = work
+        model = work.plan.model
+        self.depths = [depth for depth in depths(model) if depth != NONE]
+        self.tail_depths, num_images = _affordable(work, [depth for depth in self.depths if depth != ALL])
+        position_N = np.sort(permutation(work.config.seed, 0, len(work.index_N))[:num_images])
+        index_N = work.index_N[position_N]
+        self.label_N = work.label_N[torch.from_numpy(position_N)]
+        self.digest_NB = work.plan.digest_NB[index_N]
+        num_folds = 5 if num_images <= FEW else 3
+        self.fold_N = stratified_folds(self.label_N.numpy(), self.digest_NB, num_folds, work.config.seed)
+        self.judged_folds = tuple(range(num_folds)) if num_images <= SOME else (0,)
+        self.means = {depth: Tap(depth=depth, pooled=True) for depth in self.depths}
+        self.maps = {depth: Tap(depth=depth, pooled=False) for depth in self.tail_depths}
+        self.values = collect_features(work.plan, [*self.means.values(), *self.maps.values()], index_N, work.features)
+        self.fits = Fits(config=work.config, runtime=work.plan.runtime, check=work.features.check)
+        self.right: dict[tuple[str, str], np.ndarray] = {}
+
+    def trial(self, part: int) -> Trial:
+        """Fits that learn from one `part`-th of the images."""
+        return Trial(
+            label_N=self.label_N,
+            fold_N=self.fold_N,
+            digest_NB=self.digest_NB,
+            is_kept_N=_one_in(part, self.label_N.numpy(), self.work.config.seed),
+            judged_folds=self.judged_folds,
+            num_classes=self.work.num_classes,
+            seed=self.work.config.seed,
+        )
+
+    def heads(self, trial: Trial) -> list[Rung]:
+        """A linear and a hidden layer on the means at every depth."""
+        rungs = []
+        for depth in self.depths:
+            feature_ND = self.values[self.means[depth]].float()
+            self.work.note(f"fitting heads to {depth}, {trial.num_used:,} images")
+            rungs.append(self._rung(depth, LINEAR, judge_probe(feature_ND, trial), trial, None))
+            rungs.append(self._rung(depth, HIDDEN, judge_hidden(feature_ND, trial, self.fits), trial, None))
+        return rungs
+
+    def tail(self, depth: str, trial: Trial, best: Rung | None) -> Rung:
+        """All layers behind `depth`, trained; compared with `best`."""
+        self.work.note(f"training what is behind {depth}, {trial.num_used:,} images")
+        last_ND = self.values[self.means[ALL]].float()
+        map_N = self.values[self.maps[depth]]
+        answers = judge_tail(cut(self.work.plan.model, depth).live, map_N, last_ND, trial, self.fits)
+        return self._rung(depth, TAIL, answers, trial, best)
+
+    def _rung(self, depth: str, trained: str, answers: Answers, trial: Trial, best: Rung | None) -> Rung:
+        if trial.is_kept_N.all():
+            self.right[depth, trained] = answers.right_M
+        num_correct, num_judged = int(answers.right_M.sum()), len(answers.right_M)
+        low, high = wilson_interval(num_correct, num_judged)
+        p_better = 1.0 if best is None else chance_better(self.right[best.depth, best.trained], answers.right_M)
+        return Rung(
+            depth=depth,
+            trained=trained,
+            num_images=trial.num_used,
+            num_judged=num_judged,
+            num_correct=num_correct,
+            low=low,
+            high=high,
+            num_parameters=answers.num_parameters,
+            seconds=round(answers.seconds, 3),
+            p_better=p_better,
+        )
+
+
+def chance_better(before_M: np.ndarray, now_M: np.ndarray) -> float:
+    """One-sided exact McNemar p-value that `now_M` is right on more of the same images than `before_M` by luck."""
+    num_before, num_now = int((before_M & ~now_M).sum()), int((now_M & ~before_M).sum())
+    half = mcnemar_exact(num_before, num_now) / 2
+    return half if num_now > num_before else 1.0
+
+
+def _one_in(part: int, label_N: np.ndarray, seed: int) -> np.ndarray:
+    """bool (N,): every `part`-th image of each class in a random order, the first always; smaller parts are nested."""
+    kept_N = np.zeros(len(label_N), bool)
+    order_N = permutation(seed, 1, len(label_N))
+    for label in np.unique(label_N):
+        own_M = order_N[label_N[order_N] == label]
+        kept_N[own_M[: max(1, len(own_M) // part)]] = True
+    return kept_N
+
+
+def _affordable(work: LadderWork, candidates: list[str]) -> tuple[list[str], int]:
+    """(depths whose maps can be kept together, number of images): depths near the input, with the largest maps, are
+    given up while fewer than SOME images would fit."""
+    num_wanted = min(len(work.index_N), work.config.transfer.ladder_images)
+    sizes = _map_bytes(work.plan, candidates)
+    chosen = list(candidates)
+    while chosen:
+        num_images = min(num_wanted, MAX_MAP_BYTES // sum(sizes[depth] for depth in chosen))
+        if num_images >= min(SOME, num_wanted):
+            return chosen, num_images
+        chosen = chosen[1:]
+    return [], num_wanted
+
+
+@torch.inference_mode()
+def _map_bytes(plan: FeaturePlan, candidates: list[str]) -> dict[str, int]:
+    """Bytes of one image's map behind each depth."""
+    device = next(plan.model.parameters()).device
+    image_BCHW = torch.zeros(1, *plan.preprocessing.input_CHW, device=device)
+    plan.model.eval()
+    itemsize = DTYPES[plan.dtype].itemsize
+    return {depth: run(cut(plan.model, depth).frozen, image_BCHW).numel() * itemsize for depth in candidates}

@@ -1,0 +1,124 @@
+"""What a person asks of `train` and `transfer`, and the configuration that comes of it."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import UsageError
+from .config import RunConfig, TransferConfig
+from .recipes import find_recipe, recipe_for
+from .transfer import FeatureStore
+
+DEFAULT_LIMIT_GB = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest:
+    """What a person asks of `train`. Empty values leave the choice to the recipe; `settings` are `a.b=value`.
+
+    `ensemble` is how many members to train, for `train_ensemble`; 0: one run. With `teachers` it learns from them,
+    by the recipe `distill` unless another is named.
+    """
+
+    source: str = ""
+    model: str = ""
+    recipe: str = ""
+    epochs: int | None = None
+    seed: int | None = None
+    out: Path | None = None
+    resume: bool = False
+    ensemble: int = 0
+    teachers: tuple[Path, ...] = ()
+    settings: list[str] = field(default_factory=list)
+
+    def config(self) -> RunConfig:
+        """The complete configuration. Raises UnknownNameError or ConfigError."""
+        if not self.source:
+            raise UsageError("Say what to train on: saccade train SOURCE, for example saccade train digits.")
+        name = self.recipe or ("distill" if self.teachers else "")
+        recipe = find_recipe(name) if name else recipe_for(self.model or "lenet5")
+        taught = {"distill": {"teachers": [str(run) for run in self.teachers]}} if self.teachers else {}
+        config = recipe.config(self.source, self.model or None, taught).with_overrides(self.settings)
+        if config.transfer != TransferConfig():
+            raise UsageError(
+                "'saccade train' begins without weights; values under 'transfer.' are for 'saccade transfer'."
+            )
+        changes = {"epochs": self.epochs, "seed": self.seed}
+        values = config.model_dump(mode="json") | {key: value for key, value in changes.items() if value is not None}
+        return RunConfig.parse(values, "command line")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferRequest:
+    """What a person asks of `transfer`. Empty values leave the choice to the recipe; `settings` are `a.b=value`.
+
+    `weights` is a .safetensors file, a folder with one, or hub:OWNER/NAME. `freeze` is `auto`, `all`, `none` or a part
+    of the network. `cache` is where features are kept ("": `$XDG_CACHE_HOME/saccade`; "none": nowhere).
+    """
+
+    source: str = ""
+    backbone: str = ""
+    weights: str = ""
+    freeze: str = ""
+    views: int | None = None
+    recipe: str = "transfer"
+    epochs: int | None = None
+    seed: int | None = None
+    out: Path | None = None
+    resume: bool = False
+    cache: str = ""
+    cache_limit_gb: float = DEFAULT_LIMIT_GB
+    preprocessing: Path | None = None
+    settings: list[str] = field(default_factory=list)
+
+    def config(self) -> RunConfig:
+        """The complete configuration. Raises UsageError, UnknownNameError or ConfigError."""
+        example = "saccade transfer photos --backbone resnet18 --weights resnet18.safetensors"
+        if not (self.source and self.backbone and self.weights):
+            raise UsageError(f"A transfer needs images, a network's name and its weights, for example:\n{example}")
+        recipe = find_recipe(self.recipe)
+        asked = {"backbone": self.backbone, "weights": self.weights, "freeze": self.freeze, "views": self.views}
+        table = {key: value for key, value in asked.items() if value not in ("", None)}
+        config = recipe.config(self.source, self.backbone, {"transfer": table}).with_overrides(self.settings)
+        changes = {"epochs": self.epochs, "seed": self.seed}
+        values = config.model_dump(mode="json") | {key: value for key, value in changes.items() if value is not None}
+        return RunConfig.parse(values, "command line")
+
+    def store(self) -> FeatureStore:
+        """Where features are kept."""
+        if self.cache_limit_gb <= 0:
+            raise UsageError(
+                f"--cache-limit is in GB and above 0, got {self.cache_limit_gb:g}; --cache none keeps nothing."
+            )
+        limit_bytes = round(self.cache_limit_gb * 1e9)
+        if self.cache == "none":
+            return FeatureStore(folder=None, limit_bytes=limit_bytes)
+        usual = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        folder = Path(self.cache) if self.cache else Path(usual).expanduser() / "saccade"
+        return FeatureStore(folder=folder, limit_bytes=limit_bytes)
+
+
+def asked_for(request: TrainRequest, begun: RunConfig) -> RunConfig:
+    """The configuration that `request` would have of a run that was `begun`."""
+    wanted = begun.with_overrides(request.settings)
+    if request.teachers:
+        teachers = tuple(str(run) for run in request.teachers)
+        wanted = wanted.model_copy(update={"distill": wanted.distill.model_copy(update={"teachers": teachers})})
+    asked = {"source": request.source, "model": request.model, "recipe": request.recipe}
+    numbers = {"epochs": request.epochs, "seed": request.seed}
+    changes: dict[str, str | int] = {key: value for key, value in asked.items() if value}
+    changes |= {key: number for key, number in numbers.items() if number is not None}
+    return wanted.model_copy(update=changes)
+
+
+def asked_of_transfer(request: TransferRequest, begun: RunConfig) -> RunConfig:
+    """The configuration that `request` would have of a transfer that was `begun`."""
+    wanted = begun.with_overrides(request.settings)
+    asked = {"backbone": request.backbone, "weights": request.weights, "freeze": request.freeze, "views": request.views}
+    table: dict[str, Any] = {key: value for key, value in asked.items() if value not in ("", None)}
+    table = {key: value for key, value in table.items() if key != "weights"}  # the digest decides, not the place
+    changes: dict[str, Any] = {"transfer": wanted.transfer.model_copy(update=table)}
+    numbers = {"source": request.source, "epochs": request.epochs, "seed": request.seed}
+    changes |= {key: value for key, value in numbers.items() if value not in ("", None)}
+    return wanted.model_copy(update=changes)

@@ -1,0 +1,213 @@
+"""Where fine-tuning starts: frozen features, a last layer fitted to them, and the depth that the evidence is for."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import nn
+from torch.nn import functional
+
+from ..checkpoint import Manifest, save_checkpoint
+from ..core import atomic
+from ..core.config import FrozenConfig
+from ..core.errors import CheckpointError, ConfigError, printable
+from ..core.runtime import Runtime
+from ..transfer.features import Dtype, FeaturePlan, FeatureReport, FeatureWork, Tap, collect_features
+from ..transfer.probe import LinearProbe, fit_probe, stratified_folds
+from ..transfer.surgery import ALL, find_depth, last_layer
+from .config import RunConfig
+from .ladder import Climb, LadderWork, Rung, climb
+from .prepare import Images
+
+START, TRANSFER = "checkpoint-start", "transfer.json"
+AUTO = "auto"
+LAST = Tap(depth=ALL, pooled=True)
+MANY, FEW_FOLDS, MORE_FOLDS = 1000, 3, 5  # with many images fewer folds choose the penalty as well
+PROGRESS_EVERY_S = 15.0
+
+
+class StartPoint(FrozenConfig):
+    """`transfer.json`: the depth, why, what was measured, and how good the start is. Accuracies are fractions."""
+
+    frozen: str = Field(description="everything up to this part stays as it came")
+    sentence: str = Field(description="why, for a person")
+    rungs: tuple[Rung, ...] = Field((), description="what the ladder measured; empty where the depth was given")
+    held_out_accuracy: float = Field(description="of the fitted last layer, on training images left out in turn")
+    penalty: float = Field(description="of the fitted last layer, chosen by cross-validation")
+    validation_accuracy: float = Field(-1.0, description="of the start, on the validation images; -1: none there")
+    validation_loss: float = Field(0.0, description="of the start, on the validation images")
+    features_s: float = Field(ge=0, description="seconds spent in features")
+    heads_s: float = Field(ge=0, description="seconds spent in fitting heads and tails")
+    num_computed: int = Field(ge=0, description="images that passed through the frozen part")
+    num_found: int = Field(ge=0, description="images whose features lay in the cache")
+    notes: tuple[str, ...] = Field((), description="what a person was told on the way")
+    data_digest: str = Field(description="digest of the training images and their labels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartWork:
+    """What a start is made from. `cache` is (folder, limit in bytes) or None; `check` may stop the work."""
+
+    config: RunConfig
+    images: Images
+    runtime: Runtime
+    cache: tuple[Path, int] | None
+    check: Callable[[], None]
+    note: Callable[[str], None]
+
+
+def read_start(run_dir: Path) -> StartPoint | None:
+    """What `find_start` wrote into the run, None where it has not finished. Raises CheckpointError."""
+    path = run_dir / TRANSFER
+    if not path.is_file():
+        return None
+    try:
+        return StartPoint.parse(json.loads(path.read_text(encoding="utf-8")), printable(str(path)))
+    except (ValueError, ConfigError) as error:
+        message = error.message if isinstance(error, ConfigError) else printable(str(error))
+        raise CheckpointError(
+            f"{printable(str(path))} is damaged: {message}\nRemove the file; --resume then measures again."
+        ) from None
+
+
+def find_start(work: StartWork, model: nn.Module, manifest: Manifest, run_dir: Path) -> StartPoint:
+    """Fit the last layer of `model` and choose the depth; leaves `checkpoint-start`, then `transfer.json`."""
+    starter = _Starter(work, model)
+    found = starter.fit(starter.choose_depth())
+    for text in found.notes:
+        work.note(text)
+    save_checkpoint(run_dir / START, manifest, model.state_dict())
+    atomic.write_text(run_dir / TRANSFER, json.dumps(found.model_dump(mode="json"), indent=1) + "\n")
+    return found
+
+
+class _Starter:
+    """The features of a run, and what is fitted to them."""
+
+    def __init__(self, work: StartWork, model: nn.Module) -> None:
+        self.work = work
+        self.model = model
+        config, images = work.config, work.images
+        wanted = config.transfer.features
+        dtype: Dtype = wanted if wanted != "auto" else _name_of(work.runtime.precision)
+        self.plan = FeaturePlan(
+            model=model,
+            network=config.model,
+            source=images.source,
+            digest_NB=images.scan.content_digest_N,
+            preprocessing=images.preprocessing,
+            runtime=work.runtime,
+            dtype=dtype,
+            augment=config.augment,
+            num_views=config.transfer.views,
+            seed=config.seed,
+        )
+        self.report = FeatureReport()
+        self.features = FeatureWork(
+            cache=work.cache, report=self.report, check=work.check, progress=_Pace(work.note).tell
+        )
+
+    def choose_depth(self) -> Climb:
+        """The depth asked for, or that which the ladder finds."""
+        config, images = self.work.config, self.work.images
+        if config.transfer.freeze != AUTO:
+            depth = find_depth(self.model, config.transfer.freeze)
+            sentence = (
+                f"Frozen up to {depth}, as asked." if depth != ALL else "All but the last layer frozen, as asked."
+            )
+            return Climb(depth=depth, sentence=sentence, rungs=(), features_s=0.0, fits_s=0.0)
+        ladder = LadderWork(
+            plan=self.plan,
+            features=self.features,
+            index_N=images.split.train_N,
+            label_N=images.labels(images.split.train_N),
+            num_classes=len(images.classes),
+            config=config,
+            note=self.work.note,
+        )
+        return climb(ladder)
+
+    def fit(self, chosen: Climb) -> StartPoint:
+        """Fit the last layer to the training images; the validation images only say how good it is."""
+        images, split = self.work.images, self.work.images.split
+        started_s = time.monotonic()
+        feature_ND = collect_features(self.plan, [LAST], split.train_N, self.features)[LAST].float()
+        more = self._views(split.train_N)
+        validation_ND = feature_ND[:0]
+        if len(split.validation_N):
+            validation_ND = collect_features(self.plan, [LAST], split.validation_N, self.features)[LAST].float()
+        features_s = time.monotonic() - started_s
+        label_N = images.labels(split.train_N)
+        probe = self._probe(torch.cat([feature_ND, *more]), label_N, 1 + len(more))
+        last_layer(self.model).load_state_dict({"weight": probe.weight_KD, "bias": probe.bias_K})
+        heads_s = time.monotonic() - started_s - features_s
+        right_N = probe.held_out_NK[: len(label_N)].argmax(1) == label_N
+        validation = _judge(probe, validation_ND, images.labels(split.validation_N))
+        return StartPoint(
+            frozen=chosen.depth,
+            sentence=chosen.sentence,
+            rungs=chosen.rungs,
+            held_out_accuracy=float(right_N.double().mean()),
+            penalty=probe.penalty,
+            validation_accuracy=validation[0],
+            validation_loss=validation[1],
+            features_s=round(chosen.features_s + features_s, 3),
+            heads_s=round(chosen.fits_s + heads_s, 3),
+            num_computed=self.report.num_computed,
+            num_found=self.report.num_found,
+            notes=tuple(self.report.notes),
+            data_digest=images.digest(),
+        )
+
+    def _views(self, index_N: np.ndarray) -> list[torch.Tensor]:
+        """Features of the further views of these images, where `transfer.views` asks for some."""
+        transfer = self.work.config.transfer
+        if transfer.views > 1:
+            self.work.note(
+                f"each image is also seen in {transfer.views - 1} fixed augmented views, drawn once by the seed"
+            )
+        return [
+            collect_features(self.plan, [LAST], index_N, self.features, view)[LAST].float()
+            for view in range(1, transfer.views)
+        ]
+
+    def _probe(self, feature_ND: torch.Tensor, label_N: torch.Tensor, num_views: int) -> LinearProbe:
+        """All views of an image are in one fold."""
+        work = self.work
+        digest_NB = work.images.scan.content_digest_N[work.images.split.train_N]
+        num_folds = max(2, min(FEW_FOLDS if len(label_N) > MANY else MORE_FOLDS, len(label_N)))
+        fold_N = stratified_folds(label_N.numpy(), digest_NB, num_folds, work.config.seed)
+        num_classes = len(work.images.classes)
+        return fit_probe(feature_ND, label_N.repeat(num_views), num_classes, np.tile(fold_N, num_views))
+
+
+class _Pace:
+    """Says now and then how far a long pass over the images has come."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self.note = note
+        self.told_s = time.monotonic()
+
+    def tell(self, done: int, total: int) -> None:
+        """`done` of `total` images have passed."""
+        if time.monotonic() - self.told_s >= PROGRESS_EVERY_S:
+            self.told_s = time.monotonic()
+            self.note(f"features of {done:,} of {total:,} images")
+
+
+def _judge(probe: LinearProbe, feature_ND: torch.Tensor, label_N: torch.Tensor) -> tuple[float, float]:
+    """(accuracy, loss) of `probe`; (-1, 0) without images."""
+    if not len(label_N):
+        return -1.0, 0.0
+    logits_NK = functional.linear(feature_ND, probe.weight_KD, probe.bias_K)
+    return float((logits_NK.argmax(1) == label_N).float().mean()), float(functional.cross_entropy(logits_NK, label_N))
+
+
+def _name_of(precision: torch.dtype) -> Dtype:
+    names: dict[torch.dtype, Dtype] = {torch.bfloat16: "bfloat16", torch.float16: "float16"}
+    return names.get(precision, "float32")

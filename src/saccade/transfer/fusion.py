@@ -1,0 +1,114 @@
+"""A frozen part made faster for inference: normalisation folded into convolutions, ReLU computed inside them.
+
+On a CPU in bfloat16 a third of the time of a small network goes into reading maps again for a ReLU; oneDNN applies it
+while the map is still in the processor's cache. Folding follows Jacob et al. 2018 (arXiv:1712.05877), section 3.2.
+"""
+
+import copy
+
+import torch
+from torch import fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+RELUS = (torch.relu, nn.functional.relu)
+
+
+class ConvolutionRelu(nn.Module):
+    """A convolution, with its ReLU where `with_relu`, as one oneDNN call in bfloat16: the bits of both in turn."""
+
+    def __init__(self, convolution: nn.Conv2d, with_relu: bool) -> None:
+        super().__init__()
+        weight = convolution.weight.detach().to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        bias = convolution.bias
+        self.bias = None if bias is None else nn.Parameter(bias.detach().to(torch.bfloat16), requires_grad=False)
+        self.padding, self.stride = convolution.padding, convolution.stride
+        self.dilation, self.groups = convolution.dilation, convolution.groups
+        self.after = "relu" if with_relu else "none"
+
+    def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
+        """The map behind the convolution and its ReLU, bfloat16."""
+        where = (self.padding, self.stride, self.dilation, self.groups)
+        fused: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(
+            map_BCHW.to(torch.bfloat16), self.weight, self.bias, *where, self.after, [], ""
+        )
+        return fused
+
+
+def fuse_for_inference(modules: tuple[nn.Module, ...]) -> nn.Module:
+    """A copy of `modules`, one behind the other, in bfloat16, channels-last and evaluation mode, with what can be
+    fused in it fused. A part whose code cannot be traced is copied as it is."""
+    whole = copy.deepcopy(nn.Sequential(*modules)).eval()
+    try:
+        graph: fx.GraphModule = fx.symbolic_trace(whole)
+    except (fx.proxy.TraceError, TypeError, RuntimeError):  # the code decides by values, which tracing cannot follow
+        return _in_bfloat16(whole)
+    _fold_normalisation(graph)
+    _fuse_convolutions(graph)
+    graph.delete_all_unused_submodules()
+    graph.recompile()
+    return _in_bfloat16(graph)
+
+
+def can_fuse(device: torch.device, precision: torch.dtype) -> bool:
+    """Whether this machine and this torch have the fused call."""
+    return (
+        device.type == "cpu"
+        and precision == torch.bfloat16
+        and torch.backends.mkldnn.is_available()
+        and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    )
+
+
+def _in_bfloat16(module: nn.Module) -> nn.Module:
+    converted: nn.Module = module.to(dtype=torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return converted.requires_grad_(False)
+
+
+def _fold_normalisation(graph: fx.GraphModule) -> None:
+    """Batch normalisation behind a convolution becomes part of its weights, computed in float32."""
+    modules = dict(graph.named_modules())
+    for node in list(graph.graph.nodes):
+        normalisation = _module(node, modules)
+        before = node.args[0] if node.args else None
+        convolution = _module(before, modules)
+        if not isinstance(normalisation, nn.BatchNorm2d) or not isinstance(convolution, nn.Conv2d):
+            continue
+        if not isinstance(before, fx.Node) or normalisation.running_mean is None or len(before.users) > 1:
+            continue
+        _replace(graph, before.target, fuse_conv_bn_eval(convolution, normalisation))
+        node.replace_all_uses_with(before)
+        graph.graph.erase_node(node)
+        modules = dict(graph.named_modules())
+
+
+def _fuse_convolutions(graph: fx.GraphModule) -> None:
+    modules = dict(graph.named_modules())
+    for node in list(graph.graph.nodes):
+        convolution = _module(node, modules)
+        if not isinstance(convolution, nn.Conv2d) or not _is_plain(convolution):
+            continue
+        user = next(iter(node.users)) if len(node.users) == 1 else None
+        is_relu = user is not None and (
+            isinstance(_module(user, modules), nn.ReLU) or (user.op == "call_function" and user.target in RELUS)
+        )
+        _replace(graph, node.target, ConvolutionRelu(convolution, is_relu))
+        if user is not None and is_relu:
+            user.replace_all_uses_with(node)
+            graph.graph.erase_node(user)
+
+
+def _is_plain(convolution: nn.Conv2d) -> bool:
+    """A convolution as torch computes it, with zeros around; its kernels know no other edge."""
+    return type(convolution) is nn.Conv2d and convolution.padding_mode == "zeros" and convolution.padding != "same"
+
+
+def _module(node: object, modules: dict[str, nn.Module]) -> nn.Module | None:
+    if not isinstance(node, fx.Node) or node.op != "call_module":
+        return None
+    return modules.get(str(node.target))
+
+
+def _replace(graph: fx.GraphModule, name: object, module: nn.Module) -> None:
+    parent, _, leaf = str(name).rpartition(".")
+    setattr(graph.get_submodule(parent), leaf, module)
