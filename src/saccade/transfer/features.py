@@ -6,7 +6,8 @@ image do not depend on its neighbours: the same image gives the same bits, cache
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -190,7 +191,6 @@ def _keep(
         stores.pop(tap)
 
 
-@torch.inference_mode()
 def _passes(
     plan: FeaturePlan, taps: list[Tap], index_N: np.ndarray, view: int, work: FeatureWork
 ) -> Iterator[tuple[int, list[torch.Tensor]]]:
@@ -201,17 +201,38 @@ def _passes(
     config = LoaderConfig(batch_size=RECORDS_PER_FILE, memory_limit_bytes=0)
     frozen = FrozenPart(plan.model, taps, plan.preprocessing, plan.runtime)
     done = 0
-    with build_loader(plan.source, index_N, plan.preprocessing, augment, config, plan.seed) as loader:
+    with (
+        build_loader(plan.source, index_N, plan.preprocessing, augment, config, plan.seed) as loader,
+        _workers(plan.runtime) as pool,
+    ):
         for batch in loader.epoch(view, shuffle=False):
             groups = []
-            for image_BCHW in batch.image_BCHW.split(GROUP):
+            for values in pool.map(frozen.outputs, batch.image_BCHW.split(GROUP)):
                 work.check()
-                groups.append(frozen.outputs(image_BCHW))
-                done += len(image_BCHW)
+                groups.append(values)
+                done += len(values[0])
                 work.progress(done, len(index_N))
             columns = zip(*groups, strict=True)
             values = [torch.cat(column).to(DTYPES[plan.dtype]).contiguous() for column in columns]
             yield done - len(batch.image_BCHW), values
+
+
+@contextmanager
+def _workers(runtime: Runtime) -> Iterator[ThreadPoolExecutor]:
+    """Threads that compute one group each: on a CPU as many as the machine has, each on one core, which needs no
+    waiting for each other inside a layer, and gives the same bits on any number of cores."""
+    on_cpu = runtime.device.type == "cpu"
+    num_threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(runtime.num_threads if on_cpu else 1, initializer=_use_one_core if on_cpu else None)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(num_threads)  # threads begin with the number that was set last anywhere
+
+
+def _use_one_core() -> None:
+    torch.set_num_threads(1)
 
 
 class FrozenPart:
@@ -239,7 +260,7 @@ class FrozenPart:
             image_BCHW = torch.cat([image_BCHW, filler])
         value = normalize(image_BCHW.to(self.runtime.device), self.preprocessing, self.runtime.precision)
         found: dict[Tap, torch.Tensor] = {}
-        with self.runtime.arithmetic():
+        with torch.inference_mode(), self.runtime.arithmetic():
             for depth, segment in self.segments:
                 value = segment(value)
                 for tap in [tap for tap in self.taps if tap.depth == depth]:
