@@ -133,7 +133,7 @@ class TransferConfig(FrozenConfig):
         "auto", description="type of the features kept on disk; auto: that of the machine's fast matrix products"
     )
     views: int = Field(1, ge=1, le=100, description="fixed augmented views of each training image for frozen features")
-    ladder_images: int = Field(1500, ge=20, description="at most this many images choose the depth")
+    ladder_images: int = Field(4000, ge=20, description="at most this many images choose the depth")
     thaw_fraction: Fraction = Field(
         0.0, description="part of the run over which parts are released one by one, the last first (gradual unfreezing)"
     )

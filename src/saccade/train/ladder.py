@@ -221,17 +221,15 @@ def _one_in(part: int, label_N: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _affordable(work: LadderWork, candidates: list[str]) -> tuple[list[str], int]:
-    """(depths whose maps can be kept together, number of images): depths near the input, with the largest maps, are
-    given up while fewer than SOME images would fit."""
+    """(depths whose maps can be kept together, number of images). Depths near the input have the largest maps; they are
+    given up before images are, down to the last two."""
     num_wanted = min(len(work.index_N), work.config.transfer.ladder_images)
     sizes = _map_bytes(work.plan, candidates)
     chosen = list(candidates)
-    while chosen:
-        num_images = min(num_wanted, MAX_MAP_BYTES // sum(sizes[depth] for depth in chosen))
-        if num_images >= min(SOME, num_wanted):
-            return chosen, num_images
+    while len(chosen) > 2 and num_wanted * sum(sizes[depth] for depth in chosen) > MAX_MAP_BYTES:
         chosen = chosen[1:]
-    return [], num_wanted
+    total_bytes = sum(sizes[depth] for depth in chosen)
+    return chosen, min(num_wanted, MAX_MAP_BYTES // total_bytes) if chosen else num_wanted
 
 
 @torch.inference_mode()
