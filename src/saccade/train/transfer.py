@@ -1,7 +1,7 @@
 """A transfer: weights of another network, features of the images, a new last layer, the depth, fine-tuning, a verdict.
 
-What comes before fine-tuning is in `start.py`; it leaves `checkpoint-start` and `transfer.json` in the run. What comes
-after is an ordinary training from that checkpoint, by the same engine, or none where all is frozen.
+What comes before fine-tuning is in `start_point.py`; it leaves `checkpoint-start` and `transfer.json` in the run. What
+comes after is an ordinary training from that checkpoint, by the same engine, or none where all is frozen.
 """
 
 import time
@@ -25,7 +25,7 @@ from .folder import RunFolder
 from .judge import judge, write_seen
 from .prepare import Images, prepare_images
 from .run import FitContext, RunProgress, TrainResult, describe_weights, fit_and_judge, resume, stopped
-from .start import AUTO, START, StartPoint, StartWork, find_start, read_start
+from .start_point import AUTO, START, StartPoint, StartWork, find_start, read_start
 from .state import Cursor
 from .step import TrainingStep
 from .stop import StopSignal
@@ -114,7 +114,8 @@ def with_weights(config: RunConfig, weights: BackboneWeights) -> RunConfig:
 
 
 def _weights(config: RunConfig, preprocessing: Path | None, note: Callable[[str], None]) -> BackboneWeights:
-    weights = find_weights(config.transfer.weights, config.transfer.backbone, preprocessing)
+    known = config.transfer
+    weights = find_weights(known.weights, known.backbone, preprocessing or known.preprocessing)
     for text in weights.notes:
         note(text)
     return weights

@@ -47,16 +47,16 @@ class BackboneWeights:
     notes: tuple[str, ...]
 
 
-def find_weights(text: str, model: str, preprocessing: Path | None = None) -> BackboneWeights:
+def find_weights(text: str, model: str, preprocessing: Path | Preprocessing | None = None) -> BackboneWeights:
     """The weights `text` (a .safetensors file, a folder with one, or hub:OWNER/NAME[@REVISION]) for network `model`.
 
-    The card is `preprocessing` (a JSON file), else the file's own metadata, else config.json beside it, else that of
-    torchvision's public files. Raises WeightsError, ConfigError, or UnknownNameError for `model`.
+    The card is `preprocessing` (or a JSON file of it), else the file's own metadata, else config.json beside it, else
+    that of torchvision's public files. Raises WeightsError, ConfigError, or UnknownNameError for `model`.
     """
     architecture = MODELS.get(model)
-    given = (
-        parse_preprocessing(read_json(preprocessing, "file"), printable(str(preprocessing))) if preprocessing else None
-    )
+    given = preprocessing
+    if isinstance(given, Path):
+        given = parse_preprocessing(read_json(given, "file"), printable(str(given)))
     path, source, beside = _locate(text)
     where = source if text.startswith(HUB_PREFIX) else printable(str(path))
     content = read_file(path)

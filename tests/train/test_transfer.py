@@ -1,0 +1,211 @@
+"""A whole transfer on real digits: what is frozen stays, what is kept is found again, a run cut off goes on."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from saccade import api
+from saccade.checkpoint import find_checkpoint, open_checkpoint
+from saccade.core.errors import SaccadeError
+from saccade.models.base import ModelSpec, build_model
+from saccade.train.loop import EpochResult
+from saccade.train.request import TransferRequest
+from saccade.transfer.surgery import cut
+
+PIXELS = {"channels": "grey", "input_height_px": 32, "input_width_px": 32, "mean": [0.5], "std": [0.25]}
+SMALL = ["batch_size=64", "transfer.ladder_images=150", "runtime.precision=float32"]
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """LeNet-5 with random weights for seven other classes, and how it sees pixels."""
+    folder = tmp_path_factory.mktemp("backbone")
+    torch.manual_seed(3)
+    model = build_model("lenet5", ModelSpec(num_classes=7, input_CHW=(1, 32, 32)))
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / "model.safetensors")
+    (folder / "pixels.json").write_text(json.dumps(PIXELS))
+    return folder
+
+
+def request(backbone: Path, out: Path, freeze: str = "all") -> TransferRequest:
+    return TransferRequest(
+        source="digits",
+        backbone="lenet5",
+        weights=str(backbone),
+        freeze=freeze,
+        epochs=2,
+        out=out,
+        cache=str(out.parent / "cache"),
+        preprocessing=backbone / "pixels.json",
+        settings=SMALL,
+    )
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return find_checkpoint(run).load_weights()
+
+
+def test_all_frozen_gives_an_ordinary_checkpoint_with_the_backbone_as_it_came(backbone: Path, tmp_path: Path):
+    result = api.transfer(request(backbone, tmp_path / "run"))
+    assert result.start.frozen == "all"
+    assert result.start.sentence == "All but the last layer frozen, as asked."
+    assert (result.start.num_computed, result.start.num_found, result.run.training_s) == (1438, 0, 0.0)
+    assert result.run.judgement.metrics.top1 > 0.85  # random filters and a fitted layer; guessing gives 0.1
+    came, shipped = load_file(backbone / "model.safetensors"), weights(tmp_path / "run")
+    last = {name for name in shipped if shipped[name].shape != came[name].shape}
+    assert len(last) == 2
+    assert all(torch.equal(shipped[name], came[name]) for name in shipped if name not in last)
+    again = api.evaluate([tmp_path / "run"], "digits")
+    assert again.metrics.top1 == result.run.judgement.metrics.top1
+    origin = find_checkpoint(tmp_path / "run").manifest.provenance["transfer"]
+    assert origin["backbone"] == "lenet5"
+    assert len(origin["weights_sha256"]) == 64
+
+
+def test_cached_features_give_the_bits_of_computed_ones(backbone: Path, tmp_path: Path):
+    first = api.transfer(request(backbone, tmp_path / "first"))
+    cached = api.transfer(request(backbone, tmp_path / "cached"))
+    without = api.transfer(replace(request(backbone, tmp_path / "without"), cache="none"))
+    counts = [(result.start.num_computed, result.start.num_found) for result in (first, cached, without)]
+    assert counts == [(1438, 0), (0, 1438), (1438, 0)]
+    for run in ("cached", "without"):
+        other = weights(tmp_path / run)
+        assert all(torch.equal(tensor, other[name]) for name, tensor in weights(tmp_path / "first").items())
+
+
+def test_fine_tuning_changes_only_what_is_behind_the_frozen_part(backbone: Path, tmp_path: Path):
+    result = api.transfer(request(backbone, tmp_path / "run", "stage1"))
+    model = find_checkpoint(tmp_path / "run").load_model()
+    frozen = {id(parameter) for module in cut(model, "stage1").frozen for parameter in module.parameters()}
+    came = load_file(backbone / "model.safetensors")
+    same = {
+        name: torch.equal(parameter, came[name])
+        for name, parameter in model.named_parameters()
+        if id(parameter) in frozen
+    }
+    assert len(same) >= 2
+    assert all(same.values())
+    begun = open_checkpoint(tmp_path / "run" / "checkpoint-start").load_weights()
+    kept = weights(tmp_path / "run")
+    changed = [name for name in kept if not torch.equal(kept[name], begun[name])]
+    assert bool(changed) == (result.run.best_epoch > 0)
+    assert set(changed).isdisjoint(same)
+    assert result.run.training_s > 0
+
+
+class Cut(Exception):
+    """The power is gone."""
+
+
+class CutAfter(api.Silent):
+    """Raises Cut at the end of an epoch, or at a note that begins with a text."""
+
+    def __init__(self, epoch: int = 0, note: str = "") -> None:
+        self.last_epoch, self.text = epoch, note
+
+    def epoch(self, result: EpochResult) -> None:
+        if result.epoch == self.last_epoch:
+            raise Cut
+
+    def note(self, text: str) -> None:
+        if self.text and text.startswith(self.text):
+            raise Cut
+
+
+@pytest.mark.parametrize("progress", [CutAfter(note="fitting heads to all"), CutAfter(epoch=1), CutAfter(epoch=2)])
+def test_a_transfer_that_was_cut_off_goes_on_to_the_same_bits(backbone: Path, tmp_path: Path, progress: CutAfter):
+    whole = replace(request(backbone, tmp_path / "whole", "stage1"), cache="none")
+    if progress.text:
+        whole = replace(whole, freeze="auto")
+    api.transfer(whole)
+    with pytest.raises(Cut):
+        api.transfer(replace(whole, out=tmp_path / "cut"), progress)
+    resumed = TransferRequest(resume=True, out=tmp_path / "cut", cache="none")
+    api.transfer(resumed)
+    one, other = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_ladder_measures_every_depth_and_leaves_its_picture(backbone: Path, tmp_path: Path):
+    result = api.transfer(request(backbone, tmp_path / "run", "auto"))
+    rungs = result.start.rungs
+    full = max(rung.num_images for rung in rungs)
+    assert {(r.depth, r.trained) for r in rungs if r.num_images == full and r.trained != "tail"} == {
+        (depth, trained) for depth in ("stem", "stage1", "all") for trained in ("linear", "hidden")
+    }
+    assert [rung.depth for rung in rungs if rung.trained == "tail" and rung.num_images == full][0] == "stage1"
+    assert all(rung.low <= rung.accuracy <= rung.high for rung in rungs)
+    assert {rung.num_judged for rung in rungs} == {150}  # five folds: each image is left out once
+    assert (tmp_path / "run" / "ladder.svg").read_text().startswith("<svg")
+    assert result.start.frozen in ("all", "stage1", "stem")
+    assert "150 images left out" in result.start.sentence
+
+
+def test_views_are_said_aloud_and_only_add_to_what_is_fitted(backbone: Path, tmp_path: Path):
+    notes: list[str] = []
+
+    class Listening(api.Silent):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    with_views = replace(request(backbone, tmp_path / "run"), views=3, settings=[*SMALL, "augment.shift.max_px=2"])
+    result = api.transfer(with_views, Listening())
+    assert "each image is also seen in 2 fixed augmented views, drawn once by the seed" in notes
+    assert result.start.num_computed == 2 * 1295 + 1438
+
+
+def refused(asked: TransferRequest) -> str:
+    with pytest.raises(SaccadeError) as error:
+        api.transfer(asked)
+    assert 1 <= len(error.value.message.splitlines()) <= 4
+    return error.value.message
+
+
+def test_what_cannot_be_transferred_is_refused_before_anything_is_written(backbone: Path, tmp_path: Path):
+    asked = request(backbone, tmp_path / "run")
+    assert refused(replace(asked, freeze="stage9")) == (
+        "'stage9' is no depth that this network can be frozen to. Did you mean 'stage1'?\n"
+        "Its depths, from nothing to everything but the last layer: none, stem, stage1, all."
+    )
+    assert refused(replace(asked, backbone="lenet7")).startswith("Unknown model 'lenet7'. Did you mean 'lenet5'?")
+    assert refused(replace(asked, weights="")) == (
+        "A transfer needs images, a network's name and its weights, for example:\n"
+        "saccade transfer photos --backbone resnet18 --weights resnet18.safetensors"
+    )
+    assert refused(replace(asked, cache_limit_gb=0)) == (
+        "--cache-limit is in GB and above 0, got 0; --cache none keeps nothing."
+    )
+    assert not (tmp_path / "run").exists()
+    api.transfer(asked)
+    assert refused(TransferRequest(resume=True, out=tmp_path / "run", epochs=9)) == (
+        "A resumed run goes on as it began: epochs was 2, now 9.\n"
+        "Leave that option out, or start a new run with another --out."
+    )
+    with pytest.raises(SaccadeError) as error:
+        api.train(api.TrainRequest(resume=True, out=tmp_path / "run"))
+    assert error.value.message == (
+        f"{tmp_path / 'run'} was begun by saccade transfer.\n"
+        f"Go on with: saccade transfer --resume --out {tmp_path / 'run'}"
+    )
+
+
+def test_other_weights_do_not_go_on_with_a_run(backbone: Path, tmp_path: Path):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    tensors = load_file(backbone / "model.safetensors")
+    save_file(tensors, copy / "model.safetensors")
+    (copy / "pixels.json").write_text(json.dumps(PIXELS))
+    asked = replace(request(copy, tmp_path / "run", "auto"), cache="none")
+    with pytest.raises(Cut):
+        api.transfer(asked, CutAfter(note="fitting heads to all"))
+    name = sorted(tensors)[0]
+    tensors[name] = torch.from_numpy(np.nextafter(tensors[name].numpy(), np.float32(9)))
+    save_file(tensors, copy / "model.safetensors")
+    message = refused(TransferRequest(resume=True, out=tmp_path / "run", cache="none"))
+    assert message.startswith(f"The weights {copy} are not those this run was begun with: their SHA-256 is ")
+    assert message.endswith("Put the file back, or start a new run with another --out.")
