@@ -14,7 +14,7 @@ def test_a_recipe_says_where_it_comes_from_and_its_values_hold(name: str):
     header = recipe.header
     assert 20 <= len(header.summary) <= 130
     assert any(character.isdigit() for character in header.source), "a source has a year"
-    assert header.command.startswith("saccade train ")
+    assert header.command.startswith(("saccade train ", "saccade transfer "))
     assert header.hardware
     assert header.time
     assert header.result
