@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.optimize
 import torch
 
 from ..data.draws import permutation
@@ -131,12 +130,14 @@ def _minimise(
         gradient_FKD = torch.cat([slope_FKD, error_NFK.sum(0)[..., None]], dim=-1)
         return float(loss), gradient_FKD.double().numpy().ravel()
 
+    from scipy.optimize import minimize  # here: `train` without a backbone starts without it
+
     flat = np.zeros(num_folds * num_classes * (num_features + 1))
     if start:
         flat = torch.stack([_scale(weight, bias, mean_D, std_D) for weight, bias in start]).double().numpy().ravel()
     tolerance = CHOICE_TOLERANCE if num_folds > 1 else FIT_TOLERANCE
     options = {"maxiter": MAX_ITERATIONS, "ftol": tolerance, "gtol": tolerance}
-    found = scipy.optimize.minimize(loss_and_gradient, flat, jac=True, method="L-BFGS-B", options=options)
+    found = minimize(loss_and_gradient, flat, jac=True, method="L-BFGS-B", options=options)
     parameter_FKD = torch.from_numpy(found.x).reshape(num_folds, num_classes, num_features + 1)
     return [_unscale(parameter_KD, mean_D, std_D) for parameter_KD in parameter_FKD]
 
