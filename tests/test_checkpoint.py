@@ -238,7 +238,7 @@ def test_values_that_are_not_finite_never_replace_a_good_checkpoint(tmp_path: Pa
         save_checkpoint(folder, manifest(2), weights, state)
     assert error.value.message == (
         f"The tensor '{name}' holds values that are not finite; it is not saved.\n"
-        f"The last good checkpoint is intact. Lower the learning rate and run with --resume."
+        f"The last good checkpoint is intact. Lower the learning rate and start a new run."
     )
     assert open_checkpoint(folder, check_content=True).manifest.step == 1
 

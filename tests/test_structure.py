@@ -141,5 +141,5 @@ def test_the_command_line_does_not_import_torch_or_numpy_at_module_level():
 
 PACKAGE_LAYERS_BELOW_CLI = set().union(*LAYERS[:-1])
 ALLOWED_AT_START = {"core.errors"} | {
-    f"core.errors.{name}" for name in ("SaccadeError", "UsageError", "Stopped", "printable")
+    f"core.errors.{name}" for name in ("SaccadeError", "StorageError", "UsageError", "Stopped", "printable")
 }

@@ -52,6 +52,9 @@ class Silent:
     def note(self, text: str) -> None:
         """Nothing."""
 
+    def scan(self, done: int, total: int) -> None:
+        """Nothing."""
+
     def step(self, epoch: int, batch: int, num_batches: int, means: Callable[[], tuple[float, float]]) -> None:
         """Nothing."""
 

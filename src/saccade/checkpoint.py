@@ -263,7 +263,7 @@ def _refuse_non_finite(weights: dict[str, torch.Tensor]) -> None:
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise TrainingError(
                 f"The tensor '{name}' holds values that are not finite; it is not saved.\n"
-                f"The last good checkpoint is intact. Lower the learning rate and run with --resume."
+                f"The last good checkpoint is intact. Lower the learning rate and start a new run."
             )
 
 

@@ -44,7 +44,7 @@ def test_a_full_disk_is_explained_with_path_needed_and_free_bytes(tmp_path: Path
     assert error.value.message == (
         f"The disk is full: cannot write {path}.\n"
         "1,000,000 bytes are needed, 4,096 are free. What was saved before is intact.\n"
-        "Free some space, then run the same command with --resume, or choose another place with --out."
+        "Free some space, or choose another place with --out."
     )
 
 

@@ -65,8 +65,10 @@ def test_bad_images_stop_the_scan_by_name(num_bad: int, first_line: str, named: 
     )
 
 
-@pytest.mark.parametrize(("total", "allowed"), [(1, 1), (50, 1), (199, 1), (200, 2), (299, 2), (300, 3), (1000, 10)])
-def test_up_to_one_percent_but_at_least_one_may_be_left_out(total: int, allowed: int):
+@pytest.mark.parametrize(
+    ("total", "allowed"), [(1, 0), (99, 0), (100, 1), (199, 1), (200, 2), (299, 2), (300, 3), (1000, 10)]
+)
+def test_up_to_one_percent_may_be_left_out(total: int, allowed: int):
     report = scan_source(with_bad(total, allowed), 2, on_bad_image="skip")
     assert report.bad == tuple(BadImage(key=f"{i}.png", reason=f"{EMPTY}.") for i in range(allowed))
     assert report.good_N.tolist() == list(range(allowed, total))

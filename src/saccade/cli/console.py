@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 HEARTBEAT_S = 60.0
 REDRAW_S = 0.1
+CELL_WIDTH = 9  # characters, or those of a longer heading
 EVERY_COLUMN = ("epoch", "train loss", "train acc", "val loss", "val acc", "lr", "time", "img/s")
 # Columns that go first when the terminal is narrower than so many characters.
 DROPPED_BELOW = ((100, {"train acc"}), (80, {"lr", "img/s"}), (60, {"train loss", "time"}))
@@ -53,7 +54,7 @@ class RunConsole:
         for line in lines:
             self._print(line, stamped=False)
         if not self.output.plain:
-            self._print("  ".join(name.rjust(9) for name in self._columns), stamped=False)
+            self._print("  ".join(name.rjust(CELL_WIDTH) for name in self._columns), stamped=False)
 
     def note(self, text: str) -> None:
         """Something a person should know."""
@@ -71,11 +72,20 @@ class RunConsole:
         self._drawn_s = now_s
         loss, accuracy = means()
         remaining = remaining_time(now_s - self._epoch_started_s, batch, num_batches)
-        text = f"epoch {epoch + 1}  batch {batch}/{num_batches}  loss {loss:.3f}  acc {100 * accuracy:.1f} %{remaining}"
-        if self.output.plain:
-            self._print(text)
-        else:
-            self._draw(text)
+        self._show(
+            [f"epoch {epoch + 1}", f"batch {batch}/{num_batches}", f"loss {loss:.3f}", f"acc {100 * accuracy:.1f} %"]
+            + ([remaining] if remaining else [])
+        )
+
+    def scan(self, done: int, total: int) -> None:
+        """How many of the images have been looked at before training, as often as `step` speaks."""
+        now_s = time.monotonic()
+        pause_s = HEARTBEAT_S if self.output.plain else REDRAW_S
+        if done == total:
+            self.close()
+        elif not self.output.quiet and now_s - self._drawn_s >= pause_s:
+            self._drawn_s = now_s
+            self._show([f"checking images {done:,}/{total:,}"])
 
     def epoch(self, result: "EpochResult") -> None:
         """One row that stays."""
@@ -85,7 +95,18 @@ class RunConsole:
             self._print("  ".join(f"{name} {cells[name].strip()}" for name in EVERY_COLUMN if cells[name].strip()))
         else:
             self._draw("")
-            self._print("  ".join(cells[name].rjust(9) for name in self._columns), stamped=False)
+            self._print(
+                "  ".join(cells[name].rjust(max(CELL_WIDTH, len(name))) for name in self._columns), stamped=False
+            )
+
+    def _show(self, parts: list[str]) -> None:
+        """What goes on now: the live line, of as many parts as fit whole, or a line that stays."""
+        if self.output.plain:
+            self._print("  ".join(parts))
+            return
+        while len(parts) > 1 and len("  ".join(parts)) >= self.output.width:
+            parts = parts[:-1]
+        self._draw("  ".join(parts))
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -150,7 +171,7 @@ def duration(seconds: float) -> str:
 
 
 def remaining_time(elapsed_s: float, batch: int, num_batches: int) -> str:
-    """`  12 s to go` once a tenth of the epoch has shown its speed, nothing before."""
+    """`12 s to go` once a tenth of the epoch has shown its speed, nothing before."""
     if batch * 10 < num_batches or elapsed_s <= 0:
         return ""
-    return f"  {duration(elapsed_s / batch * (num_batches - batch))} to go"
+    return f"{duration(elapsed_s / batch * (num_batches - batch))} to go"

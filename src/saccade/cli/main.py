@@ -5,6 +5,7 @@ Nothing here imports torch: `saccade --help` answers at once. A verb imports wha
 
 import os
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -48,40 +49,75 @@ def _global_options(
         raise typer.Exit
 
 
-app.command("train")(train.train)
-app.command("transfer")(transfer.transfer)
-app.command("evaluate")(evaluate.evaluate)
-app.command("predict")(predict.predict)
-app.command("explain")(explain.explain)
-app.command("report")(report.report)
-app.command("filter")(filter.filter_image)
-app.command("inspect")(inspect.inspect)
-app.command("preview")(preview.preview)
-app.command("augmentations")(augmentations.augmentations)
-app.command("table")(table.table)
-app.command("compare")(table.compare)
-app.command("convert")(convert.convert)
-app.command("models")(models.models)
-app.command("sources")(sources.sources)
-app.command("recipes")(recipes.recipes)
+# What the list of commands says; each is at most 60 characters, so that no terminal cuts it.
+app.command("train", short_help="Train a network on images and judge it.")(train.train)
+app.command("transfer", short_help="Adapt a pretrained network to images and judge it.")(transfer.transfer)
+app.command("evaluate", short_help="Judge a run, or several together, on other images.")(evaluate.evaluate)
+app.command("predict", short_help="Classify image files.")(predict.predict)
+app.command("explain", short_help="Show why a network answers as it does.")(explain.explain)
+app.command("report", short_help="Write the report of a run as one HTML file.")(report.report)
+app.command("filter", short_help="Apply a kernel to a photo, or learn one from it.")(filter.filter_image)
+app.command("inspect", short_help="Find leaks, duplicates, bad files and wrong labels.")(inspect.inspect)
+app.command("preview", short_help="Draw what augmentation does to some images.")(preview.preview)
+app.command("augmentations", short_help="List the augmentations and the policies.")(augmentations.augmentations)
+app.command("table", short_help="Show the layers of a network and their costs.")(table.table)
+app.command("compare", short_help="Show the totals of networks side by side.")(table.compare)
+app.command("convert", short_help="Turn a pickled weight file into safetensors.")(convert.convert)
+app.command("models", short_help="List the networks.")(models.models)
+app.command("sources", short_help="List the kinds of sources.")(sources.sources)
+app.command("recipes", short_help="List the recipes.")(recipes.recipes)
 
 
 def main() -> None:
     """Entry point. Exit status: 0 ok, 1 failed, 2 usage, 130 stopped."""
+    _open_closed_streams()
+    arguments, debug = _without_debug(sys.argv[1:])
     try:
-        app(prog_name="saccade")
+        app(args=arguments, prog_name="saccade")
     except SaccadeError as error:
-        if "--debug" in sys.argv:
+        if debug:
             raise
         _print_error(error.message)
-        sys.exit(error.exit_code)
+        _exit(error.exit_code)
     except KeyboardInterrupt:
         _print_error("Stopped.")
-        sys.exit(130)
+        _exit(130)
     except BrokenPipeError:
-        # The reader of our output (`| head`) has gone. Python would complain at exit when it flushes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        _exit(1)
+    except SystemExit as ending:  # how typer ends, whatever the status
+        _exit(ending.code if isinstance(ending.code, int) else int(ending.code is not None))
+
+
+def _exit(status: int) -> NoReturn:
+    """End with `status`, or 1 where the result cannot be written: told here, since Python would at exit, untidily."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output (`| head`) has gone
+        status = status or 1
+    except OSError as error:
+        _print_error(f"The result cannot be written to stdout: {error.strerror}.")
+        status = status or 1
+    else:
+        sys.exit(status)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)
+
+
+def _open_closed_streams() -> None:
+    """Give every standard stream that was closed (`>&-`) to the null device: else the next file takes its number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            flags = os.O_WRONLY if number else os.O_RDONLY
+            setattr(sys, name, open(os.open(os.devnull, flags), "w" if number else "r", encoding="utf-8"))
+
+
+def _without_debug(arguments: list[str]) -> tuple[list[str], bool]:
+    """`arguments` without --debug, which may stand behind the command too, and whether it was there."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    kept = [argument for argument in arguments[:end] if argument != "--debug"]
+    return kept + arguments[end:], len(kept) < end
 
 
 def _print_error(message: str) -> None:

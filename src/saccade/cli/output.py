@@ -5,16 +5,28 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from ..core.errors import StorageError
+
 
 def print_result(text: str) -> None:
     """Print `text` on stdout; characters the stream cannot encode become escapes instead of an error."""
     encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write((text + "\n").encode(encoding, "backslashreplace").decode(encoding))
+    _write((text + "\n").encode(encoding, "backslashreplace").decode(encoding))
 
 
 def print_json(value: Any) -> None:
     """Print one JSON object on stdout, ASCII, so that it survives every locale. NaN is written as null."""
-    print(json.dumps(_without_nan(value), ensure_ascii=True, allow_nan=False))
+    _write(json.dumps(_without_nan(value), ensure_ascii=True, allow_nan=False) + "\n")
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StorageError(f"The result cannot be written to stdout: {error.strerror}.") from error
 
 
 def format_table(headings: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:

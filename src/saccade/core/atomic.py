@@ -167,7 +167,7 @@ def _explain(error: OSError, path: Path, needed_bytes: int) -> str:
         return (
             f"{what}: cannot write {where}.\n"
             f"{needed}, {_free_bytes(path):,} are free. What was saved before is intact.\n"
-            f"Free some space, then run the same command with --resume, or choose another place with --out."
+            f"Free some space, or choose another place with --out."
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         what = "is on a read-only file system" if error.errno == errno.EROFS else "may not be written by you"
@@ -175,7 +175,7 @@ def _explain(error: OSError, path: Path, needed_bytes: int) -> str:
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return f"Cannot write {where}: a file stands where a folder is needed.\nChoose another place with --out."
     reason = error.strerror or str(error)
-    return f"Cannot write {where}: {reason}.\nWhat was saved before is intact; check the disk, then run with --resume."
+    return f"Cannot write {where}: {reason}.\nWhat was saved before is intact; check the disk."
 
 
 def _free_bytes(path: Path) -> int:

@@ -37,6 +37,20 @@ def exclusive(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def refuse_held(folder: Path) -> None:
+    """Raise RunInUseError where another process holds `folder`: at once, before the work that comes before `exclusive`."""
+    try:
+        descriptor = os.open(folder / LOCK_NAME, os.O_RDONLY)
+    except OSError:
+        return  # no lock was ever taken here, or it cannot be read, which `exclusive` will explain
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RunInUseError(_describe(folder, os.pread(descriptor, 4096, 0))) from None
+    finally:
+        os.close(descriptor)
+
+
 def _describe(folder: Path, content: bytes) -> str:
     try:
         holder = json.loads(content)

@@ -1,7 +1,6 @@
 """The scan: every image decoded once before the first step, so that a bad file is named now and not hours later."""
 
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -67,7 +66,7 @@ def scan_source(
     bad = tuple(scan.bad[index] for index in sorted(scan.bad))
     if bad and on_bad_image == "error":
         raise DataError(_bad_message(source, bad, "Repair or remove them, or leave them out: --on-bad-image skip."))
-    if len(bad) > max(1, math.floor(MAX_SKIPPED_FRACTION * len(source))):
+    if len(bad) > MAX_SKIPPED_FRACTION * len(source):
         raise DataError(_bad_message(source, bad, "More than 1 % is too many to leave out: repair or remove them."))
     return scan.report(bad)
 

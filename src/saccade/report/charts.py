@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from ..core.errors import SaccadeError, printable
 from .html import Child, Markup, element, folded, table
 
 if TYPE_CHECKING:
@@ -160,7 +161,10 @@ def _svg(chart: "altair.LayerChart") -> str:
         titleFontWeight=400,
         **text,
     )
-    svg = vl_convert.vegalite_to_svg(config.configure_view(stroke=None).to_dict(validate=False))
+    try:
+        svg = vl_convert.vegalite_to_svg(config.configure_view(stroke=None).to_dict(validate=False))
+    except ValueError as error:  # its engine did not start: no memory, no threads
+        raise SaccadeError(f"The charts cannot be drawn: {printable(str(error).splitlines()[0])}") from error
     svg = re.sub(r' (?:role|aria-[a-z]+|style|class|xmlns:xlink|version|pointer-events)="[^"]*"', "", svg)
     svg = re.sub(r'<rect width="[\d.]+" height="[\d.]+" fill="transparent"/>', "", svg, count=1)
     for stand_in, name in STAND_INS.items():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core import atomic
+from ..core import atomic, lock
 from ..core.errors import CheckpointError, ConfigError, printable
 from .config import RunConfig
 
@@ -26,7 +26,15 @@ class RunFolder:
         return (self.path / CONFIG).exists()
 
     def check(self) -> None:
-        """Raise CheckpointError where the folder does not fit what was asked for, before any work is done."""
+        """Raise CheckpointError where the folder does not fit what was asked for, before any work is done.
+
+        Raises RunInUseError where another process holds the run.
+        """
+        if self.has_run:
+            lock.refuse_held(self.path)
+        self._check_begun()
+
+    def _check_begun(self) -> None:
         where = printable(str(self.path))
         if self.resume and not self.has_run:
             raise CheckpointError(
@@ -39,7 +47,7 @@ class RunFolder:
 
     def begin(self, config: RunConfig, environment: dict[str, Any], data: dict[str, Any]) -> None:
         """Write what the run is made of; `config.toml` last, since its presence says that the run has begun."""
-        self.check()  # again, now that the folder is ours: another process may have begun a run in it
+        self._check_begun()  # again, now that the folder is ours: another process may have begun a run in it
         atomic.remove_temporaries(self.path)
         if self.resume:
             return

@@ -90,7 +90,7 @@ def train_members(plan: EnsemblePlan, path: Path, resume: bool, progress: RunPro
     """
     started_s = time.monotonic()
     runtime = start(plan.run.runtime)
-    images = prepare_images(plan.member_config(1), runtime, progress.note)
+    images = prepare_images(plan.member_config(1), runtime, progress.note, progress.scan)
     if not resume:
         plan = plan.model_copy(update={"data_digest": images.digest()})
         atomic.make_folder(path)

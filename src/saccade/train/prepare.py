@@ -73,10 +73,18 @@ class Images:
         }
 
 
-def prepare_images(config: RunConfig, runtime: Runtime, note: Callable[[str], None]) -> Images:
-    """Open, scan and split the source of `config`. Raises DataError and ImageError before any training is begun."""
+def prepare_images(
+    config: RunConfig,
+    runtime: Runtime,
+    note: Callable[[str], None],
+    scanned: Callable[[int, int], None] | None = None,
+) -> Images:
+    """Open, scan and split the source of `config`. Raises DataError and ImageError before any training is begun.
+
+    `scanned(done, total)` is called as images have been looked at.
+    """
     source = open_source(config.source)
-    scan = scan_source(source, runtime.num_threads, config.split.on_bad_image)
+    scan = scan_source(source, runtime.num_threads, config.split.on_bad_image, scanned)
     for bad in scan.bad[:10]:
         note(f"left out {printable(bad.key)}: {bad.reason}")
     if len(scan.bad) > 10:

@@ -11,7 +11,7 @@ import torch
 
 from ..checkpoint import BEST, LAST, Manifest, find_checkpoint, settle_checkpoint
 from ..core import atomic, lock
-from ..core.errors import CheckpointError, ConfigError, Stopped, printable
+from ..core.errors import CheckpointError, ConfigError, Stopped, StorageError, printable
 from ..core.log import MetricsLog
 from ..core.runtime import Runtime, environment, seed_everything, start
 from ..data.augment.policy import AugmentConfig
@@ -36,6 +36,9 @@ NUM_INITIAL = 5000  # training images that a network may look at before its firs
 
 class RunProgress(Protocol):
     """Who watches a run: a terminal, a log, a test."""
+
+    def scan(self, done: int, total: int) -> None:
+        """Called as images are looked at before training; `done == total` at the end."""
 
     def begin(self, lines: list[str]) -> None:
         """Called once before the first step, with what is about to run."""
@@ -79,7 +82,7 @@ def train(
     started_s = time.monotonic()
     folder.check()
     runtime = start(config.runtime)
-    images = images or prepare_images(config, runtime, progress.note)
+    images = images or prepare_images(config, runtime, progress.note, progress.scan)
     augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed)
     config = config.model_copy(update={"augment": augment})  # what was measured is stored with the run
     config, teachers = load_teachers(config, images, runtime)
@@ -110,6 +113,8 @@ def fit_and_judge(
         judgement = judge(folder.path, best, images, config, training.runtime, context.stop.check)
     except Stopped:
         raise stopped(config, folder, context.stop.exit_code) from None
+    except StorageError as error:
+        raise StorageError(f"{error.message}\nGo on with: {resume_command(config, folder)}") from error.__cause__
     num_seen = cursor.step * min(config.batch_size, len(images.split.train_N))
     return TrainResult(
         run_dir=folder.path,
@@ -254,8 +259,8 @@ def opening_lines(training: TrainingStep, images: Images, run_dir: Path) -> list
         f"data    {printable(images.source.name)}: {len(images.classes)} classes, {len(split.train_N):,} to train on, "
         f"{len(split.validation_N):,} to choose the epoch, {len(split.test_N):,} to judge ({split.origin})",
         f"model   {config.model}: {model_parameters(training):,} parameters, "
-        f"input {height_px}x{width_px}x{channels}; recipe {config.recipe}: {config.epochs} epochs, "
-        f"{config.optimizer.name}",
+        f"input {height_px}x{width_px}x{channels}; recipe {config.recipe}: "
+        f"{config.epochs} epoch{'s' if config.epochs > 1 else ''}, {config.optimizer.name}",
         f"device  {training.runtime.describe()}",
         f"run     {printable(str(run_dir))}",
     ]
@@ -264,7 +269,12 @@ def opening_lines(training: TrainingStep, images: Images, run_dir: Path) -> list
 def stopped(config: RunConfig, folder: RunFolder, exit_code: int) -> Stopped:
     """What a person is told whose run was stopped."""
     where = printable(str(folder.path))
-    verb = "transfer" if config.transfer.backbone else "train"
-    error = Stopped(f"Stopped; everything is saved in {where}.\nGo on with: saccade {verb} --resume --out {where}")
+    error = Stopped(f"Stopped; everything is saved in {where}.\nGo on with: {resume_command(config, folder)}")
     error.exit_code = exit_code
     return error
+
+
+def resume_command(config: RunConfig, folder: RunFolder) -> str:
+    """What a person types to go on with a run."""
+    verb = "transfer" if config.transfer.backbone else "train"
+    return f"saccade {verb} --resume --out {printable(str(folder.path))}"

@@ -66,7 +66,7 @@ def transfer(
     found = read_start(folder.path) if folder.resume else None
     weights = None if found else _weights(config, preprocessing, progress.note)
     config = with_weights(config, weights) if weights else config
-    images = prepare_images(config, runtime, progress.note)
+    images = prepare_images(config, runtime, progress.note, progress.scan)
     augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed)
     name, model = _network(config, weights, images)
     config = config.model_copy(update={"augment": augment, "model": name})

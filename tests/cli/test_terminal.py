@@ -1,0 +1,237 @@
+"""What a terminal, a file and a closed stream see of a run: the live line, plain lines, widths, encodings, --debug."""
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saccade.cli import console
+from saccade.train.loop import EpochResult
+
+SMALL = ["--model", "conv 4 f3 bn | gap | fc 10", "--set", "input.size_px=12", "--set", "runtime.num_threads=1"]
+STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d "
+RESULT = EpochResult(
+    epoch=3,
+    num_epochs=12,
+    train_loss=0.12345,
+    train_accuracy=0.9876,
+    validation_loss=1.5,
+    validation_accuracy=0.5,
+    learning_rate=0.05,
+    seconds=3725.0,
+    images_per_second=1234.5,
+    is_best=True,
+)
+
+
+def on_terminal(folder: Path, width: int, environment: dict[str, str], *arguments: str) -> tuple[int, str, str]:
+    """(status, stdout, what the terminal of `width` characters on stderr received) of `saccade`."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+    inherited = {key: value for key, value in os.environ.items() if key not in ("CI", "COLUMNS", "LINES")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "saccade", *arguments],
+        cwd=folder,
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env=inherited | {"TERM": "xterm"} | environment,
+    )
+    os.close(theirs)
+    received = b""
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # how Linux says that nobody holds the other end any more
+            break
+        if not part:
+            break
+        received += part
+    os.close(ours)
+    output, _ = process.communicate(timeout=60)
+    return process.returncode, output.decode(), received.decode()
+
+
+def rendered(received: str) -> list[str]:
+    """The lines that stand on a terminal which received this, by the few controls that are used."""
+    lines, row = [""], 0
+    for text in re.split(r"(\x1b\[[?0-9;]*[A-Za-z]|\r|\n)", received):
+        if text == "\n":
+            row += 1
+            lines += [""] * (row + 1 - len(lines))
+        elif text == "\x1b[1A":
+            row -= 1
+        elif text == "\x1b[2K":
+            lines[row] = ""
+        elif text and text != "\r" and text[0] != "\x1b":
+            assert not lines[row], "written over what stands there"
+            lines[row] = text
+    return lines
+
+
+def test_a_terminal_gets_a_table_that_stays_and_nothing_cut(tmp_path: Path):
+    status, output, received = on_terminal(
+        tmp_path, 130, {}, "train", "digits", "--out", "run", "--epochs", "2", *SMALL
+    )
+    assert status == 0
+    assert "held-out images correct" in output
+    assert "\x1b[?25l" in received, "the live line hides the cursor"
+    assert received.rindex("\x1b[?25h") > received.rindex("\x1b[?25l"), "and gives it back"
+    lines = rendered(received)
+    assert [line.split()[0] for line in lines[:5]] == ["data", "model", "device", "run", "epoch"]
+    rows = [line for line in lines if re.match(r"\s+[12]/2 ", line)]
+    assert len(rows) == 2 == len([line for line in lines[5:] if line.strip()])
+    assert {len(row.rstrip()) for row in rows} == {len(lines[4])}, "numbers stand under their headings"
+    assert "…" not in received
+
+
+@pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"CI": "true"}, {"PYTHONIOENCODING": "cp1252", "CI": "1"}])
+def test_a_terminal_that_cannot_redraw_gets_plain_lines(tmp_path: Path, environment: dict[str, str]):
+    status, _, received = on_terminal(
+        tmp_path, 60, environment, "train", "digits", "--out", "run", "--epochs", "1", *SMALL
+    )
+    assert status == 0
+    assert "\x1b" not in received
+    lines = received.replace("\r\n", "\n").splitlines()
+    assert re.match(STAMP + r"epoch 1/1  train loss [\d.]+  train acc [\d.]+ %  val loss", lines[-1])
+    assert "img/s" in lines[-1], "full columns where nothing is redrawn"
+
+
+def written(width: int, plain: bool, work: Callable[[console.RunConsole], None]) -> str:
+    """What a console says on a stream of its own."""
+    read, write = os.pipe()
+    with open(write, "w", encoding="ascii") as stream:
+        said = console.RunConsole(console.Output(stream=stream, quiet=False, plain=plain, width=width))
+        work(said)
+        said.close()
+    with open(read, encoding="ascii") as result:
+        return result.read()
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (0, ["epoch", "train loss", "train acc", "val loss", "val acc", "lr", "time", "img/s"]),
+        (100, ["epoch", "train loss", "train acc", "val loss", "val acc", "lr", "time", "img/s"]),
+        (99, ["epoch", "train loss", "val loss", "val acc", "lr", "time", "img/s"]),
+        (79, ["epoch", "train loss", "val loss", "val acc", "time"]),
+        (59, ["epoch", "val loss", "val acc"]),
+    ],
+)
+def test_columns_go_by_priority_and_no_number_is_cut(width: int, columns: list[str]):
+    assert console.visible_columns(width) == columns
+    text = written(0, True, lambda said: said.epoch(RESULT))
+    assert re.fullmatch(
+        STAMP + r"epoch 3/12  train loss 0\.1235  train acc 98\.76 %  val loss 1\.5000  val acc 50\.00 %\*  lr 0\.05  "
+        r"time 1 h 02 min  img/s 1,234\n",
+        text,
+    )
+    cells = console.row_cells(RESULT)
+    assert len("  ".join(cells[name].rjust(max(console.CELL_WIDTH, len(name))) for name in columns)) <= (width or 1000)
+
+
+def test_an_epoch_without_validation_has_no_star():
+    text = written(0, True, lambda said: said.epoch(replace(RESULT, validation_loss=None, validation_accuracy=None)))
+    assert "val" not in text
+    assert "*" not in text
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (100, "epoch 2  batch 5/10  loss 1.250  acc 25.0 %  4.0 s to go"),
+        (50, "epoch 2  batch 5/10  loss 1.250  acc 25.0 %"),
+        (40, "epoch 2  batch 5/10  loss 1.250"),
+        (10, "epoch 2"),
+    ],
+)
+def test_the_live_line_leaves_out_whole_parts(monkeypatch: pytest.MonkeyPatch, width: int, shown: str):
+    clock = [100.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: clock[0])
+    drawn: list[str] = []
+    monkeypatch.setattr(console.RunConsole, "_draw", lambda self, text: drawn.append(text))
+
+    def work(said: console.RunConsole) -> None:
+        said.step(1, 1, 10, lambda: (2.0, 0.1))
+        clock[0] += 4.0
+        said.step(1, 5, 10, lambda: (1.25, 0.25))
+
+    written(width, False, work)
+    assert drawn == [shown]
+
+
+def test_elsewhere_a_heartbeat_comes_once_a_minute(monkeypatch: pytest.MonkeyPatch):
+    clock = [100.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: clock[0])
+
+    def work(said: console.RunConsole) -> None:
+        for done in range(0, 400, 10):  # one a second
+            clock[0] += 1.0
+            said.scan(done, 400)
+        said.scan(400, 400)
+        for batch in range(1, 100):
+            clock[0] += 1.0
+            said.step(0, batch, 100, lambda: (1.25, 0.25))
+
+    lines = written(0, True, work).splitlines()
+    assert len(lines) == 2
+    assert re.fullmatch(STAMP + r"epoch 1  batch 20/100  loss 1\.250  acc 25\.0 %  1 min 16 s to go", lines[0])
+
+
+def test_quiet_says_the_result_only(saccade: Callable, tmp_path: Path):
+    finished = saccade("train", "digits", "--out", tmp_path / "run", "--epochs", 1, "--quiet", *SMALL)
+    assert (finished.status, finished.errors) == (0, "")
+    assert "held-out images correct" in finished.output
+
+
+def run(*arguments: str, **streams: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "saccade", *arguments]
+    return subprocess.run(command, text=True, timeout=120, check=False, **streams)
+
+
+def test_closed_streams_and_readers_that_leave_spoil_nothing(tmp_path: Path):
+    """stdin closed (as under some schedulers), stdout closed, stdout a pipe nobody reads."""
+    train = f'"{sys.executable}" -m saccade train digits --out run --epochs 1 --quiet ' + " ".join(
+        f"'{word}'" for word in SMALL
+    )
+    done = subprocess.run(["bash", "-c", f"{train} <&- >&-"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "run" / "report.html").exists()
+    for command in ("models", "--help"):
+        read, write = os.pipe()
+        os.close(read)
+        done = run(command, stdout=write, stderr=subprocess.PIPE)
+        os.close(write)
+        assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_result_that_cannot_be_written_is_told():
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = run("models", stdout=full, stderr=subprocess.PIPE)
+    message = "error: The result cannot be written to stdout: No space left on device.\n"
+    assert (done.returncode, done.stderr) == (1, message)
+
+
+def test_debug_gives_a_plain_traceback_before_or_behind_the_command():
+    for arguments in (["--debug", "train", "nowhere"], ["train", "nowhere", "--debug"]):
+        done = run(*arguments, capture_output=True)
+        assert done.returncode == 1
+        assert done.stderr.startswith("Traceback (most recent call last):\n")
+        assert "saccade.core.errors.DataError: There is no file or folder 'nowhere'" in done.stderr
+        assert "locals" not in done.stderr
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_no_help_is_cut(width: int):
+    done = run("--help", capture_output=True, env=os.environ | {"COLUMNS": str(width), "TERMINAL_WIDTH": str(width)})
+    assert "..." not in done.stdout.replace("[ARGS]...", "")
