@@ -1,5 +1,6 @@
 """Bad input gets one clear message of at most four lines, the right exit status, and leaves nothing behind."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from saccade.core import lock
 from saccade.models.base import MODELS
 from saccade.train.recipes import all_recipes
 
@@ -204,6 +206,22 @@ def test_a_run_that_is_there_already(saccade: Callable, tmp_path: Path):
     finished = saccade("train", "--out", "run", "--resume")
     assert finished.status == 0
     assert "held-out images correct" in finished.output
+
+
+@pytest.mark.parametrize("arguments", [["--resume"], ["digits"]])
+def test_a_run_that_another_process_holds_is_told_before_its_images_are_read(
+    saccade: Callable, tmp_path: Path, arguments: list[str]
+):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.toml").write_text("")
+    with lock.exclusive(Path("run")):
+        since = json.loads((tmp_path / "run" / lock.LOCK_NAME).read_text())["since"]
+        check(
+            saccade("train", *arguments, "--out", "run"),
+            f"The run run is in use by process {os.getpid()} since {since}.\n"
+            "Wait until it ends, stop it, or choose another place with --out.",
+            1,
+        )
 
 
 def test_resuming_what_is_not_there(saccade: Callable):

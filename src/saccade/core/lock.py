@@ -38,7 +38,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 def refuse_held(folder: Path) -> None:
-    """Raise RunInUseError where another process holds `folder`: at once, before the work that comes before `exclusive`."""
+    """Raise RunInUseError where another process holds `folder`: at once, before the work that precedes `exclusive`."""
     try:
         descriptor = os.open(folder / LOCK_NAME, os.O_RDONLY)
     except OSError:
