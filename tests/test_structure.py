@@ -1,6 +1,8 @@
 """The conventions that can be enforced: import rule, no cycles, sizes, no pickle, no torch behind `--help`."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -143,3 +145,12 @@ PACKAGE_LAYERS_BELOW_CLI = set().union(*LAYERS[:-1])
 ALLOWED_AT_START = {"core.errors"} | {
     f"core.errors.{name}" for name in ("SaccadeError", "StorageError", "UsageError", "Stopped", "printable")
 }
+
+
+def test_the_public_api_is_what_it_says_and_comes_on_demand():
+    assert saccade.__all__ == ["__version__", "api"]
+    assert saccade.api.train.__module__ == "saccade.api"
+    with pytest.raises(AttributeError, match="^module 'saccade' has no attribute 'trian'$"):
+        saccade.trian  # noqa: B018
+    lean = "import saccade, sys; assert 'torch' not in sys.modules; saccade.api.table; assert 'torch' in sys.modules"
+    subprocess.run([sys.executable, "-c", lean], check=True, timeout=120)

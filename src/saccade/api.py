@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from .checkpoint import holds_checkpoint
 from .core import atomic
 from .core.errors import ImageError, UsageError, printable
 from .core.runtime import RuntimeConfig, available_cpus
@@ -159,6 +160,11 @@ def is_ensemble(path: Path) -> bool:
     return ensemble_folder.is_ensemble(path)
 
 
+def is_run(path: Path) -> bool:
+    """Whether a run, a checkpoint or an ensemble stands in the folder `path`, finished or not."""
+    return is_ensemble(path) or holds_checkpoint(path)
+
+
 def evaluate(
     runs: list[Path],
     source: str,
@@ -186,16 +192,17 @@ def write_mistakes(evaluation: Evaluation, path: Path) -> None:
 
 
 def predict(
-    run: Path, paths: Iterable[Path], runtime: RuntimeConfig | None = None
+    runs: Path | Sequence[Path], paths: Iterable[Path], runtime: RuntimeConfig | None = None
 ) -> Iterator[Prediction | ImageError]:
     """An answer, or the reason why there is none, for each image of `paths` in order. Raises SaccadeError.
 
-    The members of an ensemble's folder answer together.
+    Several runs, and the members of an ensemble's folder, answer together: the mean of their probabilities.
     """
     files = list_images(paths)
-    if is_ensemble(run):
-        return load_ensemble_predictor(run, runtime).predict_files(files)
-    return load_predictor(run, runtime).predict_files(files)
+    members = ensemble_folder.expand_runs([runs] if isinstance(runs, Path) else runs)
+    if len(members) > 1:
+        return load_ensemble_predictor(members, runtime).predict_files(files)
+    return load_predictor(members[0], runtime).predict_files(files)
 
 
 def explain(

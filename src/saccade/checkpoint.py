@@ -190,6 +190,11 @@ def open_checkpoint(folder: Path, check_content: bool = False) -> Checkpoint:
     return Checkpoint(folder=folder, manifest=manifest)
 
 
+def holds_checkpoint(path: Path) -> bool:
+    """Whether `path` is a checkpoint folder, or a run that has saved one, whole or not."""
+    return (path / MANIFEST).is_file() or any((path / name).is_dir() for name in (BEST, LAST))
+
+
 def find_checkpoint(path: Path) -> Checkpoint:
     """The checkpoint a person means by `path`: a run (its best, else its last one) or a checkpoint folder."""
     if (path / MANIFEST).is_file():

@@ -259,6 +259,11 @@ def test_predicting_without_a_run_or_with_bad_files(saccade: Callable, photos: P
     )
     assert saccade("train", "photos", "--out", "run", *FAST).status == 0
     check(
+        saccade("predict", "run"),
+        "predict needs a run and images: saccade predict runs/digits-lenet5-1 photo.jpg.",
+        2,
+    )
+    check(
         saccade("predict", "run", "nothing.jpg"),
         "There is no file or folder 'nothing.jpg'.\nCheck the path and its spelling.",
         1,

@@ -86,6 +86,12 @@ def test_members_answer_for_files_together(saccade: Callable, ensemble: Path, tm
     finished = saccade("predict", ensemble, tmp_path / "0.png", "--json")
     assert finished.status == 0, finished.errors
     assert json.loads(finished.output)["predictions"][0]["class"] == together[0].top(1)[0][0]
+    members = [ensemble / "member-1", ensemble / "member-2"]
+    named = saccade("predict", *members, tmp_path / "0.png", "--json")
+    assert named.status == 0, named.errors
+    result = json.loads(named.output)
+    assert result["run"] == ", ".join(str(member) for member in members)
+    assert result["predictions"][0]["top"] == json.loads(finished.output)["predictions"][0]["top"]
 
 
 class Killed(BaseException):

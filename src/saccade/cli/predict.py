@@ -1,4 +1,4 @@
-"""`saccade predict RUN FILE...`: what a trained classifier says of images."""
+"""`saccade predict RUN... FILE...`: what a trained classifier, or several together, say of images."""
 
 import sys
 from pathlib import Path
@@ -6,13 +6,14 @@ from typing import Any
 
 import typer
 
-from ..core.errors import SaccadeError
+from ..core.errors import SaccadeError, UsageError
 from .output import format_table, print_json, print_result
 
 
 def predict(
-    run: Path = typer.Argument(help="Run directory, a checkpoint folder in it, or the folder of an ensemble."),
-    paths: list[Path] = typer.Argument(help="Image files, or folders of them."),
+    arguments: list[Path] = typer.Argument(
+        metavar="RUN... FILE-OR-FOLDER...", help="A run, or several that answer together, then images or folders."
+    ),
     top: int = typer.Option(3, "--top", min=1, help="How many classes to show for each image."),
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
 ) -> None:
@@ -21,13 +22,19 @@ def predict(
     from ..core.errors import ImageError, printable
     from ..core.types import Prediction
 
-    answers = list(api.predict(run, paths))
+    num_runs = 1  # the first is meant as a run even where none stands there
+    while num_runs < len(arguments) and api.is_run(arguments[num_runs]):
+        num_runs += 1
+    runs, paths = arguments[:num_runs], arguments[num_runs:]
+    if not paths:
+        raise UsageError("predict needs a run and images: saccade predict runs/digits-lenet5-1 photo.jpg.")
+    answers = list(api.predict(runs, paths))
     good = [answer for answer in answers if isinstance(answer, Prediction)]
     bad = [answer for answer in answers if isinstance(answer, ImageError)]
     if as_json:
         print_json(
             {
-                "run": str(run),
+                "run": ", ".join(str(run) for run in runs),
                 "predictions": [_answer_json(answer, top) for answer in good],
                 "errors": [{"file": error.key, "reason": error.reason} for error in bad],
             }

@@ -101,10 +101,16 @@ def mix_seeds(*numbers: int) -> int:
 
 
 def available_cpus() -> int:
-    """Processors this process may use: the smaller of its affinity and its control group's quota, at least 1."""
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    """Processors this process may use, at least 1: the smallest of its affinity, its control group's quota, and the
+    OMP_NUM_THREADS by which schedulers of shared machines say how many are ours."""
+    limits = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)]
     quota = cgroup_quota_cpus()
-    return max(1, min(affinity, math.ceil(quota))) if quota else affinity
+    if quota:
+        limits.append(math.ceil(quota))
+    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # a list says one number a nesting level
+    if wanted.isdecimal():
+        limits.append(int(wanted))
+    return max(1, min(limits))
 
 
 def cgroup_quota_cpus(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float | None:

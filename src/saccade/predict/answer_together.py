@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,6 @@ from ..core.types import Prediction, Preprocessing
 from ..data.decode import decode_image
 from ..data.preprocess import prepare_image
 from .ensemble import Ensemble, make_ensemble
-from .ensemble_folder import expand_runs
 from .predictor import BATCH_SIZE, chunks, load_predictor, read_file
 
 Prepared = dict[Preprocessing, np.ndarray]
@@ -75,7 +74,8 @@ class EnsemblePredictor:
         return {kind: prepare_image(image_HWC, kind) for kind in kinds}
 
 
-def load_ensemble_predictor(folder: Path, runtime_config: RuntimeConfig | None = None) -> EnsemblePredictor:
-    """The members of the ensemble in `folder`. Raises CheckpointError where it is not complete."""
-    members = [load_predictor(run, runtime_config) for run in expand_runs([folder])]
+def load_ensemble_predictor(runs: Sequence[Path], runtime_config: RuntimeConfig | None = None) -> EnsemblePredictor:
+    """Two runs or more, ready to answer together. Raises CheckpointError where one cannot be read or others' classes
+    are not its own."""
+    members = [load_predictor(run, runtime_config) for run in runs]
     return EnsemblePredictor(ensemble=make_ensemble(members))
