@@ -1,11 +1,11 @@
 """Do our networks compute what the public ones compute? Random public weights, translated, must give equal logits.
 
-    pip install --no-deps torchvision==0.28.0 timm==1.0.31
+    pip install torchvision timm        in an environment of its own: torchvision wants its own build of torch
     python -m benchmarks.check_public_networks
 
-For every architecture with public weights: torchvision's network (and timm's, where its names differ) with random
-weights, its state dict saved as safetensors and loaded into ours through `rename_key`, the same images through both.
-The largest difference of a logit must be at most 1e-4; running averages of batch normalisation are drawn at random too.
+For every architecture with public weights: torchvision's network, and timm's where it has one, with random weights, its
+state dict saved as safetensors and loaded into ours through `rename_key`, the same images through both. The largest
+difference of a logit must be at most 1e-4; running averages of batch normalisation are drawn at random too.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from benchmarks.torchvision_stub import declare_operators
+from benchmarks.torchvision_stub import import_torchvision
 from saccade.models.base import MODELS, build_model
 from saccade.models.weights import load_weights
 
@@ -34,7 +34,12 @@ TORCHVISION = {
     **{f"vgg{depth}": f"vgg{depth}" for depth in (11, 13, 16, 19)},
     **{f"vgg{depth}-bn": f"vgg{depth}_bn" for depth in (11, 13, 16, 19)},
 }
-TIMM = {"resnet18": "resnet18", "resnet50": "resnet50", "vgg16": "vgg16", "vgg16-bn": "vgg16_bn"}
+TIMM = {
+    "mobilenetv2": "mobilenetv2_100",
+    **{f"resnet{depth}": f"resnet{depth}" for depth in (18, 34, 50, 101, 152)},
+    **{f"vgg{depth}": f"vgg{depth}" for depth in (11, 13, 16, 19)},
+    **{f"vgg{depth}-bn": f"vgg{depth}_bn" for depth in (11, 13, 16, 19)},
+}
 
 
 def main() -> None:
@@ -42,9 +47,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="names of ours, separated by commas")
     arguments = parser.parse_args()
     chosen = arguments.only.split(",") if arguments.only else list(TORCHVISION)
-    declare_operators()
+    torchvision = import_torchvision()
     import timm
-    import torchvision
 
     versions = {"torch": torch.__version__, "torchvision": torchvision.__version__, "timm": timm.__version__}
     results = {}

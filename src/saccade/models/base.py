@@ -26,14 +26,14 @@ class ModelSpec:
 class Reference:
     """Figures published for a network, which the contract tests hold our code against.
 
-    `parameters` and `multiply_adds` are exact counts at `spec`; None where the source gives none. `source` is the
-    paper's table or the public implementation the figure was read from.
+    `parameters` and `multiply_adds` are exact counts at `spec`. `source` is the paper's table or the public
+    implementation that the figures were read from, or the sum by which they were counted by hand.
     """
 
     spec: ModelSpec
     source: str
-    parameters: int | None = None
-    multiply_adds: int | None = None
+    parameters: int
+    multiply_adds: int
 
 
 class ImageClassifier(nn.Module):

@@ -117,11 +117,22 @@ _register(
     "convnet-a",
     ConvNetA,
     "first worked example: three convolutions and a softmax",
-    Reference(spec=INPUT_A, source="280 + 5,020 + 20,040 + 19,610", parameters=44_950),
+    Reference(
+        spec=INPUT_A,
+        source="by hand: 280 + 5,020 + 20,040 + 19,610 parameters; "
+        "369,630 + 1,445,000 + 980,000 + 19,600 multiply-adds",
+        parameters=44_950,
+        multiply_adds=2_814_230,
+    ),
 )
 _register(
     "convnet-b",
     ConvNetB,
     "second worked example, LeNet-5-like: two conv-pool layers, three dense",
-    Reference(spec=INPUT_B, source="TABLE_B: 608 + 3,216 + 48,120 + 10,164 + 850", parameters=62_958),
+    Reference(
+        spec=INPUT_B,
+        source="TABLE_B: 608 + 3,216 + 48,120 + 10,164 + 850; by hand: 470,400 + 320,000 + 48,000 + 10,080 + 840",
+        parameters=62_958,
+        multiply_adds=849_320,
+    ),
 )

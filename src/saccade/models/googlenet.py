@@ -170,6 +170,15 @@ register(
         summary="GoogLeNet: nine Inception blocks, two side branches in training",
         citation="Szegedy et al. 2014, arXiv:1409.4842, Table 1",
         default_spec=IMAGENET,
+        references=(
+            Reference(
+                spec=IMAGENET,
+                source="by hand from Table 1: 6,998,552 and 2 side branches (section 5) of 3,188,840 and 3,190,888; "
+                "multiply-adds without them (the paper's sum is 1.5 billion)",
+                parameters=13_378_280,
+                multiply_adds=1_582_671_872,
+            ),
+        ),
     ),
     __name__,
 )
@@ -181,7 +190,12 @@ register(
         citation="Szegedy et al. 2014, arXiv:1409.4842; torchvision 0.28",
         default_spec=IMAGENET,
         references=(
-            Reference(spec=IMAGENET, source="torchvision 0.28, side branches included", parameters=13_004_888),
+            Reference(
+                spec=IMAGENET,
+                source="torchvision 0.28, side branches in the parameters, not in the multiply-adds",
+                parameters=13_004_888,
+                multiply_adds=1_498_376_192,
+            ),
         ),
         rename_key=rename_key,
     ),

@@ -76,8 +76,39 @@ class MobileNetV2(ImageClassifier):
         initialise(self)
 
 
+# timm's names of the layers outside its blocks, and inside those that do not and do expand.
+TIMM_OUTSIDE = {
+    "conv_stem": "stem.convolution",
+    "bn1": "stem.norm",
+    "conv_head": "neck.convolution.convolution",
+    "bn2": "neck.convolution.norm",
+    "classifier": "head.fc",
+}
+TIMM_SEPARABLE = {
+    "conv_dw": "depthwise.convolution",
+    "bn1": "depthwise.norm",
+    "conv_pw": "project.convolution",
+    "bn2": "project.norm",
+}
+TIMM_INVERTED = {
+    "conv_pw": "expand.convolution",
+    "bn1": "expand.norm",
+    "conv_dw": "depthwise.convolution",
+    "bn2": "depthwise.norm",
+    "conv_pwl": "project.convolution",
+    "bn3": "project.norm",
+}
+
+
 def rename_key(key: str) -> str | None:
-    """A tensor's name in the public torchvision file as ours."""
+    """A tensor's name in the public torchvision file, or in timm's, as ours."""
+    owner, _, kind = key.rpartition(".")
+    if owner in TIMM_OUTSIDE:
+        return f"{TIMM_OUTSIDE[owner]}.{kind}"
+    if key.startswith("blocks."):
+        _, stage, position, layer, kind = key.split(".")
+        names = TIMM_INVERTED if BLOCKS[int(stage)][0] > 1 else TIMM_SEPARABLE
+        return f"stages.stage{int(stage) + 1}.{position}.{names[layer]}.{kind}"
     if key.startswith("classifier.1."):
         return key.replace("classifier.1.", "head.fc.")
     _, number, *rest = key.split(".")

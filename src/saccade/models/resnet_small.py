@@ -23,6 +23,11 @@ WIDTHS = (16, 32, 64)
 CIFAR = ModelSpec(num_classes=10, input_CHW=(3, 32, 32))
 # Table 6 says 0.27, 0.46, 0.66, 0.85 and 1.7 million; exact counts by hand: 3x3 weights, two per norm channel, dense.
 PARAMETERS = {20: 269_722, 32: 464_154, 44: 658_586, 56: 853_018, 110: 1_727_962}
+# By hand, 3x3 filters times positions: 442,368 + 2n 2,359,296 + 2 (1,179,648 + (2n - 1) 2,359,296) + 640, n blocks.
+MULTIPLY_ADDS = {20: 40_551_040, 32: 68_862_592, 44: 97_174_144, 56: 125_485_696, 110: 252_887_680}
+# What the two projections of option B add: 16 to 32 channels on 16x16, 32 to 64 on 8x8; weights and norms.
+PROJECTION_PARAMETERS = 16 * 32 + 2 * 32 + 32 * 64 + 2 * 64
+PROJECTION_MULTIPLY_ADDS = 16 * 32 * 16 * 16 + 32 * 64 * 8 * 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +101,14 @@ def build(config: SmallResNetConfig, spec: ModelSpec) -> SmallResNet:
     return SmallResNet(config, spec)
 
 
-def _register(name: str, config: SmallResNetConfig, summary: str, parameters: int | None) -> None:
-    source = "Table 6 in millions, exact by hand (convolutions without bias, batch norm, dense)"
-    reference = Reference(spec=CIFAR, source=source, parameters=parameters)
+def _register(name: str, config: SmallResNetConfig, summary: str) -> None:
+    is_projection = config.shortcuts == "projection"
+    reference = Reference(
+        spec=CIFAR,
+        source="Table 6 in millions, exact by hand (convolutions without bias, batch norm, dense)",
+        parameters=PARAMETERS[config.depth] + is_projection * PROJECTION_PARAMETERS,
+        multiply_adds=MULTIPLY_ADDS[config.depth] + is_projection * PROJECTION_MULTIPLY_ADDS,
+    )
     register(
         Architecture(
             name=name,
@@ -106,7 +116,7 @@ def _register(name: str, config: SmallResNetConfig, summary: str, parameters: in
             summary=summary,
             citation="He et al. 2015, arXiv:1512.03385, section 4.2",
             default_spec=CIFAR,
-            references=(reference,) if parameters else (),
+            references=(reference,),
         ),
         __name__,
     )
@@ -116,10 +126,9 @@ for depth in DEPTHS:
     zeros = SmallResNetConfig(depth=depth, shortcuts="zeros")
     projection = SmallResNetConfig(depth=depth, shortcuts="projection")
     summary = f"residual network of {depth} layers for small images"
-    _register(f"resnet{depth}", zeros, summary, PARAMETERS[depth])
-    projected = PARAMETERS[depth] + 16 * 32 + 2 * 32 + 32 * 64 + 2 * 64
-    _register(f"resnet{depth}-projection", projection, f"{summary}, learned shortcuts", projected)
+    _register(f"resnet{depth}", zeros, summary)
+    _register(f"resnet{depth}-projection", projection, f"{summary}, learned shortcuts")
 
 for depth in PLAIN_DEPTHS:
     plain = SmallResNetConfig(depth=depth, shortcuts="none")
-    _register(f"plain{depth}", plain, f"resnet{depth} without shortcuts, for comparison", PARAMETERS[depth])
+    _register(f"plain{depth}", plain, f"resnet{depth} without shortcuts, for comparison")

@@ -13,7 +13,7 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from .base import Architecture, ImageClassifier, ModelSpec, flatten_maps, register
+from .base import Architecture, ImageClassifier, ModelSpec, Reference, flatten_maps, register
 from .fit import check_size
 
 WIDTHS = (64, 256, 256)
@@ -125,6 +125,14 @@ register(
         summary="whitened patches and three wide groups, for small images in little time",
         citation="Jordan 2024, arXiv:2404.00498, section 3",
         default_spec=CIFAR,
+        references=(
+            Reference(
+                spec=CIFAR,
+                source="by hand: 312 + 9 * 218,624 + 2,304 + 2,560 parameters; on 31x31, 15x15, 7x7 and 3x3 positions",
+                parameters=1_972_792,
+                multiply_adds=118_147_360,
+            ),
+        ),
     ),
     __name__,
 )
