@@ -4,7 +4,7 @@
 
 Trains plain-20, ResNet-20, plain-56 and ResNet-56 by one recipe (`default`) on the embedded handwritten digits at
 16x16 pixels, for each seed, and reports the training error in the last epoch. Before training it measures the
-gradient: its norm at the first convolution over its norm at the last one, which vanishing gradients make small.
+gradient: its norm at the first convolution over its norm at the last one (`gradient_by_depth` has those between).
 """
 
 import argparse
@@ -13,16 +13,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import nn
-from torch.nn import functional
 
+from experiments.gradient_by_depth import NETWORKS, SIZE_PX, gradient_norms
 from saccade import api
-from saccade.data.base import open_source
-from saccade.models.base import ModelSpec, build_model
-
-NETWORKS = ("plain20", "resnet20", "plain56", "resnet56")
-SIZE_PX = 16
 
 
 def main() -> None:
@@ -68,16 +61,7 @@ def train(name: str, epochs: int, seed: int) -> tuple[float, float]:
 
 def gradient_ratio(name: str, seed: int) -> float:
     """Norm of the loss's gradient at the first convolution over that at the last one, of a fresh network."""
-    source = open_source("digits")
-    image_BCHW = torch.stack([torch.from_numpy(source[i].image_HWC).permute(2, 0, 1) for i in range(128)]).float()
-    image_BCHW = functional.interpolate(image_BCHW, size=(SIZE_PX, SIZE_PX), mode="bilinear")
-    image_BCHW = (image_BCHW - image_BCHW.mean()) / image_BCHW.std()
-    label_B = torch.tensor([source.record(i).label for i in range(128)])
-    torch.manual_seed(seed)
-    channels = image_BCHW.shape[1]
-    network = build_model(name, ModelSpec(num_classes=10, input_CHW=(channels, SIZE_PX, SIZE_PX)))
-    functional.cross_entropy(network(image_BCHW), label_B).backward()
-    norms = [float(module.weight.grad.norm()) for module in network.modules() if isinstance(module, nn.Conv2d)]
+    norms = gradient_norms(name, seed)
     return norms[0] / norms[-1]
 
 

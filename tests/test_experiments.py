@@ -10,6 +10,7 @@ REPOSITORY = Path(__file__).parent.parent
 SHORT = {
     "dense_vs_convolution": [],
     "zeroed_block": [],
+    "gradient_by_depth": ["--seeds", "1", "--networks", "plain20,resnet20"],
     "inception_time": ["--pairs", "1"],
     "plain_vs_residual": ["--seeds", "1", "--epochs", "1", "--networks", "plain20"],
 }
@@ -36,6 +37,15 @@ def test_zeroed_residual_blocks_change_nothing_and_plain_ones_forget_everything(
     rows = run("zeroed_block")["results"]
     assert all(row["residual_equal"] and not row["plain_tells_images_apart"] for row in rows)
     assert [row["extra_blocks"] for row in rows] == [1, 2, 4, 8, 16]
+
+
+def test_the_gradient_vanishes_in_deep_plain_sigmoid_networks_and_not_behind_shortcuts():
+    norms = run("gradient_by_depth")["gradient_norm_by_convolution"]
+    assert [len(norms[name][0]) for name in ("plain20", "resnet20", "sigmoid56, plain")] == [19, 19, 55]
+    first_over_last = {name: runs[0][0] / runs[0][-1] for name, runs in norms.items()}
+    assert first_over_last["sigmoid56, plain"] < 1e-12 < first_over_last["sigmoid20, plain"] < 1e-3
+    assert first_over_last["sigmoid56, residual"] > 1e-4
+    assert first_over_last["plain20"] > first_over_last["resnet20"]
 
 
 def test_bottlenecks_are_timed_beside_their_exact_costs():

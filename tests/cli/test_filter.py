@@ -104,6 +104,11 @@ def test_learning_from_a_target_the_command_wrote_itself(run: Run):
     assert_allclose(numbers["weights"], true, atol=1e-6)
     assert_allclose(picture["weights"], true, atol=5e-3)
     assert numbers["true"] is None
+    assert numbers["nearest"] == picture["nearest"] == "sobel-x@70"
+    assert run("photo.png", "--learn", "target.npy")[1].splitlines()[2:4] == [
+        "learned    numbers                     beside sobel-x@70, the nearest named kernel",
+        "            0.5977   1.8794   1.2817    0.5977   1.8794   1.2817",
+    ]
     assert Path("again.png").exists()
 
 

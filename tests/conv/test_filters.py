@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from skimage import filters as skimage_filters
 
-from saccade.conv.filters import KERNELS, flip_effect, parse_kernel, rotate, steer
+from saccade.conv.filters import KERNELS, flip_effect, nearest_kernel, parse_kernel, rotate, steer
 from saccade.conv.geometry import Window
 from saccade.conv.reference import cross_correlate
 from saccade.core.errors import UnknownNameError, UsageError
@@ -119,6 +119,24 @@ def test_rotation_keeps_the_sum_and_turns_back(size: int, degrees: float, seed: 
 )
 def test_what_flipping_does_is_said(text: str, effect: str):
     assert flip_effect(weights(text)) == effect
+
+
+@pytest.mark.parametrize("text", [*KERNELS, "sobel-x@45", "scharr-x@70", "prewitt-x@-20"])
+def test_the_nearest_named_kernel_of_nearly_its_numbers_is_itself(text: str):
+    noise_HW = np.random.default_rng(0).normal(size=(3, 3))
+    near_HW = weights(text) + 0.01 * np.linalg.norm(weights(text)) * noise_HW / np.linalg.norm(noise_HW)
+    found = nearest_kernel(near_HW)
+    assert found is not None
+    assert np.linalg.norm(found.weights_HW - weights(text)) <= 0.02 * np.linalg.norm(weights(text))
+
+
+def test_numbers_far_from_every_named_kernel_have_no_nearest():
+    assert nearest_kernel(np.arange(9.0).reshape(3, 3)) is None
+    assert nearest_kernel(np.zeros((3, 3))) is None
+    assert nearest_kernel(np.ones((5, 5))) is None
+    exact = nearest_kernel(weights("sobel-x"))
+    assert exact is not None
+    assert exact.name == "sobel-x"
 
 
 # What a person types

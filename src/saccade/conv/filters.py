@@ -16,6 +16,7 @@ from ..core.errors import UnknownNameError, UsageError, did_you_mean, printable
 
 MAX_KERNEL_SIZE = 31
 MAX_MAGNITUDE = 1e9  # beyond it sums of pixels lose their digits
+NEAR = 0.05  # length of the difference over that of the named kernel
 
 HOW_TO_WRITE = "Write rows between semicolons and numbers between commas, such as '1,0,-1;1,0,-1;1,0,-1'."
 
@@ -141,6 +142,25 @@ def flip_effect(kernel_HW: np.ndarray) -> Literal["equal", "negative", "differen
     if np.allclose(flipped_HW, kernel_HW, rtol=0, atol=tolerance):
         return "equal"
     return "negative" if np.allclose(flipped_HW, -kernel_HW, rtol=0, atol=tolerance) else "different"
+
+
+def nearest_kernel(weights_HW: np.ndarray) -> Kernel | None:
+    """The named kernel, derivatives turned to the nearest whole degree, from which the numbers differ least; None
+    where that is more than 5 % of its length."""
+    best, least = None, NEAR
+    for name, entry in KERNELS.items():
+        named_HW = np.array(entry.rows, np.float64) / entry.divisor
+        if named_HW.shape != weights_HW.shape:
+            continue
+        names = [name]
+        if entry.steerable:
+            along, across = (float((turned_HW * weights_HW).sum()) for turned_HW in (named_HW, steer(named_HW, 90)))
+            names.append(f"{name}@{round(math.degrees(math.atan2(across, along)))}")
+        for candidate in map(parse_kernel, names):
+            distance = float(np.linalg.norm(candidate.weights_HW - weights_HW) / np.linalg.norm(candidate.weights_HW))
+            if distance < least:
+                best, least = candidate, distance
+    return best
 
 
 def _look_up(base: str) -> tuple[np.ndarray, str, bool]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..conv.filters import Kernel, parse_kernel
+from ..conv.filters import Kernel, nearest_kernel, parse_kernel
 from ..core.errors import UsageError
 from .filter import FilterOptions, FilterResult, filter_photo, read_photo
 from .filter_target import LearnedKernel, Target, read_target, relative_error
@@ -28,11 +28,12 @@ class Output:
 
 @dataclass(frozen=True, kw_only=True)
 class Lesson:
-    """What was learned, and the named kernel that made the target, where one did."""
+    """What was learned; the named kernel that made the target, where one did; for a file the one it comes near to."""
 
     learned: LearnedKernel
     target: str
     true_HW: np.ndarray | None
+    nearest: Kernel | None
 
     @property
     def relative_error(self) -> float | None:
@@ -108,7 +109,8 @@ def learn_from_photo(
         target, true_HW = Target(value_HWC=answer.response_HWC, is_picture=False), answer.weights_HW
         kernel_hw = (true_HW.shape[0], true_HW.shape[1])
     learned = learn_kernel(image_HWC, target, kernel_hw, seed, options.true_convolution)
-    lesson = Lesson(learned=learned, target=target_text, true_HW=true_HW)
+    nearest = nearest_kernel(learned.weights_HW) if true is None else None
+    lesson = Lesson(learned=learned, target=target_text, true_HW=true_HW, nearest=nearest)
     kernel = Kernel(name="learned", weights_HW=learned.weights_HW, source=f"learned from {photo.name}")
     result = filter_photo(image_HWC, kernel, replace(options, divide_by=1.0))
     view = _write(result, output)
@@ -180,6 +182,7 @@ def _lesson_as_json(lesson: Lesson) -> dict[str, Any]:
         "target": lesson.target,
         "weights": learned.weights_HW.tolist(),
         "true": lesson.true_HW.tolist() if lesson.true_HW is not None else None,
+        "nearest": lesson.nearest.name if lesson.nearest else None,
         "relative_error": lesson.relative_error,
         "bias": learned.bias,
         "steps": len(learned.losses) - 1,

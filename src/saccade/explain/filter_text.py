@@ -40,11 +40,12 @@ def _lesson_lines(lesson: Lesson) -> list[str]:
     learned = lesson.learned
     pattern = "{:.4f}" if 0.01 <= np.abs(learned.weights_HW).max() < 1e5 else "{:.4g}"
     rows = format_rows(learned.weights_HW, pattern)
-    if lesson.true_HW is None:
-        title, body = f"from {printable(lesson.target)}", rows
-    else:
-        true_rows = format_rows(lesson.true_HW, pattern)
-        title = f"{'numbers':{len(rows[0])}}   beside the true {printable(lesson.target)}"
+    title, body = f"from {printable(lesson.target)}", rows
+    beside_HW = lesson.nearest.weights_HW if lesson.nearest else lesson.true_HW
+    if beside_HW is not None:
+        true_rows = format_rows(beside_HW, pattern)
+        what = f"{lesson.nearest.name}, the nearest named kernel" if lesson.nearest else f"the true {lesson.target}"
+        title = f"{'numbers':{len(rows[0])}}   beside {printable(what)}"
         body = [f"{row}   {true_row}" for row, true_row in zip(rows, true_rows)]
     steps = f"{len(learned.losses) - 1} steps of gradient descent on {learned.num_examples:,} window positions"
     losses = f"mean squared error {learned.losses[0]:.4g} -> {learned.losses[-1]:.4g}"
