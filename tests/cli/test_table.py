@@ -80,7 +80,7 @@ def test_what_does_not_fit_is_said_in_two_lines_and_nothing_else(saccade):
         "",
         "error: vgg16 cannot take an input of 8x8x3: layer 'stages.stage3.pool': "
         "pooling f2 s2 on 1x1: floor((1 + 0 - 2)/2) + 1 = 0.\n"
-        "Use larger images than 8x8, for example --set input.size_px=16.\n",
+        "Use larger images than 8x8, for example --input 16x16x3 for a table, --set input.size_px=16 to train.\n",
     )
 
 

@@ -223,5 +223,5 @@ def test_a_size_that_does_not_fit_names_layer_formula_and_remedy():
     assert error.value.message == (
         "squeezenet1.1 cannot take an input of 16x16x3: layer 'stages.stage2.pool': pooling f3 s2 on 1x1: "
         "ceil((1 + 0 - 3)/2) + 1 = 0.\n"
-        "Use larger images than 16x16, for example --set input.size_px=32."
+        "Use larger images than 16x16, for example --input 32x32x3 for a table, --set input.size_px=32 to train."
     )

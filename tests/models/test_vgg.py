@@ -115,5 +115,5 @@ def test_the_pooling_that_does_not_fit_is_named_with_its_formula():
     assert str(error.value) == (
         "vgg16 cannot take an input of 40x24x3: layer 'stages.stage4.pool': pooling f2 s2 on 2x1: "
         "floor((1 + 0 - 2)/2) + 1 = 0.\n"
-        "Use larger images than 40x24, for example --set input.size_px=80."
+        "Use larger images than 40x24, for example --input 80x80x3 for a table, --set input.size_px=80 to train."
     )

@@ -87,11 +87,11 @@ def test_missing_extra_and_wrongly_shaped_tensors(tmp_path: Path):
         "It holds the weights of another architecture; choose the one it was made for."
     )
     assert refused(save(path, {"c.bias": torch.ones(2)})) == (
-        f"{path} has 1 tensors that the network does not: 'c.bias'.\n"
+        f"{path} has 1 tensor that the network does not: 'c.bias'.\n"
         "It holds the weights of a larger or other architecture; choose the one it was made for."
     )
     assert refused(save(path, {"a.weight": torch.ones(2, 3)})) == (
-        f"{path}: 1 tensors have another shape than in the network: 'a.weight' has 2x3, expected 3x2.\n"
+        f"{path}: 1 tensor has another shape than in the network: 'a.weight' has 2x3, expected 3x2.\n"
         "The file was made for another number of classes, another input or another variant of the network."
     )
 

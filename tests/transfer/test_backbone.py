@@ -153,12 +153,12 @@ def test_files_that_fit_nothing(tmp_path: Path):
     )
     save_file({**tensors, "head.scale": torch.ones(1)}, path)
     assert refused(path, "resnet18") == (
-        f"{path} has 1 tensors that the network does not: 'head.scale'.\n"
+        f"{path} has 1 tensor that the network does not: 'head.scale'.\n"
         "It holds the weights of a larger or other architecture; choose the one it was made for."
     )
     save_file({**tensors, "head.weight": torch.ones(7, 3)}, path)
     assert refused(path, "resnet18") == (
-        f"{path}: 1 tensors have another shape than in the network: 'head.weight' has 7x3, expected 7x512.\n"
+        f"{path}: 1 tensor has another shape than in the network: 'head.weight' has 7x3, expected 7x512.\n"
         "The file was made for another number of classes, another input or another variant of the network."
     )
     content = path.read_bytes()

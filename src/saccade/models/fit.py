@@ -88,4 +88,7 @@ def _axis(value: Any, axis: int) -> int:
 def _remedy(spec: ModelSpec) -> str:
     channels, height_px, width_px = spec.input_CHW
     larger_px = 2 * max(height_px, width_px)
-    return f"Use larger images than {height_px}x{width_px}, for example --set input.size_px={larger_px}."
+    return (
+        f"Use larger images than {height_px}x{width_px}, for example --input {larger_px}x{larger_px}x{channels} for a "
+        f"table, --set input.size_px={larger_px} to train."
+    )

@@ -45,7 +45,7 @@ class LeNet5(ImageClassifier):
                 "stages.stage1.convolution",
                 spec,
                 f"after C1 and S2 the map is smaller than its {KERNEL}x{KERNEL} window",
-                f"Use images of at least {SMALLEST_PX}x{SMALLEST_PX} pixels, or --set input.size_px=32.",
+                f"Use images of at least {SMALLEST_PX}x{SMALLEST_PX} pixels, or --set input.size_px=32 to train.",
             )
         self.head = nn.Sequential(
             OrderedDict(

@@ -102,7 +102,7 @@ class LeNet5AsPublished(ImageClassifier):
                 "stages.stage2.c5",
                 spec,
                 f"C5 covers all of a 5x5 map, which only inputs of {INPUT_PX}x{INPUT_PX} leave",
-                "Use --set input.size_px=32.",
+                "Use --input 32x32x1 for a table, --set input.size_px=32 to train.",
             )
         self.stem = nn.Sequential(
             OrderedDict(c1=nn.Conv2d(channels, 6, 5), tanh1=ScaledTanh(), s2=Subsampling(6), tanh2=ScaledTanh())

@@ -198,15 +198,19 @@ def _check(
     if wrong:
         first = wrong[0]
         raise WeightsError(
-            f"{where}: {len(wrong)} tensors have another shape than in the network: '{printable(first)}' has "
+            f"{where}: {_tensors(len(wrong))} another shape than in the network: '{printable(first)}' has "
             f"{_shape(shapes[first])}, expected {_shape(expected[names[first]])}.\n"
             f"The file was made for another number of classes, another input or another variant of the network."
         )
     if unused:
         raise WeightsError(
-            f"{where} has {len(unused)} tensors that the network does not: {_some(unused)}.\n"
+            f"{where} has {len(unused)} tensor{'s' * (len(unused) > 1)} that the network does not: {_some(unused)}.\n"
             f"It holds the weights of a larger or other architecture; choose the one it was made for."
         )
+
+
+def _tensors(number: int) -> str:
+    return "1 tensor has" if number == 1 else f"{number} tensors have"
 
 
 def _some(names: list[str]) -> str:
