@@ -106,9 +106,9 @@ def rename_key(key: str) -> str | None:
     if owner in TIMM_OUTSIDE:
         return f"{TIMM_OUTSIDE[owner]}.{kind}"
     if key.startswith("blocks."):
-        _, stage, position, layer, kind = key.split(".")
-        names = TIMM_INVERTED if BLOCKS[int(stage)][0] > 1 else TIMM_SEPARABLE
-        return f"stages.stage{int(stage) + 1}.{position}.{names[layer]}.{kind}"
+        _, number, position, layer, kind = key.split(".")
+        names = TIMM_INVERTED if BLOCKS[int(number)][0] > 1 else TIMM_SEPARABLE
+        return f"stages.stage{int(number) + 1}.{position}.{names[layer]}.{kind}"
     if key.startswith("classifier.1."):
         return key.replace("classifier.1.", "head.fc.")
     _, number, *rest = key.split(".")
