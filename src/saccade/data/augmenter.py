@@ -27,6 +27,7 @@ from .base import DataSource
 from .decode import decode_image
 from .draws import permutation, uniform
 from .pixels import as_luma, read_rgbx
+from .scratch import scratch, written
 
 NUM_MEASURED = 1000  # images whose colours are measured
 MEASURED_SIDE_PX = 64  # about so many pixels squared of each
@@ -135,10 +136,15 @@ class Augmenter:
         displacements = [w.displacement(plan.drawn[w.name], row, plan.scene) for w in self._warping]
         displacement_HW2 = sum(displacements[1:], start=displacements[0]) if displacements else None
         matrix_33 = self.source_matrix(plan, row, (pixels_HWC.shape[0], pixels_HWC.shape[1]))
-        seen_HWC = geometry.resample(pixels_HWC, matrix_33, displacement_HW2, self._canvas)
-        if seen_HWC.shape[2] == 4:
-            seen_HWC = cv2.cvtColor(seen_HWC, cv2.COLOR_RGBA2RGB)
-        out_HWC[...] = colour.recolour(seen_HWC, plan.colour_B34[row]) if self._colouring else seen_HWC
+        plain_HWC = scratch("plain", out_HWC.shape) if self._colouring else out_HWC
+        if pixels_HWC.shape[2] == 4:
+            seen_HWC = scratch("seen", (*self._canvas.size_HW, 4))
+            geometry.resample(pixels_HWC, matrix_33, displacement_HW2, self._canvas, seen_HWC)
+            written(cv2.cvtColor(seen_HWC, cv2.COLOR_RGBA2RGB, dst=plain_HWC), plain_HWC)
+        else:
+            geometry.resample(pixels_HWC, matrix_33, displacement_HW2, self._canvas, plain_HWC)
+        if self._colouring:
+            colour.recolour(plain_HWC, plan.colour_B34[row], out_HWC)
 
     def _shrink(self, plan: Plan, row: int, source_HW: tuple[int, int]) -> float:
         """Source pixels per output pixel, in the direction that is shrunk least; 1 where it cannot be 2."""

@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+from ..scratch import written
+
 _TO_LEVELS = np.array([1.0, 1.0, 1.0, 255.0])
 LUMA_3 = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, the grey that evaluation uses
 
@@ -14,14 +16,20 @@ def compose(first_B34: np.ndarray, then_B34: np.ndarray) -> np.ndarray:
     return composed_B34
 
 
-def recolour(image_HWC: np.ndarray, matrix_34: np.ndarray) -> np.ndarray:
-    """uint8 pixels through one matrix (RGB in 0 to 1), rounded and clipped once; grey images keep one channel."""
+def recolour(image_HWC: np.ndarray, matrix_34: np.ndarray, out_HWC: np.ndarray | None = None) -> np.ndarray:
+    """uint8 pixels through one matrix (RGB in 0 to 1), rounded and clipped once; grey images keep one channel.
+
+    The result goes to `out_HWC` where it is given, other memory than `image_HWC`.
+    """
+    if out_HWC is None:
+        out_HWC = np.empty_like(image_HWC)
     matrix_34 = matrix_34 * _TO_LEVELS
     if image_HWC.shape[2] == 1:
         gain, offset = LUMA_3 @ matrix_34[:, :3].sum(axis=1), LUMA_3 @ matrix_34[:, 3]
         table = np.rint(np.arange(256) * gain + offset).clip(0, 255).astype(np.uint8)
-        return table[image_HWC]
-    return cv2.transform(image_HWC, matrix_34)
+        return np.take(table, image_HWC, out=out_HWC)
+    written(cv2.transform(image_HWC, matrix_34, dst=out_HWC), out_HWC)
+    return out_HWC
 
 
 def around(middle: float, factor_B: np.ndarray) -> np.ndarray:

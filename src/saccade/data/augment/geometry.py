@@ -10,6 +10,7 @@ import torch
 
 from ...core.types import Preprocessing
 from ..preprocess import resized_size
+from ..scratch import scratch, written
 from .base import Border
 
 # A general warp that shrinks reads a copy averaged over whole factors, the shrink factor plus this rounded down: the
@@ -57,18 +58,27 @@ def centre_frame(source_HW: tuple[int, int], preprocessing: Preprocessing) -> np
 
 
 def resample(
-    image_HWC: np.ndarray, matrix_33: np.ndarray, displacement_HW2: np.ndarray | None, canvas: Canvas
+    image_HWC: np.ndarray,
+    matrix_33: np.ndarray,
+    displacement_HW2: np.ndarray | None,
+    canvas: Canvas,
+    out_HWC: np.ndarray | None = None,
 ) -> np.ndarray:
     """What centred output coordinates show of `image_HWC`, uint8, 1, 3 or 4 channels; antialiased when shrinking.
 
     A box with whole-pixel borders inside the image is resized by torch's antialiased filter, the same as evaluation
-    uses; everything else is warped, from a copy reduced by whole factors where the source is much larger.
+    uses; everything else is warped, from a copy reduced by whole factors where the source is much larger. The result
+    goes to `out_HWC` where it is given: uint8 without gaps, of the canvas's size, with the channels of the image.
     """
+    if out_HWC is None:
+        out_HWC = np.empty((*canvas.size_HW, image_HWC.shape[2]), np.uint8)
     filtered = displacement_HW2 is None and canvas.interpolation != "nearest"
     box = whole_box(matrix_33, image_HWC, canvas) if filtered else None
     if box is not None:
-        return _resize_box(image_HWC, box, canvas)
-    return _warp(image_HWC, matrix_33, displacement_HW2, canvas)
+        _resize_box(image_HWC, box, canvas, out_HWC)
+    else:
+        _warp(image_HWC, matrix_33, displacement_HW2, canvas, out_HWC)
+    return out_HWC
 
 
 def shrink_factors(matrix_33: np.ndarray) -> tuple[float, float]:
@@ -108,19 +118,21 @@ def _whole_slice(size: int, middle: float, length: float) -> slice | None:
     return slice(first, last)
 
 
-def _resize_box(image_HWC: np.ndarray, box: Box, canvas: Canvas) -> np.ndarray:
-    source_HWC = image_HWC[box.rows, box.columns].copy()  # contiguous and, for torch, writable
-    resized_HWC = np.empty((*canvas.size_HW, image_HWC.shape[2]), np.uint8)
+def _resize_box(image_HWC: np.ndarray, box: Box, canvas: Canvas, out_HWC: np.ndarray) -> None:
+    source_HWC = image_HWC[box.rows, box.columns]
+    if not source_HWC.flags.writeable:
+        source_HWC = source_HWC.copy()  # torch takes no other
+    is_mirrored = box.mirrored_across or box.mirrored_down
+    resized_HWC = scratch("resized", out_HWC.shape) if is_mirrored else out_HWC
     # The operators behind torch.nn.functional.interpolate, which alone write into memory that is already there.
     operator = {
         "bilinear": torch.ops.aten._upsample_bilinear2d_aa.out,
         "bicubic": torch.ops.aten._upsample_bicubic2d_aa.out,
     }[canvas.interpolation]
     operator(_batch_of_one(source_HWC), list(canvas.size_HW), False, None, None, out=_batch_of_one(resized_HWC))
-    if not (box.mirrored_across or box.mirrored_down):
-        return resized_HWC
-    direction = 1 if not box.mirrored_down else (-1 if box.mirrored_across else 0)
-    return cv2.flip(resized_HWC, direction).reshape(resized_HWC.shape)
+    if is_mirrored:
+        direction = 1 if not box.mirrored_down else (-1 if box.mirrored_across else 0)
+        written(cv2.flip(resized_HWC, direction, dst=out_HWC), out_HWC)
 
 
 def _batch_of_one(image_HWC: np.ndarray) -> torch.Tensor:
@@ -128,9 +140,12 @@ def _batch_of_one(image_HWC: np.ndarray) -> torch.Tensor:
 
 
 def _warp(
-    image_HWC: np.ndarray, matrix_33: np.ndarray, displacement_HW2: np.ndarray | None, canvas: Canvas
-) -> np.ndarray:
-    channels = image_HWC.shape[2]
+    image_HWC: np.ndarray,
+    matrix_33: np.ndarray,
+    displacement_HW2: np.ndarray | None,
+    canvas: Canvas,
+    out_HWC: np.ndarray,
+) -> None:
     image_HWC, reduce_33 = _reduce(image_HWC, matrix_33)
     height, width = canvas.size_HW
     matrix_33 = _to_index(image_HWC.shape[:2]) @ reduce_33 @ matrix_33
@@ -140,12 +155,12 @@ def _warp(
         # (column, row) of an output pixel, seen from the middle of the output
         matrix_33[:, 2] -= matrix_33[:, :2] @ [(width - 1) / 2, (height - 1) / 2]
         flags = interpolation | cv2.WARP_INVERSE_MAP
-        warped = cv2.warpAffine(image_HWC, matrix_33[:2], (width, height), None, flags, border, fill)
+        warped = cv2.warpAffine(image_HWC, matrix_33[:2], (width, height), out_HWC, flags, border, fill)
     else:
         place_HW2 = _places(height, width) + displacement_HW2
         map_HW2 = place_HW2 @ matrix_33[:2, :2].T.astype(np.float32) + matrix_33[:2, 2].astype(np.float32)
-        warped = cv2.remap(image_HWC, map_HW2, None, interpolation, None, border, fill)  # type: ignore[call-overload]
-    return warped.reshape(height, width, channels)
+        warped = cv2.remap(image_HWC, map_HW2, None, interpolation, out_HWC, border, fill)  # type: ignore[call-overload]
+    written(warped, out_HWC)
 
 
 def _reduce(image_HWC: np.ndarray, matrix_33: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -53,7 +53,9 @@ def draw(strengths: PcaColourStrengths, uniform_BN: np.ndarray, scene: Scene) ->
         )
     vector_33 = np.array(strengths.eigenvectors or np.eye(3))
     value_3 = np.array(strengths.eigenvalues or np.zeros(3))
-    level_B3 = 255 * (strengths.deviation * normal(uniform_BN) * value_3) @ vector_33
+    weight_B3 = 255 * (strengths.deviation * normal(uniform_BN) * value_3)
+    # Not a matrix product: on some processors its last bits depend on how many samples are in the batch.
+    level_B3 = sum(weight_B3[:, [k]] * vector_33[k] for k in range(3))
     return {"red_levels": level_B3[:, 0], "green_levels": level_B3[:, 1], "blue_levels": level_B3[:, 2]}
 
 
