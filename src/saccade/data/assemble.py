@@ -45,6 +45,10 @@ class BatchMaker:
         """Whether rows belong to a memory that outlives the batch."""
         return self._prepared_NHWC is not None
 
+    def all_prepared(self) -> np.ndarray | None:
+        """All images at the input size, uint8 (N, H, W, C), once each of them has been made; not to be written to."""
+        return self._prepared_NHWC if self._is_prepared_N.all() else None
+
     def rows(self, position_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """A uint8 block image_XHWC and the row_B of it that hold, or are to hold, the samples."""
         if self._prepared_NHWC is not None:

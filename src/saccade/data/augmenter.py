@@ -63,7 +63,8 @@ class Augmenter:
     """Applies an AugmentConfig. Every result is a pure function of (seed, epoch, sample index, source pixels).
 
     `sees_source`: whether the geometry resamples the source pixels; otherwise every image is first prepared as
-    evaluation prepares it, and at most mirrored and moved by whole pixels.
+    evaluation prepares it, and at most mirrored and moved by whole pixels. `moves_whole_pixels`: whether nothing else
+    than that happens to it, but for boxes that are covered. `canvas`: what is drawn on; `mean_C`: what covers.
     """
 
     def __init__(self, config: AugmentConfig, preprocessing: Preprocessing, seed: int) -> None:
@@ -79,12 +80,13 @@ class Augmenter:
         self._mixing = [entry for entry in self._active if isinstance(entry, Mixing)]
         lossless = all(entry.lossless for entry in self._geometric)
         self.sees_source = self._framing is not None or bool(self._warping) or not lossless
-        self._mean_C = mean_colour(preprocessing)
-        self._canvas = geometry.Canvas(
+        self.moves_whole_pixels = not (self.sees_source or self._colouring or self._mixing)
+        self.mean_C = mean_colour(preprocessing)
+        self.canvas = geometry.Canvas(
             size_HW=(preprocessing.input_height_px, preprocessing.input_width_px),
             interpolation=preprocessing.interpolation,
             border=config.border,
-            fill_C=self._mean_C if config.border == "mean" else np.zeros_like(self._mean_C),
+            fill_C=self.mean_C if config.border == "mean" else np.zeros_like(self.mean_C),
         )
 
     def plan(self, epoch: int, index_B: np.ndarray) -> Plan:
@@ -138,17 +140,17 @@ class Augmenter:
         matrix_33 = self.source_matrix(plan, row, (pixels_HWC.shape[0], pixels_HWC.shape[1]))
         plain_HWC = scratch("plain", out_HWC.shape) if self._colouring else out_HWC
         if pixels_HWC.shape[2] == 4:
-            seen_HWC = scratch("seen", (*self._canvas.size_HW, 4))
-            geometry.resample(pixels_HWC, matrix_33, displacement_HW2, self._canvas, seen_HWC)
+            seen_HWC = scratch("seen", (*self.canvas.size_HW, 4))
+            geometry.resample(pixels_HWC, matrix_33, displacement_HW2, self.canvas, seen_HWC)
             written(cv2.cvtColor(seen_HWC, cv2.COLOR_RGBA2RGB, dst=plain_HWC), plain_HWC)
         else:
-            geometry.resample(pixels_HWC, matrix_33, displacement_HW2, self._canvas, plain_HWC)
+            geometry.resample(pixels_HWC, matrix_33, displacement_HW2, self.canvas, plain_HWC)
         if self._colouring:
             colour.recolour(plain_HWC, plan.colour_B34[row], out_HWC)
 
     def _shrink(self, plan: Plan, row: int, source_HW: tuple[int, int]) -> float:
         """Source pixels per output pixel, in the direction that is shrunk least; 1 where it cannot be 2."""
-        height, width = self._canvas.size_HW
+        height, width = self.canvas.size_HW
         if min(source_HW[0] / height, source_HW[1] / width) * plan.stretch_B[row] < 2:
             return 1.0
         return min(geometry.shrink_factors(self.source_matrix(plan, row, source_HW)))
@@ -162,14 +164,13 @@ class Augmenter:
         """
         if not self.sees_source:
             if self._geometric:
-                image_BHWC = move_pixels(image_BHWC, plan.geometry_B33, self._canvas.border, self._canvas.fill_C)
+                image_BHWC = move_pixels(image_BHWC, plan.geometry_B33, self.canvas.border, self.canvas.fill_C)
             if self._colouring:
                 for row, matrix_34 in enumerate(plan.colour_B34):
                     image_BHWC[row] = colour.recolour(image_BHWC[row], matrix_34)
-        for entry in self._erasing:
-            boxes = entry.boxes(plan.drawn[entry.name], plan.scene).tolist()
-            for row, (top, bottom, left, right) in enumerate(boxes):
-                image_BHWC[row, top:bottom, left:right] = self._mean_C
+        for box_B4 in self.boxes(plan):
+            for row, (top, bottom, left, right) in enumerate(box_B4.tolist()):
+                image_BHWC[row, top:bottom, left:right] = self.mean_C
         if not self._mixing:
             return image_BHWC, label_B
         target_BK = np.eye(num_classes, dtype=np.float32)[label_B]
@@ -177,6 +178,10 @@ class Augmenter:
         for mixing in self._mixing:
             image_BHWC, target_BK = mixing.mix(plan.drawn[mixing.name], image_BHWC, partner_B, target_BK)
         return image_BHWC, target_BK
+
+    def boxes(self, plan: Plan) -> list[np.ndarray]:
+        """box_B4 of every augmentation that covers a part of an image: (top, bottom, left, right) in output pixels."""
+        return [entry.boxes(plan.drawn[entry.name], plan.scene) for entry in self._erasing]
 
     def _draw(self, entry: Augmentation, scene: Scene, index_B: np.ndarray) -> Drawn:
         strengths = self.config.strengths_of(entry)

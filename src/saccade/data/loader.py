@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
+import torch
 from pydantic import Field, model_validator
 
 from ..core.config import FrozenConfig
@@ -26,6 +27,7 @@ from .augmenter import Augmenter
 from .base import DataSource
 from .draws import permutation
 from .readers import Readers
+from .resident import ResidentSet, has_room
 
 MAX_DROPPED_FRACTION = 0.01
 
@@ -84,6 +86,15 @@ class Loader:
         self._maker = maker
         self._bounds = batch_bounds(len(index_N), config.batch_size, config.num_ranks)
         self._readers: Readers | None = None
+        self._device: torch.device | None = None
+        self._resident: ResidentSet | None = None
+
+    def keep_on(self, device: torch.device) -> None:
+        """Make batches on `device` as soon as every image is in memory, where augmentation only moves whole pixels.
+
+        The images are copied there once, if they leave room for a network; the bits of the batches stay the same.
+        """
+        self._device = device if self._maker.augmenter.moves_whole_pixels else None
 
     @property
     def num_batches(self) -> int:
@@ -100,10 +111,15 @@ class Loader:
 
         Raises DataError naming the file where one cannot be read or hangs.
         """
-        readers = self._start()
         order_N = (
             permutation(self._maker.augmenter.seed, epoch, self.num_samples) if shuffle else np.arange(self.num_samples)
         )
+        resident = self._on_device()
+        if resident is not None:
+            for number in range(first_batch, self.num_batches):
+                yield self._resident_batch(resident, epoch, order_N[self._share(number)])
+            return
+        readers = self._start()
         pending: deque[Assembly] = deque()
         number = first_batch
         try:
@@ -133,6 +149,21 @@ class Loader:
         if self._readers is None:
             self._readers = Readers(self.config.threads or available_cpus())
         return self._readers
+
+    def _on_device(self) -> ResidentSet | None:
+        """The set on the device that was asked for, None until all of its images have been made."""
+        if self._resident is None and self._device is not None:
+            image_NHWC = self._maker.all_prepared()
+            if image_NHWC is not None and has_room(self._device, image_NHWC.nbytes):
+                self._resident = ResidentSet(image_NHWC, self._maker.augmenter, self._device)
+        return self._resident
+
+    def _resident_batch(self, resident: ResidentSet, epoch: int, position_B: np.ndarray) -> Batch:
+        started_s = time.monotonic()
+        plan = self._maker.augmenter.plan(epoch, self._maker.index_N[position_B])
+        batch = resident.batch(position_B, plan, self._maker.label_N[position_B])
+        self.waited_s += time.monotonic() - started_s
+        return batch
 
     def _share(self, number: int) -> slice:
         """This rank's part of batch `number`, as positions in the epoch's order."""

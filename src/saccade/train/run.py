@@ -172,6 +172,9 @@ def _fit(training: TrainingStep, folder: RunFolder, images: Images, cursor: Curs
         validation = build_loader(
             images.source, images.split.validation_N, images.preprocessing, AugmentConfig(), loader, config.seed
         )
+    if training.runtime.device.type != "cpu":
+        for loaded in (train, validation) if validation else (train,):
+            loaded.keep_on(training.runtime.device)
     log = MetricsLog(folder.path / METRICS_LOG, cursor.log_bytes)
     plan = FitPlan(
         run_dir=folder.path,
