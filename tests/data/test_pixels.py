@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from saccade.core.errors import ImageError
+from saccade.data import pixels as pixels_module
 from saccade.data.decode import decode_image
 from saccade.data.pixels import as_luma, jpeg_header, read_rgbx
 
@@ -128,3 +129,62 @@ def test_mutated_files_are_read_or_refused_with_one_error(name: str):
         except ImageError:
             continue
         assert pixels.dtype == np.uint8
+
+
+TALL = {
+    "4:2:0": encoded(photo(301, 90), quality=90),
+    "4:2:2": encoded(photo(301, 90), quality=90, subsampling="4:2:2"),
+    "4:4:4": encoded(photo(301, 90), quality=90, subsampling=0),
+    "grey": encoded(photo(301, 90).convert("L"), quality=90),
+    "exif": encoded(photo(301, 90), quality=90, exif=exif(1)),
+    "progressive": encoded(photo(301, 90), quality=90, progressive=True),
+    "restarts": encoded(photo(301, 90), quality=90, restart_marker_rows=1),
+    "turned": encoded(photo(301, 90), quality=90, exif=exif(6)),
+}
+
+
+@pytest.mark.parametrize("name", TALL)
+@pytest.mark.parametrize("shrink", [1.0, 2.0, 8.0])
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.8, 1.0])
+def test_the_upper_rows_alone_have_the_bits_of_the_whole_image(name: str, shrink: float, share: float):
+    whole_HWC = read_rgbx(TALL[name], name, lambda height, width: shrink)
+    upper_HWC = read_rgbx(TALL[name], name, lambda height, width: shrink, lambda height, width: int(share * height))
+    num_rows = int(share * len(whole_HWC))
+    assert upper_HWC.shape == whole_HWC.shape
+    assert (upper_HWC[:num_rows, :, :3] == whole_HWC[:num_rows, :, :3]).all()
+
+
+@pytest.mark.parametrize("name", ["4:2:0", "4:2:2", "4:4:4", "grey", "exif"])
+def test_rows_that_are_not_seen_are_not_decoded(name: str, monkeypatch: pytest.MonkeyPatch):
+    heights = []
+    decode = pixels_module.simplejpeg.decode_jpeg
+    monkeypatch.setattr(
+        pixels_module.simplejpeg,
+        "decode_jpeg",
+        lambda content, *rest, **options: (
+            heights.append(jpeg_header(content).size_HW[0]) or decode(content, *rest, **options)
+        ),
+    )
+    read_rgbx(TALL[name], name, whole, lambda height, width: 70)
+    assert heights == [96]
+
+
+@pytest.mark.parametrize("share", [0.3, 0.8])
+@pytest.mark.parametrize("place", [0.2, 0.6, 0.9])
+@pytest.mark.parametrize("damage", [b"", b"\xff\xd9", b"\xff\xd0", b"\xff\xff\xff"])
+def test_damage_in_the_rows_that_are_seen_is_never_passed_over(damage: bytes, place: float, share: float):
+    content, num_rows = TALL["4:2:0"], int(share * 301)
+    at = int(place * len(content))
+    broken = content[:at] + damage + (content[at + 40 :] if damage else b"")
+    sound_HWC = read_rgbx(content, "x", whole)[:num_rows, :, :3]
+    outcomes = []
+    for num in (301, num_rows):
+        try:
+            outcomes.append(
+                read_rgbx(broken, "x", whole, lambda height, width, num=num: num)[:num_rows, :, :3].tobytes()
+            )
+        except ImageError as error:
+            outcomes.append(str(error))
+    of_whole, of_upper = outcomes
+    assert of_upper in (of_whole, sound_HWC.tobytes())
+    assert of_upper == of_whole or place > share  # else the damage lies among the rows that are seen

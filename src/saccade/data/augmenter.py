@@ -110,11 +110,16 @@ class Augmenter:
     def read(self, content: bytes | np.ndarray, key: str, plan: Plan, row: int) -> np.ndarray:
         """The pixels that `render` needs of a sample: decoded at reduced scale where they are shrunk by half or more.
 
-        Raises ImageError naming `key`.
+        Those it does not need may be undefined. Raises ImageError naming `key`.
         """
         if self.preprocessing.channels == "grey":
             return as_luma(decode_image(content, key).image_HWC)
-        return read_rgbx(content, key, lambda height, width: self._shrink(plan, row, (height, width)))
+        return read_rgbx(
+            content,
+            key,
+            lambda height, width: self._shrink(plan, row, (height, width)),
+            lambda height, width: self._num_rows(plan, row, (height, width)),
+        )
 
     def read_whole(self, content: bytes | np.ndarray, key: str) -> np.ndarray:
         """The pixels that `render` needs of a sample in any epoch, at full scale. Raises ImageError naming `key`."""
@@ -154,6 +159,13 @@ class Augmenter:
         if min(source_HW[0] / height, source_HW[1] / width) * plan.stretch_B[row] < 2:
             return 1.0
         return min(geometry.shrink_factors(self.source_matrix(plan, row, source_HW)))
+
+    def _num_rows(self, plan: Plan, row: int, source_HW: tuple[int, int]) -> int:
+        """How many rows from the top `render` reads of a source of that size."""
+        if self._warping or self.canvas.interpolation == "nearest":
+            return source_HW[0]
+        box = geometry.whole_box(self.source_matrix(plan, row, source_HW), source_HW, self.canvas)
+        return box.rows.stop if box else source_HW[0]
 
     def finish(
         self, plan: Plan, image_BHWC: np.ndarray, label_B: np.ndarray, num_classes: int

@@ -73,7 +73,7 @@ def resample(
     if out_HWC is None:
         out_HWC = np.empty((*canvas.size_HW, image_HWC.shape[2]), np.uint8)
     filtered = displacement_HW2 is None and canvas.interpolation != "nearest"
-    box = whole_box(matrix_33, image_HWC, canvas) if filtered else None
+    box = whole_box(matrix_33, image_HWC.shape[:2], canvas) if filtered else None
     if box is not None:
         _resize_box(image_HWC, box, canvas, out_HWC)
     else:
@@ -97,13 +97,13 @@ class Box:
     mirrored_down: bool
 
 
-def whole_box(matrix_33: np.ndarray, image_HWC: np.ndarray, canvas: Canvas) -> Box | None:
+def whole_box(matrix_33: np.ndarray, source_HW: tuple[int, ...], canvas: Canvas) -> Box | None:
     """The box of whole pixels inside the image that the matrix shows, None where it shows something else."""
     (xx, xy, right), (yx, yy, down), _ = matrix_33.tolist()
     if xy != 0 or yx != 0:
         return None
-    rows = _whole_slice(image_HWC.shape[0], down, abs(yy) * canvas.size_HW[0])
-    columns = _whole_slice(image_HWC.shape[1], right, abs(xx) * canvas.size_HW[1])
+    rows = _whole_slice(source_HW[0], down, abs(yy) * canvas.size_HW[0])
+    columns = _whole_slice(source_HW[1], right, abs(xx) * canvas.size_HW[1])
     if rows is None or columns is None:
         return None
     return Box(rows=rows, columns=columns, mirrored_across=xx < 0, mirrored_down=yy < 0)
