@@ -9,7 +9,10 @@ import pytest
 from PIL import Image
 
 from saccade.core.errors import ImageError
+from saccade.core.types import Preprocessing
 from saccade.data import pixels as pixels_module
+from saccade.data.augment.policy import get_policy
+from saccade.data.augmenter import Augmenter
 from saccade.data.decode import decode_image
 from saccade.data.pixels import as_luma, jpeg_header, read_rgbx
 
@@ -188,3 +191,22 @@ def test_damage_in_the_rows_that_are_seen_is_never_passed_over(damage: bytes, pl
     of_whole, of_upper = outcomes
     assert of_upper in (of_whole, sound_HWC.tobytes())
     assert of_upper == of_whole or place > share  # else the damage lies among the rows that are seen
+
+
+@pytest.mark.parametrize("policy", ["photo", "photo-light", "alexnet", "handwriting"])
+@pytest.mark.parametrize("size_px", [60, 20])
+def test_what_is_shown_of_a_file_does_not_depend_on_how_much_of_it_is_decoded(policy: str, size_px: int):
+    preprocessing = Preprocessing(input_height_px=size_px, input_width_px=size_px, resize_px=size_px + 8)
+    config = get_policy(policy).config
+    components = {"eigenvalues": (0.1, 0.02, 0.01), "eigenvectors": ((0.6, 0.6, 0.5), (0.7, -0.7, 0), (0.4, 0.4, -0.8))}
+    config = config.model_copy(update={"pca_colour": config.pca_colour.model_copy(update=components)})
+    augmenter = Augmenter(config, preprocessing, seed=2)
+    plan = augmenter.plan(0, np.arange(40))
+    for row in range(40):
+        shown = np.empty((2, size_px, size_px, 3), np.uint8)
+        whole_HWC = read_rgbx(
+            TALL["4:2:0"], "x", lambda height, width, row=row: augmenter._shrink(plan, row, (301, 90))
+        )
+        augmenter.render(augmenter.read(TALL["4:2:0"], "x", plan, row), plan, row, shown[0])
+        augmenter.render(whole_HWC, plan, row, shown[1])
+        assert (shown[0] == shown[1]).all()

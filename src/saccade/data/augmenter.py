@@ -26,8 +26,8 @@ from .augment.policy import AugmentConfig
 from .base import DataSource
 from .decode import decode_image
 from .draws import permutation, uniform
+from .opencv import written
 from .pixels import as_luma, read_rgbx
-from .scratch import scratch, written
 
 NUM_MEASURED = 1000  # images whose colours are measured
 MEASURED_SIDE_PX = 64  # about so many pixels squared of each
@@ -143,9 +143,9 @@ class Augmenter:
         displacements = [w.displacement(plan.drawn[w.name], row, plan.scene) for w in self._warping]
         displacement_HW2 = sum(displacements[1:], start=displacements[0]) if displacements else None
         matrix_33 = self.source_matrix(plan, row, (pixels_HWC.shape[0], pixels_HWC.shape[1]))
-        plain_HWC = scratch("plain", out_HWC.shape) if self._colouring else out_HWC
+        plain_HWC = np.empty_like(out_HWC) if self._colouring else out_HWC
         if pixels_HWC.shape[2] == 4:
-            seen_HWC = scratch("seen", (*self.canvas.size_HW, 4))
+            seen_HWC = np.empty((*self.canvas.size_HW, 4), np.uint8)
             geometry.resample(pixels_HWC, matrix_33, displacement_HW2, self.canvas, seen_HWC)
             written(cv2.cvtColor(seen_HWC, cv2.COLOR_RGBA2RGB, dst=plain_HWC), plain_HWC)
         else:

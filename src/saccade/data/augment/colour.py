@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from ..scratch import written
+from ..opencv import written
 
 _TO_LEVELS = np.array([1.0, 1.0, 1.0, 255.0])
 LUMA_3 = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, the grey that evaluation uses

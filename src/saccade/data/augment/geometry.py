@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from ...core.types import Preprocessing
+from ..opencv import written
 from ..preprocess import resized_size
-from ..scratch import scratch, written
 from .base import Border
 
 # A general warp that shrinks reads a copy averaged over whole factors, the shrink factor plus this rounded down: the
@@ -123,7 +123,7 @@ def _resize_box(image_HWC: np.ndarray, box: Box, canvas: Canvas, out_HWC: np.nda
     if not source_HWC.flags.writeable:
         source_HWC = source_HWC.copy()  # torch takes no other
     is_mirrored = box.mirrored_across or box.mirrored_down
-    resized_HWC = scratch("resized", out_HWC.shape) if is_mirrored else out_HWC
+    resized_HWC = np.empty_like(out_HWC) if is_mirrored else out_HWC
     # The operators behind torch.nn.functional.interpolate, which alone write into memory that is already there.
     operator = {
         "bilinear": torch.ops.aten._upsample_bilinear2d_aa.out,

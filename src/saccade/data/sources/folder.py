@@ -80,7 +80,7 @@ def read_file(root: bytes, path: bytes) -> bytes:
     try:
         # without waiting for a writer: a FIFO that took the file's place must not hang the reader
         descriptor = os.open(os.path.join(root, path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with open(descriptor, "rb") as file:
+        with open(descriptor, "rb", buffering=0) as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise ImageError(os.fsdecode(path), "it is not a regular file.")
             return file.read()
