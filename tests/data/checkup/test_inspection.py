@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -152,6 +153,21 @@ def test_the_search_finds_what_comparing_all_pairs_finds():
     }
     assert {frozenset(group) for group in near_groups(fingerprint_N, thumbnail_NP)} == expected
     assert len(expected) == MAX_BITS + 1
+
+
+def test_thousands_of_pictures_of_one_scene_are_one_group_in_little_memory():
+    generator = np.random.default_rng(2)
+    num = 5000  # frames of a camera that stands still: 12 million pairs
+    fingerprint_N = np.full(num, 0x0123456789ABCDEF, np.uint64) ^ (
+        np.uint64(1) << generator.integers(0, 64, num).astype(np.uint64)
+    )
+    thumbnail_NP = np.tile(generator.integers(0, 256, 256, dtype=np.uint8), (num, 1))
+    tracemalloc.start()
+    groups = near_groups(fingerprint_N, thumbnail_NP)
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert groups == [list(range(num))]
+    assert most_bytes < 150e6
 
 
 def test_pixels_in_memory_are_inspected_as_files_are():

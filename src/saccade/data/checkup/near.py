@@ -40,13 +40,31 @@ def _link(bucket: np.ndarray, fingerprint_N: np.ndarray, centred_NP: np.ndarray,
         left = bucket[start : start + BLOCK]
         for other in range(start, len(bucket), BLOCK):
             right = bucket[other : other + BLOCK]
-            bits = np.bitwise_count(fingerprint_N[left][:, None] ^ fingerprint_N[right][None, :])
-            rows, columns = np.nonzero(bits <= MAX_BITS)
-            pairs = [(left[r], right[c]) for r, c in zip(rows, columns, strict=True) if left[r] != right[c]]
-            for one, two in pairs:
-                if float(centred_NP[one] @ centred_NP[two]) >= MIN_CORRELATION:
-                    first, second = sorted((_root(parent, one), _root(parent, two)))
-                    parent[second] = first
+            roots = np.concatenate([_roots(left, parent), _roots(right, parent)])
+            if (roots == roots[0]).all():
+                continue  # one group already: frames of one scene meet again in every band
+            is_near = np.bitwise_count(fingerprint_N[left][:, None] ^ fingerprint_N[right][None, :]) <= MAX_BITS
+            is_near &= left[:, None] != right[None, :]
+            rows, columns = np.flatnonzero(is_near.any(axis=1)), np.flatnonzero(is_near.any(axis=0))
+            if not len(rows):
+                continue
+            correlation = centred_NP[left[rows]] @ centred_NP[right[columns]].T
+            is_near = is_near[np.ix_(rows, columns)] & (correlation >= MIN_CORRELATION)
+            for row in np.flatnonzero(is_near.any(axis=1)):
+                _join(np.append(right[columns[is_near[row]]], left[rows[row]]), parent)
+
+
+def _join(members: np.ndarray, parent: np.ndarray) -> None:
+    """Make one group of all that `members` belong to; its root is the first index."""
+    roots = _roots(members, parent)
+    parent[members] = parent[roots] = roots.min()
+
+
+def _roots(members: np.ndarray, parent: np.ndarray) -> np.ndarray:
+    roots = parent[members]
+    while (parent[roots] != roots).any():
+        roots = parent[roots]
+    return roots
 
 
 def _centred(thumbnail_NP: np.ndarray) -> np.ndarray:
