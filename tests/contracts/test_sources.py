@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import resource
 import struct
 import subprocess
 import sys
@@ -208,6 +209,36 @@ def test_reads_from_eight_threads_equal_reads_from_one(name: str, tmp_path: Path
     source = open_source(example(name, tmp_path))
     order = np.random.default_rng(0).integers(0, len(source), 400)
     assert read_all(source, order, 8) == [digest_of(source.read(int(index))) for index in order]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_few_file_descriptors_are_enough_and_none_is_kept(name: str, tmp_path: Path):
+    source = open_source(example(name, tmp_path))
+    open_before = len(os.listdir("/dev/fd"))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_before + 16, limits[1]))  # for eight threads
+    try:
+        read_all(source, np.arange(400) % len(source), 8)
+        assert len(os.listdir("/dev/fd")) <= open_before
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.parametrize("name", ["folder", "manifest", "tar"])
+def test_running_out_of_file_descriptors_makes_no_image_bad(name: str, tmp_path: Path):
+    source = open_source(example(name, tmp_path))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        with pytest.raises(DataError) as caught:
+            source.read(0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert not isinstance(caught.value, ImageError)
+    assert caught.value.message == (
+        f"{source.record(0).key}: too many files are open at once; the image itself may be sound.\n"
+        "Allow more, as with 'ulimit -n 4096', or use fewer loader.threads; then run again with --resume."
+    )
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -1,5 +1,6 @@
 """What a source of images is. A new source is one file in `sources/` that registers a `SourceFormat`."""
 
+import errno
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.errors import DataError, printable
+from ..core.errors import DataError, ImageError, printable
 from ..core.registry import Registry
 from ..core.types import Record, Sample
 from .decode import decode_image
@@ -85,3 +86,17 @@ def _is_recognised(entry: SourceFormat, text: str) -> bool:
         return entry.recognises(text)
     except (OSError, ValueError):
         return False  # what cannot be looked at, or is no path: the source that is asked last says so
+
+
+def read_error(key: str, what: str, error: OSError) -> DataError:
+    """What to raise where `what` ("the file", "the shard") of an image cannot be read.
+
+    An ImageError naming `key`, unless the process itself has run out of file descriptors: then no image is bad, and
+    none may be left out for it.
+    """
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return DataError(
+            f"{printable(key)}: too many files are open at once; the image itself may be sound.\n"
+            f"Allow more, as with 'ulimit -n 4096', or use fewer loader.threads; then run again with --resume."
+        )
+    return ImageError(key, f"{what} cannot be read: {error.strerror or error}.")

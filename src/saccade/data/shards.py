@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..core.errors import DataError, ImageError, printable
+from .base import read_error
 
 BLOCK = 512
 COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst")
@@ -228,7 +229,7 @@ def read_range(shard: Shard, offset: int, num_bytes: int, key: str) -> bytes:
                     raise ImageError(key, f"{printable(shard.name)} has changed since it was opened. Start again.")
                 content = os.pread(file.fileno(), num_bytes, offset)
         except OSError as error:
-            raise ImageError(key, f"the shard cannot be read: {error.strerror or error}.") from error
+            raise read_error(key, "the shard", error) from error
     if len(content) != num_bytes:
         raise ImageError(key, f"the shard gave {len(content):,} of {num_bytes:,} bytes: it has changed or is cut off.")
     return content

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...core.errors import DataError, ImageError, printable
 from ...core.types import Record
-from ..base import SOURCES, DataSource, SourceFormat
+from ..base import SOURCES, DataSource, SourceFormat, read_error
 from ..listing import (
     SPLIT_NAMES,
     PackedNames,
@@ -85,7 +85,7 @@ def read_file(root: bytes, path: bytes) -> bytes:
                 raise ImageError(os.fsdecode(path), "it is not a regular file.")
             return file.read()
     except OSError as error:
-        raise ImageError(os.fsdecode(path), f"the file cannot be read: {error.strerror or error}.") from error
+        raise read_error(os.fsdecode(path), "the file", error) from error
 
 
 def find_splits(folder: Path) -> list[tuple[Path, str | None]]:
