@@ -25,7 +25,18 @@ from saccade.core.runtime import available_cpus
 MAX_LOAD_AVERAGE = 0.5
 REPOSITORY = Path(__file__).parent.parent
 INTERESTING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8")
-PACKAGES = ("torch", "numpy", "opencv-python-headless", "pillow", "simplejpeg", "safetensors", "scikit-learn")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "albumentations",
+    "cleanvision",
+    "numpy",
+    "opencv-python-headless",
+    "pillow",
+    "simplejpeg",
+    "safetensors",
+    "scikit-learn",
+)
 
 
 def argument_parser(description: str) -> argparse.ArgumentParser:
