@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from pydantic import Field
 
+from .allocator import use_large_pages
 from .config import FrozenConfig
 from .errors import ConfigError
 
@@ -41,6 +42,12 @@ class Runtime:
         """Channels last: what matrix units read without a reordering copy."""
         return torch.channels_last
 
+    @property
+    def computes_in_avx2(self) -> bool:
+        """Whether training computes in float32 on a processor with AVX2 and nothing wider."""
+        is_plain = self.device.type == "cpu" and self.precision == torch.float32
+        return is_plain and torch.backends.cpu.get_cpu_capability() == "AVX2"
+
     @contextmanager
     def arithmetic(self, precision: torch.dtype | None = None) -> Iterator[None]:
         """Run the enclosed forward pass in `precision` (default: this runtime's)."""
@@ -57,6 +64,7 @@ class Runtime:
 
 def start(config: RuntimeConfig) -> Runtime:
     """Settle device, precision and threads for this process. Raises ConfigError where the device is not there."""
+    use_large_pages()
     num_threads = config.num_threads or available_cpus()
     torch.set_num_threads(num_threads)
     device = _find_device(config.device)

@@ -15,6 +15,7 @@ from .config import RunConfig
 from .distill import Teachers
 from .optim import build_optimizers
 from .schedule import input_size
+from .winograd import use_fast_gradients
 
 
 @dataclass(kw_only=True)
@@ -51,6 +52,8 @@ class TrainingStep:
         self.preprocessing = preprocessing
         self.runtime = runtime
         self.model = model.to(device=runtime.device, memory_format=runtime.memory_format)  # type: ignore[call-overload]
+        if runtime.computes_in_avx2:
+            use_fast_gradients(self.model)
         self.frozen = freeze(self.model, config.transfer.frozen) if config.transfer.frozen else ()
         self.groups = build_optimizers(self.model, config.optimizer, runtime.precision)
         self.average = WeightAverage(self.model, config.average) if config.average.decay else None
