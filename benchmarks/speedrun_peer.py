@@ -1,8 +1,11 @@
-"""The public airbench94 recipe with Muon (github.com/KellerJordan/cifar10-airbench), ported to a processor in bfloat16.
+"""The public airbench94 recipe with Muon (github.com/KellerJordan/cifar10-airbench), ported to a processor.
 
 Network, optimizers, rates, schedule, augmentation and number of epochs follow airbench94_muon.py; half precision became
-bfloat16, and nothing is compiled. It shares no code with the product.
+bfloat16, or float32 where the processor has no units for bfloat16, and nothing is compiled. It shares no code with the
+product.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -53,26 +56,28 @@ def _norm(width: int) -> nn.BatchNorm2d:
     return norm
 
 
-def train(image_NHWC: np.ndarray, label_N: np.ndarray, seed: int, epochs: int) -> nn.Module:
-    """A trained network, from uint8 images."""
+def train(
+    image_NHWC: np.ndarray, label_N: np.ndarray, seed: int, epochs: int, precision: torch.dtype
+) -> Iterator[nn.Module]:
+    """The network after every step, from uint8 images."""
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    images = normalised(image_NHWC)
+    images = normalised(image_NHWC, precision)
     labels = torch.from_numpy(label_N)
     network = Network()
     network.whiten_from(images[:5000].float())
-    network = network.bfloat16().to(memory_format=torch.channels_last)
+    network = network.to(dtype=precision, memory_format=torch.channels_last)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.float()
     mirrored = torch.rand(len(images), generator=generator) < 0.5
     images[mirrored] = images[mirrored].flip(-1)
-    padded = functional.pad(images.float(), (2, 2, 2, 2), "reflect").bfloat16()
+    padded = functional.pad(images.float(), (2, 2, 2, 2), "reflect").to(precision)
     padded = padded.contiguous(memory_format=torch.channels_last)
     batch_size = min(BATCH_SIZE, len(images))
     steps_an_epoch = len(images) // batch_size
-    _fit(network, padded, labels, (epochs, steps_an_epoch, batch_size), generator)
-    return network
+    for _ in _fit(network, padded, labels, (epochs, steps_an_epoch, batch_size), generator):
+        yield network
 
 
 def _fit(
@@ -81,7 +86,7 @@ def _fit(
     labels: torch.Tensor,
     plan: tuple[int, int, int],
     generator: torch.Generator,
-) -> None:
+) -> Iterator[None]:
     epochs, steps_an_epoch, batch_size = plan
     num_steps, bias_steps = epochs * steps_an_epoch, min(BIAS_EPOCHS, epochs) * steps_an_epoch
     filters = [p for p in network.parameters() if p.ndim == 4 and p.requires_grad]
@@ -113,6 +118,7 @@ def _fit(
             muon_step(filters, momenta, FILTER_RATE * (1 - step / num_steps))
             network.zero_grad(set_to_none=True)
             step += 1
+            yield
 
 
 @torch.no_grad()
@@ -144,8 +150,8 @@ def _crops(padded: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return crops
 
 
-def normalised(image_NHWC: np.ndarray) -> torch.Tensor:
-    """image_NCHW bfloat16, channels last."""
+def normalised(image_NHWC: np.ndarray, precision: torch.dtype) -> torch.Tensor:
+    """image_NCHW of `precision`, channels last."""
     images = torch.from_numpy(image_NHWC).permute(0, 3, 1, 2).float() / 255
     mean, deviation = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]
-    return ((images - mean) / deviation).bfloat16().contiguous(memory_format=torch.channels_last)
+    return ((images - mean) / deviation).to(precision).contiguous(memory_format=torch.channels_last)
