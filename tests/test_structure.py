@@ -154,3 +154,18 @@ def test_the_public_api_is_what_it_says_and_comes_on_demand():
         saccade.trian  # noqa: B018
     lean = "import saccade, sys; assert 'torch' not in sys.modules; saccade.api.table; assert 'torch' in sys.modules"
     subprocess.run([sys.executable, "-c", lean], check=True, timeout=120)
+
+
+def test_loading_shares_memory_between_threads_so_no_small_dev_shm_can_break_it():
+    tree = {path: ast.parse(path.read_text(encoding="utf-8")) for path in (PACKAGE / "data").rglob("*.py")}
+    imported = {
+        (path.name, name)
+        for path, module in tree.items()
+        for node in ast.walk(module)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
+    }
+    assert ("readers.py", "threading") in imported
+    assert not [
+        pair for pair in imported if pair[1].split(".")[0] == "multiprocessing" or pair[1] == "torch.utils.data"
+    ]
