@@ -170,7 +170,7 @@ def peer(source: InMemory, seed: int, epochs: int, precision: torch.dtype) -> It
 def accuracy(test: InMemory, runtime: Runtime, network: nn.Module) -> float:
     """Fraction right of six views: image and mirror count half, two shifts by a pixel and their mirrors the rest."""
     network = network.eval()
-    images = speedrun_peer.normalised(test.image_NHWC, runtime.precision)
+    images = speedrun_peer.normalised(test.image_NHWC, runtime.precision).to(runtime.device)
     right = 0
     for start_index in range(0, len(images), 500):
         image_BCHW = images[start_index : start_index + 500]
@@ -179,11 +179,11 @@ def accuracy(test: InMemory, runtime: Runtime, network: nn.Module) -> float:
         shifted = [padded[:, :, :side, :side], padded[:, :, 2 : side + 2, 2 : side + 2]]
         views = [(image_BCHW, 0.25), (image_BCHW.flip(-1), 0.25)]
         views += [(view, 0.125) for one in shifted for view in (one, one.flip(-1))]
-        logits = torch.zeros(len(image_BCHW), len(test.classes))
+        logits = torch.zeros(len(image_BCHW), len(test.classes), device=runtime.device)
         with runtime.arithmetic():
             for view, weight in views:
                 logits += weight * network(view.contiguous(memory_format=torch.channels_last)).float()
-        label_B = torch.from_numpy(test.label_N[start_index : start_index + 500])
+        label_B = torch.from_numpy(test.label_N[start_index : start_index + 500]).to(runtime.device)
         right += int((logits.argmax(1) == label_B).sum())
     return right / len(images)
 

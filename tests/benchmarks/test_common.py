@@ -70,3 +70,19 @@ def test_the_header_says_what_the_machine_can_do(common: ModuleType, capsys: pyt
     printed = capsys.readouterr()
     assert json.loads(printed.out)["ratio"] == {"median": 2.0, "low": 2.0, "high": 2.0, "num_pairs": 1}
     assert "matmul_float32_tflops" in printed.err
+
+
+def test_the_records_clock_is_read_from_its_last_row(common: ModuleType):
+    gpu = importlib.import_module("benchmarks.speedrun_gpu")
+    rule = "-" * 40
+    printed = f"|     3  |  7     |     0.9912  |  0.9312  |              |        2.4012  |\n{rule}\n"
+    printed += f"|        |  eval  |     0.9912  |  0.9312  |      0.9401  |        2.5931  |\n{rule}\n"
+    assert gpu.last_time(printed) == 2.5931
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a card")
+def test_without_a_card_the_comparison_on_one_says_what_it_needs(common: ModuleType, monkeypatch: pytest.MonkeyPatch):
+    gpu = importlib.import_module("benchmarks.speedrun_gpu")
+    monkeypatch.setattr("sys.argv", ["speedrun_gpu", "--record", "airbench94_muon.py", "--data", "digits"])
+    with pytest.raises(SystemExit, match="^This benchmark needs an NVIDIA card and a CUDA build of torch"):
+        gpu.main()
