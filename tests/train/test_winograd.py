@@ -83,7 +83,10 @@ def test_other_layers_stay_as_they_are(other: nn.Module):
 
 def test_frozen_weights_get_no_gradient():
     layer = nn.Sequential(nn.Conv2d(64, 64, **WIDE, bias=False))
-    winograd.use_fast_gradients(layer)
+    layer.requires_grad_(False)
+    assert winograd.use_fast_gradients(layer) == 0
+    layer.requires_grad_(True)
+    assert winograd.use_fast_gradients(layer) == 1
     layer.requires_grad_(False)
     image_BCHW = torch.randn(2, 64, 4, 4, requires_grad=True)
     layer(image_BCHW).sum().backward()

@@ -52,9 +52,9 @@ class TrainingStep:
         self.preprocessing = preprocessing
         self.runtime = runtime
         self.model = model.to(device=runtime.device, memory_format=runtime.memory_format)  # type: ignore[call-overload]
+        self.frozen = freeze(self.model, config.transfer.frozen) if config.transfer.frozen else ()
         if runtime.computes_in_avx2:
             use_fast_gradients(self.model)
-        self.frozen = freeze(self.model, config.transfer.frozen) if config.transfer.frozen else ()
         self.groups = build_optimizers(self.model, config.optimizer, runtime.precision)
         self.average = WeightAverage(self.model, config.average) if config.average.decay else None
         self.class_weight_K: torch.Tensor | None = None

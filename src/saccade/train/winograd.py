@@ -123,9 +123,10 @@ class WinogradConvolution(nn.Conv2d):
 
 
 def suits(module: nn.Module) -> bool:
-    """Whether a module is a 3x3 convolution of stride 1 and padding 1, in one group, with enough channels."""
+    """Whether a module is a trained 3x3 convolution of stride 1 and padding 1, in one group, with enough channels."""
     return (
         type(module) is nn.Conv2d
+        and module.weight.requires_grad
         and module.kernel_size == (TAPS, TAPS)
         and module.stride == module.dilation == (1, 1)
         and module.padding == (1, 1)
