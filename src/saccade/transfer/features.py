@@ -249,7 +249,9 @@ class FrozenPart:
             frozen = cut(model, depth).frozen
             layers = frozen[passed:]
             fast = can_fuse(runtime.device, runtime.precision)
-            self.segments.append((depth, fuse_for_inference(layers) if fast else nn.Sequential(*layers)))
+            self.segments.append(
+                (depth, fuse_for_inference(layers, runtime.precision) if fast else nn.Sequential(*layers))
+            )
             passed = len(frozen)
 
     def outputs(self, image_BCHW: torch.Tensor) -> list[torch.Tensor]:

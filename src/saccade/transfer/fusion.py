@@ -1,8 +1,8 @@
 """A frozen part made faster for inference: normalisation folded into convolutions, ReLU computed inside them.
 
-On a CPU in bfloat16 half of the time of a small network goes into reading maps again for a ReLU and into maximum
-pooling. oneDNN applies the ReLU while the map is still in the processor's cache, and the maximum of numbers that are
-not negative is that of their bit patterns. Folding: Jacob et al. 2018 (arXiv:1712.05877), section 3.2.
+On a CPU up to half of the time of a small network goes into reading maps again for a ReLU and into maximum pooling.
+oneDNN applies the ReLU while the map is still in the processor's cache, and the maximum of numbers that are not
+negative is that of their bit patterns. Folding: Jacob et al. 2018 (arXiv:1712.05877), section 3.2.
 """
 
 import copy
@@ -12,32 +12,33 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 RELUS = (torch.relu, nn.functional.relu)
+BITS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}  # integers as wide as the numbers that can be fused
 
 
 class ConvolutionRelu(nn.Module):
-    """A convolution, with its ReLU where `with_relu`, as one oneDNN call in bfloat16: the bits of both in turn."""
+    """A convolution, with its ReLU where `with_relu`, as one oneDNN call in `precision`: the values of both in turn."""
 
-    def __init__(self, convolution: nn.Conv2d, with_relu: bool) -> None:
+    def __init__(self, convolution: nn.Conv2d, with_relu: bool, precision: torch.dtype) -> None:
         super().__init__()
-        weight = convolution.weight.detach().to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
+        weight = convolution.weight.detach().to(precision).contiguous(memory_format=torch.channels_last)
         self.weight = nn.Parameter(weight, requires_grad=False)
         bias = convolution.bias
-        self.bias = None if bias is None else nn.Parameter(bias.detach().to(torch.bfloat16), requires_grad=False)
+        self.bias = None if bias is None else nn.Parameter(bias.detach().to(precision), requires_grad=False)
         self.padding, self.stride = convolution.padding, convolution.stride
         self.dilation, self.groups = convolution.dilation, convolution.groups
         self.after = "relu" if with_relu else "none"
 
     def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
-        """The map behind the convolution and its ReLU, bfloat16."""
+        """The map behind the convolution and its ReLU, in the precision of the weights."""
         where = (self.padding, self.stride, self.dilation, self.groups)
         fused: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(
-            map_BCHW.to(torch.bfloat16), self.weight, self.bias, *where, self.after, [], ""
+            map_BCHW.to(self.weight.dtype), self.weight, self.bias, *where, self.after, [], ""
         )
         return fused
 
 
 class RectifiedMaximum(nn.Module):
-    """Maximum pooling of a bfloat16 map without negative values: as integers, whose order is the same, bit for bit."""
+    """Maximum pooling of a map without negative values: as integers, whose order is the same, bit for bit."""
 
     def __init__(self, pool: nn.MaxPool2d) -> None:
         super().__init__()
@@ -50,15 +51,15 @@ class RectifiedMaximum(nn.Module):
         """The pooled map; a window that is cut at the edge goes through torch."""
         height_px, width_px = (side + 2 * self.padding_px - self.kernel_px for side in map_BCHW.shape[2:])
         cuts = height_px % self.stride_px or width_px % self.stride_px
-        if (self.pool.ceil_mode and cuts) or map_BCHW.dtype != torch.bfloat16:
+        if (self.pool.ceil_mode and cuts) or map_BCHW.dtype not in BITS:
             pooled: torch.Tensor = self.pool(map_BCHW)
             return pooled
-        bits_BCHW = map_BCHW.view(torch.int16)
+        bits_BCHW = map_BCHW.view(BITS[map_BCHW.dtype])
         if self.padding_px:
             bits_BCHW = nn.functional.pad(bits_BCHW, (self.padding_px,) * 4)  # 0 is no more than any of them
         rows = self._largest([bits_BCHW[:, :, self._places(at, height_px)] for at in range(self.kernel_px)])
         both = self._largest([rows[..., self._places(at, width_px)] for at in range(self.kernel_px)])
-        return both.view(torch.bfloat16)
+        return both.view(map_BCHW.dtype)
 
     def _places(self, start: int, last: int) -> slice:
         return slice(start, start + last // self.stride_px * self.stride_px + 1, self.stride_px)
@@ -71,34 +72,34 @@ class RectifiedMaximum(nn.Module):
         return largest
 
 
-def fuse_for_inference(modules: tuple[nn.Module, ...]) -> nn.Module:
-    """A copy of `modules`, one behind the other, in bfloat16, channels-last and evaluation mode, with what can be
+def fuse_for_inference(modules: tuple[nn.Module, ...], precision: torch.dtype) -> nn.Module:
+    """A copy of `modules`, one behind the other, in `precision`, channels-last and evaluation mode, with what can be
     fused in it fused. A part whose code cannot be traced is copied as it is."""
     whole = copy.deepcopy(nn.Sequential(*modules)).eval()
     try:
         graph: fx.GraphModule = fx.symbolic_trace(whole)
     except (fx.proxy.TraceError, TypeError, RuntimeError):  # the code decides by values, which tracing cannot follow
-        return _in_bfloat16(whole)
+        return _converted(whole, precision)
     _fold_normalisation(graph)
-    _fuse_convolutions(graph)
+    _fuse_convolutions(graph, precision)
     _fuse_pooling(graph)
     graph.delete_all_unused_submodules()
     graph.recompile()
-    return _in_bfloat16(graph)
+    return _converted(graph, precision)
 
 
 def can_fuse(device: torch.device, precision: torch.dtype) -> bool:
     """Whether this machine and this torch have the fused call."""
     return (
         device.type == "cpu"
-        and precision == torch.bfloat16
+        and precision in BITS
         and torch.backends.mkldnn.is_available()
         and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
     )
 
 
-def _in_bfloat16(module: nn.Module) -> nn.Module:
-    converted: nn.Module = module.to(dtype=torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
+def _converted(module: nn.Module, precision: torch.dtype) -> nn.Module:
+    converted: nn.Module = module.to(dtype=precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return converted.requires_grad_(False)
 
 
@@ -119,7 +120,7 @@ def _fold_normalisation(graph: fx.GraphModule) -> None:
         modules = dict(graph.named_modules())
 
 
-def _fuse_convolutions(graph: fx.GraphModule) -> None:
+def _fuse_convolutions(graph: fx.GraphModule, precision: torch.dtype) -> None:
     modules = dict(graph.named_modules())
     for node in list(graph.graph.nodes):
         convolution = _module(node, modules)
@@ -129,7 +130,7 @@ def _fuse_convolutions(graph: fx.GraphModule) -> None:
         is_relu = user is not None and (
             isinstance(_module(user, modules), nn.ReLU) or (user.op == "call_function" and user.target in RELUS)
         )
-        _replace(graph, node.target, ConvolutionRelu(convolution, is_relu))
+        _replace(graph, node.target, ConvolutionRelu(convolution, is_relu, precision))
         if user is not None and is_relu:
             user.replace_all_uses_with(node)
             graph.graph.erase_node(user)
