@@ -7,6 +7,7 @@ carries a checksum over that digest and its values; what does not fit is compute
 
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as tensor_bytes
 
 from ..core import atomic, lock
 from ..core.config import FrozenConfig
@@ -78,14 +79,21 @@ class FeatureCache:
         while True:
             atomic.make_folder(self.folder)  # it may have left to make room for others while we waited
             with suppress(RunInUseError), lock.exclusive(self.folder):
-                atomic.remove_temporaries(self.folder)
-                self.refresh()
+                with atomic.storage_errors(self.folder):
+                    atomic.remove_temporaries(self.folder)
+                    self.refresh()
+                    self._mark_used()
                 yield
                 return
             if not told:
                 note("another process is computing the same features; waiting for it")
                 told = True
             time.sleep(0.1)
+
+    def _mark_used(self) -> None:
+        """The time of the description is when the features were last used, which `make_room` goes by."""
+        with suppress(FileNotFoundError):
+            os.utime(self.folder / DESCRIPTION)
 
     def refresh(self) -> None:
         """Map the files that are there now. Damaged files and records are noted and count as absent."""
@@ -118,14 +126,18 @@ class FeatureCache:
         }
         name = hashlib.blake2b(digest_NB.tobytes(), digest_size=12).hexdigest()
         path = self.folder / f"{PREFIX}{name}{ENDING}"
-        atomic.write_with(path, lambda temporary: save_file(tensors, temporary), values.nbytes)
+        atomic.write_bytes(path, tensor_bytes(tensors))  # save_file would hide from us that the disk is full
         self._open(path)
 
     def make_room(self, needed_bytes: int) -> bool:
         """Whether `needed_bytes` more fit, once the features that were not used for longest have left. Raises
         StorageError. The first call writes down what these features are."""
         text = json.dumps(self.key.model_dump(mode="json"), indent=1) + "\n"
-        atomic.write_text(self.folder / DESCRIPTION, text)  # its time is when they were last used
+        atomic.write_text(self.folder / DESCRIPTION, text)
+        with atomic.storage_errors(self.folder.parent):
+            return self._make_room(needed_bytes)
+
+    def _make_room(self, needed_bytes: int) -> bool:
         others = sorted(
             (path for path in self.folder.parent.iterdir() if path.is_dir() and path != self.folder), key=_last_use
         )
@@ -184,9 +196,10 @@ def checksum(digest_B: np.ndarray, value: torch.Tensor) -> np.ndarray:
 def folder_bytes(folder: Path) -> int:
     """What the files directly in `folder` take."""
     total = 0
-    for path in folder.iterdir():
-        with suppress(FileNotFoundError):  # another process may just have removed it
-            total += path.stat().st_size
+    with suppress(FileNotFoundError):  # another process may just have removed the folder
+        for path in folder.iterdir():
+            with suppress(FileNotFoundError):  # or the file
+                total += path.stat().st_size
     return total
 
 

@@ -89,13 +89,12 @@ def fuse_for_inference(modules: tuple[nn.Module, ...], precision: torch.dtype) -
 
 
 def can_fuse(device: torch.device, precision: torch.dtype) -> bool:
-    """Whether this machine and this torch have the fused call."""
-    return (
-        device.type == "cpu"
-        and precision in BITS
-        and torch.backends.mkldnn.is_available()
-        and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
-    )
+    """Whether this processor and this torch have the fused call for numbers of `precision`."""
+    if device.type != "cpu" or precision not in BITS or not torch.backends.mkldnn.is_available():
+        return False
+    if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
+        return False
+    return precision == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _converted(module: nn.Module, precision: torch.dtype) -> nn.Module:
