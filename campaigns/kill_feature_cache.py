@@ -2,9 +2,9 @@
 
     python -m campaigns.kill_feature_cache --trials 100 --seed 0
 
-A child process computes the features of 160 of the built-in digits, sixteen to a file, and sends itself SIGKILL in front
-of a random write, sync, rename or removal; sometimes a second one goes on and is killed too. Whoever comes next must get
-the bits of features that never saw a cache, compute only what is not there, and leave no temporary file.
+A child process computes the features of 160 of the built-in digits, sixteen to a file, and sends itself SIGKILL in
+front of a random write, sync, rename or removal; sometimes a second one goes on and is killed too. Whoever comes next
+must get the bits of features that never saw a cache, compute only what is not there, and leave no temporary file.
 """
 
 import argparse
@@ -12,7 +12,6 @@ import json
 import random
 import sys
 import tempfile
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -82,7 +81,7 @@ def digits_plan() -> FeaturePlan:
         source=source,
         digest_NB=scan_source(source, 1).content_digest_N,
         preprocessing=Preprocessing(channels="grey", input_height_px=32, input_width_px=32, mean=(0.5,), std=(0.25,)),
-        runtime=replace(start(RuntimeConfig.parse({"num_threads": 1, "precision": "float32"}, "campaign"))),
+        runtime=start(RuntimeConfig.parse({"num_threads": 1, "precision": "float32"}, "campaign")),
         dtype="float32",
     )
 

@@ -1,0 +1,151 @@
+"""A cache that is damaged, full, read-only, too small, or built by eight at once never gives another feature."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from tests.transfer.feature_plans import collect, make_plan, write_images
+
+from saccade.transfer.cache import DESCRIPTION, FeatureCache, folder_bytes
+from saccade.transfer.features import FeaturePlan, Tap
+
+REPOSITORY = Path(__file__).parent.parent.parent
+MEANS = Tap(depth="stage1", pooled=True)
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> FeaturePlan:
+    write_images(tmp_path / "images")
+    return make_plan(str(tmp_path / "images"))
+
+
+def record_file(root: Path) -> Path:
+    [path] = root.rglob("records-*.safetensors")
+    return path
+
+
+def test_a_changed_value_is_noticed_computed_again_and_said(plan: FeaturePlan, tmp_path: Path):
+    first = collect(plan, tmp_path / "cache")
+    path = record_file(tmp_path / "cache")
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+    second = collect(plan, tmp_path / "cache")
+    assert second.counts == (1, 5)
+    assert second.report.notes == ["1 kept features (all, means) are damaged; they are computed again"]
+    assert torch.equal(second.value_N, first.value_N)
+    third = collect(plan, tmp_path / "cache")
+    assert (third.counts, third.report.notes) == ((0, 6), [])
+    assert torch.equal(third.value_N, first.value_N)
+
+
+def test_the_record_of_another_image_is_no_record_of_this_one(plan: FeaturePlan, tmp_path: Path):
+    first = collect(plan, tmp_path / "cache")
+    path = record_file(tmp_path / "cache")
+    content = path.read_bytes()
+    one, other = (plan.digest_NB[index].tobytes() for index in (0, 1))
+    path.write_bytes(content.replace(one, b"?" * 16).replace(other, one).replace(b"?" * 16, other))
+    second = collect(plan, tmp_path / "cache")
+    assert second.counts == (2, 4)
+    assert torch.equal(second.value_N, first.value_N)
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-10], lambda content: b"", lambda content: b"x" * 500])
+def test_a_file_that_is_none_any_more_is_named_and_computed_again(
+    plan: FeaturePlan, tmp_path: Path, damage: Callable[[bytes], bytes]
+):
+    first = collect(plan, tmp_path / "cache")
+    path = record_file(tmp_path / "cache")
+    path.write_bytes(damage(path.read_bytes()))
+    second = collect(plan, tmp_path / "cache")
+    assert second.counts == (6, 0)
+    assert second.report.notes[0].startswith(f"the feature file {path} is damaged (")
+    assert torch.equal(second.value_N, first.value_N)
+
+
+@pytest.mark.parametrize("num_bytes", [0, 100, 700, 2000])
+def test_on_a_full_disk_features_are_computed_and_not_kept(
+    plan: FeaturePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_bytes: int
+):
+    monkeypatch.syspath_prepend(REPOSITORY)
+    from campaigns.faulty_disk import FaultyDisk
+
+    truth = collect(plan, None)
+    root = tmp_path / "cache"
+    root.mkdir()
+    with FaultyDisk(root, errno.ENOSPC, num_bytes=num_bytes).failing():
+        found = collect(plan, root)
+    assert found.counts == (6, 0)
+    assert torch.equal(found.value_N, truth.value_N)
+    [note] = found.report.notes
+    assert ": The disk is full: cannot write " in note
+    again = collect(plan, root)
+    assert torch.equal(again.value_N, truth.value_N)
+    assert not list(root.rglob("*.saccade-tmp"))
+
+
+@pytest.mark.parametrize("num_calls", [0, 1, 3])
+def test_on_a_read_only_disk_features_are_computed_and_not_kept(
+    plan: FeaturePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_calls: int
+):
+    monkeypatch.syspath_prepend(REPOSITORY)
+    from campaigns.faulty_disk import FaultyDisk
+
+    root = tmp_path / "cache"
+    root.mkdir()
+    with FaultyDisk(root, errno.EROFS, num_calls=num_calls).failing():
+        found = collect(plan, root)
+    assert found.counts == (6, 0)
+    assert any("it is on a read-only file system." in note for note in found.report.notes)
+    assert torch.equal(found.value_N, collect(plan, None).value_N)
+
+
+def test_what_does_not_fit_into_the_limit_is_not_kept_and_the_oldest_leave_first(plan: FeaturePlan, tmp_path: Path):
+    root = tmp_path / "cache"
+    small = collect(plan, root, limit_bytes=1000)
+    assert small.report.notes == [
+        "features (all, means) are not kept on disk: 0.0 GB do not fit into the limit of 0.0 GB"
+    ]
+    assert small.counts == (6, 0)
+    for number, tap in enumerate([Tap(depth="stem", pooled=True), MEANS]):
+        collect(plan, root, tap)
+        folder = FeatureCache(root=root, key=plan.key(tap, 0), limit_bytes=1).folder
+        os.utime(folder / DESCRIPTION, (number + 1, number + 1))
+    collect(plan, root, Tap(depth="stem", pooled=True))  # a hit is a use too: now those of stage1 are the oldest
+    stem = FeatureCache(root=root, key=plan.key(Tap(depth="stem", pooled=True), 0), limit_bytes=1).folder
+    last = collect(plan, root, limit_bytes=folder_bytes(stem) + small.value_N.nbytes + 1200)  # 1200: what describes it
+    assert last.report.notes == []
+    assert collect(plan, root, Tap(depth="stem", pooled=True)).counts == (0, 6)
+    assert collect(plan, root, MEANS).counts == (6, 0)
+
+
+BUILDER = """
+import json, sys
+from pathlib import Path
+from tests.transfer.feature_plans import collect, make_plan
+found = collect(make_plan(sys.argv[1]), Path(sys.argv[2]))
+print(json.dumps([*found.counts, found.value_N.tolist()]))
+"""
+
+
+def test_eight_builders_at_once_compute_every_image_once_and_agree(plan: FeaturePlan, tmp_path: Path):
+    command = [sys.executable, "-c", BUILDER, str(tmp_path / "images"), str(tmp_path / "cache")]
+    builders = [
+        subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(8)
+    ]
+    answers = []
+    for builder in builders:
+        output, errors = builder.communicate(timeout=300)
+        assert builder.returncode == 0, errors
+        answers.append(json.loads(output))
+    assert sum(answer[0] for answer in answers) == 6
+    assert sum(answer[1] for answer in answers) == 7 * 6
+    truth = collect(plan, None).value_N
+    assert all(torch.equal(torch.tensor(answer[2]), truth) for answer in answers)

@@ -1,0 +1,57 @@
+"""Fused layers give the values of the layers in turn."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from saccade.models.base import MODELS, ModelSpec, build_model
+from saccade.transfer.fusion import ConvolutionRelu, RectifiedMaximum, can_fuse, fuse_for_inference
+
+CPU = torch.device("cpu")
+PRECISIONS = [torch.float32, torch.bfloat16]
+
+
+def needs(precision: torch.dtype) -> None:
+    if not can_fuse(CPU, precision):
+        pytest.skip(f"this processor has no fused call in {precision}")
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", ["squeezenet1.1", "resnet18", "nin"])
+def test_a_fused_network_answers_as_the_network(name: str, precision: torch.dtype):
+    needs(precision)
+    torch.manual_seed(0)
+    spec = ModelSpec(num_classes=5, input_CHW=(3, 64, 64))
+    if name not in MODELS:
+        pytest.skip(f"there is no {name}")
+    model = build_model(name, spec).eval()
+    parts = (model.stem, model.stages, model.neck)
+    fused = fuse_for_inference(parts, precision)
+    kinds = [type(module) for module in fused.modules()]
+    assert ConvolutionRelu in kinds
+    assert nn.BatchNorm2d not in kinds
+    image_BCHW = torch.randn(2, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        expected = nn.Sequential(*copy.deepcopy(parts))(image_BCHW)
+        found = fused(image_BCHW.to(precision)).float()
+    scale = float(expected.abs().max())
+    assert float((found - expected).abs().max()) <= scale * (1e-5 if precision == torch.float32 else 0.05)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize(("kernel_px", "stride_px", "padding_px"), [(3, 2, 0), (3, 2, 1), (2, 2, 0)])
+@pytest.mark.parametrize("side_px", [13, 14])
+def test_the_maximum_as_integers_has_the_bits_of_torchs(
+    precision: torch.dtype, ceil_mode: bool, kernel_px: int, stride_px: int, padding_px: int, side_px: int
+):
+    pool = nn.MaxPool2d(kernel_px, stride_px, padding_px, ceil_mode=ceil_mode)
+    map_BCHW = torch.randn(2, 5, side_px, side_px).relu().to(precision).contiguous(memory_format=torch.channels_last)
+    assert torch.equal(RectifiedMaximum(pool)(map_BCHW), pool(map_BCHW))
+
+
+def test_no_fused_call_where_the_processor_or_the_device_has_none():
+    assert not can_fuse(torch.device("cuda"), torch.float32)
+    assert not can_fuse(CPU, torch.float16)

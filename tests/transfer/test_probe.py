@@ -1,0 +1,67 @@
+"""The linear classifier of features against scikit-learn's, and its folds."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from saccade.transfer.probe import fit_probe, fit_softmax, stratified_folds
+
+
+def features(num_images: int, num_features: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Three noisy classes; the first feature is constant, the second a thousand times as large as the rest."""
+    generator = torch.Generator().manual_seed(0)
+    label_N = torch.arange(num_images) % 3
+    centre_KD = torch.randn(3, num_features, generator=generator)
+    feature_ND = centre_KD[label_N] + 2 * torch.randn(num_images, num_features, generator=generator)
+    feature_ND[:, 0] = 5.0
+    feature_ND[:, 1] *= 1000
+    return feature_ND, label_N
+
+
+@pytest.mark.parametrize(("num_images", "num_features"), [(200, 12), (30, 60)])
+@pytest.mark.parametrize("penalty", [1.0, 0.03, 0.001])
+def test_the_fit_is_scikit_learns_on_standardised_features(num_images: int, num_features: int, penalty: float):
+    feature_ND, label_N = features(num_images, num_features)
+    weight_KD, bias_K = fit_softmax(feature_ND, label_N, 3, penalty)
+    assert weight_KD.dtype == bias_K.dtype == torch.float32
+    mean_D, std_D = feature_ND.double().mean(0), feature_ND.double().std(0, correction=0).clamp_min(1e-6)
+    scaled_ND = ((feature_ND.double() - mean_D) / std_D).numpy()
+    theirs = LogisticRegression(C=1 / (penalty * num_images), tol=1e-9, max_iter=10_000).fit(scaled_ND, label_N.numpy())
+    logits_NK = feature_ND.double() @ weight_KD.double().T + bias_K.double()
+    ours_NK = (logits_NK - logits_NK.mean(1, keepdim=True)).numpy()
+    theirs_NK = theirs.decision_function(scaled_ND)
+    np.testing.assert_allclose(ours_NK, theirs_NK - theirs_NK.mean(1, keepdims=True), rtol=0.02, atol=0.02)
+
+
+def test_the_penalty_is_the_one_with_the_smallest_loss_on_folds_left_out():
+    feature_ND, label_N = features(150, 40)
+    digest_NB = np.random.default_rng(0).integers(0, 256, (150, 16), dtype=np.uint8)
+    fold_N = stratified_folds(label_N.numpy(), digest_NB, 3, seed=0)
+    probe = fit_probe(feature_ND, label_N, 3, fold_N)
+
+    def held_out_loss(penalty: float) -> float:
+        loss = 0.0
+        for fold in range(3):
+            out_N = torch.from_numpy(fold_N == fold)
+            mean_D, std_D = feature_ND.mean(0), feature_ND.std(0, correction=0).clamp_min(1e-6)
+            scaled_ND = ((feature_ND - mean_D) / std_D).double().numpy()
+            used = LogisticRegression(C=1 / (penalty * int((~out_N).sum())), tol=1e-9, max_iter=10_000)
+            used.fit(scaled_ND[~out_N.numpy()], label_N[~out_N].numpy())
+            chances_NK = used.predict_log_proba(scaled_ND[out_N.numpy()])
+            loss -= chances_NK[np.arange(len(chances_NK)), label_N[out_N].numpy()].sum()
+        return loss / 150
+
+    expected = held_out_loss(probe.penalty)
+    assert float(torch.nn.functional.cross_entropy(probe.held_out_NK, label_N)) == pytest.approx(expected, abs=0.002)
+    assert all(expected <= held_out_loss(penalty) + 0.002 for penalty in (probe.penalty * 3, probe.penalty / 3))
+
+
+def test_folds_hold_every_class_evenly_and_equal_images_together():
+    label_N = np.arange(90) % 3
+    digest_NB = np.random.default_rng(0).integers(0, 256, (90, 16), dtype=np.uint8)
+    digest_NB[30] = digest_NB[0]
+    fold_N = stratified_folds(label_N, digest_NB, 3, seed=0)
+    assert fold_N[0] == fold_N[30]
+    counts = [np.bincount(label_N[fold_N == fold], minlength=3) for fold in range(3)]
+    assert np.abs(np.array(counts) - 10).max() <= 1
