@@ -91,3 +91,19 @@ def test_a_run_that_is_not_there_is_looked_for_as_a_run(saccade):
         "error: The run runs/none-1 is not there.\n"
         "Give the folder that 'saccade train' printed, such as runs/digits-lenet5-1.\n",
     )
+
+
+def test_frozen_parts_need_no_gradients_no_state_and_no_saved_activations(saccade):
+    memory = {}
+    for depth in ("none", "stage2", "all"):
+        result = saccade("table", "resnet18", "--freeze", depth, "--json")
+        assert result.status == 0
+        memory[depth] = json.loads(result.output)["totals"]["memory"]
+    last_layer_bytes = 4 * (512 * 1000 + 1000)
+    assert memory["all"]["gradients_bytes"] == memory["all"]["optimizer_state_bytes"] == last_layer_bytes
+    assert memory["none"]["gradients_bytes"] == 4 * 11_689_512
+    for key in ("gradients_bytes", "saved_activations_bytes", "training_peak_bytes"):
+        assert memory["all"][key] < memory["stage2"][key] < memory["none"][key]
+    unknown = saccade("table", "resnet18", "--freeze", "stage9")
+    assert unknown.status == 2
+    assert unknown.errors.startswith("error: 'stage9' is no depth that this network can be frozen to. Did you mean ")

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -23,6 +24,7 @@ def table(
     batch: int = typer.Option(32, "--batch", min=1, help="Images in a batch, for the memory."),
     optimizer: str = typer.Option("nesterov", "--optimizer", help="Whose state is counted in the memory."),
     precision: str = typer.Option("float32", "--precision", help="Of training: float32 or bfloat16."),
+    freeze: str = typer.Option("", "--freeze", help="Nothing up to this part is trained: stem, stage2, all."),
     unfolded: bool = typer.Option(False, "--unfolded", help="A row for every normalisation and nonlinearity."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     as_csv: bool = typer.Option(False, "--csv", help="Print comma-separated values."),
@@ -35,6 +37,10 @@ def table(
     from ..design.text import table_csv, table_markdown, table_text
 
     request = _request(input_size, classes, batch, optimizer, precision)
+    if freeze:
+        from ..transfer.surgery import freeze_named
+
+        request = replace(request, prepare=lambda model: freeze_named(model, freeze))
     drawn = api.table(target, request, fold=not unfolded)
     if as_json:
         print_json(drawn.as_json())

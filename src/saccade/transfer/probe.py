@@ -167,13 +167,13 @@ class Problem:
 
         @torch.no_grad()
         def loss() -> float:
-            value, parameter_FKP.grad = self._loss_and_gradient(parameter_FKP.detach(), stretched_NP, weight_P)
+            value, parameter_FKP.grad = self.loss_and_gradient(parameter_FKP.detach(), stretched_NP, weight_P)
             return value
 
         search.step(loss)
         return parameter_FKP.detach() * stretch_P.double()
 
-    def _loss_and_gradient(
+    def loss_and_gradient(
         self, parameter_FKP: torch.Tensor, stretched_NP: torch.Tensor, weight_P: torch.Tensor
     ) -> tuple[float, torch.Tensor]:
         """Sum over the folds of mean cross-entropy and penalty; products in float32, sums of the loss in float64."""

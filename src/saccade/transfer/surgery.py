@@ -89,6 +89,11 @@ def freeze(model: nn.Module, depth: str) -> tuple[nn.Module, ...]:
     return parts.frozen
 
 
+def freeze_named(model: nn.Module, text: str) -> tuple[nn.Module, ...]:
+    """`freeze` to the depth that a person named. Raises UsageError with the depths there are."""
+    return freeze(model, find_depth(model, text))
+
+
 def thaw(model: nn.Module, depth: str, fraction: float) -> tuple[nn.Module, ...]:
     """Of what is trained behind `depth`, release the last `fraction` (0: the last layer alone; from 1: everything).
 
