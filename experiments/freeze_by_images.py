@@ -69,7 +69,10 @@ def write_list(source: DataSource, photos: Path, number: int, arguments: argpars
             taken[record.label] = taken.get(record.label, 0) + 1
             if number and taken[record.label] > number:
                 continue
-        lines.append([str((photos / record.key).resolve()), source.classes[record.label], record.split])
+        lines.append([f"photos/{record.key}", source.classes[record.label], record.split])
+    link = arguments.out / "photos"  # a list names files beside or below itself
+    if not link.is_symlink():
+        link.symlink_to(photos.resolve(), target_is_directory=True)
     path = arguments.out / f"images-{number or 'all'}.csv"
     with open(path, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["file", "label", "split"], *sorted(lines)])
