@@ -1,4 +1,4 @@
-"""Forty single changes, each with the number of images (of six) that must be computed again because of it."""
+"""Thirty-six single changes, each with the number of images (of six) that must be computed again because of it."""
 
 import os
 import shutil

@@ -5,8 +5,8 @@ The loss is convex, so there is one answer and no learning rate. Features are st
 folds are fitted at once, since their losses simply add: one large matrix product instead of several small ones.
 
 The search runs in the principal directions of the features, each stretched by how strongly the loss can curve along
-it (bounded by the covariance: Boehning 1992, Annals of the Institute of Statistical Mathematics 44), which takes a
-fifth of the steps. A rotation does not change the penalty, so the minimum is the same.
+it (bounded by the covariance: Boehning 1992, Annals of the Institute of Statistical Mathematics 44), which takes
+fewer steps. A rotation does not change the penalty, so the minimum is the same.
 """
 
 from collections.abc import Iterator
