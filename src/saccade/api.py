@@ -18,7 +18,7 @@ from .explain.explanation import Explanation, explain_image
 from .explain.sheet import check_out as check_sheet
 from .explain.sheet import write_sheet
 from .explain.subject import load_classifier, read_image_file
-from .predict import ensemble_folder
+from .predict import ensemble_folder, label_check
 from .predict.answer_together import load_ensemble_predictor
 from .predict.crops import looks
 from .predict.evaluation import Evaluation
@@ -189,6 +189,20 @@ def evaluate(
 def write_mistakes(evaluation: Evaluation, path: Path) -> None:
     """Write every wrong answer of `evaluation` to a CSV file, the most confident first. Raises StorageError."""
     mistakes.write_mistakes(path, evaluation.mistakes())
+
+
+def check_labels(
+    run: Path, source: str, out: Path | None = None, runtime: RuntimeConfig | None = None
+) -> label_check.LabelCheck:
+    """Which labels of `source`, training images included, may be wrong, by the features of `run`.
+
+    With `out` they are written there as CSV, the least believed first. Raises SaccadeError.
+    """
+    ensemble_folder.refuse_ensemble(run, "evaluate --label-errors")
+    found = label_check.check_labels(run, source, runtime or RuntimeConfig())
+    if out is not None:
+        mistakes.write_suspects(out, found.suspects)
+    return found
 
 
 def predict(

@@ -1,6 +1,7 @@
 """Ensembles: one pass, probabilities averaged by class name, class lists checked, every file read once."""
 
 import io
+import math
 from collections import Counter
 
 import numpy as np
@@ -16,7 +17,7 @@ from saccade.data.base import DataSource
 from saccade.data.decode import decode_image
 from saccade.data.preprocess import prepare_image
 from saccade.predict.crops import average_probability, looks, prepare_looks
-from saccade.predict.ensemble import make_ensemble, run_ensemble, weights_bytes
+from saccade.predict.ensemble import batch_bytes, make_ensemble, run_ensemble, weights_bytes
 from saccade.predict.predictor import Predictor
 
 LARGE = Preprocessing(resize_px=36, input_height_px=32, input_width_px=32)
@@ -91,7 +92,7 @@ def test_a_grid_without_a_centre_leaves_the_centre_out_of_the_mean():
     image_HWC = decode_image(source.files[8], "x").image_HWC
     expected = average_probability(only.predict_batch, prepare_looks(image_HWC, LARGE, wanted))
     np.testing.assert_allclose(result.probability_NK[0], expected, atol=1e-6)
-    assert result.forward_s > 0 < result.centre_s
+    assert result.forward_s > 0 < result.centre_M_s[0]
 
 
 def test_members_with_other_classes_are_refused_by_name():
@@ -114,5 +115,7 @@ def test_a_file_that_cannot_be_read_is_named():
         run_ensemble(make_ensemble([member(TINY)]), source, np.arange(10), looks(1))
 
 
-def test_memory_counts_every_weight():
+def test_memory_counts_every_weight_and_one_batch_of_every_look():
+    both = make_ensemble([member(TINY), member(LARGE), member(LARGE)])
+    assert batch_bytes(both, 10) == 32 * 10 * (math.prod(TINY.input_CHW) + math.prod(LARGE.input_CHW))
     assert weights_bytes(make_ensemble([member(TINY), member(LARGE)])) == [4 * (120 * 3 + 3), 4 * (3072 * 3 + 3)]

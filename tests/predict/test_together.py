@@ -38,8 +38,13 @@ def test_an_ensemble_names_its_members_its_gain_and_its_cost(saccade: Callable, 
     assert together["gain_low"] <= together["gain"] <= together["gain_high"]
     assert together["weights_bytes"] == 2 * together["single_weights_bytes"] == 2 * 4 * 61706
     assert together["times_slower"] > 2  # ten looks instead of one, on a machine that may be busy
+    assert together["members"][0]["against_best"] == pytest.approx(together["members"][0]["top1"] - alone["top1"])
+    assert together["batch_bytes"] == 5 * together["single_batch_bytes"] == 5 * 32 * 32 * 32
     text = saccade("evaluate", *runs, "digits").output
     assert "run alone" in text
+    assert f"{runs[1]} is better than {runs[0]} by" in text  # which of the two, before what they do together
+    assert "0.5 MB of weights" in text
+    assert "instead of 0.2 MB of weights and 0.0 MB of images a batch." in text
     assert "of 359 images (McNemar p" in text
     assert "times longer" in text
 

@@ -64,6 +64,27 @@ def test_every_part_is_there_in_order(page: Page):
     assert sum(tag == "h1" for tag, _ in page.elements) == 1
 
 
+def test_a_transfer_shows_what_was_measured_and_why_it_froze_so_deep(make_run: Callable, tmp_path: Path):
+    made = make_run(tmp_path, ["a", "b"], 20, epochs=0)
+    rung = {"depth": "all", "trained": "linear", "num_images": 900, "num_judged": 400, "num_correct": 300}
+    rung |= {"low": 0.705, "high": 0.79, "num_parameters": 1026, "seconds": 2.0, "p_better": 1.0}
+    tail = rung | {"depth": "stage2", "trained": "tail", "num_correct": 330, "low": 0.78, "high": 0.86}
+    values = {"frozen": "all", "sentence": "Frozen <b> as the evidence says.", "held_out_accuracy": 0.5}
+    values |= {"validation_accuracy": 0.25, "features_s": 1.25, "heads_s": 2.0, "num_computed": 40, "num_found": 1200}
+    (made.path / "transfer.json").write_text(json.dumps(values | {"rungs": [rung, tail | {"p_better": 0.0004}]}))
+    page = Page(write_report(made.path).read_text(encoding="utf-8"))
+    assert [a["id"] for tag, a in page.elements if tag == "section" and a.get("id")][:2] == ["transfer", "curves"]
+    assert ("a", {"href": "#transfer"}) in page.elements
+    assert "Frozen <b> as the evidence says." in page.text
+    assert (
+        "right on 50.0 % of the training images, each left out in turn, 25.0 % of the validation images." in page.text
+    )
+    assert "Features took 1.2 s (40 images computed, 1,200 found on disk), fits 2.0 s." in page.text
+    assert "all a linear layer on its means 900 75.0 70.5 to 79.0 - 1,026" in page.text
+    assert "stage2 everything behind it 900 82.5 78.0 to 86.0 <0.001 1,026" in page.text
+    assert "There are no epochs: everything but the last layer is as it came" in page.text
+
+
 def test_nothing_comes_from_outside_and_nothing_runs(page: Page, text: str):
     assert not [tag for tag, _ in page.elements if tag in ("script", "iframe", "object", "link", "form", "base")]
     for _, attributes in page.elements:

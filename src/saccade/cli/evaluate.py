@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ..core.errors import UsageError
+from ..core.errors import UsageError, printable
 from .output import format_table, print_json, print_result
 
 if TYPE_CHECKING:
-    from ..predict.evaluation import Evaluation, Together
+    from ..predict.evaluation import Evaluation, Member, Together
 
 MAX_ROWS = 40
 SURE = 0.9
@@ -22,6 +22,11 @@ def evaluate(
     crops: int = typer.Option(1, "--crops", help="Looks at each image: 1, 5, 10, or a grid such as 9 or 18."),
     scales: str = typer.Option("1", "--scales", help="Enlargements to look at, such as 1,1.15; each with all crops."),
     mistakes: Path | None = typer.Option(None, "--mistakes", help="Write every wrong answer to this CSV file."),
+    label_errors: Path | None = typer.Option(
+        None,
+        "--label-errors",
+        help="Write labels of SOURCE that may be wrong, of training images too, to this CSV file.",
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
 ) -> None:
     """Judge RUN on the images of SOURCE that are for judging: the test part where there is one."""
@@ -29,22 +34,26 @@ def evaluate(
         raise UsageError("evaluate needs a run and a source: saccade evaluate runs/digits-lenet5-1 digits.")
     from .. import api
 
-    evaluation = api.evaluate([Path(text) for text in arguments[:-1]], arguments[-1], crops, _scales(scales))
+    runs, source = [Path(text) for text in arguments[:-1]], arguments[-1]
+    if label_errors is not None and len(runs) > 1:
+        raise UsageError(f"--label-errors looks through the features of one run, got {len(runs)} runs.")
+    evaluation = api.evaluate(runs, source, crops, _scales(scales))
+    checked = api.check_labels(runs[0], source, label_errors) if label_errors is not None else None
     if mistakes is not None:
         api.write_mistakes(evaluation, mistakes)
     if as_json:
-        print_json(evaluation.as_json())
-    else:
-        print_result(evaluation_text(evaluation))
-        if mistakes is not None:
-            from ..core.errors import printable
-
-            print_result(f"\nThe wrong answers, the most confident first, are in {printable(str(mistakes))}.")
+        print_json(evaluation.as_json() | ({"num_suspected_labels": len(checked.suspects)} if checked else {}))
+        return
+    lines = [evaluation_text(evaluation)]
+    if mistakes is not None:
+        lines.append(f"The wrong answers, the most confident first, are in {printable(str(mistakes))}.")
+    if checked is not None:
+        lines.append(f"{checked.sentence()} They are in {printable(str(label_errors))}, the least believed first.")
+    print_result("\n".join(lines))
 
 
 def evaluation_text(evaluation: "Evaluation") -> str:
     """The verdict, the notes, calibration, what several looks or runs gain and cost, and the table of classes."""
-    from ..core.errors import printable
     from ..evaluate.words import class_rows, percent, verdict
 
     metrics = evaluation.metrics
@@ -80,7 +89,6 @@ def together_text(evaluation: "Evaluation") -> str:
 
 
 def _together_lines(together: "Together") -> list[str]:
-    from ..core.errors import printable
     from ..evaluate.words import percent
 
     if len(together.members) == 1:
@@ -90,11 +98,20 @@ def _together_lines(together: "Together") -> list[str]:
             printable(str(member.run)),
             percent(member.metrics.top1),
             f"{percent(member.metrics.top1_low)} to {percent(member.metrics.top1_high)}",
-            f"{member.against_best.p_value:.3f}" if member.against_best else "best",
+            *_against_best(member),
         ]
         for member in together.members
     ]
-    return [format_table(["run alone", "correct %", "95 % interval", "McNemar p"], rows), *together.sentences()]
+    headings = ["run alone", "correct %", "95 % interval", "points to the best", "95 % interval", "McNemar p"]
+    return [format_table(headings, rows), *together.sentences()]
+
+
+def _against_best(member: "Member") -> list[str]:
+    against = member.against_best
+    if against is None:
+        return ["best", "", ""]
+    interval = f"{100 * against.low:+.1f} to {100 * against.high:+.1f}"
+    return [f"{100 * against.difference:+.1f}", interval, f"{against.p_value:.3f}"]
 
 
 def _scales(text: str) -> list[float]:

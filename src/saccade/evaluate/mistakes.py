@@ -59,6 +59,37 @@ def find_mistakes(
     ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Suspect:
+    """One image whose label may be wrong: its label and the class that is believed instead, with their
+    cross-validated probabilities."""
+
+    position: int
+    key: str
+    label: str
+    suggested: str
+    label_probability: float
+    suggested_probability: float
+
+
+def find_suspects(
+    probability_NK: np.ndarray, label_N: np.ndarray, keys: Sequence[str], classes: Sequence[str]
+) -> list[Suspect]:
+    """The suspected labels, the least believed first, each with the most probable class."""
+    best_N = probability_NK.argmax(axis=1)
+    return [
+        Suspect(
+            position=i,
+            key=keys[i],
+            label=classes[label_N[i]],
+            suggested=classes[best_N[i]],
+            label_probability=float(probability_NK[i, label_N[i]]),
+            suggested_probability=float(probability_NK[i, best_N[i]]),
+        )
+        for i in suspected_labels(probability_NK, label_N).tolist()
+    ]
+
+
 def suspected_labels(probability_NK: np.ndarray, label_N: np.ndarray) -> np.ndarray:
     """Positions of images whose label may be wrong, the least believed label first (int64).
 
@@ -108,22 +139,37 @@ def write_mistakes(path: Path, mistakes: Sequence[Mistake]) -> None:
     atomic.write_text(path, mistakes_csv(mistakes))
 
 
+def write_suspects(path: Path, suspects: Sequence[Suspect]) -> None:
+    """Write suspected labels to `path` as CSV, the least believed first, durably. Raises StorageError."""
+    headings = ["image", "label", "suggested", "label_probability", "suggested_probability"]
+    rows = [
+        [*(safe_cell(name) for name in (suspect.key, suspect.label, suspect.suggested))]
+        + [f"{value:.6f}" for value in (suspect.label_probability, suspect.suggested_probability)]
+        for suspect in suspects
+    ]
+    atomic.write_text(path, _csv(headings, rows))
+
+
 def mistakes_csv(mistakes: Sequence[Mistake]) -> str:
     """One line per mistake under a heading line; names pass through `safe_cell`."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(["image", "label", "said", "said_probability", "label_probability", "label_may_be_wrong"])
+    rows = []
     for mistake in mistakes:
         probabilities = [f"{mistake.said_probability:.6f}", f"{mistake.label_probability:.6f}"]
         names = [safe_cell(name) for name in (mistake.key, mistake.label, mistake.said)]
-        writer.writerow([*names, *probabilities, "yes" if mistake.may_be_mislabelled else "no"])
-    return text.getvalue()
+        rows.append([*names, *probabilities, "yes" if mistake.may_be_mislabelled else "no"])
+    return _csv(["image", "label", "said", "said_probability", "label_probability", "label_may_be_wrong"], rows)
 
 
 def safe_cell(text: str) -> str:
     """`text` on one line, with a leading apostrophe where a spreadsheet would take it for a formula (CSV injection)."""
     one_line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
     return f"'{one_line}" if text.lstrip().startswith(FORMULA_STARTS) or text.startswith(FORMULA_STARTS) else one_line
+
+
+def _csv(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerows([headings, *rows])
+    return text.getvalue()
 
 
 def _folds(label_N: np.ndarray, seed: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 Every image is read and decoded once; it is prepared once for each distinct preprocessing among the members.
 """
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -41,15 +42,15 @@ class PassResult:
     """What one pass over N images gave.
 
     `probability_NK` (float64) averages members and looks; `centre_logits_MNK` (float32) are each member's ordinary
-    answers; both in the order of the ensemble's classes. `centre_s` is the first member's computing time for its
-    centre look alone, `forward_s` that of everything, `seconds` the whole pass with reading.
+    answers; both in the order of the ensemble's classes. `centre_M_s` is each member's computing time for its centre
+    look alone, `forward_s` that of everything, `seconds` the whole pass with reading.
     """
 
     probability_NK: np.ndarray
     centre_logits_MNK: np.ndarray
     label_N: np.ndarray
     index_N: np.ndarray
-    centre_s: float
+    centre_M_s: np.ndarray
     forward_s: float
     seconds: float
 
@@ -85,7 +86,7 @@ def run_ensemble(ensemble: Ensemble, source: DataSource, index_N: np.ndarray, wa
     num_images, num_classes = len(index_N), len(ensemble.classes)
     probability_NK = np.zeros((num_images, num_classes))
     centre_MNK = np.zeros((len(ensemble.members), num_images, num_classes), np.float32)
-    centre_s = forward_s = 0.0
+    centre_M_s, forward_s = np.zeros(len(ensemble.members)), 0.0
     for member in ensemble.members:  # the first call sets up kernels: it belongs to no image
         member.predict_batch(torch.zeros(1, *member.preprocessing.input_CHW, dtype=torch.uint8))
     for start, prepared in _prepared_chunks(ensemble, source, index_N, views):
@@ -97,7 +98,7 @@ def run_ensemble(ensemble: Ensemble, source: DataSource, index_N: np.ndarray, wa
                 forward_s += seconds if view in averaged else 0.0
                 if views[view] == CENTRE:
                     centre_MNK[number, part] = logits_BK
-                    centre_s += seconds if number == 0 else 0.0
+                    centre_M_s[number] += seconds
                 if view in averaged:
                     scaled_BK = torch.from_numpy(logits_BK).double() / member.temperature
                     probability_NK[part] += torch.softmax(scaled_BK, dim=1).numpy()
@@ -106,7 +107,7 @@ def run_ensemble(ensemble: Ensemble, source: DataSource, index_N: np.ndarray, wa
         centre_logits_MNK=centre_MNK,
         label_N=np.array([source.record(int(index)).label for index in index_N], dtype=np.int64),
         index_N=np.asarray(index_N),
-        centre_s=centre_s,
+        centre_M_s=centre_M_s,
         forward_s=forward_s,
         seconds=time.perf_counter() - started_s,
     )
@@ -115,6 +116,12 @@ def run_ensemble(ensemble: Ensemble, source: DataSource, index_N: np.ndarray, wa
 def weights_bytes(ensemble: Ensemble) -> list[int]:
     """The size of each member's weights in memory, in bytes."""
     return [sum(tensor.nbytes for tensor in member.model.state_dict().values()) for member in ensemble.members]
+
+
+def batch_bytes(ensemble: Ensemble, num_looks: int) -> int:
+    """The size of one batch of prepared images, in bytes: every look at it for every distinct preprocessing."""
+    kinds = {member.preprocessing for member in ensemble.members}
+    return BATCH_SIZE * num_looks * sum(math.prod(kind.input_CHW) for kind in kinds)
 
 
 def _timed_logits(member: Predictor, image_BHWC: np.ndarray, order_K: np.ndarray) -> tuple[np.ndarray, float]:

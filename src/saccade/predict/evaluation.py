@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.errors import printable
 from ..core.types import Metrics
 from ..evaluate.calibration import selective_sentence
 from ..evaluate.compare import Comparison, comparison_sentence
@@ -25,12 +26,16 @@ class Member:
 
     def as_json(self) -> dict[str, Any]:
         """One entry of `members` in `evaluate --json`."""
+        against = self.against_best
         return {
             "run": str(self.run),
             "top1": self.metrics.top1,
             "top1_low": self.metrics.top1_low,
             "top1_high": self.metrics.top1_high,
-            "p_value_against_best": self.against_best.p_value if self.against_best else None,
+            "p_value_against_best": against.p_value if against else None,
+            "against_best": against.difference if against else None,
+            "against_best_low": against.low if against else None,
+            "against_best_high": against.high if against else None,
         }
 
 
@@ -48,7 +53,8 @@ class Gain:
 class Together:
     """What several runs or looks gain over the best member's single look, and what they cost.
 
-    Computing time is that of the networks alone, without reading; memory is that of the weights.
+    Computing time is that of the networks alone, without reading; memory is that of the weights, and of one batch of
+    images with all its looks.
     """
 
     members: tuple[Member, ...]
@@ -59,10 +65,12 @@ class Together:
     together_ms: float
     single_bytes: int
     together_bytes: int
+    single_batch_bytes: int
+    together_batch_bytes: int
 
     @property
     def times_slower(self) -> float:
-        """Computing time an image against one look of the first run."""
+        """Computing time an image against one look of the best single run."""
         return self.together_ms / max(self.single_ms, 1e-9)
 
     def sentences(self) -> list[str]:
@@ -73,10 +81,11 @@ class Together:
             together += f" with {self.num_looks} crops"
         cost = (
             f"It computes {self.times_slower:.1f} times longer ({self.together_ms:.2f} instead of "
-            f"{self.single_ms:.2f} ms an image) and holds {self.together_bytes / 1e6:.1f} instead of "
-            f"{self.single_bytes / 1e6:.1f} MB of weights."
+            f"{self.single_ms:.2f} ms an image) and holds {self._held(self.together_bytes, self.together_batch_bytes)} "
+            f"instead of {self._held(self.single_bytes, self.single_batch_bytes)}."
         )
-        return [_capitalised(comparison_sentence(self.gain, single, together)), *self._over_mean(), cost]
+        gain = _capitalised(comparison_sentence(self.gain, single, together))
+        return [*self._two_runs(), gain, *self._over_mean(), cost]
 
     def as_json(self) -> dict[str, Any]:
         """The value of `together` in `evaluate --json`; its keys are a contract."""
@@ -97,7 +106,23 @@ class Together:
             "together_ms": round(self.together_ms, 4),
             "single_weights_bytes": self.single_bytes,
             "weights_bytes": self.together_bytes,
+            "single_batch_bytes": self.single_batch_bytes,
+            "batch_bytes": self.together_batch_bytes,
         }
+
+    @staticmethod
+    def _held(weights_bytes: int, batch_bytes: int) -> str:
+        return f"{weights_bytes / 1e6:.1f} MB of weights and {batch_bytes / 1e6:.1f} MB of images a batch"
+
+    def _two_runs(self) -> list[str]:
+        """Which of two runs is the better one, or that it cannot be told."""
+        if len(self.members) != 2:
+            return []
+        best, other = sorted(self.members, key=lambda member: member.against_best is not None)
+        if other.against_best is None:
+            return []
+        names = [printable(str(member.run)) for member in (best, other)]
+        return [comparison_sentence(other.against_best, *names)]
 
     def _over_mean(self) -> list[str]:
         mean = self.gain_over_mean

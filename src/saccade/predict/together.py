@@ -15,7 +15,7 @@ from ..evaluate.classes import match_classes, refuse_extra_classes
 from ..evaluate.compare import compare_answers, paired_bootstrap
 from ..evaluate.metrics import compute_metrics
 from .crops import Look
-from .ensemble import Ensemble, PassResult, make_ensemble, run_ensemble, weights_bytes
+from .ensemble import Ensemble, PassResult, batch_bytes, make_ensemble, run_ensemble, weights_bytes
 from .evaluation import Evaluation, Gain, Member, Together
 from .judge import choose_images
 from .predictor import load_predictor
@@ -100,10 +100,12 @@ def _together(
         num_looks=num_looks,
         gain=compare_answers(right_MN[best], right_N),
         gain_over_mean=_gain_over_mean(right_MN, right_N) if len(runs) > 1 else None,
-        single_ms=1000 * result.centre_s / num_images,
+        single_ms=1000 * float(result.centre_M_s[best]) / num_images,
         together_ms=1000 * result.forward_s / num_images,
-        single_bytes=num_bytes[0],
+        single_bytes=num_bytes[best],
         together_bytes=sum(num_bytes),
+        single_batch_bytes=batch_bytes(make_ensemble([ensemble.members[best]]), 1),
+        together_batch_bytes=batch_bytes(ensemble, num_looks),
     )
 
 

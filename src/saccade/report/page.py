@@ -18,9 +18,11 @@ from .sections.curves import curves_section
 from .sections.data import data_section, reproduce_section
 from .sections.mistakes import mistakes_section
 from .sections.network import network_section
+from .sections.transfer import transfer_section
 from .sections.verdict import verdict_header, warning_list
 
 REPORT = "report.html"
+TRANSFER = ("transfer", "Transfer")
 PLACES = (
     ("curves", "Training"),
     ("confusion", "Confusions"),
@@ -54,7 +56,10 @@ def report_html(record: RunRecord, classifier: Classifier) -> str:
         reproduce_section(record),
     ]
     body[1], body[2] = body[2], body[1]
-    links = [element("a", {"href": f"#{identifier}"}, title) for identifier, title in PLACES]
+    places = PLACES
+    if record.transfer:
+        body, places = [transfer_section(record), *body], (TRANSFER, *PLACES)
+    links = [element("a", {"href": f"#{identifier}"}, title) for identifier, title in places]
     main = element("main", {"id": "main"}, warning_list(record, _picture_notes(pictures)), *body)
     header = element(
         "header", {}, verdict_header(record), element("nav", {"aria-label": "Parts of the report"}, *links)

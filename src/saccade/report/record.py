@@ -31,6 +31,7 @@ class RunRecord:
     environment: dict[str, Any]
     data: dict[str, Any]
     epochs: list[dict[str, Any]]
+    transfer: dict[str, Any]
     split: str
     manifest: Manifest
     keys: tuple[str, ...]
@@ -105,6 +106,7 @@ def read_run(path: Path) -> RunRecord:
         environment=_read_json(path / "environment.json"),
         data=_read_json(path / "data.json"),
         epochs=[event for event in read_events(path / "metrics.jsonl") if event.get("event") == "epoch"],
+        transfer=_read_json(path / "transfer.json"),
         split=str(evaluation.get("split", "test")),
         manifest=manifest,
         keys=tuple(str(key) for key in evaluation.get("keys", ())),

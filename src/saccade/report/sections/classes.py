@@ -34,12 +34,15 @@ def classes_section(record: RunRecord) -> Markup:
 
 
 def _strip(metrics: Metrics, k: int) -> Markup | None:
-    """The recall and its interval on a strip from 0 to 100 %; the figures stand beside it."""
+    """The recall and its interval; the figures stand beside it."""
     if np.isnan(metrics.recall_K[k]):
         return None
-    low, high, value = (
-        round(100 * float(rate), 1) for rate in (metrics.recall_low_K[k], metrics.recall_high_K[k], metrics.recall_K[k])
-    )
+    return interval_strip(float(metrics.recall_K[k]), float(metrics.recall_low_K[k]), float(metrics.recall_high_K[k]))
+
+
+def interval_strip(rate: float, rate_low: float, rate_high: float) -> Markup:
+    """A rate and its interval, fractions, on a strip from 0 to 100 %; silent, for figures that stand beside it."""
+    low, high, value = (round(100 * part, 1) for part in (rate_low, rate_high, rate))
     shapes = [
         element("rect", {"class": "track", "y": 5, "width": 100, "height": 2}),
         element("rect", {"class": "interval", "x": low, "y": 3, "width": max(1.0, high - low), "height": 6}),

@@ -7,13 +7,16 @@ from ..html import Child, Markup, element, section
 from ..record import RunRecord
 
 LOG_RANGE = 30.0
+NO_RECORD = "The record of the epochs is not in the run directory."
+FITTED = "There are no epochs: everything but the last layer is as it came, and that was fitted in one go."
 
 
 def curves_section(record: RunRecord) -> Markup:
     """Three small charts side by side, each with its figures."""
     epochs = record.epochs
     if not epochs:
-        return section("curves", "Training", element("p", {}, "The record of the epochs is not in the run directory."))
+        is_fitted = record.transfer.get("frozen") == "all"
+        return section("curves", "Training", element("p", {}, FITTED if is_fitted else NO_RECORD))
     kept = max((e["epoch"] for e in epochs if e.get("is_best")), default=None)
     charts = [
         _pair_chart(epochs, kept, "Loss", "loss"),
