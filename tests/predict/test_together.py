@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import load_file
+from sklearn.datasets import load_digits
 
 from saccade import api
 from saccade.core.runtime import RuntimeConfig
@@ -51,6 +53,30 @@ def test_an_ensemble_names_its_members_its_gain_and_its_cost(saccade: Callable, 
 
 def test_one_crop_of_one_run_is_ordinary_evaluation(saccade: Callable, runs: list[Path]):
     assert json.loads(saccade("evaluate", runs[1], "digits", "--crops", "1", "--json").output)["together"] is None
+
+
+def test_classes_are_those_of_the_run_by_name_and_missing_ones_are_said(
+    saccade: Callable, runs: list[Path], tmp_path: Path
+):
+    digits = load_digits()
+    for number in np.flatnonzero(np.isin(digits.target, (3, 7, 9)))[:90]:
+        folder = tmp_path / "some" / str(digits.target[number])
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels_HW = np.rint(digits.images[number] * 255 / 16).astype(np.uint8)
+        Image.fromarray(pixels_HW).save(folder / f"{number}.png")
+    for arguments in ([], ["--crops", "2"]):
+        result = json.loads(saccade("evaluate", runs[1], tmp_path / "some", *arguments, "--json").output)
+        assert [entry["class"] for entry in result["per_class"]] == [str(digit) for digit in range(10)]
+        assert np.flatnonzero([entry["support"] for entry in result["per_class"]]).tolist() == [3, 7, 9]
+        assert result["notes"] == [
+            "No images of '0', '1', '2', '4', '5' and 2 more, which the run knows: nothing is said of them."
+        ]
+        assert result["top1"] > (0.8 if not arguments else 0.3)  # in the order of the folders it would be near zero
+    (tmp_path / "some" / "seven").mkdir()
+    (tmp_path / "some" / "7" / "7.png").rename(tmp_path / "some" / "seven" / "7.png")
+    finished = saccade("evaluate", runs[1], tmp_path / "some")
+    assert finished.status == 1
+    assert finished.errors.startswith("error: The run does not know 'seven': it cannot be right on images of it.")
 
 
 def test_the_temperature_of_the_validation_images_is_stored_and_applied(saccade: Callable, runs: list[Path]):

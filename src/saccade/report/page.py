@@ -56,7 +56,7 @@ def report_html(record: RunRecord, classifier: Classifier) -> str:
         reproduce_section(record),
     ]
     body[1], body[2] = body[2], body[1]
-    places = PLACES
+    places: tuple[tuple[str, str], ...] = PLACES
     if record.transfer:
         body, places = [transfer_section(record), *body], (TRANSFER, *PLACES)
     links = [element("a", {"href": f"#{identifier}"}, title) for identifier, title in places]
