@@ -7,6 +7,7 @@ import pytest
 from saccade.report.charts import Axis, Series, calibration_chart, line_chart
 from saccade.report.html import element, join, table
 from saccade.report.palette import DARK, LIGHT, contrast, heat_class, heat_colours, readable_on
+from saccade.report.sections.confusion import whole_percent
 
 
 def test_text_and_attributes_are_escaped_and_markup_is_not():
@@ -65,3 +66,18 @@ def test_the_calibration_chart_shows_every_bin():
     rows = [{"confidence": c, "accuracy": c - 0.1, "low": c - 0.2, "high": c} for c in (0.3, 0.6, 0.9)]
     svg = calibration_chart(rows)
     assert svg.count('fill="var(--series1)"') == 3
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "words"),
+    [
+        (1, 1000, "<1 %"),
+        (5, 1000, "<1 %"),
+        (6, 1000, "1 %"),
+        (994, 1000, "99 %"),
+        (995, 1000, ">99 %"),
+        (7, 7, "100 %"),
+    ],
+)
+def test_a_share_of_a_row_is_never_rounded_to_none_or_all(count: int, total: int, words: str):
+    assert whole_percent(count, total) == words

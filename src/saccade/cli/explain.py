@@ -25,13 +25,14 @@ def explain(
     """Show on one sheet what the network sees, where its evidence lies, its filters and its strongest maps."""
     from .. import api
     from ..core.errors import printable
+    from ..evaluate.words import percent
 
     explanation = api.explain(run, image, out, class_name, layer, source)
     if as_json:
         print_json(_explanation_json(explanation, run, out))
         return
     name, probability = explanation.top(1)[0]
-    lines = [f"{printable(str(image))}: '{printable(name)}', {100 * probability:.1f} %."]
+    lines = [f"{printable(str(image))}: '{printable(name)}', {percent(probability)} %."]
     place = explanation.evidence
     lines.append(place.message or f"Evidence for '{printable(place.class_name)}' was found in layer '{place.layer}'.")
     lines += [explanation.occlusion.message] if explanation.occlusion.message else []

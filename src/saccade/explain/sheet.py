@@ -8,6 +8,7 @@ from PIL import Image
 
 from ..core import atomic
 from ..core.errors import UsageError, printable
+from ..evaluate.words import percent
 from . import svg
 from .colour import even_palette, overlay, signed_colours
 from .examples_part import examples_part
@@ -49,7 +50,7 @@ def write_sheet(path: Path, explanation: Explanation) -> None:
 def sheet_svg(explanation: Explanation) -> str:
     """The page as SVG text; it needs nothing from outside."""
     name, probability = explanation.top(1)[0]
-    title = f"{_shortened(Path(explanation.subject.key).name, 60)}: '{name}', {100 * probability:.1f} %"
+    title = f"{_shortened(Path(explanation.subject.key).name, 60)}: '{name}', {percent(probability)} %"
     body = [svg.text(MARGIN, 42, title, 20, bold=True), *_panels(explanation, 72)]
     y = 72 + PANEL + 130
     body += _answers(explanation, y)
@@ -146,7 +147,7 @@ def _answers(explanation: Explanation, y: float) -> list[str]:
         top = y + 14 + number * 40
         bold = name == explanation.class_name
         body.append(svg.text(MARGIN, top + 13, _shortened(printable(name), 44), 13, bold=bold))
-        body.append(f'<g text-anchor="end">{svg.text(MARGIN + width, top + 13, f"{100 * probability:.1f} %")}</g>')
+        body.append(f'<g text-anchor="end">{svg.text(MARGIN + width, top + 13, f"{percent(probability)} %")}</g>')
         body.append(svg.rectangle(MARGIN, top + 19, (width, 8), "#E6EAF0"))
         body.append(svg.rectangle(MARGIN, top + 19, (max(1.0, width * probability), 8), svg.ACCENT))
     return body

@@ -82,7 +82,7 @@ def _cell(metrics: Metrics, true: int, said: int, total: int, has_pictures: bool
     count = int(metrics.confusion_KK[true, said])
     if not count:
         return element("td", {})
-    share = element("small", {}, _whole_percent(count, total))
+    share = element("small", {}, whole_percent(count, total))
     content = join([f"{count:,}", share])
     if has_pictures:
         words = f"{count:,} images of '{metrics.classes[true]}' said to be '{metrics.classes[said]}': show"
@@ -91,11 +91,11 @@ def _cell(metrics: Metrics, true: int, said: int, total: int, has_pictures: bool
     return element("td", {"class": f"{heat_class(count / total)}{is_right}"}, content)
 
 
-def _whole_percent(count: int, total: int) -> str:
+def whole_percent(count: int, total: int) -> str:
     """`12 %`; what is neither none nor all is never rounded to it."""
-    if 200 * count < total:
+    if 200 * count <= total:
         return "<1 %"
-    return ">99 %" if count < total and 200 * count > 199 * total else f"{100 * count / total:.0f} %"
+    return ">99 %" if count < total and 200 * count >= 199 * total else f"{100 * count / total:.0f} %"
 
 
 def _worst_pairs(metrics: Metrics, filled: set[tuple[int, int]]) -> Markup:
