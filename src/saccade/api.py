@@ -102,17 +102,8 @@ def transfer(
         if request.out is None and not request.resume:
             _remove_if_empty(folder.path)
     if result.start.rungs:
-        steps = [
-            Step(
-                depth=rung.depth,
-                trained=rung.trained,
-                num_images=rung.num_images,
-                accuracy=rung.accuracy,
-                low=rung.low,
-                high=rung.high,
-            )
-            for rung in result.start.rungs
-        ]
+        shown = {"depth", "trained", "num_images", "low", "high"}
+        steps = [Step(accuracy=rung.accuracy, **rung.model_dump(include=shown)) for rung in result.start.rungs]
         write_ladder_chart(folder.path / LADDER_PICTURE, steps, result.start.sentence)
     return result
 
