@@ -62,6 +62,8 @@ class TrainingStep:
         self.num_micro_batches = config.accumulate
         self.input_HW = preprocessing.input_CHW[1:]
         self.totals = EpochTotals.zero(runtime.device)
+        self._statistics = list(self.model.buffers())  # of batch norm, which a forward pass alone changes
+        self._statistics_before = [buffer.clone() for buffer in self._statistics]
         stem = getattr(self.model, "stem", None)
         self._stem_parameters = [p for p in stem.parameters() if p.requires_grad] if stem is not None else []
         self._waiting: tuple[nn.Module, ...] = ()
@@ -94,9 +96,10 @@ class TrainingStep:
         hold_still((*self.frozen, *self._waiting))
         image_BCHW = batch.image_BCHW.to(self.runtime.device, non_blocking=True)
         target = batch.target.to(self.runtime.device, non_blocking=True)
+        _copy(self._statistics_before, self._statistics)
         loss, num_correct = self._gradients_within_memory(image_BCHW, target, step)
         if self.runtime.device.type == "cpu" and not bool(torch.isfinite(loss)):
-            self._forget_gradients()
+            self._forget_step()
             return False
         self._update(step, learning_rate_factor)
         num_images = image_BCHW.shape[0]
@@ -116,7 +119,7 @@ class TrainingStep:
                 smaller = 2 * self.num_micro_batches
                 if not is_out_of_memory(error) or smaller > image_BCHW.shape[0] // 2:
                     raise
-                self._forget_gradients()
+                self._forget_step()
                 self.num_micro_batches = smaller  # the effective batch stays what it was
 
     def _gradients(self, image_BCHW: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -182,9 +185,20 @@ class TrainingStep:
         if self.average:
             self.average.update(step)
 
+    def _forget_step(self) -> None:
+        """Leave everything as it was before the step: what its forward passes put into statistics too."""
+        self._forget_gradients()
+        _copy(self._statistics, self._statistics_before)
+
     def _forget_gradients(self) -> None:
         for group in self.groups:
             group.forget_gradients()
+
+
+@torch.no_grad()
+def _copy(targets: list[torch.Tensor], sources: list[torch.Tensor]) -> None:
+    if targets:
+        torch._foreach_copy_(targets, sources)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
