@@ -55,6 +55,12 @@ def test_every_link_between_pages_leads_somewhere():
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_the_readme_leads_to_every_page():
+    targets = set(re.findall(r"\]\(([^)#]+)", (REPOSITORY / "README.md").read_text(encoding="utf-8")))
+    for page in PAGES[1:]:
+        assert str(page.relative_to(REPOSITORY)) in targets, f"README.md does not link to {page.name}"
+
+
 def test_every_command_is_documented():
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     for command in app.registered_commands:

@@ -133,9 +133,8 @@ def train_ensemble(
         plan, path = _resumed_plan(request)
     else:
         config = request.config()
-        plan = EnsemblePlan.parse(
-            {"num_members": request.ensemble, "run": config.model_dump(mode="json")}, "--ensemble"
-        )
+        ensemble_folder.check_size(request.ensemble)
+        plan = EnsemblePlan(num_members=request.ensemble, run=config)
         path = request.out or new_run_path(config.source, f"{config.model}-ensemble")
         ensemble_folder.refuse_begun(path)
         RunFolder(path=path).check()

@@ -94,6 +94,12 @@ def test_members_answer_for_files_together(saccade: Callable, ensemble: Path, tm
     assert result["predictions"][0]["top"] == json.loads(finished.output)["predictions"][0]["top"]
 
 
+def test_an_ensemble_of_one_is_refused(saccade: Callable, tmp_path: Path):
+    finished = saccade("train", "digits", "--ensemble", "1", "--out", tmp_path / "one")
+    assert (finished.status, finished.errors) == (2, "error: --ensemble takes 2 to 15 runs, got 1.\n")
+    assert not (tmp_path / "one").exists()
+
+
 class Killed(BaseException):
     """Ends a training as abruptly as a test can without ending the process."""
 

@@ -19,7 +19,7 @@ def evaluate(
     arguments: list[str] = typer.Argument(
         metavar="RUN... SOURCE", help="A run, or several that answer together, then the images to judge on."
     ),
-    crops: int = typer.Option(1, "--crops", help="Looks at each image: 1, 5, 10, or a grid such as 9 or 18."),
+    crops: int = typer.Option(1, "--crops", help="Looks at each image: 1, 2, 5, 10, or a grid such as 9."),
     scales: str = typer.Option("1", "--scales", help="Enlargements to look at, such as 1,1.15; each with all crops."),
     mistakes: Path | None = typer.Option(None, "--mistakes", help="Write every wrong answer to this CSV file."),
     label_errors: Path | None = typer.Option(
@@ -29,7 +29,7 @@ def evaluate(
     ),
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
 ) -> None:
-    """Judge RUN on the images of SOURCE that are for judging: the test part where there is one."""
+    """Judge a run, or several together, on the images of SOURCE that are for judging: the test part, if it has one."""
     if len(arguments) < 2:
         raise UsageError("evaluate needs a run and a source: saccade evaluate runs/digits-lenet5-1 digits.")
     from .. import api
@@ -48,7 +48,7 @@ def evaluate(
     if mistakes is not None:
         lines.append(f"The wrong answers, the most confident first, are in {printable(str(mistakes))}.")
     if checked is not None:
-        lines.append(f"{checked.sentence()} They are in {printable(str(label_errors))}, the least believed first.")
+        lines.append(f"{checked.sentence()} The list is in {printable(str(label_errors))}, the least believed first.")
     print_result("\n".join(lines))
 
 

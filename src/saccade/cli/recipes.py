@@ -18,6 +18,6 @@ def recipes(as_json: bool = typer.Option(False, "--json", help="Print one JSON o
         header = recipe.header
         blocks.append(
             f"{recipe.name}\n  {header.summary}\n  source    {header.source}\n  command   {header.command}\n"
-            f"  measured  {header.result}; {header.time}; {header.hardware}"
+            f"  result    {header.result}; {header.time}; {header.hardware}"
         )
     print_result("\n\n".join(blocks))

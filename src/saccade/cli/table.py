@@ -20,11 +20,11 @@ INPUT_HELP = "HEIGHTxWIDTHxCHANNELS; default: the network's or run's own, else 2
 def table(
     target: str = typer.Argument(metavar="NETWORK", help=TARGET_HELP),
     input_size: str = typer.Option("", "--input", help=INPUT_HELP),
-    classes: int = typer.Option(0, "--classes", min=0, help="Classes; default: the network's own."),
+    classes: int = typer.Option(0, "--classes", min=0, show_default=False, help="Classes; default: its own."),
     batch: int = typer.Option(32, "--batch", min=1, help="Images in a batch, for the memory."),
     optimizer: str = typer.Option("nesterov", "--optimizer", help="Whose state is counted in the memory."),
     precision: str = typer.Option("float32", "--precision", help="Of training: float32 or bfloat16."),
-    freeze: str = typer.Option("", "--freeze", help="Nothing up to this part is trained: stem, stage2, all."),
+    freeze: str = typer.Option("", "--freeze", help="Parts up to this one are not trained: stem, ..., all."),
     unfolded: bool = typer.Option(False, "--unfolded", help="A row for every normalisation and nonlinearity."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     as_csv: bool = typer.Option(False, "--csv", help="Print comma-separated values."),

@@ -18,18 +18,25 @@ if TYPE_CHECKING:
 
 
 def train(
-    source: str = typer.Argument("", help="A folder, CSV, Parquet or tar file, hub:NAME, digits: see sources."),
+    source: str = typer.Argument(
+        "",
+        metavar="SOURCE",
+        show_default=False,
+        help="A folder, CSV, Parquet or tar file, hub:NAME, digits: see sources.",
+    ),
     model: str = typer.Option("", "--model", help="Network by name, or as one line of notation. [lenet5]"),
     recipe: str = typer.Option("", "--recipe", help="Named set of values. [the network's own]"),
     epochs: int | None = typer.Option(None, "--epochs", help="Passes over the training images. [the recipe's]"),
     out: Path | None = typer.Option(None, "--out", help="Run directory. [runs/SOURCE-MODEL-N]"),
     seed: int | None = typer.Option(None, "--seed", help="Everything random derives from it. [0]"),
     resume: bool = typer.Option(False, "--resume", help="Go on with the run in --out where it was stopped."),
-    ensemble: int = typer.Option(0, "--ensemble", help="Train this many runs with different seeds, judged together."),
+    ensemble: int = typer.Option(0, "--ensemble", show_default=False, help="Train 2 to 15 runs, judged together."),
     teacher: list[Path] = typer.Option([], "--teacher", help="Learn from this run or ensemble; repeatable."),
-    find_lr: bool = typer.Option(False, "--find-lr", help="Only try learning rates: a picture (--out) and one choice."),
+    find_lr: bool = typer.Option(False, "--find-lr", help="Only try rates; a picture. [--out learning-rates.svg]"),
     on_bad_image: str = typer.Option("error", "--on-bad-image", help="error, or skip: leave out up to 1 %."),
-    settings: list[str] = typer.Option([], "--set", help="KEY=VALUE, any value of the configuration; repeatable."),
+    settings: list[str] = typer.Option(
+        [], "--set", metavar="KEY=VALUE", help="Any value of the configuration; repeatable."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
     quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
     plain: bool = typer.Option(False, "--plain", help="No live line: one line an epoch."),

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def transfer(
-    source: str = typer.Argument("", help="A folder, CSV, Parquet or tar file, hub:NAME: see sources."),
+    source: str = typer.Argument(
+        "", metavar="SOURCE", show_default=False, help="A folder, CSV, Parquet or tar file, hub:NAME: see sources."
+    ),
     backbone: str = typer.Option("", "--backbone", help="Network that the weights belong to: see models."),
     weights: str = typer.Option("", "--weights", help="A .safetensors file, a folder with one, or hub:OWNER/NAME."),
     freeze: str = typer.Option("", "--freeze", help="auto, all, none, or a part such as stage2. [auto: by evidence]"),
@@ -30,7 +32,9 @@ def transfer(
     cache_limit: float = typer.Option(10.0, "--cache-limit", help="GB of features kept at most."),
     preprocessing: Path | None = typer.Option(None, "--preprocessing", help="JSON: how the weights expect pixels."),
     on_bad_image: str = typer.Option("error", "--on-bad-image", help="error, or skip: leave out up to 1 %."),
-    settings: list[str] = typer.Option([], "--set", help="KEY=VALUE, any value of the configuration; repeatable."),
+    settings: list[str] = typer.Option(
+        [], "--set", metavar="KEY=VALUE", help="Any value of the configuration; repeatable."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
     quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
     plain: bool = typer.Option(False, "--plain", help="No live line: one line an epoch."),

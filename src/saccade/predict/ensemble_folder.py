@@ -36,6 +36,12 @@ def num_members(folder: Path) -> int:
     return number
 
 
+def check_size(number: int) -> None:
+    """Raise UsageError where an ensemble cannot have so many members."""
+    if not 2 <= number <= MAX_MEMBERS:
+        raise UsageError(f"--ensemble takes 2 to {MAX_MEMBERS} runs, got {number}.")
+
+
 def refuse_begun(folder: Path) -> None:
     """Raise CheckpointError where an ensemble stands in `folder` already."""
     if is_ensemble(folder):

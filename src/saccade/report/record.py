@@ -87,10 +87,12 @@ class RunRecord:
 def read_run(path: Path) -> RunRecord:
     """Read a finished run. Raises CheckpointError naming the file that is missing or damaged."""
     manifest = find_checkpoint(path).manifest
+    config_text = _read_text(path / "config.toml")
+    config = _parse_toml(path / "config.toml", config_text)
     if not (path / EVALUATION).is_file() or not (path / EVALUATION_TENSORS).is_file():
         raise CheckpointError(
             f"The run {printable(str(path))} has not been judged yet: it has no {EVALUATION}.\n"
-            f"Finish it with: saccade train --resume --out {printable(str(path))}"
+            f"Finish it with: saccade {_verb(config)} --resume --out {printable(str(path))}"
         )
     evaluation = _read_json(path / EVALUATION)
     try:
@@ -98,10 +100,9 @@ def read_run(path: Path) -> RunRecord:
         outputs = {name: tensors[name] for name in ("logits_NK", "label_N", "index_N")}
     except (SafetensorError, KeyError, OSError) as error:
         raise _damaged(path / EVALUATION_TENSORS, error) from None
-    config_text = _read_text(path / "config.toml")
     return RunRecord(
         path=path,
-        config=_parse_toml(path / "config.toml", config_text),
+        config=config,
         config_text=config_text,
         environment=_read_json(path / "environment.json"),
         data=_read_json(path / "data.json"),
@@ -112,6 +113,12 @@ def read_run(path: Path) -> RunRecord:
         keys=tuple(str(key) for key in evaluation.get("keys", ())),
         **outputs,
     )
+
+
+def _verb(config: dict[str, Any]) -> str:
+    """The command that the run was begun with."""
+    transfer = config.get("transfer")
+    return "transfer" if isinstance(transfer, dict) and transfer.get("backbone") else "train"
 
 
 def _read_text(path: Path) -> str:
@@ -136,6 +143,5 @@ def _parse_toml(path: Path, text: str) -> dict[str, Any]:
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(
-        f"{printable(str(path))} is damaged: {printable(str(error))}.\n"
-        f"Judge the run again with 'saccade evaluate', or train it again."
+        f"{printable(str(path))} is damaged: {printable(str(error))}.\nPut the file back from a copy, or train again."
     )

@@ -141,6 +141,11 @@ class _Ladder:
         self.depths = [depth for depth in depths(model) if depth != NONE]
         self.tail_depths, num_images = _affordable(work, [depth for depth in self.depths if depth != ALL])
         position_N = np.sort(permutation(work.config.seed, 0, len(work.index_N))[:num_images])
+        if num_images < len(work.index_N):
+            work.note(
+                f"depths are compared on {num_images:,} of {len(work.index_N):,} images: what all of them leave behind "
+                f"each part would take too much memory or time (transfer.ladder_images)"
+            )
         index_N = work.index_N[position_N]
         self.label_N = work.label_N[torch.from_numpy(position_N)]
         self.digest_NB = work.plan.digest_NB[index_N]

@@ -18,6 +18,8 @@ from ..models.base import ModelSpec
 from .config import RunConfig
 from .inputs import choose_preprocessing
 
+MUCH = 4  # times smaller: little of a photograph is left
+
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
@@ -73,6 +75,19 @@ class Images:
         }
 
 
+def _tell_shrinking(
+    config: RunConfig, scan: ScanReport, preprocessing: Preprocessing, note: Callable[[str], None]
+) -> None:
+    """Photographs made so small that little is left of them are told, with what serves them better."""
+    height_px, width_px = preprocessing.input_CHW[1:]
+    short_px = float(np.median(scan.size_N2[scan.good_N].min(axis=1)))
+    if short_px >= MUCH * min(height_px, width_px) and not config.transfer.backbone and not config.input.size_px:
+        note(
+            f"images of {short_px:.0f} pixels are shrunk to {height_px}x{width_px}, the input of "
+            f"{printable(config.model)}: for photographs try 'saccade transfer', or --model resnet18"
+        )
+
+
 def prepare_images(
     config: RunConfig,
     runtime: Runtime,
@@ -99,4 +114,5 @@ def prepare_images(
             f"at least 2 are needed.\nAdd images, or hold out less with --set split.test_fraction=0.1."
         )
     preprocessing = choose_preprocessing(config, scan, split)
+    _tell_shrinking(config, scan, preprocessing, note)
     return Images(source=source, scan=scan, split=split, preprocessing=preprocessing)
