@@ -1,10 +1,18 @@
 """Every experiment runs, and those that are exact say what the literature says."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from saccade.models.base import ModelSpec, build_model
 
 REPOSITORY = Path(__file__).parent.parent
 SHORT = {
@@ -12,6 +20,7 @@ SHORT = {
     "zeroed_block": [],
     "gradient_by_depth": ["--seeds", "1", "--networks", "plain20,resnet20"],
     "inception_time": ["--pairs", "1"],
+    "freeze_by_images": ["photos", "--images", "4,all", "--epochs", "1"],  # with more in its own test below
     "plain_vs_residual": ["--seeds", "1", "--epochs", "1", "--networks", "plain20"],
 }
 
@@ -59,3 +68,30 @@ def test_plain_and_residual_networks_are_trained_and_their_gradients_measured():
     result = run("plain_vs_residual")["results"]["plain20"]
     assert 0 <= result["training_error"][0] <= 1
     assert result["gradient_first_over_last"][0] > 0
+
+
+def test_more_images_freeze_by_evidence_and_are_drawn_in_one_picture(tmp_path: Path):
+    draw = np.random.default_rng(0)
+    for split, count in (("train", 9), ("validation", 2), ("test", 3)):
+        for label, level in (("dark", 60), ("light", 190)):
+            folder = tmp_path / "photos" / split / label
+            folder.mkdir(parents=True)
+            for number in range(count):
+                image_HWC = draw.integers(level - 50, level + 50, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(image_HWC).save(folder / f"{number}.png")
+    torch.manual_seed(0)
+    weights = build_model("resnet20", ModelSpec(num_classes=3, input_CHW=(3, 32, 32))).state_dict()
+    pixels = {"channels": "rgb", "input_height_px": 32, "input_width_px": 32, "mean": [0.5] * 3, "std": [0.25] * 3}
+    save_file(weights, tmp_path / "weights.safetensors", metadata={"saccade.preprocessing": json.dumps(pixels)})
+    command = [sys.executable, "-m", "experiments.freeze_by_images", *SHORT["freeze_by_images"]]
+    command += ["--backbone", "resnet20", "--weights", "weights.safetensors", "--out", "out"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])}
+    environment["XDG_CACHE_HOME"] = str(tmp_path / "cache")
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(row["images_a_class"], row["training_images"]) for row in rows] == [("4", 8), ("all", 18)]
+    assert all(0 <= row["top1_low"] <= row["top1"] <= row["top1_high"] <= 1 for row in rows)
+    assert all(row["why"].startswith(("Everything but the last layer", "Frozen up to")) for row in rows)
+    assert json.loads((tmp_path / "out" / "results.json").read_text()) == rows
+    assert "4 a class" in (tmp_path / "out" / "ladder.svg").read_text()

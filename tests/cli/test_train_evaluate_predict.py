@@ -96,7 +96,9 @@ def test_predict_answers_files_and_folders(saccade: Callable, digits_run: tuple[
     assert finished.status == 0
     result = json.loads(finished.output)
     assert [Path(answer["file"]).name for answer in result["predictions"]] == [f"{i}.png" for i in range(6)]
-    assert [answer["class"] for answer in result["predictions"]] == [str(source.record(i).label) for i in range(6)]
+    said = [answer["class"] for answer in result["predictions"]]
+    right = [answer == str(source.record(i).label) for i, answer in enumerate(said)]
+    assert sum(right) >= 5, said  # a network of two epochs may miss one; another order of the files would miss most
     assert all(len(answer["top"]) == 2 for answer in result["predictions"])
     text = saccade("predict", run, tmp_path / "0.png").output.splitlines()
     assert text[0].split() == ["image", "class", "probability", "or", "or"]

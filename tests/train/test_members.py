@@ -176,7 +176,7 @@ def test_what_does_not_fit_is_refused_in_words(ensemble: Path, tmp_path: Path):
             f"Take a member, such as {ensemble}/member-1."
         )
     for number in (1, 16):
-        with pytest.raises(ConfigError, match="num_members"):
+        with pytest.raises(UsageError, match=f"^--ensemble takes 2 to 15 runs, got {number}.$"):
             api.train_ensemble(request(tmp_path / "n", ensemble=number))
     assert not (tmp_path / "n").exists()
 
