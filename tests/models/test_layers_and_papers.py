@@ -206,6 +206,38 @@ def test_googlenet_has_nine_blocks_of_table_1_and_two_side_branches_in_training_
     assert kernels == {(5, 5)}
 
 
+def test_side_branches_of_googlenet_are_section_5_computed_independently():
+    torch.manual_seed(0)
+    model = build_model("googlenet", ModelSpec(num_classes=5, input_CHW=(3, 224, 224))).double().eval()
+    assert set(model.auxiliary) == {"4a", "4d"}  # behind these blocks, says section 5
+    for name, channels in (("4a", 512), ("4d", 528)):
+        branch = model.auxiliary[name]
+        parameters = {key: value.detach().numpy() for key, value in branch.state_dict().items()}
+        map_BCHW = random(2, channels, 14, 14, seed=1)
+        pooled_BCHW = reference.average_pool(map_BCHW.numpy(), (Window(5, 3), Window(5, 3)))
+        assert pooled_BCHW.shape == (2, channels, 4, 4)
+        weight_key, bias_key = (f"convolution.convolution.{kind}" for kind in ("weight", "bias"))
+        assert parameters[weight_key].shape == (128, channels, 1, 1)
+        narrow_BCHW = reference.cross_correlate(pooled_BCHW, parameters[weight_key], (Window(1), Window(1)))
+        narrow_BCHW = np.maximum(narrow_BCHW + parameters[bias_key][:, None, None], 0)
+        hidden_BD = np.maximum(narrow_BCHW.reshape(2, 2048) @ parameters["fc1.weight"].T + parameters["fc1.bias"], 0)
+        expected_BK = hidden_BD @ parameters["fc2.weight"].T + parameters["fc2.bias"]
+        np.testing.assert_allclose(branch(map_BCHW).detach().numpy(), expected_BK, rtol=1e-10, atol=1e-12)
+        assert branch.get_submodule("dropout").p == 0.7
+
+
+def test_training_of_googlenet_takes_each_side_branch_from_its_own_block():
+    torch.manual_seed(0)
+    model = build_model("googlenet", ModelSpec(num_classes=5, input_CHW=(3, 96, 96))).eval()
+    seen: dict[str, torch.Tensor] = {}
+    for name in ("inception4a", "inception4d"):
+        block = model.get_submodule(f"stages.stage2.{name}")
+        block.register_forward_hook(lambda module, inputs, output, name=name: seen.update({name: output}))
+    _, auxiliary = model.forward_train(random(1, 3, 96, 96).float())
+    for (_, logits_BK), row in zip(auxiliary, ("4a", "4d"), strict=True):
+        assert torch.equal(logits_BK, model.auxiliary[row](seen[f"inception{row}"]))
+
+
 def test_map_sizes_of_googlenet_are_those_of_table_1():
     with torch.device("meta"):
         model = build_model("googlenet", MODELS.get("googlenet").default_spec).eval()
@@ -225,3 +257,13 @@ def test_a_size_that_does_not_fit_names_layer_formula_and_remedy():
         "ceil((1 + 0 - 3)/2) + 1 = 0.\n"
         "Use larger images than 16x16, for example --input 32x32x3 for a table, --set input.size_px=32 to train."
     )
+
+
+def test_a_1x1_convolution_is_a_dense_layer_at_every_position():
+    layer = nn.Conv2d(192, 32, 1).double()  # Lin et al. 2013: channels shrink, 28x28 stays
+    map_BCHW = random(2, 192, 28, 28)
+    dense = layer.weight[:, :, 0, 0]
+    expected_BHWK = map_BCHW.permute(0, 2, 3, 1).numpy() @ dense.detach().numpy().T + layer.bias.detach().numpy()
+    output_BKHW = layer(map_BCHW)
+    assert output_BKHW.shape == (2, 32, 28, 28)
+    np.testing.assert_allclose(output_BKHW.permute(0, 2, 3, 1).detach().numpy(), expected_BHWK, rtol=1e-10, atol=1e-12)
