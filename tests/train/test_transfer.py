@@ -146,6 +146,13 @@ def test_the_ladder_measures_every_depth_and_leaves_its_picture(backbone: Path, 
     assert "150 images left out" in result.start.sentence
 
 
+def test_the_ladder_climbs_where_the_recipe_gives_each_part_its_own_rate(backbone: Path, tmp_path: Path):
+    settings = ["batch_size=64", "transfer.ladder_images=60", "runtime.precision=float32"]
+    asked = replace(request(backbone, tmp_path / "run", "auto"), recipe="transfer-gradual", epochs=1, settings=settings)
+    result = api.transfer(asked)
+    assert {rung.trained for rung in result.start.rungs} == {"linear", "hidden", "tail"}
+
+
 def test_views_are_said_aloud_and_only_add_to_what_is_fitted(backbone: Path, tmp_path: Path):
     notes: list[str] = []
 

@@ -99,7 +99,8 @@ def judge_hidden(feature_ND: torch.Tensor, trial: Trial, fits: Fits) -> Answers:
     """One hidden layer of 256 units on standardised means, trained with AdamW."""
     feature_ND = feature_ND.float()
     scaled_ND = (feature_ND - feature_ND.mean(0)) / feature_ND.std(0, correction=0).clamp_min(1e-6)
-    rule = fits.config.optimizer.model_copy(update={"name": "adamw", "learning_rate": HEAD_RATE})
+    alone = {"name": "adamw", "learning_rate": HEAD_RATE, "layer_rate_factor": 1.0}  # a head has no parts with names
+    rule = fits.config.optimizer.model_copy(update=alone)
     own = replace(fits, config=fits.config.model_copy(update={"optimizer": rule}))
     return _judge_trained(
         lambda used_M: new_head(scaled_ND.shape[1], trial.num_classes, HIDDEN_UNITS), scaled_ND, trial, own, HEAD_EPOCHS
