@@ -125,6 +125,24 @@ def test_what_does_not_fit_into_the_limit_is_not_kept_and_the_oldest_leave_first
     assert collect(plan, root, MEANS).counts == (6, 0)
 
 
+@pytest.mark.parametrize("name", ["holiday-photographs", "0" * 32])
+def test_folders_of_others_beside_the_features_stay(plan: FeaturePlan, tmp_path: Path, name: str):
+    root = tmp_path / "cache"
+    photograph = root / "features" / name / "photograph.jpg"
+    photograph.parent.mkdir(parents=True)
+    photograph.write_bytes(bytes(5000))
+    collect(plan, root, MEANS)
+    described = photograph.parent.with_name("described")
+    described.mkdir()
+    (described / DESCRIPTION).write_text("{}")
+    limit_bytes = collect(plan, None).value_N.nbytes + 1200
+    found = collect(plan, root, limit_bytes=limit_bytes)  # those of stage1 must leave, and are all that may
+    assert found.report.notes == []
+    assert photograph.stat().st_size == 5000
+    assert (described / DESCRIPTION).read_text() == "{}"
+    assert collect(plan, root, MEANS).counts == (6, 0)
+
+
 BUILDER = """
 import json, sys
 from pathlib import Path

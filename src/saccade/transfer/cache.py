@@ -8,6 +8,7 @@ carries a checksum over that digest and its values; what does not fit is compute
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from ..core.errors import RunInUseError, StorageError, printable
 RECORDS_PER_FILE = 256
 CHECKSUM_BYTES = 8
 DESCRIPTION, ENDING, PREFIX = "features.json", ".safetensors", "records-"
+FOLDER_NAME = re.compile("[0-9a-f]{32}")
 
 
 class FeatureKey(FrozenConfig):
@@ -45,7 +47,7 @@ class FeatureKey(FrozenConfig):
 
     def folder(self, root: Path) -> Path:
         """Where these features lie under the cache folder `root`."""
-        return root / "features" / self.digest()[:32]
+        return root / "features" / self.digest()[:32]  # see FOLDER_NAME
 
 
 @dataclass(kw_only=True)
@@ -138,9 +140,8 @@ class FeatureCache:
             return self._make_room(needed_bytes)
 
     def _make_room(self, needed_bytes: int) -> bool:
-        others = sorted(
-            (path for path in self.folder.parent.iterdir() if path.is_dir() and path != self.folder), key=_last_use
-        )
+        found = [path for path in self.folder.parent.iterdir() if path != self.folder and _holds_features(path)]
+        others = sorted(found, key=_last_use)
         sizes = {path: folder_bytes(path) for path in others}
         room = self.limit_bytes - folder_bytes(self.folder) - sum(sizes.values())
         for path in others:
@@ -201,6 +202,11 @@ def folder_bytes(folder: Path) -> int:
             with suppress(FileNotFoundError):  # or the file
                 total += path.stat().st_size
     return total
+
+
+def _holds_features(folder: Path) -> bool:
+    """Whether `folder` is one of ours; whatever else lies there belongs to somebody who misses it."""
+    return bool(FOLDER_NAME.fullmatch(folder.name)) and (folder / DESCRIPTION).is_file()
 
 
 def _last_use(folder: Path) -> float:
