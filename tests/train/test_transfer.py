@@ -184,6 +184,9 @@ def test_what_cannot_be_transferred_is_refused_before_anything_is_written(backbo
         "A transfer needs images, a network's name and its weights, for example:\n"
         "saccade transfer photos --backbone resnet18 --weights resnet18.safetensors"
     )
+    assert refused(replace(asked, settings=["distill.teachers=['run']", "distill.weight=0.5"])) == (
+        "'saccade transfer' has no teachers; values under 'distill.' are for 'saccade train'."
+    )
     assert refused(replace(asked, cache_limit_gb=0)) == (
         "--cache-limit is in GB and above 0, got 0; --cache none keeps nothing."
     )
@@ -199,6 +202,30 @@ def test_what_cannot_be_transferred_is_refused_before_anything_is_written(backbo
         f"{tmp_path / 'run'} was begun by saccade transfer.\n"
         f"Go on with: saccade transfer --resume --out {tmp_path / 'run'}"
     )
+
+
+def test_balanced_class_weights_reach_the_fine_tuning_and_the_fit_says_it_has_none(backbone: Path, tmp_path: Path):
+    plain = replace(request(backbone, tmp_path / "plain", "stage1"), epochs=1)
+    balanced = replace(plain, out=tmp_path / "balanced", settings=[*SMALL, "loss.class_weights=balanced"])
+    told = [api.transfer(asked).start.notes for asked in (plain, balanced)]
+    assert told == [(), ("loss.class_weights is for fine-tuning; all images count alike in the last layer's fit",)]
+    starts, ends = (
+        [open_checkpoint(tmp_path / run / name).load_weights() for run in ("plain", "balanced")]
+        for name in ("checkpoint-start", "checkpoint-last")
+    )
+    assert all(torch.equal(tensor, starts[1][name]) for name, tensor in starts[0].items())
+    assert not all(torch.equal(tensor, ends[1][name]) for name, tensor in ends[0].items())
+
+
+def test_images_that_cannot_grow_are_refused_before_their_features_are_computed(backbone: Path, tmp_path: Path):
+    for freeze in ("none", "stage1", "auto"):
+        asked = request(backbone, tmp_path / "run", freeze)
+        assert refused(replace(asked, settings=[*SMALL, "input.start_fraction=0.5"])) == (
+            "'input.start_fraction' 0.5 begins with images of 16x16, which lenet5 cannot take.\n"
+            "Its layers fit one size. Leave the value out, or take a network that averages its maps, such as resnet20."
+        )
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "cache").exists()
 
 
 def test_other_weights_do_not_go_on_with_a_run(backbone: Path, tmp_path: Path):

@@ -74,11 +74,13 @@ class Answers:
 
 @dataclass(frozen=True, kw_only=True)
 class Fits:
-    """How modules are trained: by the optimizer and schedule of `config`, on `runtime`; `check` may stop them."""
+    """How modules are trained: by the optimizer and schedule of `config`, on `runtime`; `check` may stop them.
+    `class_weight_K` are the weights of the classes in the loss, None for equal ones."""
 
     config: RunConfig
     runtime: Runtime
     check: Callable[[], None]
+    class_weight_K: torch.Tensor | None = None
 
 
 def judge_probe(feature_ND: torch.Tensor, trial: Trial) -> Answers:
@@ -158,8 +160,9 @@ def _train(
         with runtime.arithmetic():
             logits_BK = module(value_N[index_B].to(runtime.device, runtime.precision))
         target_B = label_N[index_B].to(runtime.device)
-        smoothing = config.loss.label_smoothing
-        functional.cross_entropy(logits_BK.float(), target_B, label_smoothing=smoothing).backward()
+        functional.cross_entropy(
+            logits_BK.float(), target_B, weight=fits.class_weight_K, label_smoothing=config.loss.label_smoothing
+        ).backward()
         factor = learning_rate_factor(config.schedule, step, num_steps)
         for group in groups:
             group.step(factor)

@@ -22,6 +22,7 @@ from ..transfer.probe import stratified_folds
 from ..transfer.surgery import ALL, NONE, cut, depths, run
 from .config import RunConfig
 from .evidence import Answers, Fits, Trial, judge_hidden, judge_probe, judge_tail
+from .step import balanced_class_weights
 
 MAX_MAP_BYTES = 1 << 30  # of all maps that are held in memory together
 FEW, SOME = 300, 600  # images: up to FEW five folds, all judged; up to SOME three; above one fold of three is judged
@@ -155,8 +156,14 @@ class _Ladder:
         self.means = {depth: Tap(depth=depth, pooled=True) for depth in self.depths}
         self.maps = {depth: Tap(depth=depth, pooled=False) for depth in self.tail_depths}
         self.values = collect_features(work.plan, [*self.means.values(), *self.maps.values()], index_N, work.features)
-        self.fits = Fits(config=work.config, runtime=work.plan.runtime, check=work.features.check)
+        self.fits = self._fits()
         self.right: dict[tuple[str, str], np.ndarray] = {}
+
+    def _fits(self) -> Fits:
+        work, weight_K = self.work, None
+        if work.config.loss.class_weights == "balanced":
+            weight_K = balanced_class_weights(self.label_N, work.num_classes).to(work.plan.runtime.device)
+        return Fits(config=work.config, runtime=work.plan.runtime, check=work.features.check, class_weight_K=weight_K)
 
     def trial(self, part: int) -> Trial:
         """Fits that learn from one `part`-th of the images."""

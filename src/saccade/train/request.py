@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import UsageError
-from .config import RunConfig, TransferConfig
+from .config import DistillConfig, RunConfig, TransferConfig
 from .recipes import find_recipe, recipe_for
 from .transfer import FeatureStore
 
@@ -81,6 +81,8 @@ class TransferRequest:
         asked = {"backbone": self.backbone, "weights": self.weights, "freeze": self.freeze, "views": self.views}
         table = {key: value for key, value in asked.items() if value not in ("", None)}
         config = recipe.config(self.source, self.backbone, {"transfer": table}).with_overrides(self.settings)
+        if config.distill != DistillConfig():
+            raise UsageError("'saccade transfer' has no teachers; values under 'distill.' are for 'saccade train'.")
         changes = {"epochs": self.epochs, "seed": self.seed}
         values = config.model_dump(mode="json") | {key: value for key, value in changes.items() if value is not None}
         return RunConfig.parse(values, "command line")

@@ -8,12 +8,14 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from torch import nn
 
 from ..checkpoint import BEST, LAST, Manifest, find_checkpoint, settle_checkpoint
 from ..core import atomic, lock
 from ..core.errors import CheckpointError, ConfigError, Stopped, StorageError, printable
 from ..core.log import MetricsLog
 from ..core.runtime import Runtime, environment, seed_everything, start
+from ..core.types import Preprocessing
 from ..data.augment.policy import AugmentConfig
 from ..data.augmenter import measure_colours
 from ..data.draws import permutation
@@ -88,7 +90,7 @@ def train(
     config, teachers = load_teachers(config, images, runtime)
     training = start_training(config, images, runtime)
     training.teachers = teachers
-    _check_growing(training)
+    check_growing(training.model, config, images.preprocessing)
     atomic.make_folder(folder.path)
     with lock.exclusive(folder.path), StopSignal() as stop:
         folder.begin(config, environment(runtime), images.summary())
@@ -136,6 +138,11 @@ def start_training(config: RunConfig, images: Images, runtime: Runtime) -> Train
     initialise_from_images = getattr(model, "initialise_from_images", None)
     if initialise_from_images is not None:
         initialise_from_images(_some_inputs(config, images))
+    return training_of(model, config, images, runtime)
+
+
+def training_of(model: nn.Module, config: RunConfig, images: Images, runtime: Runtime) -> TrainingStep:
+    """All that trains `model`, a network for these images, with the class weights that `config` asks for."""
     training = TrainingStep(model, config, images.preprocessing, runtime)
     if config.loss.class_weights == "balanced":
         weight_K = balanced_class_weights(images.labels(images.split.train_N), len(images.classes))
@@ -229,17 +236,17 @@ def describe_weights(config: RunConfig, images: Images, runtime: Runtime, comman
     )
 
 
-def _check_growing(training: TrainingStep) -> None:
-    """Raise ConfigError where images are to grow and the network takes only their full size."""
-    config = training.config
-    full_HW = training.preprocessing.input_CHW[1:]
+def check_growing(model: nn.Module, config: RunConfig, preprocessing: Preprocessing) -> None:
+    """Raise ConfigError where images are to grow and `model` takes only their full size."""
+    full_HW = preprocessing.input_CHW[1:]
     first_HW = input_size(config.input, full_HW, 0, config.epochs)
     if first_HW == full_HW:
         return
-    image_BCHW = torch.zeros(2, training.preprocessing.num_channels, *first_HW, device=training.runtime.device)
+    device = next(model.parameters()).device
+    image_BCHW = torch.zeros(2, preprocessing.num_channels, *first_HW, device=device)
     try:
         with torch.no_grad():
-            training.model.eval()(image_BCHW)
+            model.eval()(image_BCHW)
     except RuntimeError:
         height_px, width_px = first_HW
         raise ConfigError(

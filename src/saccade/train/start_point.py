@@ -135,6 +135,10 @@ class _Starter:
     def fit(self, chosen: Climb) -> StartPoint:
         """Fit the last layer to the training images; the validation images only say how good it is."""
         images, split = self.work.images, self.work.images.split
+        if self.work.config.loss.class_weights != "none":
+            self.report.notes.append(
+                "loss.class_weights is for fine-tuning; all images count alike in the last layer's fit"
+            )
         started_s = time.monotonic()
         feature_ND = collect_features(self.plan, [LAST], split.train_N, self.features)[LAST].float()
         more = self._views(split.train_N)

@@ -24,10 +24,19 @@ from .config import RunConfig
 from .folder import RunFolder
 from .judge import judge, write_seen
 from .prepare import Images, prepare_images
-from .run import FitContext, RunProgress, TrainResult, describe_weights, fit_and_judge, resume, stopped
+from .run import (
+    FitContext,
+    RunProgress,
+    TrainResult,
+    check_growing,
+    describe_weights,
+    fit_and_judge,
+    resume,
+    stopped,
+    training_of,
+)
 from .start_point import AUTO, START, StartPoint, StartWork, find_start, read_start
 from .state import Cursor
-from .step import TrainingStep
 from .stop import StopSignal
 
 
@@ -93,8 +102,9 @@ def _network(config: RunConfig, weights: BackboneWeights | None, images: Images)
     if weights is None:
         return config.model, resolve_model(config.model, images.spec)
     name, model = transplant(load_backbone(weights), weights.model, images.spec, config.transfer.head)
-    if config.transfer.freeze != AUTO:
-        find_depth(model, config.transfer.freeze)  # a name that is wrong is told before any work is done
+    freeze = config.transfer.freeze  # what cannot be done is told before any work is done
+    if freeze == AUTO or find_depth(model, freeze) != ALL:
+        check_growing(model, config.model_copy(update={"model": name}), images.preprocessing)
     return name, model
 
 
@@ -180,7 +190,7 @@ def _finish(
         )
         return TransferResult(run=result, start=found)
     config = config.model_copy(update={"transfer": config.transfer.model_copy(update={"frozen": found.frozen})})
-    training = TrainingStep(model, config, images.preprocessing, runtime)
+    training = training_of(model, config, images, runtime)
     cursor = resume(training, folder, images, context.progress) if folder.resume else None
     if cursor is None:
         cursor = Cursor(
