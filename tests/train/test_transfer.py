@@ -162,8 +162,13 @@ def test_views_are_said_aloud_and_only_add_to_what_is_fitted(backbone: Path, tmp
 
     with_views = replace(request(backbone, tmp_path / "run"), views=3, settings=[*SMALL, "augment.shift.max_px=2"])
     result = api.transfer(with_views, Listening())
-    assert "each image is also seen in 2 fixed augmented views, drawn once by the seed" in notes
+    told = "each image is also seen in 2 fixed augmented views, drawn once by the seed"
+    assert told in notes
     assert result.start.num_computed == 2 * 1295 + 1438
+    mixed = [*with_views.settings, "augment.mixup.alpha=0.2", "augment.mixup.probability=0.5"]
+    again = api.transfer(replace(with_views, out=tmp_path / "mixed", settings=mixed), Listening())
+    assert f"{told}, none of them mixed with another image" in notes
+    assert again.start.num_computed == 0
 
 
 def refused(asked: TransferRequest) -> str:

@@ -172,8 +172,10 @@ class _Starter:
         """Features of the further views of these images, where `transfer.views` asks for some."""
         transfer = self.work.config.transfer
         if transfer.views > 1:
+            is_mixed = self.plan.view_augment != self.plan.augment
             self.work.note(
                 f"each image is also seen in {transfer.views - 1} fixed augmented views, drawn once by the seed"
+                + (", none of them mixed with another image" if is_mixed else "")
             )
         return [
             collect_features(self.plan, [LAST], index_N, self.features, view)[LAST].float()

@@ -19,6 +19,7 @@ from torch import nn
 from ..core.errors import StorageError
 from ..core.runtime import Runtime
 from ..core.types import Preprocessing
+from ..data.augment.base import Mixing
 from ..data.augment.policy import AugmentConfig
 from ..data.base import DataSource
 from ..data.loader import LoaderConfig, build_loader
@@ -48,7 +49,7 @@ class Tap:
 @dataclass(frozen=True, kw_only=True)
 class FeaturePlan:
     """What is computed of which images and with what. `digest_NB` uint8 (N, 16) are the contents of all images of
-    `source`. `num_views` above 1 adds fixed views of an image, drawn once by `augment` and `seed`."""
+    `source`. `num_views` above 1 adds fixed views of an image, drawn once by `view_augment` and `seed`."""
 
     model: nn.Module
     network: str
@@ -61,11 +62,17 @@ class FeaturePlan:
     num_views: int = 1
     seed: int = 0
 
+    @property
+    def view_augment(self) -> AugmentConfig:
+        """`augment` without what mixes images: a view is of one image alone, whatever its neighbours are."""
+        mixing = [entry for entry in self.augment.active() if isinstance(entry, Mixing)]
+        return self.augment.model_copy(update={entry.name: entry.strengths() for entry in mixing})
+
     def key(self, tap: Tap, view: int) -> FeatureKey:
         """What the features of `tap` depend on, besides the images."""
         from importlib.metadata import version
 
-        drawn = f"{self.augment.digest()} {self.seed}" if view else ""
+        drawn = f"{self.view_augment.digest()} {self.seed}" if view else ""
         return FeatureKey(
             code_version=CODE_VERSION,
             network=self.network,
@@ -197,7 +204,7 @@ def _passes(
     """(position of the first image, features at every tap) for up to RECORDS_PER_FILE images at a time."""
     if not len(index_N):
         return
-    augment = plan.augment if view else AugmentConfig()
+    augment = plan.view_augment if view else AugmentConfig()
     config = LoaderConfig(batch_size=RECORDS_PER_FILE, memory_limit_bytes=0)
     frozen = FrozenPart(plan.model, taps, plan.preprocessing, plan.runtime)
     done = 0

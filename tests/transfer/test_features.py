@@ -1,0 +1,35 @@
+"""Passes through the frozen part: views are of one image alone, and little is held in memory."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.transfer.feature_plans import LAST, collect, make_plan, write_images
+
+from saccade.data.augment.policy import AugmentConfig
+from saccade.transfer.features import FeaturePlan, FeatureWork, collect_features
+
+SHIFTED = {"shift": {"max_px": 2}}
+MIXED = SHIFTED | {"mixup": {"alpha": 1, "probability": 1}, "cutmix": {"alpha": 1, "probability": 1}}
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> FeaturePlan:
+    write_images(tmp_path / "images")
+    return make_plan(str(tmp_path / "images"))
+
+
+def test_views_are_not_mixed_with_the_images_beside_them(plan: FeaturePlan, tmp_path: Path):
+    shifted, mixed = (
+        replace(plan, num_views=2, augment=AugmentConfig.parse(values, "test")) for values in (SHIFTED, MIXED)
+    )
+    value_N = collect(mixed, tmp_path / "cache", view=1).value_N
+    for index in range(6):
+        alone = collect_features(mixed, [LAST], np.array([index]), FeatureWork(cache=None), view=1)[LAST]
+        assert torch.equal(alone[0], value_N[index])
+    again = collect(shifted, tmp_path / "cache", view=1)
+    assert again.counts == (0, 6)
+    assert torch.equal(again.value_N, value_N)
+    assert not torch.equal(value_N, collect(plan, None).value_N)
