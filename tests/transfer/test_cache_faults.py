@@ -8,12 +8,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tests.transfer.feature_plans import collect, make_plan, write_images
 
+from saccade.core import lock
+from saccade.core.errors import Stopped
 from saccade.transfer.cache import DESCRIPTION, FeatureCache, folder_bytes
-from saccade.transfer.features import FeaturePlan, Tap
+from saccade.transfer.features import FeaturePlan, FeatureWork, Tap, collect_features
 
 REPOSITORY = Path(__file__).parent.parent.parent
 MEANS = Tap(depth="stage1", pooled=True)
@@ -140,6 +143,24 @@ def test_folders_of_others_beside_the_features_stay(plan: FeaturePlan, tmp_path:
     assert found.report.notes == []
     assert photograph.stat().st_size == 5000
     assert (described / DESCRIPTION).read_text() == "{}"
+    assert collect(plan, root, MEANS).counts == (6, 0)
+
+
+def test_waiting_for_another_builder_is_said_at_once_and_can_be_stopped(plan: FeaturePlan, tmp_path: Path):
+    root = tmp_path / "cache"
+    folder = FeatureCache(root=root, key=plan.key(MEANS, 0), limit_bytes=10**9).folder
+    folder.mkdir(parents=True)
+    told: list[str] = []
+
+    def stop_once_told() -> None:
+        if told:
+            raise Stopped("")
+
+    work = FeatureWork(cache=(root, 10**9), check=stop_once_told, note=told.append)
+    with lock.exclusive(folder), pytest.raises(Stopped):
+        collect_features(plan, [MEANS], np.arange(6), work)
+    assert told == ["another process is computing the same features; waiting for it"]
+    assert work.report.notes == []
     assert collect(plan, root, MEANS).counts == (6, 0)
 
 

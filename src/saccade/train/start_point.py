@@ -109,7 +109,7 @@ class _Starter:
         )
         self.report = FeatureReport()
         self.features = FeatureWork(
-            cache=work.cache, report=self.report, check=work.check, progress=_Pace(work.note).tell
+            cache=work.cache, report=self.report, check=work.check, progress=_Pace(work.note).tell, note=work.note
         )
 
     def choose_depth(self) -> Climb:

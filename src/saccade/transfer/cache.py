@@ -75,8 +75,9 @@ class FeatureCache:
         self._places: dict[bytes, tuple[str, int]] = {}
 
     @contextmanager
-    def building(self, note: Callable[[str], None]) -> Iterator[None]:
-        """Be the only process that computes these features; others wait and then find them. Raises StorageError."""
+    def building(self, note: Callable[[str], None], check: Callable[[], None]) -> Iterator[None]:
+        """Be the only process that computes these features; others wait and then find them. `note` hears of a wait as
+        it begins, `check` is called again and again during it and may raise. Raises StorageError."""
         told = False
         while True:
             atomic.make_folder(self.folder)  # it may have left to make room for others while we waited
@@ -90,6 +91,7 @@ class FeatureCache:
             if not told:
                 note("another process is computing the same features; waiting for it")
                 told = True
+            check()
             time.sleep(0.1)
 
     def _mark_used(self) -> None:

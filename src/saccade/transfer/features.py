@@ -109,12 +109,14 @@ class FeatureReport:
 @dataclass(kw_only=True)
 class FeatureWork:
     """How features are kept, who hears of it, and what may stop the work. `cache` is (folder, limit in bytes), or None
-    to keep nothing on disk; `check` is called between groups of images and may raise."""
+    to keep nothing on disk; `check` is called between groups of images and while another process computes the same, and
+    may raise; `note` hears at once what cannot wait for the report."""
 
     cache: tuple[Path, int] | None
     report: FeatureReport = field(default_factory=FeatureReport)
     check: Callable[[], None] = lambda: None
     progress: Callable[[int, int], None] = lambda done, total: None
+    note: Callable[[str], None] = lambda text: None
 
 
 def collect_features(
@@ -162,7 +164,7 @@ def _open_stores(
     opened = {}
     for tap in sorted(taps, key=lambda tap: found[tap].folder):
         try:
-            stack.enter_context(found[tap].building(work.report.notes.append))
+            stack.enter_context(found[tap].building(work.note, work.check))
             num_lost = found[tap].drop_damaged()
         except StorageError as error:
             work.report.notes.append(f"features are not kept on disk: {error.message.splitlines()[0]}")
