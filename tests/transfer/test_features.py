@@ -1,5 +1,6 @@
 """Passes through the frozen part: views are of one image alone, and little is held in memory."""
 
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import torch
 from tests.transfer.feature_plans import LAST, collect, make_plan, write_images
 
 from saccade.data.augment.policy import AugmentConfig
-from saccade.transfer.features import FeaturePlan, FeatureWork, collect_features
+from saccade.transfer import features
+from saccade.transfer.features import FeaturePlan, FeatureWork, Tap, collect_features
 
 SHIFTED = {"shift": {"max_px": 2}}
 MIXED = SHIFTED | {"mixup": {"alpha": 1, "probability": 1}, "cutmix": {"alpha": 1, "probability": 1}}
@@ -33,3 +35,27 @@ def test_views_are_not_mixed_with_the_images_beside_them(plan: FeaturePlan, tmp_
     assert again.counts == (0, 6)
     assert torch.equal(again.value_N, value_N)
     assert not torch.equal(value_N, collect(plan, None).value_N)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_features_have_their_dtype_from_the_start_and_nobody_holds_them_back(
+    plan: FeaturePlan, monkeypatch: pytest.MonkeyPatch, dtype: features.Dtype
+):
+    maps = Tap(depth="stem", pooled=False)
+    small = replace(plan, dtype=dtype)
+    [group] = features.FrozenPart(small, [maps]).outputs(torch.zeros(3, 1, 32, 32, dtype=torch.uint8))
+    assert (group.dtype, len(group)) == (features.DTYPES[dtype], 3)
+    whole = collect(small, None, maps).value_N
+    monkeypatch.setattr(features, "RECORDS_PER_FILE", 4)
+    told: list[tuple[int, int]] = []
+    work = FeatureWork(cache=None, progress=lambda done, total: told.append((done, total)))
+    passes = features._passes(small, [maps], np.arange(6), 0, work)
+    for start in (0, 4):
+        found_start, values = next(passes)
+        assert found_start == start
+        assert torch.equal(values[0], whole[start : start + 4])
+        alive = weakref.ref(values[0])
+        del values
+        assert alive() is None
+    assert told == [(4, 6), (6, 6)]
+    passes.close()

@@ -149,6 +149,7 @@ def collect_features(
                     _check_room(tap, stores, len(position_M) * value[0].nbytes, work)
                 result[tap][torch.from_numpy(part_M)] = value
                 _keep(tap, stores, digest_NB[part_M], value, work)
+            del values, value  # before the next ones are computed
     return result
 
 
@@ -208,22 +209,36 @@ def _passes(
         return
     augment = plan.view_augment if view else AugmentConfig()
     config = LoaderConfig(batch_size=RECORDS_PER_FILE, memory_limit_bytes=0)
-    frozen = FrozenPart(plan.model, taps, plan.preprocessing, plan.runtime)
-    done = 0
+    frozen = FrozenPart(plan, taps)
     with (
         build_loader(plan.source, index_N, plan.preprocessing, augment, config, plan.seed) as loader,
         _workers(plan.runtime) as pool,
     ):
+        start = 0
         for batch in loader.epoch(view, shuffle=False):
-            groups = []
-            for values in pool.map(frozen.outputs, batch.image_BCHW.split(GROUP)):
+            num_images = len(batch.image_BCHW)
+            groups = pool.map(frozen.outputs, batch.image_BCHW.split(GROUP))
+
+            def tell(done: int, start: int = start) -> None:
                 work.check()
-                groups.append(values)
-                done += len(values[0])
-                work.progress(done, len(index_N))
-            columns = zip(*groups, strict=True)
-            values = [torch.cat(column).to(DTYPES[plan.dtype]).contiguous() for column in columns]
-            yield done - len(batch.image_BCHW), values
+                work.progress(start + done, len(index_N))
+
+            yield start, _whole(groups, num_images, tell)  # held by nobody here while the next ones are computed
+            start += num_images
+
+
+def _whole(groups: Iterator[list[torch.Tensor]], num_images: int, tell: Callable[[int], None]) -> list[torch.Tensor]:
+    """The features of `num_images` images at every tap, from those of their groups; `tell` hears how many are there."""
+    whole: list[torch.Tensor] = []
+    done = 0
+    for values in groups:
+        if not whole:
+            whole = [torch.empty((num_images, *value.shape[1:]), dtype=value.dtype) for value in values]
+        for target, value in zip(whole, values, strict=True):
+            target[done : done + len(value)] = value
+        done += len(values[0])
+        tell(done)
+    return whole
 
 
 @contextmanager
@@ -247,11 +262,13 @@ def _use_one_core() -> None:
 class FrozenPart:
     """The frozen layers of a network up to every tap, ready to be run without gradients, in groups of one size."""
 
-    def __init__(self, model: nn.Module, taps: list[Tap], preprocessing: Preprocessing, runtime: Runtime) -> None:
-        model = model.to(device=runtime.device, memory_format=runtime.memory_format).eval()  # type: ignore[call-overload]
+    def __init__(self, plan: FeaturePlan, taps: list[Tap]) -> None:
+        runtime = plan.runtime
+        model = plan.model.to(device=runtime.device, memory_format=runtime.memory_format).eval()  # type: ignore[call-overload]
         self.taps = taps
-        self.preprocessing = preprocessing
+        self.preprocessing = plan.preprocessing
         self.runtime = runtime
+        self.dtype = DTYPES[plan.dtype]
         self.segments: list[tuple[str, nn.Module]] = []  # the layers between one tap's depth and the next
         passed = 0
         for depth in [name for name in depths(model) if any(tap.depth == name for tap in taps)]:
@@ -264,7 +281,7 @@ class FrozenPart:
             passed = len(frozen)
 
     def outputs(self, image_BCHW: torch.Tensor) -> list[torch.Tensor]:
-        """Features (B, ...) float32 on the CPU at each tap, of B <= GROUP prepared uint8 images."""
+        """Features (B, ...) of the plan's dtype on the CPU at each tap, of B <= GROUP prepared uint8 images."""
         num_images = len(image_BCHW)
         if num_images < GROUP:
             filler = image_BCHW[:1].expand(GROUP - num_images, -1, -1, -1)
@@ -276,7 +293,7 @@ class FrozenPart:
                 value = segment(value)
                 for tap in [tap for tap in self.taps if tap.depth == depth]:
                     pooled = value.float().mean(dim=(2, 3)) if tap.pooled and value.ndim == 4 else value
-                    found[tap] = pooled[:num_images].float().cpu()
+                    found[tap] = pooled[:num_images].to(self.dtype).cpu()
         return [found[tap] for tap in self.taps]
 
 
