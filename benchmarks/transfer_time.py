@@ -31,7 +31,8 @@ from saccade.data.scan import content_digest
 from saccade.design.table import layer_table
 from saccade.models.base import ModelSpec
 from saccade.transfer.backbone import find_weights, load_backbone
-from saccade.transfer.features import FeaturePlan, FeatureWork, Tap, collect_features
+from saccade.transfer.features import FeaturePlan, FeatureWork, collect_features
+from saccade.transfer.frozen import Tap
 from saccade.transfer.probe import Directions, Problem, fit_probe, stratified_folds
 from saccade.transfer.surgery import transplant
 

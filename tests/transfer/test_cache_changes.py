@@ -14,7 +14,8 @@ from tests.transfer.feature_plans import LAST, PIXELS, collect, make_plan, write
 
 from saccade.data.augment.policy import AugmentConfig
 from saccade.transfer import features
-from saccade.transfer.features import FeaturePlan, Tap
+from saccade.transfer.features import FeaturePlan
+from saccade.transfer.frozen import Tap
 from saccade.transfer.surgery import cut
 
 NUM_IMAGES = 6

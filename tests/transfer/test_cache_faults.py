@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.transfer.feature_plans import collect, make_plan, write_images
+from tests.transfer.feature_plans import LAST, collect, make_plan, write_images
 
 from saccade.core import lock
 from saccade.core.errors import Stopped
 from saccade.transfer.cache import DESCRIPTION, FeatureCache, folder_bytes
-from saccade.transfer.features import FeaturePlan, FeatureWork, Tap, collect_features
+from saccade.transfer.features import FeaturePlan, FeatureWork, collect_features
+from saccade.transfer.frozen import Tap
 
 REPOSITORY = Path(__file__).parent.parent.parent
 MEANS = Tap(depth="stage1", pooled=True)
@@ -87,7 +89,12 @@ def test_on_a_full_disk_features_are_computed_and_not_kept(
     assert found.counts == (6, 0)
     assert torch.equal(found.value_N, truth.value_N)
     [note] = found.report.notes
-    assert ": The disk is full: cannot write " in note
+    folder = FeatureCache(root=root, key=plan.key(LAST, 0), limit_bytes=1).folder
+    assert re.fullmatch(
+        r"features (are not|\(all, means\) are (not|no longer)) kept on disk: "
+        rf"The disk is full: cannot write {folder}(/\S+)?\. Choose another place with --cache DIR, or --cache none\.",
+        note,
+    )
     again = collect(plan, root)
     assert torch.equal(again.value_N, truth.value_N)
     assert not list(root.rglob("*.saccade-tmp"))
@@ -105,7 +112,8 @@ def test_on_a_read_only_disk_features_are_computed_and_not_kept(
     with FaultyDisk(root, errno.EROFS, num_calls=num_calls).failing():
         found = collect(plan, root)
     assert found.counts == (6, 0)
-    assert any("it is on a read-only file system." in note for note in found.report.notes)
+    advice = "it is on a read-only file system. Choose another place with --cache DIR, or --cache none."
+    assert [note for note in found.report.notes if note.endswith(advice)]
     assert torch.equal(found.value_N, collect(plan, None).value_N)
 
 
@@ -126,6 +134,21 @@ def test_what_does_not_fit_into_the_limit_is_not_kept_and_the_oldest_leave_first
     assert last.report.notes == []
     assert collect(plan, root, Tap(depth="stem", pooled=True)).counts == (0, 6)
     assert collect(plan, root, MEANS).counts == (6, 0)
+
+
+def test_features_at_several_depths_share_the_limit(plan: FeaturePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    maps = [Tap(depth=depth, pooled=False) for depth in ("stem", "stage1")]
+    monkeypatch.setattr("saccade.transfer.features.RECORDS_PER_FILE", 2)  # three files a depth
+    whole = collect_features(plan, maps, np.arange(6), FeatureWork(cache=None))
+    needed_bytes = [whole[tap].nbytes for tap in maps]
+    limit_bytes = sum(needed_bytes) - 1000
+    work = FeatureWork(cache=(tmp_path / "cache", limit_bytes))
+    found = collect_features(plan, maps, np.arange(6), work)
+    assert all(torch.equal(found[tap], whole[tap]) for tap in maps)
+    assert work.report.notes == [
+        "features (stage1, maps) are not kept on disk: 0.0 GB do not fit into the limit of 0.0 GB"
+    ]
+    assert sum(folder_bytes(folder) for folder in (tmp_path / "cache" / "features").iterdir()) <= limit_bytes
 
 
 @pytest.mark.parametrize("name", ["holiday-photographs", "0" * 32])
@@ -167,7 +190,7 @@ def test_waiting_for_another_builder_is_said_at_once_and_can_be_stopped(plan: Fe
 BUILDER = """
 import json, sys
 from pathlib import Path
-from tests.transfer.feature_plans import collect, make_plan
+from tests.transfer.feature_plans import LAST, collect, make_plan
 found = collect(make_plan(sys.argv[1]), Path(sys.argv[2]))
 print(json.dumps([*found.counts, found.value_N.tolist()]))
 """

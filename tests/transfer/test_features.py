@@ -11,7 +11,8 @@ from tests.transfer.feature_plans import LAST, collect, make_plan, write_images
 
 from saccade.data.augment.policy import AugmentConfig
 from saccade.transfer import features
-from saccade.transfer.features import FeaturePlan, FeatureWork, Tap, collect_features
+from saccade.transfer.features import FeaturePlan, FeatureWork, collect_features
+from saccade.transfer.frozen import DTYPES, Dtype, FrozenPart, Tap
 
 SHIFTED = {"shift": {"max_px": 2}}
 MIXED = SHIFTED | {"mixup": {"alpha": 1, "probability": 1}, "cutmix": {"alpha": 1, "probability": 1}}
@@ -39,12 +40,14 @@ def test_views_are_not_mixed_with_the_images_beside_them(plan: FeaturePlan, tmp_
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_features_have_their_dtype_from_the_start_and_nobody_holds_them_back(
-    plan: FeaturePlan, monkeypatch: pytest.MonkeyPatch, dtype: features.Dtype
+    plan: FeaturePlan, monkeypatch: pytest.MonkeyPatch, dtype: Dtype
 ):
     maps = Tap(depth="stem", pooled=False)
     small = replace(plan, dtype=dtype)
-    [group] = features.FrozenPart(small, [maps]).outputs(torch.zeros(3, 1, 32, 32, dtype=torch.uint8))
-    assert (group.dtype, len(group)) == (features.DTYPES[dtype], 3)
+    [group] = FrozenPart(plan.model, [maps], plan.preprocessing, plan.runtime, DTYPES[dtype]).outputs(
+        torch.zeros(3, 1, 32, 32, dtype=torch.uint8)
+    )
+    assert (group.dtype, len(group)) == (DTYPES[dtype], 3)
     whole = collect(small, None, maps).value_N
     monkeypatch.setattr(features, "RECORDS_PER_FILE", 4)
     told: list[tuple[int, int]] = []

@@ -17,7 +17,8 @@ from ..core.config import FrozenConfig
 from ..data.draws import permutation
 from ..evaluate.compare import mcnemar_exact
 from ..evaluate.metrics import wilson_interval
-from ..transfer.features import DTYPES, FeaturePlan, FeatureWork, Tap, collect_features
+from ..transfer.features import FeaturePlan, FeatureWork, collect_features
+from ..transfer.frozen import DTYPES, Tap
 from ..transfer.probe import stratified_folds
 from ..transfer.surgery import ALL, NONE, cut, depths, run
 from .config import RunConfig

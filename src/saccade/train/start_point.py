@@ -17,7 +17,8 @@ from ..core import atomic
 from ..core.config import FrozenConfig
 from ..core.errors import CheckpointError, ConfigError, printable
 from ..core.runtime import Runtime
-from ..transfer.features import Dtype, FeaturePlan, FeatureReport, FeatureWork, Tap, collect_features
+from ..transfer.features import FeaturePlan, FeatureReport, FeatureWork, collect_features
+from ..transfer.frozen import Dtype, Tap
 from ..transfer.probe import LinearProbe, fit_probe, stratified_folds
 from ..transfer.surgery import ALL, find_depth, last_layer
 from .config import RunConfig

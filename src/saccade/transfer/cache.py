@@ -162,7 +162,8 @@ class FeatureCache:
             good_N = np.flatnonzero(file.is_good_N)
             if len(good_N):
                 self.add(file.digest_NB[good_N], file.values[torch.from_numpy(good_N)])
-            file.path.unlink(missing_ok=True)
+            with atomic.storage_errors(file.path):
+                file.path.unlink(missing_ok=True)
             del self._files[name]
             num_lost += len(file.is_good_N) - len(good_N)
         return num_lost

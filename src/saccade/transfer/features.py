@@ -6,11 +6,9 @@ image do not depend on its neighbours: the same image gives the same bits, cache
 
 import hashlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -23,27 +21,12 @@ from ..data.augment.base import Mixing
 from ..data.augment.policy import AugmentConfig
 from ..data.base import DataSource
 from ..data.loader import LoaderConfig, build_loader
-from ..data.preprocess import normalize
 from .cache import RECORDS_PER_FILE, FeatureCache, FeatureKey
-from .fusion import can_fuse, fuse_for_inference
-from .surgery import cut, depths
+from .frozen import DTYPES, GROUP, Dtype, FrozenPart, Tap, weights_digest, workers
+from .surgery import cut
 
 CODE_VERSION = 1  # raise it when the same key would give other values
-GROUP = 8  # images that pass through the frozen part together
 LIBRARIES = ("torch", "numpy", "pillow", "simplejpeg", "opencv-python-headless")
-Dtype = Literal["float32", "bfloat16", "float16"]
-DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tap:
-    """Where features are taken: behind what `depth` freezes, whole maps or, `pooled`, their means over positions."""
-
-    depth: str
-    pooled: bool
-
-    def __str__(self) -> str:
-        return f"{self.depth}, {'means' if self.pooled else 'maps'}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,12 +124,14 @@ def collect_features(
         result: dict[Tap, torch.Tensor] = {}
         for start, values in _passes(plan, taps, index_N[position_M], view, work):
             part_M = position_M[start : start + len(values[0])]
-            for tap, value in zip(taps, values, strict=True):
-                if tap not in result:
+            if not result:
+                for tap, value in zip(taps, values, strict=True):
                     result[tap] = torch.empty((len(index_N), *value.shape[1:]), dtype=value.dtype)
                     if len(found_M):
                         result[tap][torch.from_numpy(found_M)] = stores[tap].take(digest_NB[found_M])
-                    _check_room(tap, stores, len(position_M) * value[0].nbytes, work)
+                needed = {tap: len(position_M) * value[0].nbytes for tap, value in zip(taps, values, strict=True)}
+                _check_room(needed, stores, work)
+            for tap, value in zip(taps, values, strict=True):
                 result[tap][torch.from_numpy(part_M)] = value
                 _keep(tap, stores, digest_NB[part_M], value, work)
             del values, value  # before the next ones are computed
@@ -168,7 +153,7 @@ def _open_stores(
             stack.enter_context(found[tap].building(work.note, work.check))
             num_lost = found[tap].drop_damaged()
         except StorageError as error:
-            work.report.notes.append(f"features are not kept on disk: {error.message.splitlines()[0]}")
+            work.report.notes.append(f"features are not kept on disk: {_reason(error)}")
             continue
         work.report.notes += found[tap].notes
         if num_lost:
@@ -177,16 +162,28 @@ def _open_stores(
     return opened
 
 
-def _check_room(tap: Tap, stores: dict[Tap, FeatureCache], needed_bytes: int, work: FeatureWork) -> None:
-    """Stop keeping the features of `tap` where they do not fit into the limit."""
-    try:
-        if tap not in stores or stores[tap].make_room(needed_bytes):
-            return
-        reason = f"{needed_bytes / 1e9:,.1f} GB do not fit into the limit of {stores[tap].limit_bytes / 1e9:,.1f} GB"
-    except StorageError as error:
-        reason = error.message.splitlines()[0]
-    work.report.notes.append(f"features ({tap}) are not kept on disk: {reason}")
-    stores.pop(tap)
+def _check_room(needed_bytes: dict[Tap, int], stores: dict[Tap, FeatureCache], work: FeatureWork) -> None:
+    """Stop keeping the features of a tap that do not fit into the limit beside those of the taps before it, whose files
+    are still to come."""
+    granted_bytes = 0
+    for tap, more_bytes in needed_bytes.items():
+        if tap not in stores:
+            continue
+        try:
+            if stores[tap].make_room(granted_bytes + more_bytes):
+                granted_bytes += more_bytes
+                continue
+            limit_bytes = stores[tap].limit_bytes
+            reason = f"{more_bytes / 1e9:,.1f} GB do not fit into the limit of {limit_bytes / 1e9:,.1f} GB"
+        except StorageError as error:
+            reason = _reason(error)
+        work.report.notes.append(f"features ({tap}) are not kept on disk: {reason}")
+        stores.pop(tap)
+
+
+def _reason(error: StorageError) -> str:
+    """Its cause, with advice for this folder; its own is about --out."""
+    return f"{error.message.splitlines()[0]} Choose another place with --cache DIR, or --cache none."
 
 
 def _keep(
@@ -197,7 +194,7 @@ def _keep(
     try:
         stores[tap].add(digest_NB, value)
     except StorageError as error:
-        work.report.notes.append(f"features ({tap}) are no longer kept on disk: {error.message.splitlines()[0]}")
+        work.report.notes.append(f"features ({tap}) are no longer kept on disk: {_reason(error)}")
         stores.pop(tap)
 
 
@@ -209,10 +206,10 @@ def _passes(
         return
     augment = plan.view_augment if view else AugmentConfig()
     config = LoaderConfig(batch_size=RECORDS_PER_FILE, memory_limit_bytes=0)
-    frozen = FrozenPart(plan, taps)
+    frozen = FrozenPart(plan.model, taps, plan.preprocessing, plan.runtime, DTYPES[plan.dtype])
     with (
         build_loader(plan.source, index_N, plan.preprocessing, augment, config, plan.seed) as loader,
-        _workers(plan.runtime) as pool,
+        workers(plan.runtime) as pool,
     ):
         start = 0
         for batch in loader.epoch(view, shuffle=False):
@@ -239,69 +236,3 @@ def _whole(groups: Iterator[list[torch.Tensor]], num_images: int, tell: Callable
         done += len(values[0])
         tell(done)
     return whole
-
-
-@contextmanager
-def _workers(runtime: Runtime) -> Iterator[ThreadPoolExecutor]:
-    """Threads that compute one group each: on a CPU as many as the machine has, each on one core, which needs no
-    waiting for each other inside a layer, and gives the same bits on any number of cores."""
-    on_cpu = runtime.device.type == "cpu"
-    num_threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(runtime.num_threads if on_cpu else 1, initializer=_use_one_core if on_cpu else None)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(num_threads)  # threads begin with the number that was set last anywhere
-
-
-def _use_one_core() -> None:
-    torch.set_num_threads(1)
-
-
-class FrozenPart:
-    """The frozen layers of a network up to every tap, ready to be run without gradients, in groups of one size."""
-
-    def __init__(self, plan: FeaturePlan, taps: list[Tap]) -> None:
-        runtime = plan.runtime
-        model = plan.model.to(device=runtime.device, memory_format=runtime.memory_format).eval()  # type: ignore[call-overload]
-        self.taps = taps
-        self.preprocessing = plan.preprocessing
-        self.runtime = runtime
-        self.dtype = DTYPES[plan.dtype]
-        self.segments: list[tuple[str, nn.Module]] = []  # the layers between one tap's depth and the next
-        passed = 0
-        for depth in [name for name in depths(model) if any(tap.depth == name for tap in taps)]:
-            frozen = cut(model, depth).frozen
-            layers = frozen[passed:]
-            fast = can_fuse(runtime.device, runtime.precision)
-            self.segments.append(
-                (depth, fuse_for_inference(layers, runtime.precision) if fast else nn.Sequential(*layers))
-            )
-            passed = len(frozen)
-
-    def outputs(self, image_BCHW: torch.Tensor) -> list[torch.Tensor]:
-        """Features (B, ...) of the plan's dtype on the CPU at each tap, of B <= GROUP prepared uint8 images."""
-        num_images = len(image_BCHW)
-        if num_images < GROUP:
-            filler = image_BCHW[:1].expand(GROUP - num_images, -1, -1, -1)
-            image_BCHW = torch.cat([image_BCHW, filler])
-        value = normalize(image_BCHW.to(self.runtime.device), self.preprocessing, self.runtime.precision)
-        found: dict[Tap, torch.Tensor] = {}
-        with torch.inference_mode(), self.runtime.arithmetic():
-            for depth, segment in self.segments:
-                value = segment(value)
-                for tap in [tap for tap in self.taps if tap.depth == depth]:
-                    pooled = value.float().mean(dim=(2, 3)) if tap.pooled and value.ndim == 4 else value
-                    found[tap] = pooled[:num_images].to(self.dtype).cpu()
-        return [found[tap] for tap in self.taps]
-
-
-def weights_digest(modules: tuple[nn.Module, ...]) -> str:
-    """SHA-256 over names, shapes and values of all tensors of `modules`, in order."""
-    digest = hashlib.sha256()
-    for number, module in enumerate(modules):
-        for name, tensor in module.state_dict().items():
-            digest.update(f"{number} {name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
