@@ -1,4 +1,4 @@
-"""Thirty-six single changes, each with the number of images (of six) that must be computed again because of it."""
+"""Thirty-seven single changes, each with the number of images (of six) that must be computed again because of it."""
 
 import os
 import shutil
@@ -146,6 +146,10 @@ def code_change(place: Place) -> None:
     place.monkeypatch.setattr(features, "CODE_VERSION", features.CODE_VERSION + 1)
 
 
+def processor_change(place: Place) -> None:
+    place.monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "another")
+
+
 def thread_change(place: Place) -> None:
     place.adjust = lambda plan: replace(plan, runtime=replace(plan.runtime, num_threads=2))
 
@@ -186,6 +190,7 @@ CHANGES: dict[str, tuple[Callable[[Place], None], int]] = {
     "decoded at a smaller scale": (pixels_change(fast_decode=True), 6),
     "another version of a library": (library_change, 6),
     "another version of the code": (code_change, 6),
+    "another processor": (processor_change, 6),
     "two threads": (thread_change, 0),
     "another seed": (plan_change(seed=9), 0),
     "another augmentation": (plan_change(augment=SHIFTED), 0),

@@ -42,6 +42,7 @@ class FeatureKey(FrozenConfig):
     dtype: str
     arithmetic: str
     device: str
+    processor: str
     views_sha256: str
     libraries: dict[str, str]
 

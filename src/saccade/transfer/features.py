@@ -65,6 +65,7 @@ class FeaturePlan:
             dtype=self.dtype,
             arithmetic=str(self.runtime.precision),
             device=self.runtime.device.type,
+            processor=_processor(self.runtime.device),
             views_sha256=hashlib.sha256(drawn.encode()).hexdigest() if view else "",
             libraries={name: version(name) for name in LIBRARIES},
         )
@@ -136,6 +137,13 @@ def collect_features(
                 _keep(tap, stores, digest_NB[part_M], value, work)
             del values, value  # before the next ones are computed
     return result
+
+
+def _processor(device: torch.device) -> str:
+    """What decides which kernels run, and so the last bits: the GPU's name, or the instructions the CPU's may use."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return torch.backends.cpu.get_cpu_capability()
 
 
 def _open_stores(
