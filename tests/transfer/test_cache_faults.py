@@ -151,6 +151,29 @@ def test_features_at_several_depths_share_the_limit(plan: FeaturePlan, tmp_path:
     assert sum(folder_bytes(folder) for folder in (tmp_path / "cache" / "features").iterdir()) <= limit_bytes
 
 
+def test_taking_looks_at_every_place_once(plan: FeaturePlan, tmp_path: Path):
+    store = FeatureCache(root=tmp_path / "cache", key=plan.key(MEANS, 0), limit_bytes=10**9)
+    store.folder.mkdir(parents=True)
+    digest_NB = np.random.default_rng(1).integers(0, 256, (60, 16), dtype=np.uint8)
+    value_ND = torch.arange(120.0).view(60, 2)
+    for start in range(0, 60, 3):
+        store.add(digest_NB[start : start + 3], value_ND[start : start + 3])
+    order_M = np.random.default_rng(2).permutation(60)
+
+    class Name(str):
+        num_compared = 0
+
+        def __eq__(self, other: object) -> bool:
+            Name.num_compared += 1
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    store._places = {digest: (Name(name), row) for digest, (name, row) in store._places.items()}
+    assert torch.equal(store.take(digest_NB[order_M]), value_ND[torch.from_numpy(order_M)])
+    assert Name.num_compared < 60 * 4  # not once for each of the twenty files
+
+
 @pytest.mark.parametrize("name", ["holiday-photographs", "0" * 32])
 def test_folders_of_others_beside_the_features_stay(plan: FeaturePlan, tmp_path: Path, name: str):
     root = tmp_path / "cache"

@@ -115,9 +115,11 @@ class FeatureCache:
         places = [self._places[row.tobytes()] for row in digest_NB]
         first = self._files[places[0][0]].values
         taken = torch.empty((len(places), *first.shape[1:]), dtype=first.dtype)
-        for name in sorted({name for name, _ in places}):
-            rows = [(to, row) for to, (other, row) in enumerate(places) if other == name]
-            to_M, row_M = (torch.tensor(column) for column in zip(*rows, strict=True))
+        rows_of: dict[str, list[tuple[int, int]]] = {}
+        for to, (name, row) in enumerate(places):
+            rows_of.setdefault(name, []).append((to, row))
+        for name in sorted(rows_of):
+            to_M, row_M = (torch.tensor(column) for column in zip(*rows_of[name], strict=True))
             taken[to_M] = self._files[name].values[row_M]
         return taken
 
