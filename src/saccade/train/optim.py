@@ -62,15 +62,16 @@ def build_optimizers(
 
     Parameters with fewer than two dimensions (biases, normalisation) are not decayed. The head's matrix, which maps
     to the classes, is not Muon's (Jordan et al. 2024, github.com/KellerJordan/Muon). With a `layer_rate_factor` below 1
-    each part of the network has its own rate (Howard and Ruder 2018, arXiv:1801.06146, section 3.2).
+    each part of the network has its own rate (Howard and Ruder 2018, arXiv:1801.06146, section 3.2); what is in none,
+    such as GoogLeNet's side branches, has that of the last layer.
     """
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     if config.layer_rate_factor == 1:
         return _groups(named, config, precision)
     groups = []
-    parts = list(reversed(parts_of_parameters(model)))
-    for number, (_, parameters) in enumerate(parts):
-        own = {id(parameter) for parameter in parameters}
+    parts = [{id(parameter) for parameter in parameters} for _, parameters in reversed(parts_of_parameters(model))]
+    parts[0] |= {id(parameter) for _, parameter in named}.difference(*parts)
+    for number, own in enumerate(parts):
         factor = config.layer_rate_factor**number
         rates = {
             "learning_rate": config.learning_rate * factor,
