@@ -96,13 +96,16 @@ def freeze_named(model: nn.Module, text: str) -> tuple[nn.Module, ...]:
 
 def thaw(model: nn.Module, depth: str, fraction: float) -> tuple[nn.Module, ...]:
     """Of what is trained behind `depth`, release the last `fraction` (0: the last layer alone; from 1: everything).
+    Only modules with parameters count.
 
     Returns the modules that still wait, which `hold_still` keeps in evaluation mode. Gradual unfreezing: Howard and
     Ruder 2018 (arXiv:1801.06146), section 3.3.
     """
     live = cut(model, depth).live
-    num_released = max(1, min(len(live), 1 + int(fraction * (len(live) - 1) + 1e-9)))
-    waiting, released = live[: len(live) - num_released], live[len(live) - num_released :]
+    positions = [number for number, module in enumerate(live) if any(True for _ in module.parameters())]
+    num_released = max(1, min(len(positions), 1 + int(fraction * (len(positions) - 1) + 1e-9)))
+    first = positions[-num_released] if num_released < len(positions) else 0
+    waiting, released = live[:first], live[first:]
     for modules, is_trained in ((waiting, False), (released, True)):
         for module in modules:
             module.requires_grad_(is_trained)
