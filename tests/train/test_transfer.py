@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.transfer.feature_plans import write_images
 
 from saccade import api
 from saccade.checkpoint import find_checkpoint, open_checkpoint
@@ -144,6 +145,22 @@ def test_the_ladder_measures_every_depth_and_leaves_its_picture(backbone: Path, 
     assert (tmp_path / "run" / "ladder.svg").read_text().startswith("<svg")
     assert result.start.frozen in ("all", "stage1", "stem")
     assert "150 images left out" in result.start.sentence
+
+
+@pytest.mark.parametrize("is_one_image", [False, True])
+def test_too_few_images_keep_everything_frozen(backbone: Path, tmp_path: Path, is_one_image: bool):
+    write_images(tmp_path / "images")
+    if is_one_image:  # all of them fall into one fold, and nothing is left to learn from
+        content = (tmp_path / "images" / "a" / "0.png").read_bytes()
+        for path in (tmp_path / "images").rglob("*.png"):
+            path.write_bytes(content)
+    asked = replace(request(backbone, tmp_path / "run", "auto"), source=str(tmp_path / "images"))
+    start = api.transfer(asked).start
+    num_train = 6 if is_one_image else 4
+    assert (start.frozen, start.rungs) == ("all", ())
+    assert start.sentence == (
+        f"Everything but the last layer stays frozen: {num_train} images are too few to compare depths."
+    )
 
 
 def test_the_ladder_climbs_where_the_recipe_gives_each_part_its_own_rate(backbone: Path, tmp_path: Path):

@@ -52,6 +52,11 @@ class Trial:
         return len(self.used_M(self.judged_folds[0]))
 
     @property
+    def num_fewest(self) -> int:
+        """How many images the fit with the fewest learns from."""
+        return min(len(self.used_M(fold)) for fold in self.judged_folds)
+
+    @property
     def judged_N(self) -> np.ndarray:
         """Positions of the images that are answered for."""
         return np.flatnonzero(np.isin(self.fold_N, self.judged_folds))

@@ -28,6 +28,7 @@ from .step import balanced_class_weights
 MAX_MAP_BYTES = 1 << 30  # of all maps that are held in memory together
 FEW, SOME = 300, 600  # images: up to FEW five folds, all judged; up to SOME three; above one fold of three is judged
 PARTS = (4, 16)
+FEWEST = 2  # images a class that a fit learns from
 SIGNIFICANT = 0.05
 LINEAR, HIDDEN, TAIL = "linear", "hidden", "tail"
 
@@ -79,8 +80,14 @@ def climb(work: LadderWork) -> Climb:
     """Measure depth after depth and choose. Raises what reading images or `features.check` raises."""
     started_s = time.monotonic()
     ladder = _Ladder(work)
-    features_s = time.monotonic() - started_s
     everything = ladder.trial(1)
+    if everything.num_fewest < FEWEST * work.num_classes:
+        sentence = (
+            f"Everything but the last layer stays frozen: {len(work.index_N):,} images are too few to compare depths."
+        )
+        return Climb(depth=ALL, sentence=sentence, rungs=(), features_s=0.0, fits_s=0.0)
+    ladder.collect()
+    features_s = time.monotonic() - started_s
     rungs = ladder.heads(everything)
     best = frozen_best = next(rung for rung in rungs if rung.depth == ALL and rung.trained == LINEAR)
     tried: list[Rung] = []
@@ -92,7 +99,7 @@ def climb(work: LadderWork) -> Climb:
             break  # two depths in a row brought nothing
     for part in PARTS:  # what fewer images would have shown: the curve of the picture
         smaller = ladder.trial(part)
-        if smaller.num_used >= 2 * work.num_classes:
+        if smaller.num_fewest >= FEWEST * work.num_classes:
             rungs += ladder.heads(smaller) + [ladder.tail(rung.depth, smaller, None) for rung in tried]
     sentence = explain(best, frozen_best, tried, len(work.index_N))
     return Climb(
@@ -148,17 +155,22 @@ class _Ladder:
                 f"depths are compared on {num_images:,} of {len(work.index_N):,} images: what all of them leave behind "
                 f"each part would take too much memory or time (transfer.ladder_images)"
             )
-        index_N = work.index_N[position_N]
+        self.index_N = work.index_N[position_N]
         self.label_N = work.label_N[torch.from_numpy(position_N)]
-        self.digest_NB = work.plan.digest_NB[index_N]
+        self.digest_NB = work.plan.digest_NB[self.index_N]
         num_folds = 5 if num_images <= FEW else 3
         self.fold_N = stratified_folds(self.label_N.numpy(), self.digest_NB, num_folds, work.config.seed)
         self.judged_folds = tuple(range(num_folds)) if num_images <= SOME else (0,)
         self.means = {depth: Tap(depth=depth, pooled=True) for depth in self.depths}
         self.maps = {depth: Tap(depth=depth, pooled=False) for depth in self.tail_depths}
-        self.values = collect_features(work.plan, [*self.means.values(), *self.maps.values()], index_N, work.features)
+        self.values: dict[Tap, torch.Tensor] = {}
         self.fits = self._fits()
         self.right: dict[tuple[str, str], np.ndarray] = {}
+
+    def collect(self) -> None:
+        """Compute the features, which all fits need."""
+        taps = [*self.means.values(), *self.maps.values()]
+        self.values = collect_features(self.work.plan, taps, self.index_N, self.work.features)
 
     def _fits(self) -> Fits:
         work, weight_K = self.work, None
