@@ -250,6 +250,25 @@ def test_images_that_cannot_grow_are_refused_before_their_features_are_computed(
     assert not (tmp_path / "cache").exists()
 
 
+def test_what_the_weights_do_not_bring_is_drawn_by_the_seed(tmp_path: Path):
+    model = build_model("googlenet", ModelSpec(num_classes=7, input_CHW=(3, 64, 64)))
+    save_file(
+        {name: tensor.contiguous() for name, tensor in model.state_dict().items()}, tmp_path / "model.safetensors"
+    )
+    pixels = {"channels": "rgb", "input_height_px": 64, "input_width_px": 64, "mean": [0.5] * 3, "std": [0.25] * 3}
+    (tmp_path / "pixels.json").write_text(json.dumps(pixels))
+    write_images(tmp_path / "images", 8)
+    starts = []
+    for out, seed in (("first", 0), ("second", 0), ("third", 1)):
+        asked = replace(request(tmp_path, tmp_path / out), source=str(tmp_path / "images"), backbone="googlenet")
+        api.transfer(replace(asked, seed=seed))
+        starts.append(open_checkpoint(tmp_path / out / "checkpoint-start").load_weights())
+    side = [name for name in starts[0] if name.startswith("auxiliary.") and name.endswith("weight")]
+    assert len(side) == 6
+    assert all(torch.equal(starts[0][name], starts[1][name]) for name in starts[0])
+    assert not any(torch.equal(starts[0][name], starts[2][name]) for name in side)
+
+
 def test_other_weights_do_not_go_on_with_a_run(backbone: Path, tmp_path: Path):
     copy = tmp_path / "copy"
     copy.mkdir()

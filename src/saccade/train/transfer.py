@@ -14,7 +14,7 @@ from torch import nn
 from ..checkpoint import BEST, Manifest, find_checkpoint, open_checkpoint, save_checkpoint, settle_checkpoint
 from ..core import atomic, lock
 from ..core.errors import CheckpointError, Stopped, WeightsError, printable
-from ..core.runtime import Runtime, environment, start
+from ..core.runtime import Runtime, environment, seed_everything, start
 from ..core.types import Preprocessing
 from ..data.augmenter import measure_colours
 from ..models.build import resolve_model
@@ -99,6 +99,7 @@ def transfer(
 
 def _network(config: RunConfig, weights: BackboneWeights | None, images: Images) -> tuple[str, nn.Module]:
     """(name, network) of the run: the backbone with a new last layer, or an empty one for a start that is there."""
+    seed_everything(config.seed)  # for what the weights do not bring
     if weights is None:
         return config.model, resolve_model(config.model, images.spec)
     name, model = transplant(load_backbone(weights), weights.model, images.spec, config.transfer.head)
