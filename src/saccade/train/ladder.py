@@ -25,7 +25,7 @@ from .config import RunConfig
 from .evidence import Answers, Fits, Trial, judge_hidden, judge_probe, judge_tail
 from .step import balanced_class_weights
 
-MAX_MAP_BYTES = 1 << 30  # of all maps that are held in memory together
+MAX_MAP_BYTES = 2 << 30  # of all maps that are held in memory together
 FEW, SOME = 300, 600  # images: up to FEW five folds, all judged; up to SOME three; above one fold of three is judged
 PARTS = (4, 16)
 FEWEST = 2  # images a class that a fit learns from
