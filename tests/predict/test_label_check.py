@@ -48,7 +48,7 @@ def test_planted_label_errors_are_written_first(saccade: Callable, run: Path, mi
     assert all(row["label"] != row["suggested"] for row in rows)
     assert (
         f"{len(rows)} of 300 labels may be wrong (confident learning on cross-validated probabilities): "
-        f"a hint where to look, not a verdict. They are in {tmp_path / 'labels.csv'}, the least believed first."
+        f"a hint where to look, not a verdict. The list is in {tmp_path / 'labels.csv'}, the least believed first."
     ) in finished.output
     result = json.loads(saccade("evaluate", run, mislabelled, "--label-errors", tmp_path / "x.csv", "--json").output)
     assert result["num_suspected_labels"] == len(rows)
