@@ -71,7 +71,9 @@ def test_a_transfer_shows_what_was_measured_and_why_it_froze_so_deep(make_run: C
     tail = rung | {"depth": "stage2", "trained": "tail", "num_correct": 330, "low": 0.78, "high": 0.86}
     values = {"frozen": "all", "sentence": "Frozen <b> as the evidence says.", "held_out_accuracy": 0.5}
     values |= {"validation_accuracy": 0.25, "features_s": 1.25, "heads_s": 2.0, "num_computed": 40, "num_found": 1200}
-    (made.path / "transfer.json").write_text(json.dumps(values | {"rungs": [rung, tail | {"p_better": 0.0004}]}))
+    fewer = tail | {"num_images": 90, "num_correct": 310, "num_parameters": 7}  # not compared: no p-value
+    rungs = [rung, fewer, tail | {"p_better": 0.0004}]
+    (made.path / "transfer.json").write_text(json.dumps(values | {"rungs": rungs}))
     page = Page(write_report(made.path).read_text(encoding="utf-8"))
     assert [a["id"] for tag, a in page.elements if tag == "section" and a.get("id")][:2] == ["transfer", "curves"]
     assert ("a", {"href": "#transfer"}) in page.elements
@@ -82,6 +84,7 @@ def test_a_transfer_shows_what_was_measured_and_why_it_froze_so_deep(make_run: C
     assert "Features took 1.2 s (40 images computed, 1,200 found on disk), fits 2.0 s." in page.text
     assert "all a linear layer on its means 900 75.0 70.5 to 79.0 - 1,026" in page.text
     assert "stage2 everything behind it 900 82.5 78.0 to 86.0 <0.001 1,026" in page.text
+    assert "<0.001 1,026 stage2 everything behind it 90 77.5 78.0 to 86.0 - 7" in page.text  # most images first
     assert "There are no epochs: everything but the last layer is as it came" in page.text
 
 

@@ -26,7 +26,8 @@ def transfer_section(record: RunRecord) -> Markup:
     origin = record.manifest.provenance.get("transfer")
     origin = origin if isinstance(origin, dict) else {}
     rungs = [rung for rung in values.get("rungs") or [] if isinstance(rung, dict)]
-    rows = [_row(rung) for rung in rungs]
+    rungs.sort(key=lambda rung: -rung["num_images"])  # the fits that decided come first
+    rows = [_row(rung, rungs[0]["num_images"]) for rung in rungs]
     words = [str(values.get("sentence", "")), _weights(origin), _start(values), _seconds(values)]
     listing = [
         element("h3", {}, "What was measured"),
@@ -41,10 +42,11 @@ def transfer_section(record: RunRecord) -> Markup:
     )
 
 
-def _row(rung: dict[str, Any]) -> list[Child]:
+def _row(rung: dict[str, Any], num_deciding: int) -> list[Child]:
+    """Depths are compared with each other by the fits on most images alone."""
     accuracy = rung["num_correct"] / rung["num_judged"]
     trained = str(rung.get("trained"))
-    p_value = rung.get("p_better", 1.0)
+    p_value, is_compared = rung.get("p_better", 1.0), trained == "tail" and rung["num_images"] == num_deciding
     return [
         str(rung["depth"]),
         WORDS.get(trained, trained),
@@ -52,7 +54,7 @@ def _row(rung: dict[str, Any]) -> list[Child]:
         interval_strip(accuracy, rung["low"], rung["high"]),
         percent(accuracy),
         f"{percent(rung['low'])} to {percent(rung['high'])}",
-        ("<0.001" if p_value < 0.001 else f"{p_value:.3f}") if trained == "tail" else "-",
+        ("<0.001" if p_value < 0.001 else f"{p_value:.3f}") if is_compared else "-",
         f"{rung['num_parameters']:,}",
     ]
 
