@@ -98,19 +98,9 @@ def row(text: str, result: TransferResult) -> dict[str, object]:
 
 def largest_steps(result: TransferResult) -> list[Step]:
     """The measurements on all the images of a run."""
-    full = max((rung.num_images for rung in result.start.rungs), default=0)
-    return [
-        Step(
-            depth=rung.depth,
-            trained=rung.trained,
-            num_images=rung.num_images,
-            accuracy=rung.accuracy,
-            low=rung.low,
-            high=rung.high,
-        )
-        for rung in result.start.rungs
-        if rung.num_images == full
-    ]
+    steps = api.ladder_steps(result)
+    full = max((step.num_images for step in steps), default=0)
+    return [step for step in steps if step.num_images == full]
 
 
 if __name__ == "__main__":

@@ -30,37 +30,18 @@ from .report.page import write_report
 from .report.rate_chart import RateCurve, check_picture, write_rate_chart
 from .train.config import RunConfig
 from .train.folder import RunFolder, new_run_path, refuse_changes
-from .train.loop import EpochResult
 from .train.members import EnsemblePlan, EnsembleResult, read_plan, train_members
 from .train.preview import PreviewRequest
 from .train.preview import as_json as preview_values
 from .train.preview import preview as preview_run
+from .train.progress import RunProgress, Silent
 from .train.range_test import RangeTest
 from .train.range_test import find_learning_rate as find_rate
 from .train.request import TrainRequest, TransferRequest, asked_for, asked_of_transfer
-from .train.run import RunProgress, TrainResult
+from .train.run import TrainResult
 from .train.run import train as run_training
 from .train.transfer import TransferResult
 from .train.transfer import transfer as run_transfer
-
-
-class Silent:
-    """A RunProgress that says nothing."""
-
-    def begin(self, lines: list[str]) -> None:
-        """Nothing."""
-
-    def note(self, text: str) -> None:
-        """Nothing."""
-
-    def scan(self, done: int, total: int) -> None:
-        """Nothing."""
-
-    def step(self, epoch: int, batch: int, num_batches: int, means: Callable[[], tuple[float, float]]) -> None:
-        """Nothing."""
-
-    def epoch(self, result: EpochResult) -> None:
-        """Nothing."""
 
 
 def train(
@@ -102,10 +83,14 @@ def transfer(
         if request.out is None and not request.resume:
             _remove_if_empty(folder.path)
     if result.start.rungs:
-        shown = {"depth", "trained", "num_images", "low", "high"}
-        steps = [Step(accuracy=rung.accuracy, **rung.model_dump(include=shown)) for rung in result.start.rungs]
-        write_ladder_chart(folder.path / LADDER_PICTURE, steps, result.start.sentence)
+        write_ladder_chart(folder.path / LADDER_PICTURE, ladder_steps(result), result.start.sentence)
     return result
+
+
+def ladder_steps(result: TransferResult) -> list[Step]:
+    """What a transfer measured at every depth, as its picture shows it."""
+    shown = {"depth", "trained", "num_images", "low", "high"}
+    return [Step(accuracy=rung.accuracy, **rung.model_dump(include=shown)) for rung in result.start.rungs]
 
 
 def find_learning_rate(request: TrainRequest, out: Path, note: Callable[[str], None] = lambda text: None) -> RangeTest:
@@ -268,11 +253,10 @@ def _resumed(out: Path | None, verb: str, asked: Callable[[RunConfig], RunConfig
     folder = RunFolder(path=out, resume=True)
     folder.check()
     config = folder.load_config()
-    begun_by = "transfer" if config.transfer.backbone else "train"
-    if begun_by != verb:
+    if config.verb != verb:
         where = printable(str(out))
         raise UsageError(
-            f"{where} was begun by saccade {begun_by}.\nGo on with: saccade {begun_by} --resume --out {where}"
+            f"{where} was begun by saccade {config.verb}.\nGo on with: saccade {config.verb} --resume --out {where}"
         )
     refuse_changes(config, asked(config))
     return config, folder

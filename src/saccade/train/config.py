@@ -162,6 +162,11 @@ class RunConfig(FrozenConfig):
     stop: StopConfig = StopConfig()
     runtime: RuntimeConfig = RuntimeConfig()
 
+    @property
+    def verb(self) -> str:
+        """The command that begins and resumes such a run."""
+        return "transfer" if self.transfer.backbone else "train"
+
     @model_validator(mode="after")
     def _batches_can_be_cut(self) -> "RunConfig":
         if self.accumulate > self.batch_size:

@@ -24,7 +24,8 @@ from ..predict.together import JudgedImages, judge_together
 from .config import RunConfig
 from .folder import RunFolder
 from .prepare import Images, prepare_images
-from .run import RunProgress, train
+from .progress import RunProgress
+from .run import train
 
 EVALUATION = "evaluation.json"
 JUDGED_ON = {

@@ -1,10 +1,8 @@
 """One training run from images to a judged checkpoint: the only file that wires the parts together."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -26,33 +24,15 @@ from .config import RunConfig
 from .distill import load_teachers
 from .folder import METRICS_LOG, RunFolder
 from .judge import Judgement, judge, write_seen
-from .loop import EpochResult, FitPlan, fit
+from .loop import FitPlan, fit
 from .prepare import Images, prepare_images
+from .progress import RunProgress
 from .schedule import input_size
 from .state import Cursor, restore_training
 from .step import TrainingStep, balanced_class_weights
 from .stop import StopSignal
 
 NUM_INITIAL = 5000  # training images that a network may look at before its first step
-
-
-class RunProgress(Protocol):
-    """Who watches a run: a terminal, a log, a test."""
-
-    def scan(self, done: int, total: int) -> None:
-        """Called as images are looked at before training; `done == total` at the end."""
-
-    def begin(self, lines: list[str]) -> None:
-        """Called once before the first step, with what is about to run."""
-
-    def note(self, text: str) -> None:
-        """Something a person should know."""
-
-    def step(self, epoch: int, batch: int, num_batches: int, means: Callable[[], tuple[float, float]]) -> None:
-        """See loop.Progress."""
-
-    def epoch(self, result: EpochResult) -> None:
-        """See loop.Progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,5 +266,4 @@ def stopped(config: RunConfig, folder: RunFolder, exit_code: int) -> Stopped:
 
 def resume_command(config: RunConfig, folder: RunFolder) -> str:
     """What a person types to go on with a run."""
-    verb = "transfer" if config.transfer.backbone else "train"
-    return f"saccade {verb} --resume --out {printable(str(folder.path))}"
+    return f"saccade {config.verb} --resume --out {printable(str(folder.path))}"

@@ -24,9 +24,9 @@ from .config import RunConfig
 from .folder import RunFolder
 from .judge import judge, write_seen
 from .prepare import Images, prepare_images
+from .progress import RunProgress
 from .run import (
     FitContext,
-    RunProgress,
     TrainResult,
     check_growing,
     describe_weights,

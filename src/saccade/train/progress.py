@@ -1,0 +1,44 @@
+"""Who watches a run: what it is told, and the one that says nothing."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from .loop import EpochResult
+
+
+class RunProgress(Protocol):
+    """Who watches a run: a terminal, a log, a test."""
+
+    def scan(self, done: int, total: int) -> None:
+        """Called as images are looked at before training; `done == total` at the end."""
+
+    def begin(self, lines: list[str]) -> None:
+        """Called once before the first step, with what is about to run."""
+
+    def note(self, text: str) -> None:
+        """Something a person should know."""
+
+    def step(self, epoch: int, batch: int, num_batches: int, means: Callable[[], tuple[float, float]]) -> None:
+        """See loop.Progress."""
+
+    def epoch(self, result: EpochResult) -> None:
+        """See loop.Progress."""
+
+
+class Silent:
+    """A RunProgress that says nothing."""
+
+    def begin(self, lines: list[str]) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+    def scan(self, done: int, total: int) -> None:
+        """Nothing."""
+
+    def step(self, epoch: int, batch: int, num_batches: int, means: Callable[[], tuple[float, float]]) -> None:
+        """Nothing."""
+
+    def epoch(self, result: EpochResult) -> None:
+        """Nothing."""
