@@ -48,6 +48,12 @@ class Runtime:
         is_plain = self.device.type == "cpu" and self.precision == torch.float32
         return is_plain and torch.backends.cpu.get_cpu_capability() == "AVX2"
 
+    @property
+    def computes_in_matrix_units(self) -> bool:
+        """Whether training computes in bfloat16 on a processor with AMX."""
+        is_mixed = self.device.type == "cpu" and self.precision == torch.bfloat16
+        return is_mixed and torch.cpu._is_amx_tile_supported()
+
     @contextmanager
     def arithmetic(self, precision: torch.dtype | None = None) -> Iterator[None]:
         """Run the enclosed forward pass in `precision` (default: this runtime's)."""

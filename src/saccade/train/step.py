@@ -13,9 +13,9 @@ from ..transfer.surgery import freeze, hold_still, thaw
 from .average import WeightAverage
 from .config import RunConfig
 from .distill import Teachers
+from .gradients import use_fast_gradients
 from .optim import build_optimizers
 from .schedule import input_size
-from .winograd import use_fast_gradients
 
 
 @dataclass(kw_only=True)
@@ -53,8 +53,7 @@ class TrainingStep:
         self.runtime = runtime
         self.model = model.to(device=runtime.device, memory_format=runtime.memory_format)  # type: ignore[call-overload]
         self.frozen = freeze(self.model, config.transfer.frozen) if config.transfer.frozen else ()
-        if runtime.computes_in_avx2:
-            use_fast_gradients(self.model)
+        use_fast_gradients(self.model, runtime)
         self.groups = build_optimizers(self.model, config.optimizer, runtime.precision)
         self.average = WeightAverage(self.model, config.average) if config.average.decay else None
         self.class_weight_K: torch.Tensor | None = None

@@ -8,7 +8,6 @@ own, which come near the processor's peak, while torch's weight gradient reaches
 
 import math
 from functools import cache
-from typing import Any
 
 import torch
 from torch import nn
@@ -89,39 +88,6 @@ def _output_tiles(gradient_BHWO: torch.Tensor, rows: int, columns: int) -> torch
     return (_both_ways(OUTPUT, True, tiles.dtype) @ tiles).view(SIDE * SIDE, -1, channels)
 
 
-class _Convolve(torch.autograd.Function):
-    """torch's convolution with this file's weight gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, map_BCHW: torch.Tensor, weight_OCHW: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(map_BCHW, weight_OCHW)
-        return functional.conv2d(map_BCHW, weight_OCHW, padding=1)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        map_BCHW, weight_OCHW = ctx.saved_tensors
-        (gradient_BOHW,) = gradients
-        map_gradient = None
-        if ctx.needs_input_grad[0]:
-            one, zero, wanted = [1, 1], [0, 0], [True, False, False]
-            map_gradient = torch.ops.aten.convolution_backward(
-                gradient_BOHW, map_BCHW, weight_OCHW, None, one, one, one, False, zero, 1, wanted
-            )[0]
-        needs_weight = ctx.needs_input_grad[1]
-        return map_gradient, weight_gradient(map_BCHW, gradient_BOHW) if needs_weight else None
-
-
-class WinogradConvolution(nn.Conv2d):
-    """A 3x3 convolution as `suits` describes it, trained with this file's weight gradient; else torch's own."""
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's name
-        """(B, C, H, W) to (B, O, H, W)."""
-        if not (self.training and torch.is_grad_enabled() and input.dtype == self.weight.dtype):
-            return super().forward(input)
-        output_BOHW: torch.Tensor = _Convolve.apply(input, self.weight)
-        return output_BOHW if self.bias is None else output_BOHW + self.bias[:, None, None]
-
-
 def suits(module: nn.Module) -> bool:
     """Whether a module is a trained 3x3 convolution of stride 1 and padding 1, in one group, with enough channels."""
     return (
@@ -134,14 +100,3 @@ def suits(module: nn.Module) -> bool:
         and module.groups == 1
         and min(module.in_channels, module.out_channels) >= FEWEST_CHANNELS
     )
-
-
-def use_fast_gradients(network: nn.Module) -> int:
-    """Train the convolutions of `network` that suit with this file's weight gradient; returns how many do.
-
-    Parameters, their names and what evaluation computes stay as they are.
-    """
-    suitable = [module for module in network.modules() if suits(module)]
-    for module in suitable:
-        module.__class__ = WinogradConvolution
-    return len(suitable)

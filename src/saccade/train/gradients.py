@@ -1,0 +1,106 @@
+"""Which convolutions are trained with a weight gradient of our own, by what the machine computes in.
+
+Outputs and gradients of inputs stay torch's, parameters and their names too, and evaluation does not change.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ..core.runtime import Runtime
+from . import side_by_side, winograd
+
+WeightGradient = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+class _Convolve(torch.autograd.Function):
+    """torch's convolution of stride 1 that keeps the size of its maps, with another weight gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        map_BCHW: torch.Tensor,
+        weight_OCHW: torch.Tensor,
+        bias_O: torch.Tensor | None,
+        weight_gradient: WeightGradient,
+    ) -> torch.Tensor:
+        ctx.save_for_backward(map_BCHW, weight_OCHW)
+        ctx.weight_gradient = weight_gradient
+        return functional.conv2d(map_BCHW, weight_OCHW, bias_O, padding=weight_OCHW.shape[2] // 2)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        map_BCHW, weight_OCHW = ctx.saved_tensors
+        (gradient_BOHW,) = gradients
+        map_gradient = weight_gradient = bias_gradient = None
+        if ctx.needs_input_grad[0]:
+            one, zero, pad = [1, 1], [0, 0], [weight_OCHW.shape[2] // 2] * 2
+            map_gradient = torch.ops.aten.convolution_backward(
+                gradient_BOHW, map_BCHW, weight_OCHW, None, one, pad, one, False, zero, 1, [True, False, False]
+            )[0]
+        if ctx.needs_input_grad[1]:
+            weight_gradient = ctx.weight_gradient(map_BCHW, gradient_BOHW, weight_OCHW)
+        if ctx.needs_input_grad[2]:
+            bias_gradient = gradient_BOHW.sum((0, 2, 3))
+        return map_gradient, weight_gradient, bias_gradient, None
+
+
+class FastGradientConvolution(nn.Conv2d):
+    """A convolution that is trained with the weight gradient of its class, and is torch's own otherwise."""
+
+    @staticmethod
+    def weight_gradient(map_BCHW: torch.Tensor, gradient_BOHW: torch.Tensor, weight_OCHW: torch.Tensor) -> torch.Tensor:
+        """gradient_OCHW of the weight, in its memory layout."""
+        raise NotImplementedError
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's name
+        """(B, C, H, W) to (B, O, H, W)."""
+        if not (self.training and torch.is_grad_enabled()):
+            return super().forward(input)
+        weight_OCHW, bias_O = self.weight, self.bias
+        if torch.is_autocast_enabled(input.device.type):  # which does not look into functions that are not torch's
+            dtype = torch.get_autocast_dtype(input.device.type)
+            input, weight_OCHW = input.to(dtype), weight_OCHW.to(dtype)  # noqa: A001 - torch's name
+            bias_O = None if bias_O is None else bias_O.to(dtype)
+        elif input.dtype != weight_OCHW.dtype:
+            return super().forward(input)
+        output_BOHW: torch.Tensor = _Convolve.apply(input, weight_OCHW, bias_O, type(self).weight_gradient)
+        return output_BOHW
+
+
+class WinogradConvolution(FastGradientConvolution):
+    """3x3 in float32: a quarter of the multiplications."""
+
+    @staticmethod
+    def weight_gradient(map_BCHW: torch.Tensor, gradient_BOHW: torch.Tensor, weight_OCHW: torch.Tensor) -> torch.Tensor:
+        """See winograd.py."""
+        return winograd.weight_gradient(map_BCHW, gradient_BOHW)
+
+
+class SideBySideConvolution(FastGradientConvolution):
+    """1x1 and 3x3 in bfloat16: shapes that matrix units like."""
+
+    @staticmethod
+    def weight_gradient(map_BCHW: torch.Tensor, gradient_BOHW: torch.Tensor, weight_OCHW: torch.Tensor) -> torch.Tensor:
+        """See side_by_side.py."""
+        return side_by_side.weight_gradient(map_BCHW, gradient_BOHW, weight_OCHW)
+
+
+def use_fast_gradients(network: nn.Module, runtime: Runtime) -> int:
+    """Train the convolutions of `network` with the gradient measured to be faster on this machine; how many do."""
+    if runtime.computes_in_avx2:
+        return replace(network, WinogradConvolution, winograd.suits)
+    if runtime.computes_in_matrix_units:
+        return replace(network, SideBySideConvolution, side_by_side.suits)
+    return 0
+
+
+def replace(network: nn.Module, kind: type[FastGradientConvolution], suits: Callable[[nn.Module], bool]) -> int:
+    """Make every module that `suits` one of `kind`, in place; returns how many."""
+    suitable = [module for module in network.modules() if suits(module)]
+    for module in suitable:
+        module.__class__ = kind
+    return len(suitable)
