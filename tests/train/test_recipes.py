@@ -33,14 +33,14 @@ def test_no_network_has_two_recipes():
 def test_the_speedrun_takes_its_own_recipe_with_the_records_rates():
     config = recipe_for("speedrun").config("digits", None)
     record_batch, bias_rate, decay = 2000, 0.053, 2e-6  # airbench94_muon.py, for the sum of the losses
-    assert config.batch_size == record_batch
-    assert config.optimizer.other_learning_rate == pytest.approx(bias_rate * record_batch)
-    decay_a_step = config.optimizer.other_learning_rate * config.optimizer.other_weight_decay
-    assert decay_a_step == pytest.approx(decay * record_batch, rel=0.01)
+    batch, rate = config.batch_size, config.optimizer.other_learning_rate
+    assert config.optimizer.learning_rate == pytest.approx(0.24 * (batch / record_batch) ** 0.5)
+    assert rate == pytest.approx(bias_rate * batch)
+    assert rate * config.optimizer.other_weight_decay == pytest.approx(decay * batch, rel=0.01)
     network = build_model("speedrun", MODELS.get("speedrun").default_spec)
     scale = network.head.get_submodule("scale").factor
     deviation = float(network.head.get_submodule("dense").weight.detach().std())
-    head_rate, record_scale = 0.67 * record_batch, 1 / 256
+    head_rate, record_scale = 0.67 * batch, 1 / 256
     assert deviation * scale == pytest.approx(record_scale, rel=0.05)  # the same logits at the start
     # A weight that is smaller by c with an output larger by 1/c moves alike at c * c times the rate.
     assert config.optimizer.other_learning_rate == pytest.approx(head_rate * (record_scale / scale) ** 2, rel=0.05)

@@ -2,10 +2,11 @@
 
 Facts from Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU", arXiv:2404.00498, section 3, and the later
 record github.com/KellerJordan/cifar10-airbench (Muon): a fixed first layer that whitens 2x2 patches of the training
-images, three groups of two wide convolutions, GELU, batch normalisation without scale, filters that begin as the
-identity, small logits. Deviations: the last pooling takes the maximum over the whole map, so that the network
-takes any input from 9x9 on, which growing images need (32x32 gives the record's 3x3 maps); the head's weights begin
-smaller and its output is divided by less (72, not 256), which lets it share the biases' learning rate.
+images, three groups of two wide convolutions, batch normalisation without scale, filters that begin as the identity,
+small logits. Deviations: SiLU in place of GELU, whose error function takes a processor twice as long; running
+statistics over twice as many batches, which are smaller; the last pooling takes the maximum over the whole map, so that
+the network takes any input from 9x9 on, which growing images need (32x32 gives the record's 3x3 maps); the head's
+weights begin smaller and its output is divided by less (72, not 256), which lets it share the biases' learning rate.
 """
 
 from collections import OrderedDict
@@ -20,7 +21,7 @@ from .fit import check_size
 WIDTHS = (64, 256, 256)
 NARROW_WIDTHS = (32, 64, 128)  # ours, for grey images of 28x28 on a processor: a seventh of the multiply-adds
 PATCH = 2
-NORM_MOMENTUM, NORM_EPSILON = 0.4, 1e-12
+NORM_MOMENTUM, NORM_EPSILON = 0.2, 1e-12
 WHITENING_EPSILON = 5e-4  # added to the variance along each direction, of inputs with unit variance
 HEAD_DEVIATION, OUTPUT_SCALE = 0.28, 1 / 72
 SMALLEST_PX = 9
@@ -57,7 +58,7 @@ class Features(nn.Module):
 
 
 class SpeedrunNetwork(ImageClassifier):
-    """whitening - three groups of (conv, pool, norm, GELU, conv, norm, GELU) - maximum - dense, scaled."""
+    """whitening - three groups of (conv, pool, norm, SiLU, conv, norm, SiLU) - maximum - dense, scaled."""
 
     def __init__(self, spec: ModelSpec, widths: tuple[int, int, int] = WIDTHS) -> None:
         super().__init__()
@@ -65,7 +66,7 @@ class SpeedrunNetwork(ImageClassifier):
         num_patch_filters = 2 * channels * PATCH**2
         whitening = nn.Conv2d(channels, num_patch_filters, PATCH)
         whitening.weight.requires_grad_(False)
-        self.stem = nn.Sequential(OrderedDict(whitening=whitening, gelu=nn.GELU()))
+        self.stem = nn.Sequential(OrderedDict(whitening=whitening, silu=nn.SiLU()))
         self.stages = nn.Sequential()
         for number, (channels_in, width) in enumerate(zip((num_patch_filters, *widths), widths), start=1):
             self.stages.add_module(f"stage{number}", _group(channels_in, width))
@@ -92,10 +93,10 @@ def _group(channels_in: int, width: int) -> nn.Sequential:
             conv1=_convolution(channels_in, width),
             pool=nn.MaxPool2d(2),
             norm1=_norm(width),
-            gelu1=nn.GELU(),
+            silu1=nn.SiLU(),
             conv2=_convolution(width, width),
             norm2=_norm(width),
-            gelu2=nn.GELU(),
+            silu2=nn.SiLU(),
         )
     )
 
