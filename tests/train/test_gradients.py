@@ -24,14 +24,15 @@ Suits = Callable[[nn.Module], bool]
 
 @pytest.mark.parametrize(("kind", "suits"), KINDS)
 @pytest.mark.parametrize("bias", [False, True])
-def test_a_trained_convolution_gives_the_same_outputs_and_gradients(kind: Kind, suits: Suits, bias: bool):
+@pytest.mark.parametrize("size", [7, 9])
+def test_a_trained_convolution_gives_the_same_outputs_and_gradients(kind: Kind, suits: Suits, bias: bool, size: int):
     torch.manual_seed(0)
     plain = nn.Sequential(nn.Conv2d(64, 64, **WIDE, bias=bias), nn.GELU(), nn.Conv2d(64, 96, **WIDE, bias=bias))
     plain = plain.double().to(memory_format=torch.channels_last)
     fast = copy.deepcopy(plain)
     assert gradients.replace(fast, kind, suits) == 2
     assert list(fast.state_dict()) == list(plain.state_dict())
-    image_BCHW = torch.randn(3, 64, 7, 7, dtype=torch.float64)
+    image_BCHW = torch.randn(3, 64, size, size, dtype=torch.float64)
     inputs = [image_BCHW.clone().requires_grad_() for _ in range(2)]
     outputs = [network(image) for network, image in zip((plain, fast), inputs, strict=True)]
     torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-12, atol=1e-12)

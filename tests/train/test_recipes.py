@@ -34,6 +34,7 @@ def test_the_speedrun_takes_its_own_recipe_with_the_records_rates():
     config = recipe_for("speedrun").config("digits", None)
     record_batch, bias_rate, decay = 2000, 0.053, 2e-6  # airbench94_muon.py, for the sum of the losses
     batch, rate = config.batch_size, config.optimizer.other_learning_rate
+    assert batch == 500
     assert config.optimizer.learning_rate == pytest.approx(0.24 * (batch / record_batch) ** 0.5)
     assert rate == pytest.approx(bias_rate * batch)
     assert rate * config.optimizer.other_weight_decay == pytest.approx(decay * batch, rel=0.01)

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..core.runtime import Runtime
-from . import side_by_side, winograd
+from . import same_convolution, side_by_side, winograd
 
 WeightGradient = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -37,10 +37,7 @@ class _Convolve(torch.autograd.Function):
         (gradient_BOHW,) = gradients
         map_gradient = weight_gradient = bias_gradient = None
         if ctx.needs_input_grad[0]:
-            one, zero, pad = [1, 1], [0, 0], [weight_OCHW.shape[2] // 2] * 2
-            map_gradient = torch.ops.aten.convolution_backward(
-                gradient_BOHW, map_BCHW, weight_OCHW, None, one, pad, one, False, zero, 1, [True, False, False]
-            )[0]
+            map_gradient = same_convolution.map_gradient(map_BCHW, gradient_BOHW, weight_OCHW)
         if ctx.needs_input_grad[1]:
             weight_gradient = ctx.weight_gradient(map_BCHW, gradient_BOHW, weight_OCHW)
         if ctx.needs_input_grad[2]:

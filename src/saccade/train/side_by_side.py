@@ -1,17 +1,17 @@
 """Weight gradients of convolutions on small maps for processors with bfloat16 matrix units.
 
-oneDNN's kernel for this gradient walks along the rows of one image. On maps of 7x7 it reaches a third of what it does
-on wide ones, on 3x3 a tenth (docs/results.md). The gradient is a sum over positions and images, so it does not care how
-images lie: several are laid side by side in one wide map, a column of zeros between them, and the same kernel
+oneDNN's kernel for this gradient walks along the rows of one image. On maps of 7x7 it reaches half of the rate that it
+has on wide ones, on 3x3 a seventh (docs/decisions.md). The gradient is a sum over positions and images, so it does not
+care how images lie: several are laid side by side in one wide map, a column of zeros between them, and the same kernel
 runs along rows that are long. For 1x1 filters all images are one matrix each, and the gradient is one product.
 """
-
-from collections.abc import Iterable
 
 import torch
 from torch import nn
 
-LARGEST_MAP = 8  # sides in pixels; above, nothing is gained
+from . import same_convolution
+
+LARGEST_MAP = 8  # sides in pixels; at 7 it is faster, at 14 nothing is gained
 ROW = 32  # positions along a wide row, about
 
 
@@ -23,14 +23,11 @@ def weight_gradient(map_BCHW: torch.Tensor, gradient_BOHW: torch.Tensor, weight_
     """
     if weight_OCHW.shape[2:] == (1, 1):
         return _pointwise(map_BCHW, gradient_BOHW)
-    together = _images_a_row(map_BCHW.shape[0], map_BCHW.shape[3])
-    if max(map_BCHW.shape[2:]) <= LARGEST_MAP and together > 1:
-        map_BCHW, gradient_BOHW = (side_by_side(maps, together) for maps in (map_BCHW, gradient_BOHW))
-    one, zero = [1, 1], [0, 0]
-    found: torch.Tensor = torch.ops.aten.convolution_backward(
-        gradient_BOHW, map_BCHW, weight_OCHW, None, one, one, one, False, zero, 1, [False, True, False]
-    )[1]
-    return found
+    if max(map_BCHW.shape[2:]) <= LARGEST_MAP:
+        together = _images_a_row(map_BCHW.shape[0], map_BCHW.shape[3])
+        if together > 1:
+            map_BCHW, gradient_BOHW = (side_by_side(maps, together) for maps in (map_BCHW, gradient_BOHW))
+    return same_convolution.weight_gradient(map_BCHW, gradient_BOHW, weight_OCHW)
 
 
 def side_by_side(map_BCHW: torch.Tensor, together: int) -> torch.Tensor:
@@ -50,25 +47,14 @@ def side_by_side(map_BCHW: torch.Tensor, together: int) -> torch.Tensor:
 
 def suits(module: nn.Module) -> bool:
     """Whether a module is a trained 1x1 or 3x3 convolution of stride 1 that keeps the size of its maps."""
-    return (
-        type(module) is nn.Conv2d
-        and module.weight.requires_grad
-        and module.kernel_size in ((1, 1), (3, 3))
-        and module.stride == module.dilation == (1, 1)
-        and module.padding == (module.kernel_size[0] // 2,) * 2
-        and module.padding_mode == "zeros"
-        and module.groups == 1
-    )
+    return same_convolution.is_trained_same_convolution(module, (1, 3))
 
 
 def _images_a_row(num_images: int, width: int) -> int:
     """The divisor of `num_images` that comes nearest to rows of `ROW` positions."""
     wanted = max(1, ROW // (width + 1))
-    return min(_divisors(num_images), key=lambda divisor: (abs(divisor - wanted), divisor))
-
-
-def _divisors(number: int) -> Iterable[int]:
-    return (divisor for divisor in range(1, number + 1) if number % divisor == 0)
+    divisors = (number for number in range(1, num_images + 1) if num_images % number == 0)
+    return min(divisors, key=lambda divisor: (abs(divisor - wanted), divisor))
 
 
 def _pointwise(map_BCHW: torch.Tensor, gradient_BOHW: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from .same_convolution import is_trained_same_convolution
+
 SIDE, STEP, TAPS = 6, 4, 3  # input tile, output tile, filter
 FEWEST_CHANNELS = 64  # with fewer the transforms cost more than they save
 CHUNK_BYTES = 2**23  # of transformed input: what is computed together stays in the processor's cache
@@ -91,12 +93,5 @@ def _output_tiles(gradient_BHWO: torch.Tensor, rows: int, columns: int) -> torch
 def suits(module: nn.Module) -> bool:
     """Whether a module is a trained 3x3 convolution of stride 1 and padding 1, in one group, with enough channels."""
     return (
-        type(module) is nn.Conv2d
-        and module.weight.requires_grad
-        and module.kernel_size == (TAPS, TAPS)
-        and module.stride == module.dilation == (1, 1)
-        and module.padding == (1, 1)
-        and module.padding_mode == "zeros"
-        and module.groups == 1
-        and min(module.in_channels, module.out_channels) >= FEWEST_CHANNELS
+        is_trained_same_convolution(module, (TAPS,)) and min(module.in_channels, module.out_channels) >= FEWEST_CHANNELS
     )
