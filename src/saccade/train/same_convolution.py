@@ -3,11 +3,13 @@
 What has a weight gradient of our own is one of these (gradients.py).
 """
 
+from typing import TypeGuard
+
 import torch
 from torch import nn
 
 
-def is_trained_same_convolution(module: nn.Module, sides: tuple[int, ...]) -> bool:
+def is_trained_same_convolution(module: nn.Module, sides: tuple[int, ...]) -> TypeGuard[nn.Conv2d]:
     """Whether a module is a trained convolution of stride 1 in one group that keeps the size of its maps by zeros
     around them, with a square filter of one of the odd `sides`."""
     return (
