@@ -41,8 +41,11 @@ def test_planted_label_errors_are_written_first(saccade: Callable, run: Path, mi
     with open(tmp_path / "labels.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     found = [int(Path(row["image"]).stem) for row in rows]
-    assert len(WRONG & set(found)) >= 10
-    assert len(WRONG & set(found[:10])) >= 8  # the least believed labels come first
+    # By chance 1 in 25 would be wrong. Twelve trainings found 8 to 10 of the 12 among 9 to 16 suspects, 7 of the first
+    # ten at least; float32 and bfloat16 processors train different networks, so the bounds leave room for both.
+    assert len(WRONG & set(found)) >= 7
+    assert len(WRONG & set(found[:10])) >= 6  # the least believed labels come first
+    assert len(found) <= 24
     believed = [float(row["label_probability"]) for row in rows]
     assert believed == sorted(believed)
     assert all(row["label"] != row["suggested"] for row in rows)
