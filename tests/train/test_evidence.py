@@ -1,5 +1,7 @@
 """What a depth is worth: fits that judge it follow the losses of the run."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -21,7 +23,7 @@ def uneven() -> tuple[torch.Tensor, Trial]:
     trial = Trial(
         label_N=torch.from_numpy(label_N),
         fold_N=np.arange(200) % 2,
-        digest_NB=draw.integers(0, 256, (200, 16), dtype=np.uint8),
+        group_N=np.arange(200),
         is_kept_N=np.ones(200, bool),
         judged_folds=(0, 1),
         num_classes=2,
@@ -38,3 +40,15 @@ def test_balanced_class_weights_find_more_of_the_rare_class(uneven: tuple[torch.
         right_N = judge_hidden(feature_ND, trial, fits).right_M
         num_found.append(int(right_N[trial.label_N.numpy() == 1].sum()))
     assert num_found[1] >= num_found[0] + 4
+
+
+def test_a_hidden_layer_is_fed_by_the_statistics_of_the_images_it_learns_from(uneven: tuple[torch.Tensor, Trial]):
+    """What lies in the fold that is left out, however far away, changes no answer for it but its own."""
+    feature_ND, trial = uneven
+    alone = replace(trial, judged_folds=(0,))
+    out_N = torch.from_numpy(np.flatnonzero(trial.fold_N == 0))
+    changed_ND = feature_ND.clone()
+    changed_ND[out_N[0]] = 1e6
+    fits = Fits(config=RunConfig(), runtime=CPU, check=lambda: None)
+    right, changed = (judge_hidden(features, alone, fits).right_M for features in (feature_ND, changed_ND))
+    np.testing.assert_array_equal(right[1:], changed[1:])

@@ -97,6 +97,11 @@ def test_fine_tuning_changes_only_what_is_behind_the_frozen_part(backbone: Path,
     assert bool(changed) == (result.run.best_epoch > 0)
     assert set(changed).isdisjoint(same)
     assert result.run.training_s > 0
+    origins = [
+        open_checkpoint(path).manifest.provenance["transfer"] for path in (tmp_path / "run").glob("checkpoint-*")
+    ]
+    assert len(origins) >= 3
+    assert all(origin == origins[0] and origin["backbone"] == "lenet5" for origin in origins)
 
 
 class Cut(Exception):
@@ -211,6 +216,11 @@ def test_what_cannot_be_transferred_is_refused_before_anything_is_written(backbo
     )
     assert refused(replace(asked, cache_limit_gb=0)) == (
         "--cache-limit is in GB and above 0, got 0; --cache none keeps nothing."
+    )
+    alone = ["augment.crop.min_area=1", "augment.mirror.probability=0", "augment.mixup.alpha=0.2"]
+    assert refused(replace(asked, views=4, settings=[*SMALL, *alone])) == (
+        "'transfer.views' 4 asks for augmented views of each image, and no augmentation of single images is set, so "
+        "all of them would be equal.\nLeave it out, or set one, such as --set augment.mirror.probability=0.5."
     )
     assert not (tmp_path / "run").exists()
     api.transfer(asked)

@@ -13,9 +13,10 @@ from PIL import Image, PngImagePlugin
 from tests.transfer.feature_plans import LAST, PIXELS, collect, make_plan, write_images
 
 from saccade.data.augment.policy import AugmentConfig
-from saccade.transfer import features
-from saccade.transfer.features import FeaturePlan
+from saccade.transfer import plan as plans
+from saccade.transfer.cache import FeatureKey
 from saccade.transfer.frozen import Tap
+from saccade.transfer.plan import FeaturePlan
 from saccade.transfer.surgery import cut
 
 NUM_IMAGES = 6
@@ -133,17 +134,21 @@ def place_change(**values: object) -> Callable[[Place], None]:
 
 
 def library_change(place: Place) -> None:
-    installed = features.FeaturePlan.key
+    installed = FeaturePlan.key
 
-    def key(plan: FeaturePlan, tap: Tap, view: int) -> features.FeatureKey:
+    def key(plan: FeaturePlan, tap: Tap, view: int) -> FeatureKey:
         found = installed(plan, tap, view)
         return found.model_copy(update={"libraries": found.libraries | {"torch": "99"}})
 
-    place.monkeypatch.setattr(features.FeaturePlan, "key", key)
+    place.monkeypatch.setattr(FeaturePlan, "key", key)
 
 
 def code_change(place: Place) -> None:
-    place.monkeypatch.setattr(features, "CODE_VERSION", features.CODE_VERSION + 1)
+    """A copy of the package in which one line of the code that prepares pixels is another one."""
+    package = shutil.copytree(plans.PACKAGE, place.root.parent / "saccade")
+    with open(package / "data" / "preprocess.py", "a", encoding="utf-8") as file:
+        file.write("# changed\n")
+    place.monkeypatch.setattr(plans, "PACKAGE", package)
 
 
 def processor_change(place: Place) -> None:

@@ -15,10 +15,11 @@ import torch
 from tests.transfer.feature_plans import LAST, collect, make_plan, write_images
 
 from saccade.core import lock
-from saccade.core.errors import Stopped
+from saccade.core.errors import DataError, Stopped
 from saccade.transfer.cache import DESCRIPTION, FeatureCache, folder_bytes
-from saccade.transfer.features import FeaturePlan, FeatureWork, collect_features
+from saccade.transfer.features import FeatureWork, collect_features
 from saccade.transfer.frozen import Tap
+from saccade.transfer.plan import FeaturePlan
 
 REPOSITORY = Path(__file__).parent.parent.parent
 MEANS = Tap(depth="stage1", pooled=True)
@@ -234,3 +235,20 @@ def test_eight_builders_at_once_compute_every_image_once_and_agree(plan: Feature
     assert sum(answer[1] for answer in answers) == 7 * 6
     truth = collect(plan, None).value_N
     assert all(torch.equal(torch.tensor(answer[2]), truth) for answer in answers)
+
+
+def test_a_file_that_was_rewritten_since_the_scan_is_named_and_nothing_is_kept_under_its_old_content(tmp_path: Path):
+    write_images(tmp_path / "images")
+    plan = make_plan(str(tmp_path / "images"))
+    changed = tmp_path / "images" / "b" / "3.png"
+    before = changed.read_bytes()
+    changed.write_bytes((tmp_path / "images" / "a" / "0.png").read_bytes())
+    with pytest.raises(DataError) as error:
+        collect(plan, tmp_path / "cache")
+    assert error.value.message == (
+        "b/3.png was changed after the run looked through the images; none of its features were kept.\n"
+        "Run again; with --resume, once the images are as they were."
+    )
+    changed.write_bytes(before)
+    found = collect(plan, tmp_path / "cache")
+    assert torch.equal(found.value_N, collect(plan, None).value_N)

@@ -115,6 +115,13 @@ def _smallest_overshoot(
     return {min(fitting, key=lambda name: _change(counts[name], missing))} if fitting else set()
 
 
+def group_numbers(source: DataSource, scan: ScanReport, index_N: np.ndarray) -> np.ndarray:
+    """int64 (N,): images of one number must stay together, since they have equal content or one group of the source."""
+    groups = _groups(source, scan, index_N.tolist())
+    number_of = {index: number for number, members in enumerate(groups.values()) for index in members}
+    return np.array([number_of[index] for index in index_N.tolist()], dtype=np.int64)
+
+
 def _groups(source: DataSource, scan: ScanReport, indices: list[int]) -> Groups:
     """Images that must stay together: equal content, or the same group of the source, or both in a chain."""
     parent: dict[bytes, bytes] = {}

@@ -31,12 +31,12 @@ MIN_PASSES = 600  # images that pass in a fit at least: few images are seen more
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """Images by fold: `label_N` and `fold_N` int64, `digest_NB` their contents. A fit answers for the images of one of
-    `judged_folds` and learns from those of the others that are kept (`is_kept_N` bool)."""
+    """Images by fold: `label_N` and `fold_N` int64; those of one number in `group_N` int64 stay together. A fit answers
+    for the images of one of `judged_folds` and learns from those of the others that are kept (`is_kept_N` bool)."""
 
     label_N: torch.Tensor
     fold_N: np.ndarray
-    digest_NB: np.ndarray
+    group_N: np.ndarray
     is_kept_N: np.ndarray
     judged_folds: tuple[int, ...]
     num_classes: int
@@ -64,7 +64,7 @@ class Trial:
     def probe(self, feature_ND: torch.Tensor, used_M: np.ndarray) -> LinearProbe:
         """A linear classifier of the images at `used_M`, its penalty chosen among them alone."""
         label_M = self.label_N[torch.from_numpy(used_M)]
-        fold_M = stratified_folds(label_M.numpy(), self.digest_NB[used_M], 3, self.seed)
+        fold_M = stratified_folds(label_M.numpy(), self.group_N[used_M], 3, self.seed)
         return fit_probe(feature_ND[torch.from_numpy(used_M)], label_M, self.num_classes, fold_M)
 
 
@@ -103,15 +103,18 @@ def judge_probe(feature_ND: torch.Tensor, trial: Trial) -> Answers:
 
 
 def judge_hidden(feature_ND: torch.Tensor, trial: Trial, fits: Fits) -> Answers:
-    """One hidden layer of 256 units on standardised means, trained with AdamW."""
+    """One hidden layer of 256 units on means, standardised by the images it learns from, trained with AdamW."""
     feature_ND = feature_ND.float()
-    scaled_ND = (feature_ND - feature_ND.mean(0)) / feature_ND.std(0, correction=0).clamp_min(1e-6)
+
+    def build(used_M: np.ndarray) -> tuple[nn.Module, torch.Tensor]:
+        used_MD = feature_ND[torch.from_numpy(used_M)]
+        scaled_ND = (feature_ND - used_MD.mean(0)) / used_MD.std(0, correction=0).clamp_min(1e-6)
+        return new_head(scaled_ND.shape[1], trial.num_classes, HIDDEN_UNITS), scaled_ND
+
     alone = {"name": "adamw", "learning_rate": HEAD_RATE, "layer_rate_factor": 1.0}  # a head has no parts with names
     rule = fits.config.optimizer.model_copy(update=alone)
     own = replace(fits, config=fits.config.model_copy(update={"optimizer": rule}))
-    return _judge_trained(
-        lambda used_M: new_head(scaled_ND.shape[1], trial.num_classes, HIDDEN_UNITS), scaled_ND, trial, own, HEAD_EPOCHS
-    )
+    return _judge_trained(build, trial, own, HEAD_EPOCHS)
 
 
 def judge_tail(
@@ -120,26 +123,27 @@ def judge_tail(
     """`live`, the layers behind the frozen part, trained on what that part gave, `map_N` (N, ...). `feature_ND` is
     what the last layer of the whole network sees."""
 
-    def build(used_M: np.ndarray) -> nn.Module:
+    def build(used_M: np.ndarray) -> tuple[nn.Module, torch.Tensor]:
         tail = copy.deepcopy(nn.Sequential(*live)).requires_grad_(True)
         probe = trial.probe(feature_ND, used_M)
         tail[-1].load_state_dict({"weight": probe.weight_KD, "bias": probe.bias_K})
-        return tail
+        return tail, map_N
 
     rule = fits.config.optimizer.model_copy(update={"layer_rate_factor": 1.0})  # a tail has no parts with names
     own = replace(fits, config=fits.config.model_copy(update={"optimizer": rule}))
-    return _judge_trained(build, map_N, trial, own, TAIL_EPOCHS)
+    return _judge_trained(build, trial, own, TAIL_EPOCHS)
 
 
 def _judge_trained(
-    build: Callable[[np.ndarray], nn.Module], value_N: torch.Tensor, trial: Trial, fits: Fits, epochs: int
+    build: Callable[[np.ndarray], tuple[nn.Module, torch.Tensor]], trial: Trial, fits: Fits, epochs: int
 ) -> Answers:
+    """`build` gives, for the positions of images to learn from, a module and what it sees of all images (N, ...)."""
     started_s = time.monotonic()
     right_N = np.zeros(len(trial.fold_N), bool)
     for fold in trial.judged_folds:
         used_M, out_M = trial.used_M(fold), torch.from_numpy(np.flatnonzero(trial.fold_N == fold))
         seed_everything(trial.seed, fold)
-        module = build(used_M)
+        module, value_N = build(used_M)
         _train(module, value_N, trial.label_N, used_M, fits, epochs)
         right_N[out_M.numpy()] = (_answers(module, value_N, out_M, fits) == trial.label_N[out_M]).numpy()
     num_parameters = sum(parameter.numel() for parameter in module.parameters())

@@ -17,8 +17,9 @@ from ..core.config import FrozenConfig
 from ..data.draws import permutation
 from ..evaluate.compare import mcnemar_exact
 from ..evaluate.metrics import wilson_interval
-from ..transfer.features import FeaturePlan, FeatureWork, collect_features
+from ..transfer.features import FeatureWork, collect_features
 from ..transfer.frozen import DTYPES, Tap
+from ..transfer.plan import FeaturePlan
 from ..transfer.probe import stratified_folds
 from ..transfer.surgery import ALL, NONE, cut, depths, run
 from .config import RunConfig
@@ -65,12 +66,14 @@ class Climb:
 
 @dataclass(frozen=True, kw_only=True)
 class LadderWork:
-    """What the ladder works with: features, their images (`index_N` of the source, `label_N`), whom to tell."""
+    """What the ladder works with: features, their images (`index_N` of the source, `label_N`; those of one number in
+    `group_N` int64 stay together), whom to tell."""
 
     plan: FeaturePlan
     features: FeatureWork
     index_N: np.ndarray
     label_N: torch.Tensor
+    group_N: np.ndarray
     num_classes: int
     config: RunConfig
     note: Callable[[str], None]
@@ -101,7 +104,7 @@ def climb(work: LadderWork) -> Climb:
         smaller = ladder.trial(part)
         if smaller.num_fewest >= FEWEST * work.num_classes:
             rungs += ladder.heads(smaller) + [ladder.tail(rung.depth, smaller, None) for rung in tried]
-    sentence = explain(best, frozen_best, tried, len(work.index_N))
+    sentence = explain(best, frozen_best, tried, ladder.chance(best, frozen_best))
     return Climb(
         depth=best.depth,
         sentence=sentence,
@@ -111,21 +114,21 @@ def climb(work: LadderWork) -> Climb:
     )
 
 
-def explain(best: Rung, frozen_best: Rung, tried: list[Rung], num_images: int) -> str:
-    """Why the depth of `best`, in one sentence."""
+def explain(best: Rung, frozen_best: Rung, tried: list[Rung], p_frozen: float) -> str:
+    """Why the depth of `best`, in one sentence; `p_frozen` is the p-value of `best` against `frozen_best`."""
     judged = f"of {best.num_judged:,} images left out"
     if best is not frozen_best:
         return (
             f"Frozen up to {best.depth}: training what is behind it gets {_percent(best)} {judged} right, a new last "
-            f"layer alone {_percent(frozen_best)} (p = {best.p_better:.2g}){_less(best, tried)}."
+            f"layer alone {_percent(frozen_best)} (p = {p_frozen:.2g}){_less(best, tried)}."
         )
     rival = max(tried, key=lambda rung: rung.accuracy, default=None)
     if rival is None:
         return f"Everything but the last layer stays frozen ({_percent(best)} {judged} right): no depth to compare."
     return (
         f"Everything but the last layer stays frozen: that gets {_percent(best)} {judged} right, and training what is "
-        f"behind {rival.depth} gets {_percent(rival)}, no better beyond chance (p = {rival.p_better:.2g}) with "
-        f"{num_images:,} images."
+        f"behind {rival.depth} gets {_percent(rival)}, no better beyond chance (p = {rival.p_better:.2g}), "
+        f"learning from {rival.num_images:,} images."
     )
 
 
@@ -157,9 +160,9 @@ class _Ladder:
             )
         self.index_N = work.index_N[position_N]
         self.label_N = work.label_N[torch.from_numpy(position_N)]
-        self.digest_NB = work.plan.digest_NB[self.index_N]
+        self.group_N = work.group_N[position_N]
         num_folds = 5 if num_images <= FEW else 3
-        self.fold_N = stratified_folds(self.label_N.numpy(), self.digest_NB, num_folds, work.config.seed)
+        self.fold_N = stratified_folds(self.label_N.numpy(), self.group_N, num_folds, work.config.seed)
         self.judged_folds = tuple(range(num_folds)) if num_images <= SOME else (0,)
         self.means = {depth: Tap(depth=depth, pooled=True) for depth in self.depths}
         self.maps = {depth: Tap(depth=depth, pooled=False) for depth in self.tail_depths}
@@ -183,7 +186,7 @@ class _Ladder:
         return Trial(
             label_N=self.label_N,
             fold_N=self.fold_N,
-            digest_NB=self.digest_NB,
+            group_N=self.group_N,
             is_kept_N=_one_in(part, self.label_N.numpy(), self.work.config.seed),
             judged_folds=self.judged_folds,
             num_classes=self.work.num_classes,
@@ -207,6 +210,10 @@ class _Ladder:
         map_N = self.values[self.maps[depth]]
         answers = judge_tail(cut(self.work.plan.model, depth).live, map_N, last_ND, trial, self.fits)
         return self._rung(depth, TAIL, answers, trial, best)
+
+    def chance(self, rung: Rung, other: Rung) -> float:
+        """p-value that `rung`, which learned from all images, is better than `other`; 1.0 where they are one."""
+        return chance_better(self.right[other.depth, other.trained], self.right[rung.depth, rung.trained])
 
     def _rung(self, depth: str, trained: str, answers: Answers, trial: Trial, best: Rung | None) -> Rung:
         if trial.is_kept_N.all():

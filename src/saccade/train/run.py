@@ -1,8 +1,9 @@
 """One training run from images to a judged checkpoint: the only file that wires the parts together."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -142,16 +143,19 @@ def _some_inputs(config: RunConfig, images: Images) -> torch.Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class FitContext:
-    """Who watches the training, what can stop it, the command that began it, and when (`time.monotonic`)."""
+    """Who watches the training, what can stop it, the command that began it, and when (`time.monotonic`). `origin` is
+    what the provenance of its checkpoints says besides."""
 
     progress: RunProgress
     stop: StopSignal
     command: str
     started_s: float
+    origin: dict[str, Any] = field(default_factory=dict)
 
 
 def _fit(training: TrainingStep, folder: RunFolder, images: Images, cursor: Cursor, context: FitContext) -> Cursor:
     config = training.config
+    manifest = describe_weights(config, images, training.runtime, context.command)
     loader = config.loader.model_copy(update={"batch_size": config.batch_size})
     train = build_loader(images.source, images.split.train_N, images.preprocessing, config.augment, loader, config.seed)
     validation = None
@@ -167,7 +171,7 @@ def _fit(training: TrainingStep, folder: RunFolder, images: Images, cursor: Curs
         run_dir=folder.path,
         train=train,
         validation=validation,
-        manifest=describe_weights(config, images, training.runtime, context.command),
+        manifest=manifest.model_copy(update={"provenance": manifest.provenance | context.origin}),
         log=log,
         progress=context.progress,
         stop=context.stop,

@@ -17,8 +17,10 @@ from ..core import atomic
 from ..core.config import FrozenConfig
 from ..core.errors import CheckpointError, ConfigError, printable
 from ..core.runtime import Runtime
-from ..transfer.features import FeaturePlan, FeatureReport, FeatureWork, collect_features
+from ..data.split import group_numbers
+from ..transfer.features import FeatureReport, FeatureWork, collect_features
 from ..transfer.frozen import Dtype, Tap
+from ..transfer.plan import FeaturePlan
 from ..transfer.probe import LinearProbe, fit_probe, stratified_folds
 from ..transfer.surgery import ALL, find_depth, last_layer
 from .config import RunConfig
@@ -109,9 +111,24 @@ class _Starter:
             seed=config.seed,
         )
         self.report = FeatureReport()
+        self.group_N = self._groups()
         self.features = FeatureWork(
             cache=work.cache, report=self.report, check=work.check, progress=_Pace(work.note).tell, note=work.note
         )
+
+    def _groups(self) -> np.ndarray:
+        """int64 numbers of the training images: those that share one are left out together."""
+        images, train_N = self.work.images, self.work.images.split.train_N
+        group_N, label_N = group_numbers(images.source, images.scan, train_N), images.labels(train_N).numpy()
+        if all(len(np.unique(group_N[label_N == label])) > 1 for label in np.unique(label_N)):
+            return group_N
+        content_N = np.unique(images.scan.content_digest_N[train_N], axis=0, return_inverse=True)[1].reshape(-1)
+        if len(np.unique(content_N)) > len(np.unique(group_N)):
+            self.report.notes.append(
+                "a class has all its images in one group, so single images are left out to choose by, not groups: "
+                "the accuracy on images left out flatters"
+            )
+        return content_N
 
     def choose_depth(self) -> Climb:
         """The depth asked for, or that which the ladder finds."""
@@ -127,6 +144,7 @@ class _Starter:
             features=self.features,
             index_N=images.split.train_N,
             label_N=images.labels(images.split.train_N),
+            group_N=self.group_N,
             num_classes=len(images.classes),
             config=config,
             note=self.work.note,
@@ -140,6 +158,8 @@ class _Starter:
             self.report.notes.append(
                 "loss.class_weights is for fine-tuning; all images count alike in the last layer's fit"
             )
+        if chosen.depth == ALL and self.plan.num_views == 1 and self.plan.augment.active():
+            self.report.notes.append("all is frozen, so no image is augmented; --views 4 adds augmented views of each")
         started_s = time.monotonic()
         feature_ND = collect_features(self.plan, [LAST], split.train_N, self.features)[LAST].float()
         more = self._views(split.train_N)
@@ -186,9 +206,8 @@ class _Starter:
     def _probe(self, feature_ND: torch.Tensor, label_N: torch.Tensor, num_views: int) -> LinearProbe:
         """All views of an image are in one fold."""
         work = self.work
-        digest_NB = work.images.scan.content_digest_N[work.images.split.train_N]
         num_folds = max(2, min(FEW_FOLDS if len(label_N) > MANY else MORE_FOLDS, len(label_N)))
-        fold_N = stratified_folds(label_N.numpy(), digest_NB, num_folds, work.config.seed)
+        fold_N = stratified_folds(label_N.numpy(), self.group_N, num_folds, work.config.seed)
         num_classes = len(work.images.classes)
         return fit_probe(feature_ND, label_N.repeat(num_views), num_classes, np.tile(fold_N, num_views))
 

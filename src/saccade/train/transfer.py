@@ -6,19 +6,20 @@ comes after is an ordinary training from that checkpoint, by the same engine, or
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
 
 from ..checkpoint import BEST, Manifest, find_checkpoint, open_checkpoint, save_checkpoint, settle_checkpoint
 from ..core import atomic, lock
-from ..core.errors import CheckpointError, Stopped, WeightsError, printable
+from ..core.errors import CheckpointError, ConfigError, Stopped, WeightsError, printable
 from ..core.runtime import Runtime, environment, seed_everything, start
 from ..core.types import Preprocessing
 from ..data.augmenter import measure_colours
 from ..models.build import resolve_model
 from ..transfer.backbone import BackboneWeights, find_weights, load_backbone
+from ..transfer.plan import without_mixing
 from ..transfer.surgery import ALL, find_depth, transplant
 from .config import RunConfig
 from .folder import RunFolder
@@ -72,6 +73,7 @@ def transfer(
     started_s = time.monotonic()
     folder.check()
     runtime = start(config.runtime)
+    check_views(config)
     found = read_start(folder.path) if folder.resume else None
     weights = None if found else _weights(config, preprocessing, progress.note)
     config = with_weights(config, weights) if weights else config
@@ -95,6 +97,16 @@ def transfer(
             return _finish(found, model, folder, images, context, (config, runtime))
         except Stopped as error:
             raise error if error.message else stopped(config, folder, stop.exit_code) from None
+
+
+def check_views(config: RunConfig) -> None:
+    """Raise ConfigError where further views are asked for and nothing would make them differ from the image."""
+    if config.transfer.views > 1 and not without_mixing(config.augment).active():
+        raise ConfigError(
+            f"'transfer.views' {config.transfer.views} asks for augmented views of each image, and no augmentation of "
+            f"single images is set, so all of them would be equal.\n"
+            f"Leave it out, or set one, such as --set augment.mirror.probability=0.5."
+        )
 
 
 def _network(config: RunConfig, weights: BackboneWeights | None, images: Images) -> tuple[str, nn.Module]:
@@ -197,4 +209,5 @@ def _finish(
         cursor = Cursor(
             data_digest=images.digest(), best_value=found.validation_accuracy, best_loss=found.validation_loss
         )
+    context = replace(context, origin={"transfer": begun.manifest.provenance.get("transfer", {})})
     return TransferResult(run=fit_and_judge(training, folder, images, cursor, context), start=found)

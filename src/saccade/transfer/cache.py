@@ -34,7 +34,7 @@ FOLDER_NAME = re.compile("[0-9a-f]{32}")
 class FeatureKey(FrozenConfig):
     """All that decides the values besides the pixels of the image; any change is another folder."""
 
-    code_version: int
+    code_sha256: str
     network: str
     frozen_sha256: str
     preprocessing_sha256: str

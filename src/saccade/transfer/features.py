@@ -4,7 +4,6 @@ Images pass through the frozen part in groups of one fixed size, the last one fi
 image do not depend on its neighbours: the same image gives the same bits, cached or not, in whatever order.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -12,73 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from ..core.errors import StorageError
-from ..core.runtime import Runtime
-from ..core.types import Preprocessing
-from ..data.augment.base import Mixing
 from ..data.augment.policy import AugmentConfig
-from ..data.base import DataSource
 from ..data.loader import LoaderConfig, build_loader
-from .cache import RECORDS_PER_FILE, FeatureCache, FeatureKey
-from .frozen import DTYPES, GROUP, Dtype, FrozenPart, Tap, weights_digest, workers
-from .surgery import cut
-
-CODE_VERSION = 1  # raise it when the same key would give other values
-LIBRARIES = ("torch", "numpy", "pillow", "simplejpeg", "opencv-python-headless")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeaturePlan:
-    """What is computed of which images and with what. `digest_NB` uint8 (N, 16) are the contents of all images of
-    `source`. `num_views` above 1 adds fixed views of an image, drawn once by `view_augment` and `seed`."""
-
-    model: nn.Module
-    network: str
-    source: DataSource
-    digest_NB: np.ndarray
-    preprocessing: Preprocessing
-    runtime: Runtime
-    dtype: Dtype
-    augment: AugmentConfig = AugmentConfig()
-    num_views: int = 1
-    seed: int = 0
-
-    @property
-    def view_augment(self) -> AugmentConfig:
-        """`augment` without what mixes images: a view is of one image alone, whatever its neighbours are."""
-        mixing = [entry for entry in self.augment.active() if isinstance(entry, Mixing)]
-        return self.augment.model_copy(update={entry.name: entry.strengths() for entry in mixing})
-
-    def key(self, tap: Tap, view: int) -> FeatureKey:
-        """What the features of `tap` depend on, besides the images."""
-        from importlib.metadata import version
-
-        drawn = f"{self.view_augment.digest()} {self.seed}" if view else ""
-        return FeatureKey(
-            code_version=CODE_VERSION,
-            network=self.network,
-            frozen_sha256=weights_digest(cut(self.model, tap.depth).frozen),
-            preprocessing_sha256=self.preprocessing.digest(),
-            tap=str(tap),
-            dtype=self.dtype,
-            arithmetic=str(self.runtime.precision),
-            device=self.runtime.device.type,
-            processor=_processor(self.runtime.device),
-            views_sha256=hashlib.sha256(drawn.encode()).hexdigest() if view else "",
-            libraries={name: version(name) for name in LIBRARIES},
-        )
-
-    def digests(self, index_N: np.ndarray, view: int) -> np.ndarray:
-        """uint8 (N, 16): what the records of these images are found by. Views depend on the place in the source."""
-        if not view:
-            return self.digest_NB[index_N]
-        rows = [
-            hashlib.blake2b(self.digest_NB[index].tobytes() + f"{view} {index}".encode(), digest_size=16).digest()
-            for index in index_N.tolist()
-        ]
-        return np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1)
+from .cache import RECORDS_PER_FILE, FeatureCache
+from .frozen import DTYPES, GROUP, FrozenPart, Tap, workers
+from .plan import FeaturePlan, Unchanged
 
 
 @dataclass(kw_only=True)
@@ -137,13 +76,6 @@ def collect_features(
                 _keep(tap, stores, digest_NB[part_M], value, work)
             del values, value  # before the next ones are computed
     return result
-
-
-def _processor(device: torch.device) -> str:
-    """What decides which kernels run, and so the last bits: the GPU's name, or the instructions the CPU's may use."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return torch.backends.cpu.get_cpu_capability()
 
 
 def _open_stores(
@@ -216,7 +148,9 @@ def _passes(
     config = LoaderConfig(batch_size=RECORDS_PER_FILE, memory_limit_bytes=0)
     frozen = FrozenPart(plan.model, taps, plan.preprocessing, plan.runtime, DTYPES[plan.dtype])
     with (
-        build_loader(plan.source, index_N, plan.preprocessing, augment, config, plan.seed) as loader,
+        build_loader(
+            Unchanged(plan.source, plan.digest_NB), index_N, plan.preprocessing, augment, config, plan.seed
+        ) as loader,
         workers(plan.runtime) as pool,
     ):
         start = 0

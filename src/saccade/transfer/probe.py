@@ -1,8 +1,9 @@
 """A linear classifier on frozen features: softmax regression by L-BFGS, its penalty chosen by cross-validation.
 
 The loss is convex, so there is one answer and no learning rate. Features are standardised for the fit (Hastie et al.
-2009, section 4.4.4) and the standardisation is folded into the weights, so that what comes out is a dense layer. All
-folds are fitted at once, since their losses simply add: one large matrix product instead of several small ones.
+2009, section 4.4.4), over all images whatever their fold since labels play no part in it, and that is folded into the
+weights, so that what comes out is a dense layer. All folds are fitted at once, since their losses simply add: one large
+matrix product instead of several small ones.
 
 The search runs in the principal directions of the features, each stretched by how strongly the loss can curve along
 it (bounded by the covariance: Boehning 1992, Annals of the Institute of Statistical Mathematics 44), which takes
@@ -97,10 +98,8 @@ def _fit_softmax(
     return directions.layer(found_FKR[0])
 
 
-def stratified_folds(label_N: np.ndarray, digest_NB: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
-    """Fold numbers int64 (N,): every class is dealt out evenly, images of equal content go into one fold."""
-    _, group_N = np.unique(digest_NB, axis=0, return_inverse=True)
-    group_N = group_N.reshape(-1)
+def stratified_folds(label_N: np.ndarray, group_N: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
+    """Fold numbers int64 (N,): every class is dealt out evenly, images of one group (int64, N) go into one fold."""
     order_N = permutation(seed, 0, len(label_N))
     fold_of_group: dict[int, int] = {}
     dealt: dict[int, int] = {}

@@ -1,0 +1,128 @@
+"""What features are computed from (images, frozen network, code), and the name by which they are found again.
+
+Whatever decides a value is part of its name, so that the cache can never change a result (docs/transfer.md).
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..core.errors import DataError, printable
+from ..core.runtime import Runtime
+from ..core.types import Preprocessing, Record
+from ..data.augment.base import Mixing
+from ..data.augment.policy import AugmentConfig
+from ..data.base import DataSource
+from ..data.scan import content_digest
+from .cache import FeatureKey
+from .frozen import Dtype, Tap, weights_digest
+from .surgery import cut
+
+PACKAGE = Path(__file__).parents[1]
+CODE = ("core/runtime.py", "data/*.py", "data/augment/*.py", "models/*.py", "transfer/*.py")  # decides the values
+LIBRARIES = ("torch", "numpy", "pillow", "simplejpeg", "opencv-python-headless")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeaturePlan:
+    """What is computed of which images and with what. `digest_NB` uint8 (N, 16) are the contents of all images of
+    `source`. `num_views` above 1 adds fixed views of an image, drawn once by `view_augment` and `seed`."""
+
+    model: nn.Module
+    network: str
+    source: DataSource
+    digest_NB: np.ndarray
+    preprocessing: Preprocessing
+    runtime: Runtime
+    dtype: Dtype
+    augment: AugmentConfig = AugmentConfig()
+    num_views: int = 1
+    seed: int = 0
+
+    @property
+    def view_augment(self) -> AugmentConfig:
+        """`augment` as a view of one image alone can have it."""
+        return without_mixing(self.augment)
+
+    def key(self, tap: Tap, view: int) -> FeatureKey:
+        """What the features of `tap` depend on, besides the images."""
+        from importlib.metadata import version
+
+        drawn = f"{self.view_augment.digest()} {self.seed}" if view else ""
+        return FeatureKey(
+            code_sha256=code_digest(PACKAGE),
+            network=self.network,
+            frozen_sha256=weights_digest(cut(self.model, tap.depth).frozen),
+            preprocessing_sha256=self.preprocessing.digest(),
+            tap=str(tap),
+            dtype=self.dtype,
+            arithmetic=str(self.runtime.precision),
+            device=self.runtime.device.type,
+            processor=_processor(self.runtime.device),
+            views_sha256=hashlib.sha256(drawn.encode()).hexdigest() if view else "",
+            libraries={name: version(name) for name in LIBRARIES},
+        )
+
+    def digests(self, index_N: np.ndarray, view: int) -> np.ndarray:
+        """uint8 (N, 16): what the records of these images are found by. Views depend on the place in the source."""
+        if not view:
+            return self.digest_NB[index_N]
+        rows = [
+            hashlib.blake2b(self.digest_NB[index].tobytes() + f"{view} {index}".encode(), digest_size=16).digest()
+            for index in index_N.tolist()
+        ]
+        return np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1)
+
+
+def without_mixing(augment: AugmentConfig) -> AugmentConfig:
+    """`augment` without what mixes images, so that a view does not depend on its neighbours."""
+    mixing = [entry for entry in augment.active() if isinstance(entry, Mixing)]
+    return augment.model_copy(update={entry.name: entry.strengths() for entry in mixing})
+
+
+@cache
+def code_digest(package: Path) -> str:
+    """SHA-256 of the source text that turns an image into features: other code never finds the features of this one."""
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in CODE for path in package.glob(pattern)):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+class Unchanged(DataSource):
+    """`source`, whose images must be those that the scan saw: `digest_NB` uint8 (N, 16) are their contents. Features of
+    a file that was rewritten since then would be kept under the name of what it was."""
+
+    def __init__(self, source: DataSource, digest_NB: np.ndarray) -> None:
+        self.name, self.classes, self.digest = source.name, source.classes, source.digest
+        self.source = source
+        self.digest_NB = digest_NB
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def record(self, index: int) -> Record:
+        """Key, label and given split of an image."""
+        return self.source.record(index)
+
+    def read(self, index: int) -> bytes | np.ndarray:
+        """What the source has there. Raises DataError where it is not what the scan saw, and what the source raises."""
+        content = self.source.read(index)
+        if content_digest(content) != self.digest_NB[index].tobytes():
+            raise DataError(
+                f"{printable(self.record(index).key)} was changed after the run looked through the images; none of its "
+                f"features were kept.\nRun again; with --resume, once the images are as they were."
+            )
+        return content
+
+
+def _processor(device: torch.device) -> str:
+    """What decides which kernels run, and so the last bits: the GPU's name, or the instructions the CPU's may use."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return torch.backends.cpu.get_cpu_capability()
