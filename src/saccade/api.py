@@ -78,7 +78,8 @@ def transfer(
         folder = RunFolder(path=request.out or new_run_path(config.source, config.transfer.backbone))
         ensemble_folder.refuse_begun(folder.path)
     try:
-        result = run_transfer(config, folder, store, progress or Silent(), command, request.preprocessing)
+        moved = request.weights if request.resume else ""
+        result = run_transfer(config, folder, store, progress or Silent(), command, request.preprocessing, moved)
     finally:
         if request.out is None and not request.resume:
             _remove_if_empty(folder.path)

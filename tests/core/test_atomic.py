@@ -37,7 +37,7 @@ def test_a_failed_write_leaves_the_previous_file(tmp_path: Path, number: int):
 
 
 def test_a_full_disk_is_explained_with_path_needed_and_free_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(atomic, "_free_bytes", lambda path: 4096)
+    monkeypatch.setattr(atomic, "free_bytes", lambda path: 4096)
     path = tmp_path / "weights"
     with pytest.raises(StorageError) as error:
         atomic.write_with(path, failing(errno.ENOSPC), needed_bytes=1_000_000)

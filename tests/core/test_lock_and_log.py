@@ -1,15 +1,18 @@
 """A run directory has one holder; a log has only the lines that belong to committed steps."""
 
+import errno
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from saccade.core import lock
-from saccade.core.errors import RunInUseError
+from saccade.core.errors import RunInUseError, StorageError
 from saccade.core.log import MetricsLog, read_events
 
 HOLD = """
@@ -83,3 +86,18 @@ def test_a_line_torn_by_a_kill_is_left_out(tmp_path: Path):
 
 def test_a_log_that_is_not_there_is_empty(tmp_path: Path):
     assert list(read_events(tmp_path / "none.jsonl")) == []
+
+
+@pytest.mark.parametrize("take", [lambda folder: lock.exclusive(folder).__enter__(), lock.refuse_held])
+def test_a_disk_that_knows_no_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, take: Callable):
+    def flock(descriptor: int, kind: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    (tmp_path / lock.LOCK_NAME).touch()
+    monkeypatch.setattr(lock.fcntl, "flock", flock)
+    with pytest.raises(StorageError) as error:
+        take(tmp_path)
+    assert error.value.message == (
+        f"Cannot write {tmp_path / lock.LOCK_NAME}: No locks available.\n"
+        f"What was saved before is intact; check the disk."
+    )

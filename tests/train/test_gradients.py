@@ -49,11 +49,11 @@ def test_a_trained_convolution_gives_the_same_outputs_and_gradients(kind: Kind, 
 @pytest.mark.parametrize("bias", [False, True])
 def test_under_autocast_outputs_are_torchs_and_gradients_as_near_the_exact_ones(bias: bool):
     torch.manual_seed(0)
-    plain = nn.Sequential(nn.Conv2d(16, 32, 1, bias=bias), nn.GELU(), nn.Conv2d(32, 32, **WIDE, bias=bias))
+    plain = nn.Sequential(nn.Conv2d(64, 32, 1, bias=bias), nn.GELU(), nn.Conv2d(32, 32, **WIDE, bias=bias))
     plain = plain.to(memory_format=torch.channels_last)
     fast, exact = copy.deepcopy(plain), copy.deepcopy(plain).double()
     assert gradients.replace(fast, SideBySideConvolution, side_by_side.suits) == 2
-    image_BCHW = torch.randn(12, 16, 7, 7)
+    image_BCHW = torch.randn(12, 64, 7, 7)
     exact(image_BCHW.double()).square().sum().backward()
     outputs = []
     for network in (plain, fast):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from saccade.train import side_by_side
+from saccade.train import same_convolution, side_by_side
 
 
 def maps(num_images: int, size_HW: tuple[int, int], dtype: torch.dtype, channels: tuple[int, int] = (5, 7)):
@@ -29,11 +29,15 @@ def by_hand(map_BCHW: torch.Tensor, gradient_BOHW: torch.Tensor, side: int) -> n
 
 @pytest.mark.parametrize("side", [1, 3])
 @pytest.mark.parametrize("size_HW", [(1, 1), (3, 3), (7, 7), (8, 5), (9, 9)])
-@pytest.mark.parametrize("num_images", [1, 7, 12])
+@pytest.mark.parametrize("num_images", [7, 12])
 def test_the_gradient_is_the_sum_over_positions(side: int, size_HW: tuple[int, int], num_images: int):
     map_BCHW, gradient_BOHW = maps(num_images, size_HW, torch.float64)
     weight = torch.zeros(7, 5, side, side, dtype=torch.float64).to(memory_format=torch.channels_last)
     found = side_by_side.weight_gradient(map_BCHW, gradient_BOHW, weight)
+    if found is None:  # wide maps, and those that do not divide into rows of about the wanted length
+        assert side == 3
+        assert max(size_HW) > 8 or num_images == 7
+        found = same_convolution.gradients(map_BCHW, gradient_BOHW, weight, (False, True, False))[1]
     np.testing.assert_allclose(found.numpy(), by_hand(map_BCHW, gradient_BOHW, side), rtol=1e-12, atol=1e-12)
     assert found.stride() == weight.stride()
 
@@ -70,13 +74,14 @@ def test_only_small_maps_are_laid_side_by_side(monkeypatch: pytest.MonkeyPatch):
     weight = torch.zeros(7, 5, 3, 3)
     for size in (7, 14):
         map_BCHW, gradient_BOHW = maps(32, (size, size), torch.float32)
-        side_by_side.weight_gradient(map_BCHW, gradient_BOHW, weight)
+        found = side_by_side.weight_gradient(map_BCHW, gradient_BOHW, weight)
+        assert (found is None) == (size == 14)
     assert seen == [((32, 5, 7, 7), 4), ((32, 7, 7, 7), 4)]
 
 
 @pytest.mark.parametrize(
     "layer",
-    [nn.Conv2d(8, 4, 1), nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1, bias=False)],
+    [nn.Conv2d(64, 4, 1), nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1, bias=False)],
     ids=str,
 )
 def test_layers_that_suit(layer: nn.Module):
@@ -89,8 +94,9 @@ def test_layers_that_suit(layer: nn.Module):
     "layer",
     [
         nn.Conv2d(8, 8, 3, stride=2, padding=1),
-        nn.Conv2d(8, 8, 1, stride=2),
-        nn.Conv2d(8, 8, 1, padding=1),
+        nn.Conv2d(64, 8, 1, stride=2),
+        nn.Conv2d(96, 64, 1),
+        nn.Conv2d(64, 8, 1, padding=1),
         nn.Conv2d(8, 8, 3),
         nn.Conv2d(8, 8, 5, padding=2),
         nn.Conv2d(8, 8, 3, padding=1, groups=2),

@@ -214,9 +214,10 @@ def test_what_cannot_be_transferred_is_refused_before_anything_is_written(backbo
     assert refused(replace(asked, settings=["distill.teachers=['run']", "distill.weight=0.5"])) == (
         "'saccade transfer' has no teachers; values under 'distill.' are for 'saccade train'."
     )
-    assert refused(replace(asked, cache_limit_gb=0)) == (
-        "--cache-limit is in GB and above 0, got 0; --cache none keeps nothing."
-    )
+    for limit_gb in (0, -1.0, float("inf"), float("nan")):
+        assert refused(replace(asked, cache_limit_gb=limit_gb)) == (
+            f"--cache-limit is a number of GB above 0, got {limit_gb:g}; --cache none keeps nothing."
+        )
     alone = ["augment.crop.min_area=1", "augment.mirror.probability=0", "augment.mixup.alpha=0.2"]
     assert refused(replace(asked, views=4, settings=[*SMALL, *alone])) == (
         "'transfer.views' 4 asks for augmented views of each image, and no augmentation of single images is set, so "

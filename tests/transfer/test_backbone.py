@@ -54,6 +54,21 @@ def test_a_folder_of_real_weights_with_its_classes(shared: Callable[[str], Path]
     assert torch.equal(network.state_dict()["head.convolution.weight"], tensors["classifier.1.weight"])
 
 
+def test_the_only_weight_file_of_a_folder_has_its_card_however_it_is_named(tmp_path: Path):
+    path = save(tmp_path, "squeezenet1.1").rename(tmp_path / "squeeze.safetensors")
+    config = {"input_size": [3, 96, 96], "crop_pct": 1.0, "interpolation": "bicubic", "license": "mit"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    one, other = (find_weights(str(text), "squeezenet1.1") for text in (tmp_path, path))
+    assert one.preprocessing == other.preprocessing
+    assert (one.preprocessing.input_height_px, one.preprocessing.interpolation, one.licence) == (96, "bicubic", "mit")
+    (tmp_path / "second.safetensors").write_bytes(path.read_bytes())
+    several = find_weights(str(path), "squeezenet1.1")
+    assert several.notes[:2] == (
+        f"{tmp_path / 'config.json'} is not used: 2 weight files lie beside it.",
+        ASSUMED.format(path),
+    )
+
+
 def test_the_card_in_the_file_and_the_card_given_come_before_the_one_beside_it(tmp_path: Path):
     own = Preprocessing(resize_px=64, input_height_px=56, input_width_px=56)
     metadata = {

@@ -132,6 +132,23 @@ def test_a_download_that_always_breaks_off_leaves_no_wrong_file_and_is_completed
     assert ask(SCRIPT, ["hub:zoo/plain"], hub, tmp_path) == [found("zoo/plain", "main", FIRST, 3, "bsd-3-clause")]
 
 
+@pytest.mark.parametrize(("number", "reason"), [(28, "No space left on device"), (30, "Read-only file system")])
+def test_a_disk_that_refuses_is_told_and_not_a_hub_that_does_not_answer(
+    hub: str, tmp_path: Path, number: int, reason: str
+):
+    failing = (
+        "import os, builtins\nreal = os.makedirs\n"
+        "def makedirs(name, *others, **more):\n"
+        f"    if str(name).startswith({str(tmp_path)!r}):\n        raise OSError({number}, {reason!r}, str(name))\n"
+        "    return real(name, *others, **more)\n"
+        "os.makedirs = makedirs\n"
+    )
+    [message] = ask(failing + SCRIPT, ["hub:zoo/plain"], hub, tmp_path)
+    first, second = message.splitlines()
+    assert first == f"hub:zoo/plain cannot be kept in {tmp_path / 'hub'}: {reason}."
+    assert second.endswith(" bytes are free there. Free some space, or set HF_HOME to a folder of yours.")
+
+
 @pytest.mark.parametrize("text", ["hub:", "hub:a", "hub:a/b/c", "hub:a/b@", "hub:a b/c", "hub:a/b:c"])
 def test_what_is_no_address_is_refused_before_anything_is_asked(text: str):
     with pytest.raises(WeightsError) as error:

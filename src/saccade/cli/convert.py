@@ -38,6 +38,6 @@ def convert(
     weights = converted.weights
     print_result(f"{weights.path}: {converted.num_tensors} tensors of {weights.model}, {weights.num_classes} classes")
     print_result(f"SHA-256 {weights.sha256}\nmade of {converted.original_sha256}")
-    print_result(f"opened in a child process with: {', '.join(converted.enforced) or 'no limits on this system'}")
+    print_result(f"opened in a child process with: {converted.walls}")
     for note in weights.notes:
         print_result(f"note: {note}")

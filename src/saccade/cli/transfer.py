@@ -99,7 +99,9 @@ def transfer_text(result: "TransferResult", report: Path | None = None) -> str:
     ]
     lines = result_text(result.run, report).splitlines()
     kept = next(number for number, line in enumerate(lines) if line.startswith("Kept epoch"))
-    lines[kept : kept + 1] = [*_kept(result), f"{duration(result.run.seconds)} in all: {', '.join(times)}."]
+    all_s = begun.features_s + begun.heads_s + result.run.training_s
+    whole = "in all" if all_s <= result.run.seconds else "since it was resumed; over all starts"
+    lines[kept : kept + 1] = [*_kept(result), f"{duration(result.run.seconds)} {whole}: {', '.join(times)}."]
     return "\n".join(lines)
 
 

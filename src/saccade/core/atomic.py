@@ -166,7 +166,7 @@ def _explain(error: OSError, path: Path, needed_bytes: int) -> str:
         needed = f"{needed_bytes:,} bytes are needed" if needed_bytes else "More space is needed"
         return (
             f"{what}: cannot write {where}.\n"
-            f"{needed}, {_free_bytes(path):,} are free. What was saved before is intact.\n"
+            f"{needed}, {free_bytes(path):,} are free. What was saved before is intact.\n"
             f"Free some space, or choose another place with --out."
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -178,6 +178,7 @@ def _explain(error: OSError, path: Path, needed_bytes: int) -> str:
     return f"Cannot write {where}: {reason}.\nWhat was saved before is intact; check the disk."
 
 
-def _free_bytes(path: Path) -> int:
+def free_bytes(path: Path) -> int:
+    """Bytes free on the disk that `path` lies on, or would lie on."""
     existing = next((folder for folder in [path, *path.parents] if folder.exists()), Path("/"))
     return shutil.disk_usage(existing).free

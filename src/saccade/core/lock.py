@@ -24,10 +24,9 @@ def exclusive(folder: Path) -> Iterator[None]:
     with storage_errors(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunInUseError(_describe(folder, os.pread(descriptor, 4096, 0))) from None
+        with storage_errors(path):  # a network share may not know locks
+            if not _lock(descriptor, fcntl.LOCK_EX):
+                raise RunInUseError(_describe(folder, os.pread(descriptor, 4096, 0)))
         holder = json.dumps({"pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}).encode()
         with storage_errors(path, len(holder)):
             os.ftruncate(descriptor, 0)
@@ -38,17 +37,27 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 def refuse_held(folder: Path) -> None:
-    """Raise RunInUseError where another process holds `folder`: at once, before the work that precedes `exclusive`."""
+    """Raise RunInUseError where another process holds `folder`: at once, before the work that precedes `exclusive`.
+    Raises StorageError where locking fails."""
     try:
         descriptor = os.open(folder / LOCK_NAME, os.O_RDONLY)
     except OSError:
         return  # no lock was ever taken here, or it cannot be read, which `exclusive` will explain
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise RunInUseError(_describe(folder, os.pread(descriptor, 4096, 0))) from None
+        with storage_errors(folder / LOCK_NAME):
+            if not _lock(descriptor, fcntl.LOCK_SH):
+                raise RunInUseError(_describe(folder, os.pread(descriptor, 4096, 0)))
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, kind: int) -> bool:
+    """Whether the lock was free."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _describe(folder: Path, content: bytes) -> str:

@@ -1,9 +1,13 @@
 """Files of the Hugging Face hub, downloaded once into its cache, with its errors in our words."""
 
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.errors import SaccadeError, printable
+from ..core.atomic import free_bytes
+from ..core.errors import SaccadeError, StorageError, printable
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +24,8 @@ class HubKind:
 def download(kind: HubKind, name: str, revision: str, patterns: list[str], no_revision: str = "") -> Path:
     """The folder of a revision, named by its commit, in Hugging Face's cache, with the files that match `patterns`.
 
-    `no_revision` is the message where the revision does not exist. Raises `kind.error`.
+    `no_revision` is the message where the revision does not exist. Raises `kind.error`, and StorageError where
+    the disk refuses.
     """
     import huggingface_hub  # half a second, which only the hub shall cost
     from huggingface_hub import errors
@@ -49,9 +54,26 @@ def download(kind: HubKind, name: str, revision: str, patterns: list[str], no_re
             f"{where} is no name on the hub: {printable(str(error)[:100])}.\nWrite hub:OWNER/NAME."
         ) from None
     except errors.LocalEntryNotFoundError as error:
+        _tell_storage(where, error)
         raise kind.error(_unreachable(kind, where, revision, error.__cause__ or error)) from None
     except (errors.HTTPError, OSError) as error:
+        _tell_storage(where, error)
         raise kind.error(_unreachable(kind, where, revision, error)) from None
+
+
+def _tell_storage(where: str, error: BaseException) -> None:
+    """Raise StorageError where it is the disk under Hugging Face's cache that failed, not the hub."""
+    import huggingface_hub.constants
+
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, OSError) and link.errno in DISK_ERRORS:
+            folder = Path(huggingface_hub.constants.HF_HUB_CACHE)
+            raise StorageError(
+                f"{where} cannot be kept in {printable(str(folder))}: {link.strerror}.\n"
+                f"{free_bytes(folder):,} bytes are free there. Free some space, or set HF_HOME to a folder of yours."
+            ) from link
+        link = link.__cause__ or link.__context__
 
 
 def _unreachable(kind: HubKind, where: str, revision: str, error: BaseException) -> str:

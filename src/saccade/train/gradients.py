@@ -13,7 +13,7 @@ from torch.nn import functional
 from ..core.runtime import Runtime
 from . import same_convolution, side_by_side, winograd
 
-WeightGradient = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+WeightGradient = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor | None]
 
 
 class _Convolve(torch.autograd.Function):
@@ -35,22 +35,25 @@ class _Convolve(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         map_BCHW, weight_OCHW = ctx.saved_tensors
         (gradient_BOHW,) = gradients
-        map_gradient = weight_gradient = bias_gradient = None
+        own = ctx.weight_gradient(map_BCHW, gradient_BOHW, weight_OCHW) if ctx.needs_input_grad[1] else None
+        if own is None:  # torch's kernels for the three share their work
+            return *same_convolution.gradients(map_BCHW, gradient_BOHW, weight_OCHW, ctx.needs_input_grad[:3]), None
+        map_gradient = bias_gradient = None
         if ctx.needs_input_grad[0]:
             map_gradient = same_convolution.map_gradient(map_BCHW, gradient_BOHW, weight_OCHW)
-        if ctx.needs_input_grad[1]:
-            weight_gradient = ctx.weight_gradient(map_BCHW, gradient_BOHW, weight_OCHW)
         if ctx.needs_input_grad[2]:
             bias_gradient = gradient_BOHW.sum((0, 2, 3))
-        return map_gradient, weight_gradient, bias_gradient, None
+        return map_gradient, own, bias_gradient, None
 
 
 class FastGradientConvolution(nn.Conv2d):
     """A convolution that is trained with the weight gradient of its class, and is torch's own otherwise."""
 
     @staticmethod
-    def weight_gradient(map_BCHW: torch.Tensor, gradient_BOHW: torch.Tensor, weight_OCHW: torch.Tensor) -> torch.Tensor:
-        """gradient_OCHW of the weight, in its memory layout."""
+    def weight_gradient(
+        map_BCHW: torch.Tensor, gradient_BOHW: torch.Tensor, weight_OCHW: torch.Tensor
+    ) -> torch.Tensor | None:
+        """gradient_OCHW of the weight, in its memory layout; None where torch's own is at least as fast."""
         raise NotImplementedError
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's name
@@ -81,7 +84,9 @@ class SideBySideConvolution(FastGradientConvolution):
     """1x1 and 3x3 in bfloat16: shapes that matrix units like."""
 
     @staticmethod
-    def weight_gradient(map_BCHW: torch.Tensor, gradient_BOHW: torch.Tensor, weight_OCHW: torch.Tensor) -> torch.Tensor:
+    def weight_gradient(
+        map_BCHW: torch.Tensor, gradient_BOHW: torch.Tensor, weight_OCHW: torch.Tensor
+    ) -> torch.Tensor | None:
         """See side_by_side.py."""
         return side_by_side.weight_gradient(map_BCHW, gradient_BOHW, weight_OCHW)
 

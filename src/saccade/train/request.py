@@ -1,5 +1,6 @@
 """What a person asks of `train` and `transfer`, and the configuration that comes of it."""
 
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from .recipes import find_recipe, recipe_for
 from .transfer import FeatureStore
 
 DEFAULT_LIMIT_GB = 10.0
+DEFAULT_RECIPE = "transfer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,7 @@ class TransferRequest:
     weights: str = ""
     freeze: str = ""
     views: int | None = None
-    recipe: str = "transfer"
+    recipe: str = DEFAULT_RECIPE
     epochs: int | None = None
     seed: int | None = None
     out: Path | None = None
@@ -89,16 +91,25 @@ class TransferRequest:
 
     def store(self) -> FeatureStore:
         """Where features are kept."""
-        if self.cache_limit_gb <= 0:
+        if not 0 < self.cache_limit_gb < math.inf:
             raise UsageError(
-                f"--cache-limit is in GB and above 0, got {self.cache_limit_gb:g}; --cache none keeps nothing."
+                f"--cache-limit is a number of GB above 0, got {self.cache_limit_gb:g}; --cache none keeps nothing."
             )
         limit_bytes = round(self.cache_limit_gb * 1e9)
         if self.cache == "none":
             return FeatureStore(folder=None, limit_bytes=limit_bytes)
-        usual = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-        folder = Path(self.cache) if self.cache else Path(usual).expanduser() / "saccade"
-        return FeatureStore(folder=folder, limit_bytes=limit_bytes)
+        return FeatureStore(folder=Path(self.cache) if self.cache else _usual_cache(), limit_bytes=limit_bytes)
+
+
+def _usual_cache() -> Path:
+    """Where features are kept unless somebody says otherwise. Raises UsageError for a user without a home."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "saccade"
+    except RuntimeError:
+        raise UsageError(
+            "You have no home folder that features could be kept in.\n"
+            "Say where with --cache DIR, or keep none with --cache none."
+        ) from None
 
 
 def asked_for(request: TrainRequest, begun: RunConfig) -> RunConfig:
@@ -117,10 +128,17 @@ def asked_for(request: TrainRequest, begun: RunConfig) -> RunConfig:
 def asked_of_transfer(request: TransferRequest, begun: RunConfig) -> RunConfig:
     """The configuration that `request` would have of a transfer that was `begun`."""
     wanted = begun.with_overrides(request.settings)
+    if request.preprocessing is not None:
+        raise UsageError(
+            "A resumed transfer reads pixels as it began to.\n"
+            "Leave --preprocessing out, or start a new run with another --out."
+        )
     asked = {"backbone": request.backbone, "weights": request.weights, "freeze": request.freeze, "views": request.views}
     table: dict[str, Any] = {key: value for key, value in asked.items() if value not in ("", None)}
-    table = {key: value for key, value in table.items() if key != "weights"}  # the digest decides, not the place
+    table = {key: value for key, value in table.items() if key != "weights"}  # their digest decides, see `transfer`
     changes: dict[str, Any] = {"transfer": wanted.transfer.model_copy(update=table)}
     numbers = {"source": request.source, "epochs": request.epochs, "seed": request.seed}
     changes |= {key: value for key, value in numbers.items() if value not in ("", None)}
+    if request.recipe != DEFAULT_RECIPE:
+        changes["recipe"] = request.recipe
     return wanted.model_copy(update=changes)

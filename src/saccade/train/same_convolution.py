@@ -23,21 +23,20 @@ def is_trained_same_convolution(module: nn.Module, sides: tuple[int, ...]) -> Ty
     )
 
 
-def map_gradient(map_BCHW: torch.Tensor, gradient_BOHW: torch.Tensor, weight_OCHW: torch.Tensor) -> torch.Tensor:
+def map_gradient(map_BCHW: torch.Tensor, gradient_BOHW: torch.Tensor, weight_OCHW: torch.Tensor) -> torch.Tensor | None:
     """gradient_BCHW of the input, by the gradient of the output, all of one floating dtype."""
-    return _backward(map_BCHW, gradient_BOHW, weight_OCHW, [True, False, False])[0]
+    return gradients(map_BCHW, gradient_BOHW, weight_OCHW, (True, False, False))[0]
 
 
-def weight_gradient(map_BCHW: torch.Tensor, gradient_BOHW: torch.Tensor, weight_OCHW: torch.Tensor) -> torch.Tensor:
-    """gradient_OCHW of the weight, by the input and the gradient of the output, all of one floating dtype."""
-    return _backward(map_BCHW, gradient_BOHW, weight_OCHW, [False, True, False])[1]
-
-
-def _backward(
-    map_BCHW: torch.Tensor, gradient_BOHW: torch.Tensor, weight_OCHW: torch.Tensor, wanted: list[bool]
-) -> tuple[torch.Tensor, ...]:
+def gradients(
+    map_BCHW: torch.Tensor, gradient_BOHW: torch.Tensor, weight_OCHW: torch.Tensor, wanted: tuple[bool, bool, bool]
+) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
+    """Those `wanted` of the gradients of input, weight and bias, by torch's kernels, None for the others."""
     one, zero, padding = [1, 1], [0, 0], [weight_OCHW.shape[2] // 2] * 2
-    found: tuple[torch.Tensor, ...] = torch.ops.aten.convolution_backward(
-        gradient_BOHW, map_BCHW, weight_OCHW, None, one, padding, one, False, zero, 1, wanted
+    bias_shape = [weight_OCHW.shape[0]] if wanted[2] else None
+    found = torch.ops.aten.convolution_backward(
+        gradient_BOHW, map_BCHW, weight_OCHW, bias_shape, one, padding, one, False, zero, 1, list(wanted)
     )
-    return found
+    one_by_one = zip(found, wanted, strict=True)
+    first, second, third = (tensor if is_wanted else None for tensor, is_wanted in one_by_one)
+    return first, second, third

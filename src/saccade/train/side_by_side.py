@@ -13,21 +13,24 @@ from . import same_convolution
 
 LARGEST_MAP = 8  # sides in pixels; at 7 it is faster, at 14 nothing is gained
 ROW = 32  # positions along a wide row, about
+TILES = 64  # channels that fill the matrix units of a product: with fewer, or a rest, torch's kernel is faster
 
 
-def weight_gradient(map_BCHW: torch.Tensor, gradient_BOHW: torch.Tensor, weight_OCHW: torch.Tensor) -> torch.Tensor:
+def weight_gradient(
+    map_BCHW: torch.Tensor, gradient_BOHW: torch.Tensor, weight_OCHW: torch.Tensor
+) -> torch.Tensor | None:
     """gradient_OCHW of `weight_OCHW` (3x3, stride 1, padding 1; or 1x1, stride 1, no padding), channels last.
 
     By the input of the convolution and the gradient of its output, all of one floating dtype. Other sums are taken in
-    another order than torch's, each rounded once.
+    another order than torch's, each rounded once. None where nothing is gained over torch's own.
     """
     if weight_OCHW.shape[2:] == (1, 1):
         return _pointwise(map_BCHW, gradient_BOHW)
-    if max(map_BCHW.shape[2:]) <= LARGEST_MAP:
-        together = _images_a_row(map_BCHW.shape[0], map_BCHW.shape[3])
-        if together > 1:
-            map_BCHW, gradient_BOHW = (side_by_side(maps, together) for maps in (map_BCHW, gradient_BOHW))
-    return same_convolution.weight_gradient(map_BCHW, gradient_BOHW, weight_OCHW)
+    together = _images_a_row(map_BCHW.shape[0], map_BCHW.shape[3]) if max(map_BCHW.shape[2:]) <= LARGEST_MAP else 1
+    if together == 1:
+        return None
+    wide_BCHW, wide_BOHW = (side_by_side(maps, together) for maps in (map_BCHW, gradient_BOHW))
+    return same_convolution.gradients(wide_BCHW, wide_BOHW, weight_OCHW, (False, True, False))[1]
 
 
 def side_by_side(map_BCHW: torch.Tensor, together: int) -> torch.Tensor:
@@ -46,8 +49,11 @@ def side_by_side(map_BCHW: torch.Tensor, together: int) -> torch.Tensor:
 
 
 def suits(module: nn.Module) -> bool:
-    """Whether a module is a trained 1x1 or 3x3 convolution of stride 1 that keeps the size of its maps."""
-    return same_convolution.is_trained_same_convolution(module, (1, 3))
+    """Whether a module is a trained convolution of stride 1 that keeps the size of its maps, 3x3, or 1x1 of as many
+    channels as a product likes."""
+    if not same_convolution.is_trained_same_convolution(module, (1, 3)):
+        return False
+    return module.kernel_size == (3, 3) or module.in_channels % TILES == 0
 
 
 def _images_a_row(num_images: int, width: int) -> int:

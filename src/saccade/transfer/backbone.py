@@ -22,7 +22,7 @@ from ..models.weights import (
     read_file,
     tensor_shapes,
 )
-from .card import Card, card_beside, card_in_file, parse_preprocessing, public_preprocessing, read_json
+from .card import CARD_NAME, Card, card_beside, card_in_file, parse_preprocessing, public_preprocessing, read_json
 from .hub import HUB_PREFIX, download_weights
 
 USUAL_NAME = "model.safetensors"
@@ -116,7 +116,11 @@ def _locate(text: str) -> tuple[Path, str, Card]:
         path, name = _file_in(Path(text))
         return path, name, card_beside(Path(text))
     path = Path(text)
-    return path, path.name, card_beside(path.parent) if path.name == USUAL_NAME else Card()
+    others = [other for other in path.parent.glob("*.safetensors") if other.name != path.name]
+    if path.name == USUAL_NAME or not others:
+        return path, path.name, card_beside(path.parent)
+    note = f"{printable(str(path.parent / CARD_NAME))} is not used: {len(others) + 1} weight files lie beside it."
+    return path, path.name, Card(notes=(note,) if (path.parent / CARD_NAME).is_file() else ())
 
 
 def _file_in(folder: Path) -> tuple[Path, str]:

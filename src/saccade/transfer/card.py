@@ -16,6 +16,8 @@ from ..models.base import MODELS
 
 KEY_PREPROCESSING, KEY_CLASSES = "saccade.preprocessing", "saccade.classes"
 KEY_LICENCE, KEY_SOURCE, KEY_ORIGINAL = "saccade.licence", "saccade.source", "saccade.original_sha256"
+KEY_ASSUMED = "saccade.preprocessing_assumed"  # the sentence that says so
+CARD_NAME = "config.json"
 MAX_CARD_BYTES = 16 << 20
 IMAGENET_INPUT = (3, 224, 224)
 HOW_TO_SAY = "Give a JSON file of it with --preprocessing."
@@ -83,12 +85,13 @@ def card_in_file(metadata: dict[str, str], where: str) -> Card:
         else (),
         licence=metadata.get(KEY_LICENCE, ""),
         source=metadata.get(KEY_SOURCE, ""),
+        notes=(printable(metadata[KEY_ASSUMED]),) if KEY_ASSUMED in metadata else (),
     )
 
 
 def card_beside(folder: Path) -> Card:
     """The card of a folder: timm's config.json, a list of classes, the licence in a README. Raises WeightsError."""
-    config = folder / "config.json"
+    config = folder / CARD_NAME
     card = card_of_timm(read_json(config, "card"), printable(str(config))) if config.is_file() else Card()
     lists = sorted(folder.glob("*classes*.json"))
     classes, notes = card.classes, card.notes

@@ -3,6 +3,7 @@
 What the walls are is told by the child, which puts up those that the system allows: see convert_child.py.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -19,12 +20,13 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as tensor_bytes
 
 from ..core import atomic
-from ..core.errors import UsageError, WeightsError, printable
+from ..core.errors import StorageError, UsageError, WeightsError, printable
 from ..models.base import MODELS
 from ..models.weights import read_file
 from . import convert_child
 from .backbone import BackboneWeights, find_weights, load_backbone
 from .card import (
+    KEY_ASSUMED,
     KEY_CLASSES,
     KEY_LICENCE,
     KEY_ORIGINAL,
@@ -67,6 +69,14 @@ class Converted:
     num_tensors: int
     enforced: tuple[str, ...]
 
+    @property
+    def walls(self) -> str:
+        """What was enforced and, where the kernel did not allow it, that the network was within reach; for a person."""
+        held = ", ".join(self.enforced) or "no limits on this system"
+        return (
+            held if convert_child.NO_NETWORK in self.enforced else f"{held}; not enforced: {convert_child.NO_NETWORK}"
+        )
+
     def as_json(self) -> dict[str, Any]:
         """Everything, for programs."""
         weights = self.weights
@@ -101,11 +111,17 @@ def convert(request: ConvertRequest) -> Converted:
         opened = folder / "tensors.safetensors"
         tensors = parse_tensors(read_file(opened))
         checked = folder / request.out.name
-        checked.write_bytes(tensor_bytes(tensors, metadata={**card, KEY_ORIGINAL: digest}))
+        content = tensor_bytes(tensors, metadata={**card, KEY_ORIGINAL: digest})
         opened.unlink()
+        checked.write_bytes(content)
         _check(request, checked)
-        atomic.make_folder(request.out.parent)
-        atomic.write_bytes(request.out, checked.read_bytes())
+    if _digest(request.path) != digest:
+        raise WeightsError(
+            f"{printable(str(request.path))} has changed while it was converted.\n"
+            f"Run the command again when nothing writes to it."
+        )
+    atomic.make_folder(request.out.parent)
+    atomic.write_bytes(request.out, content)
     weights = find_weights(str(request.out), request.model)
     return Converted(weights=weights, original_sha256=digest, num_tensors=len(tensors), enforced=enforced)
 
@@ -124,7 +140,8 @@ def _card(request: ConvertRequest) -> dict[str, str]:
         values = parse_preprocessing(read_json(request.preprocessing, "file"), where)
         card[KEY_PREPROCESSING] = values.model_dump_json()
     else:
-        public_preprocessing(request.model, printable(str(request.path)))  # the new file would not say it either
+        values, card[KEY_ASSUMED] = public_preprocessing(request.model, request.source or request.path.name)
+        card[KEY_PREPROCESSING] = values.model_dump_json()
     if request.classes is not None:
         names = parse_classes(read_json(request.classes, "file"), printable(str(request.classes)))
         card[KEY_CLASSES] = json.dumps(names)
@@ -161,6 +178,7 @@ def _open_pickle(request: ConvertRequest, folder: Path) -> tuple[str, ...]:
         "max_memory_bytes": 4 * num_bytes + SPARE_BYTES,
     }
     (folder / "request.json").write_text(json.dumps(order), encoding="utf-8")
+    _check_room(folder, 2 * num_bytes)
     environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
     try:
         done = subprocess.run(
@@ -177,12 +195,16 @@ def _open_pickle(request: ConvertRequest, folder: Path) -> tuple[str, ...]:
             f"{where} could not be opened in {request.time_limit_s} s; the process that tried was stopped.\n"
             f"The file is damaged or made to hang; take another one."
         ) from None
+    if done.returncode == convert_child.NO_ROOM:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if done.returncode != 0 or not (folder / "result.json").is_file():
         raise WeightsError(
             f"Opening {where} ended its process (status {done.returncode}); nothing else was touched.\n"
             f"The file is damaged or made to do harm; take another one."
         )
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    if "errno" in result:
+        raise OSError(result["errno"], os.strerror(result["errno"]))
     if "refused" in result:
         raise WeightsError(
             f"{where} is not converted: {printable(result['refused'])}.\n"
@@ -191,6 +213,16 @@ def _open_pickle(request: ConvertRequest, folder: Path) -> tuple[str, ...]:
     if "failed" in result:
         raise WeightsError(_failure(where, result["failed"]))
     return tuple(result["enforced"])
+
+
+def _check_room(folder: Path, needed_bytes: int) -> None:
+    """Raise StorageError where the tensors would not fit beside the same once more, checked."""
+    free = atomic.free_bytes(folder)
+    if free < needed_bytes:
+        raise StorageError(
+            f"The folder for temporary files, {printable(str(folder.parent))}, has {free:,} bytes free; "
+            f"converting needs {needed_bytes:,}.\nFree some space, or set TMPDIR to another folder."
+        )
 
 
 def _failure(where: str, failure: str) -> str:

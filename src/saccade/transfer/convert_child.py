@@ -8,19 +8,24 @@ processes are limited; then `torch.load(weights_only=True)`, which builds nothin
 """
 
 import ctypes
+import errno
 import json
 import os
+import re
 import sys
 from typing import Any
 
 PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
 NESTED = ("state_dict", "model")
+NO_NETWORK = "no network"
 OPEN_FILES = 64
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+NO_ROOM = 74  # the status where not even the result could be written; sysexits.h: EX_IOERR
 
 
 def main() -> None:
-    """Read the request, write tensors.safetensors and result.json into its folder; always status 0 unless killed."""
+    """Read the request, write tensors.safetensors and result.json into its folder; status 0, or NO_ROOM, or killed."""
     with open(sys.argv[1], encoding="utf-8") as file:
         request = json.load(file)
     sys.path[:] = request["import_path"]
@@ -39,10 +44,20 @@ def main() -> None:
         result["refused"] = str(refusal)
     except MemoryError:
         result["failed"] = "MemoryError: it asks for more memory than the file can need"
+    except OSError as error:
+        result |= (
+            {"errno": error.errno} if error.errno in DISK_ERRORS else {"failed": f"{type(error).__name__}: {error}"}
+        )
     except Exception as error:  # noqa: BLE001 - whatever a stranger's file makes torch raise is told to the parent
         result["failed"] = f"{type(error).__name__}: {error}"[:2000]
-    with open(os.path.join(request["folder"], "result.json"), "w", encoding="utf-8") as file:
-        json.dump(result, file)
+        named = re.search(r"\(os error (\d+)\)", result["failed"])  # as safetensors tells what the system said
+        if named and int(named[1]) in DISK_ERRORS:
+            result["errno"] = int(named[1])
+    try:
+        with open(os.path.join(request["folder"], "result.json"), "w", encoding="utf-8") as file:
+            json.dump(result, file)
+    except OSError:
+        sys.exit(NO_ROOM)
 
 
 class Refused(Exception):
@@ -58,7 +73,7 @@ def shut_in() -> list[str]:
     if library.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
         enforced.append("no new privileges")
     if library.unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0 or library.unshare(CLONE_NEWNET) == 0:
-        enforced.append("no network")
+        enforced.append(NO_NETWORK)
     return enforced
 
 
