@@ -5,8 +5,10 @@
 Every contestant trains the same network on the same resident uint8 batch: normalise, forward, loss, backward,
 update with Nesterov momentum and weight decay. P1 is what people write first: float32, channels first, a plain
 loop. P2 is the best by hand: channels last, one normalisation, fused SGD, and bfloat16 autocast where the product takes
-it too, which is where the processor has units for it. Each contestant lives in a process of its own, so that what one
-asks of its memory allocator does not serve the others; they step in turns, one at a time.
+it too, which is where the processor has units for it. Each turn of a contestant is a fresh process, the only one there
+is, so that what one asks of its memory allocator neither serves nor hinders the others: two steps to warm up, then the
+median of three. With
+THP_MEM_ALLOC_ENABLE=1 in the environment all of them get the large pages that the product asks for.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 
 import numpy as np
@@ -31,6 +34,7 @@ from saccade.train.step import TrainingStep
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 NUM_CLASSES = 1000
+NUM_STEPS = 3  # that count, of each turn
 Step = Callable[[], float]
 
 
@@ -62,20 +66,15 @@ def main() -> None:
 def measure(name: str, arguments: argparse.Namespace, header: dict) -> dict:
     """Images per second of the three contestants in turns, and the paired ratios."""
     size_px, batch_size = (64, 4) if arguments.smoke else (arguments.size, arguments.batch)
-    context = multiprocessing.get_context("spawn")
-    pipes, processes = {}, []
-    for kind in CONTESTANTS:
-        pipes[kind], far_end = context.Pipe()
-        processes.append(context.Process(target=serve, args=(far_end, kind, name, size_px, batch_size)))
-        processes[-1].start()
-        pipes[kind].send(arguments.threads)
-    first_losses = {kind: pipe.recv() for kind, pipe in pipes.items()}
+    first_losses: dict[str, float] = {}
+
+    def alone(kind: str) -> float:
+        first_losses[kind], seconds = run_alone(kind, name, size_px, batch_size, arguments.threads)
+        return seconds
+
     seconds = common.interleave(
-        {kind: turn(pipe) for kind, pipe in pipes.items()}, 1 if arguments.smoke else arguments.pairs
+        {kind: partial(alone, kind) for kind in CONTESTANTS}, 1 if arguments.smoke else arguments.pairs
     )
-    for pipe, process in zip(pipes.values(), processes, strict=True):
-        pipe.send(False)
-        process.join()
     rate = float(batch_size / np.median(seconds["ours"]))
     tflops = 3 * forward_flops(name, size_px) * rate / 1e12  # outputs, input gradients, weight gradients
     return {
@@ -88,31 +87,36 @@ def measure(name: str, arguments: argparse.Namespace, header: dict) -> dict:
     }
 
 
-def turn(pipe: Connection) -> Step:
-    """Seconds of one step in the process at the other end."""
+def run_alone(kind: str, name: str, size_px: int, batch_size: int, threads: int) -> tuple[float, float]:
+    """(loss of the first step, median seconds of those behind it that count) of a contestant in a fresh process."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=serve, args=(there, kind, name, size_px, batch_size, threads))
+    process.start()
+    there.close()
+    result: tuple[float, float] = here.recv()
+    process.join()
+    return result
 
-    def run() -> float:
-        pipe.send(True)
-        return pipe.recv()
 
-    return run
-
-
-def serve(pipe: Connection, kind: str, name: str, size_px: int, batch_size: int) -> None:
-    """Build a contestant, send the loss of its first step, then the seconds of one step each time it is asked."""
-    threads = pipe.recv()
+def serve(pipe: Connection, kind: str, name: str, size_px: int, batch_size: int, threads: int) -> None:
+    """Build a contestant, take its steps, and send what `run_alone` gives."""
     torch.set_num_threads(threads)
+    if kind == "ours":  # before the first tensor, as `saccade train` does: torch looks at its allocator's switch once
+        start(RuntimeConfig(device="cpu", num_threads=threads))
     generator = torch.Generator().manual_seed(0)
     image_BCHW = torch.randint(0, 256, (batch_size, 3, size_px, size_px), generator=generator, dtype=torch.uint8)
     label_B = torch.randint(0, NUM_CLASSES, (batch_size,), generator=generator)
     torch.manual_seed(0)
     network = build_model(name, ModelSpec(num_classes=NUM_CLASSES, input_CHW=(3, size_px, size_px)))
     step = CONTESTANTS[kind](network, image_BCHW, label_B, threads)
-    pipe.send(step())
-    while pipe.recv():
+    first_loss, seconds = step(), []
+    for number in range(1 + NUM_STEPS):
         started_s = time.perf_counter()
         step()
-        pipe.send(time.perf_counter() - started_s)
+        if number:  # one more to warm up
+            seconds.append(time.perf_counter() - started_s)
+    pipe.send((first_loss, float(np.median(seconds))))
 
 
 def forward_flops(name: str, size_px: int) -> int:
