@@ -37,7 +37,7 @@ from .train.preview import preview as preview_run
 from .train.progress import RunProgress, Silent
 from .train.range_test import RangeTest
 from .train.range_test import find_learning_rate as find_rate
-from .train.request import TrainRequest, TransferRequest, asked_for, asked_of_transfer
+from .train.request import TrainRequest, TransferRequest, asked_for, asked_of_transfer, where_weights_lie
 from .train.run import TrainResult
 from .train.run import train as run_training
 from .train.transfer import TransferResult
@@ -73,13 +73,13 @@ def transfer(
     store = request.store()
     if request.resume:
         config, folder = _resumed(request.out, "transfer", lambda begun: asked_of_transfer(request, begun))
+        config = where_weights_lie(request, config)
     else:
         config = request.config()
         folder = RunFolder(path=request.out or new_run_path(config.source, config.transfer.backbone))
         ensemble_folder.refuse_begun(folder.path)
     try:
-        moved = request.weights if request.resume else ""
-        result = run_transfer(config, folder, store, progress or Silent(), command, request.preprocessing, moved)
+        result = run_transfer(config, folder, store, progress or Silent(), command, request.preprocessing)
     finally:
         if request.out is None and not request.resume:
             _remove_if_empty(folder.path)

@@ -135,10 +135,17 @@ def asked_of_transfer(request: TransferRequest, begun: RunConfig) -> RunConfig:
         )
     asked = {"backbone": request.backbone, "weights": request.weights, "freeze": request.freeze, "views": request.views}
     table: dict[str, Any] = {key: value for key, value in asked.items() if value not in ("", None)}
-    table = {key: value for key, value in table.items() if key != "weights"}  # their digest decides, see `transfer`
+    table = {key: value for key, value in table.items() if key != "weights"}  # their digest decides, not the place
     changes: dict[str, Any] = {"transfer": wanted.transfer.model_copy(update=table)}
     numbers = {"source": request.source, "epochs": request.epochs, "seed": request.seed}
     changes |= {key: value for key, value in numbers.items() if value not in ("", None)}
     if request.recipe != DEFAULT_RECIPE:
         changes["recipe"] = request.recipe
     return wanted.model_copy(update=changes)
+
+
+def where_weights_lie(request: TransferRequest, begun: RunConfig) -> RunConfig:
+    """`begun` with the place of its weights that `request` names, if any: they may have been moved since."""
+    if not request.weights:
+        return begun
+    return begun.model_copy(update={"transfer": begun.transfer.model_copy(update={"weights": request.weights})})

@@ -64,12 +64,10 @@ def transfer(
     progress: RunProgress,
     command: str,
     preprocessing: Path | None = None,
-    moved_weights: str = "",
 ) -> TransferResult:
     """Transfer as `config` says in `folder`, from the beginning or from where it was stopped, and judge the result.
 
     `preprocessing` is a JSON file that says how the weights expect their pixels, instead of their card.
-    `moved_weights` is where the weights of a resumed run lie now, if not where they lay.
     Raises what `train` raises, and WeightsError.
     """
     started_s = time.monotonic()
@@ -77,7 +75,7 @@ def transfer(
     runtime = start(config.runtime)
     check_views(config)
     found = read_start(folder.path) if folder.resume else None
-    weights = None if found else _weights(config, preprocessing, moved_weights, progress.note)
+    weights = None if found else _weights(config, preprocessing, progress.note)
     config = with_weights(config, weights) if weights else config
     images = prepare_images(config, runtime, progress.note, progress.scan)
     augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed)
@@ -138,9 +136,9 @@ def with_weights(config: RunConfig, weights: BackboneWeights) -> RunConfig:
     return config.model_copy(update={"transfer": known.model_copy(update=found)})
 
 
-def _weights(config: RunConfig, preprocessing: Path | None, moved: str, note: Callable[[str], None]) -> BackboneWeights:
+def _weights(config: RunConfig, preprocessing: Path | None, note: Callable[[str], None]) -> BackboneWeights:
     known = config.transfer
-    weights = find_weights(moved or known.weights, known.backbone, preprocessing or known.preprocessing)
+    weights = find_weights(known.weights, known.backbone, preprocessing or known.preprocessing)
     for text in weights.notes:
         note(text)
     return weights

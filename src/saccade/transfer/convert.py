@@ -179,27 +179,12 @@ def _open_pickle(request: ConvertRequest, folder: Path) -> tuple[str, ...]:
     }
     (folder / "request.json").write_text(json.dumps(order), encoding="utf-8")
     _check_room(folder, 2 * num_bytes)
-    environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    try:
-        done = subprocess.run(
-            [sys.executable, "-I", "-B", convert_child.__file__, str(folder / "request.json")],
-            cwd=folder,
-            env={**environment, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HOME": str(folder)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=request.time_limit_s,
-        )
-    except subprocess.TimeoutExpired:
-        raise WeightsError(
-            f"{where} could not be opened in {request.time_limit_s} s; the process that tried was stopped.\n"
-            f"The file is damaged or made to hang; take another one."
-        ) from None
-    if done.returncode == convert_child.NO_ROOM:
+    status = _run_child(request, folder)
+    if status == convert_child.NO_ROOM:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    if done.returncode != 0 or not (folder / "result.json").is_file():
+    if status != 0 or not (folder / "result.json").is_file():
         raise WeightsError(
-            f"Opening {where} ended its process (status {done.returncode}); nothing else was touched.\n"
+            f"Opening {where} ended its process (status {status}); nothing else was touched.\n"
             f"The file is damaged or made to do harm; take another one."
         )
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
@@ -213,6 +198,27 @@ def _open_pickle(request: ConvertRequest, folder: Path) -> tuple[str, ...]:
     if "failed" in result:
         raise WeightsError(_failure(where, result["failed"]))
     return tuple(result["enforced"])
+
+
+def _run_child(request: ConvertRequest, folder: Path) -> int:
+    """The status of the child that does what request.json in `folder` says. Raises WeightsError where it hangs."""
+    environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    try:
+        return subprocess.run(
+            [sys.executable, "-I", "-B", convert_child.__file__, str(folder / "request.json")],
+            cwd=folder,
+            env={**environment, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HOME": str(folder)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=request.time_limit_s,
+        ).returncode
+    except subprocess.TimeoutExpired:
+        raise WeightsError(
+            f"{printable(str(request.path))} could not be opened in {request.time_limit_s} s; "
+            f"the process that tried was stopped.\n"
+            f"The file is damaged or made to hang; take another one."
+        ) from None
 
 
 def _check_room(folder: Path, needed_bytes: int) -> None:
