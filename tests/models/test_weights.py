@@ -84,6 +84,10 @@ def test_missing_extra_and_wrongly_shaped_tensors(tmp_path: Path):
     path = tmp_path / "w.safetensors"
     assert refused(save(path, {"b.bias": None})) == (
         f"{path} lacks 1 of the network's 4 tensors: 'b.bias'.\n"
+        "All that it has fits, so it is incomplete; get it again from where it came."
+    )
+    assert refused(save(path, {"b.bias": None, "c.bias": torch.ones(2)})) == (
+        f"{path} lacks 1 of the network's 4 tensors: 'b.bias'. It has 1 other, such as 'c.bias'.\n"
         "It holds the weights of another architecture; choose the one it was made for."
     )
     assert refused(save(path, {"c.bias": torch.ones(2)})) == (

@@ -164,7 +164,7 @@ def test_files_that_fit_nothing(tmp_path: Path):
     save_file({name: tensor for name, tensor in tensors.items() if name != "head.bias"}, path)
     assert refused(path, "resnet18") == (
         f"{path} lacks 1 of the network's 122 tensors: 'head.bias'.\n"
-        "It holds the weights of another architecture; choose the one it was made for."
+        "All that it has fits, so it is incomplete; get it again from where it came."
     )
     save_file({**tensors, "head.scale": torch.ones(1)}, path)
     assert refused(path, "resnet18") == (

@@ -63,3 +63,10 @@ def test_features_have_their_dtype_from_the_start_and_nobody_holds_them_back(
         assert alive() is None
     assert told == [(4, 6), (6, 6)]
     passes.close()
+
+
+def test_a_person_is_told_a_thing_once():
+    report = features.FeatureReport()
+    for text in ("features are not kept", "another", "features are not kept"):
+        report.tell(text)
+    assert report.notes == ["features are not kept", "another"]

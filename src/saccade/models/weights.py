@@ -189,10 +189,14 @@ def _check(
     if set(missing) == {name for name in expected if name.startswith(AUXILIARY) and not name.endswith(UNUSED_COUNTER)}:
         missing = []  # GoogLeNet saved without its side branches
     if missing:
-        also = f" It has {len(unused)} others, such as {_some(unused)}." if unused else ""
+        also = f" It has {len(unused)} other{'s' * (len(unused) > 1)}, such as {_some(unused)}." if unused else ""
         raise WeightsError(
             f"{where} lacks {len(missing)} of the network's {len(expected)} tensors: {_some(missing)}.{also}\n"
-            f"It holds the weights of another architecture; choose the one it was made for."
+            + (
+                "It holds the weights of another architecture; choose the one it was made for."
+                if unused
+                else "All that it has fits, so it is incomplete; get it again from where it came."
+            )
         )
     wrong = [theirs for theirs, ours in names.items() if not same_values(shapes[theirs], expected[ours])]
     if wrong:

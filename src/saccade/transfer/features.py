@@ -28,6 +28,11 @@ class FeatureReport:
     num_found: int = 0
     notes: list[str] = field(default_factory=list)
 
+    def tell(self, note: str) -> None:
+        """Something a person should read, once."""
+        if note not in self.notes:
+            self.notes.append(note)
+
 
 @dataclass(kw_only=True)
 class FeatureWork:
@@ -93,11 +98,11 @@ def _open_stores(
             stack.enter_context(found[tap].building(work.note, work.check))
             num_lost = found[tap].drop_damaged()
         except StorageError as error:
-            work.report.notes.append(f"features are not kept on disk: {_reason(error)}")
+            work.report.tell(f"features are not kept on disk: {_reason(error)}")
             continue
         work.report.notes += found[tap].notes
         if num_lost:
-            work.report.notes.append(f"{num_lost:,} kept features ({tap}) are damaged; they are computed again")
+            work.report.tell(f"{num_lost:,} kept features ({tap}) are damaged; they are computed again")
         opened[tap] = found[tap]
     return opened
 
@@ -117,7 +122,7 @@ def _check_room(needed_bytes: dict[Tap, int], stores: dict[Tap, FeatureCache], w
             reason = f"{more_bytes / 1e9:,.1f} GB do not fit into the limit of {limit_bytes / 1e9:,.1f} GB"
         except StorageError as error:
             reason = _reason(error)
-        work.report.notes.append(f"features ({tap}) are not kept on disk: {reason}")
+        work.report.tell(f"features ({tap}) are not kept on disk: {reason}")
         stores.pop(tap)
 
 
@@ -134,7 +139,7 @@ def _keep(
     try:
         stores[tap].add(digest_NB, value)
     except StorageError as error:
-        work.report.notes.append(f"features ({tap}) are no longer kept on disk: {_reason(error)}")
+        work.report.tell(f"features ({tap}) are no longer kept on disk: {_reason(error)}")
         stores.pop(tap)
 
 
