@@ -152,6 +152,12 @@ def test_the_ladder_measures_every_depth_and_leaves_its_picture(backbone: Path, 
     assert "150 images left out" in result.start.sentence
 
 
+@pytest.mark.parametrize(("freeze", "said"), [("none", "Nothing frozen"), ("stem", "Frozen up to stem")])
+def test_what_was_asked_is_said(backbone: Path, tmp_path: Path, freeze: str, said: str):
+    asked = replace(request(backbone, tmp_path / "run", freeze), epochs=1)
+    assert api.transfer(asked).start.sentence == f"{said}, as asked."
+
+
 @pytest.mark.parametrize("is_one_image", [False, True])
 def test_too_few_images_keep_everything_frozen(backbone: Path, tmp_path: Path, is_one_image: bool):
     write_images(tmp_path / "images")

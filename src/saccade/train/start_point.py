@@ -22,7 +22,7 @@ from ..transfer.features import FeatureReport, FeatureWork, collect_features
 from ..transfer.frozen import Dtype, Tap
 from ..transfer.plan import FeaturePlan
 from ..transfer.probe import LinearProbe, fit_probe, stratified_folds
-from ..transfer.surgery import ALL, find_depth, last_layer
+from ..transfer.surgery import ALL, NONE, find_depth, last_layer
 from .config import RunConfig
 from .ladder import Climb, LadderWork, Rung, climb
 from .prepare import Images
@@ -135,9 +135,8 @@ class _Starter:
         config, images = self.work.config, self.work.images
         if config.transfer.freeze != AUTO:
             depth = find_depth(self.model, config.transfer.freeze)
-            sentence = (
-                f"Frozen up to {depth}, as asked." if depth != ALL else "All but the last layer frozen, as asked."
-            )
+            words = {ALL: "All but the last layer frozen", NONE: "Nothing frozen"}
+            sentence = f"{words.get(depth, f'Frozen up to {depth}')}, as asked."
             return Climb(depth=depth, sentence=sentence, rungs=(), features_s=0.0, fits_s=0.0)
         ladder = LadderWork(
             plan=self.plan,
