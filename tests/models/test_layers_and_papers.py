@@ -13,7 +13,6 @@ from saccade.models.base import MODELS, ModelSpec, build_model
 from saccade.models.convnet import TABLE_B
 from saccade.models.googlenet import AUXILIARY_WEIGHT, TABLE_1
 from saccade.models.inception import NAIVE_3A, ROW_3A, Inception
-from saccade.models.layers import LocalResponseNorm
 from saccade.models.lenet_1998 import TABLE_I, PartialConvolution, RadialBasisOutput, ScaledTanh, Subsampling
 from saccade.models.resnet import BasicBlock, Bottleneck
 from saccade.models.resnet_small import SmallBlock, ZeroPadding
@@ -21,28 +20,6 @@ from saccade.models.resnet_small import SmallBlock, ZeroPadding
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).normal(size=shape))
-
-
-@pytest.mark.parametrize("channels", [3, 5, 16])
-def test_local_response_norm_is_the_papers_formula(channels: int):
-    map_BCHW = random(2, channels, 3, 4)
-    a = map_BCHW.numpy()
-    expected = np.empty_like(a)
-    for i in range(channels):
-        low, high = max(0, i - 2), min(channels - 1, i + 2)
-        squares = (a[:, low : high + 1] ** 2).sum(axis=1)
-        expected[:, i] = a[:, i] / (2.0 + 1e-4 * squares) ** 0.75
-    np.testing.assert_allclose(LocalResponseNorm()(map_BCHW).numpy(), expected, rtol=1e-12)
-
-
-def test_local_response_norm_uses_every_channel_of_a_position():
-    """The lecture's example: 13x13x256 has 256 numbers at a position, and only they meet."""
-    map_BCHW = random(1, 256, 13, 13)
-    changed = map_BCHW.clone()
-    changed[0, :, 4, 5] *= 3
-    difference = (LocalResponseNorm(size=511)(changed) - LocalResponseNorm(size=511)(map_BCHW)).abs().sum(dim=1)[0]
-    assert difference[4, 5] > 0
-    assert difference.sum() == difference[4, 5]
 
 
 def test_grouped_convolution_is_two_towers_side_by_side():

@@ -19,7 +19,8 @@ from torch import nn
 from ..conv.geometry import Window
 from .base import Architecture, ImageClassifier, ModelSpec, Reference, register
 from .fit import check_size
-from .layers import Flatten, LocalResponseNorm, initialise
+from .layers import Flatten, initialise
+from .response_norm import LocalResponseNorm
 
 Row = tuple[int, int, int, int, int]
 

@@ -18,7 +18,7 @@ from torch import distributed, nn
 
 from ..core.errors import ModelError
 from .alexnet import AlexNet
-from .layers import LocalResponseNorm
+from .response_norm import LocalResponseNorm
 
 NUM_TOWERS = 2
 # What a tower computes between two meetings.

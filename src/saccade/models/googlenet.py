@@ -17,7 +17,8 @@ from ..conv.geometry import Window
 from .base import Architecture, ImageClassifier, ModelSpec, Reference, register
 from .fit import check_size
 from .inception import Inception, InceptionConfig, convolution_relu
-from .layers import Flatten, LocalResponseNorm, initialise, pooled_features
+from .layers import Flatten, initialise, pooled_features
+from .response_norm import LocalResponseNorm
 
 # Table 1: #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5, pool proj.
 TABLE_1 = {

@@ -4,7 +4,6 @@ from collections import OrderedDict
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from .base import flatten_maps
 
@@ -23,25 +22,6 @@ class GlobalAveragePool(nn.Module):
     def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to (B, C)."""
         return map_BCHW.mean(dim=(2, 3))
-
-
-class LocalResponseNorm(nn.Module):
-    """Local response normalisation across channels (Krizhevsky et al. 2012, section 3.3).
-
-    b_i = a_i / (k + alpha * sum of a_j^2 over the `size` channels j around i)^beta. torch's own divides alpha by the
-    number of channels in the sum, as the authors' code did; the paper's formula, which this is, does not.
-    """
-
-    def __init__(self, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0) -> None:
-        super().__init__()
-        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
-
-    def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) to the same shape."""
-        return functional.local_response_norm(map_BCHW, self.size, self.alpha * self.size, self.beta, self.k)
-
-    def extra_repr(self) -> str:
-        return f"size={self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
 
 class Residual(nn.Module):

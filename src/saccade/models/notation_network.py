@@ -14,8 +14,9 @@ from torch import nn
 
 from ..conv.geometry import Window, same_padding
 from .base import ImageClassifier, ModelSpec
-from .layers import Concatenation, Flatten, GlobalAveragePool, LocalResponseNorm, Residual
+from .layers import Concatenation, Flatten, GlobalAveragePool, Residual
 from .notation import Layer, fail, parse
+from .response_norm import LocalResponseNorm
 
 Shape = tuple[int, ...]  # (C, H, W) of a map or (D,) of a feature
 MODULES: dict[str, type[nn.Module]] = {

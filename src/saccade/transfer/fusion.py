@@ -11,6 +11,8 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ..models.response_norm import LocalResponseNorm
+
 RELUS = (torch.relu, nn.functional.relu)
 BITS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}  # integers as wide as the numbers that can be fused
 
@@ -72,12 +74,20 @@ class RectifiedMaximum(nn.Module):
         return largest
 
 
+class _Tracer(fx.Tracer):
+    """Sees a network layer by layer; torch's own layers and those that are functions of their own stay whole."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether not to look into `m`."""
+        return isinstance(m, LocalResponseNorm) or super().is_leaf_module(m, module_qualified_name)
+
+
 def fuse_for_inference(modules: tuple[nn.Module, ...], precision: torch.dtype) -> nn.Module:
     """A copy of `modules`, one behind the other, in `precision`, channels-last and evaluation mode, with what can be
     fused in it fused. A part whose code cannot be traced is copied as it is."""
     whole = copy.deepcopy(nn.Sequential(*modules)).eval()
     try:
-        graph: fx.GraphModule = fx.symbolic_trace(whole)
+        graph = fx.GraphModule(whole, _Tracer().trace(whole))
     except (fx.proxy.TraceError, TypeError, RuntimeError):  # the code decides by values, which tracing cannot follow
         return _converted(whole, precision)
     _fold_normalisation(graph)
@@ -162,7 +172,7 @@ def _is_rectified(node: object, modules: dict[str, nn.Module]) -> bool:
         return True
     if not isinstance(node, fx.Node):
         return False
-    if isinstance(module, nn.MaxPool2d | RectifiedMaximum):
+    if isinstance(module, nn.MaxPool2d | RectifiedMaximum | LocalResponseNorm):
         return _is_rectified(node.args[0], modules)
     if node.op == "call_function" and node.target is torch.cat and isinstance(node.args[0], list | tuple):
         return all(_is_rectified(part, modules) for part in node.args[0])
