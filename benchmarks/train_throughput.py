@@ -5,7 +5,7 @@
 Every contestant trains the same network on the same resident uint8 batch: normalise, forward, loss, backward,
 update with Nesterov momentum and weight decay. P1 is what people write first: float32, channels first, a plain
 loop. P2 is the best by hand: channels last, one normalisation, fused SGD, and bfloat16 autocast where the product takes
-it too, which is where the processor has units for it. Each turn of a contestant is a fresh process, the only one there
+it too, which is where the processor has units for it. Both normalise local responses by torch's own layer. Each turn of a contestant is a fresh process, the only one there
 is, so that what one asks of its memory allocator neither serves nor hinders the others: two steps to warm up, then the
 median of three. With
 THP_MEM_ALLOC_ENABLE=1 in the environment all of them get the large pages that the product asks for.
@@ -29,6 +29,7 @@ from saccade.core import allocator
 from saccade.core.runtime import RuntimeConfig, start
 from saccade.core.types import Batch, Preprocessing
 from saccade.models.base import ModelSpec, build_model
+from saccade.models.response_norm import LocalResponseNorm
 from saccade.train.config import RunConfig
 from saccade.train.step import TrainingStep
 
@@ -109,6 +110,8 @@ def serve(pipe: Connection, kind: str, name: str, size_px: int, batch_size: int,
     label_B = torch.randint(0, NUM_CLASSES, (batch_size,), generator=generator)
     torch.manual_seed(0)
     network = build_model(name, ModelSpec(num_classes=NUM_CLASSES, input_CHW=(3, size_px, size_px)))
+    if kind != "ours":
+        use_torchs_response_norm(network)
     step = CONTESTANTS[kind](network, image_BCHW, label_B, threads)
     first_loss, seconds = step(), []
     for number in range(1 + NUM_STEPS):
@@ -117,6 +120,15 @@ def serve(pipe: Connection, kind: str, name: str, size_px: int, batch_size: int,
         if number:  # one more to warm up
             seconds.append(time.perf_counter() - started_s)
     pipe.send((first_loss, float(np.median(seconds))))
+
+
+def use_torchs_response_norm(network: nn.Module) -> None:
+    """Put torch's own layer, which others use, in the place of the product's."""
+    for parent in list(network.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, LocalResponseNorm):
+                own = nn.LocalResponseNorm(layer.size, layer.alpha * layer.size, layer.beta, layer.k)
+                setattr(parent, name, own)
 
 
 def forward_flops(name: str, size_px: int) -> int:

@@ -11,14 +11,19 @@ from saccade.core.runtime import Runtime
 from saccade.core.types import Preprocessing
 from saccade.models.base import ModelSpec
 from saccade.models.build import resolve_model
-from saccade.train import gradients, side_by_side, winograd
+from saccade.train import gradients, side_by_side, strided_depthwise, winograd
 from saccade.train.config import RunConfig
-from saccade.train.gradients import FastGradientConvolution, SideBySideConvolution, WinogradConvolution
+from saccade.train.gradients import (
+    FastWeightConvolution,
+    SideBySideConvolution,
+    StridedDepthwiseConvolution,
+    WinogradConvolution,
+)
 from saccade.train.step import TrainingStep
 
 WIDE = dict(kernel_size=3, padding=1)
 KINDS = [(WinogradConvolution, winograd.suits), (SideBySideConvolution, side_by_side.suits)]
-Kind = type[FastGradientConvolution]
+Kind = type[FastWeightConvolution]
 Suits = Callable[[nn.Module], bool]
 
 
@@ -110,7 +115,6 @@ def test_frozen_weights_get_no_gradient(kind: Kind, suits: Suits):
         ("AVX512", True, torch.float32, nn.Conv2d),
         ("AVX512", True, torch.bfloat16, SideBySideConvolution),
         ("AVX512", False, torch.bfloat16, nn.Conv2d),
-        ("AVX2", False, torch.bfloat16, nn.Conv2d),
         ("AVX2", False, torch.float64, nn.Conv2d),
     ],
 )
@@ -131,3 +135,73 @@ def test_training_uses_the_one_that_was_measured_to_be_faster(
     training = TrainingStep(network, RunConfig(), pixels, runtime)
     kinds = [type(module) for module in training.model.modules() if isinstance(module, nn.Conv2d)]
     assert kinds[1] is expected
+    depthwise = nn.Sequential(nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=8))
+    assert gradients.use_fast_gradients(depthwise, runtime) == (precision == torch.bfloat16)
+    assert isinstance(depthwise[0], StridedDepthwiseConvolution) is (precision == torch.bfloat16)
+
+
+STRIDED = dict(kernel_size=3, stride=2, padding=1, groups=12)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("size_HW", [(9, 9), (10, 7)])
+@pytest.mark.parametrize("num_images", [1, 4, 6])
+def test_a_strided_depthwise_convolution_has_torchs_outputs_and_gradients(
+    bias: bool, size_HW: tuple[int, int], num_images: int
+):
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(12, 12, **STRIDED, bias=bias), nn.GELU(), nn.Conv2d(12, 12, **STRIDED, bias=bias))
+    plain = plain.double().to(memory_format=torch.channels_last)
+    fast = copy.deepcopy(plain)
+    assert gradients.replace(fast, StridedDepthwiseConvolution, strided_depthwise.suits) == 2
+    assert list(fast.state_dict()) == list(plain.state_dict())
+    image_BCHW = torch.randn(num_images, 12, *size_HW, dtype=torch.float64)
+    inputs = [image_BCHW.clone().requires_grad_() for _ in range(2)]
+    outputs = [network(image) for network, image in zip((plain, fast), inputs, strict=True)]
+    assert torch.equal(outputs[0], outputs[1])
+    for output in outputs:
+        output.square().sum().backward()
+    torch.testing.assert_close(inputs[0].grad, inputs[1].grad, rtol=1e-12, atol=1e-12)
+    for a, b in zip(plain.parameters(), fast.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-12, atol=1e-12)
+        assert a.stride() == b.grad.stride()
+    fast.requires_grad_(False)  # frozen: the gradient still passes through
+    expected = inputs[1].grad.clone()
+    inputs[1].grad = None
+    fast(inputs[1]).square().sum().backward()
+    assert torch.equal(inputs[1].grad, expected)
+
+
+def test_a_strided_depthwise_gradient_in_bfloat16_is_the_float32_one_rounded():
+    torch.manual_seed(0)
+    plain = nn.Conv2d(16, 16, 3, stride=2, padding=1, groups=16, bias=False)
+    fast = copy.deepcopy(plain)
+    fast.__class__ = StridedDepthwiseConvolution
+    image_BCHW = torch.randn(5, 16, 8, 8).bfloat16()
+    leaf_BCHW, wide_BCHW = image_BCHW.clone().requires_grad_(), image_BCHW.float().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        output_BCHW = fast(leaf_BCHW)
+        assert torch.equal(output_BCHW, plain(image_BCHW))
+    gradient_BCHW = torch.randn_like(output_BCHW)
+    output_BCHW.backward(gradient_BCHW)
+    rounded = copy.deepcopy(plain)
+    with torch.no_grad():
+        rounded.weight.copy_(plain.weight.bfloat16())
+    rounded(wide_BCHW).backward(gradient_BCHW.float())
+    assert torch.equal(leaf_BCHW.grad, wide_BCHW.grad.bfloat16())
+    assert fast.weight.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        nn.Conv2d(8, 8, 3, padding=1, groups=8),
+        nn.Conv2d(8, 16, 3, stride=2, padding=1, groups=8),
+        nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=4),
+        nn.Conv2d(8, 8, 3, stride=2, padding=2, dilation=2, groups=8),
+        nn.Conv2d(8, 8, 3, stride=2, padding=1, padding_mode="circular", groups=8),
+        nn.Conv2d(1, 1, 3, stride=2, padding=1),
+    ],
+)
+def test_other_convolutions_are_not_strided_depthwise_ones(other: nn.Conv2d):
+    assert gradients.replace(nn.Sequential(other), StridedDepthwiseConvolution, strided_depthwise.suits) == 0

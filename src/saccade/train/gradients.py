@@ -1,6 +1,6 @@
-"""Which convolutions are trained with a weight gradient of our own, by what the machine computes in.
+"""Which convolutions are trained with a gradient of our own, by what the machine computes in.
 
-Outputs and gradients of inputs stay torch's, parameters and their names too, and evaluation does not change.
+Outputs and the other gradients stay torch's, parameters and their names too, and evaluation does not change.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..core.runtime import Runtime
-from . import same_convolution, side_by_side, winograd
+from . import same_convolution, side_by_side, strided_depthwise, winograd
 
 WeightGradient = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor | None]
 
@@ -47,7 +47,28 @@ class _Convolve(torch.autograd.Function):
 
 
 class FastGradientConvolution(nn.Conv2d):
-    """A convolution that is trained with the weight gradient of its class, and is torch's own otherwise."""
+    """A convolution that is trained with the gradients of its class, and is torch's own otherwise."""
+
+    def convolve(self, map_BCHW: torch.Tensor, weight_OIHW: torch.Tensor, bias_O: torch.Tensor | None) -> torch.Tensor:
+        """(B, C, H, W) to (B, O, H, W), all of one floating dtype, by the function whose gradients these are."""
+        raise NotImplementedError
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's name
+        """(B, C, H, W) to (B, O, H, W)."""
+        if not (self.training and torch.is_grad_enabled()):
+            return super().forward(input)
+        weight_OIHW, bias_O = self.weight, self.bias
+        if torch.is_autocast_enabled(input.device.type):  # which does not look into functions that are not torch's
+            dtype = torch.get_autocast_dtype(input.device.type)
+            input, weight_OIHW = input.to(dtype), weight_OIHW.to(dtype)  # noqa: A001 - torch's name
+            bias_O = None if bias_O is None else bias_O.to(dtype)
+        elif input.dtype != weight_OIHW.dtype:
+            return super().forward(input)
+        return self.convolve(input, weight_OIHW, bias_O)
+
+
+class FastWeightConvolution(FastGradientConvolution):
+    """One of stride 1 that keeps the size of its maps, with the weight gradient of its class."""
 
     @staticmethod
     def weight_gradient(
@@ -56,22 +77,13 @@ class FastGradientConvolution(nn.Conv2d):
         """gradient_OCHW of the weight, in its memory layout; None where torch's own is at least as fast."""
         raise NotImplementedError
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's name
-        """(B, C, H, W) to (B, O, H, W)."""
-        if not (self.training and torch.is_grad_enabled()):
-            return super().forward(input)
-        weight_OCHW, bias_O = self.weight, self.bias
-        if torch.is_autocast_enabled(input.device.type):  # which does not look into functions that are not torch's
-            dtype = torch.get_autocast_dtype(input.device.type)
-            input, weight_OCHW = input.to(dtype), weight_OCHW.to(dtype)  # noqa: A001 - torch's name
-            bias_O = None if bias_O is None else bias_O.to(dtype)
-        elif input.dtype != weight_OCHW.dtype:
-            return super().forward(input)
-        output_BOHW: torch.Tensor = _Convolve.apply(input, weight_OCHW, bias_O, type(self).weight_gradient)
+    def convolve(self, map_BCHW: torch.Tensor, weight_OCHW: torch.Tensor, bias_O: torch.Tensor | None) -> torch.Tensor:
+        """See the base."""
+        output_BOHW: torch.Tensor = _Convolve.apply(map_BCHW, weight_OCHW, bias_O, type(self).weight_gradient)
         return output_BOHW
 
 
-class WinogradConvolution(FastGradientConvolution):
+class WinogradConvolution(FastWeightConvolution):
     """3x3 in float32: a quarter of the multiplications."""
 
     @staticmethod
@@ -80,7 +92,7 @@ class WinogradConvolution(FastGradientConvolution):
         return winograd.weight_gradient(map_BCHW, gradient_BOHW)
 
 
-class SideBySideConvolution(FastGradientConvolution):
+class SideBySideConvolution(FastWeightConvolution):
     """1x1 and 3x3 in bfloat16: shapes that matrix units like."""
 
     @staticmethod
@@ -91,13 +103,27 @@ class SideBySideConvolution(FastGradientConvolution):
         return side_by_side.weight_gradient(map_BCHW, gradient_BOHW, weight_OCHW)
 
 
+class StridedDepthwiseConvolution(FastGradientConvolution):
+    """Depthwise with a stride, in bfloat16: its input gradient in float32."""
+
+    def convolve(self, map_BCHW: torch.Tensor, weight_CIHW: torch.Tensor, bias_C: torch.Tensor | None) -> torch.Tensor:
+        """See strided_depthwise.py."""
+        output_BCHW: torch.Tensor = strided_depthwise.Convolve.apply(
+            map_BCHW, weight_CIHW, bias_C, self.stride, self.padding
+        )
+        return output_BCHW
+
+
 def use_fast_gradients(network: nn.Module, runtime: Runtime) -> int:
     """Train the convolutions of `network` with the gradient measured to be faster on this machine; how many do."""
     if runtime.computes_in_avx2:
         return replace(network, WinogradConvolution, winograd.suits)
+    if runtime.device.type != "cpu" or runtime.precision != torch.bfloat16:
+        return 0
+    count = replace(network, StridedDepthwiseConvolution, strided_depthwise.suits)
     if runtime.computes_in_matrix_units:
-        return replace(network, SideBySideConvolution, side_by_side.suits)
-    return 0
+        count += replace(network, SideBySideConvolution, side_by_side.suits)
+    return count
 
 
 def replace(network: nn.Module, kind: type[FastGradientConvolution], suits: Callable[[nn.Module], bool]) -> int:
