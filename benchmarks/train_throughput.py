@@ -5,10 +5,11 @@
 Every contestant trains the same network on the same resident uint8 batch: normalise, forward, loss, backward,
 update with Nesterov momentum and weight decay. P1 is what people write first: float32, channels first, a plain
 loop. P2 is the best by hand: channels last, one normalisation, fused SGD, and bfloat16 autocast where the product takes
-it too, which is where the processor has units for it. Both normalise local responses by torch's own layer. Each turn of a contestant is a fresh process, the only one there
-is, so that what one asks of its memory allocator neither serves nor hinders the others: two steps to warm up, then the
-median of three. With
-THP_MEM_ALLOC_ENABLE=1 in the environment all of them get the large pages that the product asks for.
+it too, which is where the processor has units for it. Both normalise local responses by torch's own layer.
+
+Each turn of a contestant is a fresh process, the only one there is, so that what one asks of its memory allocator
+neither serves nor hinders the others: two steps to warm up, then the median of three. With THP_MEM_ALLOC_ENABLE=1 in
+the environment all of them get the large pages that the product asks for.
 """
 
 import argparse
