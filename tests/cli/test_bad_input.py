@@ -247,7 +247,7 @@ def test_a_loss_that_is_not_finite_names_step_layer_and_remedy(saccade: Callable
     assert lines[0].startswith("error: The loss is not finite at step ")
     assert "learning rate" in lines[0]
     assert "not finite" in lines[1]
-    assert lines[2] == "Nothing bad was saved: the last checkpoint is intact."
+    assert lines[2] == "Nothing bad was saved, and no checkpoint before it."
     assert lines[3].startswith("Lower the rate, for example --set optimizer.learning_rate=")
 
 

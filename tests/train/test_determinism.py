@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from saccade import api
+from saccade.core.errors import TrainingError
 from saccade.core.log import read_events
 from saccade.core.runtime import Runtime
 from saccade.core.types import Batch, Preprocessing
 from saccade.models.base import ModelSpec
 from saccade.models.build import resolve_model
 from saccade.train.config import RunConfig
+from saccade.train.micro_batches import counted_as_one, is_out_of_memory
 from saccade.train.step import TrainingStep
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -74,8 +77,51 @@ def test_where_memory_runs_out_the_same_batch_is_computed_in_parts(monkeypatch: 
     assert (whole.num_micro_batches, parted.num_micro_batches) == (1, 4)
     for a, b in zip(whole.model.parameters(), parted.model.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
-    with pytest.raises(RuntimeError, match="can't allocate memory"):
+    with pytest.raises(TrainingError) as caught:
         step(1)  # batch norm needs two
+    assert caught.value.message == (
+        "Memory ran out in a step of 2 to 3 images of 8x8 pixels at a time: [enforce fail at alloc_cpu.cpp:127] "
+        "DefaultCPUAllocator: can't allocate memory: you tried.\n"
+        "What was saved is intact. Free memory and run again with --resume, or start a new run with a smaller network "
+        "or --set input.size_px=32."
+    )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        MemoryError(),
+        RuntimeError("could not create a primitive"),  # oneDNN, of a convolution
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"),
+    ],
+)
+def test_all_that_say_that_memory_ran_out_are_understood(error: BaseException):
+    assert is_out_of_memory(error)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shape '[2]' is invalid for input of size 3"), ValueError("alloc")])
+def test_other_errors_are_not_about_memory(error: BaseException):
+    assert not is_out_of_memory(error)
+
+
+def test_parts_move_the_running_statistics_as_far_as_one_batch():
+    """Equal parts: the past keeps its weight of 0.9, and all of the parts together have that of the batch."""
+    torch.manual_seed(0)
+    part_BCHW = torch.randn(4, 3, 5, 5, dtype=torch.float64)
+    whole, parted = nn.BatchNorm2d(3).double(), nn.BatchNorm2d(3).double()
+    whole(part_BCHW)
+    with counted_as_one(parted, 5):
+        for _ in range(5):
+            parted(part_BCHW)
+    torch.testing.assert_close(whole.running_mean, parted.running_mean, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(whole.running_var, parted.running_var, rtol=1e-12, atol=1e-14)
+    assert (int(parted.num_batches_tracked), parted.momentum) == (1, 0.1)
+    still = nn.BatchNorm2d(3).eval()  # as a frozen part keeps it
+    with counted_as_one(still, 2):
+        still(part_BCHW.float())
+    assert int(still.num_batches_tracked) == 0
 
 
 def test_running_out_of_memory_is_told_once_and_logged(small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -98,6 +144,9 @@ def test_running_out_of_memory_is_told_once_and_logged(small: Any, tmp_path: Pat
     )
     api.train(request, Listener())
     told = [note for note in notes if "memory" in note]
-    assert told == ["memory ran out: each batch of 32 images is now computed in 2 parts, with the same effect"]
+    assert told == [
+        "memory ran out: each batch of 32 images is now computed in 2 parts; the step is the same, "
+        "but batch normalisation sees 16 images at a time"
+    ]
     logged = [event for event in read_events(tmp_path / "run" / "metrics.jsonl") if event["event"] == "memory"]
     assert logged == [{"event": "memory", "step": 1, "num_micro_batches": 2}]

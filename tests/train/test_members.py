@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from saccade import api
-from saccade.core.errors import CheckpointError, ConfigError, ImageError, UsageError
+from saccade.core import lock
+from saccade.core.errors import CheckpointError, ConfigError, ImageError, RunInUseError, UsageError
+from saccade.train import members
 
 SETTINGS = ["runtime.num_threads=1", "loader.threads=1", "split.test_fraction=0.6", "batch_size=128"]
 
@@ -190,3 +193,24 @@ def test_an_unfinished_ensemble_is_not_judged(ensemble: Path, tmp_path: Path):
         f"The ensemble {tmp_path / 'e'} is not complete: member 2 of 2 has not been trained to its end.\n"
         f"Go on with: saccade train --resume --out {tmp_path / 'e'}"
     )
+
+
+def test_two_starters_of_one_ensemble_do_not_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """One that begins while the other still reads the images wins: its plan stays, and the other is told."""
+    real, out = members.prepare_images, tmp_path / "e"
+
+    def slow(*arguments: Any) -> Any:
+        monkeypatch.setattr(members, "prepare_images", real)
+        api.train_ensemble(request(out, epochs=1))  # all of the other starter's work
+        return real(*arguments)
+
+    monkeypatch.setattr(members, "prepare_images", slow)
+    with pytest.raises(CheckpointError, match="already holds an ensemble"):
+        api.train_ensemble(request(out, seed=70, ensemble=3, epochs=2))
+    plan = members.read_plan(out)
+    assert (plan.num_members, plan.run.seed, plan.run.epochs) == (2, 5, 1)
+
+
+def test_an_ensemble_that_is_being_trained_is_not_gone_on_with(ensemble: Path):
+    with lock.exclusive(ensemble), pytest.raises(RunInUseError):
+        api.train_ensemble(request(ensemble, resume=True))

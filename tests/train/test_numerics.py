@@ -71,7 +71,7 @@ def compare(settings: list[str], mixed: bool = False, weight_K: np.ndarray | Non
         name=optimizer.name,
         rate=optimizer.learning_rate,
         beta=optimizer.momentum,
-        second=optimizer.second_momentum,
+        second=optimizer.rmsprop_decay if optimizer.name == "rmsprop" else optimizer.second_momentum,
         decay=optimizer.weight_decay,
         other_rate=optimizer.other_learning_rate,
         other_beta=optimizer.other_momentum,
@@ -91,6 +91,8 @@ def compare(settings: list[str], mixed: bool = False, weight_K: np.ndarray | Non
             decay = min(config.average.decay, (1 + updates) / (10 + updates))
             average = {name: decay * average[name] + (1 - decay) * p[name] for name in p}
             p = dict(average) if config.average.lookahead else p
+        elif step + 1 < config.average.every_steps:
+            average = dict(p)
         before = float(training.totals.loss_sum)
         batch = Batch(
             image_BCHW=torch.from_numpy(image_BHW)[:, None],
@@ -165,6 +167,17 @@ def test_balanced_weights_are_scikit_learns_and_leave_absent_classes_out():
     weight_K = balanced_class_weights(torch.from_numpy(label_N), 5).numpy()
     np.testing.assert_allclose(weight_K[[0, 1, 3]], expected, rtol=1e-6)
     assert weight_K[[2, 4]].tolist() == [0, 0]
+
+
+def test_a_run_shorter_than_the_averages_first_turn_ships_its_own_weights():
+    runtime = Runtime(device=torch.device("cpu"), precision=torch.float64, num_threads=1)
+    training = TrainingStep(Toy().double(), config_of(["average.decay=0.9", "average.every_steps=5"]), PIXELS, runtime)
+    for step, (image_BHW, target) in enumerate(batches(mixed=False)[:4]):
+        image_BCHW = torch.from_numpy(image_BHW)[:, None]
+        batch = Batch(image_BCHW=image_BCHW, target=torch.from_numpy(target), index_B=np.arange(NUM_IMAGES))
+        assert training.run(batch, step, 1.0)
+        shipped, own = training.judged_model.state_dict(), training.model.state_dict()
+        assert all(torch.equal(shipped[name], own[name]) for name in own)
 
 
 def test_a_loss_that_is_not_finite_changes_nothing():

@@ -25,7 +25,7 @@ def exclusive(folder: Path) -> Iterator[None]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         with storage_errors(path):  # a network share may not know locks
-            if not _lock(descriptor, fcntl.LOCK_EX):
+            if not _lock_soon(descriptor):
                 raise RunInUseError(_describe(folder, os.pread(descriptor, 4096, 0)))
         holder = json.dumps({"pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}).encode()
         with storage_errors(path, len(holder)):
@@ -49,6 +49,15 @@ def refuse_held(folder: Path) -> None:
                 raise RunInUseError(_describe(folder, os.pread(descriptor, 4096, 0)))
     finally:
         os.close(descriptor)
+
+
+def _lock_soon(descriptor: int) -> bool:
+    """Whether the lock could be had within a moment: somebody may just be looking whether it is held."""
+    for _ in range(10):
+        if _lock(descriptor, fcntl.LOCK_EX):
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def _lock(descriptor: int, kind: int) -> bool:

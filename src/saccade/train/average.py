@@ -12,7 +12,8 @@ class WeightAverage:
     """Exponential moving average of every floating tensor of a network; the others are copied.
 
     The decay grows as min(decay, (1 + updates) / (10 + updates)), so that the start weighs little (TensorFlow's
-    ExponentialMovingAverage). With `lookahead` the average is given back to the network (Zhang et al. 2019).
+    ExponentialMovingAverage). It starts from the network at the step before its first turn, not from random weights,
+    which a short run would be judged by. With `lookahead` it is given back to the network (Zhang et al. 2019).
     """
 
     def __init__(self, model: nn.Module, config: AverageConfig) -> None:
@@ -22,15 +23,15 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after `step`, where it is this step's turn."""
-        if (step + 1) % self.config.every_steps:
+        """Take in the weights after `step`, where it is this step's turn; before the first turn it is the network."""
+        updates, is_between = divmod(step + 1, self.config.every_steps)
+        if updates and is_between:
             return
-        updates = (step + 1) // self.config.every_steps
-        decay = min(self.config.decay, (1 + updates) / (10 + updates))
+        decay = min(self.config.decay, (1 + updates) / (10 + updates)) if updates else 0.0
         source, average = self._source.state_dict(), self.model.state_dict()
         floating = [name for name, tensor in average.items() if tensor.is_floating_point()]
         torch._foreach_lerp_([average[name] for name in floating], [source[name] for name in floating], 1 - decay)
         for name in average.keys() - set(floating):
             average[name].copy_(source[name])
-        if self.config.lookahead:
+        if self.config.lookahead and updates:
             torch._foreach_copy_([source[name] for name in floating], [average[name] for name in floating])

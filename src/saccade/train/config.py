@@ -47,7 +47,8 @@ class OptimizerConfig(FrozenConfig):
     )
     learning_rate: float = Field(0.05, gt=0, description="peak learning rate")
     momentum: Momentum = Field(0.9, description="momentum; the first beta of the Adam family")
-    second_momentum: Momentum = Field(0.999, description="decay of squared gradients (Adam family, RMSProp)")
+    second_momentum: Momentum = Field(0.999, description="decay of squared gradients in the Adam family")
+    rmsprop_decay: Momentum = Field(0.99, description="decay of squared gradients in RMSProp, which starts from zero")
     weight_decay: float = Field(5e-4, ge=0, description="decay of weights (decoupled in adamw and muon)")
     other_learning_rate: float = Field(0.05, gt=0, description="peak rate of what muon does not serve")
     other_momentum: Momentum = Field(0.9, description="momentum of what muon does not serve")
@@ -148,7 +149,9 @@ class RunConfig(FrozenConfig):
     epochs: int = Field(10, ge=1, le=100_000, description="passes over the training images")
     seed: int = Field(0, ge=0, lt=2**31, description="everything random derives from it")
     batch_size: int = Field(128, ge=1, le=65_536, description="images a step")
-    accumulate: int = Field(1, ge=1, le=4096, description="micro-batches a step is computed in, with equal effect")
+    accumulate: int = Field(
+        1, ge=1, le=4096, description="parts a step is computed in: the same step, but for batch statistics"
+    )
     input: InputConfig = InputConfig()
     split: SplitConfig = SplitConfig()
     augment: AugmentConfig = AugmentConfig()

@@ -12,17 +12,25 @@ from .state import Cursor
 from .step import TrainingStep
 
 
-def describe_divergence(training: TrainingStep, batch: Batch | None, cursor: Cursor, keys: list[str]) -> str:
-    """The four lines a person gets: what, where, what is safe, what to do."""
-    rate, peak = training.groups[0].rate, training.config.optimizer.learning_rate
-    images = f", images {', '.join(printable(key) for key in keys)}, ..." if keys else ""
+def describe_divergence(training: TrainingStep, batch: Batch | None, where: str, is_saved: bool) -> str:
+    """The four lines a person gets: what, where, what is safe, what to do. Without the `batch` it was an epoch's."""
+    peak = training.config.optimizer.learning_rate
     return (
-        f"The loss is not finite at step {cursor.step + 1} (epoch {cursor.epoch + 1}, "
-        f"batch {cursor.batch + 1}{images}; "
-        f"learning rate {rate:.3g}).\n"
+        f"The loss is not finite {where}.\n"
         f"{_first_layer(training, batch)}\n"
-        f"Nothing bad was saved: the last checkpoint is intact.\n"
+        f"Nothing bad was saved{': the last checkpoint is intact' if is_saved else ', and no checkpoint before it'}.\n"
         f"Lower the rate, for example --set optimizer.learning_rate={peak / 10:.2g}, and start a new run."
+    )
+
+
+def place_of_step(cursor: Cursor, keys: list[str], rate: float, num_bad: int) -> str:
+    """`at step 5, as at the 3 before it (epoch 1, batch 5, images a, b, c, ...; learning rate 0.1)`: the step that
+    `cursor` has next, at the learning rate `rate`."""
+    images = ", ".join(printable(key) for key in keys)
+    row = f", as at the {num_bad - 1} before it" if num_bad > 1 else ""
+    return (
+        f"at step {cursor.step + 1}{row} (epoch {cursor.epoch + 1}, batch {cursor.batch + 1}, images {images}, ...; "
+        f"learning rate {rate:.3g})"
     )
 
 
@@ -49,8 +57,9 @@ def _first_output(training: TrainingStep, batch: Batch) -> str:
     leaves = [(name, module) for name, module in training.model.named_modules() if not list(module.children())]
     handles = [module.register_forward_hook(look(name)) for name, module in leaves]
     try:
-        image_BCHW = batch.image_BCHW.to(training.runtime.device)
-        training.model(normalize(image_BCHW, training.preprocessing, torch.float32))
+        for part_BCHW in batch.image_BCHW.split(max(2, len(batch.image_BCHW) // training.num_micro_batches)):
+            image_BCHW = part_BCHW.to(training.runtime.device)
+            training.model(normalize(image_BCHW, training.preprocessing, torch.float32))
     finally:
         for handle in handles:
             handle.remove()

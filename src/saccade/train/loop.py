@@ -14,7 +14,8 @@ from ..core.log import MetricsLog
 from ..data.loader import Loader
 from ..evaluate.forward import collect_outputs
 from ..evaluate.metrics import compute_metrics
-from .diagnose import describe_divergence
+from .diagnose import describe_divergence, place_of_step
+from .micro_batches import has_batch_norm
 from .schedule import learning_rate_factor
 from .state import Cursor, state_tensors
 from .step import EpochTotals, TrainingStep
@@ -98,7 +99,8 @@ def _run_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
             _tell_memory(training, plan, cursor)
         if num_bad > config.stop.max_bad_steps:
             keys = [plan.key_of(int(index)) for index in batch.index_B[:3]]
-            raise TrainingError(describe_divergence(training, batch, cursor, keys))
+            where = place_of_step(cursor, keys, factor * config.optimizer.learning_rate, num_bad)
+            raise TrainingError(describe_divergence(training, batch, where, (plan.run_dir / LAST).exists()))
         position = {"batch": cursor.batch + 1, "step": cursor.step + 1, "bad_steps": num_bad}
         cursor = cursor.model_copy(update=position | {"training_s": elapsed_s + time.monotonic() - started_s})
         plan.progress.step(cursor.epoch, cursor.batch, num_batches, training.totals.means)
@@ -113,11 +115,12 @@ def _run_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
 
 def _tell_memory(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> None:
     """Say and log that memory ran out and a step is now computed in more parts."""
-    num_parts = training.num_micro_batches
+    num_parts, batch_size = training.num_micro_batches, training.config.batch_size
     plan.log.write("memory", {"step": cursor.step + 1, "num_micro_batches": num_parts})
+    but = f", but batch normalisation sees {batch_size // num_parts} images at a time"
     plan.progress.note(
-        f"memory ran out: each batch of {training.config.batch_size} images is now computed in {num_parts} parts, "
-        f"with the same effect"
+        f"memory ran out: each batch of {batch_size} images is now computed in {num_parts} parts; "
+        f"the step is the same{but if has_batch_norm(training.model) else ''}"
     )
 
 
@@ -127,7 +130,8 @@ def _finish_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor, seconds
     started_s = time.monotonic()
     train_loss, train_accuracy = training.totals.means()
     if not train_loss < float("inf"):
-        raise TrainingError(describe_divergence(training, None, cursor, []))
+        where = f"in epoch {cursor.epoch + 1}, which step {cursor.step} ended"
+        raise TrainingError(describe_divergence(training, None, where, (plan.run_dir / LAST).exists()))
     validation = _validate(training, plan)
     is_best = validation is None or _is_better(validation, cursor)
     epoch = cursor.epoch + 1

@@ -12,13 +12,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from ..core import atomic
+from ..core import atomic, lock
 from ..core.config import FrozenConfig
 from ..core.errors import CheckpointError, Stopped, printable
 from ..core.runtime import start
 from ..predict.crops import looks
 from ..predict.ensemble import MAX_MEMBERS
-from ..predict.ensemble_folder import PLAN, is_finished, member_path
+from ..predict.ensemble_folder import PLAN, is_finished, member_path, refuse_begun
 from ..predict.evaluation import Evaluation
 from ..predict.together import JudgedImages, judge_together
 from .config import RunConfig
@@ -87,20 +87,41 @@ class EnsembleResult:
 def train_members(plan: EnsemblePlan, path: Path, resume: bool, progress: RunProgress, command: str) -> EnsembleResult:
     """Train, or go on training, the members of `plan` in `path`, and judge them together.
 
-    Raises what a training raises, and Stopped with the command to go on with the whole ensemble.
+    Raises what a training raises, RunInUseError where another process trains it, and Stopped with the command to go on
+    with the whole ensemble.
     """
     started_s = time.monotonic()
+    lock.refuse_held(path)
     runtime = start(plan.run.runtime)
     images = prepare_images(plan.member_config(1), runtime, progress.note, progress.scan)
+    atomic.make_folder(path)
+    with lock.exclusive(path):
+        plan = _begin(plan, path, resume, images)
+        evaluation, members = _train_and_judge(plan, path, images, progress, command)
+        result = EnsembleResult(
+            path=path, plan=plan, members=members, evaluation=evaluation, seconds=time.monotonic() - started_s
+        )
+        atomic.write_text(path / EVALUATION, json.dumps(result.as_json(), allow_nan=False) + "\n")
+    return result
+
+
+def _begin(plan: EnsemblePlan, path: Path, resume: bool, images: Images) -> EnsemblePlan:
+    """Write what the ensemble is made of, or check that the images are still those: the folder is ours now."""
     if not resume:
+        refuse_begun(path)  # again: another process may have begun one while the images were read
         plan = plan.model_copy(update={"data_digest": images.digest()})
-        atomic.make_folder(path)
         atomic.write_text(path / PLAN, plan.to_toml())
     elif plan.data_digest != images.digest():
         raise CheckpointError(
             f"The images in {printable(plan.run.source)} are not those this ensemble began with.\n"
             f"Put the images back as they were, or start a new ensemble with another --out."
         )
+    return plan
+
+
+def _train_and_judge(
+    plan: EnsemblePlan, path: Path, images: Images, progress: RunProgress, command: str
+) -> tuple[Evaluation, tuple[Path, ...]]:
     members = tuple(member_path(path, number) for number in range(1, plan.num_members + 1))
     for number, member in enumerate(members, start=1):
         progress.note(f"member {number} of {plan.num_members}, seed {plan.member_config(number).seed}")
@@ -108,15 +129,7 @@ def train_members(plan: EnsemblePlan, path: Path, resume: bool, progress: RunPro
             stop_exit_code = _train_member(member, plan.member_config(number), images, progress, command)
             if stop_exit_code and number < plan.num_members:
                 raise _stopped(member, stop_exit_code)
-    result = EnsembleResult(
-        path=path,
-        plan=plan,
-        members=members,
-        evaluation=_judge(plan, members, images),
-        seconds=time.monotonic() - started_s,
-    )
-    atomic.write_text(path / EVALUATION, json.dumps(result.as_json(), allow_nan=False) + "\n")
-    return result
+    return _judge(plan, members, images), members
 
 
 def _train_member(member: Path, config: RunConfig, images: Images, progress: RunProgress, command: str) -> int:

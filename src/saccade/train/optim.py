@@ -60,7 +60,7 @@ def build_optimizers(
 ) -> list[ParameterGroup]:
     """The groups of `model`'s trainable parameters. `precision` is that of the machine's fast matrix products.
 
-    Parameters with fewer than two dimensions (biases, normalisation) are not decayed. The head's matrix, which maps
+    Biases and normalisation, one number a channel in whatever shape, are not decayed. The head's matrix, which maps
     to the classes, is not Muon's (Jordan et al. 2024, github.com/KellerJordan/Muon). With a `layer_rate_factor` below 1
     each part of the network has its own rate (Howard and Ruder 2018, arXiv:1801.06146, section 3.2); what is in none,
     such as GoogLeNet's side branches, has that of the last layer.
@@ -94,8 +94,8 @@ def _groups(
     rule = _build_rule(config)
     rate = config.other_learning_rate if is_muon else config.learning_rate
     decay = config.other_weight_decay if is_muon else config.weight_decay
-    groups.append(ParameterGroup([p for _, p in named if p.ndim >= 2], rule, rate, decay))
-    groups.append(ParameterGroup([p for _, p in named if p.ndim < 2], rule, rate, 0.0))
+    groups.append(ParameterGroup([p for _, p in named if is_matrix(p)], rule, rate, decay))
+    groups.append(ParameterGroup([p for _, p in named if not is_matrix(p)], rule, rate, 0.0))
     return [group for group in groups if group.parameters]
 
 
@@ -115,13 +115,18 @@ def restore_optimizers(groups: list[ParameterGroup], tensors: dict[str, torch.Te
         group.restore({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
 
 
+def is_matrix(parameter: torch.Tensor) -> bool:
+    """Whether a parameter is a matrix or a bank of filters, not a number a channel, such as (C,) or (C, 1, 1)."""
+    return parameter.ndim == 2 or (parameter.ndim > 2 and any(side > 1 for side in parameter.shape[1:]))
+
+
 def _is_muons(name: str, parameter: nn.Parameter) -> bool:
-    return parameter.ndim >= 2 and not name.startswith("head.")
+    return is_matrix(parameter) and not name.startswith("head.")
 
 
 def _build_rule(config: OptimizerConfig) -> Rule:
     if config.name == "rmsprop":
-        return RootMeanSquare(config.second_momentum, config.momentum)
+        return RootMeanSquare(config.rmsprop_decay, config.momentum)
     if config.name in ("adam", "adamw"):
         return Adam((config.momentum, config.second_momentum), decoupled=config.name == "adamw")
     momenta = {"sgd": 0.0, "muon": config.other_momentum}

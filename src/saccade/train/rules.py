@@ -128,7 +128,7 @@ class Muon:
             matrix = direction.reshape(direction.shape[0], -1)
             precision = matrix.dtype if matrix.dtype == torch.float64 else self.precision
             if self.unit_filters:
-                parameter.mul_(math.sqrt(len(parameter)) / parameter.norm())
+                parameter.mul_(math.sqrt(len(parameter)) / parameter.norm().clamp(min=1e-7))
             update = orthogonalise(matrix.to(precision), self.iterations).to(parameter.dtype).view(parameter.shape)
             scale = math.sqrt(max(1.0, matrix.shape[0] / matrix.shape[1]))
             parameter.add_(update, alpha=-rate * scale)

@@ -98,7 +98,7 @@ def fit_and_judge(
         raise stopped(config, folder, context.stop.exit_code) from None
     except StorageError as error:
         raise StorageError(f"{error.message}\nGo on with: {resume_command(config, folder)}") from error.__cause__
-    num_seen = cursor.step * min(config.batch_size, len(images.split.train_N))
+    num_seen = cursor.epoch * len(images.split.train_N)
     return TrainResult(
         run_dir=folder.path,
         config=config,

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ..core.errors import TrainingError
 from ..core.runtime import Runtime, seed_everything
 from ..core.types import Batch, Preprocessing
 from ..data.preprocess import normalize
@@ -14,13 +15,15 @@ from .average import WeightAverage
 from .config import RunConfig
 from .distill import Teachers
 from .gradients import use_fast_gradients
+from .micro_batches import counted_as_one, is_out_of_memory
 from .optim import build_optimizers
 from .schedule import input_size
 
 
 @dataclass(kw_only=True)
 class EpochTotals:
-    """Sums over the images of the epoch so far, on the device: loss (float64), correct and seen images (int64)."""
+    """Sums over the images of the epoch so far, on the device: loss (float64; float32 where the device has none),
+    correct and seen images (int64)."""
 
     loss_sum: torch.Tensor
     num_correct: torch.Tensor
@@ -30,7 +33,7 @@ class EpochTotals:
     def zero(cls, device: torch.device) -> "EpochTotals":
         """Nothing seen yet."""
         return cls(
-            loss_sum=torch.zeros((), dtype=torch.float64, device=device),
+            loss_sum=torch.zeros((), dtype=widest(device), device=device),
             num_correct=torch.zeros((), dtype=torch.int64, device=device),
             num_seen=torch.zeros((), dtype=torch.int64, device=device),
         )
@@ -114,23 +117,37 @@ class TrainingStep:
             seed_everything(self.config.seed, step)
             try:
                 return self._gradients(image_BCHW, target)
-            except RuntimeError as error:
-                smaller = 2 * self.num_micro_batches
-                if not is_out_of_memory(error) or smaller > image_BCHW.shape[0] // 2:
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
                     raise
                 self._forget_step()
-                self.num_micro_batches = smaller  # the effective batch stays what it was
+                self._cut_smaller(image_BCHW, str(error))
+
+    def _cut_smaller(self, image_BCHW: torch.Tensor, reason: str) -> None:
+        """Compute this and later steps in twice as many parts: the effective batch stays what it was."""
+        smaller = 2 * self.num_micro_batches
+        if smaller > image_BCHW.shape[0] // 2:
+            height_px, width_px = self.input_HW
+            raise TrainingError(
+                f"Memory ran out in a step of 2 to 3 images of {height_px}x{width_px} pixels at a time: "
+                f"{reason.splitlines()[0] if reason else 'no reason was given'}.\n"
+                f"What was saved is intact. Free memory and run again with --resume, or start a new run with a smaller "
+                f"network or --set input.size_px={max(32, height_px // 2)}."
+            )
+        self.num_micro_batches = smaller
 
     def _gradients(self, image_BCHW: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         num_parts = max(1, min(self.num_micro_batches, image_BCHW.shape[0] // 2))  # batch norm needs two images
         total_weight = self._total_weight(target)
-        loss = torch.zeros((), dtype=torch.float64, device=image_BCHW.device)
+        loss = torch.zeros((), dtype=widest(image_BCHW.device), device=image_BCHW.device)
         num_correct = torch.zeros((), dtype=torch.int64, device=image_BCHW.device)
-        for image, part in zip(image_BCHW.tensor_split(num_parts), target.tensor_split(num_parts), strict=True):
-            part_loss, part_correct = self._loss(image, part, total_weight, len(target))
-            part_loss.backward()
-            loss += part_loss.detach()
-            num_correct += part_correct
+        parts = zip(image_BCHW.tensor_split(num_parts), target.tensor_split(num_parts), strict=True)
+        with counted_as_one(self.model, num_parts):
+            for image, part in parts:
+                part_loss, part_correct = self._loss(image, part, total_weight, len(target))
+                part_loss.backward()
+                loss += part_loss.detach()
+                num_correct += part_correct
         return loss, num_correct
 
     def _loss(
@@ -194,15 +211,15 @@ class TrainingStep:
             group.forget_gradients()
 
 
+def widest(device: torch.device) -> torch.dtype:
+    """The floating type that sums are kept in: Apple's GPUs have no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 @torch.no_grad()
 def _copy(targets: list[torch.Tensor], sources: list[torch.Tensor]) -> None:
     if targets:
         torch._foreach_copy_(targets, sources)
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch ran out of memory, on a GPU or on the CPU, whose allocator has no exception of its own."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def balanced_class_weights(label_N: torch.Tensor, num_classes: int) -> torch.Tensor:

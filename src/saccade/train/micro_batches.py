@@ -1,0 +1,55 @@
+"""Steps computed in parts: how memory that ran out is recognised, and how the parts count as one batch."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+# What allocators and the libraries under torch say: they have no exception of their own. oneDNN's "primitive" is a
+# convolution it could not make ready, for which it has no other reason on shapes that have worked before.
+OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "could not create a primitive",
+    "could not create a memory object",
+    "std::bad_alloc",
+    "ALLOC_FAILED",  # of cuDNN and cuBLAS
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on a GPU or on the CPU."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY)
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    """Whether a network learns from the statistics of what passes through it together."""
+    return any(isinstance(module, _BatchNorm) for module in model.modules())
+
+
+@contextmanager
+def counted_as_one(model: nn.Module, num_parts: int) -> Iterator[None]:
+    """While entered, the forward passes of `num_parts` parts move running statistics as far as that of one batch would.
+
+    Each part still normalises by its own mean and variance. The statistics are those of the parts in turn, each at
+    momentum 1 - (1 - m)^(1/n), so that the past weighs (1 - m) in the end; batches counted are counted once.
+    """
+    if num_parts == 1:
+        yield
+        return
+    norms = [(module, module.momentum) for module in model.modules() if isinstance(module, _BatchNorm)]
+    counted = [(norm, norm.num_batches_tracked) for norm, momentum in norms if momentum is not None and norm.training]
+    before = [(count, count.clone()) for _, count in counted if count is not None]
+    for norm, momentum in norms:
+        if momentum is not None:
+            norm.momentum = 1 - (1 - momentum) ** (1 / num_parts)
+    try:
+        yield
+    finally:
+        for norm, momentum in norms:
+            norm.momentum = momentum
+        for count, value in before:
+            count.copy_(value + 1)
