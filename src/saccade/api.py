@@ -100,6 +100,7 @@ def find_learning_rate(request: TrainRequest, out: Path, note: Callable[[str], N
     Nothing is trained that lasts. Raises SaccadeError.
     """
     check_picture(out)
+    atomic.make_folder(out.parent)
     found = find_rate(request.config(), note)
     curve = RateCurve(
         rate_S=found.rate_S, loss_S=found.loss_S, smooth_S=found.smooth_S, chosen=found.chosen, text=found.reason
@@ -259,8 +260,9 @@ def _resumed(out: Path | None, verb: str, asked: Callable[[RunConfig], RunConfig
         raise UsageError(
             f"{where} was begun by saccade {config.verb}.\nGo on with: saccade {config.verb} --resume --out {where}"
         )
-    refuse_changes(config, asked(config))
-    return config, folder
+    wanted = asked(config)
+    refuse_changes(config, wanted)
+    return wanted, folder
 
 
 def _resumed_plan(request: TrainRequest) -> tuple[EnsemblePlan, Path]:
@@ -274,8 +276,9 @@ def _resumed_plan(request: TrainRequest) -> tuple[EnsemblePlan, Path]:
             f"A resumed ensemble goes on as it began: it has {plan.num_members} members, now {request.ensemble}.\n"
             f"Leave --ensemble out, or start a new one with another --out."
         )
-    refuse_changes(plan.run, asked_for(request, plan.run))
-    return plan, request.out
+    wanted = asked_for(request, plan.run)
+    refuse_changes(plan.run, wanted)
+    return plan.model_copy(update={"run": wanted}), request.out
 
 
 def _remove_if_empty(path: Path) -> None:

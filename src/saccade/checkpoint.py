@@ -202,6 +202,8 @@ def find_checkpoint(path: Path) -> Checkpoint:
     problems: list[str] = []
     for name in (BEST, LAST):
         found, why = newest_checkpoint(path / name)
+        if found and name == LAST and not problems and found.manifest.training.get("best_epoch"):
+            problems.append(f"{printable(str(path / BEST))}, the weights that were kept, is not there.")
         if found and not problems:
             return found
         if found:  # never silently other weights than those that were kept

@@ -209,7 +209,7 @@ def test_a_file_that_turns_bad_ends_the_run_with_its_name(memory_limit_bytes: in
     assert str(error.value) == (
         "image-13.png: is cut off\n"
         "The file cannot be read now; it may have changed since the scan.\n"
-        "Repair or remove it, or leave such files out with on_bad_image=skip; then run again with --resume."
+        "Repair it, or leave such files out: go on with --resume --set loader.on_bad_image=skip."
     )
 
 
@@ -270,7 +270,7 @@ def test_a_read_that_hangs_is_named():
     assert str(error.value) == (
         "Reading 'image-17.png' has not finished after 0 s.\n"
         "The disk or the network share it lies on may hang: try to open the file by hand.\n"
-        "What was saved is intact; run again with --resume, with a larger timeout_s if the disk is only slow."
+        "What was saved is intact; if the disk is only slow, go on with --resume --set loader.timeout_s=600."
     )
 
 

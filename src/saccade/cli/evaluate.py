@@ -64,7 +64,7 @@ def evaluation_text(evaluation: "Evaluation") -> str:
     order = sorted(range(len(rows)), key=lambda k: metrics.recall_K[k])[:MAX_ROWS]
     shown = rows if len(rows) <= MAX_ROWS else [rows[k] for k in order]
     lines = [
-        verdict(metrics),
+        verdict(metrics, evaluation.kind),
         *(f"note: {note}" for note in evaluation.notes),
         f"Judged on {evaluation.judged_on}.",
         f"{top5}macro-F1 {percent(metrics.macro_f1)} %, log loss {metrics.loss:.3f}, calibration error "
@@ -85,7 +85,7 @@ def together_text(evaluation: "Evaluation") -> str:
 
     notes = [f"note: {note}" for note in evaluation.notes]
     lines = _together_lines(evaluation.together) if evaluation.together else []
-    return "\n".join([verdict(evaluation.metrics), *notes, *lines])
+    return "\n".join([verdict(evaluation.metrics, evaluation.kind), *notes, *lines])
 
 
 def _together_lines(together: "Together") -> list[str]:

@@ -46,7 +46,7 @@ def train(
     from .. import api
 
     if on_bad_image != "error":
-        settings = [*settings, f"split.on_bad_image={on_bad_image}"]
+        settings = [*settings, f"split.on_bad_image={on_bad_image}", f"loader.on_bad_image={on_bad_image}"]
     request = api.TrainRequest(
         source=source,
         model=model,
@@ -153,6 +153,7 @@ def result_text(result: "TrainResult", report: Path | None = None) -> str:
     from .console import duration
 
     where = printable(str(result.run_dir))
+    kind = "training" if result.judgement.split == "train" else "held-out"
     page = f"Report: {printable(str(report))}\n" if report else ""
     caution = {
         "test": "",
@@ -160,7 +161,7 @@ def result_text(result: "TrainResult", report: Path | None = None) -> str:
         "train": "No image could be held out: this is the accuracy on the training images themselves.\n",
     }[result.judgement.split]
     return (
-        f"{verdict(result.judgement.metrics)}\n{caution}"
+        f"{verdict(result.judgement.metrics, kind)}\n{caution}"
         f"Kept epoch {result.best_epoch} of {result.config.epochs}; {duration(result.seconds)} in all, "
         f"{duration(result.training_s)} of it training ({result.images_per_second:,.0f} images/s).\n"
         f"Run: {where}\n{page}"

@@ -44,7 +44,7 @@ def transfer(
     from .. import api
 
     if on_bad_image != "error":
-        settings = [*settings, f"split.on_bad_image={on_bad_image}"]
+        settings = [*settings, f"split.on_bad_image={on_bad_image}", f"loader.on_bad_image={on_bad_image}"]
     request = api.TransferRequest(
         source=source,
         backbone=backbone,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .atomic import storage_errors
+from .errors import CheckpointError, printable
 
 
 class MetricsLog:
@@ -37,10 +38,23 @@ class MetricsLog:
 
 
 def read_events(path: Path) -> Iterator[dict[str, Any]]:
-    """The events of a log, oldest first. A last line torn by a kill is left out; a file that is not there is empty."""
+    """The events of a log, oldest first. A last line torn by a kill is left out; a file that is not there is empty.
+
+    Raises CheckpointError naming the line where the file is damaged.
+    """
     if not path.exists():
         return
-    with open(path, encoding="utf-8") as file:
-        for line in file:
-            if line.endswith("\n"):
-                yield json.loads(line)
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                continue
+            try:
+                event = json.loads(line)
+            except ValueError:  # bytes that are no text, too
+                event = None
+            if not isinstance(event, dict):
+                raise CheckpointError(
+                    f"{printable(str(path))} is damaged: line {number} is no JSON object.\n"
+                    f"Remove that line, or put the file back from a copy; the weights are not concerned."
+                )
+            yield event

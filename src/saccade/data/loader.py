@@ -9,7 +9,7 @@ are left over at the end of an epoch and are too few join the batch before them.
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -70,6 +70,10 @@ class Dropped:
     epoch: int
 
 
+def keep_waiting() -> None:
+    """Nothing stands in the way of waiting for a file."""
+
+
 class Loader:
     """Iterates over the samples `index_N` of a source. Close it, or use it as a context manager.
 
@@ -106,10 +110,13 @@ class Loader:
         """Images in an epoch, over all ranks."""
         return len(self._index_N)
 
-    def epoch(self, epoch: int, first_batch: int = 0, shuffle: bool = True) -> Iterator[Batch]:
+    def epoch(
+        self, epoch: int, first_batch: int = 0, shuffle: bool = True, check: Callable[[], None] = keep_waiting
+    ) -> Iterator[Batch]:
         """The batches of one epoch from `first_batch` on; image_BCHW is uint8 and channels-last.
 
-        Raises DataError naming the file where one cannot be read or hangs.
+        `check` is called twice a second while a batch is waited for; what it raises ends the epoch. Raises DataError
+        naming the file where one cannot be read or hangs.
         """
         order_N = (
             permutation(self._maker.augmenter.seed, epoch, self.num_samples) if shuffle else np.arange(self.num_samples)
@@ -128,7 +135,7 @@ class Loader:
                     pending.append(Assembly(self._maker, epoch, order_N[self._share(number)]))
                     pending[-1].start(readers)
                     number += 1
-                yield self._finished(pending.popleft(), readers, epoch)
+                yield self._finished(pending.popleft(), readers, epoch, check)
         finally:
             for assembly in pending:
                 assembly.cancel()
@@ -171,10 +178,11 @@ class Loader:
         lower, upper = rank_share(stop - start, self.config.rank, self.config.num_ranks)
         return slice(start + lower, start + upper)
 
-    def _finished(self, assembly: Assembly, readers: Readers, epoch: int) -> Batch:
+    def _finished(self, assembly: Assembly, readers: Readers, epoch: int, check: Callable[[], None]) -> Batch:
         started_s = time.monotonic()
         while not assembly.wait(min(0.5, self.config.timeout_s / 4)):
             self._name_stuck_read(readers)
+            check()
         self.waited_s += time.monotonic() - started_s
         bad = assembly.bad_images()
         if bad:
@@ -188,7 +196,7 @@ class Loader:
             raise DataError(
                 f"Reading '{printable(key)}' has not finished after {seconds:.0f} s.\n"
                 f"The disk or the network share it lies on may hang: try to open the file by hand.\n"
-                f"What was saved is intact; run again with --resume, with a larger timeout_s if the disk is only slow."
+                f"What was saved is intact; if the disk is only slow, go on with --resume --set loader.timeout_s=600."
             )
 
     def _drop(self, bad: list[ImageError], epoch: int, num_left: int) -> None:
@@ -196,7 +204,7 @@ class Loader:
         if self.config.on_bad_image == "error":
             raise DataError(
                 f"{first.message}\nThe file cannot be read now; it may have changed since the scan.\n"
-                f"Repair or remove it, or leave such files out with on_bad_image=skip; then run again with --resume."
+                f"Repair it, or leave such files out: go on with --resume --set loader.on_bad_image=skip."
             ) from first
         known = {dropped.key for dropped in self.dropped}
         self.dropped += [Dropped(key=e.key, reason=e.reason, epoch=epoch) for e in bad if e.key not in known]

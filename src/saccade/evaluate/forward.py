@@ -39,11 +39,11 @@ def collect_outputs(
 ) -> Outputs:
     """The logits of every image of `loader`, computed in `precision`. The model is left in evaluation mode.
 
-    `check` is called in front of every batch; what it raises ends the work.
+    `check` is called in front of every batch, and while one is waited for; what it raises ends the work.
     """
     model.eval()
     logits, labels, indices = [], [], []
-    for batch in loader.epoch(0, shuffle=False):
+    for batch in loader.epoch(0, shuffle=False, check=check):
         check()
         logits.append(forward(model, batch.image_BCHW, preprocessing, runtime, precision).cpu())
         labels.append(batch.target.numpy())

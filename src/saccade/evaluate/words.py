@@ -10,23 +10,24 @@ FEW_IMAGES = 30
 MAX_NAMES = 5
 
 
-def verdict(metrics: Metrics) -> str:
+def verdict(metrics: Metrics, kind: str = "held-out") -> str:
     """`98.6 % of 360 held-out images correct (95 % interval 96.8 to 99.4); always guessing the largest class: 10.6 %.`
 
-    A rate below one is never rounded up to 100.0, nor one above zero down to 0.0.
+    `kind` is what the images are: held-out, training, or empty where nobody knows. A rate below one is never rounded up
+    to 100.0, nor one above zero down to 0.0.
     """
     if not metrics.num_samples:
         return "No held-out images: nothing is known of the accuracy."
-    images = "image" if metrics.num_samples == 1 else "images"
+    images = f"{kind} image".strip() + ("" if metrics.num_samples == 1 else "s")
     return (
-        f"{percent(metrics.top1)} % of {metrics.num_samples:,} held-out {images} correct "
+        f"{percent(metrics.top1)} % of {metrics.num_samples:,} {images} correct "
         f"(95 % interval {percent(metrics.top1_low)} to {percent(metrics.top1_high)}); "
         f"always guessing the largest class: {percent(metrics.majority_rate)} %."
     )
 
 
-def warnings(metrics: Metrics) -> list[str]:
-    """What a person must know before trusting the figures; empty where there is nothing."""
+def warnings(metrics: Metrics, kind: str = "held-out") -> list[str]:
+    """What a person must know before trusting the figures; empty where there is nothing. `kind`: as in `verdict`."""
     if not metrics.num_samples:
         return ["No image was held out, so the accuracy of this classifier is unknown."]
     found = []
@@ -39,9 +40,9 @@ def warnings(metrics: Metrics) -> list[str]:
     few = np.flatnonzero((metrics.support_K > 0) & (metrics.support_K < FEW_IMAGES))
     never_right = np.flatnonzero((metrics.support_K > 0) & (metrics.confusion_KK.diagonal() == 0))
     if len(absent):
-        found.append(f"No held-out image of {_names(metrics, absent)}: nothing is known of {_them(absent)}.")
+        found.append(f"No {kind} image of {_names(metrics, absent)}: nothing is known of {_them(absent)}.")
     if len(few):
-        found.append(f"Fewer than {FEW_IMAGES} held-out images of {_names(metrics, few)}: wide intervals.")
+        found.append(f"Fewer than {FEW_IMAGES} {kind} images of {_names(metrics, few)}: wide intervals.")
     if len(never_right):
         found.append(f"Not one image of {_names(metrics, never_right)} was recognised.")
     return found

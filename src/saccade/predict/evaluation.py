@@ -136,7 +136,7 @@ class Together:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What runs are worth on a source. `judged_on` says in words which images these were.
+    """What runs are worth on a source. `judged_on` says in words which images these were, `kind` in one (`verdict`).
 
     `metrics` are of `logits_NK` as they are; confidences that a person sees are divided by `temperature` first.
     `together` is set where several runs, or several crops, answered together.
@@ -155,6 +155,7 @@ class Evaluation:
     label_N: np.ndarray
     keys: tuple[str, ...]
     together: Together | None = None
+    kind: str = "held-out"
 
     def as_json(self) -> dict[str, Any]:
         """The object of `evaluate --json`; its keys are a contract."""

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 
-from ..checkpoint import find_checkpoint
-from ..core.errors import DataError, printable
+from ..checkpoint import MANIFEST, find_checkpoint
+from ..core.errors import CheckpointError, DataError, printable
 from ..core.runtime import RuntimeConfig, start
 from ..data.augment.policy import AugmentConfig
 from ..data.base import DataSource, open_source
@@ -19,6 +20,8 @@ from ..evaluate.classes import match_classes, refuse_extra_classes
 from ..evaluate.forward import collect_outputs
 from ..evaluate.metrics import compute_metrics
 from .evaluation import Evaluation
+
+SEEN = "seen.safetensors"  # in a run: digests of the images that training saw
 
 
 def evaluate_run(run: Path, source_text: str, runtime_config: RuntimeConfig) -> Evaluation:
@@ -31,7 +34,7 @@ def evaluate_run(run: Path, source_text: str, runtime_config: RuntimeConfig) -> 
     match = match_classes(manifest.classes, source.classes)
     refuse_extra_classes(match)
     scan = scan_source(source, runtime.num_threads, "error")
-    index_N, judged_on, notes = choose_images([run], source, scan)
+    index_N, judged_on, notes, kind = choose_images([run], source, scan)
     loader = build_loader(source, index_N, manifest.preprocessing, AugmentConfig(), LoaderConfig(), 0)
     model = checkpoint.load_model().to(device=runtime.device, memory_format=runtime.memory_format)  # type: ignore[call-overload]
     try:
@@ -53,23 +56,28 @@ def evaluate_run(run: Path, source_text: str, runtime_config: RuntimeConfig) -> 
         logits_NK=outputs.logits_NK,
         label_N=label_N,
         keys=tuple(source.record(int(index)).key for index in outputs.index_N),
+        kind=kind,
     )
 
 
 def choose_images(
     runs: Sequence[Path], source: DataSource, scan: ScanReport
-) -> tuple[np.ndarray, str, tuple[str, ...]]:
-    """(indices, what they are, notes): never silently the images the run was trained on.
+) -> tuple[np.ndarray, str, tuple[str, ...], str]:
+    """(indices, what they are, notes, their kind): never silently the images the run was trained on.
 
-    The test part of the source where it has one; else the images whose content training did not see.
+    The test part of the source where it has one; else the images whose content training did not see. The kind is
+    `held-out`, or empty where no record says what a run has seen.
     """
+    unknown = [run for run in runs if find_seen(run) is None]
+    kind, doubts = ("", (_unknown_note(unknown[0]),)) if unknown else ("held-out", ())
     seen_N = np.logical_or.reduce([seen_before(run, scan) for run in runs])
     records = [source.record(int(index)) for index in scan.good_N]
     test_N = np.array([i for i, record in zip(scan.good_N, records) if record.split == "test"], dtype=np.int64)
     if len(test_N):
         num_seen = int(seen_N[test_N].sum())
         note = f"{num_seen:,} of these images are also among those the run was trained on: the figure flatters."
-        return test_N, f"the test part of {printable(source.name)}", (note,) if num_seen else ()
+        notes = (note,) if num_seen else ()
+        return test_N, f"the test part of {printable(source.name)}", notes + doubts, kind
     unseen_N = scan.good_N[~seen_N[scan.good_N]]
     if not len(unseen_N):
         raise DataError(
@@ -78,20 +86,40 @@ def choose_images(
         )
     num_left_out = len(scan.good_N) - len(unseen_N)
     if not num_left_out:
-        return unseen_N, f"all images of {printable(source.name)}", ()
+        return unseen_N, f"all images of {printable(source.name)}", doubts, kind
     return (
         unseen_N,
         f"the {len(unseen_N):,} images of {printable(source.name)} that training did not see",
-        (f"{num_left_out:,} images that the run was trained on, or chose its epoch by, are left out.",),
+        (f"{num_left_out:,} images that the run was trained on, or chose its epoch by, are left out.", *doubts),
+        kind,
+    )
+
+
+def find_seen(run: Path) -> Path | None:
+    """The record of what a run, or a checkpoint in one, was trained on; None where there is none."""
+    places = (run, run.parent) if (run / MANIFEST).is_file() else (run,)
+    return next((place / SEEN for place in places if (place / SEEN).is_file()), None)
+
+
+def _unknown_note(run: Path) -> str:
+    return (
+        f"nothing says which images {printable(str(run))} was trained on ({SEEN} is not there): if some of these are "
+        f"among them, the figure flatters."
     )
 
 
 def seen_before(run: Path, scan: ScanReport) -> np.ndarray:
     """For each image of the source (N), whether its content was among the run's training or validation images."""
-    path = run / "seen.safetensors"
-    if not path.exists():
+    path = find_seen(run)
+    if path is None:
         return np.zeros(len(scan.content_digest_N), dtype=bool)
-    seen = parse_tensors(path.read_bytes())["digest_NB"].numpy()
+    try:
+        seen = parse_tensors(path.read_bytes())["digest_NB"].numpy()
+    except (SafetensorError, KeyError, OSError) as error:
+        raise CheckpointError(
+            f"{printable(str(path))}, which says what the run was trained on, is damaged: {printable(str(error))}.\n"
+            f"Put the file back from a copy; without it the figure is not of held-out images."
+        ) from None
     known = {row.tobytes() for row in seen}
     own = np.ascontiguousarray(scan.content_digest_N)
     own = own.view(np.uint8).reshape(len(own), -1)

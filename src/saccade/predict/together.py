@@ -25,13 +25,15 @@ SMALLEST_PROBABILITY = 1e-300
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedImages:
-    """The images `index_N` of `source`, what they are in words, and what a person should know of them."""
+    """The images `index_N` of `source`, what they are in words, and what a person should know of them. `kind`: as in
+    `Evaluation`."""
 
     source: DataSource
     source_text: str
     index_N: np.ndarray
     judged_on: str
     notes: tuple[str, ...]
+    kind: str = "held-out"
 
 
 def evaluate_together(
@@ -46,8 +48,10 @@ def evaluate_together(
     match = match_classes(find_checkpoint(runs[0]).manifest.classes, source.classes)
     refuse_extra_classes(match)
     scan = scan_source(source, runtime.num_threads, "error")
-    index_N, judged_on, notes = choose_images(runs, source, scan)
-    images = JudgedImages(source=source, source_text=source_text, index_N=index_N, judged_on=judged_on, notes=notes)
+    index_N, judged_on, notes, kind = choose_images(runs, source, scan)
+    images = JudgedImages(
+        source=source, source_text=source_text, index_N=index_N, judged_on=judged_on, notes=notes, kind=kind
+    )
     return judge_together(runs, images, wanted, runtime_config)
 
 
@@ -76,6 +80,7 @@ def judge_together(
         label_N=label_N,
         keys=tuple(source.record(int(index)).key for index in images.index_N),
         together=_together(runs, ensemble, result, label_N, len(wanted)),
+        kind=images.kind,
     )
 
 

@@ -100,6 +100,9 @@ def read_run(path: Path) -> RunRecord:
         outputs = {name: tensors[name] for name in ("logits_NK", "label_N", "index_N")}
     except (SafetensorError, KeyError, OSError) as error:
         raise _damaged(path / EVALUATION_TENSORS, error) from None
+    keys = evaluation.get("keys")
+    if not isinstance(keys, list) or len(keys) != len(outputs["label_N"]):
+        raise _damaged(path / EVALUATION, ValueError("its keys are not those of the judged images"))
     return RunRecord(
         path=path,
         config=config,
@@ -110,7 +113,7 @@ def read_run(path: Path) -> RunRecord:
         transfer=_read_json(path / "transfer.json"),
         split=str(evaluation.get("split", "test")),
         manifest=manifest,
-        keys=tuple(str(key) for key in evaluation.get("keys", ())),
+        keys=tuple(str(key) for key in keys),
         **outputs,
     )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..checkpoint import holds_checkpoint
 from ..core import atomic, lock
 from ..core.errors import CheckpointError, ConfigError, printable
 from .config import RunConfig
@@ -23,7 +24,8 @@ class RunFolder:
     @property
     def has_run(self) -> bool:
         """Whether a run was begun here."""
-        return (self.path / CONFIG).exists()
+        with atomic.storage_errors(self.path):
+            return (self.path / CONFIG).exists()
 
     def check(self) -> None:
         """Raise CheckpointError where the folder does not fit what was asked for, before any work is done.
@@ -36,6 +38,11 @@ class RunFolder:
 
     def _check_begun(self) -> None:
         where = printable(str(self.path))
+        if not self.has_run and holds_checkpoint(self.path):
+            raise CheckpointError(
+                f"{where} holds checkpoints of a run, but not its {CONFIG}.\n"
+                f"Put that file back from a copy, or choose another place with --out."
+            )
         if self.resume and not self.has_run:
             raise CheckpointError(
                 f"There is no run to resume in {where}.\nLeave out --resume to start one there, or check --out."
@@ -60,9 +67,22 @@ class RunFolder:
         return RunConfig.from_toml(self.path / CONFIG)
 
 
+# What a run may go on with another value of: how images are read, not what is computed of them.
+ADJUSTABLE = (
+    "loader.threads",
+    "loader.prefetch_batches",
+    "loader.timeout_s",
+    "loader.on_bad_image",
+    "stop.save_every_s",
+)
+
+
 def refuse_changes(begun: RunConfig, wanted: RunConfig) -> None:
-    """Raise ConfigError naming the first value in which `wanted` differs from what was `begun`."""
+    """Raise ConfigError naming the first value in which `wanted` differs from what was `begun`, if it is not one of
+    those that may be adjusted."""
     for key, (was, now) in flat_differences(begun.model_dump(mode="json"), wanted.model_dump(mode="json")).items():
+        if key in ADJUSTABLE:
+            continue
         raise ConfigError(
             f"A resumed run goes on as it began: {key} was {was}, now {now}.\n"
             f"Leave that option out, or start a new run with another --out."

@@ -9,8 +9,9 @@ from typing import Protocol
 import torch
 
 from ..checkpoint import BEST, LAST, Manifest, save_checkpoint
-from ..core.errors import Stopped, TrainingError
+from ..core.errors import Stopped, TrainingError, printable
 from ..core.log import MetricsLog
+from ..core.types import Batch
 from ..data.loader import Loader
 from ..evaluate.forward import collect_outputs
 from ..evaluate.metrics import compute_metrics
@@ -69,6 +70,8 @@ class FitPlan:
 def fit(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
     """Train from `cursor` to the end. Raises Stopped (saved), TrainingError (last good checkpoint intact)."""
     config = training.config
+    if config.stop.patience_epochs and plan.validation is None:
+        plan.progress.note("stop.patience_epochs is without effect: no image could be spared to tell a better epoch by")
     while cursor.epoch < config.epochs and not cursor.finished:
         started_s = time.monotonic()
         first_batch = cursor.batch
@@ -85,32 +88,53 @@ def fit(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
 
 
 def _run_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
-    config = training.config
-    num_batches = plan.train.num_batches
-    saved_s = plan.save_clock()
-    started_s = time.monotonic()
-    elapsed_s = cursor.training_s
+    """The rest of an epoch's steps. Raises Stopped, with everything saved, TrainingError and DataError."""
+    stop, saved_s = plan.stop, plan.save_clock()
+    start_s = time.monotonic() - cursor.training_s
     training.set_epoch(cursor.epoch)
-    for batch in plan.train.epoch(cursor.epoch, first_batch=cursor.batch):
-        factor = learning_rate_factor(config.schedule, cursor.step, config.epochs * num_batches)
-        num_parts = training.num_micro_batches
-        num_bad = 0 if training.run(batch, cursor.step, factor) else cursor.bad_steps + 1
-        if training.num_micro_batches != num_parts:
-            _tell_memory(training, plan, cursor)
-        if num_bad > config.stop.max_bad_steps:
-            keys = [plan.key_of(int(index)) for index in batch.index_B[:3]]
-            where = place_of_step(cursor, keys, factor * config.optimizer.learning_rate, num_bad)
-            raise TrainingError(describe_divergence(training, batch, where, (plan.run_dir / LAST).exists()))
-        position = {"batch": cursor.batch + 1, "step": cursor.step + 1, "bad_steps": num_bad}
-        cursor = cursor.model_copy(update=position | {"training_s": elapsed_s + time.monotonic() - started_s})
-        plan.progress.step(cursor.epoch, cursor.batch, num_batches, training.totals.means)
-        ends_epoch = cursor.batch == num_batches
-        if not ends_epoch and (plan.stop.requested or plan.save_clock() - saved_s > config.stop.save_every_s):
-            _save_last(training, plan, cursor)
-            saved_s = plan.save_clock()
-            if plan.stop.requested:
-                raise Stopped("")
+    num_told = len(plan.train.dropped)
+    try:
+        for batch in plan.train.epoch(cursor.epoch, first_batch=cursor.batch, check=stop.check):
+            num_told = _tell_dropped(plan, num_told)
+            num_bad = _take_step(training, plan, cursor, batch)
+            position = {"batch": cursor.batch + 1, "step": cursor.step + 1, "bad_steps": num_bad}
+            cursor = cursor.model_copy(update=position | {"training_s": time.monotonic() - start_s})
+            plan.progress.step(cursor.epoch, cursor.batch, plan.train.num_batches, training.totals.means)
+            if cursor.batch == plan.train.num_batches:
+                continue  # the end of an epoch saves
+            stop.check()
+            if plan.save_clock() - saved_s > training.config.stop.save_every_s:
+                _save_last(training, plan, cursor)
+                saved_s = plan.save_clock()
+        _tell_dropped(plan, num_told)
+    except Stopped:  # behind a step, or while a file is waited for
+        _save_last(training, plan, cursor)
+        raise
     return cursor
+
+
+def _take_step(training: TrainingStep, plan: FitPlan, cursor: Cursor, batch: Batch) -> int:
+    """One step; how many in a row have now been bad. Raises TrainingError where these are too many."""
+    config = training.config
+    factor = learning_rate_factor(config.schedule, cursor.step, config.epochs * plan.train.num_batches)
+    num_parts = training.num_micro_batches
+    num_bad = 0 if training.run(batch, cursor.step, factor) else cursor.bad_steps + 1
+    if training.num_micro_batches != num_parts:
+        _tell_memory(training, plan, cursor)
+    if num_bad > config.stop.max_bad_steps:
+        keys = [plan.key_of(int(index)) for index in batch.index_B[:3]]
+        where = place_of_step(cursor, keys, factor * config.optimizer.learning_rate, num_bad)
+        raise TrainingError(describe_divergence(training, batch, where, (plan.run_dir / LAST).exists()))
+    return num_bad
+
+
+def _tell_dropped(plan: FitPlan, num_told: int) -> int:
+    """Say and log which files could not be read any more and left their batch; how many have been told now."""
+    for dropped in plan.train.dropped[num_told:]:
+        key = printable(dropped.key)
+        plan.log.write("dropped", {"key": key, "reason": dropped.reason, "epoch": dropped.epoch + 1})
+        plan.progress.note(f"left out {key} in epoch {dropped.epoch + 1}: {dropped.reason}")
+    return len(plan.train.dropped)
 
 
 def _tell_memory(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> None:
@@ -160,6 +184,8 @@ def _finish_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor, seconds
     waited = epoch - cursor.best_epoch
     patience = config.stop.patience_epochs
     finished = epoch == config.epochs or bool(patience and waited >= patience)
+    if finished and epoch < config.epochs:
+        plan.progress.note(f"{waited} epochs were no better than epoch {cursor.best_epoch}: training ends here")
     seconds_so_far = cursor.training_s + validation_s
     moved = {"epoch": epoch, "batch": 0, "finished": finished, "training_s": seconds_so_far}
     return cursor.model_copy(update=moved)

@@ -160,5 +160,6 @@ def _judge(plan: EnsemblePlan, members: tuple[Path, ...], images: Images) -> Eva
         index_N=images.split.indices(split),
         judged_on=judged_on,
         notes=notes,
+        kind="training" if split == "train" else "held-out",
     )
     return judge_together(members, held_out, looks(1), plan.run.runtime)

@@ -13,6 +13,14 @@ from .transfer import FeatureStore
 
 DEFAULT_LIMIT_GB = 10.0
 DEFAULT_RECIPE = "transfer"
+OTHER_WAYS = {
+    "source": "name the images behind the command",
+    "model": "a network is chosen with --model, and its recipe with it",
+    "recipe": "a recipe is chosen with --recipe",
+    "loader.batch_size": "the images of a step are batch_size",
+    "loader.rank": "training runs in one process",
+    "loader.num_ranks": "training runs in one process",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +46,7 @@ class TrainRequest:
         """The complete configuration. Raises UnknownNameError or ConfigError."""
         if not self.source:
             raise UsageError("Say what to train on: saccade train SOURCE, for example saccade train digits.")
+        refuse_other_ways(self.settings)
         name = self.recipe or ("distill" if self.teachers else "")
         recipe = find_recipe(name) if name else recipe_for(self.model or "lenet5")
         taught = {"distill": {"teachers": [str(run) for run in self.teachers]}} if self.teachers else {}
@@ -79,6 +88,7 @@ class TransferRequest:
         example = "saccade transfer photos --backbone resnet18 --weights resnet18.safetensors"
         if not (self.source and self.backbone and self.weights):
             raise UsageError(f"A transfer needs images, a network's name and its weights, for example:\n{example}")
+        refuse_other_ways(self.settings)
         recipe = find_recipe(self.recipe)
         asked = {"backbone": self.backbone, "weights": self.weights, "freeze": self.freeze, "views": self.views}
         table = {key: value for key, value in asked.items() if value not in ("", None)}
@@ -99,6 +109,14 @@ class TransferRequest:
         if self.cache == "none":
             return FeatureStore(folder=None, limit_bytes=limit_bytes)
         return FeatureStore(folder=Path(self.cache) if self.cache else _usual_cache(), limit_bytes=limit_bytes)
+
+
+def refuse_other_ways(settings: list[str]) -> None:
+    """Raise UsageError where a setting would go past the option that chooses more than that value."""
+    for setting in settings:
+        key = setting.partition("=")[0].strip()
+        if key in OTHER_WAYS:
+            raise UsageError(f"'{key}' cannot be given by --set: {OTHER_WAYS[key]}.")
 
 
 def _usual_cache() -> Path:

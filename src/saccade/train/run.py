@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..checkpoint import BEST, LAST, Manifest, find_checkpoint, settle_checkpoint
+from ..checkpoint import Manifest, find_checkpoint
 from ..core import atomic, lock
-from ..core.errors import CheckpointError, ConfigError, Stopped, StorageError, printable
+from ..core.errors import ConfigError, Stopped, StorageError, printable
 from ..core.log import MetricsLog
 from ..core.runtime import Runtime, environment, seed_everything, start
 from ..core.types import Preprocessing
@@ -28,8 +28,9 @@ from .judge import Judgement, judge, write_seen
 from .loop import FitPlan, fit
 from .prepare import Images, prepare_images
 from .progress import RunProgress
+from .resume import resume
 from .schedule import input_size
-from .state import Cursor, restore_training
+from .state import Cursor
 from .step import TrainingStep, balanced_class_weights
 from .stop import StopSignal
 
@@ -184,29 +185,6 @@ def _fit(training: TrainingStep, folder: RunFolder, images: Images, cursor: Curs
         train.close()
         if validation:
             validation.close()
-
-
-def resume(training: TrainingStep, folder: RunFolder, images: Images, progress: RunProgress) -> Cursor | None:
-    """Where the run in `folder` was saved last, with `training` put back there; None, which is said, if nowhere.
-
-    Raises CheckpointError where the images have changed.
-    """
-    checkpoint, problems = settle_checkpoint(folder.path / LAST, keep_previous=True)
-    settle_checkpoint(folder.path / BEST)
-    for problem in problems:
-        progress.note(problem)
-    if checkpoint is None:
-        progress.note("nothing was saved before the run ended; it begins again from its first step")
-        return None
-    cursor = Cursor.parse(checkpoint.manifest.training, printable(str(checkpoint.folder)))
-    if cursor.data_digest != images.digest():
-        raise CheckpointError(
-            f"The training images in {printable(training.config.source)} are not those this run began with.\n"
-            f"Put the images back as they were, or start a new run with another --out."
-        )
-    restore_training(training, cursor, checkpoint.load_weights(), checkpoint.load_state())
-    progress.note(f"going on after step {cursor.step} (epoch {cursor.epoch + 1}, batch {cursor.batch})")
-    return cursor
 
 
 def describe_weights(config: RunConfig, images: Images, runtime: Runtime, command: str) -> Manifest:

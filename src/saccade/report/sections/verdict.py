@@ -16,8 +16,8 @@ FEW_TO_TRAIN = 10
 def verdict_header(record: RunRecord) -> Markup:
     """The verdict as the page's heading, its interval on a scale, and the key figures."""
     metrics = record.metrics
-    held_out = "training" if record.split == "train" else "held-out"
-    title = f"{percent(metrics.top1)} % of {metrics.num_samples:,} {held_out} images correct"
+    images = "image" if metrics.num_samples == 1 else "images"
+    title = f"{percent(metrics.top1)} % of {metrics.num_samples:,} {_kind(record)} {images} correct"
     interval = (
         f"95 % interval {percent(metrics.top1_low)} to {percent(metrics.top1_high)}. "
         f"Always guessing the largest class, '{metrics.majority_class}': {percent(metrics.majority_rate)} %."
@@ -52,7 +52,7 @@ def warning_list(record: RunRecord, notes: list[str]) -> Markup | None:
 def run_warnings(record: RunRecord) -> list[str]:
     """Warnings from the metrics, the curves and the data; each only when it is true."""
     found = [SPLIT_WORDS[record.split]] if record.split in SPLIT_WORDS else []
-    found += warnings(record.metrics)
+    found += warnings(record.metrics, _kind(record))
     found += _curve_warnings(record)
     bad = record.data.get("bad_images") or []
     if bad:
@@ -64,6 +64,10 @@ def run_warnings(record: RunRecord) -> list[str]:
         found.append(f"Fewer than {FEW_TO_TRAIN} training images of {shown}.")
     found += [str(note) for note in record.data.get("notes") or []]
     return found
+
+
+def _kind(record: RunRecord) -> str:
+    return "training" if record.split == "train" else "held-out"
 
 
 def _curve_warnings(record: RunRecord) -> list[str]:

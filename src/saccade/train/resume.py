@@ -1,0 +1,68 @@
+"""Going on with a run: what was saved last is put back, and nothing that was kept is lost."""
+
+from pathlib import Path
+
+from ..checkpoint import BEST, LAST, Checkpoint, Manifest, settle_checkpoint
+from ..core.errors import CheckpointError, printable
+from .folder import CONFIG, RunFolder
+from .prepare import Images
+from .progress import RunProgress
+from .state import Cursor, restore_training
+from .step import TrainingStep
+
+
+def resume(training: TrainingStep, folder: RunFolder, images: Images, progress: RunProgress) -> Cursor | None:
+    """Where the run in `folder` was saved last, with `training` put back there; None, which is said, if nowhere.
+
+    Raises CheckpointError where the images have changed.
+    """
+    checkpoint, problems = settle_checkpoint(folder.path / LAST, keep_previous=True)
+    best, best_problems = settle_checkpoint(folder.path / BEST)
+    for problem in problems:
+        progress.note(problem)
+    if checkpoint is None:
+        _refuse_lost_state(folder.path, best, progress)
+        return None
+    cursor = Cursor.parse(checkpoint.manifest.training, printable(str(checkpoint.folder)))
+    if cursor.best_epoch and best is None:
+        raise CheckpointError(
+            f"{best_problems[0] if best_problems else printable(str(folder.path / BEST)) + ' is not there.'}\n"
+            f"It kept epoch {cursor.best_epoch}, the best so far. Put the folder back from a copy, or start a new run "
+            f"with another --out; {printable(str(checkpoint.folder))} is whole and can be used as it is."
+        )
+    if cursor.data_digest != images.digest():
+        raise CheckpointError(
+            f"The training images in {printable(training.config.source)} are not those this run began with.\n"
+            f"Put the images back as they were, or start a new run with another --out."
+        )
+    restore_training(training, cursor, checkpoint.load_weights(), checkpoint.load_state())
+    _tell_changes(training, folder, checkpoint.manifest, progress)
+    progress.note(f"going on after step {cursor.step} (epoch {cursor.epoch + 1}, batch {cursor.batch})")
+    return cursor
+
+
+def _refuse_lost_state(run_dir: Path, best: Checkpoint | None, progress: RunProgress) -> None:
+    """Without a saved state the run begins again, which is said, unless it would lose the weights that were kept."""
+    if best is not None and best.manifest.epoch > 1:  # the first epoch's are saved before any state is
+        raise CheckpointError(
+            f"No saved state of {printable(str(run_dir))} can be read, so it cannot be gone on with.\n"
+            f"The weights of epoch {best.manifest.epoch}, its best, are whole: use them as they are, or start a new "
+            f"run with another --out."
+        )
+    progress.note("no saved state of the run can be read; it begins again from its first step")
+
+
+def _tell_changes(training: TrainingStep, folder: RunFolder, manifest: Manifest, progress: RunProgress) -> None:
+    """A run's bits depend on device, precision and number of threads, and on a file that a person can edit."""
+    before, now = manifest.provenance.get("device"), training.runtime.describe()
+    if before and before != now:
+        progress.note(
+            f"the run was saved on: {printable(str(before))}; it goes on on: {now}. "
+            f"What follows may differ in the last digits from a run that was never stopped"
+        )
+    digest = manifest.provenance.get("config_digest")
+    if training.config.verb == "train" and digest and folder.load_config().digest() != digest:
+        progress.note(
+            f"{CONFIG} is not what the run was saved with: it was edited, or Saccade was updated. "
+            f"The run goes on with what the file says now"
+        )
