@@ -213,7 +213,7 @@ def test_a_stop_does_not_wait_for_a_file_that_hangs(monkeypatch: pytest.MonkeyPa
         def read(self, index: int) -> np.ndarray:
             import time
 
-            time.sleep(3)
+            time.sleep(1.2)
             return np.zeros((8, 8, 3), dtype=np.uint8)
 
     class Asked(Exception):
