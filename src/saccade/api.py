@@ -6,7 +6,7 @@ from typing import Any
 
 from .checkpoint import holds_checkpoint
 from .core import atomic
-from .core.errors import ImageError, UsageError, printable
+from .core.errors import ImageError, SaccadeError, UsageError, printable, shell_word
 from .core.runtime import RuntimeConfig, available_cpus
 from .core.types import Prediction
 from .data.checkup.inspection import Inspection, inspect_source
@@ -84,7 +84,10 @@ def transfer(
         if request.out is None and not request.resume:
             _remove_if_empty(folder.path)
     if result.start.rungs:
-        write_ladder_chart(folder.path / LADDER_PICTURE, ladder_steps(result), result.start.sentence)
+        try:
+            write_ladder_chart(folder.path / LADDER_PICTURE, ladder_steps(result), result.start.sentence)
+        except SaccadeError as error:  # the run is whole without its picture
+            (progress or Silent()).note(f"{LADDER_PICTURE} could not be written: {error.message}")
     return result
 
 
@@ -258,7 +261,8 @@ def _resumed(out: Path | None, verb: str, asked: Callable[[RunConfig], RunConfig
     if config.verb != verb:
         where = printable(str(out))
         raise UsageError(
-            f"{where} was begun by saccade {config.verb}.\nGo on with: saccade {config.verb} --resume --out {where}"
+            f"{where} was begun by saccade {config.verb}.\n"
+            f"Go on with: saccade {config.verb} --resume --out {shell_word(out)}"
         )
     wanted = asked(config)
     refuse_changes(config, wanted)

@@ -1,8 +1,10 @@
 """The speedrun network: its first layer whitens patches, its filters begin as the identity, its figures by hand."""
 
 import numpy as np
+import pytest
 import torch
 
+from saccade.models import speedrun
 from saccade.models.base import ModelSpec, build_model
 from saccade.models.speedrun import CIFAR, WHITENING_EPSILON, SpeedrunNetwork
 
@@ -12,7 +14,9 @@ def correlated_images(channels: int) -> torch.Tensor:
     return noise.cumsum(2).cumsum(3) / 10 + noise[:, :1]
 
 
-def test_patches_come_out_uncorrelated_with_unit_variance():
+@pytest.mark.parametrize("pixels_at_once", [speedrun.PIXELS_AT_ONCE, 5 * 17 * 17])  # 64 images at once, and five
+def test_patches_come_out_uncorrelated_with_unit_variance(pixels_at_once: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(speedrun, "PIXELS_AT_ONCE", pixels_at_once)
     for channels in (1, 3):
         network = build_model("speedrun", ModelSpec(num_classes=4, input_CHW=(channels, 17, 17)))
         assert isinstance(network, SpeedrunNetwork)

@@ -28,7 +28,7 @@ def test_the_loss_is_smoothed_as_an_average_corrected_for_its_start():
 def test_the_chosen_rate_follows_the_place_where_the_loss_falls(fall: float):
     """A logistic fall in the logarithm of the rate; the smoothing lags by about nine steps of 15 %."""
     losses = [0.3 + 2 / (1 + (rate / fall) ** 2) for rate in RATES]
-    found = judge_range(RATES, losses, diverged=False)
+    found = judge_range(RATES, losses, diverged=None)
     assert fall <= found.chosen <= 6 * fall
     assert found.diverged is None
     assert found.reason.endswith(", to the end; chosen: the fastest")
@@ -36,7 +36,7 @@ def test_the_chosen_rate_follows_the_place_where_the_loss_falls(fall: float):
 
 def test_a_fall_at_the_edge_of_the_explosion_keeps_a_distance():
     losses = [2.3] * 60 + [2.3 - 0.1 * n for n in range(20)] + [0.4 * 1.6**n for n in range(10)]
-    found = judge_range(RATES[:90], losses, diverged=True)
+    found = judge_range(RATES[:90], losses, diverged=RATES[89])
     assert found.chosen <= found.lowest / 2 * 1.06  # two figures
     assert found.diverged == RATES[89]
     assert found.steepest <= found.lowest < found.diverged
@@ -44,7 +44,7 @@ def test_a_fall_at_the_edge_of_the_explosion_keeps_a_distance():
 
 def test_too_few_steps_are_an_error():
     with pytest.raises(TrainingError) as error:
-        judge_range(RATES[:5], [2.3] * 5, diverged=True)
+        judge_range(RATES[:5], [2.3] * 5, diverged=RATES[5])
     assert error.value.message == (
         "The loss exploded after 5 steps: nothing can be chosen.\n"
         "Try rates 1,000 times lower: give --set optimizer.learning_rate a lower value."

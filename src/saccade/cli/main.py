@@ -69,7 +69,7 @@ app.command("recipes", short_help="List the recipes.")(recipes.recipes)
 
 
 def main() -> None:
-    """Entry point. Exit status: 0 ok, 1 failed, 2 usage, 130 stopped."""
+    """Entry point. Exit status: 0 ok, 1 failed, 2 usage, 130 stopped by Ctrl-C, 143 by SIGTERM."""
     _open_closed_streams()
     arguments, debug = _without_debug(sys.argv[1:])
     try:
@@ -85,6 +85,8 @@ def main() -> None:
     except BrokenPipeError:
         _exit(1)
     except SystemExit as ending:  # how typer ends, whatever the status
+        if ending.code == 130:  # it has caught Ctrl-C, and says nothing
+            _print_error("Stopped.")
         _exit(ending.code if isinstance(ending.code, int) else int(ending.code is not None))
 
 

@@ -93,13 +93,13 @@ def _find_learning_rate(request: "TrainRequest", console: RunConsole, as_json: b
         return
     print_result(
         f"Learning rate {found.chosen:g}: {found.reason}.\nPicture: {printable(str(out))}\n"
-        f"Train with it: --set optimizer.learning_rate={found.chosen:g}"
+        f"Train with it: {' '.join(f'--set {setting}' for setting in found.settings)}"
     )
 
 
 def _train_ensemble(request: "TrainRequest", console: RunConsole, command: str, as_json: bool) -> None:
     from .. import api
-    from ..core.errors import printable
+    from ..core.errors import printable, shell_word
 
     try:
         result = api.train_ensemble(request, console, command)
@@ -113,19 +113,22 @@ def _train_ensemble(request: "TrainRequest", console: RunConsole, command: str, 
     where = printable(str(result.path))
     print_result(
         f"{together_text(result.evaluation)}\nEnsemble: {where}, a report in each member\n"
-        f"Next: saccade evaluate {where} {printable(result.plan.run.source)} --crops 10"
+        f"Next: saccade evaluate {shell_word(result.path)} {shell_word(result.plan.run.source)} --crops 10"
     )
 
 
 def write_report(run: Path) -> Path | None:
-    """Write report.html; a report that cannot be written is said, and does not spoil a run that is safe on disk."""
+    """Write report.html; a report that cannot be written, or was not waited for, is said: the run is whole on disk."""
     from .. import api
+    from ..core.errors import shell_word
 
     try:
         return api.report(run)
     except SaccadeError as error:
         print(f"note: the report could not be written: {error.message}", file=sys.stderr)
-        return None
+    except KeyboardInterrupt:
+        print(f"note: stopped in the report; write it with: saccade report {shell_word(run)}", file=sys.stderr)
+    return None
 
 
 def result_json(result: "TrainResult") -> dict[str, Any]:
@@ -148,7 +151,7 @@ def result_json(result: "TrainResult") -> dict[str, Any]:
 
 def result_text(result: "TrainResult", report: Path | None = None) -> str:
     """The verdict, what was kept, and what to do next."""
-    from ..core.errors import printable
+    from ..core.errors import printable, shell_word
     from ..evaluate.words import verdict
     from .console import duration
 
@@ -165,5 +168,5 @@ def result_text(result: "TrainResult", report: Path | None = None) -> str:
         f"Kept epoch {result.best_epoch} of {result.config.epochs}; {duration(result.seconds)} in all, "
         f"{duration(result.training_s)} of it training ({result.images_per_second:,.0f} images/s).\n"
         f"Run: {where}\n{page}"
-        f"Next: saccade predict {where} PHOTO.jpg"
+        f"Next: saccade predict {shell_word(result.run_dir)} PHOTO.jpg"
     )

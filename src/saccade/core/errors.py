@@ -20,6 +20,7 @@ An `assert` states what cannot happen; it never guards what a person can type or
 """
 
 import difflib
+import shlex
 from collections.abc import Iterable
 
 
@@ -99,6 +100,11 @@ def printable(text: str) -> str:
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in text
     )
+
+
+def shell_word(path: object) -> str:
+    """A path as one word of a command that a person can copy: in quotes where it needs them."""
+    return shlex.quote(printable(str(path)))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -20,7 +20,9 @@ from .errors import ConfigError
 class RuntimeConfig(FrozenConfig):
     """What a person may choose of the machine; the defaults find it out."""
 
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps; auto takes a GPU where there is one")
+    device: str = Field(
+        "auto", description="auto, cpu, cuda, cuda:N or mps; auto takes an NVIDIA GPU where there is one"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="arithmetic of training; auto: bfloat16 where the processor or GPU has matrix units for it"
     )
@@ -178,9 +180,7 @@ def _read_quota(folder: Path) -> list[float]:
 
 def _find_device(wanted: str) -> torch.device:
     if wanted == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")  # Apple's GPUs: never measured here
     try:
         device = torch.device(wanted)
     except RuntimeError:
@@ -196,7 +196,8 @@ def _find_device(wanted: str) -> torch.device:
 
 def _best_precision(device: torch.device) -> torch.dtype:
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        has_bfloat16 = torch.version.hip or torch.cuda.get_device_capability(device)[0] >= 8  # older ones emulate it
+        return torch.bfloat16 if has_bfloat16 else torch.float32
     has_units = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if device.type == "cpu" and has_units else torch.float32
 

@@ -1,5 +1,7 @@
 """Pixels become inputs here and nowhere else: resize, crop, channels, and normalisation on the device."""
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from PIL import Image
@@ -55,9 +57,17 @@ def normalize(image_BCHW: torch.Tensor, preprocessing: Preprocessing, dtype: tor
 
     The arithmetic is float32, as one multiplication and one addition a pixel; only the result is rounded to `dtype`.
     """
-    std_C = torch.tensor(preprocessing.std, dtype=torch.float64)
-    mean_C = torch.tensor(preprocessing.mean, dtype=torch.float64)
-    scale_C11 = (1 / (255 * std_C)).float().to(image_BCHW.device)[:, None, None]
-    shift_C11 = (-mean_C / std_C).float().to(image_BCHW.device)[:, None, None]
+    scale_C11, shift_C11 = _scale_and_shift(preprocessing.mean, preprocessing.std, image_BCHW.device)
     wide_BCHW = image_BCHW.to(memory_format=torch.channels_last, dtype=torch.float32)
     return torch.addcmul(shift_C11, wide_BCHW, scale_C11).to(dtype).contiguous(memory_format=torch.channels_last)
+
+
+@lru_cache(maxsize=64)
+def _scale_and_shift(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(scale_C11, shift_C11) float32 on `device`. Kept, because a copy to a GPU waits for all that runs there."""
+    with torch.inference_mode(False):
+        std_C, mean_C = (torch.tensor(values, dtype=torch.float64) for values in (std, mean))
+        scale_C, shift_C = ((1 / (255 * std_C)).float(), (-mean_C / std_C).float())
+        return scale_C.to(device)[:, None, None], shift_C.to(device)[:, None, None]

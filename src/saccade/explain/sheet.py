@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from ..core import atomic
+from ..core.drawing import drawing_engine
 from ..core.errors import UsageError, printable
 from ..evaluate.words import percent
 from . import svg
@@ -41,9 +42,7 @@ def write_sheet(path: Path, explanation: Explanation) -> None:
     if path.suffix.lower() == ".svg":
         atomic.write_text(path, text)
         return
-    import vl_convert
-
-    page = Image.open(io.BytesIO(vl_convert.svg_to_png(text, scale=PNG_SCALE))).convert("RGB")
+    page = Image.open(io.BytesIO(drawing_engine().svg_to_png(text, scale=PNG_SCALE))).convert("RGB")
     atomic.write_with(path, lambda temporary: page.save(temporary, "PNG", optimize=True))
 
 

@@ -25,6 +25,7 @@ NORM_MOMENTUM, NORM_EPSILON = 0.2, 1e-12
 WHITENING_EPSILON = 5e-4  # added to the variance along each direction, of inputs with unit variance
 HEAD_DEVIATION, OUTPUT_SCALE = 0.28, 1 / 72
 SMALLEST_PX = 9
+PIXELS_AT_ONCE = 2**19  # whose patches are held at once: 50 MB of them, in colour
 CIFAR = ModelSpec(num_classes=10, input_CHW=(3, 32, 32))
 GREY = ModelSpec(num_classes=10, input_CHW=(1, 28, 28))
 
@@ -81,8 +82,13 @@ class SpeedrunNetwork(ImageClassifier):
         divided by its deviation, and their negatives. Float64 inside; the same images give the same filters."""
         whitening = self.stem.get_submodule("whitening")
         weight_OCHW = whitening.get_parameter("weight")
-        patch_ND = nn.functional.unfold(image_BCHW.double(), PATCH).transpose(1, 2).flatten(0, 1)
-        variance_D, direction_DD = torch.linalg.eigh(patch_ND.T @ patch_ND / len(patch_ND))
+        num_numbers = image_BCHW.shape[1] * PATCH**2
+        moment_DD, num_patches = torch.zeros(num_numbers, num_numbers, dtype=torch.float64), 0
+        for part_BCHW in image_BCHW.split(max(1, PIXELS_AT_ONCE // image_BCHW[0, 0].numel())):
+            patch_ND = nn.functional.unfold(part_BCHW.double(), PATCH).transpose(1, 2).flatten(0, 1)
+            moment_DD += patch_ND.T @ patch_ND
+            num_patches += len(patch_ND)
+        variance_D, direction_DD = torch.linalg.eigh(moment_DD / num_patches)
         filter_DD = direction_DD.T / (variance_D.clamp(min=0) + WHITENING_EPSILON).sqrt()[:, None]
         weight_OCHW.copy_(torch.cat([filter_DD, -filter_DD]).view(weight_OCHW.shape))
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from ..core.drawing import drawing_engine
 from ..core.errors import SaccadeError, printable
 from .html import Child, Markup, element, folded, table
 
@@ -148,8 +149,6 @@ def _altair() -> Any:
 
 
 def _svg(chart: "altair.LayerChart") -> str:
-    import vl_convert
-
     text = {"labelFont": "sans-serif", "titleFont": "sans-serif", "labelFontSize": FONT_PX, "titleFontSize": FONT_PX}
     fitted = chart.properties(width=WIDTH, height=HEIGHT, autosize={"type": "fit", "contains": "padding"})
     config = fitted.configure(background="transparent", padding=2).configure_axis(
@@ -162,7 +161,7 @@ def _svg(chart: "altair.LayerChart") -> str:
         **text,
     )
     try:
-        svg = vl_convert.vegalite_to_svg(config.configure_view(stroke=None).to_dict(validate=False))
+        svg = drawing_engine().vegalite_to_svg(config.configure_view(stroke=None).to_dict(validate=False))
     except ValueError as error:  # its engine did not start: no memory, no threads
         raise SaccadeError(f"The charts cannot be drawn: {printable(str(error).splitlines()[0])}") from error
     svg = re.sub(r' (?:role|aria-[a-z]+|style|class|xmlns:xlink|version|pointer-events)="[^"]*"', "", svg)

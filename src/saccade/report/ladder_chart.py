@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import atomic
+from ..core.drawing import drawing_engine
 from .palette import LIGHT
 
 LADDER_PICTURE = "ladder.svg"
@@ -35,9 +36,7 @@ def write_ladder_chart(path: Path, steps: Sequence[Step], sentence: str) -> None
 
     Raises StorageError.
     """
-    import vl_convert
-
-    atomic.write_text(path, vl_convert.vegalite_to_svg(_chart(steps, sentence).to_dict(validate=False)))
+    atomic.write_text(path, drawing_engine().vegalite_to_svg(_chart(steps, sentence).to_dict(validate=False)))
 
 
 def _chart(steps: Sequence[Step], sentence: str) -> Any:

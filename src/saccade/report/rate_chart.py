@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import atomic
+from ..core.drawing import drawing_engine
 from ..core.errors import UsageError, printable
 from .palette import LIGHT
 
@@ -36,13 +37,12 @@ def check_picture(path: Path) -> None:
 def write_rate_chart(path: Path, curve: RateCurve) -> None:
     """Write the chart of `curve`, durably. Raises StorageError, UsageError for another ending."""
     check_picture(path)
-    import vl_convert
-
+    engine = drawing_engine()
     specification = _chart(curve).to_dict(validate=False)
     if path.suffix.lower() == ".svg":
-        atomic.write_text(path, vl_convert.vegalite_to_svg(specification))
+        atomic.write_text(path, engine.vegalite_to_svg(specification))
     else:
-        atomic.write_bytes(path, vl_convert.vegalite_to_png(specification, scale=2))
+        atomic.write_bytes(path, engine.vegalite_to_png(specification, scale=2))
 
 
 def _chart(curve: RateCurve) -> Any:

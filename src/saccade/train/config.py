@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ..core.config import FrozenConfig
+from ..core.errors import printable
 from ..core.runtime import RuntimeConfig
 from ..core.types import Preprocessing
 from ..data.augment.policy import AugmentConfig
@@ -169,6 +170,16 @@ class RunConfig(FrozenConfig):
     def verb(self) -> str:
         """The command that begins and resumes such a run."""
         return "transfer" if self.transfer.backbone else "train"
+
+    @model_validator(mode="after")
+    def _names_can_be_written(self) -> "RunConfig":
+        for name in (self.source, self.transfer.weights):
+            if not name.isascii() and name != name.encode("utf-8", "ignore").decode():
+                raise ValueError(
+                    f"the name {printable(name)} is not UTF-8 text, which the files of a run are: rename it, or give "
+                    f"it through a link"
+                )
+        return self
 
     @model_validator(mode="after")
     def _batches_can_be_cut(self) -> "RunConfig":

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from ..core import atomic, lock
 from ..core.config import FrozenConfig
-from ..core.errors import CheckpointError, Stopped, printable
+from ..core.errors import CheckpointError, Stopped, printable, shell_word
 from ..core.runtime import start
 from ..predict.crops import looks
 from ..predict.ensemble import MAX_MEMBERS
@@ -145,7 +145,8 @@ def _train_member(member: Path, config: RunConfig, images: Images, progress: Run
 def _stopped(member: Path, exit_code: int) -> Stopped:
     where = printable(str(member.parent))
     error = Stopped(
-        f"Stopped in {member.name}; everything is saved in {where}.\nGo on with: saccade train --resume --out {where}"
+        f"Stopped in {member.name}; everything is saved in {where}.\n"
+        f"Go on with: saccade train --resume --out {shell_word(member.parent)}"
     )
     error.exit_code = exit_code
     return error

@@ -3,7 +3,7 @@ arXiv:1506.01186, section 3.3) until the loss diverges."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 from ..core.errors import TrainingError
@@ -11,7 +11,8 @@ from ..core.runtime import start
 from ..core.types import Batch
 from ..data.augmenter import measure_colours
 from ..data.loader import Loader, build_loader
-from .config import RunConfig
+from .config import OptimizerConfig, RunConfig
+from .distill import load_teachers
 from .prepare import prepare_images
 from .run import start_training
 from .step import TrainingStep
@@ -29,8 +30,9 @@ FEWEST_STEPS = 12
 class RangeTest:
     """What a range test saw. `rate_S` and `loss_S` have one value a step; `smooth_S` is the loss smoothed.
 
-    `steepest` is where the smoothed loss falls fastest, `lowest` where it is lowest, `diverged` the last rate tried if
-    the loss exploded there, else None. `chosen` is what to train with, and `reason` says why, in one sentence.
+    `steepest` is where the smoothed loss falls fastest, `lowest` where it is lowest, `diverged` the rate at which the
+    loss exploded, else None. `chosen` is what to train with, and `reason` says why, in one sentence; `settings` are the
+    values to set: with Muon that of the other parameters too, which was tried in the same proportion.
     """
 
     rate_S: tuple[float, ...]
@@ -41,6 +43,7 @@ class RangeTest:
     diverged: float | None
     chosen: float
     reason: str
+    settings: tuple[str, ...] = ()
 
 
 def find_learning_rate(config: RunConfig, note: Callable[[str], None]) -> RangeTest:
@@ -53,7 +56,9 @@ def find_learning_rate(config: RunConfig, note: Callable[[str], None]) -> RangeT
     augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed)
     average = config.average.model_copy(update={"decay": 0.0})  # each step's own loss is what counts
     config = config.model_copy(update={"augment": augment, "average": average})
+    config, teachers = load_teachers(config, images, runtime)
     training = start_training(config, images, runtime)
+    training.teachers = teachers
     loader = build_loader(
         images.source,
         images.split.train_N,
@@ -64,11 +69,20 @@ def find_learning_rate(config: RunConfig, note: Callable[[str], None]) -> RangeT
     )
     with loader:
         rates, losses, diverged = _climb(training, loader, config.optimizer.learning_rate)
-    return judge_range(rates, losses, diverged)
+    found = judge_range(rates, losses, diverged)
+    return replace(found, settings=_settings(found.chosen, config.optimizer))
 
 
-def judge_range(rates: list[float], losses: list[float], diverged: bool) -> RangeTest:
-    """Choose from the curve. Raises TrainingError where it has too few steps."""
+def _settings(chosen: float, optimizer: OptimizerConfig) -> tuple[str, ...]:
+    settings = (f"optimizer.learning_rate={chosen:g}",)
+    if optimizer.name != "muon":
+        return settings
+    other = chosen * optimizer.other_learning_rate / optimizer.learning_rate
+    return *settings, f"optimizer.other_learning_rate={other:.3g}"
+
+
+def judge_range(rates: list[float], losses: list[float], diverged: float | None) -> RangeTest:
+    """Choose from the curve, which exploded at the rate `diverged`. Raises TrainingError where it has too few steps."""
     if len(losses) < FEWEST_STEPS:
         raise TrainingError(
             f"The loss exploded after {len(losses)} steps: nothing can be chosen.\n"
@@ -82,7 +96,7 @@ def judge_range(rates: list[float], losses: list[float], diverged: bool) -> Rang
     chosen = min(rates[steepest], rates[lowest] / SAFETY)
     fastest = f"the loss falls fastest at {rates[steepest]:.2g} and is lowest at {rates[lowest]:.2g}"
     rises = smooth[-1] > RISEN * smooth[lowest]
-    end = f"; at {rates[-1]:.2g} it has exploded" if diverged else ", then rises" if rises else ", to the end"
+    end = f"; at {diverged:.2g} it has exploded" if diverged else ", then rises" if rises else ", to the end"
     how = "the fastest" if chosen == rates[steepest] else "half the lowest, which is less than the fastest"
     return RangeTest(
         rate_S=tuple(rates),
@@ -90,7 +104,7 @@ def judge_range(rates: list[float], losses: list[float], diverged: bool) -> Rang
         smooth_S=tuple(smooth),
         steepest=rates[steepest],
         lowest=rates[lowest],
-        diverged=rates[-1] if diverged else None,
+        diverged=diverged,
         chosen=float(f"{chosen:.2g}"),
         reason=f"{fastest}{end}; chosen: {how}",
     )
@@ -105,8 +119,8 @@ def smoothed(losses: list[float]) -> list[float]:
     return found
 
 
-def _climb(training: TrainingStep, loader: Loader, peak: float) -> tuple[list[float], list[float], bool]:
-    """(rates, losses, whether the loss exploded at the last rate)."""
+def _climb(training: TrainingStep, loader: Loader, peak: float) -> tuple[list[float], list[float], float | None]:
+    """(rates, losses, the rate at which the loss exploded): a loss that is not finite is not among the losses."""
     rates: list[float] = []
     losses: list[float] = []
     batches = (batch for epoch in count() for batch in loader.epoch(epoch))
@@ -117,10 +131,10 @@ def _climb(training: TrainingStep, loader: Loader, peak: float) -> tuple[list[fl
         losses.append(loss)
         smooth = smoothed(losses)
         if not math.isfinite(loss):
-            return rates[:-1], losses[:-1], True
+            return rates[:-1], losses[:-1], rates[-1]
         if smooth[-1] > DIVERGED * min(smooth):
-            return rates, losses, True
-    return rates, losses, False
+            return rates, losses, rates[-1]
+    return rates, losses, None
 
 
 def _loss_of_step(training: TrainingStep, batch: Batch, step: int, factor: float) -> float:

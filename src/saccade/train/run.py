@@ -11,7 +11,7 @@ from torch import nn
 
 from ..checkpoint import Manifest, find_checkpoint
 from ..core import atomic, lock
-from ..core.errors import ConfigError, Stopped, StorageError, printable
+from ..core.errors import ConfigError, Stopped, StorageError, printable, shell_word
 from ..core.log import MetricsLog
 from ..core.runtime import Runtime, environment, seed_everything, start
 from ..core.types import Preprocessing
@@ -248,4 +248,4 @@ def stopped(config: RunConfig, folder: RunFolder, exit_code: int) -> Stopped:
 
 def resume_command(config: RunConfig, folder: RunFolder) -> str:
     """What a person types to go on with a run."""
-    return f"saccade {config.verb} --resume --out {printable(str(folder.path))}"
+    return f"saccade {config.verb} --resume --out {shell_word(folder.path)}"
