@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -290,3 +292,24 @@ def test_evaluating_on_classes_the_run_does_not_know(saccade: Callable, photos: 
         "evaluate needs a run and a source: saccade evaluate runs/digits-lenet5-1 digits.",
         2,
     )
+
+
+def test_a_run_among_the_files_of_the_current_folder_is_refused(saccade: Callable, tmp_path: Path):
+    check(
+        saccade("train", "digits", "--out", ""),
+        "--out is empty, or the current folder, among whose files a run's would lie.\n"
+        "Name a folder of its own, such as --out runs/first.",
+        2,
+    )
+
+
+def test_training_goes_on_when_the_reader_of_its_progress_has_gone(tmp_path: Path):
+    command = [sys.executable, "-m", "saccade", "train", "digits", "--out", "run", *FAST]
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ended = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=writing, text=True, timeout=120)
+    finally:
+        os.close(writing)
+    assert ended.returncode == 0
+    assert " held-out images correct" in ended.stdout

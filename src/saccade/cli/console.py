@@ -5,7 +5,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -133,8 +133,14 @@ class RunConsole:
             return
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S ") if stamped and self.output.plain else ""
         encoding = self.output.stream.encoding or "utf-8"
-        self.output.stream.write(f"{stamp}{text}\n".encode(encoding, "backslashreplace").decode(encoding))
-        self.output.stream.flush()
+        try:
+            self.output.stream.write(f"{stamp}{text}\n".encode(encoding, "backslashreplace").decode(encoding))
+            self.output.stream.flush()
+        except (
+            OSError
+        ):  # the reader (`| head`, a killed `tee`) has gone, or its disk is full: the work goes on unwatched
+            self.output = replace(self.output, quiet=True)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.output.stream.fileno())
 
 
 def visible_columns(width: int) -> list[str]:

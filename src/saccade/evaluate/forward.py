@@ -15,6 +15,9 @@ from ..data.preprocess import normalize
 GROUP_PIXELS = 8 * 224 * 224  # of the images that pass together on a processor, so that their maps stay in its cache
 
 
+IMAGES_AT_ONCE = 256  # on a GPU: training may compute larger batches in parts, which judging knows nothing of
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
     """What a network said of N images: `logits_NK` float32, `label_N` int64, `index_N` into the source."""
@@ -60,7 +63,7 @@ def forward(
 ) -> torch.Tensor:
     """logits_BK float32 on the device, of prepared uint8 images on any device."""
     image_BCHW = image_BCHW.to(runtime.device, non_blocking=True)
-    num_together = len(image_BCHW)
+    num_together = IMAGES_AT_ONCE
     if runtime.device.type == "cpu":
         num_together = max(1, GROUP_PIXELS // (image_BCHW.shape[2] * image_BCHW.shape[3]))
     with runtime.arithmetic(precision):

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..checkpoint import holds_checkpoint
 from ..core import atomic, lock
-from ..core.errors import CheckpointError, ConfigError, printable
+from ..core.errors import CheckpointError, ConfigError, UsageError, printable
 from .config import RunConfig
 
 CONFIG, ENVIRONMENT, DATA, METRICS_LOG = "config.toml", "environment.json", "data.json", "metrics.jsonl"
@@ -32,6 +32,11 @@ class RunFolder:
 
         Raises RunInUseError where another process holds the run.
         """
+        if not self.resume and self.path == Path():
+            raise UsageError(
+                "--out is empty, or the current folder, among whose files a run's would lie.\n"
+                "Name a folder of its own, such as --out runs/first."
+            )
         if self.has_run:
             lock.refuse_held(self.path)
         self._check_begun()
