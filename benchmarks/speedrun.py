@@ -27,7 +27,7 @@ from benchmarks import common, speedrun_peer
 from saccade.core.runtime import Runtime, RuntimeConfig, start
 from saccade.core.types import Preprocessing, Record, Split
 from saccade.data.base import DataSource, open_source
-from saccade.data.loader import build_loader
+from saccade.data.loader import Loader, build_loader
 from saccade.data.scan import scan_source
 from saccade.train.config import RunConfig
 from saccade.train.prepare import Images
@@ -142,16 +142,24 @@ def report_steps(
     common.report(arguments, result, "\n".join([*lines, f"our rate over the peer's: {ratio}"]))
 
 
-def ours(config: RunConfig, source: InMemory, runtime: Runtime) -> Iterator[nn.Module]:
-    """The network after every step of the product's training: loader, schedule and step as `saccade train` has them."""
+def our_loader(config: RunConfig, source: InMemory) -> Loader:
+    """The loader that `saccade train` would make of the images."""
+    loader_config = config.loader.model_copy(update={"batch_size": config.batch_size})
+    everything = np.arange(len(source), dtype=np.int64)
+    return build_loader(source, everything, PIXELS, config.augment, loader_config, config.seed)
+
+
+def ours(config: RunConfig, source: InMemory, runtime: Runtime, loader: Loader | None = None) -> Iterator[nn.Module]:
+    """The network after every step of the product's training: loader, schedule and step as `saccade train` has them.
+
+    A `loader` that is given may have its images where it wants them already; else one is made here."""
     nothing = np.zeros(0, np.int64)
     everything = np.arange(len(source), dtype=np.int64)
     split = Split(train_N=everything, validation_N=nothing, test_N=nothing, origin="benchmark")
     images = Images(source=source, scan=source.scan, split=split, preprocessing=PIXELS)
     training = start_training(config, images, runtime)
-    loader_config = config.loader.model_copy(update={"batch_size": config.batch_size})
     step = 0
-    with build_loader(source, everything, PIXELS, config.augment, loader_config, config.seed) as loader:
+    with loader or our_loader(config, source) as loader:
         for epoch in range(config.epochs):
             training.set_epoch(epoch)
             for batch in loader.epoch(epoch):

@@ -7,6 +7,9 @@ update with Nesterov momentum and weight decay. P1 is what people write first: f
 loop. P2 is the best by hand: channels last, one normalisation, fused SGD, and bfloat16 autocast where the product takes
 it too, which is where the processor has units for it. Both normalise local responses by torch's own layer.
 
+With --compiled the loop by hand comes a second time with its network through torch.compile, which needs a C++ compiler
+and minutes of each turn; they do not count.
+
 Each turn of a contestant is a fresh process, the only one there is, so that what one asks of its memory allocator
 neither serves nor hinders the others: two steps to warm up, then the median of three. With THP_MEM_ALLOC_ENABLE=1 in
 the environment all of them get the large pages that the product asks for.
@@ -37,7 +40,7 @@ from saccade.train.step import TrainingStep
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 NUM_CLASSES = 1000
 NUM_STEPS = 3  # that count, of each turn
-Step = Callable[[], float]
+Step = Callable[[], torch.Tensor]
 
 
 def main() -> None:
@@ -45,6 +48,7 @@ def main() -> None:
     parser.add_argument("--networks", default="resnet18,resnet50", help="names, separated by commas")
     parser.add_argument("--size", type=int, default=224, help="height and width of the images in pixels")
     parser.add_argument("--batch", type=int, default=32, help="images a step")
+    parser.add_argument("--compiled", action="store_true", help="the loop by hand with torch.compile, too")
     arguments = parser.parse_args()
     header = common.start(arguments)
     asked = os.environ.get(allocator.SWITCH)
@@ -74,8 +78,9 @@ def measure(name: str, arguments: argparse.Namespace, header: dict) -> dict:
         first_losses[kind], seconds = run_alone(kind, name, size_px, batch_size, arguments.threads)
         return seconds
 
+    kinds = [kind for kind in CONTESTANTS if kind != "compiled" or arguments.compiled]
     seconds = common.interleave(
-        {kind: partial(alone, kind) for kind in CONTESTANTS}, 1 if arguments.smoke else arguments.pairs
+        {kind: partial(alone, kind) for kind in kinds}, 1 if arguments.smoke else arguments.pairs
     )
     rate = float(batch_size / np.median(seconds["ours"]))
     tflops = 3 * forward_flops(name, size_px) * rate / 1e12  # outputs, input gradients, weight gradients
@@ -83,6 +88,9 @@ def measure(name: str, arguments: argparse.Namespace, header: dict) -> dict:
         "images_per_second": {key: float(batch_size / np.median(values)) for key, values in seconds.items()},
         "ours_over_plain": vars(common.paired_ratio(1 / seconds["ours"], 1 / seconds["plain"])),
         "ours_over_by_hand": vars(common.paired_ratio(1 / seconds["ours"], 1 / seconds["by hand"])),
+        "by_hand_over_compiled": vars(common.paired_ratio(1 / seconds["by hand"], 1 / seconds["compiled"]))
+        if arguments.compiled
+        else None,
         "tflops": tflops,
         "of_matmul_peak": tflops / header[f"matmul_{header['precision']}_tflops"],
         "first_loss": first_losses,
@@ -113,8 +121,8 @@ def serve(pipe: Connection, kind: str, name: str, size_px: int, batch_size: int,
     network = build_model(name, ModelSpec(num_classes=NUM_CLASSES, input_CHW=(3, size_px, size_px)))
     if kind != "ours":
         use_torchs_response_norm(network)
-    step = CONTESTANTS[kind](network, image_BCHW, label_B, threads)
-    first_loss, seconds = step(), []
+    step = CONTESTANTS[kind](network, image_BCHW, label_B, RuntimeConfig(device="cpu", num_threads=threads))
+    first_loss, seconds = float(step()), []
     for number in range(1 + NUM_STEPS):
         started_s = time.perf_counter()
         step()
@@ -140,22 +148,23 @@ def forward_flops(name: str, size_px: int) -> int:
     return counter.get_total_flops()
 
 
-def our_step(network: nn.Module, image_BCHW: torch.Tensor, label_B: torch.Tensor, threads: int) -> Step:
-    """The product's training step, as `saccade train` runs it."""
-    config = RunConfig.parse({"source": "benchmark", "optimizer": {"learning_rate": 0.01}})
-    runtime = start(RuntimeConfig(device="cpu", num_threads=threads))
-    size_px = image_BCHW.shape[-1]
-    preprocessing = Preprocessing(input_height_px=size_px, input_width_px=size_px, mean=MEAN, std=STD)
-    training = TrainingStep(network, config, preprocessing, runtime)
-    images = image_BCHW.contiguous(memory_format=torch.channels_last)
-    batch = Batch(image_BCHW=images, target=label_B, index_B=np.arange(len(label_B)))
+class OurStep:
+    """The product's training step, as `saccade train` runs it. All contestants train where the images lie."""
 
-    def step() -> float:
-        before = float(training.totals.loss_sum)
-        training.run(batch, 0, 1.0)
-        return (float(training.totals.loss_sum) - before) / len(label_B)
+    def __init__(
+        self, network: nn.Module, image_BCHW: torch.Tensor, label_B: torch.Tensor, machine: RuntimeConfig
+    ) -> None:
+        config = RunConfig.parse({"source": "benchmark", "optimizer": {"learning_rate": 0.01}})
+        size_px = image_BCHW.shape[-1]
+        preprocessing = Preprocessing(input_height_px=size_px, input_width_px=size_px, mean=MEAN, std=STD)
+        self.training = TrainingStep(network, config, preprocessing, start(machine))
+        images = image_BCHW.contiguous(memory_format=torch.channels_last)
+        self.batch = Batch(image_BCHW=images, target=label_B, index_B=np.arange(len(label_B)))
 
-    return step
+    def __call__(self) -> torch.Tensor:
+        before = self.training.totals.loss_sum.clone()
+        self.training.run(self.batch, 0, 1.0)
+        return (self.training.totals.loss_sum - before) / len(self.batch.target)
 
 
 def loss_of(network: nn.Module, input_BCHW: torch.Tensor, label_B: torch.Tensor) -> torch.Tensor:
@@ -168,68 +177,87 @@ def loss_of(network: nn.Module, input_BCHW: torch.Tensor, label_B: torch.Tensor)
     return loss
 
 
-def plain_step(network: nn.Module, image_BCHW: torch.Tensor, label_B: torch.Tensor, threads: int) -> Step:
+def plain_step(network: nn.Module, image_BCHW: torch.Tensor, label_B: torch.Tensor, machine: RuntimeConfig) -> Step:
     """float32, channels first, as in a first tutorial."""
-    mean, std = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]
+    network = network.to(image_BCHW.device)
+    mean, std = (torch.tensor(values, device=image_BCHW.device)[:, None, None] for values in (MEAN, STD))
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True)
 
-    def step() -> float:
+    def step() -> torch.Tensor:
         network.train()
         optimizer.zero_grad()
         loss = loss_of(network, (image_BCHW.float() / 255 - mean) / std, label_B)
         loss.backward()
         optimizer.step()
-        return loss.item()
+        return loss.detach()
 
     return step
 
 
-def best_step(network: nn.Module, image_BCHW: torch.Tensor, label_B: torch.Tensor, threads: int) -> Step:
-    """Channels last, one fused normalisation, fused SGD; bfloat16 autocast where the processor has units for it."""
-    precision = find_precision()
-    network = network.to(memory_format=torch.channels_last)
+def best_step(network: nn.Module, image_BCHW: torch.Tensor, label_B: torch.Tensor, machine: RuntimeConfig) -> Step:
+    """Channels last, one fused normalisation, fused SGD; bfloat16 autocast where the machine has units for it."""
+    device = image_BCHW.device
+    precision = find_precision(device)
+    network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = image_BCHW.contiguous(memory_format=torch.channels_last)
     scale, shift = (
-        (1 / (255 * torch.tensor(STD)))[:, None, None],
-        (-torch.tensor(MEAN) / torch.tensor(STD))[:, None, None],
+        (1 / (255 * torch.tensor(STD)))[:, None, None].to(device),
+        (-torch.tensor(MEAN) / torch.tensor(STD))[:, None, None].to(device),
     )
     optimizer = torch.optim.SGD(
         network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True, fused=True
     )
 
-    def step() -> float:
+    def step() -> torch.Tensor:
         network.train()
         input_BCHW = torch.addcmul(shift, images.float(), scale).to(precision)
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
             loss = loss_of(network, input_BCHW, label_B)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        return loss.item()
+        return loss.detach()
 
     return step
 
 
-def find_precision() -> torch.dtype:
-    """bfloat16 where the processor has units for it. Not asked of the product, which would set up its allocator too."""
+def compiled_step(network: nn.Module, image_BCHW: torch.Tensor, label_B: torch.Tensor, machine: RuntimeConfig) -> Step:
+    """The loop by hand with its network compiled; its first step compiles."""
+    network.compile()
+    return best_step(network, image_BCHW, label_B, machine)
+
+
+def find_precision(device: torch.device) -> torch.dtype:
+    """bfloat16 where the machine has units for it. Not asked of the product, which would set up its allocator too."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     has_units = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if has_units else torch.float32
 
 
-CONTESTANTS = {"ours": our_step, "plain": plain_step, "by hand": best_step}
+CONTESTANTS: dict[str, Callable[..., Step]] = {
+    "ours": OurStep,
+    "plain": plain_step,
+    "by hand": best_step,
+    "compiled": compiled_step,
+}
 
 
 def table_row(name: str, result: dict) -> str:
-    """One line of the table."""
-    plain, by_hand = result["ours_over_plain"], result["ours_over_by_hand"]
+    """One line of the table, and one more where there was a compiled contestant."""
     losses = result["first_loss"]
     difference = max(abs(losses["ours"] - loss) for loss in losses.values())
-    return (
-        f"{name:<12} {result['images_per_second']['ours']:>10.1f}   "
-        f"{plain['median']:.2f} ({plain['low']:.2f} to {plain['high']:.2f})   "
-        f"{by_hand['median']:.2f} ({by_hand['low']:.2f} to {by_hand['high']:.2f})   "
-        f"{100 * result['of_matmul_peak']:>10.0f} %   {difference:.3g}"
+    row = (
+        f"{name:<12} {result['images_per_second']['ours']:>10.1f}   {ratio_text(result['ours_over_plain'])}   "
+        f"{ratio_text(result['ours_over_by_hand'])}   {100 * result['of_matmul_peak']:>10.0f} %   {difference:.3g}"
     )
+    compiled = result["by_hand_over_compiled"]
+    return f"{row}\n  by hand over the same compiled: {ratio_text(compiled)}" if compiled else row
+
+
+def ratio_text(ratio: dict) -> str:
+    """`1.21 (1.17 to 1.23)`."""
+    return f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"
 
 
 if __name__ == "__main__":

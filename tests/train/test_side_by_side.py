@@ -48,8 +48,11 @@ def test_in_bfloat16_it_is_as_near_as_torchs_own(side: int):
     weight = torch.zeros(96, 64, side, side, dtype=torch.bfloat16).to(memory_format=torch.channels_last)
     exact = by_hand(map_BCHW, gradient_BOHW, side)
     found = side_by_side.weight_gradient(map_BCHW, gradient_BOHW, weight)
-    # one rounding to eight bits of a value at most the largest, and float32 sums below that
-    assert np.abs(found.double().numpy() - exact).max() <= 2**-8 * np.abs(exact).max()
+    own = same_convolution.gradients(map_BCHW, gradient_BOHW, weight, (False, True, False))[1]
+    # One rounding to eight bits of a value at most the largest, and float32 sums below that; processors without units
+    # for bfloat16, which train in float32, round sums on the way too: there torch's own is off by 1.2 %, this by 0.7.
+    bound = max(2**-8 * np.abs(exact).max(), np.abs(own.double().numpy() - exact).max())
+    assert np.abs(found.double().numpy() - exact).max() <= bound
     assert found.dtype == torch.bfloat16
 
 

@@ -27,6 +27,9 @@ class RuntimeConfig(FrozenConfig):
         "auto", description="arithmetic of training; auto: bfloat16 where the processor or GPU has matrix units for it"
     )
     num_threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0: as many as affinity and quota allow")
+    cuda_graphs: bool = Field(
+        False, description="NVIDIA: record the gradients of a step once and launch them as one piece (docs/training.md)"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,7 @@ class Runtime:
     device: torch.device
     precision: torch.dtype
     num_threads: int
+    cuda_graphs: bool = False
     rank: int = 0
     world_size: int = 1
 
@@ -82,6 +86,7 @@ def start(config: RuntimeConfig) -> Runtime:
         device=device,
         precision=precision,
         num_threads=num_threads,
+        cuda_graphs=config.cuda_graphs and device.type == "cuda",
         rank=int(os.environ.get("RANK", "0")),
         world_size=int(os.environ.get("WORLD_SIZE", "1")),
     )
@@ -92,6 +97,14 @@ def make_deterministic(device: torch.device) -> None:
     # What torch.use_deterministic_algorithms calls, without the second that its import of the compiler takes.
     torch._C._set_deterministic_algorithms(device.type == "cpu", warn_only=False)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = device.type == "cuda"  # tries its kernels on each new shape and keeps the fastest
+
+
+def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """`tensor` on `device`, without waiting for what runs there: NVIDIA's GPUs fetch only from pinned memory so."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def seed_everything(seed: int, *place: int) -> None:

@@ -7,6 +7,7 @@ that the reading threads would have made. Jordan 2024, arXiv:2404.00498, keeps C
 import numpy as np
 import torch
 
+from ..core.runtime import send
 from ..core.types import Batch
 from .augment.lossless import fold, source_rows_and_columns
 from .augmenter import Augmenter, Plan
@@ -59,7 +60,7 @@ class ResidentSet:
         return is_row_BH[:, :, None] & is_column_BW[:, None, :]
 
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(values).to(self.device, non_blocking=True)
+        return send(torch.from_numpy(values), self.device)
 
 
 def has_room(device: torch.device, num_bytes: int) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..core.runtime import Runtime
+from ..core.runtime import Runtime, send
 from ..core.types import Preprocessing
 from ..data.loader import Loader
 from ..data.preprocess import normalize
@@ -62,7 +62,7 @@ def forward(
     precision: torch.dtype,
 ) -> torch.Tensor:
     """logits_BK float32 on the device, of prepared uint8 images on any device."""
-    image_BCHW = image_BCHW.to(runtime.device, non_blocking=True)
+    image_BCHW = send(image_BCHW, runtime.device)
     num_together = IMAGES_AT_ONCE
     if runtime.device.type == "cpu":
         num_together = max(1, GROUP_PIXELS // (image_BCHW.shape[2] * image_BCHW.shape[3]))

@@ -79,16 +79,18 @@ class SpeedrunNetwork(ImageClassifier):
     @torch.no_grad()
     def initialise_from_images(self, image_BCHW: torch.Tensor) -> None:
         """Set the first layer from normalised training images: the eigenvectors of their patches' second moments, each
-        divided by its deviation, and their negatives. Float64 inside; the same images give the same filters."""
+        divided by its deviation, and their negatives. Float64 inside, where the images lie; the same images give the
+        same filters on the CPU."""
         whitening = self.stem.get_submodule("whitening")
         weight_OCHW = whitening.get_parameter("weight")
         num_numbers = image_BCHW.shape[1] * PATCH**2
-        moment_DD, num_patches = torch.zeros(num_numbers, num_numbers, dtype=torch.float64), 0
+        moment_DD = torch.zeros(num_numbers, num_numbers, dtype=torch.float64, device=image_BCHW.device)
+        num_patches = 0
         for part_BCHW in image_BCHW.split(max(1, PIXELS_AT_ONCE // image_BCHW[0, 0].numel())):
             patch_ND = nn.functional.unfold(part_BCHW.double(), PATCH).transpose(1, 2).flatten(0, 1)
             moment_DD += patch_ND.T @ patch_ND
             num_patches += len(patch_ND)
-        variance_D, direction_DD = torch.linalg.eigh(moment_DD / num_patches)
+        variance_D, direction_DD = torch.linalg.eigh(moment_DD.cpu() / num_patches)
         filter_DD = direction_DD.T / (variance_D.clamp(min=0) + WHITENING_EPSILON).sqrt()[:, None]
         weight_OCHW.copy_(torch.cat([filter_DD, -filter_DD]).view(weight_OCHW.shape))
 

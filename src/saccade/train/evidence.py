@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..core.runtime import Runtime, seed_everything
+from ..core.runtime import Runtime, seed_everything, send
 from ..data.draws import permutation
 from ..models.new_head import new_head
 from ..transfer.probe import LinearProbe, fit_probe, stratified_folds
@@ -167,8 +167,8 @@ def _train(
         first = step % per_epoch * batch_size
         index_B = torch.from_numpy(order_M[first : first + batch_size])
         with runtime.arithmetic():
-            logits_BK = module(value_N[index_B].to(runtime.device, runtime.precision))
-        target_B = label_N[index_B].to(runtime.device)
+            logits_BK = module(send(value_N[index_B], runtime.device).to(runtime.precision))
+        target_B = send(label_N[index_B], runtime.device)
         functional.cross_entropy(
             logits_BK.float(), target_B, weight=fits.class_weight_K, label_smoothing=config.loss.label_smoothing
         ).backward()

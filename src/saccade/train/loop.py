@@ -121,6 +121,10 @@ def _take_step(training: TrainingStep, plan: FitPlan, cursor: Cursor, batch: Bat
     num_bad = 0 if training.run(batch, cursor.step, factor) else cursor.bad_steps + 1
     if training.num_micro_batches != num_parts:
         _tell_memory(training, plan, cursor)
+    if training.graphs and training.graphs.refusal:
+        because = training.graphs.refusal
+        plan.progress.note(f"CUDA graphs are off from here on, which costs time and nothing else: {because}")
+        training.graphs = None
     if num_bad > config.stop.max_bad_steps:
         keys = [plan.key_of(int(index)) for index in batch.index_B[:3]]
         where = place_of_step(cursor, keys, factor * config.optimizer.learning_rate, num_bad)

@@ -13,7 +13,7 @@ from ..checkpoint import Manifest, find_checkpoint
 from ..core import atomic, lock
 from ..core.errors import ConfigError, Stopped, StorageError, printable, shell_word
 from ..core.log import MetricsLog
-from ..core.runtime import Runtime, environment, seed_everything, start
+from ..core.runtime import Runtime, environment, seed_everything, send, start
 from ..core.types import Preprocessing
 from ..data.augment.policy import AugmentConfig
 from ..data.augmenter import measure_colours
@@ -119,7 +119,8 @@ def start_training(config: RunConfig, images: Images, runtime: Runtime) -> Train
     model = resolve_model(config.model, images.spec)
     initialise_from_images = getattr(model, "initialise_from_images", None)
     if initialise_from_images is not None:
-        initialise_from_images(_some_inputs(config, images))
+        image_BCHW = _some_inputs(config, images)
+        initialise_from_images(send(image_BCHW, runtime.device) if runtime.device.type == "cuda" else image_BCHW)
     return training_of(model, config, images, runtime)
 
 

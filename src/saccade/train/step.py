@@ -7,12 +7,13 @@ from torch import nn
 from torch.nn import functional
 
 from ..core.errors import TrainingError
-from ..core.runtime import Runtime, seed_everything
+from ..core.runtime import Runtime, seed_everything, send
 from ..core.types import Batch, Preprocessing
 from ..data.preprocess import normalize
 from ..transfer.surgery import freeze, hold_still, thaw
 from .average import WeightAverage
 from .config import RunConfig
+from .cuda_graph import CudaRecorder, GradientGraphs
 from .distill import Teachers
 from .gradients import use_fast_gradients
 from .micro_batches import counted_as_one, is_out_of_memory
@@ -69,6 +70,9 @@ class TrainingStep:
         stem = getattr(self.model, "stem", None)
         self._stem_parameters = [p for p in stem.parameters() if p.requires_grad] if stem is not None else []
         self._waiting: tuple[nn.Module, ...] = ()
+        self.graphs: GradientGraphs | None = None
+        if runtime.cuda_graphs:
+            self.graphs = GradientGraphs(self._gradients, list(self.model.parameters()), CudaRecorder(runtime.device))
 
     def set_epoch(self, epoch: int) -> None:
         """Adjust what depends on the epoch alone, counted from 0: the input size, and whether the stem is trained."""
@@ -96,8 +100,8 @@ class TrainingStep:
         GPU: seen when the totals are read, since looking at every step would stall it)."""
         self.model.train()
         hold_still((*self.frozen, *self._waiting))
-        image_BCHW = batch.image_BCHW.to(self.runtime.device, non_blocking=True)
-        target = batch.target.to(self.runtime.device, non_blocking=True)
+        image_BCHW = send(batch.image_BCHW, self.runtime.device)
+        target = send(batch.target, self.runtime.device)
         _copy(self._statistics_before, self._statistics)
         loss, num_correct = self._gradients_within_memory(image_BCHW, target, step)
         if self.runtime.device.type == "cpu" and not bool(torch.isfinite(loss)):
@@ -114,14 +118,26 @@ class TrainingStep:
         self, image_BCHW: torch.Tensor, target: torch.Tensor, step: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         while True:
-            seed_everything(self.config.seed, step)
             try:
+                if self.graphs:
+                    return self.graphs.gradients(image_BCHW, target, self._kernels(), lambda: self._begin(step))
+                seed_everything(self.config.seed, step)
                 return self._gradients(image_BCHW, target)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 self._forget_step()
                 self._cut_smaller(image_BCHW, str(error))
+
+    def _begin(self, step: int) -> None:
+        """Everything as it stands in front of the gradients of `step`, whatever was tried before."""
+        self._forget_step()
+        seed_everything(self.config.seed, step)
+
+    def _kernels(self) -> tuple[object, ...]:
+        """What decides, besides the shape of a batch, which kernels a step launches."""
+        is_trained = tuple(parameter.requires_grad for parameter in self.model.parameters())
+        return self.input_HW, self.num_micro_batches, is_trained, len(self._waiting)
 
     def _cut_smaller(self, image_BCHW: torch.Tensor, reason: str) -> None:
         """Compute this and later steps in twice as many parts: the effective batch stays what it was."""

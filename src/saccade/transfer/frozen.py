@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from ..core.runtime import Runtime
+from ..core.runtime import Runtime, send
 from ..core.types import Preprocessing
 from ..data.preprocess import normalize
 from .fusion import can_fuse, fuse_for_inference
@@ -78,7 +78,7 @@ class FrozenPart:
         if num_images < GROUP:
             filler = image_BCHW[:1].expand(GROUP - num_images, -1, -1, -1)
             image_BCHW = torch.cat([image_BCHW, filler])
-        value = normalize(image_BCHW.to(self.runtime.device), self.preprocessing, self.runtime.precision)
+        value = normalize(send(image_BCHW, self.runtime.device), self.preprocessing, self.runtime.precision)
         found: dict[Tap, torch.Tensor] = {}
         with torch.inference_mode(), self.runtime.arithmetic():
             for depth, segment in self.segments:

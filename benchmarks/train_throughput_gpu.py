@@ -1,0 +1,155 @@
+"""Training throughput on an NVIDIA GPU: our step, recorded and not, against the loops of `train_throughput`.
+
+    python -m benchmarks.train_throughput_gpu --networks resnet18,mobilenetv2,speedrun@32x512 --pairs 7
+
+Every contestant trains the same network on the same uint8 batch on the card. *Plain* is float32, channels first; *by
+hand* is bfloat16 autocast, channels last, fused SGD and cuDNN's choice of the fastest kernels; *compiled* (asked for by
+--compiled, since it compiles for minutes) is that with torch.compile's "reduce-overhead", which uses CUDA graphs too.
+*Recorded* is ours with runtime.cuda_graphs=true, *launched* ours without. NAME@SIDExBATCH sets another size.
+
+Contestants stay alive side by side and take their turns of --steps steps; the card is waited for in front of and behind
+each turn only. The first losses must agree, and a recording that is refused is reported.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+
+from benchmarks import common
+from benchmarks.train_throughput import (
+    NUM_CLASSES,
+    OurStep,
+    Step,
+    best_step,
+    forward_flops,
+    plain_step,
+    use_torchs_response_norm,
+)
+from saccade.core.runtime import RuntimeConfig
+from saccade.models.base import ModelSpec, build_model
+
+PLACES = ("recorded", "launched", "plain", "by hand", "compiled")
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = common.argument_parser(__doc__ or "")
+    parser.add_argument("--networks", default="resnet18,resnet50", help="names, or NAME@SIDExBATCH, between commas")
+    parser.add_argument("--size", type=int, default=224, help="height and width of the images in pixels")
+    parser.add_argument("--batch", type=int, default=32, help="images a step")
+    parser.add_argument("--steps", type=int, default=20, help="steps of a turn")
+    parser.add_argument("--compiled", action="store_true", help="the loop by hand with torch.compile, too")
+    arguments = parser.parse_args()
+    if not torch.cuda.is_available():
+        sys.exit(
+            "This benchmark needs an NVIDIA card and a CUDA build of torch; neither is here.\n"
+            "On a processor: python -m benchmarks.train_throughput"
+        )
+    device = torch.device("cuda")
+    header = common.start(arguments) | {"card": torch.cuda.get_device_name(device), "peak_tflops": peak_tflops(device)}
+    results, rows = {}, []
+    for text in arguments.networks.split(","):
+        name, size_px, batch_size = parse_network(text, arguments.size, arguments.batch)
+        if arguments.smoke:
+            size_px, batch_size = min(size_px, 64), 8
+        results[text] = measure(name, size_px, batch_size, device, arguments)
+        share = 3 * results[text]["images_per_second"]["recorded"] * forward_flops(name, size_px) / 1e12
+        results[text]["of_matmul_peak"] = share / header["peak_tflops"]
+        rows.append(table_row(text, results[text]))
+    common.report(arguments, {"header": header, "results": results}, "\n".join(rows))
+
+
+def parse_network(text: str, size_px: int, batch_size: int) -> tuple[str, int, int]:
+    """(name, side in pixels, images a step) of NAME or NAME@SIDExBATCH."""
+    name, _, sizes = text.partition("@")
+    if sizes:
+        size_px, batch_size = (int(number) for number in sizes.split("x"))
+    return name, size_px, batch_size
+
+
+def measure(
+    name: str, size_px: int, batch_size: int, device: torch.device, arguments: argparse.Namespace
+) -> dict[str, object]:
+    """Images per second of all contestants in turns, the paired ratios, and the losses of their first steps."""
+    kinds = [kind for kind in PLACES if kind != "compiled" or arguments.compiled]
+    steps = {kind: build(kind, name, size_px, batch_size, device) for kind in kinds}
+    first_losses = {kind: float(step()) for kind, step in steps.items()}
+    num_steps = 3 if arguments.smoke else arguments.steps
+    rates = common.interleave(
+        {kind: partial(rate, step, num_steps, batch_size, device) for kind, step in steps.items()},
+        1 if arguments.smoke else arguments.pairs,
+    )
+    recorded = steps["recorded"]
+    graphs = recorded.training.graphs if isinstance(recorded, OurStep) else None
+    return {
+        "recordings": graphs.num_recordings if graphs else 0,
+        "refusal": graphs.refusal if graphs else "",
+        "images_per_second": {kind: float(np.median(values)) for kind, values in rates.items()},
+        "ours_over": {kind: common.paired_ratio(rates["recorded"], rates[kind]) for kind in kinds[1:]},
+        "first_loss": first_losses,
+    }
+
+
+def build(kind: str, name: str, size_px: int, batch_size: int, device: torch.device) -> Step:
+    """A contestant, from the same weights and with the same batch as the others."""
+    generator = torch.Generator().manual_seed(0)
+    image_BCHW = torch.randint(0, 256, (batch_size, 3, size_px, size_px), generator=generator, dtype=torch.uint8)
+    label_B = torch.randint(0, NUM_CLASSES, (batch_size,), generator=generator)
+    torch.manual_seed(0)
+    network = build_model(name, ModelSpec(num_classes=NUM_CLASSES, input_CHW=(3, size_px, size_px)))
+    machine = RuntimeConfig(device=str(device), cuda_graphs=kind == "recorded")
+    if kind in ("plain", "by hand", "compiled"):
+        use_torchs_response_norm(network)
+    if kind == "compiled":
+        network.compile(mode="reduce-overhead")
+    builders: dict[str, Callable[..., Step]] = {"plain": plain_step, "by hand": best_step, "compiled": best_step}
+    return builders.get(kind, OurStep)(network, image_BCHW.to(device), label_B.to(device), machine)
+
+
+def rate(step: Step, num_steps: int, batch_size: int, device: torch.device) -> float:
+    """Images a second of so many steps, the card waited for at both ends."""
+    wait(device)
+    started_s = time.perf_counter()
+    for _ in range(num_steps):
+        step()
+    wait(device)
+    return num_steps * batch_size / (time.perf_counter() - started_s)
+
+
+def wait(device: torch.device) -> None:
+    """Until all that was launched has run."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_tflops(device: torch.device, side: int = 8192) -> float:
+    """What products of large bfloat16 matrices reach."""
+    left, right = (torch.randn(side, side, device=device).bfloat16() for _ in range(2))
+
+    def product() -> None:
+        left @ right
+        wait(device)
+
+    return 2 * side**3 / common.best_seconds(product, 10) / 1e12
+
+
+def table_row(text: str, result: dict) -> str:
+    """What one network gave, two lines."""
+    rates = ", ".join(f"{kind} {value:.0f}" for kind, value in result["images_per_second"].items())
+    ratios = "; ".join(f"over {kind} {ratio}" for kind, ratio in result["ours_over"].items())
+    losses = result["first_loss"]
+    difference = max(abs(losses["recorded"] - loss) for loss in losses.values())
+    refused = f"; not recorded: {result['refusal']}" if result["refusal"] else ""
+    return (
+        f"{text}: images/s {rates}\n  recorded {ratios}; {100 * result['of_matmul_peak']:.0f} % of the peak; "
+        f"first losses differ by {difference:.2g}{refused}"
+    )
+
+
+if __name__ == "__main__":
+    main()
