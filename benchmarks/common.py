@@ -22,7 +22,7 @@ import torch
 
 from saccade.core.runtime import available_cpus
 
-MAX_LOAD_AVERAGE = 0.5
+MAX_LOAD_AVERAGE = 0.25 * max(2, available_cpus())
 REPOSITORY = Path(__file__).parent.parent
 INTERESTING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8")
 PACKAGES = (

@@ -174,11 +174,18 @@ def peer(source: InMemory, seed: int, epochs: int, precision: torch.dtype) -> It
     return speedrun_peer.train(source.image_NHWC, source.label_N, seed, epochs, precision)
 
 
+def inputs_of(test: InMemory, runtime: Runtime) -> torch.Tensor:
+    """image_BCHW of the test images, normalised, where training runs."""
+    return speedrun_peer.normalised(test.image_NHWC, runtime.precision).to(runtime.device)
+
+
 @torch.no_grad()
-def accuracy(test: InMemory, runtime: Runtime, network: nn.Module) -> float:
-    """Fraction right of six views: image and mirror count half, two shifts by a pixel and their mirrors the rest."""
+def accuracy(test: InMemory, runtime: Runtime, network: nn.Module, images: torch.Tensor | None = None) -> float:
+    """Fraction right of six views: image and mirror count half, two shifts by a pixel and their mirrors the rest.
+
+    `images` are the `inputs_of`, where they are there already."""
     network = network.eval()
-    images = speedrun_peer.normalised(test.image_NHWC, runtime.precision).to(runtime.device)
+    images = inputs_of(test, runtime) if images is None else images
     right = 0
     for start_index in range(0, len(images), 500):
         image_BCHW = images[start_index : start_index + 500]

@@ -210,10 +210,10 @@ def best_step(network: nn.Module, image_BCHW: torch.Tensor, label_B: torch.Tenso
 
     def step() -> torch.Tensor:
         network.train()
+        optimizer.zero_grad(set_to_none=True)
         input_BCHW = torch.addcmul(shift, images.float(), scale).to(precision)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
             loss = loss_of(network, input_BCHW, label_B)
-        optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         return loss.detach()

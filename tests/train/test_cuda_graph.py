@@ -27,6 +27,7 @@ class StandIn:
     def __init__(self, network: nn.Module) -> None:
         self.network = network
         self.num_replays = 0
+        self.num_forgotten = 0
 
     def aside(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -46,6 +47,9 @@ class StandIn:
         for parameter, gradient in zip(self.network.parameters(), gradients, strict=True):
             parameter.grad = gradient
         return outcome, replay
+
+    def forget(self) -> None:
+        self.num_forgotten += 1
 
     def take(self) -> list[torch.Tensor | None]:
         gradients = [parameter.grad for parameter in self.network.parameters()]
@@ -162,6 +166,27 @@ def test_a_recording_that_fails_leaves_the_step_as_it_was_and_is_told_once():
     assert failing.graphs is None
 
 
+def test_recordings_make_room_where_memory_runs_out_and_the_step_keeps_its_parts(monkeypatch: pytest.MonkeyPatch):
+    plain, _ = make_training(None)
+    recorded, stand_in = make_training(StandIn)
+    assert recorded.graphs is not None
+    real = recorded._gradients
+
+    def scarce(image_BCHW: torch.Tensor, target: torch.Tensor) -> Outcome:
+        if len(image_BCHW) == 5 and not stand_in.num_forgotten:
+            real(image_BCHW, target)  # memory runs out behind the forward pass
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return real(image_BCHW, target)
+
+    monkeypatch.setattr(recorded.graphs, "_compute", scarce)
+    sizes = [8] * 4 + [5] + [8] * 4
+    assert take_steps(recorded, sizes) == take_steps(plain, sizes)
+    assert_same_weights(recorded, plain)
+    assert recorded.num_micro_batches == 1
+    assert (stand_in.num_forgotten, stand_in.num_replays) == (1, 2)
+    assert recorded.graphs.refusal == "they left too little memory for batches of another size"
+
+
 def test_another_state_is_recorded_anew():
     plain, _ = make_training(None, ("input.start_fraction=0.5", "epochs=2", "input.full_from_fraction=0.5"))
     recorded, stand_in = make_training(
@@ -173,6 +198,7 @@ def test_another_state_is_recorded_anew():
             take_steps(training, [8] * 5)
     assert_same_weights(recorded, plain)
     assert stand_in.num_replays == 2 * (1 + 2)
+    assert stand_in.num_forgotten == 1
 
 
 def test_a_loss_that_is_not_finite_is_not_recorded_and_refuses_nothing(monkeypatch: pytest.MonkeyPatch):
@@ -187,17 +213,59 @@ def test_a_loss_that_is_not_finite_is_not_recorded_and_refuses_nothing(monkeypat
     assert training.graphs.num_recordings == 1
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA card")
-@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_a_card_replays_what_it_computes(precision: torch.dtype):
+CARD = torch.device("cuda")
+needs_card = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA card")
+
+
+def make_card_training(network: nn.Module, settings: str = "", cuda_graphs: bool = True) -> TrainingStep:
+    precision = torch.bfloat16 if "bfloat16" in settings else torch.float32
+    runtime = Runtime(device=CARD, precision=precision, num_threads=1, cuda_graphs=cuda_graphs)
+    return TrainingStep(network, RunConfig().with_overrides(["batch_size=8", *settings.split()]), GREY, runtime)
+
+
+@needs_card
+@pytest.mark.parametrize("settings", ["", "runtime.precision=bfloat16", "accumulate=2", "optimizer.clip_norm=0.1"])
+def test_a_card_replays_what_it_computes(settings: str):
     losses = {}
     for cuda_graphs in (False, True):
         torch.manual_seed(0)
-        network = make_network()
-        runtime = Runtime(device=torch.device("cuda"), precision=precision, num_threads=1, cuda_graphs=cuda_graphs)
-        training = TrainingStep(network, RunConfig().with_overrides(["batch_size=8"]), GREY, runtime)
-        losses[cuda_graphs] = take_steps(training, [8, 8, 8, 5] * 4)
-        if training.graphs is not None:
-            assert isinstance(training.graphs._recorder, CudaRecorder)
-            assert (training.graphs.num_recordings, training.graphs.refusal) == (2, "")
+        training = make_card_training(make_network(), f"{settings} optimizer.learning_rate=0.001", cuda_graphs)
+        losses[cuda_graphs] = take_steps(training, [8] * 4 + [5] + [8] * 3)
+    assert training.graphs is not None
+    assert isinstance(training.graphs._recorder, CudaRecorder)
+    assert (training.graphs.num_recordings, training.graphs.refusal) == (1, "")
     assert losses[True] == pytest.approx(losses[False], rel=1e-2)
+
+
+class Waiting(nn.Module):
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        return value * (1 + 0 * value.detach().sum().item())
+
+
+@needs_card
+def test_a_card_that_cannot_record_goes_on_as_before():
+    training = make_card_training(nn.Sequential(Waiting(), make_network()))
+    take_steps(training, [8] * 6)
+    assert training.graphs is not None
+    assert training.graphs.num_recordings == 0
+    assert "synchronizing" in training.graphs.refusal
+    assert torch.cuda.current_stream(CARD) == torch.cuda.default_stream(CARD)
+    assert torch.cuda.get_sync_debug_mode() == 0
+
+
+@needs_card
+def test_a_recording_that_breaks_off_leaves_a_card_as_it_was():
+    training = make_card_training(make_network())
+    take_steps(training, [8])
+    recorder = CudaRecorder(CARD)
+
+    def broken() -> Outcome:
+        torch.nn.functional.dropout(torch.ones(8, device=CARD))
+        raise ValueError("for a reason")
+
+    with pytest.raises(ValueError, match="for a reason"):
+        recorder.record(broken)
+    assert torch.cuda.current_stream(CARD) == torch.cuda.default_stream(CARD)
+    take_steps(training, [8] * 6)  # with dropout, whose random numbers the broken recording had registered
+    assert training.graphs is not None
+    assert (training.graphs.num_recordings, training.graphs.refusal) == (1, "")

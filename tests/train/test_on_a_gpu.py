@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from saccade.core.errors import ModelError
-from saccade.core.runtime import Runtime
+from saccade.core.runtime import Runtime, RuntimeConfig, start
 from saccade.core.types import Batch, Preprocessing
 from saccade.data.augment.policy import AugmentConfig
 from saccade.data.augmenter import Augmenter
@@ -121,6 +121,22 @@ def test_batches_are_made_on_their_device_without_waiting_for_it(border: str):
     position_B = np.arange(4)
     batch = resident.batch(position_B, augmenter.plan(0, position_B), np.zeros(4, np.int64))
     assert (batch.image_BCHW.device, batch.image_BCHW.shape) == (META, (4, 3, 8, 8))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA card")
+@pytest.mark.parametrize("name", NETWORKS)
+def test_no_network_makes_a_card_wait(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.undo()  # the real kernels
+    monkeypatch.setattr(f"{__name__}.RUNTIME", start(RuntimeConfig(device="cuda")))
+    training = make_training(name)
+    image_BCHW = torch.zeros(4, *training.preprocessing.input_CHW, dtype=torch.uint8)
+    batch = Batch(image_BCHW=image_BCHW, target=torch.zeros(4, dtype=torch.int64), index_B=np.arange(4))
+    training.run(batch, 0, 1.0)  # constants go to the card once
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        training.run(batch, 1, 1.0)
+    finally:
+        torch.cuda.set_sync_debug_mode(0)
 
 
 def test_what_waits_for_a_device_or_mixes_it_fails_here():

@@ -97,7 +97,9 @@ def make_deterministic(device: torch.device) -> None:
     # What torch.use_deterministic_algorithms calls, without the second that its import of the compiler takes.
     torch._C._set_deterministic_algorithms(device.type == "cpu", warn_only=False)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.backends.cudnn.benchmark = device.type == "cuda"  # tries its kernels on each new shape and keeps the fastest
+    torch.backends.cudnn.allow_tf32 = (
+        False  # float32 is float32: cuDNN's convolutions would round its inputs to 10 bits
+    )
 
 
 def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

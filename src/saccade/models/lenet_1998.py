@@ -63,15 +63,19 @@ class Subsampling(nn.Module):
 class PartialConvolution(nn.Module):
     """C3: 5x5 filters on the maps that Table I connects, summed; 25 weights a connection and a bias a map: 1,516."""
 
+    index: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.filters = nn.ModuleList(nn.Conv2d(len(row), 1, 5) for row in TABLE_I)
+        # All rows in one, on the network's device: an index that comes from the CPU makes it wait for a GPU.
+        index = torch.tensor([channel for row in TABLE_I for channel in row])
+        self.register_buffer("index", index, persistent=False)
 
     def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
         """(B, 6, H, W) to (B, 16, H - 4, W - 4)."""
-        return torch.cat(
-            [filter_(map_BCHW[:, list(row)]) for filter_, row in zip(self.filters, TABLE_I, strict=True)], dim=1
-        )
+        chosen = map_BCHW.index_select(1, self.index).split([len(row) for row in TABLE_I], dim=1)
+        return torch.cat([filter_(some_BCHW) for filter_, some_BCHW in zip(self.filters, chosen, strict=True)], dim=1)
 
 
 class RadialBasisOutput(nn.Module):

@@ -8,14 +8,18 @@ Nothing recorded is trusted unseen: its first replay is compared with the same s
 differs, or where recording fails, training goes on without and says why.
 """
 
+import warnings
 from collections import Counter
-from collections.abc import Callable, Hashable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import torch
 from torch import nn
+
+from .micro_batches import is_out_of_memory
 
 Compute = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 Outcome = tuple[torch.Tensor, torch.Tensor]
@@ -31,45 +35,82 @@ class Recorder(Protocol):
     """What records: a GPU, or a test's stand-in."""
 
     def aside(self) -> AbstractContextManager[None]:
-        """Where a step is taken whose kernels shall be known and whose memory shall lie ready before recording."""
+        """Where a step is taken whose kernels shall be known, and that shall fail where recording it would."""
 
     def record(self, call: Callable[[], Outcome]) -> tuple[Outcome, Callable[[], None]]:
         """What `call` will have given after each call of the function beside it, in the same tensors every time."""
+
+    def forget(self) -> None:
+        """All that was recorded is gone: give its memory back."""
 
 
 class CudaRecorder:
     """torch's CUDA graphs, all of them in one pool of memory: no two run at a time, and no output outlives its step."""
 
     def __init__(self, device: torch.device) -> None:
-        self._stream = torch.cuda.Stream(device)
+        self._device = device
+        self._stream = _recording_stream(device)
         self._pool = torch.cuda.graph_pool_handle()
 
-    def aside(self) -> AbstractContextManager[None]:
-        """A stream of its own, as backward passes insist on the stream of their forward pass."""
-        return _OwnStream(self._stream)
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """On the stream that records, since backward passes insist on the stream of their forward pass.
+
+        What waits for the GPU raises RuntimeError here, where it does no harm: in a recording it breaks the stream.
+        """
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._stream), _waiting_is_an_error():
+            yield
+        torch.cuda.current_stream(self._device).wait_stream(self._stream)
 
     def record(self, call: Callable[[], Outcome]) -> tuple[Outcome, Callable[[], None]]:
-        """See the protocol. Other threads, such as those that read images, may use the GPU meanwhile."""
+        """See the protocol. Other threads, such as those that read images, may use the GPU meanwhile.
+
+        Not by `torch.cuda.graph`, which leaves its stream current and hides the reason where the recording fails.
+        """
+        torch.cuda.synchronize(self._device)
+        torch.cuda.empty_cache()  # what lies idle may be all that the recording's own memory needs
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
-            outcome = call()
+        with torch.cuda.stream(self._stream):
+            graph.capture_begin(self._pool, capture_error_mode="thread_local")
+            try:
+                outcome = call()
+            except BaseException:
+                with suppress(RuntimeError):
+                    graph.capture_end()
+                self._heal()
+                raise
+            graph.capture_end()
         return outcome, graph.replay
 
+    def forget(self) -> None:
+        """A pool that was emptied is not used again, which torch's allocators do not expect."""
+        self._pool = torch.cuda.graph_pool_handle()
+        torch.cuda.empty_cache()
 
-class _OwnStream:
-    """While entered, work goes to `stream`, behind all that was asked for before; what follows waits for it."""
+    def _heal(self) -> None:
+        """torch 2.11 leaves the GPU's random numbers in a recording that failed: they get a state of their own."""
+        index = torch.cuda.current_device() if self._device.index is None else self._device.index
+        fresh = torch.Generator(device=f"cuda:{index}")
+        torch.cuda.default_generators[index].graphsafe_set_state(fresh.graphsafe_get_state())
 
-    def __init__(self, stream: torch.cuda.Stream) -> None:
-        self._stream = stream
-        self._context = torch.cuda.stream(stream)
 
-    def __enter__(self) -> None:
-        self._stream.wait_stream(torch.cuda.current_stream(self._stream.device))
-        self._context.__enter__()
+@contextmanager
+def _waiting_is_an_error() -> Iterator[None]:
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that torch does not find every wait: the recording finds the rest
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
 
-    def __exit__(self, *exception: object) -> None:
-        self._context.__exit__(*exception)
-        torch.cuda.current_stream(self._stream.device).wait_stream(self._stream)
+
+@lru_cache(maxsize=16)
+def _recording_stream(device: torch.device) -> torch.cuda.Stream:
+    """One for each GPU: every stream that multiplies matrices keeps 64 MB of its own."""
+    return torch.cuda.Stream(device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,29 +146,36 @@ class GradientGraphs:
         return len(self._recordings)
 
     def gradients(
-        self, image_BCHW: torch.Tensor, target: torch.Tensor, state: Hashable, begin: Callable[[], None]
+        self, image_BCHW: torch.Tensor, target: torch.Tensor, state: Hashable, again: Callable[[], None]
     ) -> Outcome:
         """The loss and the number right of a batch, its gradients in the parameters.
 
-        `state` names all that decides which kernels run and is no tensor; `begin` puts seeds, statistics and gradients
-        to where they stood before the step. Raises what `compute` raises.
+        `state` names all that decides which kernels run and is no tensor; `again` puts seeds, statistics and gradients
+        to where they stand now, in front of the step. Raises what `compute` raises.
         """
         if state != self._state:
             self._state = state
-            self._recordings.clear()
-            self._num_seen.clear()
+            self._forget()
         key = (image_BCHW.shape, image_BCHW.stride(), target.shape, target.dtype)
-        begin()
-        recording = self._recordings.get(key)
-        if recording is not None:
-            return self._replay(recording, image_BCHW, target)
+        if key in self._recordings:
+            return self._replay(self._recordings[key], image_BCHW, target)
         self._num_seen[key] += 1
         if not self.refusal and self._num_seen[key] > STEPS_BEFORE:
             try:
-                self._record(key, image_BCHW, target, begin)
+                outcome = self._record(key, image_BCHW, target, again)
             except (RuntimeError, MemoryError) as error:
                 self._refuse(str(error).strip().partition("\n")[0] or type(error).__name__)
-            begin()
+                outcome = None
+            if outcome is not None:
+                return outcome
+            again()
+        try:
+            return self._compute(image_BCHW, target)
+        except (RuntimeError, MemoryError) as error:
+            if not (self._recordings and is_out_of_memory(error)):
+                raise
+            self._refuse("they left too little memory for batches of another size")
+        again()
         return self._compute(image_BCHW, target)
 
     def _replay(self, recording: _Recording, image_BCHW: torch.Tensor, target: torch.Tensor) -> Outcome:
@@ -138,8 +186,11 @@ class GradientGraphs:
             parameter.grad = gradient
         return recording.outcome
 
-    def _record(self, key: Hashable, image_BCHW: torch.Tensor, target: torch.Tensor, begin: Callable[[], None]) -> None:
-        """Record the step on this batch and keep the recording if it does what the step does."""
+    def _record(
+        self, key: Hashable, image_BCHW: torch.Tensor, target: torch.Tensor, again: Callable[[], None]
+    ) -> Outcome | None:
+        """Record the step on this batch and take it so, None where it is to be taken without: if it does not do what
+        the step does, it is not kept."""
         held_BCHW, held_target = image_BCHW.clone(), target.clone()
 
         def call() -> Outcome:
@@ -149,32 +200,43 @@ class GradientGraphs:
             loss, _ = call()
             expected = [None if p.grad is None else p.grad.clone() for p in self._parameters]
         if not bool(torch.isfinite(loss)):
-            return  # nothing can be compared with it; the next step tries again
-        begin()  # gradients that are not there yet are made in the recording's memory
-        outcome, replay = self._recorder.record(call)
+            return None  # nothing can be compared with it; the next step tries again
+        again()  # gradients that are not there yet are made in the recording's memory
+        kept, replay = self._recorder.record(call)
         recording = _Recording(
             image_BCHW=held_BCHW,
             target=held_target,
-            outcome=outcome,
+            outcome=kept,
             gradients=[parameter.grad for parameter in self._parameters],
             replay=replay,
         )
-        begin()
-        again, _ = self._replay(recording, image_BCHW, target)
+        again()
+        outcome = self._replay(recording, image_BCHW, target)
         difference = _difference(expected, recording.gradients)
-        if not (abs(float(again - loss)) <= MAX_LOSS_DIFFERENCE * abs(float(loss))) or not (
-            difference <= MAX_GRADIENT_DIFFERENCE
+        repeated = outcome[0]
+        if (
+            abs(float(repeated - loss)) <= MAX_LOSS_DIFFERENCE * abs(float(loss))
+            and difference <= MAX_GRADIENT_DIFFERENCE
         ):
-            self._refuse(
-                f"the replay's loss is {float(again):.6g}, not {float(loss):.6g}, and its gradients differ by "
-                f"{100 * difference:.2g} % of their norm"
-            )
-            return
-        self._recordings[key] = recording
+            self._recordings[key] = recording
+            return outcome
+        self._refuse(
+            f"the replay's loss is {float(repeated):.6g}, not {float(loss):.6g}, and its gradients differ by "
+            f"{100 * difference:.2g} % of their norm"
+        )
+        return None
 
     def _refuse(self, reason: str) -> None:
-        self._recordings.clear()
         self.refusal = reason
+        self._forget()
+
+    def _forget(self) -> None:
+        for parameter in self._parameters:
+            parameter.grad = None  # it may lie in a recording's memory
+        self._num_seen.clear()
+        if self._recordings:
+            self._recordings.clear()
+            self._recorder.forget()
 
 
 def _difference(expected: list[torch.Tensor | None], found: list[torch.Tensor | None]) -> float:

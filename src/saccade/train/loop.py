@@ -76,6 +76,7 @@ def fit(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
         started_s = time.monotonic()
         first_batch = cursor.batch
         cursor = _run_epoch(training, plan, cursor)
+        training.wait()  # or the time of what a GPU still computes would be validation's
         try:
             cursor = _finish_epoch(training, plan, cursor, time.monotonic() - started_s, first_batch)
         except Stopped:  # in the middle of validation: it begins again when the run goes on

@@ -119,8 +119,7 @@ def start_training(config: RunConfig, images: Images, runtime: Runtime) -> Train
     model = resolve_model(config.model, images.spec)
     initialise_from_images = getattr(model, "initialise_from_images", None)
     if initialise_from_images is not None:
-        image_BCHW = _some_inputs(config, images)
-        initialise_from_images(send(image_BCHW, runtime.device) if runtime.device.type == "cuda" else image_BCHW)
+        initialise_from_images(_some_inputs(config, images, runtime.device))
     return training_of(model, config, images, runtime)
 
 
@@ -133,13 +132,16 @@ def training_of(model: nn.Module, config: RunConfig, images: Images, runtime: Ru
     return training
 
 
-def _some_inputs(config: RunConfig, images: Images) -> torch.Tensor:
-    """image_BCHW float32, normalised: up to 5,000 training images as evaluation sees them, drawn by the seed."""
+def _some_inputs(config: RunConfig, images: Images, device: torch.device) -> torch.Tensor:
+    """image_BCHW float32, normalised: up to 5,000 training images as evaluation sees them, drawn by the seed.
+
+    They lie on an NVIDIA GPU where training does, else on the CPU: others have no float64 to compute from them in."""
     train_N = images.split.train_N
     index_N = np.sort(train_N[permutation(config.seed, 0, len(train_N))[:NUM_INITIAL]])
     loader = config.loader.model_copy(update={"batch_size": min(500, len(index_N))})
     with build_loader(images.source, index_N, images.preprocessing, AugmentConfig(), loader, config.seed) as batches:
         image_BCHW = torch.cat([batch.image_BCHW for batch in batches.epoch(0, shuffle=False)])
+    image_BCHW = send(image_BCHW, device) if device.type == "cuda" else image_BCHW
     return normalize(image_BCHW, images.preprocessing, torch.float32)
 
 

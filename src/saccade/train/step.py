@@ -1,5 +1,6 @@
 """One optimizer step: normalise, forward, loss, backward, update. Metrics stay on the device until somebody asks."""
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -65,14 +66,19 @@ class TrainingStep:
         self.num_micro_batches = config.accumulate
         self.input_HW = preprocessing.input_CHW[1:]
         self.totals = EpochTotals.zero(runtime.device)
-        self._statistics = list(self.model.buffers())  # of batch norm, which a forward pass alone changes
+        # Batch norm's, which a forward pass alone changes; by type, since tensors of one type are copied in one launch.
+        self._statistics = sorted(self.model.buffers(), key=lambda buffer: str(buffer.dtype))
         self._statistics_before = [buffer.clone() for buffer in self._statistics]
+        self._is_ready = False
         stem = getattr(self.model, "stem", None)
         self._stem_parameters = [p for p in stem.parameters() if p.requires_grad] if stem is not None else []
         self._waiting: tuple[nn.Module, ...] = ()
+        self._parameters = list(self.model.parameters())
+        if runtime.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # tries its kernels on each new shape and keeps the fastest
         self.graphs: GradientGraphs | None = None
         if runtime.cuda_graphs:
-            self.graphs = GradientGraphs(self._gradients, list(self.model.parameters()), CudaRecorder(runtime.device))
+            self.graphs = GradientGraphs(self._gradients, self._parameters, CudaRecorder(runtime.device))
 
     def set_epoch(self, epoch: int) -> None:
         """Adjust what depends on the epoch alone, counted from 0: the input size, and whether the stem is trained."""
@@ -84,6 +90,12 @@ class TrainingStep:
             self._waiting = thaw(
                 self.model, config.transfer.frozen, epoch / (config.transfer.thaw_fraction * config.epochs)
             )
+        self._is_ready = False
+
+    def wait(self) -> None:
+        """Until a GPU has computed what was launched on it."""
+        if self.runtime.device.type == "cuda":
+            torch.cuda.synchronize(self.runtime.device)
 
     @property
     def is_transfer(self) -> bool:
@@ -98,8 +110,10 @@ class TrainingStep:
     def run(self, batch: Batch, step: int, learning_rate_factor: float) -> bool:
         """Take one step on uint8 images. False, with nothing changed, where the loss is not finite (CPU: always seen;
         GPU: seen when the totals are read, since looking at every step would stall it)."""
-        self.model.train()
-        hold_still((*self.frozen, *self._waiting))
+        if not (self._is_ready and self.model.training):  # it walks over every module: as long as a small step takes
+            self.model.train()
+            hold_still((*self.frozen, *self._waiting))
+            self._is_ready = True
         image_BCHW = send(batch.image_BCHW, self.runtime.device)
         target = send(batch.target, self.runtime.device)
         _copy(self._statistics_before, self._statistics)
@@ -118,10 +132,10 @@ class TrainingStep:
         self, image_BCHW: torch.Tensor, target: torch.Tensor, step: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         while True:
+            seed_everything(self.config.seed, step)
             try:
                 if self.graphs:
-                    return self.graphs.gradients(image_BCHW, target, self._kernels(), lambda: self._begin(step))
-                seed_everything(self.config.seed, step)
+                    return self.graphs.gradients(image_BCHW, target, self._kernels(), lambda: self._again(step))
                 return self._gradients(image_BCHW, target)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
@@ -129,14 +143,14 @@ class TrainingStep:
                 self._forget_step()
                 self._cut_smaller(image_BCHW, str(error))
 
-    def _begin(self, step: int) -> None:
+    def _again(self, step: int) -> None:
         """Everything as it stands in front of the gradients of `step`, whatever was tried before."""
         self._forget_step()
         seed_everything(self.config.seed, step)
 
     def _kernels(self) -> tuple[object, ...]:
         """What decides, besides the shape of a batch, which kernels a step launches."""
-        is_trained = tuple(parameter.requires_grad for parameter in self.model.parameters())
+        is_trained = tuple(parameter.requires_grad for parameter in self._parameters)
         return self.input_HW, self.num_micro_batches, is_trained, len(self._waiting)
 
     def _cut_smaller(self, image_BCHW: torch.Tensor, reason: str) -> None:
@@ -234,8 +248,12 @@ def widest(device: torch.device) -> torch.dtype:
 
 @torch.no_grad()
 def _copy(targets: list[torch.Tensor], sources: list[torch.Tensor]) -> None:
-    if targets:
-        torch._foreach_copy_(targets, sources)
+    """Copy tensors that are sorted by type: a launch for each type."""
+    first = 0
+    for _, group in itertools.groupby(sources, key=lambda tensor: tensor.dtype):
+        num = len(list(group))
+        torch._foreach_copy_(targets[first : first + num], sources[first : first + num])
+        first += num
 
 
 def balanced_class_weights(label_N: torch.Tensor, num_classes: int) -> torch.Tensor:
