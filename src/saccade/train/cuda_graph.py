@@ -59,9 +59,11 @@ class CudaRecorder:
         What waits for the GPU raises RuntimeError here, where it does no harm: in a recording it breaks the stream.
         """
         self._stream.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(self._stream), _waiting_is_an_error():
-            yield
-        torch.cuda.current_stream(self._device).wait_stream(self._stream)
+        try:
+            with torch.cuda.stream(self._stream), _waiting_is_an_error():
+                yield
+        finally:  # what was launched before an error still changes statistics
+            torch.cuda.current_stream(self._device).wait_stream(self._stream)
 
     def record(self, call: Callable[[], Outcome]) -> tuple[Outcome, Callable[[], None]]:
         """See the protocol. Other threads, such as those that read images, may use the GPU meanwhile.
@@ -75,12 +77,12 @@ class CudaRecorder:
             graph.capture_begin(self._pool, capture_error_mode="thread_local")
             try:
                 outcome = call()
+                graph.capture_end()
             except BaseException:
-                with suppress(RuntimeError):
+                with suppress(RuntimeError):  # the reason is the first error
                     graph.capture_end()
                 self._heal()
                 raise
-            graph.capture_end()
         return outcome, graph.replay
 
     def forget(self) -> None:
