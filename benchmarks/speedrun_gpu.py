@@ -27,7 +27,7 @@ import torch
 
 from benchmarks import common
 from benchmarks.speedrun import InMemory, accuracy, decoded, inputs_of, last, our_loader, ours
-from saccade.core.runtime import Runtime, start
+from saccade.core.runtime import Runtime, start, wait_for
 from saccade.data.base import open_source
 from saccade.data.loader import Loader
 from saccade.train.config import RunConfig
@@ -62,7 +62,7 @@ def main() -> None:
         for seed in range(-1, 1 if arguments.smoke else arguments.pairs):
             seeded = config.model_copy(update={"seed": max(seed, 0)})
             loader = on_the_card(seeded, train, runtime)
-            torch.cuda.synchronize()
+            wait_for(runtime.device)
             started = time.perf_counter()
             network = last(ours(seeded, train, runtime, loader))
             right = accuracy(test, runtime, network, images_BCHW)

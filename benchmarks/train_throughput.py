@@ -18,6 +18,7 @@ the environment all of them get the large pages that the product asks for.
 import argparse
 import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -104,7 +105,10 @@ def run_alone(kind: str, name: str, size_px: int, batch_size: int, threads: int)
     process = context.Process(target=serve, args=(there, kind, name, size_px, batch_size, threads))
     process.start()
     there.close()
-    result: tuple[float, float] = here.recv()
+    try:
+        result: tuple[float, float] = here.recv()
+    except EOFError:
+        sys.exit(f"'{kind}' with {name} ended without a figure, for the reason above.")
     process.join()
     return result
 
@@ -114,14 +118,7 @@ def serve(pipe: Connection, kind: str, name: str, size_px: int, batch_size: int,
     torch.set_num_threads(threads)
     if kind == "ours":  # before the first tensor, as `saccade train` does: torch looks at its allocator's switch once
         start(RuntimeConfig(device="cpu", num_threads=threads))
-    generator = torch.Generator().manual_seed(0)
-    image_BCHW = torch.randint(0, 256, (batch_size, 3, size_px, size_px), generator=generator, dtype=torch.uint8)
-    label_B = torch.randint(0, NUM_CLASSES, (batch_size,), generator=generator)
-    torch.manual_seed(0)
-    network = build_model(name, ModelSpec(num_classes=NUM_CLASSES, input_CHW=(3, size_px, size_px)))
-    if kind != "ours":
-        use_torchs_response_norm(network)
-    step = CONTESTANTS[kind](network, image_BCHW, label_B, RuntimeConfig(device="cpu", num_threads=threads))
+    step = build(CONTESTANTS[kind], name, size_px, batch_size, RuntimeConfig(device="cpu", num_threads=threads))
     first_loss, seconds = float(step()), []
     for number in range(1 + NUM_STEPS):
         started_s = time.perf_counter()
@@ -129,6 +126,18 @@ def serve(pipe: Connection, kind: str, name: str, size_px: int, batch_size: int,
         if number:  # one more to warm up
             seconds.append(time.perf_counter() - started_s)
     pipe.send((first_loss, float(np.median(seconds))))
+
+
+def build(contestant: Callable[..., Step], name: str, size_px: int, batch_size: int, machine: RuntimeConfig) -> Step:
+    """A contestant on its machine, from the same weights and with the same batch as the others."""
+    generator = torch.Generator().manual_seed(0)
+    image_BCHW = torch.randint(0, 256, (batch_size, 3, size_px, size_px), generator=generator, dtype=torch.uint8)
+    label_B = torch.randint(0, NUM_CLASSES, (batch_size,), generator=generator)
+    torch.manual_seed(0)
+    network = build_model(name, ModelSpec(num_classes=NUM_CLASSES, input_CHW=(3, size_px, size_px)))
+    if contestant is not OurStep:
+        use_torchs_response_norm(network)
+    return contestant(network, image_BCHW.to(machine.device), label_B.to(machine.device), machine)
 
 
 def use_torchs_response_norm(network: nn.Module) -> None:
@@ -221,9 +230,13 @@ def best_step(network: nn.Module, image_BCHW: torch.Tensor, label_B: torch.Tenso
     return step
 
 
-def compiled_step(network: nn.Module, image_BCHW: torch.Tensor, label_B: torch.Tensor, machine: RuntimeConfig) -> Step:
+def compiled_step(
+    network: nn.Module, image_BCHW: torch.Tensor, label_B: torch.Tensor, machine: RuntimeConfig, mode: str = "default"
+) -> Step:
     """The loop by hand with its network compiled; its first step compiles."""
-    network.compile()
+    if hasattr(network, "forward_train"):
+        sys.exit("A network with side branches trains without what compiling it compiles: leave out --compiled.")
+    network.compile(mode=mode)
     return best_step(network, image_BCHW, label_B, machine)
 
 

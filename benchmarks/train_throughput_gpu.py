@@ -26,20 +26,8 @@ import numpy as np
 import torch
 
 from benchmarks import common
-from benchmarks.train_throughput import (
-    NUM_CLASSES,
-    OurStep,
-    Step,
-    best_step,
-    forward_flops,
-    plain_step,
-    use_torchs_response_norm,
-)
-from saccade.core.runtime import RuntimeConfig
-from saccade.models.base import ModelSpec, build_model
-
-CONTESTANTS = ("recorded", "launched", "plain", "by hand")
-WITH_COMPILED = ("launched", "by hand", "compiled")
+from benchmarks.train_throughput import OurStep, Step, best_step, build, compiled_step, forward_flops, plain_step
+from saccade.core.runtime import RuntimeConfig, wait_for
 
 
 def main() -> None:
@@ -87,7 +75,10 @@ def measure(
 ) -> dict[str, object]:
     """Images per second of all contestants in turns, the paired ratios, and the losses of their first steps."""
     kinds = contestants(arguments)
-    steps = {kind: build(kind, name, size_px, batch_size, device) for kind in kinds}
+    steps = {}
+    for kind in kinds:
+        machine = RuntimeConfig(device=str(device), cuda_graphs=kind == "recorded")
+        steps[kind] = build(CONTESTANTS[kind], name, size_px, batch_size, machine)
     first_losses = {}
     for kind, step in steps.items():
         with cudnn_of(kind):
@@ -110,7 +101,7 @@ def measure(
 
 def contestants(arguments: argparse.Namespace) -> tuple[str, ...]:
     """Who takes part, ours first."""
-    return WITH_COMPILED if arguments.compiled else CONTESTANTS
+    return WITH_COMPILED if arguments.compiled else WITH_RECORDED
 
 
 def cudnn_of(kind: str) -> AbstractContextManager[None]:
@@ -122,39 +113,15 @@ def cudnn_of(kind: str) -> AbstractContextManager[None]:
     return settings
 
 
-def build(kind: str, name: str, size_px: int, batch_size: int, device: torch.device) -> Step:
-    """A contestant, from the same weights and with the same batch as the others."""
-    generator = torch.Generator().manual_seed(0)
-    image_BCHW = torch.randint(0, 256, (batch_size, 3, size_px, size_px), generator=generator, dtype=torch.uint8)
-    label_B = torch.randint(0, NUM_CLASSES, (batch_size,), generator=generator)
-    torch.manual_seed(0)
-    network = build_model(name, ModelSpec(num_classes=NUM_CLASSES, input_CHW=(3, size_px, size_px)))
-    machine = RuntimeConfig(device=str(device), cuda_graphs=kind == "recorded")
-    if kind in ("plain", "by hand", "compiled"):
-        use_torchs_response_norm(network)
-    if kind == "compiled":
-        if hasattr(network, "forward_train"):
-            sys.exit(f"{name} trains with side branches, which compiling the network leaves out: without --compiled.")
-        network.compile(mode="reduce-overhead")
-    builders: dict[str, Callable[..., Step]] = {"plain": plain_step, "by hand": best_step, "compiled": best_step}
-    return builders.get(kind, OurStep)(network, image_BCHW.to(device), label_B.to(device), machine)
-
-
 def rate(kind: str, step: Step, num_steps: int, batch_size: int, device: torch.device) -> float:
     """Images a second of so many steps, the card waited for at both ends."""
-    wait(device)
+    wait_for(device)
     with cudnn_of(kind):
         started_s = time.perf_counter()
         for _ in range(num_steps):
             step()
-        wait(device)
+        wait_for(device)
     return num_steps * batch_size / (time.perf_counter() - started_s)
-
-
-def wait(device: torch.device) -> None:
-    """Until all that was launched has run."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def peak_tflops(device: torch.device, side: int = 8192) -> float:
@@ -163,7 +130,7 @@ def peak_tflops(device: torch.device, side: int = 8192) -> float:
 
     def product() -> None:
         left @ right
-        wait(device)
+        wait_for(device)
 
     return 2 * side**3 / common.best_seconds(product, 10) / 1e12
 
@@ -179,6 +146,17 @@ def table_row(text: str, result: dict) -> str:
         f"{text}: images/s {rates}\n  ours {ratios}; {100 * result['of_matmul_peak']:.0f} % of the peak; "
         f"first losses differ by {difference:.2g}{refused}"
     )
+
+
+CONTESTANTS: dict[str, Callable[..., Step]] = {
+    "recorded": OurStep,
+    "launched": OurStep,
+    "plain": plain_step,
+    "by hand": best_step,
+    "compiled": partial(compiled_step, mode="reduce-overhead"),
+}
+WITH_RECORDED = ("recorded", "launched", "plain", "by hand")
+WITH_COMPILED = ("launched", "by hand", "compiled")
 
 
 if __name__ == "__main__":

@@ -25,16 +25,11 @@ from saccade.train.step import TrainingStep
 
 META = torch.device("meta")
 SIDES_PX = (32, 64, 224)  # the first one that a network takes
-NETWORKS = ("alexnet", "convnet-b", "googlenet", "inception-block", "lenet5", "lenet5-1998", "mobilenetv2", "nin")
-NETWORKS += (
-    "resnet18",
-    "resnet20",
-    "resnet50",
-    "speedrun",
-    "squeezenet1.1",
-    "vgg11-bn",
-    "conv 8 f3 same | lrn | pool | fc 64",
+NOTATION = "conv 8 f3 same | lrn | pool | fc 64"
+NETWORKS = (
+    "alexnet convnet-b googlenet inception-block lenet5 lenet5-1998 mobilenetv2 nin resnet18 resnet20 resnet50".split()
 )
+NETWORKS += [*"speedrun squeezenet1.1 vgg11-bn".split(), NOTATION]
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "muon")
 SETTINGS = (
     *(f"optimizer.name={name}" for name in OPTIMIZERS),

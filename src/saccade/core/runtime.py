@@ -109,6 +109,12 @@ def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     return tensor.to(device, non_blocking=True)
 
 
+def wait_for(device: torch.device) -> None:
+    """Until a GPU has computed what was launched on it; the CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def seed_everything(seed: int, *place: int) -> None:
     """Seed torch from (seed, place...), such as (seed, step): what follows is a pure function of these numbers."""
     mixed = mix_seeds(seed, *place)

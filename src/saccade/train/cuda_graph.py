@@ -19,8 +19,6 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from .micro_batches import is_out_of_memory
-
 Compute = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 Outcome = tuple[torch.Tensor, torch.Tensor]
 
@@ -165,20 +163,19 @@ class GradientGraphs:
         if not self.refusal and self._num_seen[key] > STEPS_BEFORE:
             try:
                 outcome = self._record(key, image_BCHW, target, again)
+                if outcome is not None:
+                    return outcome
             except (RuntimeError, MemoryError) as error:
                 self._refuse(str(error).strip().partition("\n")[0] or type(error).__name__)
-                outcome = None
-            if outcome is not None:
-                return outcome
             again()
-        try:
-            return self._compute(image_BCHW, target)
-        except (RuntimeError, MemoryError) as error:
-            if not (self._recordings and is_out_of_memory(error)):
-                raise
-            self._refuse("they left too little memory for batches of another size")
-        again()
         return self._compute(image_BCHW, target)
+
+    def make_room(self) -> bool:
+        """Give up the memory of all recordings, for good; False where there are none."""
+        if not self._recordings:
+            return False
+        self._refuse("they left too little memory for batches of another size")
+        return True
 
     def _replay(self, recording: _Recording, image_BCHW: torch.Tensor, target: torch.Tensor) -> Outcome:
         recording.image_BCHW.copy_(image_BCHW, non_blocking=True)

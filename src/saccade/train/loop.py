@@ -11,6 +11,7 @@ import torch
 from ..checkpoint import BEST, LAST, Manifest, save_checkpoint
 from ..core.errors import Stopped, TrainingError, printable
 from ..core.log import MetricsLog
+from ..core.runtime import wait_for
 from ..core.types import Batch
 from ..data.loader import Loader
 from ..evaluate.forward import collect_outputs
@@ -76,7 +77,7 @@ def fit(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
         started_s = time.monotonic()
         first_batch = cursor.batch
         cursor = _run_epoch(training, plan, cursor)
-        training.wait()  # or the time of what a GPU still computes would be validation's
+        wait_for(training.runtime.device)  # or the time of what a GPU still computes would be validation's
         try:
             cursor = _finish_epoch(training, plan, cursor, time.monotonic() - started_s, first_batch)
         except Stopped:  # in the middle of validation: it begins again when the run goes on

@@ -1,6 +1,6 @@
 """One optimizer step: normalise, forward, loss, backward, update. Metrics stay on the device until somebody asks."""
 
-import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -66,10 +66,8 @@ class TrainingStep:
         self.num_micro_batches = config.accumulate
         self.input_HW = preprocessing.input_CHW[1:]
         self.totals = EpochTotals.zero(runtime.device)
-        # Batch norm's, which a forward pass alone changes; by type, since tensors of one type are copied in one launch.
-        self._statistics = sorted(self.model.buffers(), key=lambda buffer: str(buffer.dtype))
-        self._statistics_before = [buffer.clone() for buffer in self._statistics]
-        self._is_ready = False
+        self._statistics = _by_type(self.model.buffers())  # of batch norm, which a forward pass alone changes
+        self._statistics_before = [[buffer.clone() for buffer in buffers] for buffers in self._statistics]
         stem = getattr(self.model, "stem", None)
         self._stem_parameters = [p for p in stem.parameters() if p.requires_grad] if stem is not None else []
         self._waiting: tuple[nn.Module, ...] = ()
@@ -79,6 +77,7 @@ class TrainingStep:
         self.graphs: GradientGraphs | None = None
         if runtime.cuda_graphs:
             self.graphs = GradientGraphs(self._gradients, self._parameters, CudaRecorder(runtime.device))
+        self._set_modes()
 
     def set_epoch(self, epoch: int) -> None:
         """Adjust what depends on the epoch alone, counted from 0: the input size, and whether the stem is trained."""
@@ -90,12 +89,7 @@ class TrainingStep:
             self._waiting = thaw(
                 self.model, config.transfer.frozen, epoch / (config.transfer.thaw_fraction * config.epochs)
             )
-        self._is_ready = False
-
-    def wait(self) -> None:
-        """Until a GPU has computed what was launched on it."""
-        if self.runtime.device.type == "cuda":
-            torch.cuda.synchronize(self.runtime.device)
+        self._set_modes()
 
     @property
     def is_transfer(self) -> bool:
@@ -110,10 +104,8 @@ class TrainingStep:
     def run(self, batch: Batch, step: int, learning_rate_factor: float) -> bool:
         """Take one step on uint8 images. False, with nothing changed, where the loss is not finite (CPU: always seen;
         GPU: seen when the totals are read, since looking at every step would stall it)."""
-        if not (self._is_ready and self.model.training):  # it walks over every module: as long as a small step takes
-            self.model.train()
-            hold_still((*self.frozen, *self._waiting))
-            self._is_ready = True
+        if not self.model.training:  # somebody has judged it
+            self._set_modes()
         image_BCHW = send(batch.image_BCHW, self.runtime.device)
         target = send(batch.target, self.runtime.device)
         _copy(self._statistics_before, self._statistics)
@@ -131,8 +123,8 @@ class TrainingStep:
     def _gradients_within_memory(
         self, image_BCHW: torch.Tensor, target: torch.Tensor, step: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        seed_everything(self.config.seed, step)
         while True:
-            seed_everything(self.config.seed, step)
             try:
                 if self.graphs:
                     return self.graphs.gradients(image_BCHW, target, self._kernels(), lambda: self._again(step))
@@ -140,8 +132,14 @@ class TrainingStep:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                self._forget_step()
-                self._cut_smaller(image_BCHW, str(error))
+                self._again(step)
+                if not (self.graphs and self.graphs.make_room()):
+                    self._cut_smaller(image_BCHW, str(error))
+
+    def _set_modes(self) -> None:
+        """Train all that is not frozen. It walks over every module, which takes as long as a small network's step."""
+        self.model.train()
+        hold_still((*self.frozen, *self._waiting))
 
     def _again(self, step: int) -> None:
         """Everything as it stands in front of the gradients of `step`, whatever was tried before."""
@@ -246,14 +244,18 @@ def widest(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
+def _by_type(tensors: Iterable[torch.Tensor]) -> list[list[torch.Tensor]]:
+    """The tensors of each dtype together: a GPU copies those in one launch."""
+    groups: dict[torch.dtype, list[torch.Tensor]] = {}
+    for tensor in tensors:
+        groups.setdefault(tensor.dtype, []).append(tensor)
+    return list(groups.values())
+
+
 @torch.no_grad()
-def _copy(targets: list[torch.Tensor], sources: list[torch.Tensor]) -> None:
-    """Copy tensors that are sorted by type: a launch for each type."""
-    first = 0
-    for _, group in itertools.groupby(sources, key=lambda tensor: tensor.dtype):
-        num = len(list(group))
-        torch._foreach_copy_(targets[first : first + num], sources[first : first + num])
-        first += num
+def _copy(targets: list[list[torch.Tensor]], sources: list[list[torch.Tensor]]) -> None:
+    for some_targets, some_sources in zip(targets, sources, strict=True):
+        torch._foreach_copy_(some_targets, some_sources)
 
 
 def balanced_class_weights(label_N: torch.Tensor, num_classes: int) -> torch.Tensor:
