@@ -22,9 +22,11 @@ from typing import Any
 
 import torch
 
-from saccade.checkpoint import BEST, LAST, Manifest, newest_checkpoint, save_checkpoint
 from saccade.core import atomic
 from saccade.core.types import Preprocessing
+from saccade.runs.checkpoint import newest_checkpoint, save_checkpoint
+from saccade.runs.manifest import Manifest
+from saccade.runs.names import BEST, LAST
 
 from .recorded_disk import Effect, Recording, Tree, crash_states, write_tree
 

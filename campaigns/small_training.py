@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from saccade import api
-from saccade.checkpoint import BEST, LAST, newest_checkpoint
 from saccade.core import atomic
-from saccade.core.log import read_events
-from saccade.train.folder import METRICS_LOG
+from saccade.runs.checkpoint import newest_checkpoint
+from saccade.runs.log import read_events
+from saccade.runs.names import BEST, LAST, METRICS_LOG
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # folders of campaigns that need no real disk
 MODEL = "conv 4 f3 bn | dropout 0.2 | gap | fc 10"

@@ -19,10 +19,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from saccade.checkpoint import BEST, LAST, newest_checkpoint
 from saccade.core import atomic
 from saccade.core.errors import StorageError
-from saccade.train.folder import CONFIG
+from saccade.runs.checkpoint import newest_checkpoint
+from saccade.runs.names import BEST, CONFIG, LAST
 
 from .faulty_disk import FaultyDisk
 from .small_training import MEMORY, differences, fingerprint, train

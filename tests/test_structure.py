@@ -16,7 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"core", "conv"},
     {"models", "data"},
-    {"checkpoint", "transfer", "evaluate"},
+    {"runs", "transfer", "evaluate"},
     {"design"},
     {"train", "predict", "explain", "report", "ship"},
     {"api"},

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import holds_checkpoint
 from .core import atomic
 from .core.errors import ImageError, SaccadeError, UsageError, printable, shell_word
 from .core.runtime import RuntimeConfig, available_cpus
@@ -25,9 +24,11 @@ from .predict.evaluation import Evaluation
 from .predict.judge import evaluate_run
 from .predict.predictor import list_images, load_predictor
 from .predict.together import evaluate_together
-from .report.ladder_chart import LADDER_PICTURE, Step, write_ladder_chart
+from .report.ladder_chart import Step, write_ladder_chart
 from .report.page import write_report
 from .report.rate_chart import RateCurve, check_picture, write_rate_chart
+from .runs.checkpoint import holds_checkpoint
+from .runs.names import LADDER_PICTURE
 from .train.config import RunConfig
 from .train.folder import RunFolder, new_run_path, refuse_changes
 from .train.members import EnsemblePlan, EnsembleResult, read_plan, train_members

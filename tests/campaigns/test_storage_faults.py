@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from saccade.checkpoint import open_checkpoint
+from saccade.runs.checkpoint import open_checkpoint
 
 REPOSITORY = Path(__file__).parent.parent.parent
 

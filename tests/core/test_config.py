@@ -78,7 +78,7 @@ def test_a_file_that_is_not_toml_names_the_file_and_the_line(tmp_path: Path):
     path.write_text("seed = \n", encoding="utf-8")
     with pytest.raises(ConfigError) as error:
         Outer.from_toml(path)
-    assert error.value.message == f"{path} is not valid TOML: Invalid value (at line 1, column 8)."
+    assert error.value.message == f"{path} cannot be used: it is not TOML (Invalid value (at line 1, column 8))."
 
 
 def test_a_missing_file_is_named(tmp_path: Path):

@@ -13,7 +13,7 @@ import pytest
 
 from saccade.core import lock
 from saccade.core.errors import RunInUseError, StorageError
-from saccade.core.log import MetricsLog, read_events
+from saccade.runs.log import MetricsLog, read_events
 
 HOLD = """
 import sys, pathlib
@@ -85,7 +85,7 @@ def test_a_line_torn_by_a_kill_is_left_out(tmp_path: Path):
 
 
 def test_a_log_that_is_not_there_is_empty(tmp_path: Path):
-    assert list(read_events(tmp_path / "none.jsonl")) == []
+    assert list(read_events(tmp_path / "metrics.jsonl")) == []
 
 
 @pytest.mark.parametrize("take", [lambda folder: lock.exclusive(folder).__enter__(), lock.refuse_held])

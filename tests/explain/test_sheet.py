@@ -11,12 +11,13 @@ import pytest
 from PIL import Image
 
 from saccade import api
-from saccade.checkpoint import Manifest, save_checkpoint
 from saccade.core.types import Preprocessing
 from saccade.explain.explanation import explain_image
 from saccade.explain.sheet import sheet_svg
 from saccade.explain.subject import Classifier
 from saccade.models.base import ModelSpec, build_model
+from saccade.runs.checkpoint import save_checkpoint
+from saccade.runs.manifest import Manifest
 
 EVIL = "<script>alert('1')</script>\u202e&"
 

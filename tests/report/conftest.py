@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.numpy import save_file
 
-from saccade.checkpoint import Manifest, save_checkpoint
 from saccade.core.types import Preprocessing
 from saccade.data.base import open_source
 from saccade.models.base import ModelSpec, build_model
+from saccade.runs.checkpoint import save_checkpoint
+from saccade.runs.manifest import Manifest
+from saccade.runs.verdict import JudgedOutputs, write_verdict
+from saccade.train.judge import keep_pictures
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,6 @@ def make_run(folder: Path, names: list[str], num_each: int, wrong_share: float =
                 "is_best": epoch <= 4,
             }
             file.write(json.dumps(event) + "\n")
-    keys = [source.record(i).key for i in range(num)]
-    (run / "evaluation.json").write_text(json.dumps({"split": "test", "keys": keys, "classes": list(classes)}))
-    save_file(
-        {"logits_NK": logits_NK, "label_N": label_N.astype(np.int64), "index_N": np.arange(num)},
-        run / "evaluation.safetensors",
-    )
     torch.manual_seed(0)
     model = build_model("lenet5", ModelSpec(num_classes=len(classes), input_CHW=(3, 64, 80)))
     preprocessing = Preprocessing(resize_px=84, input_height_px=64, input_width_px=80)
@@ -80,6 +76,10 @@ def make_run(folder: Path, names: list[str], num_each: int, wrong_share: float =
         temperature=1.4,
         provenance={"command": "saccade train photos", "seed": 0},
     )
+    keys = [source.record(i).key for i in range(num)]
+    outputs = JudgedOutputs(logits_NK=logits_NK, label_N=label_N.astype(np.int64), index_N=np.arange(num))
+    pictures = keep_pictures(outputs, source, preprocessing, 1.4)
+    write_verdict(run, {"split": "test", "classes": list(classes)}, keys, outputs, pictures)
     save_checkpoint(run / "checkpoint-best", manifest, model.state_dict())
     return MadeRun(path=run, classes=classes, label_N=label_N, said_N=said_N)
 

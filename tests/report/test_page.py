@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from saccade.core.errors import CheckpointError
+from saccade.data import base
 from saccade.evaluate.metrics import compute_metrics
 from saccade.evaluate.words import percent
+from saccade.report import record
 from saccade.report.page import write_report
 
 
@@ -65,12 +67,14 @@ def test_every_part_is_there_in_order(page: Page):
 
 
 def test_a_transfer_shows_what_was_measured_and_why_it_froze_so_deep(make_run: Callable, tmp_path: Path):
-    made = make_run(tmp_path, ["a", "b"], 20, epochs=0)
+    made = make_run(tmp_path, ["a", "b"], 20)
+    (made.path / "metrics.jsonl").write_text("")
     rung = {"depth": "all", "trained": "linear", "num_images": 900, "num_judged": 400, "num_correct": 300}
     rung |= {"low": 0.705, "high": 0.79, "num_parameters": 1026, "seconds": 2.0, "p_better": 1.0}
     tail = rung | {"depth": "stage2", "trained": "tail", "num_correct": 330, "low": 0.78, "high": 0.86}
     values = {"frozen": "all", "sentence": "Frozen <b> as the evidence says.", "held_out_accuracy": 0.5}
     values |= {"validation_accuracy": 0.25, "features_s": 1.25, "heads_s": 2.0, "num_computed": 40, "num_found": 1200}
+    values |= {"penalty": 0.1, "data_digest": "0" * 64}
     fewer = tail | {"num_images": 90, "num_correct": 310, "num_parameters": 7}  # not compared: no p-value
     rungs = [rung, fewer, tail | {"p_better": 0.0004}]
     (made.path / "transfer.json").write_text(json.dumps(values | {"rungs": rungs}))
@@ -155,7 +159,8 @@ def test_warnings_are_only_there_when_true(page: Page, make_run: Callable, tmp_p
     assert "What to know before trusting it" not in clean.text
     assert "There is none: every answer is right." in clean.text
     with open(made.path / "metrics.jsonl", "a", encoding="utf-8") as file:
-        file.write(json.dumps({"event": "epoch", "epoch": 7, "train_loss": 0.1, "validation_loss": 3.0}) + "\n")
+        event = {"event": "epoch", "epoch": 7, "train_loss": 0.1, "train_accuracy": 0.9}
+        file.write(json.dumps(event | {"validation_loss": 3.0, "validation_accuracy": 0.5}) + "\n")
     later = Page(write_report(made.path).read_text(encoding="utf-8"))
     assert "The validation loss rises since epoch 6" in later.text
 
@@ -169,12 +174,39 @@ def test_a_report_of_many_classes_and_photos_stays_below_two_megabytes(make_run:
     assert sum(tag == "img" for tag, _ in page.elements) >= 120
 
 
-def test_without_its_images_a_report_says_so_and_shows_the_rest(make_run: Callable, tmp_path: Path):
+def test_a_report_shows_the_images_though_their_source_is_gone(make_run: Callable, tmp_path: Path):
     made = make_run(tmp_path, ["cat", "dog"], 15)
+    before = write_report(made.path).read_bytes()
     shutil.move(tmp_path / "photos", tmp_path / "elsewhere")
+    assert write_report(made.path).read_bytes() == before
+
+
+def test_a_report_of_an_earlier_run_says_that_it_has_no_pictures_and_shows_the_rest(make_run: Callable, tmp_path: Path):
+    made = make_run(tmp_path, ["cat", "dog"], 15)
+    values = json.loads((made.path / "evaluation.json").read_text())
+    del values["files"]
+    (made.path / "evaluation.json").write_text(json.dumps(values))
+    (made.path / "pictures.safetensors").unlink()
     page = Page(write_report(made.path).read_text(encoding="utf-8"))
-    assert "The images cannot be shown: There is no file or folder" in page.text
+    again = f"it is judged again, and keeps them, by: saccade train --resume --out {made.path}"
+    assert (
+        f"The images cannot be shown: the run is of an earlier version, without {made.path}/pictures.safetensors; "
+        f"{again}." in page.text
+    )
     assert "Class by class" in page.text
+
+
+def test_the_source_that_a_run_names_is_never_opened(make_run: Callable, tmp_path: Path, monkeypatch):
+    made = make_run(tmp_path, ["cat", "dog"], 15)
+    config = made.path / "config.toml"
+    config.write_text('source = "reference::file:///tmp/x.tar.json"\nseed = 0\nepochs = 6\n')
+    opened: list[str] = []
+    monkeypatch.setattr(base, "open_source", opened.append)
+    report = write_report(made.path).read_text(encoding="utf-8")
+    assert "reference::file:///tmp/x.tar.json" in report  # told, as a setting
+    assert report.count("<img ") > 10
+    assert opened == []
+    assert not [name for name in vars(record) if "open_source" in name]
 
 
 def test_an_old_run_without_its_records_still_gets_a_report(make_run: Callable, tmp_path: Path):
@@ -195,7 +227,9 @@ def test_what_is_missing_or_damaged_is_named(saccade: Callable, make_run: Callab
         "num_bytes": (made.path / "report.html").stat().st_size,
     }
     (made.path / "data.json").write_text("{")
-    with pytest.raises(CheckpointError, match=r"data\.json is damaged: Expecting property name"):
+    with pytest.raises(
+        CheckpointError, match=r"data\.json is damaged: line 1, column 2 is not JSON \(Expecting property name"
+    ):
         write_report(made.path)
     (made.path / "data.json").unlink()
     (made.path / "evaluation.safetensors").write_bytes(b"12")

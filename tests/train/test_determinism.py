@@ -12,11 +12,11 @@ from torch import nn
 
 from saccade import api
 from saccade.core.errors import TrainingError
-from saccade.core.log import read_events
 from saccade.core.runtime import Runtime
 from saccade.core.types import Batch, Preprocessing
 from saccade.models.base import ModelSpec
 from saccade.models.build import resolve_model
+from saccade.runs.log import read_events
 from saccade.train.config import RunConfig
 from saccade.train.micro_batches import counted_as_one, is_out_of_memory
 from saccade.train.step import TrainingStep

@@ -8,13 +8,13 @@ import torch
 from safetensors.numpy import load_file
 
 from saccade import api
-from saccade.checkpoint import find_checkpoint, save_checkpoint
 from saccade.core.errors import CheckpointError, ConfigError, DataError, UsageError
 from saccade.core.runtime import start
 from saccade.core.types import Batch
 from saccade.evaluate.forward import forward
 from saccade.models.base import ModelSpec, build_model
 from saccade.predict.predictor import load_predictor
+from saccade.runs.checkpoint import find_checkpoint, save_checkpoint
 from saccade.train.config import RunConfig
 from saccade.train.distill import Teachers, load_teachers, soft_loss
 from saccade.train.prepare import prepare_images

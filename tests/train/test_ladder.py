@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 
 from saccade import api
 from saccade.models.base import ModelSpec, build_model
-from saccade.train.ladder import Rung, chance_better, explain
+from saccade.runs.start_point import Rung
+from saccade.train.ladder import chance_better, explain
 from saccade.train.request import TransferRequest
 from saccade.transfer.probe import stratified_folds
 

@@ -11,8 +11,8 @@ import pytest
 
 from saccade import api
 from saccade.core.errors import CheckpointError, UsageError
-from saccade.core.log import read_events
 from saccade.data.loader import Loader
+from saccade.runs.log import read_events
 
 SETTINGS = ["runtime.num_threads=1", "loader.threads=1", "batch_size=256"]
 
@@ -72,8 +72,10 @@ def test_a_damaged_record_of_what_training_saw_is_named(run: Path):
     with pytest.raises(CheckpointError) as caught:
         api.evaluate([run], "digits")
     first, second = caught.value.message.splitlines()
-    assert first.startswith(f"{run}/seen.safetensors, which says what the run was trained on, is damaged: ")
-    assert second == "Put the file back from a copy; without it the figure is not of held-out images."
+    assert first == f"{run}/seen.safetensors is damaged: Error while deserializing: header too small."
+    assert second == (
+        "It says what training saw. Put the file back from a copy; without it the figure is not of held-out images."
+    )
 
 
 def test_the_kept_weights_are_missed_before_a_run_is_judged_or_gone_on_with(run: Path):
@@ -153,12 +155,21 @@ def test_how_images_are_read_may_be_adjusted_and_another_machine_is_told(run: Pa
     )
 
 
-@pytest.mark.parametrize("content", [b"!!!!\n", b"\xff\xfe\n", b"[1]\n"])
-def test_a_damaged_log_spoils_the_report_and_nothing_else(saccade: Callable, run: Path, content: bytes):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"!!!!\n", "line 1, column 1 is not JSON (Expecting value)"),
+        (b"\xff\xfe\n", "byte 1 is not UTF-8 text"),
+        (b"[1]\n", "it holds no JSON object"),
+        (b'{"event": "epoch", "epoch": NaN}\n', "it holds NaN, which is not a JSON number"),
+        (b'{"event": "epoch", "epoch": 1, "epoch": 2}\n', "it has the key 'epoch' twice"),
+    ],
+)
+def test_a_damaged_log_spoils_the_report_and_nothing_else(saccade: Callable, run: Path, content: bytes, reason: str):
     log = run / "metrics.jsonl"
     log.write_bytes(content + log.read_bytes().split(b"\n", 1)[1])
     message = (
-        f"{log} is damaged: line 1 is no JSON object.\n"
+        f"{log} is damaged: line 1: {reason}.\n"
         f"Remove that line, or put the file back from a copy; the weights are not concerned."
     )
     finished = saccade("train", "--resume", "--out", str(run), "--quiet")

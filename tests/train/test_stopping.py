@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from saccade import api
-from saccade.checkpoint import open_checkpoint
 from saccade.core.errors import Stopped
-from saccade.core.log import read_events
 from saccade.evaluate import forward
+from saccade.runs.checkpoint import open_checkpoint
+from saccade.runs.log import read_events
 
 SMALL = ["--model", "conv 4 f3 bn | gap | fc 10", "--set", "input.size_px=12", "--set", "batch_size=32"]
 

@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 from tests.transfer.feature_plans import write_images
 
 from saccade import api
-from saccade.checkpoint import find_checkpoint, open_checkpoint
 from saccade.core.errors import SaccadeError
 from saccade.models.base import ModelSpec, build_model
+from saccade.runs.checkpoint import find_checkpoint, open_checkpoint
 from saccade.train.loop import EpochResult
 from saccade.train.request import TransferRequest
 from saccade.transfer.surgery import cut

@@ -2,13 +2,18 @@
 
 import hashlib
 import json
+import reprlib
 import tomllib
 from pathlib import Path
 from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from .documents import DocumentError, parse_toml, read_plain_file
 from .errors import ConfigError, did_you_mean, printable
+
+MAX_TOML_BYTES = 256 << 10  # 15 teachers with paths of 4,096 bytes fit three times
+MAX_SHOWN = 200  # characters of a key in a message
 
 
 class FrozenConfig(BaseModel):
@@ -28,11 +33,11 @@ class FrozenConfig(BaseModel):
     def from_toml(cls, path: Path) -> Self:
         """Read a TOML file. Raises ConfigError naming the file and the line or key."""
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            values = parse_toml(read_plain_file(path, MAX_TOML_BYTES))
         except FileNotFoundError:
             raise ConfigError(f"No configuration file at {printable(str(path))}.") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{printable(str(path))} is not valid TOML: {error}.") from None
+        except DocumentError as error:
+            raise ConfigError(f"{printable(str(path))} cannot be used: {printable(str(error))}.") from None
         return cls.parse(values, printable(str(path)))
 
     def with_overrides(self, assignments: list[str]) -> Self:
@@ -77,9 +82,9 @@ def nested_config(annotation: Any) -> type[BaseModel] | None:
 
 def unknown_key_message(config: type[BaseModel], dotted: str) -> str:
     """`Unknown key 'model.dept'. Did you mean 'model.depth'?`, or the list of keys where none is near."""
-    names = field_names(config)
-    hint = did_you_mean(dotted, names) or f" Keys: {', '.join(names)}."
-    return f"Unknown key '{printable(dotted)}'.{hint}"
+    names, shown = field_names(config), dotted[:MAX_SHOWN]
+    hint = did_you_mean(shown, names) or f" Keys: {', '.join(names)}."
+    return f"Unknown key '{printable(shown)}'.{hint}"
 
 
 def _assign(config: type[BaseModel], values: dict[str, Any], dotted: str, value: Any) -> None:
@@ -106,12 +111,13 @@ def _parse_value(text: str) -> Any:
 
 
 def _explain(config: type[BaseModel], error: ValidationError, where: str) -> str:
-    first = error.errors()[0]
-    dotted = ".".join(str(part) for part in first["loc"])
+    first = error.errors(include_url=False)[0]
+    dotted = printable(".".join(str(part) for part in first["loc"]))
     if first["type"] == "extra_forbidden":
         return f"{where}: {unknown_key_message(config, dotted)}"
-    received = printable(repr(first["input"]))[:80]
-    rule = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
+    dotted = dotted[:MAX_SHOWN]
+    received = printable(reprlib.repr(first["input"])[:MAX_SHOWN])[:80]
+    rule = printable(str(first["msg"]).removeprefix("Value error, ").rstrip(".")[: 2 * MAX_SHOWN])
     if not dotted:  # a rule about several values, which names them itself
         return f"{where}: {rule}."
     return f"{where}: '{dotted}' is not valid: {rule}; received {received}."

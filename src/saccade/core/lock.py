@@ -3,15 +3,18 @@
 import fcntl
 import json
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .atomic import storage_errors
-from .errors import RunInUseError, printable
+from .documents import parse_object
+from .errors import RunInUseError, StorageError, printable
 
 LOCK_NAME = ".lock"
+PLAIN = os.O_NONBLOCK | getattr(os, "O_NOFOLLOW", 0)  # no pipe is waited for, no link followed
 
 
 @contextmanager
@@ -22,8 +25,10 @@ def exclusive(folder: Path) -> Iterator[None]:
     """
     path = folder / LOCK_NAME
     with storage_errors(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | PLAIN, 0o644)  # through a link, another file would be cut
     try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise StorageError(f"Cannot write {printable(str(path))}: it is not a plain file. Remove it.")
         with storage_errors(path):  # a network share may not know locks
             if not _lock_soon(descriptor):
                 raise RunInUseError(_describe(folder, os.pread(descriptor, 4096, 0)))
@@ -40,9 +45,12 @@ def refuse_held(folder: Path) -> None:
     """Raise RunInUseError where another process holds `folder`: at once, before the work that precedes `exclusive`.
     Raises StorageError where locking fails."""
     try:
-        descriptor = os.open(folder / LOCK_NAME, os.O_RDONLY)
+        descriptor = os.open(folder / LOCK_NAME, os.O_RDONLY | PLAIN)
     except OSError:
         return  # no lock was ever taken here, or it cannot be read, which `exclusive` will explain
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return
     try:
         with storage_errors(folder / LOCK_NAME):
             if not _lock(descriptor, fcntl.LOCK_SH):
@@ -71,9 +79,9 @@ def _lock(descriptor: int, kind: int) -> bool:
 
 def _describe(folder: Path, content: bytes) -> str:
     try:
-        holder = json.loads(content)
-        who = f"by process {holder['pid']} since {holder['since']}"
-    except (ValueError, KeyError, TypeError):
+        holder = parse_object(content)
+        who = f"by process {int(holder['pid'])} since {printable(str(holder['since'])[:40])}"
+    except (ValueError, KeyError, TypeError, OverflowError):
         who = "by another process, which has just started"  # it holds the lock but has not yet written its name
     return (
         f"The run {printable(str(folder))} is in use {who}.\n"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from .config import FrozenConfig
 
@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 
-PixelCount = Annotated[int, Field(ge=1, le=8192)]
+MAX_INPUT_PX = 2048  # side of a network's input: a batch of 32 such images takes 0.4 GB
+MAX_RESIZE_PX = 8192
+MIN_STD, MAX_STD = 1e-3, 10.0  # of pixels in 0 to 1: those that are fed as 0 to 255 have 1/255
+InputSide = Annotated[int, Field(ge=1, le=MAX_INPUT_PX)]
+ChannelMeans = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(strict=False, max_length=3)]
+ChannelDeviations = Annotated[
+    tuple[Annotated[float, Field(ge=MIN_STD, le=MAX_STD)], ...], Field(strict=False, max_length=3)
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +82,17 @@ class Batch:
 class Preprocessing(FrozenConfig):
     """How pixels become inputs: the only description of it, stored beside the weights it belongs to."""
 
+    model_config = ConfigDict(strict=True)
+
     channels: Literal["rgb", "grey"] = Field("rgb", description="colour channels of the input")
-    resize_px: PixelCount | None = Field(
+    resize_px: int | None = Field(
         None,
+        ge=1,
+        le=MAX_RESIZE_PX,
         description="short side after resizing, in pixels; none: resize both sides straight to the input",
     )
-    input_height_px: PixelCount = Field(224, description="height of the network's input in pixels")
-    input_width_px: PixelCount = Field(224, description="width of the network's input in pixels")
+    input_height_px: InputSide = Field(224, description="height of the network's input in pixels")
+    input_width_px: InputSide = Field(224, description="width of the network's input in pixels")
     interpolation: Literal["bilinear", "bicubic", "nearest"] = Field(
         "bilinear", description="resampling filter, antialiased when shrinking (Pillow's)"
     )
@@ -89,8 +100,8 @@ class Preprocessing(FrozenConfig):
         False,
         description="let JPEG files be decoded at 1/2, 1/4 or 1/8 scale when at least twice the needed size",
     )
-    mean: tuple[float, ...] = Field((0.485, 0.456, 0.406), description="channel means of pixels in 0 to 1")
-    std: tuple[float, ...] = Field((0.229, 0.224, 0.225), description="channel deviations of pixels in 0 to 1")
+    mean: ChannelMeans = Field((0.485, 0.456, 0.406), description="channel means of pixels in 0 to 1")
+    std: ChannelDeviations = Field((0.229, 0.224, 0.225), description="channel deviations of pixels in 0 to 1")
 
     @property
     def num_channels(self) -> int:
@@ -107,8 +118,6 @@ class Preprocessing(FrozenConfig):
                 f"mean and std need {self.num_channels} values for {self.channels} images, "
                 f"got {len(self.mean)} and {len(self.std)}"
             )
-        if min(self.std) <= 0:
-            raise ValueError("every std must be above 0")
         if self.resize_px is not None and self.resize_px < max(self.input_height_px, self.input_width_px):
             raise ValueError(
                 f"resize_px {self.resize_px} is smaller than the input "

@@ -11,10 +11,10 @@ from typing import Any
 
 from torch import nn
 
-from ..checkpoint import find_checkpoint
 from ..core.errors import ModelError, UsageError, did_you_mean, printable
 from ..models.base import MODELS, ModelSpec
 from ..models.build import is_notation, resolve_model, without_weights
+from ..runs.checkpoint import find_checkpoint
 
 DEFAULT_INPUT_CHW = (3, 224, 224)
 DEFAULT_NOTATION_CLASSES = 10

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..core.errors import ModelError
 from ..core.runtime import Runtime, send
 from ..core.types import Preprocessing
 from ..data.loader import Loader
@@ -52,6 +53,17 @@ def collect_outputs(
         labels.append(batch.target.numpy())
         indices.append(batch.index_B)
     return Outputs(logits_NK=torch.cat(logits).numpy(), label_N=np.concatenate(labels), index_N=np.concatenate(indices))
+
+
+def require_finite(logits_BK: torch.Tensor, name: str) -> torch.Tensor:
+    """`logits_BK` as they are. Raises ModelError where one is not finite, which no probability can be made of; `name`
+    is the classifier's in the message."""
+    if not bool(torch.isfinite(logits_BK).all()):
+        raise ModelError(
+            f"{name} computes answers that are not finite: its weights are too large, or were changed.\n"
+            f"Take another checkpoint, or train again with a lower learning rate."
+        )
+    return logits_BK
 
 
 def forward(

@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..checkpoint import find_checkpoint
 from ..core.errors import ImageError, UnknownNameError, did_you_mean, printable
 from ..core.types import Preprocessing
 from ..data.decode import decode_image
 from ..data.preprocess import normalize, prepare_image
+from ..evaluate.forward import require_finite
+from ..runs.checkpoint import find_checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,7 @@ def look_at(classifier: Classifier, content: bytes | np.ndarray, key: str) -> Su
     prepared_HWC = prepare_image(original_HWC, classifier.preprocessing)
     input_1CHW = classifier.normalized(np.stack([prepared_HWC]))  # a copy: Pillow may give pixels that are read-only
     with torch.no_grad():
-        logits_K = classifier.model(input_1CHW)[0]
+        logits_K = require_finite(classifier.model(input_1CHW), f"The network {printable(classifier.architecture)}")[0]
     return Subject(
         key=key,
         original_HWC=original_HWC,

@@ -4,36 +4,47 @@
 that differ by their seed alone. They share one split of the images, so that they can be judged together.
 """
 
-import tomllib
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from ..checkpoint import BEST, open_checkpoint
 from ..core.errors import CheckpointError, UsageError, printable
+from ..runs.checkpoint import open_checkpoint
+from ..runs.files import damaged, read_toml_file
+from ..runs.names import BEST, ENSEMBLE_PLAN, member_name
 from .ensemble import MAX_MEMBERS
 
-PLAN = "ensemble.toml"
+REMEDY = "Put the file back from a copy; its members, such as member-1, can be used as they are."
 
 
 def member_path(folder: Path, number: int) -> Path:
     """The run directory of a member, counted from 1."""
-    return folder / f"member-{number}"
+    return folder / member_name(number)
 
 
 def is_ensemble(folder: Path) -> bool:
     """Whether an ensemble was begun in `folder`."""
-    return (folder / PLAN).is_file()
+    return (folder / ENSEMBLE_PLAN).is_file()
 
 
 def num_members(folder: Path) -> int:
     """How many members the ensemble in `folder` has. Raises CheckpointError where its file is damaged."""
-    try:
-        number = tomllib.loads((folder / PLAN).read_text(encoding="utf-8")).get("num_members")
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CheckpointError(f"{printable(str(folder / PLAN))} is damaged: {printable(str(error))}.") from None
-    if not isinstance(number, int) or not 2 <= number <= MAX_MEMBERS:
-        raise CheckpointError(f"{printable(str(folder / PLAN))} is damaged: num_members is {printable(str(number))}.")
+    number = read_plan_values(folder).get("num_members")
+    if type(number) is not int or not 2 <= number <= MAX_MEMBERS:
+        received = printable(reprlib.repr(number)[:80])
+        raise damaged(
+            folder / ENSEMBLE_PLAN, f"num_members is a number from 2 to {MAX_MEMBERS}, got {received}", REMEDY
+        )
     return number
+
+
+def read_plan_values(folder: Path) -> dict[str, Any]:
+    """What `ensemble.toml` holds. Raises CheckpointError."""
+    found = read_toml_file(folder / ENSEMBLE_PLAN, REMEDY)
+    if found is None:
+        raise CheckpointError(f"{printable(str(folder))} holds no ensemble: there is no {ENSEMBLE_PLAN}.")
+    return found[1]
 
 
 def check_size(number: int) -> None:

@@ -6,11 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as parse_tensors
 
-from ..checkpoint import MANIFEST, find_checkpoint
-from ..core.errors import CheckpointError, DataError, printable
+from ..core.errors import DataError, printable
 from ..core.runtime import RuntimeConfig, start
 from ..data.augment.policy import AugmentConfig
 from ..data.base import DataSource, open_source
@@ -19,9 +16,10 @@ from ..data.scan import ScanReport, scan_source
 from ..evaluate.classes import match_classes, refuse_extra_classes
 from ..evaluate.forward import collect_outputs
 from ..evaluate.metrics import compute_metrics
+from ..runs.checkpoint import find_checkpoint
+from ..runs.names import MANIFEST, SEEN
+from ..runs.seen import read_seen
 from .evaluation import Evaluation
-
-SEEN = "seen.safetensors"  # in a run: digests of the images that training saw
 
 
 def evaluate_run(run: Path, source_text: str, runtime_config: RuntimeConfig) -> Evaluation:
@@ -50,7 +48,7 @@ def evaluate_run(run: Path, source_text: str, runtime_config: RuntimeConfig) -> 
         metrics=metrics,
         judged_on=judged_on,
         notes=notes + match.messages,
-        seed=int(manifest.provenance.get("seed", 0)),
+        seed=manifest.origin.seed,
         seconds=time.monotonic() - started_s,
         temperature=manifest.temperature,
         logits_NK=outputs.logits_NK,
@@ -113,14 +111,7 @@ def seen_before(run: Path, scan: ScanReport) -> np.ndarray:
     path = find_seen(run)
     if path is None:
         return np.zeros(len(scan.content_digest_N), dtype=bool)
-    try:
-        seen = parse_tensors(path.read_bytes())["digest_NB"].numpy()
-    except (SafetensorError, KeyError, OSError) as error:
-        raise CheckpointError(
-            f"{printable(str(path))}, which says what the run was trained on, is damaged: {printable(str(error))}.\n"
-            f"Put the file back from a copy; without it the figure is not of held-out images."
-        ) from None
-    known = {row.tobytes() for row in seen}
+    known = {row.tobytes() for row in read_seen(path, scan.content_digest_N.shape[1])}
     own = np.ascontiguousarray(scan.content_digest_N)
     own = own.view(np.uint8).reshape(len(own), -1)
     return np.array([row.tobytes() in known for row in own], dtype=bool)

@@ -5,14 +5,12 @@ head sees of an image is taken, and a logistic regression that was fitted to the
 of them. Features that were never trained on these labels, those of a pretrained network, are the best ones.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from ..checkpoint import find_checkpoint
 from ..core.errors import DataError, ModelError, printable
 from ..core.runtime import RuntimeConfig, start
 from ..data.augment.policy import AugmentConfig
@@ -22,6 +20,8 @@ from ..data.scan import scan_source
 from ..evaluate.forward import collect_outputs
 from ..evaluate.mistakes import Suspect, cross_validated_probabilities, find_suspects
 from ..models.base import ImageClassifier
+from ..runs.checkpoint import find_checkpoint
+from ..runs.start_point import read_start
 from .judge import seen_before
 
 MIN_IMAGES = 20
@@ -92,11 +92,8 @@ def check_labels(run: Path, source_text: str, runtime_config: RuntimeConfig) -> 
 
 def _is_frozen(run: Path) -> bool:
     """Whether the run kept all features of its pretrained network, so that no label went into them."""
-    path = run / "transfer.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8")).get("frozen") == "all"
-    except (OSError, ValueError, AttributeError):
-        return False
+    start = read_start(run)
+    return start is not None and start.frozen == "all"
 
 
 def _learned_note(num_seen: int, num_images: int) -> str:

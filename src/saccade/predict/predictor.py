@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..checkpoint import find_checkpoint
 from ..core.errors import DataError, ImageError, printable
 from ..core.runtime import Runtime, RuntimeConfig, start
 from ..core.types import Prediction, Preprocessing
 from ..data.decode import decode_image
 from ..data.preprocess import prepare_image
-from ..evaluate.forward import forward
+from ..evaluate.forward import forward, require_finite
+from ..runs.checkpoint import find_checkpoint
 
 BATCH_SIZE = 32
 
@@ -36,8 +36,11 @@ class Predictor:
 
     @torch.inference_mode()
     def predict_batch(self, image_BCHW: torch.Tensor) -> torch.Tensor:
-        """logits_BK float32 on the CPU, of prepared uint8 images. Arithmetic is float32, as in judging."""
-        return forward(self.model, image_BCHW, self.preprocessing, self.runtime, torch.float32).cpu()
+        """logits_BK float32 on the CPU, of prepared uint8 images. Arithmetic is float32, as in judging.
+
+        Raises ModelError where the network gives values that are not finite."""
+        logits_BK = forward(self.model, image_BCHW, self.preprocessing, self.runtime, torch.float32).cpu()
+        return require_finite(logits_BK, self.name)
 
     def predict_bytes(self, content: bytes, key: str) -> Prediction:
         """The answer for one encoded image. Raises ImageError naming `key`."""
@@ -105,7 +108,7 @@ def load_predictor(run: Path, runtime_config: RuntimeConfig | None = None) -> Pr
         runtime=runtime,
         name=printable(str(run)),
         architecture=manifest.model,
-        seed=int(manifest.provenance.get("seed", 0)),
+        seed=manifest.origin.seed,
     )
 
 

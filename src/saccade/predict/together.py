@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checkpoint import find_checkpoint
 from ..core.runtime import RuntimeConfig, start
 from ..data.base import DataSource, open_source
 from ..data.scan import scan_source
 from ..evaluate.classes import match_classes, refuse_extra_classes
 from ..evaluate.compare import compare_answers, paired_bootstrap
 from ..evaluate.metrics import compute_metrics
+from ..runs.checkpoint import find_checkpoint
 from .crops import Look
 from .ensemble import Ensemble, PassResult, batch_bytes, make_ensemble, run_ensemble, weights_bytes
 from .evaluation import Evaluation, Gain, Member, Together

@@ -9,7 +9,6 @@ from ..core import atomic
 from ..core.drawing import drawing_engine
 from .palette import LIGHT
 
-LADDER_PICTURE = "ladder.svg"
 PANEL_WIDTH, PANEL_HEIGHT = 200, 240
 WORDS = {
     "linear": "a linear layer on its means",

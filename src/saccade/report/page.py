@@ -8,6 +8,7 @@ from pathlib import Path
 from .. import __version__
 from ..core import atomic
 from ..explain.subject import Classifier, load_classifier
+from ..runs.names import REPORT
 from .html import Markup, element, join
 from .palette import stylesheet
 from .pictures import Pictures
@@ -21,7 +22,6 @@ from .sections.network import network_section
 from .sections.transfer import transfer_section
 from .sections.verdict import verdict_header, warning_list
 
-REPORT = "report.html"
 TRANSFER = ("transfer", "Transfer")
 PLACES = (
     ("curves", "Training"),
@@ -58,7 +58,7 @@ def report_html(record: RunRecord, classifier: Classifier) -> str:
     body[1], body[2] = body[2], body[1]
     places: tuple[tuple[str, str], ...] = PLACES
     if record.transfer:
-        body, places = [transfer_section(record), *body], (TRANSFER, *PLACES)
+        body, places = [transfer_section(record.transfer, record), *body], (TRANSFER, *PLACES)
     links = [element("a", {"href": f"#{identifier}"}, title) for identifier, title in places]
     main = element("main", {"id": "main"}, warning_list(record, _picture_notes(pictures)), *body)
     header = element(
@@ -70,11 +70,14 @@ def report_html(record: RunRecord, classifier: Classifier) -> str:
 
 
 def _picture_notes(pictures: Pictures) -> list[str]:
-    _, why = pictures.record.source
+    why = pictures.record.no_pictures
     if why:
         return [f"The images cannot be shown: {why}."]
-    if pictures.unreadable:
-        return [f"{len(pictures.unreadable)} images cannot be shown: {pictures.unreadable[0]}"]
+    if pictures.missing:
+        num = len(pictures.missing)
+        return [
+            f"{num} image{'s' * (num > 1)} cannot be shown: the run keeps no picture of {'them' if num > 1 else 'it'}."
+        ]
     return []
 
 

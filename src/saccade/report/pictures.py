@@ -7,13 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from ..core.errors import ImageError
-from ..data.decode import decode_image
-from ..data.preprocess import prepare_image
+from ..runs.verdict import THUMBNAIL_PX
 from .html import Markup, element
 from .record import RunRecord
 
-THUMBNAIL_PX = 96
 PIXELATED_PX = 64
 QUALITY = 80
 MAX_BYTES = 1_500_000
@@ -21,28 +18,28 @@ MAX_BYTES = 1_500_000
 
 @dataclass
 class Pictures:
-    """Reads and shrinks images of a run, once each; `bytes_left` is what the page may still take."""
+    """The pictures that stand in a run, once each; `bytes_left` is what the page may still take."""
 
     record: RunRecord
     bytes_left: int = MAX_BYTES
-    unreadable: list[str] = field(default_factory=list)
-    _prepared: dict[int, np.ndarray | None] = field(default_factory=dict)
+    missing: set[int] = field(default_factory=set)
 
-    def prepared(self, position: int) -> np.ndarray | None:
-        """What the network saw of the judged image at `position`, uint8 (H, W, C); None where it cannot be read."""
-        if position not in self._prepared:
-            key = self.record.keys[position]
-            try:
-                image_HWC = decode_image(self.record.read_image(position), key).image_HWC
-                self._prepared[position] = prepare_image(image_HWC, self.record.manifest.preprocessing)
-            except ImageError as error:
-                self._prepared[position] = None
-                self.unreadable.append(error.message)
-        return self._prepared[position]
+    def seen(self, position: int) -> np.ndarray | None:
+        """What the network saw of the judged image at `position`, uint8 (H, W, C); None where the run has it not."""
+        pictures = self.record.pictures
+        return pictures.seen.get(position) if pictures else None
+
+    def small(self, position: int) -> np.ndarray | None:
+        """The judged image at `position` at no more than 96 pixels, uint8 (H, W, C); None where the run has it not."""
+        pictures = self.record.pictures
+        found = pictures.thumbnails.get(position) if pictures else None
+        if found is None:
+            self.missing.add(position)
+        return found
 
     def thumbnail(self, position: int, words: str) -> Markup | None:
         """The judged image as a small picture with `words` for those who cannot see it; None where it cannot be had."""
-        image_HWC = self.prepared(position)
+        image_HWC = self.small(position)
         return None if image_HWC is None else self.picture(image_HWC, words)
 
     def plain(self, image_HWC: np.ndarray, words: str) -> Markup | None:

@@ -1,43 +1,55 @@
-"""A run directory read for the report: all but the evaluation is optional, so that an old or partial run shows too."""
+"""A run directory read for the report: all but the evaluation is optional, so that an old or partial run shows too.
 
-import json
-import tomllib
+Nothing outside the run is read: not even the images, of which small pictures stand in the run.
+"""
+
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load as parse_tensors
 
-from ..checkpoint import Manifest, find_checkpoint
-from ..core.errors import CheckpointError, DataError, ImageError, printable
-from ..core.log import read_events
+from ..core.errors import CheckpointError, printable, shell_word
 from ..core.types import Metrics
-from ..data.base import DataSource, open_source
 from ..evaluate.metrics import compute_metrics
-
-EVALUATION, EVALUATION_TENSORS = "evaluation.json", "evaluation.safetensors"
+from ..runs.checkpoint import find_checkpoint
+from ..runs.log import EpochEvent, read_epochs
+from ..runs.manifest import Manifest
+from ..runs.names import EVALUATION, METRICS_LOG
+from ..runs.start_point import StartPoint, read_start
+from ..runs.summary import (
+    ConfigFacts,
+    DataSummary,
+    Environment,
+    read_config_facts,
+    read_data_summary,
+    read_environment,
+)
+from ..runs.verdict import JudgedPictures, read_pictures, read_verdict
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """What a run left: its configuration, environment, data summary and epochs as values, its outputs as arrays."""
+    """What a run left: its configuration, environment, data summary and epochs as values, its outputs as arrays.
+
+    What is None was not in the run. `pictures` are None and `no_pictures` says why where there are none.
+    """
 
     path: Path
-    config: dict[str, Any]
+    config: ConfigFacts
     config_text: str
-    environment: dict[str, Any]
-    data: dict[str, Any]
-    epochs: list[dict[str, Any]]
-    transfer: dict[str, Any]
+    environment: Environment | None
+    data: DataSummary | None
+    epochs: tuple[EpochEvent, ...]
+    transfer: StartPoint | None
     split: str
     manifest: Manifest
     keys: tuple[str, ...]
     logits_NK: np.ndarray = field(repr=False)
     label_N: np.ndarray = field(repr=False)
     index_N: np.ndarray = field(repr=False)
+    pictures: JudgedPictures | None = field(default=None, repr=False)
+    no_pictures: str = ""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -50,8 +62,7 @@ class RunRecord:
     @property
     def source_name(self) -> str:
         """The source as a heading says it: the last part of its path."""
-        text = str(self.config.get("source", ""))
-        return Path(text).name or text
+        return self.config.source_name
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -63,88 +74,33 @@ class RunRecord:
         """The metrics of the logits divided by the temperature."""
         return compute_metrics(self.logits_NK / self.temperature, self.label_N, self.classes)
 
-    @cached_property
-    def source(self) -> tuple[DataSource | None, str]:
-        """The images the run was judged on and "", or None and why they cannot be shown."""
-        text = str(self.config.get("source", ""))
-        try:
-            source = open_source(text)
-            for index, key in zip(self.index_N[:100].tolist(), self.keys):
-                if not (0 <= index < len(source)) or source.record(index).key != key:
-                    return None, f"the images in '{text}' are not those the run was judged on any more"
-        except (DataError, OSError) as error:
-            return None, str(error).splitlines()[0]
-        return source, ""
-
-    def read_image(self, position: int) -> bytes | np.ndarray:
-        """The judged image at `position`, as the source gives it. Raises ImageError."""
-        source, why = self.source
-        if source is None:
-            raise ImageError(self.keys[position], why)
-        return source.read(int(self.index_N[position]))
-
 
 def read_run(path: Path) -> RunRecord:
     """Read a finished run. Raises CheckpointError naming the file that is missing or damaged."""
     manifest = find_checkpoint(path).manifest
-    config_text = _read_text(path / "config.toml")
-    config = _parse_toml(path / "config.toml", config_text)
-    if not (path / EVALUATION).is_file() or not (path / EVALUATION_TENSORS).is_file():
+    config_text, config = read_config_facts(path)
+    found = read_verdict(path, manifest.classes)
+    again = f"saccade {config.verb} --resume --out {shell_word(path)}"
+    if found is None:
         raise CheckpointError(
-            f"The run {printable(str(path))} has not been judged yet: it has no {EVALUATION}.\n"
-            f"Finish it with: saccade {_verb(config)} --resume --out {printable(str(path))}"
+            f"The run {printable(str(path))} has not been judged yet: it has no {EVALUATION}.\nFinish it with: {again}"
         )
-    evaluation = _read_json(path / EVALUATION)
-    try:
-        tensors = parse_tensors((path / EVALUATION_TENSORS).read_bytes())
-        outputs = {name: tensors[name] for name in ("logits_NK", "label_N", "index_N")}
-    except (SafetensorError, KeyError, OSError) as error:
-        raise _damaged(path / EVALUATION_TENSORS, error) from None
-    keys = evaluation.get("keys")
-    if not isinstance(keys, list) or len(keys) != len(outputs["label_N"]):
-        raise _damaged(path / EVALUATION, ValueError("its keys are not those of the judged images"))
+    verdict, outputs = found
+    pictures = read_pictures(path, verdict, manifest.preprocessing)
     return RunRecord(
         path=path,
         config=config,
         config_text=config_text,
-        environment=_read_json(path / "environment.json"),
-        data=_read_json(path / "data.json"),
-        epochs=[event for event in read_events(path / "metrics.jsonl") if event.get("event") == "epoch"],
-        transfer=_read_json(path / "transfer.json"),
-        split=str(evaluation.get("split", "test")),
+        environment=read_environment(path),
+        data=read_data_summary(path),
+        epochs=read_epochs(path / METRICS_LOG),
+        transfer=read_start(path),
+        split=verdict.split,
         manifest=manifest,
-        keys=tuple(str(key) for key in keys),
-        **outputs,
-    )
-
-
-def _verb(config: dict[str, Any]) -> str:
-    """The command that the run was begun with."""
-    transfer = config.get("transfer")
-    return "transfer" if isinstance(transfer, dict) and transfer.get("backbone") else "train"
-
-
-def _read_text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    text = _read_text(path)
-    try:
-        values = json.loads(text) if text else {}
-    except ValueError as error:
-        raise _damaged(path, error) from None
-    return values if isinstance(values, dict) else {}
-
-
-def _parse_toml(path: Path, text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise _damaged(path, error) from None
-
-
-def _damaged(path: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(
-        f"{printable(str(path))} is damaged: {printable(str(error))}.\nPut the file back from a copy, or train again."
+        keys=verdict.keys,
+        logits_NK=outputs.logits_NK,
+        label_N=outputs.label_N,
+        index_N=outputs.index_N,
+        pictures=None if isinstance(pictures, str) else pictures,
+        no_pictures=f"{pictures}; it is judged again, and keeps them, by: {again}" if isinstance(pictures, str) else "",
     )

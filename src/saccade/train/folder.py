@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint import holds_checkpoint
 from ..core import atomic, lock
 from ..core.errors import CheckpointError, ConfigError, UsageError, printable
+from ..runs.checkpoint import holds_checkpoint
+from ..runs.files import read_toml_file
+from ..runs.names import CONFIG, DATA, ENVIRONMENT
 from .config import RunConfig
-
-CONFIG, ENVIRONMENT, DATA, METRICS_LOG = "config.toml", "environment.json", "data.json", "metrics.jsonl"
-EVALUATION, EVALUATION_TENSORS, SEEN = "evaluation.json", "evaluation.safetensors", "seen.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +67,13 @@ class RunFolder:
         atomic.write_text(self.path / CONFIG, config.to_toml())
 
     def load_config(self) -> RunConfig:
-        """The configuration the run was begun with. Raises ConfigError."""
-        return RunConfig.from_toml(self.path / CONFIG)
+        """The configuration the run was begun with. Raises ConfigError for what it says, CheckpointError for a file
+        that cannot be read."""
+        path = self.path / CONFIG
+        found = read_toml_file(path, "Put the file back from a copy, or start a new run with another --out.")
+        if found is None:
+            raise ConfigError(f"No configuration file at {printable(str(path))}.")
+        return RunConfig.parse(found[1], printable(str(path)))
 
 
 # What a run may go on with another value of: how images are read, not what is computed of them.

@@ -1,6 +1,6 @@
 """The end of a run: the kept weights on the images held out, and the evidence on disk for everything that looks."""
 
-import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,21 +8,28 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors.torch import save as tensor_bytes
 from torch import nn
 
-from ..checkpoint import Checkpoint, update_manifest
 from ..core import atomic
+from ..core.errors import ImageError
 from ..core.runtime import Runtime
-from ..core.types import Metrics
+from ..core.types import Metrics, Preprocessing
 from ..data.augment.policy import AugmentConfig
+from ..data.base import DataSource
+from ..data.decode import decode_image
 from ..data.loader import build_loader
+from ..data.preprocess import prepare_image
 from ..evaluate.calibration import fit_temperature
 from ..evaluate.forward import Outputs, collect_outputs, keep_going
 from ..evaluate.metrics import compute_metrics
+from ..evaluate.shown import choose_shown
 from ..evaluate.words import metrics_json
+from ..runs.checkpoint import Checkpoint, update_manifest
+from ..runs.names import SEEN
+from ..runs.verdict import MAX_SEEN_BYTES, THUMBNAIL_PX, JudgedOutputs, JudgedPictures, write_verdict
 from .config import RunConfig
-from .folder import EVALUATION, EVALUATION_TENSORS, SEEN
 from .prepare import Images
 
 
@@ -57,7 +64,7 @@ def judge(
     metrics = compute_metrics(outputs.logits_NK, outputs.label_N, images.classes)
     calibrated = compute_metrics(outputs.logits_NK / temperature, outputs.label_N, images.classes)
     values = metrics_json(metrics) | {"split": split, "temperature": temperature, "ece_calibrated": calibrated.ece}
-    _write_evidence(run_dir, outputs, images, values)
+    _write_evidence(run_dir, outputs, images, values, temperature)
     return Judgement(checkpoint=update_manifest(checkpoint, values, temperature), metrics=metrics, split=split)
 
 
@@ -79,16 +86,42 @@ def _outputs(
         loader.close()
 
 
-def _write_evidence(run_dir: Path, outputs: Outputs, images: Images, values: dict[str, Any]) -> None:
-    tensors = {
-        "logits_NK": torch.from_numpy(outputs.logits_NK),
-        "label_N": torch.from_numpy(outputs.label_N),
-        "index_N": torch.from_numpy(outputs.index_N.astype(np.int64)),
-    }
-    atomic.write_bytes(run_dir / EVALUATION_TENSORS, tensor_bytes(tensors))
+def _write_evidence(
+    run_dir: Path, outputs: Outputs, images: Images, values: dict[str, Any], temperature: float
+) -> None:
+    judged = JudgedOutputs(logits_NK=outputs.logits_NK, label_N=outputs.label_N, index_N=outputs.index_N)
     keys = [images.key(int(index)) for index in outputs.index_N]
-    text = json.dumps(values | {"classes": list(images.classes), "keys": keys}, allow_nan=False)
-    atomic.write_text(run_dir / EVALUATION, text + "\n")
+    pictures = keep_pictures(judged, images.source, images.preprocessing, temperature)
+    write_verdict(run_dir, values | {"classes": list(images.classes)}, keys, judged, pictures)
+
+
+def keep_pictures(
+    judged: JudgedOutputs, source: DataSource, preprocessing: Preprocessing, temperature: float
+) -> JudgedPictures:
+    """What the report will show, since it opens no source. An image that cannot be read any more is not among them,
+    which the report tells."""
+    surest, behind = choose_shown(judged.logits_NK, judged.label_N, source.classes, temperature)
+    prepared: dict[int, np.ndarray] = {}
+    for position in dict.fromkeys(surest + behind):
+        index = int(judged.index_N[position])
+        try:
+            image_HWC = decode_image(source.read(index), source.record(index).key).image_HWC
+        except ImageError:
+            continue
+        prepared[position] = prepare_image(image_HWC, preprocessing)
+    most = MAX_SEEN_BYTES // math.prod(preprocessing.input_CHW)
+    return JudgedPictures(
+        seen={position: prepared[position] for position in surest[:most] if position in prepared},
+        thumbnails={position: _thumbnail(image_HWC) for position, image_HWC in prepared.items()},
+    )
+
+
+def _thumbnail(image_HWC: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, C) of at most 96 pixels, in proportion."""
+    image = Image.fromarray(image_HWC[..., 0] if image_HWC.shape[2] == 1 else image_HWC)
+    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BICUBIC)
+    thumbnail = np.array(image)
+    return thumbnail[..., None] if thumbnail.ndim == 2 else thumbnail
 
 
 def write_seen(run_dir: Path, images: Images) -> None:

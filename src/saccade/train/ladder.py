@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from pydantic import Field
 
-from ..core.config import FrozenConfig
 from ..data.draws import permutation
 from ..evaluate.compare import mcnemar_exact
 from ..evaluate.metrics import wilson_interval
+from ..runs.start_point import Rung
 from ..transfer.features import FeatureWork, collect_features
 from ..transfer.frozen import DTYPES, Tap
 from ..transfer.plan import FeaturePlan
@@ -32,25 +31,6 @@ PARTS = (4, 16)
 FEWEST = 2  # images a class that a fit learns from
 SIGNIFICANT = 0.05
 LINEAR, HIDDEN, TAIL = "linear", "hidden", "tail"
-
-
-class Rung(FrozenConfig):
-    """What was measured at one depth: `num_correct` of `num_judged` images left out, after fits on `num_images`."""
-
-    depth: str
-    trained: str = Field(description="linear: a dense layer; hidden: one of 256 units before it; tail: all behind")
-    num_images: int
-    num_judged: int
-    num_correct: int
-    low: float
-    high: float
-    num_parameters: int
-    seconds: float
-    p_better: float = Field(1.0, description="one-sided p-value against the best depth until then")
-
-    @property
-    def accuracy(self) -> float:
-        return self.num_correct / self.num_judged
 
 
 @dataclass(frozen=True, kw_only=True)

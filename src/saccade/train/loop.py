@@ -8,14 +8,16 @@ from typing import Protocol
 
 import torch
 
-from ..checkpoint import BEST, LAST, Manifest, save_checkpoint
 from ..core.errors import Stopped, TrainingError, printable
-from ..core.log import MetricsLog
 from ..core.runtime import wait_for
 from ..core.types import Batch
 from ..data.loader import Loader
 from ..evaluate.forward import collect_outputs
 from ..evaluate.metrics import compute_metrics
+from ..runs.checkpoint import save_checkpoint
+from ..runs.log import MetricsLog
+from ..runs.manifest import Manifest
+from ..runs.names import BEST, LAST
 from .diagnose import describe_divergence, place_of_step
 from .micro_batches import has_batch_norm
 from .schedule import learning_rate_factor

@@ -18,16 +18,16 @@ from ..core.errors import CheckpointError, Stopped, printable, shell_word
 from ..core.runtime import start
 from ..predict.crops import looks
 from ..predict.ensemble import MAX_MEMBERS
-from ..predict.ensemble_folder import PLAN, is_finished, member_path, refuse_begun
+from ..predict.ensemble_folder import is_finished, member_path, read_plan_values, refuse_begun
 from ..predict.evaluation import Evaluation
 from ..predict.together import JudgedImages, judge_together
+from ..runs.names import ENSEMBLE_PLAN, EVALUATION
 from .config import RunConfig
 from .folder import RunFolder
 from .prepare import Images, prepare_images
 from .progress import RunProgress
 from .run import train
 
-EVALUATION = "evaluation.json"
 JUDGED_ON = {
     "test": ("the images held out", ()),
     "validation": (
@@ -60,8 +60,8 @@ class EnsemblePlan(FrozenConfig):
 
 
 def read_plan(folder: Path) -> EnsemblePlan:
-    """What the ensemble in `folder` was begun with. Raises ConfigError where the file is damaged."""
-    return EnsemblePlan.from_toml(folder / PLAN)
+    """What the ensemble in `folder` was begun with. Raises ConfigError, or CheckpointError where it is damaged."""
+    return EnsemblePlan.parse(read_plan_values(folder), printable(str(folder / ENSEMBLE_PLAN)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +110,7 @@ def _begin(plan: EnsemblePlan, path: Path, resume: bool, images: Images) -> Ense
     if not resume:
         refuse_begun(path)  # again: another process may have begun one while the images were read
         plan = plan.model_copy(update={"data_digest": images.digest()})
-        atomic.write_text(path / PLAN, plan.to_toml())
+        atomic.write_text(path / ENSEMBLE_PLAN, plan.to_toml())
     elif plan.data_digest != images.digest():
         raise CheckpointError(
             f"The images in {printable(plan.run.source)} are not those this ensemble began with.\n"

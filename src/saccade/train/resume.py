@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
-from ..checkpoint import BEST, LAST, Checkpoint, Manifest, settle_checkpoint
-from ..core.errors import CheckpointError, printable
-from .folder import CONFIG, RunFolder
+from ..core.errors import CheckpointError, ConfigError, printable
+from ..runs.checkpoint import Checkpoint, settle_checkpoint
+from ..runs.manifest import Manifest
+from ..runs.names import BEST, CONFIG, LAST, MANIFEST
+from .folder import RunFolder
 from .prepare import Images
 from .progress import RunProgress
 from .state import Cursor, restore_training
@@ -23,7 +25,10 @@ def resume(training: TrainingStep, folder: RunFolder, images: Images, progress: 
     if checkpoint is None:
         _refuse_lost_state(folder.path, best, progress)
         return None
-    cursor = Cursor.parse(checkpoint.manifest.training, printable(str(checkpoint.folder)))
+    try:
+        cursor = Cursor.parse(checkpoint.manifest.training, f"{printable(str(checkpoint.folder / MANIFEST))}, training")
+    except ConfigError as error:
+        raise CheckpointError(error.message) from None
     if cursor.best_epoch and best is None:
         raise CheckpointError(
             f"{best_problems[0] if best_problems else printable(str(folder.path / BEST)) + ' is not there.'}\n"
@@ -35,7 +40,7 @@ def resume(training: TrainingStep, folder: RunFolder, images: Images, progress: 
             f"The training images in {printable(training.config.source)} are not those this run began with.\n"
             f"Put the images back as they were, or start a new run with another --out."
         )
-    restore_training(training, cursor, checkpoint.load_weights(), checkpoint.load_state())
+    restore_training(training, cursor, checkpoint.load_weights_of(training.judged_model), checkpoint.load_state())
     _tell_changes(training, folder, checkpoint.manifest, progress)
     progress.note(f"going on after step {cursor.step} (epoch {cursor.epoch + 1}, batch {cursor.batch})")
     return cursor
@@ -54,13 +59,13 @@ def _refuse_lost_state(run_dir: Path, best: Checkpoint | None, progress: RunProg
 
 def _tell_changes(training: TrainingStep, folder: RunFolder, manifest: Manifest, progress: RunProgress) -> None:
     """A run's bits depend on device, precision and number of threads, and on a file that a person can edit."""
-    before, now = manifest.provenance.get("device"), training.runtime.describe()
+    before, now = manifest.origin.device, training.runtime.describe()
     if before and before != now:
         progress.note(
             f"the run was saved on: {printable(str(before))}; it goes on on: {now}. "
             f"What follows may differ in the last digits from a run that was never stopped"
         )
-    digest = manifest.provenance.get("config_digest")
+    digest = manifest.origin.config_digest
     if training.config.verb == "train" and digest and folder.load_config().digest() != digest:
         progress.note(
             f"{CONFIG} is not what the run was saved with: it was edited, or Saccade was updated. "

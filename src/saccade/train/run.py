@@ -9,10 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..checkpoint import Manifest, find_checkpoint
 from ..core import atomic, lock
 from ..core.errors import ConfigError, Stopped, StorageError, printable, shell_word
-from ..core.log import MetricsLog
 from ..core.runtime import Runtime, environment, seed_everything, send, start
 from ..core.types import Preprocessing
 from ..data.augment.policy import AugmentConfig
@@ -21,9 +19,13 @@ from ..data.draws import permutation
 from ..data.loader import build_loader
 from ..data.preprocess import normalize
 from ..models.build import resolve_model
+from ..runs.checkpoint import find_checkpoint
+from ..runs.log import MetricsLog
+from ..runs.manifest import Manifest
+from ..runs.names import METRICS_LOG
 from .config import RunConfig
 from .distill import load_teachers
-from .folder import METRICS_LOG, RunFolder
+from .folder import RunFolder
 from .judge import Judgement, judge, write_seen
 from .loop import FitPlan, fit
 from .prepare import Images, prepare_images

@@ -8,48 +8,29 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
-from ..checkpoint import Manifest, save_checkpoint
 from ..core import atomic
-from ..core.config import FrozenConfig
-from ..core.errors import CheckpointError, ConfigError, printable
 from ..core.runtime import Runtime
 from ..data.split import group_numbers
+from ..runs.checkpoint import save_checkpoint
+from ..runs.manifest import Manifest
+from ..runs.names import START, TRANSFER
+from ..runs.start_point import StartPoint
 from ..transfer.features import FeatureReport, FeatureWork, collect_features
 from ..transfer.frozen import Dtype, Tap
 from ..transfer.plan import FeaturePlan
 from ..transfer.probe import LinearProbe, fit_probe, stratified_folds
 from ..transfer.surgery import ALL, NONE, find_depth, last_layer
 from .config import RunConfig
-from .ladder import Climb, LadderWork, Rung, climb
+from .ladder import Climb, LadderWork, climb
 from .prepare import Images
 
-START, TRANSFER = "checkpoint-start", "transfer.json"
 AUTO = "auto"
 LAST = Tap(depth=ALL, pooled=True)
 MANY, FEW_FOLDS, MORE_FOLDS = 1000, 3, 5  # with many images fewer folds choose the penalty as well
 PROGRESS_EVERY_S = 15.0
-
-
-class StartPoint(FrozenConfig):
-    """`transfer.json`: the depth, why, what was measured, and how good the start is. Accuracies are fractions."""
-
-    frozen: str = Field(description="everything up to this part stays as it came")
-    sentence: str = Field(description="why, for a person")
-    rungs: tuple[Rung, ...] = Field((), description="what the ladder measured; empty where the depth was given")
-    held_out_accuracy: float = Field(description="of the fitted last layer, on training images left out in turn")
-    penalty: float = Field(description="of the fitted last layer, chosen by cross-validation")
-    validation_accuracy: float = Field(-1.0, description="of the start, on the validation images; -1: none there")
-    validation_loss: float = Field(0.0, description="of the start, on the validation images")
-    features_s: float = Field(ge=0, description="seconds spent in features")
-    heads_s: float = Field(ge=0, description="seconds spent in fitting heads and tails")
-    num_computed: int = Field(ge=0, description="images that passed through the frozen part")
-    num_found: int = Field(ge=0, description="images whose features lay in the cache")
-    notes: tuple[str, ...] = Field((), description="what a person was told on the way")
-    data_digest: str = Field(description="digest of the training images and their labels")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,20 +43,6 @@ class StartWork:
     cache: tuple[Path, int] | None
     check: Callable[[], None]
     note: Callable[[str], None]
-
-
-def read_start(run_dir: Path) -> StartPoint | None:
-    """What `find_start` wrote into the run, None where it has not finished. Raises CheckpointError."""
-    path = run_dir / TRANSFER
-    if not path.is_file():
-        return None
-    try:
-        return StartPoint.parse(json.loads(path.read_text(encoding="utf-8")), printable(str(path)))
-    except (ValueError, ConfigError) as error:
-        message = error.message if isinstance(error, ConfigError) else printable(str(error))
-        raise CheckpointError(
-            f"{printable(str(path))} is damaged: {message}\nRemove the file; --resume then measures again."
-        ) from None
 
 
 def find_start(work: StartWork, model: nn.Module, manifest: Manifest, run_dir: Path) -> StartPoint:

@@ -3,18 +3,21 @@
 from typing import Annotated
 
 import torch
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from ..core.config import FrozenConfig
-from ..core.errors import CheckpointError
+from ..core.errors import CheckpointError, printable
 from .optim import optimizer_tensors, restore_optimizers
 from .step import EpochTotals, TrainingStep
 
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+MAX_SHOWN = 200  # characters of a name in a message
 
 
 class Cursor(FrozenConfig):
     """The position of a training. `epoch` and `batch` are those to do next; `step` counts optimizer steps."""
+
+    model_config = ConfigDict(strict=True)
 
     epoch: Count = Field(0, description="epoch to go on with")
     batch: Count = Field(0, description="batch of that epoch to go on with")
@@ -25,7 +28,7 @@ class Cursor(FrozenConfig):
     best_epoch: Count = Field(0, description="epoch kept, counted from 1; 0 before the first")
     finished: bool = Field(False, description="whether training is over")
     log_bytes: Count = Field(0, description="length of metrics.jsonl that belongs to these steps")
-    num_micro_batches: int = Field(1, ge=1, description="parts a batch is computed in since memory ran out")
+    num_micro_batches: int = Field(1, ge=1, le=65_536, description="parts a batch is computed in since memory ran out")
     training_s: float = Field(0.0, ge=0, description="seconds of training so far, over all starts")
     data_digest: str = Field("", description="digest of the training images and their labels")
 
@@ -49,6 +52,7 @@ def restore_training(
     training: TrainingStep, cursor: Cursor, weights: dict[str, torch.Tensor], tensors: dict[str, torch.Tensor]
 ) -> None:
     """Put `training` back where `state_tensors` and the shipped `weights` were taken. Raises CheckpointError."""
+    _refuse_other_tensors(state_tensors(training), tensors)
     try:
         if training.average:
             training.average.model.load_state_dict(weights)
@@ -67,3 +71,24 @@ def restore_training(
         first_line = str(error).splitlines()[0]
         raise CheckpointError(f"The saved training does not fit this network: {first_line}") from None
     training.num_micro_batches = cursor.num_micro_batches
+
+
+def _refuse_other_tensors(expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> None:
+    """Raise CheckpointError where what was saved is not exactly what is put back: names, shapes, types of numbers."""
+    reason = ""
+    odd = sorted(set(expected) ^ set(found))
+    if odd:
+        reason = f"{len(odd)} tensors differ, '{printable(odd[0][:MAX_SHOWN])}' first"
+    for name, own in expected.items():
+        if reason:
+            break
+        saved = found[name]
+        is_loss = name == "totals.loss_sum" and saved.dtype in (torch.float32, torch.float64)  # as the device has it
+        if saved.shape != own.shape or (saved.dtype != own.dtype and not is_loss):
+            kinds = [f"{str(t.dtype).removeprefix('torch.')} {tuple(t.shape)}" for t in (saved, own)]
+            reason = f"'{name}' is {kinds[0]}, and must be {kinds[1]}"
+    if reason:
+        raise CheckpointError(
+            f"The saved training does not fit this network: {reason}.\n"
+            f"The checkpoint or the run's configuration was changed; start a new run with another --out."
+        )

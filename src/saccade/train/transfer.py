@@ -11,13 +11,16 @@ from pathlib import Path
 
 from torch import nn
 
-from ..checkpoint import BEST, Manifest, find_checkpoint, open_checkpoint, save_checkpoint, settle_checkpoint
 from ..core import atomic, lock
 from ..core.errors import CheckpointError, ConfigError, Stopped, WeightsError, printable
 from ..core.runtime import Runtime, environment, seed_everything, start
 from ..core.types import Preprocessing
 from ..data.augmenter import measure_colours
 from ..models.build import resolve_model
+from ..runs.checkpoint import find_checkpoint, open_checkpoint, save_checkpoint, settle_checkpoint
+from ..runs.manifest import Manifest
+from ..runs.names import BEST, START
+from ..runs.start_point import StartPoint, read_start
 from ..transfer.backbone import BackboneWeights, find_weights, load_backbone
 from ..transfer.plan import without_mixing
 from ..transfer.surgery import ALL, find_depth, transplant
@@ -36,7 +39,7 @@ from .run import (
     stopped,
     training_of,
 )
-from .start_point import AUTO, START, StartPoint, StartWork, find_start, read_start
+from .start_point import AUTO, StartWork, find_start
 from .state import Cursor
 from .stop import StopSignal
 
@@ -183,7 +186,7 @@ def _finish(
     config, runtime = plan
     _refuse_other_images(found, images, config)
     begun = open_checkpoint(folder.path / START, check_content=True)
-    model.load_state_dict(begun.load_weights())
+    model.load_state_dict(begun.load_weights_of(model))
     context.progress.note(found.sentence)
     if settle_checkpoint(folder.path / BEST)[0] is None:
         save_checkpoint(folder.path / BEST, begun.manifest, model.state_dict())

@@ -1,8 +1,7 @@
 """What is taken for what: the matrix, the worst pairs in words, and the images behind every cell."""
 
-import numpy as np
-
 from ...core.types import Metrics
+from ...evaluate.shown import SHOWN_AT_ONCE, choose_of_cells, wrong_pairs
 from ..html import Markup, element, join, section, table
 from ..palette import heat_class
 from ..pictures import Pictures
@@ -11,17 +10,13 @@ from ..record import RunRecord
 MAX_MATRIX_CLASSES = 60
 PAIRS_FIRST_CLASSES = 20
 MAX_PAIRS = 10
-MAX_PICTURES = 140
-MAX_OF_PAIR = 6
-MAX_RIGHT = 3
 LATER_WORDS = "The largest confusions first; a cell of the matrix brings up its own images, right answers too."
-SHOWN_AT_ONCE = 8  # the other galleries appear when their cell is followed
 
 
 def confusion_section(record: RunRecord, pictures: Pictures) -> Markup:
     """Pairs and matrix; with many classes the pairs come first, with very many the matrix is left out."""
     metrics = record.metrics
-    shown = _choose_pictures(record)
+    shown = choose_of_cells(metrics, record.logits_NK, record.label_N, record.temperature)
     galleries = [
         _gallery(record, pictures, pair, positions, number >= SHOWN_AT_ONCE)
         for number, (pair, positions) in enumerate(shown.items())
@@ -110,38 +105,6 @@ def _worst_pairs(metrics: Metrics, filled: set[tuple[int, int]]) -> Markup:
     title = element("h3", {}, "Confused most")
     headings = ["taken", "images", "of its class"]
     return element("div", {}, title, table(headings, rows, "Pairs of classes confused most"))
-
-
-def wrong_pairs(metrics: Metrics) -> list[tuple[int, int, int]]:
-    """(true, said, images) of every confusion, the most frequent first."""
-    wrong_KK = metrics.confusion_KK.copy()
-    np.fill_diagonal(wrong_KK, 0)
-    order = np.argsort(-wrong_KK, axis=None, kind="stable")
-    pairs = [divmod(int(place), len(metrics.classes)) for place in order[: int((wrong_KK > 0).sum())]]
-    return [(true, said, int(wrong_KK[true, said])) for true, said in pairs]
-
-
-def _choose_pictures(record: RunRecord) -> dict[tuple[int, int], list[int]]:
-    """Which judged images are shown for which cell: the surest mistakes, and the least sure right answers."""
-    said_N = record.logits_NK.argmax(axis=1)
-    spread = record.logits_NK - record.logits_NK.max(axis=1, keepdims=True)
-    confidence_N = 1 / np.exp(spread / record.temperature).sum(axis=1)
-    pairs = wrong_pairs(record.metrics)[:MAX_PICTURES]
-    left = MAX_PICTURES - MAX_OF_PAIR * min(len(pairs), SHOWN_AT_ONCE)
-    each_later = max(1, min(MAX_OF_PAIR, left // max(1, len(pairs) - SHOWN_AT_ONCE)))
-    chosen = {}
-    for number, (true, said, _) in enumerate(pairs):
-        each = MAX_OF_PAIR if number < SHOWN_AT_ONCE else each_later
-        positions = np.flatnonzero((record.label_N == true) & (said_N == said))
-        order = np.argsort(-confidence_N[positions], kind="stable")
-        chosen[(true, said)] = positions[order[:each]].tolist()
-    num_right = min(MAX_RIGHT, 40 // len(record.classes))
-    for k in range(len(record.classes) if num_right else 0):
-        positions = np.flatnonzero((record.label_N == k) & (said_N == k))
-        if len(positions):
-            order = np.argsort(confidence_N[positions], kind="stable")
-            chosen[(k, k)] = positions[order[:num_right]].tolist()
-    return chosen
 
 
 def _gallery(

@@ -1,7 +1,6 @@
 """How training went: loss, accuracy and learning rate by epoch, with the kept epoch marked."""
 
-from typing import Any
-
+from ...runs.log import EpochEvent
 from ..charts import Axis, Series, figure, line_chart
 from ..html import Child, Markup, element, section
 from ..record import RunRecord
@@ -15,23 +14,22 @@ def curves_section(record: RunRecord) -> Markup:
     """Three small charts side by side, each with its figures."""
     epochs = record.epochs
     if not epochs:
-        is_fitted = record.transfer.get("frozen") == "all"
+        is_fitted = record.transfer is not None and record.transfer.frozen == "all"
         return section("curves", "Training", element("p", {}, FITTED if is_fitted else NO_RECORD))
-    kept = max((e["epoch"] for e in epochs if e.get("is_best")), default=None)
+    kept = max((event.epoch for event in epochs if event.is_best), default=None)
     charts = [
-        _pair_chart(epochs, kept, "Loss", "loss"),
-        _pair_chart(epochs, kept, "Accuracy", "accuracy"),
+        _pair_chart(epochs, kept, "Loss", is_accuracy=False),
+        _pair_chart(epochs, kept, "Accuracy", is_accuracy=True),
         _rate_chart(epochs, kept),
     ]
     words = f"The dotted line marks epoch {kept}, whose weights were kept." if kept else ""
     return section("curves", "Training", element("p", {}, words), element("div", {"class": "charts"}, *charts))
 
 
-def _pair_chart(epochs: list[dict[str, Any]], kept: int | None, title: str, key: str) -> Markup:
-    is_accuracy = key == "accuracy"
-    x = [e["epoch"] for e in epochs]
-    train = [e.get(f"train_{key}") for e in epochs]
-    validation = [e.get(f"validation_{key}") for e in epochs]
+def _pair_chart(epochs: tuple[EpochEvent, ...], kept: int | None, title: str, is_accuracy: bool) -> Markup:
+    x = [event.epoch for event in epochs]
+    train: list[float | None] = [e.train_accuracy if is_accuracy else e.train_loss for e in epochs]
+    validation = [e.validation_accuracy if is_accuracy else e.validation_loss for e in epochs]
     has_validation = any(value is not None for value in validation)
     series = [Series("train", train)] + ([Series("validation", validation)] if has_validation else [])
     values = [value for line in series for value in line.values if value is not None]
@@ -47,9 +45,9 @@ def _pair_chart(epochs: list[dict[str, Any]], kept: int | None, title: str, key:
     return figure(heading, svg, summary, headings, rows)
 
 
-def _rate_chart(epochs: list[dict[str, Any]], kept: int | None) -> Markup:
-    x = [e["epoch"] for e in epochs]
-    rates = [e.get("learning_rate") for e in epochs]
+def _rate_chart(epochs: tuple[EpochEvent, ...], kept: int | None) -> Markup:
+    x = [event.epoch for event in epochs]
+    rates = [event.learning_rate for event in epochs]
     svg = line_chart(x, [Series("rate", rates)], (Axis(title="epoch", kind="epochs"), Axis()), kept)
     known = [rate for rate in rates if rate is not None]
     summary = (
@@ -57,10 +55,10 @@ def _rate_chart(epochs: list[dict[str, Any]], kept: int | None) -> Markup:
     )
     rows: list[list[Child]] = [
         [
-            str(e["epoch"]),
-            f"{e.get('learning_rate', 0):.3g}",
-            f"{e.get('seconds', 0):.1f}",
-            f"{e.get('images_per_second', 0):,.0f}",
+            str(e.epoch),
+            f"{e.learning_rate or 0:.3g}",
+            f"{e.seconds:.1f}",
+            f"{e.images_per_second:,.0f}",
         ]
         for e in epochs
     ]

@@ -1,8 +1,10 @@
 """What it was trained on, and how to do it again."""
 
 import shlex
-from typing import Any
 
+from ...core.types import SPLITS, Preprocessing
+from ...runs.names import WEIGHTS
+from ...runs.summary import DataSummary, Environment
 from ..html import Child, Markup, element, folded, section, table
 from ..record import RunRecord
 
@@ -12,39 +14,38 @@ MAX_BAD = 20
 def data_section(record: RunRecord) -> Markup:
     """Images by class and split, how pixels become inputs, files that were left out."""
     data = record.data
-    if not data:
+    if data is None:
         return section("data", "Data", element("p", {}, "The data summary is not in the run directory."))
-    counts: dict[str, list[int]] = data.get("counts") or {}
-    splits = [name for name in ("train", "validation", "test") if name in counts]
+    splits = [name for name in SPLITS if name in data.counts]
     rows: list[list[Child]] = [
-        [name, *(f"{counts[split][k]:,}" for split in splits)] for k, name in enumerate(data.get("classes") or [])
+        [name, *(f"{data.counts[split][k]:,}" for split in splits)] for k, name in enumerate(data.classes)
     ]
-    rows.append(["all", *(f"{sum(counts[split]):,}" for split in splits)])
+    rows.append(["all", *(f"{sum(data.counts[split]):,}" for split in splits)])
     listing = table(["class", *splits], rows, "Images by class and split")
-    modes = ", ".join(f"{number:,} {mode}" for mode, number in (data.get("modes") or {}).items())
+    modes = ", ".join(f"{number:,} {mode}" for mode, number in data.modes.items())
     facts = [
-        f"{data.get('num_samples', 0):,} images from '{record.source_name}'; split: {data.get('split')}.",
+        f"{data.num_samples:,} images from '{record.source_name}'; split: {data.split or 'unknown'}.",
         f"Colour modes of the files: {modes}." if modes else "",
-        f"{data['num_rotated']:,} photos carry a rotation, which was applied." if data.get("num_rotated") else "",
-        _pixels(data.get("preprocessing") or {}),
+        f"{data.num_rotated:,} photos carry a rotation, which was applied." if data.num_rotated else "",
+        _pixels(data.preprocessing) if data.preprocessing else "",
     ]
     return section("data", "Data", *(element("p", {}, fact) for fact in facts if fact), _bad(data), listing)
 
 
 def reproduce_section(record: RunRecord) -> Markup:
     """The command, what it ran on, and every setting."""
-    provenance = record.manifest.provenance
-    command = str(provenance.get("command", "")) or f"saccade train {shlex.quote(str(record.config.get('source', '')))}"
-    environment = record.environment
-    packages = environment.get("packages") or {}
+    provenance = record.manifest.origin
+    command = provenance.command or f"saccade train {shlex.quote(record.config.source)}"
+    environment = record.environment or Environment()
+    seed = record.config.seed if record.config.seed is not None else provenance.seed
     rows: list[list[Child]] = [
-        ["seed", str(record.config.get("seed", provenance.get("seed", "")))],
-        ["device", str(environment.get("device", "unknown"))],
-        ["platform", str(environment.get("platform", "unknown"))],
-        ["Saccade", str(environment.get("saccade", "unknown"))],
-        ["Python", str(environment.get("python", "unknown"))],
-        *([name, str(version)] for name, version in packages.items()),
-        ["settings, digest", str(provenance.get("config_digest", "unknown"))[:16]],
+        ["seed", str(seed)],
+        ["device", environment.device],
+        ["platform", environment.platform],
+        ["Saccade", environment.saccade],
+        ["Python", environment.python],
+        *_versions(environment),
+        ["settings, digest", (provenance.config_digest or "unknown")[:16]],
         ["weights, SHA-256", _weights_digest(record)],
     ]
     return section(
@@ -58,20 +59,21 @@ def reproduce_section(record: RunRecord) -> Markup:
     )
 
 
-def _pixels(values: dict[str, Any]) -> str:
-    if not values:
-        return ""
-    size = f"{values.get('input_width_px')}x{values.get('input_height_px')}"
-    resize = values.get("resize_px")
-    way = f"short side to {resize} px, centre {size} cut out" if resize else f"resized to {size}"
-    return f"What the network sees: {values.get('channels')}, {way}, {values.get('interpolation')}."
+def _versions(environment: Environment) -> list[list[Child]]:
+    return [[name, version] for name, version in environment.packages.items()]
 
 
-def _bad(data: dict[str, Any]) -> Markup | None:
-    bad = data.get("bad_images") or []
+def _pixels(seen: Preprocessing) -> str:
+    size = f"{seen.input_width_px}x{seen.input_height_px}"
+    way = f"short side to {seen.resize_px} px, centre {size} cut out" if seen.resize_px else f"resized to {size}"
+    return f"What the network sees: {seen.channels}, {way}, {seen.interpolation}."
+
+
+def _bad(data: DataSummary) -> Markup | None:
+    bad = data.bad_images
     if not bad:
         return None
-    rows: list[list[Child]] = [[str(entry.get("key")), str(entry.get("reason"))] for entry in bad[:MAX_BAD]]
+    rows: list[list[Child]] = [[entry.key, entry.reason] for entry in bad[:MAX_BAD]]
     more = f" ({len(bad) - MAX_BAD:,} more are in data.json)" if len(bad) > MAX_BAD else ""
     return folded(
         f"{len(bad):,} files left out{more}", table(["file", "reason"], rows, "Files left out", numeric_from=9)
@@ -79,5 +81,5 @@ def _bad(data: dict[str, Any]) -> Markup | None:
 
 
 def _weights_digest(record: RunRecord) -> str:
-    weights = record.manifest.files.get("weights.safetensors")
+    weights = record.manifest.files.get(WEIGHTS)
     return weights.sha256[:16] if weights else "unknown"

@@ -5,6 +5,7 @@ import torch
 
 from ...core.errors import SaccadeError
 from ...evaluate.mistakes import Mistake, find_mistakes
+from ...evaluate.shown import MAX_CARDS
 from ...evaluate.words import percent
 from ...explain.colour import overlay
 from ...explain.gradcam import EvidenceMap, grad_cams
@@ -13,8 +14,6 @@ from ..html import Child, Markup, element, section
 from ..pictures import Pictures
 from ..record import RunRecord
 
-MAX_CARDS = 12
-
 
 def mistakes_section(record: RunRecord, classifier: Classifier, pictures: Pictures) -> Markup:
     """Up to twelve cards, the most confident mistake first."""
@@ -22,9 +21,13 @@ def mistakes_section(record: RunRecord, classifier: Classifier, pictures: Pictur
     if not mistakes:
         return section("mistakes", "Most confident mistakes", element("p", {}, "There is none: every answer is right."))
     shown = mistakes[:MAX_CARDS]
-    prepared = [pictures.prepared(mistake.position) for mistake in shown]
+    prepared = [pictures.seen(mistake.position) for mistake in shown]
+    small = [pictures.small(mistake.position) for mistake in shown]
     maps, why = _evidence(record, classifier, shown, prepared)
-    cards = [_card(mistake, image, pair, pictures) for mistake, image, pair in zip(shown, prepared, maps)]
+    cards = [
+        _card(mistake, image if image is not None else instead, pair, pictures)
+        for mistake, image, instead, pair in zip(shown, prepared, small, maps, strict=True)
+    ]
     words = f"{len(mistakes):,} of {record.metrics.num_samples:,} answers are wrong"
     words += f"; these are the {len(shown)} most confident." if len(shown) < len(mistakes) else "."
     words += (
@@ -44,7 +47,9 @@ def _evidence(
     have = [number for number, image in enumerate(prepared) if image is not None]
     maps: list[list[EvidenceMap]] = [[] for _ in mistakes]
     if not have:
-        return maps, "The images cannot be shown: " + (record.source[1] or "they cannot be read.")
+        if record.no_pictures:
+            return maps, f"The images cannot be shown: {record.no_pictures}."
+        return maps, "Where its evidence lay is not shown: the run keeps no pictures at the size the network sees."
     input_BCHW = classifier.normalized(np.stack([prepared[number] for number in have]))  # type: ignore[misc]
     said = [record.classes.index(mistakes[number].said) for number in have]
     true = [record.classes.index(mistakes[number].label) for number in have]

@@ -1,8 +1,8 @@
 """What a pretrained network brought: how deep it is frozen, why, and everything that was measured to decide it."""
 
-from typing import Any
-
 from ...evaluate.words import percent
+from ...runs.manifest import Origin
+from ...runs.start_point import Rung, StartPoint
 from ..html import Child, Markup, element, section, table
 from ..ladder_chart import WORDS
 from ..record import RunRecord
@@ -20,15 +20,11 @@ HEADINGS: list[Child] = [
 ]
 
 
-def transfer_section(record: RunRecord) -> Markup:
+def transfer_section(start: StartPoint, record: RunRecord) -> Markup:
     """The sentence that chose the depth, the origin of the weights, and the ladder as a table."""
-    values = record.transfer
-    origin = record.manifest.provenance.get("transfer")
-    origin = origin if isinstance(origin, dict) else {}
-    rungs = [rung for rung in values.get("rungs") or [] if isinstance(rung, dict)]
-    rungs.sort(key=lambda rung: -rung["num_images"])  # the fits that decided come first
-    rows = [_row(rung, rungs[0]["num_images"]) for rung in rungs]
-    words = [str(values.get("sentence", "")), _weights(origin), _start(values), _seconds(values)]
+    rungs = sorted(start.rungs, key=lambda rung: -rung.num_images)  # the fits that decided come first
+    rows = [_row(rung, rungs[0].num_images) for rung in rungs]
+    words = [start.sentence, _weights(record.manifest.origin.transfer), _start(start), _seconds(start)]
     listing = [
         element("h3", {}, "What was measured"),
         element("p", {}, "All of it on training images left out in turn, none on the images this report judges by."),
@@ -42,47 +38,39 @@ def transfer_section(record: RunRecord) -> Markup:
     )
 
 
-def _row(rung: dict[str, Any], num_deciding: int) -> list[Child]:
+def _row(rung: Rung, num_deciding: int) -> list[Child]:
     """Depths are compared with each other by the fits on most images alone."""
-    accuracy = rung["num_correct"] / rung["num_judged"]
-    trained = str(rung.get("trained"))
-    p_value, is_compared = rung.get("p_better", 1.0), trained == "tail" and rung["num_images"] == num_deciding
+    is_compared = rung.trained == "tail" and rung.num_images == num_deciding
     return [
-        str(rung["depth"]),
-        WORDS.get(trained, trained),
-        f"{rung['num_images']:,}",
-        interval_strip(accuracy, rung["low"], rung["high"]),
-        percent(accuracy),
-        f"{percent(rung['low'])} to {percent(rung['high'])}",
-        ("<0.001" if p_value < 0.001 else f"{p_value:.3f}") if is_compared else "-",
-        f"{rung['num_parameters']:,}",
+        rung.depth,
+        WORDS.get(rung.trained, rung.trained),
+        f"{rung.num_images:,}",
+        interval_strip(rung.accuracy, rung.low, rung.high),
+        percent(rung.accuracy),
+        f"{percent(rung.low)} to {percent(rung.high)}",
+        ("<0.001" if rung.p_better < 0.001 else f"{rung.p_better:.3f}") if is_compared else "-",
+        f"{rung.num_parameters:,}",
     ]
 
 
-def _weights(origin: dict[str, Any]) -> str:
-    if not origin:
+def _weights(origin: Origin) -> str:
+    if not origin.backbone:
         return ""
-    digest = str(origin.get("weights_sha256", ""))[:16]
-    licence = f", licence {origin['licence']}" if origin.get("licence") else ""
-    return f"Weights: {origin.get('backbone')} from {origin.get('weights')}{licence}, SHA-256 {digest}."
+    licence = f", licence {origin.licence}" if origin.licence else ""
+    return f"Weights: {origin.backbone} from {origin.weights}{licence}, SHA-256 {origin.weights_sha256[:16]}."
 
 
-def _start(values: dict[str, Any]) -> str:
-    accuracy = values.get("held_out_accuracy")
-    if not isinstance(accuracy, float):
-        return ""
-    validation = values.get("validation_accuracy", -1.0)
+def _start(start: StartPoint) -> str:
+    validation = start.validation_accuracy
     also = f", {percent(validation)} % of the validation images" if validation >= 0 else ""
     return (
-        f"The fitted last layer alone is right on {percent(accuracy)} % of the training images, each left out in turn"
-        f"{also}."
+        f"The fitted last layer alone is right on {percent(start.held_out_accuracy)} % of the training images, each "
+        f"left out in turn{also}."
     )
 
 
-def _seconds(values: dict[str, Any]) -> str:
-    if "features_s" not in values:
-        return ""
+def _seconds(start: StartPoint) -> str:
     return (
-        f"Features took {values['features_s']:.1f} s ({values.get('num_computed', 0):,} images computed, "
-        f"{values.get('num_found', 0):,} found on disk), fits {values.get('heads_s', 0):.1f} s."
+        f"Features took {start.features_s:.1f} s ({start.num_computed:,} images computed, "
+        f"{start.num_found:,} found on disk), fits {start.heads_s:.1f} s."
     )

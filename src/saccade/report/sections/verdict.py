@@ -2,6 +2,7 @@
 
 from ...core.types import Metrics
 from ...evaluate.words import percent, warnings
+from ...runs.summary import DataSummary
 from ..html import Markup, element, join
 from ..record import RunRecord
 
@@ -54,15 +55,16 @@ def run_warnings(record: RunRecord) -> list[str]:
     found = [SPLIT_WORDS[record.split]] if record.split in SPLIT_WORDS else []
     found += warnings(record.metrics, _kind(record))
     found += _curve_warnings(record)
-    bad = record.data.get("bad_images") or []
-    if bad:
-        found.append(f"{len(bad):,} files could not be read and were left out; the data section names them.")
-    counts = (record.data.get("counts") or {}).get("train") or []
+    data = record.data or DataSummary()
+    if data.bad_images:
+        num = len(data.bad_images)
+        found.append(f"{num:,} files could not be read and were left out; the data section names them.")
+    counts = data.counts.get("train", ())
     few = [name for name, count in zip(record.classes, counts) if count < FEW_TO_TRAIN]
     if few:
         shown = ", ".join(f"'{name}'" for name in few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
         found.append(f"Fewer than {FEW_TO_TRAIN} training images of {shown}.")
-    found += [str(note) for note in record.data.get("notes") or []]
+    found += data.notes
     return found
 
 
@@ -73,18 +75,18 @@ def _kind(record: RunRecord) -> str:
 def _curve_warnings(record: RunRecord) -> list[str]:
     epochs = record.epochs
     found = []
-    losses = [(e["epoch"], e["validation_loss"]) for e in epochs if e.get("validation_loss") is not None]
+    losses = [(e.epoch, e.validation_loss) for e in epochs if e.validation_loss is not None]
     if losses:
         best_epoch, best = min(losses, key=lambda pair: pair[1])
         if losses[-1][1] > max(RISE * best, best + RISE_AT_LEAST):
             found.append(
                 f"The validation loss rises since epoch {best_epoch}: later epochs learn the training images by heart."
             )
-    if epochs and epochs[-1].get("train_accuracy", 0) >= 1 and record.metrics.top1 < 1:
+    if epochs and epochs[-1].train_accuracy >= 1 and record.metrics.top1 < 1:
         found.append("Every training image is answered rightly: more epochs cannot help, more or varied images can.")
-    wanted = record.config.get("epochs")
-    if epochs and isinstance(wanted, int) and epochs[-1]["epoch"] < wanted:
-        found.append(f"Training ended after epoch {epochs[-1]['epoch']} of {wanted}.")
+    wanted = record.config.epochs
+    if epochs and wanted is not None and epochs[-1].epoch < wanted:
+        found.append(f"Training ended after epoch {epochs[-1].epoch} of {wanted}.")
     return found
 
 
@@ -113,14 +115,14 @@ def _scale(metrics: Metrics) -> Markup:
 
 def _key_figures(record: RunRecord) -> Markup:
     metrics, calibrated = record.metrics, record.calibrated
-    best = max((e["epoch"] for e in record.epochs if e.get("is_best")), default=None)
-    seconds = sum(e.get("seconds", 0.0) for e in record.epochs)
+    best = max((event.epoch for event in record.epochs if event.is_best), default=None)
+    seconds = sum(event.seconds for event in record.epochs)
     figures = [
         ("Top-5", f"{percent(metrics.top5)} %") if metrics.top5 is not None else None,
         ("Macro-F1", f"{percent(metrics.macro_f1)} %"),
         ("Log loss", f"{metrics.loss:.3f}"),
         ("Calibration error", f"{percent(calibrated.ece)} %"),
-        ("Kept epoch", f"{best} of {record.epochs[-1]['epoch']}") if best and record.epochs else None,
+        ("Kept epoch", f"{best} of {record.epochs[-1].epoch}") if best and record.epochs else None,
         ("Training", _duration(seconds)) if seconds else None,
     ]
     pairs = [

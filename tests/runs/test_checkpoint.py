@@ -8,23 +8,20 @@ import numpy as np
 import pytest
 import torch
 
-from saccade.checkpoint import (
-    FORMAT_VERSION,
-    MANIFEST,
-    STATE,
-    WEIGHTS,
+from saccade.core import atomic
+from saccade.core.errors import CheckpointError, TrainingError
+from saccade.core.types import Preprocessing
+from saccade.models.build import resolve_model
+from saccade.runs.checkpoint import (
     Checkpoint,
-    Manifest,
     find_checkpoint,
     newest_checkpoint,
     open_checkpoint,
     save_checkpoint,
     update_manifest,
 )
-from saccade.core import atomic
-from saccade.core.errors import CheckpointError, TrainingError
-from saccade.core.types import Preprocessing
-from saccade.models.build import resolve_model
+from saccade.runs.manifest import FORMAT_VERSION, Manifest
+from saccade.runs.names import MANIFEST, STATE, WEIGHTS
 
 MODEL = "conv 2 f3 | pool | fc 3"
 GREY = Preprocessing(channels="grey", input_height_px=8, input_width_px=8, mean=(0.5,), std=(0.25,))
@@ -139,9 +136,9 @@ def test_a_torn_file_is_refused_with_its_sizes(tmp_path: Path, name: str, kept: 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "{path} is damaged: Expecting value: line 1 column 1 (char 0)."),
-        (b"[1]", "{path} is damaged: it holds no object."),
-        (b"\xff{", "{path} is damaged: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte."),
+        (b"", "{path} is damaged: line 1, column 1 is not JSON (Expecting value)."),
+        (b"[1]", "{path} is damaged: it holds no JSON object."),
+        (b"\xff{", "{path} is damaged: byte 1 is not UTF-8 text."),
         (
             json.dumps({"format_version": FORMAT_VERSION + 1}).encode(),
             "{folder} has format 2; this Saccade reads up to format 1. Update Saccade.",

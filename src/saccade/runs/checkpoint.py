@@ -5,59 +5,26 @@ files is complete, and a folder without one is not a checkpoint. No file in it c
 """
 
 import hashlib
-import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as tensor_bytes
 from torch import nn
 
-from .core import atomic
-from .core.config import FrozenConfig
-from .core.errors import CheckpointError, ConfigError, TrainingError, printable
-from .core.types import Preprocessing
-from .models.base import ModelSpec
-from .models.build import resolve_model, without_weights
+from ..core import atomic
+from ..core.documents import DocumentError, read_plain_file
+from ..core.errors import CheckpointError, TrainingError, printable
+from ..models.build import resolve_model, without_weights
+from .files import FileRecord
+from .manifest import Manifest, manifest_text, read_manifest
+from .names import BEST, LAST, LIMIT_BYTES, MANIFEST, STATE, WEIGHTS
 
-FORMAT_VERSION = 1
-WEIGHTS, STATE, MANIFEST = "weights.safetensors", "state.safetensors", "manifest.json"
-LAST, BEST = "checkpoint-last", "checkpoint-best"
-MAX_MANIFEST_BYTES = 64 << 20  # 100,000 classes of 256 characters fit twice
-
-
-class FileRecord(FrozenConfig):
-    """Size and SHA-256 of one file of the checkpoint."""
-
-    num_bytes: int = Field(ge=0, description="size in bytes")
-    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="digest of the content")
-
-
-class Manifest(FrozenConfig):
-    """Everything a checkpoint says of itself; `manifest.json` is this, and nothing else."""
-
-    format_version: int = Field(FORMAT_VERSION, ge=1, description="version of this file format")
-    model: str = Field(max_length=10_000, description="registered name of the network, or its one-line notation")
-    preprocessing: Preprocessing = Field(description="how pixels become inputs")
-    classes: tuple[Annotated[str, Field(min_length=1, max_length=256)], ...] = Field(
-        min_length=1, max_length=100_000, description="class names in the order of the logits"
-    )
-    step: int = Field(0, ge=0, description="optimizer steps taken")
-    epoch: int = Field(0, ge=0, description="epochs finished")
-    temperature: float = Field(1.0, gt=0, description="logits are divided by it before the softmax")
-    metrics: dict[str, Any] = Field(default_factory=dict, description="figures measured with these weights")
-    provenance: dict[str, Any] = Field(default_factory=dict, description="versions, seed, source and command")
-    training: dict[str, Any] = Field(default_factory=dict, description="where training goes on; empty when it cannot")
-    files: dict[str, FileRecord] = Field(default_factory=dict, description="the other files of the checkpoint")
-    own_sha256: str = Field("", pattern="^([0-9a-f]{64})?$", description="SHA-256 of everything else in the manifest")
-
-    @property
-    def spec(self) -> ModelSpec:
-        return ModelSpec(num_classes=len(self.classes), input_CHW=self.preprocessing.input_CHW)
+HEADER_BYTES, HEADER_BYTES_A_TENSOR = 64 << 10, 1 << 10  # most of a weight file beyond its numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +35,29 @@ class Checkpoint:
     manifest: Manifest
 
     def load_weights(self) -> dict[str, torch.Tensor]:
-        """The weights by name, on the CPU. Raises CheckpointError where the file does not fit the manifest."""
+        """The weights by name, on the CPU, all finite. Raises CheckpointError where the file is not the manifest's."""
         return self._load(WEIGHTS)
+
+    def load_weights_of(self, model: nn.Module) -> dict[str, torch.Tensor]:
+        """The weights by name, on the CPU: exactly the tensors of `model`, with its shapes and types, all finite.
+
+        Raises CheckpointError where they are not; a file that is larger than they are is not read.
+        """
+        expected = model.state_dict()
+        most_bytes = HEADER_BYTES + sum(tensor.nbytes + HEADER_BYTES_A_TENSOR for tensor in expected.values())
+        record = self.manifest.files.get(WEIGHTS)
+        if record and record.num_bytes > most_bytes:
+            raise self._not_of(f"the file has {record.num_bytes:,} bytes, and theirs has at most {most_bytes:,}")
+        weights = self._load(WEIGHTS)
+        wrong = sorted(set(weights) ^ set(expected))
+        wrong += [name for name in expected if name in weights and weights[name].shape != expected[name].shape]
+        if wrong:
+            raise self._not_of(f"{len(wrong)} tensors differ, '{printable(wrong[0][:200])}' first")
+        for name, tensor in expected.items():
+            if weights[name].dtype != tensor.dtype:
+                found, own = (str(dtype).removeprefix("torch.") for dtype in (weights[name].dtype, tensor.dtype))
+                raise self._not_of(f"'{printable(name)}' is {found}, and must be {own}")
+        return weights
 
     def load_state(self) -> dict[str, torch.Tensor]:
         """Optimizer and averages by name, on the CPU. Raises CheckpointError where there are none."""
@@ -81,28 +69,34 @@ class Checkpoint:
         """The network with its weights, in evaluation mode, on the CPU, float32."""
         with without_weights():
             model = resolve_model(self.manifest.model, self.manifest.spec)
-        weights = self.load_weights()
-        expected = model.state_dict()
-        wrong = sorted(set(weights) ^ set(expected))
-        wrong += [name for name in expected if name in weights and weights[name].shape != expected[name].shape]
-        if wrong:
-            raise CheckpointError(
-                f"The weights in {printable(str(self.folder))} are not those of {printable(self.manifest.model)}: "
-                f"{len(wrong)} tensors differ, '{printable(wrong[0])}' first.\n"
-                f"The checkpoint was changed, or written by another version of Saccade."
-            )
+        weights = self.load_weights_of(model)
         model.load_state_dict(weights, assign=True)
         if any(buffer.is_meta for buffer in model.buffers()):  # constants that are not part of the weights
             model = resolve_model(self.manifest.model, self.manifest.spec)
             model.load_state_dict(weights)
         return model.eval()
 
+    def _not_of(self, reason: str) -> CheckpointError:
+        return CheckpointError(
+            f"The weights in {printable(str(self.folder))} are not those of {printable(self.manifest.model[:200])}: "
+            f"{reason}.\nThe checkpoint was changed, or written by another version of Saccade."
+        )
+
     def _load(self, name: str) -> dict[str, torch.Tensor]:
+        where = printable(str(self.folder / name))
         content = _read_checked(self.folder, name, self.manifest.files.get(name))
         try:
-            return parse_tensors(content)
-        except SafetensorError as error:
-            raise CheckpointError(f"{printable(str(self.folder / name))} is damaged: {error}.") from None
+            tensors = parse_tensors(content)
+        except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
+            reason = "it holds a type of numbers that is not known here" if isinstance(error, KeyError) else str(error)
+            raise CheckpointError(f"{where} is damaged: {printable(reason)[:300]}.") from None
+        for key, tensor in tensors.items():
+            if not _is_finite(tensor):
+                raise CheckpointError(
+                    f"{where}: the tensor '{printable(key[:200])}' holds values that are not finite.\n"
+                    f"The file was changed, or its training diverged; take another checkpoint, or train again."
+                )
+        return tensors
 
 
 def save_checkpoint(
@@ -128,7 +122,7 @@ def save_checkpoint(
     def fill(temporary: Path) -> None:
         for name, content in contents.items():
             atomic.write_bytes(temporary / name, content)
-        atomic.write_text(temporary / MANIFEST, _manifest_text(manifest))
+        atomic.write_text(temporary / MANIFEST, manifest_text(manifest))
 
     needed_bytes = sum(len(content) for content in contents.values())
     atomic.replace_folder(folder, fill, keep_previous, needed_bytes)
@@ -137,7 +131,7 @@ def save_checkpoint(
 def update_manifest(checkpoint: Checkpoint, metrics: dict[str, Any], temperature: float) -> Checkpoint:
     """Store `metrics` and `temperature` with a checkpoint whose weights stay as they are."""
     manifest = checkpoint.manifest.model_copy(update={"metrics": metrics, "temperature": temperature})
-    atomic.write_text(checkpoint.folder / MANIFEST, _manifest_text(manifest))
+    atomic.write_text(checkpoint.folder / MANIFEST, manifest_text(manifest))
     return Checkpoint(folder=checkpoint.folder, manifest=manifest)
 
 
@@ -169,24 +163,14 @@ def settle_checkpoint(folder: Path, keep_previous: bool = False) -> tuple[Checkp
 
 def open_checkpoint(folder: Path, check_content: bool = False) -> Checkpoint:
     """The checkpoint in `folder`. Raises CheckpointError where it is missing, incomplete or from a later version."""
-    where = printable(str(folder))
-    values = _read_manifest(folder)
-    version, digest = values.get("format_version"), values.get("own_sha256")
-    if isinstance(version, int) and version > FORMAT_VERSION:
-        raise CheckpointError(
-            f"{where} has format {version}; this Saccade reads up to format {FORMAT_VERSION}. Update Saccade."
-        )
-    try:
-        manifest = Manifest.parse(values, f"{where}/{MANIFEST}")
-    except ConfigError as error:
-        raise CheckpointError(error.message) from None
-    if digest and digest != _manifest_digest(values):
-        raise CheckpointError(f"{where}/{MANIFEST} is damaged: its content is not what was saved.")
+    manifest = read_manifest(folder)
     for name, record in manifest.files.items():
         if name not in (WEIGHTS, STATE):
-            raise CheckpointError(f"{where}/{MANIFEST} names '{printable(name)}', which is no file of a checkpoint.")
+            raise CheckpointError(
+                f"{printable(str(folder))}/{MANIFEST} names '{printable(name[:200])}', which is not one of its files."
+            )
         if check_content:
-            _read_checked(folder, name, record)
+            _check_content(folder, name, record)
     return Checkpoint(folder=folder, manifest=manifest)
 
 
@@ -219,55 +203,60 @@ def find_checkpoint(path: Path) -> Checkpoint:
     )
 
 
-def _manifest_text(manifest: Manifest) -> str:
-    values = manifest.model_dump(mode="json")
-    return json.dumps(values | {"own_sha256": _manifest_digest(values)}, indent=1, allow_nan=False) + "\n"
-
-
-def _manifest_digest(values: dict[str, Any]) -> str:
-    others = {key: value for key, value in values.items() if key != "own_sha256"}
-    return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path, where = folder / MANIFEST, printable(str(folder))
-    if not path.is_file():
-        raise CheckpointError(f"{where} is not a complete checkpoint: it has no {MANIFEST}, which is written last.")
-    if path.stat().st_size > MAX_MANIFEST_BYTES:
-        raise CheckpointError(f"{where}/{MANIFEST} is larger than {MAX_MANIFEST_BYTES:,} bytes: not ours.")
-    try:
-        values = json.loads(_read(path).decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{where}/{MANIFEST} is damaged: {error}.") from None
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{where}/{MANIFEST} is damaged: it holds no object.")
-    return values
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{printable(str(path))} cannot be read: {error.strerror}.") from None
-
-
 def _read_checked(folder: Path, name: str, record: FileRecord | None) -> bytes:
+    """The content of a file, once it is what the manifest says: then it may be a link, as stores of large files make
+    them. Raises CheckpointError."""
     path = folder / name
-    if record is None or not path.is_file():
-        raise CheckpointError(f"{printable(str(folder))} is incomplete: {name} is missing.")
-    content = _read(path) if path.stat().st_size == record.num_bytes else b""
-    if len(content) != record.num_bytes:
-        raise CheckpointError(
-            f"{printable(str(path))} has {path.stat().st_size:,} bytes instead of {record.num_bytes:,}: it is damaged."
-        )
-    if hashlib.sha256(content).hexdigest() != record.sha256:
+    _check_size(folder, name, record)
+    try:
+        content = read_plain_file(path, record.num_bytes if record else 0, may_be_link=True)
+    except (DocumentError, FileNotFoundError) as error:
+        raise CheckpointError(f"{printable(str(path))} is damaged: {printable(str(error))}.") from None
+    if record is None or hashlib.sha256(content).hexdigest() != record.sha256:
         raise CheckpointError(f"{printable(str(path))} is damaged: its content is not what was saved.")
     return content
 
 
+def _check_content(folder: Path, name: str, record: FileRecord) -> None:
+    """`_read_checked` in a few megabytes of memory. Raises CheckpointError."""
+    path = folder / name
+    _check_size(folder, name, record)
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{printable(str(path))} cannot be read: {error.strerror}.") from None
+    if digest != record.sha256:
+        raise CheckpointError(f"{printable(str(path))} is damaged: its content is not what was saved.")
+
+
+def _check_size(folder: Path, name: str, record: FileRecord | None) -> None:
+    path = folder / name
+    if record is None or not path.is_file():
+        raise CheckpointError(f"{printable(str(folder))} is incomplete: {name} is missing.")
+    if record.num_bytes > LIMIT_BYTES[name]:
+        raise CheckpointError(
+            f"{printable(str(folder))}/{MANIFEST} says that {name} has {record.num_bytes:,} bytes; at most "
+            f"{LIMIT_BYTES[name]:,} are read."
+        )
+    num_bytes = path.stat().st_size
+    if num_bytes != record.num_bytes:
+        raise CheckpointError(
+            f"{printable(str(path))} has {num_bytes:,} bytes instead of {record.num_bytes:,}: it is damaged."
+        )
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    """Whether every number is; types without arithmetic here, such as float8, are looked at as float32."""
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        return True
+    wide = tensor if tensor.dtype.itemsize > 1 else tensor.float()
+    return bool(torch.isfinite(wide).all())
+
+
 def _refuse_non_finite(weights: dict[str, torch.Tensor]) -> None:
     for name, tensor in weights.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if not _is_finite(tensor):
             raise TrainingError(
                 f"The tensor '{name}' holds values that are not finite; it is not saved.\n"
                 f"The last good checkpoint is intact. Lower the learning rate and start a new run."

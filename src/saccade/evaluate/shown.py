@@ -1,0 +1,66 @@
+"""Which judged images a person is shown: the surest mistakes, the confusions, the least sure right answers.
+
+A run keeps small pictures of these, and only these, as it is judged; a report shows them.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..core.types import Metrics
+from .metrics import compute_metrics
+from .mistakes import find_mistakes
+
+MAX_CARDS = 12
+MAX_PICTURES = 140
+MAX_OF_PAIR = 6
+MAX_RIGHT = 3
+MAX_RIGHT_IN_ALL = 40
+SHOWN_AT_ONCE = 8  # the other galleries appear when their cell is followed
+
+
+def choose_shown(
+    logits_NK: np.ndarray, label_N: np.ndarray, classes: Sequence[str], temperature: float
+) -> tuple[list[int], list[int]]:
+    """(positions of the most confident mistakes, positions behind the cells of the confusion matrix), none twice."""
+    keys = [""] * len(label_N)
+    mistakes = find_mistakes(logits_NK, label_N, keys, classes, temperature)[:MAX_CARDS]
+    metrics = compute_metrics(logits_NK, label_N, classes)
+    cells = choose_of_cells(metrics, logits_NK, label_N, temperature)
+    behind = dict.fromkeys(position for positions in cells.values() for position in positions)
+    return [mistake.position for mistake in mistakes], list(behind)
+
+
+def choose_of_cells(
+    metrics: Metrics, logits_NK: np.ndarray, label_N: np.ndarray, temperature: float
+) -> dict[tuple[int, int], list[int]]:
+    """Positions by (true class, answer): of mistakes the surest, of right answers the least sure."""
+    said_N = logits_NK.argmax(axis=1)
+    spread = logits_NK - logits_NK.max(axis=1, keepdims=True)
+    confidence_N = 1 / np.exp(spread / temperature).sum(axis=1)
+    pairs = wrong_pairs(metrics)[:MAX_PICTURES]
+    left = MAX_PICTURES - MAX_OF_PAIR * min(len(pairs), SHOWN_AT_ONCE)
+    each_later = max(1, min(MAX_OF_PAIR, left // max(1, len(pairs) - SHOWN_AT_ONCE)))
+    chosen = {}
+    for number, (true, said, _) in enumerate(pairs):
+        each = MAX_OF_PAIR if number < SHOWN_AT_ONCE else each_later
+        positions = np.flatnonzero((label_N == true) & (said_N == said))
+        order = np.argsort(-confidence_N[positions], kind="stable")
+        chosen[(true, said)] = positions[order[:each]].tolist()
+    num_classes = len(metrics.classes)
+    num_right = min(MAX_RIGHT, MAX_RIGHT_IN_ALL // num_classes)
+    for k in range(num_classes if num_right else 0):
+        positions = np.flatnonzero((label_N == k) & (said_N == k))
+        if len(positions):
+            order = np.argsort(confidence_N[positions], kind="stable")
+            chosen[(k, k)] = positions[order[:num_right]].tolist()
+    return chosen
+
+
+def wrong_pairs(metrics: Metrics) -> list[tuple[int, int, int]]:
+    """(true, said, images) of every confusion, the most frequent first."""
+    wrong_KK = metrics.confusion_KK.copy()
+    np.fill_diagonal(wrong_KK, 0)
+    order = np.argsort(-wrong_KK, axis=None, kind="stable")
+    pairs = [divmod(int(place), len(metrics.classes)) for place in order[: int((wrong_KK > 0).sum())]]
+    return [(true, said, int(wrong_KK[true, said])) for true, said in pairs]

@@ -1,0 +1,61 @@
+"""The files of a run directory: their names and the most bytes that are read of each.
+
+run/
+  config.toml             what was asked; its presence says that the run has begun
+  environment.json        versions and machine
+  data.json               images by class and split
+  transfer.json           where fine-tuning starts (transfer only)
+  metrics.jsonl           one line an event
+  seen.safetensors        digests of the images that training saw
+  checkpoint-last/        manifest.json, weights.safetensors, state.safetensors
+  checkpoint-best/        manifest.json, weights.safetensors
+  checkpoint-start/       the same, before fine-tuning (transfer only)
+  evaluation.json         the verdict
+  evaluation.safetensors  the outputs it was counted from
+  pictures.safetensors    the judged images that the report shows, small
+  report.html, ladder.svg for people; never read
+ensemble/
+  ensemble.toml           what was asked
+  member-1/, member-2/    runs
+  evaluation.json         the joint verdict; never read
+"""
+
+CONFIG = "config.toml"
+ENVIRONMENT = "environment.json"
+DATA = "data.json"
+TRANSFER = "transfer.json"
+METRICS_LOG = "metrics.jsonl"
+SEEN = "seen.safetensors"
+EVALUATION = "evaluation.json"
+EVALUATION_TENSORS = "evaluation.safetensors"
+PICTURES = "pictures.safetensors"
+REPORT = "report.html"
+LADDER_PICTURE = "ladder.svg"
+
+LAST, BEST, START = "checkpoint-last", "checkpoint-best", "checkpoint-start"
+MANIFEST, WEIGHTS, STATE = "manifest.json", "weights.safetensors", "state.safetensors"
+
+ENSEMBLE_PLAN = "ensemble.toml"
+
+KB, MB, GB = 1 << 10, 1 << 20, 1 << 30
+LIMIT_BYTES = {
+    CONFIG: 256 * KB,  # 15 teachers with paths of 4,096 bytes fit three times
+    ENSEMBLE_PLAN: 256 * KB,
+    ENVIRONMENT: 1 * MB,
+    DATA: 128 * MB,  # 100,000 classes of 256 characters, and files that were left out
+    TRANSFER: 4 * MB,
+    METRICS_LOG: 256 * MB,  # 100,000 epochs fit five times
+    MANIFEST: 64 * MB,  # 100,000 classes of 256 characters fit twice
+    EVALUATION: 256 * MB,  # names of a million judged images
+    EVALUATION_TENSORS: 8 * GB,  # a million images of 1,000 classes fit twice
+    SEEN: 1 * GB,  # 33 million images
+    PICTURES: 32 * MB,
+    WEIGHTS: 8 * GB,  # the largest network here has 0.6 GB
+    STATE: 24 * GB,
+}
+MAX_LINE_BYTES = 64 * KB  # of metrics.jsonl
+
+
+def member_name(number: int) -> str:
+    """The folder of an ensemble's member, counted from 1."""
+    return f"member-{number}"

@@ -1,0 +1,61 @@
+"""`transfer.json`: where the fine-tuning of a run starts, and what was measured to decide it."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from .files import Count, Finite, Rate, RunFile, Seconds, Text, Texts, read_json_file
+from .names import TRANSFER
+
+
+class Rung(RunFile):
+    """What was measured at one depth: `num_correct` of `num_judged` images left out, after fits on `num_images`."""
+
+    depth: Text
+    trained: Text = Field(description="linear: a dense layer; hidden: one of 256 units before it; tail: all behind")
+    num_images: Count
+    num_judged: Annotated[Count, Field(ge=1)]
+    num_correct: Count
+    low: Rate
+    high: Rate
+    num_parameters: Count
+    seconds: Seconds
+    p_better: Rate = Field(1.0, description="one-sided p-value against the best depth until then")
+
+    @property
+    def accuracy(self) -> float:
+        return self.num_correct / self.num_judged
+
+    @model_validator(mode="after")
+    def _is_a_share(self) -> "Rung":
+        if self.num_correct > self.num_judged:
+            raise ValueError(f"num_correct {self.num_correct} is more than num_judged {self.num_judged}")
+        return self
+
+
+class StartPoint(RunFile):
+    """`transfer.json`: the depth, why, what was measured, and how good the start is. Accuracies are fractions."""
+
+    frozen: Text = Field(description="everything up to this part stays as it came")
+    sentence: Text = Field(description="why, for a person")
+    rungs: Annotated[tuple[Rung, ...], Field(strict=False, max_length=10_000)] = Field(
+        (), description="what the ladder measured; empty where the depth was given"
+    )
+    held_out_accuracy: Rate = Field(description="of the fitted last layer, on training images left out in turn")
+    penalty: Finite = Field(description="of the fitted last layer, chosen by cross-validation")
+    validation_accuracy: float = Field(
+        -1.0, ge=-1, le=1, description="of the start, on the validation images; -1: none there"
+    )
+    validation_loss: Finite = Field(0.0, description="of the start, on the validation images")
+    features_s: Seconds = Field(description="seconds spent in features")
+    heads_s: Seconds = Field(description="seconds spent in fitting heads and tails")
+    num_computed: Count = Field(description="images that passed through the frozen part")
+    num_found: Count = Field(description="images whose features lay in the cache")
+    notes: Texts = Field((), description="what a person was told on the way")
+    data_digest: Text = Field(description="digest of the training images and their labels")
+
+
+def read_start(run_dir: Path) -> StartPoint | None:
+    """What `find_start` wrote into the run, None where it has not finished. Raises CheckpointError."""
+    return read_json_file(StartPoint, run_dir / TRANSFER, "Remove the file; --resume then measures again.")
