@@ -53,11 +53,11 @@ def read_plain_file(path: Path, limit_bytes: int, may_be_link: bool = False) -> 
         if found.st_size > limit_bytes:
             raise DocumentError(f"it has {found.st_size:,} bytes, and at most {limit_bytes:,} are read")
         try:
-            content = file.read(limit_bytes + 1)
+            content = file.read(found.st_size + 1)  # what is asked for is allocated
         except OSError as error:
             raise DocumentError(f"it cannot be read ({error.strerror or error})") from None
-    if len(content) > limit_bytes:  # it grew as it was read
-        raise DocumentError(f"it has more than {limit_bytes:,} bytes")
+    if len(content) > found.st_size:
+        raise DocumentError("it grows as it is read")
     return content
 
 

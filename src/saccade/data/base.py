@@ -14,6 +14,9 @@ from ..core.registry import Registry
 from ..core.types import Record, Sample
 from .decode import decode_image
 
+MAX_CLASSES = 100_000
+MAX_CLASS_CHARACTERS = 256
+
 
 class DataSource(ABC):
     """Labelled images, addressed 0 to N - 1. Reading is thread-safe and has no state.
@@ -67,7 +70,7 @@ def open_source(text: str) -> DataSource:
     formats = sorted((SOURCES.get(name) for name in SOURCES), key=lambda entry: (entry.priority, entry.name))
     for entry in formats:
         if _is_recognised(entry, text):
-            return entry.open(text)
+            return _with_usable_classes(entry.open(text))
     shown = printable(text if len(text) <= 200 else f"{text[:200]}...")
     builtin = ", ".join(sorted(entry.name for entry in formats if entry.example == entry.name))
     if not os.path.exists(text):
@@ -79,6 +82,27 @@ def open_source(text: str) -> DataSource:
         f"'{shown}' is not a set of labelled images that Saccade knows.\n"
         f"'saccade sources' lists the {len(formats)} formats; the usual one is a folder with one sub-folder per class."
     )
+
+
+def _with_usable_classes(source: DataSource) -> DataSource:
+    """`source`, whatever its kind, once its classes are what a checkpoint can hold. Raises DataError."""
+    where = printable(source.name[:200])
+    if len(source.classes) > MAX_CLASSES:
+        raise DataError(f"{where} has {len(source.classes):,} classes; at most {MAX_CLASSES:,} are read.")
+    seen: set[str] = set()
+    for number, name in enumerate(source.classes):
+        if not 1 <= len(name) <= MAX_CLASS_CHARACTERS:
+            raise DataError(
+                f"{where}: the name of class {number} has {len(name):,} characters; 1 to {MAX_CLASS_CHARACTERS} can be "
+                f"kept, and this one begins with '{printable(name[:40])}'.\nGive it a shorter name."
+            )
+        if name in seen:
+            raise DataError(
+                f"{where} has two classes of one name, '{printable(name)}'.\n"
+                f"An answer could not say which one it means: give each class a name of its own."
+            )
+        seen.add(name)
+    return source
 
 
 def _is_recognised(entry: SourceFormat, text: str) -> bool:

@@ -16,13 +16,12 @@ from safetensors.numpy import load as parse_tensors
 from ..core.config import FrozenConfig
 from ..core.documents import DocumentError, parse_object, parse_toml, read_plain_file
 from ..core.errors import CheckpointError, ConfigError, printable
+from ..data.base import MAX_CLASS_CHARACTERS, MAX_CLASSES
 from .names import LIMIT_BYTES
 
 REMEDY = "Put the file back from a copy, or train again."
 MAX_TEXT = 10_000  # characters of one text of a run
 MAX_COUNT = 2**53  # what a float64, and so every reader of JSON, counts exactly
-MAX_CLASSES = 100_000
-MAX_CLASS_CHARACTERS = 256
 
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]

@@ -5,7 +5,7 @@ from pathlib import Path
 from ..core.errors import CheckpointError, ConfigError, printable
 from ..runs.checkpoint import Checkpoint, settle_checkpoint
 from ..runs.manifest import Manifest
-from ..runs.names import BEST, CONFIG, LAST, MANIFEST
+from ..runs.names import BEST, CONFIG, LAST, MANIFEST, STATE
 from .folder import RunFolder
 from .prepare import Images
 from .progress import RunProgress
@@ -40,7 +40,11 @@ def resume(training: TrainingStep, folder: RunFolder, images: Images, progress: 
             f"The training images in {printable(training.config.source)} are not those this run began with.\n"
             f"Put the images back as they were, or start a new run with another --out."
         )
-    restore_training(training, cursor, checkpoint.load_weights_of(training.judged_model), checkpoint.load_state())
+    weights, state = checkpoint.load_weights_of(training.judged_model), checkpoint.load_state()
+    try:
+        restore_training(training, cursor, weights, state)
+    except CheckpointError as error:
+        raise CheckpointError(f"{printable(str(checkpoint.folder / STATE))}: {error.message}") from None
     _tell_changes(training, folder, checkpoint.manifest, progress)
     progress.note(f"going on after step {cursor.step} (epoch {cursor.epoch + 1}, batch {cursor.batch})")
     return cursor
