@@ -14,6 +14,7 @@ from .errors import ConfigError, did_you_mean, printable
 
 MAX_TOML_BYTES = 256 << 10  # 15 teachers with paths of 4,096 bytes fit three times
 MAX_SHOWN = 200  # characters of a key in a message
+MAX_KEYS = 20  # in a message
 
 
 class FrozenConfig(BaseModel):
@@ -83,8 +84,13 @@ def nested_config(annotation: Any) -> type[BaseModel] | None:
 def unknown_key_message(config: type[BaseModel], dotted: str) -> str:
     """`Unknown key 'model.dept'. Did you mean 'model.depth'?`, or the list of keys where none is near."""
     names, shown = field_names(config), dotted[:MAX_SHOWN]
-    hint = did_you_mean(shown, names) or f" Keys: {', '.join(names)}."
+    hint = did_you_mean(shown, names) or f" Keys: {', '.join(names if len(names) <= MAX_KEYS else _tables(names))}."
     return f"Unknown key '{printable(shown)}'.{hint}"
+
+
+def _tables(names: list[str]) -> list[str]:
+    """Many keys in short: those of one table as `table.*`."""
+    return list(dict.fromkeys(f"{name.partition('.')[0]}.*" if "." in name else name for name in names))
 
 
 def _assign(config: type[BaseModel], values: dict[str, Any], dotted: str, value: Any) -> None:

@@ -35,21 +35,22 @@ def read_plain_file(path: Path, limit_bytes: int, may_be_link: bool = False) -> 
     """The content of a plain file of at most `limit_bytes`.
 
     Nothing is waited for: a pipe, a device, a folder or a link (unless `may_be_link`) is refused as it is opened.
-    Raises FileNotFoundError where nothing is there, DocumentError otherwise.
+    Raises FileNotFoundError or NotADirectoryError where nothing is there, DocumentError otherwise.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_NOFOLLOW", 0) * (not may_be_link)
+    if not may_be_link and path.is_symlink():  # told before the system refuses it, which it does without a word
+        raise DocumentError("it is a link, and a run's files are plain ones")
     try:
         descriptor = os.open(path, flags)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise
-    except OSError as error:
-        if not may_be_link and path.is_symlink():
-            raise DocumentError("it is a link, and a run's files are plain ones") from None
-        raise DocumentError(f"it cannot be read ({error.strerror or error})") from None
+    except (OSError, ValueError) as error:  # a null character in a name
+        raise DocumentError(f"it cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise DocumentError("it is not a plain file, but a folder, a pipe or a device")
     with open(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise DocumentError("it is not a plain file, but a folder, a pipe or a device")
         if found.st_size > limit_bytes:
             raise DocumentError(f"it has {found.st_size:,} bytes, and at most {limit_bytes:,} are read")
         try:

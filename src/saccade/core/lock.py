@@ -24,6 +24,10 @@ def exclusive(folder: Path) -> Iterator[None]:
     The kernel releases the lock when the holder ends, however it ends, so a stale file cannot block anybody.
     """
     path = folder / LOCK_NAME
+    if path.is_symlink():
+        raise StorageError(
+            f"Cannot write {printable(str(path))}: it is a link, to a file that is not the run's.\nRemove it."
+        )
     with storage_errors(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | PLAIN, 0o644)  # through a link, another file would be cut
     try:
@@ -44,6 +48,8 @@ def exclusive(folder: Path) -> Iterator[None]:
 def refuse_held(folder: Path) -> None:
     """Raise RunInUseError where another process holds `folder`: at once, before the work that precedes `exclusive`.
     Raises StorageError where locking fails."""
+    if (folder / LOCK_NAME).is_symlink():
+        return
     try:
         descriptor = os.open(folder / LOCK_NAME, os.O_RDONLY | PLAIN)
     except OSError:

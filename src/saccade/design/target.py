@@ -64,9 +64,11 @@ def _from_words(text: str, input_CHW: tuple[int, int, int] | None, num_classes: 
 
 
 def _from_run(path: Path, input_CHW: tuple[int, int, int] | None, num_classes: int | None) -> Target:
-    manifest = find_checkpoint(path).manifest
-    target = _from_words(manifest.model, input_CHW or manifest.spec.input_CHW, num_classes or manifest.spec.num_classes)
-    return Target(name=f"{manifest.model} ({path.name})", model=target.model, input_CHW=target.input_CHW)
+    checkpoint = find_checkpoint(path)
+    own = checkpoint.manifest.spec
+    spec = ModelSpec(num_classes=num_classes or own.num_classes, input_CHW=input_CHW or own.input_CHW)
+    name = f"{checkpoint.manifest.model} ({path.name})"
+    return Target(name=name, model=checkpoint.build(spec), input_CHW=spec.input_CHW)
 
 
 def _looks_like_file(text: str) -> bool:

@@ -18,7 +18,8 @@ from torch import nn
 
 from ..core import atomic
 from ..core.documents import DocumentError, read_plain_file
-from ..core.errors import CheckpointError, TrainingError, printable
+from ..core.errors import CheckpointError, ModelError, TrainingError, UnknownNameError, printable
+from ..models.base import ModelSpec
 from ..models.build import resolve_model, without_weights
 from .files import FileRecord
 from .manifest import Manifest, manifest_text, read_manifest
@@ -67,14 +68,21 @@ class Checkpoint:
 
     def load_model(self) -> nn.Module:
         """The network with its weights, in evaluation mode, on the CPU, float32."""
-        with without_weights():
-            model = resolve_model(self.manifest.model, self.manifest.spec)
+        model = self.build(self.manifest.spec)
         weights = self.load_weights_of(model)
         model.load_state_dict(weights, assign=True)
         if any(buffer.is_meta for buffer in model.buffers()):  # constants that are not part of the weights
             model = resolve_model(self.manifest.model, self.manifest.spec)
             model.load_state_dict(weights)
         return model.eval()
+
+    def build(self, spec: ModelSpec) -> nn.Module:
+        """The network without its weights, for `spec`. Raises CheckpointError where it is not known or does not fit."""
+        try:
+            with without_weights():
+                return resolve_model(self.manifest.model, spec)
+        except (UnknownNameError, ModelError) as error:
+            raise CheckpointError(f"{printable(str(self.folder / MANIFEST))}, model: {error.message}") from None
 
     def _not_of(self, reason: str) -> CheckpointError:
         return CheckpointError(

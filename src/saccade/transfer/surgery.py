@@ -58,12 +58,15 @@ def find_depth(model: nn.Module, text: str) -> str:
 
 
 def cut(model: nn.Module, depth: str) -> Parts:
-    """`model` cut behind what `depth` freezes. Its modules are shared, not copied."""
+    """`model` cut behind what `depth` freezes. Its modules are shared, not copied. Raises UsageError for no depth."""
     classifier, last = _ends_in_dense(model)
     chain = _chain(classifier)
     if depth == ALL:
         return Parts(frozen=tuple(module for _, module in chain), live=(last,))
-    number = 0 if depth == NONE else 1 + [name for name, _ in chain].index(depth)
+    names = [name for name, _ in chain]
+    if depth not in (NONE, *names):
+        find_depth(model, depth)  # says which there are
+    number = 0 if depth == NONE else 1 + names.index(depth)
     return Parts(
         frozen=tuple(module for _, module in chain[:number]), live=(*(module for _, module in chain[number:]), last)
     )

@@ -20,8 +20,8 @@ def curves_section(record: RunRecord) -> Markup:
     charts = [
         _pair_chart(epochs, kept, "Loss", is_accuracy=False),
         _pair_chart(epochs, kept, "Accuracy", is_accuracy=True),
-        _rate_chart(epochs, kept),
     ]
+    charts += [_rate_chart(epochs, kept)] if any(event.learning_rate is not None for event in epochs) else []
     words = f"The dotted line marks epoch {kept}, whose weights were kept." if kept else ""
     return section("curves", "Training", element("p", {}, words), element("div", {"class": "charts"}, *charts))
 
@@ -50,9 +50,7 @@ def _rate_chart(epochs: tuple[EpochEvent, ...], kept: int | None) -> Markup:
     rates = [event.learning_rate for event in epochs]
     svg = line_chart(x, [Series("rate", rates)], (Axis(title="epoch", kind="epochs"), Axis()), kept)
     known = [rate for rate in rates if rate is not None]
-    summary = (
-        f"Learning rate at the end of each epoch: at most {max(known):.3g}." if known else "No learning rate is known."
-    )
+    summary = f"Learning rate at the end of each epoch: at most {max(known):.3g}."
     rows: list[list[Child]] = [
         [
             str(e.epoch),
