@@ -1,4 +1,4 @@
-"""What the campaigns that damage files share: mutations of bytes, and a child process behind walls that reads the files.
+"""What the campaigns that damage files share: mutations of bytes, and a child process behind walls that reads them.
 
 A campaign gives `run_campaign` its kinds of files: how to write a damaged one into an empty folder, and the name of the
 function that reads it, `check(kind, folder) -> str`. That function runs in a child process. It returns a few words on a

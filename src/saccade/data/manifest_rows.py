@@ -6,8 +6,10 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from ..core.errors import DataError, printable
+from .limits import MAX_CSV_LINE_CHARACTERS
 from .listing import UNSPLIT, PackedNames, parse_split, split_number
 
 COLUMNS = {
@@ -101,7 +103,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     where = printable(str(path))
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
+            reader = csv.reader(_lines(file, where), strict=True)
             for row in reader:
                 if any(value.strip() for value in row):
                     yield reader.line_num, row
@@ -111,6 +113,19 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise DataError(f"{where}, line {reader.line_num} is not CSV: {error}.\nCheck its quotes.") from None
     except OSError as error:
         raise DataError(f"{where} cannot be read: {error.strerror or error}.\nCheck its permissions.") from None
+
+
+def _lines(file: IO[str], where: str) -> Iterator[str]:
+    """The lines of a file. Raises DataError for one that no memory need hold."""
+    number = 1
+    while line := file.readline(MAX_CSV_LINE_CHARACTERS + 1):
+        if len(line) > MAX_CSV_LINE_CHARACTERS:
+            raise DataError(
+                f"{where}, line {number:,} has more than {MAX_CSV_LINE_CHARACTERS:,} characters.\n"
+                f"Write one row for each image."
+            )
+        yield line
+        number += 1
 
 
 def _find_columns(where: str, header: Sequence[str]) -> _Columns:
