@@ -16,10 +16,9 @@ Pillow.
 import io
 import re
 import struct
-import warnings
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -29,13 +28,11 @@ from PIL import Image
 
 from ..core.errors import ImageError, printable
 from .limits import MAX_IMAGE_PIXELS, refuse_large_image
+from .pillow_warnings import kept_warnings
 
 MAX_WEBP_SIDE_PX = 16_383  # RFC 9649: a picture's sides have 14 bits; a canvas may claim 2^24
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")  # JPEG opens multi-picture files (MPO) too
 BACKGROUND = 255  # what shows through transparent pixels: white, as on paper and most pages
-
-# A bomb is refused before its pixels are allocated; Pillow's own alarm is an error too, wherever it rings.
-warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 # What Pillow and the codecs raise on damaged files, found by mutating valid ones.
 DECODE_ERRORS = (
@@ -51,7 +48,6 @@ DECODE_ERRORS = (
     zlib.error,
     cv2.error,
     Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
 )
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -70,11 +66,15 @@ _ORIENTATION_TAG = 0x0112
 
 @dataclass(frozen=True, kw_only=True)
 class DecodedImage:
-    """`image_HWC` uint8 RGB 0-255 upright; `mode` the file's colour mode; `rotated` whether EXIF turned it."""
+    """`image_HWC` uint8 RGB 0-255 upright; `mode` the file's colour mode; `rotated` whether EXIF turned it.
+
+    `notes` are sentences on damage beside the pixels, such as in the EXIF block that says how to turn the image.
+    """
 
     image_HWC: np.ndarray
     mode: str
     rotated: bool
+    notes: tuple[str, ...] = ()
 
 
 def decode_image(content: bytes | np.ndarray, key: str, min_short_side_px: int | None = None) -> DecodedImage:
@@ -90,9 +90,15 @@ def decode_image(content: bytes | np.ndarray, key: str, min_short_side_px: int |
         raise ImageError(key, "the file is empty (0 bytes).")
     refuse_large_image(key, len(content))
     try:
-        return _decode(content, key, min_short_side_px)
+        with kept_warnings() as warned:
+            decoded = _decode(content, key, min_short_side_px)
+        return replace(decoded, notes=tuple(map(_note, dict.fromkeys(warned)))) if warned else decoded
     except DECODE_ERRORS as error:
         raise ImageError(key, _reason(content, error)) from error
+
+
+def _note(text: str) -> str:
+    return f"{printable(' '.join(text.split()))[:160].rstrip('. ')}."
 
 
 def _check_array(pixels: np.ndarray, key: str) -> None:
@@ -224,7 +230,7 @@ def _upright(image_HWC: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _reason(content: bytes, error: BaseException) -> str:
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+    if isinstance(error, Image.DecompressionBombError):
         return f"the image declares far more than {MAX_IMAGE_PIXELS:,} pixels; it is not opened."
     if isinstance(error, Image.UnidentifiedImageError):
         if content[:4] == b"\x89PNG" and content[:8] != PNG_SIGNATURE:
