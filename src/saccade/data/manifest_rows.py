@@ -140,7 +140,7 @@ def _find_columns(where: str, header: Sequence[str]) -> _Columns:
     file, label = found["file"], found["label"]
     if file is None or label is None:
         missing = "file" if file is None else "label"
-        shown = ", ".join(printable(name) for name in header[:8])
+        shown = ", ".join(printable(name[:40]) for name in header[:8])
         other = " Separate the columns by commas." if len(names) == 1 else ""
         raise DataError(
             f"{where} has no column '{missing}'; its first line is: {shown}.\n"
