@@ -22,6 +22,7 @@ MAX_NAMES_BYTES = 16 << 20  # of a list of class names beside the data
 MAX_DATA_CARD_BYTES = 1 << 20  # of the YAML head of a README.md
 
 MAX_CSV_LINE_CHARACTERS = 1 << 20
+MAX_FILE_NAME_CHARACTERS = 1000  # with its folders
 MAX_TAR_TEXT_BYTES = 1 << 20  # of a long name or a set of pax records in front of a member
 MAX_TAR_HEADERS_IN_A_ROW = 16  # long names and pax records in front of one member; tar writes three at most
 MAX_PICKLE_OPCODES = 4_000_000  # CIFAR-100 takes 400,000

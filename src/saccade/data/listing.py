@@ -74,7 +74,7 @@ def parse_split(text: str, where: str) -> str:
     name = SPLIT_NAMES.get(text.lower())
     if name is None:
         raise DataError(
-            f"{where}: '{printable(text)}' is not a split.{did_you_mean(text, SPLIT_NAMES)}\n"
+            f"{where}: '{printable(text[:40])}' is not a split.{did_you_mean(text[:40], SPLIT_NAMES)}\n"
             f"Use train, validation or test."
         )
     return name

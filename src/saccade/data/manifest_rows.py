@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from ..core.errors import DataError, printable
-from .limits import MAX_CSV_LINE_CHARACTERS
+from .limits import MAX_CLASS_NAME_CHARACTERS, MAX_CSV_LINE_CHARACTERS, MAX_FILE_NAME_CHARACTERS
 from .listing import UNSPLIT, PackedNames, parse_split, split_number
 
 COLUMNS = {
@@ -71,6 +71,11 @@ class ManifestRows:
         name, label = _file_name(where, row[columns.file]), row[columns.label].strip()
         if not label:
             raise DataError(f"{where} has no label for {printable(name)}.\nFill it in, or remove the row.")
+        if len(label) > MAX_CLASS_NAME_CHARACTERS:
+            raise DataError(
+                f"{where} has a label of {len(label):,} characters; at most {MAX_CLASS_NAME_CHARACTERS} are read.\n"
+                f"Give the class a shorter name."
+            )
         self._refuse_duplicate(line, name, label)
         self.names.append(os.fsencode(name))
         self.labels.append(self._label_numbers.setdefault(label, len(self._label_numbers)))
@@ -155,7 +160,7 @@ def _file_name(where: str, text: str) -> str:
     if "/" not in name:
         name = name.replace("\\", "/")  # written on Windows
     plain = os.path.normpath(name) if name else ""
-    if not plain or "\0" in plain:
+    if not plain or "\0" in plain or len(name) > MAX_FILE_NAME_CHARACTERS:
         raise DataError(f"{where} names no file.\nFill it in, or remove the row.")
     if os.path.isabs(plain) or plain.split("/")[0] == "..":
         raise DataError(

@@ -14,10 +14,9 @@ from typing import IO, Any
 
 from ..core.errors import DataError, ImageError, printable
 from .base import read_error
-from .limits import refuse_large_image
+from .limits import MAX_FILE_NAME_CHARACTERS, refuse_large_image
 from .tar_members import DamagedTar, TarMember, tar_members
 
-MAX_NAME_CHARACTERS = 4096
 COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst")
 MAX_SHARDS = 100_000
 BRACES = re.compile(r"\{([^{}]*)\}")
@@ -181,7 +180,7 @@ def _files(stream: IO[bytes], where: str) -> Iterator[TarMember]:
                 f"{where}: {printable(member.name[:200])} is a link or a special file, not an image.\n"
                 f"Write the shard with the files themselves: tar --dereference --hard-dereference."
             )
-        if "\0" in member.name or ".." in member.name.split("/") or len(member.name) > MAX_NAME_CHARACTERS:
+        if "\0" in member.name or ".." in member.name.split("/") or len(member.name) > MAX_FILE_NAME_CHARACTERS:
             raise DataError(
                 f"{where}: '{printable(member.name[:200])}' is no name of a file inside the shard.\n"
                 f"Write the shard again, with names relative to its folder."

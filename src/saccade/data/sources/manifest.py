@@ -113,7 +113,7 @@ def _check_groups(where: str, group_N: np.ndarray, part_N: np.ndarray, names: Se
     if len(twice):
         first, second = (split_name(int(pairs[1, twice[0] + step])) for step in (0, 1))
         raise DataError(
-            f"{where}: the group '{printable(names[int(pairs[0, twice[0]])])}' is in {first} and in {second}, "
+            f"{where}: the group '{printable(names[int(pairs[0, twice[0]])][:80])}' is in {first} and in {second}, "
             f"so that the one tells of the other.\nGive all its rows one split, or remove the split column."
         )
 
