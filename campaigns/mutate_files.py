@@ -139,7 +139,8 @@ def tar_shards() -> tuple[bytes, ...]:
                     member = tarfile.TarInfo(f"{name}.{ending}")
                     member.size = len(content)
                     archive.addfile(member, io.BytesIO(content))
-        shards.append(buffer.getvalue()[: -8 * 512])
+        content = buffer.getvalue().rstrip(b"\0")
+        shards.append(content + bytes(-len(content) % 512 + 1024))
     return tuple(shards)
 
 

@@ -200,7 +200,7 @@ def read_range(shard: Shard, offset: int, num_bytes: int, key: str) -> bytes:
                 status = os.fstat(file.fileno())
                 if (status.st_size, status.st_mtime_ns) != shard.signature:
                     raise ImageError(key, f"{printable(shard.name)} has changed since it was opened. Start again.")
-                content = os.pread(file.fileno(), num_bytes, offset)
+                content = os.pread(file.fileno(), min(num_bytes, max(0, status.st_size - offset)), offset)
         except OSError as error:
             raise read_error(key, "the shard", error) from error
     if len(content) != num_bytes:

@@ -105,7 +105,7 @@ def read_file(path: Path) -> bytes:
                     f"{where} has {num_bytes:,} bytes; at most {MAX_WEIGHT_BYTES:,} are read, several times what the "
                     f"largest network here has.\nIt holds something else; take another file."
                 )
-            return start + file.read(MAX_WEIGHT_BYTES)
+            return start + file.read()
     except FileNotFoundError:
         raise WeightsError(f"There is no weight file {where}.\nCheck the path and its spelling.") from None
     except OSError as error:

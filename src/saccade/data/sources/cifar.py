@@ -183,6 +183,8 @@ def _read_archive(path: Path) -> dict[str, bytes]:
                 refuse_expansion(where, file_bytes, member.offset + member.num_bytes)
                 if name in wanted and name not in files and member.kind == "file":
                     _check_size(f"{where}/{printable(name)}", member.num_bytes)
+                    if not is_gzip and member.offset + member.num_bytes > file_bytes:
+                        raise DamagedTar(f"it ends inside {name}")
                     stream.seek(member.offset)
                     files[name] = stream.read(member.num_bytes)
                     if len(files[name]) != member.num_bytes:

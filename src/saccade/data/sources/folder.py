@@ -12,7 +12,7 @@ import numpy as np
 from ...core.errors import DataError, ImageError, printable
 from ...core.types import Record
 from ..base import SOURCES, DataSource, SourceFormat, read_error
-from ..limits import MAX_IMAGE_BYTES, refuse_large_image
+from ..limits import refuse_large_image
 from ..listing import (
     SPLIT_NAMES,
     PackedNames,
@@ -85,7 +85,7 @@ def read_file(root: bytes, path: bytes) -> bytes:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise ImageError(os.fsdecode(path), "it is not a regular file.")
             refuse_large_image(os.fsdecode(path), os.fstat(descriptor).st_size)
-            return file.read(MAX_IMAGE_BYTES + 1)
+            return file.read()
     except OSError as error:
         raise read_error(os.fsdecode(path), "the file", error) from error
 

@@ -85,6 +85,8 @@ def read_idx(path: Path) -> np.ndarray:
             expected = num_header_bytes + math.prod(shape)
             if expected > MAX_ARRAY_BYTES:
                 raise DataError(f"{where} says it has {expected:,} bytes; at most {MAX_ARRAY_BYTES:,} are read.")
+            if path.suffix != ".gz" and expected != file_bytes:
+                raise DataError(_wrong_size(where, f"{file_bytes:,}", expected))
             refuse_expansion(where, file_bytes, expected)
             file.seek(0)
             content = file.read(expected)
@@ -94,8 +96,12 @@ def read_idx(path: Path) -> np.ndarray:
     if num_bytes != expected:
         most = expected + MAX_SURPLUS_BYTES
         found = f"more than {most:,}" if num_bytes > most else f"{num_bytes:,}"
-        raise DataError(f"{where} has {found} bytes; its header says {expected:,}.\nDownload it again.")
+        raise DataError(_wrong_size(where, found, expected))
     return np.frombuffer(content, np.uint8, offset=num_header_bytes).reshape(shape)
+
+
+def _wrong_size(where: str, found: str, expected: int) -> str:
+    return f"{where} has {found} bytes; its header says {expected:,}.\nDownload it again."
 
 
 def _surplus_bytes(file: IO[bytes]) -> int:
