@@ -19,18 +19,16 @@ import sys
 import threading
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from .mutations import mutate
+
 MAX_SECONDS = 2.0
 MAX_MEMORY_BYTES = 300_000_000
-HEADER_BYTES = 64
-EXTREMES = (0, 1, 2, 7, 127, 128, 255, 256, 4096, 7071, 32767, 32768, 65535, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
-
-Mutator = Callable[[bytearray, random.Random, list[bytes]], None]
 
 
 def main() -> None:
@@ -149,70 +147,11 @@ def mutation(seed: int, number: int, files: dict[str, list[bytes]]) -> tuple[str
     """(format, damaged bytes): a function of the seed and the number alone."""
     draw = random.Random(f"{seed}/{number}")
     kind = list(files)[number % len(files)]
-    content = bytearray(draw.choice(files[kind]))
     others = [content for contents in files.values() for content in contents]
-    for _ in range(draw.choice((1, 1, 1, 2, 3, 8))):
-        draw.choice(MUTATORS)(content, draw, others)
+    content = bytearray(mutate(draw.choice(files[kind]), draw, others))
     if kind == "PNG" and draw.random() < 0.5:
         repair_checksums(content)
     return kind, bytes(content)
-
-
-def place(content: bytearray, draw: random.Random) -> int:
-    """Anywhere, half of the time near the beginning."""
-    end = len(content) if draw.random() < 0.5 else min(len(content), HEADER_BYTES)
-    return draw.randrange(max(1, end))
-
-
-def flip_bits(content: bytearray, draw: random.Random, others: list[bytes]) -> None:
-    for _ in range(draw.choice((1, 2, 16))):
-        if content:
-            content[place(content, draw)] ^= 1 << draw.randrange(8)
-
-
-def change_bytes(content: bytearray, draw: random.Random, others: list[bytes]) -> None:
-    start = place(content, draw)
-    length = min(draw.choice((1, 2, 4, 64)), len(content) - start)
-    content[start : start + length] = draw.randbytes(length)
-
-
-def delete_bytes(content: bytearray, draw: random.Random, others: list[bytes]) -> None:
-    start = place(content, draw)
-    del content[start : start + draw.choice((1, 2, 16, 256))]
-
-
-def insert_bytes(content: bytearray, draw: random.Random, others: list[bytes]) -> None:
-    start = place(content, draw)
-    content[start:start] = draw.choice((draw.randbytes(draw.choice((1, 4, 100))), bytes(draw.choice((1, 4, 1000)))))
-
-
-def repeat_bytes(content: bytearray, draw: random.Random, others: list[bytes]) -> None:
-    start = place(content, draw)
-    content[start:start] = content[start : start + draw.choice((1, 8, 128))] * draw.choice((1, 2, 20))
-
-
-def truncate(content: bytearray, draw: random.Random, others: list[bytes]) -> None:
-    del content[place(content, draw) :]
-
-
-def splice(content: bytearray, draw: random.Random, others: list[bytes]) -> None:
-    other = bytearray(draw.choice(others))
-    content[place(content, draw) :] = other[place(other, draw) :]
-
-
-def write_number(content: bytearray, draw: random.Random, others: list[bytes]) -> None:
-    """An extreme number of 1, 2 or 4 bytes, in either order, most often in the header."""
-    code = draw.choice(("B", "<H", ">H", "<I", ">I"))
-    size = struct.calcsize(code)
-    number = draw.choice(EXTREMES) % (1 << 8 * size)
-    start = place(content, draw)
-    content[start : start + size] = struct.pack(code, number)
-
-
-MUTATORS: tuple[Mutator, ...] = (
-    *(flip_bits, change_bytes, delete_bytes, insert_bytes),
-    *(repeat_bytes, truncate, splice, write_number),
-)
 
 
 def repair_checksums(content: bytearray) -> None:

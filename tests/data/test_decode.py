@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from saccade.core.errors import ImageError
-from saccade.data.decode import MAX_BYTES, decode_image
+from saccade.data.decode import decode_image
+from saccade.data.limits import MAX_IMAGE_BYTES
 
 NOT_AN_IMAGE = "not an image that can be read (JPEG, PNG, WebP, BMP, GIF): it begins with"
 PNG_HEADER = "it starts like a PNG file, but its header is damaged."
@@ -255,7 +256,9 @@ def test_a_changed_byte_of_a_png_never_changes_a_pixel_unseen(part: bytes):
 
 def test_empty_and_oversized_files_are_refused_by_their_size():
     assert refusal(b"") == "a/b.png: the file is empty (0 bytes)."
-    assert refusal(bytes(MAX_BYTES + 1)) == "a/b.png: the file has 268,435,457 bytes; at most 268,435,456 are read."
+    assert (
+        refusal(bytes(MAX_IMAGE_BYTES + 1)) == "a/b.png: the file has 268,435,457 bytes; at most 268,435,456 are read."
+    )
 
 
 def test_a_key_that_is_no_text_is_escaped():

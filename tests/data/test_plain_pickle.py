@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from saccade.core.errors import DataError
@@ -125,6 +125,7 @@ SAMPLE = pickle.dumps(
 
 @settings(deadline=None, max_examples=400)
 @given(st.lists(st.tuples(st.integers(0, len(SAMPLE) - 1), st.integers(0, 255)), min_size=1, max_size=6))
+@example(changes=[(18, 92)])
 def test_a_changed_pickle_gives_a_value_or_one_clear_error(changes: list[tuple[int, int]]):
     content = bytearray(SAMPLE)
     for place, value in changes:

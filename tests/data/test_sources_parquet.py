@@ -181,8 +181,8 @@ def test_labels_that_cannot_be_are_refused(tmp_path: Path):
         "Give a set with images of at least one more class."
     )
     assert refusal(write(tmp_path / "f.parquet", [*values, values[0] | {"label": -3}])) == (
-        f"{tmp_path}/f.parquet has the label -3, but names 3 classes, 0 to 2.\n"
-        "The file or its data card is damaged: download it again."
+        f"{tmp_path}/f.parquet has the label -3: classes are numbered from 0, and -1 means that there is no label.\n"
+        "Number the classes again."
     )
 
 

@@ -16,10 +16,9 @@ Pillow.
 import io
 import re
 import struct
-import warnings
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -28,15 +27,12 @@ import simplejpeg
 from PIL import Image
 
 from ..core.errors import ImageError, printable
+from .limits import MAX_IMAGE_PIXELS, refuse_large_image
+from .pillow_warnings import kept_warnings
 
-MAX_PIXELS = 50_000_000
-MAX_BYTES = 256 << 20
 MAX_WEBP_SIDE_PX = 16_383  # RFC 9649: a picture's sides have 14 bits; a canvas may claim 2^24
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")  # JPEG opens multi-picture files (MPO) too
 BACKGROUND = 255  # what shows through transparent pixels: white, as on paper and most pages
-
-# A bomb is refused before its pixels are allocated; Pillow's own alarm is an error too, wherever it rings.
-warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 # What Pillow and the codecs raise on damaged files, found by mutating valid ones.
 DECODE_ERRORS = (
@@ -52,7 +48,6 @@ DECODE_ERRORS = (
     zlib.error,
     cv2.error,
     Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
 )
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -71,11 +66,15 @@ _ORIENTATION_TAG = 0x0112
 
 @dataclass(frozen=True, kw_only=True)
 class DecodedImage:
-    """`image_HWC` uint8 RGB 0-255 upright; `mode` the file's colour mode; `rotated` whether EXIF turned it."""
+    """`image_HWC` uint8 RGB 0-255 upright; `mode` the file's colour mode; `rotated` whether EXIF turned it.
+
+    `notes` are sentences on damage beside the pixels, such as in the EXIF block that says how to turn the image.
+    """
 
     image_HWC: np.ndarray
     mode: str
     rotated: bool
+    notes: tuple[str, ...] = ()
 
 
 def decode_image(content: bytes | np.ndarray, key: str, min_short_side_px: int | None = None) -> DecodedImage:
@@ -85,15 +84,28 @@ def decode_image(content: bytes | np.ndarray, key: str, min_short_side_px: int |
     that long. Pixels that are already decoded, uint8 (H, W) or (H, W, 3), pass through.
     """
     if isinstance(content, np.ndarray):
+        _check_array(content, key)
         return DecodedImage(image_HWC=as_rgb(content), mode="L" if content.ndim == 2 else "RGB", rotated=False)
     if not content:
         raise ImageError(key, "the file is empty (0 bytes).")
-    if len(content) > MAX_BYTES:
-        raise ImageError(key, f"the file has {len(content):,} bytes; at most {MAX_BYTES:,} are read.")
+    refuse_large_image(key, len(content))
     try:
-        return _decode(content, key, min_short_side_px)
+        with kept_warnings() as warned:
+            decoded = _decode(content, key, min_short_side_px)
+        return replace(decoded, notes=tuple(map(_note, dict.fromkeys(warned)))) if warned else decoded
     except DECODE_ERRORS as error:
         raise ImageError(key, _reason(content, error)) from error
+
+
+def _note(text: str) -> str:
+    return f"{printable(' '.join(text.split()))[:160].rstrip('. ')}."
+
+
+def _check_array(pixels: np.ndarray, key: str) -> None:
+    is_image = pixels.dtype == np.uint8 and (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3))
+    if not is_image or not 0 < pixels.size <= 3 * MAX_IMAGE_PIXELS:
+        shape = "x".join(map(str, pixels.shape)) or "no"
+        raise ImageError(key, f"its pixels are {shape} values of {pixels.dtype}, not 1 to {MAX_IMAGE_PIXELS:,} bytes.")
 
 
 def as_rgb(pixels: np.ndarray) -> np.ndarray:
@@ -104,9 +116,10 @@ def as_rgb(pixels: np.ndarray) -> np.ndarray:
 def _decode(content: bytes, key: str, min_short_side_px: int | None) -> DecodedImage:
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         width_px, height_px = image.size
-        if width_px * height_px > MAX_PIXELS:
+        if width_px * height_px > MAX_IMAGE_PIXELS:
             raise ImageError(
-                key, f"the image has {width_px}x{height_px} pixels; at most {MAX_PIXELS:,} are read. Make it smaller."
+                key,
+                f"the image has {width_px}x{height_px} pixels; at most {MAX_IMAGE_PIXELS:,} are read. Make it smaller.",
             )
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
         mode = image.mode
@@ -217,8 +230,8 @@ def _upright(image_HWC: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _reason(content: bytes, error: BaseException) -> str:
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return f"the image declares far more than {MAX_PIXELS:,} pixels; it is not opened."
+    if isinstance(error, Image.DecompressionBombError):
+        return f"the image declares far more than {MAX_IMAGE_PIXELS:,} pixels; it is not opened."
     if isinstance(error, Image.UnidentifiedImageError):
         if content[:4] == b"\x89PNG" and content[:8] != PNG_SIGNATURE:
             return "something has changed the first bytes of this PNG file, as a transfer as text does: copy it again."

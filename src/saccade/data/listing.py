@@ -11,6 +11,7 @@ import numpy as np
 
 from ..core.errors import DataError, did_you_mean, printable
 from ..core.types import SPLITS
+from .limits import MAX_CLASS_NAME_CHARACTERS, MAX_CLASSES, MAX_NUMBER_DIGITS
 
 SPLIT_NAMES = {
     "train": "train",
@@ -73,7 +74,7 @@ def parse_split(text: str, where: str) -> str:
     name = SPLIT_NAMES.get(text.lower())
     if name is None:
         raise DataError(
-            f"{where}: '{printable(text)}' is not a split.{did_you_mean(text, SPLIT_NAMES)}\n"
+            f"{where}: '{printable(text[:40])}' is not a split.{did_you_mean(text[:40], SPLIT_NAMES)}\n"
             f"Use train, validation or test."
         )
     return name
@@ -106,16 +107,37 @@ def _split_word(name: str) -> str | None:
 def class_order(names: Iterable[str]) -> tuple[str, ...]:
     """Class names in label order: by number where all are numbers, else alphabetical."""
     unique = set(names)
-    if all(name.isascii() and name.isdecimal() for name in unique):
+    if all(is_number(name) for name in unique):
         return tuple(sorted(unique, key=lambda name: (int(name), name)))
     return tuple(sorted(unique))
 
 
-def refuse_one_class(where: str, classes: Sequence[str], remedy: str) -> None:
-    """Raise DataError where there is a single class."""
+def is_number(name: str) -> bool:
+    """Whether a label is a class number: digits, as many as a number of 64 bits has."""
+    return name.isascii() and name.isdecimal() and len(name) <= MAX_NUMBER_DIGITS
+
+
+def refuse_many_classes(where: str, num_classes: int) -> None:
+    """Raise DataError where labels are numbers of images rather than of classes."""
+    if num_classes > MAX_CLASSES:
+        raise DataError(
+            f"{where} has {num_classes:,} different labels; at most {MAX_CLASSES:,} classes are told apart.\n"
+            f"Check that its labels are classes, and not numbers of images."
+        )
+
+
+def check_classes(where: str, classes: Sequence[str], remedy: str) -> None:
+    """Raise DataError where there is a single class, more than MAX_CLASSES, or a name too long to be one."""
     if len(classes) == 1:
         raise DataError(
             f"{where} has one class only, '{printable(classes[0])}': there is nothing to tell apart.\n{remedy}"
+        )
+    refuse_many_classes(where, len(classes))
+    long = next((name for name in classes if len(name) > MAX_CLASS_NAME_CHARACTERS), None)
+    if long is not None:
+        raise DataError(
+            f"{where} has a class whose name has {len(long):,} characters, '{printable(long[:40])}...'; "
+            f"at most {MAX_CLASS_NAME_CHARACTERS} are read.\nGive it a shorter name."
         )
 
 

@@ -6,8 +6,10 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from ..core.errors import DataError, printable
+from .limits import MAX_CLASS_NAME_CHARACTERS, MAX_CSV_LINE_CHARACTERS, MAX_FILE_NAME_CHARACTERS
 from .listing import UNSPLIT, PackedNames, parse_split, split_number
 
 COLUMNS = {
@@ -69,6 +71,11 @@ class ManifestRows:
         name, label = _file_name(where, row[columns.file]), row[columns.label].strip()
         if not label:
             raise DataError(f"{where} has no label for {printable(name)}.\nFill it in, or remove the row.")
+        if len(label) > MAX_CLASS_NAME_CHARACTERS:
+            raise DataError(
+                f"{where} has a label of {len(label):,} characters; at most {MAX_CLASS_NAME_CHARACTERS} are read.\n"
+                f"Give the class a shorter name."
+            )
         self._refuse_duplicate(line, name, label)
         self.names.append(os.fsencode(name))
         self.labels.append(self._label_numbers.setdefault(label, len(self._label_numbers)))
@@ -101,7 +108,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     where = printable(str(path))
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
+            reader = csv.reader(_lines(file, where), strict=True)
             for row in reader:
                 if any(value.strip() for value in row):
                     yield reader.line_num, row
@@ -111,6 +118,19 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise DataError(f"{where}, line {reader.line_num} is not CSV: {error}.\nCheck its quotes.") from None
     except OSError as error:
         raise DataError(f"{where} cannot be read: {error.strerror or error}.\nCheck its permissions.") from None
+
+
+def _lines(file: IO[str], where: str) -> Iterator[str]:
+    """The lines of a file. Raises DataError for one that no memory need hold."""
+    number = 1
+    while line := file.readline(MAX_CSV_LINE_CHARACTERS + 1):
+        if len(line) > MAX_CSV_LINE_CHARACTERS:
+            raise DataError(
+                f"{where}, line {number:,} has more than {MAX_CSV_LINE_CHARACTERS:,} characters.\n"
+                f"Write one row for each image."
+            )
+        yield line
+        number += 1
 
 
 def _find_columns(where: str, header: Sequence[str]) -> _Columns:
@@ -125,7 +145,7 @@ def _find_columns(where: str, header: Sequence[str]) -> _Columns:
     file, label = found["file"], found["label"]
     if file is None or label is None:
         missing = "file" if file is None else "label"
-        shown = ", ".join(printable(name) for name in header[:8])
+        shown = ", ".join(printable(name[:40]) for name in header[:8])
         other = " Separate the columns by commas." if len(names) == 1 else ""
         raise DataError(
             f"{where} has no column '{missing}'; its first line is: {shown}.\n"
@@ -140,7 +160,7 @@ def _file_name(where: str, text: str) -> str:
     if "/" not in name:
         name = name.replace("\\", "/")  # written on Windows
     plain = os.path.normpath(name) if name else ""
-    if not plain or "\0" in plain:
+    if not plain or "\0" in plain or len(name) > MAX_FILE_NAME_CHARACTERS:
         raise DataError(f"{where} names no file.\nFill it in, or remove the row.")
     if os.path.isabs(plain) or plain.split("/")[0] == "..":
         raise DataError(

@@ -18,7 +18,8 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from .decode import MAX_BYTES, MAX_PIXELS, decode_image
+from .decode import decode_image
+from .limits import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
 
 JPEG_FACTORS = (8, 4, 2)  # scales that libjpeg-turbo decodes faster than the whole
 _ORIENTATION_TAG = 0x0112
@@ -80,7 +81,7 @@ def as_luma(image_HWC: np.ndarray) -> np.ndarray:
 
 def jpeg_header(content: bytes) -> JpegHeader | None:
     """What the segments before the image data say (ITU-T T.81, annex B); None where they are not quite regular."""
-    place, is_plain, size_HW = 2, content[:2] == b"\xff\xd8" and len(content) <= MAX_BYTES, (0, 0)
+    place, is_plain, size_HW = 2, content[:2] == b"\xff\xd8" and len(content) <= MAX_IMAGE_BYTES, (0, 0)
     height_at, has_restarts = 0, False
     while content[place : place + 1] == b"\xff":
         marker, end = content[place + 1 : place + 2], place + 2 + int.from_bytes(content[place + 2 : place + 4], "big")
@@ -90,7 +91,9 @@ def jpeg_header(content: bytes) -> JpegHeader | None:
             return JpegHeader(size_HW=size_HW, is_plain=is_plain, height_at=height_at) if min(size_HW) > 0 else None
         if marker in _FRAMES:
             size_HW = (int.from_bytes(segment[1:3], "big"), int.from_bytes(segment[3:5], "big"))
-            is_usual = segment[0] == 8 and segment[6::3] in (b"\1", b"\1\2\3") and size_HW[0] * size_HW[1] <= MAX_PIXELS
+            is_usual = (
+                segment[0] == 8 and segment[6::3] in (b"\1", b"\1\2\3") and size_HW[0] * size_HW[1] <= MAX_IMAGE_PIXELS
+            )
             is_plain = is_plain and is_usual
             height_at = place + 5 if marker in _BASELINE else 0
         elif marker == _RESTART_INTERVAL:

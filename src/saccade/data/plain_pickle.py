@@ -5,13 +5,16 @@ build lists, tuples, dictionaries, texts, bytes and numbers, and knows seven nam
 its own that make arrays of bytes. Anything else is refused. Opcodes: the documentation in Python's `pickletools`.
 """
 
+import io
 import pickletools
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from ..core.errors import DataError, printable
+from .limits import MAX_PICKLE_OPCODES
 
 MAX_COPIES = 4  # of all bytes of the file: one that makes more multiplies itself on purpose
 UNSIGNED_BYTE = ("u1", "|u1", "uint8", "B")
@@ -23,6 +26,45 @@ _VALUES = set(
 )
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _MARK = object()
+_ESCAPE = re.compile(r"\\(x([0-9a-fA-F]{2})|.?)", re.DOTALL)
+_ESCAPED = {"\\": "\\", "'": "'", '"': '"', "n": "\n", "r": "\r", "t": "\t"}
+
+
+def _opcodes(content: bytes) -> Iterator[tuple[str, Any]]:
+    """(name, argument) of each opcode. Texts between quotes are read here: pickletools warns of some of them."""
+    stream = io.BytesIO(content)
+    while code := stream.read(1):
+        opcode = pickletools.code2op.get(code.decode("latin-1"))
+        if opcode is None:
+            raise ValueError(f"unknown opcode {code!r}")
+        if opcode.name in ("STRING", "GLOBAL"):
+            yield opcode.name, _quoted(_line(stream)) if opcode.name == "STRING" else f"{_line(stream)} {_line(stream)}"
+        elif opcode.arg is None or opcode.name in ("INST", "PERSID"):  # refused, whatever their arguments say
+            yield opcode.name, None
+        else:
+            yield opcode.name, opcode.arg.reader(stream)
+
+
+def _line(stream: io.BytesIO) -> str:
+    line = stream.readline()
+    if not line.endswith(b"\n"):
+        raise ValueError("a line has no end")
+    return line[:-1].decode("latin-1")
+
+
+def _quoted(text: str) -> str:
+    """The value of a text of Python 2 as its `repr` wrote it."""
+    if len(text) < 2 or text[0] not in "'\"" or text[-1] != text[0]:
+        raise ValueError("a text lacks its quotes")
+    return _ESCAPE.sub(_unescaped, text[1:-1])
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    if escape[2]:
+        return chr(int(escape[2], 16))
+    if escape[1] not in _ESCAPED:
+        raise ValueError("a text has an escape that no text has")
+    return _ESCAPED[escape[1]]
 
 
 class Refused(Exception):
@@ -65,7 +107,7 @@ class _Dtype:
 
     def __init__(self, code: str) -> None:
         if code not in UNSIGNED_BYTE:
-            raise Refused(f"an array of type '{code}'")
+            raise Refused(f"an array of type '{_text(code)}'")
 
     def build(self, state: Any) -> None:
         pass
@@ -73,7 +115,10 @@ class _Dtype:
 
 def _as_array(content: Any, shape: Any, order: str) -> np.ndarray:
     data = content.encode("latin-1") if isinstance(content, str) else bytes(memoryview(content))
-    return np.frombuffer(data, np.uint8).reshape(tuple(shape), order="F" if order == "F" else "C")
+    sizes = tuple(shape)
+    if len(sizes) > 8 or not all(type(size) is int and size >= 0 for size in sizes):
+        raise ValueError("the sizes of an array are no numbers")
+    return np.frombuffer(data, np.uint8).reshape(sizes, order="F" if order == "F" else "C")
 
 
 def _from_buffer(content: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
@@ -84,8 +129,8 @@ def _from_buffer(content: Any, dtype: Any, shape: Any, order: str) -> np.ndarray
 
 def _encode(text: str, encoding: str) -> bytes:
     if encoding not in ("latin1", "latin-1"):
-        raise Refused(f"the encoding '{encoding}'")
-    return text.encode("latin-1")
+        raise Refused(f"the encoding '{_text(encoding)}'")
+    return _expect(text, str).encode("latin-1")
 
 
 def _not_callable(*values: Any) -> None:
@@ -112,12 +157,14 @@ class _Interpreter:
         self._memo: dict[int, Any] = {}
 
     def run(self, content: bytes) -> Any:
-        for opcode, argument, _ in pickletools.genops(content):
-            if opcode.name == "STOP":
+        for number, (name, argument) in enumerate(_opcodes(content)):
+            if number >= MAX_PICKLE_OPCODES:
+                raise Refused(f"more than {MAX_PICKLE_OPCODES:,} steps")
+            if name == "STOP":
                 if len(self._stack) != 1 or self._stack[0] is _MARK:
                     raise ValueError("it does not end with one value")
                 return _finished(self._stack.pop())
-            self._step(opcode.name, argument)
+            self._step(name, argument)
         raise ValueError("it has no end")
 
     def _step(self, name: str, argument: Any) -> None:
@@ -151,7 +198,7 @@ class _Interpreter:
             values = [stack.pop() for _ in range(2)][::-1] if name == "SETITEM" else self._since_mark()
             _expect(stack[-1], dict).update(_as_dict(values))
         elif name in ("GLOBAL", "STACK_GLOBAL"):
-            self._name(argument if name == "GLOBAL" else " ".join(map(str, [stack.pop() for _ in range(2)][::-1])))
+            self._name(argument if name == "GLOBAL" else " ".join([_text(stack.pop()) for _ in range(2)][::-1]))
         elif name == "REDUCE":
             arguments, function = stack.pop(), stack.pop()
             if not any(function is known for known in _KNOWN.values()):
@@ -187,7 +234,15 @@ class _Interpreter:
 def _as_dict(values: list[Any]) -> dict[Any, Any]:
     """Pairs in a row; the keys that Python 3 wrote as bytes become str."""
     keys = [key.decode("latin-1") if isinstance(key, bytes) else key for key in values[::2]]
+    if not all(key is None or isinstance(key, str | int | float) for key in keys):
+        raise ValueError("a key is neither a text nor a number")  # hashing tuples in tuples may end the process
     return dict(zip(keys, values[1::2], strict=True))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("its parts do not fit together")
+    return value
 
 
 def _expect(value: Any, kind: type) -> Any:

@@ -1,8 +1,9 @@
 """Bytes out of Parquet files in any order, from any thread, in bounded memory.
 
-Parquet is read a row group at a time, which is slow for one image here and one there. So the groups last used are kept;
-and where a file stores its values uncompressed, as is usual for image files, the place of each value is noted when its
-group is first read, and later reads fetch that value alone. A place is noted only where the bytes at it are the value.
+Where a file stores its values as they are, as is usual for image files, the place of each value is found when its row
+group is first used (parquet_pages.py), and a read fetches that value alone, however large the group is. Other groups
+are decoded as a whole, once the sizes that their pages declare are within the limits; those last used are kept. Of
+values in a dictionary that is not compressed the places are noted too, where the bytes at them are the value.
 """
 
 import os
@@ -17,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import DataError, ImageError, printable
+from .limits import MAX_ROW_GROUP_BYTES, refuse_large_image
+from .parquet_pages import DICTIONARY_PAGE, NULL, ColumnChunk, Page, find_values, read_pages
 
 KEPT_BYTES = 256 << 20
 UNKNOWN = -1
@@ -44,6 +47,21 @@ class ParquetPart:
     signature: tuple[int, int]
     column: str
 
+    def chunk(self, descriptor: int, group: int) -> ColumnChunk:
+        """The images of a row group. Raises DataError where the group has none."""
+        return column_chunk(self.metadata, group, self.column, descriptor, printable(str(self.path)))
+
+
+def column_chunk(metadata: Any, group: int, path: str, descriptor: int, where: str) -> ColumnChunk:
+    """The column whose path in the schema is `path`. Raises DataError where it is not there."""
+    for number in range(metadata.num_columns):
+        if metadata.schema.column(number).path == path:
+            place = f"{where}, row group {group}, column {printable(path)}"
+            return ColumnChunk(
+                descriptor, place, metadata.row_group(group).column(number), metadata.schema.column(number)
+            )
+    raise DataError(f"{where} has no column {printable(path)}.\nThe file is damaged: download it again.")
+
 
 class ValueReader:
     """The values of one binary column of several files, numbered through. Values are None where the file has none."""
@@ -59,7 +77,7 @@ class ValueReader:
         self._group_G = np.array([group for _, group, _ in counts], dtype=np.int32)
         self._start_G = np.cumsum([0, *(rows for _, _, rows in counts)])
         self._place_N = np.full(int(self._start_G[-1]), UNKNOWN, dtype=np.int64)
-        self._length_N = np.zeros(int(self._start_G[-1]), dtype=np.int32)
+        self._length_N = np.zeros(int(self._start_G[-1]), dtype=np.int64)
         self._groups = KeptGroups(kept_bytes)
 
     def read(self, index: int, key: str) -> bytes | None:
@@ -68,27 +86,55 @@ class ValueReader:
         part = self._parts[self._part_G[number]]
         try:
             if self._place_N[index] == UNKNOWN:
-                return self._groups.get(number, self._load).value(index - int(self._start_G[number]))
+                group = self._groups.get(number, self._load)
+                if self._place_N[index] == UNKNOWN:
+                    return group.value(index - int(self._start_G[number]))
+            num_bytes = int(self._length_N[index])
+            if num_bytes == NULL:
+                return None
+            refuse_large_image(key, num_bytes)
             with open(part.path, "rb", buffering=0) as file:
                 _check_unchanged(part, os.fstat(file.fileno()), key)
-                return os.pread(file.fileno(), int(self._length_N[index]), int(self._place_N[index]))
+                return os.pread(file.fileno(), num_bytes, int(self._place_N[index]))
         except (OSError, IndexError, UnicodeDecodeError, import_pyarrow()[0].ArrowException) as error:
             raise ImageError(key, f"the Parquet file cannot be read: {printable(str(error)[:100])}.") from error
 
     def _load(self, number: int) -> "Group":
         part, group = self._parts[self._part_G[number]], int(self._group_G[number])
-        _check_unchanged(part, os.stat(part.path), part.path.name)
-        _, parquet = import_pyarrow()
-        with parquet.ParquetFile(part.path, metadata=part.metadata, pre_buffer=False) as file:
-            values = file.read_row_group(group, columns=[part.column], use_threads=False).column(0)
-        if values.type.num_fields:
-            values = values.flatten()[0]  # the bytes of struct<bytes, path>
-        loaded = Group(values.chunks)
-        start = int(self._start_G[number])
-        for row, (place, length) in enumerate(_find_values(part, group, loaded)):
-            self._length_N[start + row] = length
-            self._place_N[start + row] = place  # last: it says that the length is there
+        rows = slice(int(self._start_G[number]), int(self._start_G[number + 1]))
+        with open(part.path, "rb", buffering=0) as file:
+            _check_unchanged(part, os.fstat(file.fileno()), part.path.name)
+            chunk = part.chunk(file.fileno(), group)
+            pages = read_pages(chunk)
+            found = find_values(chunk, pages)
+            if found is not None and len(found[0]) == rows.stop - rows.start:
+                self._length_N[rows] = found[1]
+                self._place_N[rows] = found[0]  # last: it says that the length is there
+                return Group([])
+            loaded = _decode_group(part, group, pages, chunk.where)
+        if len(loaded) != rows.stop - rows.start:
+            raise DataError(f"{chunk.where} has {len(loaded):,} values.\nThe file is damaged: download it again.")
+        for row, (place, length) in enumerate(_find_values(part, group, loaded), start=rows.start):
+            self._length_N[row] = length
+            self._place_N[row] = place
         return loaded
+
+
+def _decode_group(part: ParquetPart, group: int, pages: list[Page], where: str) -> "Group":
+    """The values of a row group, decoded by Arrow. Raises DataError where they would take too much memory."""
+    decoded_bytes = sum(page.num_decoded_bytes for page in pages)
+    if decoded_bytes > MAX_ROW_GROUP_BYTES:
+        raise DataError(
+            f"{where} has {decoded_bytes:,} bytes that have to be decoded at once; at most {MAX_ROW_GROUP_BYTES:,} "
+            f"are.\nWrite the file again with row groups of 1,000 images, or with this column uncompressed."
+        )
+    _, parquet = import_pyarrow()
+    options = {"read_dictionary": [part.column]} if any(page.kind == DICTIONARY_PAGE for page in pages) else {}
+    with parquet.ParquetFile(part.path, metadata=part.metadata, pre_buffer=False, **options) as file:
+        values = file.read_row_group(group, columns=[part.column], use_threads=False).column(0)
+    if values.type.num_fields:
+        values = values.flatten()[0]  # the bytes of struct<bytes, path>
+    return Group(values.chunks)
 
 
 class Group:
@@ -157,10 +203,9 @@ def _check_unchanged(part: ParquetPart, status: os.stat_result, key: str) -> Non
 
 def _find_values(part: ParquetPart, group: int, values: Group) -> list[tuple[int, int]]:
     """(place in the file or UNKNOWN, length) of each value; nothing at all for a compressed column."""
-    row_group = part.metadata.row_group(group)
-    columns = (row_group.column(number) for number in range(row_group.num_columns))
-    column = next((column for column in columns if column.path_in_schema == part.column), None)
-    if column is None or column.compression != "UNCOMPRESSED":
+    chunk = part.chunk(-1, group)
+    column = chunk.metadata
+    if not chunk.is_plain:
         return []
     start = column.dictionary_page_offset if column.has_dictionary_page else column.data_page_offset
     num_bytes = min(column.total_compressed_size, part.signature[0] - start)

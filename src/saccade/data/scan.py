@@ -45,6 +45,7 @@ class ScanReport:
     is_grey_N: np.ndarray
     mode_counts: Mapping[str, int]
     num_rotated: int
+    notes: tuple[str, ...] = ()  # on damage beside the pixels, each with the file's name
 
 
 def scan_source(
@@ -85,6 +86,7 @@ class _Scan:
         self.rotated_N = np.zeros(count, bool)
         self.modes: list[str] = [""] * count
         self.bad: dict[int, BadImage] = {}
+        self.notes: dict[int, str] = {}
 
     def read_chunk(self, start: int) -> None:
         for index in range(start, min(start + CHUNK, len(self.source))):
@@ -105,6 +107,8 @@ class _Scan:
             mean, deviation = cv2.meanStdDev(pixels)
             self.size_N2[index], self.modes[index] = pixels.shape[:2], decoded.mode
             self.rotated_N[index] = decoded.rotated
+            if decoded.notes:
+                self.notes[index] = f"{printable(self.source.record(index).key)}: {' '.join(decoded.notes)}"
             self.is_grey_N[index] = is_grey(pixels)
         self.mean_NC[index] = mean.ravel() / 255
         self.square_NC[index] = (mean.ravel() ** 2 + deviation.ravel() ** 2) / 255**2
@@ -121,6 +125,7 @@ class _Scan:
             is_grey_N=self.is_grey_N,
             mode_counts=Counter(mode for mode in self.modes if mode),
             num_rotated=int(self.rotated_N.sum()),
+            notes=tuple(self.notes[index] for index in sorted(self.notes)),
         )
 
 

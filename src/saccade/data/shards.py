@@ -1,12 +1,11 @@
 """Tar shards, here or anywhere fsspec reaches: which there are, what lies where in them, and bytes from a place.
 
-A shard is walked once, header by header; images are then fetched by offset, in any order.
+A shard is walked once, header by header (tar_members.py); images are then fetched by offset, in any order.
 """
 
 import itertools
 import os
 import re
-import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from typing import IO, Any
 
 from ..core.errors import DataError, ImageError, printable
 from .base import read_error
+from .limits import MAX_FILE_NAME_CHARACTERS, refuse_large_image
+from .tar_members import DamagedTar, TarMember, tar_members
 
-BLOCK = 512
 COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst")
 MAX_SHARDS = 100_000
 BRACES = re.compile(r"\{([^{}]*)\}")
@@ -151,16 +151,16 @@ def walk_shard(shard: Shard, wanted: tuple[str, ...], max_content_bytes: int) ->
     """
     where = printable(shard.path)
     try:
-        with _opened(shard) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
-            for name, offset, num_bytes in _members(stream, archive, where):
+        with _opened(shard) as stream:
+            for member in _files(stream, where):
                 content = None
-                if name.lower().endswith(wanted) and num_bytes <= max_content_bytes:
-                    stream.seek(offset)
-                    content = stream.read(num_bytes)
-                    if len(content) != num_bytes:
-                        raise tarfile.ReadError(f"it ends inside {name}")
-                yield Member(name, offset, num_bytes, content)
-    except tarfile.TarError as error:
+                if member.name.lower().endswith(wanted) and member.num_bytes <= max_content_bytes:
+                    stream.seek(member.offset)
+                    content = stream.read(member.num_bytes)
+                    if len(content) != member.num_bytes:
+                        raise DamagedTar(f"it ends inside {member.name[:40]}")
+                yield Member(member.name, member.offset, member.num_bytes, content)
+    except DamagedTar as error:
         reason = printable(str(error)[:80])
         raise DataError(f"{where} is cut off, damaged or no tar file ({reason}).\nDownload it again.") from None
     except DataError:
@@ -172,53 +172,26 @@ def walk_shard(shard: Shard, wanted: tuple[str, ...], max_content_bytes: int) ->
         raise DataError(f"{where} cannot be read: {reason}.\nCheck its name, and the connection.") from None
 
 
-def _members(stream: IO[bytes], archive: tarfile.TarFile, where: str) -> Iterator[tuple[str, int, int]]:
-    """(name, offset, size) of the regular files. Plain headers are read here, ten times as fast; others by tarfile."""
-    place = 0
-    while True:
-        stream.seek(place)
-        header = stream.read(BLOCK)
-        if header == bytes(BLOCK):
-            return
-        if len(header) < BLOCK:
-            raise tarfile.ReadError(f"no end after {place:,} bytes")
-        plain = _plain_file(header)
-        if plain:
-            yield plain[0], place + BLOCK, plain[1]
-            place += BLOCK + -(-plain[1] // BLOCK) * BLOCK
-            continue
-        stream.seek(place)
-        archive.offset, archive.firstmember = place, None  # type: ignore[attr-defined]
-        archive.members = []  # type: ignore[attr-defined]  # a million of them would take a gigabyte
-        member = archive.next()
-        if member is None:
-            raise tarfile.ReadError(f"no header at byte {place:,}")
-        if not member.isdir():
-            if not member.isreg() or member.issparse():
-                raise DataError(
-                    f"{where}: {printable(member.name)} is a link or a special file, not an image.\n"
-                    f"Write the shard with the files themselves: tar --dereference --hard-dereference."
-                )
-            yield member.name, member.offset_data, member.size
-        place = archive.offset
-
-
-def _plain_file(header: bytes) -> tuple[str, int] | None:
-    """(name, size) of a POSIX header (IEEE 1003.1, ustar) of a regular file; None for any other, or a damaged one."""
-    if header[156:157] != b"0" or header[257:262] != b"ustar" or header[345] or header[124] & 0x80:
-        return None
-    try:
-        checksum = int(header[148:156].strip(b" \0"), 8)
-        num_bytes = int(header[124:136].strip(b" \0"), 8)
-    except ValueError:
-        return None
-    if checksum != 256 + sum(header[:148]) + sum(header[156:]):
-        return None
-    return header[:100].partition(b"\0")[0].decode("utf-8", "surrogateescape"), num_bytes
+def _files(stream: IO[bytes], where: str) -> Iterator[TarMember]:
+    """The regular files of a shard. Raises DataError for anything else but folders, and for names that are none."""
+    for member in tar_members(stream):
+        if member.kind == "other":
+            raise DataError(
+                f"{where}: {printable(member.name[:200])} is a link or a special file, not an image.\n"
+                f"Write the shard with the files themselves: tar --dereference --hard-dereference."
+            )
+        if "\0" in member.name or ".." in member.name.split("/") or len(member.name) > MAX_FILE_NAME_CHARACTERS:
+            raise DataError(
+                f"{where}: '{printable(member.name[:200])}' is no name of a file inside the shard.\n"
+                f"Write the shard again, with names relative to its folder."
+            )
+        if member.kind == "file":
+            yield member
 
 
 def read_range(shard: Shard, offset: int, num_bytes: int, key: str) -> bytes:
     """`num_bytes` at `offset`. Raises ImageError naming `key` where they cannot be had."""
+    refuse_large_image(key, num_bytes)
     if is_url(shard.path):
         content = _read_remote(shard, offset, num_bytes, key)
     else:
@@ -227,7 +200,7 @@ def read_range(shard: Shard, offset: int, num_bytes: int, key: str) -> bytes:
                 status = os.fstat(file.fileno())
                 if (status.st_size, status.st_mtime_ns) != shard.signature:
                     raise ImageError(key, f"{printable(shard.name)} has changed since it was opened. Start again.")
-                content = os.pread(file.fileno(), num_bytes, offset)
+                content = os.pread(file.fileno(), min(num_bytes, max(0, status.st_size - offset)), offset)
         except OSError as error:
             raise read_error(key, "the shard", error) from error
     if len(content) != num_bytes:

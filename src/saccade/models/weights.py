@@ -7,6 +7,7 @@ be those of the network, under our names or under public ones that the architect
 import hashlib
 import json
 import math
+import os
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from torch import nn
 from ..core.errors import WeightsError, printable
 
 MAX_HEADER_BYTES = 1 << 20
+MAX_WEIGHT_BYTES = 4 << 30
+MAX_DIMENSIONS = 8
 DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
 WRAPPERS = ("module.", "_orig_mod.")  # what data-parallel and compiled networks put in front of every name
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -48,7 +51,8 @@ def load_weights(model: nn.Module, path: Path, rename_key: Callable[[str], str |
     try:
         tensors = parse_tensors(content)
     except SafetensorError as error:
-        raise WeightsError(f"{printable(str(path))} is damaged: {error}.\nDownload it again.") from None
+        reason = printable(str(error)[:200])
+        raise WeightsError(f"{printable(str(path))} is damaged: {reason}.\nDownload it again.") from None
     for theirs in names:
         if tensors[theirs].is_floating_point() and not bool(torch.isfinite(tensors[theirs]).all()):
             raise WeightsError(
@@ -94,6 +98,12 @@ def read_file(path: Path) -> bytes:
                     f"{where} is a pickle, which can run any code when it is opened; it is not opened.\n"
                     f"Ask its author for a .safetensors file, or convert it behind a wall:\n"
                     f"saccade convert {where} --model NAME --out FILE.safetensors"
+                )
+            num_bytes = os.fstat(file.fileno()).st_size
+            if num_bytes > MAX_WEIGHT_BYTES:
+                raise WeightsError(
+                    f"{where} has {num_bytes:,} bytes; at most {MAX_WEIGHT_BYTES:,} are read, several times what the "
+                    f"largest network here has.\nIt holds something else; take another file."
                 )
             return start + file.read()
     except FileNotFoundError:
@@ -170,6 +180,8 @@ def same_values(theirs: tuple[int, ...], ours: tuple[int, ...]) -> bool:
 
 
 def _checked_end(entry: dict[str, Any], shape: tuple[int, ...]) -> int:
+    if len(shape) > MAX_DIMENSIONS:
+        raise ValueError("no tensor has so many dimensions")
     start, end = (int(offset) for offset in entry["data_offsets"])
     size = math.prod(shape) * DTYPE_BYTES[str(entry["dtype"])]
     if not 0 <= start <= end or end - start != size or min(shape, default=1) < 0:

@@ -69,6 +69,7 @@ class Images:
             "split": self.split.origin,
             "notes": list(self.split.notes),
             "bad_images": [{"key": printable(bad.key), "reason": bad.reason} for bad in self.scan.bad],
+            "image_notes": list(self.scan.notes),
             "modes": dict(self.scan.mode_counts),
             "num_rotated": self.scan.num_rotated,
             "preprocessing": self.preprocessing.model_dump(mode="json"),
@@ -104,6 +105,10 @@ def prepare_images(
         note(f"left out {printable(bad.key)}: {bad.reason}")
     if len(scan.bad) > 10:
         note(f"left out {len(scan.bad) - 10} more; data.json in the run lists them all")
+    for text in scan.notes[:3]:
+        note(f"used as it is, but damaged beside its pixels: {text}")
+    if len(scan.notes) > 3:
+        note(f"so are {len(scan.notes) - 3:,} more images; data.json in the run lists them all")
     split_seed = config.split.seed if config.split.seed >= 0 else config.seed
     split = split_source(source, scan, split_seed, config.split.test_fraction, config.split.validation_fraction)
     for text in split.notes:

@@ -6,12 +6,14 @@ Whatever no card says is assumed, and the assumption is said aloud.
 import json
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import WeightsError, printable
 from ..core.types import Preprocessing
+from ..data.limits import MAX_CLASS_NAME_CHARACTERS, MAX_CLASSES
 from ..models.base import MODELS
 
 KEY_PREPROCESSING, KEY_CLASSES = "saccade.preprocessing", "saccade.classes"
@@ -71,6 +73,14 @@ def parse_classes(values: Any, where: str) -> tuple[str, ...]:
     """Class names from a JSON list. Raises WeightsError."""
     if not isinstance(values, list) or not values or not all(isinstance(name, str) and name for name in values):
         raise WeightsError(f"{where} must hold one JSON list of class names, in the order of the network's outputs.")
+    if max(map(len, values)) > MAX_CLASS_NAME_CHARACTERS or len(values) > MAX_CLASSES:
+        raise WeightsError(
+            f"{where} has {len(values):,} classes, the longest name with {max(map(len, values)):,} characters; "
+            f"at most {MAX_CLASSES:,} and {MAX_CLASS_NAME_CHARACTERS} are read."
+        )
+    twice = next((name for name, count in Counter(values).items() if count > 1), None)
+    if twice is not None:
+        raise WeightsError(f"{where} names the class '{printable(twice)}' twice: which output is meant is not known.")
     return tuple(values)
 
 

@@ -4,7 +4,8 @@
 
 Run as a file, so that nothing but this text and torch takes part. In order: no new privileges, a network of its own
 without devices (both where Linux allows it); torch is imported; memory, processor time, file size, open files and new
-processes are limited; then `torch.load(weights_only=True)`, which builds nothing but tensors and plain containers.
+processes are limited; a zip must hold its entries uncompressed; then `torch.load(weights_only=True)`, which builds
+nothing but tensors and plain containers.
 """
 
 import ctypes
@@ -13,6 +14,7 @@ import json
 import os
 import re
 import sys
+import zipfile
 from typing import Any
 
 PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
@@ -20,6 +22,8 @@ CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
 NESTED = ("state_dict", "model")
 NO_NETWORK = "no network"
 OPEN_FILES = 64
+MAX_ZIP_ENTRIES = 100_000
+MAX_PICKLE_BYTES = 16 << 20  # of the part that names the tensors; those of the largest networks take 1 MB
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 NO_ROOM = 74  # the status where not even the result could be written; sysexits.h: EX_IOERR
 
@@ -37,7 +41,10 @@ def main() -> None:
     enforced += limit_resources(request)
     result: dict[str, Any] = {"enforced": enforced}
     try:
-        loaded = torch.load(request["path"], weights_only=True, map_location="cpu", mmap=can_map(request["path"]))
+        is_zip = can_map(request["path"])
+        if is_zip:
+            check_zip(request["path"])
+        loaded = torch.load(request["path"], weights_only=True, map_location="cpu", mmap=is_zip)
         tensors = plain_tensors(loaded, torch, request["max_bytes"])
         save_file(tensors, os.path.join(request["folder"], "tensors.safetensors"))
     except Refused as refusal:
@@ -122,6 +129,24 @@ def can_map(path: str) -> bool:
     """Whether the file is a zip, torch's format since 1.6, whose tensors can stay on the disk until they are read."""
     with open(path, "rb") as file:
         return file.read(4) == b"PK\x03\x04"
+
+
+def check_zip(path: str) -> None:
+    """Raise Refused for entries that would grow when they are read: torch.save stores all of them as they are."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            entries = file.infolist()
+    except zipfile.BadZipFile:
+        return  # torch says what it finds
+    if len(entries) > MAX_ZIP_ENTRIES:
+        raise Refused(f"it is a zip of {len(entries):,} entries; networks have at most {MAX_ZIP_ENTRIES:,} tensors")
+    packed = next((entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED), None)
+    if packed is not None:
+        raise Refused(f"its entry '{packed.filename[:80]}' is compressed, which torch.save never does")
+    pickles = [entry for entry in entries if entry.filename.endswith(".pkl")]
+    largest = max((entry.file_size for entry in pickles), default=0)
+    if largest > MAX_PICKLE_BYTES:
+        raise Refused(f"it names its tensors in {largest:,} bytes; at most {MAX_PICKLE_BYTES:,} are read")
 
 
 def plain_tensors(loaded: Any, torch: Any, max_bytes: int) -> dict[str, Any]:

@@ -7,7 +7,6 @@ A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009; http
 import gzip
 import hashlib
 import re
-import tarfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +18,13 @@ import numpy as np
 from ...core.errors import DataError, printable
 from ...core.types import Record
 from ..base import SOURCES, DataSource, SourceFormat
-from ..listing import refuse_one_class
+from ..limits import refuse_expansion
+from ..listing import check_classes
 from ..plain_pickle import read_plain_pickle
+from ..tar_members import DamagedTar, tar_members
 
 IMAGE_BYTES = 3 * 32 * 32
-MAX_FILE_BYTES = 1 << 30
+MAX_FILE_BYTES = 200_000_000
 GZIP_MAGIC = b"\x1f\x8b"
 ARCHIVE_NAME = re.compile(r"cifar-?100?\b.*\.(tar\.gz|tgz|tar)$", re.IGNORECASE)
 TRAIN_10 = tuple(f"data_batch_{number}" for number in range(1, 6))
@@ -175,17 +176,22 @@ def _read_archive(path: Path) -> dict[str, bytes]:
     try:
         with open(path, "rb") as start:
             is_gzip = start.read(2) == GZIP_MAGIC
-        opened = gzip.open(path) if is_gzip else open(path, "rb")
-        with opened as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
-            for member in archive:
+        file_bytes = path.stat().st_size
+        with gzip.open(path) if is_gzip else open(path, "rb") as stream:
+            for member in tar_members(stream):
                 name = member.name.rpartition("/")[2]
-                if name in wanted and name not in files and member.isreg():
-                    _check_size(f"{where}/{name}", member.size)
-                    content = archive.extractfile(member)
-                    files[name] = content.read() if content else b""
-            while stream.read(1 << 20):
-                pass  # to the end, where gzip has its checksum
-    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+                refuse_expansion(where, file_bytes, member.offset + member.num_bytes)
+                if name in wanted and name not in files and member.kind == "file":
+                    _check_size(f"{where}/{printable(name)}", member.num_bytes)
+                    if not is_gzip and member.offset + member.num_bytes > file_bytes:
+                        raise DamagedTar(f"it ends inside {name}")
+                    stream.seek(member.offset)
+                    files[name] = stream.read(member.num_bytes)
+                    if len(files[name]) != member.num_bytes:
+                        raise DamagedTar(f"it ends inside {name}")
+            while stream.read(1 << 20):  # to the end, where gzip has its checksum
+                refuse_expansion(where, file_bytes, stream.tell())
+    except (OSError, EOFError, zlib.error, DamagedTar) as error:
         reason = printable(str(error)[:80])
         raise DataError(f"{where} is cut off or damaged ({reason}).\nDownload it again.") from None
     return files
@@ -244,10 +250,11 @@ def _class_names(layout: Layout, content: bytes, where: str) -> tuple[str, ...]:
         names = content.decode("latin-1").split()
     else:
         names = _entry(read_plain_pickle(content, where), layout.names_key, where)
-    names = [name.decode("latin-1") if isinstance(name, bytes) else name for name in names]
+    is_list = isinstance(names, list | tuple)
+    names = [name.decode("latin-1") if isinstance(name, bytes) else name for name in names] if is_list else []
     if not names or not all(isinstance(name, str) for name in names) or len(set(names)) != len(names):
         raise DataError(f"{where} does not hold the names of the classes, each once.\nDownload it again.")
-    refuse_one_class(where, names, "Download it again.")
+    check_classes(where, names, "Download it again.")
     return tuple(names)
 
 

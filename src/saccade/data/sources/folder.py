@@ -12,11 +12,12 @@ import numpy as np
 from ...core.errors import DataError, ImageError, printable
 from ...core.types import Record
 from ..base import SOURCES, DataSource, SourceFormat, read_error
+from ..limits import refuse_large_image
 from ..listing import (
     SPLIT_NAMES,
     PackedNames,
+    check_classes,
     refuse_absent_classes,
-    refuse_one_class,
     refuse_twins,
     split_name,
     split_number,
@@ -83,6 +84,7 @@ def read_file(root: bytes, path: bytes) -> bytes:
         with open(descriptor, "rb", buffering=0) as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise ImageError(os.fsdecode(path), "it is not a regular file.")
+            refuse_large_image(os.fsdecode(path), os.fstat(descriptor).st_size)
             return file.read()
     except OSError as error:
         raise read_error(os.fsdecode(path), "the file", error) from error
@@ -225,7 +227,7 @@ def _class_names(folder: Path, splits: list[tuple[Path, str | None]]) -> tuple[s
     remedy = "Add a sub-folder of images for at least one more class."
     if len(names) == 1 and len(_subfolders(splits[0][0] / names[0])) > 1 and splits[0][1] is None:
         remedy = f"Did you mean {where}/{printable(names[0])}, which has several sub-folders?"
-    refuse_one_class(f"The folder {where}", names, remedy)
+    check_classes(f"The folder {where}", names, remedy)
     for name in names:
         if name != os.fsencode(name).decode("utf-8", "replace"):
             raise DataError(

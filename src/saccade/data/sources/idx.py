@@ -9,18 +9,20 @@ import math
 import struct
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from ...core.errors import DataError, printable
 from ...core.types import Record
 from ..base import SOURCES, DataSource, SourceFormat
-from ..listing import refuse_one_class
+from ..limits import MAX_ARRAY_BYTES, MAX_IMAGE_PIXELS, refuse_expansion
+from ..listing import check_classes
 
 UNSIGNED_BYTE = 8
 SPLIT_WORDS = {"train": "train", "t10k": "test", "test": "test"}
-MAX_BYTES = 8 << 30
 MAX_HEADER_BYTES = 16
+MAX_SURPLUS_BYTES = 16 << 20  # behind the values, which are counted to say how many there are
 
 FASHION_MNIST = "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot".split(", ")
 
@@ -48,7 +50,7 @@ class IdxFolder(DataSource):
         num_classes = int(self._label_N.max()) + 1
         is_fashion = num_classes == 10 and "fashion" in folder.resolve().name.lower()
         self.classes = tuple(FASHION_MNIST) if is_fashion else tuple(str(label) for label in range(num_classes))
-        refuse_one_class(printable(self.name), self.classes, "Check its label files.")
+        check_classes(printable(self.name), self.classes, "Check its label files.")
         self.digest = hashlib.sha256(
             self._label_N.tobytes() + repr((self._image_NHW.shape, splits)).encode()
         ).hexdigest()
@@ -76,20 +78,38 @@ def read_idx(path: Path) -> np.ndarray:
     """The array in an IDX file, uint8. Raises DataError naming the file."""
     where = printable(str(path))
     try:
+        file_bytes = path.stat().st_size
         with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
             shape = _read_header(file.read(MAX_HEADER_BYTES), where)
             num_header_bytes = 4 + 4 * len(shape)
             expected = num_header_bytes + math.prod(shape)
-            if expected > MAX_BYTES:
-                raise DataError(f"{where} says it has {expected:,} bytes; at most {MAX_BYTES:,} are read.")
+            if expected > MAX_ARRAY_BYTES:
+                raise DataError(f"{where} says it has {expected:,} bytes; at most {MAX_ARRAY_BYTES:,} are read.")
+            if path.suffix != ".gz" and expected != file_bytes:
+                raise DataError(_wrong_size(where, f"{file_bytes:,}", expected))
+            refuse_expansion(where, file_bytes, expected)
             file.seek(0)
             content = file.read(expected)
-            num_bytes = len(content) + sum(len(rest) for rest in iter(lambda: file.read(1 << 20), b""))
+            num_bytes = len(content) + _surplus_bytes(file)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{where} cannot be read: {error}.\nDownload it again.") from None
     if num_bytes != expected:
-        raise DataError(f"{where} has {num_bytes:,} bytes; its header says {expected:,}.\nDownload it again.")
+        most = expected + MAX_SURPLUS_BYTES
+        found = f"more than {most:,}" if num_bytes > most else f"{num_bytes:,}"
+        raise DataError(_wrong_size(where, found, expected))
     return np.frombuffer(content, np.uint8, offset=num_header_bytes).reshape(shape)
+
+
+def _wrong_size(where: str, found: str, expected: int) -> str:
+    return f"{where} has {found} bytes; its header says {expected:,}.\nDownload it again."
+
+
+def _surplus_bytes(file: IO[bytes]) -> int:
+    """How many bytes follow, counted up to just above MAX_SURPLUS_BYTES; reading to the end checks gzip's checksum."""
+    num_bytes = 0
+    while num_bytes <= MAX_SURPLUS_BYTES and (rest := file.read(1 << 20)):
+        num_bytes += len(rest)
+    return num_bytes
 
 
 def _read_header(start: bytes, where: str) -> tuple[int, ...]:
@@ -139,6 +159,12 @@ def _check_pair(image_path: Path, image_NHW: np.ndarray, label_path: Path, label
         )
     if not len(label_N):
         raise DataError(f"{printable(str(image_path))} has no images.")
+    height_px, width_px = image_NHW.shape[1:]
+    if not 0 < height_px * width_px <= MAX_IMAGE_PIXELS:
+        raise DataError(
+            f"{printable(str(image_path))} says that its images have {height_px}x{width_px} pixels; 1 to "
+            f"{MAX_IMAGE_PIXELS:,} are read.\nDownload it again."
+        )
 
 
 SOURCES.add(

@@ -13,7 +13,7 @@ import numpy as np
 from ...core.errors import DataError, ImageError, printable
 from ...core.types import Record
 from ..base import SOURCES, DataSource, SourceFormat
-from ..listing import class_order, refuse_one_class, refuse_twins, split_name
+from ..listing import check_classes, class_order, refuse_twins, split_name
 from ..manifest_rows import NO_GROUP, ManifestRows, names_images
 from .folder import ENDINGS, read_file
 
@@ -28,7 +28,7 @@ class Manifest(DataSource):
         rows = ManifestRows(path)
         self.classes = class_order(rows.label_names)
         where = printable(self.name)
-        refuse_one_class(where, self.classes, "List images of at least one more class.")
+        check_classes(where, self.classes, "List images of at least one more class.")
         refuse_twins(where, self.classes, "Write the label the same way in every row.")
         order = {name: label for label, name in enumerate(self.classes)}
         label_of_number = np.array([order[name] for name in rows.label_names], dtype=np.int32)
@@ -113,7 +113,7 @@ def _check_groups(where: str, group_N: np.ndarray, part_N: np.ndarray, names: Se
     if len(twice):
         first, second = (split_name(int(pairs[1, twice[0] + step])) for step in (0, 1))
         raise DataError(
-            f"{where}: the group '{printable(names[int(pairs[0, twice[0]])])}' is in {first} and in {second}, "
+            f"{where}: the group '{printable(names[int(pairs[0, twice[0]])][:80])}' is in {first} and in {second}, "
             f"so that the one tells of the other.\nGive all its rows one split, or remove the split column."
         )
 

@@ -17,16 +17,19 @@ from ...core.errors import DataError, ImageError, printable
 from ...core.types import Record
 from ..base import SOURCES, DataSource, SourceFormat
 from ..image_features import ImageColumns, find_columns
+from ..limits import MAX_ROWS_IN_SMALL_FILE
 from ..listing import (
     PackedNames,
+    check_classes,
     class_order,
     is_split_folder,
-    refuse_one_class,
+    refuse_many_classes,
     refuse_twins,
     split_name,
     splits_of_files,
 )
-from ..row_groups import ParquetPart, ValueReader, import_pyarrow
+from ..parquet_pages import read_pages
+from ..row_groups import ParquetPart, ValueReader, column_chunk, import_pyarrow
 
 SHARD = re.compile(r"^(.*)-(\d{5})-of-(\d{5})$")
 DEPTH = 3  # folders below the given one: CONFIGURATION/SPLIT/0000.parquet
@@ -188,11 +191,11 @@ def _open_part(file: Path, card: Path) -> tuple[ImageColumns, ParquetPart, np.nd
     try:
         status = file.stat()
         with parquet.ParquetFile(file, pre_buffer=False) as opened:
-            columns = find_columns(opened.schema_arrow, card, where)
-            column = opened.read(columns=[columns.label], use_threads=False).column(0)
             metadata = opened.metadata
-            labels = _labels(column, columns, where)
-    except (OSError, pyarrow.ArrowException, UnicodeDecodeError) as error:
+            _check_rows(metadata, status.st_size, where)
+            columns = find_columns(opened.schema_arrow, card, where)
+            labels = _read_labels(file, metadata, columns, where)
+    except (OSError, pyarrow.ArrowException, UnicodeDecodeError, OverflowError) as error:
         reason = printable(" ".join(str(error).split())[:100]).rstrip(".")
         raise DataError(f"{where} is cut off, damaged or no Parquet file ({reason}).\nDownload it again.") from None
     signature = status.st_size, status.st_mtime_ns
@@ -200,16 +203,38 @@ def _open_part(file: Path, card: Path) -> tuple[ImageColumns, ParquetPart, np.nd
     return columns, part, labels
 
 
-def _labels(column: Any, columns: ImageColumns, where: str) -> np.ndarray | list[str] | None:
-    """The labels of a file, int64 or texts; None where no row has one."""
-    kind = str(column.type)
-    is_number = kind.startswith(("int", "uint"))
-    if not is_number and kind not in ("string", "large_string") and not kind.startswith("dictionary<values=string"):
+def _check_rows(metadata: Any, file_bytes: int, where: str) -> None:
+    """Raise DataError where a file has more rows than it has room for, or counts them in two ways."""
+    counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+    if min(counts, default=0) < 0 or sum(counts) != metadata.num_rows:
         raise DataError(
-            f"{where}: the column '{printable(columns.label)}' holds {kind}, not class numbers or names.\n"
-            f"Write a class number or name for each image."
+            f"{where} says that it has {metadata.num_rows:,} rows, but its row groups have {sum(counts):,}.\n"
+            f"It is damaged: download it again."
         )
-    values = column.to_pylist() if not is_number else column.fill_null(-1).to_numpy()
+    if metadata.num_rows > max(MAX_ROWS_IN_SMALL_FILE, file_bytes):
+        raise DataError(
+            f"{where} has {file_bytes:,} bytes and says that it has {metadata.num_rows:,} rows, more than images have "
+            f"room for.\nThe file is damaged or made to fill the memory; take another one."
+        )
+
+
+def _read_labels(file: Path, metadata: Any, columns: ImageColumns, where: str) -> np.ndarray | list[str] | None:
+    """The labels of a file, int64 or texts; None where no row has one. Sizes are checked before they are decoded."""
+    _, parquet = import_pyarrow()
+    name = columns.label
+    is_text = not columns.is_number
+    with open(file, "rb") as opened:
+        for group in range(metadata.num_row_groups):
+            chunk = column_chunk(metadata, group, name, opened.fileno(), where)
+            read_pages(chunk)
+            if chunk.metadata.num_values != metadata.row_group(group).num_rows:
+                raise DataError(f"{chunk.where} has not one label a row.\nThe file is damaged: download it again.")
+    as_dictionary = [name] if is_text else None
+    with parquet.ParquetFile(file, metadata=metadata, pre_buffer=False, read_dictionary=as_dictionary) as opened:
+        column = opened.read(columns=[name], use_threads=False).column(0)
+    values = _texts(column) if is_text else _numbers(column, name, where)
+    if len(values) != metadata.num_rows:
+        raise DataError(f"{where} has {len(values):,} labels for {metadata.num_rows:,} rows.\nDownload it again.")
     missing = (values == -1).sum() if isinstance(values, np.ndarray) else sum(not value for value in values)
     if missing == len(values):
         return None
@@ -220,27 +245,69 @@ def _labels(column: Any, columns: ImageColumns, where: str) -> np.ndarray | list
     return values
 
 
+def _numbers(column: Any, name: str, where: str) -> np.ndarray:
+    """int64, -1 where a label is missing."""
+    pyarrow, _ = import_pyarrow()
+    try:
+        return column.cast("int64").fill_null(-1).to_numpy()
+    except pyarrow.ArrowInvalid:
+        raise DataError(
+            f"{where}: the column '{printable(name)}' has a label above {(1 << 63) - 1:,}, which is no class number.\n"
+            f"Number the classes from 0."
+        ) from None
+
+
+def _texts(column: Any) -> list[str]:
+    """The labels in words; equal ones are one object. "" where a label is missing."""
+    texts: list[str] = []
+    for chunk in column.chunks:
+        names = [*(name or "" for name in chunk.dictionary.to_pylist()), ""]
+        texts += [names[-1 if number is None else number] for number in chunk.indices.to_pylist()]
+    return texts
+
+
 def _classes(
     where: str, columns: ImageColumns, labels: list[np.ndarray | list[str]]
 ) -> tuple[tuple[str, ...], np.ndarray]:
     """(classes, label_N int32)."""
     if all(isinstance(label, np.ndarray) for label in labels):
         label_N = np.concatenate(labels)
-        highest = int(label_N.max())
-        names = columns.names or tuple(str(label) for label in range(highest + 1))
-        if highest >= len(names) or label_N.min() < 0:
-            outside = highest if highest >= len(names) else int(label_N.min())
-            raise DataError(
-                f"{where} has the label {outside}, but names {len(names)} classes, 0 to {len(names) - 1}.\n"
-                f"The file or its data card is damaged: download it again."
-            )
+        if columns.names is None:
+            number_K, label_N = np.unique(label_N, return_inverse=True)
+            names = _numbers_as_names(where, number_K)
+        else:
+            names = columns.names
+            _check_range(where, label_N, len(names))
     else:
-        names = class_order(str(label) for part in labels for label in part)
+        unique = {str(label) for part in labels for label in set(part)}
+        refuse_many_classes(where, len(unique))
+        names = class_order(unique)
         order = {name: label for label, name in enumerate(names)}
         label_N = np.array(array("i", (order[str(label)] for part in labels for label in part)))
-    refuse_one_class(where, names, "Give a set with images of at least one more class.")
+    check_classes(where, names, "Give a set with images of at least one more class.")
     refuse_twins(where, names, "Write the label the same way in every row.")
     return names, label_N.astype(np.int32)
+
+
+def _numbers_as_names(where: str, number_K: np.ndarray) -> tuple[str, ...]:
+    """The class numbers that occur, which serve as names."""
+    if number_K[0] < 0:
+        raise DataError(
+            f"{where} has the label {number_K[0]}: classes are numbered from 0, and -1 means that there is no label.\n"
+            f"Number the classes again."
+        )
+    refuse_many_classes(where, len(number_K))
+    return tuple(map(str, number_K.tolist()))
+
+
+def _check_range(where: str, label_N: np.ndarray, num_names: int) -> None:
+    lowest, highest = int(label_N.min()), int(label_N.max())
+    if highest >= num_names or lowest < 0:
+        raise DataError(
+            f"{where} has the label {highest if highest >= num_names else lowest}, "
+            f"but names {num_names} classes, 0 to {num_names - 1}.\n"
+            f"The file or its data card is damaged: download it again."
+        )
 
 
 SOURCES.add(

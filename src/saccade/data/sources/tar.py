@@ -16,11 +16,13 @@ import numpy as np
 from ...core.errors import DataError, printable
 from ...core.types import Record
 from ..base import SOURCES, DataSource, SourceFormat
+from ..limits import MAX_CLASS_NAME_CHARACTERS, MAX_NAMES_BYTES, read_small_file
 from ..listing import (
     PackedNames,
+    check_classes,
     class_order,
+    is_number,
     is_split_folder,
-    refuse_one_class,
     refuse_twins,
     split_name,
     splits_of_files,
@@ -158,7 +160,7 @@ def _label(ending: str, member: Member) -> str | None:
         if not found:
             return None
         value = str(found[0]) if type(found[0]) in (int, str) else ""
-    if not value or len(value) > 256:
+    if not value or len(value) > MAX_CLASS_NAME_CHARACTERS:
         raise _Slip("holds no class: neither a number nor a name.\nWrite the class into it.")
     return str(value)
 
@@ -169,7 +171,7 @@ def _is_ignored(name: str) -> bool:
 
 def _classes(where: str, labels: list[str], names: list[str] | None) -> tuple[tuple[str, ...], np.ndarray]:
     """(classes, label of each of `labels`)."""
-    are_numbers = all(label.isascii() and label.isdecimal() for label in labels)
+    are_numbers = all(is_number(label) for label in labels)
     if names is not None and are_numbers:
         highest = max(int(label) for label in labels)
         if highest >= len(names):
@@ -182,7 +184,7 @@ def _classes(where: str, labels: list[str], names: list[str] | None) -> tuple[tu
         classes = class_order(labels)
         order = {name: number for number, name in enumerate(classes)}
         label_N = [order[label] for label in labels]
-    refuse_one_class(where, classes, "Give shards with images of at least one more class.")
+    check_classes(where, classes, "Give shards with images of at least one more class.")
     refuse_twins(where, classes, "Write the label the same way in every sample.")
     return classes, np.array(label_N, dtype=np.int32)
 
@@ -195,9 +197,11 @@ def _read_names(shards: list[Shard]) -> list[str] | None:
         try:
             if is_url(path):
                 files, inner = remote(path)
-                text = files.cat_file(inner).decode("utf-8") if files.exists(inner) else None
+                content = files.cat_file(inner, end=MAX_NAMES_BYTES) if files.exists(inner) else None
             else:
-                text = Path(path).read_text(encoding="utf-8") if Path(path).is_file() else None
+                place, shown = Path(path), printable(path)
+                content = read_small_file(place, MAX_NAMES_BYTES, shown, "list") if place.is_file() else None
+            text = None if content is None else content.decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{printable(path)} cannot be read as UTF-8 text ({printable(str(error)[:80])}).") from None
         if text is not None:

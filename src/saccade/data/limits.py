@@ -1,0 +1,61 @@
+"""What the files of a data set may declare, in one place: read before anything of that size is allocated.
+
+The limits leave room for the largest honest sets; a file that compresses better than MAX_EXPANSION, beyond what any
+machine has to spare, or with more classes than any network tells apart, is damaged or made to fill the memory.
+"""
+
+from pathlib import Path
+
+from ..core.errors import DataError, ImageError
+
+MAX_IMAGE_PIXELS = 50_000_000  # of one image, height times width
+MAX_IMAGE_BYTES = 256 << 20  # of one encoded image, whatever it lies in
+
+MAX_EXPANSION = 100  # decoded bytes for each byte of a compressed file; pixels of digits reach 20
+FREE_DECODED_BYTES = 64 << 20  # which any file may decode to, however small it is
+MAX_ARRAY_BYTES = 8 << 30  # of pixels in one file that is held in memory (IDX)
+
+MAX_CLASSES = 100_000
+MAX_CLASS_NAME_CHARACTERS = 256
+MAX_NUMBER_DIGITS = 18  # of a class number that is written as text
+MAX_NAMES_BYTES = 16 << 20  # of a list of class names beside the data
+MAX_DATA_CARD_BYTES = 1 << 20  # of the YAML head of a README.md
+
+MAX_CSV_LINE_CHARACTERS = 1 << 20
+MAX_FILE_NAME_CHARACTERS = 1000  # with its folders
+MAX_TAR_TEXT_BYTES = 1 << 20  # of a long name or a set of pax records in front of a member
+MAX_TAR_HEADERS_IN_A_ROW = 16  # long names and pax records in front of one member; tar writes three at most
+MAX_PICKLE_OPCODES = 4_000_000  # CIFAR-100 takes 400,000
+
+MAX_ROWS_IN_SMALL_FILE = 1_000_000  # which any Parquet file may have; a larger one, a row for each byte
+MAX_ROW_GROUP_BYTES = 2 << 30  # of one decoded column of a row group, where it has to be decoded at once
+
+
+def decoded_bytes_allowed(file_bytes: int) -> int:
+    """How many bytes a compressed file, or part of one, of `file_bytes` may decode to."""
+    return max(FREE_DECODED_BYTES, MAX_EXPANSION * file_bytes)
+
+
+def refuse_expansion(where: str, file_bytes: int, decoded_bytes: int) -> None:
+    """Raise DataError where `file_bytes` would decode to more than any image data do."""
+    if decoded_bytes > decoded_bytes_allowed(file_bytes):
+        raise DataError(
+            f"{where} has {file_bytes:,} bytes and says that they unpack to {decoded_bytes:,}; "
+            f"more than {MAX_EXPANSION} times as many are not read.\n"
+            f"The file is damaged or made to fill the memory; take another one."
+        )
+
+
+def refuse_large_image(key: str, num_bytes: int) -> None:
+    """Raise ImageError where an encoded image is larger than any that is read."""
+    if num_bytes > MAX_IMAGE_BYTES:
+        raise ImageError(key, f"the file has {num_bytes:,} bytes; at most {MAX_IMAGE_BYTES:,} are read.")
+
+
+def read_small_file(path: Path, max_bytes: int, where: str, what: str) -> bytes:
+    """The bytes of a file of at most `max_bytes`. Raises DataError where it is larger, OSError as `open` does."""
+    with open(path, "rb") as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise DataError(f"{where} has more than {max_bytes:,} bytes: no {what} is so large.\nCheck what is in it.")
+    return content
