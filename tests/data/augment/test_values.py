@@ -405,5 +405,5 @@ def test_two_framings_and_unknown_names_are_refused():
         get_policy("foto")
     assert str(policy.value) == (
         "Unknown augmentation policy 'foto'. Did you mean 'photo'? Policies: none, shift-flip, airbench, cutout, "
-        "handwriting, photo-light, photo, alexnet, photo-mixed."
+        "handwriting, photo-light, photo, alexnet, photo-mixed, trivial-wide, rand-augment, augmix."
     )
