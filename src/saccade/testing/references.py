@@ -69,7 +69,8 @@ def _perspective(x: np.ndarray, y: np.ndarray, drawn: Values, scene: Scene) -> t
     """The homography through four pairs of points, by its eight linear equations."""
     height, width = scene.size_HW
     corners = [(-width / 2, -height / 2), (width / 2, -height / 2), (width / 2, height / 2), (-width / 2, height / 2)]
-    rows, values = [], []
+    rows: list[list[float]] = []
+    values: list[float] = []
     for (left, top), (right_fraction, down_fraction) in zip(corners, drawn["corner_fractions"]):
         seen = (left + right_fraction * width, top + down_fraction * height)
         rows.append([left, top, 1, 0, 0, 0, -left * seen[0], -top * seen[0]])
@@ -413,7 +414,7 @@ def _recoloured(name: str) -> Reference:
 def _changed(name: str) -> Reference:
     def reference(image_HWC: np.ndarray, drawn: Values, scene: Scene) -> np.ndarray | Spread:
         expected = CHANGED[name](image_HWC, drawn, scene)
-        return expected if isinstance(expected, Spread) else np.clip(expected, 0, 255)
+        return expected if isinstance(expected, Spread) else np.clip(np.asarray(expected), 0, 255)
 
     return reference
 

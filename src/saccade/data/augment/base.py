@@ -132,8 +132,8 @@ class Pixel(Augmentation):
 class Operation:
     """What one augmentation does for a value: a row of a policy's table.
 
-    `augmentation` is the name of a Geometric, Colouring or Pixel entry, empty where nothing happens. `parameters(value_B,
-    scene)` gives what that entry would have drawn. `words(value)` is what a preview prints.
+    `augmentation` is the name of a Geometric, Colouring or Pixel entry, empty where nothing happens;
+    `parameters(value_B, scene)` gives what that entry would have drawn, `words(value)` what a preview prints.
     """
 
     augmentation: str

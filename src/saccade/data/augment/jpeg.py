@@ -1,10 +1,13 @@
 """JPEG compression: the image is coded and decoded at a drawn quality."""
 
+import cv2
 import numpy as np
 import simplejpeg
 from pydantic import Field
 
 from .base import Drawn, Pixel, Scene, Strengths, register
+
+SAMPLING_420 = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
 
 
 class JpegStrengths(Strengths):
@@ -34,12 +37,11 @@ def change(drawn: Drawn, row: int, image_HWC: np.ndarray, scene: Scene) -> np.nd
     quality = int(drawn["quality"][row])
     if quality == 100:
         return image_HWC
-    channels = "GRAY" if image_HWC.shape[2] == 1 else "RGB"
-    content = simplejpeg.encode_jpeg(
-        np.ascontiguousarray(image_HWC), quality, channels, "Gray" if channels == "GRAY" else "420", fastdct=False
-    )
-    decoded = simplejpeg.decode_jpeg(content, channels, fastdct=False, fastupsample=False)
-    return decoded.reshape(image_HWC.shape)
+    is_grey = image_HWC.shape[2] == 1
+    # Not simplejpeg's encoder, which takes a coarse transform below quality 96, whatever it is told.
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, SAMPLING_420]
+    _, content = cv2.imencode(".jpg", image_HWC if is_grey else cv2.cvtColor(image_HWC, cv2.COLOR_RGB2BGR), options)
+    return simplejpeg.decode_jpeg(content, "GRAY" if is_grey else "RGB", fastdct=False, fastupsample=False)
 
 
 def words(drawn: Drawn, row: int) -> str:
