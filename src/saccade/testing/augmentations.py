@@ -32,7 +32,7 @@ from ..data.base import DataSource
 from ..data.draws import uniform
 from ..data.loader import LoaderConfig, build_loader
 from .contract import broken
-from .pictures import bitmaps, input_sized, photos
+from .pictures import Pictures, bitmaps, input_sized, photos
 from .references import REFERENCES, SHARE_OUTSIDE, Reference, Spread
 
 COLOUR = Preprocessing(input_height_px=24, input_width_px=32, resize_px=36)
@@ -42,6 +42,7 @@ SEED = 11
 NUM_EPOCHS = 3
 # Half a level of rounding; fixed-point arithmetic and positions to 1/32 pixel add less than another on soft waves.
 TOLERANCE_LEVELS = 1.5
+TEXTURE_LEVELS = 20
 MAX_NUMBER = 12  # the largest strength that is tried: more moves an image of 24 pixels out of sight
 
 
@@ -59,13 +60,17 @@ class Subject:
 
 
 def check_augmentation(
-    augmentation: str | Augmentation, reference: Reference | None = None, strengths: Strengths | None = None
+    augmentation: str | Augmentation,
+    reference: Reference | None = None,
+    strengths: Strengths | None = None,
+    share_outside: float | None = None,
 ) -> None:
     """Raise ContractError with what to write and where, unless a registered augmentation keeps its promises.
 
     `reference` computes in float64, by other means than the augmentation, what it does: see
     `saccade.testing.references`; the augmentations of Saccade have theirs. `strengths` are those it is tried with,
-    well above zero; without them every number goes halfway to its limit.
+    well above zero; without them every number goes halfway to its limit. `share_outside` is the share of pixels that
+    may differ from the reference, 0 but for chains in which half a level before a step is many after it.
     """
     subject = subject_of(augmentation, strengths)
     check_description(subject)
@@ -80,7 +85,7 @@ def check_augmentation(
             "Write 'def expected(image_HWC, drawn, scene)' that computes the float64 image from the drawn parameters "
             "with NumPy, without calling the augmentation, and pass it as check_augmentation(..., reference=expected)",
         )
-    check_reference(subject, reference)
+    check_reference(subject, reference, share_outside)
 
 
 def subject_of(augmentation: str | Augmentation, strengths: Strengths | None = None) -> Subject:
@@ -362,56 +367,81 @@ def batches(
         ]
 
 
-def check_reference(subject: Subject, reference: Reference) -> None:
+def check_reference(subject: Subject, reference: Reference, share_outside: float | None = None) -> None:
     """What the pipeline of training makes of pictures equals what `reference` computes in float64."""
     entry = subject.entry
     if isinstance(entry, Mixing):
         _check_mixing(subject, entry, reference)
         return
-    preprocessing = COLOUR if isinstance(entry, Framing) else INPUT_SIZED
-    source = bitmaps() if isinstance(entry, Framing) else input_sized(preprocessing)
+    source, preprocessing = pictures_for(entry)
     num_changed, outcomes = 0, []
     for epoch in range(NUM_EPOCHS):
         for image_BHWC, _, index_B in batches(source, subject.config, preprocessing, epoch=epoch):
             plan = Augmenter(subject.config, preprocessing, SEED).plan(epoch, index_B)
             for row, index in enumerate(index_B):
                 before_HWC = source.pixels[index]
-                expected = _expected(subject, reference, plan, row, before_HWC)
-                outcomes.append(_compared(image_BHWC[row], expected))
+                values = {key: value[row] for key, value in plan.drawn[entry.name].items()}
+                expected = expected_of(subject, reference, (before_HWC, values, plan.scene))
+                outcomes.append(compared(before_HWC, image_BHWC[row], expected))
                 num_changed += not np.array_equal(image_BHWC[row], before_HWC)
-    _judge(subject, np.concatenate([outcome[0] for outcome in outcomes]), SHARE_OUTSIDE.get(entry.name, 0.0))
-    _judge_random(subject, np.concatenate([outcome[1] for outcome in outcomes]))
+    judge(subject, outcomes, SHARE_OUTSIDE.get(entry.name, 0.0) if share_outside is None else share_outside)
     if num_changed < NUM_EPOCHS * len(source) // 4:
         subject.broken("strengths well above zero leave most images as they are", "Pass stronger strengths=")
 
 
-def _expected(subject: Subject, reference: Reference, plan: Plan, row: int, before_HWC: np.ndarray) -> Any:
-    values = {key: value[row] for key, value in plan.drawn[subject.entry.name].items()}
+def pictures_for(entry: Augmentation, num: int = 12) -> tuple[Pictures, Preprocessing]:
+    """Pictures on which an augmentation shows what it does, and how they become inputs.
+
+    They are smooth where it looks between pixels, textured where it does not, and of several sizes where it frames.
+    """
+    if isinstance(entry, Framing):
+        return bitmaps(num), COLOUR
+    is_pointwise = isinstance(entry, Colouring | Pixel | Erasing)
+    return input_sized(INPUT_SIZED, num, TEXTURE_LEVELS if is_pointwise else 0), INPUT_SIZED
+
+
+def expected_of(subject: Subject, reference: Reference, arguments: tuple[Any, ...]) -> Any:
+    """What the reference gives. Raises ContractError where it knows other parameters than those that were drawn."""
     try:
-        return reference(before_HWC, values, plan.scene)
+        return reference(*arguments)
     except KeyError as error:
         subject.broken(
-            f"its reference asks for the parameter {error}, and it draws {', '.join(values)}",
-            "Name the parameters alike",
+            f"its reference asks for the parameter {error}, which draw does not give",
+            f"Name the parameters alike; drawn are: {', '.join(arguments[1])}",
             subject.entry.draw,
         )
 
 
-def _compared(shown_HWC: np.ndarray, expected: Any) -> tuple[np.ndarray, np.ndarray]:
-    """How far pixels lie from what is expected, in levels, and the standardised residuals of random ones."""
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One image beside its reference: how far each pixel lies off, in levels; of random pixels the residuals in
+    standard deviations, and what was there before."""
+
+    difference_N: np.ndarray
+    residual_M: np.ndarray
+    before_M: np.ndarray
+
+
+def compared(before_HWC: np.ndarray, shown_HWC: np.ndarray, expected: Any) -> Outcome:
+    """The outcome of one image; `expected` is an image in float64 or a Spread."""
     if not isinstance(expected, Spread):
-        return np.abs(shown_HWC - np.asarray(expected, dtype=np.float64)).ravel(), np.zeros(0)
+        difference_HWC = np.abs(shown_HWC - np.asarray(expected, dtype=np.float64))
+        return Outcome(difference_N=difference_HWC.ravel(), residual_M=np.zeros(0), before_M=np.zeros(0))
     deviation_HWC = expected.deviation_HWC
     difference_HWC = np.abs(shown_HWC - expected.mean_HWC) - expected.width * deviation_HWC
     reach_HWC = min(3.0, expected.width) * deviation_HWC  # where clipping cannot be felt
-    open_HWC = (expected.mean_HWC - reach_HWC > -1) & (expected.mean_HWC + reach_HWC < 256) & (deviation_HWC > 3)
+    open_HWC = (expected.mean_HWC - reach_HWC > -2) & (expected.mean_HWC + reach_HWC < 257) & (deviation_HWC > 3)
     residual_HWC = (shown_HWC - expected.mean_HWC) / np.maximum(deviation_HWC, 1e-9)
-    return difference_HWC.ravel(), residual_HWC[open_HWC]
+    return Outcome(
+        difference_N=difference_HWC.ravel(), residual_M=residual_HWC[open_HWC], before_M=before_HWC[open_HWC]
+    )
 
 
-def _judge(subject: Subject, difference_N: np.ndarray, allowed_share: float) -> None:
+def judge(subject: Subject, outcomes: list[Outcome], share_outside: float) -> None:
+    """Raise ContractError where images are not what the reference expects."""
+    difference_N = np.concatenate([outcome.difference_N for outcome in outcomes])
     share = (difference_N > TOLERANCE_LEVELS).mean()
-    if share > allowed_share:
+    if share > share_outside:
         subject.broken(
             f"{share:.1%} of its pixels differ from the reference by more than {TOLERANCE_LEVELS} levels of 255, "
             f"the worst by {difference_N.max():.1f}",
@@ -419,14 +449,17 @@ def _judge(subject: Subject, difference_N: np.ndarray, allowed_share: float) -> 
             f"'{printable(subject.entry.summary)}': change the wrong one",
             function_of(subject.entry),
         )
-
-
-def _judge_random(subject: Subject, residual_N: np.ndarray) -> None:
-    if len(residual_N) > 1000 and (abs(residual_N.mean()) > 0.1 or abs(residual_N.std() - 1) > 0.1):
+    residual_M = np.concatenate([outcome.residual_M for outcome in outcomes])
+    before_M = np.concatenate([outcome.before_M for outcome in outcomes])
+    if len(residual_M) < 1000:
+        return
+    mean, deviation = residual_M.mean(), residual_M.std()
+    likeness = float(np.corrcoef(residual_M, before_M)[0, 1]) if deviation else 1.0
+    if max(abs(mean), abs(deviation - 1), abs(likeness)) > 0.1:
         subject.broken(
-            f"its random pixels lie {residual_N.mean():.2f} +- {residual_N.std():.2f} expected standard deviations "
-            "from their expected mean, not 0 +- 1",
-            "Draw them with the mean and the standard deviation that the reference gives",
+            f"its random pixels lie {mean:.2f} +- {deviation:.2f} standard deviations from their expected mean, with a "
+            f"correlation of {likeness:.2f} with the image",
+            "Draw them with the mean and the standard deviation that the reference gives (0 +- 1), whatever the image",
             function_of(subject.entry),
         )
 
@@ -439,7 +472,8 @@ def _check_mixing(subject: Subject, entry: Mixing, reference: Reference) -> None
             drawn = Augmenter(subject.config, INPUT_SIZED, SEED).plan(epoch, index_B).drawn[entry.name]
             before_BHWC = np.stack([source.pixels[index] for index in index_B])
             label_BK = np.eye(len(source.classes))[index_B % 3]
-            expected_BHWC, expected_BK = reference(before_BHWC, drawn, partners(len(index_B)), label_BK)
+            arguments = (before_BHWC, drawn, partners(len(index_B)), label_BK)
+            expected_BHWC, expected_BK = expected_of(subject, reference, arguments)
             difference = np.abs(image_BHWC - expected_BHWC).max()
             if difference > TOLERANCE_LEVELS or np.abs(target_BK - expected_BK).max() > 1e-6:
                 subject.broken(

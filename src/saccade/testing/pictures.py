@@ -59,6 +59,17 @@ def bitmaps(num: int = 12) -> Pictures:
     return Pictures(smooth_pictures(num), jpeg=False)
 
 
-def input_sized(preprocessing: Preprocessing, num: int = 12) -> Pictures:
-    """Pixels that have the size of the input already, so that nothing but an augmentation changes them."""
-    return Pictures([prepare_image(picture, preprocessing) for picture in smooth_pictures(num)], jpeg=False)
+def input_sized(preprocessing: Preprocessing, num: int = 12, texture_levels: int = 0) -> Pictures:
+    """Pixels that have the size of the input already, so that nothing but an augmentation changes them.
+
+    `texture_levels` roughens them by up to so many levels a pixel, for what does not look between pixels.
+    """
+    rng = np.random.default_rng(2)
+    pixels = []
+    for picture in smooth_pictures(num):
+        image_HWC = prepare_image(picture, preprocessing)
+        if texture_levels:  # and less contrast, so that it has room to be stretched
+            texture_HWC = rng.integers(-texture_levels, texture_levels + 1, image_HWC.shape)
+            image_HWC = (127 + 0.7 * (image_HWC - 127.0) + texture_HWC).clip(0, 255).astype(np.uint8)
+        pixels.append(image_HWC)
+    return Pictures(pixels, jpeg=False)
