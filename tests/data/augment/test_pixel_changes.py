@@ -196,7 +196,7 @@ def test_a_grey_jpeg_is_the_quantized_cosine_transform_of_the_standard(quality: 
     pixels = fft.idctn(coefficients, axes=(2, 3), norm="ortho") + 128
     expected_HW = np.rint(pixels).clip(0, 255).transpose(0, 2, 1, 3).reshape(32, 48)
     difference_HW = np.abs(changed("jpeg", grey_HW1, quality=quality)[:, :, 0] - expected_HW)
-    # A coefficient between two steps may be rounded to either: some blocks of this noise differ, the others by rounding.
+    # A coefficient between two steps may be rounded to either: some blocks of noise differ, the others by rounding.
     assert (difference_HW > 1).mean() < 0.25
     assert np.median(difference_HW) == 0
     assert np.abs(changed("jpeg", grey_HW1, quality=100) - grey_HW1.astype(int)).max() == 0
