@@ -32,6 +32,7 @@ from saccade.data.augmenter import Augmenter
 from saccade.data.draws import uniform
 from saccade.data.preprocess import prepare_image
 from saccade.testing import check_augmentation
+from saccade.testing.augmentation_references import REFERENCES, SHARE_OUTSIDE, Spread
 from saccade.testing.augmentations import (
     COLOUR,
     GREY,
@@ -50,7 +51,6 @@ from saccade.testing.augmentations import (
 )
 from saccade.testing.contract import place_of
 from saccade.testing.pictures import photos
-from saccade.testing.references import REFERENCES, SHARE_OUTSIDE, Spread
 
 NAMES = AUGMENTATIONS.names()
 

@@ -8,7 +8,7 @@
 A check returns nothing where every promise is kept, and raises ContractError with what to write and where.
 """
 
+from .augmentation_references import Spread
 from .augmentations import check_augmentation
-from .references import Spread
 
 __all__ = ["Spread", "check_augmentation"]

@@ -31,9 +31,9 @@ from ..data.augmenter import Augmenter, Plan
 from ..data.base import DataSource
 from ..data.draws import uniform
 from ..data.loader import LoaderConfig, build_loader
+from .augmentation_references import REFERENCES, SHARE_OUTSIDE, Reference, Spread
 from .contract import broken
 from .pictures import Pictures, bitmaps, input_sized, photos
-from .references import REFERENCES, SHARE_OUTSIDE, Reference, Spread
 
 COLOUR = Preprocessing(input_height_px=24, input_width_px=32, resize_px=36)
 GREY = Preprocessing(channels="grey", input_height_px=24, input_width_px=32, resize_px=36, mean=(0.4,), std=(0.2,))
@@ -68,7 +68,7 @@ def check_augmentation(
     """Raise ContractError with what to write and where, unless a registered augmentation keeps its promises.
 
     `reference` computes in float64, by other means than the augmentation, what it does: see
-    `saccade.testing.references`; the augmentations of Saccade have theirs. `strengths` are those it is tried with,
+    `saccade.testing.augmentation_references`; the augmentations of Saccade have theirs. `strengths` are those it is tried with,
     well above zero; without them every number goes halfway to its limit. `share_outside` is the share of pixels that
     may differ from the reference, 0 but for chains in which half a level before a step is many after it.
     """
