@@ -8,7 +8,9 @@ many worker processes as Saccade gets threads, and keep them between epochs; the
 separately. Peers that are not installed are skipped with the reason:
 
     saccade                 this package's loader, threads
+    saccade, trivial-wide   the same with that policy in place of colours; rand-augment and augmix likewise
     torchvision, PIL        torchvision v2 on Pillow images in DataLoader workers
+    torchvision, trivial    the same with TrivialAugmentWide in place of colours, against saccade, trivial-wide
     torchvision, tensor     the same on decode_image tensors (needs a torchvision built for the installed torch)
     albumentations          albumentations on OpenCV-decoded images in DataLoader workers
     albumentations, threads the same transforms on simplejpeg-decoded images in threads, by hand
@@ -38,6 +40,9 @@ from .torchvision_stub import import_torchvision
 
 SIZE_PX, BATCH_SIZE, STRENGTH = 224, 64, 0.4
 OURS = "saccade"
+OUR_POLICIES = ("trivial-wide", "rand-augment", "augmix")
+OUR_TRIVIAL = "saccade, trivial-wide"
+TRIVIAL = "torchvision, trivial"
 Batches = Callable[[], Iterator[torch.Tensor]]
 
 
@@ -54,11 +59,11 @@ class Files(Dataset):
         return self.load(self.paths[index])
 
 
-def saccade_batches(source: DataSource, index_N: np.ndarray, threads: int) -> Batches:
+def saccade_batches(source: DataSource, index_N: np.ndarray, threads: int, policy: str) -> Batches:
     """Saccade's loader, one epoch after the other."""
     preprocessing = Preprocessing(input_height_px=SIZE_PX, input_width_px=SIZE_PX, resize_px=256)
     config = LoaderConfig(batch_size=BATCH_SIZE, threads=threads, memory_limit_bytes=0)
-    loader = build_loader(source, index_N, preprocessing, get_policy("photo").config, config, seed=0)
+    loader = build_loader(source, index_N, preprocessing, get_policy(policy).config, config, seed=0)
     epochs = iter(range(1_000_000))
 
     def batches() -> Iterator[torch.Tensor]:
@@ -100,7 +105,8 @@ def torchvision_loads() -> tuple[dict[str, Callable[[str], torch.Tensor]], dict[
     try:
         torchvision = import_torchvision()
     except ImportError:
-        return {}, {name: "torchvision is not installed" for name in ("torchvision, PIL", "torchvision, tensor")}
+        names = ("torchvision, PIL", "torchvision, tensor", TRIVIAL)
+        return {}, {name: "torchvision is not installed" for name in names}
     from torchvision.transforms import v2
 
     steps = [
@@ -108,7 +114,11 @@ def torchvision_loads() -> tuple[dict[str, Callable[[str], torch.Tensor]], dict[
         v2.RandomHorizontalFlip(),
         v2.ColorJitter(STRENGTH, STRENGTH, STRENGTH),
     ]
-    loads = {"torchvision, PIL": partial(load_pil, v2.Compose([*steps, v2.PILToTensor()]))}
+    trivial = v2.Compose([*steps[:2], v2.TrivialAugmentWide(), v2.PILToTensor()])
+    loads = {
+        "torchvision, PIL": partial(load_pil, v2.Compose([*steps, v2.PILToTensor()])),
+        TRIVIAL: partial(load_pil, trivial),
+    }
     skipped = {}
     try:
         from torchvision.io import decode_image
@@ -198,7 +208,12 @@ def main() -> None:
     num = 2 * BATCH_SIZE if arguments.smoke else arguments.images or 10**9
     index_N = np.array([i for i in range(len(source)) if source.record(i).split == "train"][:num])
     paths = [str(folder / source.record(int(i)).key) for i in index_N]
-    makers: dict[str, Callable[[], Batches]] = {OURS: lambda: saccade_batches(source, index_N, arguments.threads)}
+    makers: dict[str, Callable[[], Batches]] = {
+        f"{OURS}, {policy}" if policy != "photo" else OURS: partial(
+            saccade_batches, source, index_N, arguments.threads, policy
+        )
+        for policy in ("photo", *OUR_POLICIES)
+    }
     skipped: dict[str, str] = {}
     for loads, reasons in (torchvision_loads(), albumentations_loads()):
         skipped |= reasons
@@ -214,8 +229,8 @@ def main() -> None:
         name: {
             "images_per_s": round(float(np.median(rates[name])), 1),
             "first_batch_ms": round(1000 * float(np.median(first[name])), 1),
-            "saccade_is_faster": paired_ratio(rates[OURS], rates[name]),
-            "saccade_is_sooner": paired_ratio(first[name], first[OURS]),
+            "saccade_is_faster": paired_ratio(rates[OUR_TRIVIAL if name == TRIVIAL else OURS], rates[name]),
+            "saccade_is_sooner": paired_ratio(first[name], first[OUR_TRIVIAL if name == TRIVIAL else OURS]),
             **facts[name],
         }
         for name in makers

@@ -1,93 +1,78 @@
 """What every augmentation promises, looped over the registry: a new file is tested the day it appears."""
 
-import io
+import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
-from scipy import ndimage
+from pydantic import Field
 
-from saccade.core.types import Preprocessing, Record
+from saccade.core.errors import ContractError, UnknownNameError
+from saccade.core.types import Preprocessing
 from saccade.data.augment.base import (
     AUGMENTATIONS,
     Augmentation,
+    Choosing,
     Colouring,
+    Drawn,
     Erasing,
     Framing,
     Geometric,
     Mixing,
+    Operation,
+    Pixel,
     Scene,
     Strengths,
     Warping,
+    identities,
 )
-from saccade.data.augment.mixing import partners
-from saccade.data.augment.pca_colour import PcaColourStrengths, measured
 from saccade.data.augment.policy import POLICIES, AugmentConfig, get_policy
-from saccade.data.augmenter import Augmenter, Plan
-from saccade.data.base import DataSource
+from saccade.data.augmenter import Augmenter
 from saccade.data.draws import uniform
-from saccade.data.loader import LoaderConfig, build_loader
 from saccade.data.preprocess import prepare_image
+from saccade.testing import check_augmentation
+from saccade.testing.augmentation_references import REFERENCES, SHARE_OUTSIDE, Spread
+from saccade.testing.augmentations import (
+    COLOUR,
+    GREY,
+    SEED,
+    Outcome,
+    Subject,
+    batches,
+    check_reference,
+    compared,
+    expected_of,
+    judge,
+    only,
+    pictures_for,
+    strong,
+    subject_of,
+)
+from saccade.testing.contract import place_of
+from saccade.testing.pictures import photos
 
-COLOUR = Preprocessing(input_height_px=24, input_width_px=32, resize_px=36)
-GREY = Preprocessing(channels="grey", input_height_px=24, input_width_px=32, resize_px=36, mean=(0.4,), std=(0.2,))
-SEED = 11
 NAMES = AUGMENTATIONS.names()
 
 
-class Photos(DataSource):
-    """Smooth pictures of several sizes and shapes; two thirds JPEG files, the others pixels."""
-
-    name = "photos"
-    classes = ("a", "b", "c")
-    digest = "0" * 64
-
-    def __init__(self, num: int = 12) -> None:
-        rng = np.random.default_rng(1)
-        self.pixels = []
-        for number in range(num):
-            height, width = 40 + 9 * (number % 4), 72 - 11 * (number % 3)
-            y, x = np.mgrid[:height, :width]
-            waves = [np.sin(x / 9 + phase) + np.cos(y / 8 - phase) for phase in rng.uniform(0, 6, 3)]
-            self.pixels.append(np.rint(127 + 60 * np.stack(waves, axis=-1)).astype(np.uint8))
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def record(self, index: int) -> Record:
-        return Record(key=f"{index}.jpg", label=index % 3)
-
-    def read(self, index: int) -> bytes | np.ndarray:
-        if index % 3 == 0:
-            pixels = self.pixels[index].view()
-            pixels.setflags(write=False)  # as of a file that is mapped into memory
-            return pixels
-        file = io.BytesIO()
-        Image.fromarray(self.pixels[index]).save(file, "JPEG", quality=95)
-        return file.getvalue()
+@pytest.mark.parametrize("name", NAMES)
+def test_it_keeps_the_contract_of_its_kind_and_equals_a_float64_reference(name: str):
+    check_augmentation(name)
 
 
-def strong(entry: Augmentation) -> Strengths:
-    """Strengths well above zero: every number and switch whose default is off, halfway to its limit."""
-    values: dict[str, object] = {}
-    for name, field in entry.strengths.model_fields.items():
-        if field.default is False:
-            values[name] = True
-        limits = [item.le for item in field.metadata if hasattr(item, "le")]
-        if field.default in (0, 0.0) and limits:
-            values[name] = type(field.default)(min(limits[0] / 2, 12))
-    if entry.name == "crop":
-        values = {"min_area": 0.3, "max_aspect": 1.5}
-    if entry.name == "elastic":
-        values = {"max_px": 3.0, "spacing_px": 8.0}
-    strengths = entry.strengths.parse(values)
-    if isinstance(strengths, PcaColourStrengths):
-        return measured(strengths, np.random.default_rng(3).integers(0, 256, (500, 3)))
-    return strengths
+def test_every_augmentation_has_a_reference_of_its_own_and_no_reference_is_left_over():
+    assert set(REFERENCES) == set(NAMES)
+    assert set(SHARE_OUTSIDE) <= set(NAMES)
 
 
-def only(name: str, strengths: Strengths | None = None) -> AugmentConfig:
-    return AugmentConfig(**{name: strengths or strong(AUGMENTATIONS.get(name))})
+@pytest.mark.parametrize("name", NAMES)
+def test_the_defaults_are_off_and_the_configuration_names_it(name: str):
+    entry = AUGMENTATIONS.get(name)
+    assert AugmentConfig().active() == []
+    assert [active.name for active in only(entry, strong(entry)).active()] == [name]
+    assert AugmentConfig.model_fields[name].description == entry.summary
+    for field in entry.strengths.model_fields.values():
+        assert (field.description or "")[:1].islower() or (field.description or "").startswith("RGB")
 
 
 def everything() -> AugmentConfig:
@@ -95,71 +80,10 @@ def everything() -> AugmentConfig:
     return AugmentConfig(**{name: strong(AUGMENTATIONS.get(name)) for name in NAMES if name != "window"})
 
 
-def same(left: Plan, right: Plan) -> bool:
-    """Whether two plans of the same samples hold the same numbers."""
-    return all(
-        np.array_equal(value, right.drawn[name][key])
-        for name, values in left.drawn.items()
-        for key, value in values.items()
-    )
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_defaults_are_off_and_strengths_turn_it_on(name: str):
-    entry = AUGMENTATIONS.get(name)
-    assert not entry.strengths().is_active
-    assert strong(entry).is_active
-    assert AugmentConfig().active() == []
-    assert [active.name for active in only(name).active()] == [name]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_it_says_what_it_is_where_it_comes_from_and_what_its_values_mean(name: str):
-    entry = AUGMENTATIONS.get(name)
-    assert name.isidentifier()
-    assert entry.summary
-    assert any(character.isdigit() for character in entry.source) or "public" in entry.source
-    assert AugmentConfig.model_fields[name].description == entry.summary
-    for field in entry.strengths.model_fields.values():
-        assert field.description
-        assert field.description[0].islower() or field.description.startswith("RGB")
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_draws_depend_on_seed_epoch_and_sample_and_on_nothing_else(name: str):
-    index_B = np.array([5, 900, 17, 2**31])
-    plan = Augmenter(only(name), COLOUR, SEED).plan(3, index_B)
-    assert same(plan, Augmenter(only(name), COLOUR, SEED).plan(3, index_B))
-    for row in range(4):
-        alone = Augmenter(only(name), COLOUR, SEED).plan(3, index_B[row : row + 1])
-        assert same(plan.take(np.array([row])), alone)
-    if name != "window":
-        among_others = Augmenter(everything(), COLOUR, SEED).plan(3, index_B[::-1]).take(np.array([3, 2, 1, 0]))
-        assert same(plan, among_others)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_no_two_equal_draws_in_samples_epochs_and_seeds(name: str, monkeypatch: pytest.MonkeyPatch):
-    numbers, epochs = [], (0, 1, 2) if AUGMENTATIONS.get(name).every_epoch else (0,)
-
-    def listening(*arguments: object) -> np.ndarray:
-        numbers.append(uniform(*arguments))
-        return numbers[-1]
-
-    monkeypatch.setattr("saccade.data.augmenter.uniform", listening)
-    plans = [
-        Augmenter(only(name), COLOUR, seed).plan(epoch, np.arange(300)) for seed in (SEED, SEED + 1) for epoch in epochs
-    ]
-    row_N = np.concatenate(numbers)
-    assert len(row_N) == 300 * 2 * len(epochs)
-    assert len(np.unique(row_N, axis=0)) == len(row_N)
-    assert not any(same(left, right) for left in plans for right in plans if left is not right)
-
-
 def test_no_two_augmentations_share_their_numbers(monkeypatch: pytest.MonkeyPatch):
     first_numbers = []
 
-    def listening(*arguments: object) -> np.ndarray:
+    def listening(*arguments: Any) -> np.ndarray:
         drawn = uniform(*arguments)
         first_numbers.append(drawn[0, 0])
         return drawn
@@ -169,66 +93,35 @@ def test_no_two_augmentations_share_their_numbers(monkeypatch: pytest.MonkeyPatc
     assert len(set(first_numbers)) == len(first_numbers) == len(NAMES) - 1
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_strength_zero_is_the_identity(name: str):
-    entry = AUGMENTATIONS.get(name)
-    scene = Scene(preprocessing=COLOUR, epoch=1)
-    off = entry.strengths()
-    drawn = entry.draw(off, uniform(SEED, 1, name, np.arange(50), entry.num_draws(off, scene)), scene)
-    if isinstance(entry, Geometric):
-        assert (entry.matrices(drawn, scene) == np.eye(3)).all()
-    if isinstance(entry, Colouring):
-        assert np.abs(entry.matrices(drawn, scene) - np.eye(3, 4)).max() < 1e-15
-    if isinstance(entry, Warping):
-        assert (entry.displacement(drawn, 7, scene) == 0).all()
-    if isinstance(entry, Erasing):
-        top, bottom, left, right = entry.boxes(drawn, scene).T
-        assert ((bottom - top) * (right - left) == 0).all()
-    if isinstance(entry, Mixing):
-        image_BHWC = np.random.default_rng(0).integers(0, 256, (50, 24, 32, 3), dtype=np.uint8)
-        target_BK = np.eye(3, dtype=np.float32)[np.arange(50) % 3]
-        mixed_BHWC, mixed_BK = entry.mix(drawn, image_BHWC, partners(50), target_BK)
-        assert (mixed_BHWC == image_BHWC).all()
-        assert (mixed_BK == target_BK).all()
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "window"])
+def test_draws_do_not_depend_on_the_other_augmentations(name: str):
+    entry, index_B = AUGMENTATIONS.get(name), np.array([5, 900, 17, 2**31])
+    alone = Augmenter(only(entry, strong(entry)), COLOUR, SEED).plan(3, index_B).drawn[name]
+    among_others = Augmenter(everything(), COLOUR, SEED).plan(3, index_B[::-1]).drawn[name]
+    assert all(np.array_equal(value, among_others[key][::-1]) for key, value in alone.items())
 
 
 @pytest.mark.parametrize("preprocessing", [COLOUR, GREY], ids=["colour", "grey"])
 @pytest.mark.parametrize("memory_limit_bytes", [0, 2**30])
 def test_no_augmentation_gives_every_bit_as_evaluation_sees_it(preprocessing: Preprocessing, memory_limit_bytes: int):
-    source = Photos()
+    source = photos()
     every_default = AugmentConfig(**{name: AUGMENTATIONS.get(name).strengths() for name in NAMES})
-    for image_BHWC, _, index_B in batches(source, every_default, preprocessing, memory_limit_bytes=memory_limit_bytes):
+    settings = {"memory_limit_bytes": memory_limit_bytes}
+    for image_BHWC, _, index_B in batches(source, every_default, preprocessing, settings=settings):
         for image_HWC, index in zip(image_BHWC, index_B):
             assert (image_HWC == prepare_image(source[index].image_HWC, preprocessing)).all()
 
 
-def batches(
-    source: DataSource, config: AugmentConfig, preprocessing: Preprocessing = COLOUR, epoch: int = 1, **values: object
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    settings = LoaderConfig.parse({"batch_size": 5, "threads": 2, **values})
-    with build_loader(source, np.arange(len(source)), preprocessing, config, settings, SEED) as loader:
-        return [
-            (batch.image_BCHW.permute(0, 2, 3, 1).numpy(), batch.target.numpy(), batch.index_B)
-            for batch in loader.epoch(epoch)
-        ]
-
-
 @pytest.mark.parametrize("preprocessing", [COLOUR, GREY], ids=["colour", "grey"])
-@pytest.mark.parametrize("name", [*NAMES, "everything"])
-def test_the_same_bits_for_any_number_of_threads_and_in_memory_or_not(name: str, preprocessing: Preprocessing):
-    config = everything() if name == "everything" else only(name)
-    source = Photos()
+def test_everything_at_once_has_the_same_bits_for_any_number_of_threads_and_in_memory_or_not(
+    preprocessing: Preprocessing,
+):
+    ways = ({"threads": 1}, {"threads": 4}, {"memory_limit_bytes": 0}, {"memory_limit_bytes": 0, "threads": 3})
     results = [
-        [
-            image_BHWC.tobytes() + target.tobytes()
-            for image_BHWC, target, _ in batches(source, config, preprocessing, **how)
-        ]
-        for how in ({"threads": 1}, {"threads": 4}, {"memory_limit_bytes": 0}, {"memory_limit_bytes": 0, "threads": 3})
+        [image_BHWC.tobytes() + target.tobytes() for image_BHWC, target, _ in run]
+        for run in (batches(photos(), everything(), preprocessing, settings=way) for way in ways)
     ]
     assert results[0] == results[1] == results[2] == results[3]
-    plain = [image_BHWC.tobytes() for image_BHWC, _, _ in batches(source, AugmentConfig(), preprocessing)]
-    if preprocessing is COLOUR:
-        assert plain != [image_BHWC.tobytes() for image_BHWC, _, _ in batches(source, config, preprocessing)]
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -240,65 +133,345 @@ def test_policies_name_their_source_and_can_be_written_and_read_back(name: str):
     assert policy.source
 
 
-class InputSized(Photos):
-    """Smooth pictures that have the size of the input already, so that a matrix alone says what is seen."""
+# Mutations: one augmentation in the place of another one must not go unseen.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.pixels = [prepare_image(pixels, COLOUR) for pixels in self.pixels]
-
-    def read(self, index: int) -> np.ndarray:
-        return self.pixels[index]
-
-
-INPUT_SIZED = Preprocessing(input_height_px=24, input_width_px=32)
-
-
-def looked_up(image_HWC: np.ndarray, place_HW2: np.ndarray) -> np.ndarray:
-    """float64 bilinear interpolation at (column, row), mirrored at the borders (scipy)."""
-    place = [place_HW2[:, :, 1], place_HW2[:, :, 0]]
-    planes = [image_HWC[:, :, channel].astype(float) for channel in range(3)]
-    return np.stack([ndimage.map_coordinates(plane, place, order=1, mode="mirror") for plane in planes], axis=-1)
+FUNCTION = {
+    Geometric: "matrices",
+    Colouring: "matrices",
+    Pixel: "change",
+    Warping: "displacement",
+    Framing: "frame",
+    Erasing: "boxes",
+    Mixing: "mix",
+    Choosing: "operations",
+}
+# Whose parameters mean the same: one of them in the place of the other is no mutation.
+SAME_FUNCTION = [{"mirror", "alternating_mirror"}, {"colour_shift", "pca_colour"}]
 
 
-def expected_image(entry: Augmentation, plan: Plan, row: int, image_HWC: np.ndarray) -> np.ndarray:
-    """What one augmentation makes of one image of the input's size, in float64."""
-    drawn, scene = plan.drawn[entry.name], plan.scene
-    y, x = np.mgrid[:24, :32].astype(float)
-    centred_HW3 = np.stack([x - 15.5, y - 11.5, np.ones_like(x)], axis=-1)
-    if isinstance(entry, Geometric):
-        source = centred_HW3 @ entry.matrices(drawn, scene)[row].T
-        return looked_up(image_HWC, source[:, :, :2] + [15.5, 11.5])
-    if isinstance(entry, Warping):
-        moved = centred_HW3[:, :, :2] + entry.displacement(drawn, row, scene).astype(float)
-        return looked_up(image_HWC, moved + [15.5, 11.5])
-    if isinstance(entry, Framing):
-        matrix = entry.frame(drawn, row, (24, 32), scene)
-        width, height = 32 * matrix[0, 0], 24 * matrix[1, 1]
-        left, top = matrix[0, 2] + 16 - width / 2, matrix[1, 2] + 12 - height / 2
-        box = tuple(round(side) for side in (left, top, left + width, top + height))
-        return np.asarray(Image.fromarray(image_HWC).crop(box).resize((32, 24), Image.Resampling.BILINEAR), float)
-    if isinstance(entry, Colouring):
-        matrix_34 = entry.matrices(drawn, scene)[row]
-        return (255 * (image_HWC / 255 @ matrix_34[:, :3].T + matrix_34[:, 3])).clip(0, 255)
-    expected = image_HWC.astype(float)
-    if isinstance(entry, Erasing):
-        top, bottom, left, right = entry.boxes(drawn, scene)[row]
-        expected[top:bottom, left:right] = 255 * np.array(COLOUR.mean)
-    return expected
+def outcomes_of(subject: Subject, as_named: str, num: int = 8) -> list[Outcome]:
+    """What the pipeline makes of pictures in the place of another one, beside what that one's reference expects."""
+    source, preprocessing = pictures_for(AUGMENTATIONS.get(as_named), num)
+    other = subject_of(as_named)
+    outcomes = []
+    for epoch in range(2):
+        plan = Augmenter(other.config, preprocessing, SEED).plan(epoch, np.arange(num))
+        augmenter = Augmenter(subject.config, preprocessing, SEED)
+        own_plan = augmenter.plan(epoch, np.arange(num))
+        image_BHWC = np.empty((num, 24, 32, 3), np.uint8)
+        for row, pixels_HWC in enumerate(source.pixels):
+            if augmenter.sees_source:
+                augmenter.render(augmenter.read(pixels_HWC, "x", own_plan, row), own_plan, row, image_BHWC[row])
+            else:
+                image_BHWC[row] = prepare_image(pixels_HWC, preprocessing)
+        image_BHWC, _ = augmenter.finish(own_plan, image_BHWC, np.arange(num) % 3, 3)
+        for row, pixels_HWC in enumerate(source.pixels):
+            values = {key: value[row] for key, value in plan.drawn[as_named].items()}
+            expected = expected_of(other, REFERENCES[as_named], (pixels_HWC, values, plan.scene))
+            outcomes.append(compared(pixels_HWC, image_BHWC[row], expected))
+    return outcomes
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if not isinstance(AUGMENTATIONS.get(name), Mixing)])
-def test_what_is_applied_equals_a_float64_reference(name: str):
-    entry, source = AUGMENTATIONS.get(name), InputSized()
-    preprocessing = COLOUR if isinstance(entry, Framing) else INPUT_SIZED
-    changed = 0
-    for epoch in range(3):
-        for image_BHWC, _, index_B in batches(source, only(name), preprocessing, epoch=epoch):
-            plan = Augmenter(only(name), preprocessing, SEED).plan(epoch, index_B)
-            for row, index in enumerate(index_B):
-                expected = expected_image(entry, plan, row, source.pixels[index])
-                # Rounding is half a level; fixed-point arithmetic and positions to 1/32 pixel add less than another.
-                assert np.abs(image_BHWC[row] - expected).max() <= 1.5
-                changed += not np.array_equal(image_BHWC[row], source.pixels[index])
-    assert changed > 9
+def is_caught(subject: Subject, as_named: str) -> bool:
+    try:
+        judge(subject, outcomes_of(subject, as_named), SHARE_OUTSIDE.get(as_named, 0.0))
+    except ContractError:
+        return True
+    return False
+
+
+COMPARABLE = [name for name in NAMES if not isinstance(AUGMENTATIONS.get(name), Mixing)]
+
+
+@pytest.mark.parametrize("name", COMPARABLE)
+def test_the_reference_takes_its_own_augmentation_and_no_other_one(name: str):
+    taken = [other for other in COMPARABLE if not is_caught(subject_of(other), name)]
+    assert taken == [name]
+
+
+def same_parameters() -> list[tuple[str, str]]:
+    """Pairs of one kind that draw parameters of the same names, so that one's function runs in the other's place."""
+    scene, found = Scene(preprocessing=COLOUR, epoch=0), []
+    keys = {}
+    for name in NAMES:
+        entry = AUGMENTATIONS.get(name)
+        numbers_BN = uniform(0, 0, name, np.arange(2), entry.num_draws(strong(entry), scene))
+        keys[name] = set(entry.draw(strong(entry), numbers_BN, scene))
+    for name in NAMES:
+        for other in NAMES:
+            is_same_kind = type(AUGMENTATIONS.get(name)) is type(AUGMENTATIONS.get(other))
+            if name != other and is_same_kind and keys[name] == keys[other] and {name, other} not in SAME_FUNCTION:
+                found.append((name, other))
+    return found
+
+
+@pytest.mark.parametrize(("name", "other"), same_parameters())
+def test_another_ones_function_in_its_place_breaks_the_contract(name: str, other: str, monkeypatch: pytest.MonkeyPatch):
+    entry, taken = AUGMENTATIONS.get(name), AUGMENTATIONS.get(other)
+    function = FUNCTION[type(entry)]
+    mutant = dataclasses.replace(entry, **{function: getattr(taken, function)})
+    monkeypatch.setitem(AUGMENTATIONS._entries, name, mutant)
+    with pytest.raises(ContractError, match=f"^augmentation '{name}': "):
+        check_augmentation(name)
+
+
+def test_brightness_that_became_contrast_is_told_with_its_place(monkeypatch: pytest.MonkeyPatch):
+    assert ("brightness", "contrast") in same_parameters()
+    contrast = AUGMENTATIONS.get("contrast")
+    assert isinstance(contrast, Colouring)
+    monkeypatch.setitem(
+        AUGMENTATIONS._entries,
+        "brightness",
+        dataclasses.replace(AUGMENTATIONS.get("brightness"), matrices=contrast.matrices),
+    )
+    with pytest.raises(ContractError) as error:
+        check_augmentation("brightness")
+    first, second, third = str(error.value).splitlines()
+    assert first.startswith("augmentation 'brightness': 9")
+    assert "% of its pixels differ from the reference by more than 1.5 levels of 255, the worst by " in first
+    assert second == (
+        "Either the augmentation or the reference does not do what the summary says, 'brighter or darker': "
+        "change the wrong one."
+    )
+    assert third == f"Where: {place_of(contrast.matrices)}."
+
+
+def test_mixup_and_cutmix_are_told_apart(monkeypatch: pytest.MonkeyPatch):
+    for name, other in (("mixup", "cutmix"), ("cutmix", "mixup")):
+        entry = AUGMENTATIONS.get(other)
+        monkeypatch.setitem(AUGMENTATIONS._entries, name, dataclasses.replace(entry, name=name))
+        subject = subject_of(name, strong(entry))
+        with pytest.raises(ContractError, match="its reference asks for the parameter"):
+            check_reference(subject, REFERENCES[name])
+        monkeypatch.undo()
+
+
+def test_a_policy_whose_table_is_in_another_order_breaks_the_contract(monkeypatch: pytest.MonkeyPatch):
+    for name in ("trivial_augment", "rand_augment"):
+        entry = AUGMENTATIONS.get(name)
+        assert isinstance(entry, Choosing)
+        operations = (*entry.operations[:5], entry.operations[7], entry.operations[6], entry.operations[5])
+        mutant = dataclasses.replace(entry, operations=(*operations, *entry.operations[8:]))
+        monkeypatch.setitem(AUGMENTATIONS._entries, name, mutant)
+        with pytest.raises(ContractError, match="% of its pixels differ from the reference"):
+            check_augmentation(name)
+
+
+# What the author of a plug-in is told.
+
+
+class TurnStrengths(Strengths):
+    """How often."""
+
+    probability: float = Field(0.0, ge=0, le=1, description="share of images that are turned upside down")
+
+    @property
+    def is_active(self) -> bool:
+        return self.probability > 0
+
+
+def draw_turn(strengths: TurnStrengths, uniform_BN: np.ndarray, scene: Scene) -> Drawn:
+    return {"turned": uniform_BN[:, 0] < strengths.probability}
+
+
+def turn_matrices(drawn: Drawn, scene: Scene) -> np.ndarray:
+    matrix_B33 = identities(len(drawn["turned"]))
+    matrix_B33[drawn["turned"], :2, :2] *= -1
+    return matrix_B33
+
+
+TURN = Geometric(
+    name="half_turn",
+    summary="turn upside down",
+    source="a test, 2025",
+    strengths=TurnStrengths,
+    num_draws=lambda strengths, scene: 1,
+    draw=draw_turn,
+    matrices=turn_matrices,
+    lossless=True,
+)
+
+
+def turned(image_HWC: np.ndarray, drawn: Drawn, scene: Scene) -> np.ndarray:
+    return image_HWC[::-1, ::-1] if drawn["turned"] else image_HWC
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, entry: Augmentation, **arguments: Any) -> str:
+    monkeypatch.setitem(AUGMENTATIONS._entries, entry.name, entry)
+    monkeypatch.setitem(AUGMENTATIONS._origins, entry.name, __name__)
+    with pytest.raises(ContractError) as error:
+        check_augmentation(entry, **arguments)
+    assert 2 <= len(str(error.value).splitlines()) <= 4
+    return str(error.value)
+
+
+def test_a_plug_in_that_keeps_its_promises_passes_also_when_it_is_registered_late(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(AUGMENTATIONS._entries, "half_turn", TURN)
+    monkeypatch.setitem(AUGMENTATIONS._origins, "half_turn", __name__)
+    check_augmentation(TURN, reference=turned)
+    check_augmentation("half_turn", reference=turned)
+    assert AugmentConfig().active() == []
+
+
+def test_what_is_not_registered_is_told_how_to_be():
+    with pytest.raises(ContractError) as error:
+        check_augmentation(TURN, reference=turned)
+    assert str(error.value) == (
+        "augmentation 'half_turn': it is not registered under its name.\n"
+        "Write 'register(entry, __name__)' below it, with 'from saccade.data.augment.base import register'.\n"
+        f"Where: {place_of(draw_turn)}."
+    )
+    with pytest.raises(UnknownNameError, match="^Unknown augmentation 'half_turn'."):
+        check_augmentation("half_turn")
+
+
+def test_without_a_reference_it_says_what_to_write(monkeypatch: pytest.MonkeyPatch):
+    assert refused(monkeypatch, TURN) == (
+        "augmentation 'half_turn': it has no reference, so nothing says that it does what its name says.\n"
+        "Write 'def expected(image_HWC, drawn, scene)' that computes the float64 image from the drawn parameters "
+        "with NumPy, without calling the augmentation, and pass it as check_augmentation(..., reference=expected)."
+    )
+
+
+def always_on(drawn: Drawn, scene: Scene) -> np.ndarray:
+    return -turn_matrices(drawn, scene)
+
+
+def by_place_in_the_batch(strengths: TurnStrengths, uniform_BN: np.ndarray, scene: Scene) -> Drawn:
+    return {"turned": (np.arange(len(uniform_BN)) % 2 == 1) & (strengths.probability > 0)}
+
+
+def never_random(strengths: TurnStrengths, uniform_BN: np.ndarray, scene: Scene) -> Drawn:
+    return {"turned": np.full(len(uniform_BN), strengths.probability > 0)}
+
+
+def one_for_all(strengths: TurnStrengths, uniform_BN: np.ndarray, scene: Scene) -> Drawn:
+    return {"turned": np.array([True])}
+
+
+def slanted(drawn: Drawn, scene: Scene) -> np.ndarray:
+    matrix_B33 = identities(len(drawn["turned"]))
+    matrix_B33[drawn["turned"], 2, 0] = 0.01
+    return matrix_B33
+
+
+def beyond_the_horizon(drawn: Drawn, scene: Scene) -> np.ndarray:
+    matrix_B33 = identities(len(drawn["turned"]))
+    matrix_B33[drawn["turned"], 2, 0] = 0.1
+    return matrix_B33
+
+
+def mirrored(image_HWC: np.ndarray, drawn: Drawn, scene: Scene) -> np.ndarray:
+    return image_HWC[:, ::-1] if drawn["turned"] else image_HWC
+
+
+def misnamed(image_HWC: np.ndarray, drawn: Drawn, scene: Scene) -> np.ndarray:
+    return image_HWC[:, ::-1] if drawn["is_turned"] else image_HWC
+
+
+@pytest.mark.parametrize(
+    ("changes", "reference", "told", "place"),
+    [
+        ({"source": "me"}, turned, "its source 'me' has no year", None),
+        ({"summary": ""}, turned, "its summary is empty", None),
+        ({"draw": by_place_in_the_batch}, turned, "two draws of one sample differ", by_place_in_the_batch),
+        ({"draw": never_random}, turned, "it draws the same for every seed or epoch", never_random),
+        (
+            {"draw": one_for_all},
+            turned,
+            "the parameter 'turned' does not have one value for each sample",
+            one_for_all,
+        ),
+        ({"matrices": always_on}, turned, "its default strengths change images", always_on),
+        (
+            {"matrices": slanted, "lossless": False},
+            turned,
+            "the last row of a matrix is not (0, 0, 1)",
+            slanted,
+        ),
+        (
+            {"matrices": beyond_the_horizon, "lossless": False, "projective": True},
+            turned,
+            "a corner of the output lies behind the horizon",
+            beyond_the_horizon,
+        ),
+        ({}, misnamed, "its reference asks for the parameter 'is_turned', which draw does not give", draw_turn),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_broken_promises_are_told_with_the_function_that_breaks_them(
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    reference: Callable[..., Any],
+    told: str,
+    place: Callable[..., Any] | None,
+):
+    lines = refused(monkeypatch, dataclasses.replace(TURN, **changes), reference=reference).splitlines()
+    assert lines[0] == f"augmentation 'half_turn': {told}."
+    assert lines[-1] == f"Where: {place_of(place)}." if place else len(lines) == 2
+
+
+def test_a_reference_that_says_something_else_is_told_with_the_share_of_pixels(monkeypatch: pytest.MonkeyPatch):
+    message = refused(monkeypatch, TURN, reference=mirrored)
+    assert message.startswith("augmentation 'half_turn': ")
+    assert "of its pixels differ from the reference by more than 1.5 levels of 255" in message
+
+
+def pixel(change: Callable[[Drawn, int, np.ndarray, Scene], np.ndarray]) -> Pixel:
+    return Pixel(
+        name="half_turn",
+        summary="change pixels",
+        source="a test, 2025",
+        strengths=TurnStrengths,
+        num_draws=lambda strengths, scene: 1,
+        draw=draw_turn,
+        change=change,
+    )
+
+
+def in_place(drawn: Drawn, row: int, image_HWC: np.ndarray, scene: Scene) -> np.ndarray:
+    if drawn["turned"][row]:
+        image_HWC[0] = 0
+    return image_HWC
+
+
+def wide(drawn: Drawn, row: int, image_HWC: np.ndarray, scene: Scene) -> np.ndarray:
+    return image_HWC / 2 if drawn["turned"][row] else image_HWC
+
+
+def louder(drawn: Drawn, row: int, image_HWC: np.ndarray, scene: Scene) -> np.ndarray:
+    """Noise of 20 levels where the reference says 15."""
+    if not drawn["turned"][row]:
+        return image_HWC
+    noise_HWC = np.random.default_rng(int(image_HWC.sum())).normal(0, 20, image_HWC.shape)
+    return np.rint(image_HWC + noise_HWC).clip(0, 255).astype(np.uint8)
+
+
+def noise_of_15(image_HWC: np.ndarray, drawn: Drawn, scene: Scene) -> Spread:
+    deviation = 15.0 if drawn["turned"] else 0.0
+    return Spread(mean_HWC=image_HWC.astype(float), deviation_HWC=np.full(image_HWC.shape, deviation), width=7)
+
+
+def test_pixel_augmentations_must_work_on_a_copy_and_return_what_they_got(monkeypatch: pytest.MonkeyPatch):
+    assert refused(monkeypatch, pixel(in_place), reference=turned) == (
+        f"augmentation 'half_turn': it writes to the image it is given.\nWork on a copy.\nWhere: {place_of(in_place)}."
+    )
+    assert refused(monkeypatch, pixel(wide), reference=turned) == (
+        "augmentation 'half_turn': from uint8 (24, 32, 1) it makes float64 (24, 32, 1).\n"
+        "Return rounded and clipped uint8 of the same shape, for 1 and for 3 channels.\n"
+        f"Where: {place_of(wide)}."
+    )
+
+
+def test_noise_of_another_strength_than_its_reference_is_told(monkeypatch: pytest.MonkeyPatch):
+    message = refused(monkeypatch, pixel(louder), reference=noise_of_15)
+    assert "its random pixels lie " in message
+    assert " +- 1.3" in message
+
+
+def test_operations_of_a_policy_are_geometric_colours_or_pixels(monkeypatch: pytest.MonkeyPatch):
+    entry = AUGMENTATIONS.get("trivial_augment")
+    assert isinstance(entry, Choosing)
+    crop = Operation(augmentation="crop", parameters=lambda value_B, scene: {}, words="crop".format)
+    message = refused(monkeypatch, dataclasses.replace(entry, operations=(*entry.operations[:-1], crop)))
+    assert message.startswith("augmentation 'trivial_augment': it chooses 'crop', of the kind Framing.\n")

@@ -194,7 +194,7 @@ def test_damage_in_the_rows_that_are_seen_is_never_passed_over(damage: bytes, pl
     assert of_upper == of_whole or place > share  # else the damage lies among the rows that are seen
 
 
-@pytest.mark.parametrize("policy", ["photo", "photo-light", "alexnet", "handwriting"])
+@pytest.mark.parametrize("policy", ["photo", "photo-light", "alexnet", "handwriting", "trivial-wide", "augmix"])
 @pytest.mark.parametrize("size_px", [60, 20])
 def test_what_is_shown_of_a_file_does_not_depend_on_how_much_of_it_is_decoded(policy: str, size_px: int):
     preprocessing = Preprocessing(input_height_px=size_px, input_width_px=size_px, resize_px=size_px + 8)

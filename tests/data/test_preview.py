@@ -82,7 +82,9 @@ def test_every_policy_and_augmentation_can_be_drawn_and_named(name: str):
         config = get_policy(name).config
     else:
         fields = AUGMENTATIONS.get(name).strengths.model_fields
-        low = {"min_area": 0.3, "enabled": True, "size_px": 5, "max_px": 2}
+        low = {"min_area": 0.3, "enabled": True, "size_px": 5, "max_px": 2, "max_fraction": 0.1}
+        low |= {"min_bits": 2, "min_quality": 10, "min_threshold_levels": 40, "num_operations": 2, "severity": 3}
+        low |= {"max_deviation_levels": 20}
         first = next(iter(fields))
         config = AugmentConfig.parse({name: {first: low.get(first, 0.9)}})
     if "pca_colour" in [entry.name for entry in config.active()]:

@@ -13,6 +13,7 @@
     │   └── RunInUseError        exit 1  HTTP 409   another process holds the run directory
     ├── StorageError             exit 1  HTTP 507   the disk: full, read-only, not permitted
     ├── TrainingError            exit 1  HTTP 500   the optimisation itself, such as a loss that is not finite
+    ├── ContractError            exit 1  HTTP 500   a plug-in does not do what its kind promises
     └── Stopped                  exit 130 HTTP 503  the user asked to stop; everything is saved
 
 A message has one to four lines: what is wrong and where, what was received, the likely cause, the next step.
@@ -87,6 +88,10 @@ class StorageError(SaccadeError):
 
 class TrainingError(SaccadeError):
     pass
+
+
+class ContractError(SaccadeError):
+    """A plug-in breaks a promise of its kind; `saccade.testing` raises it, with what to write and where."""
 
 
 class Stopped(SaccadeError):

@@ -9,18 +9,21 @@ from ..core.types import Preprocessing
 from .augment import colour, geometry
 from .augment.base import (
     Augmentation,
+    Choosing,
     Colouring,
     Drawn,
     Erasing,
     Framing,
     Geometric,
     Mixing,
+    Pixel,
     Scene,
     Warping,
     identities,
 )
 from .augment.lossless import move_pixels
 from .augment.mixing import partners
+from .augment.operations import Step, change_image, chosen_geometry, chosen_steps, is_lossless
 from .augment.pca_colour import PcaColourStrengths, measured
 from .augment.policy import AugmentConfig
 from .base import DataSource
@@ -73,28 +76,35 @@ class Augmenter:
         self.seed = seed
         self._active = config.active()
         self._framing = next((entry for entry in self._active if isinstance(entry, Framing)), None)
-        self._geometric = [entry for entry in self._active if isinstance(entry, Geometric)]
+        # Perspective acts last, on the output itself, where it is known to lie in front of the horizon.
+        self._geometric = [e for e in self._active if isinstance(e, Geometric) and not e.projective]
+        self._projective = [e for e in self._active if isinstance(e, Geometric) and e.projective]
+        self._choosing = [entry for entry in self._active if isinstance(entry, Choosing)]
+        self._pixel = [entry for entry in self._active if isinstance(entry, Pixel)]
         self._warping = [entry for entry in self._active if isinstance(entry, Warping)]
         self._colouring = [entry for entry in self._active if isinstance(entry, Colouring)]
         self._erasing = [entry for entry in self._active if isinstance(entry, Erasing)]
         self._mixing = [entry for entry in self._active if isinstance(entry, Mixing)]
-        lossless = all(entry.lossless for entry in self._geometric)
-        self.sees_source = self._framing is not None or bool(self._warping) or not lossless
-        self.moves_whole_pixels = not (self.sees_source or self._colouring or self._mixing)
-        self.mean_C = mean_colour(preprocessing)
-        self.canvas = geometry.Canvas(
-            size_HW=(preprocessing.input_height_px, preprocessing.input_width_px),
-            interpolation=preprocessing.interpolation,
-            border=config.border,
-            fill_C=self.mean_C if config.border == "mean" else np.zeros_like(self.mean_C),
-        )
+        lossless = all(e.lossless for e in self._geometric) and all(is_lossless(e) for e in self._choosing)
+        self.sees_source = bool(self._framing or self._warping or self._projective) or not lossless
+        self._changes = bool(self._colouring or self._choosing or self._pixel)
+        fills = any(entry.fill for entry in self._erasing)
+        self.moves_whole_pixels = not (self.sees_source or self._changes or fills or self._mixing)
+        self.mean_C = geometry.mean_levels(preprocessing)
+        self.canvas = geometry.canvas_for(preprocessing, config.border)
 
     def plan(self, epoch: int, index_B: np.ndarray) -> Plan:
         """Draw the parameters of the samples `index_B` in `epoch`; nothing is read."""
-        scene = Scene(preprocessing=self.preprocessing, epoch=epoch)
+        scene = Scene(preprocessing=self.preprocessing, epoch=epoch, border=self.config.border)
         drawn = {entry.name: self._draw(entry, scene, index_B) for entry in self._active}
         geometry_B33, colour_B34 = identities(len(index_B)), identities(len(index_B), columns=4)
         for entry in self._geometric:
+            geometry_B33 = geometry_B33 @ entry.matrices(drawn[entry.name], scene)
+        for choosing in self._choosing:
+            chosen = drawn[choosing.name]
+            own_B33 = chosen_geometry(choosing.operations, chosen["operation"], chosen["value"], scene)
+            geometry_B33 = geometry_B33 @ own_B33
+        for entry in self._projective:
             geometry_B33 = geometry_B33 @ entry.matrices(drawn[entry.name], scene)
         for colouring in self._colouring:
             colour_B34 = colour.compose(colour_B34, colouring.matrices(drawn[colouring.name], scene))
@@ -104,7 +114,7 @@ class Augmenter:
             drawn=drawn,
             geometry_B33=geometry_B33,
             colour_B34=colour_B34,
-            stretch_B=np.linalg.norm(geometry_B33[:, :2, :2], axis=2).max(axis=1),
+            stretch_B=geometry.largest_stretches(geometry_B33, self.canvas.size_HW),
         )
 
     def read(self, content: bytes | np.ndarray, key: str, plan: Plan, row: int) -> np.ndarray:
@@ -136,29 +146,38 @@ class Augmenter:
         return frame_33 @ plan.geometry_B33[row]
 
     def render(self, pixels_HWC: np.ndarray, plan: Plan, row: int, out_HWC: np.ndarray) -> None:
-        """Resample what `read` gave into `out_HWC`, uint8 (H, W, C) at the input size, and change its colours.
+        """Resample what `read` gave into `out_HWC`, uint8 (H, W, C) at the input size, and change its pixels.
 
         Only where `sees_source`; otherwise an image is prepared as evaluation does it, and `finish` does the rest.
         """
         displacements = [w.displacement(plan.drawn[w.name], row, plan.scene) for w in self._warping]
         displacement_HW2 = sum(displacements[1:], start=displacements[0]) if displacements else None
         matrix_33 = self.source_matrix(plan, row, (pixels_HWC.shape[0], pixels_HWC.shape[1]))
-        plain_HWC = np.empty_like(out_HWC) if self._colouring else out_HWC
+        plain_HWC = np.empty_like(out_HWC) if self._changes else out_HWC
         if pixels_HWC.shape[2] == 4:
             seen_HWC = np.empty((*self.canvas.size_HW, 4), np.uint8)
             geometry.resample(pixels_HWC, matrix_33, displacement_HW2, self.canvas, seen_HWC)
             written(cv2.cvtColor(seen_HWC, cv2.COLOR_RGBA2RGB, dst=plain_HWC), plain_HWC)
         else:
             geometry.resample(pixels_HWC, matrix_33, displacement_HW2, self.canvas, plain_HWC)
-        if self._colouring:
-            colour.recolour(plain_HWC, plan.colour_B34[row], out_HWC)
+        if self._changes:
+            self._change(plain_HWC, plan, row, out_HWC)
+
+    def _change(self, image_HWC: np.ndarray, plan: Plan, row: int, out_HWC: np.ndarray) -> None:
+        """Colours, then chosen operations in their order, then pixel augmentations; `out_HWC` is other memory."""
+        steps: list[Step] = []
+        for choosing in self._choosing:
+            chosen = plan.drawn[choosing.name]
+            steps += chosen_steps(choosing.operations, chosen["operation"][row], chosen["value"][row], plan.scene)
+        steps += [(entry, plan.drawn[entry.name], row) for entry in self._pixel]
+        change_image(image_HWC, plan.colour_B34[row] if self._colouring else None, steps, plan.scene, out_HWC)
 
     def _shrink(self, plan: Plan, row: int, source_HW: tuple[int, int]) -> float:
         """Source pixels per output pixel, in the direction that is shrunk least; 1 where it cannot be 2."""
         height, width = self.canvas.size_HW
         if min(source_HW[0] / height, source_HW[1] / width) * plan.stretch_B[row] < 2:
             return 1.0
-        return min(geometry.shrink_factors(self.source_matrix(plan, row, source_HW)))
+        return min(geometry.shrink_factors(self.source_matrix(plan, row, source_HW), self.canvas.size_HW))
 
     def _num_rows(self, plan: Plan, row: int, source_HW: tuple[int, int]) -> int:
         """How many rows from the top `render` reads of a source of that size."""
@@ -177,12 +196,14 @@ class Augmenter:
         if not self.sees_source:
             if self._geometric:
                 image_BHWC = move_pixels(image_BHWC, plan.geometry_B33, self.canvas.border, self.canvas.fill_C)
-            if self._colouring:
-                for row, matrix_34 in enumerate(plan.colour_B34):
-                    image_BHWC[row] = colour.recolour(image_BHWC[row], matrix_34)
-        for box_B4 in self.boxes(plan):
+            if self._changes:
+                for row, image_HWC in enumerate(image_BHWC):
+                    self._change(image_HWC.copy(), plan, row, image_HWC)
+        for entry, box_B4 in zip(self._erasing, self.boxes(plan)):
             for row, (top, bottom, left, right) in enumerate(box_B4.tolist()):
-                image_BHWC[row, top:bottom, left:right] = self.mean_C
+                shape_HWC = (bottom - top, right - left, image_BHWC.shape[3])
+                filled = entry.fill(plan.drawn[entry.name], row, shape_HWC) if entry.fill else self.mean_C
+                image_BHWC[row, top:bottom, left:right] = filled
         if not self._mixing:
             return image_BHWC, label_B
         target_BK = np.eye(num_classes, dtype=np.float32)[label_B]
@@ -217,8 +238,3 @@ def measure_colours(config: AugmentConfig, source: DataSource, index_N: np.ndarr
         pixel_N3 = decode_image(content, key, min_short_side_px=MEASURED_SIDE_PX).image_HWC.reshape(-1, 3)
         pixels.append(pixel_N3[:: max(1, len(pixel_N3) // MEASURED_SIDE_PX**2)])
     return config.model_copy(update={"pca_colour": measured(strengths, np.concatenate(pixels))})
-
-
-def mean_colour(preprocessing: Preprocessing) -> np.ndarray:
-    """The preprocessing's mean as a colour, uint8 (C,): it becomes zero when it is normalised."""
-    return np.rint(np.asarray(preprocessing.mean) * 255).clip(0, 255).astype(np.uint8)

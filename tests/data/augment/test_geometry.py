@@ -8,7 +8,14 @@ from PIL import Image
 
 from saccade.core.types import Preprocessing
 from saccade.data.augment.base import Border
-from saccade.data.augment.geometry import Canvas, centre_frame, resample, shrink_factors, whole_box
+from saccade.data.augment.geometry import (
+    Canvas,
+    centre_frame,
+    largest_stretches,
+    resample,
+    shrink_factors,
+    whole_box,
+)
 from saccade.data.preprocess import prepare_image
 
 PAD = {"reflect": "reflect", "edge": "edge", "mean": "constant", "black": "constant"}
@@ -91,7 +98,7 @@ def turned(degrees: float, scale: float, right: float = 0.0, down: float = 0.0, 
 def test_a_warp_equals_float64_bilinear_interpolation(degrees, scale, move, slant, border, channels):
     image, what = smooth_image(97, 120, channels), canvas(48, 56, border, channels)
     matrix = turned(degrees, scale, *move, slant=slant)
-    if max(shrink_factors(matrix)) >= 1.64:
+    if max(shrink_factors(matrix, what.size_HW)) >= 1.64:
         return
     x, y = places(what)
     source = matrix @ np.stack([x.ravel(), y.ravel(), np.ones(x.size)])
@@ -166,6 +173,72 @@ def test_a_displacement_moves_every_pixel_before_the_matrix(seed, degrees, borde
     difference = np.abs(draw(image, matrix, what, displacement) - expected)
     assert np.median(difference) <= 0.5
     assert (difference > 1.3).mean() <= (0.05 if border == "black" else 0)
+
+
+CORNERS = [(-1, -1), (1, -1), (1, 1), (-1, 1)]
+
+
+def leaning(across: float, down: float, scale: float, right: float = 0.0) -> np.ndarray:
+    """A homography that shrinks by `scale` in the middle; `across` and `down` say how fast the depth changes."""
+    return turned(5, scale, right) @ np.array([[1, 0.02, 1.5], [-0.03, 1.1, -2.0], [across, down, 1.0]])
+
+
+def seen(matrix: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    place = matrix @ np.stack([x.ravel(), y.ravel(), np.ones(x.size)])
+    return (place[0] / place[2]).reshape(x.shape), (place[1] / place[2]).reshape(x.shape)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.floats(-0.012, 0.012),
+    st.floats(-0.012, 0.012),
+    st.sampled_from(["reflect", "edge", "black"]),
+    st.sampled_from([1, 3]),
+    st.booleans(),
+)
+def test_a_perspective_equals_float64_bilinear_interpolation(across, down, border, channels, has_displacement):
+    image, what = smooth_image(97, 120, channels), canvas(48, 56, border, channels)
+    matrix = leaning(across, down, 0.9)
+    if max(shrink_factors(matrix, what.size_HW)) >= 1.64:
+        return
+    x, y = places(what)
+    displacement = None
+    if has_displacement:
+        displacement = np.stack([2 * np.sin(y / 9), np.cos(x / 8)], axis=-1).astype(np.float32)
+        x, y = x + displacement[:, :, 0], y + displacement[:, :, 1]
+    expected = bilinear(image, *seen(matrix, x, y), what)
+    difference = np.abs(draw(image, matrix, what, displacement) - expected)
+    # Where the picture is shrunk a pixel spans more levels, so the same 1/64 pixel weighs more.
+    assert np.median(difference) <= 0.5
+    assert (difference > 1.6).mean() <= (0.05 if border == "black" else 0)
+
+
+def test_a_perspective_is_shrunk_as_its_nearest_corner_and_never_blurred_there():
+    size_HW = (48, 56)
+    for across, down in ((0.01, 0.0), (-0.006, 0.008)):
+        matrix = leaning(across, down, 3.0)
+        step, factors = 1e-5, []
+        for side_x, side_y in CORNERS:
+            x, y = np.array([[side_x * 28.0]]), np.array([[side_y * 24.0]])
+            here, right, below = seen(matrix, x, y), seen(matrix, x + step, y), seen(matrix, x, y + step)
+            slopes = [[(moved[axis] - here[axis]).item() / step for moved in (right, below)] for axis in range(2)]
+            factors.append([np.hypot(*slope) for slope in slopes])
+        expected = np.min(factors, axis=0)
+        assert shrink_factors(matrix, size_HW) == pytest.approx(expected.tolist(), rel=1e-3)
+        both = np.stack([matrix, turned(20, 2.0)])
+        assert largest_stretches(both, size_HW) == pytest.approx([np.max(factors), 2.0], rel=1e-3)
+        assert whole_box(matrix, (300, 300), canvas(*size_HW)) is None
+
+
+def test_a_strong_reduction_in_perspective_reads_an_averaged_copy():
+    image, what = smooth_image(303, 401), canvas(40, 48)
+    matrix = leaning(0.004, -0.003, 3.4)
+    across, down = (int(factor + 0.35) for factor in shrink_factors(matrix, what.size_HW))
+    assert min(across, down) >= 2
+    small = averaged(image, down, across)
+    x, y = seen(matrix, *places(what))
+    column, row = (x + 401 / 2) / across - small.shape[1] / 2, (y + 303 / 2) / down - small.shape[0] / 2
+    assert np.abs(draw(image, matrix, what) - bilinear(small, column, row, what)).max() <= 3
 
 
 def test_the_identity_is_exact_on_both_ways():

@@ -3,6 +3,7 @@
 import math
 import random
 
+import cv2
 import numpy as np
 import pytest
 from scipy import stats
@@ -58,6 +59,32 @@ def test_geometric_matrices_look_at_the_right_places():
     assert looks_at(geometric("rotation", angle_degrees=45), math.sqrt(2), 0) == [1, -1]
     assert looks_at(geometric("shear", horizontal_degrees=45, vertical_degrees=0), 1, 3) == [4, 3]
     assert looks_at(geometric("shear", horizontal_degrees=0, vertical_degrees=-45), 1, 3) == [1, 2]
+
+
+def test_a_perspective_looks_at_the_moved_corners_and_leaves_the_rest_straight():
+    move_42 = np.array([[0.1, 0.05], [-0.2, 0.15], [0.0, -0.1], [0.12, 0.2]])
+    matrix = geometric("perspective", corner_fractions=move_42)
+    for (x, y), (right, down) in zip([(-16, -16), (16, -16), (16, 16), (-16, 16)], move_42):
+        place = matrix @ [x, y, 1]
+        assert place[:2] / place[2] == pytest.approx([x + 32 * right, y + 32 * down])
+    corner_42 = np.array([(-16, -16), (16, -16), (16, 16), (-16, 16)], np.float32)
+    wanted = cv2.getPerspectiveTransform(corner_42, (corner_42 + 32 * move_42).astype(np.float32))
+    assert matrix == pytest.approx(wanted, abs=1e-5)
+    drawn = drawn_by("perspective", 3000, max_fraction=0.2)
+    assert stats.kstest(drawn["corner_fractions"].ravel(), stats.uniform(-0.2, 0.4).cdf).pvalue > 1e-4
+
+
+def test_perspective_acts_nearest_to_the_output_whatever_else_is_on():
+    config = AugmentConfig(
+        perspective={"max_fraction": 0.2},
+        rotation={"max_degrees": 180},
+        translation={"max_fraction": 0.5},
+        trivial_augment={"probability": 1},
+    )
+    plan = Augmenter(config, SCENE.preprocessing, 0).plan(0, np.arange(2000))
+    corner_43 = np.array([[x, y, 1] for x in (-16, 16) for y in (-16, 16)])
+    depth_B4 = (corner_43 @ plan.geometry_B33.transpose(0, 2, 1))[:, :, 2]
+    assert depth_B4.min() > 0.05
 
 
 def test_a_turn_by_a_right_angle_equals_rot90():
@@ -405,5 +432,5 @@ def test_two_framings_and_unknown_names_are_refused():
         get_policy("foto")
     assert str(policy.value) == (
         "Unknown augmentation policy 'foto'. Did you mean 'photo'? Policies: none, shift-flip, airbench, cutout, "
-        "handwriting, photo-light, photo, alexnet, photo-mixed."
+        "handwriting, photo-light, photo, alexnet, photo-mixed, trivial-wide, rand-augment, augmix."
     )

@@ -4,14 +4,17 @@ Every augmentation is two pure functions. `draw` turns uniform numbers, which de
 only, into parameters; the second one turns parameters into what is composed with all others of its kind:
 
     Framing     a 3x3 matrix      which part of the source is seen (at most one)     \
-    Geometric   a 3x3 matrix      mirrors, turns, slants, moves                       } one resample of the source
+    Geometric   a 3x3 matrix      mirrors, turns, slants, moves, perspective          } one resample of the source
     Warping     a displacement    of every output pixel                              /
     Colouring   a 3x4 matrix      of RGB                                               one matrix
-    Erasing     a box             that is filled with the mean colour
+    Choosing    operations        of the kinds Geometric, Colouring and Pixel, drawn for each image from a table
+    Pixel       pixels            whatever is no matrix: noise, blur, JPEG, histograms
+    Erasing     a box             that is filled with the mean colour, or with pixels of its own
     Mixing      pairs of a batch  whose pixels and targets are mixed
 
-They are applied in this order, and within a kind in the alphabetical order of their names. Strengths default to zero,
-which leaves every image as it is, bit for bit.
+They are applied in this order, and within a kind in the alphabetical order of their names; chosen operations keep
+their drawn order, but for their geometry, which joins the one resample. All of them act on uint8 RGB pixels, before
+normalisation. Strengths default to zero, which leaves every image as it is, bit for bit.
 
 Coordinates: `centred` ones have their origin in the middle of the image, x to the right, y down, unit one pixel, so
 that turning and mirroring do not depend on sizes. Pixel (column, row) lies at its middle.
@@ -42,10 +45,11 @@ class Strengths(FrozenConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """What the functions of an augmentation may know besides its strengths: the network's input and the epoch."""
+    """What the functions of an augmentation may know besides its strengths: the network's input, epoch and border."""
 
     preprocessing: Preprocessing
     epoch: int
+    border: Border = "reflect"
 
     @property
     def size_HW(self) -> tuple[int, int]:
@@ -90,11 +94,13 @@ class Framing(Augmentation):
 class Geometric(Augmentation):
     """`matrices(drawn, scene)` gives matrix_B33 from centred output to centred output coordinates before it.
 
-    `lossless`: every matrix only mirrors and moves by whole pixels.
+    `lossless`: every matrix only mirrors and moves by whole pixels. `projective`: the last row may differ from
+    (0, 0, 1); such matrices act last, nearest to the output, all of which must lie in front of the horizon.
     """
 
     matrices: Callable[[Drawn, Scene], np.ndarray]
     lossless: bool = False
+    projective: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +118,48 @@ class Colouring(Augmentation):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pixel(Augmentation):
+    """`change(drawn, row, image_HWC, scene)` gives the changed image: uint8 of the same shape, 1 or 3 (RGB) channels.
+
+    It gets images of the input's size and must not write to them; where nothing changes, it returns the image itself.
+    Random pixels come from `noise.py`, from a seed that was drawn.
+    """
+
+    change: Callable[[Drawn, int, np.ndarray, Scene], np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """What one augmentation does for a value: a row of a policy's table.
+
+    `augmentation` is the name of a Geometric, Colouring or Pixel entry, empty where nothing happens;
+    `parameters(value_B, scene)` gives what that entry would have drawn, `words(value)` what a preview prints.
+    """
+
+    augmentation: str
+    parameters: Callable[[np.ndarray, Scene], Drawn]
+    words: Callable[[float], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choosing(Augmentation):
+    """Draws which `operations` happen to an image, in which order, and how strongly.
+
+    `draw` gives `operation`, int64 (B, N), places in `operations`, and `value`, float64 (B, N).
+    """
+
+    operations: tuple[Operation, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Erasing(Augmentation):
-    """`boxes(drawn, scene)` gives box_B4, int64 (top, bottom, left, right) in output pixels; empty where equal."""
+    """`boxes(drawn, scene)` gives box_B4, int64 (top, bottom, left, right) in output pixels; empty where equal.
+
+    `fill(drawn, row, shape_HWC)` gives the uint8 pixels of the box; without it, it shows the mean colour.
+    """
 
     boxes: Callable[[Drawn, Scene], np.ndarray]
+    fill: Callable[[Drawn, int, tuple[int, int, int]], np.ndarray] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,22 @@ class Canvas:
     fill_C: np.ndarray
 
 
+def canvas_for(preprocessing: Preprocessing, border: Border) -> Canvas:
+    """The canvas of a network's input; borders 'mean' and 'black' have a colour."""
+    mean_C = mean_levels(preprocessing)
+    return Canvas(
+        size_HW=(preprocessing.input_height_px, preprocessing.input_width_px),
+        interpolation=preprocessing.interpolation,
+        border=border,
+        fill_C=mean_C if border == "mean" else np.zeros_like(mean_C),
+    )
+
+
+def mean_levels(preprocessing: Preprocessing) -> np.ndarray:
+    """The preprocessing's mean as a colour, uint8 (C,): it becomes zero when it is normalised."""
+    return np.rint(np.asarray(preprocessing.mean) * 255).clip(0, 255).astype(np.uint8)
+
+
 def resized_height_width(source_HW: tuple[int, int], preprocessing: Preprocessing) -> tuple[int, int]:
     """Height and width after the resize that `preprocessing` describes, before the crop."""
     if preprocessing.resize_px is None:
@@ -81,10 +97,39 @@ def resample(
     return out_HWC
 
 
-def shrink_factors(matrix_33: np.ndarray) -> tuple[float, float]:
-    """Source pixels per output pixel across and down."""
+def shrink_factors(matrix_33: np.ndarray, size_HW: tuple[int, int]) -> tuple[float, float]:
+    """Source pixels per output pixel across and down; with perspective at the corner that is shrunk least."""
+    if is_projective(matrix_33):
+        across, down = _corner_stretches(matrix_33[None], size_HW)[0].min(axis=0).tolist()
+        return across, down
     (xx, xy, _), (yx, yy, _), _ = matrix_33.tolist()
     return math.hypot(xx, xy), math.hypot(yx, yy)
+
+
+def largest_stretches(matrix_B33: np.ndarray, size_HW: tuple[int, int]) -> np.ndarray:
+    """The most that each matrix lengthens an axis anywhere in an output of `size_HW`: float64 (B,)."""
+    stretch_B = np.linalg.norm(matrix_B33[:, :2, :2], axis=2).max(axis=1)
+    projective_B = (matrix_B33[:, 2, :2] != 0).any(axis=1)
+    if projective_B.any():
+        stretch_B[projective_B] = _corner_stretches(matrix_B33[projective_B], size_HW).max(axis=(1, 2))
+    return stretch_B
+
+
+def is_projective(matrix_33: np.ndarray) -> bool:
+    """Whether the matrix is more than affine: straight lines stay straight, parallels do not stay parallel."""
+    return bool(matrix_33[2, 0] != 0 or matrix_33[2, 1] != 0)
+
+
+def _corner_stretches(matrix_B33: np.ndarray, size_HW: tuple[int, int]) -> np.ndarray:
+    """Source pixels per output pixel, across and down, at the four corners of the output: float64 (B, 4, 2)."""
+    half_2 = np.array([size_HW[1], size_HW[0]]) / 2
+    corner_43 = np.concatenate([half_2 * [[-1, -1], [1, -1], [1, 1], [-1, 1]], np.ones((4, 1))], axis=1)
+    place_B43 = corner_43 @ matrix_B33.transpose(0, 2, 1)
+    depth_B41 = place_B43[:, :, 2:]
+    # The derivative of a quotient: (row - place * last row) / depth.
+    seen_B42 = place_B43[:, :, :2] / depth_B41
+    slope_B422 = matrix_B33[:, None, :2, :2] - seen_B42[..., None] * matrix_B33[:, None, 2:, :2]
+    return np.linalg.norm(slope_B422 / depth_B41[..., None], axis=3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +145,7 @@ class Box:
 def whole_box(matrix_33: np.ndarray, source_HW: tuple[int, ...], canvas: Canvas) -> Box | None:
     """The box of whole pixels inside the image that the matrix shows, None where it shows something else."""
     (xx, xy, right), (yx, yy, down), _ = matrix_33.tolist()
-    if xy != 0 or yx != 0:
+    if xy != 0 or yx != 0 or is_projective(matrix_33):
         return None
     rows = _whole_slice(source_HW[0], down, abs(yy) * canvas.size_HW[0])
     columns = _whole_slice(source_HW[1], right, abs(xx) * canvas.size_HW[1])
@@ -146,7 +191,7 @@ def _warp(
     canvas: Canvas,
     out_HWC: np.ndarray,
 ) -> None:
-    image_HWC, reduce_33 = _reduce(image_HWC, matrix_33)
+    image_HWC, reduce_33 = _reduce(image_HWC, matrix_33, canvas.size_HW)
     height, width = canvas.size_HW
     matrix_33 = _to_index(image_HWC.shape[:2]) @ reduce_33 @ matrix_33
     interpolation, border = _INTERPOLATIONS[canvas.interpolation], _BORDERS[canvas.border]
@@ -155,21 +200,26 @@ def _warp(
         # (column, row) of an output pixel, seen from the middle of the output
         matrix_33[:, 2] -= matrix_33[:, :2] @ [(width - 1) / 2, (height - 1) / 2]
         flags = interpolation | cv2.WARP_INVERSE_MAP
-        warped = cv2.warpAffine(image_HWC, matrix_33[:2], (width, height), out_HWC, flags, border, fill)
+        if is_projective(matrix_33):
+            warped = cv2.warpPerspective(image_HWC, matrix_33, (width, height), out_HWC, flags, border, fill)
+        else:
+            warped = cv2.warpAffine(image_HWC, matrix_33[:2], (width, height), out_HWC, flags, border, fill)
     else:
         place_HW2 = _places(height, width) + displacement_HW2
         map_HW2 = place_HW2 @ matrix_33[:2, :2].T.astype(np.float32) + matrix_33[:2, 2].astype(np.float32)
+        if is_projective(matrix_33):
+            map_HW2 /= (place_HW2 @ matrix_33[2, :2].astype(np.float32) + np.float32(matrix_33[2, 2]))[..., None]
         warped = cv2.remap(image_HWC, map_HW2, None, interpolation, out_HWC, border, fill)  # type: ignore[call-overload]
     written(warped, out_HWC)
 
 
-def _reduce(image_HWC: np.ndarray, matrix_33: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _reduce(image_HWC: np.ndarray, matrix_33: np.ndarray, size_HW: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """The image averaged over whole factors, and the matrix from its centred coordinates to those of the copy.
 
     What is left over at the right and the bottom, less than a factor, is cut off: the border shows there.
     """
     height, width = image_HWC.shape[:2]
-    shrink_across, shrink_down = shrink_factors(matrix_33)
+    shrink_across, shrink_down = shrink_factors(matrix_33, size_HW)
     across = min(max(1, int(shrink_across + REDUCTION_OFFSET)), width)
     down = min(max(1, int(shrink_down + REDUCTION_OFFSET)), height)
     if across == down == 1:

@@ -35,8 +35,8 @@ class AugmentConfig(create_model("AugmentFields", __base__=FrozenConfig, **_stre
 
     def active(self) -> list[Augmentation]:
         """The augmentations that can change an image, in alphabetical order."""
-        entries = [AUGMENTATIONS.get(name) for name in AUGMENTATIONS]
-        return [entry for entry in entries if self.strengths_of(entry).is_active]
+        known = [name for name in AUGMENTATIONS if name in type(self).model_fields]  # one may come later
+        return [entry for entry in map(AUGMENTATIONS.get, known) if self.strengths_of(entry).is_active]
 
 
 class Policy(FrozenConfig):
@@ -138,4 +138,19 @@ _policy(
         "mixup": {"alpha": 0.2, "probability": 0.5},
         "cutmix": {"alpha": 1, "probability": 0.5},
     },
+)
+_policy(
+    "trivial-wide",
+    "photographs, many epochs, nothing to tune: Müller and Hutter 2021, arXiv:2103.10158 (crops of 8 to 100 %, mirror)",
+    {"crop": {"min_area": 0.08}, "mirror": HALF, "trivial_augment": {"probability": 1}},
+)
+_policy(
+    "rand-augment",
+    "photographs, many epochs: Cubuk et al. 2020, arXiv:1909.13719, section 4.4 (N = 2, M = 9 for ResNet-50)",
+    {"crop": {"min_area": 0.08}, "mirror": HALF, "rand_augment": {"num_operations": 2, "magnitude": 9}},
+)
+_policy(
+    "augmix",
+    "photographs that come blurred, noisy or badly lit: Hendrycks et al. 2020, arXiv:1912.02781 (severity 3, 3 chains)",
+    {"crop": {"min_area": 0.08}, "mirror": HALF, "augmix": {"severity": 3}},
 )

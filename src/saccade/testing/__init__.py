@@ -1,0 +1,14 @@
+"""What the tests of Saccade ask of every augmentation, network and source, for the authors of plug-ins.
+
+    from saccade.testing import check_augmentation
+
+    def test_my_augmentation():
+        check_augmentation("quarter_turn", reference=turned)
+
+A check returns nothing where every promise is kept, and raises ContractError with what to write and where.
+"""
+
+from .augmentation_references import Spread
+from .augmentations import check_augmentation
+
+__all__ = ["Spread", "check_augmentation"]
