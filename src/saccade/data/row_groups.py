@@ -27,12 +27,20 @@ def import_pyarrow() -> tuple[Any, Any]:
     """(pyarrow, pyarrow.parquet). Raises DataError where they are not installed."""
     try:
         import pyarrow
+        import pyarrow.fs
         import pyarrow.parquet
     except ImportError:
         raise DataError(
             "Parquet files need pyarrow, which is not installed.\nInstall it: pip install 'saccade[data]'."
         ) from None
     return pyarrow, pyarrow.parquet
+
+
+def open_parquet(path: Path, metadata: Any = None) -> Any:
+    """The Parquet file at `path`, which is always a file here: by itself pyarrow takes some texts for addresses."""
+    pyarrow, parquet = import_pyarrow()
+    here = pyarrow.fs.LocalFileSystem()
+    return parquet.ParquetFile(path, metadata=metadata, pre_buffer=False, filesystem=here)
 
 
 @dataclass(frozen=True)
@@ -78,8 +86,7 @@ class ValueReader:
     def _load(self, number: int) -> "Group":
         part, group = self._parts[self._part_G[number]], int(self._group_G[number])
         _check_unchanged(part, os.stat(part.path), part.path.name)
-        _, parquet = import_pyarrow()
-        with parquet.ParquetFile(part.path, metadata=part.metadata, pre_buffer=False) as file:
+        with open_parquet(part.path, metadata=part.metadata) as file:
             values = file.read_row_group(group, columns=[part.column], use_threads=False).column(0)
         if values.type.num_fields:
             values = values.flatten()[0]  # the bytes of struct<bytes, path>

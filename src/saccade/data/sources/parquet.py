@@ -26,7 +26,7 @@ from ..listing import (
     split_name,
     splits_of_files,
 )
-from ..row_groups import ParquetPart, ValueReader, import_pyarrow
+from ..row_groups import ParquetPart, ValueReader, import_pyarrow, open_parquet
 
 SHARD = re.compile(r"^(.*)-(\d{5})-of-(\d{5})$")
 DEPTH = 3  # folders below the given one: CONFIGURATION/SPLIT/0000.parquet
@@ -183,11 +183,11 @@ def _open_parts(
 
 
 def _open_part(file: Path, card: Path) -> tuple[ImageColumns, ParquetPart, np.ndarray | list[str] | None]:
-    pyarrow, parquet = import_pyarrow()
+    pyarrow, _ = import_pyarrow()
     where = printable(str(file))
     try:
         status = file.stat()
-        with parquet.ParquetFile(file, pre_buffer=False) as opened:
+        with open_parquet(file) as opened:
             columns = find_columns(opened.schema_arrow, card, where)
             column = opened.read(columns=[columns.label], use_threads=False).column(0)
             metadata = opened.metadata
