@@ -31,6 +31,7 @@ from .report.rate_chart import RateCurve, check_picture, write_rate_chart
 from .train.config import RunConfig
 from .train.folder import RunFolder, new_run_path, refuse_changes
 from .train.members import EnsemblePlan, EnsembleResult, read_plan, train_members
+from .train.outside import refuse_unnamed_source, refuse_unnamed_weights
 from .train.preview import PreviewRequest
 from .train.preview import as_json as preview_values
 from .train.preview import preview as preview_run
@@ -40,6 +41,7 @@ from .train.range_test import find_learning_rate as find_rate
 from .train.request import TrainRequest, TransferRequest, asked_for, asked_of_transfer, where_weights_lie
 from .train.run import TrainResult
 from .train.run import train as run_training
+from .train.start_point import read_start
 from .train.transfer import TransferResult
 from .train.transfer import transfer as run_transfer
 
@@ -51,7 +53,7 @@ def train(
     if request.ensemble:
         raise UsageError("api.train trains one run; api.train_ensemble trains several.")
     if request.resume:
-        config, folder = _resumed(request.out, "train", lambda begun: asked_for(request, begun))
+        config, folder = _resumed(request, "train", lambda begun: asked_for(request, begun))
     else:
         config = request.config()
         folder = RunFolder(path=request.out or new_run_path(config.source, config.model))
@@ -72,7 +74,9 @@ def transfer(
     """
     store = request.store()
     if request.resume:
-        config, folder = _resumed(request.out, "transfer", lambda begun: asked_of_transfer(request, begun))
+        config, folder = _resumed(request, "transfer", lambda begun: asked_of_transfer(request, begun))
+        if read_start(folder.path) is None:
+            refuse_unnamed_weights(config, request.weights, folder.path)
         config = where_weights_lie(request, config)
     else:
         config = request.config()
@@ -249,8 +253,11 @@ def preview(request: PreviewRequest, out: Path) -> dict[str, Any]:
     return preview_values(result)
 
 
-def _resumed(out: Path | None, verb: str, asked: Callable[[RunConfig], RunConfig]) -> tuple[RunConfig, RunFolder]:
-    """What goes on in `out`, begun by `saccade <verb>`; `asked` is the configuration that is wanted of it now."""
+def _resumed(
+    request: TrainRequest | TransferRequest, verb: str, asked: Callable[[RunConfig], RunConfig]
+) -> tuple[RunConfig, RunFolder]:
+    """What `request` goes on with, begun by `saccade <verb>`; `asked` is the configuration that is wanted of it now."""
+    out = request.out
     if out is None:
         raise UsageError(
             f"Say which run to resume: saccade {verb} --resume --out RUN, for example --out runs/digits-lenet5-1."
@@ -266,6 +273,7 @@ def _resumed(out: Path | None, verb: str, asked: Callable[[RunConfig], RunConfig
         )
     wanted = asked(config)
     refuse_changes(config, wanted)
+    refuse_unnamed_source(config, request.source, out)
     return wanted, folder
 
 
@@ -282,6 +290,7 @@ def _resumed_plan(request: TrainRequest) -> tuple[EnsemblePlan, Path]:
         )
     wanted = asked_for(request, plan.run)
     refuse_changes(plan.run, wanted)
+    refuse_unnamed_source(plan.run, request.source, request.out)
     return plan.model_copy(update={"run": wanted}), request.out
 
 

@@ -88,6 +88,11 @@ def open_source(text: str) -> DataSource:
     )
 
 
+def is_builtin(text: str) -> bool:
+    """Whether `text` is a set that comes with Saccade, such as digits."""
+    return text in SOURCES and SOURCES.get(text).example == text
+
+
 def _is_recognised(entry: SourceFormat, text: str) -> bool:
     try:
         return entry.recognises(text)

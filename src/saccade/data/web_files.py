@@ -115,6 +115,12 @@ class WebFiles:
                     raise
         raise AssertionError("the second try returns or raises")
 
+    def close(self) -> None:
+        """Close the connections of this thread; the next read opens them again."""
+        for connection in self._connections().values():
+            connection.close()
+        self._connections().clear()
+
     def _connections(self) -> dict[tuple[str, str], http.client.HTTPConnection]:
         """The open connections of this thread, by protocol and host."""
         if not hasattr(self._mine, "connections"):
