@@ -39,9 +39,11 @@ from .report.page import write_report
 from .report.rate_chart import RateCurve, check_picture, write_rate_chart
 from .runs.checkpoint import holds_checkpoint
 from .runs.names import CONFIG, ENSEMBLE_PLAN, LADDER_PICTURE
+from .runs.start_point import read_start
 from .train.config import RunConfig
 from .train.folder import RunFolder, new_run_path, refuse_changes
 from .train.members import EnsemblePlan, EnsembleResult, read_plan, train_members
+from .train.outside import refuse_unnamed_source, refuse_unnamed_weights
 from .train.preview import PreviewRequest
 from .train.preview import as_json as preview_values
 from .train.preview import preview as preview_run
@@ -62,7 +64,7 @@ def train(
     if request.ensemble:
         raise UsageError("api.train trains one run; api.train_ensemble trains several.")
     if request.resume:
-        config, folder = _resumed(request.out, "train", lambda begun: asked_for(request, begun))
+        config, folder = _resumed(request, "train", lambda begun: asked_for(request, begun))
     else:
         config = request.config()
         folder = RunFolder(path=request.out or new_run_path(config.source, config.model))
@@ -84,7 +86,9 @@ def transfer(
     """
     store = request.store()
     if request.resume:
-        config, folder = _resumed(request.out, "transfer", lambda begun: asked_of_transfer(request, begun))
+        config, folder = _resumed(request, "transfer", lambda begun: asked_of_transfer(request, begun))
+        if read_start(folder.path) is None:
+            refuse_unnamed_weights(config, request.weights, folder.path)
         config = where_weights_lie(request, config)
     else:
         config = request.config()
@@ -263,8 +267,11 @@ def preview(request: PreviewRequest, out: Path) -> dict[str, Any]:
     return preview_values(result)
 
 
-def _resumed(out: Path | None, verb: str, asked: Callable[[RunConfig], RunConfig]) -> tuple[RunConfig, RunFolder]:
-    """What goes on in `out`, begun by `saccade <verb>`; `asked` is the configuration that is wanted of it now."""
+def _resumed(
+    request: TrainRequest | TransferRequest, verb: str, asked: Callable[[RunConfig], RunConfig]
+) -> tuple[RunConfig, RunFolder]:
+    """What `request` goes on with, begun by `saccade <verb>`; `asked` is the configuration that is wanted of it now."""
+    out = request.out
     if out is None:
         raise UsageError(
             f"Say which run to resume: saccade {verb} --resume --out RUN, for example --out runs/digits-lenet5-1."
@@ -280,6 +287,7 @@ def _resumed(out: Path | None, verb: str, asked: Callable[[RunConfig], RunConfig
         )
     wanted = asked(config)
     refuse_changes(config, wanted)
+    refuse_unnamed_source(config, request.source, out)
     return wanted, folder
 
 
@@ -296,6 +304,7 @@ def _resumed_plan(request: TrainRequest) -> tuple[EnsemblePlan, Path]:
         )
     wanted = asked_for(request, plan.run)
     refuse_changes(plan.run, wanted)
+    refuse_unnamed_source(plan.run, request.source, request.out)
     return plan.model_copy(update={"run": wanted}), request.out
 
 

@@ -3,7 +3,9 @@
 Nothing here imports torch: `saccade --help` answers at once. A verb imports what it needs when it runs.
 """
 
+import errno
 import os
+import resource
 import sys
 from typing import NoReturn
 
@@ -11,6 +13,7 @@ import typer
 
 from .. import __version__
 from ..core.errors import SaccadeError
+from ..data.addresses import http_allowed
 from . import (
     augmentations,
     convert,
@@ -29,6 +32,13 @@ from . import (
     transfer,
 )
 
+FLAGS = {"--debug", "--allow-http"}
+FEWEST_FILES = 64
+TOO_MANY_FILES = (
+    "Too many files are open at once: the system gives this process no more.\n"
+    "Allow more in this shell, then run again: ulimit -n 1024"
+)
+
 app = typer.Typer(
     help="From a folder of images to a convolutional classifier you can trust.",
     no_args_is_help=True,
@@ -43,6 +53,7 @@ app = typer.Typer(
 def _global_options(
     version: bool = typer.Option(False, "--version", help="Print the version and exit."),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    allow_http: bool = typer.Option(False, "--allow-http", help="Open http:// too: anybody on the way can change it."),
 ) -> None:
     if version:
         print(f"saccade {__version__}")
@@ -71,9 +82,12 @@ app.command("recipes", short_help="List the recipes.")(recipes.recipes)
 def main() -> None:
     """Entry point. Exit status: 0 ok, 1 failed, 2 usage, 130 stopped by Ctrl-C, 143 by SIGTERM."""
     _open_closed_streams()
-    arguments, debug = _without_debug(sys.argv[1:])
+    arguments, flags = _without_flags(sys.argv[1:])
+    debug = "--debug" in flags
     try:
-        app(args=arguments, prog_name="saccade")
+        _refuse_few_files()
+        with http_allowed("--allow-http" in flags):
+            app(args=arguments, prog_name="saccade")
     except SaccadeError as error:
         if debug:
             raise
@@ -83,6 +97,11 @@ def main() -> None:
         _print_error("Stopped.")
         _exit(130)
     except BrokenPipeError:
+        _exit(1)
+    except (OSError, ImportError) as error:
+        if debug or not is_too_many_files(error):
+            raise
+        _print_error(TOO_MANY_FILES)
         _exit(1)
     except SystemExit as ending:  # how typer ends, whatever the status
         if ending.code == 130:  # it has caught Ctrl-C, and says nothing
@@ -115,11 +134,32 @@ def _open_closed_streams() -> None:
             setattr(sys, name, open(os.open(os.devnull, flags), "w" if number else "r", encoding="utf-8"))
 
 
-def _without_debug(arguments: list[str]) -> tuple[list[str], bool]:
-    """`arguments` without --debug, which may stand behind the command too, and whether it was there."""
+def _without_flags(arguments: list[str]) -> tuple[list[str], set[str]]:
+    """`arguments` without the flags that hold for every command and may stand behind it too, and those flags."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    kept = [argument for argument in arguments[:end] if argument != "--debug"]
-    return kept + arguments[end:], len(kept) < end
+    kept = [argument for argument in arguments[:end] if argument not in FLAGS]
+    return kept + arguments[end:], FLAGS & set(arguments[:end])
+
+
+def _refuse_few_files() -> None:
+    """Raise SaccadeError where the process may hardly open a file: libraries would fail in words of their own."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit != resource.RLIM_INFINITY and limit < FEWEST_FILES:
+        raise SaccadeError(
+            f"This process may open {limit} files at once, and Saccade needs at least {FEWEST_FILES}.\n"
+            f"Allow more in this shell, then run again: ulimit -n 1024"
+        )
+
+
+def is_too_many_files(error: BaseException | None) -> bool:
+    """Whether an error, or what led to it, says that no more files may be opened; importing says it in words only."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            return True
+        if isinstance(error, ImportError) and os.strerror(errno.EMFILE) in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _print_error(message: str) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from ..core.errors import DataError, ImageError, printable
 from ..core.registry import Registry
 from ..core.types import Record, Sample
+from .addresses import check_address, is_address, is_hub, refuse_whole_disk, shown
 from .decode import decode_image
 
 MAX_CLASSES = 100_000
@@ -67,19 +68,25 @@ def open_source(text: str) -> DataSource:
     """Open what a person typed as SOURCE. Raises DataError where nothing is there or no format recognises it."""
     if not text:
         raise DataError("No source of images was named.\nGive a folder, or a built-in set such as digits.")
+    refuse_whole_disk(text)
     formats = sorted((SOURCES.get(name) for name in SOURCES), key=lambda entry: (entry.priority, entry.name))
     for entry in formats:
         if _is_recognised(entry, text):
             return _with_usable_classes(entry.open(text))
-    shown = printable(text if len(text) <= 200 else f"{text[:200]}...")
+    if is_address(text) and not is_hub(text):
+        check_address(text)
+        raise DataError(
+            f"'{shown(text)}' names no tar file, and Saccade reads nothing else from an address.\n"
+            f"Give the .tar files, or a folder of them with / at its end; or download the set, and give its folder."
+        )
     builtin = ", ".join(sorted(entry.name for entry in formats if entry.example == entry.name))
     if not os.path.exists(text):
         raise DataError(
-            f"There is no file or folder '{shown}' (looked in {printable(str(Path.cwd()))}).\n"
+            f"There is no file or folder '{shown(text)}' (looked in {printable(str(Path.cwd()))}).\n"
             f"Give a folder with one sub-folder of images per class, or a built-in set: {builtin}."
         )
     raise DataError(
-        f"'{shown}' is not a set of labelled images that Saccade knows.\n"
+        f"'{shown(text)}' is not a set of labelled images that Saccade knows.\n"
         f"'saccade sources' lists the {len(formats)} formats; the usual one is a folder with one sub-folder per class."
     )
 
@@ -103,6 +110,11 @@ def _with_usable_classes(source: DataSource) -> DataSource:
             )
         seen.add(name)
     return source
+
+
+def is_builtin(text: str) -> bool:
+    """Whether `text` is a set that comes with Saccade, such as digits."""
+    return text in SOURCES and SOURCES.get(text).example == text
 
 
 def _is_recognised(entry: SourceFormat, text: str) -> bool:

@@ -10,7 +10,7 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,22 @@ def import_pyarrow() -> tuple[Any, Any]:
     """(pyarrow, pyarrow.parquet). Raises DataError where they are not installed."""
     try:
         import pyarrow
+        import pyarrow.fs
         import pyarrow.parquet
     except ImportError:
         raise DataError(
             "Parquet files need pyarrow, which is not installed.\nInstall it: pip install 'saccade[data]'."
         ) from None
     return pyarrow, pyarrow.parquet
+
+
+def open_parquet(path: Path, metadata: Any = None, as_dictionary: Sequence[str] = ()) -> Any:
+    """The Parquet file at `path`, which is always a file here: by itself pyarrow takes some texts for addresses."""
+    pyarrow, parquet = import_pyarrow()
+    here = pyarrow.fs.LocalFileSystem()
+    return parquet.ParquetFile(
+        path, metadata=metadata, pre_buffer=False, filesystem=here, read_dictionary=list(as_dictionary)
+    )
 
 
 @dataclass(frozen=True)
@@ -128,9 +138,8 @@ def _decode_group(part: ParquetPart, group: int, pages: list[Page], where: str) 
             f"{where} has {decoded_bytes:,} bytes that have to be decoded at once; at most {MAX_ROW_GROUP_BYTES:,} "
             f"are.\nWrite the file again with row groups of 1,000 images, or with this column uncompressed."
         )
-    _, parquet = import_pyarrow()
-    options = {"read_dictionary": [part.column]} if any(page.kind == DICTIONARY_PAGE for page in pages) else {}
-    with parquet.ParquetFile(part.path, metadata=part.metadata, pre_buffer=False, **options) as file:
+    as_dictionary = [part.column] if any(page.kind == DICTIONARY_PAGE for page in pages) else []
+    with open_parquet(part.path, part.metadata, as_dictionary) as file:
         values = file.read_row_group(group, columns=[part.column], use_threads=False).column(0)
     if values.type.num_fields:
         values = values.flatten()[0]  # the bytes of struct<bytes, path>

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ..core import atomic
 from ..core.errors import StorageError
-from .shards import Member, Shard, is_url, remote, walk_shard
+from .addresses import is_address
+from .shards import Member, Shard, remote, walk_shard
 
 FORMAT = 1
 VERSION_KEYS = (
@@ -42,7 +43,7 @@ def index_folder() -> Path:
 
 def _place(shard: Shard, wanted: tuple[str, ...], max_content_bytes: int) -> Path | None:
     """The index file of this version of a shard; None for one on this machine, or of no known version."""
-    if not is_url(shard.path):
+    if not is_address(shard.path):
         return None
     files, path = remote(shard.path)
     try:

@@ -3,23 +3,18 @@
 A shard is walked once, header by header (tar_members.py); images are then fetched by offset, in any order.
 """
 
-import itertools
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 from ..core.errors import DataError, ImageError, printable
+from .addresses import WEB, check_address, is_address, shown
 from .base import read_error
 from .limits import MAX_FILE_NAME_CHARACTERS, refuse_large_image
 from .tar_members import DamagedTar, TarMember, tar_members
-
-COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst")
-MAX_SHARDS = 100_000
-BRACES = re.compile(r"\{([^{}]*)\}")
+from .web_files import web_files
 
 
 @dataclass(frozen=True)
@@ -41,101 +36,28 @@ class Member:
     content: bytes | None
 
 
-def is_url(text: str) -> bool:
-    return "://" in text
-
-
-def expand_braces(pattern: str) -> list[str]:
-    """`a-{08..11}.tar` and `{a,b}.tar` as a shell expands them; numbers keep the width of the first."""
-    match = BRACES.search(pattern)
-    if match is None:
-        return [pattern]
-    numbers = re.fullmatch(r"(\d+)\.\.(\d+)", match[1])
-    inside = match[1].split(",")
-    if numbers:
-        first, last = int(numbers[1]), int(numbers[2])
-        if not 0 <= last - first < MAX_SHARDS:
-            raise DataError(
-                f"The range {{{match[1]}}} has no number in it, or more than {MAX_SHARDS:,}.\nWrite {{000..011}}."
-            )
-        inside = [str(number).zfill(len(numbers[1])) for number in range(first, last + 1)]
-    rest = expand_braces(pattern[match.end() :])
-    return [pattern[: match.start()] + middle + end for middle, end in itertools.product(inside, rest)]
-
-
-def find_shards(text: str) -> list[Shard]:
-    """The shards that `text` means: a tar file, a folder of them, a pattern with * or braces. Raises DataError."""
-    where = printable(text)
-    paths: list[str] = []
-    for pattern in expand_braces(text):
-        paths += _matches(pattern)
-    if not paths:
-        raise DataError(
-            f"{where} means no tar file.\nGive a folder of .tar files, or a pattern such as a-{{00..07}}.tar."
-        )
-    base = os.path.commonprefix([os.path.dirname(path) + "/" for path in paths]).rpartition("/")[0]
-    if Path(text).is_dir():
-        base = str(Path(text))
-    shards = []
-    for path in paths:
-        if path.lower().endswith(COMPRESSED):
-            raise DataError(
-                f"{printable(path)} is compressed, so that its images cannot be read in any order.\n"
-                f"Unpack it to a plain .tar: gunzip, or the like. Images are compressed already."
-            )
-        shards.append(Shard(path, path[len(base) :].lstrip("/"), None if is_url(path) else _signature(path)))
-    return shards
-
-
-def _matches(pattern: str) -> list[str]:
-    if is_url(pattern):
-        files, path = remote(pattern)
-        protocol = pattern.partition("://")[0]
-        if "*" not in path and not pattern.endswith("/"):
-            return [pattern]
-        found = files.glob(path if "*" in path else f"{path.rstrip('/')}/*.tar")
-        return [f"{protocol}://{name.lstrip('/') if protocol != 'file' else name}" for name in sorted(found)]
-    path_here = Path(pattern)
-    if path_here.is_dir():
-        return [str(path) for path in sorted([*path_here.glob("*.tar"), *path_here.glob("*/*.tar")]) if _is_plain(path)]
-    if "*" in pattern and not path_here.exists():
-        return [
-            str(path)
-            for path in sorted(Path(path_here.anchor or ".").glob(str(path_here.relative_to(path_here.anchor))))
-        ]
-    return [pattern]
-
-
-def _is_plain(path: Path) -> bool:
-    return path.is_file() and not any(part.startswith(".") for part in path.parts[-2:])
-
-
-def _signature(path: str) -> tuple[int, int]:
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise DataError(f"{printable(path)} cannot be read: {error.strerror or error}.\nCheck its name.") from None
-    return status.st_size, status.st_mtime_ns
-
-
 def remote(url: str) -> tuple[Any, str]:
-    """(file system, path in it) of a URL. Raises DataError where fsspec or the protocol's package is missing."""
+    """(file system, path in it) of an address. Raises DataError where it may not be opened, or a package is missing."""
+    protocol = check_address(url)
     try:
+        if protocol in WEB:
+            return web_files(), url
         import fsspec
 
-        return fsspec.core.url_to_fs(url)
+        files = fsspec.filesystem(protocol)  # never url_to_fs, which takes chains and options out of the text
+        return files, files._strip_protocol(url)
     except ImportError as error:
         raise DataError(
-            f"{printable(url)} needs a package that is not installed ({printable(str(error)[:100])}).\n"
-            f"Install it: pip install 'saccade[data]', and for s3:// or gs:// s3fs or gcsfs."
+            f"{shown(url)} needs a package that is not installed ({printable(str(error)[:100])}).\n"
+            f"Install it: pip install 'saccade[data]', and for s3://, gs:// or az:// s3fs, gcsfs or adlfs."
         ) from None
     except ValueError as error:
-        raise DataError(f"{printable(url)} is no address that fsspec knows: {printable(str(error)[:100])}.") from None
+        raise DataError(f"{shown(url)} is no address that fsspec knows: {printable(str(error)[:100])}.") from None
 
 
 @contextmanager
 def _opened(shard: Shard) -> Iterator[IO[bytes]]:
-    if is_url(shard.path):
+    if is_address(shard.path):
         files, path = remote(shard.path)
         with files.open(path, "rb") as stream:
             yield stream
@@ -166,10 +88,14 @@ def walk_shard(shard: Shard, wanted: tuple[str, ...], max_content_bytes: int) ->
     except DataError:
         raise
     except Exception as error:  # noqa: BLE001  each remote file system has its own errors
-        if not isinstance(error, OSError) and not is_url(shard.path):
+        if not isinstance(error, OSError) and not is_address(shard.path):
             raise
-        reason = printable(str(getattr(error, "strerror", None) or error)[:80])
-        raise DataError(f"{where} cannot be read: {reason}.\nCheck its name, and the connection.") from None
+        raise unreadable(where, error) from None
+
+
+def unreadable(where: str, error: Exception) -> DataError:
+    reason = printable(str(getattr(error, "strerror", None) or error)[:80])
+    return DataError(f"{where} cannot be read: {reason}.\nCheck its name, and the connection.")
 
 
 def _files(stream: IO[bytes], where: str) -> Iterator[TarMember]:
@@ -192,7 +118,7 @@ def _files(stream: IO[bytes], where: str) -> Iterator[TarMember]:
 def read_range(shard: Shard, offset: int, num_bytes: int, key: str) -> bytes:
     """`num_bytes` at `offset`. Raises ImageError naming `key` where they cannot be had."""
     refuse_large_image(key, num_bytes)
-    if is_url(shard.path):
+    if is_address(shard.path):
         content = _read_remote(shard, offset, num_bytes, key)
     else:
         try:

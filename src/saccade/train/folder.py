@@ -93,9 +93,13 @@ def refuse_changes(begun: RunConfig, wanted: RunConfig) -> None:
         if key in ADJUSTABLE:
             continue
         raise ConfigError(
-            f"A resumed run goes on as it began: {key} was {was}, now {now}.\n"
+            f"A resumed run goes on as it began: {key} was {_value(was)}, now {_value(now)}.\n"
             f"Leave that option out, or start a new run with another --out."
         )
+
+
+def _value(value: Any) -> str:
+    return printable(str(value)[:200])
 
 
 def flat_differences(a: dict[str, Any], b: dict[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:

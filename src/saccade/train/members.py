@@ -14,7 +14,7 @@ from pydantic import Field
 
 from ..core import atomic, lock
 from ..core.config import FrozenConfig
-from ..core.errors import CheckpointError, Stopped, printable, shell_word
+from ..core.errors import CheckpointError, Stopped, printable
 from ..core.runtime import start
 from ..predict.crops import looks
 from ..predict.ensemble import MAX_MEMBERS
@@ -24,6 +24,7 @@ from ..predict.together import JudgedImages, judge_together
 from ..runs.names import ENSEMBLE_PLAN, EVALUATION
 from .config import RunConfig
 from .folder import RunFolder
+from .outside import resume_command
 from .prepare import Images, prepare_images
 from .progress import RunProgress
 from .run import train
@@ -128,7 +129,7 @@ def _train_and_judge(
         if not is_finished(member):
             stop_exit_code = _train_member(member, plan.member_config(number), images, progress, command)
             if stop_exit_code and number < plan.num_members:
-                raise _stopped(member, stop_exit_code)
+                raise _stopped(plan.run, member, stop_exit_code)
     return _judge(plan, members, images), members
 
 
@@ -139,14 +140,14 @@ def _train_member(member: Path, config: RunConfig, images: Images, progress: Run
     try:
         return train(config, folder, progress, command, images).stop_exit_code
     except Stopped as error:
-        raise _stopped(member, error.exit_code) from None
+        raise _stopped(config, member, error.exit_code) from None
 
 
-def _stopped(member: Path, exit_code: int) -> Stopped:
+def _stopped(config: RunConfig, member: Path, exit_code: int) -> Stopped:
     where = printable(str(member.parent))
     error = Stopped(
         f"Stopped in {member.name}; everything is saved in {where}.\n"
-        f"Go on with: saccade train --resume --out {shell_word(member.parent)}"
+        f"Go on with: {resume_command(config, member.parent)}"
     )
     error.exit_code = exit_code
     return error

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ..core import atomic, lock
-from ..core.errors import ConfigError, Stopped, StorageError, printable, shell_word
+from ..core.errors import ConfigError, Stopped, StorageError, printable
 from ..core.runtime import Runtime, environment, seed_everything, send, start
 from ..core.types import Preprocessing
 from ..data.augment.policy import AugmentConfig
@@ -28,6 +28,7 @@ from .distill import load_teachers
 from .folder import RunFolder
 from .judge import Judgement, judge, write_seen
 from .loop import FitPlan, fit
+from .outside import resume_command
 from .prepare import Images, prepare_images
 from .progress import RunProgress
 from .resume import resume
@@ -100,7 +101,7 @@ def fit_and_judge(
     except Stopped:
         raise stopped(config, folder, context.stop.exit_code) from None
     except StorageError as error:
-        raise StorageError(f"{error.message}\nGo on with: {resume_command(config, folder)}") from error.__cause__
+        raise StorageError(f"{error.message}\nGo on with: {resume_command(config, folder.path)}") from error.__cause__
     num_seen = cursor.epoch * len(images.split.train_N)
     return TrainResult(
         run_dir=folder.path,
@@ -246,11 +247,6 @@ def opening_lines(training: TrainingStep, images: Images, run_dir: Path) -> list
 def stopped(config: RunConfig, folder: RunFolder, exit_code: int) -> Stopped:
     """What a person is told whose run was stopped."""
     where = printable(str(folder.path))
-    error = Stopped(f"Stopped; everything is saved in {where}.\nGo on with: {resume_command(config, folder)}")
+    error = Stopped(f"Stopped; everything is saved in {where}.\nGo on with: {resume_command(config, folder.path)}")
     error.exit_code = exit_code
     return error
-
-
-def resume_command(config: RunConfig, folder: RunFolder) -> str:
-    """What a person types to go on with a run."""
-    return f"saccade {config.verb} --resume --out {shell_word(folder.path)}"

@@ -10,6 +10,7 @@ from torch import nn
 
 from ..core.errors import ModelError, WeightsError, printable
 from ..core.types import Preprocessing
+from ..data.addresses import is_address, shown
 from ..models.base import MODELS, Architecture, ModelSpec, build_model
 from ..models.build import without_weights
 from ..models.weights import (
@@ -112,6 +113,11 @@ def _locate(text: str) -> tuple[Path, str, Card]:
         folder, source = download_weights(text)
         path, _ = _file_in(folder)
         return path, source, card_beside(folder)
+    if is_address(text):
+        raise WeightsError(
+            f"'{shown(text)}' is an address; weights are a file on this machine, or on the hub.\n"
+            f"Download the .safetensors file and give it, or write hub:OWNER/NAME."
+        )
     if Path(text).is_dir():
         path, name = _file_in(Path(text))
         return path, name, card_beside(Path(text))

@@ -3,14 +3,13 @@
 Code, pickles and everything else that a repository may hold are not downloaded.
 """
 
-import re
 from pathlib import Path
 
 from ..core.errors import WeightsError, printable
+from ..data.addresses import hub_name, shown
 from ..data.hub_download import HubKind, download
 
 HUB_PREFIX = "hub:"
-ADDRESS = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+(/[\w.-]+)*))?", re.ASCII)
 CARDS = ["config.json", "README.md"]
 USUAL_NAME = "model.safetensors"
 PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl")
@@ -28,13 +27,13 @@ def download_weights(text: str) -> tuple[Path, str]:
 
     Raises WeightsError.
     """
-    match = ADDRESS.fullmatch(text.removeprefix(HUB_PREFIX))
-    if match is None:
+    asked = hub_name(text)
+    if asked is None or asked.folder:
         raise WeightsError(
-            f"'{printable(text)}' is no address of weights on the hub.\n"
+            f"'{shown(text)}' is no address of weights on the hub.\n"
             f"Write hub:OWNER/NAME, and where needed @REVISION behind it."
         )
-    name, revision = match["name"], match["revision"] or "main"
+    name, revision = asked.name, asked.revision or "main"
     folder = download(MODEL, name, revision, [USUAL_NAME, *CARDS])
     if not _weights_in(folder):  # under another name, or not there at all
         folder = download(MODEL, name, folder.name, [_other_name(name, folder.name), *CARDS])

@@ -5,19 +5,15 @@ Parquet files and the data card is downloaded; code that a data set may bring is
 """
 
 import hashlib
-import re
 from pathlib import Path
 
 from ...core.errors import DataError, printable
+from ..addresses import hub_name, is_hub, shown
 from ..base import SOURCES, SourceFormat
 from ..hub_download import HubKind, download
 from ..row_groups import import_pyarrow
 from .parquet import ParquetImages
 
-PREFIXES = ("hub:", "hf://datasets/", "hf://")
-ADDRESS = re.compile(
-    r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+(/[\w.-]+)*?))?(:(?P<folder>[\w./-]+))?", re.ASCII
-)
 CONVERTED = "refs/convert/parquet"  # the branch where the hub itself keeps Parquet files of sets in other formats
 DATA_SET = HubKind(
     repo_type="dataset",
@@ -31,16 +27,15 @@ DATA_SET = HubKind(
 def open_hub(text: str) -> ParquetImages:
     """The data set `hub:OWNER/NAME[@REVISION][:FOLDER]`. Raises DataError."""
     import_pyarrow()  # before the download
-    rest = next(text.removeprefix(prefix) for prefix in PREFIXES if text.startswith(prefix))
-    match = ADDRESS.fullmatch(rest)
-    if match is None:
+    asked = hub_name(text)
+    if asked is None:
         raise DataError(
-            f"'{printable(text)}' is no address of a data set on the hub.\n"
+            f"'{shown(text)}' is no address of a data set on the hub.\n"
             f"Write hub:OWNER/NAME, and where needed @REVISION and :FOLDER behind it."
         )
-    name, revision, folder = match["name"], match["revision"] or "main", (match["folder"] or "").strip("/")
+    name, revision, folder = asked.name, asked.revision or "main", asked.folder
     snapshot = _download(name, revision, folder)
-    if not _has_parquet(snapshot / folder) and match["revision"] is None:
+    if not _has_parquet(snapshot / folder) and not asked.revision:
         snapshot = _download(name, CONVERTED, folder)
     if not _has_parquet(snapshot / folder):
         raise DataError(
@@ -77,7 +72,7 @@ SOURCES.add(
         name="hub",
         summary="a data set of the Hugging Face hub by its name, with its revision; downloaded once",
         example="hub:uoft-cs/cifar10",
-        recognises=lambda text: text.startswith(PREFIXES),
+        recognises=is_hub,
         open=open_hub,
         priority=5,
     ),

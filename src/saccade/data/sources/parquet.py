@@ -29,7 +29,7 @@ from ..listing import (
     splits_of_files,
 )
 from ..parquet_pages import read_pages
-from ..row_groups import ParquetPart, ValueReader, column_chunk, import_pyarrow
+from ..row_groups import ParquetPart, ValueReader, column_chunk, import_pyarrow, open_parquet
 
 SHARD = re.compile(r"^(.*)-(\d{5})-of-(\d{5})$")
 DEPTH = 3  # folders below the given one: CONFIGURATION/SPLIT/0000.parquet
@@ -186,11 +186,11 @@ def _open_parts(
 
 
 def _open_part(file: Path, card: Path) -> tuple[ImageColumns, ParquetPart, np.ndarray | list[str] | None]:
-    pyarrow, parquet = import_pyarrow()
+    pyarrow, _ = import_pyarrow()
     where = printable(str(file))
     try:
         status = file.stat()
-        with parquet.ParquetFile(file, pre_buffer=False) as opened:
+        with open_parquet(file) as opened:
             metadata = opened.metadata
             _check_rows(metadata, status.st_size, where)
             columns = find_columns(opened.schema_arrow, card, where)
@@ -229,8 +229,7 @@ def _read_labels(file: Path, metadata: Any, columns: ImageColumns, where: str) -
             read_pages(chunk)
             if chunk.metadata.num_values != metadata.row_group(group).num_rows:
                 raise DataError(f"{chunk.where} has not one label a row.\nThe file is damaged: download it again.")
-    as_dictionary = [name] if is_text else None
-    with parquet.ParquetFile(file, metadata=metadata, pre_buffer=False, read_dictionary=as_dictionary) as opened:
+    with open_parquet(file, metadata, [name] if is_text else []) as opened:
         column = opened.read(columns=[name], use_threads=False).column(0)
     values = _texts(column) if is_text else _numbers(column, name, where)
     if len(values) != metadata.num_rows:

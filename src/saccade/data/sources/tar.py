@@ -15,6 +15,7 @@ import numpy as np
 
 from ...core.errors import DataError, printable
 from ...core.types import Record
+from ..addresses import is_address, is_hub, shown
 from ..base import SOURCES, DataSource, SourceFormat
 from ..limits import MAX_CLASS_NAME_CHARACTERS, MAX_NAMES_BYTES, read_small_file
 from ..listing import (
@@ -28,7 +29,8 @@ from ..listing import (
     splits_of_files,
 )
 from ..shard_index import list_members
-from ..shards import Member, Shard, find_shards, is_url, read_range, remote, sample_name
+from ..shard_names import find_shards
+from ..shards import Member, Shard, read_range, remote, sample_name
 
 IMAGE_FIELDS = ("jpg", "jpeg", "jpe", "png", "webp", "bmp", "gif")
 LABEL_FIELDS = ("cls", "label", "class")
@@ -42,7 +44,7 @@ class TarShards(DataSource):
 
     def __init__(self, text: str) -> None:
         self.name = text
-        where = printable(text)
+        where = shown(text)
         self._shards = find_shards(text)
         index = _Index()
         for number, shard in enumerate(self._shards):
@@ -195,7 +197,7 @@ def _read_names(shards: list[Shard]) -> list[str] | None:
     folders = [folder, os.path.dirname(folder)] if is_split_folder(os.path.basename(folder)) else [folder]
     for path in (f"{inside}/{name}" for inside in folders for name in NAMES_FILES):
         try:
-            if is_url(path):
+            if is_address(path):
                 files, inner = remote(path)
                 content = files.cat_file(inner, end=MAX_NAMES_BYTES) if files.exists(inner) else None
             else:
@@ -211,8 +213,8 @@ def _read_names(shards: list[Shard]) -> list[str] | None:
 
 def recognises(text: str) -> bool:
     """A tar file or a pattern of them, here or at a URL; or a folder of tar files without folders of classes."""
-    if is_url(text):
-        return ".tar" in text.lower() or (text.endswith("/") and not text.startswith("hf://"))
+    if is_address(text):
+        return ".tar" in text.lower() or (text.endswith("/") and not is_hub(text))
     path = Path(text)
     if not path.is_dir():
         lower = text.lower()

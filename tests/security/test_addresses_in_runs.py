@@ -1,0 +1,189 @@
+"""A run directory and a SOURCE from somebody else: nothing of them runs a program, opens a connection, fills the
+memory or reads other people's files; with the fsspec of today, and with those that ran what a template said."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saccade import api
+from saccade.train.config import RunConfig
+
+WATCHED = Path(__file__).with_name("watched.py")
+OLD_VERSIONS = ("2024.10.0", "2025.12.0")  # their templates run code; SACCADE_OLD_FSSPEC has a folder of each
+NEVER_OPENED = [
+    "reference::file://{folder}/x.tar.json",
+    "reference::{folder}/x.tar.json",
+    "reference://x.tar::file://{folder}/x.tar.json",
+    "tar://x.tar::file:///etc/hosts",
+    "file:///etc/hosts.tar",
+    "local:///etc/hosts.tar",
+    "ftp://127.0.0.1:9/x.tar",
+    "http://127.0.0.1:9/x.tar",
+    "filecache::https://127.0.0.1:9/x.tar",
+    "simplecache::ftp://127.0.0.1:9/x.tar",
+    "https://127.0.0.1:9/x.tar::ftp://127.0.0.1:9/x.tar",
+    "memory://x.tar",
+    "github://a:b@main/x.tar",
+    "{{0..99999}}{{0..99999}}.tar",
+    "{{0..99999}}{{0..99999}}{{0..99999}}.tar",
+    "/",
+    "/**/*.tar",
+    "/*/*/*.tar",
+    "hub:../../etc",
+]
+OPENED_WHEN_NAMED = [
+    "https://127.0.0.1:9/x.tar",
+    "https://127.0.0.1:9/x-{{0..3}}.tar",
+    "s3://bucket/x.tar",
+    "gs://bucket/x-*.tar",
+    "hub:owner/name",
+    "hf://datasets/owner/name",
+    "/etc/*.tar",
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one epoch."""
+    out = tmp_path_factory.mktemp("stranger") / "run"
+    settings = ["runtime.num_threads=1", "loader.threads=1", "batch_size=256"]
+    return api.train(api.TrainRequest(source="digits", epochs=1, out=out, settings=settings)).run_dir
+
+
+def with_values(run: Path, place: Path, old: str, new: str) -> Path:
+    """A copy of `run` at `place`, in whose configuration a line is another one."""
+    subprocess.run(["cp", "-r", run, place], check=True)
+    config = place / "config.toml"
+    assert old in config.read_text()
+    config.write_text(config.read_text().replace(old, new))
+    RunConfig.from_toml(config)
+    return place
+
+
+def watched(folder: Path, commands: list[list[str]], libraries: str = "") -> dict[str, Any]:
+    orders = {"commands": commands, "libraries": libraries, "forbidden": ["/etc/hosts", "/etc/hosts.tar"]}
+    (folder / "orders.json").write_text(json.dumps(orders))
+    environment = {key: value for key, value in os.environ.items() if key != "HF_HUB_OFFLINE"}
+    environment |= {"XDG_CACHE_HOME": str(folder / "cache"), "HF_HOME": str(folder / "hub"), "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(
+        [sys.executable, WATCHED, folder / "orders.json"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def payload(folder: Path) -> Path:
+    """A reference file whose template makes a file, where templates run code; the file that would be made."""
+    mark = folder / "it-ran"
+    code = "{{ cycler.__init__.__globals__.os.system('touch " + str(mark) + "') }}"
+    entry = {"key": code, "url": "x", "offset": "0", "length": "1", "dimensions": {"i": {"stop": 1}}}
+    (folder / "x.tar.json").write_text(json.dumps({"version": 1, "templates": {}, "gen": [entry], "refs": {}}))
+    return mark
+
+
+def check(finished: dict[str, Any], message: str = "") -> None:
+    assert finished["tried"] == [], finished
+    assert finished["status"] in (1, 2), finished
+    assert finished["errors"].count("error: ") == 1, finished
+    told = finished["errors"].partition("error: ")[2].rstrip("\n").splitlines()
+    assert 1 <= len(told) <= 4, finished
+    assert message in finished["errors"]
+
+
+def libraries_of(version: str) -> str:
+    if version == "installed":
+        return ""
+    place = Path(os.environ.get("SACCADE_OLD_FSSPEC", "nowhere")) / version
+    if not place.is_dir():
+        pytest.skip(f"fsspec {version} is not here: scripts/test-oldest fetches it and sets SACCADE_OLD_FSSPEC")
+    return str(place)
+
+
+@pytest.mark.parametrize("version", ["installed", *OLD_VERSIONS])
+def test_a_source_of_a_stranger_runs_nothing_and_connects_nowhere(run: Path, tmp_path: Path, version: str):
+    libraries = libraries_of(version)
+    mark = payload(tmp_path)
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(b"no picture")
+    commands = []
+    for number, pattern in enumerate(NEVER_OPENED):
+        source = pattern.format(folder=tmp_path)
+        line = 'source = "digits"', f"source = {json.dumps(source)}"
+        theirs = str(with_values(run, tmp_path / f"run-{number}", *line))
+        commands += [["train", "--resume", "--out", theirs], ["train", source, "--resume", "--out", theirs]]
+        commands += [["train", source, "--out", str(tmp_path / "new")], ["inspect", source]]
+        commands += [["evaluate", str(run), source], ["preview", source, "--out", str(tmp_path / "p.png")]]
+    done = watched(tmp_path, commands, libraries)
+    assert done["fsspec"] == version or version == "installed"
+    for finished in done["finished"]:
+        check(finished)
+    assert not mark.exists()
+
+
+def test_resuming_a_run_of_a_stranger_opens_nothing_that_was_not_named(run: Path, tmp_path: Path):
+    commands, expected = [], []
+    for number, pattern in enumerate(OPENED_WHEN_NAMED):
+        source = pattern.format()
+        theirs = tmp_path / f"run-{number}"
+        with_values(run, theirs, 'source = "digits"', f"source = {json.dumps(source)}")
+        commands.append(["train", "--resume", "--out", str(theirs)])
+        word = f"'{source}'" if set(source) & set("*{") else source
+        expected.append(
+            f"error: The run {theirs} reads its images from '{source}'.\n"
+            "A run from somebody else may name any place, so --resume opens only paths on this machine unasked.\n"
+            f"If you want that one, name it again: saccade train {word} --resume --out {theirs}\n"
+        )
+    for finished, message in zip(watched(tmp_path, commands)["finished"], expected, strict=True):
+        check(finished)
+        assert finished["errors"] == message
+
+
+def test_a_run_is_resumed_from_the_address_that_was_named_again(run: Path, tmp_path: Path):
+    source = "https://127.0.0.1:9/x.tar"
+    theirs = with_values(run, tmp_path / "theirs", 'source = "digits"', f"source = {json.dumps(source)}")
+    again = ["train", source, "--resume", "--out", str(theirs)]
+    other = ["train", "https://127.0.0.1:9/y.tar", "--resume", "--out", str(theirs)]
+    connected, refused = watched(tmp_path, [again, other])["finished"]
+    assert connected["tried"][0].startswith("socket.")
+    check(refused, "source was https://127.0.0.1:9/x.tar, now https://127.0.0.1:9/y.tar.")
+
+
+def test_weights_and_teachers_of_a_stranger_are_not_fetched(run: Path, tmp_path: Path):
+    weights = 'backbone = ""\nweights = ""', 'backbone = "resnet18"\nweights = "hub:owner/name@0123"'
+    transfer = with_values(run, tmp_path / "transfer", *weights)
+    commands = [["transfer", "--resume", "--out", str(transfer)]]
+    for number, teacher in enumerate(["hub:owner/name", "https://127.0.0.1:9/run", "reference::file:///x.tar.json"]):
+        taught = "teachers = []\nweight = 0.0", f"teachers = [{json.dumps(teacher)}]\nweight = 0.5"
+        theirs = with_values(run, tmp_path / f"taught-{number}", *taught)
+        commands.append(["train", "--resume", "--out", str(theirs)])
+    first, *others = watched(tmp_path, commands)["finished"]
+    check(first)
+    assert first["errors"] == (
+        f"error: The run {transfer} has not read its weights yet: 'hub:owner/name@0123'.\n"
+        "A run from somebody else may name any, so --resume downloads nothing unasked.\n"
+        "If you want those, name them again: "
+        f"saccade transfer --resume --out {transfer} --weights hub:owner/name@0123\n"
+    )
+    for finished in others:
+        check(finished)
+
+
+def test_an_ensemble_of_a_stranger_opens_nothing_that_was_not_named(run: Path, tmp_path: Path):
+    text = (run / "config.toml").read_text().replace('source = "digits"', 'source = "hub:owner/name"')
+    head, _, tables = text.partition("\n[")
+    (tmp_path / "five").mkdir()
+    (tmp_path / "five" / "ensemble.toml").write_text(
+        'num_members = 2\ndata_digest = ""\n\n[run]\n' + head + "\n[run." + tables.replace("\n[", "\n[run.")
+    )
+    [finished] = watched(tmp_path, [["train", "--resume", "--out", str(tmp_path / "five")]])["finished"]
+    check(finished, f"name it again: saccade train hub:owner/name --resume --out {tmp_path / 'five'}\n")
