@@ -19,7 +19,7 @@ from torch import nn
 
 from .core import atomic
 from .core.config import FrozenConfig
-from .core.errors import CheckpointError, ConfigError, TrainingError, printable
+from .core.errors import CheckpointError, ConfigError, TrainingError, brief, printable
 from .core.types import Preprocessing
 from .models.base import ModelSpec
 from .models.build import resolve_model, without_weights
@@ -102,7 +102,7 @@ class Checkpoint:
         try:
             return parse_tensors(content)
         except SafetensorError as error:
-            raise CheckpointError(f"{printable(str(self.folder / name))} is damaged: {error}.") from None
+            raise CheckpointError(f"{printable(str(self.folder / name))} is damaged: {brief(error)}.") from None
 
 
 def save_checkpoint(
@@ -238,7 +238,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         values = json.loads(_read(path).decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{where}/{MANIFEST} is damaged: {error}.") from None
+        raise CheckpointError(f"{where}/{MANIFEST} is damaged: {brief(error)}.") from None
     if not isinstance(values, dict):
         raise CheckpointError(f"{where}/{MANIFEST} is damaged: it holds no object.")
     return values

@@ -8,7 +8,7 @@ from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .errors import ConfigError, did_you_mean, printable
+from .errors import ConfigError, brief, did_you_mean, printable
 
 
 class FrozenConfig(BaseModel):
@@ -32,7 +32,7 @@ class FrozenConfig(BaseModel):
         except FileNotFoundError:
             raise ConfigError(f"No configuration file at {printable(str(path))}.") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{printable(str(path))} is not valid TOML: {error}.") from None
+            raise ConfigError(f"{printable(str(path))} is not valid TOML: {brief(error)}.") from None
         return cls.parse(values, printable(str(path)))
 
     def with_overrides(self, assignments: list[str]) -> Self:
@@ -41,7 +41,9 @@ class FrozenConfig(BaseModel):
         for assignment in assignments:
             dotted, equals, text = assignment.partition("=")
             if not equals or not dotted.strip():
-                raise ConfigError(f"--set expects KEY=VALUE, for example optimizer.name=adam; got '{assignment}'.")
+                raise ConfigError(
+                    f"--set expects KEY=VALUE, for example optimizer.name=adam; got '{brief(assignment)}'."
+                )
             _assign(type(self), values, dotted.strip(), _parse_value(text.strip()))
         return type(self).parse(values, "--set")
 
@@ -107,11 +109,11 @@ def _parse_value(text: str) -> Any:
 
 def _explain(config: type[BaseModel], error: ValidationError, where: str) -> str:
     first = error.errors()[0]
-    dotted = ".".join(str(part) for part in first["loc"])
+    dotted = brief(".".join(str(part) for part in first["loc"]))
     if first["type"] == "extra_forbidden":
         return f"{where}: {unknown_key_message(config, dotted)}"
     received = printable(repr(first["input"]))[:80]
-    rule = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
+    rule = brief(first["msg"], 500).removeprefix("Value error, ").rstrip(".")
     if not dotted:  # a rule about several values, which names them itself
         return f"{where}: {rule}."
     return f"{where}: '{dotted}' is not valid: {rule}; received {received}."

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from torch import nn
 
-from ..core.errors import WeightsError, printable
+from ..core.errors import WeightsError, brief, printable
 
 MAX_HEADER_BYTES = 1 << 20
 DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
@@ -48,7 +48,7 @@ def load_weights(model: nn.Module, path: Path, rename_key: Callable[[str], str |
     try:
         tensors = parse_tensors(content)
     except SafetensorError as error:
-        raise WeightsError(f"{printable(str(path))} is damaged: {error}.\nDownload it again.") from None
+        raise WeightsError(f"{printable(str(path))} is damaged: {brief(error)}.\nDownload it again.") from None
     for theirs in names:
         if tensors[theirs].is_floating_point() and not bool(torch.isfinite(tensors[theirs]).all()):
             raise WeightsError(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...core.errors import DataError, printable
+from ...core.errors import DataError, brief, printable
 from ...core.types import Record
 from ..base import SOURCES, DataSource, SourceFormat
 from ..listing import refuse_one_class
@@ -86,7 +86,7 @@ def read_idx(path: Path) -> np.ndarray:
             content = file.read(expected)
             num_bytes = len(content) + sum(len(rest) for rest in iter(lambda: file.read(1 << 20), b""))
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{where} cannot be read: {error}.\nDownload it again.") from None
+        raise DataError(f"{where} cannot be read: {brief(error)}.\nDownload it again.") from None
     if num_bytes != expected:
         raise DataError(f"{where} has {num_bytes:,} bytes; its header says {expected:,}.\nDownload it again.")
     return np.frombuffer(content, np.uint8, offset=num_header_bytes).reshape(shape)
