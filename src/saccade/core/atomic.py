@@ -32,6 +32,7 @@ def write_with(path: Path, fill: Callable[[Path], None], needed_bytes: int = 0) 
     temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
     with storage_errors(path, needed_bytes):
         try:
+            temporary.unlink(missing_ok=True)  # a link under this name would lead elsewhere
             fill(temporary)
             sync_file(temporary)
             os.replace(temporary, path)
@@ -101,7 +102,9 @@ def previous_folder(path: Path) -> Path:
 
 
 def _remove_folder(path: Path) -> None:
-    if path.exists():
+    if path.is_symlink():
+        path.unlink()  # what it leads to is not ours
+    elif path.exists():
         (path / "manifest.json").unlink(missing_ok=True)  # first: half a folder must not look whole
         shutil.rmtree(path)
 

@@ -22,7 +22,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     """
     path = folder / LOCK_NAME
     with storage_errors(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)  # a link could lead anywhere
     try:
         with storage_errors(path):  # a network share may not know locks
             if not _lock_soon(descriptor):

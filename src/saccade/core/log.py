@@ -18,7 +18,9 @@ class MetricsLog:
         self.path = path
         with storage_errors(path):
             # Not buffered: what a full disk refuses must not be tried again by close(), long after the error was told.
-            self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - lives as long as the run; close() ends it
+            # Never through a link: in a run of somebody else it would lead to a file that is cut and written to.
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+            self._file = open(descriptor, "ab", buffering=0)  # noqa: SIM115 - lives as long as the run; close() ends it
             self.committed_bytes = min(keep_bytes, self._file.tell())  # a file that somebody cut stays as it is
             self._file.truncate(self.committed_bytes)
 
