@@ -3,6 +3,7 @@ memory or reads other people's files; with the fsspec of today, and with those t
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from saccade import api
+from saccade.core import lock
+from saccade.core.errors import StorageError
 from saccade.train.config import RunConfig
 
 WATCHED = Path(__file__).with_name("watched.py")
@@ -187,3 +190,31 @@ def test_an_ensemble_of_a_stranger_opens_nothing_that_was_not_named(run: Path, t
     )
     [finished] = watched(tmp_path, [["train", "--resume", "--out", str(tmp_path / "five")]])["finished"]
     check(finished, f"name it again: saccade train hub:owner/name --resume --out {tmp_path / 'five'}\n")
+
+
+def test_a_resumed_run_writes_through_no_link(run: Path, tmp_path: Path):
+    theirs = Path(shutil.copytree(run, tmp_path / "theirs"))
+    mine = tmp_path / "mine"
+    (mine / "folder").mkdir(parents=True)
+    for name in ("log", "lock", "other"):
+        (mine / name).write_text("mine")
+    (mine / "folder" / "manifest.json").write_text("mine")
+    for name, target in (
+        ("checkpoint-last.saccade-tmp", "folder"),
+        ("report.html", "other"),
+        ("seen.safetensors", "other"),
+    ):
+        (theirs / name).unlink(missing_ok=True)
+        (theirs / name).symlink_to(mine / target)
+    for name, target in (("metrics.jsonl", "log"), (lock.LOCK_NAME, "lock")):
+        kept = (theirs / name).read_bytes() if (theirs / name).exists() else b""
+        (theirs / name).unlink(missing_ok=True)
+        (theirs / name).symlink_to(mine / target)
+        with pytest.raises(StorageError) as error:
+            api.train(api.TrainRequest(resume=True, out=theirs))
+        assert error.value.message.startswith(f"Cannot write {theirs / name}: ")
+        (theirs / name).unlink()
+        (theirs / name).write_bytes(kept)
+    api.train(api.TrainRequest(resume=True, out=theirs))
+    api.report(theirs)
+    assert {path.read_text() for path in mine.rglob("*") if path.is_file()} == {"mine"}

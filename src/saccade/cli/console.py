@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TextIO
 
+from ..core.errors import printable_lines
+
 if TYPE_CHECKING:
     from rich.live import Live
 
@@ -128,6 +130,7 @@ class RunConsole:
     def _print(self, text: str, stamped: bool = True) -> None:
         if self.output.quiet:
             return
+        text = printable_lines(text)
         if self._live:
             self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
             return

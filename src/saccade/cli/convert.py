@@ -4,6 +4,7 @@ from pathlib import Path
 
 import typer
 
+from ..core.errors import printable
 from .output import print_json, print_result
 
 
@@ -36,7 +37,8 @@ def convert(
         print_json(converted.as_json())
         return
     weights = converted.weights
-    print_result(f"{weights.path}: {converted.num_tensors} tensors of {weights.model}, {weights.num_classes} classes")
+    where = printable(str(weights.path))
+    print_result(f"{where}: {converted.num_tensors} tensors of {weights.model}, {weights.num_classes} classes")
     print_result(f"SHA-256 {weights.sha256}\nmade of {converted.original_sha256}")
     print_result(f"opened in a child process with: {converted.walls}")
     for note in weights.notes:

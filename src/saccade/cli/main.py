@@ -4,15 +4,16 @@ Nothing here imports torch: `saccade --help` answers at once. A verb imports wha
 """
 
 import errno
+import io
 import os
 import resource
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
 from .. import __version__
-from ..core.errors import SaccadeError
+from ..core.errors import SaccadeError, printable, printable_lines
 from ..data.addresses import http_allowed
 from . import (
     augmentations,
@@ -32,6 +33,7 @@ from . import (
     transfer,
 )
 
+WRONG_ARGUMENTS: Any = typer.BadParameter.__mro__[2]  # click's base of such errors, which typer does not name
 FLAGS = {"--debug", "--allow-http"}
 FEWEST_FILES = 64
 TOO_MANY_FILES = (
@@ -87,13 +89,13 @@ def main() -> None:
     try:
         _refuse_few_files()
         with http_allowed("--allow-http" in flags):
-            app(args=arguments, prog_name="saccade")
+            _exit(_run(arguments))
     except SaccadeError as error:
         if debug:
             raise
         _print_error(error.message)
         _exit(error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         _print_error("Stopped.")
         _exit(130)
     except BrokenPipeError:
@@ -103,10 +105,22 @@ def main() -> None:
             raise
         _print_error(TOO_MANY_FILES)
         _exit(1)
-    except SystemExit as ending:  # how typer ends, whatever the status
-        if ending.code == 130:  # it has caught Ctrl-C, and says nothing
-            _print_error("Stopped.")
-        _exit(ending.code if isinstance(ending.code, int) else int(ending.code is not None))
+
+
+def _run(arguments: list[str]) -> int:
+    """Run a command. What typer says of arguments is written here: it repeats them as they were typed."""
+    try:
+        status = app(args=arguments, prog_name="saccade", standalone_mode=False)
+    except WRONG_ARGUMENTS as error:
+        message = io.StringIO()
+        for argument in arguments:
+            error.message = str(error.message).replace(argument, printable(argument))
+        error.show(file=message)
+        sys.stderr.write(printable_lines(message.getvalue()))
+        return int(error.exit_code)
+    if status == 130:  # typer has caught Ctrl-C, and says nothing
+        raise KeyboardInterrupt
+    return status if isinstance(status, int) else 0
 
 
 def _exit(status: int) -> NoReturn:
@@ -164,5 +178,5 @@ def is_too_many_files(error: BaseException | None) -> bool:
 
 def _print_error(message: str) -> None:
     encoding = sys.stderr.encoding or "utf-8"
-    sys.stderr.write(f"error: {message}\n".encode(encoding, "backslashreplace").decode(encoding))
+    sys.stderr.write(f"error: {printable_lines(message)}\n".encode(encoding, "backslashreplace").decode(encoding))
     sys.stderr.flush()

@@ -5,13 +5,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from ..core.errors import StorageError
+from ..core.errors import StorageError, printable_lines
 
 
 def print_result(text: str) -> None:
     """Print `text` on stdout; characters the stream cannot encode become escapes instead of an error."""
     encoding = sys.stdout.encoding or "utf-8"
-    _write((text + "\n").encode(encoding, "backslashreplace").decode(encoding))
+    _write((printable_lines(text) + "\n").encode(encoding, "backslashreplace").decode(encoding))
 
 
 def print_json(value: Any) -> None:

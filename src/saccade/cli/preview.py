@@ -4,6 +4,7 @@ from pathlib import Path
 
 import typer
 
+from ..core.errors import printable
 from .output import print_json, print_result
 
 
@@ -28,4 +29,4 @@ def preview(
     if as_json:
         print_json({"out": str(out), **values})
     else:
-        print_result(f"{len(values['images'])} images, drawn 8 times each: {out}")
+        print_result(f"{len(values['images'])} images, drawn 8 times each: {printable(str(out))}")

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..core.errors import UnknownNameError, UsageError, did_you_mean, printable
+from ..core.errors import UnknownNameError, UsageError, brief, did_you_mean, printable
 
 MAX_KERNEL_SIZE = 31
 MAX_MAGNITUDE = 1e9  # beyond it sums of pixels lose their digits
@@ -201,10 +201,11 @@ def _parse_number(text: str, kernel: str) -> float:
         number = float(text)
     except ValueError as error:
         what = f"'{printable(text)}' is not a number" if text else "a number is missing"
-        raise UsageError(f"Cannot read the kernel '{kernel}': {what}.\n{HOW_TO_WRITE}") from error
+        raise UsageError(f"Cannot read the kernel '{brief(kernel)}': {what}.\n{HOW_TO_WRITE}") from error
     if not abs(number) <= MAX_MAGNITUDE:
         raise UsageError(
-            f"Cannot read the kernel '{kernel}': its numbers must lie between -1e9 and 1e9, got {printable(text)}."
+            f"Cannot read the kernel '{brief(kernel)}': its numbers must lie between -1e9 and 1e9, "
+            f"got {brief(text, 40)}."
         )
     return number
 
@@ -216,7 +217,7 @@ def _parse_degrees(text: str, kernel: str) -> float:
         degrees = math.nan
     if not math.isfinite(degrees):
         raise UsageError(
-            f"Cannot read the kernel '{printable(kernel)}': '{printable(text)}' is not an angle in degrees.\n"
+            f"Cannot read the kernel '{brief(kernel)}': '{printable(text)}' is not an angle in degrees.\n"
             f"Write it as in 'sobel-x@30' or '45deg'."
         )
     return degrees

@@ -10,7 +10,7 @@ from typing import Any, Self, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .documents import DocumentError, parse_toml, read_plain_file
-from .errors import ConfigError, did_you_mean, printable
+from .errors import ConfigError, brief, did_you_mean, printable
 
 MAX_TOML_BYTES = 256 << 10  # 15 teachers with paths of 4,096 bytes fit three times
 MAX_SHOWN = 200  # characters of a key in a message
@@ -47,7 +47,9 @@ class FrozenConfig(BaseModel):
         for assignment in assignments:
             dotted, equals, text = assignment.partition("=")
             if not equals or not dotted.strip():
-                raise ConfigError(f"--set expects KEY=VALUE, for example optimizer.name=adam; got '{assignment}'.")
+                raise ConfigError(
+                    f"--set expects KEY=VALUE, for example optimizer.name=adam; got '{brief(assignment)}'."
+                )
             _assign(type(self), values, dotted.strip(), _parse_value(text.strip()))
         return type(self).parse(values, "--set")
 
@@ -118,12 +120,11 @@ def _parse_value(text: str) -> Any:
 
 def _explain(config: type[BaseModel], error: ValidationError, where: str) -> str:
     first = error.errors(include_url=False)[0]
-    dotted = printable(".".join(str(part) for part in first["loc"]))
+    dotted = brief(".".join(str(part) for part in first["loc"]))
     if first["type"] == "extra_forbidden":
         return f"{where}: {unknown_key_message(config, dotted)}"
-    dotted = dotted[:MAX_SHOWN]
     received = printable(reprlib.repr(first["input"])[:MAX_SHOWN])[:80]
-    rule = printable(str(first["msg"]).removeprefix("Value error, ").rstrip(".")[: 2 * MAX_SHOWN])
+    rule = brief(first["msg"], 500).removeprefix("Value error, ").rstrip(".")
     if not dotted:  # a rule about several values, which names them itself
         return f"{where}: {rule}."
     return f"{where}: '{dotted}' is not valid: {rule}; received {received}."

@@ -107,6 +107,17 @@ def printable(text: str) -> str:
     )
 
 
+def brief(value: object, num_characters: int = 200) -> str:
+    """The beginning of what was received, as `printable` has it."""
+    return printable(str(value)[:num_characters])
+
+
+def printable_lines(text: str) -> str:
+    """`printable` for text of several lines: the last guard where something is written for a person. A received line
+    break has to be escaped where the text is put together; here it cannot be told from our own."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
 def shell_word(path: object) -> str:
     """A path as one word of a command that a person can copy: in quotes where it needs them."""
     return shlex.quote(printable(str(path)))

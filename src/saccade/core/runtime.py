@@ -14,7 +14,7 @@ from pydantic import Field
 
 from .allocator import use_large_pages
 from .config import FrozenConfig
-from .errors import ConfigError
+from .errors import ConfigError, brief
 
 
 class RuntimeConfig(FrozenConfig):
@@ -205,11 +205,13 @@ def _find_device(wanted: str) -> torch.device:
     try:
         device = torch.device(wanted)
     except RuntimeError:
-        raise ConfigError(f"'runtime.device' must be auto, cpu, cuda, cuda:N or mps; got '{wanted}'.") from None
+        raise ConfigError(
+            f"'runtime.device' must be auto, cpu, cuda, cuda:N or mps; got '{brief(wanted, 80)}'."
+        ) from None
     present = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if (device.index or 0) >= present.get(device.type, 0):
         raise ConfigError(
-            f"The device '{wanted}' is not on this machine ({torch.cuda.device_count()} CUDA devices are).\n"
+            f"The device '{brief(wanted, 80)}' is not on this machine ({torch.cuda.device_count()} CUDA devices are).\n"
             f"Leave out --set runtime.device, or name one that is there."
         )
     return device

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from ..core.errors import ModelError, UsageError, did_you_mean, printable
+from ..core.errors import ModelError, UsageError, brief, did_you_mean, printable
 from ..models.base import MODELS, ModelSpec
 from ..models.build import is_notation, resolve_model, without_weights
 from ..runs.checkpoint import find_checkpoint
@@ -86,7 +86,7 @@ def _from_file(text: str, input_CHW: tuple[int, int, int], num_classes: int | No
     given: dict[str, Any] = {}
     parameters = inspect.signature(make).parameters
     if num_classes is not None and "num_classes" not in parameters:
-        raise UsageError(f"{name} in {printable(file)} takes no num_classes, so --classes cannot change it.")
+        raise UsageError(f"{printable(name)} in {printable(file)} takes no num_classes, so --classes cannot change it.")
     if num_classes is not None:
         given["num_classes"] = num_classes
     return Target(name=text, model=_call(make, given, text), input_CHW=input_CHW)
@@ -123,7 +123,9 @@ def _call(make: Callable[..., Any], given: dict[str, Any], text: str) -> nn.Modu
         except Exception as error:  # noqa: BLE001  whatever a person's own function raises
             raise ModelError(f"{printable(text)} cannot be built: {_said(error, None)}") from error
     if not isinstance(made, nn.Module):
-        raise ModelError(f"{printable(text)} returned {type(made).__name__}; a network is a torch.nn.Module.")
+        raise ModelError(
+            f"{printable(text)} returned {brief(type(made).__name__, 40)}; a network is a torch.nn.Module."
+        )
     return made
 
 

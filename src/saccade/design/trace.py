@@ -213,4 +213,4 @@ def _tensors(values: Any) -> tuple[torch.Tensor, ...]:
 def _name(recorder: Recorder) -> str:
     path, module = recorder.place
     kind = type(recorder.root).__name__
-    return f"{kind}: layer '{path}' ({type(module).__name__})" if path else kind
+    return printable(f"{kind}: layer '{path}' ({type(module).__name__})" if path else kind)

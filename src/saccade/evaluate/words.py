@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.errors import printable
 from ..core.types import Metrics
 
 FEW_IMAGES = 30
@@ -33,7 +34,7 @@ def warnings(metrics: Metrics, kind: str = "held-out") -> list[str]:
     found = []
     if metrics.top1_low <= metrics.majority_rate:
         found.append(
-            f"Not shown to be better than always guessing '{metrics.majority_class}' "
+            f"Not shown to be better than always guessing '{printable(metrics.majority_class)}' "
             f"({percent(metrics.majority_rate)} %): the interval reaches down to {percent(metrics.top1_low)} %."
         )
     absent = np.flatnonzero(metrics.support_K == 0)
@@ -127,7 +128,7 @@ def _taken_for(metrics: Metrics, k: int) -> str:
 
 
 def _names(metrics: Metrics, which: np.ndarray) -> str:
-    names = [f"'{metrics.classes[k]}'" for k in which[:MAX_NAMES]]
+    names = [f"'{printable(metrics.classes[k])}'" for k in which[:MAX_NAMES]]
     rest = len(which) - len(names)
     return ", ".join(names) + (f" and {rest:,} more classes" if rest else "")
 

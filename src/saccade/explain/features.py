@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..core.errors import UsageError
+from ..core.errors import UsageError, brief
 from .colour import even_colours, signed_colours
 from .endpoints import best_endpoint, endpoint_names, read_maps
 from .subject import Classifier
@@ -97,7 +97,9 @@ def most_exciting(
         map_size = (maps.shape[2], maps.shape[3])
         for channel in channels:
             if not 0 <= channel < maps.shape[1]:
-                raise UsageError(f"Layer '{layer}' has the channels 0 to {maps.shape[1] - 1}, got {channel}.")
+                raise UsageError(
+                    f"Layer '{brief(layer, 80)}' has the channels 0 to {maps.shape[1] - 1}, got {channel}."
+                )
             found = _strongest_places(index_B, maps[:, channel])
             best[channel] = heapq.nsmallest(num, [*best[channel], *found], key=lambda e: (-e.activation, e.index))
     return best, map_size

@@ -10,7 +10,7 @@ from typing import NoReturn
 import torch
 from torch import nn
 
-from ..core.errors import ModelError
+from ..core.errors import ModelError, printable
 from ..core.registry import Registry
 
 
@@ -109,7 +109,8 @@ def does_not_fit(model: str, layer: str, spec: ModelSpec, why: str, remedy: str)
     """Raise the ModelError for an input that `layer` of `model` cannot take."""
     channels, height_px, width_px = spec.input_CHW
     raise ModelError(
-        f"{model} cannot take an input of {height_px}x{width_px}x{channels}: layer '{layer}': {why}.\n{remedy}"
+        f"{printable(model)} cannot take an input of {height_px}x{width_px}x{channels}: "
+        f"layer '{printable(layer)}': {why}.\n{remedy}"
     )
 
 

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from torch import nn
 
-from ..core.errors import WeightsError, printable
+from ..core.errors import WeightsError, brief, printable
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_WEIGHT_BYTES = 4 << 30
@@ -51,8 +51,7 @@ def load_weights(model: nn.Module, path: Path, rename_key: Callable[[str], str |
     try:
         tensors = parse_tensors(content)
     except SafetensorError as error:
-        reason = printable(str(error)[:200])
-        raise WeightsError(f"{printable(str(path))} is damaged: {reason}.\nDownload it again.") from None
+        raise WeightsError(f"{printable(str(path))} is damaged: {brief(error)}.\nDownload it again.") from None
     for theirs in names:
         if tensors[theirs].is_floating_point() and not bool(torch.isfinite(tensors[theirs]).all()):
             raise WeightsError(

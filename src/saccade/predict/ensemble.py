@@ -68,8 +68,8 @@ def make_ensemble(members: Sequence[Predictor]) -> Ensemble:
                 (only_first[0], members[0], member) if only_first else (only_other[0], member, members[0])
             )
             raise DataError(
-                f"An ensemble needs the same classes in every run: {known.name} knows '{printable(name)}', "
-                f"{other.name} does not.\nTrain its members on the same set of classes."
+                f"An ensemble needs the same classes in every run: {printable(known.name)} knows '{printable(name)}', "
+                f"{printable(other.name)} does not.\nTrain its members on the same set of classes."
             )
     order_MK = np.array([[member.classes.index(name) for name in classes] for member in members], dtype=np.int64)
     return Ensemble(members=tuple(members), classes=classes, order_MK=order_MK)

@@ -104,7 +104,7 @@ def _refuse_other_inputs(ensemble: Ensemble, images: Images) -> None:
         other = member.preprocessing
         if other.input_CHW != own.input_CHW:
             raise UsageError(
-                f"The teacher {member.name} takes inputs of {_size(other.input_CHW)}, the student of "
+                f"The teacher {printable(member.name)} takes inputs of {_size(other.input_CHW)}, the student of "
                 f"{_size(own.input_CHW)}: they must see the same image.\n"
                 f"Set input.size_px={other.input_height_px} for the student, or take another teacher."
             )

@@ -141,7 +141,7 @@ def _tell_dropped(plan: FitPlan, num_told: int) -> int:
     for dropped in plan.train.dropped[num_told:]:
         key = printable(dropped.key)
         plan.log.write("dropped", {"key": key, "reason": dropped.reason, "epoch": dropped.epoch + 1})
-        plan.progress.note(f"left out {key} in epoch {dropped.epoch + 1}: {dropped.reason}")
+        plan.progress.note(f"left out {key} in epoch {dropped.epoch + 1}: {printable(dropped.reason)}")
     return len(plan.train.dropped)
 
 

@@ -102,7 +102,7 @@ def prepare_images(
     source = open_source(config.source)
     scan = scan_source(source, runtime.num_threads, config.split.on_bad_image, scanned)
     for bad in scan.bad[:10]:
-        note(f"left out {printable(bad.key)}: {bad.reason}")
+        note(f"left out {printable(bad.key)}: {printable(bad.reason)}")
     if len(scan.bad) > 10:
         note(f"left out {len(scan.bad) - 10} more; data.json in the run lists them all")
     for text in scan.notes[:3]:

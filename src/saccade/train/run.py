@@ -236,8 +236,8 @@ def opening_lines(training: TrainingStep, images: Images, run_dir: Path) -> list
     return [
         f"data    {printable(images.source.name)}: {len(images.classes)} classes, {len(split.train_N):,} to train on, "
         f"{len(split.validation_N):,} to choose the epoch, {len(split.test_N):,} to judge ({split.origin})",
-        f"model   {config.model}: {model_parameters(training):,} parameters, "
-        f"input {height_px}x{width_px}x{channels}; recipe {config.recipe}: "
+        f"model   {printable(config.model)}: {model_parameters(training):,} parameters, "
+        f"input {height_px}x{width_px}x{channels}; recipe {printable(config.recipe)}: "
         f"{config.epochs} epoch{'s' if config.epochs > 1 else ''}, {config.optimizer.name}",
         f"device  {training.runtime.describe()}",
         f"run     {printable(str(run_dir))}",

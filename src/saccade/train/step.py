@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..core.errors import TrainingError
+from ..core.errors import TrainingError, printable
 from ..core.runtime import Runtime, seed_everything, send
 from ..core.types import Batch, Preprocessing
 from ..data.preprocess import normalize
@@ -158,7 +158,7 @@ class TrainingStep:
             height_px, width_px = self.input_HW
             raise TrainingError(
                 f"Memory ran out in a step of 2 to 3 images of {height_px}x{width_px} pixels at a time: "
-                f"{reason.splitlines()[0] if reason else 'no reason was given'}.\n"
+                f"{printable(reason.splitlines()[0]) if reason else 'no reason was given'}.\n"
                 f"What was saved is intact. Free memory and run again with --resume, or start a new run with a smaller "
                 f"network or --set input.size_px={max(32, height_px // 2)}."
             )

@@ -13,7 +13,7 @@ from typing import IO
 
 import numpy as np
 
-from ...core.errors import DataError, printable
+from ...core.errors import DataError, brief, printable
 from ...core.types import Record
 from ..base import SOURCES, DataSource, SourceFormat
 from ..limits import MAX_ARRAY_BYTES, MAX_IMAGE_PIXELS, refuse_expansion
@@ -92,7 +92,7 @@ def read_idx(path: Path) -> np.ndarray:
             content = file.read(expected)
             num_bytes = len(content) + _surplus_bytes(file)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{where} cannot be read: {error}.\nDownload it again.") from None
+        raise DataError(f"{where} cannot be read: {brief(error)}.\nDownload it again.") from None
     if num_bytes != expected:
         most = expected + MAX_SURPLUS_BYTES
         found = f"more than {most:,}" if num_bytes > most else f"{num_bytes:,}"
