@@ -127,7 +127,7 @@ def remote(url: str) -> tuple[Any, str]:
     except ImportError as error:
         raise DataError(
             f"{printable(url)} needs a package that is not installed ({printable(str(error)[:100])}).\n"
-            f"Install it: pip install 'saccade[data]', and for s3:// or gs:// s3fs or gcsfs."
+            f"Install it: pip install 'saccade-learn[data]', and for s3:// or gs:// s3fs or gcsfs."
         ) from None
     except ValueError as error:
         raise DataError(f"{printable(url)} is no address that fsspec knows: {printable(str(error)[:100])}.") from None
