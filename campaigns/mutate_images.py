@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-MAX_SECONDS = 2.0
+MAX_SECONDS = 2.0  # of processor time: how busy the machine is must not matter
+PATIENCE_S = 60.0  # on the wall, after which the child hangs
 MAX_MEMORY_BYTES = 300_000_000
 HEADER_BYTES = 64
 EXTREMES = (0, 1, 2, 7, 127, 128, 255, 256, 4096, 7071, 32767, 32768, 65535, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
@@ -250,7 +251,7 @@ while header := sys.stdin.buffer.read(8):
     size, key_size = struct.unpack("<II", header)
     key, content = sys.stdin.buffer.read(key_size).decode(), sys.stdin.buffer.read(size)
     forget_the_peak()
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         image_HWC = decode_image(content, key).image_HWC
         good = image_HWC.ndim == 3 and image_HWC.shape[2] == 3 and image_HWC.dtype == "uint8" and image_HWC.size
@@ -260,7 +261,7 @@ while header := sys.stdin.buffer.read(8):
         answer = {"outcome": "error", "message": str(error)}
     except BaseException as error:
         answer = {"outcome": type(error).__name__, "message": str(error)}
-    answer["seconds"] = time.perf_counter() - start
+    answer["seconds"] = time.process_time() - start
     answer["memory_bytes"] = memory_bytes()
     print(json.dumps(answer), flush=True)
 """
@@ -277,7 +278,7 @@ class Decoder:
         child = self._child or self._start()
         name = key.encode()
         is_late = threading.Event()
-        watch = threading.Timer(10 * MAX_SECONDS, lambda: (is_late.set(), child.kill()))
+        watch = threading.Timer(PATIENCE_S, lambda: (is_late.set(), child.kill()))
         watch.start()
         try:
             for part in pieces(struct.pack("<II", len(content), len(name)) + name + content):
@@ -293,7 +294,7 @@ class Decoder:
         status = child.wait()
         self.close()
         if is_late.is_set():
-            return {"outcome": "hang", "message": f"no answer in {10 * MAX_SECONDS:.0f} s"}
+            return {"outcome": "hang", "message": f"no answer in {PATIENCE_S:.0f} s"}
         return {"outcome": "crash", "message": f"the process ended with {status}"}
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Check a built sdist and wheel, in the folder given: every file of the repository is in the one, the package in the other."""
+"""Check a built sdist and wheel in a folder: the one has every file of the repository, the other the package."""
 
 import subprocess
 import sys

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.processes import PATIENCE_S
 
 import saccade
 
@@ -153,7 +154,7 @@ def test_the_public_api_is_what_it_says_and_comes_on_demand():
     with pytest.raises(AttributeError, match="^module 'saccade' has no attribute 'trian'$"):
         saccade.trian  # noqa: B018
     lean = "import saccade, sys; assert 'torch' not in sys.modules; saccade.api.table; assert 'torch' in sys.modules"
-    subprocess.run([sys.executable, "-c", lean], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", lean], check=True, timeout=PATIENCE_S)
 
 
 def test_loading_shares_memory_between_threads_so_no_small_dev_shm_can_break_it():

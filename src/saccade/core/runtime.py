@@ -16,7 +16,6 @@ from .allocator import use_large_pages
 from .config import FrozenConfig
 from .errors import ConfigError
 
-
 DISTRIBUTION = "saccade-learn"  # the name on the package index; what is imported is saccade
 
 
