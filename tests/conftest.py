@@ -29,6 +29,12 @@ settings.register_profile("search", deadline=None, print_blob=True)
 settings.load_profile("same")
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One worker per processor, at most 4, since each takes up to 1 GB; none where single files are asked for."""
+    names = [argument.partition("::")[0] for argument in config.args]
+    return 0 if all(name.endswith(".py") for name in names) else min(4, os.cpu_count() or 1)
+
+
 def shared_folder() -> Path | None:
     """The folder of real data and weights beside the checkout, or the one SACCADE_SHARED names; None without one."""
     candidates = [os.environ.get("SACCADE_SHARED"), str(REPOSITORY.parent / "shared")]
