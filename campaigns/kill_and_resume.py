@@ -27,7 +27,7 @@ from saccade.data.base import open_source
 from .small_training import SETTINGS, differences, fingerprint, in_child, train
 
 SYSTEM_CALLS = ("sync_file", "sync_folder", "write_bytes", "_remove_folder")
-MAX_STEPS, MAX_CALLS = 24, 300  # of an undisturbed run: steps, and calls to the disk in its saves (about)
+MAX_STEPS, MAX_CALLS = 24, 750  # of an undisturbed run: steps, and calls to the disk in its saves (about)
 
 
 def main() -> None:

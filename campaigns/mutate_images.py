@@ -27,7 +27,8 @@ from PIL import Image
 
 from .mutations import mutate
 
-MAX_SECONDS = 2.0
+MAX_SECONDS = 2.0  # of processor time: how busy the machine is must not matter
+PATIENCE_S = 60.0  # on the wall, after which the child hangs
 MAX_MEMORY_BYTES = 300_000_000
 
 
@@ -189,7 +190,7 @@ while header := sys.stdin.buffer.read(8):
     size, key_size = struct.unpack("<II", header)
     key, content = sys.stdin.buffer.read(key_size).decode(), sys.stdin.buffer.read(size)
     forget_the_peak()
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         image_HWC = decode_image(content, key).image_HWC
         good = image_HWC.ndim == 3 and image_HWC.shape[2] == 3 and image_HWC.dtype == "uint8" and image_HWC.size
@@ -199,7 +200,7 @@ while header := sys.stdin.buffer.read(8):
         answer = {"outcome": "error", "message": str(error)}
     except BaseException as error:
         answer = {"outcome": type(error).__name__, "message": str(error)}
-    answer["seconds"] = time.perf_counter() - start
+    answer["seconds"] = time.process_time() - start
     answer["memory_bytes"] = memory_bytes()
     print(json.dumps(answer), flush=True)
 """
@@ -216,7 +217,7 @@ class Decoder:
         child = self._child or self._start()
         name = key.encode()
         is_late = threading.Event()
-        watch = threading.Timer(10 * MAX_SECONDS, lambda: (is_late.set(), child.kill()))
+        watch = threading.Timer(PATIENCE_S, lambda: (is_late.set(), child.kill()))
         watch.start()
         try:
             for part in pieces(struct.pack("<II", len(content), len(name)) + name + content):
@@ -232,7 +233,7 @@ class Decoder:
         status = child.wait()
         self.close()
         if is_late.is_set():
-            return {"outcome": "hang", "message": f"no answer in {10 * MAX_SECONDS:.0f} s"}
+            return {"outcome": "hang", "message": f"no answer in {PATIENCE_S:.0f} s"}
         return {"outcome": "crash", "message": f"the process ended with {status}"}
 
     def close(self) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from tests.processes import PATIENCE_S
+
 # {(repository, revision): {path: content}}; every other repository is unknown
 Repositories = dict[tuple[str, str], dict[str, bytes]]
 
@@ -119,7 +121,11 @@ def ask(script: str, texts: list[str], endpoint: str, cache: Path, offline: bool
     environment |= {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": str(int(offline)), "HF_HUB_DISABLE_TELEMETRY": "1"}
     environment |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "NO_PROXY": "*", "HF_TOKEN": ""}
     done = subprocess.run(
-        [sys.executable, "-c", script, json.dumps(texts)], capture_output=True, text=True, timeout=60, env=environment
+        [sys.executable, "-c", script, json.dumps(texts)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        env=environment,
     )
     assert done.returncode == 0, done.stderr
     found: list[Any] = json.loads(done.stdout)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.processes import PATIENCE_S
 
 from saccade.cli.main import app
 
@@ -36,7 +37,9 @@ def test_documented_commands_run(page: str, command: str, tmp_path: Path):
     (tmp_path / "shared").symlink_to(os.environ.get("SACCADE_SHARED") or REPOSITORY.parent / "shared")
     (tmp_path / "work").mkdir()
     script = f'saccade() {{ "{sys.executable}" -m saccade "$@"; }}\nset -e\n{command}\n'
-    done = subprocess.run(["bash", "-c", script], cwd=tmp_path / "work", capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path / "work", capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -45,7 +48,9 @@ SCRIPTS = [(page, text) for page, text in blocks("python") if not text.startswit
 
 @pytest.mark.parametrize(("page", "snippet"), SCRIPTS, ids=lambda text: text[:30])
 def test_documented_snippets_run(page: str, snippet: str, tmp_path: Path):
-    done = subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 

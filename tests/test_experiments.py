@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from tests.processes import PATIENCE_S
 
 from saccade.models.base import ModelSpec, build_model
 
@@ -27,7 +28,7 @@ SHORT = {
 
 def run(name: str) -> dict[str, Any]:
     command = [sys.executable, "-m", f"experiments.{name}", "--json", *SHORT[name]]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -87,7 +88,7 @@ def test_more_images_freeze_by_evidence_and_are_drawn_in_one_picture(tmp_path: P
     command += ["--backbone", "resnet20", "--weights", "weights.safetensors", "--out", "out"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])}
     environment["XDG_CACHE_HOME"] = str(tmp_path / "cache")
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(row["images_a_class"], row["training_images"]) for row in rows] == [("4", 8), ("all", 18)]

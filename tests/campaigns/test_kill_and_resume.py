@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+from tests.processes import PATIENCE_S
+
 from saccade.train.config import OptimizerConfig, ScheduleConfig
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -13,7 +15,7 @@ REPOSITORY = Path(__file__).parent.parent.parent
 
 def test_killed_trainings_resume_to_the_same_bits():
     command = [sys.executable, "-m", "campaigns.kill_and_resume", "--trials", "26", "--seed", "1"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=500)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode in (0, 1), done.stderr
     result = json.loads(done.stdout)
     assert result["failures"] == []

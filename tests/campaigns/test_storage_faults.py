@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.processes import PATIENCE_S
 
 from saccade.runs.checkpoint import open_checkpoint
 
@@ -17,7 +18,7 @@ REPOSITORY = Path(__file__).parent.parent.parent
 
 def test_failing_disks_lose_nothing_and_are_told_with_path_needed_and_free_bytes():
     command = [sys.executable, "-m", "campaigns.storage_faults", "--budgets", "7", "--calls", "2"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=500)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode in (0, 1), done.stderr
     result = json.loads(done.stdout)
     assert result["failures"] == []
@@ -57,7 +58,7 @@ def test_of_several_starters_in_one_folder_one_wins_and_the_others_are_told(tmp_
         subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
-    ended = [(*starter.communicate(timeout=300), starter.returncode) for starter in starters]
+    ended = [(*starter.communicate(timeout=PATIENCE_S), starter.returncode) for starter in starters]
     winners = [output for output, _, status in ended if status == 0]
     assert len(winners) == 1
     assert "held-out images correct" in winners[0]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.processes import PATIENCE_S
 
 from saccade.core import lock
 from saccade.models.base import MODELS
@@ -308,7 +309,9 @@ def test_training_goes_on_when_the_reader_of_its_progress_has_gone(tmp_path: Pat
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        ended = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=writing, text=True, timeout=120)
+        ended = subprocess.run(
+            command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=writing, text=True, timeout=PATIENCE_S
+        )
     finally:
         os.close(writing)
     assert ended.returncode == 0

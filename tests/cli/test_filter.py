@@ -136,7 +136,7 @@ def test_a_poor_fit_is_said(run: Run):
 
 
 def test_real_photos_with_every_option(run: Run, shared: Callable[[str], Path]):
-    photo = next(shared("data/clothing-small/test/dress").glob("*.jpg"))
+    photo = min(shared("data/clothing-small/test/dress").glob("*.jpg"))
     for padding in ("valid", "same", "reflect", "replicate"):
         status, _, err = run(
             str(photo), "--kernel", "scharr-x@30", "--padding", padding, "--grey", "--out", "edges.jpg"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.processes import PATIENCE_S
 
 from saccade.cli import console
 from saccade.train.loop import EpochResult
@@ -58,7 +59,7 @@ def on_terminal(folder: Path, width: int, environment: dict[str, str], *argument
             break
         received += part
     os.close(ours)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=PATIENCE_S)
     return process.returncode, output.decode(), received.decode()
 
 
@@ -196,7 +197,7 @@ def test_quiet_says_the_result_only(saccade: Callable, tmp_path: Path):
 
 def run(*arguments: str, **streams: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "saccade", *arguments]
-    return subprocess.run(command, text=True, timeout=120, check=False, **streams)
+    return subprocess.run(command, text=True, timeout=PATIENCE_S, check=False, **streams)
 
 
 def test_closed_streams_and_readers_that_leave_spoil_nothing(tmp_path: Path):
@@ -204,7 +205,9 @@ def test_closed_streams_and_readers_that_leave_spoil_nothing(tmp_path: Path):
     train = f'"{sys.executable}" -m saccade train digits --out run --epochs 1 --quiet ' + " ".join(
         f"'{word}'" for word in SMALL
     )
-    done = subprocess.run(["bash", "-c", f"{train} <&- >&-"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        ["bash", "-c", f"{train} <&- >&-"], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "run" / "report.html").exists()
     for command in ("models", "--help"):

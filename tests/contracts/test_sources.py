@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from tests.processes import PATIENCE_S
 
 from saccade.core.errors import DataError, ImageError
 from saccade.core.types import SPLITS
@@ -313,7 +314,7 @@ def test_spawned_and_forked_processes_read_the_same(tmp_path: Path):
         [sys.executable, "-c", IN_ANOTHER_PROCESS, json.dumps(texts)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     assert done.returncode == 0, done.stderr

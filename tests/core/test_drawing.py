@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from tests.processes import PATIENCE_S
 
 from saccade.core import drawing
 from saccade.core.errors import SaccadeError
@@ -25,7 +26,7 @@ def test_with_few_addresses_pictures_are_refused_in_words(monkeypatch: pytest.Mo
 def test_a_run_under_a_limit_of_addresses_ends_with_its_verdict(tmp_path):
     settings = "--set runtime.num_threads=1 --set loader.threads=1 --set batch_size=256"
     command = f"ulimit -v {16 * 2**20}; exec {sys.executable} -m saccade train digits --epochs 1 --out run {settings}"
-    ended = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    ended = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S)
     assert ended.returncode == 0, ended.stderr
     assert " held-out images correct" in ended.stdout
     assert "note: the report could not be written: Pictures cannot be drawn here: " in ended.stderr

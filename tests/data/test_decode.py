@@ -11,6 +11,7 @@ from struct import pack
 import numpy as np
 import pytest
 from PIL import Image
+from tests.processes import PATIENCE_S
 
 from saccade.core.errors import ImageError
 from saccade.data.decode import decode_image
@@ -318,7 +319,7 @@ def test_decompression_bombs_are_refused_before_their_pixels_are_allocated():
     expected = bombs()
     lines = "\n".join(zlib.compress(content).hex() for content, _ in expected.values())
     command = [sys.executable, "-c", BOMB_CHILD]
-    done = subprocess.run(command, input=lines, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     answers = [line.split(" ", 1) for line in done.stdout.splitlines()]
     assert dict(zip(expected, (message for _, message in answers))) == {

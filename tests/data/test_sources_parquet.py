@@ -250,7 +250,7 @@ def test_without_pyarrow_the_way_to_install_it_is_said(tmp_path: Path, monkeypat
     path = write(tmp_path / "a.parquet", rows(6))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert refusal(path) == (
-        "Parquet files need pyarrow, which is not installed.\nInstall it: pip install 'saccade[data]'."
+        "Parquet files need pyarrow, which is not installed.\nInstall it: pip install 'saccade-learn[data]'."
     )
 
 

@@ -21,7 +21,7 @@ def main() -> None:
     torch.set_num_threads(1)
     alexnet.DENSE = int(os.environ["DENSE"])
     store = f"file://{folder / 'store'}"
-    distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2, timeout=timedelta(seconds=120))
+    distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2, timeout=timedelta(seconds=900))
     case = load_file(folder / "case.safetensors")
     image_BCHW, target_B = case.pop("image_BCHW"), case.pop("target_B")
     with torch.device("meta"):

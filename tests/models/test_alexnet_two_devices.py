@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.processes import PATIENCE_S
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -131,7 +132,7 @@ def test_two_processes_give_the_logits_and_gradients_of_one(network: AlexNet, tm
         )
         for rank in range(2)
     ]
-    messages = [process.communicate(timeout=240)[1] for process in processes]
+    messages = [process.communicate(timeout=PATIENCE_S)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], messages
     results = [load_file(tmp_path / f"result-{rank}.safetensors") for rank in range(2)]
     expected_BK = network(image_BCHW)

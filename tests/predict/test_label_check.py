@@ -75,7 +75,7 @@ def test_what_cannot_be_checked_is_refused(saccade: Callable, run: Path, mislabe
     few = tmp_path / "few"
     for label in ("0", "1"):
         (few / label).mkdir(parents=True)
-        source = next((mislabelled / label).iterdir())
+        source = min((mislabelled / label).iterdir())
         (few / label / source.name).write_bytes(source.read_bytes())
     with pytest.raises(DataError) as error:
         api.check_labels(run, str(few))

@@ -3,11 +3,13 @@ training that begins again over what was kept, never a traceback."""
 
 import json
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.processes import PATIENCE_S
 
 from saccade import api
 from saccade.core.errors import CheckpointError, UsageError
@@ -222,17 +224,17 @@ def test_a_stop_does_not_wait_for_a_file_that_hangs(monkeypatch: pytest.MonkeyPa
             return Record(key=str(index), label=index % 2, split=None)
 
         def read(self, index: int) -> np.ndarray:
-            import time
-
-            time.sleep(1.2)
+            assert let_go.wait(PATIENCE_S)
             return np.zeros((8, 8, 3), dtype=np.uint8)
 
     class Asked(Exception):
         pass
 
     def check() -> None:
+        let_go.set()
         raise Asked
 
+    let_go = threading.Event()
     pixels = Preprocessing(input_height_px=8, input_width_px=8, mean=(0.5,) * 3, std=(0.25,) * 3)
     loader: Loader = build_loader(Hanging(), np.arange(4), pixels, AugmentConfig(), LoaderConfig(batch_size=4), 0)
     with loader, pytest.raises(Asked):

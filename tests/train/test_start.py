@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.processes import PATIENCE_S
+
 WATCH = """
 import sys
 from saccade.cli import console
@@ -21,5 +23,7 @@ assert "torch._dynamo" not in sys.modules
 
 
 def test_training_starts_without_torchs_compiler_or_scientific_packages(tmp_path: Path):
-    done = subprocess.run([sys.executable, "-c", WATCH], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", WATCH], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert done.returncode == 0, done.stderr

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.processes import PATIENCE_S
 from tests.transfer.feature_plans import LAST, collect, make_plan, write_images
 
 from saccade.core import lock
@@ -228,7 +229,7 @@ def test_eight_builders_at_once_compute_every_image_once_and_agree(plan: Feature
     ]
     answers = []
     for builder in builders:
-        output, errors = builder.communicate(timeout=300)
+        output, errors = builder.communicate(timeout=PATIENCE_S)
         assert builder.returncode == 0, errors
         answers.append(json.loads(output))
     assert sum(answer[0] for answer in answers) == 6

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.processes import PATIENCE_S
 from tests.transfer.test_convert import MODEL, network, refused
 
 from saccade.core import atomic
@@ -50,7 +51,9 @@ print(json.dumps([words, {
 def test_the_walls_that_are_named_hold(tmp_path: Path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         arguments = [str(convert_child.__file__), str(server.getsockname()[1]), str(tmp_path)]
-        done = subprocess.run([sys.executable, "-c", WALLS, *arguments], capture_output=True, text=True, timeout=30)
+        done = subprocess.run(
+            [sys.executable, "-c", WALLS, *arguments], capture_output=True, text=True, timeout=PATIENCE_S
+        )
     words, tried = json.loads(done.stdout)
     assert {"no new privileges", "memory", "processor time", "file size", "open files"} <= set(words)
     assert tried.pop("memory") == "MemoryError"

@@ -16,6 +16,8 @@ from .allocator import use_large_pages
 from .config import FrozenConfig
 from .errors import ConfigError, brief
 
+DISTRIBUTION = "saccade-learn"  # the name on the package index; what is imported is saccade
+
 
 class RuntimeConfig(FrozenConfig):
     """What a person may choose of the machine; the defaults find it out."""
@@ -176,7 +178,7 @@ def environment(runtime: Runtime) -> dict[str, object]:
 
     packages = ["torch", "numpy", "safetensors", "pillow", "simplejpeg", "opencv-python-headless", "scikit-learn"]
     return {
-        "saccade": version("saccade") if _installed("saccade") else "source tree",
+        "saccade": version(DISTRIBUTION) if _installed(DISTRIBUTION) else "source tree",
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: version(name) for name in packages if _installed(name)},

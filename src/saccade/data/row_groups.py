@@ -34,7 +34,7 @@ def import_pyarrow() -> tuple[Any, Any]:
         import pyarrow.parquet
     except ImportError:
         raise DataError(
-            "Parquet files need pyarrow, which is not installed.\nInstall it: pip install 'saccade[data]'."
+            "Parquet files need pyarrow, which is not installed.\nInstall it: pip install 'saccade-learn[data]'."
         ) from None
     return pyarrow, pyarrow.parquet
 

@@ -49,7 +49,7 @@ def remote(url: str) -> tuple[Any, str]:
     except ImportError as error:
         raise DataError(
             f"{shown(url)} needs a package that is not installed ({printable(str(error)[:100])}).\n"
-            f"Install it: pip install 'saccade[data]', and for s3://, gs:// or az:// s3fs, gcsfs or adlfs."
+            f"Install it: pip install 'saccade-learn[data]', and for s3://, gs:// or az:// s3fs, gcsfs or adlfs."
         ) from None
     except ValueError as error:
         raise DataError(f"{shown(url)} is no address that fsspec knows: {printable(str(error)[:100])}.") from None
