@@ -23,7 +23,9 @@ EVALUATION, EVALUATION_TENSORS = "evaluation.json", "evaluation.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """What a run left: its configuration, environment, data summary and epochs as values, its outputs as arrays."""
+    """What a run left: its configuration, environment, data summary and epochs as values, its outputs as arrays.
+
+    `caveats` qualify the verdict; None for a run of an earlier Saccade, which did not store them."""
 
     path: Path
     config: dict[str, Any]
@@ -33,6 +35,7 @@ class RunRecord:
     epochs: list[dict[str, Any]]
     transfer: dict[str, Any]
     split: str
+    caveats: tuple[str, ...] | None
     manifest: Manifest
     keys: tuple[str, ...]
     logits_NK: np.ndarray = field(repr=False)
@@ -112,10 +115,21 @@ def read_run(path: Path) -> RunRecord:
         epochs=[event for event in read_events(path / "metrics.jsonl") if event.get("event") == "epoch"],
         transfer=_read_json(path / "transfer.json"),
         split=str(evaluation.get("split", "test")),
+        caveats=_caveats(path, evaluation),
         manifest=manifest,
         keys=tuple(str(key) for key in keys),
         **outputs,
     )
+
+
+def _caveats(path: Path, evaluation: dict[str, Any]) -> tuple[str, ...] | None:
+    """What qualifies the verdict, as the run said it; None for a run of before this was stored."""
+    caveats = evaluation.get("caveats")
+    if caveats is None:
+        return None
+    if not isinstance(caveats, list) or not all(isinstance(text, str) for text in caveats):
+        raise _damaged(path / EVALUATION, ValueError("its caveats are no list of sentences"))
+    return tuple(caveats)
 
 
 def _verb(config: dict[str, Any]) -> str:

@@ -18,9 +18,11 @@ from ..core.types import Metrics
 from ..data.augment.policy import AugmentConfig
 from ..data.loader import build_loader
 from ..evaluate.calibration import fit_temperature
+from ..evaluate.caveats import sentences, without_copies
 from ..evaluate.forward import Outputs, collect_outputs, keep_going
 from ..evaluate.metrics import compute_metrics
-from ..evaluate.words import metrics_json
+from ..evaluate.words import metrics_json, warnings
+from .caveats import data_caveats, loss_caveats
 from .config import RunConfig
 from .folder import EVALUATION, EVALUATION_TENSORS, SEEN
 from .prepare import Images
@@ -28,11 +30,12 @@ from .prepare import Images
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What the kept weights are worth: `metrics` on the images of `split`, and the seconds it took to find out."""
+    """What the kept weights are worth: `metrics` on the images of `split`, with the sentences that qualify them."""
 
     checkpoint: Checkpoint
     metrics: Metrics
     split: str
+    caveats: tuple[str, ...]
 
 
 def judge(
@@ -57,8 +60,22 @@ def judge(
     metrics = compute_metrics(outputs.logits_NK, outputs.label_N, images.classes)
     calibrated = compute_metrics(outputs.logits_NK / temperature, outputs.label_N, images.classes)
     values = metrics_json(metrics) | {"split": split, "temperature": temperature, "ece_calibrated": calibrated.ece}
+    values |= {"caveats": _caveats(run_dir, images, split, metrics, outputs)}
     _write_evidence(run_dir, outputs, images, values)
-    return Judgement(checkpoint=update_manifest(checkpoint, values, temperature), metrics=metrics, split=split)
+    checkpoint = update_manifest(checkpoint, values, temperature)
+    return Judgement(checkpoint=checkpoint, metrics=metrics, split=split, caveats=tuple(values["caveats"]))
+
+
+def _caveats(run_dir: Path, images: Images, split: str, metrics: Metrics, outputs: Outputs) -> list[str]:
+    right_N = outputs.logits_NK.argmax(axis=1) == outputs.label_N
+    return sentences(
+        [
+            *data_caveats(images, split),
+            *without_copies(right_N, np.isin(outputs.index_N, images.split.copied_N)),
+            *loss_caveats(run_dir, len(outputs.index_N), len(images.split.indices(split))),
+            *warnings(metrics, "training" if split == "train" else "held-out"),
+        ]
+    )
 
 
 def _outputs(
@@ -92,9 +109,5 @@ def _write_evidence(run_dir: Path, outputs: Outputs, images: Images, values: dic
 
 
 def write_seen(run_dir: Path, images: Images) -> None:
-    """Record the content digests of the images that training saw, so that a later evaluation can tell."""
-    index_N = np.concatenate([images.split.train_N, images.split.validation_N])
-    digest = np.ascontiguousarray(images.scan.content_digest_N[index_N])
-    tensor = torch.from_numpy(digest.view(np.uint8).reshape(len(index_N), -1).copy())
-    held_out = torch.from_numpy(images.split.test_N.astype(np.int64))
-    atomic.write_bytes(run_dir / SEEN, tensor_bytes({"digest_NB": tensor, "test_N": held_out}))
+    """Record which images training saw, so that a later evaluation can tell."""
+    atomic.write_bytes(run_dir / SEEN, images.seen)

@@ -21,6 +21,7 @@ from ..data.draws import permutation
 from ..data.loader import build_loader
 from ..data.preprocess import normalize
 from ..models.build import resolve_model
+from .begun import as_begun, begun_with
 from .config import RunConfig
 from .distill import load_teachers
 from .folder import METRICS_LOG, RunFolder
@@ -67,6 +68,7 @@ def train(
     folder.check()
     runtime = start(config.runtime)
     images = images or prepare_images(config, runtime, progress.note, progress.scan)
+    images = as_begun(images, folder.path, config, begun_with(folder.path)) if folder.resume else images
     augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed)
     config = config.model_copy(update={"augment": augment})  # what was measured is stored with the run
     config, teachers = load_teachers(config, images, runtime)
@@ -198,6 +200,7 @@ def describe_weights(config: RunConfig, images: Images, runtime: Runtime, comman
         preprocessing=images.preprocessing,
         classes=images.classes,
         provenance=provenance | environment(runtime) | {"source": images.source.name},
+        seen=images.seen_record,
     )
 
 
