@@ -133,6 +133,7 @@ def test_given_splits_are_taken_as_they_are_and_their_leaks_said():
     assert split.notes == (
         "1 validation image is also in train: the figure flatters",
         "2 test images are also in train or validation: the figure flatters",
+        "2 images are each in more than one class, so labels are wrong: 'a1' (class 1) and 'c0' (class 0)",
     )
 
 

@@ -113,7 +113,7 @@ def near_groups(fingerprint_N: np.ndarray, thumbnail_NP: np.ndarray) -> list[lis
 def near_pairs(
     fingerprint_N: np.ndarray, thumbnail_NP: np.ndarray, is_open: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> Iterator[Pairs]:
-    """The indices left_P and right_P of all near pairs for which `is_open(left_P, right_P)` still holds.
+    """The indices left_P and right_P of all near pairs, each once, for which `is_open(left_P, right_P)` still holds.
 
     Thumbnails of mean 0 and length 1 that correlate at r are sqrt(2 - 2 r) apart, and no farther in any projection: so
     only neighbouring cells of a grid of that width are compared. Their product in a few dimensions, with the length of
@@ -130,7 +130,8 @@ def near_pairs(
             for other in range(start, len(others), BLOCK):
                 left, right = own[start : start + BLOCK], others[other : other + BLOCK]
                 row, column = np.nonzero(short_ND[left] @ short_ND[right].T >= MIN_CORRELATION - SLACK)
-                left_P, right_P = left[row], right[column]
+                is_first = (other + column >= len(own)) | (start + row < other + column)  # each pair once
+                left_P, right_P = left[row[is_first]], right[column[is_first]]
                 for first in range(0, len(left_P), PAIRS):
                     some = slice(first, first + PAIRS)
                     yield _confirmed(left_P[some], right_P[some], fingerprint_N, unit_NP, is_open)
@@ -145,7 +146,6 @@ def _confirmed(
 ) -> Pairs:
     """Those of the pairs that are near and open."""
     for is_kept in (
-        lambda left, right: left != right,
         is_open,
         lambda left, right: np.bitwise_count(fingerprint_N[left] ^ fingerprint_N[right]) <= MAX_BITS,
         lambda left, right: np.einsum("pd,pd->p", unit_NP[left], unit_NP[right]) >= MIN_CORRELATION,
