@@ -102,7 +102,7 @@ class Work:
         started_s = time.perf_counter()
         scan = scan_source(self.source, self.plan.runtime.num_threads)
         seconds = time.perf_counter() - started_s
-        self.plan.digest_NB[:] = scan.content_digest_N
+        self.plan.digest_NB[:] = scan.bytes_digest_N
         return seconds
 
     def features(self, index_N: np.ndarray, root: Path | None) -> torch.Tensor:

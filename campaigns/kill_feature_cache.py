@@ -81,7 +81,7 @@ def digits_plan() -> FeaturePlan:
         model=build_model("lenet5", ModelSpec(num_classes=10, input_CHW=(1, 32, 32))),
         network="lenet5",
         source=source,
-        digest_NB=scan_source(source, 1).content_digest_N,
+        digest_NB=scan_source(source, 1).bytes_digest_N,
         preprocessing=Preprocessing(channels="grey", input_height_px=32, input_width_px=32, mean=(0.5,), std=(0.25,)),
         runtime=start(RuntimeConfig.parse({"num_threads": 1, "precision": "float32"}, "campaign")),
         dtype="float32",

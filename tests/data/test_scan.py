@@ -123,14 +123,14 @@ def test_sizes_moments_modes_and_digests_equal_float64_and_hashlib(tmp_path: Pat
         pixels = decode_image(content, "a").image_HWC.astype(np.float64).reshape(-1, 3) / 255
         np.testing.assert_allclose(report.mean_NC[index], pixels.mean(axis=0), atol=1e-6)
         np.testing.assert_allclose(report.square_NC[index], (pixels**2).mean(axis=0), atol=1e-6)
-    assert report.content_digest_N[1].tobytes() == hashlib.blake2b(contents[1], digest_size=16).digest()
-    assert len({row.tobytes() for row in report.content_digest_N}) == 5
+    assert report.bytes_digest_N[1].tobytes() == hashlib.blake2b(contents[1], digest_size=16).digest()
+    assert len({row.tobytes() for row in report.pixel_digest_N}) == 5
 
 
 def test_equal_pixels_of_another_shape_are_another_image():
     flat = np.arange(12, dtype=np.uint8)
     report = scan_source(Listed([flat.reshape(3, 4), flat.reshape(4, 3), flat.reshape(3, 4)]), 1)
-    first, second, third = (row.tobytes() for row in report.content_digest_N)
+    first, second, third = (row.tobytes() for row in report.pixel_digest_N)
     assert first == third != second
 
 
@@ -139,5 +139,5 @@ def test_progress_ends_with_the_whole_and_threads_do_not_change_the_report():
     one = scan_source(with_bad(200, 0), 1, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(64, 200), (128, 200), (192, 200), (200, 200)]
     four = scan_source(with_bad(200, 0), 4)
-    assert np.array_equal(one.content_digest_N, four.content_digest_N)
+    assert np.array_equal(one.pixel_digest_N, four.pixel_digest_N)
     assert np.array_equal(one.mean_NC, four.mean_NC)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from saccade.core.errors import DataError
 from saccade.core.types import Record, Split
 from saccade.data.base import DataSource
+from saccade.data.likeness import Likeness
 from saccade.data.scan import ScanReport
 from saccade.data.split import split_source
 
@@ -38,7 +39,8 @@ def scanned(contents: list[int], bad: tuple[int, ...] = ()) -> ScanReport:
     digest_N = np.zeros((count, 16), np.uint8)
     digest_N[:, :8] = np.array(contents, dtype="<u8").view(np.uint8).reshape(count, 8)
     return ScanReport(
-        content_digest_N=digest_N,
+        pixel_digest_N=digest_N,
+        bytes_digest_N=digest_N,
         good_N=np.array([index for index in range(count) if index not in bad], dtype=np.int64),
         bad=(),
         size_N2=np.zeros((count, 2), np.int32),
@@ -47,6 +49,7 @@ def scanned(contents: list[int], bad: tuple[int, ...] = ()) -> ScanReport:
         is_grey_N=np.zeros(count, bool),
         mode_counts={},
         num_rotated=0,
+        likeness=Likeness(thumbnail_NP=np.zeros((count, 256), np.uint8), is_telling_N=np.zeros(count, bool)),
     )
 
 
@@ -129,7 +132,8 @@ def test_given_splits_are_taken_as_they_are_and_their_leaks_said():
     assert split.origin == "train, validation, test as given"
     assert split.notes == (
         "1 validation image is also in train: the figure flatters",
-        "2 test images are also in train: the figure flatters",
+        "2 test images are also in train or validation: the figure flatters",
+        "2 images are each in more than one class, so labels are wrong: 'a1' (class 1) and 'c0' (class 0)",
     )
 
 

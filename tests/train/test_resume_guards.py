@@ -64,7 +64,7 @@ def test_without_a_record_of_what_training_saw_no_image_is_called_held_out(sacca
     printed = saccade("evaluate", str(run), "digits").output
     assert " % of 1,797 images correct (95 % interval" in printed.splitlines()[0]
     assert (
-        f"note: nothing says which images {run} was trained on (seen.safetensors is not there): "
+        f"note: Nothing says which images {run} was trained on (seen.safetensors is not there): "
         "if some of these are among them, the figure flatters." in printed
     )
 

@@ -65,7 +65,7 @@ def evaluation_text(evaluation: "Evaluation") -> str:
     shown = rows if len(rows) <= MAX_ROWS else [rows[k] for k in order]
     lines = [
         verdict(metrics, evaluation.kind),
-        *(f"note: {note}" for note in evaluation.notes),
+        *(f"note: {note}" for note in (*evaluation.caveats, *evaluation.notes)),
         f"Judged on {evaluation.judged_on}.",
         f"{top5}macro-F1 {percent(metrics.macro_f1)} %, log loss {metrics.loss:.3f}, calibration error "
         f"{percent(metrics.ece)} %{scaled if evaluation.temperature != 1 else ''}.",
@@ -83,7 +83,7 @@ def together_text(evaluation: "Evaluation") -> str:
     """The verdict, the notes, and what several runs gain and cost together."""
     from ..evaluate.words import verdict
 
-    notes = [f"note: {note}" for note in evaluation.notes]
+    notes = [f"note: {note}" for note in (*evaluation.caveats, *evaluation.notes)]
     lines = _together_lines(evaluation.together) if evaluation.together else []
     return "\n".join([verdict(evaluation.metrics, evaluation.kind), *notes, *lines])
 

@@ -141,6 +141,7 @@ def result_json(result: "TrainResult") -> dict[str, Any]:
         "source": result.config.source,
         **metrics_json(result.judgement.metrics),
         "split": result.judgement.split,
+        "caveats": list(result.judgement.caveats),
         "seconds": round(result.seconds, 3),
         "training_seconds": round(result.training_s, 3),
         "images_per_second": round(result.images_per_second, 1),
@@ -158,13 +159,9 @@ def result_text(result: "TrainResult", report: Path | None = None) -> str:
     where = printable(str(result.run_dir))
     kind = "training" if result.judgement.split == "train" else "held-out"
     page = f"Report: {printable(str(report))}\n" if report else ""
-    caution = {
-        "test": "",
-        "validation": "These images also chose the epoch kept: the figure flatters a little.\n",
-        "train": "No image could be held out: this is the accuracy on the training images themselves.\n",
-    }[result.judgement.split]
+    caveats = "".join(f"{printable(caveat)}\n" for caveat in result.judgement.caveats)
     return (
-        f"{verdict(result.judgement.metrics, kind)}\n{caution}"
+        f"{verdict(result.judgement.metrics, kind)}\n{caveats}"
         f"Kept epoch {result.best_epoch} of {result.config.epochs}; {duration(result.seconds)} in all, "
         f"{duration(result.training_s)} of it training ({result.images_per_second:,.0f} images/s).\n"
         f"Run: {where}\n{page}"

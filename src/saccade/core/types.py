@@ -56,7 +56,8 @@ class Sample:
 class Split:
     """Which samples of a source serve what, as sorted int64 indices; no index occurs twice.
 
-    `origin` says in words where the split comes from; `notes` what a person should know of it.
+    `origin` says in words where the split comes from; `notes` what a person should know of it. `copied_N` are images
+    of the validation and test parts that are equal, or nearly so, to some that training saw.
     """
 
     train_N: np.ndarray
@@ -64,6 +65,7 @@ class Split:
     test_N: np.ndarray
     origin: str
     notes: tuple[str, ...] = ()
+    copied_N: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def indices(self, name: str) -> np.ndarray:
         """The indices of `name`, one of SPLITS."""

@@ -1,10 +1,10 @@
 """The scan: every image decoded once before the first step, so that a bad file is named now and not hours later."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import cv2
@@ -13,9 +13,11 @@ import numpy as np
 from ..core.errors import DataError, ImageError, printable
 from .base import DataSource
 from .decode import decode_image
+from .digests import BLOCK_BYTES, DIGEST_BYTES, content_digest, pixel_digest
+from .likeness import MAX_COPIES, THUMBNAIL_PX, Likeness, is_telling, thumbnail
 
-DIGEST_BYTES = 16
 MAX_SKIPPED_FRACTION = 0.01
+MAX_COMPARED = 250_000  # images that are compared for likeness: 64 MB of thumbnails
 CHUNK = 64
 
 
@@ -31,12 +33,15 @@ class BadImage:
 class ScanReport:
     """What the scan found of N images. Rows of bad images are zero, and their indices are not in `good_N`.
 
-    `content_digest_N` uint8 (N, 16): BLAKE2b of the encoded bytes or pixels. `size_N2` int32 (height, width) upright.
+    `pixel_digest_N` uint8 (N, 16): equal where the decoded pixels are; `bytes_digest_N` uint8 (N, 16): equal where the
+    files are. `likeness` tells near duplicates; None among more than 250,000 images. `size_N2` int32 (height, width)
+    upright.
     `mean_NC`, `square_NC` float32 (N, 3): mean and mean square of each image's pixels in 0 to 1. `is_grey_N`: all
     three channels are equal everywhere.
     """
 
-    content_digest_N: np.ndarray
+    pixel_digest_N: np.ndarray
+    bytes_digest_N: np.ndarray
     good_N: np.ndarray
     bad: tuple[BadImage, ...]
     size_N2: np.ndarray
@@ -46,6 +51,19 @@ class ScanReport:
     mode_counts: Mapping[str, int]
     num_rotated: int
     notes: tuple[str, ...] = ()  # on damage beside the pixels, each with the file's name
+    likeness: Likeness | None = None
+
+    @cached_property
+    def near_groups(self) -> tuple[tuple[np.ndarray, ...], int]:
+        """(groups of good images that are nearly the same, how many images are in groups too large to be copies).
+
+        Copies of one picture are few. Where more than a twentieth of all images (and more than 12) look alike, they are
+        simple pictures, or frames of one scene: what they are only a person can say.
+        """
+        groups = self.likeness.groups(self.good_N) if self.likeness else []
+        most = max(MAX_COPIES, len(self.good_N) // 20)
+        alike = sum(len(group) for group in groups if len(group) > most)
+        return tuple(group for group in groups if len(group) <= most), alike
 
 
 def scan_source(
@@ -78,7 +96,9 @@ class _Scan:
     def __init__(self, source: DataSource) -> None:
         self.source = source
         count = len(source)
-        self.digest_N = np.zeros((count, DIGEST_BYTES), np.uint8)
+        self.pixels_N = np.zeros((count, DIGEST_BYTES), np.uint8)
+        self.bytes_N = np.zeros((count, DIGEST_BYTES), np.uint8)
+        self.thumbnail_NP = np.zeros((count if count <= MAX_COMPARED else 0, THUMBNAIL_PX**2), np.uint8)
         self.size_N2 = np.zeros((count, 2), np.int32)
         self.mean_NC = np.zeros((count, 3), np.float32)
         self.square_NC = np.zeros((count, 3), np.float32)
@@ -97,26 +117,34 @@ class _Scan:
 
     def _read(self, index: int) -> None:
         content = self.source.read(index)
-        self.digest_N[index] = np.frombuffer(content_digest(content), np.uint8)
+        bytes_digest = content_digest(content)
         if isinstance(content, np.ndarray) and content.ndim == 2:
-            mean, deviation = cv2.meanStdDev(content)
-            self.size_N2[index], self.is_grey_N[index], self.modes[index] = content.shape, True, "L"
+            pixels = content
+            self.is_grey_N[index], self.modes[index] = True, "L"
         else:
             decoded = decode_image(content, self.source.record(index).key)
             pixels = decoded.image_HWC
-            mean, deviation = cv2.meanStdDev(pixels)
-            self.size_N2[index], self.modes[index] = pixels.shape[:2], decoded.mode
-            self.rotated_N[index] = decoded.rotated
+            self.modes[index], self.rotated_N[index] = decoded.mode, decoded.rotated
             if decoded.notes:
                 self.notes[index] = f"{printable(self.source.record(index).key)}: {' '.join(decoded.notes)}"
             self.is_grey_N[index] = is_grey(pixels)
+        is_same = pixels is content and (pixels.ndim == 2 or not self.is_grey_N[index]) and pixels.nbytes < BLOCK_BYTES
+        pixels_digest = bytes_digest if is_same else pixel_digest(pixels, bool(self.is_grey_N[index]))
+        self.bytes_N[index] = np.frombuffer(bytes_digest, np.uint8)
+        self.pixels_N[index] = np.frombuffer(pixels_digest, np.uint8)
+        self.size_N2[index] = pixels.shape[:2]
+        if len(self.thumbnail_NP):
+            self.thumbnail_NP[index] = thumbnail(pixels)
+        plane = pixels[:, :, 0] if pixels.ndim == 3 and self.is_grey_N[index] else pixels
+        mean, deviation = cv2.meanStdDev(plane)
         self.mean_NC[index] = mean.ravel() / 255
         self.square_NC[index] = (mean.ravel() ** 2 + deviation.ravel() ** 2) / 255**2
 
     def report(self, bad: tuple[BadImage, ...]) -> ScanReport:
         good_N = np.setdiff1d(np.arange(len(self.source), dtype=np.int64), np.array(sorted(self.bad), dtype=np.int64))
         return ScanReport(
-            content_digest_N=self.digest_N,
+            pixel_digest_N=self.pixels_N,
+            bytes_digest_N=self.bytes_N,
             good_N=good_N,
             bad=bad,
             size_N2=self.size_N2,
@@ -126,16 +154,14 @@ class _Scan:
             mode_counts=Counter(mode for mode in self.modes if mode),
             num_rotated=int(self.rotated_N.sum()),
             notes=tuple(self.notes[index] for index in sorted(self.notes)),
+            likeness=self._likeness(),
         )
 
-
-def content_digest(content: bytes | np.ndarray) -> bytes:
-    """16 bytes that equal images share: BLAKE2b of the encoded file, or of shape and pixels."""
-    if isinstance(content, bytes):
-        return hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
-    digest = hashlib.blake2b(repr(content.shape).encode(), digest_size=DIGEST_BYTES)
-    digest.update(np.ascontiguousarray(content).data)
-    return digest.digest()
+    def _likeness(self) -> Likeness | None:
+        if not len(self.thumbnail_NP):
+            return None
+        telling_N = is_telling(self.size_N2, self.thumbnail_NP)
+        return Likeness(thumbnail_NP=self.thumbnail_NP, is_telling_N=telling_N)
 
 
 def is_grey(image_HWC: np.ndarray) -> bool:

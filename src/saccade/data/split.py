@@ -1,18 +1,19 @@
 """Which images train, which choose the epoch, which judge: given splits win, else stratified by content.
 
-An image's side follows from a hash of its content and the seed, so equal images never sit on two sides, and adding
-files moves few of the others.
+An image's side follows from a hash of its pixels and the seed, so equal images never sit on two sides, and adding
+files moves few of the others. Images that are nearly the same go to one side together.
 """
 
 import hashlib
 from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..core.errors import DataError, printable
 from ..core.types import SPLITS, Split
 from .base import DataSource
-from .scan import ScanReport
+from .scan import MAX_COMPARED, ScanReport
 
 Groups = dict[bytes, list[int]]
 
@@ -55,8 +56,11 @@ def split_source(
         test_N=np.array(sorted(test), dtype=np.int64),
         origin=origin,
     )
-    notes = _leak_notes(scan, split) + _absence_notes(source, labels, split) + _group_notes(source, split)
-    return Split(**(vars(split) | {"notes": tuple(notes)}))
+    copies = {name: find_copies(scan, split, name) for name in ("validation", "test")}
+    notes = _copy_notes(copies) + _label_notes(source, scan, labels) + _likeness_notes(scan)
+    notes += _absence_notes(source, labels, split) + _group_notes(source, split)
+    copied_N = np.sort(np.concatenate([copies[name].all_N for name in copies]))
+    return replace(split, copied_N=copied_N, notes=tuple(notes))
 
 
 def _check_classes(source: DataSource, labels: dict[int, int]) -> None:
@@ -116,14 +120,14 @@ def _smallest_overshoot(
 
 
 def group_numbers(source: DataSource, scan: ScanReport, index_N: np.ndarray) -> np.ndarray:
-    """int64 (N,): images of one number must stay together, since they have equal content or one group of the source."""
+    """int64 (N,): images of one number stay together: equal or nearly so, or of one group of the source."""
     groups = _groups(source, scan, index_N.tolist())
     number_of = {index: number for number, members in enumerate(groups.values()) for index in members}
     return np.array([number_of[index] for index in index_N.tolist()], dtype=np.int64)
 
 
 def _groups(source: DataSource, scan: ScanReport, indices: list[int]) -> Groups:
-    """Images that must stay together: equal content, or the same group of the source, or both in a chain."""
+    """Images that must stay together: equal or nearly equal, or of one group of the source, or all of it in a chain."""
     parent: dict[bytes, bytes] = {}
 
     def root(name: bytes) -> bytes:
@@ -132,13 +136,19 @@ def _groups(source: DataSource, scan: ScanReport, indices: list[int]) -> Groups:
             name = parent[name]
         return name
 
-    content = {index: scan.content_digest_N[index].tobytes() for index in indices}
+    def unite(first: bytes, other: bytes) -> None:
+        first, other = root(first), root(other)
+        parent[max(first, other)] = min(first, other)
+
+    content = {index: scan.pixel_digest_N[index].tobytes() for index in indices}
+    for near in scan.near_groups[0]:
+        names = [content[index] for index in near.tolist() if index in content]
+        for name in names[1:]:
+            unite(names[0], name)
     for index in indices:
         group = source.record(index).group
-        first = root(content[index])
         if group is not None:
-            other = root(b"group:" + group.encode("utf-8", "surrogateescape"))
-            parent[max(first, other)] = min(first, other)
+            unite(content[index], b"group:" + group.encode("utf-8", "surrogateescape"))
     groups: Groups = defaultdict(list)
     for index in indices:
         groups[root(content[index])].append(index)
@@ -149,15 +159,70 @@ def _rank(name: bytes, seed: int) -> bytes:
     return hashlib.blake2b(name, digest_size=8, key=str(seed).encode()).digest()
 
 
-def _leak_notes(scan: ScanReport, split: Split) -> list[str]:
+@dataclass(frozen=True, kw_only=True)
+class Copies:
+    """Images of a part that training saw: with the very same pixels, or nearly the same; sorted indices."""
+
+    equal_N: np.ndarray
+    near_N: np.ndarray
+
+    @property
+    def all_N(self) -> np.ndarray:
+        return np.concatenate([self.equal_N, self.near_N])
+
+
+def find_copies(scan: ScanReport, split: Split, name: str) -> Copies:
+    """Images of the validation part that are in train too, or of the test part that are in train or validation."""
+    index_M = split.indices(name)
+    earlier_N = split.train_N if name == "validation" else np.concatenate([split.train_N, split.validation_N])
+    known = {row.tobytes() for row in scan.pixel_digest_N[earlier_N]}
+    is_equal_M = np.array([row.tobytes() in known for row in scan.pixel_digest_N[index_M]], dtype=bool)
+    is_near_M = np.zeros(len(index_M), bool)
+    for group in scan.near_groups[0]:
+        if np.isin(group, earlier_N).any():
+            is_near_M |= np.isin(index_M, group) & ~is_equal_M
+    return Copies(equal_N=index_M[is_equal_M], near_N=index_M[is_near_M])
+
+
+def _copy_notes(copies: dict[str, Copies]) -> list[str]:
     notes = []
-    train = {row.tobytes() for row in scan.content_digest_N[split.train_N]}
-    for name in ("validation", "test"):
-        shared = sum(row.tobytes() in train for row in scan.content_digest_N[split.indices(name)])
-        if shared:
-            verb = "image is" if shared == 1 else "images are"
-            notes.append(f"{shared:,} {name} {verb} also in train: the figure flatters")
+    for name, found in copies.items():
+        where = "train" if name == "validation" else "train or validation"
+        for how, index_N in (("also", found.equal_N), ("nearly the same as images", found.near_N)):
+            if len(index_N):
+                verb = "image is" if len(index_N) == 1 else "images are"
+                notes.append(f"{len(index_N):,} {name} {verb} {how} in {where}: the figure flatters")
     return notes
+
+
+def _label_notes(source: DataSource, scan: ScanReport, labels: dict[int, int]) -> list[str]:
+    """Equal images that are called two things: one of the labels is wrong."""
+    members: dict[bytes, list[int]] = defaultdict(list)
+    for index in labels:
+        members[scan.pixel_digest_N[index].tobytes()].append(index)
+    odd = [same for same in members.values() if len({labels[index] for index in same}) > 1]
+    if not odd:
+        return []
+    first = odd[0][0]
+    other = next(index for index in odd[0] if labels[index] != labels[first])
+    shown = " and ".join(
+        f"'{printable(source.record(index).key)}' ({printable(source.classes[labels[index]])})"
+        for index in (first, other)
+    )
+    what = "1 image is" if len(odd) == 1 else f"{len(odd):,} images are each"
+    return [f"{what} in more than one class, so labels are wrong: {shown}"]
+
+
+def _likeness_notes(scan: ScanReport) -> list[str]:
+    num_alike = scan.near_groups[1]
+    if scan.likeness is None:
+        return [f"near duplicates are not looked for among more than {MAX_COMPARED:,} images, only equal ones"]
+    if num_alike:
+        return [
+            f"{num_alike:,} images look much alike, too many to be copies, and may be on two sides: if they are frames "
+            f"of a scene or views of one thing, keep them together by a group in a CSV file"
+        ]
+    return []
 
 
 def _absence_notes(source: DataSource, labels: dict[int, int], split: Split) -> list[str]:

@@ -136,7 +136,8 @@ class Together:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What runs are worth on a source. `judged_on` says in words which images these were, `kind` in one (`verdict`).
+    """What runs are worth on a source. `judged_on` says in words which images these were, `kind` in one (`verdict`);
+    `caveats` are sentences that qualify every figure, `notes` say what else was done.
 
     `metrics` are of `logits_NK` as they are; confidences that a person sees are divided by `temperature` first.
     `together` is set where several runs, or several crops, answered together.
@@ -148,6 +149,7 @@ class Evaluation:
     metrics: Metrics
     judged_on: str
     notes: tuple[str, ...]
+    caveats: tuple[str, ...]
     seed: int
     seconds: float
     temperature: float
@@ -170,7 +172,8 @@ class Evaluation:
             "images_per_second": round(self.metrics.num_samples / max(self.seconds, 1e-9), 1),
             "seed": self.seed,
             "judged_on": self.judged_on,
-            "notes": list(self.notes),
+            "notes": [*self.notes, *self.caveats],
+            "caveats": list(self.caveats),
             "together": self.together.as_json() if self.together else None,
         }
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +10,42 @@ import torch
 
 from ..core.errors import DataError, printable
 from ..core.runtime import RuntimeConfig, start
+from ..core.types import Metrics
 from ..data.augment.policy import AugmentConfig
 from ..data.base import DataSource, open_source
 from ..data.loader import LoaderConfig, build_loader
-from ..data.scan import ScanReport, scan_source
+from ..data.scan import MAX_COMPARED, ScanReport, scan_source
+from ..evaluate.caveats import sentences, without_copies
 from ..evaluate.classes import match_classes, refuse_extra_classes
 from ..evaluate.forward import collect_outputs
 from ..evaluate.metrics import compute_metrics
+from ..evaluate.words import warnings
 from ..runs.checkpoint import find_checkpoint
-from ..runs.names import MANIFEST, SEEN
-from ..runs.seen import read_seen
+from ..runs.names import SEEN
+from ..runs.seen import find_seen, read_seen
 from .evaluation import Evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedImages:
+    """The images `index_N` of `source` that are judged, and what they are in words. `kind`: as in `Evaluation`.
+
+    `caveats` qualify every figure of them, `notes` do not; `copied_N` are those that training saw, or nearly so.
+    """
+
+    source: DataSource
+    source_text: str
+    index_N: np.ndarray
+    judged_on: str
+    notes: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
+    copied_N: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    kind: str = "held-out"
+
+    def all_caveats(self, metrics: Metrics, right_N: np.ndarray, index_N: np.ndarray) -> tuple[str, ...]:
+        """What qualifies the figures `metrics` of the images `index_N`, of which `right_N` (bool) were right."""
+        copies = without_copies(right_N, np.isin(index_N, self.copied_N))
+        return tuple(sentences([*self.caveats, *copies, *warnings(metrics, self.kind)]))
 
 
 def evaluate_run(run: Path, source_text: str, runtime_config: RuntimeConfig) -> Evaluation:
@@ -32,8 +58,9 @@ def evaluate_run(run: Path, source_text: str, runtime_config: RuntimeConfig) -> 
     match = match_classes(manifest.classes, source.classes)
     refuse_extra_classes(match)
     scan = scan_source(source, runtime.num_threads, "error")
-    index_N, judged_on, notes, kind = choose_images([run], source, scan)
-    loader = build_loader(source, index_N, manifest.preprocessing, AugmentConfig(), LoaderConfig(), 0)
+    images = choose_images([run], source_text, source, scan)
+    images = replace(images, caveats=images.caveats + match.messages)
+    loader = build_loader(source, images.index_N, manifest.preprocessing, AugmentConfig(), LoaderConfig(), 0)
     model = checkpoint.load_model().to(device=runtime.device, memory_format=runtime.memory_format)  # type: ignore[call-overload]
     try:
         outputs = collect_outputs(model, loader, manifest.preprocessing, runtime, torch.float32)
@@ -46,72 +73,86 @@ def evaluate_run(run: Path, source_text: str, runtime_config: RuntimeConfig) -> 
         model=manifest.model,
         source=source_text,
         metrics=metrics,
-        judged_on=judged_on,
-        notes=notes + match.messages,
+        judged_on=images.judged_on,
+        notes=images.notes,
+        caveats=images.all_caveats(metrics, outputs.logits_NK.argmax(axis=1) == label_N, outputs.index_N),
         seed=manifest.origin.seed,
         seconds=time.monotonic() - started_s,
         temperature=manifest.temperature,
         logits_NK=outputs.logits_NK,
         label_N=label_N,
         keys=tuple(source.record(int(index)).key for index in outputs.index_N),
-        kind=kind,
+        kind=images.kind,
     )
 
 
-def choose_images(
-    runs: Sequence[Path], source: DataSource, scan: ScanReport
-) -> tuple[np.ndarray, str, tuple[str, ...], str]:
-    """(indices, what they are, notes, their kind): never silently the images the run was trained on.
+def choose_images(runs: Sequence[Path], source_text: str, source: DataSource, scan: ScanReport) -> JudgedImages:
+    """The images to judge `runs` on: never silently those they were trained on.
 
-    The test part of the source where it has one; else the images whose content training did not see. The kind is
-    `held-out`, or empty where no record says what a run has seen.
+    The test part of the source where it has one, whole, as published figures are: copies of what training saw are told.
+    Else the images that training did not see, nor nearly. The kind is `held-out`, or empty where nothing says what a
+    run has seen.
     """
-    unknown = [run for run in runs if find_seen(run) is None]
-    kind, doubts = ("", (_unknown_note(unknown[0]),)) if unknown else ("held-out", ())
-    seen_N = np.logical_or.reduce([seen_before(run, scan) for run in runs])
-    records = [source.record(int(index)) for index in scan.good_N]
-    test_N = np.array([i for i, record in zip(scan.good_N, records) if record.split == "test"], dtype=np.int64)
+    seen = {run: read_seen(run) for run in runs}
+    unknown = [run for run in runs if seen[run] is None]
+    known = [found for found in seen.values() if found is not None]
+    equal_N, near_N = (
+        np.logical_or.reduce([np.zeros(len(source), bool), *found])
+        for found in ([record.equal(scan) for record in known], [record.near(scan) for record in known])
+    )
+    near_N &= ~equal_N
+    where = printable(source.name)
+    notes: list[str] = []
+    caveats = [_unknown_note(unknown[0])] if unknown else []
+    if known and scan.likeness is None:
+        caveats.append(f"near duplicates are not looked for among more than {MAX_COMPARED:,} images, only equal ones")
+    test_N = np.array([i for i in scan.good_N if source.record(int(i)).split == "test"], dtype=np.int64)
     if len(test_N):
-        num_seen = int(seen_N[test_N].sum())
-        note = f"{num_seen:,} of these images are also among those the run was trained on: the figure flatters."
-        notes = (note,) if num_seen else ()
-        return test_N, f"the test part of {printable(source.name)}", notes + doubts, kind
-    unseen_N = scan.good_N[~seen_N[scan.good_N]]
-    if not len(unseen_N):
+        index_N, judged_on = test_N, f"the test part of {where}"
+        caveats += _copies(int(equal_N[test_N].sum()), int(near_N[test_N].sum()))
+    else:
+        index_N = scan.good_N[~(equal_N | near_N)[scan.good_N]]
+        judged_on = f"all images of {where}"
+        if len(index_N) < len(scan.good_N):
+            judged_on = f"the {len(index_N):,} images of {where} that training did not see"
+            notes = _left_out(int(equal_N[scan.good_N].sum()), int(near_N[scan.good_N].sum()))
+    if not len(index_N):
         raise DataError(
-            f"All {len(scan.good_N):,} images of {printable(source.name)} were used to train this run.\n"
-            f"Judge it on images it has not seen."
+            f"All {len(scan.good_N):,} images of {where} were used to train this run, or are nearly the same as some "
+            f"that were.\nJudge it on images it has not seen."
         )
-    num_left_out = len(scan.good_N) - len(unseen_N)
-    if not num_left_out:
-        return unseen_N, f"all images of {printable(source.name)}", doubts, kind
-    return (
-        unseen_N,
-        f"the {len(unseen_N):,} images of {printable(source.name)} that training did not see",
-        (f"{num_left_out:,} images that the run was trained on, or chose its epoch by, are left out.", *doubts),
-        kind,
+    return JudgedImages(
+        source=source,
+        source_text=source_text,
+        index_N=index_N,
+        judged_on=judged_on,
+        notes=tuple(notes),
+        caveats=tuple(caveats),
+        copied_N=np.flatnonzero(equal_N | near_N),
+        kind="" if unknown else "held-out",
     )
 
 
-def find_seen(run: Path) -> Path | None:
-    """The record of what a run, or a checkpoint in one, was trained on; None where there is none."""
-    places = (run, run.parent) if (run / MANIFEST).is_file() else (run,)
-    return next((place / SEEN for place in places if (place / SEEN).is_file()), None)
+def _copies(num_equal: int, num_near: int) -> list[str]:
+    told = [
+        f"{num_equal:,} of these images are also among those the run was trained on" if num_equal else "",
+        f"{num_near:,} of these images are nearly the same as some the run was trained on" if num_near else "",
+    ]
+    return [f"{text}: the figure flatters." for text in told if text]
+
+
+def _left_out(num_equal: int, num_near: int) -> list[str]:
+    told = [
+        f"{num_equal:,} images that the run was trained on, or chose its epoch by, are left out." if num_equal else "",
+        f"{num_near:,} images that are nearly the same as some of these are left out." if num_near else "",
+    ]
+    return [text for text in told if text]
 
 
 def _unknown_note(run: Path) -> str:
+    where, found = printable(str(run)), find_seen(run)
+    why = f"{SEEN} is not there" if found is None else f"its manifest does not answer for {SEEN}"
     return (
-        f"nothing says which images {printable(str(run))} was trained on ({SEEN} is not there): if some of these are "
-        f"among them, the figure flatters."
+        f"nothing says which images {where} was trained on ({why}): if some of these are among them, the figure "
+        f"flatters."
     )
-
-
-def seen_before(run: Path, scan: ScanReport) -> np.ndarray:
-    """For each image of the source (N), whether its content was among the run's training or validation images."""
-    path = find_seen(run)
-    if path is None:
-        return np.zeros(len(scan.content_digest_N), dtype=bool)
-    known = {row.tobytes() for row in read_seen(path, scan.content_digest_N.shape[1])}
-    own = np.ascontiguousarray(scan.content_digest_N)
-    own = own.view(np.uint8).reshape(len(own), -1)
-    return np.array([row.tobytes() in known for row in own], dtype=bool)

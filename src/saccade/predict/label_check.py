@@ -21,8 +21,8 @@ from ..evaluate.forward import collect_outputs
 from ..evaluate.mistakes import Suspect, cross_validated_probabilities, find_suspects
 from ..models.base import ImageClassifier
 from ..runs.checkpoint import find_checkpoint
+from ..runs.seen import read_seen
 from ..runs.start_point import read_start
-from .judge import seen_before
 
 MIN_IMAGES = 20
 
@@ -82,11 +82,13 @@ def check_labels(run: Path, source_text: str, runtime_config: RuntimeConfig) -> 
         outputs = collect_outputs(features, loader, manifest.preprocessing, runtime, torch.float32)
     probability_NK = cross_validated_probabilities(outputs.logits_NK, outputs.label_N, len(source.classes))
     keys = [source.record(int(index)).key for index in outputs.index_N]
+    seen = read_seen(run)
+    num_seen = int((seen.equal(scan) | seen.near(scan))[scan.good_N].sum()) if seen else 0
     return LabelCheck(
         source=printable(source.name),
         num_images=len(keys),
         suspects=tuple(find_suspects(probability_NK, outputs.label_N, keys, source.classes)),
-        note="" if _is_frozen(run) else _learned_note(int(seen_before(run, scan)[scan.good_N].sum()), len(keys)),
+        note="" if _is_frozen(run) else _learned_note(num_seen, len(keys)),
     )
 
 

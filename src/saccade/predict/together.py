@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ..core.runtime import RuntimeConfig, start
-from ..data.base import DataSource, open_source
+from ..data.base import open_source
 from ..data.scan import scan_source
 from ..evaluate.classes import match_classes, refuse_extra_classes
 from ..evaluate.compare import compare_answers, paired_bootstrap
@@ -17,23 +17,10 @@ from ..runs.checkpoint import find_checkpoint
 from .crops import Look
 from .ensemble import Ensemble, PassResult, batch_bytes, make_ensemble, run_ensemble, weights_bytes
 from .evaluation import Evaluation, Gain, Member, Together
-from .judge import choose_images
+from .judge import JudgedImages, choose_images
 from .predictor import load_predictor
 
 SMALLEST_PROBABILITY = 1e-300
-
-
-@dataclass(frozen=True, kw_only=True)
-class JudgedImages:
-    """The images `index_N` of `source`, what they are in words, and what a person should know of them. `kind`: as in
-    `Evaluation`."""
-
-    source: DataSource
-    source_text: str
-    index_N: np.ndarray
-    judged_on: str
-    notes: tuple[str, ...]
-    kind: str = "held-out"
 
 
 def evaluate_together(
@@ -48,11 +35,7 @@ def evaluate_together(
     match = match_classes(find_checkpoint(runs[0]).manifest.classes, source.classes)
     refuse_extra_classes(match)
     scan = scan_source(source, runtime.num_threads, "error")
-    index_N, judged_on, notes, kind = choose_images(runs, source, scan)
-    images = JudgedImages(
-        source=source, source_text=source_text, index_N=index_N, judged_on=judged_on, notes=notes, kind=kind
-    )
-    return judge_together(runs, images, wanted, runtime_config)
+    return judge_together(runs, choose_images(runs, source_text, source, scan), wanted, runtime_config)
 
 
 def judge_together(
@@ -66,13 +49,16 @@ def judge_together(
     result = run_ensemble(ensemble, source, images.index_N, wanted)
     label_N = match.label_map_S[result.label_N]
     logits_NK = np.log(np.maximum(result.probability_NK, SMALLEST_PROBABILITY))
+    metrics = compute_metrics(logits_NK, label_N, ensemble.classes)
+    images = replace(images, caveats=images.caveats + match.messages)
     return Evaluation(
         runs=tuple(runs),
         model=" + ".join(dict.fromkeys(member.architecture for member in ensemble.members)),
         source=images.source_text,
-        metrics=compute_metrics(logits_NK, label_N, ensemble.classes),
+        metrics=metrics,
         judged_on=images.judged_on,
-        notes=images.notes + match.messages,
+        notes=images.notes,
+        caveats=images.all_caveats(metrics, logits_NK.argmax(axis=1) == label_N, images.index_N),
         seed=ensemble.members[0].seed,
         seconds=time.monotonic() - started_s,
         temperature=1.0,

@@ -32,7 +32,8 @@ from ..runs.verdict import JudgedPictures, read_pictures, read_verdict
 class RunRecord:
     """What a run left: its configuration, environment, data summary and epochs as values, its outputs as arrays.
 
-    What is None was not in the run. `pictures` are None and `no_pictures` says why where there are none.
+    What is None was not in the run. `pictures` are None and `no_pictures` says why where there are none. `caveats`
+    qualify the verdict; None for a run of an earlier Saccade, which did not store them.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class RunRecord:
     epochs: tuple[EpochEvent, ...]
     transfer: StartPoint | None
     split: str
+    caveats: tuple[str, ...] | None
     manifest: Manifest
     keys: tuple[str, ...]
     logits_NK: np.ndarray = field(repr=False)
@@ -96,6 +98,7 @@ def read_run(path: Path) -> RunRecord:
         epochs=read_epochs(path / METRICS_LOG),
         transfer=read_start(path),
         split=verdict.split,
+        caveats=verdict.caveats,
         manifest=manifest,
         keys=verdict.keys,
         logits_NK=outputs.logits_NK,

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Len
 from pydantic import ConfigDict, FailFast, Field, field_validator
@@ -41,6 +41,13 @@ class Provenance(RunFile):
     transfer: Origin = Origin()
 
 
+class SeenRecord(FileRecord):
+    """The file of the run that says which images training saw: what its digests are of, how many, size and SHA-256."""
+
+    kind: Literal["pixels"] = Field(description="what an image is known by")
+    num_images: Count = Field(description="images of the run, all parts together")
+
+
 class Manifest(FrozenConfig):
     """Everything a checkpoint says of itself; `manifest.json` is this, and nothing else."""
 
@@ -61,6 +68,7 @@ class Manifest(FrozenConfig):
     provenance: dict[str, Any] = Field(default_factory=dict, description="versions, seed, source and command")
     training: dict[str, Any] = Field(default_factory=dict, description="where training goes on; empty when it cannot")
     files: dict[str, FileRecord] = Field(default_factory=dict, description="the other files of the checkpoint")
+    seen: SeenRecord | None = Field(None, description="the record of the images that training saw")
     own_sha256: str = Field("", pattern="^([0-9a-f]{64})?$", description="SHA-256 of everything else in the manifest")
 
     @property

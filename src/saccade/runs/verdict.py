@@ -22,6 +22,7 @@ from .files import (
     ClassNames,
     FileRecord,
     RunFile,
+    Texts,
     check_record,
     damaged,
     parse_tensor_file,
@@ -42,10 +43,12 @@ Keys = Annotated[tuple[Key, ...], Field(strict=False)]
 class Verdict(RunFile):
     """`evaluation.json`, as far as it is read again: which images were judged, by name, in the order of the outputs.
 
-    `files` are the size and digest of the two files beside it; runs of before 0.2 have none.
+    `files` are the size and digest of the two files beside it. `caveats` qualify the verdict. Runs of before 0.2 have
+    neither.
     """
 
     split: Literal["train", "validation", "test"] = "test"
+    caveats: Texts | None = None
     keys: Keys = ()
     classes: ClassNames = ()
     files: Annotated[dict[str, FileRecord], Field(max_length=10)] = Field(default_factory=dict)

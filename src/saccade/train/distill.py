@@ -20,8 +20,8 @@ from ..core.runtime import Runtime
 from ..evaluate.forward import forward
 from ..predict.ensemble import Ensemble, make_ensemble
 from ..predict.ensemble_folder import expand_runs
-from ..predict.judge import seen_before
 from ..predict.predictor import load_predictor
+from ..runs.seen import read_seen
 from .config import RunConfig
 from .prepare import Images
 
@@ -113,7 +113,8 @@ def _refuse_other_inputs(ensemble: Ensemble, images: Images) -> None:
 def _refuse_learned_tests(runs: Sequence[Path], images: Images) -> None:
     """A teacher that was trained on images the student is judged on would tell it the answers."""
     for run in runs:
-        num_seen = int(seen_before(run, images.scan)[images.split.test_N].sum())
+        seen = read_seen(run)
+        num_seen = int(seen.equal(images.scan)[images.split.test_N].sum()) if seen else 0
         if num_seen:
             raise UsageError(
                 f"{num_seen:,} of the {len(images.split.test_N):,} images held out were used to train the teacher "

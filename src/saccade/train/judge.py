@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import save as tensor_bytes
 from torch import nn
 
 from ..core import atomic
@@ -22,24 +21,27 @@ from ..data.decode import decode_image
 from ..data.loader import build_loader
 from ..data.preprocess import prepare_image
 from ..evaluate.calibration import fit_temperature
+from ..evaluate.caveats import sentences, without_copies
 from ..evaluate.forward import Outputs, collect_outputs, keep_going
 from ..evaluate.metrics import compute_metrics
 from ..evaluate.shown import choose_shown
-from ..evaluate.words import metrics_json
+from ..evaluate.words import metrics_json, warnings
 from ..runs.checkpoint import Checkpoint, update_manifest
 from ..runs.names import SEEN
 from ..runs.verdict import MAX_SEEN_BYTES, THUMBNAIL_PX, JudgedOutputs, JudgedPictures, write_verdict
+from .caveats import data_caveats, loss_caveats
 from .config import RunConfig
 from .prepare import Images
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What the kept weights are worth: `metrics` on the images of `split`, and the seconds it took to find out."""
+    """What the kept weights are worth: `metrics` on the images of `split`, with the sentences that qualify them."""
 
     checkpoint: Checkpoint
     metrics: Metrics
     split: str
+    caveats: tuple[str, ...]
 
 
 def judge(
@@ -64,8 +66,22 @@ def judge(
     metrics = compute_metrics(outputs.logits_NK, outputs.label_N, images.classes)
     calibrated = compute_metrics(outputs.logits_NK / temperature, outputs.label_N, images.classes)
     values = metrics_json(metrics) | {"split": split, "temperature": temperature, "ece_calibrated": calibrated.ece}
+    values |= {"caveats": _caveats(run_dir, images, split, metrics, outputs)}
     _write_evidence(run_dir, outputs, images, values, temperature)
-    return Judgement(checkpoint=update_manifest(checkpoint, values, temperature), metrics=metrics, split=split)
+    checkpoint = update_manifest(checkpoint, values, temperature)
+    return Judgement(checkpoint=checkpoint, metrics=metrics, split=split, caveats=tuple(values["caveats"]))
+
+
+def _caveats(run_dir: Path, images: Images, split: str, metrics: Metrics, outputs: Outputs) -> list[str]:
+    right_N = outputs.logits_NK.argmax(axis=1) == outputs.label_N
+    return sentences(
+        [
+            *data_caveats(images, split),
+            *without_copies(right_N, np.isin(outputs.index_N, images.split.copied_N)),
+            *loss_caveats(run_dir, len(outputs.index_N), len(images.split.indices(split))),
+            *warnings(metrics, "training" if split == "train" else "held-out"),
+        ]
+    )
 
 
 def _outputs(
@@ -125,9 +141,5 @@ def _thumbnail(image_HWC: np.ndarray) -> np.ndarray:
 
 
 def write_seen(run_dir: Path, images: Images) -> None:
-    """Record the content digests of the images that training saw, so that a later evaluation can tell."""
-    index_N = np.concatenate([images.split.train_N, images.split.validation_N])
-    digest = np.ascontiguousarray(images.scan.content_digest_N[index_N])
-    tensor = torch.from_numpy(digest.view(np.uint8).reshape(len(index_N), -1).copy())
-    held_out = torch.from_numpy(images.split.test_N.astype(np.int64))
-    atomic.write_bytes(run_dir / SEEN, tensor_bytes({"digest_NB": tensor, "test_N": held_out}))
+    """Record which images training saw, so that a later evaluation can tell."""
+    atomic.write_bytes(run_dir / SEEN, images.seen)

@@ -20,8 +20,11 @@ from ..predict.crops import looks
 from ..predict.ensemble import MAX_MEMBERS
 from ..predict.ensemble_folder import is_finished, member_path, read_plan_values, refuse_begun
 from ..predict.evaluation import Evaluation
-from ..predict.together import JudgedImages, judge_together
+from ..predict.judge import JudgedImages
+from ..predict.together import judge_together
 from ..runs.names import ENSEMBLE_PLAN, EVALUATION
+from .begun import as_begun
+from .caveats import data_caveats
 from .config import RunConfig
 from .folder import RunFolder
 from .outside import resume_command
@@ -29,17 +32,7 @@ from .prepare import Images, prepare_images
 from .progress import RunProgress
 from .run import train
 
-JUDGED_ON = {
-    "test": ("the images held out", ()),
-    "validation": (
-        "the validation images",
-        ("There were no test images: these also chose the epochs kept, so the figure flatters a little.",),
-    ),
-    "train": (
-        "the training images",
-        ("No image could be held out: this is the accuracy on the training images themselves.",),
-    ),
-}
+JUDGED_ON = {"test": "the images held out", "validation": "the validation images", "train": "the training images"}
 
 
 Size = Annotated[int, Field(ge=2, le=MAX_MEMBERS)]
@@ -97,6 +90,8 @@ def train_members(plan: EnsemblePlan, path: Path, resume: bool, progress: RunPro
     images = prepare_images(plan.member_config(1), runtime, progress.note, progress.scan)
     atomic.make_folder(path)
     with lock.exclusive(path):
+        if resume:
+            images = as_begun(images, member_path(path, 1), plan.run, plan.data_digest)
         plan = _begin(plan, path, resume, images)
         evaluation, members = _train_and_judge(plan, path, images, progress, command)
         result = EnsembleResult(
@@ -112,7 +107,7 @@ def _begin(plan: EnsemblePlan, path: Path, resume: bool, images: Images) -> Ense
         refuse_begun(path)  # again: another process may have begun one while the images were read
         plan = plan.model_copy(update={"data_digest": images.digest()})
         atomic.write_text(path / ENSEMBLE_PLAN, plan.to_toml())
-    elif plan.data_digest != images.digest():
+    elif plan.data_digest != images.digest() and not images.begun:
         raise CheckpointError(
             f"The images in {printable(plan.run.source)} are not those this ensemble began with.\n"
             f"Put the images back as they were, or start a new ensemble with another --out."
@@ -155,13 +150,13 @@ def _stopped(config: RunConfig, member: Path, exit_code: int) -> Stopped:
 
 def _judge(plan: EnsemblePlan, members: tuple[Path, ...], images: Images) -> Evaluation:
     split = next(name for name in ("test", "validation", "train") if len(images.split.indices(name)))
-    judged_on, notes = JUDGED_ON[split]
     held_out = JudgedImages(
         source=images.source,
         source_text=plan.run.source,
         index_N=images.split.indices(split),
-        judged_on=judged_on,
-        notes=notes,
+        judged_on=JUDGED_ON[split],
+        caveats=data_caveats(images, split),
+        copied_N=images.split.copied_N,
         kind="training" if split == "train" else "held-out",
     )
     return judge_together(members, held_out, looks(1), plan.run.runtime)

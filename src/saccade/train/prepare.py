@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,10 @@ from ..core.types import SPLITS, Preprocessing, Split
 from ..data.base import DataSource, open_source
 from ..data.scan import ScanReport, scan_source
 from ..data.split import split_source
+from ..data.unchanged import Unchanged
 from ..models.base import ModelSpec
+from ..runs.manifest import SeenRecord
+from ..runs.seen import describe_seen, seen_content
 from .config import RunConfig
 from .inputs import choose_preprocessing
 
@@ -29,6 +33,8 @@ class Images:
     scan: ScanReport
     split: Split
     preprocessing: Preprocessing
+    caveats: tuple[str, ...] = ()  # what qualifies every figure of the run, besides the notes of the split
+    begun: bytes = b""  # the record of the images it began with, where some of them are not there any more
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -46,13 +52,23 @@ class Images:
         """The stable name of an image."""
         return self.source.record(index).key
 
+    @cached_property
+    def seen(self) -> bytes:
+        """The content of the run's record of its images."""
+        return self.begun or seen_content(self.scan, self.split)
+
+    @property
+    def seen_record(self) -> SeenRecord:
+        """What a manifest says of that record."""
+        return describe_seen(self.seen)
+
     def digest(self) -> str:
         """Changes when a training or validation image, its label or its place in the split changes."""
         digest = hashlib.sha256(self.preprocessing.digest().encode())
         for name in ("train", "validation"):
             index_N = self.split.indices(name)
             digest.update(name.encode() + self.labels(index_N).numpy().tobytes())
-            digest.update(np.ascontiguousarray(self.scan.content_digest_N[index_N]).tobytes())
+            digest.update(np.ascontiguousarray(self.scan.bytes_digest_N[index_N]).tobytes())
         return digest.hexdigest()
 
     def summary(self) -> dict[str, Any]:
@@ -100,7 +116,8 @@ def prepare_images(
     `scanned(done, total)` is called as images have been looked at.
     """
     source = open_source(config.source)
-    scan = scan_source(source, runtime.num_threads, config.split.on_bad_image, scanned)
+    skips = "skip" in (config.split.on_bad_image, config.loader.on_bad_image)
+    scan = scan_source(source, runtime.num_threads, "skip" if skips else "error", scanned)
     for bad in scan.bad[:10]:
         note(f"left out {printable(bad.key)}: {printable(bad.reason)}")
     if len(scan.bad) > 10:
@@ -120,4 +137,5 @@ def prepare_images(
         )
     preprocessing = choose_preprocessing(config, scan, split)
     _tell_shrinking(config, scan, preprocessing, note)
+    source = Unchanged(source, scan.bytes_digest_N)
     return Images(source=source, scan=scan, split=split, preprocessing=preprocessing)

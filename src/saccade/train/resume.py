@@ -35,7 +35,7 @@ def resume(training: TrainingStep, folder: RunFolder, images: Images, progress: 
             f"It kept epoch {cursor.best_epoch}, the best so far. Put the folder back from a copy, or start a new run "
             f"with another --out; {printable(str(checkpoint.folder))} is whole and can be used as it is."
         )
-    if cursor.data_digest != images.digest():
+    if cursor.data_digest != images.digest() and not images.begun:
         raise CheckpointError(
             f"The training images in {printable(training.config.source)} are not those this run began with.\n"
             f"Put the images back as they were, or start a new run with another --out."

@@ -23,6 +23,7 @@ from ..runs.checkpoint import find_checkpoint
 from ..runs.log import MetricsLog
 from ..runs.manifest import Manifest
 from ..runs.names import METRICS_LOG
+from .begun import as_begun, begun_with
 from .config import RunConfig
 from .distill import load_teachers
 from .folder import RunFolder
@@ -70,6 +71,7 @@ def train(
     folder.check()
     runtime = start(config.runtime)
     images = images or prepare_images(config, runtime, progress.note, progress.scan)
+    images = as_begun(images, folder.path, config, begun_with(folder.path)) if folder.resume else images
     augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed)
     config = config.model_copy(update={"augment": augment})  # what was measured is stored with the run
     config, teachers = load_teachers(config, images, runtime)
@@ -201,6 +203,7 @@ def describe_weights(config: RunConfig, images: Images, runtime: Runtime, comman
         preprocessing=images.preprocessing,
         classes=images.classes,
         provenance=provenance | environment(runtime) | {"source": images.source.name},
+        seen=images.seen_record,
     )
 
 

@@ -69,7 +69,7 @@ class _Starter:
             model=model,
             network=config.model,
             source=images.source,
-            digest_NB=images.scan.content_digest_N,
+            digest_NB=images.scan.bytes_digest_N,
             preprocessing=images.preprocessing,
             runtime=work.runtime,
             dtype=dtype,
@@ -89,7 +89,7 @@ class _Starter:
         group_N, label_N = group_numbers(images.source, images.scan, train_N), images.labels(train_N).numpy()
         if all(len(np.unique(group_N[label_N == label])) > 1 for label in np.unique(label_N)):
             return group_N
-        content_N = np.unique(images.scan.content_digest_N[train_N], axis=0, return_inverse=True)[1].reshape(-1)
+        content_N = np.unique(images.scan.pixel_digest_N[train_N], axis=0, return_inverse=True)[1].reshape(-1)
         if len(np.unique(content_N)) > len(np.unique(group_N)):
             self.report.notes.append(
                 "a class has all its images in one group, so single images are left out to choose by, not groups: "

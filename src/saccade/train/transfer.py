@@ -24,6 +24,7 @@ from ..runs.start_point import StartPoint, read_start
 from ..transfer.backbone import BackboneWeights, find_weights, load_backbone
 from ..transfer.plan import without_mixing
 from ..transfer.surgery import ALL, find_depth, transplant
+from .begun import as_begun
 from .config import RunConfig
 from .folder import RunFolder
 from .judge import judge, write_seen
@@ -81,6 +82,7 @@ def transfer(
     weights = None if found else _weights(config, preprocessing, progress.note)
     config = with_weights(config, weights) if weights else config
     images = prepare_images(config, runtime, progress.note, progress.scan)
+    images = as_begun(images, folder.path, config, found.data_digest) if found else images
     augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed)
     name, model = _network(config, weights, images)
     config = config.model_copy(update={"augment": augment, "model": name})
@@ -167,7 +169,7 @@ def _manifest(
 
 
 def _refuse_other_images(found: StartPoint, images: Images, config: RunConfig) -> None:
-    if found.data_digest != images.digest():
+    if found.data_digest != images.digest() and not images.begun:
         raise CheckpointError(
             f"The training images in {printable(config.source)} are not those this run began with.\n"
             f"Put the images back as they were, or start a new run with another --out."

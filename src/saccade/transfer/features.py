@@ -15,9 +15,10 @@ import torch
 from ..core.errors import StorageError
 from ..data.augment.policy import AugmentConfig
 from ..data.loader import LoaderConfig, build_loader
+from ..data.unchanged import Unchanged
 from .cache import RECORDS_PER_FILE, FeatureCache
 from .frozen import DTYPES, GROUP, FrozenPart, Tap, workers
-from .plan import FeaturePlan, Unchanged
+from .plan import FeaturePlan, features_changed
 
 
 @dataclass(kw_only=True)
@@ -152,10 +153,9 @@ def _passes(
     augment = plan.view_augment if view else AugmentConfig()
     config = LoaderConfig(batch_size=RECORDS_PER_FILE, memory_limit_bytes=0)
     frozen = FrozenPart(plan.model, taps, plan.preprocessing, plan.runtime, DTYPES[plan.dtype])
+    source = Unchanged(plan.source, plan.digest_NB, features_changed)
     with (
-        build_loader(
-            Unchanged(plan.source, plan.digest_NB), index_N, plan.preprocessing, augment, config, plan.seed
-        ) as loader,
+        build_loader(source, index_N, plan.preprocessing, augment, config, plan.seed) as loader,
         workers(plan.runtime) as pool,
     ):
         start = 0

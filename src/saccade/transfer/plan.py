@@ -14,11 +14,10 @@ from torch import nn
 
 from ..core.errors import DataError, printable
 from ..core.runtime import Runtime
-from ..core.types import Preprocessing, Record
+from ..core.types import Preprocessing
 from ..data.augment.base import Mixing
 from ..data.augment.policy import AugmentConfig
 from ..data.base import DataSource
-from ..data.scan import content_digest
 from .cache import FeatureKey
 from .frozen import Dtype, Tap, weights_digest
 from .surgery import cut
@@ -30,8 +29,9 @@ LIBRARIES = ("torch", "numpy", "pillow", "simplejpeg", "opencv-python-headless")
 
 @dataclass(frozen=True, kw_only=True)
 class FeaturePlan:
-    """What is computed of which images and with what. `digest_NB` uint8 (N, 16) are the contents of all images of
-    `source`. `num_views` above 1 adds fixed views of an image, drawn once by `view_augment` and `seed`."""
+    """What is computed of which images and with what. `digest_NB` uint8 (N, 16) are of the files of
+    `source`, not of their pixels: a photo may be decoded at reduced scale, which its file decides.
+    `num_views` above 1 adds fixed views of an image, drawn once by `view_augment` and `seed`."""
 
     model: nn.Module
     network: str
@@ -94,31 +94,12 @@ def code_digest(package: Path) -> str:
     return digest.hexdigest()
 
 
-class Unchanged(DataSource):
-    """`source`, whose images must be those that the scan saw: `digest_NB` uint8 (N, 16) are their contents. Features of
-    a file that was rewritten since then would be kept under the name of what it was."""
-
-    def __init__(self, source: DataSource, digest_NB: np.ndarray) -> None:
-        self.name, self.classes, self.digest = source.name, source.classes, source.digest
-        self.source = source
-        self.digest_NB = digest_NB
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def record(self, index: int) -> Record:
-        """Key, label and given split of an image."""
-        return self.source.record(index)
-
-    def read(self, index: int) -> bytes | np.ndarray:
-        """What the source has there. Raises DataError where it is not what the scan saw, and what the source raises."""
-        content = self.source.read(index)
-        if content_digest(content) != self.digest_NB[index].tobytes():
-            raise DataError(
-                f"{printable(self.record(index).key)} was changed after the run looked through the images; none of its "
-                f"features were kept.\nRun again; with --resume, once the images are as they were."
-            )
-        return content
+def features_changed(key: str) -> DataError:
+    """What is raised of a file that was rewritten: its features would be kept under the name of what it was."""
+    return DataError(
+        f"{printable(key)} was changed after the run looked through the images; none of its features were kept.\n"
+        f"Run again; with --resume, once the images are as they were."
+    )
 
 
 def _processor(device: torch.device) -> str:

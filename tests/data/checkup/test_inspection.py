@@ -18,9 +18,9 @@ from saccade.data.base import open_source
 from saccade.data.checkup.findings import KINDS
 from saccade.data.checkup.inspection import inspect_source
 from saccade.data.checkup.keep import cache_file
-from saccade.data.checkup.measure import measure_source, perceptual_hash
-from saccade.data.checkup.near import MAX_BITS, near_groups
+from saccade.data.checkup.measure import measure_source
 from saccade.data.checkup.text import inspection_text
+from saccade.data.likeness import MAX_BITS, fingerprints, near_groups, thumbnail
 
 
 @pytest.fixture(autouse=True)
@@ -129,13 +129,17 @@ def test_without_a_place_to_keep_anything_the_check_up_still_works(tmp_path: Pat
     assert inspection.notes[0].startswith(("Nothing is kept for the next time: ", "The kept measurements "))
 
 
+def fingerprint_of(grey_HW: np.ndarray) -> int:
+    return int(fingerprints(thumbnail(grey_HW)[None])[0])
+
+
 def test_fingerprints_survive_scaling_and_encoding_and_tell_pictures_apart():
     generator = np.random.default_rng(0)
     pictures = [np.asarray(picture(generator).convert("L")) for _ in range(40)]
-    hashes = [perceptual_hash(grey_HW) for grey_HW in pictures]
+    hashes = [fingerprint_of(grey_HW) for grey_HW in pictures]
     for grey_HW, fingerprint in zip(pictures, hashes, strict=True):
         small = cv2.resize(grey_HW, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
-        assert (perceptual_hash(small) ^ fingerprint).bit_count() <= MAX_BITS
+        assert (fingerprint_of(small) ^ fingerprint).bit_count() <= MAX_BITS
     apart = [(one ^ two).bit_count() for one, two in itertools.combinations(hashes, 2)]
     assert min(apart) > MAX_BITS
 

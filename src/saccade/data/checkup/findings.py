@@ -8,8 +8,8 @@ import numpy as np
 
 from ...core.types import SPLITS
 from ..base import DataSource
-from .measure import MIN_DETAIL, Measured
-from .near import near_groups
+from ..likeness import MIN_DETAIL, Likeness, is_telling
+from .measure import Measured
 
 # kind: what it means for the person, in the order in which findings are told
 KINDS = {
@@ -53,12 +53,12 @@ def find_faults(source: DataSource, measured: Measured, left_out: Iterable[tuple
     for index in np.flatnonzero(rows_N["reason"] != b""):
         found["unreadable"].append(((listing.keys[index],), rows_N[index]["reason"].decode("utf-8", "replace")))
     first_N = _same(rows_N, good_N, listing, found)
-    plain_N = rows_N["detail"][first_N] < MIN_DETAIL
-    for index in first_N[plain_N]:
+    for index in first_N[rows_N["thumbnail"][first_N].std(axis=1) < MIN_DETAIL]:
         found["plain"].append(((listing.keys[index],), ""))
-    detailed_N = first_N[~plain_N]
-    for group in near_groups(rows_N["fingerprint"][detailed_N], rows_N["thumbnail"][detailed_N]):
-        listing.sort_group([int(detailed_N[place]) for place in group], "near_image", found)
+    size_N2 = np.stack([rows_N["height_px"], rows_N["width_px"]], axis=1)
+    likeness = Likeness(thumbnail_NP=rows_N["thumbnail"], is_telling_N=is_telling(size_N2, rows_N["thumbnail"]))
+    for group in likeness.groups(first_N):
+        listing.sort_group(group.tolist(), "near_image", found)
     _missing_classes(listing, found)
     _twins(listing, "case_twins", str.casefold, found)
     _twins(listing, "unicode_twins", lambda name: unicodedata.normalize("NFC", name), found)
@@ -97,7 +97,7 @@ class _Listing:
 
 def _same(rows_N: np.ndarray, good_N: np.ndarray, listing: _Listing, found: dict[str, Groups]) -> np.ndarray:
     """Enter exact duplicates; returns the first index of every content."""
-    _, first, inverse = np.unique(rows_N["digest"][good_N], return_index=True, return_inverse=True)
+    _, first, inverse = np.unique(rows_N["pixels"][good_N], return_index=True, return_inverse=True)
     order = np.argsort(inverse, kind="stable")
     for group in np.split(good_N[order], np.flatnonzero(np.diff(inverse[order])) + 1):
         if len(group) > 1:

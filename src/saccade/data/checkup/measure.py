@@ -1,6 +1,6 @@
-"""One look at every image: digest, size, colour, mean, and a fingerprint that survives scaling and re-encoding.
+"""One look at every image: digests, size, colour, mean, and a thumbnail that survives scaling and re-encoding.
 
-What was measured is kept by the digest of the content and the version of this measurement, so a renamed or touched
+What was measured is kept by the digest of the file and the version of this measurement, so a renamed or touched
 file is not decoded again and a changed one always is.
 """
 
@@ -14,18 +14,18 @@ import numpy as np
 from ...core.errors import ImageError
 from ..base import DataSource
 from ..decode import decode_image
-from ..scan import content_digest, is_grey
+from ..digests import content_digest, pixel_digest
+from ..likeness import thumbnail
+from ..scan import is_grey
 
-VERSION = 1  # of what is measured; a change makes kept measurements worthless
-THUMBNAIL_PX = 16
-FREQUENCIES = 8  # the lowest ones on both axes of a 32x32 cosine transform
-MIN_DETAIL = 4.0  # standard deviation of a thumbnail, of 255, below which a picture is a plain area
+VERSION = 2  # of what is measured; a change makes kept measurements worthless
 CHUNK = 64
 NO_MODE = "?"
 
 MEASURES = np.dtype(
     [
         ("digest", "V16"),
+        ("pixels", "V16"),
         ("height_px", "i4"),
         ("width_px", "i4"),
         ("mode", "S12"),
@@ -33,9 +33,7 @@ MEASURES = np.dtype(
         ("grey", "?"),
         ("mean", "f4", 3),
         ("square", "f4", 3),
-        ("fingerprint", "u8"),
-        ("detail", "f4"),
-        ("thumbnail", "u1", THUMBNAIL_PX * THUMBNAIL_PX),
+        ("thumbnail", "u1", 256),
         ("reason", "S200"),
     ]
 )
@@ -45,6 +43,7 @@ MEASURES = np.dtype(
 class Measured:
     """`rows_N` of MEASURES for the N images of a source; `reason` is empty where the image could be decoded.
 
+    `digest` is that of the file, `pixels` that of the picture.
     `fresh_N`: decoded now, not known from before. An unreadable file that has no content has a digest of zeros.
     """
 
@@ -102,20 +101,5 @@ def _measure(content: bytes | np.ndarray, key: str, row_1: np.ndarray) -> None:
     row_1["grey"] = is_grey(image_HWC)
     row_1["mean"] = mean.ravel() / 255
     row_1["square"] = (mean.ravel() ** 2 + deviation.ravel() ** 2) / 255**2
-    grey_HW = cv2.cvtColor(image_HWC, cv2.COLOR_RGB2GRAY)
-    thumbnail_HW = cv2.resize(grey_HW, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
-    row_1["thumbnail"] = thumbnail_HW.ravel()
-    row_1["detail"] = thumbnail_HW.std()
-    row_1["fingerprint"] = perceptual_hash(grey_HW)
-
-
-def perceptual_hash(grey_HW: np.ndarray) -> int:
-    """64 bits: which of the 64 lowest cosine frequencies of the picture at 32x32 are above their median.
-
-    Zauner 2010, Implementation and Benchmarking of Perceptual Image Hash Functions, section 3.1. Scaling,
-    re-encoding and brightness change few bits; other pictures differ in about 32.
-    """
-    small = cv2.resize(grey_HW, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
-    low = cv2.dct(small)[:FREQUENCIES, :FREQUENCIES].ravel()
-    bits = low > np.median(low[1:])  # the constant term says how bright, not what is seen
-    return int(np.packbits(bits).view(">u8")[0])
+    row_1["pixels"] = np.void(pixel_digest(image_HWC, bool(row_1["grey"][0])))
+    row_1["thumbnail"] = thumbnail(image_HWC)

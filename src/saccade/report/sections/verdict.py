@@ -11,7 +11,6 @@ SPLIT_WORDS = {
     "train": "No image could be held out: this is the accuracy on the training images themselves.",
 }
 RISE, RISE_AT_LEAST = 1.1, 0.02
-FEW_TO_TRAIN = 10
 
 
 def verdict_header(record: RunRecord) -> Markup:
@@ -30,6 +29,7 @@ def verdict_header(record: RunRecord) -> Markup:
             ),
             element("h1", {}, title),
             element("p", {"class": "lead"}, interval),
+            *(element("p", {"class": "lead"}, text) for text in (record.caveats or ())),
             _scale(metrics),
             _key_figures(record),
         ]
@@ -51,21 +51,20 @@ def warning_list(record: RunRecord, notes: list[str]) -> Markup | None:
 
 
 def run_warnings(record: RunRecord) -> list[str]:
-    """Warnings from the metrics, the curves and the data; each only when it is true."""
+    """What qualifies the verdict, then warnings from the curves; each only when it is true."""
+    caveats = _earlier_caveats(record) if record.caveats is None else list(record.caveats)
+    return caveats + _curve_warnings(record)
+
+
+def _earlier_caveats(record: RunRecord) -> list[str]:
+    """Those of a run that did not store them, as far as its files tell."""
     found = [SPLIT_WORDS[record.split]] if record.split in SPLIT_WORDS else []
     found += warnings(record.metrics, _kind(record))
-    found += _curve_warnings(record)
     data = record.data or DataSummary()
     if data.bad_images:
         num = len(data.bad_images)
         found.append(f"{num:,} files could not be read and were left out; the data section names them.")
-    counts = data.counts.get("train", ())
-    few = [name for name, count in zip(record.classes, counts) if count < FEW_TO_TRAIN]
-    if few:
-        shown = ", ".join(f"'{name}'" for name in few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
-        found.append(f"Fewer than {FEW_TO_TRAIN} training images of {shown}.")
-    found += data.notes
-    return found
+    return [*found, *data.notes]
 
 
 def _kind(record: RunRecord) -> str:

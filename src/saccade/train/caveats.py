@@ -1,0 +1,50 @@
+"""What qualifies the figure of a run: how its images were divided, which could not be used, which were few."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ..core.errors import CheckpointError, printable
+from ..runs.log import read_events
+from ..runs.names import METRICS_LOG
+from .prepare import Images
+
+JUDGED_ON_SEEN = {
+    "test": (),
+    "validation": ("These images also chose the epoch kept: the figure flatters a little.",),
+    "train": ("No image could be held out: this is the accuracy on the training images themselves.",),
+}
+FEW_TO_TRAIN = 10
+
+
+def data_caveats(images: Images, split: str) -> tuple[str, ...]:
+    """What qualifies every figure of the images of `split`, one of SPLITS."""
+    found = [*JUDGED_ON_SEEN[split], *images.caveats]
+    if images.scan.bad:
+        files = "1 file" if len(images.scan.bad) == 1 else f"{len(images.scan.bad):,} files"
+        found.append(f"{files} could not be read and {'was' if len(images.scan.bad) == 1 else 'were'} left out.")
+    found += images.split.notes
+    count_K = np.bincount(images.labels(images.split.train_N).numpy(), minlength=len(images.classes))
+    few = [printable(name) for name, count in zip(images.classes, count_K, strict=True) if count < FEW_TO_TRAIN]
+    if few:
+        more = f" and {len(few) - 5} more" if len(few) > 5 else ""
+        found.append(f"Fewer than {FEW_TO_TRAIN} training images of {', '.join(repr(name) for name in few[:5])}{more}.")
+    return tuple(found)
+
+
+def loss_caveats(run_dir: Path, num_judged: int, num_wanted: int) -> tuple[str, ...]:
+    """What became unreadable, or was changed, while the run went on, and was left out."""
+    found: list[str] = []
+    try:
+        events = list(read_events(run_dir / METRICS_LOG))
+    except CheckpointError:  # told by the report; the weights are not concerned
+        events, found = [], [f"Whether files were left out on the way is not known: {METRICS_LOG} is damaged."]
+    keys = {str(event.get("key")) for event in events if event.get("event") == "dropped"}
+    if keys:
+        files = "1 file" if len(keys) == 1 else f"{len(keys):,} files"
+        found.append(f"{files} could not be read any more, or had changed, and left training on the way.")
+    if num_judged < num_wanted:
+        lost = num_wanted - num_judged
+        images = "1 image" if lost == 1 else f"{lost:,} images"
+        found.append(f"{images} to be judged on could not be read any more, or had changed.")
+    return tuple(found)
