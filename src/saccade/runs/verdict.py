@@ -22,7 +22,7 @@ from .files import (
     ClassNames,
     FileRecord,
     RunFile,
-    Texts,
+    Text,
     check_record,
     damaged,
     parse_tensor_file,
@@ -48,7 +48,7 @@ class Verdict(RunFile):
     """
 
     split: Literal["train", "validation", "test"] = "test"
-    caveats: Texts | None = None
+    caveats: tuple[Text, ...] | None = Field(None, strict=False)
     keys: Keys = ()
     classes: ClassNames = ()
     files: Annotated[dict[str, FileRecord], Field(max_length=10)] = Field(default_factory=dict)
