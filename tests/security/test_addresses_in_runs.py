@@ -50,14 +50,6 @@ OPENED_WHEN_NAMED = [
 ]
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of one epoch."""
-    out = tmp_path_factory.mktemp("stranger") / "run"
-    settings = ["runtime.num_threads=1", "loader.threads=1", "batch_size=256"]
-    return api.train(api.TrainRequest(source="digits", epochs=1, out=out, settings=settings)).run_dir
-
-
 def with_values(run: Path, place: Path, old: str, new: str) -> Path:
     """A copy of `run` at `place`, in whose configuration a line is another one."""
     subprocess.run(["cp", "-r", run, place], check=True)

@@ -5,6 +5,7 @@ too): a server must not lead to another protocol. What answers without parts, or
 refused.
 """
 
+import atexit
 import http.client
 import io
 import os
@@ -23,14 +24,16 @@ MAX_REDIRECTS = 5
 TIMEOUT_S = 30.0
 BUFFER_BYTES = 1 << 18
 MAX_WHOLE_BYTES = 16 << 20  # of a file that is read whole: a list of class names
+MAX_WAITING = 16  # connections to a host that are kept open
 SAFE_IN_PATH = "/%!$&'()*+,;=:@~-._"
 
 
 class WebFiles:
-    """Reads files by their address. Raises OSError or DataError; thread-safe, with one connection a thread and host."""
+    """Reads files by their address. Raises OSError or DataError; thread-safe; connections are kept."""
 
     def __init__(self) -> None:
-        self._mine = threading.local()
+        self._lock = threading.Lock()
+        self._waiting: dict[tuple[str, str], list[http.client.HTTPConnection]] = {}
 
     def info(self, url: str) -> dict[str, Any]:
         """Size in bytes, and what the server says of the version."""
@@ -80,52 +83,62 @@ class WebFiles:
         if start or end is not None:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
         target = urlsplit(url)
+        is_whole = False
         try:
             connection, response = self._ask(target, headers)
-            found = {key.lower(): value for key, value in response.getheaders()}
-            if response.status not in (200, 206) or (end is not None and response.status == 200):
-                connection.close()  # without its content, which is none of ours
-                return response.status, found, b""
-            content = response.read(limit_bytes + 1)
-            if len(content) > limit_bytes:
-                connection.close()
-                raise OSError(f"the server sends more than {limit_bytes:,} bytes")
-            return response.status, found, content
+            try:
+                found = {key.lower(): value for key, value in response.getheaders()}
+                if response.status not in (200, 206) or (end is not None and response.status == 200):
+                    return response.status, found, b""  # without its content, which is none of ours
+                content = response.read(limit_bytes + 1)
+                if len(content) > limit_bytes:
+                    raise OSError(f"the server sends more than {limit_bytes:,} bytes")
+                is_whole = response.isclosed()
+                return response.status, found, content
+            finally:
+                self._put_back(target, connection, is_whole)
         except http.client.HTTPException as error:
-            self._connections().pop((target.scheme, target.netloc), None)
             raise OSError(f"the server's answer is none ({type(error).__name__})") from None
 
     def _ask(
         self, target: SplitResult, headers: dict[str, str]
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         """(connection, answer), once more where a connection that was kept has been closed meanwhile."""
-        place, kept = (target.scheme, target.netloc), self._connections()
         proxy = _proxy(target)
         path = quote(target.path or "/", safe=SAFE_IN_PATH) + (f"?{target.query}" if target.query else "")
         asked = f"http://{target.netloc}{path}" if proxy and target.scheme == "http" else path
-        for is_kept in (place in kept, False):
-            connection = kept.setdefault(place, _connection(target, proxy))
+        while True:
+            kept = self._take(target)
+            connection = kept or _connection(target, proxy)
             try:
                 connection.request("GET", asked, headers=headers)
                 return connection, connection.getresponse()
             except (OSError, http.client.HTTPException):
                 connection.close()
-                del kept[place]
-                if not is_kept:
+                if kept is None:
                     raise
-        raise AssertionError("the second try returns or raises")
+
+    def _take(self, target: SplitResult) -> http.client.HTTPConnection | None:
+        """A connection to the host that waits for its next use."""
+        with self._lock:
+            waiting = self._waiting.get((target.scheme, target.netloc))
+            return waiting.pop() if waiting else None
+
+    def _put_back(self, target: SplitResult, connection: http.client.HTTPConnection, is_whole: bool) -> None:
+        """Keep a connection whose answer was read to its end; close any other."""
+        with self._lock:
+            waiting = self._waiting.setdefault((target.scheme, target.netloc), [])
+            if is_whole and connection.sock is not None and len(waiting) < MAX_WAITING:
+                waiting.append(connection)
+                return
+        connection.close()
 
     def close(self) -> None:
-        """Close the connections of this thread; the next read opens them again."""
-        for connection in self._connections().values():
-            connection.close()
-        self._connections().clear()
-
-    def _connections(self) -> dict[tuple[str, str], http.client.HTTPConnection]:
-        """The open connections of this thread, by protocol and host."""
-        if not hasattr(self._mine, "connections"):
-            self._mine.connections = {}
-        return self._mine.connections
+        """Close the connections that wait; the next read opens new ones."""
+        with self._lock:
+            for connection in (each for waiting in self._waiting.values() for each in waiting):
+                connection.close()
+            self._waiting.clear()
 
     def _checked(self, answer: tuple[int, dict[str, str], bytes]) -> tuple[int, dict[str, str], bytes]:
         status = answer[0]
@@ -208,4 +221,6 @@ def web_files() -> WebFiles:
 
 @cache
 def _web_files(process: int) -> WebFiles:
-    return WebFiles()
+    files = WebFiles()
+    atexit.register(files.close)
+    return files
