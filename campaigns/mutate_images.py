@@ -246,7 +246,7 @@ class Decoder:
             self._child = None
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-c", CHILD]
+        command = [sys.executable, "-W", "error", "-c", CHILD]  # a warning is an error of another kind
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         if child.stdout.readline() != b"ready\n":  # type: ignore[union-attr]
             raise RuntimeError("the decoding process does not start")

@@ -4,6 +4,8 @@ import io
 import json
 import pickle
 import struct
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,7 @@ from pyarrow import parquet
 from saccade.core.errors import DataError, ImageError, SaccadeError, WeightsError
 from saccade.data.base import open_source
 from saccade.data.decode import decode_image
+from saccade.data.parquet_pages import read_footer
 from saccade.data.plain_pickle import read_plain_pickle
 from saccade.models.weights import parse_header, read_file
 from saccade.transfer.card import card_beside, card_in_file
@@ -222,6 +225,32 @@ def test_a_strange_table_is_refused_by_what_is_strange(tmp_path: Path, what: str
     path = tmp_path / "a.parquet"
     parquet.write_table(build(), path)
     assert refusal(path) == f"{path}{message}"
+
+
+def test_a_codec_that_nobody_knows_is_an_error_and_does_not_end_the_process(tmp_path: Path):
+    """pyarrow's view of such a column calls `terminate`: the source is opened in a child."""
+    path, names = tmp_path / "a.parquet", ["image", "label"]
+    parquet.write_table(pa.table({"image": [picture()] * 2, "label": [0, 1]}), path, compression="snappy")
+    content = path.read_bytes()
+    start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    changed = []
+    for place in range(start, len(content) - 8):
+        path.write_bytes(content[:place] + b"\x1c" + content[place + 1 :])  # 14, zigzag
+        try:
+            stored = read_footer(path, "x", names)
+        except DataError:
+            continue
+        if stored and any(column.codec == 14 for column in stored[0].values()):
+            changed.append(path.rename(tmp_path / f"{place}.parquet"))
+    assert len(changed) == 2, "one of each column"
+    program = "import sys; from saccade.data.base import open_source; open_source(sys.argv[1])[0]"
+    for file in changed:
+        done = subprocess.run([sys.executable, "-c", program, str(file)], capture_output=True, text=True)
+        assert done.returncode == 1
+        last = done.stderr.strip().split("\nsaccade.core.errors.")[-1]
+        assert last.startswith(
+            (f"DataError: {file} is cut off, damaged", f"ImageError: {file.name}:0: the Parquet file")
+        )
 
 
 def test_labels_of_every_width_are_read(tmp_path: Path):

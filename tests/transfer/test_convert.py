@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -137,6 +138,35 @@ def test_a_pickle_that_never_ends_is_stopped(tmp_path: Path):
         f"{path} could not be opened in 3 s; the process that tried was stopped.\n"
         "The file is damaged or made to hang; take another one."
     )
+
+
+def rezipped(path: Path, method: int, extra_bytes: int = 0) -> Path:
+    """The entries of a zip that torch wrote, stored by another method; the pickle longer by opcodes without effect."""
+    torch.save(network().state_dict(), path)
+    packed = path.with_name("packed.pth")
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(packed, "w", method) as target:
+        for entry in source.infolist():
+            content = source.read(entry)
+            if entry.filename.endswith("data.pkl"):
+                content = content[:2] + b"N0" * (extra_bytes // 2) + content[2:]
+            target.writestr(entry.filename, content)
+    return packed
+
+
+def test_a_compressed_zip_is_refused_before_it_is_unpacked(tmp_path: Path):
+    """Deflated, 100 KB of a pickle that does nothing for an hour would hold the child until its time is over."""
+    path = rezipped(tmp_path / "w.pth", zipfile.ZIP_DEFLATED, 100 << 20)
+    assert path.stat().st_size < 6_000_000
+    message = refused(path)
+    assert message == (
+        f"{path} is not converted: its entry 'w/data.pkl' is compressed, which torch.save never does.\n"
+        "Save the network's state_dict with torch.save, alone or under the key 'state_dict' or 'model'."
+    )
+
+
+def test_a_pickle_that_is_longer_than_any_is_refused(tmp_path: Path):
+    path = rezipped(tmp_path / "w.pth", zipfile.ZIP_STORED, 17 << 20)
+    assert refused(path).startswith(f"{path} is not converted: it names its tensors in 17,8")
 
 
 def test_files_that_are_no_pickles_are_refused_without_a_child(tmp_path: Path):

@@ -7,8 +7,9 @@ are stored as they are, uncompressed and one behind the other, their places are 
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from .limits import refuse_expansion
 
 DATA_PAGE, INDEX_PAGE, DICTIONARY_PAGE, DATA_PAGE_2 = range(4)
 PLAIN, RLE, DELTA_BYTE_ARRAY = 0, 3, 7
+UNCOMPRESSED = 0
 NULL = -1  # the length of a value that is not there
 MAX_HEADER_BYTES = 1 << 20
 WINDOW_BYTES = 1 << 16
-MAX_DEPTH = 8  # of Thrift structures in a page header; the format has three
+MAX_DEPTH = 16  # of Thrift structures and lists; a footer has ten
 
 
 @dataclass(frozen=True)
@@ -39,22 +41,71 @@ class Page:
 
 
 @dataclass(frozen=True)
+class StoredColumn:
+    """What the footer says of a column of a row group (ColumnMetaData); `dictionary_page_offset` 0 without one."""
+
+    codec: int
+    num_values: int
+    total_compressed_size: int
+    data_page_offset: int
+    dictionary_page_offset: int
+
+    @property
+    def start(self) -> int:
+        """The place of its first page."""
+        has_dictionary = 0 < self.dictionary_page_offset < self.data_page_offset
+        return self.dictionary_page_offset if has_dictionary else self.data_page_offset
+
+
+@dataclass(frozen=True)
 class ColumnChunk:
     """A column of a row group in the open file `descriptor`; `where` names it in messages."""
 
     descriptor: int
     where: str
-    metadata: Any
+    metadata: StoredColumn
     schema: Any
 
     @property
     def is_plain(self) -> bool:
         """Whether bytes in the file are the values, unless a dictionary comes before them."""
-        return self.metadata.compression == "UNCOMPRESSED" and self.schema.max_repetition_level == 0
+        return self.metadata.codec == UNCOMPRESSED and self.schema.max_repetition_level == 0
 
 
 class Damaged(Exception):
     """What is wrong with a column chunk."""
+
+
+def read_footer(path: Path, where: str, names: Collection[str]) -> list[dict[str, StoredColumn]]:
+    """The columns of `names` (paths in the schema) in each row group. Raises DataError, and OSError as `open` does.
+
+    Read here, since pyarrow's own view of a column ends the process where a value in a damaged footer is unknown.
+    """
+    try:
+        with open(path, "rb") as file:
+            file_bytes = file.seek(0, os.SEEK_END)
+            file.seek(max(0, file_bytes - 8))
+            (num_bytes,) = struct.unpack("<I", file.read(8)[:4])
+            if num_bytes + 12 > file_bytes:
+                raise Damaged("its footer is larger than the file")
+            file.seek(file_bytes - 8 - num_bytes)
+            fields, _ = _struct(file.read(num_bytes), 0, 0)
+        return [_stored_columns(group, names) for group in fields.get(4, [])]
+    except (Damaged, IndexError, struct.error, TypeError, AttributeError, UnicodeDecodeError) as error:
+        reason = str(error) if isinstance(error, Damaged) else "its footer is damaged"
+        raise DataError(f"{where} is cut off, damaged or no Parquet file ({reason}).\nDownload it again.") from None
+
+
+def _stored_columns(group: dict[int, Any], names: Collection[str]) -> dict[str, StoredColumn]:
+    found = {}
+    for column in group[1] if 1 in group else []:
+        fields = column.get(3) or {}
+        path = ".".join(part.decode("utf-8") for part in fields.get(3, []))
+        if path in names:
+            dictionary = fields.get(11)
+            numbers = [_number(fields, number) for number in (4, 5, 7, 9)]
+            found[path] = StoredColumn(*numbers, dictionary if type(dictionary) is int else 0)
+    return found
 
 
 def read_pages(chunk: ColumnChunk) -> list[Page]:
@@ -100,9 +151,7 @@ def _walk(chunk: ColumnChunk) -> Iterator[Page]:
     column = chunk.metadata
     if column.num_values == 0:
         return
-    place = column.data_page_offset
-    if column.has_dictionary_page and 0 < column.dictionary_page_offset < place:
-        place = column.dictionary_page_offset
+    place = column.start
     file_bytes = os.fstat(chunk.descriptor).st_size
     end, num_values = place + column.total_compressed_size, 0
     if not 0 < place <= end <= file_bytes or column.num_values < 0:
@@ -134,7 +183,7 @@ def _page(chunk: ColumnChunk, place: int, end: int) -> Page:
     offset = place + num_header_bytes
     if not is_known or not 0 <= coded <= end - offset or decoded < 0:
         raise Damaged(f"the page at byte {place:,} says that its {coded:,} bytes are {decoded:,}")
-    if chunk.metadata.compression == "UNCOMPRESSED" and coded != decoded:
+    if chunk.metadata.codec == UNCOMPRESSED and coded != decoded:
         raise Damaged(f"the page at byte {place:,} is not compressed, but says that its size changes")
     inside = fields.get({DATA_PAGE: 5, DICTIONARY_PAGE: 7, DATA_PAGE_2: 8}.get(kind, 6), {})
     if not isinstance(inside, dict):
@@ -159,7 +208,7 @@ def _number(fields: dict[int, Any], number: int) -> int:
     return value
 
 
-# --- Thrift's compact protocol, as much of it as page headers use ---
+# --- Thrift's compact protocol, as much of it as footers and page headers use ---
 
 
 def _varint(content: bytes, at: int) -> tuple[int, int]:
@@ -207,10 +256,27 @@ def _value(content: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
     if kind in (7, 8):
         size, at = (8, at) if kind == 7 else _varint(content, at)
         content[at + size - 1 if size else at - 1]  # raises where it is not all there
-        return None, at + size
+        return content[at : at + size], at + size
+    if kind in (9, 10):
+        return _list(content, at, depth + 1)
     if kind == 12:
         return _struct(content, at, depth + 1)
     raise Damaged("the header of a page is damaged")
+
+
+def _list(content: bytes, at: int, depth: int) -> tuple[list[Any], int]:
+    if depth > MAX_DEPTH:
+        raise Damaged("the header of a page is damaged")
+    size, kind, at = content[at] >> 4, content[at] & 15, at + 1
+    if size == 15:
+        size, at = _varint(content, at)
+    if size > len(content):  # every element has a byte
+        raise IndexError
+    values = []
+    for _ in range(size):
+        value, at = (content[at], at + 1) if kind in (1, 2) else _value(content, at, kind, depth)
+        values.append(value)
+    return values, at
 
 
 # --- values that are stored as they are ---

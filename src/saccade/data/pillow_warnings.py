@@ -60,7 +60,8 @@ class _KeptWarnings:
 def kept_warnings() -> Iterator[list[str]]:
     """The texts of what Pillow warns of in this thread; its alarm at very large images is an error."""
     before = getattr(_thread, "kept", None)
-    _thread.kept = kept = []
+    kept: list[str] = []
+    _thread.kept = kept
     try:
         yield kept
     finally:

@@ -25,6 +25,7 @@ _VALUES = set(
     "SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8".split()
 )
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 _MARK = object()
 _ESCAPE = re.compile(r"\\(x([0-9a-fA-F]{2})|.?)", re.DOTALL)
 _ESCAPED = {"\\": "\\", "'": "'", '"': '"', "n": "\n", "r": "\r", "t": "\t"}
@@ -34,7 +35,7 @@ def _opcodes(content: bytes) -> Iterator[tuple[str, Any]]:
     """(name, argument) of each opcode. Texts between quotes are read here: pickletools warns of some of them."""
     stream = io.BytesIO(content)
     while code := stream.read(1):
-        opcode = pickletools.code2op.get(code.decode("latin-1"))
+        opcode = _OPCODES.get(code.decode("latin-1"))
         if opcode is None:
             raise ValueError(f"unknown opcode {code!r}")
         if opcode.name in ("STRING", "GLOBAL"):

@@ -6,6 +6,7 @@ are decoded as a whole, once the sizes that their pages declare are within the l
 values in a dictionary that is not compressed the places are noted too, where the bytes at them are the value.
 """
 
+import functools
 import os
 import threading
 import weakref
@@ -19,7 +20,7 @@ import numpy as np
 
 from ..core.errors import DataError, ImageError, printable
 from .limits import MAX_ROW_GROUP_BYTES, refuse_large_image
-from .parquet_pages import DICTIONARY_PAGE, NULL, ColumnChunk, Page, find_values, read_pages
+from .parquet_pages import DICTIONARY_PAGE, NULL, ColumnChunk, Page, StoredColumn, find_values, read_footer, read_pages
 
 KEPT_BYTES = 256 << 20
 UNKNOWN = -1
@@ -57,20 +58,29 @@ class ParquetPart:
     signature: tuple[int, int]
     column: str
 
+    @functools.cached_property
+    def stored(self) -> list[dict[str, StoredColumn]]:
+        """What the footer says of the column, for each row group. Raises DataError."""
+        return read_footer(self.path, printable(str(self.path)), [self.column])
+
     def chunk(self, descriptor: int, group: int) -> ColumnChunk:
         """The images of a row group. Raises DataError where the group has none."""
-        return column_chunk(self.metadata, group, self.column, descriptor, printable(str(self.path)))
+        schema = self.metadata.schema
+        return column_chunk(schema, self.stored, group, self.column, descriptor, printable(str(self.path)))
 
 
-def column_chunk(metadata: Any, group: int, path: str, descriptor: int, where: str) -> ColumnChunk:
+def column_chunk(
+    schema: Any, stored: list[dict[str, StoredColumn]], group: int, path: str, descriptor: int, where: str
+) -> ColumnChunk:
     """The column whose path in the schema is `path`. Raises DataError where it is not there."""
-    for number in range(metadata.num_columns):
-        if metadata.schema.column(number).path == path:
-            place = f"{where}, row group {group}, column {printable(path)}"
-            return ColumnChunk(
-                descriptor, place, metadata.row_group(group).column(number), metadata.schema.column(number)
-            )
-    raise DataError(f"{where} has no column {printable(path)}.\nThe file is damaged: download it again.")
+    numbers = [number for number in range(len(schema)) if schema.column(number).path == path]
+    if not numbers or group >= len(stored) or path not in stored[group]:
+        raise DataError(
+            f"{where} has no column {printable(path)} in its row group {group}.\n"
+            f"The file is damaged: download it again."
+        )
+    place = f"{where}, row group {group}, column {printable(path)}"
+    return ColumnChunk(descriptor, place, stored[group][path], schema.column(numbers[0]))
 
 
 class ValueReader:
@@ -216,7 +226,7 @@ def _find_values(part: ParquetPart, group: int, values: Group) -> list[tuple[int
     column = chunk.metadata
     if not chunk.is_plain:
         return []
-    start = column.dictionary_page_offset if column.has_dictionary_page else column.data_page_offset
+    start = column.start
     num_bytes = min(column.total_compressed_size, part.signature[0] - start)
     if start < 0 or num_bytes <= 0:
         return []  # a damaged footer

@@ -4,6 +4,7 @@ Formats: IEEE 1003.1 (ustar, pax) and GNU tar (long names, sizes in base 256), h
 ("Basic Tar Format"). Sizes are checked before anything of that size is read; headers in front of a member are counted.
 """
 
+import gzip
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class _Ahead:
     num_headers: int = 0
 
 
-def tar_members(stream: IO[bytes]) -> Iterator[TarMember]:
+def tar_members(stream: IO[bytes] | gzip.GzipFile) -> Iterator[TarMember]:
     """The members in order, up to the first block of zeros. Raises DamagedTar, and OSError as `stream` does.
 
     `stream` is only read forward, so that a compressed one will do; what lies between headers is sought over.
@@ -91,7 +92,7 @@ def _check_header(header: bytes, place: int) -> int:
     return int(digits[1] or b"0", 8)
 
 
-def _look_ahead(stream: IO[bytes], kind: bytes, num_bytes: int, place: int, ahead: _Ahead) -> None:
+def _look_ahead(stream: IO[bytes] | gzip.GzipFile, kind: bytes, num_bytes: int, place: int, ahead: _Ahead) -> None:
     ahead.num_headers += 1
     if ahead.num_headers > MAX_TAR_HEADERS_IN_A_ROW:
         raise DamagedTar(f"more than {MAX_TAR_HEADERS_IN_A_ROW} headers for one member, at byte {place:,}")

@@ -9,7 +9,7 @@ import math
 import struct
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -104,7 +104,7 @@ def _wrong_size(where: str, found: str, expected: int) -> str:
     return f"{where} has {found} bytes; its header says {expected:,}.\nDownload it again."
 
 
-def _surplus_bytes(file: IO[bytes]) -> int:
+def _surplus_bytes(file: BinaryIO | gzip.GzipFile) -> int:
     """How many bytes follow, counted up to just above MAX_SURPLUS_BYTES; reading to the end checks gzip's checksum."""
     num_bytes = 0
     while num_bytes <= MAX_SURPLUS_BYTES and (rest := file.read(1 << 20)):

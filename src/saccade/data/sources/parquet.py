@@ -28,7 +28,7 @@ from ..listing import (
     split_name,
     splits_of_files,
 )
-from ..parquet_pages import read_pages
+from ..parquet_pages import read_footer, read_pages
 from ..row_groups import ParquetPart, ValueReader, column_chunk, import_pyarrow, open_parquet
 
 SHARD = re.compile(r"^(.*)-(\d{5})-of-(\d{5})$")
@@ -223,9 +223,10 @@ def _read_labels(file: Path, metadata: Any, columns: ImageColumns, where: str) -
     _, parquet = import_pyarrow()
     name = columns.label
     is_text = not columns.is_number
+    stored = read_footer(file, where, [name])
     with open(file, "rb") as opened:
         for group in range(metadata.num_row_groups):
-            chunk = column_chunk(metadata, group, name, opened.fileno(), where)
+            chunk = column_chunk(metadata.schema, stored, group, name, opened.fileno(), where)
             read_pages(chunk)
             if chunk.metadata.num_values != metadata.row_group(group).num_rows:
                 raise DataError(f"{chunk.where} has not one label a row.\nThe file is damaged: download it again.")
