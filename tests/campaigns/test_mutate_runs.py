@@ -1,0 +1,22 @@
+"""A small run of the campaign that damages every file of a run."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parent.parent.parent
+RUNS = {"train", "transfer", "ensemble"}
+EACH = 4  # of each of about 50 files: 200 in all
+
+
+def test_damaged_runs_give_a_sane_result_or_one_error_that_names_the_file():
+    command = [sys.executable, "-m", "campaigns.mutate_runs", "--mutations", str(EACH), "--seed", "1"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=590)
+    assert done.returncode in (0, 1), done.stderr
+    result = json.loads(done.stdout)
+    assert result["failures"] == []
+    assert {kind.split(" ")[0] for kind in result["outcomes"]} == RUNS
+    assert len(result["outcomes"]) >= 45
+    assert sum(counts.get("error", 0) for counts in result["outcomes"].values()) >= 50  # damage reaches the readers
+    assert sum(counts.get("result", 0) for counts in result["outcomes"].values()) >= 20
