@@ -139,13 +139,11 @@ def test_the_command_line_does_not_import_torch_or_numpy_at_module_level():
             assert not names & heavy, f"{path.name}:{node.lineno}"
         inside = imported_modules(path, top_level_only=True)
         below = {name for name in inside if name.split(".")[0] in PACKAGE_LAYERS_BELOW_CLI}
-        assert below <= ALLOWED_AT_START, f"{path.name} imports {below - ALLOWED_AT_START} before it runs"
+        late = {name for name in below if name != "core.errors" and not name.startswith("core.errors.")}
+        assert not late, f"{path.name} imports {late} before it runs"
 
 
 PACKAGE_LAYERS_BELOW_CLI = set().union(*LAYERS[:-1])
-ALLOWED_AT_START = {"core.errors"} | {
-    f"core.errors.{name}" for name in ("SaccadeError", "StorageError", "UsageError", "Stopped", "printable")
-}
 
 
 def test_the_public_api_is_what_it_says_and_comes_on_demand():

@@ -1,12 +1,16 @@
 """What every registered network must do; a new file in models/ is held to it the day it appears."""
 
+import dataclasses
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from saccade.core.errors import ModelError
-from saccade.models.base import MODELS, Architecture, ImageClassifier, ModelSpec, build_model
+from saccade.core.errors import ContractError, ModelError
+from saccade.models.base import MODELS, Architecture, ImageClassifier, ModelSpec, Reference, does_not_fit
+from saccade.testing import check_architecture
+from saccade.testing.contract import place_of
 
 ALL = MODELS.names()
 
@@ -29,121 +33,171 @@ STATED_BILLIONS = {
 }
 
 
-def small_spec(architecture: Architecture, num_classes: int = 7) -> ModelSpec:
-    """The smallest usual input of a network, so that its contract costs little."""
-    channels, height_px, width_px = architecture.default_spec.input_CHW
-    fixed = {"alexnet": 227}
-    size_px = fixed.get(architecture.name, min(height_px, 64))
-    return ModelSpec(num_classes=num_classes, input_CHW=(channels, size_px, min(width_px, size_px)))
-
-
-def count(architecture: Architecture, spec: ModelSpec) -> tuple[int, int]:
-    """(parameters, multiply-adds) by torch's own counter, on the meta device."""
-    with torch.device("meta"):
-        model = build_model(architecture.name, spec).eval()
-        with FlopCounterMode(display=False) as counter:
-            model(torch.zeros(1, *spec.input_CHW))
-    return sum(parameter.numel() for parameter in model.parameters()), counter.get_total_flops() // 2
-
-
-def weight_limit(architecture: Architecture) -> bool:
-    """Whether the network is small enough to be run in full here."""
-    return architecture.references[0].parameters < 30_000_000
-
-
-RUNNABLE = [name for name in ALL if weight_limit(MODELS.get(name))]
-
-
 @pytest.mark.parametrize("name", ALL)
-def test_published_figures_are_met_exactly(name: str):
-    architecture = MODELS.get(name)
-    assert architecture.references, "a network states its parameters and multiply-adds, and where they come from"
-    for reference in architecture.references:
-        parameters, multiply_adds = count(architecture, reference.spec)
-        assert (reference.parameters, reference.multiply_adds) == (parameters, multiply_adds)
-        if name in STATED_BILLIONS:
-            assert round(multiply_adds / 1e9, 3) == STATED_BILLIONS[name]
+def test_it_keeps_the_contract_of_a_network(name: str):
+    """Described and cited, named parts, published figures, sizes, gradients, one image as in a batch, seeds."""
+    state = torch.get_rng_state()
+    check_architecture(name)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_it_is_named_described_and_cited(name: str):
-    architecture = MODELS.get(name)
-    assert architecture.name == name
-    assert 10 <= len(architecture.summary) <= 90
-    assert any(character.isdigit() for character in architecture.citation)
+@pytest.mark.parametrize("name", STATED_BILLIONS)
+def test_the_figures_are_those_that_torchvision_states(name: str):
+    for reference in MODELS.get(name).references:
+        assert round(reference.multiply_adds / 1e9, 3) == STATED_BILLIONS[name]
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_the_parts_have_the_fields_names(name: str):
-    architecture = MODELS.get(name)
-    with torch.device("meta"):
-        model = build_model(name, architecture.default_spec)
-    assert isinstance(model, ImageClassifier)
-    names = [endpoint for endpoint, _ in model.endpoints()]
-    num_stages = len(model.stages)
-    assert names == ["stem", *(f"stage{number + 1}" for number in range(num_stages)), "neck", "head"]
-    prefixes = {key.split(".")[0] for key in model.state_dict()}
-    assert prefixes <= {"stem", "stages", "neck", "head", "auxiliary"}
+# What the author of a plug-in is told.
 
 
-@pytest.mark.parametrize("name", RUNNABLE)
-def test_logits_gradients_and_a_step(name: str):
-    architecture = MODELS.get(name)
-    spec = small_spec(architecture)
-    torch.manual_seed(0)
-    model = build_model(name, spec)
-    assert isinstance(model, ImageClassifier)
-    image_BCHW = torch.randn(4, *spec.input_CHW, generator=torch.Generator().manual_seed(1))
-    model.train()
-    logits_BK, auxiliary = model.forward_train(image_BCHW)
-    assert logits_BK.shape == (4, 7)
-    loss = logits_BK.square().mean() + sum(weight * other_BK.square().mean() for weight, other_BK in auxiliary)
-    loss.backward()
-    without = [key for key, parameter in model.named_parameters() if parameter.grad is None and parameter.requires_grad]
-    assert without == [], "these parameters never receive a gradient"
-    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters() if parameter.grad is not None)
-    model.eval()
-    with torch.no_grad():
-        alone_BK = model(image_BCHW[:1])
-        torch.testing.assert_close(model(image_BCHW)[:1], alone_BK, rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(model.head(model.forward_features(image_BCHW[:1])), alone_BK, rtol=0, atol=0)
+class Tiny(ImageClassifier):
+    """A convolution, its mean, a linear layer."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(spec.input_CHW[0], 4, 3, padding=1)
+        self.stages = nn.Sequential()
+        self.stages.add_module("stage1", nn.ReLU())
+        self.neck = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.head = nn.Linear(4, spec.num_classes)
 
 
-@pytest.mark.parametrize("name", RUNNABLE)
-def test_the_seed_decides_the_weights(name: str):
-    spec = small_spec(MODELS.get(name))
-
-    def weights(seed: int) -> torch.Tensor:
-        torch.manual_seed(seed)
-        return nn.utils.parameters_to_vector(build_model(name, spec).parameters())
-
-    assert torch.equal(weights(3), weights(3))
-    assert not torch.equal(weights(3), weights(4))
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_grey_images_are_taken(name: str):
-    architecture = MODELS.get(name)
-    _, height_px, width_px = architecture.default_spec.input_CHW
-    spec = ModelSpec(num_classes=3, input_CHW=(1, height_px, width_px))
-    with torch.device("meta"):
-        model = build_model(name, spec).eval()
-        assert model(torch.zeros(1, *spec.input_CHW)).shape == (1, 3)
+SPEC = ModelSpec(num_classes=10, input_CHW=(3, 16, 16))
+TINY = Architecture(
+    name="tiny",
+    build=Tiny,
+    summary="one convolution, for a test",
+    citation="a test, 2025",
+    default_spec=SPEC,
+    # 3 * 4 * 9 + 4 and 4 * 10 + 10 parameters; 108 products a pixel and 40 in the head.
+    references=(Reference(spec=SPEC, source="by hand", parameters=162, multiply_adds=108 * 256 + 40),),
+)
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_an_input_that_is_too_small_is_refused_by_the_layer_that_cannot_take_it(name: str):
-    architecture = MODELS.get(name)
-    channels = architecture.default_spec.input_CHW[0]
-    smallest = ModelSpec(num_classes=3, input_CHW=(channels, 1, 1))
-    refusal = ""
-    try:
-        with torch.device("meta"):
-            logits_BK = build_model(name, smallest).eval()(torch.zeros(1, channels, 1, 1))
-    except ModelError as error:
-        refusal = error.message
-    if refusal:
-        assert refusal.startswith(f"{name} cannot take an input of 1x1x{channels}: layer '")
-        assert 2 <= len(refusal.splitlines()) <= 4
-    else:
-        assert logits_BK.shape == (1, 3)
+def refused(monkeypatch: pytest.MonkeyPatch, architecture: Architecture) -> list[str]:
+    monkeypatch.setitem(MODELS._entries, "tiny", architecture)
+    monkeypatch.setitem(MODELS._origins, "tiny", __name__)
+    with pytest.raises(ContractError) as error:
+        check_architecture(architecture)
+    lines = str(error.value).splitlines()
+    assert 2 <= len(lines) <= 4
+    assert lines[-1] == f"Where: {place_of(architecture.build)}."
+    return lines[:-1]
+
+
+def test_a_network_of_ones_own_that_keeps_its_promises_passes(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(MODELS._entries, "tiny", TINY)
+    monkeypatch.setitem(MODELS._origins, "tiny", __name__)
+    check_architecture(TINY)
+    check_architecture("tiny")
+
+
+def test_a_network_that_is_not_registered_is_told_how_to_be():
+    with pytest.raises(ContractError) as error:
+        check_architecture(TINY)
+    assert str(error.value).startswith(
+        "network 'tiny': it is not registered under its name.\n"
+        "Write 'register(architecture, __name__)' below it, with 'from saccade.models.base import register'.\n"
+    )
+
+
+class Unused(Tiny):
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        self.head.register_parameter("unused", nn.Parameter(torch.zeros(1)))
+
+
+class OtherPart(Tiny):
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        self.extra = nn.Linear(1, 1)
+
+
+class Misnamed(Tiny):
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        self.stages = nn.Sequential(nn.ReLU())
+
+
+class Neighbours(Tiny):
+    def forward_features(self, image_BCHW: torch.Tensor) -> torch.Tensor:
+        feature_BD = super().forward_features(image_BCHW)
+        return feature_BD - feature_BD.mean(dim=0)
+
+
+class Unseeded(Tiny):
+    num = 0
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        Unseeded.num += 1
+        with torch.no_grad():
+            self.head.bias.fill_(Unseeded.num)
+
+
+class OnlyColour(Tiny):
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(dataclasses.replace(spec, input_CHW=(3, *spec.input_CHW[1:])))
+
+
+class NoPadding(Tiny):
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        self.stem = nn.Conv2d(spec.input_CHW[0], 4, 3)
+
+
+class Vague(NoPadding):
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        if spec.input_CHW[1] < 3:
+            raise ModelError("too small")
+
+
+class Refusing(NoPadding):
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        if spec.input_CHW[1] < 3:
+            does_not_fit("tiny", "stem", spec, "a window of 3 needs 3 pixels", "Use an input of 3 pixels or more.")
+
+
+FIGURES = (Reference(spec=SPEC, source="by hand", parameters=162, multiply_adds=108 * 196 + 40),)
+
+
+@pytest.mark.parametrize(
+    ("build", "told"),
+    [
+        (OtherPart, "weights lie outside its parts, in extra."),
+        (Misnamed, "its parts are stem, 0, neck, head."),
+        (lambda spec: nn.Linear(3, 3), "build does not give an ImageClassifier."),
+        (Neighbours, "when it answers, an image's logits depend on the other images of its batch."),
+        (Unseeded, "torch's seed does not decide its weights."),
+    ],
+)
+def test_broken_promises_are_told(monkeypatch: pytest.MonkeyPatch, build: Callable[..., nn.Module], told: str):
+    assert refused(monkeypatch, dataclasses.replace(TINY, build=build))[0] == f"network 'tiny': {told}"
+
+
+def test_figures_sizes_and_words_are_checked(monkeypatch: pytest.MonkeyPatch):
+    assert refused(monkeypatch, dataclasses.replace(TINY, build=Unused))[0] == (
+        "network 'tiny': it has 163 parameters and 27,688 multiply-adds, and its reference (by hand) states 162 and "
+        "27,688."
+    )
+    counted = (dataclasses.replace(TINY.references[0], parameters=163),)
+    assert refused(monkeypatch, dataclasses.replace(TINY, build=Unused, references=counted))[0] == (
+        "network 'tiny': 1 of its parameters never get a gradient, the first 'head.unused'."
+    )
+    assert refused(monkeypatch, dataclasses.replace(TINY, references=()))[0] == (
+        "network 'tiny': it states no published figures."
+    )
+    assert "its citation has no year" in refused(monkeypatch, dataclasses.replace(TINY, citation="me"))[0]
+    assert "its summary does not have" in refused(monkeypatch, dataclasses.replace(TINY, summary="short"))[0]
+    assert refused(monkeypatch, dataclasses.replace(TINY, build=OnlyColour))[0].startswith(
+        "network 'tiny': an input of 16x16x1 ends in torch's own error: "
+    )
+    assert refused(monkeypatch, dataclasses.replace(TINY, build=NoPadding, references=FIGURES))[0].startswith(
+        "network 'tiny': an input of 1x1x3 ends in torch's own error: "
+    )
+    vague = refused(monkeypatch, dataclasses.replace(TINY, build=Vague, references=FIGURES))
+    assert vague[0] == "network 'tiny': its refusal of an input of one pixel does not name the layer."
+    monkeypatch.setitem(MODELS._entries, "tiny", dataclasses.replace(TINY, build=Refusing, references=FIGURES))
+    check_architecture("tiny")

@@ -1,6 +1,7 @@
 """What every source promises, looped over the registry: a new file is tested the day it has an example here."""
 
 import contextlib
+import dataclasses
 import gc
 import gzip
 import hashlib
@@ -12,10 +13,12 @@ import struct
 import subprocess
 import sys
 import tarfile
+import time
 import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,10 +27,11 @@ import pytest
 from pyarrow import parquet
 from tests.processes import PATIENCE_S
 
-from saccade.core.errors import DataError, ImageError
-from saccade.core.types import SPLITS
-from saccade.data.base import SOURCES, DataSource, open_source
-from saccade.data.decode import decode_image
+from saccade.core.errors import ContractError, DataError, ImageError
+from saccade.core.types import Record
+from saccade.data.base import SOURCES, DataSource, SourceFormat, open_source
+from saccade.testing import check_source
+from saccade.testing.contract import place_of
 
 CLASSES = ("ant", "bee", "cow")
 MAX_LISTING_BYTES = 300  # a file
@@ -162,30 +166,15 @@ def test_every_source_has_an_example_here():
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_the_format_is_recognised_as_itself_and_no_other_one_asked_before_takes_it(name: str, tmp_path: Path):
+def test_it_keeps_the_contract_of_a_source(name: str, tmp_path: Path):
+    """Recognised, records and reads agree, the same bytes from eight threads, no file kept open, a stable digest."""
     text = example(name, tmp_path)
-    formats = sorted((SOURCES.get(other) for other in SOURCES), key=lambda entry: (entry.priority, entry.name))
-    assert next(entry.name for entry in formats if entry.recognises(text)) == name
-    assert SOURCES.get(name).summary
-    assert not SOURCES.get(name).recognises(str(tmp_path / "absent"))
-
-
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_records_reads_and_items_agree(name: str, tmp_path: Path):
-    source = open_source(example(name, tmp_path))
-    assert source.name
-    assert len(set(source.classes)) == len(source.classes) > 1
-    records = [source.record(index) for index in range(len(source))]
-    assert len({(record.key, record.split) for record in records}) == len(source), "keys tell images apart"
-    assert {record.label for record in records} == set(range(len(source.classes)))
-    assert {record.split for record in records} <= {None, *SPLITS}
-    for index in range(0, len(source), max(1, len(source) // 24)):
-        sample, record = source[index], records[index]
-        assert (sample.key, sample.label) == (record.key, record.label)
-        decoded = decode_image(source.read(index), record.key).image_HWC
-        assert np.array_equal(sample.image_HWC, decoded)
-        assert sample.image_HWC.dtype == np.uint8
-        assert sample.image_HWC.shape[2:] == (3,)
+    check_source(name, text)
+    for index in (0, -1):
+        source = open_source(text)
+        image_HWC = source[range(len(source))[index]].image_HWC
+        assert image_HWC.dtype == np.uint8
+        assert image_HWC.shape[2:] == (3,)
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -203,13 +192,6 @@ def test_what_was_written_is_read_with_its_label(name: str, tmp_path: Path):
         written[image_HWC.tobytes()] = number % 3
     read = {source[index].image_HWC.tobytes(): source.record(index).label for index in range(24)}
     assert read == written
-
-
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_reads_from_eight_threads_equal_reads_from_one(name: str, tmp_path: Path):
-    source = open_source(example(name, tmp_path))
-    order = np.random.default_rng(0).integers(0, len(source), 400)
-    assert read_all(source, order, 8) == [digest_of(source.read(int(index))) for index in order]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -240,13 +222,6 @@ def test_running_out_of_file_descriptors_makes_no_image_bad(name: str, tmp_path:
         f"{source.record(0).key}: too many files are open at once; the image itself may be sound.\n"
         "Allow more, as with 'ulimit -n 4096', or use fewer loader.threads; then run again with --resume."
     )
-
-
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_the_digest_stays_when_nothing_changes(name: str, tmp_path: Path):
-    text = example(name, tmp_path)
-    assert open_source(text).digest == open_source(text).digest
-    assert len(open_source(text).digest) == 64
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -372,3 +347,138 @@ def test_a_damaged_file_gives_its_images_or_one_clear_error(name: str, tmp_path:
             assert 1 <= len(lines) <= 4, lines  # noqa: PT017  any message will do, none may be a traceback
             assert all(line.isprintable() for line in lines), lines  # noqa: PT017
         path.write_bytes(content)
+
+
+# What the author of a plug-in is told.
+
+
+class Drawer(DataSource):
+    """Twelve images of one file, kept in it one after the other."""
+
+    name = "drawer"
+    classes = ("a", "b")
+    digest = "0" * 64
+
+    def __init__(self, text: str) -> None:
+        self.path = Path(text)
+
+    def __len__(self) -> int:
+        return 12
+
+    def record(self, index: int) -> Record:
+        return Record(key=str(index), label=index % 2)
+
+    def read(self, index: int) -> np.ndarray:
+        with self.path.open("rb") as file:
+            file.seek(192 * index)
+            return np.frombuffer(file.read(192), np.uint8).reshape(8, 8, 3)
+
+
+LEFT_OPEN: list[int] = []  # file descriptors
+
+
+class OneFile(Drawer):
+    """The file stays open, and its position is shared."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        LEFT_OPEN.append(os.open(text, os.O_RDONLY))
+
+    def read(self, index: int) -> np.ndarray:
+        os.lseek(LEFT_OPEN[0], 192 * index, os.SEEK_SET)
+        time.sleep(0.001)
+        return np.frombuffer(os.read(LEFT_OPEN[0], 192).ljust(192), np.uint8).reshape(8, 8, 3)
+
+
+class KeptOpen(Drawer):
+    def read(self, index: int) -> np.ndarray:
+        if len(LEFT_OPEN) < 30:  # the records are read before the open files are counted
+            LEFT_OPEN.append(os.open(self.path, os.O_RDONLY))
+        return super().read(index)
+
+
+class Twins(Drawer):
+    def record(self, index: int) -> Record:
+        return Record(key=str(index // 2), label=index % 2)
+
+
+class OneClass(Drawer):
+    def record(self, index: int) -> Record:
+        return Record(key=str(index), label=0)
+
+
+class Fickle(Drawer):
+    num = 0
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        Fickle.num += 1
+        self.digest = f"{Fickle.num:064}"
+
+
+DRAWER = SourceFormat(
+    name="drawer",
+    summary="images in one file",
+    example="x.drawer",
+    recognises=lambda text: text.endswith(".drawer") and Path(text).is_file(),
+    open=Drawer,
+)
+
+
+def drawer(folder: Path) -> str:
+    (folder / "x.drawer").write_bytes(b"".join(pixels(number).tobytes() for number in range(12)))
+    return str(folder / "x.drawer")
+
+
+def test_a_source_of_ones_own_that_keeps_its_promises_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(ContractError, match="^source 'drawer': it is not registered under its name.\n"):
+        check_source(DRAWER, drawer(tmp_path))
+    monkeypatch.setitem(SOURCES._entries, "drawer", DRAWER)
+    monkeypatch.setitem(SOURCES._origins, "drawer", __name__)
+    check_source(DRAWER, drawer(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told", "place"),
+    [
+        (
+            {"open": OneFile},
+            "reads from 8 threads give other bytes than reads from one",
+            OneFile.read,
+        ),
+        ({"open": KeptOpen}, "it keeps files open after it has read", KeptOpen.read),
+        ({"open": Twins}, "two images of one split have the same key", Twins.record),
+        ({"open": OneClass}, "labels are not those of its classes", OneClass.record),
+        ({"open": Fickle}, "its digest is not the same 64 characters each time it is opened", Fickle),
+        ({"summary": ""}, "its summary is empty", None),
+    ],
+)
+def test_promises_that_a_source_breaks_are_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    told: str,
+    place: Callable[..., Any] | None,
+):
+    broken = dataclasses.replace(DRAWER, **changes)
+    monkeypatch.setitem(SOURCES._entries, "drawer", broken)
+    monkeypatch.setitem(SOURCES._origins, "drawer", __name__)
+    try:
+        with pytest.raises(ContractError) as error:
+            check_source(broken, drawer(tmp_path))
+    finally:
+        while LEFT_OPEN:
+            os.close(LEFT_OPEN.pop())
+    lines = str(error.value).splitlines()
+    assert lines[0] == f"source 'drawer': {told}."
+    assert place is None or lines[-1] == f"Where: {place_of(place)}."
+
+
+def test_a_source_that_another_one_takes_is_told_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    late = dataclasses.replace(DRAWER, recognises=lambda text: Path(text).is_dir(), priority=1000)
+    monkeypatch.setitem(SOURCES._entries, "drawer", late)
+    monkeypatch.setitem(SOURCES._origins, "drawer", __name__)
+    text = write_folder(tmp_path, 6)
+    with pytest.raises(ContractError) as error:
+        check_source(late, text)
+    assert str(error.value).splitlines()[0] == f"source 'drawer': its example '{text}' is taken by folder."

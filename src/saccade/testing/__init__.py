@@ -8,7 +8,9 @@
 A check returns nothing where every promise is kept, and raises ContractError with what to write and where.
 """
 
+from .architectures import check_architecture
 from .augmentation_references import Spread
 from .augmentations import check_augmentation
+from .sources import check_source
 
-__all__ = ["Spread", "check_augmentation"]
+__all__ = ["Spread", "check_architecture", "check_augmentation", "check_source"]

@@ -68,9 +68,9 @@ def check_augmentation(
     """Raise ContractError with what to write and where, unless a registered augmentation keeps its promises.
 
     `reference` computes in float64, by other means than the augmentation, what it does: see
-    `saccade.testing.augmentation_references`; the augmentations of Saccade have theirs. `strengths` are those it is tried with,
-    well above zero; without them every number goes halfway to its limit. `share_outside` is the share of pixels that
-    may differ from the reference, 0 but for chains in which half a level before a step is many after it.
+    `saccade.testing.augmentation_references`; the augmentations of Saccade have theirs. `strengths` are those it is
+    tried with, well above zero; without them every number goes halfway to its limit. `share_outside` is the share of
+    pixels that may differ from the reference, 0 but for chains in which half a level before a step is many after it.
     """
     subject = subject_of(augmentation, strengths)
     check_description(subject)
