@@ -142,9 +142,9 @@ def test_the_command_line_does_not_import_torch_or_numpy_at_module_level():
 
 
 PACKAGE_LAYERS_BELOW_CLI = set().union(*LAYERS[:-1])
-ALLOWED_AT_START = {"core.errors"} | {
-    f"core.errors.{name}" for name in ("SaccadeError", "StorageError", "UsageError", "Stopped", "printable")
-}
+ERRORS = ("SaccadeError", "StorageError", "UsageError", "Stopped", "printable", "printable_lines")
+ADDRESSES = {"data.addresses", "data.addresses.http_allowed"}  # the standard library alone
+ALLOWED_AT_START = {"core.errors"} | {f"core.errors.{name}" for name in ERRORS} | ADDRESSES
 
 
 def test_the_public_api_is_what_it_says_and_comes_on_demand():
