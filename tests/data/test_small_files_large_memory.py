@@ -267,3 +267,22 @@ def test_a_large_row_group_is_read_value_by_value(tmp_path: Path):
     parquet.write_table(table, path, compression="none", use_dictionary=False, write_statistics=False)
     assert parquet.read_metadata(path).num_row_groups == 1
     assert opened_in_little_memory(path, 150 << 20) == {"images": 101, "classes": 2}
+
+
+def test_a_file_of_a_terabyte_is_no_image_wherever_images_are_read(tmp_path: Path):
+    from saccade.core.errors import ImageError
+    from saccade.explain import filter as filter_image
+    from saccade.predict import predictor
+
+    for name in ("cat/1.png", "dog/1.png"):
+        (tmp_path / name).parent.mkdir()
+        with open(tmp_path / name, "wb") as file:
+            file.truncate(1 << 40)  # takes no room on the disk
+    source, path = open_source(str(tmp_path)), tmp_path / "cat" / "1.png"
+    for read in (
+        lambda: source.read(0),
+        lambda: predictor.read_file(path),
+        lambda: filter_image.read_file(path, "image"),
+    ):
+        with pytest.raises(ImageError, match=r"has 1,099,511,627,776 bytes; at most 268,435,456 are read\.$"):
+            read()

@@ -103,8 +103,13 @@ def _stored_columns(group: dict[int, Any], names: Collection[str]) -> dict[str, 
         path = ".".join(part.decode("utf-8") for part in fields.get(3, []))
         if path in names:
             dictionary = fields.get(11)
-            numbers = [_number(fields, number) for number in (4, 5, 7, 9)]
-            found[path] = StoredColumn(*numbers, dictionary if type(dictionary) is int else 0)
+            found[path] = StoredColumn(
+                codec=_number(fields, 4),
+                num_values=_number(fields, 5),
+                total_compressed_size=_number(fields, 7),
+                data_page_offset=_number(fields, 9),
+                dictionary_page_offset=dictionary if type(dictionary) is int else 0,
+            )
     return found
 
 
@@ -266,7 +271,7 @@ def _value(content: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
 
 def _list(content: bytes, at: int, depth: int) -> tuple[list[Any], int]:
     if depth > MAX_DEPTH:
-        raise Damaged("the header of a page is damaged")
+        raise Damaged("its lists are in each other too often")
     size, kind, at = content[at] >> 4, content[at] & 15, at + 1
     if size == 15:
         size, at = _varint(content, at)

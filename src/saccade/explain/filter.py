@@ -12,6 +12,7 @@ from ..conv.filters import Kernel, flip_effect
 from ..conv.geometry import Window, same_padding
 from ..core.errors import DataError, UsageError, did_you_mean, printable
 from ..data.decode import decode_image
+from ..data.limits import refuse_large_image
 
 PADDING_MODES: dict[str, reference.PaddingMode] = {
     "valid": "zero",
@@ -104,6 +105,7 @@ def read_file(path: Path, what: str) -> bytes:
     if not os.path.isfile(path):
         raise DataError(f"'{shown}' is not a regular file; give one {what}.")
     try:
+        refuse_large_image(str(path), path.stat().st_size)
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"Cannot read '{shown}': {error.strerror}.\nCheck its permissions.") from error

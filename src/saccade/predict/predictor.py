@@ -14,6 +14,7 @@ from ..core.errors import DataError, ImageError, printable
 from ..core.runtime import Runtime, RuntimeConfig, start
 from ..core.types import Prediction, Preprocessing
 from ..data.decode import decode_image
+from ..data.limits import refuse_large_image
 from ..data.preprocess import prepare_image
 from ..evaluate.forward import forward, require_finite
 from ..runs.checkpoint import find_checkpoint
@@ -89,6 +90,7 @@ class Predictor:
 def read_file(path: Path) -> bytes:
     """The content of an image file. Raises ImageError where it cannot be read."""
     try:
+        refuse_large_image(str(path), path.stat().st_size)
         return path.read_bytes()
     except OSError as error:
         raise ImageError(str(path), f"cannot be read: {error.strerror or error}.") from None
