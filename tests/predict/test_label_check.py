@@ -51,7 +51,9 @@ def test_planted_label_errors_are_written_first(saccade: Callable, run: Path, mi
     assert all(row["label"] != row["suggested"] for row in rows)
     assert (
         f"{len(rows)} of 300 labels may be wrong (confident learning on cross-validated probabilities): "
-        f"a hint where to look, not a verdict. The list is in {tmp_path / 'labels.csv'}, the least believed first."
+        f"a hint where to look, not a verdict. The network has learned from 232 of these 300 labels and may know "
+        f"wrong ones by heart: a run of 'saccade transfer --freeze all' finds more. "  # PNG files of its arrays
+        f"The list is in {tmp_path / 'labels.csv'}, the least believed first."
     ) in finished.output
     result = json.loads(saccade("evaluate", run, mislabelled, "--label-errors", tmp_path / "x.csv", "--json").output)
     assert result["num_suspected_labels"] == len(rows)

@@ -69,8 +69,13 @@ def test_classes_are_those_of_the_run_by_name_and_missing_ones_are_said(
         assert [entry["class"] for entry in result["per_class"]] == [str(digit) for digit in range(10)]
         assert np.flatnonzero([entry["support"] for entry in result["per_class"]]).tolist() == [3, 7, 9]
         assert result["notes"] == [
-            "No images of '0', '1', '2', '4', '5' and 2 more, which the run knows: nothing is said of them."
+            "67 images that the run was trained on, or chose its epoch by, are left out.",  # PNG files of its arrays
+            "No images of '0', '1', '2', '4', '5' and 2 more, which the run knows: nothing is said of them.",
+            *result["caveats"],
         ]
+        assert result["caveats"][0] == (
+            "No held-out image of '0', '1', '2', '4', '5' and 2 more classes: nothing is known of them."
+        )
         assert result["top1"] > (0.8 if not arguments else 0.3)  # in the order of the folders it would be near zero
     (tmp_path / "some" / "seven").mkdir()
     (tmp_path / "some" / "7" / "7.png").rename(tmp_path / "some" / "seven" / "7.png")

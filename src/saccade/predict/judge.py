@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +59,6 @@ def evaluate_run(run: Path, source_text: str, runtime_config: RuntimeConfig) -> 
     refuse_extra_classes(match)
     scan = scan_source(source, runtime.num_threads, "error")
     images = choose_images([run], source_text, source, scan)
-    images = replace(images, caveats=images.caveats + match.messages)
     loader = build_loader(source, images.index_N, manifest.preprocessing, AugmentConfig(), LoaderConfig(), 0)
     model = checkpoint.load_model().to(device=runtime.device, memory_format=runtime.memory_format)  # type: ignore[call-overload]
     try:
@@ -74,7 +73,7 @@ def evaluate_run(run: Path, source_text: str, runtime_config: RuntimeConfig) -> 
         source=source_text,
         metrics=metrics,
         judged_on=images.judged_on,
-        notes=images.notes,
+        notes=images.notes + match.messages,
         caveats=images.all_caveats(metrics, outputs.logits_NK.argmax(axis=1) == label_N, outputs.index_N),
         seed=manifest.origin.seed,
         seconds=time.monotonic() - started_s,

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,14 +49,13 @@ def judge_together(
     label_N = match.label_map_S[result.label_N]
     logits_NK = np.log(np.maximum(result.probability_NK, SMALLEST_PROBABILITY))
     metrics = compute_metrics(logits_NK, label_N, ensemble.classes)
-    images = replace(images, caveats=images.caveats + match.messages)
     return Evaluation(
         runs=tuple(runs),
         model=" + ".join(dict.fromkeys(member.architecture for member in ensemble.members)),
         source=images.source_text,
         metrics=metrics,
         judged_on=images.judged_on,
-        notes=images.notes,
+        notes=images.notes + match.messages,
         caveats=images.all_caveats(metrics, logits_NK.argmax(axis=1) == label_N, images.index_N),
         seed=ensemble.members[0].seed,
         seconds=time.monotonic() - started_s,
