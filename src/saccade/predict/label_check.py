@@ -94,7 +94,7 @@ def _is_frozen(run: Path) -> bool:
     """Whether the run kept all features of its pretrained network, so that no label went into them."""
     path = run / "transfer.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8")).get("frozen") == "all"
+        return bool(json.loads(path.read_text(encoding="utf-8")).get("frozen") == "all")
     except (OSError, ValueError, AttributeError):
         return False
 
