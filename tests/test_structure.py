@@ -150,6 +150,9 @@ ADDRESSES = {"data.addresses", "data.addresses.http_allowed"}  # the standard li
 def test_the_public_api_is_what_it_says_and_comes_on_demand():
     assert saccade.__all__ == ["__version__", "api"]
     assert saccade.api.train.__module__ == "saccade.api"
+    defined = {name for name, value in vars(saccade.api).items() if getattr(value, "__module__", "") == "saccade.api"}
+    assert {name for name in defined if not name.startswith("_")} <= set(saccade.api.__all__)
+    assert all(hasattr(saccade.api, name) for name in saccade.api.__all__)
     with pytest.raises(AttributeError, match="^module 'saccade' has no attribute 'trian'$"):
         saccade.trian  # noqa: B018
     lean = "import saccade, sys; assert 'torch' not in sys.modules; saccade.api.table; assert 'torch' in sys.modules"

@@ -56,6 +56,32 @@ from .train.run import train as run_training
 from .train.transfer import TransferResult
 from .train.transfer import transfer as run_transfer
 
+__all__ = [
+    "PreviewRequest",
+    "RunProgress",
+    "Silent",
+    "TableRequest",
+    "TrainRequest",
+    "TransferRequest",
+    "check_labels",
+    "compare",
+    "evaluate",
+    "explain",
+    "find_learning_rate",
+    "inspect",
+    "is_ensemble",
+    "is_run",
+    "ladder_steps",
+    "predict",
+    "preview",
+    "report",
+    "table",
+    "train",
+    "train_ensemble",
+    "transfer",
+    "write_mistakes",
+]
+
 
 def train(
     request: TrainRequest, progress: RunProgress | None = None, command: str = "saccade.api.train"

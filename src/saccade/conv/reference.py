@@ -6,7 +6,7 @@ All functions raise ModelError where shapes and windows do not agree.
 """
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -92,7 +92,8 @@ def convolve_gradients(
 
 def max_pool(image_BCHW: np.ndarray, windows: Windows) -> np.ndarray:
     """The largest value under each window; padding counts as minus infinity, so it never wins."""
-    return _stack_of_taps(image_BCHW, windows, -np.inf).max(axis=0)
+    output_BCHW: np.ndarray = _stack_of_taps(image_BCHW, windows, -np.inf).max(axis=0)
+    return output_BCHW
 
 
 def max_pool_gradient(upstream_BCHW: np.ndarray, image_BCHW: np.ndarray, windows: Windows) -> np.ndarray:
@@ -108,7 +109,8 @@ def average_pool(image_BCHW: np.ndarray, windows: Windows, count_include_pad: bo
     """The mean under each window. Padding counts as zeros where `count_include_pad` (torch's default), else not at
     all; what a window of ceil mode has beyond the padding never counts."""
     taps_TBCHW = _stack_of_taps(image_BCHW, windows, 0.0)
-    return taps_TBCHW.sum(axis=0) / _divisor(image_BCHW, windows, count_include_pad)
+    output_BCHW: np.ndarray = taps_TBCHW.sum(axis=0) / _divisor(image_BCHW, windows, count_include_pad)
+    return output_BCHW
 
 
 def average_pool_gradient(
@@ -122,7 +124,7 @@ def average_pool_gradient(
     return _unpadded(gradient_BCHW, image_BCHW, windows)
 
 
-def _taps(windows: Windows, size_hw: tuple[int, int]) -> Iterator[tuple[int, int, tuple]]:
+def _taps(windows: Windows, size_hw: tuple[int, int]) -> Iterator[tuple[int, int, tuple[Any, ...]]]:
     """For each tap in reading order: its row, its column, and the view of the padded image that it multiplies."""
     height, width = windows
     for row in range(height.kernel):
@@ -148,7 +150,8 @@ def _divisor(image_BCHW: np.ndarray, windows: Windows, count_include_pad: bool) 
     counted = np.pad(np.ones((1, 1, *image_BCHW.shape[2:])), pads, constant_values=float(count_include_pad))
     size_hw = _output_size(image_BCHW, windows)
     counted = _extend(counted, windows, size_hw, 0.0)
-    return np.sum([counted[view] for _, _, view in _taps(windows, size_hw)], axis=0)
+    count_HW: np.ndarray = np.sum([counted[view] for _, _, view in _taps(windows, size_hw)], axis=0)
+    return count_HW
 
 
 def _padded(image_BCHW: np.ndarray, windows: Windows, fill: float) -> np.ndarray:

@@ -24,7 +24,7 @@ from typing import Any
 import cv2
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ..core.errors import ImageError, printable
 from .limits import MAX_IMAGE_PIXELS, refuse_large_image
@@ -232,7 +232,7 @@ def _upright(image_HWC: np.ndarray, orientation: int) -> np.ndarray:
 def _reason(content: bytes, error: BaseException) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return f"the image declares far more than {MAX_IMAGE_PIXELS:,} pixels; it is not opened."
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         if content[:4] == b"\x89PNG" and content[:8] != PNG_SIGNATURE:
             return "something has changed the first bytes of this PNG file, as a transfer as text does: copy it again."
         kind = next((kind for kind, start in BEGINNINGS.items() if re.match(start, content, re.DOTALL)), None)

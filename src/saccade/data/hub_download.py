@@ -56,7 +56,7 @@ def download(kind: HubKind, name: str, revision: str, patterns: list[str], no_re
     except errors.LocalEntryNotFoundError as error:
         _tell_storage(where, error)
         raise kind.error(_unreachable(kind, where, revision, error.__cause__ or error)) from None
-    except (errors.HTTPError, OSError) as error:
+    except (errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]
         _tell_storage(where, error)
         raise kind.error(_unreachable(kind, where, revision, error)) from None
 

@@ -71,7 +71,7 @@ class Alive(TorchDispatchMode):
     """Counts the bytes of all tensors that exist, and the most that existed at once."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.bytes = 0
         self.peak = 0
         self._known: dict[int, int] = {}

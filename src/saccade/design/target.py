@@ -105,7 +105,7 @@ def _function(path: Path, name: str) -> Callable[..., Any]:
         raise ModelError(f"{printable(str(path))} cannot be run: {_said(error, path)}") from error
     finally:
         sys.path.remove(str(path.resolve().parent))
-    found = getattr(module, name, None)
+    found: Callable[..., Any] | None = getattr(module, name, None)
     if not callable(found):
         known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise UsageError(f"{printable(str(path))} has no function '{printable(name)}'.{did_you_mean(name, known)}")

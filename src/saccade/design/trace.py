@@ -51,7 +51,7 @@ class Recorder(TorchDispatchMode):
     operations: list[Operation] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._stack: list[tuple[str, nn.Module, int]] = [("", self.root, 0)]
         self._num_calls = 0
         self.last_shape = torch.Size()  # of the input of the module that was entered last
@@ -203,7 +203,8 @@ def input_dtype(model: nn.Module) -> torch.dtype:
 
 def storage_of(tensor: torch.Tensor) -> int:
     """Identity of the memory a tensor would have: equal for a tensor and its views."""
-    return tensor.untyped_storage()._cdata
+    address: int = tensor.untyped_storage()._cdata
+    return address
 
 
 def _tensors(values: Any) -> tuple[torch.Tensor, ...]:

@@ -106,7 +106,8 @@ def _wilson(correct: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _ratio(part_K: np.ndarray, whole_K: np.ndarray) -> np.ndarray:
-    return np.divide(part_K, whole_K, out=np.full(len(part_K), np.nan), where=whole_K > 0)
+    share_K: np.ndarray = np.divide(part_K, whole_K, out=np.full(len(part_K), np.nan), where=whole_K > 0)
+    return share_K
 
 
 def _mean(values: np.ndarray) -> float:

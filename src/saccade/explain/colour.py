@@ -42,4 +42,7 @@ def overlay(image_HWC: np.ndarray, value_HW: np.ndarray) -> np.ndarray:
     """RGB uint8: the image in grey, tinted by `value_HW` in 0 to 1; where it is 0 the grey image shows alone."""
     grey_HW1 = image_HWC.astype(np.float64).mean(axis=2, keepdims=True)
     opacity_HW1 = OPACITY * np.sqrt(np.clip(value_HW, 0, 1))[..., None]
-    return np.rint(grey_HW1 * (1 - opacity_HW1) + even_colours(value_HW) * opacity_HW1).astype(np.uint8)
+    mixed_HWC: np.ndarray = np.rint(grey_HW1 * (1 - opacity_HW1) + even_colours(value_HW) * opacity_HW1).astype(
+        np.uint8
+    )
+    return mixed_HWC

@@ -28,7 +28,7 @@ def endpoint_module(model: nn.Module, name: str) -> nn.Module:
         for endpoint, module in model.endpoints():
             if endpoint == name:
                 return module
-    modules = dict(model.named_modules())
+    modules: dict[str, nn.Module] = dict(model.named_modules())
     if name not in modules or not name:
         known = endpoint_names(model)
         raise UnknownNameError(

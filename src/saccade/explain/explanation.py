@@ -76,4 +76,5 @@ def _strongest(evidence: EvidenceMap) -> tuple[int, int]:
     height, width = evidence.evidence_hw.shape
     if evidence.message:
         return height // 2, width // 2
-    return divmod(int(evidence.evidence_hw.argmax()), width)
+    row, column = divmod(int(evidence.evidence_hw.argmax()), width)
+    return row, column

@@ -115,7 +115,8 @@ def brightness(image_HWC: np.ndarray) -> np.ndarray:
     """(H, W, 1) float64: 0.299 R + 0.587 G + 0.114 B, unrounded; a single channel passes through."""
     if image_HWC.shape[2] == 1:
         return image_HWC.astype(np.float64)
-    return image_HWC.astype(np.float64) @ BRIGHTNESS_C[:, None]
+    brightness_HW1: np.ndarray = image_HWC.astype(np.float64) @ BRIGHTNESS_C[:, None]
+    return brightness_HW1
 
 
 def filter_photo(image_HWC: np.ndarray, kernel: Kernel, options: FilterOptions) -> FilterResult:
@@ -181,4 +182,5 @@ def _correlate(
 ) -> np.ndarray:
     padded_BCHW = reference.pad(channel_HW[None, None], windows, PADDING_MODES[options.padding])
     height, width = (Window(window.kernel, window.stride) for window in windows)
-    return reference.cross_correlate(padded_BCHW, weights_HW[None, None], (height, width))[0, 0]
+    output_HW: np.ndarray = reference.cross_correlate(padded_BCHW, weights_HW[None, None], (height, width))[0, 0]
+    return output_HW

@@ -89,7 +89,8 @@ class _Fit:
         return tuple(losses)
 
     def weights_T(self) -> np.ndarray:
-        return self._basis_TD @ self._weight_D.detach().numpy() * self._scale
+        kernel_T: np.ndarray = self._basis_TD @ self._weight_D.detach().numpy() * self._scale
+        return kernel_T
 
     def bias(self) -> float:
         return self._mean + float(self._bias.detach()) * self._scale
@@ -165,7 +166,8 @@ def _decorrelating_basis(centred_NT: np.ndarray) -> np.ndarray:
         raise DataError(
             "The photo is flat: every window that can be used sees the same pixels, so no kernel can be learned."
         )
-    return directions_TT[:, present] / np.sqrt(variance_T[present])
+    basis_TD: np.ndarray = directions_TT[:, present] / np.sqrt(variance_T[present])
+    return basis_TD
 
 
 def _size(shape: tuple[int, ...]) -> str:

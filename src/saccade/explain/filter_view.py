@@ -138,7 +138,8 @@ def _by_channel(response_HWC: np.ndarray, to_bytes: Callable[[np.ndarray], np.nd
 
 
 def _to_bytes(value: np.ndarray) -> np.ndarray:
-    return np.rint(np.clip(value, 0, 255)).astype(np.uint8)
+    byte: np.ndarray = np.rint(np.clip(value, 0, 255)).astype(np.uint8)
+    return byte
 
 
 # Files

@@ -43,7 +43,7 @@ class NormAtBorder(nn.Module):
 
     def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
         """(B, C + reach, H, W) to (B, C, H, W)."""
-        normalised_BCHW = self.norm(map_BCHW)
+        normalised_BCHW: torch.Tensor = self.norm(map_BCHW)
         return normalised_BCHW[:, : -self.reach] if self.number == 0 else normalised_BCHW[:, self.reach :]
 
 
@@ -100,7 +100,8 @@ class TwoDeviceAlexNet(nn.Module):
                 for tower, half, other, device in zip(towers, halves, reversed(sent), self.devices, strict=True)
             ]
         first_BK, second_BK = (tower.segments[-1](input_) for tower, input_ in zip(towers, inputs, strict=True))
-        return first_BK + second_BK.to(self.devices[0])
+        logits_BK: torch.Tensor = first_BK + second_BK.to(self.devices[0])
+        return logits_BK
 
 
 class TowerOfTwoProcesses(nn.Module):
@@ -123,9 +124,10 @@ class TowerOfTwoProcesses(nn.Module):
         input_ = image_BCHW
         for meeting in range(NUM_MEETINGS):
             half = self.tower.segments[meeting](input_)
-            received = _Exchange.apply(self.tower.to_send(meeting, half))
+            received = _Exchange.apply(self.tower.to_send(meeting, half))  # type: ignore[no-untyped-call]
             input_ = self.tower.join(half, received)
-        return _Sum.apply(self.tower.segments[-1](input_))
+        logits_BK: torch.Tensor = _Sum.apply(self.tower.segments[-1](input_))  # type: ignore[no-untyped-call]
+        return logits_BK
 
 
 def merged_weights(towers: Sequence[Tower]) -> dict[str, torch.Tensor]:

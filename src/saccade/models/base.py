@@ -51,11 +51,13 @@ class ImageClassifier(nn.Module):
 
     def forward_features(self, image_BCHW: torch.Tensor) -> torch.Tensor:
         """Everything before the head: feature_BD (or feature_BCHW, see the class)."""
-        return self.neck(self.stages(self.stem(image_BCHW)))
+        feature: torch.Tensor = self.neck(self.stages(self.stem(image_BCHW)))
+        return feature
 
     def forward(self, image_BCHW: torch.Tensor) -> torch.Tensor:
         """logits_BK of normalised images."""
-        return self.head(self.forward_features(image_BCHW))
+        logits_BK: torch.Tensor = self.head(self.forward_features(image_BCHW))
+        return logits_BK
 
     def forward_train(self, image_BCHW: torch.Tensor) -> tuple[torch.Tensor, list[tuple[float, torch.Tensor]]]:
         """logits_BK and the (loss weight, logits_BK) of auxiliary heads, which only training uses."""

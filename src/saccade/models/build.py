@@ -34,7 +34,7 @@ def resolve_model(text: str, spec: ModelSpec) -> nn.Module:
 @contextmanager
 def without_weights() -> Iterator[None]:
     """Networks built in this block have shapes and no memory: nothing is allocated and nothing is drawn."""
-    with torch.device("meta"), _WithoutDraws():
+    with torch.device("meta"), _WithoutDraws():  # type: ignore[no-untyped-call]
         yield
 
 

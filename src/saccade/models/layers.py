@@ -33,7 +33,8 @@ class Residual(nn.Module):
 
     def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to what the branch leaves."""
-        return self.activation(self.branch(map_BCHW) + self.shortcut(map_BCHW))
+        output_BCHW: torch.Tensor = self.activation(self.branch(map_BCHW) + self.shortcut(map_BCHW))
+        return output_BCHW
 
 
 class Concatenation(nn.Module):

@@ -51,7 +51,7 @@ class InvertedResidual(nn.Module):
 
     def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to (B, channels_out, H / stride, W / stride)."""
-        projected_BCHW = self.project(self.depthwise(self.expand(map_BCHW)))
+        projected_BCHW: torch.Tensor = self.project(self.depthwise(self.expand(map_BCHW)))
         return map_BCHW + projected_BCHW if self.has_shortcut else projected_BCHW
 
 

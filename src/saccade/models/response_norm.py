@@ -23,7 +23,7 @@ class LocalResponseNorm(nn.Module):
 
     def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to the same shape."""
-        normalised_BCHW: torch.Tensor = _Normalise.apply(map_BCHW, self.size, self.alpha, self.beta, self.k)
+        normalised_BCHW: torch.Tensor = _Normalise.apply(map_BCHW, self.size, self.alpha, self.beta, self.k)  # type: ignore[no-untyped-call]
         return normalised_BCHW
 
     def extra_repr(self) -> str:
@@ -71,7 +71,8 @@ def _chunks(map_BCHW: torch.Tensor) -> tuple[torch.Tensor, ...]:
     a_PC = map_BCHW.permute(0, 2, 3, 1).reshape(-1, num_channels)
     if map_BCHW.device.type != "cpu":
         return (a_PC,)
-    return a_PC.split(max(1, CHUNK_ELEMENTS // num_channels))
+    chunks: tuple[torch.Tensor, ...] = a_PC.split(max(1, CHUNK_ELEMENTS // num_channels))
+    return chunks
 
 
 def _wide(value_PC: torch.Tensor) -> torch.Tensor:

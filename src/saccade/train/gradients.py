@@ -79,7 +79,7 @@ class FastWeightConvolution(FastGradientConvolution):
 
     def convolve(self, map_BCHW: torch.Tensor, weight_OCHW: torch.Tensor, bias_O: torch.Tensor | None) -> torch.Tensor:
         """See the base."""
-        output_BOHW: torch.Tensor = _Convolve.apply(map_BCHW, weight_OCHW, bias_O, type(self).weight_gradient)
+        output_BOHW: torch.Tensor = _Convolve.apply(map_BCHW, weight_OCHW, bias_O, type(self).weight_gradient)  # type: ignore[no-untyped-call]
         return output_BOHW
 
 
@@ -108,7 +108,7 @@ class StridedDepthwiseConvolution(FastGradientConvolution):
 
     def convolve(self, map_BCHW: torch.Tensor, weight_CIHW: torch.Tensor, bias_C: torch.Tensor | None) -> torch.Tensor:
         """See strided_depthwise.py."""
-        output_BCHW: torch.Tensor = strided_depthwise.Convolve.apply(
+        output_BCHW: torch.Tensor = strided_depthwise.Convolve.apply(  # type: ignore[no-untyped-call]
             map_BCHW, weight_CIHW, bias_C, self.stride, self.padding
         )
         return output_BCHW

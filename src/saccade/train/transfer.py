@@ -30,13 +30,13 @@ from .folder import RunFolder
 from .judge import judge, write_seen
 from .prepare import Images, prepare_images
 from .progress import RunProgress
+from .resume import resume
 from .run import (
     FitContext,
     TrainResult,
     check_growing,
     describe_weights,
     fit_and_judge,
-    resume,
     stopped,
     training_of,
 )

@@ -52,7 +52,7 @@ def _other_name(name: str, commit: str) -> str:
     where = f"hub:{name}"
     try:
         files = huggingface_hub.HfApi().list_repo_files(name, revision=commit)
-    except (errors.HTTPError, errors.OfflineModeIsEnabled, OSError):
+    except (errors.HTTPError, errors.OfflineModeIsEnabled, OSError):  # type: ignore[attr-defined]
         raise WeightsError(
             f"{where} has no {USUAL_NAME} on this machine, and the hub does not answer.\n"
             f"Go online once, or give {MODEL.instead}."

@@ -71,7 +71,8 @@ class FeaturePlan:
     def digests(self, index_N: np.ndarray, view: int) -> np.ndarray:
         """uint8 (N, 16): what the records of these images are found by. Views depend on the place in the source."""
         if not view:
-            return self.digest_NB[index_N]
+            chosen_NB: np.ndarray = self.digest_NB[index_N]
+            return chosen_NB
         rows = [
             hashlib.blake2b(self.digest_NB[index].tobytes() + f"{view} {index}".encode(), digest_size=16).digest()
             for index in index_N.tolist()
@@ -82,7 +83,8 @@ class FeaturePlan:
 def without_mixing(augment: AugmentConfig) -> AugmentConfig:
     """`augment` without what mixes images, so that a view does not depend on its neighbours."""
     mixing = [entry for entry in augment.active() if isinstance(entry, Mixing)]
-    return augment.model_copy(update={entry.name: entry.strengths() for entry in mixing})
+    off: AugmentConfig = augment.model_copy(update={entry.name: entry.strengths() for entry in mixing})
+    return off
 
 
 @cache
