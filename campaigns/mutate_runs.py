@@ -30,6 +30,7 @@ from safetensors.torch import save as tensor_bytes
 from campaigns.mutations import Kind, Limits, mutate, mutate_value, run_campaign
 from campaigns.small_runs import IMAGES, VERBS_FILE, WEIGHTS, make_runs
 
+SETTINGS_DIFFER = "A resumed run goes on as it began: "  # names the key of config.toml that differs
 ALL_VERBS = ("report", "predict", "evaluate", "labels", "explain", "table", "resume", "teacher")
 READERS = {  # which verbs read a file, by its name; the others need not be tried
     "manifest.json": ALL_VERBS,
@@ -69,7 +70,7 @@ def main() -> None:
             "campaigns.read_runs:check",
             arguments.mutations,
             arguments.seed,
-            Limits(max_seconds=10.0, max_memory_bytes=700 << 20, address_space_bytes=4 << 30),
+            Limits(max_seconds=60.0, hang_seconds=120.0, max_memory_bytes=700 << 20, address_space_bytes=4 << 30),
             arguments.first,
         )
     print(json.dumps(result, indent=1))
@@ -84,7 +85,9 @@ def kinds_of(files: dict[str, bytes]) -> dict[str, Kind]:
         if run not in ("train", "transfer", "ensemble") or path.startswith("ensemble/member-2"):
             continue
         if Path(name).name in READERS and not (run == "ensemble" and name == "evaluation.json"):
-            kinds[path.replace("/", " ")] = Kind(write=writer(files, path), names=(Path(path).name, run))
+            kinds[path.replace("/", " ")] = Kind(
+                write=writer(files, path), names=(Path(path).name, run, SETTINGS_DIFFER)
+            )
     return kinds
 
 
