@@ -12,9 +12,9 @@ from saccade.core.allocator import SWITCH, use_large_pages
 STATE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 FAULTS = """
 import resource, sys, torch
-from saccade.core.runtime import RuntimeConfig, start
+from saccade.core.allocator import use_large_pages
 if sys.argv[1] == "ours":
-    start(RuntimeConfig(device="cpu", num_threads=1))
+    use_large_pages()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 torch.empty(2**24).fill_(1)  # 64 MiB
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)

@@ -11,6 +11,7 @@ import typer
 
 from .. import __version__
 from ..core.errors import SaccadeError
+from ..core.process import own_process
 from . import (
     augmentations,
     convert,
@@ -71,6 +72,7 @@ app.command("recipes", short_help="List the recipes.")(recipes.recipes)
 def main() -> None:
     """Entry point. Exit status: 0 ok, 1 failed, 2 usage, 130 stopped by Ctrl-C, 143 by SIGTERM."""
     _open_closed_streams()
+    own_process()
     arguments, debug = _without_debug(sys.argv[1:])
     try:
         app(args=arguments, prog_name="saccade")

@@ -5,6 +5,7 @@ Shape suffixes: B batch, C channels, H height, W width, D features, K classes, N
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,6 +17,7 @@ from .config import FrozenConfig
 if TYPE_CHECKING:
     import torch
 
+AnyPath = str | os.PathLike[str]  # what a caller of the library may give as a path
 SPLITS = ("train", "validation", "test")
 
 PixelCount = Annotated[int, Field(ge=1, le=8192)]

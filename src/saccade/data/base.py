@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import DataError, ImageError, printable
+from ..core.given import GivenObjects, is_given
 from ..core.registry import Registry
 from ..core.types import Record, Sample
 from .decode import decode_image
@@ -58,12 +59,20 @@ class SourceFormat:
 
 
 SOURCES: Registry[SourceFormat] = Registry("source", "sources", "saccade.data.sources")
+GIVEN_SOURCES: GivenObjects[DataSource] = GivenObjects("sources")
+
+
+def register(source_format: SourceFormat, origin: str) -> None:
+    """Enter `source_format` under its name; `origin` is the module's `__name__`."""
+    SOURCES.add(source_format, origin)
 
 
 def open_source(text: str) -> DataSource:
     """Open what a person typed as SOURCE. Raises DataError where nothing is there or no format recognises it."""
     if not text:
         raise DataError("No source of images was named.\nGive a folder, or a built-in set such as digits.")
+    if is_given(text):
+        return _given_source(text)
     formats = sorted((SOURCES.get(name) for name in SOURCES), key=lambda entry: (entry.priority, entry.name))
     for entry in formats:
         if _is_recognised(entry, text):
@@ -79,6 +88,16 @@ def open_source(text: str) -> DataSource:
         f"'{shown}' is not a set of labelled images that Saccade knows.\n"
         f"'saccade sources' lists the {len(formats)} formats; the usual one is a folder with one sub-folder per class."
     )
+
+
+def _given_source(text: str) -> DataSource:
+    source = GIVEN_SOURCES.find(text)
+    if source is None:
+        raise DataError(
+            f"These images were given from Python: {printable(text.partition(' ')[2].partition(' ')[2])}.\n"
+            f"Nothing on disk holds them as a set. Give the same ones again, from Python (docs/python.md)."
+        )
+    return source
 
 
 def _is_recognised(entry: SourceFormat, text: str) -> bool:

@@ -12,6 +12,7 @@ from torch import nn
 from ..checkpoint import Manifest, find_checkpoint
 from ..core import atomic, lock
 from ..core.errors import ConfigError, Stopped, StorageError, printable, shell_word
+from ..core.given import is_given
 from ..core.log import MetricsLog
 from ..core.runtime import Runtime, environment, seed_everything, send, start
 from ..core.types import Preprocessing
@@ -21,6 +22,7 @@ from ..data.draws import permutation
 from ..data.loader import build_loader
 from ..data.preprocess import normalize
 from ..models.build import resolve_model
+from ..models.given import check_given
 from .config import RunConfig
 from .distill import load_teachers
 from .folder import METRICS_LOG, RunFolder
@@ -117,6 +119,8 @@ def start_training(config: RunConfig, images: Images, runtime: Runtime) -> Train
     """A fresh network with all that trains it. Raises UnknownNameError, NotationError or ModelError."""
     seed_everything(config.seed)
     model = resolve_model(config.model, images.spec)
+    if is_given(config.model):
+        check_given(model, config.model, images.spec)
     initialise_from_images = getattr(model, "initialise_from_images", None)
     if initialise_from_images is not None:
         initialise_from_images(_some_inputs(config, images, runtime.device))

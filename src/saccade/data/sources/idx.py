@@ -14,7 +14,7 @@ import numpy as np
 
 from ...core.errors import DataError, printable
 from ...core.types import Record
-from ..base import SOURCES, DataSource, SourceFormat
+from ..base import DataSource, SourceFormat, register
 from ..listing import refuse_one_class
 
 UNSIGNED_BYTE = 8
@@ -141,8 +141,7 @@ def _check_pair(image_path: Path, image_NHW: np.ndarray, label_path: Path, label
         raise DataError(f"{printable(str(image_path))} has no images.")
 
 
-SOURCES.add(
-    "idx",
+register(
     SourceFormat(
         name="idx",
         summary="a folder of MNIST-like files, train-images-idx3-ubyte and so on, raw or .gz",

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...core.errors import DataError, ImageError, printable
 from ...core.types import Record
-from ..base import SOURCES, DataSource, SourceFormat
+from ..base import DataSource, SourceFormat, register
 from ..image_features import ImageColumns, find_columns
 from ..listing import (
     PackedNames,
@@ -243,8 +243,7 @@ def _classes(
     return names, label_N.astype(np.int32)
 
 
-SOURCES.add(
-    "parquet",
+register(
     SourceFormat(
         name="parquet",
         summary="Parquet files with a column of encoded images and one of labels, as Hugging Face keeps them",

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...core.errors import DataError, printable
 from ...core.types import Record
-from ..base import SOURCES, DataSource, SourceFormat
+from ..base import DataSource, SourceFormat, register
 from ..listing import (
     PackedNames,
     class_order,
@@ -224,8 +224,7 @@ def recognises(text: str) -> bool:
     return any(next(place.glob("*.tar"), None) is not None for place in places)
 
 
-SOURCES.add(
-    "tar",
+register(
     SourceFormat(
         name="tar",
         summary="tar shards (WebDataset: 0001.jpg, 0001.cls), a folder or pattern of them, also s3://, https:// ...",
