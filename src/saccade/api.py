@@ -15,14 +15,14 @@ from torch import nn
 
 from .checkpoint import holds_checkpoint
 from .core import atomic
-from .core.errors import ImageError, SaccadeError, UsageError, printable, shell_word
+from .core.errors import ImageError, SaccadeError, Stopped, UsageError, printable, shell_word
 from .core.given import short_name
 from .core.runtime import RuntimeConfig, available_cpus
 from .core.scope import ScopedIterator, scoped_runtime
-from .core.types import AnyPath, Prediction
+from .core.types import AnyPath, Metrics, Prediction, Preprocessing, Record
 from .data.base import DataSource
 from .data.checkup.inspection import Inspection, inspect_source
-from .data.given import GivenImages, HeldImage, as_source, checked_image, known_source
+from .data.given import ArraySource, FileSource, GivenImages, HeldImage, as_source, checked_image, known_source
 from .design.compare import Comparison
 from .design.desk import TableRequest, draw_comparison, draw_table
 from .design.table import DesignTable
@@ -63,6 +63,7 @@ from .train.request import (
 )
 from .train.run import TrainResult
 from .train.run import train as run_training
+from .train.stop import request_stop
 from .train.transfer import TransferResult
 from .train.transfer import transfer as run_transfer
 

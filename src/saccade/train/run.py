@@ -11,6 +11,7 @@ from torch import nn
 
 from ..checkpoint import Manifest, find_checkpoint
 from ..core import atomic, lock
+from ..core.display import Displayed
 from ..core.errors import ConfigError, Stopped, StorageError, printable, shell_word
 from ..core.given import is_given
 from ..core.log import MetricsLog
@@ -21,6 +22,7 @@ from ..data.augmenter import measure_colours
 from ..data.draws import permutation
 from ..data.loader import build_loader
 from ..data.preprocess import normalize
+from ..evaluate.words import verdict
 from ..models.build import resolve_model
 from ..models.given import check_given
 from .config import RunConfig
@@ -39,8 +41,8 @@ from .stop import StopSignal
 NUM_INITIAL = 5000  # training images that a network may look at before its first step
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TrainResult(Displayed):
     """What a run came to: `seconds` from start to verdict, `training_s` of it in epochs, over all starts.
 
     `stop_exit_code` is that of a stop that was asked for when nothing was left to stop, else 0.
@@ -55,6 +57,15 @@ class TrainResult:
     training_s: float
     images_per_second: float
     stop_exit_code: int
+
+    def display_lines(self) -> list[str]:
+        """The verdict, the epoch that was kept, and where the run lies."""
+        kind = "training" if self.judgement.split == "train" else "held-out"
+        return [
+            verdict(self.judgement.metrics, kind),
+            f"Kept epoch {self.best_epoch} of {self.config.epochs}.",
+            f"Run: {printable(str(self.run_dir))}",
+        ]
 
 
 def train(
