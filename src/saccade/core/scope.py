@@ -1,17 +1,20 @@
 """The process belongs to its host: what a verb sets in it holds while the verb computes, and is put back behind it.
 
-What is put back: deterministic algorithms, `fill_uninitialized_memory`, TF32, cuDNN's choice of kernels, the number of
-threads, the environment, warning filters, and the random state of torch. Verbs may be nested and may run on several
+What is put back: deterministic algorithms, `fill_uninitialized_memory`, TF32, cuDNN's choice of kernels, the usual
+type, whether gradients are kept, the number of threads, the environment, warning filters, and the random states of torch,
+NumPy and Python. Verbs may be nested and may run on several
 threads at once: what the first of them found is put back when the last of them ends.
 """
 
 import os
+import random
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
+import numpy as np
 import torch
 
 from .process import refuse_image_bombs
@@ -36,14 +39,17 @@ _open: list[_Found] = []
 def scoped_runtime() -> Iterator[None]:
     """Put the process back as it was found, whatever the enclosed work sets and however it ends.
 
-    It also decorates a function. The enclosed work sees Pillow's alarm about huge images as an error.
+    It also decorates a function. The enclosed work sees what it needs whatever the host has chosen: float32 as the
+    usual type, gradients, and Pillow's alarm about huge images as an error.
     """
     num_threads = torch.get_num_threads()  # of this thread: each has its own number
     with _lock:
         found = _Found()
         _open.append(found)
     try:
-        yield
+        with torch.inference_mode(False), torch.enable_grad():
+            torch.set_default_dtype(torch.float32)
+            yield
     finally:
         with _lock:
             _put_back(found)
@@ -104,12 +110,14 @@ def _settings() -> list[PutBack]:
     is_deterministic = torch.are_deterministic_algorithms_enabled()
     warns_only = torch.is_deterministic_algorithms_warn_only_enabled()
     fills_memory = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    usual_type = torch.get_default_dtype()
     tries_kernels, fixes_kernels = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
 
     def put_back() -> None:
         # What torch.use_deterministic_algorithms calls, without the second that its import of the compiler takes.
         torch._C._set_deterministic_algorithms(is_deterministic, warn_only=warns_only)
         torch.utils.deterministic.fill_uninitialized_memory = fills_memory  # type: ignore[attr-defined]
+        torch.set_default_dtype(usual_type)
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = tries_kernels, fixes_kernels
 
     return [put_back, _tf32()]
@@ -135,18 +143,21 @@ def _tf32() -> PutBack:
 
 
 def _random_states(has_gpu: bool) -> list[PutBack]:
-    state = torch.default_generator.get_state()
-    steps: list[PutBack] = [lambda: _set_state(state)]
+    """Of Python and NumPy too: what is imported on the way draws from them (joblib)."""
+    state, own_state, array_state = torch.default_generator.get_state(), random.getstate(), np.random.get_state()
+
+    def put_back() -> None:
+        torch.default_generator.set_state(state)
+        random.setstate(own_state)
+        np.random.set_state(array_state)
+
+    steps: list[PutBack] = [put_back]
     if has_gpu:
         steps.append(_gpu_states())
     if torch.backends.mps.is_available():
         mps_state = torch.mps.get_rng_state()
         steps.append(lambda: torch.mps.set_rng_state(mps_state))
     return steps
-
-
-def _set_state(state: torch.Tensor) -> None:
-    torch.default_generator.set_state(state)
 
 
 def _gpu_states() -> PutBack:
