@@ -1,8 +1,8 @@
 """The process belongs to its host: what a verb sets in it holds while the verb computes, and is put back behind it.
 
 What is put back: deterministic algorithms, `fill_uninitialized_memory`, TF32, cuDNN's choice of kernels, the usual
-type, whether gradients are kept, the number of threads, the environment, warning filters, and the random states of torch,
-NumPy and Python. Verbs may be nested and may run on several
+type, whether gradients are kept, the number of threads, the environment, warning filters, and the random states of
+torch, NumPy and Python. Verbs may be nested and may run on several
 threads at once: what the first of them found is put back when the last of them ends.
 """
 

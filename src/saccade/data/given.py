@@ -122,7 +122,7 @@ def as_source(given: GivenImages) -> str | DataSource:
     if isinstance(given, Sequence) and given and all(isinstance(row, Sequence) for row in given):
         return FileSource(cast(Sequence[Listed], given))
     raise DataError(
-        f"{_kind(given)} is not a source of images.\n"
+        f"No images can be read from {_kind(given)}.\n"
         f"Give a path, a set such as 'digits', (images, labels) as arrays, [(path, label), ...] or a DataSource."
     )
 
@@ -236,6 +236,5 @@ def _are_pixels(images: Any) -> bool:
 
 
 def _kind(given: Any) -> str:
-    return (
-        f"An empty {type(given).__name__}" if isinstance(given, Sequence) and not given else f"A {type(given).__name__}"
-    )
+    kind = type(given).__name__
+    return f"an empty {kind}" if isinstance(given, Sequence) and not given else f"a value of type {kind}"
