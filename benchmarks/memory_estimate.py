@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import common
+from saccade.core.allocator import use_large_pages
 from saccade.core.runtime import RuntimeConfig, start
 from saccade.core.types import Batch, Preprocessing
 from saccade.design.desk import TableRequest, draw_table
@@ -84,6 +85,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, int]:
 def train(name: str, size_px: int, batch_size: int, precision: str, steps: int) -> None:
     """Steps of the engine on one batch of random images."""
     preprocessing = Preprocessing(input_height_px=size_px, input_width_px=size_px, mean=MEAN, std=STD)
+    use_large_pages()  # as the command line does
     runtime = start(RuntimeConfig.parse({"device": "cpu", "precision": precision}))
     config = RunConfig.parse({"source": "random", "model": name, "optimizer": {"name": "nesterov"}})
     network = build_model(name, ModelSpec(num_classes=1000, input_CHW=(3, size_px, size_px)))

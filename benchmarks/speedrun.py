@@ -24,6 +24,7 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks import common, speedrun_peer
+from saccade.core.allocator import use_large_pages
 from saccade.core.runtime import Runtime, RuntimeConfig, start
 from saccade.core.types import Preprocessing, Record, Split
 from saccade.data.base import DataSource, open_source
@@ -66,6 +67,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=0, help="compare the time of so many steps instead of whole runs")
     parser.add_argument("--set", action="append", default=[], dest="settings", help="KEY=VALUE of our recipe")
     arguments = parser.parse_args()
+    use_large_pages()  # as the command line does
     header = common.start(arguments)
     limit = 600 if arguments.smoke else None
     data = open_source(arguments.data or str(common.shared_folder("data/cifar10-jpeg")))

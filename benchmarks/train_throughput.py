@@ -17,7 +17,6 @@ the environment all of them get the large pages that the product asks for.
 
 import argparse
 import multiprocessing
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -52,11 +51,8 @@ def main() -> None:
     parser.add_argument("--compiled", action="store_true", help="the loop by hand with torch.compile, too")
     arguments = parser.parse_args()
     header = common.start(arguments)
-    asked = os.environ.get(allocator.SWITCH)
     runtime = start(RuntimeConfig(device="cpu", num_threads=arguments.threads))
     header["precision"] = str(runtime.precision).removeprefix("torch.")
-    if asked is None:  # the contestants' processes inherit the environment, and this is the product's own
-        os.environ.pop(allocator.SWITCH, None)
     rows, results = [], {}
     for name in arguments.networks.split(","):
         results[name] = measure(name, arguments, header)
@@ -117,7 +113,7 @@ def serve(pipe: Connection, kind: str, name: str, size_px: int, batch_size: int,
     """Build a contestant, take its steps, and send what `run_alone` gives."""
     torch.set_num_threads(threads)
     if kind == "ours":  # before the first tensor, as `saccade train` does: torch looks at its allocator's switch once
-        start(RuntimeConfig(device="cpu", num_threads=threads))
+        allocator.use_large_pages()
     step = build(CONTESTANTS[kind], name, size_px, batch_size, RuntimeConfig(device="cpu", num_threads=threads))
     first_loss, seconds = float(step()), []
     for number in range(1 + NUM_STEPS):

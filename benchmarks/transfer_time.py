@@ -27,6 +27,7 @@ from torch import nn
 
 from benchmarks import common
 from benchmarks.transfer_usual import usual_epoch
+from saccade.core.allocator import use_large_pages
 from saccade.core.runtime import RuntimeConfig, start
 from saccade.data.base import DataSource, open_source
 from saccade.data.scan import scan_source
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="also time the features of all images of all splits")
     parser.add_argument("--peer-python", default="", help="an interpreter with torchvision: the usual way with it too")
     arguments = parser.parse_args()
+    use_large_pages()  # as the command line does
     header = common.start(arguments)
     work = Work(arguments)
     result: dict[str, Any] = {"header": header, "images": work.num_images, **compare_passes(work, arguments)}

@@ -5,6 +5,10 @@ comes with it.
 """
 
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import api as api  # what a type checker sees; at run time it comes when it is asked for
 
 __all__ = ["__version__", "api"]
 __version__ = "0.1.0"

@@ -1,9 +1,18 @@
-"""The Python interface: one function per verb of the command line. They return values and print nothing."""
+"""The Python interface: one function per verb of the command line. They return values and print nothing.
 
+A verb leaves its process as it found it: what it sets (threads, deterministic algorithms, random state and the rest of
+`core/scope.py`) holds while it computes. Paths are `str` or `PathLike`; images may be in memory (docs/python.md).
+"""
+
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from torch import nn
 
 from .core import atomic
 from .core.errors import (
@@ -11,14 +20,19 @@ from .core.errors import (
     ModelError,
     NotationError,
     SaccadeError,
+    Stopped,
     UnknownNameError,
     UsageError,
     printable,
     shell_word,
 )
+from .core.given import short_name
 from .core.runtime import RuntimeConfig, available_cpus
-from .core.types import Prediction
+from .core.scope import ScopedIterator, scoped_runtime
+from .core.types import AnyPath, Metrics, Prediction, Preprocessing, Record
+from .data.base import DataSource
 from .data.checkup.inspection import Inspection, inspect_source
+from .data.given import ArraySource, FileSource, GivenImages, HeldImage, as_source, checked_image, known_source
 from .design.compare import Comparison
 from .design.desk import TableRequest, draw_comparison, draw_table
 from .design.table import DesignTable
@@ -27,11 +41,13 @@ from .explain.explanation import Explanation, explain_image
 from .explain.sheet import check_out as check_sheet
 from .explain.sheet import write_sheet
 from .explain.subject import load_classifier, read_image_file
+from .models.given import known_network
 from .predict import ensemble_folder, label_check
 from .predict.answer_together import load_ensemble_predictor
 from .predict.crops import looks
 from .predict.evaluation import Evaluation
 from .predict.judge import evaluate_run
+from .predict.label_check import LabelCheck
 from .predict.predictor import list_images, load_predictor
 from .predict.together import evaluate_together
 from .report.ladder_chart import Step, write_ladder_chart
@@ -44,65 +60,107 @@ from .train.config import RunConfig
 from .train.folder import RunFolder, new_run_path, refuse_changes
 from .train.members import EnsemblePlan, EnsembleResult, read_plan, train_members
 from .train.outside import refuse_unnamed_source, refuse_unnamed_weights
-from .train.preview import PreviewRequest
+from .train.preview import PreviewRequest, named_preview
 from .train.preview import as_json as preview_values
 from .train.preview import preview as preview_run
 from .train.progress import RunProgress, Silent
 from .train.range_test import RangeTest
 from .train.range_test import find_learning_rate as find_rate
-from .train.request import TrainRequest, TransferRequest, asked_for, asked_of_transfer, where_weights_lie
+from .train.request import (
+    TrainRequest,
+    TransferRequest,
+    asked_for,
+    asked_of_transfer,
+    named_train,
+    named_transfer,
+    where_weights_lie,
+)
 from .train.run import TrainResult
 from .train.run import train as run_training
+from .train.stop import request_stop
 from .train.transfer import TransferResult
 from .train.transfer import transfer as run_transfer
 
 __all__ = [
-    "PreviewRequest",
-    "RunProgress",
-    "Silent",
-    "TableRequest",
+    # verbs
+    "train",
+    "transfer",
+    "train_ensemble",
+    "find_learning_rate",
+    "evaluate",
+    "check_labels",
+    "write_mistakes",
+    "predict",
+    "explain",
+    "inspect",
+    "preview",
+    "table",
+    "compare",
+    "report",
+    "is_run",
+    "is_ensemble",
+    "request_stop",
+    # what they are asked
     "TrainRequest",
     "TransferRequest",
-    "check_labels",
-    "compare",
-    "evaluate",
-    "explain",
-    "find_learning_rate",
-    "inspect",
-    "is_ensemble",
-    "is_run",
-    "ladder_steps",
-    "predict",
-    "preview",
-    "report",
-    "table",
-    "train",
-    "train_ensemble",
-    "transfer",
-    "write_mistakes",
+    "PreviewRequest",
+    "TableRequest",
+    "RuntimeConfig",
+    "RunProgress",
+    "Silent",
+    # images in memory
+    "ArraySource",
+    "FileSource",
+    "DataSource",
+    "Record",
+    # what they give
+    "TrainResult",
+    "TransferResult",
+    "EnsembleResult",
+    "RangeTest",
+    "Evaluation",
+    "LabelCheck",
+    "Prediction",
+    "Explanation",
+    "Inspection",
+    "DesignTable",
+    "Comparison",
+    "Metrics",
+    "Preprocessing",
+    # what they raise
+    "SaccadeError",
+    "ImageError",
+    "Stopped",
 ]
 
 
+@scoped_runtime()
 def train(
     request: TrainRequest, progress: RunProgress | None = None, command: str = "saccade.api.train"
 ) -> TrainResult:
-    """Train, or go on with a stopped training, and judge the result. Raises SaccadeError."""
+    """Train, or go on with a stopped training, and judge the result. Raises SaccadeError.
+
+    Ctrl-C and `request_stop` end it with everything saved (Stopped).
+    """
     if request.ensemble:
         raise UsageError("api.train trains one run; api.train_ensemble trains several.")
-    if request.resume:
-        config, folder = _resumed(request, "train", lambda begun: asked_for(request, begun))
-    else:
-        config = request.config()
-        folder = RunFolder(path=request.out or new_run_path(config.source, config.model))
-        ensemble_folder.refuse_begun(folder.path)
-    try:
-        with _naming_config(folder):
-            return run_training(config, folder, progress or Silent(), command)
-    finally:
-        if request.out is None and not request.resume:
-            _remove_if_empty(folder.path)
+    with named_train(request) as asked:
+        out = _path(asked.out)
+        if asked.resume:
+            config, folder = _resumed(asked, "train", lambda begun: asked_for(asked, begun))
+        else:
+            config = asked.config()
+            folder = RunFolder(path=out or _new_path(config, config.model))
+            ensemble_folder.refuse_begun(folder.path)
+        try:
+            with _naming_config(folder):
+                return run_training(config, folder, progress or Silent(), command)
+        finally:
+            if out is None and not asked.resume:
+                _remove_if_empty(folder.path)
 
 
+@scoped_runtime()
 def transfer(
     request: TransferRequest, progress: RunProgress | None = None, command: str = "saccade.api.transfer"
 ) -> TransferResult:
@@ -110,51 +168,52 @@ def transfer(
 
     The picture of what was measured, `ladder.svg`, lies in the run where the depth was chosen by evidence.
     """
-    store = request.store()
-    if request.resume:
-        config, folder = _resumed(request, "transfer", lambda begun: asked_of_transfer(request, begun))
-        if read_start(folder.path) is None:
-            refuse_unnamed_weights(config, request.weights, folder.path)
-        config = where_weights_lie(request, config)
-    else:
-        config = request.config()
-        folder = RunFolder(path=request.out or new_run_path(config.source, config.transfer.backbone))
-        ensemble_folder.refuse_begun(folder.path)
-    try:
-        with _naming_config(folder):
-            result = run_transfer(config, folder, store, progress or Silent(), command, request.preprocessing)
-    finally:
-        if request.out is None and not request.resume:
-            _remove_if_empty(folder.path)
+    with named_transfer(request) as asked:
+        store, out = asked.store(), _path(asked.out)
+        if asked.resume:
+            config, folder = _resumed(asked, "transfer", lambda begun: asked_of_transfer(asked, begun))
+            if read_start(folder.path) is None:
+                refuse_unnamed_weights(config, str(asked.weights), folder.path)
+            config = where_weights_lie(asked, config)
+        else:
+            config = asked.config()
+            folder = RunFolder(path=out or _new_path(config, config.transfer.backbone))
+            ensemble_folder.refuse_begun(folder.path)
+        try:
+            with _naming_config(folder):
+                result = run_transfer(config, folder, store, progress or Silent(), command, _path(asked.preprocessing))
+        finally:
+            if out is None and not asked.resume:
+                _remove_if_empty(folder.path)
     if result.start.rungs:
         try:
-            write_ladder_chart(folder.path / LADDER_PICTURE, ladder_steps(result), result.start.sentence)
+            write_ladder_chart(folder.path / LADDER_PICTURE, _ladder_steps(result), result.start.sentence)
         except SaccadeError as error:  # the run is whole without its picture
             (progress or Silent()).note(f"{LADDER_PICTURE} could not be written: {error.message}")
     return result
 
 
-def ladder_steps(result: TransferResult) -> list[Step]:
-    """What a transfer measured at every depth, as its picture shows it."""
-    shown = {"depth", "trained", "num_images", "low", "high"}
-    return [Step(accuracy=rung.accuracy, **rung.model_dump(include=shown)) for rung in result.start.rungs]
-
-
-def find_learning_rate(request: TrainRequest, out: Path, note: Callable[[str], None] = lambda text: None) -> RangeTest:
+@scoped_runtime()
+def find_learning_rate(
+    request: TrainRequest, out: AnyPath, note: Callable[[str], None] = lambda text: None
+) -> RangeTest:
     """Try learning rates on a fresh network, write the picture to `out` (.svg or .png), and choose one.
 
     Nothing is trained that lasts. Raises SaccadeError.
     """
-    check_picture(out)
-    atomic.make_folder(out.parent)
-    found = find_rate(request.config(), note)
+    picture = Path(out)
+    check_picture(picture)
+    atomic.make_folder(picture.parent)
+    with named_train(request) as asked:
+        found = find_rate(asked.config(), note)
     curve = RateCurve(
         rate_S=found.rate_S, loss_S=found.loss_S, smooth_S=found.smooth_S, chosen=found.chosen, text=found.reason
     )
-    write_rate_chart(out, curve)
+    write_rate_chart(picture, curve)
     return found
 
 
+@scoped_runtime()
 def train_ensemble(
     request: TrainRequest, progress: RunProgress | None = None, command: str = "saccade.api.train_ensemble"
 ) -> EnsembleResult:
@@ -162,142 +221,249 @@ def train_ensemble(
 
     Raises SaccadeError.
     """
-    if request.resume:
-        plan, path = _resumed_plan(request)
-    else:
-        config = request.config()
-        ensemble_folder.check_size(request.ensemble)
-        plan = EnsemblePlan(num_members=request.ensemble, run=config)
-        path = request.out or new_run_path(config.source, f"{config.model}-ensemble")
-        ensemble_folder.refuse_begun(path)
-        RunFolder(path=path).check()
-    try:
-        with _naming_config(RunFolder(path=path, resume=request.resume), ENSEMBLE_PLAN):
-            return train_members(plan, path, request.resume, progress or Silent(), command)
-    finally:
-        if request.out is None and not request.resume:
-            _remove_if_empty(path)
+    if isinstance(request.model, nn.Module):
+        raise UsageError(
+            "The members of an ensemble begin with different weights; a network given from Python brings one set.\n"
+            "Give a name or a line of notation, or train the members one by one with api.train."
+        )
+    with named_train(request) as asked:
+        out = _path(asked.out)
+        if asked.resume:
+            plan, path = _resumed_plan(asked, out)
+        else:
+            config = asked.config()
+            ensemble_folder.check_size(asked.ensemble)
+            plan = EnsemblePlan(num_members=asked.ensemble, run=config)
+            path = out or _new_path(config, f"{config.model}-ensemble")
+            ensemble_folder.refuse_begun(path)
+            RunFolder(path=path).check()
+        try:
+            with _naming_config(RunFolder(path=path, resume=asked.resume), ENSEMBLE_PLAN):
+                return train_members(plan, path, asked.resume, progress or Silent(), command)
+        finally:
+            if out is None and not asked.resume:
+                _remove_if_empty(path)
 
 
-def is_ensemble(path: Path) -> bool:
+@scoped_runtime()
+def is_ensemble(path: AnyPath) -> bool:
     """Whether an ensemble was begun in the folder `path`."""
-    return ensemble_folder.is_ensemble(path)
+    return ensemble_folder.is_ensemble(Path(path))
 
 
-def is_run(path: Path) -> bool:
+@scoped_runtime()
+def is_run(path: AnyPath) -> bool:
     """Whether a run, a checkpoint or an ensemble stands in the folder `path`, finished or not."""
-    return is_ensemble(path) or holds_checkpoint(path)
+    return ensemble_folder.is_ensemble(Path(path)) or holds_checkpoint(Path(path))
 
 
+@scoped_runtime()
 def evaluate(
-    runs: list[Path],
-    source: str,
+    runs: AnyPath | Sequence[AnyPath],
+    source: GivenImages,
     crops: int = 1,
     scales: Sequence[float] = (1.0,),
     runtime: RuntimeConfig | None = None,
+    model: nn.Module | None = None,
 ) -> Evaluation:
     """Judge a run, or the mean probability of several, on the images of `source` that are for judging.
 
     With `crops` above 1 (5, 10, or a grid) and `scales`, several looks at every image are averaged too; what that
-    gains and costs is in `Evaluation.together`. Raises SaccadeError.
+    gains and costs is in `Evaluation.together`. `model` is the network of a run that was given one from Python.
+
+    Raises SaccadeError.
     """
-    if not runs:
-        raise UsageError("evaluate needs at least one run.")
     wanted = looks(crops, scales)
-    runs = ensemble_folder.expand_runs(runs)
-    if len(runs) == 1 and wanted == looks(1):
-        return evaluate_run(runs[0], source, runtime or RuntimeConfig())
-    return evaluate_together(runs, source, wanted, runtime or RuntimeConfig())
+    members = ensemble_folder.expand_runs(_paths(runs))
+    if not members:
+        raise UsageError("evaluate needs at least one run.")
+    with known_source(source) as text, known_network(model):
+        if len(members) == 1 and wanted == looks(1):
+            return evaluate_run(members[0], text, runtime or RuntimeConfig())
+        return evaluate_together(members, text, wanted, runtime or RuntimeConfig())
 
 
-def write_mistakes(evaluation: Evaluation, path: Path) -> None:
+@scoped_runtime()
+def write_mistakes(evaluation: Evaluation, path: AnyPath) -> None:
     """Write every wrong answer of `evaluation` to a CSV file, the most confident first. Raises StorageError."""
-    mistakes.write_mistakes(path, evaluation.mistakes())
+    mistakes.write_mistakes(Path(path), evaluation.mistakes())
 
 
+@scoped_runtime()
 def check_labels(
-    run: Path, source: str, out: Path | None = None, runtime: RuntimeConfig | None = None
-) -> label_check.LabelCheck:
+    run: AnyPath,
+    source: GivenImages,
+    out: AnyPath | None = None,
+    runtime: RuntimeConfig | None = None,
+    model: nn.Module | None = None,
+) -> LabelCheck:
     """Which labels of `source`, training images included, may be wrong, by the features of `run`.
 
-    With `out` they are written there as CSV, the least believed first. Raises SaccadeError.
+    With `out` they are written there as CSV, the least believed first. `model` as in `evaluate`. Raises SaccadeError.
     """
-    ensemble_folder.refuse_ensemble(run, "evaluate --label-errors")
-    found = label_check.check_labels(run, source, runtime or RuntimeConfig())
+    ensemble_folder.refuse_ensemble(Path(run), "evaluate --label-errors")
+    with known_source(source) as text, known_network(model):
+        found = label_check.check_labels(Path(run), text, runtime or RuntimeConfig())
     if out is not None:
-        mistakes.write_suspects(out, found.suspects)
+        mistakes.write_suspects(Path(out), found.suspects)
     return found
 
 
+@scoped_runtime()
 def predict(
-    runs: Path | Sequence[Path], paths: Iterable[Path], runtime: RuntimeConfig | None = None
+    runs: AnyPath | Sequence[AnyPath],
+    images: GivenImages | np.ndarray | Iterable[AnyPath | np.ndarray],
+    runtime: RuntimeConfig | None = None,
+    model: nn.Module | None = None,
 ) -> Iterator[Prediction | ImageError]:
-    """An answer, or the reason why there is none, for each image of `paths` in order. Raises SaccadeError.
+    """An answer, or the reason why there is none, for each of `images` in order. Raises SaccadeError.
 
-    Several runs, and the members of an ensemble's folder, answer together: the mean of their probabilities.
+    `images` are files and folders, uint8 arrays (height, width[, 3]), or a `DataSource`. Several runs, and the members
+    of an ensemble's folder, answer together: the mean of their probabilities. `model` as in `evaluate`.
     """
-    files = list_images(paths)
-    members = ensemble_folder.expand_runs([runs] if isinstance(runs, Path) else runs)
-    if len(members) > 1:
-        return load_ensemble_predictor(members, runtime).predict_files(files)
-    return load_predictor(members[0], runtime).predict_files(files)
+    items = _images(images)
+    members = ensemble_folder.expand_runs(_paths(runs))
+    if not members:
+        raise UsageError("predict needs at least one run.")
+    with known_network(model):
+        if len(members) > 1:
+            return ScopedIterator(load_ensemble_predictor(members, runtime).predict_files(items))
+        return ScopedIterator(load_predictor(members[0], runtime).predict_files(items))
 
 
+@scoped_runtime()
 def explain(
-    run: Path, image: Path, out: Path | None = None, class_name: str = "", layer: str = "", source: str = ""
+    run: AnyPath,
+    image: AnyPath | np.ndarray,
+    out: AnyPath | None = None,
+    class_name: str = "",
+    layer: str = "",
+    source: GivenImages = "",
+    model: nn.Module | None = None,
 ) -> Explanation:
-    """Why `run` says what it says of an image file: Grad-CAM, occlusion, maps and filters as arrays.
+    """Why `run` says what it says of an image file or array: Grad-CAM, occlusion, maps and filters as arrays.
 
     With `out` the sheet is written there, .svg or .png; with `source` it shows images of that set that excite the
-    strongest channels most. Raises SaccadeError.
+    strongest channels most. `model` as in `evaluate`. Raises SaccadeError.
     """
-    if out is not None:
-        check_sheet(out)
-    ensemble_folder.refuse_ensemble(run, "explain")
-    classifier = load_classifier(run)
-    explanation = explain_image(classifier, read_image_file(image), str(image), class_name, layer, source)
-    if out is not None:
-        write_sheet(out, explanation)
+    sheet = _path(out)
+    if sheet is not None:
+        check_sheet(sheet)
+    ensemble_folder.refuse_ensemble(Path(run), "explain")
+    with known_source(source) as text, known_network(model):
+        classifier = load_classifier(Path(run))
+        content, key = _one_image(image)
+        explanation = explain_image(classifier, content, key, class_name, layer, text)
+    if sheet is not None:
+        write_sheet(sheet, explanation)
     return explanation
 
 
-def inspect(source: str, progress: Callable[[int, int], None] | None = None, keep: bool = True) -> Inspection:
-    """A check-up of the images of `source`: faults first, then figures. Raises DataError where it cannot be opened."""
-    return inspect_source(source, available_cpus(), progress, keep)
+@scoped_runtime()
+def inspect(source: GivenImages, progress: Callable[[int, int], None] | None = None, keep: bool = True) -> Inspection:
+    """A check-up of the images of `source`: faults first, then figures. Raises DataError where it cannot be opened.
+
+    With `keep`, what is measured of a set on disk is kept in the user's cache folder; of images in memory nothing is.
+    """
+    with known_source(source) as text:
+        return inspect_source(text, available_cpus(), progress, keep and short_name(text) == text)
 
 
-def table(target: str, request: TableRequest | None = None, fold: bool = True) -> DesignTable:
+@scoped_runtime()
+def table(target: AnyPath, request: TableRequest | None = None, fold: bool = True) -> DesignTable:
     """The layer table of a name, a line of notation, a run, or module.py:function (docs/design-desk.md)."""
-    return draw_table(target, request or TableRequest(), fold)
+    return draw_table(os.fspath(target), request or TableRequest(), fold)
 
 
-def compare(targets: Sequence[str], request: TableRequest | None = None) -> Comparison:
+@scoped_runtime()
+def compare(targets: Sequence[AnyPath], request: TableRequest | None = None) -> Comparison:
     """The totals of several networks side by side."""
-    return draw_comparison(targets, request or TableRequest())
+    return draw_comparison([os.fspath(target) for target in targets], request or TableRequest())
 
 
-def report(run: Path, out: Path | None = None) -> Path:
-    """Write the report of a finished run as one HTML file (default: `report.html` in it). Raises SaccadeError."""
-    ensemble_folder.refuse_ensemble(run, "report")
-    return write_report(run, out)
+@scoped_runtime()
+def report(run: AnyPath, out: AnyPath | None = None, model: nn.Module | None = None) -> Path:
+    """Write the report of a finished run as one HTML file (default: `report.html` in it). Raises SaccadeError.
+
+    `model` as in `evaluate`.
+    """
+    ensemble_folder.refuse_ensemble(Path(run), "report")
+    with known_network(model):
+        return write_report(Path(run), _path(out))
 
 
-def preview(request: PreviewRequest, out: Path) -> dict[str, Any]:
+@scoped_runtime()
+def preview(request: PreviewRequest, out: AnyPath) -> dict[str, Any]:
     """Write a picture of what augmentation does to some images of a source; returns what was drawn in words.
 
     Raises SaccadeError.
     """
-    result = preview_run(request.config(), request.num_images)
+    with named_preview(request) as asked:
+        result = preview_run(asked.config(), asked.num_images)
     picture = result.picture()
-    atomic.write_with(out, lambda temporary: picture.save(temporary, "PNG"))
+    atomic.write_with(Path(out), lambda temporary: picture.save(temporary, "PNG"))
     return preview_values(result)
+
+
+def _path(path: AnyPath | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _paths(paths: AnyPath | Sequence[AnyPath]) -> list[Path]:
+    return [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths]
+
+
+def _images(images: Any) -> list[Path | HeldImage]:
+    """Files, those of folders, arrays and the images of a source, each with a key."""
+    if _are_labelled(images):
+        images = as_source(images)
+    if isinstance(images, DataSource):
+        return [HeldImage(images.record(i).key, partial(images.read, i)) for i in range(len(images))]
+    if isinstance(images, str | os.PathLike):
+        return [*list_images([Path(images)])]
+    single = isinstance(images, np.ndarray) and (images.ndim == 2 or images.shape[2:] in ((1,), (3,)))
+    found: list[Path | HeldImage] = []
+    for number, image in enumerate([images] if single else images):
+        if isinstance(image, str | os.PathLike):
+            found += list_images([Path(image)])
+        else:
+            pixels = checked_image(f"image {number}", image)
+            found.append(HeldImage(f"image {number}", partial(_same, pixels)))
+    return found
+
+
+def _are_labelled(images: Any) -> bool:
+    """Whether they come with labels, which prediction does not need: (images, labels), or [(path, label), ...]."""
+    if isinstance(images, tuple) and len(images) == 2 and not isinstance(images[1], str | os.PathLike):
+        return np.ndim(images[1]) == 1
+    return isinstance(images, list) and bool(images) and isinstance(images[0], tuple)
+
+
+def _same(pixels: np.ndarray) -> np.ndarray:
+    return pixels
+
+
+def _one_image(image: AnyPath | np.ndarray) -> tuple[bytes | np.ndarray, str]:
+    if isinstance(image, str | os.PathLike):
+        return read_image_file(Path(image)), os.fspath(image)
+    return checked_image("the image", image), "array"
+
+
+def _new_path(config: RunConfig, network: str) -> Path:
+    return new_run_path(short_name(config.source), short_name(network))
+
+
+def _ladder_steps(result: TransferResult) -> list[Step]:
+    """What a transfer measured at every depth, as its picture shows it."""
+    shown = {"depth", "trained", "num_images", "low", "high"}
+    return [Step(accuracy=rung.accuracy, **rung.model_dump(include=shown)) for rung in result.start.rungs]
 
 
 def _resumed(
     request: TrainRequest | TransferRequest, verb: str, asked: Callable[[RunConfig], RunConfig]
 ) -> tuple[RunConfig, RunFolder]:
     """What `request` goes on with, begun by `saccade <verb>`; `asked` is the configuration that is wanted of it now."""
-    out = request.out
+    out = _path(request.out)
     if out is None:
         raise UsageError(
             f"Say which run to resume: saccade {verb} --resume --out RUN, for example --out runs/digits-lenet5-1."
@@ -313,16 +479,16 @@ def _resumed(
         )
     wanted = asked(config)
     refuse_changes(config, wanted)
-    refuse_unnamed_source(config, request.source, out)
+    refuse_unnamed_source(config, str(request.source), out)
     return wanted, folder
 
 
-def _resumed_plan(request: TrainRequest) -> tuple[EnsemblePlan, Path]:
-    if request.out is None or not is_ensemble(request.out):
+def _resumed_plan(request: TrainRequest, out: Path | None) -> tuple[EnsemblePlan, Path]:
+    if out is None or not ensemble_folder.is_ensemble(out):
         raise UsageError(
             "Say which ensemble to resume: saccade train --resume --out FOLDER, the one that --ensemble made."
         )
-    plan = read_plan(request.out)
+    plan = read_plan(out)
     if request.ensemble not in (0, plan.num_members):
         raise UsageError(
             f"A resumed ensemble goes on as it began: it has {plan.num_members} members, now {request.ensemble}.\n"
@@ -330,8 +496,8 @@ def _resumed_plan(request: TrainRequest) -> tuple[EnsemblePlan, Path]:
         )
     wanted = asked_for(request, plan.run)
     refuse_changes(plan.run, wanted)
-    refuse_unnamed_source(plan.run, request.source, request.out)
-    return plan.model_copy(update={"run": wanted}), request.out
+    refuse_unnamed_source(plan.run, str(request.source), out)
+    return plan.model_copy(update={"run": wanted}), out
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from saccade.core.allocator import SWITCH, use_large_pages
 STATE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 ASKED_FOR = """
 import re, sys, torch
-from saccade.core.runtime import RuntimeConfig, start
+from saccade.core.allocator import use_large_pages
 if sys.argv[1] == "ours":
-    start(RuntimeConfig(device="cpu", num_threads=1))
+    use_large_pages()
 tensor = torch.empty(2**24)  # 64 MiB
 middle = tensor.data_ptr() + 2**25
 for line in open("/proc/self/smaps"):

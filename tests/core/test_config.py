@@ -56,6 +56,34 @@ def test_overrides_reach_nested_values_and_keep_the_original():
     assert before == Outer()
 
 
+def test_a_table_of_settings_does_what_their_texts_do():
+    typed = {"model": {"depth": 34, "name": Path("vgg"), "sizes": (1, 2.5)}, "active": False}
+    texts = ["model.depth=34", "model.name=vgg", "model.sizes=[1, 2.5]", "active=false"]
+    assert Outer().with_overrides(typed) == Outer().with_overrides(texts)
+    assert Outer().with_overrides({"model.depth": 34}) == Outer().with_overrides("model.depth=34")
+    assert Outer().with_overrides({}) == Outer().with_overrides([]) == Outer()
+
+
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [
+        ({"model": {"dept": 3}}, "model.dept=3"),
+        ({"sed": 3}, "sed=3"),
+        ({"model": {"depth": 0}}, "model.depth=0"),
+        ({"seed": "many"}, "seed=many"),
+        ({"seed": {"x": 1}}, "seed.x=1"),
+        ({"model": 3}, "model=3"),
+    ],
+)
+def test_a_wrong_table_of_settings_is_told_as_its_text_is(typed: dict[str, object], text: str):
+    messages = []
+    for settings in (typed, [text]):
+        with pytest.raises(ConfigError) as error:
+            Outer().with_overrides(settings)
+        messages.append(error.value.message)
+    assert messages[0] == messages[1].replace("--set: ", "settings: ")
+
+
 @given(
     seed=st.integers(-(2**53), 2**53),
     depth=st.integers(1, 10**9),

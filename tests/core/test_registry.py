@@ -4,6 +4,7 @@ import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,8 +12,9 @@ from saccade.core.errors import UnknownNameError, UsageError
 from saccade.core.registry import Registry
 
 MODULE = """
+from types import SimpleNamespace
 from {package} import REGISTRY
-REGISTRY.add("{name}", object(), __name__)
+REGISTRY.add(SimpleNamespace(name="{name}"), __name__)
 """
 
 
@@ -29,7 +31,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         del sys.modules[name]
 
 
-def open_registry(package: str) -> Registry[object]:
+def open_registry(package: str) -> Registry[SimpleNamespace]:
     return importlib.import_module(package).REGISTRY
 
 
@@ -74,7 +76,7 @@ def test_entry_points_of_other_distributions_are_loaded(package: str, monkeypatc
         name = "outside"
 
         def load(self) -> None:
-            registry.add("outside", object(), "another_distribution")
+            registry.add(SimpleNamespace(name="outside"), "another_distribution")
 
     def entry_points(group: str) -> list[Point]:
         return [Point()] if group == "saccade.things" else []

@@ -326,7 +326,7 @@ def test_a_source_whose_classes_no_checkpoint_could_hold_is_refused(classes: tup
         open=lambda text: source,
         priority=0,
     )
-    SOURCES.add("odd", entry, __name__)
+    SOURCES.add(entry, __name__)
     try:
         with pytest.raises(DataError) as caught:
             open_source("odd:")

@@ -14,6 +14,7 @@ import typer
 
 from .. import __version__
 from ..core.errors import SaccadeError, printable, printable_lines
+from ..core.process import own_process
 from ..data.addresses import http_allowed
 from . import (
     augmentations,
@@ -84,6 +85,7 @@ app.command("recipes", short_help="List the recipes.")(recipes.recipes)
 def main() -> None:
     """Entry point. Exit status: 0 ok, 1 failed, 2 usage, 130 stopped by Ctrl-C, 143 by SIGTERM."""
     _open_closed_streams()
+    own_process()
     arguments, flags = _without_flags(sys.argv[1:])
     debug = "--debug" in flags
     try:

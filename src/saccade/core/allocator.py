@@ -3,6 +3,9 @@
 glibc takes every block of more than 32 MB from the system anew and gives it back when it is freed. The system maps such
 memory at first touch, a page of 4 KiB at a time: for activations, which every training step frees and needs again,
 a quarter of a million faults a step (ResNet-18, 32 images of 224 px). Pages of 2 MiB need a tenth of them.
+
+The switch holds for every tensor of the process and cannot be taken back, so only the command line sets it; who trains
+from Python sets the variable before the first tensor.
 """
 
 import os

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import os
 import reprlib
 import tomllib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -15,6 +17,8 @@ from .errors import ConfigError, brief, did_you_mean, printable
 MAX_TOML_BYTES = 256 << 10  # 15 teachers with paths of 4,096 bytes fit three times
 MAX_SHOWN = 200  # characters of a key in a message
 MAX_KEYS = 20  # in a message
+
+Settings = Sequence[str] | Mapping[str, Any]
 
 
 class FrozenConfig(BaseModel):
@@ -41,17 +45,12 @@ class FrozenConfig(BaseModel):
             raise ConfigError(f"{printable(str(path))} cannot be used: {printable(str(error))}.") from None
         return cls.parse(values, printable(str(path)))
 
-    def with_overrides(self, assignments: list[str]) -> Self:
-        """A copy with `a.b=value` assignments applied; values are read as TOML, else as plain text."""
+    def with_overrides(self, settings: Settings) -> Self:
+        """A copy with `settings` applied: `a.b=value` texts, or a table such as {"a": {"b": value}}."""
         values = self.model_dump(mode="json")
-        for assignment in assignments:
-            dotted, equals, text = assignment.partition("=")
-            if not equals or not dotted.strip():
-                raise ConfigError(
-                    f"--set expects KEY=VALUE, for example optimizer.name=adam; got '{brief(assignment)}'."
-                )
-            _assign(type(self), values, dotted.strip(), _parse_value(text.strip()))
-        return type(self).parse(values, "--set")
+        for dotted, value in assignments(settings):
+            _assign(type(self), values, dotted, value)
+        return type(self).parse(values, where_set(settings))
 
     def to_toml(self) -> str:
         """TOML text that `from_toml` reads back to an equal configuration; fields keep their order."""
@@ -93,6 +92,34 @@ def unknown_key_message(config: type[BaseModel], dotted: str) -> str:
 def _tables(names: list[str]) -> list[str]:
     """Many keys in short: those of one table as `table.*`."""
     return list(dict.fromkeys(f"{name.partition('.')[0]}.*" if "." in name else name for name in names))
+
+
+def assignments(settings: Settings) -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of every one of `settings`; the values of texts are read as TOML, else as plain text.
+
+    Raises ConfigError for a text without a key or a value.
+    """
+    if isinstance(settings, Mapping):
+        yield from _leaves(settings, "")
+        return
+    for setting in [settings] if isinstance(settings, str) else settings:
+        dotted, equals, text = setting.partition("=")
+        if not equals or not dotted.strip():
+            raise ConfigError(f"--set expects KEY=VALUE, for example optimizer.name=adam; got '{brief(setting)}'.")
+        yield dotted.strip(), _parse_value(text.strip())
+
+
+def where_set(settings: Settings) -> str:
+    """How messages call the place that `settings` come from."""
+    return "settings" if isinstance(settings, Mapping) else "--set"
+
+
+def _leaves(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _assign(config: type[BaseModel], values: dict[str, Any], dotted: str, value: Any) -> None:

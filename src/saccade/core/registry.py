@@ -1,14 +1,27 @@
-"""Registries: a name leads to a factory. A new file in a drop-in folder, or an entry point, is all it takes."""
+"""Registries: a name leads to a factory. A new file in a drop-in folder, or an entry point, is all it takes.
+
+Registration is spelled one way: a module ends with `register(Entry(name=..., ...), __name__)`, where `register` is that
+of the kind's own base module.
+"""
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from .errors import UnknownNameError, UsageError, did_you_mean, printable
 
-Entry = TypeVar("Entry")
+
+class Named(Protocol):
+    """What a registry can hold."""
+
+    @property
+    def name(self) -> str:
+        """The name it is found by."""
+
+
+Entry = TypeVar("Entry", bound=Named)
 
 
 class Registry(Generic[Entry]):
@@ -27,8 +40,12 @@ class Registry(Generic[Entry]):
         self._origins: dict[str, str] = {}
         self._discovered = False
 
-    def add(self, name: str, entry: Entry, origin: str) -> None:
-        """Register `entry`. Raises UsageError naming both modules where the name is taken by another one."""
+    def add(self, entry: Entry, origin: str) -> None:
+        """Register `entry` under its name; `origin` is the module that does.
+
+        Raises UsageError naming both modules where the name is taken by another one.
+        """
+        name = entry.name
         if name in self._entries and self._origins[name] != origin:
             raise UsageError(
                 f"Two modules register the {self.kind} '{name}': {self._origins[name]} and {origin}.\n"
@@ -36,15 +53,6 @@ class Registry(Generic[Entry]):
             )
         self._entries[name] = entry
         self._origins[name] = origin
-
-    def register(self, name: str) -> Callable[[Entry], Entry]:
-        """Decorator: register the function or class below it under `name`."""
-
-        def decorate(entry: Entry) -> Entry:
-            self.add(name, entry, getattr(entry, "__module__", "unknown"))
-            return entry
-
-        return decorate
 
     def names(self) -> list[str]:
         """All names, sorted."""

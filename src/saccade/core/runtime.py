@@ -12,9 +12,9 @@ from typing import Literal
 import torch
 from pydantic import Field
 
-from .allocator import use_large_pages
 from .config import FrozenConfig
 from .errors import ConfigError, brief
+from .scope import remember_gpu
 
 DISTRIBUTION = "saccade-learn"  # the name on the package index; what is imported is saccade
 
@@ -77,12 +77,16 @@ class Runtime:
 
 
 def start(config: RuntimeConfig) -> Runtime:
-    """Settle device, precision and threads for this process. Raises ConfigError where the device is not there."""
-    use_large_pages()
+    """Settle device, precision and threads for this process, or for as long as the verb's scope around it holds.
+
+    Raises ConfigError where the device is not there.
+    """
     num_threads = config.num_threads or available_cpus()
     torch.set_num_threads(num_threads)
     device = _find_device(config.device)
     precision = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(config.precision) or _best_precision(device)
+    if device.type == "cuda":
+        remember_gpu()
     make_deterministic(device)
     return Runtime(
         device=device,

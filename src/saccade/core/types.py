@@ -5,6 +5,7 @@ Shape suffixes: B batch, C channels, H height, W width, D features, K classes, N
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,10 +13,13 @@ import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 
 from .config import FrozenConfig
+from .display import Displayed, Rows
+from .errors import printable
 
 if TYPE_CHECKING:
     import torch
 
+AnyPath = str | os.PathLike[str]  # what a caller of the library may give as a path
 SPLITS = ("train", "validation", "test")
 
 MAX_INPUT_PX = 2048  # side of a network's input: a batch of 32 such images takes 0.4 GB
@@ -159,8 +163,8 @@ class Metrics:
     support_K: np.ndarray
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Prediction(Displayed):
     """What a classifier says of one image: `probabilities` (float, sum 1) in the order of `classes`."""
 
     key: str
@@ -173,3 +177,12 @@ class Prediction:
         """The `num` most probable (class, probability) pairs, most probable first; ties in class order."""
         order = sorted(range(len(self.classes)), key=lambda k: -self.probabilities[k])
         return [(self.classes[k], self.probabilities[k]) for k in order[:num]]
+
+    def display_lines(self) -> list[str]:
+        """The file and its answer."""
+        name, probability = self.top(1)[0]
+        return [f"{printable(self.key)}: '{printable(name)}', {100 * probability:.1f} %."]
+
+    def display_rows(self) -> Rows:
+        """The three most probable classes."""
+        return ("class", "probability"), [(name, f"{100 * value:.1f} %") for name, value in self.top(3)]

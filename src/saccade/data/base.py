@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import DataError, ImageError, printable
+from ..core.given import GivenObjects, is_given
 from ..core.registry import Registry
 from ..core.types import Record, Sample
 from .addresses import check_address, is_address, is_hub, refuse_whole_disk, shown
@@ -62,6 +63,12 @@ class SourceFormat:
 
 
 SOURCES: Registry[SourceFormat] = Registry("source", "sources", "saccade.data.sources")
+GIVEN_SOURCES: GivenObjects[DataSource] = GivenObjects("sources")
+
+
+def register(source_format: SourceFormat, origin: str) -> None:
+    """Enter `source_format` under its name; `origin` is the module's `__name__`."""
+    SOURCES.add(source_format, origin)
 
 
 def open_source(text: str) -> DataSource:
@@ -69,6 +76,8 @@ def open_source(text: str) -> DataSource:
     if not text:
         raise DataError("No source of images was named.\nGive a folder, or a built-in set such as digits.")
     refuse_whole_disk(text)
+    if is_given(text):
+        return _with_usable_classes(_given_source(text))
     formats = sorted((SOURCES.get(name) for name in SOURCES), key=lambda entry: (entry.priority, entry.name))
     for entry in formats:
         if _is_recognised(entry, text):
@@ -115,6 +124,16 @@ def _with_usable_classes(source: DataSource) -> DataSource:
 def is_builtin(text: str) -> bool:
     """Whether `text` is a set that comes with Saccade, such as digits."""
     return text in SOURCES and SOURCES.get(text).example == text
+
+
+def _given_source(text: str) -> DataSource:
+    source = GIVEN_SOURCES.find(text)
+    if source is None:
+        raise DataError(
+            f"These images were given from Python: {printable(text.partition(' ')[2].partition(' ')[2])}.\n"
+            f"Nothing on disk holds them as a set. Give the same ones again, from Python (docs/python.md)."
+        )
+    return source
 
 
 def _is_recognised(entry: SourceFormat, text: str) -> bool:

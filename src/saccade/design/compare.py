@@ -4,15 +4,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..core.display import Displayed, Rows
 from .table import DesignTable
 from .text import pair, size
 
 
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Comparison(Displayed):
     """Tables of several networks in the order given; ratios are against the first."""
 
     tables: tuple[DesignTable, ...]
+
+    def display_lines(self) -> list[str]:
+        """What the memory columns mean."""
+        return [comparison_note(self.tables)]
+
+    def display_rows(self) -> Rows:
+        """The totals of each network and how many times those of the first."""
+        return comparison_rows(self)
 
     def as_json(self) -> dict[str, Any]:
         """The JSON of `saccade compare --json`: the totals of each and their ratios to the first."""

@@ -1,16 +1,75 @@
-"""A layer table as text for a terminal or a file, as CSV and as Markdown."""
+"""A layer table: what it holds, and how it is shown as text for a terminal or a file, as CSV and as Markdown."""
 
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from ..core.display import Displayed, Rows
 from .layers import Layer
-from .table import DesignTable
+from .memory import Memory
 
 COLUMNS = ("layer", "kind", "window", "output", "activations", "parameters", "multiply-adds", "field", "jump")
 # What a terminal narrower than so many characters does without; numbers are never cut.
 DROPPED_BELOW = ((110, ("jump", "activations")), (90, ("window",)), (70, ("kind",)))
 LEFT = 3  # columns of words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """Sums over the network, for one image.
+
+    `parameters` counts every parameter once; `trainable` those with gradients; `not_run` those that evaluation does
+    not use (side branches of training). `receptive_field` and `jump` are those of the last map, (height, width),
+    None where there is none. `activations` is the sum over the rows.
+    """
+
+    layers: int
+    activations: int
+    parameters: int
+    trainable: int
+    not_run: int
+    multiply_adds: int
+    receptive_field: tuple[int, int] | None
+    jump: tuple[int, int] | None
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class DesignTable(Displayed):
+    """Rows and totals of a network for inputs of `input_CHW`; `memory` is for its `batch_size`."""
+
+    model: str
+    input_CHW: tuple[int, int, int]
+    layers: tuple[Layer, ...]
+    totals: Totals
+    memory: Memory
+
+    def display_lines(self) -> list[str]:
+        """What the network is and costs."""
+        return total_lines(self)
+
+    def display_rows(self) -> Rows:
+        """A row for each layer, from the input on."""
+        return COLUMNS, [[row[column] for column in COLUMNS] for row in (_input_cells(self), *map(_cells, self.layers))]
+
+    def as_json(self) -> dict[str, Any]:
+        """The JSON of `saccade table --json`; equal sides of windows and fields are one number."""
+        layers = []
+        for layer in self.layers:
+            values = {**asdict(layer), "output": list(layer.output), "folded": list(layer.folded)}
+            layers.append({key: _one(value) for key, value in values.items()})
+        totals = {key: _one(value) for key, value in asdict(self.totals).items()}
+        memory = {
+            f"{key}_bytes" if isinstance(value, int) else key: value for key, value in asdict(self.memory).items()
+        }
+        memory["batch_size"] = memory.pop("batch_size_bytes")
+        return {
+            "model": self.model,
+            "input": list(self.input_CHW),
+            "layers": layers,
+            "totals": {**totals, "memory": memory},
+        }
 
 
 def table_text(table: DesignTable, width: int = 0) -> str:
@@ -157,3 +216,10 @@ def _aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
 
 def _bars(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _one(value: Any) -> Any:
+    """(3, 3) as 3, (3, 5) as [3, 5]; everything else as it is."""
+    if isinstance(value, tuple) and len(value) == 2:
+        return value[0] if value[0] == value[1] else list(value)
+    return value

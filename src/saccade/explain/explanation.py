@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.display import Displayed
+from ..core.errors import printable
 from .examples import Examples, find_examples
 from .features import FeatureMaps, feature_maps
 from .field import SeenField, seen_field
@@ -15,8 +17,8 @@ from .weights_view import FilterGrid, filter_grid
 NUM_CHANNELS = 3
 
 
-@dataclass(frozen=True, kw_only=True)
-class Explanation:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Explanation(Displayed):
     """One image, the class it is explained for (the answer unless asked otherwise), and what was found."""
 
     classifier: Classifier
@@ -28,6 +30,18 @@ class Explanation:
     filters: FilterGrid
     field: SeenField
     examples: Examples | None = None
+
+    def display_lines(self) -> list[str]:
+        """The answer, and where its evidence was found."""
+        name, probability = self.top(1)[0]
+        place = self.evidence
+        found = f"Evidence for '{printable(place.class_name)}' was found in layer '{place.layer}'."
+        return [
+            f"{printable(self.subject.key)}: '{printable(name)}', {100 * probability:.1f} %.",
+            place.message or found,
+            *([self.occlusion.message] if self.occlusion.message else []),
+            self.features.words(),
+        ]
 
     @property
     def class_name(self) -> str:

@@ -96,7 +96,7 @@ MODELS: Registry[Architecture] = Registry("model", "models", "saccade.models")
 
 def register(architecture: Architecture, origin: str) -> None:
     """Enter `architecture` under its name; `origin` is the module's `__name__`."""
-    MODELS.add(architecture.name, architecture, origin)
+    MODELS.add(architecture, origin)
 
 
 def build_model(name: str, spec: ModelSpec) -> nn.Module:

@@ -8,7 +8,9 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..core.given import is_given
 from .base import MODELS, ModelSpec, build_model
+from .given import copy_given
 from .new_head import build_with_new_head, has_new_head
 from .notation import ALIASES, OPTIONS
 from .notation_network import NotationNetwork
@@ -24,8 +26,11 @@ def is_notation(text: str) -> bool:
 def resolve_model(text: str, spec: ModelSpec) -> nn.Module:
     """The network that `text` names or describes, freshly initialised.
 
-    Raises UnknownNameError (a name), NotationError (a line), or ModelError where the input does not fit.
+    Raises UnknownNameError (a name), NotationError (a line), or ModelError where the input does not fit. A network that
+    was given from Python is copied with its weights.
     """
+    if is_given(text):
+        return copy_given(text)
     if has_new_head(text):
         return build_with_new_head(text, spec)
     return NotationNetwork(text, spec) if is_notation(text) else build_model(text, spec)

@@ -14,6 +14,7 @@ from ..core.errors import ImageError
 from ..core.runtime import RuntimeConfig
 from ..core.types import Prediction, Preprocessing
 from ..data.decode import decode_image
+from ..data.given import HeldImage
 from ..data.preprocess import prepare_image
 from .ensemble import Ensemble, make_ensemble
 from .predictor import BATCH_SIZE, chunks, load_predictor, read_file
@@ -28,7 +29,7 @@ class EnsemblePredictor:
 
     ensemble: Ensemble
 
-    def predict_files(self, paths: Iterable[Path]) -> Iterator[Prediction | ImageError]:
+    def predict_files(self, paths: Iterable[Path | HeldImage]) -> Iterator[Prediction | ImageError]:
         """An answer for each file in order, or the ImageError that says why there is none.
 
         The logits of an answer are the logarithms of its probabilities.
@@ -65,7 +66,7 @@ class EnsemblePredictor:
             latency_ms=latency_ms,
         )
 
-    def _prepare_file(self, path: Path) -> Prepared | ImageError:
+    def _prepare_file(self, path: Path | HeldImage) -> Prepared | ImageError:
         try:
             image_HWC = decode_image(read_file(path), str(path)).image_HWC
         except ImageError as error:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.display import Displayed, Rows
 from ..core.errors import printable
 from ..core.types import Metrics
 from ..evaluate.calibration import selective_sentence
@@ -13,7 +14,7 @@ from ..evaluate.compare import Comparison, comparison_sentence
 from ..evaluate.metrics import compute_metrics
 from ..evaluate.mistakes import Mistake, find_mistakes
 from ..evaluate.scores import score_images
-from ..evaluate.words import metrics_json, percent
+from ..evaluate.words import class_rows, metrics_json, percent, verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +135,8 @@ class Together:
         ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Evaluation(Displayed):
     """What runs are worth on a source. `judged_on` says in words which images these were, `kind` in one (`verdict`);
     `caveats` are sentences that qualify every figure, `notes` say what else was done.
 
@@ -176,6 +177,15 @@ class Evaluation:
             "caveats": list(self.caveats),
             "together": self.together.as_json() if self.together else None,
         }
+
+    def display_lines(self) -> list[str]:
+        """The verdict, what the images were, and what a person should know of them."""
+        together = self.together.sentences() if self.together else []
+        return [verdict(self.metrics, self.kind), f"Judged on {self.judged_on}.", *self.notes, *together]
+
+    def display_rows(self) -> Rows:
+        """The rates of every class."""
+        return class_rows(self.metrics)
 
     def calibrated(self) -> Metrics:
         """The metrics of the confidences that a person sees: with the temperature applied."""

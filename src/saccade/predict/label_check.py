@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ..core.display import Displayed
 from ..core.errors import DataError, ModelError, printable
 from ..core.runtime import RuntimeConfig, start
 from ..data.augment.policy import AugmentConfig
@@ -27,14 +28,18 @@ from ..runs.start_point import read_start
 MIN_IMAGES = 20
 
 
-@dataclass(frozen=True, kw_only=True)
-class LabelCheck:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class LabelCheck(Displayed):
     """Suspected labels of a source, the least believed first, among `num_images`; `note` says what to know of them."""
 
     source: str
     num_images: int
     suspects: tuple[Suspect, ...]
     note: str
+
+    def display_lines(self) -> list[str]:
+        """How many labels are suspected."""
+        return [self.sentence()]
 
     def sentence(self) -> str:
         """How many labels are suspected, and what to know of it."""

@@ -14,6 +14,7 @@ from ..core.errors import DataError, ImageError, printable
 from ..core.runtime import Runtime, RuntimeConfig, start
 from ..core.types import Prediction, Preprocessing
 from ..data.decode import decode_image
+from ..data.given import HeldImage
 from ..data.limits import refuse_large_image
 from ..data.preprocess import prepare_image
 from ..evaluate.forward import forward, require_finite
@@ -48,7 +49,7 @@ class Predictor:
         started_s = time.perf_counter()
         return self._answers([(key, self._prepare(content, key))], started_s)[0]
 
-    def predict_files(self, paths: Iterable[Path]) -> Iterator[Prediction | ImageError]:
+    def predict_files(self, paths: Iterable[Path | HeldImage]) -> Iterator[Prediction | ImageError]:
         """An answer for each file in order, or the ImageError that says why there is none."""
         with ThreadPoolExecutor(max_workers=self.runtime.num_threads, thread_name_prefix="decode") as pool:
             for chunk in chunks(paths, BATCH_SIZE):
@@ -77,18 +78,20 @@ class Predictor:
             for (key, _), probability_K, logits_K in zip(prepared, probability_BK, logits_BK, strict=True)
         ]
 
-    def _prepare(self, content: bytes, key: str) -> np.ndarray:
+    def _prepare(self, content: bytes | np.ndarray, key: str) -> np.ndarray:
         return prepare_image(decode_image(content, key).image_HWC, self.preprocessing)
 
-    def _prepare_file(self, path: Path) -> np.ndarray | ImageError:
+    def _prepare_file(self, path: Path | HeldImage) -> np.ndarray | ImageError:
         try:
             return self._prepare(read_file(path), str(path))
         except ImageError as error:
             return error
 
 
-def read_file(path: Path) -> bytes:
-    """The content of an image file. Raises ImageError where it cannot be read."""
+def read_file(path: Path | HeldImage) -> bytes | np.ndarray:
+    """The content of an image file, or of an image that a caller holds. Raises ImageError where it cannot be read."""
+    if isinstance(path, HeldImage):
+        return path.read()
     try:
         refuse_large_image(str(path), path.stat().st_size)
         return path.read_bytes()
@@ -140,9 +143,9 @@ def list_images(paths: Iterable[Path]) -> list[Path]:
 IMAGE_ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"}
 
 
-def chunks(paths: Iterable[Path], size: int) -> Iterator[list[Path]]:
+def chunks(paths: Iterable[Path | HeldImage], size: int) -> Iterator[list[Path | HeldImage]]:
     """`paths` in lists of `size`, the last one shorter."""
-    chunk: list[Path] = []
+    chunk: list[Path | HeldImage] = []
     for path in paths:
         chunk.append(path)
         if len(chunk) == size:

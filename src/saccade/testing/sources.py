@@ -27,7 +27,7 @@ def check_source(source_format: str | SourceFormat, example: str) -> None:
         broken(
             f"source '{printable(name)}'",
             "it is not registered under its name",
-            "Write 'SOURCES.add(format.name, format, __name__)' below it, with 'from saccade.data.base import SOURCES'",
+            "Write 'register(SourceFormat(...), __name__)' below it, with 'from saccade.data.base import register'",
             source_format.open,
         )
     entry = SOURCES.get(name)

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from ..core import atomic, lock
 from ..core.config import FrozenConfig
+from ..core.display import Displayed
 from ..core.errors import CheckpointError, Stopped, printable
 from ..core.runtime import start
 from ..predict.crops import looks
@@ -58,8 +59,8 @@ def read_plan(folder: Path) -> EnsemblePlan:
     return EnsemblePlan.parse(read_plan_values(folder), printable(str(folder / ENSEMBLE_PLAN)))
 
 
-@dataclass(frozen=True, kw_only=True)
-class EnsembleResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class EnsembleResult(Displayed):
     """What training an ensemble came to. `seconds` counts this start only."""
 
     path: Path
@@ -67,6 +68,10 @@ class EnsembleResult:
     members: tuple[Path, ...]
     evaluation: Evaluation
     seconds: float
+
+    def display_lines(self) -> list[str]:
+        """The verdict of the members together, and where they lie."""
+        return [*self.evaluation.display_lines(), f"Ensemble: {printable(str(self.path))}"]
 
     def as_json(self) -> dict[str, Any]:
         """The object of `train --ensemble N --json`, which also stands in `evaluation.json`."""

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from ..core.errors import UsageError, printable, shell_word
+from ..core.given import is_given
 from ..data.addresses import is_hub, is_plain_path, shown
 from ..data.base import is_builtin
 from .config import RunConfig
@@ -17,8 +18,12 @@ MAX_SHOWN = 200
 
 
 def is_followed(source: str) -> bool:
-    """Whether `--resume` opens the source of a run unasked."""
-    return is_builtin(source) or (is_plain_path(source) and (":" not in source or os.path.lexists(source)))
+    """Whether `--resume` opens the source of a run unasked. What was given from Python is opened only if given again."""
+    return (
+        is_given(source)
+        or is_builtin(source)
+        or (is_plain_path(source) and (":" not in source or os.path.lexists(source)))
+    )
 
 
 def refuse_unnamed_source(begun: RunConfig, given: str, run: Path) -> None:

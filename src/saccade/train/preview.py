@@ -1,43 +1,48 @@
 """`saccade preview`: the augmentation of a configuration on a few images of its source, as training would draw it."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ..core.config import FrozenConfig
+from ..core.config import FrozenConfig, Settings
 from ..core.errors import DataError, printable
 from ..core.types import Preprocessing, Record, Split
 from ..data.augment.policy import AugmentConfig, get_policy
 from ..data.augmenter import Augmenter, measure_colours
 from ..data.base import DataSource, open_source
+from ..data.given import GivenImages, known_source
 from ..data.preview import Preview, choose_images, preview_images
 from ..data.preview_picture import draw_previews
 from ..data.scan import scan_source
 from .config import RunConfig
 from .inputs import choose_preprocessing
 from .recipes import find_recipe, recipe_for
+from .request import as_text
 
 NUM_SCANNED = 256  # images that decide the input size, the channels and the mean colour
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreviewRequest:
-    """What a person asks of `preview`. Empty values leave the choice to the recipe; `settings` are `a.b=value`."""
+    """What a person asks of `preview`. Empty values leave the choice to the recipe; `source` and `settings` are those
+    of `TrainRequest`."""
 
-    source: str
+    source: GivenImages
     recipe: str = ""
     policy: str = ""
     model: str = ""
     num_images: int = 4
     seed: int = 0
-    settings: list[str] = field(default_factory=list)
+    settings: Settings = field(default_factory=list)
 
     def config(self) -> RunConfig:
         """The configuration of the run that is previewed. Raises UnknownNameError or ConfigError."""
         recipe = find_recipe(self.recipe) if self.recipe else recipe_for(self.model or "lenet5")
-        config = recipe.config(self.source, self.model or None).model_copy(update={"seed": self.seed})
+        config = recipe.config(as_text(self.source), self.model or None).model_copy(update={"seed": self.seed})
         if self.policy:
             config = config.model_copy(update={"augment": get_policy(self.policy).config})
         return config.with_overrides(self.settings)
@@ -61,6 +66,13 @@ class PreviewResult:
         ] or ["no augmentation"]
         size = f"input {width_px}x{height_px}x{channels}, seed {self.config.seed}, border {self.augment.border}"
         return draw_previews(self.previews, title, [size, *strengths])
+
+
+@contextmanager
+def named_preview(request: PreviewRequest) -> Iterator[PreviewRequest]:
+    """`request` with a name in place of images in memory, known by it in the enclosed work."""
+    with known_source(request.source) as source:
+        yield replace(request, source=source)
 
 
 def preview(config: RunConfig, num_images: int = 4, num_draws: int = 8) -> PreviewResult:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import count
 
+from ..core.display import Displayed
 from ..core.errors import TrainingError
 from ..core.runtime import start
 from ..core.types import Batch
@@ -26,8 +27,8 @@ SAFETY = 2.0  # the chosen rate is at most that of the lowest loss over this: th
 FEWEST_STEPS = 12
 
 
-@dataclass(frozen=True, kw_only=True)
-class RangeTest:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RangeTest(Displayed):
     """What a range test saw. `rate_S` and `loss_S` have one value a step; `smooth_S` is the loss smoothed.
 
     `steepest` is where the smoothed loss falls fastest, `lowest` where it is lowest, `diverged` the rate at which the
@@ -44,6 +45,10 @@ class RangeTest:
     chosen: float
     reason: str
     settings: tuple[str, ...] = ()
+
+    def display_lines(self) -> list[str]:
+        """The rate to train with, and why."""
+        return [f"Learning rate {self.chosen:g}: {self.reason}."]
 
 
 def find_learning_rate(config: RunConfig, note: Callable[[str], None]) -> RangeTest:

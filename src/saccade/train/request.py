@@ -2,11 +2,19 @@
 
 import math
 import os
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
+from ..core.config import Settings, assignments, where_set
 from ..core.errors import UsageError
+from ..core.types import AnyPath
+from ..data.given import GivenImages, known_source
+from ..models.given import known_network
 from .config import DistillConfig, RunConfig, TransferConfig
 from .recipes import find_recipe, recipe_for
 from .transfer import FeatureStore
@@ -25,32 +33,35 @@ OTHER_WAYS = {
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRequest:
-    """What a person asks of `train`. Empty values leave the choice to the recipe; `settings` are `a.b=value`.
+    """What a person asks of `train`. Empty values leave the choice to the recipe.
 
-    `ensemble` is how many members to train, for `train_ensemble`; 0: one run. With `teachers` it learns from them,
-    by the recipe `distill` unless another is named.
+    `source` is a path, a built-in set, (images, labels) as arrays, [(path, label), ...] or a `DataSource`; `model` is a
+    name, a line of notation, or a network of the caller's own, a copy of which is trained. `settings` are `a.b=value`
+    texts, or a table such as {"optimizer": {"learning_rate": 0.1}}. `ensemble` is how many members to train, for
+    `train_ensemble`; 0: one run. With `teachers` it learns from them, by the recipe `distill` unless another is named.
     """
 
-    source: str = ""
-    model: str = ""
+    source: GivenImages = ""
+    model: str | nn.Module = ""
     recipe: str = ""
     epochs: int | None = None
     seed: int | None = None
-    out: Path | None = None
+    out: AnyPath | None = None
     resume: bool = False
     ensemble: int = 0
-    teachers: tuple[Path, ...] = ()
-    settings: list[str] = field(default_factory=list)
+    teachers: Sequence[AnyPath] = ()
+    settings: Settings = field(default_factory=list)
 
     def config(self) -> RunConfig:
         """The complete configuration. Raises UnknownNameError or ConfigError."""
-        if not self.source:
+        source, model = as_text(self.source), as_text(self.model)
+        if not source:
             raise UsageError("Say what to train on: saccade train SOURCE, for example saccade train digits.")
         refuse_other_ways(self.settings)
         name = self.recipe or ("distill" if self.teachers else "")
-        recipe = find_recipe(name) if name else recipe_for(self.model or "lenet5")
-        taught = {"distill": {"teachers": [str(run) for run in self.teachers]}} if self.teachers else {}
-        config = recipe.config(self.source, self.model or None, taught).with_overrides(self.settings)
+        recipe = find_recipe(name) if name else recipe_for(model or "lenet5")
+        taught = {"distill": {"teachers": [os.fspath(run) for run in self.teachers]}} if self.teachers else {}
+        config = recipe.config(source, model or None, taught).with_overrides(self.settings)
         if config.transfer != TransferConfig():
             raise UsageError(
                 "'saccade train' begins without weights; values under 'transfer.' are for 'saccade transfer'."
@@ -62,37 +73,39 @@ class TrainRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class TransferRequest:
-    """What a person asks of `transfer`. Empty values leave the choice to the recipe; `settings` are `a.b=value`.
+    """What a person asks of `transfer`. Empty values leave the choice to the recipe; `source` and `settings` are those
+    of `TrainRequest`.
 
     `weights` is a .safetensors file, a folder with one, or hub:OWNER/NAME. `freeze` is `auto`, `all`, `none` or a part
     of the network. `cache` is where features are kept ("": `$XDG_CACHE_HOME/saccade`; "none": nowhere).
     """
 
-    source: str = ""
+    source: GivenImages = ""
     backbone: str = ""
-    weights: str = ""
+    weights: AnyPath = ""
     freeze: str = ""
     views: int | None = None
     recipe: str = DEFAULT_RECIPE
     epochs: int | None = None
     seed: int | None = None
-    out: Path | None = None
+    out: AnyPath | None = None
     resume: bool = False
-    cache: str = ""
+    cache: AnyPath = ""
     cache_limit_gb: float = DEFAULT_LIMIT_GB
-    preprocessing: Path | None = None
-    settings: list[str] = field(default_factory=list)
+    preprocessing: AnyPath | None = None
+    settings: Settings = field(default_factory=list)
 
     def config(self) -> RunConfig:
         """The complete configuration. Raises UsageError, UnknownNameError or ConfigError."""
         example = "saccade transfer photos --backbone resnet18 --weights resnet18.safetensors"
-        if not (self.source and self.backbone and self.weights):
+        source, weights = as_text(self.source), os.fspath(self.weights)
+        if not (source and self.backbone and weights):
             raise UsageError(f"A transfer needs images, a network's name and its weights, for example:\n{example}")
         refuse_other_ways(self.settings)
         recipe = find_recipe(self.recipe)
-        asked = {"backbone": self.backbone, "weights": self.weights, "freeze": self.freeze, "views": self.views}
+        asked = {"backbone": self.backbone, "weights": weights, "freeze": self.freeze, "views": self.views}
         table = {key: value for key, value in asked.items() if value not in ("", None)}
-        config = recipe.config(self.source, self.backbone, {"transfer": table}).with_overrides(self.settings)
+        config = recipe.config(source, self.backbone, {"transfer": table}).with_overrides(self.settings)
         if config.distill != DistillConfig():
             raise UsageError("'saccade transfer' has no teachers; values under 'distill.' are for 'saccade train'.")
         changes = {"epochs": self.epochs, "seed": self.seed}
@@ -111,12 +124,36 @@ class TransferRequest:
         return FeatureStore(folder=Path(self.cache) if self.cache else _usual_cache(), limit_bytes=limit_bytes)
 
 
-def refuse_other_ways(settings: list[str]) -> None:
+def refuse_other_ways(settings: Settings) -> None:
     """Raise UsageError where a setting would go past the option that chooses more than that value."""
-    for setting in settings:
-        key = setting.partition("=")[0].strip()
+    for key, _ in assignments(settings):
         if key in OTHER_WAYS:
-            raise UsageError(f"'{key}' cannot be given by --set: {OTHER_WAYS[key]}.")
+            raise UsageError(f"'{key}' cannot be given by {where_set(settings)}: {OTHER_WAYS[key]}.")
+
+
+def as_text(given: object) -> str:
+    """A path or a name as the text that a configuration holds. Raises UsageError for what is held in memory, which has
+    such a name only while a verb runs (`core/given.py`)."""
+    if isinstance(given, str | os.PathLike):
+        return os.fspath(given)
+    raise UsageError(
+        f"A {type(given).__name__} in memory has no name that a configuration could hold.\n"
+        f"Give the request to a verb, such as api.train(request), which names it."
+    )
+
+
+@contextmanager
+def named_transfer(request: TransferRequest) -> Iterator[TransferRequest]:
+    """As `named_train`, of a transfer."""
+    with known_source(request.source) as source:
+        yield replace(request, source=source)
+
+
+@contextmanager
+def named_train(request: TrainRequest) -> Iterator[TrainRequest]:
+    """`request` with names in place of images and a network in memory, known by them in the enclosed work."""
+    with known_source(request.source) as source, known_network(request.model) as model:
+        yield replace(request, source=source, model=model)
 
 
 def _usual_cache() -> Path:
@@ -134,9 +171,9 @@ def asked_for(request: TrainRequest, begun: RunConfig) -> RunConfig:
     """The configuration that `request` would have of a run that was `begun`."""
     wanted = begun.with_overrides(request.settings)
     if request.teachers:
-        teachers = tuple(str(run) for run in request.teachers)
+        teachers = tuple(os.fspath(run) for run in request.teachers)
         wanted = wanted.model_copy(update={"distill": wanted.distill.model_copy(update={"teachers": teachers})})
-    asked = {"source": request.source, "model": request.model, "recipe": request.recipe}
+    asked = {"source": as_text(request.source), "model": as_text(request.model), "recipe": request.recipe}
     numbers = {"epochs": request.epochs, "seed": request.seed}
     changes: dict[str, str | int] = {key: value for key, value in asked.items() if value}
     changes |= {key: number for key, number in numbers.items() if number is not None}
@@ -155,7 +192,7 @@ def asked_of_transfer(request: TransferRequest, begun: RunConfig) -> RunConfig:
     table: dict[str, Any] = {key: value for key, value in asked.items() if value not in ("", None)}
     table = {key: value for key, value in table.items() if key != "weights"}  # their digest decides, not the place
     changes: dict[str, Any] = {"transfer": wanted.transfer.model_copy(update=table)}
-    numbers = {"source": request.source, "epochs": request.epochs, "seed": request.seed}
+    numbers = {"source": as_text(request.source), "epochs": request.epochs, "seed": request.seed}
     changes |= {key: value for key, value in numbers.items() if value not in ("", None)}
     if request.recipe != DEFAULT_RECIPE:
         changes["recipe"] = request.recipe
@@ -166,4 +203,6 @@ def where_weights_lie(request: TransferRequest, begun: RunConfig) -> RunConfig:
     """`begun` with the place of its weights that `request` names, if any: they may have been moved since."""
     if not request.weights:
         return begun
-    return begun.model_copy(update={"transfer": begun.transfer.model_copy(update={"weights": request.weights})})
+    return begun.model_copy(
+        update={"transfer": begun.transfer.model_copy(update={"weights": os.fspath(request.weights)})}
+    )

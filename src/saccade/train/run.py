@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from ..core import atomic, lock
+from ..core.display import Displayed
 from ..core.errors import ConfigError, Stopped, StorageError, printable
+from ..core.given import is_given
 from ..core.runtime import Runtime, environment, seed_everything, send, start
 from ..core.types import Preprocessing
 from ..data.augment.policy import AugmentConfig
@@ -18,7 +20,9 @@ from ..data.augmenter import measure_colours
 from ..data.draws import permutation
 from ..data.loader import build_loader
 from ..data.preprocess import normalize
+from ..evaluate.words import verdict
 from ..models.build import resolve_model
+from ..models.given import check_given
 from ..runs.checkpoint import find_checkpoint
 from ..runs.log import MetricsLog
 from ..runs.manifest import Manifest
@@ -41,8 +45,8 @@ from .stop import StopSignal
 NUM_INITIAL = 5000  # training images that a network may look at before its first step
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TrainResult(Displayed):
     """What a run came to: `seconds` from start to verdict, `training_s` of it in epochs, over all starts.
 
     `stop_exit_code` is that of a stop that was asked for when nothing was left to stop, else 0.
@@ -57,6 +61,15 @@ class TrainResult:
     training_s: float
     images_per_second: float
     stop_exit_code: int
+
+    def display_lines(self) -> list[str]:
+        """The verdict, the epoch that was kept, and where the run lies."""
+        kind = "training" if self.judgement.split == "train" else "held-out"
+        return [
+            verdict(self.judgement.metrics, kind),
+            f"Kept epoch {self.best_epoch} of {self.config.epochs}.",
+            f"Run: {printable(str(self.run_dir))}",
+        ]
 
 
 def train(
@@ -122,6 +135,8 @@ def start_training(config: RunConfig, images: Images, runtime: Runtime) -> Train
     """A fresh network with all that trains it. Raises UnknownNameError, NotationError or ModelError."""
     seed_everything(config.seed)
     model = resolve_model(config.model, images.spec)
+    if is_given(config.model):
+        check_given(model, config.model, images.spec)
     initialise_from_images = getattr(model, "initialise_from_images", None)
     if initialise_from_images is not None:
         initialise_from_images(_some_inputs(config, images, runtime.device))

@@ -1,16 +1,26 @@
-"""Ctrl-C and SIGTERM: the first asks the loop to save and end, a second Ctrl-C ends at once."""
+"""Ctrl-C and SIGTERM: the first asks the loop to save and end, a second Ctrl-C ends at once.
+
+Signals reach Python's main thread alone. A training on another thread is stopped by `request_stop`.
+"""
 
 import signal
+import threading
 from types import FrameType, TracebackType
+from typing import ClassVar
 
 from ..core.errors import Stopped
 
 
 class StopSignal:
-    """While entered, `requested` turns true at the first SIGINT or SIGTERM; a second SIGINT raises KeyboardInterrupt.
+    """While entered, `requested` turns true at the first SIGINT or SIGTERM, or by `request_stop`; a second SIGINT
+    raises KeyboardInterrupt.
 
-    `exit_code` is then 130 or 143, what a shell reports of a process ended by that signal.
+    `exit_code` is then 130 or 143, what a shell reports of a process ended by that signal. The handlers of before are
+    put back; one that was set outside Python, which cannot be put back, keeps its signal.
     """
+
+    _entered: ClassVar[list["StopSignal"]] = []
+    _lock: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self) -> None:
         self.requested = False
@@ -18,11 +28,13 @@ class StopSignal:
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> "StopSignal":
+        with self._lock:
+            self._entered.append(self)
+        if threading.current_thread() is not threading.main_thread():
+            return self  # signals belong to somebody else
         for number in (signal.SIGINT, signal.SIGTERM):
-            try:
+            if signal.getsignal(number) is not None:
                 self._previous[number] = signal.signal(number, self._request)
-            except ValueError:
-                break  # not the main thread: signals belong to somebody else
         return self
 
     def __exit__(
@@ -31,6 +43,8 @@ class StopSignal:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._previous.clear()
+        with self._lock:
+            self._entered.remove(self)
 
     def check(self) -> None:
         """Raise Stopped where a signal has come: for work in whose middle there is nothing to save."""
@@ -42,3 +56,10 @@ class StopSignal:
             raise KeyboardInterrupt
         self.requested = True
         self.exit_code = 128 + number
+
+
+def request_stop() -> None:
+    """Ask every training of this process to save and end, as the first Ctrl-C does; may be called from any thread."""
+    with StopSignal._lock:
+        for stop in StopSignal._entered:
+            stop.requested = True

@@ -12,6 +12,7 @@ from pathlib import Path
 from torch import nn
 
 from ..core import atomic, lock
+from ..core.display import Displayed
 from ..core.errors import CheckpointError, ConfigError, Stopped, WeightsError, printable
 from ..core.runtime import Runtime, environment, seed_everything, start
 from ..core.types import Preprocessing
@@ -53,12 +54,17 @@ class FeatureStore:
     limit_bytes: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class TransferResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TransferResult(Displayed):
     """What a transfer came to: the result of the run, and how it began."""
 
     run: TrainResult
     start: StartPoint
+
+    def display_lines(self) -> list[str]:
+        """The verdict, what was frozen and why, and where the run lies."""
+        lines = self.run.display_lines()
+        return [lines[0], self.start.sentence, *lines[1:]]
 
 
 def transfer(

@@ -174,7 +174,7 @@ AUGMENTATIONS: Registry[Augmentation] = Registry("augmentation", "augmentations"
 
 def register(augmentation: Augmentation, origin: str) -> None:
     """Enter `augmentation` under its name; `origin` is the module's `__name__`."""
-    AUGMENTATIONS.add(augmentation.name, augmentation, origin)
+    AUGMENTATIONS.add(augmentation, origin)
 
 
 def identities(num: int, columns: int = 3) -> np.ndarray:

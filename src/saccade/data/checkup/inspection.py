@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ...core.display import Displayed, Rows
+from ...core.errors import printable
 from ...core.types import SPLITS
 from ..base import DataSource, open_source
 from ..sources.folder import ImageFolder
@@ -17,8 +19,8 @@ from .left_out import list_left_out
 from .measure import Measured, measure_source
 
 
-@dataclass(frozen=True, kw_only=True)
-class Inspection:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Inspection(Displayed):
     """What a check-up found in N images. Sizes are of upright images in pixels; means and deviations 0 to 1.
 
     `counts` maps a split (`all` where the source has none) to the images of every class in label order.
@@ -39,6 +41,27 @@ class Inspection:
     mean_C: tuple[float, ...]
     std_C: tuple[float, ...]
     notes: tuple[str, ...]
+
+    def headline(self) -> str:
+        """How many images there are, and how many things to look at."""
+        faults = [finding for finding in self.findings if finding.kind != "left_out"]
+        name, count = printable(self.source), f"{self.num_images:,} images of {len(self.classes)} classes"
+        if not faults:
+            return f"{name}: {count}. Nothing is wrong with them."
+        kinds = "1 thing to look at" if len(faults) == 1 else f"{len(faults)} things to look at, the worst first"
+        return f"{name}: {count}. {kinds}."
+
+    def display_lines(self) -> list[str]:
+        """The headline and what should be known."""
+        return [self.headline(), *self.notes]
+
+    def display_rows(self) -> Rows | None:
+        """What was found, each kind with its number and its first images; nothing where nothing was."""
+        rows = [
+            (f"{len(finding.groups):,}", KINDS[finding.kind], ", ".join(finding.groups[0][:4]))
+            for finding in self.findings
+        ]
+        return (("number", "what", "for example"), rows) if rows else None
 
     def as_json(self) -> dict[str, Any]:
         """The object of `saccade inspect --json`."""

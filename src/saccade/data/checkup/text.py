@@ -11,22 +11,13 @@ MAX_CLASSES = 30
 
 def inspection_text(inspection: Inspection) -> str:
     """The whole check-up. Long lists are cut with their number said; `--json` has all."""
-    lines = [_headline(inspection), ""]
+    lines = [inspection.headline(), ""]
     for finding in inspection.findings:
         lines += [*_finding_lines(finding), ""]
     lines += _count_lines(inspection)
     lines += ["", *_figure_lines(inspection)]
     lines += [f"note: {note}" for note in inspection.notes]
     return "\n".join(lines)
-
-
-def _headline(inspection: Inspection) -> str:
-    faults = [finding for finding in inspection.findings if finding.kind != "left_out"]
-    name, count = printable(inspection.source), f"{inspection.num_images:,} images of {len(inspection.classes)} classes"
-    if not faults:
-        return f"{name}: {count}. Nothing is wrong with them."
-    kinds = "1 thing to look at" if len(faults) == 1 else f"{len(faults)} things to look at, the worst first"
-    return f"{name}: {count}. {kinds}."
 
 
 def _finding_lines(finding: Finding) -> list[str]:

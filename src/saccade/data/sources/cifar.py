@@ -17,7 +17,7 @@ import numpy as np
 
 from ...core.errors import DataError, printable
 from ...core.types import Record
-from ..base import SOURCES, DataSource, SourceFormat
+from ..base import DataSource, SourceFormat, register
 from ..limits import refuse_expansion
 from ..listing import check_classes
 from ..plain_pickle import read_plain_pickle
@@ -258,8 +258,7 @@ def _class_names(layout: Layout, content: bytes, where: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-SOURCES.add(
-    "cifar",
+register(
     SourceFormat(
         name="cifar",
         summary="CIFAR-10 or CIFAR-100, python or binary version, unpacked or the published .tar.gz",

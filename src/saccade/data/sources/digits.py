@@ -12,7 +12,7 @@ import numpy as np
 
 from ...core.errors import DataError
 from ...core.types import Record
-from ..base import SOURCES, DataSource, SourceFormat
+from ..base import DataSource, SourceFormat, register
 
 
 class Digits(DataSource):
@@ -49,8 +49,7 @@ def read_digits() -> np.ndarray:
     return np.loadtxt(path, delimiter=",")
 
 
-SOURCES.add(
-    "digits",
+register(
     SourceFormat(
         name="digits",
         summary="1,797 handwritten digits of 8x8 pixels, built in (Alpaydin and Kaynak 1998)",

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...core.errors import DataError, ImageError, printable
 from ...core.types import Record
-from ..base import SOURCES, DataSource, SourceFormat, read_error
+from ..base import DataSource, SourceFormat, read_error, register
 from ..limits import refuse_large_image
 from ..listing import (
     SPLIT_NAMES,
@@ -263,8 +263,7 @@ def _check_counts(folder: Path, classes: tuple[str, ...], label_N: np.ndarray) -
     refuse_absent_classes(where, classes, label_N, "Add images to them, or remove the empty folders.")
 
 
-SOURCES.add(
-    "folder",
+register(
     SourceFormat(
         name="folder",
         summary="a folder with one sub-folder of images per class, or train, validation and test above the classes",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...core.errors import DataError, printable
 from ..addresses import hub_name, is_hub, shown
-from ..base import SOURCES, SourceFormat
+from ..base import SourceFormat, register
 from ..hub_download import HubKind, download
 from ..row_groups import import_pyarrow
 from .parquet import ParquetImages
@@ -66,8 +66,7 @@ def _has_parquet(folder: Path) -> bool:
     return next(folder.rglob("*.parquet"), None) is not None
 
 
-SOURCES.add(
-    "hub",
+register(
     SourceFormat(
         name="hub",
         summary="a data set of the Hugging Face hub by its name, with its revision; downloaded once",

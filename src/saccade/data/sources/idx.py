@@ -15,7 +15,7 @@ import numpy as np
 
 from ...core.errors import DataError, brief, printable
 from ...core.types import Record
-from ..base import SOURCES, DataSource, SourceFormat
+from ..base import DataSource, SourceFormat, register
 from ..limits import MAX_ARRAY_BYTES, MAX_IMAGE_PIXELS, refuse_expansion
 from ..listing import check_classes
 
@@ -167,8 +167,7 @@ def _check_pair(image_path: Path, image_NHW: np.ndarray, label_path: Path, label
         )
 
 
-SOURCES.add(
-    "idx",
+register(
     SourceFormat(
         name="idx",
         summary="a folder of MNIST-like files, train-images-idx3-ubyte and so on, raw or .gz",

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...core.errors import DataError, ImageError, printable
 from ...core.types import Record
-from ..base import SOURCES, DataSource, SourceFormat
+from ..base import DataSource, SourceFormat, register
 from ..listing import check_classes, class_order, refuse_twins, split_name
 from ..manifest_rows import NO_GROUP, ManifestRows, names_images
 from .folder import ENDINGS, read_file
@@ -130,8 +130,7 @@ def _recognises(text: str) -> bool:
     return path.is_dir() and find_manifest(path) is not None
 
 
-SOURCES.add(
-    "manifest",
+register(
     SourceFormat(
         name="manifest",
         summary="a CSV file with the columns file and label, optionally split and group, beside or above its images",

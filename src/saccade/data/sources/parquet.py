@@ -15,7 +15,7 @@ import numpy as np
 
 from ...core.errors import DataError, ImageError, printable
 from ...core.types import Record
-from ..base import SOURCES, DataSource, SourceFormat
+from ..base import DataSource, SourceFormat, register
 from ..image_features import ImageColumns, find_columns
 from ..limits import MAX_ROWS_IN_SMALL_FILE
 from ..listing import (
@@ -310,8 +310,7 @@ def _check_range(where: str, label_N: np.ndarray, num_names: int) -> None:
         )
 
 
-SOURCES.add(
-    "parquet",
+register(
     SourceFormat(
         name="parquet",
         summary="Parquet files with a column of encoded images and one of labels, as Hugging Face keeps them",

@@ -16,7 +16,7 @@ import numpy as np
 from ...core.errors import DataError, printable
 from ...core.types import Record
 from ..addresses import is_address, is_hub, shown
-from ..base import SOURCES, DataSource, SourceFormat
+from ..base import DataSource, SourceFormat, register
 from ..limits import MAX_CLASS_NAME_CHARACTERS, MAX_NAMES_BYTES, read_small_file
 from ..listing import (
     PackedNames,
@@ -230,8 +230,7 @@ def recognises(text: str) -> bool:
     return any(next(place.glob("*.tar"), None) is not None for place in places)
 
 
-SOURCES.add(
-    "tar",
+register(
     SourceFormat(
         name="tar",
         summary="tar shards (WebDataset: 0001.jpg, 0001.cls), a folder or pattern of them, also s3://, https:// ...",

@@ -1,0 +1,251 @@
+"""A process that is not ours: it has settings of its own, calls every verb, and tells what was changed in it.
+
+python tests/api/host.py FOLDER str|pathlike     every verb, with an error inside too
+python tests/api/host.py FOLDER import           what the import alone changes
+"""
+
+import json
+import logging
+import os
+import random
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def on_signal(number: int, frame: object) -> None:
+    """The host's own handler."""
+
+
+def settle() -> None:
+    """Choose otherwise than Saccade does, wherever there is a choice."""
+    torch.set_num_threads(3)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    torch.set_default_dtype(torch.float64)
+    torch.set_grad_enabled(False)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    warnings.filterwarnings("default", message="a filter of the host")
+    torch.manual_seed(11)
+    np.random.seed(12)
+    random.seed(13)
+
+
+def state() -> dict[str, Any]:
+    """Everything that a guest should leave as it is."""
+    backends = torch.backends
+    found = {
+        "threads": torch.get_num_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "warn_only": torch.is_deterministic_algorithms_warn_only_enabled(),
+        "fill": torch.utils.deterministic.fill_uninitialized_memory,
+        "cudnn": [backends.cudnn.benchmark, backends.cudnn.deterministic, backends.cudnn.enabled],
+        "tf32": [backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32, torch.get_float32_matmul_precision()],
+        "precision": [backends.fp32_precision, backends.cudnn.conv.fp32_precision, backends.cudnn.rnn.fp32_precision],
+        "mkldnn": [backends.mkldnn.enabled, backends.mha.get_fastpath_enabled()],
+        "dtype": str(torch.get_default_dtype()),
+        "modes": [torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")],
+        "environment": dict(os.environ),
+        "filters": [repr(entry) for entry in warnings.filters],
+        "signals": [repr(signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)],
+        "torch random": torch.get_rng_state().tolist(),
+        "numpy random": repr(np.random.get_state()),
+        "python random": repr(random.getstate()),
+        "folder": os.getcwd(),
+        "logging": [repr(logging.root.handlers), logging.root.level, logging.root.manager.disable],
+        "recursion": sys.getrecursionlimit(),
+        "path": list(sys.path),
+        "hooks": [repr(sys.excepthook), repr(threading.excepthook), repr(warnings.showwarning)],
+    }
+    if "cv2" in sys.modules:
+        found["opencv threads"] = sys.modules["cv2"].getNumThreads()
+    if torch.cuda.is_initialized():
+        found["gpu random"] = [generator.tolist() for generator in torch.cuda.get_rng_state_all()]
+    return found
+
+
+def changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    return [
+        f"{key}: {str(before[key])[:200]} -> {str(after.get(key))[:200]}"
+        for key in before
+        if before[key] != after.get(key)
+    ]
+
+
+class PlainPath(os.PathLike):
+    """A path that is neither text nor a `Path`."""
+
+    def __init__(self, path: object) -> None:
+        self.path = str(path)
+
+    def __fspath__(self) -> str:
+        return self.path
+
+
+def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tuple[Callable[[], object], bool]]]:
+    """For each verb its calls, and whether each of them fails."""
+    from saccade import api
+    from saccade.data.sources.digits import Digits
+
+    digits = Digits()
+    pixels_NHW = np.stack([digits.read(index) for index in range(300)])
+    label_N = np.array([digits.record(index).label for index in range(300)])
+    small = (pixels_NHW, label_N)
+    photo, photos = folder / "photos" / "3" / "0.png", folder / "photos"
+    write_images(folder, small)
+    run, out = as_path(folder / "run"), lambda name: as_path(folder / name)
+    settings = {"batch_size": 64, "runtime": {"num_threads": 1, "precision": "float32"}}
+    common = {"source": as_path(photos), "epochs": 1, "settings": settings}
+    backbone = {"backbone": "lenet5", "weights": as_path(folder), "preprocessing": as_path(folder / "pixels.json")}
+    one_class = np.zeros((30, 8, 8), np.uint8), ["elephant", "mouse"] * 15
+
+    class Falling(api.Silent):
+        """Who watches and fails in the middle of a training."""
+
+        def epoch(self, result: object) -> None:
+            raise ZeroDivisionError
+
+    class Stopping(api.Silent):
+        """Who watches and asks for the end."""
+
+        def step(self, epoch: int, batch: int, num_batches: int, means: object) -> None:
+            api.request_stop()
+
+    def request(name: str, **changes: object) -> api.TrainRequest:
+        return api.TrainRequest(**(common | {"out": out(name)} | changes))
+
+    def transfer_request(name: str, **changes: object) -> api.TransferRequest:
+        return api.TransferRequest(**(common | backbone | {"out": out(name), "cache": out("cache"), **changes}))
+
+    too_small = request("none", model="alexnet", settings=["input.size_px=20"])
+
+    def one_answer() -> None:
+        answers = api.predict(run, [as_path(photo)] * 40)
+        before = state()
+        next(answers)
+        told = changed(before, state())
+        if told:
+            raise AssertionError(told)
+
+    return {
+        "train": [
+            (lambda: api.train(request("run")), False),
+            (lambda: api.train(request("falls"), Falling()), True),
+            (lambda: api.train(request("stops"), Stopping()), True),
+            (lambda: api.train(api.TrainRequest(out=out("stops"), resume=True)), False),
+            (lambda: api.train(request("memory", source=small)), False),
+        ],
+        "transfer": [
+            (lambda: api.transfer(transfer_request("transferred", freeze="auto")), False),
+            (lambda: api.transfer(transfer_request("t-falls", freeze="none"), Falling()), True),
+        ],
+        "train_ensemble": [
+            (lambda: api.train_ensemble(request("pair", ensemble=2)), False),
+            (lambda: api.train_ensemble(request("p-falls", ensemble=2), Falling()), True),
+        ],
+        "find_learning_rate": [
+            (lambda: api.find_learning_rate(request("none"), out("rates.svg")), False),
+            (lambda: api.find_learning_rate(too_small, out("rates.svg")), True),
+        ],
+        "evaluate": [
+            (lambda: api.evaluate(run, as_path(photos)), False),
+            (lambda: api.evaluate([run], "digits", crops=2), False),
+            (lambda: api.evaluate(out("pair"), small), False),
+            (lambda: api.evaluate([run], one_class), True),
+        ],
+        "check_labels": [
+            (lambda: api.check_labels(run, as_path(photos), out("labels.csv")), False),
+            (lambda: api.check_labels(run, (pixels_NHW[:12], label_N[:12])), True),
+        ],
+        "write_mistakes": [
+            (lambda: api.write_mistakes(api.evaluate(run, "digits"), out("mistakes.csv")), False),
+            (lambda: api.write_mistakes(api.evaluate(run, "digits"), out("photos")), True),
+        ],
+        "predict": [
+            (lambda: list(api.predict(run, as_path(photos))), False),
+            (lambda: list(api.predict([run, out("pair")], [as_path(photo), pixels_NHW[0]])), False),
+            (one_answer, False),
+            (lambda: next(api.predict(run, small)), False),
+            (lambda: api.predict(run, [out("absent.png")]), True),
+        ],
+        "explain": [
+            (lambda: api.explain(run, as_path(photo), out("why.svg"), source=as_path(photos)), False),
+            (lambda: api.explain(run, pixels_NHW[0], class_name="elephant"), True),
+        ],
+        "inspect": [
+            (lambda: api.inspect(as_path(photos)), False),
+            (lambda: api.inspect(small), False),
+            (lambda: api.inspect(out("absent")), True),
+        ],
+        "preview": [
+            (lambda: api.preview(api.PreviewRequest(source=as_path(photos)), out("drawn.png")), False),
+            (lambda: api.preview(api.PreviewRequest(source=out("absent")), out("drawn.png")), True),
+        ],
+        "table": [(lambda: api.table(run), False), (lambda: api.table(out("absent")), True)],
+        "compare": [(lambda: api.compare([run, "resnet20"]), False), (lambda: api.compare(["lenet", "lenet5"]), True)],
+        "report": [
+            (lambda: api.report(run, out("report.html")), False),
+            (lambda: api.report(out("pair")), True),
+        ],
+        "is_run": [(lambda: api.is_run(run), False), (lambda: api.is_run(3), True)],
+        "is_ensemble": [(lambda: api.is_ensemble(run), False), (lambda: api.is_ensemble(3), True)],
+        "request_stop": [(lambda: api.request_stop(), False)],
+    }  # fmt: skip
+
+
+def write_images(folder: Path, small: tuple[np.ndarray, np.ndarray]) -> None:
+    """A folder of images, and the weights of a network for other classes."""
+    from PIL import Image
+    from safetensors.torch import save_file
+
+    from saccade.models.base import ModelSpec, build_model
+
+    for index, (pixels_HW, label) in enumerate(zip(*small)):
+        place = folder / "photos" / str(label)
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels_HW).save(place / f"{np.flatnonzero(small[1] == label).tolist().index(index)}.png")
+    network = build_model("lenet5", ModelSpec(num_classes=7, input_CHW=(1, 32, 32)))
+    weights = {name: tensor.float().contiguous() for name, tensor in network.state_dict().items()}
+    save_file(weights, folder / "model.safetensors")
+    pixels = {"channels": "grey", "input_height_px": 32, "input_width_px": 32, "mean": [0.5], "std": [0.25]}
+    (folder / "pixels.json").write_text(json.dumps(pixels))
+
+
+def main() -> None:
+    folder, kind = Path(sys.argv[1]), sys.argv[2]
+    os.chdir(folder)
+    settle()
+    before = state()
+    import saccade
+    import saccade.api  # noqa: F401
+
+    told: dict[str, list[str]] = {"import": changed(before, state())}
+    if kind != "import":
+        calls = verbs(folder, str if kind == "str" else PlainPath)
+        for verb, cases in calls.items():
+            told[verb] = []
+            for number, (call, fails) in enumerate(cases if kind == "str" else cases[:1]):
+                before = state()
+                try:
+                    call()
+                    failed = ""
+                except (saccade.api.SaccadeError, ZeroDivisionError, TypeError) as error:
+                    failed = f"{type(error).__name__}: {error}"
+                told[verb] += [f"case {number} {text}" for text in changed(before, state())]
+                if bool(failed) != fails:
+                    told[verb].append(f"case {number} {failed or 'did not fail'}")
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()

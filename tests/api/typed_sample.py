@@ -1,0 +1,22 @@
+"""What a strict type checker makes of a user's code; `test_public.py` compares it with what stands behind it here."""
+
+from pathlib import Path
+from typing import reveal_type
+
+import numpy as np
+
+import saccade
+from saccade import api
+
+settings = {"optimizer": {"learning_rate": 0.1}}
+images = np.zeros((10, 8, 8), np.uint8)
+request = api.TrainRequest(source=(images, ["a", "b"] * 5), settings=settings, out="runs/x")
+answers = list(api.predict("runs/x", images))
+reveal_type(api.train(request))  # is: saccade.train.run.TrainResult
+reveal_type(saccade.api.train(request).judgement.metrics.top1)  # is: float
+reveal_type(api.evaluate("runs/x", "digits"))  # is: saccade.predict.evaluation.Evaluation
+reveal_type(api.report(Path("runs/x")))  # is: pathlib.Path
+reveal_type(answers)  # is: list[saccade.core.types.Prediction | saccade.core.errors.ImageError]
+api.evaluate("runs/x", [("a.jpg", "cat"), (Path("b.jpg"), "dog", "test")])
+api.evaluate(3, "digits")  # is an error
+api.TrainRequest(source="digits", epoch=3)  # is an error
