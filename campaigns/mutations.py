@@ -251,6 +251,7 @@ module, _, function = sys.argv[1].partition(":")
 check = getattr(importlib.import_module(module), function)
 from saccade.core.errors import SaccadeError
 from campaigns.mutations import Walls, memory_bytes, forget_the_peak, limit_resources
+getattr(sys.modules[module], "prepare", lambda: None)()  # imports that the first file need not wait for
 limit_resources(int(sys.argv[2]))
 walls = Walls()
 sys.addaudithook(walls.see)

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..core.errors import DataError
 from .limits import refuse_expansion
+from .thrift import read_struct, read_varint
 
 DATA_PAGE, INDEX_PAGE, DICTIONARY_PAGE, DATA_PAGE_2 = range(4)
 PLAIN, RLE, DELTA_BYTE_ARRAY = 0, 3, 7
@@ -23,7 +24,6 @@ UNCOMPRESSED = 0
 NULL = -1  # the length of a value that is not there
 MAX_HEADER_BYTES = 1 << 20
 WINDOW_BYTES = 1 << 16
-MAX_DEPTH = 16  # of Thrift structures and lists; a footer has ten
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,9 @@ def read_footer(path: Path, where: str, names: Collection[str]) -> list[dict[str
             if num_bytes + 12 > file_bytes:
                 raise Damaged("its footer is larger than the file")
             file.seek(file_bytes - 8 - num_bytes)
-            fields, _ = _struct(file.read(num_bytes), 0, 0)
+            fields, _ = read_struct(file.read(num_bytes), 0)
         return [_stored_columns(group, names) for group in fields.get(4, [])]
-    except (Damaged, IndexError, struct.error, TypeError, AttributeError, UnicodeDecodeError) as error:
+    except (Damaged, IndexError, ValueError, struct.error, TypeError, AttributeError) as error:
         reason = str(error) if isinstance(error, Damaged) else "its footer is damaged"
         raise DataError(f"{where} is cut off, damaged or no Parquet file ({reason}).\nDownload it again.") from None
 
@@ -117,7 +117,7 @@ def read_pages(chunk: ColumnChunk) -> list[Page]:
     """The pages of a column chunk, whose sizes fit the file and the limits. Raises DataError."""
     try:
         pages = list(_walk(chunk))
-    except (Damaged, IndexError, struct.error, UnicodeDecodeError) as error:
+    except (Damaged, IndexError, ValueError, struct.error) as error:
         reason = str(error) if isinstance(error, Damaged) else "the header of a page is damaged"
         raise DataError(f"{chunk.where}: {reason}.\nThe file is damaged: download it again.") from None
     decoded_bytes = sum(page.num_decoded_bytes for page in pages)
@@ -177,7 +177,7 @@ def _page(chunk: ColumnChunk, place: int, end: int) -> Page:
     while True:
         content = os.pread(chunk.descriptor, min(size, end - place), place)
         try:
-            fields, num_header_bytes = _struct(content, 0, 0)
+            fields, num_header_bytes = read_struct(content, 0)
             break
         except IndexError:
             if len(content) < size or size >= MAX_HEADER_BYTES:
@@ -213,77 +213,6 @@ def _number(fields: dict[int, Any], number: int) -> int:
     return value
 
 
-# --- Thrift's compact protocol, as much of it as footers and page headers use ---
-
-
-def _varint(content: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = content[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if not byte & 0x80:
-            return value, at
-        if shift > 63:
-            raise Damaged("the header of a page is damaged")
-
-
-def _zigzag(content: bytes, at: int) -> tuple[int, int]:
-    value, at = _varint(content, at)
-    return (value >> 1) ^ -(value & 1), at
-
-
-def _struct(content: bytes, at: int, depth: int) -> tuple[dict[int, Any], int]:
-    """({field: value}, where it ends); raises IndexError where `content` ends before it."""
-    if depth > MAX_DEPTH:
-        raise Damaged("the header of a page is damaged")
-    fields: dict[int, Any] = {}
-    number = 0
-    while head := content[at]:
-        at += 1
-        if head >> 4:
-            number += head >> 4
-        else:
-            number, at = _zigzag(content, at)
-        kind = head & 15
-        if kind in (1, 2):
-            fields[number] = kind == 1
-        else:
-            fields[number], at = _value(content, at, kind, depth)
-    return fields, at + 1
-
-
-def _value(content: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
-    if kind == 3:
-        return content[at], at + 1
-    if kind in (4, 5, 6):
-        return _zigzag(content, at)
-    if kind in (7, 8):
-        size, at = (8, at) if kind == 7 else _varint(content, at)
-        content[at + size - 1 if size else at - 1]  # raises where it is not all there
-        return content[at : at + size], at + size
-    if kind in (9, 10):
-        return _list(content, at, depth + 1)
-    if kind == 12:
-        return _struct(content, at, depth + 1)
-    raise Damaged("the header of a page is damaged")
-
-
-def _list(content: bytes, at: int, depth: int) -> tuple[list[Any], int]:
-    if depth > MAX_DEPTH:
-        raise Damaged("its lists are in each other too often")
-    size, kind, at = content[at] >> 4, content[at] & 15, at + 1
-    if size == 15:
-        size, at = _varint(content, at)
-    if size > len(content):  # every element has a byte
-        raise IndexError
-    values = []
-    for _ in range(size):
-        value, at = (content[at], at + 1) if kind in (1, 2) else _value(content, at, kind, depth)
-        values.append(value)
-    return values, at
-
-
 # --- values that are stored as they are ---
 
 
@@ -310,7 +239,7 @@ def _hybrid(content: bytes, count: int, num_bits: int) -> np.ndarray:
     """`count` numbers below 256 in the RLE / bit-packing hybrid encoding."""
     result, start, at = np.zeros(count, np.uint8), 0, 0
     while start < count:
-        head, at = _varint(content, at)
+        head, at = read_varint(content, at)
         if head & 1:
             packed = np.frombuffer(content, np.uint8, count=(head >> 1) * num_bits, offset=at)
             at += len(packed)

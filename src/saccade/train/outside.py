@@ -18,7 +18,7 @@ MAX_SHOWN = 200
 
 
 def is_followed(source: str) -> bool:
-    """Whether `--resume` opens the source of a run unasked. What was given from Python is opened only if given again."""
+    """Whether `--resume` opens the source of a run unasked. Images from Python are nowhere: they are given again."""
     return (
         is_given(source)
         or is_builtin(source)

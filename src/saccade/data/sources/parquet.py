@@ -9,7 +9,6 @@ import re
 from array import array
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,6 @@ from ...core.errors import DataError, ImageError, printable
 from ...core.types import Record
 from ..base import DataSource, SourceFormat, register
 from ..image_features import ImageColumns, find_columns
-from ..limits import MAX_ROWS_IN_SMALL_FILE
 from ..listing import (
     PackedNames,
     check_classes,
@@ -28,8 +26,8 @@ from ..listing import (
     split_name,
     splits_of_files,
 )
-from ..parquet_pages import read_footer, read_pages
-from ..row_groups import ParquetPart, ValueReader, column_chunk, import_pyarrow, open_parquet
+from ..parquet_labels import check_rows, read_labels
+from ..row_groups import ParquetPart, ValueReader, import_pyarrow, open_parquet
 
 SHARD = re.compile(r"^(.*)-(\d{5})-of-(\d{5})$")
 DEPTH = 3  # folders below the given one: CONFIGURATION/SPLIT/0000.parquet
@@ -192,78 +190,15 @@ def _open_part(file: Path, card: Path) -> tuple[ImageColumns, ParquetPart, np.nd
         status = file.stat()
         with open_parquet(file) as opened:
             metadata = opened.metadata
-            _check_rows(metadata, status.st_size, where)
+            check_rows(metadata, status.st_size, where)
             columns = find_columns(opened.schema_arrow, card, where)
-            labels = _read_labels(file, metadata, columns, where)
+            labels = read_labels(file, metadata, columns, where)
     except (OSError, pyarrow.ArrowException, UnicodeDecodeError, OverflowError) as error:
         reason = printable(" ".join(str(error).split())[:100]).rstrip(".")
         raise DataError(f"{where} is cut off, damaged or no Parquet file ({reason}).\nDownload it again.") from None
     signature = status.st_size, status.st_mtime_ns
     part = ParquetPart(path=file, metadata=metadata, signature=signature, column=columns.image)
     return columns, part, labels
-
-
-def _check_rows(metadata: Any, file_bytes: int, where: str) -> None:
-    """Raise DataError where a file has more rows than it has room for, or counts them in two ways."""
-    counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
-    if min(counts, default=0) < 0 or sum(counts) != metadata.num_rows:
-        raise DataError(
-            f"{where} says that it has {metadata.num_rows:,} rows, but its row groups have {sum(counts):,}.\n"
-            f"It is damaged: download it again."
-        )
-    if metadata.num_rows > max(MAX_ROWS_IN_SMALL_FILE, file_bytes):
-        raise DataError(
-            f"{where} has {file_bytes:,} bytes and says that it has {metadata.num_rows:,} rows, more than images have "
-            f"room for.\nThe file is damaged or made to fill the memory; take another one."
-        )
-
-
-def _read_labels(file: Path, metadata: Any, columns: ImageColumns, where: str) -> np.ndarray | list[str] | None:
-    """The labels of a file, int64 or texts; None where no row has one. Sizes are checked before they are decoded."""
-    _, parquet = import_pyarrow()
-    name = columns.label
-    is_text = not columns.is_number
-    stored = read_footer(file, where, [name])
-    with open(file, "rb") as opened:
-        for group in range(metadata.num_row_groups):
-            chunk = column_chunk(metadata.schema, stored, group, name, opened.fileno(), where)
-            read_pages(chunk)
-            if chunk.metadata.num_values != metadata.row_group(group).num_rows:
-                raise DataError(f"{chunk.where} has not one label a row.\nThe file is damaged: download it again.")
-    with open_parquet(file, metadata, [name] if is_text else []) as opened:
-        column = opened.read(columns=[name], use_threads=False).column(0)
-    values = _texts(column) if is_text else _numbers(column, name, where)
-    if len(values) != metadata.num_rows:
-        raise DataError(f"{where} has {len(values):,} labels for {metadata.num_rows:,} rows.\nDownload it again.")
-    missing = (values == -1).sum() if isinstance(values, np.ndarray) else sum(not value for value in values)
-    if missing == len(values):
-        return None
-    if missing:
-        raise DataError(
-            f"{where}: {missing:,} of {len(values):,} rows have no label.\nFill them in, or leave the rows out."
-        )
-    return values
-
-
-def _numbers(column: Any, name: str, where: str) -> np.ndarray:
-    """int64, -1 where a label is missing."""
-    pyarrow, _ = import_pyarrow()
-    try:
-        return column.cast("int64").fill_null(-1).to_numpy()
-    except pyarrow.ArrowInvalid:
-        raise DataError(
-            f"{where}: the column '{printable(name)}' has a label above {(1 << 63) - 1:,}, which is no class number.\n"
-            f"Number the classes from 0."
-        ) from None
-
-
-def _texts(column: Any) -> list[str]:
-    """The labels in words; equal ones are one object. "" where a label is missing."""
-    texts: list[str] = []
-    for chunk in column.chunks:
-        names = [*(name or "" for name in chunk.dictionary.to_pylist()), ""]
-        texts += [names[-1 if number is None else number] for number in chunk.indices.to_pylist()]
-    return texts
 
 
 def _classes(
