@@ -1,21 +1,11 @@
 """The Python interface: one function per verb of the command line. They return values and print nothing."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from .core import atomic
-from .core.errors import (
-    ImageError,
-    ModelError,
-    NotationError,
-    SaccadeError,
-    UnknownNameError,
-    UsageError,
-    printable,
-    shell_word,
-)
+from .core.errors import ImageError, SaccadeError, UsageError, printable, shell_word
 from .core.runtime import RuntimeConfig, available_cpus
 from .core.types import Prediction
 from .data.checkup.inspection import Inspection, inspect_source
@@ -38,9 +28,9 @@ from .report.ladder_chart import Step, write_ladder_chart
 from .report.page import write_report
 from .report.rate_chart import RateCurve, check_picture, write_rate_chart
 from .runs.checkpoint import holds_checkpoint
-from .runs.names import CONFIG, ENSEMBLE_PLAN, LADDER_PICTURE
+from .runs.names import ENSEMBLE_PLAN, LADDER_PICTURE
 from .train.config import RunConfig
-from .train.folder import RunFolder, new_run_path, refuse_changes
+from .train.folder import RunFolder, naming_config, new_run_path, refuse_changes
 from .train.members import EnsemblePlan, EnsembleResult, read_plan, train_members
 from .train.preview import PreviewRequest
 from .train.preview import as_json as preview_values
@@ -68,7 +58,7 @@ def train(
         folder = RunFolder(path=request.out or new_run_path(config.source, config.model))
         ensemble_folder.refuse_begun(folder.path)
     try:
-        with _naming_config(folder):
+        with naming_config(folder):
             return run_training(config, folder, progress or Silent(), command)
     finally:
         if request.out is None and not request.resume:
@@ -91,7 +81,7 @@ def transfer(
         folder = RunFolder(path=request.out or new_run_path(config.source, config.transfer.backbone))
         ensemble_folder.refuse_begun(folder.path)
     try:
-        with _naming_config(folder):
+        with naming_config(folder):
             result = run_transfer(config, folder, store, progress or Silent(), command, request.preprocessing)
     finally:
         if request.out is None and not request.resume:
@@ -142,7 +132,7 @@ def train_ensemble(
         ensemble_folder.refuse_begun(path)
         RunFolder(path=path).check()
     try:
-        with _naming_config(RunFolder(path=path, resume=request.resume), ENSEMBLE_PLAN):
+        with naming_config(RunFolder(path=path, resume=request.resume), ENSEMBLE_PLAN):
             return train_members(plan, path, request.resume, progress or Silent(), command)
     finally:
         if request.out is None and not request.resume:
@@ -297,19 +287,6 @@ def _resumed_plan(request: TrainRequest) -> tuple[EnsemblePlan, Path]:
     wanted = asked_for(request, plan.run)
     refuse_changes(plan.run, wanted)
     return plan.model_copy(update={"run": wanted}), request.out
-
-
-@contextmanager
-def _naming_config(folder: RunFolder, name: str = CONFIG) -> Iterator[None]:
-    """What a resumed run asks for stands in its configuration: say so where it cannot be had."""
-    try:
-        yield
-    except (UsageError, ModelError) as error:
-        kinds = (UsageError, UnknownNameError, ModelError, NotationError)  # their subclasses name their own file
-        if not folder.resume or type(error) not in kinds:
-            raise
-        where = printable(str(folder.path / name))
-        raise type(error)(error.message if where in error.message else f"{where}: {error.message}") from None
 
 
 def _remove_if_empty(path: Path) -> None:
