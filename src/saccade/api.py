@@ -6,7 +6,6 @@ A verb leaves its process as it found it: what it sets (threads, deterministic a
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,8 @@ from torch import nn
 from .core import atomic
 from .core.errors import (
     ImageError,
-    ModelError,
-    NotationError,
     SaccadeError,
     Stopped,
-    UnknownNameError,
     UsageError,
     printable,
     shell_word,
@@ -54,7 +50,7 @@ from .report.ladder_chart import Step, write_ladder_chart
 from .report.page import write_report
 from .report.rate_chart import RateCurve, check_picture, write_rate_chart
 from .runs.checkpoint import holds_checkpoint
-from .runs.names import CONFIG, ENSEMBLE_PLAN, LADDER_PICTURE
+from .runs.names import ENSEMBLE_PLAN, LADDER_PICTURE
 from .runs.start_point import read_start
 from .train.config import RunConfig
 from .train.folder import RunFolder, new_run_path, refuse_changes
@@ -498,19 +494,6 @@ def _resumed_plan(request: TrainRequest, out: Path | None) -> tuple[EnsemblePlan
     refuse_changes(plan.run, wanted)
     refuse_unnamed_source(plan.run, str(request.source), out)
     return plan.model_copy(update={"run": wanted}), out
-
-
-@contextmanager
-def _naming_config(folder: RunFolder, name: str = CONFIG) -> Iterator[None]:
-    """What a resumed run asks for stands in its configuration: say so where it cannot be had."""
-    try:
-        yield
-    except (UsageError, ModelError) as error:
-        kinds = (UsageError, UnknownNameError, ModelError, NotationError)  # their subclasses name their own file
-        if not folder.resume or type(error) not in kinds:
-            raise
-        where = printable(str(folder.path / name))
-        raise type(error)(error.message if where in error.message else f"{where}: {error.message}") from None
 
 
 def _remove_if_empty(path: Path) -> None:

@@ -1,12 +1,22 @@
 """The run directory: the only interface between a training and everything that looks at it."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..core import atomic, lock
-from ..core.errors import CheckpointError, ConfigError, UsageError, printable
+from ..core.errors import (
+    CheckpointError,
+    ConfigError,
+    ModelError,
+    NotationError,
+    UnknownNameError,
+    UsageError,
+    printable,
+)
 from ..runs.checkpoint import holds_checkpoint
 from ..runs.files import read_toml_file
 from ..runs.names import CONFIG, DATA, ENVIRONMENT
@@ -74,6 +84,19 @@ class RunFolder:
         if found is None:
             raise ConfigError(f"No configuration file at {printable(str(path))}.")
         return RunConfig.parse(found[1], printable(str(path)))
+
+
+@contextmanager
+def naming_config(folder: RunFolder, name: str = CONFIG) -> Iterator[None]:
+    """What a resumed run asks for stands in its configuration: say so where it cannot be had."""
+    try:
+        yield
+    except (UsageError, ModelError) as error:
+        kinds = (UsageError, UnknownNameError, ModelError, NotationError)  # their subclasses name their own file
+        if not folder.resume or type(error) not in kinds:
+            raise
+        where = printable(str(folder.path / name))
+        raise type(error)(error.message if where in error.message else f"{where}: {error.message}") from None
 
 
 # What a run may go on with another value of: how images are read, not what is computed of them.
