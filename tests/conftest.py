@@ -29,6 +29,16 @@ settings.register_profile("search", deadline=None, print_blob=True)
 settings.load_profile("same")
 
 
+SLOW = frozenset((Path(__file__).parent / "slow.txt").read_text(encoding="utf-8").splitlines())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `quick` every test that tests/slow.txt does not name."""
+    for item in items:
+        if item.nodeid.partition("[")[0] not in SLOW:
+            item.add_marker(pytest.mark.quick)
+
+
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One worker per processor, at most 4, since each takes up to 1 GB; none where single files are asked for."""
     names = [argument.partition("::")[0] for argument in config.args]

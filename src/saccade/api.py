@@ -53,7 +53,7 @@ from .runs.checkpoint import holds_checkpoint
 from .runs.names import ENSEMBLE_PLAN, LADDER_PICTURE
 from .runs.start_point import read_start
 from .train.config import RunConfig
-from .train.folder import RunFolder, new_run_path, refuse_changes
+from .train.folder import RunFolder, naming_config, new_run_path, refuse_changes
 from .train.members import EnsemblePlan, EnsembleResult, read_plan, train_members
 from .train.outside import refuse_unnamed_source, refuse_unnamed_weights
 from .train.preview import PreviewRequest, named_preview
@@ -149,7 +149,7 @@ def train(
             folder = RunFolder(path=out or _new_path(config, config.model))
             ensemble_folder.refuse_begun(folder.path)
         try:
-            with _naming_config(folder):
+            with naming_config(folder):
                 return run_training(config, folder, progress or Silent(), command)
         finally:
             if out is None and not asked.resume:
@@ -176,7 +176,7 @@ def transfer(
             folder = RunFolder(path=out or _new_path(config, config.transfer.backbone))
             ensemble_folder.refuse_begun(folder.path)
         try:
-            with _naming_config(folder):
+            with naming_config(folder):
                 result = run_transfer(config, folder, store, progress or Silent(), command, _path(asked.preprocessing))
         finally:
             if out is None and not asked.resume:
@@ -234,7 +234,7 @@ def train_ensemble(
             ensemble_folder.refuse_begun(path)
             RunFolder(path=path).check()
         try:
-            with _naming_config(RunFolder(path=path, resume=asked.resume), ENSEMBLE_PLAN):
+            with naming_config(RunFolder(path=path, resume=asked.resume), ENSEMBLE_PLAN):
                 return train_members(plan, path, asked.resume, progress or Silent(), command)
         finally:
             if out is None and not asked.resume:
