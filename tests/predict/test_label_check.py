@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 
 from saccade import api
 from saccade.core.errors import DataError
+from saccade.runs.start_point import StartPoint
 
 WRONG = set(range(0, 300, 25))
 
@@ -65,7 +66,18 @@ def test_labels_that_the_features_were_trained_on_are_said(run: Path, tmp_path: 
         "The network has learned from 1,438 of these 1,797 labels and may know wrong ones by heart: "
         "a run of 'saccade transfer --freeze all' finds more."
     )
-    (run / "transfer.json").write_text('{"frozen": "all"}')
+    start = StartPoint(
+        frozen="all",
+        sentence="As asked.",
+        held_out_accuracy=0.9,
+        penalty=0.1,
+        features_s=1.0,
+        heads_s=1.0,
+        num_computed=1,
+        num_found=0,
+        data_digest="",
+    )
+    (run / "transfer.json").write_text(start.model_dump_json())
     assert api.check_labels(run, "digits").note == ""
     (run / "transfer.json").unlink()
 
