@@ -100,6 +100,8 @@ def as_rgb(pixels: np.ndarray) -> np.ndarray:
 def _decode(content: bytes, key: str, min_short_side_px: int | None) -> DecodedImage:
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         width_px, height_px = image.size
+        if Image.MAX_IMAGE_PIXELS and width_px * height_px > Image.MAX_IMAGE_PIXELS:
+            raise Image.DecompressionBombError  # where Pillow's alarm is only printed: filters belong to the process
         if width_px * height_px > MAX_PIXELS:
             raise ImageError(
                 key, f"the image has {width_px}x{height_px} pixels; at most {MAX_PIXELS:,} are read. Make it smaller."
