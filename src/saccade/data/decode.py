@@ -116,6 +116,8 @@ def as_rgb(pixels: np.ndarray) -> np.ndarray:
 def _decode(content: bytes, key: str, min_short_side_px: int | None) -> DecodedImage:
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         width_px, height_px = image.size
+        if Image.MAX_IMAGE_PIXELS and width_px * height_px > Image.MAX_IMAGE_PIXELS:
+            raise Image.DecompressionBombError  # where Pillow's alarm is only printed: filters belong to the process
         if width_px * height_px > MAX_IMAGE_PIXELS:
             raise ImageError(
                 key,
