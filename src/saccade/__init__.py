@@ -7,8 +7,8 @@ comes with it.
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from . import api as api  # what a type checker sees; at run time it comes when it is asked for
+if TYPE_CHECKING:  # so that a type checker knows what `__getattr__` brings
+    from . import api as api
 
 __all__ = ["__version__", "api"]
 __version__ = "0.1.0"

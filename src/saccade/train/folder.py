@@ -52,7 +52,8 @@ class RunFolder:
 
     def _check_begun(self) -> None:
         where = printable(str(self.path))
-        if not self.has_run and holds_checkpoint(self.path):
+        has_checkpoint = holds_checkpoint(self.path)  # asked first: of a run that begins now, both are seen, or neither
+        if has_checkpoint and not self.has_run:
             raise CheckpointError(
                 f"{where} holds checkpoints of a run, but not its {CONFIG}.\n"
                 f"Put that file back from a copy, or choose another place with --out."
