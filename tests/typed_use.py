@@ -9,5 +9,5 @@ from saccade.train.run import TrainResult
 def train(source: str) -> TrainResult:
     """`assert_type` is exact: Any would not pass."""
     request = saccade.api.TrainRequest(source=source)
-    assert_type(request.source, str)
+    assert_type(request.epochs, int | None)
     return assert_type(saccade.api.train(request), TrainResult)
