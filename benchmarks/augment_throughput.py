@@ -32,8 +32,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from saccade.core.types import Preprocessing
 from saccade.data.augment.policy import get_policy
-from saccade.data.base import DataSource, open_source
 from saccade.data.loader import LoaderConfig, build_loader
+from saccade.data.source import DataSource, open_source
 
 from .common import argument_parser, interleave, paired_ratio, report, shared_folder, start
 from .torchvision_stub import import_torchvision

@@ -19,8 +19,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from benchmarks.torchvision_stub import import_torchvision
-from saccade.models.base import MODELS, build_model
-from saccade.models.weights import load_weights
+from saccade.models.architecture import MODELS, build_model
+from saccade.weights.tensors import load_weights
 
 LIMIT = 1e-4
 # Ours: theirs.

@@ -22,14 +22,14 @@ import numpy as np
 import torch
 
 from saccade import api
+from saccade.classify.evaluation import Evaluation
+from saccade.classify.predictor import Predictor, load_predictor
 from saccade.core.runtime import RuntimeConfig
 from saccade.evaluate.calibration import selective_sentence
 from saccade.evaluate.metrics import compute_metrics
 from saccade.evaluate.mistakes import find_mistakes
 from saccade.evaluate.scores import score_images
 from saccade.evaluate.words import verdict
-from saccade.predict.evaluation import Evaluation
-from saccade.predict.predictor import Predictor, load_predictor
 from saccade.report.page import write_report
 
 from .common import argument_parser, interleave, paired_ratio, report, shared_folder, start

@@ -44,7 +44,7 @@ def list_pairs(folder):
     return found
 
 if what == "ours":
-    from saccade.data.base import SOURCES, open_source
+    from saccade.data.source import SOURCES, open_source
     SOURCES.names()  # imports are not part of the listing
 else:
     open_source = list_pairs

@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from saccade.core.types import Preprocessing, Record
 from saccade.data.augment.policy import get_policy
-from saccade.data.base import DataSource
 from saccade.data.loader import LoaderConfig, build_loader
+from saccade.data.source import DataSource
 
 from .common import argument_parser, interleave, paired_ratio, report, start
 from .torchvision_stub import import_torchvision

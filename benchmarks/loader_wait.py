@@ -15,9 +15,9 @@ from saccade.core.runtime import RuntimeConfig
 from saccade.core.runtime import start as start_runtime
 from saccade.core.types import Preprocessing
 from saccade.data.augment.policy import get_policy
-from saccade.data.base import open_source
 from saccade.data.loader import LoaderConfig, build_loader
-from saccade.models.base import ModelSpec, build_model
+from saccade.data.source import open_source
+from saccade.models.architecture import ModelSpec, build_model
 from saccade.train.config import RunConfig
 from saccade.train.step import TrainingStep
 

@@ -24,7 +24,7 @@ from saccade.core.runtime import RuntimeConfig, start
 from saccade.core.types import Batch, Preprocessing
 from saccade.design.desk import TableRequest, draw_table
 from saccade.design.memory import StepPlan
-from saccade.models.base import ModelSpec, build_model
+from saccade.models.architecture import ModelSpec, build_model
 from saccade.train.config import RunConfig
 from saccade.train.step import TrainingStep
 

@@ -32,8 +32,8 @@ from benchmarks import common
 from saccade.core import allocator
 from saccade.core.runtime import RuntimeConfig, start
 from saccade.core.types import Batch, Preprocessing
-from saccade.models.base import ModelSpec, build_model
-from saccade.models.response_norm import LocalResponseNorm
+from saccade.kernels.response_norm import LocalResponseNorm
+from saccade.models.architecture import ModelSpec, build_model
 from saccade.train.config import RunConfig
 from saccade.train.step import TrainingStep
 

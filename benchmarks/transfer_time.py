@@ -29,16 +29,16 @@ from benchmarks import common
 from benchmarks.transfer_usual import usual_epoch
 from saccade.core.allocator import use_large_pages
 from saccade.core.runtime import RuntimeConfig, start
-from saccade.data.base import DataSource, open_source
 from saccade.data.scan import scan_source
+from saccade.data.source import DataSource, open_source
 from saccade.design.table import layer_table
-from saccade.models.base import ModelSpec
-from saccade.transfer.backbone import find_weights, load_backbone
+from saccade.models.architecture import ModelSpec
+from saccade.models.surgery import transplant
 from saccade.transfer.features import FeatureWork, collect_features
 from saccade.transfer.frozen import Tap
 from saccade.transfer.plan import FeaturePlan
 from saccade.transfer.probe import Directions, Problem, fit_probe, stratified_folds
-from saccade.transfer.surgery import transplant
+from saccade.weights.public import find_weights, load_backbone
 
 EPOCHS = 10
 LAST = Tap(depth="all", pooled=True)

@@ -22,7 +22,7 @@ from typing import Any
 
 from saccade import api
 from saccade.core import atomic
-from saccade.data.base import open_source
+from saccade.data.source import open_source
 
 from .small_training import SETTINGS, differences, fingerprint, in_child, train
 

@@ -70,14 +70,14 @@ def check(kind: str, folder: str) -> str:
 
 def prepare() -> None:
     """Import every source before the first file is read, so that its time is that of the others."""
-    from saccade.data.base import open_source
+    from saccade.data.source import open_source
 
     open_source("digits")
 
 
 def _read_source(kind: str, folder: Path) -> str:
     from saccade.core.errors import ImageError
-    from saccade.data.base import open_source
+    from saccade.data.source import open_source
 
     source = open_source(str(folder / FILES[kind]))
     assert 0 < len(source) <= 5000, f"{len(source)} images"
@@ -101,9 +101,9 @@ def _read_source(kind: str, folder: Path) -> str:
 
 
 def _read_weights(folder: Path) -> str:
-    from saccade.models.base import ModelSpec, build_model
-    from saccade.models.weights import load_weights, parse_header, parse_metadata, read_file
-    from saccade.transfer.card import card_beside, card_in_file
+    from saccade.models.architecture import ModelSpec, build_model
+    from saccade.weights.card import card_beside, card_in_file
+    from saccade.weights.tensors import load_weights, parse_header, parse_metadata, read_file
 
     path = folder / "w.safetensors"
     content = read_file(path)
@@ -224,7 +224,7 @@ TIMM_CARD = {
 def weight_file() -> bytes:
     """The tensors of a small network, with a card in the header."""
     from saccade.core.types import Preprocessing
-    from saccade.models.base import ModelSpec, build_model
+    from saccade.models.architecture import ModelSpec, build_model
 
     torch.manual_seed(0)
     model = build_model(MODEL, ModelSpec(num_classes=3, input_CHW=(1, 28, 28)))

@@ -15,7 +15,7 @@ from safetensors.torch import save as tensor_bytes
 from saccade import api
 from saccade.core.errors import Stopped
 from saccade.design.text import table_text
-from saccade.models.base import ModelSpec, build_model
+from saccade.models.architecture import ModelSpec, build_model
 from saccade.train.progress import Silent
 from saccade.train.request import TrainRequest, TransferRequest
 

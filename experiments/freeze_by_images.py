@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from saccade import api
-from saccade.data.base import DataSource, open_source
+from saccade.data.source import DataSource, open_source
 from saccade.report.ladder_chart import Step, write_ladder_chart
 from saccade.train.request import TransferRequest
-from saccade.train.transfer import TransferResult
+from saccade.transfer.run import TransferResult
 
 EVERYTHING = 0
 

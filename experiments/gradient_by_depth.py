@@ -16,8 +16,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from saccade.data.base import open_source
-from saccade.models.base import ModelSpec
+from saccade.data.source import open_source
+from saccade.models.architecture import ModelSpec
 from saccade.models.build import resolve_model
 
 SIZE_PX, NUM_IMAGES = 16, 64

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from saccade.design.desk import TableRequest, draw_comparison
-from saccade.models.base import ModelSpec
+from saccade.models.architecture import ModelSpec
 from saccade.models.build import resolve_model
 
 BATCH_SIZE = 16

@@ -12,7 +12,7 @@ import json
 import torch
 from torch import nn
 
-from saccade.models.base import ModelSpec
+from saccade.models.architecture import ModelSpec
 from saccade.models.build import resolve_model
 
 BLOCK = "res( conv 16 f3 same | conv 16 f3 same )"

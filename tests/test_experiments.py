@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from tests.processes import PATIENCE_S
 
-from saccade.models.base import ModelSpec, build_model
+from saccade.models.architecture import ModelSpec, build_model
 
 REPOSITORY = Path(__file__).parent.parent
 SHORT = {

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # so that a type checker knows what `__getattr__` brings
-    from . import api as api
+    from . import api
 
 __all__ = ["__version__", "api"]
 __version__ = "0.1.0"

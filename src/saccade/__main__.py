@@ -1,6 +1,6 @@
 """`python -m saccade`: the same as the `saccade` command."""
 
-from saccade.cli.main import main
+from .cli.main import main
 
 if __name__ == "__main__":
     main()

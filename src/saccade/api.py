@@ -13,52 +13,54 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from .classify import label_check
+from .classify.answer_together import load_ensemble_predictor
+from .classify.evaluation import Evaluation
+from .classify.judge import evaluate_run
+from .classify.label_check import LabelCheck
+from .classify.looks import looks
+from .classify.predictor import list_images, load_predictor
+from .classify.together import evaluate_together
 from .core import atomic
-from .core.errors import (
-    ImageError,
-    SaccadeError,
-    Stopped,
-    UsageError,
-    printable,
-    shell_word,
-)
+from .core.errors import ImageError, SaccadeError, Stopped, UsageError, printable, shell_word
 from .core.given import short_name
 from .core.runtime import RuntimeConfig, available_cpus
 from .core.scope import ScopedIterator, scoped_runtime
 from .core.types import AnyPath, Metrics, Prediction, Preprocessing, Record
-from .data.base import DataSource
 from .data.checkup.inspection import Inspection, inspect_source
-from .data.given import ArraySource, FileSource, GivenImages, HeldImage, as_source, checked_image, known_source
+from .data.images_in_memory import (
+    ArraySource,
+    FileSource,
+    GivenImages,
+    HeldImage,
+    as_source,
+    checked_image,
+    known_source,
+)
+from .data.source import DataSource
 from .design.compare import Comparison
 from .design.desk import TableRequest, draw_comparison, draw_table
 from .design.table import DesignTable
+from .ensemble.members import EnsemblePlan, EnsembleResult, read_plan, train_members
 from .evaluate import mistakes
 from .explain.explanation import Explanation, explain_image
 from .explain.sheet import check_out as check_sheet
 from .explain.sheet import write_sheet
 from .explain.subject import load_classifier, read_image_file
-from .models.given import known_network
-from .predict import ensemble_folder, label_check
-from .predict.answer_together import load_ensemble_predictor
-from .predict.crops import looks
-from .predict.evaluation import Evaluation
-from .predict.judge import evaluate_run
-from .predict.label_check import LabelCheck
-from .predict.predictor import list_images, load_predictor
-from .predict.together import evaluate_together
+from .models.network_in_memory import known_network
+from .preview.request import PreviewRequest, named_preview
+from .preview.request import as_json as preview_values
+from .preview.request import preview as preview_run
 from .report.ladder_chart import Step, write_ladder_chart
 from .report.page import write_report
 from .report.rate_chart import RateCurve, check_picture, write_rate_chart
+from .runs import ensemble as ensemble_folder
 from .runs.checkpoint import holds_checkpoint
 from .runs.names import ENSEMBLE_PLAN, LADDER_PICTURE
 from .runs.start_point import read_start
 from .train.config import RunConfig
 from .train.folder import RunFolder, naming_config, new_run_path, refuse_changes
-from .train.members import EnsemblePlan, EnsembleResult, read_plan, train_members
 from .train.outside import refuse_unnamed_source, refuse_unnamed_weights
-from .train.preview import PreviewRequest, named_preview
-from .train.preview import as_json as preview_values
-from .train.preview import preview as preview_run
 from .train.progress import RunProgress, Silent
 from .train.range_test import RangeTest
 from .train.range_test import find_learning_rate as find_rate
@@ -74,8 +76,8 @@ from .train.request import (
 from .train.run import TrainResult
 from .train.run import train as run_training
 from .train.stop import request_stop
-from .train.transfer import TransferResult
-from .train.transfer import transfer as run_transfer
+from .transfer.run import TransferResult
+from .transfer.run import transfer as run_transfer
 
 __all__ = [
     # verbs

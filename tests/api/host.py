@@ -208,7 +208,7 @@ def write_images(folder: Path, small: tuple[np.ndarray, np.ndarray]) -> None:
     from PIL import Image
     from safetensors.torch import save_file
 
-    from saccade.models.base import ModelSpec, build_model
+    from saccade.models.architecture import ModelSpec, build_model
 
     for index, (pixels_HW, label) in enumerate(zip(*small)):
         place = folder / "photos" / str(label)

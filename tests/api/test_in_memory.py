@@ -16,9 +16,9 @@ from torch import nn
 
 from saccade import api
 from saccade.core.errors import DataError, ModelError, UsageError
-from saccade.data.given import as_source
+from saccade.data.images_in_memory import as_source
 from saccade.data.sources.digits import Digits
-from saccade.models.base import ModelSpec, build_model
+from saccade.models.architecture import ModelSpec, build_model
 from saccade.train.config import RunConfig
 
 SETTINGS = {"batch_size": 64, "runtime": {"num_threads": 1, "precision": "float32"}}

@@ -14,7 +14,7 @@ request = api.TrainRequest(source=(images, ["a", "b"] * 5), settings=settings, o
 answers = list(api.predict("runs/x", images))
 reveal_type(api.train(request))  # is: saccade.train.run.TrainResult
 reveal_type(saccade.api.train(request).judgement.metrics.top1)  # is: float
-reveal_type(api.evaluate("runs/x", "digits"))  # is: saccade.predict.evaluation.Evaluation
+reveal_type(api.evaluate("runs/x", "digits"))  # is: saccade.classify.evaluation.Evaluation
 reveal_type(api.report(Path("runs/x")))  # is: pathlib.Path
 reveal_type(answers)  # is: list[saccade.core.types.Prediction | saccade.core.errors.ImageError]
 api.evaluate("runs/x", [("a.jpg", "cat"), (Path("b.jpg"), "dog", "test")])

@@ -13,7 +13,7 @@ from PIL import Image
 from tests.processes import PATIENCE_S
 
 from saccade.core import lock
-from saccade.models.base import MODELS
+from saccade.models.architecture import MODELS
 from saccade.train.recipes import all_recipes
 
 FAST = ["--epochs", "1", "--set", "runtime.num_threads=1"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saccade.data.augment.base import AUGMENTATIONS
+from saccade.data.augment.augmentation import AUGMENTATIONS
 from saccade.data.augment.policy import POLICIES
 
 

@@ -14,9 +14,9 @@ from PIL import Image
 from safetensors.numpy import load_file
 from tests.processes import PATIENCE_S
 
+from saccade.classify.predictor import load_predictor
 from saccade.cli.console import RunConsole
 from saccade.data.sources.digits import Digits
-from saccade.predict.predictor import load_predictor
 from saccade.train.loop import EpochResult
 
 TRAIN_KEYS = {

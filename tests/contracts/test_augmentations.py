@@ -10,7 +10,7 @@ from pydantic import Field
 
 from saccade.core.errors import ContractError, UnknownNameError
 from saccade.core.types import Preprocessing
-from saccade.data.augment.base import (
+from saccade.data.augment.augmentation import (
     AUGMENTATIONS,
     Augmentation,
     Choosing,
@@ -318,7 +318,7 @@ def test_what_is_not_registered_is_told_how_to_be():
         check_augmentation(TURN, reference=turned)
     assert str(error.value) == (
         "augmentation 'half_turn': it is not registered under its name.\n"
-        "Write 'register(entry, __name__)' below it, with 'from saccade.data.augment.base import register'.\n"
+        "Write 'register(entry, __name__)' below it, with 'from saccade.data.augment.augmentation import register'.\n"
         f"Where: {place_of(draw_turn)}."
     )
     with pytest.raises(UnknownNameError, match="^Unknown augmentation 'half_turn'."):

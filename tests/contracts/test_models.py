@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from saccade.core.errors import ContractError, ModelError
-from saccade.models.base import MODELS, Architecture, ImageClassifier, ModelSpec, Reference, does_not_fit
+from saccade.models.architecture import MODELS, Architecture, ImageClassifier, ModelSpec, Reference, does_not_fit
 from saccade.testing import check_architecture
 from saccade.testing.contract import place_of
 
@@ -97,7 +97,7 @@ def test_a_network_that_is_not_registered_is_told_how_to_be():
         check_architecture(TINY)
     assert str(error.value).startswith(
         "network 'tiny': it is not registered under its name.\n"
-        "Write 'register(architecture, __name__)' below it, with 'from saccade.models.base import register'.\n"
+        "Write 'register(architecture, __name__)' below it, with 'from saccade.models.architecture import register'.\n"
     )
 
 

@@ -29,7 +29,7 @@ from tests.processes import PATIENCE_S
 
 from saccade.core.errors import ContractError, DataError, ImageError
 from saccade.core.types import Record
-from saccade.data.base import SOURCES, DataSource, SourceFormat, open_source
+from saccade.data.source import SOURCES, DataSource, SourceFormat, open_source
 from saccade.testing import check_source
 from saccade.testing.contract import place_of
 
@@ -251,7 +251,7 @@ def test_a_listing_takes_at_most_300_bytes_a_file(name: str, tmp_path: Path):
 IN_ANOTHER_PROCESS = """
 import hashlib, json, os, sys
 from concurrent.futures import ThreadPoolExecutor
-from saccade.data.base import open_source
+from saccade.data.source import open_source
 
 def digests(source):
     def one(index):

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from saccade.core.types import Record
-from saccade.data.base import DataSource
 from saccade.data.digests import BLOCK_WORDS, pixel_digest
 from saccade.data.scan import scan_source
+from saccade.data.source import DataSource
 
 DRAW = np.random.default_rng(0)
 COLOUR = DRAW.integers(0, 256, (40, 30, 3), dtype=np.uint8)

@@ -18,9 +18,9 @@ from saccade.core.errors import ConfigError, DataError, ImageError
 from saccade.core.types import Batch, Preprocessing, Record
 from saccade.data.assemble import Assembly
 from saccade.data.augment.policy import AugmentConfig, get_policy
-from saccade.data.base import DataSource
 from saccade.data.loader import Loader, LoaderConfig, batch_bounds, build_loader, rank_share
 from saccade.data.preprocess import prepare_image
+from saccade.data.source import DataSource
 
 GREY = Preprocessing(channels="grey", input_height_px=9, input_width_px=7, mean=(0.5,), std=(0.5,))
 COLOUR = Preprocessing(input_height_px=9, input_width_px=7)

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from saccade.core.errors import DataError
-from saccade.data.base import open_source
 from saccade.data.scan import scan_source
+from saccade.data.source import open_source
 from saccade.data.sources import folder as folder_module
 
 PICTURE = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes()

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from saccade.core.errors import ImageError
-from saccade.data.base import open_source
 from saccade.data.decode import decode_image
 from saccade.data.scan import scan_source
+from saccade.data.source import open_source
 
 SOURCE = Path(__file__).parent.parent.parent / "src"
 
@@ -96,8 +96,8 @@ def test_the_import_changes_no_warning_filter():
 import warnings
 import PIL.Image, numpy, cv2, torch, pydantic
 before = list(warnings.filters)
-import saccade, saccade.api, saccade.data.decode, saccade.data.base
-saccade.data.base.open_source("digits")
+import saccade, saccade.api, saccade.data.decode, saccade.data.source
+saccade.data.source.open_source("digits")
 assert warnings.filters == before, set(map(str, warnings.filters)) ^ set(map(str, before))
 """
     environment = {**os.environ, "PYTHONPATH": str(SOURCE)}

@@ -9,8 +9,8 @@ import torch
 from saccade.core.errors import ImageError
 from saccade.core.types import Batch, Preprocessing, Record
 from saccade.data.augment.policy import AugmentConfig, get_policy
-from saccade.data.base import DataSource
 from saccade.data.loader import Loader, LoaderConfig, build_loader
+from saccade.data.source import DataSource
 
 DEVICES = [torch.device("cpu")] + ([torch.device("cuda")] if torch.cuda.is_available() else [])
 SIZES = {"rgb": (0.3, 0.5, 0.7), "grey": (0.4,)}

@@ -11,9 +11,9 @@ from PIL import Image
 
 from saccade.core.errors import DataError, ImageError
 from saccade.core.types import Record
-from saccade.data.base import DataSource
 from saccade.data.decode import decode_image
 from saccade.data.scan import BadImage, scan_source
+from saccade.data.source import DataSource
 
 
 class Listed(DataSource):

@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from saccade.data.sources.cifar.source.plain_pickle import read_plain_pickle
 
 from saccade.core.errors import DataError
-from saccade.data.base import open_source
-from saccade.data.plain_pickle import read_plain_pickle
+from saccade.data.source import open_source
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -25,7 +25,7 @@ CHILD = """
 import json, resource, sys
 import pyarrow.parquet
 from saccade.core.errors import SaccadeError
-from saccade.data.base import open_source
+from saccade.data.source import open_source
 with open("/proc/self/statm") as file:
     mapped = int(file.read().split()[0]) * resource.getpagesize()
 most = mapped + int(sys.argv[2])
@@ -207,7 +207,7 @@ def test_more_classes_than_any_network_has_are_refused(tmp_path: Path, kind: str
 def test_a_line_of_csv_that_never_ends_is_not_read_into_memory(tmp_path: Path):
     path = csv_of_one_line(tmp_path)
     assert "error" in opened_in_little_memory(path, 200 << 20)
-    from saccade.data.sources.manifest import Manifest
+    from saccade.data.sources.manifest.source import Manifest
 
     with pytest.raises(DataError) as error:
         Manifest(path)
@@ -230,7 +230,7 @@ def test_a_page_that_says_more_than_the_footer_is_refused_by_what_it_says(tmp_pa
 
 
 def test_a_pickle_of_many_steps_is_refused(monkeypatch: pytest.MonkeyPatch):
-    from saccade.data import plain_pickle
+    from saccade.data.sources.cifar.source import plain_pickle
 
     monkeypatch.setattr(plain_pickle, "MAX_PICKLE_OPCODES", 1000)
     with pytest.raises(DataError, match=r"^x is a pickle that holds more than plain data: more than 1,000 steps\. "):
@@ -270,9 +270,9 @@ def test_a_large_row_group_is_read_value_by_value(tmp_path: Path):
 
 
 def test_a_file_of_a_terabyte_is_no_image_wherever_images_are_read(tmp_path: Path):
+    from saccade.classify import predictor
     from saccade.core.errors import ImageError
-    from saccade.explain import filter as filter_image
-    from saccade.predict import predictor
+    from saccade.filters import photo as filter_image
 
     for name in ("cat/1.png", "dog/1.png"):
         (tmp_path / name).parent.mkdir()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from saccade.core.errors import DataError
-from saccade.data.base import open_source
+from saccade.data.source import open_source
 
 NAMES = ["airplane", "automobile", "bird"]
 IMAGE_NHWC = np.random.default_rng(0).integers(0, 256, (24, 32, 32, 3)).astype(np.uint8)

@@ -10,7 +10,7 @@ from pyarrow import parquet
 from tests.hub_server import Hub, Repositories, ask, commit, serve
 
 from saccade.core.errors import DataError
-from saccade.data.base import open_source
+from saccade.data.source import open_source
 
 CARD = b"---\ndataset_info:\n  features:\n"
 CARD += b"  - name: label\n    dtype:\n      class_label:\n        names: [cat, dog]\n---\n"
@@ -46,7 +46,7 @@ SETS: Repositories = {
 SCRIPT = """
 import json, sys
 from saccade.core.errors import DataError
-from saccade.data.base import open_source
+from saccade.data.source import open_source
 found = []
 for text in json.loads(sys.argv[1]):
     try:

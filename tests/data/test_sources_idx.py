@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from saccade.core.errors import DataError
-from saccade.data.base import open_source
+from saccade.data.source import open_source
 from saccade.data.sources.idx import read_idx
 
 IMAGE_NHW = np.random.default_rng(0).integers(0, 256, (6, 5, 4)).astype(np.uint8)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from saccade.core.errors import DataError, ImageError
-from saccade.data.base import open_source
 from saccade.data.scan import scan_source
+from saccade.data.source import open_source
 from saccade.data.split import split_source
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from saccade.core.errors import DataError
 from saccade.core.types import Record, Split
-from saccade.data.base import DataSource
 from saccade.data.likeness import Likeness
 from saccade.data.scan import ScanReport
+from saccade.data.source import DataSource
 from saccade.data.split import split_source
 
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saccade.core.types import Record, Split
-from saccade.data.base import DataSource
 from saccade.data.scan import scan_source
+from saccade.data.source import DataSource
 from saccade.data.split import split_source
 
 

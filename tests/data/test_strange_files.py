@@ -15,14 +15,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from saccade.data.sources.cifar.source.plain_pickle import read_plain_pickle
+from saccade.data.sources.parquet.source.pages import read_footer
 
 from saccade.core.errors import DataError, ImageError, SaccadeError, WeightsError
-from saccade.data.base import open_source
 from saccade.data.decode import decode_image
-from saccade.data.parquet_pages import read_footer
-from saccade.data.plain_pickle import read_plain_pickle
-from saccade.models.weights import parse_header, read_file
-from saccade.transfer.card import card_beside, card_in_file
+from saccade.data.source import open_source
+from saccade.weights.card import card_beside, card_in_file
+from saccade.weights.tensors import parse_header, read_file
 
 
 def refusal(path: Path) -> str:
@@ -243,7 +243,7 @@ def test_a_codec_that_nobody_knows_is_an_error_and_does_not_end_the_process(tmp_
         if stored and any(column.codec == 14 for column in stored[0].values()):
             changed.append(path.rename(tmp_path / f"{place}.parquet"))
     assert len(changed) == 2, "one of each column"
-    program = "import sys; from saccade.data.base import open_source; open_source(sys.argv[1])[0]"
+    program = "import sys; from saccade.data.source import open_source; open_source(sys.argv[1])[0]"
     for file in changed:
         done = subprocess.run([sys.executable, "-c", program, str(file)], capture_output=True, text=True)
         assert done.returncode == 1

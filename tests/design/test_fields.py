@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from saccade.design.fields import FieldFollower
 from saccade.design.trace import trace
-from saccade.models.base import ModelSpec
+from saccade.models.architecture import ModelSpec
 from saccade.models.build import resolve_model
 
 SIZE_PX = 128

@@ -6,7 +6,7 @@ from torch import nn
 
 from saccade.core.errors import ModelError
 from saccade.design.memory import STATE_PER_PARAMETER, StepPlan, estimate_memory
-from saccade.models.base import ModelSpec
+from saccade.models.architecture import ModelSpec
 from saccade.models.build import resolve_model
 from saccade.train.config import OptimizerConfig
 from saccade.train.optim import build_optimizers, optimizer_tensors

@@ -9,7 +9,7 @@ from saccade.core.errors import ModelError
 from saccade.design.desk import TableRequest, draw_table
 from saccade.design.memory import StepPlan
 from saccade.design.table import layer_table
-from saccade.models.base import MODELS
+from saccade.models.architecture import MODELS
 
 NETWORK_B = "conv 8 f5 | pool | conv 16 f5 | pool | fc 120 | fc 84 | softmax"
 

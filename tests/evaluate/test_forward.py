@@ -7,10 +7,10 @@ import torch
 from saccade.core.runtime import RuntimeConfig, start
 from saccade.core.types import Preprocessing
 from saccade.data.augment.policy import AugmentConfig
-from saccade.data.base import open_source
 from saccade.data.loader import LoaderConfig, build_loader
+from saccade.data.source import open_source
 from saccade.evaluate.forward import Outputs, collect_outputs
-from saccade.models.base import ModelSpec
+from saccade.models.architecture import ModelSpec
 from saccade.models.build import resolve_model
 
 INDEX_N = np.array([1700, *range(0, 101, 2), 3])  # 53 images, a number that no batch size here divides

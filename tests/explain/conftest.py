@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from saccade.models.base import ImageClassifier
+from saccade.models.architecture import ImageClassifier
 
 
 class Spotter(ImageClassifier):

@@ -13,7 +13,7 @@ from saccade.explain import examples as examples_module
 from saccade.explain.endpoints import read_maps
 from saccade.explain.examples import find_examples
 from saccade.explain.subject import Classifier
-from saccade.models.base import ModelSpec, build_model
+from saccade.models.architecture import ModelSpec, build_model
 
 
 @pytest.fixture

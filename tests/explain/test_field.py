@@ -5,7 +5,7 @@ import torch
 
 from saccade.conv.geometry import ReceptiveField, Window
 from saccade.explain.field import SeenField, seen_field
-from saccade.models.base import ModelSpec, build_model
+from saccade.models.architecture import ModelSpec, build_model
 
 # Windows (kernel, stride, padding) up to the end of each layer, from the papers' tables.
 LENET = {"stem": [(5, 1, 0), (2, 2, 0)], "stage1": [(5, 1, 0), (2, 2, 0)]}

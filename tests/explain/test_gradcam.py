@@ -12,7 +12,7 @@ from torch import nn
 
 from saccade.core.errors import ModelError, UnknownNameError
 from saccade.explain.gradcam import enlarge, grad_cam, grad_cams
-from saccade.models.base import ModelSpec, build_model
+from saccade.models.architecture import ModelSpec, build_model
 
 CLASSES = ("spot", "nothing")
 

@@ -10,11 +10,11 @@ from skimage.color import rgb2lab
 from saccade.core.errors import ModelError, UnknownNameError, UsageError
 from saccade.core.types import Preprocessing
 from saccade.explain.colour import even_colours, even_palette, overlay
-from saccade.explain.features import exciting_images, feature_maps, feature_tiles
+from saccade.explain.maps import exciting_images, feature_maps, feature_tiles
 from saccade.explain.occlusion import occlusion
 from saccade.explain.subject import Classifier, look_at, what_it_sees
 from saccade.explain.weights_view import filter_grid, first_filters, tile_images
-from saccade.models.base import ModelSpec, build_model
+from saccade.models.architecture import ModelSpec, build_model
 
 CLASSES = ("spot", "nothing")
 PLAIN = Preprocessing(channels="grey", input_height_px=24, input_width_px=24, mean=(0.0,), std=(1.0,))

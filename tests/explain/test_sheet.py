@@ -15,7 +15,7 @@ from saccade.core.types import Preprocessing
 from saccade.explain.explanation import explain_image
 from saccade.explain.sheet import sheet_svg
 from saccade.explain.subject import Classifier
-from saccade.models.base import ModelSpec, build_model
+from saccade.models.architecture import ModelSpec, build_model
 from saccade.runs.checkpoint import save_checkpoint
 from saccade.runs.manifest import Manifest
 

@@ -10,10 +10,10 @@ from safetensors.torch import load_file, save_file
 from torch import distributed
 from torch.nn.functional import cross_entropy
 
-from saccade.models import alexnet
-from saccade.models.alexnet import AlexNet
-from saccade.models.alexnet_two_devices import TowerOfTwoProcesses
-from saccade.models.base import ModelSpec, build_model
+from saccade.models.architecture import ModelSpec, build_model
+from saccade.models.zoo import alexnet
+from saccade.models.zoo.alexnet import AlexNet
+from saccade.models.zoo.alexnet_two_devices import TowerOfTwoProcesses
 
 
 def main() -> None:

@@ -8,14 +8,14 @@ from torch import nn
 from saccade.conv import reference
 from saccade.conv.geometry import Window
 from saccade.core.errors import ModelError
-from saccade.models.alexnet import AlexNet
-from saccade.models.base import MODELS, ModelSpec, build_model
-from saccade.models.convnet import TABLE_B
-from saccade.models.googlenet import AUXILIARY_WEIGHT, TABLE_1
-from saccade.models.inception import NAIVE_3A, ROW_3A, Inception
-from saccade.models.lenet_1998 import TABLE_I, PartialConvolution, RadialBasisOutput, ScaledTanh, Subsampling
-from saccade.models.resnet import BasicBlock, Bottleneck
-from saccade.models.resnet_small import SmallBlock, ZeroPadding
+from saccade.models.architecture import MODELS, ModelSpec, build_model
+from saccade.models.zoo.alexnet import AlexNet
+from saccade.models.zoo.convnet import TABLE_B
+from saccade.models.zoo.googlenet import AUXILIARY_WEIGHT, TABLE_1
+from saccade.models.zoo.inception import NAIVE_3A, ROW_3A, Inception
+from saccade.models.zoo.lenet_1998 import TABLE_I, PartialConvolution, RadialBasisOutput, ScaledTanh, Subsampling
+from saccade.models.zoo.resnet import BasicBlock, Bottleneck
+from saccade.models.zoo.resnet_small import SmallBlock, ZeroPadding
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from saccade.core.errors import NotationError, UnknownNameError
-from saccade.models.base import ImageClassifier, ModelSpec, build_model
+from saccade.models.architecture import ImageClassifier, ModelSpec, build_model
 from saccade.models.build import is_notation, resolve_model
 from saccade.models.notation import Layer, as_config, num_layers, parse, write
 

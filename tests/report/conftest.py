@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 
 from saccade.core.types import Preprocessing
-from saccade.data.base import open_source
-from saccade.models.base import ModelSpec, build_model
+from saccade.data.source import open_source
+from saccade.models.architecture import ModelSpec, build_model
 from saccade.runs.checkpoint import save_checkpoint
 from saccade.runs.manifest import Manifest
 from saccade.runs.verdict import JudgedOutputs, write_verdict
-from saccade.train.judge import keep_pictures
+from saccade.train.final_evaluation import keep_pictures
 
 
 @dataclass(frozen=True)

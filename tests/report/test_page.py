@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from saccade.core.errors import CheckpointError
-from saccade.data import base
+from saccade.data import source as base
 from saccade.evaluate.metrics import compute_metrics
 from saccade.evaluate.words import percent
 from saccade.report import record

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from saccade import api
 from saccade.core.errors import CheckpointError, ConfigError, DataError, ModelError, StorageError
 from saccade.core.types import Record
-from saccade.data.base import SOURCES, DataSource, SourceFormat, open_source
+from saccade.data.source import SOURCES, DataSource, SourceFormat, open_source
 from saccade.runs.names import BEST, LAST
 
 FORMATS = Path(__file__).parent / "formats"
@@ -290,7 +290,7 @@ def test_a_network_that_a_configuration_names_and_nobody_knows_is_told_with_its_
 
 
 def num_models() -> int:
-    from saccade.models.base import MODELS
+    from saccade.models.architecture import MODELS
 
     return len(MODELS.names())
 

@@ -14,7 +14,7 @@ from saccade import api
 from saccade.core.errors import TrainingError
 from saccade.core.runtime import Runtime
 from saccade.core.types import Batch, Preprocessing
-from saccade.models.base import ModelSpec
+from saccade.models.architecture import ModelSpec
 from saccade.models.build import resolve_model
 from saccade.runs.log import read_events
 from saccade.train.config import RunConfig

@@ -6,10 +6,10 @@ import torch
 
 from saccade.core.runtime import Runtime
 from saccade.core.types import Batch, Preprocessing
-from saccade.models.base import ModelSpec, build_model
+from saccade.models.architecture import ModelSpec, build_model
+from saccade.models.surgery import cut
 from saccade.train.config import RunConfig
 from saccade.train.step import TrainingStep
-from saccade.transfer.surgery import cut
 
 RGB = Preprocessing(channels="rgb", input_height_px=32, input_width_px=32, mean=(0.5,) * 3, std=(0.25,) * 3)
 CPU = Runtime(device=torch.device("cpu"), precision=torch.float32, num_threads=1)

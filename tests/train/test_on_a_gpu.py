@@ -18,7 +18,7 @@ from saccade.core.types import Batch, Preprocessing
 from saccade.data.augment.policy import AugmentConfig
 from saccade.data.augmenter import Augmenter
 from saccade.data.resident import ResidentSet
-from saccade.models.base import ModelSpec
+from saccade.models.architecture import ModelSpec
 from saccade.models.build import resolve_model
 from saccade.train.config import RunConfig
 from saccade.train.step import TrainingStep

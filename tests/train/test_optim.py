@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from saccade.models.base import MODELS, ModelSpec, build_model
+from saccade.models.architecture import MODELS, ModelSpec, build_model
 from saccade.train.config import OptimizerConfig
 from saccade.train.optim import build_optimizers, is_matrix
 from saccade.train.rules import Muon

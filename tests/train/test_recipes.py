@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from saccade.models.base import MODELS, build_model
+from saccade.models.architecture import MODELS, build_model
 from saccade.train.recipes import all_recipes, recipe_for
 
 

@@ -211,8 +211,8 @@ def test_values_that_an_option_chooses_are_not_set_past_it(setting: str, message
 def test_a_stop_does_not_wait_for_a_file_that_hangs(monkeypatch: pytest.MonkeyPatch):
     from saccade.core.types import Preprocessing, Record
     from saccade.data.augment.policy import AugmentConfig
-    from saccade.data.base import DataSource
     from saccade.data.loader import LoaderConfig, build_loader
+    from saccade.data.source import DataSource
 
     class Hanging(DataSource):
         name, classes, digest = "hanging", ("a", "b"), "0"

@@ -16,8 +16,8 @@ from safetensors.numpy import load_file, save_file
 
 from saccade import api
 from saccade.core.errors import CheckpointError, DataError
-from saccade.data.base import open_source
 from saccade.data.scan import scan_source
+from saccade.data.source import open_source
 
 FAST = ["runtime.num_threads=1", "loader.threads=1", "batch_size=32", "input.size_px=32"]
 OPTIONS = [part for setting in FAST for part in ("--set", setting)]

@@ -9,9 +9,9 @@ from PIL import Image
 
 from saccade.core.runtime import RuntimeConfig, start
 from saccade.core.types import Preprocessing
-from saccade.data.base import open_source
 from saccade.data.scan import scan_source
-from saccade.models.base import ModelSpec, build_model
+from saccade.data.source import open_source
+from saccade.models.architecture import ModelSpec, build_model
 from saccade.transfer.features import FeatureReport, FeatureWork, collect_features
 from saccade.transfer.frozen import Tap
 from saccade.transfer.plan import FeaturePlan

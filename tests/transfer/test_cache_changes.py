@@ -13,11 +13,11 @@ from PIL import Image, PngImagePlugin
 from tests.transfer.feature_plans import LAST, PIXELS, collect, make_plan, write_images
 
 from saccade.data.augment.policy import AugmentConfig
+from saccade.models.surgery import cut
 from saccade.transfer import plan as plans
 from saccade.transfer.cache import FeatureKey
 from saccade.transfer.frozen import Tap
 from saccade.transfer.plan import FeaturePlan
-from saccade.transfer.surgery import cut
 
 NUM_IMAGES = 6
 

@@ -17,9 +17,9 @@ from tests.transfer.test_convert import MODEL, network, refused
 
 from saccade.core import atomic
 from saccade.core.errors import StorageError
-from saccade.transfer import convert as convert_module
-from saccade.transfer import convert_child
-from saccade.transfer.convert import ConvertRequest, convert
+from saccade.weights import convert as convert_module
+from saccade.weights import convert_child
+from saccade.weights.convert import ConvertRequest, convert
 
 WALLS = """
 import importlib.util, json, os, socket, sys

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from saccade.models.base import ModelSpec, build_model
+from saccade.models.architecture import ModelSpec, build_model
 from saccade.transfer.fusion import ConvolutionRelu, RectifiedMaximum, can_fuse, fuse_for_inference
 
 CPU = torch.device("cpu")

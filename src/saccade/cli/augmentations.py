@@ -7,7 +7,7 @@ from .output import format_table, print_json, print_result
 
 def augmentations(as_json: bool = typer.Option(False, "--json", help="Print one JSON object.")) -> None:
     """List the augmentations with their values, and the policies with their sources."""
-    from ..data.augment.base import AUGMENTATIONS
+    from ..data.augment.augmentation import AUGMENTATIONS
     from ..data.augment.policy import POLICIES
 
     entries = [AUGMENTATIONS.get(name) for name in AUGMENTATIONS]

@@ -26,8 +26,8 @@ def convert(
     enforced is printed.
     The child can read what you can read: for a file you distrust, use a machine of its own.
     """
-    from ..transfer.convert import ConvertRequest
-    from ..transfer.convert import convert as convert_pickle
+    from ..weights.convert import ConvertRequest
+    from ..weights.convert import convert as convert_pickle
 
     request = ConvertRequest(
         path=path, model=model, out=out, preprocessing=preprocessing, classes=classes, licence=licence, source=source

@@ -9,7 +9,7 @@ from ..core.errors import UsageError, printable
 from .output import format_table, print_json, print_result
 
 if TYPE_CHECKING:
-    from ..predict.evaluation import Evaluation, Member, Together
+    from ..classify.evaluation import Evaluation, Member, Together
 
 MAX_ROWS = 40
 SURE = 0.9

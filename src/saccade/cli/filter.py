@@ -34,9 +34,9 @@ def filter_image(
             "Give either --kernel (apply it) or --learn (find it from a target).\n"
             "For example: saccade filter photo.jpg --kernel scharr-x --out edges.png"
         )
-    from ..explain.filter import FilterOptions
-    from ..explain.filter_run import Output, apply_kernel, learn_from_photo, report_as_json
-    from ..explain.filter_text import report_as_text
+    from ..filters.laboratory import Output, apply_kernel, learn_from_photo, report_as_json
+    from ..filters.photo import FilterOptions
+    from ..filters.text import report_as_text
     from .output import print_json, print_result
 
     options = FilterOptions(

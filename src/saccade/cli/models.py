@@ -7,7 +7,7 @@ from .output import format_table, print_json, print_result
 
 def models(as_json: bool = typer.Option(False, "--json", help="Print one JSON object.")) -> None:
     """List the networks: what they are, where they come from, what they cost."""
-    from ..models.base import MODELS
+    from ..models.architecture import MODELS
 
     entries = [MODELS.get(name) for name in MODELS]
     if as_json:

@@ -7,7 +7,7 @@ from .output import format_table, print_json, print_result
 
 def sources(as_json: bool = typer.Option(False, "--json", help="Print one JSON object.")) -> None:
     """List the sources: what a SOURCE can be, and how it is recognised."""
-    from ..data.base import SOURCES
+    from ..data.source import SOURCES
 
     entries = sorted((SOURCES.get(name) for name in SOURCES), key=lambda entry: (entry.priority, entry.name))
     if as_json:

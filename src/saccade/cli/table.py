@@ -38,7 +38,7 @@ def table(
 
     request = _request(input_size, classes, batch, optimizer, precision)
     if freeze:
-        from ..transfer.surgery import freeze_named
+        from ..models.surgery import freeze_named
 
         request = replace(request, prepare=lambda model: freeze_named(model, freeze))
     drawn = api.table(target, request, fold=not unfolded)

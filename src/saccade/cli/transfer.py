@@ -12,7 +12,7 @@ from .output import print_json, print_result
 from .train import result_json, result_text, write_report
 
 if TYPE_CHECKING:
-    from ..train.transfer import TransferResult
+    from ..transfer.run import TransferResult
 
 
 def transfer(

@@ -8,10 +8,10 @@ import torch
 from ..core.errors import ImageError
 from ..core.types import Batch
 from .augmenter import Augmenter, Plan
-from .base import DataSource
 from .decode import decode_image
 from .preprocess import decoded_short_side_px, prepare_image
 from .readers import Readers
+from .source import DataSource
 
 
 class BatchMaker:

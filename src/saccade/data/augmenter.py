@@ -7,7 +7,7 @@ import numpy as np
 
 from ..core.types import Preprocessing
 from .augment import colour, geometry
-from .augment.base import (
+from .augment.augmentation import (
     Augmentation,
     Choosing,
     Colouring,
@@ -26,11 +26,11 @@ from .augment.mixing import partners
 from .augment.operations import Step, change_image, chosen_geometry, chosen_steps, is_lossless
 from .augment.pca_colour import PcaColourStrengths, measured
 from .augment.policy import AugmentConfig
-from .base import DataSource
 from .decode import decode_image
 from .draws import permutation, uniform
 from .opencv import written
 from .pixels import as_luma, read_rgbx
+from .source import DataSource
 
 NUM_MEASURED = 1000  # images whose colours are measured
 MEASURED_SIDE_PX = 64  # about so many pixels squared of each

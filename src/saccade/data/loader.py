@@ -24,10 +24,10 @@ from ..core.types import Batch, Preprocessing
 from .assemble import Assembly, BatchMaker
 from .augment.policy import AugmentConfig
 from .augmenter import Augmenter
-from .base import DataSource
 from .draws import permutation
 from .readers import Readers
 from .resident import ResidentSet, has_room
+from .source import DataSource
 
 MAX_DROPPED_FRACTION = 0.01
 

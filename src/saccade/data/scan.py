@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 
 from ..core.errors import DataError, ImageError, printable
-from .base import DataSource
 from .decode import decode_image
 from .digests import BLOCK_BYTES, DIGEST_BYTES, content_digest, pixel_digest
 from .likeness import MAX_COPIES, THUMBNAIL_PX, Likeness, is_telling, thumbnail
+from .source import DataSource
 
 MAX_SKIPPED_FRACTION = 0.01
 MAX_COMPARED = 250_000  # images that are compared for likeness: 64 MB of thumbnails

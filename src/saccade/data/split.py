@@ -12,8 +12,8 @@ import numpy as np
 
 from ..core.errors import DataError, printable
 from ..core.types import SPLITS, Split
-from .base import DataSource
 from .scan import MAX_COMPARED, ScanReport
+from .source import DataSource
 
 Groups = dict[bytes, list[int]]
 

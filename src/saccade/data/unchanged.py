@@ -6,8 +6,8 @@ import numpy as np
 
 from ..core.errors import DataError, ImageError
 from ..core.types import Record
-from .base import DataSource
 from .digests import content_digest
+from .source import DataSource
 
 
 def changed_error(key: str) -> DataError:

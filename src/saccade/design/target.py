@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from ..core.errors import ModelError, UsageError, brief, did_you_mean, printable
-from ..models.base import MODELS, ModelSpec
+from ..models.architecture import MODELS, ModelSpec
 from ..models.build import is_notation, resolve_model, without_weights
 from ..runs.checkpoint import find_checkpoint
 

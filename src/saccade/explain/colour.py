@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from .filter_view import oklab_to_srgb, signed_colours
+from ..filters.view import oklab_to_srgb, signed_colours
 
 __all__ = ["even_colours", "even_palette", "overlay", "signed_colours"]
 

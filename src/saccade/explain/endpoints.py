@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ..core.errors import ModelError, UnknownNameError, did_you_mean, printable
-from ..models.base import ImageClassifier
+from ..models.architecture import ImageClassifier
 
 MIN_POSITIONS = 4  # rows and columns below which a map says too little of where
 

@@ -9,11 +9,11 @@ import torch
 from ..core.errors import printable
 from ..core.types import SPLITS
 from ..data.augment.policy import AugmentConfig
-from ..data.base import DataSource, open_source
 from ..data.decode import decode_image
 from ..data.loader import LoaderConfig, build_loader
 from ..data.preprocess import prepare_image
-from .features import Excitement, most_exciting
+from ..data.source import DataSource, open_source
+from .maps import Excitement, most_exciting
 from .subject import Classifier
 
 MAX_IMAGES = 2000

@@ -7,9 +7,9 @@ import numpy as np
 from ..core.display import Displayed
 from ..core.errors import printable
 from .examples import Examples, find_examples
-from .features import FeatureMaps, feature_maps
 from .field import SeenField, seen_field
 from .gradcam import EvidenceMap, grad_cam
+from .maps import FeatureMaps, feature_maps
 from .occlusion import OcclusionMap, occlusion
 from .subject import Classifier, Subject, look_at
 from .weights_view import FilterGrid, filter_grid

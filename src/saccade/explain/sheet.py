@@ -14,8 +14,8 @@ from . import svg
 from .colour import even_palette, overlay, signed_colours
 from .examples_part import examples_part
 from .explanation import Explanation
-from .features import feature_tiles
 from .field import SeenField
+from .maps import feature_tiles
 from .subject import what_it_sees
 from .weights_view import tile_images
 

@@ -9,8 +9,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..core.given import is_given
-from .base import MODELS, ModelSpec, build_model
-from .given import copy_given
+from .architecture import MODELS, ModelSpec, build_model
+from .network_in_memory import copy_given
 from .new_head import build_with_new_head, has_new_head
 from .notation import ALIASES, OPTIONS
 from .notation_network import NotationNetwork

@@ -10,7 +10,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ..conv.geometry import Window
-from .base import ModelSpec, does_not_fit
+from .architecture import ModelSpec, does_not_fit
 
 WINDOWED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 

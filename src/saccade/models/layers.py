@@ -5,7 +5,7 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from .base import flatten_maps
+from .architecture import flatten_maps
 
 
 class Flatten(nn.Module):

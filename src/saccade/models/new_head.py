@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ..core.errors import ModelError, printable
-from .base import MODELS, ImageClassifier, ModelSpec, build_model
+from .architecture import MODELS, ImageClassifier, ModelSpec, build_model
 from .layers import GlobalAveragePool
 
 LINEAR, LOGLINEAR = "linear", "loglinear"

@@ -13,10 +13,10 @@ from typing import NoReturn
 from torch import nn
 
 from ..conv.geometry import Window, same_padding
-from .base import ImageClassifier, ModelSpec
+from ..kernels.response_norm import LocalResponseNorm
+from .architecture import ImageClassifier, ModelSpec
 from .layers import Concatenation, Flatten, GlobalAveragePool, Residual
 from .notation import Layer, fail, parse
-from .response_norm import LocalResponseNorm
 
 Shape = tuple[int, ...]  # (C, H, W) of a map or (D,) of a feature
 MODULES: dict[str, type[nn.Module]] = {

@@ -17,14 +17,7 @@ from ..runs.log import EpochEvent, read_epochs
 from ..runs.manifest import Manifest
 from ..runs.names import EVALUATION, METRICS_LOG
 from ..runs.start_point import StartPoint, read_start
-from ..runs.summary import (
-    ConfigFacts,
-    DataSummary,
-    Environment,
-    read_config_facts,
-    read_data_summary,
-    read_environment,
-)
+from ..runs.summary import ConfigFacts, DataSummary, Environment, read_config_facts, read_data_summary, read_environment
 from ..runs.verdict import JudgedPictures, read_pictures, read_verdict
 
 

@@ -16,7 +16,7 @@ from safetensors.numpy import load as parse_tensors
 from ..core.config import FrozenConfig
 from ..core.documents import DocumentError, parse_object, parse_toml, read_plain_file
 from ..core.errors import CheckpointError, ConfigError, printable
-from ..data.base import MAX_CLASS_CHARACTERS, MAX_CLASSES
+from ..data.source import MAX_CLASS_CHARACTERS, MAX_CLASSES
 from .names import LIMIT_BYTES
 
 REMEDY = "Put the file back from a copy, or train again."

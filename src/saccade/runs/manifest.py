@@ -12,8 +12,8 @@ from ..core.config import FrozenConfig
 from ..core.documents import DocumentError, parse_object, read_plain_file
 from ..core.errors import CheckpointError, ConfigError, printable
 from ..core.types import Preprocessing
-from ..data.base import MAX_CLASSES
-from ..models.base import ModelSpec
+from ..data.source import MAX_CLASSES
+from ..models.architecture import ModelSpec
 from .files import MAX_COUNT, ClassName, Count, FileRecord, RunFile, Text
 from .names import LIMIT_BYTES, MANIFEST
 

@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..core.errors import ModelError, printable
-from ..models.base import MODELS, Architecture, ImageClassifier, ModelSpec
+from ..models.architecture import MODELS, Architecture, ImageClassifier, ModelSpec
 from .contract import broken
 
 NUM_CLASSES = 7
@@ -28,7 +28,7 @@ def check_architecture(architecture: str | Architecture) -> None:
         broken(
             f"network '{printable(name)}'",
             "it is not registered under its name",
-            "Write 'register(architecture, __name__)' below it, with 'from saccade.models.base import register'",
+            "Write 'register(architecture, __name__)' below it, with 'from saccade.models.architecture import register'",
             architecture.build,
         )
     entry = MODELS.get(name)
@@ -129,7 +129,7 @@ def _check_sizes(architecture: Architecture) -> None:
             _broken(
                 architecture,
                 "its refusal of an input of one pixel does not name the layer",
-                "Raise it by saccade.models.base.does_not_fit",
+                "Raise it by saccade.models.architecture.does_not_fit",
             )
     else:
         if shape != (1, 3):
@@ -148,7 +148,7 @@ def _logits_shape(architecture: Architecture, spec: ModelSpec) -> tuple[int, ...
             architecture,
             f"an input of {height_px}x{width_px}x{spec.input_CHW[0]} ends in torch's own error: "
             f"{printable(str(error).splitlines()[0])[:120]}",
-            "Refuse the sizes that a layer cannot take by saccade.models.base.does_not_fit",
+            "Refuse the sizes that a layer cannot take by saccade.models.architecture.does_not_fit",
         )
 
 

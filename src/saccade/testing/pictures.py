@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image
 
 from ..core.types import Preprocessing, Record
-from ..data.base import DataSource
 from ..data.preprocess import prepare_image
+from ..data.source import DataSource
 
 
 def smooth_pictures(num: int) -> list[np.ndarray]:

@@ -8,8 +8,8 @@ import numpy as np
 
 from ..core.errors import printable
 from ..core.types import SPLITS
-from ..data.base import SOURCES, DataSource, SourceFormat
 from ..data.decode import decode_image
+from ..data.source import SOURCES, DataSource, SourceFormat
 from .contract import broken
 
 NUM_THREADS = 8
@@ -27,7 +27,7 @@ def check_source(source_format: str | SourceFormat, example: str) -> None:
         broken(
             f"source '{printable(name)}'",
             "it is not registered under its name",
-            "Write 'register(SourceFormat(...), __name__)' below it, with 'from saccade.data.base import register'",
+            "Write 'register(SourceFormat(...), __name__)' below it, with 'from saccade.data.source import register'",
             source_format.open,
         )
     entry = SOURCES.get(name)

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..core.types import Preprocessing, Split
 from ..data.scan import ScanReport
-from ..models.base import MODELS
+from ..models.architecture import MODELS
 from .config import RunConfig
 
 SMALL_PX = 64  # images up to this size are used whole, at their own size; larger ones are resized and cut

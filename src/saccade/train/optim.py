@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from ..transfer.surgery import parts_of_parameters
+from ..models.surgery import parts_of_parameters
 from .config import OptimizerConfig
 from .rules import Adam, GradientDescent, Muon, RootMeanSquare, Rule, Slots
 

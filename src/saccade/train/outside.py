@@ -11,7 +11,7 @@ from pathlib import Path
 from ..core.errors import UsageError, printable, shell_word
 from ..core.given import is_given
 from ..data.addresses import is_hub, is_plain_path, shown
-from ..data.base import is_builtin
+from ..data.source import is_builtin
 from .config import RunConfig
 
 MAX_SHOWN = 200

@@ -12,11 +12,11 @@ import torch
 from ..core.errors import DataError, printable
 from ..core.runtime import Runtime
 from ..core.types import SPLITS, Preprocessing, Split
-from ..data.base import DataSource, open_source
 from ..data.scan import ScanReport, scan_source
+from ..data.source import DataSource, open_source
 from ..data.split import split_source
 from ..data.unchanged import Unchanged
-from ..models.base import ModelSpec
+from ..models.architecture import ModelSpec
 from ..runs.manifest import SeenRecord
 from ..runs.seen import describe_seen, seen_content
 from .config import RunConfig

@@ -12,8 +12,8 @@ from ..core.runtime import start
 from ..core.types import Batch
 from ..data.augmenter import measure_colours
 from ..data.loader import Loader, build_loader
+from ..ensemble.distillation import load_teachers
 from .config import OptimizerConfig, RunConfig
-from .distill import load_teachers
 from .prepare import prepare_images
 from .run import start_training
 from .step import TrainingStep

@@ -13,11 +13,11 @@ from torch import nn
 from ..core.config import Settings, assignments, where_set
 from ..core.errors import UsageError
 from ..core.types import AnyPath
-from ..data.given import GivenImages, known_source
-from ..models.given import known_network
+from ..data.images_in_memory import GivenImages, known_source
+from ..models.network_in_memory import known_network
+from ..transfer.run import FeatureStore
 from .config import DistillConfig, RunConfig, TransferConfig
 from .recipes import find_recipe, recipe_for
-from .transfer import FeatureStore
 
 DEFAULT_LIMIT_GB = 10.0
 DEFAULT_RECIPE = "transfer"

@@ -20,18 +20,18 @@ from ..data.augmenter import measure_colours
 from ..data.draws import permutation
 from ..data.loader import build_loader
 from ..data.preprocess import normalize
+from ..ensemble.distillation import load_teachers
 from ..evaluate.words import verdict
 from ..models.build import resolve_model
-from ..models.given import check_given
+from ..models.network_in_memory import check_given
 from ..runs.checkpoint import find_checkpoint
 from ..runs.log import MetricsLog
 from ..runs.manifest import Manifest
 from ..runs.names import METRICS_LOG
 from .begun import as_begun, begun_with
 from .config import RunConfig
-from .distill import load_teachers
+from .final_evaluation import Judgement, judge, write_seen
 from .folder import RunFolder
-from .judge import Judgement, judge, write_seen
 from .loop import FitPlan, fit
 from .outside import resume_command
 from .prepare import Images, prepare_images

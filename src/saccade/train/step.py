@@ -11,12 +11,12 @@ from ..core.errors import TrainingError, printable
 from ..core.runtime import Runtime, seed_everything, send
 from ..core.types import Batch, Preprocessing
 from ..data.preprocess import normalize
-from ..transfer.surgery import freeze, hold_still, thaw
+from ..ensemble.distillation import Teachers
+from ..kernels.cuda_graph import CudaRecorder, GradientGraphs
+from ..kernels.gradients import use_fast_gradients
+from ..models.surgery import freeze, hold_still, thaw
 from .average import WeightAverage
 from .config import RunConfig
-from .cuda_graph import CudaRecorder, GradientGraphs
-from .distill import Teachers
-from .gradients import use_fast_gradients
 from .micro_batches import counted_as_one, is_out_of_memory
 from .optim import build_optimizers
 from .schedule import input_size

@@ -15,12 +15,12 @@ from torch import nn
 from ..core.errors import DataError, printable
 from ..core.runtime import Runtime
 from ..core.types import Preprocessing
-from ..data.augment.base import Mixing
+from ..data.augment.augmentation import Mixing
 from ..data.augment.policy import AugmentConfig
-from ..data.base import DataSource
+from ..data.source import DataSource
+from ..models.surgery import cut
 from .cache import FeatureKey
 from .frozen import Dtype, Tap, weights_digest
-from .surgery import cut
 
 PACKAGE = Path(__file__).parents[1]
 CODE = ("core/runtime.py", "data/*.py", "data/augment/*.py", "models/*.py", "transfer/*.py")  # decides the values

@@ -7,15 +7,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from saccade.core.types import Preprocessing
-from saccade.data.augment.base import Border
-from saccade.data.augment.geometry import (
-    Canvas,
-    centre_frame,
-    largest_stretches,
-    resample,
-    shrink_factors,
-    whole_box,
-)
+from saccade.data.augment.augmentation import Border
+from saccade.data.augment.geometry import Canvas, centre_frame, largest_stretches, resample, shrink_factors, whole_box
 from saccade.data.preprocess import prepare_image
 
 PAD = {"reflect": "reflect", "edge": "edge", "mean": "constant", "black": "constant"}

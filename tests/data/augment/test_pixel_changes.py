@@ -9,7 +9,7 @@ from scipy import fft, ndimage, stats
 
 from saccade.core.types import Preprocessing
 from saccade.data.augment import autocontrast, equalize, gaussian_blur, jpeg, random_erasing
-from saccade.data.augment.base import AUGMENTATIONS, Colouring, Drawn, Pixel, Scene
+from saccade.data.augment.augmentation import AUGMENTATIONS, Colouring, Drawn, Pixel, Scene
 from saccade.data.augment.noise import normal_values, seeds, uniform_levels
 from saccade.data.augment.policy import AugmentConfig
 from saccade.data.augmenter import Augmenter

@@ -9,7 +9,7 @@ from scipy import stats
 
 from saccade.core.types import Preprocessing
 from saccade.data.augment import augmix, geometry, rand_augment, trivial_augment
-from saccade.data.augment.base import AUGMENTATIONS, Choosing, Drawn, Scene
+from saccade.data.augment.augmentation import AUGMENTATIONS, Choosing, Drawn, Scene
 from saccade.data.augment.policy import AugmentConfig, get_policy
 from saccade.data.augmenter import Augmenter
 from saccade.data.draws import uniform

@@ -14,14 +14,14 @@ from sklearn.decomposition import PCA
 from saccade.core.errors import ConfigError, UnknownNameError
 from saccade.core.types import Preprocessing, Record
 from saccade.data.augment import crop, elastic, pca_colour
-from saccade.data.augment.base import AUGMENTATIONS, Colouring, Drawn, Framing, Geometric, Scene, normal
+from saccade.data.augment.augmentation import AUGMENTATIONS, Colouring, Drawn, Framing, Geometric, Scene, normal
 from saccade.data.augment.colour import compose, recolour
 from saccade.data.augment.lossless import fold, move_pixels
 from saccade.data.augment.mixing import partners
 from saccade.data.augment.policy import AugmentConfig, get_policy
 from saccade.data.augmenter import Augmenter, measure_colours
-from saccade.data.base import DataSource
 from saccade.data.draws import uniform
+from saccade.data.source import DataSource
 
 SCENE = Scene(preprocessing=Preprocessing(input_height_px=32, input_width_px=32), epoch=0)
 PIXELS = np.random.default_rng(0).integers(0, 256, (500, 1, 3), dtype=np.uint8)

@@ -14,13 +14,13 @@ from PIL import Image
 from tests.data.planted_faults import CLASSES, picture, plant
 
 from saccade.core.errors import DataError
-from saccade.data.base import open_source
 from saccade.data.checkup.findings import KINDS
 from saccade.data.checkup.inspection import inspect_source
 from saccade.data.checkup.keep import cache_file
 from saccade.data.checkup.measure import measure_source
 from saccade.data.checkup.text import inspection_text
 from saccade.data.likeness import MAX_BITS, fingerprints, near_groups, thumbnail
+from saccade.data.source import open_source
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ configuration's; levels are continuous, posterize keeps at least one bit.
 import numpy as np
 from pydantic import Field
 
-from .base import Drawn, Pixel, Scene, Strengths, between, register
+from .augmentation import Drawn, Pixel, Scene, Strengths, between, register
 from .geometry import canvas_for, resample
 from .mixing import own_weights
 from .operations import Choice, change_image, chosen_geometry, chosen_steps, chosen_words, operations_of, values_of

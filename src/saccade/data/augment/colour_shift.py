@@ -3,7 +3,7 @@
 import numpy as np
 from pydantic import Field
 
-from .base import Colouring, Drawn, Scene, Strengths, between, register
+from .augmentation import Colouring, Drawn, Scene, Strengths, between, register
 from .colour import shifts
 
 

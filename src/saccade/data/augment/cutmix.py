@@ -3,7 +3,7 @@
 import numpy as np
 from pydantic import Field
 
-from .base import Drawn, Mixing, Scene, Strengths, register
+from .augmentation import Drawn, Mixing, Scene, Strengths, register
 from .mixing import mix_targets, own_weights
 
 

@@ -11,7 +11,7 @@ import torch
 from ...core.types import Preprocessing
 from ..opencv import written
 from ..preprocess import resized_size
-from .base import Border
+from .augmentation import Border
 
 # A general warp that shrinks reads a copy averaged over whole factors, the shrink factor plus this rounded down: the
 # choice nearest to the antialiased filter of evaluation on photographs (root mean square difference, 1 to 3.3 times).

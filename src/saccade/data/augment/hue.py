@@ -3,7 +3,7 @@
 import numpy as np
 from pydantic import Field
 
-from .base import Colouring, Drawn, Scene, Strengths, between, identities, register
+from .augmentation import Colouring, Drawn, Scene, Strengths, between, identities, register
 from .colour import LUMA_3
 
 # In-phase and quadrature components of FCC NTSC: SMPTE 170M, section 7; luma of ITU-R BT.601.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .base import Border
+from .augmentation import Border
 
 
 def source_rows_and_columns(matrix_B33: np.ndarray, size_HW: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

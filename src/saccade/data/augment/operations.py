@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .base import (
+from .augmentation import (
     AUGMENTATIONS,
     Augmentation,
     Choosing,

@@ -4,7 +4,7 @@ import numpy as np
 from pydantic import Field
 
 from ...core.errors import ConfigError
-from .base import Colouring, Drawn, Scene, Strengths, normal, register
+from .augmentation import Colouring, Drawn, Scene, Strengths, normal, register
 from .colour import shifts
 
 

@@ -6,7 +6,7 @@ from pydantic import Field, create_model, model_validator
 
 from ...core.config import FrozenConfig
 from ...core.errors import UnknownNameError, did_you_mean, printable
-from .base import AUGMENTATIONS, Augmentation, Border, Framing, Strengths
+from .augmentation import AUGMENTATIONS, Augmentation, Border, Framing, Strengths
 
 
 def _strength_fields() -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from .base import Drawn, Erasing, Scene, Strengths, between, register
+from .augmentation import Drawn, Erasing, Scene, Strengths, between, register
 from .noise import seeds, uniform_levels
 
 NUM_ATTEMPTS = 10

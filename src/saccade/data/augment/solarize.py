@@ -3,7 +3,7 @@
 import numpy as np
 from pydantic import Field
 
-from .base import Drawn, Pixel, Scene, Strengths, between, register
+from .augmentation import Drawn, Pixel, Scene, Strengths, between, register
 from .lookup import look_up
 
 

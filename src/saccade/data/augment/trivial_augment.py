@@ -9,7 +9,7 @@ joins the one resample, so that the border is the configuration's, not black.
 import numpy as np
 from pydantic import Field
 
-from .base import Choosing, Drawn, Scene, Strengths, register
+from .augmentation import Choosing, Drawn, Scene, Strengths, register
 from .operations import Choice, chosen_words, operations_of, values_of
 
 NUM_LEVELS = 31

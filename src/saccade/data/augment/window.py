@@ -3,7 +3,7 @@
 import numpy as np
 from pydantic import Field
 
-from .base import Drawn, Framing, Scene, Strengths, between, register
+from .augmentation import Drawn, Framing, Scene, Strengths, between, register
 from .geometry import resized_height_width
 
 

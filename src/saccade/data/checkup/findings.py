@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...core.types import SPLITS
-from ..base import DataSource
 from ..likeness import MIN_DETAIL, Likeness, is_telling
+from ..source import DataSource
 from .measure import Measured
 
 # kind: what it means for the person, in the order in which findings are told

@@ -11,7 +11,7 @@ import numpy as np
 from ...core.display import Displayed, Rows
 from ...core.errors import printable
 from ...core.types import SPLITS
-from ..base import DataSource, open_source
+from ..source import DataSource, open_source
 from ..sources.folder import ImageFolder
 from .findings import KINDS, Finding, find_faults
 from .keep import cache_file, load_known, save_measured

@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 
 from ...core.errors import ImageError
-from ..base import DataSource
 from ..decode import decode_image
 from ..digests import content_digest, pixel_digest
 from ..likeness import thumbnail
 from ..scan import is_grey
+from ..source import DataSource
 
 VERSION = 2  # of what is measured; a change makes kept measurements worthless
 CHUNK = 64

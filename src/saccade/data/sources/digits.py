@@ -12,7 +12,7 @@ import numpy as np
 
 from ...core.errors import DataError
 from ...core.types import Record
-from ..base import DataSource, SourceFormat, register
+from ..source import DataSource, SourceFormat, register
 
 
 class Digits(DataSource):

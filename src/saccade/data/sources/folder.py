@@ -11,7 +11,6 @@ import numpy as np
 
 from ...core.errors import DataError, ImageError, printable
 from ...core.types import Record
-from ..base import DataSource, SourceFormat, read_error, register
 from ..limits import refuse_large_image
 from ..listing import (
     SPLIT_NAMES,
@@ -22,6 +21,7 @@ from ..listing import (
     split_name,
     split_number,
 )
+from ..source import DataSource, SourceFormat, read_error, register
 
 ENDINGS = (b".jpg", b".jpeg", b".jpe", b".png", b".webp", b".bmp", b".gif")
 IGNORED = {

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from ...core.errors import DataError, printable
 from ..addresses import hub_name, is_hub, shown
-from ..base import SourceFormat, register
 from ..hub_download import HubKind, download
-from ..row_groups import import_pyarrow
-from .parquet import ParquetImages
+from ..source import SourceFormat, register
+from .parquet.row_groups import import_pyarrow
+from .parquet.source import ParquetImages
 
 CONVERTED = "refs/convert/parquet"  # the branch where the hub itself keeps Parquet files of sets in other formats
 DATA_SET = HubKind(

@@ -15,9 +15,9 @@ import numpy as np
 
 from ...core.errors import DataError, brief, printable
 from ...core.types import Record
-from ..base import DataSource, SourceFormat, register
 from ..limits import MAX_ARRAY_BYTES, MAX_IMAGE_PIXELS, refuse_expansion
 from ..listing import check_classes
+from ..source import DataSource, SourceFormat, register
 
 UNSIGNED_BYTE = 8
 SPLIT_WORDS = {"train": "train", "t10k": "test", "test": "test"}

@@ -1,0 +1,205 @@
+"""What an evaluation found, for one run or several together: metrics, confidences, mistakes, gain and cost."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.display import Displayed, Rows
+from ..core.errors import printable
+from ..core.types import Metrics
+from ..evaluate.calibration import selective_sentence
+from ..evaluate.metrics import compute_metrics
+from ..evaluate.mistakes import Mistake, find_mistakes
+from ..evaluate.scores import score_images
+from ..evaluate.significance import Comparison, comparison_sentence
+from ..evaluate.words import class_rows, metrics_json, percent, verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One run of several: its own metrics with one look, and how it compares with the best one (None: it is that)."""
+
+    run: Path
+    metrics: Metrics
+    against_best: Comparison | None
+
+    def as_json(self) -> dict[str, Any]:
+        """One entry of `members` in `evaluate --json`."""
+        against = self.against_best
+        return {
+            "run": str(self.run),
+            "top1": self.metrics.top1,
+            "top1_low": self.metrics.top1_low,
+            "top1_high": self.metrics.top1_high,
+            "p_value_against_best": against.p_value if against else None,
+            "against_best": against.difference if against else None,
+            "against_best_low": against.low if against else None,
+            "against_best_high": against.high if against else None,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """`difference` (fractions) over the accuracy `single`, within `low` to `high` (95 %, paired bootstrap)."""
+
+    single: float
+    difference: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Together:
+    """What several runs or looks gain over the best member's single look, and what they cost.
+
+    Computing time is that of the networks alone, without reading; memory is that of the weights, and of one batch of
+    images with all its looks.
+    """
+
+    members: tuple[Member, ...]
+    num_looks: int
+    gain: Comparison
+    gain_over_mean: Gain | None
+    single_ms: float
+    together_ms: float
+    single_bytes: int
+    together_bytes: int
+    single_batch_bytes: int
+    together_batch_bytes: int
+
+    @property
+    def times_slower(self) -> float:
+        """Computing time an image against one look of the best single run."""
+        return self.together_ms / max(self.single_ms, 1e-9)
+
+    def sentences(self) -> list[str]:
+        """The gain over the best member, over the mean one, and the cost, in words."""
+        single = "one crop" if len(self.members) == 1 else "the best single run"
+        together = f"{self.num_looks} crops" if len(self.members) == 1 else f"the ensemble of {len(self.members)}"
+        if len(self.members) > 1 and self.num_looks > 1:
+            together += f" with {self.num_looks} crops"
+        cost = (
+            f"It computes {self.times_slower:.1f} times longer ({self.together_ms:.2f} instead of "
+            f"{self.single_ms:.2f} ms an image) and holds {self._held(self.together_bytes, self.together_batch_bytes)} "
+            f"instead of {self._held(self.single_bytes, self.single_batch_bytes)}."
+        )
+        gain = _capitalised(comparison_sentence(self.gain, single, together))
+        return [*self._two_runs(), gain, *self._over_mean(), cost]
+
+    def as_json(self) -> dict[str, Any]:
+        """The value of `together` in `evaluate --json`; its keys are a contract."""
+        mean = self.gain_over_mean
+        return {
+            "crops": self.num_looks,
+            "members": [member.as_json() for member in self.members],
+            "gain": self.gain.difference,
+            "gain_low": self.gain.low,
+            "gain_high": self.gain.high,
+            "p_value": self.gain.p_value,
+            "mean_top1": mean.single if mean else None,
+            "gain_over_mean": mean.difference if mean else None,
+            "gain_over_mean_low": mean.low if mean else None,
+            "gain_over_mean_high": mean.high if mean else None,
+            "times_slower": round(self.times_slower, 2),
+            "single_ms": round(self.single_ms, 4),
+            "together_ms": round(self.together_ms, 4),
+            "single_weights_bytes": self.single_bytes,
+            "weights_bytes": self.together_bytes,
+            "single_batch_bytes": self.single_batch_bytes,
+            "batch_bytes": self.together_batch_bytes,
+        }
+
+    @staticmethod
+    def _held(weights_bytes: int, batch_bytes: int) -> str:
+        return f"{weights_bytes / 1e6:.1f} MB of weights and {batch_bytes / 1e6:.1f} MB of images a batch"
+
+    def _two_runs(self) -> list[str]:
+        """Which of two runs is the better one, or that it cannot be told."""
+        if len(self.members) != 2:
+            return []
+        best, other = sorted(self.members, key=lambda member: member.against_best is not None)
+        if other.against_best is None:
+            return []
+        names = [printable(str(member.run)) for member in (best, other)]
+        return [comparison_sentence(other.against_best, *names)]
+
+    def _over_mean(self) -> list[str]:
+        mean = self.gain_over_mean
+        if mean is None:
+            return []
+        return [
+            f"Against the mean of the single runs, {percent(mean.single)} %: {100 * mean.difference:+.1f} points "
+            f"(95 % interval {100 * mean.low:+.1f} to {100 * mean.high:+.1f})."
+        ]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Evaluation(Displayed):
+    """What runs are worth on a source. `judged_on` says in words which images these were, `kind` in one (`verdict`);
+    `caveats` are sentences that qualify every figure, `notes` say what else was done.
+
+    `metrics` are of `logits_NK` as they are; confidences that a person sees are divided by `temperature` first.
+    `together` is set where several runs, or several crops, answered together.
+    """
+
+    runs: tuple[Path, ...]
+    model: str
+    source: str
+    metrics: Metrics
+    judged_on: str
+    notes: tuple[str, ...]
+    caveats: tuple[str, ...]
+    seed: int
+    seconds: float
+    temperature: float
+    logits_NK: np.ndarray
+    label_N: np.ndarray
+    keys: tuple[str, ...]
+    together: Together | None = None
+    kind: str = "held-out"
+
+    def as_json(self) -> dict[str, Any]:
+        """The object of `evaluate --json`; its keys are a contract."""
+        return {
+            "run": ", ".join(str(run) for run in self.runs),
+            "model": self.model,
+            "source": self.source,
+            **metrics_json(self.metrics),
+            "ece_calibrated": self.calibrated().ece,
+            "temperature": self.temperature,
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round(self.metrics.num_samples / max(self.seconds, 1e-9), 1),
+            "seed": self.seed,
+            "judged_on": self.judged_on,
+            "notes": [*self.notes, *self.caveats],
+            "caveats": list(self.caveats),
+            "together": self.together.as_json() if self.together else None,
+        }
+
+    def display_lines(self) -> list[str]:
+        """The verdict, what the images were, and what a person should know of them."""
+        together = self.together.sentences() if self.together else []
+        return [verdict(self.metrics, self.kind), f"Judged on {self.judged_on}.", *self.notes, *together]
+
+    def display_rows(self) -> Rows:
+        """The rates of every class."""
+        return class_rows(self.metrics)
+
+    def calibrated(self) -> Metrics:
+        """The metrics of the confidences that a person sees: with the temperature applied."""
+        return compute_metrics(self.logits_NK / self.temperature, self.label_N, self.metrics.classes)
+
+    def answering_only_at(self, threshold: float) -> str:
+        """What share of the images is answered at `threshold` or above, and how many of those answers are right."""
+        scores = score_images(self.logits_NK / self.temperature, self.label_N)
+        return selective_sentence(scores.confidence_N, scores.rank_N == 0, threshold)
+
+    def mistakes(self) -> list[Mistake]:
+        """Every wrong answer, the most confident first."""
+        return find_mistakes(self.logits_NK, self.label_N, self.keys, self.metrics.classes, self.temperature)
+
+
+def _capitalised(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]

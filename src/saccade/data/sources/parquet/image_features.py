@@ -1,0 +1,148 @@
+"""Which columns of a Parquet file are the image and its label, and what the classes are called.
+
+Hugging Face writes both into the schema's metadata and into the data card (README.md):
+https://huggingface.co/docs/datasets/image_dataset and /docs/hub/datasets-cards. Without either, columns are told by
+their types and usual names.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ....core.errors import DataError, printable
+from ...limits import MAX_DATA_CARD_BYTES
+from ...listing import is_number
+
+IMAGE_NAMES = ("image", "img", "images", "jpg", "png")
+HEAD = re.compile(rb"\A---\r?\n(.*?)\n---", re.DOTALL)
+LABEL_NAMES = ("label", "labels", "fine_label", "class", "target", "cls")
+
+
+@dataclass(frozen=True)
+class ImageColumns:
+    """`image` the path of the binary column in the schema, `label` a top-level column; `names` of classes if known."""
+
+    image: str
+    label: str
+    is_number: bool
+    names: tuple[str, ...] | None
+
+
+def find_columns(schema: Any, readme: Path, where: str) -> ImageColumns:
+    """The columns of an Arrow schema. Raises DataError where there is no image or label, or a choice of several."""
+    twice = next((name for name, count in Counter(schema.names).items() if count > 1), None)
+    if twice is not None:
+        raise DataError(
+            f"{where} has two columns that are called '{printable(twice)}'.\nRename one of them, or leave it out."
+        )
+    features = _schema_features(schema.metadata or {})
+    images = {name: path for name in schema.names if (path := _binary_path(schema.field(name)))}
+    declared = [name for name in images if _type(features.get(name)) == "Image"]
+    image = _choose(declared or list(images), IMAGE_NAMES, "image", where, schema.names)
+    labels = [name for name in schema.names if _type(features.get(name)) == "ClassLabel"]
+    usual = [name for name in LABEL_NAMES if name in schema.names]
+    label = _choose(labels or usual, LABEL_NAMES, "label", where, schema.names)
+    names = _names(features.get(label)) or _readme_names(readme, label)
+    kind = str(schema.field(label).type)
+    is_number = kind.startswith(("int", "uint"))
+    if not is_number and kind not in ("string", "large_string") and not kind.startswith("dictionary<values=string"):
+        raise DataError(
+            f"{where}: the column '{printable(label)}' holds {printable(kind[:80])}, not class numbers or names.\n"
+            f"Write a class number or name for each image."
+        )
+    return ImageColumns(image=images[image], label=label, is_number=is_number, names=names)
+
+
+def _choose(candidates: Sequence[str], usual: Sequence[str], what: str, where: str, columns: Sequence[str]) -> str:
+    preferred = [name for name in usual if name in candidates]
+    if preferred or len(candidates) == 1:
+        return (preferred or candidates)[0]
+    shown = ", ".join(printable(name) for name in columns[:12])
+    found = "several columns" if candidates else "no column"
+    raise DataError(
+        f"{where} has {found} that can be the {what}; its columns are: {shown}.\n"
+        f"Name the image column image (bytes of an encoded file) and the class column label."
+    )
+
+
+def _binary_path(field: Any) -> str | None:
+    """The path of the encoded bytes: `image.bytes` of a struct, or the column itself."""
+    if str(field.type) in ("binary", "large_binary"):
+        return str(field.name)
+    if str(field.type).startswith("struct<"):
+        inside = {child.name: str(child.type) for child in field.type}
+        return f"{field.name}.bytes" if inside.get("bytes") in ("binary", "large_binary") else None
+    return None
+
+
+def _schema_features(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
+    try:
+        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}  # not written by Hugging Face's library
+    return features if isinstance(features, dict) else {}
+
+
+def _type(feature: Any) -> str:
+    return str(feature.get("_type", "")) if isinstance(feature, dict) else ""
+
+
+def _names(feature: Any) -> tuple[str, ...] | None:
+    """The names of a ClassLabel: a list, or a dictionary from numbers in the data card."""
+    names = feature.get("names") if isinstance(feature, dict) else None
+    if isinstance(names, dict):
+        numbered = {int(key): name for key, name in names.items() if is_number(str(key))}
+        names = [numbered.get(number) for number in range(len(names))]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or not names:
+        return None
+    return tuple(names)
+
+
+def _head(readme: Path) -> str:
+    """The YAML head of a data card; "" where there is none. Raises DataError for one that cannot be read."""
+    where = printable(str(readme))
+    try:
+        with open(readme, "rb") as file:
+            start = file.read(MAX_DATA_CARD_BYTES)
+    except OSError:
+        return ""  # no card
+    found = HEAD.match(start)
+    if found is None:
+        if start[:4] in (b"---\n", b"---\r") and len(start) == MAX_DATA_CARD_BYTES:
+            raise DataError(
+                f"{where}: the head of the data card has more than {MAX_DATA_CARD_BYTES:,} bytes.\n"
+                f"Shorten it, or move the file away: the numbers then serve as names of the classes."
+            )
+        return ""
+    try:
+        return found[1].decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = 2 + found[1][: error.start].count(b"\n")
+        raise DataError(
+            f"{where}, line {line}: the head of the data card is not UTF-8 text.\n"
+            f"Save it as UTF-8, or move the file away: the numbers then serve as names of the classes."
+        ) from None
+
+
+def _readme_names(readme: Path, label: str) -> tuple[str, ...] | None:
+    """The class names in the head of a data card; None where it has none, or several lists that differ."""
+    text = _head(readme)
+    try:
+        # every scalar is a text, aliases share what they name and merge nothing: no card can grow when it is read
+        head = yaml.load(text, yaml.BaseLoader)  # noqa: S506
+    except (yaml.YAMLError, RecursionError):
+        return None  # the numbers serve as names
+    infos = head.get("dataset_info") if isinstance(head, dict) else None
+    found = set()
+    for info in infos if isinstance(infos, list) else [infos]:
+        features = info.get("features") if isinstance(info, dict) else None
+        for feature in features if isinstance(features, list) else []:
+            if isinstance(feature, dict) and feature.get("name") == label and isinstance(feature.get("dtype"), dict):
+                found.add(_names(feature["dtype"].get("class_label")))
+    return found.pop() if len(found) == 1 else None

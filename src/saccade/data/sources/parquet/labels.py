@@ -1,0 +1,74 @@
+"""The labels of a Parquet file: its rows counted and the pages of the column checked before it is decoded."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ....core.errors import DataError, printable
+from ...limits import MAX_ROWS_IN_SMALL_FILE
+from .image_features import ImageColumns
+from .pages import read_footer, read_pages
+from .row_groups import column_chunk, import_pyarrow, open_parquet
+
+
+def check_rows(metadata: Any, file_bytes: int, where: str) -> None:
+    """Raise DataError where a file has more rows than it has room for, or counts them in two ways."""
+    counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+    if min(counts, default=0) < 0 or sum(counts) != metadata.num_rows:
+        raise DataError(
+            f"{where} says that it has {metadata.num_rows:,} rows, but its row groups have {sum(counts):,}.\n"
+            f"It is damaged: download it again."
+        )
+    if metadata.num_rows > max(MAX_ROWS_IN_SMALL_FILE, file_bytes):
+        raise DataError(
+            f"{where} has {file_bytes:,} bytes and says that it has {metadata.num_rows:,} rows, more than images have "
+            f"room for.\nThe file is damaged or made to fill the memory; take another one."
+        )
+
+
+def read_labels(file: Path, metadata: Any, columns: ImageColumns, where: str) -> np.ndarray | list[str] | None:
+    """The labels of a file, int64 or texts; None where no row has one. Sizes are checked before they are decoded."""
+    name = columns.label
+    is_text = not columns.is_number
+    stored = read_footer(file, where, [name])
+    with open(file, "rb") as opened:
+        for group in range(metadata.num_row_groups):
+            chunk = column_chunk(metadata.schema, stored, group, name, opened.fileno(), where)
+            read_pages(chunk)
+            if chunk.metadata.num_values != metadata.row_group(group).num_rows:
+                raise DataError(f"{chunk.where} has not one label a row.\nThe file is damaged: download it again.")
+    with open_parquet(file, metadata, [name] if is_text else []) as opened:
+        column = opened.read(columns=[name], use_threads=False).column(0)
+    values = _texts(column) if is_text else _numbers(column, name, where)
+    if len(values) != metadata.num_rows:
+        raise DataError(f"{where} has {len(values):,} labels for {metadata.num_rows:,} rows.\nDownload it again.")
+    missing = (values == -1).sum() if isinstance(values, np.ndarray) else sum(not value for value in values)
+    if missing == len(values):
+        return None
+    if missing:
+        raise DataError(
+            f"{where}: {missing:,} of {len(values):,} rows have no label.\nFill them in, or leave the rows out."
+        )
+    return values
+
+
+def _numbers(column: Any, name: str, where: str) -> np.ndarray:
+    """int64, -1 where a label is missing."""
+    pyarrow, _ = import_pyarrow()
+    try:
+        return column.cast("int64").fill_null(-1).to_numpy()
+    except pyarrow.ArrowInvalid:
+        raise DataError(
+            f"{where}: the column '{printable(name)}' has a label above {(1 << 63) - 1:,}, which is no class number.\n"
+            f"Number the classes from 0."
+        ) from None
+
+
+def _texts(column: Any) -> list[str]:
+    """The labels in words; equal ones are one object. "" where a label is missing."""
+    texts: list[str] = []
+    for chunk in column.chunks:
+        names = [*(name or "" for name in chunk.dictionary.to_pylist()), ""]
+        texts += [names[-1 if number is None else number] for number in chunk.indices.to_pylist()]
+    return texts

@@ -1,0 +1,258 @@
+"""Parquet files in the Hugging Face image convention: a column of encoded images, and one of class numbers or names.
+
+Splits and shards are told by file names, as `datasets` does: train.parquet, data/test-00000-of-00003.parquet,
+validation/0000.parquet. A single file, or files of one split only, are divided by Saccade.
+"""
+
+import os
+import re
+from array import array
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from ....core.errors import DataError, ImageError, printable
+from ....core.types import Record
+from ...listing import (
+    PackedNames,
+    check_classes,
+    class_order,
+    is_split_folder,
+    refuse_many_classes,
+    refuse_twins,
+    split_name,
+    splits_of_files,
+)
+from ...source import DataSource, SourceFormat, register
+from .image_features import ImageColumns, find_columns
+from .labels import check_rows, read_labels
+from .row_groups import ParquetPart, ValueReader, import_pyarrow, open_parquet
+
+SHARD = re.compile(r"^(.*)-(\d{5})-of-(\d{5})$")
+DEPTH = 3  # folders below the given one: CONFIGURATION/SPLIT/0000.parquet
+FEW = 8  # entries of a sub-folder that are looked at to recognise a set
+
+
+class ParquetImages(DataSource):
+    """Keys are `file:row`. Files whose rows all have no label (-1, as in competitions) are left out.
+
+    `card` is the data card (README.md) where it is not in the folder of the files.
+    """
+
+    def __init__(self, path: Path, name: str = "", card: Path | None = None) -> None:
+        self.name = name or str(path)
+        where = printable(self.name)
+        folder = path if path.is_dir() else path.parent
+        files = find_files(path, where)
+        columns, parts, labels, numbers = _open_parts(files, card or folder / "README.md")
+        self.classes, self._label_N = _classes(where, columns, labels)
+        used = [files[number].relative_to(folder) for number in numbers]
+        self._files = [str(file) for file in used]
+        self._start_F = np.cumsum([0, *map(len, labels)])
+        self._split_F = splits_of_files(used, where)
+        self._values = ValueReader(parts)
+        listing = repr((self.classes, self._files, self._split_F, self._start_F.tolist())).encode()
+        self.digest = PackedNames([os.fsencode(file) for file in self._files]).digest(listing, self._label_N)
+
+    def __len__(self) -> int:
+        return len(self._label_N)
+
+    def record(self, index: int) -> Record:
+        file = self._file(index)
+        return Record(
+            key=self._key(index, file), label=int(self._label_N[index]), split=split_name(self._split_F[file])
+        )
+
+    def read(self, index: int) -> bytes:
+        key = self._key(index, self._file(index))
+        content = self._values.read(index, key)
+        if content is None:
+            raise ImageError(key, "the row holds no image bytes.")
+        return content
+
+    def _file(self, index: int) -> int:
+        return int(np.searchsorted(self._start_F, index, side="right")) - 1
+
+    def _key(self, index: int, file: int) -> str:
+        return f"{self._files[file]}:{index - int(self._start_F[file])}"
+
+
+def find_files(path: Path, where: str) -> list[Path]:
+    """The Parquet files of a set, in the order of their names. Raises DataError for several sets, or absent shards."""
+    if path.is_file():
+        return [path]
+    files = sorted(_walk(path, DEPTH))
+    if not files:
+        raise DataError(f"{where} has no Parquet file.\nGive the folder that has them.")
+    sets = sorted({_set_name(file.relative_to(path)) for file in files})
+    if len(sets) > 1:
+        raise DataError(
+            f"{where} holds {len(sets)} sets: {', '.join(printable(name or '.') for name in sets[:6])}.\n"
+            f"Give the folder of one of them."
+        )
+    _refuse_absent_shards(files, where)
+    return files
+
+
+def recognises(text: str) -> bool:
+    """Whether `text` is a Parquet file, or a folder with one among the first entries of its folders."""
+    path = Path(text)
+    if path.is_file():
+        return path.suffix.lower() == ".parquet"
+    return path.is_dir() and _has_parquet(path, DEPTH, None)
+
+
+def _has_parquet(folder: Path, depth: int, limit: int | None) -> bool:
+    folders: list[Path] = []
+    try:
+        with os.scandir(folder) as entries:
+            for number, entry in enumerate(entries):
+                if limit is not None and number >= limit:
+                    break
+                if entry.name.startswith("."):
+                    continue
+                if entry.name.lower().endswith(".parquet"):
+                    return True
+                if depth > 1 and len(folders) < FEW and entry.is_dir(follow_symlinks=False):
+                    folders.append(Path(entry.path))
+    except OSError:
+        return False  # what cannot be listed is reported by the source that opens it
+    return any(_has_parquet(inner, depth - 1, FEW) for inner in folders)
+
+
+def _walk(folder: Path, depth: int) -> Iterable[Path]:
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(
+            f"The folder {printable(str(folder))} cannot be listed: {reason}.\nCheck its permissions."
+        ) from None
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.suffix.lower() == ".parquet" and entry.is_file():
+            yield entry
+        elif depth > 1 and entry.is_dir():
+            yield from _walk(entry, depth - 1)
+
+
+def _set_name(file: Path) -> str:
+    """The folder of a configuration: what is left of the file's folders without `data` and splits."""
+    return "/".join(part for part in file.parent.parts if part != "data" and not is_split_folder(part))
+
+
+def _refuse_absent_shards(files: list[Path], where: str) -> None:
+    shards: dict[tuple[Path, str, int], set[int]] = {}
+    for file in files:
+        if match := SHARD.match(file.stem):
+            name = file.parent, match[1], int(match[3])
+            shards.setdefault(name, set()).add(int(match[2]))
+    for (_, prefix, total), found in shards.items():
+        absent = sorted(set(range(total)) - found) if total < 100_000 else []
+        if absent:
+            more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+            raise DataError(
+                f"{where} has no {printable(prefix)}-{absent[0]:05d}-of-{total:05d}.parquet{more}.\n"
+                f"Download the set again: it is not complete."
+            )
+
+
+def _open_parts(
+    files: list[Path], card: Path
+) -> tuple[ImageColumns, list[ParquetPart], list[np.ndarray | list[str]], list[int]]:
+    """The columns, the files with labels, their labels, and which files they are."""
+    columns: ImageColumns | None = None
+    parts, labels, numbers = [], [], []
+    for number, file in enumerate(files):
+        part_columns, part, label = _open_part(file, card)
+        if label is None:
+            continue
+        if columns is not None and part_columns != columns:
+            raise DataError(
+                f"{printable(str(file))} has other columns or classes than {printable(files[0].name)}.\n"
+                f"They are not one set: give one of them."
+            )
+        columns = part_columns
+        parts.append(part)
+        labels.append(label)
+        numbers.append(number)
+    if columns is None:
+        raise DataError(f"{printable(str(files[0]))} has no labelled row.\nThere is nothing to learn from it.")
+    return columns, parts, labels, numbers
+
+
+def _open_part(file: Path, card: Path) -> tuple[ImageColumns, ParquetPart, np.ndarray | list[str] | None]:
+    pyarrow, _ = import_pyarrow()
+    where = printable(str(file))
+    try:
+        status = file.stat()
+        with open_parquet(file) as opened:
+            metadata = opened.metadata
+            check_rows(metadata, status.st_size, where)
+            columns = find_columns(opened.schema_arrow, card, where)
+            labels = read_labels(file, metadata, columns, where)
+    except (OSError, pyarrow.ArrowException, UnicodeDecodeError, OverflowError) as error:
+        reason = printable(" ".join(str(error).split())[:100]).rstrip(".")
+        raise DataError(f"{where} is cut off, damaged or no Parquet file ({reason}).\nDownload it again.") from None
+    signature = status.st_size, status.st_mtime_ns
+    part = ParquetPart(path=file, metadata=metadata, signature=signature, column=columns.image)
+    return columns, part, labels
+
+
+def _classes(
+    where: str, columns: ImageColumns, labels: list[np.ndarray | list[str]]
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """(classes, label_N int32)."""
+    if all(isinstance(label, np.ndarray) for label in labels):
+        label_N = np.concatenate(labels)
+        if columns.names is None:
+            number_K, label_N = np.unique(label_N, return_inverse=True)
+            names = _numbers_as_names(where, number_K)
+        else:
+            names = columns.names
+            _check_range(where, label_N, len(names))
+    else:
+        unique = {str(label) for part in labels for label in set(part)}
+        refuse_many_classes(where, len(unique))
+        names = class_order(unique)
+        order = {name: label for label, name in enumerate(names)}
+        label_N = np.array(array("i", (order[str(label)] for part in labels for label in part)))
+    check_classes(where, names, "Give a set with images of at least one more class.")
+    refuse_twins(where, names, "Write the label the same way in every row.")
+    return names, label_N.astype(np.int32)
+
+
+def _numbers_as_names(where: str, number_K: np.ndarray) -> tuple[str, ...]:
+    """The class numbers that occur, which serve as names."""
+    if number_K[0] < 0:
+        raise DataError(
+            f"{where} has the label {number_K[0]}: classes are numbered from 0, and -1 means that there is no label.\n"
+            f"Number the classes again."
+        )
+    refuse_many_classes(where, len(number_K))
+    return tuple(map(str, number_K.tolist()))
+
+
+def _check_range(where: str, label_N: np.ndarray, num_names: int) -> None:
+    lowest, highest = int(label_N.min()), int(label_N.max())
+    if highest >= num_names or lowest < 0:
+        raise DataError(
+            f"{where} has the label {highest if highest >= num_names else lowest}, "
+            f"but names {num_names} classes, 0 to {num_names - 1}.\n"
+            f"The file or its data card is damaged: download it again."
+        )
+
+
+register(
+    SourceFormat(
+        name="parquet",
+        summary="Parquet files with a column of encoded images and one of labels, as Hugging Face keeps them",
+        example="path/to/train.parquet",
+        recognises=recognises,
+        open=lambda text: ParquetImages(Path(text)),
+        priority=24,
+    ),
+    __name__,
+)

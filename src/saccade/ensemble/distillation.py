@@ -1,0 +1,136 @@
+"""Distillation: one network learns what several say, so that the ensemble need not be shipped.
+
+Hinton, Vinyals and Dean 2015, arXiv:1503.02531, section 2: both sides' logits are divided by a temperature, and the
+gradient of the soft part is multiplied by its square, so that the two parts keep their proportion. Teachers look at the
+very images the student learns from, augmented as they are (Beyer et al. 2022, arXiv:2106.05237, section 3.1); nothing
+about them is stored in a checkpoint but their digest, and a step repeated after a kill is the same step.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from ..classify.ensemble import Ensemble, make_ensemble
+from ..classify.predictor import load_predictor
+from ..core.errors import CheckpointError, DataError, UsageError, printable
+from ..core.runtime import Runtime
+from ..evaluate.forward import forward
+from ..runs.ensemble import expand_runs
+from ..runs.seen import read_seen
+from ..train.config import RunConfig
+from ..train.prepare import Images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teachers:
+    """Networks that answer together; `order_MK` is where the student's classes stand among each one's outputs."""
+
+    ensemble: Ensemble
+    order_MK: torch.Tensor
+    temperature: float
+    weight: float
+    runtime: Runtime
+
+    def soft_loss(self, image_BCHW: torch.Tensor, logits_BK: torch.Tensor) -> torch.Tensor:
+        """Mean over the images of the student's soft loss, times the squared temperature; image_BCHW is uint8."""
+        return soft_loss(logits_BK, self.probabilities(image_BCHW), self.temperature)
+
+    @torch.no_grad()
+    def probabilities(self, image_BCHW: torch.Tensor) -> torch.Tensor:
+        """probability_BK float32: the mean over the teachers of softmax(logits / temperature)."""
+        total_BK = torch.zeros(image_BCHW.shape[0], self.order_MK.shape[1], device=image_BCHW.device)
+        for member, order_K in zip(self.ensemble.members, self.order_MK):
+            logits_BK = forward(member.model, image_BCHW, member.preprocessing, self.runtime, self.runtime.precision)
+            total_BK += torch.softmax(logits_BK[:, order_K] / self.temperature, dim=1)
+        return total_BK / len(self.ensemble.members)
+
+
+def soft_loss(logits_BK: torch.Tensor, probability_BK: torch.Tensor, temperature: float) -> torch.Tensor:
+    """temperature^2 times the mean Kullback-Leibler divergence of softmax(logits / temperature) from probability_BK.
+
+    Unlike the cross-entropy, whose gradient is the same, it is zero where the student says what the teachers say.
+    """
+    log_said_BK = functional.log_softmax(logits_BK.float() / temperature, dim=1)
+    return temperature**2 * functional.kl_div(log_said_BK, probability_BK, reduction="batchmean")
+
+
+def load_teachers(config: RunConfig, images: Images, runtime: Runtime) -> tuple[RunConfig, Teachers | None]:
+    """The teachers of `config`, None where it names none, and the configuration with their digest.
+
+    Raises DataError where they do not fit the images, CheckpointError where they are not those the run began with.
+    """
+    if not config.distill.teachers:
+        return config, None
+    runs = expand_runs([Path(text) for text in config.distill.teachers])
+    ensemble = make_ensemble([load_predictor(run, config.runtime) for run in runs])
+    _refuse_other_classes(ensemble, images)
+    _refuse_other_inputs(ensemble, images)
+    _refuse_learned_tests(runs, images)
+    digest = _digest(ensemble)
+    if config.distill.teacher_digest not in ("", digest):
+        raise CheckpointError(
+            f"The teachers in {printable(', '.join(config.distill.teachers))} are not those this run began with.\n"
+            f"Put them back as they were, or start a new run with another --out."
+        )
+    to_student_K = [ensemble.classes.index(name) for name in images.classes]
+    teachers = Teachers(
+        ensemble=ensemble,
+        order_MK=torch.from_numpy(ensemble.order_MK[:, to_student_K]).to(runtime.device),
+        temperature=config.distill.temperature,
+        weight=config.distill.weight,
+        runtime=runtime,
+    )
+    return config.model_copy(update={"distill": config.distill.model_copy(update={"teacher_digest": digest})}), teachers
+
+
+def _refuse_other_classes(ensemble: Ensemble, images: Images) -> None:
+    if set(ensemble.classes) != set(images.classes):
+        odd = sorted(set(ensemble.classes) ^ set(images.classes))[0]
+        knower = "The teacher knows" if odd in ensemble.classes else "The images have"
+        raise DataError(
+            f"{knower} a class '{printable(odd)}' that the other side does not.\n"
+            f"A student learns from teachers of its own classes: train them on the same set."
+        )
+
+
+def _refuse_other_inputs(ensemble: Ensemble, images: Images) -> None:
+    own = images.preprocessing
+    for member in ensemble.members:
+        other = member.preprocessing
+        if other.input_CHW != own.input_CHW:
+            raise UsageError(
+                f"The teacher {printable(member.name)} takes inputs of {_size(other.input_CHW)}, the student of "
+                f"{_size(own.input_CHW)}: they must see the same image.\n"
+                f"Set input.size_px={other.input_height_px} for the student, or take another teacher."
+            )
+
+
+def _refuse_learned_tests(runs: Sequence[Path], images: Images) -> None:
+    """A teacher that was trained on images the student is judged on would tell it the answers."""
+    for run in runs:
+        seen = read_seen(run)
+        num_seen = int(seen.equal(images.scan)[images.split.test_N].sum()) if seen else 0
+        if num_seen:
+            raise UsageError(
+                f"{num_seen:,} of the {len(images.split.test_N):,} images held out were used to train the teacher "
+                f"{printable(str(run))}: the verdict would flatter.\n"
+                f"Deal the images out as the teacher did: --set split.seed=N, where N is the teacher's seed."
+            )
+
+
+def _size(input_CHW: tuple[int, int, int]) -> str:
+    return f"{input_CHW[2]}x{input_CHW[1]}x{input_CHW[0]}"
+
+
+def _digest(ensemble: Ensemble) -> str:
+    digest = hashlib.sha256()
+    for member in ensemble.members:
+        digest.update(member.preprocessing.digest().encode())
+        for name, tensor in member.model.state_dict().items():
+            digest.update(name.encode() + np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,167 @@
+"""Train an ensemble: several runs that differ by their seed alone, one after the other, then judged together.
+
+Killed anywhere, it goes on where it was: members that are finished stay, the one under way is resumed to the same bits,
+and the joint verdict, which is cheap, is made again.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from ..classify.ensemble import MAX_MEMBERS
+from ..classify.evaluation import Evaluation
+from ..classify.judge import JudgedImages
+from ..classify.looks import looks
+from ..classify.together import judge_together
+from ..core import atomic, lock
+from ..core.config import FrozenConfig
+from ..core.display import Displayed
+from ..core.errors import CheckpointError, Stopped, printable
+from ..core.runtime import start
+from ..runs.ensemble import is_finished, member_path, read_plan_values, refuse_begun
+from ..runs.names import ENSEMBLE_PLAN, EVALUATION
+from ..train.begun import as_begun
+from ..train.config import RunConfig
+from ..train.data_caveats import data_caveats
+from ..train.folder import RunFolder
+from ..train.outside import resume_command
+from ..train.prepare import Images, prepare_images
+from ..train.progress import RunProgress
+from ..train.run import train
+
+JUDGED_ON = {"test": "the images held out", "validation": "the validation images", "train": "the training images"}
+
+
+Size = Annotated[int, Field(ge=2, le=MAX_MEMBERS)]
+
+
+class EnsemblePlan(FrozenConfig):
+    """What an ensemble is made of."""
+
+    num_members: Size = Field(description="runs that are trained, each with a seed of its own")
+    data_digest: str = Field("", description="digest of the images and their split")
+    run: RunConfig = Field(description="the first member; the others have the seeds after its own")
+
+    def member_config(self, number: int) -> RunConfig:
+        """The configuration of member `number`, counted from 1: its own seed, the split of the first one."""
+        seed = self.run.seed if self.run.split.seed < 0 else self.run.split.seed
+        values = self.run.model_dump(mode="json") | {"seed": self.run.seed + number - 1}
+        values["split"] |= {"seed": seed}
+        return RunConfig.parse(values, f"member {number} of the ensemble")
+
+
+def read_plan(folder: Path) -> EnsemblePlan:
+    """What the ensemble in `folder` was begun with. Raises ConfigError, or CheckpointError where it is damaged."""
+    return EnsemblePlan.parse(read_plan_values(folder), printable(str(folder / ENSEMBLE_PLAN)))
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class EnsembleResult(Displayed):
+    """What training an ensemble came to. `seconds` counts this start only."""
+
+    path: Path
+    plan: EnsemblePlan
+    members: tuple[Path, ...]
+    evaluation: Evaluation
+    seconds: float
+
+    def display_lines(self) -> list[str]:
+        """The verdict of the members together, and where they lie."""
+        return [*self.evaluation.display_lines(), f"Ensemble: {printable(str(self.path))}"]
+
+    def as_json(self) -> dict[str, Any]:
+        """The object of `train --ensemble N --json`, which also stands in `evaluation.json`."""
+        return self.evaluation.as_json() | {
+            "run": str(self.path),
+            "num_members": self.plan.num_members,
+            "seed": self.plan.run.seed,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def train_members(plan: EnsemblePlan, path: Path, resume: bool, progress: RunProgress, command: str) -> EnsembleResult:
+    """Train, or go on training, the members of `plan` in `path`, and judge them together.
+
+    Raises what a training raises, RunInUseError where another process trains it, and Stopped with the command to go on
+    with the whole ensemble.
+    """
+    started_s = time.monotonic()
+    lock.refuse_held(path)
+    runtime = start(plan.run.runtime)
+    images = prepare_images(plan.member_config(1), runtime, progress.note, progress.scan)
+    atomic.make_folder(path)
+    with lock.exclusive(path):
+        if resume:
+            images = as_begun(images, member_path(path, 1), plan.run, plan.data_digest)
+        plan = _begin(plan, path, resume, images)
+        evaluation, members = _train_and_judge(plan, path, images, progress, command)
+        result = EnsembleResult(
+            path=path, plan=plan, members=members, evaluation=evaluation, seconds=time.monotonic() - started_s
+        )
+        atomic.write_text(path / EVALUATION, json.dumps(result.as_json(), allow_nan=False) + "\n")
+    return result
+
+
+def _begin(plan: EnsemblePlan, path: Path, resume: bool, images: Images) -> EnsemblePlan:
+    """Write what the ensemble is made of, or check that the images are still those: the folder is ours now."""
+    if not resume:
+        refuse_begun(path)  # again: another process may have begun one while the images were read
+        plan = plan.model_copy(update={"data_digest": images.digest()})
+        atomic.write_text(path / ENSEMBLE_PLAN, plan.to_toml())
+    elif plan.data_digest != images.digest() and not images.begun:
+        raise CheckpointError(
+            f"The images in {printable(plan.run.source)} are not those this ensemble began with.\n"
+            f"Put the images back as they were, or start a new ensemble with another --out."
+        )
+    return plan
+
+
+def _train_and_judge(
+    plan: EnsemblePlan, path: Path, images: Images, progress: RunProgress, command: str
+) -> tuple[Evaluation, tuple[Path, ...]]:
+    members = tuple(member_path(path, number) for number in range(1, plan.num_members + 1))
+    for number, member in enumerate(members, start=1):
+        progress.note(f"member {number} of {plan.num_members}, seed {plan.member_config(number).seed}")
+        if not is_finished(member):
+            stop_exit_code = _train_member(member, plan.member_config(number), images, progress, command)
+            if stop_exit_code and number < plan.num_members:
+                raise _stopped(plan.run, member, stop_exit_code)
+    return _judge(plan, members, images), members
+
+
+def _train_member(member: Path, config: RunConfig, images: Images, progress: RunProgress, command: str) -> int:
+    """Train one member, or go on with it; the exit code of a stop that was asked for after its last step, else 0."""
+    folder = RunFolder(path=member)
+    folder = RunFolder(path=member, resume=folder.has_run)
+    try:
+        return train(config, folder, progress, command, images).stop_exit_code
+    except Stopped as error:
+        raise _stopped(config, member, error.exit_code) from None
+
+
+def _stopped(config: RunConfig, member: Path, exit_code: int) -> Stopped:
+    where = printable(str(member.parent))
+    error = Stopped(
+        f"Stopped in {member.name}; everything is saved in {where}.\n"
+        f"Go on with: {resume_command(config, member.parent)}"
+    )
+    error.exit_code = exit_code
+    return error
+
+
+def _judge(plan: EnsemblePlan, members: tuple[Path, ...], images: Images) -> Evaluation:
+    split = next(name for name in ("test", "validation", "train") if len(images.split.indices(name)))
+    held_out = JudgedImages(
+        source=images.source,
+        source_text=plan.run.source,
+        index_N=images.split.indices(split),
+        judged_on=JUDGED_ON[split],
+        caveats=data_caveats(images, split),
+        copied_N=images.split.copied_N,
+        kind="training" if split == "train" else "held-out",
+    )
+    return judge_together(members, held_out, looks(1), plan.run.runtime)

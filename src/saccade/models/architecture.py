@@ -1,0 +1,121 @@
+"""What every network is: `stem -> stages -> neck -> head`, a factory in the registry, and its published figures.
+
+Public code and papers count a multiply-add once; so do we: convolution and linear layers, no biases, one image.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NoReturn
+
+import torch
+from torch import nn
+
+from ..core.errors import ModelError, printable
+from ..core.registry import Registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """What a factory is asked to build: K classes for inputs of `input_CHW` (channels, height and width in pixels)."""
+
+    num_classes: int
+    input_CHW: tuple[int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """Figures published for a network, which the contract tests hold our code against.
+
+    `parameters` and `multiply_adds` are exact counts at `spec`. `source` is the paper's table or the public
+    implementation that the figures were read from, or the sum by which they were counted by hand.
+    """
+
+    spec: ModelSpec
+    source: str
+    parameters: int
+    multiply_adds: int
+
+
+class ImageClassifier(nn.Module):
+    """A network with the field's named parts. Abstract: it has no state of its own.
+
+    `stem` and the children of `stages` (named `stage1`, `stage2`, ...) keep their input a map_BCHW; `neck` turns
+    the last map into the feature, which is feature_BD, or stays feature_BCHW where the paper's head is itself
+    convolutional (Network in Network, SqueezeNet); `head` gives logits_BK. These attribute names are a file format.
+    """
+
+    stem: nn.Module
+    stages: nn.Sequential
+    neck: nn.Module
+    head: nn.Module
+
+    def forward_features(self, image_BCHW: torch.Tensor) -> torch.Tensor:
+        """Everything before the head: feature_BD (or feature_BCHW, see the class)."""
+        feature: torch.Tensor = self.neck(self.stages(self.stem(image_BCHW)))
+        return feature
+
+    def forward(self, image_BCHW: torch.Tensor) -> torch.Tensor:
+        """logits_BK of normalised images."""
+        logits_BK: torch.Tensor = self.head(self.forward_features(image_BCHW))
+        return logits_BK
+
+    def forward_train(self, image_BCHW: torch.Tensor) -> tuple[torch.Tensor, list[tuple[float, torch.Tensor]]]:
+        """logits_BK and the (loss weight, logits_BK) of auxiliary heads, which only training uses."""
+        return self(image_BCHW), []
+
+    def endpoints(self) -> Iterator[tuple[str, nn.Module]]:
+        """The named parts in order of computation: stem, stage1, ..., neck, head."""
+        yield "stem", self.stem
+        yield from self.stages.named_children()
+        yield "neck", self.neck
+        yield "head", self.head
+
+
+RenameKey = Callable[[str], str | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A registered network.
+
+    `build(spec)` raises ModelError, naming the layer, where the input does not fit. `rename_key` translates a name in
+    a public weight file to ours (None: the tensor is not used); the whole is None where no public weights exist.
+    """
+
+    name: str
+    build: Callable[[ModelSpec], nn.Module]
+    summary: str
+    citation: str
+    default_spec: ModelSpec
+    references: tuple[Reference, ...] = ()
+    rename_key: RenameKey | None = None
+
+
+MODELS: Registry[Architecture] = Registry("model", "models", "saccade.models.zoo")
+
+
+def register(architecture: Architecture, origin: str) -> None:
+    """Enter `architecture` under its name; `origin` is the module's `__name__`."""
+    MODELS.add(architecture, origin)
+
+
+def build_model(name: str, spec: ModelSpec) -> nn.Module:
+    """A freshly initialised network. Raises UnknownNameError, or ModelError where the spec does not fit."""
+    architecture = MODELS.get(name)
+    if spec.num_classes < 1 or min(spec.input_CHW) < 1:
+        raise ModelError(f"{name} needs at least one class and a positive input size, got {spec}.")
+    return architecture.build(spec)
+
+
+def does_not_fit(model: str, layer: str, spec: ModelSpec, why: str, remedy: str) -> NoReturn:
+    """Raise the ModelError for an input that `layer` of `model` cannot take."""
+    channels, height_px, width_px = spec.input_CHW
+    raise ModelError(
+        f"{printable(model)} cannot take an input of {height_px}x{width_px}x{channels}: "
+        f"layer '{printable(layer)}': {why}.\n{remedy}"
+    )
+
+
+def flatten_maps(map_BCHW: torch.Tensor) -> torch.Tensor:
+    """feature_BD from map_BCHW, D = C * H * W, in channel-major order."""
+    return map_BCHW.flatten(1)

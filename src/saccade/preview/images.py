@@ -1,0 +1,119 @@
+"""What augmentation really does to a few images, with what was drawn in words: the pipeline of training itself."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.errors import ImageError
+from ..data.augment.augmentation import AUGMENTATIONS, Framing
+from ..data.augmenter import Augmenter, Plan
+from ..data.draws import permutation
+from ..data.preprocess import prepare_image
+from ..data.source import DataSource
+
+UNITS = {"degrees": "°", "px": " px", "levels": "", "fraction": " %"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """One augmented image, uint8 (H, W, C) at the input size, and what was drawn for it, in lines."""
+
+    image_HWC: np.ndarray
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """One image of the source: as it is, as evaluation sees it, and as the first epochs of training see it."""
+
+    key: str
+    label: str
+    original_HWC: np.ndarray
+    evaluated_HWC: np.ndarray
+    draws: tuple[Draw, ...]
+
+
+def choose_images(source: DataSource, num: int, seed: int) -> list[int]:
+    """`num` training images that can be read, of as many classes as there are, in an order that `seed` decides."""
+    order = [int(i) for i in permutation(seed, 0, len(source)) if source.record(int(i)).split in (None, "train")]
+    turns: dict[int, int] = {}
+    ranked = []
+    for place, index in enumerate(order):
+        label = source.record(index).label
+        turns[label] = turns.get(label, 0) + 1
+        ranked.append((turns[label], place, index))
+    chosen: list[int] = []
+    for _, _, index in sorted(ranked):
+        if len(chosen) == num:
+            break
+        try:
+            source[index]
+        except ImageError:
+            continue  # the check-up and training name bad files; a preview only needs some good ones
+        chosen.append(index)
+    return chosen
+
+
+def preview_images(source: DataSource, indices: list[int], augmenter: Augmenter, num_draws: int) -> list[Preview]:
+    """`num_draws` epochs of the samples `indices`, which stand for one batch where images are mixed."""
+    samples = [source[index] for index in indices]
+    draws: list[list[Draw]] = [[] for _ in samples]
+    for epoch in range(num_draws):
+        plan = augmenter.plan(epoch, np.asarray(indices, dtype=np.int64))
+        channels, height, width = augmenter.preprocessing.input_CHW
+        image_BHWC = np.empty((len(samples), height, width, channels), np.uint8)
+        for row, sample in enumerate(samples):
+            if augmenter.sees_source:
+                augmenter.render(augmenter.read(sample.image_HWC, sample.key, plan, row), plan, row, image_BHWC[row])
+            else:
+                image_BHWC[row] = prepare_image(sample.image_HWC, augmenter.preprocessing)
+        label_B = np.array([sample.label for sample in samples])
+        image_BHWC, _ = augmenter.finish(plan, image_BHWC, label_B, len(source.classes))
+        for row, sample in enumerate(samples):
+            lines = describe(augmenter, plan, row, sample.image_HWC.shape[:2])
+            draws[row].append(Draw(image_HWC=image_BHWC[row], lines=tuple(lines)))
+    return [
+        Preview(
+            key=sample.key,
+            label=source.classes[sample.label],
+            original_HWC=sample.image_HWC,
+            evaluated_HWC=prepare_image(sample.image_HWC, augmenter.preprocessing),
+            draws=tuple(drawn),
+        )
+        for sample, drawn in zip(samples, draws)
+    ]
+
+
+def describe(augmenter: Augmenter, plan: Plan, row: int, source_HW: tuple[int, ...]) -> list[str]:
+    """What was drawn for one sample: a line for each augmentation that did something."""
+    lines = []
+    for name, drawn in plan.drawn.items():
+        entry = AUGMENTATIONS.get(name)
+        if isinstance(entry, Framing):
+            matrix_33 = entry.frame(drawn, row, (source_HW[0], source_HW[1]), plan.scene)
+            text = _box(matrix_33, source_HW, plan.scene.size_HW)
+        elif entry.words:
+            text = entry.words(drawn, row)
+        else:
+            text = ", ".join(_parameter(key, value[row]) for key, value in drawn.items() if value[row])
+        if text:
+            lines.append(f"{name} {text}")
+    return lines
+
+
+def _box(matrix_33: np.ndarray, source_HW: tuple[int, ...], size_HW: tuple[int, int]) -> str:
+    width, height = matrix_33[0, 0] * size_HW[1], matrix_33[1, 1] * size_HW[0]
+    left, top = matrix_33[0, 2] + (source_HW[1] - width) / 2, matrix_33[1, 2] + (source_HW[0] - height) / 2
+    return f"{width:.0f}x{height:.0f} px at {left:.0f},{top:.0f}"
+
+
+def _parameter(key: str, value: np.ndarray) -> str:
+    """`right_px`, 2.0 -> `right 2 px`; a switch that is on has no number."""
+    if value.dtype == bool:
+        return "yes"
+    if key == "factor":
+        return f"x {value:.2f}"
+    name, _, unit = key.rpartition("_")
+    number = float(value) * (100 if unit == "fraction" else 1)
+    digits = 0 if number == int(number) else 1
+    return f"{name.replace('_', ' ')} {number:.{digits}f}{UNITS.get(unit, ' ' + unit)}".strip()

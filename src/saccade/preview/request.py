@@ -1,0 +1,134 @@
+"""`saccade preview`: the augmentation of a configuration on a few images of its source, as training would draw it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..core.config import FrozenConfig, Settings
+from ..core.errors import DataError, printable
+from ..core.types import Preprocessing, Record, Split
+from ..data.augment.policy import AugmentConfig, get_policy
+from ..data.augmenter import Augmenter, measure_colours
+from ..data.images_in_memory import GivenImages, known_source
+from ..data.scan import scan_source
+from ..data.source import DataSource, open_source
+from ..train.config import RunConfig
+from ..train.inputs import choose_preprocessing
+from ..train.recipes import find_recipe, recipe_for
+from ..train.request import as_text
+from .images import Preview, choose_images, preview_images
+from .picture import draw_previews
+
+NUM_SCANNED = 256  # images that decide the input size, the channels and the mean colour
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviewRequest:
+    """What a person asks of `preview`. Empty values leave the choice to the recipe; `source` and `settings` are those
+    of `TrainRequest`."""
+
+    source: GivenImages
+    recipe: str = ""
+    policy: str = ""
+    model: str = ""
+    num_images: int = 4
+    seed: int = 0
+    settings: Settings = field(default_factory=list)
+
+    def config(self) -> RunConfig:
+        """The configuration of the run that is previewed. Raises UnknownNameError or ConfigError."""
+        recipe = find_recipe(self.recipe) if self.recipe else recipe_for(self.model or "lenet5")
+        config = recipe.config(as_text(self.source), self.model or None).model_copy(update={"seed": self.seed})
+        if self.policy:
+            config = config.model_copy(update={"augment": get_policy(self.policy).config})
+        return config.with_overrides(self.settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviewResult:
+    """What a preview shows: the images, the configuration behind them, and how pixels become inputs."""
+
+    config: RunConfig
+    augment: AugmentConfig
+    preprocessing: Preprocessing
+    previews: list[Preview]
+
+    def picture(self) -> Image.Image:
+        """Originals, draws and what was drawn."""
+        channels, height_px, width_px = self.preprocessing.input_CHW
+        title = f"{self.config.source}: what training sees in its first {len(self.previews[0].draws)} epochs"
+        strengths = [
+            f"{entry.name}: {_changed(self.augment.strengths_of(entry))}" for entry in self.augment.active()
+        ] or ["no augmentation"]
+        size = f"input {width_px}x{height_px}x{channels}, seed {self.config.seed}, border {self.augment.border}"
+        return draw_previews(self.previews, title, [size, *strengths])
+
+
+@contextmanager
+def named_preview(request: PreviewRequest) -> Iterator[PreviewRequest]:
+    """`request` with a name in place of images in memory, known by it in the enclosed work."""
+    with known_source(request.source) as source:
+        yield replace(request, source=source)
+
+
+def preview(config: RunConfig, num_images: int = 4, num_draws: int = 8) -> PreviewResult:
+    """Draw `num_images` images of the source `num_draws` times each. Raises DataError where none can be read.
+
+    Size, channels and mean colour are chosen from up to 256 images (training looks at all of them).
+    """
+    source = open_source(config.source)
+    scanned = choose_images(source, NUM_SCANNED, config.seed)
+    if not scanned:
+        raise DataError(f"{printable(config.source)} has no training image that can be read.")
+    subset = Subset(source, scanned)
+    scan = scan_source(subset, threads=1)
+    everything = np.arange(len(subset), dtype=np.int64)
+    nothing = np.zeros(0, np.int64)
+    split = Split(train_N=everything, validation_N=nothing, test_N=nothing, origin="preview")
+    preprocessing = choose_preprocessing(config, scan, split)
+    augment = measure_colours(config.augment, subset, everything, config.seed)
+    augmenter = Augmenter(augment, preprocessing, config.seed)
+    previews = preview_images(source, scanned[:num_images], augmenter, num_draws)
+    return PreviewResult(config=config, augment=augment, preprocessing=preprocessing, previews=previews)
+
+
+def as_json(result: PreviewResult) -> dict[str, Any]:
+    """The object of `preview --json`."""
+    return {
+        "source": result.config.source,
+        "seed": result.config.seed,
+        "input": list(result.preprocessing.input_CHW),
+        "augment": result.augment.model_dump(mode="json"),
+        "images": [
+            {"key": printable(image.key), "class": image.label, "draws": [list(draw.lines) for draw in image.draws]}
+            for image in result.previews
+        ],
+    }
+
+
+class Subset(DataSource):
+    """Some of the images of another source, under new indices."""
+
+    def __init__(self, source: DataSource, indices: list[int]) -> None:
+        self.name, self.classes, self.digest = source.name, source.classes, source.digest
+        self._source, self._indices = source, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def record(self, index: int) -> Record:
+        return self._source.record(self._indices[index])
+
+    def read(self, index: int) -> bytes | np.ndarray:
+        return self._source.read(self._indices[index])
+
+
+def _changed(strengths: FrozenConfig) -> str:
+    values = {name: value for name, value in strengths.model_dump(mode="json").items() if not isinstance(value, list)}
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
+    )

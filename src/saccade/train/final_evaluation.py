@@ -1,0 +1,145 @@
+"""The end of a run: the kept weights on the images held out, and the evidence on disk for everything that looks."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from ..core import atomic
+from ..core.errors import ImageError
+from ..core.runtime import Runtime
+from ..core.types import Metrics, Preprocessing
+from ..data.augment.policy import AugmentConfig
+from ..data.decode import decode_image
+from ..data.loader import build_loader
+from ..data.preprocess import prepare_image
+from ..data.source import DataSource
+from ..evaluate.calibration import fit_temperature
+from ..evaluate.caveats import sentences, without_copies
+from ..evaluate.forward import Outputs, collect_outputs, keep_going
+from ..evaluate.metrics import compute_metrics
+from ..evaluate.shown import choose_shown
+from ..evaluate.words import metrics_json, warnings
+from ..runs.checkpoint import Checkpoint, update_manifest
+from ..runs.names import SEEN
+from ..runs.verdict import MAX_SEEN_BYTES, THUMBNAIL_PX, JudgedOutputs, JudgedPictures, write_verdict
+from .config import RunConfig
+from .data_caveats import data_caveats, loss_caveats
+from .prepare import Images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What the kept weights are worth: `metrics` on the images of `split`, with the sentences that qualify them."""
+
+    checkpoint: Checkpoint
+    metrics: Metrics
+    split: str
+    caveats: tuple[str, ...]
+
+
+def judge(
+    run_dir: Path,
+    checkpoint: Checkpoint,
+    images: Images,
+    config: RunConfig,
+    runtime: Runtime,
+    check: Callable[[], None] = keep_going,
+) -> Judgement:
+    """Evaluate `checkpoint` in float32 on the test images (validation, then training ones, where there are none).
+
+    The temperature is fitted on the validation images and stored with the weights; 1 where there are none to spare.
+    """
+    split = next(name for name in ("test", "validation", "train") if len(images.split.indices(name)))
+    model = checkpoint.load_model().to(device=runtime.device, memory_format=runtime.memory_format)  # type: ignore[call-overload]
+    temperature = 1.0
+    if split == "test" and len(images.split.validation_N):
+        held_back = _outputs(model, "validation", images, config, (runtime, check))
+        temperature = fit_temperature(held_back.logits_NK, held_back.label_N)
+    outputs = _outputs(model, split, images, config, (runtime, check))
+    metrics = compute_metrics(outputs.logits_NK, outputs.label_N, images.classes)
+    calibrated = compute_metrics(outputs.logits_NK / temperature, outputs.label_N, images.classes)
+    values = metrics_json(metrics) | {"split": split, "temperature": temperature, "ece_calibrated": calibrated.ece}
+    values |= {"caveats": _caveats(run_dir, images, split, metrics, outputs)}
+    _write_evidence(run_dir, outputs, images, values, temperature)
+    checkpoint = update_manifest(checkpoint, values, temperature)
+    return Judgement(checkpoint=checkpoint, metrics=metrics, split=split, caveats=tuple(values["caveats"]))
+
+
+def _caveats(run_dir: Path, images: Images, split: str, metrics: Metrics, outputs: Outputs) -> list[str]:
+    right_N = outputs.logits_NK.argmax(axis=1) == outputs.label_N
+    return sentences(
+        [
+            *data_caveats(images, split),
+            *without_copies(right_N, np.isin(outputs.index_N, images.split.copied_N)),
+            *loss_caveats(run_dir, len(outputs.index_N), len(images.split.indices(split))),
+            *warnings(metrics, "training" if split == "train" else "held-out"),
+        ]
+    )
+
+
+def _outputs(
+    model: nn.Module, split: str, images: Images, config: RunConfig, work: tuple[Runtime, Callable[[], None]]
+) -> Outputs:
+    runtime, check = work
+    loader = build_loader(
+        images.source,
+        images.split.indices(split),
+        images.preprocessing,
+        AugmentConfig(),
+        config.loader.model_copy(update={"batch_size": min(256, config.batch_size)}),
+        config.seed,
+    )
+    try:
+        return collect_outputs(model, loader, images.preprocessing, runtime, torch.float32, check)
+    finally:
+        loader.close()
+
+
+def _write_evidence(
+    run_dir: Path, outputs: Outputs, images: Images, values: dict[str, Any], temperature: float
+) -> None:
+    judged = JudgedOutputs(logits_NK=outputs.logits_NK, label_N=outputs.label_N, index_N=outputs.index_N)
+    keys = [images.key(int(index)) for index in outputs.index_N]
+    pictures = keep_pictures(judged, images.source, images.preprocessing, temperature)
+    write_verdict(run_dir, values | {"classes": list(images.classes)}, keys, judged, pictures)
+
+
+def keep_pictures(
+    judged: JudgedOutputs, source: DataSource, preprocessing: Preprocessing, temperature: float
+) -> JudgedPictures:
+    """What the report will show, since it opens no source. An image that cannot be read any more is not among them,
+    which the report tells."""
+    surest, behind = choose_shown(judged.logits_NK, judged.label_N, source.classes, temperature)
+    prepared: dict[int, np.ndarray] = {}
+    for position in dict.fromkeys(surest + behind):
+        index = int(judged.index_N[position])
+        try:
+            image_HWC = decode_image(source.read(index), source.record(index).key).image_HWC
+        except ImageError:
+            continue
+        prepared[position] = prepare_image(image_HWC, preprocessing)
+    most = MAX_SEEN_BYTES // math.prod(preprocessing.input_CHW)
+    return JudgedPictures(
+        seen={position: prepared[position] for position in surest[:most] if position in prepared},
+        thumbnails={position: _thumbnail(image_HWC) for position, image_HWC in prepared.items()},
+    )
+
+
+def _thumbnail(image_HWC: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, C) of at most 96 pixels, in proportion."""
+    image = Image.fromarray(image_HWC[..., 0] if image_HWC.shape[2] == 1 else image_HWC)
+    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BICUBIC)
+    thumbnail = np.array(image)
+    return thumbnail[..., None] if thumbnail.ndim == 2 else thumbnail
+
+
+def write_seen(run_dir: Path, images: Images) -> None:
+    """Record which images training saw, so that a later evaluation can tell."""
+    atomic.write_bytes(run_dir / SEEN, images.seen)

@@ -1,0 +1,190 @@
+"""What training at one depth is worth: heads and tails fitted on cached features, judged on images left out.
+
+A tail is everything behind the frozen part, with its pretrained weights, behind it a last layer fitted to the features
+of the whole network (Kumar et al. 2022, arXiv:2202.10054): what fine-tuning from that depth would train, but fed from
+the cache, so that the frozen part is never run again.
+"""
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ..core.runtime import Runtime, seed_everything, send
+from ..data.draws import permutation
+from ..models.new_head import new_head
+from ..train.config import RunConfig
+from ..train.optim import build_optimizers
+from ..train.schedule import learning_rate_factor
+from .probe import LinearProbe, fit_probe, stratified_folds
+
+HIDDEN_UNITS = 256
+HEAD_EPOCHS, HEAD_RATE = 30, 1e-3
+TAIL_EPOCHS = 3
+MIN_PASSES = 600  # images that pass in a fit at least: few images are seen more often
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """Images by fold: `label_N` and `fold_N` int64; those of one number in `group_N` int64 stay together. A fit answers
+    for the images of one of `judged_folds` and learns from those of the others that are kept (`is_kept_N` bool)."""
+
+    label_N: torch.Tensor
+    fold_N: np.ndarray
+    group_N: np.ndarray
+    is_kept_N: np.ndarray
+    judged_folds: tuple[int, ...]
+    num_classes: int
+    seed: int
+
+    def used_M(self, fold: int) -> np.ndarray:
+        """Positions of the images that the fit for `fold` learns from."""
+        return np.flatnonzero((self.fold_N != fold) & self.is_kept_N)
+
+    @property
+    def num_used(self) -> int:
+        """How many images the first fit learns from."""
+        return len(self.used_M(self.judged_folds[0]))
+
+    @property
+    def num_fewest(self) -> int:
+        """How many images the fit with the fewest learns from."""
+        return min(len(self.used_M(fold)) for fold in self.judged_folds)
+
+    @property
+    def judged_N(self) -> np.ndarray:
+        """Positions of the images that are answered for."""
+        return np.flatnonzero(np.isin(self.fold_N, self.judged_folds))
+
+    def probe(self, feature_ND: torch.Tensor, used_M: np.ndarray) -> LinearProbe:
+        """A linear classifier of the images at `used_M`, its penalty chosen among them alone."""
+        label_M = self.label_N[torch.from_numpy(used_M)]
+        fold_M = stratified_folds(label_M.numpy(), self.group_N[used_M], 3, self.seed)
+        return fit_probe(feature_ND[torch.from_numpy(used_M)], label_M, self.num_classes, fold_M)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """Whether each judged image was right, bool in the order of `Trial.judged_N`, and what finding out took."""
+
+    right_M: np.ndarray
+    seconds: float
+    num_parameters: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fits:
+    """How modules are trained: by the optimizer and schedule of `config`, on `runtime`; `check` may stop them.
+    `class_weight_K` are the weights of the classes in the loss, None for equal ones."""
+
+    config: RunConfig
+    runtime: Runtime
+    check: Callable[[], None]
+    class_weight_K: torch.Tensor | None = None
+
+
+def judge_probe(feature_ND: torch.Tensor, trial: Trial) -> Answers:
+    """A linear classifier of means, by L-BFGS."""
+    started_s = time.monotonic()
+    right_N = np.zeros(len(trial.fold_N), bool)
+    for fold in trial.judged_folds:
+        probe = trial.probe(feature_ND, trial.used_M(fold))
+        out_M = torch.from_numpy(np.flatnonzero(trial.fold_N == fold))
+        logits_MK = functional.linear(feature_ND[out_M].float(), probe.weight_KD, probe.bias_K)
+        right_N[out_M.numpy()] = (logits_MK.argmax(1) == trial.label_N[out_M]).numpy()
+    seconds = time.monotonic() - started_s
+    num_parameters = probe.weight_KD.numel() + probe.bias_K.numel()
+    return Answers(right_M=right_N[trial.judged_N], seconds=seconds, num_parameters=num_parameters)
+
+
+def judge_hidden(feature_ND: torch.Tensor, trial: Trial, fits: Fits) -> Answers:
+    """One hidden layer of 256 units on means, standardised by the images it learns from, trained with AdamW."""
+    feature_ND = feature_ND.float()
+
+    def build(used_M: np.ndarray) -> tuple[nn.Module, torch.Tensor]:
+        used_MD = feature_ND[torch.from_numpy(used_M)]
+        scaled_ND = (feature_ND - used_MD.mean(0)) / used_MD.std(0, correction=0).clamp_min(1e-6)
+        return new_head(scaled_ND.shape[1], trial.num_classes, HIDDEN_UNITS), scaled_ND
+
+    alone = {"name": "adamw", "learning_rate": HEAD_RATE, "layer_rate_factor": 1.0}  # a head has no parts with names
+    rule = fits.config.optimizer.model_copy(update=alone)
+    own = replace(fits, config=fits.config.model_copy(update={"optimizer": rule}))
+    return _judge_trained(build, trial, own, HEAD_EPOCHS)
+
+
+def judge_tail(
+    live: tuple[nn.Module, ...], map_N: torch.Tensor, feature_ND: torch.Tensor, trial: Trial, fits: Fits
+) -> Answers:
+    """`live`, the layers behind the frozen part, trained on what that part gave, `map_N` (N, ...). `feature_ND` is
+    what the last layer of the whole network sees."""
+
+    def build(used_M: np.ndarray) -> tuple[nn.Module, torch.Tensor]:
+        tail = copy.deepcopy(nn.Sequential(*live)).requires_grad_(True)
+        probe = trial.probe(feature_ND, used_M)
+        tail[-1].load_state_dict({"weight": probe.weight_KD, "bias": probe.bias_K})
+        return tail, map_N
+
+    rule = fits.config.optimizer.model_copy(update={"layer_rate_factor": 1.0})  # a tail has no parts with names
+    own = replace(fits, config=fits.config.model_copy(update={"optimizer": rule}))
+    return _judge_trained(build, trial, own, TAIL_EPOCHS)
+
+
+def _judge_trained(
+    build: Callable[[np.ndarray], tuple[nn.Module, torch.Tensor]], trial: Trial, fits: Fits, epochs: int
+) -> Answers:
+    """`build` gives, for the positions of images to learn from, a module and what it sees of all images (N, ...)."""
+    started_s = time.monotonic()
+    right_N = np.zeros(len(trial.fold_N), bool)
+    for fold in trial.judged_folds:
+        used_M, out_M = trial.used_M(fold), torch.from_numpy(np.flatnonzero(trial.fold_N == fold))
+        seed_everything(trial.seed, fold)
+        module, value_N = build(used_M)
+        _train(module, value_N, trial.label_N, used_M, fits, epochs)
+        right_N[out_M.numpy()] = (_answers(module, value_N, out_M, fits) == trial.label_N[out_M]).numpy()
+    num_parameters = sum(parameter.numel() for parameter in module.parameters())
+    seconds = time.monotonic() - started_s
+    return Answers(right_M=right_N[trial.judged_N], seconds=seconds, num_parameters=num_parameters)
+
+
+def _train(
+    module: nn.Module, value_N: torch.Tensor, label_N: torch.Tensor, used_M: np.ndarray, fits: Fits, epochs: int
+) -> None:
+    config, runtime = fits.config, fits.runtime
+    module.to(device=runtime.device, memory_format=runtime.memory_format).train()  # type: ignore[call-overload]
+    groups = build_optimizers(module, config.optimizer, runtime.precision)
+    batch_size = max(2, min(config.batch_size, len(used_M) // 2))
+    per_epoch = max(1, len(used_M) // batch_size)  # a rest of fewer images comes in another epoch's order
+    num_steps = max(epochs, -(-MIN_PASSES // len(used_M))) * per_epoch
+    for step in range(num_steps):
+        fits.check()
+        if step % per_epoch == 0:
+            order_M = used_M[permutation(config.seed, step // per_epoch, len(used_M))]
+        first = step % per_epoch * batch_size
+        index_B = torch.from_numpy(order_M[first : first + batch_size])
+        with runtime.arithmetic():
+            logits_BK = module(send(value_N[index_B], runtime.device).to(runtime.precision))
+        target_B = send(label_N[index_B], runtime.device)
+        functional.cross_entropy(
+            logits_BK.float(), target_B, weight=fits.class_weight_K, label_smoothing=config.loss.label_smoothing
+        ).backward()
+        factor = learning_rate_factor(config.schedule, step, num_steps)
+        for group in groups:
+            group.step(factor)
+            group.forget_gradients()
+
+
+@torch.inference_mode()
+def _answers(module: nn.Module, value_N: torch.Tensor, index_M: torch.Tensor, fits: Fits) -> torch.Tensor:
+    module.eval()
+    answers = []
+    for index_B in index_M.split(64):
+        fits.check()
+        with fits.runtime.arithmetic():
+            logits_BK = module(value_N[index_B].to(fits.runtime.device, fits.runtime.precision))
+        answers.append(logits_BK.argmax(1).cpu())
+    return torch.cat(answers)

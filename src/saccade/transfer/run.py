@@ -1,0 +1,216 @@
+"""A transfer: weights of another network, features of the images, a new last layer, the depth, fine-tuning, a verdict.
+
+What comes before fine-tuning is in `start_point.py`; it leaves `checkpoint-start` and `transfer.json` in the run. What
+comes after is an ordinary training from that checkpoint, by the same engine, or none where all is frozen.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from ..core import atomic, lock
+from ..core.display import Displayed
+from ..core.errors import CheckpointError, ConfigError, Stopped, WeightsError, printable
+from ..core.runtime import Runtime, environment, seed_everything, start
+from ..core.types import Preprocessing
+from ..data.augmenter import measure_colours
+from ..models.build import resolve_model
+from ..models.surgery import ALL, find_depth, transplant
+from ..runs.checkpoint import find_checkpoint, open_checkpoint, save_checkpoint, settle_checkpoint
+from ..runs.manifest import Manifest
+from ..runs.names import BEST, START
+from ..runs.start_point import StartPoint, read_start
+from ..train.begun import as_begun
+from ..train.config import RunConfig
+from ..train.final_evaluation import judge, write_seen
+from ..train.folder import RunFolder
+from ..train.prepare import Images, prepare_images
+from ..train.progress import RunProgress
+from ..train.resume import resume
+from ..train.run import FitContext, TrainResult, check_growing, describe_weights, fit_and_judge, stopped, training_of
+from ..train.state import Cursor
+from ..train.stop import StopSignal
+from ..weights.public import BackboneWeights, find_weights, load_backbone
+from .plan import without_mixing
+from .start_point import AUTO, StartWork, find_start
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureStore:
+    """Where features are kept between runs: `folder`, None for nowhere, and at most `limit_bytes` of them."""
+
+    folder: Path | None
+    limit_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TransferResult(Displayed):
+    """What a transfer came to: the result of the run, and how it began."""
+
+    run: TrainResult
+    start: StartPoint
+
+    def display_lines(self) -> list[str]:
+        """The verdict, what was frozen and why, and where the run lies."""
+        lines = self.run.display_lines()
+        return [lines[0], self.start.sentence, *lines[1:]]
+
+
+def transfer(
+    config: RunConfig,
+    folder: RunFolder,
+    store: FeatureStore,
+    progress: RunProgress,
+    command: str,
+    preprocessing: Path | None = None,
+) -> TransferResult:
+    """Transfer as `config` says in `folder`, from the beginning or from where it was stopped, and judge the result.
+
+    `preprocessing` is a JSON file that says how the weights expect their pixels, instead of their card.
+    Raises what `train` raises, and WeightsError.
+    """
+    started_s = time.monotonic()
+    folder.check()
+    runtime = start(config.runtime)
+    check_views(config)
+    found = read_start(folder.path) if folder.resume else None
+    weights = None if found else _weights(config, preprocessing, progress.note)
+    config = with_weights(config, weights) if weights else config
+    images = prepare_images(config, runtime, progress.note, progress.scan)
+    images = as_begun(images, folder.path, config, found.data_digest) if found else images
+    augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed)
+    name, model = _network(config, weights, images)
+    config = config.model_copy(update={"augment": augment, "model": name})
+    atomic.make_folder(folder.path)
+    with lock.exclusive(folder.path), StopSignal() as stop:
+        folder.begin(config, environment(runtime), images.summary())
+        write_seen(folder.path, images)
+        context = FitContext(progress=progress, stop=stop, command=command, started_s=started_s)
+        try:
+            if found is None:
+                cache = (store.folder, store.limit_bytes) if store.folder else None
+                work = StartWork(
+                    config=config, images=images, runtime=runtime, cache=cache, check=stop.check, note=progress.note
+                )
+                manifest = _manifest(config, weights, images, runtime, command)
+                found = find_start(work, model, manifest, folder.path)
+            return _finish(found, model, folder, images, context, (config, runtime))
+        except Stopped as error:
+            raise error if error.message else stopped(config, folder, stop.exit_code) from None
+
+
+def check_views(config: RunConfig) -> None:
+    """Raise ConfigError where further views are asked for and nothing would make them differ from the image."""
+    if config.transfer.views > 1 and not without_mixing(config.augment).active():
+        raise ConfigError(
+            f"'transfer.views' {config.transfer.views} asks for augmented views of each image, and no augmentation of "
+            f"single images is set, so all of them would be equal.\n"
+            f"Leave it out, or set one, such as --set augment.mirror.probability=0.5."
+        )
+
+
+def _network(config: RunConfig, weights: BackboneWeights | None, images: Images) -> tuple[str, nn.Module]:
+    """(name, network) of the run: the backbone with a new last layer, or an empty one for a start that is there."""
+    seed_everything(config.seed)  # for what the weights do not bring
+    if weights is None:
+        return config.model, resolve_model(config.model, images.spec)
+    name, model = transplant(load_backbone(weights), weights.model, images.spec, config.transfer.head)
+    freeze = config.transfer.freeze  # what cannot be done is told before any work is done
+    if freeze == AUTO or find_depth(model, freeze) != ALL:
+        check_growing(model, config.model_copy(update={"model": name}), images.preprocessing)
+    return name, model
+
+
+def with_weights(config: RunConfig, weights: BackboneWeights) -> RunConfig:
+    """`config` with what is known of its weights. Raises ConfigError where they are not those it was begun with."""
+    known = config.transfer
+    if known.weights_sha256 and known.weights_sha256 != weights.sha256:
+        raise WeightsError(
+            f"The weights {printable(known.weights)} are not those this run was begun with: their SHA-256 is "
+            f"{weights.sha256[:12]}..., it was {known.weights_sha256[:12]}....\n"
+            f"Put the file back, or start a new run with another --out."
+        )
+    preprocessing = known.preprocessing or _resized(weights.preprocessing, config.input.size_px)
+    source = weights.source if weights.source.startswith("hub:") else known.weights
+    found = {"weights": source, "weights_sha256": weights.sha256, "preprocessing": preprocessing}
+    return config.model_copy(update={"transfer": known.model_copy(update=found)})
+
+
+def _weights(config: RunConfig, preprocessing: Path | None, note: Callable[[str], None]) -> BackboneWeights:
+    known = config.transfer
+    weights = find_weights(known.weights, known.backbone, preprocessing or known.preprocessing)
+    for text in weights.notes:
+        note(text)
+    return weights
+
+
+def _resized(preprocessing: Preprocessing, size_px: int) -> Preprocessing:
+    """`preprocessing` for a square input of another size, 0 for its own; the margin around it stays in proportion."""
+    if not size_px:
+        return preprocessing
+    margin = (preprocessing.resize_px or 0) / min(preprocessing.input_height_px, preprocessing.input_width_px)
+    sizes = {"input_height_px": size_px, "input_width_px": size_px, "resize_px": round(margin * size_px) or None}
+    return preprocessing.model_copy(update=sizes)
+
+
+def _manifest(
+    config: RunConfig, weights: BackboneWeights | None, images: Images, runtime: Runtime, command: str
+) -> Manifest:
+    manifest = describe_weights(config, images, runtime, command)
+    known = config.transfer
+    origin = {"backbone": known.backbone, "weights": known.weights, "weights_sha256": known.weights_sha256}
+    origin["licence"] = weights.licence if weights else ""
+    return manifest.model_copy(update={"provenance": manifest.provenance | {"transfer": origin}})
+
+
+def _refuse_other_images(found: StartPoint, images: Images, config: RunConfig) -> None:
+    if found.data_digest != images.digest() and not images.begun:
+        raise CheckpointError(
+            f"The training images in {printable(config.source)} are not those this run began with.\n"
+            f"Put the images back as they were, or start a new run with another --out."
+        )
+
+
+def _finish(
+    found: StartPoint,
+    model: nn.Module,
+    folder: RunFolder,
+    images: Images,
+    context: FitContext,
+    plan: tuple[RunConfig, Runtime],
+) -> TransferResult:
+    """Fine-tune what is not frozen and judge."""
+    config, runtime = plan
+    _refuse_other_images(found, images, config)
+    begun = open_checkpoint(folder.path / START, check_content=True)
+    model.load_state_dict(begun.load_weights_of(model))
+    context.progress.note(found.sentence)
+    if settle_checkpoint(folder.path / BEST)[0] is None:
+        save_checkpoint(folder.path / BEST, begun.manifest, model.state_dict())
+    if found.frozen == ALL:
+        best = find_checkpoint(folder.path)
+        judgement = judge(folder.path, best, images, config, runtime, context.stop.check)
+        result = TrainResult(
+            run_dir=folder.path,
+            config=config,
+            judgement=judgement,
+            best_epoch=0,
+            num_train=len(images.split.train_N),
+            seconds=time.monotonic() - context.started_s,
+            training_s=0.0,
+            images_per_second=0.0,
+            stop_exit_code=context.stop.exit_code if context.stop.requested else 0,
+        )
+        return TransferResult(run=result, start=found)
+    config = config.model_copy(update={"transfer": config.transfer.model_copy(update={"frozen": found.frozen})})
+    training = training_of(model, config, images, runtime)
+    cursor = resume(training, folder, images, context.progress) if folder.resume else None
+    if cursor is None:
+        cursor = Cursor(
+            data_digest=images.digest(), best_value=found.validation_accuracy, best_loss=found.validation_loss
+        )
+    context = replace(context, origin={"transfer": begun.manifest.provenance.get("transfer", {})})
+    return TransferResult(run=fit_and_judge(training, folder, images, cursor, context), start=found)

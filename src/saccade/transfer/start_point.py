@@ -1,0 +1,205 @@
+"""Where fine-tuning starts: frozen features, a last layer fitted to them, and the depth that the evidence is for."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ..core import atomic
+from ..core.runtime import Runtime
+from ..data.split import group_numbers
+from ..models.surgery import ALL, NONE, find_depth, last_layer
+from ..runs.checkpoint import save_checkpoint
+from ..runs.manifest import Manifest
+from ..runs.names import START, TRANSFER
+from ..runs.start_point import StartPoint
+from ..train.config import RunConfig
+from ..train.prepare import Images
+from .features import FeatureReport, FeatureWork, collect_features
+from .frozen import Dtype, Tap
+from .ladder import Climb, LadderWork, climb
+from .plan import FeaturePlan
+from .probe import LinearProbe, fit_probe, stratified_folds
+
+AUTO = "auto"
+LAST = Tap(depth=ALL, pooled=True)
+MANY, FEW_FOLDS, MORE_FOLDS = 1000, 3, 5  # with many images fewer folds choose the penalty as well
+PROGRESS_EVERY_S = 15.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartWork:
+    """What a start is made from. `cache` is (folder, limit in bytes) or None; `check` may stop the work."""
+
+    config: RunConfig
+    images: Images
+    runtime: Runtime
+    cache: tuple[Path, int] | None
+    check: Callable[[], None]
+    note: Callable[[str], None]
+
+
+def find_start(work: StartWork, model: nn.Module, manifest: Manifest, run_dir: Path) -> StartPoint:
+    """Fit the last layer of `model` and choose the depth; leaves `checkpoint-start`, then `transfer.json`."""
+    starter = _Starter(work, model)
+    found = starter.fit(starter.choose_depth())
+    for text in found.notes:
+        work.note(text)
+    save_checkpoint(run_dir / START, manifest, model.state_dict())
+    atomic.write_text(run_dir / TRANSFER, json.dumps(found.model_dump(mode="json"), indent=1) + "\n")
+    return found
+
+
+class _Starter:
+    """The features of a run, and what is fitted to them."""
+
+    def __init__(self, work: StartWork, model: nn.Module) -> None:
+        self.work = work
+        self.model = model
+        config, images = work.config, work.images
+        wanted = config.transfer.features
+        dtype: Dtype = wanted if wanted != "auto" else _name_of(work.runtime.precision)
+        self.plan = FeaturePlan(
+            model=model,
+            network=config.model,
+            source=images.source,
+            digest_NB=images.scan.bytes_digest_N,
+            preprocessing=images.preprocessing,
+            runtime=work.runtime,
+            dtype=dtype,
+            augment=config.augment,
+            num_views=config.transfer.views,
+            seed=config.seed,
+        )
+        self.report = FeatureReport()
+        self.group_N = self._groups()
+        self.features = FeatureWork(
+            cache=work.cache, report=self.report, check=work.check, progress=_Pace(work.note).tell, note=work.note
+        )
+
+    def _groups(self) -> np.ndarray:
+        """int64 numbers of the training images: those that share one are left out together."""
+        images, train_N = self.work.images, self.work.images.split.train_N
+        group_N, label_N = group_numbers(images.source, images.scan, train_N), images.labels(train_N).numpy()
+        if all(len(np.unique(group_N[label_N == label])) > 1 for label in np.unique(label_N)):
+            return group_N
+        content_N = np.unique(images.scan.pixel_digest_N[train_N], axis=0, return_inverse=True)[1].reshape(-1)
+        if len(np.unique(content_N)) > len(np.unique(group_N)):
+            self.report.notes.append(
+                "a class has all its images in one group, so single images are left out to choose by, not groups: "
+                "the accuracy on images left out flatters"
+            )
+        return content_N
+
+    def choose_depth(self) -> Climb:
+        """The depth asked for, or that which the ladder finds."""
+        config, images = self.work.config, self.work.images
+        if config.transfer.freeze != AUTO:
+            depth = find_depth(self.model, config.transfer.freeze)
+            words = {ALL: "All but the last layer frozen", NONE: "Nothing frozen"}
+            sentence = f"{words.get(depth, f'Frozen up to {depth}')}, as asked."
+            return Climb(depth=depth, sentence=sentence, rungs=(), features_s=0.0, fits_s=0.0)
+        ladder = LadderWork(
+            plan=self.plan,
+            features=self.features,
+            index_N=images.split.train_N,
+            label_N=images.labels(images.split.train_N),
+            group_N=self.group_N,
+            num_classes=len(images.classes),
+            config=config,
+            note=self.work.note,
+        )
+        return climb(ladder)
+
+    def fit(self, chosen: Climb) -> StartPoint:
+        """Fit the last layer to the training images; the validation images only say how good it is."""
+        images, split = self.work.images, self.work.images.split
+        if self.work.config.loss.class_weights != "none":
+            self.report.notes.append(
+                "loss.class_weights is for fine-tuning; all images count alike in the last layer's fit"
+            )
+        if chosen.depth == ALL and self.plan.num_views == 1 and self.plan.augment.active():
+            self.report.notes.append("all is frozen, so no image is augmented; --views 4 adds augmented views of each")
+        started_s = time.monotonic()
+        feature_ND = collect_features(self.plan, [LAST], split.train_N, self.features)[LAST].float()
+        more = self._views(split.train_N)
+        validation_ND = feature_ND[:0]
+        if len(split.validation_N):
+            validation_ND = collect_features(self.plan, [LAST], split.validation_N, self.features)[LAST].float()
+        features_s = time.monotonic() - started_s
+        label_N = images.labels(split.train_N)
+        probe = self._probe(torch.cat([feature_ND, *more]), label_N, 1 + len(more))
+        last_layer(self.model).load_state_dict({"weight": probe.weight_KD, "bias": probe.bias_K})
+        heads_s = time.monotonic() - started_s - features_s
+        right_N = probe.held_out_NK[: len(label_N)].argmax(1) == label_N
+        validation = _judge(probe, validation_ND, images.labels(split.validation_N))
+        return StartPoint(
+            frozen=chosen.depth,
+            sentence=chosen.sentence,
+            rungs=chosen.rungs,
+            held_out_accuracy=float(right_N.double().mean()),
+            penalty=probe.penalty,
+            validation_accuracy=validation[0],
+            validation_loss=validation[1],
+            features_s=round(chosen.features_s + features_s, 3),
+            heads_s=round(chosen.fits_s + heads_s, 3),
+            num_computed=self.report.num_computed,
+            num_found=self.report.num_found,
+            notes=tuple(self.report.notes),
+            data_digest=images.digest(),
+        )
+
+    def _views(self, index_N: np.ndarray) -> list[torch.Tensor]:
+        """Features of the further views of these images, where `transfer.views` asks for some."""
+        transfer = self.work.config.transfer
+        if transfer.views > 1:
+            is_mixed = self.plan.view_augment != self.plan.augment
+            self.work.note(
+                f"each image is also seen in {transfer.views - 1} fixed augmented views, drawn once by the seed"
+                + (", none of them mixed with another image" if is_mixed else "")
+            )
+        return [
+            collect_features(self.plan, [LAST], index_N, self.features, view)[LAST].float()
+            for view in range(1, transfer.views)
+        ]
+
+    def _probe(self, feature_ND: torch.Tensor, label_N: torch.Tensor, num_views: int) -> LinearProbe:
+        """All views of an image are in one fold."""
+        work = self.work
+        num_folds = max(2, min(FEW_FOLDS if len(label_N) > MANY else MORE_FOLDS, len(label_N)))
+        fold_N = stratified_folds(label_N.numpy(), self.group_N, num_folds, work.config.seed)
+        num_classes = len(work.images.classes)
+        return fit_probe(feature_ND, label_N.repeat(num_views), num_classes, np.tile(fold_N, num_views))
+
+
+class _Pace:
+    """Says now and then how far a long pass over the images has come."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self.note = note
+        self.told_s = time.monotonic()
+
+    def tell(self, done: int, total: int) -> None:
+        """`done` of `total` images have passed."""
+        if time.monotonic() - self.told_s >= PROGRESS_EVERY_S:
+            self.told_s = time.monotonic()
+            self.note(f"features of {done:,} of {total:,} images")
+
+
+def _judge(probe: LinearProbe, feature_ND: torch.Tensor, label_N: torch.Tensor) -> tuple[float, float]:
+    """(accuracy, loss) of `probe`; (-1, 0) without images."""
+    if not len(label_N):
+        return -1.0, 0.0
+    logits_NK = functional.linear(feature_ND, probe.weight_KD, probe.bias_K)
+    return float((logits_NK.argmax(1) == label_N).float().mean()), float(functional.cross_entropy(logits_NK, label_N))
+
+
+def _name_of(precision: torch.dtype) -> Dtype:
+    names: dict[torch.dtype, Dtype] = {torch.bfloat16: "bfloat16", torch.float16: "float16"}
+    return names.get(precision, "float32")

@@ -1,0 +1,188 @@
+"""The card of a weight file: preprocessing, classes, licence, source; from the file itself or from what lies beside it.
+
+Whatever no card says is assumed, and the assumption is said aloud.
+"""
+
+import json
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import WeightsError, printable
+from ..core.types import Preprocessing
+from ..data.limits import MAX_CLASS_NAME_CHARACTERS, MAX_CLASSES
+from ..models.architecture import MODELS
+
+KEY_PREPROCESSING, KEY_CLASSES = "saccade.preprocessing", "saccade.classes"
+KEY_LICENCE, KEY_SOURCE, KEY_ORIGINAL = "saccade.licence", "saccade.source", "saccade.original_sha256"
+KEY_ASSUMED = "saccade.preprocessing_assumed"  # the sentence that says so
+CARD_NAME = "config.json"
+MAX_CARD_BYTES = 16 << 20
+IMAGENET_INPUT = (3, 224, 224)
+HOW_TO_SAY = "Give a JSON file of it with --preprocessing."
+
+# torchvision normalises GoogLeNet's input twice (models/zoo/googlenet.py, _transform_input), which together is this.
+PUBLIC_MEAN_STD = {"googlenet-bn3x3": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What is known of a weight file. `preprocessing` None, `classes` empty and texts "" are unknown."""
+
+    preprocessing: Preprocessing | None = None
+    classes: tuple[str, ...] = ()
+    licence: str = ""
+    source: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def read_json(path: Path, what: str) -> Any:
+    """The content of a JSON file of at most 16 MiB; `what` is its name in messages. Raises WeightsError."""
+    where = printable(str(path))
+    try:
+        with open(path, "rb") as file:
+            content = file.read(MAX_CARD_BYTES + 1)
+    except FileNotFoundError:
+        raise WeightsError(f"There is no {what} {where}.\nCheck the path and its spelling.") from None
+    except OSError as error:
+        raise WeightsError(f"{what} {where} cannot be read: {error.strerror or error}.") from None
+    return (
+        parse_json(content.decode("utf-8", "replace"), where) if len(content) <= MAX_CARD_BYTES else _too_large(where)
+    )
+
+
+def parse_json(text: str, where: str) -> Any:
+    """`text` as JSON. Raises WeightsError naming `where`."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{where} is not valid JSON: {printable(str(error)[:100])}.") from None
+
+
+def parse_preprocessing(values: Any, where: str) -> Preprocessing:
+    """A Preprocessing from JSON values. Raises ConfigError naming the key, WeightsError for what is no object."""
+    if not isinstance(values, dict):
+        raise WeightsError(f'{where} must hold one JSON object of preprocessing, such as {{"resize_px": 256}}.')
+    return Preprocessing.parse(values, where)
+
+
+def parse_classes(values: Any, where: str) -> tuple[str, ...]:
+    """Class names from a JSON list. Raises WeightsError."""
+    if not isinstance(values, list) or not values or not all(isinstance(name, str) and name for name in values):
+        raise WeightsError(f"{where} must hold one JSON list of class names, in the order of the network's outputs.")
+    if max(map(len, values)) > MAX_CLASS_NAME_CHARACTERS or len(values) > MAX_CLASSES:
+        raise WeightsError(
+            f"{where} has {len(values):,} classes, the longest name with {max(map(len, values)):,} characters; "
+            f"at most {MAX_CLASSES:,} and {MAX_CLASS_NAME_CHARACTERS} are read."
+        )
+    twice = next((name for name, count in Counter(values).items() if count > 1), None)
+    if twice is not None:
+        raise WeightsError(f"{where} names the class '{printable(twice)}' twice: which output is meant is not known.")
+    return tuple(values)
+
+
+def card_in_file(metadata: dict[str, str], where: str) -> Card:
+    """The card that `saccade convert` wrote into a safetensors file. Raises WeightsError or ConfigError."""
+    preprocessing, classes = metadata.get(KEY_PREPROCESSING), metadata.get(KEY_CLASSES)
+    place = f"{where}, {KEY_PREPROCESSING}"
+    return Card(
+        preprocessing=parse_preprocessing(parse_json(preprocessing, place), place) if preprocessing else None,
+        classes=parse_classes(parse_json(classes, f"{where}, {KEY_CLASSES}"), f"{where}, {KEY_CLASSES}")
+        if classes
+        else (),
+        licence=metadata.get(KEY_LICENCE, ""),
+        source=metadata.get(KEY_SOURCE, ""),
+        notes=(printable(metadata[KEY_ASSUMED]),) if KEY_ASSUMED in metadata else (),
+    )
+
+
+def card_beside(folder: Path) -> Card:
+    """The card of a folder: timm's config.json, a list of classes, the licence in a README. Raises WeightsError."""
+    config = folder / CARD_NAME
+    card = card_of_timm(read_json(config, "card"), printable(str(config))) if config.is_file() else Card()
+    lists = sorted(folder.glob("*classes*.json"))
+    classes, notes = card.classes, card.notes
+    if len(lists) == 1:
+        classes = parse_classes(read_json(lists[0], "list of classes"), printable(str(lists[0])))
+    elif lists:
+        notes += (f"{len(lists)} lists of classes lie beside the weights; none of them is used.",)
+    licence = card.licence or _licence_of_readme(folder / "README.md")
+    return Card(preprocessing=card.preprocessing, classes=classes, licence=licence, notes=notes)
+
+
+def card_of_timm(values: Any, where: str) -> Card:
+    """What timm's config.json says. Raises WeightsError where its preprocessing is none of ours."""
+    if not isinstance(values, dict):
+        raise WeightsError(f"{where} must hold one JSON object.")
+    config = values.get("pretrained_cfg", values)
+    if not isinstance(config, dict) or "input_size" not in config:
+        return Card(notes=(f"{where} says nothing of the preprocessing.",))
+    names = config.get("label_names", values.get("label_names"))
+    licence = config.get("license") or values.get("license") or ""
+    return Card(
+        preprocessing=_timm_preprocessing(config, where),
+        classes=parse_classes(names, f"{where}, label_names") if names else (),
+        licence=str(licence),
+    )
+
+
+def _timm_preprocessing(config: dict[str, Any], where: str) -> Preprocessing:
+    """As timm 1.0.31, data/transforms_factory.py: short side to floor(size / crop_pct), then the centre."""
+    try:
+        channels, height_px, width_px = (int(size) for size in config["input_size"])
+        fraction = float(config.get("crop_pct") or 0.875)
+        resize_px = math.floor(height_px / fraction)
+        kind = {1: "grey", 3: "rgb"}[channels]
+    except (TypeError, ValueError, KeyError, ZeroDivisionError, OverflowError):
+        raise WeightsError(f"{where} has no usable input_size and crop_pct.\n{HOW_TO_SAY}") from None
+    mode, interpolation = str(config.get("crop_mode") or "center"), str(config.get("interpolation") or "bicubic")
+    squashed = mode == "squash" and fraction == 1
+    if not squashed and (mode != "center" or height_px != width_px):
+        raise WeightsError(
+            f"{where} asks for preprocessing that Saccade does not have: crop_mode '{printable(mode[:40])}' with "
+            f"crop_pct {fraction:g} at {height_px}x{width_px}.\n{HOW_TO_SAY}"
+        )
+    values = {
+        "channels": kind,
+        "resize_px": None if squashed else resize_px,
+        "input_height_px": height_px,
+        "input_width_px": width_px,
+        "interpolation": interpolation,
+        "mean": config.get("mean") or Preprocessing().mean,
+        "std": config.get("std") or Preprocessing().std,
+    }
+    return Preprocessing.parse(values, where)
+
+
+def public_preprocessing(model: str, where: str) -> tuple[Preprocessing, str]:
+    """How torchvision's first public weights of `model` want their pixels, and the note that it was assumed.
+
+    Raises WeightsError for networks whose weights nobody publishes for photos of 224x224.
+    """
+    if MODELS.get(model).default_spec.input_CHW != IMAGENET_INPUT:
+        raise WeightsError(f"{where} does not say how pixels become inputs of {model}.\n{HOW_TO_SAY}")
+    mean, std = PUBLIC_MEAN_STD.get(model, (Preprocessing().mean, Preprocessing().std))
+    words = "mean and deviation 0.5" if model in PUBLIC_MEAN_STD else "ImageNet's mean and deviation"
+    note = (
+        f"{where} does not say how pixels become inputs; assumed as for torchvision's public files: short side to 256, "
+        f"centre 224x224, bilinear, {words}. Another one: --preprocessing FILE.json."
+    )
+    return Preprocessing(resize_px=256, mean=mean, std=std), note
+
+
+def _licence_of_readme(path: Path) -> str:
+    """The `license:` of a model card's front matter; "" where there is none."""
+    if not path.is_file():
+        return ""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        text = file.read(64 << 10)
+    front = re.match(r"---\r?\n(.*?)\r?\n---", text, re.S)
+    found = re.search(r"^license:[ \t]*['\"]?([^\s'\"#]{1,80})", front[1], re.M) if front else None
+    return found[1] if found else ""
+
+
+def _too_large(where: str) -> Any:
+    raise WeightsError(f"{where} is larger than {MAX_CARD_BYTES:,} bytes: no card is so large.")

@@ -1,0 +1,254 @@
+"""A public `.pth` into safetensors: the pickle is opened in a child process behind walls, its tensors are checked here.
+
+What the walls are is told by the child, which puts up those that the system allows: see convert_child.py.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as tensor_bytes
+
+from ..core import atomic
+from ..core.errors import StorageError, UsageError, WeightsError, printable
+from ..models.architecture import MODELS
+from . import convert_child
+from .card import (
+    KEY_ASSUMED,
+    KEY_CLASSES,
+    KEY_LICENCE,
+    KEY_ORIGINAL,
+    KEY_PREPROCESSING,
+    KEY_SOURCE,
+    parse_classes,
+    parse_preprocessing,
+    public_preprocessing,
+    read_json,
+)
+from .public import BackboneWeights, find_weights, load_backbone
+from .tensors import read_file
+
+TIME_LIMIT_S = 120
+SPARE_BYTES = 512 << 20  # what torch itself may need beside the tensors
+INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")  # what finding torch's libraries may need
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertRequest:
+    """A pickle `path` of the registered network `model`, and the card to write into `out` (a .safetensors file).
+
+    `preprocessing` and `classes` are JSON files; `licence` and `source` are words; `time_limit_s` bounds the child.
+    """
+
+    path: Path
+    model: str
+    out: Path
+    preprocessing: Path | None = None
+    classes: Path | None = None
+    licence: str = ""
+    source: str = ""
+    time_limit_s: int = TIME_LIMIT_S
+
+
+@dataclass(frozen=True, kw_only=True)
+class Converted:
+    """The new file and its card, the SHA-256 of the pickle, and the walls its opening stood behind."""
+
+    weights: BackboneWeights
+    original_sha256: str
+    num_tensors: int
+    enforced: tuple[str, ...]
+
+    @property
+    def walls(self) -> str:
+        """What was enforced and, where the kernel did not allow it, that the network was within reach; for a person."""
+        held = ", ".join(self.enforced) or "no limits on this system"
+        return (
+            held if convert_child.NO_NETWORK in self.enforced else f"{held}; not enforced: {convert_child.NO_NETWORK}"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, for programs."""
+        weights = self.weights
+        return {
+            "path": str(weights.path),
+            "sha256": weights.sha256,
+            "original_sha256": self.original_sha256,
+            "model": weights.model,
+            "num_tensors": self.num_tensors,
+            "num_classes": weights.num_classes,
+            "classes": list(weights.classes),
+            "preprocessing": weights.preprocessing.model_dump(mode="json"),
+            "licence": weights.licence,
+            "source": weights.source,
+            "notes": list(weights.notes),
+            "enforced": list(self.enforced),
+        }
+
+
+def convert(request: ConvertRequest) -> Converted:
+    """Write `request.out` from the pickle `request.path`, under its public names. Raises SaccadeError.
+
+    The tensors must be those of the network, and finite; nothing is written otherwise.
+    """
+    MODELS.get(request.model)
+    if request.out.suffix != ".safetensors":
+        raise UsageError(f"--out must end in .safetensors, got {printable(str(request.out))}.")
+    card = _card(request)
+    digest = _digest(request.path)
+    with _private_folder() as folder:
+        enforced = _open_pickle(request, folder)
+        opened = folder / "tensors.safetensors"
+        tensors = parse_tensors(read_file(opened))
+        checked = folder / request.out.name
+        content = tensor_bytes(tensors, metadata={**card, KEY_ORIGINAL: digest})
+        opened.unlink()
+        checked.write_bytes(content)
+        _check(request, checked)
+    if _digest(request.path) != digest:
+        raise WeightsError(
+            f"{printable(str(request.path))} has changed while it was converted.\n"
+            f"Run the command again when nothing writes to it."
+        )
+    atomic.make_folder(request.out.parent)
+    atomic.write_bytes(request.out, content)
+    weights = find_weights(str(request.out), request.model)
+    return Converted(weights=weights, original_sha256=digest, num_tensors=len(tensors), enforced=enforced)
+
+
+@contextmanager
+def _private_folder() -> Iterator[Path]:
+    """A folder that only this user can enter, gone afterwards. Raises StorageError where its disk fails."""
+    with atomic.storage_errors(Path(tempfile.gettempdir())), tempfile.TemporaryDirectory(prefix="saccade-") as text:
+        yield Path(text)
+
+
+def _card(request: ConvertRequest) -> dict[str, str]:
+    card = {KEY_LICENCE: request.licence, KEY_SOURCE: request.source or request.path.name}
+    if request.preprocessing is not None:
+        where = printable(str(request.preprocessing))
+        values = parse_preprocessing(read_json(request.preprocessing, "file"), where)
+        card[KEY_PREPROCESSING] = values.model_dump_json()
+    else:
+        values, card[KEY_ASSUMED] = public_preprocessing(request.model, request.source or request.path.name)
+        card[KEY_PREPROCESSING] = values.model_dump_json()
+    if request.classes is not None:
+        names = parse_classes(read_json(request.classes, "file"), printable(str(request.classes)))
+        card[KEY_CLASSES] = json.dumps(names)
+    return {key: value for key, value in card.items() if value}
+
+
+def _digest(path: Path) -> str:
+    where = printable(str(path))
+    if path.exists() and not path.is_file():
+        raise WeightsError(f"{where} is no file.\nGive the .pth file itself.")
+    try:
+        with open(path, "rb") as file:
+            start = file.read(8)
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise WeightsError(f"There is no weight file {where}.\nCheck the path and its spelling.") from None
+    except OSError as error:
+        raise WeightsError(f"{where} cannot be read: {error.strerror or error}.") from None
+    if not start.startswith((b"PK\x03\x04", b"\x80")):
+        raise WeightsError(f"{where} is no file that torch.save wrote.\nIf it is safetensors already, use it as it is.")
+    return digest
+
+
+def _open_pickle(request: ConvertRequest, folder: Path) -> tuple[str, ...]:
+    """Let the child leave tensors.safetensors in `folder`; the walls it stood behind. Raises WeightsError."""
+    where, num_bytes = printable(str(request.path)), request.path.stat().st_size
+    order = {
+        "path": str(request.path.resolve()),
+        "folder": str(folder),
+        "import_path": [entry for entry in sys.path if entry and Path(entry).resolve() != Path.cwd()],
+        "time_s": request.time_limit_s + 5,  # the clock on the wall comes first
+        "max_bytes": num_bytes + (1 << 20),
+        "max_memory_bytes": 4 * num_bytes + SPARE_BYTES,
+    }
+    (folder / "request.json").write_text(json.dumps(order), encoding="utf-8")
+    _check_room(folder, 2 * num_bytes)
+    status = _run_child(request, folder)
+    if status == convert_child.NO_ROOM:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    if status != 0 or not (folder / "result.json").is_file():
+        raise WeightsError(
+            f"Opening {where} ended its process (status {status}); nothing else was touched.\n"
+            f"The file is damaged or made to do harm; take another one."
+        )
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    if "errno" in result:
+        raise OSError(result["errno"], os.strerror(result["errno"]))
+    if "refused" in result:
+        raise WeightsError(
+            f"{where} is not converted: {printable(result['refused'])}.\n"
+            f"Save the network's state_dict with torch.save, alone or under the key 'state_dict' or 'model'."
+        )
+    if "failed" in result:
+        raise WeightsError(_failure(where, result["failed"]))
+    return tuple(result["enforced"])
+
+
+def _run_child(request: ConvertRequest, folder: Path) -> int:
+    """The status of the child that does what request.json in `folder` says. Raises WeightsError where it hangs."""
+    environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    try:
+        return subprocess.run(
+            [sys.executable, "-I", "-B", convert_child.__file__, str(folder / "request.json")],
+            cwd=folder,
+            env={**environment, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HOME": str(folder)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=request.time_limit_s,
+        ).returncode
+    except subprocess.TimeoutExpired:
+        raise WeightsError(
+            f"{printable(str(request.path))} could not be opened in {request.time_limit_s} s; "
+            f"the process that tried was stopped.\n"
+            f"The file is damaged or made to hang; take another one."
+        ) from None
+
+
+def _check_room(folder: Path, needed_bytes: int) -> None:
+    """Raise StorageError where the tensors would not fit beside the same once more, checked."""
+    free = atomic.free_bytes(folder)
+    if free < needed_bytes:
+        raise StorageError(
+            f"The folder for temporary files, {printable(str(folder.parent))}, has {free:,} bytes free; "
+            f"converting needs {needed_bytes:,}.\nFree some space, or set TMPDIR to another folder."
+        )
+
+
+def _failure(where: str, failure: str) -> str:
+    """What torch said of a pickle, in our words."""
+    _, marker, rest = failure.partition("GLOBAL ")
+    if marker:
+        name = printable(rest.split()[0][:100])
+        return (
+            f"{where} is not converted: it asks for '{name}', which is code and no tensor; it was not run.\n"
+            f"A whole network was saved instead of its state_dict, or the file is made to do harm."
+        )
+    text = failure.partition("WeightsUnpickler error:")[2] or failure
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    sentence = printable((lines or ["no reason is known"])[0].split(". ")[0][:200].rstrip("."))
+    return f"{where} cannot be opened: {sentence}.\nIt is truncated, damaged or no state dict; take another one."
+
+
+def _check(request: ConvertRequest, path: Path) -> None:
+    """The tensors are the network's and finite. Raises WeightsError that names the pickle."""
+    try:
+        load_backbone(find_weights(str(path), request.model, request.preprocessing))
+    except WeightsError as error:
+        raise WeightsError(error.message.replace(printable(str(path)), printable(str(request.path)))) from None

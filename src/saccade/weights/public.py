@@ -1,0 +1,238 @@
+"""A backbone's weights: found in a file, a folder or on the hub, with the card that says what they are."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from torch import nn
+
+from ..core.errors import ModelError, WeightsError, printable
+from ..core.types import Preprocessing
+from ..data.addresses import is_address, shown
+from ..models.architecture import MODELS, Architecture, ModelSpec, build_model
+from ..models.build import without_weights
+from .card import CARD_NAME, Card, card_beside, card_in_file, parse_preprocessing, public_preprocessing, read_json
+from .hub import HUB_PREFIX, download_weights
+from .tensors import (
+    AUXILIARY,
+    check_tensors,
+    load_weights,
+    match_names,
+    parse_header,
+    parse_metadata,
+    read_file,
+    tensor_shapes,
+)
+
+USUAL_NAME = "model.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneWeights:
+    """A weight file on this machine that fits the registered network `model`, and what is known of it.
+
+    `sha256` is the file's; `num_classes` the outputs of the head in it; `classes` is empty and `licence` "" where
+    unknown. `source` is a file's name or hub:OWNER/NAME@COMMIT; `notes` are sentences a person should hear.
+    """
+
+    path: Path
+    sha256: str
+    model: str
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+    num_classes: int
+    licence: str
+    source: str
+    notes: tuple[str, ...]
+
+
+def find_weights(text: str, model: str, preprocessing: Path | Preprocessing | None = None) -> BackboneWeights:
+    """The weights `text` (a .safetensors file, a folder with one, or hub:OWNER/NAME[@REVISION]) for network `model`.
+
+    The card is `preprocessing` (or a JSON file of it), else the file's own metadata, else config.json beside it, else
+    that of torchvision's public files. Raises WeightsError, ConfigError, or UnknownNameError for `model`.
+    """
+    architecture = MODELS.get(model)
+    given = preprocessing
+    if isinstance(given, Path):
+        given = parse_preprocessing(read_json(given, "file"), printable(str(given)))
+    path, source, beside = _locate(text)
+    where = source if text.startswith(HUB_PREFIX) else printable(str(path))
+    content = read_file(path)
+    shapes = parse_header(content, path)
+    card = _merge(card_in_file(parse_metadata(content), where), beside)
+    notes = list(card.notes)
+    chosen = given or card.preprocessing
+    if chosen is None:
+        chosen, note = public_preprocessing(model, where)
+        notes.append(note)
+    num_classes = _check_architecture(architecture, chosen, shapes, path)
+    names = match_names(list(shapes), _expected(architecture, chosen, num_classes), architecture.rename_key)[0].values()
+    classes, more = _usable_classes(card.classes, num_classes, where)
+    return BackboneWeights(
+        path=path,
+        sha256=hashlib.sha256(content).hexdigest(),
+        model=model,
+        preprocessing=chosen,
+        classes=classes,
+        num_classes=num_classes,
+        licence=card.licence,
+        source=card.source or source,
+        notes=tuple(notes + more + _other_notes(architecture, set(names), card.licence, where)),
+    )
+
+
+def load_backbone(weights: BackboneWeights) -> nn.Module:
+    """The network with these weights, all of its public head included. Raises WeightsError."""
+    spec = ModelSpec(num_classes=weights.num_classes, input_CHW=weights.preprocessing.input_CHW)
+    network = build_model(weights.model, spec)
+    loaded = load_weights(network, weights.path, MODELS.get(weights.model).rename_key)
+    if loaded.sha256 != weights.sha256:
+        raise WeightsError(
+            f"{printable(str(weights.path))} has changed since it was looked at: its SHA-256 is "
+            f"{loaded.sha256[:12]}..., expected {weights.sha256[:12]}....\n"
+            f"Run the command again when nothing writes to it."
+        )
+    return network
+
+
+def head_outputs(architecture: Architecture, spec: ModelSpec) -> set[str]:
+    """Names of the tensors whose first size is the number of classes: those that change when it does."""
+    one, other = (
+        _expected_of(architecture, ModelSpec(num_classes=num, input_CHW=spec.input_CHW))
+        for num in (spec.num_classes, spec.num_classes + 1)
+    )
+    return {name for name in one if one[name] != other[name]}
+
+
+def _locate(text: str) -> tuple[Path, str, Card]:
+    """(the weight file, its source in words, the card beside it)."""
+    if text.startswith(HUB_PREFIX):
+        folder, source = download_weights(text)
+        path, _ = _file_in(folder)
+        return path, source, card_beside(folder)
+    if is_address(text):
+        raise WeightsError(
+            f"'{shown(text)}' is an address; weights are a file on this machine, or on the hub.\n"
+            f"Download the .safetensors file and give it, or write hub:OWNER/NAME."
+        )
+    if Path(text).is_dir():
+        path, name = _file_in(Path(text))
+        return path, name, card_beside(Path(text))
+    path = Path(text)
+    others = [other for other in path.parent.glob("*.safetensors") if other.name != path.name]
+    if path.name == USUAL_NAME or not others:
+        return path, path.name, card_beside(path.parent)
+    note = f"{printable(str(path.parent / CARD_NAME))} is not used: {len(others) + 1} weight files lie beside it."
+    return path, path.name, Card(notes=(note,) if (path.parent / CARD_NAME).is_file() else ())
+
+
+def _file_in(folder: Path) -> tuple[Path, str]:
+    files = sorted(folder.glob("*.safetensors"))
+    usual = folder / USUAL_NAME
+    if usual in files or len(files) == 1:
+        path = usual if usual in files else files[0]
+        return path, f"{folder.resolve().name}/{path.name}"
+    where = printable(str(folder))
+    if files:
+        shown = ", ".join(printable(file.name) for file in files[:3])
+        raise WeightsError(f"{where} holds {len(files)} weight files: {shown}.\nGive the one that you want.")
+    pickles = sorted(file for file in folder.iterdir() if file.suffix in (".pth", ".pt", ".bin", ".ckpt"))
+    if pickles:
+        raise WeightsError(
+            f"{where} holds no .safetensors file, only pickles such as {printable(pickles[0].name)}.\n"
+            f"saccade convert {printable(str(pickles[0]))} --model NAME --out FILE.safetensors"
+        )
+    raise WeightsError(
+        f"{where} holds no .safetensors file.\nGive the file, a folder with {USUAL_NAME}, or hub:OWNER/NAME."
+    )
+
+
+def _merge(own: Card, beside: Card) -> Card:
+    """The file's own card, completed by the one beside it."""
+    settled = own.preprocessing is not None
+    return Card(
+        preprocessing=own.preprocessing or beside.preprocessing,
+        classes=own.classes or beside.classes,
+        licence=own.licence or beside.licence,
+        source=own.source,
+        notes=own.notes + (() if settled else beside.notes),
+    )
+
+
+@lru_cache(maxsize=256)
+def _expected_of(architecture: Architecture, spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+    with without_weights():
+        network = architecture.build(spec)
+    return tensor_shapes(network)
+
+
+def _expected(architecture: Architecture, preprocessing: Preprocessing, num: int) -> dict[str, tuple[int, ...]]:
+    return _expected_of(architecture, ModelSpec(num_classes=num, input_CHW=preprocessing.input_CHW))
+
+
+def _check_architecture(
+    architecture: Architecture, preprocessing: Preprocessing, shapes: dict[str, tuple[int, ...]], path: Path
+) -> int:
+    """The number of classes in the file. Raises WeightsError, naming the network that fits where another one does."""
+    spec = ModelSpec(num_classes=1000, input_CHW=preprocessing.input_CHW)
+    num_classes = _classes_of(architecture, spec, shapes) or spec.num_classes
+    try:
+        check_tensors(_expected(architecture, preprocessing, num_classes), shapes, path, architecture.rename_key)
+    except WeightsError as error:
+        fitting = next(_fitting(shapes, path, architecture.name), None)
+        if fitting is None:
+            raise
+        first_line = error.message.splitlines()[0]
+        raise WeightsError(
+            f"{first_line}\nThese look like the weights of {fitting}, not of {architecture.name}."
+        ) from None
+    return num_classes
+
+
+def _fitting(shapes: dict[str, tuple[int, ...]], path: Path, not_this: str) -> Iterator[str]:
+    """Registered networks whose tensors are those of the file."""
+    for name in MODELS.names():
+        architecture = MODELS.get(name)
+        num_classes = _classes_of(architecture, architecture.default_spec, shapes)
+        if name == not_this or num_classes is None:
+            continue
+        try:
+            check_tensors(
+                _expected_of(architecture, replace(architecture.default_spec, num_classes=num_classes)),
+                shapes,
+                path,
+                architecture.rename_key,
+            )
+        except WeightsError:
+            continue
+        yield name
+
+
+def _classes_of(architecture: Architecture, spec: ModelSpec, shapes: dict[str, tuple[int, ...]]) -> int | None:
+    """The outputs of the head in the file; None where it has no such tensor, or the network cannot be built."""
+    try:
+        outputs = head_outputs(architecture, spec)
+    except ModelError:
+        return None
+    names, _ = match_names(list(shapes), dict.fromkeys(outputs, ()), architecture.rename_key)
+    sizes = [shapes[theirs][0] for theirs, ours in names.items() if shapes[theirs] and not ours.startswith(AUXILIARY)]
+    return sizes[0] if sizes and sizes[0] > 0 else None
+
+
+def _usable_classes(classes: tuple[str, ...], num_classes: int, where: str) -> tuple[tuple[str, ...], list[str]]:
+    if classes and len(classes) != num_classes:
+        return (), [f"{where}: {len(classes)} class names for {num_classes} outputs; the names are not used."]
+    return classes, []
+
+
+def _other_notes(architecture: Architecture, names: set[str], licence: str, where: str) -> list[str]:
+    notes = []
+    wanted = {name for name in _expected_of(architecture, architecture.default_spec) if name.startswith(AUXILIARY)}
+    if wanted and not wanted & names:
+        notes.append(f"{where} has no side branches; those of {architecture.name} start anew.")
+    if not licence:
+        notes.append(f"{where} does not say under which licence it may be used; ask where you got it.")
+    return notes

@@ -1,0 +1,121 @@
+"""Ensembles: one pass, probabilities averaged by class name, class lists checked, every file read once."""
+
+import io
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from saccade.classify.ensemble import batch_bytes, make_ensemble, run_ensemble, weights_bytes
+from saccade.classify.looks import average_probability, looks, prepare_looks
+from saccade.classify.predictor import Predictor
+from saccade.core.errors import DataError, ImageError, UsageError
+from saccade.core.runtime import RuntimeConfig, start
+from saccade.core.types import Preprocessing, Record
+from saccade.data.decode import decode_image
+from saccade.data.preprocess import prepare_image
+from saccade.data.source import DataSource
+
+LARGE = Preprocessing(resize_px=36, input_height_px=32, input_width_px=32)
+TINY = Preprocessing(channels="grey", input_height_px=12, input_width_px=10, mean=(0.4,), std=(0.3,))
+
+
+class Photos(DataSource):
+    """Seventy small PNG photos of noise in memory; counts how often each is read."""
+
+    name, classes, digest = "photos", ("cat", "dog", "cow"), "0"
+
+    def __init__(self):
+        self.num_reads = Counter()
+        draw = np.random.default_rng(5)
+        self.files = []
+        for _ in range(70):
+            size = draw.integers(20, 60, 2)
+            file = io.BytesIO()
+            Image.fromarray(draw.integers(0, 256, (*size, 3), dtype=np.uint8)).save(file, "PNG")
+            self.files.append(file.getvalue())
+
+    def __len__(self):
+        return len(self.files)
+
+    def record(self, index):
+        return Record(key=f"{index}.png", label=index % 3)
+
+    def read(self, index):
+        self.num_reads[index] += 1
+        return self.files[index]
+
+
+def member(preprocessing, classes=("cat", "dog", "cow"), temperature=1.0, seed=0, name="run"):
+    torch.manual_seed(seed)
+    channels, height_px, width_px = preprocessing.input_CHW
+    model = nn.Sequential(nn.Flatten(), nn.Linear(channels * height_px * width_px, len(classes))).eval()
+    return Predictor(
+        model=model,
+        classes=classes,
+        preprocessing=preprocessing,
+        temperature=temperature,
+        runtime=start(RuntimeConfig(device="cpu", num_threads=1)),
+        name=name,
+    )
+
+
+def test_one_pass_is_the_mean_of_separate_predictions_and_reads_each_file_once():
+    source = Photos()
+    first = member(LARGE, seed=1, temperature=0.5)
+    second = member(TINY, classes=("cow", "cat", "dog"), seed=2, temperature=2.0)
+    wanted = looks(10)
+    index_N = np.arange(3, 70)
+    result = run_ensemble(make_ensemble([first, second]), source, index_N, wanted)
+    assert set(source.num_reads.values()) == {1}
+    for place in (0, 31, 32, 66):
+        image_HWC = decode_image(source.files[index_N[place]], "x").image_HWC
+        p_first = average_probability(first.predict_batch, prepare_looks(image_HWC, LARGE, wanted), 0.5)
+        p_second = average_probability(second.predict_batch, prepare_looks(image_HWC, TINY, wanted), 2.0)
+        np.testing.assert_allclose(result.probability_NK[place], (p_first + p_second[[1, 2, 0]]) / 2, atol=1e-6)
+        centre_BCHW = torch.from_numpy(prepare_image(image_HWC, LARGE)).permute(2, 0, 1)[None]
+        np.testing.assert_allclose(
+            result.centre_logits_MNK[0, place], first.predict_batch(centre_BCHW)[0].numpy(), atol=1e-5
+        )
+    np.testing.assert_allclose(result.probability_NK.sum(axis=1), 1)
+    assert result.label_N.tolist() == [int(i) % 3 for i in index_N]
+
+
+def test_a_grid_without_a_centre_leaves_the_centre_out_of_the_mean():
+    source, only = Photos(), member(LARGE, seed=1)
+    wanted = looks(4)
+    result = run_ensemble(make_ensemble([only]), source, np.array([8]), wanted)
+    image_HWC = decode_image(source.files[8], "x").image_HWC
+    expected = average_probability(only.predict_batch, prepare_looks(image_HWC, LARGE, wanted))
+    np.testing.assert_allclose(result.probability_NK[0], expected, atol=1e-6)
+    assert result.forward_s > 0 < result.centre_M_s[0]
+
+
+def test_members_with_other_classes_are_refused_by_name():
+    with pytest.raises(DataError) as error:
+        make_ensemble([member(TINY, name="runs/a"), member(TINY, classes=("cat", "dog", "c\x07w"), name="runs/b")])
+    assert str(error.value) == (
+        "An ensemble needs the same classes in every run: runs/a knows 'cow', runs/b does not.\n"
+        "Train its members on the same set of classes."
+    )
+    with pytest.raises(DataError, match=r"^An ensemble needs the same classes in every run: b knows 'hen', a does not"):
+        make_ensemble([member(TINY, name="a"), member(TINY, classes=("cat", "dog", "cow", "hen"), name="b")])
+    with pytest.raises(UsageError, match=r"^An ensemble has 2 to 15 runs, got 16\.$"):
+        make_ensemble([member(TINY)] * 16)
+
+
+def test_a_file_that_cannot_be_read_is_named():
+    source = Photos()
+    source.files[5] = b"no image"
+    with pytest.raises(ImageError, match=r"^5\.png: "):
+        run_ensemble(make_ensemble([member(TINY)]), source, np.arange(10), looks(1))
+
+
+def test_memory_counts_every_weight_and_one_batch_of_every_look():
+    both = make_ensemble([member(TINY), member(LARGE), member(LARGE)])
+    assert batch_bytes(both, 10) == 32 * 10 * (math.prod(TINY.input_CHW) + math.prod(LARGE.input_CHW))
+    assert weights_bytes(make_ensemble([member(TINY), member(LARGE)])) == [4 * (120 * 3 + 3), 4 * (3072 * 3 + 3)]

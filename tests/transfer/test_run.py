@@ -1,0 +1,303 @@
+"""A whole transfer on real digits: what is frozen stays, what is kept is found again, a run cut off goes on."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tests.transfer.feature_plans import write_images
+
+from saccade import api
+from saccade.core.errors import SaccadeError
+from saccade.models.architecture import ModelSpec, build_model
+from saccade.models.surgery import cut
+from saccade.runs.checkpoint import find_checkpoint, open_checkpoint
+from saccade.train.loop import EpochResult
+from saccade.train.request import TransferRequest
+
+PIXELS = {"channels": "grey", "input_height_px": 32, "input_width_px": 32, "mean": [0.5], "std": [0.25]}
+SMALL = ["batch_size=64", "transfer.ladder_images=150", "runtime.precision=float32"]
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """LeNet-5 with random weights for seven other classes, and how it sees pixels."""
+    folder = tmp_path_factory.mktemp("backbone")
+    torch.manual_seed(3)
+    model = build_model("lenet5", ModelSpec(num_classes=7, input_CHW=(1, 32, 32)))
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / "model.safetensors")
+    (folder / "pixels.json").write_text(json.dumps(PIXELS))
+    return folder
+
+
+def request(backbone: Path, out: Path, freeze: str = "all") -> TransferRequest:
+    return TransferRequest(
+        source="digits",
+        backbone="lenet5",
+        weights=str(backbone),
+        freeze=freeze,
+        epochs=2,
+        out=out,
+        cache=str(out.parent / "cache"),
+        preprocessing=backbone / "pixels.json",
+        settings=SMALL,
+    )
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return find_checkpoint(run).load_weights()
+
+
+def test_all_frozen_gives_an_ordinary_checkpoint_with_the_backbone_as_it_came(backbone: Path, tmp_path: Path):
+    result = api.transfer(request(backbone, tmp_path / "run"))
+    assert result.start.frozen == "all"
+    assert result.start.sentence == "All but the last layer frozen, as asked."
+    assert (result.start.num_computed, result.start.num_found, result.run.training_s) == (1438, 0, 0.0)
+    assert result.run.judgement.metrics.top1 > 0.85  # random filters and a fitted layer; guessing gives 0.1
+    came, shipped = load_file(backbone / "model.safetensors"), weights(tmp_path / "run")
+    last = {name for name in shipped if shipped[name].shape != came[name].shape}
+    assert len(last) == 2
+    assert all(torch.equal(shipped[name], came[name]) for name in shipped if name not in last)
+    again = api.evaluate([tmp_path / "run"], "digits")
+    assert again.metrics.top1 == result.run.judgement.metrics.top1
+    origin = find_checkpoint(tmp_path / "run").manifest.provenance["transfer"]
+    assert origin["backbone"] == "lenet5"
+    assert len(origin["weights_sha256"]) == 64
+
+
+def test_cached_features_give_the_bits_of_computed_ones(backbone: Path, tmp_path: Path):
+    first = api.transfer(request(backbone, tmp_path / "first"))
+    cached = api.transfer(request(backbone, tmp_path / "cached"))
+    without = api.transfer(replace(request(backbone, tmp_path / "without"), cache="none"))
+    counts = [(result.start.num_computed, result.start.num_found) for result in (first, cached, without)]
+    assert counts == [(1438, 0), (0, 1438), (1438, 0)]
+    for run in ("cached", "without"):
+        other = weights(tmp_path / run)
+        assert all(torch.equal(tensor, other[name]) for name, tensor in weights(tmp_path / "first").items())
+
+
+def test_fine_tuning_changes_only_what_is_behind_the_frozen_part(backbone: Path, tmp_path: Path):
+    result = api.transfer(request(backbone, tmp_path / "run", "stage1"))
+    model = find_checkpoint(tmp_path / "run").load_model()
+    frozen = {id(parameter) for module in cut(model, "stage1").frozen for parameter in module.parameters()}
+    came = load_file(backbone / "model.safetensors")
+    same = {
+        name: torch.equal(parameter, came[name])
+        for name, parameter in model.named_parameters()
+        if id(parameter) in frozen
+    }
+    assert len(same) >= 2
+    assert all(same.values())
+    begun = open_checkpoint(tmp_path / "run" / "checkpoint-start").load_weights()
+    kept = weights(tmp_path / "run")
+    changed = [name for name in kept if not torch.equal(kept[name], begun[name])]
+    assert bool(changed) == (result.run.best_epoch > 0)
+    assert set(changed).isdisjoint(same)
+    assert result.run.training_s > 0
+    origins = [
+        open_checkpoint(path).manifest.provenance["transfer"] for path in (tmp_path / "run").glob("checkpoint-*")
+    ]
+    assert len(origins) >= 3
+    assert all(origin == origins[0] and origin["backbone"] == "lenet5" for origin in origins)
+
+
+class Cut(Exception):
+    """The power is gone."""
+
+
+class CutAfter(api.Silent):
+    """Raises Cut at the end of an epoch, or at a note that begins with a text."""
+
+    def __init__(self, epoch: int = 0, note: str = "") -> None:
+        self.last_epoch, self.text = epoch, note
+
+    def epoch(self, result: EpochResult) -> None:
+        if result.epoch == self.last_epoch:
+            raise Cut
+
+    def note(self, text: str) -> None:
+        if self.text and text.startswith(self.text):
+            raise Cut
+
+
+@pytest.mark.parametrize("progress", [CutAfter(note="fitting heads to all"), CutAfter(epoch=1), CutAfter(epoch=2)])
+def test_a_transfer_that_was_cut_off_goes_on_to_the_same_bits(backbone: Path, tmp_path: Path, progress: CutAfter):
+    whole = replace(request(backbone, tmp_path / "whole", "stage1"), cache="none")
+    if progress.text:
+        whole = replace(whole, freeze="auto")
+    api.transfer(whole)
+    with pytest.raises(Cut):
+        api.transfer(replace(whole, out=tmp_path / "cut"), progress)
+    resumed = TransferRequest(resume=True, out=tmp_path / "cut", cache="none")
+    api.transfer(resumed)
+    one, other = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_ladder_measures_every_depth_and_leaves_its_picture(backbone: Path, tmp_path: Path):
+    result = api.transfer(request(backbone, tmp_path / "run", "auto"))
+    rungs = result.start.rungs
+    full = max(rung.num_images for rung in rungs)
+    assert {(r.depth, r.trained) for r in rungs if r.num_images == full and r.trained != "tail"} == {
+        (depth, trained) for depth in ("stem", "stage1", "all") for trained in ("linear", "hidden")
+    }
+    assert [rung.depth for rung in rungs if rung.trained == "tail" and rung.num_images == full][0] == "stage1"
+    assert all(rung.low <= rung.accuracy <= rung.high for rung in rungs)
+    assert {rung.num_judged for rung in rungs} == {150}  # five folds: each image is left out once
+    assert (tmp_path / "run" / "ladder.svg").read_text().startswith("<svg")
+    assert result.start.frozen in ("all", "stage1", "stem")
+    assert "150 images left out" in result.start.sentence
+
+
+@pytest.mark.parametrize(("freeze", "said"), [("none", "Nothing frozen"), ("stem", "Frozen up to stem")])
+def test_what_was_asked_is_said(backbone: Path, tmp_path: Path, freeze: str, said: str):
+    asked = replace(request(backbone, tmp_path / "run", freeze), epochs=1)
+    assert api.transfer(asked).start.sentence == f"{said}, as asked."
+
+
+@pytest.mark.parametrize("is_one_image", [False, True])
+def test_too_few_images_keep_everything_frozen(backbone: Path, tmp_path: Path, is_one_image: bool):
+    write_images(tmp_path / "images")
+    if is_one_image:  # all of them fall into one fold, and nothing is left to learn from
+        content = (tmp_path / "images" / "a" / "0.png").read_bytes()
+        for path in (tmp_path / "images").rglob("*.png"):
+            path.write_bytes(content)
+    asked = replace(request(backbone, tmp_path / "run", "auto"), source=str(tmp_path / "images"))
+    start = api.transfer(asked).start
+    num_train = 6 if is_one_image else 4
+    assert (start.frozen, start.rungs) == ("all", ())
+    assert start.sentence == (
+        f"Everything but the last layer stays frozen: {num_train} images are too few to compare depths."
+    )
+
+
+def test_the_ladder_climbs_where_the_recipe_gives_each_part_its_own_rate(backbone: Path, tmp_path: Path):
+    settings = ["batch_size=64", "transfer.ladder_images=60", "runtime.precision=float32"]
+    asked = replace(request(backbone, tmp_path / "run", "auto"), recipe="transfer-gradual", epochs=1, settings=settings)
+    result = api.transfer(asked)
+    assert {rung.trained for rung in result.start.rungs} == {"linear", "hidden", "tail"}
+
+
+def test_views_are_said_aloud_and_only_add_to_what_is_fitted(backbone: Path, tmp_path: Path):
+    notes: list[str] = []
+
+    class Listening(api.Silent):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    with_views = replace(request(backbone, tmp_path / "run"), views=3, settings=[*SMALL, "augment.shift.max_px=2"])
+    result = api.transfer(with_views, Listening())
+    told = "each image is also seen in 2 fixed augmented views, drawn once by the seed"
+    assert told in notes
+    assert result.start.num_computed == 2 * 1295 + 1438
+    mixed = [*with_views.settings, "augment.mixup.alpha=0.2", "augment.mixup.probability=0.5"]
+    again = api.transfer(replace(with_views, out=tmp_path / "mixed", settings=mixed), Listening())
+    assert f"{told}, none of them mixed with another image" in notes
+    assert again.start.num_computed == 0
+
+
+def refused(asked: TransferRequest) -> str:
+    with pytest.raises(SaccadeError) as error:
+        api.transfer(asked)
+    assert 1 <= len(error.value.message.splitlines()) <= 4
+    return error.value.message
+
+
+def test_what_cannot_be_transferred_is_refused_before_anything_is_written(backbone: Path, tmp_path: Path):
+    asked = request(backbone, tmp_path / "run")
+    assert refused(replace(asked, freeze="stage9")) == (
+        "'stage9' is no depth that this network can be frozen to. Did you mean 'stage1'?\n"
+        "Its depths, from nothing to everything but the last layer: none, stem, stage1, all."
+    )
+    assert refused(replace(asked, backbone="lenet7")).startswith("Unknown model 'lenet7'. Did you mean 'lenet5'?")
+    assert refused(replace(asked, weights="")) == (
+        "A transfer needs images, a network's name and its weights, for example:\n"
+        "saccade transfer photos --backbone resnet18 --weights resnet18.safetensors"
+    )
+    assert refused(replace(asked, settings=["distill.teachers=['run']", "distill.weight=0.5"])) == (
+        "'saccade transfer' has no teachers; values under 'distill.' are for 'saccade train'."
+    )
+    for limit_gb in (0, -1.0, float("inf"), float("nan")):
+        assert refused(replace(asked, cache_limit_gb=limit_gb)) == (
+            f"--cache-limit is a number of GB above 0, got {limit_gb:g}; --cache none keeps nothing."
+        )
+    alone = ["augment.crop.min_area=1", "augment.mirror.probability=0", "augment.mixup.alpha=0.2"]
+    assert refused(replace(asked, views=4, settings=[*SMALL, *alone])) == (
+        "'transfer.views' 4 asks for augmented views of each image, and no augmentation of single images is set, so "
+        "all of them would be equal.\nLeave it out, or set one, such as --set augment.mirror.probability=0.5."
+    )
+    assert not (tmp_path / "run").exists()
+    api.transfer(asked)
+    assert refused(TransferRequest(resume=True, out=tmp_path / "run", epochs=9)) == (
+        "A resumed run goes on as it began: epochs was 2, now 9.\n"
+        "Leave that option out, or start a new run with another --out."
+    )
+    with pytest.raises(SaccadeError) as error:
+        api.train(api.TrainRequest(resume=True, out=tmp_path / "run"))
+    assert error.value.message == (
+        f"{tmp_path / 'run'} was begun by saccade transfer.\n"
+        f"Go on with: saccade transfer --resume --out {tmp_path / 'run'}"
+    )
+
+
+def test_balanced_class_weights_reach_the_fine_tuning_and_the_fit_says_it_has_none(backbone: Path, tmp_path: Path):
+    plain = replace(request(backbone, tmp_path / "plain", "stage1"), epochs=1)
+    balanced = replace(plain, out=tmp_path / "balanced", settings=[*SMALL, "loss.class_weights=balanced"])
+    told = [api.transfer(asked).start.notes for asked in (plain, balanced)]
+    assert told == [(), ("loss.class_weights is for fine-tuning; all images count alike in the last layer's fit",)]
+    starts, ends = (
+        [open_checkpoint(tmp_path / run / name).load_weights() for run in ("plain", "balanced")]
+        for name in ("checkpoint-start", "checkpoint-last")
+    )
+    assert all(torch.equal(tensor, starts[1][name]) for name, tensor in starts[0].items())
+    assert not all(torch.equal(tensor, ends[1][name]) for name, tensor in ends[0].items())
+
+
+def test_images_that_cannot_grow_are_refused_before_their_features_are_computed(backbone: Path, tmp_path: Path):
+    for freeze in ("none", "stage1", "auto"):
+        asked = request(backbone, tmp_path / "run", freeze)
+        assert refused(replace(asked, settings=[*SMALL, "input.start_fraction=0.5"])) == (
+            "'input.start_fraction' 0.5 begins with images of 16x16, which lenet5 cannot take.\n"
+            "Its layers fit one size. Leave the value out, or take a network that averages its maps, such as resnet20."
+        )
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "cache").exists()
+
+
+def test_what_the_weights_do_not_bring_is_drawn_by_the_seed(tmp_path: Path):
+    model = build_model("googlenet", ModelSpec(num_classes=7, input_CHW=(3, 64, 64)))
+    save_file(
+        {name: tensor.contiguous() for name, tensor in model.state_dict().items()}, tmp_path / "model.safetensors"
+    )
+    pixels = {"channels": "rgb", "input_height_px": 64, "input_width_px": 64, "mean": [0.5] * 3, "std": [0.25] * 3}
+    (tmp_path / "pixels.json").write_text(json.dumps(pixels))
+    write_images(tmp_path / "images", 8)
+    starts = []
+    for out, seed in (("first", 0), ("second", 0), ("third", 1)):
+        asked = replace(request(tmp_path, tmp_path / out), source=str(tmp_path / "images"), backbone="googlenet")
+        api.transfer(replace(asked, seed=seed))
+        starts.append(open_checkpoint(tmp_path / out / "checkpoint-start").load_weights())
+    side = [name for name in starts[0] if name.startswith("auxiliary.") and name.endswith("weight")]
+    assert len(side) == 6
+    assert all(torch.equal(starts[0][name], starts[1][name]) for name in starts[0])
+    assert not any(torch.equal(starts[0][name], starts[2][name]) for name in side)
+
+
+def test_other_weights_do_not_go_on_with_a_run(backbone: Path, tmp_path: Path):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    tensors = load_file(backbone / "model.safetensors")
+    save_file(tensors, copy / "model.safetensors")
+    (copy / "pixels.json").write_text(json.dumps(PIXELS))
+    asked = replace(request(copy, tmp_path / "run", "auto"), cache="none")
+    with pytest.raises(Cut):
+        api.transfer(asked, CutAfter(note="fitting heads to all"))
+    name = sorted(tensors)[0]
+    tensors[name] = torch.from_numpy(np.nextafter(tensors[name].numpy(), np.float32(9)))
+    save_file(tensors, copy / "model.safetensors")
+    message = refused(TransferRequest(resume=True, out=tmp_path / "run", cache="none"))
+    assert message.startswith(f"The weights {copy} are not those this run was begun with: their SHA-256 is ")
+    assert message.endswith("Put the file back, or start a new run with another --out.")

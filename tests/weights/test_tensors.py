@@ -1,0 +1,152 @@
+"""Weight files: real ones give the published logits; damaged, foreign and dangerous ones are refused in words."""
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from saccade.core.errors import WeightsError
+from saccade.core.types import Preprocessing
+from saccade.data.preprocess import normalize, prepare_image
+from saccade.models.architecture import MODELS, build_model
+from saccade.weights.tensors import load_weights
+
+PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
+
+
+def photo(name: str):
+    data = pytest.importorskip("skimage.data", reason="scikit-image carries the photos")
+    if name.startswith("motorcycle"):
+        try:
+            return data.stereo_motorcycle()[0]
+        except OSError as error:
+            pytest.skip(f"scikit-image has to download this photo: {error}")
+    return getattr(data, name.split(".")[0])()
+
+
+@pytest.fixture(scope="module")
+def squeezenet() -> nn.Module:
+    return build_model("squeezenet1.1", MODELS.get("squeezenet1.1").default_spec).eval()
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_real_weights_give_the_published_logits(shared: Callable, squeezenet: nn.Module, name: str):
+    folder = shared("weights/squeezenet1_1")
+    load_weights(squeezenet, folder / "model.safetensors", MODELS.get("squeezenet1.1").rename_key)
+    expected = json.loads((folder / "expected.json").read_text())[name]
+    preprocessing = Preprocessing(resize_px=256)
+    image_HWC = torch.from_numpy(prepare_image(photo(name), preprocessing))
+    with torch.no_grad():
+        logits_K = squeezenet(normalize(image_HWC.permute(2, 0, 1)[None], preprocessing, torch.float32))[0]
+    torch.testing.assert_close(logits_K[:8], torch.tensor(expected["logits_first8"]), rtol=0, atol=1e-3)
+    top5 = [entry["index"] for entry in expected["top5"]]
+    assert logits_K.topk(5).indices.tolist() == top5
+
+
+class Tiny(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(2, 3)
+        self.b = nn.Linear(3, 1)
+
+
+def save(path: Path, changes: dict[str, torch.Tensor | None]) -> Path:
+    tensors = {name: torch.ones_like(tensor) for name, tensor in Tiny().state_dict().items()}
+    tensors |= {name: tensor for name, tensor in changes.items() if tensor is not None}
+    save_file({name: tensor for name, tensor in tensors.items() if changes.get(name, tensor) is not None}, path)
+    return path
+
+
+def refused(path: Path) -> str:
+    model = Tiny()
+    before = nn.utils.parameters_to_vector(model.parameters()).clone()
+    with pytest.raises(WeightsError) as error:
+        load_weights(model, path)
+    assert torch.equal(nn.utils.parameters_to_vector(model.parameters()), before), "a refused file changed the network"
+    assert len(error.value.message.splitlines()) <= 4
+    return error.value.message
+
+
+def test_names_of_wrapped_networks_are_understood(tmp_path: Path):
+    tensors = {f"module._orig_mod.{name}": torch.ones_like(t) for name, t in Tiny().state_dict().items()}
+    save_file(tensors, tmp_path / "w.safetensors")
+    model = Tiny()
+    assert load_weights(model, tmp_path / "w.safetensors").num_tensors == 4
+    assert bool((model.a.weight == 1).all())
+
+
+def test_missing_extra_and_wrongly_shaped_tensors(tmp_path: Path):
+    path = tmp_path / "w.safetensors"
+    assert refused(save(path, {"b.bias": None})) == (
+        f"{path} lacks 1 of the network's 4 tensors: 'b.bias'.\n"
+        "All that it has fits, so it is incomplete; get it again from where it came."
+    )
+    assert refused(save(path, {"b.bias": None, "c.bias": torch.ones(2)})) == (
+        f"{path} lacks 1 of the network's 4 tensors: 'b.bias'. It has 1 other, such as 'c.bias'.\n"
+        "It holds the weights of another architecture; choose the one it was made for."
+    )
+    assert refused(save(path, {"c.bias": torch.ones(2)})) == (
+        f"{path} has 1 tensor that the network does not: 'c.bias'.\n"
+        "It holds the weights of a larger or other architecture; choose the one it was made for."
+    )
+    assert refused(save(path, {"a.weight": torch.ones(2, 3)})) == (
+        f"{path}: 1 tensor has another shape than in the network: 'a.weight' has 2x3, expected 3x2.\n"
+        "The file was made for another number of classes, another input or another variant of the network."
+    )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite(tmp_path: Path, value: float):
+    path = save(tmp_path / "w.safetensors", {"a.bias": torch.tensor([1.0, value, 1.0])})
+    assert refused(path) == (
+        f"{path}: the tensor 'a.bias' holds values that are not finite.\n"
+        "The file is damaged or its training diverged; take another one."
+    )
+
+
+@pytest.mark.parametrize("ending", [".pt", ".pth", ".bin", ".safetensors"])
+def test_a_pickle_is_refused_unopened_whatever_its_name(tmp_path: Path, ending: str):
+    path = tmp_path / f"weights{ending}"
+    torch.save(Tiny().state_dict(), path)
+    assert refused(path) == (
+        f"{path} is a pickle, which can run any code when it is opened; it is not opened.\n"
+        "Ask its author for a .safetensors file, or convert it behind a wall:\n"
+        f"saccade convert {path} --model NAME --out FILE.safetensors"
+    )
+
+
+def header(entries: dict, data: bytes = b"") -> bytes:
+    text = json.dumps(entries).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "has 0 bytes: no safetensors file is so short."),
+        (struct.pack("<Q", 1 << 40) + b"{}", "is not a safetensors file, or it is truncated"),
+        (struct.pack("<Q", 2) + b"{", "is not a safetensors file, or it is truncated"),
+        (struct.pack("<Q", 2) + b"[]", "has a damaged header."),
+        (header({"a": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4]}}), "has a damaged header."),
+        (header({"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, -4]}}), "has a damaged header."),
+        (header({"a": {"dtype": "F99", "shape": [1], "data_offsets": [0, 4]}}), "has a damaged header."),
+        (header({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}), "is truncated or padded"),
+        (header({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, b"\0" * 9), "is truncated or padded"),
+    ],
+)
+def test_headers_of_strangers_are_checked_before_anything_is_read(tmp_path: Path, content: bytes, what: str):
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(content)
+    message = refused(path)
+    assert message.startswith(f"{path} {what}")
+    assert message.endswith("Download it again.")
+
+
+def test_a_missing_file(tmp_path: Path):
+    path = tmp_path / "none.safetensors"
+    assert refused(path) == f"There is no weight file {path}.\nCheck the path and its spelling."
