@@ -17,7 +17,8 @@ from saccade.core.errors import Stopped
 from saccade.design.text import table_text
 from saccade.models.architecture import ModelSpec, build_model
 from saccade.train.progress import Silent
-from saccade.train.request import TrainRequest, TransferRequest
+from saccade.train.request import TrainRequest
+from saccade.transfer.request import TransferRequest
 
 MODEL = "conv 3 f3 same | gap | fc 4"
 SETTINGS = ["runtime.num_threads=1", "loader.threads=1", "input.size_px=12", "batch_size=8", "split.test_fraction=0.4"]

@@ -17,7 +17,7 @@ import numpy as np
 from saccade import api
 from saccade.data.source import DataSource, open_source
 from saccade.report.ladder_chart import Step, write_ladder_chart
-from saccade.train.request import TransferRequest
+from saccade.transfer.request import TransferRequest
 from saccade.transfer.run import TransferResult
 
 EVERYTHING = 0

@@ -41,6 +41,7 @@ from .data.source import DataSource
 from .design.compare import Comparison
 from .design.desk import TableRequest, draw_comparison, draw_table
 from .design.table import DesignTable
+from .ensemble.distillation import load_teachers
 from .ensemble.members import EnsemblePlan, EnsembleResult, read_plan, train_members
 from .evaluate import mistakes
 from .explain.explanation import Explanation, explain_image
@@ -64,18 +65,11 @@ from .train.outside import refuse_unnamed_source, refuse_unnamed_weights
 from .train.progress import RunProgress, Silent
 from .train.range_test import RangeTest
 from .train.range_test import find_learning_rate as find_rate
-from .train.request import (
-    TrainRequest,
-    TransferRequest,
-    asked_for,
-    asked_of_transfer,
-    named_train,
-    named_transfer,
-    where_weights_lie,
-)
+from .train.request import TrainRequest, asked_for, named_train
 from .train.run import TrainResult
 from .train.run import train as run_training
 from .train.stop import request_stop
+from .transfer.request import TransferRequest, asked_of_transfer, named_transfer, where_weights_lie
 from .transfer.run import TransferResult
 from .transfer.run import transfer as run_transfer
 
@@ -152,7 +146,7 @@ def train(
             ensemble_folder.refuse_begun(folder.path)
         try:
             with naming_config(folder):
-                return run_training(config, folder, progress or Silent(), command)
+                return run_training(config, folder, progress or Silent(), command, find_extra_loss=load_teachers)
         finally:
             if out is None and not asked.resume:
                 _remove_if_empty(folder.path)
@@ -203,7 +197,7 @@ def find_learning_rate(
     check_picture(picture)
     atomic.make_folder(picture.parent)
     with named_train(request) as asked:
-        found = find_rate(asked.config(), note)
+        found = find_rate(asked.config(), note, load_teachers)
     curve = RateCurve(
         rate_S=found.rate_S, loss_S=found.loss_S, smooth_S=found.smooth_S, chosen=found.chosen, text=found.reason
     )

@@ -89,7 +89,7 @@ def one_step(ensemble: Path, batch: Batch, weight: float, accumulate: int) -> tu
     model = build_model("lenet5", ModelSpec(num_classes=10, input_CHW=(1, 32, 32)))
     preprocessing = load_predictor(ensemble / "member-1").preprocessing
     training = TrainingStep(model, config, preprocessing, start(config.runtime))
-    training.teachers = teachers_for(ensemble, weight=weight)
+    training.extra_loss = teachers_for(ensemble, weight=weight)
     assert training.run(batch, 0, 1.0)
     return training.totals.means()[0], training.model.state_dict()
 

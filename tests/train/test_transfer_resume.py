@@ -10,7 +10,7 @@ from tests.train.test_transfer import Cut, CutAfter, backbone, refused, request,
 from saccade import api
 from saccade.cli.transfer import transfer_text
 from saccade.core.errors import UsageError
-from saccade.train.request import TransferRequest
+from saccade.transfer.request import TransferRequest
 
 __all__ = ["backbone"]
 

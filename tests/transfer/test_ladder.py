@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from saccade import api
 from saccade.models.architecture import ModelSpec, build_model
 from saccade.runs.start_point import Rung
-from saccade.train.request import TransferRequest
 from saccade.transfer.ladder import chance_better, explain
 from saccade.transfer.probe import stratified_folds
+from saccade.transfer.request import TransferRequest
 
 PIXELS = {"channels": "grey", "input_height_px": 32, "input_width_px": 32, "mean": [0.5], "std": [0.25]}
 

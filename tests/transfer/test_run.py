@@ -16,7 +16,7 @@ from saccade.models.architecture import ModelSpec, build_model
 from saccade.models.surgery import cut
 from saccade.runs.checkpoint import find_checkpoint, open_checkpoint
 from saccade.train.loop import EpochResult
-from saccade.train.request import TransferRequest
+from saccade.transfer.request import TransferRequest
 
 PIXELS = {"channels": "grey", "input_height_px": 32, "input_width_px": 32, "mean": [0.5], "std": [0.25]}
 SMALL = ["batch_size=64", "transfer.ladder_images=150", "runtime.precision=float32"]

@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from pydantic import Field
 
+from . import torch_private
 from .config import FrozenConfig
 from .errors import ConfigError, brief
 from .scope import remember_gpu
@@ -60,7 +61,7 @@ class Runtime:
     def computes_in_matrix_units(self) -> bool:
         """Whether training computes in bfloat16 on a processor with AMX."""
         is_mixed = self.device.type == "cpu" and self.precision == torch.bfloat16
-        return is_mixed and torch.cpu._is_amx_tile_supported()
+        return is_mixed and torch_private.has_amx()
 
     @contextmanager
     def arithmetic(self, precision: torch.dtype | None = None) -> Iterator[None]:
@@ -101,7 +102,7 @@ def start(config: RuntimeConfig) -> Runtime:
 def make_deterministic(device: torch.device) -> None:
     """Same seed, same bits, on the CPU. GPUs keep their fastest kernels: their sums vary in the last digits."""
     # What torch.use_deterministic_algorithms calls, without the second that its import of the compiler takes.
-    torch._C._set_deterministic_algorithms(device.type == "cpu", warn_only=False)
+    torch_private.set_deterministic(device.type == "cpu", warn_only=False)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.allow_tf32 = (
         False  # float32 is float32: cuDNN's convolutions would round its inputs to 10 bits
@@ -227,7 +228,7 @@ def _best_precision(device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         has_bfloat16 = torch.version.hip or torch.cuda.get_device_capability(device)[0] >= 8  # older ones emulate it
         return torch.bfloat16 if has_bfloat16 else torch.float32
-    has_units = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    has_units = torch_private.has_amx() or torch_private.has_avx512_bfloat16()
     return torch.bfloat16 if device.type == "cpu" and has_units else torch.float32
 
 

@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import torch
 
+from . import torch_private
 from .process import refuse_image_bombs
 
 Item = TypeVar("Item")
@@ -115,7 +116,7 @@ def _settings() -> list[PutBack]:
 
     def put_back() -> None:
         # What torch.use_deterministic_algorithms calls, without the second that its import of the compiler takes.
-        torch._C._set_deterministic_algorithms(is_deterministic, warn_only=warns_only)
+        torch_private.set_deterministic(is_deterministic, warn_only=warns_only)
         torch.utils.deterministic.fill_uninitialized_memory = fills_memory  # type: ignore[attr-defined]
         torch.set_default_dtype(usual_type)
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = tries_kernels, fixes_kernels

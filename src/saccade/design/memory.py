@@ -13,10 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from ..core.errors import ModelError, UsageError, did_you_mean, printable
+from ..core.torch_tracing import TorchDispatchMode, tree_leaves
 from ..models.build import DRAWS
 from ..models.fit import fake_machine
 from .trace import OTHER_INPUT, Recorder, evaluating, fake_weights, fast_paths_off, input_dtype, refusals

@@ -11,15 +11,15 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import (
+
+from ..core.errors import ModelError, printable
+from ..core.torch_tracing import (
     DataDependentOutputException,
     DynamicOutputShapeException,
     FakeTensorMode,
+    TorchDispatchMode,
+    tree_leaves,
 )
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-
-from ..core.errors import ModelError, printable
 from ..models.build import DRAWS
 from ..models.fit import fake_machine, why_not
 

@@ -36,7 +36,7 @@ class Teachers:
     weight: float
     runtime: Runtime
 
-    def soft_loss(self, image_BCHW: torch.Tensor, logits_BK: torch.Tensor) -> torch.Tensor:
+    def of_step(self, image_BCHW: torch.Tensor, logits_BK: torch.Tensor) -> torch.Tensor:
         """Mean over the images of the student's soft loss, times the squared temperature; image_BCHW is uint8."""
         return soft_loss(logits_BK, self.probabilities(image_BCHW), self.temperature)
 

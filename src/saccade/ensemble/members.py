@@ -32,6 +32,7 @@ from ..train.outside import resume_command
 from ..train.prepare import Images, prepare_images
 from ..train.progress import RunProgress
 from ..train.run import train
+from .distillation import load_teachers
 
 JUDGED_ON = {"test": "the images held out", "validation": "the validation images", "train": "the training images"}
 
@@ -138,7 +139,7 @@ def _train_member(member: Path, config: RunConfig, images: Images, progress: Run
     folder = RunFolder(path=member)
     folder = RunFolder(path=member, resume=folder.has_run)
     try:
-        return train(config, folder, progress, command, images).stop_exit_code
+        return train(config, folder, progress, command, images, load_teachers).stop_exit_code
     except Stopped as error:
         raise _stopped(config, member, error.exit_code) from None
 

@@ -8,6 +8,8 @@ from typing import TypeGuard
 import torch
 from torch import nn
 
+from ..core import torch_private
+
 
 def is_trained_same_convolution(module: nn.Module, sides: tuple[int, ...]) -> TypeGuard[nn.Conv2d]:
     """Whether a module is a trained convolution of stride 1 in one group that keeps the size of its maps by zeros
@@ -34,7 +36,7 @@ def gradients(
     """Those `wanted` of the gradients of input, weight and bias, by torch's kernels, None for the others."""
     one, zero, padding = [1, 1], [0, 0], [weight_OCHW.shape[2] // 2] * 2
     bias_shape = [weight_OCHW.shape[0]] if wanted[2] else None
-    found = torch.ops.aten.convolution_backward(
+    found = torch_private.convolution_backward(
         gradient_BOHW, map_BCHW, weight_OCHW, bias_shape, one, padding, one, False, zero, 1, list(wanted)
     )
     one_by_one = zip(found, wanted, strict=True)

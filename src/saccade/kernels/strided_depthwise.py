@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ..core import torch_private
+
 IMAGES_AT_ONCE = 4
 
 
@@ -82,7 +84,7 @@ def _gradients(
     wanted: tuple[bool, bool, bool],
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     num_channels = len(weight_CIHW)
-    found: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = torch.ops.aten.convolution_backward(
+    found: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = torch_private.convolution_backward(
         gradient_BCHW,
         map_BCHW,
         weight_CIHW,

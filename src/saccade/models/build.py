@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..core.given import is_given
+from ..core.torch_tracing import TorchDispatchMode
 from .architecture import MODELS, ModelSpec, build_model
 from .network_in_memory import copy_given
 from .new_head import build_with_new_head, has_new_head

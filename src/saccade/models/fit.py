@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ..conv.geometry import Window
+from ..core.torch_tracing import FAKE_TENSOR_LOGGER, FakeTensorMode
 from .architecture import ModelSpec, does_not_fit
 
 WINDOWED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
@@ -22,7 +22,7 @@ def fake_machine() -> Iterator[FakeTensorMode]:
     What a network holds in real tensors is taken as it is. torch logs whatever does not fit with its traceback; the
     caller says it in one sentence instead.
     """
-    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    logger = logging.getLogger(FAKE_TENSOR_LOGGER)
     was_disabled, logger.disabled = logger.disabled, True
     try:
         with FakeTensorMode(allow_non_fake_inputs=True) as machine:

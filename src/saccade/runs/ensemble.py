@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..classify.ensemble import MAX_MEMBERS
 from ..core.errors import CheckpointError, UsageError, printable
 from .checkpoint import open_checkpoint
 from .files import damaged, read_toml_file

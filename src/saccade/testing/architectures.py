@@ -28,7 +28,7 @@ def check_architecture(architecture: str | Architecture) -> None:
         broken(
             f"network '{printable(name)}'",
             "it is not registered under its name",
-            "Write 'register(architecture, __name__)' below it, with 'from saccade.models.architecture import register'",
+            "Write 'register(architecture, __name__)' below it; it is in saccade.models.architecture",
             architecture.build,
         )
     entry = MODELS.get(name)

@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import nn
 
+from ..core import torch_private
 from .config import AverageConfig
 
 
@@ -30,8 +31,9 @@ class WeightAverage:
         decay = min(self.config.decay, (1 + updates) / (10 + updates)) if updates else 0.0
         source, average = self._source.state_dict(), self.model.state_dict()
         floating = [name for name, tensor in average.items() if tensor.is_floating_point()]
-        torch._foreach_lerp_([average[name] for name in floating], [source[name] for name in floating], 1 - decay)
+        averages, sources = [average[name] for name in floating], [source[name] for name in floating]
+        torch_private.foreach_lerp_(averages, sources, 1 - decay)
         for name in average.keys() - set(floating):
             average[name].copy_(source[name])
         if self.config.lookahead and updates:
-            torch._foreach_copy_([source[name] for name in floating], [average[name] for name in floating])
+            torch_private.foreach_copy_(sources, averages)

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..core import torch_private
 
 # What allocators and the libraries under torch say: they have no exception of their own. oneDNN's "primitive" is a
 # convolution it could not make ready, for which it has no other reason on shapes that have worked before.
@@ -27,7 +28,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def has_batch_norm(model: nn.Module) -> bool:
     """Whether a network learns from the statistics of what passes through it together."""
-    return any(isinstance(module, _BatchNorm) for module in model.modules())
+    return any(isinstance(module, torch_private.BatchNorm) for module in model.modules())
 
 
 @contextmanager
@@ -40,7 +41,7 @@ def counted_as_one(model: nn.Module, num_parts: int) -> Iterator[None]:
     if num_parts == 1:
         yield
         return
-    norms = [(module, module.momentum) for module in model.modules() if isinstance(module, _BatchNorm)]
+    norms = [(module, module.momentum) for module in model.modules() if isinstance(module, torch_private.BatchNorm)]
     counted = [(norm, norm.num_batches_tracked) for norm, momentum in norms if momentum is not None and norm.training]
     before = [(count, count.clone()) for _, count in counted if count is not None]
     for norm, momentum in norms:

@@ -12,8 +12,8 @@ from ..core.runtime import start
 from ..core.types import Batch
 from ..data.augmenter import measure_colours
 from ..data.loader import Loader, build_loader
-from ..ensemble.distillation import load_teachers
 from .config import OptimizerConfig, RunConfig
+from .extra_loss import FindExtraLoss, no_extra_loss
 from .prepare import prepare_images
 from .run import start_training
 from .step import TrainingStep
@@ -51,7 +51,9 @@ class RangeTest(Displayed):
         return [f"Learning rate {self.chosen:g}: {self.reason}."]
 
 
-def find_learning_rate(config: RunConfig, note: Callable[[str], None]) -> RangeTest:
+def find_learning_rate(
+    config: RunConfig, note: Callable[[str], None], find_extra_loss: FindExtraLoss = no_extra_loss
+) -> RangeTest:
     """Train a fresh network for up to 100 steps at rates from 1/10,000 to 100 times the recipe's; nothing is stored.
 
     Raises SaccadeError; TrainingError where the loss explodes before there is anything to see.
@@ -61,9 +63,9 @@ def find_learning_rate(config: RunConfig, note: Callable[[str], None]) -> RangeT
     augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed)
     average = config.average.model_copy(update={"decay": 0.0})  # each step's own loss is what counts
     config = config.model_copy(update={"augment": augment, "average": average})
-    config, teachers = load_teachers(config, images, runtime)
+    config, extra_loss = find_extra_loss(config, images, runtime)
     training = start_training(config, images, runtime)
-    training.teachers = teachers
+    training.extra_loss = extra_loss
     loader = build_loader(
         images.source,
         images.split.train_N,

@@ -9,6 +9,8 @@ from typing import Protocol
 
 import torch
 
+from ..core import torch_private
+
 Tensors = list[torch.Tensor]
 Slots = dict[str, Tensors]
 
@@ -34,7 +36,7 @@ class GradientDescent:
 
     def step(self, parameters: Tensors, gradients: Tensors, slots: Slots, rate: float, weight_decay: float) -> None:
         """See the class."""
-        torch._fused_sgd_(
+        torch_private.fused_sgd_(
             parameters,
             gradients,
             slots.get("momentum_buffer", []),
@@ -59,17 +61,17 @@ class RootMeanSquare:
     def step(self, parameters: Tensors, gradients: Tensors, slots: Slots, rate: float, weight_decay: float) -> None:
         """See the class."""
         if weight_decay:
-            gradients = list(torch._foreach_add(gradients, parameters, alpha=weight_decay))
-        torch._foreach_mul_(slots["square_avg"], self.decay)
-        torch._foreach_addcmul_(slots["square_avg"], gradients, gradients, 1 - self.decay)
-        root = torch._foreach_sqrt(slots["square_avg"])
-        torch._foreach_add_(root, self.epsilon)
+            gradients = list(torch_private.foreach_add(gradients, parameters, alpha=weight_decay))
+        torch_private.foreach_mul_(slots["square_avg"], self.decay)
+        torch_private.foreach_addcmul_(slots["square_avg"], gradients, gradients, 1 - self.decay)
+        root = torch_private.foreach_sqrt(slots["square_avg"])
+        torch_private.foreach_add_(root, self.epsilon)
         if not self.momentum:
-            torch._foreach_addcdiv_(parameters, gradients, root, -rate)
+            torch_private.foreach_addcdiv_(parameters, gradients, root, -rate)
             return
-        torch._foreach_mul_(slots["momentum_buffer"], self.momentum)
-        torch._foreach_addcdiv_(slots["momentum_buffer"], gradients, root)
-        torch._foreach_add_(parameters, slots["momentum_buffer"], alpha=-rate)
+        torch_private.foreach_mul_(slots["momentum_buffer"], self.momentum)
+        torch_private.foreach_addcdiv_(slots["momentum_buffer"], gradients, root)
+        torch_private.foreach_add_(parameters, slots["momentum_buffer"], alpha=-rate)
 
 
 class Adam:
@@ -80,11 +82,11 @@ class Adam:
 
     def __init__(self, betas: tuple[float, float], decoupled: bool, epsilon: float = 1e-8) -> None:
         self.betas, self.epsilon = betas, epsilon
-        self._kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
+        self._kernel = torch_private.fused_adamw_ if decoupled else torch_private.fused_adam_
 
     def step(self, parameters: Tensors, gradients: Tensors, slots: Slots, rate: float, weight_decay: float) -> None:
         """See the class."""
-        torch._foreach_add_(slots["step"], 1)
+        torch_private.foreach_add_(slots["step"], 1)
         self._kernel(
             parameters,
             gradients,
@@ -120,10 +122,10 @@ class Muon:
 
     def step(self, parameters: Tensors, gradients: Tensors, slots: Slots, rate: float, weight_decay: float) -> None:
         """See the class."""
-        torch._foreach_lerp_(slots["momentum_buffer"], gradients, 1 - self.momentum)
-        directions = torch._foreach_lerp(gradients, slots["momentum_buffer"], self.momentum)
+        torch_private.foreach_lerp_(slots["momentum_buffer"], gradients, 1 - self.momentum)
+        directions = torch_private.foreach_lerp(gradients, slots["momentum_buffer"], self.momentum)
         if weight_decay:
-            torch._foreach_mul_(parameters, 1 - rate * weight_decay)
+            torch_private.foreach_mul_(parameters, 1 - rate * weight_decay)
         for parameter, direction in zip(parameters, directions, strict=True):
             matrix = direction.reshape(direction.shape[0], -1)
             precision = matrix.dtype if matrix.dtype == torch.float64 else self.precision

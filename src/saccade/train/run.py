@@ -20,7 +20,6 @@ from ..data.augmenter import measure_colours
 from ..data.draws import permutation
 from ..data.loader import build_loader
 from ..data.preprocess import normalize
-from ..ensemble.distillation import load_teachers
 from ..evaluate.words import verdict
 from ..models.build import resolve_model
 from ..models.network_in_memory import check_given
@@ -30,6 +29,7 @@ from ..runs.manifest import Manifest
 from ..runs.names import METRICS_LOG
 from .begun import as_begun, begun_with
 from .config import RunConfig
+from .extra_loss import FindExtraLoss, no_extra_loss
 from .final_evaluation import Judgement, judge, write_seen
 from .folder import RunFolder
 from .loop import FitPlan, fit
@@ -73,11 +73,17 @@ class TrainResult(Displayed):
 
 
 def train(
-    config: RunConfig, folder: RunFolder, progress: RunProgress, command: str, images: Images | None = None
+    config: RunConfig,
+    folder: RunFolder,
+    progress: RunProgress,
+    command: str,
+    images: Images | None = None,
+    find_extra_loss: FindExtraLoss = no_extra_loss,
 ) -> TrainResult:
     """Train as `config` says in `folder`, from the start or from where it was stopped, and judge the result.
 
-    `images` that were prepared for this configuration already are not read again.
+    `images` that were prepared for this configuration already are not read again. `find_extra_loss` gives what the
+    configuration names beside the labels, such as teachers.
     Raises DataError, ModelError, RunInUseError, StorageError, TrainingError, and Stopped with the command to go on.
     """
     started_s = time.monotonic()
@@ -87,9 +93,9 @@ def train(
     images = as_begun(images, folder.path, config, begun_with(folder.path)) if folder.resume else images
     augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed)
     config = config.model_copy(update={"augment": augment})  # what was measured is stored with the run
-    config, teachers = load_teachers(config, images, runtime)
+    config, extra_loss = find_extra_loss(config, images, runtime)
     training = start_training(config, images, runtime)
-    training.teachers = teachers
+    training.extra_loss = extra_loss
     check_growing(training.model, config, images.preprocessing)
     atomic.make_folder(folder.path)
     with lock.exclusive(folder.path), StopSignal() as stop:

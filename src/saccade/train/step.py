@@ -7,16 +7,17 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ..core import torch_private
 from ..core.errors import TrainingError, printable
 from ..core.runtime import Runtime, seed_everything, send
 from ..core.types import Batch, Preprocessing
 from ..data.preprocess import normalize
-from ..ensemble.distillation import Teachers
 from ..kernels.cuda_graph import CudaRecorder, GradientGraphs
 from ..kernels.gradients import use_fast_gradients
 from ..models.surgery import freeze, hold_still, thaw
 from .average import WeightAverage
 from .config import RunConfig
+from .extra_loss import ExtraLoss
 from .micro_batches import counted_as_one, is_out_of_memory
 from .optim import build_optimizers
 from .schedule import input_size
@@ -62,7 +63,7 @@ class TrainingStep:
         self.groups = build_optimizers(self.model, config.optimizer, runtime.precision)
         self.average = WeightAverage(self.model, config.average) if config.average.decay else None
         self.class_weight_K: torch.Tensor | None = None
-        self.teachers: Teachers | None = None
+        self.extra_loss: ExtraLoss | None = None
         self.num_micro_batches = config.accumulate
         self.input_HW = preprocessing.input_CHW[1:]
         self.totals = EpochTotals.zero(runtime.device)
@@ -190,9 +191,9 @@ class TrainingStep:
         for weight, auxiliary_BK in auxiliary:
             loss = loss + weight * self._cross_entropy_sum(auxiliary_BK, target)
         loss = loss / total_weight
-        if self.teachers:
-            soft = self.teachers.soft_loss(image_BCHW, logits_BK) * (image_BCHW.shape[0] / num_images)
-            loss = (1 - self.teachers.weight) * loss + self.teachers.weight * soft
+        if self.extra_loss:
+            extra = self.extra_loss.of_step(image_BCHW, logits_BK) * (image_BCHW.shape[0] / num_images)
+            loss = (1 - self.extra_loss.weight) * loss + self.extra_loss.weight * extra
         label_B = target if target.ndim == 1 else target.argmax(1)
         num_correct = (logits_BK.detach().argmax(1) == label_B).sum()
         return loss, num_correct
@@ -255,7 +256,7 @@ def _by_type(tensors: Iterable[torch.Tensor]) -> list[list[torch.Tensor]]:
 @torch.no_grad()
 def _copy(targets: list[list[torch.Tensor]], sources: list[list[torch.Tensor]]) -> None:
     for some_targets, some_sources in zip(targets, sources, strict=True):
-        torch._foreach_copy_(some_targets, some_sources)
+        torch_private.foreach_copy_(some_targets, some_sources)
 
 
 def balanced_class_weights(label_N: torch.Tensor, num_classes: int) -> torch.Tensor:

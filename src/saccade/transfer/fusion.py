@@ -11,6 +11,7 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ..core import torch_private
 from ..kernels.response_norm import LocalResponseNorm
 
 RELUS = (torch.relu, nn.functional.relu)
@@ -33,10 +34,9 @@ class ConvolutionRelu(nn.Module):
     def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
         """The map behind the convolution and its ReLU, in the precision of the weights."""
         where = (self.padding, self.stride, self.dilation, self.groups)
-        fused: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(
-            map_BCHW.to(self.weight.dtype), self.weight, self.bias, *where, self.after, [], ""
+        return torch_private.fused_convolution(
+            map_BCHW.to(self.weight.dtype), self.weight, self.bias, *where, self.after
         )
-        return fused
 
 
 class RectifiedMaximum(nn.Module):
@@ -102,9 +102,7 @@ def can_fuse(device: torch.device, precision: torch.dtype) -> bool:
     """Whether this processor and this torch have the fused call for numbers of `precision`."""
     if device.type != "cpu" or precision not in BITS or not torch.backends.mkldnn.is_available():
         return False
-    if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
-        return False
-    return precision == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return torch_private.has_fused_convolution(precision)
 
 
 def _converted(module: nn.Module, precision: torch.dtype) -> nn.Module:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import torch
 
+from ...core import torch_private
 from ...core.types import Preprocessing
 from ..opencv import written
 from ..preprocess import resized_size
@@ -171,8 +172,8 @@ def _resize_box(image_HWC: np.ndarray, box: Box, canvas: Canvas, out_HWC: np.nda
     resized_HWC = np.empty_like(out_HWC) if is_mirrored else out_HWC
     # The operators behind torch.nn.functional.interpolate, which alone write into memory that is already there.
     operator = {
-        "bilinear": torch.ops.aten._upsample_bilinear2d_aa.out,
-        "bicubic": torch.ops.aten._upsample_bicubic2d_aa.out,
+        "bilinear": torch_private.upsample_bilinear_into,
+        "bicubic": torch_private.upsample_bicubic_into,
     }[canvas.interpolation]
     operator(_batch_of_one(source_HWC), list(canvas.size_HW), False, None, None, out=_batch_of_one(resized_HWC))
     if is_mirrored:

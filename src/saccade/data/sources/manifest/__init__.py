@@ -1,0 +1,3 @@
+"""A CSV file that names images and their labels: the source and its helpers."""
+
+from . import source as source

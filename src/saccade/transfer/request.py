@@ -1,0 +1,120 @@
+"""What a person asks of `transfer`, and the configuration that comes of it."""
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..core.config import Settings
+from ..core.errors import UsageError
+from ..core.types import AnyPath
+from ..data.images_in_memory import GivenImages, known_source
+from ..train.config import DistillConfig, RunConfig
+from ..train.recipes import find_recipe
+from ..train.request import as_text, refuse_other_ways
+from .run import FeatureStore
+
+DEFAULT_LIMIT_GB = 10.0
+DEFAULT_RECIPE = "transfer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferRequest:
+    """What a person asks of `transfer`. Empty values leave the choice to the recipe; `source` and `settings` are those
+    of `TrainRequest`.
+
+    `weights` is a .safetensors file, a folder with one, or hub:OWNER/NAME. `freeze` is `auto`, `all`, `none` or a part
+    of the network. `cache` is where features are kept ("": `$XDG_CACHE_HOME/saccade`; "none": nowhere).
+    """
+
+    source: GivenImages = ""
+    backbone: str = ""
+    weights: AnyPath = ""
+    freeze: str = ""
+    views: int | None = None
+    recipe: str = DEFAULT_RECIPE
+    epochs: int | None = None
+    seed: int | None = None
+    out: AnyPath | None = None
+    resume: bool = False
+    cache: AnyPath = ""
+    cache_limit_gb: float = DEFAULT_LIMIT_GB
+    preprocessing: AnyPath | None = None
+    settings: Settings = field(default_factory=list)
+
+    def config(self) -> RunConfig:
+        """The complete configuration. Raises UsageError, UnknownNameError or ConfigError."""
+        example = "saccade transfer photos --backbone resnet18 --weights resnet18.safetensors"
+        source, weights = as_text(self.source), os.fspath(self.weights)
+        if not (source and self.backbone and weights):
+            raise UsageError(f"A transfer needs images, a network's name and its weights, for example:\n{example}")
+        refuse_other_ways(self.settings)
+        recipe = find_recipe(self.recipe)
+        asked = {"backbone": self.backbone, "weights": weights, "freeze": self.freeze, "views": self.views}
+        table = {key: value for key, value in asked.items() if value not in ("", None)}
+        config = recipe.config(source, self.backbone, {"transfer": table}).with_overrides(self.settings)
+        if config.distill != DistillConfig():
+            raise UsageError("'saccade transfer' has no teachers; values under 'distill.' are for 'saccade train'.")
+        changes = {"epochs": self.epochs, "seed": self.seed}
+        values = config.model_dump(mode="json") | {key: value for key, value in changes.items() if value is not None}
+        return RunConfig.parse(values, "command line")
+
+    def store(self) -> FeatureStore:
+        """Where features are kept."""
+        if not 0 < self.cache_limit_gb < math.inf:
+            raise UsageError(
+                f"--cache-limit is a number of GB above 0, got {self.cache_limit_gb:g}; --cache none keeps nothing."
+            )
+        limit_bytes = round(self.cache_limit_gb * 1e9)
+        if self.cache == "none":
+            return FeatureStore(folder=None, limit_bytes=limit_bytes)
+        return FeatureStore(folder=Path(self.cache) if self.cache else _usual_cache(), limit_bytes=limit_bytes)
+
+
+@contextmanager
+def named_transfer(request: TransferRequest) -> Iterator[TransferRequest]:
+    """`request` with a name in place of images in memory, known by it in the enclosed work."""
+    with known_source(request.source) as source:
+        yield replace(request, source=source)
+
+
+def _usual_cache() -> Path:
+    """Where features are kept unless somebody says otherwise. Raises UsageError for a user without a home."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "saccade"
+    except RuntimeError:
+        raise UsageError(
+            "You have no home folder that features could be kept in.\n"
+            "Say where with --cache DIR, or keep none with --cache none."
+        ) from None
+
+
+def asked_of_transfer(request: TransferRequest, begun: RunConfig) -> RunConfig:
+    """The configuration that `request` would have of a transfer that was `begun`."""
+    wanted = begun.with_overrides(request.settings)
+    if request.preprocessing is not None:
+        raise UsageError(
+            "A resumed transfer reads pixels as it began to.\n"
+            "Leave --preprocessing out, or start a new run with another --out."
+        )
+    asked = {"backbone": request.backbone, "weights": request.weights, "freeze": request.freeze, "views": request.views}
+    table: dict[str, Any] = {key: value for key, value in asked.items() if value not in ("", None)}
+    table = {key: value for key, value in table.items() if key != "weights"}  # their digest decides, not the place
+    changes: dict[str, Any] = {"transfer": wanted.transfer.model_copy(update=table)}
+    numbers = {"source": as_text(request.source), "epochs": request.epochs, "seed": request.seed}
+    changes |= {key: value for key, value in numbers.items() if value not in ("", None)}
+    if request.recipe != DEFAULT_RECIPE:
+        changes["recipe"] = request.recipe
+    return wanted.model_copy(update=changes)
+
+
+def where_weights_lie(request: TransferRequest, begun: RunConfig) -> RunConfig:
+    """`begun` with the place of its weights that `request` names, if any: they may have been moved since."""
+    if not request.weights:
+        return begun
+    return begun.model_copy(
+        update={"transfer": begun.transfer.model_copy(update={"weights": os.fspath(request.weights)})}
+    )
