@@ -22,8 +22,8 @@ import numpy as np
 import torch
 
 from saccade import api
+from saccade.classify.classifier import Member, open_member
 from saccade.classify.evaluation import Evaluation
-from saccade.classify.predictor import Predictor, load_predictor
 from saccade.core.runtime import RuntimeConfig
 from saccade.evaluate.calibration import selective_sentence
 from saccade.evaluate.metrics import compute_metrics
@@ -93,7 +93,7 @@ def measure_costs(case: Case, ensemble: Path, source: str, arguments: argparse.N
     pairs = 1 if arguments.smoke else arguments.pairs
     costs = {"one_pass": one_pass(ensemble, source, runtime, pairs)} if case.is_photos or arguments.smoke else {}
     return costs | {
-        "judging": judging(load_predictor(ensemble / "member-1", runtime), pairs),
+        "judging": judging(open_member(ensemble / "member-1", runtime), pairs),
         "report_seconds": report_seconds(ensemble / "member-1", pairs),
     }
 
@@ -170,29 +170,29 @@ def one_pass(ensemble: Path, source: str, runtime: RuntimeConfig, pairs: int) ->
     return paired_ratio(seconds["evaluated one by one, s"], seconds["in one pass, s"])
 
 
-def judging(predictor: Predictor, pairs: int) -> Any:
+def judging(member: Member, pairs: int) -> Any:
     """Seconds of all that judging does with the logits of 10,000 images over seconds of their forward pass."""
-    num_classes = len(predictor.classes)
+    num_classes = len(member.classes)
     draw = np.random.default_rng(0)
     label_N = draw.integers(0, num_classes, NUM_IMAGES)
     logits_NK = draw.normal(0, 1, (NUM_IMAGES, num_classes)).astype(np.float32)
     logits_NK[np.arange(NUM_IMAGES), label_N] += 3
-    image_BCHW = torch.randint(0, 256, (BATCH_SIZE, *predictor.preprocessing.input_CHW), dtype=torch.uint8)
+    image_BCHW = torch.randint(0, 256, (BATCH_SIZE, *member.preprocessing.input_CHW), dtype=torch.uint8)
     keys = [str(number) for number in range(NUM_IMAGES)]
 
     def forward() -> float:
         started_s = time.perf_counter()
         for _ in range(NUM_IMAGES // BATCH_SIZE):
-            predictor.predict_batch(image_BCHW)
+            member.logits(image_BCHW)
         return time.perf_counter() - started_s
 
     def judge() -> float:
         started_s = time.perf_counter()
-        verdict(compute_metrics(logits_NK, label_N, predictor.classes))
-        scores = score_images(logits_NK / predictor.temperature, label_N)
-        compute_metrics(logits_NK / predictor.temperature, label_N, predictor.classes)
+        verdict(compute_metrics(logits_NK, label_N, member.classes))
+        scores = score_images(logits_NK / member.temperature, label_N)
+        compute_metrics(logits_NK / member.temperature, label_N, member.classes)
         selective_sentence(scores.confidence_N, scores.rank_N == 0, 0.9)
-        find_mistakes(logits_NK, label_N, keys, predictor.classes, predictor.temperature)
+        find_mistakes(logits_NK, label_N, keys, member.classes, member.temperature)
         return time.perf_counter() - started_s
 
     seconds = interleave({"judging, s": judge, "forward pass, s": forward}, pairs)

@@ -14,13 +14,13 @@ import numpy as np
 from torch import nn
 
 from .classify import label_check
-from .classify.answer_together import load_ensemble_predictor
+from .classify.classifier import open_classifier, open_member
 from .classify.evaluation import Evaluation
-from .classify.judge import evaluate_run
+from .classify.judge import evaluate as evaluate_runs
 from .classify.label_check import LabelCheck
 from .classify.looks import looks
-from .classify.predictor import list_images, load_predictor
-from .classify.together import evaluate_together
+from .classify.predict import predict as predict_items
+from .classify.stream import items_of_files, list_images, read_file
 from .core import atomic
 from .core.errors import ImageError, SaccadeError, Stopped, UsageError, printable, shell_word
 from .core.given import short_name
@@ -47,7 +47,6 @@ from .evaluate import mistakes
 from .explain.explanation import Explanation, explain_image
 from .explain.sheet import check_out as check_sheet
 from .explain.sheet import write_sheet
-from .explain.subject import load_classifier, read_image_file
 from .models.network_in_memory import known_network
 from .preview.request import PreviewRequest, named_preview
 from .preview.request import as_json as preview_values
@@ -270,9 +269,7 @@ def evaluate(
     if not members:
         raise UsageError("evaluate needs at least one run.")
     with known_source(source) as text, known_network(model):
-        if len(members) == 1 and wanted == looks(1):
-            return evaluate_run(members[0], text, runtime or RuntimeConfig())
-        return evaluate_together(members, text, wanted, runtime or RuntimeConfig())
+        return evaluate_runs(members, text, wanted, runtime or RuntimeConfig())
 
 
 @scoped_runtime()
@@ -318,9 +315,7 @@ def predict(
     if not members:
         raise UsageError("predict needs at least one run.")
     with known_network(model):
-        if len(members) > 1:
-            return ScopedIterator(load_ensemble_predictor(members, runtime).predict_files(items))
-        return ScopedIterator(load_predictor(members[0], runtime).predict_files(items))
+        return ScopedIterator(predict_items(open_classifier(members, runtime), items))
 
 
 @scoped_runtime()
@@ -343,9 +338,9 @@ def explain(
         check_sheet(sheet)
     ensemble_folder.refuse_ensemble(Path(run), "explain")
     with known_source(source) as text, known_network(model):
-        classifier = load_classifier(Path(run))
+        member = open_member(Path(run), RuntimeConfig(device="cpu"))
         content, key = _one_image(image)
-        explanation = explain_image(classifier, content, key, class_name, layer, text)
+        explanation = explain_image(member, content, key, class_name, layer, text)
     if sheet is not None:
         write_sheet(sheet, explanation)
     return explanation
@@ -405,19 +400,19 @@ def _paths(paths: AnyPath | Sequence[AnyPath]) -> list[Path]:
     return [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths]
 
 
-def _images(images: Any) -> list[Path | HeldImage]:
+def _images(images: Any) -> list[HeldImage]:
     """Files, those of folders, arrays and the images of a source, each with a key."""
     if _are_labelled(images):
         images = as_source(images)
     if isinstance(images, DataSource):
         return [HeldImage(images.record(i).key, partial(images.read, i)) for i in range(len(images))]
     if isinstance(images, str | os.PathLike):
-        return [*list_images([Path(images)])]
+        return [*items_of_files(list_images([Path(images)]))]
     single = isinstance(images, np.ndarray) and (images.ndim == 2 or images.shape[2:] in ((1,), (3,)))
-    found: list[Path | HeldImage] = []
+    found: list[HeldImage] = []
     for number, image in enumerate([images] if single else images):
         if isinstance(image, str | os.PathLike):
-            found += list_images([Path(image)])
+            found += items_of_files(list_images([Path(image)]))
         else:
             pixels = checked_image(f"image {number}", image)
             found.append(HeldImage(f"image {number}", partial(_same, pixels)))
@@ -437,7 +432,7 @@ def _same(pixels: np.ndarray) -> np.ndarray:
 
 def _one_image(image: AnyPath | np.ndarray) -> tuple[bytes | np.ndarray, str]:
     if isinstance(image, str | os.PathLike):
-        return read_image_file(Path(image)), os.fspath(image)
+        return read_file(Path(image)), os.fspath(image)
     return checked_image("the image", image), "array"
 
 

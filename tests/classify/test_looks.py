@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from saccade.classify.looks import CENTRE, Look, average_probability, looks, prepare_looks
+from saccade.classify.looks import CENTRE, Look, looks, prepare_looks
 from saccade.core.errors import UsageError
 from saccade.core.types import Preprocessing
 from saccade.data.preprocess import prepare_image
@@ -33,8 +32,9 @@ def test_the_centre_look_is_ordinary_evaluation_bit_for_bit(height_px, width_px,
         std=mean,
     )
     image_HWC = noise(height_px, width_px)
-    prepared = prepare_looks(image_HWC, preprocessing, looks(1))[0]
-    np.testing.assert_array_equal(prepared, prepare_image(image_HWC, preprocessing))
+    expected = prepare_image(image_HWC, preprocessing)
+    np.testing.assert_array_equal(prepare_looks(image_HWC, preprocessing, looks(1))[0], expected)
+    np.testing.assert_array_equal(prepare_looks(image_HWC, preprocessing, looks(5))[4], expected)  # cut out of more
 
 
 def test_ten_crops_are_corners_centre_and_mirrors_cut_from_the_resized_image():
@@ -66,19 +66,6 @@ def test_a_grid_covers_both_ends_and_scales_enlarge():
     prepared = prepare_looks(image_HWC, PHOTO, [Look(scale=1.5, down=1, right=1)])
     np.testing.assert_array_equal(prepared[0], enlarged[28:, 28:])
     assert prepare_looks(image_HWC, SMALL, [Look(scale=2.0, down=0, right=0)]).shape == (1, 16, 16, 1)
-
-
-def test_the_probabilities_are_averaged_not_the_logits():
-    image_HWC = noise(40, 60)
-
-    def predict(image_BCHW):
-        brightness_B = image_BCHW.float().mean(dim=(1, 2, 3))
-        return torch.stack([brightness_B - 127, 127 - brightness_B], dim=1)
-
-    prepared = prepare_looks(image_HWC, PHOTO, looks(10))
-    brightness = prepared.astype(np.float64).mean(axis=(1, 2, 3)) - 127
-    expected = (1 / (1 + np.exp(-2 * brightness / 3))).mean()
-    assert average_probability(predict, prepared, temperature=3.0)[0] == pytest.approx(expected, rel=1e-4)
 
 
 def test_numbers_and_scales_that_make_no_sense_are_refused():

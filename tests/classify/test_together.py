@@ -12,8 +12,6 @@ from safetensors.numpy import load_file
 from sklearn.datasets import load_digits
 
 from saccade import api
-from saccade.classify.judge import evaluate_run
-from saccade.core.runtime import RuntimeConfig
 from saccade.evaluate.calibration import fit_temperature
 
 
@@ -89,7 +87,7 @@ def test_the_temperature_of_the_validation_images_is_stored_and_applied(saccade:
     assert manifest["temperature"] == manifest["metrics"]["temperature"] != 1.0
     evidence = load_file(runs[1] / "evaluation.safetensors")
     assert manifest["temperature"] != fit_temperature(evidence["logits_NK"], evidence["label_N"])  # of test images
-    evaluation = evaluate_run(runs[1], "digits", RuntimeConfig())
+    evaluation = api.evaluate([runs[1]], "digits")
     assert evaluation.temperature == manifest["temperature"]
     assert evaluation.calibrated().top1 == evaluation.metrics.top1
     assert evaluation.calibrated().ece == pytest.approx(manifest["metrics"]["ece_calibrated"], abs=1e-5)

@@ -14,7 +14,9 @@ from PIL import Image
 from safetensors.numpy import load_file
 from tests.processes import PATIENCE_S
 
-from saccade.classify.predictor import load_predictor
+from saccade.classify.classifier import open_classifier
+from saccade.classify.predict import predict
+from saccade.classify.stream import items_of_files, items_of_pixels
 from saccade.cli.console import RunConsole
 from saccade.data.sources.digits import Digits
 from saccade.train.loop import EpochResult
@@ -78,14 +80,18 @@ def test_evaluation_and_predict_give_equal_logits_for_the_same_file(digits_run: 
     run, _ = digits_run
     evidence = load_file(run / "evaluation.safetensors")
     source = Digits()
-    predictor = load_predictor(run)
+    classifier = open_classifier(run)
     paths = []
     for index in evidence["index_N"][:40]:
         path = tmp_path / f"{index}.png"
         Image.fromarray(source.read(int(index))).save(path)
         paths.append(path)
-    together = [answer.logits for answer in predictor.predict_files(paths)]
-    alone = [predictor.predict_bytes(path.read_bytes(), path.name).logits for path in paths[:5]]
+    together = [answer.logits for answer in predict(classifier, items_of_files(paths))]
+    alone = [
+        answer.logits
+        for path in paths[:5]
+        for answer in predict(classifier, items_of_pixels([path.read_bytes()], [path.name]))
+    ]
     np.testing.assert_allclose(together, evidence["logits_NK"][:40], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(alone, evidence["logits_NK"][:5], rtol=1e-5, atol=1e-5)
 

@@ -270,7 +270,7 @@ def test_a_large_row_group_is_read_value_by_value(tmp_path: Path):
 
 
 def test_a_file_of_a_terabyte_is_no_image_wherever_images_are_read(tmp_path: Path):
-    from saccade.classify import predictor
+    from saccade.classify import stream
     from saccade.core.errors import ImageError
     from saccade.filters import photo as filter_image
 
@@ -281,7 +281,7 @@ def test_a_file_of_a_terabyte_is_no_image_wherever_images_are_read(tmp_path: Pat
     source, path = open_source(str(tmp_path)), tmp_path / "cat" / "1.png"
     for read in (
         lambda: source.read(0),
-        lambda: predictor.read_file(path),
+        lambda: stream.read_file(path),
         lambda: filter_image.read_file(path, "image"),
     ):
         with pytest.raises(ImageError, match=r"has 1,099,511,627,776 bytes; at most 268,435,456 are read\.$"):

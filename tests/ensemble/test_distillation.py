@@ -8,7 +8,7 @@ import torch
 from safetensors.numpy import load_file
 
 from saccade import api
-from saccade.classify.predictor import load_predictor
+from saccade.classify.classifier import open_member
 from saccade.core.errors import CheckpointError, ConfigError, DataError, UsageError
 from saccade.core.runtime import start
 from saccade.core.types import Batch
@@ -76,9 +76,7 @@ def some_batch(num: int) -> Batch:
 def test_teachers_say_the_mean_of_their_softened_probabilities(ensemble: Path):
     batch = some_batch(6)
     said = teachers_for(ensemble, temperature=3.0).probabilities(batch.image_BCHW)
-    logits = [
-        load_predictor(ensemble / name).predict_batch(batch.image_BCHW).numpy() for name in ("member-1", "member-2")
-    ]
+    logits = [open_member(ensemble / name).logits(batch.image_BCHW).numpy() for name in ("member-1", "member-2")]
     np.testing.assert_allclose(said, np.mean([softmax(each / 3.0) for each in logits], axis=0), atol=1e-5)
 
 
@@ -87,7 +85,7 @@ def one_step(ensemble: Path, batch: Batch, weight: float, accumulate: int) -> tu
     config = RunConfig.parse(values).with_overrides(SETTINGS)
     torch.manual_seed(0)
     model = build_model("lenet5", ModelSpec(num_classes=10, input_CHW=(1, 32, 32)))
-    preprocessing = load_predictor(ensemble / "member-1").preprocessing
+    preprocessing = open_member(ensemble / "member-1").preprocessing
     training = TrainingStep(model, config, preprocessing, start(config.runtime))
     training.extra_loss = teachers_for(ensemble, weight=weight)
     assert training.run(batch, 0, 1.0)
@@ -100,7 +98,7 @@ def test_the_two_parts_of_the_loss_are_blended_by_the_weight(ensemble: Path):
     mixed, _ = one_step(ensemble, batch, 0.25, 1)
     torch.manual_seed(0)
     model = build_model("lenet5", ModelSpec(num_classes=10, input_CHW=(1, 32, 32)))
-    predictor = load_predictor(ensemble / "member-1")
+    predictor = open_member(ensemble / "member-1")
     logits_BK = forward(model, batch.image_BCHW, predictor.preprocessing, predictor.runtime, torch.float32)
     hard = float(torch.nn.functional.cross_entropy(logits_BK, batch.target).detach())
     assert mixed == pytest.approx(0.75 * hard + 0.25 * soft, rel=1e-5)

@@ -8,21 +8,28 @@ import pytest
 import torch
 from PIL import Image
 
+from saccade.classify.classifier import Member
+from saccade.core.runtime import RuntimeConfig, start
 from saccade.core.types import Preprocessing
 from saccade.explain import examples as examples_module
 from saccade.explain.endpoints import read_maps
 from saccade.explain.examples import find_examples
-from saccade.explain.subject import Classifier
 from saccade.models.architecture import ModelSpec, build_model
 
 
 @pytest.fixture
-def classifier() -> Classifier:
+def classifier() -> Member:
     torch.manual_seed(0)
     preprocessing = Preprocessing(channels="grey", input_height_px=32, input_width_px=32, mean=(0.3,), std=(0.3,))
     model = build_model("lenet5", ModelSpec(num_classes=2, input_CHW=(1, 32, 32))).eval()
-    return Classifier(
-        model=model, classes=("a", "b"), preprocessing=preprocessing, temperature=1.0, architecture="lenet5"
+    return Member(
+        model=model,
+        classes=("a", "b"),
+        preprocessing=preprocessing,
+        temperature=1.0,
+        architecture="lenet5",
+        name="lenet5",
+        runtime=start(RuntimeConfig(device="cpu")),
     )
 
 
@@ -43,7 +50,7 @@ def photos(tmp_path: Path) -> dict[str, np.ndarray]:
 
 
 def test_the_strongest_training_images_are_found_with_their_places(
-    classifier: Classifier, photos: dict[str, np.ndarray], tmp_path: Path
+    classifier: Member, photos: dict[str, np.ndarray], tmp_path: Path
 ):
     found = find_examples(classifier, str(tmp_path / "set"), "stage1", [3, 11])
     train = {key: image_HW for key, image_HW in photos.items() if key.startswith("train")}
@@ -60,7 +67,7 @@ def test_the_strongest_training_images_are_found_with_their_places(
 
 
 def test_a_large_set_is_thinned_evenly_and_that_is_said(
-    classifier: Classifier, photos: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    classifier: Member, photos: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(examples_module, "MAX_IMAGES", 4)
     found = find_examples(classifier, str(tmp_path / "set"), "stem", [0])

@@ -7,12 +7,14 @@ import pytest
 import torch
 from skimage.color import rgb2lab
 
+from saccade.classify.classifier import Member
 from saccade.core.errors import ModelError, UnknownNameError, UsageError
+from saccade.core.runtime import RuntimeConfig, start
 from saccade.core.types import Preprocessing
 from saccade.explain.colour import even_colours, even_palette, overlay
 from saccade.explain.maps import exciting_images, feature_maps, feature_tiles
 from saccade.explain.occlusion import occlusion
-from saccade.explain.subject import Classifier, look_at, what_it_sees
+from saccade.explain.subject import look_at, what_it_sees
 from saccade.explain.weights_view import filter_grid, first_filters, tile_images
 from saccade.models.architecture import ModelSpec, build_model
 
@@ -22,8 +24,14 @@ PLAIN = Preprocessing(channels="grey", input_height_px=24, input_width_px=24, me
 
 @pytest.fixture
 def spotter(spotter_model: Callable):
-    return Classifier(
-        model=spotter_model().eval(), classes=CLASSES, preprocessing=PLAIN, temperature=1.0, architecture="spotter"
+    return Member(
+        model=spotter_model().eval(),
+        classes=CLASSES,
+        preprocessing=PLAIN,
+        temperature=1.0,
+        architecture="spotter",
+        name="spotter",
+        runtime=start(RuntimeConfig(device="cpu")),
     )
 
 

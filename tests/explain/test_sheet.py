@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 from saccade import api
+from saccade.classify.classifier import Member
+from saccade.core.runtime import RuntimeConfig, start
 from saccade.core.types import Preprocessing
 from saccade.explain.explanation import explain_image
 from saccade.explain.sheet import sheet_svg
-from saccade.explain.subject import Classifier
 from saccade.models.architecture import ModelSpec, build_model
 from saccade.runs.checkpoint import save_checkpoint
 from saccade.runs.manifest import Manifest
@@ -88,12 +89,14 @@ def test_names_are_text_and_nothing_else(run: Path, photo: Path, tmp_path: Path)
 
 def test_an_empty_map_is_words_in_a_box(spotter_model: Callable, image_with_spot: Callable):
     plain = Preprocessing(channels="grey", input_height_px=24, input_width_px=24, mean=(0.0,), std=(1.0,))
-    classifier = Classifier(
+    classifier = Member(
         model=spotter_model().eval(),
         classes=("spot", "nothing"),
         preprocessing=plain,
         temperature=1.0,
         architecture="spotter",
+        name="spotter",
+        runtime=start(RuntimeConfig(device="cpu")),
     )
     pixels = (image_with_spot(4, 4)[0, 0].numpy() * 255).astype(np.uint8)
     buffer = io.BytesIO()

@@ -18,7 +18,7 @@ from ..evaluate.words import class_rows, metrics_json, percent, verdict
 
 
 @dataclass(frozen=True, kw_only=True)
-class Member:
+class MemberResult:
     """One run of several: its own metrics with one look, and how it compares with the best one (None: it is that)."""
 
     run: Path
@@ -58,7 +58,7 @@ class Together:
     images with all its looks.
     """
 
-    members: tuple[Member, ...]
+    members: tuple[MemberResult, ...]
     num_looks: int
     gain: Comparison
     gain_over_mean: Gain | None

@@ -1,157 +1,172 @@
-"""Judge a finished run on a source: the right images, the right class order, and what a person should know."""
+"""Judge a classifier on a source: the right images, the right class order, and what a person should know of them.
 
+One network by one look, several runs together, several looks at every image: one pass over the images answers for all
+of them, and says what answering together gains and costs.
+"""
+
+import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ..core.errors import DataError, printable
-from ..core.runtime import RuntimeConfig, start
-from ..core.types import Metrics
-from ..data.augment.policy import AugmentConfig
-from ..data.loader import LoaderConfig, build_loader
-from ..data.scan import MAX_COMPARED, ScanReport, scan_source
+from ..core.runtime import RuntimeConfig
+from ..data.scan import scan_source
 from ..data.source import DataSource, open_source
-from ..evaluate.caveats import sentences, without_copies
 from ..evaluate.classes import match_classes, refuse_extra_classes
-from ..evaluate.forward import collect_outputs
 from ..evaluate.metrics import compute_metrics
-from ..evaluate.words import warnings
-from ..runs.checkpoint import find_checkpoint
-from ..runs.names import SEEN
-from ..runs.seen import find_seen, read_seen
-from .evaluation import Evaluation
+from ..evaluate.significance import compare_answers, paired_bootstrap
+from ..runs.ensemble import expand_runs
+from .classifier import Classifier, MeanProbability, log_probability, open_classifier
+from .evaluation import Evaluation, Gain, MemberResult, Together
+from .judged_images import JudgedImages, choose_images
+from .looks import CENTRE, Look
+from .stream import BATCH_SIZE, items_of_source, stream
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgedImages:
-    """The images `index_N` of `source` that are judged, and what they are in words. `kind`: as in `Evaluation`.
+class PassResult:
+    """What one pass over N images gave.
 
-    `caveats` qualify every figure of them, `notes` do not; `copied_N` are those that training saw, or nearly so.
+    `probability_NK` (float64) averages members and looks; `centre_logits_MNK` (float32) are each member's ordinary
+    answers; both in the order of the classifier's classes. `centre_M_s` is each member's computing time for its centre
+    look alone, `forward_s` that of everything.
     """
 
-    source: DataSource
-    source_text: str
-    index_N: np.ndarray
-    judged_on: str
-    notes: tuple[str, ...] = ()
-    caveats: tuple[str, ...] = ()
-    copied_N: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    kind: str = "held-out"
-
-    def all_caveats(self, metrics: Metrics, right_N: np.ndarray, index_N: np.ndarray) -> tuple[str, ...]:
-        """What qualifies the figures `metrics` of the images `index_N`, of which `right_N` (bool) were right."""
-        copies = without_copies(right_N, np.isin(index_N, self.copied_N))
-        return tuple(sentences([*self.caveats, *copies, *warnings(metrics, self.kind)]))
+    probability_NK: np.ndarray
+    centre_logits_MNK: np.ndarray
+    label_N: np.ndarray
+    centre_M_s: np.ndarray
+    forward_s: float
 
 
-def evaluate_run(run: Path, source_text: str, runtime_config: RuntimeConfig) -> Evaluation:
-    """Judge `run` on `source_text`, in float32. Raises CheckpointError, DataError, ImageError."""
+def evaluate(
+    runs: Sequence[Path], source_text: str, looks: Sequence[Look], runtime_config: RuntimeConfig
+) -> Evaluation:
+    """Judge the mean probability of `runs` over `looks` on the images of a source, in float32 and in one pass.
+
+    Images that any of the runs was trained on are left out. Raises UsageError, CheckpointError, DataError, ImageError.
+    """
     started_s = time.monotonic()
-    checkpoint = find_checkpoint(run)
-    manifest = checkpoint.manifest
-    runtime = start(runtime_config)
+    folders = expand_runs(runs)
+    classifier = open_classifier(folders, runtime_config, looks)
     source = open_source(source_text)
-    match = match_classes(manifest.classes, source.classes)
-    refuse_extra_classes(match)
-    scan = scan_source(source, runtime.num_threads, "error")
-    images = choose_images([run], source_text, source, scan)
-    loader = build_loader(source, images.index_N, manifest.preprocessing, AugmentConfig(), LoaderConfig(), 0)
-    model = checkpoint.load_model().to(device=runtime.device, memory_format=runtime.memory_format)  # type: ignore[call-overload]
-    try:
-        outputs = collect_outputs(model, loader, manifest.preprocessing, runtime, torch.float32)
-    finally:
-        loader.close()
-    label_N = match.label_map_S[outputs.label_N]
-    metrics = compute_metrics(outputs.logits_NK, label_N, manifest.classes)
+    refuse_extra_classes(match_classes(classifier.classes, source.classes))
+    scan = scan_source(source, classifier.runtime.num_threads, "error")
+    return judge(classifier, folders, choose_images(folders, source_text, source, scan), started_s)
+
+
+def judge(classifier: Classifier, runs: Sequence[Path], images: JudgedImages, started_s: float) -> Evaluation:
+    """Judge `classifier`, opened from `runs`, on `images`, each read and decoded once; `started_s` is when the work was
+    begun (`time.monotonic`). Raises ImageError naming a file that cannot be read, DataError."""
+    source = images.source
+    match = match_classes(classifier.classes, source.classes)
+    result = pass_over(classifier, source, images.index_N)
+    label_N = match.label_map_S[result.label_N]
+    is_plain = classifier.is_plain
+    logits_NK = result.centre_logits_MNK[0] if is_plain else log_probability(result.probability_NK)
+    metrics = compute_metrics(logits_NK, label_N, classifier.classes)
+    told = replace(images, caveats=images.caveats + match.messages)
     return Evaluation(
-        runs=(run,),
-        model=manifest.model,
-        source=source_text,
+        runs=tuple(runs),
+        model=" + ".join(dict.fromkeys(member.architecture for member in classifier.members)),
+        source=images.source_text,
         metrics=metrics,
         judged_on=images.judged_on,
-        notes=images.notes + match.messages,
-        caveats=images.all_caveats(metrics, outputs.logits_NK.argmax(axis=1) == label_N, outputs.index_N),
-        seed=manifest.origin.seed,
+        notes=images.notes,
+        caveats=told.all_caveats(metrics, logits_NK.argmax(axis=1) == label_N, images.index_N),
+        seed=classifier.members[0].seed,
         seconds=time.monotonic() - started_s,
-        temperature=manifest.temperature,
-        logits_NK=outputs.logits_NK,
+        temperature=classifier.members[0].temperature if is_plain else 1.0,
+        logits_NK=logits_NK,
         label_N=label_N,
-        keys=tuple(source.record(int(index)).key for index in outputs.index_N),
+        keys=tuple(source.record(int(index)).key for index in images.index_N),
+        together=None if is_plain else _together(classifier, runs, result, label_N),
         kind=images.kind,
     )
 
 
-def choose_images(runs: Sequence[Path], source_text: str, source: DataSource, scan: ScanReport) -> JudgedImages:
-    """The images to judge `runs` on: never silently those they were trained on.
+def pass_over(classifier: Classifier, source: DataSource, index_N: np.ndarray) -> PassResult:
+    """The answers of all members by all looks to the images `index_N` of `source`.
 
-    The test part of the source where it has one, whole, as published figures are: copies of what training saw are told.
-    Else the images that training did not see, nor nearly. The kind is `held-out`, or empty where nothing says what a
-    run has seen.
+    Each member's own temperature is applied first. Raises ImageError naming a file that cannot be read.
     """
-    seen = {run: read_seen(run) for run in runs}
-    unknown = [run for run in runs if seen[run] is None]
-    known = [found for found in seen.values() if found is not None]
-    equal_N, near_N = (
-        np.logical_or.reduce([np.zeros(len(source), bool), *found])
-        for found in ([record.equal(scan) for record in known], [record.near(scan) for record in known])
+    looks = classifier.looks
+    views = looks if CENTRE in looks else (CENTRE, *looks)
+    num_images, num_classes = len(index_N), len(classifier.classes)
+    probability_NK = np.zeros((num_images, num_classes))
+    centre_MNK = np.zeros((len(classifier.members), num_images, num_classes), np.float32)
+    centre_M_s, forward_s, start = np.zeros(len(classifier.members)), 0.0, 0
+    for member in classifier.members:  # the first call sets up kernels: it belongs to no image
+        member.logits(torch.zeros(1, *member.preprocessing.input_CHW, dtype=torch.uint8))
+    for batch in stream(classifier, items_of_source(source, index_N), views):
+        for error in batch.errors.values():
+            raise error
+        part = slice(start, start + batch.num_good)
+        start = part.stop
+        mean = MeanProbability(batch.num_good, num_classes)
+        for number, member in enumerate(classifier.members):
+            image_BVHWC = batch.prepared[member.preprocessing]
+            for view, look in enumerate(views):
+                begun_s = time.perf_counter()
+                logits_BK = classifier.logits(number, image_BVHWC[:, view])
+                seconds = time.perf_counter() - begun_s
+                if look == CENTRE:
+                    centre_MNK[number, part] = logits_BK.numpy()
+                    centre_M_s[number] += seconds
+                if look in looks:
+                    forward_s += seconds
+                    mean.add(logits_BK, member.temperature)
+        probability_NK[part] = mean.value()
+    return PassResult(
+        probability_NK=probability_NK,
+        centre_logits_MNK=centre_MNK,
+        label_N=np.array([source.record(int(index)).label for index in index_N], dtype=np.int64),
+        centre_M_s=centre_M_s,
+        forward_s=forward_s,
     )
-    near_N &= ~equal_N
-    where = printable(source.name)
-    notes: list[str] = []
-    caveats = [_unknown_note(unknown[0])] if unknown else []
-    if known and scan.likeness is None:
-        caveats.append(f"near duplicates are not looked for among more than {MAX_COMPARED:,} images, only equal ones")
-    test_N = np.array([i for i in scan.good_N if source.record(int(i)).split == "test"], dtype=np.int64)
-    if len(test_N):
-        index_N, judged_on = test_N, f"the test part of {where}"
-        caveats += _copies(int(equal_N[test_N].sum()), int(near_N[test_N].sum()))
-    else:
-        index_N = scan.good_N[~(equal_N | near_N)[scan.good_N]]
-        judged_on = f"all images of {where}"
-        if len(index_N) < len(scan.good_N):
-            judged_on = f"the {len(index_N):,} images of {where} that training did not see"
-            notes = _left_out(int(equal_N[scan.good_N].sum()), int(near_N[scan.good_N].sum()))
-    if not len(index_N):
-        raise DataError(
-            f"All {len(scan.good_N):,} images of {where} were used to train this run, or are nearly the same as some "
-            f"that were.\nJudge it on images it has not seen."
+
+
+def weights_bytes(classifier: Classifier) -> list[int]:
+    """The size of each member's weights in memory, in bytes."""
+    return [sum(tensor.nbytes for tensor in member.model.state_dict().values()) for member in classifier.members]
+
+
+def _together(classifier: Classifier, runs: Sequence[Path], result: PassResult, label_N: np.ndarray) -> Together:
+    """What answering together gains over the best member by one look, and what it costs."""
+    right_MN = result.centre_logits_MNK.argmax(axis=2) == label_N
+    best = int(right_MN.sum(axis=1).argmax())
+    num_bytes = weights_bytes(classifier)
+    members = [
+        MemberResult(
+            run=run,
+            metrics=compute_metrics(result.centre_logits_MNK[number], label_N, classifier.classes),
+            against_best=None if number == best else compare_answers(right_MN[best], right_MN[number]),
         )
-    return JudgedImages(
-        source=source,
-        source_text=source_text,
-        index_N=index_N,
-        judged_on=judged_on,
-        notes=tuple(notes),
-        caveats=tuple(caveats),
-        copied_N=np.flatnonzero(equal_N | near_N),
-        kind="" if unknown else "held-out",
+        for number, run in enumerate(runs)
+    ]
+    num_images, num_looks = max(len(label_N), 1), len(classifier.looks)
+    right_N = result.probability_NK.argmax(axis=1) == label_N
+    image_bytes = {kind: math.prod(kind.input_CHW) for kind in classifier.preprocessings}
+    return Together(
+        members=tuple(members),
+        num_looks=num_looks,
+        gain=compare_answers(right_MN[best], right_N),
+        gain_over_mean=_gain_over_mean(right_MN, right_N) if len(runs) > 1 else None,
+        single_ms=1000 * float(result.centre_M_s[best]) / num_images,
+        together_ms=1000 * result.forward_s / num_images,
+        single_bytes=num_bytes[best],
+        together_bytes=sum(num_bytes),
+        single_batch_bytes=BATCH_SIZE * image_bytes[classifier.members[best].preprocessing],
+        together_batch_bytes=BATCH_SIZE * num_looks * sum(image_bytes.values()),
     )
 
 
-def _copies(num_equal: int, num_near: int) -> list[str]:
-    told = [
-        f"{num_equal:,} of these images are also among those the run was trained on" if num_equal else "",
-        f"{num_near:,} of these images are nearly the same as some the run was trained on" if num_near else "",
-    ]
-    return [f"{text}: the figure flatters." for text in told if text]
-
-
-def _left_out(num_equal: int, num_near: int) -> list[str]:
-    told = [
-        f"{num_equal:,} images that the run was trained on, or chose its epoch by, are left out." if num_equal else "",
-        f"{num_near:,} images that are nearly the same as some of these are left out." if num_near else "",
-    ]
-    return [text for text in told if text]
-
-
-def _unknown_note(run: Path) -> str:
-    where, found = printable(str(run)), find_seen(run)
-    why = f"{SEEN} is not there" if found is None else f"its manifest does not answer for {SEEN}"
-    return (
-        f"nothing says which images {where} was trained on ({why}): if some of these are among them, the figure "
-        f"flatters."
-    )
+def _gain_over_mean(right_MN: np.ndarray, right_N: np.ndarray) -> Gain:
+    """What answering together gains over a member taken at random, by a paired bootstrap over the images."""
+    mean_N = right_MN.mean(axis=0)
+    low, high = paired_bootstrap(mean_N, right_N.astype(np.float64))
+    return Gain(single=float(mean_N.mean()), difference=float(right_N.mean() - mean_N.mean()), low=low, high=high)

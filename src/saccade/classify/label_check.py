@@ -8,22 +8,19 @@ of them. Features that were never trained on these labels, those of a pretrained
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import nn
+import numpy as np
 
 from ..core.display import Displayed
-from ..core.errors import DataError, ModelError, printable
-from ..core.runtime import RuntimeConfig, start
-from ..data.augment.policy import AugmentConfig
-from ..data.loader import LoaderConfig, build_loader
+from ..core.errors import DataError, printable
+from ..core.runtime import RuntimeConfig
 from ..data.scan import scan_source
 from ..data.source import open_source
-from ..evaluate.forward import collect_outputs
 from ..evaluate.mistakes import Suspect, cross_validated_probabilities, find_suspects
-from ..models.architecture import ImageClassifier
-from ..runs.checkpoint import find_checkpoint
 from ..runs.seen import read_seen
 from ..runs.start_point import read_start
+from .classifier import open_member
+from .features import features_of, refuse_unnamed_parts
+from .stream import items_of_source
 
 MIN_IMAGES = 20
 
@@ -49,50 +46,30 @@ class LabelCheck(Displayed):
         return f"{found} ({method}): a hint where to look, not a verdict.{f' {self.note}' if self.note else ''}"
 
 
-class PooledFeatures(nn.Module):
-    """What the head of a classifier sees: feature_BD, averaged over positions where it is a map."""
-
-    def __init__(self, model: ImageClassifier) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, image_BCHW: torch.Tensor) -> torch.Tensor:
-        """feature_BD of normalised images."""
-        feature = self.model.forward_features(image_BCHW)
-        return feature.mean(dim=(2, 3)) if feature.ndim == 4 else feature
-
-
 def check_labels(run: Path, source_text: str, runtime_config: RuntimeConfig) -> LabelCheck:
     """Suspect labels among all images of a source, by the features of `run`; the classes need not be those of the run.
 
     Raises CheckpointError, DataError, ImageError, and ModelError for a network that does not name its parts.
     """
-    manifest = find_checkpoint(run).manifest
-    model = find_checkpoint(run).load_model()
-    if not isinstance(model, ImageClassifier):
-        raise ModelError(
-            f"{type(model).__name__} does not name its parts, so what its head sees cannot be read.\n"
-            f"Make it an ImageClassifier with stem, stages, neck and head (docs/explaining.md)."
-        )
-    runtime = start(runtime_config)
+    member = open_member(run, runtime_config)
+    refuse_unnamed_parts(member)  # before the images are read
     source = open_source(source_text)
-    scan = scan_source(source, runtime.num_threads, "error")
+    scan = scan_source(source, member.runtime.num_threads, "error")
     if len(scan.good_N) < MIN_IMAGES:
         raise DataError(
             f"Labels are checked against each other, which takes at least {MIN_IMAGES} images; "
             f"{printable(source.name)} has {len(scan.good_N)}."
         )
-    features = PooledFeatures(model).to(device=runtime.device, memory_format=runtime.memory_format)  # type: ignore[call-overload]
-    with build_loader(source, scan.good_N, manifest.preprocessing, AugmentConfig(), LoaderConfig(), 0) as loader:
-        outputs = collect_outputs(features, loader, manifest.preprocessing, runtime, torch.float32)
-    probability_NK = cross_validated_probabilities(outputs.logits_NK, outputs.label_N, len(source.classes))
-    keys = [source.record(int(index)).key for index in outputs.index_N]
+    feature_ND = features_of(member, items_of_source(source, scan.good_N))
+    records = [source.record(int(index)) for index in scan.good_N]
+    keys, label_N = [record.key for record in records], np.array([record.label for record in records], dtype=np.int64)
+    probability_NK = cross_validated_probabilities(feature_ND, label_N, len(source.classes))
     seen = read_seen(run)
     num_seen = int((seen.equal(scan) | seen.near(scan))[scan.good_N].sum()) if seen else 0
     return LabelCheck(
         source=printable(source.name),
         num_images=len(keys),
-        suspects=tuple(find_suspects(probability_NK, outputs.label_N, keys, source.classes)),
+        suspects=tuple(find_suspects(probability_NK, label_N, keys, source.classes)),
         note="" if _is_frozen(run) else _learned_note(num_seen, len(keys)),
     )
 

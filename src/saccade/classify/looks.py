@@ -6,11 +6,10 @@ The centre look is bit for bit what `prepare_image` makes, so one crop is ordina
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from ..core.errors import UsageError
 from ..core.types import Preprocessing
@@ -19,8 +18,6 @@ from ..data.preprocess import prepare_image, resized_size
 MAX_CROPS = 200
 MIN_SCALE, MAX_SCALE = 1.0, 4.0
 SMALL_MARGIN = 1 / 16  # images that are used whole are shifted by this part of the input side
-
-Predict = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -63,6 +60,8 @@ def looks(num_crops: int, scales: Sequence[float] = (1.0,)) -> tuple[Look, ...]:
 
 def prepare_looks(image_HWC: np.ndarray, preprocessing: Preprocessing, wanted: Sequence[Look]) -> np.ndarray:
     """image_VHWC uint8, one prepared input for each look at image_HWC (uint8 RGB of any size)."""
+    if tuple(wanted) == (CENTRE,):
+        return prepare_image(image_HWC, preprocessing)[None]
     canvases = {scale: _canvas(image_HWC, preprocessing, scale) for scale in {look.scale for look in wanted}}
     height_px, width_px = preprocessing.input_height_px, preprocessing.input_width_px
     out_VHWC = np.empty((len(wanted), height_px, width_px, preprocessing.num_channels), np.uint8)
@@ -73,12 +72,6 @@ def prepare_looks(image_HWC: np.ndarray, preprocessing: Preprocessing, wanted: S
         pixels_HWC = canvas_HWC[top : top + height_px, left : left + width_px]
         out_VHWC[view] = pixels_HWC[:, ::-1] if look.mirror else pixels_HWC
     return out_VHWC
-
-
-def average_probability(predict: Predict, image_VHWC: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """probability_K float64: the mean over the looks of softmax(logits / temperature); `predict` takes image_VCHW."""
-    logits_VK = predict(torch.from_numpy(image_VHWC).permute(0, 3, 1, 2))
-    return torch.softmax(logits_VK.double() / temperature, dim=1).mean(dim=0).numpy()
 
 
 def _canvas(image_HWC: np.ndarray, preprocessing: Preprocessing, scale: float) -> np.ndarray:

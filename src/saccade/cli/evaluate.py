@@ -9,7 +9,7 @@ from ..core.errors import UsageError, printable
 from .output import format_table, print_json, print_result
 
 if TYPE_CHECKING:
-    from ..classify.evaluation import Evaluation, Member, Together
+    from ..classify.evaluation import Evaluation, MemberResult, Together
 
 MAX_ROWS = 40
 SURE = 0.9
@@ -106,7 +106,7 @@ def _together_lines(together: "Together") -> list[str]:
     return [format_table(headings, rows), *together.sentences()]
 
 
-def _against_best(member: "Member") -> list[str]:
+def _against_best(member: "MemberResult") -> list[str]:
     against = member.against_best
     if against is None:
         return ["best", "", ""]

@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from ..classify.ensemble import Ensemble, make_ensemble
-from ..classify.predictor import load_predictor
+from ..classify.classifier import Classifier, open_classifier
 from ..core.errors import CheckpointError, DataError, UsageError, printable
 from ..core.runtime import Runtime
 from ..evaluate.forward import forward
@@ -30,7 +29,7 @@ from ..train.prepare import Images
 class Teachers:
     """Networks that answer together; `order_MK` is where the student's classes stand among each one's outputs."""
 
-    ensemble: Ensemble
+    ensemble: Classifier
     order_MK: torch.Tensor
     temperature: float
     weight: float
@@ -67,7 +66,7 @@ def load_teachers(config: RunConfig, images: Images, runtime: Runtime) -> tuple[
     if not config.distill.teachers:
         return config, None
     runs = expand_runs([Path(text) for text in config.distill.teachers])
-    ensemble = make_ensemble([load_predictor(run, config.runtime) for run in runs])
+    ensemble = open_classifier(runs, config.runtime)
     _refuse_other_classes(ensemble, images)
     _refuse_other_inputs(ensemble, images)
     _refuse_learned_tests(runs, images)
@@ -88,7 +87,7 @@ def load_teachers(config: RunConfig, images: Images, runtime: Runtime) -> tuple[
     return config.model_copy(update={"distill": config.distill.model_copy(update={"teacher_digest": digest})}), teachers
 
 
-def _refuse_other_classes(ensemble: Ensemble, images: Images) -> None:
+def _refuse_other_classes(ensemble: Classifier, images: Images) -> None:
     if set(ensemble.classes) != set(images.classes):
         odd = sorted(set(ensemble.classes) ^ set(images.classes))[0]
         knower = "The teacher knows" if odd in ensemble.classes else "The images have"
@@ -98,7 +97,7 @@ def _refuse_other_classes(ensemble: Ensemble, images: Images) -> None:
         )
 
 
-def _refuse_other_inputs(ensemble: Ensemble, images: Images) -> None:
+def _refuse_other_inputs(ensemble: Classifier, images: Images) -> None:
     own = images.preprocessing
     for member in ensemble.members:
         other = member.preprocessing
@@ -127,7 +126,7 @@ def _size(input_CHW: tuple[int, int, int]) -> str:
     return f"{input_CHW[2]}x{input_CHW[1]}x{input_CHW[0]}"
 
 
-def _digest(ensemble: Ensemble) -> str:
+def _digest(ensemble: Classifier) -> str:
     digest = hashlib.sha256()
     for member in ensemble.members:
         digest.update(member.preprocessing.digest().encode())

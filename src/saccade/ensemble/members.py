@@ -12,17 +12,16 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from ..classify.ensemble import MAX_MEMBERS
+from ..classify.classifier import open_classifier
 from ..classify.evaluation import Evaluation
-from ..classify.judge import JudgedImages
-from ..classify.looks import looks
-from ..classify.together import judge_together
+from ..classify.judge import judge
+from ..classify.judged_images import JudgedImages
 from ..core import atomic, lock
 from ..core.config import FrozenConfig
 from ..core.display import Displayed
 from ..core.errors import CheckpointError, Stopped, printable
 from ..core.runtime import start
-from ..runs.ensemble import is_finished, member_path, read_plan_values, refuse_begun
+from ..runs.ensemble import MAX_MEMBERS, is_finished, member_path, read_plan_values, refuse_begun
 from ..runs.names import ENSEMBLE_PLAN, EVALUATION
 from ..train.begun import as_begun
 from ..train.config import RunConfig
@@ -165,4 +164,5 @@ def _judge(plan: EnsemblePlan, members: tuple[Path, ...], images: Images) -> Eva
         copied_N=images.split.copied_N,
         kind="training" if split == "train" else "held-out",
     )
-    return judge_together(members, held_out, looks(1), plan.run.runtime)
+    started_s = time.monotonic()
+    return judge(open_classifier(members, plan.run.runtime), members, held_out, started_s)

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..classify.classifier import Member, join_members
+from ..classify.stream import items_of_source, stream
 from ..core.errors import printable
 from ..core.types import SPLITS
-from ..data.augment.policy import AugmentConfig
 from ..data.decode import decode_image
-from ..data.loader import LoaderConfig, build_loader
 from ..data.preprocess import prepare_image
 from ..data.source import DataSource, open_source
 from .maps import Excitement, most_exciting
-from .subject import Classifier
 
 MAX_IMAGES = 2000
 NUM_EXAMPLES = 8
@@ -51,7 +50,7 @@ class Examples:
         return f"The strongest of {which} images of '{printable(self.source)}'; a square marks the place."
 
 
-def find_examples(classifier: Classifier, source_text: str, layer: str, channels: Sequence[int]) -> Examples:
+def find_examples(member: Member, source_text: str, layer: str, channels: Sequence[int]) -> Examples:
     """Look through the training images of a source, or all of them where none are marked, evenly thinned to 2,000.
 
     Raises DataError, ImageError, UnknownNameError.
@@ -59,22 +58,26 @@ def find_examples(classifier: Classifier, source_text: str, layer: str, channels
     source = open_source(source_text)
     index_N = _training_images(source)
     thinned_N = index_N[np.linspace(0, len(index_N) - 1, min(len(index_N), MAX_IMAGES)).round().astype(np.int64)]
-    loader = build_loader(source, thinned_N, classifier.preprocessing, AugmentConfig(), LoaderConfig(batch_size=64), 0)
-
-    def batches() -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-        for batch in loader.epoch(0, shuffle=False):
-            yield batch.index_B, batch.image_BCHW
-
-    with loader:
-        found, map_size = most_exciting(classifier, batches(), layer, channels, NUM_EXAMPLES)
+    found, map_size = most_exciting(member, _batches(member, source, thinned_N), layer, channels, NUM_EXAMPLES)
     return Examples(
         layer=layer,
         map_size=map_size,
         source=source.name,
         num_images=len(thinned_N),
         num_available=len(index_N),
-        channels=tuple(_shown(classifier, source, channel, best) for channel, best in found.items()),
+        channels=tuple(_shown(member, source, channel, best) for channel, best in found.items()),
     )
+
+
+def _batches(member: Member, source: DataSource, index_N: np.ndarray) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+    """(index_B, prepared uint8 image_BCHW). Raises ImageError naming a file that cannot be read."""
+    start = 0
+    for batch in stream(join_members([member]), items_of_source(source, index_N)):
+        for error in batch.errors.values():
+            raise error
+        image_BHWC = batch.prepared[member.preprocessing][:, 0]
+        yield index_N[start : start + len(image_BHWC)], torch.from_numpy(image_BHWC).permute(0, 3, 1, 2)
+        start += len(image_BHWC)
 
 
 def _training_images(source: DataSource) -> np.ndarray:
@@ -83,10 +86,10 @@ def _training_images(source: DataSource) -> np.ndarray:
     return np.array([index for index, split in enumerate(split_N) if wanted is None or split == wanted], dtype=np.int64)
 
 
-def _shown(classifier: Classifier, source: DataSource, channel: int, best: list[Excitement]) -> ChannelExamples:
+def _shown(member: Member, source: DataSource, channel: int, best: list[Excitement]) -> ChannelExamples:
     keys = tuple(source.record(found.index).key for found in best)
     images = [
-        prepare_image(decode_image(source.read(found.index), key).image_HWC, classifier.preprocessing)
+        prepare_image(decode_image(source.read(found.index), key).image_HWC, member.preprocessing)
         for found, key in zip(best, keys)
     ]
     return ChannelExamples(channel=channel, found=tuple(best), keys=keys, image_NHWC=np.stack(images))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..classify.classifier import Member
 from ..core.display import Displayed
 from ..core.errors import printable
 from .examples import Examples, find_examples
@@ -11,7 +12,7 @@ from .field import SeenField, seen_field
 from .gradcam import EvidenceMap, grad_cam
 from .maps import FeatureMaps, feature_maps
 from .occlusion import OcclusionMap, occlusion
-from .subject import Classifier, Subject, look_at
+from .subject import Subject, look_at
 from .weights_view import FilterGrid, filter_grid
 
 NUM_CHANNELS = 3
@@ -21,7 +22,7 @@ NUM_CHANNELS = 3
 class Explanation(Displayed):
     """One image, the class it is explained for (the answer unless asked otherwise), and what was found."""
 
-    classifier: Classifier
+    member: Member
     subject: Subject
     class_index: int
     evidence: EvidenceMap
@@ -45,16 +46,16 @@ class Explanation(Displayed):
 
     @property
     def class_name(self) -> str:
-        return self.classifier.classes[self.class_index]
+        return self.member.classes[self.class_index]
 
     def top(self, num: int) -> list[tuple[str, float]]:
         """The `num` most probable (class, probability) pairs, most probable first."""
         order = np.argsort(-self.subject.probability_K, kind="stable")[:num]
-        return [(self.classifier.classes[k], float(self.subject.probability_K[k])) for k in order]
+        return [(self.member.classes[k], float(self.subject.probability_K[k])) for k in order]
 
 
 def explain_image(
-    classifier: Classifier,
+    member: Member,
     content: bytes | np.ndarray,
     key: str,
     class_name: str = "",
@@ -67,21 +68,21 @@ def explain_image(
 
     Raises ImageError, UnknownNameError, ModelError.
     """
-    subject = look_at(classifier, content, key)
-    index = classifier.class_index(class_name) if class_name else int(subject.logits_K.argmax())
-    evidence = grad_cam(classifier.model, subject.input_1CHW, index, classifier.classes, layer)
-    features = feature_maps(classifier, subject.input_1CHW, evidence.layer)
+    subject = look_at(member, content, key)
+    index = member.class_index(class_name) if class_name else int(subject.logits_K.argmax())
+    evidence = grad_cam(member.model, subject.input_1CHW, index, member.classes, layer)
+    features = feature_maps(member, subject.input_1CHW, evidence.layer)
     strongest = features.order_C[:NUM_CHANNELS].tolist()
     return Explanation(
-        classifier=classifier,
+        member=member,
         subject=subject,
         class_index=index,
         evidence=evidence,
-        occlusion=occlusion(classifier.model, subject.input_1CHW, index, temperature=classifier.temperature),
+        occlusion=occlusion(member.model, subject.input_1CHW, index, temperature=member.temperature),
         features=features,
-        filters=filter_grid(classifier.model),
-        field=seen_field(classifier.model, subject.input_1CHW, evidence.layer, _strongest(evidence)),
-        examples=find_examples(classifier, source, evidence.layer, strongest) if source else None,
+        filters=filter_grid(member.model),
+        field=seen_field(member.model, subject.input_1CHW, evidence.layer, _strongest(evidence)),
+        examples=find_examples(member, source, evidence.layer, strongest) if source else None,
     )
 
 

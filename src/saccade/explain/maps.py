@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..classify.classifier import Member
 from ..core.errors import UsageError, brief
 from .colour import even_colours, signed_colours
 from .endpoints import best_endpoint, endpoint_names, read_maps
-from .subject import Classifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +31,9 @@ class FeatureMaps:
         return f"{channels:,} maps of {width}x{height} in '{self.layer}'; {dead if self.num_dead else 'none is zero'}."
 
 
-def feature_maps(classifier: Classifier, input_1CHW: torch.Tensor, layer: str = "") -> FeatureMaps:
+def feature_maps(member: Member, input_1CHW: torch.Tensor, layer: str = "") -> FeatureMaps:
     """The maps of one normalised image in `layer` (empty: the one Grad-CAM looks at). Raises UnknownNameError."""
-    maps = read_maps(classifier.model, input_1CHW, [layer] if layer else endpoint_names(classifier.model))
+    maps = read_maps(member.model, input_1CHW, [layer] if layer else endpoint_names(member.model))
     chosen = layer or best_endpoint(maps)
     map_CHW = maps[chosen][0].contiguous().numpy()
     strength_C = np.abs(map_CHW).mean(axis=(1, 2), dtype=np.float64)
@@ -66,7 +66,7 @@ class Excitement:
 
 
 def exciting_images(
-    classifier: Classifier,
+    member: Member,
     batches: Iterable[tuple[np.ndarray, torch.Tensor]],
     layer: str,
     channel: int,
@@ -77,12 +77,12 @@ def exciting_images(
     `batches` gives (index_B into a source, prepared uint8 image_BCHW), as a Loader does. Raises UnknownNameError
     for the layer, UsageError for the channel.
     """
-    return most_exciting(classifier, batches, layer, [channel], num)[0][channel]
+    return most_exciting(member, batches, layer, [channel], num)[0][channel]
 
 
 @torch.no_grad()
 def most_exciting(
-    classifier: Classifier,
+    member: Member,
     batches: Iterable[tuple[np.ndarray, torch.Tensor]],
     layer: str,
     channels: Sequence[int],
@@ -93,7 +93,7 @@ def most_exciting(
     map_size = (0, 0)
     for index_B, image_BCHW in batches:
         prepared_BHWC = image_BCHW.permute(0, 2, 3, 1).contiguous().numpy()
-        maps = read_maps(classifier.model, classifier.normalized(prepared_BHWC), [layer])[layer]
+        maps = read_maps(member.model, member.normalized(prepared_BHWC), [layer])[layer]
         map_size = (maps.shape[2], maps.shape[3])
         for channel in channels:
             if not 0 <= channel < maps.shape[1]:

@@ -77,7 +77,7 @@ def _panels(explanation: Explanation, y: float) -> list[str]:
         y,
         "What the network sees",
         svg.crisp(sees, 440),
-        f"{what_it_sees(subject, explanation.classifier.preprocessing)}; {explanation.field.words()}",
+        f"{what_it_sees(subject, explanation.member.preprocessing)}; {explanation.field.words()}",
     )
     body += _frame(columns[1], y + 12, svg.fitted(sees, PANEL, PANEL), explanation.field)
     name = printable(explanation.class_name)

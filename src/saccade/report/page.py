@@ -6,8 +6,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from .. import __version__
+from ..classify.classifier import Member, open_member
 from ..core import atomic
-from ..explain.subject import Classifier, load_classifier
+from ..core.runtime import RuntimeConfig
 from ..runs.names import REPORT
 from .html import Markup, element, join
 from .palette import stylesheet
@@ -38,20 +39,20 @@ PLACES = (
 def write_report(run: Path, out: Path | None = None) -> Path:
     """Write the report of a finished run (default: `report.html` in it). Raises CheckpointError, StorageError."""
     path = out or run / REPORT
-    atomic.write_text(path, report_html(read_run(run), load_classifier(run)))
+    atomic.write_text(path, report_html(read_run(run), open_member(run, RuntimeConfig(device="cpu"))))
     return path
 
 
-def report_html(record: RunRecord, classifier: Classifier) -> str:
+def report_html(record: RunRecord, member: Member) -> str:
     """The page as text."""
     pictures = Pictures(record)
     body = [
         curves_section(record),
-        mistakes_section(record, classifier, pictures),  # before the matrix: its pictures come first in the budget
+        mistakes_section(record, member, pictures),  # before the matrix: its pictures come first in the budget
         confusion_section(record, pictures),
         classes_section(record),
         confidence_section(record),
-        network_section(classifier, pictures),
+        network_section(member, pictures),
         data_section(record),
         reproduce_section(record),
     ]

@@ -14,6 +14,7 @@ from .checkpoint import open_checkpoint
 from .files import damaged, read_toml_file
 from .names import BEST, ENSEMBLE_PLAN, member_name
 
+MAX_MEMBERS = 15
 REMEDY = "Put the file back from a copy; its members, such as member-1, can be used as they are."
 
 

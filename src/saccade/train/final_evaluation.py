@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from ..classify.classifier import member_of
 from ..core import atomic
 from ..core.errors import ImageError
 from ..core.runtime import Runtime
@@ -57,7 +58,7 @@ def judge(
     The temperature is fitted on the validation images and stored with the weights; 1 where there are none to spare.
     """
     split = next(name for name in ("test", "validation", "train") if len(images.split.indices(name)))
-    model = checkpoint.load_model().to(device=runtime.device, memory_format=runtime.memory_format)  # type: ignore[call-overload]
+    model = member_of(checkpoint, runtime, str(run_dir)).model
     temperature = 1.0
     if split == "test" and len(images.split.validation_N):
         held_back = _outputs(model, "validation", images, config, (runtime, check))

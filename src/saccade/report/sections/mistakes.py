@@ -3,19 +3,19 @@
 import numpy as np
 import torch
 
+from ...classify.classifier import Member
 from ...core.errors import SaccadeError
 from ...evaluate.mistakes import Mistake, find_mistakes
 from ...evaluate.shown import MAX_CARDS
 from ...evaluate.words import percent
 from ...explain.colour import overlay
 from ...explain.gradcam import EvidenceMap, grad_cams
-from ...explain.subject import Classifier
 from ..html import Child, Markup, element, section
 from ..pictures import Pictures
 from ..record import RunRecord
 
 
-def mistakes_section(record: RunRecord, classifier: Classifier, pictures: Pictures) -> Markup:
+def mistakes_section(record: RunRecord, member: Member, pictures: Pictures) -> Markup:
     """Up to twelve cards, the most confident mistake first."""
     mistakes = find_mistakes(record.logits_NK, record.label_N, record.keys, record.classes, record.temperature)
     if not mistakes:
@@ -23,7 +23,7 @@ def mistakes_section(record: RunRecord, classifier: Classifier, pictures: Pictur
     shown = mistakes[:MAX_CARDS]
     prepared = [pictures.seen(mistake.position) for mistake in shown]
     small = [pictures.small(mistake.position) for mistake in shown]
-    maps, why = _evidence(record, classifier, shown, prepared)
+    maps, why = _evidence(record, member, shown, prepared)
     cards = [
         _card(mistake, image if image is not None else instead, pair, pictures)
         for mistake, image, instead, pair in zip(shown, prepared, small, maps, strict=True)
@@ -41,7 +41,7 @@ def mistakes_section(record: RunRecord, classifier: Classifier, pictures: Pictur
 
 
 def _evidence(
-    record: RunRecord, classifier: Classifier, mistakes: list[Mistake], prepared: list[np.ndarray | None]
+    record: RunRecord, member: Member, mistakes: list[Mistake], prepared: list[np.ndarray | None]
 ) -> tuple[list[list[EvidenceMap]], str]:
     """For each mistake the maps of the said and of the true class; empty, and why, where there can be none."""
     have = [number for number, image in enumerate(prepared) if image is not None]
@@ -50,11 +50,11 @@ def _evidence(
         if record.no_pictures:
             return maps, f"The images cannot be shown: {record.no_pictures}."
         return maps, "Where its evidence lay is not shown: the run keeps no pictures at the size the network sees."
-    input_BCHW = classifier.normalized(np.stack([prepared[number] for number in have]))  # type: ignore[misc]
+    input_BCHW = member.normalized(np.stack([prepared[number] for number in have]))  # type: ignore[misc]
     said = [record.classes.index(mistakes[number].said) for number in have]
     true = [record.classes.index(mistakes[number].label) for number in have]
     try:
-        found = grad_cams(classifier.model, torch.cat([input_BCHW, input_BCHW]), said + true, record.classes)
+        found = grad_cams(member.model, torch.cat([input_BCHW, input_BCHW]), said + true, record.classes)
     except SaccadeError as error:  # a network of a person's own that does not name its parts
         return maps, error.message.splitlines()[0]
     for place, number in enumerate(have):

@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from ...classify.classifier import Member
 from ...core.errors import ModelError
 from ...design.layers import Layer, read_layers
 from ...design.text import pair, shape, window_words
 from ...design.trace import trace
-from ...explain.subject import Classifier
 from ...explain.weights_view import filter_grid, tile_images
 from ..html import Child, Markup, element, folded, section, table
 from ..pictures import Pictures
@@ -20,14 +20,14 @@ COUNTING = (
 )
 
 
-def network_section(classifier: Classifier, pictures: Pictures) -> Markup:
+def network_section(member: Member, pictures: Pictures) -> Markup:
     """Filters and layer table."""
-    total = sum(parameter.numel() for parameter in classifier.model.parameters())
-    words = f"{classifier.architecture}: {total:,} parameters"
+    total = sum(parameter.numel() for parameter in member.model.parameters())
+    words = f"{member.architecture}: {total:,} parameters"
     try:
-        layers = _layers(classifier)
+        layers = _layers(member)
     except ModelError as error:  # a network of a person's own that cannot be traced still has a report
-        body = [element("p", {}, f"{words}. {error.message.splitlines()[0]}"), *_filters(classifier, pictures)]
+        body = [element("p", {}, f"{words}. {error.message.splitlines()[0]}"), *_filters(member, pictures)]
         return section("network", "Inside", *body)
     rows: list[list[Child]] = [_row(layer) for layer in layers]
     listing = table(HEADINGS, rows, "Layers of the network", numeric_from=3)
@@ -37,16 +37,16 @@ def network_section(classifier: Classifier, pictures: Pictures) -> Markup:
         "network",
         "Inside",
         element("p", {}, words),
-        *_filters(classifier, pictures),
+        *_filters(member, pictures),
         folded("All layers", listing) if len(rows) > FOLDED_ABOVE else listing,
         element("p", {"class": "key"}, COUNTING),
     )
 
 
-def _layers(classifier: Classifier) -> tuple[Layer, ...]:
+def _layers(member: Member) -> tuple[Layer, ...]:
     """The rows of the design table, nonlinearities and normalisations folded into the layer before them."""
-    sizes = {name: parameter.numel() for name, parameter in classifier.model.named_parameters()}
-    return read_layers(trace(classifier.model, classifier.preprocessing.input_CHW), sizes, fold=True)
+    sizes = {name: parameter.numel() for name, parameter in member.model.named_parameters()}
+    return read_layers(trace(member.model, member.preprocessing.input_CHW), sizes, fold=True)
 
 
 def _row(layer: Layer) -> list[Child]:
@@ -56,9 +56,9 @@ def _row(layer: Layer) -> list[Child]:
     return [layer.name, kind, window_words(layer), shape(layer), *counts, field]
 
 
-def _filters(classifier: Classifier, pictures: Pictures) -> list[Markup]:
+def _filters(member: Member, pictures: Pictures) -> list[Markup]:
     try:
-        grid = filter_grid(classifier.model)
+        grid = filter_grid(member.model)
     except ModelError as error:
         return [element("p", {}, error.message)]
     columns = min(16, grid.num_shown, max(8, int(np.ceil(np.sqrt(2.5 * grid.num_shown)))))

@@ -1,0 +1,193 @@
+"""A trained classifier, ready to answer: one run, or several that answer together, over one look at an image or more.
+
+Everything that asks a finished run for an answer opens it here: prediction, evaluation, explanation, the report, the
+label check and distillation. Probabilities are averaged here and nowhere else, never weights.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..core.errors import DataError, UnknownNameError, UsageError, did_you_mean, printable
+from ..core.runtime import Runtime, RuntimeConfig, start
+from ..core.types import Preprocessing
+from ..data.preprocess import normalize
+from ..evaluate.forward import forward, require_finite
+from ..runs.checkpoint import Checkpoint, find_checkpoint
+from ..runs.ensemble import MAX_MEMBERS, expand_runs
+from .looks import CENTRE, Look
+
+Prepared = Mapping[Preprocessing, np.ndarray]  # image_BVHWC uint8 for each distinct preprocessing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One trained network with what belongs to it. `temperature` divides its logits before the softmax."""
+
+    name: str
+    model: nn.Module
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    temperature: float
+    runtime: Runtime
+    architecture: str = ""
+    seed: int = 0
+
+    @torch.inference_mode()
+    def logits(self, image_BCHW: torch.Tensor) -> torch.Tensor:
+        """logits_BK float32 on the CPU, of prepared uint8 images.
+
+        The arithmetic is float32 in every verb, so that every verb gives the same answer. Raises ModelError where the
+        network gives values that are not finite.
+        """
+        logits_BK = forward(self.model, image_BCHW, self.preprocessing, self.runtime, torch.float32).cpu()
+        return require_finite(logits_BK, self.name)
+
+    def normalized(self, prepared_BHWC: np.ndarray) -> torch.Tensor:
+        """input_BCHW float32 of prepared uint8 images."""
+        return normalize(torch.from_numpy(prepared_BHWC).permute(0, 3, 1, 2), self.preprocessing, torch.float32)
+
+    def class_index(self, name: str) -> int:
+        """Where the class `name` stands. Raises UnknownNameError with the nearest one."""
+        if name not in self.classes:
+            raise UnknownNameError(
+                f"The run does not know a class '{printable(name)}'.{did_you_mean(name, self.classes)} "
+                f"It knows {len(self.classes)}: {printable(', '.join(self.classes[:8]))}"
+                f"{', ...' if len(self.classes) > 8 else '.'}"
+            )
+        return self.classes.index(name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier:
+    """`members` that know the same `classes` and answer together, each over all `looks` at an image.
+
+    `order_MK[m, k]` is where class k stands among the outputs of member m.
+    """
+
+    members: tuple[Member, ...]
+    classes: tuple[str, ...]
+    order_MK: np.ndarray
+    looks: tuple[Look, ...] = (CENTRE,)
+
+    @property
+    def runtime(self) -> Runtime:
+        return self.members[0].runtime
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether one network answers by one look at the centre, so that its logits are the answer."""
+        return len(self.members) == 1 and self.looks == (CENTRE,)
+
+    @property
+    def preprocessings(self) -> tuple[Preprocessing, ...]:
+        """The distinct ways in which the members see an image."""
+        return tuple(dict.fromkeys(member.preprocessing for member in self.members))
+
+    def logits(self, number: int, image_BHWC: np.ndarray) -> torch.Tensor:
+        """logits_BK float32 on the CPU, by member `number`, in the order of `classes`; image_BHWC is prepared uint8."""
+        image_BCHW = torch.from_numpy(np.ascontiguousarray(image_BHWC)).permute(0, 3, 1, 2)
+        return self.members[number].logits(image_BCHW)[:, self.order_MK[number]]
+
+    def probabilities(self, prepared: Prepared) -> tuple[np.ndarray, np.ndarray]:
+        """(probability_BK float64, logits_BK) of images prepared for every look, one after the other.
+
+        The logits are those of the network where the classifier is plain, else the logarithms of the mean probability.
+        """
+        mean = MeanProbability(len(next(iter(prepared.values()))), len(self.classes))
+        for number, member in enumerate(self.members):
+            image_BVHWC = prepared[member.preprocessing]
+            for view in range(len(self.looks)):
+                logits_BK = self.logits(number, image_BVHWC[:, view])
+                mean.add(logits_BK, member.temperature)
+        probability_BK = mean.value()
+        return probability_BK, logits_BK.numpy() if self.is_plain else log_probability(probability_BK)
+
+
+class MeanProbability:
+    """The mean of softmax(logits / temperature) over members and looks, in float64."""
+
+    def __init__(self, num_images: int, num_classes: int) -> None:
+        self._total_BK = np.zeros((num_images, num_classes))
+        self._num_added = 0
+
+    def add(self, logits_BK: torch.Tensor, temperature: float) -> None:
+        """Take the answers of one member by one look into the mean."""
+        self._total_BK += torch.softmax(logits_BK.double() / temperature, dim=1).numpy()
+        self._num_added += 1
+
+    def value(self) -> np.ndarray:
+        """probability_BK float64."""
+        mean_BK: np.ndarray = self._total_BK / self._num_added
+        return mean_BK
+
+
+def log_probability(probability_BK: np.ndarray) -> np.ndarray:
+    """Natural logarithms of probabilities, finite where one is zero: the logits of several that answer together."""
+    log_BK: np.ndarray = np.log(np.maximum(probability_BK, 1e-300))
+    return log_BK
+
+
+def open_classifier(
+    runs: Path | Sequence[Path], runtime_config: RuntimeConfig | None = None, looks: Sequence[Look] = (CENTRE,)
+) -> Classifier:
+    """The classifier of a run or checkpoint folder, or of several together; the folder of an ensemble is its members.
+
+    Raises CheckpointError where one cannot be read, UsageError or DataError where they do not fit together.
+    """
+    folders = expand_runs([runs] if isinstance(runs, Path) else runs)
+    _check_number(len(folders))  # before any of them is read
+    return join_members([open_member(run, runtime_config) for run in folders], looks)
+
+
+def open_member(run: Path, runtime_config: RuntimeConfig | None = None) -> Member:
+    """The network of one run or checkpoint folder. Raises CheckpointError."""
+    checkpoint = find_checkpoint(run)
+    return member_of(checkpoint, start(runtime_config or RuntimeConfig()), printable(str(run)))
+
+
+def member_of(checkpoint: Checkpoint, runtime: Runtime, name: str) -> Member:
+    """The network of `checkpoint` with what belongs to it, on the device of `runtime`. Raises CheckpointError."""
+    manifest = checkpoint.manifest
+    model = checkpoint.load_model().to(device=runtime.device, memory_format=runtime.memory_format)  # type: ignore[call-overload]
+    return Member(
+        name=name,
+        model=model,
+        classes=manifest.classes,
+        preprocessing=manifest.preprocessing,
+        temperature=manifest.temperature,
+        runtime=runtime,
+        architecture=manifest.model,
+        seed=manifest.origin.seed,
+    )
+
+
+def join_members(members: Sequence[Member], looks: Sequence[Look] = (CENTRE,)) -> Classifier:
+    """`members` as one classifier, in the order of the first one's classes.
+
+    Raises DataError where they know others, UsageError for more than 15.
+    """
+    _check_number(len(members))
+    classes = members[0].classes
+    for member in members[1:]:
+        only_first = [name for name in classes if name not in member.classes]
+        only_other = [name for name in member.classes if name not in classes]
+        if only_first or only_other:
+            name, known, other = (
+                (only_first[0], members[0], member) if only_first else (only_other[0], member, members[0])
+            )
+            raise DataError(
+                f"An ensemble needs the same classes in every run: {printable(known.name)} knows '{printable(name)}', "
+                f"{printable(other.name)} does not.\nTrain its members on the same set of classes."
+            )
+    order_MK = np.array([[member.classes.index(name) for name in classes] for member in members], dtype=np.int64)
+    return Classifier(members=tuple(members), classes=classes, order_MK=order_MK, looks=tuple(looks))
+
+
+def _check_number(num_members: int) -> None:
+    if not 1 <= num_members <= MAX_MEMBERS:
+        raise UsageError(f"An ensemble has 2 to {MAX_MEMBERS} runs, got {num_members}.")

@@ -1,0 +1,110 @@
+"""Which images of a source a run is judged on: never silently those that it has learned from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..core.errors import DataError, printable
+from ..core.types import Metrics
+from ..data.scan import MAX_COMPARED, ScanReport
+from ..data.source import DataSource
+from ..evaluate.caveats import sentences, without_copies
+from ..evaluate.words import warnings
+from ..runs.names import SEEN
+from ..runs.seen import find_seen, read_seen
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedImages:
+    """The images `index_N` of `source` that are judged, and what they are in words. `kind`: as in `Evaluation`.
+
+    `caveats` qualify every figure of them, `notes` do not; `copied_N` are those that training saw, or nearly so.
+    """
+
+    source: DataSource
+    source_text: str
+    index_N: np.ndarray
+    judged_on: str
+    notes: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
+    copied_N: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    kind: str = "held-out"
+
+    def all_caveats(self, metrics: Metrics, right_N: np.ndarray, index_N: np.ndarray) -> tuple[str, ...]:
+        """What qualifies the figures `metrics` of the images `index_N`, of which `right_N` (bool) were right."""
+        copies = without_copies(right_N, np.isin(index_N, self.copied_N))
+        return tuple(sentences([*self.caveats, *copies, *warnings(metrics, self.kind)]))
+
+
+def choose_images(runs: Sequence[Path], source_text: str, source: DataSource, scan: ScanReport) -> JudgedImages:
+    """The images to judge `runs` on: never silently those they were trained on.
+
+    The test part of the source where it has one, whole, as published figures are: copies of what training saw are told.
+    Else the images that training did not see, nor nearly. The kind is `held-out`, or empty where nothing says what a
+    run has seen.
+    """
+    seen = {run: read_seen(run) for run in runs}
+    unknown = [run for run in runs if seen[run] is None]
+    known = [found for found in seen.values() if found is not None]
+    equal_N, near_N = (
+        np.logical_or.reduce([np.zeros(len(source), bool), *found])
+        for found in ([record.equal(scan) for record in known], [record.near(scan) for record in known])
+    )
+    near_N &= ~equal_N
+    where = printable(source.name)
+    notes: list[str] = []
+    caveats = [_unknown_note(unknown[0])] if unknown else []
+    if known and scan.likeness is None:
+        caveats.append(f"near duplicates are not looked for among more than {MAX_COMPARED:,} images, only equal ones")
+    test_N = np.array([i for i in scan.good_N if source.record(int(i)).split == "test"], dtype=np.int64)
+    if len(test_N):
+        index_N, judged_on = test_N, f"the test part of {where}"
+        caveats += _copies(int(equal_N[test_N].sum()), int(near_N[test_N].sum()))
+    else:
+        index_N = scan.good_N[~(equal_N | near_N)[scan.good_N]]
+        judged_on = f"all images of {where}"
+        if len(index_N) < len(scan.good_N):
+            judged_on = f"the {len(index_N):,} images of {where} that training did not see"
+            notes = _left_out(int(equal_N[scan.good_N].sum()), int(near_N[scan.good_N].sum()))
+    if not len(index_N):
+        raise DataError(
+            f"All {len(scan.good_N):,} images of {where} were used to train this run, or are nearly the same as some "
+            f"that were.\nJudge it on images it has not seen."
+        )
+    return JudgedImages(
+        source=source,
+        source_text=source_text,
+        index_N=index_N,
+        judged_on=judged_on,
+        notes=tuple(notes),
+        caveats=tuple(caveats),
+        copied_N=np.flatnonzero(equal_N | near_N),
+        kind="" if unknown else "held-out",
+    )
+
+
+def _copies(num_equal: int, num_near: int) -> list[str]:
+    told = [
+        f"{num_equal:,} of these images are also among those the run was trained on" if num_equal else "",
+        f"{num_near:,} of these images are nearly the same as some the run was trained on" if num_near else "",
+    ]
+    return [f"{text}: the figure flatters." for text in told if text]
+
+
+def _left_out(num_equal: int, num_near: int) -> list[str]:
+    told = [
+        f"{num_equal:,} images that the run was trained on, or chose its epoch by, are left out." if num_equal else "",
+        f"{num_near:,} images that are nearly the same as some of these are left out." if num_near else "",
+    ]
+    return [text for text in told if text]
+
+
+def _unknown_note(run: Path) -> str:
+    where, found = printable(str(run)), find_seen(run)
+    why = f"{SEEN} is not there" if found is None else f"its manifest does not answer for {SEEN}"
+    return (
+        f"nothing says which images {where} was trained on ({why}): if some of these are among them, the figure "
+        f"flatters."
+    )

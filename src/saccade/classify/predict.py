@@ -1,0 +1,35 @@
+"""From images to answers: what a classifier says of each, in the order asked."""
+
+import time
+from collections.abc import Iterable, Iterator
+
+from ..core.errors import ImageError
+from ..core.types import Prediction
+from ..data.images_in_memory import HeldImage
+from .classifier import Classifier
+from .stream import stream
+
+
+def predict(classifier: Classifier, items: Iterable[HeldImage]) -> Iterator[Prediction | ImageError]:
+    """An answer for each image, or the ImageError that says why there is none.
+
+    `latency_ms` is the time of the image's batch, reading included where it is waited for, shared among its images.
+    """
+    started_s = time.perf_counter()
+    for batch in stream(classifier, items):
+        probability_BK, logits_BK = classifier.probabilities(batch.prepared) if batch.num_good else ((), ())
+        answers = zip(probability_BK, logits_BK, strict=True)
+        latency_ms = 1000 * (time.perf_counter() - started_s) / max(batch.num_good, 1)
+        for place, key in enumerate(batch.keys):
+            if place in batch.errors:
+                yield batch.errors[place]
+                continue
+            probability_K, logits_K = next(answers)
+            yield Prediction(
+                key=key,
+                classes=classifier.classes,
+                probabilities=tuple(probability_K.tolist()),
+                logits=tuple(logits_K.tolist()),
+                latency_ms=latency_ms,
+            )
+        started_s = time.perf_counter()
