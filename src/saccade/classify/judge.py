@@ -7,7 +7,7 @@ of them, and says what answering together gains and costs.
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -69,15 +69,14 @@ def judge(classifier: Classifier, runs: Sequence[Path], images: JudgedImages, st
     is_plain = classifier.is_plain
     logits_NK = result.centre_logits_MNK[0] if is_plain else log_probability(result.probability_NK)
     metrics = compute_metrics(logits_NK, label_N, classifier.classes)
-    told = replace(images, caveats=images.caveats + match.messages)
     return Evaluation(
         runs=tuple(runs),
         model=" + ".join(dict.fromkeys(member.architecture for member in classifier.members)),
         source=images.source_text,
         metrics=metrics,
         judged_on=images.judged_on,
-        notes=images.notes,
-        caveats=told.all_caveats(metrics, logits_NK.argmax(axis=1) == label_N, images.index_N),
+        notes=images.notes + match.messages,
+        caveats=images.all_caveats(metrics, logits_NK.argmax(axis=1) == label_N, images.index_N),
         seed=classifier.members[0].seed,
         seconds=time.monotonic() - started_s,
         temperature=classifier.members[0].temperature if is_plain else 1.0,
