@@ -1,0 +1,32 @@
+"""The examples run as they stand, and print what they promise."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+PROMISED = {
+    "first_photos": r"^[\d.]+ % of \d+ held-out images correct\n.*\nnew\.png is a '0' \([\d.]+ %\)\n$",
+    "trusting_a_model": r"^judged on the 359 images of digits that training did not see\n(.*\n)*report: report\.html$",
+    "design_desk": r"^resnet18: 11,689,512 parameters, 1,814,073,344 multiply-adds\n",  # torchvision counts as many
+}
+
+
+def test_every_example_is_tested_and_listed():
+    names = {path.stem for path in EXAMPLES.glob("*.py")}
+    assert names == set(PROMISED)
+    listed = set(re.findall(r"\]\((\w+)\.py\)", (EXAMPLES / "README.md").read_text(encoding="utf-8")))
+    assert listed == names
+
+
+@pytest.mark.parametrize("name", sorted(PROMISED))
+def test_an_example_runs_as_it_stands(name: str, tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / f"{name}.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(PROMISED[name], done.stdout), done.stdout
+    assert not any(tmp_path.iterdir())  # it leaves nothing behind
