@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
-from saccade.data.sources.tar.source.names import expand_braces, find_shards
 
 from saccade.core.errors import DataError, WeightsError
 from saccade.data.addresses import check_address, http_allowed, hub_name, is_plain_path, shown
 from saccade.data.source import open_source
+from saccade.data.sources.tar.names import expand_braces, find_shards
 from saccade.weights.public import find_weights
 
 OPENED = "Saccade opens files and folders on this machine, hub:OWNER/NAME, and https://, s3://, gs:// and az://."
@@ -243,7 +243,7 @@ def test_a_pattern_looks_at_no_more_names_than_it_may(tmp_path: Path, monkeypatc
     for number in range(20):
         (tmp_path / f"{number}.tar").write_bytes(b"")
     assert len(find_shards(f"{tmp_path}/1*.tar")) == 11
-    monkeypatch.setattr("saccade.data.sources.tar.source.names.MAX_LOOKED_AT", 19)
+    monkeypatch.setattr("saccade.data.sources.tar.names.MAX_LOOKED_AT", 19)
     with pytest.raises(DataError, match=r"^'.*1\*\.tar' looks through more than 19 names\.\nGive fewer folders\.$"):
         find_shards(f"{tmp_path}/1*.tar")
 
@@ -271,7 +271,7 @@ def test_names_from_a_bucket_stay_in_it(monkeypatch: pytest.MonkeyPatch):
         def glob(self, path: str) -> list[str]:
             return answers
 
-    monkeypatch.setattr("saccade.data.sources.tar.source.names.remote", lambda url: (Lying(), "/b/x/*.tar"))
+    monkeypatch.setattr("saccade.data.sources.tar.names.remote", lambda url: (Lying(), "/b/x/*.tar"))
     for answer in (
         "other/x/a.tar",
         "b/a.tar",

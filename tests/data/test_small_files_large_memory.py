@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
-from saccade.data.sources.cifar.source.plain_pickle import read_plain_pickle
 
 from saccade.core.errors import DataError
 from saccade.data.source import open_source
+from saccade.data.sources.cifar.plain_pickle import read_plain_pickle
 
 REPOSITORY = Path(__file__).parent.parent.parent
 

@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
-from saccade.data.sources.cifar.source.plain_pickle import read_plain_pickle
-from saccade.data.sources.parquet.source.pages import read_footer
 
 from saccade.core.errors import DataError, ImageError, SaccadeError, WeightsError
 from saccade.data.decode import decode_image
 from saccade.data.source import open_source
+from saccade.data.sources.cifar.plain_pickle import read_plain_pickle
+from saccade.data.sources.parquet.pages import read_footer
 from saccade.weights.card import card_beside, card_in_file
 from saccade.weights.tensors import parse_header, read_file
 

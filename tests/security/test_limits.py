@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.data.test_web_files import Server, _own_cache, at, running, tar_bytes
+from tests.data.sources.tar.test_web_files import Server, _own_cache, at, running, tar_bytes
 
 from saccade.cli import main
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.processes import PATIENCE_S
-from tests.transfer.test_convert import MODEL, network, refused
+from tests.weights.test_convert import MODEL, network, refused
 
 from saccade.core import atomic
 from saccade.core.errors import StorageError

@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
-from saccade.data.sources.parquet.source.row_groups import Group, KeptGroups, ParquetPart, ValueReader
 
 from saccade.core.errors import DataError, ImageError
 from saccade.data.source import open_source
-from saccade.data.sources.parquet.source import row_groups
+from saccade.data.sources.parquet import row_groups
+from saccade.data.sources.parquet.row_groups import Group, KeptGroups, ParquetPart, ValueReader
 
 NAMES = ["cat", "dog", "owl"]
 

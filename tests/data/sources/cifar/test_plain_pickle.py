@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from saccade.data.sources.cifar.source.plain_pickle import read_plain_pickle
 
 from saccade.core.errors import DataError
+from saccade.data.sources.cifar.plain_pickle import read_plain_pickle
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
 KEYS = st.integers() | st.text()

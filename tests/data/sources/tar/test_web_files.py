@@ -17,7 +17,7 @@ import pytest
 from saccade.core.errors import DataError, ImageError
 from saccade.data.addresses import http_allowed
 from saccade.data.source import open_source
-from saccade.data.sources.tar.source import web_files
+from saccade.data.sources.tar import web_files
 
 
 def tar_bytes(num_samples: int) -> bytes:
