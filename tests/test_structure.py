@@ -147,7 +147,7 @@ def test_the_command_line_does_not_import_torch_or_numpy_at_module_level():
 
 
 PACKAGE_LAYERS_BELOW_CLI = set().union(*LAYERS[:-1])
-AT_START = {"data.addresses", "data.addresses.http_allowed"}  # the standard library alone
+AT_START = {"core.addresses", "core.addresses.http_allowed"}  # the standard library alone
 AT_START |= {"core.process", "core.process.own_process"}
 
 

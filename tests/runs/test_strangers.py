@@ -80,7 +80,7 @@ def refusals(run: Path, image: Path, kind: type[Exception] = CheckpointError) ->
 
 def test_a_run_of_the_format_before_opens_by_every_verb(run: Path, image: Path):
     assert len(list(api.predict(run, [image]))) == 1
-    assert api.evaluate([run], "digits").kind == "held-out"
+    assert api.evaluate([run], "digits").kind == ""  # its record of what training saw has no digest to be held to
     assert api.explain(run, image).class_name in "0123456789"
     assert api.table(str(run)).layers
     page = api.report(run).read_text(encoding="utf-8")
@@ -213,7 +213,7 @@ def test_text_that_is_none_or_too_deep_is_named(run: Path, name: str, content: b
 @pytest.mark.parametrize("change", ["type", "width", "gone"])
 @pytest.mark.parametrize(
     ("name", "tensor"),
-    [("seen", "digest_NB"), ("evaluation", "logits_NK"), ("evaluation", "label_N"), ("evaluation", "index_N")],
+    [("evaluation", "logits_NK"), ("evaluation", "label_N"), ("evaluation", "index_N")],
 )
 def test_tensors_of_another_type_or_shape_are_named(run: Path, name: str, tensor: str, change: str):
     path = run / f"{name}.safetensors"
@@ -222,7 +222,7 @@ def test_tensors_of_another_type_or_shape_are_named(run: Path, name: str, tensor
     tensors = {key: changed.get(change) if key == tensor else value for key, value in tensors.items()}
     save_file({key: value for key, value in tensors.items() if value is not None}, path)
     with pytest.raises(CheckpointError) as caught:
-        api.evaluate([run], "digits") if name == "seen" else api.report(run)
+        api.report(run)
     assert caught.value.message.startswith(f"{run}/{name}.safetensors is damaged: ")
     assert f"'{tensor}'" in caught.value.message or "'index_N'" in caught.value.message or change == "width"
 

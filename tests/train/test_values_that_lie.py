@@ -193,8 +193,8 @@ def test_a_changed_record_of_what_training_saw_is_refused(judged: tuple[Path, Pa
         with pytest.raises(CheckpointError) as caught:
             api.evaluate(runs, str(judged[1]))
         assert caught.value.message == (
-            f"{path}, which says what the run was trained on, is damaged: its content is not what was saved.\n"
-            "Put the file back from a copy; without it the figure is not of held-out images."
+            f"{path} is damaged: its content is not what was saved.\n"
+            "It says what training saw. Put the file back from a copy; without it the figure is not of held-out images."
         )
 
 

@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 import typer
 
 from .. import __version__
+from ..core.addresses import http_allowed
 from ..core.errors import SaccadeError, printable, printable_lines
 from ..core.process import own_process
-from ..data.addresses import http_allowed
 from . import (
     augmentations,
     convert,

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.addresses import check_address, is_address, is_hub, refuse_whole_disk, shown
 from ..core.errors import DataError, ImageError, printable
 from ..core.given import GivenObjects, is_given
 from ..core.registry import Registry
 from ..core.types import Record, Sample
-from .addresses import check_address, is_address, is_hub, refuse_whole_disk, shown
 from .decode import decode_image
 
 MAX_CLASSES = 100_000

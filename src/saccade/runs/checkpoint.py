@@ -19,6 +19,7 @@ from torch import nn
 from ..core import atomic
 from ..core.documents import DocumentError, read_plain_file
 from ..core.errors import CheckpointError, ModelError, TrainingError, UnknownNameError, printable
+from ..core.given import is_given
 from ..models.architecture import ModelSpec
 from ..models.build import resolve_model, without_weights
 from .files import FileRecord
@@ -82,6 +83,8 @@ class Checkpoint:
             with without_weights():
                 return resolve_model(self.manifest.model, spec)
         except (UnknownNameError, ModelError) as error:
+            if is_given(self.manifest.model):
+                raise  # it has no file, and says how to give it again
             raise CheckpointError(f"{printable(str(self.folder / MANIFEST))}, model: {error.message}") from None
 
     def _not_of(self, reason: str) -> CheckpointError:

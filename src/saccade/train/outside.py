@@ -8,9 +8,9 @@ again.
 import os
 from pathlib import Path
 
+from ..core.addresses import is_hub, is_plain_path, shown
 from ..core.errors import UsageError, printable, shell_word
 from ..core.given import is_given
-from ..data.addresses import is_hub, is_plain_path, shown
 from ..data.source import is_builtin
 from .config import RunConfig
 

@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,10 +79,14 @@ def parse_classes(values: Any, where: str) -> tuple[str, ...]:
             f"{where} has {len(values):,} classes, the longest name with {max(map(len, values)):,} characters; "
             f"at most {MAX_CLASSES:,} and {MAX_CLASS_NAME_CHARACTERS} are read."
         )
-    twice = next((name for name, count in Counter(values).items() if count > 1), None)
-    if twice is not None:
-        raise WeightsError(f"{where} names the class '{printable(twice)}' twice: which output is meant is not known.")
-    return tuple(values)
+    return told_apart(values)
+
+
+def told_apart(names: Sequence[str]) -> tuple[str, ...]:
+    """`names` with its output's number behind each that stands there more than once: ImageNet has two classes `crane`,
+    a bird (134) and a machine (517), and an answer must say which."""
+    count = Counter(names)
+    return tuple(f"{name} ({number})" if count[name] > 1 else name for number, name in enumerate(names))
 
 
 def card_in_file(metadata: dict[str, str], where: str) -> Card:

@@ -5,8 +5,8 @@ Code, pickles and everything else that a repository may hold are not downloaded.
 
 from pathlib import Path
 
+from ..core.addresses import hub_name, shown
 from ..core.errors import WeightsError, printable
-from ..data.addresses import hub_name, shown
 from ..data.hub_download import HubKind, download
 
 HUB_PREFIX = "hub:"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from torch import nn
 
+from ..core.addresses import is_address, shown
 from ..core.errors import ModelError, WeightsError, printable
 from ..core.types import Preprocessing
-from ..data.addresses import is_address, shown
 from ..models.architecture import MODELS, Architecture, ModelSpec, build_model
 from ..models.build import without_weights
 from .card import CARD_NAME, Card, card_beside, card_in_file, parse_preprocessing, public_preprocessing, read_json

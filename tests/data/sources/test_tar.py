@@ -16,9 +16,9 @@ from fsspec.registry import _registry
 
 from saccade.core.errors import DataError, ImageError
 from saccade.data.source import open_source
+from saccade.data.sources.tar import index as shard_index
 from saccade.data.sources.tar.names import expand_braces, find_shards
 from saccade.data.sources.tar.shards import Member, Shard, sample_name, walk_shard
-from saccade.data.sources.tar import index as shard_index
 
 Files = dict[str, bytes]
 

@@ -7,8 +7,8 @@ Parquet files and the data card is downloaded; code that a data set may bring is
 import hashlib
 from pathlib import Path
 
+from ...core.addresses import hub_name, is_hub, shown
 from ...core.errors import DataError, printable
-from ..addresses import hub_name, is_hub, shown
 from ..hub_download import HubKind, download
 from ..source import SourceFormat, register
 from .parquet.row_groups import import_pyarrow

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from saccade.core.addresses import http_allowed
 from saccade.core.errors import DataError, ImageError
-from saccade.data.addresses import http_allowed
 from saccade.data.source import open_source
 from saccade.data.sources.tar import web_files
 

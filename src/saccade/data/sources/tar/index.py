@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ....core import atomic
+from ....core.addresses import is_address
 from ....core.errors import StorageError
-from ...addresses import is_address
 from .shards import Member, Shard, remote, walk_shard
 
 FORMAT = 1

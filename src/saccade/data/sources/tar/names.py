@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from ....core.addresses import WEB, check_address, is_address, shown
 from ....core.errors import DataError, printable
-from ...addresses import WEB, check_address, is_address, shown
 from .shards import Shard, remote, unreadable
 
 BRACES = re.compile(r"\{([^{}]*)\}")

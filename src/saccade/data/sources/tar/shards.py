@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
+from ....core.addresses import WEB, check_address, is_address, shown
 from ....core.errors import DataError, ImageError, printable
-from ...addresses import WEB, check_address, is_address, shown
 from ...limits import MAX_FILE_NAME_CHARACTERS, refuse_large_image
 from ...source import read_error
 from ...tar_members import DamagedTar, TarMember, tar_members

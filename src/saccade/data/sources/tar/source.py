@@ -13,9 +13,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from ....core.addresses import WEB, is_address, is_hub, shown
 from ....core.errors import DataError, printable
 from ....core.types import Record
-from ...addresses import is_address, is_hub, shown
 from ...limits import MAX_CLASS_NAME_CHARACTERS, MAX_NAMES_BYTES, read_small_file
 from ...listing import (
     PackedNames,
@@ -198,8 +198,7 @@ def _read_names(shards: list[Shard]) -> list[str] | None:
     for path in (f"{inside}/{name}" for inside in folders for name in NAMES_FILES):
         try:
             if is_address(path):
-                files, inner = remote(path)
-                content = files.cat_file(inner, end=MAX_NAMES_BYTES) if files.exists(inner) else None
+                content = _read_remote_names(path)
             else:
                 place, shown = Path(path), printable(path)
                 content = read_small_file(place, MAX_NAMES_BYTES, shown, "list") if place.is_file() else None
@@ -209,6 +208,19 @@ def _read_names(shards: list[Shard]) -> list[str] | None:
         if text is not None:
             return [line.strip() for line in text.strip().splitlines()]
     return None
+
+
+def _read_remote_names(address: str) -> bytes | None:
+    """The whole list at `address`; None where there is none. Raises DataError where it is too long, OSError."""
+    files, inner = remote(address)
+    if not files.exists(inner):
+        return None
+    if address.partition("://")[0] in WEB:
+        return bytes(files.cat_file(inner))  # which has a limit of its own, and asks for no range
+    content = bytes(files.cat_file(inner, start=0, end=MAX_NAMES_BYTES + 1))
+    if len(content) > MAX_NAMES_BYTES:
+        raise DataError(f"{shown(address)} has more than {MAX_NAMES_BYTES:,} bytes: no list is so large.")
+    return content
 
 
 def recognises(text: str) -> bool:

@@ -16,8 +16,8 @@ from functools import cache
 from typing import IO, Any
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
+from ....core.addresses import shown
 from ....core.errors import DataError, printable
-from ...addresses import shown
 
 REDIRECTS = (301, 302, 303, 307, 308)
 MAX_REDIRECTS = 5

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from saccade.core.addresses import check_address, http_allowed, hub_name, is_plain_path, shown
 from saccade.core.errors import DataError, WeightsError
-from saccade.data.addresses import check_address, http_allowed, hub_name, is_plain_path, shown
 from saccade.data.source import open_source
 from saccade.data.sources.tar.names import expand_braces, find_shards
 from saccade.weights.public import find_weights

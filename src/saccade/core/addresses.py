@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ..core.errors import DataError, did_you_mean, printable
+from .errors import DataError, did_you_mean, printable
 
 PROTOCOLS = ("https", "http", "s3", "gs", "az")
 WEB = ("https", "http")
