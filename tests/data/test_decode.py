@@ -96,10 +96,10 @@ def test_every_colour_mode_becomes_rgb_on_white_by_hand_figures(name: str):
     assert (decoded.mode, decoded.rotated) == (mode, False)
 
 
-def test_rows_longer_than_a_band_and_many_bands_are_converted_alike():
-    rows = b"".join(b"\0" + bytes([row, row, row, 255]) * 3 for row in range(200)) * 1000
-    image_HWC = decode_image(png(3, 200_000, 8, 6, rows), "tall.png").image_HWC
-    assert np.array_equal(image_HWC[:, 2, 1], np.tile(np.arange(200, dtype=np.uint8), 1000))
+def test_many_bands_are_converted_alike():
+    rows = b"".join(b"\0" + bytes([row, row, row, 255]) * 100 for row in range(200)) * 100
+    image_HWC = decode_image(png(100, 20_000, 8, 6, rows), "tall.png").image_HWC
+    assert np.array_equal(image_HWC[:, 2, 1], np.tile(np.arange(200, dtype=np.uint8), 100))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF"])

@@ -12,13 +12,13 @@ from torch import nn
 
 from saccade import api
 from saccade.core.errors import TrainingError
-from saccade.core.runtime import Runtime
+from saccade.core.runtime import Runtime, is_out_of_memory
 from saccade.core.types import Batch, Preprocessing
 from saccade.models.architecture import ModelSpec
 from saccade.models.build import resolve_model
 from saccade.runs.log import read_events
 from saccade.train.config import RunConfig
-from saccade.train.micro_batches import counted_as_one, is_out_of_memory
+from saccade.train.micro_batches import counted_as_one
 from saccade.train.step import TrainingStep
 
 REPOSITORY = Path(__file__).parent.parent.parent

@@ -122,6 +122,24 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+# What allocators and the libraries under torch say: they have no exception of their own. oneDNN's "primitive" is a
+# convolution it could not make ready, for which it has no other reason on shapes that have worked before.
+OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "could not create a primitive",
+    "could not create a memory object",
+    "std::bad_alloc",
+    "ALLOC_FAILED",  # of cuDNN and cuBLAS
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on a GPU or on the CPU."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY)
+
+
 def seed_everything(seed: int, *place: int) -> None:
     """Seed torch from (seed, place...), such as (seed, step): what follows is a pure function of these numbers."""
     mixed = mix_seeds(seed, *place)

@@ -27,7 +27,7 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from ..core.errors import ImageError, printable
-from .limits import MAX_IMAGE_PIXELS, refuse_large_image
+from .limits import MAX_ASPECT, MAX_IMAGE_PIXELS, MAX_JPEG_SCANS, refuse_large_image
 from .pillow_warnings import kept_warnings
 
 MAX_WEBP_SIDE_PX = 16_383  # RFC 9649: a picture's sides have 14 bits; a canvas may claim 2^24
@@ -128,6 +128,12 @@ def _decode(content: bytes, key: str, min_short_side_px: int | None) -> DecodedI
         pixels: np.ndarray | None = None
         if image.format == "WEBP" and max(width_px, height_px) > MAX_WEBP_SIDE_PX:
             raise ValueError(f"it declares {width_px}x{height_px} pixels; WebP pictures have at most 16,383 on a side")
+        if max(width_px, height_px) > MAX_ASPECT * min(width_px, height_px):
+            raise ImageError(
+                key,
+                f"the image has {width_px}x{height_px} pixels: one side is more than {MAX_ASPECT} times the other. "
+                f"Cut it into pieces.",
+            )
         is_whole = image.format != "PNG" or _check_png(content)
         if image.format in ("JPEG", "MPO") and mode in ("RGB", "L"):
             pixels = _decode_jpeg(content, min_short_side_px)
@@ -147,6 +153,9 @@ def _decode(content: bytes, key: str, min_short_side_px: int | None) -> DecodedI
 def _decode_jpeg(content: bytes, min_short_side_px: int | None) -> np.ndarray | None:
     """Strictly decoded pixels; None where the file is unusual and Pillow shall decide whether it can be used."""
     side_px = min_short_side_px or 0
+    num_scans = content.count(b"\xff\xda")  # a marker: in coded pixels, ff is followed by 0 or a restart
+    if num_scans > MAX_JPEG_SCANS:
+        raise ValueError(f"it has {num_scans:,} scans; at most {MAX_JPEG_SCANS} are decoded")
     try:
         return simplejpeg.decode_jpeg(content, "RGB", min_height=side_px, min_width=side_px, min_factor=2)
     except ValueError:

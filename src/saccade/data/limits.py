@@ -8,6 +8,10 @@ from pathlib import Path
 
 from ..core.errors import DataError, ImageError
 
+MAX_ASPECT = 200  # the longer side over the shorter: where the short side is resized, the long one grows as much
+MAX_JPEG_SCANS = (
+    100  # of a progressive file, each as long as the whole picture takes; cameras and encoders write 1 to 20
+)
 MAX_IMAGE_PIXELS = 50_000_000  # of one image, height times width
 MAX_IMAGE_BYTES = 256 << 20  # of one encoded image, whatever it lies in
 

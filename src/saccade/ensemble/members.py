@@ -126,6 +126,11 @@ def _train_and_judge(
     members = tuple(member_path(path, number) for number in range(1, plan.num_members + 1))
     for number, member in enumerate(members, start=1):
         progress.note(f"member {number} of {plan.num_members}, seed {plan.member_config(number).seed}")
+        if member.is_symlink():
+            raise CheckpointError(
+                f"{printable(str(member))} is a link, and an ensemble writes nothing through one.\n"
+                f"Put the folder itself there, or start a new ensemble with another --out."
+            )
         if not is_finished(member):
             stop_exit_code = _train_member(member, plan.member_config(number), images, progress, command)
             if stop_exit_code and number < plan.num_members:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..core.errors import ModelError
-from ..core.runtime import Runtime, send
+from ..core.runtime import Runtime, is_out_of_memory, send
 from ..core.types import Preprocessing
 from ..data.loader import Loader
 from ..data.preprocess import normalize
@@ -73,14 +73,26 @@ def forward(
     runtime: Runtime,
     precision: torch.dtype,
 ) -> torch.Tensor:
-    """logits_BK float32 on the device, of prepared uint8 images on any device."""
+    """logits_BK float32 on the device, of prepared uint8 images on any device.
+
+    Raises ModelError where the maps of a few images need more memory than there is.
+    """
     image_BCHW = send(image_BCHW, runtime.device)
     num_together = IMAGES_AT_ONCE
     if runtime.device.type == "cpu":
         num_together = max(1, GROUP_PIXELS // (image_BCHW.shape[2] * image_BCHW.shape[3]))
-    with runtime.arithmetic(precision):
-        logits = [
-            model(normalize(part_BCHW, preprocessing, precision)).float()
-            for part_BCHW in image_BCHW.split(max(1, num_together))
-        ]
+    try:
+        with runtime.arithmetic(precision):
+            logits = [
+                model(normalize(part_BCHW, preprocessing, precision)).float()
+                for part_BCHW in image_BCHW.split(max(1, num_together))
+            ]
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        height_px, width_px = image_BCHW.shape[2:]
+        raise ModelError(
+            f"The network needs more memory than there is for {num_together} images of {height_px}x{width_px}.\n"
+            f"'saccade table' says how much it takes; close other programs, or take a smaller network."
+        ) from None
     return torch.cat(logits)

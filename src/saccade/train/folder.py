@@ -19,7 +19,7 @@ from ..core.errors import (
 )
 from ..runs.checkpoint import holds_checkpoint
 from ..runs.files import read_toml_file
-from ..runs.names import CONFIG, DATA, ENVIRONMENT
+from ..runs.names import BEST, CONFIG, DATA, ENVIRONMENT, LAST, START
 from .config import RunConfig
 
 
@@ -52,6 +52,12 @@ class RunFolder:
 
     def _check_begun(self) -> None:
         where = printable(str(self.path))
+        for name in (LAST, BEST, START):  # a run of somebody else may lead elsewhere; what is there is not ours
+            if (self.path / name).is_symlink():
+                raise CheckpointError(
+                    f"{where}/{name} is a link, and a run writes nothing through one.\n"
+                    f"Put the folder itself there, or start a new run with another --out."
+                )
         has_checkpoint = holds_checkpoint(self.path)  # asked first: of a run that begins now, both are seen, or neither
         if has_checkpoint and not self.has_run:
             raise CheckpointError(

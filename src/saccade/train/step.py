@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from ..core import torch_private
 from ..core.errors import TrainingError, printable
-from ..core.runtime import Runtime, seed_everything, send
+from ..core.runtime import Runtime, is_out_of_memory, seed_everything, send
 from ..core.types import Batch, Preprocessing
 from ..data.preprocess import normalize
 from ..kernels.cuda_graph import CudaRecorder, GradientGraphs
@@ -18,7 +18,7 @@ from ..models.surgery import freeze, hold_still, thaw
 from .average import WeightAverage
 from .config import RunConfig
 from .extra_loss import ExtraLoss
-from .micro_batches import counted_as_one, is_out_of_memory
+from .micro_batches import counted_as_one
 from .optim import build_optimizers
 from .schedule import input_size
 
