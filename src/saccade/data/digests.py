@@ -41,7 +41,8 @@ def pixel_digest(pixels: np.ndarray, grey: bool) -> bytes:
     digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=DIGEST_BYTES)
     for start in range(0, num_bytes, BLOCKS_AT_ONCE * BLOCK_BYTES):
         part = flat_B[start : min(start + BLOCKS_AT_ONCE * BLOCK_BYTES, num_bytes)]
-        word_NW = part.view("<u4").reshape(-1, BLOCK_WORDS).astype(np.uint64)
-        digest.update(np.dot(word_NW, _MULTIPLIER_W).astype("<u8").tobytes())
+        word_NW = part.view("<u4").reshape(-1, BLOCK_WORDS)  # einsum widens words as it goes: no copy of them all
+        sum_N = np.einsum("nw,w->n", word_NW, _MULTIPLIER_W, dtype=np.uint64, casting="unsafe")
+        digest.update(sum_N.astype("<u8").tobytes())
     digest.update(flat_B[num_bytes:].data)
     return digest.digest()
