@@ -125,8 +125,9 @@ def near_groups(fingerprint_N: np.ndarray, thumbnail_NP: np.ndarray) -> list[lis
         _join(left, right, parent)
     root_N = _roots(np.arange(len(parent)), parent)
     order = np.argsort(root_N, kind="stable")
+    order = order[np.bincount(root_N, minlength=1)[root_N[order]] > 1]
     groups = np.split(order, np.flatnonzero(np.diff(root_N[order])) + 1)
-    return sorted(group.tolist() for group in groups if len(group) > 1)
+    return sorted(group.tolist() for group in groups if len(group))
 
 
 def near_pairs(
