@@ -9,7 +9,16 @@ import numpy as np
 from PIL import Image
 
 from saccade.core.types import Record
-from saccade.data.likeness import MAX_BITS, MIN_CORRELATION, Likeness, fingerprints, is_telling, near_groups, thumbnail, thumbnails
+from saccade.data.likeness import (
+    MAX_BITS,
+    MIN_CORRELATION,
+    Likeness,
+    fingerprints,
+    is_telling,
+    near_groups,
+    thumbnail,
+    thumbnails,
+)
 from saccade.data.scan import scan_source
 from saccade.data.source import DataSource, open_source
 from saccade.data.split import split_source

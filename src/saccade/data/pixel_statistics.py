@@ -1,5 +1,7 @@
 """Whether a picture is grey, and the mean and mean square of its pixels in 0 to 1: of one, or of many of one shape."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -15,7 +17,7 @@ def statistics_of(pixels: np.ndarray) -> Statistics:
     """
     is_grey, total_C, square_C = True, np.zeros(3), np.zeros(3)
     for rows in bands(pixels):
-        planes = [pixels[rows]] if pixels.ndim == 2 else cv2.split(pixels[rows])
+        planes = [pixels[rows]] if pixels.ndim == 2 else list(cv2.split(pixels[rows]))
         is_grey = is_grey and are_equal(planes)
         moments = np.array([cv2.meanStdDev(plane) for plane in planes]).reshape(-1, 2)
         total_C += planes[0].size * moments[:, 0]
@@ -24,7 +26,7 @@ def statistics_of(pixels: np.ndarray) -> Statistics:
     return np.array(is_grey), total_C / (255 * num_pixels), square_C / (255**2 * num_pixels)
 
 
-def are_equal(planes: list[np.ndarray]) -> bool:
+def are_equal(planes: Sequence[np.ndarray]) -> bool:
     """Whether all planes are the same; looks at their first rows before the rest, since colour shows at once."""
     return all(np.array_equal(planes[0][:2], plane[:2]) and np.array_equal(planes[0], plane) for plane in planes[1:])
 
