@@ -91,10 +91,10 @@ def test_an_ensemble_goes_on_without_a_training_file_that_was_deleted(tmp_path: 
         assert (out / name / "checkpoint-best" / "weights.safetensors").is_file()
     first, second = (load_file(out / f"member-{k}" / "evaluation.safetensors") for k in (1, 2))
     assert np.array_equal(first["label_N"], second["label_N"])
-    assert result.judgement.metrics.num_samples == int((seen["part_N"] == 2).sum())
-    assert result.judgement.metrics.top1 > 0.9
+    assert result.evaluation.metrics.num_samples == int((seen["part_N"] == 2).sum())
+    assert result.evaluation.metrics.top1 > 0.9
     told = "training image was lost or changed while the run was under way."
-    assert any(told in caveat for caveat in result.judgement.caveats)
+    assert any(told in caveat for caveat in result.evaluation.caveats)
 
 
 def test_the_joint_verdict_averages_the_probabilities_of_the_members(saccade: Callable, ensemble: Path):
