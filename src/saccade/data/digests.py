@@ -31,7 +31,7 @@ def pixel_digest(pixels: np.ndarray, grey: bool) -> bytes:
     """16 bytes that equal pictures share, of pixels uint8 (H, W) or (H, W, 3); `grey`: their channels are equal.
 
     BLAKE2b of shape and pixels; of pictures above 16 KiB, instead of each whole block of 16 KiB the sum of its words
-    times random odd numbers modulo 2^64: ten times faster, and two blocks that differ share it once in 2^33 or more
+    times random odd numbers modulo 2^64: eight times faster, and two blocks that differ share it once in 2^33 or more
     (multilinear hashing: Lemire and Kaser 2014, Strongly universal string hashing is fast, section 3).
     """
     if grey and pixels.ndim == 3:
