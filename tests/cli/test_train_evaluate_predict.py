@@ -18,6 +18,7 @@ from saccade.classify.classifier import open_classifier
 from saccade.classify.predict import predict
 from saccade.classify.stream import items_of_files, items_of_pixels
 from saccade.cli.console import RunConsole
+from saccade.data.decode import decode_image
 from saccade.data.sources.digits import Digits
 from saccade.train.loop import EpochResult
 
@@ -213,3 +214,53 @@ def test_results_survive_a_terminal_that_knows_ascii_only(digits_run: tuple[Path
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, env=environment)
     assert done.returncode == 0, done.stderr
     assert "held-out images correct" in done.stdout
+
+
+def damaged(path: Path, pixels: np.ndarray) -> Path:
+    """A JPEG whose EXIF block says that its only entry lies far behind its end."""
+    exif = Image.Exif()
+    exif[0x010F] = "camera of a long name"
+    Image.fromarray(pixels).save(path, "JPEG", exif=exif, quality=100)
+    content = bytearray(path.read_bytes())
+    entry = content.index(b"\x01\x0f" if b"MM" in content[:40] else b"\x0f\x01")
+    content[entry + 8 : entry + 12] = b"\x7f\xff\xff\x7f"
+    path.write_bytes(content)
+    return path
+
+
+def test_predict_tells_once_which_files_are_damaged_beside_their_pixels(
+    saccade: Callable, digits_run: tuple[Path, dict], tmp_path: Path
+):
+    run, _ = digits_run
+    pixels = np.kron(Digits().read(0), np.ones((4, 4), np.uint8))
+    bad = damaged(tmp_path / "a.jpg", pixels)
+    Image.fromarray(pixels).save(tmp_path / "b.png")
+    (note,) = decode_image(bad.read_bytes(), "").notes
+    finished = saccade("predict", run, bad, tmp_path / "b.png", bad)
+    assert finished.status == 0
+    assert finished.errors == f"note: {bad}: {note}\n"
+    assert len(finished.output.splitlines()) == 4
+    finished = saccade("predict", run, bad, tmp_path / "b.png", bad, "--json")
+    assert json.loads(finished.output)["notes"] == [f"{bad}: {note}"]
+    assert finished.errors == ""
+
+
+def test_evaluate_tells_which_judged_files_are_damaged_beside_their_pixels(
+    saccade: Callable, digits_run: tuple[Path, dict], tmp_path: Path
+):
+    run, _ = digits_run
+    source, folder = Digits(), tmp_path / "set"
+    for number in range(40):
+        image = np.random.default_rng(number).integers(0, 256, (32, 32), dtype=np.uint8)
+        (folder / str(source.record(number).label)).mkdir(parents=True, exist_ok=True)
+        path = folder / str(source.record(number).label) / f"{number}.jpg"
+        damaged(path, image) if number == 3 else Image.fromarray(image).save(path)
+    bad = f"{source.record(3).label}/3.jpg"
+    (note,) = decode_image((folder / bad).read_bytes(), "").notes
+    finished = saccade("evaluate", run, folder)
+    assert finished.status == 0
+    assert f"note: {bad}: {note}\n" in finished.errors
+    assert bad not in finished.output
+    finished = saccade("evaluate", run, folder, "--json")
+    assert json.loads(finished.output)["notes"].count(f"{bad}: {note}") == 1
+    assert bad not in finished.errors

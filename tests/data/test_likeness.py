@@ -9,7 +9,16 @@ import numpy as np
 from PIL import Image
 
 from saccade.core.types import Record
-from saccade.data.likeness import MAX_BITS, MIN_CORRELATION, Likeness, fingerprints, is_telling, near_groups, thumbnail
+from saccade.data.likeness import (
+    MAX_BITS,
+    MIN_CORRELATION,
+    Likeness,
+    fingerprints,
+    is_telling,
+    near_groups,
+    thumbnail,
+    thumbnails,
+)
 from saccade.data.scan import scan_source
 from saccade.data.source import DataSource, open_source
 from saccade.data.split import split_source
@@ -60,6 +69,23 @@ def test_copies_of_other_quality_size_and_crop_are_near_and_others_are_not():
         found = {tuple(group) for group in near_groups(fingerprints(thumbnail_NP), thumbnail_NP)}
         assert found <= {(number, number + 60) for number in range(60)}
         assert len(found) >= 54
+
+
+def test_small_copies_of_large_pictures_are_near_whatever_grid_of_samples_their_sizes_give():
+    pictures = [scene(number, 800)[: 600 + number % 7, : 500 + number % 11] for number in range(60)]
+    for factor in (0.5, 0.23):
+        copies = [cv2.resize(p, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) for p in pictures]
+        thumbnail_NP = np.stack([thumbnail(p) for p in pictures + copies])
+        found = {tuple(group) for group in near_groups(fingerprints(thumbnail_NP), thumbnail_NP)}
+        assert found <= {(number, number + 60) for number in range(60)}
+        assert len(found) >= 54
+
+
+def test_thumbnails_of_many_pictures_are_those_of_each():
+    draw = np.random.default_rng(0)
+    for shape in ((64, 28, 28), (64, 17, 40, 3), (3, 8, 8), (5, 33, 15, 3), (2, 200, 20), (1, 16, 191, 3)):
+        image_NHWC = draw.integers(0, 256, shape, dtype=np.uint8)
+        assert np.array_equal(thumbnails(image_NHWC), np.stack([thumbnail(pixels) for pixels in image_NHWC]))
 
 
 def test_the_search_by_cells_finds_what_comparing_all_pairs_finds():

@@ -13,7 +13,9 @@ from safetensors.numpy import load_file
 
 from saccade import api
 from saccade.core import lock
-from saccade.core.errors import CheckpointError, ConfigError, ImageError, RunInUseError, UsageError
+from saccade.core.errors import CheckpointError, ConfigError, DataError, ImageError, RunInUseError, UsageError
+from saccade.data.scan import scan_source
+from saccade.data.source import open_source
 from saccade.ensemble import members
 
 SETTINGS = ["runtime.num_threads=1", "loader.threads=1", "split.test_fraction=0.6", "batch_size=128"]
@@ -48,6 +50,51 @@ def test_a_member_is_the_run_of_its_seed_on_the_split_of_the_first(ensemble: Pat
     first, second = (load_file(ensemble / f"member-{k}" / "evaluation.safetensors") for k in (1, 2))
     assert (first["index_N"] == second["index_N"]).all()
     assert (first["logits_NK"] != second["logits_NK"]).any()
+
+
+class Deletes(api.Silent):
+    """Deletes a training file when the first epoch of the last member has been told, then cuts the power."""
+
+    def __init__(self, source: Path, run: Path, last_epoch: int) -> None:
+        self.source, self.run, self.last_epoch, self.num_told, self.gone = source, run, last_epoch, 0, None
+
+    def epoch(self, result: object) -> None:
+        self.num_told += 1
+        if self.num_told == self.last_epoch:
+            seen = load_file(self.run / "member-1" / "seen.safetensors")
+            known = {row.tobytes() for row in seen["pixels_NB"][seen["part_N"] == 0]}
+            opened = open_source(str(self.source))
+            rows = [row.tobytes() in known for row in scan_source(opened, 1).pixel_digest_N]
+            self.gone = self.source / opened.record(rows.index(True)).key
+            self.gone.unlink()
+
+
+def test_an_ensemble_goes_on_without_a_training_file_that_was_deleted(tmp_path: Path):
+    source = tmp_path / "set"
+    draw = np.random.default_rng(0)
+    for number in range(160):
+        pixels = (draw.integers(0, 128, (32, 32, 3)) + (100 if number % 2 else 0)).astype(np.uint8)
+        (source / ("light" if number % 2 else "dark")).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(source / ("light" if number % 2 else "dark") / f"{number}.png")
+    settings = ["runtime.num_threads=1", "loader.threads=1", "batch_size=32", "loader.memory_limit_bytes=0"]
+    out = tmp_path / "e"
+    watching = Deletes(source, out, last_epoch=3)
+    with pytest.raises(DataError, match="--resume --set loader.on_bad_image=skip"):
+        api.train_ensemble(request(out, source=str(source), settings=settings), watching)
+    assert watching.gone is not None
+    seen = load_file(out / "member-1" / "seen.safetensors")
+    resumed = api.TrainRequest(out=out, resume=True, settings=["loader.on_bad_image=skip"])
+    result = api.train_ensemble(resumed)
+    for name in ("member-1", "member-2"):
+        after = load_file(out / name / "seen.safetensors")
+        assert all(np.array_equal(seen[key], after[key]) for key in seen)
+        assert (out / name / "checkpoint-best" / "weights.safetensors").is_file()
+    first, second = (load_file(out / f"member-{k}" / "evaluation.safetensors") for k in (1, 2))
+    assert np.array_equal(first["label_N"], second["label_N"])
+    assert result.evaluation.metrics.num_samples == int((seen["part_N"] == 2).sum())
+    assert result.evaluation.metrics.top1 > 0.9
+    told = "training image was lost or changed while the run was under way."
+    assert any(told in caveat for caveat in result.evaluation.caveats)
 
 
 def test_the_joint_verdict_averages_the_probabilities_of_the_members(saccade: Callable, ensemble: Path):

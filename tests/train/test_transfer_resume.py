@@ -1,15 +1,21 @@
 """A transfer that goes on: its weights may have moved, nothing else may change, and its seconds are told apart."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.numpy import load_file
 from tests.transfer.test_run import Cut, CutAfter, backbone, refused, request, weights
 
 from saccade import api
 from saccade.cli.transfer import transfer_text
 from saccade.core.errors import UsageError
+from saccade.data.scan import scan_source
+from saccade.data.source import open_source
 from saccade.transfer.request import TransferRequest
 
 __all__ = ["backbone"]
@@ -38,6 +44,44 @@ def test_weights_that_have_moved_are_found_where_a_person_says(cut: TransferRequ
     api.transfer(replace(cut, weights=str(moved)))
     one, other = weights(tmp_path / "whole"), weights(tmp_path / "run")
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_transfer_goes_on_without_a_training_file_that_was_deleted(backbone: Path, tmp_path: Path):  # noqa: F811
+    source, run = tmp_path / "set", tmp_path / "run"
+    draw = np.random.default_rng(0)
+    for number in range(240):
+        folder = source / ("light" if number % 2 else "dark")
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = draw.integers(0, 128, (32, 32)) + (100 if number % 2 else 0)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    settings = [
+        "batch_size=32",
+        "runtime.precision=float32",
+        "loader.memory_limit_bytes=0",
+        "transfer.ladder_images=150",
+    ]
+    begun = replace(request(backbone, run, "stage1"), source=str(source), settings=settings, cache="none")
+    with pytest.raises(Cut):
+        api.transfer(begun, CutAfter(epoch=1))
+    before = load_file(run / "seen.safetensors")
+    known = {row.tobytes() for row in before["pixels_NB"][before["part_N"] == 0]}
+    opened = open_source(str(source))
+    rows = [row.tobytes() in known for row in scan_source(opened, 1).pixel_digest_N]
+    (source / opened.record(rows.index(True)).key).unlink()
+    resumed = TransferRequest(resume=True, out=run, cache="none")
+    assert refused(resumed).endswith("go on without them: --resume --set loader.on_bad_image=skip.")
+    result = api.transfer(replace(resumed, settings=["loader.on_bad_image=skip"]))
+    after = load_file(run / "seen.safetensors")
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert result.run.judgement.metrics.num_samples == int((before["part_N"] == 2).sum())
+    assert any("lost or changed while the run was under way" in text for text in result.run.judgement.caveats)
+    tested = {row.tobytes() for row in before["pixels_NB"][before["part_N"] == 2]}
+    opened = open_source(str(source))
+    digests = {
+        opened.record(index).key: row.tobytes() for index, row in enumerate(scan_source(opened, 1).pixel_digest_N)
+    }
+    keys = json.loads((run / "evaluation.json").read_text())["keys"]
+    assert {digests[key] for key in keys} == tested
 
 
 def test_what_a_resumed_transfer_cannot_change_is_refused(cut: TransferRequest, backbone: Path):  # noqa: F811

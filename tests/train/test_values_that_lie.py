@@ -64,6 +64,31 @@ def test_pairs_of_one_picture_in_two_encodings_never_sit_on_two_sides(tmp_path: 
     assert np.bincount(parts["part_N"]).min() >= 8
 
 
+def test_labels_drawn_by_a_coin_are_judged_near_chance_though_each_picture_is_there_twice(tmp_path: Path):
+    """240 pictures of noise with coin flips, each as PNG and as BMP: a network can learn them by heart, no more."""
+    for number in range(240):
+        for ending in ("png", "bmp"):
+            put(noise(number), tmp_path / "set" / coin(number) / f"{number}-{ending}.{ending}")
+    result = train(
+        tmp_path / "set",
+        tmp_path / "run",
+        "optimizer.name=adamw",
+        "optimizer.learning_rate=0.003",
+        model="lenet5",
+        epochs=30,
+    )
+    parts = load_file(tmp_path / "run" / "seen.safetensors")
+    side = {}
+    for row, part in zip(parts["pixels_NB"], parts["part_N"].tolist(), strict=True):
+        assert side.setdefault(row.tobytes(), part) == part
+    assert len(side) == 240
+    history = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert history[-1]["train_accuracy"] > 0.95  # it does learn the coins of its training images
+    metrics = result.judgement.metrics
+    assert metrics.num_samples >= 80
+    assert metrics.top1_low <= 0.5 <= metrics.top1_high
+
+
 @pytest.fixture
 def leaking(tmp_path: Path) -> Path:
     """A given test part of 20 images, of which 8 are training images saved again as JPEG and 4 as BMP."""

@@ -138,7 +138,8 @@ class Together:
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Evaluation(Displayed):
     """What runs are worth on a source. `judged_on` says in words which images these were, `kind` in one (`verdict`);
-    `caveats` are sentences that qualify every figure, `notes` say what else was done.
+    `caveats` are sentences that qualify every figure, `notes` say what else was done. `image_notes` name each judged
+    file that is damaged beside its pixels.
 
     `metrics` are of `logits_NK` as they are; confidences that a person sees are divided by `temperature` first.
     `together` is set where several runs, or several crops, answered together.
@@ -159,6 +160,7 @@ class Evaluation(Displayed):
     keys: tuple[str, ...]
     together: Together | None = None
     kind: str = "held-out"
+    image_notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The object of `evaluate --json`; its keys are a contract."""
@@ -173,7 +175,7 @@ class Evaluation(Displayed):
             "images_per_second": round(self.metrics.num_samples / max(self.seconds, 1e-9), 1),
             "seed": self.seed,
             "judged_on": self.judged_on,
-            "notes": [*self.notes, *self.caveats],
+            "notes": [*self.notes, *self.caveats, *self.image_notes],
             "caveats": list(self.caveats),
             "together": self.together.as_json() if self.together else None,
         }

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..core.errors import printable
 from ..core.runtime import RuntimeConfig
 from ..data.scan import scan_source
 from ..data.source import DataSource, open_source
@@ -33,7 +34,7 @@ class PassResult:
 
     `probability_NK` (float64) averages members and looks; `centre_logits_MNK` (float32) are each member's ordinary
     answers; both in the order of the classifier's classes. `centre_M_s` is each member's computing time for its centre
-    look alone, `forward_s` that of everything.
+    look alone, `forward_s` that of everything. `image_notes` name files with damage beside the pixels.
     """
 
     probability_NK: np.ndarray
@@ -41,6 +42,7 @@ class PassResult:
     label_N: np.ndarray
     centre_M_s: np.ndarray
     forward_s: float
+    image_notes: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -85,6 +87,7 @@ def judge(classifier: Classifier, runs: Sequence[Path], images: JudgedImages, st
         keys=tuple(source.record(int(index)).key for index in images.index_N),
         together=None if is_plain else _together(classifier, runs, result, label_N),
         kind=images.kind,
+        image_notes=result.image_notes,
     )
 
 
@@ -99,11 +102,13 @@ def pass_over(classifier: Classifier, source: DataSource, index_N: np.ndarray) -
     probability_NK = np.zeros((num_images, num_classes))
     centre_MNK = np.zeros((len(classifier.members), num_images, num_classes), np.float32)
     centre_M_s, forward_s, start = np.zeros(len(classifier.members)), 0.0, 0
+    image_notes: list[str] = []
     for member in classifier.members:  # the first call sets up kernels: it belongs to no image
         member.logits(torch.zeros(1, *member.preprocessing.input_CHW, dtype=torch.uint8))
     for batch in stream(classifier, items_of_source(source, index_N), views):
         for error in batch.errors.values():
             raise error
+        image_notes += [f"{printable(batch.keys[place])}: {' '.join(notes)}" for place, notes in batch.notes.items()]
         part = slice(start, start + batch.num_good)
         start = part.stop
         mean = MeanProbability(batch.num_good, num_classes)
@@ -126,6 +131,7 @@ def pass_over(classifier: Classifier, source: DataSource, index_N: np.ndarray) -
         label_N=np.array([source.record(int(index)).label for index in index_N], dtype=np.int64),
         centre_M_s=centre_M_s,
         forward_s=forward_s,
+        image_notes=tuple(image_notes),
     )
 
 

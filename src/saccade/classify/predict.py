@@ -31,5 +31,6 @@ def predict(classifier: Classifier, items: Iterable[HeldImage]) -> Iterator[Pred
                 probabilities=tuple(probability_K.tolist()),
                 logits=tuple(logits_K.tolist()),
                 latency_ms=latency_ms,
+                notes=batch.notes.get(place, ()),
             )
         started_s = time.perf_counter()

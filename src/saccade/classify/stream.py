@@ -17,7 +17,7 @@ import numpy as np
 
 from ..core.errors import DataError, ImageError, printable
 from ..core.types import Preprocessing
-from ..data.decode import decode_image
+from ..data.decode import DecodedImage, decode_image
 from ..data.images_in_memory import HeldImage
 from ..data.limits import refuse_large_image
 from ..data.preprocess import decoded_short_side_px
@@ -37,10 +37,14 @@ IMAGE_ENDINGS = frozenset(ending.decode() for ending in ENDINGS)
 
 @dataclass(frozen=True, kw_only=True)
 class StreamBatch:
-    """Some images in order. `errors` names those that cannot be used by their place; `prepared` holds the others."""
+    """Some images in order. `errors` names those that cannot be used by their place; `prepared` holds the others.
+
+    `notes` are sentences on damage beside the pixels of an image, by its place.
+    """
 
     keys: tuple[str, ...]
     errors: dict[int, ImageError]
+    notes: dict[int, tuple[str, ...]]
     prepared: Prepared
 
     @property
@@ -85,7 +89,15 @@ def stream(classifier: Classifier, items: Iterable[HeldImage], looks: Sequence[L
         readers.close()
 
 
-_Image = list[np.ndarray] | ImageError  # image_VHWC for each preprocessing
+@dataclass(frozen=True, kw_only=True)
+class _Image:
+    """`prepared` image_VHWC for each preprocessing; `notes` on damage beside the pixels."""
+
+    prepared: list[np.ndarray]
+    notes: tuple[str, ...]
+
+
+_Found = _Image | ImageError
 
 
 class _Pending:
@@ -96,9 +108,9 @@ class _Pending:
     ) -> None:
         self._items, self._readers, self._kinds, self._views = items, readers, kinds, views
         size = ceil(len(items) / readers.num_threads)
-        self._shares: list[Future[list[_Image]]] = []
+        self._shares: list[Future[list[_Found]]] = []
         for start in range(0, len(items), size):
-            share: Future[list[_Image]] = Future()
+            share: Future[list[_Found]] = Future()
             self._shares.append(share)
             readers.submit(partial(self._work, items[start : start + size], share))
 
@@ -110,14 +122,17 @@ class _Pending:
     def collected(self) -> StreamBatch:
         """The batch, once all of it is there. Raises what went wrong on a reading thread."""
         images = [image for share in self._shares for image in self._wait_for(share)]
-        good = [image for image in images if not isinstance(image, ImageError)]
+        good = [image.prepared for image in images if isinstance(image, _Image)]
         return StreamBatch(
             keys=tuple(item.key for item in self._items),
             errors={place: image for place, image in enumerate(images) if isinstance(image, ImageError)},
+            notes={
+                place: image.notes for place, image in enumerate(images) if isinstance(image, _Image) and image.notes
+            },
             prepared={kind: np.stack([image[i] for image in good]) for i, kind in enumerate(self._kinds) if good},
         )
 
-    def _wait_for(self, share: "Future[list[_Image]]") -> list[_Image]:
+    def _wait_for(self, share: "Future[list[_Found]]") -> list[_Found]:
         while True:
             try:
                 return share.result(timeout=LOOK_EVERY_S)
@@ -132,7 +147,7 @@ class _Pending:
                 f"The disk or the network share it lies on may hang: try to open the file by hand."
             )
 
-    def _work(self, items: list[HeldImage], share: "Future[list[_Image]]") -> None:
+    def _work(self, items: list[HeldImage], share: "Future[list[_Found]]") -> None:
         if not share.set_running_or_notify_cancel():
             return
         try:
@@ -140,9 +155,9 @@ class _Pending:
         except BaseException as error:  # noqa: BLE001  raised again by `collected`, on the thread that asked for it
             share.set_exception(error)
 
-    def _prepare(self, item: HeldImage) -> _Image:
+    def _prepare(self, item: HeldImage) -> _Found:
         largest = max(look.scale for look in self._views)
-        decoded: dict[int | None, np.ndarray] = {}
+        decoded: dict[int | None, DecodedImage] = {}
         prepared = []
         try:
             with self._readers.reading(item.key):
@@ -151,11 +166,12 @@ class _Pending:
                 short_px = decoded_short_side_px(kind)
                 short_px = None if short_px is None else ceil(short_px * largest)
                 if short_px not in decoded:
-                    decoded[short_px] = decode_image(content, item.key, short_px).image_HWC
-                prepared.append(prepare_looks(decoded[short_px], kind, self._views))
+                    decoded[short_px] = decode_image(content, item.key, short_px)
+                prepared.append(prepare_looks(decoded[short_px].image_HWC, kind, self._views))
         except ImageError as error:
             return error
-        return prepared
+        notes = dict.fromkeys(note for image in decoded.values() for note in image.notes)
+        return _Image(prepared=prepared, notes=tuple(notes))
 
 
 def _item_of_source(source: DataSource, index: int) -> HeldImage:

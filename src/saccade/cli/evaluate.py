@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..core.errors import UsageError, printable
-from .output import format_table, print_json, print_result
+from .output import format_table, print_json, print_notes, print_result
 
 if TYPE_CHECKING:
     from ..classify.evaluation import Evaluation, MemberResult, Together
@@ -44,6 +44,7 @@ def evaluate(
     if as_json:
         print_json(evaluation.as_json() | ({"num_suspected_labels": len(checked.suspects)} if checked else {}))
         return
+    print_notes(evaluation.image_notes)
     lines = [evaluation_text(evaluation)]
     if mistakes is not None:
         lines.append(f"The wrong answers, the most confident first, are in {printable(str(mistakes))}.")

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..core.errors import StorageError, printable_lines
@@ -12,6 +12,12 @@ def print_result(text: str) -> None:
     """Print `text` on stdout; characters the stream cannot encode become escapes instead of an error."""
     encoding = sys.stdout.encoding or "utf-8"
     _write((printable_lines(text) + "\n").encode(encoding, "backslashreplace").decode(encoding))
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Print sentences of printable text that qualify a result on stderr, one a line."""
+    for text in notes:
+        print(f"note: {text}", file=sys.stderr)
 
 
 def print_json(value: Any) -> None:

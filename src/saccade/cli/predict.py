@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from ..core.errors import SaccadeError, UsageError
-from .output import format_table, print_json, print_result
+from .output import format_table, print_json, print_notes, print_result
 
 
 def predict(
@@ -31,12 +31,14 @@ def predict(
     answers = list(api.predict(runs, paths))
     good = [answer for answer in answers if isinstance(answer, Prediction)]
     bad = [answer for answer in answers if isinstance(answer, ImageError)]
+    notes = dict.fromkeys(f"{printable(answer.key)}: {' '.join(answer.notes)}" for answer in good if answer.notes)
     if as_json:
         print_json(
             {
                 "run": ", ".join(str(run) for run in runs),
                 "predictions": [_answer_json(answer, top) for answer in good],
                 "errors": [{"file": error.key, "reason": error.reason} for error in bad],
+                "notes": list(notes),
             }
         )
     else:
@@ -44,6 +46,7 @@ def predict(
         if rows:
             headings = ["image", "class", "probability", *(f for _ in range(len(rows[0]) // 2 - 1) for f in ("or", ""))]
             print_result(format_table(headings[: len(rows[0])], rows, left=2))
+        print_notes(notes)
         for error in bad:
             print(f"error: {error.message}", file=sys.stderr)
     if bad:

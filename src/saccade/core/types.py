@@ -165,13 +165,17 @@ class Metrics:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Prediction(Displayed):
-    """What a classifier says of one image: `probabilities` (float, sum 1) in the order of `classes`."""
+    """What a classifier says of one image: `probabilities` (float, sum 1) in the order of `classes`.
+
+    `notes` are sentences on damage of the file beside its pixels.
+    """
 
     key: str
     classes: tuple[str, ...]
     probabilities: tuple[float, ...]
     latency_ms: float
     logits: tuple[float, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     def top(self, num: int) -> list[tuple[str, float]]:
         """The `num` most probable (class, probability) pairs, most probable first; ties in class order."""
@@ -181,7 +185,8 @@ class Prediction(Displayed):
     def display_lines(self) -> list[str]:
         """The file and its answer."""
         name, probability = self.top(1)[0]
-        return [f"{printable(self.key)}: '{printable(name)}', {100 * probability:.1f} %."]
+        said = f"{printable(self.key)}: '{printable(name)}', {100 * probability:.1f} %."
+        return [said, *(f"{printable(self.key)}: {note}" for note in self.notes)]
 
     def display_rows(self) -> Rows:
         """The three most probable classes."""

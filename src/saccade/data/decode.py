@@ -200,7 +200,7 @@ def _decode_16_bit(content: bytes, info: dict[str | tuple[int, int], Any]) -> np
 def _eight_bit(pixels: np.ndarray) -> np.ndarray:
     """uint8 of values 0-65535, divided by 257 and rounded."""
     result = np.empty(pixels.shape, np.uint8)
-    for rows in _bands(pixels):
+    for rows in bands(pixels):
         result[rows] = ((pixels[rows].astype(np.uint32) + 128) // 257).clip(0, 255)
     return result
 
@@ -216,13 +216,13 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
 def _composite(image_RGBA: np.ndarray) -> np.ndarray:
     """Lay RGBA pixels on the background: (colour * alpha + background * (255 - alpha)) / 255, rounded."""
     result = np.empty((*image_RGBA.shape[:2], 3), np.uint8)
-    for rows in _bands(image_RGBA):
+    for rows in bands(image_RGBA):
         alpha, colour = image_RGBA[rows, :, 3:].astype(np.uint32), image_RGBA[rows, :, :3].astype(np.uint32)
         result[rows] = (colour * alpha + BACKGROUND * (255 - alpha) + 127) // 255
     return result
 
 
-def _bands(pixels: np.ndarray) -> Iterator[slice]:
+def bands(pixels: np.ndarray) -> Iterator[slice]:
     """Runs of rows of about BAND_PIXELS pixels."""
     num_rows = max(1, BAND_PIXELS // pixels.shape[1])
     for start in range(0, pixels.shape[0], num_rows):

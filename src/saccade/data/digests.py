@@ -31,7 +31,7 @@ def pixel_digest(pixels: np.ndarray, grey: bool) -> bytes:
     """16 bytes that equal pictures share, of pixels uint8 (H, W) or (H, W, 3); `grey`: their channels are equal.
 
     BLAKE2b of shape and pixels; of pictures above 16 KiB, instead of each whole block of 16 KiB the sum of its words
-    times random odd numbers modulo 2^64: ten times faster, and two blocks that differ share it once in 2^33 or more
+    times random odd numbers modulo 2^64: eight times faster, and two blocks that differ share it once in 2^33 or more
     (multilinear hashing: Lemire and Kaser 2014, Strongly universal string hashing is fast, section 3).
     """
     if grey and pixels.ndim == 3:
@@ -41,7 +41,8 @@ def pixel_digest(pixels: np.ndarray, grey: bool) -> bytes:
     digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=DIGEST_BYTES)
     for start in range(0, num_bytes, BLOCKS_AT_ONCE * BLOCK_BYTES):
         part = flat_B[start : min(start + BLOCKS_AT_ONCE * BLOCK_BYTES, num_bytes)]
-        word_NW = part.view("<u4").reshape(-1, BLOCK_WORDS).astype(np.uint64)
-        digest.update(np.dot(word_NW, _MULTIPLIER_W).astype("<u8").tobytes())
+        word_NW = part.view("<u4").reshape(-1, BLOCK_WORDS)  # einsum widens words as it goes: no copy of them all
+        sum_N = np.einsum("nw,w->n", word_NW, _MULTIPLIER_W, dtype=np.uint64, casting="unsafe")
+        digest.update(sum_N.astype("<u8").tobytes())
     digest.update(flat_B[num_bytes:].data)
     return digest.digest()

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 THUMBNAIL_PX = 16
-GRID_PX = 96  # of a large picture, every second, third, ... row and column makes the thumbnail: at least so many
+GRID_PX = 96  # samples on a side of a large picture, of which its thumbnail is the means
 FREQUENCIES = 8  # the lowest ones on both axes of a thumbnail's cosine transform
 MIN_DETAIL = 4.0  # standard deviation of a thumbnail, of 255, below which a picture is a plain area
 MIN_SIDE_PX = 16  # below it, honest pictures look alike: an 8x8 digit is 64 numbers
@@ -63,11 +63,30 @@ class Likeness:
 
 
 def thumbnail(pixels: np.ndarray) -> np.ndarray:
-    """uint8 (256,): 16x16 grey means of pixels uint8 (H, W) or (H, W, 3)."""
-    step_y, step_x = (max(1, side_px // GRID_PX) for side_px in pixels.shape[:2])
-    few = pixels if step_y == step_x == 1 else np.ascontiguousarray(pixels[::step_y, ::step_x])
+    """uint8 (256,): 16x16 grey means of pixels uint8 (H, W) or (H, W, 3); of a large picture, of 96x96 samples.
+
+    Samples lie at the middles of equal fields, so that copies of other sizes are sampled at the same places.
+    """
+    height_px, width_px = (GRID_PX if side_px >= 2 * GRID_PX else side_px for side_px in pixels.shape[:2])
+    few = pixels
+    if (height_px, width_px) != pixels.shape[:2]:
+        few = cv2.resize(pixels, (width_px, height_px), interpolation=cv2.INTER_NEAREST_EXACT)
     grey_HW = few if few.ndim == 2 else cv2.cvtColor(few, cv2.COLOR_RGB2GRAY)
     return cv2.resize(grey_HW, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA).ravel()
+
+
+def thumbnails(image_NHWC: np.ndarray) -> np.ndarray:
+    """uint8 (N, 256): the thumbnails of pictures of one shape, uint8 (N, H, W) or (N, H, W, 3).
+
+    Stacked below each other they are one picture, whose fields of means end where pictures end.
+    """
+    num, height_px, width_px = image_NHWC.shape[:3]
+    if not THUMBNAIL_PX <= min(height_px, width_px) <= max(height_px, width_px) < 2 * GRID_PX:
+        return np.stack([thumbnail(pixels) for pixels in image_NHWC])
+    stack = image_NHWC.reshape(num * height_px, width_px, *image_NHWC.shape[3:])
+    grey_HW = stack if stack.ndim == 2 else cv2.cvtColor(stack, cv2.COLOR_RGB2GRAY)
+    small_HW = cv2.resize(grey_HW, (THUMBNAIL_PX, num * THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
+    return small_HW.reshape(num, THUMBNAIL_PX**2)
 
 
 def is_telling(size_N2: np.ndarray, thumbnail_NP: np.ndarray) -> np.ndarray:
@@ -106,8 +125,9 @@ def near_groups(fingerprint_N: np.ndarray, thumbnail_NP: np.ndarray) -> list[lis
         _join(left, right, parent)
     root_N = _roots(np.arange(len(parent)), parent)
     order = np.argsort(root_N, kind="stable")
+    order = order[np.bincount(root_N, minlength=1)[root_N[order]] > 1]
     groups = np.split(order, np.flatnonzero(np.diff(root_N[order])) + 1)
-    return sorted(group.tolist() for group in groups if len(group) > 1)
+    return sorted(group.tolist() for group in groups if len(group))
 
 
 def near_pairs(
@@ -129,7 +149,8 @@ def near_pairs(
         for start in range(0, len(own), BLOCK):
             for other in range(start, len(others), BLOCK):
                 left, right = own[start : start + BLOCK], others[other : other + BLOCK]
-                row, column = np.nonzero(short_ND[left] @ short_ND[right].T >= MIN_CORRELATION - SLACK)
+                close_LR = short_ND[left] @ short_ND[right].T >= MIN_CORRELATION - SLACK
+                row, column = np.divmod(np.flatnonzero(close_LR), len(right))  # nonzero of a matrix is much slower
                 is_first = (other + column >= len(own)) | (start + row < other + column)  # each pair once
                 left_P, right_P = left[row[is_first]], right[column[is_first]]
                 for first in range(0, len(left_P), PAIRS):
@@ -201,6 +222,6 @@ def _centred(thumbnail_NP: np.ndarray) -> np.ndarray:
     """Rows of mean 0 and length 1: their products are correlations."""
     centred_NP = thumbnail_NP.astype(np.float32)
     centred_NP -= centred_NP.mean(axis=1, keepdims=True)
-    length_N1 = np.linalg.norm(centred_NP, axis=1, keepdims=True)
-    centred_NP /= np.maximum(length_N1, 1e-6)
+    length_N = np.sqrt(np.einsum("np,np->n", centred_NP, centred_NP))
+    centred_NP /= np.maximum(length_N, 1e-6)[:, None]
     return centred_NP

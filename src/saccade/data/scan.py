@@ -1,19 +1,19 @@
 """The scan: every image decoded once before the first step, so that a bad file is named now and not hours later."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-import cv2
 import numpy as np
 
 from ..core.errors import DataError, ImageError, printable
 from .decode import decode_image
 from .digests import BLOCK_BYTES, DIGEST_BYTES, content_digest, pixel_digest
-from .likeness import MAX_COPIES, THUMBNAIL_PX, Likeness, is_telling, thumbnail
+from .likeness import MAX_COPIES, THUMBNAIL_PX, Likeness, is_telling, thumbnail, thumbnails
+from .pixel_statistics import statistics_of, statistics_of_many
 from .source import DataSource
 
 MAX_SKIPPED_FRACTION = 0.01
@@ -104,41 +104,60 @@ class _Scan:
         self.square_NC = np.zeros((count, 3), np.float32)
         self.is_grey_N = np.zeros(count, bool)
         self.rotated_N = np.zeros(count, bool)
+        self.as_read_N = np.zeros(count, bool)  # the pixels are what the source gave, so their digests may be one
         self.modes: list[str] = [""] * count
         self.bad: dict[int, BadImage] = {}
         self.notes: dict[int, str] = {}
 
     def read_chunk(self, start: int) -> None:
+        small: dict[tuple[int, ...], list[tuple[int, np.ndarray]]] = defaultdict(list)
         for index in range(start, min(start + CHUNK, len(self.source))):
             try:
-                self._read(index)
+                pixels = self._read(index)
             except ImageError as error:
                 self.bad[index] = BadImage(key=error.key, reason=error.reason)
+                continue
+            self.size_N2[index] = pixels.shape[:2]
+            if pixels.nbytes < BLOCK_BYTES:
+                small[pixels.shape].append((index, pixels))
+            else:
+                self._measure(index, pixels)
+        for same in small.values():
+            self._measure_together(np.array([index for index, _ in same]), [pixels for _, pixels in same])
 
-    def _read(self, index: int) -> None:
+    def _read(self, index: int) -> np.ndarray:
+        """The pixels of an image: uint8 (H, W) or (H, W, 3)."""
         content = self.source.read(index)
-        bytes_digest = content_digest(content)
+        self.bytes_N[index] = np.frombuffer(content_digest(content), np.uint8)
         if isinstance(content, np.ndarray) and content.ndim == 2:
-            pixels = content
-            self.is_grey_N[index], self.modes[index] = True, "L"
-        else:
-            decoded = decode_image(content, self.source.record(index).key)
-            pixels = decoded.image_HWC
-            self.modes[index], self.rotated_N[index] = decoded.mode, decoded.rotated
-            if decoded.notes:
-                self.notes[index] = f"{printable(self.source.record(index).key)}: {' '.join(decoded.notes)}"
-            self.is_grey_N[index] = is_grey(pixels)
-        is_same = pixels is content and (pixels.ndim == 2 or not self.is_grey_N[index]) and pixels.nbytes < BLOCK_BYTES
-        pixels_digest = bytes_digest if is_same else pixel_digest(pixels, bool(self.is_grey_N[index]))
-        self.bytes_N[index] = np.frombuffer(bytes_digest, np.uint8)
-        self.pixels_N[index] = np.frombuffer(pixels_digest, np.uint8)
-        self.size_N2[index] = pixels.shape[:2]
+            self.modes[index], self.as_read_N[index] = "L", True
+            return content
+        decoded = decode_image(content, self.source.record(index).key)
+        self.modes[index], self.rotated_N[index] = decoded.mode, decoded.rotated
+        if decoded.notes:
+            self.notes[index] = f"{printable(self.source.record(index).key)}: {' '.join(decoded.notes)}"
+        self.as_read_N[index] = decoded.image_HWC is content
+        return decoded.image_HWC
+
+    def _measure(self, index: int, pixels: np.ndarray) -> None:
+        """One large picture."""
+        self.is_grey_N[index], self.mean_NC[index], self.square_NC[index] = statistics_of(pixels)
+        self.pixels_N[index] = np.frombuffer(pixel_digest(pixels, bool(self.is_grey_N[index])), np.uint8)
         if len(self.thumbnail_NP):
             self.thumbnail_NP[index] = thumbnail(pixels)
-        plane = pixels[:, :, 0] if pixels.ndim == 3 and self.is_grey_N[index] else pixels
-        mean, deviation = cv2.meanStdDev(plane)
-        self.mean_NC[index] = mean.ravel() / 255
-        self.square_NC[index] = (mean.ravel() ** 2 + deviation.ravel() ** 2) / 255**2
+
+    def _measure_together(self, index_M: np.ndarray, pictures: list[np.ndarray]) -> None:
+        """Small pictures of one shape: a call for each would cost more than its work."""
+        image_MHWC = np.stack(pictures)
+        grey_M, self.mean_NC[index_M], self.square_NC[index_M] = statistics_of_many(image_MHWC)
+        self.is_grey_N[index_M] = grey_M
+        if len(self.thumbnail_NP):
+            self.thumbnail_NP[index_M] = thumbnails(image_MHWC)
+        is_same_M = self.as_read_N[index_M] & (~grey_M if image_MHWC.ndim == 4 else True)
+        self.pixels_N[index_M] = self.bytes_N[index_M]
+        for place in np.flatnonzero(~is_same_M):
+            digest = pixel_digest(pictures[place], bool(grey_M[place]))
+            self.pixels_N[index_M[place]] = np.frombuffer(digest, np.uint8)
 
     def report(self, bad: tuple[BadImage, ...]) -> ScanReport:
         good_N = np.setdiff1d(np.arange(len(self.source), dtype=np.int64), np.array(sorted(self.bad), dtype=np.int64))
@@ -162,17 +181,6 @@ class _Scan:
             return None
         telling_N = is_telling(self.size_N2, self.thumbnail_NP)
         return Likeness(thumbnail_NP=self.thumbnail_NP, is_telling_N=telling_N)
-
-
-def is_grey(image_HWC: np.ndarray) -> bool:
-    """Whether red, green and blue are equal in every pixel; looks at a few rows first, since colour shows at once."""
-    few = image_HWC[:: max(1, image_HWC.shape[0] // 8)]
-    return _channels_equal(few) and _channels_equal(image_HWC)
-
-
-def _channels_equal(image_HWC: np.ndarray) -> bool:
-    red = image_HWC[:, :, 0]
-    return bool(np.array_equal(red, image_HWC[:, :, 1]) and np.array_equal(red, image_HWC[:, :, 2]))
 
 
 def _bad_message(source: DataSource, bad: tuple[BadImage, ...], remedy: str) -> str:

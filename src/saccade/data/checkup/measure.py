@@ -8,17 +8,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from ...core.errors import ImageError
 from ..decode import decode_image
 from ..digests import content_digest, pixel_digest
 from ..likeness import thumbnail
-from ..scan import is_grey
+from ..pixel_statistics import statistics_of
 from ..source import DataSource
 
-VERSION = 2  # of what is measured; a change makes kept measurements worthless
+VERSION = 3  # of what is measured; a change makes kept measurements worthless
 CHUNK = 64
 NO_MODE = "?"
 
@@ -94,12 +93,9 @@ def _measure(content: bytes | np.ndarray, key: str, row_1: np.ndarray) -> None:
     """Fill one row of MEASURES. Raises ImageError naming `key`."""
     decoded = decode_image(content, key)
     image_HWC = decoded.image_HWC
-    mean, deviation = cv2.meanStdDev(image_HWC)
     row_1["height_px"], row_1["width_px"] = image_HWC.shape[:2]
     row_1["mode"] = decoded.mode.encode()
     row_1["rotated"] = decoded.rotated
-    row_1["grey"] = is_grey(image_HWC)
-    row_1["mean"] = mean.ravel() / 255
-    row_1["square"] = (mean.ravel() ** 2 + deviation.ravel() ** 2) / 255**2
+    row_1["grey"], row_1["mean"], row_1["square"] = statistics_of(image_HWC)
     row_1["pixels"] = np.void(pixel_digest(image_HWC, bool(row_1["grey"][0])))
     row_1["thumbnail"] = thumbnail(image_HWC)
