@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -21,10 +22,14 @@ from torch import nn
 
 import saccade
 from saccade import SaccadeClassifier, SaccadeFeatures, api
-from saccade.core.errors import DataError, StorageError, UsageError
+from saccade.core.errors import CheckpointError, DataError, UsageError
 from saccade.models.architecture import ModelSpec, build_model
 
-SETTINGS = {"batch_size": 32, "runtime": {"num_threads": 1, "precision": "float32"}}
+SETTINGS = {
+    "batch_size": 32,
+    "optimizer": {"learning_rate": 0.01},
+    "runtime": {"num_threads": 1, "precision": "float32"},
+}
 RUNTIME = api.RuntimeConfig(num_threads=1, precision="float32")
 Drawn = tuple[np.ndarray, np.ndarray]
 
@@ -99,8 +104,9 @@ def test_it_answers_as_a_run_of_the_command_line_does(drawn: Drawn, tmp_path: Pa
     assert own.predict_proba(image_NHW) == pytest.approx(np.array(expected), abs=1e-6)
     kept = saccade.load(tmp_path / "own", runtime=RUNTIME)
     assert [tuple(row) for row in own.predict_proba(image_NHW)] == [a.probabilities for a in kept(image_NHW)]
-    with pytest.raises(StorageError):
-        clone(own).fit(image_NHW, label_N)  # a run stands there
+    with pytest.raises(CheckpointError) as error:
+        clone(own).fit(image_NHW, label_N)
+    assert error.value.message.splitlines()[0] == f"{tmp_path / 'own'} already holds a run."
 
 
 def test_its_answers_and_its_score_are_those_of_its_probabilities(fitted: SaccadeClassifier, drawn: Drawn):
@@ -191,7 +197,7 @@ def test_a_fitted_estimator_can_be_sent_to_another_process(drawn: Drawn, fitted:
     image_NHW, _ = drawn
     fitted.predict(image_NHW[:1])
     sent = pickle.dumps(fitted)
-    assert b"torch" not in sent  # the files of the checkpoint, not a network
+    assert b"_rebuild_tensor" not in sent  # the files of the checkpoint, not a network
     assert np.array_equal(pickle.loads(sent).predict_proba(image_NHW), fitted.predict_proba(image_NHW))  # noqa: S301
 
 
@@ -219,7 +225,7 @@ def test_with_a_backbone_and_weights_it_is_a_transfer(drawn: Drawn, weights: dic
     image_NHW, label_N = drawn
     estimator = SaccadeClassifier(**weights, freeze="all", cache="none", settings=SETTINGS, out=tmp_path / "run")
     fitted = estimator.fit(image_NHW, label_N)
-    assert type(fitted.fitted_model().module).__name__ == "CifarResNet"
+    assert type(fitted.fitted_model().module).__name__ == "SmallResNet"
     assert (tmp_path / "run" / "transfer.json").is_file()
     expected = [answer.probabilities for answer in api.predict(tmp_path / "run", image_NHW, runtime=RUNTIME)]
     assert np.array_equal(fitted.predict_proba(image_NHW), np.array(expected))
@@ -230,12 +236,8 @@ def test_a_network_from_python_is_trained(drawn: Drawn):
     network = nn.Sequential(nn.Flatten(), nn.Linear(16 * 16, 3))
     settings = SETTINGS | {"input": {"size_px": 16}}
     fitted = SaccadeClassifier(model=network, epochs=2, settings=settings).fit(image_NHW, label_N)
-    assert (
-        pickle.loads(pickle.dumps(fitted)).predict_proba(image_NHW[:2])
-        == pytest.approx(  # noqa: S301
-            fitted.predict_proba(image_NHW[:2])
-        )
-    )
+    sent = pickle.loads(pickle.dumps(fitted))  # noqa: S301
+    assert np.array_equal(sent.predict_proba(image_NHW[:2]), fitted.predict_proba(image_NHW[:2]))
 
 
 def test_features_of_a_run_serve_a_linear_model(drawn: Drawn, fitted: SaccadeClassifier, tmp_path: Path):
@@ -255,9 +257,6 @@ def test_features_of_a_run_serve_a_linear_model(drawn: Drawn, fitted: SaccadeCla
 
 
 def test_features_of_public_weights_are_those_of_the_network(drawn: Drawn, weights: dict[str, Any]):
-    import torch
-    from safetensors.torch import load_file
-
     features = SaccadeFeatures(**weights, runtime=RUNTIME).fit()
     network = build_model("resnet20", ModelSpec(num_classes=10, input_CHW=(3, 32, 32)))
     network.load_state_dict(load_file(weights["weights"]))
