@@ -5,22 +5,20 @@ A verb leaves its process as it found it: what it sets (threads, deterministic a
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from .classify import label_check
 from .classify.classifier import open_classifier, open_member
 from .classify.evaluation import Evaluation
+from .classify.items import GivenImage, ManyImages, item_of, items_of
 from .classify.judge import evaluate as evaluate_runs
 from .classify.label_check import LabelCheck
 from .classify.looks import looks
 from .classify.predict import predict as predict_items
-from .classify.stream import items_of_files, list_images, read_file
 from .core import atomic
 from .core.errors import ImageError, SaccadeError, Stopped, UsageError, printable, shell_word
 from .core.given import short_name
@@ -32,9 +30,6 @@ from .data.images_in_memory import (
     ArraySource,
     FileSource,
     GivenImages,
-    HeldImage,
-    as_source,
-    checked_image,
     known_source,
 )
 from .data.source import DataSource
@@ -301,16 +296,17 @@ def check_labels(
 @scoped_runtime()
 def predict(
     runs: AnyPath | Sequence[AnyPath],
-    images: GivenImages | np.ndarray | Iterable[AnyPath | np.ndarray],
+    images: ManyImages | GivenImage,
     runtime: RuntimeConfig | None = None,
     model: nn.Module | None = None,
 ) -> Iterator[Prediction | ImageError]:
     """An answer, or the reason why there is none, for each of `images` in order. Raises SaccadeError.
 
-    `images` are files and folders, uint8 arrays (height, width[, 3]), or a `DataSource`. Several runs, and the members
-    of an ensemble's folder, answer together: the mean of their probabilities. `model` as in `evaluate`.
+    `images` are files and folders, uint8 arrays (height, width[, 3]), images of Pillow, or a `DataSource`. Several
+    runs, and the members of an ensemble's folder, answer together: the mean of their probabilities. `model` as in
+    `evaluate`.
     """
-    items = _images(images)
+    items = list(items_of(images))  # what is no image is told now
     members = ensemble_folder.expand_runs(_paths(runs))
     if not members:
         raise UsageError("predict needs at least one run.")
@@ -321,17 +317,18 @@ def predict(
 @scoped_runtime()
 def explain(
     run: AnyPath,
-    image: AnyPath | np.ndarray,
+    image: GivenImage,
     out: AnyPath | None = None,
     class_name: str = "",
     layer: str = "",
     source: GivenImages = "",
     model: nn.Module | None = None,
 ) -> Explanation:
-    """Why `run` says what it says of an image file or array: Grad-CAM, occlusion, maps and filters as arrays.
+    """Why `run` says what it says of an image: Grad-CAM, occlusion, maps and filters as arrays.
 
-    With `out` the sheet is written there, .svg or .png; with `source` it shows images of that set that excite the
-    strongest channels most. `model` as in `evaluate`. Raises SaccadeError.
+    `image` is a file, a uint8 array or an image of Pillow. With `out` the sheet is written there, .svg or .png; with
+    `source` it shows images of that set that excite the strongest channels most. `model` as in `evaluate`. Raises
+    SaccadeError.
     """
     sheet = _path(out)
     if sheet is not None:
@@ -339,8 +336,8 @@ def explain(
     ensemble_folder.refuse_ensemble(Path(run), "explain")
     with known_source(source) as text, known_network(model):
         member = open_member(Path(run), RuntimeConfig(device="cpu"))
-        content, key = _one_image(image)
-        explanation = explain_image(member, content, key, class_name, layer, text)
+        item = item_of(image, "array")
+        explanation = explain_image(member, item.read(), item.key, class_name, layer, text)
     if sheet is not None:
         write_sheet(sheet, explanation)
     return explanation
@@ -398,42 +395,6 @@ def _path(path: AnyPath | None) -> Path | None:
 
 def _paths(paths: AnyPath | Sequence[AnyPath]) -> list[Path]:
     return [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths]
-
-
-def _images(images: Any) -> list[HeldImage]:
-    """Files, those of folders, arrays and the images of a source, each with a key."""
-    if _are_labelled(images):
-        images = as_source(images)
-    if isinstance(images, DataSource):
-        return [HeldImage(images.record(i).key, partial(images.read, i)) for i in range(len(images))]
-    if isinstance(images, str | os.PathLike):
-        return [*items_of_files(list_images([Path(images)]))]
-    single = isinstance(images, np.ndarray) and (images.ndim == 2 or images.shape[2:] in ((1,), (3,)))
-    found: list[HeldImage] = []
-    for number, image in enumerate([images] if single else images):
-        if isinstance(image, str | os.PathLike):
-            found += items_of_files(list_images([Path(image)]))
-        else:
-            pixels = checked_image(f"image {number}", image)
-            found.append(HeldImage(f"image {number}", partial(_same, pixels)))
-    return found
-
-
-def _are_labelled(images: Any) -> bool:
-    """Whether they come with labels, which prediction does not need: (images, labels), or [(path, label), ...]."""
-    if isinstance(images, tuple) and len(images) == 2 and not isinstance(images[1], str | os.PathLike):
-        return np.ndim(images[1]) == 1
-    return isinstance(images, list) and bool(images) and isinstance(images[0], tuple)
-
-
-def _same(pixels: np.ndarray) -> np.ndarray:
-    return pixels
-
-
-def _one_image(image: AnyPath | np.ndarray) -> tuple[bytes | np.ndarray, str]:
-    if isinstance(image, str | os.PathLike):
-        return read_file(Path(image)), os.fspath(image)
-    return checked_image("the image", image), "array"
 
 
 def _new_path(config: RunConfig, network: str) -> Path:

@@ -19,7 +19,7 @@ CACHE = Path(__file__).parent.parent.parent / ".mypy_cache" / "typed-sample"  # 
 
 
 def test_the_public_names_are_these():
-    assert saccade.__all__ == ["__version__", "api"]
+    assert saccade.__all__ == ["__version__", "api", "load", "SaccadeClassifier", "SaccadeFeatures"]
     assert api.__all__ == [
         *("train", "transfer", "train_ensemble", "find_learning_rate", "evaluate", "check_labels", "write_mistakes"),
         *("predict", "explain", "inspect", "preview", "table", "compare", "report", "is_run", "is_ensemble"),

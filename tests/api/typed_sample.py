@@ -18,5 +18,8 @@ reveal_type(api.evaluate("runs/x", "digits"))  # is: saccade.classify.evaluation
 reveal_type(api.report(Path("runs/x")))  # is: pathlib.Path
 reveal_type(answers)  # is: list[saccade.core.types.Prediction | saccade.core.errors.ImageError]
 api.evaluate("runs/x", [("a.jpg", "cat"), (Path("b.jpg"), "dog", "test")])
+reveal_type(saccade.load("runs/x")("a.jpg"))  # is: saccade.core.types.Prediction
+reveal_type(saccade.load("runs/x", "runs/y")(["a.jpg"]))  # is: list[saccade.core.types.Prediction]
+reveal_type(saccade.SaccadeClassifier(epochs=3).fit(images, ["a", "b"] * 5))  # is: saccade.estimators.SaccadeClassifier
 api.evaluate(3, "digits")  # is an error
 api.TrainRequest(source="digits", epoch=3)  # is an error

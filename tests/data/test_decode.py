@@ -14,7 +14,7 @@ from PIL import Image
 from tests.processes import PATIENCE_S
 
 from saccade.core.errors import ImageError
-from saccade.data.decode import decode_image
+from saccade.data.decode import decode_image, decode_opened
 from saccade.data.limits import MAX_IMAGE_BYTES
 
 NOT_AN_IMAGE = "not an image that can be read (JPEG, PNG, WebP, BMP, GIF): it begins with"
@@ -271,7 +271,7 @@ def test_a_key_that_is_no_text_is_escaped():
 BOMB_CHILD = """
 import resource, struct, sys, zlib, io
 from saccade.core.errors import ImageError
-from saccade.data.decode import decode_image
+from saccade.data.decode import decode_image, decode_opened
 from PIL import Image
 for image, kind in ((Image.new("RGB", (8, 8)), k) for k in ("JPEG", "PNG", "WEBP", "BMP", "GIF")):
     buffer = io.BytesIO(); image.save(buffer, kind); decode_image(buffer.getvalue(), "warm")
@@ -352,3 +352,68 @@ def test_a_16_bit_png_with_a_part_that_runs_past_its_end_is_refused():
     with pytest.raises(ImageError) as error:
         decode_image(bytes(content), "long.png")
     assert str(error.value) == ("long.png: the image data are damaged (a part of it runs past the end of the file).")
+
+
+def opened(content: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(content)) as image:
+        return decode_opened(image, "a")
+
+
+@pytest.mark.parametrize("name", [name for name in BY_HAND if not name.startswith("16 bits") or name[8:12] == "grey"])
+def test_an_opened_image_has_the_figures_of_its_file(name: str):
+    content, _, row_WC = BY_HAND[name]
+    alpha_of_16_bits = name == "16 bits grey and alpha"  # Pillow keeps the upper 8: white * (1 - 128 / 255)
+    assert opened(content).tolist() == [[[127] * 3]] if alpha_of_16_bits else [row_WC]
+
+
+def test_an_opened_image_has_the_pixels_of_its_file(shared: Callable[[str], Path]):
+    """All of PngSuite, all orientations, photographs: bit for bit, but for the lower half of 16-bit colours."""
+    folder = shared("data/bad-images")
+    photographs = sorted(shared("data/clothing-small/test").rglob("*.jpg"))[:20]
+    paths = [*folder.glob("pngsuite/[!x]*.png"), *folder.rglob("exif-orientation/*.jpg"), *photographs]
+    assert len(paths) > 180
+    for path in paths:
+        expected_HWC, mode = decode_image(path.read_bytes(), str(path)).image_HWC, ""
+        with Image.open(path) as image:
+            pixels_HWC, mode = decode_opened(image, str(path)), image.mode
+        difference = np.abs(pixels_HWC.astype(int) - expected_HWC).max()
+        assert difference <= (1 if "16" in path.name and mode in ("RGB", "RGBA") else 0), path
+
+
+def test_an_image_made_by_pillow_is_read_by_the_same_table():
+    assert decode_opened(Image.new("RGBA", (1, 1), (0, 100, 255, 51)), "a").tolist() == [[[204, 224, 255]]]
+    assert decode_opened(Image.fromarray(np.array([[0, 65535, 23258]], np.uint16)), "a").tolist() == [
+        [[0] * 3, [255] * 3, [90] * 3]
+    ]
+    assert decode_opened(Image.new("I", (1, 1), 257), "a").tolist() == [[[1] * 3]]
+    turned = Image.fromarray(STORED[6])
+    turned.getexif()[0x0112] = 6
+    assert np.array_equal(decode_opened(turned, "a"), PIXELS)
+
+
+NO_RANGE = "have no known range; convert it to L or RGB, 0 to 255, first."
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (
+            Image.new("F", (1, 1), 0.5),
+            "its pixels (mode F) " + NO_RANGE,
+        ),
+        (
+            Image.new("I", (1, 1), -1),
+            "its pixels (mode I) " + NO_RANGE,
+        ),
+        (Image.new("L", (0, 4)), "the image has 0x4 pixels; 1 to 50,000,000 are read. Change its size."),
+        (
+            Image.new("1", (9_999, 9_999)),
+            "the image has 9999x9999 pixels; 1 to 50,000,000 are read. Change its size.",
+        ),
+    ],
+    ids=["floats", "below 0", "empty", "huge"],
+)
+def test_an_opened_image_without_usable_pixels_is_refused(image: Image.Image, reason: str):
+    with pytest.raises(ImageError) as error:
+        decode_opened(image, "a")
+    assert error.value.message == f"a: {reason}"

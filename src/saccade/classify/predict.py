@@ -1,7 +1,7 @@
 """From images to answers: what a classifier says of each, in the order asked."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 
 from ..core.errors import ImageError
 from ..core.types import Prediction
@@ -10,7 +10,7 @@ from .classifier import Classifier
 from .stream import stream
 
 
-def predict(classifier: Classifier, items: Iterable[HeldImage]) -> Iterator[Prediction | ImageError]:
+def predict(classifier: Classifier, items: Iterable[HeldImage]) -> Generator[Prediction | ImageError, None, None]:
     """An answer for each image, or the ImageError that says why there is none.
 
     `latency_ms` is the time of the image's batch, reading included where it is waited for, shared among its images.

@@ -97,6 +97,35 @@ def decode_image(content: bytes | np.ndarray, key: str, min_short_side_px: int |
         raise ImageError(key, _reason(content, error)) from error
 
 
+def decode_opened(image: Image.Image, key: str) -> np.ndarray:
+    """image_HWC uint8 RGB, upright, of an image that Pillow opened or made, by the same table. Raises ImageError.
+
+    A file and the image that Pillow makes of it give equal pixels, but for colours of 16 bits a channel, of which
+    Pillow keeps the upper 8, and for `fast_decode`, which reads a smaller image from a JPEG file.
+    """
+    width_px, height_px = image.size
+    if not 0 < width_px * height_px <= MAX_IMAGE_PIXELS:
+        raise ImageError(
+            key, f"the image has {width_px}x{height_px} pixels; 1 to {MAX_IMAGE_PIXELS:,} are read. Change its size."
+        )
+    if image.mode == "F" or (image.mode == "I" and not _has_16_bits(image)):
+        raise ImageError(
+            key, f"its pixels (mode {image.mode}) have no known range; convert it to L or RGB, 0 to 255, first."
+        )
+    try:
+        with kept_warnings():
+            orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+            pixels = _to_rgb(image)
+    except DECODE_ERRORS as error:
+        raise ImageError(key, _reason(b"", error)) from error
+    return _upright(pixels, orientation) if orientation in range(2, 9) else pixels
+
+
+def _has_16_bits(image: Image.Image) -> bool:
+    lowest, highest = image.getextrema()
+    return 0 <= lowest and highest <= 65535  # type: ignore[operator]  # one channel, so these are numbers
+
+
 def _note(text: str) -> str:
     return f"{printable(' '.join(text.split()))[:160].rstrip('. ')}."
 
@@ -187,14 +216,19 @@ def _decode_16_bit(content: bytes, info: dict[str | tuple[int, int], Any]) -> np
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
         raise ValueError("the 16-bit pixels cannot be read")
+    if pixels.ndim == 2:
+        return as_rgb(_grey_of_16_bits(pixels, info))
     eight_bit = _eight_bit(pixels)
-    if eight_bit.ndim == 2:
-        if isinstance(info.get("transparency"), int):  # OpenCV leaves the transparent grey to us
-            eight_bit[pixels == info["transparency"]] = BACKGROUND
-        return as_rgb(eight_bit)
     if eight_bit.shape[2] == 4:
         return _composite(cv2.cvtColor(eight_bit, cv2.COLOR_BGRA2RGBA))
     return np.ascontiguousarray(eight_bit[:, :, ::-1])
+
+
+def _grey_of_16_bits(pixels: np.ndarray, info: dict[str | tuple[int, int], Any]) -> np.ndarray:
+    eight_bit = _eight_bit(pixels)
+    if isinstance(info.get("transparency"), int):  # OpenCV and Pillow leave the transparent grey to us
+        eight_bit[pixels == info["transparency"]] = BACKGROUND
+    return eight_bit
 
 
 def _eight_bit(pixels: np.ndarray) -> np.ndarray:
@@ -206,10 +240,10 @@ def _eight_bit(pixels: np.ndarray) -> np.ndarray:
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I"):
+        return as_rgb(_grey_of_16_bits(np.asarray(image), image.info))
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
         return _composite(np.asarray(image.convert("RGBA")))
-    if image.mode.startswith("I"):
-        return as_rgb(_eight_bit(np.asarray(image)))
     return np.asarray(image.convert("RGB"))
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..core.errors import DataError, printable
+from ..core.errors import DataError, ImageError, printable
 from ..core.types import AnyPath, Record
 from .listing import check_classes, class_order, parse_split, refuse_twins
 from .source import GIVEN_SOURCES, DataSource
@@ -109,6 +109,29 @@ class FileSource(_Given):
 
     def read(self, index: int) -> bytes:
         return read_file(b"", os.fsencode(self._keys[index]))
+
+
+class HeldSource(_Given):
+    """Images of any kind, each known by what reads it, with `label_N` (numbers of `classes`). The digest is that of
+    their pixels; of those in `paths`, which are files, that of the path."""
+
+    def __init__(
+        self, images: Sequence["HeldImage"], label_N: np.ndarray, *, classes: Sequence[str], paths: set[int], name: str
+    ) -> None:
+        self._images = images
+        keys = [image.key for image in images]
+        seen: set[str] = set()
+        for number, key in enumerate(keys):  # the same file may come twice, as in a sample drawn with replacement
+            keys[number] = f"{key} (image {number})" if key in seen else key
+            seen.add(key)
+        super().__init__(name, keys, label_N, classes, None)
+        digest = hashlib.sha256()
+        for number, image in enumerate(images):
+            digest.update(repr(image.key).encode("utf-8", "surrogatepass") if number in paths else _content(image))
+        self.digest = self._digest(digest)
+
+    def read(self, index: int) -> bytes | np.ndarray:
+        return self._images[index].read()
 
 
 def as_source(given: GivenImages) -> str | DataSource:
@@ -228,6 +251,15 @@ def _numbered(where: str, labels: Labels, classes: Sequence[str] | None) -> tupl
             f"Add its name to `classes`, or correct the label."
         )
     return names, np.array([place[str(label)] for label in values], dtype=np.int64)
+
+
+def _content(image: "HeldImage") -> bytes:
+    """What tells one image from another, also where it cannot be read, which is told when it is needed."""
+    try:
+        pixels = np.ascontiguousarray(image.read())
+    except ImageError as error:
+        return error.message.encode("utf-8", "surrogatepass")
+    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
 
 
 def _are_pixels(images: Any) -> bool:

@@ -1,0 +1,79 @@
+"""What a caller gives as images, one or many: files, arrays, images of Pillow, or a source; each with its name."""
+
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..core.errors import DataError
+from ..core.types import AnyPath
+from ..data.decode import decode_opened
+from ..data.images_in_memory import GivenImages, HeldImage, as_source, checked_image
+from ..data.source import DataSource
+from .stream import items_of_files, items_of_source, list_images, read_file
+
+_decoding = threading.Lock()  # Pillow reads an opened file once, on one thread: the same image may come twice
+GivenImage = AnyPath | Image.Image | np.ndarray
+ManyImages = GivenImages | np.ndarray | Iterable[GivenImage]
+
+
+def is_single(images: Any) -> bool:
+    """Whether `images` is one image. An array of three sizes is one where the last is 1, 3 or 4 channels."""
+    if isinstance(images, np.ndarray):
+        return images.ndim == 2 or (images.ndim == 3 and images.shape[2] in (1, 3, 4))
+    return isinstance(images, str | os.PathLike | Image.Image)
+
+
+def item_of(image: GivenImage, name: str) -> HeldImage:
+    """One image, read or decoded when its turn comes. Raises DataError for what is no image."""
+    if isinstance(image, str | os.PathLike):
+        return HeldImage(os.fspath(image), partial(read_file, Path(image)))
+    if isinstance(image, Image.Image):
+        key = os.fsdecode(getattr(image, "filename", "") or "") or name
+        return HeldImage(key, partial(_decode, image, key))
+    if not hasattr(image, "__array__"):
+        raise DataError(
+            f"{name} is a value of type {type(image).__name__}.\n"
+            f"Give the path of a file, an image of Pillow, or a uint8 array (height, width[, 3])."
+        )
+    return HeldImage(name, partial(_same, checked_image(name, image)))
+
+
+def items_of(images: ManyImages | GivenImage) -> Iterator[HeldImage]:
+    """Files, those of folders, images of Pillow, arrays and the images of a source, each with a key."""
+    given: Any = images
+    if _are_labelled(given):
+        given = as_source(given)
+    if isinstance(given, DataSource):
+        yield from items_of_source(given, np.arange(len(given)))
+        return
+    for number, image in enumerate([given] if is_single(given) else given):
+        if isinstance(image, str | os.PathLike):
+            yield from items_of_files(list_images([Path(image)]))
+        else:
+            yield item_of(image, f"image {number}")
+
+
+def _decode(image: Image.Image, key: str) -> np.ndarray:
+    with _decoding:
+        return decode_opened(image, key)
+
+
+def _are_labelled(images: Any) -> bool:
+    """Whether they come with labels, which prediction does not need: (images, labels), or [(path, label), ...]."""
+    if isinstance(images, tuple) and len(images) == 2 and _is_one_of_many(images[1]):
+        return np.ndim(images[1]) == 1
+    return isinstance(images, list) and bool(images) and isinstance(images[0], tuple)
+
+
+def _is_one_of_many(labels: Any) -> bool:
+    return not isinstance(labels, str | os.PathLike | Image.Image)
+
+
+def _same(pixels: np.ndarray) -> np.ndarray:
+    return pixels
