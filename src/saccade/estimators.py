@@ -122,7 +122,7 @@ class SaccadeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             with TemporaryDirectory(prefix="saccade-") as folder:
                 for name, content in self.run_files_.items():
                     Path(folder, name).write_bytes(content)
-                self._opened = load(folder, runtime=self.runtime_, network=network)
+                self._opened = load(folder, runtime=self.runtime_, model=network)
         return self._opened
 
     def __getstate__(self) -> dict[str, Any]:

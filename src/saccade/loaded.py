@@ -33,18 +33,18 @@ def load(
     crops: int = 1,
     scales: Sequence[float] = (1.0,),
     runtime: RuntimeConfig | None = None,
-    network: nn.Module | None = None,
+    model: nn.Module | None = None,
 ) -> "Model":
     """The classifier of a run, or of several together: the mean of their probabilities.
 
-    With `crops` (5, 10, or a grid) and `scales` the mean is over several looks at an image too. `network` is that of a
-    run that was trained with a `torch.nn.Module` from Python. Raises SaccadeError.
+    With `crops` (5, 10, or a grid) and `scales` the mean is over several looks at an image too. `model` is the network
+    of a run that was trained with a `torch.nn.Module` from Python. Raises SaccadeError.
     """
     folders = expand_runs([Path(path) for given in runs for path in _as_list(given)])
     if not folders:
         raise UsageError('Say which run to load, for example saccade.load("runs/digits-lenet5-1").')
     wanted = looks(crops, scales)
-    with known_network(network):
+    with known_network(model):
         return Model(open_classifier(folders, runtime, wanted), runtime or RuntimeConfig())
 
 

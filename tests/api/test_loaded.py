@@ -130,7 +130,7 @@ def test_crops_are_those_of_evaluate(runs: list[Path], image_NHW: np.ndarray):
 def test_a_network_from_python_is_given_again(tmp_path: Path, image_NHW: np.ndarray):
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1024, 10))
     api.train(api.TrainRequest(source="digits", model=network, epochs=1, settings=SETTINGS, out=tmp_path / "own"))
-    model = saccade.load(tmp_path / "own", network=network, runtime=RUNTIME)
+    model = saccade.load(tmp_path / "own", model=network, runtime=RUNTIME)
     (expected,) = api.predict(tmp_path / "own", image_NHW[0], model=network, runtime=RUNTIME)
     assert model(image_NHW[0]).probabilities == expected.probabilities
     with pytest.raises(ModelError) as error:
