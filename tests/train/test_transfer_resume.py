@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.train.test_transfer import Cut, CutAfter, backbone, refused, request, weights
+from tests.transfer.test_run import Cut, CutAfter, backbone, refused, request, weights
 
 from saccade import api
 from saccade.cli.transfer import transfer_text
