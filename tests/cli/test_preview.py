@@ -1,7 +1,6 @@
 """`saccade preview` and `saccade augmentations`, as a person runs them."""
 
 import json
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 

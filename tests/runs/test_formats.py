@@ -1,30 +1,32 @@
 """What was asked and what was found: written apart, read together, and runs of every earlier format still open."""
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from tests.processes import PATIENCE_S
-from tests.transfer.test_run import Cut, CutAfter, backbone, request
+from tests.transfer.test_run import PIXELS, Cut, CutAfter, request
 
 from saccade import api
 from saccade.core.errors import CheckpointError, ConfigError, SaccadeError
 from saccade.ensemble.members import EnsemblePlan, read_plan
+from saccade.models.architecture import ModelSpec, build_model
 from saccade.runs import settings
 from saccade.runs.checkpoint import find_checkpoint
 from saccade.runs.ensemble import num_members
 from saccade.runs.summary import DEFAULTS, read_config_facts
 from saccade.train.config import RunConfig
 from saccade.train.folder import RunFolder
-
-__all__ = ["backbone"]
 
 FORMATS = Path(__file__).parent / "formats"
 NUMBERS = [path.name for path in sorted(FORMATS.iterdir()) if path.is_dir()]
@@ -124,16 +126,33 @@ def test_what_differs_stands_in_the_configuration_and_what_was_found_beside_it(r
     assert both == defaults | leaves(asked) | found
 
 
-def test_a_transfer_keeps_the_backbone_it_was_asked_for_and_the_network_it_made(backbone: Path, tmp_path: Path):  # noqa: F811
-    result = api.transfer(request(backbone, tmp_path / "run"))
-    asked = leaves(tomllib.loads((tmp_path / "run" / "config.toml").read_text()))
+def test_a_transfer_keeps_the_network_it_was_asked_for_and_the_one_it_made(tmp_path: Path):
+    torch.manual_seed(3)
+    model = build_model("resnet20", ModelSpec(num_classes=7, input_CHW=(1, 32, 32)))
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, tmp_path / "w.safetensors")
+    (tmp_path / "pixels.json").write_text(json.dumps(PIXELS))
+    weights, pixels = tmp_path / "w.safetensors", tmp_path / "pixels.json"
+    asked = replace(request(tmp_path, tmp_path / "run"), backbone="resnet20", weights=weights, preprocessing=pixels)
+    result = api.transfer(asked)
+    written = leaves(tomllib.loads((tmp_path / "run" / "config.toml").read_text()))
     found = json.loads((tmp_path / "run" / "found.json").read_text())["values"]
-    assert asked["transfer.backbone"] == "lenet5" == asked.get("model", RunConfig().model)
+    assert written["model"] == written["transfer.backbone"] == "resnet20"
+    assert written["transfer.weights"] == str(weights)
     assert sorted(found) == ["model", "transfer.preprocessing", "transfer.weights_sha256"]
-    assert not set(found) - {"model"} & set(asked)
+    assert found["transfer.weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     config = load(tmp_path / "run")
     assert config == result.run.config
-    assert config.model == found["model"] != "lenet5"
+    assert config.model == found["model"] == "resnet20+loglinear"
+
+
+def test_weights_of_the_hub_keep_their_commit_and_teachers_their_digest(tmp_path: Path):
+    asked = RunConfig.parse(
+        {"distill": {"teachers": ["a"], "weight": 0.5}, "transfer": {"backbone": "resnet18", "weights": "hub:a/b"}}
+    )
+    config = asked.with_overrides(["transfer.weights=hub:a/b@0123", "distill.teacher_digest=ab"])
+    settings.write_settings(tmp_path / "config.toml", asked, config)
+    assert 'weights = "hub:a/b"\n' in (tmp_path / "config.toml").read_text()
+    assert load(tmp_path) == config
 
 
 def test_an_ensemble_keeps_what_was_asked_and_its_images_apart(tmp_path: Path):
