@@ -37,6 +37,7 @@ READERS = {  # which verbs read a file, by its name; the others need not be trie
     "weights.safetensors": ("predict", "evaluate", "explain", "report", "resume", "teacher", "labels"),
     "state.safetensors": ("resume",),
     "config.toml": ("report", "resume"),
+    "found.json": ("resume",),
     "environment.json": ("report",),
     "data.json": ("report",),
     "transfer.json": ("report", "labels", "resume"),

@@ -19,7 +19,7 @@ from saccade.data.images_in_memory import as_source
 from saccade.data.sources.digits import Digits
 from saccade.models.architecture import ModelSpec, build_model
 from saccade.runs.checkpoint import find_checkpoint
-from saccade.train.config import RunConfig
+from saccade.train.folder import RunFolder
 
 SETTINGS = {"batch_size": 64, "runtime": {"num_threads": 1, "precision": "float32"}}
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -80,7 +80,7 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 def source_of(run: Path) -> str:
-    return RunConfig.from_toml(run / "config.toml").source
+    return RunFolder(path=run).load_config().source
 
 
 def test_arrays_a_list_of_files_and_a_source_of_ones_own_train_to_the_bits_of_the_same_images(

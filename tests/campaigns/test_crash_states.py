@@ -33,10 +33,10 @@ def test_a_save_without_its_syncs_is_caught(run_campaign: Callable, monkeypatch:
 def test_a_save_that_removes_the_one_before_first_is_caught(run_campaign: Callable, monkeypatch: pytest.MonkeyPatch):
     real = atomic.replace_folder
 
-    def careless(path: Path, fill: Callable, keep_previous: bool, needed_bytes: int = 0) -> None:
-        atomic._remove_folder(path)
-        atomic._remove_folder(atomic.previous_folder(path))
-        real(path, fill, keep_previous, needed_bytes)
+    def careless(path: Path, fill: Callable, marker: str, keep_previous: bool, needed_bytes: int = 0) -> None:
+        atomic._remove_folder(path, marker)
+        atomic._remove_folder(atomic.previous_folder(path), marker)
+        real(path, fill, marker, keep_previous, needed_bytes)
 
     monkeypatch.setattr(atomic, "replace_folder", careless)
     assert run_campaign(2, 1)["failures"]

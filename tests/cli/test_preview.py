@@ -1,7 +1,6 @@
 """`saccade preview` and `saccade augmentations`, as a person runs them."""
 
 import json
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,7 +93,8 @@ def test_training_measures_the_principal_colours_and_stores_them_with_the_run(sa
     settings = ["--set", "augment.pca_colour.deviation=0.1", "--epochs", "1", "--out", tmp_path / "run"]
     done = saccade("train", tmp_path / "photos", *settings, "--json")
     assert done.status == 0, done.errors
-    stored = tomllib.loads((tmp_path / "run" / "config.toml").read_text())["augment"]["pca_colour"]
-    red, green, blue = stored["eigenvectors"][0]
-    assert stored["eigenvalues"][0] > 10 * stored["eigenvalues"][1]
+    stored = json.loads((tmp_path / "run" / "found.json").read_text())["values"]
+    red, green, blue = stored["augment.pca_colour.eigenvectors"][0]
+    eigenvalues = stored["augment.pca_colour.eigenvalues"]
+    assert eigenvalues[0] > 10 * eigenvalues[1]
     assert red > blue > 2 * green > 0

@@ -74,7 +74,7 @@ def test_a_file_in_the_way_of_a_folder_is_explained(tmp_path: Path):
 def fill_with(text: str):
     def fill(folder: Path) -> None:
         atomic.write_text(folder / "weights", text)
-        atomic.write_text(folder / "manifest.json", text)
+        atomic.write_text(folder / "whole", text)
 
     return fill
 
@@ -82,23 +82,37 @@ def fill_with(text: str):
 def test_a_folder_is_replaced_and_the_one_before_is_kept_when_asked(tmp_path: Path):
     path = tmp_path / "checkpoint"
     for text in ("one", "two", "three"):
-        atomic.replace_folder(path, fill_with(text), keep_previous=True)
+        atomic.replace_folder(path, fill_with(text), "whole", keep_previous=True)
     assert (path / "weights").read_text() == "three"
     assert (atomic.previous_folder(path) / "weights").read_text() == "two"
-    atomic.replace_folder(path, fill_with("four"), keep_previous=False)
+    atomic.replace_folder(path, fill_with("four"), "whole", keep_previous=False)
     assert sorted(os.listdir(tmp_path)) == ["checkpoint"]
+
+
+def test_a_folder_goes_with_its_marker_first_and_one_with_the_marker_alone_is_the_newest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "checkpoint"
+    atomic.temporary_folder(path).mkdir()
+    fill_with("newest")(atomic.temporary_folder(path))  # as a process leaves it that was killed between the two renames
+    removed: list[list[str]] = []
+    monkeypatch.setattr(atomic.shutil, "rmtree", lambda folder: removed.append(os.listdir(folder)))
+    atomic.replace_folder(path, fill_with("later"), "whole", keep_previous=False)
+    assert (path / "whole").read_text() == "later"
+    assert (atomic.previous_folder(path) / "weights").read_text() == "newest"
+    assert removed == [["weights"]]
 
 
 def test_a_folder_whose_filling_fails_is_as_it_was(tmp_path: Path):
     path = tmp_path / "checkpoint"
-    atomic.replace_folder(path, fill_with("one"), keep_previous=True)
+    atomic.replace_folder(path, fill_with("one"), "whole", keep_previous=True)
 
     def fill(folder: Path) -> None:
         atomic.write_text(folder / "weights", "half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(StorageError):
-        atomic.replace_folder(path, fill, keep_previous=True)
+        atomic.replace_folder(path, fill, "whole", keep_previous=True)
     assert (path / "weights").read_text() == "one"
     assert os.listdir(tmp_path) == ["checkpoint"]
 

@@ -14,7 +14,7 @@ import pytest
 from saccade import api
 from saccade.core import lock
 from saccade.core.errors import StorageError
-from saccade.train.config import RunConfig
+from saccade.train.folder import RunFolder
 
 WATCHED = Path(__file__).with_name("watched.py")
 OLD_VERSIONS = ("2024.10.0", "2025.12.0")  # their templates run code; SACCADE_OLD_FSSPEC has a folder of each
@@ -56,7 +56,7 @@ def with_values(run: Path, place: Path, old: str, new: str) -> Path:
     config = place / "config.toml"
     assert old in config.read_text()
     config.write_text(config.read_text().replace(old, new))
-    RunConfig.from_toml(config)
+    RunFolder(path=place).load_config()
     return place
 
 
@@ -154,11 +154,13 @@ def test_a_run_is_resumed_from_the_address_that_was_named_again(run: Path, tmp_p
 
 
 def test_weights_and_teachers_of_a_stranger_are_not_fetched(run: Path, tmp_path: Path):
-    weights = 'backbone = ""\nweights = ""', 'backbone = "resnet18"\nweights = "hub:owner/name@0123"'
+    named = 'transfer.backbone = "resnet18"\ntransfer.weights = "hub:owner/name@0123"'
+    weights = "format = 2\n", f"format = 2\n{named}\n"
     transfer = with_values(run, tmp_path / "transfer", *weights)
     commands = [["transfer", "--resume", "--out", str(transfer)]]
     for number, teacher in enumerate(["hub:owner/name", "https://127.0.0.1:9/run", "reference::file:///x.tar.json"]):
-        taught = "teachers = []\nweight = 0.0", f"teachers = [{json.dumps(teacher)}]\nweight = 0.5"
+        named = f"distill.teachers = [{json.dumps(teacher)}]\ndistill.weight = 0.5"
+        taught = "format = 2\n", f"format = 2\n{named}\n"
         theirs = with_values(run, tmp_path / f"taught-{number}", *taught)
         commands.append(["train", "--resume", "--out", str(theirs)])
     first, *others = watched(tmp_path, commands)["finished"]
@@ -175,6 +177,7 @@ def test_weights_and_teachers_of_a_stranger_are_not_fetched(run: Path, tmp_path:
 
 def test_an_ensemble_of_a_stranger_opens_nothing_that_was_not_named(run: Path, tmp_path: Path):
     text = (run / "config.toml").read_text().replace('source = "digits"', 'source = "hub:owner/name"')
+    text = text.removeprefix("format = 2\n")
     head, _, tables = text.partition("\n[")
     (tmp_path / "five").mkdir()
     (tmp_path / "five" / "ensemble.toml").write_text(

@@ -42,53 +42,56 @@ def write_with(path: Path, fill: Callable[[Path], None], needed_bytes: int = 0) 
                 temporary.unlink(missing_ok=True)
 
 
-def replace_folder(path: Path, fill: Callable[[Path], None], keep_previous: bool, needed_bytes: int = 0) -> None:
+def replace_folder(
+    path: Path, fill: Callable[[Path], None], marker: str, keep_previous: bool, needed_bytes: int = 0
+) -> None:
     """Replace the folder `path` by the one that `fill(temporary_path)` writes, durably. Raises StorageError.
 
     At every moment a complete folder stands at `path`, at `previous_folder(path)` or under the temporary name; with
-    `keep_previous` the one that was replaced stays. `fill` writes its manifest last and through `write_bytes`.
+    `keep_previous` the one that was replaced stays. `fill` writes the file `marker`, which says that a folder is
+    complete, last and through `write_bytes`.
     """
     temporary = temporary_folder(path)
     with storage_errors(path, needed_bytes):
-        if not path.exists() and (temporary / "manifest.json").exists():
+        if not path.exists() and (temporary / marker).exists():
             os.rename(temporary, path)  # killed between the two renames: this is the newest, and stays so
             sync_folder(path.parent)
-        _remove_folder(temporary)
+        _remove_folder(temporary, marker)
         try:
             temporary.mkdir(parents=True)
             fill(temporary)
             sync_folder(temporary)
         except BaseException:
             with suppress(OSError):
-                _remove_folder(temporary)
+                _remove_folder(temporary, marker)
             raise
-        _swap_in(path, keep_previous)
+        _swap_in(path, marker, keep_previous)
 
 
-def settle_folder(path: Path, newest: Path | None, keep_previous: bool) -> None:
+def settle_folder(path: Path, newest: Path | None, marker: str, keep_previous: bool) -> None:
     """Tidy up behind a killed `replace_folder`, given which of its places holds the newest whole folder: what was
     written completely takes its name, what was not goes. Raises StorageError."""
     with storage_errors(path):
         if newest == temporary_folder(path):
-            _swap_in(path, keep_previous)
+            _swap_in(path, marker, keep_previous)
             return
-        _remove_folder(temporary_folder(path))
+        _remove_folder(temporary_folder(path), marker)
         if newest == path and not keep_previous:
-            _remove_folder(previous_folder(path))
+            _remove_folder(previous_folder(path), marker)
 
 
-def _swap_in(path: Path, keep_previous: bool) -> None:
+def _swap_in(path: Path, marker: str, keep_previous: bool) -> None:
     """Put the complete `temporary_folder(path)` in the place of `path`."""
     temporary, previous = temporary_folder(path), previous_folder(path)
     if path.exists():
-        _remove_folder(previous)
+        _remove_folder(previous, marker)
         sync_folder(path.parent)
         os.rename(path, previous)
         sync_folder(path.parent)  # before the next rename: never two names for nothing
     os.rename(temporary, path)
     sync_folder(path.parent)
     if not keep_previous:
-        _remove_folder(previous)
+        _remove_folder(previous, marker)
 
 
 def temporary_folder(path: Path) -> Path:
@@ -101,11 +104,11 @@ def previous_folder(path: Path) -> Path:
     return path.with_name(path.name + ".previous")
 
 
-def _remove_folder(path: Path) -> None:
+def _remove_folder(path: Path, marker: str) -> None:
     if path.is_symlink():  # what it points to is nobody's to remove
         path.unlink()
     elif path.exists():
-        (path / "manifest.json").unlink(missing_ok=True)  # first: half a folder must not look whole
+        (path / marker).unlink(missing_ok=True)  # first: half a folder must not look whole
         shutil.rmtree(path)
 
 

@@ -1,4 +1,4 @@
-"""Configuration: frozen, keyword-only, every field described; TOML files, dotted overrides, a stable digest."""
+"""Configuration: frozen, keyword-only, every field described; TOML text, dotted overrides, a stable digest."""
 
 import hashlib
 import json
@@ -6,15 +6,12 @@ import os
 import reprlib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .documents import DocumentError, parse_toml, read_plain_file
 from .errors import ConfigError, brief, did_you_mean, printable
 
-MAX_TOML_BYTES = 256 << 10  # 15 teachers with paths of 4,096 bytes fit three times
 MAX_SHOWN = 200  # characters of a key in a message
 MAX_KEYS = 20  # in a message
 
@@ -34,17 +31,6 @@ class FrozenConfig(BaseModel):
         except ValidationError as error:
             raise ConfigError(_explain(cls, error, where)) from None
 
-    @classmethod
-    def from_toml(cls, path: Path) -> Self:
-        """Read a TOML file. Raises ConfigError naming the file and the line or key."""
-        try:
-            values = parse_toml(read_plain_file(path, MAX_TOML_BYTES))
-        except FileNotFoundError:
-            raise ConfigError(f"No configuration file at {printable(str(path))}.") from None
-        except DocumentError as error:
-            raise ConfigError(f"{printable(str(path))} cannot be used: {printable(str(error))}.") from None
-        return cls.parse(values, printable(str(path)))
-
     def with_overrides(self, settings: Settings) -> Self:
         """A copy with `settings` applied: `a.b=value` texts, or a table such as {"a": {"b": value}}."""
         values = self.model_dump(mode="json")
@@ -52,16 +38,28 @@ class FrozenConfig(BaseModel):
             _assign(type(self), values, dotted, value)
         return type(self).parse(values, where_set(settings))
 
-    def to_toml(self) -> str:
-        """TOML text that `from_toml` reads back to an equal configuration; fields keep their order."""
-        lines: list[str] = []
-        _write_table(self.model_dump(mode="json"), "", lines)
-        return "\n".join(lines).strip() + "\n"
+    def differences(self) -> dict[str, Any]:
+        """The values that differ from the defaults, nested; `parse` makes an equal configuration of them."""
+        found: dict[str, Any] = {}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if not field.is_required() and value == field.get_default(call_default_factory=True):
+                continue
+            nested = nested_config(field.annotation) is type(value) and isinstance(value, FrozenConfig)
+            found[name] = value.differences() if nested else self.model_dump(mode="json", include={name})[name]
+        return found
 
     def digest(self) -> str:
         """64 hexadecimal characters that change when any value changes, and only then."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def toml_text(values: dict[str, Any]) -> str:
+    """TOML text of nested `values`, in their order; None is left out, as TOML has no word for it."""
+    lines: list[str] = []
+    _write_table(values, "", lines)
+    return "\n".join(lines).strip() + "\n"
 
 
 def field_names(config: type[BaseModel], prefix: str = "") -> list[str]:
@@ -163,7 +161,8 @@ def _write_table(values: dict[str, Any], prefix: str, lines: list[str]) -> None:
         if key not in tables and value is not None:
             lines.append(f"{key} = {_toml_value(value)}")
     for key, table in tables.items():
-        lines += ["", f"[{prefix}{key}]"]
+        if not table or any(not isinstance(value, dict) for value in table.values()):  # else its tables imply it
+            lines += ["", f"[{prefix}{key}]"]
         _write_table(table, f"{prefix}{key}.", lines)
 
 

@@ -21,12 +21,13 @@ from ..core.config import FrozenConfig
 from ..core.display import Displayed
 from ..core.errors import CheckpointError, Stopped, printable
 from ..core.runtime import start
-from ..runs.ensemble import MAX_MEMBERS, is_finished, member_path, read_plan_values, refuse_begun
+from ..runs.ensemble import MAX_MEMBERS, REMEDY, is_finished, member_path, read_plan_settings, refuse_begun
 from ..runs.names import ENSEMBLE_PLAN, EVALUATION
+from ..runs.settings import with_found, write_settings
 from ..train.begun import as_begun
 from ..train.config import RunConfig
 from ..train.data_caveats import data_caveats
-from ..train.folder import RunFolder
+from ..train.folder import RunFolder, refuse_unregistered
 from ..train.outside import resume_command
 from ..train.prepare import Images, prepare_images
 from ..train.progress import RunProgress
@@ -43,7 +44,7 @@ class EnsemblePlan(FrozenConfig):
     """What an ensemble is made of."""
 
     num_members: Size = Field(description="runs that are trained, each with a seed of its own")
-    data_digest: str = Field("", description="digest of the images and their split")
+    data_digest: str = Field("", description="digest of the images and their split; found when it begins")
     run: RunConfig = Field(description="the first member; the others have the seeds after its own")
 
     def member_config(self, number: int) -> RunConfig:
@@ -56,7 +57,10 @@ class EnsemblePlan(FrozenConfig):
 
 def read_plan(folder: Path) -> EnsemblePlan:
     """What the ensemble in `folder` was begun with. Raises ConfigError, or CheckpointError where it is damaged."""
-    return EnsemblePlan.parse(read_plan_values(folder), printable(str(folder / ENSEMBLE_PLAN)))
+    path = folder / ENSEMBLE_PLAN
+    settings = read_plan_settings(folder)
+    refuse_unregistered(settings, path, "run")
+    return with_found(EnsemblePlan.parse(settings.values, printable(str(path))), settings, path, REMEDY)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -110,8 +114,8 @@ def _begin(plan: EnsemblePlan, path: Path, resume: bool, images: Images) -> Ense
     """Write what the ensemble is made of, or check that the images are still those: the folder is ours now."""
     if not resume:
         refuse_begun(path)  # again: another process may have begun one while the images were read
-        plan = plan.model_copy(update={"data_digest": images.digest()})
-        atomic.write_text(path / ENSEMBLE_PLAN, plan.to_toml())
+        asked, plan = plan, plan.model_copy(update={"data_digest": images.digest()})
+        write_settings(path / ENSEMBLE_PLAN, asked, plan)
     elif plan.data_digest != images.digest() and not images.begun:
         raise CheckpointError(
             f"The images in {printable(plan.run.source)} are not those this ensemble began with.\n"

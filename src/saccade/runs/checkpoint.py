@@ -136,7 +136,7 @@ def save_checkpoint(
         atomic.write_text(temporary / MANIFEST, manifest_text(manifest))
 
     needed_bytes = sum(len(content) for content in contents.values())
-    atomic.replace_folder(folder, fill, keep_previous, needed_bytes)
+    atomic.replace_folder(folder, fill, MANIFEST, keep_previous, needed_bytes)
 
 
 def update_manifest(checkpoint: Checkpoint, metrics: dict[str, Any], temperature: float) -> Checkpoint:
@@ -166,7 +166,7 @@ def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 def settle_checkpoint(folder: Path, keep_previous: bool = False) -> tuple[Checkpoint | None, list[str]]:
     """`newest_checkpoint`, with what a killed save left put in order first. Raises StorageError."""
     found, problems = newest_checkpoint(folder)
-    atomic.settle_folder(folder, found.folder if found else None, keep_previous)
+    atomic.settle_folder(folder, found.folder if found else None, MANIFEST, keep_previous)
     if found and not found.folder.exists():
         found = Checkpoint(folder=folder, manifest=found.manifest)
     return found, problems

@@ -7,12 +7,12 @@ that differ by their seed alone. They share one split of the images, so that the
 import reprlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ..core.errors import CheckpointError, UsageError, printable
 from .checkpoint import open_checkpoint
-from .files import damaged, read_toml_file
+from .files import damaged
 from .names import BEST, ENSEMBLE_PLAN, member_name
+from .settings import RunSettings, read_settings
 
 MAX_MEMBERS = 15
 REMEDY = "Put the file back from a copy; its members, such as member-1, can be used as they are."
@@ -30,7 +30,7 @@ def is_ensemble(folder: Path) -> bool:
 
 def num_members(folder: Path) -> int:
     """How many members the ensemble in `folder` has. Raises CheckpointError where its file is damaged."""
-    number = read_plan_values(folder).get("num_members")
+    number = read_plan_settings(folder).values.get("num_members")
     if type(number) is not int or not 2 <= number <= MAX_MEMBERS:
         received = printable(reprlib.repr(number)[:80])
         raise damaged(
@@ -39,12 +39,12 @@ def num_members(folder: Path) -> int:
     return number
 
 
-def read_plan_values(folder: Path) -> dict[str, Any]:
+def read_plan_settings(folder: Path) -> RunSettings:
     """What `ensemble.toml` holds. Raises CheckpointError."""
-    found = read_toml_file(folder / ENSEMBLE_PLAN, REMEDY)
-    if found is None:
+    settings = read_settings(folder / ENSEMBLE_PLAN, REMEDY)
+    if settings is None:
         raise CheckpointError(f"{printable(str(folder))} holds no ensemble: there is no {ENSEMBLE_PLAN}.")
-    return found[1]
+    return settings
 
 
 def check_size(number: int) -> None:

@@ -1,7 +1,8 @@
 """The files of a run directory: their names and the most bytes that are read of each.
 
 run/
-  config.toml             what was asked; its presence says that the run has begun
+  config.toml             what was asked, where it differs from the defaults; it says that the run has begun
+  found.json              what was found for it when the run began
   environment.json        versions and machine
   data.json               images by class and split
   transfer.json           where fine-tuning starts (transfer only)
@@ -15,12 +16,13 @@ run/
   pictures.safetensors    the judged images that the report shows, small
   report.html, ladder.svg for people; never read
 ensemble/
-  ensemble.toml           what was asked
+  ensemble.toml           what was asked, and found.json
   member-1/, member-2/    runs
   evaluation.json         the joint verdict; never read
 """
 
 CONFIG = "config.toml"
+FOUND = "found.json"
 ENVIRONMENT = "environment.json"
 DATA = "data.json"
 TRANSFER = "transfer.json"
@@ -41,6 +43,7 @@ KB, MB, GB = 1 << 10, 1 << 20, 1 << 30
 LIMIT_BYTES = {
     CONFIG: 256 * KB,  # 15 teachers with paths of 4,096 bytes fit three times
     ENSEMBLE_PLAN: 256 * KB,
+    FOUND: 1 * MB,
     ENVIRONMENT: 1 * MB,
     DATA: 128 * MB,  # 100,000 classes of 256 characters, and files that were left out
     TRANSFER: 4 * MB,

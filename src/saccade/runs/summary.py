@@ -7,8 +7,11 @@ from pydantic import Field, model_validator
 
 from ..core.errors import CheckpointError, ConfigError, printable
 from ..core.types import Preprocessing
-from .files import REMEDY, ClassNames, Count, Counts, RunFile, Text, Texts, read_json_file, read_toml_file
+from .files import REMEDY, ClassNames, Count, Counts, RunFile, Text, Texts, read_json_file
 from .names import CONFIG, DATA, ENVIRONMENT
+from .settings import read_settings
+
+DEFAULTS = {"seed": 0, "epochs": 10}  # what `config.toml` leaves out; tests hold them to those of training
 
 
 class Environment(RunFile):
@@ -89,11 +92,11 @@ def read_data_summary(run: Path) -> DataSummary | None:
 def read_config_facts(run: Path) -> tuple[str, ConfigFacts]:
     """(text, facts) of `config.toml`; an empty text where it is not there. Raises CheckpointError."""
     path = run / CONFIG
-    found = read_toml_file(path)
-    if found is None:
+    settings = read_settings(path)
+    if settings is None:
         return "", ConfigFacts()
-    text, values = found
+    defaults = {} if settings.is_complete else DEFAULTS
     try:
-        return text, ConfigFacts.parse(values, printable(str(path)))
+        return settings.text, ConfigFacts.parse(defaults | settings.values, printable(str(path)))
     except ConfigError as error:
         raise CheckpointError(f"{error.message}\n{REMEDY}") from None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import atomic, lock
+from ..core.config import MAX_SHOWN
 from ..core.errors import (
     CheckpointError,
     ConfigError,
@@ -15,12 +16,16 @@ from ..core.errors import (
     NotationError,
     UnknownNameError,
     UsageError,
+    did_you_mean,
     printable,
 )
+from ..data.augment.policy import AugmentConfig
 from ..runs.checkpoint import holds_checkpoint
-from ..runs.files import read_toml_file
 from ..runs.names import BEST, CONFIG, DATA, ENVIRONMENT, LAST, START
+from ..runs.settings import RunSettings, read_settings, with_found, write_settings
 from .config import RunConfig
+
+REMEDY = "Put the file back from a copy, or start a new run with another --out."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,24 +78,46 @@ class RunFolder:
                 f"{where} already holds a run.\nGo on with it by --resume, or choose another place with --out."
             )
 
-    def begin(self, config: RunConfig, environment: dict[str, Any], data: dict[str, Any]) -> None:
-        """Write what the run is made of; `config.toml` last, since its presence says that the run has begun."""
+    def begin(self, asked: RunConfig, config: RunConfig, environment: dict[str, Any], data: dict[str, Any]) -> None:
+        """Write what the run is made of; `config.toml` last, since its presence says that the run has begun.
+
+        `config` is what was `asked` with what was found.
+        """
         self._check_begun()  # again, now that the folder is ours: another process may have begun a run in it
         atomic.remove_temporaries(self.path)
         if self.resume:
             return
         atomic.write_text(self.path / ENVIRONMENT, json.dumps(environment, indent=1) + "\n")
         atomic.write_text(self.path / DATA, json.dumps(data, indent=1) + "\n")
-        atomic.write_text(self.path / CONFIG, config.to_toml())
+        write_settings(self.path / CONFIG, asked, config)
 
     def load_config(self) -> RunConfig:
-        """The configuration the run was begun with. Raises ConfigError for what it says, CheckpointError for a file
-        that cannot be read."""
+        """The configuration the run was begun with: what was asked and what was found. Raises ConfigError for what it
+        says, CheckpointError for a file that cannot be read."""
         path = self.path / CONFIG
-        found = read_toml_file(path, "Put the file back from a copy, or start a new run with another --out.")
-        if found is None:
+        settings = read_settings(path, REMEDY)
+        if settings is None:
             raise ConfigError(f"No configuration file at {printable(str(path))}.")
-        return RunConfig.parse(found[1], printable(str(path)))
+        refuse_unregistered(settings, path)
+        asked = RunConfig.parse(settings.values, printable(str(path)))
+        return with_found(asked, settings, path, REMEDY)
+
+
+def refuse_unregistered(settings: RunSettings, path: Path, table: str = "") -> None:
+    """Raise ConfigError where a run has values of an augmentation that is not registered here; `table` is where the
+    file `path` has its configuration."""
+    values = settings.values.get(table, {}) if table else settings.values
+    augment = values.get("augment") if isinstance(values, dict) else None
+    for name, value in augment.items() if isinstance(augment, dict) else ():
+        if name in AugmentConfig.model_fields or not isinstance(value, dict):
+            continue
+        key = ".".join(filter(None, (table, "augment", name)))
+        unused = " If the run did not use it, remove its table." if settings.is_complete else ""
+        raise ConfigError(
+            f"{printable(str(path))}: '{_value(key)}' belongs to an augmentation that is not registered here."
+            f"{did_you_mean(name[:MAX_SHOWN], list(AugmentConfig.model_fields))}\n"
+            f"The run was made with a plug-in that brings it: install that plug-in again.{unused}"
+        )
 
 
 @contextmanager

@@ -72,6 +72,6 @@ def _tell_changes(training: TrainingStep, folder: RunFolder, manifest: Manifest,
     digest = manifest.origin.config_digest
     if training.config.verb == "train" and digest and folder.load_config().digest() != digest:
         progress.note(
-            f"{CONFIG} is not what the run was saved with: it was edited, or Saccade was updated. "
+            f"{CONFIG} is not what the run was saved with: it was edited, or Saccade or a plug-in of it changed. "
             f"The run goes on with what the file says now"
         )

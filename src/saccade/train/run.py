@@ -92,14 +92,14 @@ def train(
     images = images or prepare_images(config, runtime, progress.note, progress.scan)
     images = as_begun(images, folder.path, config, begun_with(folder.path)) if folder.resume else images
     augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed)
-    config = config.model_copy(update={"augment": augment})  # what was measured is stored with the run
+    asked, config = config, config.model_copy(update={"augment": augment})
     config, extra_loss = find_extra_loss(config, images, runtime)
     training = start_training(config, images, runtime)
     training.extra_loss = extra_loss
     check_growing(training.model, config, images.preprocessing)
     atomic.make_folder(folder.path)
     with lock.exclusive(folder.path), StopSignal() as stop:
-        folder.begin(config, environment(runtime), images.summary())
+        folder.begin(asked, config, environment(runtime), images.summary())
         write_seen(folder.path, images)
         context = FitContext(progress=progress, stop=stop, command=command, started_s=started_s)
         cursor = resume(training, folder, images, progress) if folder.resume else None

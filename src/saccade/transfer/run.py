@@ -78,7 +78,7 @@ def transfer(
     check_views(config)
     found = read_start(folder.path) if folder.resume else None
     weights = None if found else _weights(config, preprocessing, progress.note)
-    config = with_weights(config, weights) if weights else config
+    asked, config = config, with_weights(config, weights) if weights else config
     images = prepare_images(config, runtime, progress.note, progress.scan)
     images = as_begun(images, folder.path, config, found.data_digest) if found else images
     augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed)
@@ -86,7 +86,7 @@ def transfer(
     config = config.model_copy(update={"augment": augment, "model": name})
     atomic.make_folder(folder.path)
     with lock.exclusive(folder.path), StopSignal() as stop:
-        folder.begin(config, environment(runtime), images.summary())
+        folder.begin(asked, config, environment(runtime), images.summary())
         write_seen(folder.path, images)
         context = FitContext(progress=progress, stop=stop, command=command, started_s=started_s)
         try:

@@ -33,7 +33,7 @@ def data_section(record: RunRecord) -> Markup:
 
 
 def reproduce_section(record: RunRecord) -> Markup:
-    """The command, what it ran on, and every setting."""
+    """The command, what it ran on, and what was asked."""
     provenance = record.manifest.origin
     command = provenance.command or f"saccade train {shlex.quote(record.config.source)}"
     environment = record.environment or Environment()
@@ -54,7 +54,8 @@ def reproduce_section(record: RunRecord) -> Markup:
         element("pre", {"tabindex": "0"}, element("code", {}, command)),
         table(["what", "value"], rows, "Seed, machine and versions", numeric_from=9),
         folded(
-            "Every setting (config.toml)", element("pre", {"tabindex": "0"}, element("code", {}, record.config_text))
+            "What was asked, where it differs from the defaults (config.toml)",
+            element("pre", {"tabindex": "0"}, element("code", {}, record.config_text)),
         ),
     )
 
