@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from saccade.checkpoint import find_checkpoint
 from safetensors.torch import save_file
 from torch import nn
 
@@ -19,6 +18,7 @@ from saccade.core.errors import DataError, ModelError, UsageError
 from saccade.data.images_in_memory import as_source
 from saccade.data.sources.digits import Digits
 from saccade.models.architecture import ModelSpec, build_model
+from saccade.runs.checkpoint import find_checkpoint
 from saccade.train.folder import RunFolder
 
 SETTINGS = {"batch_size": 64, "runtime": {"num_threads": 1, "precision": "float32"}}
