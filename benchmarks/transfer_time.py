@@ -34,9 +34,9 @@ from saccade.data.source import DataSource, open_source
 from saccade.design.table import layer_table
 from saccade.models.architecture import ModelSpec
 from saccade.models.surgery import transplant
+from saccade.transfer.feature_plan import FeaturePlan
 from saccade.transfer.features import FeatureWork, collect_features
 from saccade.transfer.frozen import Tap
-from saccade.transfer.plan import FeaturePlan
 from saccade.transfer.probe import Directions, Problem, fit_probe, stratified_folds
 from saccade.weights.public import find_weights, load_backbone
 

@@ -26,9 +26,9 @@ from saccade.data.scan import scan_source
 from saccade.data.source import open_source
 from saccade.models.architecture import ModelSpec, build_model
 from saccade.transfer import features
+from saccade.transfer.feature_plan import FeaturePlan
 from saccade.transfer.features import FeatureReport, FeatureWork, collect_features
 from saccade.transfer.frozen import Tap
-from saccade.transfer.plan import FeaturePlan
 
 from .kill_and_resume import die_inside_saves
 from .small_training import MEMORY, in_child

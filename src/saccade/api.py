@@ -21,23 +21,18 @@ from .classify.looks import looks
 from .classify.predict import predict as predict_items
 from .core import atomic
 from .core.errors import ImageError, SaccadeError, Stopped, UsageError, printable, shell_word
-from .core.given import short_name
+from .core.in_memory import short_name
 from .core.runtime import RuntimeConfig, available_cpus
 from .core.scope import ScopedIterator, scoped_runtime
 from .core.types import AnyPath, Metrics, Prediction, Preprocessing, Record
 from .data.checkup.inspection import Inspection, inspect_source
-from .data.images_in_memory import (
-    ArraySource,
-    FileSource,
-    GivenImages,
-    known_source,
-)
+from .data.images_in_memory import ArraySource, FileSource, GivenImages, known_source
 from .data.source import DataSource
 from .design.compare import Comparison
 from .design.desk import TableRequest, draw_comparison, draw_table
 from .design.table import DesignTable
 from .ensemble.distillation import load_teachers
-from .ensemble.members import EnsemblePlan, EnsembleResult, read_plan, train_members
+from .ensemble.training import EnsemblePlan, EnsembleResult, read_plan, train_members
 from .evaluate import mistakes
 from .explain.explanation import Explanation, explain_image
 from .explain.sheet import check_out as check_sheet
@@ -49,13 +44,13 @@ from .preview.request import preview as preview_run
 from .report.ladder_chart import Step, write_ladder_chart
 from .report.page import write_report
 from .report.rate_chart import RateCurve, check_picture, write_rate_chart
-from .runs import ensemble as ensemble_folder
+from .runs import ensemble_folder
 from .runs.checkpoint import holds_checkpoint
 from .runs.names import ENSEMBLE_PLAN, LADDER_PICTURE
 from .runs.start_point import read_start
 from .train.config import RunConfig
 from .train.folder import RunFolder, naming_config, new_run_path, refuse_changes
-from .train.outside import refuse_unnamed_source, refuse_unnamed_weights
+from .train.named_again import refuse_unnamed_source, refuse_unnamed_weights
 from .train.progress import RunProgress, Silent
 from .train.range_test import RangeTest
 from .train.range_test import find_learning_rate as find_rate

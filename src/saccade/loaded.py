@@ -22,7 +22,7 @@ from .core.scope import scoped_runtime
 from .core.types import AnyPath, Prediction, Preprocessing
 from .data.images_in_memory import HeldImage
 from .models.network_in_memory import known_network
-from .runs.ensemble import expand_runs
+from .runs.ensemble_folder import expand_runs
 
 GivenMany = Sequence[GivenImage] | Iterable[GivenImage]
 

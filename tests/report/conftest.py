@@ -14,8 +14,8 @@ from saccade.core.types import Preprocessing
 from saccade.data.source import open_source
 from saccade.models.architecture import ModelSpec, build_model
 from saccade.runs.checkpoint import save_checkpoint
+from saccade.runs.evaluation_files import JudgedOutputs, write_verdict
 from saccade.runs.manifest import Manifest
-from saccade.runs.verdict import JudgedOutputs, write_verdict
 from saccade.train.final_evaluation import keep_pictures
 
 

@@ -19,11 +19,11 @@ from tests.transfer.test_run import PIXELS, Cut, CutAfter, request
 
 from saccade import api
 from saccade.core.errors import CheckpointError, ConfigError, SaccadeError
-from saccade.ensemble.members import EnsemblePlan, read_plan
+from saccade.ensemble.training import EnsemblePlan, read_plan
 from saccade.models.architecture import ModelSpec, build_model
 from saccade.runs import settings
 from saccade.runs.checkpoint import find_checkpoint
-from saccade.runs.ensemble import num_members
+from saccade.runs.ensemble_folder import num_members
 from saccade.runs.summary import DEFAULTS, read_config_facts
 from saccade.train.config import RunConfig
 from saccade.train.folder import RunFolder

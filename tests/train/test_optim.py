@@ -7,7 +7,7 @@ from torch import nn
 from saccade.models.architecture import MODELS, ModelSpec, build_model
 from saccade.train.config import OptimizerConfig
 from saccade.train.optim import build_optimizers, is_matrix
-from saccade.train.rules import Muon
+from saccade.train.update_rules import Muon
 
 SMALL = ModelSpec(num_classes=2, input_CHW=(3, 64, 64))
 

@@ -12,9 +12,9 @@ from saccade.core.types import Preprocessing
 from saccade.data.scan import scan_source
 from saccade.data.source import open_source
 from saccade.models.architecture import ModelSpec, build_model
+from saccade.transfer.feature_plan import FeaturePlan
 from saccade.transfer.features import FeatureReport, FeatureWork, collect_features
 from saccade.transfer.frozen import Tap
-from saccade.transfer.plan import FeaturePlan
 
 PIXELS = Preprocessing(channels="grey", input_height_px=32, input_width_px=32, mean=(0.5,), std=(0.25,))
 LAST = Tap(depth="all", pooled=True)

@@ -14,10 +14,10 @@ from tests.transfer.feature_plans import LAST, PIXELS, collect, make_plan, write
 
 from saccade.data.augment.policy import AugmentConfig
 from saccade.models.surgery import cut
-from saccade.transfer import plan as plans
+from saccade.transfer import feature_plan as plans
 from saccade.transfer.cache import FeatureKey
+from saccade.transfer.feature_plan import FeaturePlan
 from saccade.transfer.frozen import Tap
-from saccade.transfer.plan import FeaturePlan
 
 NUM_IMAGES = 6
 

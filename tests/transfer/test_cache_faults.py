@@ -18,9 +18,9 @@ from tests.transfer.feature_plans import LAST, collect, make_plan, write_images
 from saccade.core import lock
 from saccade.core.errors import DataError, Stopped
 from saccade.transfer.cache import DESCRIPTION, FeatureCache, folder_bytes
+from saccade.transfer.feature_plan import FeaturePlan
 from saccade.transfer.features import FeatureWork, collect_features
 from saccade.transfer.frozen import Tap
-from saccade.transfer.plan import FeaturePlan
 
 REPOSITORY = Path(__file__).parent.parent.parent
 MEANS = Tap(depth="stage1", pooled=True)

@@ -11,9 +11,9 @@ from tests.transfer.feature_plans import LAST, collect, make_plan, write_images
 
 from saccade.data.augment.policy import AugmentConfig
 from saccade.transfer import features
+from saccade.transfer.feature_plan import FeaturePlan
 from saccade.transfer.features import FeatureWork, collect_features
 from saccade.transfer.frozen import DTYPES, Dtype, FrozenPart, Tap
-from saccade.transfer.plan import FeaturePlan
 
 SHIFTED = {"shift": {"max_px": 2}}
 MIXED = SHIFTED | {"mixup": {"alpha": 1, "probability": 1}, "cutmix": {"alpha": 1, "probability": 1}}

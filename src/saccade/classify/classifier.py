@@ -18,7 +18,7 @@ from ..core.types import Preprocessing
 from ..data.preprocess import normalize
 from ..evaluate.forward import forward, require_finite
 from ..runs.checkpoint import Checkpoint, find_checkpoint
-from ..runs.ensemble import MAX_MEMBERS, expand_runs
+from ..runs.ensemble_folder import MAX_MEMBERS, expand_runs
 from .looks import CENTRE, Look
 
 Prepared = Mapping[Preprocessing, np.ndarray]  # image_BVHWC uint8 for each distinct preprocessing

@@ -20,7 +20,7 @@ from ..data.source import DataSource, open_source
 from ..evaluate.classes import match_classes, refuse_extra_classes
 from ..evaluate.metrics import compute_metrics
 from ..evaluate.significance import compare_answers, paired_bootstrap
-from ..runs.ensemble import expand_runs
+from ..runs.ensemble_folder import expand_runs
 from .classifier import Classifier, MeanProbability, log_probability, open_classifier
 from .evaluation import Evaluation, Gain, MemberResult, Together
 from .judged_images import JudgedImages, choose_images

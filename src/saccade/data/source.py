@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core.addresses import check_address, is_address, is_hub, refuse_whole_disk, shown
 from ..core.errors import DataError, ImageError, printable
-from ..core.given import GivenObjects, is_given
+from ..core.in_memory import GivenObjects, is_given
 from ..core.registry import Registry
 from ..core.types import Record, Sample
 from .decode import decode_image

@@ -19,7 +19,7 @@ from ..classify.classifier import Classifier, open_classifier
 from ..core.errors import CheckpointError, DataError, UsageError, printable
 from ..core.runtime import Runtime
 from ..evaluate.forward import forward
-from ..runs.ensemble import expand_runs
+from ..runs.ensemble_folder import expand_runs
 from ..runs.seen import read_seen
 from ..train.config import RunConfig
 from ..train.prepare import Images

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..core.given import is_given
+from ..core.in_memory import is_given
 from ..core.torch_tracing import TorchDispatchMode
 from .architecture import MODELS, ModelSpec, build_model
 from .network_in_memory import copy_given

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ..core.errors import ModelError, printable
-from ..core.given import GivenObjects, short_name
+from ..core.in_memory import GivenObjects, short_name
 from .architecture import ModelSpec
 
 GIVEN_NETWORKS: GivenObjects[nn.Module] = GivenObjects("networks")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from ..runs.verdict import THUMBNAIL_PX
+from ..runs.evaluation_files import THUMBNAIL_PX
 from .html import Markup, element
 from .record import RunRecord
 

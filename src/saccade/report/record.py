@@ -13,12 +13,12 @@ from ..core.errors import CheckpointError, printable, shell_word
 from ..core.types import Metrics
 from ..evaluate.metrics import compute_metrics
 from ..runs.checkpoint import find_checkpoint
+from ..runs.evaluation_files import JudgedPictures, read_pictures, read_verdict
 from ..runs.log import EpochEvent, read_epochs
 from ..runs.manifest import Manifest
 from ..runs.names import EVALUATION, METRICS_LOG
 from ..runs.start_point import StartPoint, read_start
 from ..runs.summary import ConfigFacts, DataSummary, Environment, read_config_facts, read_data_summary, read_environment
-from ..runs.verdict import JudgedPictures, read_pictures, read_verdict
 
 
 @dataclass(frozen=True, kw_only=True)

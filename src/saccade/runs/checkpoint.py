@@ -19,7 +19,7 @@ from torch import nn
 from ..core import atomic
 from ..core.documents import DocumentError, read_plain_file
 from ..core.errors import CheckpointError, ModelError, TrainingError, UnknownNameError, printable
-from ..core.given import is_given
+from ..core.in_memory import is_given
 from ..models.architecture import ModelSpec
 from ..models.build import resolve_model, without_weights
 from .files import FileRecord

@@ -25,11 +25,11 @@ from ..evaluate.calibration import fit_temperature
 from ..evaluate.caveats import sentences, without_copies
 from ..evaluate.forward import Outputs, collect_outputs, keep_going
 from ..evaluate.metrics import compute_metrics
-from ..evaluate.shown import choose_shown
+from ..evaluate.shown_images import choose_shown
 from ..evaluate.words import metrics_json, warnings
 from ..runs.checkpoint import Checkpoint, update_manifest
+from ..runs.evaluation_files import MAX_SEEN_BYTES, THUMBNAIL_PX, JudgedOutputs, JudgedPictures, write_verdict
 from ..runs.names import SEEN
-from ..runs.verdict import MAX_SEEN_BYTES, THUMBNAIL_PX, JudgedOutputs, JudgedPictures, write_verdict
 from .config import RunConfig
 from .data_caveats import data_caveats, loss_caveats
 from .prepare import Images

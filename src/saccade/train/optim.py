@@ -5,7 +5,7 @@ from torch import nn
 
 from ..models.surgery import parts_of_parameters
 from .config import OptimizerConfig
-from .rules import Adam, GradientDescent, Muon, RootMeanSquare, Rule, Slots
+from .update_rules import Adam, GradientDescent, Muon, RootMeanSquare, Rule, Slots
 
 
 class ParameterGroup:

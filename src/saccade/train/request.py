@@ -74,7 +74,7 @@ def refuse_other_ways(settings: Settings) -> None:
 
 def as_text(given: object) -> str:
     """A path or a name as the text that a configuration holds. Raises UsageError for what is held in memory, which has
-    such a name only while a verb runs (`core/given.py`)."""
+    such a name only while a verb runs (`core/in_memory.py`)."""
     if isinstance(given, str | os.PathLike):
         return os.fspath(given)
     raise UsageError(

@@ -12,7 +12,7 @@ from torch import nn
 from ..core import atomic, lock
 from ..core.display import Displayed
 from ..core.errors import ConfigError, Stopped, StorageError, printable
-from ..core.given import is_given
+from ..core.in_memory import is_given
 from ..core.runtime import Runtime, environment, seed_everything, send, start
 from ..core.types import Preprocessing
 from ..data.augment.policy import AugmentConfig
@@ -27,13 +27,13 @@ from ..runs.checkpoint import find_checkpoint
 from ..runs.log import MetricsLog
 from ..runs.manifest import Manifest
 from ..runs.names import METRICS_LOG
-from .begun import as_begun, begun_with
+from .begun_images import as_begun, begun_with
 from .config import RunConfig
 from .extra_loss import FindExtraLoss, no_extra_loss
 from .final_evaluation import Judgement, judge, write_seen
 from .folder import RunFolder
 from .loop import FitPlan, fit
-from .outside import resume_command
+from .named_again import resume_command
 from .prepare import Images, prepare_images
 from .progress import RunProgress
 from .resume import resume

@@ -15,12 +15,12 @@ from ..data.preprocess import normalize
 from ..kernels.cuda_graph import CudaRecorder, GradientGraphs
 from ..kernels.gradients import use_fast_gradients
 from ..models.surgery import freeze, hold_still, thaw
-from .average import WeightAverage
 from .config import RunConfig
 from .extra_loss import ExtraLoss
 from .micro_batches import counted_as_one
 from .optim import build_optimizers
 from .schedule import input_size
+from .weight_average import WeightAverage
 
 
 @dataclass(kw_only=True)

@@ -17,8 +17,8 @@ from ..data.augment.policy import AugmentConfig
 from ..data.loader import LoaderConfig, build_loader
 from ..data.unchanged import Unchanged
 from .cache import RECORDS_PER_FILE, FeatureCache
+from .feature_plan import FeaturePlan, features_changed
 from .frozen import DTYPES, GROUP, FrozenPart, Tap, workers
-from .plan import FeaturePlan, features_changed
 
 
 @dataclass(kw_only=True)

@@ -23,7 +23,7 @@ from ..runs.checkpoint import find_checkpoint, open_checkpoint, save_checkpoint,
 from ..runs.manifest import Manifest
 from ..runs.names import BEST, START
 from ..runs.start_point import StartPoint, read_start
-from ..train.begun import as_begun
+from ..train.begun_images import as_begun
 from ..train.config import RunConfig
 from ..train.final_evaluation import judge, write_seen
 from ..train.folder import RunFolder
@@ -34,7 +34,7 @@ from ..train.run import FitContext, TrainResult, check_growing, describe_weights
 from ..train.state import Cursor
 from ..train.stop import StopSignal
 from ..weights.public import BackboneWeights, find_weights, load_backbone
-from .plan import without_mixing
+from .feature_plan import without_mixing
 from .start_point import AUTO, StartWork, find_start
 
 

@@ -21,10 +21,10 @@ from ..runs.names import START, TRANSFER
 from ..runs.start_point import StartPoint
 from ..train.config import RunConfig
 from ..train.prepare import Images
+from .feature_plan import FeaturePlan
 from .features import FeatureReport, FeatureWork, collect_features
+from .freeze_depth import Climb, LadderWork, climb
 from .frozen import Dtype, Tap
-from .ladder import Climb, LadderWork, climb
-from .plan import FeaturePlan
 from .probe import LinearProbe, fit_probe, stratified_folds
 
 AUTO = "auto"

@@ -15,8 +15,8 @@ from ..source import DataSource, open_source
 from ..sources.folder import ImageFolder
 from .findings import KINDS, Finding, find_faults
 from .keep import cache_file, load_known, save_measured
-from .left_out import list_left_out
 from .measure import Measured, measure_source
+from .not_images import list_left_out
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -1,7 +1,7 @@
 """What is taken for what: the matrix, the worst pairs in words, and the images behind every cell."""
 
 from ...core.types import Metrics
-from ...evaluate.shown import SHOWN_AT_ONCE, choose_of_cells, wrong_pairs
+from ...evaluate.shown_images import SHOWN_AT_ONCE, choose_of_cells, wrong_pairs
 from ..html import Markup, element, join, section, table
 from ..palette import heat_class
 from ..pictures import Pictures

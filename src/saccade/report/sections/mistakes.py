@@ -6,7 +6,7 @@ import torch
 from ...classify.classifier import Member
 from ...core.errors import SaccadeError
 from ...evaluate.mistakes import Mistake, find_mistakes
-from ...evaluate.shown import MAX_CARDS
+from ...evaluate.shown_images import MAX_CARDS
 from ...evaluate.words import percent
 from ...explain.colour import overlay
 from ...explain.gradcam import EvidenceMap, grad_cams

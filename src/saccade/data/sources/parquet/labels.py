@@ -7,7 +7,7 @@ import numpy as np
 
 from ....core.errors import DataError, printable
 from ...limits import MAX_ROWS_IN_SMALL_FILE
-from .image_features import ImageColumns
+from .columns import ImageColumns
 from .pages import read_footer, read_pages
 from .row_groups import column_chunk, import_pyarrow, open_parquet
 

@@ -25,7 +25,7 @@ from ...listing import (
     splits_of_files,
 )
 from ...source import DataSource, SourceFormat, register
-from .image_features import ImageColumns, find_columns
+from .columns import ImageColumns, find_columns
 from .labels import check_rows, read_labels
 from .row_groups import ParquetPart, ValueReader, import_pyarrow, open_parquet
 

@@ -20,9 +20,9 @@ from ..runs.start_point import Rung
 from ..train.config import RunConfig
 from ..train.step import balanced_class_weights
 from .evidence import Answers, Fits, Trial, judge_hidden, judge_probe, judge_tail
+from .feature_plan import FeaturePlan
 from .features import FeatureWork, collect_features
 from .frozen import DTYPES, Tap
-from .plan import FeaturePlan
 from .probe import stratified_folds
 
 MAX_MAP_BYTES = 2 << 30  # of all maps that are held in memory together

@@ -21,14 +21,14 @@ from ..core.config import FrozenConfig
 from ..core.display import Displayed
 from ..core.errors import CheckpointError, Stopped, printable
 from ..core.runtime import start
-from ..runs.ensemble import MAX_MEMBERS, REMEDY, is_finished, member_path, read_plan_settings, refuse_begun
+from ..runs.ensemble_folder import MAX_MEMBERS, REMEDY, is_finished, member_path, read_plan_settings, refuse_begun
 from ..runs.names import ENSEMBLE_PLAN, EVALUATION
 from ..runs.settings import with_found, write_settings
-from ..train.begun import as_begun
+from ..train.begun_images import as_begun
 from ..train.config import RunConfig
 from ..train.data_caveats import data_caveats
 from ..train.folder import RunFolder, refuse_unregistered
-from ..train.outside import resume_command
+from ..train.named_again import resume_command
 from ..train.prepare import Images, prepare_images
 from ..train.progress import RunProgress
 from ..train.run import train

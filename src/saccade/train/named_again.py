@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..core.addresses import is_hub, is_plain_path, shown
 from ..core.errors import UsageError, printable, shell_word
-from ..core.given import is_given
+from ..core.in_memory import is_given
 from ..data.source import is_builtin
 from .config import RunConfig
 

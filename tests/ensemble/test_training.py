@@ -16,7 +16,7 @@ from saccade.core import lock
 from saccade.core.errors import CheckpointError, ConfigError, DataError, ImageError, RunInUseError, UsageError
 from saccade.data.scan import scan_source
 from saccade.data.source import open_source
-from saccade.ensemble import members
+from saccade.ensemble import training as members
 
 SETTINGS = ["runtime.num_threads=1", "loader.threads=1", "split.test_fraction=0.6", "batch_size=128"]
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from saccade import api
 from saccade.models.architecture import ModelSpec, build_model
 from saccade.runs.start_point import Rung
-from saccade.transfer.ladder import chance_better, explain
+from saccade.transfer.freeze_depth import chance_better, explain
 from saccade.transfer.probe import stratified_folds
 from saccade.transfer.request import TransferRequest
 
