@@ -106,4 +106,4 @@ def test_frozen_parts_need_no_gradients_no_state_and_no_saved_activations(saccad
         assert memory["all"][key] < memory["stage2"][key] < memory["none"][key]
     unknown = saccade("table", "resnet18", "--freeze", "stage9")
     assert unknown.status == 2
-    assert unknown.errors.startswith("error: 'stage9' is no depth that this network can be frozen to. Did you mean ")
+    assert unknown.errors.startswith("error: 'stage9' is not a freeze depth of this network. Did you mean ")

@@ -209,7 +209,7 @@ def test_warnings_are_given_only_when_true():
         "Not shown to be better than always guessing 'cat' (89.3 %): the interval reaches down to 82.2 %.",
         "No held-out image of 'cow': nothing is known of it.",
         "Fewer than 30 held-out images of 'dog': wide intervals.",
-        "Not one image of 'dog' was recognised.",
+        "No image of 'dog' was recognised.",
     ]
 
 

@@ -3,6 +3,7 @@
 import io
 import shutil
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +101,29 @@ def test_a_network_that_needs_more_memory_than_there_is_gives_an_error_in_words(
     image_BCHW = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
     with pytest.raises(ModelError, match=r"^The network needs more memory than there is for \d+ images of 32x32\.\n"):
         forward(Hungry(), image_BCHW, preprocessing, start(RuntimeConfig(device="cpu")), torch.float32)
+
+
+def test_a_resumed_run_does_not_build_another_network_than_it_saved(stopped: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    shutil.copytree(stopped, run)
+    config = run / "config.toml"
+    line = 'model = "fc 1000000 | fc 1000000"\n'  # four terabytes
+    text = config.read_text()
+    config.write_text(text.replace("\n", f"\n{line}", 1) if "model =" not in text else text)
+    with pytest.raises(CheckpointError) as caught:
+        api.train(api.TrainRequest(out=run, resume=True))
+    assert caught.value.message == (
+        f"{config} names the network 'fc 1000000 | fc 1000000', but checkpoint-last holds weights of 'lenet5'.\n"
+        f"Put the file back from a copy, or start a new run with another --out."
+    )
+
+
+def test_memory_that_runs_out_anywhere_is_told_in_words(saccade: Callable, monkeypatch: pytest.MonkeyPatch):
+    def hungry(target: str, request: object, fold: bool) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(api, "table", hungry)
+    finished = saccade("table", "lenet5")
+    assert finished.status == 1
+    assert finished.errors.startswith("error: The memory ran out.\n")
+    assert len(finished.errors.splitlines()) == 3

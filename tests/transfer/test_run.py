@@ -209,13 +209,13 @@ def refused(asked: TransferRequest) -> str:
 def test_what_cannot_be_transferred_is_refused_before_anything_is_written(backbone: Path, tmp_path: Path):
     asked = request(backbone, tmp_path / "run")
     assert refused(replace(asked, freeze="stage9")) == (
-        "'stage9' is no depth that this network can be frozen to. Did you mean 'stage1'?\n"
-        "Its depths, from nothing to everything but the last layer: none, stem, stage1, all."
+        "'stage9' is not a freeze depth of this network. Did you mean 'stage1'?\n"
+        "Use one of, from nothing to all but the last layer: none, stem, stage1, all."
     )
     assert refused(replace(asked, backbone="lenet7")).startswith("Unknown model 'lenet7'. Did you mean 'lenet5'?")
     assert refused(replace(asked, weights="")) == (
-        "A transfer needs images, a network's name and its weights, for example:\n"
-        "saccade transfer photos --backbone resnet18 --weights resnet18.safetensors"
+        "A transfer still needs --weights, a file or hub:OWNER/NAME, for example:\n"
+        f"saccade transfer {asked.source} --backbone {asked.backbone} --weights hub:timm/resnet18.tv_in1k"
     )
     assert refused(replace(asked, settings=["distill.teachers=['run']", "distill.weight=0.5"])) == (
         "'saccade transfer' has no teachers; values under 'distill.' are for 'saccade train'."

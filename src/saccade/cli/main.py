@@ -82,6 +82,13 @@ app.command("sources", short_help="List the kinds of sources.")(sources.sources)
 app.command("recipes", short_help="List the recipes.")(recipes.recipes)
 
 
+OUT_OF_MEMORY = (
+    "The memory ran out.\n"
+    "A network, an image or a set is too large for this machine; 'saccade table' says what a network takes.\n"
+    "--set batch_size=16 takes less, and so does --set accumulate=4. What was saved is intact."
+)
+
+
 def main() -> None:
     """Entry point. Exit status: 0 ok, 1 failed, 2 usage, 130 stopped by Ctrl-C, 143 by SIGTERM."""
     _open_closed_streams()
@@ -107,6 +114,19 @@ def main() -> None:
             raise
         _print_error(TOO_MANY_FILES)
         _exit(1)
+    except (MemoryError, RuntimeError) as error:
+        if debug or not _memory_ran_out(error):
+            raise
+        _print_error(OUT_OF_MEMORY)
+        _exit(1)
+
+
+def _memory_ran_out(error: BaseException) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    from ..core.runtime import is_out_of_memory  # torch is there: it raised this
+
+    return is_out_of_memory(error)
 
 
 def _run(arguments: list[str]) -> int:

@@ -160,10 +160,13 @@ def result_text(result: "TrainResult", report: Path | None = None) -> str:
     kind = "training" if result.judgement.split == "train" else "held-out"
     page = f"Report: {printable(str(report))}\n" if report else ""
     caveats = "".join(f"{printable(caveat)}\n" for caveat in result.judgement.caveats)
+    whole = f"in all, {duration(result.training_s)} of it"
+    if result.training_s > result.seconds:
+        whole = f"since it was resumed, {duration(result.training_s)} over all starts in"
     return (
         f"{verdict(result.judgement.metrics, kind)}\n{caveats}"
-        f"Kept epoch {result.best_epoch} of {result.config.epochs}; {duration(result.seconds)} in all, "
-        f"{duration(result.training_s)} of it training ({result.images_per_second:,.0f} images/s).\n"
+        f"Kept epoch {result.best_epoch} of {result.config.epochs}; {duration(result.seconds)} {whole} "
+        f"training ({result.images_per_second:,.0f} images/s).\n"
         f"Run: {where}\n{page}"
         f"Next: saccade predict {shell_word(result.run_dir)} PHOTO.jpg"
     )

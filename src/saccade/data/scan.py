@@ -74,7 +74,7 @@ def scan_source(
 ) -> ScanReport:
     """Decode every image of `source` once. `progress(done, total)` is called as it goes on.
 
-    Raises DataError naming the first bad files under `error`; under `skip`, where more than 1 % are bad.
+    Raises DataError naming the first bad files: under `error` for any, under `skip` for more than 1 % (and than one).
     """
     scan = _Scan(source)
     starts = range(0, len(source), CHUNK)
@@ -83,10 +83,10 @@ def scan_source(
             if progress:
                 progress(min(done * CHUNK, len(source)), len(source))
     bad = tuple(scan.bad[index] for index in sorted(scan.bad))
+    if len(bad) > max(1, MAX_SKIPPED_FRACTION * len(source)):
+        raise DataError(_bad_message(source, bad, "More than 1 % is too many to leave out: repair or remove them."))
     if bad and on_bad_image == "error":
         raise DataError(_bad_message(source, bad, "Repair or remove them, or leave them out: --on-bad-image skip."))
-    if len(bad) > MAX_SKIPPED_FRACTION * len(source):
-        raise DataError(_bad_message(source, bad, "More than 1 % is too many to leave out: repair or remove them."))
     return scan.report(bad)
 
 

@@ -45,7 +45,7 @@ def warnings(metrics: Metrics, kind: str = "held-out") -> list[str]:
     if len(few):
         found.append(f"Fewer than {FEW_IMAGES} {kind} images of {_names(metrics, few)}: wide intervals.")
     if len(never_right):
-        found.append(f"Not one image of {_names(metrics, never_right)} was recognised.")
+        found.append(f"No image of {_names(metrics, never_right)} was recognised.")
     return found
 
 

@@ -52,8 +52,8 @@ def find_depth(model: nn.Module, text: str) -> str:
     if text in [name for name, _ in _chain(classifier) if name not in INSIDE]:
         return ALL
     raise UsageError(
-        f"'{printable(text)}' is no depth that this network can be frozen to.{did_you_mean(text, known)}\n"
-        f"Its depths, from nothing to everything but the last layer: {', '.join(known)}."
+        f"'{printable(text)}' is not a freeze depth of this network.{did_you_mean(text, known)}\n"
+        f"Use one of, from nothing to all but the last layer: {', '.join(known)}."
     )
 
 

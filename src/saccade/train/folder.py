@@ -16,12 +16,14 @@ from ..core.errors import (
     NotationError,
     UnknownNameError,
     UsageError,
+    brief,
     did_you_mean,
     printable,
 )
 from ..data.augment.policy import AugmentConfig
 from ..runs.checkpoint import holds_checkpoint
-from ..runs.names import BEST, CONFIG, DATA, ENVIRONMENT, LAST, START
+from ..runs.manifest import read_manifest
+from ..runs.names import BEST, CONFIG, DATA, ENVIRONMENT, LAST, MANIFEST, START
 from ..runs.settings import RunSettings, read_settings, with_found, write_settings
 from .config import RunConfig
 
@@ -54,6 +56,22 @@ class RunFolder:
         if self.has_run:
             lock.refuse_held(self.path)
         self._check_begun()
+
+    def refuse_another_network(self, model: str) -> None:
+        """Raise CheckpointError where a checkpoint of the run is not of `model`.
+
+        Asked before the network is built, since what a stranger's configuration names may fill the memory.
+        """
+        where = printable(str(self.path / CONFIG))
+        for name in (LAST, BEST, START):
+            if not (self.path / name / MANIFEST).is_file():
+                continue
+            saved = read_manifest(self.path / name).model
+            if saved != model:
+                raise CheckpointError(
+                    f"{where} names the network '{brief(model)}', but {name} holds weights of '{brief(saved)}'.\n"
+                    f"Put the file back from a copy, or start a new run with another --out."
+                )
 
     def _check_begun(self) -> None:
         where = printable(str(self.path))

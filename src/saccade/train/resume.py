@@ -46,6 +46,9 @@ def resume(training: TrainingStep, folder: RunFolder, images: Images, progress: 
     except CheckpointError as error:
         raise CheckpointError(f"{printable(str(checkpoint.folder / STATE))}: {error.message}") from None
     _tell_changes(training, folder, checkpoint.manifest, progress)
+    if cursor.epoch >= training.config.epochs:
+        progress.note(f"this run has all of its {training.config.epochs} epochs; it is judged again")
+        return cursor
     progress.note(f"going on after step {cursor.step} (epoch {cursor.epoch + 1}, batch {cursor.batch})")
     return cursor
 

@@ -94,6 +94,7 @@ def train(
     augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed)
     asked, config = config, config.model_copy(update={"augment": augment})
     config, extra_loss = find_extra_loss(config, images, runtime)
+    folder.refuse_another_network(config.model)
     training = start_training(config, images, runtime)
     training.extra_loss = extra_loss
     check_growing(training.model, config, images.preprocessing)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core.config import Settings
-from ..core.errors import UsageError
+from ..core.errors import UsageError, printable, shell_word
+from ..core.in_memory import is_given
 from ..core.types import AnyPath
 from ..data.images_in_memory import GivenImages, known_source
 from ..train.config import DistillConfig, RunConfig
@@ -47,10 +48,23 @@ class TransferRequest:
 
     def config(self) -> RunConfig:
         """The complete configuration. Raises UsageError, UnknownNameError or ConfigError."""
-        example = "saccade transfer photos --backbone resnet18 --weights resnet18.safetensors"
         source, weights = as_text(self.source), os.fspath(self.weights)
-        if not (source and self.backbone and weights):
-            raise UsageError(f"A transfer needs images, a network's name and its weights, for example:\n{example}")
+        missing = [
+            words
+            for words, value in (
+                ("SOURCE, a folder of images", source),
+                ("--backbone, a network's name", self.backbone),
+                ("--weights, a file or hub:OWNER/NAME", weights),
+            )
+            if not value
+        ]
+        if missing:
+            photos = shell_word(source) if source and not is_given(source) else "photos"
+            backbone, file = printable(self.backbone) or "resnet18", shell_word(weights or "hub:timm/resnet18.tv_in1k")
+            raise UsageError(
+                f"A transfer still needs {' and '.join(missing)}, for example:\n"
+                f"saccade transfer {photos} --backbone {backbone} --weights {file}"
+            )
         refuse_other_ways(self.settings)
         recipe = find_recipe(self.recipe)
         asked = {"backbone": self.backbone, "weights": weights, "freeze": self.freeze, "views": self.views}

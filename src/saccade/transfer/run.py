@@ -82,7 +82,7 @@ def transfer(
     images = prepare_images(config, runtime, progress.note, progress.scan)
     images = as_begun(images, folder.path, config, found.data_digest) if found else images
     augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed)
-    name, model = _network(config, weights, images)
+    name, model = _network(config, folder, weights, images)
     config = config.model_copy(update={"augment": augment, "model": name})
     atomic.make_folder(folder.path)
     with lock.exclusive(folder.path), StopSignal() as stop:
@@ -112,10 +112,13 @@ def check_views(config: RunConfig) -> None:
         )
 
 
-def _network(config: RunConfig, weights: BackboneWeights | None, images: Images) -> tuple[str, nn.Module]:
+def _network(
+    config: RunConfig, folder: RunFolder, weights: BackboneWeights | None, images: Images
+) -> tuple[str, nn.Module]:
     """(name, network) of the run: the backbone with a new last layer, or an empty one for a start that is there."""
     seed_everything(config.seed)  # for what the weights do not bring
     if weights is None:
+        folder.refuse_another_network(config.model)
         return config.model, resolve_model(config.model, images.spec)
     name, model = transplant(load_backbone(weights), weights.model, images.spec, config.transfer.head)
     freeze = config.transfer.freeze  # what cannot be done is told before any work is done
