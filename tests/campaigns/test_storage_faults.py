@@ -25,7 +25,7 @@ def test_failing_disks_lose_nothing_and_are_told_with_path_needed_and_free_bytes
     assert result["struck"] == result["trials"] == 13
 
 
-@pytest.mark.parametrize("num_bytes", [0, 700, 30_000])
+@pytest.mark.parametrize("num_bytes", [0, 700, 45_000])
 def test_the_command_on_a_full_disk_ends_with_one_message(
     saccade: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_bytes: int
 ):
@@ -46,7 +46,7 @@ def test_the_command_on_a_full_disk_ends_with_one_message(
         rf"(Go on with: saccade train --resume --out {re.escape(str(run))}\n)?"
     )
     assert re.fullmatch(pattern, finished.errors), finished.errors
-    if num_bytes == 30_000:
+    if num_bytes == 45_000:
         assert open_checkpoint(run / "checkpoint-last", check_content=True).manifest.step > 0
         assert saccade("train", "--resume", "--out", run, "--quiet").status == 0
 

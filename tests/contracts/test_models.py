@@ -97,7 +97,7 @@ def test_a_network_that_is_not_registered_is_told_how_to_be():
         check_architecture(TINY)
     assert str(error.value).startswith(
         "network 'tiny': it is not registered under its name.\n"
-        "Write 'register(architecture, __name__)' below it, with 'from saccade.models.architecture import register'.\n"
+        "Write 'register(architecture, __name__)' below it; it is in saccade.models.architecture.\n"
     )
 
 

@@ -230,7 +230,7 @@ def test_a_page_that_says_more_than_the_footer_is_refused_by_what_it_says(tmp_pa
 
 
 def test_a_pickle_of_many_steps_is_refused(monkeypatch: pytest.MonkeyPatch):
-    from saccade.data.sources.cifar.source import plain_pickle
+    from saccade.data.sources.cifar import plain_pickle
 
     monkeypatch.setattr(plain_pickle, "MAX_PICKLE_OPCODES", 1000)
     with pytest.raises(DataError, match=r"^x is a pickle that holds more than plain data: more than 1,000 steps\. "):

@@ -453,10 +453,14 @@ def test_a_weight_file_of_a_terabyte_is_not_read(tmp_path: Path):
         read_file(path)
 
 
+def test_class_names_that_stand_twice_in_a_card_are_told_apart_by_their_output(tmp_path: Path):
+    (tmp_path / "x-classes.json").write_text(json.dumps(["crane", "tench", "crane"]))
+    assert card_beside(tmp_path).classes == ("crane (0)", "tench", "crane (2)")
+
+
 @pytest.mark.parametrize(
     ("names", "reason"),
     [
-        (["a", "b", "a"], "names the class 'a' twice: which output is meant is not known."),
         (["a", "b" * 300], "has 2 classes, the longest name with 300 characters; at most 100,000 and 256 are read."),
         (["a", 1], "must hold one JSON list of class names, in the order of the network's outputs."),
     ],

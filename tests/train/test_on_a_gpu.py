@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from saccade.core import torch_private
 from saccade.core.errors import ModelError
 from saccade.core.runtime import Runtime, RuntimeConfig, start
 from saccade.core.types import Batch, Preprocessing
@@ -61,8 +62,8 @@ def _fused_kernels_check_their_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     def check(*lists: list[torch.Tensor], **numbers: object) -> None:  # noqa: ARG001
         assert {tensor.device for tensors in lists for tensor in tensors} == {META}
 
-    for name in ("_fused_sgd_", "_fused_adam_", "_fused_adamw_"):
-        monkeypatch.setattr(torch, name, check)
+    for name in ("fused_sgd_", "fused_adam_", "fused_adamw_"):
+        monkeypatch.setattr(torch_private, name, check)
 
 
 def make_training(name: str, settings: str = "") -> TrainingStep:

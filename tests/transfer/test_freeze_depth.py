@@ -101,8 +101,8 @@ def test_no_video_is_in_two_folds_of_any_fit(videos: TransferRequest, monkeypatc
         dealt.append((group_N, fold_N))
         return fold_N
 
-    for module in ("ladder", "evidence", "start_point"):
-        monkeypatch.setattr(f"saccade.train.{module}.stratified_folds", record)
+    for module in ("freeze_depth", "evidence", "start_point"):
+        monkeypatch.setattr(f"saccade.transfer.{module}.stratified_folds", record)
     start = api.transfer(videos).start
     assert not any("group" in note for note in start.notes)
     assert len(dealt) > 10  # the ladder's, the nested ones that choose penalties, and those of the last fit
