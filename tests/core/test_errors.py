@@ -1,4 +1,4 @@
-"""The error tree: exit codes, HTTP statuses, printable names, suggestions."""
+"""The error tree: exit codes, printable names, suggestions."""
 
 import pytest
 
@@ -10,9 +10,8 @@ def subclasses(cls: type) -> list[type]:
 
 
 @pytest.mark.parametrize("error", subclasses(errors.SaccadeError), ids=lambda error: error.__name__)
-def test_every_error_has_an_exit_code_and_an_http_status_and_stands_in_the_drawing(error: type[errors.SaccadeError]):
+def test_every_error_has_an_exit_code_and_stands_in_the_drawing(error: type[errors.SaccadeError]):
     assert error.exit_code in (1, 2, 130)
-    assert 400 <= error.http_status <= 599
     assert f"{error.__name__} " in (errors.__doc__ or "")
 
 
@@ -22,7 +21,6 @@ def test_the_drawing_shows_the_true_codes():
         if "exit" in words and words[0].isidentifier():
             error = getattr(errors, words[0])
             assert int(words[2]) == error.exit_code
-            assert int(words[4]) == error.http_status
 
 
 def test_an_image_error_names_the_file_and_keeps_the_reason():

@@ -1,20 +1,20 @@
 """Every error Saccade raises on purpose, as one tree.
 
-    SaccadeError                 exit 1  HTTP 500
-    ├── UsageError               exit 2  HTTP 400   the command or its arguments
-    │   ├── ConfigError          exit 2  HTTP 422   a configuration value
-    │   └── UnknownNameError     exit 2  HTTP 404   a name that is not registered
-    ├── DataError                exit 1  HTTP 422   a data set
-    │   └── ImageError           exit 1  HTTP 422   one image
-    ├── ModelError               exit 1  HTTP 422   a network: sizes, channels, layers
-    │   ├── NotationError        exit 2  HTTP 422   a network written as one line
-    │   └── WeightsError         exit 1  HTTP 422   a weight file
-    ├── CheckpointError          exit 1  HTTP 422   a checkpoint or a run directory
-    │   └── RunInUseError        exit 1  HTTP 409   another process holds the run directory
-    ├── StorageError             exit 1  HTTP 507   the disk: full, read-only, not permitted
-    ├── TrainingError            exit 1  HTTP 500   the optimisation itself, such as a loss that is not finite
-    ├── ContractError            exit 1  HTTP 500   a plug-in does not do what its kind promises
-    └── Stopped                  exit 130 HTTP 503  the user asked to stop; everything is saved
+    SaccadeError                 exit 1
+    ├── UsageError               exit 2  the command or its arguments
+    │   ├── ConfigError          exit 2  a configuration value
+    │   └── UnknownNameError     exit 2  a name that is not registered
+    ├── DataError                exit 1  a data set
+    │   └── ImageError           exit 1  one image
+    ├── ModelError               exit 1  a network: sizes, channels, layers
+    │   ├── NotationError        exit 2  a network written as one line
+    │   └── WeightsError         exit 1  a weight file
+    ├── CheckpointError          exit 1  a checkpoint or a run directory
+    │   └── RunInUseError        exit 1  another process holds the run directory
+    ├── StorageError             exit 1  the disk: full, read-only, not permitted
+    ├── TrainingError            exit 1  the optimisation itself, such as a loss that is not finite
+    ├── ContractError            exit 1  a plug-in does not do what its kind promises
+    └── Stopped                  exit 130 the user asked to stop; everything is saved
 
 A message has one to four lines: what is wrong and where, what was received, the likely cause, the next step.
 An `assert` states what cannot happen; it never guards what a person can type or a disk can do.
@@ -26,10 +26,9 @@ from collections.abc import Iterable
 
 
 class SaccadeError(Exception):
-    """Base of the tree. `exit_code` is the status of the command, `http_status` that of the server."""
+    """Base of the tree. `exit_code` is the status of the command."""
 
     exit_code = 1
-    http_status = 500
 
     @property
     def message(self) -> str:
@@ -38,19 +37,18 @@ class SaccadeError(Exception):
 
 class UsageError(SaccadeError):
     exit_code = 2
-    http_status = 400
 
 
 class ConfigError(UsageError):
-    http_status = 422
+    pass
 
 
 class UnknownNameError(UsageError):
-    http_status = 404
+    pass
 
 
 class DataError(SaccadeError):
-    http_status = 422
+    pass
 
 
 class ImageError(DataError):
@@ -63,7 +61,7 @@ class ImageError(DataError):
 
 
 class ModelError(SaccadeError):
-    http_status = 422
+    pass
 
 
 class NotationError(ModelError):
@@ -75,15 +73,15 @@ class WeightsError(ModelError):
 
 
 class CheckpointError(SaccadeError):
-    http_status = 422
+    pass
 
 
 class RunInUseError(CheckpointError):
-    http_status = 409
+    pass
 
 
 class StorageError(SaccadeError):
-    http_status = 507
+    pass
 
 
 class TrainingError(SaccadeError):
@@ -96,7 +94,6 @@ class ContractError(SaccadeError):
 
 class Stopped(SaccadeError):
     exit_code = 130
-    http_status = 503
 
 
 def printable(text: str) -> str:
