@@ -16,7 +16,7 @@ import numpy as np
 
 from saccade import api
 from saccade.data.source import DataSource, open_source
-from saccade.report.ladder_chart import Step, write_ladder_chart
+from saccade.report.ladder_chart import Step, measured_steps, write_ladder_chart
 from saccade.transfer.request import TransferRequest
 from saccade.transfer.run import TransferResult
 
@@ -98,7 +98,7 @@ def row(text: str, result: TransferResult) -> dict[str, object]:
 
 def largest_steps(result: TransferResult) -> list[Step]:
     """The measurements on all the images of a run."""
-    steps = api.ladder_steps(result)
+    steps = measured_steps(result.start.rungs)
     full = max((step.num_images for step in steps), default=0)
     return [step for step in steps if step.num_images == full]
 

@@ -41,7 +41,7 @@ from .models.network_in_memory import known_network
 from .preview.request import PreviewRequest, named_preview
 from .preview.request import as_json as preview_values
 from .preview.request import preview as preview_run
-from .report.ladder_chart import Step, write_ladder_chart
+from .report.ladder_chart import measured_steps, write_ladder_chart
 from .report.page import write_report
 from .report.rate_chart import RateCurve, check_picture, write_rate_chart
 from .runs import ensemble_folder
@@ -168,7 +168,7 @@ def transfer(
                 _remove_if_empty(folder.path)
     if result.start.rungs:
         try:
-            write_ladder_chart(folder.path / LADDER_PICTURE, _ladder_steps(result), result.start.sentence)
+            write_ladder_chart(folder.path / LADDER_PICTURE, measured_steps(result.start.rungs), result.start.sentence)
         except SaccadeError as error:  # the run is whole without its picture
             (progress or Silent()).note(f"{LADDER_PICTURE} could not be written: {error.message}")
     return result
@@ -394,12 +394,6 @@ def _paths(paths: AnyPath | Sequence[AnyPath]) -> list[Path]:
 
 def _new_path(config: RunConfig, network: str) -> Path:
     return new_run_path(short_name(config.source), short_name(network))
-
-
-def _ladder_steps(result: TransferResult) -> list[Step]:
-    """What a transfer measured at every depth, as its picture shows it."""
-    shown = {"depth", "trained", "num_images", "low", "high"}
-    return [Step(accuracy=rung.accuracy, **rung.model_dump(include=shown)) for rung in result.start.rungs]
 
 
 def _resumed(

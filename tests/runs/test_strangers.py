@@ -281,12 +281,20 @@ def test_a_saved_training_of_other_tensors_is_named(run: Path):
     )
 
 
-def test_a_network_that_a_configuration_names_and_nobody_knows_is_told_with_its_file(run: Path):
+def test_a_network_that_a_configuration_names_and_no_checkpoint_has_is_told_with_its_file(run: Path):
     path = run / "config.toml"
     path.write_text(path.read_text().replace('"conv 2 f3 | gap | fc 4"', '"nobody"'))
-    with pytest.raises(ConfigError.__mro__[1]) as caught:
+    with pytest.raises(CheckpointError) as caught:
         api.train(api.TrainRequest(source="digits", out=run, resume=True))
-    assert caught.value.message == f"{path}: Unknown model 'nobody'. 'saccade models' lists all {num_models()}."
+    assert caught.value.message == (
+        f"{path} names the network 'nobody', but {LAST} holds weights of 'conv 2 f3 | gap | fc 4'.\n"
+        f"Put the file back from a copy, or start a new run with another --out."
+    )
+    for name in (LAST, BEST):
+        shutil.rmtree(run / name)
+    with pytest.raises(ConfigError.__mro__[1]) as error:
+        api.train(api.TrainRequest(source="digits", out=run, resume=True))
+    assert error.value.message == f"{path}: Unknown model 'nobody'. 'saccade models' lists all {num_models()}."
 
 
 def num_models() -> int:

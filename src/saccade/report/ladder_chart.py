@@ -7,6 +7,7 @@ from typing import Any
 
 from ..core import atomic
 from ..core.drawing import drawing_engine
+from ..runs.start_point import Rung
 from .palette import LIGHT
 
 PANEL_WIDTH, PANEL_HEIGHT = 200, 240
@@ -28,6 +29,12 @@ class Step:
     accuracy: float
     low: float
     high: float
+
+
+def measured_steps(rungs: Sequence[Rung]) -> list[Step]:
+    """What a transfer measured at every depth, as its picture shows it."""
+    shown = {"depth", "trained", "num_images", "low", "high"}
+    return [Step(accuracy=rung.accuracy, **rung.model_dump(include=shown)) for rung in rungs]
 
 
 def write_ladder_chart(path: Path, steps: Sequence[Step], sentence: str) -> None:
