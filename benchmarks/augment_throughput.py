@@ -31,8 +31,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from saccade.core.types import Preprocessing
-from saccade.data.augment.policy import get_policy
-from saccade.data.loader import LoaderConfig, build_loader
+from saccade.data.augmentation_policy import get_policy
+from saccade.data.loading.loader import LoaderConfig, build_loader
 from saccade.data.source import DataSource, open_source
 
 from .common import argument_parser, interleave, paired_ratio, report, shared_folder, start

@@ -14,8 +14,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from saccade.core.types import Preprocessing, Record
-from saccade.data.augment.policy import get_policy
-from saccade.data.loader import LoaderConfig, build_loader
+from saccade.data.augmentation_policy import get_policy
+from saccade.data.loading.loader import LoaderConfig, build_loader
 from saccade.data.source import DataSource
 
 from .common import argument_parser, interleave, paired_ratio, report, start

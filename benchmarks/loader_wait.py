@@ -14,8 +14,8 @@ import numpy as np
 from saccade.core.runtime import RuntimeConfig
 from saccade.core.runtime import start as start_runtime
 from saccade.core.types import Preprocessing
-from saccade.data.augment.policy import get_policy
-from saccade.data.loader import LoaderConfig, build_loader
+from saccade.data.augmentation_policy import get_policy
+from saccade.data.loading.loader import LoaderConfig, build_loader
 from saccade.data.source import open_source
 from saccade.models.architecture import ModelSpec, build_model
 from saccade.train.config import RunConfig

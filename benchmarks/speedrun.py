@@ -27,7 +27,7 @@ from benchmarks import common, speedrun_peer
 from saccade.core.allocator import use_large_pages
 from saccade.core.runtime import Runtime, RuntimeConfig, start
 from saccade.core.types import Preprocessing, Record, Split
-from saccade.data.loader import Loader, build_loader
+from saccade.data.loading.loader import Loader, build_loader
 from saccade.data.scan import scan_source
 from saccade.data.source import DataSource, open_source
 from saccade.train.config import RunConfig

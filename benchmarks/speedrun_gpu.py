@@ -28,7 +28,7 @@ import torch
 from benchmarks import common
 from benchmarks.speedrun import InMemory, accuracy, decoded, inputs_of, last, our_loader, ours
 from saccade.core.runtime import Runtime, start, wait_for
-from saccade.data.loader import Loader
+from saccade.data.loading.loader import Loader
 from saccade.data.source import open_source
 from saccade.train.config import RunConfig
 from saccade.train.recipes import find_recipe

@@ -2,7 +2,8 @@
 
     python -m campaigns.mutate_images --mutations 100000 --seed 0
 
-A mutation of a small valid JPEG, PNG, GIF, WebP or BMP file flips, deletes, inserts, repeats, cuts or splices bytes, or
+A mutation of a small valid file (JPEG, PNG, GIF, WebP, BMP, TIFF, AVIF, JPEG 2000; HEIC and DICOM where their extras
+are installed) flips, deletes, inserts, repeats, cuts or splices bytes, or
 writes an extreme number into its header; of the PNG files about half get their checksums repaired, so that the damage
 reaches the decoder. Files are decoded in a child process: one that dies, takes longer than 2 s for a file, or whose
 memory rises above 300 MB is counted as a failure. Needs Linux.
@@ -10,6 +11,7 @@ memory rises above 300 MB is counted as a failure. Needs Linux.
 
 import argparse
 import contextlib
+import importlib.util
 import io
 import json
 import random
@@ -22,8 +24,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 
 from .mutations import mutate
 
@@ -103,7 +106,7 @@ def valid_files() -> dict[str, list[bytes]]:
     exif[0x0112] = 6
     exif[0x010F] = "camera"
     frames = {"save_all": True, "append_images": [colour.rotate(90), colour.rotate(180)]}
-    return {
+    files = {
         "JPEG": [
             save(colour, "JPEG", exif=exif),
             save(colour, "JPEG", progressive=True, quality=60),
@@ -127,7 +130,80 @@ def valid_files() -> dict[str, list[bytes]]:
             save(colour, "WEBP", **frames),
         ],
         "BMP": [save(image, "BMP") for image in (colour, grey, palette, grey.convert("1"), alpha)],
+        "TIFF": tiff_files(colour, deep),
+        "AVIF": [save(colour, "AVIF", exif=exif), save(alpha, "AVIF", quality=50), save(colour, "AVIF", **frames)]
+        if features.check("avif")
+        else [],
+        "JPEG 2000": [
+            save(colour, "JPEG2000", quality_layers=[20]),
+            save(alpha, "JPEG2000", irreversible=True),
+            save(grey, "JPEG2000", no_jp2=True, tile_size=(32, 32)),
+            save(deep, "JPEG2000"),
+        ],
+        "HEIC": heic_files(colour, alpha),
+        "DICOM": dicom_files(grey, colour, deep),
     }
+    return {kind: contents for kind, contents in files.items() if contents}
+
+
+def tiff_files(colour: Image.Image, deep: Image.Image) -> list[bytes]:
+    """Strips and tiles, one page and three, 1 to 16 bits, each way of compressing that is common."""
+    grey = colour.convert("L")
+    alpha = colour.copy()
+    alpha.putalpha(grey)
+    files = [
+        save(colour, "TIFF", tiffinfo={0x0112: 6}),
+        save(colour, "TIFF", compression="tiff_lzw"),
+        save(colour, "TIFF", compression="jpeg"),
+        save(colour, "TIFF", compression="tiff_deflate", save_all=True, append_images=[grey, colour.rotate(90)]),
+        save(grey, "TIFF", compression="packbits"),
+        save(grey.convert("1"), "TIFF", compression="group4"),
+        save(colour.quantize(32), "TIFF"),
+        save(colour.convert("CMYK"), "TIFF"),
+        save(alpha, "TIFF", compression="tiff_lzw"),
+        save(deep, "TIFF"),
+        save(colour, "TIFF", big_tiff=True),
+    ]
+    pixels = np.asarray(colour).astype(np.uint16) * 257
+    for array in (pixels, np.dstack([pixels, pixels[:, :, :1]])):
+        files.append(cv2.imencode(".tiff", array, [cv2.IMWRITE_TIFF_COMPRESSION, 5])[1].tobytes())
+    return files
+
+
+def heic_files(colour: Image.Image, alpha: Image.Image) -> list[bytes]:
+    """Of the extra `heic`: with orientation, alpha, three images."""
+    if importlib.util.find_spec("pillow_heif") is None:
+        return []
+    import pillow_heif
+
+    files = []
+    for images in ([colour], [alpha], [colour, colour.rotate(180), alpha]):
+        held = pillow_heif.HeifFile()
+        for image in images:
+            held.add_from_pillow(image)
+        stream = io.BytesIO()
+        held.save(stream, quality=60)
+        files.append(stream.getvalue())
+    return files
+
+
+def dicom_files(grey: Image.Image, colour: Image.Image, deep: Image.Image) -> list[bytes]:
+    """Of the extra `dicom`: 8 and 16 bits, with a window, in colour, of three frames, RLE."""
+    if importlib.util.find_spec("pydicom") is None:
+        return []
+    from .dicom_seeds import dicom_file
+
+    pixels = np.asarray(deep) // 16
+    return [
+        dicom_file(np.asarray(grey)),
+        dicom_file(np.asarray(grey), photometric="MONOCHROME1"),
+        dicom_file(pixels, bits=12),
+        dicom_file(pixels, bits=12, window=(2000, 3000), rescale=(2, -1000)),
+        dicom_file(pixels.astype(np.int16) - 1000, bits=16, window=(0, 400)),
+        dicom_file(np.asarray(colour)),
+        dicom_file(np.stack([pixels, pixels // 2, pixels // 3]), bits=12),
+        dicom_file(pixels, bits=12, is_rle=True),
+    ]
 
 
 def picture() -> Image.Image:
@@ -172,7 +248,7 @@ def repair_checksums(content: bytearray) -> None:
 CHILD = r"""
 import json, resource, struct, sys, time
 from saccade.core.errors import ImageError
-from saccade.data.decode import decode_image
+from saccade.data.images.decode import decode_image
 
 
 def memory_bytes():

@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from tests.processes import PATIENCE_S
 
+from saccade import api
 from saccade.models.architecture import ModelSpec, build_model
 
 REPOSITORY = Path(__file__).parent.parent
@@ -22,6 +23,7 @@ SHORT = {
     "gradient_by_depth": ["--seeds", "1", "--networks", "plain20,resnet20"],
     "inception_time": ["--pairs", "1"],
     "freeze_by_images": ["photos", "--images", "4,all", "--epochs", "1"],  # with more in its own test below
+    "temperature_by_images": [],  # in its own test below
     "plain_vs_residual": ["--seeds", "1", "--epochs", "1", "--networks", "plain20"],
 }
 
@@ -93,6 +95,24 @@ def test_more_images_freeze_by_evidence_and_are_drawn_in_one_picture(tmp_path: P
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(row["images_a_class"], row["training_images"]) for row in rows] == [("4", 8), ("all", 18)]
     assert all(0 <= row["top1_low"] <= row["top1"] <= row["top1_high"] <= 1 for row in rows)
-    assert all(row["why"].startswith(("Everything but the last layer", "Frozen up to")) for row in rows)
+    assert all(row["why"].startswith(("Only the last layer", "Frozen up to")) for row in rows)
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == rows
     assert "4 a class" in (tmp_path / "out" / "ladder.svg").read_text()
+
+
+def test_a_temperature_is_judged_on_images_it_was_not_fitted_on(tmp_path: Path):
+    api.train(api.TrainRequest(source="digits", epochs=1, out=tmp_path / "run"))
+    command = [
+        sys.executable,
+        "-m",
+        "experiments.temperature_by_images",
+        "--json",
+        "--draws",
+        "5",
+        str(tmp_path / "run"),
+    ]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout.splitlines()[-1])["results"]
+    assert [row["images"] for row in rows] == [10, 20, 40, 100]  # at least half of the 359 are left to judge by
+    assert all(0 <= row[name]["worse"] <= 1 for row in rows for name in ("fitted", "shrunk"))

@@ -10,6 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import saccade
+from saccade.data.images.formats.table import FORMATS
 
 REPOSITORY = Path(__file__).parent.parent
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -61,11 +62,18 @@ def test_the_distribution_has_its_own_name_and_the_version_of_the_package():
 
 def test_every_package_of_an_extra_is_imported_by_the_package():
     """An extra promises what is there: the package, or for `test` its tools, use each of its requirements."""
-    modules = {"pyarrow": "pyarrow", "fsspec": "fsspec"}
+    modules = {"pyarrow": "pyarrow", "fsspec": "fsspec", "pillow-heif": "pillow_heif", "pydicom": "pydicom"}
     text = "\n".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "src").rglob("*.py"))
-    assert set(EXTRAS) == {"data", "test", "all"}
-    for requirement in map(Requirement, EXTRAS["data"]):
+    assert set(EXTRAS) == {"data", "heic", "dicom", "test", "all"}
+    for requirement in map(Requirement, EXTRAS["data"] + EXTRAS["heic"] + EXTRAS["dicom"]):
         assert re.search(rf"^\s*(import|from) {modules[requirement.name]}\b", text, re.M), requirement.name
+
+
+def test_every_extra_that_an_image_format_needs_is_one_that_can_be_installed():
+    for entry in FORMATS:
+        if entry.extra:
+            assert entry.extra in EXTRAS
+            assert f"pip install 'saccade-learn[{entry.extra}]'" in entry.remedy
 
 
 def test_messages_and_pages_name_the_distribution_where_something_is_installed():

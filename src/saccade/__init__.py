@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # so that a type checker knows what `__getattr__` brings
     from . import api
     from .estimators import SaccadeClassifier, SaccadeFeatures
-    from .loaded import load
+    from .loaded import Model, load
 
-__all__ = ["__version__", "api", "load", "SaccadeClassifier", "SaccadeFeatures"]
-__version__ = "0.1.0"
+__all__ = ["__version__", "api", "load", "Model", "SaccadeClassifier", "SaccadeFeatures"]
+__version__ = "0.2.0"
 
-_HOMES = {"load": ".loaded", "SaccadeClassifier": ".estimators", "SaccadeFeatures": ".estimators"}
+_HOMES = {"load": ".loaded", "Model": ".loaded", "SaccadeClassifier": ".estimators", "SaccadeFeatures": ".estimators"}
 
 
 def __getattr__(name: str) -> object:

@@ -1,7 +1,8 @@
 """The Python interface: one function per verb of the command line. They return values and print nothing.
 
 A verb leaves its process as it found it: what it sets (threads, deterministic algorithms, random state and the rest of
-`core/scope.py`) holds while it computes. Paths are `str` or `PathLike`; images may be in memory (docs/python.md).
+`core/host_process.py`) holds while it computes. Paths are `str` or `PathLike`; images may be in memory
+(docs/python.md).
 """
 
 import os
@@ -12,22 +13,24 @@ from typing import Any
 from torch import nn
 
 from .classify import label_check
+from .classify.answers_file import AnswersFile, AnswersWritten, digest_of, write_answers
 from .classify.classifier import open_classifier, open_member
+from .classify.crops import looks
 from .classify.evaluation import Evaluation
-from .classify.items import GivenImage, ManyImages, item_of, items_of
+from .classify.items import GivenImage, ManyImages, item_of, items_of, refuse_no_images
 from .classify.judge import evaluate as evaluate_runs
 from .classify.label_check import LabelCheck
-from .classify.looks import looks
 from .classify.predict import predict as predict_items
 from .core import atomic
 from .core.errors import ImageError, SaccadeError, Stopped, UsageError, printable, shell_word
+from .core.host_process import ScopedIterator, scoped_runtime
 from .core.in_memory import short_name
 from .core.runtime import RuntimeConfig, available_cpus
-from .core.scope import ScopedIterator, scoped_runtime
 from .core.types import AnyPath, Metrics, Prediction, Preprocessing, Record
 from .data.checkup.inspection import Inspection, inspect_source
-from .data.images_in_memory import ArraySource, FileSource, GivenImages, known_source
 from .data.source import DataSource
+from .data.sources.in_memory import ArraySource, FileSource, GivenImages, HeldImage, known_source
+from .data.sources.shared.image_files import PassedOver
 from .design.compare import Comparison
 from .design.desk import TableRequest, draw_comparison, draw_table
 from .design.table import DesignTable
@@ -49,14 +52,15 @@ from .runs.checkpoint import holds_checkpoint
 from .runs.names import ENSEMBLE_PLAN, LADDER_PICTURE
 from .runs.start_point import read_start
 from .train.config import RunConfig
-from .train.folder import RunFolder, naming_config, new_run_path, refuse_changes
-from .train.named_again import refuse_unnamed_source, refuse_unnamed_weights
+from .train.more_epochs import refuse_more_epochs
 from .train.progress import RunProgress, Silent
 from .train.range_test import RangeTest
 from .train.range_test import find_learning_rate as find_rate
 from .train.request import TrainRequest, asked_for, named_train
+from .train.resume_references import refuse_unnamed_source, refuse_unnamed_weights
 from .train.run import TrainResult
 from .train.run import train as run_training
+from .train.run_directory import RunFolder, naming_config, new_run_path, refuse_changes
 from .train.stop import request_stop
 from .transfer.request import TransferRequest, asked_of_transfer, named_transfer, where_weights_lie
 from .transfer.run import TransferResult
@@ -72,6 +76,7 @@ __all__ = [
     "check_labels",
     "write_mistakes",
     "predict",
+    "predict_to_csv",
     "explain",
     "inspect",
     "preview",
@@ -102,6 +107,7 @@ __all__ = [
     "Evaluation",
     "LabelCheck",
     "Prediction",
+    "AnswersWritten",
     "Explanation",
     "Inspection",
     "DesignTable",
@@ -294,19 +300,59 @@ def predict(
     images: ManyImages | GivenImage,
     runtime: RuntimeConfig | None = None,
     model: nn.Module | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Iterator[Prediction | ImageError]:
     """An answer, or the reason why there is none, for each of `images` in order. Raises SaccadeError.
 
     `images` are files and folders, uint8 arrays (height, width[, 3]), images of Pillow, or a `DataSource`. Several
     runs, and the members of an ensemble's folder, answer together: the mean of their probabilities. `model` as in
-    `evaluate`.
+    `evaluate`. `note` hears which files of folders are no images.
     """
-    items = list(items_of(images))  # what is no image is told now
+    refuse_no_images(images)  # now; what is read is opened when its turn comes, and listed nowhere
     members = ensemble_folder.expand_runs(_paths(runs))
     if not members:
         raise UsageError("predict needs at least one run.")
     with known_network(model):
-        return ScopedIterator(predict_items(open_classifier(members, runtime), items))
+        return ScopedIterator(predict_items(open_classifier(members, runtime), _noted_items(images, note)))
+
+
+def _noted_items(images: ManyImages | GivenImage, note: Callable[[str], None] | None) -> Iterator[HeldImage]:
+    """The images, and behind the last of them a note on the files of folders that are none."""
+    passed_over = PassedOver()
+    yield from items_of(images, passed_over)
+    if note and passed_over.sentence():
+        note(passed_over.sentence())
+
+
+@scoped_runtime()
+def predict_to_csv(
+    runs: AnyPath | Sequence[AnyPath],
+    images: ManyImages | GivenImage,
+    out: AnyPath,
+    top: int = 3,
+    runtime: RuntimeConfig | None = None,
+    model: nn.Module | None = None,
+    note: Callable[[str], None] | None = None,
+) -> tuple[AnswersWritten, Iterator[Prediction | ImageError]]:
+    """`predict` into the CSV file `out`: what has been written, which grows, and the answers, each once it is written.
+
+    Where `out` holds answers of the same runs to the same images, it goes on after them. Memory does not grow with the
+    number of images. Raises UsageError where `out` holds anything else, and SaccadeError as `predict` does.
+    """
+    refuse_no_images(images)
+    members = ensemble_folder.expand_runs(_paths(runs))
+    if not members:
+        raise UsageError("predict needs at least one run.")
+    with known_network(model):
+        classifier = open_classifier(members, runtime)
+    file = AnswersFile(Path(out), digest_of(members, classifier), min(top, len(classifier.classes)))
+
+    def answers() -> Iterator[Prediction | ImageError]:
+        with file:
+            items = file.remaining(_noted_items(images, note))
+            yield from write_answers(file, predict_items(classifier, items))
+
+    return file.written, ScopedIterator(answers())
 
 
 @scoped_runtime()
@@ -350,13 +396,16 @@ def inspect(source: GivenImages, progress: Callable[[int, int], None] | None = N
 
 @scoped_runtime()
 def table(target: AnyPath, request: TableRequest | None = None, fold: bool = True) -> DesignTable:
-    """The layer table of a name, a line of notation, a run, or module.py:function (docs/design-desk.md)."""
+    """The layer table of a name, a line of notation, a run, or module.py:function (docs/design-desk.md).
+
+    With `fold`, normalisations and nonlinearities stand in the row of the layer they follow. Raises SaccadeError.
+    """
     return draw_table(os.fspath(target), request or TableRequest(), fold)
 
 
 @scoped_runtime()
 def compare(targets: Sequence[AnyPath], request: TableRequest | None = None) -> Comparison:
-    """The totals of several networks side by side."""
+    """The totals of several networks side by side. Raises SaccadeError."""
     return draw_comparison([os.fspath(target) for target in targets], request or TableRequest())
 
 
@@ -415,6 +464,7 @@ def _resumed(
             f"Go on with: saccade {config.verb} --resume --out {shell_word(out)}"
         )
     wanted = asked(config)
+    refuse_more_epochs(config, wanted, out)
     refuse_changes(config, wanted)
     refuse_unnamed_source(config, str(request.source), out)
     return wanted, folder

@@ -25,10 +25,11 @@ from .classify.features import refuse_unnamed_parts
 from .classify.items import GivenImage, item_of
 from .core.config import Settings, assignments
 from .core.errors import DataError, Stopped, UsageError
+from .core.host_process import scoped_runtime
+from .core.plain_files import open_plain_file
 from .core.runtime import RuntimeConfig, start
-from .core.scope import scoped_runtime
 from .core.types import AnyPath
-from .data.images_in_memory import HeldSource
+from .data.sources.in_memory import HeldSource
 from .loaded import Model, load
 from .runs.checkpoint import find_checkpoint
 from .runs.names import MANIFEST
@@ -262,7 +263,11 @@ def images_of(X: Any) -> list[GivenImage]:
 def _checkpoint_files(run: Path) -> dict[str, bytes]:
     """The files of the kept checkpoint by their names."""
     checkpoint = find_checkpoint(run)
-    return {name: (checkpoint.folder / name).read_bytes() for name in (MANIFEST, *checkpoint.manifest.files)}
+    contents = {}
+    for name in (MANIFEST, *checkpoint.manifest.files):
+        with open_plain_file(checkpoint.folder / name) as file:
+            contents[name] = file.read()
+    return contents
 
 
 def _of_images(tags: Any) -> Any:

@@ -11,16 +11,16 @@ from PIL import Image
 from torch import nn
 
 from .classify.classifier import Classifier, open_classifier
+from .classify.crops import looks
 from .classify.features import features_of
 from .classify.items import GivenImage, is_single, item_of
-from .classify.looks import looks
 from .classify.predict import predict
 from .core.display import Displayed
 from .core.errors import DataError, ImageError, UsageError, printable
+from .core.host_process import scoped_runtime
 from .core.runtime import RuntimeConfig, start
-from .core.scope import scoped_runtime
 from .core.types import AnyPath, Prediction, Preprocessing
-from .data.images_in_memory import HeldImage
+from .data.sources.in_memory import HeldImage
 from .models.network_in_memory import known_network
 from .runs.ensemble_folder import expand_runs
 

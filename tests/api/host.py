@@ -176,7 +176,11 @@ def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tupl
             (lambda: list(api.predict([run, out("pair")], [as_path(photo), pixels_NHW[0]])), False),
             (one_answer, False),
             (lambda: next(api.predict(run, small)), False),
-            (lambda: api.predict(run, [out("absent.png")]), True),
+            (lambda: api.predict(out("absent"), small), True),
+        ],
+        "predict_to_csv": [
+            (lambda: list(api.predict_to_csv(run, as_path(photos), out("answers.csv"))[1]), False),
+            (lambda: api.predict_to_csv(run, as_path(photos), out("photos")), True),
         ],
         "explain": [
             (lambda: api.explain(run, as_path(photo), out("why.svg"), source=as_path(photos)), False),

@@ -328,7 +328,7 @@ def test_labels_that_are_none_are_refused_as_scikit_learn_does(drawn: Drawn):
         ),
         (
             SaccadeClassifier(backbone="resnet20"),
-            "A transfer still needs --weights, a file or hub:OWNER/NAME, for example:\n"
+            "A transfer still needs --weights, a file, a run or hub:OWNER/NAME, for example:\n"
             "saccade transfer photos --backbone resnet20 --weights hub:timm/resnet18.tv_in1k",
         ),
         (SaccadeFeatures(), "SaccadeFeatures needs one network: a run, or a backbone and its weights."),

@@ -15,11 +15,11 @@ from torch import nn
 
 from saccade import api
 from saccade.core.errors import DataError, ModelError, UsageError
-from saccade.data.images_in_memory import as_source
 from saccade.data.sources.digits import Digits
+from saccade.data.sources.in_memory import as_source
 from saccade.models.architecture import ModelSpec, build_model
 from saccade.runs.checkpoint import find_checkpoint
-from saccade.train.folder import RunFolder
+from saccade.train.run_directory import RunFolder
 
 SETTINGS = {"batch_size": 64, "runtime": {"num_threads": 1, "precision": "float32"}}
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -271,7 +271,7 @@ def test_a_file_that_is_not_there_is_named_before_training(small: Small, tmp_pat
     assert error.value.message == (
         f"files: 1 of 2 images cannot be decoded.\n"
         f"{tmp_path}/b.png: the file cannot be read: No such file or directory.\n"
-        f"Repair or remove them, or leave them out: --on-bad-image skip."
+        f"Repair or remove them, or skip them: --on-bad-image skip."
     )
 
 

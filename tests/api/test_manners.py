@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from saccade import api
+from saccade.core.host_process import scoped_runtime
 from saccade.core.runtime import RuntimeConfig, start
-from saccade.core.scope import scoped_runtime
 from saccade.data.sources.digits import Digits
 
 HOST = Path(__file__).parent / "host.py"
@@ -132,7 +132,7 @@ def test_tf32_that_was_chosen_the_newer_way_is_put_back():
     code = """
 import torch
 from saccade.core.runtime import RuntimeConfig, start
-from saccade.core.scope import scoped_runtime
+from saccade.core.host_process import scoped_runtime
 cudnn = torch.backends.cudnn
 cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision = "ieee", "tf32"
 with scoped_runtime():

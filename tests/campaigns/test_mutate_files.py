@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -36,18 +37,29 @@ VALID = {
 }
 
 
-def test_valid_files_are_read_and_mutations_are_repeatable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_every_file_that_is_to_be_damaged_reads_well_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from campaigns import mutate_files, mutations
 
-    with monkeypatch.context() as patched:
-        patched.setattr(mutate_files, "damaged", lambda files, knowing, draw: draw.choice(files))
-        patched.setattr(mutate_files, "mutate", lambda content, *rest: content)
-        for kind in mutate_files.KINDS:
-            for number in range(6):
-                folder = tmp_path / f"{kind}-{number}"
-                mutations.write_mutation(mutate_files.KINDS[kind], kind, 0, number, folder)
-                found = mutate_files.check(kind, str(folder))
-                assert found in VALID[kind], kind
+    num_files: dict[str, int] = {}
+    for kind, entry in mutate_files.KINDS.items():
+        for number in range(12):  # Parquet has most, 12
+
+            def chosen(files: Sequence[bytes], knowing: object, draw: random.Random) -> bytes:
+                num_files[kind] = max(num_files.get(kind, 0), len(files))  # noqa: B023
+                return files[number % len(files)]  # noqa: B023
+
+            monkeypatch.setattr(mutate_files, "damaged", chosen)
+            monkeypatch.setattr(mutate_files, "mutate", lambda content, *rest: content)
+            folder = tmp_path / f"{kind}-{number}"
+            mutations.write_mutation(entry, kind, 0, number, folder)
+            assert mutate_files.check(kind, str(folder)) in VALID[kind], (kind, number)
+    assert max(num_files.values()) == 12
+    assert num_files["tar"] == len(mutate_files.tar_shards()) == 3
+
+
+def test_mutations_are_repeatable(tmp_path: Path):
+    from campaigns import mutate_files, mutations
+
     for kind, entry in mutate_files.KINDS.items():
         seen = []
         for again in range(2):

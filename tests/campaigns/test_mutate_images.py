@@ -1,13 +1,16 @@
 """A small run of the mutation campaign: damaged files of every format, and the campaign sees what it must see."""
 
+import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import features
 from tests.processes import PATIENCE_S
 
+EXTRAS = {"HEIC": "pillow_heif", "DICOM": "pydicom"}
 REPOSITORY = Path(__file__).parent.parent.parent
 
 
@@ -17,14 +20,18 @@ def _campaigns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_damaged_files_give_an_image_or_one_error_that_names_the_file():
-    command = [sys.executable, "-m", "campaigns.mutate_images", "--mutations", "500", "--seed", "1"]
+    kinds = {"JPEG", "PNG", "GIF", "WebP", "BMP", "TIFF", "JPEG 2000"}
+    kinds |= {"AVIF"} if features.check("avif") else set()
+    kinds |= {kind for kind, name in EXTRAS.items() if importlib.util.find_spec(name)}
+    number = str(200 * len(kinds))
+    command = [sys.executable, "-m", "campaigns.mutate_images", "--mutations", number, "--seed", "4"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode in (0, 1), done.stderr
     result = json.loads(done.stdout)
     assert result["failures"] == []
-    assert set(result["outcomes"]) == {"JPEG", "PNG", "GIF", "WebP", "BMP"}
+    assert set(result["outcomes"]) == kinds
     for kind, counts in result["outcomes"].items():
-        assert sum(counts.values()) == 100
+        assert sum(counts.values()) == 200
         assert min(counts["image"], counts["error"]) >= 5, (
             kind
         )  # both the decoder's inside and its refusals are reached
@@ -33,7 +40,7 @@ def test_damaged_files_give_an_image_or_one_error_that_names_the_file():
 def test_valid_files_are_images_and_mutations_are_repeatable():
     from campaigns.mutate_images import mutation, valid_files
 
-    from saccade.data.decode import decode_image
+    from saccade.data.images.decode import decode_image
 
     files = valid_files()
     for kind, contents in files.items():
@@ -61,12 +68,12 @@ def test_a_planted_defect_of_each_kind_is_seen(monkeypatch: pytest.MonkeyPatch, 
 
     planted = f"""
 import os, sys, time
-import saccade.data.decode
+import saccade.data.images.decode
 from saccade.core.errors import ImageError
 def decode_image(content, key):
     {defect}
     raise ImageError(key, "is bad.")
-saccade.data.decode.decode_image = decode_image
+saccade.data.images.decode.decode_image = decode_image
 """
     monkeypatch.setattr(mutate_images, "CHILD", planted + mutate_images.CHILD)
     monkeypatch.setattr(mutate_images, "MAX_SECONDS", 0.5)

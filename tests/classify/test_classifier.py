@@ -13,14 +13,14 @@ from PIL import Image
 from torch import nn
 
 from saccade.classify.classifier import Member, join_members
+from saccade.classify.crops import looks, prepare_looks
 from saccade.classify.judge import judge, pass_over, weights_bytes
 from saccade.classify.judged_images import JudgedImages
-from saccade.classify.looks import looks, prepare_looks
 from saccade.core.errors import DataError, ImageError, UsageError
 from saccade.core.runtime import RuntimeConfig, start
 from saccade.core.types import Preprocessing, Record
-from saccade.data.decode import decode_image
-from saccade.data.preprocess import prepare_image
+from saccade.data.images.decode import decode_image
+from saccade.data.images.preprocess import prepare_image
 from saccade.data.source import DataSource
 
 LARGE = Preprocessing(resize_px=36, input_height_px=32, input_width_px=32)

@@ -112,7 +112,7 @@ def test_a_class_with_one_image_trains_and_is_named(saccade: Callable, photos: P
         (
             "notes.jpg",
             b"Dear diary, today",
-            "not an image that can be read (JPEG, PNG, WebP, BMP, GIF): it begins with 'Dear diary, '",
+            "not an image that can be read (see 'saccade sources'): it begins with 'Dear diary, '",
         ),
         ("cut.jpg", None, "the image data end too early: the file is truncated"),
     ],
@@ -127,12 +127,12 @@ def test_a_bad_file_is_named_before_training(
     check(
         saccade("train", "photos"),
         f"photos: 1 of 117 images cannot be decoded.\ncat/{name}: {reason}.\n"
-        "Repair or remove them, or leave them out: --on-bad-image skip.",
+        "Repair or remove them, or skip them: --on-bad-image skip.",
         1,
     )
     finished = saccade("train", "photos", "--on-bad-image", "skip", "--out", "run", *FAST)
     assert finished.status == 0
-    assert f"note: left out cat/{name}: {reason}.\n" in finished.errors
+    assert f"note: skipped cat/{name}: {reason}.\n" in finished.errors
 
 
 def test_more_than_one_percent_of_bad_files_is_too_many_to_skip(saccade: Callable, photos: Path):
@@ -142,7 +142,7 @@ def test_more_than_one_percent_of_bad_files_is_too_many_to_skip(saccade: Callabl
         saccade("train", "photos", "--on-bad-image", "skip"),
         "photos: 3 of 19 images cannot be decoded.\n"
         "cat/a.jpg: the file is empty (0 bytes); cat/b.jpg: the file is empty (0 bytes); and 1 more.\n"
-        "More than 1 % is too many to leave out: repair or remove them.",
+        "3 of 19 (15.8 %) is above the 1 % that may be skipped: repair or remove them.",
         1,
     )
 
@@ -158,12 +158,16 @@ def test_more_than_one_percent_of_bad_files_is_too_many_to_skip(saccade: Callabl
         (["--set", "optimiser.name=sgd"], "Unknown key 'optimiser.name'. Did you mean 'optimizer.name'?"),
         (
             ["--set", "optimizer.name=sdg"],
-            "--set: 'optimizer.name' is not valid: Input should be 'sgd', 'momentum', 'nesterov', 'rmsprop', 'adam', "
-            "'adamw' or 'muon'; received 'sdg'.",
+            "--set: 'optimizer.name' must be one of: sgd, momentum, nesterov, rmsprop, adam, adamw, muon; not 'sdg'.",
         ),
+        (["--epochs", "0"], "--epochs must be 1 or more, not 0."),
+        (["--epochs", "many"], "--epochs must be a whole number, not 'many'.\nHelp: saccade train --help"),
+        (["--epochs=9.5"], "--epochs must be a whole number, not 9.5.\nHelp: saccade train --help"),
+        (["--epochs"], "Option '--epochs' requires an argument.\nHelp: saccade train --help"),
         (
-            ["--epochs", "0"],
-            "command line: 'epochs' is not valid: Input should be greater than or equal to 1; received 0.",
+            ["--set", "augment.policy=photo"],
+            "'augment.policy' cannot be given by --set: a policy is chosen with --policy; "
+            "'saccade augmentations' lists them.",
         ),
     ],
 )
@@ -268,9 +272,12 @@ def test_predicting_without_a_run_or_with_bad_files(saccade: Callable, photos: P
     )
     check(
         saccade("predict", "run", "nothing.jpg"),
-        "There is no file or folder 'nothing.jpg'.\nCheck the path and its spelling.",
+        "nothing.jpg: cannot be read: No such file or directory.\n"
+        "error: 1 of 1 files could not be read; 0 were answered.",
         1,
     )
+    finished = saccade("predict", "run", "nothing.jpg", "photos/cat/0.png")
+    assert (finished.status, finished.output.count("photos/cat/0.png")) == (1, 1)  # the others are answered
     (photos / "cat" / "bad.jpg").write_bytes(b"")
     finished = saccade("predict", "run", "photos")
     assert finished.status == 1

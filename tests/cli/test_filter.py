@@ -196,7 +196,7 @@ BAD_INPUT = {
     "text renamed": (
         ["text.jpg", "--kernel", "sobel-x"],
         1,
-        "text.jpg: not an image that can be read (JPEG, PNG, WebP, BMP, GIF): it begins with 'This is not '.",
+        "text.jpg: not an image that can be read (see 'saccade sources'): it begins with 'This is not '.",
     ),
     "out in a missing folder": (
         ["photo.png", "--kernel", "sobel-x", "--out", "missing/edges.png"],

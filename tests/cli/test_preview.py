@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saccade.data.augment.augmentation import AUGMENTATIONS
-from saccade.data.augment.policy import POLICIES
+from saccade.data.augmentation import AUGMENTATIONS
+from saccade.data.augmentation_policy import POLICIES
 
 
 def test_a_preview_is_a_picture_and_json_says_what_was_drawn(

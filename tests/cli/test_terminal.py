@@ -1,13 +1,9 @@
 """What a terminal, a file and a closed stream see of a run: the live line, plain lines, widths, encodings, --debug."""
 
-import fcntl
 import os
-import pty
 import re
-import struct
 import subprocess
 import sys
-import termios
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.processes import PATIENCE_S
+from tests.terminal import on_terminal, rendered
 
 from saccade.cli import console
 from saccade.train.loop import EpochResult
@@ -35,51 +32,6 @@ RESULT = EpochResult(
 )
 
 
-def on_terminal(folder: Path, width: int, environment: dict[str, str], *arguments: str) -> tuple[int, str, str]:
-    """(status, stdout, what the terminal of `width` characters on stderr received) of `saccade`."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
-    inherited = {key: value for key, value in os.environ.items() if key not in ("CI", "COLUMNS", "LINES")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "saccade", *arguments],
-        cwd=folder,
-        stdin=theirs,
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-        env=inherited | {"TERM": "xterm"} | environment,
-    )
-    os.close(theirs)
-    received = b""
-    while True:
-        try:
-            part = os.read(ours, 65536)
-        except OSError:  # how Linux says that nobody holds the other end any more
-            break
-        if not part:
-            break
-        received += part
-    os.close(ours)
-    output, _ = process.communicate(timeout=PATIENCE_S)
-    return process.returncode, output.decode(), received.decode()
-
-
-def rendered(received: str) -> list[str]:
-    """The lines that stand on a terminal which received this, by the few controls that are used."""
-    lines, row = [""], 0
-    for text in re.split(r"(\x1b\[[?0-9;]*[A-Za-z]|\r|\n)", received):
-        if text == "\n":
-            row += 1
-            lines += [""] * (row + 1 - len(lines))
-        elif text == "\x1b[1A":
-            row -= 1
-        elif text == "\x1b[2K":
-            lines[row] = ""
-        elif text and text != "\r" and text[0] != "\x1b":
-            assert not lines[row], "written over what stands there"
-            lines[row] = text
-    return lines
-
-
 def test_a_terminal_gets_a_table_that_stays_and_nothing_cut(tmp_path: Path):
     status, output, received = on_terminal(
         tmp_path, 130, {}, "train", "digits", "--out", "run", "--epochs", "2", *SMALL
@@ -89,10 +41,12 @@ def test_a_terminal_gets_a_table_that_stays_and_nothing_cut(tmp_path: Path):
     assert "\x1b[?25l" in received, "the live line hides the cursor"
     assert received.rindex("\x1b[?25h") > received.rindex("\x1b[?25l"), "and gives it back"
     lines = rendered(received)
-    assert [line.split()[0] for line in lines[:5]] == ["data", "model", "device", "run", "epoch"]
+    assert any(re.match(r" *epoch  train loss  train acc ", line) for line in lines), "the width is the terminal's own"
+    words = [line.split()[0] for line in lines[:7]]
+    assert words == ["note:", "data", "split", "model", "device", "run", "epoch"]
     rows = [line for line in lines if re.match(r"\s+[12]/2 ", line)]
-    assert len(rows) == 2 == len([line for line in lines[5:] if line.strip()])
-    assert {len(row.rstrip()) for row in rows} == {len(lines[4])}, "numbers stand under their headings"
+    assert len(rows) == 2 == len([line for line in lines[7:] if line.strip()])
+    assert {len(row.rstrip()) for row in rows} == {len(lines[6])}, "numbers stand under their headings"
     assert "…" not in received
 
 

@@ -16,10 +16,11 @@ from tests.processes import PATIENCE_S
 
 from saccade.classify.classifier import open_classifier
 from saccade.classify.predict import predict
-from saccade.classify.stream import items_of_files, items_of_pixels
+from saccade.classify.stream import items_of_files
 from saccade.cli.console import RunConsole
-from saccade.data.decode import decode_image
+from saccade.data.images.decode import decode_image
 from saccade.data.sources.digits import Digits
+from saccade.data.sources.in_memory import HeldImage
 from saccade.train.loop import EpochResult
 
 TRAIN_KEYS = {
@@ -89,9 +90,7 @@ def test_evaluation_and_predict_give_equal_logits_for_the_same_file(digits_run: 
         paths.append(path)
     together = [answer.logits for answer in predict(classifier, items_of_files(paths))]
     alone = [
-        answer.logits
-        for path in paths[:5]
-        for answer in predict(classifier, items_of_pixels([path.read_bytes()], [path.name]))
+        answer.logits for path in paths[:5] for answer in predict(classifier, [HeldImage(path.name, path.read_bytes)])
     ]
     np.testing.assert_allclose(together, evidence["logits_NK"][:40], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(alone, evidence["logits_NK"][:5], rtol=1e-5, atol=1e-5)
@@ -111,7 +110,7 @@ def test_predict_answers_files_and_folders(saccade: Callable, digits_run: tuple[
     assert sum(right) >= 5, said  # a network of two epochs may miss one; another order of the files would miss most
     assert all(len(answer["top"]) == 2 for answer in result["predictions"])
     text = saccade("predict", run, tmp_path / "0.png").output.splitlines()
-    assert text[0].split() == ["image", "class", "probability", "or", "or"]
+    assert text[0].split() == ["image", "class", "probability", "2nd", "3rd"]
     assert len(text) == 2
 
 

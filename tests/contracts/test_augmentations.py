@@ -10,7 +10,7 @@ from pydantic import Field
 
 from saccade.core.errors import ContractError, UnknownNameError
 from saccade.core.types import Preprocessing
-from saccade.data.augment.augmentation import (
+from saccade.data.augmentation import (
     AUGMENTATIONS,
     Augmentation,
     Choosing,
@@ -27,10 +27,10 @@ from saccade.data.augment.augmentation import (
     Warping,
     identities,
 )
-from saccade.data.augment.policy import POLICIES, AugmentConfig, get_policy
+from saccade.data.augmentation_policy import POLICIES, AugmentConfig, get_policy
 from saccade.data.augmenter import Augmenter
-from saccade.data.draws import uniform
-from saccade.data.preprocess import prepare_image
+from saccade.data.images.preprocess import prepare_image
+from saccade.data.random_numbers import uniform
 from saccade.testing import check_augmentation
 from saccade.testing.augmentation_references import REFERENCES, SHARE_OUTSIDE, Spread
 from saccade.testing.augmentations import (
@@ -318,7 +318,7 @@ def test_what_is_not_registered_is_told_how_to_be():
         check_augmentation(TURN, reference=turned)
     assert str(error.value) == (
         "augmentation 'half_turn': it is not registered under its name.\n"
-        "Write 'register(entry, __name__)' below it, with 'from saccade.data.augment.augmentation import register'.\n"
+        "Write 'register(entry, __name__)' below it, with 'from saccade.data.augmentation import register'.\n"
         f"Where: {place_of(draw_turn)}."
     )
     with pytest.raises(UnknownNameError, match="^Unknown augmentation 'half_turn'."):

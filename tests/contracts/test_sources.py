@@ -195,6 +195,25 @@ def test_what_was_written_is_read_with_its_label(name: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("wrong", ["\ud800x", "caf\udce9"])
+def test_a_class_name_that_no_file_can_hold_is_refused(
+    name: str, wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    text, entry = example(name, tmp_path), SOURCES.get(name)
+
+    def opened(given: str) -> DataSource:
+        source = entry.open(given)
+        monkeypatch.setattr(source, "classes", (wrong, *source.classes[1:]))
+        return source
+
+    monkeypatch.setitem(SOURCES._entries, name, dataclasses.replace(entry, open=opened))
+    with pytest.raises(DataError) as caught:
+        open_source(text)
+    shown = wrong.encode("unicode_escape").decode()
+    assert caught.value.message.endswith(f" has a class whose name is no valid text: '{shown}'.\nGive it another name.")
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_few_file_descriptors_are_enough_and_none_is_kept(name: str, tmp_path: Path):
     source = open_source(example(name, tmp_path))
     open_before = len(os.listdir("/dev/fd"))

@@ -1,6 +1,5 @@
 """Sizes, coverage, receptive fields and costs against torch, hand figures, published figures and a brute force."""
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -86,17 +85,9 @@ def test_same_padding_keeps_every_size_and_is_symmetric_exactly_where_it_can_be(
     assert after - before == (dilation * (kernel - 1)) % 2
 
 
-@settings(deadline=None)
-@given(size=st.integers(1, 60), kernel=st.integers(1, 9), stride=st.integers(1, 9), dilation=st.integers(1, 3))
-def test_same_padding_with_a_stride_gives_the_size_divided_by_the_stride_rounded_up(size, kernel, stride, dilation):
-    padding = geometry.same_padding_strided(size, kernel, stride, dilation)
-    assert Window(kernel, stride, padding, dilation).output_size(size) == int(np.ceil(size / stride))
-
-
 def test_same_padding_for_an_even_filter_is_asymmetric():
     assert geometry.same_padding(5) == (2, 2)
     assert geometry.same_padding(4) == (1, 2)
-    assert geometry.same_padding_strided(224, 7, 2) == (2, 3)
 
 
 @pytest.mark.parametrize(

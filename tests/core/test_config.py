@@ -2,6 +2,7 @@
 
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -29,15 +30,10 @@ class Outer(FrozenConfig):
     [
         ("model.dept=3", "Unknown key 'model.dept'. Did you mean 'model.depth'?"),
         ("sed=3", "Unknown key 'sed'. Did you mean 'seed'?"),
-        (
-            "model.depth=0",
-            "--set: 'model.depth' is not valid: Input should be greater than or equal to 1; received 0.",
-        ),
-        (
-            "seed=many",
-            "--set: 'seed' is not valid: Input should be a valid integer, unable to parse string as an integer; "
-            "received 'many'.",
-        ),
+        ("model.depth=0", "--set: 'model.depth' must be 1 or more, not 0."),
+        ("seed=many", "--set: 'seed' must be a whole number, not 'many'."),
+        ("model.depf.x=1", "Unknown key 'model.depf.x'. Keys: seed, active, model.depth, model.name, model.sizes."),
+        ("model.policy=1", "Unknown key 'model.policy'. Keys of model: depth, name, sizes."),
         ("seed", "--set expects KEY=VALUE, for example optimizer.name=adam; got 'seed'."),
         ("zzzzzzzz=1", "Unknown key 'zzzzzzzz'. Keys: seed, active, model.depth, model.name, model.sizes."),
         ("seed.x=1", "Unknown key 'seed.x'. Did you mean 'seed'?"),
@@ -47,6 +43,46 @@ def test_a_wrong_override_says_what_is_wrong_and_what_is_near(assignment: str, m
     with pytest.raises(ConfigError) as error:
         Outer().with_overrides([assignment])
     assert error.value.message == message
+
+
+class Optional(FrozenConfig):
+    limit: int | None = Field(None, description="number or none")
+    size: int | Literal["auto"] = Field("auto", description="number or word")
+    table: dict[str, float] = Field({}, description="numbers by name")
+
+
+@pytest.mark.parametrize(
+    ("config", "values", "message"),
+    [
+        (Outer, {"seed": True}, "'seed' must be a whole number, not True."),
+        (Outer, {"seed": "3"}, "'seed' must be a whole number, not '3'."),
+        (
+            Outer,
+            {"model": {"sizes": [0.5, True]}},
+            "'model.sizes' must be a number, not [0.5, True].",
+        ),
+        (
+            Outer,
+            {"model": {"sizes": ["1e3"]}},
+            "'model.sizes' must be a number, not ['1e3'].",
+        ),
+        (Optional, {"limit": False}, "'limit' must be a whole number, not False."),
+    ],
+)
+def test_neither_truth_values_nor_texts_are_numbers(config: type[FrozenConfig], values: dict, message: str):
+    with pytest.raises(ConfigError) as error:
+        config.parse(values, "config.toml")
+    assert error.value.message == f"config.toml: {message}"
+    with pytest.raises(ConfigError) as error:
+        config().with_overrides(values)
+    assert error.value.message == f"settings: {message}"
+
+
+def test_whole_numbers_stand_for_others_and_words_for_themselves():
+    assert Outer.parse({"seed": 3.0, "model": {"sizes": [1, 2]}}) == Outer(seed=3, model=Inner(sizes=(1.0, 2.0)))
+    assert Outer().with_overrides(["seed=1e2"]).seed == 100
+    assert Optional.parse({"limit": None, "size": "auto"}) == Optional()
+    assert Optional.parse({"limit": 2, "size": 4, "table": {"a": 1}}).size == 4
 
 
 def test_overrides_reach_nested_values_and_keep_the_original():
@@ -115,7 +151,7 @@ def test_the_differences_are_the_values_that_are_not_the_defaults():
 
 
 def test_values_that_are_not_finite_are_refused():
-    with pytest.raises(ConfigError, match=r"'model.sizes.0' is not valid: Input should be a finite number"):
+    with pytest.raises(ConfigError, match=r"'model.sizes.0' must be a finite number, not nan\.$"):
         Outer.parse({"model": {"sizes": [float("nan")]}})
 
 

@@ -46,3 +46,8 @@ def test_nothing_from_outside_can_steer_a_terminal(text: str, shown: str):
 def test_the_nearest_name_is_suggested_and_a_far_one_is_not():
     assert errors.did_you_mean("lenet", ["lenet5", "vgg16"]) == " Did you mean 'lenet5'?"
     assert errors.did_you_mean("zzz", ["lenet5", "vgg16"]) == ""
+
+
+def test_one_is_not_counted_as_many():
+    words = [errors.counted(number, "epoch") for number in (0, 1, 2, 1234)]
+    assert words == ["0 epochs", "1 epoch", "2 epochs", "1,234 epochs"]

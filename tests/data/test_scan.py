@@ -1,6 +1,7 @@
 """The scan names every bad file before the first step, counts what it saw, and hashes contents."""
 
 import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from PIL import Image
 
 from saccade.core.errors import DataError, ImageError
 from saccade.core.types import Record
-from saccade.data.decode import decode_image
+from saccade.data import scan
+from saccade.data.checkup import measure
+from saccade.data.images.decode import DecodedImage, decode_image
 from saccade.data.scan import BadImage, scan_source
 from saccade.data.source import DataSource
 
@@ -59,9 +62,9 @@ EMPTY = "the file is empty (0 bytes)"
 def test_bad_images_stop_the_scan_by_name(num_bad: int, first_line: str, named: str, threads: int):
     with pytest.raises(DataError) as error:
         scan_source(with_bad(400, num_bad), threads)
-    remedy = "Repair or remove them, or leave them out: --on-bad-image skip."
+    remedy = "Repair or remove them, or skip them: --on-bad-image skip."
     if num_bad > 4:  # 1 % of 400: what cannot help is not recommended
-        remedy = "More than 1 % is too many to leave out: repair or remove them."
+        remedy = "400 of 400 (100.0 %) is above the 1 % that may be skipped: repair or remove them."
     assert str(error.value) == f"photos: {first_line} cannot be decoded.\n{named}\n{remedy}"
 
 
@@ -77,7 +80,8 @@ def test_up_to_one_percent_and_at_least_one_may_be_left_out(total: int, allowed:
             scan_source(with_bad(total, allowed + 1), 2, on_bad_image="skip")
         lines = str(error.value).splitlines()
         assert lines[0] == f"photos: {allowed + 1} of {total:,} images cannot be decoded."
-        assert lines[2] == "More than 1 % is too many to leave out: repair or remove them."
+        share = f"{allowed + 1} of {total:,} ({100 * (allowed + 1) / total:.1f} %)"
+        assert lines[2] == f"{share} is above the 1 % that may be skipped: repair or remove them."
         assert len(lines) == 3
 
 
@@ -89,7 +93,7 @@ def test_a_file_that_cannot_be_read_is_a_bad_image_and_strange_names_are_escaped
     assert str(error.value) == (
         r"pho\ntos: 1 of 2 images cannot be decoded." + "\n"
         r"a\n\x1b[31m.png: the file cannot be read: Input/output error." + "\n"
-        "Repair or remove them, or leave them out: --on-bad-image skip."
+        "Repair or remove them, or skip them: --on-bad-image skip."
     )
 
 
@@ -141,3 +145,60 @@ def test_progress_ends_with_the_whole_and_threads_do_not_change_the_report():
     four = scan_source(with_bad(200, 0), 4)
     assert np.array_equal(one.pixel_digest_N, four.pixel_digest_N)
     assert np.array_equal(one.mean_NC, four.mean_NC)
+
+
+def repeated_files() -> list[bytes]:
+    """Small and large pictures, one with a damaged EXIF block, each in 90 rows, and a file that is no image in one."""
+    rng = np.random.default_rng(3)
+    small, large = (rng.integers(0, 256, (side, side, 3), np.uint8) for side in (20, 90))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    buffer = io.BytesIO()
+    Image.fromarray(large).save(buffer, "JPEG", exif=turned)
+    files = [cv2.imencode(".png", pixels)[1].tobytes() for pixels in (small, large)] + [buffer.getvalue()]
+    return [files[number % 3] for number in range(270)] + [b"no image"]
+
+
+def test_equal_files_are_decoded_once_and_measured_as_each_alone(monkeypatch: pytest.MonkeyPatch):
+    contents = repeated_files()
+    alone = [scan_source(Listed([content]), 1) for content in contents[:3]]
+    decoded: list[str] = []
+
+    def counted(content: bytes, key: str, short_side_px: int | None, white: int) -> DecodedImage:
+        decoded.append(key)
+        return decode_image(content, key, short_side_px, white)
+
+    monkeypatch.setattr(scan, "decode_image", counted)
+    report = scan_source(Listed(contents), 1, on_bad_image="skip")
+    assert len(decoded) <= 64 + 3  # small ones are remembered once their chunk of 64 is measured
+    assert report.bad == (BadImage(key="270.png", reason=report.bad[0].reason),)
+    assert report.num_rotated == 90
+    assert report.mode_counts == {"RGB": 270}
+    for name in ("pixel_digest_N", "bytes_digest_N", "size_N2", "mean_NC", "square_NC", "is_grey_N"):
+        rows = getattr(report, name)
+        for index in range(270):
+            assert (rows[index] == getattr(alone[index % 3], name)[0]).all(), (name, index)
+    assert (report.likeness.thumbnail_NP[0:270] == report.likeness.thumbnail_NP[[0, 1, 2] * 90]).all()
+
+
+def test_equal_files_that_are_no_images_are_each_named():
+    with pytest.raises(DataError) as error:
+        scan_source(Listed([b"no image"] * 90 + [picture(1)]), 1)
+    assert error.value.message.splitlines()[0] == "photos: 90 of 91 images cannot be decoded."
+    assert error.value.message.splitlines()[1].startswith("0.png: not an image that can be read")
+
+
+def test_the_check_up_decodes_equal_files_once(monkeypatch: pytest.MonkeyPatch):
+    contents = repeated_files()
+    decoded: list[str] = []
+
+    def counted(content: bytes, key: str, short_side_px: int | None, white: int) -> DecodedImage:
+        decoded.append(key)
+        return decode_image(content, key, short_side_px, white)
+
+    monkeypatch.setattr(measure, "decode_image", counted)
+    measured = measure.measure_source(Listed(contents), 1)
+    assert decoded == ["0.png", "1.png", "2.png", "270.png"]
+    assert measured.fresh_N.all()
+    assert (measured.rows_N[:270] == measured.rows_N[[0, 1, 2] * 90]).all()
+    assert np.flatnonzero(measured.rows_N["reason"] != b"").tolist() == [270]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from saccade.core.errors import DataError
 from saccade.core.types import Record, Split
-from saccade.data.likeness import Likeness
+from saccade.data.images.near_duplicates import Likeness
 from saccade.data.scan import ScanReport
 from saccade.data.source import DataSource
 from saccade.data.split import split_source
@@ -43,7 +43,7 @@ def scanned(contents: list[int], bad: tuple[int, ...] = ()) -> ScanReport:
         bytes_digest_N=digest_N,
         good_N=np.array([index for index in range(count) if index not in bad], dtype=np.int64),
         bad=(),
-        size_N2=np.zeros((count, 2), np.int32),
+        size_N2=np.full((count, 2), 32, np.int32),
         mean_NC=np.zeros((count, 3), np.float32),
         square_NC=np.zeros((count, 3), np.float32),
         is_grey_N=np.zeros(count, bool),
@@ -146,7 +146,7 @@ def test_a_validation_part_that_is_missing_is_cut_from_train_and_the_test_stays(
     assert test == set(range(40, 50))
     assert len(validation) == 4
     assert train | validation == set(range(40))
-    assert split.origin == "train, test as given; validation cut from train"
+    assert split.origin == "train, test as given; validation dealt out of train"
 
 
 def test_tiny_classes_stay_in_train_and_are_named():

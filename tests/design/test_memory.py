@@ -9,7 +9,7 @@ from saccade.design.memory import STATE_PER_PARAMETER, StepPlan, estimate_memory
 from saccade.models.architecture import ModelSpec
 from saccade.models.build import resolve_model
 from saccade.train.config import OptimizerConfig
-from saccade.train.optim import build_optimizers, optimizer_tensors
+from saccade.train.optimizers import build_optimizers, optimizer_tensors
 
 FLOAT = 4
 

@@ -1,5 +1,6 @@
 """Distillation: the loss against the paper's formula, teachers that answer together, refusals, and an exact resume."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -161,8 +162,19 @@ def test_a_teacher_that_learned_the_test_images_is_refused(ensemble: Path, tmp_p
     assert str(error.value).endswith(
         "of the 1,078 images held out were used to train the teacher "
         f"{ensemble}/member-1: the verdict would flatter.\n"
-        "Deal the images out as the teacher did: --set split.seed=N, where N is the teacher's seed."
+        "Deal the images out as that run did: --set split.seed=N, where N is its seed."
     )
+
+
+def test_a_teacher_that_does_not_say_what_it_saw_is_told_with_the_figure(ensemble: Path, tmp_path: Path):
+    teacher = Path(shutil.copytree(ensemble / "member-1", tmp_path / "t"))
+    (teacher / "seen.safetensors").unlink()
+    said = (
+        f"Nothing says which images the teacher {teacher} was trained on (seen.safetensors is not there): if some of "
+        "these are among them, the figure flatters."
+    )
+    assert said in api.train(student(tmp_path / "s", teacher)).judgement.caveats
+    assert not any("Nothing says" in text for text in api.train(student(tmp_path / "r", ensemble)).judgement.caveats)
 
 
 def test_a_teacher_of_another_input_or_class_is_refused(ensemble: Path, tmp_path: Path):

@@ -8,7 +8,15 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from saccade.core.errors import DataError, TrainingError
-from saccade.evaluate.calibration import calibration_curve, fit_temperature, selective_curve, selective_sentence
+from saccade.evaluate.calibration import (
+    PRIOR_DEVIATION,
+    calibration_curve,
+    fit_temperature,
+    selective_curve,
+    selective_sentence,
+    shrunk_temperature,
+)
+from saccade.evaluate.caveats import worse_scaled
 from saccade.evaluate.metrics import compute_metrics
 
 
@@ -60,6 +68,50 @@ def test_no_temperature_is_invented_where_none_is_best():
     all_wrong = np.eye(3, dtype=np.float32)[[1, 2, 0]]
     assert fit_temperature(all_wrong, np.arange(3)) == 1.0
     assert fit_temperature(np.zeros((3, 3), np.float32), np.arange(3)) == 1.0
+
+
+def loss_of(logits, labels, temperature):
+    return -log_softmax(logits.astype(np.float64) / temperature, axis=1)[np.arange(len(labels)), labels]
+
+
+@pytest.mark.parametrize("num", [12, 60, 4000])
+@pytest.mark.parametrize("temperature", [0.4, 3.0])
+def test_the_shrunk_temperature_is_the_most_probable_one_under_its_prior(num, temperature):
+    logits, labels = drawn(3, temperature, num)
+
+    def objective(log_temperature):
+        return loss_of(logits, labels, np.exp(log_temperature)).sum() + log_temperature**2 / (2 * PRIOR_DEVIATION**2)
+
+    best = minimize_scalar(objective, bounds=(-2, 2), method="bounded", options={"xatol": 1e-10})
+    found, fitted = shrunk_temperature(logits, labels), fit_temperature(logits, labels)
+    assert np.log(found) == pytest.approx(best.x, abs=1e-5)
+    assert abs(np.log(found)) < abs(np.log(fitted))
+    if num == 4000:
+        assert found == pytest.approx(fitted, rel=0.02)
+
+
+def test_a_temperature_from_20_images_harms_others_less_often_when_it_is_shrunk():
+    changes = {fit_temperature: [], shrunk_temperature: []}
+    for seed in range(60):
+        logits, labels = drawn(seed, 1.0, 1020)  # honest logits: no temperature can help
+        for fit, found in changes.items():
+            temperature = fit(logits[:20], labels[:20])
+            found.append(np.mean(loss_of(logits[20:], labels[20:], temperature) - loss_of(logits[20:], labels[20:], 1)))
+    assert 0 < np.mean(changes[shrunk_temperature]) < 0.25 * np.mean(changes[fit_temperature])
+    assert max(changes[shrunk_temperature]) < 0.5 * max(changes[fit_temperature])
+
+
+def test_that_a_temperature_makes_confidences_worse_is_said_only_beyond_chance():
+    logits, labels = drawn(4, 1.0, 400)
+    assert worse_scaled(logits, labels, 1.0) == []
+    assert worse_scaled(logits, labels, 1.02) == []
+    plain, scaled = loss_of(logits, labels, 1).mean(), loss_of(logits, labels, 2.5).mean()
+    assert worse_scaled(logits, labels, 2.5, 9) == [
+        f"The temperature 2.50, fitted on 9 validation images, makes the confidences worse here: log loss {scaled:.3f} "
+        f"instead of {plain:.3f}."
+    ]
+    overconfident, own = drawn(4, 2.5, 400)
+    assert worse_scaled(overconfident, own, 2.5) == []
 
 
 def test_bad_logits_and_labels_are_refused():

@@ -6,8 +6,8 @@ import torch
 
 from saccade.core.runtime import RuntimeConfig, start
 from saccade.core.types import Preprocessing
-from saccade.data.augment.policy import AugmentConfig
-from saccade.data.loader import LoaderConfig, build_loader
+from saccade.data.augmentation_policy import AugmentConfig
+from saccade.data.loading.loader import LoaderConfig, build_loader
 from saccade.data.source import open_source
 from saccade.evaluate.forward import Outputs, collect_outputs
 from saccade.models.architecture import ModelSpec

@@ -9,11 +9,11 @@ from PIL import Image
 
 from saccade.core.errors import UnknownNameError
 from saccade.core.types import Preprocessing
-from saccade.data.augment.augmentation import AUGMENTATIONS
-from saccade.data.augment.policy import POLICIES, AugmentConfig, get_policy
+from saccade.data.augmentation import AUGMENTATIONS
+from saccade.data.augmentation_policy import POLICIES, AugmentConfig, get_policy
 from saccade.data.augmenter import Augmenter
-from saccade.data.loader import LoaderConfig, build_loader
-from saccade.data.preprocess import prepare_image
+from saccade.data.images.preprocess import prepare_image
+from saccade.data.loading.loader import LoaderConfig, build_loader
 from saccade.data.source import open_source
 from saccade.preview.images import choose_images, preview_images
 from saccade.preview.picture import MARGIN_PX, draw_previews

@@ -73,23 +73,32 @@ def test_a_transfer_shows_what_was_measured_and_why_it_froze_so_deep(make_run: C
     rung |= {"low": 0.705, "high": 0.79, "num_parameters": 1026, "seconds": 2.0, "p_better": 1.0}
     tail = rung | {"depth": "stage2", "trained": "tail", "num_correct": 330, "low": 0.78, "high": 0.86}
     values = {"frozen": "all", "sentence": "Frozen <b> as the evidence says.", "held_out_accuracy": 0.5}
-    values |= {"validation_accuracy": 0.25, "features_s": 1.25, "heads_s": 2.0, "num_computed": 40, "num_found": 1200}
+    values |= {
+        "validation_accuracy": 0.25,
+        "features_s": 1.25,
+        "heads_s": 2.0,
+        "depth_s": 0.5,
+        "num_computed": 40,
+        "num_found": 1200,
+    }
     values |= {"penalty": 0.1, "data_digest": "0" * 64}
     fewer = tail | {"num_images": 90, "num_correct": 310, "num_parameters": 7}  # not compared: no p-value
     rungs = [rung, fewer, tail | {"p_better": 0.0004}]
     (made.path / "transfer.json").write_text(json.dumps(values | {"rungs": rungs}))
     page = Page(write_report(made.path).read_text(encoding="utf-8"))
-    assert [a["id"] for tag, a in page.elements if tag == "section" and a.get("id")][:2] == ["transfer", "curves"]
+    assert [a["id"] for tag, a in page.elements if tag == "section" and a.get("id")][:2] == ["transfer", "confusion"]
     assert ("a", {"href": "#transfer"}) in page.elements
     assert "Frozen <b> as the evidence says." in page.text
     assert (
         "right on 50.0 % of the training images, each left out in turn, 25.0 % of the validation images." in page.text
     )
-    assert "Features took 1.2 s (40 images computed, 1,200 found on disk), fits 2.0 s." in page.text
-    assert "all a linear layer on its means 900 75.0 70.5 to 79.0 - 1,026" in page.text
-    assert "stage2 everything behind it 900 82.5 78.0 to 86.0 <0.001 1,026" in page.text
-    assert "<0.001 1,026 stage2 everything behind it 90 77.5 78.0 to 86.0 - 7" in page.text  # most images first
-    assert "There are no epochs: everything but the last layer is as it came" in page.text
+    assert (
+        "Features took 1.2 s (40 images computed, 1,200 found on disk), choosing the depth 0.5 s, the last layer 1.5 s."
+    ) in page.text
+    assert "all a linear last layer 900 75.0 70.5 to 79.0 - 1,026" in page.text
+    assert "stage2 everything after it 900 82.5 78.0 to 86.0 <0.001 1,026" in page.text
+    assert "<0.001 1,026 stage2 everything after it 90 77.5 78.0 to 86.0 - 7" in page.text  # most images first
+    assert ("a", {"href": "#curves"}) not in page.elements  # nothing but the last layer was fitted: no epochs
 
 
 def test_nothing_comes_from_outside_and_nothing_runs(page: Page, text: str):
@@ -148,16 +157,16 @@ def test_mistakes_come_surest_first_with_evidence(text: str):
     assert len(cards) == 12
     said = [float(re.search(r"([\d.]+) %", card).group(1)) for card in cards]
     assert said == sorted(said, reverse=True)
-    assert all("for what was said" in card or "No positive evidence" in card for card in cards)
+    assert all("for the predicted class" in card or "No positive evidence" in card for card in cards)
 
 
 def test_warnings_are_only_there_when_true(page: Page, make_run: Callable, tmp_path: Path):
-    assert "Fewer than 30 held-out images" in page.text
+    assert "fewer than 30 held-out images" in page.text.replace("Fewer", "fewer")
     assert "validation loss rises" not in page.text
     made = make_run(tmp_path, ["cat", "dog"], 40, wrong_share=0.0)
     clean = Page(write_report(made.path).read_text(encoding="utf-8"))
     assert "What to know before trusting it" not in clean.text
-    assert "There is none: every answer is right." in clean.text
+    assert "None: every image is classified correctly." in clean.text
     with open(made.path / "metrics.jsonl", "a", encoding="utf-8") as file:
         event = {"event": "epoch", "epoch": 7, "train_loss": 0.1, "train_accuracy": 0.9}
         file.write(json.dumps(event | {"validation_loss": 3.0, "validation_accuracy": 0.5}) + "\n")

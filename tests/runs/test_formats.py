@@ -26,7 +26,7 @@ from saccade.runs.checkpoint import find_checkpoint
 from saccade.runs.ensemble_folder import num_members
 from saccade.runs.summary import DEFAULTS, read_config_facts
 from saccade.train.config import RunConfig
-from saccade.train.folder import RunFolder
+from saccade.train.run_directory import RunFolder
 
 FORMATS = Path(__file__).parent / "formats"
 NUMBERS = [path.name for path in sorted(FORMATS.iterdir()) if path.is_dir()]
@@ -241,8 +241,7 @@ def test_a_key_that_stands_under_both_names_is_refused(run: Path, monkeypatch: p
             "found.json",
             '"augment.pca_colour.eigenvalues": [',
             '"augment.pca_colour.eigenvalues": ["x",',
-            "{run}/found.json: 'augment.pca_colour.eigenvalues.0' is not valid: Input should be a valid number, unable "
-            "to parse string as a number; received 'x'.",
+            "{run}/found.json: 'augment.pca_colour.eigenvalues.0' must be a number, not 'x'.",
         ),
         (
             "found.json",
@@ -267,9 +266,7 @@ def test_a_value_that_no_run_finds_is_refused_in_what_was_found(run: Path):
     """A stranger's `found.json` changes nothing that was asked."""
     edit(run, '"augment.pca_colour.eigenvalues"', '"source"', "found.json")
     first, second = refused(run).splitlines()
-    assert first.startswith(
-        f"{run}/found.json: 'values.source.[key]' is not valid: Input should be 'augment.pca_colour"
-    )
+    assert first.startswith(f"{run}/found.json: 'values.source.[key]' must be one of: augment.pca_colour")
     assert second == REMEDY
 
 
@@ -283,7 +280,7 @@ def test_what_was_found_is_missed(run: Path):
 
 PLUG_IN = '''
 from pydantic import Field
-from saccade.data.augment.augmentation import AUGMENTATIONS, Strengths, register
+from saccade.data.augmentation import AUGMENTATIONS, Strengths, register
 
 brightness = AUGMENTATIONS._entries["brightness"]
 

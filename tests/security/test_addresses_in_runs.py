@@ -14,7 +14,7 @@ import pytest
 from saccade import api
 from saccade.core import lock
 from saccade.core.errors import StorageError
-from saccade.train.folder import RunFolder
+from saccade.train.run_directory import RunFolder
 
 WATCHED = Path(__file__).with_name("watched.py")
 OLD_VERSIONS = ("2024.10.0", "2025.12.0")  # their templates run code; SACCADE_OLD_FSSPEC has a folder of each

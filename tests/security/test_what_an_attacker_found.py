@@ -13,10 +13,14 @@ from PIL import Image
 from torch import nn
 
 from saccade import api
+from saccade.classify.classifier import open_classifier
+from saccade.classify.items import items_of
+from saccade.classify.stream import stream
 from saccade.core.errors import CheckpointError, ImageError, ModelError
 from saccade.core.runtime import RuntimeConfig, start
 from saccade.core.types import Preprocessing
-from saccade.data.decode import decode_image
+from saccade.data.images.decode import decode_image, decode_opened
+from saccade.data.images.preprocess import refuse_large_resize
 from saccade.evaluate.forward import forward
 
 
@@ -37,6 +41,41 @@ def test_a_picture_whose_resized_side_would_fill_the_memory_is_refused(size: tup
         f"Cut it into pieces."
     )
     assert decode_image(encoded(Image.new("L", (2_000, 10)), "PNG"), "panorama.png").image_HWC.shape == (10, 2_000, 3)
+
+
+@pytest.mark.parametrize("size", [(20_000, 1), (1, 20_000), (1, 65_000)])
+def test_a_long_picture_in_memory_is_refused_like_the_file(size: tuple[int, int]):
+    shape = f"{size[0]}x{size[1]}"
+    message = f"long: the image has {shape} pixels: one side is more than 200 times the other. Cut it into pieces."
+    for pixels in (np.zeros(size[::-1], np.uint8), np.zeros((*size[::-1], 3), np.uint8)):
+        with pytest.raises(ImageError) as caught:
+            decode_image(pixels, "long")
+        assert caught.value.message == message
+    with pytest.raises(ImageError) as caught:
+        decode_opened(Image.new("L", size), "long")
+    assert caught.value.message == message
+
+
+def test_a_picture_that_resizing_would_make_enormous_is_refused_and_all_others_are_prepared():
+    usual, large = Preprocessing(resize_px=256), Preprocessing(resize_px=8192)
+    refuse_large_resize("a", (10, 2000), usual)  # 256 x 51,200
+    refuse_large_resize("a", (7000, 7000), large.model_copy(update={"resize_px": 6000}))
+    with pytest.raises(ImageError) as caught:
+        refuse_large_resize("a", (10, 2000), usual, scale=4.0)
+    assert caught.value.message == (
+        "a: the image has 2000x10 pixels; with a short side of 1024 it becomes 204800x1024, more than 50,000,000. "
+        "Cut it into pieces."
+    )
+    with pytest.raises(ImageError):
+        refuse_large_resize("a", (10, 100), large)
+
+
+def test_predict_answers_for_the_others_where_one_picture_is_too_long(stopped: Path):
+    good, long = np.zeros((8, 8), np.uint8), np.zeros((1, 20_000), np.uint8)
+    classifier = open_classifier([stopped], RuntimeConfig(device="cpu"))
+    (batch,) = stream(classifier, items_of([good, long, good]))
+    assert list(batch.errors) == [1]
+    assert batch.num_good == 2
 
 
 def test_a_progressive_jpeg_of_endless_scans_is_refused_before_it_is_decoded():

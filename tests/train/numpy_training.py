@@ -23,25 +23,32 @@ class Loss:
     smoothing: float = 0.0
     class_weight_K: np.ndarray | None = None
     auxiliary_weight: float = 0.0
+    gamma: float = 0.0
 
     def target(self, label: np.ndarray, num_classes: int) -> np.ndarray:
         given = label if label.ndim == 2 else np.eye(num_classes)[label]
         return (1 - self.smoothing) * given + self.smoothing / num_classes
 
-    def total_weight(self, label: np.ndarray, num_classes: int) -> float:
+    def image_weights(self, label: np.ndarray, num_classes: int) -> np.ndarray:
+        """weight_B: an image counts as its label does, whatever its target is softened to."""
         given = label if label.ndim == 2 else np.eye(num_classes)[label]
         weight_K = np.ones(num_classes) if self.class_weight_K is None else self.class_weight_K
-        return float((given * weight_K).sum())
+        return (given * weight_K).sum(axis=1)
+
+    def total_weight(self, label: np.ndarray, num_classes: int) -> float:
+        return float(self.image_weights(label, num_classes).sum())
 
     def head(self, logits_BK: np.ndarray, label: np.ndarray, total: float) -> tuple[float, np.ndarray]:
-        """Weighted cross-entropy sum over `total`, and its gradient by the logits."""
+        """Weighted sum over `total` of -t (1 - p)^gamma log p, and its gradient by the logits."""
         num_classes = logits_BK.shape[1]
-        weight_K = np.ones(num_classes) if self.class_weight_K is None else self.class_weight_K
+        weight_B1 = self.image_weights(label, num_classes)[:, None]
         shifted = logits_BK - logits_BK.max(axis=1, keepdims=True)
         log_p_BK = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        wanted_BK = self.target(label, num_classes) * weight_K
-        loss = -(wanted_BK * log_p_BK).sum() / total
-        gradient_BK = (wanted_BK.sum(axis=1, keepdims=True) * np.exp(log_p_BK) - wanted_BK) / total
+        p_BK, wanted_BK = np.exp(log_p_BK), self.target(label, num_classes)
+        focus_BK = (1 - p_BK) ** self.gamma
+        loss = -(weight_B1 * wanted_BK * focus_BK * log_p_BK).sum() / total
+        slope_BK = wanted_BK * (self.gamma * (1 - p_BK) ** (self.gamma - 1) * p_BK * log_p_BK - focus_BK)  # p dL/dp
+        gradient_BK = weight_B1 * (slope_BK - p_BK * slope_BK.sum(axis=1, keepdims=True)) / total
         return float(loss), gradient_BK
 
 

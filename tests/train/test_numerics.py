@@ -1,7 +1,9 @@
 """Training steps against NumPy float64: every optimizer, loss, schedule and average, to 1e-10 over several steps."""
 
 import math
+import tomllib
 from collections import OrderedDict
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -9,11 +11,23 @@ import pytest
 import torch
 from torch import nn
 
+from saccade import api
+from saccade.core.config import toml_text
+from saccade.core.errors import ConfigError, SaccadeError
 from saccade.core.runtime import Runtime
 from saccade.core.types import Batch, Preprocessing
 from saccade.train.config import LossConfig, OptimizerConfig, RunConfig, ScheduleConfig
+from saccade.train.loss import (
+    balanced_class_weights,
+    check_class_names,
+    class_weights,
+    image_losses,
+    image_weights,
+    loss_mean,
+    loss_sum,
+)
 from saccade.train.schedule import learning_rate_factor
-from saccade.train.step import TrainingStep, balanced_class_weights
+from saccade.train.step import TrainingStep
 
 from . import numpy_training as reference
 
@@ -79,7 +93,12 @@ def compare(settings: list[str], mixed: bool = False, weight_K: np.ndarray | Non
         iterations=optimizer.muon_iterations,
         unit_filters=optimizer.unit_filters,
     )
-    loss = reference.Loss(smoothing=loss_config.label_smoothing, class_weight_K=weight_K, auxiliary_weight=0.3)
+    loss = reference.Loss(
+        smoothing=loss_config.label_smoothing,
+        class_weight_K=weight_K,
+        auxiliary_weight=0.3,
+        gamma=loss_config.focal_gamma,
+    )
     p = {name: tensor.detach().numpy().copy() for name, tensor in training.model.named_parameters()}
     average = dict(p)
     for step, (image_BHW, target) in enumerate(batches(mixed)):
@@ -138,10 +157,120 @@ def test_every_schedule_scales_the_steps(schedule: str, warmup: float):
 @pytest.mark.parametrize("mixed", [False, True])
 @pytest.mark.parametrize("weights", [None, [0.5, 2.0, 0.25, 1.0]])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_every_loss_in_any_number_of_parts(num_parts: int, mixed: bool, weights: list[float] | None, smoothing: float):
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_every_loss_in_any_number_of_parts(
+    num_parts: int, mixed: bool, weights: list[float] | None, smoothing: float, gamma: float
+):
     weight_K = None if weights is None else np.array(weights)
-    settings = [f"accumulate={num_parts}", f"loss.label_smoothing={smoothing}", "optimizer.clip_norm=0.5"]
-    compare(settings, mixed, weight_K)
+    softening = [f"loss.label_smoothing={smoothing}", f"loss.focal_gamma={gamma}"]
+    compare([f"accumulate={num_parts}", *softening, "optimizer.clip_norm=0.5"], mixed, weight_K)
+
+
+@pytest.mark.parametrize("common", [1, 9, 1000])
+def test_class_weights_do_not_move_the_best_answer_to_a_smoothed_target(common: int):
+    """An image's loss is least at its smoothed target, so its class is the answer, however rare the other one is.
+
+    torch weighs the smoothing mass by class too: beyond 19:1 with smoothing 0.1 the best answer to a common image is
+    then the rare class. This test and the reference held that form before."""
+    label_N = torch.tensor([0] * common + [1])
+    weight_K = balanced_class_weights(label_N, 2).double()
+    best_BK = torch.tensor([[0.95, 0.05], [0.05, 0.95]], dtype=torch.float64).log().requires_grad_()
+    config = LossConfig(label_smoothing=0.1)
+    (gradient_BK,) = torch.autograd.grad(loss_sum(best_BK, torch.tensor([0, 1]), config, weight_K), best_BK)
+    np.testing.assert_allclose(gradient_BK.numpy(), 0, atol=1e-9)
+    torchs = nn.functional.cross_entropy(best_BK, torch.tensor([0, 1]), weight_K, label_smoothing=0.1)
+    assert (float(torch.autograd.grad(torchs, best_BK)[0].abs().max()) > 1e-3) == (common > 1)
+
+
+def test_weighted_losses_without_smoothing_are_torchs():
+    draw = torch.Generator().manual_seed(0)
+    logits_BK = torch.randn(7, NUM_CLASSES, dtype=torch.float64, generator=draw)
+    label_B = torch.tensor([0, 3, 1, 1, 2, 0, 0])
+    weight_K = torch.tensor([0.5, 2.0, 7.0, 1.0], dtype=torch.float64)
+    expected = nn.functional.cross_entropy(logits_BK, label_B, weight_K)
+    assert float(loss_mean(logits_BK, label_B, LossConfig(), weight_K)) == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_a_mixed_image_counts_as_the_mix_of_its_labels():
+    """By hand: a quarter of class 0 (weight 4) and three of class 1 (weight 2) weigh 2.5; even logits cost ln 2."""
+    target_BK, weight_K = torch.tensor([[0.25, 0.75], [1.0, 0.0]]), torch.tensor([4.0, 2.0])
+    assert image_weights(target_BK, weight_K).tolist() == [2.5, 4.0]
+    assert image_weights(torch.tensor([1, 0]), weight_K).tolist() == [2.0, 4.0]
+    value = loss_sum(torch.zeros(2, 2, dtype=torch.float64), target_BK, LossConfig(), weight_K)
+    assert float(value) == pytest.approx(6.5 * math.log(2), rel=1e-12)
+
+
+def test_focal_loss_by_hand_and_where_the_answer_is_certain():
+    """p = 1/2, gamma = 2: (1/2)^2 ln 2. A right answer that is certain costs nothing and pushes nowhere."""
+    even_BK = torch.zeros(1, 2, dtype=torch.float64)
+    value = image_losses(even_BK, torch.tensor([0]), LossConfig(focal_gamma=2))
+    assert value.tolist() == pytest.approx([math.log(2) / 4], rel=1e-12)
+    for gamma in (0.5, 2.0):
+        certain_BK = torch.tensor([[200.0, 0.0]], requires_grad=True)
+        loss = image_losses(certain_BK, torch.tensor([0]), LossConfig(focal_gamma=gamma)).sum()
+        assert float(loss.detach()) == 0
+        assert torch.autograd.grad(loss, certain_BK)[0].tolist() == [[0, 0]]
+
+
+def test_class_weights_by_name_are_one_for_the_others():
+    config = LossConfig(class_weights={"crack": 5, "a.b": 0.5})
+    weight_K = class_weights(config, torch.tensor([0, 1, 2]), ("a.b", "crack", "whole"))
+    assert weight_K is not None
+    assert weight_K.tolist() == [0.5, 5.0, 1.0]
+
+
+def test_a_weight_for_a_class_that_is_not_there_is_refused_before_training(tmp_path: Path):
+    def refused(setting: str) -> str:
+        with pytest.raises(SaccadeError) as error:
+            api.train(api.TrainRequest(source="digits", out=tmp_path / "run", settings=[setting]))
+        assert not (tmp_path / "run").exists()
+        return error.value.message
+
+    start = "loss.class_weights names a class that the images do not have: "
+    assert refused("loss.class_weights={crack = 5}") == f"{start}'crack'. Classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9."
+    with pytest.raises(ConfigError) as error:
+        check_class_names(LossConfig(class_weights={"crak": 5}), ("crack", "whole"))
+    assert error.value.message == f"{start}'crak'. Did you mean 'crack'?"
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (
+            "loss.class_weights={crack: 5}",
+            "it is none, balanced, or a table of weights by class name, such as {crack = 5}",
+        ),
+        (
+            "loss.class_weights={crack = 0}",
+            "the weight of 'crack' is a number above 0, at most 1,000,000",
+        ),
+        (
+            "loss.class_weights.crack=true",
+            "the weight of 'crack' is a number above 0, at most 1,000,000",
+        ),
+    ],
+)
+def test_a_class_weight_that_is_none_is_told(setting: str, message: str):
+    with pytest.raises(ConfigError) as error:
+        RunConfig().with_overrides([setting])
+    assert error.value.message == f"--set: 'loss.class_weights': {message}."
+
+
+def test_class_weights_can_be_set_one_by_one_and_read_back_from_toml():
+    asked = RunConfig().with_overrides(["loss.class_weights.crack=5", "loss.class_weights.a b.c=2"])
+    assert asked.loss.class_weights == {"crack": 5.0, "a b.c": 2.0}
+    assert asked == RunConfig().with_overrides({"loss": {"class_weights": {"crack": 5, "a b.c": 2}}})
+    text = toml_text(asked.differences())
+    assert RunConfig.parse(tomllib.loads(text)) == asked
+
+
+def test_balancing_twice_is_refused():
+    with pytest.raises(ConfigError) as error:
+        RunConfig().with_overrides(["loss.class_weights=balanced", "loader.sampling=balanced"])
+    assert error.value.message == (
+        "--set: loader.sampling=balanced and loss.class_weights=balanced each make rare classes count as much as "
+        "common ones, and both together make them count for more: leave one out."
+    )
 
 
 @pytest.mark.parametrize("lookahead", ["false", "true"])

@@ -16,9 +16,9 @@ from saccade.core import torch_private
 from saccade.core.errors import ModelError
 from saccade.core.runtime import Runtime, RuntimeConfig, start
 from saccade.core.types import Batch, Preprocessing
-from saccade.data.augment.policy import AugmentConfig
+from saccade.data.augmentation_policy import AugmentConfig
 from saccade.data.augmenter import Augmenter
-from saccade.data.resident import ResidentSet
+from saccade.data.loading.on_device import ResidentSet
 from saccade.models.architecture import ModelSpec
 from saccade.models.build import resolve_model
 from saccade.train.config import RunConfig

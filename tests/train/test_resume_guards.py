@@ -13,7 +13,7 @@ from tests.processes import PATIENCE_S
 
 from saccade import api
 from saccade.core.errors import CheckpointError, UsageError
-from saccade.data.loader import Loader
+from saccade.data.loading.loader import Loader
 from saccade.runs.log import read_events
 
 SETTINGS = ["runtime.num_threads=1", "loader.threads=1", "batch_size=256"]
@@ -64,7 +64,7 @@ def test_without_a_record_of_what_training_saw_no_image_is_called_held_out(sacca
     printed = saccade("evaluate", str(run), "digits").output
     assert " % of 1,797 images correct (95 % interval" in printed.splitlines()[0]
     assert (
-        f"note: Nothing says which images {run} was trained on (seen.safetensors is not there): "
+        f"Nothing says which images {run} was trained on (seen.safetensors is not there): "
         "if some of these are among them, the figure flatters." in printed
     )
 
@@ -146,7 +146,11 @@ def test_an_edited_configuration_is_told(run: Path):
 
 def test_how_images_are_read_may_be_adjusted_and_another_machine_is_told(run: Path):
     told = resume(run, "loader.timeout_s=600", "loader.threads=2", "loader.on_bad_image=skip")
-    assert told == ["this run has all of its 3 epochs; it is judged again"]
+    assert told == [
+        "only exact copies of training images could be looked for: the images are smaller than 16 px",
+        "this run is finished (3 epochs) and is judged again; "
+        "for more epochs, begin a new one: --epochs 6 and another --out",
+    ]
     manifest = run / "checkpoint-last" / "manifest.json"
     assert '"CPU, 1 thread' in manifest.read_text()
     config = (run / "config.toml").read_text()
@@ -210,8 +214,8 @@ def test_values_that_an_option_chooses_are_not_set_past_it(setting: str, message
 
 def test_a_stop_does_not_wait_for_a_file_that_hangs(monkeypatch: pytest.MonkeyPatch):
     from saccade.core.types import Preprocessing, Record
-    from saccade.data.augment.policy import AugmentConfig
-    from saccade.data.loader import LoaderConfig, build_loader
+    from saccade.data.augmentation_policy import AugmentConfig
+    from saccade.data.loading.loader import LoaderConfig, build_loader
     from saccade.data.source import DataSource
 
     class Hanging(DataSource):
@@ -266,7 +270,7 @@ def test_files_that_turn_bad_in_a_run_are_told_and_logged(tmp_path: Path):
     listener = Damaging()
     out = tmp_path / "run"
     api.train(api.TrainRequest(source=str(photos), epochs=2, out=out, settings=settings), listener)
-    assert any(note.startswith("left out a/7.png in epoch 2: ") for note in listener.notes)
+    assert any(note.startswith("skipped a/7.png in epoch 2: ") for note in listener.notes)
     assert (
         "stop.patience_epochs is without effect: no image could be spared to tell a better epoch by" in listener.notes
     )

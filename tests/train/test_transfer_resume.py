@@ -26,7 +26,7 @@ def cut(backbone: Path, tmp_path: Path) -> TransferRequest:  # noqa: F811 - the 
     """A run that was cut off while it measured depths, and what goes on with it."""
     with pytest.raises(Cut):
         api.transfer(
-            replace(request(backbone, tmp_path / "run", "auto"), cache="none"), CutAfter(note="fitting heads to all")
+            replace(request(backbone, tmp_path / "run", "auto"), cache="none"), CutAfter(working="last layer on all")
         )
     return TransferRequest(resume=True, out=tmp_path / "run", cache="none")
 
@@ -46,14 +46,47 @@ def test_weights_that_have_moved_are_found_where_a_person_says(cut: TransferRequ
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_a_transfer_goes_on_without_a_training_file_that_was_deleted(backbone: Path, tmp_path: Path):  # noqa: F811
-    source, run = tmp_path / "set", tmp_path / "run"
+def dark_and_light(source: Path) -> Path:
     draw = np.random.default_rng(0)
     for number in range(240):
         folder = source / ("light" if number % 2 else "dark")
         folder.mkdir(parents=True, exist_ok=True)
         pixels = draw.integers(0, 128, (32, 32)) + (100 if number % 2 else 0)
         Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    return source
+
+
+@pytest.mark.parametrize("change", ["deleted", "replaced", "another class"])
+def test_a_transfer_cut_off_before_its_start_notices_other_images(backbone: Path, tmp_path: Path, change: str):  # noqa: F811
+    source, run = dark_and_light(tmp_path / "set"), tmp_path / "run"
+    begun = replace(request(backbone, run, "auto"), source=str(source), cache="none")
+    with pytest.raises(Cut):
+        api.transfer(begun, CutAfter(working="last layer on all"))
+    resumed = TransferRequest(resume=True, out=run, cache="none")
+    if change == "deleted":
+        (source / "dark" / "0.png").unlink()
+    elif change == "replaced":
+        Image.fromarray(np.full((32, 32), 7, np.uint8)).save(source / "dark" / "0.png")
+    else:
+        (source / "dark" / "0.png").rename(source / "light" / "0.png")
+    before = {path: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    assert refused(resumed) == (
+        f"The training images in {source} are not those this run began with, by {run}/seen.safetensors.\n"
+        "Put the images back as they were, or start a new run with another --out.\n"
+        "Nothing was learned from them yet; to begin again with what is there: "
+        "--resume --set loader.on_bad_image=skip."
+    )
+    assert before == {path: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    if change == "deleted":
+        result = api.transfer(replace(resumed, settings=["loader.on_bad_image=skip"]))
+        assert (
+            "The training images are not those the run was begun with; it had learned nothing from these."
+            in result.run.judgement.caveats
+        )
+
+
+def test_a_transfer_goes_on_without_a_training_file_that_was_deleted(backbone: Path, tmp_path: Path):  # noqa: F811
+    source, run = dark_and_light(tmp_path / "set"), tmp_path / "run"
     settings = [
         "batch_size=32",
         "runtime.precision=float32",
@@ -99,7 +132,7 @@ def test_seconds_of_other_starts_are_not_counted_as_this_one(backbone: Path, tmp
     result = api.transfer(request(backbone, tmp_path / "run"))
     assert " in all: features " in transfer_text(result)
     resumed = replace(result, start=result.start.model_copy(update={"features_s": 1e4}))
-    assert " since it was resumed; over all starts: features 2 h 46 min" in transfer_text(resumed)
+    assert " since resuming; over all starts: features 2 h 46 min" in transfer_text(resumed)
 
 
 def test_a_user_without_a_home_is_asked_for_a_place(monkeypatch: pytest.MonkeyPatch):

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from saccade.core.errors import CheckpointError
-from saccade.train import folder
-from saccade.train.folder import CONFIG, RunFolder
+from saccade.train import run_directory as folder
+from saccade.train.run_directory import CONFIG, RunFolder
 
 
 def test_a_run_that_another_process_begins_between_two_looks_is_seen_as_one(

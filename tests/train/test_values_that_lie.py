@@ -4,6 +4,7 @@ Each must be prevented, or told with the figure: in the lines of the verdict, wi
 in evaluation.json.
 """
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -13,11 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 from safetensors.numpy import load_file, save_file
+from sklearn.datasets import load_digits
 
 from saccade import api
 from saccade.core.errors import CheckpointError, DataError
 from saccade.data.scan import scan_source
 from saccade.data.source import open_source
+from saccade.runs.seen import describe_seen
 
 FAST = ["runtime.num_threads=1", "loader.threads=1", "batch_size=32", "input.size_px=32"]
 OPTIONS = [part for setting in FAST for part in ("--set", setting)]
@@ -176,17 +179,57 @@ def test_changed_files_of_training_images_are_not_held_out(
     copies = api.evaluate([run], str(tmp_path / "copy"))
     lost = 0 if is_equal else 2  # noise is the hardest to know again: one or two of 48 copies are not
     assert own.metrics.num_samples <= copies.metrics.num_samples <= own.metrics.num_samples + lost
-    assert any("are left out." in note for note in copies.notes)
+    assert any("are left out" in note for note in copies.notes)
     if is_equal:
         assert copies.metrics.top1 == own.metrics.top1
 
 
 def test_nothing_qualifies_an_honest_figure(saccade: Callable, tmp_path: Path):
-    trained = saccade("train", "digits", "--epochs", "6", "--out", tmp_path / "run", "--json")
+    source = photos(tmp_path / "set", count=400)
+    trained = saccade("train", source, "--epochs", "2", "--out", tmp_path / "run", "--json", *OPTIONS)
     assert json.loads(trained.output)["caveats"] == []
-    evaluated = json.loads(saccade("evaluate", tmp_path / "run", "digits", "--json").output)
+    evaluated = json.loads(saccade("evaluate", tmp_path / "run", source, "--json").output)
     assert evaluated["caveats"] == []
-    assert evaluated["notes"] == ["1,438 images that the run was trained on, or chose its epoch by, are left out."]
+    assert evaluated["notes"] == ["320 images are left out: the run was trained on them, or chose its epoch by them."]
+
+
+EXACT_ONLY = "Only exact copies of training images could be looked for: the images are smaller than 16 px."
+
+
+def test_a_figure_of_images_too_small_to_be_known_again_says_so(saccade: Callable, tmp_path: Path):
+    """Digits are 8 px: darker copies of training images cannot be told from other digits, only exact ones can."""
+    trained = saccade("train", "digits", "--epochs", "6", "--out", tmp_path / "run", "--json")
+    assert json.loads(trained.output)["caveats"] == [EXACT_ONLY]
+    evaluated = json.loads(saccade("evaluate", tmp_path / "run", "digits", "--json").output)
+    assert evaluated["caveats"] == [EXACT_ONLY]
+    left_out = "1,438 images are left out: the run was trained on them, or chose its epoch by them."
+    assert evaluated["notes"] == [left_out, EXACT_ONLY]
+    assert EXACT_ONLY in (tmp_path / "run" / "report.html").read_text()
+    assert EXACT_ONLY in saccade("evaluate", tmp_path / "run", "digits").output.splitlines()
+    for index, (pixels, label) in enumerate(zip(*load_digits(return_X_y=True), strict=True)):
+        darker = Image.fromarray((pixels.reshape(8, 8) * 12).astype(np.uint8))
+        put(darker, tmp_path / "darker" / str(label) / f"{index}.png")
+        put(darker.resize((16, 16)), tmp_path / "larger" / str(label) / f"{index}.png")
+    assert api.evaluate([tmp_path / "run"], str(tmp_path / "darker")).caveats[0] == EXACT_ONLY
+    assert api.evaluate([tmp_path / "run"], str(tmp_path / "larger")).caveats[0] == (
+        "Only exact copies of all 1,438 training images could be looked for: no thumbnail of them is kept, as of plain "
+        "images and of those smaller than 16 px."
+    )
+
+
+def test_a_record_whose_thumbnails_were_cut_off_says_what_could_not_be_looked_for(judged: tuple[Path, Path], run: Path):
+    """A stranger can write the digest of a record that he has cut; the number of its thumbnails gives it away."""
+    tensors = load_file(run / "seen.safetensors")
+    num_trained = int((tensors["part_N"] < 2).sum())
+    save_file(tensors | {"thumbnail_MP": tensors["thumbnail_MP"][:10].copy()}, run / "seen.safetensors")
+    record = describe_seen((run / "seen.safetensors").read_bytes()).model_dump()
+    manifest = run / "checkpoint-best" / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"seen": record, "own_sha256": ""}))
+    evaluation = api.evaluate([run], str(judged[1]))
+    assert (
+        f"Only exact copies of {num_trained - 10} of {num_trained} training images could be looked for: no thumbnail "
+        "of them is kept, as of plain images and of those smaller than 16 px."
+    ) in evaluation.caveats
 
 
 @pytest.fixture
@@ -236,6 +279,59 @@ def test_a_record_that_no_manifest_answers_for_vouches_for_nothing(judged: tuple
     )
 
 
+def no_rows(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: value[:0] for name, value in tensors.items()}
+
+
+def all_in_test(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return tensors | {"part_N": np.full_like(tensors["part_N"], 2)}
+
+
+def a_row_less(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    assert tensors["part_N"][0] == 0
+    return tensors | {name: np.ascontiguousarray(tensors[name][1:]) for name in ("pixels_NB", "part_N")}
+
+
+def resealed(run: Path, change: Callable) -> Path:
+    """`run` with a record of other content, for which its manifest answers."""
+    path, manifest = run / "seen.safetensors", run / "checkpoint-best" / "manifest.json"
+    save_file(change(load_file(path)), path)
+    content = path.read_bytes()
+    record = {"kind": "pixels", "num_images": len(load_file(path)["part_N"]), "num_bytes": len(content)}
+    record["sha256"] = hashlib.sha256(content).hexdigest()
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"own_sha256": "", "seen": record}))
+    return run
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (no_rows, "seen.safetensors names no training image"),
+        (all_in_test, "seen.safetensors names no training image"),
+        (a_row_less, "seen.safetensors names 43 training images, and data.json 44"),
+    ],
+)
+def test_a_record_that_cannot_be_whole_vouches_for_nothing(
+    judged: tuple[Path, Path], run: Path, change: Callable, why: str
+):
+    counts = json.loads((run / "data.json").read_text())["counts"]
+    assert sum(counts["train"]) == 44
+    evaluation = api.evaluate([resealed(run, change)], str(judged[1]))
+    assert (evaluation.kind, evaluation.metrics.num_samples) == ("", 60)
+    assert evaluation.caveats[0] == (
+        f"Nothing says which images {run} was trained on ({why}): if some of these are among them, the figure flatters."
+    )
+
+
+def test_a_record_is_taken_where_no_count_contradicts_it(judged: tuple[Path, Path], run: Path):
+    (run / "data.json").unlink()
+    assert api.evaluate([run], str(judged[1])).kind == "held-out"
+    (run / "data.json").write_text("{")
+    evaluation = api.evaluate([run], str(judged[1]))
+    assert (evaluation.kind, evaluation.metrics.num_samples) == ("", 60)
+    assert "(data.json is damaged)" in evaluation.caveats[0]
+
+
 def test_one_image_in_two_classes_is_told_by_train(tmp_path: Path):
     source = photos(tmp_path / "set")
     put(Image.open(source / "dark" / "0.png"), source / "light" / "copy.bmp")
@@ -254,7 +350,7 @@ def test_what_could_not_be_held_out_and_what_was_left_out_is_told(tmp_path: Path
     assert result.judgement.split == "validation"
     assert result.judgement.caveats[:2] == (
         "These images also chose the epoch kept: the figure flatters a little.",
-        "1 file could not be read and was left out.",
+        "1 file could not be read and was skipped.",
     )
 
 
@@ -301,7 +397,7 @@ def test_a_file_that_is_replaced_while_a_run_goes_on_is_noticed(tmp_path: Path):
     assert caught.value.message == (
         f"{place[0].relative_to(source)}: it was changed after the run looked through the images.\n"
         "The file cannot be read now; it may have changed since the scan.\n"
-        "Repair it, or leave such files out: go on with --resume --set loader.on_bad_image=skip."
+        "Repair it, or skip such files: go on with --resume --set loader.on_bad_image=skip."
     )
     check_resume(source, tmp_path / "run")
 

@@ -1,7 +1,10 @@
 """Thirty-seven single changes, each with the number of images (of six) that must be computed again because of it."""
 
 import os
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, PngImagePlugin
+from tests.processes import PATIENCE_S
 from tests.transfer.feature_plans import LAST, PIXELS, collect, make_plan, write_images
 
-from saccade.data.augment.policy import AugmentConfig
+from saccade.data.augmentation_policy import AugmentConfig
 from saccade.models.surgery import cut
 from saccade.transfer import feature_plan as plans
 from saccade.transfer.cache import FeatureKey
@@ -146,7 +150,7 @@ def library_change(place: Place) -> None:
 def code_change(place: Place) -> None:
     """A copy of the package in which one line of the code that prepares pixels is another one."""
     package = shutil.copytree(plans.PACKAGE, place.root.parent / "saccade")
-    with open(package / "data" / "preprocess.py", "a", encoding="utf-8") as file:
+    with open(package / "data" / "images" / "preprocess.py", "a", encoding="utf-8") as file:
         file.write("# changed\n")
     place.monkeypatch.setattr(plans, "PACKAGE", package)
 
@@ -234,3 +238,25 @@ def test_views_are_drawn_by_the_seed_and_the_augmentation_and_kept_for_both(valu
 
 def test_there_are_at_least_thirty_changes():
     assert len(CHANGES) >= 30
+
+
+def test_the_code_that_computes_features_is_all_of_what_computing_them_imports(tmp_path: Path):
+    """Every module, but those that find files and classes, or only tell and keep: a change of it is another version."""
+    listed = (
+        "import sys, saccade.transfer.features, saccade.models.architecture as a; a.MODELS.names(); print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", listed], capture_output=True, text=True, check=True, timeout=PATIENCE_S
+    )
+    modules = [name for name in done.stdout.split() if re.match(r"saccade\.(kernels|models|data|transfer)\b", name)]
+    modules = [name for name in modules if not name.startswith("saccade.data.sources")]
+    assert {"saccade.kernels.response_norm", "saccade.models.zoo.alexnet", "saccade.data.images.decode"} <= set(modules)
+    shutil.copytree(plans.PACKAGE, tmp_path / "saccade", ignore=shutil.ignore_patterns("__pycache__"))
+    before = plans.code_digest.__wrapped__(tmp_path / "saccade")
+    for name in modules:
+        path = tmp_path / name.replace(".", "/")
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text + "# changed\n", encoding="utf-8")
+        assert plans.code_digest.__wrapped__(tmp_path / "saccade") != before, f"{name} may change unnoticed"
+        path.write_text(text, encoding="utf-8")

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tests.processes import PATIENCE_S
 from tests.transfer.feature_plans import LAST, collect, make_plan, write_images
 
 from saccade.core import lock
 from saccade.core.errors import DataError, Stopped
-from saccade.transfer.cache import DESCRIPTION, FeatureCache, folder_bytes
+from saccade.transfer.cache import DESCRIPTION, FeatureCache, checksum, folder_bytes
 from saccade.transfer.feature_plan import FeaturePlan
 from saccade.transfer.features import FeatureWork, collect_features
 from saccade.transfer.frozen import Tap
@@ -73,6 +74,67 @@ def test_a_file_that_is_none_any_more_is_named_and_computed_again(
     second = collect(plan, tmp_path / "cache")
     assert second.counts == (6, 0)
     assert second.report.notes[0].startswith(f"the feature file {path} is damaged (")
+    assert torch.equal(second.value_N, first.value_N)
+
+
+def wide(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    values = tensors["values"].repeat_interleave(2, dim=1)
+    return tensors | {"values": values} | checksums(tensors["digest_NB"], values)
+
+
+def doubled(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    values = tensors["values"].double()
+    return tensors | {"values": values} | checksums(tensors["digest_NB"], values)
+
+
+def checksums(digest_NB: torch.Tensor, values: torch.Tensor) -> dict[str, torch.Tensor]:
+    rows = [checksum(digest_B, value) for digest_B, value in zip(digest_NB.numpy(), values, strict=True)]
+    return {"checksum_NB": torch.from_numpy(np.stack(rows))}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda found: found | {"digest_NB": found["digest_NB"][:3]}, "its digests are none"),
+        (lambda found: found | {"digest_NB": found["digest_NB"].float()}, "its digests are none"),
+        (lambda found: found | {"digest_NB": found["digest_NB"].bfloat16()}, "Got unsupported ScalarType BFloat16"),
+        (lambda found: found | {"checksum_NB": found["checksum_NB"][:, :4].contiguous()}, "its checksums are none"),
+        (lambda found: found | {"values": found["values"].sum()}, "its digests are none"),
+        (doubled, "its values are of another type or shape than the others"),
+    ],
+)
+def test_a_file_of_other_arrays_is_named_and_computed_again(
+    plan: FeaturePlan, tmp_path: Path, change: Callable, reason: str
+):
+    first = collect(plan, tmp_path / "cache")
+    path = record_file(tmp_path / "cache")
+    save_file(change(load_file(path)), path)
+    second = collect(plan, tmp_path / "cache")
+    assert second.counts == (6, 0)
+    assert second.report.notes == [f"the feature file {path} is damaged ({reason})"]
+    assert torch.equal(second.value_N, first.value_N)
+
+
+def test_files_of_two_shapes_are_not_mixed(plan: FeaturePlan, tmp_path: Path):
+    first = collect(plan, tmp_path / "cache")
+    path = record_file(tmp_path / "cache")
+    other = path.with_name(path.name.replace("records-", "records-z"))
+    save_file(wide(load_file(path)), other)
+    second = collect(plan, tmp_path / "cache")
+    assert second.counts == (0, 6)
+    assert second.report.notes == [
+        f"the feature file {other} is damaged (its values are of another type or shape than the others)"
+    ]
+    assert torch.equal(second.value_N, first.value_N)
+
+
+def test_a_pipe_in_the_place_of_a_feature_file_is_removed(plan: FeaturePlan, tmp_path: Path):
+    first = collect(plan, tmp_path / "cache")
+    path = record_file(tmp_path / "cache")
+    path.unlink()
+    os.mkfifo(path)
+    second = collect(plan, tmp_path / "cache")
+    assert second.report.notes[0].startswith(f"the feature file {path} is damaged (it is not a plain file")
     assert torch.equal(second.value_N, first.value_N)
 
 

@@ -140,9 +140,10 @@ def test_a_pickle_that_changes_while_it_is_converted_is_refused(tmp_path: Path, 
     torch.save(network(1).state_dict(), other)
     checked = convert_module._check
 
-    def check(request: ConvertRequest, written: Path) -> None:
-        checked(request, written)
+    def check(request: ConvertRequest, written: Path) -> tuple:
+        found = checked(request, written)
         path.write_bytes(other.read_bytes())
+        return found
 
     monkeypatch.setattr(convert_module, "_check", check)
     assert (

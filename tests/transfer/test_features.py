@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests.transfer.feature_plans import LAST, collect, make_plan, write_images
 
-from saccade.data.augment.policy import AugmentConfig
+from saccade.data.augmentation_policy import AugmentConfig
 from saccade.transfer import features
 from saccade.transfer.feature_plan import FeaturePlan
 from saccade.transfer.features import FeatureWork, collect_features

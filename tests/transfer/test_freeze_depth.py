@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from saccade import api
 from saccade.models.architecture import ModelSpec, build_model
 from saccade.runs.start_point import Rung
-from saccade.transfer.freeze_depth import chance_better, explain
+from saccade.transfer.freeze_depth import about, can_be_beaten, chance_better, explain
 from saccade.transfer.probe import stratified_folds
 from saccade.transfer.request import TransferRequest
 
@@ -40,8 +40,8 @@ LAST = rung("all", 120, "linear")
 def test_the_p_value_beside_the_last_layer_is_that_of_the_comparison_with_the_last_layer():
     tried = [rung("stage4", 140, p_better=0.001), rung("stage3", 150, p_better=0.04), rung("stage2", 149)]
     assert explain(tried[1], LAST, tried, 0.0002) == (
-        "Frozen up to stage3: training what is behind it gets 75.0 % of 200 images left out right, a new last layer "
-        "alone 60.0 % (p = 0.0002); freezing less (stage2: 74.5 %) is no better beyond chance."
+        "Frozen up to stage3: training everything after it gets 75.0 % of 200 training images left out of the fit "
+        "right, a new last layer alone 60.0 % (p = 0.0002); freezing less (stage2: 74.5 %) is not better beyond chance."
     )
     assert explain(tried[1], LAST, tried[:2], 0.0002).endswith("(p = 0.0002); freezing less was not measured.")
 
@@ -49,12 +49,31 @@ def test_the_p_value_beside_the_last_layer_is_that_of_the_comparison_with_the_la
 def test_where_nothing_is_better_the_best_rival_is_named_with_its_p_value():
     tried = [rung("stage4", 125, p_better=0.2), rung("stage3", 122, p_better=0.4)]
     assert explain(LAST, LAST, tried, 1.0) == (
-        "Everything but the last layer stays frozen: that gets 60.0 % of 200 images left out right, and training what "
-        "is behind stage4 gets 62.5 %, no better beyond chance (p = 0.2), learning from 400 images."
+        "Only the last layer is trained: it gets 60.0 % of 200 training images left out of the fit right. Training "
+        "everything after stage4 gets 62.5 %, not better beyond chance (one-sided p = 0.2)."
     )
     assert explain(LAST, LAST, [], 1.0) == (
-        "Everything but the last layer stays frozen (60.0 % of 200 images left out right): no depth to compare."
+        "Only the last layer is trained (60.0 % of 200 training images left out of the fit right): no depth to compare."
     )
+    nearly = rung("all", 196, "linear")
+    assert explain(nearly, nearly, [], 1.0) == (
+        "Only the last layer is trained (98.0 % of 200 training images left out of the fit right): "
+        "too few are wrong for more training to be shown better."
+    )
+
+
+def test_a_fit_with_four_mistakes_cannot_be_shown_to_be_beaten_and_one_with_five_can():
+    for num_wrong, expected in ((0, False), (4, False), (5, True)):
+        best = rung("all", 200 - num_wrong, "linear")
+        perfect_M, best_M = np.ones(200, bool), np.arange(200) >= num_wrong
+        assert can_be_beaten(best) is expected
+        assert (chance_better(best_M, perfect_M) < 0.05) is expected
+
+
+def test_an_estimate_is_said_in_round_figures():
+    assert [about(seconds) for seconds in (3, 44, 58, 100, 3600, 9000)] == [
+        "10 s", "40 s", "1 min", "2 min", "60 min", "2 h",
+    ]  # fmt: skip
 
 
 def test_a_p_value_is_the_binomial_tail_of_the_images_that_only_one_of_two_gets_right():

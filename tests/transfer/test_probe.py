@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from saccade.transfer.probe import fit_probe, fit_softmax, stratified_folds
+from saccade.transfer.probe import Directions, fit_probe, fit_softmax, stratified_folds
 
 
 def features(num_images: int, num_features: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -23,7 +23,7 @@ def features(num_images: int, num_features: int) -> tuple[torch.Tensor, torch.Te
 @pytest.mark.parametrize("penalty", [1.0, 0.03, 0.001])
 def test_the_fit_is_scikit_learns_on_standardised_features(num_images: int, num_features: int, penalty: float):
     feature_ND, label_N = features(num_images, num_features)
-    weight_KD, bias_K = fit_softmax(feature_ND, label_N, 3, penalty)
+    weight_KD, bias_K = fit_softmax(Directions(feature_ND), label_N, 3, penalty)
     assert weight_KD.dtype == bias_K.dtype == torch.float32
     mean_D, std_D = feature_ND.double().mean(0), feature_ND.double().std(0, correction=0).clamp_min(1e-6)
     scaled_ND = ((feature_ND.double() - mean_D) / std_D).numpy()

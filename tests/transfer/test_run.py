@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from tests.transfer.feature_plans import write_images
 
 from saccade import api
+from saccade.cli.transfer import transfer_text
 from saccade.core.errors import SaccadeError
 from saccade.models.architecture import ModelSpec, build_model
 from saccade.models.surgery import cut
@@ -109,21 +110,21 @@ class Cut(Exception):
 
 
 class CutAfter(api.Silent):
-    """Raises Cut at the end of an epoch, or at a note that begins with a text."""
+    """Raises Cut at the end of an epoch, or at work that is called by a text."""
 
-    def __init__(self, epoch: int = 0, note: str = "") -> None:
-        self.last_epoch, self.text = epoch, note
+    def __init__(self, epoch: int = 0, working: str = "") -> None:
+        self.last_epoch, self.text = epoch, working
 
     def epoch(self, result: EpochResult) -> None:
         if result.epoch == self.last_epoch:
             raise Cut
 
-    def note(self, text: str) -> None:
-        if self.text and text.startswith(self.text):
+    def working(self, text: str) -> None:
+        if self.text and self.text in text:
             raise Cut
 
 
-@pytest.mark.parametrize("progress", [CutAfter(note="fitting heads to all"), CutAfter(epoch=1), CutAfter(epoch=2)])
+@pytest.mark.parametrize("progress", [CutAfter(working="last layer on all"), CutAfter(epoch=1), CutAfter(epoch=2)])
 def test_a_transfer_that_was_cut_off_goes_on_to_the_same_bits(backbone: Path, tmp_path: Path, progress: CutAfter):
     whole = replace(request(backbone, tmp_path / "whole", "stage1"), cache="none")
     if progress.text:
@@ -149,7 +150,19 @@ def test_the_ladder_measures_every_depth_and_leaves_its_picture(backbone: Path, 
     assert {rung.num_judged for rung in rungs} == {150}  # five folds: each image is left out once
     assert (tmp_path / "run" / "ladder.svg").read_text().startswith("<svg")
     assert result.start.frozen in ("all", "stage1", "stem")
-    assert "150 images left out" in result.start.sentence
+    assert {rung.num_images for rung in rungs} == {full}
+    assert "150 training images left out of the fit" in result.start.sentence
+    assert 0 < result.start.depth_s <= result.start.heads_s
+    assert "choosing the depth " in transfer_text(result)
+
+
+def test_the_smaller_panels_of_the_picture_are_measured_on_request_and_change_nothing(backbone: Path, tmp_path: Path):
+    plain = request(backbone, tmp_path / "plain", "auto")
+    panels = replace(plain, out=tmp_path / "panels", settings=[*SMALL, "transfer.ladder_panels=true"])
+    one, other = api.transfer(plain), api.transfer(panels)
+    assert len({rung.num_images for rung in other.start.rungs}) == 2  # a sixteenth is too few for ten classes
+    assert other.start.sentence == one.start.sentence
+    assert all(torch.equal(tensor, weights(tmp_path / "panels")[name]) for name, tensor in weights(plain.out).items())
 
 
 @pytest.mark.parametrize(("freeze", "said"), [("none", "Nothing frozen"), ("stem", "Frozen up to stem")])
@@ -169,9 +182,7 @@ def test_too_few_images_keep_everything_frozen(backbone: Path, tmp_path: Path, i
     start = api.transfer(asked).start
     num_train = 6 if is_one_image else 4
     assert (start.frozen, start.rungs) == ("all", ())
-    assert start.sentence == (
-        f"Everything but the last layer stays frozen: {num_train} images are too few to compare depths."
-    )
+    assert start.sentence == (f"Only the last layer is trained: {num_train} images are too few to compare depths.")
 
 
 def test_the_ladder_climbs_where_the_recipe_gives_each_part_its_own_rate(backbone: Path, tmp_path: Path):
@@ -214,7 +225,7 @@ def test_what_cannot_be_transferred_is_refused_before_anything_is_written(backbo
     )
     assert refused(replace(asked, backbone="lenet7")).startswith("Unknown model 'lenet7'. Did you mean 'lenet5'?")
     assert refused(replace(asked, weights="")) == (
-        "A transfer still needs --weights, a file or hub:OWNER/NAME, for example:\n"
+        "A transfer still needs --weights, a file, a run or hub:OWNER/NAME, for example:\n"
         f"saccade transfer {asked.source} --backbone {asked.backbone} --weights hub:timm/resnet18.tv_in1k"
     )
     assert refused(replace(asked, settings=["distill.teachers=['run']", "distill.weight=0.5"])) == (
@@ -231,10 +242,18 @@ def test_what_cannot_be_transferred_is_refused_before_anything_is_written(backbo
     )
     assert not (tmp_path / "run").exists()
     api.transfer(asked)
-    assert refused(TransferRequest(resume=True, out=tmp_path / "run", epochs=9)) == (
-        "A resumed run goes on as it began: epochs was 2, now 9.\n"
+    assert refused(TransferRequest(resume=True, out=tmp_path / "run", epochs=1)) == (
+        "A resumed run goes on as it began: epochs was 2, now 1.\n"
         "Leave that option out, or start a new run with another --out."
     )
+    first, anew, _ = refused(TransferRequest(resume=True, out=tmp_path / "run", epochs=9)).splitlines()
+    assert first == ("A resumed run goes on as it began: epochs was 2, now 9, and its learning rate was planned for 2.")
+    words = [
+        "saccade transfer digits --recipe transfer --seed 0 --backbone lenet5",
+        "--epochs 9",
+        "--set batch_size=64",
+    ]
+    assert all(word in anew for word in [*words, f"--weights {backbone}", "--freeze all", "transfer.preprocessing="])
     with pytest.raises(SaccadeError) as error:
         api.train(api.TrainRequest(resume=True, out=tmp_path / "run"))
     assert error.value.message == (
@@ -294,7 +313,7 @@ def test_other_weights_do_not_go_on_with_a_run(backbone: Path, tmp_path: Path):
     (copy / "pixels.json").write_text(json.dumps(PIXELS))
     asked = replace(request(copy, tmp_path / "run", "auto"), cache="none")
     with pytest.raises(Cut):
-        api.transfer(asked, CutAfter(note="fitting heads to all"))
+        api.transfer(asked, CutAfter(working="last layer on all"))
     name = sorted(tensors)[0]
     tensors[name] = torch.from_numpy(np.nextafter(tensors[name].numpy(), np.float32(9)))
     save_file(tensors, copy / "model.safetensors")

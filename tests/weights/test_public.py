@@ -13,6 +13,7 @@ from torch import nn
 from saccade.core.errors import ConfigError, SaccadeError, UnknownNameError, WeightsError
 from saccade.core.types import Preprocessing
 from saccade.models.architecture import MODELS, ModelSpec, build_model
+from saccade.weights.card import public_preprocessing
 from saccade.weights.public import find_weights, head_outputs, load_backbone
 
 IMAGENET = ModelSpec(num_classes=1000, input_CHW=(3, 224, 224))
@@ -189,6 +190,22 @@ def test_files_that_fit_nothing(tmp_path: Path):
     assert f"{path} is truncated or padded: its tensors end at byte" in refused(path, "resnet18")
 
 
+def test_the_right_shapes_under_other_names_are_told(tmp_path: Path):
+    path = save(tmp_path, "resnet18")
+    tensors = {name.replace("stages.", "encoder."): tensor for name, tensor in load_file(path).items()}
+    save_file(tensors, path)
+    first, second = refused(path, "resnet18").splitlines()
+    assert first == (
+        f"{path} has tensors of just the shapes of resnet18, under names that are not known: "
+        f"'encoder.stage1.0.convolution1.convolution.weight', where the network has "
+        f"'stages.stage1.0.convolution1.convolution.weight'."
+    )
+    assert second == (
+        "It may be the same network written by somebody else. Where it is, rename its tensors to those of "
+        "saccade.models.architecture.build_model('resnet18', ...).state_dict()."
+    )
+
+
 def test_values_that_are_not_finite_and_files_that_change_in_between(tmp_path: Path):
     path = save(tmp_path, "resnet18")
     weights, tensors = find_weights(str(path), "resnet18"), load_file(path)
@@ -251,4 +268,6 @@ def test_every_public_network_has_a_head_whose_size_is_the_number_of_classes(nam
     architecture = MODELS.get(name)
     heads = {tensor for tensor in head_outputs(architecture, IMAGENET) if tensor.startswith("head.")}
     assert len(heads) == 2
-    assert architecture.default_spec == IMAGENET  # the assumption about their preprocessing rests on it
+    if architecture.default_spec != IMAGENET:  # the assumption about their preprocessing rests on it
+        with pytest.raises(WeightsError):
+            public_preprocessing(name, "w")

@@ -12,7 +12,7 @@ from torch import nn
 
 from saccade.core.errors import WeightsError
 from saccade.core.types import Preprocessing
-from saccade.data.preprocess import normalize, prepare_image
+from saccade.data.images.preprocess import normalize, prepare_image
 from saccade.models.architecture import MODELS, build_model
 from saccade.weights.tensors import load_weights
 
@@ -125,6 +125,29 @@ def header(entries: dict, data: bytes = b"") -> bytes:
     return struct.pack("<Q", len(text)) + text + data
 
 
+def raw(text: str) -> bytes:
+    return struct.pack("<Q", len(text)) + text.encode() + bytes(4)
+
+
+NO_SIZES = [
+    f'{{"a": {{"dtype": "F32", "shape": {shape}, "data_offsets": {offsets}}}}}'
+    for shape, offsets in [
+        ("[1e999]", "[0, 4]"),
+        ("[1]", "[0, Infinity]"),
+        ("[NaN]", "[0, 4]"),
+        ("[1.0]", "[0, 4]"),
+        ("[1.5]", "[0, 4]"),
+        ('["1"]', "[0, 4]"),
+        ("[true]", "[0, 4]"),
+        ('"1"', "[0, 4]"),
+        ("[1]", "[0, 4, 4]"),
+        ("[1]", '"04"'),
+        ("{}", "[0, 4]"),
+        ("[1]", "null"),
+    ]
+] + ["[" * 1000, '{"a": []}', '{"a": {"dtype": ["F32"], "shape": [1], "data_offsets": [0, 4]}}']
+
+
 @pytest.mark.parametrize(
     ("content", "what"),
     [
@@ -134,6 +157,7 @@ def header(entries: dict, data: bytes = b"") -> bytes:
         (struct.pack("<Q", 2) + b"[]", "has a damaged header."),
         (header({"a": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4]}}), "has a damaged header."),
         (header({"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, -4]}}), "has a damaged header."),
+        *((raw(text), "has a damaged header.") for text in NO_SIZES),
         (header({"a": {"dtype": "F99", "shape": [1], "data_offsets": [0, 4]}}), "has a damaged header."),
         (header({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}), "is truncated or padded"),
         (header({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, b"\0" * 9), "is truncated or padded"),

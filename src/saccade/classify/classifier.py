@@ -15,11 +15,11 @@ from torch import nn
 from ..core.errors import DataError, UnknownNameError, UsageError, did_you_mean, printable
 from ..core.runtime import Runtime, RuntimeConfig, start
 from ..core.types import Preprocessing
-from ..data.preprocess import normalize
+from ..data.images.preprocess import normalize
 from ..evaluate.forward import forward, require_finite
 from ..runs.checkpoint import Checkpoint, find_checkpoint
 from ..runs.ensemble_folder import MAX_MEMBERS, expand_runs
-from .looks import CENTRE, Look
+from .crops import CENTRE, Look
 
 Prepared = Mapping[Preprocessing, np.ndarray]  # image_BVHWC uint8 for each distinct preprocessing
 
@@ -186,6 +186,23 @@ def join_members(members: Sequence[Member], looks: Sequence[Look] = (CENTRE,)) -
             )
     order_MK = np.array([[member.classes.index(name) for name in classes] for member in members], dtype=np.int64)
     return Classifier(members=tuple(members), classes=classes, order_MK=order_MK, looks=tuple(looks))
+
+
+def same_weights(members: Sequence[Member]) -> list[tuple[Member, Member]]:
+    """Pairs of members that have the same weights, so that together they say what one says; each later one once."""
+    states = [member.model.state_dict() for member in members]
+    pairs = ((first, second) for second in range(len(members)) for first in range(second))
+    found: dict[int, int] = {}
+    for first, second in pairs:
+        if second not in found and _are_equal(states[first], states[second]):
+            found[second] = first
+    return [(members[first], members[second]) for second, first in found.items()]
+
+
+def _are_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(
+        one[name].shape == other[name].shape and torch.equal(one[name], other[name]) for name in one
+    )
 
 
 def _check_number(num_members: int) -> None:

@@ -11,7 +11,7 @@ from ..core.errors import printable
 from ..core.types import Metrics
 from ..evaluate.calibration import selective_sentence
 from ..evaluate.metrics import compute_metrics
-from ..evaluate.mistakes import Mistake, find_mistakes
+from ..evaluate.mistakes import Mistake, find_mistakes, why_unsuspected
 from ..evaluate.scores import score_images
 from ..evaluate.significance import Comparison, comparison_sentence
 from ..evaluate.words import class_rows, metrics_json, percent, verdict
@@ -201,6 +201,10 @@ class Evaluation(Displayed):
     def mistakes(self) -> list[Mistake]:
         """Every wrong answer, the most confident first."""
         return find_mistakes(self.logits_NK, self.label_N, self.keys, self.metrics.classes, self.temperature)
+
+    def why_unsuspected(self) -> str:
+        """Why `mistakes` marks no label, or those of some classes only, as possibly wrong; empty where it marks any."""
+        return why_unsuspected(self.logits_NK.argmax(axis=1) == self.label_N, self.label_N)
 
 
 def _capitalised(sentence: str) -> str:

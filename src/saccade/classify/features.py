@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..core.errors import ModelError
-from ..data.images_in_memory import HeldImage
+from ..data.sources.in_memory import HeldImage
 from ..models.architecture import ImageClassifier
 from .classifier import Member, join_members
 from .stream import stream
@@ -45,8 +45,7 @@ def features_of(member: Member, items: Iterable[HeldImage]) -> np.ndarray:
     looking = replace(member, model=PooledFeatures(refuse_unnamed_parts(member)).eval())
     found = []
     for batch in stream(join_members([looking]), items):
-        for error in batch.errors.values():
-            raise error
+        batch.refuse_bad_images()
         image_BCHW = torch.from_numpy(batch.prepared[member.preprocessing][:, 0]).permute(0, 3, 1, 2)
         found.append(looking.logits(image_BCHW).numpy())
     return np.concatenate(found)

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ from PIL import Image
 
 from ..core.errors import DataError
 from ..core.types import AnyPath
-from ..data.decode import decode_opened
-from ..data.images_in_memory import GivenImages, HeldImage, as_source, checked_image
+from ..data.images.decode import decode_opened, opened_16_bit
 from ..data.source import DataSource
-from .stream import items_of_files, items_of_source, list_images, read_file
+from ..data.sources.in_memory import GivenImages, HeldImage, as_source, checked_image
+from ..data.sources.shared.image_files import PassedOver
+from .stream import items_of_source, list_images, read_file
 
 _decoding = threading.Lock()  # Pillow reads an opened file once, on one thread: the same image may come twice
-GivenImage = AnyPath | Image.Image | np.ndarray
+GivenImage = AnyPath | Image.Image | np.ndarray | HeldImage
 ManyImages = GivenImages | np.ndarray | Iterable[GivenImage]
 
 
@@ -26,11 +27,13 @@ def is_single(images: Any) -> bool:
     """Whether `images` is one image. An array of three sizes is one where the last is 1, 3 or 4 channels."""
     if isinstance(images, np.ndarray):
         return images.ndim == 2 or (images.ndim == 3 and images.shape[2] in (1, 3, 4))
-    return isinstance(images, str | os.PathLike | Image.Image)
+    return isinstance(images, str | os.PathLike | Image.Image | HeldImage)
 
 
 def item_of(image: GivenImage, name: str) -> HeldImage:
     """One image, read or decoded when its turn comes. Raises DataError for what is no image."""
+    if isinstance(image, HeldImage):
+        return image
     if isinstance(image, str | os.PathLike):
         return HeldImage(os.fspath(image), partial(read_file, Path(image)))
     if isinstance(image, Image.Image):
@@ -44,8 +47,19 @@ def item_of(image: GivenImage, name: str) -> HeldImage:
     return HeldImage(name, partial(_same, checked_image(name, image)))
 
 
-def items_of(images: ManyImages | GivenImage) -> Iterator[HeldImage]:
-    """Files, those of folders, images of Pillow, arrays and the images of a source, each with a key."""
+def refuse_no_images(images: ManyImages | GivenImage) -> None:
+    """Raise DataError for what is no image in a list, before the first of them is read."""
+    given: Any = images
+    if is_single(given) or isinstance(given, Sequence | np.ndarray) and not _are_labelled(given):
+        for number, image in enumerate([given] if is_single(given) else given):
+            item_of(image, f"image {number}")
+
+
+def items_of(images: ManyImages | GivenImage, passed_over: PassedOver | None = None) -> Iterator[HeldImage]:
+    """Files, those of folders, images of Pillow, arrays and the images of a source, each with a key.
+
+    `passed_over` counts the files of folders that are no images.
+    """
     given: Any = images
     if _are_labelled(given):
         given = as_source(given)
@@ -54,14 +68,16 @@ def items_of(images: ManyImages | GivenImage) -> Iterator[HeldImage]:
         return
     for number, image in enumerate([given] if is_single(given) else given):
         if isinstance(image, str | os.PathLike):
-            yield from items_of_files(list_images([Path(image)]))
+            yield from list_images([Path(image)], passed_over)
         else:
             yield item_of(image, f"image {number}")
 
 
 def _decode(image: Image.Image, key: str) -> np.ndarray:
     with _decoding:
-        return decode_opened(image, key)
+        pixels = decode_opened(image, key)
+        deep = opened_16_bit(image)
+        return pixels if deep is None else deep
 
 
 def _are_labelled(images: Any) -> bool:

@@ -17,14 +17,15 @@ from ..core.errors import printable
 from ..core.runtime import RuntimeConfig
 from ..data.scan import scan_source
 from ..data.source import DataSource, open_source
+from ..evaluate.caveats import worse_scaled
 from ..evaluate.classes import match_classes, refuse_extra_classes
 from ..evaluate.metrics import compute_metrics
 from ..evaluate.significance import compare_answers, paired_bootstrap
 from ..runs.ensemble_folder import expand_runs
-from .classifier import Classifier, MeanProbability, log_probability, open_classifier
+from .classifier import Classifier, MeanProbability, log_probability, open_classifier, same_weights
+from .crops import CENTRE, Look
 from .evaluation import Evaluation, Gain, MemberResult, Together
 from .judged_images import JudgedImages, choose_images
-from .looks import CENTRE, Look
 from .stream import BATCH_SIZE, items_of_source, stream
 
 
@@ -57,7 +58,9 @@ def evaluate(
     classifier = open_classifier(folders, runtime_config, looks)
     source = open_source(source_text)
     refuse_extra_classes(match_classes(classifier.classes, source.classes))
-    scan = scan_source(source, classifier.runtime.num_threads, "error")
+    scan = scan_source(
+        source, classifier.runtime.num_threads, "error", white=classifier.members[0].preprocessing.white_16_bit
+    )
     return judge(classifier, folders, choose_images(folders, source_text, source, scan), started_s)
 
 
@@ -71,17 +74,22 @@ def judge(classifier: Classifier, runs: Sequence[Path], images: JudgedImages, st
     is_plain = classifier.is_plain
     logits_NK = result.centre_logits_MNK[0] if is_plain else log_probability(result.probability_NK)
     metrics = compute_metrics(logits_NK, label_N, classifier.classes)
+    temperature = classifier.members[0].temperature if is_plain else 1.0
     return Evaluation(
         runs=tuple(runs),
         model=" + ".join(dict.fromkeys(member.architecture for member in classifier.members)),
         source=images.source_text,
         metrics=metrics,
         judged_on=images.judged_on,
-        notes=images.notes + match.messages,
-        caveats=images.all_caveats(metrics, logits_NK.argmax(axis=1) == label_N, images.index_N),
+        notes=source.notes + images.notes + match.messages,
+        caveats=(
+            *_equal_members(classifier),
+            *images.all_caveats(metrics, logits_NK.argmax(axis=1) == label_N, images.index_N),
+            *worse_scaled(logits_NK, label_N, temperature),
+        ),
         seed=classifier.members[0].seed,
         seconds=time.monotonic() - started_s,
-        temperature=classifier.members[0].temperature if is_plain else 1.0,
+        temperature=temperature,
         logits_NK=logits_NK,
         label_N=label_N,
         keys=tuple(source.record(int(index)).key for index in images.index_N),
@@ -89,6 +97,14 @@ def judge(classifier: Classifier, runs: Sequence[Path], images: JudgedImages, st
         kind=images.kind,
         image_notes=result.image_notes,
     )
+
+
+def _equal_members(classifier: Classifier) -> list[str]:
+    """A sentence for each member that only repeats another one."""
+    return [
+        f"{printable(second.name)} has the same weights as {printable(first.name)}: together they count as one network."
+        for first, second in same_weights(classifier.members)
+    ]
 
 
 def pass_over(classifier: Classifier, source: DataSource, index_N: np.ndarray) -> PassResult:
@@ -106,8 +122,7 @@ def pass_over(classifier: Classifier, source: DataSource, index_N: np.ndarray) -
     for member in classifier.members:  # the first call sets up kernels: it belongs to no image
         member.logits(torch.zeros(1, *member.preprocessing.input_CHW, dtype=torch.uint8))
     for batch in stream(classifier, items_of_source(source, index_N), views):
-        for error in batch.errors.values():
-            raise error
+        batch.refuse_bad_images()
         image_notes += [f"{printable(batch.keys[place])}: {' '.join(notes)}" for place, notes in batch.notes.items()]
         part = slice(start, start + batch.num_good)
         start = part.stop

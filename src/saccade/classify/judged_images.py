@@ -12,8 +12,7 @@ from ..data.scan import MAX_COMPARED, ScanReport
 from ..data.source import DataSource
 from ..evaluate.caveats import sentences, without_copies
 from ..evaluate.words import warnings
-from ..runs.names import SEEN
-from ..runs.seen import find_seen, read_seen
+from ..runs.seen import Seen, look_up_seen, unknown_note
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +44,9 @@ def choose_images(runs: Sequence[Path], source_text: str, source: DataSource, sc
     Else the images that training did not see, nor nearly. The kind is `held-out`, or empty where nothing says what a
     run has seen.
     """
-    seen = {run: read_seen(run) for run in runs}
-    unknown = [run for run in runs if seen[run] is None]
-    known = [found for found in seen.values() if found is not None]
+    seen = {run: look_up_seen(run) for run in runs}
+    known = [found for found in seen.values() if isinstance(found, Seen)]
+    unknown = [note for run in runs if (note := unknown_note(f"{printable(str(run))} was", seen[run]))]
     equal_N, near_N = (
         np.logical_or.reduce([np.zeros(len(source), bool), *found])
         for found in ([record.equal(scan) for record in known], [record.near(scan) for record in known])
@@ -55,7 +54,7 @@ def choose_images(runs: Sequence[Path], source_text: str, source: DataSource, sc
     near_N &= ~equal_N
     where = printable(source.name)
     notes: list[str] = []
-    caveats = [_unknown_note(unknown[0])] if unknown else []
+    caveats = unknown[:1]
     if known and scan.likeness is None:
         caveats.append(f"near duplicates are not looked for among more than {MAX_COMPARED:,} images, only equal ones")
     test_N = np.array([i for i in scan.good_N if source.record(int(i)).split == "test"], dtype=np.int64)
@@ -73,6 +72,8 @@ def choose_images(runs: Sequence[Path], source_text: str, source: DataSource, sc
             f"All {len(scan.good_N):,} images of {where} were used to train this run, or are nearly the same as some "
             f"that were.\nJudge it on images it has not seen."
         )
+    if scan.likeness is not None:
+        caveats += [text for record in known for text in record.exact_only(scan.size_N2[index_N])]
     return JudgedImages(
         source=source,
         source_text=source_text,
@@ -95,16 +96,9 @@ def _copies(num_equal: int, num_near: int) -> list[str]:
 
 def _left_out(num_equal: int, num_near: int) -> list[str]:
     told = [
-        f"{num_equal:,} images that the run was trained on, or chose its epoch by, are left out." if num_equal else "",
-        f"{num_near:,} images that are nearly the same as some of these are left out." if num_near else "",
+        f"{num_equal:,} images are left out: the run was trained on them, or chose its epoch by them."
+        if num_equal
+        else "",
+        f"{num_near:,} images are left out: training saw nearly the same ones." if num_near else "",
     ]
     return [text for text in told if text]
-
-
-def _unknown_note(run: Path) -> str:
-    where, found = printable(str(run)), find_seen(run)
-    why = f"{SEEN} is not there" if found is None else f"its manifest does not answer for {SEEN}"
-    return (
-        f"nothing says which images {where} was trained on ({why}): if some of these are among them, the figure "
-        f"flatters."
-    )

@@ -13,8 +13,9 @@ import numpy as np
 from ..core.display import Displayed
 from ..core.errors import DataError, printable
 from ..core.runtime import RuntimeConfig
-from ..data.scan import scan_source
-from ..data.source import open_source
+from ..data.scan import ScanReport, scan_source
+from ..data.source import DataSource, open_source
+from ..data.split import group_numbers
 from ..evaluate.mistakes import Suspect, cross_validated_probabilities, find_suspects
 from ..runs.seen import read_seen
 from ..runs.start_point import read_start
@@ -54,7 +55,7 @@ def check_labels(run: Path, source_text: str, runtime_config: RuntimeConfig) -> 
     member = open_member(run, runtime_config)
     refuse_unnamed_parts(member)  # before the images are read
     source = open_source(source_text)
-    scan = scan_source(source, member.runtime.num_threads, "error")
+    scan = scan_source(source, member.runtime.num_threads, "error", white=member.preprocessing.white_16_bit)
     if len(scan.good_N) < MIN_IMAGES:
         raise DataError(
             f"Labels are checked against each other, which takes at least {MIN_IMAGES} images; "
@@ -63,7 +64,8 @@ def check_labels(run: Path, source_text: str, runtime_config: RuntimeConfig) -> 
     feature_ND = features_of(member, items_of_source(source, scan.good_N))
     records = [source.record(int(index)) for index in scan.good_N]
     keys, label_N = [record.key for record in records], np.array([record.label for record in records], dtype=np.int64)
-    probability_NK = cross_validated_probabilities(feature_ND, label_N, len(source.classes))
+    group_N = _groups(source, scan, label_N)
+    probability_NK = cross_validated_probabilities(feature_ND, label_N, len(source.classes), group_N=group_N)
     seen = read_seen(run)
     num_seen = int((seen.equal(scan) | seen.near(scan))[scan.good_N].sum()) if seen else 0
     return LabelCheck(
@@ -72,6 +74,16 @@ def check_labels(run: Path, source_text: str, runtime_config: RuntimeConfig) -> 
         suspects=tuple(find_suspects(probability_NK, label_N, keys, source.classes)),
         note="" if _is_frozen(run) else _learned_note(num_seen, len(keys)),
     )
+
+
+def _groups(source: DataSource, scan: ScanReport, label_N: np.ndarray) -> np.ndarray:
+    """int64 numbers of the good images: equal ones, near duplicates and those of one group of the source share one.
+
+    Where a class lies in one group alone, nothing else could speak for it: then only equal images share one."""
+    group_N = group_numbers(source, scan, scan.good_N)
+    if all(len(np.unique(group_N[label_N == label])) > 1 for label in np.unique(label_N)):
+        return group_N
+    return np.unique(scan.pixel_digest_N[scan.good_N], axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _is_frozen(run: Path) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterable
 
 from ..core.errors import ImageError
 from ..core.types import Prediction
-from ..data.images_in_memory import HeldImage
+from ..data.sources.in_memory import HeldImage
 from .classifier import Classifier
 from .stream import stream
 

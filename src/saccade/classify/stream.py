@@ -4,6 +4,7 @@ Every image is read and decoded once, on threads that run ahead of the network, 
 of it what each distinct preprocessing wants.
 """
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -16,23 +17,22 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import DataError, ImageError, printable
+from ..core.plain_files import open_plain_file
 from ..core.types import Preprocessing
-from ..data.decode import DecodedImage, decode_image
-from ..data.images_in_memory import HeldImage
+from ..data.images.decode import DecodedImage, decode_image
+from ..data.images.preprocess import decoded_short_side_px, refuse_large_resize
 from ..data.limits import refuse_large_image
-from ..data.preprocess import decoded_short_side_px
-from ..data.readers import Readers
+from ..data.loading.reader_threads import Readers
 from ..data.source import DataSource
-from ..data.sources.folder import ENDINGS
+from ..data.sources.in_memory import HeldImage
+from ..data.sources.shared.image_files import ENDINGS_SHOWN, PassedOver, walk_images
 from .classifier import Classifier, Prepared
-from .looks import Look, prepare_looks
+from .crops import Look, prepare_looks
 
 BATCH_SIZE = 32
 BATCHES_AHEAD = 2
 LOOK_EVERY_S = 0.5
 READ_TIMEOUT_S = 120.0
-
-IMAGE_ENDINGS = frozenset(ending.decode() for ending in ENDINGS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,11 @@ class StreamBatch:
     def num_good(self) -> int:
         return len(self.keys) - len(self.errors)
 
+    def refuse_bad_images(self) -> None:
+        """Raise the ImageError of the first image that cannot be used."""
+        for error in self.errors.values():
+            raise error
+
 
 def items_of_files(paths: Iterable[Path]) -> Iterator[HeldImage]:
     """Image files, each read when its turn comes."""
@@ -62,19 +67,21 @@ def items_of_source(source: DataSource, index_N: np.ndarray) -> Iterator[HeldIma
     return (_item_of_source(source, int(index)) for index in index_N)
 
 
-def items_of_pixels(images: Sequence[bytes | np.ndarray], keys: Sequence[str]) -> Iterator[HeldImage]:
-    """Encoded images, or uint8 pixels (H, W) or (H, W, 3), with their names."""
-    return (HeldImage(key, partial(_same, image)) for image, key in zip(images, keys, strict=True))
-
-
 def stream(classifier: Classifier, items: Iterable[HeldImage], looks: Sequence[Look] = ()) -> Iterator[StreamBatch]:
     """`items` in batches of 32, prepared for every member and every look of `classifier` (or those of `looks`).
 
     Raises DataError naming a file whose reading has not finished after two minutes.
     """
-    kinds, views = classifier.preprocessings, tuple(looks) or classifier.looks
+    views = tuple(looks) or classifier.looks
+    return prepared_stream(items, classifier.preprocessings, views, classifier.runtime.num_threads)
+
+
+def prepared_stream(
+    items: Iterable[HeldImage], kinds: Sequence[Preprocessing], views: Sequence[Look], num_threads: int
+) -> Iterator[StreamBatch]:
+    """What `stream` gives, for each of `kinds` and `views`, where no classifier is asked: the pictures of a report."""
     waiting = iter(items)
-    readers = Readers(classifier.runtime.num_threads)
+    readers = Readers(num_threads)
     pending: deque[_Pending] = deque()
     try:
         while batch := list(islice(waiting, BATCH_SIZE)):
@@ -157,7 +164,7 @@ class _Pending:
 
     def _prepare(self, item: HeldImage) -> _Found:
         largest = max(look.scale for look in self._views)
-        decoded: dict[int | None, DecodedImage] = {}
+        decoded: dict[tuple[int | None, int], DecodedImage] = {}
         prepared = []
         try:
             with self._readers.reading(item.key):
@@ -165,9 +172,11 @@ class _Pending:
             for kind in self._kinds:
                 short_px = decoded_short_side_px(kind)
                 short_px = None if short_px is None else ceil(short_px * largest)
-                if short_px not in decoded:
-                    decoded[short_px] = decode_image(content, item.key, short_px)
-                prepared.append(prepare_looks(decoded[short_px].image_HWC, kind, self._views))
+                way = (short_px, kind.white_16_bit)
+                if way not in decoded:
+                    decoded[way] = decode_image(content, item.key, *way)
+                refuse_large_resize(item.key, decoded[way].image_HWC.shape[:2], kind, largest)
+                prepared.append(prepare_looks(decoded[way].image_HWC, kind, self._views))
         except ImageError as error:
             return error
         notes = dict.fromkeys(note for image in decoded.values() for note in image.notes)
@@ -178,38 +187,35 @@ def _item_of_source(source: DataSource, index: int) -> HeldImage:
     return HeldImage(source.record(index).key, partial(source.read, index))
 
 
-def _same(image: bytes | np.ndarray) -> bytes | np.ndarray:
-    return image
-
-
 def read_file(path: Path) -> bytes:
     """The content of an image file. Raises ImageError where it is not there or cannot be read."""
     try:
-        refuse_large_image(str(path), path.stat().st_size)
-        return path.read_bytes()
+        with open_plain_file(path) as file:
+            num_bytes = os.fstat(file.fileno()).st_size
+            refuse_large_image(str(path), num_bytes)
+            return file.read(num_bytes)
     except OSError as error:
         reason = "is a folder; give one image file" if path.is_dir() else f"cannot be read: {error.strerror or error}"
         raise ImageError(str(path), f"{reason}.") from None
 
 
-def list_images(paths: Iterable[Path]) -> list[Path]:
-    """The files a person means: files as given, folders searched for files with an image's ending, sorted.
+def list_images(paths: Iterable[Path], passed_over: PassedOver | None = None) -> Iterator[HeldImage]:
+    """The images a person means: files as given; of folders the files with an image's ending, sorted by path.
 
-    Raises DataError where a path is not there or a folder has no image.
+    A path that is not there, or a folder without an image, is an item whose reading raises ImageError, so that the
+    others are answered. `passed_over` counts the other files of the folders. Raises DataError for a folder that cannot
+    be listed.
     """
-    found: list[Path] = []
     for path in paths:
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_ENDINGS and p.is_file())
-            inside = [p for p in inside if not any(part.startswith(".") for part in p.relative_to(path).parts)]
-            if not inside:
-                raise DataError(
-                    f"The folder {printable(str(path))} holds no images (endings looked for: "
-                    f"{' '.join(sorted(IMAGE_ENDINGS))}).\nGive image files, or a folder that has some."
-                )
-            found += inside
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise DataError(f"There is no file or folder '{printable(str(path))}'.\nCheck the path and its spelling.")
-    return found
+        if not path.is_dir():
+            yield HeldImage(str(path), partial(read_file, path))
+            continue
+        others = PassedOver() if passed_over is None else passed_over
+        inside = sorted(walk_images(path, passed_over=others))
+        yield from items_of_files(Path(os.fsdecode(name)) for name in inside)
+        if not inside:
+            yield HeldImage(str(path), partial(_no_image, path))
+
+
+def _no_image(path: Path) -> bytes:
+    raise ImageError(str(path), f"the folder holds no images (endings looked for: {ENDINGS_SHOWN}).")

@@ -7,8 +7,8 @@ from .output import format_table, print_json, print_result
 
 def augmentations(as_json: bool = typer.Option(False, "--json", help="Print one JSON object.")) -> None:
     """List the augmentations with their values, and the policies with their sources."""
-    from ..data.augment.augmentation import AUGMENTATIONS
-    from ..data.augment.policy import POLICIES
+    from ..data.augmentation import AUGMENTATIONS
+    from ..data.augmentation_policy import POLICIES
 
     entries = [AUGMENTATIONS.get(name) for name in AUGMENTATIONS]
     if as_json:
@@ -42,5 +42,6 @@ def augmentations(as_json: bool = typer.Option(False, "--json", help="Print one 
     print_result(
         f"{format_table(['augmentation', 'value', 'default', 'meaning'], rows, left=4)}\n\n"
         f"{format_table(['policy', 'for what, and from where'], names, left=2)}\n\n"
-        f"See one: saccade preview SOURCE --policy NAME --out preview.png"
+        f"See one: saccade preview SOURCE --policy NAME --out preview.png\n"
+        f"Train with one: saccade train SOURCE --policy NAME"
     )

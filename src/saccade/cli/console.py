@@ -1,7 +1,6 @@
 """What a person sees while a run goes on: one live line on a terminal, plain lines everywhere else, all on stderr."""
 
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -16,10 +15,12 @@ if TYPE_CHECKING:
     from ..train.loop import EpochResult
 
 HEARTBEAT_S = 60.0
+WORKING_S = 15.0  # between lines that say how far long work is
 REDRAW_S = 0.1
 CELL_WIDTH = 9  # characters, or those of a longer heading
 EVERY_COLUMN = ("epoch", "train loss", "train acc", "val loss", "val acc", "lr", "time", "img/s")
 # Columns that go first when the terminal is narrower than so many characters.
+USUAL_WIDTH = 80  # characters, of a terminal that does not say its own
 DROPPED_BELOW = ((100, {"train acc"}), (80, {"lr", "img/s"}), (60, {"train loss", "time"}))
 
 
@@ -37,8 +38,20 @@ def choose_output(quiet: bool = False, plain: bool = False, stream: TextIO | Non
     """A live line only on a real terminal that can redraw; never in CI, in files, with TERM=dumb or --plain."""
     stream = stream or sys.stderr
     on_terminal = stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
-    width = shutil.get_terminal_size().columns if on_terminal else 0
-    return Output(stream=stream, quiet=quiet, plain=plain or not on_terminal, width=width)
+    return Output(
+        stream=stream, quiet=quiet, plain=plain or not on_terminal, width=terminal_width(stream) if on_terminal else 0
+    )
+
+
+def terminal_width(stream: TextIO) -> int:
+    """Characters in a line of the terminal behind `stream`, wherever stdout leads; COLUMNS decides first."""
+    asked = os.environ.get("COLUMNS", "")
+    if asked.isdecimal() and int(asked):
+        return int(asked)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or USUAL_WIDTH
+    except OSError:  # what only calls itself a terminal
+        return USUAL_WIDTH
 
 
 class RunConsole:
@@ -50,17 +63,29 @@ class RunConsole:
         self._live: Live | None = None
         self._drawn_s = self._epoch_started_s = time.monotonic()
         self._first_step = True
+        self._started_s = time.monotonic()
+        self._has_headings = False
+
+    @property
+    def seconds(self) -> float:
+        """Since the command began, its loading of torch included."""
+        return time.monotonic() - self._started_s
 
     def begin(self, lines: list[str]) -> None:
-        """Say what is about to run."""
+        """Say what is about to run; the headings come with the first row."""
         for line in lines:
             self._print(line, stamped=False)
-        if not self.output.plain:
-            self._print("  ".join(name.rjust(CELL_WIDTH) for name in self._columns), stamped=False)
 
     def note(self, text: str) -> None:
         """Something a person should know."""
         self._print(f"note: {text}", stamped=False)
+
+    def working(self, text: str) -> None:
+        """How far long work is: the live line, or a line that stays every 15 s."""
+        now_s = time.monotonic()
+        if not self.output.quiet and now_s - self._drawn_s >= (WORKING_S if self.output.plain else REDRAW_S):
+            self._drawn_s = now_s
+            self._show([text])
 
     def step(self, epoch: int, batch: int, num_batches: int, means: Callable[[], tuple[float, float]]) -> None:
         """Redraw the live line at most ten times a second; elsewhere one line a minute."""
@@ -97,6 +122,9 @@ class RunConsole:
             self._print("  ".join(f"{name} {cells[name].strip()}" for name in EVERY_COLUMN if cells[name].strip()))
         else:
             self._draw("")
+            if not self._has_headings:
+                self._has_headings = True
+                self._print("  ".join(name.rjust(CELL_WIDTH) for name in self._columns), stamped=False)
             self._print(
                 "  ".join(cells[name].rjust(max(CELL_WIDTH, len(name))) for name in self._columns), stamped=False
             )

@@ -9,13 +9,24 @@ from .output import print_json, print_result
 
 
 def convert(
-    path: Path = typer.Argument(metavar="FILE", help="A state dict written by torch.save: .pth, .pt, .bin."),
-    model: str = typer.Option(..., "--model", help="The network it belongs to; 'saccade models' lists them."),
-    out: Path = typer.Option(..., "--out", help="The .safetensors file to write."),
-    preprocessing: Path | None = typer.Option(None, "--preprocessing", help="JSON of how pixels become inputs."),
-    classes: Path | None = typer.Option(None, "--classes", help="JSON list of class names."),
-    licence: str = typer.Option("", "--licence", help="Under which licence the weights may be used."),
-    source: str = typer.Option("", "--source", help="Where they come from; default: the file's name."),
+    path: Path = typer.Argument(metavar="FILE", help="A state dict written by torch.save: .pth, .pt, .th, .bin."),
+    model: str = typer.Option(
+        ..., "--model", metavar="NAME", help="The network it belongs to; 'saccade models' lists them."
+    ),
+    out: Path = typer.Option(
+        ...,
+        "--out",
+        metavar="PATH",
+        help="The .safetensors file to write, or a new folder: evaluate and predict take it as a run.",
+    ),
+    preprocessing: Path | None = typer.Option(
+        None, "--preprocessing", metavar="FILE", help="JSON of how pixels become inputs."
+    ),
+    classes: Path | None = typer.Option(None, "--classes", metavar="FILE", help="JSON list of class names."),
+    licence: str = typer.Option("", "--licence", metavar="TEXT", help="Under which licence the weights may be used."),
+    source: str = typer.Option(
+        "", "--source", metavar="SOURCE", help="Where they come from; default: the file's name."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Turn the pickle FILE into safetensors, with a card that says what it is.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..core.errors import UsageError, printable
+from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, SPLIT_COLUMN, chosen_source
 from .output import format_table, print_json, print_notes, print_result
 
 if TYPE_CHECKING:
@@ -19,15 +20,27 @@ def evaluate(
     arguments: list[str] = typer.Argument(
         metavar="RUN... SOURCE", help="A run, or several that answer together, then the images to judge on."
     ),
-    crops: int = typer.Option(1, "--crops", help="Looks at each image: 1, 2, 5, 10, or a grid such as 9."),
-    scales: str = typer.Option("1", "--scales", help="Enlargements to look at, such as 1,1.15; each with all crops."),
-    mistakes: Path | None = typer.Option(None, "--mistakes", help="Write every wrong answer to this CSV file."),
+    crops: int = typer.Option(
+        1, "--crops", metavar="N", help="Test-time augmentation: 1, 2, 5 or 10 crops, or a grid such as 9."
+    ),
+    scales: str = typer.Option(
+        "1", "--scales", metavar="LIST", help="Test-time augmentation: scales such as 1,1.15, each with all crops."
+    ),
+    mistakes: Path | None = typer.Option(
+        None, "--mistakes", metavar="FILE", help="Write every wrong answer to this CSV file."
+    ),
     label_errors: Path | None = typer.Option(
         None,
         "--label-errors",
+        metavar="FILE",
         help="Write labels of SOURCE that may be wrong, of training images too, to this CSV file.",
     ),
+    file_column: str = FILE_COLUMN,
+    label_column: str = LABEL_COLUMN,
+    split_column: str = SPLIT_COLUMN,
+    group_column: str = GROUP_COLUMN,
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
+    quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
 ) -> None:
     """Judge a run, or several together, on the images of SOURCE that are for judging: the test part, if it has one."""
     if len(arguments) < 2:
@@ -35,6 +48,7 @@ def evaluate(
     from .. import api
 
     runs, source = [Path(text) for text in arguments[:-1]], arguments[-1]
+    source = chosen_source(source, file_column, label_column, split_column, group_column)
     if label_errors is not None and len(runs) > 1:
         raise UsageError(f"--label-errors looks through the features of one run, got {len(runs)} runs.")
     evaluation = api.evaluate(runs, source, crops, _scales(scales))
@@ -44,10 +58,12 @@ def evaluate(
     if as_json:
         print_json(evaluation.as_json() | ({"num_suspected_labels": len(checked.suspects)} if checked else {}))
         return
-    print_notes(evaluation.image_notes)
+    if not quiet:
+        print_notes(evaluation.image_notes)
     lines = [evaluation_text(evaluation)]
     if mistakes is not None:
         lines.append(f"The wrong answers, the most confident first, are in {printable(str(mistakes))}.")
+        lines += [text for text in (evaluation.why_unsuspected(),) if text]
     if checked is not None:
         lines.append(f"{checked.sentence()} The list is in {printable(str(label_errors))}, the least believed first.")
     print_result("\n".join(lines))
@@ -60,16 +76,17 @@ def evaluation_text(evaluation: "Evaluation") -> str:
     metrics = evaluation.metrics
     calibrated = evaluation.calibrated()
     top5 = f"Top-5 {percent(metrics.top5)} %, " if metrics.top5 is not None else ""
-    scaled = f" ({percent(calibrated.ece)} % with temperature {evaluation.temperature:.2f})"
+    scaled = f", with temperature {evaluation.temperature:.2f}" if evaluation.temperature != 1 else ""
     headings, rows = class_rows(metrics)
     order = sorted(range(len(rows)), key=lambda k: metrics.recall_K[k])[:MAX_ROWS]
     shown = rows if len(rows) <= MAX_ROWS else [rows[k] for k in order]
     lines = [
         verdict(metrics, evaluation.kind),
-        *(f"note: {note}" for note in (*evaluation.caveats, *evaluation.notes)),
+        *evaluation.caveats,
+        *evaluation.notes,
         f"Judged on {evaluation.judged_on}.",
-        f"{top5}macro-F1 {percent(metrics.macro_f1)} %, log loss {metrics.loss:.3f}, calibration error "
-        f"{percent(metrics.ece)} %{scaled if evaluation.temperature != 1 else ''}.",
+        f"{top5}macro-F1 {percent(metrics.macro_f1)} %; log loss {calibrated.loss:.3f}, calibration error "
+        f"{percent(calibrated.ece)} %{scaled}.",
         evaluation.answering_only_at(SURE),
     ]
     if evaluation.together:
@@ -84,9 +101,9 @@ def together_text(evaluation: "Evaluation") -> str:
     """The verdict, the notes, and what several runs gain and cost together."""
     from ..evaluate.words import verdict
 
-    notes = [f"note: {note}" for note in (*evaluation.caveats, *evaluation.notes)]
     lines = _together_lines(evaluation.together) if evaluation.together else []
-    return "\n".join([verdict(evaluation.metrics, evaluation.kind), *notes, *lines])
+    qualified = [*evaluation.caveats, *evaluation.notes]
+    return "\n".join([verdict(evaluation.metrics, evaluation.kind), *qualified, *lines])
 
 
 def _together_lines(together: "Together") -> list[str]:

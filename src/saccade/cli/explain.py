@@ -12,14 +12,18 @@ if TYPE_CHECKING:
 
 
 def explain(
-    run: Path = typer.Argument(help="Run directory, or a checkpoint folder in it."),
-    image: Path = typer.Argument(help="Image file."),
-    out: Path = typer.Option(..., "--out", help="The sheet to write: .svg or .png."),
-    class_name: str = typer.Option("", "--class", help="The class to look for evidence of; default: the answer."),
-    layer: str = typer.Option(
-        "", "--layer", help="The layer to look into: stem, stage1, ...; default: chosen for you."
+    run: Path = typer.Argument(metavar="RUN", help="Run directory, or a checkpoint folder in it."),
+    image: Path = typer.Argument(metavar="IMAGE", help="Image file."),
+    out: Path = typer.Option(..., "--out", metavar="FILE", help="The sheet to write: .svg or .png."),
+    class_name: str = typer.Option(
+        "", "--class", metavar="NAME", help="The class to look for evidence of; default: the answer."
     ),
-    source: str = typer.Option("", "--source", help="Show which images of this set excite the channels most."),
+    layer: str = typer.Option(
+        "", "--layer", metavar="NAME", help="The layer to look into: stem, stage1, ...; default: chosen for you."
+    ),
+    source: str = typer.Option(
+        "", "--source", metavar="SOURCE", help="Show which images of this set excite the channels most."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
 ) -> None:
     """Show on one sheet what the network sees, where its evidence lies, its filters and its strongest maps."""

@@ -8,24 +8,32 @@ from ..core.errors import UsageError
 
 
 def filter_image(
-    image: Path = typer.Argument(..., help="A photo, grey or colour."),
+    image: Path = typer.Argument(..., metavar="IMAGE", help="A photo, grey or colour."),
     kernel: str = typer.Option(
-        "", help="NAME (sobel-x, emboss, ...), NAME@DEGREES, an edge at any angle (45deg), or numbers '1,0,-1;1,0,-1'."
+        "",
+        metavar="KERNEL",
+        help="NAME (sobel-x, emboss, ...), NAME@DEGREES, an edge at any angle (45deg), or numbers '1,0,-1;1,0,-1'.",
     ),
     learn: str = typer.Option(
-        "", help="Learn the kernel instead, from a target: a picture, a .npy file, or a kernel as for --kernel."
+        "",
+        metavar="TARGET",
+        help="Learn the kernel instead, from a target: a picture, a .npy file, or a kernel as for --kernel.",
     ),
-    out: Path | None = typer.Option(None, help="Write the result: .png or .jpg, or .npy for the numbers themselves."),
+    out: Path | None = typer.Option(
+        None, metavar="FILE", help="Write the result: .png or .jpg, or .npy for the numbers themselves."
+    ),
     show: str = typer.Option(
-        "auto", help="signed (blue below zero, orange above), absolute, clipped (0 to 255); auto: signed for edges."
+        "auto",
+        metavar="VIEW",
+        help="signed (blue below zero, orange above), absolute, clipped (0 to 255); auto: signed for edges.",
     ),
-    padding: str = typer.Option("valid", help="valid (none), same or zero, reflect, replicate."),
-    stride: int = typer.Option(1, help="Step of the window in pixels."),
+    padding: str = typer.Option("valid", metavar="PADDING", help="valid (none), same or zero, reflect, replicate."),
+    stride: int = typer.Option(1, metavar="N", help="Step of the window in pixels."),
     true_convolution: bool = typer.Option(False, "--true-convolution", help="Flip the kernel first."),
-    divide_by: float = typer.Option(1.0, help="Divide the kernel's numbers by this."),
+    divide_by: float = typer.Option(1.0, metavar="NUMBER", help="Divide the kernel's numbers by this."),
     grey: bool = typer.Option(False, "--grey", help="Filter the brightness instead of each colour channel."),
-    kernel_size: int = typer.Option(3, help="Rows and columns to learn where the target is a file."),
-    seed: int = typer.Option(0, help="Seed of the random numbers that learning starts from."),
+    kernel_size: int = typer.Option(3, metavar="N", help="Rows and columns to learn where the target is a file."),
+    seed: int = typer.Option(0, metavar="N", help="Seed of the random numbers that learning starts from."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Apply a kernel to a photo, or learn one from a photo and its target."""

@@ -4,12 +4,17 @@ import sys
 
 import typer
 
+from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, SPLIT_COLUMN, chosen_source
 from .output import print_json, print_result
 
 
 def inspect(
     source: str = typer.Argument(metavar="SOURCE", help="The images: a folder, a file or a name (saccade sources)."),
     keep: bool = typer.Option(True, "--keep/--no-keep", help="Keep measurements for the next time."),
+    file_column: str = FILE_COLUMN,
+    label_column: str = LABEL_COLUMN,
+    split_column: str = SPLIT_COLUMN,
+    group_column: str = GROUP_COLUMN,
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
 ) -> None:
     """Look at every image of SOURCE: the same image in two splits or classes, bad files, duplicates, counts, sizes."""
@@ -22,6 +27,7 @@ def inspect(
         sys.stderr.write(f"\rlooked at {done:,} of {total:,}" + ("\r\033[K" if done == total else ""))
         sys.stderr.flush()
 
+    source = chosen_source(source, file_column, label_column, split_column, group_column)
     inspection = api.inspect(source, progress=progress if on_terminal else None, keep=keep)
     if as_json:
         print_json(inspection.as_json())

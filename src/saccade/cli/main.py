@@ -4,7 +4,6 @@ Nothing here imports torch: `saccade --help` answers at once. A verb imports wha
 """
 
 import errno
-import io
 import os
 import resource
 import sys
@@ -14,8 +13,8 @@ import typer
 
 from .. import __version__
 from ..core.addresses import http_allowed
-from ..core.errors import SaccadeError, printable, printable_lines
-from ..core.process import own_process
+from ..core.errors import SaccadeError, brief, printable, printable_lines
+from ..core.own_process import own_process
 from . import (
     augmentations,
     convert,
@@ -35,6 +34,7 @@ from . import (
 )
 
 WRONG_ARGUMENTS: Any = typer.BadParameter.__mro__[2]  # click's base of such errors, which typer does not name
+CHECKED = ("Input ", "Unable to parse")  # how typer says that a value breaks a rule
 FLAGS = {"--debug", "--allow-http"}
 FEWEST_FILES = 64
 TOO_MANY_FILES = (
@@ -134,15 +134,41 @@ def _run(arguments: list[str]) -> int:
     try:
         status = app(args=arguments, prog_name="saccade", standalone_mode=False)
     except WRONG_ARGUMENTS as error:
-        message = io.StringIO()
-        for argument in arguments:
-            error.message = str(error.message).replace(argument, printable(argument))
-        error.show(file=message)
-        sys.stderr.write(printable_lines(message.getvalue()))
+        _print_error(usage_message(error, arguments))
         return int(error.exit_code)
     if status == 130:  # typer has caught Ctrl-C, and says nothing
         raise KeyboardInterrupt
     return status if isinstance(status, int) else 0
+
+
+def usage_message(error: Any, arguments: list[str]) -> str:
+    """What is wrong with `arguments`, and where to read of them, as every other message has it."""
+    from ..core.plain_words import broken_rule, rule_in_words
+
+    text = str(error.format_message())
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "saccade"
+    if context is None and arguments[:1] and arguments[0] in {known.name for known in app.registered_commands}:
+        command += f" {arguments[0]}"
+    option = next(iter(getattr(getattr(error, "param", None), "opts", None) or [""]))
+    rule = str(getattr(error, "message", ""))
+    if option.startswith("--") and rule.startswith(CHECKED):
+        text = broken_rule(option, rule_in_words(rule), _given_to(option, arguments))
+    for argument in arguments:
+        text = text.replace(argument, printable(argument))
+    return f"{text if text.endswith(('.', '?', ')')) else f'{text}.'}\nHelp: {command} --help"
+
+
+def _given_to(option: str, arguments: list[str]) -> str:
+    """The value that stands behind `option` on the command line, a text in quotes."""
+    given = ""
+    for place, argument in enumerate(arguments):
+        if argument == option and place + 1 < len(arguments):
+            given = arguments[place + 1]
+        if argument.startswith(f"{option}="):
+            given = argument.removeprefix(f"{option}=")
+    is_number = given.lstrip("+-").replace(".", "", 1).isdecimal()
+    return given if is_number and len(given) <= 40 else f"'{brief(given, 80)}'"
 
 
 def _exit(status: int) -> NoReturn:

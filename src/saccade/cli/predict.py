@@ -1,6 +1,7 @@
 """`saccade predict RUN... FILE...`: what a trained classifier, or several together, say of images."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +12,42 @@ from .output import format_table, print_json, print_notes, print_result
 
 
 def predict(
-    arguments: list[Path] = typer.Argument(
-        metavar="RUN... FILE-OR-FOLDER...", help="A run, or several that answer together, then images or folders."
+    arguments: list[str] = typer.Argument(
+        metavar="RUN... FILE-OR-FOLDER-OR-SOURCE...",
+        help="A run, or several that answer together; then images, folders, sources, or - for a list on stdin.",
     ),
-    top: int = typer.Option(3, "--top", min=1, help="How many classes to show for each image."),
+    top: int = typer.Option(3, "--top", min=1, metavar="N", help="How many classes to show for each image."),
+    csv: Path | None = typer.Option(
+        None, "--csv", metavar="FILE", help="Write the answers to this file as they come; one that is there goes on."
+    ),
+    allow_url: bool = typer.Option(False, "--allow-url", help="Fetch images at https:// addresses, 16 MiB each."),
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
+    quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
 ) -> None:
     """Classify image files. A file that cannot be read is named; the others are still answered (exit status 1)."""
     from .. import api
+    from ..classify.asked_images import asked_images
     from ..core.errors import ImageError, printable
     from ..core.types import Prediction
+    from ..data.sources.shared.image_files import PassedOver
 
     num_runs = 1  # the first is meant as a run even where none stands there
-    while num_runs < len(arguments) and api.is_run(arguments[num_runs]):
+    while num_runs < len(arguments) and arguments[num_runs] != "-" and api.is_run(Path(arguments[num_runs])):
         num_runs += 1
-    runs, paths = arguments[:num_runs], arguments[num_runs:]
+    runs, paths = [Path(text) for text in arguments[:num_runs]], arguments[num_runs:]
     if not paths:
         raise UsageError("predict needs a run and images: saccade predict runs/digits-lenet5-1 photo.jpg.")
-    answers = list(api.predict(runs, paths))
+    passed_over = PassedOver()
+    items = asked_images(paths, passed_over, allow_url)
+    if csv is not None:
+        _predict_to_csv(runs, items, csv, top, as_json, passed_over.sentence)
+        return
+    answers = list(api.predict(runs, items))
     good = [answer for answer in answers if isinstance(answer, Prediction)]
     bad = [answer for answer in answers if isinstance(answer, ImageError)]
-    notes = dict.fromkeys(f"{printable(answer.key)}: {' '.join(answer.notes)}" for answer in good if answer.notes)
+    notes = dict.fromkeys(filter(None, [passed_over.sentence()])) | dict.fromkeys(
+        f"{printable(answer.key)}: {' '.join(answer.notes)}" for answer in good if answer.notes
+    )
     if as_json:
         print_json(
             {
@@ -44,17 +60,55 @@ def predict(
     else:
         rows = [_answer_row(answer, top) for answer in good]
         if rows:
-            headings = ["image", "class", "probability", *(f for _ in range(len(rows[0]) // 2 - 1) for f in ("or", ""))]
-            print_result(format_table(headings[: len(rows[0])], rows, left=2))
-        print_notes(notes)
+            others = [text for place in range(2, len(rows[0]) // 2 + 1) for text in (ordinal(place), "")]
+            print_result(format_table(["image", "class", "probability", *others], rows, left=2))
+        if not quiet:
+            print_notes(notes)
         for error in bad:
             print(f"error: {error.message}", file=sys.stderr)
     if bad:
-        raise SaccadeError(f"{len(bad)} of {len(answers)} files could not be read: {printable(bad[0].key)} first.")
+        raise SaccadeError(f"{len(bad)} of {len(answers)} files could not be read; {len(good)} were answered.")
+
+
+def ordinal(place: int) -> str:
+    """`2nd`, `3rd`, `4th`, `11th`, `22nd`."""
+    ending = "th" if 10 <= place % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")
+    return f"{place}{ending}"
+
+
+def _predict_to_csv(
+    runs: list[Path], items: Any, path: Path, top: int, as_json: bool, passed_over: Callable[[], str]
+) -> None:
+    """Answers go to the file as they come, and nothing is kept of them here."""
+    from .. import api
+    from ..core.errors import ImageError, printable
+
+    written, answers = api.predict_to_csv(runs, items, path, top)
+    for answer in answers:
+        if isinstance(answer, ImageError):
+            print(f"error: {answer.message}", file=sys.stderr)
+        elif answer.notes:
+            print_notes([f"{printable(answer.key)}: {' '.join(answer.notes)}"])
+    if passed_over():
+        print_notes([passed_over()])
+    where = printable(str(path))
+    if as_json:
+        counts = {"num_before": written.num_before, "num_answered": written.num_answered, "num_bad": written.num_bad}
+        print_json({"run": ", ".join(str(run) for run in runs), "csv": str(path), **counts})
+    else:
+        before = f", behind {written.num_before:,} that stood there" if written.num_before else ""
+        answers_text = "1 answer" if written.num_answered == 1 else f"{written.num_answered:,} answers"
+        print_result(f"{answers_text} written to {where}{before}.")
+    if written.num_bad:
+        total = written.num_answered + written.num_bad
+        raise SaccadeError(
+            f"{written.num_bad:,} of {total:,} files could not be read: see the column error in {where}."
+        )
 
 
 def _answer_json(answer: Any, top: int) -> dict[str, Any]:
     return {
+        "key": answer.key,
         "file": answer.key,
         "class": answer.top(1)[0][0],
         "probability": answer.top(1)[0][1],

@@ -4,29 +4,48 @@ from pathlib import Path
 
 import typer
 
-from ..core.errors import printable
+from ..core.errors import printable, shell_word
+from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, SPLIT_COLUMN, chosen_source
 from .output import print_json, print_result
 
 
 def preview(
-    source: str = typer.Argument(..., help="A folder, CSV, Parquet or tar file, hub:NAME, digits: see sources."),
-    out: Path = typer.Option(..., "--out", help="PNG file to write."),
-    recipe: str = typer.Option("", "--recipe", help="Recipe whose augmentation is shown. [the network's own]"),
-    policy: str = typer.Option("", "--policy", help="Augmentation policy instead of the recipe's."),
-    model: str = typer.Option("", "--model", help="Network whose input size is used. [the recipe's]"),
-    num_images: int = typer.Option(4, "--images", min=1, max=64, help="Images to show."),
-    seed: int = typer.Option(0, "--seed", help="Seed of the run to be previewed."),
-    settings: list[str] = typer.Option([], "--set", help="KEY=VALUE as for train, such as augment.hue.max_degrees=20."),
+    source: str = typer.Argument(
+        ..., metavar="SOURCE", help="A folder, CSV, Parquet or tar file, hub:NAME, digits: see sources."
+    ),
+    out: Path = typer.Option(..., "--out", metavar="FILE", help="PNG file to write."),
+    recipe: str = typer.Option(
+        "", "--recipe", metavar="NAME", help="Recipe whose augmentation is shown. [the network's own]"
+    ),
+    policy: str = typer.Option("", "--policy", metavar="NAME", help="Augmentation policy instead of the recipe's."),
+    model: str = typer.Option("", "--model", metavar="NAME", help="Network whose input size is used. [the recipe's]"),
+    num_images: int = typer.Option(4, "--images", min=1, max=64, metavar="N", help="Images to show."),
+    seed: int = typer.Option(0, "--seed", metavar="N", help="Seed of the run to be previewed."),
+    settings: list[str] = typer.Option(
+        [], "--set", metavar="KEY=VALUE", help="KEY=VALUE as for train, such as augment.hue.max_degrees=20."
+    ),
+    file_column: str = FILE_COLUMN,
+    label_column: str = LABEL_COLUMN,
+    split_column: str = SPLIT_COLUMN,
+    group_column: str = GROUP_COLUMN,
     as_json: bool = typer.Option(False, "--json", help="Print what was drawn as one JSON object."),
 ) -> None:
     """Draw some images of SOURCE eight times each, as the first epochs of training would."""
     from .. import api
 
     request = api.PreviewRequest(
-        source=source, recipe=recipe, policy=policy, model=model, num_images=num_images, seed=seed, settings=settings
+        source=chosen_source(source, file_column, label_column, split_column, group_column),
+        recipe=recipe,
+        policy=policy,
+        model=model,
+        num_images=num_images,
+        seed=seed,
+        settings=settings,
     )
     values = api.preview(request, out)
     if as_json:
         print_json({"out": str(out), **values})
     else:
         print_result(f"{len(values['images'])} images, drawn 8 times each: {printable(str(out))}")
+        if policy:
+            print_result(f"Train with it: saccade train {shell_word(source)} --policy {shell_word(policy)}")

@@ -8,8 +8,10 @@ from .output import print_json, print_result
 
 
 def report(
-    run: Path = typer.Argument(help="Run directory."),
-    out: Path | None = typer.Option(None, "--out", help="Where to write it; default: report.html in the run."),
+    run: Path = typer.Argument(metavar="RUN", help="Run directory."),
+    out: Path | None = typer.Option(
+        None, "--out", metavar="FILE", help="Where to write it; default: report.html in the run."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
 ) -> None:
     """Write the report of RUN as one HTML file that needs nothing else and opens in any browser."""

@@ -19,12 +19,18 @@ INPUT_HELP = "HEIGHTxWIDTHxCHANNELS; default: the network's or run's own, else 2
 
 def table(
     target: str = typer.Argument(metavar="NETWORK", help=TARGET_HELP),
-    input_size: str = typer.Option("", "--input", help=INPUT_HELP),
-    classes: int = typer.Option(0, "--classes", min=0, show_default=False, help="Classes; default: its own."),
-    batch: int = typer.Option(32, "--batch", min=1, help="Images in a batch, for the memory."),
-    optimizer: str = typer.Option("nesterov", "--optimizer", help="Whose state is counted in the memory."),
-    precision: str = typer.Option("float32", "--precision", help="Of training: float32 or bfloat16."),
-    freeze: str = typer.Option("", "--freeze", help="Parts up to this one are not trained: stem, ..., all."),
+    input_size: str = typer.Option("", "--input", metavar="SIZE", help=INPUT_HELP),
+    classes: int = typer.Option(
+        0, "--classes", min=0, show_default=False, metavar="N", help="Classes; default: its own."
+    ),
+    batch: int = typer.Option(32, "--batch", min=1, metavar="N", help="Images in a batch, for the memory."),
+    optimizer: str = typer.Option(
+        "nesterov", "--optimizer", metavar="NAME", help="Whose state is counted in the memory."
+    ),
+    precision: str = typer.Option("float32", "--precision", metavar="TYPE", help="Of training: float32 or bfloat16."),
+    freeze: str = typer.Option(
+        "", "--freeze", metavar="DEPTH", help="Parts up to this one are not trained: stem, ..., all."
+    ),
     unfolded: bool = typer.Option(False, "--unfolded", help="A row for every normalisation and nonlinearity."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
     as_csv: bool = typer.Option(False, "--csv", help="Print comma-separated values."),
@@ -55,11 +61,13 @@ def table(
 
 def compare(
     targets: list[str] = typer.Argument(metavar="NETWORK...", help=TARGET_HELP + " Two or more."),
-    input_size: str = typer.Option("", "--input", help=INPUT_HELP),
-    classes: int = typer.Option(0, "--classes", min=0, help="Classes; default: each network's own."),
-    batch: int = typer.Option(32, "--batch", min=1, help="Images in a batch, for the memory."),
-    optimizer: str = typer.Option("nesterov", "--optimizer", help="Whose state is counted in the memory."),
-    precision: str = typer.Option("float32", "--precision", help="Of training: float32 or bfloat16."),
+    input_size: str = typer.Option("", "--input", metavar="SIZE", help=INPUT_HELP),
+    classes: int = typer.Option(0, "--classes", min=0, metavar="N", help="Classes; default: each network's own."),
+    batch: int = typer.Option(32, "--batch", min=1, metavar="N", help="Images in a batch, for the memory."),
+    optimizer: str = typer.Option(
+        "nesterov", "--optimizer", metavar="NAME", help="Whose state is counted in the memory."
+    ),
+    precision: str = typer.Option("float32", "--precision", metavar="TYPE", help="Of training: float32 or bfloat16."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Show the totals of several networks side by side, with their ratios to the first."""

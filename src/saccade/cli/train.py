@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..core.errors import SaccadeError
+from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, SPLIT_COLUMN, chosen_source
 from .console import RunConsole, choose_output
 from .evaluate import together_text
 from .output import print_json, print_result
@@ -24,19 +25,36 @@ def train(
         show_default=False,
         help="A folder, CSV, Parquet or tar file, hub:NAME, digits: see sources.",
     ),
-    model: str = typer.Option("", "--model", help="Network by name, or as one line of notation. [lenet5]"),
-    recipe: str = typer.Option("", "--recipe", help="Named set of values. [the network's own]"),
-    epochs: int | None = typer.Option(None, "--epochs", help="Passes over the training images. [the recipe's]"),
-    out: Path | None = typer.Option(None, "--out", help="Run directory. [runs/SOURCE-MODEL-N]"),
-    seed: int | None = typer.Option(None, "--seed", help="Everything random derives from it. [0]"),
+    model: str = typer.Option(
+        "", "--model", metavar="NAME", help="Network by name, or as one line of notation. [lenet5]"
+    ),
+    recipe: str = typer.Option("", "--recipe", metavar="NAME", help="Named set of values. [the network's own]"),
+    policy: str = typer.Option(
+        "", "--policy", metavar="NAME", help="Augmentation policy: see augmentations. [the recipe's]"
+    ),
+    epochs: int | None = typer.Option(
+        None, "--epochs", metavar="N", help="Passes over the training images. [the recipe's]"
+    ),
+    out: Path | None = typer.Option(None, "--out", metavar="DIR", help="Run directory. [runs/SOURCE-MODEL-N]"),
+    seed: int | None = typer.Option(None, "--seed", metavar="N", help="Everything random derives from it. [0]"),
     resume: bool = typer.Option(False, "--resume", help="Go on with the run in --out where it was stopped."),
-    ensemble: int = typer.Option(0, "--ensemble", show_default=False, help="Train 2 to 15 runs, judged together."),
-    teacher: list[Path] = typer.Option([], "--teacher", help="Learn from this run or ensemble; repeatable."),
-    find_lr: bool = typer.Option(False, "--find-lr", help="Only try rates; a picture. [--out learning-rates.svg]"),
-    on_bad_image: str = typer.Option("error", "--on-bad-image", help="error, or skip: leave out up to 1 %."),
+    ensemble: int = typer.Option(
+        0, "--ensemble", show_default=False, metavar="N", help="Train 2 to 15 runs, judged together."
+    ),
+    teacher: list[Path] = typer.Option(
+        [], "--teacher", metavar="RUN", help="Learn from this run or ensemble; repeatable."
+    ),
+    find_lr: bool = typer.Option(False, "--find-lr", help="Try learning rates, draw them to --out, do not train."),
+    on_bad_image: str = typer.Option(
+        "error", "--on-bad-image", metavar="ACTION", help="error, or skip up to 1 % of unreadable images."
+    ),
     settings: list[str] = typer.Option(
         [], "--set", metavar="KEY=VALUE", help="Any value of the configuration; repeatable."
     ),
+    file_column: str = FILE_COLUMN,
+    label_column: str = LABEL_COLUMN,
+    split_column: str = SPLIT_COLUMN,
+    group_column: str = GROUP_COLUMN,
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
     quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
     plain: bool = typer.Option(False, "--plain", help="No live line: one line an epoch."),
@@ -45,19 +63,18 @@ def train(
     console = RunConsole(choose_output(quiet, plain))
     from .. import api
 
-    if on_bad_image != "error":
-        settings = [*settings, f"split.on_bad_image={on_bad_image}", f"loader.on_bad_image={on_bad_image}"]
     request = api.TrainRequest(
-        source=source,
+        source=chosen_source(source, file_column, label_column, split_column, group_column),
         model=model,
         recipe=recipe,
+        policy=policy,
         epochs=epochs,
         seed=seed,
         out=out,
         resume=resume,
         ensemble=ensemble,
         teachers=tuple(teacher),
-        settings=settings,
+        settings=[*settings, *bad_image_settings(on_bad_image)],
     )
     if find_lr:
         _find_learning_rate(request, console, as_json)
@@ -74,7 +91,12 @@ def train(
     if as_json:
         print_json(result_json(result) | {"report": str(report) if report else None})
     else:
-        print_result(result_text(result, report))
+        print_result(result_text(result, report, console.seconds))
+
+
+def bad_image_settings(on_bad_image: str) -> list[str]:
+    """What `--on-bad-image` sets: the option holds before training and during it."""
+    return [] if on_bad_image == "error" else [f"{part}.on_bad_image={on_bad_image}" for part in ("split", "loader")]
 
 
 def _find_learning_rate(request: "TrainRequest", console: RunConsole, as_json: bool) -> None:
@@ -150,8 +172,8 @@ def result_json(result: "TrainResult") -> dict[str, Any]:
     }
 
 
-def result_text(result: "TrainResult", report: Path | None = None) -> str:
-    """The verdict, what was kept, and what to do next."""
+def result_text(result: "TrainResult", report: Path | None = None, seconds: float | None = None) -> str:
+    """The verdict, what was kept, and what to do next. `seconds` are those of the whole command, where it is known."""
     from ..core.errors import printable, shell_word
     from ..evaluate.words import verdict
     from .console import duration
@@ -160,13 +182,13 @@ def result_text(result: "TrainResult", report: Path | None = None) -> str:
     kind = "training" if result.judgement.split == "train" else "held-out"
     page = f"Report: {printable(str(report))}\n" if report else ""
     caveats = "".join(f"{printable(caveat)}\n" for caveat in result.judgement.caveats)
-    whole = f"in all, {duration(result.training_s)} of it"
+    times = f"{duration(seconds or result.seconds)} in all, {duration(result.training_s)} of it training"
     if result.training_s > result.seconds:
-        whole = f"since it was resumed, {duration(result.training_s)} over all starts in"
+        times = f"{duration(result.seconds)} since resuming; {duration(result.training_s)} of training over all starts"
     return (
         f"{verdict(result.judgement.metrics, kind)}\n{caveats}"
-        f"Kept epoch {result.best_epoch} of {result.config.epochs}; {duration(result.seconds)} {whole} "
-        f"training ({result.images_per_second:,.0f} images/s).\n"
+        f"Kept epoch {result.best_epoch} of {result.config.epochs}; {times} "
+        f"({result.images_per_second:,.0f} images/s).\n"
         f"Run: {where}\n{page}"
         f"Next: saccade predict {shell_word(result.run_dir)} PHOTO.jpg"
     )

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, SPLIT_COLUMN, chosen_source
 from .console import RunConsole, choose_output
 from .output import print_json, print_result
-from .train import result_json, result_text, write_report
+from .train import bad_image_settings, result_json, result_text, write_report
 
 if TYPE_CHECKING:
     from ..transfer.run import TransferResult
@@ -19,22 +20,46 @@ def transfer(
     source: str = typer.Argument(
         "", metavar="SOURCE", show_default=False, help="A folder, CSV, Parquet or tar file, hub:NAME: see sources."
     ),
-    backbone: str = typer.Option("", "--backbone", help="Network that the weights belong to: see models."),
-    weights: str = typer.Option("", "--weights", help="A .safetensors file, a folder with one, or hub:OWNER/NAME."),
-    freeze: str = typer.Option("", "--freeze", help="auto, all, none, or a part such as stage2. [auto: by evidence]"),
-    views: int | None = typer.Option(None, "--views", help="Fixed augmented views of each image for features. [1]"),
-    recipe: str = typer.Option("transfer", "--recipe", help="Named set of values for the fine-tuning."),
-    epochs: int | None = typer.Option(None, "--epochs", help="Passes of the fine-tuning. [the recipe's]"),
-    out: Path | None = typer.Option(None, "--out", help="Run directory. [runs/SOURCE-BACKBONE-N]"),
-    seed: int | None = typer.Option(None, "--seed", help="Everything random derives from it. [0]"),
+    backbone: str = typer.Option(
+        "", "--backbone", metavar="NAME", help="The network of the weights: see models. [a run's own]"
+    ),
+    weights: str = typer.Option(
+        "",
+        "--weights",
+        metavar="WEIGHTS",
+        help="Required: a .safetensors file or folder, a run, or hub:OWNER/NAME.",
+    ),
+    freeze: str = typer.Option(
+        "", "--freeze", metavar="DEPTH", help="auto, all, none, or a part such as stage2. [auto: by evidence]"
+    ),
+    views: int | None = typer.Option(
+        None, "--views", metavar="N", help="Fixed augmented views of each image for features. [1]"
+    ),
+    recipe: str = typer.Option("transfer", "--recipe", metavar="NAME", help="Named set of values for the fine-tuning."),
+    policy: str = typer.Option(
+        "", "--policy", metavar="NAME", help="Augmentation policy: see augmentations. [the recipe's]"
+    ),
+    epochs: int | None = typer.Option(None, "--epochs", metavar="N", help="Passes of the fine-tuning. [the recipe's]"),
+    out: Path | None = typer.Option(None, "--out", metavar="DIR", help="Run directory. [runs/SOURCE-BACKBONE-N]"),
+    seed: int | None = typer.Option(None, "--seed", metavar="N", help="Everything random derives from it. [0]"),
     resume: bool = typer.Option(False, "--resume", help="Go on with the run in --out where it was stopped."),
-    cache: str = typer.Option("", "--cache", help="Folder that keeps features, or none. [~/.cache/saccade]"),
-    cache_limit: float = typer.Option(10.0, "--cache-limit", help="GB of features kept at most."),
-    preprocessing: Path | None = typer.Option(None, "--preprocessing", help="JSON: how the weights expect pixels."),
-    on_bad_image: str = typer.Option("error", "--on-bad-image", help="error, or skip: leave out up to 1 %."),
+    cache: str = typer.Option(
+        "", "--cache", metavar="DIR", help="Folder that keeps features, or none. [~/.cache/saccade]"
+    ),
+    cache_limit: float = typer.Option(10.0, "--cache-limit", metavar="GB", help="GB of features kept at most."),
+    preprocessing: Path | None = typer.Option(
+        None, "--preprocessing", metavar="FILE", help="JSON: how the weights expect pixels."
+    ),
+    on_bad_image: str = typer.Option(
+        "error", "--on-bad-image", metavar="ACTION", help="error, or skip up to 1 % of unreadable images."
+    ),
     settings: list[str] = typer.Option(
         [], "--set", metavar="KEY=VALUE", help="Any value of the configuration; repeatable."
     ),
+    file_column: str = FILE_COLUMN,
+    label_column: str = LABEL_COLUMN,
+    split_column: str = SPLIT_COLUMN,
+    group_column: str = GROUP_COLUMN,
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
     quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
     plain: bool = typer.Option(False, "--plain", help="No live line: one line an epoch."),
@@ -43,15 +68,14 @@ def transfer(
     console = RunConsole(choose_output(quiet, plain))
     from .. import api
 
-    if on_bad_image != "error":
-        settings = [*settings, f"split.on_bad_image={on_bad_image}", f"loader.on_bad_image={on_bad_image}"]
     request = api.TransferRequest(
-        source=source,
+        source=chosen_source(source, file_column, label_column, split_column, group_column),
         backbone=backbone,
         weights=weights,
         freeze=freeze,
         views=views,
         recipe=recipe,
+        policy=policy,
         epochs=epochs,
         seed=seed,
         out=out,
@@ -59,7 +83,7 @@ def transfer(
         cache=cache,
         cache_limit_gb=cache_limit,
         preprocessing=preprocessing,
-        settings=settings,
+        settings=[*settings, *bad_image_settings(on_bad_image)],
     )
     try:
         result = api.transfer(request, console, "saccade " + shlex.join(sys.argv[1:]))
@@ -69,7 +93,7 @@ def transfer(
     if as_json:
         print_json(transfer_json(result) | {"report": str(report) if report else None})
     else:
-        print_result(transfer_text(result, report))
+        print_result(transfer_text(result, report, console.seconds))
 
 
 def transfer_json(result: "TransferResult") -> dict[str, Any]:
@@ -81,27 +105,32 @@ def transfer_json(result: "TransferResult") -> dict[str, Any]:
         "ladder": [rung.model_dump(mode="json") for rung in begun.rungs],
         "features_seconds": begun.features_s,
         "heads_seconds": begun.heads_s,
+        "depth_seconds": begun.depth_s,
         "fine_tuning_seconds": round(result.run.training_s, 3),
         "images_computed": begun.num_computed,
         "images_found": begun.num_found,
     }
 
 
-def transfer_text(result: "TransferResult", report: Path | None = None) -> str:
-    """The verdict, what was frozen and why, where the time went, and what to do next."""
+def transfer_text(result: "TransferResult", report: Path | None = None, seconds: float | None = None) -> str:
+    """The verdict, what was frozen and why, where the time went, and what to do next. `seconds` as in `result_text`."""
     from .console import duration
 
     begun = result.start
     times = [
         f"features {duration(begun.features_s)} ({begun.num_computed:,} images computed, {begun.num_found:,} found)",
-        f"heads {duration(begun.heads_s)}",
-        f"fine-tuning {duration(result.run.training_s)}",
+        f"choosing the depth {duration(begun.depth_s)}" if begun.depth_s else "",
+        f"last layer {duration(begun.heads_s - begun.depth_s)}",
+        f"fine-tuning {duration(result.run.training_s)}" if result.run.training_s else "",
     ]
     lines = result_text(result.run, report).splitlines()
     kept = next(number for number, line in enumerate(lines) if line.startswith("Kept epoch"))
     all_s = begun.features_s + begun.heads_s + result.run.training_s
-    whole = "in all" if all_s <= result.run.seconds else "since it was resumed; over all starts"
-    lines[kept : kept + 1] = [*_kept(result), f"{duration(result.run.seconds)} {whole}: {', '.join(times)}."]
+    whole = "in all" if all_s <= result.run.seconds else "since resuming; over all starts"
+    lines[kept : kept + 1] = [
+        *_kept(result),
+        f"{duration(seconds or result.run.seconds)} {whole}: {', '.join(filter(None, times))}.",
+    ]
     return "\n".join(lines)
 
 

@@ -82,13 +82,6 @@ def same_padding(kernel: int, dilation: int = 1) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-def same_padding_strided(input_size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
-    """Padding (before, after) that gives ceil(n / s) outputs, TensorFlow's SAME; the odd one goes after."""
-    windows = -(-input_size // stride)
-    total = max((windows - 1) * stride + dilation * (kernel - 1) + 1 - input_size, 0)
-    return total // 2, total - total // 2
-
-
 def same_window(kernel: int, dilation: int = 1) -> Window:
     """The window of stride 1 whose output is as large as its input."""
     return Window(kernel, padding=same_padding(kernel, dilation), dilation=dilation)

@@ -1,19 +1,26 @@
 """Configuration: frozen, keyword-only, every field described; TOML text, dotted overrides, a stable digest."""
 
+import difflib
 import hashlib
 import json
 import os
+import re
 import reprlib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Self, get_args
+from functools import cache
+from typing import Any, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from .errors import ConfigError, brief, did_you_mean, printable
+from .plain_words import broken_rule, rule_in_words
 
+COMMAND_LINE = "command line"  # the place of values that options gave
 MAX_SHOWN = 200  # characters of a key in a message
 MAX_KEYS = 20  # in a message
+ALIKE = 0.6  # of the last parts of two keys, as difflib has it
 
 Settings = Sequence[str] | Mapping[str, Any]
 
@@ -22,6 +29,16 @@ class FrozenConfig(BaseModel):
     """Base of every configuration. Unknown keys are errors; values never change after they are made."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _numbers_are_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        """True is no 1 and "3" no 3, though pydantic takes them for that; whole numbers may stand for others."""
+        wanted = _numbers_of(cls, str(info.field_name))
+        if wanted and _has_other(value):
+            kind = "integer" if wanted == {int} else "number"
+            raise PydanticCustomError("number_type", "Input should be a valid {kind}", {"kind": kind})
+        return value
 
     @classmethod
     def parse(cls, values: dict[str, Any], where: str = "configuration") -> Self:
@@ -55,6 +72,33 @@ class FrozenConfig(BaseModel):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+@cache
+def _numbers_of(config: type[BaseModel], name: str) -> frozenset[type]:
+    """Which of int and float a field holds, alone or in a list; none where it may hold texts or truth values too."""
+    leaves = list(_leaf_types(config.model_fields[name].annotation))
+    is_other = any(leaf in (bool, str) or isinstance(leaf, str) for leaf in leaves)
+    return frozenset() if is_other else frozenset(kind for kind in (int, float) if kind in leaves)
+
+
+def _leaf_types(annotation: Any) -> Iterator[Any]:
+    inner = get_args(annotation)
+    if not inner:
+        yield annotation
+    for each in inner:
+        yield from _leaf_types(each)
+
+
+def _has_other(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_has_other, value))
+    if isinstance(value, str):
+        try:
+            float(value)
+        except ValueError:
+            return False  # pydantic says why it is none
+    return isinstance(value, bool | str)
+
+
 def toml_text(values: dict[str, Any]) -> str:
     """TOML text of nested `values`, in their order; None is left out, as TOML has no word for it."""
     lines: list[str] = []
@@ -80,11 +124,32 @@ def nested_config(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
+def is_table(annotation: Any) -> bool:
+    """Whether a value may be a table with any keys, as in `Literal["none"] | dict[str, float]`."""
+    return any(get_origin(candidate) is dict for candidate in (annotation, *get_args(annotation)))
+
+
 def unknown_key_message(config: type[BaseModel], dotted: str) -> str:
     """`Unknown key 'model.dept'. Did you mean 'model.depth'?`, or the list of keys where none is near."""
     names, shown = field_names(config), dotted[:MAX_SHOWN]
-    hint = did_you_mean(shown, names) or f" Keys: {', '.join(names if len(names) <= MAX_KEYS else _tables(names))}."
+    alike = [name for name in names if _last_parts_alike(shown, name) or shown.startswith(f"{name}.")]
+    hint = did_you_mean(shown, alike) or _keys_there(names, shown)
     return f"Unknown key '{printable(shown)}'.{hint}"
+
+
+def _last_parts_alike(typed: str, name: str) -> bool:
+    """Whether the last parts of two dotted keys can be one word, misspelt or cut short."""
+    one, other = typed.rpartition(".")[2].lower(), name.rpartition(".")[2]
+    return one[:4] == other[:4] or difflib.SequenceMatcher(None, one, other).ratio() >= ALIKE
+
+
+def _keys_there(names: list[str], typed: str) -> str:
+    """The keys of the table that `typed` begins with, or of all tables."""
+    table = typed.rpartition(".")[0]
+    inside = [name for name in names if table and name.startswith(f"{table}.")]
+    shown = [name.removeprefix(f"{table}.") for name in inside] or names
+    listed = ", ".join(shown if len(shown) <= MAX_KEYS else _tables(shown))
+    return f" Keys of {printable(table)}: {listed}." if inside else f" Keys: {listed}."
 
 
 def _tables(names: list[str]) -> list[str]:
@@ -130,7 +195,12 @@ def _assign(config: type[BaseModel], values: dict[str, Any], dotted: str, value:
         if position == len(parts) - 1:
             node[part] = value
             return
-        current = nested_config(current.model_fields[part].annotation)
+        annotation = current.model_fields[part].annotation
+        if is_table(annotation):  # what follows is one key of it, dots and all
+            table = node[part] if isinstance(node.get(part), dict) else {}
+            node[part] = table | {".".join(parts[position + 1 :]): value}
+            return
+        current = nested_config(annotation)
         if node.get(part) is None:
             node[part] = {}
         node = node[part]
@@ -149,21 +219,30 @@ def _explain(config: type[BaseModel], error: ValidationError, where: str) -> str
     if first["type"] == "extra_forbidden":
         return f"{where}: {unknown_key_message(config, dotted)}"
     received = printable(reprlib.repr(first["input"])[:MAX_SHOWN])[:80]
-    rule = brief(first["msg"], 500).removeprefix("Value error, ").rstrip(".")
+    rule = brief(rule_in_words(first["msg"]), 500).rstrip(".")
     if not dotted:  # a rule about several values, which names them itself
         return f"{where}: {rule}."
-    return f"{where}: '{dotted}' is not valid: {rule}; received {received}."
+    if first["type"] == "value_error":
+        return f"{where}: '{dotted}': {rule}."
+    if where == COMMAND_LINE:
+        return broken_rule(f"--{dotted.replace('_', '-')}", rule, received)
+    told = broken_rule(f"'{dotted}'", rule, received)
+    return f"{where}: {told}"
 
 
 def _write_table(values: dict[str, Any], prefix: str, lines: list[str]) -> None:
     tables = {key: value for key, value in values.items() if isinstance(value, dict)}
     for key, value in values.items():
         if key not in tables and value is not None:
-            lines.append(f"{key} = {_toml_value(value)}")
+            lines.append(f"{_toml_key(key)} = {_toml_value(value)}")
     for key, table in tables.items():
         if not table or any(not isinstance(value, dict) for value in table.values()):  # else its tables imply it
-            lines += ["", f"[{prefix}{key}]"]
-        _write_table(table, f"{prefix}{key}.", lines)
+            lines += ["", f"[{prefix}{_toml_key(key)}]"]
+        _write_table(table, f"{prefix}{_toml_key(key)}.", lines)
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch("[A-Za-z0-9_-]+", key) else _toml_value(key)
 
 
 def _toml_value(value: Any) -> str:

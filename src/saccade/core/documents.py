@@ -8,10 +8,11 @@ import json
 import math
 import os
 import re
-import stat
 import tomllib
 from pathlib import Path
 from typing import Any
+
+from .plain_files import NotPlainFile, open_plain_file
 
 MAX_DEPTH = 32  # brackets inside brackets, of either kind; a run's own files have 5
 MAX_KEY_PARTS = 16  # of a dotted TOML key; a configuration's own have 4
@@ -37,27 +38,21 @@ def read_plain_file(path: Path, limit_bytes: int, may_be_link: bool = False) -> 
     Nothing is waited for: a pipe, a device, a folder or a link (unless `may_be_link`) is refused as it is opened.
     Raises FileNotFoundError or NotADirectoryError where nothing is there, DocumentError otherwise.
     """
-    flags = os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_NOFOLLOW", 0) * (not may_be_link)
     if not may_be_link and path.is_symlink():  # told before the system refuses it, which it does without a word
         raise DocumentError("it is a link, and a run's files are plain ones")
     try:
-        descriptor = os.open(path, flags)
+        with open_plain_file(path, may_be_link) as file:
+            num_bytes = os.fstat(file.fileno()).st_size
+            if num_bytes > limit_bytes:
+                raise DocumentError(f"it has {num_bytes:,} bytes, and at most {limit_bytes:,} are read")
+            content = file.read(num_bytes + 1)  # what is asked for is allocated
     except (FileNotFoundError, NotADirectoryError):
         raise
-    except (OSError, ValueError) as error:  # a null character in a name
-        raise DocumentError(f"it cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
-        os.close(descriptor)
-        raise DocumentError("it is not a plain file, but a folder, a pipe or a device")
-    with open(descriptor, "rb") as file:
-        if found.st_size > limit_bytes:
-            raise DocumentError(f"it has {found.st_size:,} bytes, and at most {limit_bytes:,} are read")
-        try:
-            content = file.read(found.st_size + 1)  # what is asked for is allocated
-        except OSError as error:
-            raise DocumentError(f"it cannot be read ({error.strerror or error})") from None
-    if len(content) > found.st_size:
+    except NotPlainFile as error:
+        raise DocumentError(str(error)) from None
+    except OSError as error:
+        raise DocumentError(f"it cannot be read ({error.strerror or error})") from None
+    if len(content) > num_bytes:
         raise DocumentError("it grows as it is read")
     return content
 

@@ -32,6 +32,7 @@ class SaccadeError(Exception):
 
     @property
     def message(self) -> str:
+        """What, where, the likely cause and the next step, in one to four lines."""
         return str(self.args[0]) if self.args else type(self).__name__
 
 
@@ -93,6 +94,8 @@ class ContractError(SaccadeError):
 
 
 class Stopped(SaccadeError):
+    """Somebody stopped a training (Ctrl-C, SIGTERM, `request_stop`); all of it is saved, and the message resumes it."""
+
     exit_code = 130
 
 
@@ -102,6 +105,11 @@ def printable(text: str) -> str:
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in text
     )
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 epoch`, `2 epochs`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def brief(value: object, num_characters: int = 200) -> str:

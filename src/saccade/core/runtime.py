@@ -15,7 +15,7 @@ from pydantic import Field
 from . import torch_private
 from .config import FrozenConfig
 from .errors import ConfigError, brief
-from .scope import remember_gpu
+from .host_process import remember_gpu
 
 DISTRIBUTION = "saccade-learn"  # the name on the package index; what is imported is saccade
 

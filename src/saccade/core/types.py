@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from .config import FrozenConfig
 from .display import Displayed, Rows
@@ -24,6 +24,7 @@ SPLITS = ("train", "validation", "test")
 
 MAX_INPUT_PX = 2048  # side of a network's input: a batch of 32 such images takes 0.4 GB
 MAX_RESIZE_PX = 8192
+MAX_16_BIT = 65_535
 MIN_STD, MAX_STD = 1e-3, 10.0  # of pixels in 0 to 1: those that are fed as 0 to 255 have 1/255
 InputSide = Annotated[int, Field(ge=1, le=MAX_INPUT_PX)]
 ChannelMeans = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(strict=False, max_length=3)]
@@ -106,16 +107,30 @@ class Preprocessing(FrozenConfig):
         False,
         description="let JPEG files be decoded at 1/2, 1/4 or 1/8 scale when at least twice the needed size",
     )
+    white_16_bit: int = Field(
+        MAX_16_BIT,
+        ge=255,
+        le=MAX_16_BIT,
+        description="value that is white in files of 16 bits a channel: 4095 where the training images use 12 bits",
+    )
     mean: ChannelMeans = Field((0.485, 0.456, 0.406), description="channel means of pixels in 0 to 1")
     std: ChannelDeviations = Field((0.229, 0.224, 0.225), description="channel deviations of pixels in 0 to 1")
 
     @property
     def num_channels(self) -> int:
+        """1 for grey inputs, else 3."""
         return 1 if self.channels == "grey" else 3
 
     @property
     def input_CHW(self) -> tuple[int, int, int]:
+        """Channels, height and width of an input; the sizes in pixels."""
         return self.num_channels, self.input_height_px, self.input_width_px
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `white_16_bit` where it is the usual one: digests and files stay what they were before it."""
+        values: dict[str, Any] = serialize(self)
+        return {name: value for name, value in values.items() if name != "white_16_bit" or value != MAX_16_BIT}
 
     @model_validator(mode="after")
     def _consistent(self) -> Preprocessing:
@@ -138,7 +153,8 @@ class Metrics:
 
     `confusion_KK[true, said]` counts images. Per-class values are NaN where they are undefined (no image of
     the class, or nothing said to be it). `top5` is None below six classes, where it says nothing. `macro_f1` is the
-    mean over the classes that occur as truth or as answer. `_low` and `_high` are 95 % Wilson intervals.
+    mean over the classes that have images: one of which nothing is known counts nothing, said or not. `_low` and
+    `_high` are 95 % Wilson intervals.
     """
 
     num_samples: int

@@ -1,5 +1,5 @@
 """Labelled images: where they come from, how they are decoded, prepared, divided and brought into batches."""
 
-from .opencv import import_opencv
+from .images.opencv import import_opencv
 
 import_opencv()

@@ -5,9 +5,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..core.types import Preprocessing
-from .augment import colour, geometry
-from .augment.augmentation import (
+from ..core.types import MAX_16_BIT, Preprocessing
+from .augment.pca_colour import PcaColourStrengths, measured
+from .augment.shared import colour, geometry
+from .augment.shared.lossless import move_pixels
+from .augment.shared.mixing import partners
+from .augment.shared.operations import Step, change_image, chosen_geometry, chosen_steps, is_lossless
+from .augmentation import (
     Augmentation,
     Choosing,
     Colouring,
@@ -21,15 +25,11 @@ from .augment.augmentation import (
     Warping,
     identities,
 )
-from .augment.lossless import move_pixels
-from .augment.mixing import partners
-from .augment.operations import Step, change_image, chosen_geometry, chosen_steps, is_lossless
-from .augment.pca_colour import PcaColourStrengths, measured
-from .augment.policy import AugmentConfig
-from .decode import decode_image
-from .draws import permutation, uniform
-from .opencv import written
-from .pixels import as_luma, read_rgbx
+from .augmentation_policy import AugmentConfig
+from .images.decode import decode_image
+from .images.decode_for_training import as_luma, read_rgbx
+from .images.opencv import written
+from .random_numbers import permutation, uniform
 from .source import DataSource
 
 NUM_MEASURED = 1000  # images whose colours are measured
@@ -93,10 +93,14 @@ class Augmenter:
         self.mean_C = geometry.mean_levels(preprocessing)
         self.canvas = geometry.canvas_for(preprocessing, config.border)
 
-    def plan(self, epoch: int, index_B: np.ndarray) -> Plan:
-        """Draw the parameters of the samples `index_B` in `epoch`; nothing is read."""
+    def plan(self, epoch: int, index_B: np.ndarray, draw_B: np.ndarray | None = None) -> Plan:
+        """Draw the parameters of the samples `index_B` in `epoch`; nothing is read.
+
+        `draw_B` are the sample indices that are drawn by, where they are others: a sample shown twice has two.
+        """
         scene = Scene(preprocessing=self.preprocessing, epoch=epoch, border=self.config.border)
-        drawn = {entry.name: self._draw(entry, scene, index_B) for entry in self._active}
+        draw_B = index_B if draw_B is None else draw_B
+        drawn = {entry.name: self._draw(entry, scene, draw_B) for entry in self._active}
         geometry_B33, colour_B34 = identities(len(index_B)), identities(len(index_B), columns=4)
         for entry in self._geometric:
             geometry_B33 = geometry_B33 @ entry.matrices(drawn[entry.name], scene)
@@ -123,19 +127,20 @@ class Augmenter:
         Those it does not need may be undefined. Raises ImageError naming `key`.
         """
         if self.preprocessing.channels == "grey":
-            return as_luma(decode_image(content, key).image_HWC)
+            return as_luma(decode_image(content, key, None, self.preprocessing.white_16_bit).image_HWC)
         return read_rgbx(
             content,
             key,
             lambda height, width: self._shrink(plan, row, (height, width)),
             lambda height, width: self._num_rows(plan, row, (height, width)),
+            self.preprocessing.white_16_bit,
         )
 
     def read_whole(self, content: bytes | np.ndarray, key: str) -> np.ndarray:
         """The pixels that `render` needs of a sample in any epoch, at full scale. Raises ImageError naming `key`."""
         if self.preprocessing.channels == "grey":
-            return as_luma(decode_image(content, key).image_HWC)
-        return read_rgbx(content, key, lambda height, width: 1.0)
+            return as_luma(decode_image(content, key, None, self.preprocessing.white_16_bit).image_HWC)
+        return read_rgbx(content, key, lambda height, width: 1.0, white=self.preprocessing.white_16_bit)
 
     def source_matrix(self, plan: Plan, row: int, source_HW: tuple[int, int]) -> np.ndarray:
         """matrix_33 from centred output to centred source coordinates: the framing after everything else."""
@@ -223,10 +228,13 @@ class Augmenter:
         return entry.draw(strengths, numbers_BN, scene)
 
 
-def measure_colours(config: AugmentConfig, source: DataSource, index_N: np.ndarray, seed: int) -> AugmentConfig:
+def measure_colours(
+    config: AugmentConfig, source: DataSource, index_N: np.ndarray, seed: int, white: int = MAX_16_BIT
+) -> AugmentConfig:
     """`config` with what pca_colour needs: the principal colours of up to 1,000 of the training images `index_N`.
 
-    A config that does not use them, or has them already, comes back as it is. Raises ImageError where a file is bad.
+    A config that does not use them, or has them already, comes back as it is. `white` as in
+    `decode_image`. Raises ImageError where a file is bad.
     """
     strengths = getattr(config, "pca_colour", None)
     if not isinstance(strengths, PcaColourStrengths) or not strengths.is_active or strengths.eigenvalues:
@@ -235,6 +243,6 @@ def measure_colours(config: AugmentConfig, source: DataSource, index_N: np.ndarr
     pixels = []
     for index in chosen.tolist():
         content, key = source.read(index), source.record(index).key
-        pixel_N3 = decode_image(content, key, min_short_side_px=MEASURED_SIDE_PX).image_HWC.reshape(-1, 3)
+        pixel_N3 = decode_image(content, key, MEASURED_SIDE_PX, white).image_HWC.reshape(-1, 3)
         pixels.append(pixel_N3[:: max(1, len(pixel_N3) // MEASURED_SIDE_PX**2)])
     return config.model_copy(update={"pca_colour": measured(strengths, np.concatenate(pixels))})

@@ -7,6 +7,7 @@ machine has to spare, or with more classes than any network tells apart, is dama
 from pathlib import Path
 
 from ..core.errors import DataError, ImageError
+from ..core.plain_files import open_plain_file
 
 MAX_ASPECT = 200  # the longer side over the shorter: where the short side is resized, the long one grows as much
 MAX_JPEG_SCANS = (
@@ -14,6 +15,9 @@ MAX_JPEG_SCANS = (
 )
 MAX_IMAGE_PIXELS = 50_000_000  # of one image, height times width
 MAX_IMAGE_BYTES = 256 << 20  # of one encoded image, whatever it lies in
+
+FREE_IMAGE_BYTES = 100 << 20  # of memory that any image of a format without checksums may take to decode
+MAX_IMAGE_EXPANSION = 1000  # bytes of such memory for each of the file; photographs reach 100
 
 MAX_EXPANSION = 100  # decoded bytes for each byte of a compressed file; pixels of digits reach 20
 FREE_DECODED_BYTES = 64 << 20  # which any file may decode to, however small it is
@@ -24,8 +28,11 @@ MAX_CLASS_NAME_CHARACTERS = 256
 MAX_NUMBER_DIGITS = 18  # of a class number that is written as text
 MAX_NAMES_BYTES = 16 << 20  # of a list of class names beside the data
 MAX_DATA_CARD_BYTES = 1 << 20  # of the YAML head of a README.md
+MAX_DATA_CARD_DEPTH = 50
+MAX_DATA_CARD_VALUES = 250_000  # 20,000 class names are 40,000
 
 MAX_CSV_LINE_CHARACTERS = 1 << 20
+MAX_TABLE_COLUMNS = 10_000
 MAX_FILE_NAME_CHARACTERS = 1000  # with its folders
 MAX_TAR_TEXT_BYTES = 1 << 20  # of a long name or a set of pax records in front of a member
 MAX_TAR_HEADERS_IN_A_ROW = 16  # long names and pax records in front of one member; tar writes three at most
@@ -56,9 +63,39 @@ def refuse_large_image(key: str, num_bytes: int) -> None:
         raise ImageError(key, f"the file has {num_bytes:,} bytes; at most {MAX_IMAGE_BYTES:,} are read.")
 
 
+def refuse_declared_size(key: str, width_px: int, height_px: int) -> None:
+    """Raise ImageError where an image declares more pixels than are read, none, or a shape that is too long."""
+    if width_px * height_px > MAX_IMAGE_PIXELS:
+        raise ImageError(
+            key, f"the image has {width_px}x{height_px} pixels; at most {MAX_IMAGE_PIXELS:,} are read. Make it smaller."
+        )
+    if min(width_px, height_px) < 1:
+        raise ImageError(key, f"the image has {width_px}x{height_px} pixels.")
+    refuse_long_shape(key, width_px, height_px)
+
+
+def refuse_long_shape(key: str, width_px: int, height_px: int) -> None:
+    """Raise ImageError where one side is far longer than the other, whether it comes from a file or from memory."""
+    if max(width_px, height_px) > MAX_ASPECT * min(width_px, height_px):
+        raise ImageError(
+            key,
+            f"the image has {width_px}x{height_px} pixels: one side is more than {MAX_ASPECT} times the other. "
+            f"Cut it into pieces.",
+        )
+
+
+def refuse_expanding_image(key: str, file_bytes: int, decoded_bytes: int) -> None:
+    """Raise ImageError where a small file declares an image that takes very much memory to decode."""
+    if decoded_bytes > max(FREE_IMAGE_BYTES, MAX_IMAGE_EXPANSION * file_bytes):
+        raise ImageError(
+            key,
+            f"it has {file_bytes:,} bytes and takes {decoded_bytes:,} to decode: damaged, or made to fill the memory.",
+        )
+
+
 def read_small_file(path: Path, max_bytes: int, where: str, what: str) -> bytes:
     """The bytes of a file of at most `max_bytes`. Raises DataError where it is larger, OSError as `open` does."""
-    with open(path, "rb") as file:
+    with open_plain_file(path) as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
         raise DataError(f"{where} has more than {max_bytes:,} bytes: no {what} is so large.\nCheck what is in it.")

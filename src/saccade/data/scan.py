@@ -10,10 +10,11 @@ from typing import Literal
 import numpy as np
 
 from ..core.errors import DataError, ImageError, printable
-from .decode import decode_image
-from .digests import BLOCK_BYTES, DIGEST_BYTES, content_digest, pixel_digest
-from .likeness import MAX_COPIES, THUMBNAIL_PX, Likeness, is_telling, thumbnail, thumbnails
-from .pixel_statistics import statistics_of, statistics_of_many
+from ..core.types import MAX_16_BIT, SPLITS
+from .images.decode import decode_image
+from .images.digests import BLOCK_BYTES, DIGEST_BYTES, content_digest, pixel_digest
+from .images.near_duplicates import MAX_COPIES, THUMBNAIL_PX, Likeness, is_telling, thumbnail, thumbnails
+from .images.pixel_statistics import statistics_of, statistics_of_many
 from .source import DataSource
 
 MAX_SKIPPED_FRACTION = 0.01
@@ -37,7 +38,7 @@ class ScanReport:
     files are. `likeness` tells near duplicates; None among more than 250,000 images. `size_N2` int32 (height, width)
     upright.
     `mean_NC`, `square_NC` float32 (N, 3): mean and mean square of each image's pixels in 0 to 1. `is_grey_N`: all
-    three channels are equal everywhere.
+    three channels are equal everywhere. `white_16_bit`: the value that became white in files of 16 bits a channel.
     """
 
     pixel_digest_N: np.ndarray
@@ -52,6 +53,7 @@ class ScanReport:
     num_rotated: int
     notes: tuple[str, ...] = ()  # on damage beside the pixels, each with the file's name
     likeness: Likeness | None = None
+    white_16_bit: int = MAX_16_BIT
 
     @cached_property
     def near_groups(self) -> tuple[tuple[np.ndarray, ...], int]:
@@ -71,30 +73,54 @@ def scan_source(
     threads: int,
     on_bad_image: Literal["error", "skip"] = "error",
     progress: Callable[[int, int], None] | None = None,
+    white: int | None = None,
 ) -> ScanReport:
     """Decode every image of `source` once. `progress(done, total)` is called as it goes on.
 
+    `white` is the value that becomes white in files of 16 bits a channel. Without it, it is found: 255, 511, 1023, ...
+    or 65535, whichever the values outside of a given test part reach; then those files are decoded a second time.
     Raises DataError naming the first bad files: under `error` for any, under `skip` for more than 1 % (and than one).
     """
-    scan = _Scan(source)
+    scan = _Scan(source, MAX_16_BIT if white is None else white)
     starts = range(0, len(source), CHUNK)
     with ThreadPoolExecutor(max_workers=max(1, threads), thread_name_prefix="scan") as pool:
         for done, _ in enumerate(pool.map(scan.read_chunk, starts), start=1):
             if progress:
                 progress(min(done * CHUNK, len(source)), len(source))
+        if white is None and scan.find_white() < MAX_16_BIT:
+            deep_N = np.flatnonzero(scan.largest_N)
+            list(pool.map(scan.read_images, np.array_split(deep_N, -(-len(deep_N) // CHUNK))))
     bad = tuple(scan.bad[index] for index in sorted(scan.bad))
     if len(bad) > max(1, MAX_SKIPPED_FRACTION * len(source)):
-        raise DataError(_bad_message(source, bad, "More than 1 % is too many to leave out: repair or remove them."))
+        raise DataError(_bad_message(source, bad, too_many(len(bad), len(source))))
     if bad and on_bad_image == "error":
-        raise DataError(_bad_message(source, bad, "Repair or remove them, or leave them out: --on-bad-image skip."))
+        raise DataError(_bad_message(source, bad, "Repair or remove them, or skip them: --on-bad-image skip."))
     return scan.report(bad)
+
+
+def too_many(num_bad: int, num_images: int) -> str:
+    """Why so many unreadable images are not skipped, and what to do."""
+    return (
+        f"{num_bad:,} of {num_images:,} ({100 * num_bad / num_images:.1f} %) is above the 1 % that may be skipped: "
+        f"repair or remove them."
+    )
+
+
+def white_of(source: DataSource, largest_N: np.ndarray) -> int:
+    """The value of 16-bit channels that is white in a set: 255, 511, 1023, ... or 65535, the least that holds
+    `largest_N`, the largest value in each file (0 where it has 8 bits). A given test part has no say."""
+    deep_N = np.flatnonzero(largest_N)
+    own_M = np.array([source.record(int(index)).split != SPLITS[2] for index in deep_N], bool)
+    largest = int(largest_N[deep_N][own_M].max(initial=0))
+    return max(255, (1 << largest.bit_length()) - 1) if largest else MAX_16_BIT
 
 
 class _Scan:
     """The arrays that the threads fill, each its own rows."""
 
-    def __init__(self, source: DataSource) -> None:
+    def __init__(self, source: DataSource, white: int) -> None:
         self.source = source
+        self.white = white
         count = len(source)
         self.pixels_N = np.zeros((count, DIGEST_BYTES), np.uint8)
         self.bytes_N = np.zeros((count, DIGEST_BYTES), np.uint8)
@@ -103,41 +129,79 @@ class _Scan:
         self.mean_NC = np.zeros((count, 3), np.float32)
         self.square_NC = np.zeros((count, 3), np.float32)
         self.is_grey_N = np.zeros(count, bool)
+        self.largest_N = np.zeros(count, np.uint16)  # value of 16 bits; 0 in other files
         self.rotated_N = np.zeros(count, bool)
         self.as_read_N = np.zeros(count, bool)  # the pixels are what the source gave, so their digests may be one
         self.modes: list[str] = [""] * count
         self.bad: dict[int, BadImage] = {}
         self.notes: dict[int, str] = {}
+        self.earlier: dict[bytes, int] = {}  # an image by the digest of its file, once it is measured
+
+    def find_white(self) -> int:
+        """Settle what is white by what the files hold; returns it."""
+        self.white = white_of(self.source, self.largest_N)
+        self.earlier.clear()  # what was measured by another white is measured again
+        return self.white
 
     def read_chunk(self, start: int) -> None:
+        self.read_images(np.arange(start, min(start + CHUNK, len(self.source))))
+
+    def read_images(self, index_M: np.ndarray) -> None:
         small: dict[tuple[int, ...], list[tuple[int, np.ndarray]]] = defaultdict(list)
-        for index in range(start, min(start + CHUNK, len(self.source))):
+        for index in index_M.tolist():
             try:
                 pixels = self._read(index)
             except ImageError as error:
                 self.bad[index] = BadImage(key=error.key, reason=error.reason)
+                self._remember(index)
+                continue
+            if pixels is None:
                 continue
             self.size_N2[index] = pixels.shape[:2]
             if pixels.nbytes < BLOCK_BYTES:
                 small[pixels.shape].append((index, pixels))
             else:
                 self._measure(index, pixels)
+                self._remember(index)
         for same in small.values():
             self._measure_together(np.array([index for index, _ in same]), [pixels for _, pixels in same])
 
-    def _read(self, index: int) -> np.ndarray:
-        """The pixels of an image: uint8 (H, W) or (H, W, 3)."""
+    def _read(self, index: int) -> np.ndarray | None:
+        """The pixels of an image: uint8 (H, W) or (H, W, 3); None where an equal file has been measured."""
         content = self.source.read(index)
-        self.bytes_N[index] = np.frombuffer(content_digest(content), np.uint8)
-        if isinstance(content, np.ndarray) and content.ndim == 2:
+        digest = content_digest(content)
+        self.bytes_N[index] = np.frombuffer(digest, np.uint8)
+        if isinstance(content, bytes) and digest in self.earlier:
+            self._repeat(index, self.earlier[digest])
+            return None
+        if isinstance(content, np.ndarray) and content.ndim == 2 and content.dtype == np.uint8:
             self.modes[index], self.as_read_N[index] = "L", True
             return content
-        decoded = decode_image(content, self.source.record(index).key)
+        decoded = decode_image(content, self.source.record(index).key, None, self.white)
+        self.largest_N[index] = decoded.largest_16_bit
         self.modes[index], self.rotated_N[index] = decoded.mode, decoded.rotated
         if decoded.notes:
-            self.notes[index] = f"{printable(self.source.record(index).key)}: {' '.join(decoded.notes)}"
+            self.notes[index] = " ".join(decoded.notes)
         self.as_read_N[index] = decoded.image_HWC is content
         return decoded.image_HWC
+
+    def _remember(self, index: int) -> None:
+        """A file that was decoded, in vain or not; nothing to gain where pixels came as they are or no file came."""
+        if not self.as_read_N[index] and self.bytes_N[index].any():
+            self.earlier[self.bytes_N[index].tobytes()] = index
+
+    def _repeat(self, index: int, earlier: int) -> None:
+        """An image whose file is equal to that of `earlier`: one file in many rows of a table is decoded once."""
+        if earlier in self.bad:
+            raise ImageError(self.source.record(index).key, self.bad[earlier].reason)
+        statistics = (self.mean_NC, self.square_NC, self.is_grey_N)
+        for values in (self.pixels_N, self.size_N2, self.rotated_N, self.largest_N, *statistics):
+            values[index] = values[earlier]
+        if len(self.thumbnail_NP):
+            self.thumbnail_NP[index] = self.thumbnail_NP[earlier]
+        self.modes[index] = self.modes[earlier]
+        if earlier in self.notes:
+            self.notes[index] = self.notes[earlier]
 
     def _measure(self, index: int, pixels: np.ndarray) -> None:
         """One large picture."""
@@ -158,6 +222,8 @@ class _Scan:
         for place in np.flatnonzero(~is_same_M):
             digest = pixel_digest(pictures[place], bool(grey_M[place]))
             self.pixels_N[index_M[place]] = np.frombuffer(digest, np.uint8)
+        for index in index_M.tolist():
+            self._remember(index)
 
     def report(self, bad: tuple[BadImage, ...]) -> ScanReport:
         good_N = np.setdiff1d(np.arange(len(self.source), dtype=np.int64), np.array(sorted(self.bad), dtype=np.int64))
@@ -172,8 +238,11 @@ class _Scan:
             is_grey_N=self.is_grey_N,
             mode_counts=Counter(mode for mode in self.modes if mode),
             num_rotated=int(self.rotated_N.sum()),
-            notes=tuple(self.notes[index] for index in sorted(self.notes)),
+            notes=tuple(
+                f"{printable(self.source.record(index).key)}: {self.notes[index]}" for index in sorted(self.notes)
+            ),
             likeness=self._likeness(),
+            white_16_bit=self.white,
         )
 
     def _likeness(self) -> Likeness | None:

@@ -14,22 +14,26 @@ from ..core.errors import DataError, ImageError, printable
 from ..core.in_memory import GivenObjects, is_given
 from ..core.registry import Registry
 from ..core.types import Record, Sample
-from .decode import decode_image
+from .images.decode import decode_image
+from .source_text import MARK, ChosenColumns, split_source_text
+from .sources.shared.listing import refuse_no_text
 
 MAX_CLASSES = 100_000
 MAX_CLASS_CHARACTERS = 256
+ARCHIVES = (".zip", ".rar", ".7z", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 
 
 class DataSource(ABC):
     """Labelled images, addressed 0 to N - 1. Reading is thread-safe and has no state.
 
     `classes` are the names in label order; `digest` changes when the listing changes (not when a pixel does:
-    the scan hashes contents).
+    the scan hashes contents). `notes` are sentences on what was found and is not used, such as files passed over.
     """
 
     name: str
     classes: tuple[str, ...]
     digest: str
+    notes: tuple[str, ...] = ()
 
     @abstractmethod
     def __len__(self) -> int:
@@ -59,6 +63,8 @@ class SourceFormat:
     example: str
     recognises: Callable[[str], bool]
     open: Callable[[str], DataSource]
+    # the same with columns chosen by the caller, for formats that are tables
+    open_columns: Callable[[str, ChosenColumns], DataSource] | None = None
     priority: int = 50  # lower is asked first; `folder`, which takes any directory, is asked last
 
 
@@ -78,10 +84,15 @@ def open_source(text: str) -> DataSource:
     refuse_whole_disk(text)
     if is_given(text):
         return _with_usable_classes(_given_source(text))
+    text, chosen = split_source_text(text)
+    if is_builtin(text.partition(MARK)[0]) and MARK in text:
+        name, _, rest = text.partition(MARK)
+        raise DataError(_no_columns(name, SOURCES.get(name).name, MARK + rest))
+    refuse_whole_disk(text)
     formats = sorted((SOURCES.get(name) for name in SOURCES), key=lambda entry: (entry.priority, entry.name))
     for entry in formats:
         if _is_recognised(entry, text):
-            return _with_usable_classes(entry.open(text))
+            return _with_usable_classes(_opened(entry, text, chosen))
     if is_address(text) and not is_hub(text):
         check_address(text)
         raise DataError(
@@ -94,9 +105,29 @@ def open_source(text: str) -> DataSource:
             f"There is no file or folder '{shown(text)}' (looked in {printable(str(Path.cwd()))}).\n"
             f"Give a folder with one sub-folder of images per class, or a built-in set: {builtin}."
         )
+    if text.lower().endswith(ARCHIVES):
+        raise DataError(
+            f"'{shown(text)}' is an archive, which is not read as it is.\n"
+            f"Unpack it, and give the folder with the images or their labels."
+        )
     raise DataError(
         f"'{shown(text)}' is not a set of labelled images that Saccade knows.\n"
         f"'saccade sources' lists the {len(formats)} formats; the usual one is a folder with one sub-folder per class."
+    )
+
+
+def _opened(entry: SourceFormat, text: str, chosen: ChosenColumns) -> DataSource:
+    if not chosen:
+        return entry.open(text)
+    if entry.open_columns is None:
+        raise DataError(_no_columns(text, entry.name, chosen.as_text()))
+    return entry.open_columns(text, chosen)
+
+
+def _no_columns(text: str, format_name: str, columns: str) -> str:
+    return (
+        f"'{shown(text)}' is read as {format_name}, which has no columns to choose: {printable(columns[:200])}.\n"
+        f"Leave them out; or give the CSV or Parquet file that has them."
     )
 
 
@@ -105,6 +136,7 @@ def _with_usable_classes(source: DataSource) -> DataSource:
     where = printable(source.name[:200])
     if len(source.classes) > MAX_CLASSES:
         raise DataError(f"{where} has {len(source.classes):,} classes; at most {MAX_CLASSES:,} are read.")
+    refuse_no_text(where, source.classes)
     seen: set[str] = set()
     for number, name in enumerate(source.classes):
         if not 1 <= len(name) <= MAX_CLASS_CHARACTERS:

@@ -12,8 +12,10 @@ import numpy as np
 
 from ..core.errors import DataError, printable
 from ..core.types import SPLITS, Split
+from .images.near_duplicates import exact_only
 from .scan import MAX_COMPARED, ScanReport
 from .source import DataSource
+from .sources.shared.listing import number_twins
 
 Groups = dict[bytes, list[int]]
 
@@ -28,7 +30,7 @@ def split_source(
     """Divide the decodable images of `source`.
 
     `test_fraction` is of all images, `validation_fraction` of the rest; both are kept within each class. Splits that
-    the source has are taken as they are; a validation part that is missing is taken from its training part. Raises
+    the source has are taken as they are; a part that is missing is dealt out of its training images. Raises
     DataError for a source that cannot be learned from: no image, or images of fewer than two classes.
     """
     good = [int(index) for index in scan.good_N]
@@ -43,9 +45,15 @@ def split_source(
         if not train:
             raise DataError(f"{printable(source.name)} has no training images: every image is in another split.")
         origin = f"{', '.join(name for name in SPLITS if name in given.values())} as given"
-        if not validation and test:
+        missing = []
+        if not test:
+            train, test = _cut(source, scan, train, test_fraction, seed)
+            missing.append("test")
+        if not validation:
             train, validation = _cut(source, scan, train, validation_fraction, seed + 1)
-            origin += "; validation cut from train"
+            missing.append("validation")
+        if missing:
+            origin += f"; {' and '.join(missing)} dealt out of train"
     else:
         rest, test = _cut(source, scan, good, test_fraction, seed)
         train, validation = _cut(source, scan, rest, validation_fraction, seed + 1)
@@ -57,8 +65,8 @@ def split_source(
         origin=origin,
     )
     copies = {name: find_copies(scan, split, name) for name in ("validation", "test")}
-    notes = _copy_notes(copies) + _label_notes(source, scan, labels) + _likeness_notes(scan)
-    notes += _absence_notes(source, labels, split) + _group_notes(source, split)
+    notes = _copy_notes(copies) + _label_notes(source, scan, labels) + _likeness_notes(scan, split)
+    notes += _name_notes(source) + _absence_notes(source, labels, split) + _group_notes(source, split)
     copied_N = np.sort(np.concatenate([copies[name].all_N for name in copies]))
     return replace(split, copied_N=copied_N, notes=tuple(notes))
 
@@ -213,16 +221,25 @@ def _label_notes(source: DataSource, scan: ScanReport, labels: dict[int, int]) -
     return [f"{what} in more than one class, so labels are wrong: {shown}"]
 
 
-def _likeness_notes(scan: ScanReport) -> list[str]:
-    num_alike = scan.near_groups[1]
+def _likeness_notes(scan: ScanReport, split: Split) -> list[str]:
     if scan.likeness is None:
         return [f"near duplicates are not looked for among more than {MAX_COMPARED:,} images, only equal ones"]
+    held_out_N = np.concatenate([split.validation_N, split.test_N])
+    notes = exact_only(0, len(scan.good_N), scan.size_N2[held_out_N])
+    num_alike = scan.near_groups[1]
     if num_alike:
-        return [
+        notes.append(
             f"{num_alike:,} images look much alike, too many to be copies, and may be on two sides: if they are frames "
             f"of a scene or views of one thing, keep them together by a group in a CSV file"
-        ]
-    return []
+        )
+    return notes
+
+
+def _name_notes(source: DataSource) -> list[str]:
+    """Class names that are one number written in two ways: probably one class."""
+    pairs = [f"{printable(one)} and {printable(other)}" for one, other in number_twins(source.classes)]
+    more = f" and {len(pairs) - 3} more" if len(pairs) > 3 else ""
+    return [f"classes are one number written in two ways: {', '.join(pairs[:3])}{more}"] if pairs else []
 
 
 def _absence_notes(source: DataSource, labels: dict[int, int], split: Split) -> list[str]:

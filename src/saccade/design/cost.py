@@ -11,6 +11,12 @@ from torch import nn
 from .trace import Operation
 
 MATRIX = {"mm": 0, "addmm": 1, "bmm": 0, "baddbmm": 1, "mv": 0, "addmv": 1, "dot": 0, "vdot": 0}  # first factor's place
+RECURRENT = (nn.RNNBase, nn.RNNCellBase)  # one row each, however many products their steps are
+# Operations with products inside whose number is not worked out here; so are all that are not torch's own.
+NOT_COUNTED = (
+    *("linalg_", "_linalg_", "fft_", "_fft_", "cdist", "_cdist", "_pdist", "_embedding_bag", "cholesky", "inverse"),
+    *("lu_", "matrix_exp", "triangular_solve", "_sparse", "_int_mm", "_scaled_mm", "_weight_int", "quantized_"),
+)
 VIEWS = (
     *(
         "view",
@@ -70,6 +76,17 @@ KINDS = {
     "_log_softmax": "log softmax",
     "constant_pad_nd": "pad",
     "embedding": "embedding",
+    "_trilinear": "bilinear",
+}
+
+
+RECURRENT_KINDS: dict[type[nn.Module], str] = {
+    nn.LSTM: "lstm",
+    nn.GRU: "gru",
+    nn.RNN: "rnn",
+    nn.LSTMCell: "lstm cell",
+    nn.GRUCell: "gru cell",
+    nn.RNNCell: "rnn cell",
 }
 
 
@@ -84,11 +101,23 @@ def multiply_adds(operation: Operation) -> int:
         factor = arguments[MATRIX[name]]
         made = operation.made[0]
         return int(made.numel() * factor.shape[-1])
+    if name == "mkldnn_rnn_layer":  # one direction of one layer of an LSTM, all T steps: T * 4 H (D + H)
+        steps_TBD, input_weight, hidden_weight = arguments[:3]
+        return int(prod(steps_TBD.shape[:-1]) * (input_weight.numel() + hidden_weight.numel()))
+    if name == "_trilinear":  # nn.Bilinear: each weight once for each pair of vectors
+        return int(operation.made[0].numel() * arguments[1].shape[1] * arguments[1].shape[2])
+    if name == "addbmm":
+        return int(arguments[1].numel() * arguments[2].shape[-1])
     if "attention" in name:
         query, key, value = operation.given[:3]
         pairs = prod(query.shape[:-1]) * key.shape[-2]
         return int(pairs * (query.shape[-1] + value.shape[-1]))
     return 0
+
+
+def is_not_counted(operation: Operation) -> bool:
+    """Whether it may multiply and add, and `multiply_adds` does not know how often."""
+    return bool(operation.made) and ("::" in operation.name or operation.name.startswith(NOT_COUNTED))
 
 
 def is_free(operation: Operation) -> bool:
@@ -108,6 +137,9 @@ def is_norm(operation: Operation) -> bool:
 
 def kind_of(operations: list[Operation], module: nn.Module, is_leaf: bool) -> str:
     """The field's word for a row: by its costliest operation, else by the module, else by the operation's own name."""
+    recurrent = next((kind for kind in RECURRENT_KINDS if isinstance(module, kind)), None)
+    if is_leaf and recurrent is not None:
+        return RECURRENT_KINDS[recurrent]
     costly = max(operations, key=multiply_adds)
     if multiply_adds(costly):
         if costly.name == "convolution" and costly.arguments[6]:

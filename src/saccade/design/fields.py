@@ -85,7 +85,11 @@ def _after(
         return _dense(given, fields, made)
     if "attention" in name:
         return _joined(fields, UNKNOWN_SIZE).read_whole(made.shape[-1])
-    if name.startswith(RESIZES) or (name == "convolution" and (arguments[6] or given[0].ndim != 4)):
+    if (
+        name.startswith((*RESIZES, "mkldnn_rnn"))
+        or "::" in name
+        or (name == "convolution" and (arguments[6] or given[0].ndim != 4))
+    ):
         return UNKNOWN
     if first.whole:
         return first

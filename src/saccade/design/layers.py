@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
+import torch
 from torch import nn
 
-from .cost import is_activation, is_free, is_norm, kind_of, multiply_adds
+from .cost import RECURRENT, is_activation, is_free, is_norm, is_not_counted, kind_of, multiply_adds
 from .fields import Field, FieldFollower
 from .trace import Operation, Trace, storage_of
 
@@ -54,7 +55,8 @@ def read_layers(trace: Trace, sizes: dict[str, int], fold: bool) -> tuple[Layer,
     follower = FieldFollower(trace.input_BCHW)
     rows: list[_Row] = []
     seen: set[str] = set()
-    parameters = 0  # those of work on weights alone (a standardised filter) go to the row that uses its result
+    # Those of work on weights or constants alone (a standardised filter) go to the row that uses its result.
+    parameters, products = 0, 0
     for group in _groups(trace.operations):
         for operation in group.operations:
             follower.follow(operation)
@@ -62,11 +64,28 @@ def read_layers(trace: Trace, sizes: dict[str, int], fold: bool) -> tuple[Layer,
         if computing:
             parameters += _own_parameters(group.operations, trace, sizes, seen)
         if any(follower.depends(tensor) for operation in computing for tensor in operation.made):
-            rows.append(_row(group, computing, follower, parameters))
-            parameters = 0
+            rows.append(_row(group, computing, follower, parameters, products))
+            parameters, products = 0, 0
+        else:
+            products += sum(multiply_adds(operation) for operation in computing)
+    if products and rows:  # what nothing uses is computed, too
+        last = rows[-1].layer
+        rows[-1] = replace(rows[-1], layer=replace(last, multiply_adds=last.multiply_adds + products))
     if fold:
         rows = _shorten(_fold(rows))
     return tuple(_distinct([row.layer for row in rows]))
+
+
+def uncounted(operations: Iterable[Operation]) -> tuple[str, ...]:
+    """Each kind of operation whose products the table does not count, with the layer it is in first, and how often."""
+    places: dict[str, list[str]] = {}
+    for operation in operations:
+        if is_not_counted(operation):
+            places.setdefault(operation.name, []).append(operation.path)
+    return tuple(
+        f"{name}{f' in {paths[0]}' if paths[0] else ''} ({len(paths)} call{'s' * (len(paths) > 1)})"
+        for name, paths in places.items()
+    )
 
 
 @dataclass(frozen=True)
@@ -81,24 +100,29 @@ def _groups(operations: Iterable[Operation]) -> Iterable[_Group]:
     """A layer is a module without children that multiplies at most once; a network written in functions is none."""
     for (_, is_leaf), run in groupby(operations, key=lambda operation: (operation.call, _is_leaf(operation.module))):
         group = tuple(run)
-        if is_leaf and group[0].path and sum(multiply_adds(operation) > 0 for operation in group) <= 1:
+        if is_leaf and isinstance(group[0].module, RECURRENT) and group[0].path:
+            yield _Group(group, is_layer=True)
+        elif is_leaf and group[0].path and sum(multiply_adds(operation) > 0 for operation in group) <= 1:
             yield _Group(group, is_layer=True)
         else:
             yield from (_Group((operation,), is_layer=False) for operation in group)
 
 
-def _row(group: _Group, computing: list[Operation], follower: FieldFollower, parameters: int) -> _Row:
+def _row(group: _Group, computing: list[Operation], follower: FieldFollower, parameters: int, products: int) -> _Row:
     first, last = group.operations[0], computing[-1]
     made = last.made[0]
+    output = made.shape[1:]
+    if group.is_layer and isinstance(first.module, nn.RNNBase):
+        made, output = _all_steps(group, first.module, made)
     kind = kind_of(computing, first.module, group.is_layer)
     field = follower.of(made)
     layer = Layer(
         name=first.path if group.is_layer else f"{first.path}.{kind}".strip(".").replace(" ", "_"),
         kind=kind,
-        output=tuple(int(side) for side in made.shape[1:]),
+        output=tuple(int(side) for side in output),
         activations=int(made.numel()),
         parameters=parameters,
-        multiply_adds=sum(multiply_adds(operation) for operation in computing),
+        multiply_adds=products + sum(multiply_adds(operation) for operation in computing),
         receptive_field=(field.rows.size, field.columns.size) if field else None,
         jump=_jump(field),
         **_window(computing),
@@ -106,6 +130,20 @@ def _row(group: _Group, computing: list[Operation], follower: FieldFollower, par
     small = kind == "norm" or all(is_activation(operation) or is_norm(operation) for operation in computing)
     foldable = small and layer.multiply_adds == 0 and _num_inputs(group, follower) == 1
     return _Row(layer=layer, operations=group.operations, foldable=foldable)
+
+
+def _all_steps(group: _Group, module: nn.RNNBase, made: torch.Tensor) -> tuple[torch.Tensor, torch.Size]:
+    """What a recurrent layer gives at all its steps, and the sizes of that for one image: (T, H). `made` where it was
+    given a sequence without a batch axis."""
+    given = (tensor for operation in group.operations for tensor in operation.given)
+    came = next((tensor for tensor in given if tensor.ndim == 3 and tensor.shape[2] == module.input_size), None)
+    if came is None:
+        return made, made.shape[1:]
+    num_steps = came.shape[1] if module.batch_first else came.shape[0]
+    width = (module.proj_size or module.hidden_size) * (2 if module.bidirectional else 1)
+    sizes = {(1, num_steps, width), (num_steps, 1, width)}
+    steps = [tensor for operation in group.operations for tensor in operation.made if tuple(tensor.shape) in sizes]
+    return steps[-1] if steps else made, torch.Size((num_steps, width))
 
 
 def _num_inputs(group: _Group, follower: FieldFollower) -> int:

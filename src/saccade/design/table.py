@@ -3,7 +3,7 @@
 from torch import nn
 
 from ..core.errors import ModelError
-from .layers import Layer, read_layers
+from .layers import Layer, read_layers, uncounted
 from .memory import StepPlan, estimate_memory
 from .text import DesignTable as DesignTable
 from .text import Totals
@@ -33,6 +33,7 @@ def layer_table(
         model=name or type(model).__name__,
         input_CHW=input_CHW,
         layers=layers,
+        not_counted=uncounted(traced.operations),
         totals=_totals(layers, model),
         memory=estimate_memory(model, input_CHW, step or StepPlan()),
     )

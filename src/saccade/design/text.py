@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..core.display import Displayed, Rows
+from ..core.errors import printable
 from .layers import Layer
 from .memory import Memory
 
@@ -37,13 +38,15 @@ class Totals:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class DesignTable(Displayed):
-    """Rows and totals of a network for inputs of `input_CHW`; `memory` is for its `batch_size`."""
+    """Rows and totals of a network for inputs of `input_CHW`; `memory` is for its `batch_size`. `not_counted` names the
+    operations whose multiply-adds are left out."""
 
     model: str
     input_CHW: tuple[int, int, int]
     layers: tuple[Layer, ...]
     totals: Totals
     memory: Memory
+    not_counted: tuple[str, ...] = ()
 
     def display_lines(self) -> list[str]:
         """What the network is and costs."""
@@ -68,6 +71,7 @@ class DesignTable(Displayed):
             "model": self.model,
             "input": list(self.input_CHW),
             "layers": layers,
+            "not_counted": list(self.not_counted),
             "totals": {**totals, "memory": memory},
         }
 
@@ -97,6 +101,8 @@ def total_lines(table: DesignTable) -> list[str]:
         + (f" ({totals.trainable:,} trainable)" if frozen else "")
         + f", {totals.multiply_adds:,} multiply-adds an image (convolutions and matrix products, no biases)."
     ]
+    if table.not_counted:
+        lines.append(f"Not counted: {printable(', '.join(table.not_counted))}.")
     if totals.not_run:
         lines.append(f"{totals.not_run:,} of the parameters are in parts that only training runs.")
     if totals.receptive_field and totals.jump:

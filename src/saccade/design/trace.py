@@ -4,6 +4,7 @@ The network runs on tensors that have a shape, a type and no memory (torch's fak
 reaches torch's kernels is written down. So functions count as well as modules, and any `nn.Module` can be traced.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,14 +22,16 @@ from ..core.torch_tracing import (
     tree_leaves,
 )
 from ..models.build import DRAWS
-from ..models.fit import fake_machine, why_not
+from ..models.fit import fake_machine, refuse_lazy, why_not
 
+OWN = ("aten", "prim", "prims", "profiler")  # libraries whose operations bear no library in their name
 OTHER_INPUT = "Give another --input HEIGHTxWIDTHxCHANNELS, or look at that layer."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One call of a torch kernel: `name` without its overload (`convolution`), in the module at `path`.
+    """One call of a torch kernel: `name` without its overload (`convolution`), in the module at `path`; what is not of
+    torch itself has its library in front (`torchvision::roi_align`).
 
     `path` and `module` are the innermost running module's; `call` numbers the module's calls, so that a module used
     twice is seen twice. Tensors are fake. `given` are all tensors among the arguments, `made` those that came out.
@@ -62,6 +65,7 @@ class Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
+        name = name if func.namespace in OWN else f"{func.namespace}::{name}"
         made = args[0] if name in DRAWS else func(*args, **(kwargs or {}))
         path, module, call = self._stack[-1]
         self.operations.append(
@@ -122,7 +126,9 @@ def trace(model: nn.Module, input_CHW: tuple[int, int, int]) -> Trace:
 
     Raises ModelError where the input does not fit or the network cannot be followed (its sizes depend on values).
     """
-    with fake_machine() as machine, fast_paths_off(), evaluating(model):
+    refuse_lazy(model, input_CHW)
+    with fake_machine() as machine, fast_paths_off(), evaluating(model), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "LSTM with projections")  # how it is computed is not what is asked here
         weights = fake_weights(model, machine)
         recorder = Recorder(model)
         image_BCHW = torch.empty(1, *input_CHW, dtype=input_dtype(model))

@@ -20,9 +20,10 @@ from ..core.errors import CheckpointError, DataError, UsageError, printable
 from ..core.runtime import Runtime
 from ..evaluate.forward import forward
 from ..runs.ensemble_folder import expand_runs
-from ..runs.seen import read_seen
+from ..runs.seen import look_up_seen, unknown_note
 from ..train.config import RunConfig
 from ..train.prepare import Images
+from ..train.seen_before import refuse_seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class Teachers:
     temperature: float
     weight: float
     runtime: Runtime
+    caveats: tuple[str, ...] = ()
 
     def of_step(self, image_BCHW: torch.Tensor, logits_BK: torch.Tensor) -> torch.Tensor:
         """Mean over the images of the student's soft loss, times the squared temperature; image_BCHW is uint8."""
@@ -83,6 +85,7 @@ def load_teachers(config: RunConfig, images: Images, runtime: Runtime) -> tuple[
         temperature=config.distill.temperature,
         weight=config.distill.weight,
         runtime=runtime,
+        caveats=_unknown_teachers(runs),
     )
     return config.model_copy(update={"distill": config.distill.model_copy(update={"teacher_digest": digest})}), teachers
 
@@ -112,14 +115,17 @@ def _refuse_other_inputs(ensemble: Classifier, images: Images) -> None:
 def _refuse_learned_tests(runs: Sequence[Path], images: Images) -> None:
     """A teacher that was trained on images the student is judged on would tell it the answers."""
     for run in runs:
-        seen = read_seen(run)
-        num_seen = int(seen.equal(images.scan)[images.split.test_N].sum()) if seen else 0
-        if num_seen:
-            raise UsageError(
-                f"{num_seen:,} of the {len(images.split.test_N):,} images held out were used to train the teacher "
-                f"{printable(str(run))}: the verdict would flatter.\n"
-                f"Deal the images out as the teacher did: --set split.seed=N, where N is the teacher's seed."
-            )
+        refuse_seen(look_up_seen(run), f"the teacher {printable(str(run))}", images)
+
+
+def unknown_teachers(config: RunConfig) -> tuple[str, ...]:
+    """What qualifies every figure of the students of `config`: teachers of which nothing says what they have seen."""
+    return _unknown_teachers(expand_runs([Path(text) for text in config.distill.teachers]))
+
+
+def _unknown_teachers(runs: Sequence[Path]) -> tuple[str, ...]:
+    notes = (unknown_note(f"the teacher {printable(str(run))} was", look_up_seen(run)) for run in runs)
+    return tuple(note for note in notes if note)
 
 
 def _size(input_CHW: tuple[int, int, int]) -> str:

@@ -22,17 +22,18 @@ from ..core.display import Displayed
 from ..core.errors import CheckpointError, Stopped, printable
 from ..core.runtime import start
 from ..runs.ensemble_folder import MAX_MEMBERS, REMEDY, is_finished, member_path, read_plan_settings, refuse_begun
+from ..runs.files import refuse_link
 from ..runs.names import ENSEMBLE_PLAN, EVALUATION
 from ..runs.settings import with_found, write_settings
-from ..train.begun_images import as_begun
 from ..train.config import RunConfig
 from ..train.data_caveats import data_caveats
-from ..train.folder import RunFolder, refuse_unregistered
-from ..train.named_again import resume_command
 from ..train.prepare import Images, prepare_images
 from ..train.progress import RunProgress
+from ..train.resume_images import as_begun
+from ..train.resume_references import resume_command
 from ..train.run import train
-from .distillation import load_teachers
+from ..train.run_directory import RunFolder, refuse_unregistered
+from .distillation import load_teachers, unknown_teachers
 
 JUDGED_ON = {"test": "the images held out", "validation": "the validation images", "train": "the training images"}
 
@@ -130,11 +131,7 @@ def _train_and_judge(
     members = tuple(member_path(path, number) for number in range(1, plan.num_members + 1))
     for number, member in enumerate(members, start=1):
         progress.note(f"member {number} of {plan.num_members}, seed {plan.member_config(number).seed}")
-        if member.is_symlink():
-            raise CheckpointError(
-                f"{printable(str(member))} is a link, and an ensemble writes nothing through one.\n"
-                f"Put the folder itself there, or start a new ensemble with another --out."
-            )
+        refuse_link(member, "ensemble")
         if not is_finished(member):
             stop_exit_code = _train_member(member, plan.member_config(number), images, progress, command)
             if stop_exit_code and number < plan.num_members:
@@ -169,7 +166,7 @@ def _judge(plan: EnsemblePlan, members: tuple[Path, ...], images: Images) -> Eva
         source_text=plan.run.source,
         index_N=images.split.indices(split),
         judged_on=JUDGED_ON[split],
-        caveats=data_caveats(images, split),
+        caveats=(*data_caveats(images, split), *unknown_teachers(plan.run)),
         copied_N=images.split.copied_N,
         kind="training" if split == "train" else "held-out",
     )

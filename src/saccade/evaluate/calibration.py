@@ -1,7 +1,10 @@
 """How far a confidence can be believed: temperature scaling, the calibration curve, and answering only when sure.
 
-Temperature scaling: Guo et al. 2017, arXiv:1706.04599, section 4.2. One number T divides every logit; it is the T with
-the smallest log loss on images the network was not trained on. Answers stay as they are, only confidences change.
+Temperature scaling: Guo et al. 2017, arXiv:1706.04599, section 4.2. One number T divides every logit; it is fitted on
+images the network was not trained on. Answers stay as they are, only confidences change.
+
+Deviation from the paper: log T has a normal prior around 0 (T = 1), because the T with the smallest log loss on few
+images can make confidences worse on others (experiments/temperature_by_images.py, docs/results.md).
 """
 
 from __future__ import annotations
@@ -19,6 +22,46 @@ if TYPE_CHECKING:
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 MAX_ITERATIONS = 60
+PRIOR_DEVIATION = 0.25  # standard deviation of log T that is expected; with N images the data outweigh it soon
+
+
+def shrunk_temperature(logits_NK: np.ndarray | torch.Tensor, label_N: np.ndarray | torch.Tensor) -> float:
+    """The most probable temperature under the prior: between 1 and that of `fit_temperature`, near 1 for few images.
+
+    Raises what `fit_temperature` raises.
+    """
+    best = fit_temperature(logits_NK, label_N)
+    if best == 1.0:
+        return 1.0
+    labels = as_labels(label_N, *logits_NK.shape)
+    centred_NK, true_mean = _centred(as_logits(logits_NK, logits_NK.shape[1]), labels)
+    near, far = 0.0, -float(np.log(best))  # log of the inverse temperature; the slope changes its sign in between
+    for _ in range(MAX_ITERATIONS):
+        middle = (near + far) / 2
+        slope = len(labels) * _loss_slope(centred_NK, true_mean, np.exp(middle))[0] * np.exp(middle)
+        is_short = (slope + middle / PRIOR_DEVIATION**2) * far < 0  # the loss still falls towards `far`
+        near, far = (middle, far) if is_short else (near, middle)
+    return float(np.exp(-(near + far) / 2))
+
+
+def is_worse_scaled(logits_NK: np.ndarray, label_N: np.ndarray, temperature: float) -> bool:
+    """Whether the log loss of these images is higher with `temperature` than without, beyond chance (2 standard errors
+    of the paired difference)."""
+    if len(label_N) < 2 or temperature == 1:
+        return False
+    own = np.arange(len(label_N))
+    plain_N, scaled_N = (
+        -log_probabilities(logits_NK.astype(np.float64) / divisor)[own, label_N] for divisor in (1.0, temperature)
+    )
+    change_N = scaled_N - plain_N
+    return bool(change_N.mean() > 2 * change_N.std(ddof=1) / np.sqrt(len(change_N)))
+
+
+def log_probabilities(logits_NK: np.ndarray) -> np.ndarray:
+    """log softmax of each row."""
+    centred_NK = logits_NK - logits_NK.max(axis=1, keepdims=True)
+    logarithm_NK: np.ndarray = centred_NK - np.log(np.exp(centred_NK).sum(axis=1, keepdims=True))
+    return logarithm_NK
 
 
 def fit_temperature(logits_NK: np.ndarray | torch.Tensor, label_N: np.ndarray | torch.Tensor) -> float:
@@ -32,9 +75,7 @@ def fit_temperature(logits_NK: np.ndarray | torch.Tensor, label_N: np.ndarray | 
         return 1.0
     logits = as_logits(logits_NK, logits_NK.shape[1])
     labels = as_labels(label_N, *logits.shape)
-    centred_NK = logits.astype(np.float64)
-    centred_NK -= centred_NK.max(axis=1, keepdims=True)
-    true_mean = float(centred_NK[np.arange(len(labels)), labels].mean())
+    centred_NK, true_mean = _centred(logits, labels)
     low, high = 1 / MAX_TEMPERATURE, 1 / MIN_TEMPERATURE  # of the inverse temperature, in which the loss is convex
     if _loss_slope(centred_NK, true_mean, low)[0] >= 0 or _loss_slope(centred_NK, true_mean, high)[0] <= 0:
         return 1.0
@@ -48,6 +89,13 @@ def fit_temperature(logits_NK: np.ndarray | torch.Tensor, label_N: np.ndarray | 
             break
         inverse = following
     return 1 / inverse
+
+
+def _centred(logits_NK: np.ndarray, label_N: np.ndarray) -> tuple[np.ndarray, float]:
+    """Logits float64 less the largest of each row, and the mean of those of the true classes."""
+    centred_NK = logits_NK.astype(np.float64)
+    centred_NK -= centred_NK.max(axis=1, keepdims=True)
+    return centred_NK, float(centred_NK[np.arange(len(label_N)), label_N].mean())
 
 
 def _loss_slope(centred_NK: np.ndarray, true_mean: float, inverse: float) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .calibration import is_worse_scaled, log_probabilities
 from .metrics import wilson_interval
 from .words import percent
 
@@ -10,6 +11,22 @@ def sentences(notes: list[str]) -> list[str]:
     """`notes` as sentences, each once, in their order."""
     found = [note[:1].upper() + note[1:] + ("" if note.endswith((".", "!", "?")) else ".") for note in notes if note]
     return list(dict.fromkeys(found))
+
+
+def worse_scaled(logits_NK: np.ndarray, label_N: np.ndarray, temperature: float, num_fitted: int = 0) -> list[str]:
+    """That the temperature, fitted on `num_fitted` images (0: not known), makes these confidences worse, if it does."""
+    if not is_worse_scaled(logits_NK, label_N, temperature):
+        return []
+    own = np.arange(len(label_N))
+    without, scaled = (
+        -float(log_probabilities(logits_NK.astype(np.float64) / divisor)[own, label_N].mean())
+        for divisor in (1.0, temperature)
+    )
+    fitted = f", fitted on {num_fitted:,} validation images," if num_fitted else ""
+    return [
+        f"The temperature {temperature:.2f}{fitted} makes the confidences worse here: log loss {scaled:.3f} instead of "
+        f"{without:.3f}."
+    ]
 
 
 def without_copies(right_N: np.ndarray, is_copy_N: np.ndarray) -> list[str]:

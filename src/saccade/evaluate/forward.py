@@ -10,8 +10,8 @@ from torch import nn
 from ..core.errors import ModelError
 from ..core.runtime import Runtime, is_out_of_memory, send
 from ..core.types import Preprocessing
-from ..data.loader import Loader
-from ..data.preprocess import normalize
+from ..data.images.preprocess import normalize
+from ..data.loading.loader import Loader
 
 GROUP_PIXELS = 8 * 224 * 224  # of the images that pass together on a processor, so that their maps stay in its cache
 

@@ -55,7 +55,7 @@ def metrics_of_scores(scores: ImageScores, label_N: np.ndarray, classes: Sequenc
         top5=_mean(scores.rank_N < 5) if num_classes >= MIN_CLASSES_FOR_TOP5 else None,
         loss=_mean(scores.loss_N),
         ece=calibration_error(scores.confidence_N, scores.rank_N == 0),
-        macro_f1=_mean(f1_K[~np.isnan(f1_K)]),
+        macro_f1=_mean(f1_K[support_K > 0]),
         majority_class=classes[majority],
         majority_rate=_mean(label_N == majority),
         classes=tuple(classes),

@@ -14,11 +14,15 @@ from pathlib import Path
 import numpy as np
 
 from ..core import atomic
+from .metrics import wilson_interval
 from .scores import probabilities_from_logits
 
 NUM_FOLDS = 5
-WEIGHT_FREEDOM = 0.1  # inverse weight decay: small enough that single wrong labels are not learned
+# Inverse weight decays that are tried, the strongest penalty first. Weak ones learn single wrong labels.
+WEIGHT_FREEDOMS = (0.001, 0.01, 0.1, 1.0, 10.0)
 MORE_THAN_ALL_OTHERS = 0.5  # below, even the answer is a guess, and suspects nothing
+GOOD_ENOUGH = 0.8  # lower bound of the accuracy; below, most disagreements are the classifier's own mistakes
+ENOUGH_IMAGES = 30  # judged images of a class; below, its mean probability says little
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
 
 
@@ -42,7 +46,7 @@ def find_mistakes(
     """Every wrong answer, the most confident first; equal ones in the order of the images."""
     probability_NK = probabilities_from_logits(logits_NK, temperature)
     said_N = logits_NK.argmax(axis=1)
-    suspected = set(suspected_labels(probability_NK, label_N).tolist())
+    suspected = _trusted_suspects(probability_NK, label_N)
     wrong = np.flatnonzero(said_N != label_N)
     order = wrong[np.argsort(-probability_NK[wrong, said_N[wrong]], kind="stable")]
     return [
@@ -57,6 +61,37 @@ def find_mistakes(
         )
         for i in order
     ]
+
+
+def why_unsuspected(right_N: np.ndarray, label_N: np.ndarray) -> str:
+    """Why `find_mistakes` marks no label, or those of some classes only, as possibly wrong; empty where nothing
+    withholds a mark."""
+    low, _ = wilson_interval(int(right_N.sum()), len(right_N))
+    if low < GOOD_ENOUGH:
+        return (
+            f"No label is marked as possibly wrong: that takes an accuracy clearly above {100 * GOOD_ENOUGH:.0f} %, "
+            f"and the interval reaches down to {100 * low:.1f} %."
+        )
+    support = np.bincount(label_N)
+    num_few = int(((support > 0) & (support < ENOUGH_IMAGES)).sum())
+    if num_few:
+        classes = "1 class" if num_few == 1 else f"{num_few:,} classes"
+        return (
+            f"No label of {classes} with fewer than {ENOUGH_IMAGES} judged images is marked as possibly wrong: "
+            f"that takes more images."
+        )
+    return ""
+
+
+def _trusted_suspects(probability_NK: np.ndarray, label_N: np.ndarray) -> set[int]:
+    """`suspected_labels`, where the classifier is good enough and both classes have enough images."""
+    best_N = probability_NK.argmax(axis=1)
+    low, _ = wilson_interval(int((best_N == label_N).sum()), len(label_N))
+    if low < GOOD_ENOUGH:
+        return set()
+    support_K = np.bincount(label_N, minlength=probability_NK.shape[1])
+    is_known_N = np.minimum(support_K[label_N], support_K[best_N]) >= ENOUGH_IMAGES
+    return {index for index in suspected_labels(probability_NK, label_N).tolist() if is_known_N[index]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,18 +144,38 @@ def suspected_labels(probability_NK: np.ndarray, label_N: np.ndarray) -> np.ndar
 
 
 def cross_validated_probabilities(
-    feature_ND: np.ndarray, label_N: np.ndarray, num_classes: int, seed: int = 0
+    feature_ND: np.ndarray, label_N: np.ndarray, num_classes: int, seed: int = 0, group_N: np.ndarray | None = None
 ) -> np.ndarray:
     """probability_NK of each image by a logistic regression that was fitted on the other folds' features.
 
-    Five folds, each class spread evenly over them. The features must not come from a network trained on these labels,
-    else it has already learned their errors. A class with a single image gets probability 0 on it.
+    Five folds, each class spread evenly over them; images of one number in `group_N` (int64; None: each its own) lie
+    in one fold, or a copy would vouch for its label. The penalty is the strongest whose log loss on the images left out
+    is within a standard error of the least (Breiman et al. 1984, section 3.4.3). The features must not come from a
+    network trained on these labels, else it has already learned their errors. A class that lies in one fold alone gets
+    probability 0 on it.
     """
+    fold_N = _folds(label_N, seed, np.arange(len(label_N)) if group_N is None else group_N)
+    found: list[np.ndarray] = []
+    losses: list[np.ndarray] = []
+    for freedom in WEIGHT_FREEDOMS:
+        probability_NK = _left_out_probabilities(feature_ND, label_N, num_classes, fold_N, freedom)
+        own_N = probability_NK[np.arange(len(label_N)), label_N]
+        found.append(probability_NK)
+        losses.append(-np.log(np.maximum(own_N, 1e-12)))
+        if len(found) > 1 and losses[-1].mean() > losses[-2].mean():
+            break  # weaker penalties fit the other folds only more closely
+    least_N = min(losses, key=lambda loss_N: float(loss_N.mean()))
+    most = float(least_N.mean() + least_N.std() / np.sqrt(len(least_N)))
+    return next(each for each, loss_N in zip(found, losses, strict=True) if loss_N.mean() <= most)
+
+
+def _left_out_probabilities(
+    feature_ND: np.ndarray, label_N: np.ndarray, num_classes: int, fold_N: np.ndarray, freedom: float
+) -> np.ndarray:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    fold_N = _folds(label_N, seed)
     probability_NK = np.zeros((len(label_N), num_classes))
     for fold in np.unique(fold_N):
         inside, outside = fold_N == fold, fold_N != fold
@@ -128,7 +183,7 @@ def cross_validated_probabilities(
         if len(known) < 2:
             probability_NK[np.ix_(inside, known)] = 1.0
             continue
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=WEIGHT_FREEDOM, max_iter=1000))
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=freedom, max_iter=1000))
         model.fit(feature_ND[outside], label_N[outside])
         probability_NK[np.ix_(inside, known)] = model.predict_proba(feature_ND[inside])
     return probability_NK
@@ -172,10 +227,13 @@ def _csv(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return text.getvalue()
 
 
-def _folds(label_N: np.ndarray, seed: int) -> np.ndarray:
+def _folds(label_N: np.ndarray, seed: int, group_N: np.ndarray) -> np.ndarray:
+    """Fold numbers int64 (N,): groups are dealt out class by class, by the label of their first image."""
+    _, first_G, number_N = np.unique(group_N, return_index=True, return_inverse=True)
+    label_G = label_N[first_G]
     generator = np.random.default_rng(seed)
-    fold_N = np.empty(len(label_N), dtype=np.int64)
-    for label in np.unique(label_N):
-        positions = generator.permutation(np.flatnonzero(label_N == label))
-        fold_N[positions] = (np.arange(len(positions)) + generator.integers(NUM_FOLDS)) % NUM_FOLDS
-    return fold_N
+    fold_G = np.empty(len(label_G), dtype=np.int64)
+    for label in np.unique(label_G):
+        positions = generator.permutation(np.flatnonzero(label_G == label))
+        fold_G[positions] = (np.arange(len(positions)) + generator.integers(NUM_FOLDS)) % NUM_FOLDS
+    return fold_G[number_N.reshape(-1)]

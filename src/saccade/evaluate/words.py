@@ -33,17 +33,22 @@ def warnings(metrics: Metrics, kind: str = "held-out") -> list[str]:
         return ["No image was held out, so the accuracy of this classifier is unknown."]
     found = []
     if metrics.top1_low <= metrics.majority_rate:
+        is_largest_K = metrics.support_K == metrics.support_K.max()
+        guess = f"'{printable(metrics.majority_class)}'" if is_largest_K.sum() == 1 else "one class"
         found.append(
-            f"Not shown to be better than always guessing '{printable(metrics.majority_class)}' "
-            f"({percent(metrics.majority_rate)} %): the interval reaches down to {percent(metrics.top1_low)} %."
+            f"Not shown to be better than always guessing {guess} ({percent(metrics.majority_rate)} %): "
+            f"the interval reaches down to {percent(metrics.top1_low)} %."
         )
     absent = np.flatnonzero(metrics.support_K == 0)
     few = np.flatnonzero((metrics.support_K > 0) & (metrics.support_K < FEW_IMAGES))
     never_right = np.flatnonzero((metrics.support_K > 0) & (metrics.confusion_KK.diagonal() == 0))
     if len(absent):
-        found.append(f"No {kind} image of {_names(metrics, absent)}: nothing is known of {_them(absent)}.")
-    if len(few):
-        found.append(f"Fewer than {FEW_IMAGES} {kind} images of {_names(metrics, few)}: wide intervals.")
+        found.append(f"No {kind} image of {_names(metrics, absent)}: the accuracy on {_them(absent)} is unknown.")
+    images = f"{kind} images".strip()
+    if len(few) == len(metrics.classes):
+        found.append(f"Each class has fewer than {FEW_IMAGES} {images}, so the intervals are wide.")
+    elif len(few):
+        found.append(f"Fewer than {FEW_IMAGES} {images} of {_names(metrics, few)}: wide intervals.")
     if len(never_right):
         found.append(f"No image of {_names(metrics, never_right)} was recognised.")
     return found
@@ -77,7 +82,7 @@ def class_rows(metrics: Metrics) -> tuple[list[str], list[list[str]]]:
         "precision %",
         "95 % interval",
         "F1 %",
-        "most taken for",
+        "most confused with",
     ]
     rows = []
     for k, name in enumerate(metrics.classes):
@@ -130,7 +135,9 @@ def _taken_for(metrics: Metrics, k: int) -> str:
 def _names(metrics: Metrics, which: np.ndarray) -> str:
     names = [f"'{printable(metrics.classes[k])}'" for k in which[:MAX_NAMES]]
     rest = len(which) - len(names)
-    return ", ".join(names) + (f" and {rest:,} more classes" if rest else "")
+    if rest:
+        return f"{', '.join(names)} and {rest:,} more classes"
+    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _them(which: np.ndarray) -> str:

@@ -10,8 +10,8 @@ from ..classify.classifier import Member, join_members
 from ..classify.stream import items_of_source, stream
 from ..core.errors import printable
 from ..core.types import SPLITS
-from ..data.decode import decode_image
-from ..data.preprocess import prepare_image
+from ..data.images.decode import decode_image
+from ..data.images.preprocess import prepare_image
 from ..data.source import DataSource, open_source
 from .maps import Excitement, most_exciting
 
@@ -73,8 +73,7 @@ def _batches(member: Member, source: DataSource, index_N: np.ndarray) -> Iterato
     """(index_B, prepared uint8 image_BCHW). Raises ImageError naming a file that cannot be read."""
     start = 0
     for batch in stream(join_members([member]), items_of_source(source, index_N)):
-        for error in batch.errors.values():
-            raise error
+        batch.refuse_bad_images()
         image_BHWC = batch.prepared[member.preprocessing][:, 0]
         yield index_N[start : start + len(image_BHWC)], torch.from_numpy(image_BHWC).permute(0, 3, 1, 2)
         start += len(image_BHWC)
@@ -88,8 +87,9 @@ def _training_images(source: DataSource) -> np.ndarray:
 
 def _shown(member: Member, source: DataSource, channel: int, best: list[Excitement]) -> ChannelExamples:
     keys = tuple(source.record(found.index).key for found in best)
+    white = member.preprocessing.white_16_bit
     images = [
-        prepare_image(decode_image(source.read(found.index), key).image_HWC, member.preprocessing)
+        prepare_image(decode_image(source.read(found.index), key, None, white).image_HWC, member.preprocessing)
         for found, key in zip(best, keys)
     ]
     return ChannelExamples(channel=channel, found=tuple(best), keys=keys, image_NHWC=np.stack(images))

@@ -46,6 +46,7 @@ class Explanation(Displayed):
 
     @property
     def class_name(self) -> str:
+        """The name of the class that is explained."""
         return self.member.classes[self.class_index]
 
     def top(self, num: int) -> list[tuple[str, float]]:

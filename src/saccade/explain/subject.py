@@ -8,8 +8,8 @@ import torch
 from ..classify.classifier import Member
 from ..core.errors import printable
 from ..core.types import Preprocessing
-from ..data.decode import decode_image
-from ..data.preprocess import prepare_image
+from ..data.images.decode import decode_image
+from ..data.images.preprocess import prepare_image, refuse_large_resize
 from ..evaluate.forward import require_finite
 
 
@@ -28,7 +28,8 @@ class Subject:
 
 def look_at(member: Member, content: bytes | np.ndarray, key: str) -> Subject:
     """Decode, prepare and classify one image. Raises ImageError naming `key`."""
-    original_HWC = decode_image(content, key).image_HWC
+    original_HWC = decode_image(content, key, None, member.preprocessing.white_16_bit).image_HWC
+    refuse_large_resize(key, original_HWC.shape[:2], member.preprocessing)
     prepared_HWC = prepare_image(original_HWC, member.preprocessing)
     input_1CHW = member.normalized(np.stack([prepared_HWC]))  # a copy: Pillow may give pixels that are read-only
     with torch.no_grad():

@@ -11,7 +11,8 @@ from ..conv import reference
 from ..conv.filters import Kernel, flip_effect
 from ..conv.geometry import Window, same_padding
 from ..core.errors import DataError, UsageError, did_you_mean, printable
-from ..data.decode import decode_image
+from ..core.plain_files import open_plain_file
+from ..data.images.decode import decode_image
 from ..data.limits import refuse_large_image
 
 PADDING_MODES: dict[str, reference.PaddingMode] = {
@@ -106,7 +107,8 @@ def read_file(path: Path, what: str) -> bytes:
         raise DataError(f"'{shown}' is not a regular file; give one {what}.")
     try:
         refuse_large_image(str(path), path.stat().st_size)
-        return path.read_bytes()
+        with open_plain_file(path) as file:
+            return file.read()
     except OSError as error:
         raise DataError(f"Cannot read '{shown}': {error.strerror}.\nCheck its permissions.") from error
 

@@ -36,6 +36,12 @@ def resolve_model(text: str, spec: ModelSpec) -> nn.Module:
     return NotationNetwork(text, spec) if is_notation(text) else build_model(text, spec)
 
 
+def check_network_name(text: str) -> None:
+    """Raise UnknownNameError for a name that no network has, before any image is read."""
+    if not is_given(text) and not has_new_head(text) and not is_notation(text):
+        MODELS.get(text)
+
+
 @contextmanager
 def without_weights() -> Iterator[None]:
     """Networks built in this block have shapes and no memory: nothing is allocated and nothing is drawn."""

@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from ..conv.geometry import Window
+from ..core.errors import ModelError, printable
 from ..core.torch_tracing import FAKE_TENSOR_LOGGER, FakeTensorMode
 from .architecture import ModelSpec, does_not_fit
 
@@ -29,6 +31,18 @@ def fake_machine() -> Iterator[FakeTensorMode]:
             yield machine
     finally:
         logger.disabled = was_disabled
+
+
+def refuse_lazy(network: nn.Module, input_CHW: tuple[int, int, int] | None = None) -> None:
+    """Raise ModelError, naming the layer, where a lazy layer does not know its sizes yet."""
+    sides = ", ".join(str(side) for side in input_CHW) if input_CHW else "channels, height, width"
+    for name, module in network.named_modules():
+        if any(is_lazy(tensor) for tensor in (*module._parameters.values(), *module._buffers.values())):
+            raise ModelError(
+                f"{type(network).__name__}: layer '{printable(name)}' ({type(module).__name__}) is lazy and does not "
+                f"know its sizes yet.\n"
+                f"Run the network once before you give it: network(torch.zeros(2, {sides}))."
+            )
 
 
 def check_size(model: str, network: nn.Module, spec: ModelSpec, enough_px: int) -> None:

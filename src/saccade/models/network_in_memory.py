@@ -15,6 +15,7 @@ from torch import nn
 from ..core.errors import ModelError, printable
 from ..core.in_memory import GivenObjects, short_name
 from .architecture import ModelSpec
+from .fit import refuse_lazy
 
 GIVEN_NETWORKS: GivenObjects[nn.Module] = GivenObjects("networks")
 
@@ -35,6 +36,7 @@ def known_network(given: str | nn.Module | None) -> Iterator[str]:
     if given is None or isinstance(given, str):
         yield given or ""
     else:
+        refuse_lazy(given)
         with GIVEN_NETWORKS.known(type(given).__name__, structure_digest(given), given) as text:
             yield text
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.errors import ImageError
-from ..data.augment.augmentation import AUGMENTATIONS, Framing
+from ..data.augmentation import AUGMENTATIONS, Framing
 from ..data.augmenter import Augmenter, Plan
-from ..data.draws import permutation
-from ..data.preprocess import prepare_image
+from ..data.images.preprocess import prepare_image
+from ..data.random_numbers import permutation
 from ..data.source import DataSource
 
 UNITS = {"degrees": "°", "px": " px", "levels": "", "fraction": " %"}

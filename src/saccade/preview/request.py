@@ -9,17 +9,17 @@ import numpy as np
 from PIL import Image
 
 from ..core.config import FrozenConfig, Settings
-from ..core.errors import DataError, printable
+from ..core.errors import DataError, counted, printable
 from ..core.types import Preprocessing, Record, Split
-from ..data.augment.policy import AugmentConfig, get_policy
+from ..data.augmentation_policy import AugmentConfig
 from ..data.augmenter import Augmenter, measure_colours
-from ..data.images_in_memory import GivenImages, known_source
 from ..data.scan import scan_source
 from ..data.source import DataSource, open_source
+from ..data.sources.in_memory import GivenImages, known_source
+from ..train.choose_preprocessing import choose_preprocessing
 from ..train.config import RunConfig
-from ..train.inputs import choose_preprocessing
 from ..train.recipes import find_recipe, recipe_for
-from ..train.request import as_text
+from ..train.request import as_text, with_policy
 from .images import Preview, choose_images, preview_images
 from .picture import draw_previews
 
@@ -43,9 +43,7 @@ class PreviewRequest:
         """The configuration of the run that is previewed. Raises UnknownNameError or ConfigError."""
         recipe = find_recipe(self.recipe) if self.recipe else recipe_for(self.model or "lenet5")
         config = recipe.config(as_text(self.source), self.model or None).model_copy(update={"seed": self.seed})
-        if self.policy:
-            config = config.model_copy(update={"augment": get_policy(self.policy).config})
-        return config.with_overrides(self.settings)
+        return with_policy(config, self.policy).with_overrides(self.settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +58,8 @@ class PreviewResult:
     def picture(self) -> Image.Image:
         """Originals, draws and what was drawn."""
         channels, height_px, width_px = self.preprocessing.input_CHW
-        title = f"{self.config.source}: what training sees in its first {len(self.previews[0].draws)} epochs"
+        num_epochs = counted(len(self.previews[0].draws), "epoch")
+        title = f"{self.config.source}: what training sees in its first {num_epochs}"
         strengths = [
             f"{entry.name}: {_changed(self.augment.strengths_of(entry))}" for entry in self.augment.active()
         ] or ["no augmentation"]
@@ -90,7 +89,7 @@ def preview(config: RunConfig, num_images: int = 4, num_draws: int = 8) -> Previ
     nothing = np.zeros(0, np.int64)
     split = Split(train_N=everything, validation_N=nothing, test_N=nothing, origin="preview")
     preprocessing = choose_preprocessing(config, scan, split)
-    augment = measure_colours(config.augment, subset, everything, config.seed)
+    augment = measure_colours(config.augment, subset, everything, config.seed, preprocessing.white_16_bit)
     augmenter = Augmenter(augment, preprocessing, config.seed)
     previews = preview_images(source, scanned[:num_images], augmenter, num_draws)
     return PreviewResult(config=config, augment=augment, preprocessing=preprocessing, previews=previews)

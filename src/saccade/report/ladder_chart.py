@@ -12,9 +12,9 @@ from .palette import LIGHT
 
 PANEL_WIDTH, PANEL_HEIGHT = 200, 240
 WORDS = {
-    "linear": "a linear layer on its means",
-    "hidden": "a hidden layer on its means",
-    "tail": "everything behind it",
+    "linear": "a linear last layer",
+    "hidden": "a last layer with a hidden one",
+    "tail": "everything after it",
 }
 COLOURS = {"linear": "series1", "hidden": "good", "tail": "series2"}
 

@@ -9,6 +9,7 @@ from .. import __version__
 from ..classify.classifier import Member, open_member
 from ..core import atomic
 from ..core.runtime import RuntimeConfig
+from ..models.surgery import ALL
 from ..runs.names import REPORT
 from .html import Markup, element, join
 from .palette import stylesheet
@@ -26,13 +27,13 @@ from .sections.verdict import verdict_header, warning_list
 TRANSFER = ("transfer", "Transfer")
 PLACES = (
     ("curves", "Training"),
-    ("confusion", "Confusions"),
+    ("confusion", "Confusion matrix"),
     ("mistakes", "Mistakes"),
     ("classes", "Classes"),
-    ("confidence", "Confidence"),
-    ("network", "Inside"),
+    ("confidence", "Calibration"),
+    ("network", "Network"),
     ("data", "Data"),
-    ("reproduce", "Do it again"),
+    ("reproduce", "Reproduce"),
 )
 
 
@@ -46,20 +47,21 @@ def write_report(run: Path, out: Path | None = None) -> Path:
 def report_html(record: RunRecord, member: Member) -> str:
     """The page as text."""
     pictures = Pictures(record)
+    mistakes = mistakes_section(record, member, pictures)  # before the matrix: its pictures come first in the budget
+    has_epochs = bool(record.epochs) or record.transfer is None or record.transfer.frozen != ALL
     body = [
-        curves_section(record),
-        mistakes_section(record, member, pictures),  # before the matrix: its pictures come first in the budget
+        *([curves_section(record)] if has_epochs else []),
         confusion_section(record, pictures),
+        mistakes,
         classes_section(record),
         confidence_section(record),
         network_section(member, pictures),
         data_section(record),
         reproduce_section(record),
     ]
-    body[1], body[2] = body[2], body[1]
-    places: tuple[tuple[str, str], ...] = PLACES
+    places: tuple[tuple[str, str], ...] = PLACES if has_epochs else PLACES[1:]
     if record.transfer:
-        body, places = [transfer_section(record.transfer, record), *body], (TRANSFER, *PLACES)
+        body, places = [transfer_section(record.transfer, record), *body], (TRANSFER, *places)
     links = [element("a", {"href": f"#{identifier}"}, title) for identifier, title in places]
     main = element("main", {"id": "main"}, warning_list(record, _picture_notes(pictures)), *body)
     header = element(

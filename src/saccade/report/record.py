@@ -27,6 +27,7 @@ class RunRecord:
 
     What is None was not in the run. `pictures` are None and `no_pictures` says why where there are none. `caveats`
     qualify the verdict; None for a run of an earlier Saccade, which did not store them.
+    `temperature_images` is 0 there.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class RunRecord:
     transfer: StartPoint | None
     split: str
     caveats: tuple[str, ...] | None
+    temperature_images: int
     manifest: Manifest
     keys: tuple[str, ...]
     logits_NK: np.ndarray = field(repr=False)
@@ -92,6 +94,7 @@ def read_run(path: Path) -> RunRecord:
         transfer=read_start(path),
         split=verdict.split,
         caveats=verdict.caveats,
+        temperature_images=verdict.temperature_images,
         manifest=manifest,
         keys=verdict.keys,
         logits_NK=outputs.logits_NK,

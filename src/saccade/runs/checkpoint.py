@@ -5,7 +5,6 @@ files is complete, and a folder without one is not a checkpoint. No file in it c
 """
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from ..core import atomic
 from ..core.documents import DocumentError, read_plain_file
 from ..core.errors import CheckpointError, ModelError, TrainingError, UnknownNameError, printable
 from ..core.in_memory import is_given
+from ..core.plain_files import open_plain_file
 from ..models.architecture import ModelSpec
 from ..models.build import resolve_model, without_weights
 from .files import FileRecord
@@ -233,7 +233,7 @@ def _check_content(folder: Path, name: str, record: FileRecord) -> None:
     path = folder / name
     _check_size(folder, name, record)
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        with open_plain_file(path) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise CheckpointError(f"{printable(str(path))} cannot be read: {error.strerror}.") from None

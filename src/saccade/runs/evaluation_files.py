@@ -20,6 +20,7 @@ from ..core.types import Preprocessing
 from .files import (
     REMEDY,
     ClassNames,
+    Count,
     FileRecord,
     RunFile,
     Text,
@@ -49,6 +50,7 @@ class Verdict(RunFile):
 
     split: Literal["train", "validation", "test"] = "test"
     caveats: tuple[Text, ...] | None = Field(None, strict=False)
+    temperature_images: Count = Field(0, description="validation images the temperature was fitted on; 0: not known")
     keys: Keys = ()
     classes: ClassNames = ()
     files: Annotated[dict[str, FileRecord], Field(max_length=10)] = Field(default_factory=dict)

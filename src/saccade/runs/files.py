@@ -21,6 +21,7 @@ from .names import LIMIT_BYTES
 
 REMEDY = "Put the file back from a copy, or train again."
 MAX_TEXT = 10_000  # characters of one text of a run
+_WITH_ARTICLE = {"run": "a run", "ensemble": "an ensemble"}
 MAX_COUNT = 2**53  # what a float64, and so every reader of JSON, counts exactly
 
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
@@ -128,6 +129,16 @@ def read_run_file(path: Path, remedy: str = REMEDY, may_be_link: bool = False) -
         return None
     except DocumentError as error:
         raise damaged(path, str(error), remedy) from None
+
+
+def refuse_link(path: Path, whose: str) -> None:
+    """Raise CheckpointError where `path` is a link: of `whose` ("run", "ensemble") folder somebody else made, it may
+    lead to what is not ours to write."""
+    if path.is_symlink():
+        raise CheckpointError(
+            f"{printable(str(path))} is a link, and {_WITH_ARTICLE[whose]} writes nothing through one.\n"
+            f"Put the folder itself there, or start a new {whose} with another --out."
+        )
 
 
 def damaged(path: Path, reason: str, remedy: str = REMEDY) -> CheckpointError:

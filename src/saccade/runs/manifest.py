@@ -46,6 +46,7 @@ class SeenRecord(FileRecord):
 
     kind: Literal["pixels"] = Field(description="what an image is known by")
     num_images: Count = Field(description="images of the run, all parts together")
+    is_complete: bool = Field(True, description="false: it began with weights of which nothing says what they saw")
 
 
 class Manifest(FrozenConfig):

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from scipy import interpolate, ndimage
 
-from ..data.augment.augmentation import Scene
+from ..data.augmentation import Scene
 
 Reference = Callable[..., Any]
 Values = Mapping[str, Any]

@@ -9,7 +9,9 @@ from pydantic import Field, create_model
 
 from ..core.errors import printable
 from ..core.types import Preprocessing
-from ..data.augment.augmentation import (
+from ..data.augment.pca_colour import PcaColourStrengths, measured
+from ..data.augment.shared.mixing import partners
+from ..data.augmentation import (
     AUGMENTATIONS,
     Augmentation,
     Choosing,
@@ -24,12 +26,10 @@ from ..data.augment.augmentation import (
     Strengths,
     Warping,
 )
-from ..data.augment.mixing import partners
-from ..data.augment.pca_colour import PcaColourStrengths, measured
-from ..data.augment.policy import AugmentConfig
+from ..data.augmentation_policy import AugmentConfig
 from ..data.augmenter import Augmenter, Plan
-from ..data.draws import uniform
-from ..data.loader import LoaderConfig, build_loader
+from ..data.loading.loader import LoaderConfig, build_loader
+from ..data.random_numbers import uniform
 from ..data.source import DataSource
 from .augmentation_references import REFERENCES, SHARE_OUTSIDE, Reference, Spread
 from .contract import broken
@@ -97,7 +97,7 @@ def subject_of(augmentation: str | Augmentation, strengths: Strengths | None = N
         broken(
             f"augmentation '{printable(name)}'",
             "it is not registered under its name",
-            "Write 'register(entry, __name__)' below it, with 'from saccade.data.augment.augmentation import register'",
+            "Write 'register(entry, __name__)' below it, with 'from saccade.data.augmentation import register'",
             augmentation.draw,
         )
     entry = AUGMENTATIONS.get(name)

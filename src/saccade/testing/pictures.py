@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from ..core.types import Preprocessing, Record
-from ..data.preprocess import prepare_image
+from ..data.images.preprocess import prepare_image
 from ..data.source import DataSource
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core.errors import printable
 from ..core.types import SPLITS
-from ..data.decode import decode_image
+from ..data.images.decode import decode_image
 from ..data.source import SOURCES, DataSource, SourceFormat
 from .contract import broken
 

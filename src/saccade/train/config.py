@@ -2,17 +2,20 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ..core.config import FrozenConfig
-from ..core.errors import printable
+from ..core.errors import brief, printable
 from ..core.runtime import RuntimeConfig
 from ..core.types import Preprocessing
-from ..data.augment.policy import AugmentConfig
-from ..data.loader import LoaderConfig
+from ..data.augmentation_policy import AugmentConfig
+from ..data.loading.loader import LoaderConfig
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
+
+UNWEIGHTED, BALANCED = "none", "balanced"
+MAX_CLASS_WEIGHT = 1_000_000
 
 
 class InputConfig(FrozenConfig):
@@ -79,9 +82,27 @@ class LossConfig(FrozenConfig):
     """Softmax cross-entropy and its softenings."""
 
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="probability spread evenly over all classes")
-    class_weights: Literal["none", "balanced"] = Field(
-        "none", description="balanced: weigh classes by the inverse of how often they occur"
+    class_weights: Literal["none", "balanced"] | dict[str, float] = Field(
+        "none",
+        description="balanced: weigh images by the inverse of how often their class occurs; or weights by class name, "
+        "such as {crack = 5}, 1 for those that are not named",
     )
+    focal_gamma: float = Field(
+        0.0, ge=0, le=20, description="focal loss: each term times (1 - p)^gamma; 0: cross-entropy; 2 is usual"
+    )
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _is_a_word_or_a_table(cls, value: object) -> object:
+        if value in (UNWEIGHTED, BALANCED):
+            return value
+        if not isinstance(value, dict) or not value:
+            raise ValueError("it is none, balanced, or a table of weights by class name, such as {crack = 5}")
+        for name, weight in value.items():
+            is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+            if not is_number or not 0 < weight <= MAX_CLASS_WEIGHT:
+                raise ValueError(f"the weight of '{brief(name)}' is a number above 0, at most {MAX_CLASS_WEIGHT:,}")
+        return value
 
 
 class DistillConfig(FrozenConfig):
@@ -136,6 +157,9 @@ class TransferConfig(FrozenConfig):
     )
     views: int = Field(1, ge=1, le=100, description="fixed augmented views of each training image for frozen features")
     ladder_images: int = Field(4000, ge=20, description="at most this many images choose the depth")
+    ladder_panels: bool = Field(
+        False, description="also compare depths on a quarter and a sixteenth of the images, for the picture alone"
+    )
     thaw_fraction: Fraction = Field(
         0.0, description="part of the run over which parts are released one by one, the last first (gradual unfreezing)"
     )
@@ -179,6 +203,15 @@ class RunConfig(FrozenConfig):
                     f"the name {printable(name)} is not UTF-8 text, which the files of a run are: rename it, or give "
                     f"it through a link"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _classes_are_balanced_once(self) -> "RunConfig":
+        if self.loss.class_weights == BALANCED and self.loader.sampling == "balanced":
+            raise ValueError(
+                "loader.sampling=balanced and loss.class_weights=balanced each make rare classes count as much as "
+                "common ones, and both together make them count for more: leave one out"
+            )
         return self
 
     @model_validator(mode="after")

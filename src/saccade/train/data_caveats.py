@@ -22,7 +22,7 @@ def data_caveats(images: Images, split: str) -> tuple[str, ...]:
     found = [*JUDGED_ON_SEEN[split], *images.caveats]
     if images.scan.bad:
         files = "1 file" if len(images.scan.bad) == 1 else f"{len(images.scan.bad):,} files"
-        found.append(f"{files} could not be read and {'was' if len(images.scan.bad) == 1 else 'were'} left out.")
+        found.append(f"{files} could not be read and {'was' if len(images.scan.bad) == 1 else 'were'} skipped.")
     found += images.split.notes
     count_K = np.bincount(images.labels(images.split.train_N).numpy(), minlength=len(images.classes))
     few = [printable(name) for name, count in zip(images.classes, count_K, strict=True) if count < FEW_TO_TRAIN]
@@ -38,11 +38,12 @@ def loss_caveats(run_dir: Path, num_judged: int, num_wanted: int) -> tuple[str, 
     try:
         events = list(read_events(run_dir / METRICS_LOG))
     except CheckpointError:  # told by the report; the weights are not concerned
-        events, found = [], [f"Whether files were left out on the way is not known: {METRICS_LOG} is damaged."]
+        events, found = [], [f"Whether files were skipped during training is unknown: {METRICS_LOG} is damaged."]
     keys = {str(event.get("key")) for event in events if event.get("event") == "dropped"}
     if keys:
         files = "1 file" if len(keys) == 1 else f"{len(keys):,} files"
-        found.append(f"{files} could not be read any more, or had changed, and left training on the way.")
+        verb = "was" if len(keys) == 1 else "were"
+        found.append(f"{files} could not be read any more, or had changed, and {verb} skipped during training.")
     if num_judged < num_wanted:
         lost = num_wanted - num_judged
         images = "1 image" if lost == 1 else f"{lost:,} images"

@@ -18,6 +18,10 @@ class ExtraLoss(Protocol):
     def weight(self) -> float:
         """Its share of the loss, in 0 to 1."""
 
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What qualifies every figure of a network that learns from it."""
+
     def of_step(self, image_BCHW: torch.Tensor, logits_BK: torch.Tensor) -> torch.Tensor:
         """A scalar, the mean over uint8 images and the network's logits for them."""
 

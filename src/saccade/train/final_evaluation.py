@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,16 @@ from PIL import Image
 from torch import nn
 
 from ..classify.classifier import member_of
+from ..classify.crops import CENTRE
+from ..classify.stream import items_of_source, prepared_stream
 from ..core import atomic
-from ..core.errors import ImageError
 from ..core.runtime import Runtime
 from ..core.types import Metrics, Preprocessing
-from ..data.augment.policy import AugmentConfig
-from ..data.decode import decode_image
-from ..data.loader import build_loader
-from ..data.preprocess import prepare_image
+from ..data.augmentation_policy import AugmentConfig
+from ..data.loading.loader import build_loader
 from ..data.source import DataSource
-from ..evaluate.calibration import fit_temperature
-from ..evaluate.caveats import sentences, without_copies
+from ..evaluate.calibration import shrunk_temperature
+from ..evaluate.caveats import sentences, without_copies, worse_scaled
 from ..evaluate.forward import Outputs, collect_outputs, keep_going
 from ..evaluate.metrics import compute_metrics
 from ..evaluate.shown_images import choose_shown
@@ -55,20 +55,24 @@ def judge(
 ) -> Judgement:
     """Evaluate `checkpoint` in float32 on the test images (validation, then training ones, where there are none).
 
-    The temperature is fitted on the validation images and stored with the weights; 1 where there are none to spare.
+    The temperature comes from the validation images, shrunk towards 1 where they are few, and is stored with the
+    weights; 1 where there are none to spare.
     """
     split = next(name for name in ("test", "validation", "train") if len(images.split.indices(name)))
     model = member_of(checkpoint, runtime, str(run_dir)).model
-    temperature = 1.0
+    temperature, num_fitted = 1.0, 0
     if split == "test" and len(images.split.validation_N):
         held_back = _outputs(model, "validation", images, config, (runtime, check))
-        temperature = fit_temperature(held_back.logits_NK, held_back.label_N)
+        temperature = shrunk_temperature(held_back.logits_NK, held_back.label_N)
+        num_fitted = len(held_back.label_N)
     outputs = _outputs(model, split, images, config, (runtime, check))
     metrics = compute_metrics(outputs.logits_NK, outputs.label_N, images.classes)
     calibrated = compute_metrics(outputs.logits_NK / temperature, outputs.label_N, images.classes)
     values = metrics_json(metrics) | {"split": split, "temperature": temperature, "ece_calibrated": calibrated.ece}
-    values |= {"caveats": _caveats(run_dir, images, split, metrics, outputs)}
-    _write_evidence(run_dir, outputs, images, values, temperature)
+    values |= {"temperature_images": num_fitted, "loss_calibrated": calibrated.loss}
+    worse = worse_scaled(outputs.logits_NK, outputs.label_N, temperature, num_fitted)
+    values |= {"caveats": _caveats(run_dir, images, split, metrics, outputs) + worse}
+    _write_evidence(run_dir, outputs, images, values, temperature, runtime.num_threads)
     checkpoint = update_manifest(checkpoint, values, temperature)
     return Judgement(checkpoint=checkpoint, metrics=metrics, split=split, caveats=tuple(values["caveats"]))
 
@@ -104,28 +108,30 @@ def _outputs(
 
 
 def _write_evidence(
-    run_dir: Path, outputs: Outputs, images: Images, values: dict[str, Any], temperature: float
+    run_dir: Path, outputs: Outputs, images: Images, values: dict[str, Any], temperature: float, num_threads: int
 ) -> None:
     judged = JudgedOutputs(logits_NK=outputs.logits_NK, label_N=outputs.label_N, index_N=outputs.index_N)
     keys = [images.key(int(index)) for index in outputs.index_N]
-    pictures = keep_pictures(judged, images.source, images.preprocessing, temperature)
+    pictures = keep_pictures(judged, images.source, images.preprocessing, temperature, num_threads)
     write_verdict(run_dir, values | {"classes": list(images.classes)}, keys, judged, pictures)
 
 
 def keep_pictures(
-    judged: JudgedOutputs, source: DataSource, preprocessing: Preprocessing, temperature: float
+    judged: JudgedOutputs, source: DataSource, preprocessing: Preprocessing, temperature: float, num_threads: int = 1
 ) -> JudgedPictures:
     """What the report will show, since it opens no source. An image that cannot be read any more is not among them,
     which the report tells."""
     surest, behind = choose_shown(judged.logits_NK, judged.label_N, source.classes, temperature)
+    wanted = list(dict.fromkeys(surest + behind))
     prepared: dict[int, np.ndarray] = {}
-    for position in dict.fromkeys(surest + behind):
-        index = int(judged.index_N[position])
-        try:
-            image_HWC = decode_image(source.read(index), source.record(index).key).image_HWC
-        except ImageError:
-            continue
-        prepared[position] = prepare_image(image_HWC, preprocessing)
+    waiting = iter(wanted)
+    for batch in prepared_stream(
+        items_of_source(source, judged.index_N[wanted]), [preprocessing], [CENTRE], num_threads
+    ):
+        positions = list(islice(waiting, len(batch.keys)))
+        good = [position for place, position in enumerate(positions) if place not in batch.errors]
+        if good:
+            prepared |= dict(zip(good, batch.prepared[preprocessing][:, 0], strict=True))
     most = MAX_SEEN_BYTES // math.prod(preprocessing.input_CHW)
     return JudgedPictures(
         seen={position: prepared[position] for position in surest[:most] if position in prepared},

@@ -8,10 +8,10 @@ from typing import Protocol
 
 import torch
 
-from ..core.errors import Stopped, TrainingError, printable
+from ..core.errors import Stopped, TrainingError, counted, printable
 from ..core.runtime import wait_for
 from ..core.types import Batch
-from ..data.loader import Loader
+from ..data.loading.loader import Loader
 from ..evaluate.forward import collect_outputs
 from ..evaluate.metrics import compute_metrics
 from ..runs.checkpoint import save_checkpoint
@@ -21,6 +21,7 @@ from ..runs.names import BEST, LAST
 from .diagnose import describe_divergence, place_of_step
 from .micro_batches import has_batch_norm
 from .schedule import learning_rate_factor
+from .single_images import idle_mixing
 from .state import Cursor, state_tensors
 from .step import EpochTotals, TrainingStep
 from .stop import StopSignal
@@ -75,6 +76,8 @@ def fit(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
     config = training.config
     if config.stop.patience_epochs and plan.validation is None:
         plan.progress.note("stop.patience_epochs is without effect: no image could be spared to tell a better epoch by")
+    if idle_mixing(config):
+        plan.progress.note(idle_mixing(config))
     while cursor.epoch < config.epochs and not cursor.finished:
         started_s = time.monotonic()
         first_batch = cursor.batch
@@ -141,7 +144,7 @@ def _tell_dropped(plan: FitPlan, num_told: int) -> int:
     for dropped in plan.train.dropped[num_told:]:
         key = printable(dropped.key)
         plan.log.write("dropped", {"key": key, "reason": dropped.reason, "epoch": dropped.epoch + 1})
-        plan.progress.note(f"left out {key} in epoch {dropped.epoch + 1}: {printable(dropped.reason)}")
+        plan.progress.note(f"skipped {key} in epoch {dropped.epoch + 1}: {printable(dropped.reason)}")
     return len(plan.train.dropped)
 
 
@@ -193,7 +196,10 @@ def _finish_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor, seconds
     patience = config.stop.patience_epochs
     finished = epoch == config.epochs or bool(patience and waited >= patience)
     if finished and epoch < config.epochs:
-        plan.progress.note(f"{waited} epochs were no better than epoch {cursor.best_epoch}: training ends here")
+        plan.progress.note(
+            f"{counted(waited, 'epoch')} {'was' if waited == 1 else 'were'} no better than epoch {cursor.best_epoch}: "
+            f"training ends here"
+        )
     seconds_so_far = cursor.training_s + validation_s
     moved = {"epoch": epoch, "batch": 0, "finished": finished, "training_s": seconds_so_far}
     return cursor.model_copy(update=moved)

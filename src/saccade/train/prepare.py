@@ -9,19 +9,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..core.errors import DataError, printable
+from ..core.errors import DataError, printable, shell_word
+from ..core.in_memory import is_given
 from ..core.runtime import Runtime
-from ..core.types import SPLITS, Preprocessing, Split
+from ..core.types import MAX_16_BIT, SPLITS, Preprocessing, Split
+from ..data.loading.unchanged import Unchanged
 from ..data.scan import ScanReport, scan_source
 from ..data.source import DataSource, open_source
 from ..data.split import split_source
-from ..data.unchanged import Unchanged
 from ..models.architecture import ModelSpec
 from ..runs.manifest import SeenRecord
-from ..runs.seen import describe_seen, seen_content
+from ..runs.seen import Seen, describe_seen, seen_content
+from .choose_preprocessing import choose_preprocessing
 from .config import RunConfig
-from .inputs import choose_preprocessing
+from .loss import check_class_names
 
+CLASSES_SHOWN = 6
 MUCH = 4  # times smaller: little of a photograph is left
 
 
@@ -35,6 +38,7 @@ class Images:
     preprocessing: Preprocessing
     caveats: tuple[str, ...] = ()  # what qualifies every figure of the run, besides the notes of the split
     begun: bytes = b""  # the record of the images it began with, where some of them are not there any more
+    brought: Seen | None = None  # what else the weights were trained on that it began with
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -55,12 +59,12 @@ class Images:
     @cached_property
     def seen(self) -> bytes:
         """The content of the run's record of its images."""
-        return self.begun or seen_content(self.scan, self.split)
+        return self.begun or seen_content(self.scan, self.split, self.brought)
 
-    @property
+    @cached_property
     def seen_record(self) -> SeenRecord:
-        """What a manifest says of that record."""
-        return describe_seen(self.seen)
+        """What every manifest of the run says of that record."""
+        return describe_seen(self.seen, self.brought is None or self.brought.is_complete)
 
     def digest(self) -> str:
         """Changes when a training or validation image, its label or its place in the split changes."""
@@ -70,6 +74,15 @@ class Images:
             digest.update(name.encode() + self.labels(index_N).numpy().tobytes())
             digest.update(np.ascontiguousarray(self.scan.bytes_digest_N[index_N]).tobytes())
         return digest.hexdigest()
+
+    def class_counts(self) -> str:
+        """`3 classes: dress (53), hat (53), shoes (53)`, the first few: a person sees what is being learned."""
+        count_K = np.bincount(self.labels(self.scan.good_N).numpy(), minlength=len(self.classes))
+        shown = [
+            f"{printable(name[:40])} ({count:,})" for name, count in zip(self.classes, count_K.tolist(), strict=True)
+        ]
+        more = f" and {len(shown) - CLASSES_SHOWN:,} more" if len(shown) > CLASSES_SHOWN else ""
+        return f"{len(shown)} classes: {', '.join(shown[:CLASSES_SHOWN])}{more}"
 
     def summary(self) -> dict[str, Any]:
         """What `data.json` holds: counts by class and split, what was left out, how pixels become inputs."""
@@ -83,7 +96,7 @@ class Images:
             "classes": list(self.classes),
             "counts": counts,
             "split": self.split.origin,
-            "notes": list(self.split.notes),
+            "notes": [*self.source.notes, *self.split.notes],
             "bad_images": [{"key": printable(bad.key), "reason": bad.reason} for bad in self.scan.bad],
             "image_notes": list(self.scan.notes),
             "modes": dict(self.scan.mode_counts),
@@ -95,14 +108,21 @@ class Images:
 def _tell_shrinking(
     config: RunConfig, scan: ScanReport, preprocessing: Preprocessing, note: Callable[[str], None]
 ) -> None:
-    """Photographs made so small that little is left of them are told, with what serves them better."""
+    """Warn when photos are downscaled so far that detail is lost."""
     height_px, width_px = preprocessing.input_CHW[1:]
     short_px = float(np.median(scan.size_N2[scan.good_N].min(axis=1)))
     if short_px >= MUCH * min(height_px, width_px) and not config.transfer.backbone and not config.input.size_px:
         note(
             f"images of {short_px:.0f} pixels are shrunk to {height_px}x{width_px}, the input of "
-            f"{printable(config.model)}: for photographs try 'saccade transfer', or --model resnet18"
+            f"{printable(config.model)}, and lose detail; for photos use {_for_photos(config)}"
         )
+
+
+def _for_photos(config: RunConfig) -> str:
+    """The commands that serve photos better than the network of `config`."""
+    photos = "SOURCE" if is_given(config.source) else shell_word(config.source)
+    transfer = f"saccade transfer {photos} --backbone resnet18 --weights hub:timm/resnet18.tv_in1k"
+    return transfer if config.model == "resnet18" else f"--model resnet18, or: {transfer}"
 
 
 def prepare_images(
@@ -110,25 +130,29 @@ def prepare_images(
     runtime: Runtime,
     note: Callable[[str], None],
     scanned: Callable[[int, int], None] | None = None,
+    white: int | None = None,
 ) -> Images:
     """Open, scan and split the source of `config`. Raises DataError and ImageError before any training is begun.
 
-    `scanned(done, total)` is called as images have been looked at.
+    `scanned(done, total)` is called as images have been looked at. `white`: as in `scan_source`, of a run that goes on.
     """
     source = open_source(config.source)
+    check_class_names(config.loss, source.classes)
     skips = "skip" in (config.split.on_bad_image, config.loader.on_bad_image)
-    scan = scan_source(source, runtime.num_threads, "skip" if skips else "error", scanned)
+    scan = scan_source(source, runtime.num_threads, "skip" if skips else "error", scanned, white)
     for bad in scan.bad[:10]:
-        note(f"left out {printable(bad.key)}: {printable(bad.reason)}")
+        note(f"skipped {printable(bad.key)}: {printable(bad.reason)}")
     if len(scan.bad) > 10:
-        note(f"left out {len(scan.bad) - 10} more; data.json in the run lists them all")
+        note(f"skipped {len(scan.bad) - 10} more; data.json in the run lists them all")
     for text in scan.notes[:3]:
-        note(f"used as it is, but damaged beside its pixels: {text}")
+        note(f"used as it is, with a note: {text}")
     if len(scan.notes) > 3:
         note(f"so are {len(scan.notes) - 3:,} more images; data.json in the run lists them all")
+    if scan.white_16_bit < MAX_16_BIT:
+        note(f"16-bit values use 0 to {scan.white_16_bit:,}: scaled by that")
     split_seed = config.split.seed if config.split.seed >= 0 else config.seed
     split = split_source(source, scan, split_seed, config.split.test_fraction, config.split.validation_fraction)
-    for text in split.notes:
+    for text in (*source.notes, *split.notes):
         note(text)
     if len(split.train_N) < 2:
         raise DataError(

@@ -18,6 +18,9 @@ class RunProgress(Protocol):
     def note(self, text: str) -> None:
         """Something a person should know."""
 
+    def working(self, text: str) -> None:
+        """What goes on now, and how far it is: `features of 648 of 3,068 images`."""
+
     def step(self, epoch: int, batch: int, num_batches: int, means: Callable[[], tuple[float, float]]) -> None:
         """See loop.Progress."""
 
@@ -32,6 +35,9 @@ class Silent:
         """Nothing."""
 
     def note(self, text: str) -> None:
+        """Nothing."""
+
+    def working(self, text: str) -> None:
         """Nothing."""
 
     def scan(self, done: int, total: int) -> None:

@@ -11,7 +11,7 @@ from ..core.errors import TrainingError
 from ..core.runtime import start
 from ..core.types import Batch
 from ..data.augmenter import measure_colours
-from ..data.loader import Loader, build_loader
+from ..data.loading.loader import Loader, build_loader
 from .config import OptimizerConfig, RunConfig
 from .extra_loss import FindExtraLoss, no_extra_loss
 from .prepare import prepare_images
@@ -60,7 +60,8 @@ def find_learning_rate(
     """
     runtime = start(config.runtime)
     images = prepare_images(config, runtime, note)
-    augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed)
+    white = images.preprocessing.white_16_bit
+    augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed, white)
     average = config.average.model_copy(update={"decay": 0.0})  # each step's own loss is what counts
     config = config.model_copy(update={"augment": augment, "average": average})
     config, extra_loss = find_extra_loss(config, images, runtime)

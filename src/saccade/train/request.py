@@ -7,18 +7,22 @@ from dataclasses import dataclass, field, replace
 
 from torch import nn
 
-from ..core.config import Settings, assignments, where_set
+from ..core.config import COMMAND_LINE, Settings, assignments, where_set
 from ..core.errors import UsageError
 from ..core.types import AnyPath
-from ..data.images_in_memory import GivenImages, known_source
+from ..data.augmentation_policy import get_policy
+from ..data.sources.in_memory import GivenImages, known_source
+from ..models.build import check_network_name
 from ..models.network_in_memory import known_network
 from .config import RunConfig, TransferConfig
 from .recipes import find_recipe, recipe_for
 
 OTHER_WAYS = {
-    "source": "name the images behind the command",
+    "source": "the images are the first argument, SOURCE",
     "model": "a network is chosen with --model, and its recipe with it",
     "recipe": "a recipe is chosen with --recipe",
+    "augment.policy": "a policy is chosen with --policy; 'saccade augmentations' lists them",
+    "policy": "a policy is chosen with --policy; 'saccade augmentations' lists them",
     "loader.batch_size": "the images of a step are batch_size",
     "loader.rank": "training runs in one process",
     "loader.num_ranks": "training runs in one process",
@@ -30,7 +34,8 @@ class TrainRequest:
     """What a person asks of `train`. Empty values leave the choice to the recipe.
 
     `source` is a path, a built-in set, (images, labels) as arrays, [(path, label), ...] or a `DataSource`; `model` is a
-    name, a line of notation, or a network of the caller's own, a copy of which is trained. `settings` are `a.b=value`
+    name, a line of notation, or a network of the caller's own, a copy of which is trained. `policy` names the
+    augmentation instead of the recipe's. `settings` are `a.b=value`
     texts, or a table such as {"optimizer": {"learning_rate": 0.1}}. `ensemble` is how many members to train, for
     `train_ensemble`; 0: one run. With `teachers` it learns from them, by the recipe `distill` unless another is named.
     """
@@ -38,6 +43,7 @@ class TrainRequest:
     source: GivenImages = ""
     model: str | nn.Module = ""
     recipe: str = ""
+    policy: str = ""
     epochs: int | None = None
     seed: int | None = None
     out: AnyPath | None = None
@@ -55,14 +61,28 @@ class TrainRequest:
         name = self.recipe or ("distill" if self.teachers else "")
         recipe = find_recipe(name) if name else recipe_for(model or "lenet5")
         taught = {"distill": {"teachers": [os.fspath(run) for run in self.teachers]}} if self.teachers else {}
-        config = recipe.config(source, model or None, taught).with_overrides(self.settings)
+        config = with_policy(recipe.config(source, model or None, taught), self.policy).with_overrides(self.settings)
+        check_network_name(config.model)
         if config.transfer != TransferConfig():
             raise UsageError(
                 "'saccade train' begins without weights; values under 'transfer.' are for 'saccade transfer'."
             )
         changes = {"epochs": self.epochs, "seed": self.seed}
         values = config.model_dump(mode="json") | {key: value for key, value in changes.items() if value is not None}
-        return RunConfig.parse(values, "command line")
+        return RunConfig.parse(values, COMMAND_LINE)
+
+
+def with_policy(config: RunConfig, policy: str) -> RunConfig:
+    """`config` with the augmentation of the policy called so; empty: its own. Raises UnknownNameError."""
+    return config.model_copy(update={"augment": get_policy(policy).config}) if policy else config
+
+
+def refuse_policy(policy: str) -> None:
+    """Raise UsageError for a policy that a resumed run is given."""
+    if policy:
+        raise UsageError(
+            "A resumed run keeps its augmentation.\nLeave --policy out, or start a new run with another --out."
+        )
 
 
 def refuse_other_ways(settings: Settings) -> None:
@@ -92,6 +112,7 @@ def named_train(request: TrainRequest) -> Iterator[TrainRequest]:
 
 def asked_for(request: TrainRequest, begun: RunConfig) -> RunConfig:
     """The configuration that `request` would have of a run that was `begun`."""
+    refuse_policy(request.policy)
     wanted = begun.with_overrides(request.settings)
     if request.teachers:
         teachers = tuple(os.fspath(run) for run in request.teachers)

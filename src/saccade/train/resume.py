@@ -6,9 +6,11 @@ from ..core.errors import CheckpointError, ConfigError, printable
 from ..runs.checkpoint import Checkpoint, settle_checkpoint
 from ..runs.manifest import Manifest
 from ..runs.names import BEST, CONFIG, LAST, MANIFEST, STATE
-from .folder import RunFolder
+from .config import RunConfig
 from .prepare import Images
 from .progress import RunProgress
+from .resume_images import other_images
+from .run_directory import RunFolder
 from .state import Cursor, restore_training
 from .step import TrainingStep
 
@@ -36,10 +38,7 @@ def resume(training: TrainingStep, folder: RunFolder, images: Images, progress: 
             f"with another --out; {printable(str(checkpoint.folder))} is whole and can be used as it is."
         )
     if cursor.data_digest != images.digest() and not images.begun:
-        raise CheckpointError(
-            f"The training images in {printable(training.config.source)} are not those this run began with.\n"
-            f"Put the images back as they were, or start a new run with another --out."
-        )
+        raise other_images(training.config, folder.path)
     weights, state = checkpoint.load_weights_of(training.judged_model), checkpoint.load_state()
     try:
         restore_training(training, cursor, weights, state)
@@ -47,10 +46,19 @@ def resume(training: TrainingStep, folder: RunFolder, images: Images, progress: 
         raise CheckpointError(f"{printable(str(checkpoint.folder / STATE))}: {error.message}") from None
     _tell_changes(training, folder, checkpoint.manifest, progress)
     if cursor.epoch >= training.config.epochs:
-        progress.note(f"this run has all of its {training.config.epochs} epochs; it is judged again")
+        progress.note(finished_words(training.config))
         return cursor
     progress.note(f"going on after step {cursor.step} (epoch {cursor.epoch + 1}, batch {cursor.batch})")
     return cursor
+
+
+def finished_words(config: RunConfig) -> str:
+    """Message shown when a finished run is resumed."""
+    epochs = f"{config.epochs:,} epoch{'s' if config.epochs > 1 else ''}"
+    return (
+        f"this run is finished ({epochs}) and is judged again; "
+        f"for more epochs, begin a new one: --epochs {2 * config.epochs} and another --out"
+    )
 
 
 def _refuse_lost_state(run_dir: Path, best: Checkpoint | None, progress: RunProgress) -> None:

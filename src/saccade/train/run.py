@@ -1,7 +1,7 @@
 """One training run from images to a judged checkpoint: the only file that wires the parts together."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +11,38 @@ from torch import nn
 
 from ..core import atomic, lock
 from ..core.display import Displayed
-from ..core.errors import ConfigError, Stopped, StorageError, printable
+from ..core.errors import ConfigError, Stopped, StorageError, counted, printable
 from ..core.in_memory import is_given
 from ..core.runtime import Runtime, environment, seed_everything, send, start
 from ..core.types import Preprocessing
-from ..data.augment.policy import AugmentConfig
+from ..data.augmentation_policy import AugmentConfig
 from ..data.augmenter import measure_colours
-from ..data.draws import permutation
-from ..data.loader import build_loader
-from ..data.preprocess import normalize
+from ..data.images.preprocess import normalize
+from ..data.loading.loader import build_loader
+from ..data.random_numbers import permutation
 from ..evaluate.words import verdict
 from ..models.build import resolve_model
 from ..models.network_in_memory import check_given
+from ..models.surgery import ALL
 from ..runs.checkpoint import find_checkpoint
 from ..runs.log import MetricsLog
 from ..runs.manifest import Manifest
 from ..runs.names import METRICS_LOG
-from .begun_images import as_begun, begun_with
 from .config import RunConfig
 from .extra_loss import FindExtraLoss, no_extra_loss
 from .final_evaluation import Judgement, judge, write_seen
-from .folder import RunFolder
 from .loop import FitPlan, fit
-from .named_again import resume_command
+from .loss import class_weights
 from .prepare import Images, prepare_images
 from .progress import RunProgress
 from .resume import resume
+from .resume_images import as_begun, begun_white, begun_with
+from .resume_references import resume_command
+from .run_directory import RunFolder
 from .schedule import input_size
+from .single_images import refuse_single_values
 from .state import Cursor
-from .step import TrainingStep, balanced_class_weights
+from .step import TrainingStep
 from .stop import StopSignal
 
 NUM_INITIAL = 5000  # training images that a network may look at before its first step
@@ -89,14 +92,18 @@ def train(
     started_s = time.monotonic()
     folder.check()
     runtime = start(config.runtime)
-    images = images or prepare_images(config, runtime, progress.note, progress.scan)
+    white = begun_white(folder.path) if folder.resume else None
+    images = images or prepare_images(config, runtime, progress.note, progress.scan, white)
     images = as_begun(images, folder.path, config, begun_with(folder.path)) if folder.resume else images
-    augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed)
+    white = images.preprocessing.white_16_bit
+    augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed, white)
     asked, config = config, config.model_copy(update={"augment": augment})
     config, extra_loss = find_extra_loss(config, images, runtime)
     folder.refuse_another_network(config.model)
     training = start_training(config, images, runtime)
     training.extra_loss = extra_loss
+    if extra_loss is not None:
+        images = replace(images, caveats=(*images.caveats, *extra_loss.caveats))
     check_growing(training.model, config, images.preprocessing)
     atomic.make_folder(folder.path)
     with lock.exclusive(folder.path), StopSignal() as stop:
@@ -115,7 +122,9 @@ def fit_and_judge(
     Raises what `train` raises.
     """
     config = training.config
-    context.progress.begin(opening_lines(training, images, folder.path))
+    context.progress.begin(
+        opening_lines(config, images, training.runtime.describe(), folder.path, model_parameters(training.model))
+    )
     try:
         cursor = _fit(training, folder, images, cursor, context)
         best = find_checkpoint(folder.path)
@@ -153,9 +162,9 @@ def start_training(config: RunConfig, images: Images, runtime: Runtime) -> Train
 def training_of(model: nn.Module, config: RunConfig, images: Images, runtime: Runtime) -> TrainingStep:
     """All that trains `model`, a network for these images, with the class weights that `config` asks for."""
     training = TrainingStep(model, config, images.preprocessing, runtime)
-    if config.loss.class_weights == "balanced":
-        weight_K = balanced_class_weights(images.labels(images.split.train_N), len(images.classes))
-        training.class_weight_K = weight_K.to(runtime.device)
+    refuse_single_values(training.model, config, images.preprocessing)
+    weight_K = class_weights(config.loss, images.labels(images.split.train_N), images.classes)
+    training.class_weight_K = None if weight_K is None else weight_K.to(runtime.device)
     return training
 
 
@@ -249,22 +258,24 @@ def check_growing(model: nn.Module, config: RunConfig, preprocessing: Preprocess
         ) from None
 
 
-def model_parameters(training: TrainingStep) -> int:
+def model_parameters(model: nn.Module) -> int:
     """How many numbers training adjusts."""
-    return sum(parameter.numel() for parameter in training.model.parameters() if parameter.requires_grad)
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-def opening_lines(training: TrainingStep, images: Images, run_dir: Path) -> list[str]:
-    """What is about to run, for a person."""
-    config, split = training.config, images.split
+def opening_lines(config: RunConfig, images: Images, device: str, run_dir: Path, num_parameters: int) -> list[str]:
+    """What is about to run, for a person; `num_parameters` are those that training adjusts."""
+    split = images.split
+    epochs = f"{counted(config.epochs, 'epoch')}, {config.optimizer.name}"
     channels, height_px, width_px = images.spec.input_CHW
     return [
-        f"data    {printable(images.source.name)}: {len(images.classes)} classes, {len(split.train_N):,} to train on, "
-        f"{len(split.validation_N):,} to choose the epoch, {len(split.test_N):,} to judge ({split.origin})",
-        f"model   {printable(config.model)}: {model_parameters(training):,} parameters, "
+        f"data    {printable(images.source.name)}: {images.class_counts()}",
+        f"split   {len(split.train_N):,} to train on, {len(split.validation_N):,} to choose the epoch, "
+        f"{len(split.test_N):,} to judge ({split.origin})",
+        f"model   {printable(config.model)}: {num_parameters:,} parameters, "
         f"input {height_px}x{width_px}x{channels}; recipe {printable(config.recipe)}: "
-        f"{config.epochs} epoch{'s' if config.epochs > 1 else ''}, {config.optimizer.name}",
-        f"device  {training.runtime.describe()}",
+        f"{'only the last layer is fitted' if config.transfer.frozen == ALL else epochs}",
+        f"device  {device}",
         f"run     {printable(str(run_dir))}",
     ]
 

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 
 from ..core.config import FrozenConfig
 from ..core.errors import CheckpointError, printable
-from .optim import optimizer_tensors, restore_optimizers
+from .optimizers import optimizer_tensors, restore_optimizers
 from .step import EpochTotals, TrainingStep
 
 Count = Annotated[int, Field(ge=0, le=2**53)]

@@ -11,14 +11,15 @@ from ..core import torch_private
 from ..core.errors import TrainingError, printable
 from ..core.runtime import Runtime, is_out_of_memory, seed_everything, send
 from ..core.types import Batch, Preprocessing
-from ..data.preprocess import normalize
+from ..data.images.preprocess import normalize
 from ..kernels.cuda_graph import CudaRecorder, GradientGraphs
 from ..kernels.gradients import use_fast_gradients
 from ..models.surgery import freeze, hold_still, thaw
 from .config import RunConfig
 from .extra_loss import ExtraLoss
+from .loss import loss_sum, total_weight
 from .micro_batches import counted_as_one
-from .optim import build_optimizers
+from .optimizers import build_optimizers
 from .schedule import input_size
 from .weight_average import WeightAverage
 
@@ -167,30 +168,30 @@ class TrainingStep:
 
     def _gradients(self, image_BCHW: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         num_parts = max(1, min(self.num_micro_batches, image_BCHW.shape[0] // 2))  # batch norm needs two images
-        total_weight = self._total_weight(target)
+        num_weighted = total_weight(target, self.class_weight_K)
         loss = torch.zeros((), dtype=widest(image_BCHW.device), device=image_BCHW.device)
         num_correct = torch.zeros((), dtype=torch.int64, device=image_BCHW.device)
         parts = zip(image_BCHW.tensor_split(num_parts), target.tensor_split(num_parts), strict=True)
         with counted_as_one(self.model, num_parts):
             for image, part in parts:
-                part_loss, part_correct = self._loss(image, part, total_weight, len(target))
+                part_loss, part_correct = self._loss(image, part, num_weighted, len(target))
                 part_loss.backward()
                 loss += part_loss.detach()
                 num_correct += part_correct
         return loss, num_correct
 
     def _loss(
-        self, image_BCHW: torch.Tensor, target: torch.Tensor, total_weight: torch.Tensor | float, num_images: int
+        self, image_BCHW: torch.Tensor, target: torch.Tensor, num_weighted: torch.Tensor | float, num_images: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """This part's share of the mean loss over `num_images`, auxiliary heads included; how many it gets right."""
         input_BCHW = self._inputs(image_BCHW)
         with self.runtime.arithmetic():
             forward_train = None if self.is_transfer else getattr(self.model, "forward_train", None)
             logits_BK, auxiliary = forward_train(input_BCHW) if forward_train else (self.model(input_BCHW), [])
-        loss = self._cross_entropy_sum(logits_BK, target)
+        loss = self._loss_sum(logits_BK, target)
         for weight, auxiliary_BK in auxiliary:
-            loss = loss + weight * self._cross_entropy_sum(auxiliary_BK, target)
-        loss = loss / total_weight
+            loss = loss + weight * self._loss_sum(auxiliary_BK, target)
+        loss = loss / num_weighted
         if self.extra_loss:
             extra = self.extra_loss.of_step(image_BCHW, logits_BK) * (image_BCHW.shape[0] / num_images)
             loss = (1 - self.extra_loss.weight) * loss + self.extra_loss.weight * extra
@@ -205,21 +206,9 @@ class TrainingStep:
         small_BCHW = functional.interpolate(wide_BCHW, self.input_HW, mode="bilinear", antialias=True)
         return small_BCHW.to(self.runtime.precision).contiguous(memory_format=torch.channels_last)
 
-    def _cross_entropy_sum(self, logits_BK: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def _loss_sum(self, logits_BK: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         logits_BK = logits_BK.float() if logits_BK.dtype == torch.bfloat16 else logits_BK
-        return functional.cross_entropy(
-            logits_BK,
-            target if target.ndim == 1 else target.to(logits_BK.dtype),
-            weight=None if self.class_weight_K is None else self.class_weight_K.to(logits_BK.dtype),
-            label_smoothing=self.config.loss.label_smoothing,
-            reduction="sum",
-        )
-
-    def _total_weight(self, target: torch.Tensor) -> torch.Tensor | float:
-        """What the sum of losses is divided by: the images' class weights, those of mixed images in proportion."""
-        if self.class_weight_K is None:
-            return float(target.shape[0])
-        return (self.class_weight_K[target] if target.ndim == 1 else target @ self.class_weight_K).sum()
+        return loss_sum(logits_BK, target, self.config.loss, self.class_weight_K)
 
     def _update(self, step: int, learning_rate_factor: float) -> None:
         if self.config.optimizer.clip_norm:
@@ -257,11 +246,3 @@ def _by_type(tensors: Iterable[torch.Tensor]) -> list[list[torch.Tensor]]:
 def _copy(targets: list[list[torch.Tensor]], sources: list[list[torch.Tensor]]) -> None:
     for some_targets, some_sources in zip(targets, sources, strict=True):
         torch_private.foreach_copy_(some_targets, some_sources)
-
-
-def balanced_class_weights(label_N: torch.Tensor, num_classes: int) -> torch.Tensor:
-    """weight_K float32, mean 1 over the images: N / (present classes * count); 0 for a class without images."""
-    count_K = torch.bincount(label_N, minlength=num_classes).double()
-    present_K = count_K > 0
-    weight_K = torch.where(present_K, len(label_N) / (present_K.sum() * count_K.clamp(min=1)), 0.0)
-    return weight_K.float()

@@ -24,9 +24,10 @@ from safetensors.torch import save as tensor_bytes
 from ..core import atomic, lock
 from ..core.config import FrozenConfig
 from ..core.errors import RunInUseError, StorageError, printable
+from ..core.plain_files import open_plain_file
 
 RECORDS_PER_FILE = 256
-CHECKSUM_BYTES = 8
+CHECKSUM_BYTES, DIGEST_BYTES = 8, 16
 DESCRIPTION, ENDING, PREFIX = "features.json", ".safetensors", "records-"
 FOLDER_NAME = re.compile("[0-9a-f]{32}")
 
@@ -173,10 +174,12 @@ class FeatureCache:
 
     def _open(self, path: Path) -> None:
         try:
+            open_plain_file(path).close()  # what maps it would wait at a pipe
             with safe_open(path, framework="pt") as opened:
                 digest_NB, checksum_NB = (opened.get_tensor(name).numpy() for name in ("digest_NB", "checksum_NB"))
                 values = opened.get_tensor("values")
-        except (SafetensorError, OSError) as error:
+            self._check_arrays(digest_NB, checksum_NB, values)
+        except (SafetensorError, OSError, ValueError, TypeError) as error:
             self.notes.append(f"the feature file {printable(str(path))} is damaged ({printable(str(error))[:80]})")
             path.unlink(missing_ok=True)
             return
@@ -191,6 +194,16 @@ class FeatureCache:
         self._files[path.name] = _File(path=path, digest_NB=digest_NB, values=values, is_good_N=is_good_N)
         for row in np.flatnonzero(is_good_N).tolist():
             self._places[digest_NB[row].tobytes()] = (path.name, row)
+
+    def _check_arrays(self, digest_NB: np.ndarray, checksum_NB: np.ndarray, values: torch.Tensor) -> None:
+        """Raise ValueError where the arrays of a file are not records of this key, all of one shape."""
+        num, kept = len(values) if values.ndim else 0, next(iter(self._files.values()), None)
+        if digest_NB.dtype != np.uint8 or digest_NB.shape != (num, DIGEST_BYTES):
+            raise ValueError("its digests are none")
+        if checksum_NB.dtype != np.uint8 or checksum_NB.shape != (num, CHECKSUM_BYTES):
+            raise ValueError("its checksums are none")
+        if values.dtype != getattr(torch, self.key.dtype) or (kept and kept.values.shape[1:] != values.shape[1:]):
+            raise ValueError("its values are of another type or shape than the others")
 
 
 def checksum(digest_B: np.ndarray, value: torch.Tensor) -> np.ndarray:

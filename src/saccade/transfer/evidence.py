@@ -16,10 +16,12 @@ from torch import nn
 from torch.nn import functional
 
 from ..core.runtime import Runtime, seed_everything, send
-from ..data.draws import permutation
+from ..data.loading.order import balanced
+from ..data.random_numbers import permutation
 from ..models.new_head import new_head
 from ..train.config import RunConfig
-from ..train.optim import build_optimizers
+from ..train.loss import loss_mean
+from ..train.optimizers import build_optimizers
 from ..train.schedule import learning_rate_factor
 from .probe import LinearProbe, fit_probe, stratified_folds
 
@@ -134,6 +136,42 @@ def judge_tail(
     return _judge_trained(build, trial, own, TAIL_EPOCHS)
 
 
+def tail_seconds(live: tuple[nn.Module, ...], map_N: torch.Tensor, trial: Trial, fits: Fits) -> float:
+    """About how long `judge_tail` takes: the second of two steps on the first images, times the steps of all fits."""
+    tail = copy.deepcopy(nn.Sequential(*live)).requires_grad_(True)
+    tail.to(device=fits.runtime.device, memory_format=fits.runtime.memory_format).train()  # type: ignore[call-overload]
+    seconds = 0.0
+    for _ in range(2):
+        fits.check()
+        started_s = time.monotonic()
+        used_M = trial.used_M(trial.judged_folds[0])
+        loss = _loss(tail, map_N, trial.label_N, used_M[: _batch_size(fits.config, len(used_M))], fits)
+        loss.backward()
+        loss.item()  # waits for a GPU
+        seconds = time.monotonic() - started_s
+    num_used = [len(trial.used_M(fold)) for fold in trial.judged_folds]
+    return seconds * sum(_num_steps(fits.config, num, TAIL_EPOCHS) for num in num_used)
+
+
+def _batch_size(config: RunConfig, num_used: int) -> int:
+    return max(2, min(config.batch_size, num_used // 2))
+
+
+def _num_steps(config: RunConfig, num_used: int, epochs: int) -> int:
+    """Of one fit that learns from `num_used` images."""
+    return max(epochs, -(-MIN_PASSES // num_used)) * max(1, num_used // _batch_size(config, num_used))
+
+
+def _loss(
+    module: nn.Module, value_N: torch.Tensor, label_N: torch.Tensor, index_B: np.ndarray, fits: Fits
+) -> torch.Tensor:
+    runtime, position_B = fits.runtime, torch.from_numpy(index_B)
+    with runtime.arithmetic():
+        logits_BK = module(send(value_N[position_B], runtime.device).to(runtime.precision))
+    target_B = send(label_N[position_B], runtime.device)
+    return loss_mean(logits_BK.float(), target_B, fits.config.loss, fits.class_weight_K)
+
+
 def _judge_trained(
     build: Callable[[np.ndarray], tuple[nn.Module, torch.Tensor]], trial: Trial, fits: Fits, epochs: int
 ) -> Answers:
@@ -157,25 +195,26 @@ def _train(
     config, runtime = fits.config, fits.runtime
     module.to(device=runtime.device, memory_format=runtime.memory_format).train()  # type: ignore[call-overload]
     groups = build_optimizers(module, config.optimizer, runtime.precision)
-    batch_size = max(2, min(config.batch_size, len(used_M) // 2))
+    batch_size = _batch_size(config, len(used_M))
     per_epoch = max(1, len(used_M) // batch_size)  # a rest of fewer images comes in another epoch's order
-    num_steps = max(epochs, -(-MIN_PASSES // len(used_M))) * per_epoch
+    num_steps = _num_steps(config, len(used_M), epochs)
     for step in range(num_steps):
         fits.check()
         if step % per_epoch == 0:
-            order_M = used_M[permutation(config.seed, step // per_epoch, len(used_M))]
+            order_M = used_M[_order(config, label_N[used_M].numpy(), step // per_epoch)]
         first = step % per_epoch * batch_size
-        index_B = torch.from_numpy(order_M[first : first + batch_size])
-        with runtime.arithmetic():
-            logits_BK = module(send(value_N[index_B], runtime.device).to(runtime.precision))
-        target_B = send(label_N[index_B], runtime.device)
-        functional.cross_entropy(
-            logits_BK.float(), target_B, weight=fits.class_weight_K, label_smoothing=config.loss.label_smoothing
-        ).backward()
+        _loss(module, value_N, label_N, order_M[first : first + batch_size], fits).backward()
         factor = learning_rate_factor(config.schedule, step, num_steps)
         for group in groups:
             group.step(factor)
             group.forget_gradients()
+
+
+def _order(config: RunConfig, label_M: np.ndarray, epoch: int) -> np.ndarray:
+    """Which image stands at each place of an epoch, as in training."""
+    if config.loader.sampling == "balanced":
+        return balanced(label_M, config.seed, epoch).position_N
+    return permutation(config.seed, epoch, len(label_M))
 
 
 @torch.inference_mode()

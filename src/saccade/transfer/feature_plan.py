@@ -15,15 +15,20 @@ from torch import nn
 from ..core.errors import DataError, printable
 from ..core.runtime import Runtime
 from ..core.types import Preprocessing
-from ..data.augment.augmentation import Mixing
-from ..data.augment.policy import AugmentConfig
+from ..data.augmentation import Mixing
+from ..data.augmentation_policy import AugmentConfig
 from ..data.source import DataSource
 from ..models.surgery import cut
 from .cache import FeatureKey
 from .frozen import Dtype, Tap, weights_digest
 
 PACKAGE = Path(__file__).parents[1]
-CODE = ("core/runtime.py", "data/*.py", "data/augment/*.py", "models/*.py", "transfer/*.py")  # decides the values
+# What decides the values of a feature: these files, and all modules that lie directly in these rooms.
+CODE_FILES = ("core/runtime.py", "core/torch_private.py")
+CODE_ROOMS = (
+    *("data", "data/augment", "data/augment/shared", "data/images", "data/loading"),
+    *("kernels", "models", "models/zoo", "transfer"),
+)
 LIBRARIES = ("torch", "numpy", "pillow", "simplejpeg", "opencv-python-headless")
 
 
@@ -91,7 +96,10 @@ def without_mixing(augment: AugmentConfig) -> AugmentConfig:
 def code_digest(package: Path) -> str:
     """SHA-256 of the source text that turns an image into features: other code never finds the features of this one."""
     digest = hashlib.sha256()
-    for path in sorted(path for pattern in CODE for path in package.glob(pattern)):
+    paths = [package / name for name in CODE_FILES] + [
+        path for room in CODE_ROOMS for path in (package / room).rglob("*.py")
+    ]
+    for path in sorted(paths):
         digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from ..core.errors import StorageError
-from ..data.augment.policy import AugmentConfig
-from ..data.loader import LoaderConfig, build_loader
-from ..data.unchanged import Unchanged
+from ..data.augmentation_policy import AugmentConfig
+from ..data.loading.loader import LoaderConfig, build_loader
+from ..data.loading.unchanged import Unchanged
 from .cache import RECORDS_PER_FILE, FeatureCache
 from .feature_plan import FeaturePlan, features_changed
 from .frozen import DTYPES, GROUP, FrozenPart, Tap, workers

@@ -6,20 +6,20 @@ depends on depth and on the number of images: Yosinski et al. 2014 (arXiv:1411.1
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from ..data.draws import permutation
+from ..data.random_numbers import permutation
 from ..evaluate.metrics import wilson_interval
 from ..evaluate.significance import mcnemar_exact
 from ..models.surgery import ALL, NONE, cut, depths, run
 from ..runs.start_point import Rung
 from ..train.config import RunConfig
-from ..train.step import balanced_class_weights
-from .evidence import Answers, Fits, Trial, judge_hidden, judge_probe, judge_tail
+from ..train.loss import class_weights
+from ..train.progress import RunProgress
+from .evidence import Answers, Fits, Trial, judge_hidden, judge_probe, judge_tail, tail_seconds
 from .feature_plan import FeaturePlan
 from .features import FeatureWork, collect_features
 from .frozen import DTYPES, Tap
@@ -29,6 +29,7 @@ MAX_MAP_BYTES = 2 << 30  # of all maps that are held in memory together
 FEW, SOME = 300, 600  # images: up to FEW five folds, all judged; up to SOME three; above one fold of three is judged
 PARTS = (4, 16)
 FEWEST = 2  # images a class that a fit learns from
+WORTH_TELLING_S = 10.0  # shorter work is done before its estimate is read
 SIGNIFICANT = 0.05
 LINEAR, HIDDEN, TAIL = "linear", "hidden", "tail"
 
@@ -47,16 +48,16 @@ class Climb:
 @dataclass(frozen=True, kw_only=True)
 class LadderWork:
     """What the ladder works with: features, their images (`index_N` of the source, `label_N`; those of one number in
-    `group_N` int64 stay together), whom to tell."""
+    `group_N` int64 stay together), who watches."""
 
     plan: FeaturePlan
     features: FeatureWork
     index_N: np.ndarray
     label_N: torch.Tensor
     group_N: np.ndarray
-    num_classes: int
+    classes: tuple[str, ...]
     config: RunConfig
-    note: Callable[[str], None]
+    progress: RunProgress
 
 
 def climb(work: LadderWork) -> Climb:
@@ -64,25 +65,27 @@ def climb(work: LadderWork) -> Climb:
     started_s = time.monotonic()
     ladder = _Ladder(work)
     everything = ladder.trial(1)
-    if everything.num_fewest < FEWEST * work.num_classes:
-        sentence = (
-            f"Everything but the last layer stays frozen: {len(work.index_N):,} images are too few to compare depths."
-        )
+    if everything.num_fewest < FEWEST * len(work.classes):
+        sentence = f"Only the last layer is trained: {len(work.index_N):,} images are too few to compare depths."
         return Climb(depth=ALL, sentence=sentence, rungs=(), features_s=0.0, fits_s=0.0)
     ladder.collect()
     features_s = time.monotonic() - started_s
     rungs = ladder.heads(everything)
     best = frozen_best = next(rung for rung in rungs if rung.depth == ALL and rung.trained == LINEAR)
     tried: list[Rung] = []
+    if can_be_beaten(best):
+        ladder.announce(everything)
     for depth in reversed(ladder.tail_depths):
+        if not can_be_beaten(best):
+            break
         tried.append(ladder.tail(depth, everything, best))
         if tried[-1].p_better < SIGNIFICANT:
             best = tried[-1]
         elif len(tried) > 1 and tried[-2].p_better >= SIGNIFICANT:
             break  # two depths in a row brought nothing
-    for part in PARTS:  # what fewer images would have shown: the curve of the picture
+    for part in PARTS if work.config.transfer.ladder_panels else ():  # what fewer images would have shown
         smaller = ladder.trial(part)
-        if smaller.num_fewest >= FEWEST * work.num_classes:
+        if smaller.num_fewest >= FEWEST * len(work.classes):
             rungs += ladder.heads(smaller) + [ladder.tail(rung.depth, smaller, None) for rung in tried]
     sentence = explain(best, frozen_best, tried, ladder.chance(best, frozen_best))
     return Climb(
@@ -96,19 +99,19 @@ def climb(work: LadderWork) -> Climb:
 
 def explain(best: Rung, frozen_best: Rung, tried: list[Rung], p_frozen: float) -> str:
     """Why the depth of `best`, in one sentence; `p_frozen` is the p-value of `best` against `frozen_best`."""
-    judged = f"of {best.num_judged:,} images left out"
+    judged = f"of {best.num_judged:,} training images left out of the fit"
     if best is not frozen_best:
         return (
-            f"Frozen up to {best.depth}: training what is behind it gets {_percent(best)} {judged} right, a new last "
+            f"Frozen up to {best.depth}: training everything after it gets {_percent(best)} {judged} right, a new last "
             f"layer alone {_percent(frozen_best)} (p = {p_frozen:.2g}){_less(best, tried)}."
         )
     rival = max(tried, key=lambda rung: rung.accuracy, default=None)
     if rival is None:
-        return f"Everything but the last layer stays frozen ({_percent(best)} {judged} right): no depth to compare."
+        why = "no depth to compare" if can_be_beaten(best) else "too few are wrong for more training to be shown better"
+        return f"Only the last layer is trained ({_percent(best)} {judged} right): {why}."
     return (
-        f"Everything but the last layer stays frozen: that gets {_percent(best)} {judged} right, and training what is "
-        f"behind {rival.depth} gets {_percent(rival)}, no better beyond chance (p = {rival.p_better:.2g}), "
-        f"learning from {rival.num_images:,} images."
+        f"Only the last layer is trained: it gets {_percent(best)} {judged} right. Training everything after "
+        f"{rival.depth} gets {_percent(rival)}, not better beyond chance (one-sided p = {rival.p_better:.2g})."
     )
 
 
@@ -117,7 +120,7 @@ def _less(best: Rung, tried: list[Rung]) -> str:
     if not shallower:
         return "; freezing less was not measured"
     rival = max(shallower, key=lambda rung: rung.accuracy)
-    return f"; freezing less ({rival.depth}: {_percent(rival)}) is no better beyond chance"
+    return f"; freezing less ({rival.depth}: {_percent(rival)}) is not better beyond chance"
 
 
 def _percent(rung: Rung) -> str:
@@ -134,9 +137,9 @@ class _Ladder:
         self.tail_depths, num_images = _affordable(work, [depth for depth in self.depths if depth != ALL])
         position_N = np.sort(permutation(work.config.seed, 0, len(work.index_N))[:num_images])
         if num_images < len(work.index_N):
-            work.note(
-                f"depths are compared on {num_images:,} of {len(work.index_N):,} images: what all of them leave behind "
-                f"each part would take too much memory or time (transfer.ladder_images)"
+            work.progress.note(
+                f"depths are compared on {num_images:,} of {len(work.index_N):,} images: more of them "
+                f"would take too much memory or time (transfer.ladder_images)"
             )
         self.index_N = work.index_N[position_N]
         self.label_N = work.label_N[torch.from_numpy(position_N)]
@@ -148,6 +151,7 @@ class _Ladder:
         self.maps = {depth: Tap(depth=depth, pooled=False) for depth in self.tail_depths}
         self.values: dict[Tap, torch.Tensor] = {}
         self.fits = self._fits()
+        self.num_begun = 0
         self.right: dict[tuple[str, str], np.ndarray] = {}
 
     def collect(self) -> None:
@@ -156,9 +160,9 @@ class _Ladder:
         self.values = collect_features(self.work.plan, taps, self.index_N, self.work.features)
 
     def _fits(self) -> Fits:
-        work, weight_K = self.work, None
-        if work.config.loss.class_weights == "balanced":
-            weight_K = balanced_class_weights(self.label_N, work.num_classes).to(work.plan.runtime.device)
+        work = self.work
+        weight_K = class_weights(work.config.loss, self.label_N, work.classes)
+        weight_K = None if weight_K is None else weight_K.to(work.plan.runtime.device)
         return Fits(config=work.config, runtime=work.plan.runtime, check=work.features.check, class_weight_K=weight_K)
 
     def trial(self, part: int) -> Trial:
@@ -169,7 +173,7 @@ class _Ladder:
             group_N=self.group_N,
             is_kept_N=_one_in(part, self.label_N.numpy(), self.work.config.seed),
             judged_folds=self.judged_folds,
-            num_classes=self.work.num_classes,
+            num_classes=len(self.work.classes),
             seed=self.work.config.seed,
         )
 
@@ -178,18 +182,37 @@ class _Ladder:
         rungs = []
         for depth in self.depths:
             feature_ND = self.values[self.means[depth]].float()
-            self.work.note(f"fitting heads to {depth}, {trial.num_used:,} images")
+            self._working(f"last layer on {depth}, {trial.num_used:,} images")
             rungs.append(self._rung(depth, LINEAR, judge_probe(feature_ND, trial), trial, None))
             rungs.append(self._rung(depth, HIDDEN, judge_hidden(feature_ND, trial, self.fits), trial, None))
         return rungs
 
     def tail(self, depth: str, trial: Trial, best: Rung | None) -> Rung:
         """All layers behind `depth`, trained; compared with `best`."""
-        self.work.note(f"training what is behind {depth}, {trial.num_used:,} images")
+        self._working(f"training everything after {depth}, {trial.num_used:,} images")
         last_ND = self.values[self.means[ALL]].float()
         map_N = self.values[self.maps[depth]]
         answers = judge_tail(cut(self.work.plan.model, depth).live, map_N, last_ND, trial, self.fits)
         return self._rung(depth, TAIL, answers, trial, best)
+
+    def announce(self, trial: Trial) -> None:
+        """Say how long training at every depth may take, by a step of each."""
+        seconds = sum(self._tail_seconds(depth, trial) for depth in self.tail_depths)
+        if seconds >= WORTH_TELLING_S:
+            self.work.progress.note(
+                f"choosing the depth trains up to {len(self.tail_depths)} parts of the network on {trial.num_used:,} "
+                f"images, about {about(seconds)} in all; --freeze all leaves that out"
+            )
+
+    def _tail_seconds(self, depth: str, trial: Trial) -> float:
+        return tail_seconds(cut(self.work.plan.model, depth).live, self.values[self.maps[depth]], trial, self.fits)
+
+    def _working(self, text: str) -> None:
+        """Tell which fit begins, of how many."""
+        self.num_begun += 1
+        num_trials = 1 + len(PARTS) * self.work.config.transfer.ladder_panels
+        most = num_trials * (len(self.depths) + len(self.tail_depths))
+        self.work.progress.working(f"choosing the depth, {self.num_begun} of at most {most}: {text}")
 
     def chance(self, rung: Rung, other: Rung) -> float:
         """p-value that `rung`, which learned from all images, is better than `other`; 1.0 where they are one."""
@@ -213,6 +236,19 @@ class _Ladder:
             seconds=round(answers.seconds, 3),
             p_better=p_better,
         )
+
+
+def can_be_beaten(best: Rung) -> bool:
+    """Whether another fit that got all of the images right would be better than `best` beyond chance."""
+    return 0.5 ** (best.num_judged - best.num_correct) < SIGNIFICANT
+
+
+def about(seconds: float) -> str:
+    """`40 s`, `3 min` or `2 h`: an estimate, in round figures."""
+    if seconds < 55:
+        return f"{max(10, 10 * round(seconds / 10))} s"
+    minutes = round(seconds / 60) or 1
+    return f"{minutes} min" if minutes < 100 else f"{round(minutes / 60)} h"
 
 
 def chance_better(before_M: np.ndarray, now_M: np.ndarray) -> float:

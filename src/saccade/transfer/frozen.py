@@ -12,7 +12,7 @@ from torch import nn
 
 from ..core.runtime import Runtime, send
 from ..core.types import Preprocessing
-from ..data.preprocess import normalize
+from ..data.images.preprocess import normalize
 from ..models.surgery import cut, depths
 from .fusion import can_fuse, fuse_for_inference
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..data.draws import permutation
+from ..data.random_numbers import permutation
 
 PENALTIES = (
     1.0,
@@ -78,21 +78,15 @@ def _fit_probe(feature_ND: torch.Tensor, label_N: torch.Tensor, num_classes: int
         if loss > min(scores)[0]:
             break  # weaker penalties fit the folds only more closely
     _, penalty, held_out_NK = min(scores, key=lambda score: score[0])
-    weight_KD, bias_K = _fit_softmax(directions, label_N, num_classes, penalty)
+    weight_KD, bias_K = fit_softmax(directions, label_N, num_classes, penalty)
     return LinearProbe(weight_KD=weight_KD, bias_K=bias_K, penalty=penalty, held_out_NK=held_out_NK)
 
 
 def fit_softmax(
-    feature_ND: torch.Tensor, label_N: torch.Tensor, num_classes: int, penalty: float
+    directions: "Directions", label_N: torch.Tensor, num_classes: int, penalty: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """weight_KD and bias_K, float32, of features as they are: the minimum of mean cross-entropy plus
     penalty / 2 * |standardised weights|^2."""
-    return _fit_softmax(Directions(feature_ND.float()), label_N, num_classes, penalty)
-
-
-def _fit_softmax(
-    directions: "Directions", label_N: torch.Tensor, num_classes: int, penalty: float
-) -> tuple[torch.Tensor, torch.Tensor]:
     everyone_N = np.full(len(label_N), -1)  # no fold is number 0, so nobody is left out of it
     found_FKR = Problem(directions, label_N, num_classes, everyone_N).minimise(penalty, FIT_TOLERANCE, None)
     return directions.layer(found_FKR[0])

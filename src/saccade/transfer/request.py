@@ -8,14 +8,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..core.config import Settings
+from ..core.config import COMMAND_LINE, Settings
 from ..core.errors import UsageError, printable, shell_word
 from ..core.in_memory import is_given
 from ..core.types import AnyPath
-from ..data.images_in_memory import GivenImages, known_source
+from ..data.sources.in_memory import GivenImages, known_source
 from ..train.config import DistillConfig, RunConfig
 from ..train.recipes import find_recipe
-from ..train.request import as_text, refuse_other_ways
+from ..train.request import as_text, refuse_other_ways, refuse_policy, with_policy
+from ..weights.of_run import network_of
 from .run import FeatureStore
 
 DEFAULT_LIMIT_GB = 10.0
@@ -27,8 +28,9 @@ class TransferRequest:
     """What a person asks of `transfer`. Empty values leave the choice to the recipe; `source` and `settings` are those
     of `TrainRequest`.
 
-    `weights` is a .safetensors file, a folder with one, or hub:OWNER/NAME. `freeze` is `auto`, `all`, `none` or a part
-    of the network. `cache` is where features are kept ("": `$XDG_CACHE_HOME/saccade`; "none": nowhere).
+    `weights` is a .safetensors file, a folder with one, a run (`backbone` is its network), or hub:OWNER/NAME. `freeze`
+    is `auto`, `all`, `none` or a part of the network. `cache` is where features are kept ("": in
+    `$XDG_CACHE_HOME/saccade`; "none": nowhere).
     """
 
     source: GivenImages = ""
@@ -37,6 +39,7 @@ class TransferRequest:
     freeze: str = ""
     views: int | None = None
     recipe: str = DEFAULT_RECIPE
+    policy: str = ""
     epochs: int | None = None
     seed: int | None = None
     out: AnyPath | None = None
@@ -49,32 +52,34 @@ class TransferRequest:
     def config(self) -> RunConfig:
         """The complete configuration. Raises UsageError, UnknownNameError or ConfigError."""
         source, weights = as_text(self.source), os.fspath(self.weights)
+        backbone = self.backbone or network_of(weights)
         missing = [
             words
             for words, value in (
                 ("SOURCE, a folder of images", source),
-                ("--backbone, a network's name", self.backbone),
-                ("--weights, a file or hub:OWNER/NAME", weights),
+                ("--backbone, a network's name", backbone),
+                ("--weights, a file, a run or hub:OWNER/NAME", weights),
             )
             if not value
         ]
         if missing:
             photos = shell_word(source) if source and not is_given(source) else "photos"
-            backbone, file = printable(self.backbone) or "resnet18", shell_word(weights or "hub:timm/resnet18.tv_in1k")
+            shown, file = printable(backbone) or "resnet18", shell_word(weights or "hub:timm/resnet18.tv_in1k")
             raise UsageError(
                 f"A transfer still needs {' and '.join(missing)}, for example:\n"
-                f"saccade transfer {photos} --backbone {backbone} --weights {file}"
+                f"saccade transfer {photos} --backbone {shown} --weights {file}"
             )
         refuse_other_ways(self.settings)
         recipe = find_recipe(self.recipe)
-        asked = {"backbone": self.backbone, "weights": weights, "freeze": self.freeze, "views": self.views}
+        asked = {"backbone": backbone, "weights": weights, "freeze": self.freeze, "views": self.views}
         table = {key: value for key, value in asked.items() if value not in ("", None)}
-        config = recipe.config(source, self.backbone, {"transfer": table}).with_overrides(self.settings)
+        config = recipe.config(source, backbone, {"transfer": table})
+        config = with_policy(config, self.policy).with_overrides(self.settings)
         if config.distill != DistillConfig():
             raise UsageError("'saccade transfer' has no teachers; values under 'distill.' are for 'saccade train'.")
         changes = {"epochs": self.epochs, "seed": self.seed}
         values = config.model_dump(mode="json") | {key: value for key, value in changes.items() if value is not None}
-        return RunConfig.parse(values, "command line")
+        return RunConfig.parse(values, COMMAND_LINE)
 
     def store(self) -> FeatureStore:
         """Where features are kept."""
@@ -108,6 +113,7 @@ def _usual_cache() -> Path:
 
 def asked_of_transfer(request: TransferRequest, begun: RunConfig) -> RunConfig:
     """The configuration that `request` would have of a transfer that was `begun`."""
+    refuse_policy(request.policy)
     wanted = begun.with_overrides(request.settings)
     if request.preprocessing is not None:
         raise UsageError(

@@ -13,24 +13,34 @@ from torch import nn
 
 from ..core import atomic, lock
 from ..core.display import Displayed
-from ..core.errors import CheckpointError, ConfigError, Stopped, WeightsError, printable
+from ..core.errors import ConfigError, Stopped, WeightsError, printable
 from ..core.runtime import Runtime, environment, seed_everything, start
 from ..core.types import Preprocessing
 from ..data.augmenter import measure_colours
 from ..models.build import resolve_model
-from ..models.surgery import ALL, find_depth, transplant
+from ..models.surgery import ALL, find_depth, last_layer, transplant
 from ..runs.checkpoint import find_checkpoint, open_checkpoint, save_checkpoint, settle_checkpoint
 from ..runs.manifest import Manifest
 from ..runs.names import BEST, START
 from ..runs.start_point import StartPoint, read_start
-from ..train.begun_images import as_begun
 from ..train.config import RunConfig
 from ..train.final_evaluation import judge, write_seen
-from ..train.folder import RunFolder
 from ..train.prepare import Images, prepare_images
 from ..train.progress import RunProgress
 from ..train.resume import resume
-from ..train.run import FitContext, TrainResult, check_growing, describe_weights, fit_and_judge, stopped, training_of
+from ..train.resume_images import as_begun, begun_white, other_images
+from ..train.run import (
+    FitContext,
+    TrainResult,
+    check_growing,
+    describe_weights,
+    fit_and_judge,
+    opening_lines,
+    stopped,
+    training_of,
+)
+from ..train.run_directory import RunFolder
+from ..train.seen_before import begin_with, go_on_with
 from ..train.state import Cursor
 from ..train.stop import StopSignal
 from ..weights.public import BackboneWeights, find_weights, load_backbone
@@ -79,9 +89,15 @@ def transfer(
     found = read_start(folder.path) if folder.resume else None
     weights = None if found else _weights(config, preprocessing, progress.note)
     asked, config = config, with_weights(config, weights) if weights else config
-    images = prepare_images(config, runtime, progress.note, progress.scan)
-    images = as_begun(images, folder.path, config, found.data_digest) if found else images
-    augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed)
+    begun = begun_white(folder.path) if folder.resume else None
+    images = prepare_images(config, runtime, progress.note, progress.scan, begun)
+    if weights:
+        images = begin_with(images, weights.path, config.transfer.weights)
+    elif found:
+        images = go_on_with(images, folder.path / START, config.transfer.weights)
+    images = as_begun(images, folder.path, config, found.data_digest if found else "") if folder.resume else images
+    white = images.preprocessing.white_16_bit
+    augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed, white)
     name, model = _network(config, folder, weights, images)
     config = config.model_copy(update={"augment": augment, "model": name})
     atomic.make_folder(folder.path)
@@ -93,7 +109,7 @@ def transfer(
             if found is None:
                 cache = (store.folder, store.limit_bytes) if store.folder else None
                 work = StartWork(
-                    config=config, images=images, runtime=runtime, cache=cache, check=stop.check, note=progress.note
+                    config=config, images=images, runtime=runtime, cache=cache, check=stop.check, progress=progress
                 )
                 manifest = _manifest(config, weights, images, runtime, command)
                 found = find_start(work, model, manifest, folder.path)
@@ -169,12 +185,9 @@ def _manifest(
     return manifest.model_copy(update={"provenance": manifest.provenance | {"transfer": origin}})
 
 
-def _refuse_other_images(found: StartPoint, images: Images, config: RunConfig) -> None:
+def _refuse_other_images(found: StartPoint, images: Images, config: RunConfig, run_dir: Path) -> None:
     if found.data_digest != images.digest() and not images.begun:
-        raise CheckpointError(
-            f"The training images in {printable(config.source)} are not those this run began with.\n"
-            f"Put the images back as they were, or start a new run with another --out."
-        )
+        raise other_images(config, run_dir)
 
 
 def _finish(
@@ -187,13 +200,16 @@ def _finish(
 ) -> TransferResult:
     """Fine-tune what is not frozen and judge."""
     config, runtime = plan
-    _refuse_other_images(found, images, config)
+    _refuse_other_images(found, images, config, folder.path)
     begun = open_checkpoint(folder.path / START, check_content=True)
     model.load_state_dict(begun.load_weights_of(model))
-    context.progress.note(found.sentence)
+    known = config.model_copy(update={"transfer": config.transfer.model_copy(update={"frozen": found.frozen})})
     if settle_checkpoint(folder.path / BEST)[0] is None:
         save_checkpoint(folder.path / BEST, begun.manifest, model.state_dict())
     if found.frozen == ALL:
+        head = last_layer(model)
+        num_parameters = sum(parameter.numel() for parameter in head.parameters())
+        context.progress.begin(opening_lines(known, images, runtime.describe(), folder.path, num_parameters))
         best = find_checkpoint(folder.path)
         judgement = judge(folder.path, best, images, config, runtime, context.stop.check)
         result = TrainResult(
@@ -208,7 +224,8 @@ def _finish(
             stop_exit_code=context.stop.exit_code if context.stop.requested else 0,
         )
         return TransferResult(run=result, start=found)
-    config = config.model_copy(update={"transfer": config.transfer.model_copy(update={"frozen": found.frozen})})
+    context.progress.note(found.sentence)
+    config = known
     training = training_of(model, config, images, runtime)
     cursor = resume(training, folder, images, context.progress) if folder.resume else None
     if cursor is None:

@@ -19,8 +19,9 @@ from ..runs.checkpoint import save_checkpoint
 from ..runs.manifest import Manifest
 from ..runs.names import START, TRANSFER
 from ..runs.start_point import StartPoint
-from ..train.config import RunConfig
+from ..train.config import UNWEIGHTED, RunConfig
 from ..train.prepare import Images
+from ..train.progress import RunProgress
 from .feature_plan import FeaturePlan
 from .features import FeatureReport, FeatureWork, collect_features
 from .freeze_depth import Climb, LadderWork, climb
@@ -30,7 +31,6 @@ from .probe import LinearProbe, fit_probe, stratified_folds
 AUTO = "auto"
 LAST = Tap(depth=ALL, pooled=True)
 MANY, FEW_FOLDS, MORE_FOLDS = 1000, 3, 5  # with many images fewer folds choose the penalty as well
-PROGRESS_EVERY_S = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,11 @@ class StartWork:
     runtime: Runtime
     cache: tuple[Path, int] | None
     check: Callable[[], None]
-    note: Callable[[str], None]
+    progress: RunProgress
+
+    def note(self, text: str) -> None:
+        """Something a person should know."""
+        self.progress.note(text)
 
 
 def find_start(work: StartWork, model: nn.Module, manifest: Manifest, run_dir: Path) -> StartPoint:
@@ -80,8 +84,11 @@ class _Starter:
         self.report = FeatureReport()
         self.group_N = self._groups()
         self.features = FeatureWork(
-            cache=work.cache, report=self.report, check=work.check, progress=_Pace(work.note).tell, note=work.note
+            cache=work.cache, report=self.report, check=work.check, progress=self._tell_features, note=work.note
         )
+
+    def _tell_features(self, done: int, total: int) -> None:
+        self.work.progress.working(f"features of {done:,} of {total:,} images")
 
     def _groups(self) -> np.ndarray:
         """int64 numbers of the training images: those that share one are left out together."""
@@ -111,18 +118,26 @@ class _Starter:
             index_N=images.split.train_N,
             label_N=images.labels(images.split.train_N),
             group_N=self.group_N,
-            num_classes=len(images.classes),
+            classes=images.classes,
             config=config,
-            note=self.work.note,
+            progress=self.work.progress,
         )
         return climb(ladder)
 
     def fit(self, chosen: Climb) -> StartPoint:
         """Fit the last layer to the training images; the validation images only say how good it is."""
         images, split = self.work.images, self.work.images.split
-        if self.work.config.loss.class_weights != "none":
+        config = self.work.config
+        asked = {
+            "loss.class_weights": config.loss.class_weights != UNWEIGHTED,
+            "loss.focal_gamma": config.loss.focal_gamma > 0,
+            "loader.sampling": config.loader.sampling == "balanced",
+        }
+        names = [name for name, is_asked in asked.items() if is_asked]
+        if names:
+            are = "is" if len(names) == 1 else "are"
             self.report.notes.append(
-                "loss.class_weights is for fine-tuning; all images count alike in the last layer's fit"
+                f"{' and '.join(names)} {are} for fine-tuning; all images count alike in the last layer's fit"
             )
         if chosen.depth == ALL and self.plan.num_views == 1 and self.plan.augment.active():
             self.report.notes.append("all is frozen, so no image is augmented; --views 4 adds augmented views of each")
@@ -149,6 +164,7 @@ class _Starter:
             validation_loss=validation[1],
             features_s=round(chosen.features_s + features_s, 3),
             heads_s=round(chosen.fits_s + heads_s, 3),
+            depth_s=round(chosen.fits_s, 3),
             num_computed=self.report.num_computed,
             num_found=self.report.num_found,
             notes=tuple(self.report.notes),
@@ -176,20 +192,6 @@ class _Starter:
         fold_N = stratified_folds(label_N.numpy(), self.group_N, num_folds, work.config.seed)
         num_classes = len(work.images.classes)
         return fit_probe(feature_ND, label_N.repeat(num_views), num_classes, np.tile(fold_N, num_views))
-
-
-class _Pace:
-    """Says now and then how far a long pass over the images has come."""
-
-    def __init__(self, note: Callable[[str], None]) -> None:
-        self.note = note
-        self.told_s = time.monotonic()
-
-    def tell(self, done: int, total: int) -> None:
-        """`done` of `total` images have passed."""
-        if time.monotonic() - self.told_s >= PROGRESS_EVERY_S:
-            self.told_s = time.monotonic()
-            self.note(f"features of {done:,} of {total:,} images")
 
 
 def _judge(probe: LinearProbe, feature_ND: torch.Tensor, label_N: torch.Tensor) -> tuple[float, float]:

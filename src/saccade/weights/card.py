@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import WeightsError, printable
+from ..core.plain_files import open_plain_file
 from ..core.types import Preprocessing
 from ..data.limits import MAX_CLASS_NAME_CHARACTERS, MAX_CLASSES
+from ..data.sources.shared.listing import is_text
 from ..models.architecture import MODELS
 
 KEY_PREPROCESSING, KEY_CLASSES = "saccade.preprocessing", "saccade.classes"
@@ -22,6 +24,7 @@ KEY_LICENCE, KEY_SOURCE, KEY_ORIGINAL = "saccade.licence", "saccade.source", "sa
 KEY_ASSUMED = "saccade.preprocessing_assumed"  # the sentence that says so
 CARD_NAME = "config.json"
 MAX_CARD_BYTES = 16 << 20
+MAX_LICENCE_CHARACTERS = 10_000
 IMAGENET_INPUT = (3, 224, 224)
 HOW_TO_SAY = "Give a JSON file of it with --preprocessing."
 
@@ -44,7 +47,7 @@ def read_json(path: Path, what: str) -> Any:
     """The content of a JSON file of at most 16 MiB; `what` is its name in messages. Raises WeightsError."""
     where = printable(str(path))
     try:
-        with open(path, "rb") as file:
+        with open_plain_file(path) as file:
             content = file.read(MAX_CARD_BYTES + 1)
     except FileNotFoundError:
         raise WeightsError(f"There is no {what} {where}.\nCheck the path and its spelling.") from None
@@ -79,6 +82,9 @@ def parse_classes(values: Any, where: str) -> tuple[str, ...]:
             f"{where} has {len(values):,} classes, the longest name with {max(map(len, values)):,} characters; "
             f"at most {MAX_CLASSES:,} and {MAX_CLASS_NAME_CHARACTERS} are read."
         )
+    wrong = next((name for name in values if not is_text(name)), None)
+    if wrong is not None:
+        raise WeightsError(f"{where} has a class whose name is no valid text: '{printable(wrong[:40])}'.")
     return told_apart(values)
 
 
@@ -98,7 +104,7 @@ def card_in_file(metadata: dict[str, str], where: str) -> Card:
         classes=parse_classes(parse_json(classes, f"{where}, {KEY_CLASSES}"), f"{where}, {KEY_CLASSES}")
         if classes
         else (),
-        licence=metadata.get(KEY_LICENCE, ""),
+        licence=_short(metadata.get(KEY_LICENCE, ""), f"{where}, {KEY_LICENCE}"),
         source=metadata.get(KEY_SOURCE, ""),
         notes=(printable(metadata[KEY_ASSUMED]),) if KEY_ASSUMED in metadata else (),
     )
@@ -130,8 +136,18 @@ def card_of_timm(values: Any, where: str) -> Card:
     return Card(
         preprocessing=_timm_preprocessing(config, where),
         classes=parse_classes(names, f"{where}, label_names") if names else (),
-        licence=str(licence),
+        licence=_short(str(licence), f"{where}, license"),
     )
+
+
+def _short(licence: str, where: str) -> str:
+    """`licence` as a manifest can keep it. Raises WeightsError."""
+    if len(licence) > MAX_LICENCE_CHARACTERS or not is_text(licence):
+        raise WeightsError(
+            f"{where} is no licence: it has {len(licence):,} characters, or some that are no text; at most "
+            f"{MAX_LICENCE_CHARACTERS:,} are kept.\nWrite its name there, such as apache-2.0."
+        )
+    return licence
 
 
 def _timm_preprocessing(config: dict[str, Any], where: str) -> Preprocessing:
@@ -182,8 +198,8 @@ def _licence_of_readme(path: Path) -> str:
     """The `license:` of a model card's front matter; "" where there is none."""
     if not path.is_file():
         return ""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        text = file.read(64 << 10)
+    with open_plain_file(path) as file:
+        text = file.read(64 << 10).decode("utf-8", "replace")
     front = re.match(r"---\r?\n(.*?)\r?\n---", text, re.S)
     found = re.search(r"^license:[ \t]*['\"]?([^\s'\"#]{1,80})", front[1], re.M) if front else None
     return found[1] if found else ""

@@ -18,10 +18,14 @@ from typing import Any
 
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as tensor_bytes
+from torch import nn
 
 from ..core import atomic
 from ..core.errors import StorageError, UsageError, WeightsError, printable
+from ..core.plain_files import open_plain_file
 from ..models.architecture import MODELS
+from ..runs.checkpoint import save_checkpoint
+from ..runs.manifest import Manifest
 from . import convert_child
 from .card import (
     KEY_ASSUMED,
@@ -39,13 +43,15 @@ from .public import BackboneWeights, find_weights, load_backbone
 from .tensors import read_file
 
 TIME_LIMIT_S = 120
+FILE_SUFFIX = ".safetensors"
 SPARE_BYTES = 512 << 20  # what torch itself may need beside the tensors
 INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")  # what finding torch's libraries may need
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertRequest:
-    """A pickle `path` of the registered network `model`, and the card to write into `out` (a .safetensors file).
+    """A pickle `path` of the registered network `model`, and the card to write into `out`: a .safetensors file, or a
+    folder that is not there yet, which becomes a checkpoint that answers and is judged like a run.
 
     `preprocessing` and `classes` are JSON files; `licence` and `source` are words; `time_limit_s` bounds the child.
     """
@@ -97,31 +103,39 @@ class Converted:
 
 
 def convert(request: ConvertRequest) -> Converted:
-    """Write `request.out` from the pickle `request.path`, under its public names. Raises SaccadeError.
+    """Write `request.out` from the pickle `request.path`: a file under its public names, or a checkpoint under ours.
+    Raises SaccadeError.
 
     The tensors must be those of the network, and finite; nothing is written otherwise.
     """
     MODELS.get(request.model)
-    if request.out.suffix != ".safetensors":
-        raise UsageError(f"--out must end in .safetensors, got {printable(str(request.out))}.")
+    if request.out.suffix not in (FILE_SUFFIX, ""):
+        raise UsageError(
+            f"--out must end in {FILE_SUFFIX}, or be a new folder without an ending, got {printable(str(request.out))}."
+        )
+    if not request.out.suffix and request.out.exists():
+        raise UsageError(f"--out {printable(str(request.out))} is there already; name a new folder.")
     card = _card(request)
     digest = _digest(request.path)
     with _private_folder() as folder:
         enforced = _open_pickle(request, folder)
         opened = folder / "tensors.safetensors"
         tensors = parse_tensors(read_file(opened))
-        checked = folder / request.out.name
+        checked = folder / f"{request.out.stem}{FILE_SUFFIX}"
         content = tensor_bytes(tensors, metadata={**card, KEY_ORIGINAL: digest})
         opened.unlink()
         checked.write_bytes(content)
-        _check(request, checked)
+        network, found = _check(request, checked)
     if _digest(request.path) != digest:
         raise WeightsError(
             f"{printable(str(request.path))} has changed while it was converted.\n"
             f"Run the command again when nothing writes to it."
         )
     atomic.make_folder(request.out.parent)
-    atomic.write_bytes(request.out, content)
+    if request.out.suffix:
+        atomic.write_bytes(request.out, content)
+    else:
+        save_checkpoint(request.out, _manifest(found, digest), network.state_dict())
     weights = find_weights(str(request.out), request.model)
     return Converted(weights=weights, original_sha256=digest, num_tensors=len(tensors), enforced=enforced)
 
@@ -153,8 +167,8 @@ def _digest(path: Path) -> str:
     if path.exists() and not path.is_file():
         raise WeightsError(f"{where} is no file.\nGive the .pth file itself.")
     try:
-        with open(path, "rb") as file:
-            start = file.read(8)
+        with open_plain_file(path) as file:
+            start = file.read(64)
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
@@ -163,6 +177,11 @@ def _digest(path: Path) -> str:
         raise WeightsError(f"{where} cannot be read: {error.strerror or error}.") from None
     if not start.startswith((b"PK\x03\x04", b"\x80")):
         raise WeightsError(f"{where} is no file that torch.save wrote.\nIf it is safetensors already, use it as it is.")
+    if start.startswith(b"\x80") and not start.startswith(convert_child.LEGACY_START):
+        raise WeightsError(
+            f"{where} is a Python pickle, but not one that torch.save wrote; nothing of it was run.\n"
+            f"Save the network's state_dict with torch.save, with the defaults for its format."
+        )
     return digest
 
 
@@ -246,9 +265,21 @@ def _failure(where: str, failure: str) -> str:
     return f"{where} cannot be opened: {sentence}.\nIt is truncated, damaged or no state dict; take another one."
 
 
-def _check(request: ConvertRequest, path: Path) -> None:
-    """The tensors are the network's and finite. Raises WeightsError that names the pickle."""
+def _manifest(found: BackboneWeights, original_sha256: str) -> Manifest:
+    """What a checkpoint of public weights says of itself; classes without names are numbers."""
+    origin = {"backbone": found.model, "weights": found.source, "weights_sha256": original_sha256}
+    return Manifest(
+        model=found.model,
+        preprocessing=found.preprocessing,
+        classes=found.classes or tuple(str(number) for number in range(found.num_classes)),
+        provenance={"command": "saccade convert", "transfer": origin | {"licence": found.licence}},
+    )
+
+
+def _check(request: ConvertRequest, path: Path) -> tuple[nn.Module, BackboneWeights]:
+    """The network with the tensors, which are its own and finite. Raises WeightsError that names the pickle."""
     try:
-        load_backbone(find_weights(str(path), request.model, request.preprocessing))
+        found = find_weights(str(path), request.model, request.preprocessing)
+        return load_backbone(found), found
     except WeightsError as error:
         raise WeightsError(error.message.replace(printable(str(path)), printable(str(request.path)))) from None

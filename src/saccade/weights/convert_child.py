@@ -4,14 +4,15 @@
 
 Run as a file, so that nothing but this text and torch takes part. In order: no new privileges, a network of its own
 without devices (both where Linux allows it); torch is imported; memory, processor time, file size, open files and new
-processes are limited; a zip must hold its entries uncompressed; then `torch.load(weights_only=True)`, which builds
-nothing but tensors and plain containers.
+processes are limited; a zip must hold its entries uncompressed, and an older file's pickles are counted; then
+`torch.load(weights_only=True)`, which builds nothing but tensors and plain containers.
 """
 
 import ctypes
 import errno
 import json
 import os
+import pickletools
 import re
 import sys
 import zipfile
@@ -19,11 +20,16 @@ from typing import Any
 
 PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
-NESTED = ("state_dict", "model")
+NESTED = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema", "ema", "net")
 NO_NETWORK = "no network"
 OPEN_FILES = 64
 MAX_ZIP_ENTRIES = 100_000
 MAX_PICKLE_BYTES = 16 << 20  # of the part that names the tensors; those of the largest networks take 1 MB
+MAX_PICKLE_OPCODES = 2_000_000  # of the same; a tensor takes about 30
+LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickle of torch's number 0x1950a86a20f9469cfc6c
+LEGACY_PICKLES = (
+    5  # in front of the tensors' bytes: this number, the version, the system, the object, the names of tensors
+)
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 NO_ROOM = 74  # the status where not even the result could be written; sysexits.h: EX_IOERR
 
@@ -44,6 +50,8 @@ def main() -> None:
         is_zip = can_map(request["path"])
         if is_zip:
             check_zip(request["path"])
+        else:
+            check_legacy(request["path"])
         loaded = torch.load(request["path"], weights_only=True, map_location="cpu", mmap=is_zip)
         tensors = plain_tensors(loaded, torch, request["max_bytes"])
         save_file(tensors, os.path.join(request["folder"], "tensors.safetensors"))
@@ -147,6 +155,44 @@ def check_zip(path: str) -> None:
     largest = max((entry.file_size for entry in pickles), default=0)
     if largest > MAX_PICKLE_BYTES:
         raise Refused(f"it names its tensors in {largest:,} bytes; at most {MAX_PICKLE_BYTES:,} are read")
+
+
+class Bounded:
+    """A file of which no more than MAX_PICKLE_BYTES are read. Raises Refused for more."""
+
+    def __init__(self, file: Any) -> None:
+        self.file, self.left_bytes = file, MAX_PICKLE_BYTES
+
+    def read(self, num_bytes: int) -> bytes:
+        self._take(num_bytes)
+        return bytes(self.file.read(num_bytes))
+
+    def readline(self) -> bytes:
+        line = bytes(self.file.readline(self.left_bytes + 1))
+        self._take(len(line))
+        return line
+
+    def _take(self, num_bytes: int) -> None:
+        self.left_bytes -= num_bytes
+        if self.left_bytes < 0:
+            raise Refused(f"it names its tensors in more than {MAX_PICKLE_BYTES:,} bytes, the most that are read")
+
+
+def check_legacy(path: str) -> None:
+    """Raise Refused where the pickles of torch's format before 1.6 are longer than any network's: counted, not run."""
+    num_opcodes = 0
+    with open(path, "rb") as file:
+        bounded: Any = Bounded(file)
+        try:
+            for _ in range(LEGACY_PICKLES):
+                for _ in pickletools.genops(bounded):
+                    num_opcodes += 1
+                    if num_opcodes > MAX_PICKLE_OPCODES:
+                        raise Refused(
+                            f"its pickle has more than {MAX_PICKLE_OPCODES:,} instructions, the most that are read"
+                        )
+        except ValueError:
+            return  # damaged: torch says what it finds
 
 
 def plain_tensors(loaded: Any, torch: Any, max_bytes: int) -> dict[str, Any]:

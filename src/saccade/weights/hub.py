@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..core.addresses import hub_name, shown
 from ..core.errors import WeightsError, printable
-from ..data.hub_download import HubKind, download
+from ..core.hub_download import HubKind, download
 
 HUB_PREFIX = "hub:"
 CARDS = ["config.json", "README.md"]

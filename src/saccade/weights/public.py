@@ -11,18 +11,23 @@ from torch import nn
 from ..core.addresses import is_address, shown
 from ..core.errors import ModelError, WeightsError, printable
 from ..core.types import Preprocessing
-from ..models.architecture import MODELS, Architecture, ModelSpec, build_model
-from ..models.build import without_weights
+from ..models.architecture import MODELS, Architecture, ModelSpec
+from ..models.build import resolve_model, without_weights
+from ..runs.checkpoint import Checkpoint, open_checkpoint
+from ..runs.names import WEIGHTS
 from .card import CARD_NAME, Card, card_beside, card_in_file, parse_preprocessing, public_preprocessing, read_json
 from .hub import HUB_PREFIX, download_weights
+from .of_run import check_network, checkpoint_of
 from .tensors import (
     AUXILIARY,
+    UNUSED_COUNTER,
     check_tensors,
     load_weights,
     match_names,
     parse_header,
     parse_metadata,
     read_file,
+    same_shapes_other_names,
     tensor_shapes,
 )
 
@@ -49,15 +54,20 @@ class BackboneWeights:
 
 
 def find_weights(text: str, model: str, preprocessing: Path | Preprocessing | None = None) -> BackboneWeights:
-    """The weights `text` (a .safetensors file, a folder with one, or hub:OWNER/NAME[@REVISION]) for network `model`.
+    """The weights `text` (a .safetensors file, a folder with one, a run, or hub:OWNER/NAME[@REVISION]) for network
+    `model`.
 
-    The card is `preprocessing` (or a JSON file of it), else the file's own metadata, else config.json beside it, else
-    that of torchvision's public files. Raises WeightsError, ConfigError, or UnknownNameError for `model`.
+    A run says of itself what a card says. Else the card is `preprocessing` (or a JSON file of it), else the file's own
+    metadata, else config.json beside it, else that of torchvision's public files. Raises WeightsError, CheckpointError,
+    ConfigError, or UnknownNameError for `model`.
     """
     architecture = MODELS.get(model)
     given = preprocessing
     if isinstance(given, Path):
         given = parse_preprocessing(read_json(given, "file"), printable(str(given)))
+    checkpoint = checkpoint_of(text)
+    if checkpoint is not None:
+        return _of_run(checkpoint, model, given)
     path, source, beside = _locate(text)
     where = source if text.startswith(HUB_PREFIX) else printable(str(path))
     content = read_file(path)
@@ -87,8 +97,9 @@ def find_weights(text: str, model: str, preprocessing: Path | Preprocessing | No
 def load_backbone(weights: BackboneWeights) -> nn.Module:
     """The network with these weights, all of its public head included. Raises WeightsError."""
     spec = ModelSpec(num_classes=weights.num_classes, input_CHW=weights.preprocessing.input_CHW)
-    network = build_model(weights.model, spec)
-    loaded = load_weights(network, weights.path, MODELS.get(weights.model).rename_key)
+    network = resolve_model(weights.model, spec)
+    rename_key = MODELS.get(weights.model).rename_key if weights.model in MODELS else None  # a new head is ours
+    loaded = load_weights(network, weights.path, rename_key)
     if loaded.sha256 != weights.sha256:
         raise WeightsError(
             f"{printable(str(weights.path))} has changed since it was looked at: its SHA-256 is "
@@ -96,6 +107,28 @@ def load_backbone(weights: BackboneWeights) -> nn.Module:
             f"Run the command again when nothing writes to it."
         )
     return network
+
+
+def _of_run(checkpoint: Checkpoint, model: str, given: Preprocessing | None) -> BackboneWeights:
+    """What a checkpoint's manifest says of its weights. Raises WeightsError."""
+    check_network(checkpoint, model)
+    checkpoint = open_checkpoint(checkpoint.folder, check_content=True)
+    manifest, path = checkpoint.manifest, checkpoint.folder / WEIGHTS
+    origin, where = manifest.origin.transfer, printable(str(checkpoint.folder))
+    notes = []
+    if origin.weights and not origin.licence:  # a network that began afresh is under nobody else's
+        notes.append(f"{where} does not say under which licence it may be used; ask where you got it.")
+    return BackboneWeights(
+        path=path,
+        sha256=hashlib.sha256(read_file(path)).hexdigest(),
+        model=manifest.model,
+        preprocessing=given or manifest.preprocessing,
+        classes=manifest.classes,
+        num_classes=len(manifest.classes),
+        licence=origin.licence,
+        source=str(checkpoint.folder),
+        notes=tuple(notes),
+    )
 
 
 def head_outputs(architecture: Architecture, spec: ModelSpec) -> set[str]:
@@ -139,7 +172,7 @@ def _file_in(folder: Path) -> tuple[Path, str]:
     if files:
         shown = ", ".join(printable(file.name) for file in files[:3])
         raise WeightsError(f"{where} holds {len(files)} weight files: {shown}.\nGive the one that you want.")
-    pickles = sorted(file for file in folder.iterdir() if file.suffix in (".pth", ".pt", ".bin", ".ckpt"))
+    pickles = sorted(file for file in folder.iterdir() if file.suffix in (".pth", ".pt", ".th", ".bin", ".ckpt"))
     if pickles:
         raise WeightsError(
             f"{where} holds no .safetensors file, only pickles such as {printable(pickles[0].name)}.\n"
@@ -184,12 +217,31 @@ def _check_architecture(
     except WeightsError as error:
         fitting = next(_fitting(shapes, path, architecture.name), None)
         if fitting is None:
+            _refuse_other_names(architecture, preprocessing, shapes, path)
             raise
         first_line = error.message.splitlines()[0]
         raise WeightsError(
             f"{first_line}\nThese look like the weights of {fitting}, not of {architecture.name}."
         ) from None
     return num_classes
+
+
+def _refuse_other_names(
+    architecture: Architecture, preprocessing: Preprocessing, shapes: dict[str, tuple[int, ...]], path: Path
+) -> None:
+    """Raise WeightsError where the file has the network's shapes, for some number of classes, under other names."""
+    for num_classes in sorted({shape[0] for shape in shapes.values() if len(shape) == 1 and shape[0] > 0}):
+        expected = _expected(architecture, preprocessing, num_classes)
+        names, unused = match_names(list(shapes), expected, architecture.rename_key)
+        missing = [name for name in expected if name not in names.values() and not name.endswith(UNUSED_COUNTER)]
+        if missing and unused and same_shapes_other_names(shapes, expected):
+            alike = next((name for name in unused if shapes[name] == expected[missing[0]]), unused[0])
+            raise WeightsError(
+                f"{printable(str(path))} has tensors of just the shapes of {architecture.name}, under names that are "
+                f"not known: '{printable(alike)}', where the network has '{missing[0]}'.\n"
+                f"It may be the same network written by somebody else. Where it is, rename its tensors to those of "
+                f"saccade.models.architecture.build_model('{architecture.name}', ...).state_dict()."
+            )
 
 
 def _fitting(shapes: dict[str, tuple[int, ...]], path: Path, not_this: str) -> Iterator[str]:

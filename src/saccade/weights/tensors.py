@@ -5,31 +5,60 @@ be those of the network, under our names or under public ones that the architect
 """
 
 import hashlib
-import json
 import math
 import os
 import struct
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from torch import nn
 
+from ..core.documents import DocumentError, parse_object
 from ..core.errors import WeightsError, brief, printable
+from ..core.plain_files import open_plain_file
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_WEIGHT_BYTES = 4 << 30
 MAX_DIMENSIONS = 8
 DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
-WRAPPERS = ("module.", "_orig_mod.")  # what data-parallel and compiled networks put in front of every name
+# What data-parallel, compiled and wrapped networks put in front of every name, in any order.
+WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 UNUSED_COUNTER = "num_batches_tracked"  # of batch normalisation; files written before 2018 lack it
 AUXILIARY = "auxiliary."  # heads that only training uses
 SHOWN = 3
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What a header says of one tensor: its shape, and where its bytes end."""
+
+    shape: tuple[int, ...]
+    end: int
+
+    @classmethod
+    def parse(cls, entry: Any) -> "_Entry":
+        """`entry` by the schema: {"dtype": a known name, "shape": sizes, "data_offsets": [start, end]}, whole numbers
+        that fit each other. Raises DocumentError."""
+        values = entry if isinstance(entry, dict) else {}
+        dtype, shape, offsets = values.get("dtype"), values.get("shape"), values.get("data_offsets")
+        if not isinstance(dtype, str) or dtype not in DTYPE_BYTES:
+            raise DocumentError("it holds a type of numbers that is not known here")
+        if not _are_sizes(shape) or len(shape) > MAX_DIMENSIONS or not _are_sizes(offsets) or len(offsets) != 2:
+            raise DocumentError("its shape and offsets are no lists of whole numbers")
+        if offsets[1] - offsets[0] != math.prod(shape) * DTYPE_BYTES[dtype]:
+            raise DocumentError("its offsets do not fit its shape")
+        return cls(tuple(shape), offsets[1])
+
+
+def _are_sizes(values: Any) -> TypeGuard[list[int]]:
+    return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +119,7 @@ def read_file(path: Path) -> bytes:
     """The bytes of a weight file. Raises WeightsError for what is no safetensors file, pickles first of all."""
     where = printable(str(path))
     try:
-        with open(path, "rb") as file:
+        with open_plain_file(path) as file:
             start = file.read(8)
             if start[:2] in PICKLE_STARTS or start[:4] in PICKLE_STARTS:
                 raise WeightsError(
@@ -104,7 +133,7 @@ def read_file(path: Path) -> bytes:
                     f"{where} has {num_bytes:,} bytes; at most {MAX_WEIGHT_BYTES:,} are read, several times what the "
                     f"largest network here has.\nIt holds something else; take another file."
                 )
-            return start + file.read()
+            return start + file.read(num_bytes)
     except FileNotFoundError:
         raise WeightsError(f"There is no weight file {where}.\nCheck the path and its spelling.") from None
     except OSError as error:
@@ -123,25 +152,22 @@ def parse_header(content: bytes, path: Path) -> dict[str, tuple[int, ...]]:
             f"the file has {len(content):,}.\nDownload it again."
         )
     try:
-        header = json.loads(content[8 : 8 + header_bytes])
-        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
-        shapes = {name: tuple(int(size) for size in entry["shape"]) for name, entry in entries.items()}
-        ends = [_checked_end(entries[name], shape) for name, shape in shapes.items()]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        header = parse_object(content[8 : 8 + header_bytes])
+        entries = {name: _Entry.parse(entry) for name, entry in header.items() if name != "__metadata__"}
+    except DocumentError:
         raise WeightsError(f"{where} has a damaged header.\nDownload it again.") from None
-    data_bytes = len(content) - 8 - header_bytes
-    if max(ends, default=0) != data_bytes:
+    data_bytes, end = len(content) - 8 - header_bytes, max((entry.end for entry in entries.values()), default=0)
+    if end != data_bytes:
         raise WeightsError(
-            f"{where} is truncated or padded: its tensors end at byte {max(ends, default=0):,} of {data_bytes:,}.\n"
-            f"Download it again."
+            f"{where} is truncated or padded: its tensors end at byte {end:,} of {data_bytes:,}.\nDownload it again."
         )
-    return shapes
+    return {name: entry.shape for name, entry in entries.items()}
 
 
 def parse_metadata(content: bytes) -> dict[str, str]:
     """The texts under `__metadata__` in a header that `parse_header` has accepted."""
     (header_bytes,) = struct.unpack("<Q", content[:8])
-    metadata = json.loads(content[8 : 8 + header_bytes]).get("__metadata__")
+    metadata = parse_object(content[8 : 8 + header_bytes]).get("__metadata__")
     if not isinstance(metadata, dict):
         return {}
     return {str(key): value for key, value in metadata.items() if isinstance(value, str)}
@@ -153,21 +179,45 @@ def match_names(
     """({name in the file: our name}, names of the file that mean nothing here)."""
     names: dict[str, str] = {}
     unused: list[str] = []
+    taken: set[str] = set()
     for theirs in found:
-        plain = theirs
-        for wrapper in WRAPPERS:
-            plain = plain.removeprefix(wrapper)
-        ours: str | None = plain
-        if plain not in expected and rename_key is not None:
-            try:
-                ours = rename_key(plain)
-            except (LookupError, ValueError):
-                ours = None  # not a name that the translation knows
-        if ours in expected and ours not in names.values():
-            names[theirs] = str(ours)
+        ours = _our_name(theirs, expected, rename_key)
+        if ours is not None and ours not in taken:
+            names[theirs] = ours
+            taken.add(ours)
         else:
             unused.append(theirs)
     return names, unused
+
+
+def same_shapes_other_names(shapes: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]) -> bool:
+    """Whether a file has tensors of just the network's shapes, each as often, whatever they are called."""
+    theirs, ours = (
+        Counter(shape for name, shape in named.items() if not name.endswith(UNUSED_COUNTER))
+        for named in (shapes, expected)
+    )
+    return theirs == ours
+
+
+def _our_name(
+    theirs: str, expected: dict[str, tuple[int, ...]], rename_key: Callable[[str], str | None] | None
+) -> str | None:
+    """The network's name for a tensor, as it is written or behind any wrappers; None where there is none."""
+    plain = theirs
+    while True:
+        if plain in expected:
+            return plain
+        if rename_key is not None:
+            try:
+                renamed = rename_key(plain)
+            except (LookupError, ValueError):
+                renamed = None  # not a name that the translation knows
+            if renamed in expected:
+                return renamed
+        wrapper = next((wrapper for wrapper in WRAPPERS if plain.startswith(wrapper)), None)
+        if wrapper is None:
+            return None
+        plain = plain.removeprefix(wrapper)
 
 
 def same_values(theirs: tuple[int, ...], ours: tuple[int, ...]) -> bool:
@@ -176,16 +226,6 @@ def same_values(theirs: tuple[int, ...], ours: tuple[int, ...]) -> bool:
     timm keeps VGG's dense layers as convolutions over the whole map; flattened they are the same matrix.
     """
     return theirs == ours or (len(theirs) == 4 and len(ours) == 2 and (theirs[0], math.prod(theirs[1:])) == ours)
-
-
-def _checked_end(entry: dict[str, Any], shape: tuple[int, ...]) -> int:
-    if len(shape) > MAX_DIMENSIONS:
-        raise ValueError("no tensor has so many dimensions")
-    start, end = (int(offset) for offset in entry["data_offsets"])
-    size = math.prod(shape) * DTYPE_BYTES[str(entry["dtype"])]
-    if not 0 <= start <= end or end - start != size or min(shape, default=1) < 0:
-        raise ValueError("offsets do not fit the shape")
-    return end
 
 
 def _check(

@@ -9,11 +9,11 @@ from scipy import fft, ndimage, stats
 
 from saccade.core.types import Preprocessing
 from saccade.data.augment import autocontrast, equalize, gaussian_blur, jpeg, random_erasing
-from saccade.data.augment.augmentation import AUGMENTATIONS, Colouring, Drawn, Pixel, Scene
-from saccade.data.augment.noise import normal_values, seeds, uniform_levels
-from saccade.data.augment.policy import AugmentConfig
+from saccade.data.augment.shared.noise import normal_values, seeds, uniform_levels
+from saccade.data.augmentation import AUGMENTATIONS, Colouring, Drawn, Pixel, Scene
+from saccade.data.augmentation_policy import AugmentConfig
 from saccade.data.augmenter import Augmenter
-from saccade.data.draws import uniform
+from saccade.data.random_numbers import uniform
 
 SCENE = Scene(preprocessing=Preprocessing(input_height_px=32, input_width_px=48), epoch=0)
 ROUGH_HWC = np.random.default_rng(0).integers(30, 220, (32, 48, 3), dtype=np.uint8)

@@ -8,11 +8,12 @@ import pytest
 from scipy import stats
 
 from saccade.core.types import Preprocessing
-from saccade.data.augment import augmix, geometry, rand_augment, trivial_augment
-from saccade.data.augment.augmentation import AUGMENTATIONS, Choosing, Drawn, Scene
-from saccade.data.augment.policy import AugmentConfig, get_policy
+from saccade.data.augment import augmix, rand_augment, trivial_augment
+from saccade.data.augment.shared import geometry
+from saccade.data.augmentation import AUGMENTATIONS, Choosing, Drawn, Scene
+from saccade.data.augmentation_policy import AugmentConfig, get_policy
 from saccade.data.augmenter import Augmenter
-from saccade.data.draws import uniform
+from saccade.data.random_numbers import uniform
 
 SCENE = Scene(preprocessing=Preprocessing(input_height_px=32, input_width_px=48), epoch=0)
 NUM = 28_000

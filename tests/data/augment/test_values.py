@@ -14,13 +14,13 @@ from sklearn.decomposition import PCA
 from saccade.core.errors import ConfigError, UnknownNameError
 from saccade.core.types import Preprocessing, Record
 from saccade.data.augment import crop, elastic, pca_colour
-from saccade.data.augment.augmentation import AUGMENTATIONS, Colouring, Drawn, Framing, Geometric, Scene, normal
-from saccade.data.augment.colour import compose, recolour
-from saccade.data.augment.lossless import fold, move_pixels
-from saccade.data.augment.mixing import partners
-from saccade.data.augment.policy import AugmentConfig, get_policy
+from saccade.data.augment.shared.colour import compose, recolour
+from saccade.data.augment.shared.lossless import fold, move_pixels
+from saccade.data.augment.shared.mixing import partners
+from saccade.data.augmentation import AUGMENTATIONS, Colouring, Drawn, Framing, Geometric, Scene, normal
+from saccade.data.augmentation_policy import AugmentConfig, get_policy
 from saccade.data.augmenter import Augmenter, measure_colours
-from saccade.data.draws import uniform
+from saccade.data.random_numbers import uniform
 from saccade.data.source import DataSource
 
 SCENE = Scene(preprocessing=Preprocessing(input_height_px=32, input_width_px=32), epoch=0)

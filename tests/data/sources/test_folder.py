@@ -11,7 +11,9 @@ import pytest
 from saccade.core.errors import DataError, ImageError
 from saccade.data.scan import scan_source
 from saccade.data.source import open_source
-from saccade.data.sources import folder as folder_module
+from saccade.data.sources.folder.source import ImageFolder
+from saccade.data.sources.shared import image_files
+from saccade.data.sources.shared.image_files import ENDINGS_SHOWN
 
 PICTURE = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
 
@@ -169,7 +171,7 @@ def test_a_file_that_vanishes_or_becomes_a_fifo_is_named(tmp_path: Path):
     os.mkfifo(tmp_path / "dog" / "b.png")
     with pytest.raises(ImageError, match=r"^cat/a\.png: the file cannot be read: No such file or directory\.$"):
         source.read(0)
-    with pytest.raises(ImageError, match=r"^dog/b\.png: it is not a regular file\.$"):
+    with pytest.raises(ImageError, match=r"^dog/b\.png: it is not a plain file, but a folder, a pipe or a device\.$"):
         source.read(1)
 
 
@@ -191,9 +193,9 @@ def test_a_folder_that_cannot_be_listed_is_named(
     def fail(path: object) -> None:
         raise error
 
-    monkeypatch.setattr(folder_module.os, "scandir", fail)
+    monkeypatch.setattr(image_files.os, "scandir", fail)
     with pytest.raises(DataError) as refused:
-        folder_module.ImageFolder(tmp_path)
+        ImageFolder(tmp_path)
     assert str(refused.value) == f"The folder {tmp_path} {message}"
 
 
@@ -205,9 +207,12 @@ MUDDLES = {
     ("cat/a.png",): "The folder {0} has one class only, 'cat': there is nothing to tell apart.\n"
     "Add a sub-folder of images for at least one more class.",
     ("cat/a.png", "dog/notes.txt", "owl/readme.md"): "The folder {0} has classes without a single image: 'dog', 'owl'."
-    "\nAdd images to them, or remove the empty folders.",
-    ("cat/a.tiff", "dog/b.tiff"): "The folder {0} has 2 sub-folders but no image in them "
-    "(endings looked for: .jpg .jpeg .jpe .png .webp .bmp .gif).\nCheck the path and the endings.",
+    f"\nIn these: 1 file passed over: 1 .txt. Read are {ENDINGS_SHOWN}: convert the files, or remove the folders.",
+    ("cat/a.psd", "dog/b.PSD", "dog/c"): "The folder {0} has 2 sub-folders but no image in them.\n"
+    "In these: 3 files passed over: 2 .psd, 1 without an ending. "
+    f"Read are {ENDINGS_SHOWN}: convert the files, or remove the folders.",
+    ("cat/readme.md", "dog/.hidden"): "The folder {0} has 2 sub-folders but no image in them.\n"
+    f"Check the path and the endings: read are {ENDINGS_SHOWN}.",
     ("train/cat/a.png", "train/dog/b.png", "cow/c.png"): "{0} has the folder 'train' beside 'cow': "
     "are the sub-folders splits or classes?\nMove everything that is not a split out of it.",
     ("train/cat/a.png", "val/cat/b.png", "valid/cat/c.png"): "{0} has two folders for validation: val and valid.\n"
@@ -221,7 +226,7 @@ def test_a_muddle_is_refused_with_what_to_do(tmp_path: Path, files: tuple[str, .
 
 
 def test_more_empty_classes_than_fit_are_counted(tmp_path: Path):
-    plant(tmp_path, "zebra/a.png", *(f"{number}/x.txt" for number in range(8)))
+    plant(tmp_path, "zebra/a.png", *(f"{number}/.x" for number in range(8)))
     assert refusal(tmp_path) == (
         f"The folder {tmp_path} has classes without a single image: '0', '1', '2', '3', '4' and 3 more.\n"
         "Add images to them, or remove the empty folders."
@@ -248,3 +253,108 @@ def test_no_name_at_all_is_said_to_be_none():
     with pytest.raises(DataError) as error:
         open_source("")
     assert str(error.value) == ("No source of images was named.\nGive a folder, or a built-in set such as digits.")
+
+
+def parts(path: Path) -> dict[str, set[str | None]]:
+    """{class: splits of its images}."""
+    found: dict[str, set[str | None]] = {}
+    for _, name, split in listing(path):
+        found.setdefault(name, set()).add(split)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        *[("training_set", "test_set"), ("seg_train", "seg_test"), ("train_images", "test_images")],
+        *[("Train_data", "Test_data"), ("dataset_train", "dataset_test"), ("trainData", "testData")],
+        *[("TRAIN", "TEST"), ("train", "test1"), ("training", "Testing"), ("train-set", "test-set")],
+        *[("chest xray train", "chest xray test"), ("trainset", "testset")],
+    ],
+)
+def test_parts_of_a_set_are_known_by_the_words_of_their_names(tmp_path: Path, train: str, test: str):
+    plant(tmp_path, f"{train}/cat/a.png", f"{train}/dog/b.png", f"{test}/cat/c.png", f"{test}/dog/d.png")
+    assert parts(tmp_path) == {"cat": {"train", "test"}, "dog": {"train", "test"}}
+
+
+def test_parts_that_lie_in_folders_of_the_same_name_are_found(tmp_path: Path):
+    plant(tmp_path, "seg_train/seg_train/a/1.png", "seg_train/seg_train/b/2.png", "seg_test/seg_test/a/3.png")
+    plant(tmp_path, "seg_test/seg_test/b/4.png", "seg_pred/seg_pred/5.png", "annotations/a.xml")
+    assert parts(tmp_path) == {"a": {"train", "test"}, "b": {"train", "test"}}
+    assert open_source(str(tmp_path)).notes == (
+        "'annotations' is not a part of the set: it holds no images",
+        "'seg_pred' is not a part of the set: its 1 image is not used",
+    )
+
+
+@pytest.mark.parametrize("names", [("test tube", "flask"), ("training shoe", "boot"), ("train", "bus")])
+def test_a_class_with_the_word_in_its_name_stays_a_class_or_is_asked_about(tmp_path: Path, names: tuple[str, str]):
+    plant(tmp_path, *(f"{name}/{number}.png" for name in names for number in range(2)))
+    if names[0] != "train":
+        assert set(parts(tmp_path)) == set(names)
+        return
+    assert refusal(tmp_path) == (
+        f"{tmp_path} has the folder 'train' beside 'bus': are the sub-folders splits or classes?\n"
+        "Move everything that is not a split out of it."
+    )
+
+
+REFUSED = {
+    (
+        "train/a.png",
+        "train/b.png",
+        "test/c.png",
+    ): "The folder {0} holds parts of a set (train and test) without class "
+    "folders: nothing says which image is what.\nList the images in a CSV file with the columns file and label: "
+    "saccade train {0}/labels.csv.\nOr put the images of each class into a sub-folder, such as {0}/train/cat.",
+    ("cat/a.png", "dog/b.png", "test/c.png"): "The folder {0} has 'test', which is called like a part of a set, beside "
+    "cat, dog: is it a class?\nMove it out of the folder; or, if it is a class, give it another name.",
+    ("val/cat/a.png", "test/cat/b.png"): "The folder {0} has test and val, but no train: are they splits or classes?\n"
+    "Add the folder train, or give one part alone, such as {0}/test.",
+    ("Dataset/cat/a.png", "Dataset/dog/b.png", "Examples/c.png"): "The folder {0} holds Dataset, Examples, which are "
+    "called like folders of files, not like classes.\nGive the one with the class folders, such as saccade train "
+    "{0}/Dataset; or rename the folders after their classes.",
+    (
+        "first/cat/a.png",
+        "first/dog/b.png",
+        "second/cat/c.png",
+        "second/dog/d.png",
+    ): "The folder {0}: each of first, second "
+    "holds the same sub-folders (cat, dog), so either may be the classes.\n"
+    "If cat, dog are the classes, give one folder: saccade train {0}/first.\n"
+    "If first, second are, list the images in a CSV file with the columns file and label.",
+    ("train/notes.txt", "test/cat/a.png"): "The folder {0}: 'train' is the training part, but it is empty.\n"
+    "Put one sub-folder of images per class into it, such as {0}/train/cat.",
+}
+
+
+@pytest.mark.parametrize("files", REFUSED, ids=range(len(REFUSED)))
+def test_what_could_be_parts_or_classes_is_never_learned_the_wrong_way(tmp_path: Path, files: tuple[str, ...]):
+    assert refusal(plant(tmp_path, *files)) == REFUSED[files].format(tmp_path)
+
+
+def test_a_single_shared_sub_folder_is_no_muddle(tmp_path: Path):
+    plant(tmp_path, "n01/images/a.png", "n02/images/b.png")
+    assert set(parts(tmp_path)) == {"n01", "n02"}
+
+
+def test_a_part_without_class_folders_is_not_used_and_said(tmp_path: Path):
+    plant(tmp_path, "train/cat/a.png", "train/dog/b.png", "test/c.png", "test/d.png", "val/.keep")
+    assert parts(tmp_path) == {"cat": {"train"}, "dog": {"train"}}
+    assert open_source(str(tmp_path)).notes == (
+        "'test' has no class folders: its 2 images are not used",
+        "'val' has no class folders: it is empty",
+    )
+
+
+def test_files_that_are_passed_over_are_counted_by_ending(tmp_path: Path):
+    plant(tmp_path, "cat/a.png", "dog/b.png", *(f"cat/{number}.CR2" for number in range(9)), "dog/list.docx")
+    plant(tmp_path, "stray.jpg", "cat/._a.png", "cat/Thumbs.db", "README.md", ".git/x.png", "notes")
+    assert open_source(str(tmp_path)).notes == (
+        "13 files passed over: 9 .cr2, 1 .docx, 1 without an ending, 1 image beside the class folders, 1 hidden image",
+    )
+
+
+def test_numbers_in_class_names_count_as_numbers(tmp_path: Path):
+    plant(tmp_path, *(f"{name}/a.png" for name in ("grade 10", "grade 9", "grade 1", "10", "9", "2")))
+    assert open_source(str(tmp_path)).classes == ("2", "9", "10", "grade 1", "grade 9", "grade 10")

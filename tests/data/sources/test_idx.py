@@ -46,6 +46,17 @@ def test_pixels_labels_and_splits_are_those_of_the_files(tmp_path: Path):
     assert [source.record(index).split for index in range(8)] == ["train"] * 6 + ["test"] * 2
 
 
+def test_classes_are_the_numbers_that_occur(tmp_path: Path):
+    """EMNIST's letters are numbered from 1; a set of three classes may call them 0, 7 and 200."""
+    write(tmp_path / "some", labels=idx(np.array([7, 0, 200, 7, 0, 200], np.uint8)))
+    write(tmp_path / "some", "t10k", images=idx(IMAGE_NHW[:2]), labels=idx(np.array([200, 9], np.uint8)))
+    source = open_source(str(tmp_path / "some"))
+    assert source.classes == ("0", "7", "9", "200")
+    assert [source.record(index).label for index in range(8)] == [1, 0, 3, 1, 0, 3, 3, 2]
+    write(tmp_path / "fashion", labels=idx(np.array([9, 1, 9, 1, 4, 4], np.uint8)))
+    assert open_source(str(tmp_path / "fashion")).classes == ("Trouser", "Coat", "Ankle boot")
+
+
 @pytest.mark.parametrize("infix", ["-idx3", ".idx3"])
 @pytest.mark.parametrize("packed", [(True, True), (True, False), (False, True)])
 def test_either_file_may_be_gzipped_and_named_with_a_dot(tmp_path: Path, infix: str, packed: tuple[bool, bool]):
@@ -159,3 +170,19 @@ def test_a_gzip_bomb_is_not_unpacked(tmp_path: Path):
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_a_gzip_header_with_an_endless_name_is_refused(tmp_path: Path, second: bool):
+    packed = gzip.compress(idx(IMAGE_NHW), mtime=0)
+    assert packed[3] == 0
+    named = packed[:3] + b"\x08" + packed[4:10] + b"n" * (2 << 20) + b"\0" + packed[10:]
+    folder = write(tmp_path)
+    (folder / "train-images-idx3-ubyte").unlink()
+    path = folder / "train-images-idx3-ubyte.gz"
+    path.write_bytes(packed + named if second else named)
+    assert refusal(folder) == (
+        f"{path} cannot be read: the names in its header have more than 1,048,576 bytes.\nDownload it again."
+    )
+    path.write_bytes(packed[:3] + b"\x08" + packed[4:10] + b"honest-name\0" + packed[10:])
+    assert np.array_equal(read_idx(path), IMAGE_NHW)

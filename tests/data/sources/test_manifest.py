@@ -140,16 +140,18 @@ SLIPS = {
     ),
     "": "{csv} is empty.\nIts first line names the columns: file,label.",
     "file,label\n": "{csv} names its columns, but lists no image.\nAdd a row for each image.",
-    "file,lable\na.png,cat\n": (
-        "{csv} has no column 'label'; its first line is: file, lable.\n"
-        "Name the columns file,label and, where you have them, split and group."
+    "file,lable,age\na.png,cat,3\n": (
+        "{csv} has no column 'label'; its first line is: file, lable, age.\n"
+        "Name the columns file,label and, where you have them, split and group.\n"
+        "Or say which one it is, as in saccade train {csv} --label-column lable."
     ),
     "a.png;cat\nb.png;dog\n": (
         "{csv} has no column 'file'; its first line is: a.png;cat.\n"
         "Name the columns file,label and, where you have them, split and group. Separate the columns by commas."
     ),
     "file,path,label\na.png,a.png,cat\n": (
-        "{csv} has two columns for the file: 'file' and 'path'.\nRename one of them."
+        "{csv} has two columns for the file: 'file' and 'path'.\n"
+        "Choose one, as in saccade train {csv} --file-column file; or rename the other."
     ),
     "file,label\na.png,cat\nb.png\n": (
         "{csv}, line 3 has 1 values; the first line names 2 columns.\n"
@@ -166,6 +168,14 @@ SLIPS = {
     "file,label\na.png,cat\nb.png,Cat\n": (
         "{csv} has two classes whose names differ only in letter case, accent encoding or spaces: 'Cat' and 'cat'.\n"
         "Write the label the same way in every row."
+    ),
+    "file,label,group\na.png,cat,patient X0\nb.png,dog,Patient X0\n": (
+        "{csv} has two groups whose names differ only in letter case, accent encoding or spaces: 'patient X0' and "
+        "'Patient X0'.\nWrite the group the same way in every row."
+    ),
+    "file,label,split,group\na.png,cat,train,anna  b\nb.png,dog,test,anna b\n": (
+        "{csv} has two groups whose names differ only in letter case, accent encoding or spaces: 'anna  b' and "
+        "'anna b'.\nWrite the group the same way in every row."
     ),
     "file,label,split\na.png,cat,train\nb.png,dog,tset\n": (
         "{csv}, line 3: 'tset' is not a split. Did you mean 'test'?\nUse train, validation or test."
@@ -217,12 +227,12 @@ def test_a_listed_file_that_is_missing_is_named_by_the_scan(tmp_path: Path):
     assert str(error.value) == (
         f"{tmp_path}/labels.csv: 1 of 3 images cannot be decoded.\n"
         "gone.png: the file cannot be read: No such file or directory.\n"
-        "Repair or remove them, or leave them out: --on-bad-image skip."
+        "Repair or remove them, or skip them: --on-bad-image skip."
     )
 
 
 def test_a_fifo_does_not_hang_the_reader(tmp_path: Path):
     path = write(tmp_path, "file,label\na.png,cat\npipe.png,dog\n")
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(ImageError, match=r"^pipe\.png: it is not a regular file\.$"):
+    with pytest.raises(ImageError, match=r"^pipe\.png: it is not a plain file, but a folder, a pipe or a device\.$"):
         open_source(str(path)).read(1)

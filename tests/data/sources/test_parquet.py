@@ -119,12 +119,37 @@ def test_class_names_come_from_the_data_card_where_the_file_has_none(tmp_path: P
     assert open_source(str(tmp_path)).classes == tuple(NAMES)
 
 
-@pytest.mark.parametrize("card", ["", "# no head", "---\n: [\n---\n", "---\n- 1\n---\n", "---\ndataset_info: 3\n---\n"])
+# what a recursive reader would end the process on, or read for half a minute
+LARGE = (f"---\na: {'[' * 300_000}\n---\n", f"---\n{'? ' * 200_000}\n---\n", "---\n" + "- - a\n" * 150_000 + "---\n")
+
+
+@pytest.mark.parametrize(
+    "card", ["", "# no head", "---\n: [\n---\n", "---\n- 1\n---\n", "---\ndataset_info: 3\n---\n", *LARGE]
+)
 @pytest.mark.parametrize("features", [None, "{", '{"info": []}', '{"info": {"features": [1]}}', "[" * 100_000])
 def test_without_names_the_numbers_serve(tmp_path: Path, card: str, features: str | None):
     write(tmp_path / "train.parquet", rows(6), features)
     (tmp_path / "README.md").write_text(card)
     assert open_source(str(tmp_path)).classes == ("0", "1", "2")
+
+
+ALIASES = {
+    "features": "a: &f {name: image}\nb: &l [" + "*f," * 5000 + "]\nc: &i {features: *l}\n",
+    "names": "a: &n [" + "x," * 5000 + "]\nc: &i {features: [{name: label, dtype: {class_label: {names: *n}}}]}\n",
+}
+
+
+@pytest.mark.parametrize("kind", ALIASES)
+def test_a_data_card_that_repeats_itself_by_aliases_is_refused(tmp_path: Path, kind: str):
+    write(tmp_path / "train.parquet", rows(6))
+    card = ALIASES[kind] + "dataset_info: [" + "*i," * 5000 + "]\n"
+    (tmp_path / "README.md").write_text(f"---\n{card}---\n")  # 30 KB, and 25 million entries
+    with pytest.raises(DataError) as caught:
+        open_source(str(tmp_path))
+    assert caught.value.message == (
+        f"{tmp_path}/README.md: the data card repeats its lists by aliases (*) without end.\n"
+        "Write them once, or move the file away: the numbers then serve as names of the classes."
+    )
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string())])
@@ -148,15 +173,54 @@ def test_the_fine_labels_of_several_are_used(tmp_path: Path):
 def test_columns_that_are_missing_or_many_are_named(tmp_path: Path):
     assert refusal(write(tmp_path / "a.parquet", [{"text": "x", "label": 1}])) == (
         f"{tmp_path}/a.parquet has no column that can be the image; its columns are: text, label.\n"
-        "Name the image column image (bytes of an encoded file) and the class column label."
+        "Name the image column image (bytes of an encoded file) and the class column label; "
+        "or choose: --file-column NAME."
     )
     assert refusal(write(tmp_path / "b.parquet", [{"image": b"x", "kind": 1}])) == (
         f"{tmp_path}/b.parquet has no column that can be the label; its columns are: image, kind.\n"
-        "Name the image column image (bytes of an encoded file) and the class column label."
+        "Name the image column image (bytes of an encoded file) and the class column label; "
+        "or choose: --label-column NAME."
     )
     assert refusal(write(tmp_path / "c.parquet", [{"left": b"x", "right": b"y", "label": 1}])) == (
         f"{tmp_path}/c.parquet has several columns that can be the image; its columns are: left, right, label.\n"
-        "Name the image column image (bytes of an encoded file) and the class column label."
+        "Name the image column image (bytes of an encoded file) and the class column label; "
+        "or choose: --file-column NAME."
+    )
+
+
+def test_columns_are_chosen_behind_the_name(tmp_path: Path):
+    values = [{"left": b"l%d" % n, "right": {"bytes": b"r%d" % n}, "fine": n % 3, "coarse": n % 2} for n in range(6)]
+    path = write(tmp_path / "a.parquet", values)
+    source = open_source(f"{path}?file=right&label=coarse")
+    assert source.name == f"{path}?file=right&label=coarse"
+    assert source.classes == ("0", "1")
+    assert [source.read(index) for index in range(6)] == [b"r%d" % n for n in range(6)]
+    assert [source.record(index).label for index in range(6)] == [0, 1] * 3
+    assert open_source(f"{tmp_path}?file=left&label=fine").classes == ("0", "1", "2")
+    assert refusal(Path(f"{path}?label=corse")) == (
+        f"{path} has no column 'corse' for the label. Did you mean 'coarse'?\n"
+        "Its columns are: left, right, fine, coarse."
+    )
+    assert refusal(Path(f"{path}?file=fine&label=coarse")) == (
+        f"{path}: the column 'fine' holds int64, not images.\n"
+        "Choose a column of encoded files (bytes, or a struct with bytes)."
+    )
+    assert refusal(Path(f"{path}?group=fine")) == (
+        f"{path}: of Parquet files the file and label columns can be chosen, not those of a split or a group.\n"
+        "Splits are told by file names, such as train.parquet and test.parquet."
+    )
+
+
+def test_several_labels_an_image_are_never_one_class(tmp_path: Path):
+    lists = write(tmp_path / "a.parquet", [{"image": b"x", "label": [0, 1]}, {"image": b"y", "label": [1]}])
+    assert refusal(lists) == (
+        f"{lists}: the column 'label' holds lists of classes; several labels an image are not supported.\n"
+        "Leave out the images with several, or choose one label for each."
+    )
+    texts = write(tmp_path / "b.parquet", [{"image": b"x", "label": label} for label in ("a", "b", "a|b")])
+    assert refusal(texts) == (
+        f"{texts} has the label 'a|b', which is a list of classes; several labels an image are not supported.\n"
+        "Leave out the images with several, or choose one label for each."
     )
 
 
@@ -321,3 +385,18 @@ def test_a_forked_child_is_not_locked_out_by_a_thread_it_does_not_have(monkeypat
     kept._lock.acquire()
     row_groups._reset_after_fork(row_groups.weakref.ref(kept))
     assert kept.get(1, lambda number: Group([pa.array([b"y"])])).value(0) == b"y"
+
+
+@pytest.mark.parametrize("value_type", [pa.binary(), pa.large_binary()], ids=str)
+def test_images_as_an_arrow_dictionary_are_named_as_that_and_the_advice_works(tmp_path: Path, value_type: pa.DataType):
+    image = pa.DictionaryArray.from_arrays(pa.array([0, 1, 0], pa.int32()), pa.array([b"one", b"two"], value_type))
+    table = pa.table({"image": image, "label": [0, 1, 0]})
+    parquet.write_table(table, tmp_path / "set.parquet")
+    assert refusal(tmp_path / "set.parquet") == (
+        f"{tmp_path}/set.parquet: the column 'image' is an Arrow dictionary of bytes, in which rows name shared values "
+        "by number; that is not read as images.\n"
+        "Write it as plain bytes: table.set_column(i, 'image', table['image'].cast('binary'))."
+    )
+    parquet.write_table(table.set_column(0, "image", table["image"].cast("binary")), tmp_path / "set.parquet")
+    source = open_source(str(tmp_path / "set.parquet"))
+    assert [source.read(index) for index in range(3)] == [b"one", b"two", b"one"]

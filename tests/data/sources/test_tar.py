@@ -172,7 +172,8 @@ SLIPS: list[tuple[Files, str]] = [
     ),
     (
         PAIR | {"3.jpg": b"3", "3.json": b'{"label": [1]}'},
-        ": 3.json holds no class: neither a number nor a name.\nWrite the class into it.",
+        ": 3.json holds a list of classes; several labels an image are not supported.\n"
+        "Leave out the images with several, or choose one label for each.",
     ),
     (PAIR | {"3.jpg": b"3", "3.cls": b"x" * (1 << 20) + b"y"}, ": 3.cls has 1,048,577 bytes, which is no label."),
     (
@@ -184,6 +185,14 @@ SLIPS: list[tuple[Files, str]] = [
         PAIR | {"3.jpg": b"3", "3.cls": b"Dog"},
         " has two classes whose names differ only in letter case, accent encoding or spaces: 'Dog' and 'dog'.\n"
         "Write the label the same way in every sample.",
+    ),
+    (
+        PAIR | {"3.jpg": b"3", "3.json": b'{"label": "\\ud800x"}'},
+        " has a class whose name is no valid text: '\\ud800x'.\nGive it another name.",
+    ),
+    (
+        {"cat/1.jpg": b"1", "dog/2.jpg": b"2", "\udcff\udcfecls/3.jpg": b"3"},
+        " has a class whose name is no valid text: '\\udcff\\udcfecls'.\nGive it another name.",
     ),
     ({"notes.txt": b"x"}, " has no image in its 1 tar files.\nCheck what is in them."),
 ]

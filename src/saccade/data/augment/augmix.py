@@ -10,10 +10,18 @@ configuration's; levels are continuous, posterize keeps at least one bit.
 import numpy as np
 from pydantic import Field
 
-from .augmentation import Drawn, Pixel, Scene, Strengths, between, register
-from .geometry import canvas_for, resample
-from .mixing import own_weights
-from .operations import Choice, change_image, chosen_geometry, chosen_steps, chosen_words, operations_of, values_of
+from ..augmentation import Drawn, Pixel, Scene, Strengths, between, register
+from .shared.geometry import canvas_for, resample
+from .shared.mixing import own_weights
+from .shared.operations import (
+    Choice,
+    change_image,
+    chosen_geometry,
+    chosen_steps,
+    chosen_words,
+    operations_of,
+    values_of,
+)
 
 FULL_SEVERITY = 10.0
 LEAST_SEVERITY = 0.1

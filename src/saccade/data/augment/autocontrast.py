@@ -3,8 +3,8 @@
 import numpy as np
 from pydantic import Field
 
-from .augmentation import Drawn, Pixel, Scene, Strengths, register
-from .lookup import histograms, look_up
+from ..augmentation import Drawn, Pixel, Scene, Strengths, register
+from .shared.lookup import histograms, look_up
 
 
 class AutocontrastStrengths(Strengths):

@@ -3,8 +3,8 @@
 import numpy as np
 from pydantic import Field
 
-from .augmentation import Colouring, Drawn, Scene, Strengths, between, register
-from .colour import shifts
+from ..augmentation import Colouring, Drawn, Scene, Strengths, between, register
+from .shared.colour import shifts
 
 
 class ColourShiftStrengths(Strengths):

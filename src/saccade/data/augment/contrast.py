@@ -3,8 +3,8 @@
 import numpy as np
 from pydantic import Field
 
-from .augmentation import Colouring, Drawn, Scene, Strengths, between, register
-from .colour import around, mean_luma
+from ..augmentation import Colouring, Drawn, Scene, Strengths, between, register
+from .shared.colour import around, mean_luma
 
 
 class ContrastStrengths(Strengths):

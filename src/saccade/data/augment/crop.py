@@ -5,7 +5,7 @@ import math
 import numpy as np
 from pydantic import Field
 
-from .augmentation import Drawn, Framing, Scene, Strengths, between, register
+from ..augmentation import Drawn, Framing, Scene, Strengths, between, register
 
 NUM_ATTEMPTS = 10
 

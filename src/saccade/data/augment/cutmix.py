@@ -3,8 +3,9 @@
 import numpy as np
 from pydantic import Field
 
-from .augmentation import Drawn, Mixing, Scene, Strengths, register
-from .mixing import mix_targets, own_weights
+from ..augmentation import Drawn, Mixing, Scene, Strengths, register
+from .shared.boxes import box_words
+from .shared.mixing import mix_targets, own_weights
 
 
 class CutmixStrengths(Strengths):
@@ -46,12 +47,6 @@ def mix(
     return mixed_BHWC, mix_targets(target_BK, 1 - cut_B / (height * width), partner_B)
 
 
-def words(drawn: Drawn, row: int) -> str:
-    """Size and place of the box."""
-    left, right, top, bottom = (int(drawn[key][row]) for key in ("left", "right", "top", "bottom"))
-    return f"{right - left}x{bottom - top} px at {left},{top}" if (right - left) * (bottom - top) else ""
-
-
 register(
     Mixing(
         name="cutmix",
@@ -61,7 +56,7 @@ register(
         num_draws=lambda strengths, scene: 4,
         draw=draw,
         mix=mix,
-        words=words,
+        words=box_words,
     ),
     __name__,
 )

@@ -3,7 +3,7 @@
 import numpy as np
 from pydantic import Field
 
-from .augmentation import Drawn, Erasing, Scene, Strengths, register
+from ..augmentation import Drawn, Erasing, Scene, Strengths, register
 
 
 class CutoutStrengths(Strengths):

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 from pydantic import Field
 
-from .augmentation import Drawn, Scene, Strengths, Warping, between, register
+from ..augmentation import Drawn, Scene, Strengths, Warping, between, register
 
 
 class ElasticStrengths(Strengths):

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from pydantic import Field
 
-from .augmentation import Drawn, Pixel, Scene, Strengths, between, register
+from ..augmentation import Drawn, Pixel, Scene, Strengths, between, register
 
 RADIUS_DEVIATIONS = 3  # the kernel ends here: beyond lie 0.3 % of its weight
 

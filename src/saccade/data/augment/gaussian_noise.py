@@ -3,8 +3,8 @@
 import numpy as np
 from pydantic import Field
 
-from .augmentation import Drawn, Pixel, Scene, Strengths, between, register
-from .noise import normal_values, seeds
+from ..augmentation import Drawn, Pixel, Scene, Strengths, between, register
+from .shared.noise import normal_values, seeds
 
 
 class GaussianNoiseStrengths(Strengths):

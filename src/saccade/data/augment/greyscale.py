@@ -3,8 +3,8 @@
 import numpy as np
 from pydantic import Field
 
-from .augmentation import Colouring, Drawn, Scene, Strengths, identities, register
-from .colour import LUMA_3
+from ..augmentation import Colouring, Drawn, Scene, Strengths, identities, register
+from .shared.colour import LUMA_3
 
 
 class GreyscaleStrengths(Strengths):

@@ -3,8 +3,8 @@
 import numpy as np
 from pydantic import Field
 
-from .augmentation import Colouring, Drawn, Scene, Strengths, between, identities, register
-from .colour import LUMA_3
+from ..augmentation import Colouring, Drawn, Scene, Strengths, between, identities, register
+from .shared.colour import LUMA_3
 
 # In-phase and quadrature components of FCC NTSC: SMPTE 170M, section 7; luma of ITU-R BT.601.
 RGB_TO_YIQ_33 = np.array([LUMA_3, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])

@@ -3,7 +3,7 @@
 import numpy as np
 from pydantic import Field
 
-from .augmentation import Colouring, Drawn, Scene, Strengths, identities, register
+from ..augmentation import Colouring, Drawn, Scene, Strengths, identities, register
 
 
 class InvertStrengths(Strengths):

@@ -5,7 +5,7 @@ import numpy as np
 import simplejpeg
 from pydantic import Field
 
-from .augmentation import Drawn, Pixel, Scene, Strengths, register
+from ..augmentation import Drawn, Pixel, Scene, Strengths, register
 
 SAMPLING_420 = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
 

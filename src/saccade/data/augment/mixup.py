@@ -3,8 +3,8 @@
 import numpy as np
 from pydantic import Field
 
-from .augmentation import Drawn, Mixing, Scene, Strengths, register
-from .mixing import mix_targets, own_weights
+from ..augmentation import Drawn, Mixing, Scene, Strengths, register
+from .shared.mixing import mix_targets, own_weights
 
 
 class MixupStrengths(Strengths):

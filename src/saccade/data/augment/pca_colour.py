@@ -4,8 +4,8 @@ import numpy as np
 from pydantic import Field
 
 from ...core.errors import ConfigError
-from .augmentation import Colouring, Drawn, Scene, Strengths, normal, register
-from .colour import shifts
+from ..augmentation import Colouring, Drawn, Scene, Strengths, normal, register
+from .shared.colour import shifts
 
 
 class PcaColourStrengths(Strengths):

@@ -3,7 +3,7 @@
 import numpy as np
 from pydantic import Field
 
-from .augmentation import Drawn, Pixel, Scene, Strengths, register
+from ..augmentation import Drawn, Pixel, Scene, Strengths, register
 
 
 class PosterizeStrengths(Strengths):

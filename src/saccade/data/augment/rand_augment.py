@@ -11,8 +11,8 @@ an image is one resample in front of colours and pixels, and the border is the c
 import numpy as np
 from pydantic import Field
 
-from .augmentation import Choosing, Drawn, Scene, Strengths, register
-from .operations import Choice, chosen_words, operations_of, values_of
+from ..augmentation import Choosing, Drawn, Scene, Strengths, register
+from .shared.operations import Choice, chosen_words, operations_of, values_of
 
 FULL_MAGNITUDE = 10.0
 TABLE = (

@@ -5,8 +5,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from .augmentation import Drawn, Erasing, Scene, Strengths, between, register
-from .noise import seeds, uniform_levels
+from ..augmentation import Drawn, Erasing, Scene, Strengths, between, register
+from .shared.boxes import box_words, drawn_boxes
+from .shared.noise import seeds, uniform_levels
 
 NUM_ATTEMPTS = 10
 
@@ -58,23 +59,12 @@ def draw(strengths: RandomErasingStrengths, uniform_BN: np.ndarray, scene: Scene
     }
 
 
-def boxes(drawn: Drawn, scene: Scene) -> np.ndarray:
-    """The drawn boxes."""
-    return np.stack([drawn[key] for key in ("top", "bottom", "left", "right")], axis=1)
-
-
 def fill(drawn: Drawn, row: int, shape_HWC: tuple[int, int, int]) -> np.ndarray:
     """Levels of 0 to 255, each equally likely, for each channel of each pixel; or the colour."""
     if drawn["is_noise"][row]:
         return uniform_levels(drawn["seed"][row], int(np.prod(shape_HWC))).reshape(shape_HWC)
     level_C = np.array([drawn[key][row] for key in ("red_levels", "green_levels", "blue_levels")])[: shape_HWC[2]]
     return np.broadcast_to(np.rint(level_C).clip(0, 255).astype(np.uint8), shape_HWC)
-
-
-def words(drawn: Drawn, row: int) -> str:
-    """Size and place of the box."""
-    left, right, top, bottom = (int(drawn[key][row]) for key in ("left", "right", "top", "bottom"))
-    return f"{right - left}x{bottom - top} px at {left},{top}" if (right - left) * (bottom - top) else ""
 
 
 register(
@@ -85,9 +75,9 @@ register(
         strengths=RandomErasingStrengths,
         num_draws=lambda strengths, scene: 8 + 2 * NUM_ATTEMPTS,
         draw=draw,
-        boxes=boxes,
+        boxes=drawn_boxes,
         fill=fill,
-        words=words,
+        words=box_words,
     ),
     __name__,
 )

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from pydantic import Field
 
-from .augmentation import Drawn, Pixel, Scene, Strengths, between, register
+from ..augmentation import Drawn, Pixel, Scene, Strengths, between, register
 
 SMOOTH_33 = np.array([[1.0, 1.0, 1.0], [1.0, 5.0, 1.0], [1.0, 1.0, 1.0]]) / 13  # Pillow's ImageFilter.SMOOTH
 

@@ -3,8 +3,8 @@
 import numpy as np
 from pydantic import Field
 
-from .augmentation import Drawn, Pixel, Scene, Strengths, between, register
-from .lookup import look_up
+from ..augmentation import Drawn, Pixel, Scene, Strengths, between, register
+from .shared.lookup import look_up
 
 
 class SolarizeStrengths(Strengths):

@@ -9,8 +9,8 @@ joins the one resample, so that the border is the configuration's, not black.
 import numpy as np
 from pydantic import Field
 
-from .augmentation import Choosing, Drawn, Scene, Strengths, register
-from .operations import Choice, chosen_words, operations_of, values_of
+from ..augmentation import Choosing, Drawn, Scene, Strengths, register
+from .shared.operations import Choice, chosen_words, operations_of, values_of
 
 NUM_LEVELS = 31
 TABLE = (

@@ -3,7 +3,7 @@
 import numpy as np
 from pydantic import Field
 
-from .augmentation import Drawn, Geometric, Scene, Strengths, identities, register
+from ..augmentation import Drawn, Geometric, Scene, Strengths, identities, register
 
 
 class VerticalMirrorStrengths(Strengths):

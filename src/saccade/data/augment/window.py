@@ -3,8 +3,8 @@
 import numpy as np
 from pydantic import Field
 
-from .augmentation import Drawn, Framing, Scene, Strengths, between, register
-from .geometry import resized_height_width
+from ..augmentation import Drawn, Framing, Scene, Strengths, between, register
+from .shared.geometry import resized_height_width
 
 
 class WindowStrengths(Strengths):

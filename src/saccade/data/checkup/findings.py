@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...core.types import SPLITS
-from ..likeness import MIN_DETAIL, Likeness, is_telling
+from ..images.near_duplicates import MIN_DETAIL, Likeness, is_telling
 from ..source import DataSource
 from .measure import Measured
 

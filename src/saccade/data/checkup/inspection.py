@@ -10,9 +10,9 @@ import numpy as np
 
 from ...core.display import Displayed, Rows
 from ...core.errors import printable
-from ...core.types import SPLITS
+from ...core.types import MAX_16_BIT, SPLITS
 from ..source import DataSource, open_source
-from ..sources.folder import ImageFolder
+from ..sources.folder.source import ImageFolder
 from .findings import KINDS, Finding, find_faults
 from .keep import cache_file, load_known, save_measured
 from .measure import Measured, measure_source
@@ -104,11 +104,24 @@ def inspect_source(
     path = cache_file(source.name)
     known, note = load_known(path) if keep else (None, "")
     measured = measure_source(source, threads, known, progress)
-    notes = [note] if note else []
+    notes = [*source.notes, *([note] if note else []), *_told(measured)]
     if keep and measured.fresh_N.any() and (note := save_measured(path, measured)):
         notes.append(note)
     left_out = list(list_left_out(Path(source.name))) if isinstance(source, ImageFolder) else []
     return summarise(source, measured, find_faults(source, measured, left_out), tuple(notes))
+
+
+def _told(measured: Measured) -> list[str]:
+    """Sentences on how pixels were read: the colour profiles that were converted, the range of 16-bit values."""
+    rows_N = measured.rows_N[measured.good_N]
+    profiles = Counter(profile.decode("utf-8", "replace") for profile in rows_N["profile"].tolist() if profile)
+    lines = []
+    for name, count in profiles.most_common():
+        images = "1 image carries" if count == 1 else f"{count:,} images carry"
+        lines.append(f"{images} the colour profile {printable(name)}: converted to sRGB.")
+    if measured.white_16_bit < MAX_16_BIT:
+        lines.append(f"16-bit values use 0 to {measured.white_16_bit:,}: scaled by that.")
+    return lines
 
 
 def summarise(source: DataSource, measured: Measured, findings: list[Finding], notes: tuple[str, ...]) -> Inspection:

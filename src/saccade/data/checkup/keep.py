@@ -10,6 +10,7 @@ import numpy as np
 
 from ...core import atomic
 from ...core.errors import StorageError, printable
+from ...core.plain_files import open_plain_file
 from .measure import MEASURES, VERSION, Measured
 
 
@@ -23,7 +24,8 @@ def cache_file(source_name: str) -> Path:
 def load_known(path: Path) -> tuple[np.ndarray | None, str]:
     """(rows of MEASURES or None, a note or nothing). A damaged file is not used, and the note says so."""
     try:
-        content = path.read_bytes()
+        with open_plain_file(path) as file:
+            content = file.read()
     except (FileNotFoundError, NotADirectoryError):
         return None, ""
     except OSError as error:

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...core.errors import ImageError
-from ..decode import decode_image
-from ..digests import content_digest, pixel_digest
-from ..likeness import thumbnail
-from ..pixel_statistics import statistics_of
+from ...core.types import MAX_16_BIT
+from ..images.decode import decode_image
+from ..images.digests import content_digest, pixel_digest
+from ..images.near_duplicates import thumbnail
+from ..images.pixel_statistics import statistics_of
+from ..scan import white_of
 from ..source import DataSource
 
-VERSION = 3  # of what is measured; a change makes kept measurements worthless
+VERSION = 4  # of what is measured; a change makes kept measurements worthless
 CHUNK = 64
-NO_MODE = "?"
 
 MEASURES = np.dtype(
     [
@@ -34,6 +35,9 @@ MEASURES = np.dtype(
         ("square", "f4", 3),
         ("thumbnail", "u1", 256),
         ("reason", "S200"),
+        ("largest", "u2"),  # value of files of 16 bits a channel, 0 of others
+        ("white", "u2"),  # the value of 16 bits that was white when this was measured
+        ("profile", "S48"),  # name of the colour profile that was converted
     ]
 )
 
@@ -42,12 +46,13 @@ MEASURES = np.dtype(
 class Measured:
     """`rows_N` of MEASURES for the N images of a source; `reason` is empty where the image could be decoded.
 
-    `digest` is that of the file, `pixels` that of the picture.
+    `digest` is that of the file, `pixels` that of the picture. `white_16_bit` is white in files of 16 bits a channel.
     `fresh_N`: decoded now, not known from before. An unreadable file that has no content has a digest of zeros.
     """
 
     rows_N: np.ndarray
     fresh_N: np.ndarray
+    white_16_bit: int = MAX_16_BIT
 
     @property
     def good_N(self) -> np.ndarray:
@@ -61,41 +66,56 @@ def measure_source(
     known: np.ndarray | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Measured:
-    """Measure every image; contents whose digest is in `known` (rows of MEASURES) are read but not decoded."""
+    """Measure every image; contents whose digest is in `known` (rows of MEASURES), or came before, are not decoded."""
     rows_N = np.zeros(len(source), MEASURES)
     fresh_N = np.zeros(len(source), bool)
+    earlier: dict[bytes, np.ndarray] = {}  # rows of contents that were measured now
     places = {} if known is None else {bytes(row["digest"]): place for place, row in enumerate(known)}
+
+    def measure(index: int, white: int, may_know: bool) -> None:
+        key = source.record(index).key
+        try:
+            content = source.read(index)
+            digest = content_digest(content)
+            place = places.get(digest) if may_know else None
+            if place is not None and known is not None:
+                rows_N[index] = known[place]
+                return
+            fresh_N[index] = True
+            if may_know and digest in earlier:
+                rows_N[index] = earlier[digest]
+                return
+            rows_N[index] = np.zeros((), MEASURES)
+            rows_N[index]["digest"] = np.void(digest)
+            _measure(content, key, rows_N[index : index + 1], white)
+        except ImageError as error:
+            rows_N[index]["reason"] = error.reason.encode("utf-8", "backslashreplace")[:200]
+        if may_know and any(rows_N[index]["digest"].tobytes()):
+            earlier[rows_N[index]["digest"].tobytes()] = rows_N[index]
 
     def measure_chunk(start: int) -> None:
         for index in range(start, min(start + CHUNK, len(source))):
-            key = source.record(index).key
-            try:
-                content = source.read(index)
-                digest = content_digest(content)
-                place = places.get(digest)
-                if place is not None and known is not None:
-                    rows_N[index] = known[place]
-                    continue
-                fresh_N[index] = True
-                rows_N[index]["digest"] = np.void(digest)
-                _measure(content, key, rows_N[index : index + 1])
-            except ImageError as error:
-                rows_N[index]["reason"] = error.reason.encode("utf-8", "backslashreplace")[:200]
+            measure(index, MAX_16_BIT, True)
 
     with ThreadPoolExecutor(max_workers=max(1, threads), thread_name_prefix="measure") as pool:
         for done, _ in enumerate(pool.map(measure_chunk, range(0, len(source), CHUNK)), start=1):
             if progress:
                 progress(min(done * CHUNK, len(source)), len(source))
-    return Measured(rows_N=rows_N, fresh_N=fresh_N)
+        white = white_of(source, rows_N["largest"])
+        others = np.flatnonzero((rows_N["largest"] > 0) & (rows_N["white"] != white))
+        list(pool.map(lambda index: measure(int(index), white, False), others))
+    return Measured(rows_N=rows_N, fresh_N=fresh_N, white_16_bit=white)
 
 
-def _measure(content: bytes | np.ndarray, key: str, row_1: np.ndarray) -> None:
+def _measure(content: bytes | np.ndarray, key: str, row_1: np.ndarray, white: int) -> None:
     """Fill one row of MEASURES. Raises ImageError naming `key`."""
-    decoded = decode_image(content, key)
+    decoded = decode_image(content, key, None, white)
     image_HWC = decoded.image_HWC
     row_1["height_px"], row_1["width_px"] = image_HWC.shape[:2]
     row_1["mode"] = decoded.mode.encode()
     row_1["rotated"] = decoded.rotated
+    row_1["largest"], row_1["white"] = decoded.largest_16_bit, white
+    row_1["profile"] = decoded.profile.encode("utf-8", "backslashreplace")[:48]
     row_1["grey"], row_1["mean"], row_1["square"] = statistics_of(image_HWC)
     row_1["pixels"] = np.void(pixel_digest(image_HWC, bool(row_1["grey"][0])))
     row_1["thumbnail"] = thumbnail(image_HWC)

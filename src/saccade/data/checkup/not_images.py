@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..sources.folder import ENDINGS, IGNORED
+from ..sources.shared.image_files import ENDINGS, SYSTEM_NAMES
 
 MANAGED = {"readme.md", "readme.txt", "readme", "license", "license.txt"}
 
@@ -13,14 +13,14 @@ def list_left_out(folder: Path) -> Iterator[tuple[str, str]]:
     """(path below `folder`, why) of hidden files and folders, and of files whose ending is not an image's."""
     for base, folders, files in os.walk(folder):
         for name in sorted(folders):
-            if name.startswith(".") or name.lower() in IGNORED:
+            if name.startswith(".") or name.lower() in SYSTEM_NAMES:
                 yield _below(folder, base, name), "hidden folder"
-        folders[:] = sorted(name for name in folders if not (name.startswith(".") or name.lower() in IGNORED))
+        folders[:] = sorted(name for name in folders if not (name.startswith(".") or name.lower() in SYSTEM_NAMES))
         for name in sorted(files):
-            if name.startswith(".") or name.lower() in IGNORED:
+            if name.startswith(".") or name.lower() in SYSTEM_NAMES:
                 yield _below(folder, base, name), "hidden file"
             elif not os.fsencode(name.lower()).endswith(ENDINGS) and name.lower() not in MANAGED:
-                yield _below(folder, base, name), "not a JPEG, PNG, WebP, BMP or GIF by its ending"
+                yield _below(folder, base, name), "its ending is not of a format that is read"
 
 
 def _below(folder: Path, base: str, name: str) -> str:

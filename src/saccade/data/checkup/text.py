@@ -58,7 +58,8 @@ def _figure_lines(inspection: Inspection) -> list[str]:
     modes = ", ".join(f"{name} {count:,}" for name, count in inspection.modes.items())
     mean = " ".join(f"{value:.3f}" for value in inspection.mean_C)
     std = " ".join(f"{value:.3f}" for value in inspection.std_C)
-    others = "; the others were known from the last check-up" if inspection.num_measured < inspection.num_images else ""
+    num_readable = inspection.num_images - inspection.num_unreadable
+    others = "; the others were known from the last check-up" if inspection.num_measured < num_readable else ""
     return [
         f"width   {width[0]:.0f} to {width[2]:.0f} px, median {width[1]:.0f}",
         f"height  {height[0]:.0f} to {height[2]:.0f} px, median {height[1]:.0f}",

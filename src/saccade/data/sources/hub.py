@@ -9,8 +9,9 @@ from pathlib import Path
 
 from ...core.addresses import hub_name, is_hub, shown
 from ...core.errors import DataError, printable
-from ..hub_download import HubKind, download
+from ...core.hub_download import HubKind, download
 from ..source import SourceFormat, register
+from ..source_text import NOTHING_CHOSEN, ChosenColumns
 from .parquet.row_groups import import_pyarrow
 from .parquet.source import ParquetImages
 
@@ -24,7 +25,7 @@ DATA_SET = HubKind(
 )
 
 
-def open_hub(text: str) -> ParquetImages:
+def open_hub(text: str, chosen: ChosenColumns = NOTHING_CHOSEN) -> ParquetImages:
     """The data set `hub:OWNER/NAME[@REVISION][:FOLDER]`. Raises DataError."""
     import_pyarrow()  # before the download
     asked = hub_name(text)
@@ -48,7 +49,7 @@ def open_hub(text: str) -> ParquetImages:
             f"See https://huggingface.co/datasets/{name}; download its images, and give the folder."
         )
     tail = f":{folder}" if folder else ""
-    source = ParquetImages(snapshot / folder, f"hub:{name}@{snapshot.name}{tail}", snapshot / "README.md")
+    source = ParquetImages(snapshot / folder, f"hub:{name}@{snapshot.name}{tail}", snapshot / "README.md", chosen)
     source.digest = hashlib.sha256(f"{source.name} {source.digest}".encode()).hexdigest()
     return source
 
@@ -73,6 +74,7 @@ register(
         example="hub:uoft-cs/cifar10",
         recognises=is_hub,
         open=open_hub,
+        open_columns=open_hub,
         priority=5,
     ),
     __name__,

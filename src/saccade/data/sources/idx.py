@@ -14,10 +14,12 @@ from typing import BinaryIO
 import numpy as np
 
 from ...core.errors import DataError, brief, printable
+from ...core.plain_files import open_plain_file
 from ...core.types import Record
+from ..gzip_files import open_gzip
 from ..limits import MAX_ARRAY_BYTES, MAX_IMAGE_PIXELS, refuse_expansion
-from ..listing import check_classes
 from ..source import DataSource, SourceFormat, register
+from .shared.listing import check_classes
 
 UNSIGNED_BYTE = 8
 SPLIT_WORDS = {"train": "train", "t10k": "test", "test": "test"}
@@ -45,15 +47,14 @@ class IdxFolder(DataSource):
         if len({image.shape[1:] for image in images}) > 1:
             raise DataError(f"{printable(self.name)}: its image files have different sizes; they are not one set.")
         self._image_NHW = np.concatenate(images)
-        self._label_N = np.concatenate(labels)
+        number_N = np.concatenate(labels)
+        number_K, label_N = np.unique(number_N, return_inverse=True)  # those that occur: EMNIST's letters begin at 1
+        self._label_N = label_N.astype(np.uint8)
         self._splits = splits
-        num_classes = int(self._label_N.max()) + 1
-        is_fashion = num_classes == 10 and "fashion" in folder.resolve().name.lower()
-        self.classes = tuple(FASHION_MNIST) if is_fashion else tuple(str(label) for label in range(num_classes))
+        is_fashion = int(number_K[-1]) + 1 == len(FASHION_MNIST) and "fashion" in folder.resolve().name.lower()
+        self.classes = tuple(FASHION_MNIST[number] if is_fashion else str(number) for number in number_K.tolist())
         check_classes(printable(self.name), self.classes, "Check its label files.")
-        self.digest = hashlib.sha256(
-            self._label_N.tobytes() + repr((self._image_NHW.shape, splits)).encode()
-        ).hexdigest()
+        self.digest = hashlib.sha256(number_N.tobytes() + repr((self._image_NHW.shape, splits)).encode()).hexdigest()
 
     def __len__(self) -> int:
         return len(self._label_N)
@@ -79,7 +80,7 @@ def read_idx(path: Path) -> np.ndarray:
     where = printable(str(path))
     try:
         file_bytes = path.stat().st_size
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+        with open_gzip(path) if path.suffix == ".gz" else open_plain_file(path) as file:
             shape = _read_header(file.read(MAX_HEADER_BYTES), where)
             num_header_bytes = 4 + 4 * len(shape)
             expected = num_header_bytes + math.prod(shape)

@@ -96,6 +96,24 @@ class SmallResNet(ImageClassifier):
         initialise(self)
 
 
+def rename_key(key: str) -> str | None:
+    """A tensor's name in public files of CIFAR's ResNets as ours: `conv1`, `layer1.0.bn2`, `linear` or `fc`; shortcuts
+    are `shortcut.0` or `downsample.0`."""
+    first, *rest = key.split(".")
+    if first in ("linear", "fc"):
+        return ".".join(["head", *rest])
+    if first in ("conv1", "bn1"):
+        return ".".join(["stem", "convolution" if first == "conv1" else "norm", *rest])
+    if not first.startswith("layer"):
+        return None
+    block, part, *rest = rest
+    place = f"stages.stage{first.removeprefix('layer')}.{block}."
+    if part in ("shortcut", "downsample"):
+        return place + ("shortcut.convolution." if rest[0] == "0" else "shortcut.norm.") + rest[1]
+    kind = "convolution" if part.startswith("conv") else "norm"
+    return f"{place}convolution{part[-1]}.{kind}.{rest[0]}"
+
+
 def build(config: SmallResNetConfig, spec: ModelSpec) -> SmallResNet:
     """A small ResNet, or its plain counterpart, with fresh weights."""
     return SmallResNet(config, spec)
@@ -117,6 +135,7 @@ def _register(name: str, config: SmallResNetConfig, summary: str) -> None:
             citation="He et al. 2015, arXiv:1512.03385, section 4.2",
             default_spec=CIFAR,
             references=(reference,),
+            rename_key=rename_key,
         ),
         __name__,
     )

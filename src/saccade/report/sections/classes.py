@@ -1,4 +1,4 @@
-"""Class by class, and how far a confidence can be believed."""
+"""Class by class, and calibration: how far a confidence can be believed."""
 
 import numpy as np
 
@@ -24,13 +24,8 @@ def classes_section(record: RunRecord) -> Markup:
         few = metrics.support_K[k] < FEW_IMAGES
         name: Child = join([row[0], element("small", {"class": "few"}, " few images")]) if few else row[0]
         rows.append([name, row[1], _strip(metrics, k), *row[2:]])
-    note = (
-        f"Below {FEW_IMAGES} images an interval is wide; such classes are marked."
-        if any(metrics.support_K < FEW_IMAGES)
-        else None
-    )
     body = table([*headings], rows, "Precision, recall and F1 of each class")
-    return section("classes", "Class by class", element("p", {}, note) if note else None, body)
+    return section("classes", "Class by class", body)
 
 
 def _strip(metrics: Metrics, k: int) -> Markup | None:
@@ -56,16 +51,19 @@ def confidence_section(record: RunRecord) -> Markup:
     """The calibration plot with its error before and after the temperature, and answering only when sure."""
     scores = score_images(record.logits_NK / record.temperature, record.label_N)
     right_N = scores.rank_N == 0
-    before, after = percent(record.metrics.ece), percent(record.calibrated.ece)
-    words = f"Expected calibration error: {after} %"
-    words += (
-        f" (before temperature scaling with {record.temperature:.2f}: {before} %)." if record.temperature != 1 else "."
-    )
+    after = percent(record.calibrated.ece)
+    words = f"Expected calibration error: {after} %, log loss {record.calibrated.loss:.3f}."
+    if record.temperature != 1:
+        fitted = f", fitted on {record.temperature_images:,} validation images" if record.temperature_images else ""
+        words += (
+            f" Every confidence on this page is scaled by the temperature {record.temperature:.2f}{fitted}; without "
+            f"it: {percent(record.metrics.ece)} %, log loss {record.metrics.loss:.3f}."
+        )
     sentences = [element("p", {}, selective_sentence(scores.confidence_N, right_N, threshold)) for threshold in SURE]
     charts = [_calibration(scores.confidence_N, right_N, after), _selective(scores.confidence_N, right_N)]
     return section(
         "confidence",
-        "How far its confidence can be believed",
+        "Calibration",
         element("p", {}, words),
         element("div", {"class": "charts two"}, *charts),
         *sentences,
@@ -88,7 +86,10 @@ def _calibration(confidence_N: np.ndarray, right_N: np.ndarray, error: str) -> M
         ]
         for i in bins
     ]
-    summary = f"On the dashed line a confidence is kept: of answers given at 80 %, 80 % are right. Mean gap: {error} %."
+    summary = (
+        f"On the dashed line confidence and accuracy agree: of answers given at 80 %, 80 % are right. "
+        f"Mean gap: {error} %."
+    )
     headings: list[Child] = ["confidence", "images", "mean", "correct", "95 % interval"]
     return figure("Accuracy at each confidence (% correct)", calibration_chart(points), summary, headings, rows)
 

@@ -1,4 +1,4 @@
-"""What is taken for what: the matrix, the worst pairs in words, and the images behind every cell."""
+"""Which classes are confused: the matrix, the worst pairs in words, and the images behind every cell."""
 
 from ...core.types import Metrics
 from ...evaluate.shown_images import SHOWN_AT_ONCE, choose_of_cells, wrong_pairs
@@ -27,15 +27,15 @@ def confusion_section(record: RunRecord, pictures: Pictures) -> Markup:
     matrix = _matrix(metrics, filled) if num_classes <= MAX_MATRIX_CLASSES else None
     parts = [pairs, matrix] if num_classes > PAIRS_FIRST_CLASSES else [matrix, pairs]
     intro = (
-        "Rows are the true class, columns what was said: the number of images, and below it the share of the row. "
-        "A cell leads to its images."
+        "Rows are the true class, columns the predicted one: the number of images, and below it the share of the row. "
+        "Click a cell for its images."
     )
     if matrix is None:
         intro = f"A matrix of {num_classes} classes is too large for a page; these are the pairs confused most."
     images = [gallery for gallery in galleries if gallery is not None]
     behind = (
         [
-            element("h3", {"id": "behind"}, "The images behind it"),
+            element("h3", {"id": "behind"}, "Images of the matrix"),
             element("p", {}, LATER_WORDS) if len(images) > SHOWN_AT_ONCE else None,
             element("div", {"class": "galleries"}, *images),
         ]
@@ -44,7 +44,7 @@ def confusion_section(record: RunRecord, pictures: Pictures) -> Markup:
     )
     return section(
         "confusion",
-        "What is taken for what",
+        "Confusion matrix",
         element("p", {}, intro),
         element("div", {"class": "beside"}, *parts),
         *behind,
@@ -59,14 +59,16 @@ def _matrix(metrics: Metrics, filled: set[tuple[int, int]]) -> Markup:
         total = int(metrics.support_K[true])
         cells = [_cell(metrics, true, said, total, (true, said) in filled) for said in range(len(names))]
         rows.append(element("tr", {}, element("th", {"scope": "row"}, name), *cells))
-    corner = element("th", {"scope": "col"}, "true \\ said")
+    corner = element("th", {"scope": "col"}, "true \\ predicted")
     return element(
         "div",
         {"class": "scroll matrix", "tabindex": "0", "role": "region", "aria-label": "Confusion matrix"},
         element(
             "table",
             {},
-            element("caption", {"class": "unseen"}, "Confusion matrix: rows are the true class, columns what was said"),
+            element(
+                "caption", {"class": "unseen"}, "Confusion matrix: rows are the true class, columns the predicted one"
+            ),
             element("thead", {}, element("tr", {}, corner, *head)),
             element("tbody", {}, *rows),
         ),
@@ -80,7 +82,7 @@ def _cell(metrics: Metrics, true: int, said: int, total: int, has_pictures: bool
     share = element("small", {}, whole_percent(count, total))
     content = join([f"{count:,}", share])
     if has_pictures:
-        words = f"{count:,} images of '{metrics.classes[true]}' said to be '{metrics.classes[said]}': show"
+        words = f"{count:,} images of '{metrics.classes[true]}' predicted as '{metrics.classes[said]}': show"
         content = element("a", {"href": f"#pair-{true}-{said}", "aria-label": words}, content)
     is_right = " right" if true == said else ""
     return element("td", {"class": f"{heat_class(count / total)}{is_right}"}, content)
@@ -96,14 +98,14 @@ def whole_percent(count: int, total: int) -> str:
 def _worst_pairs(metrics: Metrics, filled: set[tuple[int, int]]) -> Markup:
     pairs = wrong_pairs(metrics)[:MAX_PAIRS]
     if not pairs:
-        return element("p", {}, "Nothing is confused: every image was answered rightly.")
+        return element("p", {}, "Nothing is confused: every image is classified correctly.")
     rows = []
     for true, said, count in pairs:
         words = f"'{metrics.classes[true]}' as '{metrics.classes[said]}'"
         link = element("a", {"href": f"#pair-{true}-{said}"}, words) if (true, said) in filled else words
         rows.append([link, f"{count:,}", f"{100 * count / metrics.support_K[true]:.1f} %"])
     title = element("h3", {}, "Confused most")
-    headings = ["taken", "images", "of its class"]
+    headings = ["true class and predicted", "images", "of its class"]
     return element("div", {}, title, table(headings, rows, "Pairs of classes confused most"))
 
 
@@ -118,7 +120,9 @@ def _gallery(
         return None
     count = int(record.metrics.confusion_KK[true, said])
     more = f", {len(items)} shown" if len(items) < count else ""
-    title = f"'{names[true]}' said to be '{names[said]}'" if true != said else f"'{names[true]}', right but least sure"
+    title = (
+        f"'{names[true]}' predicted as '{names[said]}'" if true != said else f"'{names[true]}', right but least sure"
+    )
     return element(
         "section",
         {"id": f"pair-{true}-{said}", "class": "gallery later" if on_request else "gallery", "tabindex": "-1"},

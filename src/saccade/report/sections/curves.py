@@ -7,15 +7,13 @@ from ..record import RunRecord
 
 LOG_RANGE = 30.0
 NO_RECORD = "The record of the epochs is not in the run directory."
-FITTED = "There are no epochs: everything but the last layer is as it came, and that was fitted in one go."
 
 
 def curves_section(record: RunRecord) -> Markup:
     """Three small charts side by side, each with its figures."""
     epochs = record.epochs
     if not epochs:
-        is_fitted = record.transfer is not None and record.transfer.frozen == "all"
-        return section("curves", "Training", element("p", {}, FITTED if is_fitted else NO_RECORD))
+        return section("curves", "Training", element("p", {}, NO_RECORD))
     kept = max((event.epoch for event in epochs if event.is_best), default=None)
     charts = [
         _pair_chart(epochs, kept, "Loss", is_accuracy=False),

@@ -1,4 +1,4 @@
-"""What it was trained on, and how to do it again."""
+"""What it was trained on, and how to reproduce it."""
 
 import shlex
 
@@ -12,7 +12,7 @@ MAX_BAD = 20
 
 
 def data_section(record: RunRecord) -> Markup:
-    """Images by class and split, how pixels become inputs, files that were left out."""
+    """Images by class and split, how pixels become inputs, files that were skipped."""
     data = record.data
     if data is None:
         return section("data", "Data", element("p", {}, "The data summary is not in the run directory."))
@@ -50,7 +50,7 @@ def reproduce_section(record: RunRecord) -> Markup:
     ]
     return section(
         "reproduce",
-        "Do it again",
+        "Reproduce",
         element("pre", {"tabindex": "0"}, element("code", {}, command)),
         table(["what", "value"], rows, "Seed, machine and versions", numeric_from=9),
         folded(
@@ -77,7 +77,8 @@ def _bad(data: DataSummary) -> Markup | None:
     rows: list[list[Child]] = [[entry.key, entry.reason] for entry in bad[:MAX_BAD]]
     more = f" ({len(bad) - MAX_BAD:,} more are in data.json)" if len(bad) > MAX_BAD else ""
     return folded(
-        f"{len(bad):,} files left out{more}", table(["file", "reason"], rows, "Files left out", numeric_from=9)
+        f"{len(bad):,} unreadable file{'s' * (len(bad) > 1)} skipped{more}",
+        table(["file", "reason"], rows, "Skipped files", numeric_from=9),
     )
 
 

@@ -5,7 +5,7 @@ import torch
 
 from ...classify.classifier import Member
 from ...core.errors import SaccadeError
-from ...evaluate.mistakes import Mistake, find_mistakes
+from ...evaluate.mistakes import Mistake, find_mistakes, why_unsuspected
 from ...evaluate.shown_images import MAX_CARDS
 from ...evaluate.words import percent
 from ...explain.colour import overlay
@@ -19,7 +19,9 @@ def mistakes_section(record: RunRecord, member: Member, pictures: Pictures) -> M
     """Up to twelve cards, the most confident mistake first."""
     mistakes = find_mistakes(record.logits_NK, record.label_N, record.keys, record.classes, record.temperature)
     if not mistakes:
-        return section("mistakes", "Most confident mistakes", element("p", {}, "There is none: every answer is right."))
+        return section(
+            "mistakes", "Most confident mistakes", element("p", {}, "None: every image is classified correctly.")
+        )
     shown = mistakes[:MAX_CARDS]
     prepared = [pictures.seen(mistake.position) for mistake in shown]
     small = [pictures.small(mistake.position) for mistake in shown]
@@ -28,15 +30,14 @@ def mistakes_section(record: RunRecord, member: Member, pictures: Pictures) -> M
         _card(mistake, image if image is not None else instead, pair, pictures)
         for mistake, image, instead, pair in zip(shown, prepared, small, maps, strict=True)
     ]
-    words = f"{len(mistakes):,} of {record.metrics.num_samples:,} answers are wrong"
+    words = f"{len(mistakes):,} of {record.metrics.num_samples:,} answers {'is' if len(mistakes) == 1 else 'are'} wrong"
     words += f"; these are the {len(shown)} most confident." if len(shown) < len(mistakes) else "."
-    words += (
-        " Beside each image: the evidence for what was said and for the true class, from none (grey) to most (light)."
-    )
+    words += " Beside each image: Grad-CAM for the predicted and for the true class, from none (grey) to most (light)."
     suspects = sum(mistake.may_be_mislabelled for mistake in mistakes)
     hint = f"Confident learning suspects the label of {suspects:,} of them: a hint where to look, not a verdict."
-    note = element("p", {}, hint) if suspects else None
-    body = [element("p", {}, words), note, element("p", {}, why) if why else None]
+    unsuspected = why_unsuspected(record.logits_NK.argmax(axis=1) == record.label_N, record.label_N)
+    notes = [element("p", {}, text) for text in (hint if suspects else "", unsuspected) if text]
+    body = [element("p", {}, words), *notes, element("p", {}, why) if why else None]
     return section("mistakes", "Most confident mistakes", *body, element("ul", {"class": "cards"}, *cards))
 
 
@@ -66,14 +67,14 @@ def _card(mistake: Mistake, image_HWC: np.ndarray | None, maps: list[EvidenceMap
     row: list[Child] = []
     if image_HWC is not None:
         row.append(_pictured(pictures.picture(image_HWC, mistake.key), "seen"))
-        for evidence, name in zip(maps, ("for what was said", "for the true class")):
+        for evidence, name in zip(maps, ("for the predicted class", "for the true class")):
             row.append(_evidence_picture(evidence, image_HWC, pictures, name))
     tag = element("span", {"class": "tag"}, "may be mislabelled") if mistake.may_be_mislabelled else None
     return element(
         "li",
         {"class": "card"},
         element("div", {"class": "pictures"}, *row) if row else None,
-        _bar("said", mistake.said, mistake.said_probability, "bad"),
+        _bar("predicted", mistake.said, mistake.said_probability, "bad"),
         _bar("true", mistake.label, mistake.label_probability, "good"),
         element("p", {"class": "key"}, f"image {mistake.key}" if mistake.key.isdigit() else mistake.key, tag),
     )

@@ -12,11 +12,11 @@ from ..html import Child, Markup, element, folded, section, table
 from ..pictures import Pictures
 
 FOLDED_ABOVE = 24
-HEADINGS = ["layer", "kind", "window", "output", "parameters", "multiply-adds", "sees"]
+HEADINGS = ["layer", "kind", "window", "output", "parameters", "multiply-adds", "receptive field"]
 COUNTING = (
     "Window: f filter, s stride, p padding. A multiply-add is one multiplication and one addition, of convolution and "
-    "dense layers, for one image. Sees: the side of the square of input pixels that one output value depends on, "
-    "padding included."
+    "dense layers, for one image. Receptive field: the side of the square of input pixels that one output value "
+    "depends on, padding included."
 )
 
 
@@ -28,14 +28,14 @@ def network_section(member: Member, pictures: Pictures) -> Markup:
         layers = _layers(member)
     except ModelError as error:  # a network of a person's own that cannot be traced still has a report
         body = [element("p", {}, f"{words}. {error.message.splitlines()[0]}"), *_filters(member, pictures)]
-        return section("network", "Inside", *body)
+        return section("network", "Network", *body)
     rows: list[list[Child]] = [_row(layer) for layer in layers]
     listing = table(HEADINGS, rows, "Layers of the network", numeric_from=3)
     multiply_adds = sum(layer.multiply_adds for layer in layers)
     words += f" and {multiply_adds:,} multiply-adds an image, in {len(layers)} layers."
     return section(
         "network",
-        "Inside",
+        "Network",
         element("p", {}, words),
         *_filters(member, pictures),
         folded("All layers", listing) if len(rows) > FOLDED_ABOVE else listing,

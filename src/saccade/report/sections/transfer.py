@@ -18,6 +18,10 @@ HEADINGS: list[Child] = [
     "p, better",
     "parameters",
 ]
+MEASURED = (
+    "All of it on training images that were left out of the fit, none on the images this report judges by. The run's "
+    "own last layer is linear; a hidden layer is measured to compare. p: one-sided, against the best choice until then."
+)
 
 
 def transfer_section(start: StartPoint, record: RunRecord) -> Markup:
@@ -27,12 +31,12 @@ def transfer_section(start: StartPoint, record: RunRecord) -> Markup:
     words = [start.sentence, _weights(record.manifest.origin.transfer), _start(start), _seconds(start)]
     listing = [
         element("h3", {}, "What was measured"),
-        element("p", {}, "All of it on training images left out in turn, none on the images this report judges by."),
+        element("p", {}, MEASURED),
         table(HEADINGS, rows, "Accuracy on images left out, by how deep is frozen and what is trained", numeric_from=2),
     ]
     return section(
         "transfer",
-        "What was transferred",
+        "Transfer",
         *(element("p", {}, text) for text in words if text),
         *(listing if rows else ()),
     )
@@ -72,5 +76,6 @@ def _start(start: StartPoint) -> str:
 def _seconds(start: StartPoint) -> str:
     return (
         f"Features took {start.features_s:.1f} s ({start.num_computed:,} images computed, "
-        f"{start.num_found:,} found on disk), fits {start.heads_s:.1f} s."
+        f"{start.num_found:,} found on disk), choosing the depth {start.depth_s:.1f} s, "
+        f"the last layer {start.heads_s - start.depth_s:.1f} s."
     )

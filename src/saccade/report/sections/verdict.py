@@ -29,7 +29,6 @@ def verdict_header(record: RunRecord) -> Markup:
             ),
             element("h1", {}, title),
             element("p", {"class": "lead"}, interval),
-            *(element("p", {"class": "lead"}, text) for text in (record.caveats or ())),
             _scale(metrics),
             _key_figures(record),
         ]
@@ -63,7 +62,9 @@ def _earlier_caveats(record: RunRecord) -> list[str]:
     data = record.data or DataSummary()
     if data.bad_images:
         num = len(data.bad_images)
-        found.append(f"{num:,} files could not be read and were left out; the data section names them.")
+        found.append(
+            f"{num:,} file{'s' * (num > 1)} could not be read and {'were' if num > 1 else 'was'} skipped; see Data."
+        )
     return [*found, *data.notes]
 
 
@@ -78,11 +79,9 @@ def _curve_warnings(record: RunRecord) -> list[str]:
     if losses:
         best_epoch, best = min(losses, key=lambda pair: pair[1])
         if losses[-1][1] > max(RISE * best, best + RISE_AT_LEAST):
-            found.append(
-                f"The validation loss rises since epoch {best_epoch}: later epochs learn the training images by heart."
-            )
+            found.append(f"The validation loss rises since epoch {best_epoch}: later epochs overfit.")
     if epochs and epochs[-1].train_accuracy >= 1 and record.metrics.top1 < 1:
-        found.append("Every training image is answered rightly: more epochs cannot help, more or varied images can.")
+        found.append("The training accuracy is 100 %: more epochs cannot help; more images or augmentation can.")
     wanted = record.config.epochs
     if epochs and wanted is not None and epochs[-1].epoch < wanted:
         found.append(f"Training ended after epoch {epochs[-1].epoch} of {wanted}.")
@@ -119,7 +118,7 @@ def _key_figures(record: RunRecord) -> Markup:
     figures = [
         ("Top-5", f"{percent(metrics.top5)} %") if metrics.top5 is not None else None,
         ("Macro-F1", f"{percent(metrics.macro_f1)} %"),
-        ("Log loss", f"{metrics.loss:.3f}"),
+        ("Log loss", f"{calibrated.loss:.3f}"),
         ("Calibration error", f"{percent(calibrated.ece)} %"),
         ("Kept epoch", f"{best} of {record.epochs[-1].epoch}") if best and record.epochs else None,
         ("Training", _duration(seconds)) if seconds else None,

@@ -198,6 +198,54 @@ def test_http_never_leads_to_another_protocol(server: Server, target: str):
         assert "which is not followed" in refusal(at(server, "/set/b.tar"))
 
 
+def test_http_never_leads_to_another_host(server: Server):
+    with socket.create_server(("127.0.0.1", 0)) as trap:
+        trap.settimeout(0.01)
+        port = trap.getsockname()[1]
+        targets = [f"http://localhost:{port}/x.tar", f"//localhost:{port}/x.tar", f"https://localhost:{port}/x.tar"]
+        for target in targets:
+            server.redirects["/set/b.tar"] = target
+            address = at(server, "/set/b.tar")
+            led = target if ":/" in target[:7] else f"http:{target}"
+            with http_allowed():
+                assert refusal(address) == (
+                    f"'{address}' is redirected to another host, '{led}', which is not followed.\n"
+                    "What comes by http can be changed on the way.\n"
+                    "Give that address itself, if you trust it, or one that begins with https."
+                )
+        with pytest.raises(TimeoutError):
+            trap.accept()
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("http://user:word@127.0.0.1:{port}/set/a-0.tar", "one with a name or a password in it"),
+        ("https:///set/a-0.tar", "one without a host"),
+    ],
+)
+def test_a_redirect_to_an_address_that_would_not_be_opened_is_refused(server: Server, target: str, reason: str):
+    server.redirects["/b.tar"] = target.format(port=server.server_address[1])
+    with http_allowed():
+        address = at(server, "/b.tar")
+        assert refusal(address) == (
+            f"'{address}' is redirected to another address, {reason}, which is not followed.\n"
+            "Ask who keeps the files for an address that leads to them by https."
+        )
+    assert {path for path, _ in server.asked} == {"/b.tar"}
+
+
+@pytest.mark.parametrize("target", ["/caf\u00e9.tar", "/a b.tar", "http://[bad", ""])
+def test_a_redirect_to_no_address_is_told_in_words(server: Server, target: str):
+    server.redirects["/b.tar"] = target
+    with http_allowed():
+        address = at(server, "/b.tar")
+        assert refusal(address) == (
+            f"'{address}' is redirected to a text that is no address: '{target}'.\n"
+            "Ask who keeps the files for the address that it should lead to."
+        )
+
+
 def test_redirects_are_followed_five_times(server: Server):
     for number in range(5):
         server.redirects[f"/{number}.tar"] = f"/{number + 1}.tar"

@@ -4,7 +4,6 @@ A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009; http
 (layout of both versions). The python version consists of pickles; they are read without being run.
 """
 
-import gzip
 import hashlib
 import re
 import zlib
@@ -16,11 +15,13 @@ from typing import Any
 import numpy as np
 
 from ....core.errors import DataError, printable
+from ....core.plain_files import open_plain_file
 from ....core.types import Record
+from ...gzip_files import open_gzip
 from ...limits import refuse_expansion
-from ...listing import check_classes
 from ...source import DataSource, SourceFormat, register
-from ...tar_members import DamagedTar, tar_members
+from ..shared.listing import check_classes
+from ..shared.tar_members import DamagedTar, tar_members
 from .plain_pickle import read_plain_pickle
 
 IMAGE_BYTES = 3 * 32 * 32
@@ -160,7 +161,8 @@ def _read_folder(folder: Path, layout: Layout) -> dict[str, bytes]:
         try:
             if path.is_file():
                 _check_size(printable(str(path)), path.stat().st_size)
-                files[name] = path.read_bytes()
+                with open_plain_file(path) as file:
+                    files[name] = file.read()
         except OSError as error:
             raise DataError(
                 f"{printable(str(path))} cannot be read: {error.strerror or error}.\nCheck its permissions."
@@ -174,10 +176,10 @@ def _read_archive(path: Path) -> dict[str, bytes]:
     wanted = {name for layout in LAYOUTS for name in layout.files}
     files: dict[str, bytes] = {}
     try:
-        with open(path, "rb") as start:
+        with open_plain_file(path) as start:
             is_gzip = start.read(2) == GZIP_MAGIC
         file_bytes = path.stat().st_size
-        with gzip.open(path) if is_gzip else open(path, "rb") as stream:
+        with open_gzip(path) if is_gzip else open_plain_file(path) as stream:
             for member in tar_members(stream):
                 name = member.name.rpartition("/")[2]
                 refuse_expansion(where, file_bytes, member.offset + member.num_bytes)

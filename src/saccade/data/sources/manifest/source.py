@@ -1,6 +1,7 @@
-"""A CSV file that lists images: file, label, and optionally split and group.
+"""A table that lists images: file, label, and optionally split and group; CSV, or JSON lines.
 
-The files lie below the folder of the CSV file, or in one of its sub-folders from where the names are given.
+The files lie below the folder of the table, or in one of its sub-folders from where the names are given. A folder whose
+images are labelled by such tables is read by them.
 """
 
 import os
@@ -12,33 +13,54 @@ import numpy as np
 
 from ....core.errors import DataError, ImageError, printable
 from ....core.types import Record
-from ...listing import check_classes, class_order, refuse_twins, split_name
 from ...source import DataSource, SourceFormat, register
-from ..folder import ENDINGS, read_file
-from .rows import NO_GROUP, ManifestRows, names_images
+from ...source_text import NOTHING_CHOSEN, ChosenColumns
+from ..shared.image_files import read_file
+from ..shared.listing import (
+    UNSPLIT,
+    PackedNames,
+    check_classes,
+    class_order,
+    refuse_label_lists,
+    refuse_twins,
+    split_name,
+    split_number,
+    splits_among,
+)
+from .columns import find_columns, hints
+from .files import FileFinder, composed, count_unlisted
+from .find import LabelFiles, find_label_files
+from .rows import NO_GROUP, ManifestRows
+from .tables import ENDINGS, open_table
 
-NAMES_IN_FOLDER = ("manifest.csv", "labels.csv", "metadata.csv")
+MAX_FOLDERS = 20  # among which the parts of a set are looked for
 
 
 class Manifest(DataSource):
-    """Keys are the names of the files as the CSV file gives them. Images of one group stay on one side of a split."""
+    """Keys are the names of the files as the table gives them. Images of one group stay on one side of a split."""
 
-    def __init__(self, path: Path) -> None:
-        self.name = str(path)
-        rows = ManifestRows(path)
+    def __init__(self, path: Path, chosen: ChosenColumns = NOTHING_CHOSEN) -> None:
+        labels = _label_files(path, chosen)
+        table = labels.tables[0][0]
+        place = table if len(labels.tables) == 1 else path
+        self.name = f"{place}{chosen.as_text()}"
+        rows, root, notes = _read_tables(labels, place, chosen)
+        where = printable(str(place))
         self.classes = class_order(rows.label_names)
-        where = printable(self.name)
         check_classes(where, self.classes, "List images of at least one more class.")
+        refuse_label_lists(where, self.classes)
         refuse_twins(where, self.classes, "Write the label the same way in every row.")
         order = {name: label for label, name in enumerate(self.classes)}
         label_of_number = np.array([order[name] for name in rows.label_names], dtype=np.int32)
         self._names = rows.names
         self._label_N = label_of_number[np.array(rows.labels)]
-        self._part_N = np.array(rows.parts, dtype=np.int8)
+        self._part_N = _parts_by_folder(rows.names, np.array(rows.parts, dtype=np.int8))
         self._group_N = np.array(rows.groups, dtype=np.int32)
         self._group_names = rows.group_names
-        self._root = os.fsencode(_root(path, os.fsdecode(rows.names[0])))
+        self._root = os.fsencode(root)
+        refuse_twins(where, self._group_names, "Write the group the same way in every row.", "groups")
         _check_groups(where, self._group_N, self._part_N, self._group_names)
+        self.notes = (*labels.notes, *notes, *_unlisted(labels, root, rows.names))
         self.digest = self._names.digest(self._label_N, self._part_N, self._group_N, repr(self.classes).encode())
 
     def __len__(self) -> int:
@@ -64,42 +86,65 @@ class Manifest(DataSource):
             return read_file(self._root, other)
 
 
-def find_manifest(folder: Path) -> Path | None:
-    """The CSV file in `folder` that lists images; None without one."""
-    paths = (folder / name for name in NAMES_IN_FOLDER)
-    return next((path for path in paths if path.is_file() and names_images(path)), None)
-
-
-def _root(path: Path, first: str) -> Path:
-    """The folder from which the names count: that of the CSV file, or the one sub-folder where the first file is."""
-    folder = path.parent
-    if _is_below(folder, first):
-        return folder
-    below = [entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith(".")]
-    found = [entry for entry in below if _is_below(entry, first)]
-    if len(found) == 1:
-        return found[0]
-    if found:
+def _label_files(path: Path, chosen: ChosenColumns) -> LabelFiles:
+    if not path.is_dir():
+        return LabelFiles(tables=((path, None),))
+    found = find_label_files(path, chosen)
+    if found is None:
         raise DataError(
-            f"{printable(str(path))}: {printable(first)} is in {printable(found[0].name)} and in "
-            f"{printable(found[1].name)}.\nPut the folder in front of the file names."
+            f"The folder {printable(str(path))} has no table that lists its images.\n"
+            f"Write one with the columns file and label, such as {printable(str(path))}/labels.csv."
         )
-    has_ending = os.path.splitext(first)[1].lower().encode() in ENDINGS
-    hint = "" if has_ending else " Give the names with their endings, such as .jpg."
-    raise DataError(
-        f"{printable(str(path))}: its first file, {printable(first)}, is neither in {printable(str(folder))} "
-        f"nor in a folder below it.\nPut the CSV file beside or above the images.{hint}"
-    )
+    return found
 
 
-def _is_below(folder: Path, name: str) -> bool:
-    return os.path.lexists(folder / name) or _other_spelling(os.fsencode(folder), os.fsencode(name)) is not None
+def _read_tables(labels: LabelFiles, place: Path, chosen: ChosenColumns) -> tuple[ManifestRows, Path, list[str]]:
+    """The rows of all tables, the folder that their names count from, and notes on columns that are not used."""
+    rows, notes = ManifestRows(), []
+    root = place
+    for path, split in labels.tables:
+        table, files = open_table(path), FileFinder(path)
+        columns = find_columns(table, files, chosen)
+        if len(labels.tables) == 1:
+            root, prefix = files.root, ""
+        else:
+            prefix = os.path.relpath(files.root, place).removeprefix(".")
+        repeated = rows.add_table(table, columns, files, prefix, split)
+        notes += hints(table, columns.unused(table), repeated)
+    return rows, root, notes
+
+
+def _parts_by_folder(names: PackedNames, part_N: np.ndarray) -> np.ndarray:
+    """`part_N`, or where no row has a split and the first folder of each file is a part of the set, those parts."""
+    if (part_N != UNSPLIT).any():
+        return part_N
+    number_of: dict[bytes, int] = {}
+    folder_N = np.empty(len(names), np.int8)
+    for index in range(len(names)):
+        folder, slash, _ = names[index].partition(b"/")
+        if not slash or (folder not in number_of and len(number_of) == MAX_FOLDERS):
+            return part_N
+        folder_N[index] = number_of.setdefault(folder, len(number_of))
+    split_of = splits_among(map(os.fsdecode, number_of))
+    if len(split_of) < len(number_of) or "train" not in split_of.values() or len(set(split_of.values())) == 1:
+        return part_N
+    return np.array([split_number(split_of[os.fsdecode(folder)]) for folder in number_of], np.int8)[folder_N]
+
+
+def _unlisted(labels: LabelFiles, root: Path, names: PackedNames) -> list[str]:
+    count = count_unlisted(root, names, labels.below)
+    if not count:
+        return []
+    base = labels.below or root
+    shown = [str(path.relative_to(base)) if path.is_relative_to(base) else path.name for path, _ in labels.tables]
+    images = "1 image is" if count == 1 else f"{count:,} images are"
+    return [f"{images} not listed in {', '.join(map(printable, shown))}: not used"]
 
 
 def _other_spelling(root: bytes, name: bytes) -> bytes | None:
     """The same name with its accents composed or decomposed, where such a file is there."""
     text = os.fsdecode(name)
-    for other_text in (unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text)):
+    for other_text in (composed(text), unicodedata.normalize("NFD", text)):
         other = os.fsencode(other_text)
         if other != name and os.path.exists(os.path.join(root, other)):
             return other
@@ -118,25 +163,26 @@ def _check_groups(where: str, group_N: np.ndarray, part_N: np.ndarray, names: Se
         )
 
 
-def _open(text: str) -> Manifest:
-    path = Path(text)
-    return Manifest(path if path.is_file() else find_manifest(path) or path)
-
-
 def _recognises(text: str) -> bool:
     path = Path(text)
-    if path.suffix.lower() == ".csv":
-        return path.is_file()
-    return path.is_dir() and find_manifest(path) is not None
+    if path.is_file():
+        return path.suffix.lower() in ENDINGS
+    if not path.is_dir():
+        return False
+    try:
+        return find_label_files(path) is not None
+    except DataError:
+        return True  # opening it says which tables may be meant
 
 
 register(
     SourceFormat(
         name="manifest",
-        summary="a CSV file with the columns file and label, optionally split and group, beside or above its images",
+        summary="a CSV or JSON lines file with the columns file and label, optionally split and group, or its folder",
         example="path/to/labels.csv",
         recognises=_recognises,
-        open=_open,
+        open=lambda text: Manifest(Path(text)),
+        open_columns=lambda text, chosen: Manifest(Path(text), chosen),
         priority=40,
     ),
     __name__,

@@ -15,12 +15,16 @@ from typing import Any
 
 import yaml
 
-from ....core.errors import DataError, printable
-from ...limits import MAX_DATA_CARD_BYTES
-from ...listing import is_number
+from ....core.errors import DataError, did_you_mean, printable
+from ....core.plain_files import open_plain_file
+from ...limits import MAX_DATA_CARD_BYTES, MAX_DATA_CARD_DEPTH, MAX_DATA_CARD_VALUES
+from ...source_text import NOTHING_CHOSEN, ChosenColumns
+from ..shared.listing import is_number
 
 IMAGE_NAMES = ("image", "img", "images", "jpg", "png")
 HEAD = re.compile(rb"\A---\r?\n(.*?)\n---", re.DOTALL)
+# libyaml reads a megabyte in a second, where PyYAML's own parser takes half a minute
+YAML_LOADER = yaml.CBaseLoader if yaml.__with_libyaml__ else yaml.BaseLoader
 LABEL_NAMES = ("label", "labels", "fine_label", "class", "target", "cls")
 
 
@@ -34,7 +38,7 @@ class ImageColumns:
     names: tuple[str, ...] | None
 
 
-def find_columns(schema: Any, readme: Path, where: str) -> ImageColumns:
+def find_columns(schema: Any, readme: Path, where: str, chosen: ChosenColumns = NOTHING_CHOSEN) -> ImageColumns:
     """The columns of an Arrow schema. Raises DataError where there is no image or label, or a choice of several."""
     twice = next((name for name, count in Counter(schema.names).items() if count > 1), None)
     if twice is not None:
@@ -43,14 +47,33 @@ def find_columns(schema: Any, readme: Path, where: str) -> ImageColumns:
         )
     features = _schema_features(schema.metadata or {})
     images = {name: path for name in schema.names if (path := _binary_path(schema.field(name)))}
+    encoded = [name for name in schema.names if _is_dictionary_of_bytes(schema.field(name))]
+    if encoded and (not images or encoded[0] in IMAGE_NAMES):
+        name = printable(encoded[0])
+        raise DataError(
+            f"{where}: the column '{name}' is an Arrow dictionary of bytes, in which rows name shared values by "
+            f"number; that is not read as images.\n"
+            f"Write it as plain bytes: table.set_column(i, '{name}', table['{name}'].cast('binary'))."
+        )
     declared = [name for name in images if _type(features.get(name)) == "Image"]
-    image = _choose(declared or list(images), IMAGE_NAMES, "image", where, schema.names)
+    _check_chosen(chosen, schema.names, where)
+    if chosen.file and chosen.file not in images:
+        raise DataError(
+            f"{where}: the column '{printable(chosen.file[:40])}' holds {printable(_kind(schema, chosen.file))}, not "
+            f"images.\nChoose a column of encoded files (bytes, or a struct with bytes)."
+        )
+    image = chosen.file or _choose(declared or list(images), IMAGE_NAMES, "image", where, schema.names)
     labels = [name for name in schema.names if _type(features.get(name)) == "ClassLabel"]
     usual = [name for name in LABEL_NAMES if name in schema.names]
-    label = _choose(labels or usual, LABEL_NAMES, "label", where, schema.names)
+    label = chosen.label or _choose(labels or usual, LABEL_NAMES, "label", where, schema.names)
     names = _names(features.get(label)) or _readme_names(readme, label)
     kind = str(schema.field(label).type)
     is_number = kind.startswith(("int", "uint"))
+    if kind.startswith(("list<", "large_list<", "fixed_size_list<")):
+        raise DataError(
+            f"{where}: the column '{printable(label)}' holds lists of classes; several labels an image are not "
+            f"supported.\nLeave out the images with several, or choose one label for each."
+        )
     if not is_number and kind not in ("string", "large_string") and not kind.startswith("dictionary<values=string"):
         raise DataError(
             f"{where}: the column '{printable(label)}' holds {printable(kind[:80])}, not class numbers or names.\n"
@@ -65,10 +88,31 @@ def _choose(candidates: Sequence[str], usual: Sequence[str], what: str, where: s
         return (preferred or candidates)[0]
     shown = ", ".join(printable(name) for name in columns[:12])
     found = "several columns" if candidates else "no column"
+    option = "--file-column" if what == "image" else "--label-column"
     raise DataError(
         f"{where} has {found} that can be the {what}; its columns are: {shown}.\n"
-        f"Name the image column image (bytes of an encoded file) and the class column label."
+        f"Name the image column image (bytes of an encoded file) and the class column label; or choose: {option} NAME."
     )
+
+
+def _check_chosen(chosen: ChosenColumns, columns: Sequence[str], where: str) -> None:
+    """Raise DataError for a column that is not there, and for the two that Parquet files are not asked for."""
+    if chosen.split or chosen.group:
+        raise DataError(
+            f"{where}: of Parquet files the file and label columns can be chosen, not those of a split or a group.\n"
+            f"Splits are told by file names, such as train.parquet and test.parquet."
+        )
+    for purpose, name in (("image", chosen.file), ("label", chosen.label)):
+        if name and name not in columns:
+            shown = ", ".join(printable(column[:40]) for column in columns[:12])
+            raise DataError(
+                f"{where} has no column '{printable(name[:40])}' for the {purpose}."
+                f"{did_you_mean(name[:40], columns)}\nIts columns are: {shown}."
+            )
+
+
+def _kind(schema: Any, name: str) -> str:
+    return str(schema.field(name).type)[:80]
 
 
 def _binary_path(field: Any) -> str | None:
@@ -79,6 +123,14 @@ def _binary_path(field: Any) -> str | None:
         inside = {child.name: str(child.type) for child in field.type}
         return f"{field.name}.bytes" if inside.get("bytes") in ("binary", "large_binary") else None
     return None
+
+
+def _is_dictionary_of_bytes(field: Any) -> bool:
+    """Whether values are stored once and named by numbers in Arrow itself, as pandas' categories are."""
+    fields = [field, *field.type] if str(field.type).startswith("struct<") else [field]
+    return any(
+        str(each.type).startswith(("dictionary<values=binary", "dictionary<values=large_binary")) for each in fields
+    )
 
 
 def _schema_features(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
@@ -108,7 +160,7 @@ def _head(readme: Path) -> str:
     """The YAML head of a data card; "" where there is none. Raises DataError for one that cannot be read."""
     where = printable(str(readme))
     try:
-        with open(readme, "rb") as file:
+        with open_plain_file(readme) as file:
             start = file.read(MAX_DATA_CARD_BYTES)
     except OSError:
         return ""  # no card
@@ -130,19 +182,37 @@ def _head(readme: Path) -> str:
         ) from None
 
 
+def _refuse_large(text: str) -> None:
+    """Raise YAMLError for more values, or deeper ones, than any card has. Events, unlike values, need no recursion."""
+    depth = 0
+    for number, event in enumerate(yaml.parse(text, YAML_LOADER)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DATA_CARD_DEPTH or number > MAX_DATA_CARD_VALUES:
+            raise yaml.YAMLError("too many values, or too deep")
+
+
 def _readme_names(readme: Path, label: str) -> tuple[str, ...] | None:
     """The class names in the head of a data card; None where it has none, or several lists that differ."""
     text = _head(readme)
     try:
+        _refuse_large(text)
         # every scalar is a text, aliases share what they name and merge nothing: no card can grow when it is read
-        head = yaml.load(text, yaml.BaseLoader)  # noqa: S506
+        head = yaml.load(text, YAML_LOADER)  # noqa: S506
     except (yaml.YAMLError, RecursionError):
         return None  # the numbers serve as names
     infos = head.get("dataset_info") if isinstance(head, dict) else None
-    found = set()
+    found, num_read = set(), 0
     for info in infos if isinstance(infos, list) else [infos]:
         features = info.get("features") if isinstance(info, dict) else None
         for feature in features if isinstance(features, list) else []:
+            num_read += 1
             if isinstance(feature, dict) and feature.get("name") == label and isinstance(feature.get("dtype"), dict):
-                found.add(_names(feature["dtype"].get("class_label")))
+                class_label = feature["dtype"].get("class_label")
+                num_read += len(class_label.get("names", ())) if isinstance(class_label, dict) else 0
+                found.add(_names(class_label))
+            if num_read > MAX_DATA_CARD_BYTES:
+                raise DataError(
+                    f"{printable(str(readme))}: the data card repeats its lists by aliases (*) without end.\n"
+                    f"Write them once, or move the file away: the numbers then serve as names of the classes."
+                )
     return found.pop() if len(found) == 1 else None

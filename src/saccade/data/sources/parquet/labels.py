@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ....core.errors import DataError, printable
+from ....core.plain_files import open_plain_file
 from ...limits import MAX_ROWS_IN_SMALL_FILE
 from .columns import ImageColumns
 from .pages import read_footer, read_pages
@@ -32,7 +33,7 @@ def read_labels(file: Path, metadata: Any, columns: ImageColumns, where: str) ->
     name = columns.label
     is_text = not columns.is_number
     stored = read_footer(file, where, [name])
-    with open(file, "rb") as opened:
+    with open_plain_file(file) as opened:
         for group in range(metadata.num_row_groups):
             chunk = column_chunk(metadata.schema, stored, group, name, opened.fileno(), where)
             read_pages(chunk)

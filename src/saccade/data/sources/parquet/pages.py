@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ....core.errors import DataError
+from ....core.plain_files import open_plain_file
 from ...limits import refuse_expansion
 from .thrift import read_struct, read_varint
 
@@ -82,7 +83,7 @@ def read_footer(path: Path, where: str, names: Collection[str]) -> list[dict[str
     Read here, since pyarrow's own view of a column ends the process where a value in a damaged footer is unknown.
     """
     try:
-        with open(path, "rb") as file:
+        with open_plain_file(path) as file:
             file_bytes = file.seek(0, os.SEEK_END)
             file.seek(max(0, file_bytes - 8))
             (num_bytes,) = struct.unpack("<I", file.read(8)[:4])

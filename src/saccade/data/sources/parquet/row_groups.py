@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ....core.errors import DataError, ImageError, printable
+from ....core.plain_files import open_plain_file
 from ...limits import MAX_ROW_GROUP_BYTES, refuse_large_image
 from .pages import DICTIONARY_PAGE, NULL, ColumnChunk, Page, StoredColumn, find_values, read_footer, read_pages
 
@@ -113,7 +114,7 @@ class ValueReader:
             if num_bytes == NULL:
                 return None
             refuse_large_image(key, num_bytes)
-            with open(part.path, "rb", buffering=0) as file:
+            with open_plain_file(part.path) as file:
                 _check_unchanged(part, os.fstat(file.fileno()), key)
                 return os.pread(file.fileno(), num_bytes, int(self._place_N[index]))
         except (OSError, IndexError, UnicodeDecodeError, import_pyarrow()[0].ArrowException) as error:
@@ -122,7 +123,7 @@ class ValueReader:
     def _load(self, number: int) -> "Group":
         part, group = self._parts[self._part_G[number]], int(self._group_G[number])
         rows = slice(int(self._start_G[number]), int(self._start_G[number + 1]))
-        with open(part.path, "rb", buffering=0) as file:
+        with open_plain_file(part.path) as file:
             _check_unchanged(part, os.fstat(file.fileno()), part.path.name)
             chunk = part.chunk(file.fileno(), group)
             pages = read_pages(chunk)
@@ -230,7 +231,7 @@ def _find_values(part: ParquetPart, group: int, values: Group) -> list[tuple[int
     num_bytes = min(column.total_compressed_size, part.signature[0] - start)
     if start < 0 or num_bytes <= 0:
         return []  # a damaged footer
-    with open(part.path, "rb", buffering=0) as file:
+    with open_plain_file(part.path) as file:
         content = os.pread(file.fileno(), num_bytes, start)
     places: dict[bytes, int] = {}
     found, end, num_lost = [], 0, 0

@@ -14,17 +14,19 @@ import numpy as np
 
 from ....core.errors import DataError, ImageError, printable
 from ....core.types import Record
-from ...listing import (
+from ...source import DataSource, SourceFormat, register
+from ...source_text import NOTHING_CHOSEN, ChosenColumns
+from ..shared.listing import (
     PackedNames,
     check_classes,
     class_order,
     is_split_folder,
+    refuse_label_lists,
     refuse_many_classes,
     refuse_twins,
     split_name,
     splits_of_files,
 )
-from ...source import DataSource, SourceFormat, register
 from .columns import ImageColumns, find_columns
 from .labels import check_rows, read_labels
 from .row_groups import ParquetPart, ValueReader, import_pyarrow, open_parquet
@@ -40,12 +42,14 @@ class ParquetImages(DataSource):
     `card` is the data card (README.md) where it is not in the folder of the files.
     """
 
-    def __init__(self, path: Path, name: str = "", card: Path | None = None) -> None:
-        self.name = name or str(path)
-        where = printable(self.name)
+    def __init__(
+        self, path: Path, name: str = "", card: Path | None = None, chosen: ChosenColumns = NOTHING_CHOSEN
+    ) -> None:
+        where = printable(name or str(path))
+        self.name = f"{name or path}{chosen.as_text()}"
         folder = path if path.is_dir() else path.parent
         files = find_files(path, where)
-        columns, parts, labels, numbers = _open_parts(files, card or folder / "README.md")
+        columns, parts, labels, numbers = _open_parts(files, card or folder / "README.md", chosen)
         self.classes, self._label_N = _classes(where, columns, labels)
         used = [files[number].relative_to(folder) for number in numbers]
         self._files = [str(file) for file in used]
@@ -160,13 +164,13 @@ def _refuse_absent_shards(files: list[Path], where: str) -> None:
 
 
 def _open_parts(
-    files: list[Path], card: Path
+    files: list[Path], card: Path, chosen: ChosenColumns
 ) -> tuple[ImageColumns, list[ParquetPart], list[np.ndarray | list[str]], list[int]]:
     """The columns, the files with labels, their labels, and which files they are."""
     columns: ImageColumns | None = None
     parts, labels, numbers = [], [], []
     for number, file in enumerate(files):
-        part_columns, part, label = _open_part(file, card)
+        part_columns, part, label = _open_part(file, card, chosen)
         if label is None:
             continue
         if columns is not None and part_columns != columns:
@@ -183,7 +187,9 @@ def _open_parts(
     return columns, parts, labels, numbers
 
 
-def _open_part(file: Path, card: Path) -> tuple[ImageColumns, ParquetPart, np.ndarray | list[str] | None]:
+def _open_part(
+    file: Path, card: Path, chosen: ChosenColumns
+) -> tuple[ImageColumns, ParquetPart, np.ndarray | list[str] | None]:
     pyarrow, _ = import_pyarrow()
     where = printable(str(file))
     try:
@@ -191,7 +197,7 @@ def _open_part(file: Path, card: Path) -> tuple[ImageColumns, ParquetPart, np.nd
         with open_parquet(file) as opened:
             metadata = opened.metadata
             check_rows(metadata, status.st_size, where)
-            columns = find_columns(opened.schema_arrow, card, where)
+            columns = find_columns(opened.schema_arrow, card, where, chosen)
             labels = read_labels(file, metadata, columns, where)
     except (OSError, pyarrow.ArrowException, UnicodeDecodeError, OverflowError) as error:
         reason = printable(" ".join(str(error).split())[:100]).rstrip(".")
@@ -216,6 +222,7 @@ def _classes(
     else:
         unique = {str(label) for part in labels for label in set(part)}
         refuse_many_classes(where, len(unique))
+        refuse_label_lists(where, unique)
         names = class_order(unique)
         order = {name: label for label, name in enumerate(names)}
         label_N = np.array(array("i", (order[str(label)] for part in labels for label in part)))
@@ -252,6 +259,7 @@ register(
         example="path/to/train.parquet",
         recognises=recognises,
         open=lambda text: ParquetImages(Path(text)),
+        open_columns=lambda text, chosen: ParquetImages(Path(text), chosen=chosen),
         priority=24,
     ),
     __name__,

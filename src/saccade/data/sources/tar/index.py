@@ -13,6 +13,7 @@ from pathlib import Path
 from ....core import atomic
 from ....core.addresses import is_address
 from ....core.errors import StorageError
+from ....core.plain_files import open_plain_file
 from .shards import Member, Shard, remote, walk_shard
 
 FORMAT = 1
@@ -60,7 +61,8 @@ def _place(shard: Shard, wanted: tuple[str, ...], max_content_bytes: int) -> Pat
 def _read(place: Path) -> list[Member] | None:
     """The members kept at `place`; None where there are none, or the file is damaged."""
     try:
-        text = place.read_text(encoding="ascii")
+        with open_plain_file(place) as file:
+            text = file.read().decode("ascii")
         digest, _, rows = text.partition("\n")
         if digest != hashlib.sha256(rows.encode("ascii")).hexdigest():
             return None

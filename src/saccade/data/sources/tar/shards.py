@@ -11,9 +11,10 @@ from typing import IO, Any
 
 from ....core.addresses import WEB, check_address, is_address, shown
 from ....core.errors import DataError, ImageError, printable
+from ....core.plain_files import open_plain_file
 from ...limits import MAX_FILE_NAME_CHARACTERS, refuse_large_image
 from ...source import read_error
-from ...tar_members import DamagedTar, TarMember, tar_members
+from ..shared.tar_members import DamagedTar, TarMember, tar_members
 from .web_files import web_files
 
 
@@ -62,7 +63,7 @@ def _opened(shard: Shard) -> Iterator[IO[bytes]]:
         with files.open(path, "rb") as stream:
             yield stream
     else:
-        with open(shard.path, "rb") as stream:
+        with open_plain_file(shard.path) as stream:
             yield stream
 
 
@@ -122,7 +123,7 @@ def read_range(shard: Shard, offset: int, num_bytes: int, key: str) -> bytes:
         content = _read_remote(shard, offset, num_bytes, key)
     else:
         try:
-            with open(shard.path, "rb", buffering=0) as file:
+            with open_plain_file(shard.path) as file:
                 status = os.fstat(file.fileno())
                 if (status.st_size, status.st_mtime_ns) != shard.signature:
                     raise ImageError(key, f"{printable(shard.name)} has changed since it was opened. Start again.")

@@ -17,17 +17,18 @@ from ....core.addresses import WEB, is_address, is_hub, shown
 from ....core.errors import DataError, printable
 from ....core.types import Record
 from ...limits import MAX_CLASS_NAME_CHARACTERS, MAX_NAMES_BYTES, read_small_file
-from ...listing import (
+from ...source import DataSource, SourceFormat, register
+from ..shared.listing import (
     PackedNames,
     check_classes,
     class_order,
     is_number,
     is_split_folder,
+    refuse_label_lists,
     refuse_twins,
     split_name,
     splits_of_files,
 )
-from ...source import DataSource, SourceFormat, register
 from .index import list_members
 from .names import find_shards
 from .shards import Member, Shard, read_range, remote, sample_name
@@ -161,6 +162,11 @@ def _label(ending: str, member: Member) -> str | None:
         found = [value[key] for key in LABEL_KEYS if key in value] if isinstance(value, dict) else []
         if not found:
             return None
+        if isinstance(found[0], list):
+            raise _Slip(
+                "holds a list of classes; several labels an image are not supported.\n"
+                "Leave out the images with several, or choose one label for each."
+            )
         value = str(found[0]) if type(found[0]) in (int, str) else ""
     if not value or len(value) > MAX_CLASS_NAME_CHARACTERS:
         raise _Slip("holds no class: neither a number nor a name.\nWrite the class into it.")
@@ -183,6 +189,7 @@ def _classes(where: str, labels: list[str], names: list[str] | None) -> tuple[tu
             )
         classes, label_N = tuple(names), [int(label) for label in labels]
     else:
+        refuse_label_lists(where, labels)
         classes = class_order(labels)
         order = {name: number for number, name in enumerate(classes)}
         label_N = [order[label] for label in labels]

@@ -1,8 +1,8 @@
 """Files of a web server by parts, over https (RFC 9110, section 14): no more of a shard is fetched than is read.
 
 A redirect is followed by hand, five times at most, and only to https (from `http://`, where that was allowed, to http
-too): a server must not lead to another protocol. What answers without parts, or with more than was asked for, is
-refused.
+or https on the same host): a server must not lead to another protocol, nor, where anybody on the way can write the
+answer, to another machine. What answers without parts, or with more than was asked for, is refused.
 """
 
 import atexit
@@ -10,8 +10,10 @@ import http.client
 import io
 import os
 import re
+import socket
 import threading
 import urllib.request
+from contextlib import suppress
 from functools import cache
 from typing import IO, Any
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
@@ -33,6 +35,7 @@ class WebFiles:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._asking: http.client.HTTPConnection | None = None
         self._waiting: dict[tuple[str, str], list[http.client.HTTPConnection]] = {}
 
     def info(self, url: str) -> dict[str, Any]:
@@ -110,6 +113,7 @@ class WebFiles:
         while True:
             kept = self._take(target)
             connection = kept or _connection(target, proxy)
+            self._asking = connection
             try:
                 connection.request("GET", asked, headers=headers)
                 return connection, connection.getresponse()
@@ -139,6 +143,13 @@ class WebFiles:
             for connection in (each for waiting in self._waiting.values() for each in waiting):
                 connection.close()
             self._waiting.clear()
+
+    def abort(self) -> None:
+        """End the request that is under way; what waits for it gets an error, or less than the whole."""
+        connection = self._asking
+        if connection is not None and connection.sock is not None:
+            with suppress(OSError):  # it has just been closed
+                connection.sock.shutdown(socket.SHUT_RDWR)
 
     def _checked(self, answer: tuple[int, dict[str, str], bytes]) -> tuple[int, dict[str, str], bytes]:
         status = answer[0]
@@ -204,14 +215,61 @@ def _connection(target: SplitResult, proxy: str) -> http.client.HTTPConnection:
 
 def _next(url: str, asked: str, location: str) -> str:
     """Where a redirect leads. Raises DataError where that is not followed."""
-    target = urljoin(asked, location)
+    try:
+        target = urljoin(asked, location)
+        host, is_named = urlsplit(target).hostname, "@" in urlsplit(target).netloc
+    except ValueError:
+        target, host, is_named = "", "", False
+    if not location or not target or not target.isascii() or not target.isprintable() or set(target) & set(' \\"<>'):
+        raise DataError(
+            f"'{shown(url)}' is redirected to a text that is no address: '{shown(location)}'.\n"
+            f"Ask who keeps the files for the address that it should lead to."
+        )
     protocol = target.partition(":")[0].lower()
     if protocol not in (("https",) if asked.startswith("https:") else ("https", "http")):
         raise DataError(
             f"'{shown(url)}' is redirected to {printable(protocol[:20])}:, which is not followed.\n"
             f"Ask who keeps the files for an address that leads to them by https."
         )
+    if is_named or not host:
+        what = "one with a name or a password in it" if is_named else "one without a host"
+        raise DataError(
+            f"'{shown(url)}' is redirected to another address, {what}, which is not followed.\n"
+            f"Ask who keeps the files for an address that leads to them by https."
+        )
+    if asked.startswith("http:") and host != urlsplit(asked).hostname:
+        raise DataError(
+            f"'{shown(url)}' is redirected to another host, '{shown(target)}', which is not followed.\n"
+            f"What comes by http can be changed on the way.\n"
+            f"Give that address itself, if you trust it, or one that begins with https."
+        )
     return target
+
+
+def read_whole(url: str, time_limit_s: float) -> bytes:
+    """A file of at most 16 MiB, redirects followed, within `time_limit_s`. Raises OSError or DataError."""
+    files = WebFiles()  # one request at a time, so that the one that takes too long can be ended
+    is_late = threading.Event()
+
+    def end() -> None:
+        is_late.set()
+        files.abort()
+
+    timer = threading.Timer(time_limit_s, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        content = files.cat_file(url)
+    except OSError:
+        if not is_late.is_set():
+            raise
+        content = b""
+    finally:
+        timer.cancel()
+        files.close()
+    if is_late.is_set():
+        raise OSError(f"it has not come within {time_limit_s:g} s")
+    return content
 
 
 def web_files() -> WebFiles:

@@ -1,0 +1,19 @@
+"""The options that choose columns of a table as SOURCE; every verb that reads a SOURCE has the same four."""
+
+import typer
+
+FILE_COLUMN: str = typer.Option("", "--file-column", show_default=False, help="Column of a CSV: file names or ids.")
+LABEL_COLUMN: str = typer.Option("", "--label-column", show_default=False, help="Column of a CSV: the classes.")
+SPLIT_COLUMN: str = typer.Option(
+    "", "--split-column", show_default=False, help="Column of a CSV: train and test; fold:0 holds out fold 0."
+)
+GROUP_COLUMN: str = typer.Option(
+    "", "--group-column", "--group", show_default=False, help="Column of a CSV: what stays on one side, as patients."
+)
+
+
+def chosen_source(source: str, file: str, label: str, split: str, group: str) -> str:
+    """SOURCE with the chosen columns behind it: the text that a run keeps. Raises UsageError."""
+    from ..data.source_text import ChosenColumns, with_columns
+
+    return with_columns(source, ChosenColumns(file=file, label=label, split=split, group=group))

@@ -1,0 +1,36 @@
+"""The one way to open a file that somebody else may have written: nothing is waited for, and only a plain file is read.
+
+`open` waits for ever where a stranger has put a pipe, and fills the memory from a device that never ends: the size of
+either is 0, so a limit on sizes does not see it.
+"""
+
+import errno
+import os
+import stat
+from io import BufferedReader
+
+from .types import AnyPath
+
+
+class NotPlainFile(OSError):
+    """A folder, a pipe, a socket or a device where a file was meant; or a name that no file can have."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(errno.EINVAL, reason)
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def open_plain_file(path: AnyPath | bytes, may_be_link: bool = True) -> BufferedReader:
+    """The plain file at `path`, opened for reading. Raises OSError as `open` does, and for whatever else lies there."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags if may_be_link else flags | getattr(os, "O_NOFOLLOW", 0))
+    except ValueError as error:  # a null character, or half of a surrogate pair
+        is_text = isinstance(error, UnicodeError)
+        raise NotPlainFile("its name is no valid text" if is_text else "its name holds a null character") from None
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return open(descriptor, "rb")
+    os.close(descriptor)
+    raise NotPlainFile("it is not a plain file, but a folder, a pipe or a device")

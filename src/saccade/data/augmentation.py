@@ -1,0 +1,193 @@
+"""What an augmentation is. A new one is one file in this folder that registers itself; nothing else changes.
+
+Every augmentation is two pure functions. `draw` turns uniform numbers, which depend on (seed, epoch, sample index)
+only, into parameters; the second one turns parameters into what is composed with all others of its kind:
+
+    Framing     a 3x3 matrix      which part of the source is seen (at most one)     \
+    Geometric   a 3x3 matrix      mirrors, turns, slants, moves, perspective          } one resample of the source
+    Warping     a displacement    of every output pixel                              /
+    Colouring   a 3x4 matrix      of RGB                                               one matrix
+    Choosing    operations        of the kinds Geometric, Colouring and Pixel, drawn for each image from a table
+    Pixel       pixels            whatever is no matrix: noise, blur, JPEG, histograms
+    Erasing     a box             that is filled with the mean colour, or with pixels of its own
+    Mixing      pairs of a batch  whose pixels and targets are mixed
+
+They are applied in this order, and within a kind in the alphabetical order of their names; chosen operations keep
+their drawn order, but for their geometry, which joins the one resample. All of them act on uint8 RGB pixels, before
+normalisation. Strengths default to zero, which leaves every image as it is, bit for bit.
+
+Coordinates: `centred` ones have their origin in the middle of the image, x to the right, y down, unit one pixel, so
+that turning and mirroring do not depend on sizes. Pixel (column, row) lies at its middle.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ..core.config import FrozenConfig
+from ..core.registry import Registry
+from ..core.types import Preprocessing
+
+Border = Literal["reflect", "edge", "mean", "black"]
+
+
+class Strengths(FrozenConfig):
+    """The values of one augmentation. The defaults leave every image as it is."""
+
+    @property
+    @abstractmethod
+    def is_active(self) -> bool:
+        """Whether any draw can change an image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """What the functions of an augmentation may know besides its strengths: the network's input, epoch and border."""
+
+    preprocessing: Preprocessing
+    epoch: int
+    border: Border = "reflect"
+
+    @property
+    def size_HW(self) -> tuple[int, int]:
+        """Height and width of the output in pixels."""
+        return self.preprocessing.input_height_px, self.preprocessing.input_width_px
+
+
+Drawn = Mapping[str, np.ndarray]  # parameter, with its unit in the name -> values, first axis B
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """What all kinds have in common.
+
+    `draw(strengths, uniform_BN, scene)` gets N = `num_draws(strengths, scene)` numbers in 0 to 1 for each sample.
+    `every_epoch`: whether the numbers differ between epochs. `source` says where the augmentation was described.
+    `words(drawn, row)` is what a preview prints for a sample, nothing where nothing happens; without it, the
+    parameters that are not zero.
+    """
+
+    name: str
+    summary: str
+    source: str
+    strengths: type[Strengths]
+    num_draws: Callable[[Any, Scene], int]
+    draw: Callable[[Any, np.ndarray, Scene], Drawn]
+    every_epoch: bool = True
+    words: Callable[[Drawn, int], str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Framing(Augmentation):
+    """`frame(drawn, row, source_HW, scene)` gives matrix_33 from centred output to centred source coordinates.
+
+    It only scales and moves, and the box of the source that it shows has whole pixels as its borders.
+    """
+
+    frame: Callable[[Drawn, int, tuple[int, int], Scene], np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geometric(Augmentation):
+    """`matrices(drawn, scene)` gives matrix_B33 from centred output to centred output coordinates before it.
+
+    `lossless`: every matrix only mirrors and moves by whole pixels. `projective`: the last row may differ from
+    (0, 0, 1); such matrices act last, nearest to the output, all of which must lie in front of the horizon.
+    """
+
+    matrices: Callable[[Drawn, Scene], np.ndarray]
+    lossless: bool = False
+    projective: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warping(Augmentation):
+    """`displacement(drawn, row, scene)` gives float32 (H, W, 2), in output pixels right and down: where to look."""
+
+    displacement: Callable[[Drawn, int, Scene], np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Colouring(Augmentation):
+    """`matrices(drawn, scene)` gives matrix_B34 from (red, green, blue, 1) to RGB, in 0 to 1."""
+
+    matrices: Callable[[Drawn, Scene], np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pixel(Augmentation):
+    """`change(drawn, row, image_HWC, scene)` gives the changed image: uint8 of the same shape, 1 or 3 (RGB) channels.
+
+    It gets images of the input's size and must not write to them; where nothing changes, it returns the image itself.
+    Random pixels come from `noise.py`, from a seed that was drawn.
+    """
+
+    change: Callable[[Drawn, int, np.ndarray, Scene], np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """What one augmentation does for a value: a row of a policy's table.
+
+    `augmentation` is the name of a Geometric, Colouring or Pixel entry, empty where nothing happens;
+    `parameters(value_B, scene)` gives what that entry would have drawn, `words(value)` what a preview prints.
+    """
+
+    augmentation: str
+    parameters: Callable[[np.ndarray, Scene], Drawn]
+    words: Callable[[float], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choosing(Augmentation):
+    """Draws which `operations` happen to an image, in which order, and how strongly.
+
+    `draw` gives `operation`, int64 (B, N), places in `operations`, and `value`, float64 (B, N).
+    """
+
+    operations: tuple[Operation, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Erasing(Augmentation):
+    """`boxes(drawn, scene)` gives box_B4, int64 (top, bottom, left, right) in output pixels; empty where equal.
+
+    `fill(drawn, row, shape_HWC)` gives the uint8 pixels of the box; without it, it shows the mean colour.
+    """
+
+    boxes: Callable[[Drawn, Scene], np.ndarray]
+    fill: Callable[[Drawn, int, tuple[int, int, int]], np.ndarray] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixing(Augmentation):
+    """`mix(drawn, image_BHWC, partner_B, target_BK)` gives a new image_BHWC (uint8) and target_BK (float32)."""
+
+    mix: Callable[[Drawn, np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+AUGMENTATIONS: Registry[Augmentation] = Registry("augmentation", "augmentations", "saccade.data.augment")
+
+
+def register(augmentation: Augmentation, origin: str) -> None:
+    """Enter `augmentation` under its name; `origin` is the module's `__name__`."""
+    AUGMENTATIONS.add(augmentation, origin)
+
+
+def identities(num: int, columns: int = 3) -> np.ndarray:
+    """`num` matrices that change nothing, float64 (num, 3, columns), to be filled in place."""
+    return np.tile(np.eye(3, columns), (num, 1, 1))
+
+
+def between(uniform: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Uniform numbers in 0 to 1 stretched to `low` to `high`."""
+    return low + uniform * (high - low)
+
+
+def normal(uniform_BN: np.ndarray) -> np.ndarray:
+    """Standard normal numbers (B, N / 2) from uniform ones (Box and Muller 1958)."""
+    radius_BN = np.sqrt(-2 * np.log(uniform_BN[:, 0::2]))
+    return radius_BN * np.cos(2 * np.pi * uniform_BN[:, 1::2])

@@ -1,0 +1,208 @@
+"""TIFF: the first page, once all that its directory declares has been looked at (TIFF 6.0; BigTIFF).
+
+what the first page holds                   what is read
+1 and 8 bits, grey, palette, RGB, CMYK      Pillow's pixels
+12 and 16 bits, grey                        the values; 12 packed bits are 12 bits, where white is 0 they are inverted
+16 bits, RGB and RGBA                       the values, through OpenCV
+YCbCr (JPEG)                                Pillow's pixels
+floating point, signed, 32 bits, CIELAB     refused in words
+camera raw (CFA)                            refused in words
+"""
+
+import io
+import struct
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ....core.errors import ImageError
+from ....core.types import MAX_16_BIT
+from ...limits import refuse_declared_size, refuse_expanding_image
+from .stored import StoredImage
+
+MAX_PAGES = 65_535  # that are counted
+MAX_TAGS = 4_096  # of a page; cameras and microscopes write 10 to 100
+MAX_VALUES = 200_000  # of one tag: strips or tiles of the largest image, in the smallest pieces that are usual
+MAX_TILE_PIXELS = 1 << 24
+MAX_SAMPLES = 5  # CMYK and alpha
+WIDTH, HEIGHT, BITS, PHOTOMETRIC, ORIENTATION, SAMPLES = 256, 257, 258, 262, 274, 277
+SUB_DIRECTORIES = {34665, 34853, 40965}  # EXIF, GPS, interoperability
+ASSOCIATED_ALPHA = 1
+TILE_WIDTH, TILE_HEIGHT, EXTRA_SAMPLES, SAMPLE_FORMAT, PROFILE = 322, 323, 338, 339, 34675
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
+COLOUR_SPACES = {8: "CIELAB", 9: "ICCLAB", 10: "ITULAB", 32803: "those of a camera's sensor (raw)", 34892: "raw"}
+NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # types of whole numbers, and their struct letters
+TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+BYTE_TYPES = (1, 2, 6, 7)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Directory:
+    """The tags of the first page, each as (type, count, place of its values), and how many pages there are."""
+
+    content: bytes
+    order: str
+    tags: dict[int, tuple[int, int, int]]
+    num_pages: int
+
+    def numbers(self, tag: int, default: int) -> list[int]:
+        """The whole numbers of a tag, at most 16 of them."""
+        if tag not in self.tags:
+            return [default]
+        kind, count, place = self.tags[tag]
+        if kind not in NUMBERS or not count:
+            raise ValueError(f"its tag {tag} holds no whole number")
+        return list(struct.unpack_from(f"{self.order}{min(count, 16)}{NUMBERS[kind]}", self.content, place))
+
+    def number(self, tag: int, default: int) -> int:
+        """The first whole number of a tag."""
+        return self.numbers(tag, default)[0]
+
+    def data(self, tag: int) -> bytes:
+        """The bytes of a tag; empty where there is none."""
+        kind, count, place = self.tags.get(tag, (1, 0, 0))
+        return self.content[place : place + count * TYPE_BYTES.get(kind, 1)]
+
+
+def read_tiff(content: bytes, key: str) -> StoredImage:
+    """The first page, upright. Raises ImageError for what is not read, ValueError and what Pillow raises for damage."""
+    directory = read_directory(content)
+    _check(directory, key)
+    is_deep_colour = max(directory.numbers(BITS, 1)) == 16 and directory.number(SAMPLES, 1) >= 3
+    pixels, mode = _deep_colour(directory) if is_deep_colour else _as_numbers(_loaded(directory, key), directory)
+    notes = (f"it has {directory.num_pages:,} pages; the first one is read.",) if directory.num_pages > 1 else ()
+    return StoredImage(
+        pixels=pixels,
+        mode=mode,
+        rotated=directory.number(ORIENTATION, 1) in range(2, 9),  # both decoders turn what they read
+        profile=directory.data(PROFILE),
+        notes=notes,
+    )
+
+
+def read_directory(content: bytes) -> Directory:
+    """The tags of the first page and the number of pages. Raises ValueError or struct.error where they are nonsense."""
+    order, is_big = ("<" if content[:2] == b"II" else ">"), content[2:4] in (b"+\0", b"\0+")
+    count_letter, place_letter, entry_bytes, inline = ("Q", "Q", 20, 8) if is_big else ("H", "I", 12, 4)
+    tags: dict[int, tuple[int, int, int]] = {}
+    seen: set[int] = set()
+    (place,) = struct.unpack_from(order + place_letter, content, 8 if is_big else 4)
+    while place and place not in seen and len(seen) < MAX_PAGES:
+        if seen and place + struct.calcsize("=" + count_letter) > len(content):
+            break  # what is behind the first page does not matter
+        (num_tags,) = struct.unpack_from(order + count_letter, content, place)
+        start = place + struct.calcsize("=" + count_letter)
+        if not seen:
+            tags = _tags(content, order, is_big, start, num_tags)
+            for sub_directory in SUB_DIRECTORIES & tags.keys():  # Pillow reads these, too
+                _check_sub_directory(content, order, tags[sub_directory])
+        seen.add(place)
+        end = start + entry_bytes * num_tags
+        (place,) = struct.unpack_from(order + place_letter, content, end) if end + inline <= len(content) else (0,)
+    return Directory(content=content, order=order, tags=tags, num_pages=len(seen))
+
+
+def _tags(content: bytes, order: str, is_big: bool, start: int, num_tags: int) -> dict[int, tuple[int, int, int]]:
+    if num_tags > MAX_TAGS:
+        raise ValueError(f"its first page has {num_tags:,} tags")
+    letters, entry_bytes, inline_bytes = (order + "HHQQ", 20, 8) if is_big else (order + "HHII", 12, 4)
+    tags: dict[int, tuple[int, int, int]] = {}
+    total_bytes = 0
+    for place in range(start, start + entry_bytes * num_tags, entry_bytes):
+        tag, kind, count, value = struct.unpack_from(letters, content, place)
+        num_bytes = count * TYPE_BYTES.get(kind, 1)
+        if kind not in BYTE_TYPES and count > MAX_VALUES:
+            raise ValueError(f"its tag {tag} holds {count:,} values")
+        is_inline = num_bytes <= inline_bytes
+        total_bytes += 0 if is_inline else num_bytes
+        tags.setdefault(tag, (kind, count, place + entry_bytes - inline_bytes if is_inline else value))
+    if total_bytes > len(content):
+        raise ValueError("its tags are larger than the file")
+    return tags
+
+
+def _check_sub_directory(content: bytes, order: str, pointer: tuple[int, int, int]) -> None:
+    kind, count, place = pointer
+    if kind in (4, 13) and count == 1 and place + 4 <= len(content):
+        (start,) = struct.unpack_from(order + "I", content, place)
+        if start + 2 <= len(content):
+            (num_tags,) = struct.unpack_from(order + "H", content, start)
+            _tags(content, order, False, start + 2, min(num_tags, (len(content) - start - 2) // 12))
+
+
+def _check(directory: Directory, key: str) -> None:
+    """Refuse what is not read, and what declares more memory than it is worth."""
+    width_px, height_px = directory.number(WIDTH, 0), directory.number(HEIGHT, 0)
+    refuse_declared_size(key, width_px, height_px)
+    bits_C, num_samples = directory.numbers(BITS, 1), directory.number(SAMPLES, 1)
+    kinds, photometric = set(directory.numbers(SAMPLE_FORMAT, 1)), directory.number(PHOTOMETRIC, 0)
+    if kinds & {3, 6}:
+        raise ImageError(
+            key, "its pixels are floating-point numbers, of no known range; save it with 8 or 16 bits a channel."
+        )
+    if kinds - {1, 4} or max(bits_C) > 16:
+        raise ImageError(
+            key,
+            f"its pixels are {'signed ' if kinds & {2, 5} else ''}numbers of {max(bits_C)} bits, of no known range; "
+            f"save it with 8 or 16 bits a channel.",
+        )
+    if photometric in COLOUR_SPACES:
+        raise ImageError(key, f"its colours are {COLOUR_SPACES[photometric]}; save it as RGB or grey.")
+    if num_samples > MAX_SAMPLES:
+        raise ImageError(key, f"it has {num_samples:,} channels; 1 to {MAX_SAMPLES} are read.")
+    tile_pixels = directory.number(TILE_WIDTH, 0) * directory.number(TILE_HEIGHT, 0)
+    if tile_pixels > MAX_TILE_PIXELS:
+        raise ValueError(f"it declares tiles of {tile_pixels:,} pixels")
+    num_bytes = width_px * height_px * num_samples * max(bits_C) // 8
+    refuse_expanding_image(key, len(directory.content), num_bytes)
+
+
+def _deep_colour(directory: Directory) -> tuple[np.ndarray, str]:
+    """(pixels uint16 (H, W, 3 or 4) RGB or RGBA, mode); Pillow keeps only the upper 8 of 16 bits."""
+    if directory.number(PHOTOMETRIC, 0) != RGB or set(directory.numbers(BITS, 1)) != {16}:
+        raise ValueError("16 bits a channel are read of RGB and grey only; save it as one of them")
+    pixels = cv2.imdecode(np.frombuffer(directory.content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
+        raise ValueError("the 16-bit pixels cannot be read")
+    if pixels.shape[2] == 3:
+        return np.ascontiguousarray(pixels[:, :, ::-1]), "RGB;16"
+    pixels = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA)
+    if directory.number(EXTRA_SAMPLES, 0) == ASSOCIATED_ALPHA:
+        alpha = np.maximum(pixels[:, :, 3:].astype(np.uint32), 1)
+        pixels[:, :, :3] = np.minimum((pixels[:, :, :3] * np.uint32(MAX_16_BIT) + alpha // 2) // alpha, MAX_16_BIT)
+    elif EXTRA_SAMPLES not in directory.tags or directory.number(EXTRA_SAMPLES, 0) == 0:
+        return np.ascontiguousarray(pixels[:, :, :3]), "RGB;16"  # a fourth channel that nothing says to be alpha
+    return pixels, "RGBA;16"
+
+
+def _loaded(directory: Directory, key: str) -> np.ndarray | Image.Image:
+    """What Pillow loads, upright; where it has no name for grey of 16 bits, what OpenCV does."""
+    try:
+        image: Image.Image = Image.open(io.BytesIO(directory.content), formats=("TIFF",))
+    except UnidentifiedImageError:
+        bits, samples = directory.numbers(BITS, 1), directory.number(SAMPLES, 1)
+        photometric = directory.number(PHOTOMETRIC, 0)
+        if (bits, samples) == ([16], 1) and photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO):
+            pixels = cv2.imdecode(np.frombuffer(directory.content, np.uint8), cv2.IMREAD_UNCHANGED)
+            if pixels is not None and pixels.dtype == np.uint16 and pixels.ndim == 2:
+                return pixels
+            raise ValueError("the 16-bit pixels cannot be read") from None
+        raise ImageError(
+            key,
+            f"its pixels ({samples} channels of {', '.join(map(str, bits))} bits, photometric {photometric}) are none "
+            f"that are read; save it as 8 or 16 bits, grey or RGB.",
+        ) from None
+    image.load()
+    return image
+
+
+def _as_numbers(loaded: np.ndarray | Image.Image, directory: Directory) -> tuple[np.ndarray | Image.Image, str]:
+    """(grey of 12 and 16 bits as uint16 (H, W), or an image as it is; mode)."""
+    if isinstance(loaded, Image.Image) and not loaded.mode.startswith("I"):
+        return loaded, loaded.mode
+    pixels = np.asarray(loaded).astype(np.uint16)
+    if directory.number(PHOTOMETRIC, BLACK_IS_ZERO) == WHITE_IS_ZERO:  # of 16 bits both decoders leave it to us
+        pixels = ((1 << max(directory.numbers(BITS, 1))) - 1 - pixels.astype(np.int32)).clip(0).astype(np.uint16)
+    return pixels, "I;16"

@@ -1,0 +1,272 @@
+"""Batches for training and evaluation: threads, bounded prefetch, one order for any number of threads and ranks.
+
+The order of an epoch and everything drawn for a sample are pure functions of (seed, epoch, sample index): a run that
+resumes in mid-epoch through `first_batch`, or that changes its number of threads, sees the same bits.
+
+A batch of one image would break batch normalisation, so it is never made (unless `batch_size` is 1): images that
+are left over at the end of an epoch and are too few join the batch before them. Every epoch shows every image once;
+with balanced sampling it has as many places, dealt evenly to the classes.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+
+from ...core.config import FrozenConfig
+from ...core.errors import DataError, ImageError, printable
+from ...core.runtime import available_cpus
+from ...core.types import Batch, Preprocessing
+from ..augmentation_policy import AugmentConfig
+from ..augmenter import Augmenter
+from ..source import DataSource
+from .batch_maker import Assembly, BatchMaker
+from .on_device import ResidentSet, has_room
+from .order import Order, balanced, in_order, shuffled
+from .reader_threads import Readers
+
+MAX_DROPPED_FRACTION = 0.01
+
+
+class LoaderConfig(FrozenConfig):
+    """How batches are made. Threads, prefetch and time limits change no bit of them.
+
+    `memory_limit_bytes` can, where photographs are augmented from their source pixels: those that are not kept are
+    decoded at 1/2, 1/4 or 1/8 scale when they are shown at no more than that.
+    """
+
+    batch_size: int = Field(64, ge=1, le=65536, description="images in a batch, over all ranks together")
+    threads: int = Field(0, ge=0, le=256, description="reading threads; 0: one per processor this process may use")
+    prefetch_batches: int = Field(3, ge=1, le=64, description="batches made ahead of the one in use")
+    memory_limit_bytes: int = Field(
+        2**30, ge=0, description="decoded images are kept in memory if all of them fit into so many bytes"
+    )
+    timeout_s: float = Field(120.0, gt=0, description="a file that is read for longer is reported as stuck, in seconds")
+    on_bad_image: Literal["error", "skip"] = Field(
+        "error", description="what a file that turns bad does: end the run, or leave its batch (at most 1 % may)"
+    )
+    sampling: Literal["every", "balanced"] = Field(
+        "every",
+        description="what an epoch of training shows: every image once, or every class equally often, rare images "
+        "again, each time augmented anew",
+    )
+    rank: int = Field(0, ge=0, description="which part of every batch this process makes; set by the launcher")
+    num_ranks: int = Field(1, ge=1, description="how many processes share every batch; set by the launcher")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.rank >= self.num_ranks:
+            raise ValueError(f"rank {self.rank} needs num_ranks above it, got {self.num_ranks}")
+        if self.num_ranks > 1 and self.batch_size < 2 * self.num_ranks:
+            raise ValueError(f"batch_size must be at least two images for each of {self.num_ranks} ranks")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropped:
+    """A file that could not be read in mid-run and left its batch (`on_bad_image: skip`)."""
+
+    key: str
+    reason: str
+    epoch: int
+
+
+def keep_waiting() -> None:
+    """Nothing stands in the way of waiting for a file."""
+
+
+class Loader:
+    """Iterates over the samples `index_N` of a source. Close it, or use it as a context manager.
+
+    `waited_s` adds up how long its user has waited for batches, the first one of an epoch included; `dropped` names the
+    files that were left out.
+    """
+
+    def __init__(self, source: DataSource, index_N: np.ndarray, maker: BatchMaker, config: LoaderConfig) -> None:
+        self.config = config
+        self.dropped: list[Dropped] = []
+        self.waited_s = 0.0
+        self._source = source
+        self._index_N = np.asarray(index_N, dtype=np.int64)
+        self._maker = maker
+        self._bounds = batch_bounds(len(index_N), config.batch_size, config.num_ranks)
+        self._readers: Readers | None = None
+        self._device: torch.device | None = None
+        self._resident: ResidentSet | None = None
+
+    def keep_on(self, device: torch.device) -> None:
+        """Make batches on `device` as soon as every image is in memory, where augmentation only moves whole pixels.
+
+        The images are copied there once, if they leave room for a network; the bits of the batches stay the same.
+        """
+        self._device = device if self._maker.augmenter.moves_whole_pixels else None
+
+    @property
+    def num_batches(self) -> int:
+        """Batches in an epoch: the same number on every rank."""
+        return len(self._bounds) - 1
+
+    @property
+    def num_samples(self) -> int:
+        """Images in an epoch, over all ranks."""
+        return len(self._index_N)
+
+    def epoch(
+        self, epoch: int, first_batch: int = 0, shuffle: bool = True, check: Callable[[], None] = keep_waiting
+    ) -> Iterator[Batch]:
+        """The batches of one epoch from `first_batch` on; image_BCHW is uint8 and channels-last.
+
+        `check` is called twice a second while a batch is waited for; what it raises ends the epoch. Raises DataError
+        naming the file where one cannot be read or hangs.
+        """
+        order = self._order(epoch) if shuffle else in_order(self.num_samples)
+        resident = self._on_device()
+        if resident is not None:
+            for number in range(first_batch, self.num_batches):
+                yield self._resident_batch(resident, epoch, order.part(self._share(number)))
+            return
+        readers = self._start()
+        pending: deque[Assembly] = deque()
+        number = first_batch
+        try:
+            while number < self.num_batches or pending:
+                while number < self.num_batches and len(pending) <= self.config.prefetch_batches:
+                    pending.append(Assembly(self._maker, epoch, order.part(self._share(number))))
+                    pending[-1].start(readers)
+                    number += 1
+                yield self._finished(pending.popleft(), readers, epoch, check)
+        finally:
+            for assembly in pending:
+                assembly.cancel()
+
+    def close(self) -> None:
+        """End the threads. A closed loader starts new ones when it is used again."""
+        if self._readers is not None:
+            self._readers.close()
+            self._readers = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _start(self) -> Readers:
+        if self._readers is None:
+            self._readers = Readers(self.config.threads or available_cpus())
+        return self._readers
+
+    def _on_device(self) -> ResidentSet | None:
+        """The set on the device that was asked for, None until all of its images have been made."""
+        if self._resident is None and self._device is not None:
+            image_NHWC = self._maker.all_prepared()
+            if image_NHWC is not None and has_room(self._device, image_NHWC.nbytes):
+                self._resident = ResidentSet(image_NHWC, self._maker.augmenter, self._device)
+        return self._resident
+
+    def _order(self, epoch: int) -> Order:
+        seed = self._maker.augmenter.seed
+        if self.config.sampling == "balanced":
+            return balanced(self._maker.label_N, seed, epoch)
+        return shuffled(self.num_samples, seed, epoch)
+
+    def _resident_batch(self, resident: ResidentSet, epoch: int, order: Order) -> Batch:
+        started_s = time.monotonic()
+        plan, position_B = self._maker.plan(epoch, order), order.position_N
+        batch = resident.batch(position_B, plan, self._maker.label_N[position_B])
+        self.waited_s += time.monotonic() - started_s
+        return batch
+
+    def _share(self, number: int) -> slice:
+        """This rank's part of batch `number`, as positions in the epoch's order."""
+        start, stop = self._bounds[number], self._bounds[number + 1]
+        lower, upper = rank_share(stop - start, self.config.rank, self.config.num_ranks)
+        return slice(start + lower, start + upper)
+
+    def _finished(self, assembly: Assembly, readers: Readers, epoch: int, check: Callable[[], None]) -> Batch:
+        started_s = time.monotonic()
+        while not assembly.wait(min(0.5, self.config.timeout_s / 4)):
+            self._name_stuck_read(readers)
+            check()
+        self.waited_s += time.monotonic() - started_s
+        bad = assembly.bad_images()
+        if bad:
+            self._drop(bad, epoch, len(assembly.position_B) - len(bad))
+        return assembly.batch()
+
+    def _name_stuck_read(self, readers: Readers) -> None:
+        oldest = readers.oldest()
+        if oldest is not None and oldest[1] > self.config.timeout_s:
+            key, seconds = oldest
+            raise DataError(
+                f"Reading '{printable(key)}' has not finished after {seconds:.0f} s.\n"
+                f"The disk or the network share it lies on may hang: try to open the file by hand.\n"
+                f"What was saved is intact; if the disk is only slow, go on with --resume --set loader.timeout_s=600."
+            )
+
+    def _drop(self, bad: list[ImageError], epoch: int, num_left: int) -> None:
+        first = bad[0]
+        if self.config.on_bad_image == "error":
+            raise DataError(
+                f"{first.message}\nThe file cannot be read now; it may have changed since the scan.\n"
+                f"Repair it, or skip such files: go on with --resume --set loader.on_bad_image=skip."
+            ) from first
+        known = {dropped.key for dropped in self.dropped}
+        new = {error.key: error for error in bad if error.key not in known}  # once, however often it is shown
+        self.dropped += [Dropped(key=error.key, reason=error.reason, epoch=epoch) for error in new.values()]
+        if len(self.dropped) > max(1, MAX_DROPPED_FRACTION * self.num_samples):
+            raise DataError(
+                f"{len(self.dropped)} of {self.num_samples} images have turned unreadable, more than 1 %; the last: "
+                f"{first.message}\nA disk or a network share may be failing. What was saved is intact."
+            ) from first
+        if num_left < min(2, self.config.batch_size):
+            raise DataError(
+                f"Only {num_left} of {num_left + len(bad)} images of a batch can be read; the first bad one: "
+                f"{first.message}\nRepair the files, then run again with --resume."
+            ) from first
+
+
+def build_loader(
+    source: DataSource,
+    index_N: np.ndarray,
+    preprocessing: Preprocessing,
+    augmentation_config: AugmentConfig,
+    loader_config: LoaderConfig,
+    seed: int,
+) -> Loader:
+    """A loader of the samples `index_N` (indices into `source`). Raises DataError where there are too few of them.
+
+    The default AugmentConfig gives every image as evaluation sees it. Nothing is read before the first epoch.
+    """
+    smallest = 2 * loader_config.num_ranks if loader_config.num_ranks > 1 else 1
+    if len(index_N) < smallest:
+        raise DataError(
+            f"'{printable(source.name)}' gives {len(index_N)} images to load, but {smallest} are needed "
+            f"for {loader_config.num_ranks} processes.\nAdd images, or use fewer processes."
+        )
+    augmenter = Augmenter(augmentation_config, preprocessing, seed)
+    maker = BatchMaker(source, index_N, augmenter, loader_config.memory_limit_bytes)
+    return Loader(source, index_N, maker, loader_config)
+
+
+def batch_bounds(num_samples: int, batch_size: int, num_ranks: int = 1) -> np.ndarray:
+    """Where batches begin and end, int64 (num_batches + 1,): too small a rest joins the batch before it."""
+    bounds = list(range(0, num_samples, batch_size)) + [num_samples]
+    smallest = 2 * num_ranks if batch_size > 1 else 1
+    if len(bounds) > 2 and bounds[-1] - bounds[-2] < smallest:
+        del bounds[-2]
+    return np.asarray(bounds, dtype=np.int64)
+
+
+def rank_share(num_images: int, rank: int, num_ranks: int) -> tuple[int, int]:
+    """First and one past the last image of a batch that `rank` makes: whole pairs, because mixing pairs them."""
+    if num_ranks == 1:
+        return 0, num_images
+    num_pairs = num_images // 2
+    lower, upper = (2 * (number * num_pairs // num_ranks) for number in (rank, rank + 1))
+    return lower, num_images if rank == num_ranks - 1 else upper

@@ -1,0 +1,74 @@
+"""The order of an epoch: every image once, or every class equally often. A pure function of (seed, epoch)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..random_numbers import permutation, random_words
+
+_HALF = np.uint64(32)
+_NUM_DRAWS = 2**32  # sample indices of `draws` are below it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """Which image stands at each of the N places of an epoch: `position_N` int64, counted within the set.
+
+    `showing_N` int64 tells the showings of one image in the epoch apart, so that each is augmented in its own way.
+    """
+
+    position_N: np.ndarray
+    showing_N: np.ndarray
+
+    def part(self, places: slice) -> "Order":
+        """Some of the places."""
+        return Order(position_N=self.position_N[places], showing_N=self.showing_N[places])
+
+    def draw_index(self, index_N: np.ndarray, num_indices: int) -> np.ndarray:
+        """The sample index that is drawn by, int64: an image's own `index_N` (below `num_indices`) at showing 0."""
+        return (index_N + self.showing_N * num_indices) % _NUM_DRAWS
+
+
+def in_order(num: int) -> Order:
+    """0 to num - 1."""
+    return _once(np.arange(num))
+
+
+def shuffled(num: int, seed: int, epoch: int) -> Order:
+    """Every image once, in random order."""
+    return _once(permutation(seed, epoch, num))
+
+
+def balanced(label_N: np.ndarray, seed: int, epoch: int) -> Order:
+    """As many places as images, dealt evenly to the K classes that have images, in random order.
+
+    Place p of the whole run, epochs one behind the other, is of class p modulo K, and is its place j = p // K. A class
+    of n images goes through all of them, in an order of its own, in every n of its places: none comes again before all
+    have been shown.
+    """
+    num, classes = len(label_N), np.unique(label_N)
+    position_N, showing_N = np.empty(num, np.int64), np.empty(num, np.int64)
+    first = epoch * num
+    for number, label in enumerate(classes.tolist()):
+        places = np.arange((number - first) % len(classes), num, len(classes))
+        own_M = np.flatnonzero(label_N == label)
+        place_P = (first + places) // len(classes)
+        if len(places):
+            round_P = place_P // len(own_M)
+            order_RM = _orders(len(own_M), int(round_P[0]), int(round_P[-1]), f"balanced {label}", seed)
+            position_N[places] = own_M[order_RM[round_P - round_P[0], place_P % len(own_M)]]
+            showing_N[places] = round_P - round_P[0]
+    order_N = permutation(seed, epoch, num)
+    return Order(position_N=position_N[order_N], showing_N=showing_N[order_N])
+
+
+def _once(position_N: np.ndarray) -> Order:
+    return Order(position_N=position_N, showing_N=np.zeros(len(position_N), np.int64))
+
+
+def _orders(num: int, first_round: int, last_round: int, stream: str, seed: int) -> np.ndarray:
+    """A random order of 0 to num - 1 for each round, int64 (R, num)."""
+    index_N = np.arange(first_round * num, (last_round + 1) * num) % _NUM_DRAWS
+    word_N2 = random_words(seed, 0, stream, index_N, 2)
+    key_RM = ((word_N2[:, 0] << _HALF) | word_N2[:, 1]).reshape(-1, num)
+    return np.argsort(key_RM, axis=1, kind="stable")

@@ -1,0 +1,3 @@
+"""Folders of image files: the source, and what its sub-folders are."""
+
+from . import source as source

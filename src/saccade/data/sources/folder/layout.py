@@ -1,0 +1,148 @@
+"""What the sub-folders of a folder are: classes, or the parts of a set above the classes; a muddle is refused.
+
+A folder that is read the wrong way is learned without a complaint, and judged well: two parts of a set look like two
+classes. Whatever could be meant in two ways is refused with what to do.
+"""
+
+import itertools
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ....core.errors import DataError, printable
+from ..shared.image_files import has_images, images_directly_in, subfolders, walk_images
+from ..shared.listing import GENERIC_WORDS, UNLABELLED_WORDS, is_generic, name_words, splits_among
+
+MAX_SHOWN = 4
+MAX_COMPARED_CLASSES = 100  # whose sub-folders are looked at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """`parts` are (folder of class folders, split), None for a folder without parts; `notes` say what is not used."""
+
+    parts: tuple[tuple[Path, str | None], ...]
+    notes: tuple[str, ...] = ()
+
+
+def find_layout(folder: Path) -> Layout:
+    """The layout of `folder`. Raises DataError where its sub-folders may be classes or parts of a set."""
+    names = subfolders(folder)
+    split_of = splits_among(names)
+    if "train" not in split_of.values():
+        _refuse_parts_without_train(folder, names, split_of)
+        _refuse_no_classes(folder, names, split_of)
+        return Layout(parts=((folder, None),))
+    parts: dict[str, Path] = {}
+    for name, split in sorted(split_of.items()):
+        if split in parts:
+            raise DataError(
+                f"{printable(str(folder))} has two folders for {split}: {printable(parts[split].name)} and "
+                f"{printable(name)}.\nKeep one of them."
+            )
+        parts[split] = folder / name
+    others = _other_folders(folder, [name for name in names if name not in split_of], parts["train"].name)
+    layout = _with_classes(folder, {split: _undoubled(path, split) for split, path in parts.items()})
+    return replace(layout, notes=layout.notes + others)
+
+
+def _undoubled(part: Path, split: str) -> Path:
+    """The folder inside that repeats the name of the part, as `seg_train/seg_train`, where there is nothing else."""
+    inside = subfolders(part)
+    is_repeated = len(inside) == 1 and (inside[0] == part.name or splits_among(inside).get(inside[0]) == split)
+    return part / inside[0] if is_repeated and not images_directly_in(part) else part
+
+
+def _with_classes(folder: Path, parts: dict[str, Path]) -> Layout:
+    """The parts that have class folders; the others are told. Raises DataError where the training part has none."""
+    has_classes = {split: bool(subfolders(path)) for split, path in parts.items()}
+    if not has_classes["train"]:
+        _refuse_flat_parts(folder, parts)
+    notes = []
+    for split, path in sorted(parts.items()):
+        if has_classes[split]:
+            continue
+        num_images = len(images_directly_in(path))
+        what = f"its {_images(num_images)} not used" if num_images else "it is empty"
+        notes.append(f"'{printable(path.name)}' has no class folders: {what}")
+    used = tuple((path, split) for split, path in sorted(parts.items()) if has_classes[split])
+    return Layout(parts=used, notes=tuple(notes))
+
+
+def _refuse_flat_parts(folder: Path, parts: dict[str, Path]) -> None:
+    where, train = printable(str(folder)), parts["train"]
+    shown = " and ".join(printable(path.name) for _, path in sorted(parts.items(), key=lambda part: part[0] != "train"))
+    if not images_directly_in(train):
+        raise DataError(
+            f"The folder {where}: '{printable(train.name)}' is the training part, but it is empty.\n"
+            f"Put one sub-folder of images per class into it, such as {printable(str(train))}/cat."
+        )
+    raise DataError(
+        f"The folder {where} holds parts of a set ({shown}) without class folders: nothing says which image is what.\n"
+        f"List the images in a CSV file with the columns file and label: saccade train {where}/labels.csv.\n"
+        f"Or put the images of each class into a sub-folder, such as {printable(str(train))}/cat."
+    )
+
+
+def _other_folders(folder: Path, others: list[str], train: str) -> tuple[str, ...]:
+    """What to say of the folders beside the parts. Raises DataError for one that holds images and may be a class."""
+    common = set(name_words(train))
+    notes = []
+    for name in others:
+        num_images = sum(1 for _ in walk_images(folder / name))
+        if num_images and not set(name_words(name)) <= GENERIC_WORDS | UNLABELLED_WORDS | common:
+            raise DataError(
+                f"{printable(str(folder))} has the folder '{printable(train)}' beside '{printable(name)}': "
+                f"are the sub-folders splits or classes?\nMove everything that is not a split out of it."
+            )
+        what = f"its {_images(num_images)} not used" if num_images else "it holds no images"
+        notes.append(f"'{printable(name)}' is not a part of the set: {what}")
+    return tuple(notes)
+
+
+def _refuse_parts_without_train(folder: Path, names: list[str], split_of: dict[str, str]) -> None:
+    """Parts without training images, and a class that is called like a part: what is meant cannot be told."""
+    if not split_of:
+        return
+    where, found = printable(str(folder)), [printable(name) for name in sorted(split_of)]
+    if len(split_of) == len(names):
+        raise DataError(
+            f"The folder {where} has {' and '.join(found)}, but no train: are they splits or classes?\n"
+            f"Add the folder train, or give one part alone, such as {printable(str(folder / sorted(split_of)[0]))}."
+        )
+    classes = [printable(name) for name in names if name not in split_of]
+    raise DataError(
+        f"The folder {where} has '{found[0]}', which is called like a part of a set, beside {_listed(classes)}: "
+        f"is it a class?\nMove it out of the folder; or, if it is a class, give it another name."
+    )
+
+
+def _refuse_no_classes(folder: Path, names: list[str], split_of: dict[str, str]) -> None:
+    """Sub-folders that hold whole sets, or kinds of files, are no classes."""
+    where = printable(str(folder))
+    holding = [name for name in names if has_images(folder / name)] if all(map(is_generic, names)) else []
+    if len(holding) > 1:
+        raise DataError(
+            f"The folder {where} holds {_listed(holding)}, which are called like folders of files, not like classes.\n"
+            f"Give the one with the class folders, such as saccade train {printable(str(folder / holding[0]))}; "
+            f"or rename the folders after their classes."
+        )
+    if len(names) < 2 or len(names) > MAX_COMPARED_CLASSES:
+        return
+    inside = [subfolders(folder / name) for name in names]
+    if len(inside[0]) > 1 and all(other == inside[0] for other in itertools.islice(inside, 1, None)):
+        raise DataError(
+            f"The folder {where}: each of {_listed(names)} holds the same sub-folders ({_listed(inside[0])}), "
+            f"so either may be the classes.\n"
+            f"If {_listed(inside[0])} are the classes, give one folder: "
+            f"saccade train {printable(str(folder / names[0]))}.\n"
+            f"If {_listed(names)} are, list the images in a CSV file with the columns file and label."
+        )
+
+
+def _images(count: int) -> str:
+    return "1 image is" if count == 1 else f"{count:,} images are"
+
+
+def _listed(names: list[str]) -> str:
+    shown = [printable(name[:40]) for name in names[:MAX_SHOWN]]
+    return ", ".join(shown) + (f" and {len(names) - MAX_SHOWN:,} more" if len(names) > MAX_SHOWN else "")

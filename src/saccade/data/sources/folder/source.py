@@ -1,0 +1,153 @@
+"""Folders of image files: `class/file`, or the parts of a set (train, validation, test) above the classes."""
+
+import os
+from array import array
+from pathlib import Path
+
+import numpy as np
+
+from ....core.errors import DataError, printable
+from ....core.types import Record
+from ...source import ARCHIVES, DataSource, SourceFormat, register
+from ..shared.image_files import (
+    ENDINGS_SHOWN,
+    Identity,
+    PassedOver,
+    identities,
+    images_directly_in,
+    list_entries,
+    read_file,
+    subfolders,
+    walk_images,
+)
+from ..shared.listing import (
+    PackedNames,
+    check_classes,
+    class_order,
+    refuse_absent_classes,
+    refuse_twins,
+    split_name,
+    split_number,
+)
+from .layout import find_layout
+
+Parts = tuple[tuple[Path, str | None], ...]
+
+
+class ImageFolder(DataSource):
+    """Classes are the sub-folders' names in natural order; keys are paths relative to the folder.
+
+    The list of files is packed: about 100 bytes a file, whatever their number.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.name = str(folder)
+        self._root = os.fsencode(folder)
+        layout = find_layout(folder)
+        self.classes = _class_names(folder, layout.parts)
+        self._names = PackedNames()
+        labels, parts = array("i"), array("b")
+        above = identities([folder.resolve(), *folder.resolve().parents, *(base for base, _ in layout.parts)])
+        visited = above | _class_folders(folder, layout.parts, self.classes)
+        passed_over = PassedOver()
+        for base, split in layout.parts:
+            passed_over.num_beside += len(images_directly_in(base, passed_over))
+            for label, name in enumerate(self.classes):
+                count = len(self._names)
+                if (base / name).is_dir() and not above & identities([base / name]):
+                    for path in sorted(walk_images(base / name, visited, passed_over)):
+                        self._names.append(path[len(self._root) + 1 :])
+                labels.extend([label] * (len(self._names) - count))
+                parts.extend([split_number(split)] * (len(self._names) - count))
+        self._label_N = np.array(labels, dtype=np.int32)
+        self._part_N = np.array(parts, dtype=np.int8)
+        _check_counts(folder, layout.parts, self.classes, self._label_N)
+        self.notes = (*layout.notes, *filter(None, [passed_over.sentence()]))
+        self.digest = self._names.digest(self._label_N, self._part_N)
+
+    def __len__(self) -> int:
+        return len(self._label_N)
+
+    def record(self, index: int) -> Record:
+        return Record(
+            key=os.fsdecode(self._names[index]),
+            label=int(self._label_N[index]),
+            split=split_name(self._part_N[index]),
+        )
+
+    def read(self, index: int) -> bytes:
+        return read_file(self._root, self._names[index])
+
+
+def _class_folders(folder: Path, parts: Parts, classes: tuple[str, ...]) -> set[Identity]:
+    """The folders of all classes: a link from one class to another adds no image to the first."""
+    found: dict[Identity, Path] = {}
+    for path in (base / name for base, _ in parts for name in classes):
+        for identity in identities([path]):
+            if identity in found:
+                one, two = (printable(str(place.relative_to(folder))) for place in (found[identity], path))
+                raise DataError(
+                    f"The folder {printable(str(folder))} has one sub-folder under two names, through a link: "
+                    f"{one} and {two}.\nRemove one of the two."
+                )
+            found[identity] = path
+    return set(found)
+
+
+def _class_names(folder: Path, parts: Parts) -> tuple[str, ...]:
+    names = class_order(name for base, _ in parts for name in subfolders(base))
+    where = printable(str(folder))
+    if not names:
+        raise DataError(_no_classes(folder))
+    remedy = "Add a sub-folder of images for at least one more class."
+    if len(names) == 1 and len(subfolders(parts[0][0] / names[0])) > 1 and parts[0][1] is None:
+        remedy = f"Did you mean {where}/{printable(names[0])}, which has several sub-folders?"
+    check_classes(f"The folder {where}", names, remedy)
+    refuse_twins(f"The folder {where}", names, "Merge the two folders, or rename one.")
+    return names
+
+
+def _no_classes(folder: Path) -> str:
+    where = printable(str(folder))
+    names = [os.fsdecode(entry.name) for entry in list_entries(folder)]
+    archive = next((name for name in sorted(names) if name.lower().endswith(ARCHIVES)), None)
+    images = next(walk_images(folder), None)
+    if archive and not images:
+        return (
+            f"The folder {where} holds no images, but the archive {printable(archive)}.\n"
+            f"Unpack it, and give the folder with one sub-folder of images per class."
+        )
+    return (
+        f"The folder {where} holds {'images but no sub-folders' if images else 'no images'}.\n"
+        f"Put the images of each class into a sub-folder named after it, such as {where}/cat and {where}/dog."
+    )
+
+
+def _check_counts(folder: Path, parts: Parts, classes: tuple[str, ...], label_N: np.ndarray) -> None:
+    """Raise DataError where a class has no image, and say which files it has instead."""
+    where = f"The folder {printable(str(folder))}"
+    empty = [classes[label] for label in np.flatnonzero(np.bincount(label_N, minlength=len(classes)) == 0).tolist()]
+    others = PassedOver()
+    for path in (base / name for base, _ in parts for name in empty):
+        for _ in walk_images(path, passed_over=others) if path.is_dir() else ():
+            pass  # only what is no image is counted
+    remedy = "Add images to them, or remove the empty folders."
+    if others.sentence():
+        remedy = f"In these: {others.sentence()}. Read are {ENDINGS_SHOWN}: convert the files, or remove the folders."
+    if not len(label_N):
+        remedy = remedy if others.sentence() else f"Check the path and the endings: read are {ENDINGS_SHOWN}."
+        raise DataError(f"{where} has {len(classes)} sub-folders but no image in them.\n{remedy}")
+    refuse_absent_classes(where, classes, label_N, remedy)
+
+
+register(
+    SourceFormat(
+        name="folder",
+        summary="a folder with one sub-folder of images per class, or train, validation and test above the classes",
+        example="path/to/photos",
+        recognises=lambda text: Path(text).is_dir(),
+        open=lambda text: ImageFolder(Path(text)),
+        priority=90,
+    ),
+    __name__,
+)

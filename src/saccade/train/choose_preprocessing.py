@@ -1,0 +1,71 @@
+"""How the images of a source become inputs: chosen once from what the scan saw, then stored with the weights."""
+
+import numpy as np
+
+from ..core.types import Preprocessing, Split
+from ..data.scan import ScanReport
+from ..models.architecture import MODELS
+from .config import RunConfig
+
+SMALL_PX = 64  # images up to this size are used whole, at their own size; larger ones are resized and cut
+RESIZE_MARGIN = 256 / 224  # short side over input size in the evaluation of ImageNet networks
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def choose_preprocessing(config: RunConfig, scan: ScanReport, split: Split) -> Preprocessing:
+    """The Preprocessing of a run.
+
+    Size: `input.size_px` where given; images that all have one small size keep it, unless the network's own input is
+    larger and they are tiny; photos take the network's own input size. Channels: grey where every image is grey.
+    Weights that the run begins with say all of this themselves, but for what 16-bit value is white in these images.
+    """
+    if config.transfer.preprocessing:
+        return config.transfer.preprocessing.model_copy(update={"white_16_bit": scan.white_16_bit})
+    is_grey = bool(scan.is_grey_N[scan.good_N].all())
+    channels = config.input.channels
+    if channels == "auto":
+        channels = "grey" if is_grey else "rgb"
+    height_px, width_px = _input_size(config, scan)
+    own_size = _common_size(scan)
+    is_whole = own_size is not None and max(own_size) <= SMALL_PX
+    mean, std = _statistics(config, scan, split, channels)
+    return Preprocessing(
+        channels="grey" if channels == "grey" else "rgb",
+        resize_px=None if is_whole else round(max(height_px, width_px) * RESIZE_MARGIN),
+        input_height_px=height_px,
+        input_width_px=width_px,
+        white_16_bit=scan.white_16_bit,
+        mean=mean,
+        std=std,
+    )
+
+
+def _input_size(config: RunConfig, scan: ScanReport) -> tuple[int, int]:
+    if config.input.size_px:
+        return config.input.size_px, config.input.size_px
+    own_size = _common_size(scan)
+    _, height_px, width_px = MODELS.get(config.model).default_spec.input_CHW if config.model in MODELS else (0, 32, 32)
+    if own_size and max(own_size) <= SMALL_PX and min(own_size) >= 24:
+        return own_size
+    return height_px, width_px
+
+
+def _common_size(scan: ScanReport) -> tuple[int, int] | None:
+    """(height, width) in pixels where all images share it, else None."""
+    size_M2 = scan.size_N2[scan.good_N]
+    return (int(size_M2[0, 0]), int(size_M2[0, 1])) if bool((size_M2 == size_M2[0]).all()) else None
+
+
+def _statistics(
+    config: RunConfig, scan: ScanReport, split: Split, channels: str
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(mean, std) of pixels in 0 to 1 by channel: measured over the training images, or ImageNet's."""
+    if config.input.normalisation == "imagenet":
+        mean_C, std_C = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
+    else:
+        mean_C = scan.mean_NC[split.train_N].astype(np.float64).mean(axis=0)
+        square_C = scan.square_NC[split.train_N].astype(np.float64).mean(axis=0)
+        std_C = np.sqrt(np.maximum(square_C - mean_C**2, 1e-6))  # blank images have none to divide by
+    if channels == "grey":
+        mean_C, std_C = mean_C.mean(keepdims=True), std_C.mean(keepdims=True)
+    return tuple(round(float(v), 6) for v in mean_C), tuple(round(max(float(v), 1e-3), 6) for v in std_C)

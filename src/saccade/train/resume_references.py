@@ -1,0 +1,66 @@
+"""What a run names outside of itself, and what of it `--resume` follows (docs/security.md).
+
+A run may come from somebody else. So a resumed training opens of its own accord only what lies on this machine: a plain
+path, or a built-in set. An address, a set or weights of the hub, and a pattern are opened where the person names them
+again.
+"""
+
+import os
+from pathlib import Path
+
+from ..core.addresses import is_hub, is_plain_path, shown
+from ..core.errors import UsageError, printable, shell_word
+from ..core.in_memory import is_given
+from ..data.source import is_builtin
+from ..data.source_text import split_source_text
+from .config import RunConfig
+
+MAX_SHOWN = 200
+
+
+def is_followed(source: str) -> bool:
+    """Whether `--resume` opens the source of a run unasked. Images from Python are nowhere: they are given again."""
+    place, _ = split_source_text(source)  # columns behind it name nothing outside
+    return (
+        is_given(source)
+        or is_builtin(source)
+        or (is_plain_path(place) and (":" not in place or os.path.lexists(place)))
+    )
+
+
+def refuse_unnamed_source(begun: RunConfig, given: str, run: Path) -> None:
+    """Raise UsageError where the run's source is not followed, and was not `given` again."""
+    if given == begun.source or is_followed(begun.source):
+        return
+    raise UsageError(
+        f"The run {printable(str(run))} reads its images from '{shown(begun.source)}'.\n"
+        f"A run from somebody else may name any place, so --resume opens only paths on this machine unasked.\n"
+        f"If you want that one, name it again: {resume_command(begun, run)}"
+    )
+
+
+def refuse_unnamed_weights(begun: RunConfig, given: str, run: Path) -> None:
+    """Raise UsageError where the run would download its weights, and nobody named any again."""
+    weights = begun.transfer.weights
+    if given or not is_hub(weights):
+        return
+    raise UsageError(
+        f"The run {printable(str(run))} has not read its weights yet: '{shown(weights)}'.\n"
+        f"A run from somebody else may name any, so --resume downloads nothing unasked.\n"
+        f"If you want those, name them again: {resume_command(begun, run)}"
+    )
+
+
+def resume_command(config: RunConfig, run: Path) -> str:
+    """What a person types to go on with a run: what is not followed unasked is named in it."""
+    words = ["saccade", config.verb]
+    if not is_followed(config.source):
+        words.append(_word(config.source, "SOURCE"))
+    words += ["--resume", "--out", shell_word(run)]
+    if is_hub(config.transfer.weights):
+        words += ["--weights", _word(config.transfer.weights, "WEIGHTS")]
+    return " ".join(words)
+
+
+def _word(text: str, otherwise: str) -> str:
+    return shell_word(text) if len(text) <= MAX_SHOWN else otherwise

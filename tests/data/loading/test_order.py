@@ -1,0 +1,120 @@
+"""Balanced sampling: classes equally often, rare images again, a pure function of (seed, epoch, place)."""
+
+import numpy as np
+import pytest
+from tests.data.loading.test_loader import ArraySource, make, snapshot
+
+from saccade.core.types import Record
+from saccade.data.augmentation_policy import AugmentConfig
+from saccade.data.loading.order import balanced, shuffled
+
+LABEL_N = np.repeat([0, 2, 5], [50, 9, 1])  # 60 images: 20 places an epoch for each class
+
+
+class Uneven(ArraySource):
+    """40 images of one class, 5 of another, none of the third."""
+
+    def record(self, index: int) -> Record:
+        return Record(key=f"image-{index}.png", label=0 if index < 40 else 1)
+
+
+def shown(epochs: int, label_N: np.ndarray = LABEL_N, seed: int = 3) -> np.ndarray:
+    """The images at all places, epoch after epoch."""
+    return np.concatenate([balanced(label_N, seed, epoch).position_N for epoch in range(epochs)])
+
+
+def test_every_class_has_its_share_of_every_epoch():
+    for epoch in range(5):
+        order = balanced(LABEL_N, 3, epoch)
+        assert np.bincount(LABEL_N[order.position_N]).tolist() == [20, 0, 20, 0, 0, 20]
+
+
+def test_a_share_that_is_no_whole_number_is_made_up_over_the_epochs():
+    """7 places, 3 classes: after any number of epochs the counts differ by one at most."""
+    label_N = np.array([0, 0, 0, 0, 1, 1, 2])
+    for epochs in range(1, 12):
+        count_K = np.bincount(label_N[shown(epochs, label_N)])
+        assert count_K.sum() == 7 * epochs
+        assert count_K.max() - count_K.min() <= 1
+
+
+def test_no_image_comes_again_before_all_of_its_class_have_come():
+    """After 5 epochs of 20 places: two of each of 50, 11 or 12 of each of 9, 100 of the one."""
+    for epochs, common, rare in ((1, {0, 1}, {2, 3}), (5, {2}, {11, 12}), (9, {3, 4}, {20})):
+        count_N = np.bincount(shown(epochs), minlength=60)
+        assert set(count_N[:50].tolist()) == common
+        assert set(count_N[50:59].tolist()) == rare
+        assert count_N[59] == 20 * epochs
+
+
+def test_the_showings_of_an_image_in_an_epoch_are_told_apart():
+    for epoch in range(4):
+        order = balanced(LABEL_N, 3, epoch)
+        drawn_N = order.draw_index(order.position_N, 60)
+        assert len(np.unique(drawn_N)) == 60
+        np.testing.assert_array_equal(drawn_N % 60, order.position_N)
+
+
+def test_the_order_is_random_and_only_of_seed_and_epoch():
+    order = balanced(LABEL_N, 3, 7)
+    np.testing.assert_array_equal(balanced(LABEL_N, 3, 7).position_N, order.position_N)
+    assert not np.array_equal(balanced(LABEL_N, 3, 8).position_N, order.position_N)
+    assert not np.array_equal(balanced(LABEL_N, 4, 7).position_N, order.position_N)
+    label_N = np.repeat([0, 1], [400, 20])
+    half_E = [balanced(label_N, seed, 0).position_N[:210] for seed in range(300)]
+    # Which half of an epoch a place of class 1 falls into is even; the mean of 300 halves of 210 of 420: sd 0.3.
+    assert np.mean([label_N[half_N].sum() for half_N in half_E]) == pytest.approx(105, abs=1.5)
+    seen_N = np.bincount(np.concatenate(half_E), minlength=420)[:400]  # each image: 300 halves of a quarter's chance
+    chi_square = float(((seen_N - seen_N.mean()) ** 2 / (seen_N.mean() * 0.75)).sum())
+    assert chi_square < 399 + 5 * np.sqrt(2 * 399)
+
+
+def test_one_image_of_a_class_in_a_large_set_takes_no_time():
+    order = balanced(np.repeat([0, 1], [200_000, 1]), 0, 3)
+    assert (order.position_N == 200_000).sum() == 100_000 + (200_001 * 3 % 2 == 1)
+
+
+def test_without_balance_every_image_comes_once():
+    order = shuffled(60, 3, 2)
+    assert np.sort(order.position_N).tolist() == list(range(60))
+    assert not order.showing_N.any()
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_the_loader_balances_for_any_number_of_threads_and_ranks(ranks: int):
+    source, augmentation = Uneven(45), AugmentConfig.parse({"crop": {"min_area": 0.3}, "mirror": {"probability": 0.5}})
+    expected = None
+    for threads in (1, 4):
+        batches: list[list] = []
+        for rank in range(ranks):
+            with make(
+                source,
+                augmentation=augmentation,
+                batch_size=9,
+                sampling="balanced",
+                threads=threads,
+                rank=rank,
+                num_ranks=ranks,
+            ) as loader:
+                batches.append(snapshot(loader.epoch(2)))
+        index_N = [index for part in batches for batch in part for index in batch[0]]
+        labels = [label for part in batches for batch in part for label in batch[2]]
+        assert labels.count(0) in (22, 23)
+        assert labels.count(1) in (22, 23)
+        assert labels == [int(index >= 40) for index in index_N]
+        assert expected in (None, batches)
+        expected = batches
+
+
+def test_an_image_that_is_shown_again_is_augmented_anew():
+    augmentation = AugmentConfig.parse({"crop": {"min_area": 0.3}})
+    with make(Uneven(45), augmentation=augmentation, batch_size=45, sampling="balanced") as loader:
+        (batch,) = loader.epoch(0)
+    pictures = {image.numpy().tobytes() for image, index in zip(batch.image_BCHW, batch.index_B) if index == 44}
+    assert len(pictures) == (batch.index_B == 44).sum() >= 4
+
+
+def test_evaluation_shows_every_image_once_and_in_order():
+    with make(Uneven(45), batch_size=9, sampling="balanced") as loader:
+        index_N = [index for batch in loader.epoch(0, shuffle=False) for index in batch.index_B.tolist()]
+    assert index_N == list(range(45))

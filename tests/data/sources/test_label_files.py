@@ -1,0 +1,429 @@
+"""Label files in a folder: which one is read, where its files lie, what is refused and what is said."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from saccade.core.errors import DataError, UsageError
+from saccade.data.source import open_source
+from saccade.data.source_text import ChosenColumns, split_source_text, with_columns
+
+
+def plant(folder: Path, *files: str) -> None:
+    """A picture for each of `files`."""
+    for number, file in enumerate(files):
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(cv2.imencode(".png", np.full((8, 8, 3), number % 256, np.uint8))[1].tobytes())
+
+
+def table(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def listing(source: str | Path) -> list[tuple[str, str, str | None]]:
+    """(key, class, split) of every image, sorted; each can be read."""
+    opened = open_source(str(source))
+    records = [opened.record(index) for index in range(len(opened))]
+    assert all(opened.read(index) for index in range(len(opened)))
+    return sorted((record.key, opened.classes[record.label], record.split) for record in records)
+
+
+def refusal(source: str | Path) -> str:
+    with pytest.raises(DataError) as error:
+        open_source(str(source))
+    return str(error.value)
+
+
+CAT_AND_DOG = [("a.png", "cat", None), ("b.png", "dog", None)]
+
+
+def test_imagefolder_metadata_in_csv_and_in_json_lines(tmp_path: Path):
+    plant(tmp_path, "a.png", "b.png")
+    path = table(tmp_path / "metadata.csv", "file_name,label\na.png,cat\nb.png,dog\n")
+    assert listing(tmp_path) == CAT_AND_DOG
+    path.unlink()
+    path = table(
+        tmp_path / "metadata.jsonl", '{"file_name": "a.png", "label": "cat"}\n\n{"label":"dog", "file_name":"b.png"}'
+    )
+    assert listing(tmp_path) == CAT_AND_DOG == listing(path)
+
+
+def test_metadata_in_each_part_makes_the_parts_splits(tmp_path: Path):
+    plant(tmp_path, "train/a.png", "train/b.png", "test/a.png", "validation/c.png")
+    for part, rows in {"train": "a.png,cat\nb.png,dog", "test": "a.png,dog", "validation": "c.png,cat"}.items():
+        table(tmp_path / part / "metadata.csv", f"file_name,label\n{rows}\n")
+    assert listing(tmp_path) == [
+        ("test/a.png", "dog", "test"),
+        ("train/a.png", "cat", "train"),
+        ("train/b.png", "dog", "train"),
+        ("validation/c.png", "cat", "validation"),
+    ]
+    assert open_source(str(tmp_path)).notes == ()
+
+
+def test_a_part_without_a_list_is_told_with_the_number_of_its_images(tmp_path: Path):
+    plant(tmp_path, "train/a.png", "train/b.png", "train/c.png", "test/d.png", "test/e.png")
+    table(tmp_path / "train" / "metadata.csv", "file_name,label\na.png,cat\nb.png,dog\n")
+    assert open_source(str(tmp_path)).notes == (
+        "'test' has no list of labels: its images are not used",
+        "3 images are not listed in train/metadata.csv: not used",
+    )
+
+
+def test_metadata_above_the_parts_makes_the_parts_splits(tmp_path: Path):
+    plant(tmp_path, "train/a.png", "train/b.png", "test/c.png")
+    table(tmp_path / "metadata.csv", "file_name,label\ntrain/a.png,cat\ntrain/b.png,dog\ntest/c.png,cat\n")
+    assert [split for _, _, split in listing(tmp_path)] == ["test", "train", "train"]
+
+
+@pytest.mark.parametrize("folders", [("",), ("train/", "valid/", "test/")])
+def test_one_hot_classes_as_roboflow_exports_them(tmp_path: Path, folders: tuple[str, ...]):
+    for folder in folders:
+        plant(tmp_path, f"{folder}a.png", f"{folder}b.png")
+        table(tmp_path / folder / "_classes.csv", "filename, cat, dog\na.png, 1, 0\nb.png, 0, 1\n")
+    splits = {"": None, "train/": "train", "valid/": "validation", "test/": "test"}
+    expected = [
+        (f"{f}{name}", label, splits[f]) for f in folders for name, label in (("a.png", "cat"), ("b.png", "dog"))
+    ]
+    assert listing(tmp_path) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            "b.png,1,1",
+            "{0}, line 3: b.png is of 2 classes (cat, dog); several labels an image are not supported.\n"
+            "Leave out the images with several, or choose one label for each.",
+        ),
+        (
+            "b.png,0,0",
+            "{0}, line 3: b.png is of no class.\nWrite 1 in the column of its class, or remove the row.",
+        ),
+    ],
+)
+def test_images_of_several_classes_or_of_none_are_refused(tmp_path: Path, row: str, message: str):
+    plant(tmp_path, "a.png", "b.png")
+    path = table(tmp_path / "_classes.csv", f"filename,cat,dog\na.png,1,0\n{row}\n")
+    assert refusal(tmp_path) == message.format(path)
+
+
+def test_one_hot_columns_of_any_table_are_read_and_several_labels_refused(tmp_path: Path):
+    plant(tmp_path, "photos/i1.jpg", "photos/i2.jpg", "photos/i3.jpg")
+    path = table(tmp_path / "truth.csv", "image,MEL,NV,BCC\ni1,1.0,0.0,0.0\ni2,0.0,1.0,0.0\ni3,0.0,0.0,1.0\n")
+    assert listing(tmp_path) == [("i1.jpg", "MEL", None), ("i2.jpg", "NV", None), ("i3.jpg", "BCC", None)]
+    table(path, "image,MEL,NV,BCC\ni1,1.0,1.0,0.0\ni2,0.0,1.0,0.0\n")
+    assert refusal(tmp_path).startswith(
+        f"{path}, line 2: i1 is of 2 classes (MEL, NV); several labels an image are not"
+    )
+
+
+@pytest.mark.parametrize(
+    "header", ["id,breed", "image_id,target", "Image Name,category", "filepath,species", "uid,what"]
+)
+@pytest.mark.parametrize("ending", ["", ".png"])
+def test_the_one_table_of_a_flat_folder_is_read_by_names_or_ids(tmp_path: Path, header: str, ending: str):
+    plant(tmp_path, "train/a1.png", "train/b2.png", "test/a1.png", "test/z9.png")
+    table(tmp_path / "labels_of_all.csv", f"{header}\na1{ending},cat\nb2{ending},dog\n")
+    (tmp_path / "labels_of_all.csv").rename(tmp_path / "train.csv")
+    table(tmp_path / "sample_submission.csv", f"{header}\nz9{ending},cat\na1{ending},cat\n")
+    table(tmp_path / "test.csv", f"{header.split(',')[0]}\nz9{ending}\na1{ending}\n")
+    assert listing(tmp_path) == [("a1.png", "cat", None), ("b2.png", "dog", None)]
+    assert open_source(str(tmp_path)).notes == ("2 images are not listed in train.csv: not used",)
+
+
+def test_images_in_the_root_and_ids_with_dots_and_leading_zeros(tmp_path: Path):
+    plant(tmp_path, "007.png", "0.5.jpg", "sub.1/x.jpeg")
+    table(tmp_path / "any name.csv", "id,label\n007,cat\n0.5,dog\nsub.1/x,dog\n")
+    assert listing(tmp_path) == [("0.5.jpg", "dog", None), ("007.png", "cat", None), ("sub.1/x.jpeg", "dog", None)]
+
+
+def test_images_that_lie_in_numbered_folders_are_one_set(tmp_path: Path):
+    plant(tmp_path, "pictures_part_1/a.jpg", "pictures_part_2/b.jpg", "pictures_part_2/c.jpg")
+    path = table(tmp_path / "metadata_of_it.csv", "lesion_id,image_id,dx,age\nl1,a,nv,3\nl1,b,mel,4\nl2,c,nv,5\n")
+    assert listing(tmp_path) == [
+        ("pictures_part_1/a.jpg", "nv", None),
+        ("pictures_part_2/b.jpg", "mel", None),
+        ("pictures_part_2/c.jpg", "nv", None),
+    ]
+    assert open_source(str(tmp_path)).notes == (
+        "metadata_of_it.csv: columns that are not used: lesion_id, age",
+        "if images of one lesion_id belong together: --group lesion_id",
+    )
+    assert listing(path) == listing(tmp_path)
+
+
+def test_numbered_folders_that_no_table_lists_stay_classes(tmp_path: Path):
+    plant(tmp_path, "class1/a.png", "class2/b.png")
+    table(tmp_path / "classes.csv", "class,meaning\nclass1,cat\nclass2,dog\n")
+    assert open_source(str(tmp_path)).classes == ("class1", "class2")
+
+
+def test_class_folders_are_read_before_a_table_beside_them(tmp_path: Path):
+    plant(tmp_path, "cat/a.png", "dog/b.png", "train/cat/c.png")
+    (tmp_path / "train/cat/c.png").unlink()
+    (tmp_path / "train/cat").rmdir()
+    (tmp_path / "train").rmdir()
+    table(tmp_path / "info.csv", "path,breed\ncat/a.png,tabby\ndog/b.png,boxer\n")
+    assert open_source(str(tmp_path)).classes == ("cat", "dog")
+
+
+def test_tables_of_the_parts_beside_each_other_are_splits(tmp_path: Path):
+    plant(tmp_path, "images/a.png", "images/b.png", "images/c.png")
+    table(tmp_path / "train.csv", "image,label\na.png,cat\nb.png,dog\n")
+    table(tmp_path / "test.csv", "image,label\nc.png,dog\n")
+    assert listing(tmp_path) == [
+        ("images/a.png", "cat", "train"),
+        ("images/b.png", "dog", "train"),
+        ("images/c.png", "dog", "test"),
+    ]
+
+
+def test_several_tables_are_refused_with_the_command_that_reads_one(tmp_path: Path):
+    plant(tmp_path, "a.png", "b.png")
+    first = table(tmp_path / "by me.csv", "image,label\na.png,cat\nb.png,dog\n")
+    table(tmp_path / "by you.csv", "image,label\na.png,dog\nb.png,cat\n")
+    assert refusal(tmp_path) == (
+        f"The folder {tmp_path} has several files that list its images: by me.csv, by you.csv.\n"
+        f"Say which one is meant, as in saccade train '{first}'."
+    )
+
+
+def test_unclear_columns_are_refused_with_the_command_that_reads_them(tmp_path: Path):
+    plant(tmp_path, "a.png", "b.png")
+    path = table(tmp_path / "train.csv", "id,colour,size\na,red,big\nb,blue,small\n")
+    assert refusal(tmp_path) == (
+        f"{path} has no column 'label'; its first line is: id, colour, size.\n"
+        "Name the columns file,label and, where you have them, split and group.\n"
+        f"Or say which one it is, as in saccade train {path} --label-column colour."
+    )
+    assert listing(f"{tmp_path}?label=colour") == [("a.png", "red", None), ("b.png", "blue", None)]
+
+
+def test_two_columns_that_may_be_the_label_are_refused(tmp_path: Path):
+    plant(tmp_path, "a.png", "b.png")
+    path = table(tmp_path / "train.csv", "id,breed,species\na,tabby,cat\nb,boxer,dog\n")
+    assert refusal(tmp_path) == (
+        f"{path} has two columns for the label: 'breed' and 'species'.\n"
+        f"Choose one, as in saccade train {path} --label-column breed; or rename the other."
+    )
+
+
+def test_a_first_line_that_is_a_row_is_not_lost(tmp_path: Path):
+    plant(tmp_path, "a.png", "b.png", "c.png")
+    path = table(tmp_path / "labels.csv", "a.png,cat\nb.png,dog\nc.png,cat\n")
+    message = (
+        f"{path} begins with the row of a.png, not with the names of the columns.\n"
+        "Put a line in front of it that names them: file,label."
+    )
+    assert refusal(path) == message == refusal(tmp_path)
+
+
+def test_an_id_of_two_files_is_refused(tmp_path: Path):
+    plant(tmp_path, "a.png", "b.png", "b.jpg")
+    path = table(tmp_path / "labels.csv", "file,label\na,cat\nb,dog\n")
+    assert refusal(path) in {
+        f"{path}: b may be {first} or {second}.\nGive the names with their endings."
+        for first, second in (("b.png", "b.jpg"), ("b.jpg", "b.png"))
+    }
+
+
+def test_a_file_and_its_id_are_one_image(tmp_path: Path):
+    plant(tmp_path, "a.png", "b.png")
+    path = table(tmp_path / "labels.csv", "file,label\na.png,cat\nb.png,dog\na,cat\n")
+    assert refusal(path) == f"{path}, line 4 lists a.png again.\nKeep one row for each file."
+
+
+def test_no_row_costs_a_call_to_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    plant(tmp_path, *(f"train/{number}.png" for number in range(400)))
+    path = table(tmp_path / "train.csv", "id,label\n" + "".join(f"{n},{n % 2}\n" for n in range(400)))
+    calls: list[str] = []
+    for name in ("scandir", "stat", "lstat"):
+        original = getattr(os, name)
+        monkeypatch.setattr(
+            os, name, lambda *given, _o=original, **named: (calls.append(str(given)), _o(*given, **named))[1]
+        )
+    assert len(open_source(str(path))) == 400
+    assert len(calls) < 60
+
+
+JSON_SLIPS = {
+    '{"file_name": "a.png", "label": "cat"}\n[1]': (
+        "{0}, line 2 is not a JSON object: it is no object.\n"
+        'Write one for each image: {{"file_name": "a.jpg", "label": "cat"}}.'
+    ),
+    '{"file_name": "a.png", "label": "cat"}\n{"file_name": "b.png", "label": "dog", "label": "cat"}': (
+        "{0}, line 2 is not a JSON object: it has the key 'label' twice.\n"
+        'Write one for each image: {{"file_name": "a.jpg", "label": "cat"}}.'
+    ),
+    '{"file_name": "a.png", "label": "cat"}\n{"file_name": "b.png", "lable": "dog"}': (
+        "{0}, line 2 has the key 'lable', which the first line has not.\n"
+        "Give the first line every key, with null where it has no value."
+    ),
+    '{"file_name": "a.png", "label": "cat"}\n{"file_name": "b.png", "label": null}': (
+        "{0}, line 2 has no label for b.png.\nFill it in, or remove the row."
+    ),
+    '{"file_name": "a.png", "label": ["cat", "dog"]}\n{"file_name": "b.png", "label": ["dog"]}': (
+        "{0} has the label '[cat, dog]', which is a list of classes; several labels an image are not supported.\n"
+        "Leave out the images with several, or choose one label for each."
+    ),
+    "": '{0} is empty.\nWrite a line for each image: {{"file_name": "a.jpg", "label": "cat"}}.',
+}
+
+
+@pytest.mark.parametrize("text", JSON_SLIPS, ids=range(len(JSON_SLIPS)))
+def test_every_slip_in_json_lines_is_named_with_its_line(tmp_path: Path, text: str):
+    plant(tmp_path, "a.png", "b.png")
+    path = table(tmp_path / "metadata.jsonl", text)
+    assert refusal(path) == JSON_SLIPS[text].format(path)
+
+
+@pytest.mark.parametrize("sign", [";", "|", ","])
+def test_a_list_of_labels_is_never_one_class(tmp_path: Path, sign: str):
+    plant(tmp_path, "a.png", "b.png", "c.png")
+    path = table(tmp_path / "labels.csv", f'file,label\na.png,x\nb.png,"y"\nc.png,"x{sign} y"\n')
+    assert refusal(path) == (
+        f"{path} has the label 'x{sign} y', which is a list of classes; several labels an image are not supported.\n"
+        "Leave out the images with several, or choose one label for each."
+    )
+
+
+def test_a_sign_in_a_name_makes_no_list(tmp_path: Path):
+    plant(tmp_path, "a.png", "b.png")
+    path = table(tmp_path / "labels.csv", 'file,label\na.png,"cat, tabby"\nb.png,dog; boxer\n')
+    assert open_source(str(path)).classes == ("cat, tabby", "dog; boxer")
+
+
+def test_columns_are_chosen_behind_the_name(tmp_path: Path):
+    plant(tmp_path, "a.png", "b.png", "c.png", "d.png")
+    rows = "photo no,label,my breed,who,is_valid\na.png,x,cat,1,False\nb.png,y,dog,1,False\n"
+    rows += "c.png,x,cat,2,True\nd.png,x,cat,,no\n"
+    path = table(tmp_path / "labels.csv", rows)
+    text = with_columns(str(path), ChosenColumns(file="photo no", label="my breed", split="is_valid", group="who"))
+    assert text == f"{path}?file=photo%20no&label=my%20breed&split=is_valid&group=who"
+    source = open_source(text)
+    assert source.name == text
+    assert source.classes == ("cat", "dog")
+    records = [source.record(index) for index in range(4)]
+    assert [record.group for record in records] == ["1", "1", "2", None]
+    assert [record.split for record in records] == ["train", "train", "validation", "train"]
+    assert source.notes == ("labels.csv: columns that are not used: label",)
+
+
+@pytest.mark.parametrize(
+    ("name", "splits"),
+    [("is_test", ["test", "train"]), ("is_train", ["train", "test"]), ("valid", ["validation", "train"])],
+)
+def test_true_and_false_mean_what_the_column_says(tmp_path: Path, name: str, splits: list[str]):
+    plant(tmp_path, "a.png", "b.png")
+    path = table(tmp_path / "labels.csv", f"file,label,{name}\na.png,cat,TRUE\nb.png,dog,0\n")
+    assert [split for _, _, split in listing(f"{path}?split={name}")] == splits
+    assert f"'{name}' may say which part an image is of: --split-column {name}" in open_source(str(path)).notes
+
+
+def test_folds_are_held_out_where_one_is_chosen(tmp_path: Path):
+    plant(tmp_path, "a.png", "b.png", "c.png")
+    path = table(tmp_path / "labels.csv", "file,label,fold\na.png,cat,0\nb.png,dog,1\nc.png,cat,2\n")
+    assert [split for _, _, split in listing(f"{path}?split=fold:1")] == ["train", "test", "train"]
+    assert refusal(f"{path}?split=fold") == (
+        f"{path}, line 2: '0' in the column 'fold' is a number, not a split.\n"
+        "If it numbers folds, say which one is held out: --split-column fold:0.\nOr use train, validation or test."
+    )
+    assert refusal(f"{path}?split=fold:7") == (
+        f"{path}: no row has 7 in the column 'fold', so nothing is held out.\nIts values begin: 0, 1, 2."
+    )
+    assert open_source(str(path)).notes == (
+        "labels.csv: columns that are not used: fold",
+        "'fold' may number the folds: --split-column fold:0",
+    )
+
+
+def test_a_group_in_two_folds_is_refused(tmp_path: Path):
+    plant(tmp_path, "a.png", "b.png")
+    path = table(tmp_path / "labels.csv", "file,label,fold,who\na.png,cat,0,p\nb.png,dog,1,p\n")
+    assert refusal(f"{path}?split=fold:1&group=who").startswith(f"{path}: the group 'p' is in train and in test, ")
+
+
+WRONG_TEXTS = {
+    "?lable=breed": (
+        "'{0}?lable=breed' chooses 'lable' of a table. Did you mean 'label'?\n"
+        "Behind the ? stand names of columns: file=NAME, label=NAME, split=NAME, group=NAME, with & between."
+    ),
+    "?label": "'{0}?label': label names no column.\nWrite it once, with a name: {0}?label=NAME.",
+    "?label=a&label=b": "'{0}?label=a&label=b': label is chosen twice.\nWrite it once, with a name: {0}?label=NAME.",
+}
+
+
+@pytest.mark.parametrize("rest", WRONG_TEXTS)
+def test_what_is_no_choice_of_columns_is_refused(tmp_path: Path, rest: str):
+    path = table(tmp_path / "labels.csv", "file,label\n")
+    with pytest.raises(UsageError) as error:
+        open_source(f"{path}{rest}")
+    assert str(error.value) == WRONG_TEXTS[rest].format(path)
+
+
+def test_a_column_that_is_not_there_is_named_with_the_nearest(tmp_path: Path):
+    plant(tmp_path, "a.png", "b.png")
+    path = table(tmp_path / "labels.csv", "file,breed\na.png,cat\nb.png,dog\n")
+    assert refusal(f"{path}?label=bred") == (
+        f"{path} has no column 'bred' for the label. Did you mean 'breed'?\nIts columns are: file, breed."
+    )
+    assert refusal(f"{path}?label=file") == (
+        f"{path}: the column 'file' is the file and the label.\nChoose a column for each."
+    )
+
+
+def test_formats_without_columns_refuse_a_choice(tmp_path: Path):
+    plant(tmp_path, "cat/a.png", "dog/b.png")
+    assert refusal(f"{tmp_path}?label=x") == (
+        f"'{tmp_path}' is read as folder, which has no columns to choose: ?label=x.\n"
+        "Leave them out; or give the CSV or Parquet file that has them."
+    )
+    assert refusal("digits?label=x") == refusal(f"{tmp_path}?label=x").replace(
+        f"'{tmp_path}' is read as folder", "'digits' is read as digits"
+    )
+
+
+def test_a_name_with_a_question_mark_is_a_name(tmp_path: Path):
+    folder = tmp_path / "what is it?label=x"
+    plant(folder, "cat/a.png", "dog/b.png")
+    assert len(open_source(str(folder))) == 2
+    assert split_source_text("https://host/a.tar?label=x") == ("https://host/a.tar?label=x", ChosenColumns())
+
+
+def test_options_need_a_source_and_are_not_mixed_with_the_text(tmp_path: Path):
+    path = table(tmp_path / "labels.csv", "file,label\n")
+    with pytest.raises(UsageError, match=r"^Columns are chosen of a SOURCE, and none is named\."):
+        with_columns("", ChosenColumns(label="a"))
+    with pytest.raises(UsageError, match=r"names columns, and so do options\."):
+        with_columns(f"{path}?label=a", ChosenColumns(label="a"))
+    assert with_columns("", ChosenColumns()) == ""
+
+
+def test_a_zip_is_told_to_be_unpacked(tmp_path: Path):
+    (tmp_path / "photos.ZIP").write_bytes(b"PK")
+    assert refusal(tmp_path / "photos.ZIP") == (
+        f"'{tmp_path}/photos.ZIP' is an archive, which is not read as it is.\n"
+        "Unpack it, and give the folder with the images or their labels."
+    )
+
+
+def test_a_table_that_names_files_elsewhere_reads_none(tmp_path: Path):
+    plant(tmp_path, "set/a.png", "b.png")
+    path = table(tmp_path / "set" / "labels.csv", "file,label\na.png,cat\n../b,dog\n")
+    assert refusal(path).startswith(
+        f"{path}, line 3: ../b is not a name relative to the folder of the CSV file, inside"
+    )
+
+
+def test_more_columns_than_any_table_has_are_refused(tmp_path: Path):
+    path = table(tmp_path / "labels.csv", ",".join(f"c{number}" for number in range(10_001)) + "\n")
+    assert refusal(path) == (
+        f"{path} has 10,001 columns; at most 10,000 are read.\nLeave out those that are neither file nor label."
+    )
