@@ -13,6 +13,8 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"Input should be a finite number", "must be a finite number"),
     (r"Input should be a valid (?:integer|int)\b.*", "must be a whole number"),
     (r"Unable to parse input string as an integer.*", "must be a whole number"),
+    (r"'.*' is not a valid integer\b.*", "must be a whole number"),  # older typer
+    (r"'.*' is not a valid float\b.*", "must be a number"),
     (r"Input should be a valid (?:number|float)\b.*", "must be a number"),
     (r"Input should be a valid boolean.*", "must be true or false"),
     (r"Input should be a valid string.*", "must be text"),
