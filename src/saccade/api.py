@@ -14,7 +14,7 @@ from torch import nn
 
 from .classify import label_check
 from .classify.answers_file import AnswersFile, AnswersWritten, digest_of, write_answers
-from .classify.classifier import open_classifier, open_member
+from .classify.classifier import Classifier, open_classifier, open_member
 from .classify.crops import looks
 from .classify.evaluation import Evaluation
 from .classify.items import GivenImage, ManyImages, item_of, items_of, refuse_no_images
@@ -309,11 +309,19 @@ def predict(
     `evaluate`. `note` hears which files of folders are no images.
     """
     refuse_no_images(images)  # now; what is read is opened when its turn comes, and listed nowhere
+    _, classifier = _answering(runs, runtime, model)
+    return ScopedIterator(predict_items(classifier, _noted_items(images, note)))
+
+
+def _answering(
+    runs: AnyPath | Sequence[AnyPath], runtime: RuntimeConfig | None, model: nn.Module | None
+) -> tuple[list[Path], Classifier]:
+    """The members of `runs`, and the classifier that they are together. Raises UsageError where there is none."""
     members = ensemble_folder.expand_runs(_paths(runs))
     if not members:
         raise UsageError("predict needs at least one run.")
     with known_network(model):
-        return ScopedIterator(predict_items(open_classifier(members, runtime), _noted_items(images, note)))
+        return members, open_classifier(members, runtime)
 
 
 def _noted_items(images: ManyImages | GivenImage, note: Callable[[str], None] | None) -> Iterator[HeldImage]:
@@ -340,11 +348,7 @@ def predict_to_csv(
     number of images. Raises UsageError where `out` holds anything else, and SaccadeError as `predict` does.
     """
     refuse_no_images(images)
-    members = ensemble_folder.expand_runs(_paths(runs))
-    if not members:
-        raise UsageError("predict needs at least one run.")
-    with known_network(model):
-        classifier = open_classifier(members, runtime)
+    members, classifier = _answering(runs, runtime, model)
     file = AnswersFile(Path(out), digest_of(members, classifier), min(top, len(classifier.classes)))
 
     def answers() -> Iterator[Prediction | ImageError]:

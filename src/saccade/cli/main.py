@@ -35,7 +35,6 @@ from . import (
 
 WRONG_ARGUMENTS: Any = typer.BadParameter.__mro__[2]  # click's base of such errors, which typer does not name
 CHECKED = ("Input ", "Unable to parse")  # how typer says that a value breaks a rule
-CHECKED_BEFORE = (" is not a valid integer", " is not a valid float")  # how older ones do
 FLAGS = {"--debug", "--allow-http"}
 FEWEST_FILES = 64
 TOO_MANY_FILES = (
@@ -153,9 +152,9 @@ def usage_message(error: Any, arguments: list[str]) -> str:
         command += f" {arguments[0]}"
     option = next(iter(getattr(getattr(error, "param", None), "opts", None) or [""]))
     rule = str(getattr(error, "message", ""))
-    is_checked = rule.startswith(CHECKED) or any(words in rule for words in CHECKED_BEFORE)
-    if option.startswith("--") and is_checked:
-        text = broken_rule(option, rule_in_words(rule), _given_to(option, arguments))
+    words = rule_in_words(rule)
+    if option.startswith("--") and (rule.startswith(CHECKED) or words.startswith("must ")):
+        text = broken_rule(option, words, _given_to(option, arguments))
     for argument in arguments:
         text = text.replace(argument, printable(argument))
     return f"{text if text.endswith(('.', '?', ')')) else f'{text}.'}\nHelp: {command} --help"

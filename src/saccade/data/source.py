@@ -81,13 +81,12 @@ def open_source(text: str) -> DataSource:
     """Open what a person typed as SOURCE. Raises DataError where nothing is there or no format recognises it."""
     if not text:
         raise DataError("No source of images was named.\nGive a folder, or a built-in set such as digits.")
-    refuse_whole_disk(text)
     if is_given(text):
         return _with_usable_classes(_given_source(text))
     text, chosen = split_source_text(text)
-    if is_builtin(text.partition(MARK)[0]) and MARK in text:
-        name, _, rest = text.partition(MARK)
-        raise DataError(_no_columns(name, SOURCES.get(name).name, MARK + rest))
+    name, mark, rest = text.partition(MARK)
+    if mark and is_builtin(name):
+        raise DataError(_no_columns(name, SOURCES.get(name).name, mark + rest))
     refuse_whole_disk(text)
     formats = sorted((SOURCES.get(name) for name in SOURCES), key=lambda entry: (entry.priority, entry.name))
     for entry in formats:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..core.errors import DataError, printable
+from ..core.errors import DataError, counted, printable
 from ..core.types import SPLITS, Split
 from .images.near_duplicates import exact_only
 from .scan import MAX_COMPARED, ScanReport
@@ -249,7 +249,9 @@ def _absence_notes(source: DataSource, labels: dict[int, int], split: Split) -> 
         absent = [label for label in range(len(source.classes)) if label not in present]
         if present and absent:
             counts = np.bincount(list(labels.values()), minlength=len(source.classes))
-            shown = [f"{printable(source.classes[label])} ({_images(int(counts[label]))})" for label in absent[:5]]
+            shown = [
+                f"{printable(source.classes[label])} ({counted(int(counts[label]), 'image')})" for label in absent[:5]
+            ]
             more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
             notes.append(f"no {name} image of: {', '.join(shown)}{more}")
     return notes
@@ -263,7 +265,3 @@ def _group_notes(source: DataSource, split: Split) -> list[str]:
         return []
     what = "one group is" if len(groups) == 1 else f"{len(groups):,} groups are"
     return [f"no {' and no '.join(sides)} image: {what} too few to hold one out whole"]
-
-
-def _images(count: int) -> str:
-    return f"{count} image" if count == 1 else f"{count:,} images"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..core.errors import CheckpointError, ConfigError, printable
+from ..core.errors import CheckpointError, ConfigError, counted, printable
 from ..runs.checkpoint import Checkpoint, settle_checkpoint
 from ..runs.manifest import Manifest
 from ..runs.names import BEST, CONFIG, LAST, MANIFEST, STATE
@@ -54,9 +54,8 @@ def resume(training: TrainingStep, folder: RunFolder, images: Images, progress: 
 
 def finished_words(config: RunConfig) -> str:
     """Message shown when a finished run is resumed."""
-    epochs = f"{config.epochs:,} epoch{'s' if config.epochs > 1 else ''}"
     return (
-        f"this run is finished ({epochs}) and is judged again; "
+        f"this run is finished ({counted(config.epochs, 'epoch')}) and is judged again; "
         f"for more epochs, begin a new one: --epochs {2 * config.epochs} and another --out"
     )
 

@@ -21,14 +21,12 @@ class ImageFormat:
 
     `beginning` matches the first bytes of its files. Pillow reads it under the names `pillow`, after `check(content,
     key)` has looked at what the file declares, or else `read(content, key)` does. `extra`: what `pip install
-    'saccade-learn[...]'` must bring. `bytes_per_pixel`: memory that decoding takes at most for each declared pixel,
-    the file and the result included.
+    'saccade-learn[...]'` must bring.
     """
 
     name: str
     endings: tuple[str, ...]
     beginning: re.Pattern[bytes]
-    bytes_per_pixel: int
     pillow: tuple[str, ...] = ()
     check: Callable[[bytes, str], None] | None = None
     read: Callable[[bytes, str], StoredImage] | None = None
@@ -46,27 +44,22 @@ FORMATS: tuple[ImageFormat, ...] = (
         name="JPEG",
         endings=(".jpg", ".jpeg", ".jpe", ".jfif"),
         beginning=_begins(rb"\xff\xd8\xff"),
-        bytes_per_pixel=7,
         pillow=("JPEG",),
     ),
-    ImageFormat(name="PNG", endings=(".png",), beginning=_begins(rb"\x89PNG"), bytes_per_pixel=16, pillow=("PNG",)),
-    ImageFormat(
-        name="WebP", endings=(".webp",), beginning=_begins(rb"RIFF....WEBP"), bytes_per_pixel=16, pillow=("WEBP",)
-    ),
-    ImageFormat(name="BMP", endings=(".bmp",), beginning=_begins(rb"BM....\0{4}"), bytes_per_pixel=11, pillow=("BMP",)),
-    ImageFormat(name="GIF", endings=(".gif",), beginning=_begins(rb"GIF8[79]a"), bytes_per_pixel=11, pillow=("GIF",)),
+    ImageFormat(name="PNG", endings=(".png",), beginning=_begins(rb"\x89PNG"), pillow=("PNG",)),
+    ImageFormat(name="WebP", endings=(".webp",), beginning=_begins(rb"RIFF....WEBP"), pillow=("WEBP",)),
+    ImageFormat(name="BMP", endings=(".bmp",), beginning=_begins(rb"BM....\0{4}"), pillow=("BMP",)),
+    ImageFormat(name="GIF", endings=(".gif",), beginning=_begins(rb"GIF8[79]a"), pillow=("GIF",)),
     ImageFormat(
         name="TIFF",
         endings=(".tif", ".tiff"),
         beginning=_begins(rb"II[\x2a\x2b]\0|MM\0[\x2a\x2b]"),
-        bytes_per_pixel=16,
         read=read_tiff,
     ),
     ImageFormat(
         name="AVIF",
         endings=(".avif",),
         beginning=_begins(rb"....ftyp(?:avi[fs]|(?:mif1|msf1)(?:....){1,8}avi[fs])"),
-        bytes_per_pixel=16,
         pillow=("AVIF",),
         is_missing=lambda: not features.check("avif"),
         remedy="Install Pillow 11.3 or later, whose packages read AVIF.",
@@ -75,7 +68,6 @@ FORMATS: tuple[ImageFormat, ...] = (
         name="JPEG 2000",
         endings=(".jp2", ".j2k", ".jpx"),
         beginning=_begins(rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \x0d\x0a\x87\x0a"),
-        bytes_per_pixel=28,
         pillow=("JPEG2000",),
         check=check_jpeg2000,
         is_missing=lambda: not features.check("jpg_2000"),
@@ -85,7 +77,6 @@ FORMATS: tuple[ImageFormat, ...] = (
         name="HEIC",
         endings=(".heic", ".heif", ".hif"),
         beginning=_begins(rb"....ftyp(?:hei[cxms]|hev[cxms]|(?:mif1|msf1)(?:....){1,8}hei[cxms])"),
-        bytes_per_pixel=16,
         read=heif.read_heif,
         extra="heic",
         is_missing=heif.is_missing,
@@ -95,7 +86,6 @@ FORMATS: tuple[ImageFormat, ...] = (
         name="DICOM",
         endings=(".dcm", ".dicom"),
         beginning=_begins(rb".{128}DICM"),
-        bytes_per_pixel=16,
         read=dicom.read_dicom,
         extra="dicom",
         is_missing=dicom.is_missing,

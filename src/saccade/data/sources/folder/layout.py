@@ -8,7 +8,7 @@ import itertools
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ....core.errors import DataError, printable
+from ....core.errors import DataError, counted, printable
 from ..shared.image_files import has_images, images_directly_in, subfolders, walk_images
 from ..shared.listing import GENERIC_WORDS, UNLABELLED_WORDS, is_generic, name_words, splits_among
 
@@ -140,7 +140,7 @@ def _refuse_no_classes(folder: Path, names: list[str], split_of: dict[str, str])
 
 
 def _images(count: int) -> str:
-    return "1 image is" if count == 1 else f"{count:,} images are"
+    return f"{counted(count, 'image')} {'is' if count == 1 else 'are'}"
 
 
 def _listed(names: list[str]) -> str:

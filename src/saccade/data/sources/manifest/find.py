@@ -135,7 +135,7 @@ def _may_list(path: Path) -> bool:
 
 def _is_for_testing(path: Path) -> bool:
     """Whether a table is called like the images of a competition that nobody has labels for."""
-    return splits_among([path.stem]).get(path.stem) == "test" or bool(set(name_words(path.stem)) & UNLABELLED_WORDS)
+    return splits_among([path.stem]).get(path.stem) == "test" or _is_unlabelled(path.stem)
 
 
 def _has_no_class_folders(folder: Path) -> bool:

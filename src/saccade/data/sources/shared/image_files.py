@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 
-from ....core.errors import DataError, ImageError, printable
+from ....core.errors import DataError, ImageError, counted, printable
 from ....core.plain_files import NotPlainFile, open_plain_file
 from ...images.formats.table import ENDINGS as IMAGE_ENDINGS
 from ...limits import refuse_large_image
@@ -64,17 +64,15 @@ class PassedOver:
             rest = sum(list(self.by_ending().values())[5:])
             parts = [*parts[:5], f"{rest:,} of other endings"]
         if self.num_beside:
-            parts.append(
-                f"{self.num_beside:,} {'image' if self.num_beside == 1 else 'images'} beside the class folders"
-            )
+            parts.append(f"{counted(self.num_beside, 'image')} beside the class folders")
         if self.num_irregular:
             parts.append(
                 f"{self.num_irregular:,} that {'is not a file' if self.num_irregular == 1 else 'are not files'}"
             )
         if self.num_hidden:
-            parts.append(f"{self.num_hidden:,} hidden {'image' if self.num_hidden == 1 else 'images'}")
+            parts.append(counted(self.num_hidden, "hidden image"))
         total = self._by_ending.total() + self.num_beside + self.num_irregular + self.num_hidden
-        return f"{total:,} {'file' if total == 1 else 'files'} passed over: {', '.join(parts)}" if total else ""
+        return f"{counted(total, 'file')} passed over: {', '.join(parts)}" if total else ""
 
 
 def walk_images(
