@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -43,6 +44,7 @@ from .public import BackboneWeights, find_weights, load_backbone
 from .tensors import read_file
 
 TIME_LIMIT_S = 120
+PROCESSOR_S, PROCESSOR_BYTES_S = 10, 20 << 20  # for the pickle and its tensors; honest files take a tenth of it
 FILE_SUFFIX = ".safetensors"
 SPARE_BYTES = 512 << 20  # what torch itself may need beside the tensors
 INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")  # what finding torch's libraries may need
@@ -192,7 +194,7 @@ def _open_pickle(request: ConvertRequest, folder: Path) -> tuple[str, ...]:
         "path": str(request.path.resolve()),
         "folder": str(folder),
         "import_path": [entry for entry in sys.path if entry and Path(entry).resolve() != Path.cwd()],
-        "time_s": request.time_limit_s + 5,  # the clock on the wall comes first
+        "processor_s": PROCESSOR_S + num_bytes // PROCESSOR_BYTES_S,
         "max_bytes": num_bytes + (1 << 20),
         "max_memory_bytes": 4 * num_bytes + SPARE_BYTES,
     }
@@ -201,6 +203,11 @@ def _open_pickle(request: ConvertRequest, folder: Path) -> tuple[str, ...]:
     status = _run_child(request, folder)
     if status == convert_child.NO_ROOM:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    if status == -getattr(signal, "SIGXCPU", 0) != 0:
+        raise WeightsError(
+            f"Opening {where} took more than {order['processor_s']} s of processor time, which no state dict of its size "
+            f"needs; the process that tried was stopped.\nThe file is damaged or made to hang; take another one."
+        )
     if status != 0 or not (folder / "result.json").is_file():
         raise WeightsError(
             f"Opening {where} ended its process (status {status}); nothing else was touched.\n"
