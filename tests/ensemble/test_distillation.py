@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.numpy import load_file
 
 from saccade import api
@@ -175,6 +176,32 @@ def test_a_teacher_that_does_not_say_what_it_saw_is_told_with_the_figure(ensembl
     )
     assert said in api.train(student(tmp_path / "s", teacher)).judgement.caveats
     assert not any("Nothing says" in text for text in api.train(student(tmp_path / "r", ensemble)).judgement.caveats)
+
+
+def noise(folder: Path, seed: int) -> Path:
+    """Twelve images of noise in each of two classes."""
+    numbers = np.random.default_rng(seed)
+    for label in ("a", "b"):
+        (folder / label).mkdir(parents=True)
+        for number in range(12):
+            pixels_HW = numbers.integers(0, 256, (32, 32), dtype=np.uint8)
+            Image.fromarray(pixels_HW).save(folder / label / f"{number}.png")
+    return folder
+
+
+def test_a_student_is_not_judged_on_what_its_teacher_was_trained_on_as_held_out(tmp_path: Path):
+    theirs, own = noise(tmp_path / "theirs", 1), noise(tmp_path / "own", 2)
+    settings = [setting for setting in SETTINGS if "split" not in setting]
+    teacher = api.train(api.TrainRequest(source=str(theirs), epochs=1, out=tmp_path / "t", settings=settings)).run_dir
+    request = api.TrainRequest(
+        source=str(own), epochs=1, out=tmp_path / "s", teachers=(teacher,), settings=settings, model="lenet5"
+    )
+    run = api.train(request).run_dir
+    learned = load_file(teacher / "seen.safetensors")
+    learned_by_teacher = {row.tobytes() for row in learned["pixels_NB"][learned["part_N"] != 2]}
+    record = load_file(run / "seen.safetensors")
+    assert {row.tobytes() for row in record["pixels_NB"][record["part_N"] == 3]} == learned_by_teacher
+    assert len(api.evaluate(run, theirs).label_N) == 24 - len(learned_by_teacher)
 
 
 def test_a_teacher_of_another_input_or_class_is_refused(ensemble: Path, tmp_path: Path):

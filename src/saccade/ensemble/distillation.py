@@ -20,7 +20,7 @@ from ..core.errors import CheckpointError, DataError, UsageError, printable
 from ..core.runtime import Runtime
 from ..evaluate.forward import forward
 from ..runs.ensemble_folder import expand_runs
-from ..runs.seen import look_up_seen, unknown_note
+from ..runs.seen import Seen, look_up_seen, unknown_note
 from ..train.config import RunConfig
 from ..train.prepare import Images
 from ..train.seen_before import refuse_seen
@@ -35,7 +35,7 @@ class Teachers:
     temperature: float
     weight: float
     runtime: Runtime
-    caveats: tuple[str, ...] = ()
+    seen: tuple[tuple[str, Seen | str], ...]  # "the teacher runs/a was", and what it was trained on
 
     def of_step(self, image_BCHW: torch.Tensor, logits_BK: torch.Tensor) -> torch.Tensor:
         """Mean over the images of the student's soft loss, times the squared temperature; image_BCHW is uint8."""
@@ -71,7 +71,10 @@ def load_teachers(config: RunConfig, images: Images, runtime: Runtime) -> tuple[
     ensemble = open_classifier(runs, config.runtime)
     _refuse_other_classes(ensemble, images)
     _refuse_other_inputs(ensemble, images)
-    _refuse_learned_tests(runs, images)
+    seen = _seen_by(runs)
+    for run, (_, found) in zip(runs, seen, strict=True):
+        # It would tell the student the answers of the images that it is judged on.
+        refuse_seen(found, f"the teacher {printable(str(run))}", images)
     digest = _digest(ensemble)
     if config.distill.teacher_digest not in ("", digest):
         raise CheckpointError(
@@ -85,7 +88,7 @@ def load_teachers(config: RunConfig, images: Images, runtime: Runtime) -> tuple[
         temperature=config.distill.temperature,
         weight=config.distill.weight,
         runtime=runtime,
-        caveats=_unknown_teachers(runs),
+        seen=seen,
     )
     return config.model_copy(update={"distill": config.distill.model_copy(update={"teacher_digest": digest})}), teachers
 
@@ -112,20 +115,14 @@ def _refuse_other_inputs(ensemble: Classifier, images: Images) -> None:
             )
 
 
-def _refuse_learned_tests(runs: Sequence[Path], images: Images) -> None:
-    """A teacher that was trained on images the student is judged on would tell it the answers."""
-    for run in runs:
-        refuse_seen(look_up_seen(run), f"the teacher {printable(str(run))}", images)
-
-
 def unknown_teachers(config: RunConfig) -> tuple[str, ...]:
     """What qualifies every figure of the students of `config`: teachers of which nothing says what they have seen."""
-    return _unknown_teachers(expand_runs([Path(text) for text in config.distill.teachers]))
+    runs = expand_runs([Path(text) for text in config.distill.teachers])
+    return tuple(note for note in (unknown_note(who, found) for who, found in _seen_by(runs)) if note)
 
 
-def _unknown_teachers(runs: Sequence[Path]) -> tuple[str, ...]:
-    notes = (unknown_note(f"the teacher {printable(str(run))} was", look_up_seen(run)) for run in runs)
-    return tuple(note for note in notes if note)
+def _seen_by(runs: Sequence[Path]) -> tuple[tuple[str, Seen | str], ...]:
+    return tuple((f"the teacher {printable(str(run))} was", look_up_seen(run)) for run in runs)
 
 
 def _size(input_CHW: tuple[int, int, int]) -> str:

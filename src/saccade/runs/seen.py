@@ -1,7 +1,7 @@
 """`seen.safetensors` of a run: which images it was trained on, so that no later figure is of them without a word.
 
     pixels_NB     uint8 (N, 16)   digests of the pixels of all images of the run
-    part_N        uint8 (N,)      0 train, 1 validation, 2 test; 3 trained on by the weights that a transfer began with
+    part_N        uint8 (N,)      0 train, 1 validation, 2 test; 3 trained on by the first weights or the teachers
     thumbnail_MP  uint8 (M, 256)  grey thumbnails of those training images that can be known again by one
 
 Sixteen bytes an image, and 256 more for near duplicates, which are looked for among up to 250,000 images: 64 MB and 17
@@ -103,9 +103,20 @@ def brought_along(weights: Seen, scan: ScanReport, split: Split) -> Seen:
     return Seen(pixels_NB=pixels_NB, part_N=part_N, thumbnail_MP=thumbnail_MP, is_complete=weights.is_complete)
 
 
+def together(first: Seen, second: Seen) -> Seen:
+    """What either of two was trained on; both were `brought_along`."""
+    pixels_NB = np.unique(np.concatenate([first.pixels_NB, second.pixels_NB]), axis=0)
+    return Seen(
+        pixels_NB=pixels_NB,
+        part_N=np.full(len(pixels_NB), OF_WEIGHTS, np.uint8),
+        thumbnail_MP=np.unique(np.concatenate([first.thumbnail_MP, second.thumbnail_MP]), axis=0),
+        is_complete=first.is_complete and second.is_complete,
+    )
+
+
 def seen_content(scan: ScanReport, split: Split, brought: Seen | None = None) -> bytes:
-    """The content of the file for a run on the images of `scan`, whose first weights have `brought` along what they
-    were trained on."""
+    """The content of the file for a run on the images of `scan`, whose first weights and teachers have `brought`
+    along what they were trained on."""
     own = own_record(scan, split)
     records = [own] if brought is None else [own, brought]
     return tensor_bytes({name: np.concatenate([getattr(record, name) for record in records]) for name in SHAPES})

@@ -6,6 +6,7 @@ from typing import Protocol
 import torch
 
 from ..core.runtime import Runtime
+from ..runs.seen import Seen
 from .config import RunConfig
 from .prepare import Images
 
@@ -19,8 +20,8 @@ class ExtraLoss(Protocol):
         """Its share of the loss, in 0 to 1."""
 
     @property
-    def caveats(self) -> tuple[str, ...]:
-        """What qualifies every figure of a network that learns from it."""
+    def seen(self) -> tuple[tuple[str, Seen | str], ...]:
+        """Whom it asks ("the teacher runs/a was") and what each was trained on, or why nothing says it."""
 
     def of_step(self, image_BCHW: torch.Tensor, logits_BK: torch.Tensor) -> torch.Tensor:
         """A scalar, the mean over uint8 images and the network's logits for them."""

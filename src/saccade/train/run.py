@@ -1,7 +1,7 @@
 """One training run from images to a judged checkpoint: the only file that wires the parts together."""
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from .resume_images import as_begun, begun_white, begun_with
 from .resume_references import resume_command
 from .run_directory import RunFolder
 from .schedule import input_size
+from .seen_before import learn_from
 from .single_images import refuse_single_values
 from .state import Cursor
 from .step import TrainingStep
@@ -103,7 +104,7 @@ def train(
     training = start_training(config, images, runtime)
     training.extra_loss = extra_loss
     if extra_loss is not None:
-        images = replace(images, caveats=(*images.caveats, *extra_loss.caveats))
+        images = learn_from(images, extra_loss.seen)
     check_growing(training.model, config, images.preprocessing)
     atomic.make_folder(folder.path)
     with lock.exclusive(folder.path), StopSignal() as stop:

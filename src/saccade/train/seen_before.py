@@ -4,6 +4,7 @@ Held out means that nothing which a run learns from has seen an image. So images
 not judged on, and what they were trained on goes into the run's own record, for every later judgement.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from ..core.errors import UsageError, printable
 from ..runs.names import MANIFEST, WEIGHTS
-from ..runs.seen import UNKNOWN, Seen, brought_along, look_up_seen
+from ..runs.seen import UNKNOWN, Seen, brought_along, look_up_seen, together, unknown_note
 from .prepare import Images
 
 
@@ -40,31 +41,42 @@ def begin_with(images: Images, weights: Path, name: str) -> Images:
         return images
     found = look_up_seen(weights.parent)
     refuse_seen(found, f"the weights {printable(name)}", images)
-    return _with_brought(images, found, name)
+    return _with_weights(images, found, name)
 
 
 def go_on_with(images: Images, start: Path, name: str) -> Images:
     """`images` of a run that began with weights called `name`, by its own record, which the checkpoint `start` has."""
     found = look_up_seen(start)
-    return _with_brought(images, found, name) if isinstance(found, Seen) else images
+    return _with_weights(images, found, name) if isinstance(found, Seen) else images
 
 
-def _with_brought(images: Images, found: Seen | str, name: str) -> Images:
+def learn_from(images: Images, teachers: Sequence[tuple[str, Seen | str]]) -> Images:
+    """`images` of a run that learns from others too: each "the teacher runs/a was", and what it was trained on."""
+    for who, found in teachers:
+        images = _with_brought(images, found, who, unknown_note(who, found))
+    return images
+
+
+def _with_weights(images: Images, found: Seen | str, name: str) -> Images:
+    who = f"the weights {printable(name)} were"
+    is_complete = isinstance(found, Seen) and found.is_complete
+    unknown = (
+        f"nothing says which images {who} trained on: if some of the judged images are among them, the figure flatters"
+    )
+    return _with_brought(images, found, who, "" if is_complete else unknown)
+
+
+def _with_brought(images: Images, found: Seen | str, who: str, unknown: str) -> Images:
     brought = brought_along(found if isinstance(found, Seen) else UNKNOWN, images.scan, images.split)
     near_N = np.intersect1d(np.flatnonzero(brought.near(images.scan)), judged_indices(images))
-    where, told = printable(name), []
-    if not brought.is_complete:
-        told.append(
-            f"nothing says which images the weights {where} were trained on: if some of the judged images are among "
-            f"them, the figure flatters"
-        )
+    told = [unknown] if unknown else []
     if len(near_N):
         are = "image is" if len(near_N) == 1 else "images are"
-        told.append(f"{len(near_N):,} held-out {are} nearly the same as some that the weights {where} were trained on")
+        told.append(f"{len(near_N):,} held-out {are} nearly the same as some that {who} trained on")
     copied_N = np.union1d(images.split.copied_N, near_N)
     return replace(
         images,
         split=replace(images.split, copied_N=copied_N),
         caveats=(*images.caveats, *told),
-        brought=brought,
+        brought=brought if images.brought is None else together(images.brought, brought),
     )

@@ -205,8 +205,8 @@ def _open_pickle(request: ConvertRequest, folder: Path) -> tuple[str, ...]:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if status == -getattr(signal, "SIGXCPU", 0) != 0:
         raise WeightsError(
-            f"Opening {where} took more than {order['processor_s']} s of processor time, which no state dict of its size "
-            f"needs; the process that tried was stopped.\nThe file is damaged or made to hang; take another one."
+            f"Opening {where} took more than {order['processor_s']} s of processor time, which no state dict of its "
+            f"size needs; the process that tried was stopped.\nThe file is damaged or made to hang; take another one."
         )
     if status != 0 or not (folder / "result.json").is_file():
         raise WeightsError(

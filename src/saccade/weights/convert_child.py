@@ -100,7 +100,9 @@ def limit_resources(request: dict[str, Any]) -> list[str]:
     import resource
 
     used = resource.getrusage(resource.RUSAGE_SELF)
-    processor_s = math.ceil(used.ru_utime + used.ru_stime) + request["processor_s"]  # torch's own import is paid already
+    processor_s = (
+        math.ceil(used.ru_utime + used.ru_stime) + request["processor_s"]
+    )  # torch's own import is paid already
     limits = {
         "processor time": (resource.RLIMIT_CPU, processor_s),
         "file size": (resource.RLIMIT_FSIZE, request["max_bytes"]),
