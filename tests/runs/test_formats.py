@@ -96,7 +96,7 @@ def test_a_run_of_the_first_format_goes_on_to_the_same_bits(tmp_path: Path, of_t
             config = load(run)
             if of_today:
                 settings.write_settings(run / "config.toml", config, config)
-                assert (run / "config.toml").read_text().startswith("format = 2\n")
+                assert (run / "config.toml").read_text().startswith("format = 3\n")
             assert load(run) == config
         api.train(api.TrainRequest(out=run, resume=True))
         weights.append(find_checkpoint(run / "checkpoint-last").load_weights())
@@ -160,9 +160,9 @@ def test_an_ensemble_keeps_what_was_asked_and_its_images_apart(tmp_path: Path):
     plan = asked.model_copy(update={"data_digest": "ab"})
     settings.write_settings(tmp_path / "ensemble.toml", asked, plan)
     assert (tmp_path / "ensemble.toml").read_text() == (
-        'format = 2\nnum_members = 3\n\n[run]\nsource = "digits"\nseed = 4\n'
+        'format = 3\nnum_members = 3\n\n[run]\nsource = "digits"\nseed = 4\n'
     )
-    assert json.loads((tmp_path / "found.json").read_text()) == {"format": 2, "values": {"data_digest": "ab"}}
+    assert json.loads((tmp_path / "found.json").read_text()) == {"format": 3, "values": {"data_digest": "ab"}}
     assert (num_members(tmp_path), read_plan(tmp_path)) == (3, plan)
     (tmp_path / "found.json").unlink()
     (tmp_path / "ensemble.toml").write_text('num_members = 3\ndata_digest = "ab"\n[run]\nsource = "digits"\nseed = 4\n')
@@ -191,6 +191,21 @@ def test_a_renamed_key_and_a_changed_default_are_translated(run: Path, monkeypat
     assert (config.loss.label_smoothing, config.optimizer.clip_norm, config.epochs) == (0.25, 7.0, 1)
 
 
+@pytest.mark.parametrize(
+    ("split", "loader", "today"),
+    [("error", "error", "error"), ("skip", "error", "skip"), ("error", "skip", "skip"), ("skip", "skip", "skip")],
+)
+def test_two_settings_that_became_one_are_read_as_the_one(run: Path, split: str, loader: str, today: str):
+    """Until the second format the scan and the loader each had its own `on_bad_image`."""
+    edit(run, "[runtime]\n", f'[split]\non_bad_image = "{split}"\n\n[loader]\non_bad_image = "{loader}"\n\n[runtime]\n')
+    assert load(run).loader.on_bad_image == today
+
+
+def test_a_wrong_value_of_a_setting_that_became_another_is_refused(run: Path):
+    edit(run, "[runtime]\n", '[split]\non_bad_image = "shrug"\n\n[runtime]\n')
+    assert refused(run) == f"{run}/config.toml: 'loader.on_bad_image' must be one of: error, skip; not 'shrug'."
+
+
 def test_a_found_value_is_translated_too(run: Path, monkeypatch: pytest.MonkeyPatch):
     colours = load(run).augment.pca_colour
     monkeypatch.setattr(settings, "FORMAT", 3)
@@ -215,7 +230,7 @@ def test_a_key_that_stands_under_both_names_is_refused(run: Path, monkeypatch: p
             "config.toml",
             "format = 2",
             "format = 9",
-            "{run}/config.toml is of format 9, and this Saccade reads formats up to 2.\n"
+            "{run}/config.toml is of format 9, and this Saccade reads formats up to 3.\n"
             "A later version wrote it: update Saccade.",
         ),
         (
@@ -234,7 +249,7 @@ def test_a_key_that_stands_under_both_names_is_refused(run: Path, monkeypatch: p
             "found.json",
             '"format": 2',
             '"format": 9',
-            "{run}/found.json is of format 9, and this Saccade reads formats up to 2.\n"
+            "{run}/found.json is of format 9, and this Saccade reads formats up to 3.\n"
             "A later version wrote it: update Saccade.",
         ),
         (

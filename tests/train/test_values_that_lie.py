@@ -345,7 +345,7 @@ def test_one_image_in_two_classes_is_told_by_train(tmp_path: Path):
 def test_what_could_not_be_held_out_and_what_was_left_out_is_told(tmp_path: Path):
     source = photos(tmp_path / "set", count=200)
     (source / "dark" / "broken.png").write_bytes(b"")
-    settings = ["split.test_fraction=0", "split.validation_fraction=0.1", "split.on_bad_image=skip"]
+    settings = ["split.test_fraction=0", "split.validation_fraction=0.1", "loader.on_bad_image=skip"]
     result = train(source, tmp_path / "run", *settings, epochs=1)
     assert result.judgement.split == "validation"
     assert result.judgement.caveats[:2] == (

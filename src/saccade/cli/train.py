@@ -96,7 +96,7 @@ def train(
 
 def bad_image_settings(on_bad_image: str) -> list[str]:
     """What `--on-bad-image` sets: the option holds before training and during it."""
-    return [] if on_bad_image == "error" else [f"{part}.on_bad_image={on_bad_image}" for part in ("split", "loader")]
+    return [] if on_bad_image == "error" else [f"loader.on_bad_image={on_bad_image}"]
 
 
 def _find_learning_rate(request: "TrainRequest", console: RunConsole, as_json: bool) -> None:

@@ -21,7 +21,7 @@ from ..core.errors import CheckpointError, ConfigError, printable
 from .files import REMEDY, RunFile, damaged, read_json_file, read_toml_file
 from .names import ENSEMBLE_PLAN, FOUND
 
-FORMAT = 2
+FORMAT = 3
 WITH_FOUND = 2  # the first format with `found.json`
 
 # Every value that a run may find; all others are as they were asked. The frozen depth has `transfer.json` to itself.
@@ -38,6 +38,8 @@ FoundKey = Literal[
 
 # Format -> {key there: its name in the next format}. An entry is never removed, nor are the runs in tests/runs/formats.
 RENAMED: dict[int, dict[str, str]] = {}
+# Format -> {key there: (the key that it joins in the next format, its own default there, which says nothing)}.
+JOINED: dict[int, dict[str, tuple[str, Any]]] = {2: {"split.on_bad_image": ("loader.on_bad_image", "error")}}
 # Format -> {key: its default there}, where the next format has another one.
 FORMER_DEFAULTS: dict[int, dict[str, Any]] = {}
 
@@ -125,6 +127,12 @@ def translated(values: dict[str, Any], number: int, name: str) -> dict[str, Any]
             if value is not ABSENT and _get(values, prefix + new) is ABSENT:
                 _remove(values, prefix + old)
                 _set(values, prefix + new, value)
+        for old, (joined, default) in JOINED.get(earlier, {}).items():
+            value = _get(values, prefix + old)
+            if value is not ABSENT:
+                _remove(values, prefix + old)
+                if value != default:
+                    _set(values, prefix + joined, value)
         for key, value in FORMER_DEFAULTS.get(earlier, {}).items():
             if _get(values, prefix + key) is ABSENT:
                 _set(values, prefix + key, value)

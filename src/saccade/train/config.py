@@ -38,9 +38,6 @@ class SplitConfig(FrozenConfig):
     test_fraction: float = Field(0.2, ge=0, le=0.9, description="part held out to judge the result")
     validation_fraction: float = Field(0.1, ge=0, le=0.9, description="part of the rest that chooses the epoch kept")
     seed: int = Field(-1, ge=-1, lt=2**31, description="how images are dealt out; -1: by the seed of the run")
-    on_bad_image: Literal["error", "skip"] = Field(
-        "error", description="what to do about files that cannot be decoded; skip leaves out up to 1 %"
-    )
 
 
 class OptimizerConfig(FrozenConfig):

@@ -138,8 +138,7 @@ def prepare_images(
     """
     source = open_source(config.source)
     check_class_names(config.loss, source.classes)
-    skips = "skip" in (config.split.on_bad_image, config.loader.on_bad_image)
-    scan = scan_source(source, runtime.num_threads, "skip" if skips else "error", scanned, white)
+    scan = scan_source(source, runtime.num_threads, config.loader.on_bad_image, scanned, white)
     for bad in scan.bad[:10]:
         note(f"skipped {printable(bad.key)}: {printable(bad.reason)}")
     if len(scan.bad) > 10:

@@ -23,6 +23,7 @@ OTHER_WAYS = {
     "recipe": "a recipe is chosen with --recipe",
     "augment.policy": "a policy is chosen with --policy; 'saccade augmentations' lists them",
     "policy": "a policy is chosen with --policy; 'saccade augmentations' lists them",
+    "split.on_bad_image": "what a bad image does is loader.on_bad_image, or --on-bad-image",
     "loader.batch_size": "the images of a step are batch_size",
     "loader.rank": "training runs in one process",
     "loader.num_ranks": "training runs in one process",

@@ -48,7 +48,7 @@ class LoaderConfig(FrozenConfig):
     )
     timeout_s: float = Field(120.0, gt=0, description="a file that is read for longer is reported as stuck, in seconds")
     on_bad_image: Literal["error", "skip"] = Field(
-        "error", description="what a file that turns bad does: end the run, or leave its batch (at most 1 % may)"
+        "error", description="what a file that cannot be decoded does: end the run, or stay out of it (at most 1 % may)"
     )
     sampling: Literal["every", "balanced"] = Field(
         "every",
