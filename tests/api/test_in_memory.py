@@ -350,7 +350,7 @@ def test_a_network_that_does_not_fit_is_refused_before_training(small: Small, tm
         api.train(request(small, tmp_path / "a", model=Net(num_classes=7)))
     assert error.value.message == (
         "Net turns 2 images into (2, 7); 10 classes need (2, 10) logits.\n"
-        "Give its last layer 10 outputs, and leave out a softmax behind it."
+        "Give its last layer 10 outputs, and remove the softmax after it."
     )
     with pytest.raises(ModelError) as error:
         api.train(request(small, tmp_path / "b", model=Net(), settings={**SETTINGS, "input": {"channels": "rgb"}}))

@@ -207,7 +207,7 @@ BAD_INPUT = {
     "unknown ending": (
         ["photo.png", "--kernel", "sobel-x", "--out", "edges.bmp"],
         2,
-        "Cannot write 'edges.bmp': '.bmp' is no kind of file that this command writes.\n"
+        "Cannot write 'edges.bmp': '.bmp' is not a kind of file that this command writes.\n"
         "Use .png or .jpg for a picture, or .npy for the numbers themselves.",
     ),
     "kernel size": (

@@ -64,7 +64,7 @@ def test_bytes_of_an_image_on_standard_input_are_no_list(saccade: Callable, run:
     finished = saccade("predict", run, "-")
     assert finished.status == 1
     assert finished.errors.endswith(
-        " of standard input is no path: one path or address a line is read.\n"
+        " of standard input is not a path: each line holds one path or address.\n"
         "To classify one image that comes by a pipe, write it into a file.\n"
     )
 
@@ -90,7 +90,7 @@ def test_a_source_is_predicted_by_its_own_keys(saccade: Callable, run: Path):
         ),
         (
             "s3://bucket/a.png",
-            "'s3://bucket/a.png' is no image that predict opens: of addresses it reads https://.\n"
+            "'s3://bucket/a.png' is not an image that predict opens: of addresses, it reads https://.\n"
             "Download the images, and give their folder.",
         ),
     ],
@@ -224,7 +224,7 @@ def test_what_another_run_or_nobody_wrote_is_left_alone(saccade: Callable, run: 
 def test_more_images_behind_the_first_ones_go_on(saccade: Callable, run: Path):
     saccade("predict", run, "new/00.png", "new/01.png", "--csv", "out.csv")
     finished = saccade("predict", run, "new/00.png", "new/01.png", "new/02.png", "--csv", "out.csv")
-    assert finished.output == "1 answer written to out.csv, behind 2 that stood there.\n"
+    assert finished.output == "1 answer written to out.csv, after the 2 that it held.\n"
     assert [row[0] for row in rows()[1:]] == ["new/00.png", "new/01.png", "new/02.png"]
 
 

@@ -210,7 +210,9 @@ def test_a_class_name_that_no_file_can_hold_is_refused(
     with pytest.raises(DataError) as caught:
         open_source(text)
     shown = wrong.encode("unicode_escape").decode()
-    assert caught.value.message.endswith(f" has a class whose name is no valid text: '{shown}'.\nGive it another name.")
+    assert caught.value.message.endswith(
+        f" has a class whose name is not valid text: '{shown}'.\nGive it another name."
+    )
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

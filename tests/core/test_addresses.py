@@ -52,10 +52,10 @@ def test_no_other_protocol_is_opened(protocol: str, meant: str):
     message = refusal(f"{protocol}://host/a.tar")
     known = f" Did you mean '{meant}'?" if meant and not meant.startswith(" ") else meant
     first, second = message.splitlines()
-    assert first.startswith(f"'{protocol}://host/a.tar' is no address that Saccade opens.")
+    assert first.startswith(f"'{protocol}://host/a.tar' is not an address that Saccade opens.")
     assert second == OPENED
     if known:
-        assert first == f"'{protocol}://host/a.tar' is no address that Saccade opens.{known}"
+        assert first == f"'{protocol}://host/a.tar' is not an address that Saccade opens.{known}"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_what_an_address_carries_is_refused_and_not_repeated():
     for secret in ("https://host/a.tar?token=hunter2", "s3://b/a.tar?versionId=hunter2", "https://host/a.tar#hunter2"):
         message = refusal(secret)
         assert "hunter2" not in message
-        assert "carries options behind ? or #" in message
+        assert "carries options after ? or #" in message
     assert "hunter2" not in refusal("ftp://anna:hunter2@host/a.tar")
     assert "hunter2" not in refusal("reference::ftp://anna:hunter2@host/a.tar?hunter2")
 
@@ -109,7 +109,7 @@ def test_http_is_opened_only_where_it_is_allowed():
         assert check_address("http://host/a.tar") == "http"
         with http_allowed(False), pytest.raises(DataError, match="is not encrypted"):
             check_address("http://host/a.tar")
-        with pytest.raises(DataError, match="is no address that Saccade opens"):
+        with pytest.raises(DataError, match="is not an address that Saccade opens"):
             check_address("ftp://host/a.tar")
     with pytest.raises(DataError, match="is not encrypted"):
         check_address("http://host/a.tar")
@@ -157,7 +157,7 @@ def test_weights_come_from_no_address():
 )
 def test_a_name_on_the_hub_leads_nowhere_else(text: str):
     assert hub_name(text) is None
-    assert refusal(text).splitlines()[0].endswith("is no address of a data set on the hub.")
+    assert refusal(text).splitlines()[0].endswith("is not an address of a data set on the hub.")
 
 
 def test_names_on_the_hub():

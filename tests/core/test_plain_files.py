@@ -58,7 +58,7 @@ def test_a_socket_is_refused_as_the_system_does(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("a\0b", "its name holds a null character"), ("\ud800.png", "its name is no valid text")],
+    [("a\0b", "its name holds a null character"), ("\ud800.png", "its name is not valid text")],
 )
 def test_a_name_that_no_file_can_have_is_refused_in_words(name: str, reason: str):
     with pytest.raises(NotPlainFile) as caught:
@@ -127,4 +127,4 @@ def test_a_folder_of_idx_files_with_a_pipe_is_told(tmp_path: Path):
 def test_an_image_of_an_impossible_name_is_an_image_error(name: str, reason: str):
     with pytest.raises(ImageError) as caught:
         read_file(Path(name))
-    assert caught.value.message == reason.replace("...", "cannot be read: its name is no valid text.")
+    assert caught.value.message == reason.replace("...", "cannot be read: its name is not valid text.")

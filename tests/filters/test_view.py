@@ -116,10 +116,13 @@ ENDINGS = "Use .png or .jpg for a picture, or .npy for the numbers themselves."
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("edges.xyz", f"Cannot write 'HERE/edges.xyz': '.xyz' is no kind of file that this command writes.\n{ENDINGS}"),
+        (
+            "edges.xyz",
+            f"Cannot write 'HERE/edges.xyz': '.xyz' is not a kind of file that this command writes.\n{ENDINGS}",
+        ),
         (
             "edges",
-            "Cannot write 'HERE/edges': a name without an ending is no kind of file that this command writes.\n"
+            "Cannot write 'HERE/edges': a name without an ending is not a kind of file that this command writes.\n"
             f"{ENDINGS}",
         ),
         (

@@ -197,7 +197,7 @@ def test_a_line_becomes_json_and_text_and_comes_back():
         ("res conv 3 f3", "res needs its layers in brackets: res( conv 16 f3 same ).\n  res conv 3 f3\n  ^^^"),
         (
             "conv 8 f3 ( pool )",
-            "'(' cannot stand behind conv.\n  conv 8 f3 ( pool )\n            ^\n"
+            "'(' cannot stand after conv.\n  conv 8 f3 ( pool )\n            ^\n"
             "Only res( ... ) and cat( ... ; ... ) hold other layers.",
         ),
         ("softmax | pool", "softmax gives the classes: nothing can follow it.\n  softmax | pool\n  ^^^^^^^"),

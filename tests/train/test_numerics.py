@@ -238,7 +238,7 @@ def test_a_weight_for_a_class_that_is_not_there_is_refused_before_training(tmp_p
     [
         (
             "loss.class_weights={crack: 5}",
-            "it is none, balanced, or a table of weights by class name, such as {crack = 5}",
+            "it must be none, balanced, or a table of weights by class name, such as {crack = 5}",
         ),
         (
             "loss.class_weights={crack = 0}",

@@ -95,11 +95,14 @@ def checksums(digest_NB: torch.Tensor, values: torch.Tensor) -> dict[str, torch.
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda found: found | {"digest_NB": found["digest_NB"][:3]}, "its digests are none"),
-        (lambda found: found | {"digest_NB": found["digest_NB"].float()}, "its digests are none"),
+        (lambda found: found | {"digest_NB": found["digest_NB"][:3]}, "its digests are not of 16 bytes"),
+        (lambda found: found | {"digest_NB": found["digest_NB"].float()}, "its digests are not of 16 bytes"),
         (lambda found: found | {"digest_NB": found["digest_NB"].bfloat16()}, "Got unsupported ScalarType BFloat16"),
-        (lambda found: found | {"checksum_NB": found["checksum_NB"][:, :4].contiguous()}, "its checksums are none"),
-        (lambda found: found | {"values": found["values"].sum()}, "its digests are none"),
+        (
+            lambda found: found | {"checksum_NB": found["checksum_NB"][:, :4].contiguous()},
+            "its checksums are not of 8 bytes",
+        ),
+        (lambda found: found | {"values": found["values"].sum()}, "its digests are not of 16 bytes"),
         (doubled, "its values are of another type or shape than the others"),
     ],
 )

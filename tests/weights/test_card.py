@@ -9,7 +9,7 @@ from saccade.weights.card import card_in_file, card_of_timm, parse_classes
 @pytest.mark.parametrize("licence", ["x" * 10_001, "\ud800"])
 def test_a_licence_that_no_checkpoint_can_keep_is_refused(licence: str):
     message = (
-        f"w, {{}} is no licence: it has {len(licence):,} characters, or some that are no text; at most 10,000 are "
+        f"w, {{}} is not a licence: it has {len(licence):,} characters, or some that are not text; at most 10,000 are "
         "kept.\n"
         "Write its name there, such as apache-2.0."
     )
@@ -25,4 +25,4 @@ def test_a_licence_that_no_checkpoint_can_keep_is_refused(licence: str):
 def test_a_class_name_that_is_no_text_is_refused():
     with pytest.raises(WeightsError) as caught:
         parse_classes(["cat", "caf\udce9"], "w")
-    assert caught.value.message == r"w has a class whose name is no valid text: 'caf\udce9'."
+    assert caught.value.message == r"w has a class whose name is not valid text: 'caf\udce9'."

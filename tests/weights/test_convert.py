@@ -230,9 +230,9 @@ def test_files_that_are_no_pickles_are_refused_without_a_child(tmp_path: Path):
     assert refused(path) == f"There is no weight file {path}.\nCheck the path and its spelling."
     path.write_bytes(b"<html>not found</html>")
     assert refused(path) == (
-        f"{path} is no file that torch.save wrote.\nIf it is safetensors already, use it as it is."
+        f"{path} is not a file that torch.save wrote.\nIf it is safetensors already, use it as it is."
     )
-    assert refused(tmp_path) == f"{tmp_path} is no file.\nGive the .pth file itself."
+    assert refused(tmp_path) == f"{tmp_path} is not a file.\nGive the .pth file itself."
     with pytest.raises(UsageError) as error:
         convert(ConvertRequest(path=path, model=MODEL, out=tmp_path / "w.bin"))
     assert str(error.value) == (

@@ -154,5 +154,5 @@ def test_what_is_no_address_is_refused_before_anything_is_asked(text: str):
     with pytest.raises(WeightsError) as error:
         find_weights(text, MODEL)
     assert str(error.value) == (
-        f"'{text}' is no address of weights on the hub.\nWrite hub:OWNER/NAME, and where needed @REVISION behind it."
+        f"'{text}' is not an address of weights on the hub.\nWrite hub:OWNER/NAME, and where needed @REVISION after it."
     )

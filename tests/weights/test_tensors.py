@@ -115,7 +115,7 @@ def test_a_pickle_is_refused_unopened_whatever_its_name(tmp_path: Path, ending: 
     torch.save(Tiny().state_dict(), path)
     assert refused(path) == (
         f"{path} is a pickle, which can run any code when it is opened; it is not opened.\n"
-        "Ask its author for a .safetensors file, or convert it behind a wall:\n"
+        "Ask its author for a .safetensors file, or convert it in a child process with limits:\n"
         f"saccade convert {path} --model NAME --out FILE.safetensors"
     )
 

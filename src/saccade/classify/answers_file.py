@@ -203,7 +203,7 @@ def _rows(file: IO[bytes], num_cells: int, path: Path) -> Iterator[tuple[int, li
             row = []
         if len(row) != num_cells or not line.endswith(LINE_END):
             raise DataError(
-                f"{printable(str(path))}, line {number:,} is damaged: it is no answer.\n"
+                f"{printable(str(path))}, line {number:,} is damaged: it is not an answer.\n"
                 f"Remove it and all lines below it, and go on; or name another file."
             )
         yield number, row

@@ -82,7 +82,7 @@ def _check_web(text: str, allow_url: bool) -> None:
     protocol = check_address(text)
     if protocol not in WEB:
         raise UsageError(
-            f"'{shown(text)}' is no image that predict opens: of addresses it reads https://.\n"
+            f"'{shown(text)}' is not an image that predict opens: of addresses, it reads https://.\n"
             f"Download the images, and give their folder."
         )
     if not allow_url:
@@ -99,7 +99,7 @@ def _lines(lines: IO[bytes]) -> Iterator[str]:
         number += 1
         if len(line) > MAX_LINE_BYTES or b"\0" in line:
             raise DataError(
-                f"Line {number:,} of standard input is no path: one path or address a line is read.\n"
+                f"Line {number:,} of standard input is not a path: each line holds one path or address.\n"
                 f"To classify one image that comes by a pipe, write it into a file."
             )
         text = os.fsdecode(line.rstrip(b"\r\n"))

@@ -2,13 +2,26 @@
 
 import typer
 
-FILE_COLUMN: str = typer.Option("", "--file-column", show_default=False, help="Column of a CSV: file names or ids.")
-LABEL_COLUMN: str = typer.Option("", "--label-column", show_default=False, help="Column of a CSV: the classes.")
+FILE_COLUMN: str = typer.Option(
+    "", "--file-column", metavar="NAME", show_default=False, help="Column of a CSV: file names or ids."
+)
+LABEL_COLUMN: str = typer.Option(
+    "", "--label-column", metavar="NAME", show_default=False, help="Column of a CSV: the classes."
+)
 SPLIT_COLUMN: str = typer.Option(
-    "", "--split-column", show_default=False, help="Column of a CSV: train and test; fold:0 holds out fold 0."
+    "",
+    "--split-column",
+    metavar="NAME",
+    show_default=False,
+    help="Column of a CSV: train and test; fold:0 holds out fold 0.",
 )
 GROUP_COLUMN: str = typer.Option(
-    "", "--group-column", "--group", show_default=False, help="Column of a CSV: what stays on one side, as patients."
+    "",
+    "--group-column",
+    "--group",
+    metavar="NAME",
+    show_default=False,
+    help="Column of a CSV: what stays on one side, as patients.",
 )
 
 

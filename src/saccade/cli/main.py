@@ -132,13 +132,23 @@ def _memory_ran_out(error: BaseException) -> bool:
 def _run(arguments: list[str]) -> int:
     """Run a command. What typer says of arguments is written here: it repeats them as they were typed."""
     try:
-        status = app(args=arguments, prog_name="saccade", standalone_mode=False)
+        status = _commands()(args=arguments, prog_name="saccade", standalone_mode=False)
     except WRONG_ARGUMENTS as error:
         _print_error(usage_message(error, arguments))
         return int(error.exit_code)
     if status == 130:  # typer has caught Ctrl-C, and says nothing
         raise KeyboardInterrupt
     return status if isinstance(status, int) else 0
+
+
+def _commands() -> Any:
+    """The click command of all verbs. Newer typers write the Python type beside each argument (`SOURCE <str>`)."""
+    group: Any = typer.main.get_command(app)
+    for command in group.commands.values():
+        for parameter in command.params:
+            if parameter.param_type_name == "argument":
+                parameter.display_type_rich = lambda ctx: None
+    return group
 
 
 def usage_message(error: Any, arguments: list[str]) -> str:
@@ -161,7 +171,7 @@ def usage_message(error: Any, arguments: list[str]) -> str:
 
 
 def _given_to(option: str, arguments: list[str]) -> str:
-    """The value that stands behind `option` on the command line, a text in quotes."""
+    """The value after `option` on the command line, a text in quotes."""
     given = ""
     for place, argument in enumerate(arguments):
         if argument == option and place + 1 < len(arguments):

@@ -96,7 +96,7 @@ def _predict_to_csv(
         counts = {"num_before": written.num_before, "num_answered": written.num_answered, "num_bad": written.num_bad}
         print_json({"run": ", ".join(str(run) for run in runs), "csv": str(path), **counts})
     else:
-        before = f", behind {written.num_before:,} that stood there" if written.num_before else ""
+        before = f", after the {written.num_before:,} that it held" if written.num_before else ""
         answers_text = "1 answer" if written.num_answered == 1 else f"{written.num_answered:,} answers"
         print_result(f"{answers_text} written to {where}{before}.")
     if written.num_bad:

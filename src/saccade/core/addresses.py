@@ -76,7 +76,7 @@ def check_address(text: str) -> str:
             f"Give the address of the tar files themselves."
         )
     if not mark or protocol not in PROTOCOLS:
-        raise DataError(f"'{where}' is no address that Saccade opens.{_meant(protocol)}\n{OPENED}")
+        raise DataError(f"'{where}' is not an address that Saccade opens.{_meant(protocol)}\n{OPENED}")
     _refuse_odd_text(text, where)
     if "@" in rest.partition("/")[0]:
         raise DataError(
@@ -85,7 +85,7 @@ def check_address(text: str) -> str:
         )
     if "?" in rest or "#" in rest:
         raise DataError(
-            f"'{where}' carries options behind ? or #, which the run would keep and which change what is opened.\n"
+            f"'{where}' carries options after ? or #, which the run would keep and which change what is opened.\n"
             f"Leave them out."
         )
     if protocol == "http" and not _http_is_allowed:
@@ -118,7 +118,7 @@ def _refuse_odd_text(text: str, where: str) -> None:
         host = None
     if not host or set(host) & set("*{}"):
         raise DataError(
-            f"'{where}' names no host or bucket.\nWrite it behind ://, without * or braces: s3://bucket/train-*.tar."
+            f"'{where}' names no host or bucket.\nWrite it after ://, without * or braces: s3://bucket/train-*.tar."
         )
 
 

@@ -51,7 +51,7 @@ def download(kind: HubKind, name: str, revision: str, patterns: list[str], no_re
         raise kind.error(no_revision or usual) from None
     except errors.HFValidationError as error:
         raise kind.error(
-            f"{where} is no name on the hub: {printable(str(error)[:100])}.\nWrite hub:OWNER/NAME."
+            f"{where} is not a name on the hub: {printable(str(error)[:100])}.\nWrite hub:OWNER/NAME."
         ) from None
     except errors.LocalEntryNotFoundError as error:
         _tell_storage(where, error)

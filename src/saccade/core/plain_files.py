@@ -29,7 +29,7 @@ def open_plain_file(path: AnyPath | bytes, may_be_link: bool = True) -> Buffered
         descriptor = os.open(path, flags if may_be_link else flags | getattr(os, "O_NOFOLLOW", 0))
     except ValueError as error:  # a null character, or half of a surrogate pair
         is_text = isinstance(error, UnicodeError)
-        raise NotPlainFile("its name is no valid text" if is_text else "its name holds a null character") from None
+        raise NotPlainFile("its name is not valid text" if is_text else "its name holds a null character") from None
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return open(descriptor, "rb")
     os.close(descriptor)

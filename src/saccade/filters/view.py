@@ -172,7 +172,7 @@ def check_out(out: Path, photo: Path) -> None:
     if out.suffix.lower() not in (*ENCODERS, NUMBERS_SUFFIX):
         kind = f"'{printable(out.suffix)}'" if out.suffix else "a name without an ending"
         raise UsageError(
-            f"Cannot write '{shown}': {kind} is no kind of file that this command writes.\n"
+            f"Cannot write '{shown}': {kind} is not a kind of file that this command writes.\n"
             f"Use .png or .jpg for a picture, or .npy for the numbers themselves."
         )
     if os.path.isdir(out):

@@ -79,5 +79,5 @@ def check_given(network: nn.Module, text: str, spec: ModelSpec) -> None:
         raise ModelError(
             f"{printable(short_name(text))} turns 2 images into {given}; {spec.num_classes} classes need "
             f"(2, {spec.num_classes}) logits.\n"
-            f"Give its last layer {spec.num_classes} outputs, and leave out a softmax behind it."
+            f"Give its last layer {spec.num_classes} outputs, and remove the softmax after it."
         )

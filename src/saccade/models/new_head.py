@@ -39,7 +39,9 @@ def build_with_new_head(text: str, spec: ModelSpec) -> ImageClassifier:
     name, _, word = text.partition("+")
     match = WORD.fullmatch(word)
     if match is None:
-        raise ModelError(f"'{printable(word)}' is no head; write {name}+linear, {name}+loglinear, or {name}+hidden256.")
+        raise ModelError(
+            f"'{printable(word)}' is not a head; write {name}+linear, {name}+loglinear, or {name}+hidden256."
+        )
     model = build_model(name, spec)
     if not isinstance(model, ImageClassifier):
         raise ModelError(f"{name} has no parts of its own (stem, stages, neck, head), so its head cannot be replaced.")

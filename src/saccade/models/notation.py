@@ -194,7 +194,7 @@ class _Parser:
             self._option(kind, self.take(), values)
         if self.next and self.next.text == "(":
             hint = "Only res( ... ) and cat( ... ; ... ) hold other layers."
-            fail(self.text, self.next.start, self.next.end, f"'(' cannot stand behind {kind}.", hint)
+            fail(self.text, self.next.start, self.next.end, f"'(' cannot stand after {kind}.", hint)
         repeats = values.pop("repeats", 1)
         layer = self._complete(kind, token, values, branches)
         if repeats * num_layers(layer) > MAX_LAYERS:  # before anything multiplies: x1000 may stand in x1000

@@ -100,7 +100,7 @@ def read_epochs(path: Path) -> tuple[EpochEvent, ...]:
         except ConfigError as error:
             raise CheckpointError(f"{error.message}\n{REMEDY}") from None
         if len(epochs) > 1 and epochs[-2].epoch >= epochs[-1].epoch:
-            reason = f"line {number} has epoch {epochs[-1].epoch} behind epoch {epochs[-2].epoch}"
+            reason = f"line {number} has epoch {epochs[-1].epoch} after epoch {epochs[-2].epoch}"
             raise CheckpointError(f"{printable(str(path))} is damaged: {reason}.\n{REMEDY}")
     return tuple(epochs)
 

@@ -144,7 +144,9 @@ def check_description(subject: Subject) -> None:
     """It says what it is, where it comes from and what its values mean; the defaults are off."""
     entry = subject.entry
     if not entry.name.isidentifier():
-        subject.broken("its name is no identifier, so it cannot be a configuration key", "Use letters, digits and _")
+        subject.broken(
+            "its name is not an identifier, so it cannot be a configuration key", "Use letters, digits and _"
+        )
     if not entry.summary:
         subject.broken("its summary is empty", "Write summary= in a few words, as 'saccade augmentations' lists it")
     if not any(character.isdigit() for character in entry.source) and "public" not in entry.source:

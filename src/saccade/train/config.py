@@ -60,7 +60,7 @@ class OptimizerConfig(FrozenConfig):
     )
     stem_fraction: Fraction = Field(1.0, description="part of the run, in whole epochs, that trains the first layers")
     layer_rate_factor: float = Field(
-        1.0, gt=0, le=1, description="rate of each part of the network over that of the part behind it"
+        1.0, gt=0, le=1, description="rate of each part of the network over that of the part after it"
     )
     clip_norm: float = Field(0.0, ge=0, description="gradients are scaled down to this norm; 0: never")
 
@@ -94,7 +94,7 @@ class LossConfig(FrozenConfig):
         if value in (UNWEIGHTED, BALANCED):
             return value
         if not isinstance(value, dict) or not value:
-            raise ValueError("it is none, balanced, or a table of weights by class name, such as {crack = 5}")
+            raise ValueError("it must be none, balanced, or a table of weights by class name, such as {crack = 5}")
         for name, weight in value.items():
             is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
             if not is_number or not 0 < weight <= MAX_CLASS_WEIGHT:

@@ -199,9 +199,9 @@ class FeatureCache:
         """Raise ValueError where the arrays of a file are not records of this key, all of one shape."""
         num, kept = len(values) if values.ndim else 0, next(iter(self._files.values()), None)
         if digest_NB.dtype != np.uint8 or digest_NB.shape != (num, DIGEST_BYTES):
-            raise ValueError("its digests are none")
+            raise ValueError("its digests are not of 16 bytes")
         if checksum_NB.dtype != np.uint8 or checksum_NB.shape != (num, CHECKSUM_BYTES):
-            raise ValueError("its checksums are none")
+            raise ValueError("its checksums are not of 8 bytes")
         if values.dtype != getattr(torch, self.key.dtype) or (kept and kept.values.shape[1:] != values.shape[1:]):
             raise ValueError("its values are of another type or shape than the others")
 

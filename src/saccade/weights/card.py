@@ -84,7 +84,7 @@ def parse_classes(values: Any, where: str) -> tuple[str, ...]:
         )
     wrong = next((name for name in values if not is_text(name)), None)
     if wrong is not None:
-        raise WeightsError(f"{where} has a class whose name is no valid text: '{printable(wrong[:40])}'.")
+        raise WeightsError(f"{where} has a class whose name is not valid text: '{printable(wrong[:40])}'.")
     return told_apart(values)
 
 
@@ -144,7 +144,7 @@ def _short(licence: str, where: str) -> str:
     """`licence` as a manifest can keep it. Raises WeightsError."""
     if len(licence) > MAX_LICENCE_CHARACTERS or not is_text(licence):
         raise WeightsError(
-            f"{where} is no licence: it has {len(licence):,} characters, or some that are no text; at most "
+            f"{where} is not a licence: it has {len(licence):,} characters, or some that are not text; at most "
             f"{MAX_LICENCE_CHARACTERS:,} are kept.\nWrite its name there, such as apache-2.0."
         )
     return licence

@@ -167,7 +167,7 @@ def _card(request: ConvertRequest) -> dict[str, str]:
 def _digest(path: Path) -> str:
     where = printable(str(path))
     if path.exists() and not path.is_file():
-        raise WeightsError(f"{where} is no file.\nGive the .pth file itself.")
+        raise WeightsError(f"{where} is not a file.\nGive the .pth file itself.")
     try:
         with open_plain_file(path) as file:
             start = file.read(64)
@@ -178,7 +178,9 @@ def _digest(path: Path) -> str:
     except OSError as error:
         raise WeightsError(f"{where} cannot be read: {error.strerror or error}.") from None
     if not start.startswith((b"PK\x03\x04", b"\x80")):
-        raise WeightsError(f"{where} is no file that torch.save wrote.\nIf it is safetensors already, use it as it is.")
+        raise WeightsError(
+            f"{where} is not a file that torch.save wrote.\nIf it is safetensors already, use it as it is."
+        )
     if start.startswith(b"\x80") and not start.startswith(convert_child.LEGACY_START):
         raise WeightsError(
             f"{where} is a Python pickle, but not one that torch.save wrote; nothing of it was run.\n"

@@ -30,8 +30,8 @@ def download_weights(text: str) -> tuple[Path, str]:
     asked = hub_name(text)
     if asked is None or asked.folder:
         raise WeightsError(
-            f"'{shown(text)}' is no address of weights on the hub.\n"
-            f"Write hub:OWNER/NAME, and where needed @REVISION behind it."
+            f"'{shown(text)}' is not an address of weights on the hub.\n"
+            f"Write hub:OWNER/NAME, and where needed @REVISION after it."
         )
     name, revision = asked.name, asked.revision or "main"
     folder = download(MODEL, name, revision, [USUAL_NAME, *CARDS])

@@ -51,7 +51,7 @@ class _Entry:
         if not isinstance(dtype, str) or dtype not in DTYPE_BYTES:
             raise DocumentError("it holds a type of numbers that is not known here")
         if not _are_sizes(shape) or len(shape) > MAX_DIMENSIONS or not _are_sizes(offsets) or len(offsets) != 2:
-            raise DocumentError("its shape and offsets are no lists of whole numbers")
+            raise DocumentError("its shape and offsets are not lists of whole numbers")
         if offsets[1] - offsets[0] != math.prod(shape) * DTYPE_BYTES[dtype]:
             raise DocumentError("its offsets do not fit its shape")
         return cls(tuple(shape), offsets[1])
@@ -124,7 +124,7 @@ def read_file(path: Path) -> bytes:
             if start[:2] in PICKLE_STARTS or start[:4] in PICKLE_STARTS:
                 raise WeightsError(
                     f"{where} is a pickle, which can run any code when it is opened; it is not opened.\n"
-                    f"Ask its author for a .safetensors file, or convert it behind a wall:\n"
+                    f"Ask its author for a .safetensors file, or convert it in a child process with limits:\n"
                     f"saccade convert {where} --model NAME --out FILE.safetensors"
                 )
             num_bytes = os.fstat(file.fileno()).st_size

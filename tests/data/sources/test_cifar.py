@@ -150,7 +150,7 @@ def test_a_batch_that_is_cut_off_is_refused(tmp_path: Path, keep: int):
     files = cifar10_python()
     folder = unpack(tmp_path / "set", files | {"data_batch_3": files["data_batch_3"][:keep]})
     text = refusal(folder)
-    assert text.startswith(f"{folder}/data_batch_3 is damaged, or is no pickle (")
+    assert text.startswith(f"{folder}/data_batch_3 is damaged, or is not a pickle (")
     assert text.endswith(").\nDownload it again.")
 
 

@@ -97,8 +97,8 @@ def test_sets_are_downloaded_once_with_their_revision_and_read_without_the_hub_a
         "hub:zoo/absent": "The hub has no data set hub:zoo/absent, or keeps it private.\n"
         f"Check the name at {PAGE}/zoo/absent, or log in: hf auth login.",
         "hub:zoo/plain@v9": f"hub:zoo/plain has no revision 'v9'.\nSee {PAGE}/zoo/plain/commits/main.",
-        "hub:plain": "'hub:plain' is no address of a data set on the hub.\n"
-        "Write hub:OWNER/NAME, and where needed @REVISION and :FOLDER behind it.",
+        "hub:plain": "'hub:plain' is not an address of a data set on the hub.\n"
+        "Write hub:OWNER/NAME, and where needed @REVISION and :FOLDER after it.",
     }
     found = run([*good, *bad], hub, tmp_path)
     assert [entry[:-1] if isinstance(entry, list) else entry for entry in found] == [*good.values(), *bad.values()]
@@ -125,6 +125,6 @@ def test_what_is_no_address_is_refused_before_anything_is_asked(text: str):
     with pytest.raises(DataError) as error:
         open_source(text)
     assert str(error.value).splitlines()[-1] in (
-        "Write hub:OWNER/NAME, and where needed @REVISION and :FOLDER behind it.",
+        "Write hub:OWNER/NAME, and where needed @REVISION and :FOLDER after it.",
         "Write hub:OWNER/NAME.",
     )

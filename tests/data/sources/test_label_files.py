@@ -255,7 +255,7 @@ def test_no_row_costs_a_call_to_the_system(tmp_path: Path, monkeypatch: pytest.M
 
 JSON_SLIPS = {
     '{"file_name": "a.png", "label": "cat"}\n[1]': (
-        "{0}, line 2 is not a JSON object: it is no object.\n"
+        "{0}, line 2 is not a JSON object: it is not an object.\n"
         'Write one for each image: {{"file_name": "a.jpg", "label": "cat"}}.'
     ),
     '{"file_name": "a.png", "label": "cat"}\n{"file_name": "b.png", "label": "dog", "label": "cat"}': (

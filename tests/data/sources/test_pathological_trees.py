@@ -138,7 +138,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "a class of bytes that are no text": (
         (*PAIR, "caf\udce9/c.png"),
-        "The folder {0} has a class whose name is no valid text: 'caf\\udce9'.\nGive it another name.",
+        "The folder {0} has a class whose name is not valid text: 'caf\\udce9'.\nGive it another name.",
     ),
     "twins in letter case": (("Cat/a.png", "cat/b.png"), TWINS % ("'Cat'", "'cat'")),
     "twins in accents": (("caf\u00e9/a.png", "cafe\u0301/b.png"), TWINS % (r"'cafe\u0301'", r"'caf\xe9'")),

@@ -126,12 +126,12 @@ TARS: dict[str, tuple[bytes, str]] = {
     ),
     "a name that leads out of the shard": (
         header("../../etc/1.png", 3) + padded(b"png"),
-        "'../../etc/1.png' is no name of a file inside the shard.\n"
+        "'../../etc/1.png' is not a name of a file inside the shard.\n"
         "Write the shard again, with names relative to its folder.",
     ),
     "a name with a zero": (
         pax(b"16 path=a\x00b.png\n") + MEMBER,
-        "'a\\x00b.png' is no name of a file inside the shard.\n"
+        "'a\\x00b.png' is not a name of a file inside the shard.\n"
         "Write the shard again, with names relative to its folder.",
     ),
 }
@@ -190,7 +190,7 @@ TABLES: dict[str, tuple[Callable[[], pa.Table], str]] = {
     ),
     "labels above any signed number": (
         lambda: pa.table({"image": [picture()] * 2, "label": pa.array([1, (1 << 64) - 1], pa.uint64())}),
-        ": the column 'label' has a label above 9,223,372,036,854,775,807, which is no class number.\n"
+        ": the column 'label' has a label above 9,223,372,036,854,775,807, which is not a class number.\n"
         "Number the classes from 0.",
     ),
     "lists of labels": (
@@ -366,7 +366,7 @@ def test_a_strange_pickle_gives_a_value_or_one_error(what: str):
 
 @pytest.mark.parametrize("text", [rb"S'\u'", rb"S'\400'", rb"S'\q'", b"S'\\'", b"S'"])
 def test_texts_that_python_warns_of_are_damage(text: bytes):
-    with pytest.raises(DataError, match=r"^x is damaged, or is no pickle \(.+\)\.\nDownload it again\.$"):
+    with pytest.raises(DataError, match=r"^x is damaged, or is not a pickle \(.+\)\.\nDownload it again\.$"):
         read_plain_pickle(text + b"\n.", "x")
 
 

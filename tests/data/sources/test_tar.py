@@ -175,7 +175,7 @@ SLIPS: list[tuple[Files, str]] = [
         ": 3.json holds a list of classes; several labels an image are not supported.\n"
         "Leave out the images with several, or choose one label for each.",
     ),
-    (PAIR | {"3.jpg": b"3", "3.cls": b"x" * (1 << 20) + b"y"}, ": 3.cls has 1,048,577 bytes, which is no label."),
+    (PAIR | {"3.jpg": b"3", "3.cls": b"x" * (1 << 20) + b"y"}, ": 3.cls has 1,048,577 bytes, which is not a label."),
     (
         {"1.jpg": b"1", "1.cls": b"cat"},
         " has one class only, 'cat': there is nothing to tell apart.\n"
@@ -188,11 +188,11 @@ SLIPS: list[tuple[Files, str]] = [
     ),
     (
         PAIR | {"3.jpg": b"3", "3.json": b'{"label": "\\ud800x"}'},
-        " has a class whose name is no valid text: '\\ud800x'.\nGive it another name.",
+        " has a class whose name is not valid text: '\\ud800x'.\nGive it another name.",
     ),
     (
         {"cat/1.jpg": b"1", "dog/2.jpg": b"2", "\udcff\udcfecls/3.jpg": b"3"},
-        " has a class whose name is no valid text: '\\udcff\\udcfecls'.\nGive it another name.",
+        " has a class whose name is not valid text: '\\udcff\\udcfecls'.\nGive it another name.",
     ),
     ({"notes.txt": b"x"}, " has no image in its 1 tar files.\nCheck what is in them."),
 ]

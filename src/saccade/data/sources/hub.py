@@ -31,8 +31,8 @@ def open_hub(text: str, chosen: ChosenColumns = NOTHING_CHOSEN) -> ParquetImages
     asked = hub_name(text)
     if asked is None:
         raise DataError(
-            f"'{shown(text)}' is no address of a data set on the hub.\n"
-            f"Write hub:OWNER/NAME, and where needed @REVISION and :FOLDER behind it."
+            f"'{shown(text)}' is not an address of a data set on the hub.\n"
+            f"Write hub:OWNER/NAME, and where needed @REVISION and :FOLDER after it."
         )
     name, revision, folder = asked.name, asked.revision or "main", asked.folder
     snapshot = _download(name, revision, folder)

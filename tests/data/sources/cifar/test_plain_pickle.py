@@ -85,7 +85,7 @@ REFUSED = {
     "'builtins.eval'": b"cbuiltins\neval\n(S'1'\ntR.",
     "'numpy.core.multiarray.scalar'": b"cnumpy.core.multiarray\nscalar\n.",
     "a call of numpy.ndarray": b"cnumpy\nndarray\n(tR.",
-    "a call of what is no function": b"S'os.system'\n(tR.",
+    "a call of what is not a function": b"S'os.system'\n(tR.",
     "an object with a state": b"](S'x'\ntb.",
     "the opcode INST": b"(ios\nsystem\n.",
     "the opcode PERSID": b"Pname\n.",
@@ -114,7 +114,7 @@ def test_whatever_is_not_plain_data_is_refused(reason: str):
     "content", [b"", b"\x80\x02", b"not a pickle", b"}", b".", b"h\x05.", b"\x80\x02K\x01a.", b"(."]
 )
 def test_damaged_pickles_are_said_to_be(content: bytes):
-    with pytest.raises(DataError, match=r"^x is damaged, or is no pickle \(.+\)\.\nDownload it again\.$"):
+    with pytest.raises(DataError, match=r"^x is damaged, or is not a pickle \(.+\)\.\nDownload it again\.$"):
         read_plain_pickle(content, "x")
 
 

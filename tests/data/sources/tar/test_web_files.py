@@ -241,7 +241,7 @@ def test_a_redirect_to_no_address_is_told_in_words(server: Server, target: str):
     with http_allowed():
         address = at(server, "/b.tar")
         assert refusal(address) == (
-            f"'{address}' is redirected to a text that is no address: '{target}'.\n"
+            f"'{address}' is redirected to a text that is not an address: '{target}'.\n"
             "Ask who keeps the files for the address that it should lead to."
         )
 
@@ -275,7 +275,7 @@ def test_trouble_on_the_way_is_named(server: Server):
         assert refusal("http://127.0.0.1:9/a.tar") == (
             f"http://127.0.0.1:9/a.tar cannot be read: Connection refused.{end}"
         )
-        assert refusal("http://127.0.0.1:99999/a.tar").splitlines()[0].endswith("has a port that is none.")
+        assert refusal("http://127.0.0.1:99999/a.tar").splitlines()[0].endswith("has a port that is not a number.")
         assert refusal(at(server, "/set/a-*.tar")).splitlines()[0].endswith("a web server has no list of its files.")
 
 

@@ -88,7 +88,7 @@ def read_plain_pickle(content: bytes, where: str) -> Any:
         ) from None
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, StopIteration) as error:
         reason = printable(str(error)[:80]) or type(error).__name__
-        raise DataError(f"{where} is damaged, or is no pickle ({reason}).\nDownload it again.") from None
+        raise DataError(f"{where} is damaged, or is not a pickle ({reason}).\nDownload it again.") from None
 
 
 class _Array:
@@ -118,7 +118,7 @@ def _as_array(content: Any, shape: Any, order: str) -> np.ndarray:
     data = content.encode("latin-1") if isinstance(content, str) else bytes(memoryview(content))
     sizes = tuple(shape)
     if len(sizes) > 8 or not all(type(size) is int and size >= 0 for size in sizes):
-        raise ValueError("the sizes of an array are no numbers")
+        raise ValueError("the sizes of an array are not numbers")
     return np.frombuffer(data, np.uint8).reshape(sizes, order="F" if order == "F" else "C")
 
 
@@ -203,7 +203,7 @@ class _Interpreter:
         elif name == "REDUCE":
             arguments, function = stack.pop(), stack.pop()
             if not any(function is known for known in _KNOWN.values()):
-                raise Refused("a call of what is no function")
+                raise Refused("a call of what is not a function")
             self._count_bytes(arguments)
             stack.append(function(*arguments))
         elif name == "BUILD":

@@ -113,7 +113,7 @@ def _objects(path: Path, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
                     continue
                 value = parse_json(text.encode())
                 if not isinstance(value, dict):
-                    raise DocumentError("it is no object")
+                    raise DocumentError("it is not an object")
                 yield line, value
     except UnicodeDecodeError:
         raise DataError(f"{where} is not UTF-8 text.\nSave it in UTF-8.") from None

@@ -61,7 +61,8 @@ def _numbers(column: Any, name: str, where: str) -> np.ndarray:
         return column.cast("int64").fill_null(-1).to_numpy()
     except pyarrow.ArrowInvalid:
         raise DataError(
-            f"{where}: the column '{printable(name)}' has a label above {(1 << 63) - 1:,}, which is no class number.\n"
+            f"{where}: the column '{printable(name)}' has a label above {(1 << 63) - 1:,}, which is not a class "
+            f"number.\n"
             f"Number the classes from 0."
         ) from None
 

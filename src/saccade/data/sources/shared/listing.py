@@ -184,7 +184,7 @@ def refuse_no_text(where: str, classes: Iterable[str]) -> None:
     wrong = next((name for name in classes if not is_text(name)), None)
     if wrong is not None:
         raise DataError(
-            f"{where} has a class whose name is no valid text: '{printable(wrong[:40])}'.\nGive it another name."
+            f"{where} has a class whose name is not valid text: '{printable(wrong[:40])}'.\nGive it another name."
         )
 
 

@@ -160,7 +160,7 @@ def _matches_there(pattern: str) -> list[str]:
     pattern = pattern if "*" in pattern else f"{pattern.rstrip('/')}/*.tar"
     folder, _, last = pattern.rpartition("/")
     if "*" in folder or "**" in last:
-        raise DataError(f"'{where}' looks through folders in folders.\nWrite * behind the last / only.")
+        raise DataError(f"'{where}' looks through folders in folders.\nWrite * only after the last /.")
     files, path = remote(pattern)
     try:
         names = files.glob(path)

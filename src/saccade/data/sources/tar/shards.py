@@ -53,7 +53,7 @@ def remote(url: str) -> tuple[Any, str]:
             f"Install it: pip install 'saccade-learn[data]', and for s3://, gs:// or az:// s3fs, gcsfs or adlfs."
         ) from None
     except ValueError as error:
-        raise DataError(f"{shown(url)} is no address that fsspec knows: {printable(str(error)[:100])}.") from None
+        raise DataError(f"{shown(url)} is not an address that fsspec knows: {printable(str(error)[:100])}.") from None
 
 
 @contextmanager
@@ -109,7 +109,7 @@ def _files(stream: IO[bytes], where: str) -> Iterator[TarMember]:
             )
         if "\0" in member.name or ".." in member.name.split("/") or len(member.name) > MAX_FILE_NAME_CHARACTERS:
             raise DataError(
-                f"{where}: '{printable(member.name[:200])}' is no name of a file inside the shard.\n"
+                f"{where}: '{printable(member.name[:200])}' is not a name of a file inside the shard.\n"
                 f"Write the shard again, with names relative to its folder."
             )
         if member.kind == "file":

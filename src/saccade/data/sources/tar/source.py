@@ -152,7 +152,7 @@ def _add_member(sample: _Sample, member: Member, kind: str) -> None:
 def _label(ending: str, member: Member) -> str | None:
     """The label in a `.cls` or `.json` file; None where a JSON object has none."""
     if member.content is None:
-        raise _Slip(f"has {member.num_bytes:,} bytes, which is no label.")
+        raise _Slip(f"has {member.num_bytes:,} bytes, which is not a label.")
     try:
         text = member.content.decode("utf-8").strip()
         value = json.loads(text) if ending == "json" else text

@@ -101,7 +101,7 @@ class WebFiles:
             finally:
                 self._put_back(target, connection, is_whole)
         except http.client.HTTPException as error:
-            raise OSError(f"the server's answer is none ({type(error).__name__})") from None
+            raise OSError(f"the server's answer is not HTTP ({type(error).__name__})") from None
 
     def _ask(
         self, target: SplitResult, headers: dict[str, str]
@@ -203,7 +203,7 @@ def _connection(target: SplitResult, proxy: str) -> http.client.HTTPConnection:
     try:
         host, port = target.hostname or "", target.port
     except ValueError:
-        raise DataError(f"'{shown(target.geturl())}' has a port that is none.\nWrite a number.") from None
+        raise DataError(f"'{shown(target.geturl())}' has a port that is not a number.\nWrite a number.") from None
     kind = http.client.HTTPSConnection if target.scheme == "https" else http.client.HTTPConnection
     if not proxy:
         return kind(host, port, timeout=TIMEOUT_S)
@@ -222,7 +222,7 @@ def _next(url: str, asked: str, location: str) -> str:
         target, host, is_named = "", "", False
     if not location or not target or not target.isascii() or not target.isprintable() or set(target) & set(' \\"<>'):
         raise DataError(
-            f"'{shown(url)}' is redirected to a text that is no address: '{shown(location)}'.\n"
+            f"'{shown(url)}' is redirected to a text that is not an address: '{shown(location)}'.\n"
             f"Ask who keeps the files for the address that it should lead to."
         )
     protocol = target.partition(":")[0].lower()
