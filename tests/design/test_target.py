@@ -34,15 +34,15 @@ def file(tmp_path):
 
 def test_inputs_are_height_width_channels():
     assert parse_input("28x32x1") == (1, 28, 32)
-    assert parse_input("224X224") == (3, 224, 224)
+    assert parse_input("224X224") == parse_input("224") == (3, 224, 224)
 
 
-@pytest.mark.parametrize("text", ["", "224", "0x4x3", "4x4x3x2", "axb", "-1x4x3"])
+@pytest.mark.parametrize("text", ["", "0", "224x", "0x4x3", "4x4x3x2", "axb", "-1x4x3"])
 def test_other_inputs_are_refused(text: str):
     with pytest.raises(UsageError) as error:
         parse_input(text)
     assert str(error.value) == (
-        f"An input is written HEIGHTxWIDTHxCHANNELS, such as 224x224x3 or 28x28x1, got '{text}'."
+        f"An input is written HEIGHTxWIDTHxCHANNELS, such as 224x224x3 or 28x28x1, or 224 for 224x224x3, got '{text}'."
     )
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..design.desk import TableRequest
 
 TARGET_HELP = "A name, a line of notation, a run's folder, or module.py:function."
-INPUT_HELP = "HEIGHTxWIDTHxCHANNELS; default: the network's or run's own, else 224x224x3."
+INPUT_HELP = "HEIGHTxWIDTHxCHANNELS, or 224; default: the network's or run's own, else 224x224x3."
 
 
 def table(

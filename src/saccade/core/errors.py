@@ -24,6 +24,8 @@ import difflib
 import shlex
 from collections.abc import Iterable
 
+MAX_TYPED = 200  # characters of a name that a command in a message repeats
+
 
 class SaccadeError(Exception):
     """Base of the tree. `exit_code` is the status of the command."""
@@ -126,6 +128,11 @@ def printable_lines(text: str) -> str:
 def shell_word(path: object) -> str:
     """A path as one word of a command that a person can copy: in quotes where it needs them."""
     return shlex.quote(printable(str(path)))
+
+
+def typed_word(text: str, otherwise: str) -> str:
+    """A name of somebody else's as one word of a command, or `otherwise`, in capitals, where it is too long to type."""
+    return shell_word(text) if len(text) <= MAX_TYPED else otherwise
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

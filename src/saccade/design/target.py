@@ -30,11 +30,14 @@ class Target:
 
 
 def parse_input(text: str) -> tuple[int, int, int]:
-    """(channels, height, width) of `HEIGHTxWIDTHxCHANNELS`, or of `HEIGHTxWIDTH` with three channels."""
-    match = re.fullmatch(r"(\d{1,6})x(\d{1,6})(?:x(\d{1,6}))?", text.strip().lower())
-    if not match or 0 in (sizes := [int(size) for size in match.groups("3")]):
+    """(channels, height, width) of `HEIGHTxWIDTHxCHANNELS`; one number is a square, no third one is three channels."""
+    match = re.fullmatch(r"(\d{1,6})(?:x(\d{1,6})(?:x(\d{1,6}))?)?", text.strip().lower())
+    height, width, channels = match.groups() if match else ("0", None, None)
+    sizes = [int(size) for size in (height, width or height, channels or "3")]
+    if 0 in sizes:
         raise UsageError(
-            f"An input is written HEIGHTxWIDTHxCHANNELS, such as 224x224x3 or 28x28x1, got '{printable(text[:80])}'."
+            f"An input is written HEIGHTxWIDTHxCHANNELS, such as 224x224x3 or 28x28x1, or 224 for 224x224x3, got "
+            f"'{printable(text[:80])}'."
         )
     return sizes[2], sizes[0], sizes[1]
 

@@ -9,13 +9,11 @@ import os
 from pathlib import Path
 
 from ..core.addresses import is_hub, is_plain_path, shown
-from ..core.errors import UsageError, printable, shell_word
+from ..core.errors import UsageError, printable, shell_word, typed_word
 from ..core.in_memory import is_given
 from ..data.source import is_builtin
 from ..data.source_text import split_source_text
 from .config import RunConfig
-
-MAX_SHOWN = 200
 
 
 def is_followed(source: str) -> bool:
@@ -55,12 +53,8 @@ def resume_command(config: RunConfig, run: Path) -> str:
     """What a person types to go on with a run: what is not followed unasked is named in it."""
     words = ["saccade", config.verb]
     if not is_followed(config.source):
-        words.append(_word(config.source, "SOURCE"))
+        words.append(typed_word(config.source, "SOURCE"))
     words += ["--resume", "--out", shell_word(run)]
     if is_hub(config.transfer.weights):
-        words += ["--weights", _word(config.transfer.weights, "WEIGHTS")]
+        words += ["--weights", typed_word(config.transfer.weights, "WEIGHTS")]
     return " ".join(words)
-
-
-def _word(text: str, otherwise: str) -> str:
-    return shell_word(text) if len(text) <= MAX_SHOWN else otherwise

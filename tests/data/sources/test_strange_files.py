@@ -474,3 +474,14 @@ def test_class_names_of_a_card_are_checked(tmp_path: Path, names: list[object], 
     with pytest.raises(WeightsError) as error:
         card_in_file({"saccade.classes": json.dumps(names)}, "w.safetensors")
     assert error.value.message == f"w.safetensors, saccade.classes {reason}"
+
+
+def test_a_long_name_of_a_column_is_not_repeated_in_a_command(tmp_path: Path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8), np.uint8))
+    table = tmp_path / "t.csv"
+    table.write_text(f"file,{'x' * 4000},zz\na.png,cat,dog\n")
+    assert refusal(table) == (
+        f"{table} has no column 'label'; its first line is: file, {'x' * 40}, zz.\n"
+        "Name the columns file,label and, where you have them, split and group.\n"
+        f"Or say which one it is, as in saccade train {table} --label-column NAME."
+    )

@@ -5,11 +5,10 @@ that holds files by its content is the file; of two columns the other one is the
 """
 
 import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ....core.errors import DataError, did_you_mean, printable
+from ....core.errors import DataError, did_you_mean, printable, shell_word, typed_word
 from ...source_text import ChosenColumns
 from ..shared.listing import name_words, split_of_name
 from .files import TEXT_ENDINGS, FileFinder
@@ -132,14 +131,14 @@ def hints(table: Table, unused: Sequence[str], repeated: Sequence[str]) -> list[
     lines = [f"{where}: columns that are not used: {shown}{more}"]
     for name in repeated:
         if is_group_like(name):
-            lines.append(
-                f"if images of one {printable(name[:40])} belong together: --group {shlex.quote(printable(name))}"
-            )
+            lines.append(f"if images of one {printable(name[:40])} belong together: --group {typed_word(name, 'NAME')}")
     for name in unused:
         if is_split_like(name):
             fold = ":0" if "fold" in _words(name) else ""
             what = "number the folds" if fold else "say which part an image is of"
-            lines.append(f"'{printable(name[:40])}' may {what}: --split-column {shlex.quote(printable(name) + fold)}")
+            lines.append(
+                f"'{printable(name[:40])}' may {what}: --split-column {typed_word(name + fold, 'NAME' + fold)}"
+            )
     return lines
 
 
@@ -262,8 +261,7 @@ def _missing(table: Table, purpose: str, file: int | None = None) -> str:
 
 
 def _command(table: Table, purpose: str, name: str) -> str:
-    words = ["saccade", "train", printable(str(table.path)), f"--{purpose}-column", printable(name)]
-    return shlex.join(words)
+    return f"saccade train {shell_word(table.path)} --{purpose}-column {typed_word(name, 'NAME')}"
 
 
 def _shown(table: Table) -> str:

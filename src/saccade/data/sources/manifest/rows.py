@@ -4,7 +4,7 @@ import os
 from array import array
 from collections.abc import Sequence
 
-from ....core.errors import DataError, printable, shell_word
+from ....core.errors import DataError, printable, shell_word, typed_word
 from ...limits import MAX_CLASS_NAME_CHARACTERS, MAX_FILE_NAME_CHARACTERS
 from ..shared.listing import UNSPLIT, PackedNames, parse_split, split_number
 from .columns import FALSE_WORDS, TRUE_WORDS, Columns, is_group_like, true_split
@@ -137,7 +137,7 @@ def _one_hot_label(table: Table, columns: Columns, where: str, row: Sequence[str
             raise DataError(
                 f"{where}: the column '{printable(table.names[number][:40])}' holds '{printable(value[:40])}', where a "
                 f"class has 0 or 1.\nName the label's column, as in "
-                f"saccade train {shell_word(table.path)} --label-column {shell_word(table.names[number][:40])}."
+                f"saccade train {shell_word(table.path)} --label-column {typed_word(table.names[number], 'NAME')}."
             )
         if value.startswith("1"):
             found.append(table.names[number])
@@ -165,9 +165,10 @@ def _split(where: str, table: Table, columns: Columns, row: Sequence[str], part:
     if splits and text.lower() in TRUE_WORDS | FALSE_WORDS:
         return split_number(splits[0] if text.lower() in TRUE_WORDS else splits[1])
     if text.removesuffix(".0").isdecimal():
+        fold = typed_word(f"{name}:{text}", "NAME:FOLD")
         raise DataError(
             f"{where}: '{printable(text[:40])}' in the column '{printable(name[:40])}' is a number, not a split.\n"
-            f"If it numbers folds, say which one is held out: --split-column {shell_word(f'{name}:{text}'[:80])}.\n"
+            f"If it numbers folds, say which one is held out: --split-column {fold}.\n"
             f"Or use train, validation or test."
         )
     if text.lower() in TRUE_WORDS | FALSE_WORDS:
