@@ -62,6 +62,7 @@ from .train.run import TrainResult
 from .train.run import train as run_training
 from .train.run_directory import RunFolder, naming_config, new_run_path, refuse_changes
 from .train.stop import request_stop
+from .transfer.choose_backbone import with_backbone
 from .transfer.request import TransferRequest, asked_of_transfer, named_transfer, where_weights_lie
 from .transfer.run import TransferResult
 from .transfer.run import transfer as run_transfer
@@ -163,6 +164,7 @@ def transfer(
                 refuse_unnamed_weights(config, str(asked.weights), folder.path)
             config = where_weights_lie(asked, config)
         else:
+            asked = with_backbone(asked, asked.device(), (progress or Silent()).note)
             config = asked.config()
             folder = RunFolder(path=out or _new_path(config, config.transfer.backbone))
             ensemble_folder.refuse_begun(folder.path)

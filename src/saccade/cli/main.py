@@ -31,6 +31,7 @@ from . import (
     table,
     train,
     transfer,
+    weights,
 )
 
 WRONG_ARGUMENTS: Any = typer.BadParameter.__mro__[2]  # click's base of such errors, which typer does not name
@@ -77,6 +78,7 @@ app.command("augmentations", short_help="List the augmentations and the policies
 app.command("table", short_help="Show the layers of a network and their costs.")(table.table)
 app.command("compare", short_help="Show the totals of networks side by side.")(table.compare)
 app.command("convert", short_help="Turn a pickled weight file into safetensors.")(convert.convert)
+app.command("weights", short_help="List public weights, or fetch them.")(weights.weights)
 app.command("models", short_help="List the networks.")(models.models)
 app.command("sources", short_help="List the kinds of sources.")(sources.sources)
 app.command("recipes", short_help="List the recipes.")(recipes.recipes)

@@ -1,4 +1,4 @@
-"""`saccade transfer SOURCE --backbone NAME --weights FILE`: a pretrained network, adapted to your images and judged."""
+"""`saccade transfer SOURCE [--backbone NAME] [--weights FILE]`: a pretrained network, adapted and judged."""
 
 import shlex
 import sys
@@ -21,13 +21,13 @@ def transfer(
         "", metavar="SOURCE", show_default=False, help="A folder, CSV, Parquet or tar file, hub:NAME: see sources."
     ),
     backbone: str = typer.Option(
-        "", "--backbone", metavar="NAME", help="The network of the weights: see models. [a run's own]"
+        "", "--backbone", metavar="NAME", help="Pretrained network: see weights. [chosen, or that of --weights]"
     ),
     weights: str = typer.Option(
         "",
         "--weights",
         metavar="WEIGHTS",
-        help="Required: a .safetensors file or folder, a run, or hub:OWNER/NAME.",
+        help="A .safetensors file or folder, a run, hub:OWNER/NAME or a name of saccade weights. [the network's best]",
     ),
     freeze: str = typer.Option(
         "", "--freeze", metavar="DEPTH", help="auto, all, none, or a part such as stage2. [auto: by evidence]"

@@ -6,11 +6,17 @@ of the kind's own base module.
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from typing import Generic, Protocol, TypeVar
 
 from .errors import UnknownNameError, UsageError, did_you_mean, printable
+
+
+def spelled(name: str) -> str:
+    """What two spellings of a name have in common: `ResNeXt50_32x4d` and `resnext50-32x4d`."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 class Named(Protocol):
@@ -38,6 +44,7 @@ class Registry(Generic[Entry]):
         self._package = package
         self._entries: dict[str, Entry] = {}
         self._origins: dict[str, str] = {}
+        self._spellings: dict[str, set[str]] = {}
         self._discovered = False
 
     def add(self, entry: Entry, origin: str) -> None:
@@ -53,6 +60,8 @@ class Registry(Generic[Entry]):
             )
         self._entries[name] = entry
         self._origins[name] = origin
+        for other in (name, *getattr(entry, "also_called", ())):
+            self._spellings.setdefault(spelled(other), set()).add(name)
 
     def names(self) -> list[str]:
         """All names, sorted."""
@@ -60,14 +69,22 @@ class Registry(Generic[Entry]):
         return sorted(self._entries)
 
     def get(self, name: str) -> Entry:
-        """The entry called `name`. Raises UnknownNameError with the nearest name and how to list them all."""
+        """The entry called `name`, in whatever spelling. Raises UnknownNameError with the nearest name and how to list
+        them all."""
         self._discover()
-        if name not in self._entries:
-            raise UnknownNameError(
-                f"Unknown {self.kind} '{printable(name[:80])}'.{did_you_mean(name, self._entries)} "
-                f"'saccade {self.plural}' lists all {len(self._entries)}."
-            )
-        return self._entries[name]
+        if name in self._entries:
+            return self._entries[name]
+        meant = self._spellings.get(spelled(name), set())
+        if len(meant) != 1:
+            raise UnknownNameError(self.unknown(name))
+        return self._entries[next(iter(meant))]
+
+    def unknown(self, name: str) -> str:
+        """What a person hears of a name that no entry has."""
+        return (
+            f"Unknown {self.kind} '{printable(name[:80])}'.{did_you_mean(name, self._entries)} "
+            f"'saccade {self.plural}' lists all {len(self._entries)}."
+        )
 
     def origin(self, name: str) -> str:
         """The module that registered `name`."""

@@ -84,7 +84,7 @@ def start(config: RuntimeConfig) -> Runtime:
     """
     num_threads = config.num_threads or available_cpus()
     torch.set_num_threads(num_threads)
-    device = _find_device(config.device)
+    device = find_device(config.device)
     precision = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(config.precision) or _best_precision(device)
     if device.type == "cuda":
         remember_gpu()
@@ -224,7 +224,7 @@ def _read_quota(folder: Path) -> list[float]:
     return [] if quota in ("max", "-1") else [int(quota) / int(period)]
 
 
-def _find_device(wanted: str) -> torch.device:
+def find_device(wanted: str) -> torch.device:
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")  # Apple's GPUs: never measured here
     try:

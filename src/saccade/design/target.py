@@ -13,7 +13,7 @@ from torch import nn
 
 from ..core.errors import ModelError, UsageError, brief, did_you_mean, printable
 from ..models.architecture import MODELS, ModelSpec
-from ..models.build import is_notation, resolve_model, without_weights
+from ..models.build import is_notation, registered_name, resolve_model, without_weights
 from ..runs.checkpoint import find_checkpoint
 
 DEFAULT_INPUT_CHW = (3, 224, 224)
@@ -60,6 +60,7 @@ def _from_words(text: str, input_CHW: tuple[int, int, int] | None, num_classes: 
     if is_notation(text):
         spec = ModelSpec(num_classes=num_classes or DEFAULT_NOTATION_CLASSES, input_CHW=input_CHW or DEFAULT_INPUT_CHW)
     else:
+        text = registered_name(text)
         default = MODELS.get(text.partition("+")[0]).default_spec
         spec = ModelSpec(num_classes=num_classes or default.num_classes, input_CHW=input_CHW or default.input_CHW)
     with without_weights():

@@ -12,6 +12,7 @@ from torch import nn
 
 from ..core.errors import ModelError, printable
 from ..core.registry import Registry
+from .elsewhere import nearest_here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,7 @@ class Architecture:
 
     `build(spec)` raises ModelError, naming the layer, where the input does not fit. `rename_key` translates a name in
     a public weight file to ours (None: the tensor is not used); the whole is None where no public weights exist.
+    `also_called` are names that others give it, such as timm's, besides other spellings of `name`.
     """
 
     name: str
@@ -89,9 +91,25 @@ class Architecture:
     default_spec: ModelSpec
     references: tuple[Reference, ...] = ()
     rename_key: RenameKey | None = None
+    also_called: tuple[str, ...] = ()
 
 
-MODELS: Registry[Architecture] = Registry("model", "models", "saccade.models.zoo")
+class Networks(Registry[Architecture]):
+    """The registered networks. A name that is known elsewhere leads to the nearest one here."""
+
+    def unknown(self, name: str) -> str:
+        """As for every registry; for a network of others, what it is and which one here is nearest."""
+        here = nearest_here(name)
+        if here is None or here[1] not in self:
+            return super().unknown(name)
+        family, nearest = here
+        return (
+            f"Saccade has no {family} ('{printable(name[:80])}'). The nearest by size and accuracy: {nearest}. "
+            f"'saccade {self.plural}' lists all {len(self.names())}."
+        )
+
+
+MODELS = Networks("model", "models", "saccade.models.zoo")
 
 
 def register(architecture: Architecture, origin: str) -> None:

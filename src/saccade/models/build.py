@@ -36,10 +36,13 @@ def resolve_model(text: str, spec: ModelSpec) -> nn.Module:
     return NotationNetwork(text, spec) if is_notation(text) else build_model(text, spec)
 
 
-def check_network_name(text: str) -> None:
-    """Raise UnknownNameError for a name that no network has, before any image is read."""
-    if not is_given(text) and not has_new_head(text) and not is_notation(text):
-        MODELS.get(text)
+def registered_name(text: str) -> str:
+    """`text` with the name of a network as it is registered, whoever's spelling it has (`convnext_tiny`). "", a line of
+    notation, and a network in memory stay as they are. Raises UnknownNameError before any image is read."""
+    if not text or is_given(text) or is_notation(text):
+        return text
+    name, plus, head = text.partition("+")
+    return MODELS.get(name).name + plus + head
 
 
 @contextmanager

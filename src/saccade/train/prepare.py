@@ -121,7 +121,7 @@ def _tell_shrinking(
 def _for_photos(config: RunConfig) -> str:
     """The commands that serve photos better than the network of `config`."""
     photos = "SOURCE" if is_given(config.source) else shell_word(config.source)
-    transfer = f"saccade transfer {photos} --backbone resnet18 --weights hub:timm/resnet18.tv_in1k"
+    transfer = f"saccade transfer {photos}"
     return transfer if config.model == "resnet18" else f"--model resnet18, or: {transfer}"
 
 

@@ -12,7 +12,7 @@ from ..core.errors import UsageError
 from ..core.types import AnyPath
 from ..data.augmentation_policy import get_policy
 from ..data.sources.in_memory import GivenImages, known_source
-from ..models.build import check_network_name
+from ..models.build import registered_name
 from ..models.network_in_memory import known_network
 from .config import RunConfig, TransferConfig
 from .recipes import find_recipe, recipe_for
@@ -55,7 +55,7 @@ class TrainRequest:
 
     def config(self) -> RunConfig:
         """The complete configuration. Raises UnknownNameError or ConfigError."""
-        source, model = as_text(self.source), as_text(self.model)
+        source, model = as_text(self.source), registered_name(as_text(self.model))
         if not source:
             raise UsageError("Say what to train on: saccade train SOURCE, for example saccade train digits.")
         refuse_other_ways(self.settings)
@@ -63,7 +63,7 @@ class TrainRequest:
         recipe = find_recipe(name) if name else recipe_for(model or "lenet5")
         taught = {"distill": {"teachers": [os.fspath(run) for run in self.teachers]}} if self.teachers else {}
         config = with_policy(recipe.config(source, model or None, taught), self.policy).with_overrides(self.settings)
-        check_network_name(config.model)
+        registered_name(config.model)  # the recipe's own
         if config.transfer != TransferConfig():
             raise UsageError(
                 "'saccade train' begins without weights; values under 'transfer.' are for 'saccade transfer'."
@@ -118,7 +118,11 @@ def asked_for(request: TrainRequest, begun: RunConfig) -> RunConfig:
     if request.teachers:
         teachers = tuple(os.fspath(run) for run in request.teachers)
         wanted = wanted.model_copy(update={"distill": wanted.distill.model_copy(update={"teachers": teachers})})
-    asked = {"source": as_text(request.source), "model": as_text(request.model), "recipe": request.recipe}
+    asked = {
+        "source": as_text(request.source),
+        "model": registered_name(as_text(request.model)),
+        "recipe": request.recipe,
+    }
     numbers = {"epochs": request.epochs, "seed": request.seed}
     changes: dict[str, str | int] = {key: value for key, value in asked.items() if value}
     changes |= {key: number for key, number in numbers.items() if number is not None}

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ..core.config import COMMAND_LINE, Settings
-from ..core.errors import UsageError, printable, shell_word
-from ..core.in_memory import is_given
+from ..core.errors import UsageError
 from ..core.types import AnyPath
 from ..data.sources.in_memory import GivenImages, known_source
+from ..models.build import registered_name
 from ..train.config import DistillConfig, RunConfig
 from ..train.recipes import find_recipe
 from ..train.request import as_text, refuse_other_ways, refuse_policy, with_policy
@@ -28,7 +28,9 @@ class TransferRequest:
     """What a person asks of `transfer`. Empty values leave the choice to the recipe; `source` and `settings` are those
     of `TrainRequest`.
 
-    `weights` is a .safetensors file, a folder with one, a run (`backbone` is its network), or hub:OWNER/NAME. `freeze`
+    `weights` is a .safetensors file, a folder with one, a run, hub:OWNER/NAME or a name of the table of public weights.
+    Without `backbone` it is the network of the weights; without `weights` they are the best public ones of the network;
+    without both, both are chosen (`choose_backbone.py`). `freeze`
     is `auto`, `all`, `none` or a part of the network. `cache` is where features are kept ("": in
     `$XDG_CACHE_HOME/saccade`; "none": nowhere).
     """
@@ -52,23 +54,13 @@ class TransferRequest:
     def config(self) -> RunConfig:
         """The complete configuration. Raises UsageError, UnknownNameError or ConfigError."""
         source, weights = as_text(self.source), os.fspath(self.weights)
-        backbone = self.backbone or network_of(weights)
-        missing = [
-            words
-            for words, value in (
-                ("SOURCE, a folder of images", source),
-                ("--backbone, a network's name", backbone),
-                ("--weights, a file, a run or hub:OWNER/NAME", weights),
-            )
-            if not value
-        ]
-        if missing:
-            photos = shell_word(source) if source and not is_given(source) else "photos"
-            shown, file = printable(backbone) or "resnet18", shell_word(weights or "hub:timm/resnet18.tv_in1k")
+        backbone = registered_name(self.backbone) or network_of(weights)
+        if not source:
             raise UsageError(
-                f"A transfer still needs {' and '.join(missing)}, for example:\n"
-                f"saccade transfer {photos} --backbone {shown} --weights {file}"
+                "Say which images to adapt a network to: saccade transfer SOURCE, such as saccade transfer photos."
             )
+        if not backbone or not weights:
+            raise UsageError("A transfer's configuration needs backbone and weights; api.transfer chooses them.")
         refuse_other_ways(self.settings)
         recipe = find_recipe(self.recipe)
         asked = {"backbone": backbone, "weights": weights, "freeze": self.freeze, "views": self.views}
@@ -80,6 +72,11 @@ class TransferRequest:
         changes = {"epochs": self.epochs, "seed": self.seed}
         values = config.model_dump(mode="json") | {key: value for key, value in changes.items() if value is not None}
         return RunConfig.parse(values, COMMAND_LINE)
+
+    def device(self) -> str:
+        """`runtime.device` as it is asked for. Raises UsageError, UnknownNameError or ConfigError."""
+        refuse_other_ways(self.settings)
+        return RunConfig().with_overrides(self.settings).runtime.device
 
     def store(self) -> FeatureStore:
         """Where features are kept."""
@@ -120,7 +117,8 @@ def asked_of_transfer(request: TransferRequest, begun: RunConfig) -> RunConfig:
             "A resumed transfer reads pixels as it began to.\n"
             "Leave --preprocessing out, or start a new run with another --out."
         )
-    asked = {"backbone": request.backbone, "weights": request.weights, "freeze": request.freeze, "views": request.views}
+    backbone = registered_name(request.backbone)
+    asked = {"backbone": backbone, "weights": request.weights, "freeze": request.freeze, "views": request.views}
     table: dict[str, Any] = {key: value for key, value in asked.items() if value not in ("", None)}
     table = {key: value for key, value in table.items() if key != "weights"}  # their digest decides, not the place
     changes: dict[str, Any] = {"transfer": wanted.transfer.model_copy(update=table)}

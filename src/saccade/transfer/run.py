@@ -12,6 +12,7 @@ from pathlib import Path
 from torch import nn
 
 from ..core import atomic, lock
+from ..core.addresses import shown
 from ..core.display import Displayed
 from ..core.errors import ConfigError, Stopped, WeightsError, printable
 from ..core.runtime import Runtime, environment, seed_everything, start
@@ -20,7 +21,7 @@ from ..data.augmenter import measure_colours
 from ..models.build import resolve_model
 from ..models.surgery import ALL, find_depth, last_layer, transplant
 from ..runs.checkpoint import find_checkpoint, open_checkpoint, save_checkpoint, settle_checkpoint
-from ..runs.manifest import Manifest
+from ..runs.manifest import Manifest, read_manifest
 from ..runs.names import BEST, START
 from ..runs.start_point import StartPoint, read_start
 from ..train.config import RunConfig
@@ -43,6 +44,7 @@ from ..train.run_directory import RunFolder
 from ..train.seen_before import begin_with, go_on_with
 from ..train.state import Cursor
 from ..train.stop import StopSignal
+from ..weights.licence import restriction
 from ..weights.public import BackboneWeights, find_weights, load_backbone
 from .feature_plan import without_mixing
 from .start_point import AUTO, StartWork, find_start
@@ -92,9 +94,10 @@ def transfer(
     begun = begun_white(folder.path) if folder.resume else None
     images = prepare_images(config, runtime, progress.note, progress.scan, begun)
     if weights:
-        images = begin_with(images, weights.path, config.transfer.weights)
+        images = _under_licence(begin_with(images, weights.path, config.transfer.weights), weights.licence, config)
     elif found:
-        images = go_on_with(images, folder.path / START, config.transfer.weights)
+        licence = read_manifest(folder.path / START).origin.transfer.licence
+        images = _under_licence(go_on_with(images, folder.path / START, config.transfer.weights), licence, config)
     images = as_begun(images, folder.path, config, found.data_digest if found else "") if folder.resume else images
     white = images.preprocessing.white_16_bit
     augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed, white)
@@ -116,6 +119,13 @@ def transfer(
             return _finish(found, model, folder, images, context, (config, runtime))
         except Stopped as error:
             raise error if error.message else stopped(config, folder, stop.exit_code) from None
+
+
+def _under_licence(images: Images, licence: str, config: RunConfig) -> Images:
+    """`images` of a run whose figures say that its weights are not free for any use, where they are not."""
+    said = restriction(licence)
+    told = f"the weights {shown(config.transfer.weights)} are {said} ({printable(licence[:80])})"
+    return replace(images, caveats=(*images.caveats, told)) if said else images
 
 
 def check_views(config: RunConfig) -> None:

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,7 @@ def convert(request: ConvertRequest) -> Converted:
 
     The tensors must be those of the network, and finite; nothing is written otherwise.
     """
-    MODELS.get(request.model)
+    request = replace(request, model=MODELS.get(request.model).name)
     if request.out.suffix not in (FILE_SUFFIX, ""):
         raise UsageError(
             f"--out must end in {FILE_SUFFIX}, or be a new folder without an ending, got {printable(str(request.out))}."

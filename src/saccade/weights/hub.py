@@ -40,6 +40,20 @@ def download_weights(text: str) -> tuple[Path, str]:
     return folder, f"hub:{name}@{folder.name}"
 
 
+def is_on_this_machine(text: str) -> bool:
+    """Whether the weight file and its config.json of hub:OWNER/NAME[@REVISION] lie in Hugging Face's cache."""
+    import huggingface_hub
+
+    asked = hub_name(text)
+    if asked is None:
+        return False
+    found = (
+        huggingface_hub.try_to_load_from_cache(asked.name, file, revision=asked.revision or None)
+        for file in (USUAL_NAME, CARDS[0])
+    )
+    return all(isinstance(path, str) for path in found)
+
+
 def _weights_in(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.safetensors"))
 

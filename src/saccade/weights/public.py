@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from ..core.addresses import is_address, shown
-from ..core.errors import ModelError, WeightsError, printable
+from ..core.errors import ModelError, UnknownNameError, WeightsError, printable
 from ..core.types import Preprocessing
 from ..models.architecture import MODELS, Architecture, ModelSpec
 from ..models.build import resolve_model, without_weights
@@ -17,7 +17,8 @@ from ..runs.checkpoint import Checkpoint, open_checkpoint
 from ..runs.names import WEIGHTS
 from .card import CARD_NAME, Card, card_beside, card_in_file, parse_preprocessing, public_preprocessing, read_json
 from .hub import HUB_PREFIX, download_weights
-from .of_run import check_network, checkpoint_of
+from .of_run import check_network, checkpoint_of, network_of
+from .public_table import network_of_public
 from .tensors import (
     AUXILIARY,
     UNUSED_COUNTER,
@@ -62,7 +63,7 @@ def find_weights(text: str, model: str, preprocessing: Path | Preprocessing | No
     ConfigError, or UnknownNameError for `model`.
     """
     architecture = MODELS.get(model)
-    given = preprocessing
+    model, given = architecture.name, preprocessing
     if isinstance(given, Path):
         given = parse_preprocessing(read_json(given, "file"), printable(str(given)))
     checkpoint = checkpoint_of(text)
@@ -92,6 +93,39 @@ def find_weights(text: str, model: str, preprocessing: Path | Preprocessing | No
         source=card.source or source,
         notes=tuple(notes + more + _other_notes(architecture, set(names), card.licence, where)),
     )
+
+
+def network_of_weights(text: str) -> str:
+    """The registered network whose weights `text` are, as `find_weights` takes it: by the run, by the architecture that
+    config.json names, or by the tensors. Raises WeightsError where none fits, or several do."""
+    own = network_of(text)
+    if own:
+        return own
+    path, source, _ = _locate(text)
+    named = _architecture_beside(path.parent)
+    if named:
+        return named
+    where = source if text.startswith(HUB_PREFIX) else printable(str(path))
+    fitting = list(_fitting(parse_header(read_file(path), path), path, ""))
+    if len(fitting) != 1:
+        several = f"fit several networks: {', '.join(fitting[:4])}" if fitting else "are those of no network here"
+        raise WeightsError(
+            f"The tensors of {where} {several}.\nSay which one is meant with --backbone; 'saccade models' lists them."
+        )
+    return fitting[0]
+
+
+def _architecture_beside(folder: Path) -> str:
+    """The registered network that timm's config.json names in `folder`; "" where it names none of ours."""
+    config = folder / CARD_NAME
+    values = read_json(config, "card") if config.is_file() else {}
+    named = values.get("architecture") if isinstance(values, dict) else None
+    if not isinstance(named, str):
+        return ""
+    try:
+        return MODELS.get(named[:200]).name
+    except UnknownNameError:
+        return network_of_public(named[:200])
 
 
 def load_backbone(weights: BackboneWeights) -> nn.Module:
