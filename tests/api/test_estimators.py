@@ -22,7 +22,7 @@ from torch import nn
 
 import saccade
 from saccade import SaccadeClassifier, SaccadeFeatures, api
-from saccade.core.errors import CheckpointError, DataError, UsageError
+from saccade.core.errors import CheckpointError, DataError, SaccadeError
 from saccade.models.architecture import ModelSpec, build_model
 
 SETTINGS = {
@@ -328,8 +328,8 @@ def test_labels_that_are_none_are_refused_as_scikit_learn_does(drawn: Drawn):
         ),
         (
             SaccadeClassifier(backbone="resnet20"),
-            "A transfer still needs --weights, a file, a run or hub:OWNER/NAME, for example:\n"
-            "saccade transfer photos --backbone resnet20 --weights hub:timm/resnet18.tv_in1k",
+            "The table has no weights of resnet20 that are free for any use.\n"
+            "Give some with --weights FILE, or take another network: 'saccade weights' lists those with weights.",
         ),
         (SaccadeFeatures(), "SaccadeFeatures needs one network: a run, or a backbone and its weights."),
         (
@@ -343,6 +343,6 @@ def test_labels_that_are_none_are_refused_as_scikit_learn_does(drawn: Drawn):
     ],
 )  # fmt: skip
 def test_arguments_that_do_not_fit_together_are_refused(drawn: Drawn, estimator: Any, message: str):
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(SaccadeError) as error:
         estimator.fit(*drawn)
     assert error.value.message == message

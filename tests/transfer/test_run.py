@@ -225,8 +225,8 @@ def test_what_cannot_be_transferred_is_refused_before_anything_is_written(backbo
     )
     assert refused(replace(asked, backbone="lenet7")).startswith("Unknown model 'lenet7'. Did you mean 'lenet5'?")
     assert refused(replace(asked, weights="")) == (
-        "A transfer still needs --weights, a file, a run or hub:OWNER/NAME, for example:\n"
-        f"saccade transfer {asked.source} --backbone {asked.backbone} --weights hub:timm/resnet18.tv_in1k"
+        f"The table has no weights of {asked.backbone} that are free for any use.\n"
+        "Give some with --weights FILE, or take another network: 'saccade weights' lists those with weights."
     )
     assert refused(replace(asked, settings=["distill.teachers=['run']", "distill.weight=0.5"])) == (
         "'saccade transfer' has no teachers; values under 'distill.' are for 'saccade train'."
