@@ -157,20 +157,22 @@ def transfer(
     The picture of what was measured, `ladder.svg`, lies in the run where the depth was chosen by evidence.
     """
     with named_transfer(request) as asked:
-        store, out = asked.store(), _path(asked.out)
+        store, out, search = asked.store(), _path(asked.out), None
         if asked.resume:
             config, folder = _resumed(asked, "transfer", lambda begun: asked_of_transfer(asked, begun))
             if read_start(folder.path) is None:
-                refuse_unnamed_weights(config, str(asked.weights), folder.path)
+                refuse_unnamed_weights(config, "".join(asked.all_weights()), folder.path)
             config = where_weights_lie(asked, config)
         else:
-            asked = with_backbone(asked, asked.device(), (progress or Silent()).note)
+            asked, search = with_backbone(asked, store, progress or Silent())
             config = asked.config()
             folder = RunFolder(path=out or _new_path(config, config.transfer.backbone))
             ensemble_folder.refuse_begun(folder.path)
         try:
             with naming_config(folder):
-                result = run_transfer(config, folder, store, progress or Silent(), command, _path(asked.preprocessing))
+                result = run_transfer(
+                    config, folder, store, progress or Silent(), command, _path(asked.preprocessing), search
+                )
         finally:
             if out is None and not asked.resume:
                 _remove_if_empty(folder.path)

@@ -21,13 +21,19 @@ def transfer(
         "", metavar="SOURCE", show_default=False, help="A folder, CSV, Parquet or tar file, hub:NAME: see sources."
     ),
     backbone: str = typer.Option(
-        "", "--backbone", metavar="NAME", help="Pretrained network: see weights. [chosen, or that of --weights]"
+        "", "--backbone", metavar="NAME", help="Pretrained network, several (A,B), or auto. [chosen]"
     ),
-    weights: str = typer.Option(
-        "",
+    weights: list[str] = typer.Option(
+        [],
         "--weights",
         metavar="WEIGHTS",
-        help="A .safetensors file or folder, a run, hub:OWNER/NAME or a name of saccade weights. [the network's best]",
+        help="File, folder, run, hub:OWNER/NAME or name of weights; repeatable. [best]",
+    ),
+    budget_ms: float = typer.Option(
+        0.0, "--budget-ms", metavar="MS", show_default=False, min=0, help="Of several, none slower than this an answer."
+    ),
+    budget_mb: float = typer.Option(
+        0.0, "--budget-mb", metavar="MB", show_default=False, min=0, help="Of several, none with larger weights."
     ),
     freeze: str = typer.Option(
         "", "--freeze", metavar="DEPTH", help="auto, all, none, or a part such as stage2. [auto: by evidence]"
@@ -72,6 +78,8 @@ def transfer(
         source=chosen_source(source, file_column, label_column, split_column, group_column),
         backbone=backbone,
         weights=weights,
+        budget_ms=budget_ms,
+        budget_mb=budget_mb,
         freeze=freeze,
         views=views,
         recipe=recipe,
@@ -103,6 +111,7 @@ def transfer_json(result: "TransferResult") -> dict[str, Any]:
         "frozen": begun.frozen,
         "why": begun.sentence,
         "ladder": [rung.model_dump(mode="json") for rung in begun.rungs],
+        "backbones": [backbone.model_dump(mode="json") for backbone in begun.backbones],
         "features_seconds": begun.features_s,
         "heads_seconds": begun.heads_s,
         "depth_seconds": begun.depth_s,
@@ -128,6 +137,7 @@ def transfer_text(result: "TransferResult", report: Path | None = None, seconds:
     all_s = begun.features_s + begun.heads_s + result.run.training_s
     whole = "in all" if all_s <= result.run.seconds else "since resuming; over all starts"
     lines[kept : kept + 1] = [
+        *([begun.backbone_sentence] if begun.backbone_sentence else []),
         *_kept(result),
         f"{duration(seconds or result.run.seconds)} {whole}: {', '.join(filter(None, times))}.",
     ]

@@ -8,8 +8,8 @@ import warnings
 
 from .allocator import use_large_pages
 
-# How long OpenMP's threads spin before they sleep, in rounds of libgomp, whose own 300,000 make small networks ten times
-# slower beside another busy process. It reads them once, when torch is imported (benchmarks/busy_machine.py).
+# How long OpenMP's threads spin before they sleep, in rounds of libgomp, whose own 300,000 make small networks ten
+# times slower beside another busy process. It reads them when torch is imported (benchmarks/busy_machine.py).
 SPIN_SETTING, SPIN_ROUNDS = "GOMP_SPINCOUNT", "10000"
 
 # Pillow's DecompressionBombWarning, told by its text so that Pillow need not be imported for it.

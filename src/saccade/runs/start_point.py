@@ -34,6 +34,22 @@ class Rung(RunFile):
         return self
 
 
+class Backbone(RunFile):
+    """A network that was compared with others: `accuracy` on `num_judged` training images left out of the fit (0: it
+    was not within the budget), milliseconds of an answer for one image here, and what its weights take."""
+
+    name: Text
+    weights: Text
+    num_judged: Count
+    accuracy: Rate
+    low: Rate
+    high: Rate
+    ms: Seconds = Field(description="milliseconds of one answer on the machine of the run")
+    megabytes: Seconds = Field(description="of the weight file")
+    features_s: Seconds = Field(description="seconds of features and fits")
+    chosen: bool
+
+
 class StartPoint(RunFile):
     """`transfer.json`: the depth, why, what was measured, and how good the start is. Accuracies are fractions."""
 
@@ -53,6 +69,10 @@ class StartPoint(RunFile):
     depth_s: Seconds = Field(0.0, description="seconds of these spent in choosing the depth")
     num_computed: Count = Field(description="images that passed through the frozen part")
     num_found: Count = Field(description="images whose features lay in the cache")
+    backbones: Annotated[tuple[Backbone, ...], Field(strict=False, max_length=1_000)] = Field(
+        (), description="the networks that were compared; empty where one was given"
+    )
+    backbone_sentence: Text = Field("", description="why that network, for a person; empty as above")
     notes: Texts = Field((), description="what a person was told on the way")
     data_digest: Text = Field(description="digest of the training images and their labels")
 

@@ -3,22 +3,26 @@
 --weights alone     the network that the weights are of: a run says it, the hub's config.json, or the tensors
 --backbone alone    the best public weights of that network that are free for any use
 neither             weights of the table that lie on this machine, else the default for the device and the images
+several             those are compared on the training images (`backbone_search.py`); `auto`: all of the table that lie
+                    on this machine
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ..core.errors import WeightsError, printable, shell_word
+from ..core.errors import UsageError, WeightsError, printable, shell_word
 from ..core.in_memory import is_given
 from ..core.runtime import find_device
 from ..data.source import open_source
 from ..models.build import registered_name
+from ..train.progress import RunProgress
 from ..weights.hub import MODEL, is_on_this_machine
 from ..weights.public import network_of_weights
 from ..weights.public_table import PublicWeights, best_weights, fetch, find_public, multiply_adds, public_weights
+from .backbone_search import BackboneSearch, Budget, search_backbones
 from .request import TransferRequest
+from .run import FeatureStore
 
 # What a transfer begins with by default. On a processor EfficientNet-Lite0 gains most for its time (75.5 % on ImageNet
 # for 0.39 billion multiply-adds; no swish, no squeeze-and-excitation); MobileNetV3-large takes a bit more than half of
@@ -27,14 +31,67 @@ DEFAULT_ON_PROCESSOR = ((20_000, "efficientnet-lite0"), (None, "mobilenetv3-larg
 DEFAULT_ON_GPU = ((200_000, "convnext-tiny"), (None, "convnext-nano"))
 
 
-def with_backbone(request: TransferRequest, device: str, note: Callable[[str], None]) -> TransferRequest:
-    """`request` with a network and its weights; what was chosen is told by `note`. `device` is that of the run.
+AUTO = "auto"
 
-    Raises UnknownNameError, WeightsError, ConfigError, DataError, StorageError.
+
+def with_backbone(
+    request: TransferRequest, store: FeatureStore, progress: RunProgress
+) -> tuple[TransferRequest, BackboneSearch | None]:
+    """`request` with a network and its weights, and the search that chose them where several are named; what was chosen
+    is told by `progress.note`.
+
+    Raises UnknownNameError, WeightsError, ConfigError, UsageError, DataError, StorageError.
     """
-    backbone, weights = registered_name(request.backbone), os.fspath(request.weights)
-    if weights and not Path(weights).exists() and weights in {line.name for line in public_weights()}:
-        weights = find_public(weights).address
+    wanted = _several(request)
+    if len(wanted) == 1:
+        return _with_one(wanted[0], request.device(), progress.note), None
+    if not request.source:
+        return wanted[0], None  # config() tells it
+    if request.preprocessing is not None:
+        raise UsageError(
+            "--preprocessing is for one network, and several are compared.\n"
+            "Give each its own: a config.json beside its weights, or saccade convert --preprocessing."
+        )
+    requests = [_with_one(each, request.device(), progress.note) for each in wanted]
+    budget = Budget(ms=request.budget_ms, megabytes=request.budget_mb)
+    cache = (store.folder, store.limit_bytes) if store.folder else None
+    found = search_backbones([each.config() for each in requests], budget, cache, progress)
+    progress.note(found.sentence)
+    return replace(request, backbone=found.chosen.name, weights=found.chosen.weights), found
+
+
+def _several(request: TransferRequest) -> list[TransferRequest]:
+    """One request for each network that is to be compared; one alone where nothing is. Raises UsageError."""
+    given = request.all_weights()
+    if request.backbone == AUTO:
+        here = [line for line in public_weights() if line.any_use and is_on_this_machine(line.address)]
+        own = [replace(request, backbone="", weights=text) for text in given]
+        known = [replace(request, backbone=line.network, weights=line.address) for line in here]
+        return [*own, *known] or [replace(request, backbone="", weights="")]
+    names = [registered_name(name.strip()) for name in request.backbone.split(",") if name.strip()]
+    if len(names) < 2 and len(given) < 2:
+        return [replace(request, backbone="".join(names), weights="".join(given))]
+    network_of_given = {network_of_weights(_address(text)): text for text in given}
+    unasked = [network for network in network_of_given if names and network not in names]
+    if unasked:
+        raise UsageError(
+            f"--weights {printable(network_of_given[unasked[0]])} is of {unasked[0]}, which --backbone does not name.\n"
+            f"Add it there, or leave --backbone out to compare the networks of all --weights."
+        )
+    return [
+        replace(request, backbone=name, weights=network_of_given.get(name, "")) for name in names or network_of_given
+    ]
+
+
+def _address(text: str) -> str:
+    """`text`, or hub:OWNER/NAME where it is a name of the table and no file."""
+    is_name = text and not Path(text).exists() and text in {line.name for line in public_weights()}
+    return find_public(text).address if is_name else text
+
+
+def _with_one(request: TransferRequest, device: str, note: Callable[[str], None]) -> TransferRequest:
+    """`request` with a network and its weights. `device` is that of the run."""
+    backbone, weights = registered_name(request.backbone), _address("".join(request.all_weights()))
     if weights:
         return replace(request, backbone=backbone or network_of_weights(weights), weights=weights)
     if not request.source:

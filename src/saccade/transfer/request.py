@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,14 +30,18 @@ class TransferRequest:
 
     `weights` is a .safetensors file, a folder with one, a run, hub:OWNER/NAME or a name of the table of public weights.
     Without `backbone` it is the network of the weights; without `weights` they are the best public ones of the network;
-    without both, both are chosen (`choose_backbone.py`). `freeze`
+    without both, both are chosen (`choose_backbone.py`). Several networks ("a,b"), several weights, or "auto" are
+    compared on the training images; `budget_ms` and `budget_mb` bound the milliseconds of an answer and the megabytes
+    of the weights. `freeze`
     is `auto`, `all`, `none` or a part of the network. `cache` is where features are kept ("": in
     `$XDG_CACHE_HOME/saccade`; "none": nowhere).
     """
 
     source: GivenImages = ""
     backbone: str = ""
-    weights: AnyPath = ""
+    weights: AnyPath | Sequence[AnyPath] = ""
+    budget_ms: float = 0.0
+    budget_mb: float = 0.0
     freeze: str = ""
     views: int | None = None
     recipe: str = DEFAULT_RECIPE
@@ -53,7 +57,7 @@ class TransferRequest:
 
     def config(self) -> RunConfig:
         """The complete configuration. Raises UsageError, UnknownNameError or ConfigError."""
-        source, weights = as_text(self.source), os.fspath(self.weights)
+        source, weights = as_text(self.source), "".join(self.all_weights()[:1])
         backbone = registered_name(self.backbone) or network_of(weights)
         if not source:
             raise UsageError(
@@ -72,6 +76,11 @@ class TransferRequest:
         changes = {"epochs": self.epochs, "seed": self.seed}
         values = config.model_dump(mode="json") | {key: value for key, value in changes.items() if value is not None}
         return RunConfig.parse(values, COMMAND_LINE)
+
+    def all_weights(self) -> list[str]:
+        """The texts of `weights`."""
+        given = [self.weights] if isinstance(self.weights, str | os.PathLike) else self.weights
+        return [os.fspath(text) for text in given if os.fspath(text)]
 
     def device(self) -> str:
         """`runtime.device` as it is asked for. Raises UsageError, UnknownNameError or ConfigError."""
@@ -111,6 +120,11 @@ def _usual_cache() -> Path:
 def asked_of_transfer(request: TransferRequest, begun: RunConfig) -> RunConfig:
     """The configuration that `request` would have of a transfer that was `begun`."""
     refuse_policy(request.policy)
+    if len(request.all_weights()) > 1 or "," in request.backbone or request.backbone == "auto":
+        raise UsageError(
+            "A resumed transfer goes on with the network that it chose.\n"
+            "Leave --backbone and --weights out, or start a new run with another --out."
+        )
     wanted = begun.with_overrides(request.settings)
     if request.preprocessing is not None:
         raise UsageError(
@@ -118,9 +132,8 @@ def asked_of_transfer(request: TransferRequest, begun: RunConfig) -> RunConfig:
             "Leave --preprocessing out, or start a new run with another --out."
         )
     backbone = registered_name(request.backbone)
-    asked = {"backbone": backbone, "weights": request.weights, "freeze": request.freeze, "views": request.views}
+    asked = {"backbone": backbone, "freeze": request.freeze, "views": request.views}  # weights: their digest decides
     table: dict[str, Any] = {key: value for key, value in asked.items() if value not in ("", None)}
-    table = {key: value for key, value in table.items() if key != "weights"}  # their digest decides, not the place
     changes: dict[str, Any] = {"transfer": wanted.transfer.model_copy(update=table)}
     numbers = {"source": as_text(request.source), "epochs": request.epochs, "seed": request.seed}
     changes |= {key: value for key, value in numbers.items() if value not in ("", None)}
@@ -131,8 +144,6 @@ def asked_of_transfer(request: TransferRequest, begun: RunConfig) -> RunConfig:
 
 def where_weights_lie(request: TransferRequest, begun: RunConfig) -> RunConfig:
     """`begun` with the place of its weights that `request` names, if any: they may have been moved since."""
-    if not request.weights:
-        return begun
-    return begun.model_copy(
-        update={"transfer": begun.transfer.model_copy(update={"weights": os.fspath(request.weights)})}
-    )
+    given = request.all_weights()
+    transfer = begun.transfer.model_copy(update={"weights": given[0]}) if given else begun.transfer
+    return begun.model_copy(update={"transfer": transfer})

@@ -46,6 +46,7 @@ from ..train.state import Cursor
 from ..train.stop import StopSignal
 from ..weights.licence import restriction
 from ..weights.public import BackboneWeights, find_weights, load_backbone
+from .backbone_search import BackboneSearch
 from .feature_plan import without_mixing
 from .start_point import AUTO, StartWork, find_start
 
@@ -78,10 +79,12 @@ def transfer(
     progress: RunProgress,
     command: str,
     preprocessing: Path | None = None,
+    search: BackboneSearch | None = None,
 ) -> TransferResult:
     """Transfer as `config` says in `folder`, from the beginning or from where it was stopped, and judge the result.
 
-    `preprocessing` is a JSON file that says how the weights expect their pixels, instead of their card.
+    `preprocessing` is a JSON file that says how the weights expect their pixels, instead of their card. `search` is
+    what chose the network, where several were compared.
     Raises what `train` raises, and WeightsError.
     """
     started_s = time.monotonic()
@@ -112,7 +115,14 @@ def transfer(
             if found is None:
                 cache = (store.folder, store.limit_bytes) if store.folder else None
                 work = StartWork(
-                    config=config, images=images, runtime=runtime, cache=cache, check=stop.check, progress=progress
+                    config=config,
+                    images=images,
+                    runtime=runtime,
+                    cache=cache,
+                    check=stop.check,
+                    progress=progress,
+                    backbones=search.backbones if search else (),
+                    backbone_sentence=search.sentence if search else "",
                 )
                 manifest = _manifest(config, weights, images, runtime, command)
                 found = find_start(work, model, manifest, folder.path)

@@ -18,7 +18,7 @@ from ..models.surgery import ALL, NONE, find_depth, last_layer
 from ..runs.checkpoint import save_checkpoint
 from ..runs.manifest import Manifest
 from ..runs.names import START, TRANSFER
-from ..runs.start_point import StartPoint
+from ..runs.start_point import Backbone, StartPoint
 from ..train.config import UNWEIGHTED, RunConfig
 from ..train.prepare import Images
 from ..train.progress import RunProgress
@@ -35,7 +35,8 @@ MANY, FEW_FOLDS, MORE_FOLDS = 1000, 3, 5  # with many images fewer folds choose 
 
 @dataclass(frozen=True, kw_only=True)
 class StartWork:
-    """What a start is made from. `cache` is (folder, limit in bytes) or None; `check` may stop the work."""
+    """What a start is made from. `cache` is (folder, limit in bytes) or None; `check` may stop the work. `backbones`
+    are the networks that were compared before, and `backbone_sentence` why the run's was chosen."""
 
     config: RunConfig
     images: Images
@@ -43,6 +44,8 @@ class StartWork:
     cache: tuple[Path, int] | None
     check: Callable[[], None]
     progress: RunProgress
+    backbones: tuple[Backbone, ...] = ()
+    backbone_sentence: str = ""
 
     def note(self, text: str) -> None:
         """Something a person should know."""
@@ -53,6 +56,7 @@ def find_start(work: StartWork, model: nn.Module, manifest: Manifest, run_dir: P
     """Fit the last layer of `model` and choose the depth; leaves `checkpoint-start`, then `transfer.json`."""
     starter = _Starter(work, model)
     found = starter.fit(starter.choose_depth())
+    found = found.model_copy(update={"backbones": work.backbones, "backbone_sentence": work.backbone_sentence})
     for text in found.notes:
         work.note(text)
     save_checkpoint(run_dir / START, manifest, model.state_dict())
@@ -67,8 +71,6 @@ class _Starter:
         self.work = work
         self.model = model
         config, images = work.config, work.images
-        wanted = config.transfer.features
-        dtype: Dtype = wanted if wanted != "auto" else _name_of(work.runtime.precision)
         self.plan = FeaturePlan(
             model=model,
             network=config.model,
@@ -76,7 +78,7 @@ class _Starter:
             digest_NB=images.scan.bytes_digest_N,
             preprocessing=images.preprocessing,
             runtime=work.runtime,
-            dtype=dtype,
+            dtype=feature_dtype(config, work.runtime),
             augment=config.augment,
             num_views=config.transfer.views,
             seed=config.seed,
@@ -202,6 +204,10 @@ def _judge(probe: LinearProbe, feature_ND: torch.Tensor, label_N: torch.Tensor) 
     return float((logits_NK.argmax(1) == label_N).float().mean()), float(functional.cross_entropy(logits_NK, label_N))
 
 
-def _name_of(precision: torch.dtype) -> Dtype:
+def feature_dtype(config: RunConfig, runtime: Runtime) -> Dtype:
+    """What features are kept as: as asked, or as the network computes."""
+    wanted = config.transfer.features
+    if wanted != "auto":
+        return wanted
     names: dict[torch.dtype, Dtype] = {torch.bfloat16: "bfloat16", torch.float16: "float16"}
-    return names.get(precision, "float32")
+    return names.get(runtime.precision, "float32")
