@@ -3,8 +3,8 @@
 Public code and papers count a multiply-add once; so do we: convolution and linear layers, no biases, one image.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 import torch
@@ -12,6 +12,7 @@ from torch import nn
 
 from ..core.errors import ModelError, printable
 from ..core.registry import Registry
+from ..core.types import Preprocessing
 from .elsewhere import nearest_here
 
 
@@ -76,12 +77,28 @@ RenameKey = Callable[[str], str | None]
 
 
 @dataclass(frozen=True, kw_only=True)
+class PublicInput:
+    """How pixels become inputs of public weights that do not say so; `whose` they are, as `torchvision's`."""
+
+    whose: str
+    preprocessing: Preprocessing
+
+
+# Torchvision's first files: short side to 256, centre 224x224, bilinear, ImageNet's mean and deviation.
+TORCHVISION_INPUT = PublicInput(whose="torchvision's", preprocessing=Preprocessing(resize_px=256))
+PHOTO_CHW = (3, 224, 224)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Architecture:
     """A registered network.
 
     `build(spec)` raises ModelError, naming the layer, where the input does not fit. `rename_key` translates a name in
     a public weight file to ours (None: the tensor is not used); the whole is None where no public weights exist.
     `also_called` are names that others give it, such as timm's, besides other spellings of `name`.
+    `public_input` is assumed of files that say nothing; None is torchvision's first for photos of 224x224, and nothing
+    for other inputs. `lookalikes` are timm's names of networks with the same tensors and another arithmetic, each with
+    the words for it ("pads as TensorFlow does"): their weights are refused.
     """
 
     name: str
@@ -92,6 +109,8 @@ class Architecture:
     references: tuple[Reference, ...] = ()
     rename_key: RenameKey | None = None
     also_called: tuple[str, ...] = ()
+    public_input: PublicInput | None = None
+    lookalikes: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 class Networks(Registry[Architecture]):

@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..core.errors import ModelError, printable
 from ..models.architecture import MODELS, Architecture, ImageClassifier, ModelSpec
+from ..models.build import without_weights
 from .contract import broken
 
 NUM_CLASSES = 7
@@ -47,7 +48,7 @@ def runnable_spec(architecture: Architecture) -> ModelSpec:
     channels, height_px, width_px = architecture.default_spec.input_CHW
     small = ModelSpec(num_classes=NUM_CLASSES, input_CHW=(channels, min(height_px, SMALL_PX), min(width_px, SMALL_PX)))
     try:
-        with torch.device("meta"):
+        with without_weights():
             architecture.build(small).eval()(torch.zeros(1, *small.input_CHW))
     except ModelError:
         return ModelSpec(num_classes=NUM_CLASSES, input_CHW=architecture.default_spec.input_CHW)
@@ -72,7 +73,7 @@ def _check_description(architecture: Architecture) -> None:
 
 
 def _meta(architecture: Architecture, spec: ModelSpec) -> nn.Module:
-    with torch.device("meta"):
+    with without_weights():
         return architecture.build(spec).eval()
 
 
