@@ -14,7 +14,7 @@ from saccade.testing.contract import place_of
 
 ALL = MODELS.names()
 
-# Billions of multiply-adds that torchvision 0.28 states for its networks (`_ops` of the weights), three decimals.
+# Billions of multiply-adds that torchvision 0.28 and 0.29 state for their networks (`_ops` of the weights), three decimals.
 STATED_BILLIONS = {
     "alexnet-one-tower": 0.714,
     "googlenet-bn3x3": 1.498,
@@ -24,12 +24,15 @@ STATED_BILLIONS = {
     "resnet50": 4.089,
     "resnet101": 7.801,
     "resnet152": 11.514,
+    "resnext101-32x8d": 16.414,
+    "resnext50-32x4d": 4.23,
     "squeezenet1.0": 0.819,
     "squeezenet1.1": 0.349,
     "vgg11": 7.609,
     "vgg13": 11.308,
     "vgg16": 15.47,
     "vgg19": 19.632,
+    "wide-resnet50-2": 11.398,
 }
 
 
