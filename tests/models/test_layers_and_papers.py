@@ -9,6 +9,7 @@ from saccade.conv import reference
 from saccade.conv.geometry import Window
 from saccade.core.errors import ModelError
 from saccade.models.architecture import MODELS, ModelSpec, build_model
+from saccade.models.layers import SqueezeExcitation, StochasticDepth
 from saccade.models.zoo.alexnet import AlexNet
 from saccade.models.zoo.convnet import TABLE_B
 from saccade.models.zoo.googlenet import AUXILIARY_WEIGHT, TABLE_1
@@ -34,6 +35,45 @@ def test_grouped_convolution_is_two_towers_side_by_side():
         )
         expected += bias[4 * tower : 4 * tower + 4][:, None, None]
         np.testing.assert_allclose(ours[:, 4 * tower : 4 * tower + 4], expected, rtol=1e-10, atol=1e-12)
+
+
+def test_squeeze_and_excitation_is_figure_3_of_its_paper():
+    torch.manual_seed(0)
+    layer = SqueezeExcitation(6, 2, activation=nn.SiLU()).double()
+    map_BCHW = random(3, 6, 5, 4).numpy()
+    reduce_DC, expand_CD = (
+        layer.reduce.weight.detach().numpy()[..., 0, 0],
+        layer.expand.weight.detach().numpy()[..., 0, 0],
+    )
+    squeezed_BD = map_BCHW.mean((2, 3)) @ reduce_DC.T + layer.reduce.bias.detach().numpy()
+    excited_BC = (squeezed_BD / (1 + np.exp(-squeezed_BD))) @ expand_CD.T + layer.expand.bias.detach().numpy()
+    expected = map_BCHW / (1 + np.exp(-excited_BC))[:, :, None, None]
+    np.testing.assert_allclose(layer(torch.from_numpy(map_BCHW)).detach().numpy(), expected, rtol=1e-12)
+    assert isinstance(SqueezeExcitation(6, 2).activation, nn.ReLU)
+
+
+def test_stochastic_depth_drops_whole_images_and_keeps_the_mean():
+    layer = StochasticDepth(0.25).train()
+    branch_BCHW = torch.ones(4000, 2, 3, 1)
+    torch.manual_seed(0)
+    dropped_BCHW = layer(branch_BCHW)
+    of_image_B = dropped_BCHW[:, 0, 0, 0]
+    assert torch.equal(dropped_BCHW, of_image_B[:, None, None, None].expand_as(dropped_BCHW))
+    assert sorted(set(of_image_B.tolist())) == pytest.approx([0, 1 / 0.75])
+    assert float(of_image_B.eq(0).double().mean()) == pytest.approx(0.25, abs=0.03)  # 4 deviations
+    torch.manual_seed(0)
+    assert torch.equal(layer(branch_BCHW), dropped_BCHW)
+    assert not torch.equal(layer(branch_BCHW), dropped_BCHW)
+
+
+def test_stochastic_depth_is_nothing_in_evaluation_and_refuses_what_is_no_probability():
+    state, branch_BCHW = torch.get_rng_state(), torch.ones(8, 2, 3, 1)
+    assert StochasticDepth(0.9).eval()(branch_BCHW) is branch_BCHW
+    assert StochasticDepth(0).train()(branch_BCHW) is branch_BCHW
+    assert torch.equal(torch.get_rng_state(), state)
+    with pytest.raises(ModelError) as error:
+        StochasticDepth(1)
+    assert str(error.value) == "Stochastic depth takes a probability from 0 to below 1, got 1."
 
 
 def test_alexnet_splits_exactly_where_figure_2_does():

@@ -5,6 +5,7 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
+from ..core.errors import ModelError
 from .architecture import flatten_maps
 
 
@@ -35,6 +36,56 @@ class Residual(nn.Module):
         """(B, C, H, W) to what the branch leaves."""
         output_BCHW: torch.Tensor = self.activation(self.branch(map_BCHW) + self.shortcut(map_BCHW))
         return output_BCHW
+
+
+class SqueezeExcitation(nn.Module):
+    """Weighs each channel by what all channels hold on average (Hu et al. 2017, arXiv:1709.01507, Figure 3):
+    x * gate(expand(activation(reduce(mean of x)))), where `reduce` and `expand` are dense layers, written as 1x1
+    convolutions with bias, as the public weights have them. `squeezed` is the width between the two.
+    """
+
+    def __init__(
+        self, channels: int, squeezed: int, activation: nn.Module | None = None, gate: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.reduce = nn.Conv2d(channels, squeezed, 1)
+        self.activation = activation or nn.ReLU()
+        self.expand = nn.Conv2d(squeezed, channels, 1)
+        self.gate = gate or nn.Sigmoid()
+
+    def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
+        """The same shape."""
+        weight_BC11: torch.Tensor = self.gate(self.expand(self.activation(self.reduce(self.pool(map_BCHW)))))
+        return map_BCHW * weight_BC11
+
+
+class StochasticDepth(nn.Module):
+    """Leaves a residual branch out of some images of a batch while training (Huang et al. 2016, arXiv:1603.09382).
+
+    It stands at the end of a branch, in front of the addition: with `probability` an image's branch becomes 0, and what
+    stays is divided by 1 - probability, so that the mean is what evaluation gives, where nothing changes. It draws, like
+    `nn.Dropout`, from torch's generator, which a training seeds by (seed, step): a step repeated is the same step.
+    Raises ModelError for a probability outside 0 to below 1.
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        if not 0 <= probability < 1:
+            raise ModelError(f"Stochastic depth takes a probability from 0 to below 1, got {probability}.")
+        self.probability = probability
+
+    def forward(self, branch_BCHW: torch.Tensor) -> torch.Tensor:
+        """The same shape; one draw an image, whatever the other axes."""
+        if not self.training or self.probability == 0:
+            return branch_BCHW
+        kept = 1 - self.probability
+        kept_B = branch_BCHW.new_empty((branch_BCHW.shape[0], *[1] * (branch_BCHW.ndim - 1))).bernoulli_(kept)
+        return branch_BCHW * kept_B.div_(kept)
+
+    def extra_repr(self) -> str:
+        """What `print` shows between the brackets."""
+        return f"probability={self.probability:g}"
 
 
 class Concatenation(nn.Module):
