@@ -28,6 +28,7 @@ SCALES = ("gamma", "layer_scale")  # what ConvNeXt's layer scale is called
 # Ours: theirs.
 TORCHVISION = {
     "alexnet-one-tower": "alexnet",
+    **{f"densenet{depth}": f"densenet{depth}" for depth in (121, 169, 201)},
     "googlenet-bn3x3": "googlenet",
     "mobilenetv2": "mobilenet_v2",
     "resnext101-32x8d": "resnext101_32x8d",
@@ -40,6 +41,7 @@ TORCHVISION = {
     **{f"vgg{depth}-bn": f"vgg{depth}_bn" for depth in (11, 13, 16, 19)},
 }
 TIMM = {
+    **{f"densenet{depth}": f"densenet{depth}" for depth in (121, 169, 201)},
     "mobilenetv2": "mobilenetv2_100",
     "resnet50-d": "resnet50d",
     "resnext101-32x8d": "resnext101_32x8d",

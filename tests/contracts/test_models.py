@@ -14,9 +14,12 @@ from saccade.testing.contract import place_of
 
 ALL = MODELS.names()
 
-# Billions of multiply-adds that torchvision 0.28 and 0.29 state for their networks (`_ops` of the weights), three decimals.
+# Billions of multiply-adds that torchvision 0.28 and 0.29 state for networks (`_ops` of weights), three decimals.
 STATED_BILLIONS = {
     "alexnet-one-tower": 0.714,
+    "densenet121": 2.834,
+    "densenet169": 3.36,
+    "densenet201": 4.291,
     "googlenet-bn3x3": 1.498,
     "mobilenetv2": 0.301,
     "resnet18": 1.814,

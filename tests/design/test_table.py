@@ -67,8 +67,13 @@ def test_the_anchors_are_exact(name: str, parameters: int, multiply_adds: int, f
 
 @cache
 def table_of(name: str, spec: ModelSpec) -> DesignTable:
-    """The table of a network, drawn once: for a large one that takes seconds."""
-    return draw_table(name, TableRequest(input_CHW=spec.input_CHW, num_classes=spec.num_classes))
+    """The table of a network, drawn once, of frozen weights: the memory of a training step, seconds, is left out."""
+    request = TableRequest(input_CHW=spec.input_CHW, num_classes=spec.num_classes, prepare=freeze)
+    return draw_table(name, request)
+
+
+def freeze(model: nn.Module) -> None:
+    model.requires_grad_(False)
 
 
 @pytest.mark.parametrize("name", MODELS.names())
