@@ -25,9 +25,11 @@ from saccade.weights.tensors import load_weights
 
 LIMIT = 1e-4
 SCALES = ("gamma", "layer_scale")  # what ConvNeXt's layer scale is called
+CONVNEXT = ("atto", "femto", "pico", "nano", "tiny", "small", "base")
 # Ours: theirs.
 TORCHVISION = {
     "alexnet-one-tower": "alexnet",
+    **{f"convnext-{size}": f"convnext_{size}" for size in ("tiny", "small", "base")},
     **{f"densenet{depth}": f"densenet{depth}" for depth in (121, 169, 201)},
     "googlenet-bn3x3": "googlenet",
     "mobilenetv2": "mobilenet_v2",
@@ -41,6 +43,7 @@ TORCHVISION = {
     **{f"vgg{depth}-bn": f"vgg{depth}_bn" for depth in (11, 13, 16, 19)},
 }
 TIMM = {
+    **{f"convnext-{size}": f"convnext_{size}" for size in CONVNEXT},
     **{f"densenet{depth}": f"densenet{depth}" for depth in (121, 169, 201)},
     "mobilenetv2": "mobilenetv2_100",
     "resnet50-d": "resnet50d",

@@ -17,6 +17,9 @@ ALL = MODELS.names()
 # Billions of multiply-adds that torchvision 0.28 and 0.29 state for networks (`_ops` of weights), three decimals.
 STATED_BILLIONS = {
     "alexnet-one-tower": 0.714,
+    "convnext-base": 15.355,
+    "convnext-small": 8.684,
+    "convnext-tiny": 4.456,
     "densenet121": 2.834,
     "densenet169": 3.36,
     "densenet201": 4.291,

@@ -221,3 +221,39 @@ def test_a_network_that_decides_by_values_is_refused():
 def test_impossible_inputs_are_refused(input_CHW: tuple[int, ...]):
     with pytest.raises(ModelError, match=r"^An input has channels, height and width of at least 1, got "):
         layer_table(nn.Conv2d(3, 4, 3), input_CHW)
+
+
+class Turned(nn.Module):
+    """A dense layer on the channels of every position, then a learned factor for each channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.channels = ChannelsLast()
+        self.scale = Scale()
+
+    def forward(self, image_BCHW: torch.Tensor) -> torch.Tensor:
+        return self.scale(self.channels(image_BCHW))
+
+
+class ChannelsLast(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(7, 3))
+
+    def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
+        return functional.linear(map_BCHW.permute(0, 2, 3, 1), self.weight).permute(0, 3, 1, 2)
+
+
+class Scale(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(7))
+
+    def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
+        return self.factor[:, None, None] * map_BCHW
+
+
+def test_a_layer_that_turns_its_axes_inside_has_the_sizes_it_gives_and_a_factor_is_folded_into_it():
+    table = layer_table(Turned(), (3, 4, 5))
+    rows = [(layer.kind, layer.output, layer.parameters, layer.multiply_adds, layer.folded) for layer in table.layers]
+    assert rows == [("dense", (7, 4, 5), 28, 4 * 5 * 21, ("scale",))]
