@@ -47,6 +47,7 @@ TIMM = {
     **{f"densenet{depth}": f"densenet{depth}" for depth in (121, 169, 201)},
     "mobilenetv2": "mobilenetv2_100",
     "resnet50-d": "resnet50d",
+    "se-resnet50": "seresnet50",
     "resnext101-32x8d": "resnext101_32x8d",
     "resnext50-32x4d": "resnext50_32x4d",
     "wide-resnet50-2": "wide_resnet50_2",

@@ -7,6 +7,7 @@ from tests.models.zoo.public_names import Shapes, check_every_tensor_has_its_pla
 
 from saccade.conv import reference
 from saccade.conv.geometry import Window
+from saccade.design.desk import TableRequest, draw_table
 from saccade.models.zoo.resnet import Bottleneck, ResNetConfig, pooled_shortcut
 from saccade.models.zoo.resnet_d import build
 from saccade.models.zoo.resnext import CONFIGS, IMAGENET
@@ -68,13 +69,10 @@ def test_a_resnet_d_takes_odd_sizes_down_to_one_pixel():
         ] * 3
 
 
-def test_every_tensor_of_timms_resnet_50_d_has_its_place():
-    theirs: Shapes = {
-        "conv1.0.weight": (32, 3, 3, 3),
-        "conv1.3.weight": (32, 32, 3, 3),
-        "conv1.6.weight": (64, 32, 3, 3),
-    }
-    theirs |= norm("conv1.1", 32) | norm("conv1.4", 32) | norm("bn1", 64)
+def block_shapes(with_excitation: bool, projection: str) -> Shapes:
+    """timm's tensors of the four stages of 50 layers; `projection` numbers the shortcut's layers."""
+    theirs: Shapes = {}
+    convolution, normalisation = projection
     channels = 64
     for stage, (count, width) in enumerate(zip((3, 4, 6, 3), (64, 128, 256, 512), strict=True), start=1):
         for block in range(count):
@@ -83,8 +81,50 @@ def test_every_tensor_of_timms_resnet_50_d_has_its_place():
             theirs[f"{place}.conv2.weight"] = (width, width, 3, 3)
             theirs[f"{place}.conv3.weight"] = (4 * width, width, 1, 1)
             theirs |= norm(f"{place}.bn1", width) | norm(f"{place}.bn2", width) | norm(f"{place}.bn3", 4 * width)
+            if with_excitation:
+                theirs |= with_bias(f"{place}.se.fc1", width // 4, 4 * width, 1, 1)
+                theirs |= with_bias(f"{place}.se.fc2", 4 * width, width // 4, 1, 1)
             if block == 0:
-                theirs[f"{place}.downsample.1.weight"] = (4 * width, channels, 1, 1)
-                theirs |= norm(f"{place}.downsample.2", 4 * width)
+                theirs[f"{place}.downsample.{convolution}.weight"] = (4 * width, channels, 1, 1)
+                theirs |= norm(f"{place}.downsample.{normalisation}", 4 * width)
             channels = 4 * width
-    check_every_tensor_has_its_place("resnet50-d", theirs | with_bias("fc", 1000, 2048))
+    return theirs | with_bias("fc", 1000, 2048)
+
+
+def test_every_tensor_of_timms_resnet_50_d_has_its_place():
+    stem: Shapes = {"conv1.0.weight": (32, 3, 3, 3), "conv1.3.weight": (32, 32, 3, 3), "conv1.6.weight": (64, 32, 3, 3)}
+    stem |= norm("conv1.1", 32) | norm("conv1.4", 32) | norm("bn1", 64)
+    check_every_tensor_has_its_place("resnet50-d", stem | block_shapes(False, "12"))
+
+
+def test_every_tensor_of_timms_se_resnet_50_has_its_place():
+    stem: Shapes = {"conv1.weight": (64, 3, 7, 7), **norm("bn1", 64)}
+    check_every_tensor_has_its_place("se-resnet50", stem | block_shapes(True, "01"))
+
+
+def test_excitation_weighs_the_branch_and_not_the_shortcut():
+    torch.manual_seed(0)
+    block = Bottleneck(16, 4, 1, ResNetConfig(depth=50, squeeze=4)).double().eval()
+    map_BCHW = torch.randn(2, 16, 5, 5, dtype=torch.float64).relu()
+    branch_BCHW = block.convolution3(block.convolution2(block.convolution1(map_BCHW).relu()).relu())
+    for bias, weight in ((60.0, 1.0), (0.0, 0.5), (-60.0, 0.0)):  # the sigmoid of the biases alone
+        torch.nn.init.zeros_(block.excitation.expand.weight)
+        torch.nn.init.constant_(block.excitation.expand.bias, bias)
+        torch.testing.assert_close(block(map_BCHW), (map_BCHW + weight * branch_BCHW).relu())
+
+
+def test_the_table_counts_what_squeeze_and_excitation_costs():
+    """By hand for the first block: 256 channels down to 16 and up again, once for a whole map."""
+    table = draw_table("se-resnet50", TableRequest(input_CHW=(3, 224, 224), num_classes=1000))
+    start = "stages.stage1.0.excitation."
+    rows = [
+        (layer.name.removeprefix(start), layer.output, layer.parameters, layer.multiply_adds, layer.folded)
+        for layer in table.layers
+        if layer.name.startswith(start)
+    ]
+    assert rows == [
+        ("pool", (256, 1, 1), 0, 0, ()),
+        ("reduce", (16, 1, 1), 256 * 16 + 16, 256 * 16, ("relu",)),
+        ("expand", (256, 1, 1), 16 * 256 + 256, 16 * 256, ("sigmoid",)),
+        ("multiply", (256, 56, 56), 0, 0, ()),
+    ]

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ..architecture import Architecture, ImageClassifier, ModelSpec, Reference, register
-from ..layers import convolution_norm, initialise, pooled_features
+from ..layers import SqueezeExcitation, convolution_norm, initialise, pooled_features
 
 # Table 1: blocks in conv2_x to conv5_x, and whether they are bottlenecks.
 DEPTHS = {
@@ -45,7 +45,8 @@ class ResNetConfig:
     """`depth` is a key of DEPTHS; without `shortcuts` it is the plain network of the same shape.
 
     Bottlenecks have `groups` groups of `group_width` channels inside in conv2_x, twice as wide in each later stage
-    (`resnext.py`, `wide_resnet.py`). `deep_stem` and `pooled_shortcuts` are the tweaks of `resnet_d.py`.
+    (`resnext.py`, `wide_resnet.py`), and end in squeeze-and-excitation that narrows its channels `squeeze` times, where
+    that is not 0 (`se_resnet.py`). `deep_stem` and `pooled_shortcuts` are the tweaks of `resnet_d.py`.
     """
 
     depth: int
@@ -54,6 +55,7 @@ class ResNetConfig:
     group_width: int = WIDTHS[0]
     deep_stem: bool = False
     pooled_shortcuts: bool = False
+    squeeze: int = 0
 
     def inner_width(self, width: int) -> int:
         """Channels inside a bottleneck of a stage of `width`."""
@@ -86,15 +88,21 @@ class Bottleneck(nn.Module):
         self.convolution1 = convolution_norm(channels_in, inner, 1)
         self.convolution2 = convolution_norm(inner, inner, 3, stride, config.groups)
         self.convolution3 = convolution_norm(inner, EXPANSION * width, 1)
+        self.excitation = squeeze_excitation(EXPANSION * width, config.squeeze)
         self.shortcut = _shortcut(channels_in, EXPANSION * width, stride, config)
 
     def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to (B, 4 * width, H / stride, W / stride)."""
         narrow_BCHW = torch.relu(self.convolution2(torch.relu(self.convolution1(map_BCHW))))
-        residual_BCHW = self.convolution3(narrow_BCHW)
+        residual_BCHW = self.excitation(self.convolution3(narrow_BCHW))
         if self.shortcut is not None:
             residual_BCHW = residual_BCHW + self.shortcut(map_BCHW)
         return torch.relu(residual_BCHW)
+
+
+def squeeze_excitation(channels: int, squeeze: int) -> nn.Module:
+    """The identity where `squeeze` is 0."""
+    return SqueezeExcitation(channels, channels // squeeze) if squeeze else nn.Identity()
 
 
 def shortcut(channels_in: int, channels_out: int, stride: int) -> nn.Module:
