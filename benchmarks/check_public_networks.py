@@ -3,11 +3,12 @@
     pip install torchvision timm        in an environment of its own: torchvision wants its own build of torch
     python -m benchmarks.check_public_networks
 
-For every architecture with public weights: torchvision's network, and timm's where it has one, with random weights, its
-state dict saved as safetensors and loaded into ours through `rename_key`, the same images through both. The largest
-difference of a logit must be at most 1e-4. What batch normalisation multiplies and adds is drawn at random, and its
-running averages are measured on other images, so that the signal reaches the logits: between two images they must
-differ by 100 times the limit, or equal ones would show nothing.
+For every architecture with public weights: torchvision's network and timm's, where they have one, with random weights,
+its state dict saved as safetensors and loaded into ours through `rename_key`, the same images through both. The largest
+difference of a logit, over the largest logit where that is above 1, must be at most 1e-4. What normalisations multiply
+and add, layer scales and biases are drawn at random, since fresh ones are often 0, and running averages are measured on
+other images, so that the signal reaches the logits: between two images they must differ by 100 times the limit, or
+equal ones would show nothing.
 """
 
 import argparse
@@ -25,14 +26,21 @@ from saccade.models.architecture import MODELS, build_model
 from saccade.weights.tensors import load_weights
 
 LIMIT = 1e-4
+SCALES = ("gamma", "layer_scale")  # what ConvNeXt's layer scale is called
+CONVNEXT = ("atto", "femto", "pico", "nano", "tiny", "small", "base")
 # Ours: theirs.
 TORCHVISION = {
     "alexnet-one-tower": "alexnet",
     **{f"efficientnet-b{scale}": f"efficientnet_b{scale}" for scale in range(5)},
+    **{f"convnext-{size}": f"convnext_{size}" for size in ("tiny", "small", "base")},
+    **{f"densenet{depth}": f"densenet{depth}" for depth in (121, 169, 201)},
     "googlenet-bn3x3": "googlenet",
     "mobilenetv2": "mobilenet_v2",
+    "resnext101-32x8d": "resnext101_32x8d",
+    "resnext50-32x4d": "resnext50_32x4d",
     "squeezenet1.0": "squeezenet1_0",
     "squeezenet1.1": "squeezenet1_1",
+    "wide-resnet50-2": "wide_resnet50_2",
     **{f"resnet{depth}": f"resnet{depth}" for depth in (18, 34, 50, 101, 152)},
     **{f"vgg{depth}": f"vgg{depth}" for depth in (11, 13, 16, 19)},
     **{f"vgg{depth}-bn": f"vgg{depth}_bn" for depth in (11, 13, 16, 19)},
@@ -40,7 +48,14 @@ TORCHVISION = {
 TIMM = {
     **{f"efficientnet-b{scale}": f"efficientnet_b{scale}" for scale in range(5)},
     **{f"efficientnet-lite{scale}": f"tf_efficientnet_lite{scale}" for scale in range(5)},
+    **{f"convnext-{size}": f"convnext_{size}" for size in CONVNEXT},
+    **{f"densenet{depth}": f"densenet{depth}" for depth in (121, 169, 201)},
     "mobilenetv2": "mobilenetv2_100",
+    "resnet50-d": "resnet50d",
+    "se-resnet50": "seresnet50",
+    "resnext101-32x8d": "resnext101_32x8d",
+    "resnext50-32x4d": "resnext50_32x4d",
+    "wide-resnet50-2": "wide_resnet50_2",
     **{f"resnet{depth}": f"resnet{depth}" for depth in (18, 34, 50, 101, 152)},
     **{f"vgg{depth}": f"vgg{depth}" for depth in (11, 13, 16, 19)},
     **{f"vgg{depth}-bn": f"vgg{depth}_bn" for depth in (11, 13, 16, 19)},
@@ -51,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="names of ours, separated by commas")
     arguments = parser.parse_args()
-    chosen = arguments.only.split(",") if arguments.only else list(TORCHVISION | TIMM)
+    chosen = arguments.only.split(",") if arguments.only else sorted(TORCHVISION | TIMM)
     torchvision = import_torchvision()
     import timm
 
@@ -83,10 +98,15 @@ def torchvision_network(name: str) -> nn.Module:
     return getattr(models, name)(weights=None)
 
 
+def is_one_a_channel(tensor: torch.Tensor) -> bool:
+    """Whether it has one number for each channel."""
+    return tensor.ndim > 0 and tensor.numel() == max(tensor.shape)
+
+
 @torch.no_grad()
 def difference(name: str, network: nn.Module) -> tuple[float, float]:
-    """The largest difference of a logit over two random images, weights translated through a file; and the largest
-    between the two images."""
+    """The largest difference of a logit over two random images, weights translated through a file, and the largest
+    between the two images; both of the largest logit where that is above 1."""
     generator = torch.Generator().manual_seed(0)
     architecture = MODELS.get(name)
     image_BCHW = torch.randn(6, *architecture.default_spec.input_CHW, generator=generator)
@@ -96,22 +116,26 @@ def difference(name: str, network: nn.Module) -> tuple[float, float]:
         path = Path(folder) / "public.safetensors"
         save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, path)
         load_weights(ours, path, architecture.rename_key)
-    expected_BK = network(image_BCHW[:2])
+    theirs_BK = network(image_BCHW[:2])
+    largest = theirs_BK.abs().max().clamp(min=1)
     return (
-        float((ours(image_BCHW[:2]) - expected_BK).abs().max()),
-        float((expected_BK[0] - expected_BK[1]).abs().max()),
+        float((ours(image_BCHW[:2]) - theirs_BK).abs().max() / largest),
+        float((theirs_BK[0] - theirs_BK[1]).abs().max() / largest),
     )
 
 
 @torch.no_grad()
 def draw_normalisation(network: nn.Module, image_BCHW: torch.Tensor, generator: torch.Generator) -> None:
-    """Random scales and shifts for batch normalisation, and the averages that `image_BCHW` has with them."""
+    """Random scales, shifts and biases, and for batch normalisation the averages that `image_BCHW` has with them."""
     network.eval()
+    for key, tensor in network.state_dict().items():
+        if key.endswith(("weight", *SCALES)) and is_one_a_channel(tensor):
+            tensor.copy_(0.5 + torch.rand(tensor.shape, generator=generator))
+        elif key.endswith("bias"):
+            tensor.copy_(0.1 * torch.randn(tensor.shape, generator=generator))
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
-        norm.weight.copy_(0.5 + torch.rand(norm.weight.shape, generator=generator))
-        norm.bias.copy_(0.5 * torch.randn(norm.bias.shape, generator=generator))
         norm.train().momentum = 1.0
     network(image_BCHW)
     for norm, momentum in zip(norms, momenta, strict=True):

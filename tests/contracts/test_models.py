@@ -14,9 +14,15 @@ from saccade.testing.contract import place_of
 
 ALL = MODELS.names()
 
-# Billions of multiply-adds that torchvision 0.28 states for its networks (`_ops` of the weights), three decimals.
+# Billions of multiply-adds that torchvision 0.28 and 0.29 state for networks (`_ops` of weights), three decimals.
 STATED_BILLIONS = {
     "alexnet-one-tower": 0.714,
+    "convnext-base": 15.355,
+    "convnext-small": 8.684,
+    "convnext-tiny": 4.456,
+    "densenet121": 2.834,
+    "densenet169": 3.36,
+    "densenet201": 4.291,
     "googlenet-bn3x3": 1.498,
     "mobilenetv2": 0.301,
     "resnet18": 1.814,
@@ -24,12 +30,15 @@ STATED_BILLIONS = {
     "resnet50": 4.089,
     "resnet101": 7.801,
     "resnet152": 11.514,
+    "resnext101-32x8d": 16.414,
+    "resnext50-32x4d": 4.23,
     "squeezenet1.0": 0.819,
     "squeezenet1.1": 0.349,
     "vgg11": 7.609,
     "vgg13": 11.308,
     "vgg16": 15.47,
     "vgg19": 19.632,
+    "wide-resnet50-2": 11.398,
 }
 
 

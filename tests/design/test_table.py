@@ -1,5 +1,7 @@
 """The layer table against the literature's figures and against counts made another way."""
 
+from functools import cache
+
 import pytest
 import torch
 from torch import nn
@@ -9,7 +11,8 @@ from saccade.core.errors import ModelError
 from saccade.design.desk import TableRequest, draw_table
 from saccade.design.memory import StepPlan
 from saccade.design.table import layer_table
-from saccade.models.architecture import MODELS
+from saccade.design.text import DesignTable
+from saccade.models.architecture import MODELS, ModelSpec
 
 NETWORK_B = "conv 8 f5 | pool | conv 16 f5 | pool | fc 120 | fc 84 | softmax"
 
@@ -62,18 +65,28 @@ def test_the_anchors_are_exact(name: str, parameters: int, multiply_adds: int, f
     assert (totals.receptive_field, totals.jump) == ((field, field), (jump, jump))
 
 
+@cache
+def table_of(name: str, spec: ModelSpec) -> DesignTable:
+    """The table of a network, drawn once, of frozen weights: the memory of a training step, seconds, is left out."""
+    request = TableRequest(input_CHW=spec.input_CHW, num_classes=spec.num_classes, prepare=freeze)
+    return draw_table(name, request)
+
+
+def freeze(model: nn.Module) -> None:
+    model.requires_grad_(False)
+
+
 @pytest.mark.parametrize("name", MODELS.names())
 def test_every_network_costs_what_was_published(name: str):
     for reference in MODELS.get(name).references:
-        spec = reference.spec
-        totals = draw_table(name, TableRequest(input_CHW=spec.input_CHW, num_classes=spec.num_classes)).totals
+        totals = table_of(name, reference.spec).totals
         assert (totals.parameters, totals.multiply_adds) == (reference.parameters, reference.multiply_adds)
 
 
 @pytest.mark.parametrize("name", MODELS.names())
 def test_rows_add_up_to_the_totals_and_outputs_are_real(name: str):
     spec = MODELS.get(name).default_spec
-    table = draw_table(name, TableRequest())
+    table = table_of(name, spec)
     assert sum(layer.parameters for layer in table.layers) + table.totals.not_run == table.totals.parameters
     assert table.layers[-1].output == (spec.num_classes,) or table.layers[-1].activations == spec.num_classes
     assert len({layer.name for layer in table.layers}) == len(table.layers)
@@ -208,3 +221,39 @@ def test_a_network_that_decides_by_values_is_refused():
 def test_impossible_inputs_are_refused(input_CHW: tuple[int, ...]):
     with pytest.raises(ModelError, match=r"^An input has channels, height and width of at least 1, got "):
         layer_table(nn.Conv2d(3, 4, 3), input_CHW)
+
+
+class Turned(nn.Module):
+    """A dense layer on the channels of every position, then a learned factor for each channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.channels = ChannelsLast()
+        self.scale = Scale()
+
+    def forward(self, image_BCHW: torch.Tensor) -> torch.Tensor:
+        return self.scale(self.channels(image_BCHW))
+
+
+class ChannelsLast(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(7, 3))
+
+    def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
+        return functional.linear(map_BCHW.permute(0, 2, 3, 1), self.weight).permute(0, 3, 1, 2)
+
+
+class Scale(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(7))
+
+    def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
+        return self.factor[:, None, None] * map_BCHW
+
+
+def test_a_layer_that_turns_its_axes_inside_has_the_sizes_it_gives_and_a_factor_is_folded_into_it():
+    table = layer_table(Turned(), (3, 4, 5))
+    rows = [(layer.kind, layer.output, layer.parameters, layer.multiply_adds, layer.folded) for layer in table.layers]
+    assert rows == [("dense", (7, 4, 5), 28, 4 * 5 * 21, ("scale",))]

@@ -17,7 +17,7 @@ from saccade.models.zoo.convnet import TABLE_B
 from saccade.models.zoo.googlenet import AUXILIARY_WEIGHT, TABLE_1
 from saccade.models.zoo.inception import NAIVE_3A, ROW_3A, Inception
 from saccade.models.zoo.lenet_1998 import TABLE_I, PartialConvolution, RadialBasisOutput, ScaledTanh, Subsampling
-from saccade.models.zoo.resnet import BasicBlock, Bottleneck
+from saccade.models.zoo.resnet import BasicBlock, Bottleneck, ResNetConfig
 from saccade.models.zoo.resnet_small import SmallBlock, ZeroPadding
 
 
@@ -175,7 +175,11 @@ def zeroed(block: nn.Module) -> nn.Module:
 
 @pytest.mark.parametrize(
     "block",
-    [BasicBlock(16, 16, 1, True), Bottleneck(16, 4, 1, True), SmallBlock(16, 16, 1, "zeros")],
+    [
+        BasicBlock(16, 16, 1, ResNetConfig(depth=18)),
+        Bottleneck(16, 4, 1, ResNetConfig(depth=50)),
+        SmallBlock(16, 16, 1, "zeros"),
+    ],
     ids=["basic", "bottleneck", "small"],
 )
 def test_a_residual_block_of_zeros_is_the_identity_on_what_a_nonlinearity_left(block: nn.Module):

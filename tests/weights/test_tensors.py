@@ -17,7 +17,7 @@ from saccade.core.types import Preprocessing
 from saccade.data.images.preprocess import normalize, prepare_image
 from saccade.models.architecture import MODELS, build_model
 from saccade.weights.public import find_weights, load_backbone
-from saccade.weights.tensors import load_weights
+from saccade.weights.tensors import load_weights, same_values
 
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
 
@@ -207,3 +207,32 @@ def test_headers_of_strangers_are_checked_before_anything_is_read(tmp_path: Path
 def test_a_missing_file(tmp_path: Path):
     path = tmp_path / "none.safetensors"
     assert refused(path) == f"There is no weight file {path}.\nCheck the path and its spelling."
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "same"),
+    [
+        ((384, 96), (384, 96, 1, 1), True),  # a dense layer on every position is 1x1 filters
+        ((384, 96, 1, 1), (384, 96), True),
+        ((96, 1, 1), (96,), True),
+        ((4096, 512, 7, 7), (4096, 25088), True),
+        ((4096, 25088), (4096, 512, 7, 7), False),
+        ((1, 96), (96,), False),
+        ((96, 7, 7), (96, 1, 7, 7), False),
+        ((96, 384), (384, 96), False),
+        ((384, 96, 1, 1), (384 * 96,), False),
+    ],
+)
+def test_which_shapes_hold_the_same_numbers_in_the_same_order(
+    theirs: tuple[int, ...], ours: tuple[int, ...], same: bool
+):
+    assert same_values(theirs, ours) is same
+
+
+def test_a_file_with_dense_layers_fills_1x1_filters(tmp_path: Path):
+    torch.manual_seed(0)
+    ours, theirs = nn.Conv2d(6, 4, 1), nn.Linear(6, 4)
+    save_file(theirs.state_dict(), tmp_path / "dense.safetensors")
+    load_weights(ours, tmp_path / "dense.safetensors")
+    map_BCHW = torch.randn(2, 6, 3, 3)
+    torch.testing.assert_close(ours(map_BCHW), theirs(map_BCHW.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))

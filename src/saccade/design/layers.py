@@ -110,6 +110,8 @@ def _groups(operations: Iterable[Operation]) -> Iterable[_Group]:
 
 def _row(group: _Group, computing: list[Operation], follower: FieldFollower, parameters: int, products: int) -> _Row:
     first, last = group.operations[0], computing[-1]
+    if group.is_layer:  # which may end in another view of what it computed, channels in front again
+        last = next(operation for operation in reversed(group.operations) if _gives(operation, follower))
     made = last.made[0]
     output = made.shape[1:]
     if group.is_layer and isinstance(first.module, nn.RNNBase):
@@ -130,6 +132,10 @@ def _row(group: _Group, computing: list[Operation], follower: FieldFollower, par
     small = kind == "norm" or all(is_activation(operation) or is_norm(operation) for operation in computing)
     foldable = small and layer.multiply_adds == 0 and _num_inputs(group, follower) == 1
     return _Row(layer=layer, operations=group.operations, foldable=foldable)
+
+
+def _gives(operation: Operation, follower: FieldFollower) -> bool:
+    return bool(operation.made) and follower.depends(operation.made[0])
 
 
 def _all_steps(group: _Group, module: nn.RNNBase, made: torch.Tensor) -> tuple[torch.Tensor, torch.Size]:
@@ -218,7 +224,7 @@ def _fold(rows: list[_Row]) -> list[_Row]:
 def _feeds(before: _Row, row: _Row) -> bool:
     """Whether `row` works on what `before` leaves, and on nothing else that was computed."""
     left = {storage_of(tensor) for operation in before.operations for tensor in operation.made}
-    return any(storage_of(tensor) in left for tensor in row.operations[0].given)
+    return any(storage_of(tensor) in left for operation in row.operations for tensor in operation.given)
 
 
 def _shorten(rows: list[_Row]) -> list[_Row]:

@@ -221,11 +221,19 @@ def _our_name(
 
 
 def same_values(theirs: tuple[int, ...], ours: tuple[int, ...]) -> bool:
-    """Whether a public tensor is ours, or the filters (out, C, H, W) of a dense layer (out, C * H * W) of ours.
+    """Whether a public tensor has the numbers of ours in the same order.
 
-    timm keeps VGG's dense layers as convolutions over the whole map; flattened they are the same matrix.
+    A dense layer (out, C) on every position is 1x1 filters (out, C, 1, 1), and one number a channel may be written
+    (C, 1, 1): libraries differ in both. timm keeps VGG's dense layers (out, C * H * W) as filters (out, C, H, W).
     """
-    return theirs == ours or (len(theirs) == 4 and len(ours) == 2 and (theirs[0], math.prod(theirs[1:])) == ours)
+    same = _without_last_ones(theirs) == _without_last_ones(ours)
+    return same or (len(theirs) == 4 and len(ours) == 2 and (theirs[0], math.prod(theirs[1:])) == ours)
+
+
+def _without_last_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    while shape and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
 
 
 def _check(
