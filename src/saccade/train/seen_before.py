@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.errors import UsageError, printable
+from ..core.errors import UsageError, counted, printable
 from ..runs.names import MANIFEST, WEIGHTS
 from ..runs.seen import UNKNOWN, Seen, brought_along, look_up_seen
 from .prepare import Images
@@ -58,10 +58,15 @@ def _with_brought(images: Images, found: Seen | str, name: str) -> Images:
             f"nothing says which images the weights {where} were trained on: if some of the judged images are among "
             f"them, the figure flatters"
         )
-    if len(near_N):
-        are = "image is" if len(near_N) == 1 else "images are"
-        told.append(f"{len(near_N):,} held-out {are} nearly the same as some that the weights {where} were trained on")
     copied_N = np.union1d(images.split.copied_N, near_N)
+    if len(near_N):
+        one = len(near_N) == 1
+        some = f"{counted(len(near_N), 'held-out image')} {'is' if one else 'are'} nearly the same as some"
+        others = len(np.setdiff1d(judged_indices(images), copied_N))
+        then = (
+            f"{'it is' if one else 'they are'} left out of the verdict" if others else "there are no others to judge by"
+        )
+        told.append(f"{some} that the weights {where} were trained on: {then}")
     return replace(
         images,
         split=replace(images.split, copied_N=copied_N),
