@@ -18,8 +18,8 @@ from ..core.runtime import RuntimeConfig
 from ..data.scan import scan_source
 from ..data.source import DataSource, open_source
 from ..evaluate.caveats import worse_scaled
-from ..evaluate.copies import leave_out_copies
 from ..evaluate.classes import match_classes, refuse_extra_classes
+from ..evaluate.copies import leave_out_copies
 from ..evaluate.metrics import compute_metrics
 from ..evaluate.significance import compare_answers, paired_bootstrap
 from ..runs.ensemble_folder import expand_runs

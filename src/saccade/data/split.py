@@ -34,16 +34,14 @@ def split_source(
     DataError for a source that cannot be learned from: no image, or images of fewer than two classes.
     """
     good = [int(index) for index in scan.good_N]
+    refuse_unlearnable(source, scan.good_N)
     labels = {index: source.record(index).label for index in good}
-    _check_classes(source, labels)
     given = {index: source.record(index).split for index in good}
     notes: list[str] = []
     if any(given.values()):
         train = [index for index in good if given[index] in (None, "train")]
         validation = [index for index in good if given[index] == "validation"]
         test = [index for index in good if given[index] == "test"]
-        if not train:
-            raise DataError(f"{printable(source.name)} has no training images: every image is in another split.")
         origin = f"{', '.join(name for name in SPLITS if name in given.values())} as given"
         missing = []
         if not test:
@@ -71,17 +69,21 @@ def split_source(
     return replace(split, copied_N=copied_N, notes=tuple(notes))
 
 
-def _check_classes(source: DataSource, labels: dict[int, int]) -> None:
+def refuse_unlearnable(source: DataSource, good_N: np.ndarray) -> None:
+    """Raise DataError where the decodable images `good_N` are none, of one class, or none of them to train on."""
     where = printable(source.name)
-    if not labels:
+    if not len(good_N):
         raise DataError(f"{where} has no image that can be decoded.")
-    present = set(labels.values())
+    records = [source.record(int(index)) for index in good_N]
+    present = {record.label for record in records}
     if len(present) < 2:
         only = printable(source.classes[next(iter(present))])
         raise DataError(
             f"{where} has images of one class only, '{only}': there is nothing to tell apart.\n"
             f"Give a folder with one sub-folder of images for each of at least two classes."
         )
+    if all(record.split in ("validation", "test") for record in records):
+        raise DataError(f"{where} has no training images: every image is in another split.")
 
 
 def _cut(
