@@ -15,6 +15,7 @@ import torch
 
 from ..core.errors import printable
 from ..core.runtime import RuntimeConfig
+from ..data.opening_line import Told, opening_line, untold
 from ..data.scan import scan_source
 from ..data.source import DataSource, open_source
 from ..evaluate.caveats import worse_scaled
@@ -60,16 +61,22 @@ class PassResult:
 
 
 def evaluate(
-    runs: Sequence[Path], source_text: str, looks: Sequence[Look], runtime_config: RuntimeConfig
+    runs: Sequence[Path],
+    source_text: str,
+    looks: Sequence[Look],
+    runtime_config: RuntimeConfig,
+    opened: Told = untold,
 ) -> Evaluation:
     """Judge the mean probability of `runs` over `looks` on the images of a source, in float32 and in one pass.
 
-    Images that any of the runs was trained on are left out. Raises UsageError, CheckpointError, DataError, ImageError.
+    Images that any of the runs was trained on are left out. `opened` hears the line that names the classes.
+    Raises UsageError, CheckpointError, DataError, ImageError.
     """
     started_s = time.monotonic()
     folders = expand_runs(runs)
     classifier = open_classifier(folders, runtime_config, looks)
     source = open_source(source_text)
+    opened(opening_line(source))
     refuse_extra_classes(match_classes(classifier.classes, source.classes))
     scan = scan_source(
         source, classifier.runtime.num_threads, "error", white=classifier.members[0].preprocessing.white_16_bit

@@ -19,6 +19,7 @@ from ..data.augmentation_policy import AugmentConfig
 from ..data.augmenter import measure_colours
 from ..data.images.preprocess import normalize
 from ..data.loading.loader import build_loader
+from ..data.opening_line import opening_line
 from ..data.random_numbers import permutation
 from ..evaluate.words import verdict
 from ..models.build import resolve_model
@@ -272,7 +273,7 @@ def opening_lines(config: RunConfig, images: Images, device: str, run_dir: Path,
     epochs = f"{counted(config.epochs, 'epoch')}, {config.optimizer.name}"
     channels, height_px, width_px = images.spec.input_CHW
     return [
-        f"data    {printable(images.source.name)}: {images.class_counts()}",
+        opening_line(images.source, images.scan.good_N),
         f"split   {len(split.train_N):,} to train on, {len(split.validation_N):,} to choose the epoch, "
         f"{len(test_N):,} to judge ({split.origin}{copies})",
         f"model   {printable(config.model)}: {num_parameters:,} parameters, "

@@ -13,6 +13,7 @@ from ...core.display import Displayed, Rows
 from ...core.errors import DataError, printable
 from ...core.in_memory import is_given
 from ...core.types import MAX_16_BIT, SPLITS
+from ..opening_line import Told, opening_line, untold
 from ..source import DataSource, open_source
 from ..sources.folder.source import ImageFolder
 from ..split import refuse_unlearnable
@@ -108,14 +109,20 @@ class Inspection(Displayed):
 
 
 def inspect_source(
-    text: str, threads: int, progress: Callable[[int, int], None] | None = None, keep: bool = True
+    text: str,
+    threads: int,
+    progress: Callable[[int, int], None] | None = None,
+    keep: bool = True,
+    opened: Told = untold,
 ) -> Inspection:
     """Look at every image of the source that `text` names. Raises DataError where no image is found.
 
     What training refuses is a finding: images of a folder are looked at all the same, each under the folder it lies in.
     With `keep`, what was measured is kept in the user's cache folder by the content of each image.
+    `opened` hears the line that names the classes.
     """
     source, refused = _opened(text)
+    opened(opening_line(source))
     path = cache_file(source.name)
     known, note = load_known(path) if keep else (None, "")
     measured = measure_source(source, threads, known, progress)
