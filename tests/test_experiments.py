@@ -23,6 +23,7 @@ SHORT = {
     "gradient_by_depth": ["--seeds", "1", "--networks", "plain20,resnet20"],
     "inception_time": ["--pairs", "1"],
     "freeze_by_images": ["photos", "--images", "4,all", "--epochs", "1"],  # with more in its own test below
+    "ladder_against_training": ["photos", "--images", "all", "--epochs", "1", "--seeds", "1"],  # as the one above
     "temperature_by_images": [],  # in its own test below
     "plain_vs_residual": ["--seeds", "1", "--epochs", "1", "--networks", "plain20"],
 }
@@ -73,31 +74,48 @@ def test_plain_and_residual_networks_are_trained_and_their_gradients_measured():
     assert result["gradient_first_over_last"][0] > 0
 
 
-def test_more_images_freeze_by_evidence_and_are_drawn_in_one_picture(tmp_path: Path):
+def on_noise(folder: Path, name: str, num_train: int, levels: tuple[int, int] = (60, 190)) -> list[dict[str, Any]]:
+    """What an experiment on transfer prints of noise of two mean levels and of a ResNet-20 with random weights."""
     draw = np.random.default_rng(0)
-    for split, count in (("train", 9), ("validation", 2), ("test", 3)):
-        for label, level in (("dark", 60), ("light", 190)):
-            folder = tmp_path / "photos" / split / label
-            folder.mkdir(parents=True)
+    for split, count in (("train", num_train), ("validation", 2), ("test", 3)):
+        for label, level in zip(("dark", "light"), levels, strict=True):
+            place = folder / "photos" / split / label
+            place.mkdir(parents=True)
             for number in range(count):
                 image_HWC = draw.integers(level - 50, level + 50, (32, 32, 3), dtype=np.uint8)
-                Image.fromarray(image_HWC).save(folder / f"{number}.png")
+                Image.fromarray(image_HWC).save(place / f"{number}.png")
     torch.manual_seed(0)
     weights = build_model("resnet20", ModelSpec(num_classes=3, input_CHW=(3, 32, 32))).state_dict()
     pixels = {"channels": "rgb", "input_height_px": 32, "input_width_px": 32, "mean": [0.5] * 3, "std": [0.25] * 3}
-    save_file(weights, tmp_path / "weights.safetensors", metadata={"saccade.preprocessing": json.dumps(pixels)})
-    command = [sys.executable, "-m", "experiments.freeze_by_images", *SHORT["freeze_by_images"]]
+    save_file(weights, folder / "weights.safetensors", metadata={"saccade.preprocessing": json.dumps(pixels)})
+    command = [sys.executable, "-m", f"experiments.{name}", *SHORT[name]]
     command += ["--backbone", "resnet20", "--weights", "weights.safetensors", "--out", "out"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])}
-    environment["XDG_CACHE_HOME"] = str(tmp_path / "cache")
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
+    environment["XDG_CACHE_HOME"] = str(folder / "cache")
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_more_images_freeze_by_evidence_and_are_drawn_in_one_picture(tmp_path: Path):
+    rows = on_noise(tmp_path, "freeze_by_images", num_train=9)
     assert [(row["images_a_class"], row["training_images"]) for row in rows] == [("4", 8), ("all", 18)]
     assert all(0 <= row["top1_low"] <= row["top1"] <= row["top1_high"] <= 1 for row in rows)
     assert all(row["why"].startswith(("Only the last layer", "Frozen up to")) for row in rows)
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == rows
     assert "4 a class" in (tmp_path / "out" / "ladder.svg").read_text()
+
+
+def test_the_ladder_is_compared_with_whole_trainings(tmp_path: Path):
+    *rows, told = on_noise(tmp_path, "ladder_against_training", num_train=15, levels=(124, 125))
+    assert len(rows) >= 1
+    result = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert result == {"rows": rows, **told}
+    gaps = [100 * (row["test_gain"] - row["left_out_gain"]) for row in rows]
+    assert told["favours_all"] == round(sum(gaps) / len(gaps), 2)
+    measured = sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir() and not path.is_symlink())
+    wanted = ["seed-0-auto", "seed-0-all", *(f"seed-0-{row['depth']}" for row in rows)]
+    assert measured == sorted(wanted)
 
 
 def test_a_temperature_is_judged_on_images_it_was_not_fitted_on(tmp_path: Path):

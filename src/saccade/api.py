@@ -28,6 +28,7 @@ from .core.in_memory import short_name
 from .core.runtime import RuntimeConfig, available_cpus
 from .core.types import AnyPath, Metrics, Prediction, Preprocessing, Record
 from .data.checkup.inspection import Inspection, inspect_source
+from .data.opening_line import Told, untold
 from .data.source import DataSource
 from .data.sources.in_memory import ArraySource, FileSource, GivenImages, HeldImage, known_source
 from .data.sources.shared.image_files import PassedOver
@@ -256,11 +257,13 @@ def evaluate(
     scales: Sequence[float] = (1.0,),
     runtime: RuntimeConfig | None = None,
     model: nn.Module | None = None,
+    opened: Told = untold,
 ) -> Evaluation:
     """Judge a run, or the mean probability of several, on the images of `source` that are for judging.
 
     With `crops` above 1 (5, 10, or a grid) and `scales`, several looks at every image are averaged too; what that
     gains and costs is in `Evaluation.together`. `model` is the network of a run that was given one from Python.
+    `opened` hears the line that names the classes of `source` and their counts, once it is open.
 
     Raises SaccadeError.
     """
@@ -269,7 +272,7 @@ def evaluate(
     if not members:
         raise UsageError("evaluate needs at least one run.")
     with known_source(source) as text, known_network(model):
-        return evaluate_runs(members, text, wanted, runtime or RuntimeConfig())
+        return evaluate_runs(members, text, wanted, runtime or RuntimeConfig(), opened)
 
 
 @scoped_runtime()
@@ -372,12 +375,13 @@ def explain(
     layer: str = "",
     source: GivenImages = "",
     model: nn.Module | None = None,
+    opened: Told = untold,
 ) -> Explanation:
     """Why `run` says what it says of an image: Grad-CAM, occlusion, maps and filters as arrays.
 
     `image` is a file, a uint8 array or an image of Pillow. With `out` the sheet is written there, .svg or .png; with
-    `source` it shows images of that set that excite the strongest channels most. `model` as in `evaluate`. Raises
-    SaccadeError.
+    `source` it shows images of that set that excite the strongest channels most. `model` and `opened` as in
+    `evaluate`. Raises SaccadeError.
     """
     sheet = _path(out)
     if sheet is not None:
@@ -386,20 +390,26 @@ def explain(
     with known_source(source) as text, known_network(model):
         member = open_member(Path(run), RuntimeConfig(device="cpu"))
         item = item_of(image, "array")
-        explanation = explain_image(member, item.read(), item.key, class_name, layer, text)
+        explanation = explain_image(member, item.read(), item.key, class_name, layer, text, opened)
     if sheet is not None:
         write_sheet(sheet, explanation)
     return explanation
 
 
 @scoped_runtime()
-def inspect(source: GivenImages, progress: Callable[[int, int], None] | None = None, keep: bool = True) -> Inspection:
-    """A check-up of the images of `source`: faults first, then figures. Raises DataError where it cannot be opened.
+def inspect(
+    source: GivenImages,
+    progress: Callable[[int, int], None] | None = None,
+    keep: bool = True,
+    opened: Told = untold,
+) -> Inspection:
+    """A check-up of the images of `source`: faults first, then figures. Raises DataError where no image is found.
 
     With `keep`, what is measured of a set on disk is kept in the user's cache folder; of images in memory nothing is.
+    `opened` as in `evaluate`.
     """
     with known_source(source) as text:
-        return inspect_source(text, available_cpus(), progress, keep and short_name(text) == text)
+        return inspect_source(text, available_cpus(), progress, keep and short_name(text) == text, opened)
 
 
 @scoped_runtime()
@@ -429,13 +439,13 @@ def report(run: AnyPath, out: AnyPath | None = None, model: nn.Module | None = N
 
 
 @scoped_runtime()
-def preview(request: PreviewRequest, out: AnyPath) -> dict[str, Any]:
+def preview(request: PreviewRequest, out: AnyPath, opened: Told = untold) -> dict[str, Any]:
     """Write a picture of what augmentation does to some images of a source; returns what was drawn in words.
 
-    Raises SaccadeError.
+    `opened` as in `evaluate`. Raises SaccadeError.
     """
     with named_preview(request) as asked:
-        result = preview_run(asked.config(), asked.num_images)
+        result = preview_run(asked.config(), asked.num_images, opened=opened)
     picture = result.picture()
     atomic.write_with(Path(out), lambda temporary: picture.save(temporary, "PNG"))
     return preview_values(result)

@@ -50,7 +50,10 @@ def plant(folder: Path, seed: int = 0, clean_each: int = 6) -> Planted:
             for number in range(clean_each):
                 if (split, name) != ("test", "plum"):  # planted: a class missing from a split
                     save(f"{split}/{name}/{number}.jpg")
-    expected: dict[str, set[frozenset[str]]] = {"class_missing_from_split": {frozenset({"plum"})}}
+    expected: dict[str, set[frozenset[str]]] = {
+        "class_missing_from_split": {frozenset({"plum"})},
+        "only_one": {frozenset({"val/pear/larger.png"})},  # of 240x180 px
+    }
 
     def copy(kind: str, first: str, *others: str) -> None:
         for other in others:

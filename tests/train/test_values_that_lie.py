@@ -105,37 +105,86 @@ def leaking(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
-def test_a_leak_is_told_with_the_verdict_everywhere(saccade: Callable, leaking: Path, tmp_path: Path):
-    finished = saccade("train", leaking, "--out", tmp_path / "run", "--epochs", "2", "--quiet", *OPTIONS)
+def test_copies_in_a_test_part_are_left_out_of_every_figure_and_told(saccade: Callable, leaking: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    finished = saccade("train", leaking, "--out", run, "--epochs", "2", *OPTIONS)
     assert finished.status == 0
-    evaluation = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    right = rightness(run, leaking / "test")
+    new = [is_right for number, is_right in right.items() if number >= 100]
+    whole = f"With the 12 copies, for comparison with published figures: {share(list(right.values()))} % of 20 images"
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert [evaluation[key] for key in ("num_samples", "num_copies")] == [8, 12]
+    assert evaluation["top1"] == np.mean(new)
+    assert evaluation["top1_with_copies"] == np.mean(list(right.values()))
+    assert sorted(int(Path(key).stem) for key in evaluation["keys"]) == list(range(100, 108))
     caveats = evaluation["caveats"]
-    assert caveats[:2] == [
-        "4 test images are also in train or validation: the figure flatters.",
-        "8 test images are nearly the same as images in train or validation: the figure flatters.",
+    assert caveats[:3] == [
+        "4 test images are also in train or validation: they are left out of the verdict.",
+        "8 test images are nearly the same as images in train or validation: they are left out of the verdict.",
+        f"{whole} correct.",
     ]
-    right_N, is_new_N = reference(tmp_path / "run", evaluation["keys"])
-    share = f"{100 * right_N[is_new_N].mean():.1f} % of 8 images correct"
-    assert caveats[2].startswith(f"Without these copies: {share} (95 % interval ")
+    assert f"note: {caveats[0][:-1]}" in finished.errors.splitlines()
+    assert "8 to judge (train, test as given; validation dealt out of train; 12 copies left out)" in finished.errors
     lines = finished.output.splitlines()
+    verdict = f"{share(new)} % of 8 held-out images correct"
+    assert lines[0].startswith(verdict)
     assert lines[1 : 1 + len(caveats)] == caveats
-    page = (tmp_path / "run" / "report.html").read_text()
-    assert all(caveat.replace("'", "&#39;") in page or caveat in page for caveat in caveats[:3])
-    again = saccade("evaluate", tmp_path / "run", leaking, "--json")
-    told = json.loads(again.output)["caveats"]
-    assert told[:2] == [
-        "4 of these images are also among those the run was trained on: the figure flatters.",
-        "8 of these images are nearly the same as some the run was trained on: the figure flatters.",
+    page = (run / "report.html").read_text()
+    assert f"<h1>{verdict}</h1>" in page
+    assert all(caveat in page for caveat in caveats[:3])
+    again = json.loads(saccade("evaluate", run, leaking, "--json").output)
+    figures = (
+        "num_samples",
+        "top1",
+        "top1_low",
+        "top1_high",
+        "num_copies",
+        "top1_with_copies",
+        "confusion",
+        "per_class",
+    )
+    assert {key: again[key] for key in figures} == {key: evaluation[key] for key in figures}
+    assert again["judged_on"] == f"the 8 images of the test part of {leaking} that training did not see"
+    assert again["caveats"][:3] == [
+        "4 images are left out: the run was trained on them, or chose its epoch by them.",
+        "8 images are left out: training saw nearly the same ones.",
+        f"{whole} correct.",
     ]
-    assert told[2] == caveats[2]
-    assert set(told) <= set(json.loads(again.output)["notes"])
+    assert set(again["caveats"]) <= set(again["notes"])
 
 
-def reference(run: Path, keys: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """(which judged images were right; which of them are no copies), from the evidence on disk alone."""
-    evidence = load_file(run / "evaluation.safetensors")
-    is_new_N = np.array([int(Path(key).stem) >= 100 for key in keys])
-    return evidence["logits_NK"].argmax(axis=1) == evidence["label_N"], is_new_N
+def rightness(run: Path, folder: Path) -> dict[int, bool]:
+    """Whether the run answers each file of a folder of classes right, by the number in its name."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    answers = api.predict(run, paths)
+    return {
+        int(path.stem): answer.top(1)[0][0] == path.parent.name for path, answer in zip(paths, answers, strict=True)
+    }
+
+
+def share(right: list[bool]) -> str:
+    return f"{100 * sum(right) / len(right):.1f}"
+
+
+def test_a_test_part_of_training_images_alone_is_not_called_held_out(saccade: Callable, tmp_path: Path):
+    source, run = tmp_path / "set", tmp_path / "run"
+    for number in range(60):
+        put(noise(number), source / "train" / coin(number) / f"{number}.png")
+        if number < 20:
+            put(noise(number), source / "test" / coin(number) / f"{number}.png")
+    finished = saccade("train", source, "--out", run, "--epochs", "2", *OPTIONS)
+    lines = finished.output.splitlines()
+    assert lines[0].startswith(
+        f"{share(list(rightness(run, source / 'test').values()))} % of 20 training images correct"
+    )
+    assert lines[1:3] == [
+        "20 test images are also in train or validation: there are no others to judge by.",
+        "Every judged image is a copy of one that training saw: nothing is known of the accuracy on others.",
+    ]
+    assert "20 to judge (train, test as given; validation dealt out of train)" in finished.errors
+    told = saccade("evaluate", run, source).output.splitlines()
+    assert told[:2] == [lines[0], lines[2]]
+    assert "% of 20 training images correct</h1>" in (run / "report.html").read_text()
 
 
 @pytest.fixture(scope="module")

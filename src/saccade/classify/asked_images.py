@@ -14,6 +14,7 @@ import numpy as np
 
 from ..core.addresses import WEB, check_address, is_address, is_hub, shown
 from ..core.errors import DataError, ImageError, UsageError, printable
+from ..data.opening_line import Told, opening_line, untold
 from ..data.source import is_builtin, open_source
 from ..data.source_text import split_source_text
 from ..data.sources.in_memory import HeldImage
@@ -28,9 +29,14 @@ TIME_LIMIT_S = 60.0  # for one image at an address, redirects and all
 
 
 def asked_images(
-    texts: Sequence[str], passed_over: PassedOver, allow_url: bool = False, lines: IO[bytes] | None = None
+    texts: Sequence[str],
+    passed_over: PassedOver,
+    allow_url: bool = False,
+    lines: IO[bytes] | None = None,
+    opened: Told = untold,
 ) -> Iterator[HeldImage]:
-    """The images that `texts` name, in their order; `lines` stands for standard input.
+    """The images that `texts` name, in their order; `lines` stands for standard input. `opened` hears the line that
+    names the classes of a source.
 
     Raises UsageError at once for an address that is not allowed, or - twice. What is named in a line of standard input,
     and cannot be used, is an item whose reading raises ImageError.
@@ -40,10 +46,12 @@ def asked_images(
             _check_web(text, allow_url)
     if list(texts).count(STANDARD_INPUT) > 1:
         raise UsageError("Standard input can be read once: write - once.")
-    return _items(texts, passed_over, allow_url, sys.stdin.buffer if lines is None else lines)
+    return _items(texts, passed_over, allow_url, sys.stdin.buffer if lines is None else lines, opened)
 
 
-def _items(texts: Sequence[str], passed_over: PassedOver, allow_url: bool, lines: IO[bytes]) -> Iterator[HeldImage]:
+def _items(
+    texts: Sequence[str], passed_over: PassedOver, allow_url: bool, lines: IO[bytes], opened: Told
+) -> Iterator[HeldImage]:
     for text in texts:
         if text == STANDARD_INPUT:
             for line in _lines(lines):
@@ -52,6 +60,7 @@ def _items(texts: Sequence[str], passed_over: PassedOver, allow_url: bool, lines
             yield HeldImage(text, partial(_read_address, text))
         elif _is_source(text):
             source = open_source(text)
+            opened(opening_line(source))
             yield from items_of_source(source, np.arange(len(source)))
         else:
             yield from list_images([Path(text)], passed_over)

@@ -10,6 +10,7 @@ from ..core.display import Displayed, Rows
 from ..core.errors import printable
 from ..core.types import Metrics
 from ..evaluate.calibration import selective_sentence
+from ..evaluate.copies import NO_COPIES, WithoutCopies
 from ..evaluate.metrics import compute_metrics
 from ..evaluate.mistakes import Mistake, find_mistakes, why_unsuspected
 from ..evaluate.scores import score_images
@@ -141,6 +142,7 @@ class Evaluation(Displayed):
     `caveats` are sentences that qualify every figure, `notes` say what else was done. `image_notes` name each judged
     file that is damaged beside its pixels.
 
+    Copies of training images are left out of everything, which `copies` tells.
     `metrics` are of `logits_NK` as they are; confidences that a person sees are divided by `temperature` first.
     `together` is set where several runs, or several crops, answered together.
     """
@@ -161,6 +163,7 @@ class Evaluation(Displayed):
     together: Together | None = None
     kind: str = "held-out"
     image_notes: tuple[str, ...] = ()
+    copies: WithoutCopies = NO_COPIES
 
     def as_json(self) -> dict[str, Any]:
         """The object of `evaluate --json`; its keys are a contract."""
@@ -169,6 +172,7 @@ class Evaluation(Displayed):
             "model": self.model,
             "source": self.source,
             **metrics_json(self.metrics),
+            **self.copies.as_json(),
             "ece_calibrated": self.calibrated().ece,
             "temperature": self.temperature,
             "seconds": round(self.seconds, 3),

@@ -7,7 +7,7 @@ of them, and says what answering together gains and costs.
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,12 @@ import torch
 
 from ..core.errors import printable
 from ..core.runtime import RuntimeConfig
+from ..data.opening_line import Told, opening_line, untold
 from ..data.scan import scan_source
 from ..data.source import DataSource, open_source
 from ..evaluate.caveats import worse_scaled
 from ..evaluate.classes import match_classes, refuse_extra_classes
+from ..evaluate.copies import leave_out_copies
 from ..evaluate.metrics import compute_metrics
 from ..evaluate.significance import compare_answers, paired_bootstrap
 from ..runs.ensemble_folder import expand_runs
@@ -45,18 +47,36 @@ class PassResult:
     forward_s: float
     image_notes: tuple[str, ...] = ()
 
+    def of(self, is_kept_N: np.ndarray) -> "PassResult":
+        """The answers for those images of which `is_kept_N` (bool) is true, with their share of the times."""
+        share = float(is_kept_N.mean()) if len(is_kept_N) else 1.0
+        return replace(
+            self,
+            centre_M_s=self.centre_M_s * share,
+            forward_s=self.forward_s * share,
+            probability_NK=self.probability_NK[is_kept_N],
+            centre_logits_MNK=self.centre_logits_MNK[:, is_kept_N],
+            label_N=self.label_N[is_kept_N],
+        )
+
 
 def evaluate(
-    runs: Sequence[Path], source_text: str, looks: Sequence[Look], runtime_config: RuntimeConfig
+    runs: Sequence[Path],
+    source_text: str,
+    looks: Sequence[Look],
+    runtime_config: RuntimeConfig,
+    opened: Told = untold,
 ) -> Evaluation:
     """Judge the mean probability of `runs` over `looks` on the images of a source, in float32 and in one pass.
 
-    Images that any of the runs was trained on are left out. Raises UsageError, CheckpointError, DataError, ImageError.
+    Images that any of the runs was trained on are left out. `opened` hears the line that names the classes.
+    Raises UsageError, CheckpointError, DataError, ImageError.
     """
     started_s = time.monotonic()
     folders = expand_runs(runs)
     classifier = open_classifier(folders, runtime_config, looks)
     source = open_source(source_text)
+    opened(opening_line(source))
     refuse_extra_classes(match_classes(classifier.classes, source.classes))
     scan = scan_source(
         source, classifier.runtime.num_threads, "error", white=classifier.members[0].preprocessing.white_16_bit
@@ -69,9 +89,11 @@ def judge(classifier: Classifier, runs: Sequence[Path], images: JudgedImages, st
     begun (`time.monotonic`). Raises ImageError naming a file that cannot be read, DataError."""
     source = images.source
     match = match_classes(classifier.classes, source.classes)
-    result = pass_over(classifier, source, images.index_N)
+    whole, is_plain = pass_over(classifier, source, images.index_N), classifier.is_plain
+    said_N = (whole.centre_logits_MNK[0] if is_plain else whole.probability_NK).argmax(axis=1)
+    copies = leave_out_copies(said_N == match.label_map_S[whole.label_N], np.isin(images.index_N, images.copied_N))
+    result, index_N = whole.of(copies.is_judged_N), images.index_N[copies.is_judged_N]
     label_N = match.label_map_S[result.label_N]
-    is_plain = classifier.is_plain
     logits_NK = result.centre_logits_MNK[0] if is_plain else log_probability(result.probability_NK)
     metrics = compute_metrics(logits_NK, label_N, classifier.classes)
     temperature = classifier.members[0].temperature if is_plain else 1.0
@@ -84,7 +106,7 @@ def judge(classifier: Classifier, runs: Sequence[Path], images: JudgedImages, st
         notes=source.notes + images.notes + match.messages,
         caveats=(
             *_equal_members(classifier),
-            *images.all_caveats(metrics, logits_NK.argmax(axis=1) == label_N, images.index_N),
+            *images.all_caveats(metrics, copies),
             *worse_scaled(logits_NK, label_N, temperature),
         ),
         seed=classifier.members[0].seed,
@@ -92,9 +114,10 @@ def judge(classifier: Classifier, runs: Sequence[Path], images: JudgedImages, st
         temperature=temperature,
         logits_NK=logits_NK,
         label_N=label_N,
-        keys=tuple(source.record(int(index)).key for index in images.index_N),
+        keys=tuple(source.record(int(index)).key for index in index_N),
         together=None if is_plain else _together(classifier, runs, result, label_N),
-        kind=images.kind,
+        kind=copies.kind(images.kind),
+        copies=copies,
         image_notes=result.image_notes,
     )
 

@@ -10,16 +10,18 @@ from ..core.errors import DataError, printable
 from ..core.types import Metrics
 from ..data.scan import MAX_COMPARED, ScanReport
 from ..data.source import DataSource
-from ..evaluate.caveats import sentences, without_copies
+from ..evaluate.caveats import sentences
+from ..evaluate.copies import WithoutCopies
 from ..evaluate.words import warnings
 from ..runs.seen import Seen, look_up_seen, unknown_note
 
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedImages:
-    """The images `index_N` of `source` that are judged, and what they are in words. `kind`: as in `Evaluation`.
+    """The images `index_N` of `source` that are answered, and what they are in words. `kind`: as in `Evaluation`.
 
-    `caveats` qualify every figure of them, `notes` do not; `copied_N` are those that training saw, or nearly so.
+    Those of `copied_N`, which training saw, or nearly so, are left out of every figure, unless there are no others.
+    `caveats` qualify every figure, `notes` do not.
     """
 
     source: DataSource
@@ -31,18 +33,17 @@ class JudgedImages:
     copied_N: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     kind: str = "held-out"
 
-    def all_caveats(self, metrics: Metrics, right_N: np.ndarray, index_N: np.ndarray) -> tuple[str, ...]:
-        """What qualifies the figures `metrics` of the images `index_N`, of which `right_N` (bool) were right."""
-        copies = without_copies(right_N, np.isin(index_N, self.copied_N))
-        return tuple(sentences([*self.caveats, *copies, *warnings(metrics, self.kind)]))
+    def all_caveats(self, metrics: Metrics, copies: WithoutCopies) -> tuple[str, ...]:
+        """What qualifies the figures `metrics` of the images without `copies`."""
+        return tuple(sentences([*self.caveats, *copies.caveats(), *warnings(metrics, copies.kind(self.kind))]))
 
 
 def choose_images(runs: Sequence[Path], source_text: str, source: DataSource, scan: ScanReport) -> JudgedImages:
     """The images to judge `runs` on: never silently those they were trained on.
 
-    The test part of the source where it has one, whole, as published figures are: copies of what training saw are told.
-    Else the images that training did not see, nor nearly. The kind is `held-out`, or empty where nothing says what a
-    run has seen.
+    Those of its test part, where it has one, that training did not see, nor nearly; else of all its images. Copies in a
+    test part are answered, too, for who compares with published figures. The kind is `held-out`, or empty where nothing
+    says what a run has seen.
     """
     seen = {run: look_up_seen(run) for run in runs}
     known = [found for found in seen.values() if isinstance(found, Seen)]
@@ -60,7 +61,10 @@ def choose_images(runs: Sequence[Path], source_text: str, source: DataSource, sc
     test_N = np.array([i for i in scan.good_N if source.record(int(i)).split == "test"], dtype=np.int64)
     if len(test_N):
         index_N, judged_on = test_N, f"the test part of {where}"
-        caveats += _copies(int(equal_N[test_N].sum()), int(near_N[test_N].sum()))
+        num_equal, num_near = int(equal_N[test_N].sum()), int(near_N[test_N].sum())
+        if 0 < num_equal + num_near < len(test_N):
+            judged_on = f"the {len(test_N) - num_equal - num_near:,} images of {judged_on} that training did not see"
+            caveats += _left_out(num_equal, num_near)
     else:
         index_N = scan.good_N[~(equal_N | near_N)[scan.good_N]]
         judged_on = f"all images of {where}"
@@ -84,14 +88,6 @@ def choose_images(runs: Sequence[Path], source_text: str, source: DataSource, sc
         copied_N=np.flatnonzero(equal_N | near_N),
         kind="" if unknown else "held-out",
     )
-
-
-def _copies(num_equal: int, num_near: int) -> list[str]:
-    told = [
-        f"{num_equal:,} of these images are also among those the run was trained on" if num_equal else "",
-        f"{num_near:,} of these images are nearly the same as some the run was trained on" if num_near else "",
-    ]
-    return [f"{text}: the figure flatters." for text in told if text]
 
 
 def _left_out(num_equal: int, num_near: int) -> list[str]:

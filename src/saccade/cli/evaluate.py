@@ -7,7 +7,7 @@ import typer
 
 from ..core.errors import UsageError, printable
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, SPLIT_COLUMN, chosen_source
-from .output import format_table, print_json, print_notes, print_result
+from .output import format_table, print_json, print_notes, print_opening, print_result
 
 if TYPE_CHECKING:
     from ..classify.evaluation import Evaluation, MemberResult, Together
@@ -46,12 +46,13 @@ def evaluate(
     if len(arguments) < 2:
         raise UsageError("evaluate needs a run and a source: saccade evaluate runs/digits-lenet5-1 digits.")
     from .. import api
+    from ..data.opening_line import untold
 
     runs, source = [Path(text) for text in arguments[:-1]], arguments[-1]
     source = chosen_source(source, file_column, label_column, split_column, group_column)
     if label_errors is not None and len(runs) > 1:
         raise UsageError(f"--label-errors looks through the features of one run, got {len(runs)} runs.")
-    evaluation = api.evaluate(runs, source, crops, _scales(scales))
+    evaluation = api.evaluate(runs, source, crops, _scales(scales), opened=untold if quiet else print_opening)
     checked = api.check_labels(runs[0], source, label_errors) if label_errors is not None else None
     if mistakes is not None:
         api.write_mistakes(evaluation, mistakes)

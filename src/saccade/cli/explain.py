@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from .output import print_json, print_result
+from .output import print_json, print_opening, print_result
 
 if TYPE_CHECKING:
     from ..explain.explanation import Explanation
@@ -31,7 +31,7 @@ def explain(
     from ..core.errors import printable
     from ..evaluate.words import percent
 
-    explanation = api.explain(run, image, out, class_name, layer, source)
+    explanation = api.explain(run, image, out, class_name, layer, source, opened=print_opening)
     if as_json:
         print_json(_explanation_json(explanation, run, out))
         return

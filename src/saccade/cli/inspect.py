@@ -5,7 +5,7 @@ import sys
 import typer
 
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, SPLIT_COLUMN, chosen_source
-from .output import print_json, print_result
+from .output import print_json, print_opening, print_result
 
 
 def inspect(
@@ -28,7 +28,7 @@ def inspect(
         sys.stderr.flush()
 
     source = chosen_source(source, file_column, label_column, split_column, group_column)
-    inspection = api.inspect(source, progress=progress if on_terminal else None, keep=keep)
+    inspection = api.inspect(source, progress=progress if on_terminal else None, keep=keep, opened=print_opening)
     if as_json:
         print_json(inspection.as_json())
     else:

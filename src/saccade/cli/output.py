@@ -20,6 +20,11 @@ def print_notes(notes: Iterable[str]) -> None:
         print(f"note: {text}", file=sys.stderr)
 
 
+def print_opening(line: str) -> None:
+    """Print the line that names the classes of a source, on stderr, when it is open and long work begins."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def print_json(value: Any) -> None:
     """Print one JSON object on stdout, ASCII, so that it survives every locale. NaN is written as null."""
     _write(json.dumps(_without_nan(value), ensure_ascii=True, allow_nan=False) + "\n")

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from ..core.errors import SaccadeError, UsageError
-from .output import format_table, print_json, print_notes, print_result
+from .output import format_table, print_json, print_notes, print_opening, print_result
 
 
 def predict(
@@ -29,6 +29,7 @@ def predict(
     from ..classify.asked_images import asked_images
     from ..core.errors import ImageError, printable
     from ..core.types import Prediction
+    from ..data.opening_line import untold
     from ..data.sources.shared.image_files import PassedOver
 
     num_runs = 1  # the first is meant as a run even where none stands there
@@ -38,7 +39,7 @@ def predict(
     if not paths:
         raise UsageError("predict needs a run and images: saccade predict runs/digits-lenet5-1 photo.jpg.")
     passed_over = PassedOver()
-    items = asked_images(paths, passed_over, allow_url)
+    items = asked_images(paths, passed_over, allow_url, opened=untold if quiet else print_opening)
     if csv is not None:
         _predict_to_csv(runs, items, csv, top, as_json, passed_over.sentence)
         return

@@ -6,7 +6,7 @@ import typer
 
 from ..core.errors import printable, shell_word
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, SPLIT_COLUMN, chosen_source
-from .output import print_json, print_result
+from .output import print_json, print_opening, print_result
 
 
 def preview(
@@ -42,7 +42,7 @@ def preview(
         seed=seed,
         settings=settings,
     )
-    values = api.preview(request, out)
+    values = api.preview(request, out, print_opening)
     if as_json:
         print_json({"out": str(out), **values})
     else:

@@ -163,6 +163,7 @@ def result_json(result: "TrainResult") -> dict[str, Any]:
         "source": result.config.source,
         **metrics_json(result.judgement.metrics),
         "split": result.judgement.split,
+        **result.judgement.copies.as_json(),
         "caveats": list(result.judgement.caveats),
         "seconds": round(result.seconds, 3),
         "training_seconds": round(result.training_s, 3),
@@ -179,14 +180,13 @@ def result_text(result: "TrainResult", report: Path | None = None, seconds: floa
     from .console import duration
 
     where = printable(str(result.run_dir))
-    kind = "training" if result.judgement.split == "train" else "held-out"
     page = f"Report: {printable(str(report))}\n" if report else ""
     caveats = "".join(f"{printable(caveat)}\n" for caveat in result.judgement.caveats)
     times = f"{duration(seconds or result.seconds)} in all, {duration(result.training_s)} of it training"
     if result.training_s > result.seconds:
         times = f"{duration(result.seconds)} since resuming; {duration(result.training_s)} of training over all starts"
     return (
-        f"{verdict(result.judgement.metrics, kind)}\n{caveats}"
+        f"{verdict(result.judgement.metrics, result.judgement.kind)}\n{caveats}"
         f"Kept epoch {result.best_epoch} of {result.config.epochs}; {times} "
         f"({result.images_per_second:,.0f} images/s).\n"
         f"Run: {where}\n{page}"

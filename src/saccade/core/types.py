@@ -76,6 +76,16 @@ class Split:
         """The indices of `name`, one of SPLITS."""
         return {"train": self.train_N, "validation": self.validation_N, "test": self.test_N}[name]
 
+    @property
+    def judged_part(self) -> str:
+        """The part that a run is judged on: test, or else validation, or else train."""
+        return next((name for name in reversed(SPLITS) if len(self.indices(name))), "train")
+
+    def without_copies(self, name: str) -> np.ndarray:
+        """The indices of `name` that are no copies of what training saw; all of them where every one is."""
+        kept_N = np.setdiff1d(self.indices(name), self.copied_N)
+        return kept_N if len(kept_N) else self.indices(name)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:

@@ -56,13 +56,18 @@ class ScanReport:
     white_16_bit: int = MAX_16_BIT
 
     @cached_property
+    def alike_groups(self) -> list[np.ndarray]:
+        """Groups of good images that pairs of nearly the same images link, however large."""
+        return self.likeness.groups(self.good_N) if self.likeness else []
+
+    @cached_property
     def near_groups(self) -> tuple[tuple[np.ndarray, ...], int]:
         """(groups of good images that are nearly the same, how many images are in groups too large to be copies).
 
         Copies of one picture are few. Where more than a twentieth of all images (and more than 12) look alike, they are
         simple pictures, or frames of one scene: what they are only a person can say.
         """
-        groups = self.likeness.groups(self.good_N) if self.likeness else []
+        groups = self.alike_groups
         most = max(MAX_COPIES, len(self.good_N) // 20)
         alike = sum(len(group) for group in groups if len(group) > most)
         return tuple(group for group in groups if len(group) <= most), alike

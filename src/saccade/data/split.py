@@ -34,16 +34,14 @@ def split_source(
     DataError for a source that cannot be learned from: no image, or images of fewer than two classes.
     """
     good = [int(index) for index in scan.good_N]
+    refuse_unlearnable(source, scan.good_N)
     labels = {index: source.record(index).label for index in good}
-    _check_classes(source, labels)
     given = {index: source.record(index).split for index in good}
     notes: list[str] = []
     if any(given.values()):
         train = [index for index in good if given[index] in (None, "train")]
         validation = [index for index in good if given[index] == "validation"]
         test = [index for index in good if given[index] == "test"]
-        if not train:
-            raise DataError(f"{printable(source.name)} has no training images: every image is in another split.")
         origin = f"{', '.join(name for name in SPLITS if name in given.values())} as given"
         missing = []
         if not test:
@@ -65,23 +63,27 @@ def split_source(
         origin=origin,
     )
     copies = {name: find_copies(scan, split, name) for name in ("validation", "test")}
-    notes = _copy_notes(copies) + _label_notes(source, scan, labels) + _likeness_notes(scan, split)
+    notes = _copy_notes(copies, split) + _label_notes(source, scan, labels) + _likeness_notes(scan, split)
     notes += _name_notes(source) + _absence_notes(source, labels, split) + _group_notes(source, split)
     copied_N = np.sort(np.concatenate([copies[name].all_N for name in copies]))
     return replace(split, copied_N=copied_N, notes=tuple(notes))
 
 
-def _check_classes(source: DataSource, labels: dict[int, int]) -> None:
+def refuse_unlearnable(source: DataSource, good_N: np.ndarray) -> None:
+    """Raise DataError where the decodable images `good_N` are none, of one class, or none of them to train on."""
     where = printable(source.name)
-    if not labels:
+    if not len(good_N):
         raise DataError(f"{where} has no image that can be decoded.")
-    present = set(labels.values())
+    records = [source.record(int(index)) for index in good_N]
+    present = {record.label for record in records}
     if len(present) < 2:
         only = printable(source.classes[next(iter(present))])
         raise DataError(
             f"{where} has images of one class only, '{only}': there is nothing to tell apart.\n"
             f"Give a folder with one sub-folder of images for each of at least two classes."
         )
+    if all(record.split in ("validation", "test") for record in records):
+        raise DataError(f"{where} has no training images: every image is in another split.")
 
 
 def _cut(
@@ -185,21 +187,37 @@ def find_copies(scan: ScanReport, split: Split, name: str) -> Copies:
     earlier_N = split.train_N if name == "validation" else np.concatenate([split.train_N, split.validation_N])
     known = {row.tobytes() for row in scan.pixel_digest_N[earlier_N]}
     is_equal_M = np.array([row.tobytes() in known for row in scan.pixel_digest_N[index_M]], dtype=bool)
-    is_near_M = np.zeros(len(index_M), bool)
-    for group in scan.near_groups[0]:
-        if np.isin(group, earlier_N).any():
-            is_near_M |= np.isin(index_M, group) & ~is_equal_M
+    is_near_M = np.isin(index_M, _near_to(scan, earlier_N, index_M)) & ~is_equal_M
     return Copies(equal_N=index_M[is_equal_M], near_N=index_M[is_near_M])
 
 
-def _copy_notes(copies: dict[str, Copies]) -> list[str]:
+def _near_to(scan: ScanReport, earlier_N: np.ndarray, index_M: np.ndarray) -> np.ndarray:
+    """Those of the images `index_M` that are nearly the same as some of `earlier_N`: what a record of these says, too.
+
+    Whatever they are like is in one group with them, so no other image is looked at.
+    """
+    grouped_N = np.concatenate([np.zeros(0, np.int64), *scan.alike_groups])
+    known_N, asked_M = np.intersect1d(grouped_N, earlier_N), np.intersect1d(grouped_N, index_M)
+    if scan.likeness is None or not len(known_N) or not len(asked_M):
+        return np.zeros(0, np.int64)
+    return asked_M[scan.likeness.near_to(scan.likeness.thumbnail_NP[known_N], asked_M)]
+
+
+def _copy_notes(copies: dict[str, Copies], split: Split) -> list[str]:
     notes = []
     for name, found in copies.items():
         where = "train" if name == "validation" else "train or validation"
+        is_judged, are_all = name == split.judged_part, len(found.all_N) == len(split.indices(name))
         for how, index_N in (("also", found.equal_N), ("nearly the same as images", found.near_N)):
             if len(index_N):
-                verb = "image is" if len(index_N) == 1 else "images are"
-                notes.append(f"{len(index_N):,} {name} {verb} {how} in {where}: the figure flatters")
+                one = len(index_N) == 1
+                then = f"{'it says' if one else 'they say'} little about the epoch to keep"
+                if is_judged:
+                    then = f"{'it is' if one else 'they are'} left out of the verdict"
+                if is_judged and are_all:
+                    then = "there are no others to judge by"
+                verb = "image is" if one else "images are"
+                notes.append(f"{len(index_N):,} {name} {verb} {how} in {where}: {then}")
     return notes
 
 

@@ -160,7 +160,7 @@ def _stopped(config: RunConfig, member: Path, exit_code: int) -> Stopped:
 
 
 def _judge(plan: EnsemblePlan, members: tuple[Path, ...], images: Images) -> Evaluation:
-    split = next(name for name in ("test", "validation", "train") if len(images.split.indices(name)))
+    split = images.split.judged_part
     held_out = JudgedImages(
         source=images.source,
         source_text=plan.run.source,

@@ -3,8 +3,6 @@
 import numpy as np
 
 from .calibration import is_worse_scaled, log_probabilities
-from .metrics import wilson_interval
-from .words import percent
 
 
 def sentences(notes: list[str]) -> list[str]:
@@ -26,19 +24,4 @@ def worse_scaled(logits_NK: np.ndarray, label_N: np.ndarray, temperature: float,
     return [
         f"The temperature {temperature:.2f}{fitted} makes the confidences worse here: log loss {scaled:.3f} instead of "
         f"{without:.3f}."
-    ]
-
-
-def without_copies(right_N: np.ndarray, is_copy_N: np.ndarray) -> list[str]:
-    """The accuracy on the judged images that are no copies of what training saw; nothing where none is a copy."""
-    if not is_copy_N.any():
-        return []
-    num_right, num = int(right_N[~is_copy_N].sum()), int((~is_copy_N).sum())
-    if not num:
-        return ["Every judged image is a copy of one that training saw: nothing is known of the accuracy on others."]
-    low, high = wilson_interval(num_right, num)
-    images = "image" if num == 1 else "images"
-    return [
-        f"Without these copies: {percent(num_right / num)} % of {num:,} {images} correct "
-        f"(95 % interval {percent(low)} to {percent(high)})."
     ]

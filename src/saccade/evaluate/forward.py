@@ -27,6 +27,12 @@ class Outputs:
     label_N: np.ndarray
     index_N: np.ndarray
 
+    def of(self, is_kept_N: np.ndarray) -> "Outputs":
+        """Those of the images of which `is_kept_N` (bool) is true."""
+        return Outputs(
+            logits_NK=self.logits_NK[is_kept_N], label_N=self.label_N[is_kept_N], index_N=self.index_N[is_kept_N]
+        )
+
 
 def keep_going() -> None:
     """Nothing stands in the way of the next batch."""

@@ -12,6 +12,7 @@ from ..core.errors import printable
 from ..core.types import SPLITS
 from ..data.images.decode import decode_image
 from ..data.images.preprocess import prepare_image
+from ..data.opening_line import Told, opening_line, untold
 from ..data.source import DataSource, open_source
 from .maps import Excitement, most_exciting
 
@@ -50,12 +51,15 @@ class Examples:
         return f"The strongest of {which} images of '{printable(self.source)}'; a square marks the place."
 
 
-def find_examples(member: Member, source_text: str, layer: str, channels: Sequence[int]) -> Examples:
+def find_examples(
+    member: Member, source_text: str, layer: str, channels: Sequence[int], opened: Told = untold
+) -> Examples:
     """Look through the training images of a source, or all of them where none are marked, evenly thinned to 2,000.
 
-    Raises DataError, ImageError, UnknownNameError.
+    `opened` hears the line that names the classes. Raises DataError, ImageError, UnknownNameError.
     """
     source = open_source(source_text)
+    opened(opening_line(source))
     index_N = _training_images(source)
     thinned_N = index_N[np.linspace(0, len(index_N) - 1, min(len(index_N), MAX_IMAGES)).round().astype(np.int64)]
     found, map_size = most_exciting(member, _batches(member, source, thinned_N), layer, channels, NUM_EXAMPLES)

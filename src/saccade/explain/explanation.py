@@ -7,6 +7,7 @@ import numpy as np
 from ..classify.classifier import Member
 from ..core.display import Displayed
 from ..core.errors import printable
+from ..data.opening_line import Told, untold
 from .examples import Examples, find_examples
 from .field import SeenField, seen_field
 from .gradcam import EvidenceMap, grad_cam
@@ -62,10 +63,12 @@ def explain_image(
     class_name: str = "",
     layer: str = "",
     source: str = "",
+    opened: Told = untold,
 ) -> Explanation:
     """Explain the answer for one image, or why not `class_name`; maps are those of `layer`, or of the best one.
 
-    With `source`, its images that excite the three strongest channels most are looked for too.
+    With `source`, its images that excite the three strongest channels most are looked for too; `opened` hears the line
+    that names its classes.
 
     Raises ImageError, UnknownNameError, ModelError.
     """
@@ -83,7 +86,7 @@ def explain_image(
         features=features,
         filters=filter_grid(member.model),
         field=seen_field(member.model, subject.input_1CHW, evidence.layer, _strongest(evidence)),
-        examples=find_examples(member, source, evidence.layer, strongest) if source else None,
+        examples=find_examples(member, source, evidence.layer, strongest, opened) if source else None,
     )
 
 

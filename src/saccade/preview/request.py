@@ -13,6 +13,7 @@ from ..core.errors import DataError, counted, printable
 from ..core.types import Preprocessing, Record, Split
 from ..data.augmentation_policy import AugmentConfig
 from ..data.augmenter import Augmenter, measure_colours
+from ..data.opening_line import Told, opening_line, untold
 from ..data.scan import scan_source
 from ..data.source import DataSource, open_source
 from ..data.sources.in_memory import GivenImages, known_source
@@ -74,12 +75,14 @@ def named_preview(request: PreviewRequest) -> Iterator[PreviewRequest]:
         yield replace(request, source=source)
 
 
-def preview(config: RunConfig, num_images: int = 4, num_draws: int = 8) -> PreviewResult:
+def preview(config: RunConfig, num_images: int = 4, num_draws: int = 8, opened: Told = untold) -> PreviewResult:
     """Draw `num_images` images of the source `num_draws` times each. Raises DataError where none can be read.
 
+    `opened` hears the line that names the classes.
     Size, channels and mean colour are chosen from up to 256 images (training looks at all of them).
     """
     source = open_source(config.source)
+    opened(opening_line(source))
     scanned = choose_images(source, NUM_SCANNED, config.seed)
     if not scanned:
         raise DataError(f"{printable(config.source)} has no training image that can be read.")

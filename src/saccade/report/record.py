@@ -38,6 +38,7 @@ class RunRecord:
     epochs: tuple[EpochEvent, ...]
     transfer: StartPoint | None
     split: str
+    kind: str
     caveats: tuple[str, ...] | None
     temperature_images: int
     manifest: Manifest
@@ -93,6 +94,7 @@ def read_run(path: Path) -> RunRecord:
         epochs=read_epochs(path / METRICS_LOG),
         transfer=read_start(path),
         split=verdict.split,
+        kind=verdict.kind or ("training" if verdict.split == "train" else "held-out"),
         caveats=verdict.caveats,
         temperature_images=verdict.temperature_images,
         manifest=manifest,

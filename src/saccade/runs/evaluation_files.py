@@ -45,10 +45,11 @@ class Verdict(RunFile):
     """`evaluation.json`, as far as it is read again: which images were judged, by name, in the order of the outputs.
 
     `files` are the size and digest of the two files beside it. `caveats` qualify the verdict. Runs of before 0.2 have
-    neither.
+    neither, and `kind` is not in those of before 0.3.
     """
 
     split: Literal["train", "validation", "test"] = "test"
+    kind: Literal["held-out", "training"] | None = Field(None, description="what the judged images are")
     caveats: tuple[Text, ...] | None = Field(None, strict=False)
     temperature_images: Count = Field(0, description="validation images the temperature was fitted on; 0: not known")
     keys: Keys = ()

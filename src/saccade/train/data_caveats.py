@@ -32,8 +32,8 @@ def data_caveats(images: Images, split: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def loss_caveats(run_dir: Path, num_judged: int, num_wanted: int) -> tuple[str, ...]:
-    """What became unreadable, or was changed, while the run went on, and was left out."""
+def loss_caveats(run_dir: Path, num_lost: int) -> tuple[str, ...]:
+    """What became unreadable, or was changed, while the run went on, and was left out: `num_lost` to be judged on."""
     found: list[str] = []
     try:
         events = list(read_events(run_dir / METRICS_LOG))
@@ -44,8 +44,7 @@ def loss_caveats(run_dir: Path, num_judged: int, num_wanted: int) -> tuple[str, 
         files = "1 file" if len(keys) == 1 else f"{len(keys):,} files"
         verb = "was" if len(keys) == 1 else "were"
         found.append(f"{files} could not be read any more, or had changed, and {verb} skipped during training.")
-    if num_judged < num_wanted:
-        lost = num_wanted - num_judged
-        images = "1 image" if lost == 1 else f"{lost:,} images"
+    if num_lost:
+        images = "1 image" if num_lost == 1 else f"{num_lost:,} images"
         found.append(f"{images} to be judged on could not be read any more, or had changed.")
     return tuple(found)

@@ -22,7 +22,8 @@ from ..data.augmentation_policy import AugmentConfig
 from ..data.loading.loader import build_loader
 from ..data.source import DataSource
 from ..evaluate.calibration import shrunk_temperature
-from ..evaluate.caveats import sentences, without_copies, worse_scaled
+from ..evaluate.caveats import sentences, worse_scaled
+from ..evaluate.copies import WithoutCopies, leave_out_copies
 from ..evaluate.forward import Outputs, collect_outputs, keep_going
 from ..evaluate.metrics import compute_metrics
 from ..evaluate.shown_images import choose_shown
@@ -37,12 +38,17 @@ from .prepare import Images
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What the kept weights are worth: `metrics` on the images of `split`, with the sentences that qualify them."""
+    """What the kept weights are worth: `metrics` on the images of `split` that are no copies of what training saw.
+
+    `kind` says what these are (as in `verdict`), `copies` what was left out, `caveats` what qualifies the figures.
+    """
 
     checkpoint: Checkpoint
     metrics: Metrics
     split: str
     caveats: tuple[str, ...]
+    copies: WithoutCopies
+    kind: str
 
 
 def judge(
@@ -58,44 +64,40 @@ def judge(
     The temperature comes from the validation images, shrunk towards 1 where they are few, and is stored with the
     weights; 1 where there are none to spare.
     """
-    split = next(name for name in ("test", "validation", "train") if len(images.split.indices(name)))
+    split = images.split.judged_part
     model = member_of(checkpoint, runtime, str(run_dir)).model
     temperature, num_fitted = 1.0, 0
     if split == "test" and len(images.split.validation_N):
-        held_back = _outputs(model, "validation", images, config, (runtime, check))
+        held_back = _outputs(model, images.split.without_copies("validation"), images, config, (runtime, check))
         temperature = shrunk_temperature(held_back.logits_NK, held_back.label_N)
         num_fitted = len(held_back.label_N)
-    outputs = _outputs(model, split, images, config, (runtime, check))
+    whole = _outputs(model, images.split.indices(split), images, config, (runtime, check))
+    is_copy_N = np.isin(whole.index_N, images.split.copied_N)
+    copies = leave_out_copies(whole.logits_NK.argmax(axis=1) == whole.label_N, is_copy_N)
+    outputs = whole.of(copies.is_judged_N)
     metrics = compute_metrics(outputs.logits_NK, outputs.label_N, images.classes)
     calibrated = compute_metrics(outputs.logits_NK / temperature, outputs.label_N, images.classes)
     values = metrics_json(metrics) | {"split": split, "temperature": temperature, "ece_calibrated": calibrated.ece}
     values |= {"temperature_images": num_fitted, "loss_calibrated": calibrated.loss}
     worse = worse_scaled(outputs.logits_NK, outputs.label_N, temperature, num_fitted)
-    values |= {"caveats": _caveats(run_dir, images, split, metrics, outputs) + worse}
+    num_lost = len(images.split.indices(split)) - len(whole.index_N)
+    kind = copies.kind("training" if split == "train" else "held-out")
+    told = [*data_caveats(images, split), *copies.caveats(), *loss_caveats(run_dir, num_lost), *warnings(metrics, kind)]
+    values |= {"kind": kind, **copies.as_json(), "caveats": sentences(told) + worse}
     _write_evidence(run_dir, outputs, images, values, temperature, runtime.num_threads)
     checkpoint = update_manifest(checkpoint, values, temperature)
-    return Judgement(checkpoint=checkpoint, metrics=metrics, split=split, caveats=tuple(values["caveats"]))
-
-
-def _caveats(run_dir: Path, images: Images, split: str, metrics: Metrics, outputs: Outputs) -> list[str]:
-    right_N = outputs.logits_NK.argmax(axis=1) == outputs.label_N
-    return sentences(
-        [
-            *data_caveats(images, split),
-            *without_copies(right_N, np.isin(outputs.index_N, images.split.copied_N)),
-            *loss_caveats(run_dir, len(outputs.index_N), len(images.split.indices(split))),
-            *warnings(metrics, "training" if split == "train" else "held-out"),
-        ]
+    return Judgement(
+        checkpoint=checkpoint, metrics=metrics, split=split, caveats=tuple(values["caveats"]), copies=copies, kind=kind
     )
 
 
 def _outputs(
-    model: nn.Module, split: str, images: Images, config: RunConfig, work: tuple[Runtime, Callable[[], None]]
+    model: nn.Module, index_N: np.ndarray, images: Images, config: RunConfig, work: tuple[Runtime, Callable[[], None]]
 ) -> Outputs:
     runtime, check = work
     loader = build_loader(
         images.source,
-        images.split.indices(split),
+        index_N,
         images.preprocessing,
         AugmentConfig(),
         config.loader.model_copy(update={"batch_size": min(256, config.batch_size)}),

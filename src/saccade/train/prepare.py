@@ -24,7 +24,6 @@ from .choose_preprocessing import choose_preprocessing
 from .config import RunConfig
 from .loss import check_class_names
 
-CLASSES_SHOWN = 6
 MUCH = 4  # times smaller: little of a photograph is left
 
 
@@ -74,15 +73,6 @@ class Images:
             digest.update(name.encode() + self.labels(index_N).numpy().tobytes())
             digest.update(np.ascontiguousarray(self.scan.bytes_digest_N[index_N]).tobytes())
         return digest.hexdigest()
-
-    def class_counts(self) -> str:
-        """`3 classes: dress (53), hat (53), shoes (53)`, the first few: a person sees what is being learned."""
-        count_K = np.bincount(self.labels(self.scan.good_N).numpy(), minlength=len(self.classes))
-        shown = [
-            f"{printable(name[:40])} ({count:,})" for name, count in zip(self.classes, count_K.tolist(), strict=True)
-        ]
-        more = f" and {len(shown) - CLASSES_SHOWN:,} more" if len(shown) > CLASSES_SHOWN else ""
-        return f"{len(shown)} classes: {', '.join(shown[:CLASSES_SHOWN])}{more}"
 
     def summary(self) -> dict[str, Any]:
         """What `data.json` holds: counts by class and split, what was left out, how pixels become inputs."""

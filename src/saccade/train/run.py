@@ -19,6 +19,7 @@ from ..data.augmentation_policy import AugmentConfig
 from ..data.augmenter import measure_colours
 from ..data.images.preprocess import normalize
 from ..data.loading.loader import build_loader
+from ..data.opening_line import opening_line
 from ..data.random_numbers import permutation
 from ..evaluate.words import verdict
 from ..models.build import resolve_model
@@ -68,9 +69,8 @@ class TrainResult(Displayed):
 
     def display_lines(self) -> list[str]:
         """The verdict, the epoch that was kept, and where the run lies."""
-        kind = "training" if self.judgement.split == "train" else "held-out"
         return [
-            verdict(self.judgement.metrics, kind),
+            verdict(self.judgement.metrics, self.judgement.kind),
             f"Kept epoch {self.best_epoch} of {self.config.epochs}.",
             f"Run: {printable(str(self.run_dir))}",
         ]
@@ -267,12 +267,16 @@ def model_parameters(model: nn.Module) -> int:
 def opening_lines(config: RunConfig, images: Images, device: str, run_dir: Path, num_parameters: int) -> list[str]:
     """What is about to run, for a person; `num_parameters` are those that training adjusts."""
     split = images.split
+    test_N = split.without_copies("test")
+    copies = ""
+    if num_copies := len(split.test_N) - len(test_N):
+        copies = "; a copy of a training image left out" if num_copies == 1 else f"; {num_copies:,} copies left out"
     epochs = f"{counted(config.epochs, 'epoch')}, {config.optimizer.name}"
     channels, height_px, width_px = images.spec.input_CHW
     return [
-        f"data    {printable(images.source.name)}: {images.class_counts()}",
+        opening_line(images.source, images.scan.good_N),
         f"split   {len(split.train_N):,} to train on, {len(split.validation_N):,} to choose the epoch, "
-        f"{len(split.test_N):,} to judge ({split.origin})",
+        f"{len(test_N):,} to judge ({split.origin}{copies})",
         f"model   {printable(config.model)}: {num_parameters:,} parameters, "
         f"input {height_px}x{width_px}x{channels}; recipe {printable(config.recipe)}: "
         f"{'only the last layer is fitted' if config.transfer.frozen == ALL else epochs}",

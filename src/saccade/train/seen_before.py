@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.errors import UsageError, printable
+from ..core.errors import UsageError, counted, printable
 from ..runs.names import MANIFEST, WEIGHTS
 from ..runs.seen import UNKNOWN, Seen, brought_along, look_up_seen, together, unknown_note
 from .prepare import Images
@@ -70,10 +70,15 @@ def _with_brought(images: Images, found: Seen | str, who: str, unknown: str) -> 
     brought = brought_along(found if isinstance(found, Seen) else UNKNOWN, images.scan, images.split)
     near_N = np.intersect1d(np.flatnonzero(brought.near(images.scan)), judged_indices(images))
     told = [unknown] if unknown else []
-    if len(near_N):
-        are = "image is" if len(near_N) == 1 else "images are"
-        told.append(f"{len(near_N):,} held-out {are} nearly the same as some that {who} trained on")
     copied_N = np.union1d(images.split.copied_N, near_N)
+    if len(near_N):
+        one = len(near_N) == 1
+        some = f"{counted(len(near_N), 'held-out image')} {'is' if one else 'are'} nearly the same as some"
+        others = len(np.setdiff1d(judged_indices(images), copied_N))
+        then = (
+            f"{'it is' if one else 'they are'} left out of the verdict" if others else "there are no others to judge by"
+        )
+        told.append(f"{some} that {who} trained on: {then}")
     return replace(
         images,
         split=replace(images.split, copied_N=copied_N),

@@ -23,10 +23,10 @@ from .evidence import Answers, Fits, Trial, judge_hidden, judge_probe, judge_tai
 from .feature_plan import FeaturePlan
 from .features import FeatureWork, collect_features
 from .frozen import DTYPES, Tap
+from .ladder_images import choose_images, tail_multiply_adds
 from .probe import stratified_folds
 
 MAX_MAP_BYTES = 2 << 30  # of all maps that are held in memory together
-FEW, SOME = 300, 600  # images: up to FEW five folds, all judged; up to SOME three; above one fold of three is judged
 PARTS = (4, 16)
 FEWEST = 2  # images a class that a fit learns from
 WORTH_TELLING_S = 10.0  # shorter work is done before its estimate is read
@@ -134,7 +134,10 @@ class _Ladder:
         self.work = work
         model = work.plan.model
         self.depths = [depth for depth in depths(model) if depth != NONE]
-        self.tail_depths, num_images = _affordable(work, [depth for depth in self.depths if depth != ALL])
+        self.tail_depths, num_kept = _affordable(work, [depth for depth in self.depths if depth != ALL])
+        cost = tail_multiply_adds(model, self.tail_depths, work.plan.preprocessing.input_CHW)
+        chosen = choose_images(num_kept, cost)
+        num_images = chosen.num_images
         position_N = np.sort(permutation(work.config.seed, 0, len(work.index_N))[:num_images])
         if num_images < len(work.index_N):
             work.progress.note(
@@ -144,9 +147,8 @@ class _Ladder:
         self.index_N = work.index_N[position_N]
         self.label_N = work.label_N[torch.from_numpy(position_N)]
         self.group_N = work.group_N[position_N]
-        num_folds = 5 if num_images <= FEW else 3
-        self.fold_N = stratified_folds(self.label_N.numpy(), self.group_N, num_folds, work.config.seed)
-        self.judged_folds = tuple(range(num_folds)) if num_images <= SOME else (0,)
+        self.fold_N = stratified_folds(self.label_N.numpy(), self.group_N, chosen.num_folds, work.config.seed)
+        self.judged_folds = tuple(range(chosen.num_judged_folds))
         self.means = {depth: Tap(depth=depth, pooled=True) for depth in self.depths}
         self.maps = {depth: Tap(depth=depth, pooled=False) for depth in self.tail_depths}
         self.values: dict[Tap, torch.Tensor] = {}

@@ -22,6 +22,7 @@ from saccade.data.images.near_duplicates import (
 from saccade.data.scan import scan_source
 from saccade.data.source import DataSource, open_source
 from saccade.data.split import split_source
+from saccade.runs.seen import own_record
 
 
 class Pictures(DataSource):
@@ -134,8 +135,34 @@ def test_copies_in_a_given_test_part_are_counted_and_named():
     split = split_source(source, scan_source(source, 1), 0)
     assert set(split.copied_N.tolist()) & set(range(60, 85)) == set(range(60, 75))
     assert len(split.test_N) == 25
-    assert "5 test images are also in train or validation: the figure flatters" in split.notes
-    assert "10 test images are nearly the same as images in train or validation: the figure flatters" in split.notes
+    assert "5 test images are also in train or validation: they are left out of the verdict" in split.notes
+    near = "10 test images are nearly the same as images in train or validation: they are left out of the verdict"
+    assert near in split.notes
+    assert split.without_copies("test").tolist() == list(range(75, 85))
+
+
+def test_the_split_counts_the_copies_that_the_record_of_a_run_counts_in_frames_of_one_scene_too():
+    """40 frames that turn slowly from one scene into another are one large group; 20 lie in the test part again."""
+    first, last = scene(0).astype(np.float64), scene(1).astype(np.float64)
+    frames = [(first + (last - first) * number / 39).astype(np.uint8) for number in range(40)]
+    others = [scene(number) for number in range(100, 160)]
+    test = [saved(frame) for frame in frames[::2]] + [scene(number) for number in range(200, 204)]
+    splits: list[str | None] = ["train"] * 100 + ["test"] * 24
+    source = Pictures(frames + others + test, [0, 1] * 62, splits)
+    scan = scan_source(source, 1)
+    split = split_source(source, scan, 0)
+    assert scan.near_groups[1] == 60  # one group, too large to be copies
+    known_NP = np.stack([thumbnail(np.asarray(image)) for image in frames + others]).astype(np.float64)
+    reference = []
+    for index in range(100, 124):
+        own_P = thumbnail(np.asarray(Image.open(io.BytesIO(test[index - 100])) if index < 120 else test[index - 100]))
+        likeness_N = [np.corrcoef(own_P, known_P)[0, 1] for known_P in known_NP]
+        if 0 < sum(value >= MIN_CORRELATION for value in likeness_N) <= 12:
+            reference.append(index)
+    assert reference == list(range(100, 120))
+    assert split.without_copies("test").tolist() == [120, 121, 122, 123]
+    record = own_record(scan, split)
+    assert np.flatnonzero(record.near(scan) & (np.arange(124) >= 100)).tolist() == reference
 
 
 def test_pictures_too_many_to_be_copies_are_not_held_together_and_that_is_said():

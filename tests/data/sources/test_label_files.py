@@ -294,6 +294,42 @@ def test_a_list_of_labels_is_never_one_class(tmp_path: Path, sign: str):
     )
 
 
+LISTS_WITHOUT_SINGLES = {
+    ";": ("x;y", "y;z", "x;z"),
+    "|": ("Cardiomegaly|Effusion", "Effusion|Infiltration", "Effusion|Mass|Nodule", "Infiltration|Mass", "No Finding"),
+    "; ": ("agriculture; clear", "clear; primary", "clear; haze; primary", "agriculture; clear; primary"),
+}
+
+
+@pytest.mark.parametrize("labels", LISTS_WITHOUT_SINGLES.values(), ids=LISTS_WITHOUT_SINGLES)
+def test_lists_whose_classes_never_stand_alone_are_known_by_what_they_share(tmp_path: Path, labels: tuple[str, ...]):
+    plant(tmp_path, *(f"{number}.png" for number in range(len(labels))))
+    rows = "".join(f"{number}.png,{label}\n" for number, label in enumerate(labels))
+    path = table(tmp_path / "labels.csv", f"file,label\n{rows}")
+    assert refusal(path) == (
+        f"{path} has the label '{sorted(labels)[0]}', which is a list of classes; several labels an image are not "
+        "supported.\nLeave out the images with several, or choose one label for each."
+    )
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ("animal|cat", "animal|dog", "plant|fern", "plant|oak"),  # steps of a path
+        ("blue;round", "blue;square", "red;round", "red;square"),  # attributes, each in its place
+        ("cat; tabby", "dog; boxer", "fox; red"),
+        ("x;y", "y;z", "cat", "dog", "fox"),  # most labels have no sign
+    ],
+)
+def test_signs_in_most_names_make_no_list_where_nothing_shared_changes_its_place(
+    tmp_path: Path, labels: tuple[str, ...]
+):
+    plant(tmp_path, *(f"{number}.png" for number in range(len(labels))))
+    rows = "".join(f"{number}.png,{label}\n" for number, label in enumerate(labels))
+    path = table(tmp_path / "labels.csv", f"file,label\n{rows}")
+    assert set(open_source(str(path)).classes) == set(labels)
+
+
 def test_a_sign_in_a_name_makes_no_list(tmp_path: Path):
     plant(tmp_path, "a.png", "b.png")
     path = table(tmp_path / "labels.csv", 'file,label\na.png,"cat, tabby"\nb.png,dog; boxer\n')

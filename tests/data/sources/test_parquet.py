@@ -217,11 +217,12 @@ def test_several_labels_an_image_are_never_one_class(tmp_path: Path):
         f"{lists}: the column 'label' holds lists of classes; several labels an image are not supported.\n"
         "Leave out the images with several, or choose one label for each."
     )
-    texts = write(tmp_path / "b.parquet", [{"image": b"x", "label": label} for label in ("a", "b", "a|b")])
-    assert refusal(texts) == (
-        f"{texts} has the label 'a|b', which is a list of classes; several labels an image are not supported.\n"
-        "Leave out the images with several, or choose one label for each."
-    )
+    for labels in (("a", "b", "a|b"), ("a|b", "b|c", "a|c")):
+        texts = write(tmp_path / "b.parquet", [{"image": b"x", "label": label} for label in labels])
+        assert refusal(texts) == (
+            f"{texts} has the label 'a|b', which is a list of classes; several labels an image are not supported.\n"
+            "Leave out the images with several, or choose one label for each."
+        )
 
 
 def test_labels_that_cannot_be_are_refused(tmp_path: Path):

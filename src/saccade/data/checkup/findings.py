@@ -1,6 +1,7 @@
 """What is wrong with a set of images, the worst first."""
 
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -11,19 +12,24 @@ from ..images.near_duplicates import MIN_DETAIL, Likeness, is_telling
 from ..source import DataSource
 from .measure import Measured
 
+MIN_TO_STAND_OUT = 10  # images, among which one stands out
+COMMON_SIZE = 0.9  # share of images of one size, beside which another one stands out
 # kind: what it means for the person, in the order in which findings are told
 KINDS = {
+    "refused": "training refuses this set",
+    "unreadable": "files that cannot be decoded",
     "same_image_in_two_splits": "the same image is in two splits: the verdict would be too good",
     "same_image_in_two_classes": "the same image is in two classes: one of the labels is wrong",
     "near_image_in_two_splits": "nearly the same image is in two splits: the verdict would be too good",
     "near_image_in_two_classes": "nearly the same image is in two classes: one label may be wrong",
-    "unreadable": "files that cannot be decoded",
     "class_missing_from_split": "classes without an image in a split",
+    "class_of_one_image": "classes of a single image: nothing can judge them",
     "same_image": "the same image several times in one class",
     "near_image": "nearly the same image several times in one class",
     "plain": "images of one plain colour",
     "case_twins": "names that differ in capitals only: one of them is lost on Windows and macOS",
     "unicode_twins": "names that look alike and are written with different characters (NFC and NFD)",
+    "only_one": "the only image of its format, colour mode or size",
     "left_out": "files and folders that are not looked at",
 }
 
@@ -45,10 +51,15 @@ class Finding:
 Groups = list[tuple[tuple[str, ...], str]]
 
 
-def find_faults(source: DataSource, measured: Measured, left_out: Iterable[tuple[str, str]]) -> list[Finding]:
-    """All findings in the order of KINDS. `left_out` are (path, why) of what the source did not list."""
+def find_faults(
+    source: DataSource, measured: Measured, left_out: Iterable[tuple[str, str]], refused: str = ""
+) -> list[Finding]:
+    """All findings in the order of KINDS. `left_out` are (path, why) of what the source did not list; `refused` is what
+    training would say instead of beginning."""
     listing = _Listing(source)
     found: dict[str, Groups] = {kind: [] for kind in KINDS}
+    if refused:
+        found["refused"].append(((source.name,), refused))
     rows_N, good_N = measured.rows_N, measured.good_N
     for index in np.flatnonzero(rows_N["reason"] != b""):
         found["unreadable"].append(((listing.keys[index],), rows_N[index]["reason"].decode("utf-8", "replace")))
@@ -60,6 +71,8 @@ def find_faults(source: DataSource, measured: Measured, left_out: Iterable[tuple
     for group in likeness.groups(first_N):
         listing.sort_group(group.tolist(), "near_image", found)
     _missing_classes(listing, found)
+    _classes_of_one(listing, good_N, found)
+    _only_ones(listing, rows_N, good_N, found)
     _twins(listing, "case_twins", str.casefold, found)
     _twins(listing, "unicode_twins", lambda name: unicodedata.normalize("NFC", name), found)
     found["left_out"] = [((path,), why) for path, why in left_out]
@@ -111,6 +124,36 @@ def _missing_classes(listing: _Listing, found: dict[str, Groups]) -> None:
         absent = [name for label, name in enumerate(listing.classes) if label not in present]
         if present and absent:
             found["class_missing_from_split"].append((tuple(absent), split))
+
+
+def _classes_of_one(listing: _Listing, good_N: np.ndarray, found: dict[str, Groups]) -> None:
+    count_K = np.bincount(listing.labels[good_N], minlength=len(listing.classes))
+    for index in good_N[count_K[listing.labels[good_N]] == 1].tolist():
+        found["class_of_one_image"].append(((listing.keys[index],), listing.classes[listing.labels[index]]))
+
+
+def _only_ones(listing: _Listing, rows_N: np.ndarray, good_N: np.ndarray, found: dict[str, Groups]) -> None:
+    """Enter what stands alone among many: a page that was saved as a picture looks like that."""
+    if len(good_N) < MIN_TO_STAND_OUT:
+        return
+    rows_M = rows_N[good_N]
+    sizes = [f"of {width}x{height} px" for height, width in zip(rows_M["height_px"], rows_M["width_px"], strict=True)]
+    modes = [f"in mode {mode.decode()}" for mode in rows_M["mode"]]
+    told: dict[int, list[str]] = {}
+    for values, least_share in (
+        ([f"that is {name.decode()}" if name else "" for name in rows_M["format"]], 0.0),
+        (modes, 0.0),
+        (sizes, COMMON_SIZE),  # photos of many sizes are nothing to tell
+    ):
+        counts = Counter(value for value in values if value)
+        usual, number = counts.most_common(1)[0] if counts else ("", 0)
+        if number > 1 and number >= least_share * len(values):
+            for place, value in enumerate(values):
+                if value and counts[value] == 1:
+                    told.setdefault(int(good_N[place]), []).append(
+                        f"the only one {value}; {number:,} {usual.replace('that is', 'are')}"
+                    )
+    found["only_one"] = [((listing.keys[index],), "; ".join(words)) for index, words in sorted(told.items())]
 
 
 def _twins(listing: _Listing, kind: str, fold: Callable[[str], str], found: dict[str, Groups]) -> None:

@@ -8,15 +8,26 @@ from typing import Any
 
 import numpy as np
 
+from ...core.addresses import is_address
 from ...core.display import Displayed, Rows
-from ...core.errors import printable
+from ...core.errors import DataError, printable
+from ...core.in_memory import is_given
 from ...core.types import MAX_16_BIT, SPLITS
+from ..opening_line import Told, opening_line, untold
 from ..source import DataSource, open_source
 from ..sources.folder.source import ImageFolder
+from ..split import refuse_unlearnable
 from .findings import KINDS, Finding, find_faults
+from .found_images import FoundImages, found_images
 from .keep import cache_file, load_known, save_measured
 from .measure import Measured, measure_source
 from .not_images import list_left_out
+
+LOOKED_FOR = (
+    "Looked for: what training refuses; unreadable files; equal and nearly equal images in two splits, in two classes "
+    "or twice in one; classes missing from a split or of one image; images of one plain colour; names that some "
+    "systems cannot keep apart; the only image of its format, colour mode or size."
+)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -47,13 +58,17 @@ class Inspection(Displayed):
         faults = [finding for finding in self.findings if finding.kind != "left_out"]
         name, count = printable(self.source), f"{self.num_images:,} images of {len(self.classes)} classes"
         if not faults:
-            return f"{name}: {count}. Nothing is wrong with them."
+            return f"{name}: {count}. Nothing found."
         kinds = "1 thing to look at" if len(faults) == 1 else f"{len(faults)} things to look at, the worst first"
         return f"{name}: {count}. {kinds}."
 
     def display_lines(self) -> list[str]:
-        """The headline and what should be known."""
-        return [self.headline(), *self.notes]
+        """The headline, what was looked for where nothing was found, and what should be known."""
+        return [self.headline(), *self.looked_for(), *self.notes]
+
+    def looked_for(self) -> list[str]:
+        """What finding nothing means; nothing where something was found."""
+        return [LOOKED_FOR] if all(finding.kind == "left_out" for finding in self.findings) else []
 
     def display_rows(self) -> Rows | None:
         """What was found, each kind with its number and its first images; nothing where nothing was."""
@@ -94,21 +109,48 @@ class Inspection(Displayed):
 
 
 def inspect_source(
-    text: str, threads: int, progress: Callable[[int, int], None] | None = None, keep: bool = True
+    text: str,
+    threads: int,
+    progress: Callable[[int, int], None] | None = None,
+    keep: bool = True,
+    opened: Told = untold,
 ) -> Inspection:
-    """Look at every image of the source that `text` names. Raises DataError where it cannot be opened at all.
+    """Look at every image of the source that `text` names. Raises DataError where no image is found.
 
+    What training refuses is a finding: images of a folder are looked at all the same, each under the folder it lies in.
     With `keep`, what was measured is kept in the user's cache folder by the content of each image.
+    `opened` hears the line that names the classes.
     """
-    source = open_source(text)
+    source, refused = _opened(text)
+    opened(opening_line(source))
     path = cache_file(source.name)
     known, note = load_known(path) if keep else (None, "")
     measured = measure_source(source, threads, known, progress)
+    refused = refused or _why_unlearnable(source, measured)
     notes = [*source.notes, *([note] if note else []), *_told(measured)]
     if keep and measured.fresh_N.any() and (note := save_measured(path, measured)):
         notes.append(note)
-    left_out = list(list_left_out(Path(source.name))) if isinstance(source, ImageFolder) else []
-    return summarise(source, measured, find_faults(source, measured, left_out), tuple(notes))
+    left_out = list(list_left_out(Path(source.name))) if isinstance(source, ImageFolder | FoundImages) else []
+    return summarise(source, measured, find_faults(source, measured, left_out, refused), tuple(notes))
+
+
+def _opened(text: str) -> tuple[DataSource, str]:
+    """The source, or else what images there are, with the message of the refusal. Raises that where there are none."""
+    try:
+        return open_source(text), ""
+    except DataError as error:
+        found = None if is_given(text) or is_address(text) else found_images(text)
+        if found is None:
+            raise
+        return found, error.message
+
+
+def _why_unlearnable(source: DataSource, measured: Measured) -> str:
+    try:
+        refuse_unlearnable(source, measured.good_N)
+    except DataError as error:
+        return error.message
+    return ""
 
 
 def _told(measured: Measured) -> list[str]:

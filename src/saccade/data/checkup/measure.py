@@ -14,12 +14,13 @@ from ...core.errors import ImageError
 from ...core.types import MAX_16_BIT
 from ..images.decode import decode_image
 from ..images.digests import content_digest, pixel_digest
+from ..images.formats.table import format_of
 from ..images.near_duplicates import thumbnail
 from ..images.pixel_statistics import statistics_of
 from ..scan import white_of
 from ..source import DataSource
 
-VERSION = 4  # of what is measured; a change makes kept measurements worthless
+VERSION = 5  # of what is measured; a change makes kept measurements worthless
 CHUNK = 64
 
 MEASURES = np.dtype(
@@ -29,6 +30,7 @@ MEASURES = np.dtype(
         ("height_px", "i4"),
         ("width_px", "i4"),
         ("mode", "S12"),
+        ("format", "S12"),  # by the first bytes; empty for pixels that came without a file
         ("rotated", "?"),
         ("grey", "?"),
         ("mean", "f4", 3),
@@ -113,6 +115,8 @@ def _measure(content: bytes | np.ndarray, key: str, row_1: np.ndarray, white: in
     image_HWC = decoded.image_HWC
     row_1["height_px"], row_1["width_px"] = image_HWC.shape[:2]
     row_1["mode"] = decoded.mode.encode()
+    file_format = None if isinstance(content, np.ndarray) else format_of(content)
+    row_1["format"] = b"" if file_format is None else file_format.name.encode()[:12]
     row_1["rotated"] = decoded.rotated
     row_1["largest"], row_1["white"] = decoded.largest_16_bit, white
     row_1["profile"] = decoded.profile.encode("utf-8", "backslashreplace")[:48]

@@ -1,6 +1,6 @@
 """A check-up as a person reads it: faults first, then figures, within 80 columns where names allow."""
 
-from ...core.errors import printable
+from ...core.errors import printable, shell_word
 from .findings import KINDS, Finding
 from .inspection import Inspection
 
@@ -11,17 +11,24 @@ MAX_CLASSES = 30
 
 def inspection_text(inspection: Inspection) -> str:
     """The whole check-up. Long lists are cut with their number said; `--json` has all."""
-    lines = [inspection.headline(), ""]
+    lines = [inspection.headline(), *inspection.looked_for(), ""]
     for finding in inspection.findings:
         lines += [*_finding_lines(finding), ""]
     lines += _count_lines(inspection)
     lines += ["", *_figure_lines(inspection)]
+    lines.append(
+        f"labels  not checked by looking: with a trained RUN, saccade evaluate RUN {shell_word(inspection.source)} "
+        f"--label-errors FILE"
+    )
     lines += [f"note: {note}" for note in inspection.notes]
     return "\n".join(lines)
 
 
 def _finding_lines(finding: Finding) -> list[str]:
     number = len(finding.groups)
+    if finding.kind == "refused":
+        said = [line for note in finding.notes for line in note.splitlines()]
+        return [f"{KINDS[finding.kind]}:", *(f"  {printable(line)}" for line in said)]
     lines = [f"{number:,} x {KINDS[finding.kind]}"]
     for keys, note in list(zip(finding.groups, finding.notes, strict=True))[:MAX_GROUPS]:
         shown = [printable(key) for key in keys[:MAX_KEYS]]

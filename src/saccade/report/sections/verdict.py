@@ -17,7 +17,7 @@ def verdict_header(record: RunRecord) -> Markup:
     """The verdict as the page's heading, its interval on a scale, and the key figures."""
     metrics = record.metrics
     images = "image" if metrics.num_samples == 1 else "images"
-    title = f"{percent(metrics.top1)} % of {metrics.num_samples:,} {_kind(record)} {images} correct"
+    title = f"{percent(metrics.top1)} % of {metrics.num_samples:,} {record.kind} {images} correct"
     interval = (
         f"95 % interval {percent(metrics.top1_low)} to {percent(metrics.top1_high)}. "
         f"Always guessing the largest class, '{metrics.majority_class}': {percent(metrics.majority_rate)} %."
@@ -58,7 +58,7 @@ def run_warnings(record: RunRecord) -> list[str]:
 def _earlier_caveats(record: RunRecord) -> list[str]:
     """Those of a run that did not store them, as far as its files tell."""
     found = [SPLIT_WORDS[record.split]] if record.split in SPLIT_WORDS else []
-    found += warnings(record.metrics, _kind(record))
+    found += warnings(record.metrics, record.kind)
     data = record.data or DataSummary()
     if data.bad_images:
         num = len(data.bad_images)
@@ -66,10 +66,6 @@ def _earlier_caveats(record: RunRecord) -> list[str]:
             f"{num:,} file{'s' * (num > 1)} could not be read and {'were' if num > 1 else 'was'} skipped; see Data."
         )
     return [*found, *data.notes]
-
-
-def _kind(record: RunRecord) -> str:
-    return "training" if record.split == "train" else "held-out"
 
 
 def _curve_warnings(record: RunRecord) -> list[str]:

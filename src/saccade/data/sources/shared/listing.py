@@ -4,6 +4,7 @@ import hashlib
 import re
 import unicodedata
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -28,7 +29,8 @@ GENERIC_WORDS = {
 # how folders are called whose images nobody has labelled
 UNLABELLED_WORDS = {"pred", "predict", "prediction", "predictions", "unsup", "unsupervised", "extra", "inference"}
 UNSPLIT = -1
-LIST_SIGNS = (";", "|", ",")  # between the labels of an image that has several
+SEPARATORS = (";", "|")  # seldom in the name of a class; a comma often is
+LIST_SIGNS = (*SEPARATORS, ",")  # between the labels of an image that has several
 
 
 class PackedNames:
@@ -225,14 +227,38 @@ def _plain(name: str) -> str:
 
 
 def refuse_label_lists(where: str, names: Iterable[str]) -> None:
-    """Raise DataError where labels are lists of classes: `x;y` beside `x` and `y`, or a list as JSON writes it."""
+    """Raise DataError where labels are lists of classes: `x;y` beside `x` and `y`, or among others made of their parts,
+    or a list as JSON writes it."""
     known = set(names)
+    sign = _list_sign(known)
     for name in sorted(known):
-        if _is_label_list(name, known):
+        if _is_label_list(name, known) or (sign and sign in name):
             raise DataError(
                 f"{where} has the label '{printable(name[:80])}', which is a list of classes; several labels an image "
                 f"are not supported.\nLeave out the images with several, or choose one label for each."
             )
+
+
+def _list_sign(known: set[str]) -> str:
+    """The sign between the classes of lists that share them, where most labels are lists; "" where nothing says so.
+
+    Of `a|b`, `b|c` and `a|c` the parts stand in other labels at other places. Steps of a path (`animal|cat`,
+    `animal|dog`) and attributes (`red|round`, `blue|round`) keep their places; unlike names share nothing.
+    """
+    for sign in SEPARATORS:
+        lists = [[part.strip() for part in name.split(sign)] for name in known if sign in name]
+        if 2 * len(lists) <= len(known):
+            continue
+        num_labels = Counter(part for parts in lists for part in set(parts))
+        places: dict[str, set[int]] = {}
+        for parts in lists:
+            for place, part in enumerate(parts):
+                places.setdefault(part, set()).add(place)
+        num_shared = sum(number > 1 for number in num_labels.values())
+        moves = any(len(places[part]) > 1 and number > 1 and part for part, number in num_labels.items())
+        if moves and 2 * num_shared > len(num_labels):
+            return sign
+    return ""
 
 
 def _is_label_list(name: str, known: set[str]) -> bool:
