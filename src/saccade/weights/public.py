@@ -104,12 +104,14 @@ def network_of_weights(text: str) -> str:
     own = network_of(text)
     if own:
         return own
-    path, source, _ = _locate(text)
+    path, source, beside = _locate(text)
     named = _architecture_beside(path.parent)
     if named:
         return named
     where = source if text.startswith(HUB_PREFIX) else printable(str(path))
-    fitting = list(_fitting(parse_header(read_file(path), path), path, ""))
+    content = read_file(path)
+    card = _merge(card_in_file(parse_metadata(content), where), beside)
+    fitting = list(_fitting(parse_header(content, path), path, "", card.preprocessing))
     if len(fitting) != 1:
         several = f"fit several networks: {', '.join(fitting[:4])}" if fitting else "are those of no network here"
         raise WeightsError(
@@ -282,16 +284,20 @@ def _refuse_other_names(
             )
 
 
-def _fitting(shapes: dict[str, tuple[int, ...]], path: Path, not_this: str) -> Iterator[str]:
-    """Registered networks whose tensors are those of the file."""
+def _fitting(
+    shapes: dict[str, tuple[int, ...]], path: Path, not_this: str, preprocessing: Preprocessing | None = None
+) -> Iterator[str]:
+    """Registered networks whose tensors are those of the file, for inputs of `preprocessing` or of their own."""
     for name in MODELS.names():
         architecture = MODELS.get(name)
-        num_classes = _classes_of(architecture, architecture.default_spec, shapes)
+        spec = architecture.default_spec
+        spec = spec if preprocessing is None else replace(spec, input_CHW=preprocessing.input_CHW)
+        num_classes = _classes_of(architecture, spec, shapes)
         if name == not_this or num_classes is None:
             continue
         try:
             check_tensors(
-                _expected_of(architecture, replace(architecture.default_spec, num_classes=num_classes)),
+                _expected_of(architecture, replace(spec, num_classes=num_classes)),
                 shapes,
                 path,
                 architecture.rename_key,
