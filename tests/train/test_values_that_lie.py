@@ -153,6 +153,51 @@ def test_copies_in_a_test_part_are_left_out_of_every_figure_and_told(saccade: Ca
     assert set(again["caveats"]) <= set(again["notes"])
 
 
+@pytest.mark.parametrize("is_frozen", [False, True], ids=["train", "transfer --freeze all"])
+def test_validation_images_judge_a_run_where_nothing_else_can_and_labels_need_no_unseen_images(
+    saccade: Callable, tmp_path: Path, is_frozen: bool
+):
+    source, run = tmp_path / "set", tmp_path / "run"
+    for part, first, count in (("train", 0, 40), ("val", 100, 24)):
+        photos(source / part, count, first)
+    if is_frozen:
+        train(photos(tmp_path / "before", 40, 1000), tmp_path / "backbone", model="lenet5")
+        weights = ["--weights", tmp_path / "backbone", "--freeze", "all", "--cache", "none"]
+        done = saccade("transfer", source, "--backbone", "lenet5", *weights, "--out", run, *OPTIONS)
+    else:
+        done = saccade("train", source, "--epochs", "2", "--out", run, *OPTIONS)
+    assert done.status == 0, done.errors
+    right = list(rightness(run, source / "val").values())
+    lines = saccade("evaluate", run, source / "val").output.splitlines()
+    assert lines[0].startswith(f"{share(right)} % of 24 validation images correct (95 % interval ")
+    assert lines[1] == (
+        "These images were not trained on, but the temperature was fitted on them."
+        if is_frozen
+        else "These images also chose the epoch kept: the figure flatters a little."
+    )
+    assert f"Judged on the 24 images of {source / 'val'} that were not trained on." in lines
+    held_out = json.loads(saccade("evaluate", run, source, "--json").output)
+    assert held_out["judged_on"] == f"the {held_out['num_samples']} images of {source} that training did not see"
+    keys = json.loads((run / "evaluation.json").read_text())["keys"]
+    assert held_out["num_samples"] == len(keys)
+    for key in keys:  # what is left of train is all learned from
+        (source / key).unlink()
+    all_trained = (
+        f"All {40 - len(keys)} images of {source / 'train'} were used to train this run, or are nearly the same"
+    )
+    refused = saccade("evaluate", run, source / "train")
+    assert (refused.status, refused.output) == (1, "")
+    assert refused.errors.splitlines()[1:] == [
+        f"error: {all_trained} as some that were.",
+        "Judge it on images it has not seen.",
+    ]
+    checked = saccade("evaluate", run, source / "train", "--label-errors", tmp_path / "labels.csv")
+    assert checked.status == 0
+    assert f"note: {all_trained} as some that were." in checked.errors
+    assert checked.output.endswith(f" The list is in {tmp_path / 'labels.csv'}, the least believed first.\n")
+    assert (tmp_path / "labels.csv").exists()
+
+
 def rightness(run: Path, folder: Path) -> dict[int, bool]:
     """Whether the run answers each file of a folder of classes right, by the number in its name."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())

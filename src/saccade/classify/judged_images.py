@@ -6,14 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.errors import DataError, printable
+from ..core.errors import NothingUnseen, printable
 from ..core.types import Metrics
 from ..data.scan import MAX_COMPARED, ScanReport
 from ..data.source import DataSource
 from ..evaluate.caveats import sentences
 from ..evaluate.copies import WithoutCopies
 from ..evaluate.words import warnings
+from ..models.surgery import ALL
+from ..runs.names import MANIFEST
 from ..runs.seen import Seen, look_up_seen, unknown_note
+from ..runs.start_point import read_start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +45,9 @@ def choose_images(runs: Sequence[Path], source_text: str, source: DataSource, sc
     """The images to judge `runs` on: never silently those they were trained on.
 
     Those of its test part, where it has one, that training did not see, nor nearly; else of all its images. Copies in a
-    test part are answered, too, for who compares with published figures. The kind is `held-out`, or empty where nothing
-    says what a run has seen.
+    test part are answered, too, for who compares with published figures. Where training saw all, those that only chose
+    the epoch. The kind is `held-out`, then `validation`, or empty where nothing says what a run has seen. Raises
+    NothingUnseen where all were trained on.
     """
     seen = {run: look_up_seen(run) for run in runs}
     known = [found for found in seen.values() if isinstance(found, Seen)]
@@ -71,8 +75,16 @@ def choose_images(runs: Sequence[Path], source_text: str, source: DataSource, sc
         if len(index_N) < len(scan.good_N):
             judged_on = f"the {len(index_N):,} images of {where} that training did not see"
             notes = _left_out(int(equal_N[scan.good_N].sum()), int(near_N[scan.good_N].sum()))
+    kind, copied_N = "held-out", np.flatnonzero(equal_N | near_N)
+    if not len(index_N) and known:
+        unseen = [~(record.equal(scan) | record.near(scan)) | record.only_chose(scan) for record in known]
+        index_N, kind = scan.good_N[np.logical_and.reduce(unseen)[scan.good_N]], "validation"
+        copied_N = np.setdiff1d(copied_N, index_N)
+        judged_on = f"the {len(index_N):,} images of {where} that were not trained on"
+        caveats += [_what_chose(runs)]
+        notes = _trained_on(len(scan.good_N) - len(index_N))
     if not len(index_N):
-        raise DataError(
+        raise NothingUnseen(
             f"All {len(scan.good_N):,} images of {where} were used to train this run, or are nearly the same as some "
             f"that were.\nJudge it on images it has not seen."
         )
@@ -85,9 +97,23 @@ def choose_images(runs: Sequence[Path], source_text: str, source: DataSource, sc
         judged_on=judged_on,
         notes=tuple(notes),
         caveats=tuple(caveats),
-        copied_N=np.flatnonzero(equal_N | near_N),
-        kind="" if unknown else "held-out",
+        copied_N=copied_N,
+        kind="" if unknown else kind,
     )
+
+
+def _what_chose(runs: Sequence[Path]) -> str:
+    """What images of the validation part did for the runs: where only a last layer is fitted, no epoch is kept."""
+    starts = [read_start(run.parent if (run / MANIFEST).is_file() else run) for run in runs]
+    if all(start is not None and start.frozen == ALL for start in starts):
+        return "These images were not trained on, but the temperature was fitted on them."
+    return "These images also chose the epoch kept: the figure flatters a little."
+
+
+def _trained_on(num: int) -> list[str]:
+    if not num:
+        return []
+    return [f"{num:,} images are left out: the run was trained on them, or on nearly the same ones."]
 
 
 def _left_out(num_equal: int, num_near: int) -> list[str]:

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ..core.errors import UsageError, printable
+from ..core.errors import NothingUnseen, UsageError, printable
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, SPLIT_COLUMN, chosen_source
 from .output import format_table, print_json, print_notes, print_opening, print_result
 
 if TYPE_CHECKING:
     from ..classify.evaluation import Evaluation, MemberResult, Together
+    from ..classify.label_check import LabelCheck
 
 MAX_ROWS = 40
 SURE = 0.9
@@ -52,7 +53,14 @@ def evaluate(
     source = chosen_source(source, file_column, label_column, split_column, group_column)
     if label_errors is not None and len(runs) > 1:
         raise UsageError(f"--label-errors looks through the features of one run, got {len(runs)} runs.")
-    evaluation = api.evaluate(runs, source, crops, _scales(scales), opened=untold if quiet else print_opening)
+    opened = untold if quiet else print_opening
+    try:
+        evaluation = api.evaluate(runs, source, crops, _scales(scales), opened=opened)
+    except NothingUnseen as error:
+        if label_errors is None or mistakes is not None:
+            raise
+        _labels_alone(runs[0], source, label_errors, as_json, error.message)
+        return
     checked = api.check_labels(runs[0], source, label_errors) if label_errors is not None else None
     if mistakes is not None:
         api.write_mistakes(evaluation, mistakes)
@@ -66,8 +74,25 @@ def evaluate(
         lines.append(f"The wrong answers, the most confident first, are in {printable(str(mistakes))}.")
         lines += [text for text in (evaluation.why_unsuspected(),) if text]
     if checked is not None:
-        lines.append(f"{checked.sentence()} The list is in {printable(str(label_errors))}, the least believed first.")
+        lines.append(_labels_text(checked, label_errors))
     print_result("\n".join(lines))
+
+
+def _labels_alone(run: Path, source: str, label_errors: Path, as_json: bool, why: str) -> None:
+    """Check the labels of images that the run learned from, which cannot judge it: labels need no unseen images."""
+    from .. import api
+
+    checked = api.check_labels(run, source, label_errors)
+    if as_json:
+        values = {"run": str(run), "source": source, "num_samples": 0, "num_suspected_labels": len(checked.suspects)}
+        print_json(values | {"notes": [" ".join(why.splitlines())]})
+        return
+    print_notes(why.splitlines()[:1])
+    print_result(_labels_text(checked, label_errors))
+
+
+def _labels_text(checked: "LabelCheck", path: Path | None) -> str:
+    return f"{checked.sentence()} The list is in {printable(str(path))}, the least believed first."
 
 
 def evaluation_text(evaluation: "Evaluation") -> str:

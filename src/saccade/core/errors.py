@@ -5,7 +5,8 @@
     │   ├── ConfigError          exit 2  a configuration value
     │   └── UnknownNameError     exit 2  a name that is not registered
     ├── DataError                exit 1  a data set
-    │   └── ImageError           exit 1  one image
+    │   ├── ImageError           exit 1  one image
+    │   └── NothingUnseen        exit 1  no image that a run has not learned from
     ├── ModelError               exit 1  a network: sizes, channels, layers
     │   ├── NotationError        exit 2  a network written as one line
     │   └── WeightsError         exit 1  a weight file
@@ -61,6 +62,10 @@ class ImageError(DataError):
         super().__init__(f"{printable(key)}: {reason}")
         self.key = key
         self.reason = reason
+
+
+class NothingUnseen(DataError):
+    """A run learned from every image of a source: nothing in it can judge the run."""
 
 
 class ModelError(SaccadeError):

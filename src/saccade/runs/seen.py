@@ -59,6 +59,18 @@ class Seen:
         known = _rows(self.pixels_NB[self.part_N != TEST])
         return np.array([row.tobytes() in known for row in scan.pixel_digest_N], dtype=bool)
 
+    def only_chose(self, scan: ScanReport) -> np.ndarray:
+        """bool (N,): whether an image chose the epoch, and neither it nor nearly the same one was trained on."""
+        chose, trained = _rows(self.pixels_NB[self.part_N == 1]), _rows(self.pixels_NB[self.part_N % OF_WEIGHTS == 0])
+        rows = [row.tobytes() for row in scan.pixel_digest_N]
+        is_chosen_N = np.array([row in chose and row not in trained for row in rows], dtype=bool)
+        if scan.likeness is not None and len(self.thumbnail_MP):
+            own = _rows(scan.likeness.thumbnail_NP[is_chosen_N])  # they stand among those that were trained on
+            others_KP = self.thumbnail_MP[[row.tobytes() not in own for row in self.thumbnail_MP]]
+            index_M = np.flatnonzero(is_chosen_N)
+            is_chosen_N[index_M[scan.likeness.near_to(others_KP, index_M)]] = False
+        return is_chosen_N
+
     def near(self, scan: ScanReport) -> np.ndarray:
         """bool (N,): whether an image is nearly the same as one that was trained on; equal ones may be among them."""
         near_N = np.zeros(len(scan.pixel_digest_N), bool)
