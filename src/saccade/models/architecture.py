@@ -77,6 +77,22 @@ RenameKey = Callable[[str], str | None]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Translation:
+    """A `rename_key` for networks whose public files do not all add the same epsilon to a variance.
+
+    `added_variance(name)` is the epsilon of the file that has a running variance under `name`, less ours: loading adds
+    it to the variance, so that the sum of both, and with it every answer, is the file's.
+    """
+
+    rename: RenameKey
+    added_variance: Callable[[str], float]
+
+    def __call__(self, key: str) -> str | None:
+        """See `Architecture.rename_key`."""
+        return self.rename(key)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PublicInput:
     """How pixels become inputs of public weights that do not say so; `whose` they are, as `torchvision's`."""
 

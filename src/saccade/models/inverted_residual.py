@@ -102,6 +102,25 @@ class InvertedResidual(nn.Module):
         return map_BCHW + self.drop(projected_BCHW) if self.has_shortcut else projected_BCHW
 
 
+class FusedInvertedResidual(nn.Module):
+    """Filter and expand in one convolution, project 1x1 without nonlinearity (Tan and Le 2021, arXiv:2104.00298,
+    Figure 2). Without expansion the one convolution is all, and has a nonlinearity."""
+
+    def __init__(self, config: InvertedResidualConfig, style: Style) -> None:
+        super().__init__()
+        self.expand = activated_convolution(config.channels_in, config.inner, config.kernel_size, style, config.stride)
+        self.project: nn.Module = nn.Identity()
+        if config.inner != config.channels_in:
+            self.project = styled_convolution(config.inner, config.channels_out, 1, style)
+        self.has_shortcut = config.stride == 1 and config.channels_in == config.channels_out
+        self.drop = StochasticDepth(config.drop)
+
+    def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to (B, channels_out, H / stride, W / stride), rounded up."""
+        projected_BCHW: torch.Tensor = self.project(self.expand(map_BCHW))
+        return map_BCHW + self.drop(projected_BCHW) if self.has_shortcut else projected_BCHW
+
+
 # timm's names of the parts of a block that does not and of one that does expand, and of its squeeze-and-excitation.
 TIMM_SEPARABLE = {
     "conv_dw": "depthwise.convolution",
