@@ -47,7 +47,7 @@ TORCHVISION = {
     "efficientnetv2-s": "efficientnet_v2_s",
     "mobilenetv3-large": "mobilenet_v3_large",
     "mobilenetv3-small": "mobilenet_v3_small",
-    **{f"shufflenetv2-x{width}": f"shufflenet_v2_x{width.replace('.', '_')}" for width in ("0.5", "1.0", "1.5", "2.0")},
+    **{f"shufflenetv2-{width}": f"shufflenet_v2_x{width.replace('.', '_')}" for width in ("0.5", "1.0", "1.5", "2.0")},
     "squeezenet1.0": "squeezenet1_0",
     "squeezenet1.1": "squeezenet1_1",
     "wide-resnet50-2": "wide_resnet50_2",

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from saccade.core.errors import UnknownNameError, UsageError
-from saccade.core.registry import Registry
+from saccade.core.registry import Registry, spelled
+from saccade.models.architecture import MODELS
 
 MODULE = """
 from types import SimpleNamespace
@@ -83,3 +84,34 @@ def test_entry_points_of_other_distributions_are_loaded(package: str, monkeypatc
 
     monkeypatch.setattr("saccade.core.registry.entry_points", entry_points)
     assert registry.names() == ["outside"]
+
+
+@pytest.mark.parametrize(
+    ("others", "ours"),
+    [
+        ("convnext_tiny", "convnext-tiny"),
+        ("ConvNeXt-Tiny", "convnext-tiny"),
+        ("efficientnet_b0", "efficientnet-b0"),
+        ("tf_efficientnet_lite0", "efficientnet-lite0"),
+        ("mobilenet_v2", "mobilenetv2"),
+        ("mobilenetv2_100", "mobilenetv2"),
+        ("mobilenet_v3_large", "mobilenetv3-large"),
+        ("mobilenetv3_large_100", "mobilenetv3-large"),
+        ("regnet_y_400mf", "regnety-400mf"),
+        ("regnety_004", "regnety-400mf"),
+        ("resnet50d", "resnet50-d"),
+        ("resnext50_32x4d", "resnext50-32x4d"),
+        ("seresnet50", "se-resnet50"),
+        ("shufflenet_v2_x1_0", "shufflenetv2-1.0"),
+        ("squeezenet1_1", "squeezenet1.1"),
+        ("vgg16_bn", "vgg16-bn"),
+        ("wide_resnet50_2", "wide-resnet50-2"),
+    ],
+)
+def test_networks_are_found_under_the_spellings_of_timm_and_torchvision(others: str, ours: str):
+    assert MODELS.get(others).name == ours
+
+
+def test_no_two_networks_share_a_spelling():
+    spellings = [spelled(name) for name in MODELS.names()]
+    assert len(set(spellings)) == len(spellings)

@@ -42,7 +42,7 @@ def torchvision_shapes(width: str) -> Shapes:
 
 @pytest.mark.parametrize("width", TABLE_5)
 def test_every_tensor_of_torchvisions_file_has_its_place(width: str):
-    architecture = MODELS.get(f"shufflenetv2-x{width}")
+    architecture = MODELS.get(f"shufflenetv2-{width}")
     with torch.device("meta"):
         ours = tensor_shapes(build_model(architecture.name, architecture.default_spec))
     theirs = torchvision_shapes(width)
@@ -62,7 +62,7 @@ def test_multiply_adds_follow_from_table_5(width: str):
         total += given * half * before + (9 * half + half * half) * side**2
         total += (units - 1) * (2 * half * half + 9 * half) * side**2
         given = out
-    (reference,) = MODELS.get(f"shufflenetv2-x{width}").references
+    (reference,) = MODELS.get(f"shufflenetv2-{width}").references
     assert reference.multiply_adds == total + given * last * side**2 + 1000 * last
 
 

@@ -272,6 +272,7 @@ for scale, (_, _, side_px, _) in SCALES.items():
             rename_key=partial(rename_key, config),
             public_input=public_input(config),
             lookalikes=lookalikes(config),
+            also_called=(f"tf_efficientnet_{scale}",) if config.is_lite else (),
         ),
         __name__,
     )

@@ -141,6 +141,7 @@ register(
         default_spec=IMAGENET,
         references=REFERENCES,
         rename_key=rename_key,
+        also_called=("mobilenetv2_100",),
     ),
     __name__,
 )

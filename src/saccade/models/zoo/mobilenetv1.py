@@ -88,6 +88,7 @@ register(
         default_spec=IMAGENET,
         references=REFERENCES,
         rename_key=rename_key,
+        also_called=("mobilenetv1_100",),
         public_input=PublicInput(
             whose="timm's",
             preprocessing=Preprocessing(

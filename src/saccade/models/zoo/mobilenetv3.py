@@ -211,6 +211,7 @@ for config in CONFIGS:
                     multiply_adds=multiply_adds,
                 ),
             ),
+            also_called=(f"mobilenetv3_{size}_100",),
             rename_key=Translation(rename=partial(rename_key, config), added_variance=added_variance),
             public_input=PublicInput(
                 whose="torchvision's",

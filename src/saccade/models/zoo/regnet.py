@@ -51,6 +51,16 @@ CONFIGS = {
 STEM, QUANTUM, SQUEEZE = 32, 8, 0.25
 
 IMAGENET = ModelSpec(num_classes=1000, input_CHW=(3, 224, 224))
+TIMM_NAMES = {
+    "400mf": "regnety_004",
+    "800mf": "regnety_008",
+    "1.6gf": "regnety_016",
+    "3.2gf": "regnety_032",
+    "8gf": "regnety_080",
+    "16gf": "regnety_160",
+    "800mf-torchvision": "regnety_008_tv",
+    "8gf-torchvision": "regnety_080_tv",
+}
 PUBLISHED = {  # appendix D says 4.3, 6.3, 11.2, 19.4, 39.2 and 83.6 million
     "400mf": (4_344_144, 401_842_848),
     "800mf": (6_263_168, 797_176_832),
@@ -176,6 +186,7 @@ def _register(size: str, config: RegNetConfig) -> None:
                 ),
             ),
             rename_key=rename_key,
+            also_called=(TIMM_NAMES[size],),
         ),
         __name__,
     )

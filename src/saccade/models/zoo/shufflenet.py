@@ -42,7 +42,7 @@ class ShuffleNetConfig:
 
     @property
     def name(self) -> str:
-        return f"shufflenetv2-x{self.width}"
+        return f"shufflenetv2-{self.width}"
 
 
 class ShuffleUnit(nn.Module):
@@ -151,6 +151,7 @@ for width in WIDTHS:
                 ),
             ),
             rename_key=rename_key,
+            also_called=(f"shufflenet_v2_x{width}",),
             public_input=PublicInput(
                 whose="torchvision's", preprocessing=Preprocessing(resize_px=TORCHVISION_RESIZE_PX[width])
             ),
