@@ -117,11 +117,11 @@ def test_without_weights_here_and_without_the_hub_the_message_says_what_to_do(hu
     assert (done.returncode, done.stdout) == (1, "")
     told = done.stderr[done.stderr.index("error:") :]
     assert told == (
-        "error: hub:timm/efficientnet_lite0.ra_in1k (main) is not complete on this machine, and HF_HUB_OFFLINE is "
+        "error: hub:timm/tf_efficientnet_lite0.in1k (main) is not complete on this machine, and HF_HUB_OFFLINE is "
         "set.\n"
-        "Put https://huggingface.co/timm/efficientnet_lite0.ra_in1k/resolve/main/model.safetensors (19 MB) and "
-        "config.json from beside it into a folder, such as efficientnet_lite0.ra_in1k, and give that:\n"
-        "saccade transfer photos --weights efficientnet_lite0.ra_in1k\n"
+        "Put https://huggingface.co/timm/tf_efficientnet_lite0.in1k/resolve/main/model.safetensors (19 MB) and "
+        "config.json from beside it into a folder, such as tf_efficientnet_lite0.in1k, and give that:\n"
+        "saccade transfer photos --weights tf_efficientnet_lite0.in1k\n"
         "Without pretrained weights: saccade train photos\n"
     )
     assert not (photos.parent / "run").exists()

@@ -15,8 +15,9 @@ from .errors import UnknownNameError, UsageError, did_you_mean, printable
 
 
 def spelled(name: str) -> str:
-    """What two spellings of a name have in common: `ResNeXt50_32x4d` and `resnext50-32x4d`."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    """What two spellings of a name have in common: `ResNeXt50_32x4d` and `resnext50-32x4d`. Whatever stands between two
+    digits counts: 1.6 is not 16."""
+    return re.sub(r"[^a-z0-9]", "", re.sub(r"(?<=\d)[._-](?=\d)", "point", name.lower()))
 
 
 class Named(Protocol):
