@@ -73,7 +73,7 @@ class ShuffleUnit(nn.Module):
         """(B, C, H, W) to (B, channels_out, H / stride, W / stride), rounded up."""
         passed_BCHW, filtered_BCHW = map_BCHW.chunk(2, dim=1) if self.splits else (map_BCHW, map_BCHW)
         both_BCHW = torch.cat([self.shortcut(passed_BCHW), self.branch(filtered_BCHW)], dim=1)
-        halves_BTCHW: torch.Tensor = both_BCHW.unflatten(1, (2, -1))  # type: ignore[no-untyped-call]
+        halves_BTCHW: torch.Tensor = both_BCHW.unflatten(1, (2, -1))
         return halves_BTCHW.transpose(1, 2).flatten(1, 2)  # channels of the halves in turn
 
 
