@@ -27,8 +27,8 @@ def inspection_text(inspection: Inspection) -> str:
 def _finding_lines(finding: Finding) -> list[str]:
     number = len(finding.groups)
     if finding.kind == "refused":
-        refusal = [line for note in finding.notes for line in note.splitlines()]
-        return [f"{KINDS[finding.kind]}:", *(f"  {printable(line)}" for line in refusal)]
+        message = [line for note in finding.notes for line in note.splitlines()]
+        return [f"{KINDS[finding.kind]}:", *(f"  {printable(line)}" for line in message)]
     lines = [f"{number:,} x {KINDS[finding.kind]}"]
     for keys, note in list(zip(finding.groups, finding.notes, strict=True))[:MAX_GROUPS]:
         shown = [printable(key) for key in keys[:MAX_KEYS]]
