@@ -107,6 +107,7 @@ def test_weights_alone_know_their_network_and_a_licence_with_limits_is_in_the_ve
     assert done.returncode == 0, done.stderr
     address = f"hub:{SWSL}@{commit(SWSL, 'main')}"
     said = f"The weights {address} are not free for commercial use (cc-by-nc-4.0)."
+    assert f"note: {said[0].lower()}{said[1:-1]}\n" in done.stderr
     assert said in json.loads(done.stdout)["caveats"]
     assert said in (photos.parent / "run" / "report.html").read_text()
     assert json.loads((photos.parent / "run" / "found.json").read_text())["values"]["model"] == "resnet18+loglinear"

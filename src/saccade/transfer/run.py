@@ -97,10 +97,12 @@ def transfer(
     begun = begun_white(folder.path) if folder.resume else None
     images = prepare_images(config, runtime, progress.note, progress.scan, begun)
     if weights:
-        images = _under_licence(begin_with(images, weights.path, config.transfer.weights), weights.licence, config)
+        licence, images = weights.licence, begin_with(images, weights.path, config.transfer.weights)
+        images = _under_licence(images, licence, config, progress.note)
     elif found:
         licence = read_manifest(folder.path / START).origin.transfer.licence
-        images = _under_licence(go_on_with(images, folder.path / START, config.transfer.weights), licence, config)
+        images = go_on_with(images, folder.path / START, config.transfer.weights)
+        images = _under_licence(images, licence, config, progress.note)
     images = as_begun(images, folder.path, config, found.data_digest if found else "") if folder.resume else images
     white = images.preprocessing.white_16_bit
     augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed, white)
@@ -131,11 +133,14 @@ def transfer(
             raise error if error.message else stopped(config, folder, stop.exit_code) from None
 
 
-def _under_licence(images: Images, licence: str, config: RunConfig) -> Images:
-    """`images` of a run whose figures say that its weights are not free for any use, where they are not."""
+def _under_licence(images: Images, licence: str, config: RunConfig, note: Callable[[str], None]) -> Images:
+    """`images` of a run whose figures say that its weights are not free for any use, where they are not; `note` hears it."""
     said = restriction(licence)
+    if not said:
+        return images
     told = f"the weights {shown(config.transfer.weights)} are {said} ({printable(licence[:80])})"
-    return replace(images, caveats=(*images.caveats, told)) if said else images
+    note(told)
+    return replace(images, caveats=(*images.caveats, told))
 
 
 def check_views(config: RunConfig) -> None:
