@@ -134,7 +134,7 @@ def transfer(
 
 
 def _under_licence(images: Images, licence: str, config: RunConfig, note: Callable[[str], None]) -> Images:
-    """`images` of a run whose figures say that its weights are not free for any use, where they are not; `note` hears it."""
+    """`images` of a run whose figures say, and `note` hears, that its weights are not free for any use, where so."""
     said = restriction(licence)
     if not said:
         return images
