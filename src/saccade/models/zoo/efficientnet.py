@@ -138,9 +138,10 @@ class EfficientNet(ImageClassifier):
         super().__init__()
         style, dropout = config.style, SCALES[config.scale][3]
         self.stem = activated_convolution(spec.input_CHW[0], config.width(STEM, is_end=True), 3, style, 2)
-        self.stages = nn.Sequential(OrderedDict((f"stage{row + 1}", nn.Sequential()) for row in range(len(BLOCKS))))
+        stages = [nn.Sequential() for _ in BLOCKS]
         for number, block in config.blocks():
-            self.stages[number - 1].append(InvertedResidual(block, style, inside=nn.SiLU))
+            stages[number - 1].append(InvertedResidual(block, style, inside=nn.SiLU))
+        self.stages = nn.Sequential(OrderedDict((f"stage{n}", stage) for n, stage in enumerate(stages, start=1)))
         last = config.width(LAST, is_end=True)
         self.neck = nn.Sequential(
             OrderedDict(

@@ -115,12 +115,12 @@ class MobileNetV3(ImageClassifier):
     def __init__(self, config: MobileNetV3Config, spec: ModelSpec) -> None:
         super().__init__()
         self.stem = activated_convolution(spec.input_CHW[0], STEM, 3, SWISHED, 2)
-        num_stages = config.places[-1][0]
-        self.stages = nn.Sequential(OrderedDict((f"stage{n + 1}", nn.Sequential()) for n in range(num_stages)))
+        stages = [nn.Sequential() for _ in range(config.places[-1][0])]
         channels = STEM
         for (stage, _), row in zip(config.places, config.rows, strict=True):
-            self.stages[stage - 1].append(_block(row, channels))
+            stages[stage - 1].append(_block(row, channels))
             channels = row[2]
+        self.stages = nn.Sequential(OrderedDict((f"stage{n}", stage) for n, stage in enumerate(stages, start=1)))
         self.neck = nn.Sequential(
             OrderedDict(convolution=activated_convolution(channels, config.last, 1, SWISHED), pool=pooled_features())
         )

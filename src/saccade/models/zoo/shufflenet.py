@@ -73,7 +73,8 @@ class ShuffleUnit(nn.Module):
         """(B, C, H, W) to (B, channels_out, H / stride, W / stride), rounded up."""
         passed_BCHW, filtered_BCHW = map_BCHW.chunk(2, dim=1) if self.splits else (map_BCHW, map_BCHW)
         both_BCHW = torch.cat([self.shortcut(passed_BCHW), self.branch(filtered_BCHW)], dim=1)
-        return both_BCHW.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)  # channels of the halves in turn
+        halves_B2CHW: torch.Tensor = both_BCHW.unflatten(1, (2, -1))
+        return halves_B2CHW.transpose(1, 2).flatten(1, 2)  # channels of the halves in turn
 
 
 class ShuffleNetV2(ImageClassifier):
