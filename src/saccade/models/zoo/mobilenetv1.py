@@ -4,8 +4,6 @@ Deviations: ReLU6 for ReLU, as in the authors' release and in the public weights
 stride 1, where Table 1 says 2 and its map sizes say 1.
 """
 
-from collections import OrderedDict
-
 import torch
 from torch import nn
 
@@ -50,12 +48,14 @@ class MobileNetV1(ImageClassifier):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.stem = activated_convolution(spec.input_CHW[0], STEM, 3, STYLE, 2)
-        self.stages = nn.Sequential(OrderedDict((f"stage{n + 1}", nn.Sequential()) for n in range(len(STAGES))))
+        self.stages = nn.Sequential()
         channels = STEM
-        for stage, (width, layers, stride) in zip(self.stages.children(), STAGES, strict=True):
+        for number, (width, layers, stride) in enumerate(STAGES, start=1):
+            stage = nn.Sequential()
             for position in range(layers):
-                stage.append(DepthwiseSeparable(channels, width, stride if position == 0 else 1))  # type: ignore[operator]
+                stage.append(DepthwiseSeparable(channels, width, stride if position == 0 else 1))
                 channels = width
+            self.stages.add_module(f"stage{number}", stage)
         self.neck = pooled_features()
         self.head = nn.Linear(channels, spec.num_classes)
         initialise(self)
