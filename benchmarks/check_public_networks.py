@@ -32,6 +32,7 @@ TORCHVISION = {
     **{f"convnext-{size}": f"convnext_{size}" for size in ("tiny", "small", "base")},
     **{f"densenet{depth}": f"densenet{depth}" for depth in (121, 169, 201)},
     "googlenet-bn3x3": "googlenet",
+    "inception-v3": "inception_v3",
     "mobilenetv2": "mobilenet_v2",
     "regnety-1.6gf": "regnet_y_1_6gf",
     "regnety-16gf": "regnet_y_16gf",
@@ -51,6 +52,7 @@ TORCHVISION = {
 TIMM = {
     **{f"convnext-{size}": f"convnext_{size}" for size in CONVNEXT},
     **{f"densenet{depth}": f"densenet{depth}" for depth in (121, 169, 201)},
+    "inception-v3": "inception_v3",
     "mobilenetv2": "mobilenetv2_100",
     "regnety-1.6gf": "regnety_016",
     "regnety-16gf": "regnety_160",
@@ -95,11 +97,11 @@ def main() -> None:
 
 
 def torchvision_network(name: str) -> nn.Module:
-    """The public network with random weights; GoogLeNet with its side branches, and without its input transform."""
+    """The public network with random weights; Inceptions with side branches and without input transform."""
     from torchvision import models
 
-    if name == "googlenet":
-        return models.googlenet(weights=None, init_weights=True, aux_logits=True, transform_input=False)
+    if name in ("googlenet", "inception_v3"):
+        return getattr(models, name)(weights=None, init_weights=True, aux_logits=True, transform_input=False)
     return getattr(models, name)(weights=None)
 
 

@@ -24,6 +24,7 @@ STATED_BILLIONS = {
     "densenet169": 3.36,
     "densenet201": 4.291,
     "googlenet-bn3x3": 1.498,
+    "inception-v3": 5.713,
     "mobilenetv2": 0.301,
     "regnety-1.6gf": 1.612,
     "regnety-16gf": 15.912,

@@ -13,7 +13,7 @@ from torch import nn
 from saccade.core.errors import ConfigError, SaccadeError, UnknownNameError, WeightsError
 from saccade.core.types import Preprocessing
 from saccade.models.architecture import MODELS, ModelSpec, build_model
-from saccade.weights.card import public_preprocessing
+from saccade.weights.card import PUBLIC_RESIZE_PX, public_preprocessing
 from saccade.weights.public import find_weights, head_outputs, load_backbone
 
 IMAGENET = ModelSpec(num_classes=1000, input_CHW=(3, 224, 224))
@@ -268,6 +268,26 @@ def test_every_public_network_has_a_head_whose_size_is_the_number_of_classes(nam
     architecture = MODELS.get(name)
     heads = {tensor for tensor in head_outputs(architecture, IMAGENET) if tensor.startswith("head.")}
     assert len(heads) == 2
-    if architecture.default_spec != IMAGENET:  # the assumption about their preprocessing rests on it
+    if architecture.default_spec != IMAGENET and name not in PUBLIC_RESIZE_PX:  # the assumption rests on it
         with pytest.raises(WeightsError):
             public_preprocessing(name, "w")
+
+
+@pytest.mark.parametrize(
+    ("name", "resize_px", "input_px", "mean", "words"),
+    [
+        ("densenet121", 256, 224, 0.485, "centre 224x224, bilinear, ImageNet's mean and deviation"),
+        ("convnext-tiny", 236, 224, 0.485, "centre 224x224, bilinear, ImageNet's mean and deviation"),
+        ("inception-v3", 342, 299, 0.5, "centre 299x299, bilinear, mean and deviation 0.5"),
+    ],
+)
+def test_a_file_without_a_card_is_read_as_torchvisions_first(
+    name: str, resize_px: int, input_px: int, mean: float, words: str
+):
+    preprocessing, note = public_preprocessing(name, "w")
+    assert (preprocessing.resize_px, preprocessing.input_CHW) == (resize_px, (3, input_px, input_px))
+    assert preprocessing.mean[0] == mean
+    assert note == (
+        "w does not say how pixels become inputs; assumed as for torchvision's public files: "
+        f"short side to {resize_px}, {words}. Another one: --preprocessing FILE.json."
+    )

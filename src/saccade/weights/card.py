@@ -28,8 +28,11 @@ MAX_LICENCE_CHARACTERS = 10_000
 IMAGENET_INPUT = (3, 224, 224)
 HOW_TO_SAY = "Give a JSON file of it with --preprocessing."
 
-# torchvision normalises GoogLeNet's input twice (models/zoo/googlenet.py, _transform_input), which together is this.
-PUBLIC_MEAN_STD = {"googlenet-bn3x3": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))}
+# torchvision normalises the inputs of its Inceptions twice (`transform_input`), which together is this.
+HALF = (0.5, 0.5, 0.5)
+PUBLIC_MEAN_STD = {"googlenet-bn3x3": (HALF, HALF), "inception-v3": (HALF, HALF)}
+# The short side in pixels where the first files of torchvision do not want 256.
+PUBLIC_RESIZE_PX = {"convnext-base": 232, "convnext-small": 230, "convnext-tiny": 236, "inception-v3": 342}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,17 +184,22 @@ def _timm_preprocessing(config: dict[str, Any], where: str) -> Preprocessing:
 def public_preprocessing(model: str, where: str) -> tuple[Preprocessing, str]:
     """How torchvision's first public weights of `model` want their pixels, and the note that it was assumed.
 
-    Raises WeightsError for networks whose weights nobody publishes for photos of 224x224.
+    Raises WeightsError for networks whose weights nobody publishes for photos.
     """
-    if MODELS.get(model).default_spec.input_CHW != IMAGENET_INPUT:
+    input_CHW = MODELS.get(model).default_spec.input_CHW
+    if input_CHW != IMAGENET_INPUT and model not in PUBLIC_RESIZE_PX:
         raise WeightsError(f"{where} does not say how pixels become inputs of {model}.\n{HOW_TO_SAY}")
     mean, std = PUBLIC_MEAN_STD.get(model, (Preprocessing().mean, Preprocessing().std))
     words = "mean and deviation 0.5" if model in PUBLIC_MEAN_STD else "ImageNet's mean and deviation"
+    resize_px, (height_px, width_px) = PUBLIC_RESIZE_PX.get(model, 256), input_CHW[1:]
     note = (
-        f"{where} does not say how pixels become inputs; assumed as for torchvision's public files: short side to 256, "
-        f"centre 224x224, bilinear, {words}. Another one: --preprocessing FILE.json."
+        f"{where} does not say how pixels become inputs; assumed as for torchvision's public files: short side to "
+        f"{resize_px}, centre {height_px}x{width_px}, bilinear, {words}. Another one: --preprocessing FILE.json."
     )
-    return Preprocessing(resize_px=256, mean=mean, std=std), note
+    preprocessing = Preprocessing(
+        resize_px=resize_px, input_height_px=height_px, input_width_px=width_px, mean=mean, std=std
+    )
+    return preprocessing, note
 
 
 def _licence_of_readme(path: Path) -> str:
