@@ -1,5 +1,7 @@
 """Layers and networks of the papers against independent computations and the papers' own tables."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from saccade.conv import reference
 from saccade.conv.geometry import Window
 from saccade.core.errors import ModelError
 from saccade.models.architecture import MODELS, ModelSpec, build_model
-from saccade.models.layers import SqueezeExcitation, StochasticDepth
+from saccade.models.layers import SamePadding, SqueezeExcitation, StochasticDepth
 from saccade.models.zoo.alexnet import AlexNet
 from saccade.models.zoo.convnet import TABLE_B
 from saccade.models.zoo.googlenet import AUXILIARY_WEIGHT, TABLE_1
@@ -74,6 +76,17 @@ def test_stochastic_depth_is_nothing_in_evaluation_and_refuses_what_is_no_probab
     with pytest.raises(ModelError) as error:
         StochasticDepth(1)
     assert str(error.value) == "Stochastic depth takes a probability from 0 to below 1, got 1."
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (5, 2), (7, 3), (2, 2)])
+def test_same_padding_gives_tensorflows_positions(kernel: int, stride: int):
+    """TensorFlow's rule: ceil(n / stride) outputs; (outputs - 1) * stride + kernel - n zeros, the odd one behind."""
+    for height, width in ((1, 2), (4, 7), (8, 9)):
+        padded = SamePadding(kernel, stride)(torch.ones(1, 1, height, width))[0, 0].numpy()
+        for axis, size in enumerate((height, width)):
+            needed = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+            line = padded.max(axis=1 - axis).tolist()
+            assert line == [0] * (needed // 2) + [1] * size + [0] * (needed - needed // 2)
 
 
 def test_alexnet_splits_exactly_where_figure_2_does():

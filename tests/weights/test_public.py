@@ -13,7 +13,7 @@ from torch import nn
 from saccade.core.errors import ConfigError, SaccadeError, UnknownNameError, WeightsError
 from saccade.core.types import Preprocessing
 from saccade.models.architecture import MODELS, ModelSpec, build_model
-from saccade.weights.card import PUBLIC_RESIZE_PX, public_preprocessing
+from saccade.weights.card import public_preprocessing
 from saccade.weights.public import find_weights, head_outputs, load_backbone
 
 IMAGENET = ModelSpec(num_classes=1000, input_CHW=(3, 224, 224))
@@ -268,7 +268,9 @@ def test_every_public_network_has_a_head_whose_size_is_the_number_of_classes(nam
     architecture = MODELS.get(name)
     heads = {tensor for tensor in head_outputs(architecture, IMAGENET) if tensor.startswith("head.")}
     assert len(heads) == 2
-    if architecture.default_spec != IMAGENET and name not in PUBLIC_RESIZE_PX:  # the assumption rests on it
+    if (
+        architecture.default_spec != IMAGENET and architecture.public_input is None
+    ):  # the assumption about their preprocessing rests on it
         with pytest.raises(WeightsError):
             public_preprocessing(name, "w")
 

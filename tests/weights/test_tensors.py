@@ -5,8 +5,10 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
@@ -14,6 +16,7 @@ from saccade.core.errors import WeightsError
 from saccade.core.types import Preprocessing
 from saccade.data.images.preprocess import normalize, prepare_image
 from saccade.models.architecture import MODELS, build_model
+from saccade.weights.public import find_weights, load_backbone
 from saccade.weights.tensors import load_weights, same_values
 
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
@@ -46,6 +49,36 @@ def test_real_weights_give_the_published_logits(shared: Callable, squeezenet: nn
     torch.testing.assert_close(logits_K[:8], torch.tensor(expected["logits_first8"]), rtol=0, atol=1e-3)
     top5 = [entry["index"] for entry in expected["top5"]]
     assert logits_K.topk(5).indices.tolist() == top5
+
+
+def centre_of_256(image_HWC: np.ndarray) -> np.ndarray:
+    """(224, 224, 3) as expected.json of EfficientNet-Lite was made: the long side rounded, the crop cut to pixels."""
+    scale = 256 / min(image_HWC.shape[:2])
+    height_px, width_px = (round(side * scale) for side in image_HWC.shape[:2])
+    resized = Image.fromarray(image_HWC).resize((width_px, height_px), Image.Resampling.BICUBIC)
+    left, top = (width_px - 224) // 2, (height_px - 224) // 2
+    return np.asarray(resized.crop((left, top, left + 224, top + 224)))
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_real_efficientnet_lite_weights_give_the_published_logits(shared: Callable, name: str):
+    """As `--weights` reads them: names, TensorFlow's padding and the authors' scale, without a card."""
+    folder = shared("weights/efficientnet_lite0")
+    found = find_weights(str(folder), "efficientnet-lite0")
+    expected = json.loads((folder / "expected.json").read_text())[name]
+    image_HWC = centre_of_256(photo(name))
+    image_BCHW = torch.from_numpy(image_HWC.copy()).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        logits_K = load_backbone(found).eval()(normalize(image_BCHW, found.preprocessing, torch.float32))[0]
+    torch.testing.assert_close(logits_K[:8], torch.tensor(expected["logits_first8"]), rtol=0, atol=1e-3)
+    assert float(logits_K.sum()) == pytest.approx(expected["logit_sum"], abs=0.02)
+    assert logits_K.topk(5).indices.tolist() == [entry["index"] for entry in expected["top5"]]
+
+
+@pytest.mark.parametrize("name", ["astronaut.png", "coffee.png"])
+def test_our_pixels_are_those_where_no_side_is_rounded(name: str):
+    preprocessing = MODELS.get("efficientnet-lite0").public_input.preprocessing
+    np.testing.assert_array_equal(prepare_image(photo(name), preprocessing), centre_of_256(photo(name)))
 
 
 class Tiny(nn.Module):

@@ -3,8 +3,8 @@
 Public code and papers count a multiply-add once; so do we: convolution and linear layers, no biases, one image.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 import torch
@@ -12,6 +12,7 @@ from torch import nn
 
 from ..core.errors import ModelError, printable
 from ..core.registry import Registry
+from ..core.types import Preprocessing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +76,43 @@ RenameKey = Callable[[str], str | None]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Translation:
+    """A `rename_key` for networks whose public files do not all add the same epsilon to a variance.
+
+    `added_variance(name)` is the epsilon of the file that has a running variance under `name`, less ours: loading adds
+    it to the variance, so that the sum of both, and with it every answer, is the file's.
+    """
+
+    rename: RenameKey
+    added_variance: Callable[[str], float]
+
+    def __call__(self, key: str) -> str | None:
+        """See `Architecture.rename_key`."""
+        return self.rename(key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublicInput:
+    """How pixels become inputs of public weights that do not say so; `whose` they are, as `torchvision's`."""
+
+    whose: str
+    preprocessing: Preprocessing
+
+
+# Torchvision's first files: short side to 256, centre 224x224, bilinear, ImageNet's mean and deviation.
+TORCHVISION_INPUT = PublicInput(whose="torchvision's", preprocessing=Preprocessing(resize_px=256))
+PHOTO_CHW = (3, 224, 224)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Architecture:
     """A registered network.
 
     `build(spec)` raises ModelError, naming the layer, where the input does not fit. `rename_key` translates a name in
     a public weight file to ours (None: the tensor is not used); the whole is None where no public weights exist.
+    `public_input` is assumed of files that say nothing; None is torchvision's first for photos of 224x224, and nothing
+    for other inputs. `lookalikes` are timm's names of networks with the same tensors and another arithmetic, each with
+    the words for it ("pads as TensorFlow does"): their weights are refused.
     """
 
     name: str
@@ -89,6 +122,8 @@ class Architecture:
     default_spec: ModelSpec
     references: tuple[Reference, ...] = ()
     rename_key: RenameKey | None = None
+    public_input: PublicInput | None = None
+    lookalikes: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 MODELS: Registry[Architecture] = Registry("model", "models", "saccade.models.zoo")

@@ -25,6 +25,30 @@ class GlobalAveragePool(nn.Module):
         return map_BCHW.mean(dim=(2, 3))
 
 
+class SamePadding(nn.Module):
+    """Zeros around a map as TensorFlow's SAME puts them in front of a strided window: ceil(H / stride) positions come
+    out, and where the zeros are odd in number, one more stands below and at the right. `kernel_size` >= `stride`.
+    """
+
+    def __init__(self, kernel_size: int, stride: int) -> None:
+        super().__init__()
+        self.kernel_size, self.stride = kernel_size, stride
+
+    def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to (B, C, H + zeros, W + zeros)."""
+        rows, columns = (self._zeros(size) for size in map_BCHW.shape[2:])
+        around = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
+        return nn.functional.pad(map_BCHW, around)
+
+    def _zeros(self, size: int) -> int:
+        """So that the last of ceil(size / stride) windows ends at the last zero."""
+        return (size + self.stride - 1) // self.stride * self.stride - self.stride + self.kernel_size - size
+
+    def extra_repr(self) -> str:
+        """What `print` shows between the brackets."""
+        return f"kernel_size={self.kernel_size}, stride={self.stride}"
+
+
 class Residual(nn.Module):
     """activation(branch(x) + shortcut(x)); the shortcut is the identity, or a 1x1 projection where shapes differ."""
 
@@ -64,8 +88,8 @@ class StochasticDepth(nn.Module):
     """Leaves a residual branch out of some images of a batch while training (Huang et al. 2016, arXiv:1603.09382).
 
     It stands at the end of a branch, in front of the addition: with `probability` an image's branch becomes 0, and what
-    stays is divided by 1 - probability, so that the mean is what evaluation gives, where nothing changes. It draws, like
-    `nn.Dropout`, from torch's generator, which a training seeds by (seed, step): a step repeated is the same step.
+    stays is divided by 1 - probability, so that the mean is what evaluation gives, where nothing changes. It draws,
+    like `nn.Dropout`, from torch's generator, which a training seeds by (seed, step): a step repeated is the same step.
     Raises ModelError for a probability outside 0 to below 1.
     """
 

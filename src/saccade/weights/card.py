@@ -8,7 +8,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..core.plain_files import open_plain_file
 from ..core.types import Preprocessing
 from ..data.limits import MAX_CLASS_NAME_CHARACTERS, MAX_CLASSES
 from ..data.sources.shared.listing import is_text
-from ..models.architecture import MODELS
+from ..models.architecture import MODELS, PHOTO_CHW, TORCHVISION_INPUT
 
 KEY_PREPROCESSING, KEY_CLASSES = "saccade.preprocessing", "saccade.classes"
 KEY_LICENCE, KEY_SOURCE, KEY_ORIGINAL = "saccade.licence", "saccade.source", "saccade.original_sha256"
@@ -25,24 +25,20 @@ KEY_ASSUMED = "saccade.preprocessing_assumed"  # the sentence that says so
 CARD_NAME = "config.json"
 MAX_CARD_BYTES = 16 << 20
 MAX_LICENCE_CHARACTERS = 10_000
-IMAGENET_INPUT = (3, 224, 224)
 HOW_TO_SAY = "Give a JSON file of it with --preprocessing."
-
-# torchvision normalises the inputs of its Inceptions twice (`transform_input`), which together is this.
-HALF = (0.5, 0.5, 0.5)
-PUBLIC_MEAN_STD = {"googlenet-bn3x3": (HALF, HALF), "inception-v3": (HALF, HALF)}
-# The short side in pixels where the first files of torchvision do not want 256.
-PUBLIC_RESIZE_PX = {"convnext-base": 232, "convnext-small": 230, "convnext-tiny": 236, "inception-v3": 342}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What is known of a weight file. `preprocessing` None, `classes` empty and texts "" are unknown."""
+    """What is known of a weight file. `preprocessing` None, `classes` empty and texts "" are unknown; `architecture` is
+    timm's name of the network.
+    """
 
     preprocessing: Preprocessing | None = None
     classes: tuple[str, ...] = ()
     licence: str = ""
     source: str = ""
+    architecture: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -124,7 +120,7 @@ def card_beside(folder: Path) -> Card:
     elif lists:
         notes += (f"{len(lists)} lists of classes lie beside the weights; none of them is used.",)
     licence = card.licence or _licence_of_readme(folder / "README.md")
-    return Card(preprocessing=card.preprocessing, classes=classes, licence=licence, notes=notes)
+    return replace(card, classes=classes, licence=licence, notes=notes)
 
 
 def card_of_timm(values: Any, where: str) -> Card:
@@ -132,14 +128,16 @@ def card_of_timm(values: Any, where: str) -> Card:
     if not isinstance(values, dict):
         raise WeightsError(f"{where} must hold one JSON object.")
     config = values.get("pretrained_cfg", values)
+    architecture = str(values.get("architecture") or "")
     if not isinstance(config, dict) or "input_size" not in config:
-        return Card(notes=(f"{where} says nothing of the preprocessing.",))
+        return Card(architecture=architecture, notes=(f"{where} says nothing of the preprocessing.",))
     names = config.get("label_names", values.get("label_names"))
     licence = config.get("license") or values.get("license") or ""
     return Card(
         preprocessing=_timm_preprocessing(config, where),
         classes=parse_classes(names, f"{where}, label_names") if names else (),
         licence=_short(str(licence), f"{where}, license"),
+        architecture=architecture,
     )
 
 
@@ -182,24 +180,30 @@ def _timm_preprocessing(config: dict[str, Any], where: str) -> Preprocessing:
 
 
 def public_preprocessing(model: str, where: str) -> tuple[Preprocessing, str]:
-    """How torchvision's first public weights of `model` want their pixels, and the note that it was assumed.
+    """How the public weights of `model` want their pixels, and the note that it was assumed.
 
     Raises WeightsError for networks whose weights nobody publishes for photos.
     """
-    input_CHW = MODELS.get(model).default_spec.input_CHW
-    if input_CHW != IMAGENET_INPUT and model not in PUBLIC_RESIZE_PX:
+    architecture = MODELS.get(model)
+    public = architecture.public_input
+    if public is None and architecture.default_spec.input_CHW != PHOTO_CHW:
         raise WeightsError(f"{where} does not say how pixels become inputs of {model}.\n{HOW_TO_SAY}")
-    mean, std = PUBLIC_MEAN_STD.get(model, (Preprocessing().mean, Preprocessing().std))
-    words = "mean and deviation 0.5" if model in PUBLIC_MEAN_STD else "ImageNet's mean and deviation"
-    resize_px, (height_px, width_px) = PUBLIC_RESIZE_PX.get(model, 256), input_CHW[1:]
+    public = public or TORCHVISION_INPUT
+    pixels = public.preprocessing
     note = (
-        f"{where} does not say how pixels become inputs; assumed as for torchvision's public files: short side to "
-        f"{resize_px}, centre {height_px}x{width_px}, bilinear, {words}. Another one: --preprocessing FILE.json."
+        f"{where} does not say how pixels become inputs; assumed as for {public.whose} public files: short side to "
+        f"{pixels.resize_px}, centre {pixels.input_height_px}x{pixels.input_width_px}, {pixels.interpolation}, "
+        f"{_scale_words(pixels)}. Another one: --preprocessing FILE.json."
     )
-    preprocessing = Preprocessing(
-        resize_px=resize_px, input_height_px=height_px, input_width_px=width_px, mean=mean, std=std
-    )
-    return preprocessing, note
+    return pixels, note
+
+
+def _scale_words(pixels: Preprocessing) -> str:
+    usual = Preprocessing()
+    if (pixels.mean, pixels.std) == (usual.mean, usual.std):
+        return "ImageNet's mean and deviation"
+    mean, std = (f"{values[0]:.3g}" for values in (pixels.mean, pixels.std))
+    return f"mean and deviation {mean}" if mean == std else f"mean {mean} and deviation {std}"
 
 
 def _licence_of_readme(path: Path) -> str:

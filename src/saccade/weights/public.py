@@ -1,7 +1,7 @@
 """A backbone's weights: found in a file, a folder or on the hub, with the card that says what they are."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -32,6 +32,7 @@ from .tensors import (
 )
 
 USUAL_NAME = "model.safetensors"
+TIMM_STEM = "conv_stem"  # what only timm calls a layer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,7 @@ def find_weights(text: str, model: str, preprocessing: Path | Preprocessing | No
     content = read_file(path)
     shapes = parse_header(content, path)
     card = _merge(card_in_file(parse_metadata(content), where), beside)
+    _refuse_lookalike(architecture, card.architecture, where)
     notes = list(card.notes)
     chosen = given or card.preprocessing
     if chosen is None:
@@ -81,6 +83,7 @@ def find_weights(text: str, model: str, preprocessing: Path | Preprocessing | No
     num_classes = _check_architecture(architecture, chosen, shapes, path)
     names = match_names(list(shapes), _expected(architecture, chosen, num_classes), architecture.rename_key)[0].values()
     classes, more = _usable_classes(card.classes, num_classes, where)
+    more += _lookalike_note(architecture, card, shapes, where)
     return BackboneWeights(
         path=path,
         sha256=hashlib.sha256(content).hexdigest(),
@@ -191,6 +194,7 @@ def _merge(own: Card, beside: Card) -> Card:
         classes=own.classes or beside.classes,
         licence=own.licence or beside.licence,
         source=own.source,
+        architecture=beside.architecture,
         notes=own.notes + (() if settled else beside.notes),
     )
 
@@ -272,6 +276,27 @@ def _classes_of(architecture: Architecture, spec: ModelSpec, shapes: dict[str, t
     names, _ = match_names(list(shapes), dict.fromkeys(outputs, ()), architecture.rename_key)
     sizes = [shapes[theirs][0] for theirs, ours in names.items() if shapes[theirs] and not ours.startswith(AUXILIARY)]
     return sizes[0] if sizes and sizes[0] > 0 else None
+
+
+def _refuse_lookalike(architecture: Architecture, theirs: str, where: str) -> None:
+    """Raise WeightsError for weights of timm's network `theirs`, which has the tensors of ours and is another one."""
+    if theirs in architecture.lookalikes:
+        raise WeightsError(
+            f"{where} holds weights of timm's {printable(theirs)}, which has the same tensors as {architecture.name} "
+            f"and {architecture.lookalikes[theirs]}.\n"
+            f"Its answers here would be wrong; take the weights of another one (docs/weights.md)."
+        )
+
+
+def _lookalike_note(architecture: Architecture, card: Card, names: Iterable[str], where: str) -> list[str]:
+    """What to hear of a file under timm's names that does not say which network it is of."""
+    if card.architecture or not any(TIMM_STEM in name.split(".") for name in names):
+        return []
+    return [
+        f"{where} does not say which of timm's networks it is of; {theirs} has the same tensors and {words}: "
+        f"its answers here would be wrong."
+        for theirs, words in architecture.lookalikes.items()
+    ]
 
 
 def _usable_classes(classes: tuple[str, ...], num_classes: int, where: str) -> tuple[tuple[str, ...], list[str]]:

@@ -22,6 +22,7 @@ from torch import nn
 from ..core.documents import DocumentError, parse_object
 from ..core.errors import WeightsError, brief, printable
 from ..core.plain_files import open_plain_file
+from ..models.architecture import Translation
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_WEIGHT_BYTES = 4 << 30
@@ -30,6 +31,7 @@ DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8"
 # What data-parallel, compiled and wrapped networks put in front of every name, in any order.
 WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+VARIANCE = "running_var"  # of batch normalisation
 UNUSED_COUNTER = "num_batches_tracked"  # of batch normalisation; files written before 2018 lack it
 AUXILIARY = "auxiliary."  # heads that only training uses
 SHOWN = 3
@@ -91,6 +93,8 @@ def load_weights(model: nn.Module, path: Path, rename_key: Callable[[str], str |
     with torch.no_grad():
         for theirs, ours in names.items():
             own[ours].copy_(tensors[theirs].reshape(own[ours].shape))
+            if isinstance(rename_key, Translation) and ours.endswith(VARIANCE):
+                own[ours].add_(rename_key.added_variance(theirs))
     digest = hashlib.sha256(content).hexdigest()
     return LoadedWeights(sha256=digest, num_tensors=len(names), unused=tuple(unused))
 

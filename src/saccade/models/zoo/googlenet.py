@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 from ...conv.geometry import Window
+from ...core.types import Preprocessing
 from ...kernels.response_norm import LocalResponseNorm
-from ..architecture import Architecture, ImageClassifier, ModelSpec, Reference, register
+from ..architecture import Architecture, ImageClassifier, ModelSpec, PublicInput, Reference, register
 from ..fit import check_size
 from ..layers import Flatten, initialise, pooled_features
 from .inception import Inception, InceptionConfig, convolution_relu
@@ -199,6 +200,11 @@ register(
             ),
         ),
         rename_key=rename_key,
+        # torchvision normalises GoogLeNet's input twice (models/googlenet.py, _transform_input), which together is this
+        public_input=PublicInput(
+            whose="torchvision's",
+            preprocessing=Preprocessing(resize_px=256, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+        ),
     ),
     __name__,
 )

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from ...conv.geometry import Window
-from ..architecture import Architecture, ImageClassifier, ModelSpec, Reference, register
+from ...core.types import Preprocessing
+from ..architecture import Architecture, ImageClassifier, ModelSpec, PublicInput, Reference, register
 from ..fit import check_size
 from ..layers import Concatenation, GlobalAveragePool, initialise, pooled_features
 
@@ -255,6 +256,13 @@ register(
         default_spec=IMAGENET,
         references=REFERENCES,
         rename_key=rename_key,
+        # Torchvision's network normalises its input once more (`transform_input`), which together is this.
+        public_input=PublicInput(
+            whose="torchvision's",
+            preprocessing=Preprocessing(
+                resize_px=342, input_height_px=299, input_width_px=299, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
+            ),
+        ),
     ),
     __name__,
 )
