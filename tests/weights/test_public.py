@@ -273,3 +273,23 @@ def test_every_public_network_has_a_head_whose_size_is_the_number_of_classes(nam
     ):  # the assumption about their preprocessing rests on it
         with pytest.raises(WeightsError):
             public_preprocessing(name, "w")
+
+
+@pytest.mark.parametrize(
+    ("name", "resize_px", "input_px", "mean", "words"),
+    [
+        ("densenet121", 256, 224, 0.485, "centre 224x224, bilinear, ImageNet's mean and deviation"),
+        ("convnext-tiny", 236, 224, 0.485, "centre 224x224, bilinear, ImageNet's mean and deviation"),
+        ("inception-v3", 342, 299, 0.5, "centre 299x299, bilinear, mean and deviation 0.5"),
+    ],
+)
+def test_a_file_without_a_card_is_read_as_torchvisions_first(
+    name: str, resize_px: int, input_px: int, mean: float, words: str
+):
+    preprocessing, note = public_preprocessing(name, "w")
+    assert (preprocessing.resize_px, preprocessing.input_CHW) == (resize_px, (3, input_px, input_px))
+    assert preprocessing.mean[0] == mean
+    assert note == (
+        "w does not say how pixels become inputs; assumed as for torchvision's public files: "
+        f"short side to {resize_px}, {words}. Another one: --preprocessing FILE.json."
+    )

@@ -12,7 +12,7 @@ from ..models.build import without_weights
 from .contract import broken
 
 NUM_CLASSES = 7
-SMALL_PX = 64  # the side of the input that a network is run with, where it takes that
+SMALL_PX = (64, 96)  # sides of the input that a network is run with: the first one that it takes
 MAX_RUN_PARAMETERS = 30_000_000  # larger networks are counted, not run
 
 
@@ -44,15 +44,18 @@ def check_architecture(architecture: str | Architecture) -> None:
 
 
 def runnable_spec(architecture: Architecture) -> ModelSpec:
-    """A small input that the network takes: 64 pixels a side, or its usual one."""
+    """A small input that the network takes: 64 or 96 pixels a side, or its usual one."""
     channels, height_px, width_px = architecture.default_spec.input_CHW
-    small = ModelSpec(num_classes=NUM_CLASSES, input_CHW=(channels, min(height_px, SMALL_PX), min(width_px, SMALL_PX)))
-    try:
-        with without_weights():
-            architecture.build(small).eval()(torch.zeros(1, *small.input_CHW))
-    except ModelError:
-        return ModelSpec(num_classes=NUM_CLASSES, input_CHW=architecture.default_spec.input_CHW)
-    return small
+    for side_px in SMALL_PX:
+        input_CHW = (channels, min(height_px, side_px), min(width_px, side_px))
+        small = ModelSpec(num_classes=NUM_CLASSES, input_CHW=input_CHW)
+        try:
+            with without_weights():
+                architecture.build(small).eval()(torch.zeros(1, *small.input_CHW))
+        except ModelError:
+            continue
+        return small
+    return ModelSpec(num_classes=NUM_CLASSES, input_CHW=architecture.default_spec.input_CHW)
 
 
 def _broken(architecture: Architecture, what: str, remedy: str) -> NoReturn:

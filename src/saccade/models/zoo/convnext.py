@@ -14,7 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..architecture import Architecture, ImageClassifier, ModelSpec, Reference, register
+from ...core.types import Preprocessing
+from ..architecture import Architecture, ImageClassifier, ModelSpec, PublicInput, Reference, register
 from ..fit import check_size
 from ..layers import StochasticDepth, pooled_features
 
@@ -39,6 +40,7 @@ CONFIGS = (
     ConvNeXtConfig(name="base", blocks=(3, 3, 27, 3), channels=(128, 256, 512, 1024), stochastic_depth=0.5),
 )
 PATCH, EXPANSION = 4, 4
+PUBLIC_RESIZE_PX = {"tiny": 236, "small": 230, "base": 232}  # the short side of photos for torchvision's files
 LAYER_SCALE = 1e-6  # what every residual branch is multiplied by at first (Touvron et al. 2021, arXiv:2103.17239)
 EPSILON = 1e-6  # of layer normalisation
 
@@ -202,6 +204,11 @@ def build(config: ConvNeXtConfig, spec: ModelSpec) -> ConvNeXt:
     return ConvNeXt(config, spec)
 
 
+def torchvisions_input(resize_px: int) -> PublicInput:
+    """Of a file that does not say: as torchvision's, whose sizes differ from network to network."""
+    return PublicInput(whose="torchvision's", preprocessing=Preprocessing(resize_px=resize_px))
+
+
 def _register(config: ConvNeXtConfig) -> None:
     is_timms = config.name in ("atto", "femto", "pico", "nano")
     library = "timm 1.0.31" if is_timms else "torchvision 0.29"
@@ -221,6 +228,7 @@ def _register(config: ConvNeXtConfig) -> None:
                 ),
             ),
             rename_key=rename_key,
+            public_input=None if is_timms else torchvisions_input(PUBLIC_RESIZE_PX[config.name]),
         ),
         __name__,
     )
