@@ -328,13 +328,14 @@ class Walls:
             is_writing = bool((flags or 0) & self.WRITING) and path != os.devnull
             if isinstance(path, str | bytes | os.PathLike) and not self._is_inside(path, is_writing):
                 self._refuse("writing" if is_writing else "reading", (path,))
-        elif event in self.CHANGES and not all(self._is_inside(path, True) for path in _paths(event, arguments)):
-            self._refuse(event, arguments)
+        elif event in self.CHANGES:
+            if not all(self._is_inside(path, True, event in ENTRIES) for path in _paths(event, arguments)):
+                self._refuse(event, arguments)
         elif event in self.LISTINGS and not all(self._is_inside(path, False) for path in _paths(event, arguments)):
             self._refuse(event, arguments)
 
-    def _is_inside(self, path: Any, is_writing: bool) -> bool:
-        text = os.path.realpath(os.fsdecode(path))
+    def _is_inside(self, path: Any, is_writing: bool, is_entry: bool = False) -> bool:
+        text = _itself(path) if is_entry else os.path.realpath(os.fsdecode(path))
         roots = (self._folder,) if is_writing else (self._folder, *self._readable)
         return any(text == root or text.startswith(f"{root}{os.sep}") for root in roots if root)
 
@@ -342,6 +343,16 @@ class Walls:
         text = f"{event} {arguments!r}"[:300]
         self._seen.append(text)
         raise Forbidden(text)
+
+
+# What changes the entry of a folder and not what it links to.
+ENTRIES = {"os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink"}
+
+
+def _itself(path: Any) -> str:
+    """`path` with every link before its last name followed."""
+    folder, name = os.path.split(os.fsdecode(path).rstrip(os.sep))
+    return os.path.join(os.path.realpath(folder or os.curdir), name)
 
 
 def _paths(event: str, arguments: tuple[Any, ...]) -> list[Any]:

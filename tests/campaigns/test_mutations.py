@@ -19,6 +19,7 @@ HONEST = {
     "return 'one set of 3 images'": "result",
     "raise DataError(folder + '/a is damaged.')": "error",
     "open(folder + '/new', 'w').close(); os.rename(folder + '/new', folder + '/b'); os.listdir(folder)": "result",
+    "os.symlink('/etc/hosts', folder + '/link'); os.remove(folder + '/link')": "result",
     "import colorsys; os.listdir(os.path.dirname(os.__file__))": "result",
 }
 MISDEEDS = {

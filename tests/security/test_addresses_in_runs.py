@@ -155,12 +155,12 @@ def test_a_run_is_resumed_from_the_address_that_was_named_again(run: Path, tmp_p
 
 def test_weights_and_teachers_of_a_stranger_are_not_fetched(run: Path, tmp_path: Path):
     named = 'transfer.backbone = "resnet18"\ntransfer.weights = "hub:owner/name@0123"'
-    weights = "format = 2\n", f"format = 2\n{named}\n"
+    weights = "format = 3\n", f"format = 3\n{named}\n"
     transfer = with_values(run, tmp_path / "transfer", *weights)
     commands = [["transfer", "--resume", "--out", str(transfer)]]
     for number, teacher in enumerate(["hub:owner/name", "https://127.0.0.1:9/run", "reference::file:///x.tar.json"]):
         named = f"distill.teachers = [{json.dumps(teacher)}]\ndistill.weight = 0.5"
-        taught = "format = 2\n", f"format = 2\n{named}\n"
+        taught = "format = 3\n", f"format = 3\n{named}\n"
         theirs = with_values(run, tmp_path / f"taught-{number}", *taught)
         commands.append(["train", "--resume", "--out", str(theirs)])
     first, *others = watched(tmp_path, commands)["finished"]
@@ -177,7 +177,7 @@ def test_weights_and_teachers_of_a_stranger_are_not_fetched(run: Path, tmp_path:
 
 def test_an_ensemble_of_a_stranger_opens_nothing_that_was_not_named(run: Path, tmp_path: Path):
     text = (run / "config.toml").read_text().replace('source = "digits"', 'source = "hub:owner/name"')
-    text = text.removeprefix("format = 2\n")
+    text = text.removeprefix("format = 3\n")
     head, _, tables = text.partition("\n[")
     (tmp_path / "five").mkdir()
     (tmp_path / "five" / "ensemble.toml").write_text(

@@ -15,7 +15,7 @@ from ..core.errors import UsageError, WeightsError, printable, shell_word
 from ..core.in_memory import is_given
 from ..core.runtime import find_device
 from ..data.source import open_source
-from ..models.build import registered_name
+from ..models.architecture import MODELS
 from ..train.progress import RunProgress
 from ..weights.hub import MODEL, is_on_this_machine
 from ..weights.public import network_of_weights
@@ -68,7 +68,7 @@ def _several(request: TransferRequest) -> list[TransferRequest]:
         own = [replace(request, backbone="", weights=text) for text in given]
         known = [replace(request, backbone=line.network, weights=line.address) for line in here]
         return [*own, *known] or [replace(request, backbone="", weights="")]
-    names = [registered_name(name.strip()) for name in request.backbone.split(",") if name.strip()]
+    names = [MODELS.get(name.strip()).name for name in request.backbone.split(",") if name.strip()]
     if len(names) < 2 and len(given) < 2:
         return [replace(request, backbone="".join(names), weights="".join(given))]
     network_of_given = {network_of_weights(_address(text)): text for text in given}
@@ -91,7 +91,8 @@ def _address(text: str) -> str:
 
 def _with_one(request: TransferRequest, device: str, note: Callable[[str], None]) -> TransferRequest:
     """`request` with a network and its weights. `device` is that of the run."""
-    backbone, weights = registered_name(request.backbone), _address("".join(request.all_weights()))
+    backbone = MODELS.get(request.backbone).name if request.backbone else ""
+    weights = _address("".join(request.all_weights()))
     if weights:
         return replace(request, backbone=backbone or network_of_weights(weights), weights=weights)
     if not request.source:

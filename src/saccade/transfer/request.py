@@ -12,7 +12,7 @@ from ..core.config import COMMAND_LINE, Settings
 from ..core.errors import UsageError
 from ..core.types import AnyPath
 from ..data.sources.in_memory import GivenImages, known_source
-from ..models.build import registered_name
+from ..models.architecture import MODELS
 from ..train.config import DistillConfig, RunConfig
 from ..train.recipes import find_recipe
 from ..train.request import as_text, refuse_other_ways, refuse_policy, with_policy
@@ -58,7 +58,7 @@ class TransferRequest:
     def config(self) -> RunConfig:
         """The complete configuration. Raises UsageError, UnknownNameError or ConfigError."""
         source, weights = as_text(self.source), "".join(self.all_weights()[:1])
-        backbone = registered_name(self.backbone) or network_of(weights)
+        backbone = MODELS.get(self.backbone).name if self.backbone else network_of(weights)
         if not source:
             raise UsageError(
                 "Say which images to adapt a network to: saccade transfer SOURCE, such as saccade transfer photos."
@@ -131,7 +131,7 @@ def asked_of_transfer(request: TransferRequest, begun: RunConfig) -> RunConfig:
             "A resumed transfer reads pixels as it began to.\n"
             "Leave --preprocessing out, or start a new run with another --out."
         )
-    backbone = registered_name(request.backbone)
+    backbone = MODELS.get(request.backbone).name if request.backbone else ""
     asked = {"backbone": backbone, "freeze": request.freeze, "views": request.views}  # weights: their digest decides
     table: dict[str, Any] = {key: value for key, value in asked.items() if value not in ("", None)}
     changes: dict[str, Any] = {"transfer": wanted.transfer.model_copy(update=table)}

@@ -87,6 +87,8 @@ def found_images(text: str) -> FoundImages | None:
     """The images in the folder, or beside the file, that `text` names; None where there are none."""
     path = Path(split_source_text(text)[0])
     folder = path if path.is_dir() else path.parent
+    if folder.resolve() == folder.resolve().parent:
+        return None  # the whole disk, which no source is
     if not path.exists() or (path.is_file() and path.suffix.lower() not in (".csv", ".jsonl", ".tsv")):
         return None
     found = FoundImages(folder)
