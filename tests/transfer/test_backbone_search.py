@@ -76,7 +76,7 @@ def runner(name: str, ms: float, **rounds: list[int]) -> _Runner:
     """`rounds`: n8=[1, 0, ...] for the round of eight images."""
     config = RunConfig.parse({"transfer": {"backbone": name, "weights": "w"}}, "test")
     right = {int(key[1:]): np.array(values, bool) for key, values in rounds.items()}
-    return _Runner(config=config, name=name, model=nn.Identity(), ms=ms, megabytes=1.0, rounds=right)
+    return _Runner(config=config, label=name, name=name, model=nn.Identity(), ms=ms, megabytes=1.0, rounds=right)
 
 
 def test_who_is_worse_beyond_chance_is_dropped_by_the_exact_test():

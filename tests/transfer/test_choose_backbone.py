@@ -121,7 +121,8 @@ def test_without_weights_here_and_without_the_hub_the_message_says_what_to_do(hu
         "error: hub:timm/tf_efficientnet_lite0.in1k (main) is not complete on this machine, and HF_HUB_OFFLINE is "
         "set.\n"
         "Put https://huggingface.co/timm/tf_efficientnet_lite0.in1k/resolve/main/model.safetensors (19 MB) and "
-        "config.json from beside it into a folder, such as tf_efficientnet_lite0.in1k, and give that:\n"
+        "config.json from beside it into a folder, such as tf_efficientnet_lite0.in1k, and give that with "
+        "--weights.\n"
         "saccade transfer photos --weights tf_efficientnet_lite0.in1k\n"
         "Without pretrained weights: saccade train photos\n"
     )
@@ -150,7 +151,7 @@ def test_every_line_of_the_table_is_of_a_network_that_reads_public_files():
         assert name
         assert 30 < line.top1_percent < 95
         parameters = MODELS.get(line.network).references[0].parameters
-        assert line.megabytes == pytest.approx(4 * parameters / 1e6, rel=0.04), line.name
+        assert line.megabytes == pytest.approx(4 * parameters / 1e6, rel=0.15), line.name  # side branches
 
 
 def test_the_best_weights_are_those_of_the_highest_accuracy_that_are_free_for_any_use():

@@ -46,7 +46,7 @@ def train(
     ),
     find_lr: bool = typer.Option(False, "--find-lr", help="Try learning rates, draw them to --out, do not train."),
     on_bad_image: str = typer.Option(
-        "error", "--on-bad-image", metavar="ACTION", help="error, or skip up to 1 % of unreadable images."
+        "error", "--on-bad-image", metavar="ACTION", help="error, or skip: one, or up to 1 % of the images."
     ),
     settings: list[str] = typer.Option(
         [], "--set", metavar="KEY=VALUE", help="Any value of the configuration; repeatable."

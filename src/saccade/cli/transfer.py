@@ -57,7 +57,7 @@ def transfer(
         None, "--preprocessing", metavar="FILE", help="JSON: how the weights expect pixels."
     ),
     on_bad_image: str = typer.Option(
-        "error", "--on-bad-image", metavar="ACTION", help="error, or skip up to 1 % of unreadable images."
+        "error", "--on-bad-image", metavar="ACTION", help="error, or skip: one, or up to 1 % of the images."
     ),
     settings: list[str] = typer.Option(
         [], "--set", metavar="KEY=VALUE", help="Any value of the configuration; repeatable."

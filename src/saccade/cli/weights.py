@@ -18,7 +18,7 @@ def weights(
     verify: bool = typer.Option(False, "--verify", help="Fetch all of the table and compare their digests."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
-    """List public weights with licence and accuracy, or fetch those of NAME into the hub's cache, verified."""
+    """List public weights with licence and accuracy, or fetch those of NAME into Hugging Face's cache."""
     from ..weights.public_table import fetch, find_public, public_weights
 
     if not name and not verify:

@@ -142,5 +142,11 @@ def typed_word(text: str, otherwise: str) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """` Did you mean 'x'?` for the nearest of `known`, or an empty string where none is near."""
-    nearest = difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=0.5)
-    return f" Did you mean '{nearest[0]}'?" if nearest else ""
+    spelled = {_alike(other): other for other in sorted(known, reverse=True)}
+    nearest = difflib.get_close_matches(_alike(name), sorted(spelled), n=1, cutoff=0.5)
+    return f" Did you mean '{spelled[nearest[0]]}'?" if nearest else ""
+
+
+def _alike(name: str) -> str:
+    """`name` with letters that look like digits, o and l, as those: `resnet5o` is meant for resnet50."""
+    return name.lower().translate(str.maketrans("ol", "01"))

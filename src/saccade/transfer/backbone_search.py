@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..core.errors import UsageError, printable
+from ..core.addresses import shown
+from ..core.errors import UsageError
 from ..core.runtime import Runtime, start
 from ..data.images.preprocess import normalize
 from ..data.random_numbers import permutation
@@ -62,9 +63,10 @@ class BackboneSearch:
 
 @dataclass(kw_only=True)
 class _Runner:
-    """A network in the race. `rounds`: by the number of images, whether it answered rightly for each (bool, N)."""
+    """A network in the race, called `label`. `rounds`: by the number of images, whether it was right (bool, N)."""
 
     config: RunConfig
+    label: str
     name: str
     model: nn.Module
     ms: float
@@ -97,7 +99,8 @@ def search_backbones(
         name, model = transplant(load_backbone(found), found.model, images.spec, config.transfer.head)
         ms = _answer_ms(model, _own(images, config), runtime)
         megabytes = found.path.stat().st_size / 1e6
-        runners.append(_Runner(config=config, name=name, model=model, ms=ms, megabytes=megabytes))
+        label = _label(config, configs)
+        runners.append(_Runner(config=config, label=label, name=name, model=model, ms=ms, megabytes=megabytes))
     racing = _within(runners, budget, progress)
     race = _Race(images, runtime, cache, progress, configs[0].seed)
     for num_images in race.rounds():
@@ -107,6 +110,13 @@ def search_backbones(
         if len(racing) == 1:
             break
     return _choice(runners, racing)
+
+
+def _label(config: RunConfig, configs: Sequence[RunConfig]) -> str:
+    """The network's name, with its weights where others of the same network are compared, too."""
+    transfer = config.transfer
+    is_alone = [other.transfer.backbone for other in configs].count(transfer.backbone) == 1
+    return transfer.backbone if is_alone else f"{transfer.backbone} ({shown(transfer.weights)})"
 
 
 def _with_preprocessing(config: RunConfig, found: BackboneWeights) -> RunConfig:
@@ -156,7 +166,7 @@ class _Race:
         )
 
         def tell(done: int, total: int) -> None:
-            self.progress.working(f"features of {runner.config.transfer.backbone}: {done:,} of {total:,} images")
+            self.progress.working(f"features of {runner.label}: {done:,} of {total:,} images")
 
         work = FeatureWork(cache=self.cache, progress=tell, note=self.progress.note)
         feature_ND = collect_features(plan, [LAST], self.index_N[:num_images], work)[LAST].float()
@@ -191,13 +201,13 @@ def _within(runners: list[_Runner], budget: Budget, progress: RunProgress) -> li
             kept.append(runner)
             continue
         over = f"{runner.ms:.1f} ms an answer" if too_slow else f"{runner.megabytes:.1f} MB"
-        progress.note(f"{runner.config.transfer.backbone} is not compared: {over} is above the budget")
+        progress.note(f"{runner.label} is not compared: {over} is above the budget")
     if not kept:
         fastest = min(runners, key=lambda runner: runner.ms)
         smallest = min(runners, key=lambda runner: runner.megabytes)
         raise UsageError(
-            f"No network is within the budget: the fastest, {fastest.config.transfer.backbone}, takes "
-            f"{fastest.ms:.1f} ms an answer here, the smallest, {smallest.config.transfer.backbone}, "
+            f"No network is within the budget: the fastest, {fastest.label}, takes "
+            f"{fastest.ms:.1f} ms an answer here, the smallest, {smallest.label}, "
             f"{smallest.megabytes:.1f} MB.\nRaise --budget-ms or --budget-mb, or name smaller networks with --backbone."
         )
     return kept
@@ -229,7 +239,7 @@ def _choice(runners: list[_Runner], racing: list[_Runner]) -> BackboneSearch:
     others = [runner for runner in runners if runner is not chosen and runner.rounds]
     low, high = wilson_interval(int(chosen.right_N.sum()), len(chosen.right_N))
     sentence = (
-        f"{chosen.config.transfer.backbone}: {100 * chosen.accuracy:.1f} % of {len(chosen.right_N):,} training images "
+        f"{chosen.label}: {100 * chosen.accuracy:.1f} % of {len(chosen.right_N):,} training images "
         f"left out of the fit ({100 * low:.1f} to {100 * high:.1f})"
     )
     if others:
@@ -243,7 +253,7 @@ def _against(chosen: _Runner, rival: _Runner) -> str:
     """How `chosen` stands to the best of the others, in the last round that both were in."""
     num = _common(chosen, rival)
     points = 100 * float(chosen.rounds[num].mean() - rival.rounds[num].mean())
-    p_value, name = _p_between(chosen, rival), printable(rival.config.transfer.backbone)
+    p_value, name = _p_between(chosen, rival), rival.label
     times = f"at {chosen.ms / rival.ms:.1f} times its time an answer"
     on = "" if num == len(chosen.right_N) else f" on {num:,} of them"
     if p_value >= SIGNIFICANT:

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from ..core.addresses import shown
 from ..core.errors import UsageError, WeightsError, printable, shell_word
 from ..core.in_memory import is_given
 from ..core.runtime import find_device
 from ..data.source import open_source
 from ..models.architecture import MODELS
 from ..train.progress import RunProgress
-from ..weights.hub import MODEL, is_on_this_machine
+from ..weights.hub import is_offline, is_on_this_machine
 from ..weights.public import network_of_weights
 from ..weights.public_table import PublicWeights, best_weights, fetch, find_public, multiply_adds, public_weights
 from .backbone_search import BackboneSearch, Budget, search_backbones
@@ -56,7 +57,7 @@ def with_backbone(
     budget = Budget(ms=request.budget_ms, megabytes=request.budget_mb)
     cache = (store.folder, store.limit_bytes) if store.folder else None
     found = search_backbones([each.config() for each in requests], budget, cache, progress)
-    progress.note(found.sentence)
+    progress.note(f"taken: {found.sentence}")
     return replace(request, backbone=found.chosen.name, weights=found.chosen.weights), found
 
 
@@ -67,20 +68,26 @@ def _several(request: TransferRequest) -> list[TransferRequest]:
         here = [line for line in public_weights() if line.any_use and is_on_this_machine(line.address)]
         own = [replace(request, backbone="", weights=text) for text in given]
         known = [replace(request, backbone=line.network, weights=line.address) for line in here]
-        return [*own, *known] or [replace(request, backbone="", weights="")]
+        if not own and not known:
+            raise UsageError(
+                "--backbone auto compares the weights of the table that lie in Hugging Face's cache on this machine; "
+                "there are none.\nName networks with --backbone A,B, or give --weights; 'saccade weights' lists the table."
+            )
+        return [*own, *known]
     names = [MODELS.get(name.strip()).name for name in request.backbone.split(",") if name.strip()]
     if len(names) < 2 and len(given) < 2:
         return [replace(request, backbone="".join(names), weights="".join(given))]
-    network_of_given = {network_of_weights(_address(text)): text for text in given}
-    unasked = [network for network in network_of_given if names and network not in names]
-    if unasked:
-        raise UsageError(
-            f"--weights {printable(network_of_given[unasked[0]])} is of {unasked[0]}, which --backbone does not name.\n"
-            f"Add it there, or leave --backbone out to compare the networks of all --weights."
-        )
-    return [
-        replace(request, backbone=name, weights=network_of_given.get(name, "")) for name in names or network_of_given
-    ]
+    known_weights = [(network_of_weights(_address(text)), text) for text in given]
+    for network, text in known_weights:
+        if names and network not in names:
+            raise UsageError(
+                f"--weights {printable(text)} is of {network}, which --backbone does not name.\n"
+                f"Add it there, or leave --backbone out to compare the networks of all --weights."
+            )
+    for name in names:  # without weights of its own: its best public ones
+        if name not in {network for network, _ in known_weights}:
+            known_weights.append((name, ""))
+    return [replace(request, backbone=network, weights=text) for network, text in known_weights]
 
 
 def _address(text: str) -> str:
@@ -93,15 +100,19 @@ def _with_one(request: TransferRequest, device: str, note: Callable[[str], None]
     """`request` with a network and its weights. `device` is that of the run."""
     backbone = MODELS.get(request.backbone).name if request.backbone else ""
     weights = _address("".join(request.all_weights()))
+    if weights and not backbone:
+        backbone = network_of_weights(weights)
+        note(f"backbone {backbone}, the network of {shown(weights)}")
     if weights:
-        return replace(request, backbone=backbone or network_of_weights(weights), weights=weights)
+        return replace(request, backbone=backbone, weights=weights)
     if not request.source:
         return replace(request, backbone=backbone)  # what is missing is told by the request itself
     source = str(request.source)
     line, why = (best_weights(backbone), "") if backbone else _default(len(open_source(source)), device)
     is_here = is_on_this_machine(line.address)
-    where = "on this machine" if is_here else f"downloading {line.megabytes:.0f} MB"
-    note(f"backbone {line.network}{why}: {line.address}, {printable(line.licence)}, {where}")
+    if is_here or not is_offline():  # else there is nothing to tell but the error
+        where = "on this machine" if is_here else f"downloading {line.megabytes:.0f} MB"
+        note(f"backbone {line.network}{why}: {line.address}, {printable(line.licence)}, {where}")
     return replace(request, backbone=line.network, weights=_fetched(line, source))
 
 
@@ -129,11 +140,8 @@ def _fetched(line: PublicWeights, source: str) -> str:
         return fetch(line).address
     except WeightsError as error:
         photos = "SOURCE" if is_given(source) else shell_word(source)
-        file = f"{MODEL.page}/{line.hub}/resolve/{line.revision or 'main'}/model.safetensors"
         raise WeightsError(
-            f"{error.message.splitlines()[0]}\n"
-            f"Put {file} ({line.megabytes:.0f} MB) and config.json from beside it into a folder, such as {line.name}, "
-            f"and give that:\n"
+            f"{error.message}\n"
             f"saccade transfer {photos} --weights {line.name}\n"
             f"Without pretrained weights: saccade train {photos}"
         ) from None

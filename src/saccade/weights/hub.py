@@ -54,6 +54,13 @@ def is_on_this_machine(text: str) -> bool:
     return all(isinstance(path, str) for path in found)
 
 
+def is_offline() -> bool:
+    """Whether HF_HUB_OFFLINE forbids to ask the hub."""
+    import huggingface_hub.constants
+
+    return bool(huggingface_hub.constants.HF_HUB_OFFLINE)
+
+
 def _weights_in(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.safetensors"))
 

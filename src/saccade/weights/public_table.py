@@ -23,7 +23,7 @@ from pathlib import Path
 from ..core.errors import WeightsError, did_you_mean, printable
 from ..core.registry import spelled
 from ..models.architecture import MODELS
-from .hub import HUB_PREFIX, download_weights
+from .hub import HUB_PREFIX, MODEL, USUAL_NAME, download_weights
 from .tensors import read_file
 
 TABLE = Path(__file__).with_name("public_weights.csv")
@@ -132,9 +132,17 @@ def best_weights(network: str) -> PublicWeights:
 
 
 def fetch(line: PublicWeights) -> Fetched:
-    """Download the weights of `line`, unless they are here, and compare them with the table. Raises WeightsError,
-    StorageError."""
-    folder, address = download_weights(line.address)
+    """Download the weights of `line`, unless they are here, and compare them with the table. Raises WeightsError, which
+    says how to fetch them by hand, and StorageError."""
+    try:
+        folder, address = download_weights(line.address)
+    except WeightsError as error:
+        file = f"{MODEL.page}/{line.hub}/resolve/{line.revision or 'main'}/{USUAL_NAME}"
+        raise WeightsError(
+            f"{error.message.splitlines()[0]}\n"
+            f"Put {file} ({line.megabytes:.0f} MB) and config.json from beside it into a folder, such as {line.name}, "
+            f"and give that with --weights."
+        ) from None
     path = next(iter(sorted(folder.glob("*.safetensors"))))
     sha256 = hashlib.sha256(read_file(path)).hexdigest()
     if line.sha256 and sha256 != line.sha256:

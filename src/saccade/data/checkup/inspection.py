@@ -10,7 +10,7 @@ import numpy as np
 
 from ...core.addresses import is_address
 from ...core.display import Displayed, Rows
-from ...core.errors import DataError, printable
+from ...core.errors import DataError, counted, printable
 from ...core.in_memory import is_given
 from ...core.types import MAX_16_BIT, SPLITS
 from ..opening_line import Told, opening_line, untold
@@ -56,7 +56,8 @@ class Inspection(Displayed):
     def headline(self) -> str:
         """How many images there are, and how many things to look at."""
         faults = [finding for finding in self.findings if finding.kind != "left_out"]
-        name, count = printable(self.source), f"{self.num_images:,} images of {len(self.classes)} classes"
+        name, num = printable(self.source), len(self.classes)
+        count = f"{counted(self.num_images, 'image')} of {'1 class' if num == 1 else f'{num:,} classes'}"
         if not faults:
             return f"{name}: {count}. Nothing found."
         kinds = "1 thing to look at" if len(faults) == 1 else f"{len(faults)} things to look at, the worst first"
