@@ -89,7 +89,7 @@ def test_classes_are_those_of_the_run_by_name_and_missing_ones_are_said(
     (tmp_path / "some" / "7" / "7.png").rename(tmp_path / "some" / "seven" / "7.png")
     finished = saccade("evaluate", runs[1], tmp_path / "some")
     assert finished.status == 1
-    assert finished.errors.startswith("error: The run does not know 'seven': it cannot be right on images of it.")
+    assert "\nerror: The run does not know 'seven': it cannot be right on images of it.\n" in finished.errors
 
 
 def test_the_temperature_of_the_validation_images_is_stored_and_applied(saccade: Callable, runs: list[Path]):

@@ -64,7 +64,7 @@ def test_mistakes_get_one_message(saccade: Callable, tmp_path: Path, monkeypatch
     )
     done = saccade("preview", "digits", "--out", "missing/p.png")
     assert done.status == 1
-    assert done.errors.startswith("error: Cannot write missing/p.png: ")
+    assert "\nerror: Cannot write missing/p.png: " in done.errors
     assert not list(tmp_path.iterdir())
 
 

@@ -71,7 +71,7 @@ def _several(request: TransferRequest) -> list[TransferRequest]:
         if not own and not known:
             raise UsageError(
                 "--backbone auto compares the weights of the table that lie in Hugging Face's cache on this machine; "
-                "there are none.\nName networks with --backbone A,B, or give --weights; 'saccade weights' lists the table."
+                "there are none.\nName networks with --backbone A,B, or give --weights; 'saccade weights' lists all."
             )
         return [*own, *known]
     names = [MODELS.get(name.strip()).name for name in request.backbone.split(",") if name.strip()]

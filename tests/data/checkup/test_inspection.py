@@ -133,7 +133,7 @@ def all_unreadable_but_one_class(folder: Path) -> Path:
 )
 def test_whatever_training_refuses_is_the_first_finding_in_its_words(tmp_path: Path, plant_one: Callable[[Path], Path]):
     source = plant_one(tmp_path / "set")
-    request = api.TrainRequest(source=str(source), out=tmp_path / "run", settings=["split.on_bad_image=skip"])
+    request = api.TrainRequest(source=str(source), out=tmp_path / "run", settings=["loader.on_bad_image=skip"])
     inspection = inspect_source(str(source), threads=1)
     first = inspection.findings[0]
     assert first.kind == "refused"
