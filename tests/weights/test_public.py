@@ -293,3 +293,15 @@ def test_a_file_without_a_card_is_read_as_torchvisions_first(
         "w does not say how pixels become inputs; assumed as for torchvision's public files: "
         f"short side to {resize_px}, {words}. Another one: --preprocessing FILE.json."
     )
+
+
+def test_a_licence_that_lies_beside_the_weights_is_named(tmp_path: Path):
+    weights = build_model("lenet5", ModelSpec(num_classes=3, input_CHW=(1, 32, 32))).state_dict()
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, tmp_path / "model.safetensors")
+    (tmp_path / "LICENSE").write_text("Do as you like.")
+    pixels = Preprocessing(
+        channels="grey", resize_px=None, input_height_px=32, input_width_px=32, mean=(0.5,), std=(0.5,)
+    )
+    notes = find_weights(str(tmp_path), "lenet5", pixels).notes
+    where = tmp_path / "model.safetensors"
+    assert notes == (f"{where} does not say under which licence it may be used; read LICENSE beside it.",)

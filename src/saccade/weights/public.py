@@ -34,6 +34,7 @@ from .tensors import (
 )
 
 USUAL_NAME = "model.safetensors"
+LICENCE_FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE")
 TIMM_STEM = "conv_stem"  # what only timm calls a layer
 
 
@@ -95,7 +96,7 @@ def find_weights(text: str, model: str, preprocessing: Path | Preprocessing | No
         num_classes=num_classes,
         licence=card.licence,
         source=card.source or source,
-        notes=tuple(notes + more + _other_notes(architecture, set(names), card.licence, where)),
+        notes=tuple(notes + more + _other_notes(architecture, set(names), card.licence, path, where)),
     )
 
 
@@ -350,11 +351,13 @@ def _usable_classes(classes: tuple[str, ...], num_classes: int, where: str) -> t
     return classes, []
 
 
-def _other_notes(architecture: Architecture, names: set[str], licence: str, where: str) -> list[str]:
+def _other_notes(architecture: Architecture, names: set[str], licence: str, path: Path, where: str) -> list[str]:
     notes = []
     wanted = {name for name in _expected_of(architecture, architecture.default_spec) if name.startswith(AUXILIARY)}
     if wanted and not wanted & names:
         notes.append(f"{where} has no side branches; those of {architecture.name} start anew.")
     if not licence:
-        notes.append(f"{where} does not say under which licence it may be used; ask where you got it.")
+        beside = next((name for name in LICENCE_FILES if (path.parent / name).is_file()), "")
+        remedy = f"read {beside} beside it" if beside else "ask where you got it"
+        notes.append(f"{where} does not say under which licence it may be used; {remedy}.")
     return notes
