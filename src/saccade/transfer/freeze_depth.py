@@ -203,7 +203,7 @@ class _Ladder:
         if seconds >= WORTH_TELLING_S:
             self.work.progress.note(
                 f"choosing the depth trains up to {len(self.tail_depths)} parts of the network on {trial.num_used:,} "
-                f"images, at most about {about(seconds)}; it ends after two that do not help. --freeze all leaves it out"
+                f"images, at most about {about(seconds)}; two that do not help end it. --freeze all leaves it out"
             )
 
     def _tail_seconds(self, depth: str, trial: Trial) -> float:
