@@ -137,7 +137,7 @@ def test_checkpoints_without_their_configuration_are_not_trained_over(run: Path)
 
 def test_an_edited_configuration_is_told(run: Path):
     text = (run / "config.toml").read_text()
-    (run / "config.toml").write_text(text.replace("format = 2\n", "format = 2\noptimizer.learning_rate = 0.5\n"))
+    (run / "config.toml").write_text(text.replace("format = 3\n", "format = 3\noptimizer.learning_rate = 0.5\n"))
     assert (
         "config.toml is not what the run was saved with: it was edited, or Saccade or a plug-in of it changed. "
         "The run goes on with what the file says now"
