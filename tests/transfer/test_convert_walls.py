@@ -36,7 +36,7 @@ def grow_file():
     with open(os.path.join(sys.argv[3], "large"), "wb") as file:
         file.write(bytes(2000))
 words = child.shut_in()
-words += child.limit_resources({"time_s": 5, "max_bytes": 1000, "max_memory_bytes": 1 << 28})
+words += child.limit_resources({"processor_s": 5, "max_bytes": 1000, "max_memory_bytes": 1 << 28})
 print(json.dumps([words, {
     "network": tries(lambda: socket.create_connection(("127.0.0.1", int(sys.argv[2])), 2)),
     "memory": tries(lambda: bytearray(1 << 30)),
