@@ -44,7 +44,9 @@ MISDEEDS = {
     "open(os.path.dirname(folder) + '/other', 'w')": "forbidden: writing",
     "open(folder + '/../other', 'a')": "forbidden: writing",
     "open('/etc/hosts')": "forbidden: reading ('/etc/hosts',)",
-    "os.symlink('/etc/hosts', folder + '/link'); open(folder + '/link')": "forbidden: reading",
+    "os.path.lexists(folder + '/link') or os.symlink('/etc/hosts', folder + '/link'); open(folder + '/link')": (
+        "forbidden: reading"
+    ),
     "os.listdir('/')": "forbidden: os.listdir ('/',)",
     "os.remove(folder + '/../other')": "forbidden: os.remove",
     "os.rename(folder + '/a', folder + '/../other')": "forbidden: os.rename",
