@@ -1,11 +1,11 @@
-"""Training beside another busy process: what the waiting threads of OpenMP cost, and what a short spin gives back.
+"""Training beside another busy process: what the waiting threads of OpenMP cost, and what another spin would give back.
 
     python -m benchmarks.busy_machine --pairs 5
 
 Between two parallel regions OpenMP's threads spin, 300,000 rounds in libgomp, so that the next region starts at once.
 On a machine that others use too, the spinning thread holds the processor that the working one waits for. Each setting
 trains LeNet-5 on the digits by `saccade train`, in turns, once on the quiet machine and once beside one process that
-computes without pause; the rate is that of the steps alone. A setting of one's own is left as it is (`setdefault`).
+computes without pause; the rate is that of the steps alone. Saccade sets none of them (docs/decisions.md says why).
 """
 
 import json
@@ -19,8 +19,8 @@ from contextlib import contextmanager
 import numpy as np
 
 from benchmarks import common
-from saccade.core.own_process import SPIN_ROUNDS, SPIN_SETTING
 
+SPIN_SETTING = "GOMP_SPINCOUNT"
 USUAL_ROUNDS = "300000"  # libgomp's own where there are no more threads than processors
 SETTINGS: dict[str, dict[str, str]] = {
     "libgomp's own spin": {SPIN_SETTING: USUAL_ROUNDS},
@@ -29,7 +29,6 @@ SETTINGS: dict[str, dict[str, str]] = {
     "10,000 rounds": {SPIN_SETTING: "10000"},
     "30,000 rounds": {SPIN_SETTING: "30000"},
     "passive": {"OMP_WAIT_POLICY": "passive"},
-    f"saccade's own ({SPIN_ROUNDS})": {},
 }
 
 
