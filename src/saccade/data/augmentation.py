@@ -1,4 +1,4 @@
-"""What an augmentation is. A new one is one file in this folder that registers itself; nothing else changes.
+"""What an augmentation is. A new one is one file in `data/augment/` that registers itself; nothing else changes.
 
 Every augmentation is two pure functions. `draw` turns uniform numbers, which depend on (seed, epoch, sample index)
 only, into parameters; the second one turns parameters into what is composed with all others of its kind:
