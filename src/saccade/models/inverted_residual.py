@@ -121,6 +121,14 @@ class FusedInvertedResidual(nn.Module):
         return map_BCHW + self.drop(projected_BCHW) if self.has_shortcut else projected_BCHW
 
 
+# timm's names of the layers outside the blocks, where a 1x1 convolution and a dense layer come after them.
+TIMM_OUTSIDE = {
+    "conv_stem": "stem.convolution",
+    "bn1": "stem.norm",
+    "conv_head": "neck.convolution.convolution",
+    "bn2": "neck.convolution.norm",
+    "classifier": "head.fc",
+}
 # timm's names of the parts of a block that does not and of one that does expand, and of its squeeze-and-excitation.
 TIMM_SEPARABLE = {
     "conv_dw": "depthwise.convolution",

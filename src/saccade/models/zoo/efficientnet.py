@@ -19,6 +19,7 @@ from ...core.types import Preprocessing
 from ..architecture import Architecture, ImageClassifier, ModelSpec, PublicInput, Reference, register
 from ..inverted_residual import (
     CONVOLUTION_NORM,
+    TIMM_OUTSIDE,
     InvertedResidual,
     InvertedResidualConfig,
     Style,
@@ -152,14 +153,7 @@ class EfficientNet(ImageClassifier):
         initialise(self)
 
 
-# What the layers outside the blocks are called in timm's files and in those of the "efficientnet-pytorch" family.
-TIMM_OUTSIDE = {
-    "conv_stem": "stem.convolution",
-    "bn1": "stem.norm",
-    "conv_head": "neck.convolution.convolution",
-    "bn2": "neck.convolution.norm",
-    "classifier": "head.fc",
-}
+# What the layers outside the blocks are called in files of the "efficientnet-pytorch" family, and inside them.
 FAMILY_OUTSIDE = {
     "_conv_stem": "stem.convolution",
     "_bn0": "stem.norm",

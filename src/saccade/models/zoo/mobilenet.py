@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from ..architecture import Architecture, ImageClassifier, ModelSpec, Reference, register
+from ..inverted_residual import CONVOLUTION_NORM, TIMM_OUTSIDE, from_timm, from_torchvision
 from ..layers import convolution_norm, initialise, pooled_features
 
 # Table 2: expansion, output channels, repeats, stride of the first repeat.
@@ -76,60 +77,33 @@ class MobileNetV2(ImageClassifier):
         initialise(self)
 
 
-# timm's names of the layers outside its blocks, and inside those that do not and do expand.
-TIMM_OUTSIDE = {
-    "conv_stem": "stem.convolution",
-    "bn1": "stem.norm",
-    "conv_head": "neck.convolution.convolution",
-    "bn2": "neck.convolution.norm",
-    "classifier": "head.fc",
-}
-TIMM_SEPARABLE = {
-    "conv_dw": "depthwise.convolution",
-    "bn1": "depthwise.norm",
-    "conv_pw": "project.convolution",
-    "bn2": "project.norm",
-}
-TIMM_INVERTED = {
-    "conv_pw": "expand.convolution",
-    "bn1": "expand.norm",
-    "conv_dw": "depthwise.convolution",
-    "bn2": "depthwise.norm",
-    "conv_pwl": "project.convolution",
-    "bn3": "project.norm",
-}
-
-
 def rename_key(key: str) -> str | None:
     """A tensor's name in the public torchvision file, or in timm's, as ours."""
     owner, _, kind = key.rpartition(".")
     if owner in TIMM_OUTSIDE:
         return f"{TIMM_OUTSIDE[owner]}.{kind}"
     if key.startswith("blocks."):
-        _, number, position, layer, kind = key.split(".")
-        names = TIMM_INVERTED if BLOCKS[int(number)][0] > 1 else TIMM_SEPARABLE
-        return f"stages.stage{int(number) + 1}.{position}.{names[layer]}.{kind}"
+        _, number, position, rest = key.split(".", 3)
+        return f"stages.stage{int(number) + 1}.{position}.{from_timm(rest, BLOCKS[int(number)][0] > 1)}"
     if key.startswith("classifier.1."):
         return key.replace("classifier.1.", "head.fc.")
-    _, number, *rest = key.split(".")
-    kinds = {"0": "convolution", "1": "norm"}
-    if number == "0":
-        return f"stem.{kinds[rest[0]]}.{rest[1]}"
+    _, number, rest = key.split(".", 2)
     first = 1
     for stage, (expansion, _, repeats, _) in enumerate(BLOCKS, start=1):
-        if int(number) < first + repeats:
-            place = f"stages.stage{stage}.{int(number) - first}."
-            return place + _block_key(rest[1:], expansion)
+        if first <= int(number) < first + repeats:
+            return f"stages.stage{stage}.{int(number) - first}.{_block_key(rest.removeprefix('conv.'), expansion > 1)}"
         first += repeats
-    return f"neck.convolution.{kinds[rest[0]]}.{rest[1]}"
+    layer, kind = rest.split(".")
+    return f"{'stem' if number == '0' else 'neck.convolution'}.{CONVOLUTION_NORM[layer]}.{kind}"
 
 
-def _block_key(rest: list[str], expansion: int) -> str:
-    parts = ["expand", "depthwise"] if expansion > 1 else ["depthwise"]
-    position = int(rest[0])
-    if position < len(parts):
-        return f"{parts[position]}.{'convolution' if rest[1] == '0' else 'norm'}.{rest[2]}"
-    return f"project.{'convolution' if position == len(parts) else 'norm'}.{rest[1]}"
+def _block_key(rest: str, expands: bool) -> str:
+    """As `from_torchvision`, but the projection's two layers stand beside the other parts, not in one of their own."""
+    position, _, layer_and_kind = rest.partition(".")
+    num_parts = 1 + expands
+    if int(position) >= num_parts:
+        rest = f"{num_parts}.{int(position) - num_parts}.{layer_and_kind}"
+    return from_torchvision(rest, expands, excites=False)
 
 
 register(
