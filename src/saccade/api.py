@@ -162,7 +162,7 @@ def transfer(
         if asked.resume:
             config, folder = _resumed(asked, "transfer", lambda begun: asked_of_transfer(asked, begun))
             if read_start(folder.path) is None:
-                refuse_unnamed_weights(config, "".join(asked.all_weights()), folder.path)
+                refuse_unnamed_weights(config, asked.one_weights(), folder.path)
             config = where_weights_lie(asked, config)
         else:
             asked, search = with_backbone(asked, store, progress or Silent())

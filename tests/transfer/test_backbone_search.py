@@ -72,6 +72,26 @@ def test_the_network_that_sees_something_is_chosen_and_no_judged_image_is_looked
     assert len(load_digits().target) == scan_size
 
 
+def test_networks_are_compared_at_the_size_of_the_run_and_their_features_are_found_again(tmp_path: Path):
+    good, blind = (
+        write_weights(tmp_path / "a", "mobilenetv3-small", 1.0),
+        write_weights(tmp_path / "b", "mobilenetv3-small", 0.0),
+    )
+    request = TransferRequest(
+        source="digits",
+        weights=[str(good), str(blind)],
+        freeze="all",
+        out=tmp_path / "run",
+        cache=str(tmp_path / "cache"),
+        settings=[*SMALL, "input.size_px=48"],
+    )
+    result = api.transfer(request)
+    assert [backbone.chosen for backbone in result.start.backbones] == [True, False]
+    assert result.start.backbone_sentence.startswith(f"mobilenetv3-small ({good}): ")
+    assert result.run.config.transfer.preprocessing.input_CHW == (1, 48, 48)
+    assert (result.start.num_found, result.start.num_computed) == (300, 1438 - 300)
+
+
 def runner(name: str, ms: float, **rounds: list[int]) -> _Runner:
     """`rounds`: n8=[1, 0, ...] for the round of eight images."""
     config = RunConfig.parse({"transfer": {"backbone": name, "weights": "w"}}, "test")

@@ -29,9 +29,10 @@ from ..runs.start_point import Backbone
 from ..train.config import RunConfig
 from ..train.prepare import Images, prepare_images
 from ..train.progress import RunProgress
-from ..weights.public import BackboneWeights, find_weights, load_backbone
+from ..weights.public import find_weights, load_backbone
 from .feature_plan import FeaturePlan
 from .features import FeatureWork, collect_features
+from .known_weights import with_weights
 from .probe import fit_probe, stratified_folds
 from .start_point import LAST, feature_dtype
 
@@ -92,7 +93,7 @@ def search_backbones(
     UsageError where none is within the budget."""
     runtime = start(configs[0].runtime)
     known = [find_weights(config.transfer.weights, config.transfer.backbone) for config in configs]
-    configs = [_with_preprocessing(config, found) for config, found in zip(configs, known, strict=True)]
+    configs = [with_weights(config, found) for config, found in zip(configs, known, strict=True)]
     images = prepare_images(configs[0], runtime, progress.note, progress.scan)
     runners: list[_Runner] = []
     for config, found in zip(configs, known, strict=True):
@@ -117,11 +118,6 @@ def _label(config: RunConfig, configs: Sequence[RunConfig]) -> str:
     transfer = config.transfer
     is_alone = [other.transfer.backbone for other in configs].count(transfer.backbone) == 1
     return transfer.backbone if is_alone else f"{transfer.backbone} ({shown(transfer.weights)})"
-
-
-def _with_preprocessing(config: RunConfig, found: BackboneWeights) -> RunConfig:
-    transfer = config.transfer.model_copy(update={"preprocessing": found.preprocessing})
-    return config.model_copy(update={"transfer": transfer})
 
 
 def _own(images: Images, config: RunConfig) -> Images:

@@ -22,7 +22,7 @@ from ..weights.hub import is_offline, is_on_this_machine
 from ..weights.public import network_of_weights
 from ..weights.public_table import PublicWeights, best_weights, fetch, find_public, multiply_adds, public_weights
 from .backbone_search import BackboneSearch, Budget, search_backbones
-from .request import TransferRequest
+from .request import AUTO_BACKBONE, TransferRequest
 from .run import FeatureStore
 
 # What a transfer begins with by default. On a processor EfficientNet-Lite0 gains most for its time (74.8 % on ImageNet
@@ -30,9 +30,6 @@ from .run import FeatureStore
 # that. On a GPU ConvNeXt transfers best at every size (Goldblum et al. 2023, arXiv:2310.19909).
 DEFAULT_ON_PROCESSOR = ((20_000, "efficientnet-lite0"), (None, "mobilenetv3-large"))
 DEFAULT_ON_GPU = ((200_000, "convnext-tiny"), (None, "convnext-nano"))
-
-
-AUTO = "auto"
 
 
 def with_backbone(
@@ -55,8 +52,7 @@ def with_backbone(
         )
     requests = [_with_one(each, request.device(), progress.note) for each in wanted]
     budget = Budget(ms=request.budget_ms, megabytes=request.budget_mb)
-    cache = (store.folder, store.limit_bytes) if store.folder else None
-    found = search_backbones([each.config() for each in requests], budget, cache, progress)
+    found = search_backbones([each.config() for each in requests], budget, store.cache, progress)
     progress.note(f"taken: {found.sentence}")
     return replace(request, backbone=found.chosen.name, weights=found.chosen.weights), found
 
@@ -64,10 +60,9 @@ def with_backbone(
 def _several(request: TransferRequest) -> list[TransferRequest]:
     """One request for each network that is to be compared; one alone where nothing is. Raises UsageError."""
     given = request.all_weights()
-    if request.backbone == AUTO:
-        here = [line for line in public_weights() if line.any_use and is_on_this_machine(line.address)]
+    if request.backbone == AUTO_BACKBONE:
         own = [replace(request, backbone="", weights=text) for text in given]
-        known = [replace(request, backbone=line.network, weights=line.address) for line in here]
+        known = [replace(request, backbone=line.network, weights=line.address) for line in _here()]
         if not own and not known:
             raise UsageError(
                 "--backbone auto compares the weights of the table that lie in Hugging Face's cache on this machine; "
@@ -90,6 +85,11 @@ def _several(request: TransferRequest) -> list[TransferRequest]:
     return [replace(request, backbone=network, weights=text) for network, text in known_weights]
 
 
+def _here() -> list[PublicWeights]:
+    """The lines of the table that lie on this machine and are free for any use."""
+    return [line for line in public_weights() if line.any_use and is_on_this_machine(line.address)]
+
+
 def _address(text: str) -> str:
     """`text`, or hub:OWNER/NAME where it is a name of the table and no file."""
     is_name = text and not Path(text).exists() and text in {line.name for line in public_weights()}
@@ -98,8 +98,7 @@ def _address(text: str) -> str:
 
 def _with_one(request: TransferRequest, device: str, note: Callable[[str], None]) -> TransferRequest:
     """`request` with a network and its weights. `device` is that of the run."""
-    backbone = MODELS.get(request.backbone).name if request.backbone else ""
-    weights = _address("".join(request.all_weights()))
+    backbone, weights = request.registered_backbone(), _address(request.one_weights())
     if weights and not backbone:
         backbone = network_of_weights(weights)
         note(f"backbone {backbone}, the network of {shown(weights)}")
@@ -122,7 +121,7 @@ def _default(num_images: int, device: str) -> tuple[PublicWeights, str]:
     table = DEFAULT_ON_GPU if is_gpu else DEFAULT_ON_PROCESSOR
     most, network = next((most, network) for most, network in table if most is None or num_images <= most)
     usual = best_weights(network)
-    here = [line for line in public_weights() if line.any_use and is_on_this_machine(line.address)]
+    here = _here()
     if here and usual not in here:
         cost = {line.name: multiply_adds(line) or 0 for line in (*here, usual)}
         allowed = [line for line in here if cost[line.name] <= 1.5 * cost[usual.name]]

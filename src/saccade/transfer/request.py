@@ -21,6 +21,7 @@ from .run import FeatureStore
 
 DEFAULT_LIMIT_GB = 10.0
 DEFAULT_RECIPE = "transfer"
+AUTO_BACKBONE = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +58,8 @@ class TransferRequest:
 
     def config(self) -> RunConfig:
         """The complete configuration. Raises UsageError, UnknownNameError or ConfigError."""
-        source, weights = as_text(self.source), "".join(self.all_weights()[:1])
-        backbone = MODELS.get(self.backbone).name if self.backbone else network_of(weights)
+        source, weights = as_text(self.source), self.one_weights()
+        backbone = self.registered_backbone() or network_of(weights)
         if not source:
             raise UsageError(
                 "Say which images to adapt a network to: saccade transfer SOURCE, such as saccade transfer photos."
@@ -81,6 +82,18 @@ class TransferRequest:
         """The texts of `weights`."""
         given = [self.weights] if isinstance(self.weights, str | os.PathLike) else self.weights
         return [os.fspath(text) for text in given if os.fspath(text)]
+
+    def one_weights(self) -> str:
+        """The text of `weights` where no more than one is given, and "" where none is."""
+        return next(iter(self.all_weights()), "")
+
+    def registered_backbone(self) -> str:
+        """`backbone`, one network, as it is registered; "" where none is given. Raises UnknownNameError."""
+        return MODELS.get(self.backbone).name if self.backbone else ""
+
+    def names_several(self) -> bool:
+        """Whether networks are to be compared."""
+        return len(self.all_weights()) > 1 or "," in self.backbone or self.backbone == AUTO_BACKBONE
 
     def device(self) -> str:
         """`runtime.device` as it is asked for. Raises UsageError, UnknownNameError or ConfigError."""
@@ -120,7 +133,7 @@ def _usual_cache() -> Path:
 def asked_of_transfer(request: TransferRequest, begun: RunConfig) -> RunConfig:
     """The configuration that `request` would have of a transfer that was `begun`."""
     refuse_policy(request.policy)
-    if len(request.all_weights()) > 1 or "," in request.backbone or request.backbone == "auto":
+    if request.names_several():
         raise UsageError(
             "A resumed transfer goes on with the network that it chose.\n"
             "Leave --backbone and --weights out, or start a new run with another --out."
@@ -131,7 +144,7 @@ def asked_of_transfer(request: TransferRequest, begun: RunConfig) -> RunConfig:
             "A resumed transfer reads pixels as it began to.\n"
             "Leave --preprocessing out, or start a new run with another --out."
         )
-    backbone = MODELS.get(request.backbone).name if request.backbone else ""
+    backbone = request.registered_backbone()
     asked = {"backbone": backbone, "freeze": request.freeze, "views": request.views}  # weights: their digest decides
     table: dict[str, Any] = {key: value for key, value in asked.items() if value not in ("", None)}
     changes: dict[str, Any] = {"transfer": wanted.transfer.model_copy(update=table)}
@@ -144,6 +157,6 @@ def asked_of_transfer(request: TransferRequest, begun: RunConfig) -> RunConfig:
 
 def where_weights_lie(request: TransferRequest, begun: RunConfig) -> RunConfig:
     """`begun` with the place of its weights that `request` names, if any: they may have been moved since."""
-    given = request.all_weights()
-    transfer = begun.transfer.model_copy(update={"weights": given[0]}) if given else begun.transfer
+    given = request.one_weights()
+    transfer = begun.transfer.model_copy(update={"weights": given}) if given else begun.transfer
     return begun.model_copy(update={"transfer": transfer})

@@ -14,9 +14,8 @@ from torch import nn
 from ..core import atomic, lock
 from ..core.addresses import shown
 from ..core.display import Displayed
-from ..core.errors import ConfigError, Stopped, WeightsError, printable
+from ..core.errors import ConfigError, Stopped, printable
 from ..core.runtime import Runtime, environment, seed_everything, start
-from ..core.types import Preprocessing
 from ..data.augmenter import measure_colours
 from ..models.build import resolve_model
 from ..models.surgery import ALL, find_depth, last_layer, transplant
@@ -48,6 +47,7 @@ from ..weights.licence import restriction
 from ..weights.public import BackboneWeights, find_weights, load_backbone
 from .backbone_search import BackboneSearch
 from .feature_plan import without_mixing
+from .known_weights import with_weights
 from .start_point import AUTO, StartWork, find_start
 
 
@@ -57,6 +57,11 @@ class FeatureStore:
 
     folder: Path | None
     limit_bytes: int
+
+    @property
+    def cache(self) -> tuple[Path, int] | None:
+        """(folder, limit in bytes), None for nowhere."""
+        return (self.folder, self.limit_bytes) if self.folder else None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -115,12 +120,11 @@ def transfer(
         context = FitContext(progress=progress, stop=stop, command=command, started_s=started_s)
         try:
             if found is None:
-                cache = (store.folder, store.limit_bytes) if store.folder else None
                 work = StartWork(
                     config=config,
                     images=images,
                     runtime=runtime,
-                    cache=cache,
+                    cache=store.cache,
                     check=stop.check,
                     progress=progress,
                     backbones=search.backbones if search else (),
@@ -168,36 +172,12 @@ def _network(
     return name, model
 
 
-def with_weights(config: RunConfig, weights: BackboneWeights) -> RunConfig:
-    """`config` with what is known of its weights. Raises ConfigError where they are not those it was begun with."""
-    known = config.transfer
-    if known.weights_sha256 and known.weights_sha256 != weights.sha256:
-        raise WeightsError(
-            f"The weights {printable(known.weights)} are not those this run was begun with: their SHA-256 is "
-            f"{weights.sha256[:12]}..., it was {known.weights_sha256[:12]}....\n"
-            f"Put the file back, or start a new run with another --out."
-        )
-    preprocessing = known.preprocessing or _resized(weights.preprocessing, config.input.size_px)
-    source = weights.source if weights.source.startswith("hub:") else known.weights
-    found = {"weights": source, "weights_sha256": weights.sha256, "preprocessing": preprocessing}
-    return config.model_copy(update={"transfer": known.model_copy(update=found)})
-
-
 def _weights(config: RunConfig, preprocessing: Path | None, note: Callable[[str], None]) -> BackboneWeights:
     known = config.transfer
     weights = find_weights(known.weights, known.backbone, preprocessing or known.preprocessing)
     for text in weights.notes:
         note(text)
     return weights
-
-
-def _resized(preprocessing: Preprocessing, size_px: int) -> Preprocessing:
-    """`preprocessing` for a square input of another size, 0 for its own; the margin around it stays in proportion."""
-    if not size_px:
-        return preprocessing
-    margin = (preprocessing.resize_px or 0) / min(preprocessing.input_height_px, preprocessing.input_width_px)
-    sizes = {"input_height_px": size_px, "input_width_px": size_px, "resize_px": round(margin * size_px) or None}
-    return preprocessing.model_copy(update=sizes)
 
 
 def _manifest(

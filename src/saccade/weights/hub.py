@@ -35,7 +35,7 @@ def download_weights(text: str) -> tuple[Path, str]:
         )
     name, revision = asked.name, asked.revision or "main"
     folder = download(MODEL, name, revision, [USUAL_NAME, *CARDS])
-    if not _weights_in(folder):  # under another name, or not there at all
+    if not weights_in(folder):  # under another name, or not there at all
         folder = download(MODEL, name, folder.name, [_other_name(name, folder.name), *CARDS])
     return folder, f"hub:{name}@{folder.name}"
 
@@ -61,7 +61,8 @@ def is_offline() -> bool:
     return bool(huggingface_hub.constants.HF_HUB_OFFLINE)
 
 
-def _weights_in(folder: Path) -> list[Path]:
+def weights_in(folder: Path) -> list[Path]:
+    """The weight files that lie in `folder`."""
     return sorted(folder.glob("*.safetensors"))
 
 

@@ -17,7 +17,7 @@ from ..models.build import resolve_model, without_weights
 from ..runs.checkpoint import Checkpoint, open_checkpoint
 from ..runs.names import WEIGHTS
 from .card import CARD_NAME, Card, card_beside, card_in_file, parse_preprocessing, public_preprocessing, read_json
-from .hub import HUB_PREFIX, download_weights
+from .hub import HUB_PREFIX, USUAL_NAME, download_weights, weights_in
 from .of_run import check_network, checkpoint_of, network_of
 from .public_table import network_of_public
 from .tensors import (
@@ -33,7 +33,6 @@ from .tensors import (
     tensor_shapes,
 )
 
-USUAL_NAME = "model.safetensors"
 LICENCE_FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE")
 TIMM_STEM = "conv_stem"  # what only timm calls a layer
 
@@ -204,7 +203,7 @@ def _locate(text: str) -> tuple[Path, str, Card]:
 
 
 def _file_in(folder: Path) -> tuple[Path, str]:
-    files = sorted(folder.glob("*.safetensors"))
+    files = weights_in(folder)
     usual = folder / USUAL_NAME
     if usual in files or len(files) == 1:
         path = usual if usual in files else files[0]

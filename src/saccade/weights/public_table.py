@@ -23,7 +23,7 @@ from pathlib import Path
 from ..core.errors import WeightsError, did_you_mean, printable
 from ..core.registry import spelled
 from ..models.architecture import MODELS
-from .hub import HUB_PREFIX, MODEL, USUAL_NAME, download_weights
+from .hub import HUB_PREFIX, MODEL, USUAL_NAME, download_weights, weights_in
 from .tensors import read_file
 
 TABLE = Path(__file__).with_name("public_weights.csv")
@@ -143,7 +143,7 @@ def fetch(line: PublicWeights) -> Fetched:
             f"Put {file} ({line.megabytes:.0f} MB) and config.json from beside it into a folder, such as {line.name}, "
             f"and give that with --weights."
         ) from None
-    path = next(iter(sorted(folder.glob("*.safetensors"))))
+    path = weights_in(folder)[0]  # no more than one is downloaded
     sha256 = hashlib.sha256(read_file(path)).hexdigest()
     if line.sha256 and sha256 != line.sha256:
         raise WeightsError(
