@@ -28,7 +28,7 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as tensor_bytes
 
 from campaigns.mutations import Kind, Limits, mutate, mutate_value, run_campaign
-from campaigns.small_runs import IMAGES, VERBS_FILE, WEIGHTS, make_runs
+from campaigns.small_runs import CHOOSING, IMAGES, VERBS_FILE, WEIGHTS, make_runs
 
 SETTINGS_DIFFER = "A resumed run goes on as it began: "  # names the key of config.toml that differs
 ALL_VERBS = ("report", "predict", "evaluate", "labels", "explain", "table", "resume", "teacher")
@@ -40,6 +40,7 @@ READERS = {  # which verbs read a file, by its name; the others need not be trie
     "found.json": ("resume",),
     "environment.json": ("report",),
     "data.json": ("report",),
+    "measured.json": ("resume",),
     "transfer.json": ("report", "labels", "resume"),
     "metrics.jsonl": ("report", "resume"),
     "seen.safetensors": ("evaluate", "labels", "teacher"),
@@ -79,12 +80,14 @@ def main() -> None:
 
 
 def kinds_of(files: dict[str, bytes]) -> dict[str, Kind]:
-    """One kind for every file that is read again, in each of the three runs."""
+    """One kind for every file that is read again, in each of the runs."""
     kinds = {}
     for path in files:
         run, _, name = path.partition("/")
-        if run not in ("train", "transfer", "ensemble") or path.startswith("ensemble/member-2"):
+        if run not in ("train", "transfer", CHOOSING, "ensemble") or path.startswith("ensemble/member-2"):
             continue
+        if (run == CHOOSING) != (name == "measured.json"):
+            continue  # its other files are those of a transfer
         if Path(name).name in READERS and not (run == "ensemble" and name == "evaluation.json"):
             kinds[path.replace("/", " ")] = Kind(
                 write=writer(files, path), names=(Path(path).name, run, SETTINGS_DIFFER)

@@ -1,10 +1,14 @@
-"""A trained run, a transfer and an ensemble of thirty small images, and every verb that reads one of them."""
+"""A training, two transfers and an ensemble of thirty small images, and every verb that reads one of them.
+
+One of the transfers was stopped while it chose its depth.
+"""
 
 import contextlib
 import json
 import math
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +27,12 @@ from saccade.transfer.request import TransferRequest
 MODEL = "conv 3 f3 same | gap | fc 4"
 SETTINGS = ["runtime.num_threads=1", "loader.threads=1", "input.size_px=12", "batch_size=8", "split.test_fraction=0.4"]
 IMAGES, WEIGHTS, VERBS_FILE = "images", "lenet5.safetensors", "verbs"
+CHOOSING = "choosing"
 MAX_STEPS = 50  # of a resumed training, whose damaged configuration may ask for very many
 
 
 def make_runs(base: Path) -> dict[str, bytes]:
-    """Content by path of `images/`, `train/`, `transfer/`, `ensemble/` and the weights, made in the empty folder."""
+    """Content by path of `images/`, the four runs and the weights, made in the empty folder."""
     draw = np.random.default_rng(0)
     for number in range(30):
         folder = base / IMAGES / ("dark" if number % 2 else "light")
@@ -43,20 +48,30 @@ def make_runs(base: Path) -> dict[str, bytes]:
         plain = {"source": IMAGES, "model": MODEL, "epochs": 1, "settings": SETTINGS}
         api.train(TrainRequest(out=Path("train"), **plain))
         api.train_ensemble(TrainRequest(out=Path("ensemble"), ensemble=2, **plain))
-        api.transfer(
-            TransferRequest(
-                source=IMAGES,
-                backbone="lenet5",
-                weights=WEIGHTS,
-                preprocessing=Path("card.json"),
-                freeze="stem",
-                epochs=1,
-                cache="none",
-                out=Path("transfer"),
-                settings=["runtime.num_threads=1", "loader.threads=1", "batch_size=8"],
-            )
+        transfer = TransferRequest(
+            source=IMAGES,
+            backbone="lenet5",
+            weights=WEIGHTS,
+            preprocessing=Path("card.json"),
+            freeze="stem",
+            epochs=1,
+            cache="none",
+            out=Path("transfer"),
+            settings=["runtime.num_threads=1", "loader.threads=1", "batch_size=8"],
         )
+        api.transfer(transfer)
+        choosing = replace(transfer, freeze="auto", out=Path(CHOOSING))
+        with contextlib.suppress(Stopped):
+            api.transfer(choosing, StopsWhenChosen())
     return {str(path.relative_to(base)): path.read_bytes() for path in sorted(base.rglob("*")) if path.is_file()}
+
+
+class StopsWhenChosen(Silent):
+    """Stops a transfer when its measurements are there and its depth is not."""
+
+    def working(self, text: str) -> None:
+        if "stem" in text:
+            raise Stopped("enough measured")
 
 
 class FewSteps(Silent):
@@ -131,7 +146,7 @@ def run_resume(run: Path) -> str:
     """Go on with the run; the images are named again, as for any run that may be a stranger's."""
     if run.name == "ensemble":
         return f"resume {api.train_ensemble(TrainRequest(source=IMAGES, out=run, resume=True), FewSteps()).path}"
-    if run.name == "transfer":
+    if run.name in ("transfer", CHOOSING):
         request = TransferRequest(source=IMAGES, weights=WEIGHTS, out=run, resume=True, cache="none")
         return f"resume {api.transfer(request, FewSteps()).run.run_dir}"
     return f"resume {api.train(TrainRequest(source=IMAGES, out=run, resume=True), FewSteps()).run_dir}"

@@ -11,52 +11,67 @@ from safetensors.torch import save_file
 
 from saccade import api
 from saccade.models.architecture import ModelSpec, build_model
-from saccade.runs.start_point import Rung
-from saccade.transfer.freeze_depth import about, can_be_beaten, chance_better, explain
+from saccade.transfer.freeze_depth import Tried, can_be_beaten, explain
+from saccade.transfer.ladder import Measured
+from saccade.transfer.looks import Comparison, chance_better
 from saccade.transfer.probe import stratified_folds
 from saccade.transfer.request import TransferRequest
 
 PIXELS = {"channels": "grey", "input_height_px": 32, "input_width_px": 32, "mean": [0.5], "std": [0.25]}
 
 
-def rung(depth: str, num_correct: int, trained: str = "tail", p_better: float = 1.0) -> Rung:
-    return Rung(
+def measured(depth: str, num_correct: int, trained: str = "tail") -> Measured:
+    return Measured(
         depth=depth,
         trained=trained,
         num_images=400,
-        num_judged=200,
-        num_correct=num_correct,
-        low=0,
-        high=1,
         num_parameters=1,
-        seconds=1,
-        p_better=p_better,
+        right_by_look=(np.arange(200) < num_correct,),
+        seconds=1.0,
     )
 
 
-LAST = rung("all", 120, "linear")
+def tried(depth: str, num_correct: int, p_better: float = 1.0, num_judged: int = 200, num_before: int = 140) -> Tried:
+    comparison = Comparison(num_judged=num_judged, num_right=num_correct, num_before=num_before, p_better=p_better)
+    return Tried(tail=measured(depth, num_correct), comparison=comparison, is_better=p_better < 0.05)
+
+
+LAST = measured("all", 120, "linear")
 
 
 def test_the_p_value_beside_the_last_layer_is_that_of_the_comparison_with_the_last_layer():
-    tried = [rung("stage4", 140, p_better=0.001), rung("stage3", 150, p_better=0.04), rung("stage2", 149)]
-    assert explain(tried[1], LAST, tried, 0.0002) == (
+    others = [tried("stage4", 140, 0.001), tried("stage3", 150, 0.04), tried("stage2", 149)]
+    against = Comparison(num_judged=200, num_right=150, num_before=120, p_better=0.0002)
+    best = others[1].tail
+    assert explain(best, others, against) == (
         "Frozen up to stage3: training everything after it gets 75.0 % of 200 training images left out of the fit "
         "right, a new last layer alone 60.0 % (p = 0.0002); freezing less (stage2: 74.5 %) is not better beyond chance."
     )
-    assert explain(tried[1], LAST, tried[:2], 0.0002).endswith("(p = 0.0002); freezing less was not measured.")
+    assert explain(best, others[:2], against).endswith("(p = 0.0002); freezing less was not measured.")
+    late = "; stage2 was not measured: --minutes 5 leaves no time"
+    assert explain(best, others[:2], against, late).endswith(
+        "(p = 0.0002); stage2 was not measured: --minutes 5 leaves no time."
+    )
+    fewer = [*others[:2], tried("stage2", 70, num_judged=100, num_before=71)]
+    assert explain(best, fewer, against).endswith(
+        "; freezing less (stage2: 70.0 % against 71.0 % of 100) is not better beyond chance."
+    )
 
 
 def test_where_nothing_is_better_the_best_rival_is_named_with_its_p_value():
-    tried = [rung("stage4", 125, p_better=0.2), rung("stage3", 122, p_better=0.4)]
-    assert explain(LAST, LAST, tried, 1.0) == (
+    others = [tried("stage4", 125, 0.2, num_before=120), tried("stage3", 122, 0.4, num_before=120)]
+    assert explain(LAST, others, None) == (
         "Only the last layer is trained: it gets 60.0 % of 200 training images left out of the fit right. Training "
         "everything after stage4 gets 62.5 %, not better beyond chance (one-sided p = 0.2)."
     )
-    assert explain(LAST, LAST, [], 1.0) == (
+    assert explain(LAST, [], None) == (
         "Only the last layer is trained (60.0 % of 200 training images left out of the fit right): no depth to compare."
     )
-    nearly = rung("all", 196, "linear")
-    assert explain(nearly, nearly, [], 1.0) == (
+    assert explain(LAST, [], None, "; stage4 was not measured: --minutes 1 leaves no time") == (
+        "Only the last layer is trained (60.0 % of 200 training images left out of the fit right): stage4 was not "
+        "measured: --minutes 1 leaves no time."
+    )
+    assert explain(measured("all", 196, "linear"), [], None) == (
         "Only the last layer is trained (98.0 % of 200 training images left out of the fit right): "
         "too few are wrong for more training to be shown better."
     )
@@ -64,23 +79,9 @@ def test_where_nothing_is_better_the_best_rival_is_named_with_its_p_value():
 
 def test_a_fit_with_four_mistakes_cannot_be_shown_to_be_beaten_and_one_with_five_can():
     for num_wrong, expected in ((0, False), (4, False), (5, True)):
-        best = rung("all", 200 - num_wrong, "linear")
-        perfect_M, best_M = np.ones(200, bool), np.arange(200) >= num_wrong
+        best = measured("all", 200 - num_wrong, "linear")
         assert can_be_beaten(best) is expected
-        assert (chance_better(best_M, perfect_M) < 0.05) is expected
-
-
-def test_an_estimate_is_said_in_round_figures():
-    assert [about(seconds) for seconds in (3, 44, 58, 100, 3600, 9000)] == [
-        "10 s", "40 s", "1 min", "2 min", "60 min", "2 h",
-    ]  # fmt: skip
-
-
-def test_a_p_value_is_the_binomial_tail_of_the_images_that_only_one_of_two_gets_right():
-    before_M = np.array([True] * 10 + [False] * 10)
-    now_M = np.array([True] * 9 + [False] + [True] * 7 + [False] * 3)
-    assert chance_better(before_M, now_M) == pytest.approx((1 + 8) / 2**8)  # 7 or 8 of 8 by a fair coin
-    assert chance_better(now_M, before_M) == 1.0
+        assert (chance_better(best.right_M, np.ones(200, bool)) < 0.05) is expected
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def test_no_video_is_in_two_folds_of_any_fit(videos: TransferRequest, monkeypatc
         dealt.append((group_N, fold_N))
         return fold_N
 
-    for module in ("freeze_depth", "evidence", "start_point"):
+    for module in ("ladder", "evidence", "start_point"):
         monkeypatch.setattr(f"saccade.transfer.{module}.stratified_folds", record)
     start = api.transfer(videos).start
     assert not any("group" in note for note in start.notes)

@@ -16,8 +16,13 @@ from saccade.core.errors import SaccadeError
 from saccade.models.architecture import ModelSpec, build_model
 from saccade.models.surgery import cut
 from saccade.runs.checkpoint import find_checkpoint, open_checkpoint
+from saccade.train.config import RunConfig
 from saccade.train.loop import EpochResult
+from saccade.transfer.evidence import Answers, Trial
+from saccade.transfer.ladder import Ladder
+from saccade.transfer.measurements import Measurements
 from saccade.transfer.request import TransferRequest
+from saccade.transfer.time_plan import TimePlan
 
 PIXELS = {"channels": "grey", "input_height_px": 32, "input_width_px": 32, "mean": [0.5], "std": [0.25]}
 SMALL = ["batch_size=64", "transfer.ladder_images=150", "runtime.precision=float32"]
@@ -136,6 +141,111 @@ def test_a_transfer_that_was_cut_off_goes_on_to_the_same_bits(backbone: Path, tm
     api.transfer(resumed)
     one, other = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_measurement_that_was_finished_is_not_made_again(
+    backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    whole = replace(request(backbone, tmp_path / "whole", "auto"), cache="none")
+    api.transfer(whole)
+    with pytest.raises(Cut):
+        api.transfer(replace(whole, out=tmp_path / "cut"), CutAfter(working="last layer on stem"))
+    finished = json.loads((tmp_path / "cut" / "measured.json").read_text())["fits"]
+    assert "linear all 1/1 look 1" in finished
+    measured: list[tuple[str, str]] = []
+    judge = Ladder._judge
+
+    def record(ladder: Ladder, depth: str, trained: str, trial: Trial) -> Answers:
+        measured.append((trained, depth))
+        return judge(ladder, depth, trained, trial)
+
+    monkeypatch.setattr(Ladder, "_judge", record)
+    api.transfer(TransferRequest(resume=True, out=tmp_path / "cut", cache="none"))
+    assert measured
+    assert not {f"{trained} {depth} 1/1 look 1" for trained, depth in measured} & set(finished)
+    texts = [json.loads((tmp_path / name / "transfer.json").read_text()) for name in ("whole", "cut")]
+    for text in texts:
+        for rung in text["rungs"]:
+            del rung["seconds"]
+    assert texts[0]["rungs"] == texts[1]["rungs"]
+    assert all(torch.equal(tensor, weights(tmp_path / "cut")[name]) for name, tensor in weights(whole.out).items())
+
+
+def test_measurements_of_other_images_or_values_are_not_used(tmp_path: Path):
+    answers = Answers(right_M=np.array([True, False, True]), seconds=1.5, num_parameters=7)
+    config = RunConfig.parse({"seed": 1}, "test")
+    Measurements(tmp_path, config, "images").keep("tail stem", answers)
+    found = Measurements(tmp_path, config, "images").find("tail stem", 3)
+    assert found is not None
+    assert (found.right_M.tolist(), found.seconds, found.num_parameters) == ([True, False, True], 1.5, 7)
+    assert Measurements(tmp_path, config, "images").find("tail stem", 4) is None
+    assert Measurements(tmp_path, config, "others").find("tail stem", 3) is None
+    assert Measurements(tmp_path, RunConfig.parse({"seed": 2}, "test"), "images").find("tail stem", 3) is None
+
+
+def test_measurements_that_are_damaged_are_named(backbone: Path, tmp_path: Path):
+    asked = replace(request(backbone, tmp_path / "run", "auto"), cache="none")
+    with pytest.raises(Cut):
+        api.transfer(asked, CutAfter(working="last layer on stem"))
+    path = tmp_path / "run" / "measured.json"
+    path.write_text(path.read_text().replace('"right": "', '"right": "yes'))
+    with pytest.raises(SaccadeError) as caught:
+        api.transfer(TransferRequest(resume=True, out=tmp_path / "run", cache="none"))
+    first, second = caught.value.message.splitlines()
+    assert first.startswith(f"{path}: 'fits.linear all 1/1 look 1.right' ")
+    assert second == "Remove the file; --resume then measures again."
+
+
+def test_no_time_for_more_fits_the_last_layer_alone_and_says_so(backbone: Path, tmp_path: Path):
+    result = api.transfer(replace(request(backbone, tmp_path / "run", "auto"), minutes=0.0001))
+    assert result.start.frozen == "all"
+    assert result.start.sentence == (
+        "Only the last layer is trained: --minutes 0.0001 leaves no time for more, which takes at least about 10 s."
+    )
+
+
+def test_time_enough_changes_no_bit(backbone: Path, tmp_path: Path):
+    free = request(backbone, tmp_path / "free", "stage1")
+    api.transfer(free)
+    result = api.transfer(replace(free, out=tmp_path / "limited", minutes=60))
+    assert result.start.epochs == 0
+    limited = weights(tmp_path / "limited")
+    assert all(torch.equal(tensor, limited[name]) for name, tensor in weights(free.out).items())
+
+
+def test_a_fine_tuning_for_which_there_is_no_time_has_fewer_epochs(backbone: Path, tmp_path: Path):
+    asked = replace(request(backbone, tmp_path / "run", "stage1"), epochs=5000, minutes=0.05)
+    result = api.transfer(asked)
+    assert 1 <= result.start.epochs < 5000
+    assert f"--minutes 0.05 leaves time for {result.start.epochs} of 5,000 epochs of fine-tuning" in result.start.notes
+    assert result.run.config.epochs == result.start.epochs
+    again = api.transfer(TransferRequest(resume=True, out=tmp_path / "run", cache="none"))  # finished: judged again
+    assert again.run.best_epoch == result.run.best_epoch
+
+
+class Notes(api.Silent):
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.texts.append(text)
+
+
+def test_a_forecast_that_was_too_hopeful_ends_the_fine_tuning_at_the_deadline(
+    backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(TimePlan, "epochs_for", lambda self, depth, num_epochs: num_epochs)
+    notes = Notes()
+    asked = replace(request(backbone, tmp_path / "run", "stage1"), epochs=5000, minutes=0.05)
+    result = api.transfer(asked, notes)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    last = max(row["epoch"] for row in rows if row["event"] == "epoch")
+    assert last < 5000
+    assert any(text.startswith(f"the time is up: training ends with epoch {last} of 5000") for text in notes.texts)
+    assert result.run.judgement.metrics.num_samples == 359
+    judged_again = Notes()
+    api.transfer(TransferRequest(resume=True, out=tmp_path / "run", cache="none"), judged_again)
+    assert any(text.startswith(f"this run is finished ({last} epoch") for text in judged_again.texts)
 
 
 def test_the_ladder_measures_every_depth_and_leaves_its_picture(backbone: Path, tmp_path: Path):

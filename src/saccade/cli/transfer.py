@@ -38,6 +38,9 @@ def transfer(
     freeze: str = typer.Option(
         "", "--freeze", metavar="DEPTH", help="auto, all, none, or a part such as stage2. [auto: by evidence]"
     ),
+    minutes: float | None = typer.Option(
+        None, "--minutes", metavar="N", min=0, help="At most so long from start to verdict. [as long as it takes]"
+    ),
     views: int | None = typer.Option(
         None, "--views", metavar="N", help="Fixed augmented views of each image for features. [1]"
     ),
@@ -81,6 +84,7 @@ def transfer(
         budget_ms=budget_ms,
         budget_mb=budget_mb,
         freeze=freeze,
+        minutes=minutes,
         views=views,
         recipe=recipe,
         policy=policy,

@@ -5,6 +5,7 @@ run/
   found.json              what was found for it when the run began
   environment.json        versions and machine
   data.json               images by class and split
+  measured.json           what was measured until now to choose the depth (transfer only)
   transfer.json           where fine-tuning starts (transfer only)
   metrics.jsonl           one line an event
   seen.safetensors        digests of the images that training saw
@@ -25,6 +26,7 @@ CONFIG = "config.toml"
 FOUND = "found.json"
 ENVIRONMENT = "environment.json"
 DATA = "data.json"
+MEASURED = "measured.json"
 TRANSFER = "transfer.json"
 METRICS_LOG = "metrics.jsonl"
 SEEN = "seen.safetensors"
@@ -46,6 +48,7 @@ LIMIT_BYTES = {
     FOUND: 1 * MB,
     ENVIRONMENT: 1 * MB,
     DATA: 128 * MB,  # 100,000 classes of 256 characters, and files that were left out
+    MEASURED: 16 * MB,
     TRANSFER: 4 * MB,
     METRICS_LOG: 256 * MB,  # 100,000 epochs fit five times
     MANIFEST: 64 * MB,  # 100,000 classes of 256 characters fit twice

@@ -155,7 +155,12 @@ class TransferConfig(FrozenConfig):
     views: int = Field(1, ge=1, le=100, description="fixed augmented views of each training image for frozen features")
     ladder_images: int = Field(4000, ge=20, description="at most this many images choose the depth")
     ladder_panels: bool = Field(
-        False, description="also compare depths on a quarter and a sixteenth of the images, for the picture alone"
+        False,
+        description="for the picture alone: also a last layer behind each depth, and depths on a quarter and a "
+        "sixteenth of the images",
+    )
+    minutes: float = Field(
+        0.0, ge=0, le=100_000, description="minutes from the start to the verdict; 0: as long as it takes"
     )
     thaw_fraction: Fraction = Field(
         0.0, description="part of the run over which parts are released one by one, the last first (gradual unfreezing)"

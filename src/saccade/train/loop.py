@@ -69,6 +69,11 @@ class FitPlan:
     stop: StopSignal
     key_of: Callable[[int], str]
     save_clock: Callable[[], float] = field(default=time.monotonic)
+    deadline_s: float | None = None
+
+    def is_over(self, ahead_s: float = 0.0) -> bool:
+        """Whether the deadline (`time.monotonic`) will have passed in `ahead_s` seconds; never without one."""
+        return self.deadline_s is not None and time.monotonic() + ahead_s > self.deadline_s
 
 
 def fit(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
@@ -109,6 +114,8 @@ def _run_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
             plan.progress.step(cursor.epoch, cursor.batch, plan.train.num_batches, training.totals.means)
             if cursor.batch == plan.train.num_batches:
                 continue  # the end of an epoch saves
+            if plan.is_over():
+                break
             stop.check()
             if plan.save_clock() - saved_s > training.config.stop.save_every_s:
                 _save_last(training, plan, cursor)
@@ -194,8 +201,12 @@ def _finish_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor, seconds
     training.totals = EpochTotals.zero(training.runtime.device)
     waited = epoch - cursor.best_epoch
     patience = config.stop.patience_epochs
-    finished = epoch == config.epochs or bool(patience and waited >= patience)
-    if finished and epoch < config.epochs:
+    is_over = plan.is_over(ahead_s=seconds + validation_s)
+    finished = epoch == config.epochs or is_over or bool(patience and waited >= patience)
+    if is_over and (epoch < config.epochs or cursor.batch < plan.train.num_batches):
+        part = "" if cursor.batch == plan.train.num_batches else ", in its middle"
+        plan.progress.note(f"the time is up: training ends with epoch {epoch} of {config.epochs}{part}")
+    elif finished and epoch < config.epochs:
         plan.progress.note(
             f"{counted(waited, 'epoch')} {'was' if waited == 1 else 'were'} no better than epoch {cursor.best_epoch}: "
             f"training ends here"

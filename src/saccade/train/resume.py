@@ -45,17 +45,17 @@ def resume(training: TrainingStep, folder: RunFolder, images: Images, progress: 
     except CheckpointError as error:
         raise CheckpointError(f"{printable(str(checkpoint.folder / STATE))}: {error.message}") from None
     _tell_changes(training, folder, checkpoint.manifest, progress)
-    if cursor.epoch >= training.config.epochs:
-        progress.note(finished_words(training.config))
+    if cursor.finished or cursor.epoch >= training.config.epochs:
+        progress.note(finished_words(training.config, cursor.epoch))
         return cursor
     progress.note(f"going on after step {cursor.step} (epoch {cursor.epoch + 1}, batch {cursor.batch})")
     return cursor
 
 
-def finished_words(config: RunConfig) -> str:
+def finished_words(config: RunConfig, num_epochs: int) -> str:
     """Message shown when a finished run is resumed."""
     return (
-        f"this run is finished ({counted(config.epochs, 'epoch')}) and is judged again; "
+        f"this run is finished ({counted(num_epochs, 'epoch')}) and is judged again; "
         f"for more epochs, begin a new one: --epochs {2 * config.epochs} and another --out"
     )
 

@@ -184,13 +184,14 @@ def _some_inputs(config: RunConfig, images: Images, device: torch.device) -> tor
 
 @dataclass(frozen=True, kw_only=True)
 class FitContext:
-    """Who watches the training, what can stop it, the command that began it, and when (`time.monotonic`). `origin` is
-    what the provenance of its checkpoints says besides."""
+    """Who watches the training, what can stop it, the command that began it, when (`time.monotonic`), and when its
+    epochs must end (None: never). `origin` is what the provenance of its checkpoints says besides."""
 
     progress: RunProgress
     stop: StopSignal
     command: str
     started_s: float
+    deadline_s: float | None = None
     origin: dict[str, Any] = field(default_factory=dict)
 
 
@@ -217,6 +218,7 @@ def _fit(training: TrainingStep, folder: RunFolder, images: Images, cursor: Curs
         progress=context.progress,
         stop=context.stop,
         key_of=images.key,
+        deadline_s=context.deadline_s,
     )
     try:
         return fit(training, plan, cursor)

@@ -13,8 +13,9 @@ from ..core.runtime import Runtime, is_out_of_memory, seed_everything, send
 from ..core.types import Batch, Preprocessing
 from ..data.images.preprocess import normalize
 from ..kernels.cuda_graph import CudaRecorder, GradientGraphs
+from ..kernels.fused_inference import can_fuse, fuse_for_inference
 from ..kernels.gradients import use_fast_gradients
-from ..models.surgery import freeze, hold_still, thaw
+from ..models.surgery import cut, freeze, hold_still, run, thaw
 from .config import RunConfig
 from .extra_loss import ExtraLoss
 from .loss import loss_sum, total_weight
@@ -60,6 +61,8 @@ class TrainingStep:
         self.runtime = runtime
         self.model = model.to(device=runtime.device, memory_format=runtime.memory_format)  # type: ignore[call-overload]
         self.frozen = freeze(self.model, config.transfer.frozen) if config.transfer.frozen else ()
+        self._can_fuse = bool(self.frozen) and can_fuse(runtime.device, runtime.precision)
+        self._fused: nn.Module | None = None
         use_fast_gradients(self.model, runtime)
         self.groups = build_optimizers(self.model, config.optimizer, runtime.precision)
         self.average = WeightAverage(self.model, config.average) if config.average.decay else None
@@ -187,7 +190,7 @@ class TrainingStep:
         input_BCHW = self._inputs(image_BCHW)
         with self.runtime.arithmetic():
             forward_train = None if self.is_transfer else getattr(self.model, "forward_train", None)
-            logits_BK, auxiliary = forward_train(input_BCHW) if forward_train else (self.model(input_BCHW), [])
+            logits_BK, auxiliary = forward_train(input_BCHW) if forward_train else (self._logits(input_BCHW), [])
         loss = self._loss_sum(logits_BK, target)
         for weight, auxiliary_BK in auxiliary:
             loss = loss + weight * self._loss_sum(auxiliary_BK, target)
@@ -198,6 +201,17 @@ class TrainingStep:
         label_B = target if target.ndim == 1 else target.argmax(1)
         num_correct = (logits_BK.detach().argmax(1) == label_B).sum()
         return loss, num_correct
+
+    def _logits(self, input_BCHW: torch.Tensor) -> torch.Tensor:
+        """logits_BK. What is frozen runs as for features, where this machine has the fused kernels."""
+        if not self._can_fuse:
+            logits_BK: torch.Tensor = self.model(input_BCHW)
+            return logits_BK
+        if self._fused is None:  # only now: a run that goes on has loaded its weights
+            self._fused = fuse_for_inference(self.frozen, self.runtime.precision)
+        with torch.no_grad():
+            map_BCHW = self._fused(input_BCHW)
+        return run(cut(self.model, self.config.transfer.frozen).live, map_BCHW)
 
     def _inputs(self, image_BCHW: torch.Tensor) -> torch.Tensor:
         if image_BCHW.shape[2:] == self.input_HW:

@@ -28,6 +28,8 @@ from .probe import LinearProbe, fit_probe, stratified_folds
 HIDDEN_UNITS = 256
 HEAD_EPOCHS, HEAD_RATE = 30, 1e-3
 TAIL_EPOCHS = 3
+MANY = 1000  # images that a tail learns from, from which on it is trained for fewer epochs
+MANY_EPOCHS = 2  # as right as after three: 84.4 % of 1,024 photographs, 81.1 % of 1,534 by half as many to learn from
 MIN_PASSES = 600  # images that pass in a fit at least: few images are seen more often
 
 
@@ -116,7 +118,7 @@ def judge_hidden(feature_ND: torch.Tensor, trial: Trial, fits: Fits) -> Answers:
     alone = {"name": "adamw", "learning_rate": HEAD_RATE, "layer_rate_factor": 1.0}  # a head has no parts with names
     rule = fits.config.optimizer.model_copy(update=alone)
     own = replace(fits, config=fits.config.model_copy(update={"optimizer": rule}))
-    return _judge_trained(build, trial, own, HEAD_EPOCHS)
+    return _judge_trained(build, trial, own, lambda num_used: HEAD_EPOCHS)
 
 
 def judge_tail(
@@ -133,31 +135,34 @@ def judge_tail(
 
     rule = fits.config.optimizer.model_copy(update={"layer_rate_factor": 1.0})  # a tail has no parts with names
     own = replace(fits, config=fits.config.model_copy(update={"optimizer": rule}))
-    return _judge_trained(build, trial, own, TAIL_EPOCHS)
+    return _judge_trained(build, trial, own, tail_epochs)
 
 
-def tail_seconds(live: tuple[nn.Module, ...], map_N: torch.Tensor, trial: Trial, fits: Fits) -> float:
-    """About how long `judge_tail` takes: the second of two steps on the first images, times the steps of all fits."""
+def step_seconds(live: tuple[nn.Module, ...], value_B: torch.Tensor, label_B: torch.Tensor, fits: Fits) -> float:
+    """Seconds of one training step of `live` on what the frozen part gave of B images: the second of two."""
     tail = copy.deepcopy(nn.Sequential(*live)).requires_grad_(True)
     tail.to(device=fits.runtime.device, memory_format=fits.runtime.memory_format).train()  # type: ignore[call-overload]
     seconds = 0.0
     for _ in range(2):
         fits.check()
         started_s = time.monotonic()
-        used_M = trial.used_M(trial.judged_folds[0])
-        loss = _loss(tail, map_N, trial.label_N, used_M[: _batch_size(fits.config, len(used_M))], fits)
+        loss = _loss(tail, value_B, label_B, np.arange(len(label_B)), fits)
         loss.backward()
         loss.item()  # waits for a GPU
         seconds = time.monotonic() - started_s
-    num_used = [len(trial.used_M(fold)) for fold in trial.judged_folds]
-    return seconds * sum(_num_steps(fits.config, num, TAIL_EPOCHS) for num in num_used)
+    return seconds
 
 
 def _batch_size(config: RunConfig, num_used: int) -> int:
     return max(2, min(config.batch_size, num_used // 2))
 
 
-def _num_steps(config: RunConfig, num_used: int, epochs: int) -> int:
+def tail_epochs(num_used: int) -> int:
+    """How often a tail that learns from `num_used` images sees them."""
+    return TAIL_EPOCHS if num_used < MANY else MANY_EPOCHS
+
+
+def num_steps(config: RunConfig, num_used: int, epochs: int) -> int:
     """Of one fit that learns from `num_used` images."""
     return max(epochs, -(-MIN_PASSES // num_used)) * max(1, num_used // _batch_size(config, num_used))
 
@@ -173,16 +178,20 @@ def _loss(
 
 
 def _judge_trained(
-    build: Callable[[np.ndarray], tuple[nn.Module, torch.Tensor]], trial: Trial, fits: Fits, epochs: int
+    build: Callable[[np.ndarray], tuple[nn.Module, torch.Tensor]],
+    trial: Trial,
+    fits: Fits,
+    epochs: Callable[[int], int],
 ) -> Answers:
-    """`build` gives, for the positions of images to learn from, a module and what it sees of all images (N, ...)."""
+    """`build` gives, for the positions of images to learn from, a module and what it sees of all images (N, ...);
+    `epochs`, how often so many images are seen."""
     started_s = time.monotonic()
     right_N = np.zeros(len(trial.fold_N), bool)
     for fold in trial.judged_folds:
         used_M, out_M = trial.used_M(fold), torch.from_numpy(np.flatnonzero(trial.fold_N == fold))
         seed_everything(trial.seed, fold)
         module, value_N = build(used_M)
-        _train(module, value_N, trial.label_N, used_M, fits, epochs)
+        _train(module, value_N, trial.label_N, used_M, fits, epochs(len(used_M)))
         right_N[out_M.numpy()] = (_answers(module, value_N, out_M, fits) == trial.label_N[out_M]).numpy()
     num_parameters = sum(parameter.numel() for parameter in module.parameters())
     seconds = time.monotonic() - started_s
@@ -197,14 +206,14 @@ def _train(
     groups = build_optimizers(module, config.optimizer, runtime.precision)
     batch_size = _batch_size(config, len(used_M))
     per_epoch = max(1, len(used_M) // batch_size)  # a rest of fewer images comes in another epoch's order
-    num_steps = _num_steps(config, len(used_M), epochs)
-    for step in range(num_steps):
+    total = num_steps(config, len(used_M), epochs)
+    for step in range(total):
         fits.check()
         if step % per_epoch == 0:
             order_M = used_M[_order(config, label_N[used_M].numpy(), step // per_epoch)]
         first = step % per_epoch * batch_size
         _loss(module, value_N, label_N, order_M[first : first + batch_size], fits).backward()
-        factor = learning_rate_factor(config.schedule, step, num_steps)
+        factor = learning_rate_factor(config.schedule, step, total)
         for group in groups:
             group.step(factor)
             group.forget_gradients()

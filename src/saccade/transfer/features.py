@@ -84,6 +84,17 @@ def collect_features(
     return result
 
 
+def count_missing(plan: FeaturePlan, taps: list[Tap], index_N: np.ndarray, work: FeatureWork) -> int:
+    """Of how many of these images the features at some of the taps are not kept yet."""
+    digest_NB = plan.digests(index_N, 0)
+    own = FeatureWork(cache=work.cache, check=work.check, note=work.note)
+    with ExitStack() as stack:
+        stores = _open_stores(plan, taps, 0, own, stack)
+        nothing_N = np.zeros(len(index_N), bool)
+        known = [stores[tap].has(digest_NB) if tap in stores else nothing_N for tap in taps]
+        return int((~np.logical_and.reduce(known)).sum())
+
+
 def _open_stores(
     plan: FeaturePlan, taps: list[Tap], view: int, work: FeatureWork, stack: ExitStack
 ) -> dict[Tap, FeatureCache]:

@@ -8,30 +8,12 @@ depends on depth and on the number of images: Yosinski et al. 2014 (arXiv:1411.1
 import time
 from dataclasses import dataclass
 
-import numpy as np
-import torch
-
-from ..data.random_numbers import permutation
 from ..evaluate.metrics import wilson_interval
-from ..evaluate.significance import mcnemar_exact
-from ..models.surgery import ALL, NONE, cut, depths, run
+from ..models.surgery import ALL
 from ..runs.start_point import Rung
-from ..train.config import RunConfig
-from ..train.loss import class_weights
-from ..train.progress import RunProgress
-from .evidence import Answers, Fits, Trial, judge_hidden, judge_probe, judge_tail, tail_seconds
-from .feature_plan import FeaturePlan
-from .features import FeatureWork, collect_features
-from .frozen import DTYPES, Tap
-from .ladder_images import choose_images, tail_multiply_adds
-from .probe import stratified_folds
-
-MAX_MAP_BYTES = 2 << 30  # of all maps that are held in memory together
-PARTS = (4, 16)
-FEWEST = 2  # images a class that a fit learns from
-WORTH_TELLING_S = 10.0  # shorter work is done before its estimate is read
-SIGNIFICANT = 0.05
-LINEAR, HIDDEN, TAIL = "linear", "hidden", "tail"
+from .ladder import HIDDEN, LINEAR, PARTS, TAIL, Ladder, Measured
+from .looks import BOUNDS, Comparison
+from .time_plan import TimePlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,247 +28,135 @@ class Climb:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LadderWork:
-    """What the ladder works with: features, their images (`index_N` of the source, `label_N`; those of one number in
-    `group_N` int64 stay together), who watches."""
+class Tried:
+    """A depth that was compared with the best until then, and whether it is better."""
 
-    plan: FeaturePlan
-    features: FeatureWork
-    index_N: np.ndarray
-    label_N: torch.Tensor
-    group_N: np.ndarray
-    classes: tuple[str, ...]
-    config: RunConfig
-    progress: RunProgress
+    tail: Measured
+    comparison: Comparison
+    is_better: bool
 
 
-def climb(work: LadderWork) -> Climb:
+def climb(ladder: Ladder, plan: TimePlan) -> Climb:
     """Measure depth after depth and choose. Raises what reading images or `features.check` raises."""
     started_s = time.monotonic()
-    ladder = _Ladder(work)
-    everything = ladder.trial(1)
-    if everything.num_fewest < FEWEST * len(work.classes):
-        sentence = f"Only the last layer is trained: {len(work.index_N):,} images are too few to compare depths."
-        return Climb(depth=ALL, sentence=sentence, rungs=(), features_s=0.0, fits_s=0.0)
+    if not ladder.has_enough(1):
+        return _only_the_last_layer(f"{len(ladder.work.index_N):,} images are too few to compare depths")
+    first_depth = ladder.tail_depths[-1] if ladder.tail_depths else ALL
+    if not plan.allows_fine_tuning(first_depth):
+        return _only_the_last_layer(plan.no_time_sentence(first_depth))
     ladder.collect()
     features_s = time.monotonic() - started_s
-    rungs = ladder.heads(everything)
-    best = frozen_best = next(rung for rung in rungs if rung.depth == ALL and rung.trained == LINEAR)
-    tried: list[Rung] = []
-    if can_be_beaten(best):
-        ladder.announce(everything)
+    plan.begin_evidence()
+    frozen_best = best = ladder.measure(ALL, LINEAR)
+    tried: list[Tried] = []
+    out_of_time = ""
     for depth in reversed(ladder.tail_depths):
         if not can_be_beaten(best):
             break
-        tried.append(ladder.tail(depth, everything, best))
-        if tried[-1].p_better < SIGNIFICANT:
-            best = tried[-1]
-        elif len(tried) > 1 and tried[-2].p_better >= SIGNIFICANT:
+        if not plan.allows_look(depth, is_first=not tried):
+            out_of_time = depth
+            break
+        tail, comparison, is_better = ladder.duel(depth, best)
+        plan.learn(depth, tail.seconds / len(tail.right_by_look))
+        tried.append(Tried(tail=tail, comparison=comparison, is_better=is_better))
+        if is_better:
+            best = tail
+        elif len(tried) > 1 and not tried[-2].is_better:
             break  # two depths in a row brought nothing
-    for part in PARTS if work.config.transfer.ladder_panels else ():  # what fewer images would have shown
-        smaller = ladder.trial(part)
-        if smaller.num_fewest >= FEWEST * len(work.classes):
-            rungs += ladder.heads(smaller) + [ladder.tail(rung.depth, smaller, None) for rung in tried]
-    sentence = explain(best, frozen_best, tried, ladder.chance(best, frozen_best))
+    rungs = _picture(ladder, frozen_best, tried)
+    against_frozen = None if best is frozen_best else ladder.comparison(best, frozen_best)
     return Climb(
         depth=best.depth,
-        sentence=sentence,
-        rungs=tuple(rungs + tried),
+        sentence=explain(best, tried, against_frozen, plan.left_out(out_of_time)),
+        rungs=rungs,
         features_s=features_s,
         fits_s=time.monotonic() - started_s - features_s,
     )
 
 
-def explain(best: Rung, frozen_best: Rung, tried: list[Rung], p_frozen: float) -> str:
-    """Why the depth of `best`, in one sentence; `p_frozen` is the p-value of `best` against `frozen_best`."""
-    judged = f"of {best.num_judged:,} training images left out of the fit"
-    if best is not frozen_best:
+def _only_the_last_layer(why: str) -> Climb:
+    return Climb(depth=ALL, sentence=f"Only the last layer is trained: {why}.", rungs=(), features_s=0.0, fits_s=0.0)
+
+
+def _picture(ladder: Ladder, frozen_best: Measured, tried: list[Tried]) -> tuple[Rung, ...]:
+    """All that was measured, and what the picture and the table show besides: it decides nothing, and where images
+    are many, it is measured only on request."""
+    is_asked = ladder.work.config.transfer.ladder_panels
+    rungs: list[Rung] = []
+    if is_asked or len(ladder.looks) == 1:
+        rungs += _heads(ladder, 1)
+    else:
+        rungs.append(_rung(frozen_best))
+    for part in PARTS if is_asked else ():  # what fewer images would have shown
+        if ladder.has_enough(part):
+            rungs += _heads(ladder, part)
+            rungs += [_rung(ladder.measure(each.tail.depth, TAIL, part)) for each in tried]
+    return tuple(rungs + [_rung(each.tail, each.comparison.p_better) for each in tried])
+
+
+def _heads(ladder: Ladder, part: int) -> list[Rung]:
+    """A linear and a hidden layer on the means at every depth."""
+    return [_rung(ladder.measure(depth, trained, part)) for depth in ladder.depths for trained in (LINEAR, HIDDEN)]
+
+
+def explain(best: Measured, tried: list[Tried], against_frozen: Comparison | None, unmeasured: str = "") -> str:
+    """Why the depth of `best`, in one sentence. `against_frozen` compares it with the new last layer alone, None where
+    it is that; `unmeasured` says what there was no time for."""
+    num_judged = len(best.right_M)
+    if against_frozen is not None:
         return (
-            f"Frozen up to {best.depth}: training everything after it gets {_percent(best)} {judged} right, a new last "
-            f"layer alone {_percent(frozen_best)} (p = {p_frozen:.2g}){_less(best, tried)}."
+            f"Frozen up to {best.depth}: training everything after it gets {_percent(against_frozen.accuracy)} of "
+            f"{num_judged:,} training images left out of the fit right, a new last layer alone "
+            f"{_percent(against_frozen.accuracy_before)} (p = {against_frozen.p_better:.2g})"
+            f"{unmeasured or _less(best, tried)}."
         )
-    rival = max(tried, key=lambda rung: rung.accuracy, default=None)
+    share = _percent(best.right_M.mean())
+    rival = max(tried, key=lambda each: each.comparison.accuracy, default=None)
     if rival is None:
         why = "no depth to compare" if can_be_beaten(best) else "too few are wrong for more training to be shown better"
-        return f"Only the last layer is trained ({_percent(best)} {judged} right): {why}."
+        why = unmeasured.removeprefix("; ") or why
+        judged = f"{share} of {num_judged:,} training images left out of the fit right"
+        return f"Only the last layer is trained ({judged}): {why}."
+    shown = rival.comparison
     return (
-        f"Only the last layer is trained: it gets {_percent(best)} {judged} right. Training everything after "
-        f"{rival.depth} gets {_percent(rival)}, not better beyond chance (one-sided p = {rival.p_better:.2g})."
+        f"Only the last layer is trained: it gets {_percent(shown.accuracy_before)} of {shown.num_judged:,} training "
+        f"images left out of the fit right. Training everything after {rival.tail.depth} gets "
+        f"{_percent(shown.accuracy)}, not better beyond chance (one-sided p = {shown.p_better:.2g}){unmeasured}."
     )
 
 
-def _less(best: Rung, tried: list[Rung]) -> str:
-    shallower = tried[tried.index(best) + 1 :]
+def _less(best: Measured, tried: list[Tried]) -> str:
+    shallower = tried[[each.tail for each in tried].index(best) + 1 :]
     if not shallower:
         return "; freezing less was not measured"
-    rival = max(shallower, key=lambda rung: rung.accuracy)
-    return f"; freezing less ({rival.depth}: {_percent(rival)}) is not better beyond chance"
+    rival = max(shallower, key=lambda each: each.comparison.accuracy)
+    figures = _percent(rival.comparison.accuracy)
+    if rival.comparison.num_judged < len(best.right_M):
+        figures += f" against {_percent(rival.comparison.accuracy_before)} of {rival.comparison.num_judged:,}"
+    return f"; freezing less ({rival.tail.depth}: {figures}) is not better beyond chance"
 
 
-def _percent(rung: Rung) -> str:
-    return f"{100 * rung.accuracy:.1f} %"
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
-class _Ladder:
-    """Features at all depths in memory, and which images each fit on all of them got right."""
-
-    def __init__(self, work: LadderWork) -> None:
-        self.work = work
-        model = work.plan.model
-        self.depths = [depth for depth in depths(model) if depth != NONE]
-        self.tail_depths, num_kept = _affordable(work, [depth for depth in self.depths if depth != ALL])
-        cost = tail_multiply_adds(model, self.tail_depths, work.plan.preprocessing.input_CHW)
-        chosen = choose_images(num_kept, cost)
-        num_images = chosen.num_images
-        position_N = np.sort(permutation(work.config.seed, 0, len(work.index_N))[:num_images])
-        if num_images < len(work.index_N):
-            work.progress.note(
-                f"depths are compared on {num_images:,} of {len(work.index_N):,} images: more of them "
-                f"would take too much memory or time (transfer.ladder_images)"
-            )
-        self.index_N = work.index_N[position_N]
-        self.label_N = work.label_N[torch.from_numpy(position_N)]
-        self.group_N = work.group_N[position_N]
-        self.fold_N = stratified_folds(self.label_N.numpy(), self.group_N, chosen.num_folds, work.config.seed)
-        self.judged_folds = tuple(range(chosen.num_judged_folds))
-        self.means = {depth: Tap(depth=depth, pooled=True) for depth in self.depths}
-        self.maps = {depth: Tap(depth=depth, pooled=False) for depth in self.tail_depths}
-        self.values: dict[Tap, torch.Tensor] = {}
-        self.fits = self._fits()
-        self.num_begun = 0
-        self.right: dict[tuple[str, str], np.ndarray] = {}
-
-    def collect(self) -> None:
-        """Compute the features, which all fits need."""
-        taps = [*self.means.values(), *self.maps.values()]
-        self.values = collect_features(self.work.plan, taps, self.index_N, self.work.features)
-
-    def _fits(self) -> Fits:
-        work = self.work
-        weight_K = class_weights(work.config.loss, self.label_N, work.classes)
-        weight_K = None if weight_K is None else weight_K.to(work.plan.runtime.device)
-        return Fits(config=work.config, runtime=work.plan.runtime, check=work.features.check, class_weight_K=weight_K)
-
-    def trial(self, part: int) -> Trial:
-        """Fits that learn from one `part`-th of the images."""
-        return Trial(
-            label_N=self.label_N,
-            fold_N=self.fold_N,
-            group_N=self.group_N,
-            is_kept_N=_one_in(part, self.label_N.numpy(), self.work.config.seed),
-            judged_folds=self.judged_folds,
-            num_classes=len(self.work.classes),
-            seed=self.work.config.seed,
-        )
-
-    def heads(self, trial: Trial) -> list[Rung]:
-        """A linear and a hidden layer on the means at every depth."""
-        rungs = []
-        for depth in self.depths:
-            feature_ND = self.values[self.means[depth]].float()
-            self._working(f"last layer on {depth}, {trial.num_used:,} images")
-            rungs.append(self._rung(depth, LINEAR, judge_probe(feature_ND, trial), trial, None))
-            rungs.append(self._rung(depth, HIDDEN, judge_hidden(feature_ND, trial, self.fits), trial, None))
-        return rungs
-
-    def tail(self, depth: str, trial: Trial, best: Rung | None) -> Rung:
-        """All layers behind `depth`, trained; compared with `best`."""
-        self._working(f"training everything after {depth}, {trial.num_used:,} images")
-        last_ND = self.values[self.means[ALL]].float()
-        map_N = self.values[self.maps[depth]]
-        answers = judge_tail(cut(self.work.plan.model, depth).live, map_N, last_ND, trial, self.fits)
-        return self._rung(depth, TAIL, answers, trial, best)
-
-    def announce(self, trial: Trial) -> None:
-        """Say how long training at every depth may take, by a step of each."""
-        seconds = sum(self._tail_seconds(depth, trial) for depth in self.tail_depths)
-        if seconds >= WORTH_TELLING_S:
-            self.work.progress.note(
-                f"choosing the depth trains up to {len(self.tail_depths)} parts of the network on {trial.num_used:,} "
-                f"images, at most about {about(seconds)}; two that do not help end it. --freeze all leaves it out"
-            )
-
-    def _tail_seconds(self, depth: str, trial: Trial) -> float:
-        return tail_seconds(cut(self.work.plan.model, depth).live, self.values[self.maps[depth]], trial, self.fits)
-
-    def _working(self, text: str) -> None:
-        """Tell which fit begins, of how many."""
-        self.num_begun += 1
-        num_trials = 1 + len(PARTS) * self.work.config.transfer.ladder_panels
-        most = num_trials * (len(self.depths) + len(self.tail_depths))
-        self.work.progress.working(f"choosing the depth, {self.num_begun} of at most {most}: {text}")
-
-    def chance(self, rung: Rung, other: Rung) -> float:
-        """p-value that `rung`, which learned from all images, is better than `other`; 1.0 where they are one."""
-        return chance_better(self.right[other.depth, other.trained], self.right[rung.depth, rung.trained])
-
-    def _rung(self, depth: str, trained: str, answers: Answers, trial: Trial, best: Rung | None) -> Rung:
-        if trial.is_kept_N.all():
-            self.right[depth, trained] = answers.right_M
-        num_correct, num_judged = int(answers.right_M.sum()), len(answers.right_M)
-        low, high = wilson_interval(num_correct, num_judged)
-        p_better = 1.0 if best is None else chance_better(self.right[best.depth, best.trained], answers.right_M)
-        return Rung(
-            depth=depth,
-            trained=trained,
-            num_images=trial.num_used,
-            num_judged=num_judged,
-            num_correct=num_correct,
-            low=low,
-            high=high,
-            num_parameters=answers.num_parameters,
-            seconds=round(answers.seconds, 3),
-            p_better=p_better,
-        )
+def _rung(measured: Measured, p_better: float = 1.0) -> Rung:
+    num_correct, num_judged = int(measured.right_M.sum()), len(measured.right_M)
+    low, high = wilson_interval(num_correct, num_judged)
+    return Rung(
+        depth=measured.depth,
+        trained=measured.trained,
+        num_images=measured.num_images,
+        num_judged=num_judged,
+        num_correct=num_correct,
+        low=low,
+        high=high,
+        num_parameters=measured.num_parameters,
+        seconds=round(measured.seconds, 3),
+        p_better=p_better,
+    )
 
 
-def can_be_beaten(best: Rung) -> bool:
+def can_be_beaten(best: Measured) -> bool:
     """Whether another fit that got all of the images right would be better than `best` beyond chance."""
-    return 0.5 ** (best.num_judged - best.num_correct) < SIGNIFICANT
-
-
-def about(seconds: float) -> str:
-    """`40 s`, `3 min` or `2 h`: an estimate, in round figures."""
-    if seconds < 55:
-        return f"{max(10, 10 * round(seconds / 10))} s"
-    minutes = round(seconds / 60) or 1
-    return f"{minutes} min" if minutes < 100 else f"{round(minutes / 60)} h"
-
-
-def chance_better(before_M: np.ndarray, now_M: np.ndarray) -> float:
-    """One-sided exact McNemar p-value that `now_M` is right on more of the same images than `before_M` by luck."""
-    num_before, num_now = int((before_M & ~now_M).sum()), int((now_M & ~before_M).sum())
-    half = mcnemar_exact(num_before, num_now) / 2
-    return half if num_now > num_before else 1.0
-
-
-def _one_in(part: int, label_N: np.ndarray, seed: int) -> np.ndarray:
-    """bool (N,): every `part`-th image of each class in a random order, the first always; smaller parts are nested."""
-    kept_N = np.zeros(len(label_N), bool)
-    order_N = permutation(seed, 1, len(label_N))
-    for label in np.unique(label_N):
-        own_M = order_N[label_N[order_N] == label]
-        kept_N[own_M[: max(1, len(own_M) // part)]] = True
-    return kept_N
-
-
-def _affordable(work: LadderWork, candidates: list[str]) -> tuple[list[str], int]:
-    """(depths whose maps can be kept together, number of images). Depths near the input have the largest maps; they are
-    given up before images are, down to the last two."""
-    num_wanted = min(len(work.index_N), work.config.transfer.ladder_images)
-    sizes = _map_bytes(work.plan, candidates)
-    chosen = list(candidates)
-    while len(chosen) > 2 and num_wanted * sum(sizes[depth] for depth in chosen) > MAX_MAP_BYTES:
-        chosen = chosen[1:]
-    total_bytes = sum(sizes[depth] for depth in chosen)
-    return chosen, min(num_wanted, MAX_MAP_BYTES // total_bytes) if chosen else num_wanted
-
-
-@torch.inference_mode()
-def _map_bytes(plan: FeaturePlan, candidates: list[str]) -> dict[str, int]:
-    """Bytes of one image's map behind each depth."""
-    device = next(plan.model.parameters()).device
-    image_BCHW = torch.zeros(1, *plan.preprocessing.input_CHW, device=device)
-    plan.model.eval()
-    itemsize = DTYPES[plan.dtype].itemsize
-    return {depth: run(cut(plan.model, depth).frozen, image_BCHW).numel() * itemsize for depth in candidates}
+    return 0.5 ** int((~best.right_M).sum()) < BOUNDS[1][0]

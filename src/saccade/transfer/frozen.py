@@ -13,8 +13,8 @@ from torch import nn
 from ..core.runtime import Runtime, send
 from ..core.types import Preprocessing
 from ..data.images.preprocess import normalize
+from ..kernels.fused_inference import can_fuse, fuse_for_inference
 from ..models.surgery import cut, depths
-from .fusion import can_fuse, fuse_for_inference
 
 GROUP = 8  # images that pass through the frozen part together
 Dtype = Literal["float32", "bfloat16", "float16"]

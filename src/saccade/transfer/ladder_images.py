@@ -1,8 +1,9 @@
 """Which images compare depths: all of them, up to a cost that follows from the network, not from the clock.
 
 A fit for one of three folds learns from the two others, so each judged image costs the same, however many folds are
-judged: six passes through every tail. What the cost allows is spent on as many judged images as possible, then on
-fits that learn from more. Further images never make the evidence weaker.
+judged: up to six passes through every tail. What the cost allows is spent on as many judged images as possible, then on
+fits that learn from more. Further images never make the evidence weaker. Where they are many, the folds are judged one
+after the other, and the evidence is looked at in between (`looks.py`).
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from ..models.surgery import NONE, cut
 from .evidence import TAIL_EPOCHS
 
 FEW = 300  # images, up to which five folds are judged instead of three
+ALL_AT_ONCE = 1200  # images, up to which all folds are judged before the evidence is looked at
 ALWAYS = 600  # images that are judged whatever it costs
 NUM_FOLDS = 3
 PASSES = TAIL_EPOCHS * (NUM_FOLDS - 1)  # of an image through a tail, for each judged image
@@ -30,6 +32,12 @@ class LadderImages:
     num_images: int
     num_folds: int
     num_judged_folds: int
+
+    @property
+    def looks(self) -> tuple[tuple[int, ...], ...]:
+        """The folds that are judged before each look at the evidence."""
+        folds = tuple(range(self.num_judged_folds))
+        return tuple((fold,) for fold in folds) if self.num_images > ALL_AT_ONCE else (folds,)
 
     @property
     def num_judged(self) -> int:

@@ -33,9 +33,8 @@ class TransferRequest:
     Without `backbone` it is the network of the weights; without `weights` they are the best public ones of the network;
     without both, both are chosen (`choose_backbone.py`). Several networks ("a,b"), several weights, or "auto" are
     compared on the training images; `budget_ms` and `budget_mb` bound the milliseconds of an answer and the megabytes
-    of the weights. `freeze`
-    is `auto`, `all`, `none` or a part of the network. `cache` is where features are kept ("": in
-    `$XDG_CACHE_HOME/saccade`; "none": nowhere).
+    of the weights. `freeze` is `auto`, `all`, `none` or a part of the network; `minutes` bounds the time from start to
+    verdict. `cache` is where features are kept ("": in `$XDG_CACHE_HOME/saccade`; "none": nowhere).
     """
 
     source: GivenImages = ""
@@ -44,6 +43,7 @@ class TransferRequest:
     budget_ms: float = 0.0
     budget_mb: float = 0.0
     freeze: str = ""
+    minutes: float | None = None
     views: int | None = None
     recipe: str = DEFAULT_RECIPE
     policy: str = ""
@@ -68,7 +68,13 @@ class TransferRequest:
             raise UsageError("A transfer's configuration needs backbone and weights; api.transfer chooses them.")
         refuse_other_ways(self.settings)
         recipe = find_recipe(self.recipe)
-        asked = {"backbone": backbone, "weights": weights, "freeze": self.freeze, "views": self.views}
+        asked = {
+            "backbone": backbone,
+            "weights": weights,
+            "freeze": self.freeze,
+            "minutes": self.minutes,
+            "views": self.views,
+        }
         table = {key: value for key, value in asked.items() if value not in ("", None)}
         config = recipe.config(source, backbone, {"transfer": table})
         config = with_policy(config, self.policy).with_overrides(self.settings)
@@ -145,7 +151,12 @@ def asked_of_transfer(request: TransferRequest, begun: RunConfig) -> RunConfig:
             "Leave --preprocessing out, or start a new run with another --out."
         )
     backbone = request.registered_backbone()
-    asked = {"backbone": backbone, "freeze": request.freeze, "views": request.views}  # weights: their digest decides
+    asked = {
+        "backbone": backbone,
+        "freeze": request.freeze,
+        "minutes": request.minutes,
+        "views": request.views,
+    }  # weights: their digest decides
     table: dict[str, Any] = {key: value for key, value in asked.items() if value not in ("", None)}
     changes: dict[str, Any] = {"transfer": wanted.transfer.model_copy(update=table)}
     numbers = {"source": as_text(request.source), "epochs": request.epochs, "seed": request.seed}

@@ -96,7 +96,7 @@ def transfer(
     folder.check()
     runtime = start(config.runtime)
     check_views(config)
-    found = read_start(folder.path) if folder.resume else None
+    begun_start = found = read_start(folder.path) if folder.resume else None
     weights = None if found else _weights(config, preprocessing, progress.note)
     asked, config = config, with_weights(config, weights) if weights else config
     begun = begun_white(folder.path) if folder.resume else None
@@ -127,11 +127,13 @@ def transfer(
                     cache=store.cache,
                     check=stop.check,
                     progress=progress,
+                    started_s=started_s,
                     backbones=search.backbones if search else (),
                     backbone_sentence=search.sentence if search else "",
                 )
                 manifest = _manifest(config, weights, images, runtime, command)
                 found = find_start(work, model, manifest, folder.path)
+            context = replace(context, deadline_s=_deadline(config, begun_start, found, started_s))
             return _finish(found, model, folder, images, context, (config, runtime))
         except Stopped as error:
             raise error if error.message else stopped(config, folder, stop.exit_code) from None
@@ -145,6 +147,15 @@ def _under_licence(images: Images, licence: str, config: RunConfig, note: Callab
     told = f"the weights {shown(config.transfer.weights)} are {said} ({printable(licence[:80])})"
     note(told)
     return replace(images, caveats=(*images.caveats, told))
+
+
+def _deadline(config: RunConfig, begun: StartPoint | None, found: StartPoint, started_s: float) -> float | None:
+    """When all epochs must end (`time.monotonic`), so that judging ends within `transfer.minutes` of work; None without
+    a limit. `begun` was found by an earlier start of the run; epochs of earlier starts do not count yet."""
+    if not config.transfer.minutes:
+        return None
+    before_s = begun.features_s + begun.heads_s if begun else 0.0
+    return started_s + 60 * config.transfer.minutes - before_s - found.judging_s
 
 
 def check_views(config: RunConfig) -> None:
@@ -230,12 +241,14 @@ def _finish(
         )
         return TransferResult(run=result, start=found)
     context.progress.note(found.sentence)
-    config = known
+    config = known.model_copy(update={"epochs": found.epochs or known.epochs})
     training = training_of(model, config, images, runtime)
     cursor = resume(training, folder, images, context.progress) if folder.resume else None
     if cursor is None:
         cursor = Cursor(
             data_digest=images.digest(), best_value=found.validation_accuracy, best_loss=found.validation_loss
         )
-    context = replace(context, origin={"transfer": begun.manifest.provenance.get("transfer", {})})
+    deadline_s = None if context.deadline_s is None else context.deadline_s - cursor.training_s
+    origin = {"transfer": begun.manifest.provenance.get("transfer", {})}
+    context = replace(context, deadline_s=deadline_s, origin=origin)
     return TransferResult(run=fit_and_judge(training, folder, images, cursor, context), start=found)

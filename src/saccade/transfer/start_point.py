@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..core import atomic
+from ..core.errors import counted
 from ..core.runtime import Runtime
 from ..data.split import group_numbers
 from ..models.surgery import ALL, NONE, find_depth, last_layer
@@ -22,21 +23,29 @@ from ..runs.start_point import Backbone, StartPoint
 from ..train.config import UNWEIGHTED, RunConfig
 from ..train.prepare import Images
 from ..train.progress import RunProgress
+from .evidence import Fits
 from .feature_plan import FeaturePlan
 from .features import FeatureReport, FeatureWork, collect_features
-from .freeze_depth import Climb, LadderWork, climb
+from .forecast import Amount, forecast
+from .freeze_depth import Climb, climb
 from .frozen import Dtype, Tap
+from .ladder import Ladder, LadderWork
+from .ladder_images import tail_multiply_adds
+from .measurements import Measurements
 from .probe import LinearProbe, fit_probe, stratified_folds
+from .time_plan import Forecast, TimePlan
 
 AUTO = "auto"
 LAST = Tap(depth=ALL, pooled=True)
+QUICK = 1e11  # multiply-adds of all images through the network: less is done before a forecast is read
 MANY, FEW_FOLDS, MORE_FOLDS = 1000, 3, 5  # with many images fewer folds choose the penalty as well
 
 
 @dataclass(frozen=True, kw_only=True)
 class StartWork:
     """What a start is made from. `cache` is (folder, limit in bytes) or None; `check` may stop the work. `backbones`
-    are the networks that were compared before, and `backbone_sentence` why the run's was chosen."""
+    are the networks that were compared before, and `backbone_sentence` why the run's was chosen. `started_s`
+    (`time.monotonic`) is when the command began."""
 
     config: RunConfig
     images: Images
@@ -44,6 +53,7 @@ class StartWork:
     cache: tuple[Path, int] | None
     check: Callable[[], None]
     progress: RunProgress
+    started_s: float
     backbones: tuple[Backbone, ...] = ()
     backbone_sentence: str = ""
 
@@ -55,7 +65,7 @@ class StartWork:
 def find_start(work: StartWork, model: nn.Module, manifest: Manifest, run_dir: Path) -> StartPoint:
     """Fit the last layer of `model` and choose the depth; leaves `checkpoint-start`, then `transfer.json`."""
     starter = _Starter(work, model)
-    found = starter.fit(starter.choose_depth())
+    found = starter.fit(starter.choose_depth(run_dir))
     found = found.model_copy(update={"backbones": work.backbones, "backbone_sentence": work.backbone_sentence})
     for text in found.notes:
         work.note(text)
@@ -84,6 +94,8 @@ class _Starter:
             seed=config.seed,
         )
         self.report = FeatureReport()
+        nothing = Forecast(features_s=0.0, look_s={}, epoch_s={}, judging_s=0.0)
+        self.time = TimePlan(forecast=nothing, minutes=config.transfer.minutes, started_s=work.started_s)
         self.group_N = self._groups()
         self.features = FeatureWork(
             cache=work.cache, report=self.report, check=work.check, progress=self._tell_features, note=work.note
@@ -106,15 +118,16 @@ class _Starter:
             )
         return content_N
 
-    def choose_depth(self) -> Climb:
-        """The depth asked for, or that which the ladder finds."""
+    def choose_depth(self, run_dir: Path) -> Climb:
+        """The depth asked for, or that which the ladder finds. Says before how long all of it takes."""
         config, images = self.work.config, self.work.images
         if config.transfer.freeze != AUTO:
             depth = find_depth(self.model, config.transfer.freeze)
+            self._plan_time([depth] if depth != ALL else [], None)
             words = {ALL: "All but the last layer frozen", NONE: "Nothing frozen"}
             sentence = f"{words.get(depth, f'Frozen up to {depth}')}, as asked."
             return Climb(depth=depth, sentence=sentence, rungs=(), features_s=0.0, fits_s=0.0)
-        ladder = LadderWork(
+        work = LadderWork(
             plan=self.plan,
             features=self.features,
             index_N=images.split.train_N,
@@ -122,9 +135,48 @@ class _Starter:
             group_N=self.group_N,
             classes=images.classes,
             config=config,
+            measured=Measurements(run_dir, config, images.digest()),
             progress=self.work.progress,
         )
-        return climb(ladder)
+        ladder = Ladder(work)
+        self._plan_time(ladder.tail_depths[::-1] if ladder.has_enough(1) else [], ladder)
+        return climb(ladder, self.time)
+
+    def _plan_time(self, depths: list[str], ladder: Ladder | None) -> None:
+        """Measure what the work costs, where that is worth it, and say it. `depths` may be fine-tuned from."""
+        config, split = self.work.config, self.work.images.split
+        num_images = len(split.train_N) + len(split.validation_N)
+        cost = num_images * tail_multiply_adds(self.model, [NONE], self.plan.preprocessing.input_CHW)
+        if not config.transfer.minutes and cost < QUICK:
+            return
+        fits = Fits(config=config, runtime=self.work.runtime, check=self.work.check)
+        amount = Amount(
+            train_N=split.train_N, validation_N=split.validation_N, num_judged=len(split.without_copies("test"))
+        )
+        first_look = ladder.first_look() if ladder else None
+        known = forecast(self.plan, depths, first_look, fits, amount, self.features)
+        self.time = TimePlan(forecast=known, minutes=config.transfer.minutes, started_s=self.work.started_s)
+        if sentence := known.sentence(config.epochs):
+            self.work.note(sentence)
+
+    def within_time(self, chosen: Climb) -> tuple[Climb, int]:
+        """(`chosen`, epochs of fine-tuning that the time allows); the last layer alone where it allows none."""
+        config = self.work.config
+        if chosen.depth == ALL or not config.transfer.minutes:
+            return chosen, config.epochs
+        num_epochs = self.time.epochs_for(chosen.depth, config.epochs)
+        if num_epochs == 0 and config.transfer.freeze == AUTO:
+            sentence = (
+                f"Only the last layer is trained: --minutes {config.transfer.minutes:g} leaves no time to fine-tune. "
+                f"{chosen.sentence.replace('Frozen up to', 'Better would be: frozen up to', 1)}"
+            )
+            return replace(chosen, depth=ALL, sentence=sentence), config.epochs
+        if num_epochs < config.epochs:
+            self.report.notes.append(
+                f"--minutes {config.transfer.minutes:g} leaves time for {max(1, num_epochs)} of "
+                f"{counted(config.epochs, 'epoch')} of fine-tuning"
+            )
+        return chosen, max(1, num_epochs)
 
     def fit(self, chosen: Climb) -> StartPoint:
         """Fit the last layer to the training images; the validation images only say how good it is."""
@@ -150,6 +202,7 @@ class _Starter:
         if len(split.validation_N):
             validation_ND = collect_features(self.plan, [LAST], split.validation_N, self.features)[LAST].float()
         features_s = time.monotonic() - started_s
+        chosen, num_epochs = self.within_time(chosen)
         label_N = images.labels(split.train_N)
         probe = self._probe(torch.cat([feature_ND, *more]), label_N, 1 + len(more))
         last_layer(self.model).load_state_dict({"weight": probe.weight_KD, "bias": probe.bias_K})
@@ -169,6 +222,8 @@ class _Starter:
             depth_s=round(chosen.fits_s, 3),
             num_computed=self.report.num_computed,
             num_found=self.report.num_found,
+            epochs=num_epochs if num_epochs != config.epochs else 0,
+            judging_s=round(self.time.forecast.judging_s, 3),
             notes=tuple(self.report.notes),
             data_digest=images.digest(),
         )

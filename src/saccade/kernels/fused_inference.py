@@ -12,7 +12,7 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..core import torch_private
-from ..kernels.response_norm import LocalResponseNorm
+from .response_norm import LocalResponseNorm
 
 RELUS = (torch.relu, nn.functional.relu)
 BITS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}  # integers as wide as the numbers that can be fused

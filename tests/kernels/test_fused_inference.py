@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from saccade.kernels.fused_inference import ConvolutionRelu, RectifiedMaximum, can_fuse, fuse_for_inference
 from saccade.models.architecture import ModelSpec, build_model
-from saccade.transfer.fusion import ConvolutionRelu, RectifiedMaximum, can_fuse, fuse_for_inference
 
 CPU = torch.device("cpu")
 PRECISIONS = [torch.float32, torch.bfloat16]

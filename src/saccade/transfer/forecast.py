@@ -1,0 +1,105 @@
+"""What a transfer costs on this machine: one batch of each kind of work is measured, the rest is counted."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..data.images.preprocess import normalize
+from ..models.surgery import NONE, cut, run
+from ..train.config import RunConfig
+from ..train.schedule import input_size
+from .evidence import Fits, Trial, num_steps, step_seconds, tail_epochs
+from .feature_plan import FeaturePlan
+from .features import FeatureWork, collect_features, count_missing
+from .frozen import Tap
+from .ladder_images import tail_multiply_adds
+from .time_plan import Forecast
+
+MEASURED_IMAGES = 16  # that pass in the shorter of two measurements
+MEASURED_BATCH = 16
+DECODING = 0.2  # share of reading and decoding in the time of an image's features
+PLAIN = 1.3  # a pass through the network as it is, beside one through the fused frozen part
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amount:
+    """How many images there are to work on: of the source, `train_N` and `validation_N`; `num_judged` at the end."""
+
+    train_N: np.ndarray
+    validation_N: np.ndarray
+    num_judged: int
+
+
+def forecast(
+    plan: FeaturePlan, depths: Sequence[str], trial: Trial | None, fits: Fits, amount: Amount, work: FeatureWork
+) -> Forecast:
+    """Measure and count. `depths` are those that may be fine-tuned from, the last of the network first; `trial` is a
+    first look at the evidence, None where the depth was given. Raises what reading an image or `work.check` raises."""
+    last = Tap(depth="all", pooled=True)
+    image_s = _feature_seconds(plan, last, amount.train_N, work)
+    num_features = sum(count_missing(plan, [last], index_N, work) for index_N in (amount.train_N, amount.validation_N))
+    step_s = {depth: _step_seconds(plan, depth, fits) for depth in depths}
+    look_s = {} if trial is None else {depth: seconds * _looks(trial, fits) for depth, seconds in step_s.items()}
+    return Forecast(
+        features_s=image_s * num_features,
+        look_s=look_s,
+        epoch_s={
+            depth: _epoch_seconds(plan, depth, seconds, image_s, fits, amount) for depth, seconds in step_s.items()
+        },
+        judging_s=PLAIN * image_s * amount.num_judged,
+    )
+
+
+def _feature_seconds(plan: FeaturePlan, tap: Tap, index_N: np.ndarray, work: FeatureWork) -> float:
+    """Of one image: what three times as many images take longer, so that starting does not count."""
+    own = FeatureWork(cache=None, check=work.check)
+    few_N, more_N = index_N[:MEASURED_IMAGES], index_N[: 3 * MEASURED_IMAGES]
+    taken_s = []
+    for some_N in (few_N, more_N):
+        started_s = time.perf_counter()
+        collect_features(plan, [tap], some_N, own)
+        taken_s.append(time.perf_counter() - started_s)
+    difference = len(more_N) - len(few_N)
+    return max(taken_s[1] - taken_s[0], 0.0) / difference if difference else taken_s[1] / max(1, len(more_N))
+
+
+def _step_seconds(plan: FeaturePlan, depth: str, fits: Fits) -> float:
+    """Of one image in a training step of everything behind `depth`."""
+    parts, device = cut(plan.model, depth), fits.runtime.device
+    plan.model.to(device=device, memory_format=fits.runtime.memory_format).eval()  # type: ignore[call-overload]
+    image_BCHW = torch.zeros((MEASURED_BATCH, *plan.preprocessing.input_CHW), dtype=torch.uint8, device=device)
+    with torch.no_grad(), fits.runtime.arithmetic():
+        map_B = run(parts.frozen, normalize(image_BCHW, plan.preprocessing, fits.runtime.precision))
+    label_B = torch.zeros(MEASURED_BATCH, dtype=torch.int64)
+    return step_seconds(parts.live, map_B, label_B, fits) / MEASURED_BATCH
+
+
+def _looks(trial: Trial, fits: Fits) -> int:
+    """Images that pass in all training steps of a first look."""
+    used = [len(trial.used_M(fold)) for fold in trial.judged_folds]
+    return sum(num_steps(fits.config, num, tail_epochs(num)) * min(fits.config.batch_size, num) for num in used)
+
+
+def _epoch_seconds(plan: FeaturePlan, depth: str, step_s: float, image_s: float, fits: Fits, amount: Amount) -> float:
+    """Of one epoch of fine-tuning from `depth` and its validation, over growing images on average."""
+    frozen_s = image_s * (DECODING + (1 - DECODING) * _frozen_share(plan, depth))
+    training_s = len(amount.train_N) * (frozen_s + step_s) * _mean_area(fits.config, plan.preprocessing.input_CHW[1:])
+    return training_s + PLAIN * image_s * len(amount.validation_N)
+
+
+def _frozen_share(plan: FeaturePlan, depth: str) -> float:
+    """Of the multiply-adds of the network; half of them where it cannot be followed."""
+    input_CHW = plan.preprocessing.input_CHW
+    live, whole = (tail_multiply_adds(plan.model, [name], input_CHW) for name in (depth, NONE))
+    return 1 - live / whole if math.isfinite(whole) and whole else 0.5
+
+
+def _mean_area(config: RunConfig, full_HW: tuple[int, int]) -> float:
+    """Pixels of an image in fine-tuning, over all epochs on average, as a share of the full ones."""
+    sizes = [input_size(config.input, full_HW, epoch, config.epochs) for epoch in range(config.epochs)]
+    areas = [height * width for height, width in sizes]
+    return sum(areas) / (len(areas) * full_HW[0] * full_HW[1]) if areas else 1.0

@@ -1,0 +1,111 @@
+"""How long a transfer takes, said before it begins, and what a limit of minutes leaves out.
+
+One batch is measured of each kind of work; the rest is counting. Without a limit the forecast is only said. With one
+(`transfer.minutes`), comparing depths gets a third of what the features leave, the epochs are as many as fit, and the
+fine-tuning ends at the deadline whatever happens.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+SHARE_OF_EVIDENCE = 1 / 3
+MARGIN = 1.1  # of an epoch's forecast
+WORTH_TELLING_S = 20.0  # shorter work is done before its forecast is read
+RATIO_RANGE = (0.5, 4.0)  # of measured to forecast seconds, that later forecasts are corrected by
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """Seconds of each part of a transfer on this machine: all features, a first look at training behind each depth,
+    an epoch of fine-tuning from each depth, judging at the end."""
+
+    features_s: float
+    look_s: Mapping[str, float]
+    epoch_s: Mapping[str, float]
+    judging_s: float
+
+    def sentence(self, num_epochs: int) -> str:
+        """`about 6 min: features 60 s, comparing depths 2 min, fine-tuning 3 min, judging 10 s`; "" where it is short.
+
+        Two depths are compared as a rule, the last of the network; fine-tuning is counted from the first of them.
+        """
+        evidence_s = sum(list(self.look_s.values())[:2])
+        fine_tuning_s = num_epochs * next(iter(self.epoch_s.values()), 0.0)
+        parts = {
+            "features": self.features_s,
+            "comparing depths": evidence_s,
+            "fine-tuning": fine_tuning_s,
+            "judging": self.judging_s,
+        }
+        if sum(parts.values()) < WORTH_TELLING_S:
+            return ""
+        named = ", ".join(f"{name} {about(seconds)}" for name, seconds in parts.items() if seconds >= 1)
+        advice = " (--freeze all leaves out the comparison and the fine-tuning)" if evidence_s else ""
+        return f"this takes about {about(sum(parts.values()))}: {named}{advice}"
+
+
+@dataclass(kw_only=True)
+class TimePlan:
+    """`forecast`, the limit (`minutes`, 0: none) and when the work began (`started_s`, of `time.monotonic`)."""
+
+    forecast: Forecast
+    minutes: float = 0.0
+    started_s: float = field(default_factory=time.monotonic)
+    ratio: float = 1.0  # of measured to forecast seconds
+    evidence_until_s: float = 0.0
+
+    @property
+    def left_s(self) -> float:
+        """Until the deadline, judging left out; endless without a limit."""
+        if not self.minutes:
+            return float("inf")
+        return self.started_s + 60 * self.minutes - time.monotonic() - self.forecast.judging_s
+
+    def allows_fine_tuning(self, depth: str) -> bool:
+        """Whether features, a first look and an epoch from `depth` fit into the time."""
+        return self._least_s(depth) <= self.left_s
+
+    def _least_s(self, depth: str) -> float:
+        known = self.forecast
+        return known.features_s + known.look_s.get(depth, 0.0) + known.epoch_s.get(depth, 0.0)
+
+    def no_time_sentence(self, depth: str) -> str:
+        """Why only the last layer is trained."""
+        least_s = self._least_s(depth) + self.forecast.judging_s
+        return f"--minutes {self.minutes:g} leaves no time for more, which takes at least about {about(least_s)}"
+
+    def begin_evidence(self) -> None:
+        """Features are there: comparing depths begins, and gets its share of what is left."""
+        self.evidence_until_s = time.monotonic() + SHARE_OF_EVIDENCE * self.left_s
+
+    def allows_look(self, depth: str, is_first: bool) -> bool:
+        """Whether there is time to train behind `depth`, as evidence. The first depth may take all but an epoch."""
+        look_s = self.ratio * self.forecast.look_s.get(depth, 0.0)
+        if is_first:
+            return look_s + self.ratio * self.forecast.epoch_s.get(depth, 0.0) <= self.left_s
+        return not self.minutes or time.monotonic() + look_s <= self.evidence_until_s
+
+    def learn(self, depth: str, look_s: float) -> None:
+        """A first look at `depth` took `look_s` seconds: forecasts are corrected by it."""
+        if forecast_s := self.forecast.look_s.get(depth, 0.0):
+            self.ratio = min(max(look_s / forecast_s, RATIO_RANGE[0]), RATIO_RANGE[1])
+
+    def left_out(self, depth: str) -> str:
+        """What is added to the sentence of a choice where `depth` was not measured for want of time."""
+        return f"; {depth} was not measured: --minutes {self.minutes:g} leaves no time" if depth else ""
+
+    def epochs_for(self, depth: str, num_epochs: int) -> int:
+        """How many of `num_epochs` fit into what is left."""
+        epoch_s = self.forecast.epoch_s.get(depth, 0.0)
+        if not self.minutes or not epoch_s:
+            return num_epochs
+        return max(0, min(num_epochs, int(self.left_s / (MARGIN * self.ratio * epoch_s))))
+
+
+def about(seconds: float) -> str:
+    """`40 s`, `3 min` or `2 h`: an estimate, in round figures."""
+    if seconds < 55:
+        return f"{max(10, 10 * round(seconds / 10))} s"
+    minutes = round(seconds / 60) or 1
+    return f"{minutes} min" if minutes < 100 else f"{round(minutes / 60)} h"
