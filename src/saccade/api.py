@@ -45,13 +45,14 @@ from .models.network_in_memory import known_network
 from .preview.request import PreviewRequest, named_preview
 from .preview.request import as_json as preview_values
 from .preview.request import preview as preview_run
+from .report.backbone_chart import write_backbone_chart
 from .report.ladder_chart import measured_steps, write_ladder_chart
 from .report.page import write_report
 from .report.rate_chart import RateCurve, check_picture, write_rate_chart
 from .runs import ensemble_folder
 from .runs.checkpoint import holds_checkpoint
-from .runs.names import ENSEMBLE_PLAN, LADDER_PICTURE
-from .runs.start_point import read_start
+from .runs.names import BACKBONE_PICTURE, ENSEMBLE_PLAN, LADDER_PICTURE
+from .runs.start_point import StartPoint, read_start
 from .train.config import RunConfig
 from .train.more_epochs import refuse_more_epochs
 from .train.progress import RunProgress, Silent
@@ -155,7 +156,8 @@ def transfer(
 ) -> TransferResult:
     """Adapt a pretrained network to the images of a source, or go on with it, and judge it. Raises SaccadeError.
 
-    The picture of what was measured, `ladder.svg`, lies in the run where the depth was chosen by evidence.
+    Pictures of what was measured lie in the run: `ladder.svg` where the depth was chosen by evidence, `backbones.svg`
+    where networks were compared.
     """
     with named_transfer(request) as asked:
         store, out, search = asked.store(), _path(asked.out), None
@@ -177,12 +179,22 @@ def transfer(
         finally:
             if out is None and not asked.resume:
                 _remove_if_empty(folder.path)
-    if result.start.rungs:
-        try:
-            write_ladder_chart(folder.path / LADDER_PICTURE, measured_steps(result.start.rungs), result.start.sentence)
-        except SaccadeError as error:  # the run is whole without its picture
-            (progress or Silent()).note(f"{LADDER_PICTURE} could not be written: {error.message}")
+    _draw_start(result.start, folder.path, progress or Silent())
     return result
+
+
+def _draw_start(start: StartPoint, run_dir: Path, progress: RunProgress) -> None:
+    """The pictures of what was compared. The run is whole without them."""
+    pictures: dict[str, Callable[[Path], None]] = {}
+    if start.rungs:
+        pictures[LADDER_PICTURE] = lambda path: write_ladder_chart(path, measured_steps(start.rungs), start.sentence)
+    if start.backbones:
+        pictures[BACKBONE_PICTURE] = lambda path: write_backbone_chart(path, start.backbones, start.backbone_sentence)
+    for name, draw in pictures.items():
+        try:
+            draw(run_dir / name)
+        except SaccadeError as error:
+            progress.note(f"{name} could not be written: {error.message}")
 
 
 @scoped_runtime()

@@ -8,6 +8,7 @@ from typing import Any
 from ..core import atomic
 from ..core.drawing import drawing_engine
 from ..runs.start_point import Rung
+from .drawn_text import wrapped
 from .palette import LIGHT
 
 PANEL_WIDTH, PANEL_HEIGHT = 200, 240
@@ -72,7 +73,7 @@ def _chart(steps: Sequence[Step], sentence: str) -> Any:
         caption = altair.TitleParams(f"{size:,} images", fontSize=12, fontWeight=600, color=LIGHT["ink"])
         panels.append(panel.properties(width=PANEL_WIDTH, height=PANEL_HEIGHT, title=caption))
     title = altair.TitleParams(
-        _lines(sentence), fontSize=12, fontWeight=400, anchor="start", color=LIGHT["ink"], offset=12
+        wrapped(sentence, 100), fontSize=12, fontWeight=400, anchor="start", color=LIGHT["ink"], offset=12
     )
     chart = altair.hconcat(*panels).properties(title=title, background=LIGHT["surface"])
     return chart.configure_axis(labelColor=LIGHT["ink"], titleColor=LIGHT["muted"], gridColor=LIGHT["line"])
@@ -86,12 +87,3 @@ def _row(step: Step) -> dict[str, object]:
         "low": 100 * step.low,
         "high": 100 * step.high,
     }
-
-
-def _lines(text: str, width: int = 100) -> list[str]:
-    lines = [""]
-    for word in text.split():
-        if len(lines[-1]) + len(word) > width:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return lines

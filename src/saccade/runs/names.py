@@ -15,7 +15,7 @@ run/
   evaluation.json         the verdict
   evaluation.safetensors  the outputs it was counted from
   pictures.safetensors    the judged images that the report shows, small
-  report.html, ladder.svg for people; never read
+  report.html, ladder.svg, backbones.svg  for people; never read
 ensemble/
   ensemble.toml           what was asked, and found.json
   member-1/, member-2/    runs
@@ -35,6 +35,7 @@ EVALUATION_TENSORS = "evaluation.safetensors"
 PICTURES = "pictures.safetensors"
 REPORT = "report.html"
 LADDER_PICTURE = "ladder.svg"
+BACKBONE_PICTURE = "backbones.svg"
 
 LAST, BEST, START = "checkpoint-last", "checkpoint-best", "checkpoint-start"
 MANIFEST, WEIGHTS, STATE = "manifest.json", "weights.safetensors", "state.safetensors"
