@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from ..core.errors import SaccadeError, UsageError
+from .argument_order import is_run, refuse_swapped
 from .output import format_table, print_json, print_notes, print_opening, print_result
 
 
@@ -33,9 +34,10 @@ def predict(
     from ..data.sources.shared.image_files import PassedOver
 
     num_runs = 1  # the first is meant as a run even where none stands there
-    while num_runs < len(arguments) and arguments[num_runs] != "-" and api.is_run(Path(arguments[num_runs])):
+    while is_run(arguments[0]) and num_runs < len(arguments) and is_run(arguments[num_runs]):
         num_runs += 1
     runs, paths = [Path(text) for text in arguments[:num_runs]], arguments[num_runs:]
+    refuse_swapped("predict", arguments[:num_runs], paths)
     if not paths:
         raise UsageError("predict needs a run and images: saccade predict runs/digits-lenet5-1 photo.jpg.")
     passed_over = PassedOver()
