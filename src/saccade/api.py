@@ -21,6 +21,7 @@ from .classify.items import GivenImage, ManyImages, item_of, items_of, refuse_no
 from .classify.judge import evaluate as evaluate_runs
 from .classify.label_check import LabelCheck
 from .classify.predict import predict as predict_items
+from .classify.seen_images import SeenImages
 from .core import atomic
 from .core.errors import ImageError, SaccadeError, Stopped, UsageError, printable, shell_word
 from .core.host_process import ScopedIterator, scoped_runtime
@@ -313,11 +314,21 @@ def predict(
 
     `images` are files and folders, uint8 arrays (height, width[, 3]), images of Pillow, or a `DataSource`. Several
     runs, and the members of an ensemble's folder, answer together: the mean of their probabilities. `model` as in
-    `evaluate`. `note` hears which files of folders are no images.
+    `evaluate`. `note` hears, at the end, which files of folders are no images, and how many are training images.
     """
     refuse_no_images(images)  # now; what is read is opened when its turn comes, and listed nowhere
-    _, classifier = _answering(runs, runtime, model)
-    return ScopedIterator(predict_items(classifier, _noted_items(images, note)))
+    members, classifier = _answering(runs, runtime, model)
+    return ScopedIterator(_noted_answers(members, classifier, _noted_items(images, note), note))
+
+
+def _noted_answers(
+    members: Sequence[Path], classifier: Classifier, items: Iterator[HeldImage], note: Callable[[str], None] | None
+) -> Iterator[Prediction | ImageError]:
+    """The answers, and behind the last of them a note on the images that the runs were trained on."""
+    seen = SeenImages(members) if note else None
+    yield from predict_items(classifier, items, seen)
+    for caveat in seen.caveats() if note and seen else ():
+        note(caveat)
 
 
 def _answering(
@@ -361,7 +372,7 @@ def predict_to_csv(
     def answers() -> Iterator[Prediction | ImageError]:
         with file:
             items = file.remaining(_noted_items(images, note))
-            yield from write_answers(file, predict_items(classifier, items))
+            yield from write_answers(file, _noted_answers(members, classifier, items, note))
 
     return file.written, ScopedIterator(answers())
 
