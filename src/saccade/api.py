@@ -55,7 +55,7 @@ from .runs.names import ENSEMBLE_PLAN, LADDER_PICTURE
 from .runs.start_point import read_start
 from .train.config import RunConfig
 from .train.more_epochs import refuse_more_epochs
-from .train.progress import RunProgress, Silent
+from .train.progress import NotedOnce, RunProgress, Silent
 from .train.range_test import RangeTest
 from .train.range_test import find_learning_rate as find_rate
 from .train.request import TrainRequest, asked_for, named_train
@@ -158,6 +158,7 @@ def transfer(
 
     The picture of what was measured, `ladder.svg`, lies in the run where the depth was chosen by evidence.
     """
+    progress = NotedOnce(progress or Silent())
     with named_transfer(request) as asked:
         store, out, search = asked.store(), _path(asked.out), None
         if asked.resume:
@@ -166,15 +167,13 @@ def transfer(
                 refuse_unnamed_weights(config, asked.one_weights(), folder.path)
             config = where_weights_lie(asked, config)
         else:
-            asked, search = with_backbone(asked, store, progress or Silent())
+            asked, search = with_backbone(asked, store, progress)
             config = asked.config()
             folder = RunFolder(path=out or _new_path(config, config.transfer.backbone))
             ensemble_folder.refuse_begun(folder.path)
         try:
             with naming_config(folder):
-                result = run_transfer(
-                    config, folder, store, progress or Silent(), command, _path(asked.preprocessing), search
-                )
+                result = run_transfer(config, folder, store, progress, command, _path(asked.preprocessing), search)
         finally:
             if out is None and not asked.resume:
                 _remove_if_empty(folder.path)
@@ -182,7 +181,7 @@ def transfer(
         try:
             write_ladder_chart(folder.path / LADDER_PICTURE, measured_steps(result.start.rungs), result.start.sentence)
         except SaccadeError as error:  # the run is whole without its picture
-            (progress or Silent()).note(f"{LADDER_PICTURE} could not be written: {error.message}")
+            progress.note(f"{LADDER_PICTURE} could not be written: {error.message}")
     return result
 
 
@@ -232,7 +231,7 @@ def train_ensemble(
             RunFolder(path=path).check()
         try:
             with naming_config(RunFolder(path=path, resume=asked.resume), ENSEMBLE_PLAN):
-                return train_members(plan, path, asked.resume, progress or Silent(), command)
+                return train_members(plan, path, asked.resume, NotedOnce(progress or Silent()), command)
         finally:
             if out is None and not asked.resume:
                 _remove_if_empty(path)
@@ -325,9 +324,12 @@ def _noted_answers(
     members: Sequence[Path], classifier: Classifier, items: Iterator[HeldImage], note: Callable[[str], None] | None
 ) -> Iterator[Prediction | ImageError]:
     """The answers, and behind the last of them a note on the images that the runs were trained on."""
-    seen = SeenImages(members) if note else None
+    if note is None:
+        yield from predict_items(classifier, items)
+        return
+    seen = SeenImages(members)
     yield from predict_items(classifier, items, seen)
-    for caveat in seen.caveats() if note and seen else ():
+    for caveat in seen.caveats():
         note(caveat)
 
 

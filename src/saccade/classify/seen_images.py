@@ -84,7 +84,7 @@ class _Picture:
             whole_HWC = self._image_HWC
             if short_px is not None and min(whole_HWC.shape[:2]) >= short_px:  # it may be a smaller one of the file's
                 whole_HWC = decode_image(self._content, self._key, None, white).image_HWC
-            is_grey = are_equal(np.moveaxis(whole_HWC, 2, 0))
+            is_grey = are_equal([whole_HWC[:, :, channel] for channel in range(3)])
             self._digest = pixel_digest(whole_HWC, is_grey)
         return self._digest
 
