@@ -36,7 +36,7 @@ def commands() -> list[tuple[str, str]]:
 # Blocks of text that show what a command prints: (page, how the block begins) -> the command. A block is the beginning
 # of the output; a line of "..." stands for any number of lines.
 SHOWN = {
-    ("README.md", "note: only exact copies"): "saccade train digits",
+    ("README.md", "...\ndata    digits: "): "saccade train digits",
     ("data-checkup.md", "../shared/data/clothing-small: "): "saccade inspect ../shared/data/clothing-small",
     ("design-desk.md", "layer                kind"): (
         'saccade table "conv 8 f5 | pool | conv 16 f5 | pool | fc 120 | fc 84 | softmax" --input 32x32x3'

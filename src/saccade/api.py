@@ -21,6 +21,7 @@ from .classify.items import GivenImage, ManyImages, item_of, items_of, refuse_no
 from .classify.judge import evaluate as evaluate_runs
 from .classify.label_check import LabelCheck
 from .classify.predict import predict as predict_items
+from .classify.seen_images import SeenImages
 from .core import atomic
 from .core.errors import ImageError, SaccadeError, Stopped, UsageError, printable, shell_word
 from .core.host_process import ScopedIterator, scoped_runtime
@@ -55,7 +56,7 @@ from .runs.names import BACKBONE_PICTURE, ENSEMBLE_PLAN, LADDER_PICTURE
 from .runs.start_point import StartPoint, read_start
 from .train.config import RunConfig
 from .train.more_epochs import refuse_more_epochs
-from .train.progress import RunProgress, Silent
+from .train.progress import NotedOnce, RunProgress, Silent
 from .train.range_test import RangeTest
 from .train.range_test import find_learning_rate as find_rate
 from .train.request import TrainRequest, asked_for, named_train
@@ -159,6 +160,7 @@ def transfer(
     Pictures of what was measured lie in the run: `ladder.svg` where the depth was chosen by evidence, `backbones.svg`
     where networks were compared.
     """
+    progress = NotedOnce(progress or Silent())
     with named_transfer(request) as asked:
         store, out, search = asked.store(), _path(asked.out), None
         if asked.resume:
@@ -167,19 +169,17 @@ def transfer(
                 refuse_unnamed_weights(config, asked.one_weights(), folder.path)
             config = where_weights_lie(asked, config)
         else:
-            asked, search = with_backbone(asked, store, progress or Silent())
+            asked, search = with_backbone(asked, store, progress)
             config = asked.config()
             folder = RunFolder(path=out or _new_path(config, config.transfer.backbone))
             ensemble_folder.refuse_begun(folder.path)
         try:
             with naming_config(folder):
-                result = run_transfer(
-                    config, folder, store, progress or Silent(), command, _path(asked.preprocessing), search
-                )
+                result = run_transfer(config, folder, store, progress, command, _path(asked.preprocessing), search)
         finally:
             if out is None and not asked.resume:
                 _remove_if_empty(folder.path)
-    _draw_start(result.start, folder.path, progress or Silent())
+    _draw_start(result.start, folder.path, progress)
     return result
 
 
@@ -243,7 +243,7 @@ def train_ensemble(
             RunFolder(path=path).check()
         try:
             with naming_config(RunFolder(path=path, resume=asked.resume), ENSEMBLE_PLAN):
-                return train_members(plan, path, asked.resume, progress or Silent(), command)
+                return train_members(plan, path, asked.resume, NotedOnce(progress or Silent()), command)
         finally:
             if out is None and not asked.resume:
                 _remove_if_empty(path)
@@ -325,11 +325,24 @@ def predict(
 
     `images` are files and folders, uint8 arrays (height, width[, 3]), images of Pillow, or a `DataSource`. Several
     runs, and the members of an ensemble's folder, answer together: the mean of their probabilities. `model` as in
-    `evaluate`. `note` hears which files of folders are no images.
+    `evaluate`. `note` hears, at the end, which files of folders are no images, and how many are training images.
     """
     refuse_no_images(images)  # now; what is read is opened when its turn comes, and listed nowhere
-    _, classifier = _answering(runs, runtime, model)
-    return ScopedIterator(predict_items(classifier, _noted_items(images, note)))
+    members, classifier = _answering(runs, runtime, model)
+    return ScopedIterator(_noted_answers(members, classifier, _noted_items(images, note), note))
+
+
+def _noted_answers(
+    members: Sequence[Path], classifier: Classifier, items: Iterator[HeldImage], note: Callable[[str], None] | None
+) -> Iterator[Prediction | ImageError]:
+    """The answers, and behind the last of them a note on the images that the runs were trained on."""
+    if note is None:
+        yield from predict_items(classifier, items)
+        return
+    seen = SeenImages(members)
+    yield from predict_items(classifier, items, seen)
+    for caveat in seen.caveats():
+        note(caveat)
 
 
 def _answering(
@@ -373,7 +386,7 @@ def predict_to_csv(
     def answers() -> Iterator[Prediction | ImageError]:
         with file:
             items = file.remaining(_noted_items(images, note))
-            yield from write_answers(file, predict_items(classifier, items))
+            yield from write_answers(file, _noted_answers(members, classifier, items, note))
 
     return file.written, ScopedIterator(answers())
 

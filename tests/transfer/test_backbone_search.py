@@ -117,7 +117,7 @@ def test_a_slower_network_is_chosen_only_where_it_is_shown_to_be_better():
     p_value = binomtest(0, 8).pvalue
     assert found.sentence == (
         "better: 100.0 % of 20 training images left out of the fit (83.9 to 100.0), "
-        f"40.0 points above alike (p = {p_value:.2g}), at 1.5 times its time an answer."
+        f"40.0 points above alike (p = {p_value:.2g}), and an answer takes 1.5 times as long."
     )
 
 
@@ -126,7 +126,7 @@ def test_a_network_that_was_dropped_is_compared_in_the_round_both_were_in():
     dropped = runner("dropped", 1.0, n10=[0] * 10)
     p_value = binomtest(0, 10).pvalue
     assert _against(chosen, dropped) == (
-        f"100.0 points above dropped on 10 of them (p = {p_value:.2g}), at 2.0 times its time an answer"
+        f"100.0 points above dropped on 10 of them (p = {p_value:.2g}), and an answer takes 2.0 times as long"
     )
 
 

@@ -7,16 +7,21 @@ from ..core.errors import ImageError
 from ..core.types import Prediction
 from ..data.sources.in_memory import HeldImage
 from .classifier import Classifier
+from .seen_images import SeenImages
 from .stream import stream
 
 
-def predict(classifier: Classifier, items: Iterable[HeldImage]) -> Generator[Prediction | ImageError, None, None]:
-    """An answer for each image, or the ImageError that says why there is none.
+def predict(
+    classifier: Classifier, items: Iterable[HeldImage], seen: SeenImages | None = None
+) -> Generator[Prediction | ImageError, None, None]:
+    """An answer for each image, or the ImageError that says why there is none. `seen` counts training images.
 
     `latency_ms` is the time of the image's batch, reading included where it is waited for, shared among its images.
     """
     started_s = time.perf_counter()
-    for batch in stream(classifier, items):
+    for batch in stream(classifier, items, recognises=seen.recognises if seen else None):
+        if seen:
+            seen.count(batch.num_good, batch.num_recognised)
         probability_BK, logits_BK = classifier.probabilities(batch.prepared) if batch.num_good else ((), ())
         answers = zip(probability_BK, logits_BK, strict=True)
         latency_ms = 1000 * (time.perf_counter() - started_s) / max(batch.num_good, 1)

@@ -6,7 +6,7 @@ of it what each distinct preprocessing wants.
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -34,18 +34,23 @@ BATCHES_AHEAD = 2
 LOOK_EVERY_S = 0.5
 READ_TIMEOUT_S = 120.0
 
+Way = tuple[int | None, int]  # how an image was decoded: the short side in pixels at least, and 16 bits' white
+Recognises = Callable[[str, bytes | np.ndarray, np.ndarray, Way], bool]  # of key, content, image_HWC and its way
+
 
 @dataclass(frozen=True, kw_only=True)
 class StreamBatch:
     """Some images in order. `errors` names those that cannot be used by their place; `prepared` holds the others.
 
-    `notes` are sentences on damage beside the pixels of an image, by its place.
+    `notes` are sentences on damage beside the pixels of an image, by its place. `num_recognised` counts the good images
+    that are known again, where the stream asks.
     """
 
     keys: tuple[str, ...]
     errors: dict[int, ImageError]
     notes: dict[int, tuple[str, ...]]
     prepared: Prepared
+    num_recognised: int = 0
 
     @property
     def num_good(self) -> int:
@@ -67,17 +72,27 @@ def items_of_source(source: DataSource, index_N: np.ndarray) -> Iterator[HeldIma
     return (_item_of_source(source, int(index)) for index in index_N)
 
 
-def stream(classifier: Classifier, items: Iterable[HeldImage], looks: Sequence[Look] = ()) -> Iterator[StreamBatch]:
+def stream(
+    classifier: Classifier,
+    items: Iterable[HeldImage],
+    looks: Sequence[Look] = (),
+    recognises: Recognises | None = None,
+) -> Iterator[StreamBatch]:
     """`items` in batches of 32, prepared for every member and every look of `classifier` (or those of `looks`).
 
-    Raises DataError naming a file whose reading has not finished after two minutes.
+    `recognises` is asked of every image, on the reading threads. Raises DataError naming a file whose reading has not
+    finished after two minutes.
     """
     views = tuple(looks) or classifier.looks
-    return prepared_stream(items, classifier.preprocessings, views, classifier.runtime.num_threads)
+    return prepared_stream(items, classifier.preprocessings, views, classifier.runtime.num_threads, recognises)
 
 
 def prepared_stream(
-    items: Iterable[HeldImage], kinds: Sequence[Preprocessing], views: Sequence[Look], num_threads: int
+    items: Iterable[HeldImage],
+    kinds: Sequence[Preprocessing],
+    views: Sequence[Look],
+    num_threads: int,
+    recognises: Recognises | None = None,
 ) -> Iterator[StreamBatch]:
     """What `stream` gives, for each of `kinds` and `views`, where no classifier is asked: the pictures of a report."""
     waiting = iter(items)
@@ -85,7 +100,7 @@ def prepared_stream(
     pending: deque[_Pending] = deque()
     try:
         while batch := list(islice(waiting, BATCH_SIZE)):
-            pending.append(_Pending(batch, readers, kinds, views))
+            pending.append(_Pending(batch, readers, kinds, views, recognises))
             if len(pending) > BATCHES_AHEAD:
                 yield pending.popleft().collected()
         while pending:
@@ -102,6 +117,7 @@ class _Image:
 
     prepared: list[np.ndarray]
     notes: tuple[str, ...]
+    is_recognised: bool
 
 
 _Found = _Image | ImageError
@@ -111,9 +127,15 @@ class _Pending:
     """One batch on its way: every thread reads, decodes and prepares a share of it."""
 
     def __init__(
-        self, items: list[HeldImage], readers: Readers, kinds: Sequence[Preprocessing], views: Sequence[Look]
+        self,
+        items: list[HeldImage],
+        readers: Readers,
+        kinds: Sequence[Preprocessing],
+        views: Sequence[Look],
+        recognises: Recognises | None,
     ) -> None:
         self._items, self._readers, self._kinds, self._views = items, readers, kinds, views
+        self._recognises = recognises
         size = ceil(len(items) / readers.num_threads)
         self._shares: list[Future[list[_Found]]] = []
         for start in range(0, len(items), size):
@@ -137,6 +159,7 @@ class _Pending:
                 place: image.notes for place, image in enumerate(images) if isinstance(image, _Image) and image.notes
             },
             prepared={kind: np.stack([image[i] for image in good]) for i, kind in enumerate(self._kinds) if good},
+            num_recognised=sum(image.is_recognised for image in images if isinstance(image, _Image)),
         )
 
     def _wait_for(self, share: "Future[list[_Found]]") -> list[_Found]:
@@ -164,7 +187,7 @@ class _Pending:
 
     def _prepare(self, item: HeldImage) -> _Found:
         largest = max(look.scale for look in self._views)
-        decoded: dict[tuple[int | None, int], DecodedImage] = {}
+        decoded: dict[Way, DecodedImage] = {}
         prepared = []
         try:
             with self._readers.reading(item.key):
@@ -177,10 +200,12 @@ class _Pending:
                     decoded[way] = decode_image(content, item.key, *way)
                 refuse_large_resize(item.key, decoded[way].image_HWC.shape[:2], kind, largest)
                 prepared.append(prepare_looks(decoded[way].image_HWC, kind, self._views))
+            way = min(decoded, key=lambda way: way[0] or 0)  # the whole image, where one preprocessing asks for it
+            known = self._recognises is not None and self._recognises(item.key, content, decoded[way].image_HWC, way)
         except ImageError as error:
             return error
         notes = dict.fromkeys(note for image in decoded.values() for note in image.notes)
-        return _Image(prepared=prepared, notes=tuple(notes))
+        return _Image(prepared=prepared, notes=tuple(notes), is_recognised=known)
 
 
 def _item_of_source(source: DataSource, index: int) -> HeldImage:

@@ -2,6 +2,8 @@
 
 import typer
 
+from .argument_order import refuse_run
+
 FILE_COLUMN: str = typer.Option(
     "", "--file-column", metavar="NAME", show_default=False, help="Column of a CSV: file names or ids."
 )
@@ -26,7 +28,8 @@ GROUP_COLUMN: str = typer.Option(
 
 
 def chosen_source(source: str, file: str, label: str, split: str, group: str) -> str:
-    """SOURCE with the chosen columns behind it: the text that a run keeps. Raises UsageError."""
+    """SOURCE with the chosen columns behind it: the text that a run keeps. Raises UsageError, for a run too."""
     from ..data.source_text import ChosenColumns, with_columns
 
+    refuse_run(source)
     return with_columns(source, ChosenColumns(file=file, label=label, split=split, group=group))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..core.errors import NothingUnseen, UsageError, printable
+from .argument_order import is_run, refuse_swapped
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, SPLIT_COLUMN, chosen_source
 from .output import format_table, print_json, print_notes, print_opening, print_result
 
@@ -46,6 +47,8 @@ def evaluate(
     """Judge a run, or several together, on the images of SOURCE that are for judging: the test part, if it has one."""
     if len(arguments) < 2:
         raise UsageError("evaluate needs a run and a source: saccade evaluate runs/digits-lenet5-1 digits.")
+    if sum(not is_run(text) for text in arguments) < 2:
+        refuse_swapped("evaluate", arguments[:-1], arguments[-1:])
     from .. import api
     from ..data.opening_line import untold
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from .argument_order import refuse_swapped
 from .output import print_json, print_opening, print_result
 
 if TYPE_CHECKING:
@@ -28,9 +29,10 @@ def explain(
 ) -> None:
     """Show on one sheet what the network sees, where its evidence lies, its filters and its strongest maps."""
     from .. import api
-    from ..core.errors import printable
+    from ..core.errors import printable, shell_word
     from ..evaluate.words import percent
 
+    refuse_swapped("explain", [str(run)], [str(image)], options=f"--out {shell_word(out)}")
     explanation = api.explain(run, image, out, class_name, layer, source, opened=print_opening)
     if as_json:
         print_json(_explanation_json(explanation, run, out))

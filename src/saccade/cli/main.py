@@ -38,6 +38,7 @@ WRONG_ARGUMENTS: Any = typer.BadParameter.__mro__[2]  # click's base of such err
 CHECKED = ("Input ", "Unable to parse")  # how typer says that a value breaks a rule
 FLAGS = {"--debug", "--allow-http"}
 FEWEST_FILES = 64
+TOO_LONG_NAME = "The name '{name}...' is longer than a name on this disk can be.\nGive the path of a file or a folder."
 TOO_MANY_FILES = (
     "Too many files are open at once: the system gives this process no more.\n"
     "Allow more in this shell, then run again: ulimit -n 1024"
@@ -112,6 +113,9 @@ def main() -> None:
     except BrokenPipeError:
         _exit(1)
     except (OSError, ImportError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG and not debug:
+            _print_error(TOO_LONG_NAME.format(name=brief(error.filename, 80)))
+            _exit(2)
         if debug or not is_too_many_files(error):
             raise
         _print_error(TOO_MANY_FILES)

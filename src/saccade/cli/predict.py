@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from ..core.errors import SaccadeError, UsageError
+from .argument_order import is_run, refuse_swapped
 from .output import format_table, print_json, print_notes, print_opening, print_result
 
 
@@ -33,9 +34,10 @@ def predict(
     from ..data.sources.shared.image_files import PassedOver
 
     num_runs = 1  # the first is meant as a run even where none stands there
-    while num_runs < len(arguments) and arguments[num_runs] != "-" and api.is_run(Path(arguments[num_runs])):
+    while is_run(arguments[0]) and num_runs < len(arguments) and is_run(arguments[num_runs]):
         num_runs += 1
     runs, paths = [Path(text) for text in arguments[:num_runs]], arguments[num_runs:]
+    refuse_swapped("predict", arguments[:num_runs], paths)
     if not paths:
         raise UsageError("predict needs a run and images: saccade predict runs/digits-lenet5-1 photo.jpg.")
     passed_over = PassedOver()
@@ -43,7 +45,8 @@ def predict(
     if csv is not None:
         _predict_to_csv(runs, items, csv, top, as_json, passed_over.sentence)
         return
-    answers = list(api.predict(runs, items))
+    caveats: list[str] = []
+    answers = list(api.predict(runs, items, note=caveats.append))
     good = [answer for answer in answers if isinstance(answer, Prediction)]
     bad = [answer for answer in answers if isinstance(answer, ImageError)]
     notes = dict.fromkeys(filter(None, [passed_over.sentence()])) | dict.fromkeys(
@@ -55,7 +58,8 @@ def predict(
                 "run": ", ".join(str(run) for run in runs),
                 "predictions": [_answer_json(answer, top) for answer in good],
                 "errors": [{"file": error.key, "reason": error.reason} for error in bad],
-                "notes": list(notes),
+                "notes": [*notes, *caveats],
+                "caveats": caveats,
             }
         )
     else:
@@ -64,7 +68,7 @@ def predict(
             others = [text for place in range(2, len(rows[0]) // 2 + 1) for text in (ordinal(place), "")]
             print_result(format_table(["image", "class", "probability", *others], rows, left=2))
         if not quiet:
-            print_notes(notes)
+            print_notes([*notes, *caveats])
         for error in bad:
             print(f"error: {error.message}", file=sys.stderr)
     if bad:
@@ -84,18 +88,18 @@ def _predict_to_csv(
     from .. import api
     from ..core.errors import ImageError, printable
 
-    written, answers = api.predict_to_csv(runs, items, path, top)
+    caveats: list[str] = []
+    written, answers = api.predict_to_csv(runs, items, path, top, note=caveats.append)
     for answer in answers:
         if isinstance(answer, ImageError):
             print(f"error: {answer.message}", file=sys.stderr)
         elif answer.notes:
             print_notes([f"{printable(answer.key)}: {' '.join(answer.notes)}"])
-    if passed_over():
-        print_notes([passed_over()])
+    print_notes([*filter(None, [passed_over()]), *caveats])
     where = printable(str(path))
     if as_json:
         counts = {"num_before": written.num_before, "num_answered": written.num_answered, "num_bad": written.num_bad}
-        print_json({"run": ", ".join(str(run) for run in runs), "csv": str(path), **counts})
+        print_json({"run": ", ".join(str(run) for run in runs), "csv": str(path), **counts, "caveats": caveats})
     else:
         before = f", after the {written.num_before:,} that it held" if written.num_before else ""
         answers_text = "1 answer" if written.num_answered == 1 else f"{written.num_answered:,} answers"

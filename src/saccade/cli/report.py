@@ -4,6 +4,7 @@ from pathlib import Path
 
 import typer
 
+from .argument_order import refuse_swapped
 from .output import print_json, print_result
 
 
@@ -18,6 +19,8 @@ def report(
     from .. import api
     from ..core.errors import printable
 
+    if out is not None:
+        refuse_swapped("report", [str(run)], [str(out)], mark="--out")
     path = api.report(run, out)
     if as_json:
         print_json({"run": str(run), "report": str(path), "num_bytes": path.stat().st_size})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..core.errors import UsageError
+from .argument_order import refuse_images
 from .output import format_table, print_json, print_result
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def table(
     from .. import api
     from ..design.text import table_csv, table_markdown, table_text
 
+    refuse_images("table", target)
     request = _request(input_size, classes, batch, optimizer, precision)
     if freeze:
         from ..models.surgery import freeze_named
@@ -76,6 +78,8 @@ def compare(
     from .. import api
     from ..design.compare import comparison_note, comparison_rows
 
+    for target in targets:
+        refuse_images("compare", target)
     comparison = api.compare(targets, _request(input_size, classes, batch, optimizer, precision))
     if as_json:
         print_json(comparison.as_json())

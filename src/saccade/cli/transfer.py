@@ -150,7 +150,10 @@ def transfer_text(result: "TransferResult", report: Path | None = None, seconds:
 
 def _kept(result: "TransferResult") -> list[str]:
     if result.run.training_s == 0:
-        return [result.start.sentence]
+        from ..runs.start_point import validation_use
+
+        fitted = result.run.judgement.checkpoint.manifest.metrics.get("temperature_images", 0)
+        return [text for text in (result.start.sentence, validation_use(result.start, int(fitted))) if text]
     epoch = result.run.best_epoch
     kept = (
         f"Kept epoch {epoch} of {result.run.config.epochs}." if epoch else "No epoch was better than the fitted layer."

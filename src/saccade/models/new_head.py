@@ -34,6 +34,16 @@ def has_new_head(text: str) -> bool:
     return text.count("+") == 1 and text.partition("+")[0] in MODELS
 
 
+def network_words(text: str) -> str:
+    """The name of a network for a person: of NAME+HEAD the name, and that its last layer is new."""
+    name, _, word = text.partition("+")
+    if not has_new_head(text):
+        return text
+    match = WORD.fullmatch(word)
+    hidden = f" behind {match[1]} hidden units" if match and match[1] else ""
+    return f"{name} with a new last layer{hidden}"
+
+
 def build_with_new_head(text: str, spec: ModelSpec) -> ImageClassifier:
     """The network that `NAME+HEAD` stands for, freshly initialised. Raises ModelError."""
     name, _, word = text.partition("+")

@@ -9,6 +9,7 @@ from .. import __version__
 from ..classify.classifier import Member, open_member
 from ..core import atomic
 from ..core.runtime import RuntimeConfig
+from ..models.new_head import network_words
 from ..models.surgery import ALL
 from ..runs.names import REPORT
 from .html import Markup, element, join
@@ -69,7 +70,9 @@ def report_html(record: RunRecord, member: Member) -> str:
     )
     skip = element("a", {"class": "skip", "href": "#main"}, "Skip to the content")
     footer = element("footer", {}, element("p", {}, f"Written by Saccade {__version__}."))
-    return _document(f"{record.manifest.model} on {record.source_name}", join([skip, header, main, footer]))
+    return _document(
+        f"{network_words(record.manifest.model)} on {record.source_name}", join([skip, header, main, footer])
+    )
 
 
 def _picture_notes(pictures: Pictures) -> list[str]:

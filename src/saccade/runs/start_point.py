@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from ..models.surgery import ALL
 from .files import Count, Finite, Rate, RunFile, Seconds, Text, Texts, read_json_file
 from .names import TRANSFER
 
@@ -82,3 +83,14 @@ class StartPoint(RunFile):
 def read_start(run_dir: Path) -> StartPoint | None:
     """What `find_start` wrote into the run, None where it has not finished. Raises CheckpointError."""
     return read_json_file(StartPoint, run_dir / TRANSFER, "Remove the file; --resume then measures again.")
+
+
+def validation_use(start: StartPoint, num_fitted: int) -> str:
+    """What the validation images were for where only a last layer was fitted, so that no epoch was chosen; `num_fitted`
+    of them fitted the temperature. Empty where an epoch was chosen, or there are none."""
+    if start.frozen != ALL or start.validation_accuracy < 0:
+        return ""
+    if num_fitted:
+        images = "validation image" if num_fitted == 1 else "validation images"
+        return f"The {num_fitted:,} {images} fitted the temperature of the confidences, and were used for nothing else."
+    return "The validation images were used for the verdict alone: no epoch was chosen by them."

@@ -17,9 +17,10 @@ JUDGED_ON_SEEN = {
 FEW_TO_TRAIN = 10
 
 
-def data_caveats(images: Images, split: str) -> tuple[str, ...]:
-    """What qualifies every figure of the images of `split`, one of SPLITS."""
-    found = [*JUDGED_ON_SEEN[split], *images.caveats]
+def data_caveats(images: Images, split: str, chose_epoch: bool = True) -> tuple[str, ...]:
+    """What qualifies every figure of the images of `split`, one of SPLITS; `chose_epoch`: validation did."""
+    seen = () if split == "validation" and not chose_epoch else JUDGED_ON_SEEN[split]
+    found = [*seen, *images.caveats]
     if images.scan.bad:
         files = "1 file" if len(images.scan.bad) == 1 else f"{len(images.scan.bad):,} files"
         found.append(f"{files} could not be read and {'was' if len(images.scan.bad) == 1 else 'were'} skipped.")

@@ -28,9 +28,11 @@ from ..evaluate.forward import Outputs, collect_outputs, keep_going
 from ..evaluate.metrics import compute_metrics
 from ..evaluate.shown_images import choose_shown
 from ..evaluate.words import metrics_json, warnings
+from ..models.surgery import ALL
 from ..runs.checkpoint import Checkpoint, update_manifest
 from ..runs.evaluation_files import MAX_SEEN_BYTES, THUMBNAIL_PX, JudgedOutputs, JudgedPictures, write_verdict
 from ..runs.names import SEEN
+from ..runs.start_point import read_start
 from .config import RunConfig
 from .data_caveats import data_caveats, loss_caveats
 from .prepare import Images
@@ -82,7 +84,14 @@ def judge(
     worse = worse_scaled(outputs.logits_NK, outputs.label_N, temperature, num_fitted)
     num_lost = len(images.split.indices(split)) - len(whole.index_N)
     kind = copies.kind("training" if split == "train" else "held-out")
-    told = [*data_caveats(images, split), *copies.caveats(), *loss_caveats(run_dir, num_lost), *warnings(metrics, kind)]
+    start = read_start(run_dir)
+    chose_epoch = start is None or start.frozen != ALL
+    told = [
+        *data_caveats(images, split, chose_epoch),
+        *copies.caveats(),
+        *loss_caveats(run_dir, num_lost),
+        *warnings(metrics, kind),
+    ]
     values |= {"kind": kind, **copies.as_json(), "caveats": sentences(told) + worse}
     _write_evidence(run_dir, outputs, images, values, temperature, runtime.num_threads)
     checkpoint = update_manifest(checkpoint, values, temperature)

@@ -48,3 +48,37 @@ class Silent:
 
     def epoch(self, result: EpochResult) -> None:
         """Nothing."""
+
+
+class NotedOnce:
+    """A RunProgress that hands all on to another, but each note once: a command may open the same images twice."""
+
+    def __init__(self, progress: RunProgress) -> None:
+        self._progress = progress
+        self._told: set[str] = set()
+
+    def note(self, text: str) -> None:
+        """What was not noted before."""
+        if text not in self._told:
+            self._told.add(text)
+            self._progress.note(text)
+
+    def begin(self, lines: list[str]) -> None:
+        """As the other one."""
+        self._progress.begin(lines)
+
+    def working(self, text: str) -> None:
+        """As the other one."""
+        self._progress.working(text)
+
+    def scan(self, done: int, total: int) -> None:
+        """As the other one."""
+        self._progress.scan(done, total)
+
+    def step(self, epoch: int, batch: int, num_batches: int, means: Callable[[], tuple[float, float]]) -> None:
+        """As the other one."""
+        self._progress.step(epoch, batch, num_batches, means)
+
+    def epoch(self, result: EpochResult) -> None:
+        """As the other one."""
+        self._progress.epoch(result)

@@ -24,6 +24,7 @@ from ..data.random_numbers import permutation
 from ..evaluate.words import verdict
 from ..models.build import resolve_model
 from ..models.network_in_memory import check_given
+from ..models.new_head import network_words
 from ..models.surgery import ALL
 from ..runs.checkpoint import find_checkpoint
 from ..runs.log import MetricsLog
@@ -273,13 +274,17 @@ def opening_lines(config: RunConfig, images: Images, device: str, run_dir: Path,
     copies = ""
     if num_copies := len(split.test_N) - len(test_N):
         copies = "; a copy of a training image left out" if num_copies == 1 else f"; {num_copies:,} copies left out"
+    kept_back = f"{len(split.validation_N):,} to choose the epoch, {len(test_N):,} to judge"
+    if config.transfer.frozen == ALL:  # no epoch is chosen
+        kept_back = f"{len(split.validation_N):,} to judge"
+        if len(test_N):
+            kept_back = f"{len(split.validation_N):,} to fit the temperature, {len(test_N):,} to judge"
     epochs = f"{counted(config.epochs, 'epoch')}, {config.optimizer.name}"
     channels, height_px, width_px = images.spec.input_CHW
     return [
         opening_line(images.source, images.scan.good_N),
-        f"split   {len(split.train_N):,} to train on, {len(split.validation_N):,} to choose the epoch, "
-        f"{len(test_N):,} to judge ({split.origin}{copies})",
-        f"model   {printable(config.model)}: {num_parameters:,} parameters, "
+        f"split   {len(split.train_N):,} to train on, {kept_back} ({split.origin}{copies})",
+        f"model   {printable(network_words(config.model))}: {num_parameters:,} parameters, "
         f"input {height_px}x{width_px}x{channels}; recipe {printable(config.recipe)}: "
         f"{'only the last layer is fitted' if config.transfer.frozen == ALL else epochs}",
         f"device  {device}",

@@ -250,7 +250,7 @@ def _against(chosen: _Runner, rival: _Runner) -> str:
     num = _common(chosen, rival)
     points = 100 * float(chosen.rounds[num].mean() - rival.rounds[num].mean())
     p_value, name = _p_between(chosen, rival), rival.label
-    times = f"at {chosen.ms / rival.ms:.1f} times its time an answer"
+    times = f"and an answer takes {chosen.ms / rival.ms:.1f} times as long"
     on = "" if num == len(chosen.right_N) else f" on {num:,} of them"
     if p_value >= SIGNIFICANT:
         return f"not shown to differ from {name}{on} ({points:+.1f} points, p = {p_value:.2g}), {times}"

@@ -12,6 +12,7 @@ from saccade.core.types import Record
 from saccade.data.images.near_duplicates import (
     MAX_BITS,
     MIN_CORRELATION,
+    KnownPictures,
     Likeness,
     fingerprints,
     is_telling,
@@ -208,3 +209,23 @@ def test_honest_sets_keep_their_split_and_few_are_held_together(shared: Callable
     assert 150 <= len(groups) <= 230  # copies, and trousers that are as good as copies: 0.6 % of 70,000
     assert sum(map(len, groups)) < 0.01 * len(source)
     assert max(map(len, groups)) <= 12
+
+
+def test_known_pictures_are_asked_one_at_a_time_by_correlation_and_fingerprint():
+    """Thumbnails with smaller and larger changes, and many copies of one, against every pair compared in full."""
+    generator = np.random.default_rng(0)
+    rough_KHW = generator.integers(0, 256, (600, 4, 4)).astype(np.float32)
+    known_KP = np.stack([cv2.resize(rough, (16, 16), interpolation=cv2.INTER_CUBIC).ravel() for rough in rough_KHW])
+    known_KP = np.clip(known_KP, 0, 255).astype(np.uint8)
+    known_KP[580:] = known_KP[0]
+    noise_KP = generator.normal(0, 1, known_KP.shape) * generator.uniform(0, 12, (len(known_KP), 1))
+    asked_MP = np.clip(np.concatenate([known_KP + noise_KP, noise_KP + 128]), 0, 255).astype(np.uint8)
+    correlation_MK = np.corrcoef(asked_MP, known_KP)[: len(asked_MP), len(asked_MP) :]
+    num_bits_MK = np.bitwise_count(fingerprints(asked_MP)[:, None] ^ fingerprints(known_KP))
+    num_like_M = ((correlation_MK >= MIN_CORRELATION) & (num_bits_MK <= MAX_BITS)).sum(axis=1)
+    known = KnownPictures(known_KP)
+    assert [known.num_like(thumbnail_P) for thumbnail_P in asked_MP] == num_like_M.tolist()
+    assert 50 < (num_like_M == 1).sum() < 590
+    assert (num_like_M == 21).any()
+    assert (num_like_M[600:] == 0).all()
+    assert KnownPictures(known_KP[:1]).num_like(known_KP[0]) == 1

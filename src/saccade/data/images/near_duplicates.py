@@ -24,6 +24,13 @@ PAIRS = 10_000  # that are compared in full at a time
 DIMENSIONS = 3  # of the grid whose cells are searched
 SHORTENED = 17  # numbers that a thumbnail is compared by first
 SLACK = 1e-4  # for the rounding of float32
+CELL_WIDTH = float(np.sqrt(2 - 2 * MIN_CORRELATION)) + SLACK
+ROW = 64  # cells on an axis: coordinates are from -1 to 1, in cells from -10 to 10
+AROUND = np.add.outer(
+    [-(ROW**2), 0, ROW**2], [-ROW, 0, ROW]
+).ravel()  # steps to the neighbours on all axes but the last
+FEW = 4096  # that decide the directions of known pictures, in so many steps
+STEPS = 10
 SAMPLE = 20_000  # thumbnails that decide the directions of the grid
 
 Pairs = tuple[np.ndarray, np.ndarray]
@@ -60,6 +67,47 @@ class Likeness:
         is_near_M = np.zeros(len(index_M), bool)
         is_near_M[telling] = (num_like_N[num_known:] > 0) & (num_like_N[num_known:] <= MAX_COPIES)
         return is_near_M
+
+
+class KnownPictures:
+    """The thumbnails of many pictures, uint8 (K, 256), made ready to be asked of others, one at a time.
+
+    `num_like` says what `near_pairs` says, and several threads may ask. Pictures lie in the order of the cells of its
+    grid, so that the neighbours of a cell are nine runs of them. It takes 84 bytes a known picture.
+    """
+
+    def __init__(self, thumbnail_KP: np.ndarray) -> None:
+        self._thumbnail_KP = thumbnail_KP
+        self._direction_PD = _few_directions(_centred(thumbnail_KP[:: max(1, len(thumbnail_KP) // FEW)]))
+        blocks = [thumbnail_KP[start : start + BLOCK] for start in range(0, len(thumbnail_KP), BLOCK)]
+        short_KD = np.concatenate([_projected(_centred(block), self._direction_PD) for block in blocks])
+        cell_K = _cell_numbers(short_KD)
+        self._order_K = np.argsort(cell_K, kind="stable")
+        self._cell_K, self._short_KD = cell_K[self._order_K], short_KD[self._order_K]
+
+    def num_like(self, thumbnail_P: np.ndarray) -> int:
+        """How many of the known pictures are nearly the same as one of this thumbnail, uint8 (256,)."""
+        unit_1P = _centred(thumbnail_P[None])
+        short_1D = _projected(unit_1P, self._direction_PD)
+        rows = _cell_numbers(short_1D) + AROUND
+        starts = np.searchsorted(self._cell_K, rows - 1, "left").tolist()
+        ends = np.searchsorted(self._cell_K, rows + 1, "right").tolist()
+        found = [
+            start + np.flatnonzero(self._short_KD[start:end] @ short_1D[0] >= MIN_CORRELATION - SLACK)
+            for start, end in zip(starts, ends, strict=True)
+            if start < end
+        ]
+        if not any(map(len, found)):
+            return 0
+        thumbnail_MP = self._thumbnail_KP[self._order_K[np.concatenate(found)]]
+        num_bits_M = np.bitwise_count(fingerprints(thumbnail_MP) ^ fingerprints(thumbnail_P[None]))
+        return int(((num_bits_M <= MAX_BITS) & (_centred(thumbnail_MP) @ unit_1P[0] >= MIN_CORRELATION)).sum())
+
+
+def _cell_numbers(short_ND: np.ndarray) -> np.ndarray:
+    """int64 (N,): one number for each cell of the grid; that of its neighbour on the last axis is one more."""
+    cell_N3 = np.floor(short_ND[:, :DIMENSIONS] / CELL_WIDTH).astype(np.int64)
+    return (cell_N3 + ROW // 2) @ (ROW ** np.arange(DIMENSIONS)[::-1])
 
 
 def thumbnail(pixels: np.ndarray) -> np.ndarray:
@@ -202,14 +250,32 @@ def _shortened(unit_NP: np.ndarray) -> np.ndarray:
     sample_MP = unit_NP[:: max(1, len(unit_NP) // SAMPLE)]
     sample_MP = sample_MP - sample_MP.mean(axis=0)
     _, direction_PP = np.linalg.eigh(sample_MP.T @ sample_MP)
-    short_ND = unit_NP @ direction_PP[:, :-SHORTENED:-1]
+    return _projected(unit_NP, direction_PP[:, :-SHORTENED:-1])
+
+
+def _few_directions(unit_MP: np.ndarray) -> np.ndarray:
+    """float32 (256, 16): orthonormal directions in which some thumbnails differ much, the first most.
+
+    By subspace iteration, which costs little however busy the machine is; any orthonormal ones miss nothing.
+    """
+    sample_MP = unit_MP - unit_MP.mean(axis=0)
+    scatter_PP = sample_MP.T @ sample_MP
+    direction_PD = np.eye(len(scatter_PP), SHORTENED - 1, dtype=np.float32)
+    for _ in range(STEPS):
+        direction_PD = np.linalg.qr(scatter_PP @ direction_PD)[0]
+    return direction_PD
+
+
+def _projected(unit_NP: np.ndarray, direction_PD: np.ndarray) -> np.ndarray:
+    """float32 (N, 17): the coordinates along orthonormal directions, then the length of what they leave out."""
+    short_ND = unit_NP @ direction_PD
     rest_N1 = np.sqrt(np.maximum(0, 1 - (short_ND**2).sum(axis=1, keepdims=True)))
     return np.concatenate([short_ND, rest_N1], axis=1)
 
 
 def _cells(short_N3: np.ndarray) -> dict[tuple[int, ...], np.ndarray]:
     """Indices by cell of a grid as wide as near thumbnails may be apart."""
-    cell_N3 = np.floor(short_N3 / (np.sqrt(2 - 2 * MIN_CORRELATION) + SLACK)).astype(np.int64)
+    cell_N3 = np.floor(short_N3 / CELL_WIDTH).astype(np.int64)
     order = np.lexsort(cell_N3.T)
     ends = np.flatnonzero((np.diff(cell_N3[order], axis=0) != 0).any(axis=1)) + 1
     return {tuple(cell_N3[members[0]].tolist()): members for members in np.split(order, ends)}

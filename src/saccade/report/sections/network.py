@@ -8,6 +8,7 @@ from ...design.layers import Layer, read_layers
 from ...design.text import pair, shape, window_words
 from ...design.trace import trace
 from ...explain.weights_view import filter_grid, tile_images
+from ...models.new_head import network_words
 from ..html import Child, Markup, element, folded, section, table
 from ..pictures import Pictures
 
@@ -23,7 +24,7 @@ COUNTING = (
 def network_section(member: Member, pictures: Pictures) -> Markup:
     """Filters and layer table."""
     total = sum(parameter.numel() for parameter in member.model.parameters())
-    words = f"{member.architecture}: {total:,} parameters"
+    words = f"{network_words(member.architecture)}: {total:,} parameters"
     try:
         layers = _layers(member)
     except ModelError as error:  # a network of a person's own that cannot be traced still has a report

@@ -2,7 +2,7 @@
 
 from ...evaluate.words import percent
 from ...runs.manifest import Origin
-from ...runs.start_point import Rung, StartPoint
+from ...runs.start_point import Rung, StartPoint, validation_use
 from ..html import Child, Markup, element, section, table
 from ..ladder_chart import WORDS
 from ..record import RunRecord
@@ -28,7 +28,8 @@ def transfer_section(start: StartPoint, record: RunRecord) -> Markup:
     """The sentence that chose the depth, the origin of the weights, and the ladder as a table."""
     rungs = sorted(start.rungs, key=lambda rung: -rung.num_images)  # the fits that decided come first
     rows = [_row(rung, rungs[0].num_images) for rung in rungs]
-    words = [start.sentence, _weights(record.manifest.origin.transfer), _start(start), _seconds(start)]
+    used = validation_use(start, record.temperature_images)
+    words = [start.sentence, _weights(record.manifest.origin.transfer), _start(start), used, _seconds(start)]
     listing = [
         element("h3", {}, "What was measured"),
         element("p", {}, MEASURED),

@@ -2,6 +2,7 @@
 
 from ...core.types import Metrics
 from ...evaluate.words import percent, warnings
+from ...models.new_head import network_words
 from ...runs.summary import DataSummary
 from ..html import Markup, element, join
 from ..record import RunRecord
@@ -25,7 +26,9 @@ def verdict_header(record: RunRecord) -> Markup:
     return join(
         [
             element(
-                "p", {"class": "kicker"}, f"{record.manifest.model} on {record.source_name}, run {record.path.name}"
+                "p",
+                {"class": "kicker"},
+                f"{network_words(record.manifest.model)} on {record.source_name}, run {record.path.name}",
             ),
             element("h1", {}, title),
             element("p", {"class": "lead"}, interval),

@@ -1,0 +1,84 @@
+"""Arguments of two kinds, runs and images, told apart: one that stands in the place of the other is named, with the
+command that was meant."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..core.errors import UsageError, printable, shell_word
+
+MOST_WORDS = 6  # images that a command in a message repeats
+
+
+def is_run(text: str) -> bool:
+    """Whether the folder `text` holds a run, a checkpoint or an ensemble, finished or not."""
+    from ..runs.checkpoint import holds_checkpoint
+    from ..runs.ensemble_folder import is_ensemble
+
+    if not text or not os.path.isdir(text):  # nor where the name is too long or no name at all
+        return False
+    return is_ensemble(Path(text)) or holds_checkpoint(Path(text))
+
+
+def refuse_swapped(verb: str, runs: Sequence[str], others: Sequence[str], mark: str = "", options: str = "") -> None:
+    """Raise UsageError where one of `others` is a run, and each of `runs` is one or may be what `others` should be.
+
+    `others` are images, or what stands behind the option `mark`. The message has the command in the right order, with
+    `options` at its end.
+    """
+    found = [text for text in others if is_run(text)]
+    if not found:
+        return
+    strangers = [text for text in runs if not is_run(text)]
+    if not mark and not all(map(_may_be_images, strangers)):
+        return  # a run that is not there, as it will be told
+    meant = [*strangers, *(text for text in others if text not in found)]
+    right = [text for text in runs if text not in strangers] + found
+    if not meant:
+        told = "The images are missing: each argument is a run."
+        meant_words = ["SOURCE"]
+    else:
+        is_a_run = f"{_brief(found[0])} is a run" + (f", {_brief(strangers[0])} is not" if strangers else "")
+        told = f"Wrong order: {is_a_run}; runs come before {mark or 'the images'}."
+        meant_words = [shell_word(text) for text in meant[:MOST_WORDS]] + ["..."] * (len(meant) > MOST_WORDS)
+    command = " ".join(
+        ["saccade", verb, *map(shell_word, right), *filter(None, [mark]), *meant_words, *filter(None, [options])]
+    )
+    raise UsageError(f"{told}\nWrite: {command}")
+
+
+def refuse_run(source: str) -> None:
+    """Raise UsageError where a run is given as SOURCE."""
+    if is_run(source):
+        where = shell_word(source)
+        raise UsageError(
+            f"{_brief(source)} is a run, not a set of images.\n"
+            f"Give the images; or go on with it: saccade train --resume --out {where}\n"
+            f"To judge it: saccade evaluate {where} SOURCE"
+        )
+
+
+def refuse_images(verb: str, text: str) -> None:
+    """Raise UsageError where images are given to a verb that takes networks and runs only."""
+    from ..data.source import is_builtin
+    from ..runs.names import CONFIG
+
+    is_begun = os.path.isfile(os.path.join(text, CONFIG))
+    if is_builtin(text) or (os.path.isdir(text) and not is_begun and not is_run(text)):
+        raise UsageError(
+            f"{_brief(text)} names images, and {verb} shows networks and runs.\n"
+            f"To judge runs on images: saccade evaluate RUN... {shell_word(text)}"
+        )
+
+
+def _may_be_images(text: str) -> bool:
+    from ..core.addresses import is_address, is_hub
+    from ..data.source import is_builtin
+    from ..data.source_text import split_source_text
+
+    place, _ = split_source_text(text)
+    return is_builtin(place) or is_address(place) or is_hub(place) or os.path.exists(place)
+
+
+def _brief(text: str) -> str:
+    return printable(text if len(text) <= 200 else f"{text[:200]}...")

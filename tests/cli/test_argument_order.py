@@ -1,0 +1,120 @@
+"""A run where images belong, and images where a run belongs: one message says which, and the command that was meant."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+OTHER_WAY = "Wrong order: runs/a is a run, {other} is not; runs come before the images."
+
+
+@pytest.fixture(autouse=True)
+def _runs_and_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two folders that hold a run as far as anybody can see from outside, and one with images."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        (tmp_path / "runs" / name / "checkpoint-best").mkdir(parents=True)
+    (tmp_path / "my photos" / "cat").mkdir(parents=True)
+    (tmp_path / "cat.jpg").write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (["evaluate", "digits", "runs/a"], [OTHER_WAY.format(other="digits"), "Write: saccade evaluate runs/a digits"]),
+        (
+            ["evaluate", "my photos", "runs/a"],
+            [OTHER_WAY.format(other="my photos"), "Write: saccade evaluate runs/a 'my photos'"],
+        ),
+        (
+            ["evaluate", "runs/b", "digits", "runs/a"],
+            [OTHER_WAY.format(other="digits"), "Write: saccade evaluate runs/b runs/a digits"],
+        ),
+        (
+            ["evaluate", "runs/a", "runs/b"],
+            ["The images are missing: each argument is a run.", "Write: saccade evaluate runs/a runs/b SOURCE"],
+        ),
+        (
+            ["explain", "cat.jpg", "runs/a", "--out", "why.svg"],
+            [OTHER_WAY.format(other="cat.jpg"), "Write: saccade explain runs/a cat.jpg --out why.svg"],
+        ),
+        (
+            ["predict", "cat.jpg", "runs/a"],
+            [OTHER_WAY.format(other="cat.jpg"), "Write: saccade predict runs/a cat.jpg"],
+        ),
+        (
+            ["predict", "my photos", *["cat.jpg"] * 6, "runs/a", "runs/b"],
+            [
+                OTHER_WAY.format(other="my photos"),
+                f"Write: saccade predict runs/a runs/b 'my photos'{' cat.jpg' * 5} ...",
+            ],
+        ),
+        (
+            ["predict", "runs/b", "cat.jpg", "runs/a"],
+            [
+                "Wrong order: runs/a is a run; runs come before the images.",
+                "Write: saccade predict runs/b runs/a cat.jpg",
+            ],
+        ),
+        (
+            ["report", "page.html", "--out", "runs/a"],
+            [
+                "Wrong order: runs/a is a run, page.html is not; runs come before --out.",
+                "Write: saccade report runs/a --out page.html",
+            ],
+        ),
+        (
+            ["compare", "runs/a", "digits"],
+            [
+                "digits names images, and compare shows networks and runs.",
+                "To judge runs on images: saccade evaluate RUN... digits",
+            ],
+        ),
+        (
+            ["table", "my photos"],
+            [
+                "my photos names images, and table shows networks and runs.",
+                "To judge runs on images: saccade evaluate RUN... 'my photos'",
+            ],
+        ),
+    ],
+)
+def test_arguments_in_each_others_places_are_told_with_the_command_that_was_meant(
+    saccade: Callable, typed: list[str], message: list[str]
+):
+    finished = saccade(*typed)
+    assert finished.errors == "error: " + "\n".join(message) + "\n"
+    assert (finished.status, finished.output) == (2, "")
+
+
+@pytest.mark.parametrize("verb", ["train", "transfer", "inspect", "preview"])
+def test_a_run_is_no_source_of_images(saccade: Callable, verb: str):
+    finished = saccade(verb, "runs/a", *(["--out", "drawn.png"] if verb == "preview" else []))
+    assert finished.errors == (
+        "error: runs/a is a run, not a set of images.\n"
+        "Give the images; or go on with it: saccade train --resume --out runs/a\n"
+        "To judge it: saccade evaluate runs/a SOURCE\n"
+    )
+    assert (finished.status, finished.output) == (2, "")
+
+
+def test_a_run_that_is_not_there_is_said_to_be_missing_not_swapped(saccade: Callable):
+    finished = saccade("predict", "runs/typo", "cat.jpg")
+    assert finished.errors == (
+        "error: The run runs/typo is not there.\n"
+        "Give the folder that 'saccade train' printed, such as runs/digits-lenet5-1.\n"
+    )
+    assert finished.status == 1
+
+
+@pytest.mark.parametrize(
+    "typed", [["evaluate", "NAME", "digits"], ["inspect", "NAME"], ["table", "NAME"], ["report", "NAME"]]
+)
+def test_a_name_longer_than_the_disk_holds_is_told_as_that(saccade: Callable, typed: list[str]):
+    name = "a" * 300
+    finished = saccade(*[name if word == "NAME" else word for word in typed])
+    assert finished.errors == (
+        f"error: The name '{name[:80]}...' is longer than a name on this disk can be.\n"
+        f"Give the path of a file or a folder.\n"
+    )
+    assert (finished.status, finished.output) == (2, "")
