@@ -2,10 +2,15 @@
 
 import itertools
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+# pytest keeps the assertions that it has rewritten beside the tests, even where the environment forbids Python to keep
+# bytecode: to rewrite them is half the cost of collecting, in every worker.
+sys.dont_write_bytecode = False
 
 # Threads that wait give their processor away. Those that spin make a training beside other work take twenty times as
 # long. OpenMP reads this when torch is loaded, so it stands in front of the imports; child processes inherit it.
@@ -29,6 +34,8 @@ settings.register_profile("search", deadline=None, print_blob=True)
 settings.load_profile("same")
 
 
+TEST_FILE = re.compile(r"test_.*\.py")
+TEST_FUNCTION = re.compile(r"^\s*(?:async )?def (test\w*)", re.M)
 SLOW = frozenset((Path(__file__).parent / "slow.txt").read_text(encoding="utf-8").splitlines())
 
 
@@ -37,6 +44,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.partition("[")[0] not in SLOW:
             item.add_marker(pytest.mark.quick)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Of `-m quick`: do not import a file in which every test is slow. Only one that is plain enough to say so: its
+    tests are functions, each named in tests/slow.txt."""
+    if (
+        config.option.markexpr != "quick"
+        or not collection_path.is_file()
+        or not TEST_FILE.fullmatch(collection_path.name)
+    ):
+        return None
+    text = collection_path.read_text(encoding="utf-8")
+    names = TEST_FUNCTION.findall(text)
+    where = collection_path.relative_to(REPOSITORY).as_posix()
+    is_plain = names and "class Test" not in text and "import *" not in text
+    return True if is_plain and all(f"{where}::{name}" in SLOW for name in names) else None
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,12 @@ ALLOWED_SIBLINGS: set[tuple[str, str]] = {
 }
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """The parsed file: to parse all of them takes seconds, and many tests look at each."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def module_name(path: Path) -> str:
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
@@ -43,7 +50,7 @@ def module_name(path: Path) -> str:
 
 def imported_modules(path: Path, top_level_only: bool = False) -> set[str]:
     """Dotted names inside the package that `path` imports, without the leading `saccade`."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     nodes = tree.body if top_level_only else list(ast.walk(tree))
     own = module_name(path).split(".") if module_name(path) else []
     base = own if path.name == "__init__.py" else own[:-1]
@@ -98,7 +105,7 @@ def test_the_package_has_no_import_cycle():
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_function_takes_arguments_it_does_not_name(path: Path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.args.kwarg is None, f"{path}:{node.lineno}: {node.name} takes **{node.args.kwarg.arg}"
 
@@ -122,7 +129,7 @@ def test_every_module_says_what_it_is(path: Path):
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_nothing_can_run_code_from_a_file(path: Path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = {getattr(node, "module", None), *(name.name for name in node.names)}
             assert not names & {"pickle", "dill", "marshal", "shelve", "joblib", "cloudpickle"}, path
@@ -166,7 +173,7 @@ def opens_a_file(call: ast.Call) -> bool:
 def test_files_of_strangers_are_opened_in_one_way(path: Path):
     if path.relative_to(PACKAGE).as_posix() in OPENS_BY_ITSELF:
         return
-    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    calls = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
     lines = [node.lineno for node in calls if opens_a_file(node)]
     assert not lines, f"{path}, lines {lines}: use core.plain_files.open_plain_file, which no pipe or device can hang"
 
@@ -174,7 +181,7 @@ def test_files_of_strangers_are_opened_in_one_way(path: Path):
 def test_the_command_line_does_not_import_torch_or_numpy_at_module_level():
     heavy = {"torch", "numpy", "cv2", "sklearn", "PIL", "pydantic"}
     for path in sorted((PACKAGE / "cli").glob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = tree_of(path)
         for node in tree.body:
             names = set()
             if isinstance(node, ast.Import):
@@ -206,7 +213,7 @@ def test_the_public_api_is_what_it_says_and_comes_on_demand():
 
 
 def test_loading_shares_memory_between_threads_so_no_small_dev_shm_can_break_it():
-    tree = {path: ast.parse(path.read_text(encoding="utf-8")) for path in (PACKAGE / "data").rglob("*.py")}
+    tree = {path: tree_of(path) for path in (PACKAGE / "data").rglob("*.py")}
     imported = {
         (path.name, name)
         for path, module in tree.items()
