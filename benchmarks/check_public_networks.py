@@ -56,6 +56,8 @@ TORCHVISION = {
     **{f"vgg{depth}-bn": f"vgg{depth}_bn" for depth in (11, 13, 16, 19)},
 }
 TIMM = {
+    "inception-resnet-v2": "inception_resnet_v2",
+    "inception-v4": "inception_v4",
     **{f"convnext-{size}": f"convnext_{size}" for size in CONVNEXT},
     **{f"densenet{depth}": f"densenet{depth}" for depth in (121, 169, 201)},
     "inception-v3": "inception_v3",
