@@ -13,7 +13,7 @@ from torch import nn
 from ..core.runtime import Runtime, send
 from ..core.types import Preprocessing
 from ..data.images.preprocess import normalize
-from ..models.surgery import cut, depths
+from ..models.surgery import cut, depths, mean_over_positions
 from .fusion import can_fuse, fuse_for_inference
 
 GROUP = 8  # images that pass through the frozen part together
@@ -84,7 +84,7 @@ class FrozenPart:
             for depth, segment in self.segments:
                 value = segment(value)
                 for tap in [tap for tap in self.taps if tap.depth == depth]:
-                    pooled = value.float().mean(dim=(2, 3)) if tap.pooled and value.ndim == 4 else value
+                    pooled = mean_over_positions(value.float()) if tap.pooled else value
                     found[tap] = pooled[:num_images].to(self.dtype).cpu()
         return [found[tap] for tap in self.taps]
 
