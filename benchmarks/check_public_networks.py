@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -56,6 +57,8 @@ TORCHVISION = {
     **{f"vgg{depth}-bn": f"vgg{depth}_bn" for depth in (11, 13, 16, 19)},
 }
 TIMM = {
+    "inception-resnet-v2": "inception_resnet_v2",
+    "inception-v4": "inception_v4",
     **{f"convnext-{size}": f"convnext_{size}" for size in CONVNEXT},
     **{f"densenet{depth}": f"densenet{depth}" for depth in (121, 169, 201)},
     "inception-v3": "inception_v3",
@@ -83,7 +86,12 @@ TIMM = {
     **{f"resnet{depth}": f"resnet{depth}" for depth in (18, 34, 50, 101, 152)},
     **{f"vgg{depth}": f"vgg{depth}" for depth in (11, 13, 16, 19)},
     **{f"vgg{depth}-bn": f"vgg{depth}_bn" for depth in (11, 13, 16, 19)},
+    "vit-b14-dinov2": "vit_base_patch14_dinov2",
+    "vit-b16-siglip": "vit_base_patch16_siglip_224",
+    "vit-s14-dinov2": "vit_small_patch14_dinov2",
 }
+# (height, width) in pixels beside the network's usual one: vision transformers resample their positions.
+OTHER_SIZES = {"vit-s14-dinov2": [(518, 518), (196, 280)], "vit-b16-siglip": [(256, 192)]}
 
 
 def main() -> None:
@@ -102,14 +110,16 @@ def main() -> None:
         if name in TORCHVISION:
             peers["torchvision"] = torchvision_network(TORCHVISION[name])
         if name in TIMM:
-            peers["timm"] = timm.create_model(TIMM[name], pretrained=False)
+            any_size = {"num_classes": 1000, "dynamic_img_size": True} if name.startswith("vit") else {}
+            peers["timm"] = timm.create_model(TIMM[name], pretrained=False, **any_size)
+        usual = MODELS.get(name).default_spec.input_CHW
         for peer, network in peers.items():
-            largest, between = difference(name, network)
-            results[f"{name} against {peer}"] = largest
-            is_wrong |= not largest <= LIMIT or not between >= 100 * LIMIT
-            print(
-                f"{name:<22} {peer:<12} {largest:.2e}   between two images {between:.2g}", file=sys.stderr, flush=True
-            )
+            for size_px in [usual[1:], *OTHER_SIZES.get(name, [])]:
+                largest, between = difference(name, network, (usual[0], *size_px))
+                label = f"{name} against {peer}" + (f" at {size_px[0]}x{size_px[1]}" if size_px != usual[1:] else "")
+                results[label] = largest
+                is_wrong |= not largest <= LIMIT or not between >= 100 * LIMIT
+                print(f"{label:<50} {largest:.2e}   between two images {between:.2g}", file=sys.stderr, flush=True)
     print(json.dumps({"versions": versions, "largest_difference": results}))
     sys.exit(1 if is_wrong else 0)
 
@@ -124,14 +134,14 @@ def torchvision_network(name: str) -> nn.Module:
 
 
 @torch.no_grad()
-def difference(name: str, network: nn.Module) -> tuple[float, float]:
+def difference(name: str, network: nn.Module, input_CHW: tuple[int, int, int]) -> tuple[float, float]:
     """The largest difference of a logit over two random images, weights translated through a file; and the largest
     between the two images."""
     generator = torch.Generator().manual_seed(0)
     architecture = MODELS.get(name)
-    image_BCHW = torch.randn(6, *architecture.default_spec.input_CHW, generator=generator)
+    image_BCHW = torch.randn(6, *input_CHW, generator=generator)
     draw_normalisation(network, image_BCHW[2:], generator)
-    ours = build_model(name, architecture.default_spec).eval()
+    ours = build_model(name, replace(architecture.default_spec, input_CHW=input_CHW)).eval()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "public.safetensors"
         save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, path)

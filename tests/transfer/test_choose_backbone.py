@@ -149,7 +149,8 @@ def test_every_line_of_the_table_is_of_a_network_that_reads_public_files():
         owner, _, name = line.hub.partition("/")
         assert owner
         assert name
-        assert 30 < line.top1_percent < 95
+        assert line.top1_percent is None or 30 < line.top1_percent < 95
+        assert (line.top1_percent is None) == (not MODELS.get(line.network).public_head)  # those answer nothing
         parameters = MODELS.get(line.network).references[0].parameters
         assert line.megabytes == pytest.approx(4 * parameters / 1e6, rel=0.15), line.name  # side branches
 

@@ -49,7 +49,8 @@ def convert(
         return
     weights = converted.weights
     where = printable(str(weights.path))
-    print_result(f"{where}: {converted.num_tensors} tensors of {weights.model}, {weights.num_classes} classes")
+    head = f"{weights.num_classes} classes" if weights.num_classes else "without a head"
+    print_result(f"{where}: {converted.num_tensors} tensors of {weights.model}, {head}")
     print_result(f"SHA-256 {weights.sha256}\nmade of {converted.original_sha256}")
     print_result(f"opened in a child process with: {converted.walls}")
     for note in weights.notes:

@@ -60,7 +60,7 @@ def _listed(lines: "tuple[PublicWeights, ...]") -> str:
         (
             line.name,
             line.network,
-            f"{line.top1_percent:.1f}",
+            "-" if line.top1_percent is None else f"{line.top1_percent:.1f}",
             f"{line.input_px}",
             f"{(multiply_adds(line) or 0) / 1e9:.2f}",
             f"{line.megabytes:.0f}",
@@ -71,7 +71,8 @@ def _listed(lines: "tuple[PublicWeights, ...]") -> str:
     heading = ("weights", "network", "top-1 %", "px", "G multiply-adds", "MB", "licence")
     unverified = sum(not line.is_verified for line in lines)
     told = [
-        "Accuracy on ImageNet as timm publishes it; weights of ImageNet: mind the terms of its photos, too.",
+        "Accuracy on ImageNet as timm publishes it (-: no head, for features); weights of ImageNet: mind the terms of "
+        "its photos, too.",
         f"{unverified} of {len(lines)} are unverified: nobody has entered their digest yet. saccade weights --verify "
         "fetches and compares all.",
         "Fetch: saccade weights NAME. Use: saccade transfer PHOTOS --backbone NETWORK",

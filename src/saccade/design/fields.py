@@ -1,9 +1,9 @@
 """Receptive fields through any graph: what each traced tensor depends on, along height and width.
 
 Rules, each from `conv.geometry`: a window widens the field; sums and concatenations join fields; a global pooling, a
-dense layer on a flattened map and attention see the whole map. Statistics of normalisations are not counted as
-seeing, as is usual. Where a position's field is not the same everywhere (uneven adaptive pooling, resizing) it is
-unknown, and so is all that follows.
+dense layer on a flattened map and attention see the whole map, and so do tokens to which attention was added.
+Statistics of normalisations are not counted as seeing, as is usual. Where a position's field is not the same everywhere
+(uneven adaptive pooling, resizing) it is unknown, and so is all that follows.
 """
 
 from collections.abc import Sequence
@@ -127,7 +127,10 @@ def _dense(given: Sequence[torch.Tensor], fields: Sequence[Field], made: torch.T
 
 
 def _joined(fields: Sequence[Field], made: torch.Tensor) -> Field:
-    """A sum, product or concatenation."""
+    """A sum, product or concatenation. Tokens are no grid any more once some of them have seen everything."""
+    everything = next((field for field in fields if field.whole), None)
+    if everything is not None and made.ndim == 3:
+        return everything
     widest = max(fields, key=lambda field: (not field.whole, prod(field.size_HW)))
     rows = combine([field.rows for field in fields], widest.size_HW[0])
     columns = combine([field.columns for field in fields], widest.size_HW[1])

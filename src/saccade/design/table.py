@@ -41,7 +41,8 @@ def layer_table(
 
 def _totals(layers: tuple[Layer, ...], model: nn.Module) -> Totals:
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    last_map = next((layer for layer in reversed(layers) if layer.jump is not None and len(layer.output) == 3), None)
+    maps = [layer for layer in layers if layer.kind == "attention" or (layer.jump and len(layer.output) == 3)]
+    last_map = maps[-1] if maps else None
     return Totals(
         layers=len(layers),
         activations=sum(layer.activations for layer in layers),

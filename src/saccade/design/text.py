@@ -23,7 +23,8 @@ class Totals:
 
     `parameters` counts every parameter once; `trainable` those with gradients; `not_run` those that evaluation does
     not use (side branches of training). `receptive_field` and `jump` are those of the last map, (height, width),
-    None where there is none. `activations` is the sum over the rows.
+    None where there is none; behind attention the field is all that attention read, and there is no jump. `activations`
+    is the sum over the rows.
     """
 
     layers: int
@@ -109,6 +110,8 @@ def total_lines(table: DesignTable) -> list[str]:
         lines.append(
             f"Receptive field of the last map: {pair(totals.receptive_field)} px, jump {pair(totals.jump)} px."
         )
+    elif totals.receptive_field:
+        lines.append(f"Receptive field: {pair(totals.receptive_field)} px; attention reads all positions.")
     images = "1 image" if memory.batch_size == 1 else f"{memory.batch_size:,} images"
     lines.append(
         f"Memory to train on {images} in {memory.precision}: {size(memory.training_peak)} at most = "

@@ -19,7 +19,7 @@ def endpoint_names(model: nn.Module) -> list[str]:
             f"{type(model).__name__} does not name its parts, so its maps cannot be found.\n"
             f"Make it an ImageClassifier with stem, stages, neck and head (docs/explaining.md)."
         )
-    return [name for name, _ in model.endpoints() if name not in ("neck", "head")]
+    return model.map_names()
 
 
 def endpoint_module(model: nn.Module, name: str) -> nn.Module:
@@ -63,9 +63,14 @@ def read_maps(model: nn.Module, input_BCHW: torch.Tensor, names: Sequence[str]) 
     """map_BCHW of each endpoint for normalised images. Raises UnknownNameError, or ModelError where one is no map."""
     with captured(model, names) as outputs:
         model(input_BCHW)
-    for name, output in outputs.items():
-        check_is_map(name, output)
-    return outputs
+    return {name: as_map(model, name, output, input_BCHW) for name, output in outputs.items()}
+
+
+def as_map(model: nn.Module, name: str, output: torch.Tensor, input_BCHW: torch.Tensor) -> torch.Tensor:
+    """map_BCHW of what layer `name` puts out for `input_BCHW`. Raises ModelError where it is no map."""
+    output = model.as_map(output, input_BCHW) if isinstance(model, ImageClassifier) else output
+    check_is_map(name, output)
+    return output
 
 
 def check_is_map(name: str, output: torch.Tensor) -> None:

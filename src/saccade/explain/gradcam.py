@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ..core.errors import printable
-from .endpoints import best_endpoint, captured, check_is_map, endpoint_names
+from .endpoints import as_map, best_endpoint, captured, endpoint_names
 
 NEGLIGIBLE = 1e-12
 
@@ -48,14 +48,13 @@ def grad_cams(
     model.eval()  # normalisation by running statistics: no image changes another one's gradient
     with torch.enable_grad(), captured(model, names) as outputs:
         logits_BK = model(input_BCHW.detach().clone().requires_grad_(True))
-        for name, output in outputs.items():
-            check_is_map(name, output)
-        chosen = layer or best_endpoint(outputs)
+        maps = {name: as_map(model, name, output, input_BCHW) for name, output in outputs.items()}
+        chosen = layer or best_endpoint(maps)
         chosen_B = logits_BK[torch.arange(len(class_index_B)), torch.as_tensor(class_index_B)]
-        (gradient_BCHW,) = torch.autograd.grad(chosen_B.sum(), outputs[chosen])
+        (gradient,) = torch.autograd.grad(chosen_B.sum(), outputs[chosen])
     model.train(was_training)
-    weight_BC = gradient_BCHW.double().mean(dim=(2, 3))
-    sum_Bhw = torch.einsum("bc,bchw->bhw", weight_BC, outputs[chosen].detach().double()).numpy()
+    weight_BC = as_map(model, chosen, gradient, input_BCHW).double().mean(dim=(2, 3))
+    sum_Bhw = torch.einsum("bc,bchw->bhw", weight_BC, maps[chosen].detach().double()).numpy()
     size_px = tuple(input_BCHW.shape[2:])
     return [evidence_map(sum_hw, size_px, chosen, classes[k]) for sum_hw, k in zip(sum_Bhw, class_index_B)]
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ..core.errors import ModelError, printable
-from ..core.registry import Registry
+from ..core.registry import Registry, spelled
 from ..core.types import Preprocessing
 from .elsewhere import nearest_here
 
@@ -41,9 +41,10 @@ class Reference:
 class ImageClassifier(nn.Module):
     """A network with the field's named parts. Abstract: it has no state of its own.
 
-    `stem` and the children of `stages` (named `stage1`, `stage2`, ...) keep their input a map_BCHW; `neck` turns
-    the last map into the feature, which is feature_BD, or stays feature_BCHW where the paper's head is itself
-    convolutional (Network in Network, SqueezeNet); `head` gives logits_BK. These attribute names are a file format.
+    `stem` and the children of `stages` (named `stage1`, `stage2`, ...) keep their input a map_BCHW, or token_BND, of
+    which `as_map` makes one; `neck` turns the last of them into the feature, which is feature_BD, or stays feature_BCHW
+    where the paper's head is itself convolutional (Network in Network, SqueezeNet); `head` gives logits_BK. These
+    attribute names are a file format.
     """
 
     stem: nn.Module
@@ -71,6 +72,14 @@ class ImageClassifier(nn.Module):
         yield from self.stages.named_children()
         yield "neck", self.neck
         yield "head", self.head
+
+    def map_names(self) -> list[str]:
+        """The endpoints that are maps, with an influence of every position on the logits: stem, stage1, ..."""
+        return ["stem", *(name for name, _ in self.stages.named_children())]
+
+    def as_map(self, output: torch.Tensor, image_BCHW: torch.Tensor) -> torch.Tensor:
+        """What an endpoint puts out for `image_BCHW` as map_BCHW; so it is as it comes, except for tokens."""
+        return output
 
 
 RenameKey = Callable[[str], str | None]
@@ -114,7 +123,8 @@ class Architecture:
     `also_called` are names that others give it, such as timm's, besides other spellings of `name`.
     `public_input` is assumed of files that say nothing; None is torchvision's first for photos of 224x224, and nothing
     for other inputs. `lookalikes` are timm's names of networks with the same tensors and another arithmetic, each with
-    the words for it ("pads as TensorFlow does"): their weights are refused.
+    the words for it ("pads as TensorFlow does"): their weights are refused. Without `public_head`, public files end in
+    the feature, and may lack the head.
     """
 
     name: str
@@ -127,6 +137,7 @@ class Architecture:
     also_called: tuple[str, ...] = ()
     public_input: PublicInput | None = None
     lookalikes: Mapping[str, str] = field(default_factory=dict, hash=False)
+    public_head: bool = True
 
 
 class Networks(Registry[Architecture]):
@@ -134,6 +145,13 @@ class Networks(Registry[Architecture]):
 
     def unknown(self, name: str) -> str:
         """As for every registry; for a network of others, what it is and which one here is nearest."""
+        network, point, _ = name.partition(".")
+        own = self._spellings.get(spelled(network), set()) if point else set()
+        if len(own) == 1:
+            return (
+                f"'{printable(name[:80])}' is a name of weights; their network is {next(iter(own))}. "
+                f"'saccade weights' lists weights, 'saccade {self.plural}' networks."
+            )
         here = nearest_here(name)
         if here is None or here[1] not in self:
             return super().unknown(name)

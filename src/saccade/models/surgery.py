@@ -79,6 +79,12 @@ def run(modules: tuple[nn.Module, ...], value: torch.Tensor) -> torch.Tensor:
     return value
 
 
+def mean_over_positions(value: torch.Tensor) -> torch.Tensor:
+    """feature_BD of map_BCHW or token_BND; of feature_BD itself."""
+    axes = {4: (2, 3), 3: (1,)}.get(value.ndim)
+    return value if axes is None else value.mean(dim=axes)
+
+
 def freeze(model: nn.Module, depth: str) -> tuple[nn.Module, ...]:
     """Let no step change what `depth` names; returns these modules, which must also stay in evaluation mode, or their
     batch normalisation would go on measuring. Everything behind them is trainable again."""

@@ -125,7 +125,7 @@ def _default(num_images: int, device: str) -> tuple[PublicWeights, str]:
     if here and usual not in here:
         cost = {line.name: multiply_adds(line) or 0 for line in (*here, usual)}
         allowed = [line for line in here if cost[line.name] <= 1.5 * cost[usual.name]]
-        by_accuracy = max(allowed, key=lambda line: line.top1_percent, default=None)
+        by_accuracy = max(allowed, key=lambda line: line.top1_percent or 0, default=None)
         chosen = by_accuracy or min(here, key=lambda line: cost[line.name])
         return chosen, f", the best that is here; the default, {usual.network}, is not"
     kind = "a GPU" if is_gpu else "a processor"

@@ -14,7 +14,7 @@ from ..core.runtime import Runtime, send
 from ..core.types import Preprocessing
 from ..data.images.preprocess import normalize
 from ..kernels.fused_inference import can_fuse, fuse_for_inference
-from ..models.surgery import cut, depths
+from ..models.surgery import cut, depths, mean_over_positions
 
 GROUP = 8  # images that pass through the frozen part together
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -84,7 +84,7 @@ class FrozenPart:
             for depth, segment in self.segments:
                 value = segment(value)
                 for tap in [tap for tap in self.taps if tap.depth == depth]:
-                    pooled = value.float().mean(dim=(2, 3)) if tap.pooled and value.ndim == 4 else value
+                    pooled = mean_over_positions(value.float()) if tap.pooled else value
                     found[tap] = pooled[:num_images].to(self.dtype).cpu()
         return [found[tap] for tap in self.taps]
 

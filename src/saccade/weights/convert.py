@@ -128,6 +128,11 @@ def convert(request: ConvertRequest) -> Converted:
         opened.unlink()
         checked.write_bytes(content)
         network, found = _check(request, checked)
+    if not request.out.suffix and not found.num_classes:
+        raise WeightsError(
+            f"{printable(str(request.path))} has no head, so a checkpoint of it would answer nothing.\n"
+            f"Write a file, --out {printable(request.out.name)}{FILE_SUFFIX}, and give it to saccade transfer."
+        )
     if _digest(request.path) != digest:
         raise WeightsError(
             f"{printable(str(request.path))} has changed while it was converted.\n"

@@ -41,8 +41,8 @@ TIMM_STEM = "conv_stem"  # what only timm calls a layer
 class BackboneWeights:
     """A weight file on this machine that fits the registered network `model`, and what is known of it.
 
-    `sha256` is the file's; `num_classes` the outputs of the head in it; `classes` is empty and `licence` "" where
-    unknown. `source` is a file's name or hub:OWNER/NAME@COMMIT; `notes` are sentences a person should hear.
+    `sha256` is the file's; `num_classes` the outputs of the head in it, 0 without one; `classes` is empty and `licence`
+    "" where unknown. `source` is a file's name or hub:OWNER/NAME@COMMIT; `notes` are sentences a person should hear.
     """
 
     path: Path
@@ -135,11 +135,12 @@ def _architecture_beside(folder: Path) -> str:
 
 
 def load_backbone(weights: BackboneWeights) -> nn.Module:
-    """The network with these weights, all of its public head included. Raises WeightsError."""
-    spec = ModelSpec(num_classes=weights.num_classes, input_CHW=weights.preprocessing.input_CHW)
+    """The network with these weights, all of its public head included; without one in the file, one fresh output.
+    Raises WeightsError."""
+    spec = ModelSpec(num_classes=weights.num_classes or 1, input_CHW=weights.preprocessing.input_CHW)
     network = resolve_model(weights.model, spec)
     rename_key = MODELS.get(weights.model).rename_key if weights.model in MODELS else None  # a new head is ours
-    loaded = load_weights(network, weights.path, rename_key)
+    loaded = load_weights(network, weights.path, rename_key, needs_head=weights.num_classes > 0)
     if loaded.sha256 != weights.sha256:
         raise WeightsError(
             f"{printable(str(weights.path))} has changed since it was looked at: its SHA-256 is "
@@ -244,17 +245,21 @@ def _expected_of(architecture: Architecture, spec: ModelSpec) -> dict[str, tuple
 
 
 def _expected(architecture: Architecture, preprocessing: Preprocessing, num: int) -> dict[str, tuple[int, ...]]:
-    return _expected_of(architecture, ModelSpec(num_classes=num, input_CHW=preprocessing.input_CHW))
+    return _expected_of(architecture, ModelSpec(num_classes=num or 1, input_CHW=preprocessing.input_CHW))
 
 
 def _check_architecture(
     architecture: Architecture, preprocessing: Preprocessing, shapes: dict[str, tuple[int, ...]], path: Path
 ) -> int:
-    """The number of classes in the file. Raises WeightsError, naming the network that fits where another one does."""
+    """The number of classes in the file, 0 where it has no head and needs none. Raises WeightsError, naming the network
+    that fits where another one does."""
     spec = ModelSpec(num_classes=1000, input_CHW=preprocessing.input_CHW)
-    num_classes = _classes_of(architecture, spec, shapes) or spec.num_classes
+    num_classes = _classes_of(architecture, spec, shapes)
+    if num_classes is None:
+        num_classes = spec.num_classes if architecture.public_head else 0
+    expected = _expected(architecture, preprocessing, num_classes)
     try:
-        check_tensors(_expected(architecture, preprocessing, num_classes), shapes, path, architecture.rename_key)
+        check_tensors(expected, shapes, path, architecture.rename_key, architecture.public_head)
     except WeightsError as error:
         fitting = next(_fitting(shapes, path, architecture.name), None)
         if fitting is None:
@@ -298,16 +303,12 @@ def _fitting(
         spec = architecture.default_spec
         spec = spec if preprocessing is None else replace(spec, input_CHW=preprocessing.input_CHW)
         num_classes = _classes_of(architecture, spec, shapes)
-        if name == not_this or num_classes is None:
+        if name == not_this or (num_classes is None and architecture.public_head):
             continue
         try:
-            check_tensors(
-                _expected_of(architecture, replace(spec, num_classes=num_classes)),
-                shapes,
-                path,
-                architecture.rename_key,
-            )
-        except WeightsError:
+            expected = _expected_of(architecture, replace(spec, num_classes=num_classes or 1))
+            check_tensors(expected, shapes, path, architecture.rename_key, architecture.public_head)
+        except (WeightsError, ModelError):
             continue
         yield name
 

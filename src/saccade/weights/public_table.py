@@ -31,7 +31,7 @@ TABLE = Path(__file__).with_name("public_weights.csv")
 
 @dataclass(frozen=True, kw_only=True)
 class PublicWeights:
-    """A line of the table."""
+    """A line of the table. `top1_percent` is None for files without a head, which answer nothing by themselves."""
 
     network: str
     hub: str
@@ -40,7 +40,7 @@ class PublicWeights:
     licence: str
     any_use: bool
     trained_on: str
-    top1_percent: float
+    top1_percent: float | None
     input_px: int
     crop: float
     interpolation: str
@@ -87,7 +87,7 @@ def public_weights() -> tuple[PublicWeights, ...]:
             licence=row["licence"],
             any_use=row["any_use"] == "yes",
             trained_on=row["trained_on"],
-            top1_percent=float(row["top1_percent"]),
+            top1_percent=float(row["top1_percent"]) if row["top1_percent"] else None,
             input_px=int(row["input_px"]),
             crop=float(row["crop"]),
             interpolation=row["interpolation"],
@@ -102,7 +102,7 @@ def weights_of(network: str) -> list[PublicWeights]:
     """The lines of a registered network, the best that is free for any use first."""
     return sorted(
         (line for line in public_weights() if line.network == network),
-        key=lambda line: (not line.any_use, -line.top1_percent),
+        key=lambda line: (not line.any_use, -(line.top1_percent or 0)),
     )
 
 
@@ -154,9 +154,10 @@ def fetch(line: PublicWeights) -> Fetched:
 
 
 def multiply_adds(line: PublicWeights) -> int | None:
-    """Of one image at the network's own size; None where nobody has counted them."""
+    """Of one image, of the weights' size where that is counted, else of the network's own; None where neither is."""
     references = MODELS.get(line.network).references
-    return references[0].multiply_adds if references else None
+    at_size = [each for each in references if each.spec.input_CHW[1] == line.input_px]
+    return (at_size or references)[0].multiply_adds if references else None
 
 
 def network_of_public(name: str) -> str:

@@ -34,6 +34,8 @@ PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x0
 VARIANCE = "running_var"  # of batch normalisation
 UNUSED_COUNTER = "num_batches_tracked"  # of batch normalisation; files written before 2018 lack it
 AUXILIARY = "auxiliary."  # heads that only training uses
+HEAD = "head."
+PRETRAINING = "mask_token"  # what DINOv2 puts in the place of hidden patches, and no answer needs
 SHOWN = 3
 
 
@@ -72,13 +74,19 @@ class LoadedWeights:
     unused: tuple[str, ...]
 
 
-def load_weights(model: nn.Module, path: Path, rename_key: Callable[[str], str | None] | None = None) -> LoadedWeights:
+def load_weights(
+    model: nn.Module,
+    path: Path,
+    rename_key: Callable[[str], str | None] | None = None,
+    needs_head: bool = True,
+) -> LoadedWeights:
     """Fill `model` from a safetensors file. Raises WeightsError; the network is then unchanged.
 
-    Names may be ours or public ones; every tensor of the network must be there, with its shape, finite.
+    Names may be ours or public ones; every tensor of the network must be there, with its shape, finite. The head as a
+    whole may be missing where it is not needed; it stays as it is.
     """
     content = read_file(path)
-    names, unused = check_tensors(tensor_shapes(model), parse_header(content, path), path, rename_key)
+    names, unused = check_tensors(tensor_shapes(model), parse_header(content, path), path, rename_key, needs_head)
     try:
         tensors = parse_tensors(content)
     except SafetensorError as error:
@@ -109,13 +117,17 @@ def check_tensors(
     shapes: dict[str, tuple[int, ...]],
     path: Path,
     rename_key: Callable[[str], str | None] | None = None,
+    needs_head: bool = True,
 ) -> tuple[dict[str, str], list[str]]:
-    """`match_names` of a file with tensors of `shapes`, once they are the network's, whose shapes are `expected`.
+    """`match_names` of a file with tensors of `shapes`, once they are the network's, whose shapes are `expected`, or
+    all but those of the head where it is not needed.
 
     Raises WeightsError.
     """
     names, unused = match_names(list(shapes), expected, rename_key)
-    _check(path, shapes, names, expected, unused)
+    if not needs_head and not any(ours.startswith(HEAD) for ours in names.values()):
+        expected = {name: shape for name, shape in expected.items() if not name.startswith(HEAD)}
+    _check(path, shapes, names, expected, [name for name in unused if name.rpartition(".")[2] != PRETRAINING])
     return names, unused
 
 

@@ -25,13 +25,14 @@ from ..layers import Concatenation, GlobalAveragePool, initialise, pooled_featur
 class Filter:
     """One convolution: its channels, its (height, width), and its stride, where 2 goes without padding.
 
-    `beside` is a second one on the same map, whose channels go behind.
+    `beside` is a second one on the same map, whose channels go behind; without `keeps_size` there is no padding either.
     """
 
     channels: int
     size: tuple[int, int] = (1, 1)
     stride: int = 1
     beside: "Filter | None" = None
+    keeps_size: bool = True
 
 
 ROW, COLUMN = (1, 7), (7, 1)
@@ -119,13 +120,16 @@ def convolution_relu(
 
 
 class Mixed(nn.Module):
-    """Branches side by side on the same map, their channels concatenated."""
+    """Branches side by side on the same map, their channels concatenated.
 
-    def __init__(self, channels_in: int, branches: Branches) -> None:
+    The average pooling in front of a branch counts the zeros around the map, or leaves them out.
+    """
+
+    def __init__(self, channels_in: int, branches: Branches, counts_zeros: bool = True) -> None:
         super().__init__()
         self.channels = 0
         for name, filters in branches.items():
-            branch, channels = _branch(channels_in, filters, name == POOL)
+            branch, channels = _branch(channels_in, filters, name == POOL, counts_zeros)
             self.add_module(name, branch)
             self.channels += channels
 
@@ -134,11 +138,12 @@ class Mixed(nn.Module):
         return torch.cat([branch(map_BCHW) for branch in self.children()], dim=1)
 
 
-def _branch(channels: int, filters: tuple[Filter, ...], pools: bool) -> tuple[nn.Sequential, int]:
+def _branch(channels: int, filters: tuple[Filter, ...], pools: bool, counts_zeros: bool) -> tuple[nn.Sequential, int]:
     """A branch and the channels it gives."""
     branch = nn.Sequential()
     if pools:
-        branch.add_module("pool", nn.AvgPool2d(3, 1, 1) if filters else nn.MaxPool2d(3, 2))
+        average = nn.AvgPool2d(3, 1, 1, count_include_pad=counts_zeros)
+        branch.add_module("pool", average if filters else nn.MaxPool2d(3, 2))
     for number, each in enumerate(filters, start=1):
         layers: list[nn.Module] = [_layer(channels, each)]
         if each.beside is not None:
@@ -149,7 +154,9 @@ def _branch(channels: int, filters: tuple[Filter, ...], pools: bool) -> tuple[nn
 
 
 def _layer(channels: int, each: Filter) -> nn.Sequential:
-    return convolution_relu(channels, each.channels, each.size, each.stride, padded=each.stride == 1)
+    return convolution_relu(
+        channels, each.channels, each.size, each.stride, padded=each.stride == 1 and each.keeps_size
+    )
 
 
 class InceptionV3(ImageClassifier):
