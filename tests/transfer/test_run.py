@@ -22,6 +22,7 @@ from saccade.transfer.evidence import Answers, Trial
 from saccade.transfer.ladder import Ladder
 from saccade.transfer.measurements import Measurements
 from saccade.transfer.request import TransferRequest
+from saccade.transfer.start_point import enough_epochs
 from saccade.transfer.time_plan import TimePlan
 
 PIXELS = {"channels": "grey", "input_height_px": 32, "input_width_px": 32, "mean": [0.5], "std": [0.25]}
@@ -221,6 +222,26 @@ def test_a_fine_tuning_for_which_there_is_no_time_has_fewer_epochs(backbone: Pat
     assert result.run.config.epochs == result.start.epochs
     again = api.transfer(TransferRequest(resume=True, out=tmp_path / "run", cache="none"))  # finished: judged again
     assert again.run.best_epoch == result.run.best_epoch
+
+
+@pytest.mark.parametrize(
+    ("num_images", "enough", "expected"),
+    [(100, 0, 8), (100, 9000, 8), (1125, 9000, 8), (1126, 9000, 8), (1500, 9000, 6), (3068, 9000, 3), (10**6, 9000, 3)],
+)
+def test_many_images_need_fewer_epochs_but_three_at_least(num_images: int, enough: int, expected: int):
+    config = RunConfig.parse({"epochs": 8, "transfer": {"enough_images": enough}}, "test")
+    assert enough_epochs(config, num_images) == expected
+
+
+def test_the_number_of_epochs_that_a_person_gives_is_kept(backbone: Path, tmp_path: Path):
+    asked = replace(request(backbone, tmp_path / "run"), epochs=None)
+    assert asked.config().transfer.enough_images > 0
+    for own in (
+        replace(asked, epochs=8),
+        replace(asked, settings=[*SMALL, "epochs=8"]),
+        replace(asked, settings={"epochs": 8}),
+    ):
+        assert (own.config().epochs, own.config().transfer.enough_images) == (8, 0)
 
 
 class Notes(api.Silent):

@@ -74,7 +74,9 @@ class StartPoint(RunFile):
         (), description="the networks that were compared; empty where one was given"
     )
     backbone_sentence: Text = Field("", description="why that network, for a person; empty as above")
-    epochs: Count = Field(0, description="of fine-tuning, where the time allows fewer than asked; 0: as asked")
+    epochs: Count = Field(
+        0, description="of fine-tuning, where fewer than configured are enough or fit the time; 0: those"
+    )
     judging_s: Seconds = Field(0.0, description="seconds that judging at the end was expected to take")
     notes: Texts = Field((), description="what a person was told on the way")
     data_digest: Text = Field(description="digest of the training images and their labels")

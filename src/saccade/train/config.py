@@ -159,6 +159,12 @@ class TransferConfig(FrozenConfig):
         description="for the picture alone: also a last layer behind each depth, and depths on a quarter and a "
         "sixteenth of the images",
     )
+    enough_images: int = Field(
+        0,
+        ge=0,
+        description="images that a fine-tuning shows over all its epochs: where these show more, there are fewer of "
+        "them, but three at least; 0: as many epochs as asked",
+    )
     minutes: float = Field(
         0.0, ge=0, le=100_000, description="minutes from the start to the verdict; 0: as long as it takes"
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..core.config import COMMAND_LINE, Settings
+from ..core.config import COMMAND_LINE, Settings, assignments
 from ..core.errors import UsageError
 from ..core.types import AnyPath
 from ..data.sources.in_memory import GivenImages, known_source
@@ -76,6 +76,8 @@ class TransferRequest:
             "views": self.views,
         }
         table = {key: value for key, value in asked.items() if value not in ("", None)}
+        if self.epochs is not None or "epochs" in dict(assignments(self.settings)):  # a person's own number is kept
+            table["enough_images"] = 0
         config = recipe.config(source, backbone, {"transfer": table})
         config = with_policy(config, self.policy).with_overrides(self.settings)
         if config.distill != DistillConfig():

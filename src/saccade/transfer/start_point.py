@@ -38,6 +38,7 @@ from .time_plan import Forecast, TimePlan
 AUTO = "auto"
 LAST = Tap(depth=ALL, pooled=True)
 QUICK = 1e11  # multiply-adds of all images through the network: less is done before a forecast is read
+FEWEST_EPOCHS = 3
 MANY, FEW_FOLDS, MORE_FOLDS = 1000, 3, 5  # with many images fewer folds choose the penalty as well
 
 
@@ -156,25 +157,26 @@ class _Starter:
         first_look = ladder.first_look() if ladder else None
         known = forecast(self.plan, depths, first_look, fits, amount, self.features)
         self.time = TimePlan(forecast=known, minutes=config.transfer.minutes, started_s=self.work.started_s)
-        if sentence := known.sentence(config.epochs):
+        if sentence := known.sentence(enough_epochs(config, len(split.train_N))):
             self.work.note(sentence)
 
     def within_time(self, chosen: Climb) -> tuple[Climb, int]:
         """(`chosen`, epochs of fine-tuning that the time allows); the last layer alone where it allows none."""
         config = self.work.config
+        wanted = enough_epochs(config, len(self.work.images.split.train_N))
         if chosen.depth == ALL or not config.transfer.minutes:
-            return chosen, config.epochs
-        num_epochs = self.time.epochs_for(chosen.depth, config.epochs)
+            return chosen, wanted
+        num_epochs = self.time.epochs_for(chosen.depth, wanted)
         if num_epochs == 0 and config.transfer.freeze == AUTO:
             sentence = (
                 f"Only the last layer is trained: --minutes {config.transfer.minutes:g} leaves no time to fine-tune. "
                 f"{chosen.sentence.replace('Frozen up to', 'Better would be: frozen up to', 1)}"
             )
-            return replace(chosen, depth=ALL, sentence=sentence), config.epochs
-        if num_epochs < config.epochs:
+            return replace(chosen, depth=ALL, sentence=sentence), wanted
+        if num_epochs < wanted:
             self.report.notes.append(
                 f"--minutes {config.transfer.minutes:g} leaves time for {max(1, num_epochs)} of "
-                f"{counted(config.epochs, 'epoch')} of fine-tuning"
+                f"{counted(wanted, 'epoch')} of fine-tuning"
             )
         return chosen, max(1, num_epochs)
 
@@ -249,6 +251,14 @@ class _Starter:
         fold_N = stratified_folds(label_N.numpy(), self.group_N, num_folds, work.config.seed)
         num_classes = len(work.images.classes)
         return fit_probe(feature_ND, label_N.repeat(num_views), num_classes, np.tile(fold_N, num_views))
+
+
+def enough_epochs(config: RunConfig, num_images: int) -> int:
+    """Epochs of fine-tuning on `num_images`: as configured, or fewer where these show enough images, but three."""
+    enough = config.transfer.enough_images
+    if not enough:
+        return config.epochs
+    return min(config.epochs, max(FEWEST_EPOCHS, -(-enough // num_images)))
 
 
 def _judge(probe: LinearProbe, feature_ND: torch.Tensor, label_N: torch.Tensor) -> tuple[float, float]:
