@@ -7,8 +7,7 @@ from saccade.transfer.looks import BOUNDS, HOPELESS, Comparison, chance_better, 
 
 DRAWS = 1_000_000
 # scipy.stats.norm.isf of the p-values, written out: the deviate that belongs to each
-DEVIATES = {0.05: 1.6449, 0.0088: 2.3739, 0.0467: 1.6777, 0.0015: 2.9677, 0.0181: 2.0948, 0.0436: 1.7103}
-DEVIATES |= {0.29: 0.5534, 0.35: 0.3853, 0.214: 0.7926}
+DEVIATES = {0.05: 1.6449, 0.0304: 1.8749, 0.0232: 1.9917, 0.247: 0.6840, 0.307: 0.5044, 0.153: 1.0237}
 
 
 def found_better(num_looks: int, drift: float, gives_up: bool) -> float:
@@ -32,10 +31,10 @@ def test_what_is_not_better_is_found_better_in_five_of_a_hundred_cases(num_looks
 
 
 @pytest.mark.parametrize("num_looks", [2, 3])
-def test_what_one_look_would_find_nine_times_in_ten_is_found_nearly_as_often(num_looks: int):
+def test_what_one_look_would_find_nine_times_in_ten_is_found_nearly_eight_times(num_looks: int):
     drift = (1.6449 + 1.2816) / np.sqrt(num_looks)  # of a look, where all together have a power of 90 % at 5 %
     assert found_better(1, 1.6449 + 1.2816, gives_up=True) == pytest.approx(0.9, abs=0.002)
-    assert found_better(num_looks, drift, gives_up=True) > 0.82
+    assert found_better(num_looks, drift, gives_up=True) > 0.78
 
 
 @pytest.mark.parametrize(("num_looks", "look"), [(2, 0), (3, 0), (3, 1)])
@@ -44,15 +43,18 @@ def test_a_depth_is_given_up_where_it_has_less_than_one_chance_in_ten_as_it_goes
     sum_until_now = deviate * np.sqrt(look + 1)
     rest = num_looks - look - 1
     trend = sum_until_now / (look + 1)
-    last_D = (sum_until_now + np.random.default_rng(0).normal(trend, 1, (DRAWS, rest)).sum(1)) / np.sqrt(num_looks)
-    assert (last_D > DEVIATES[BOUNDS[num_looks][-1]]).mean() == pytest.approx(0.1, abs=0.005)
+    to_come_DR = np.random.default_rng(0).normal(trend, 1, (DRAWS, rest)).cumsum(1)
+    deviate_DR = (sum_until_now + to_come_DR) / np.sqrt(np.arange(look + 2, num_looks + 1))
+    found_D = (deviate_DR > DEVIATES[BOUNDS[num_looks][-1]]).any(1)
+    assert found_D.mean() == pytest.approx(0.1, abs=0.005)
 
 
-def test_each_look_has_its_own_bound_and_the_last_one_ends_it():
+def test_every_look_asks_for_the_same_and_the_last_one_ends_it():
     def at(p_better: float) -> Comparison:
         return Comparison(num_judged=9, num_right=5, num_before=4, p_better=p_better)
 
-    assert [is_better(at(0.01), look, 3) for look in range(3)] == [False, True, True]
+    assert [is_better(at(0.02), look, 3) for look in range(3)] == [True, True, True]
+    assert [is_better(at(0.03), look, 3) for look in range(3)] == [False, False, False]
     assert [is_hopeless(at(0.3), look, 3) for look in range(3)] == [False, True, True]
     assert is_hopeless(at(0.001), 0, 1)
 

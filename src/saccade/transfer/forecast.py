@@ -19,9 +19,10 @@ from .frozen import Tap
 from .ladder_images import tail_multiply_adds
 from .time_plan import Forecast
 
-MEASURED_IMAGES = 16  # that pass in the shorter of two measurements
+FEW_IMAGES, MANY_IMAGES = 16, 96  # that pass in the two measurements
 MEASURED_BATCH = 16
 DECODING = 0.2  # share of reading and decoding in the time of an image's features
+LOOKS = 1.4  # that a depth takes on average, where the evidence may be looked at several times
 PLAIN = 1.3  # a pass through the network as it is, beside one through the fused frozen part
 
 
@@ -34,16 +35,27 @@ class Amount:
     num_judged: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Looks:
+    """A first look at the evidence, and whether others may follow."""
+
+    first: Trial
+    others_follow: bool
+
+
 def forecast(
-    plan: FeaturePlan, depths: Sequence[str], trial: Trial | None, fits: Fits, amount: Amount, work: FeatureWork
+    plan: FeaturePlan, depths: Sequence[str], looks: Looks | None, fits: Fits, amount: Amount, work: FeatureWork
 ) -> Forecast:
-    """Measure and count. `depths` are those that may be fine-tuned from, the last of the network first; `trial` is a
-    first look at the evidence, None where the depth was given. Raises what reading an image or `work.check` raises."""
+    """Measure and count. `depths` are those that may be fine-tuned from, the last of the network first; `looks`
+    are None where the depth was given. Raises what reading an image or `work.check` raises."""
     last = Tap(depth="all", pooled=True)
     image_s = _feature_seconds(plan, last, amount.train_N, work)
     num_features = sum(count_missing(plan, [last], index_N, work) for index_N in (amount.train_N, amount.validation_N))
     step_s = {depth: _step_seconds(plan, depth, fits) for depth in depths}
-    look_s = {} if trial is None else {depth: seconds * _looks(trial, fits) for depth, seconds in step_s.items()}
+    look_s = {}
+    if looks is not None:
+        num_passes = _passes(looks.first, fits)
+        look_s = {depth: seconds * num_passes for depth, seconds in step_s.items()}
     return Forecast(
         features_s=image_s * num_features,
         look_s=look_s,
@@ -51,20 +63,21 @@ def forecast(
             depth: _epoch_seconds(plan, depth, seconds, image_s, fits, amount) for depth, seconds in step_s.items()
         },
         judging_s=PLAIN * image_s * amount.num_judged,
+        num_looks=LOOKS if looks is not None and looks.others_follow else 1.0,
     )
 
 
 def _feature_seconds(plan: FeaturePlan, tap: Tap, index_N: np.ndarray, work: FeatureWork) -> float:
-    """Of one image: what three times as many images take longer, so that starting does not count."""
+    """Of one image: what many take longer than few, so that starting does not count; few pass before, to warm up."""
     own = FeatureWork(cache=None, check=work.check)
-    few_N, more_N = index_N[:MEASURED_IMAGES], index_N[: 3 * MEASURED_IMAGES]
+    few_N, many_N = index_N[:FEW_IMAGES], index_N[:MANY_IMAGES]
     taken_s = []
-    for some_N in (few_N, more_N):
+    for some_N in (few_N, few_N, many_N):
         started_s = time.perf_counter()
         collect_features(plan, [tap], some_N, own)
         taken_s.append(time.perf_counter() - started_s)
-    difference = len(more_N) - len(few_N)
-    return max(taken_s[1] - taken_s[0], 0.0) / difference if difference else taken_s[1] / max(1, len(more_N))
+    difference = len(many_N) - len(few_N)
+    return max(taken_s[2] - taken_s[1], 0.0) / difference if difference else taken_s[2] / max(1, len(many_N))
 
 
 def _step_seconds(plan: FeaturePlan, depth: str, fits: Fits) -> float:
@@ -78,7 +91,7 @@ def _step_seconds(plan: FeaturePlan, depth: str, fits: Fits) -> float:
     return step_seconds(parts.live, map_B, label_B, fits) / MEASURED_BATCH
 
 
-def _looks(trial: Trial, fits: Fits) -> int:
+def _passes(trial: Trial, fits: Fits) -> int:
     """Images that pass in all training steps of a first look."""
     used = [len(trial.used_M(fold)) for fold in trial.judged_folds]
     return sum(num_steps(fits.config, num, tail_epochs(num)) * min(fits.config.batch_size, num) for num in used)

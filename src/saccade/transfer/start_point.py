@@ -26,7 +26,7 @@ from ..train.progress import RunProgress
 from .evidence import Fits
 from .feature_plan import FeaturePlan
 from .features import FeatureReport, FeatureWork, collect_features
-from .forecast import Amount, forecast
+from .forecast import Amount, Looks, forecast
 from .freeze_depth import Climb, climb
 from .frozen import Dtype, Tap
 from .ladder import Ladder, LadderWork
@@ -154,8 +154,8 @@ class _Starter:
         amount = Amount(
             train_N=split.train_N, validation_N=split.validation_N, num_judged=len(split.without_copies("test"))
         )
-        first_look = ladder.first_look() if ladder else None
-        known = forecast(self.plan, depths, first_look, fits, amount, self.features)
+        looks = Looks(first=ladder.first_look(), others_follow=len(ladder.looks) > 1) if ladder else None
+        known = forecast(self.plan, depths, looks, fits, amount, self.features)
         self.time = TimePlan(forecast=known, minutes=config.transfer.minutes, started_s=self.work.started_s)
         if sentence := known.sentence(enough_epochs(config, len(split.train_N))):
             self.work.note(sentence)

@@ -18,19 +18,20 @@ RATIO_RANGE = (0.5, 4.0)  # of measured to forecast seconds, that later forecast
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
     """Seconds of each part of a transfer on this machine: all features, a first look at training behind each depth,
-    an epoch of fine-tuning from each depth, judging at the end."""
+    an epoch of fine-tuning from each depth, judging at the end. `num_looks` is how many a depth takes on average."""
 
     features_s: float
     look_s: Mapping[str, float]
     epoch_s: Mapping[str, float]
     judging_s: float
+    num_looks: float = 1.0
 
     def sentence(self, num_epochs: int) -> str:
         """`about 6 min: features 60 s, comparing depths 2 min, fine-tuning 3 min, judging 10 s`; "" where it is short.
 
         Two depths are compared as a rule, the last of the network; fine-tuning is counted from the first of them.
         """
-        evidence_s = sum(list(self.look_s.values())[:2])
+        evidence_s = self.num_looks * sum(list(self.look_s.values())[:2])
         fine_tuning_s = num_epochs * next(iter(self.epoch_s.values()), 0.0)
         parts = {
             "features": self.features_s,
