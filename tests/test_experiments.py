@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ SHORT = {
     "zeroed_block": [],
     "gradient_by_depth": ["--seeds", "1", "--networks", "plain20,resnet20"],
     "inception_time": ["--pairs", "1"],
+    "backbones_by_images": ["photos", "--images", "4,all"],  # in its own test below
     "freeze_by_images": ["photos", "--images", "4,all", "--epochs", "1"],  # with more in its own test below
     "ladder_against_training": ["photos", "--images", "all", "--epochs", "1", "--seeds", "1"],  # as the one above
     "temperature_by_images": [],  # in its own test below
@@ -74,8 +76,14 @@ def test_plain_and_residual_networks_are_trained_and_their_gradients_measured():
     assert result["gradient_first_over_last"][0] > 0
 
 
-def on_noise(folder: Path, name: str, num_train: int, levels: tuple[int, int] = (60, 190)) -> list[dict[str, Any]]:
-    """What an experiment on transfer prints of noise of two mean levels and of a ResNet-20 with random weights."""
+def on_noise(
+    folder: Path,
+    name: str,
+    num_train: int,
+    levels: tuple[int, int] = (60, 190),
+    networks: tuple[str, ...] = ("--backbone", "resnet20", "--weights", "weights.safetensors"),
+) -> list[dict[str, Any]]:
+    """What an experiment on transfer prints of noise of two mean levels; usually of a ResNet-20 with random weights."""
     draw = np.random.default_rng(0)
     for split, count in (("train", num_train), ("validation", 2), ("test", 3)):
         for label, level in zip(("dark", "light"), levels, strict=True):
@@ -89,7 +97,7 @@ def on_noise(folder: Path, name: str, num_train: int, levels: tuple[int, int] = 
     pixels = {"channels": "rgb", "input_height_px": 32, "input_width_px": 32, "mean": [0.5] * 3, "std": [0.25] * 3}
     save_file(weights, folder / "weights.safetensors", metadata={"saccade.preprocessing": json.dumps(pixels)})
     command = [sys.executable, "-m", f"experiments.{name}", *SHORT[name]]
-    command += ["--backbone", "resnet20", "--weights", "weights.safetensors", "--out", "out"]
+    command += [*networks, "--out", "out"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])}
     environment["XDG_CACHE_HOME"] = str(folder / "cache")
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
@@ -104,6 +112,18 @@ def test_more_images_freeze_by_evidence_and_are_drawn_in_one_picture(tmp_path: P
     assert all(row["why"].startswith(("Only the last layer", "Frozen up to")) for row in rows)
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == rows
     assert "4 a class" in (tmp_path / "out" / "ladder.svg").read_text()
+
+
+def test_networks_are_compared_on_few_and_all_images_and_judged_alone(tmp_path: Path, shared: Callable[[str], Path]):
+    names = ("squeezenet1_1", "efficientnet_lite0")
+    networks = [word for name in names for word in ("--weights", str(shared(f"weights/{name}")))]
+    rows = on_noise(tmp_path, "backbones_by_images", num_train=9, networks=tuple(networks))
+    assert [(row["images_a_class"], row["training_images"]) for row in rows] == [("4", 8), ("all", 18)]
+    for row in rows:
+        assert set(row["left_out_top1"]) == set(row["test_top1"]) == {"squeezenet1.1", "efficientnet-lite0"}
+        assert row["why"].startswith(row["chosen"])
+        assert set(row["test_top1"].values()) == {1.0}  # dark and light noise
+    assert json.loads((tmp_path / "out" / "results.json").read_text()) == rows
 
 
 def test_the_ladder_is_compared_with_whole_trainings(tmp_path: Path):
