@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from saccade.core import atomic
 from saccade.core.runtime import RuntimeConfig, start
@@ -53,8 +55,9 @@ def main() -> None:
 def run_campaign(num_trials: int, seed: int, folder: Path) -> dict[str, Any]:
     """`num_trials` builds, killed; returns how many kills struck, how much they left, and every difference found."""
     features.RECORDS_PER_FILE = IMAGES_PER_FILE
+    torch.set_num_threads(1)  # a process that has computed on several threads cannot fork
     plan = digits_plan()
-    truth_ND, _ = collect(plan, None)
+    truth_ND, _ = collect_in_child(plan, None, folder)
     draw = random.Random(seed)
     failures: list[str] = []
     num_kills = num_kept = 0
@@ -62,12 +65,12 @@ def run_campaign(num_trials: int, seed: int, folder: Path) -> dict[str, Any]:
         root = folder / f"trial-{number}"
         for _ in range(draw.choice([1, 1, 2])):
             num_kills += in_child(partial(build_until, plan, root, draw.randint(1, MAX_CALLS)))
-        value_ND, report = collect(plan, root)
-        num_kept += report.num_found
-        again_ND, all_found = collect(plan, root)
-        if not (torch.equal(value_ND, truth_ND) and torch.equal(again_ND, truth_ND)):
+        value_ND, report = collect_in_child(plan, root, folder)
+        num_kept += report["found"]
+        again_ND, all_found = collect_in_child(plan, root, folder)
+        if not (np.array_equal(value_ND, truth_ND) and np.array_equal(again_ND, truth_ND)):
             failures.append(f"trial {number}: other features")
-        if report.num_computed + report.num_found != NUM_IMAGES or all_found.num_computed or report.notes:
+        if report["computed"] + report["found"] != NUM_IMAGES or all_found["computed"] or report["notes"]:
             failures.append(f"trial {number}: {report} and then {all_found}")
         failures += [f"trial {number}: {path} was left" for path in root.rglob(f"*{atomic.TEMPORARY_SUFFIX}")]
     return {"trials": num_trials, "kills": num_kills, "images kept": num_kept, "seed": seed, "failures": failures}
@@ -86,6 +89,22 @@ def digits_plan() -> FeaturePlan:
         runtime=start(RuntimeConfig.parse({"num_threads": 1, "precision": "float32"}, "campaign")),
         dtype="float32",
     )
+
+
+def collect_in_child(plan: FeaturePlan, root: Path | None, folder: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """The features, with the cache in `root` or none, and what happened. They are computed in a process of their own:
+    one that computes and then forks may leave its child a lock that nobody opens."""
+    path = folder / "collected.safetensors"
+
+    def compute() -> None:
+        value_ND, report = collect(plan, root)
+        told = {"computed": report.num_computed, "found": report.num_found, "notes": report.notes}
+        save_file({"value_ND": value_ND.numpy()}, path, metadata={"report": json.dumps(told)})
+
+    if in_child(compute):
+        raise RuntimeError("the features were not computed: something killed the process")
+    with safe_open(path, "numpy") as file:
+        return file.get_tensor("value_ND"), json.loads(file.metadata()["report"])
 
 
 def collect(plan: FeaturePlan, root: Path | None) -> tuple[torch.Tensor, FeatureReport]:
