@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parent.parent.parent
-RUNS = {"train", "transfer", "ensemble"}
+RUNS = {"train", "transfer", "choosing", "ensemble"}
 EACH = 4  # of each of about 50 files: 200 in all
 
 
