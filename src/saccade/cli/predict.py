@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,7 @@ def predict(
     from ..data.opening_line import untold
     from ..data.sources.shared.image_files import PassedOver
 
-    num_runs = 1  # the first is meant as a run even where none stands there
-    while is_run(arguments[0]) and num_runs < len(arguments) and is_run(arguments[num_runs]):
-        num_runs += 1
+    num_runs = max(1, len(list(takewhile(is_run, arguments))))  # the first is meant as a run even where none is there
     runs, paths = [Path(text) for text in arguments[:num_runs]], arguments[num_runs:]
     refuse_swapped("predict", arguments[:num_runs], paths)
     if not paths:

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..core import atomic
-from ..core.drawing import drawing_engine
 from ..runs.start_point import Backbone
-from .drawn_text import wrapped
 from .palette import LIGHT
+from .titled_picture import write_titled
 
 WIDTH_PX, HEIGHT_PX = 460, 280
 CHOSEN, OTHER = "chosen", "compared"
@@ -20,10 +18,10 @@ def write_backbone_chart(path: Path, backbones: Sequence[Backbone], sentence: st
     Raises StorageError.
     """
     judged = [backbone for backbone in backbones if backbone.num_judged]
-    atomic.write_text(path, drawing_engine().vegalite_to_svg(_chart(judged, sentence).to_dict(validate=False)))
+    write_titled(path, _chart(judged), sentence, line_width=75)
 
 
-def _chart(judged: Sequence[Backbone], sentence: str) -> Any:
+def _chart(judged: Sequence[Backbone]) -> Any:
     import altair  # a second; only who asks for a picture pays it
 
     rows = [_row(backbone) for backbone in judged]
@@ -46,11 +44,7 @@ def _chart(judged: Sequence[Backbone], sentence: str) -> Any:
         base.mark_point(filled=True, size=70, opacity=1).encode(y=y),
         base.mark_text(dy=13, fontSize=12).encode(y=altair.Y("low:Q", scale=y_scale), text="label:N"),
     )
-    title = altair.TitleParams(
-        wrapped(sentence, 75), fontSize=12, fontWeight=400, anchor="start", color=LIGHT["ink"], offset=12
-    )
-    chart = chart.properties(width=WIDTH_PX, height=HEIGHT_PX, title=title, background=LIGHT["surface"])
-    return chart.configure_axis(labelColor=LIGHT["ink"], titleColor=LIGHT["muted"], gridColor=LIGHT["line"])
+    return chart.properties(width=WIDTH_PX, height=HEIGHT_PX)
 
 
 def _row(backbone: Backbone) -> dict[str, Any]:

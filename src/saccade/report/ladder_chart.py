@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core import atomic
-from ..core.drawing import drawing_engine
 from ..runs.start_point import Rung
-from .drawn_text import wrapped
 from .palette import LIGHT
+from .titled_picture import write_titled
 
 PANEL_WIDTH, PANEL_HEIGHT = 200, 240
 WORDS = {
@@ -43,10 +41,10 @@ def write_ladder_chart(path: Path, steps: Sequence[Step], sentence: str) -> None
 
     Raises StorageError.
     """
-    atomic.write_text(path, drawing_engine().vegalite_to_svg(_chart(steps, sentence).to_dict(validate=False)))
+    write_titled(path, _chart(steps), sentence, line_width=100)
 
 
-def _chart(steps: Sequence[Step], sentence: str) -> Any:
+def _chart(steps: Sequence[Step]) -> Any:
     import altair  # a second; only who asks for a picture pays it
 
     order = list(reversed(dict.fromkeys(step.depth for step in steps)))
@@ -72,11 +70,7 @@ def _chart(steps: Sequence[Step], sentence: str) -> Any:
         )
         caption = altair.TitleParams(f"{size:,} images", fontSize=12, fontWeight=600, color=LIGHT["ink"])
         panels.append(panel.properties(width=PANEL_WIDTH, height=PANEL_HEIGHT, title=caption))
-    title = altair.TitleParams(
-        wrapped(sentence, 100), fontSize=12, fontWeight=400, anchor="start", color=LIGHT["ink"], offset=12
-    )
-    chart = altair.hconcat(*panels).properties(title=title, background=LIGHT["surface"])
-    return chart.configure_axis(labelColor=LIGHT["ink"], titleColor=LIGHT["muted"], gridColor=LIGHT["line"])
+    return altair.hconcat(*panels)
 
 
 def _row(step: Step) -> dict[str, object]:

@@ -32,7 +32,6 @@ from ..models.surgery import ALL
 from ..runs.checkpoint import Checkpoint, update_manifest
 from ..runs.evaluation_files import MAX_SEEN_BYTES, THUMBNAIL_PX, JudgedOutputs, JudgedPictures, write_verdict
 from ..runs.names import SEEN
-from ..runs.start_point import read_start
 from .config import RunConfig
 from .data_caveats import data_caveats, loss_caveats
 from .prepare import Images
@@ -84,10 +83,8 @@ def judge(
     worse = worse_scaled(outputs.logits_NK, outputs.label_N, temperature, num_fitted)
     num_lost = len(images.split.indices(split)) - len(whole.index_N)
     kind = copies.kind("training" if split == "train" else "held-out")
-    start = read_start(run_dir)
-    chose_epoch = start is None or start.frozen != ALL
     told = [
-        *data_caveats(images, split, chose_epoch),
+        *data_caveats(images, split, chose_epoch=config.transfer.frozen != ALL),
         *copies.caveats(),
         *loss_caveats(run_dir, num_lost),
         *warnings(metrics, kind),

@@ -63,6 +63,7 @@ class TrainingStep:
         self.frozen = freeze(self.model, config.transfer.frozen) if config.transfer.frozen else ()
         self._can_fuse = bool(self.frozen) and can_fuse(runtime.device, runtime.precision)
         self._fused: nn.Module | None = None
+        self._live: tuple[nn.Module, ...] = ()
         use_fast_gradients(self.model, runtime)
         self.groups = build_optimizers(self.model, config.optimizer, runtime.precision)
         self.average = WeightAverage(self.model, config.average) if config.average.decay else None
@@ -209,9 +210,10 @@ class TrainingStep:
             return logits_BK
         if self._fused is None:  # only now: a run that goes on has loaded its weights
             self._fused = fuse_for_inference(self.frozen, self.runtime.precision)
+            self._live = cut(self.model, self.config.transfer.frozen).live
         with torch.no_grad():
             map_BCHW = self._fused(input_BCHW)
-        return run(cut(self.model, self.config.transfer.frozen).live, map_BCHW)
+        return run(self._live, map_BCHW)
 
     def _inputs(self, image_BCHW: torch.Tensor) -> torch.Tensor:
         if image_BCHW.shape[2:] == self.input_HW:

@@ -16,7 +16,7 @@ from .evidence import Fits, Trial, num_steps, step_seconds, tail_epochs
 from .feature_plan import FeaturePlan
 from .features import FeatureWork, collect_features, count_missing
 from .frozen import Tap
-from .ladder_images import tail_multiply_adds
+from .ladder_images import multiply_adds_behind
 from .time_plan import Forecast
 
 FEW_IMAGES, MANY_IMAGES = 16, 96  # that pass in the two measurements
@@ -56,11 +56,14 @@ def forecast(
     if looks is not None:
         num_passes = _passes(looks.first, fits)
         look_s = {depth: seconds * num_passes for depth, seconds in step_s.items()}
+    behind = multiply_adds_behind(plan.model, [NONE, *depths], plan.preprocessing.input_CHW)
+    frozen_share = {depth: _frozen_share(behind[depth], behind[NONE]) for depth in depths}
     return Forecast(
         features_s=image_s * num_features,
         look_s=look_s,
         epoch_s={
-            depth: _epoch_seconds(plan, depth, seconds, image_s, fits, amount) for depth, seconds in step_s.items()
+            depth: _epoch_seconds(plan, frozen_share[depth], seconds, image_s, fits, amount)
+            for depth, seconds in step_s.items()
         },
         judging_s=PLAIN * image_s * amount.num_judged,
         num_looks=LOOKS if looks is not None and looks.others_follow else 1.0,
@@ -97,17 +100,18 @@ def _passes(trial: Trial, fits: Fits) -> int:
     return sum(num_steps(fits.config, num, tail_epochs(num)) * min(fits.config.batch_size, num) for num in used)
 
 
-def _epoch_seconds(plan: FeaturePlan, depth: str, step_s: float, image_s: float, fits: Fits, amount: Amount) -> float:
-    """Of one epoch of fine-tuning from `depth` and its validation, over growing images on average."""
-    frozen_s = image_s * (DECODING + (1 - DECODING) * _frozen_share(plan, depth))
+def _epoch_seconds(
+    plan: FeaturePlan, frozen_share: float, step_s: float, image_s: float, fits: Fits, amount: Amount
+) -> float:
+    """Of one epoch of fine-tuning behind a frozen share of the network and its validation, over growing images on
+    average."""
+    frozen_s = image_s * (DECODING + (1 - DECODING) * frozen_share)
     training_s = len(amount.train_N) * (frozen_s + step_s) * _mean_area(fits.config, plan.preprocessing.input_CHW[1:])
     return training_s + PLAIN * image_s * len(amount.validation_N)
 
 
-def _frozen_share(plan: FeaturePlan, depth: str) -> float:
+def _frozen_share(live: float, whole: float) -> float:
     """Of the multiply-adds of the network; half of them where it cannot be followed."""
-    input_CHW = plan.preprocessing.input_CHW
-    live, whole = (tail_multiply_adds(plan.model, [name], input_CHW) for name in (depth, NONE))
     return 1 - live / whole if math.isfinite(whole) and whole else 0.5
 
 

@@ -6,6 +6,7 @@ fits that learn from more. Further images never make the evidence weaker. Where 
 after the other, and the evidence is looked at in between (`looks.py`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -60,14 +61,19 @@ def choose_images(num_images: int, tail_multiply_adds: float) -> LadderImages:
 
 def tail_multiply_adds(model: nn.Module, depths: list[str], input_CHW: tuple[int, int, int]) -> float:
     """Those of one image through everything behind each of `depths`; without end where a network cannot be followed."""
+    return float(sum(multiply_adds_behind(model, depths, input_CHW).values()))
+
+
+def multiply_adds_behind(model: nn.Module, depths: Sequence[str], input_CHW: tuple[int, int, int]) -> dict[str, float]:
+    """By depth, those of one image through everything behind it; without end where a network cannot be followed."""
     modules = cut(model, NONE).live
     try:
         with torch.device("cpu"):
             operations = trace(nn.Sequential(*modules), input_CHW).operations
     except ModelError:
-        return float("inf")  # it is taken for a costly one: as many images are judged as always
+        return dict.fromkeys(depths, float("inf"))  # it is taken for a costly one: as many images are judged as always
     costs = [0] * len(modules)
     for operation in operations:
         if operation.path:
             costs[int(operation.path.split(".")[0])] += multiply_adds(operation)
-    return float(sum(sum(costs[len(cut(model, depth).frozen) :]) for depth in depths))
+    return {depth: float(sum(costs[len(cut(model, depth).frozen) :])) for depth in depths}

@@ -227,7 +227,7 @@ def _finish(
         num_parameters = sum(parameter.numel() for parameter in head.parameters())
         context.progress.begin(opening_lines(known, images, runtime.describe(), folder.path, num_parameters))
         best = find_checkpoint(folder.path)
-        judgement = judge(folder.path, best, images, config, runtime, context.stop.check)
+        judgement = judge(folder.path, best, images, known, runtime, context.stop.check)
         result = TrainResult(
             run_dir=folder.path,
             config=config,
