@@ -40,14 +40,22 @@ from PIL import Image, UnidentifiedImageError
 
 from ...core.errors import ImageError, printable
 from ...core.types import MAX_16_BIT
-from ..limits import MAX_IMAGE_PIXELS, MAX_JPEG_SCANS, refuse_declared_size, refuse_large_image, refuse_long_shape
-from .decode_memory import DECODE_MEMORY, jpeg_bytes, pillow_bytes, webp_bytes
+from ..limits import (
+    MAX_IMAGE_PIXELS,
+    MAX_JPEG_SCANS,
+    refuse_declared_size,
+    refuse_expanding_image,
+    refuse_large_image,
+    refuse_long_shape,
+)
+from .decode_memory import BYTES_PER_PIXEL, DECODE_MEMORY, jpeg_bytes, pillow_bytes, webp_bytes
 from .formats.profiles import TOO_LARGE, Conversion, find_conversion, without_large_profile
 from .formats.stored import StoredImage
 from .formats.table import ImageFormat, format_of
 from .pillow_warnings import kept_warnings
 
 MAX_WEBP_SIDE_PX = 16_383  # RFC 9649: a picture's sides have 14 bits; a canvas may claim 2^24
+CANVASES = ("GIF", "BMP")  # whose pictures may be larger than what is drawn in them, at the cost of a few bytes
 UNUSUAL = ("BMP",)  # whose files may have other first bytes than the table says
 BACKGROUND = 255  # what shows through transparent pixels: white, as on paper and most pages
 
@@ -203,6 +211,8 @@ def _decode(
         if image.format == "WEBP" and MAX_WEBP_SIDE_PX < max(width_px, height_px) <= MAX_IMAGE_PIXELS:
             raise ValueError(f"it declares {width_px}x{height_px} pixels; WebP pictures have at most 16,383 on a side")
         refuse_declared_size(key, width_px, height_px)
+        if image.format in CANVASES:
+            refuse_expanding_image(key, len(content), width_px * height_px * BYTES_PER_PIXEL)
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
         mode = image.mode
         pixels: np.ndarray | None = None

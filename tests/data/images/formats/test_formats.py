@@ -395,3 +395,15 @@ def test_dicom_frames_and_compressions_that_are_not_read_are_told(dicom: Callabl
     assert refusal(deflated).startswith(
         "a: its pixels are compressed (Deflated Explicit VR Little Endian), which is not"
     )
+
+
+def test_a_gif_whose_canvas_is_far_larger_than_its_frame_is_refused_before_it_is_allocated():
+    content = bytearray(encoded(Image.fromarray(NOISE_HWC).quantize(32), "GIF"))
+    assert decode_image(bytes(content), "a").image_HWC.shape == NOISE_HWC.shape
+    struct.pack_into("<HH", content, 6, 32_832, 1_072)  # the logical screen: GIF89a, section 18
+    assert refusal(bytes(content)) == (
+        f"a: it has {len(content):,} bytes and takes {32_832 * 1_072 * 16:,} to decode: damaged, or made to fill the "
+        "memory."
+    )
+    struct.pack_into("<HH", content, 6, 2_000, 3_000)  # a screen that any file may have
+    assert decode_image(bytes(content), "a").image_HWC.shape == (3_000, 2_000, 3)
