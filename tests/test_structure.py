@@ -43,15 +43,21 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+@cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    """Every node of the parsed file."""
+    return tuple(ast.walk(tree_of(path)))
+
+
 def module_name(path: Path) -> str:
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imported_modules(path: Path, top_level_only: bool = False) -> set[str]:
+@cache
+def imported_modules(path: Path, top_level_only: bool = False) -> frozenset[str]:
     """Dotted names inside the package that `path` imports, without the leading `saccade`."""
-    tree = tree_of(path)
-    nodes = tree.body if top_level_only else list(ast.walk(tree))
+    nodes = tree_of(path).body if top_level_only else nodes_of(path)
     own = module_name(path).split(".") if module_name(path) else []
     base = own if path.name == "__init__.py" else own[:-1]
     found = set()
@@ -64,7 +70,7 @@ def imported_modules(path: Path, top_level_only: bool = False) -> set[str]:
             found |= {f"{target}.{name.name}".strip(".") for name in node.names} | ({target} if target else set())
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("saccade."):
             found.add(node.module.removeprefix("saccade."))
-    return found
+    return frozenset(found)
 
 
 def layer_of(name: str) -> int | None:
@@ -105,7 +111,7 @@ def test_the_package_has_no_import_cycle():
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_function_takes_arguments_it_does_not_name(path: Path):
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.args.kwarg is None, f"{path}:{node.lineno}: {node.name} takes **{node.args.kwarg.arg}"
 
@@ -123,13 +129,13 @@ def test_the_report_of_sizes_names_the_longest_of_each_kind():
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_every_module_says_what_it_is(path: Path):
-    text = path.read_text(encoding="utf-8")
-    assert not text or ast.get_docstring(ast.parse(text)), "a module starts with a docstring"
+    tree = tree_of(path)
+    assert not tree.body or ast.get_docstring(tree), "a module starts with a docstring"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_nothing_can_run_code_from_a_file(path: Path):
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = {getattr(node, "module", None), *(name.name for name in node.names)}
             assert not names & {"pickle", "dill", "marshal", "shelve", "joblib", "cloudpickle"}, path
@@ -173,7 +179,7 @@ def opens_a_file(call: ast.Call) -> bool:
 def test_files_of_strangers_are_opened_in_one_way(path: Path):
     if path.relative_to(PACKAGE).as_posix() in OPENS_BY_ITSELF:
         return
-    calls = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
+    calls = [node for node in nodes_of(path) if isinstance(node, ast.Call)]
     lines = [node.lineno for node in calls if opens_a_file(node)]
     assert not lines, f"{path}, lines {lines}: use core.plain_files.open_plain_file, which no pipe or device can hang"
 
@@ -213,11 +219,10 @@ def test_the_public_api_is_what_it_says_and_comes_on_demand():
 
 
 def test_loading_shares_memory_between_threads_so_no_small_dev_shm_can_break_it():
-    tree = {path: tree_of(path) for path in (PACKAGE / "data").rglob("*.py")}
     imported = {
         (path.name, name)
-        for path, module in tree.items()
-        for node in ast.walk(module)
+        for path in (PACKAGE / "data").rglob("*.py")
+        for node in nodes_of(path)
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
     }
