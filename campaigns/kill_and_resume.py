@@ -24,7 +24,7 @@ from saccade import api
 from saccade.core import atomic
 from saccade.data.source import open_source
 
-from .small_training import SETTINGS, differences, fingerprint, in_child, train
+from .small_training import MEMORY, SETTINGS, differences, fingerprint, in_child, train
 
 SYSTEM_CALLS = ("sync_file", "sync_folder", "write_bytes", "_remove_folder")
 MAX_STEPS, MAX_CALLS = 24, 750  # of an undisturbed run: steps, and calls to the disk in its saves (about)
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         result = run_campaign(arguments.trials, arguments.seed, Path(folder))
     print(json.dumps(result))
     sys.exit(1 if result["failures"] else 0)

@@ -5,12 +5,10 @@ import os
 import pty
 import re
 import struct
-import subprocess
-import sys
 import termios
 from pathlib import Path
 
-from tests.processes import PATIENCE_S
+from tests.processes import Program
 
 
 def on_terminal(folder: Path, width: int, environment: dict[str, str], *arguments: str) -> tuple[int, str, str]:
@@ -18,14 +16,8 @@ def on_terminal(folder: Path, width: int, environment: dict[str, str], *argument
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
     inherited = {key: value for key, value in os.environ.items() if key not in ("CI", "COLUMNS", "LINES")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "saccade", *arguments],
-        cwd=folder,
-        stdin=theirs,
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-        env=inherited | {"TERM": "xterm"} | environment,
-    )
+    inherited |= {"TERM": "xterm"} | environment
+    program = Program(["-m", "saccade", *arguments], folder, inherited, stdin=theirs, stderr=theirs)
     os.close(theirs)
     received = b""
     while True:
@@ -37,8 +29,8 @@ def on_terminal(folder: Path, width: int, environment: dict[str, str], *argument
             break
         received += part
     os.close(ours)
-    output, _ = process.communicate(timeout=PATIENCE_S)
-    return process.returncode, output.decode(), received.decode()
+    done = program.communicate()
+    return done.returncode, done.stdout, received.decode()
 
 
 def rendered(received: str) -> list[str]:

@@ -1,11 +1,10 @@
 """The examples run as they stand, and print what they promise."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.processes import run_python
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PROMISED = {
@@ -25,9 +24,7 @@ def test_every_example_is_tested_and_listed():
 
 @pytest.mark.parametrize("name", sorted(PROMISED))
 def test_an_example_runs_as_it_stands(name: str, tmp_path: Path):
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / f"{name}.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300
-    )
+    done = run_python([EXAMPLES / f"{name}.py"], tmp_path)
     assert done.returncode == 0, done.stderr
     assert re.search(PROMISED[name], done.stdout), done.stdout
     assert not any(tmp_path.iterdir())  # it leaves nothing behind

@@ -3,11 +3,10 @@
 import importlib.util
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from tests.processes import PATIENCE_S
+from tests.processes import run_python
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "build-reference"
 CHILD = """
@@ -25,12 +24,7 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("pdoc") is None, reason
 
 
 def build(folder: Path, change: str = "") -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-c", CHILD.format(change=change), str(SCRIPT), str(folder)],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-    )
+    return run_python(["-c", CHILD.format(change=change), SCRIPT, folder], folder)
 
 
 def test_the_pages_are_built_without_the_network_and_load_nothing(tmp_path: Path):

@@ -1,12 +1,10 @@
 """A small run of the kill campaign: every setting, kills after steps and inside saves."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import get_args
 
-from tests.processes import PATIENCE_S
+from tests.processes import run_python
 
 from saccade.train.config import OptimizerConfig, ScheduleConfig
 
@@ -14,8 +12,7 @@ REPOSITORY = Path(__file__).parent.parent.parent
 
 
 def test_killed_trainings_resume_to_the_same_bits():
-    command = [sys.executable, "-m", "campaigns.kill_and_resume", "--trials", "26", "--seed", "1"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S)
+    done = run_python(["-m", "campaigns.kill_and_resume", "--trials", "26", "--seed", "1"], REPOSITORY)
     assert done.returncode in (0, 1), done.stderr
     result = json.loads(done.stdout)
     assert result["failures"] == []

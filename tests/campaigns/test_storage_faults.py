@@ -3,13 +3,11 @@
 import errno
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.processes import PATIENCE_S
+from tests.processes import Program, run_python
 
 from saccade.runs.checkpoint import open_checkpoint
 
@@ -17,8 +15,7 @@ REPOSITORY = Path(__file__).parent.parent.parent
 
 
 def test_failing_disks_lose_nothing_and_are_told_with_path_needed_and_free_bytes():
-    command = [sys.executable, "-m", "campaigns.storage_faults", "--budgets", "7", "--calls", "2"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S)
+    done = run_python(["-m", "campaigns.storage_faults", "--budgets", "7", "--calls", "2"], REPOSITORY)
     assert done.returncode in (0, 1), done.stderr
     result = json.loads(done.stdout)
     assert result["failures"] == []
@@ -53,22 +50,19 @@ def test_the_command_on_a_full_disk_ends_with_one_message(
 
 def test_of_several_starters_in_one_folder_one_wins_and_the_others_are_told(tmp_path: Path):
     small = ["--epochs", "1", "--model", "gap | fc 10", "--set", "input.size_px=12"]
-    command = [sys.executable, "-m", "saccade", "train", "digits", "--out", "run", "--quiet", *small]
-    starters = [
-        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
-    ended = [(*starter.communicate(timeout=PATIENCE_S), starter.returncode) for starter in starters]
-    winners = [output for output, _, status in ended if status == 0]
+    command = ["-m", "saccade", "train", "digits", "--out", "run", "--quiet", *small]
+    starters = [Program(command, tmp_path) for _ in range(3)]
+    ended = [starter.communicate() for starter in starters]
+    winners = [done.stdout for done in ended if done.returncode == 0]
     assert len(winners) == 1
     assert "held-out images correct" in winners[0]
-    for _, errors, status in ended:
-        if status:
-            assert status == 1
+    for done in ended:
+        if done.returncode:
+            assert done.returncode == 1
             holder = r"process \d+ since \d{4}-\d\d-\d\d [\d:]+|another process, which has just started"
             wait = r"Wait until it ends, stop it, or choose another place with --out\."
             in_use = rf"error: The run run is in use by ({holder})\.\n{wait}\n"
             too_late = (
                 r"error: run already holds a run\.\nGo on with it by --resume, or choose another place with --out\.\n"
             )
-            assert re.fullmatch(f"{in_use}|{too_late}", errors), errors
+            assert re.fullmatch(f"{in_use}|{too_late}", done.stderr), done.stderr

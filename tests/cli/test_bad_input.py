@@ -2,15 +2,13 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from tests.processes import PATIENCE_S
+from tests.processes import Program
 
 from saccade.core import lock
 from saccade.models.architecture import MODELS
@@ -312,13 +310,11 @@ def test_a_run_among_the_files_of_the_current_folder_is_refused(saccade: Callabl
 
 
 def test_training_goes_on_when_the_reader_of_its_progress_has_gone(tmp_path: Path):
-    command = [sys.executable, "-m", "saccade", "train", "digits", "--out", "run", *FAST]
+    command = ["-m", "saccade", "train", "digits", "--out", "run", *FAST]
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        ended = subprocess.run(
-            command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=writing, text=True, timeout=PATIENCE_S
-        )
+        ended = Program(command, tmp_path, stderr=writing).communicate()
     finally:
         os.close(writing)
     assert ended.returncode == 0

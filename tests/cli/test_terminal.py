@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.processes import PATIENCE_S
+from tests.processes import PATIENCE_S, run_python
 from tests.terminal import on_terminal, rendered
 
 from saccade.cli import console
@@ -179,9 +179,9 @@ def test_a_result_that_cannot_be_written_is_told():
     assert (done.returncode, done.stderr) == (1, message)
 
 
-def test_debug_gives_a_plain_traceback_before_or_behind_the_command():
+def test_debug_gives_a_plain_traceback_before_or_behind_the_command(tmp_path: Path):
     for arguments in (["--debug", "train", "nowhere"], ["train", "nowhere", "--debug"]):
-        done = run(*arguments, capture_output=True)
+        done = run_python(["-m", "saccade", *arguments], tmp_path)
         assert done.returncode == 1
         assert done.stderr.startswith("Traceback (most recent call last):\n")
         assert "saccade.core.errors.DataError: There is no file or folder 'nowhere'" in done.stderr

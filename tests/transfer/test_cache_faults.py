@@ -4,8 +4,6 @@ import errno
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.processes import PATIENCE_S
+from tests.processes import Program
 from tests.transfer.feature_plans import LAST, collect, make_plan, write_images
 
 from saccade.core import lock
@@ -287,16 +285,13 @@ print(json.dumps([*found.counts, found.value_N.tolist()]))
 
 
 def test_eight_builders_at_once_compute_every_image_once_and_agree(plan: FeaturePlan, tmp_path: Path):
-    command = [sys.executable, "-c", BUILDER, str(tmp_path / "images"), str(tmp_path / "cache")]
-    builders = [
-        subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(8)
-    ]
+    command = ["-c", BUILDER, tmp_path / "images", tmp_path / "cache"]
+    builders = [Program(command, REPOSITORY) for _ in range(8)]
     answers = []
     for builder in builders:
-        output, errors = builder.communicate(timeout=PATIENCE_S)
-        assert builder.returncode == 0, errors
-        answers.append(json.loads(output))
+        done = builder.communicate()
+        assert done.returncode == 0, done.stderr
+        answers.append(json.loads(done.stdout))
     assert sum(answer[0] for answer in answers) == 6
     assert sum(answer[1] for answer in answers) == 7 * 6
     truth = collect(plan, None).value_N

@@ -1,14 +1,12 @@
 """The grouped AlexNet on two devices, or in two processes, computes what it computes on one."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.processes import PATIENCE_S
+from tests.processes import Program
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -126,14 +124,9 @@ def test_two_processes_give_the_logits_and_gradients_of_one(network: AlexNet, tm
     save_file({name: tensor.contiguous() for name, tensor in case.items()}, tmp_path / "case.safetensors")
     script = Path(__file__).parent / "alexnet_process.py"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "DENSE": str(alexnet.DENSE)}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, script, str(rank), tmp_path], env=environment, stderr=subprocess.PIPE, text=True
-        )
-        for rank in range(2)
-    ]
-    messages = [process.communicate(timeout=PATIENCE_S)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], messages
+    processes = [Program([script, rank, tmp_path], tmp_path, environment) for rank in range(2)]
+    ended = [process.communicate() for process in processes]
+    assert [done.returncode for done in ended] == [0, 0], [done.stderr for done in ended]
     results = [load_file(tmp_path / f"result-{rank}.safetensors") for rank in range(2)]
     expected_BK = network(image_BCHW)
     cross_entropy(expected_BK, target_B).backward()
