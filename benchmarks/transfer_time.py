@@ -31,6 +31,7 @@ from saccade.core.allocator import use_large_pages
 from saccade.core.runtime import RuntimeConfig, start
 from saccade.data.scan import scan_source
 from saccade.data.source import DataSource, open_source
+from saccade.data.sources.in_memory import FileSource
 from saccade.design.table import layer_table
 from saccade.models.architecture import ModelSpec
 from saccade.models.surgery import transplant
@@ -68,7 +69,10 @@ class Work:
     """The images, the network, and how long features of some of them take."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        self.source: DataSource = open_source(str(common.shared_folder("data/clothing-small")))
+        photos = common.shared_folder("data/clothing-small")
+        self.source: DataSource = open_source(str(photos))
+        if arguments.smoke:
+            self.source = every_so_many(self.source, photos)
         self.weights = find_weights(str(common.shared_folder("weights/squeezenet1_1")), NETWORK)
         spec = ModelSpec(num_classes=len(self.source.classes), input_CHW=self.weights.preprocessing.input_CHW)
         name, model = transplant(load_backbone(self.weights), NETWORK, spec, "loglinear")
@@ -114,6 +118,12 @@ class Work:
 
     def labels(self, index_N: np.ndarray) -> torch.Tensor:
         return torch.tensor([self.source.record(int(index)).label for index in index_N])
+
+
+def every_so_many(source: DataSource, folder: Path, num_images: int = 40) -> DataSource:
+    """Some of the images of a folder, of all its classes and splits."""
+    records = [source.record(int(index)) for index in np.linspace(0, len(source) - 1, num_images)]
+    return FileSource([(folder / each.key, source.classes[each.label], str(each.split)) for each in records])
 
 
 def compare_passes(work: Work, arguments: argparse.Namespace) -> dict[str, Any]:

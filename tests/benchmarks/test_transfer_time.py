@@ -1,12 +1,10 @@
 """The benchmark of transfer runs, and its contestants pass the same images."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.processes import PATIENCE_S
+from tests.processes import run_python
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -14,8 +12,7 @@ REPOSITORY = Path(__file__).parent.parent.parent
 def test_a_tiny_run_gives_every_figure(shared: Callable[[str], Path]):
     shared("data/clothing-small")
     shared("weights/squeezenet1_1")
-    command = [sys.executable, "-m", "benchmarks.transfer_time", "--smoke", "--json"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S)
+    done = run_python(["-m", "benchmarks.transfer_time", "--smoke", "--json"], REPOSITORY)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert set(result["pass_s"]) == {"usual", "ours"}
