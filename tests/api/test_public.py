@@ -4,6 +4,7 @@ import inspect
 import re
 import subprocess
 import sys
+import tomllib
 from dataclasses import is_dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -14,8 +15,9 @@ import saccade
 from saccade import api
 from saccade.core.errors import ConfigError, UsageError
 
+REPOSITORY = Path(__file__).parent.parent.parent
 SAMPLE = Path(__file__).parent / "typed_sample.py"
-CACHE = Path(__file__).parent.parent.parent / ".mypy_cache" / "typed-sample"  # torch's types take a minute
+CACHE = REPOSITORY / ".mypy_cache" / "typed-sample"  # torch's types take half a minute
 
 
 def test_the_public_names_are_these():
@@ -48,9 +50,14 @@ def test_the_types_of_the_package_are_shipped():
     assert files("saccade").joinpath("py.typed").is_file()
 
 
-def test_a_type_checker_knows_the_verbs():
-    """Strict, with nothing but the package as it is installed: no setting of this repository helps."""
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={CACHE}", str(SAMPLE)]
+def test_a_type_checker_knows_the_verbs(tmp_path: Path):
+    """Strict, with nothing but the package as it is installed: no setting of this repository helps, but that insides of
+    libraries are left unread."""
+    overrides = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]["overrides"]
+    [unread] = [each["module"] for each in overrides if "torch._inductor.*" in each["module"]]
+    (tmp_path / "mypy.ini").write_text(f"[mypy]\n[mypy-{','.join(unread)}]\nfollow_imports = skip\n")
+    command = [sys.executable, "-m", "mypy", "--strict", f"--config-file={tmp_path / 'mypy.ini'}"]
+    command += [f"--cache-dir={CACHE}", str(SAMPLE)]
     done = subprocess.run([*command, "--follow-imports=silent"], capture_output=True, text=True, timeout=500)
     revealed = dict(re.findall(r"typed_sample\.py:(\d+): note: Revealed type is \"(.*)\"", done.stdout))
     errors = [line for line in done.stdout.splitlines() if ": error:" in line]
