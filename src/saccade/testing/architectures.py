@@ -14,6 +14,7 @@ from .contract import broken
 NUM_CLASSES = 7
 SMALL_PX = (64, 96)  # sides of the input that a network is run with: the first one that it takes
 MAX_RUN_PARAMETERS = 30_000_000  # larger networks are counted, not run
+BATCH = 2  # images: the fewest that batch normalisation takes, and that can depend on each other
 
 
 def check_architecture(architecture: str | Architecture) -> None:
@@ -37,10 +38,12 @@ def check_architecture(architecture: str | Architecture) -> None:
     _check_parts(entry)
     _check_figures(entry)
     _check_sizes(entry)
-    with torch.random.fork_rng(devices=[]):
-        if _count_parameters(entry) < MAX_RUN_PARAMETERS:
-            _check_step(entry, runnable_spec(entry))
-            _check_seed(entry, runnable_spec(entry))
+    if _count_parameters(entry) < MAX_RUN_PARAMETERS:
+        spec = runnable_spec(entry)
+        with torch.random.fork_rng(devices=[]):
+            model = _drawn(entry, spec, 3)
+            _check_seed(entry, spec, model)
+            _check_step(entry, spec, model)
 
 
 def runnable_spec(architecture: Architecture) -> ModelSpec:
@@ -156,14 +159,10 @@ def _logits_shape(architecture: Architecture, spec: ModelSpec) -> tuple[int, ...
         )
 
 
-def _check_step(architecture: Architecture, spec: ModelSpec) -> None:
-    torch.manual_seed(0)
-    model = architecture.build(spec)
-    if not isinstance(model, ImageClassifier):
-        _broken(architecture, "build does not give an ImageClassifier", "Derive the network from ImageClassifier")
-    image_BCHW = torch.randn(4, *spec.input_CHW, generator=torch.Generator().manual_seed(1))
+def _check_step(architecture: Architecture, spec: ModelSpec, model: ImageClassifier) -> None:
+    image_BCHW = torch.randn(BATCH, *spec.input_CHW, generator=torch.Generator().manual_seed(1))
     logits_BK, auxiliary = model.train().forward_train(image_BCHW)
-    if logits_BK.shape != (4, NUM_CLASSES):
+    if logits_BK.shape != (BATCH, NUM_CLASSES):
         _broken(architecture, f"its logits have the shape {tuple(logits_BK.shape)}", "Return logits_BK")
     losses = [logits_BK.square().mean(), *(weight * other_BK.square().mean() for weight, other_BK in auxiliary)]
     torch.stack(losses).sum().backward()
@@ -208,13 +207,21 @@ def _depends_on_others(model: nn.Module, image_BCHW: torch.Tensor) -> bool:
     return True
 
 
-def _check_seed(architecture: Architecture, spec: ModelSpec) -> None:
-    def weights(seed: int) -> torch.Tensor:
-        torch.manual_seed(seed)
-        return nn.utils.parameters_to_vector(architecture.build(spec).parameters())
+def _drawn(architecture: Architecture, spec: ModelSpec, seed: int) -> ImageClassifier:
+    """The network with the weights that torch's `seed` gives it."""
+    torch.manual_seed(seed)
+    model = architecture.build(spec)
+    if not isinstance(model, ImageClassifier):
+        _broken(architecture, "build does not give an ImageClassifier", "Derive the network from ImageClassifier")
+    return model
 
-    first = weights(3)
-    if not torch.equal(first, weights(3)) or torch.equal(first, weights(4)):
+
+def _check_seed(architecture: Architecture, spec: ModelSpec, first: ImageClassifier) -> None:
+    def equal(second: ImageClassifier) -> bool:
+        ours, others = list(first.parameters()), list(second.parameters())
+        return len(ours) == len(others) and all(map(torch.equal, ours, others))
+
+    if not equal(_drawn(architecture, spec, 3)) or equal(_drawn(architecture, spec, 4)):
         _broken(
             architecture,
             "torch's seed does not decide its weights",
