@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tests.processes import PATIENCE_S
+from tests.processes import run_python
 
 # {(repository, revision): {path: content}}; every other repository is unknown
 Repositories = dict[tuple[str, str], dict[str, bytes]]
@@ -120,13 +119,7 @@ def ask(script: str, texts: list[str], endpoint: str, cache: Path, offline: bool
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "HF_HOME": str(cache)}
     environment |= {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": str(int(offline)), "HF_HUB_DISABLE_TELEMETRY": "1"}
     environment |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "NO_PROXY": "*", "HF_TOKEN": ""}
-    done = subprocess.run(
-        [sys.executable, "-c", script, json.dumps(texts)],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        env=environment,
-    )
+    done = run_python(["-c", script, json.dumps(texts)], Path.cwd(), environment)
     assert done.returncode == 0, done.stderr
     found: list[Any] = json.loads(done.stdout)
     return found

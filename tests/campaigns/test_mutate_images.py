@@ -2,13 +2,11 @@
 
 import importlib.util
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import features
-from tests.processes import PATIENCE_S
+from tests.processes import run_python
 
 EXTRAS = {"HEIC": "pillow_heif", "DICOM": "pydicom"}
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -24,8 +22,7 @@ def test_damaged_files_give_an_image_or_one_error_that_names_the_file():
     kinds |= {"AVIF"} if features.check("avif") else set()
     kinds |= {kind for kind, name in EXTRAS.items() if importlib.util.find_spec(name)}
     number = str(200 * len(kinds))
-    command = [sys.executable, "-m", "campaigns.mutate_images", "--mutations", number, "--seed", "4"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S)
+    done = run_python(["-m", "campaigns.mutate_images", "--mutations", number, "--seed", "4"], REPOSITORY)
     assert done.returncode in (0, 1), done.stderr
     result = json.loads(done.stdout)
     assert result["failures"] == []

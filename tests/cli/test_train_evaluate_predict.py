@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file
-from tests.processes import PATIENCE_S
+from tests.processes import PATIENCE_S, Program
 
 from saccade.classify.classifier import open_classifier
 from saccade.classify.predict import predict
@@ -178,15 +178,10 @@ def test_a_stopped_run_is_saved_says_how_to_go_on_and_goes_on(
 
 
 def test_two_processes_cannot_train_in_one_run(tmp_path: Path):
-    command = [sys.executable, "-m", "saccade", "train", "digits", "--out", "run", "--epochs", "3"]
-    both = [
-        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    results = [process.communicate(timeout=PATIENCE_S) for process in both]
-    statuses = sorted(process.returncode for process in both)
-    assert statuses == [0, 1]
-    errors = next(errors for (_, errors), process in zip(results, both, strict=True) if process.returncode == 1)
+    both = [Program(["-m", "saccade", "train", "digits", "--out", "run", "--epochs", "2"], tmp_path) for _ in range(2)]
+    results = sorted((program.communicate() for program in both), key=lambda done: done.returncode)
+    assert [done.returncode for done in results] == [0, 1]
+    errors = results[1].stderr
     assert "error: The run run is in use by" in errors or "error: run already holds a run." in errors
     assert "Traceback" not in errors
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 from tests.hub_server import Repositories, commit, serve
-from tests.processes import PATIENCE_S
+from tests.processes import run_python
 
 from saccade.core.errors import UnknownNameError, WeightsError
 from saccade.models.architecture import MODELS, ModelSpec, build_model
@@ -77,14 +77,7 @@ def transfer(folder: Path, hub: str, *arguments: str, offline: bool = False) -> 
     }
     environment |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     words = ["transfer", *arguments, "--freeze", "all", "--cache", "none", "--json", "--set", "runtime.device=cpu"]
-    return subprocess.run(
-        [sys.executable, "-m", "saccade", *words],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-    )
+    return run_python(["-m", "saccade", *words], folder, environment)
 
 
 def test_a_network_alone_takes_its_best_weights_and_nothing_takes_what_is_here(hub: str, photos: Path):

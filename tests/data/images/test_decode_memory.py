@@ -2,15 +2,13 @@
 
 import contextlib
 import json
-import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.processes import run_python
 
 from saccade.data.images.decode_memory import DecodeMemory, webp_bytes
 
@@ -41,13 +39,7 @@ def test_four_threads_decode_large_pictures_of_small_files_in_the_memory_of_one(
     frames = [Image.new("RGB", (5200, 5200), (grey,) * 3) for grey in (0, 9)]
     frames[0].save(path, save_all=True, append_images=frames[1:], lossless=True)
     assert path.stat().st_size < 200
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(path), str(1400 << 20)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "src"), "OMP_NUM_THREADS": "1"},
-    )
+    done = run_python(["-c", CHILD, path, 1400 << 20], tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout) == [[5200, 5200, 3]] * 4
 

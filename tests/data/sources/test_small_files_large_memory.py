@@ -2,11 +2,8 @@
 
 import gzip
 import json
-import os
 import pickle
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from tests.processes import run_python
 
 from saccade.core.errors import DataError
 from saccade.data.source import open_source
@@ -42,13 +40,7 @@ except SaccadeError as error:
 
 def opened_in_little_memory(path: Path, memory_bytes: int = 400 << 20) -> dict[str, object]:
     """{"images", "classes"} or {"error": message} of the source `path`, opened with `memory_bytes` to spare."""
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(path), str(memory_bytes)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "src"), "OMP_NUM_THREADS": "1"},
-    )
+    done = run_python(["-c", CHILD, path, memory_bytes], path.parent)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
 

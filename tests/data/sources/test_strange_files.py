@@ -4,8 +4,6 @@ import io
 import json
 import pickle
 import struct
-import subprocess
-import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from tests.processes import run_python
 
 from saccade.core.errors import DataError, ImageError, SaccadeError, WeightsError
 from saccade.data.images.decode import decode_image
@@ -246,7 +245,7 @@ def test_a_codec_that_nobody_knows_is_an_error_and_does_not_end_the_process(tmp_
     assert len(changed) == 2, "one of each column"
     program = "import sys; from saccade.data.source import open_source; open_source(sys.argv[1])[0]"
     for file in changed:
-        done = subprocess.run([sys.executable, "-c", program, str(file)], capture_output=True, text=True)
+        done = run_python(["-c", program, file], tmp_path)
         assert done.returncode == 1
         last = done.stderr.strip().split("\nsaccade.core.errors.")[-1]
         assert last.startswith(
