@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -149,13 +150,25 @@ FUNCTION = {
 SAME_FUNCTION = [{"mirror", "alternating_mirror"}, {"colour_shift", "pca_colour"}]
 
 
+@cache
+def expected_by(name: str, num: int) -> list[list[np.ndarray | Spread]]:
+    """What the reference of an augmentation expects of its pictures, by epoch and picture."""
+    source, preprocessing = pictures_for(AUGMENTATIONS.get(name), num)
+    subject, expected = subject_of(name), []
+    for epoch in range(2):
+        plan = Augmenter(subject.config, preprocessing, SEED).plan(epoch, np.arange(num))
+        expected.append([])
+        for row, pixels_HWC in enumerate(source.pixels):
+            values = {key: value[row] for key, value in plan.drawn[name].items()}
+            expected[-1].append(expected_of(subject, REFERENCES[name], (pixels_HWC, values, plan.scene)))
+    return expected
+
+
 def outcomes_of(subject: Subject, as_named: str, num: int = 8) -> list[Outcome]:
     """What the pipeline makes of pictures in the place of another one, beside what that one's reference expects."""
     source, preprocessing = pictures_for(AUGMENTATIONS.get(as_named), num)
-    other = subject_of(as_named)
     outcomes = []
     for epoch in range(2):
-        plan = Augmenter(other.config, preprocessing, SEED).plan(epoch, np.arange(num))
         augmenter = Augmenter(subject.config, preprocessing, SEED)
         own_plan = augmenter.plan(epoch, np.arange(num))
         image_BHWC = np.empty((num, 24, 32, 3), np.uint8)
@@ -166,9 +179,7 @@ def outcomes_of(subject: Subject, as_named: str, num: int = 8) -> list[Outcome]:
                 image_BHWC[row] = prepare_image(pixels_HWC, preprocessing)
         image_BHWC, _ = augmenter.finish(own_plan, image_BHWC, np.arange(num) % 3, 3)
         for row, pixels_HWC in enumerate(source.pixels):
-            values = {key: value[row] for key, value in plan.drawn[as_named].items()}
-            expected = expected_of(other, REFERENCES[as_named], (pixels_HWC, values, plan.scene))
-            outcomes.append(compared(pixels_HWC, image_BHWC[row], expected))
+            outcomes.append(compared(pixels_HWC, image_BHWC[row], expected_by(as_named, num)[epoch][row]))
     return outcomes
 
 
