@@ -1,7 +1,9 @@
 """A whole transfer on real digits: what is frozen stays, what is kept is found again, a run cut off goes on."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from saccade.transfer.evidence import Answers, Trial
 from saccade.transfer.ladder import Ladder
 from saccade.transfer.measurements import Measurements
 from saccade.transfer.request import TransferRequest
+from saccade.transfer.run import TransferResult
 from saccade.transfer.start_point import enough_epochs
 from saccade.transfer.time_plan import TimePlan
 
@@ -54,41 +57,59 @@ def request(backbone: Path, out: Path, freeze: str = "all") -> TransferRequest:
     )
 
 
+Whole = Callable[[str], TransferResult]
+
+
+@pytest.fixture(scope="module")
+def whole(backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """`whole("auto")`: the transfer frozen so deep that nothing disturbed and no cache helped, made once. Not to be
+    changed."""
+
+    @cache
+    def run(freeze: str) -> TransferResult:
+        out = tmp_path_factory.mktemp("whole") / "run"
+        return api.transfer(replace(request(backbone, out, freeze), cache="none"))
+
+    return run
+
+
 def weights(run: Path) -> dict[str, torch.Tensor]:
     return find_checkpoint(run).load_weights()
 
 
-def test_all_frozen_gives_an_ordinary_checkpoint_with_the_backbone_as_it_came(backbone: Path, tmp_path: Path):
-    result = api.transfer(request(backbone, tmp_path / "run"))
+def test_all_frozen_gives_an_ordinary_checkpoint_with_the_backbone_as_it_came(backbone: Path, whole: Whole):
+    result = whole("all")
+    run = result.run.run_dir
     assert result.start.frozen == "all"
     assert result.start.sentence == "All but the last layer frozen, as asked."
     assert (result.start.num_computed, result.start.num_found, result.run.training_s) == (1438, 0, 0.0)
     assert result.run.judgement.metrics.top1 > 0.85  # random filters and a fitted layer; guessing gives 0.1
-    came, shipped = load_file(backbone / "model.safetensors"), weights(tmp_path / "run")
+    came, shipped = load_file(backbone / "model.safetensors"), weights(run)
     last = {name for name in shipped if shipped[name].shape != came[name].shape}
     assert len(last) == 2
     assert all(torch.equal(shipped[name], came[name]) for name in shipped if name not in last)
-    again = api.evaluate([tmp_path / "run"], "digits")
+    again = api.evaluate([run], "digits")
     assert again.metrics.top1 == result.run.judgement.metrics.top1
-    origin = find_checkpoint(tmp_path / "run").manifest.provenance["transfer"]
+    origin = find_checkpoint(run).manifest.provenance["transfer"]
     assert origin["backbone"] == "lenet5"
     assert len(origin["weights_sha256"]) == 64
 
 
-def test_cached_features_give_the_bits_of_computed_ones(backbone: Path, tmp_path: Path):
+def test_cached_features_give_the_bits_of_computed_ones(backbone: Path, whole: Whole, tmp_path: Path):
     first = api.transfer(request(backbone, tmp_path / "first"))
     cached = api.transfer(request(backbone, tmp_path / "cached"))
-    without = api.transfer(replace(request(backbone, tmp_path / "without"), cache="none"))
+    without = whole("all")
     counts = [(result.start.num_computed, result.start.num_found) for result in (first, cached, without)]
     assert counts == [(1438, 0), (0, 1438), (1438, 0)]
-    for run in ("cached", "without"):
-        other = weights(tmp_path / run)
+    for run in (tmp_path / "cached", without.run.run_dir):
+        other = weights(run)
         assert all(torch.equal(tensor, other[name]) for name, tensor in weights(tmp_path / "first").items())
 
 
-def test_fine_tuning_changes_only_what_is_behind_the_frozen_part(backbone: Path, tmp_path: Path):
-    result = api.transfer(request(backbone, tmp_path / "run", "stage1"))
-    model = find_checkpoint(tmp_path / "run").load_model()
+def test_fine_tuning_changes_only_what_is_behind_the_frozen_part(backbone: Path, whole: Whole):
+    result = whole("stage1")
+    run = result.run.run_dir
+    model = find_checkpoint(run).load_model()
     frozen = {id(parameter) for module in cut(model, "stage1").frozen for parameter in module.parameters()}
     came = load_file(backbone / "model.safetensors")
     same = {
@@ -98,15 +119,13 @@ def test_fine_tuning_changes_only_what_is_behind_the_frozen_part(backbone: Path,
     }
     assert len(same) >= 2
     assert all(same.values())
-    begun = open_checkpoint(tmp_path / "run" / "checkpoint-start").load_weights()
-    kept = weights(tmp_path / "run")
+    begun = open_checkpoint(run / "checkpoint-start").load_weights()
+    kept = weights(run)
     changed = [name for name in kept if not torch.equal(kept[name], begun[name])]
     assert bool(changed) == (result.run.best_epoch > 0)
     assert set(changed).isdisjoint(same)
     assert result.run.training_s > 0
-    origins = [
-        open_checkpoint(path).manifest.provenance["transfer"] for path in (tmp_path / "run").glob("checkpoint-*")
-    ]
+    origins = [open_checkpoint(path).manifest.provenance["transfer"] for path in run.glob("checkpoint-*")]
     assert len(origins) >= 3
     assert all(origin == origins[0] and origin["backbone"] == "lenet5" for origin in origins)
 
@@ -131,26 +150,25 @@ class CutAfter(api.Silent):
 
 
 @pytest.mark.parametrize("progress", [CutAfter(working="last layer on all"), CutAfter(epoch=1), CutAfter(epoch=2)])
-def test_a_transfer_that_was_cut_off_goes_on_to_the_same_bits(backbone: Path, tmp_path: Path, progress: CutAfter):
-    whole = replace(request(backbone, tmp_path / "whole", "stage1"), cache="none")
-    if progress.text:
-        whole = replace(whole, freeze="auto")
-    api.transfer(whole)
+def test_a_transfer_that_was_cut_off_goes_on_to_the_same_bits(
+    backbone: Path, whole: Whole, tmp_path: Path, progress: CutAfter
+):
+    freeze = "auto" if progress.text else "stage1"
     with pytest.raises(Cut):
-        api.transfer(replace(whole, out=tmp_path / "cut"), progress)
+        api.transfer(replace(request(backbone, tmp_path / "cut", freeze), cache="none"), progress)
     resumed = TransferRequest(resume=True, out=tmp_path / "cut", cache="none")
     api.transfer(resumed)
-    one, other = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    one, other = weights(whole(freeze).run.run_dir), weights(tmp_path / "cut")
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_a_measurement_that_was_finished_is_not_made_again(
-    backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    backbone: Path, whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    whole = replace(request(backbone, tmp_path / "whole", "auto"), cache="none")
-    api.transfer(whole)
+    undisturbed = whole("auto").run.run_dir
+    asked = replace(request(backbone, tmp_path / "cut", "auto"), cache="none")
     with pytest.raises(Cut):
-        api.transfer(replace(whole, out=tmp_path / "cut"), CutAfter(working="last layer on stem"))
+        api.transfer(asked, CutAfter(working="last layer on stem"))
     finished = json.loads((tmp_path / "cut" / "measured.json").read_text())["fits"]
     assert "linear all 1/1 look 1" in finished
     measured: list[tuple[str, str]] = []
@@ -164,12 +182,13 @@ def test_a_measurement_that_was_finished_is_not_made_again(
     api.transfer(TransferRequest(resume=True, out=tmp_path / "cut", cache="none"))
     assert measured
     assert not {f"{trained} {depth} 1/1 look 1" for trained, depth in measured} & set(finished)
-    texts = [json.loads((tmp_path / name / "transfer.json").read_text()) for name in ("whole", "cut")]
+    texts = [json.loads((run / "transfer.json").read_text()) for run in (undisturbed, tmp_path / "cut")]
     for text in texts:
         for rung in text["rungs"]:
             del rung["seconds"]
     assert texts[0]["rungs"] == texts[1]["rungs"]
-    assert all(torch.equal(tensor, weights(tmp_path / "cut")[name]) for name, tensor in weights(whole.out).items())
+    cut_off = weights(tmp_path / "cut")
+    assert all(torch.equal(tensor, cut_off[name]) for name, tensor in weights(undisturbed).items())
 
 
 def test_measurements_of_other_images_or_values_are_not_used(tmp_path: Path):
@@ -205,13 +224,12 @@ def test_no_time_for_more_fits_the_last_layer_alone_and_says_so(backbone: Path, 
     )
 
 
-def test_time_enough_changes_no_bit(backbone: Path, tmp_path: Path):
-    free = request(backbone, tmp_path / "free", "stage1")
-    api.transfer(free)
-    result = api.transfer(replace(free, out=tmp_path / "limited", minutes=60))
+def test_time_enough_changes_no_bit(backbone: Path, whole: Whole, tmp_path: Path):
+    result = api.transfer(replace(request(backbone, tmp_path / "limited", "stage1"), minutes=60))
     assert result.start.epochs == 0
     limited = weights(tmp_path / "limited")
-    assert all(torch.equal(tensor, limited[name]) for name, tensor in weights(free.out).items())
+    free = weights(whole("stage1").run.run_dir)
+    assert all(torch.equal(tensor, limited[name]) for name, tensor in free.items())
 
 
 def test_a_fine_tuning_for_which_there_is_no_time_has_fewer_epochs(backbone: Path, tmp_path: Path):
@@ -269,8 +287,8 @@ def test_a_forecast_that_was_too_hopeful_ends_the_fine_tuning_at_the_deadline(
     assert any(text.startswith(f"this run is finished ({last} epoch") for text in judged_again.texts)
 
 
-def test_the_ladder_measures_every_depth_and_leaves_its_picture(backbone: Path, tmp_path: Path):
-    result = api.transfer(request(backbone, tmp_path / "run", "auto"))
+def test_the_ladder_measures_every_depth_and_leaves_its_picture(whole: Whole):
+    result = whole("auto")
     rungs = result.start.rungs
     full = max(rung.num_images for rung in rungs)
     assert {(r.depth, r.trained) for r in rungs if r.num_images == full and r.trained != "tail"} == {
@@ -279,7 +297,7 @@ def test_the_ladder_measures_every_depth_and_leaves_its_picture(backbone: Path, 
     assert [rung.depth for rung in rungs if rung.trained == "tail" and rung.num_images == full][0] == "stage1"
     assert all(rung.low <= rung.accuracy <= rung.high for rung in rungs)
     assert {rung.num_judged for rung in rungs} == {150}  # five folds: each image is left out once
-    assert (tmp_path / "run" / "ladder.svg").read_text().startswith("<svg")
+    assert (result.run.run_dir / "ladder.svg").read_text().startswith("<svg")
     assert result.start.frozen in ("all", "stage1", "stem")
     assert {rung.num_images for rung in rungs} == {full}
     assert "150 training images left out of the fit" in result.start.sentence
@@ -287,13 +305,15 @@ def test_the_ladder_measures_every_depth_and_leaves_its_picture(backbone: Path, 
     assert "choosing the depth " in transfer_text(result)
 
 
-def test_the_smaller_panels_of_the_picture_are_measured_on_request_and_change_nothing(backbone: Path, tmp_path: Path):
-    plain = request(backbone, tmp_path / "plain", "auto")
-    panels = replace(plain, out=tmp_path / "panels", settings=[*SMALL, "transfer.ladder_panels=true"])
-    one, other = api.transfer(plain), api.transfer(panels)
+def test_the_smaller_panels_of_the_picture_are_measured_on_request_and_change_nothing(
+    backbone: Path, whole: Whole, tmp_path: Path
+):
+    asked = request(backbone, tmp_path / "panels", "auto")
+    one, other = whole("auto"), api.transfer(replace(asked, settings=[*SMALL, "transfer.ladder_panels=true"]))
     assert len({rung.num_images for rung in other.start.rungs}) == 2  # a sixteenth is too few for ten classes
     assert other.start.sentence == one.start.sentence
-    assert all(torch.equal(tensor, weights(tmp_path / "panels")[name]) for name, tensor in weights(plain.out).items())
+    panels = weights(tmp_path / "panels")
+    assert all(torch.equal(tensor, panels[name]) for name, tensor in weights(one.run.run_dir).items())
 
 
 @pytest.mark.parametrize(("freeze", "said"), [("none", "Nothing frozen"), ("stem", "Frozen up to stem")])
