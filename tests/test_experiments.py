@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from tests.processes import PATIENCE_S
+from tests.processes import run_python
 
 from saccade import api
 from saccade.models.architecture import ModelSpec, build_model
@@ -32,8 +30,7 @@ SHORT = {
 
 
 def run(name: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", f"experiments.{name}", "--json", *SHORT[name]]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S)
+    done = run_python(["-m", f"experiments.{name}", "--json", *SHORT[name]], REPOSITORY)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -96,11 +93,10 @@ def on_noise(
     weights = build_model("resnet20", ModelSpec(num_classes=3, input_CHW=(3, 32, 32))).state_dict()
     pixels = {"channels": "rgb", "input_height_px": 32, "input_width_px": 32, "mean": [0.5] * 3, "std": [0.25] * 3}
     save_file(weights, folder / "weights.safetensors", metadata={"saccade.preprocessing": json.dumps(pixels)})
-    command = [sys.executable, "-m", f"experiments.{name}", *SHORT[name]]
-    command += [*networks, "--out", "out"]
+    arguments = ["-m", f"experiments.{name}", *SHORT[name], *networks, "--out", "out"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])}
     environment["XDG_CACHE_HOME"] = str(folder / "cache")
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
+    done = run_python(arguments, folder, environment)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -140,16 +136,8 @@ def test_the_ladder_is_compared_with_whole_trainings(tmp_path: Path):
 
 def test_a_temperature_is_judged_on_images_it_was_not_fitted_on(tmp_path: Path):
     api.train(api.TrainRequest(source="digits", epochs=1, out=tmp_path / "run"))
-    command = [
-        sys.executable,
-        "-m",
-        "experiments.temperature_by_images",
-        "--json",
-        "--draws",
-        "5",
-        str(tmp_path / "run"),
-    ]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S)
+    command = ["-m", "experiments.temperature_by_images", "--json", "--draws", "5", tmp_path / "run"]
+    done = run_python(command, REPOSITORY)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout.splitlines()[-1])["results"]
     assert [row["images"] for row in rows] == [10, 20, 40, 100]  # at least half of the 359 are left to judge by
