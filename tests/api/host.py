@@ -127,6 +127,8 @@ def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tupl
     def transfer_request(name: str, **changes: object) -> api.TransferRequest:
         return api.TransferRequest(**(common | backbone | {"out": out(name), "cache": out("cache"), **changes}))
 
+    freeze = "auto" if as_path is str else "all"  # of paths, the depth says nothing
+
     too_small = request("none", model="alexnet", settings=["input.size_px=20"])
 
     def one_answer() -> None:
@@ -146,7 +148,7 @@ def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tupl
             (lambda: api.train(request("memory", source=small)), False),
         ],
         "transfer": [
-            (lambda: api.transfer(transfer_request("transferred", freeze="auto")), False),
+            (lambda: api.transfer(transfer_request("transferred", freeze=freeze)), False),
             (lambda: api.transfer(transfer_request("t-falls", freeze="none"), Falling()), True),
         ],
         "train_ensemble": [

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.processes import run_python
 
 from saccade import api
 from saccade.core.host_process import scoped_runtime
@@ -140,7 +141,8 @@ with scoped_runtime():
     assert cudnn.conv.fp32_precision != "tf32" and cudnn.rnn.fp32_precision != "tf32"
 assert (cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision) == ("ieee", "tf32")
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    done = run_python(["-c", code], Path.cwd())
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_verb_called_in_the_middle_of_a_training_changes_nothing_of_it(

@@ -2,12 +2,11 @@
 
 import json
 import random
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from tests.processes import run_python
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -18,8 +17,7 @@ def _campaigns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_damaged_files_give_a_sane_result_or_one_error_that_names_the_file():
-    command = [sys.executable, "-m", "campaigns.mutate_files", "--mutations", "200", "--seed", "1"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=500)
+    done = run_python(["-m", "campaigns.mutate_files", "--mutations", "200", "--seed", "1"], REPOSITORY)
     assert done.returncode in (0, 1), done.stderr
     result = json.loads(done.stdout)
     assert result["failures"] == []

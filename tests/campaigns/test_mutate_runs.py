@@ -1,9 +1,9 @@
 """A small run of the campaign that damages every file of a run."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+
+from tests.processes import run_python
 
 REPOSITORY = Path(__file__).parent.parent.parent
 RUNS = {"train", "transfer", "choosing", "ensemble"}
@@ -11,8 +11,7 @@ EACH = 4  # of each of about 50 files: 200 in all
 
 
 def test_damaged_runs_give_a_sane_result_or_one_error_that_names_the_file():
-    command = [sys.executable, "-m", "campaigns.mutate_runs", "--mutations", str(EACH), "--seed", "1"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=590)
+    done = run_python(["-m", "campaigns.mutate_runs", "--mutations", EACH, "--seed", "1"], REPOSITORY)
     assert done.returncode in (0, 1), done.stderr
     result = json.loads(done.stdout)
     assert result["failures"] == []
