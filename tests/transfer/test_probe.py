@@ -19,19 +19,36 @@ def features(num_images: int, num_features: int) -> tuple[torch.Tensor, torch.Te
     return feature_ND, label_N
 
 
+def pareto_scaled(feature_ND: torch.Tensor) -> np.ndarray:
+    """Over the root of each feature's deviation, and over one factor by which the median deviation comes to 1."""
+    values_ND = feature_ND.double().numpy()
+    std_D = np.maximum(values_ND.std(axis=0), 1e-6)
+    return (values_ND - values_ND.mean(axis=0)) / np.sqrt(
+        std_D * np.sort(std_D[std_D > 1e-6])[(np.sum(std_D > 1e-6) - 1) // 2]
+    )
+
+
 @pytest.mark.parametrize(("num_images", "num_features"), [(200, 12), (30, 60)])
 @pytest.mark.parametrize("penalty", [1.0, 0.03, 0.001])
-def test_the_fit_is_scikit_learns_on_standardised_features(num_images: int, num_features: int, penalty: float):
+def test_the_fit_is_scikit_learns_on_scaled_features(num_images: int, num_features: int, penalty: float):
     feature_ND, label_N = features(num_images, num_features)
     weight_KD, bias_K = fit_softmax(Directions(feature_ND), label_N, 3, penalty)
     assert weight_KD.dtype == bias_K.dtype == torch.float32
-    mean_D, std_D = feature_ND.double().mean(0), feature_ND.double().std(0, correction=0).clamp_min(1e-6)
-    scaled_ND = ((feature_ND.double() - mean_D) / std_D).numpy()
+    scaled_ND = pareto_scaled(feature_ND)
     theirs = LogisticRegression(C=1 / (penalty * num_images), tol=1e-9, max_iter=10_000).fit(scaled_ND, label_N.numpy())
     logits_NK = feature_ND.double() @ weight_KD.double().T + bias_K.double()
     ours_NK = (logits_NK - logits_NK.mean(1, keepdim=True)).numpy()
     theirs_NK = theirs.decision_function(scaled_ND)
     np.testing.assert_allclose(ours_NK, theirs_NK - theirs_NK.mean(1, keepdims=True), rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("factor", [1e-3, 50.0])
+def test_a_common_factor_of_all_features_changes_no_answer(factor: float):
+    feature_ND, label_N = features(90, 12)
+    fold_N = stratified_folds(label_N.numpy(), np.arange(90), 3, seed=0)
+    plain, scaled = (fit_probe(values, label_N, 3, fold_N) for values in (feature_ND, factor * feature_ND))
+    assert scaled.penalty == plain.penalty
+    torch.testing.assert_close(scaled.held_out_NK, plain.held_out_NK, rtol=0.01, atol=0.01)
 
 
 def test_the_penalty_is_the_one_with_the_smallest_loss_on_folds_left_out():
@@ -43,8 +60,7 @@ def test_the_penalty_is_the_one_with_the_smallest_loss_on_folds_left_out():
         loss = 0.0
         for fold in range(3):
             out_N = torch.from_numpy(fold_N == fold)
-            mean_D, std_D = feature_ND.mean(0), feature_ND.std(0, correction=0).clamp_min(1e-6)
-            scaled_ND = ((feature_ND - mean_D) / std_D).double().numpy()
+            scaled_ND = pareto_scaled(feature_ND)
             used = LogisticRegression(C=1 / (penalty * int((~out_N).sum())), tol=1e-9, max_iter=10_000)
             used.fit(scaled_ND[~out_N.numpy()], label_N[~out_N].numpy())
             chances_NK = used.predict_log_proba(scaled_ND[out_N.numpy()])
