@@ -59,7 +59,7 @@ def _items(
         elif is_address(text) and not is_hub(text):
             yield HeldImage(text, partial(_read_address, text))
         elif _is_source(text):
-            source = open_source(text)
+            source = open_source(text, several=True)
             opened(opening_line(source))
             yield from items_of_source(source, np.arange(len(source)))
         else:

@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import NothingUnseen, printable
-from ..core.types import Metrics
 from ..data.scan import MAX_COMPARED, ScanReport
 from ..data.source import DataSource
 from ..evaluate.caveats import sentences
 from ..evaluate.copies import WithoutCopies
-from ..evaluate.words import warnings
+from ..evaluate.words import AnyMetrics, warnings
 from ..models.surgery import ALL
 from ..runs.names import MANIFEST
 from ..runs.seen import Seen, look_up_seen, unknown_note
@@ -36,7 +35,7 @@ class JudgedImages:
     copied_N: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     kind: str = "held-out"
 
-    def all_caveats(self, metrics: Metrics, copies: WithoutCopies) -> tuple[str, ...]:
+    def all_caveats(self, metrics: AnyMetrics, copies: WithoutCopies) -> tuple[str, ...]:
         """What qualifies the figures `metrics` of the images without `copies`."""
         return tuple(sentences([*self.caveats, *copies.caveats(), *warnings(metrics, copies.kind(self.kind))]))
 

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from ..core.addresses import shown
-from ..core.errors import UsageError
+from ..core.errors import DataError, UsageError, printable
 from ..core.runtime import Runtime, start
 from ..data.images.preprocess import normalize
 from ..data.random_numbers import permutation
@@ -95,6 +95,11 @@ def search_backbones(
     known = [find_weights(config.transfer.weights, config.transfer.backbone) for config in configs]
     configs = [with_weights(config, found) for config, found in zip(configs, known, strict=True)]
     images = prepare_images(configs[0], runtime, progress.note, progress.scan)
+    if images.task.is_several:
+        raise DataError(
+            f"{printable(images.source.name[:200])} has several labels an image, and networks are compared on one.\n"
+            f"Choose one network, with --backbone."
+        )
     runners: list[_Runner] = []
     for config, found in zip(configs, known, strict=True):
         name, model = transplant(load_backbone(found), found.model, images.spec, config.transfer.head)

@@ -138,7 +138,7 @@ def inspect_source(
 def _opened(text: str) -> tuple[DataSource, str]:
     """The source, or else what images there are, with the message of the refusal. Raises that where there are none."""
     try:
-        return open_source(text), ""
+        return open_source(text, several=True), ""
     except DataError as error:
         found = None if is_given(text) or is_address(text) else found_images(text)
         if found is None:
@@ -194,7 +194,7 @@ def _counts(source: DataSource) -> dict[str, tuple[int, ...]]:
     for index in range(len(source)):
         record = source.record(index)
         split = record.split or "all"
-        counts.setdefault(split, np.zeros(len(source.classes), np.int64))[record.label] += 1
+        counts.setdefault(split, np.zeros(len(source.classes), np.int64))[list(record.all_labels)] += 1
     order = [*SPLITS, "all"]
     return {split: tuple(counts[split].tolist()) for split in sorted(counts, key=order.index)}
 

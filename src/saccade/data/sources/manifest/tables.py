@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -140,7 +141,7 @@ def _rows_of_objects(path: Path, where: str, names: tuple[str, ...]) -> Iterator
 
 def _as_text(value: Any) -> str:
     if isinstance(value, list | dict):
-        return f"[{', '.join(map(_as_text, value))}]"
+        return json.dumps(value, ensure_ascii=False)
     return "" if value is None else str(value)
 
 
