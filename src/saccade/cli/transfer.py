@@ -153,7 +153,8 @@ def _kept(result: "TransferResult") -> list[str]:
     if result.run.training_s == 0:
         from ..runs.start_point import validation_use
 
-        fitted = result.run.judgement.checkpoint.manifest.metrics.get("temperature_images", 0)
+        metrics = result.run.judgement.checkpoint.manifest.metrics
+        fitted = metrics.get("temperature_images", metrics.get("calibration_images", 0))
         return [text for text in (result.start.sentence, validation_use(result.start, int(fitted))) if text]
     epoch = result.run.best_epoch
     kept = (

@@ -89,9 +89,9 @@ def open_source(text: str, several: bool = False, verb: str = "") -> DataSource:
     source = _open_any(text)
     if source.task.is_several and not several:
         raise DataError(
-            f"{printable(source.name[:200])} has several labels an image, and {verb or 'what was asked'} knows one label "
-            f"only.\n"
-            f"Choose one label for each image; 'saccade train', 'evaluate' and 'predict' know several."
+            f"{printable(source.name[:200])} has several labels an image, and {verb or 'what was asked'} knows one "
+            f"label only.\n"
+            f"Choose one label for each image; 'saccade train', 'transfer', 'evaluate' and 'predict' know several."
         )
     return source
 

@@ -238,7 +238,7 @@ def _ap(all_RG: np.ndarray, has_RG: np.ndarray) -> np.ndarray:
     rise_RG = np.diff(has_RG, axis=1, prepend=0.0)
     total_R = has_RG[:, -1]
     sum_R = (rise_RG * has_RG / np.maximum(all_RG, 1)).sum(axis=1)
-    return np.divide(sum_R, total_R, out=np.full(len(sum_R), np.nan), where=total_R > 0)
+    return ratio(sum_R, total_R)
 
 
 def _auc(all_RG: np.ndarray, has_RG: np.ndarray) -> np.ndarray:
@@ -248,7 +248,7 @@ def _auc(all_RG: np.ndarray, has_RG: np.ndarray) -> np.ndarray:
     fall_RG = np.diff(all_RG - has_RG, axis=1, prepend=0.0)
     above_R = ((has_RG - rise_RG / 2) * fall_RG).sum(axis=1)
     pairs_R = has_RG[:, -1] * (all_RG - has_RG)[:, -1]
-    return np.divide(above_R, pairs_R, out=np.full(len(above_R), np.nan), where=pairs_R > 0)
+    return ratio(above_R, pairs_R)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,7 +304,7 @@ def _nan_mean(values_RK: np.ndarray) -> np.ndarray:
     is_there_RK = ~np.isnan(values_RK)
     count_R = is_there_RK.sum(axis=1)
     sum_R = np.where(is_there_RK, values_RK, 0.0).sum(axis=1)
-    return np.divide(sum_R, count_R, out=np.full(len(sum_R), np.nan), where=count_R > 0)
+    return ratio(sum_R, count_R)
 
 
 def _ends(values_RK: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ def find_label_mistakes(
     def wrong(row: int, is_kind_K: np.ndarray) -> tuple[tuple[str, float], ...]:
         found = np.flatnonzero(is_kind_K)
         found = found[np.argsort(-margin_NK[row, found], kind="stable")]
-        return tuple((classes[k], float(probability_NK[row, k])) for k in found)
+        return tuple((classes[k], float(probability_NK[row, k])) for k in found.tolist())
 
     return [
         LabelMistake(

@@ -66,15 +66,25 @@ def label_warnings(metrics: LabelMetrics, kind: str) -> list[str]:
 
 def label_metrics_json(metrics: LabelMetrics) -> dict[str, Any]:
     """The metrics as JSON values; rates in 0 to 1, null where undefined. The keys are a contract."""
-    names = ("map", "map_low", "map_high", "map_baseline", "exact_match", "exact_match_low", "exact_match_high")
-    names += ("exact_match_baseline", "macro_f1", "micro_f1", "loss", "ece", "labels_an_image")
-    values = (metrics.map, metrics.map_low, metrics.map_high, metrics.map_baseline, metrics.exact_match)
-    values += (metrics.exact_low, metrics.exact_high, metrics.exact_baseline, metrics.macro_f1, metrics.micro_f1)
-    values += (metrics.loss, metrics.ece, metrics.labels_an_image)
+    rates = {
+        "map": metrics.map,
+        "map_low": metrics.map_low,
+        "map_high": metrics.map_high,
+        "map_baseline": metrics.map_baseline,
+        "exact_match": metrics.exact_match,
+        "exact_match_low": metrics.exact_low,
+        "exact_match_high": metrics.exact_high,
+        "exact_match_baseline": metrics.exact_baseline,
+        "macro_f1": metrics.macro_f1,
+        "micro_f1": metrics.micro_f1,
+        "loss": metrics.loss,
+        "ece": metrics.ece,
+        "labels_an_image": metrics.labels_an_image,
+    }
     return {
         "task": "several labels",
         "num_samples": metrics.num_samples,
-        **{name: number(value) for name, value in zip(names, values, strict=True)},
+        **{name: number(value) for name, value in rates.items()},
         "num_resamples": metrics.num_resamples,
         "per_class": [_class_json(metrics, k) for k in range(len(metrics.classes))],
     }

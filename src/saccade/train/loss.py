@@ -90,14 +90,19 @@ def total_weight(
     return image_weights(target, class_weight_K).sum()
 
 
-def num_right(logits_BK: torch.Tensor, target: torch.Tensor, task: Task = ONE_LABEL) -> torch.Tensor:
-    """How many images are answered rightly, int64: of several labels those with every label right at 0.5.
+def right_images(logits_BK: torch.Tensor, target: torch.Tensor, task: Task = ONE_LABEL) -> torch.Tensor:
+    """bool (B,): whether an image is answered rightly: of several labels, every label at 0.5.
 
     Of images that are mixed, the larger part counts."""
     if task.is_several:
-        return ((logits_BK >= 0) == (target >= 0.5)).all(dim=1).sum()
+        return ((logits_BK >= 0) == (target >= 0.5)).all(dim=1)
     label_B = target if target.ndim == 1 else target.argmax(1)
-    return (logits_BK.argmax(1) == label_B).sum()
+    return logits_BK.argmax(1) == label_B
+
+
+def num_right(logits_BK: torch.Tensor, target: torch.Tensor, task: Task = ONE_LABEL) -> torch.Tensor:
+    """How many images are answered rightly, int64."""
+    return right_images(logits_BK, target, task).sum()
 
 
 def class_weights(config: LossConfig, label_N: torch.Tensor, classes: Sequence[str]) -> torch.Tensor | None:

@@ -279,7 +279,8 @@ def opening_lines(config: RunConfig, images: Images, device: str, run_dir: Path,
     if config.transfer.frozen == ALL:  # no epoch is chosen
         kept_back = f"{len(split.validation_N):,} to judge"
         if len(test_N):
-            kept_back = f"{len(split.validation_N):,} to fit the temperature, {len(test_N):,} to judge"
+            what = "thresholds" if images.task.is_several else "the temperature"
+            kept_back = f"{len(split.validation_N):,} to fit {what}, {len(test_N):,} to judge"
     epochs = f"{counted(config.epochs, 'epoch')}, {config.optimizer.name}"
     channels, height_px, width_px = images.spec.input_CHW
     return [

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from ..core.addresses import shown
-from ..core.errors import DataError, UsageError, printable
+from ..core.errors import UsageError
 from ..core.runtime import Runtime, start
 from ..data.images.preprocess import normalize
 from ..data.random_numbers import permutation
@@ -27,6 +27,7 @@ from ..evaluate.significance import SIGNIFICANT, mcnemar_exact
 from ..models.surgery import transplant
 from ..runs.start_point import Backbone
 from ..train.config import RunConfig
+from ..train.loss import right_images
 from ..train.prepare import Images, prepare_images
 from ..train.progress import RunProgress
 from ..weights.public import find_weights, load_backbone
@@ -95,11 +96,6 @@ def search_backbones(
     known = [find_weights(config.transfer.weights, config.transfer.backbone) for config in configs]
     configs = [with_weights(config, found) for config, found in zip(configs, known, strict=True)]
     images = prepare_images(configs[0], runtime, progress.note, progress.scan)
-    if images.task.is_several:
-        raise DataError(
-            f"{printable(images.source.name[:200])} has several labels an image, and networks are compared on one.\n"
-            f"Choose one network, with --backbone."
-        )
     runners: list[_Runner] = []
     for config, found in zip(configs, known, strict=True):
         name, model = transplant(load_backbone(found), found.model, images.spec, config.transfer.head)
@@ -174,7 +170,7 @@ class _Race:
         label_N = self.label_N[:num_images]
         fold_N = stratified_folds(label_N.numpy(), self.group_N[:num_images], FOLDS, runner.config.seed)
         probe = fit_probe(feature_ND, label_N, len(self.images.classes), fold_N)
-        runner.rounds[num_images] = (probe.held_out_NK.argmax(1) == label_N).numpy()
+        runner.rounds[num_images] = right_images(probe.held_out_NK, label_N, self.images.task).numpy()
         runner.features_s += time.monotonic() - started_s
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from ..core import atomic, lock
 from ..core.addresses import shown
 from ..core.display import Displayed
-from ..core.errors import ConfigError, DataError, Stopped, printable
+from ..core.errors import ConfigError, Stopped, printable
 from ..core.runtime import Runtime, environment, seed_everything, start
 from ..data.augmenter import measure_colours
 from ..models.build import resolve_model
@@ -101,7 +101,6 @@ def transfer(
     asked, config = config, with_weights(config, weights) if weights else config
     begun = begun_white(folder.path) if folder.resume else None
     images = prepare_images(config, runtime, progress.note, progress.scan, begun)
-    refuse_several(images)
     if weights:
         licence, images = weights.licence, begin_with(images, weights.path, config.transfer.weights)
         images = _under_licence(images, licence, config, progress.note)
@@ -138,15 +137,6 @@ def transfer(
             return _finish(found, model, folder, images, context, (config, runtime))
         except Stopped as error:
             raise error if error.message else stopped(config, folder, stop.exit_code) from None
-
-
-def refuse_several(images: Images) -> None:
-    """Raise DataError for several labels an image, which no last layer is fitted to yet."""
-    if images.task.is_several:
-        raise DataError(
-            f"{printable(images.source.name[:200])} has several labels an image, and a transfer knows one label only.\n"
-            f"Train a network on them, or choose one label for each image."
-        )
 
 
 def _under_licence(images: Images, licence: str, config: RunConfig, note: Callable[[str], None]) -> Images:
@@ -255,9 +245,8 @@ def _finish(
     training = training_of(model, config, images, runtime)
     cursor = resume(training, folder, images, context.progress) if folder.resume else None
     if cursor is None:
-        cursor = Cursor(
-            data_digest=images.digest(), best_value=found.validation_accuracy, best_loss=found.validation_loss
-        )
+        best = found.validation_map if images.task.is_several else found.validation_accuracy
+        cursor = Cursor(data_digest=images.digest(), best_value=best, best_loss=found.validation_loss)
     deadline_s = None if context.deadline_s is None else context.deadline_s - cursor.training_s
     origin = {"transfer": begun.manifest.provenance.get("transfer", {})}
     context = replace(context, deadline_s=deadline_s, origin=origin)

@@ -143,7 +143,7 @@ def test_a_verb_that_knows_one_label_refuses_several(tmp_path: Path):
         open_source(str(path), verb="--label-errors")
     assert str(error.value) == (
         f"{path} has several labels an image, and --label-errors knows one label only.\n"
-        "Choose one label for each image; 'saccade train', 'evaluate' and 'predict' know several."
+        "Choose one label for each image; 'saccade train', 'transfer', 'evaluate' and 'predict' know several."
     )
 
 
