@@ -186,3 +186,25 @@ def test_it_goes_on_to_the_same_bits_after_a_stop(trained: api.TrainResult, fold
     again = api.train(api.TrainRequest(resume=True, out=trained.run_dir))
     assert again.judgement.metrics.map == trained.judgement.metrics.map
     assert find_checkpoint(trained.run_dir).manifest.task == trained.judgement.checkpoint.manifest.task
+
+
+def test_a_teacher_of_several_labels_is_refused_for_images_of_one(
+    trained: api.TrainResult, folder: Path, tmp_path: Path
+):
+    rows = [f"images/{number:04}.png,{CLASSES[number % 3]}" for number in range(60)]
+    path = folder / "more" / "one.csv"
+    path.write_text("\n".join(["file,label", *rows]), encoding="utf-8")
+    with pytest.raises(DataError) as error:
+        api.train(
+            api.TrainRequest(
+                source=path,
+                model=NETWORK,
+                teachers=[trained.run_dir],
+                out=tmp_path / "student",
+                settings=[*SETTINGS, "distill.weight=0.5"],
+            )
+        )
+    assert str(error.value) == (
+        f"The teacher {trained.run_dir} knows several labels an image, and the images have one label.\n"
+        "Take a teacher that was trained on one label an image."
+    )

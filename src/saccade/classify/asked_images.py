@@ -23,7 +23,7 @@ from ..data.sources.tar.web_files import read_whole
 from .stream import items_of_source, list_images
 
 STANDARD_INPUT = "-"
-SOURCE_ENDINGS = (".csv", ".jsonl", ".parquet", ".tar")
+SOURCE_ENDINGS = (".csv", ".jsonl", ".json", ".parquet", ".tar")
 MAX_LINE_BYTES = 8192
 TIME_LIMIT_S = 60.0  # for one image at an address, redirects and all
 

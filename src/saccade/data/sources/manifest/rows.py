@@ -55,7 +55,7 @@ class ManifestRows:
         before = len(self.names)
         repeats, first = _Repeats(table, columns), ""
         for line, row in table.rows():
-            where = f"{table.where}, line {line}"
+            where = f"{table.where}, {table.unit} {line}"
             written = _file_name(where, row[columns.file])
             found = files.find(written)
             first = first or written

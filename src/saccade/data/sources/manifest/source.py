@@ -180,7 +180,8 @@ def _recognises(text: str) -> bool:
 register(
     SourceFormat(
         name="manifest",
-        summary="a CSV or JSON lines file with the columns file and label, optionally split and group, or its folder",
+        summary="a CSV or JSON lines file with the columns file and label, optionally split and group, or its folder; "
+        "annotations as COCO or Label Studio write them",
         example="path/to/labels.csv",
         recognises=_recognises,
         open=lambda text: Manifest(Path(text)),
