@@ -96,7 +96,7 @@ class Together:
             f"instead of {self._held(self.single_bytes, self.single_batch_bytes)}."
         )
         gain = _capitalised(comparison_sentence(self.gain, single, together))
-        return [*self._two_runs(), gain, *self._over_mean(), cost]
+        return [*self._what_is_right(), *self._two_runs(), gain, *self._over_mean(), cost]
 
     def as_json(self) -> dict[str, Any]:
         """The value of `together` in `evaluate --json`; its keys are a contract."""
@@ -124,6 +124,10 @@ class Together:
     @staticmethod
     def _held(weights_bytes: int, batch_bytes: int) -> str:
         return f"{weights_bytes / 1e6:.1f} MB of weights and {batch_bytes / 1e6:.1f} MB of images a batch"
+
+    def _what_is_right(self) -> list[str]:
+        several = isinstance(self.members[0].metrics, LabelMetrics)
+        return ["In these comparisons an image is right where every label of it is."] if several else []
 
     def _two_runs(self) -> list[str]:
         """Which of two runs is the better one, or that it cannot be told."""

@@ -248,7 +248,7 @@ def _settled(where: str, labels: Labels, classes: Sequence[str] | None) -> tuple
             f"{where}: the label of image {lists.index(False)} is no list, and others are.\n"
             f"Give each image a list of its labels; [] where it has none."
         )
-    rows = [tuple(dict.fromkeys(label)) for label in labels]
+    rows: list[tuple[Any, ...]] = [tuple(dict.fromkeys(cast(Sequence[Any], label))) for label in labels]
     flat = [label for row in rows for label in row]
     if not flat:
         raise DataError(f"{where} has no image with a label: there is nothing to learn.\nLabel some of its images.")
