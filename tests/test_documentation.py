@@ -56,6 +56,7 @@ def build():
 LAYOUTS = {
     ("architecture.md", "cli/"),
     ("judging.md", "find new -name"),
+    ("several-labels.md", "mAP 59.4 %"),
     ("weights.md", "$ cat pixels.json"),
     ("notation.md", "line   ="),
     ("notation.md", "LeNet-5, modern"),

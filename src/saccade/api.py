@@ -39,6 +39,7 @@ from .design.table import DesignTable
 from .ensemble.distillation import load_teachers
 from .ensemble.training import EnsemblePlan, EnsembleResult, read_plan, train_members
 from .evaluate import mistakes
+from .evaluate.label_mistakes import write_label_mistakes
 from .explain.explanation import Explanation, explain_image
 from .explain.sheet import check_out as check_sheet
 from .explain.sheet import write_sheet
@@ -290,7 +291,10 @@ def evaluate(
 @scoped_runtime()
 def write_mistakes(evaluation: Evaluation, path: AnyPath) -> None:
     """Write every wrong answer of `evaluation` to a CSV file, the most confident first. Raises StorageError."""
-    mistakes.write_mistakes(Path(path), evaluation.mistakes())
+    if evaluation.task.is_several:
+        write_label_mistakes(Path(path), evaluation.label_mistakes(), evaluation.metrics.classes)
+    else:
+        mistakes.write_mistakes(Path(path), evaluation.mistakes())
 
 
 @scoped_runtime()
@@ -381,7 +385,9 @@ def predict_to_csv(
     """
     refuse_no_images(images)
     members, classifier = _answering(runs, runtime, model)
-    file = AnswersFile(Path(out), digest_of(members, classifier), min(top, len(classifier.classes)))
+    file = AnswersFile(
+        Path(out), digest_of(members, classifier), min(top, len(classifier.classes)), classifier.task.is_several
+    )
 
     def answers() -> Iterator[Prediction | ImageError]:
         with file:

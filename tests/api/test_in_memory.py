@@ -375,3 +375,23 @@ def test_a_request_alone_has_no_name_for_what_is_in_memory(small: Small):
         "A tuple in memory has no name that a configuration could hold.\n"
         "Give the request to a verb, such as api.train(request), which names it."
     )
+
+
+def test_several_labels_of_images_in_memory_are_lists_or_columns(small: Small):
+    images, label_N = small[0][:4], [["b", "a"], [], ["b"], ["a"]]
+    listed = api.ArraySource(images, label_N)
+    assert listed.task.is_several
+    assert listed.classes == ("a", "b")
+    assert [listed.record(index).labels for index in range(4)] == [(0, 1), (), (1,), (0,)]
+    columns = api.ArraySource(images, np.array([[1, 1], [0, 0], [0, 1], [1, 0]]), classes=("a", "b"))
+    assert [columns.record(index).labels for index in range(4)] == [(0, 1), (), (1,), (0,)]
+    assert columns.digest == listed.digest
+    assert listed.digest != api.ArraySource(images, [["a"], [], ["b"], ["a"]]).digest
+    for labels, message in (
+        (["a", ["b"], "a", "a"], "arrays: the label of image 0 is no list, and others are."),
+        ([[], [], [], []], "arrays has no image with a label: there is nothing to learn."),
+        (np.full((4, 2), 2), "arrays has labels of the shape (4, 2) that are not all 0 or 1."),
+    ):
+        with pytest.raises(DataError) as error:
+            api.ArraySource(images, labels)
+        assert str(error.value).splitlines()[0] == message

@@ -10,12 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
+from saccade.core.task import ONE_LABEL
 from saccade.core.types import Preprocessing
 from saccade.data.source import open_source
 from saccade.models.architecture import ModelSpec, build_model
 from saccade.runs.checkpoint import save_checkpoint
 from saccade.runs.evaluation_files import JudgedOutputs, write_verdict
 from saccade.runs.manifest import Manifest
+from saccade.train.answers import Answers
 from saccade.train.final_evaluation import keep_pictures
 
 
@@ -78,7 +80,7 @@ def make_run(folder: Path, names: list[str], num_each: int, wrong_share: float =
     )
     keys = [source.record(i).key for i in range(num)]
     outputs = JudgedOutputs(logits_NK=logits_NK, label_N=label_N.astype(np.int64), index_N=np.arange(num))
-    pictures = keep_pictures(outputs, source, preprocessing, 1.4)
+    pictures = keep_pictures(outputs, source, preprocessing, Answers(task=ONE_LABEL, temperature=1.4))
     write_verdict(run, {"split": "test", "classes": list(classes)}, keys, outputs, pictures)
     save_checkpoint(run / "checkpoint-best", manifest, model.state_dict())
     return MadeRun(path=run, classes=classes, label_N=label_N, said_N=said_N)

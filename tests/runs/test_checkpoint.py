@@ -81,7 +81,7 @@ def test_a_checkpoint_without_state_cannot_be_gone_on_from(tmp_path: Path):
 def test_metrics_can_be_added_while_the_weights_stay(tmp_path: Path):
     saved = save(tmp_path / "checkpoint")
     before = open_checkpoint(tmp_path / "checkpoint")
-    update_manifest(before, {"top1": 0.5}, 1.25)
+    update_manifest(before, {"top1": 0.5}, 1.25, before.manifest.task)
     after = open_checkpoint(tmp_path / "checkpoint", check_content=True)
     assert (after.manifest.metrics, after.manifest.temperature) == ({"top1": 0.5}, 1.25)
     assert all(torch.equal(tensor, saved[name]) for name, tensor in after.load_weights().items())

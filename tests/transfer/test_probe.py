@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from saccade.transfer.probe import Directions, fit_probe, fit_softmax, stratified_folds
+from saccade.transfer.probe import Directions, fit_probe, fit_softmax, probe_loss, stratified_folds
 
 
 def features(num_images: int, num_features: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -79,3 +79,31 @@ def test_folds_hold_every_class_evenly_and_groups_together():
     assert fold_N[0] == fold_N[30] == fold_N[61]
     counts = [np.bincount(label_N[fold_N == fold], minlength=3) for fold in range(3)]
     assert np.abs(np.array(counts) - 10).max() <= 1
+
+
+@pytest.mark.parametrize("penalty", [1.0, 0.03, 0.001])
+def test_of_several_labels_each_class_is_fitted_as_scikit_learn_fits_it_alone(penalty: float):
+    feature_ND, label_N = features(200, 12)
+    label_NK = torch.stack([label_N == 0, label_N >= 1, label_N % 2 == 0], dim=1).float()
+    weight_KD, bias_K = fit_softmax(Directions(feature_ND), label_NK, 3, penalty)
+    mean_D, std_D = feature_ND.double().mean(0), feature_ND.double().std(0, correction=0).clamp_min(1e-6)
+    scaled_ND = ((feature_ND.double() - mean_D) / std_D).numpy()
+    logits_NK = (feature_ND.double() @ weight_KD.double().T + bias_K.double()).numpy()
+    for k in range(3):
+        theirs = LogisticRegression(C=1 / (penalty * 200), tol=1e-9, max_iter=10_000)
+        theirs.fit(scaled_ND, label_NK[:, k].numpy())
+        np.testing.assert_allclose(logits_NK[:, k], theirs.decision_function(scaled_ND), rtol=0.02, atol=0.02)
+
+
+def test_several_labels_are_dealt_out_to_the_folds_evenly_and_answered_while_left_out():
+    feature_ND, label_N = features(150, 12)
+    label_NK = torch.stack([label_N == 0, label_N >= 1, torch.arange(150) < 9], dim=1).float()
+    fold_N = stratified_folds(label_NK.numpy(), np.arange(150) // 2, 3, seed=0)
+    for fold in range(3):
+        assert abs(label_NK[fold_N == fold].sum(0) - label_NK.sum(0) / 3).max() <= 2
+        assert len(set(fold_N[::2] == fold_N[1::2])) == 1  # pairs stay together
+    probe = fit_probe(feature_ND, label_NK, 3, fold_N)
+    share_K = label_NK.mean(0)
+    guess_NK = torch.log(share_K / (1 - share_K)).expand(150, 3)
+    assert probe.held_out_NK.shape == (150, 3)
+    assert probe_loss(probe.held_out_NK, label_NK) < 0.9 * probe_loss(guess_NK, label_NK)

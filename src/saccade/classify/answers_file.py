@@ -21,6 +21,7 @@ from ..core.documents import DocumentError, parse_object, read_plain_file
 from ..core.errors import DataError, ImageError, UsageError, printable, shell_word
 from ..core.types import Prediction
 from ..data.sources.in_memory import HeldImage
+from ..evaluate.label_mistakes import joined
 from ..evaluate.mistakes import safe_cell
 from ..runs.checkpoint import find_checkpoint
 from ..runs.names import WEIGHTS
@@ -43,9 +44,12 @@ class AnswersWritten:
     num_bad: int = 0
 
 
-def headings(top: int) -> list[str]:
-    """The first line: the image, its class and probability, the next ones, and why there is no answer."""
-    return ["image", "class", "probability", *(f"{what}_{n}" for n in range(2, top + 1) for what in NEXT), "error"]
+def headings(top: int, several: bool = False) -> list[str]:
+    """The first line: the image, its class and probability, the next ones, and why there is no answer.
+
+    Where an image may have `several` labels, those that are said stand behind the image, in one cell."""
+    first = ["image", "labels"] if several else ["image"]
+    return [*first, "class", "probability", *(f"{what}_{n}" for n in range(2, top + 1) for what in NEXT), "error"]
 
 
 NEXT = ("class", "probability")
@@ -57,6 +61,7 @@ def digest_of(runs: Sequence[Path], classifier: Classifier) -> str:
     for run, member in zip(runs, classifier.members, strict=True):
         weights = find_checkpoint(run).manifest.files.get(WEIGHTS)
         values = [weights.sha256 if weights else "", member.classes, member.preprocessing.digest(), member.temperature]
+        values += [member.task.as_values()] if member.task.is_several else []
         digest.update(json.dumps(values).encode())
     return digest.hexdigest()
 
@@ -67,9 +72,11 @@ class AnswersFile:
     Raises UsageError where the file is there and is not of these runs, StorageError where it cannot be written.
     """
 
-    def __init__(self, path: Path, runs_digest: str, top: int) -> None:
+    def __init__(self, path: Path, runs_digest: str, top: int, several: bool = False) -> None:
         self.written = AnswersWritten(path=path)
-        self._path, self._top = path, top
+        self._path = path
+        self._headings = headings(top, several)
+        self._top = top
         self._record = path.with_name(f"{path.name}.run.json")
         wanted = {"format": FORMAT, "runs": runs_digest, "top": top}
         with atomic.storage_errors(path):
@@ -99,7 +106,7 @@ class AnswersFile:
         self._file.seek(0)
         self._file.readline()
         waiting = iter(items)
-        for number, row in _rows(self._file, len(headings(self._top)), self._path):
+        for number, row in _rows(self._file, len(self._headings), self._path):
             item = next(waiting, None)
             if item is None or safe_cell(item.key) != row[0]:
                 asked = f"'{printable(item.key[:200])}' is asked for there" if item else "no more images are asked for"
@@ -114,12 +121,14 @@ class AnswersFile:
 
     def add(self, answer: Prediction | ImageError) -> None:
         """Write one line."""
-        num_cells = len(headings(self._top))
+        num_cells = len(self._headings)
         if isinstance(answer, ImageError):
             cells = [safe_cell(answer.key), *[""] * (num_cells - 2), safe_cell(answer.reason)]
             self.written.num_bad += 1
         else:
             cells = [safe_cell(answer.key)]
+            if answer.labels is not None:
+                cells.append(safe_cell(joined(answer.labels, answer.classes)))
             for name, probability in answer.top(self._top):
                 cells += [safe_cell(name), f"{probability:.6f}"]
             cells += [""] * (num_cells - len(cells))
@@ -154,7 +163,7 @@ class AnswersFile:
 
     def _repair(self) -> None:
         """Take away a last line that was cut, and write the first line where there is none."""
-        first = _line(headings(self._top))
+        first = _line(self._headings)
         self._file.seek(0)
         begun = self._file.read(len(first))
         with atomic.storage_errors(self._path):

@@ -23,7 +23,7 @@ from ..data.sources.tar.web_files import read_whole
 from .stream import items_of_source, list_images
 
 STANDARD_INPUT = "-"
-SOURCE_ENDINGS = (".csv", ".jsonl", ".parquet", ".tar")
+SOURCE_ENDINGS = (".csv", ".jsonl", ".json", ".parquet", ".tar")
 MAX_LINE_BYTES = 8192
 TIME_LIMIT_S = 60.0  # for one image at an address, redirects and all
 
@@ -59,7 +59,7 @@ def _items(
         elif is_address(text) and not is_hub(text):
             yield HeldImage(text, partial(_read_address, text))
         elif _is_source(text):
-            source = open_source(text)
+            source = open_source(text, several=True)
             opened(opening_line(source))
             yield from items_of_source(source, np.arange(len(source)))
         else:

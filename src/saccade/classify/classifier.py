@@ -6,6 +6,7 @@ label check and distillation. Probabilities are averaged here and nowhere else, 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import nn
 
 from ..core.errors import DataError, UnknownNameError, UsageError, did_you_mean, printable
 from ..core.runtime import Runtime, RuntimeConfig, start
+from ..core.task import ONE_LABEL, Task
 from ..core.types import Preprocessing
 from ..data.images.preprocess import normalize
 from ..evaluate.forward import forward, require_finite
@@ -26,7 +28,8 @@ Prepared = Mapping[Preprocessing, np.ndarray]  # image_BVHWC uint8 for each dist
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One trained network with what belongs to it. `temperature` divides its logits before the softmax."""
+    """One trained network with what belongs to it. `temperature` divides its logits before the softmax, and `task` says
+    what else makes answers of them."""
 
     name: str
     model: nn.Module
@@ -36,6 +39,7 @@ class Member:
     runtime: Runtime
     architecture: str = ""
     seed: int = 0
+    task: Task = ONE_LABEL
 
     @torch.inference_mode()
     def logits(self, image_BCHW: torch.Tensor) -> torch.Tensor:
@@ -78,6 +82,26 @@ class Classifier:
     def runtime(self) -> Runtime:
         return self.members[0].runtime
 
+    @cached_property
+    def task(self) -> Task:
+        """What makes answers of the mean probability: of several labels the mean of the members' thresholds."""
+        first = self.members[0].task
+        if len(self.members) == 1 or not first.is_several:
+            return first
+        threshold_MK = np.stack(
+            [
+                member.task.threshold_K(len(self.classes))[order_K]
+                for member, order_K in zip(self.members, self.order_MK, strict=True)
+            ]
+        )
+        goals = {member.task.thresholds_for for member in self.members}
+        goal = goals.pop() if len(goals) == 1 else ""
+        return Task(kind=first.kind, thresholds=tuple(threshold_MK.mean(axis=0).tolist()), thresholds_for=goal)
+
+    def task_of(self, number: int) -> Task:
+        """The task of one member, in the order of `classes`."""
+        return in_order(self.members[number].task, self.order_MK[number])
+
     @property
     def is_plain(self) -> bool:
         """Whether one network answers by one look at the centre, so that its logits are the answer."""
@@ -103,21 +127,21 @@ class Classifier:
             image_BVHWC = prepared[member.preprocessing]
             for view in range(len(self.looks)):
                 logits_BK = self.logits(number, image_BVHWC[:, view])
-                mean.add(logits_BK, member.temperature)
+                mean.add(logits_BK, member.temperature, self.task_of(number))
         probability_BK = mean.value()
-        return probability_BK, logits_BK.numpy() if self.is_plain else log_probability(probability_BK)
+        return probability_BK, logits_BK.numpy() if self.is_plain else self.task.logits_of(probability_BK)
 
 
 class MeanProbability:
-    """The mean of softmax(logits / temperature) over members and looks, in float64."""
+    """The mean of the probabilities of members and looks, in float64: softmax(logits / temperature) of one label."""
 
     def __init__(self, num_images: int, num_classes: int) -> None:
         self._total_BK = np.zeros((num_images, num_classes))
         self._num_added = 0
 
-    def add(self, logits_BK: torch.Tensor, temperature: float) -> None:
-        """Take the answers of one member by one look into the mean."""
-        self._total_BK += torch.softmax(logits_BK.double() / temperature, dim=1).numpy()
+    def add(self, logits_BK: torch.Tensor, temperature: float, task: Task = ONE_LABEL) -> None:
+        """Take the answers of one member by one look into the mean; `task` is in the order of these logits."""
+        self._total_BK += task.probabilities(logits_BK, temperature)
         self._num_added += 1
 
     def value(self) -> np.ndarray:
@@ -126,10 +150,14 @@ class MeanProbability:
         return mean_BK
 
 
-def log_probability(probability_BK: np.ndarray) -> np.ndarray:
-    """Natural logarithms of probabilities, finite where one is zero: the logits of several that answer together."""
-    log_BK: np.ndarray = np.log(np.maximum(probability_BK, 1e-300))
-    return log_BK
+def in_order(task: Task, order_K: np.ndarray) -> Task:
+    """`task` with its values for each class in the order `order_K` of its classes."""
+    found = {
+        name: tuple(getattr(task, name)[k] for k in order_K.tolist())
+        for name in ("slopes", "shifts", "thresholds")
+        if getattr(task, name)
+    }
+    return task.model_copy(update=found) if found else task
 
 
 def open_classifier(
@@ -163,6 +191,7 @@ def member_of(checkpoint: Checkpoint, runtime: Runtime, name: str) -> Member:
         runtime=runtime,
         architecture=manifest.model,
         seed=manifest.origin.seed,
+        task=manifest.task,
     )
 
 
@@ -174,6 +203,11 @@ def join_members(members: Sequence[Member], looks: Sequence[Look] = (CENTRE,)) -
     _check_number(len(members))
     classes = members[0].classes
     for member in members[1:]:
+        if member.task.kind != members[0].task.kind:
+            raise DataError(
+                f"An ensemble needs one kind of labels: {printable(members[0].name)} knows {members[0].task.kind} an "
+                f"image, {printable(member.name)} {member.task.kind}.\nTrain its members on the same set."
+            )
         only_first = [name for name in classes if name not in member.classes]
         only_other = [name for name in member.classes if name not in classes]
         if only_first or only_other:

@@ -8,14 +8,16 @@ import numpy as np
 
 from ..core.display import Displayed, Rows
 from ..core.errors import printable
-from ..core.types import Metrics
+from ..core.task import ONE_LABEL, Task
 from ..evaluate.calibration import selective_sentence
 from ..evaluate.copies import NO_COPIES, WithoutCopies
+from ..evaluate.label_metrics import LabelMetrics
+from ..evaluate.label_mistakes import LabelMistake, find_label_mistakes
 from ..evaluate.metrics import compute_metrics
 from ..evaluate.mistakes import Mistake, find_mistakes, why_unsuspected
 from ..evaluate.scores import score_images
 from ..evaluate.significance import Comparison, comparison_sentence
-from ..evaluate.words import class_rows, metrics_json, percent, verdict
+from ..evaluate.words import AnyMetrics, class_rows, metrics_json, percent, verdicts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,17 +25,24 @@ class MemberResult:
     """One run of several: its own metrics with one look, and how it compares with the best one (None: it is that)."""
 
     run: Path
-    metrics: Metrics
+    metrics: AnyMetrics
     against_best: Comparison | None
+
+    @property
+    def figure(self) -> tuple[str, float, float, float]:
+        """The name of its figure in JSON, the figure, and the ends of its interval: of several labels the mAP."""
+        metrics = self.metrics
+        if isinstance(metrics, LabelMetrics):
+            return "map", metrics.map, metrics.map_low, metrics.map_high
+        return "top1", metrics.top1, metrics.top1_low, metrics.top1_high
 
     def as_json(self) -> dict[str, Any]:
         """One entry of `members` in `evaluate --json`."""
         against = self.against_best
+        name, *values = self.figure
         return {
             "run": str(self.run),
-            "top1": self.metrics.top1,
-            "top1_low": self.metrics.top1_low,
-            "top1_high": self.metrics.top1_high,
+            **{name + end: value for end, value in zip(("", "_low", "_high"), values, strict=True)},
             "p_value_against_best": against.p_value if against else None,
             "against_best": against.difference if against else None,
             "against_best_low": against.low if against else None,
@@ -87,7 +96,7 @@ class Together:
             f"instead of {self._held(self.single_bytes, self.single_batch_bytes)}."
         )
         gain = _capitalised(comparison_sentence(self.gain, single, together))
-        return [*self._two_runs(), gain, *self._over_mean(), cost]
+        return [*self._what_is_right(), *self._two_runs(), gain, *self._over_mean(), cost]
 
     def as_json(self) -> dict[str, Any]:
         """The value of `together` in `evaluate --json`; its keys are a contract."""
@@ -115,6 +124,10 @@ class Together:
     @staticmethod
     def _held(weights_bytes: int, batch_bytes: int) -> str:
         return f"{weights_bytes / 1e6:.1f} MB of weights and {batch_bytes / 1e6:.1f} MB of images a batch"
+
+    def _what_is_right(self) -> list[str]:
+        several = isinstance(self.members[0].metrics, LabelMetrics)
+        return ["In these comparisons an image is right where every label of it is."] if several else []
 
     def _two_runs(self) -> list[str]:
         """Which of two runs is the better one, or that it cannot be told."""
@@ -150,7 +163,7 @@ class Evaluation(Displayed):
     runs: tuple[Path, ...]
     model: str
     source: str
-    metrics: Metrics
+    metrics: AnyMetrics
     judged_on: str
     notes: tuple[str, ...]
     caveats: tuple[str, ...]
@@ -164,17 +177,20 @@ class Evaluation(Displayed):
     kind: str = "held-out"
     image_notes: tuple[str, ...] = ()
     copies: WithoutCopies = NO_COPIES
+    task: Task = ONE_LABEL
 
     def as_json(self) -> dict[str, Any]:
         """The object of `evaluate --json`; its keys are a contract."""
+        fitted: dict[str, Any] = {"ece_calibrated": self.calibrated().ece, "temperature": self.temperature}
+        if self.task.is_several:
+            fitted = {"thresholds_for": self.task.thresholds_for}
         return {
             "run": ", ".join(str(run) for run in self.runs),
             "model": self.model,
             "source": self.source,
             **metrics_json(self.metrics),
-            **self.copies.as_json(),
-            "ece_calibrated": self.calibrated().ece,
-            "temperature": self.temperature,
+            **self.copies.as_json(self.task),
+            **fitted,
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.metrics.num_samples / max(self.seconds, 1e-9), 1),
             "seed": self.seed,
@@ -187,27 +203,44 @@ class Evaluation(Displayed):
     def display_lines(self) -> list[str]:
         """The verdict, what the images were, and what a person should know of them."""
         together = self.together.sentences() if self.together else []
-        return [verdict(self.metrics, self.kind), f"Judged on {self.judged_on}.", *self.notes, *together]
+        return [*verdicts(self.metrics, self.kind), f"Judged on {self.judged_on}.", *self.notes, *together]
 
     def display_rows(self) -> Rows:
         """The rates of every class."""
         return class_rows(self.metrics)
 
-    def calibrated(self) -> Metrics:
-        """The metrics of the confidences that a person sees: with the temperature applied."""
+    def calibrated(self) -> AnyMetrics:
+        """The metrics of the confidences that a person sees: with the temperature applied. Of several labels `metrics`
+        are that already."""
+        if isinstance(self.metrics, LabelMetrics):
+            return self.metrics
         return compute_metrics(self.logits_NK / self.temperature, self.label_N, self.metrics.classes)
 
     def answering_only_at(self, threshold: float) -> str:
-        """What share of the images is answered at `threshold` or above, and how many of those answers are right."""
+        """What share of the images is answered at `threshold` or above, and how many of those answers are right.
+
+        Nothing of several labels, where each class has a threshold."""
+        if self.task.is_several:
+            return ""
         scores = score_images(self.logits_NK / self.temperature, self.label_N)
         return selective_sentence(scores.confidence_N, scores.rank_N == 0, threshold)
 
     def mistakes(self) -> list[Mistake]:
-        """Every wrong answer, the most confident first."""
+        """Every wrong answer, the most confident first. Those of several labels are `label_mistakes`."""
+        if self.task.is_several:
+            return []
         return find_mistakes(self.logits_NK, self.label_N, self.keys, self.metrics.classes, self.temperature)
+
+    def label_mistakes(self) -> list[LabelMistake]:
+        """Of several labels, every image with a wrong one, the surest mistake first."""
+        if not self.task.is_several:
+            return []
+        return find_label_mistakes(self.logits_NK, self.label_N, self.keys, self.metrics.classes, self.task)
 
     def why_unsuspected(self) -> str:
         """Why `mistakes` marks no label, or those of some classes only, as possibly wrong; empty where it marks any."""
+        if self.task.is_several:
+            return ""
         return why_unsuspected(self.logits_NK.argmax(axis=1) == self.label_N, self.label_N)
 
 

@@ -13,18 +13,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..core.errors import printable
+from ..core.errors import DataError, printable
 from ..core.runtime import RuntimeConfig
+from ..core.task import images_right
+from ..data.labels import labels_of
 from ..data.opening_line import Told, opening_line, untold
 from ..data.scan import scan_source
 from ..data.source import DataSource, open_source
-from ..evaluate.caveats import worse_scaled
+from ..evaluate.caveats import worse_calibrated, worse_scaled
 from ..evaluate.classes import match_classes, refuse_extra_classes
 from ..evaluate.copies import leave_out_copies
-from ..evaluate.metrics import compute_metrics
 from ..evaluate.significance import compare_answers, paired_bootstrap
+from ..evaluate.words import metrics_of
 from ..runs.ensemble_folder import expand_runs
-from .classifier import Classifier, MeanProbability, log_probability, open_classifier, same_weights
+from .classifier import Classifier, MeanProbability, open_classifier, same_weights
 from .crops import CENTRE, Look
 from .evaluation import Evaluation, Gain, MemberResult, Together
 from .judged_images import JudgedImages, choose_images
@@ -75,13 +77,36 @@ def evaluate(
     started_s = time.monotonic()
     folders = expand_runs(runs)
     classifier = open_classifier(folders, runtime_config, looks)
-    source = open_source(source_text)
+    source = open_source(source_text, several=True)
     opened(opening_line(source))
+    refuse_other_labels(classifier, source)
     refuse_extra_classes(match_classes(classifier.classes, source.classes))
     scan = scan_source(
         source, classifier.runtime.num_threads, "error", white=classifier.members[0].preprocessing.white_16_bit
     )
     return judge(classifier, folders, choose_images(folders, source_text, source, scan), started_s)
+
+
+def refuse_other_labels(classifier: Classifier, source: DataSource) -> None:
+    """Raise DataError where images have several labels and the classifier knows one, or the other way round."""
+    run, images = classifier.task, source.task
+    if run.is_several != images.is_several:
+        raise DataError(
+            f"The run knows {run.kind} an image, and {printable(source.name[:200])} has {images.kind}: nothing says "
+            f"which answers are right.\nJudge it on images that are labelled as those it learned from."
+        )
+
+
+def run_labels(label_N: np.ndarray, label_map_S: np.ndarray, num_classes: int) -> np.ndarray:
+    """Labels of the source's classes as labels of the run's classes; classes that the run does not know are left out of
+    several labels, and are -1 of one."""
+    if label_N.ndim == 1:
+        mapped_N: np.ndarray = label_map_S[label_N]
+        return mapped_N
+    rows_NK = np.zeros((len(label_N), num_classes), label_N.dtype)
+    is_known_S = label_map_S >= 0
+    rows_NK[:, label_map_S[is_known_S]] = label_N[:, is_known_S]
+    return rows_NK
 
 
 def judge(classifier: Classifier, runs: Sequence[Path], images: JudgedImages, started_s: float) -> Evaluation:
@@ -90,12 +115,15 @@ def judge(classifier: Classifier, runs: Sequence[Path], images: JudgedImages, st
     source = images.source
     match = match_classes(classifier.classes, source.classes)
     whole, is_plain = pass_over(classifier, source, images.index_N), classifier.is_plain
-    said_N = (whole.centre_logits_MNK[0] if is_plain else whole.probability_NK).argmax(axis=1)
-    copies = leave_out_copies(said_N == match.label_map_S[whole.label_N], np.isin(images.index_N, images.copied_N))
+    task, num_classes = classifier.task, len(classifier.classes)
+    whole_N = run_labels(whole.label_N, match.label_map_S, num_classes)
+    scores_NK = whole.centre_logits_MNK[0] if is_plain and not task.is_several else whole.probability_NK
+    right_N = images_right(whole_N, task.said(scores_NK))
+    copies = leave_out_copies(right_N, np.isin(images.index_N, images.copied_N))
     result, index_N = whole.of(copies.is_judged_N), images.index_N[copies.is_judged_N]
-    label_N = match.label_map_S[result.label_N]
-    logits_NK = result.centre_logits_MNK[0] if is_plain else log_probability(result.probability_NK)
-    metrics = compute_metrics(logits_NK, label_N, classifier.classes)
+    label_N = whole_N[copies.is_judged_N]
+    logits_NK = result.centre_logits_MNK[0] if is_plain else task.logits_of(result.probability_NK)
+    metrics = metrics_of(logits_NK, label_N, classifier.classes, task)
     temperature = classifier.members[0].temperature if is_plain else 1.0
     return Evaluation(
         runs=tuple(runs),
@@ -107,7 +135,11 @@ def judge(classifier: Classifier, runs: Sequence[Path], images: JudgedImages, st
         caveats=(
             *_equal_members(classifier),
             *images.all_caveats(metrics, copies),
-            *worse_scaled(logits_NK, label_N, temperature),
+            *(
+                worse_calibrated(logits_NK, label_N, task)
+                if task.is_several
+                else worse_scaled(logits_NK, label_N, temperature)
+            ),
         ),
         seed=classifier.members[0].seed,
         seconds=time.monotonic() - started_s,
@@ -119,6 +151,7 @@ def judge(classifier: Classifier, runs: Sequence[Path], images: JudgedImages, st
         kind=copies.kind(images.kind),
         copies=copies,
         image_notes=result.image_notes,
+        task=task,
     )
 
 
@@ -161,12 +194,12 @@ def pass_over(classifier: Classifier, source: DataSource, index_N: np.ndarray) -
                     centre_M_s[number] += seconds
                 if look in looks:
                     forward_s += seconds
-                    mean.add(logits_BK, member.temperature)
+                    mean.add(logits_BK, member.temperature, classifier.task_of(number))
         probability_NK[part] = mean.value()
     return PassResult(
         probability_NK=probability_NK,
         centre_logits_MNK=centre_MNK,
-        label_N=np.array([source.record(int(index)).label for index in index_N], dtype=np.int64),
+        label_N=labels_of(source, index_N),
         centre_M_s=centre_M_s,
         forward_s=forward_s,
         image_notes=tuple(image_notes),
@@ -179,20 +212,27 @@ def weights_bytes(classifier: Classifier) -> list[int]:
 
 
 def _together(classifier: Classifier, runs: Sequence[Path], result: PassResult, label_N: np.ndarray) -> Together:
-    """What answering together gains over the best member by one look, and what it costs."""
-    right_MN = result.centre_logits_MNK.argmax(axis=2) == label_N
+    """What answering together gains over the best member by one look, and what it costs. An image of several labels is
+    right where every label is."""
+    tasks = [classifier.task_of(number) for number in range(len(classifier.members))]
+    right_MN = np.stack(
+        [
+            images_right(label_N, task.said(task.probabilities_of(logits_NK) if task.is_several else logits_NK))
+            for task, logits_NK in zip(tasks, result.centre_logits_MNK, strict=True)
+        ]
+    )
     best = int(right_MN.sum(axis=1).argmax())
     num_bytes = weights_bytes(classifier)
     members = [
         MemberResult(
             run=run,
-            metrics=compute_metrics(result.centre_logits_MNK[number], label_N, classifier.classes),
+            metrics=metrics_of(result.centre_logits_MNK[number], label_N, classifier.classes, tasks[number]),
             against_best=None if number == best else compare_answers(right_MN[best], right_MN[number]),
         )
         for number, run in enumerate(runs)
     ]
     num_images, num_looks = max(len(label_N), 1), len(classifier.looks)
-    right_N = result.probability_NK.argmax(axis=1) == label_N
+    right_N = images_right(label_N, classifier.task.said(result.probability_NK))
     image_bytes = {kind: math.prod(kind.input_CHW) for kind in classifier.preprocessings}
     return Together(
         members=tuple(members),

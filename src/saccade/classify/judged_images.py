@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import NothingUnseen, printable
-from ..core.types import Metrics
 from ..data.scan import MAX_COMPARED, ScanReport
 from ..data.source import DataSource
 from ..evaluate.caveats import sentences
 from ..evaluate.copies import WithoutCopies
-from ..evaluate.words import warnings
+from ..evaluate.words import AnyMetrics, warnings
 from ..models.surgery import ALL
+from ..runs.checkpoint import find_checkpoint
 from ..runs.names import MANIFEST
 from ..runs.seen import Seen, look_up_seen, unknown_note
 from ..runs.start_point import read_start
@@ -36,7 +36,7 @@ class JudgedImages:
     copied_N: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     kind: str = "held-out"
 
-    def all_caveats(self, metrics: Metrics, copies: WithoutCopies) -> tuple[str, ...]:
+    def all_caveats(self, metrics: AnyMetrics, copies: WithoutCopies) -> tuple[str, ...]:
         """What qualifies the figures `metrics` of the images without `copies`."""
         return tuple(sentences([*self.caveats, *copies.caveats(), *warnings(metrics, copies.kind(self.kind))]))
 
@@ -106,8 +106,13 @@ def _what_chose(runs: Sequence[Path]) -> str:
     """What images of the validation part did for the runs: where only a last layer is fitted, no epoch is kept."""
     starts = [read_start(run.parent if (run / MANIFEST).is_file() else run) for run in runs]
     if all(start is not None and start.frozen == ALL for start in starts):
-        return "These images were not trained on, but the temperature was fitted on them."
+        what = "temperature was" if not _know_several(runs) else "thresholds were"
+        return f"These images were not trained on, but the {what} fitted on them."
     return "These images also chose the epoch kept: the figure flatters a little."
+
+
+def _know_several(runs: Sequence[Path]) -> bool:
+    return find_checkpoint(runs[0]).manifest.task.is_several
 
 
 def _trained_on(num: int) -> list[str]:

@@ -54,7 +54,7 @@ def check_labels(run: Path, source_text: str, runtime_config: RuntimeConfig) -> 
     """
     member = open_member(run, runtime_config)
     refuse_unnamed_parts(member)  # before the images are read
-    source = open_source(source_text)
+    source = open_source(source_text, verb="--label-errors")
     scan = scan_source(source, member.runtime.num_threads, "error", white=member.preprocessing.white_16_bit)
     if len(scan.good_N) < MIN_IMAGES:
         raise DataError(

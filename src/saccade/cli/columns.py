@@ -1,4 +1,4 @@
-"""The options that choose columns of a table as SOURCE; every verb that reads a SOURCE has the same four."""
+"""The options that choose columns of a table as SOURCE; every verb that reads a SOURCE has the same five."""
 
 import typer
 
@@ -25,11 +25,18 @@ GROUP_COLUMN: str = typer.Option(
     show_default=False,
     help="Column of a CSV: what stays on one side, as patients.",
 )
+LABELS: str = typer.Option(
+    "",
+    "--labels",
+    metavar="KIND",
+    show_default=False,
+    help="Of a CSV: one, several, or the sign between several. [as they look]",
+)
 
 
-def chosen_source(source: str, file: str, label: str, split: str, group: str) -> str:
+def chosen_source(source: str, file: str, label: str, split: str, group: str, labels: str) -> str:
     """SOURCE with the chosen columns behind it: the text that a run keeps. Raises UsageError, for a run too."""
     from ..data.source_text import ChosenColumns, with_columns
 
     refuse_run(source)
-    return with_columns(source, ChosenColumns(file=file, label=label, split=split, group=group))
+    return with_columns(source, ChosenColumns(file=file, label=label, split=split, group=group, labels=labels))

@@ -19,6 +19,7 @@ WORKING_S = 15.0  # between lines that say how far long work is
 REDRAW_S = 0.1
 CELL_WIDTH = 9  # characters, or those of a longer heading
 EVERY_COLUMN = ("epoch", "train loss", "train acc", "val loss", "val acc", "lr", "time", "img/s")
+MAP_COLUMN = {"val acc": "val mAP"}  # of several labels
 # Columns that go first when the terminal is narrower than so many characters.
 USUAL_WIDTH = 80  # characters, of a terminal that does not say its own
 DROPPED_BELOW = ((100, {"train acc"}), (80, {"lr", "img/s"}), (60, {"train loss", "time"}))
@@ -118,16 +119,16 @@ class RunConsole:
         """One row that stays."""
         self._epoch_started_s = self._drawn_s = time.monotonic()
         cells = row_cells(result)
+        shown = [MAP_COLUMN.get(name, name) if result.validation_map is not None else name for name in self._columns]
         if self.output.plain:
-            self._print("  ".join(f"{name} {cells[name].strip()}" for name in EVERY_COLUMN if cells[name].strip()))
+            names = [name for name in cells if cells[name].strip()]
+            self._print("  ".join(f"{name} {cells[name].strip()}" for name in names))
         else:
             self._draw("")
             if not self._has_headings:
                 self._has_headings = True
-                self._print("  ".join(name.rjust(CELL_WIDTH) for name in self._columns), stamped=False)
-            self._print(
-                "  ".join(cells[name].rjust(max(CELL_WIDTH, len(name))) for name in self._columns), stamped=False
-            )
+                self._print("  ".join(name.rjust(CELL_WIDTH) for name in shown), stamped=False)
+            self._print("  ".join(cells[name].rjust(max(CELL_WIDTH, len(name))) for name in shown), stamped=False)
 
     def _show(self, parts: list[str]) -> None:
         """What goes on now: the live line, of as many parts as fit whole, or a line that stays."""
@@ -187,12 +188,14 @@ def row_cells(result: "EpochResult") -> dict[str, str]:
     """The text of each column; the best epoch so far is marked with a star."""
     has_validation = result.validation_loss is not None and result.validation_accuracy is not None
     star = "*" if result.is_best and has_validation else ""
+    rate = result.validation_accuracy if result.validation_map is None else result.validation_map
+    rate_name = "val acc" if result.validation_map is None else MAP_COLUMN["val acc"]
     return {
         "epoch": f"{result.epoch}/{result.num_epochs}",
         "train loss": f"{result.train_loss:.4f}",
         "train acc": f"{100 * result.train_accuracy:.2f} %",
         "val loss": f"{result.validation_loss:.4f}" if has_validation else "",
-        "val acc": f"{100 * (result.validation_accuracy or 0):.2f} %{star}" if has_validation else "",
+        rate_name: f"{100 * (rate or 0):.2f} %{star}" if has_validation else "",
         "lr": f"{result.learning_rate:.3g}",
         "time": duration(result.seconds),
         "img/s": f"{result.images_per_second:,.0f}",

@@ -7,7 +7,7 @@ import typer
 
 from ..core.errors import NothingUnseen, UsageError, printable
 from .argument_order import is_run, refuse_swapped
-from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, SPLIT_COLUMN, chosen_source
+from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, chosen_source
 from .output import format_table, print_json, print_notes, print_opening, print_result
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def evaluate(
     label_column: str = LABEL_COLUMN,
     split_column: str = SPLIT_COLUMN,
     group_column: str = GROUP_COLUMN,
+    labels: str = LABELS,
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
     quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
 ) -> None:
@@ -53,7 +54,7 @@ def evaluate(
     from ..data.opening_line import untold
 
     runs, source = [Path(text) for text in arguments[:-1]], arguments[-1]
-    source = chosen_source(source, file_column, label_column, split_column, group_column)
+    source = chosen_source(source, file_column, label_column, split_column, group_column, labels)
     if label_errors is not None and len(runs) > 1:
         raise UsageError(f"--label-errors looks through the features of one run, got {len(runs)} runs.")
     opened = untold if quiet else print_opening
@@ -100,23 +101,18 @@ def _labels_text(checked: "LabelCheck", path: Path | None) -> str:
 
 def evaluation_text(evaluation: "Evaluation") -> str:
     """The verdict, the notes, calibration, what several looks or runs gain and cost, and the table of classes."""
-    from ..evaluate.words import class_rows, percent, verdict
+    from ..evaluate.words import class_rows, verdicts
 
     metrics = evaluation.metrics
-    calibrated = evaluation.calibrated()
-    top5 = f"Top-5 {percent(metrics.top5)} %, " if metrics.top5 is not None else ""
-    scaled = f", with temperature {evaluation.temperature:.2f}" if evaluation.temperature != 1 else ""
     headings, rows = class_rows(metrics)
     order = sorted(range(len(rows)), key=lambda k: metrics.recall_K[k])[:MAX_ROWS]
     shown = rows if len(rows) <= MAX_ROWS else [rows[k] for k in order]
     lines = [
-        verdict(metrics, evaluation.kind),
+        *verdicts(metrics, evaluation.kind),
         *evaluation.caveats,
         *evaluation.notes,
         f"Judged on {evaluation.judged_on}.",
-        f"{top5}macro-F1 {percent(metrics.macro_f1)} %; log loss {calibrated.loss:.3f}, calibration error "
-        f"{percent(calibrated.ece)} %{scaled}.",
-        evaluation.answering_only_at(SURE),
+        *_other_figures(evaluation),
     ]
     if evaluation.together:
         lines += ["", *_together_lines(evaluation.together)]
@@ -126,13 +122,28 @@ def evaluation_text(evaluation: "Evaluation") -> str:
     return "\n".join(lines)
 
 
+def _other_figures(evaluation: "Evaluation") -> list[str]:
+    from ..evaluate.label_metrics import LabelMetrics
+    from ..evaluate.words import percent
+
+    metrics, calibrated = evaluation.metrics, evaluation.calibrated()
+    losses = f"log loss {calibrated.loss:.3f}, calibration error {percent(calibrated.ece)} %"
+    if isinstance(metrics, LabelMetrics):
+        chosen = f"; thresholds for {evaluation.task.thresholds_for}" if evaluation.task.thresholds_for else ""
+        f1 = f"Macro-F1 {percent(metrics.macro_f1)} %, micro-F1 {percent(metrics.micro_f1)} %{chosen}"
+        return [f"{f1}; {losses}."]
+    top5 = f"Top-5 {percent(metrics.top5)} %, " if metrics.top5 is not None else ""
+    scaled = f", with temperature {evaluation.temperature:.2f}" if evaluation.temperature != 1 else ""
+    return [f"{top5}macro-F1 {percent(metrics.macro_f1)} %; {losses}{scaled}.", evaluation.answering_only_at(SURE)]
+
+
 def together_text(evaluation: "Evaluation") -> str:
     """The verdict, the notes, and what several runs gain and cost together."""
-    from ..evaluate.words import verdict
+    from ..evaluate.words import verdicts
 
     lines = _together_lines(evaluation.together) if evaluation.together else []
     qualified = [*evaluation.caveats, *evaluation.notes]
-    return "\n".join([verdict(evaluation.metrics, evaluation.kind), *qualified, *lines])
+    return "\n".join([*verdicts(evaluation.metrics, evaluation.kind), *qualified, *lines])
 
 
 def _together_lines(together: "Together") -> list[str]:
@@ -143,13 +154,14 @@ def _together_lines(together: "Together") -> list[str]:
     rows = [
         [
             printable(str(member.run)),
-            percent(member.metrics.top1),
-            f"{percent(member.metrics.top1_low)} to {percent(member.metrics.top1_high)}",
+            percent(member.figure[1]),
+            f"{percent(member.figure[2])} to {percent(member.figure[3])}",
             *_against_best(member),
         ]
         for member in together.members
     ]
-    headings = ["run alone", "correct %", "95 % interval", "points to the best", "95 % interval", "McNemar p"]
+    figure = "mAP %" if together.members[0].figure[0] == "map" else "correct %"
+    headings = ["run alone", figure, "95 % interval", "points to the best", "95 % interval", "McNemar p"]
     return [format_table(headings, rows), *together.sentences()]
 
 

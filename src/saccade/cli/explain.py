@@ -39,6 +39,8 @@ def explain(
         return
     name, probability = explanation.top(1)[0]
     lines = [f"{printable(str(image))}: '{printable(name)}', {percent(probability)} %."]
+    if explanation.labels is not None:
+        lines = [f"{printable(str(image))}: {explanation.labels_words()}."]
     place = explanation.evidence
     lines.append(place.message or f"Evidence for '{printable(place.class_name)}' was found in layer '{place.layer}'.")
     lines += [explanation.occlusion.message] if explanation.occlusion.message else []
@@ -52,6 +54,7 @@ def _explanation_json(explanation: "Explanation", run: Path, out: Path) -> dict[
         "run": str(run),
         "file": explanation.subject.key,
         "out": str(out),
+        **({} if explanation.labels is None else {"labels": [name for name, _ in explanation.labels]}),
         "top": [{"class": name, "probability": probability} for name, probability in explanation.top(5)],
         "class": explanation.class_name,
         "layer": explanation.evidence.layer,

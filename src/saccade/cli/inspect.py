@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, SPLIT_COLUMN, chosen_source
+from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, chosen_source
 from .output import print_json, print_opening, print_result
 
 
@@ -15,6 +15,7 @@ def inspect(
     label_column: str = LABEL_COLUMN,
     split_column: str = SPLIT_COLUMN,
     group_column: str = GROUP_COLUMN,
+    labels: str = LABELS,
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
 ) -> None:
     """Look at every image of SOURCE: the same image in two splits or classes, bad files, duplicates, counts, sizes."""
@@ -27,7 +28,7 @@ def inspect(
         sys.stderr.write(f"\rlooked at {done:,} of {total:,}" + ("\r\033[K" if done == total else ""))
         sys.stderr.flush()
 
-    source = chosen_source(source, file_column, label_column, split_column, group_column)
+    source = chosen_source(source, file_column, label_column, split_column, group_column, labels)
     inspection = api.inspect(source, progress=progress if on_terminal else None, keep=keep, opened=print_opening)
     if as_json:
         print_json(inspection.as_json())

@@ -63,7 +63,9 @@ def predict(
         )
     else:
         rows = [_answer_row(answer, top) for answer in good]
-        if rows:
+        if rows and good[0].labels is not None:
+            print_result(format_table(["image", "labels", "next"], rows, left=3))
+        elif rows:
             others = [text for place in range(2, len(rows[0]) // 2 + 1) for text in (ordinal(place), "")]
             print_result(format_table(["image", "class", "probability", *others], rows, left=2))
         if not quiet:
@@ -111,9 +113,11 @@ def _predict_to_csv(
 
 
 def _answer_json(answer: Any, top: int) -> dict[str, Any]:
+    said = {} if answer.labels is None else {"labels": list(answer.labels)}
     return {
         "key": answer.key,
         "file": answer.key,
+        **said,
         "class": answer.top(1)[0][0],
         "probability": answer.top(1)[0][1],
         "top": [{"class": name, "probability": probability} for name, probability in answer.top(top)],
@@ -124,7 +128,21 @@ def _answer_json(answer: Any, top: int) -> dict[str, Any]:
 def _answer_row(answer: Any, top: int) -> list[str]:
     from ..core.errors import printable
 
+    if answer.labels is not None:
+        return _labels_row(answer, top)
     cells = [printable(answer.key)]
     for name, probability in answer.top(top):
         cells += [printable(name), f"{100 * probability:.1f} %"]
     return cells
+
+
+def _labels_row(answer: Any, top: int) -> list[str]:
+    """The image, the labels that are said, and the most probable of the others."""
+    from ..core.errors import printable
+
+    ranked = answer.top(len(answer.classes))
+    said = [f"{printable(name)} {100 * probability:.1f} %" for name, probability in ranked if name in answer.labels]
+    others = [
+        f"{printable(name)} {100 * probability:.1f} %" for name, probability in ranked if name not in answer.labels
+    ]
+    return [printable(answer.key), ", ".join(said) or "none", ", ".join(others[: max(0, top - len(said))])]

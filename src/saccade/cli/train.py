@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..core.errors import SaccadeError
-from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, SPLIT_COLUMN, chosen_source
+from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, chosen_source
 from .console import RunConsole, choose_output
 from .evaluate import together_text
 from .output import print_json, print_result
@@ -55,6 +55,7 @@ def train(
     label_column: str = LABEL_COLUMN,
     split_column: str = SPLIT_COLUMN,
     group_column: str = GROUP_COLUMN,
+    labels: str = LABELS,
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
     quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
     plain: bool = typer.Option(False, "--plain", help="No live line: one line an epoch."),
@@ -64,7 +65,7 @@ def train(
     from .. import api
 
     request = api.TrainRequest(
-        source=chosen_source(source, file_column, label_column, split_column, group_column),
+        source=chosen_source(source, file_column, label_column, split_column, group_column, labels),
         model=model,
         recipe=recipe,
         policy=policy,
@@ -163,7 +164,7 @@ def result_json(result: "TrainResult") -> dict[str, Any]:
         "source": result.config.source,
         **metrics_json(result.judgement.metrics),
         "split": result.judgement.split,
-        **result.judgement.copies.as_json(),
+        **result.judgement.copies.as_json(result.judgement.checkpoint.manifest.task),
         "caveats": list(result.judgement.caveats),
         "seconds": round(result.seconds, 3),
         "training_seconds": round(result.training_s, 3),
@@ -176,7 +177,7 @@ def result_json(result: "TrainResult") -> dict[str, Any]:
 def result_text(result: "TrainResult", report: Path | None = None, seconds: float | None = None) -> str:
     """The verdict, what was kept, and what to do next. `seconds` are those of the whole command, where it is known."""
     from ..core.errors import printable, shell_word
-    from ..evaluate.words import verdict
+    from ..evaluate.words import verdicts
     from .console import duration
 
     where = printable(str(result.run_dir))
@@ -185,8 +186,9 @@ def result_text(result: "TrainResult", report: Path | None = None, seconds: floa
     times = f"{duration(seconds or result.seconds)} in all, {duration(result.training_s)} of it training"
     if result.training_s > result.seconds:
         times = f"{duration(result.seconds)} since resuming; {duration(result.training_s)} of training over all starts"
+    judged = "\n".join(verdicts(result.judgement.metrics, result.judgement.kind))
     return (
-        f"{verdict(result.judgement.metrics, result.judgement.kind)}\n{caveats}"
+        f"{judged}\n{caveats}"
         f"Kept epoch {result.best_epoch} of {result.config.epochs}; {times} "
         f"({result.images_per_second:,.0f} images/s).\n"
         f"Run: {where}\n{page}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, SPLIT_COLUMN, chosen_source
+from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, chosen_source
 from .console import RunConsole, choose_output
 from .output import print_json, print_result
 from .train import bad_image_settings, result_json, result_text, write_report
@@ -69,6 +69,7 @@ def transfer(
     label_column: str = LABEL_COLUMN,
     split_column: str = SPLIT_COLUMN,
     group_column: str = GROUP_COLUMN,
+    labels: str = LABELS,
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
     quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
     plain: bool = typer.Option(False, "--plain", help="No live line: one line an epoch."),
@@ -78,7 +79,7 @@ def transfer(
     from .. import api
 
     request = api.TransferRequest(
-        source=chosen_source(source, file_column, label_column, split_column, group_column),
+        source=chosen_source(source, file_column, label_column, split_column, group_column, labels),
         backbone=backbone,
         weights=weights,
         budget_ms=budget_ms,
@@ -152,7 +153,8 @@ def _kept(result: "TransferResult") -> list[str]:
     if result.run.training_s == 0:
         from ..runs.start_point import validation_use
 
-        fitted = result.run.judgement.checkpoint.manifest.metrics.get("temperature_images", 0)
+        metrics = result.run.judgement.checkpoint.manifest.metrics
+        fitted = metrics.get("temperature_images", metrics.get("calibration_images", 0))
         return [text for text in (result.start.sentence, validation_use(result.start, int(fitted))) if text]
     epoch = result.run.best_epoch
     kept = (

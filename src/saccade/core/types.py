@@ -39,22 +39,33 @@ class Record:
 
     `key` is a stable name (a path relative to the source, or an index as text), `label` an index into the
     source's classes, `split` one of SPLITS where the source has splits of its own, else None. Images of one
-    `group` (one video, one patient) never sit on two sides of a split.
+    `group` (one video, one patient) never sit on two sides of a split. Where an image may have several labels, `labels`
+    are all of them, ascending, and `label` is -1; None where each has one.
     """
 
     key: str
     label: int
     split: str | None = None
     group: str | None = None
+    labels: tuple[int, ...] | None = None
+
+    @property
+    def all_labels(self) -> tuple[int, ...]:
+        """Every class of the image: its one label, or any number of them."""
+        return (self.label,) if self.labels is None else self.labels
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One decoded image: `image_HWC` uint8 RGB 0-255, `label` an index into the classes, `key` a stable name."""
+    """One decoded image: `image_HWC` uint8 RGB 0-255, `label` an index into the classes, `key` a stable name.
+
+    `label` and `labels` are as in `Record`.
+    """
 
     image_HWC: np.ndarray
     label: int
     key: str
+    labels: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +100,10 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """`image_BCHW` (uint8 before, floating after normalisation), `target` label_B int64 or target_BK float32."""
+    """`image_BCHW` (uint8 before, floating after normalisation), `target` label_B int64 or target_BK float32.
+
+    target_BK of one label is where images are mixed, and its rows add up to 1; of several labels it always is.
+    """
 
     image_BCHW: torch.Tensor
     target: torch.Tensor
@@ -193,7 +207,9 @@ class Metrics:
 class Prediction(Displayed):
     """What a classifier says of one image: `probabilities` (float, sum 1) in the order of `classes`.
 
-    `notes` are sentences on damage of the file beside its pixels.
+    `notes` are sentences on damage of the file beside its pixels. Where an image may have several labels, each
+    probability is of its own class, `labels` are the classes that are said, most probable first, and `thresholds` say
+    from which probability on; None of one label.
     """
 
     key: str
@@ -202,6 +218,8 @@ class Prediction(Displayed):
     latency_ms: float
     logits: tuple[float, ...] = field(default=())
     notes: tuple[str, ...] = ()
+    labels: tuple[str, ...] | None = None
+    thresholds: tuple[float, ...] = ()
 
     def top(self, num: int) -> list[tuple[str, float]]:
         """The `num` most probable (class, probability) pairs, most probable first; ties in class order."""
@@ -210,9 +228,16 @@ class Prediction(Displayed):
 
     def display_lines(self) -> list[str]:
         """The file and its answer."""
+        if self.labels is not None:
+            return [self._labels_line(), *(f"{printable(self.key)}: {note}" for note in self.notes)]
         name, probability = self.top(1)[0]
         said = f"{printable(self.key)}: '{printable(name)}', {100 * probability:.1f} %."
         return [said, *(f"{printable(self.key)}: {note}" for note in self.notes)]
+
+    def _labels_line(self) -> str:
+        probability = dict(zip(self.classes, self.probabilities, strict=True))
+        said = [f"'{printable(name)}', {100 * probability[name]:.1f} %" for name in self.labels or ()]
+        return f"{printable(self.key)}: {'; '.join(said) or 'none of the labels'}."
 
     def display_rows(self) -> Rows:
         """The three most probable classes."""

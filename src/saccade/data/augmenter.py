@@ -196,7 +196,7 @@ class Augmenter:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Rendered images with all the rest applied, and their targets: label_B, or target_BK where images are mixed.
 
-        `image_BHWC` may be written to.
+        `image_BHWC` may be written to. Of several labels, `label_B` is label_BK, and targets always are.
         """
         if not self.sees_source:
             if self._geometric:
@@ -211,7 +211,7 @@ class Augmenter:
                 image_BHWC[row, top:bottom, left:right] = filled
         if not self._mixing:
             return image_BHWC, label_B
-        target_BK = np.eye(num_classes, dtype=np.float32)[label_B]
+        target_BK = label_B if label_B.ndim == 2 else np.eye(num_classes, dtype=np.float32)[label_B]
         partner_B = partners(len(label_B))
         for mixing in self._mixing:
             image_BHWC, target_BK = mixing.mix(plan.drawn[mixing.name], image_BHWC, partner_B, target_BK)

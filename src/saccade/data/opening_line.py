@@ -17,8 +17,9 @@ def opening_line(source: DataSource, index_N: np.ndarray | None = None) -> str:
     A person sees what is being learned or judged.
     """
     indices = range(len(source)) if index_N is None else index_N.tolist()
-    label_N = np.array([source.record(index).label for index in indices], dtype=np.int64)
-    count_K = np.bincount(label_N, minlength=len(source.classes)).tolist()
+    labels = [source.record(index).all_labels for index in indices]
+    label_M = np.array([label for found in labels for label in found], dtype=np.int64)
+    count_K = np.bincount(label_M, minlength=len(source.classes)).tolist()
     shown = [
         f"{printable(name[:40])} ({count:,})"
         for name, count in zip(source.classes[:CLASSES_SHOWN], count_K[:CLASSES_SHOWN], strict=True)
@@ -26,6 +27,8 @@ def opening_line(source: DataSource, index_N: np.ndarray | None = None) -> str:
     rest = len(source.classes) - len(shown)
     more = f" and {rest:,} more" if rest else ""
     classes = "1 class" if len(source.classes) == 1 else f"{len(source.classes)} classes"
+    if source.task.is_several:
+        classes += f", {len(label_M) / max(len(labels), 1):.1f} labels an image"
     return f"data    {printable(source.name)}: {classes}: {', '.join(shown)}{more}"
 
 

@@ -13,6 +13,7 @@ from ..core.addresses import check_address, is_address, is_hub, refuse_whole_dis
 from ..core.errors import DataError, ImageError, printable
 from ..core.in_memory import GivenObjects, is_given
 from ..core.registry import Registry
+from ..core.task import ONE_LABEL, Task
 from ..core.types import Record, Sample
 from .images.decode import decode_image
 from .source_text import MARK, ChosenColumns, split_source_text
@@ -28,12 +29,14 @@ class DataSource(ABC):
 
     `classes` are the names in label order; `digest` changes when the listing changes (not when a pixel does:
     the scan hashes contents). `notes` are sentences on what was found and is not used, such as files passed over.
+    `task` says whether an image has one label or may have several.
     """
 
     name: str
     classes: tuple[str, ...]
     digest: str
     notes: tuple[str, ...] = ()
+    task: Task = ONE_LABEL
 
     @abstractmethod
     def __len__(self) -> int:
@@ -51,7 +54,7 @@ class DataSource(ABC):
         """The decoded image. Raises ImageError naming the file."""
         record = self.record(index)
         image_HWC = decode_image(self.read(index), record.key).image_HWC
-        return Sample(image_HWC=image_HWC, label=record.label, key=record.key)
+        return Sample(image_HWC=image_HWC, label=record.label, key=record.key, labels=record.labels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +80,23 @@ def register(source_format: SourceFormat, origin: str) -> None:
     SOURCES.add(source_format, origin)
 
 
-def open_source(text: str) -> DataSource:
-    """Open what a person typed as SOURCE. Raises DataError where nothing is there or no format recognises it."""
+def open_source(text: str, several: bool = False, verb: str = "") -> DataSource:
+    """Open what a person typed as SOURCE. Raises DataError where nothing is there or no format recognises it.
+
+    Images that may have several labels are for who asks for them by `several`; else they are refused, in the name of
+    `verb`, and never taken for images of one label.
+    """
+    source = _open_any(text)
+    if source.task.is_several and not several:
+        raise DataError(
+            f"{printable(source.name[:200])} has several labels an image, and {verb or 'what was asked'} knows one "
+            f"label only.\n"
+            f"Choose one label for each image; 'saccade train', 'transfer', 'evaluate' and 'predict' know several."
+        )
+    return source
+
+
+def _open_any(text: str) -> DataSource:
     if not text:
         raise DataError("No source of images was named.\nGive a folder, or a built-in set such as digits.")
     if is_given(text):

@@ -17,15 +17,19 @@ READABLE = "_-.:/()"  # what a column's name may hold as it is
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenColumns:
-    """Names of columns, "" where the rules of the format choose. `split` may be `fold:3`: that fold is held out."""
+    """Names of columns, "" where the rules of the format choose. `split` may be `fold:3`: that fold is held out.
+
+    `labels` says how labels are read: `one`, `several`, or the sign between several.
+    """
 
     file: str = ""
     label: str = ""
     split: str = ""
     group: str = ""
+    labels: str = ""
 
     def __bool__(self) -> bool:
-        return any((self.file, self.label, self.split, self.group))
+        return any((self.file, self.label, self.split, self.group, self.labels))
 
     def as_text(self) -> str:
         """`?label=breed&group=patient_id`, in one order; "" where nothing is chosen."""
@@ -52,7 +56,8 @@ def split_source_text(text: str) -> tuple[str, ChosenColumns]:
         if key not in KEYS:
             raise UsageError(
                 f"'{printable(text[:200])}' chooses '{printable(key[:40])}' of a table.{did_you_mean(key[:40], KEYS)}\n"
-                f"Behind the ? stand names of columns: {', '.join(f'{known}=NAME' for known in KEYS)}, with & between."
+                f"Behind the ? stand names of columns: {', '.join(f'{known}=NAME' for known in KEYS[:-1])}, and "
+                f"{KEYS[-1]}=one or several, with & between."
             )
         if not equals or not name or key in chosen:
             what = "is chosen twice" if key in chosen else "names no column"
@@ -65,6 +70,7 @@ def split_source_text(text: str) -> tuple[str, ChosenColumns]:
         label=chosen.get("label", ""),
         split=chosen.get("split", ""),
         group=chosen.get("group", ""),
+        labels=chosen.get("labels", ""),
     )
 
 

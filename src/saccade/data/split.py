@@ -13,11 +13,14 @@ import numpy as np
 from ..core.errors import DataError, counted, printable
 from ..core.types import SPLITS, Split
 from .images.near_duplicates import exact_only
+from .labels import labels_of
 from .scan import MAX_COMPARED, ScanReport
 from .source import DataSource
 from .sources.shared.listing import number_twins
+from .stratify import iterative_stratification
 
 Groups = dict[bytes, list[int]]
+Labels = dict[int, tuple[int, ...]]  # of the good images: their classes
 
 
 def split_source(
@@ -35,7 +38,7 @@ def split_source(
     """
     good = [int(index) for index in scan.good_N]
     refuse_unlearnable(source, scan.good_N)
-    labels = {index: source.record(index).label for index in good}
+    labels = {index: source.record(index).all_labels for index in good}
     given = {index: source.record(index).split for index in good}
     notes: list[str] = []
     if any(given.values()):
@@ -75,8 +78,10 @@ def refuse_unlearnable(source: DataSource, good_N: np.ndarray) -> None:
     if not len(good_N):
         raise DataError(f"{where} has no image that can be decoded.")
     records = [source.record(int(index)) for index in good_N]
-    present = {record.label for record in records}
-    if len(present) < 2:
+    present = {label for record in records for label in record.all_labels}
+    if source.task.is_several and not present:
+        raise DataError(f"{where} has no image with a label: there is nothing to learn.\nLabel some of its images.")
+    if len(present) < 2 and not source.task.is_several:
         only = printable(source.classes[next(iter(present))])
         raise DataError(
             f"{where} has images of one class only, '{only}': there is nothing to tell apart.\n"
@@ -92,6 +97,8 @@ def _cut(
     """(kept, cut off): about `fraction` of each class goes, whole groups at a time, and at least one image of each
     class stays. A group goes where that brings the classes, taken together, nearer to what is wanted of them."""
     groups = _groups(source, scan, indices)
+    if source.task.is_several:
+        return _cut_several(source, groups, fraction, seed)
     counts = {name: Counter(source.record(index).label for index in members) for name, members in groups.items()}
     left: Counter[int] = Counter()
     for count in counts.values():
@@ -109,6 +116,22 @@ def _cut(
         taken = _smallest_overshoot(names, counts, missing, left)
     kept = [index for name in names if name not in taken for index in groups[name]]
     return kept, [index for name in names if name in taken for index in groups[name]]
+
+
+def _cut_several(source: DataSource, groups: Groups, fraction: float, seed: int) -> tuple[list[int], list[int]]:
+    """`_cut` where images may have several labels: by iterative stratification, ties by the hash of the content."""
+    names = sorted(groups, key=lambda name: _rank(name, seed))
+    count_GK = np.zeros((len(names), len(source.classes)))
+    for number, name in enumerate(names):
+        count_GK[number] = labels_of(source, groups[name]).sum(axis=0)
+    num_G = np.array([len(groups[name]) for name in names], np.int64)
+    kept, cut = 0, 1
+    part_G = iterative_stratification(count_GK, num_G, (1 - fraction, fraction), keeper=kept)
+    sides = [
+        [index for name, part in zip(names, part_G, strict=True) if part == side for index in groups[name]]
+        for side in (kept, cut)
+    ]
+    return sides[kept], sides[cut]
 
 
 def _change(count: Counter[int], missing: dict[int, int]) -> int:
@@ -221,7 +244,7 @@ def _copy_notes(copies: dict[str, Copies], split: Split) -> list[str]:
     return notes
 
 
-def _label_notes(source: DataSource, scan: ScanReport, labels: dict[int, int]) -> list[str]:
+def _label_notes(source: DataSource, scan: ScanReport, labels: Labels) -> list[str]:
     """Equal images that are called two things: one of the labels is wrong."""
     members: dict[bytes, list[int]] = defaultdict(list)
     for index in labels:
@@ -232,11 +255,17 @@ def _label_notes(source: DataSource, scan: ScanReport, labels: dict[int, int]) -
     first = odd[0][0]
     other = next(index for index in odd[0] if labels[index] != labels[first])
     shown = " and ".join(
-        f"'{printable(source.record(index).key)}' ({printable(source.classes[labels[index]])})"
-        for index in (first, other)
+        f"'{printable(source.record(index).key)}' ({_class_names(source, labels[index])})" for index in (first, other)
     )
     what = "1 image is" if len(odd) == 1 else f"{len(odd):,} images are each"
+    if source.task.is_several:
+        what = "1 image has" if len(odd) == 1 else f"{len(odd):,} images have each"
+        return [f"{what} two lists of labels, so some are wrong: {shown}"]
     return [f"{what} in more than one class, so labels are wrong: {shown}"]
+
+
+def _class_names(source: DataSource, labels: tuple[int, ...]) -> str:
+    return ", ".join(printable(source.classes[label]) for label in labels) or "none"
 
 
 def _likeness_notes(scan: ScanReport, split: Split) -> list[str]:
@@ -260,16 +289,14 @@ def _name_notes(source: DataSource) -> list[str]:
     return [f"classes are one number written in two ways: {', '.join(pairs[:3])}{more}"] if pairs else []
 
 
-def _absence_notes(source: DataSource, labels: dict[int, int], split: Split) -> list[str]:
+def _absence_notes(source: DataSource, labels: Labels, split: Split) -> list[str]:
     notes = []
     for name in SPLITS:
-        present = {labels[int(index)] for index in split.indices(name)}
+        present = {label for index in split.indices(name) for label in labels[int(index)]}
         absent = [label for label in range(len(source.classes)) if label not in present]
         if present and absent:
-            counts = np.bincount(list(labels.values()), minlength=len(source.classes))
-            shown = [
-                f"{printable(source.classes[label])} ({counted(int(counts[label]), 'image')})" for label in absent[:5]
-            ]
+            counts = Counter(label for found in labels.values() for label in found)
+            shown = [f"{printable(source.classes[label])} ({counted(counts[label], 'image')})" for label in absent[:5]]
             more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
             notes.append(f"no {name} image of: {', '.join(shown)}{more}")
     return notes

@@ -69,6 +69,11 @@ def load_teachers(config: RunConfig, images: Images, runtime: Runtime) -> tuple[
         return config, None
     runs = expand_runs([Path(text) for text in config.distill.teachers])
     ensemble = open_classifier(runs, config.runtime)
+    if ensemble.task.kind != images.task.kind:
+        raise DataError(
+            f"The teacher {printable(ensemble.members[0].name)} knows {ensemble.task.kind} an image, and the images "
+            f"have {images.task.kind}.\nTake a teacher that was trained on one label an image."
+        )
     _refuse_other_classes(ensemble, images)
     _refuse_other_inputs(ensemble, images)
     seen = _seen_by(runs)

@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from ..core.task import Task
 from .calibration import is_worse_scaled, log_probabilities
+from .label_answers import is_worse_calibrated
 
 
 def sentences(notes: list[str]) -> list[str]:
@@ -24,4 +26,15 @@ def worse_scaled(logits_NK: np.ndarray, label_N: np.ndarray, temperature: float,
     return [
         f"The temperature {temperature:.2f}{fitted} makes the confidences worse here: log loss {scaled:.3f} instead of "
         f"{without:.3f}."
+    ]
+
+
+def worse_calibrated(logits_NK: np.ndarray, label_NK: np.ndarray, task: Task) -> list[str]:
+    """That the calibration of several labels makes these probabilities worse, if it does."""
+    losses = is_worse_calibrated(logits_NK, label_NK, task)
+    if losses is None:
+        return []
+    without, fitted = losses
+    return [
+        f"The calibration makes the probabilities worse here: log loss {fitted:.3f} instead of {without:.3f} an image."
     ]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.task import ONE_LABEL, Task
 from .words import percent
 
 
@@ -46,9 +47,11 @@ class WithoutCopies:
             f"{len(self.is_judged_N):,} images correct."
         ]
 
-    def as_json(self) -> dict[str, Any]:
-        """The keys of `--json` and `evaluation.json`: `top1_with_copies` is null where no image is a copy."""
-        return {"num_copies": self.num_copies, "top1_with_copies": self.top1_with if self.num_copies else None}
+    def as_json(self, task: Task = ONE_LABEL) -> dict[str, Any]:
+        """The keys of `--json` and `evaluation.json`: `top1_with_copies` is null where no image is a copy. Of several
+        labels it is the share of images with every label right, and called `exact_match_with_copies`."""
+        name = "exact_match_with_copies" if task.is_several else "top1_with_copies"
+        return {"num_copies": self.num_copies, name: self.top1_with if self.num_copies else None}
 
 
 NO_COPIES = WithoutCopies(is_judged_N=np.zeros(0, bool), num_copies=0, top1_with=float("nan"))

@@ -43,10 +43,10 @@ def metrics_of_scores(scores: ImageScores, label_N: np.ndarray, classes: Sequenc
     right_K, support_K, said_K = confusion_KK.diagonal().copy(), confusion_KK.sum(axis=1), confusion_KK.sum(axis=0)
     num_right = int(right_K.sum())
     top1_low, top1_high = wilson_interval(num_right, num_samples)
-    f1_K = _ratio(2 * right_K, support_K + said_K)
+    f1_K = ratio(2 * right_K, support_K + said_K)
     majority = int(support_K.argmax())
-    precision_low_K, precision_high_K = _class_intervals(right_K, said_K)
-    recall_low_K, recall_high_K = _class_intervals(right_K, support_K)
+    precision_low_K, precision_high_K = class_intervals(right_K, said_K)
+    recall_low_K, recall_high_K = class_intervals(right_K, support_K)
     return Metrics(
         num_samples=num_samples,
         top1=num_right / num_samples if num_samples else float("nan"),
@@ -60,10 +60,10 @@ def metrics_of_scores(scores: ImageScores, label_N: np.ndarray, classes: Sequenc
         majority_rate=_mean(label_N == majority),
         classes=tuple(classes),
         confusion_KK=confusion_KK,
-        precision_K=_ratio(right_K, said_K),
+        precision_K=ratio(right_K, said_K),
         precision_low_K=precision_low_K,
         precision_high_K=precision_high_K,
-        recall_K=_ratio(right_K, support_K),
+        recall_K=ratio(right_K, support_K),
         recall_low_K=recall_low_K,
         recall_high_K=recall_high_K,
         f1_K=f1_K,
@@ -92,7 +92,8 @@ def calibration_bin(confidence_N: np.ndarray) -> np.ndarray:
     return np.searchsorted(edges[1:-1], confidence_N, side="left")
 
 
-def _class_intervals(right_K: np.ndarray, total_K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def class_intervals(right_K: np.ndarray, total_K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ends of the 95 % Wilson interval of right_K / total_K; NaN where the total is 0."""
     low_K, high_K = _wilson(right_K.astype(np.float64), total_K.astype(np.float64))
     return np.where(total_K > 0, low_K, np.nan), np.where(total_K > 0, high_K, np.nan)
 
@@ -105,7 +106,8 @@ def _wilson(correct: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndar
     return np.where(correct == 0, 0.0, low), np.where(wrong == 0, 1.0, high)  # exact where rounding would miss it
 
 
-def _ratio(part_K: np.ndarray, whole_K: np.ndarray) -> np.ndarray:
+def ratio(part_K: np.ndarray, whole_K: np.ndarray) -> np.ndarray:
+    """part_K / whole_K; NaN where the whole is 0."""
     share_K: np.ndarray = np.divide(part_K, whole_K, out=np.full(len(part_K), np.nan), where=whole_K > 0)
     return share_K
 

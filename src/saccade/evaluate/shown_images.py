@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..core.task import Task
 from ..core.types import Metrics
+from .label_mistakes import find_label_mistakes
 from .metrics import compute_metrics
 from .mistakes import find_mistakes
 
@@ -29,6 +31,23 @@ def choose_shown(
     cells = choose_of_cells(metrics, logits_NK, label_N, temperature)
     behind = dict.fromkeys(position for positions in cells.values() for position in positions)
     return [mistake.position for mistake in mistakes], list(behind)
+
+
+def choose_shown_labels(
+    logits_NK: np.ndarray, label_NK: np.ndarray, classes: Sequence[str], task: Task
+) -> tuple[list[int], list[int]]:
+    """The same of several labels: (positions of the surest mistakes, positions of the surest images of each class that
+    were missed or said for nothing), none twice."""
+    keys = [""] * len(label_NK)
+    mistakes = find_label_mistakes(logits_NK, label_NK, keys, classes, task)
+    behind: dict[int, None] = {}
+    shown: dict[str, int] = {}
+    for mistake in mistakes:
+        for name, _ in (*mistake.missed, *mistake.extra):
+            if shown.get(name, 0) < MAX_OF_PAIR and len(behind) < MAX_PICTURES:
+                shown[name] = shown.get(name, 0) + 1
+                behind[mistake.position] = None
+    return [mistake.position for mistake in mistakes[:MAX_CARDS]], list(behind)
 
 
 def choose_of_cells(

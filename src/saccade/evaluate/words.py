@@ -1,22 +1,39 @@
 """Metrics as a sentence, as warnings that are only given when true, as a table and as JSON values."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..core.errors import printable
+from ..core.task import Task
 from ..core.types import Metrics
+from .label_metrics import LabelMetrics, compute_label_metrics
+from .label_words import exact_sentence, label_metrics_json, label_rows, label_verdict, label_warnings
+from .metrics import compute_metrics
+from .rates import FEW_IMAGES as FEW_IMAGES
+from .rates import number, rate
+from .rates import percent as percent
 
-FEW_IMAGES = 30
 MAX_NAMES = 5
+AnyMetrics = Metrics | LabelMetrics  # of images with one label, or with several
 
 
-def verdict(metrics: Metrics, kind: str = "held-out") -> str:
+def metrics_of(logits_NK: np.ndarray, label_N: np.ndarray, classes: Sequence[str], task: Task) -> AnyMetrics:
+    """The metrics of logits for the kind of labels that `task` says."""
+    if task.is_several:
+        return compute_label_metrics(logits_NK, label_N, classes, task)
+    return compute_metrics(logits_NK, label_N, classes)
+
+
+def verdict(metrics: AnyMetrics, kind: str = "held-out") -> str:
     """`98.6 % of 360 held-out images correct (95 % interval 96.8 to 99.4); always guessing the largest class: 10.6 %.`
 
     `kind` is what the images are: held-out, training, or empty where nobody knows. A rate below one is never rounded up
-    to 100.0, nor one above zero down to 0.0.
+    to 100.0, nor one above zero down to 0.0. Of several labels, as in `label_verdict`.
     """
+    if isinstance(metrics, LabelMetrics):
+        return label_verdict(metrics, kind)
     if not metrics.num_samples:
         return "No held-out images: nothing is known of the accuracy."
     images = f"{kind} image".strip() + ("" if metrics.num_samples == 1 else "s")
@@ -27,8 +44,18 @@ def verdict(metrics: Metrics, kind: str = "held-out") -> str:
     )
 
 
-def warnings(metrics: Metrics, kind: str = "held-out") -> list[str]:
+def verdicts(metrics: AnyMetrics, kind: str = "held-out") -> list[str]:
+    """The verdict; of several labels also how many images have every label right."""
+    first = verdict(metrics, kind)
+    if isinstance(metrics, LabelMetrics) and metrics.num_samples:
+        return [first, exact_sentence(metrics)]
+    return [first]
+
+
+def warnings(metrics: AnyMetrics, kind: str = "held-out") -> list[str]:
     """What a person must know before trusting the figures; empty where there is nothing. `kind`: as in `verdict`."""
+    if isinstance(metrics, LabelMetrics):
+        return label_warnings(metrics, kind)
     if not metrics.num_samples:
         return ["No image was held out, so the accuracy of this classifier is unknown."]
     found = []
@@ -54,26 +81,30 @@ def warnings(metrics: Metrics, kind: str = "held-out") -> list[str]:
     return found
 
 
-def metrics_json(metrics: Metrics) -> dict[str, Any]:
+def metrics_json(metrics: AnyMetrics) -> dict[str, Any]:
     """The metrics as JSON values under the keys of `evaluate --json`; rates in 0 to 1, null where undefined."""
+    if isinstance(metrics, LabelMetrics):
+        return label_metrics_json(metrics)
     return {
         "num_samples": metrics.num_samples,
-        "top1": _number(metrics.top1),
+        "top1": number(metrics.top1),
         "top1_low": metrics.top1_low,
         "top1_high": metrics.top1_high,
-        "top5": None if metrics.top5 is None else _number(metrics.top5),
-        "loss": _number(metrics.loss),
-        "ece": _number(metrics.ece),
-        "macro_f1": _number(metrics.macro_f1),
+        "top5": None if metrics.top5 is None else number(metrics.top5),
+        "loss": number(metrics.loss),
+        "ece": number(metrics.ece),
+        "macro_f1": number(metrics.macro_f1),
         "majority_class": metrics.majority_class,
-        "majority_rate": _number(metrics.majority_rate),
+        "majority_rate": number(metrics.majority_rate),
         "confusion": metrics.confusion_KK.tolist(),
         "per_class": [_class_json(metrics, k) for k in range(len(metrics.classes))],
     }
 
 
-def class_rows(metrics: Metrics) -> tuple[list[str], list[list[str]]]:
+def class_rows(metrics: AnyMetrics) -> tuple[list[str], list[list[str]]]:
     """Headings and one row per class: images, precision and recall with their intervals, F1, the usual confusion."""
+    if isinstance(metrics, LabelMetrics):
+        return label_rows(metrics)
     headings = [
         "class",
         "images",
@@ -86,43 +117,25 @@ def class_rows(metrics: Metrics) -> tuple[list[str], list[list[str]]]:
     ]
     rows = []
     for k, name in enumerate(metrics.classes):
-        recall = _rate(metrics.recall_K[k], metrics.recall_low_K[k], metrics.recall_high_K[k])
-        precision = _rate(metrics.precision_K[k], metrics.precision_low_K[k], metrics.precision_high_K[k])
+        recall = rate(metrics.recall_K[k], metrics.recall_low_K[k], metrics.recall_high_K[k])
+        precision = rate(metrics.precision_K[k], metrics.precision_low_K[k], metrics.precision_high_K[k])
         f1 = "-" if np.isnan(metrics.f1_K[k]) else percent(metrics.f1_K[k])
         rows.append([name, f"{metrics.support_K[k]:,}", *recall, *precision, f1, _taken_for(metrics, k)])
     return headings, rows
-
-
-def percent(rate: float) -> str:
-    """`98.6`, `-` for NaN, with a second digit where the first would say 100.0 or 0.0 of something that is not."""
-    if np.isnan(rate):
-        return "-"
-    text = f"{100 * rate:.1f}"
-    if text in ("100.0", "0.0") and rate not in (0.0, 1.0):
-        return f"{min(max(100 * rate, 0.01), 99.99):.2f}"
-    return text
 
 
 def _class_json(metrics: Metrics, k: int) -> dict[str, Any]:
     return {
         "class": metrics.classes[k],
         "support": int(metrics.support_K[k]),
-        "recall": _number(metrics.recall_K[k]),
-        "recall_low": _number(metrics.recall_low_K[k]),
-        "recall_high": _number(metrics.recall_high_K[k]),
-        "precision": _number(metrics.precision_K[k]),
-        "precision_low": _number(metrics.precision_low_K[k]),
-        "precision_high": _number(metrics.precision_high_K[k]),
-        "f1": _number(metrics.f1_K[k]),
+        "recall": number(metrics.recall_K[k]),
+        "recall_low": number(metrics.recall_low_K[k]),
+        "recall_high": number(metrics.recall_high_K[k]),
+        "precision": number(metrics.precision_K[k]),
+        "precision_low": number(metrics.precision_low_K[k]),
+        "precision_high": number(metrics.precision_high_K[k]),
+        "f1": number(metrics.f1_K[k]),
     }
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
-
-
-def _rate(value: float, low: float, high: float) -> list[str]:
-    return ["-", "-"] if np.isnan(value) else [percent(value), f"{percent(low)} to {percent(high)}"]
 
 
 def _taken_for(metrics: Metrics, k: int) -> str:

@@ -39,7 +39,9 @@ class Explanation(Displayed):
         place = self.evidence
         found = f"Evidence for '{printable(place.class_name)}' was found in layer '{place.layer}'."
         return [
-            f"{printable(self.subject.key)}: '{printable(name)}', {100 * probability:.1f} %.",
+            f"{printable(self.subject.key)}: '{printable(name)}', {100 * probability:.1f} %."
+            if self.labels is None
+            else f"{printable(self.subject.key)}: {self.labels_words()}.",
             place.message or found,
             *([self.occlusion.message] if self.occlusion.message else []),
             self.features.words(),
@@ -49,6 +51,19 @@ class Explanation(Displayed):
     def class_name(self) -> str:
         """The name of the class that is explained."""
         return self.member.classes[self.class_index]
+
+    @property
+    def labels(self) -> list[tuple[str, float]] | None:
+        """Of several labels, the (class, probability) pairs that are said, most probable first; None of one label."""
+        if not self.member.task.is_several:
+            return None
+        is_said_K = self.member.task.said(self.subject.probability_K[None])[0]
+        return [pair for pair in self.top(len(is_said_K)) if is_said_K[self.member.classes.index(pair[0])]]
+
+    def labels_words(self) -> str:
+        """The labels that are said, with their probabilities."""
+        said = [f"'{printable(name)}', {100 * probability:.1f} %" for name, probability in self.labels or ()]
+        return "; ".join(said) or "none of the labels"
 
     def top(self, num: int) -> list[tuple[str, float]]:
         """The `num` most probable (class, probability) pairs, most probable first."""
@@ -73,7 +88,7 @@ def explain_image(
     Raises ImageError, UnknownNameError, ModelError.
     """
     subject = look_at(member, content, key)
-    index = member.class_index(class_name) if class_name else int(subject.logits_K.argmax())
+    index = member.class_index(class_name) if class_name else _most_probable(member, subject)
     evidence = grad_cam(member.model, subject.input_1CHW, index, member.classes, layer)
     features = feature_maps(member, subject.input_1CHW, evidence.layer)
     strongest = features.order_C[:NUM_CHANNELS].tolist()
@@ -82,12 +97,17 @@ def explain_image(
         subject=subject,
         class_index=index,
         evidence=evidence,
-        occlusion=occlusion(member.model, subject.input_1CHW, index, temperature=member.temperature),
+        occlusion=occlusion(member.model, subject.input_1CHW, index, temperature=member.temperature, task=member.task),
         features=features,
         filters=filter_grid(member.model),
         field=seen_field(member.model, subject.input_1CHW, evidence.layer, _strongest(evidence)),
         examples=find_examples(member, source, evidence.layer, strongest, opened) if source else None,
     )
+
+
+def _most_probable(member: Member, subject: Subject) -> int:
+    """The class that is explained unasked. Of several labels, calibration may put another first than the logits."""
+    return int((subject.probability_K if member.task.is_several else subject.logits_K).argmax())
 
 
 def _strongest(evidence: EvidenceMap) -> tuple[int, int]:

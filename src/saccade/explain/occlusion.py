@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..core.task import ONE_LABEL, Task
+
 PATCHES_PER_SIDE = 5
 BATCH_SIZE = 32
 
@@ -27,29 +29,34 @@ class OcclusionMap:
 
 @torch.no_grad()
 def occlusion(
-    model: nn.Module, input_1CHW: torch.Tensor, class_index: int, patch_px: int = 0, temperature: float = 1.0
+    model: nn.Module,
+    input_1CHW: torch.Tensor,
+    class_index: int,
+    patch_px: int = 0,
+    temperature: float = 1.0,
+    task: Task = ONE_LABEL,
 ) -> OcclusionMap:
     """Cover every patch of `patch_px` (0: a fifth of the short side) in half steps; edges are reached exactly."""
     height_px, width_px = input_1CHW.shape[2:]
     patch_px = min(patch_px or max(1, round(min(height_px, width_px) / PATCHES_PER_SIDE)), height_px, width_px)
     places = [(top, left) for top in _starts(height_px, patch_px) for left in _starts(width_px, patch_px)]
-    base = float(_probability(model, input_1CHW, class_index, temperature)[0])
+
+    def probability(input_BCHW: torch.Tensor) -> np.ndarray:
+        return task.probabilities(model(input_BCHW), temperature)[:, class_index]
+
+    base = float(probability(input_1CHW)[0])
     total_HW, times_HW = np.zeros((height_px, width_px)), np.zeros((height_px, width_px))
     for start in range(0, len(places), BATCH_SIZE):
         chunk = places[start : start + BATCH_SIZE]
         covered_BCHW = input_1CHW.repeat(len(chunk), 1, 1, 1)
         for number, (top, left) in enumerate(chunk):
             covered_BCHW[number, :, top : top + patch_px, left : left + patch_px] = 0.0
-        for (top, left), after in zip(chunk, _probability(model, covered_BCHW, class_index, temperature)):
+        for (top, left), after in zip(chunk, probability(covered_BCHW)):
             total_HW[top : top + patch_px, left : left + patch_px] += base - after
             times_HW[top : top + patch_px, left : left + patch_px] += 1
     drop_HW = total_HW / times_HW
     flat = "Covering no part of the image changes the answer." if np.abs(drop_HW).max() < 1e-6 else ""
     return OcclusionMap(drop_HW=drop_HW, patch_px=patch_px, base_probability=base, message=flat)
-
-
-def _probability(model: nn.Module, input_BCHW: torch.Tensor, class_index: int, temperature: float) -> np.ndarray:
-    return torch.softmax(model(input_BCHW).double() / temperature, dim=1)[:, class_index].numpy()
 
 
 def _starts(length_px: int, patch_px: int) -> list[int]:

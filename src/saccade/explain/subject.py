@@ -16,7 +16,7 @@ from ..evaluate.forward import require_finite
 @dataclass(frozen=True, kw_only=True)
 class Subject:
     """One image: `original_HWC` uint8 RGB upright, `prepared_HWC` uint8 at the network's input size, `input_1CHW` its
-    normalised tensor, and the answer as logits_K and probability_K (float64, temperature applied)."""
+    normalised tensor, and the answer as logits_K and probability_K (float64, calibrated)."""
 
     key: str
     original_HWC: np.ndarray
@@ -40,7 +40,7 @@ def look_at(member: Member, content: bytes | np.ndarray, key: str) -> Subject:
         prepared_HWC=prepared_HWC,
         input_1CHW=input_1CHW,
         logits_K=logits_K.numpy(),
-        probability_K=torch.softmax(logits_K.double() / member.temperature, dim=0).numpy(),
+        probability_K=member.task.probabilities(logits_K[None], member.temperature)[0],
     )
 
 

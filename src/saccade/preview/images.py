@@ -8,6 +8,7 @@ from ..core.errors import ImageError
 from ..data.augmentation import AUGMENTATIONS, Framing
 from ..data.augmenter import Augmenter, Plan
 from ..data.images.preprocess import prepare_image
+from ..data.labels import labels_of
 from ..data.random_numbers import permutation
 from ..data.source import DataSource
 
@@ -36,12 +37,12 @@ class Preview:
 def choose_images(source: DataSource, num: int, seed: int) -> list[int]:
     """`num` training images that can be read, of as many classes as there are, in an order that `seed` decides."""
     order = [int(i) for i in permutation(seed, 0, len(source)) if source.record(int(i)).split in (None, "train")]
-    turns: dict[int, int] = {}
+    turns: dict[tuple[int, ...], int] = {}
     ranked = []
     for place, index in enumerate(order):
-        label = source.record(index).label
-        turns[label] = turns.get(label, 0) + 1
-        ranked.append((turns[label], place, index))
+        labels = source.record(index).all_labels
+        turns[labels] = turns.get(labels, 0) + 1
+        ranked.append((turns[labels], place, index))
     chosen: list[int] = []
     for _, _, index in sorted(ranked):
         if len(chosen) == num:
@@ -67,7 +68,7 @@ def preview_images(source: DataSource, indices: list[int], augmenter: Augmenter,
                 augmenter.render(augmenter.read(sample.image_HWC, sample.key, plan, row), plan, row, image_BHWC[row])
             else:
                 image_BHWC[row] = prepare_image(sample.image_HWC, augmenter.preprocessing)
-        label_B = np.array([sample.label for sample in samples])
+        label_B = labels_of(source, indices)
         image_BHWC, _ = augmenter.finish(plan, image_BHWC, label_B, len(source.classes))
         for row, sample in enumerate(samples):
             lines = describe(augmenter, plan, row, sample.image_HWC.shape[:2])
@@ -75,12 +76,12 @@ def preview_images(source: DataSource, indices: list[int], augmenter: Augmenter,
     return [
         Preview(
             key=sample.key,
-            label=source.classes[sample.label],
+            label=", ".join(source.classes[label] for label in source.record(index).all_labels) or "no label",
             original_HWC=sample.image_HWC,
             evaluated_HWC=prepare_image(sample.image_HWC, augmenter.preprocessing),
             draws=tuple(drawn),
         )
-        for sample, drawn in zip(samples, draws)
+        for index, sample, drawn in zip(indices, samples, draws, strict=True)
     ]
 
 

@@ -81,7 +81,7 @@ def preview(config: RunConfig, num_images: int = 4, num_draws: int = 8, opened: 
     `opened` hears the line that names the classes.
     Size, channels and mean colour are chosen from up to 256 images (training looks at all of them).
     """
-    source = open_source(config.source)
+    source = open_source(config.source, several=True)
     opened(opening_line(source))
     scanned = choose_images(source, NUM_SCANNED, config.seed)
     if not scanned:
@@ -117,6 +117,7 @@ class Subset(DataSource):
 
     def __init__(self, source: DataSource, indices: list[int]) -> None:
         self.name, self.classes, self.digest = source.name, source.classes, source.digest
+        self.task = source.task
         self._source, self._indices = source, indices
 
     def __len__(self) -> int:

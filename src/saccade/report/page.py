@@ -20,6 +20,7 @@ from .sections.classes import classes_section, confidence_section
 from .sections.confusion import confusion_section
 from .sections.curves import curves_section
 from .sections.data import data_section, reproduce_section
+from .sections.labels import label_classes_section, label_confidence_section, label_mistakes_section
 from .sections.mistakes import mistakes_section
 from .sections.network import network_section
 from .sections.transfer import transfer_section
@@ -48,19 +49,20 @@ def write_report(run: Path, out: Path | None = None) -> Path:
 def report_html(record: RunRecord, member: Member) -> str:
     """The page as text."""
     pictures = Pictures(record)
-    mistakes = mistakes_section(record, member, pictures)  # before the matrix: its pictures come first in the budget
+    judged = (
+        _label_sections(record, member, pictures) if record.task.is_several else _sections(record, member, pictures)
+    )
     has_epochs = bool(record.epochs) or record.transfer is None or record.transfer.frozen != ALL
     body = [
         *([curves_section(record)] if has_epochs else []),
-        confusion_section(record, pictures),
-        mistakes,
-        classes_section(record),
-        confidence_section(record),
+        *judged,
         network_section(member, pictures),
         data_section(record),
         reproduce_section(record),
     ]
     places: tuple[tuple[str, str], ...] = PLACES if has_epochs else PLACES[1:]
+    if record.task.is_several:
+        places = tuple(place for place in places if place[0] != "confusion")
     if record.transfer:
         body, places = [transfer_section(record.transfer, record), *body], (TRANSFER, *places)
     links = [element("a", {"href": f"#{identifier}"}, title) for identifier, title in places]
@@ -73,6 +75,18 @@ def report_html(record: RunRecord, member: Member) -> str:
     return _document(
         f"{network_words(record.manifest.model)} on {record.source_name}", join([skip, header, main, footer])
     )
+
+
+def _sections(record: RunRecord, member: Member, pictures: Pictures) -> list[Markup]:
+    """What was answered rightly and wrongly, of one label an image."""
+    mistakes = mistakes_section(record, member, pictures)  # before the matrix: its pictures come first in the budget
+    return [confusion_section(record, pictures), mistakes, classes_section(record), confidence_section(record)]
+
+
+def _label_sections(record: RunRecord, member: Member, pictures: Pictures) -> list[Markup]:
+    """The same of several labels an image, which no matrix can show."""
+    mistakes = label_mistakes_section(record, member, pictures)
+    return [mistakes, label_classes_section(record), label_confidence_section(record)]
 
 
 def _picture_notes(pictures: Pictures) -> list[str]:

@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import CheckpointError, printable, shell_word
+from ..core.task import Task
 from ..core.types import Metrics
+from ..evaluate.label_metrics import LabelMetrics, compute_label_metrics
 from ..evaluate.metrics import compute_metrics
+from ..evaluate.words import AnyMetrics
 from ..runs.checkpoint import find_checkpoint
 from ..runs.evaluation_files import JudgedPictures, read_pictures, read_verdict
 from ..runs.log import EpochEvent, read_epochs
@@ -62,9 +65,24 @@ class RunRecord:
         """The source as a heading says it: the last part of its path."""
         return self.config.source_name
 
+    @property
+    def task(self) -> Task:
+        """Whether an image has one label or several, and what makes answers of the logits."""
+        return self.manifest.task
+
+    @property
+    def any_metrics(self) -> AnyMetrics:
+        """The metrics, whichever kind of labels they are of."""
+        return self.label_metrics if self.task.is_several else self.metrics
+
+    @cached_property
+    def label_metrics(self) -> LabelMetrics:
+        """The metrics of several labels."""
+        return compute_label_metrics(self.logits_NK, self.label_N, self.classes, self.task)
+
     @cached_property
     def metrics(self) -> Metrics:
-        """The metrics of the logits as they are."""
+        """The metrics of one label, of the logits as they are."""
         return compute_metrics(self.logits_NK, self.label_N, self.classes)
 
     @cached_property
@@ -77,7 +95,7 @@ def read_run(path: Path) -> RunRecord:
     """Read a finished run. Raises CheckpointError naming the file that is missing or damaged."""
     manifest = find_checkpoint(path).manifest
     config_text, config = read_config_facts(path)
-    found = read_verdict(path, manifest.classes)
+    found = read_verdict(path, manifest.classes, manifest.task)
     again = f"saccade {config.verb} --resume --out {shell_word(path)}"
     if found is None:
         raise CheckpointError(
@@ -96,7 +114,7 @@ def read_run(path: Path) -> RunRecord:
         split=verdict.split,
         kind=verdict.kind or ("training" if verdict.split == "train" else "held-out"),
         caveats=verdict.caveats,
-        temperature_images=verdict.temperature_images,
+        temperature_images=verdict.temperature_images or verdict.calibration_images,
         manifest=manifest,
         keys=verdict.keys,
         logits_NK=outputs.logits_NK,

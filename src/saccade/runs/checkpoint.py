@@ -20,6 +20,7 @@ from ..core.documents import DocumentError, read_plain_file
 from ..core.errors import CheckpointError, ModelError, TrainingError, UnknownNameError, printable
 from ..core.in_memory import is_given
 from ..core.plain_files import open_plain_file
+from ..core.task import Task
 from ..models.architecture import ModelSpec
 from ..models.build import resolve_model, without_weights
 from .files import FileRecord
@@ -139,9 +140,10 @@ def save_checkpoint(
     atomic.replace_folder(folder, fill, MANIFEST, keep_previous, needed_bytes)
 
 
-def update_manifest(checkpoint: Checkpoint, metrics: dict[str, Any], temperature: float) -> Checkpoint:
-    """Store `metrics` and `temperature` with a checkpoint whose weights stay as they are."""
-    manifest = checkpoint.manifest.model_copy(update={"metrics": metrics, "temperature": temperature})
+def update_manifest(checkpoint: Checkpoint, metrics: dict[str, Any], temperature: float, task: Task) -> Checkpoint:
+    """Store `metrics` and what makes answers of logits with a checkpoint whose weights stay as they are."""
+    found = {"metrics": metrics, "temperature": temperature, "task": task}
+    manifest = checkpoint.manifest.model_copy(update=found)
     atomic.write_text(checkpoint.folder / MANIFEST, manifest_text(manifest))
     return Checkpoint(folder=checkpoint.folder, manifest=manifest)
 

@@ -16,6 +16,7 @@ from safetensors.numpy import save as tensor_bytes
 
 from ..core import atomic
 from ..core.errors import printable
+from ..core.task import ONE_LABEL, Task
 from ..core.types import Preprocessing
 from .files import (
     REMEDY,
@@ -52,6 +53,9 @@ class Verdict(RunFile):
     kind: Literal["held-out", "training"] | None = Field(None, description="what the judged images are")
     caveats: tuple[Text, ...] | None = Field(None, strict=False)
     temperature_images: Count = Field(0, description="validation images the temperature was fitted on; 0: not known")
+    calibration_images: Count = Field(
+        0, description="the same of several labels: images their calibration was fitted on"
+    )
     keys: Keys = ()
     classes: ClassNames = ()
     files: Annotated[dict[str, FileRecord], Field(max_length=10)] = Field(default_factory=dict)
@@ -59,7 +63,10 @@ class Verdict(RunFile):
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedOutputs:
-    """`evaluation.safetensors`: logits_NK float32, label_N and index_N (into the source) int64."""
+    """`evaluation.safetensors`: logits_NK float32, label_N and index_N (into the source) int64.
+
+    Of several labels `label_N` is label_NK uint8, 0 and 1, and is called so in the file.
+    """
 
     logits_NK: np.ndarray
     label_N: np.ndarray
@@ -92,7 +99,7 @@ def write_verdict(
     atomic.write_text(run / EVALUATION, text + "\n")
 
 
-def read_verdict(run: Path, classes: Sequence[str]) -> tuple[Verdict, JudgedOutputs] | None:
+def read_verdict(run: Path, classes: Sequence[str], task: Task = ONE_LABEL) -> tuple[Verdict, JudgedOutputs] | None:
     """What a run was judged to be, with the outputs, both of `classes`; None where it has not been judged.
 
     Raises CheckpointError.
@@ -108,7 +115,10 @@ def read_verdict(run: Path, classes: Sequence[str]) -> tuple[Verdict, JudgedOutp
     arrays, where = parse_tensor_file(content, path), (path, REMEDY)
     logits_NK = take_array(arrays, "logits_NK", np.float32, (None, len(classes)), where)
     num_images = len(logits_NK)
-    label_N = take_array(arrays, "label_N", np.int64, (num_images,), where)
+    if task.is_several:
+        label_N = take_array(arrays, "label_NK", np.uint8, (num_images, len(classes)), where)
+    else:
+        label_N = take_array(arrays, "label_N", np.int64, (num_images,), where)
     index_N = take_array(arrays, "index_N", np.int64, (num_images,), where)
     if not num_images:
         raise damaged(path, "it holds no image")
@@ -116,7 +126,9 @@ def read_verdict(run: Path, classes: Sequence[str]) -> tuple[Verdict, JudgedOutp
         raise damaged(path, "'logits_NK' holds values that are not finite")
     if np.abs(logits_NK).max() > 1e30:
         raise damaged(path, "'logits_NK' holds values beyond 1e30")
-    if label_N.min() < 0 or label_N.max() >= len(classes):
+    if task.is_several and label_N.max(initial=0) > 1:
+        raise damaged(path, "'label_NK' holds values other than 0 and 1")
+    if not task.is_several and (label_N.min() < 0 or label_N.max() >= len(classes)):
         raise damaged(path, f"'label_N' holds labels outside 0 to {len(classes) - 1}")
     if len(verdict.keys) != num_images:
         raise damaged(run / EVALUATION, "its keys are not those of the judged images")
@@ -161,10 +173,13 @@ def _by_position(
 
 
 def _output_bytes(outputs: JudgedOutputs) -> bytes:
+    label_N, is_several = outputs.label_N, outputs.label_N.ndim == 2
     return tensor_bytes(
         {
             "logits_NK": np.ascontiguousarray(outputs.logits_NK, np.float32),
-            "label_N": np.ascontiguousarray(outputs.label_N, np.int64),
+            "label_NK" if is_several else "label_N": np.ascontiguousarray(
+                label_N, np.uint8 if is_several else np.int64
+            ),
             "index_N": np.ascontiguousarray(outputs.index_N, np.int64),
         }
     )

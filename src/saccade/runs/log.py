@@ -19,13 +19,17 @@ REMEDY = "Remove that line, or put the file back from a copy; the weights are no
 
 
 class EpochEvent(RunFile):
-    """What one epoch came to. Losses are per image, accuracies fractions; None where nothing was measured."""
+    """What one epoch came to. Losses are per image, accuracies fractions; None where nothing was measured.
+
+    Of several labels an accuracy is the share of images with every label right; `validation_map` chose the epoch.
+    """
 
     epoch: int = Field(ge=1, le=100_000, description="counted from 1")
     train_loss: Finite
     train_accuracy: Rate
     validation_loss: Finite | None = None
     validation_accuracy: Rate | None = None
+    validation_map: Rate | None = None
     learning_rate: Annotated[Finite, Field(ge=0)] | None = None
     seconds: Seconds = 0.0
     images_per_second: Seconds = 0.0

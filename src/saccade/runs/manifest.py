@@ -6,11 +6,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Len
-from pydantic import ConfigDict, FailFast, Field, field_validator
+from pydantic import (
+    ConfigDict,
+    FailFast,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from ..core.config import FrozenConfig
 from ..core.documents import DocumentError, parse_object, read_plain_file
 from ..core.errors import CheckpointError, ConfigError, printable
+from ..core.task import ONE_LABEL, Task
 from ..core.types import Preprocessing
 from ..data.source import MAX_CLASSES
 from ..models.architecture import ModelSpec
@@ -60,6 +69,7 @@ class Manifest(FrozenConfig):
     classes: Annotated[tuple[ClassName, ...], Field(strict=False), FailFast(), Len(1, MAX_CLASSES)] = Field(
         description="class names in the order of the logits, none twice"
     )
+    task: Task = Field(ONE_LABEL, description="one label an image or several, and what makes answers of logits")
     step: Count = Field(0, description="optimizer steps taken")
     epoch: Count = Field(0, description="epochs finished")
     temperature: float = Field(
@@ -80,6 +90,17 @@ class Manifest(FrozenConfig):
     def origin(self) -> Provenance:
         """What `provenance` says, by its schema."""
         return Provenance.model_validate(self.provenance)
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `task` where images have one label: files stay what they were before there were several."""
+        values: dict[str, Any] = serialize(self)
+        return {name: value for name, value in values.items() if name != "task" or self.task != ONE_LABEL}
+
+    @model_validator(mode="after")
+    def _task_is_of_the_classes(self) -> "Manifest":
+        self.task.refuse_other_classes(len(self.classes))
+        return self
 
     @field_validator("classes", mode="after")
     @classmethod

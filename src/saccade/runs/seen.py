@@ -188,7 +188,9 @@ def _num_trained(run: Path) -> int | None:
         summary = read_data_summary(run)
     except CheckpointError:
         return None
-    return sum(summary.counts.get("train", ())) if summary else 0
+    if summary is None:
+        return 0
+    return summary.num_images.get("train", sum(summary.counts.get("train", ())))  # several labels count an image often
 
 
 def _parse(content: bytes, path: Path, record: SeenRecord) -> Seen:

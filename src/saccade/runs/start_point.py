@@ -58,13 +58,14 @@ class StartPoint(RunFile):
     sentence: Text = Field(description="why, for a person")
     rungs: Annotated[tuple[Rung, ...], Field(strict=False, max_length=10_000)] = Field(
         (), description="what the ladder measured; empty where the depth was given"
-    )
+    )  # of several labels, an image is right where every label is, here and below
     held_out_accuracy: Rate = Field(description="of the fitted last layer, on training images left out in turn")
     penalty: Finite = Field(description="of the fitted last layer, chosen by cross-validation")
     validation_accuracy: float = Field(
         -1.0, ge=-1, le=1, description="of the start, on the validation images; -1: none there"
     )
     validation_loss: Finite = Field(0.0, description="of the start, on the validation images")
+    validation_map: float = Field(-1.0, ge=-1, le=1, description="the same of several labels; -1: none, or one label")
     features_s: Seconds = Field(description="seconds spent in features")
     heads_s: Seconds = Field(description="seconds spent in fits: choosing the depth, then the last layer")
     depth_s: Seconds = Field(0.0, description="seconds of these spent in choosing the depth")
@@ -89,10 +90,12 @@ def read_start(run_dir: Path) -> StartPoint | None:
 
 def validation_use(start: StartPoint, num_fitted: int) -> str:
     """What the validation images were for where only a last layer was fitted, so that no epoch was chosen; `num_fitted`
-    of them fitted the temperature. Empty where an epoch was chosen, or there are none."""
+    of them fitted the temperature, or of several labels what is in its place. Empty where an epoch was chosen, or there
+    are none."""
     if start.frozen != ALL or start.validation_accuracy < 0:
         return ""
     if num_fitted:
         images = "validation image" if num_fitted == 1 else "validation images"
-        return f"The {num_fitted:,} {images} fitted the temperature of the confidences, and were used for nothing else."
+        what = "temperature of the confidences" if start.validation_map < 0 else "calibration and the thresholds"
+        return f"The {num_fitted:,} {images} fitted the {what}, and were used for nothing else."
     return "The validation images were used for the verdict alone: no epoch was chosen by them."

@@ -39,6 +39,7 @@ class DataSummary(RunFile):
     num_samples: Count = 0
     classes: ClassNames = ()
     counts: dict[Literal["train", "validation", "test"], Counts] = Field(default_factory=dict)
+    num_images: dict[Literal["train", "validation", "test"], Count] = Field(default_factory=dict)  # several labels
     split: Text = ""
     notes: Texts = ()
     bad_images: Annotated[tuple[BadImage, ...], Field(strict=False)] = ()

@@ -76,16 +76,30 @@ class ScheduleConfig(FrozenConfig):
 
 
 class LossConfig(FrozenConfig):
-    """Softmax cross-entropy and its softenings."""
+    """Softmax cross-entropy, of several labels binary cross-entropy of each class, and their softenings."""
 
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="probability spread evenly over all classes")
     class_weights: Literal["none", "balanced"] | dict[str, float] = Field(
         "none",
         description="balanced: weigh images by the inverse of how often their class occurs; or weights by class name, "
-        "such as {crack = 5}, 1 for those that are not named",
+        "such as {crack = 5}, 1 for those that are not named. Of several labels, images that have the class weigh so",
     )
     focal_gamma: float = Field(
         0.0, ge=0, le=20, description="focal loss: each term times (1 - p)^gamma; 0: cross-entropy; 2 is usual"
+    )
+    negative_gamma: float = Field(
+        -1.0,
+        ge=-1,
+        le=20,
+        description="several labels: gamma of the labels an image has not, beside focal_gamma of those it has "
+        "(asymmetric loss; 4 is usual); -1: focal_gamma for both",
+    )
+    negative_margin: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="several labels: taken off the probability of a label that an image has not, so that easy ones "
+        "count nothing (asymmetric loss; 0.05 is usual)",
     )
 
     @field_validator("class_weights", mode="before")
@@ -100,6 +114,15 @@ class LossConfig(FrozenConfig):
             if not is_number or not 0 < weight <= MAX_CLASS_WEIGHT:
                 raise ValueError(f"the weight of '{brief(name)}' is a number above 0, at most {MAX_CLASS_WEIGHT:,}")
         return value
+
+
+class LabelsConfig(FrozenConfig):
+    """Several labels an image: from which probability on a class is said. Chosen on the validation images."""
+
+    threshold_for: Literal["f1", "precision", "recall"] = Field(
+        "f1", description="what each class's threshold is chosen for: the best F1, or a wanted precision or recall"
+    )
+    wanted: Fraction = Field(0.9, description="the precision or recall that is wanted, a fraction")
 
 
 class DistillConfig(FrozenConfig):
@@ -192,6 +215,7 @@ class RunConfig(FrozenConfig):
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     loss: LossConfig = LossConfig()
+    labels: LabelsConfig = LabelsConfig()
     distill: DistillConfig = DistillConfig()
     average: AverageConfig = AverageConfig()
     transfer: TransferConfig = TransferConfig()

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from ..core.errors import CheckpointError, printable
+from ..core.task import images_a_class
 from ..runs.log import read_events
 from ..runs.names import METRICS_LOG
 from .prepare import Images
@@ -25,7 +24,7 @@ def data_caveats(images: Images, split: str, chose_epoch: bool = True) -> tuple[
         files = "1 file" if len(images.scan.bad) == 1 else f"{len(images.scan.bad):,} files"
         found.append(f"{files} could not be read and {'was' if len(images.scan.bad) == 1 else 'were'} skipped.")
     found += images.split.notes
-    count_K = np.bincount(images.labels(images.split.train_N).numpy(), minlength=len(images.classes))
+    count_K = images_a_class(images.labels(images.split.train_N).numpy(), len(images.classes))
     few = [printable(name) for name, count in zip(images.classes, count_K, strict=True) if count < FEW_TO_TRAIN]
     if few:
         more = f" and {len(few) - 5} more" if len(few) > 5 else ""

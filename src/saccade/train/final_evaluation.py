@@ -17,21 +17,19 @@ from ..classify.crops import CENTRE
 from ..classify.stream import items_of_source, prepared_stream
 from ..core import atomic
 from ..core.runtime import Runtime
-from ..core.types import Metrics, Preprocessing
+from ..core.types import Preprocessing
 from ..data.augmentation_policy import AugmentConfig
 from ..data.loading.loader import build_loader
 from ..data.source import DataSource
-from ..evaluate.calibration import shrunk_temperature
-from ..evaluate.caveats import sentences, worse_scaled
+from ..evaluate.caveats import sentences
 from ..evaluate.copies import WithoutCopies, leave_out_copies
 from ..evaluate.forward import Outputs, collect_outputs, keep_going
-from ..evaluate.metrics import compute_metrics
-from ..evaluate.shown_images import choose_shown
-from ..evaluate.words import metrics_json, warnings
+from ..evaluate.words import AnyMetrics, metrics_json, warnings
 from ..models.surgery import ALL
 from ..runs.checkpoint import Checkpoint, update_manifest
 from ..runs.evaluation_files import MAX_SEEN_BYTES, THUMBNAIL_PX, JudgedOutputs, JudgedPictures, write_verdict
 from ..runs.names import SEEN
+from .answers import Answers, fit_answers
 from .config import RunConfig
 from .data_caveats import data_caveats, loss_caveats
 from .prepare import Images
@@ -45,7 +43,7 @@ class Judgement:
     """
 
     checkpoint: Checkpoint
-    metrics: Metrics
+    metrics: AnyMetrics
     split: str
     caveats: tuple[str, ...]
     copies: WithoutCopies
@@ -62,25 +60,21 @@ def judge(
 ) -> Judgement:
     """Evaluate `checkpoint` in float32 on the test images (validation, then training ones, where there are none).
 
-    The temperature comes from the validation images, shrunk towards 1 where they are few, and is stored with the
-    weights; 1 where there are none to spare.
+    What makes answers of logits comes from the validation images, shrunk towards what it is without any where they are
+    few, and is stored with the weights.
     """
     split = images.split.judged_part
     model = member_of(checkpoint, runtime, str(run_dir)).model
-    temperature, num_fitted = 1.0, 0
+    held_back = None
     if split == "test" and len(images.split.validation_N):
         held_back = _outputs(model, images.split.without_copies("validation"), images, config, (runtime, check))
-        temperature = shrunk_temperature(held_back.logits_NK, held_back.label_N)
-        num_fitted = len(held_back.label_N)
+    answers = fit_answers(held_back, images, config)
     whole = _outputs(model, images.split.indices(split), images, config, (runtime, check))
     is_copy_N = np.isin(whole.index_N, images.split.copied_N)
-    copies = leave_out_copies(whole.logits_NK.argmax(axis=1) == whole.label_N, is_copy_N)
+    copies = leave_out_copies(answers.right(whole), is_copy_N)
     outputs = whole.of(copies.is_judged_N)
-    metrics = compute_metrics(outputs.logits_NK, outputs.label_N, images.classes)
-    calibrated = compute_metrics(outputs.logits_NK / temperature, outputs.label_N, images.classes)
-    values = metrics_json(metrics) | {"split": split, "temperature": temperature, "ece_calibrated": calibrated.ece}
-    values |= {"temperature_images": num_fitted, "loss_calibrated": calibrated.loss}
-    worse = worse_scaled(outputs.logits_NK, outputs.label_N, temperature, num_fitted)
+    metrics = answers.metrics(outputs, images.classes)
+    values = metrics_json(metrics) | {"split": split} | answers.values(outputs, images.classes)
     num_lost = len(images.split.indices(split)) - len(whole.index_N)
     kind = copies.kind("training" if split == "train" else "held-out")
     told = [
@@ -89,9 +83,10 @@ def judge(
         *loss_caveats(run_dir, num_lost),
         *warnings(metrics, kind),
     ]
-    values |= {"kind": kind, **copies.as_json(), "caveats": sentences(told) + worse}
-    _write_evidence(run_dir, outputs, images, values, temperature, runtime.num_threads)
-    checkpoint = update_manifest(checkpoint, values, temperature)
+    caveats = sentences(told) + answers.caveats(outputs)
+    values |= {"kind": kind, **copies.as_json(images.task), "caveats": caveats}
+    _write_evidence(run_dir, outputs, images, values, answers, runtime.num_threads)
+    checkpoint = update_manifest(checkpoint, values, answers.temperature, answers.task)
     return Judgement(
         checkpoint=checkpoint, metrics=metrics, split=split, caveats=tuple(values["caveats"]), copies=copies, kind=kind
     )
@@ -116,20 +111,20 @@ def _outputs(
 
 
 def _write_evidence(
-    run_dir: Path, outputs: Outputs, images: Images, values: dict[str, Any], temperature: float, num_threads: int
+    run_dir: Path, outputs: Outputs, images: Images, values: dict[str, Any], answers: Answers, num_threads: int
 ) -> None:
     judged = JudgedOutputs(logits_NK=outputs.logits_NK, label_N=outputs.label_N, index_N=outputs.index_N)
     keys = [images.key(int(index)) for index in outputs.index_N]
-    pictures = keep_pictures(judged, images.source, images.preprocessing, temperature, num_threads)
+    pictures = keep_pictures(judged, images.source, images.preprocessing, answers, num_threads)
     write_verdict(run_dir, values | {"classes": list(images.classes)}, keys, judged, pictures)
 
 
 def keep_pictures(
-    judged: JudgedOutputs, source: DataSource, preprocessing: Preprocessing, temperature: float, num_threads: int = 1
+    judged: JudgedOutputs, source: DataSource, preprocessing: Preprocessing, answers: Answers, num_threads: int = 1
 ) -> JudgedPictures:
     """What the report will show, since it opens no source. An image that cannot be read any more is not among them,
     which the report tells."""
-    surest, behind = choose_shown(judged.logits_NK, judged.label_N, source.classes, temperature)
+    surest, behind = answers.shown(judged, source.classes)
     wanted = list(dict.fromkeys(surest + behind))
     prepared: dict[int, np.ndarray] = {}
     waiting = iter(wanted)

@@ -1,19 +1,23 @@
 """The loop: epochs of steps, validation, the best epoch kept, a checkpoint before anything can be lost."""
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
 from ..core.errors import Stopped, TrainingError, counted, printable
 from ..core.runtime import wait_for
+from ..core.task import Task, images_right
 from ..core.types import Batch
 from ..data.loading.loader import Loader
-from ..evaluate.forward import collect_outputs
+from ..evaluate.forward import Outputs, collect_outputs
+from ..evaluate.label_metrics import image_label_losses, mean_average_precision
 from ..evaluate.metrics import compute_metrics
+from ..evaluate.scores import as_logits
 from ..runs.checkpoint import save_checkpoint
 from ..runs.log import MetricsLog
 from ..runs.manifest import Manifest
@@ -29,7 +33,11 @@ from .stop import StopSignal
 
 @dataclass(frozen=True, kw_only=True)
 class EpochResult:
-    """One row of the table a person watches. Rates are fractions; `seconds` is training and validation together."""
+    """One row of the table a person watches. Rates are fractions; `seconds` is training and validation together.
+
+    Of several labels an accuracy is the share of images with every label right at 0.5, and `validation_map`, by which
+    the epoch is kept, is set.
+    """
 
     epoch: int
     num_epochs: int
@@ -41,6 +49,11 @@ class EpochResult:
     seconds: float
     images_per_second: float
     is_best: bool
+    validation_map: float | None = None
+
+    def logged(self) -> dict[str, Any]:
+        """What the log says of it: the mAP only where there is one."""
+        return {name: value for name, value in vars(self).items() if name != "validation_map" or value is not None}
 
 
 class Progress(Protocol):
@@ -178,7 +191,7 @@ def _finish_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor, seconds
     is_best = validation is None or _is_better(validation, cursor)
     epoch = cursor.epoch + 1
     if is_best:
-        value, loss = validation or (0.0, 0.0)
+        value, loss = (validation.value, validation.loss) if validation else (0.0, 0.0)
         cursor = cursor.model_copy(update={"best_value": value, "best_loss": loss, "best_epoch": epoch})
         _save(training, plan, cursor, plan.run_dir / BEST, with_state=False)
     validation_s = time.monotonic() - started_s
@@ -189,14 +202,15 @@ def _finish_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor, seconds
         num_epochs=config.epochs,
         train_loss=train_loss,
         train_accuracy=train_accuracy,
-        validation_loss=validation[1] if validation else None,
-        validation_accuracy=validation[0] if validation else None,
+        validation_loss=validation.loss if validation else None,
+        validation_accuracy=validation.accuracy if validation else None,
         learning_rate=config.optimizer.learning_rate * factor,
         seconds=seconds + validation_s,
         images_per_second=share * int(training.totals.num_seen) / max(seconds, 1e-9),
         is_best=is_best,
+        validation_map=validation.map if validation else None,
     )
-    plan.log.write("epoch", vars(result) | {"step": cursor.step})
+    plan.log.write("epoch", result.logged() | {"step": cursor.step})
     plan.progress.epoch(result)
     training.totals = EpochTotals.zero(training.runtime.device)
     waited = epoch - cursor.best_epoch
@@ -216,21 +230,48 @@ def _finish_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor, seconds
     return cursor.model_copy(update=moved)
 
 
-def _validate(training: TrainingStep, plan: FitPlan) -> tuple[float, float] | None:
-    """(accuracy, loss) on the validation images, None where there are none."""
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """What the validation images say of an epoch; `map` of several labels only."""
+
+    accuracy: float
+    loss: float
+    map: float | None = None
+
+    @property
+    def value(self) -> float:
+        """What the kept epoch has most of."""
+        return self.accuracy if self.map is None else self.map
+
+
+def _validate(training: TrainingStep, plan: FitPlan) -> Validation | None:
+    """What the validation images say, None where there are none."""
     if plan.validation is None:
         return None
     runtime = training.runtime
     outputs = collect_outputs(
         training.judged_model, plan.validation, training.preprocessing, runtime, runtime.precision, plan.stop.check
     )
-    metrics = compute_metrics(outputs.logits_NK, outputs.label_N, plan.manifest.classes)
-    return metrics.top1, metrics.loss
+    return validation_of(outputs, plan.manifest.classes, training.task)
 
 
-def _is_better(validation: tuple[float, float], cursor: Cursor) -> bool:
-    accuracy, loss = validation
-    return accuracy > cursor.best_value or (accuracy == cursor.best_value and loss < cursor.best_loss)
+def validation_of(outputs: Outputs, classes: Sequence[str], task: Task) -> Validation:
+    """What `outputs` on the validation images are worth."""
+    if not task.is_several:
+        metrics = compute_metrics(outputs.logits_NK, outputs.label_N, classes)
+        return Validation(accuracy=metrics.top1, loss=metrics.loss)
+    logits_NK = as_logits(outputs.logits_NK, len(classes))
+    found = mean_average_precision(logits_NK, outputs.label_N)
+    return Validation(
+        accuracy=float(images_right(outputs.label_N, logits_NK >= 0).mean()),
+        loss=float(image_label_losses(logits_NK, outputs.label_N).mean()),
+        map=0.0 if math.isnan(found) else found,  # no image has a label: the loss alone decides
+    )
+
+
+def _is_better(validation: Validation, cursor: Cursor) -> bool:
+    is_equal = validation.value == cursor.best_value
+    return validation.value > cursor.best_value or (is_equal and validation.loss < cursor.best_loss)
 
 
 def _save_last(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> None:

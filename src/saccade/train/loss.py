@@ -6,6 +6,10 @@ torch does it, the mass it moves to a rare class would outweigh the label of a c
 
 Focal loss: Lin et al. 2017, arXiv:1708.02002, equation 4, with softmax for the sigmoid: each term of the cross-entropy
 is multiplied by (1 - p_k)^gamma.
+
+Where an image may have several labels, the loss is that of `label_losses`: binary cross-entropy of every class, added
+up over the classes, so that each logit's gradient is as large as with softmax, and learning rates stay what they are.
+There a class's weight counts for the images that have it.
 """
 
 from collections.abc import Sequence
@@ -14,7 +18,9 @@ import torch
 from torch.nn import functional
 
 from ..core.errors import ConfigError, did_you_mean, printable
-from .config import BALANCED, LossConfig
+from ..core.task import ONE_LABEL, Task
+from .config import BALANCED, LossConfig, RunConfig
+from .label_loss import balanced_label_weights, label_losses
 
 MAX_NAMED = 20  # classes in a message
 
@@ -40,9 +46,15 @@ def image_weights(target: torch.Tensor, class_weight_K: torch.Tensor) -> torch.T
 
 
 def loss_sum(
-    logits_BK: torch.Tensor, target: torch.Tensor, config: LossConfig, class_weight_K: torch.Tensor | None
+    logits_BK: torch.Tensor,
+    target: torch.Tensor,
+    config: LossConfig,
+    class_weight_K: torch.Tensor | None,
+    task: Task = ONE_LABEL,
 ) -> torch.Tensor:
     """The images' losses, each times its weight, added up; None weighs all alike."""
+    if task.is_several:
+        return label_losses(logits_BK, target, config, class_weight_K).sum()
     if class_weight_K is None and not config.focal_gamma:
         target = target if target.ndim == 1 else target.to(logits_BK.dtype)
         return functional.cross_entropy(logits_BK, target, label_smoothing=config.label_smoothing, reduction="sum")
@@ -55,19 +67,42 @@ def loss_sum(
 
 
 def loss_mean(
-    logits_BK: torch.Tensor, target: torch.Tensor, config: LossConfig, class_weight_K: torch.Tensor | None
+    logits_BK: torch.Tensor,
+    target: torch.Tensor,
+    config: LossConfig,
+    class_weight_K: torch.Tensor | None,
+    task: Task = ONE_LABEL,
 ) -> torch.Tensor:
     """The mean over the images' weights, to the last bit torch's own where it has this loss."""
+    if task.is_several:
+        return label_losses(logits_BK, target, config, class_weight_K).mean()
     if class_weight_K is None and not config.focal_gamma:
         return functional.cross_entropy(logits_BK, target, label_smoothing=config.label_smoothing)
     return loss_sum(logits_BK, target, config, class_weight_K) / total_weight(target, class_weight_K)
 
 
-def total_weight(target: torch.Tensor, class_weight_K: torch.Tensor | None) -> torch.Tensor | float:
-    """What `loss_sum` is divided by to be the mean: the sum of the images' weights."""
-    if class_weight_K is None:
+def total_weight(
+    target: torch.Tensor, class_weight_K: torch.Tensor | None, task: Task = ONE_LABEL
+) -> torch.Tensor | float:
+    """What `loss_sum` is divided by to be the mean: the sum of the images' weights; of several labels, of images."""
+    if class_weight_K is None or task.is_several:
         return float(target.shape[0])
     return image_weights(target, class_weight_K).sum()
+
+
+def right_images(logits_BK: torch.Tensor, target: torch.Tensor, task: Task = ONE_LABEL) -> torch.Tensor:
+    """bool (B,): whether an image is answered rightly: of several labels, every label at 0.5.
+
+    Of images that are mixed, the larger part counts."""
+    if task.is_several:
+        return ((logits_BK >= 0) == (target >= 0.5)).all(dim=1)
+    label_B = target if target.ndim == 1 else target.argmax(1)
+    return logits_BK.argmax(1) == label_B
+
+
+def num_right(logits_BK: torch.Tensor, target: torch.Tensor, task: Task = ONE_LABEL) -> torch.Tensor:
+    """How many images are answered rightly, int64."""
+    return right_images(logits_BK, target, task).sum()
 
 
 def class_weights(config: LossConfig, label_N: torch.Tensor, classes: Sequence[str]) -> torch.Tensor | None:
@@ -75,7 +110,11 @@ def class_weights(config: LossConfig, label_N: torch.Tensor, classes: Sequence[s
 
     Raises ConfigError for a name that is none of `classes`."""
     if isinstance(config.class_weights, str):
-        return balanced_class_weights(label_N, len(classes)) if config.class_weights == BALANCED else None
+        if config.class_weights != BALANCED:
+            return None
+        if label_N.ndim == 2:
+            return balanced_label_weights(label_N)
+        return balanced_class_weights(label_N, len(classes))
     check_class_names(config, classes)
     return torch.tensor([config.class_weights.get(name, 1.0) for name in classes], dtype=torch.float32)
 
@@ -92,6 +131,31 @@ def check_class_names(config: LossConfig, classes: Sequence[str]) -> None:
             raise ConfigError(
                 f"loss.class_weights names a class that the images do not have: '{printable(name)}'.{hint}"
             )
+
+
+def check_task(config: RunConfig, task: Task) -> None:
+    """Raise ConfigError where the configuration has what the images' kind of labels does not know."""
+    loss = config.loss
+    if not task.is_several:
+        for name, is_set in (
+            ("negative_gamma", loss.negative_gamma >= 0),
+            ("negative_margin", loss.negative_margin > 0),
+        ):
+            if is_set:
+                raise ConfigError(
+                    f"loss.{name} is for several labels an image, and these images have one each.\n"
+                    f"Leave it out; loss.focal_gamma is for both."
+                )
+        return
+    if config.loader.sampling == "balanced":
+        raise ConfigError(
+            "loader.sampling=balanced deals places evenly to the classes, and an image here may be of several.\n"
+            "Use loss.class_weights=balanced instead."
+        )
+    if config.distill.teachers:
+        raise ConfigError(
+            "Teachers are for one label an image, and these images may have several.\nLeave out --teacher."
+        )
 
 
 def balanced_class_weights(label_N: torch.Tensor, num_classes: int) -> torch.Tensor:

@@ -12,7 +12,9 @@ import torch
 from ..core.errors import DataError, printable, shell_word
 from ..core.in_memory import is_given
 from ..core.runtime import Runtime
+from ..core.task import Task, images_a_class
 from ..core.types import MAX_16_BIT, SPLITS, Preprocessing, Split
+from ..data.labels import labels_of
 from ..data.loading.unchanged import Unchanged
 from ..data.scan import ScanReport, scan_source
 from ..data.source import DataSource, open_source
@@ -22,7 +24,7 @@ from ..runs.manifest import SeenRecord
 from ..runs.seen import Seen, describe_seen, seen_content
 from .choose_preprocessing import choose_preprocessing
 from .config import RunConfig
-from .loss import check_class_names
+from .loss import check_class_names, check_task
 
 MUCH = 4  # times smaller: little of a photograph is left
 
@@ -44,12 +46,17 @@ class Images:
         return self.source.classes
 
     @property
+    def task(self) -> Task:
+        """Whether an image has one label or may have several."""
+        return self.source.task
+
+    @property
     def spec(self) -> ModelSpec:
         return ModelSpec(num_classes=len(self.classes), input_CHW=self.preprocessing.input_CHW)
 
     def labels(self, index_N: np.ndarray) -> torch.Tensor:
-        """label_N int64 of the images at `index_N`."""
-        return torch.tensor([self.source.record(int(index)).label for index in index_N], dtype=torch.int64)
+        """label_N int64 of the images at `index_N`; label_NK float32, 0 and 1, of several labels."""
+        return torch.from_numpy(labels_of(self.source, index_N))
 
     def key(self, index: int) -> str:
         """The stable name of an image."""
@@ -77,9 +84,10 @@ class Images:
     def summary(self) -> dict[str, Any]:
         """What `data.json` holds: counts by class and split, what was left out, how pixels become inputs."""
         counts = {
-            name: np.bincount(self.labels(self.split.indices(name)), minlength=len(self.classes)).tolist()
+            name: images_a_class(self.labels(self.split.indices(name)).numpy(), len(self.classes)).tolist()
             for name in SPLITS
         }
+        several = {"num_images": {name: len(self.split.indices(name)) for name in SPLITS}}  # the counts add up to more
         return {
             "source": self.source.name,
             "num_samples": len(self.source),
@@ -92,6 +100,7 @@ class Images:
             "modes": dict(self.scan.mode_counts),
             "num_rotated": self.scan.num_rotated,
             "preprocessing": self.preprocessing.model_dump(mode="json"),
+            **(several if self.task.is_several else {}),
         }
 
 
@@ -126,7 +135,8 @@ def prepare_images(
 
     `scanned(done, total)` is called as images have been looked at. `white`: as in `scan_source`, of a run that goes on.
     """
-    source = open_source(config.source)
+    source = open_source(config.source, several=True)
+    check_task(config, source.task)
     check_class_names(config.loss, source.classes)
     scan = scan_source(source, runtime.num_threads, config.loader.on_bad_image, scanned, white)
     for bad in scan.bad[:10]:

@@ -21,7 +21,7 @@ from ..data.images.preprocess import normalize
 from ..data.loading.loader import build_loader
 from ..data.opening_line import opening_line
 from ..data.random_numbers import permutation
-from ..evaluate.words import verdict
+from ..evaluate.words import verdicts
 from ..models.build import resolve_model
 from ..models.network_in_memory import check_given
 from ..models.new_head import network_words
@@ -71,7 +71,7 @@ class TrainResult(Displayed):
     def display_lines(self) -> list[str]:
         """The verdict, the epoch that was kept, and where the run lies."""
         return [
-            verdict(self.judgement.metrics, self.judgement.kind),
+            *verdicts(self.judgement.metrics, self.judgement.kind),
             f"Kept epoch {self.best_epoch} of {self.config.epochs}.",
             f"Run: {printable(str(self.run_dir))}",
         ]
@@ -163,7 +163,7 @@ def start_training(config: RunConfig, images: Images, runtime: Runtime) -> Train
 
 def training_of(model: nn.Module, config: RunConfig, images: Images, runtime: Runtime) -> TrainingStep:
     """All that trains `model`, a network for these images, with the class weights that `config` asks for."""
-    training = TrainingStep(model, config, images.preprocessing, runtime)
+    training = TrainingStep(model, config, images.preprocessing, runtime, images.task)
     refuse_single_values(training.model, config, images.preprocessing)
     weight_K = class_weights(config.loss, images.labels(images.split.train_N), images.classes)
     training.class_weight_K = None if weight_K is None else weight_K.to(runtime.device)
@@ -237,6 +237,7 @@ def describe_weights(config: RunConfig, images: Images, runtime: Runtime, comman
         model=config.model,
         preprocessing=images.preprocessing,
         classes=images.classes,
+        task=images.task,
         provenance=provenance | environment(runtime) | {"source": images.source.name},
         seen=images.seen_record,
     )
@@ -278,7 +279,8 @@ def opening_lines(config: RunConfig, images: Images, device: str, run_dir: Path,
     if config.transfer.frozen == ALL:  # no epoch is chosen
         kept_back = f"{len(split.validation_N):,} to judge"
         if len(test_N):
-            kept_back = f"{len(split.validation_N):,} to fit the temperature, {len(test_N):,} to judge"
+            what = "thresholds" if images.task.is_several else "the temperature"
+            kept_back = f"{len(split.validation_N):,} to fit {what}, {len(test_N):,} to judge"
     epochs = f"{counted(config.epochs, 'epoch')}, {config.optimizer.name}"
     channels, height_px, width_px = images.spec.input_CHW
     return [

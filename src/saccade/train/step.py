@@ -10,6 +10,7 @@ from torch.nn import functional
 from ..core import torch_private
 from ..core.errors import TrainingError, printable
 from ..core.runtime import Runtime, is_out_of_memory, seed_everything, send
+from ..core.task import ONE_LABEL, Task
 from ..core.types import Batch, Preprocessing
 from ..data.images.preprocess import normalize
 from ..kernels.cuda_graph import CudaRecorder, GradientGraphs
@@ -18,7 +19,7 @@ from ..kernels.gradients import use_fast_gradients
 from ..models.surgery import cut, freeze, hold_still, run, thaw
 from .config import RunConfig
 from .extra_loss import ExtraLoss
-from .loss import loss_sum, total_weight
+from .loss import loss_sum, num_right, total_weight
 from .micro_batches import counted_as_one
 from .optimizers import build_optimizers
 from .schedule import input_size
@@ -55,8 +56,16 @@ class TrainingStep:
     Every random draw of a step (dropout) derives from (seed, step), so a step repeated after a kill is the same step.
     """
 
-    def __init__(self, model: nn.Module, config: RunConfig, preprocessing: Preprocessing, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        config: RunConfig,
+        preprocessing: Preprocessing,
+        runtime: Runtime,
+        task: Task = ONE_LABEL,
+    ) -> None:
         self.config = config
+        self.task = task
         self.preprocessing = preprocessing
         self.runtime = runtime
         self.model = model.to(device=runtime.device, memory_format=runtime.memory_format)  # type: ignore[call-overload]
@@ -172,7 +181,7 @@ class TrainingStep:
 
     def _gradients(self, image_BCHW: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         num_parts = max(1, min(self.num_micro_batches, image_BCHW.shape[0] // 2))  # batch norm needs two images
-        num_weighted = total_weight(target, self.class_weight_K)
+        num_weighted = total_weight(target, self.class_weight_K, self.task)
         loss = torch.zeros((), dtype=widest(image_BCHW.device), device=image_BCHW.device)
         num_correct = torch.zeros((), dtype=torch.int64, device=image_BCHW.device)
         parts = zip(image_BCHW.tensor_split(num_parts), target.tensor_split(num_parts), strict=True)
@@ -199,9 +208,7 @@ class TrainingStep:
         if self.extra_loss:
             extra = self.extra_loss.of_step(image_BCHW, logits_BK) * (image_BCHW.shape[0] / num_images)
             loss = (1 - self.extra_loss.weight) * loss + self.extra_loss.weight * extra
-        label_B = target if target.ndim == 1 else target.argmax(1)
-        num_correct = (logits_BK.detach().argmax(1) == label_B).sum()
-        return loss, num_correct
+        return loss, num_right(logits_BK.detach(), target, self.task)
 
     def _logits(self, input_BCHW: torch.Tensor) -> torch.Tensor:
         """logits_BK. What is frozen runs as for features, where this machine has the fused kernels."""
@@ -224,7 +231,7 @@ class TrainingStep:
 
     def _loss_sum(self, logits_BK: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         logits_BK = logits_BK.float() if logits_BK.dtype == torch.bfloat16 else logits_BK
-        return loss_sum(logits_BK, target, self.config.loss, self.class_weight_K)
+        return loss_sum(logits_BK, target, self.config.loss, self.class_weight_K, self.task)
 
     def _update(self, step: int, learning_rate_factor: float) -> None:
         if self.config.optimizer.clip_norm:

@@ -27,6 +27,7 @@ from ..evaluate.significance import SIGNIFICANT, mcnemar_exact
 from ..models.surgery import transplant
 from ..runs.start_point import Backbone
 from ..train.config import RunConfig
+from ..train.loss import right_images
 from ..train.prepare import Images, prepare_images
 from ..train.progress import RunProgress
 from ..weights.public import find_weights, load_backbone
@@ -169,7 +170,7 @@ class _Race:
         label_N = self.label_N[:num_images]
         fold_N = stratified_folds(label_N.numpy(), self.group_N[:num_images], FOLDS, runner.config.seed)
         probe = fit_probe(feature_ND, label_N, len(self.images.classes), fold_N)
-        runner.rounds[num_images] = (probe.held_out_NK.argmax(1) == label_N).numpy()
+        runner.rounds[num_images] = right_images(probe.held_out_NK, label_N, self.images.task).numpy()
         runner.features_s += time.monotonic() - started_s
 
 

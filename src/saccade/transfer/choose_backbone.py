@@ -107,7 +107,7 @@ def _with_one(request: TransferRequest, device: str, note: Callable[[str], None]
     if not request.source:
         return replace(request, backbone=backbone)  # what is missing is told by the request itself
     source = str(request.source)
-    line, why = (best_weights(backbone), "") if backbone else _default(len(open_source(source)), device)
+    line, why = (best_weights(backbone), "") if backbone else _default(len(open_source(source, several=True)), device)
     is_here = is_on_this_machine(line.address)
     if is_here or not is_offline():  # else there is nothing to tell but the error
         where = "on this machine" if is_here else f"downloading {line.megabytes:.0f} MB"

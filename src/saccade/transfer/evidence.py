@@ -16,11 +16,12 @@ from torch import nn
 from torch.nn import functional
 
 from ..core.runtime import Runtime, seed_everything, send
+from ..core.task import ONE_LABEL, SEVERAL_LABELS, Task
 from ..data.loading.order import balanced
 from ..data.random_numbers import permutation
 from ..models.new_head import new_head
 from ..train.config import RunConfig
-from ..train.loss import loss_mean
+from ..train.loss import loss_mean, right_images
 from ..train.optimizers import build_optimizers
 from ..train.schedule import learning_rate_factor
 from .probe import LinearProbe, fit_probe, stratified_folds
@@ -35,8 +36,9 @@ MIN_PASSES = 600  # images that pass in a fit at least: few images are seen more
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """Images by fold: `label_N` and `fold_N` int64; those of one number in `group_N` int64 stay together. A fit answers
-    for the images of one of `judged_folds` and learns from those of the others that are kept (`is_kept_N` bool)."""
+    """Images by fold: `label_N` and `fold_N` int64 (label_NK float32 of several labels); those of one number in
+    `group_N` int64 stay together. A fit answers for the images of one of `judged_folds` and learns from those of the
+    others that are kept (`is_kept_N` bool)."""
 
     label_N: torch.Tensor
     fold_N: np.ndarray
@@ -49,6 +51,11 @@ class Trial:
     def used_M(self, fold: int) -> np.ndarray:
         """Positions of the images that the fit for `fold` learns from."""
         return np.flatnonzero((self.fold_N != fold) & self.is_kept_N)
+
+    @property
+    def task(self) -> Task:
+        """One label an image or several, as the labels are."""
+        return SEVERAL_LABELS if self.label_N.ndim == 2 else ONE_LABEL
 
     @property
     def num_used(self) -> int:
@@ -84,12 +91,13 @@ class Answers:
 @dataclass(frozen=True, kw_only=True)
 class Fits:
     """How modules are trained: by the optimizer and schedule of `config`, on `runtime`; `check` may stop them.
-    `class_weight_K` are the weights of the classes in the loss, None for equal ones."""
+    `class_weight_K` are the weights of the classes in the loss, None for equal ones. `task` is what is learned."""
 
     config: RunConfig
     runtime: Runtime
     check: Callable[[], None]
     class_weight_K: torch.Tensor | None = None
+    task: Task = ONE_LABEL
 
 
 def judge_probe(feature_ND: torch.Tensor, trial: Trial) -> Answers:
@@ -100,7 +108,7 @@ def judge_probe(feature_ND: torch.Tensor, trial: Trial) -> Answers:
         probe = trial.probe(feature_ND, trial.used_M(fold))
         out_M = torch.from_numpy(np.flatnonzero(trial.fold_N == fold))
         logits_MK = functional.linear(feature_ND[out_M].float(), probe.weight_KD, probe.bias_K)
-        right_N[out_M.numpy()] = (logits_MK.argmax(1) == trial.label_N[out_M]).numpy()
+        right_N[out_M.numpy()] = right_images(logits_MK, trial.label_N[out_M], trial.task).numpy()
     seconds = time.monotonic() - started_s
     num_parameters = probe.weight_KD.numel() + probe.bias_K.numel()
     return Answers(right_M=right_N[trial.judged_N], seconds=seconds, num_parameters=num_parameters)
@@ -174,7 +182,7 @@ def _loss(
     with runtime.arithmetic():
         logits_BK = module(send(value_N[position_B], runtime.device).to(runtime.precision))
     target_B = send(label_N[position_B], runtime.device)
-    return loss_mean(logits_BK.float(), target_B, fits.config.loss, fits.class_weight_K)
+    return loss_mean(logits_BK.float(), target_B, fits.config.loss, fits.class_weight_K, fits.task)
 
 
 def _judge_trained(
@@ -192,7 +200,8 @@ def _judge_trained(
         seed_everything(trial.seed, fold)
         module, value_N = build(used_M)
         _train(module, value_N, trial.label_N, used_M, fits, epochs(len(used_M)))
-        right_N[out_M.numpy()] = (_answers(module, value_N, out_M, fits) == trial.label_N[out_M]).numpy()
+        logits_MK = _answers(module, value_N, out_M, fits)
+        right_N[out_M.numpy()] = right_images(logits_MK, trial.label_N[out_M], trial.task).numpy()
     num_parameters = sum(parameter.numel() for parameter in module.parameters())
     seconds = time.monotonic() - started_s
     return Answers(right_M=right_N[trial.judged_N], seconds=seconds, num_parameters=num_parameters)
@@ -234,5 +243,5 @@ def _answers(module: nn.Module, value_N: torch.Tensor, index_M: torch.Tensor, fi
         fits.check()
         with fits.runtime.arithmetic():
             logits_BK = module(value_N[index_B].to(fits.runtime.device, fits.runtime.precision))
-        answers.append(logits_BK.argmax(1).cpu())
+        answers.append(logits_BK.cpu())
     return torch.cat(answers)

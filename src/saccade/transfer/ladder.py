@@ -93,7 +93,13 @@ class Ladder:
         work = self.work
         weight_K = class_weights(work.config.loss, self.label_N, work.classes)
         weight_K = None if weight_K is None else weight_K.to(work.plan.runtime.device)
-        return Fits(config=work.config, runtime=work.plan.runtime, check=work.features.check, class_weight_K=weight_K)
+        return Fits(
+            config=work.config,
+            runtime=work.plan.runtime,
+            check=work.features.check,
+            class_weight_K=weight_K,
+            task=work.plan.source.task,
+        )
 
     def trial(self, part: int) -> Trial:
         """Fits that learn from one `part`-th of the images, and answer for all."""
@@ -183,6 +189,10 @@ def _one_in(part: int, label_N: np.ndarray, seed: int) -> np.ndarray:
     """bool (N,): every `part`-th image of each class in a random order, the first always; smaller parts are nested."""
     kept_N = np.zeros(len(label_N), bool)
     order_N = permutation(seed, 1, len(label_N))
+    if label_N.ndim == 2:  # an image counts for all its classes
+        kept_N[order_N[: max(1, len(label_N) // part)]] = True
+        kept_N[[order_N[row_N.argmax()] for row_N in label_N[order_N].T if row_N.any()]] = True
+        return kept_N
     for label in np.unique(label_N):
         own_M = order_N[label_N[order_N] == label]
         kept_N[own_M[: max(1, len(own_M) // part)]] = True

@@ -1,10 +1,15 @@
 """A linear classifier on frozen features: softmax regression by L-BFGS, its penalty chosen by cross-validation.
 
+Where an image may have several labels (label_NK in place of label_N), it is a logistic regression of each class, with
+one penalty for all of them.
+
 The loss is convex, so there is one answer and no learning rate. Features are scaled for the fit over all images,
 whatever their fold since labels play no part in it, and that is folded into the weights, so that what comes out is a
 dense layer. Each is divided by the root of its standard deviation (Pareto scaling: van den Berg et al. 2006, BMC
 Genomics 7, 142), halfway between features as they are and standardised ones: standardising lifts those that hardly vary
-to the height of those that do, and the penalty then spares their noise (figures: docs/decisions.md). All folds are fitted at once, since their losses simply add: one large
+to the height of those that do (figures: docs/decisions.md).
+
+All folds are fitted at once, since their losses simply add: one large
 matrix product instead of several small ones.
 
 The search runs in the principal directions of the features, each stretched by how strongly the loss can curve along
@@ -20,6 +25,7 @@ import numpy as np
 import torch
 
 from ..data.random_numbers import permutation
+from ..data.stratify import stratified_parts
 
 PENALTIES = (
     3.0,
@@ -76,13 +82,21 @@ def _fit_probe(feature_ND: torch.Tensor, label_N: torch.Tensor, num_classes: int
     for penalty in PENALTIES:  # from strong to weak: each answer begins at the one before
         start = folds.minimise(penalty, CHOICE_TOLERANCE, start)
         held_out_NK = _held_out(feature_ND, [directions.layer(part) for part in start], fold_N, num_classes)
-        loss = float(torch.nn.functional.cross_entropy(held_out_NK, label_N))
+        loss = float(probe_loss(held_out_NK, label_N))
         scores.append((loss, penalty, held_out_NK))
         if loss > min(scores)[0]:
             break  # weaker penalties fit the folds only more closely
     _, penalty, held_out_NK = min(scores, key=lambda score: score[0])
     weight_KD, bias_K = fit_softmax(directions, label_N, num_classes, penalty)
     return LinearProbe(weight_KD=weight_KD, bias_K=bias_K, penalty=penalty, held_out_NK=held_out_NK)
+
+
+def probe_loss(logits_NK: torch.Tensor, label_N: torch.Tensor) -> torch.Tensor:
+    """The mean loss of an image: cross-entropy; of several labels binary cross-entropy, added up over the classes."""
+    if label_N.ndim == 1:
+        return torch.nn.functional.cross_entropy(logits_NK, label_N)
+    total = torch.nn.functional.binary_cross_entropy_with_logits(logits_NK, label_N, reduction="sum")
+    return total / len(label_N)
 
 
 def fit_softmax(
@@ -98,6 +112,8 @@ def fit_softmax(
 def stratified_folds(label_N: np.ndarray, group_N: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
     """Fold numbers int64 (N,): every class is dealt out evenly, images of one group (int64, N) go into one fold."""
     order_N = permutation(seed, 0, len(label_N))
+    if label_N.ndim == 2:
+        return stratified_parts(label_N, group_N, (1 / num_folds,) * num_folds, order_N)
     fold_of_group: dict[int, int] = {}
     dealt: dict[int, int] = {}
     for position in order_N.tolist():
@@ -136,12 +152,13 @@ class Directions:
 
 
 class Problem:
-    """Softmax regressions, one for each fold left out of it; for one on everyone, `fold_N` is -1."""
+    """Regressions, one for each fold left out of it; for one on everyone, `fold_N` is -1."""
 
     def __init__(self, directions: Directions, label_N: torch.Tensor, num_classes: int, fold_N: np.ndarray) -> None:
         self.directions = directions
         self.label_N = label_N
-        self.one_hot_NK = torch.nn.functional.one_hot(label_N, num_classes).float()
+        self.is_several = label_N.ndim == 2
+        self.one_hot_NK = label_N if self.is_several else torch.nn.functional.one_hot(label_N, num_classes).float()
         num_folds = max(1, int(fold_N.max()) + 1)
         is_used_FN = torch.from_numpy(fold_N[None, :] != np.arange(num_folds)[:, None])
         self.share_FN = is_used_FN / is_used_FN.sum(1, keepdim=True).clamp_min(1)
@@ -179,11 +196,18 @@ class Problem:
         num_images = len(self.label_N)
         narrow_FKP = parameter_FKP.float()
         logits_NX = stretched_NP @ narrow_FKP.reshape(-1, self.shape[2]).T
-        logarithm_NFK = logits_NX.reshape(num_images, *self.shape[:2]).log_softmax(-1)
-        chosen_FN = logarithm_NFK[torch.arange(num_images), :, self.label_N].T
+        logits_NFK = logits_NX.reshape(num_images, *self.shape[:2])
+        if self.is_several:
+            label_NFK = self.one_hot_NK[:, None]
+            chosen_FN = (label_NFK * logits_NFK - torch.nn.functional.softplus(logits_NFK)).sum(-1).T
+            probability_NFK = logits_NFK.sigmoid()
+        else:
+            logarithm_NFK = logits_NFK.log_softmax(-1)
+            chosen_FN = logarithm_NFK[torch.arange(num_images), :, self.label_N].T
+            probability_NFK = logarithm_NFK.exp()
         loss = -(chosen_FN * self.share_FN).sum(dtype=torch.float64)
         loss = loss + (parameter_FKP.square() * weight_P).sum() / 2
-        error_NFK = (logarithm_NFK.exp() - self.one_hot_NK[:, None]) * self.share_FN.T[..., None]
+        error_NFK = (probability_NFK - self.one_hot_NK[:, None]) * self.share_FN.T[..., None]
         slope_FKP = (error_NFK.reshape(num_images, -1).T @ stretched_NP).reshape(self.shape)
         return float(loss), (slope_FKP + weight_P * narrow_FKP).double()
 

@@ -245,9 +245,8 @@ def _finish(
     training = training_of(model, config, images, runtime)
     cursor = resume(training, folder, images, context.progress) if folder.resume else None
     if cursor is None:
-        cursor = Cursor(
-            data_digest=images.digest(), best_value=found.validation_accuracy, best_loss=found.validation_loss
-        )
+        value = found.validation_map if images.task.is_several else found.validation_accuracy
+        cursor = Cursor(data_digest=images.digest(), best_value=value, best_loss=found.validation_loss)
     deadline_s = None if context.deadline_s is None else context.deadline_s - cursor.training_s
     origin = {"transfer": begun.manifest.provenance.get("transfer", {})}
     context = replace(context, deadline_s=deadline_s, origin=origin)

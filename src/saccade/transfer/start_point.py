@@ -14,13 +14,16 @@ from torch.nn import functional
 from ..core import atomic
 from ..core.errors import counted
 from ..core.runtime import Runtime
+from ..core.task import Task
 from ..data.split import group_numbers
+from ..evaluate.label_metrics import mean_average_precision
 from ..models.surgery import ALL, NONE, find_depth, last_layer
 from ..runs.checkpoint import save_checkpoint
 from ..runs.manifest import Manifest
 from ..runs.names import START, TRANSFER
 from ..runs.start_point import Backbone, StartPoint
 from ..train.config import UNWEIGHTED, RunConfig
+from ..train.loss import right_images
 from ..train.prepare import Images
 from ..train.progress import RunProgress
 from .evidence import Fits
@@ -32,7 +35,7 @@ from .frozen import Dtype, Tap
 from .ladder import Ladder, LadderWork
 from .ladder_images import tail_multiply_adds
 from .measurements import Measurements
-from .probe import LinearProbe, fit_probe, stratified_folds
+from .probe import LinearProbe, fit_probe, probe_loss, stratified_folds
 from .time_plan import Forecast, TimePlan
 
 AUTO = "auto"
@@ -71,7 +74,8 @@ def find_start(work: StartWork, model: nn.Module, manifest: Manifest, run_dir: P
     for text in found.notes:
         work.note(text)
     save_checkpoint(run_dir / START, manifest, model.state_dict())
-    atomic.write_text(run_dir / TRANSFER, json.dumps(found.model_dump(mode="json"), indent=1) + "\n")
+    values = found.model_dump(mode="json", exclude=set() if work.images.task.is_several else {"validation_map"})
+    atomic.write_text(run_dir / TRANSFER, json.dumps(values, indent=1) + "\n")
     return found
 
 
@@ -109,7 +113,11 @@ class _Starter:
         """int64 numbers of the training images: those that share one are left out together."""
         images, train_N = self.work.images, self.work.images.split.train_N
         group_N, label_N = group_numbers(images.source, images.scan, train_N), images.labels(train_N).numpy()
-        if all(len(np.unique(group_N[label_N == label])) > 1 for label in np.unique(label_N)):
+        if label_N.ndim == 2:
+            has_several = [len(np.unique(group_N[has_N > 0])) > 1 for has_N in label_N.T if has_N.any()]
+        else:
+            has_several = [len(np.unique(group_N[label_N == label])) > 1 for label in np.unique(label_N)]
+        if all(has_several):
             return group_N
         content_N = np.unique(images.scan.pixel_digest_N[train_N], axis=0, return_inverse=True)[1].reshape(-1)
         if len(np.unique(content_N)) > len(np.unique(group_N)):
@@ -150,7 +158,8 @@ class _Starter:
         cost = num_images * tail_multiply_adds(self.model, [NONE], self.plan.preprocessing.input_CHW)
         if not config.transfer.minutes and cost < QUICK:
             return
-        fits = Fits(config=config, runtime=self.work.runtime, check=self.work.check)
+        task = self.work.images.task
+        fits = Fits(config=config, runtime=self.work.runtime, check=self.work.check, task=task)
         amount = Amount(
             train_N=split.train_N, validation_N=split.validation_N, num_judged=len(split.without_copies("test"))
         )
@@ -187,6 +196,8 @@ class _Starter:
         asked = {
             "loss.class_weights": config.loss.class_weights != UNWEIGHTED,
             "loss.focal_gamma": config.loss.focal_gamma > 0,
+            "loss.negative_gamma": config.loss.negative_gamma > 0,
+            "loss.negative_margin": config.loss.negative_margin > 0,
             "loader.sampling": config.loader.sampling == "balanced",
         }
         names = [name for name, is_asked in asked.items() if is_asked]
@@ -209,8 +220,8 @@ class _Starter:
         probe = self._probe(torch.cat([feature_ND, *more]), label_N, 1 + len(more))
         last_layer(self.model).load_state_dict({"weight": probe.weight_KD, "bias": probe.bias_K})
         heads_s = time.monotonic() - started_s - features_s
-        right_N = probe.held_out_NK[: len(label_N)].argmax(1) == label_N
-        validation = _judge(probe, validation_ND, images.labels(split.validation_N))
+        right_N = right_images(probe.held_out_NK[: len(label_N)], label_N, images.task)
+        validation = _judge(probe, validation_ND, images.labels(split.validation_N), images.task)
         return StartPoint(
             frozen=chosen.depth,
             sentence=chosen.sentence,
@@ -219,6 +230,7 @@ class _Starter:
             penalty=probe.penalty,
             validation_accuracy=validation[0],
             validation_loss=validation[1],
+            validation_map=validation[2],
             features_s=round(chosen.features_s + features_s, 3),
             heads_s=round(chosen.fits_s + heads_s, 3),
             depth_s=round(chosen.fits_s, 3),
@@ -250,7 +262,8 @@ class _Starter:
         num_folds = max(2, min(FEW_FOLDS if len(label_N) > MANY else MORE_FOLDS, len(label_N)))
         fold_N = stratified_folds(label_N.numpy(), self.group_N, num_folds, work.config.seed)
         num_classes = len(work.images.classes)
-        return fit_probe(feature_ND, label_N.repeat(num_views), num_classes, np.tile(fold_N, num_views))
+        label_N = torch.cat([label_N] * num_views)
+        return fit_probe(feature_ND, label_N, num_classes, np.tile(fold_N, num_views))
 
 
 def enough_epochs(config: RunConfig, num_images: int) -> int:
@@ -261,12 +274,18 @@ def enough_epochs(config: RunConfig, num_images: int) -> int:
     return min(config.epochs, max(FEWEST_EPOCHS, -(-enough // num_images)))
 
 
-def _judge(probe: LinearProbe, feature_ND: torch.Tensor, label_N: torch.Tensor) -> tuple[float, float]:
-    """(accuracy, loss) of `probe`; (-1, 0) without images."""
+def _judge(
+    probe: LinearProbe, feature_ND: torch.Tensor, label_N: torch.Tensor, task: Task
+) -> tuple[float, float, float]:
+    """(accuracy, loss, mAP) of `probe`, the last of several labels only, else -1; (-1, 0, -1) without images."""
     if not len(label_N):
-        return -1.0, 0.0
+        return -1.0, 0.0, -1.0
     logits_NK = functional.linear(feature_ND, probe.weight_KD, probe.bias_K)
-    return float((logits_NK.argmax(1) == label_N).float().mean()), float(functional.cross_entropy(logits_NK, label_N))
+    accuracy, loss = float(right_images(logits_NK, label_N, task).float().mean()), float(probe_loss(logits_NK, label_N))
+    if not task.is_several:
+        return accuracy, loss, -1.0
+    found = mean_average_precision(logits_NK.numpy(), label_N.numpy())
+    return accuracy, loss, 0.0 if np.isnan(found) else found
 
 
 def feature_dtype(config: RunConfig, runtime: Runtime) -> Dtype:

@@ -114,13 +114,6 @@ def linked_twice(folder: Path) -> Path:
     return folder
 
 
-def label_lists(folder: Path) -> Path:
-    rows = [f"{name}/{number}.jpg,{label}" for name in CLASSES for number, label in enumerate(("a", "b", "a;b", "b;a"))]
-    sound(folder)
-    (folder / "labels.csv").write_text("\n".join(["file,label", *rows]), encoding="utf-8")
-    return folder / "labels.csv"
-
-
 def all_unreadable_but_one_class(folder: Path) -> Path:
     sound(folder, ("apple", "pear"))
     for path in (folder / "pear").iterdir():
@@ -128,9 +121,7 @@ def all_unreadable_but_one_class(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    "plant_one", [one_class, two_train_parts, flat, linked_twice, label_lists, all_unreadable_but_one_class]
-)
+@pytest.mark.parametrize("plant_one", [one_class, two_train_parts, flat, linked_twice, all_unreadable_but_one_class])
 def test_whatever_training_refuses_is_the_first_finding_in_its_words(tmp_path: Path, plant_one: Callable[[Path], Path]):
     source = plant_one(tmp_path / "set")
     request = api.TrainRequest(source=str(source), out=tmp_path / "run", settings=["loader.on_bad_image=skip"])
@@ -351,3 +342,20 @@ def test_grey_photos_and_turned_ones_are_counted(tmp_path: Path):
     inspection = inspect_source(str(tmp_path), threads=1)
     assert (inspection.num_grey, inspection.num_rotated) == (2, 1)
     assert inspection.size_quantiles["height_px"][2] == 160.0
+
+
+def test_images_with_several_labels_are_counted_in_each_of_their_classes(tmp_path: Path):
+    sound(tmp_path)
+    labels = ("a", "b", "a;b", "")
+    rows = [f"{name}/{number}.jpg,{label}" for name in CLASSES for number, label in enumerate(labels)]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,label", *rows]), encoding="utf-8")
+    inspection = inspect_source(str(tmp_path / "labels.csv"), threads=1)
+    num = len(CLASSES)
+    assert inspection.counts == {"all": (2 * num, 2 * num)}
+    assert inspection.num_images == 4 * num
+    assert f"{num} images have no label" in inspection.notes
+    text = inspection_text(inspection)
+    assert f"\nlabels{4 * num:>12}" in text
+    assert "--label-errors" not in text  # which knows one label only
+    assert inspection.as_json()["task"] == "several labels"
+    assert not any(finding.kind == "refused" for finding in inspection.findings)

@@ -94,33 +94,56 @@ def test_one_hot_classes_as_roboflow_exports_them(tmp_path: Path, folders: tuple
     assert listing(tmp_path) == sorted(expected)
 
 
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        (
-            "b.png,1,1",
-            "{0}, line 3: b.png is of 2 classes (cat, dog); several labels an image are not supported.\n"
-            "Leave out the images with several, or choose one label for each.",
-        ),
-        (
-            "b.png,0,0",
-            "{0}, line 3: b.png is of no class.\nWrite 1 in the column of its class, or remove the row.",
-        ),
-    ],
-)
-def test_images_of_several_classes_or_of_none_are_refused(tmp_path: Path, row: str, message: str):
+def named_labels(source: str | Path) -> list[tuple[str, ...]]:
+    """The names of each image's labels, of a set that may have several."""
+    opened = open_source(str(source), several=True)
+    records = [opened.record(index) for index in range(len(opened))]
+    assert opened.task.is_several
+    assert {record.label for record in records} == {-1}  # nothing can take one of them for the label
+    return [tuple(opened.classes[label] for label in record.all_labels) for record in records]
+
+
+def test_a_row_of_no_class_among_rows_of_one_each_is_a_slip_unless_it_is_said_that_it_may_be(tmp_path: Path):
     plant(tmp_path, "a.png", "b.png")
-    path = table(tmp_path / "_classes.csv", f"filename,cat,dog\na.png,1,0\n{row}\n")
-    assert refusal(tmp_path) == message.format(path)
+    path = table(tmp_path / "_classes.csv", "filename,cat,dog\na.png,1,0\nb.png,0,0\n")
+    assert refusal(tmp_path) == (
+        f"{path}, line 3: b.png is of no class.\n"
+        "Write 1 in the column of its class, or remove the row; or let images have none: --labels several."
+    )
+    assert named_labels(f"{tmp_path}?labels=several") == [("cat",), ()]
 
 
-def test_one_hot_columns_of_any_table_are_read_and_several_labels_refused(tmp_path: Path):
+def test_one_hot_columns_of_any_table_are_read_of_one_class_and_of_several(tmp_path: Path):
     plant(tmp_path, "photos/i1.jpg", "photos/i2.jpg", "photos/i3.jpg")
     path = table(tmp_path / "truth.csv", "image,MEL,NV,BCC\ni1,1.0,0.0,0.0\ni2,0.0,1.0,0.0\ni3,0.0,0.0,1.0\n")
     assert listing(tmp_path) == [("i1.jpg", "MEL", None), ("i2.jpg", "NV", None), ("i3.jpg", "BCC", None)]
-    table(path, "image,MEL,NV,BCC\ni1,1.0,1.0,0.0\ni2,0.0,1.0,0.0\n")
-    assert refusal(tmp_path).startswith(
-        f"{path}, line 2: i1 is of 2 classes (MEL, NV); several labels an image are not"
+    table(path, "image,MEL,NV,BCC\ni1,1.0,1.0,0.0\ni2,0.0,1.0,0.0\ni3,0,0,0\n")
+    assert named_labels(tmp_path) == [("MEL", "NV"), ("NV",), ()]
+    opened = open_source(str(tmp_path), several=True)
+    assert opened.classes == ("MEL", "NV", "BCC")  # all columns, in their order
+    assert opened.notes == ("labels are lists: an image may have several labels", "1 image has no label")
+    assert refusal(f"{path}?labels=one") == (
+        f"{path}, line 2: i1 is of 2 classes (MEL, NV).\nLeave out --labels one, or choose one label for each image."
+    )
+
+
+def test_several_labels_as_roboflow_exports_them(tmp_path: Path):
+    for folder in ("train", "valid", "test"):
+        plant(tmp_path, f"{folder}/a.png", f"{folder}/b.png")
+        table(tmp_path / folder / "_classes.csv", "filename, cat, dog\na.png, 1, 1\nb.png, 0, 1\n")
+    assert named_labels(tmp_path) == [("cat", "dog"), ("dog",)] * 3
+    opened = open_source(str(tmp_path), several=True)
+    assert {opened.record(index).split for index in range(6)} == {"train", "validation", "test"}
+
+
+def test_a_verb_that_knows_one_label_refuses_several(tmp_path: Path):
+    plant(tmp_path, "a.png", "b.png")
+    path = table(tmp_path / "labels.csv", "file,label\na.png,x;y\nb.png,y\nc.png,x\n")
+    with pytest.raises(DataError) as error:
+        open_source(str(path), verb="--label-errors")
+    assert str(error.value) == (
+        f"{path} has several labels an image, and --label-errors knows one label only.\n"
+        "Choose one label for each image; 'saccade train', 'transfer', 'evaluate' and 'predict' know several."
     )
 
 
@@ -269,10 +292,6 @@ JSON_SLIPS = {
     '{"file_name": "a.png", "label": "cat"}\n{"file_name": "b.png", "label": null}': (
         "{0}, line 2 has no label for b.png.\nFill it in, or remove the row."
     ),
-    '{"file_name": "a.png", "label": ["cat", "dog"]}\n{"file_name": "b.png", "label": ["dog"]}': (
-        "{0} has the label '[cat, dog]', which is a list of classes; several labels an image are not supported.\n"
-        "Leave out the images with several, or choose one label for each."
-    ),
     "": '{0} is empty.\nWrite a line for each image: {{"file_name": "a.jpg", "label": "cat"}}.',
 }
 
@@ -285,13 +304,51 @@ def test_every_slip_in_json_lines_is_named_with_its_line(tmp_path: Path, text: s
 
 
 @pytest.mark.parametrize("sign", [";", "|", ","])
-def test_a_list_of_labels_is_never_one_class(tmp_path: Path, sign: str):
+def test_lists_of_labels_are_known_by_labels_that_stand_alone(tmp_path: Path, sign: str):
     plant(tmp_path, "a.png", "b.png", "c.png")
-    path = table(tmp_path / "labels.csv", f'file,label\na.png,x\nb.png,"y"\nc.png,"x{sign} y"\n')
-    assert refusal(path) == (
-        f"{path} has the label 'x{sign} y', which is a list of classes; several labels an image are not supported.\n"
-        "Leave out the images with several, or choose one label for each."
+    path = table(tmp_path / "labels.csv", f'file,label\na.png,x\nb.png,"y"\nc.png,"x{sign} y"\nd.png,\n')
+    assert named_labels(path) == [("x",), ("y",), ("x", "y"), ()]
+    assert open_source(str(path), several=True).notes[:2] == (
+        f"labels are lists, told apart by '{sign}': an image may have several labels",
+        "1 image has no label",
     )
+
+
+def test_labels_are_read_as_they_are_chosen_to_be(tmp_path: Path):
+    plant(tmp_path, "a.png", "b.png", "c.png")
+    path = table(tmp_path / "labels.csv", "file,label\na.png,x\nb.png,y\nc.png,x;y\n")
+    assert open_source(f"{path}?labels=one").classes == ("x", "x;y", "y")
+    table(path, "file,label\na.png,cat+tabby\nb.png,dog\nc.png,dog+boxer\n")
+    assert open_source(str(path)).classes == ("cat+tabby", "dog", "dog+boxer")
+    assert named_labels(f"{path}?labels=%2B") == [("cat", "tabby"), ("dog",), ("boxer", "dog")]
+    assert refusal(f"{path}?labels=many") == (
+        "'many' does not say what the labels are.\n"
+        "Say one, several, or the sign between several: --labels one, --labels several, --labels ';'."
+    )
+    table(path, "file,label\na.png,x;y\nb.png,y|z\nc.png,z\nd.png,y\ne.png,x\n")
+    assert "two signs between them" in refusal(path)
+
+
+JSON_LISTS = {
+    "json": '{"file_name": "a.png", "label": ["cat", "big, red"]}\n{"file_name": "b.png", "label": ["cat"]}',
+    "none": '{"file_name": "a.png", "label": ["cat", "big, red"]}\n{"file_name": "b.png", "label": []}',
+}
+
+
+@pytest.mark.parametrize("kind", JSON_LISTS)
+def test_lists_in_the_metadata_of_an_image_folder_are_several_labels(tmp_path: Path, kind: str):
+    plant(tmp_path, "a.png", "b.png")
+    table(tmp_path / "metadata.jsonl", JSON_LISTS[kind])
+    assert named_labels(tmp_path) == [("big, red", "cat"), ("cat",) if kind == "json" else ()]
+
+
+@pytest.mark.parametrize("cell", ["['cat', 'it''s']", '["cat"]', "[cat, dog]", "[]"])
+def test_lists_as_python_and_json_write_them_into_a_cell_are_lists(tmp_path: Path, cell: str):
+    plant(tmp_path, "a.png", "b.png")
+    quoted = cell.replace("it''s", "it is").replace('"', '""')
+    path = table(tmp_path / "labels.csv", f"file,label\na.png,\"{quoted}\"\nb.png,\"['cat', 'cow']\"\n")
+    expected = {"[": ("cat", "it is"), '["cat"]': ("cat",), "[cat, dog]": ("cat", "dog"), "[]": ()}
+    assert named_labels(path) == [expected.get(cell, ("cat", "it is")), ("cat", "cow")]
 
 
 LISTS_WITHOUT_SINGLES = {
@@ -306,10 +363,8 @@ def test_lists_whose_classes_never_stand_alone_are_known_by_what_they_share(tmp_
     plant(tmp_path, *(f"{number}.png" for number in range(len(labels))))
     rows = "".join(f"{number}.png,{label}\n" for number, label in enumerate(labels))
     path = table(tmp_path / "labels.csv", f"file,label\n{rows}")
-    assert refusal(path) == (
-        f"{path} has the label '{sorted(labels)[0]}', which is a list of classes; several labels an image are not "
-        "supported.\nLeave out the images with several, or choose one label for each."
-    )
+    sign = ";" if ";" in labels[0] else "|"
+    assert named_labels(path) == [tuple(sorted(part.strip() for part in label.split(sign))) for label in labels]
 
 
 @pytest.mark.parametrize(
@@ -389,7 +444,8 @@ def test_a_group_in_two_folds_is_refused(tmp_path: Path):
 WRONG_TEXTS = {
     "?lable=breed": (
         "'{0}?lable=breed' chooses 'lable' of a table. Did you mean 'label'?\n"
-        "Behind the ? stand names of columns: file=NAME, label=NAME, split=NAME, group=NAME, with & between."
+        "Behind the ? stand names of columns: file=NAME, label=NAME, split=NAME, group=NAME, "
+        "and labels=one or several, with & between."
     ),
     "?label": "'{0}?label': label names no column.\nWrite it once, with a name: {0}?label=NAME.",
     "?label=a&label=b": "'{0}?label=a&label=b': label is chosen twice.\nWrite it once, with a name: {0}?label=NAME.",

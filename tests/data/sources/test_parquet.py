@@ -211,18 +211,42 @@ def test_columns_are_chosen_behind_the_name(tmp_path: Path):
     )
 
 
-def test_several_labels_an_image_are_never_one_class(tmp_path: Path):
-    lists = write(tmp_path / "a.parquet", [{"image": b"x", "label": [0, 1]}, {"image": b"y", "label": [1]}])
-    assert refusal(lists) == (
-        f"{lists}: the column 'label' holds lists of classes; several labels an image are not supported.\n"
-        "Leave out the images with several, or choose one label for each."
+def named_labels(path: Path) -> list[tuple[str, ...]]:
+    """The names of each image's labels."""
+    source = open_source(str(path), several=True)
+    records = [source.record(index) for index in range(len(source))]
+    assert source.task.is_several
+    assert {record.label for record in records} == {-1}
+    return [tuple(source.classes[label] for label in record.labels or ()) for record in records]
+
+
+def test_several_labels_an_image_are_read_from_lists_and_from_texts(tmp_path: Path):
+    lists = write(tmp_path / "a.parquet", [{"image": b"x", "label": label} for label in ([0, 10], [2], [], None)])
+    assert named_labels(lists) == [("0", "10"), ("2",), (), ()]
+    assert open_source(str(lists), several=True).notes == (
+        "labels are lists: an image may have several labels",
+        "2 images have no label",
     )
+    names = write(tmp_path / "n.parquet", [{"image": b"x", "label": label} for label in (["dog", "cat"], ["cat"])])
+    assert named_labels(names) == [("cat", "dog"), ("cat",)]
     for labels in (("a", "b", "a|b"), ("a|b", "b|c", "a|c")):
         texts = write(tmp_path / "b.parquet", [{"image": b"x", "label": label} for label in labels])
-        assert refusal(texts) == (
-            f"{texts} has the label 'a|b', which is a list of classes; several labels an image are not supported.\n"
-            "Leave out the images with several, or choose one label for each."
-        )
+        assert named_labels(texts) == [tuple(label.split("|")) for label in labels]
+    assert open_source(f"{texts}?labels=one").classes == labels[:1] + ("a|c", "b|c")
+
+
+def test_lists_of_class_numbers_are_named_as_the_schema_says(tmp_path: Path):
+    feature = {"feature": {"names": ["ant", "bee", "cow"], "_type": "ClassLabel"}, "_type": "Sequence"}
+    features = {"image": {"_type": "Image"}, "tags": feature}
+    rows_of_lists = [{"image": b"x", "tags": [2, 0]}, {"image": b"y", "tags": [0]}]
+    path = write(tmp_path / "a.parquet", rows_of_lists, features)
+    assert named_labels(path) == [("ant", "cow"), ("ant",)]
+    assert open_source(str(path), several=True).classes == ("ant", "bee", "cow")
+    wrong = write(tmp_path / "b.parquet", [{"image": b"x", "tags": [3]}], features)
+    assert refusal(wrong) == (
+        f"{wrong} has the label 3, but names 3 classes, 0 to 2.\n"
+        "The file or its data card is damaged: download it again."
+    )
 
 
 def test_labels_that_cannot_be_are_refused(tmp_path: Path):

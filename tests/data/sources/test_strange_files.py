@@ -192,10 +192,10 @@ TABLES: dict[str, tuple[Callable[[], pa.Table], str]] = {
         ": the column 'label' has a label above 9,223,372,036,854,775,807, which is not a class number.\n"
         "Number the classes from 0.",
     ),
-    "lists of labels": (
-        lambda: pa.table({"image": [picture()] * 2, "label": [[1], [2]]}),
-        ": the column 'label' holds lists of classes; several labels an image are not supported.\n"
-        "Leave out the images with several, or choose one label for each.",
+    "lists of lists of labels": (
+        lambda: pa.table({"image": [picture()] * 2, "label": [[[1]], [[2]]]}),
+        ": the column 'label' holds list<element: int64>, not class numbers or names.\n"
+        "Write a class number or name for each image.",
     ),
     "labels in a structure": (
         lambda: pa.table({"image": [picture()] * 2, "label": [{"a": 1}, {"a": 2}]}),

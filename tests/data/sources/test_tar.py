@@ -172,8 +172,8 @@ SLIPS: list[tuple[Files, str]] = [
     ),
     (
         PAIR | {"3.jpg": b"3", "3.json": b'{"label": [1]}'},
-        ": 3.json holds a list of classes; several labels an image are not supported.\n"
-        "Leave out the images with several, or choose one label for each.",
+        ": 3.json holds a list of classes; several labels an image are not read from tar files.\n"
+        "List the images in a CSV or Parquet file.",
     ),
     (PAIR | {"3.jpg": b"3", "3.cls": b"x" * (1 << 20) + b"y"}, ": 3.cls has 1,048,577 bytes, which is not a label."),
     (

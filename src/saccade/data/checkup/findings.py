@@ -90,15 +90,16 @@ class _Listing:
         records = [source.record(index) for index in range(len(source))]
         self.classes = source.classes
         self.keys = [record.key for record in records]
-        self.labels = np.array([record.label for record in records], dtype=np.int64)
+        self.labels = [record.all_labels for record in records]
         self.splits = [record.split for record in records]
 
     def sort_group(self, indices: list[int], kind: str, found: dict[str, Groups]) -> None:
         """Enter a group of equal images under the worst that can be said of it."""
         splits = {split for index in indices if (split := self.splits[index])}
-        labels = {int(self.labels[index]) for index in indices}
+        labels = {self.labels[index] for index in indices}
         keys = tuple(self.keys[index] for index in sorted(indices))
-        classes = ", ".join(self.classes[label] for label in sorted(labels))
+        together = {label for found in labels for label in found}
+        classes = ", ".join(self.classes[label] for label in sorted(together))
         if len(splits) > 1:
             named = " and ".join(sorted(splits, key=SPLITS.index))
             found[f"{kind}_in_two_splits"].append((keys, named + (f"; {classes}" if len(labels) > 1 else "")))
@@ -120,16 +121,19 @@ def _same(rows_N: np.ndarray, good_N: np.ndarray, listing: _Listing, found: dict
 
 def _missing_classes(listing: _Listing, found: dict[str, Groups]) -> None:
     for split in SPLITS:
-        present = {int(label) for label, own in zip(listing.labels, listing.splits, strict=True) if own == split}
+        own = [labels for labels, place in zip(listing.labels, listing.splits, strict=True) if place == split]
+        present = {label for labels in own for label in labels}
         absent = [name for label, name in enumerate(listing.classes) if label not in present]
         if present and absent:
             found["class_missing_from_split"].append((tuple(absent), split))
 
 
 def _classes_of_one(listing: _Listing, good_N: np.ndarray, found: dict[str, Groups]) -> None:
-    count_K = np.bincount(listing.labels[good_N], minlength=len(listing.classes))
-    for index in good_N[count_K[listing.labels[good_N]] == 1].tolist():
-        found["class_of_one_image"].append(((listing.keys[index],), listing.classes[listing.labels[index]]))
+    counts = Counter(label for index in good_N.tolist() for label in listing.labels[index])
+    for index in good_N.tolist():
+        alone = [listing.classes[label] for label in listing.labels[index] if counts[label] == 1]
+        if alone:
+            found["class_of_one_image"].append(((listing.keys[index],), ", ".join(alone)))
 
 
 def _only_ones(listing: _Listing, rows_N: np.ndarray, good_N: np.ndarray, found: dict[str, Groups]) -> None:

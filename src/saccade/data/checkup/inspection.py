@@ -12,6 +12,7 @@ from ...core.addresses import is_address
 from ...core.display import Displayed, Rows
 from ...core.errors import DataError, counted, printable
 from ...core.in_memory import is_given
+from ...core.task import ONE_LABEL, Task
 from ...core.types import MAX_16_BIT, SPLITS
 from ..opening_line import Told, opening_line, untold
 from ..source import DataSource, open_source
@@ -34,7 +35,8 @@ LOOKED_FOR = (
 class Inspection(Displayed):
     """What a check-up found in N images. Sizes are of upright images in pixels; means and deviations 0 to 1.
 
-    `counts` maps a split (`all` where the source has none) to the images of every class in label order.
+    `counts` maps a split (`all` where the source has none) to the images of every class in label order. Where an image
+    may have several labels, it is counted in each.
     `size_quantiles` maps width, height and aspect (width / height) to (least, median, most).
     """
 
@@ -52,6 +54,7 @@ class Inspection(Displayed):
     mean_C: tuple[float, ...]
     std_C: tuple[float, ...]
     notes: tuple[str, ...]
+    task: Task = ONE_LABEL
 
     def headline(self) -> str:
         """How many images there are, and how many things to look at."""
@@ -84,6 +87,7 @@ class Inspection(Displayed):
         return {
             "source": self.source,
             "classes": list(self.classes),
+            **({"task": self.task.kind} if self.task.is_several else {}),
             "num_images": self.num_images,
             "num_unreadable": self.num_unreadable,
             "findings": [
@@ -138,7 +142,7 @@ def inspect_source(
 def _opened(text: str) -> tuple[DataSource, str]:
     """The source, or else what images there are, with the message of the refusal. Raises that where there are none."""
     try:
-        return open_source(text), ""
+        return open_source(text, several=True), ""
     except DataError as error:
         found = None if is_given(text) or is_address(text) else found_images(text)
         if found is None:
@@ -186,6 +190,7 @@ def summarise(source: DataSource, measured: Measured, findings: list[Finding], n
         mean_C=mean_C,
         std_C=std_C,
         notes=notes,
+        task=source.task,
     )
 
 
@@ -194,7 +199,7 @@ def _counts(source: DataSource) -> dict[str, tuple[int, ...]]:
     for index in range(len(source)):
         record = source.record(index)
         split = record.split or "all"
-        counts.setdefault(split, np.zeros(len(source.classes), np.int64))[record.label] += 1
+        counts.setdefault(split, np.zeros(len(source.classes), np.int64))[list(record.all_labels)] += 1
     order = [*SPLITS, "all"]
     return {split: tuple(counts[split].tolist()) for split in sorted(counts, key=order.index)}
 

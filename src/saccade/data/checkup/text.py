@@ -16,10 +16,11 @@ def inspection_text(inspection: Inspection) -> str:
         lines += [*_finding_lines(finding), ""]
     lines += _count_lines(inspection)
     lines += ["", *_figure_lines(inspection)]
-    lines.append(
-        f"labels  not checked by looking: with a trained RUN, saccade evaluate RUN {shell_word(inspection.source)} "
-        f"--label-errors FILE"
-    )
+    if not inspection.task.is_several:
+        lines.append(
+            f"labels  not checked by looking: with a trained RUN, saccade evaluate RUN {shell_word(inspection.source)} "
+            f"--label-errors FILE"
+        )
     lines += [f"note: {note}" for note in inspection.notes]
     return "\n".join(lines)
 
@@ -53,7 +54,8 @@ def _count_lines(inspection: Inspection) -> list[str]:
         lines.append(printable(name).ljust(width) + cells)
     if len(inspection.classes) > MAX_CLASSES:
         lines.append(f"and {len(inspection.classes) - MAX_CLASSES:,} more classes; --json lists all")
-    lines.append("total".ljust(width) + "".join(f"{sum(inspection.counts[split]):>12,}" for split in splits))
+    total = "labels" if inspection.task.is_several else "total"
+    lines.append(total.ljust(width) + "".join(f"{sum(inspection.counts[split]):>12,}" for split in splits))
     return lines
 
 

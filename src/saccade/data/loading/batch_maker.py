@@ -10,6 +10,7 @@ from ...core.types import Batch
 from ..augmenter import Augmenter, Plan
 from ..images.decode import decode_image
 from ..images.preprocess import decoded_short_side_px, prepare_image, refuse_large_resize
+from ..labels import labels_of
 from ..source import DataSource
 from .order import Order
 from .reader_threads import Readers
@@ -27,7 +28,7 @@ class BatchMaker:
         self.source = source
         self.augmenter = augmenter
         self.index_N = np.array(index_N, dtype=np.int64)
-        self.label_N = np.fromiter((source.record(int(i)).label for i in index_N), np.int64, len(index_N))
+        self.label_N = labels_of(source, index_N)  # label_NK of several labels
         self._white = augmenter.preprocessing.white_16_bit
         channels, height, width = augmenter.preprocessing.input_CHW
         self._image_HWC = (height, width, channels)

@@ -10,13 +10,16 @@ from typing import Any, cast
 import numpy as np
 
 from ...core.errors import DataError, ImageError, printable
+from ...core.task import ONE_LABEL, SEVERAL_LABELS, Task
 from ...core.types import AnyPath, Record
 from ..source import GIVEN_SOURCES, DataSource
 from .shared.image_files import read_file
+from .shared.label_lists import RowLabels, SettledLabels
 from .shared.listing import check_classes, class_order, parse_split, refuse_twins
 
 Pixels = np.ndarray | Sequence[np.ndarray]
-Labels = np.ndarray | Sequence[str | int]
+Label = str | int | Sequence[str] | Sequence[int]  # a sequence: all labels of an image that may have several
+Labels = np.ndarray | Sequence[Label]
 Listed = tuple[AnyPath, str | int] | tuple[AnyPath, str | int, str]
 GivenImages = AnyPath | DataSource | tuple[Pixels, Labels] | Sequence[Listed]
 ONE_CLASS = "Give images of at least one more class."
@@ -37,7 +40,7 @@ class _Given(DataSource):
         self.name = name
         where = printable(name)
         _same_length(where, len(keys), labels, "labels")
-        self.classes, self._label_N = _numbered(where, labels, classes)
+        self.task, self.classes, self._rows = _settled(where, labels, classes)
         self._keys = keys
         self._splits: list[str] | None = None
         if splits is not None:
@@ -49,11 +52,12 @@ class _Given(DataSource):
 
     def record(self, index: int) -> Record:
         split = None if self._splits is None else self._splits[index]
-        return Record(key=self._keys[index], label=int(self._label_N[index]), split=split)
+        label, labels = self._rows.label(index), self._rows.labels(index)
+        return Record(key=self._keys[index], label=label, split=split, labels=labels)
 
     def _digest(self, images: "hashlib._Hash") -> str:
         images.update(repr((self.classes, self._splits)).encode("utf-8", "surrogatepass"))
-        images.update(self._label_N.tobytes())
+        images.update(self._rows.content().astype(np.int64).tobytes())
         return images.hexdigest()
 
 
@@ -62,6 +66,7 @@ class ArraySource(_Given):
     which may differ in size.
 
     `labels` are class names, or whole numbers, which are then the names unless `classes` lists names for 0, 1, ...
+    Where an image may have several labels, each is a list of them, or `labels` is an array (N, K) of 0 and 1.
     `splits` says `train`, `validation` or `test` for each image; without it the images are divided as those of a folder
     are. The arrays are not copied: leave them as they are until the verb has ended. Raises DataError.
     """
@@ -227,6 +232,41 @@ def _same_length(where: str, number: int, values: Labels, what: str) -> None:
         raise DataError(
             f"{where} has {number:,} images and {len(values):,} {what}.\nGive one for each image, in order."
         )
+
+
+def _settled(where: str, labels: Labels, classes: Sequence[str] | None) -> tuple[Task, tuple[str, ...], RowLabels]:
+    """(one label or several, class names in label order, the labels)."""
+    if isinstance(labels, np.ndarray) and labels.ndim == 2:
+        labels = _lists_of_columns(where, labels)
+    lists = [isinstance(label, list | tuple | set | frozenset) for label in labels]
+    if not any(lists):
+        names, label_N = _numbered(where, labels, classes)
+        settled = SettledLabels(task=ONE_LABEL, classes=names, numbers=tuple((k,) for k in range(len(names))))
+        return settled.task, names, settled.of_rows(label_N)
+    if not all(lists):
+        raise DataError(
+            f"{where}: the label of image {lists.index(False)} is no list, and others are.\n"
+            f"Give each image a list of its labels; [] where it has none."
+        )
+    rows: list[tuple[Any, ...]] = [tuple(dict.fromkeys(cast(Sequence[Any], label))) for label in labels]
+    flat = [label for row in rows for label in row]
+    if not flat:
+        raise DataError(f"{where} has no image with a label: there is nothing to learn.\nLabel some of its images.")
+    names, flat_N = _numbered(where, flat, classes)
+    ends = np.cumsum([len(row) for row in rows])[:-1]
+    numbers = tuple(tuple(sorted(part.tolist())) for part in np.split(flat_N, ends))
+    settled = SettledLabels(task=SEVERAL_LABELS, classes=names, numbers=numbers)
+    return settled.task, names, settled.of_rows(np.arange(len(rows)))
+
+
+def _lists_of_columns(where: str, label_NK: np.ndarray) -> list[list[int]]:
+    """The places of the 1 in each row of an array of 0 and 1."""
+    if not np.isin(label_NK, (0, 1)).all():
+        raise DataError(
+            f"{where} has labels of the shape {label_NK.shape} that are not all 0 or 1.\n"
+            f"Give a column of 0 and 1 for each class, or one label for each image."
+        )
+    return [np.flatnonzero(row).tolist() for row in label_NK]
 
 
 def _numbered(where: str, labels: Labels, classes: Sequence[str] | None) -> tuple[tuple[str, ...], np.ndarray]:

@@ -18,10 +18,23 @@ def curves_section(record: RunRecord) -> Markup:
     charts = [
         _pair_chart(epochs, kept, "Loss", is_accuracy=False),
         _pair_chart(epochs, kept, "Accuracy", is_accuracy=True),
+        *([_map_chart(epochs, kept)] if any(event.validation_map is not None for event in epochs) else []),
     ]
     charts += [_rate_chart(epochs, kept)] if any(event.learning_rate is not None for event in epochs) else []
     words = f"The dotted line marks epoch {kept}, whose weights were kept." if kept else ""
     return section("curves", "Training", element("p", {}, words), element("div", {"class": "charts"}, *charts))
+
+
+def _map_chart(epochs: tuple[EpochEvent, ...], kept: int | None) -> Markup:
+    """Of several labels: what the kept epoch was chosen by. Accuracies are shares of images with every label right."""
+    told = [event for event in epochs if event.validation_map is not None]
+    values: list[float | None] = [event.validation_map for event in told]
+    x = [event.epoch for event in told]
+    axes = (Axis(title="epoch", kind="epochs"), Axis(kind="percent"))
+    svg = line_chart(x, [Series("validation", values)], axes, kept)
+    rows: list[list[Child]] = [[str(epoch), _percent(value)] for epoch, value in zip(x, values, strict=True)]
+    summary = f"mAP: {_percent(values[-1])} on the validation images in the last epoch."
+    return figure("mAP (validation, %)", svg, summary, ["epoch", "validation"], rows)
 
 
 def _pair_chart(epochs: tuple[EpochEvent, ...], kept: int | None, title: str, is_accuracy: bool) -> Markup:

@@ -20,7 +20,10 @@ def data_section(record: RunRecord) -> Markup:
     rows: list[list[Child]] = [
         [name, *(f"{data.counts[split][k]:,}" for split in splits)] for k, name in enumerate(data.classes)
     ]
-    rows.append(["all", *(f"{sum(data.counts[split]):,}" for split in splits)])
+    if data.num_images:  # an image may have several labels, or none
+        rows.append(["images", *(f"{data.num_images.get(split, 0):,}" for split in splits)])
+    else:
+        rows.append(["all", *(f"{sum(data.counts[split]):,}" for split in splits)])
     listing = table(["class", *splits], rows, "Images by class and split")
     modes = ", ".join(f"{number:,} {mode}" for mode, number in data.modes.items())
     facts = [

@@ -66,35 +66,37 @@ def _evidence(
 def _card(mistake: Mistake, image_HWC: np.ndarray | None, maps: list[EvidenceMap], pictures: Pictures) -> Markup:
     row: list[Child] = []
     if image_HWC is not None:
-        row.append(_pictured(pictures.picture(image_HWC, mistake.key), "seen"))
+        row.append(pictured(pictures.picture(image_HWC, mistake.key), "seen"))
         for evidence, name in zip(maps, ("for the predicted class", "for the true class")):
-            row.append(_evidence_picture(evidence, image_HWC, pictures, name))
+            row.append(evidence_picture(evidence, image_HWC, pictures, name))
     tag = element("span", {"class": "tag"}, "may be mislabelled") if mistake.may_be_mislabelled else None
     return element(
         "li",
         {"class": "card"},
         element("div", {"class": "pictures"}, *row) if row else None,
-        _bar("predicted", mistake.said, mistake.said_probability, "bad"),
-        _bar("true", mistake.label, mistake.label_probability, "good"),
+        probability_bar("predicted", mistake.said, mistake.said_probability, "bad"),
+        probability_bar("true", mistake.label, mistake.label_probability, "good"),
         element("p", {"class": "key"}, f"image {mistake.key}" if mistake.key.isdigit() else mistake.key, tag),
     )
 
 
-def _evidence_picture(evidence: EvidenceMap, image_HWC: np.ndarray, pictures: Pictures, name: str) -> Markup | None:
+def evidence_picture(evidence: EvidenceMap, image_HWC: np.ndarray, pictures: Pictures, name: str) -> Markup | None:
+    """A Grad-CAM over its image, with `name` below it."""
     if evidence.message:
         return element("div", {"class": "picture words"}, element("p", {}, evidence.message))
     rgb_HWC = np.broadcast_to(image_HWC, (*image_HWC.shape[:2], 3))
     words = f"Grad-CAM: evidence {name}, '{evidence.class_name}'"
-    return _pictured(pictures.picture(overlay(rgb_HWC, evidence.map_HW), words), name)
+    return pictured(pictures.picture(overlay(rgb_HWC, evidence.map_HW), words), name)
 
 
-def _pictured(picture: Markup | None, words: str) -> Markup | None:
+def pictured(picture: Markup | None, words: str) -> Markup | None:
+    """A picture with words below it; None without one."""
     if picture is None:
         return None
     return element("div", {"class": "picture"}, picture, element("small", {}, words))
 
 
-def _bar(kind: str, name: str, probability: float, colour: str) -> Markup:
+def probability_bar(kind: str, name: str, probability: float, colour: str) -> Markup:
     """`said cat 93.9 %` over a bar; the sign before the name keeps right and wrong apart without colour."""
     sign = "\u2715" if colour == "bad" else "\u2713"
     width = round(max(0.5, 100 * probability), 1)

@@ -67,6 +67,12 @@ def _weights(origin: Origin) -> str:
 
 def _start(start: StartPoint) -> str:
     validation = start.validation_accuracy
+    if start.validation_map >= 0:
+        return (
+            f"The fitted last layer alone has every label right on {percent(start.held_out_accuracy)} % of the "
+            f"training images, each left out in turn, and a mAP of {percent(start.validation_map)} % on the validation "
+            f"images."
+        )
     also = f", {percent(validation)} % of the validation images" if validation >= 0 else ""
     return (
         f"The fitted last layer alone is right on {percent(start.held_out_accuracy)} % of the training images, each "

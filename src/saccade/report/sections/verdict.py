@@ -1,11 +1,15 @@
 """The top of the page: how good it is, how sure that is, and what a person must know before trusting it."""
 
+import math
+
 from ...core.types import Metrics
+from ...evaluate.label_metrics import LabelMetrics
 from ...evaluate.words import percent, warnings
 from ...models.new_head import network_words
 from ...runs.summary import DataSummary
 from ..html import Markup, element, join
 from ..record import RunRecord
+from .labels import label_headline
 
 SPLIT_WORDS = {
     "validation": "There were no test images: these images also chose the epoch kept, so the figure flatters a little.",
@@ -16,13 +20,11 @@ RISE, RISE_AT_LEAST = 1.1, 0.02
 
 def verdict_header(record: RunRecord) -> Markup:
     """The verdict as the page's heading, its interval on a scale, and the key figures."""
-    metrics = record.metrics
-    images = "image" if metrics.num_samples == 1 else "images"
-    title = f"{percent(metrics.top1)} % of {metrics.num_samples:,} {record.kind} {images} correct"
-    interval = (
-        f"95 % interval {percent(metrics.top1_low)} to {percent(metrics.top1_high)}. "
-        f"Always guessing the largest class, '{metrics.majority_class}': {percent(metrics.majority_rate)} %."
-    )
+    if record.task.is_several:
+        labels = record.label_metrics
+        (title, interval), scale = label_headline(labels, record.kind), _label_scale(labels)
+    else:
+        (title, interval), scale = _headline(record.metrics, record.kind), _scale(record.metrics)
     return join(
         [
             element(
@@ -32,9 +34,19 @@ def verdict_header(record: RunRecord) -> Markup:
             ),
             element("h1", {}, title),
             element("p", {"class": "lead"}, interval),
-            _scale(metrics),
+            scale,
             _key_figures(record),
         ]
+    )
+
+
+def _headline(metrics: Metrics, kind: str) -> tuple[str, str]:
+    """The heading of the page and the line below it."""
+    images = "image" if metrics.num_samples == 1 else "images"
+    return (
+        f"{percent(metrics.top1)} % of {metrics.num_samples:,} {kind} {images} correct",
+        f"95 % interval {percent(metrics.top1_low)} to {percent(metrics.top1_high)}. "
+        f"Always guessing the largest class, '{metrics.majority_class}': {percent(metrics.majority_rate)} %.",
     )
 
 
@@ -61,7 +73,7 @@ def run_warnings(record: RunRecord) -> list[str]:
 def _earlier_caveats(record: RunRecord) -> list[str]:
     """Those of a run that did not store them, as far as its files tell."""
     found = [SPLIT_WORDS[record.split]] if record.split in SPLIT_WORDS else []
-    found += warnings(record.metrics, record.kind)
+    found += warnings(record.any_metrics, record.kind)
     data = record.data or DataSummary()
     if data.bad_images:
         num = len(data.bad_images)
@@ -79,7 +91,9 @@ def _curve_warnings(record: RunRecord) -> list[str]:
         best_epoch, best = min(losses, key=lambda pair: pair[1])
         if losses[-1][1] > max(RISE * best, best + RISE_AT_LEAST):
             found.append(f"The validation loss rises since epoch {best_epoch}: later epochs overfit.")
-    if epochs and epochs[-1].train_accuracy >= 1 and record.metrics.top1 < 1:
+    metrics = record.any_metrics
+    rate = metrics.map if isinstance(metrics, LabelMetrics) else metrics.top1
+    if epochs and epochs[-1].train_accuracy >= 1 and rate < 1:
         found.append("The training accuracy is 100 %: more epochs cannot help; more images or augmentation can.")
     wanted = record.config.epochs
     if epochs and wanted is not None and epochs[-1].epoch < wanted:
@@ -88,11 +102,22 @@ def _curve_warnings(record: RunRecord) -> list[str]:
 
 
 def _scale(metrics: Metrics) -> Markup:
-    """From 0 to 100 %: what guessing gives, the accuracy and its interval."""
-    guess, low, high, value = (
-        round(1000 * rate, 1) for rate in (metrics.majority_rate, metrics.top1_low, metrics.top1_high, metrics.top1)
-    )
     words = f"Accuracy {percent(metrics.top1)} % with its interval, against guessing, on a scale from 0 to 100 %."
+    rates = (metrics.majority_rate, metrics.top1_low, metrics.top1_high, metrics.top1)
+    return _rate_scale(rates, words, f"guessing {percent(metrics.majority_rate)} %")
+
+
+def _label_scale(metrics: LabelMetrics) -> Markup | None:
+    rates = (metrics.map_baseline, metrics.map_low, metrics.map_high, metrics.map)
+    if any(math.isnan(rate) for rate in rates):
+        return None
+    words = f"mAP {percent(metrics.map)} % with its interval, against the classes' shares, from 0 to 100 %."
+    return _rate_scale(rates, words, f"by how often each class occurs {percent(metrics.map_baseline)} %")
+
+
+def _rate_scale(rates: tuple[float, float, float, float], words: str, guess_words: str) -> Markup:
+    """From 0 to 100 %: what guessing gives, the interval's ends, and the rate itself."""
+    guess, low, high, value = (round(1000 * rate, 1) for rate in rates)
     shapes = [
         element("rect", {"class": "track", "x": 0, "y": 9, "width": 1000, "height": 4, "rx": 2}),
         element("rect", {"class": "interval", "x": low, "y": 6, "width": max(2.0, high - low), "height": 10, "rx": 2}),
@@ -102,7 +127,6 @@ def _scale(metrics: Metrics) -> Markup:
     picture = element(
         "svg", {"viewBox": "0 0 1000 22", "preserveAspectRatio": "none", "role": "img", "aria-label": words}, *shapes
     )
-    guess_words = f"guessing {percent(metrics.majority_rate)} %"
     guess_key = element("span", {}, element("i", {"class": "swatch guess"}), guess_words)
     own_key = element("span", {}, element("i", {"class": "swatch interval"}), "95 % interval of this run")
     ends = element("div", {"class": "ends"}, element("span", {}, "0 %"), element("span", {}, "100 %"))
@@ -111,14 +135,10 @@ def _scale(metrics: Metrics) -> Markup:
 
 
 def _key_figures(record: RunRecord) -> Markup:
-    metrics, calibrated = record.metrics, record.calibrated
     best = max((event.epoch for event in record.epochs if event.is_best), default=None)
     seconds = sum(event.seconds for event in record.epochs)
     figures = [
-        ("Top-5", f"{percent(metrics.top5)} %") if metrics.top5 is not None else None,
-        ("Macro-F1", f"{percent(metrics.macro_f1)} %"),
-        ("Log loss", f"{calibrated.loss:.3f}"),
-        ("Calibration error", f"{percent(calibrated.ece)} %"),
+        *_judged_figures(record),
         ("Kept epoch", f"{best} of {record.epochs[-1].epoch}") if best and record.epochs else None,
         ("Training", _duration(seconds)) if seconds else None,
     ]
@@ -128,6 +148,21 @@ def _key_figures(record: RunRecord) -> Markup:
         if pair is not None
     ]
     return element("dl", {"class": "figures"}, *pairs)
+
+
+def _judged_figures(record: RunRecord) -> list[tuple[str, str]]:
+    if record.task.is_several:
+        labels = record.label_metrics
+        rates = [("Macro-F1", labels.macro_f1), ("Micro-F1", labels.micro_f1), ("Calibration error", labels.ece)]
+        return [*((name, f"{percent(rate)} %") for name, rate in rates), ("Log loss", f"{labels.loss:.3f}")]
+    metrics, calibrated = record.metrics, record.calibrated
+    top5 = [("Top-5", f"{percent(metrics.top5)} %")] if metrics.top5 is not None else []
+    return [
+        *top5,
+        ("Macro-F1", f"{percent(metrics.macro_f1)} %"),
+        ("Log loss", f"{calibrated.loss:.3f}"),
+        ("Calibration error", f"{percent(calibrated.ece)} %"),
+    ]
 
 
 def _duration(seconds: float) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from ....core.errors import DataError, printable, shell_word, typed_word
 from ...limits import MAX_CLASS_NAME_CHARACTERS, MAX_FILE_NAME_CHARACTERS
-from ..shared.listing import UNSPLIT, PackedNames, parse_split, split_number
+from ..shared.label_lists import ONE, SEVERAL, LabelValue, SettledLabels, settle_labels
+from ..shared.listing import LIST_SIGNS, UNSPLIT, PackedNames, parse_split, split_number
 from .columns import FALSE_WORDS, TRUE_WORDS, Columns, is_group_like, true_split
 from .files import FileFinder, plain_name
 from .tables import Table
@@ -21,13 +22,26 @@ class ManifestRows:
     def __init__(self) -> None:
         self.names = PackedNames()
         self.labels, self.groups, self.parts = array("i"), array("i"), array("b")
-        self._label_numbers: dict[str, int] = {}
+        self._label_numbers: dict[LabelValue, int] = {}
+        self._classes: dict[str, None] = {}  # of columns that are classes
+        self._slips, self._several = _Slips(), _Slips()
         self._group_numbers: dict[str, int] = {}
         self._row_of_hash: dict[int, int] = {}
 
-    @property
-    def label_names(self) -> list[str]:
-        return list(self._label_numbers)
+    def settle(self, where: str, wanted: str) -> SettledLabels:
+        """The classes that the labels name; `wanted` is what was chosen of `labels`. Raises DataError for the first row
+        that does not fit it."""
+        values = list(self._label_numbers)
+        has_several = any(not isinstance(value, str) and len(value) > 1 for value in values)
+        if wanted == ONE and has_several:
+            raise DataError(self._several.first)
+        if self._classes and self._slips.first and not has_several and wanted != SEVERAL:
+            raise DataError(self._slips.first)  # a row without a 1 among rows of one each
+        classes = list(self._classes) if self._classes and (has_several or wanted == SEVERAL) else ()
+        settled = settle_labels(where, values, wanted, classes)
+        if self._slips.first and not settled.task.is_several:
+            raise DataError(self._slips.first)
+        return settled
 
     @property
     def group_names(self) -> list[str]:
@@ -41,13 +55,12 @@ class ManifestRows:
         before = len(self.names)
         repeats, first = _Repeats(table, columns), ""
         for line, row in table.rows():
-            where = f"{table.where}, line {line}"
+            where = f"{table.where}, {table.unit} {line}"
             written = _file_name(where, row[columns.file])
             found = files.find(written)
             first = first or written
             name = os.path.join(prefix, found or written)
-            label = _one_hot_label(table, columns, where, row) if columns.one_hot else row[columns.label or 0].strip()
-            self._add(where, name, label)
+            self._add(where, name, self._label(table, columns, where, row))
             self.parts.append(_split(where, table, columns, row, part))
             group = "" if columns.group is None else row[columns.group].strip()
             self.groups.append(self._group_numbers.setdefault(group, len(self._group_numbers)) if group else NO_GROUP)
@@ -64,26 +77,61 @@ class ManifestRows:
             )
         return repeats.names()
 
-    def _add(self, where: str, name: str, label: str) -> None:
-        if not label:
-            raise DataError(f"{where} has no label for {printable(name)}.\nFill it in, or remove the row.")
-        if len(label) > MAX_CLASS_NAME_CHARACTERS:
-            raise DataError(
-                f"{where} has a label of {len(label):,} characters; at most {MAX_CLASS_NAME_CHARACTERS} are read.\n"
-                f"Give the class a shorter name."
+    def _label(self, table: Table, columns: Columns, where: str, row: Sequence[str]) -> LabelValue:
+        if not columns.one_hot:
+            label = row[columns.label or 0].strip()
+            if not label:
+                self._slips.add(f"{where} has no label for {printable(row[columns.file].strip())}.")
+            elif len(label) > MAX_CLASS_NAME_CHARACTERS:
+                what = (
+                    f"{where} has a label of {len(label):,} characters; at most {MAX_CLASS_NAME_CHARACTERS} are read."
+                )
+                if not any(sign in label for sign in LIST_SIGNS):
+                    raise DataError(f"{what}\nGive the class a shorter name.")
+                self._slips.add(what, "Give the class a shorter name.")  # unless it is a list
+            return label
+        self._classes.update(dict.fromkeys(table.names[number] for number in columns.one_hot))
+        found = _one_hot_labels(table, columns, where, row)
+        if not found:
+            self._slips.add(
+                f"{where}: {printable(row[columns.file].strip())} is of no class.",
+                "Write 1 in the column of its class, or remove the row; or let images have none: --labels several.",
             )
+        if len(found) > 1:
+            names = ", ".join(printable(name[:40]) for name in found[:4])
+            self._several.add(
+                f"{where}: {printable(row[columns.file].strip())} is of {len(found)} classes ({names}).",
+                "Leave out --labels one, or choose one label for each image.",
+            )
+        return found[0] if len(found) == 1 else found
+
+    def _add(self, where: str, name: str, label: LabelValue) -> None:
         self._refuse_duplicate(where, name, label)
         self.names.append(os.fsencode(name))
         self.labels.append(self._label_numbers.setdefault(label, len(self._label_numbers)))
 
-    def _refuse_duplicate(self, where: str, name: str, label: str) -> None:
+    def _refuse_duplicate(self, where: str, name: str, label: LabelValue) -> None:
         """By the hash of the name, which takes less memory than the name."""
         row = self._row_of_hash.setdefault(hash(name), len(self.names))
         if row == len(self.names) or os.fsdecode(self.names[row]) != name:
             return
-        before = self.label_names[self.labels[row]]
-        what = "again" if before == label else f"as '{printable(label)}', and before as '{printable(before)}'"
+        before = list(self._label_numbers)[self.labels[row]]
+        what = "again" if before == label else f"as '{_shown(label)}', and before as '{_shown(before)}'"
         raise DataError(f"{where} lists {printable(name)} {what}.\nKeep one row for each file.")
+
+
+class _Slips:
+    """The first row that does not fit one kind of labels, and may well fit the other."""
+
+    def __init__(self) -> None:
+        self.first = ""
+
+    def add(self, what: str, remedy: str = "Fill it in, or remove the row.") -> None:
+        self.first = self.first or f"{what}\n{remedy}"
+
+
+def _shown(label: LabelValue) -> str:
+    return printable(label if isinstance(label, str) else ", ".join(label))
 
 
 class _Repeats:
@@ -128,8 +176,8 @@ def _file_name(where: str, text: str) -> str:
     return plain
 
 
-def _one_hot_label(table: Table, columns: Columns, where: str, row: Sequence[str]) -> str:
-    """The class whose column holds 1. Raises DataError where none does, or several do."""
+def _one_hot_labels(table: Table, columns: Columns, where: str, row: Sequence[str]) -> tuple[str, ...]:
+    """The classes whose columns hold 1."""
     found = []
     for number in columns.one_hot:
         value = row[number].strip()
@@ -141,16 +189,7 @@ def _one_hot_label(table: Table, columns: Columns, where: str, row: Sequence[str
             )
         if value.startswith("1"):
             found.append(table.names[number])
-    image = printable(row[columns.file].strip())
-    if not found:
-        raise DataError(f"{where}: {image} is of no class.\nWrite 1 in the column of its class, or remove the row.")
-    if len(found) > 1:
-        names = ", ".join(printable(name[:40]) for name in found[:4])
-        raise DataError(
-            f"{where}: {image} is of {len(found)} classes ({names}); several labels an image are not supported.\n"
-            f"Leave out the images with several, or choose one label for each."
-        )
-    return found[0]
+    return tuple(found)
 
 
 def _split(where: str, table: Table, columns: Columns, row: Sequence[str], part: str | None) -> int:

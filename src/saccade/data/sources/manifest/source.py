@@ -16,12 +16,11 @@ from ....core.types import Record
 from ...source import DataSource, SourceFormat, register
 from ...source_text import NOTHING_CHOSEN, ChosenColumns
 from ..shared.image_files import read_file
+from ..shared.label_lists import check_wanted
 from ..shared.listing import (
     UNSPLIT,
     PackedNames,
     check_classes,
-    class_order,
-    refuse_label_lists,
     refuse_twins,
     split_name,
     split_number,
@@ -46,22 +45,24 @@ class Manifest(DataSource):
         self.name = f"{place}{chosen.as_text()}"
         rows, root, notes = _read_tables(labels, place, chosen)
         where = printable(str(place))
-        self.classes = class_order(rows.label_names)
+        check_wanted(chosen.labels)
+        settled = rows.settle(where, chosen.labels)
+        self.task, self.classes = settled.task, settled.classes
         check_classes(where, self.classes, "List images of at least one more class.")
-        refuse_label_lists(where, self.classes)
         refuse_twins(where, self.classes, "Write the label the same way in every row.")
-        order = {name: label for label, name in enumerate(self.classes)}
-        label_of_number = np.array([order[name] for name in rows.label_names], dtype=np.int32)
+        self._labels = settled.of_rows(np.array(rows.labels))
         self._names = rows.names
-        self._label_N = label_of_number[np.array(rows.labels)]
         self._part_N = _parts_by_folder(rows.names, np.array(rows.parts, dtype=np.int8))
         self._group_N = np.array(rows.groups, dtype=np.int32)
         self._group_names = rows.group_names
         self._root = os.fsencode(root)
         refuse_twins(where, self._group_names, "Write the group the same way in every row.", "groups")
         _check_groups(where, self._group_N, self._part_N, self._group_names)
-        self.notes = (*labels.notes, *notes, *_unlisted(labels, root, rows.names))
-        self.digest = self._names.digest(self._label_N, self._part_N, self._group_N, repr(self.classes).encode())
+        told = (*settled.notes, *self._labels.told())
+        self.notes = (*labels.notes, *notes, *told, *_unlisted(labels, root, rows.names))
+        self.digest = self._names.digest(
+            self._labels.content(), self._part_N, self._group_N, repr(self.classes).encode()
+        )
 
     def __len__(self) -> int:
         return len(self._names)
@@ -70,9 +71,10 @@ class Manifest(DataSource):
         group = int(self._group_N[index])
         return Record(
             key=os.fsdecode(self._names[index]),
-            label=int(self._label_N[index]),
+            label=self._labels.label(index),
             split=split_name(self._part_N[index]),
             group=None if group == NO_GROUP else self._group_names[group],
+            labels=self._labels.labels(index),
         )
 
     def read(self, index: int) -> bytes:
@@ -178,7 +180,8 @@ def _recognises(text: str) -> bool:
 register(
     SourceFormat(
         name="manifest",
-        summary="a CSV or JSON lines file with the columns file and label, optionally split and group, or its folder",
+        summary="a CSV or JSON lines file with the columns file and label, optionally split and group, or its folder; "
+        "annotations as COCO or Label Studio write them",
         example="path/to/labels.csv",
         recognises=_recognises,
         open=lambda text: Manifest(Path(text)),

@@ -1,7 +1,11 @@
-"""Tables that list images, CSV and JSON lines, read strictly and row by row: a slip is named with its line."""
+"""Tables that list images, CSV and JSON lines, read strictly and row by row: a slip is named with its line.
+
+Annotations in one JSON document are a table, too, whose rows are its images.
+"""
 
 import csv
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -12,19 +16,23 @@ from ....core.documents import DocumentError, parse_json
 from ....core.errors import DataError, printable
 from ....core.plain_files import open_plain_file
 from ...limits import MAX_CSV_LINE_CHARACTERS, MAX_TABLE_COLUMNS
+from .documents import NAMES, read_annotations
 
-ENDINGS = (".csv", ".jsonl")
+ENDINGS = (".csv", ".jsonl", ".json")
 SAMPLE_ROWS = 50  # by which columns are told apart
 Row = tuple[int, list[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table whose first line has been read: `names` of its columns, and the first rows."""
+    """A table whose first line has been read: `names` of its columns, and the first rows. A row is a `unit`: a line, or
+    an image of a `document`, which is all of its rows."""
 
     path: Path
     names: tuple[str, ...]
     sample: tuple[Row, ...]
+    unit: str = "line"
+    document: tuple[Row, ...] = ()
 
     @property
     def where(self) -> str:
@@ -32,7 +40,7 @@ class Table:
 
     def rows(self) -> Iterator[Row]:
         """(line number, one value for each column) of every row. Raises DataError naming the line."""
-        return _checked_rows(self.path, self.names)
+        return iter(self.document) if self.document else _checked_rows(self.path, self.names)
 
     def column(self, name: str) -> int | None:
         """The number of a column: its very name, or else its name in other letter case where that is one only."""
@@ -44,6 +52,9 @@ class Table:
 
 def open_table(path: Path) -> Table:
     """The columns and first rows of a table. Raises DataError where it is empty or cannot be read."""
+    if path.suffix.lower() == ".json":
+        rows = tuple(read_annotations(path))
+        return Table(path=path, names=NAMES, sample=rows[:SAMPLE_ROWS], unit="image", document=rows)
     names = _column_names(path)
     if len(names) > MAX_TABLE_COLUMNS:
         raise DataError(
@@ -140,7 +151,7 @@ def _rows_of_objects(path: Path, where: str, names: tuple[str, ...]) -> Iterator
 
 def _as_text(value: Any) -> str:
     if isinstance(value, list | dict):
-        return f"[{', '.join(map(_as_text, value))}]"
+        return json.dumps(value, ensure_ascii=False)
     return "" if value is None else str(value)
 
 

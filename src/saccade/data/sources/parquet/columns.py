@@ -30,12 +30,16 @@ LABEL_NAMES = ("label", "labels", "fine_label", "class", "target", "cls")
 
 @dataclass(frozen=True)
 class ImageColumns:
-    """`image` the path of the binary column in the schema, `label` a top-level column; `names` of classes if known."""
+    """`image` the path of the binary column in the schema, `label` a top-level column; `names` of classes if known.
+
+    `is_list`: an image has a list of labels.
+    """
 
     image: str
     label: str
     is_number: bool
     names: tuple[str, ...] | None
+    is_list: bool = False
 
 
 def find_columns(schema: Any, readme: Path, where: str, chosen: ChosenColumns = NOTHING_CHOSEN) -> ImageColumns:
@@ -63,23 +67,19 @@ def find_columns(schema: Any, readme: Path, where: str, chosen: ChosenColumns = 
             f"images.\nChoose a column of encoded files (bytes, or a struct with bytes)."
         )
     image = chosen.file or _choose(declared or list(images), IMAGE_NAMES, "image", where, schema.names)
-    labels = [name for name in schema.names if _type(features.get(name)) == "ClassLabel"]
+    labels = [name for name in schema.names if _type(_inner(features.get(name))) == "ClassLabel"]
     usual = [name for name in LABEL_NAMES if name in schema.names]
     label = chosen.label or _choose(labels or usual, LABEL_NAMES, "label", where, schema.names)
-    names = _names(features.get(label)) or _readme_names(readme, label)
-    kind = str(schema.field(label).type)
+    names = _names(_inner(features.get(label))) or _readme_names(readme, label)
+    is_list = str(schema.field(label).type).startswith(("list<", "large_list<"))
+    kind = str(schema.field(label).type.value_type if is_list else schema.field(label).type)
     is_number = kind.startswith(("int", "uint"))
-    if kind.startswith(("list<", "large_list<", "fixed_size_list<")):
-        raise DataError(
-            f"{where}: the column '{printable(label)}' holds lists of classes; several labels an image are not "
-            f"supported.\nLeave out the images with several, or choose one label for each."
-        )
     if not is_number and kind not in ("string", "large_string") and not kind.startswith("dictionary<values=string"):
         raise DataError(
             f"{where}: the column '{printable(label)}' holds {printable(kind[:80])}, not class numbers or names.\n"
             f"Write a class number or name for each image."
         )
-    return ImageColumns(image=images[image], label=label, is_number=is_number, names=names)
+    return ImageColumns(image=images[image], label=label, is_number=is_number, names=names, is_list=is_list)
 
 
 def _choose(candidates: Sequence[str], usual: Sequence[str], what: str, where: str, columns: Sequence[str]) -> str:
@@ -145,6 +145,11 @@ def _type(feature: Any) -> str:
     return str(feature.get("_type", "")) if isinstance(feature, dict) else ""
 
 
+def _inner(feature: Any) -> Any:
+    """What a list is of, where a feature is one, as `datasets` writes it; else the feature."""
+    return feature["feature"] if isinstance(feature, dict) and "feature" in feature else feature
+
+
 def _names(feature: Any) -> tuple[str, ...] | None:
     """The names of a ClassLabel: a list, or a dictionary from numbers in the data card."""
     names = feature.get("names") if isinstance(feature, dict) else None
@@ -206,8 +211,11 @@ def _readme_names(readme: Path, label: str) -> tuple[str, ...] | None:
         features = info.get("features") if isinstance(info, dict) else None
         for feature in features if isinstance(features, list) else []:
             num_read += 1
-            if isinstance(feature, dict) and feature.get("name") == label and isinstance(feature.get("dtype"), dict):
-                class_label = feature["dtype"].get("class_label")
+            kind = (
+                feature.get("dtype", feature.get("sequence", feature.get("list"))) if isinstance(feature, dict) else 0
+            )
+            if isinstance(feature, dict) and feature.get("name") == label and isinstance(kind, dict):
+                class_label = kind.get("class_label")
                 num_read += len(class_label.get("names", ())) if isinstance(class_label, dict) else 0
                 found.add(_names(class_label))
             if num_read > MAX_DATA_CARD_BYTES:

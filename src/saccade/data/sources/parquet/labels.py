@@ -1,5 +1,6 @@
 """The labels of a Parquet file: its rows counted and the pages of the column checked before it is decoded."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,33 @@ def check_rows(metadata: Any, file_bytes: int, where: str) -> None:
             f"{where} has {file_bytes:,} bytes and says that it has {metadata.num_rows:,} rows, more than images have "
             f"room for.\nThe file is damaged or made to fill the memory; take another one."
         )
+
+
+def read_label_lists(file: Path, metadata: Any, columns: ImageColumns, where: str) -> list[tuple[str, ...]]:
+    """The labels of a file whose rows are lists of them, numbers as texts. Sizes are checked before decoding."""
+    name, paths = columns.label, [metadata.schema.column(number).path for number in range(len(metadata.schema))]
+    leaves = [path for path in paths if path.startswith(f"{name}.")]
+    if len(leaves) != 1:
+        raise DataError(f"{where}: the column '{printable(name)}' is not a plain list of classes.\nWrite it as a list.")
+    stored = read_footer(file, where, leaves)
+    num_values = 0
+    with open_plain_file(file) as opened:
+        for group in range(metadata.num_row_groups):
+            chunk = column_chunk(metadata.schema, stored, group, leaves[0], opened.fileno(), where)
+            read_pages(chunk)
+            num_values += chunk.metadata.num_values
+        file_bytes = os.fstat(opened.fileno()).st_size
+    if num_values > max(MAX_ROWS_IN_SMALL_FILE, file_bytes):
+        raise DataError(
+            f"{where} has {file_bytes:,} bytes and says that it has {num_values:,} labels, more than have room in it.\n"
+            f"The file is damaged or made to fill the memory; take another one."
+        )
+    with open_parquet(file, metadata) as opened:
+        column = opened.read(columns=[name], use_threads=False).column(0)
+    rows = [tuple(str(label) for label in row or () if label is not None) for row in column.to_pylist()]
+    if len(rows) != metadata.num_rows:
+        raise DataError(f"{where} has {len(rows):,} labels for {metadata.num_rows:,} rows.\nDownload it again.")
+    return rows
 
 
 def read_labels(file: Path, metadata: Any, columns: ImageColumns, where: str) -> np.ndarray | list[str] | None:

@@ -16,24 +16,26 @@ from ....core.errors import DataError, ImageError, printable
 from ....core.types import Record
 from ...source import DataSource, SourceFormat, register
 from ...source_text import NOTHING_CHOSEN, ChosenColumns
+from ..shared.label_lists import ONE, LabelValue, SettledLabels, check_wanted, settle_labels
 from ..shared.listing import (
     PackedNames,
     check_classes,
-    class_order,
     is_split_folder,
-    refuse_label_lists,
     refuse_many_classes,
     refuse_twins,
     split_name,
     splits_of_files,
 )
 from .columns import ImageColumns, find_columns
-from .labels import check_rows, read_labels
+from .labels import check_rows, read_label_lists, read_labels
 from .row_groups import ParquetPart, ValueReader, import_pyarrow, open_parquet
 
 SHARD = re.compile(r"^(.*)-(\d{5})-of-(\d{5})$")
 DEPTH = 3  # folders below the given one: CONFIGURATION/SPLIT/0000.parquet
 FEW = 8  # entries of a sub-folder that are looked at to recognise a set
+
+
+FileLabels = np.ndarray | list[str] | list[tuple[str, ...]]  # class numbers, texts, or lists of either as texts
 
 
 class ParquetImages(DataSource):
@@ -50,22 +52,29 @@ class ParquetImages(DataSource):
         folder = path if path.is_dir() else path.parent
         files = find_files(path, where)
         columns, parts, labels, numbers = _open_parts(files, card or folder / "README.md", chosen)
-        self.classes, self._label_N = _classes(where, columns, labels)
+        check_wanted(chosen.labels)
+        settled, value_N = _settled(where, columns, labels, chosen.labels)
+        self.task, self.classes = settled.task, settled.classes
+        self._labels = settled.of_rows(value_N)
+        self.notes = (*settled.notes, *self._labels.told())
         used = [files[number].relative_to(folder) for number in numbers]
         self._files = [str(file) for file in used]
         self._start_F = np.cumsum([0, *map(len, labels)])
         self._split_F = splits_of_files(used, where)
         self._values = ValueReader(parts)
         listing = repr((self.classes, self._files, self._split_F, self._start_F.tolist())).encode()
-        self.digest = PackedNames([os.fsencode(file) for file in self._files]).digest(listing, self._label_N)
+        self.digest = PackedNames([os.fsencode(file) for file in self._files]).digest(listing, self._labels.content())
 
     def __len__(self) -> int:
-        return len(self._label_N)
+        return int(self._start_F[-1])
 
     def record(self, index: int) -> Record:
         file = self._file(index)
         return Record(
-            key=self._key(index, file), label=int(self._label_N[index]), split=split_name(self._split_F[file])
+            key=self._key(index, file),
+            label=self._labels.label(index),
+            split=split_name(self._split_F[file]),
+            labels=self._labels.labels(index),
         )
 
     def read(self, index: int) -> bytes:
@@ -165,7 +174,7 @@ def _refuse_absent_shards(files: list[Path], where: str) -> None:
 
 def _open_parts(
     files: list[Path], card: Path, chosen: ChosenColumns
-) -> tuple[ImageColumns, list[ParquetPart], list[np.ndarray | list[str]], list[int]]:
+) -> tuple[ImageColumns, list[ParquetPart], list[FileLabels], list[int]]:
     """The columns, the files with labels, their labels, and which files they are."""
     columns: ImageColumns | None = None
     parts, labels, numbers = [], [], []
@@ -187,9 +196,7 @@ def _open_parts(
     return columns, parts, labels, numbers
 
 
-def _open_part(
-    file: Path, card: Path, chosen: ChosenColumns
-) -> tuple[ImageColumns, ParquetPart, np.ndarray | list[str] | None]:
+def _open_part(file: Path, card: Path, chosen: ChosenColumns) -> tuple[ImageColumns, ParquetPart, FileLabels | None]:
     pyarrow, _ = import_pyarrow()
     where = printable(str(file))
     try:
@@ -198,7 +205,11 @@ def _open_part(
             metadata = opened.metadata
             check_rows(metadata, status.st_size, where)
             columns = find_columns(opened.schema_arrow, card, where, chosen)
-            labels = read_labels(file, metadata, columns, where)
+            labels: FileLabels | None
+            if columns.is_list:
+                labels = read_label_lists(file, metadata, columns, where)
+            else:
+                labels = read_labels(file, metadata, columns, where)
     except (OSError, pyarrow.ArrowException, UnicodeDecodeError, OverflowError) as error:
         reason = printable(" ".join(str(error).split())[:100]).rstrip(".")
         raise DataError(f"{where} is cut off, damaged or no Parquet file ({reason}).\nDownload it again.") from None
@@ -207,28 +218,47 @@ def _open_part(
     return columns, part, labels
 
 
-def _classes(
-    where: str, columns: ImageColumns, labels: list[np.ndarray | list[str]]
-) -> tuple[tuple[str, ...], np.ndarray]:
-    """(classes, label_N int32)."""
+def _settled(
+    where: str, columns: ImageColumns, labels: list[FileLabels], wanted: str
+) -> tuple[SettledLabels, np.ndarray]:
+    """The classes, and the place among the settled label values of each row's labels."""
     if all(isinstance(label, np.ndarray) for label in labels):
-        label_N = np.concatenate(labels)
-        if columns.names is None:
-            number_K, label_N = np.unique(label_N, return_inverse=True)
-            names = _numbers_as_names(where, number_K)
-        else:
-            names = columns.names
-            _check_range(where, label_N, len(names))
+        names, label_N = _numbered(where, columns, np.concatenate(labels))
+        settled = settle_labels(where, names, ONE, names)  # a number is never a list
     else:
-        unique = {str(label) for part in labels for label in set(part)}
-        refuse_many_classes(where, len(unique))
-        refuse_label_lists(where, unique)
-        names = class_order(unique)
-        order = {name: label for label, name in enumerate(names)}
-        label_N = np.array(array("i", (order[str(label)] for part in labels for label in part)))
+        rows: list[LabelValue] = [value for part in labels for value in part]
+        rows = _named(where, columns, rows) if columns.is_list and columns.is_number else rows
+        place: dict[LabelValue, int] = {}
+        label_N = np.array(array("i", (place.setdefault(value, len(place)) for value in rows)))
+        refuse_many_classes(where, len(place) if not columns.is_list else 0)
+        settled = settle_labels(where, list(place), wanted, columns.names or () if columns.is_list else ())
+        names = settled.classes
+        refuse_many_classes(where, len(names))
     check_classes(where, names, "Give a set with images of at least one more class.")
     refuse_twins(where, names, "Write the label the same way in every row.")
-    return names, label_N.astype(np.int32)
+    return settled, label_N.astype(np.int32)
+
+
+def _numbered(where: str, columns: ImageColumns, label_N: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+    """(classes, label_N) of class numbers."""
+    if columns.names is not None:
+        _check_range(where, label_N, len(columns.names))
+        return columns.names, label_N
+    number_K, label_N = np.unique(label_N, return_inverse=True)
+    return _numbers_as_names(where, number_K), label_N
+
+
+def _named(where: str, columns: ImageColumns, rows: list[LabelValue]) -> list[LabelValue]:
+    """Lists of class numbers as lists of class names."""
+    number_K = np.array(sorted({int(number) for row in rows for number in row}), np.int64)
+    if not len(number_K):
+        return rows
+    if columns.names is None:
+        _numbers_as_names(where, number_K)
+        return rows
+    _check_range(where, number_K, len(columns.names))
+    names = columns.names
+    return [tuple(names[int(number)] for number in row) for row in rows]
 
 
 def _numbers_as_names(where: str, number_K: np.ndarray) -> tuple[str, ...]:

@@ -226,20 +226,7 @@ def _plain(name: str) -> str:
     return unicodedata.normalize("NFC", " ".join(text.split()).casefold())
 
 
-def refuse_label_lists(where: str, names: Iterable[str]) -> None:
-    """Raise DataError where labels are lists of classes: `x;y` beside `x` and `y`, or among others made of their parts,
-    or a list as JSON writes it."""
-    known = set(names)
-    sign = _list_sign(known)
-    for name in sorted(known):
-        if _is_label_list(name, known) or (sign and sign in name):
-            raise DataError(
-                f"{where} has the label '{printable(name[:80])}', which is a list of classes; several labels an image "
-                f"are not supported.\nLeave out the images with several, or choose one label for each."
-            )
-
-
-def _list_sign(known: set[str]) -> str:
+def list_sign(known: set[str]) -> str:
     """The sign between the classes of lists that share them, where most labels are lists; "" where nothing says so.
 
     Of `a|b`, `b|c` and `a|c` the parts stand in other labels at other places. Steps of a path (`animal|cat`,
@@ -261,10 +248,9 @@ def _list_sign(known: set[str]) -> str:
     return ""
 
 
-def _is_label_list(name: str, known: set[str]) -> bool:
-    if (name[0], name[-1]) in (("[", "]"), ("{", "}")) and len(name) > 1:
-        return True
-    for sign in LIST_SIGNS:
+def is_list_of_known(name: str, known: set[str], signs: Sequence[str] = LIST_SIGNS) -> bool:
+    """Whether `name` is made of two or more of the `known` names, with a sign between them."""
+    for sign in signs:
         parts = [part.strip() for part in name.split(sign)]
         if len(parts) > 1 and all(part in known for part in parts):
             return True

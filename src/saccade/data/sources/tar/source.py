@@ -18,13 +18,13 @@ from ....core.errors import DataError, printable
 from ....core.types import Record
 from ...limits import MAX_CLASS_NAME_CHARACTERS, MAX_NAMES_BYTES, read_small_file
 from ...source import DataSource, SourceFormat, register
+from ..shared.label_lists import refuse_label_lists
 from ..shared.listing import (
     PackedNames,
     check_classes,
     class_order,
     is_number,
     is_split_folder,
-    refuse_label_lists,
     refuse_twins,
     split_name,
     splits_of_files,
@@ -164,8 +164,8 @@ def _label(ending: str, member: Member) -> str | None:
             return None
         if isinstance(found[0], list):
             raise _Slip(
-                "holds a list of classes; several labels an image are not supported.\n"
-                "Leave out the images with several, or choose one label for each."
+                "holds a list of classes; several labels an image are not read from tar files.\n"
+                "List the images in a CSV or Parquet file."
             )
         value = str(found[0]) if type(found[0]) in (int, str) else ""
     if not value or len(value) > MAX_CLASS_NAME_CHARACTERS:
@@ -189,7 +189,7 @@ def _classes(where: str, labels: list[str], names: list[str] | None) -> tuple[tu
             )
         classes, label_N = tuple(names), [int(label) for label in labels]
     else:
-        refuse_label_lists(where, labels)
+        refuse_label_lists(where, labels, "tar files")
         classes = class_order(labels)
         order = {name: number for number, name in enumerate(classes)}
         label_N = [order[label] for label in labels]

@@ -1,0 +1,128 @@
+"""Annotations in one JSON document as a table of files and labels: COCO's format, and what Label Studio exports.
+
+COCO: `images`, `annotations` and `categories`; an image has the categories of its annotations, none where it has none.
+Label Studio: a list of tasks with `data.image` and `annotations`, or in short (JSON-MIN) with `image` and `choice`.
+Regions count as labels of their image. Where every image has exactly one label, that is what it has.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from ....core.documents import DocumentError, parse_json, read_plain_file
+from ....core.errors import DataError, printable
+
+MAX_DOCUMENT_BYTES = 512 << 20
+NAMES = ("file_name", "label")
+Labelled = tuple[str, tuple[str, ...]]
+Row = tuple[int, list[str]]
+
+
+class NotAnnotations(DocumentError):
+    """What keeps a document from being one of annotations."""
+
+
+def read_annotations(path: Path) -> list[Row]:
+    """(number of the image, [file, label]) of every image. Raises DataError."""
+    where = printable(str(path))
+    try:
+        document = parse_json(read_plain_file(path, MAX_DOCUMENT_BYTES, may_be_link=True))
+        found = _coco(document) if isinstance(document, dict) else _tasks(document, path.parent)
+    except (DocumentError, FileNotFoundError) as error:
+        what = str(error) if isinstance(error, DocumentError) else "it is not there"
+        raise DataError(
+            f"{where} is not read as annotations: {printable(what)}.\n"
+            f"Give a file in COCO's format, an export of Label Studio as JSON, or a CSV file."
+        ) from None
+    if not found:
+        raise DataError(f"{where} lists no image.\nExport it again, with its images.")
+    if all(len(labels) == 1 for _, labels in found):
+        return [(number, [file, labels[0]]) for number, (file, labels) in enumerate(found, 1)]
+    return [(number, [file, json.dumps(labels, ensure_ascii=False)]) for number, (file, labels) in enumerate(found, 1)]
+
+
+def _coco(document: dict[str, Any]) -> list[Labelled]:
+    images, annotations, categories = (_objects(document, name) for name in ("images", "annotations", "categories"))
+    names = {category.get("id"): category.get("name") for category in categories}
+    labels: dict[Any, dict[str, None]] = {image.get("id"): {} for image in images}
+    if len(labels) < len(images):
+        raise NotAnnotations("two of its images have one id")
+    for number, annotation in enumerate(annotations, 1):
+        image, name = labels.get(annotation.get("image_id")), names.get(annotation.get("category_id"))
+        if image is None or not isinstance(name, str):
+            raise NotAnnotations(f"annotation {number:,} is of an image or a category that is not listed")
+        image[name] = None
+    return [
+        (_text(image.get("file_name"), number), tuple(labels[image.get("id")]))
+        for number, image in enumerate(images, 1)
+    ]
+
+
+def _objects(document: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    values = document.get(name)
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        raise NotAnnotations(f"it has no list '{name}'")
+    return values
+
+
+def _tasks(document: Any, folder: Path) -> list[Labelled]:
+    if not isinstance(document, list) or not all(isinstance(task, dict) for task in document):
+        raise NotAnnotations("it is neither COCO's object nor a list of tasks")
+    found = []
+    for number, task in enumerate(document, 1):
+        data = task.get("data", task)
+        image = data.get("image") if isinstance(data, dict) else None
+        labels = _of_annotations(task, number) if "annotations" in task else _short(task, number)
+        found.append((_local_name(_text(image, number), folder), labels))
+    return found
+
+
+def _of_annotations(task: dict[str, Any], number: int) -> tuple[str, ...]:
+    """The labels on which all annotations of a task agree."""
+    answers = [
+        tuple(sorted(set(_labels_of(annotation.get("result"), number))))
+        for annotation in _objects(task, "annotations")
+        if not annotation.get("was_cancelled")
+    ]
+    if not answers:
+        raise NotAnnotations(f"task {number:,} is not annotated; export annotated tasks only")
+    if len(set(answers)) > 1:
+        raise NotAnnotations(f"task {number:,} has annotations that do not agree; settle which is right")
+    return answers[0]
+
+
+def _labels_of(result: Any, number: int) -> list[str]:
+    """The labels in a result: choices, and those of regions; each part has them under the name of its type."""
+    if not isinstance(result, list) or not all(isinstance(part, dict) for part in result):
+        raise NotAnnotations(f"task {number:,} has an annotation without a list 'result'")
+    found: list[str] = []
+    for part in result:
+        value = part.get("value")
+        labels = value.get(part.get("type")) if isinstance(value, dict) else None
+        if isinstance(labels, list) and all(isinstance(label, str) for label in labels):
+            found += labels
+    return found
+
+
+def _short(task: dict[str, Any], number: int) -> tuple[str, ...]:
+    """The labels in the short form: a text, or {"choices": [...]}."""
+    value = task.get("choice", task.get("choices"))
+    labels = value.get("choices") if isinstance(value, dict) else value
+    labels = [labels] if isinstance(labels, str) else labels
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise NotAnnotations(f"task {number:,} has no 'annotations' and no 'choice'")
+    return tuple(dict.fromkeys(labels))
+
+
+def _local_name(text: str, folder: Path) -> str:
+    """The file of an image that Label Studio names by an address: below `folder`, or else by its own name alone."""
+    parts = urlsplit(text)
+    name = unquote(parts.query.removeprefix("d=") if parts.query.startswith("d=") else parts.path).lstrip("/")
+    return name if name and (folder / name).is_file() else name.rpartition("/")[2]
+
+
+def _text(value: Any, number: int) -> str:
+    if not isinstance(value, str) or not value:
+        raise NotAnnotations(f"image {number:,} has no file name")
+    return value

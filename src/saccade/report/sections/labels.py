@@ -1,0 +1,209 @@
+"""What the page says of several labels an image: the verdict, class by class, the surest mistakes, calibration."""
+
+import numpy as np
+
+from ...classify.classifier import Member
+from ...core.errors import SaccadeError
+from ...evaluate.calibration import calibration_curve
+from ...evaluate.label_metrics import LabelMetrics, Ranking, loss_and_calibration_error
+from ...evaluate.label_mistakes import LabelMistake, find_label_mistakes
+from ...evaluate.label_words import label_rows
+from ...evaluate.rates import FEW_IMAGES, percent
+from ...evaluate.shown_images import MAX_CARDS
+from ...explain.gradcam import EvidenceMap, grad_cams
+from ..charts import Axis, Series, calibration_chart, figure, line_chart
+from ..html import Child, Markup, element, join, section, table
+from ..pictures import Pictures
+from ..record import RunRecord
+from .classes import interval_strip
+from .mistakes import evidence_picture, pictured, probability_bar
+
+MAX_CURVES, MAX_POINTS = 12, 60
+
+
+def label_headline(metrics: LabelMetrics, kind: str) -> tuple[str, str]:
+    """The heading of the page and the line below it."""
+    images = "image" if metrics.num_samples == 1 else "images"
+    title = f"mAP {percent(metrics.map)} % on {metrics.num_samples:,} {kind} {images}"
+    lead = (
+        f"95 % interval {percent(metrics.map_low)} to {percent(metrics.map_high)}, {len(metrics.classes)} classes, "
+        f"{metrics.labels_an_image:.1f} labels an image. Answering by how often each class occurs: "
+        f"{percent(metrics.map_baseline)} %. Every label right: {percent(metrics.exact_match)} % of the images "
+        f"({percent(metrics.exact_low)} to {percent(metrics.exact_high)}); always saying the most frequent labels: "
+        f"{percent(metrics.exact_baseline)} %."
+    )
+    return title, lead
+
+
+def label_classes_section(record: RunRecord) -> Markup:
+    """Average precision, AUC, recall and precision with intervals, and the threshold of each class; the curves."""
+    metrics = record.label_metrics
+    headings, plain_rows = label_rows(metrics)
+    headings = [*headings[:2], "AP, 0 to 100 %", *headings[2:]]
+    rows: list[list[Child]] = []
+    for k, row in enumerate(plain_rows):
+        few = metrics.support_K[k] < FEW_IMAGES
+        name: Child = join([row[0], element("small", {"class": "few"}, " few images")]) if few else row[0]
+        ends = [float(values[k]) for values in (metrics.ap_K, metrics.ap_low_K, metrics.ap_high_K)]
+        rows.append([name, row[1], None if np.isnan(ends).any() else interval_strip(*ends), *row[2:]])
+    task = record.task
+    chosen = f", chosen for {task.thresholds_for} on the validation images" if task.thresholds_for else ""
+    words = (
+        f"A class is said from the probability in the last column on{chosen}. Average precision (AP) and AUC do not "
+        f"depend on it; precision, recall and F1 do."
+    )
+    body = table([*headings], rows, "Average precision, AUC, recall, precision and F1 of each class")
+    return section("classes", "Class by class", element("p", {}, words), body, _curves(record))
+
+
+def _curves(record: RunRecord) -> Markup | None:
+    """Precision over recall of the classes, those with the lowest average precision first."""
+    metrics = record.label_metrics
+    known = [k for k in np.argsort(metrics.ap_K, kind="stable").tolist() if metrics.support_K[k]][:MAX_CURVES]
+    charts = [_curve(record, k) for k in known]
+    if not charts:
+        return None
+    more = metrics.support_K.astype(bool).sum() - len(known)
+    words = f"The {len(known)} classes with the lowest average precision, of {more + len(known)}." if more else ""
+    title = element("h3", {}, "Precision over recall")
+    return join([title, element("p", {}, words) if words else None, element("div", {"class": "charts"}, *charts)])
+
+
+def _curve(record: RunRecord, k: int) -> Markup:
+    metrics = record.label_metrics
+    score_N = record.task.probabilities_of(record.logits_NK)[:, k]
+    precision_G, recall_G, place_G = Ranking(score_N, record.label_N[:, k] > 0).curve()
+    step = max(1, len(place_G) // MAX_POINTS)
+    kept = sorted({*range(0, len(place_G), step), len(place_G) - 1})
+    recall, precision = recall_G[kept].tolist(), precision_G[kept].tolist()
+    axes = (Axis(title="recall", kind="percent"), Axis(kind="percent"))
+    own = None if np.isnan(metrics.recall_K[k]) else float(metrics.recall_K[k])
+    svg = line_chart(recall, [Series("precision", precision)], axes, own)
+    rows: list[list[Child]] = [
+        [f"{score_N[place_G[i]]:.3f}", f"{percent(float(precision_G[i]))} %", f"{percent(float(recall_G[i]))} %"]
+        for i in kept[:: max(1, len(kept) // 20)]
+    ]
+    name = metrics.classes[k]
+    summary = f"AP {percent(metrics.ap_K[k])} %; the dotted line is the recall from {metrics.threshold_K[k]:.2f} on."
+    return figure(f"{name} (% precision)", svg, summary, ["threshold", "precision", "recall"], rows)
+
+
+def label_mistakes_section(record: RunRecord, member: Member, pictures: Pictures) -> Markup:
+    """Up to twelve cards, the surest mistake first, each with the evidence for the label that is wrong."""
+    mistakes = find_label_mistakes(record.logits_NK, record.label_N, record.keys, record.classes, record.task)
+    if not mistakes:
+        return section("mistakes", "Surest mistakes", element("p", {}, "None: every label of every image is right."))
+    shown = mistakes[:MAX_CARDS]
+    maps, why = _evidence(record, member, shown, pictures)
+    cards = [_card(mistake, evidence, pictures) for mistake, evidence in zip(shown, maps, strict=True)]
+    num = len(mistakes)
+    words = f"{num:,} of {record.label_metrics.num_samples:,} images {'has' if num == 1 else 'have'} a wrong label"
+    words += f"; these are the {len(shown)} surest." if len(shown) < num else "."
+    words += " Beside each image: Grad-CAM for its surest wrong label, from none (grey) to most (light)."
+    body = [element("p", {}, words), element("p", {}, why) if why else None]
+    return section("mistakes", "Surest mistakes", *body, element("ul", {"class": "cards"}, *cards))
+
+
+def _surest(mistake: LabelMistake, record: RunRecord) -> int:
+    """The class that is wrong by most: of what was missed and said for nothing, the one farther from a half."""
+    first = [group[0] for group in (mistake.missed, mistake.extra) if group]
+    return record.classes.index(max(first, key=lambda found: abs(found[1] - 0.5))[0])
+
+
+def _evidence(
+    record: RunRecord, member: Member, mistakes: list[LabelMistake], pictures: Pictures
+) -> tuple[list[EvidenceMap | None], str]:
+    prepared = [pictures.seen(mistake.position) for mistake in mistakes]
+    maps: list[EvidenceMap | None] = [None for _ in mistakes]
+    have = [number for number, image in enumerate(prepared) if image is not None]
+    if not have:
+        return maps, "Where its evidence lay is not shown: the run keeps no pictures at the size the network sees."
+    input_BCHW = member.normalized(np.stack([prepared[number] for number in have]))  # type: ignore[misc]
+    classes = [_surest(mistakes[number], record) for number in have]
+    try:
+        found = grad_cams(member.model, input_BCHW, classes, record.classes)
+    except SaccadeError as error:  # a network of a person's own that does not name its parts
+        return maps, error.message.splitlines()[0]
+    for place, number in enumerate(have):
+        maps[number] = found[place]
+    return maps, ""
+
+
+def _card(mistake: LabelMistake, evidence: EvidenceMap | None, pictures: Pictures) -> Markup:
+    image_HWC = pictures.seen(mistake.position)
+    image_HWC = pictures.small(mistake.position) if image_HWC is None else image_HWC
+    row: list[Child] = []
+    if image_HWC is not None:
+        row.append(pictured(pictures.picture(image_HWC, mistake.key), "seen"))
+        if evidence is not None:
+            row.append(evidence_picture(evidence, image_HWC, pictures, f"for '{evidence.class_name}'"))
+    bars = [probability_bar("said for nothing", name, value, "bad") for name, value in mistake.extra[:3]]
+    bars += [probability_bar("missed", name, value, "good") for name, value in mistake.missed[:3]]
+    rest = len(mistake.extra) + len(mistake.missed) - len(bars)
+    right = [name for name in mistake.said if name in mistake.labels]
+    words = f"right: {', '.join(right)}" if right else "no label right"
+    return element(
+        "li",
+        {"class": "card"},
+        element("div", {"class": "pictures"}, *row) if row else None,
+        *bars,
+        element("p", {}, f"and {rest} more wrong labels") if rest else None,
+        element(
+            "p",
+            {"class": "key"},
+            f"{words}; image {mistake.key}" if mistake.key.isdigit() else f"{words}; {mistake.key}",
+        ),
+    )
+
+
+def label_confidence_section(record: RunRecord) -> Markup:
+    """How far a probability can be believed: all classes together, and each class's error."""
+    metrics, task = record.label_metrics, record.task
+    probability_NK = task.probabilities_of(record.logits_NK)
+    words = (
+        f"Expected calibration error, mean of the classes: {percent(metrics.ece)} %; log loss {metrics.loss:.3f} an "
+        f"image."
+    )
+    if task.slopes:
+        plain = task.model_copy(update={"slopes": (), "shifts": ()})
+        loss, error = loss_and_calibration_error(record.logits_NK, record.label_N, plain)
+        fitted = f" of {record.temperature_images:,} validation images" if record.temperature_images else ""
+        words += (
+            f" Every probability on this page is calibrated, each class by a slope and a shift{fitted}; without it: "
+            f"{percent(error)} %, log loss {loss:.3f}."
+        )
+    curve = calibration_curve(probability_NK.reshape(-1), (record.label_N > 0).reshape(-1))
+    bins = np.flatnonzero(curve.num)
+    points = [
+        {name: float(getattr(curve, name)[i]) for name in ("confidence", "accuracy", "low", "high")} for i in bins
+    ]
+    rows: list[list[Child]] = [
+        [
+            f"{100 * curve.edge[i]:.0f} to {100 * curve.edge[i + 1]:.0f} %",
+            f"{curve.num[i]:,}",
+            f"{percent(curve.confidence[i])} %",
+            f"{percent(curve.accuracy[i])} %",
+            f"{percent(curve.low[i])} to {percent(curve.high[i])} %",
+        ]
+        for i in bins
+    ]
+    summary = "On the dashed line they agree: of labels given 80 %, 80 % are there. All classes together."
+    chart = figure(
+        "Labels that are there at each probability (%)",
+        calibration_chart(points),
+        summary,
+        ["probability", "labels", "mean", "there", "95 % interval"],
+        rows,
+    )
+    errors: list[list[Child]] = [
+        [name, f"{percent(metrics.ece_K[k])} %", *_fit(record, k)] for k, name in enumerate(metrics.classes)
+    ]
+    listing = table(["class", "calibration error", "slope", "shift"], errors, "Calibration of each class")
+    return section(
+        "confidence", "Calibration", element("p", {}, words), element("div", {"class": "charts two"}, chart), listing
+    )
+
+
+def _fit(record: RunRecord, k: int) -> list[str]:
+    task = record.task
+    return [f"{task.slopes[k]:.2f}", f"{task.shifts[k]:+.2f}"] if task.slopes else ["1", "0"]

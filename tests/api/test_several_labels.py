@@ -1,0 +1,210 @@
+"""Several labels an image, from a CSV file to answers: trained, judged, evaluated, predicted, explained, reported."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score
+from tests.several_labels import CLASSES, write_list, write_one_hot
+
+from saccade import api
+from saccade.core.errors import DataError, UsageError
+from saccade.core.task import images_right
+from saccade.core.types import Prediction
+from saccade.data.labels import labels_of
+from saccade.data.source import open_source
+from saccade.evaluate.label_metrics import LabelMetrics
+from saccade.runs.checkpoint import find_checkpoint
+from saccade.runs.evaluation_files import read_verdict
+
+SETTINGS = ["input.channels=rgb", "input.size_px=16", "batch_size=16", "optimizer.learning_rate=0.03"]
+NETWORK = "conv 16 f3 | pool | conv 32 f3 | pool | fc 64 | softmax"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("several")
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> api.TrainResult:
+    request = api.TrainRequest(
+        source=write_list(folder / "marks", 360), model=NETWORK, epochs=12, out=folder / "run", settings=SETTINGS
+    )
+    return api.train(request)
+
+
+@pytest.fixture(scope="module")
+def evaluation(trained: api.TrainResult, folder: Path) -> api.Evaluation:
+    return api.evaluate(trained.run_dir, write_one_hot(folder / "more", 120, seed=5))
+
+
+def test_marks_are_told_and_the_verdict_has_its_baseline(trained: api.TrainResult):
+    metrics = trained.judgement.metrics
+    assert isinstance(metrics, LabelMetrics)
+    assert metrics.classes == CLASSES
+    assert metrics.map > 0.95
+    assert metrics.map_low <= metrics.map <= metrics.map_high
+    assert 0.3 < metrics.map_baseline < 0.45
+    lines = trained.display_lines()
+    assert lines[0].startswith(
+        f"mAP {100 * metrics.map:.1f} % on {metrics.num_samples} held-out images, 3 classes (95 %"
+    )
+    assert lines[1].startswith("Every label right: ")
+
+
+def test_the_checkpoint_knows_its_task_and_the_verdict_is_that_of_its_outputs(trained: api.TrainResult):
+    manifest = find_checkpoint(trained.run_dir).manifest
+    assert manifest.task.is_several
+    assert manifest.task.thresholds_for == "F1"
+    assert len(manifest.task.thresholds) == len(manifest.task.slopes) == 3
+    found = read_verdict(trained.run_dir, manifest.classes, manifest.task)
+    assert found is not None
+    logits_NK, label_NK = found[1].logits_NK, found[1].label_N
+    source = open_source(trained.config.source, several=True)
+    np.testing.assert_array_equal(label_NK, labels_of(source, found[1].index_N))
+    ap_K = [average_precision_score(label_NK[:, k], logits_NK[:, k]) for k in range(3)]
+    assert trained.judgement.metrics.map == pytest.approx(np.mean(ap_K))
+    said_NK = manifest.task.probabilities_of(logits_NK) >= np.array(manifest.task.thresholds)
+    assert trained.judgement.metrics.exact_match == images_right(label_NK, said_NK).mean()
+
+
+def test_the_kept_epoch_is_the_one_with_the_highest_map(trained: api.TrainResult):
+    lines = (trained.run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    epochs = [event for event in map(json.loads, lines) if event["event"] == "epoch"]
+    best = max(epochs, key=lambda event: (event["validation_map"], -event["validation_loss"]))
+    assert trained.best_epoch == best["epoch"]
+
+
+def test_new_images_are_judged_by_name_from_other_columns(evaluation: api.Evaluation):
+    assert evaluation.metrics.map > 0.9
+    values = evaluation.as_json()
+    assert values["task"] == "several labels"
+    assert values["thresholds_for"] == "F1"
+    assert not {"top1", "temperature", "confusion", "majority_rate"} & values.keys()
+    assert [entry["class"] for entry in values["per_class"]] == list(CLASSES)
+    json.dumps(values, allow_nan=False)
+
+
+def test_mistakes_name_what_was_missed_and_what_was_said_for_nothing(evaluation: api.Evaluation, tmp_path: Path):
+    api.write_mistakes(evaluation, tmp_path / "mistakes.csv")
+    with open(tmp_path / "mistakes.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == round((1 - evaluation.metrics.exact_match) * 120)
+    for row in rows:
+        labels, said = (set(filter(None, row[name].split(";"))) for name in ("labels", "said"))
+        assert set(filter(None, row["missed"].split(";"))) == labels - said
+        assert set(filter(None, row["said_for_nothing"].split(";"))) == said - labels
+
+
+def test_predictions_say_the_labels_that_reach_their_threshold(
+    trained: api.TrainResult, evaluation: api.Evaluation, folder: Path, tmp_path: Path
+):
+    files = sorted((folder / "more" / "images").glob("*.png"))
+    answers = [answer for answer in api.predict(trained.run_dir, files) if isinstance(answer, Prediction)]
+    task = find_checkpoint(trained.run_dir).manifest.task
+    for answer in answers:
+        pairs = zip(answer.classes, answer.probabilities, task.thresholds, strict=True)
+        assert set(answer.labels or ()) == {name for name, probability, least in pairs if probability >= least}
+    right = [set(answer.labels or ()) for answer in answers]
+    source = open_source(str(folder / "more" / "labels.csv"), several=True)
+    true = [{source.classes[k] for k in source.record(index).all_labels} for index in range(len(source))]
+    assert np.mean([one == other for one, other in zip(right, true, strict=True)]) == evaluation.metrics.exact_match
+    _, written = api.predict_to_csv(trained.run_dir, files, tmp_path / "answers.csv")
+    list(written)
+    with open(tmp_path / "answers.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [set(filter(None, row["labels"].split(";"))) for row in rows] == right
+
+
+def test_crops_and_ensembles_answer_by_mean_probability(trained: api.TrainResult, folder: Path):
+    source = folder / "more" / "labels.csv"
+    together = api.evaluate([trained.run_dir, trained.run_dir], source).together
+    assert together is not None
+    assert together.gain.difference == 0  # twice the same network says the same
+    assert {"map", "map_low", "map_high"} <= together.as_json()["members"][0].keys()
+    crops = api.evaluate(trained.run_dir, source, crops=5)
+    assert crops.metrics.map > 0.5
+
+
+def test_the_report_has_every_class_and_no_matrix(trained: api.TrainResult):
+    page = api.report(trained.run_dir).read_text(encoding="utf-8")
+    assert "<h1>mAP " in page
+    assert "Precision over recall" in page
+    assert 'id="confusion"' not in page
+    assert "Calibration of each class" in page
+
+
+def test_an_explanation_names_the_labels(trained: api.TrainResult, folder: Path):
+    image = folder / "more" / "images" / "0001.png"
+    explanation = api.explain(trained.run_dir, image, class_name="red")
+    answer = next(iter(api.predict(trained.run_dir, image)))
+    assert explanation.class_name == "red"
+    assert tuple(name for name, _ in explanation.labels or ()) == answer.labels
+    assert explanation.occlusion.base_probability == pytest.approx(answer.probabilities[2])
+
+
+def test_thresholds_follow_what_is_wanted(folder: Path):
+    """Of a weak network: at a wanted recall every class is said more often than at a wanted precision."""
+    said = {}
+    for goal in ("precision", "recall"):
+        settings = [*SETTINGS, f"labels.threshold_for={goal}", "labels.wanted=0.98", "split.validation_fraction=0.4"]
+        result = api.train(
+            api.TrainRequest(
+                source=folder / "marks" / "labels.csv", model=NETWORK, epochs=1, out=folder / goal, settings=settings
+            )
+        )
+        said[goal] = result.judgement.metrics.said_K
+    assert (said["recall"] >= said["precision"]).all()
+    assert said["recall"].sum() > said["precision"].sum()
+
+
+def test_one_label_and_several_are_never_taken_for_each_other(trained: api.TrainResult, folder: Path, tmp_path: Path):
+    for name in ("red", "blue"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes((folder / "more" / "images" / "0001.png").read_bytes())
+    with pytest.raises(DataError) as error:
+        api.evaluate(trained.run_dir, tmp_path)
+    assert str(error.value) == (
+        f"The run knows several labels an image, and {tmp_path} has one label: nothing says which answers are right.\n"
+        "Judge it on images that are labelled as those it learned from."
+    )
+    with pytest.raises(DataError, match="--label-errors knows one label only"):
+        api.check_labels(trained.run_dir, folder / "more" / "labels.csv")
+    with pytest.raises((DataError, UsageError), match="Teachers are for one label|knows one label"):
+        api.train(
+            api.TrainRequest(
+                source=folder / "marks" / "labels.csv", model=NETWORK, teachers=[trained.run_dir], out=tmp_path / "s"
+            )
+        )
+
+
+def test_it_goes_on_to_the_same_bits_after_a_stop(trained: api.TrainResult, folder: Path):
+    """The whole run again, judged again: figures and thresholds are the same."""
+    again = api.train(api.TrainRequest(resume=True, out=trained.run_dir))
+    assert again.judgement.metrics.map == trained.judgement.metrics.map
+    assert find_checkpoint(trained.run_dir).manifest.task == trained.judgement.checkpoint.manifest.task
+
+
+def test_a_teacher_of_several_labels_is_refused_for_images_of_one(
+    trained: api.TrainResult, folder: Path, tmp_path: Path
+):
+    rows = [f"images/{number:04}.png,{CLASSES[number % 3]}" for number in range(60)]
+    path = folder / "more" / "one.csv"
+    path.write_text("\n".join(["file,label", *rows]), encoding="utf-8")
+    with pytest.raises(DataError) as error:
+        api.train(
+            api.TrainRequest(
+                source=path,
+                model=NETWORK,
+                teachers=[trained.run_dir],
+                out=tmp_path / "student",
+                settings=[*SETTINGS, "distill.weight=0.5"],
+            )
+        )
+    assert str(error.value) == (
+        f"The teacher {trained.run_dir} knows several labels an image, and the images have one label.\n"
+        "Take a teacher that was trained on one label an image."
+    )

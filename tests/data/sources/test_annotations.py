@@ -1,0 +1,108 @@
+"""Annotations in one JSON document: COCO's format, and what Label Studio exports, long and short."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.data.sources.test_label_files import named_labels, plant, refusal
+
+from saccade.data.source import open_source
+
+COCO: dict[str, Any] = {
+    "images": [{"id": 7, "file_name": "a.png"}, {"id": 3, "file_name": "b.png"}, {"id": 5, "file_name": "c.png"}],
+    "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+    "annotations": [
+        {"id": 1, "image_id": 7, "category_id": 2, "bbox": [0, 0, 4, 4]},
+        {"id": 2, "image_id": 7, "category_id": 1, "bbox": [1, 1, 4, 4]},
+        {"id": 3, "image_id": 7, "category_id": 1, "bbox": [2, 2, 4, 4]},
+        {"id": 4, "image_id": 3, "category_id": 1},
+    ],
+}
+
+
+def write(path: Path, document: Any) -> Path:
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return path
+
+
+def task(image: str, *results: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"data": {"image": image}, "annotations": [{"result": result} for result in results]}
+
+
+def choice(*names: str) -> dict[str, Any]:
+    return {"type": "choices", "value": {"choices": list(names)}}
+
+
+def test_images_have_the_categories_of_their_annotations(tmp_path: Path):
+    plant(tmp_path, "images/a.png", "images/b.png", "images/c.png")
+    path = write(tmp_path / "instances.json", COCO)
+    assert named_labels(path) == [("cat", "dog"), ("cat",), ()]
+    source = open_source(str(path), several=True)
+    assert [source.record(index).key for index in range(3)] == ["a.png", "b.png", "c.png"]
+    assert all(source.read(index) for index in range(3))
+
+
+def test_annotations_of_one_category_an_image_are_one_label(tmp_path: Path):
+    plant(tmp_path, "a.png", "b.png", "c.png")
+    one = [{"image_id": image, "category_id": 1 + (image == 7)} for image in (7, 3, 5)]
+    source = open_source(str(write(tmp_path / "a.json", COCO | {"annotations": one})))
+    assert [source.classes[source.record(index).label] for index in range(3)] == ["dog", "cat", "cat"]
+
+
+@pytest.mark.parametrize(
+    "folder", ["/data/upload/3/", "/data/local-files/?d=photos%2F", "s3://bucket/set/", "https://example.org/files/"]
+)
+def test_tasks_of_label_studio_name_files_beside_or_below_the_export(tmp_path: Path, folder: str):
+    plant(tmp_path, "photos/1a-cat dog.png", "photos/b.png", "photos/c.png")
+    boxes = [{"type": "rectanglelabels", "value": {"x": 1, "rectanglelabels": ["dog"]}}, choice("cat", "dog")]
+    path = write(
+        tmp_path / "export.json",
+        [task(f"{folder}1a-cat%20dog.png", boxes), task(f"{folder}b.png", [choice("cat")]), task(f"{folder}c.png", [])],
+    )
+    assert named_labels(path) == [("cat", "dog"), ("cat",), ()]
+    source = open_source(str(path), several=True)
+    assert all(source.read(index) for index in range(3))
+
+
+def test_the_short_form_is_read_too(tmp_path: Path):
+    plant(tmp_path, "a.png", "b.png")
+    tasks = [{"id": 1, "image": "/data/upload/1/a.png", "choice": {"choices": ["cat", "dog"]}}]
+    assert named_labels(write(tmp_path / "m.json", [*tasks, {"image": "b.png", "choice": "dog"}])) == [
+        ("cat", "dog"),
+        ("dog",),
+    ]
+
+
+SLIPS: list[tuple[Any, str]] = [
+    ([task("a.png")], "task 1 is not annotated; export annotated tasks only"),
+    (
+        [task("a.png", [choice("cat")], [choice("dog")])],
+        "task 1 has annotations that do not agree; settle which is right",
+    ),
+    ([{"image": "a.png"}], "task 1 has no 'annotations' and no 'choice'"),
+    ([task("", [choice("cat")])], "image 1 has no file name"),
+    ({"images": []}, "it has no list 'annotations'"),
+    (COCO | {"images": COCO["images"][:1] * 2}, "two of its images have one id"),
+    (
+        COCO | {"annotations": [{"image_id": 1, "category_id": 1}]},
+        "annotation 1 is of an image or a category that is not listed",
+    ),
+    (3, "it is neither COCO's object nor a list of tasks"),
+]
+
+
+@pytest.mark.parametrize(("document", "what"), SLIPS, ids=[what for _, what in SLIPS])
+def test_what_is_wrong_with_a_document_is_named(tmp_path: Path, document: Any, what: str):
+    plant(tmp_path, "a.png")
+    path = write(tmp_path / "a.json", document)
+    assert refusal(path) == (
+        f"{path} is not read as annotations: {what}.\n"
+        "Give a file in COCO's format, an export of Label Studio as JSON, or a CSV file."
+    )
+
+
+def test_a_document_that_is_cut_off_is_no_traceback(tmp_path: Path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(COCO)[:-20], encoding="utf-8")
+    assert refusal(path).startswith(f"{path} is not read as annotations: line 1, column ")
