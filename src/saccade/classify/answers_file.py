@@ -26,7 +26,7 @@ from ..runs.checkpoint import find_checkpoint
 from ..runs.names import WEIGHTS
 from .classifier import Classifier
 
-FORMAT = 1
+FORMAT = 2
 LINE_END = b"\r\n"
 MAX_LINE_BYTES = 1 << 20
 MAX_RECORD_BYTES = 64 << 10
@@ -44,11 +44,14 @@ class AnswersWritten:
 
 
 def headings(top: int) -> list[str]:
-    """The first line: the image, its class and probability, the next ones, and why there is no answer."""
-    return ["image", "class", "probability", *(f"{what}_{n}" for n in range(2, top + 1) for what in NEXT), "error"]
+    """The first line: the image, its class and probability, the next ones, why the file cannot be read; whether the
+    image is unlike anything seen in training, why there is no answer, and what it would be."""
+    next_ones = (f"{what}_{n}" for n in range(2, top + 1) for what in NEXT)
+    return ["image", "class", "probability", *next_ones, "error", *WITHHELD]
 
 
 NEXT = ("class", "probability")
+WITHHELD = ("unlike_training", "no_answer", "withheld_class", "withheld_probability")
 
 
 def digest_of(runs: Sequence[Path], classifier: Classifier) -> str:
@@ -67,11 +70,11 @@ class AnswersFile:
     Raises UsageError where the file is there and is not of these runs, StorageError where it cannot be written.
     """
 
-    def __init__(self, path: Path, runs_digest: str, top: int) -> None:
+    def __init__(self, path: Path, runs_digest: str, top: int, min_confidence: float = 0.0) -> None:
         self.written = AnswersWritten(path=path)
         self._path, self._top = path, top
         self._record = path.with_name(f"{path.name}.run.json")
-        wanted = {"format": FORMAT, "runs": runs_digest, "top": top}
+        wanted = {"format": FORMAT, "runs": runs_digest, "top": top, "min_confidence": min_confidence}
         with atomic.storage_errors(path):
             if path.exists() or path.is_symlink():
                 self._check_record(wanted)
@@ -114,15 +117,11 @@ class AnswersFile:
 
     def add(self, answer: Prediction | ImageError) -> None:
         """Write one line."""
-        num_cells = len(headings(self._top))
         if isinstance(answer, ImageError):
-            cells = [safe_cell(answer.key), *[""] * (num_cells - 2), safe_cell(answer.reason)]
+            cells = [safe_cell(answer.key), *[""] * (2 * self._top), safe_cell(answer.reason), *[""] * len(WITHHELD)]
             self.written.num_bad += 1
         else:
-            cells = [safe_cell(answer.key)]
-            for name, probability in answer.top(self._top):
-                cells += [safe_cell(name), f"{probability:.6f}"]
-            cells += [""] * (num_cells - len(cells))
+            cells = answer_cells(answer, self._top)
             self.written.num_answered += 1
         with atomic.storage_errors(self._path):
             self._file.write(_line(cells))
@@ -139,7 +138,11 @@ class AnswersFile:
                 f"Name another file, or remove this one."
             ) from None
         if found != wanted:
-            what = "another --top" if found.get("runs") == wanted["runs"] else "another run, or of one that was changed"
+            what = "another run, or of one that was changed"
+            if found.get("format") != FORMAT:
+                what = "an earlier version, which has other columns"
+            elif found.get("runs") == wanted["runs"]:
+                what = "another --top" if found.get("top") != wanted["top"] else "another --min-confidence"
             raise UsageError(
                 f"{where} holds answers of {what}.\nName another file, or remove it: rm {shell_word(self._path)}."
             )
@@ -169,6 +172,16 @@ class AnswersFile:
                 self._file.write(first)
                 self._file.flush()
             self._file.truncate(_end_of_lines(self._file))
+
+
+def answer_cells(answer: Prediction, top: int) -> list[str]:
+    """The cells of a line, below `headings(top)`."""
+    ranked = [(safe_cell(name), f"{probability:.6f}") for name, probability in answer.top(top)]
+    first, others = ranked[0], [cell for pair in ranked[1:] for cell in pair]
+    others += [""] * (2 * (top - len(ranked)))
+    unlike = {None: "", True: "yes", False: "no"}[answer.unlike_training]
+    said, withheld = (("", ""), first) if answer.no_answer else (first, ("", ""))
+    return [safe_cell(answer.key), *said, *others, "", unlike, answer.no_answer, *withheld]
 
 
 def write_answers(file: AnswersFile, answers: Iterable[Prediction | ImageError]) -> Iterator[Prediction | ImageError]:

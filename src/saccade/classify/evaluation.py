@@ -9,13 +9,17 @@ import numpy as np
 from ..core.display import Displayed, Rows
 from ..core.errors import printable
 from ..core.types import Metrics
-from ..evaluate.calibration import selective_sentence
+from ..evaluate.calibration import Selective, answering_at
 from ..evaluate.copies import NO_COPIES, WithoutCopies
 from ..evaluate.metrics import compute_metrics
 from ..evaluate.mistakes import Mistake, find_mistakes, why_unsuspected
+from ..evaluate.novelty import unlike_sentence
 from ..evaluate.scores import score_images
 from ..evaluate.significance import Comparison, comparison_sentence
+from ..evaluate.thresholds import PromisedPrecision
 from ..evaluate.words import class_rows, metrics_json, percent, verdict
+
+SURE = 0.9  # the confidence from which answers are counted where no threshold was chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +148,10 @@ class Evaluation(Displayed):
 
     Copies of training images are left out of everything, which `copies` tells.
     `metrics` are of `logits_NK` as they are; confidences that a person sees are divided by `temperature` first.
-    `together` is set where several runs, or several crops, answered together.
+    `together` is set where several runs, or several crops, answered together. `unlike_N` (bool) says which images are
+    unlike anything seen in training, as about `unlike_share` of others are falsely; None where nothing tells.
+    `promised` is the threshold that validation images chose, for one look; None where there are none. `min_confidence`
+    is the one that a person asked for.
     """
 
     runs: tuple[Path, ...]
@@ -164,6 +171,10 @@ class Evaluation(Displayed):
     kind: str = "held-out"
     image_notes: tuple[str, ...] = ()
     copies: WithoutCopies = NO_COPIES
+    unlike_N: np.ndarray | None = None
+    unlike_share: float = 0.0
+    promised: PromisedPrecision | None = None
+    min_confidence: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The object of `evaluate --json`; its keys are a contract."""
@@ -182,6 +193,21 @@ class Evaluation(Displayed):
             "notes": [*self.notes, *self.caveats, *self.image_notes],
             "caveats": list(self.caveats),
             "together": self.together.as_json() if self.together else None,
+            "num_unlike_training": None if self.unlike_N is None else int(self.unlike_N.sum()),
+            "unlike_training_share": None if self.unlike_N is None else self.unlike_share,
+            "answering": self._answering_json(),
+        }
+
+    def _answering_json(self) -> dict[str, Any]:
+        """The value of `answering`; its keys are a contract."""
+        chosen = self.selective()
+        return {
+            "min_confidence": chosen.threshold,
+            "promised_precision": chosen.promised.precision if chosen.promised else None,
+            "coverage": chosen.coverage,
+            "precision": chosen.precision,
+            "precision_low": chosen.low,
+            "precision_high": chosen.high,
         }
 
     def display_lines(self) -> list[str]:
@@ -197,10 +223,28 @@ class Evaluation(Displayed):
         """The metrics of the confidences that a person sees: with the temperature applied."""
         return compute_metrics(self.logits_NK / self.temperature, self.label_N, self.metrics.classes)
 
-    def answering_only_at(self, threshold: float) -> str:
-        """What share of the images is answered at `threshold` or above, and how many of those answers are right."""
+    def selective(self) -> Selective:
+        """What share of the images is answered when only sure answers count, and how many of those are right.
+
+        Sure is what was asked for, else what is promised to give the wanted precision, else 0.90."""
         scores = score_images(self.logits_NK / self.temperature, self.label_N)
-        return selective_sentence(scores.confidence_N, scores.rank_N == 0, threshold)
+        confidence_N, right_N = scores.confidence_N, scores.rank_N == 0
+        promised = self.promised
+        if self.min_confidence is not None or promised is None or promised.min_confidence is None:
+            return answering_at(confidence_N, right_N, SURE if self.min_confidence is None else self.min_confidence)
+        return answering_at(confidence_N, right_N, promised.min_confidence, promised)
+
+    def answering_sentences(self) -> list[str]:
+        """What answering only when sure gives, and how the threshold was chosen."""
+        told = [self.selective().sentence()]
+        is_chosen = self.promised is not None and self.min_confidence is None
+        return [*told, self.promised.sentence()] if self.promised and is_chosen else told
+
+    def unlike_sentences(self) -> list[str]:
+        """How many images are unlike anything seen in training; nothing where nothing tells."""
+        if self.unlike_N is None or not len(self.unlike_N):
+            return []
+        return [unlike_sentence(int(self.unlike_N.sum()), len(self.unlike_N), self.unlike_share)]
 
     def mistakes(self) -> list[Mistake]:
         """Every wrong answer, the most confident first."""

@@ -12,7 +12,7 @@ from .stream import stream
 
 
 def predict(
-    classifier: Classifier, items: Iterable[HeldImage], seen: SeenImages | None = None
+    classifier: Classifier, items: Iterable[HeldImage], seen: SeenImages | None = None, min_confidence: float = 0.0
 ) -> Generator[Prediction | ImageError, None, None]:
     """An answer for each image, or the ImageError that says why there is none. `seen` counts training images.
 
@@ -22,20 +22,22 @@ def predict(
     for batch in stream(classifier, items, recognises=seen.recognises if seen else None):
         if seen:
             seen.count(batch.num_good, batch.num_recognised)
-        probability_BK, logits_BK = classifier.probabilities(batch.prepared) if batch.num_good else ((), ())
-        answers = zip(probability_BK, logits_BK, strict=True)
+        answers = classifier.answer(batch.prepared) if batch.num_good else None
         latency_ms = 1000 * (time.perf_counter() - started_s) / max(batch.num_good, 1)
+        num_before = 0
         for place, key in enumerate(batch.keys):
-            if place in batch.errors:
+            if place in batch.errors or answers is None:
                 yield batch.errors[place]
                 continue
-            probability_K, logits_K = next(answers)
             yield Prediction(
                 key=key,
                 classes=classifier.classes,
-                probabilities=tuple(probability_K.tolist()),
-                logits=tuple(logits_K.tolist()),
+                probabilities=tuple(answers.probability_BK[num_before].tolist()),
+                logits=tuple(answers.logits_BK[num_before].tolist()),
                 latency_ms=latency_ms,
                 notes=batch.notes.get(place, ()),
+                unlike_training=None if answers.unlike_B is None else bool(answers.unlike_B[num_before]),
+                min_confidence=min_confidence,
             )
+            num_before += 1
         started_s = time.perf_counter()

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ..classify.label_check import LabelCheck
 
 MAX_ROWS = 40
-SURE = 0.9
 
 
 def evaluate(
@@ -27,6 +26,12 @@ def evaluate(
     ),
     scales: str = typer.Option(
         "1", "--scales", metavar="LIST", help="Test-time augmentation: scales such as 1,1.15, each with all crops."
+    ),
+    min_confidence: float | None = typer.Option(
+        None, "--min-confidence", metavar="P", help="Say how many images are answered from this probability on."
+    ),
+    precision: float | None = typer.Option(
+        None, "--precision", metavar="P", help="Say how many can be answered with so many right answers (0.98)."
     ),
     mistakes: Path | None = typer.Option(
         None, "--mistakes", metavar="FILE", help="Write every wrong answer to this CSV file."
@@ -56,9 +61,12 @@ def evaluate(
     source = chosen_source(source, file_column, label_column, split_column, group_column)
     if label_errors is not None and len(runs) > 1:
         raise UsageError(f"--label-errors looks through the features of one run, got {len(runs)} runs.")
+    if min_confidence is not None and precision is not None:
+        raise UsageError("--min-confidence and --precision both say when to answer: give one of them.")
+    answering = api.Answering(min_confidence=min_confidence, precision=0.98 if precision is None else precision)
     opened = untold if quiet else print_opening
     try:
-        evaluation = api.evaluate(runs, source, crops, _scales(scales), opened=opened)
+        evaluation = api.evaluate(runs, source, crops, _scales(scales), opened=opened, answering=answering)
     except NothingUnseen as error:
         if label_errors is None or mistakes is not None:
             raise
@@ -116,7 +124,8 @@ def evaluation_text(evaluation: "Evaluation") -> str:
         f"Judged on {evaluation.judged_on}.",
         f"{top5}macro-F1 {percent(metrics.macro_f1)} %; log loss {calibrated.loss:.3f}, calibration error "
         f"{percent(calibrated.ece)} %{scaled}.",
-        evaluation.answering_only_at(SURE),
+        *evaluation.answering_sentences(),
+        *evaluation.unlike_sentences(),
     ]
     if evaluation.together:
         lines += ["", *_together_lines(evaluation.together)]

@@ -193,7 +193,10 @@ class Metrics:
 class Prediction(Displayed):
     """What a classifier says of one image: `probabilities` (float, sum 1) in the order of `classes`.
 
-    `notes` are sentences on damage of the file beside its pixels.
+    `notes` are sentences on damage of the file beside its pixels. `unlike_training` says that the image is unlike
+    anything seen in training; None where the run keeps nothing to tell it by. An image that is, and one whose most
+    probable class has less than `min_confidence`, has no `answer`, and `no_answer` says why; `top` still says what it
+    would be.
     """
 
     key: str
@@ -202,17 +205,36 @@ class Prediction(Displayed):
     latency_ms: float
     logits: tuple[float, ...] = field(default=())
     notes: tuple[str, ...] = ()
+    unlike_training: bool | None = None
+    min_confidence: float = 0.0
 
     def top(self, num: int) -> list[tuple[str, float]]:
         """The `num` most probable (class, probability) pairs, most probable first; ties in class order."""
         order = sorted(range(len(self.classes)), key=lambda k: -self.probabilities[k])
         return [(self.classes[k], self.probabilities[k]) for k in order[:num]]
 
+    @property
+    def no_answer(self) -> Literal["", "unlike_training", "low_confidence"]:
+        """Why there is no answer; empty where there is one."""
+        if self.unlike_training:
+            return "unlike_training"
+        return "low_confidence" if self.top(1)[0][1] < self.min_confidence else ""
+
+    @property
+    def answer(self) -> str | None:
+        """The most probable class, or None where there is no answer."""
+        return None if self.no_answer else self.top(1)[0][0]
+
     def display_lines(self) -> list[str]:
-        """The file and its answer."""
+        """The file and its answer, or that there is none and what it would be."""
         name, probability = self.top(1)[0]
-        said = f"{printable(self.key)}: '{printable(name)}', {100 * probability:.1f} %."
-        return [said, *(f"{printable(self.key)}: {note}" for note in self.notes)]
+        said = f"'{printable(name)}', {100 * probability:.1f} %"
+        none = {
+            "unlike_training": "unlike anything seen in training; if it had to answer: ",
+            "low_confidence": "no answer; if it had to answer: ",
+        }
+        lines = [f"{printable(self.key)}: {none.get(self.no_answer, '')}{said}."]
+        return [*lines, *(f"{printable(self.key)}: {note}" for note in self.notes)]
 
     def display_rows(self) -> Rows:
         """The three most probable classes."""

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import nn
 
 from ..classify.classifier import member_of
 from ..classify.crops import CENTRE
@@ -18,13 +16,11 @@ from ..classify.stream import items_of_source, prepared_stream
 from ..core import atomic
 from ..core.runtime import Runtime
 from ..core.types import Metrics, Preprocessing
-from ..data.augmentation_policy import AugmentConfig
-from ..data.loading.loader import build_loader
 from ..data.source import DataSource
 from ..evaluate.calibration import shrunk_temperature
 from ..evaluate.caveats import sentences, worse_scaled
 from ..evaluate.copies import WithoutCopies, leave_out_copies
-from ..evaluate.forward import Outputs, collect_outputs, keep_going
+from ..evaluate.forward import Outputs, keep_going
 from ..evaluate.metrics import compute_metrics
 from ..evaluate.shown_images import choose_shown
 from ..evaluate.words import metrics_json, warnings
@@ -34,6 +30,7 @@ from ..runs.evaluation_files import MAX_SEEN_BYTES, THUMBNAIL_PX, JudgedOutputs,
 from ..runs.names import SEEN
 from .config import RunConfig
 from .data_caveats import data_caveats, loss_caveats
+from .held_back import FeaturesOf, Passes, measured_files, validation_outputs
 from .prepare import Images
 
 
@@ -59,20 +56,23 @@ def judge(
     config: RunConfig,
     runtime: Runtime,
     check: Callable[[], None] = keep_going,
+    features_of: FeaturesOf | None = None,
 ) -> Judgement:
     """Evaluate `checkpoint` in float32 on the test images (validation, then training ones, where there are none).
 
     The temperature comes from the validation images, shrunk towards 1 where they are few, and is stored with the
-    weights; 1 where there are none to spare.
+    weights; 1 where there are none to spare. What they say of these images is kept, and features of training images by
+    which others are told to be unlike them; `features_of` gives those that are known already.
     """
     split = images.split.judged_part
     model = member_of(checkpoint, runtime, str(run_dir)).model
+    passes = Passes(model=model, images=images, config=config, runtime=runtime, check=check)
     temperature, num_fitted = 1.0, 0
-    if split == "test" and len(images.split.validation_N):
-        held_back = _outputs(model, images.split.without_copies("validation"), images, config, (runtime, check))
-        temperature = shrunk_temperature(held_back.logits_NK, held_back.label_N)
-        num_fitted = len(held_back.label_N)
-    whole = _outputs(model, images.split.indices(split), images, config, (runtime, check))
+    held_back = validation_outputs(passes)
+    if split == "test" and held_back is not None:
+        temperature = shrunk_temperature(held_back.outputs.logits_NK, held_back.outputs.label_N)
+        num_fitted = len(held_back.outputs.label_N)
+    whole = passes.outputs(images.split.indices(split))
     is_copy_N = np.isin(whole.index_N, images.split.copied_N)
     copies = leave_out_copies(whole.logits_NK.argmax(axis=1) == whole.label_N, is_copy_N)
     outputs = whole.of(copies.is_judged_N)
@@ -91,28 +91,11 @@ def judge(
     ]
     values |= {"kind": kind, **copies.as_json(), "caveats": sentences(told) + worse}
     _write_evidence(run_dir, outputs, images, values, temperature, runtime.num_threads)
-    checkpoint = update_manifest(checkpoint, values, temperature)
+    measured = measured_files(held_back, passes, features_of)
+    checkpoint = update_manifest(checkpoint, values, temperature, measured)
     return Judgement(
         checkpoint=checkpoint, metrics=metrics, split=split, caveats=tuple(values["caveats"]), copies=copies, kind=kind
     )
-
-
-def _outputs(
-    model: nn.Module, index_N: np.ndarray, images: Images, config: RunConfig, work: tuple[Runtime, Callable[[], None]]
-) -> Outputs:
-    runtime, check = work
-    loader = build_loader(
-        images.source,
-        index_N,
-        images.preprocessing,
-        AugmentConfig(),
-        config.loader.model_copy(update={"batch_size": min(256, config.batch_size)}),
-        config.seed,
-    )
-    try:
-        return collect_outputs(model, loader, images.preprocessing, runtime, torch.float32, check)
-    finally:
-        loader.close()
 
 
 def _write_evidence(
