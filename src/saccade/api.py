@@ -13,11 +13,12 @@ from typing import Any
 from torch import nn
 
 from .classify import label_check
-from .classify.answers_file import AnswersFile, AnswersWritten, digest_of, write_answers
+from .classify.answers_file import AnswersFile, AnswersWritten, digest_of, write_answers, write_judged
 from .classify.chosen_threshold import Answering, require_promised
 from .classify.classifier import Classifier, open_classifier, open_member
 from .classify.crops import looks
 from .classify.evaluation import Evaluation
+from .classify.further import Further
 from .classify.items import GivenImage, ManyImages, item_of, items_of, refuse_no_images
 from .classify.judge import evaluate as evaluate_runs
 from .classify.label_check import LabelCheck
@@ -81,6 +82,7 @@ __all__ = [
     "evaluate",
     "check_labels",
     "write_mistakes",
+    "write_evaluated_answers",
     "predict",
     "predict_to_csv",
     "confidence_for",
@@ -99,6 +101,7 @@ __all__ = [
     "PreviewRequest",
     "TableRequest",
     "Answering",
+    "Further",
     "RuntimeConfig",
     "RunProgress",
     "Silent",
@@ -276,13 +279,15 @@ def evaluate(
     model: nn.Module | None = None,
     opened: Told = untold,
     answering: Answering | None = None,
+    further: Further | None = None,
 ) -> Evaluation:
     """Judge a run, or the mean probability of several, on the images of `source` that are for judging.
 
     With `crops` above 1 (5, 10, or a grid) and `scales`, several looks at every image are averaged too; what that
     gains and costs is in `Evaluation.together`. `model` is the network of a run that was given one from Python.
     `opened` hears the line that names the classes of `source` and their counts, once it is open. `answering` says from
-    which confidence, or for which precision, answers count as sure.
+    which confidence, or for which precision, answers count as sure; `further` asks for costs, parts of the images, or
+    corrupted images.
 
     Raises SaccadeError.
     """
@@ -291,13 +296,22 @@ def evaluate(
     if not members:
         raise UsageError("evaluate needs at least one run.")
     with known_source(source) as text, known_network(model):
-        return evaluate_runs(members, text, wanted, runtime or RuntimeConfig(), opened, answering)
+        return evaluate_runs(members, text, wanted, runtime or RuntimeConfig(), opened, answering, further)
 
 
 @scoped_runtime()
 def write_mistakes(evaluation: Evaluation, path: AnyPath) -> None:
     """Write every wrong answer of `evaluation` to a CSV file, the most confident first. Raises StorageError."""
     mistakes.write_mistakes(Path(path), evaluation.mistakes())
+
+
+@scoped_runtime()
+def write_evaluated_answers(evaluation: Evaluation, path: AnyPath, top: int = 3) -> None:
+    """Write every judged image's answer to a CSV file, in the columns of `predict_to_csv`, with its label behind them.
+
+    Raises StorageError.
+    """
+    write_judged(Path(path), evaluation, min(top, len(evaluation.metrics.classes)))
 
 
 @scoped_runtime()

@@ -25,6 +25,7 @@ from ..evaluate.mistakes import safe_cell
 from ..runs.checkpoint import find_checkpoint
 from ..runs.names import WEIGHTS
 from .classifier import Classifier
+from .evaluation import Evaluation
 
 FORMAT = 2
 LINE_END = b"\r\n"
@@ -189,6 +190,15 @@ def write_answers(file: AnswersFile, answers: Iterable[Prediction | ImageError])
     for answer in answers:
         file.add(answer)
         yield answer
+
+
+def write_judged(path: Path, evaluation: Evaluation, top: int) -> None:
+    """The answer to every judged image, in the columns of `headings` with `label` behind them. Raises StorageError."""
+    lines = [_line([*headings(top), "label"])]
+    classes = evaluation.metrics.classes
+    for answer, label in zip(evaluation.predictions(), evaluation.label_N.tolist(), strict=True):
+        lines.append(_line([*answer_cells(answer, top), safe_cell(classes[label])]))
+    atomic.write_bytes(path, b"".join(lines))
 
 
 def _line(cells: Sequence[str]) -> bytes:

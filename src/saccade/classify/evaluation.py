@@ -1,5 +1,6 @@
 """What an evaluation found, for one run or several together: metrics, confidences, mistakes, gain and cost."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,16 +9,21 @@ import numpy as np
 
 from ..core.display import Displayed, Rows
 from ..core.errors import printable
-from ..core.types import Metrics
+from ..core.types import Metrics, Prediction
+from ..evaluate.by_threshold import Answered, confusion_by_threshold
 from ..evaluate.calibration import Selective, answering_at
 from ..evaluate.copies import NO_COPIES, WithoutCopies
+from ..evaluate.costs import Costs
 from ..evaluate.metrics import compute_metrics
 from ..evaluate.mistakes import Mistake, find_mistakes, why_unsuspected
 from ..evaluate.novelty import unlike_sentence
-from ..evaluate.scores import score_images
+from ..evaluate.ranking import Ranking, rank
+from ..evaluate.scores import probabilities_from_logits, score_images
 from ..evaluate.significance import Comparison, comparison_sentence
+from ..evaluate.slices import Slice
 from ..evaluate.thresholds import PromisedPrecision
 from ..evaluate.words import class_rows, metrics_json, percent, verdict
+from .corrupted import Robustness
 
 SURE = 0.9  # the confidence from which answers are counted where no threshold was chosen
 
@@ -151,7 +157,7 @@ class Evaluation(Displayed):
     `together` is set where several runs, or several crops, answered together. `unlike_N` (bool) says which images are
     unlike anything seen in training, as about `unlike_share` of others are falsely; None where nothing tells.
     `promised` is the threshold that validation images chose, for one look; None where there are none. `min_confidence`
-    is the one that a person asked for.
+    is the one that a person asked for. `costs`, `slices` and `robustness` are set where they were asked for.
     """
 
     runs: tuple[Path, ...]
@@ -175,6 +181,9 @@ class Evaluation(Displayed):
     unlike_share: float = 0.0
     promised: PromisedPrecision | None = None
     min_confidence: float | None = None
+    costs: Costs | None = None
+    slices: tuple[Slice, ...] | None = None
+    robustness: Robustness | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The object of `evaluate --json`; its keys are a contract."""
@@ -196,6 +205,11 @@ class Evaluation(Displayed):
             "num_unlike_training": None if self.unlike_N is None else int(self.unlike_N.sum()),
             "unlike_training_share": None if self.unlike_N is None else self.unlike_share,
             "answering": self._answering_json(),
+            "ranking": self.ranking().as_json(),
+            "by_threshold": [entry.as_json() for entry in self.by_threshold()],
+            "costs": self.costs.as_json() if self.costs else None,
+            "slices": None if self.slices is None else [part.as_json() for part in self.slices],
+            "corruptions": self.robustness.as_json() if self.robustness else None,
         }
 
     def _answering_json(self) -> dict[str, Any]:
@@ -245,6 +259,35 @@ class Evaluation(Displayed):
         if self.unlike_N is None or not len(self.unlike_N):
             return []
         return [unlike_sentence(int(self.unlike_N.sum()), len(self.unlike_N), self.unlike_share)]
+
+    def probabilities(self) -> np.ndarray:
+        """probability_NK float64: what a person sees, with the temperature applied."""
+        return probabilities_from_logits(self.logits_NK, self.temperature)
+
+    def ranking(self) -> Ranking:
+        """Areas under the ROC curves, average precisions, and kappa."""
+        metrics = self.metrics
+        return rank(self.probabilities(), self.label_N, metrics.classes, metrics.confusion_KK)
+
+    def by_threshold(self) -> tuple[Answered, ...]:
+        """A confusion matrix for each of some thresholds."""
+        return confusion_by_threshold(self.probabilities(), self.label_N)
+
+    def predictions(self) -> Iterator[Prediction]:
+        """Every image's answer, as `predict` gives it, in the order they were judged."""
+        unlike_N = [None] * len(self.keys) if self.unlike_N is None else self.unlike_N.tolist()
+        for key, probability_K, logits_K, unlike in zip(
+            self.keys, self.probabilities(), self.logits_NK, unlike_N, strict=True
+        ):
+            yield Prediction(
+                key=key,
+                classes=self.metrics.classes,
+                probabilities=tuple(probability_K.tolist()),
+                logits=tuple(logits_K.tolist()),
+                latency_ms=1000 * self.seconds / max(len(self.keys), 1),
+                unlike_training=unlike,
+                min_confidence=self.min_confidence or 0.0,
+            )
 
     def mistakes(self) -> list[Mistake]:
         """Every wrong answer, the most confident first."""

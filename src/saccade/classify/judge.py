@@ -29,6 +29,7 @@ from .chosen_threshold import Answering, promised_precision
 from .classifier import Classifier, MeanProbability, log_probability, open_classifier, same_weights
 from .crops import CENTRE, Look
 from .evaluation import Evaluation, Gain, MemberResult, Together
+from .further import Further, prepare
 from .judged_images import JudgedImages, choose_images
 from .stream import BATCH_SIZE, items_of_source, stream
 
@@ -72,11 +73,12 @@ def evaluate(
     runtime_config: RuntimeConfig,
     opened: Told = untold,
     answering: Answering | None = None,
+    further: Further | None = None,
 ) -> Evaluation:
     """Judge the mean probability of `runs` over `looks` on the images of a source, in float32 and in one pass.
 
     Images that any of the runs was trained on are left out. `opened` hears the line that names the classes. `answering`
-    says when an answer counts as sure.
+    says when an answer counts as sure, `further` what else is measured.
     Raises UsageError, CheckpointError, DataError, ImageError.
     """
     started_s = time.monotonic()
@@ -85,11 +87,13 @@ def evaluate(
     source = open_source(source_text)
     opened(opening_line(source))
     refuse_extra_classes(match_classes(classifier.classes, source.classes))
+    ready = prepare(further or Further(), source_text, classifier.classes)
     scan = scan_source(
         source, classifier.runtime.num_threads, "error", white=classifier.members[0].preprocessing.white_16_bit
     )
     images = choose_images(folders, source_text, source, scan)
-    return judge(classifier, folders, images, started_s, answering or Answering())
+    judged = judge(classifier, folders, images, started_s, answering or Answering())
+    return ready.measure(judged, classifier, source, images.index_N[judged.copies.is_judged_N])
 
 
 def judge(
