@@ -44,6 +44,8 @@ READERS = {  # which verbs read a file, by its name; the others need not be trie
     "transfer.json": ("report", "labels", "resume"),
     "metrics.jsonl": ("report", "resume"),
     "seen.safetensors": ("evaluate", "labels", "teacher"),
+    "novelty.safetensors": ("predict", "evaluate", "explain", "report", "labels", "teacher"),
+    "validation.safetensors": ("evaluate",),
     "evaluation.json": ("report",),
     "evaluation.safetensors": ("report",),
     "pictures.safetensors": ("report",),

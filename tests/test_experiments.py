@@ -25,6 +25,7 @@ SHORT = {
     "freeze_by_images": ["photos", "--images", "4,all", "--epochs", "1"],  # with more in its own test below
     "ladder_against_training": ["photos", "--images", "all", "--epochs", "1", "--seeds", "1"],  # as the one above
     "temperature_by_images": [],  # in its own test below
+    "unlike_training": [],  # in its own test below
     "plain_vs_residual": ["--seeds", "1", "--epochs", "1", "--networks", "plain20"],
 }
 
@@ -142,3 +143,19 @@ def test_a_temperature_is_judged_on_images_it_was_not_fitted_on(tmp_path: Path):
     rows = json.loads(done.stdout.splitlines()[-1])["results"]
     assert [row["images"] for row in rows] == [10, 20, 40, 100]  # at least half of the 359 are left to judge by
     assert all(0 <= row[name]["worse"] <= 1 for row in rows for name in ("fitted", "shrunk"))
+
+
+def test_strangers_are_told_from_digits_by_what_a_run_has_learned(tmp_path: Path):
+    api.train(api.TrainRequest(source="digits", epochs=2, out=tmp_path / "run"))
+    command = [sys.executable, "-m", "experiments.unlike_training", "digits", "--run", str(tmp_path / "run")]
+    command += ["--each", "24", "--kept", "500,all", "--json"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["strangers"] == {"textures": 24, "noise": 24}  # the digits are no strangers to themselves
+    for areas in result["areas"].values():
+        assert set(areas) > {"max-softmax", "energy", "mahalanobis", "relative", "neighbour-1", "neighbour-50"}
+        assert all(0 <= low <= value <= high <= 1 for value, low, high in areas.values())
+        assert areas["neighbour-5"][0] > 0.95
+    assert set(result["with so many kept"]) == {"500", "all"}
+    assert set(result["told"]) == {"test images", "textures", "noise"}

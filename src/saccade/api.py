@@ -13,10 +13,12 @@ from typing import Any
 from torch import nn
 
 from .classify import label_check
-from .classify.answers_file import AnswersFile, AnswersWritten, digest_of, write_answers
+from .classify.answers_file import AnswersFile, AnswersWritten, digest_of, write_answers, write_judged
+from .classify.chosen_threshold import Answering, require_promised
 from .classify.classifier import Classifier, open_classifier, open_member
 from .classify.crops import looks
 from .classify.evaluation import Evaluation
+from .classify.further import Further
 from .classify.items import GivenImage, ManyImages, item_of, items_of, refuse_no_images
 from .classify.judge import evaluate as evaluate_runs
 from .classify.label_check import LabelCheck
@@ -40,6 +42,7 @@ from .ensemble.distillation import load_teachers
 from .ensemble.training import EnsemblePlan, EnsembleResult, read_plan, train_members
 from .evaluate import mistakes
 from .evaluate.label_mistakes import write_label_mistakes
+from .evaluate.thresholds import PromisedPrecision, check_confidence, check_precision
 from .explain.explanation import Explanation, explain_image
 from .explain.sheet import check_out as check_sheet
 from .explain.sheet import write_sheet
@@ -80,8 +83,10 @@ __all__ = [
     "evaluate",
     "check_labels",
     "write_mistakes",
+    "write_evaluated_answers",
     "predict",
     "predict_to_csv",
+    "confidence_for",
     "explain",
     "inspect",
     "preview",
@@ -96,6 +101,8 @@ __all__ = [
     "TransferRequest",
     "PreviewRequest",
     "TableRequest",
+    "Answering",
+    "Further",
     "RuntimeConfig",
     "RunProgress",
     "Silent",
@@ -113,6 +120,7 @@ __all__ = [
     "LabelCheck",
     "Prediction",
     "AnswersWritten",
+    "PromisedPrecision",
     "Explanation",
     "Inspection",
     "DesignTable",
@@ -271,12 +279,16 @@ def evaluate(
     runtime: RuntimeConfig | None = None,
     model: nn.Module | None = None,
     opened: Told = untold,
+    answering: Answering | None = None,
+    further: Further | None = None,
 ) -> Evaluation:
     """Judge a run, or the mean probability of several, on the images of `source` that are for judging.
 
     With `crops` above 1 (5, 10, or a grid) and `scales`, several looks at every image are averaged too; what that
     gains and costs is in `Evaluation.together`. `model` is the network of a run that was given one from Python.
-    `opened` hears the line that names the classes of `source` and their counts, once it is open.
+    `opened` hears the line that names the classes of `source` and their counts, once it is open. `answering` says from
+    which confidence, or for which precision, answers count as sure; `further` asks for costs, parts of the images, or
+    corrupted images.
 
     Raises SaccadeError.
     """
@@ -285,7 +297,7 @@ def evaluate(
     if not members:
         raise UsageError("evaluate needs at least one run.")
     with known_source(source) as text, known_network(model):
-        return evaluate_runs(members, text, wanted, runtime or RuntimeConfig(), opened)
+        return evaluate_runs(members, text, wanted, runtime or RuntimeConfig(), opened, answering, further)
 
 
 @scoped_runtime()
@@ -295,6 +307,15 @@ def write_mistakes(evaluation: Evaluation, path: AnyPath) -> None:
         write_label_mistakes(Path(path), evaluation.label_mistakes(), evaluation.metrics.classes)
     else:
         mistakes.write_mistakes(Path(path), evaluation.mistakes())
+
+
+@scoped_runtime()
+def write_evaluated_answers(evaluation: Evaluation, path: AnyPath, top: int = 3) -> None:
+    """Write every judged image's answer to a CSV file, in the columns of `predict_to_csv`, with its label behind them.
+
+    Raises StorageError.
+    """
+    write_judged(Path(path), evaluation, min(top, len(evaluation.metrics.classes)))
 
 
 @scoped_runtime()
@@ -324,27 +345,34 @@ def predict(
     runtime: RuntimeConfig | None = None,
     model: nn.Module | None = None,
     note: Callable[[str], None] | None = None,
+    min_confidence: float = 0.0,
 ) -> Iterator[Prediction | ImageError]:
     """An answer, or the reason why there is none, for each of `images` in order. Raises SaccadeError.
 
     `images` are files and folders, uint8 arrays (height, width[, 3]), images of Pillow, or a `DataSource`. Several
     runs, and the members of an ensemble's folder, answer together: the mean of their probabilities. `model` as in
     `evaluate`. `note` hears, at the end, which files of folders are no images, and how many are training images.
+    `min_confidence`: below it, a prediction has no `answer` (`confidence_for` chooses one).
     """
+    check_confidence(min_confidence)
     refuse_no_images(images)  # now; what is read is opened when its turn comes, and listed nowhere
     members, classifier = _answering(runs, runtime, model)
-    return ScopedIterator(_noted_answers(members, classifier, _noted_items(images, note), note))
+    return ScopedIterator(_noted_answers(members, classifier, _noted_items(images, note), note, min_confidence))
 
 
 def _noted_answers(
-    members: Sequence[Path], classifier: Classifier, items: Iterator[HeldImage], note: Callable[[str], None] | None
+    members: Sequence[Path],
+    classifier: Classifier,
+    items: Iterator[HeldImage],
+    note: Callable[[str], None] | None,
+    min_confidence: float,
 ) -> Iterator[Prediction | ImageError]:
     """The answers, and behind the last of them a note on the images that the runs were trained on."""
     if note is None:
-        yield from predict_items(classifier, items)
+        yield from predict_items(classifier, items, min_confidence=min_confidence)
         return
     seen = SeenImages(members)
-    yield from predict_items(classifier, items, seen)
+    yield from predict_items(classifier, items, seen, min_confidence)
     for caveat in seen.caveats():
         note(caveat)
 
@@ -358,6 +386,23 @@ def _answering(
         raise UsageError("predict needs at least one run.")
     with known_network(model):
         return members, open_classifier(members, runtime)
+
+
+@scoped_runtime()
+def confidence_for(
+    runs: AnyPath | Sequence[AnyPath],
+    precision: float,
+    runtime: RuntimeConfig | None = None,
+    model: nn.Module | None = None,
+) -> PromisedPrecision:
+    """The confidence from which at least a share `precision` of the answers of `runs` is right (95 % sure).
+
+    It is chosen on the validation images that the runs keep the outputs of; give its `min_confidence` to `predict`.
+    Raises UsageError where no threshold can be promised.
+    """
+    check_precision(precision)
+    members, classifier = _answering(runs, runtime, model)
+    return require_promised(classifier, members, precision)
 
 
 def _noted_items(images: ManyImages | GivenImage, note: Callable[[str], None] | None) -> Iterator[HeldImage]:
@@ -377,22 +422,28 @@ def predict_to_csv(
     runtime: RuntimeConfig | None = None,
     model: nn.Module | None = None,
     note: Callable[[str], None] | None = None,
+    min_confidence: float = 0.0,
 ) -> tuple[AnswersWritten, Iterator[Prediction | ImageError]]:
     """`predict` into the CSV file `out`: what has been written, which grows, and the answers, each once it is written.
 
     Where `out` holds answers of the same runs to the same images, it goes on after them. Memory does not grow with the
     number of images. Raises UsageError where `out` holds anything else, and SaccadeError as `predict` does.
     """
+    check_confidence(min_confidence)
     refuse_no_images(images)
     members, classifier = _answering(runs, runtime, model)
     file = AnswersFile(
-        Path(out), digest_of(members, classifier), min(top, len(classifier.classes)), classifier.task.is_several
+        Path(out),
+        digest_of(members, classifier),
+        min(top, len(classifier.classes)),
+        min_confidence,
+        classifier.task.is_several,
     )
 
     def answers() -> Iterator[Prediction | ImageError]:
         with file:
             items = file.remaining(_noted_items(images, note))
-            yield from write_answers(file, _noted_answers(members, classifier, items, note))
+            yield from write_answers(file, _noted_answers(members, classifier, items, note, min_confidence))
 
     return file.written, ScopedIterator(answers())
 

@@ -165,7 +165,8 @@ def test_answers_go_into_a_csv_file(saccade: Callable, run: Path):
     said = json.loads(saccade("predict", run, "new", "--json", "--top", "2").output)["predictions"]
     expected = {a["file"]: [c for t in a["top"] for c in (t["class"], f"{t['probability']:.6f}")] for a in said}
     found = rows()
-    assert found[0] == ["image", "class", "probability", "class_2", "probability_2", "error"]
+    told = ["unlike_training", "no_answer", "withheld_class", "withheld_probability"]
+    assert found[0] == ["image", "class", "probability", "class_2", "probability_2", "error", *told]
     assert {row[0]: row[1:5] for row in found[1:] if not row[5] and row[0].startswith("new")} == expected
     assert [row[0] for row in found[1:]] == [f"new/{index:02d}.png" for index in range(40)] + ["'=1+1.png"]
     assert found[6][:5] == ["new/05.png", "", "", "", ""]

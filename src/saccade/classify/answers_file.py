@@ -19,6 +19,7 @@ from typing import IO
 from ..core import atomic
 from ..core.documents import DocumentError, parse_object, read_plain_file
 from ..core.errors import DataError, ImageError, UsageError, printable, shell_word
+from ..core.task import classes_of
 from ..core.types import Prediction
 from ..data.sources.in_memory import HeldImage
 from ..evaluate.label_mistakes import joined
@@ -26,8 +27,9 @@ from ..evaluate.mistakes import safe_cell
 from ..runs.checkpoint import find_checkpoint
 from ..runs.names import WEIGHTS
 from .classifier import Classifier
+from .evaluation import Evaluation
 
-FORMAT = 1
+FORMAT = 2
 LINE_END = b"\r\n"
 MAX_LINE_BYTES = 1 << 20
 MAX_RECORD_BYTES = 64 << 10
@@ -45,14 +47,17 @@ class AnswersWritten:
 
 
 def headings(top: int, several: bool = False) -> list[str]:
-    """The first line: the image, its class and probability, the next ones, and why there is no answer.
+    """The first line: the image, its class and probability, the next ones, why the file cannot be read; whether the
+    image is unlike anything seen in training, why there is no answer, and what it would be.
 
     Where an image may have `several` labels, those that are said stand behind the image, in one cell."""
+    next_ones = (f"{what}_{n}" for n in range(2, top + 1) for what in NEXT)
     first = ["image", "labels"] if several else ["image"]
-    return [*first, "class", "probability", *(f"{what}_{n}" for n in range(2, top + 1) for what in NEXT), "error"]
+    return [*first, "class", "probability", *next_ones, "error", *WITHHELD]
 
 
 NEXT = ("class", "probability")
+WITHHELD = ("unlike_training", "no_answer", "withheld_class", "withheld_probability")
 
 
 def digest_of(runs: Sequence[Path], classifier: Classifier) -> str:
@@ -72,13 +77,15 @@ class AnswersFile:
     Raises UsageError where the file is there and is not of these runs, StorageError where it cannot be written.
     """
 
-    def __init__(self, path: Path, runs_digest: str, top: int, several: bool = False) -> None:
+    def __init__(
+        self, path: Path, runs_digest: str, top: int, min_confidence: float = 0.0, several: bool = False
+    ) -> None:
         self.written = AnswersWritten(path=path)
         self._path = path
         self._headings = headings(top, several)
         self._top = top
         self._record = path.with_name(f"{path.name}.run.json")
-        wanted = {"format": FORMAT, "runs": runs_digest, "top": top}
+        wanted = {"format": FORMAT, "runs": runs_digest, "top": top, "min_confidence": min_confidence}
         with atomic.storage_errors(path):
             if path.exists() or path.is_symlink():
                 self._check_record(wanted)
@@ -121,17 +128,12 @@ class AnswersFile:
 
     def add(self, answer: Prediction | ImageError) -> None:
         """Write one line."""
-        num_cells = len(self._headings)
         if isinstance(answer, ImageError):
-            cells = [safe_cell(answer.key), *[""] * (num_cells - 2), safe_cell(answer.reason)]
+            num_empty = len(self._headings) - len(WITHHELD) - 2
+            cells = [safe_cell(answer.key), *[""] * num_empty, safe_cell(answer.reason), *[""] * len(WITHHELD)]
             self.written.num_bad += 1
         else:
-            cells = [safe_cell(answer.key)]
-            if answer.labels is not None:
-                cells.append(safe_cell(joined(answer.labels, answer.classes)))
-            for name, probability in answer.top(self._top):
-                cells += [safe_cell(name), f"{probability:.6f}"]
-            cells += [""] * (num_cells - len(cells))
+            cells = answer_cells(answer, self._top)
             self.written.num_answered += 1
         with atomic.storage_errors(self._path):
             self._file.write(_line(cells))
@@ -148,7 +150,11 @@ class AnswersFile:
                 f"Name another file, or remove this one."
             ) from None
         if found != wanted:
-            what = "another --top" if found.get("runs") == wanted["runs"] else "another run, or of one that was changed"
+            what = "another run, or of one that was changed"
+            if found.get("format") != FORMAT:
+                what = "an earlier version, which has other columns"
+            elif found.get("runs") == wanted["runs"]:
+                what = "another --top" if found.get("top") != wanted["top"] else "another --min-confidence"
             raise UsageError(
                 f"{where} holds answers of {what}.\nName another file, or remove it: rm {shell_word(self._path)}."
             )
@@ -180,11 +186,34 @@ class AnswersFile:
             self._file.truncate(_end_of_lines(self._file))
 
 
+def answer_cells(answer: Prediction, top: int) -> list[str]:
+    """The cells of a line, below `headings`."""
+    ranked = [(safe_cell(name), f"{probability:.6f}") for name, probability in answer.top(top)]
+    first, others = ranked[0], [cell for pair in ranked[1:] for cell in pair]
+    others += [""] * (2 * (top - len(ranked)))
+    unlike = {None: "", True: "yes", False: "no"}[answer.unlike_training]
+    said, withheld = (("", ""), first) if answer.no_answer else (first, ("", ""))
+    labels = (
+        [] if answer.labels is None else ["" if answer.no_answer else safe_cell(joined(answer.labels, answer.classes))]
+    )
+    return [safe_cell(answer.key), *labels, *said, *others, "", unlike, answer.no_answer, *withheld]
+
+
 def write_answers(file: AnswersFile, answers: Iterable[Prediction | ImageError]) -> Iterator[Prediction | ImageError]:
     """Pass `answers` on, each once its line is written."""
     for answer in answers:
         file.add(answer)
         yield answer
+
+
+def write_judged(path: Path, evaluation: Evaluation, top: int) -> None:
+    """The answer to every judged image, in the columns of `headings` with `label` behind them. Raises StorageError."""
+    several, classes = evaluation.task.is_several, evaluation.metrics.classes
+    lines = [_line([*headings(top, several), "label"])]
+    for row, answer in enumerate(evaluation.predictions()):
+        names = [classes[label] for label in classes_of(evaluation.label_N, row)]
+        lines.append(_line([*answer_cells(answer, top), safe_cell(joined(names, classes) if several else names[0])]))
+    atomic.write_bytes(path, b"".join(lines))
 
 
 def _line(cells: Sequence[str]) -> bytes:

@@ -13,14 +13,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..core.errors import DataError, UnknownNameError, UsageError, did_you_mean, printable
+from ..core.errors import CheckpointError, DataError, UnknownNameError, UsageError, did_you_mean, printable
 from ..core.runtime import Runtime, RuntimeConfig, start
 from ..core.task import ONE_LABEL, Task
 from ..core.types import Preprocessing
 from ..data.images.preprocess import normalize
 from ..evaluate.forward import forward, require_finite
+from ..evaluate.novelty import Novelty, agreed
+from ..models.penultimate import split_outputs, with_features
 from ..runs.checkpoint import Checkpoint, find_checkpoint
 from ..runs.ensemble_folder import MAX_MEMBERS, expand_runs
+from ..runs.names import NOVELTY
+from ..runs.novelty_file import read_known_features
 from .crops import CENTRE, Look
 
 Prepared = Mapping[Preprocessing, np.ndarray]  # image_BVHWC uint8 for each distinct preprocessing
@@ -29,7 +33,8 @@ Prepared = Mapping[Preprocessing, np.ndarray]  # image_BVHWC uint8 for each dist
 @dataclass(frozen=True, kw_only=True)
 class Member:
     """One trained network with what belongs to it. `temperature` divides its logits before the softmax, and `task` says
-    what else makes answers of them."""
+    what else makes answers of them; `novelty` tells images that are unlike those of training, None where nothing is
+    kept for that."""
 
     name: str
     model: nn.Module
@@ -40,6 +45,7 @@ class Member:
     architecture: str = ""
     seed: int = 0
     task: Task = ONE_LABEL
+    novelty: Novelty | None = None
 
     @torch.inference_mode()
     def logits(self, image_BCHW: torch.Tensor) -> torch.Tensor:
@@ -50,6 +56,23 @@ class Member:
         """
         logits_BK = forward(self.model, image_BCHW, self.preprocessing, self.runtime, torch.float32).cpu()
         return require_finite(logits_BK, self.name)
+
+    @torch.inference_mode()
+    def logits_and_unlike(self, image_BCHW: torch.Tensor) -> tuple[torch.Tensor, np.ndarray | None]:
+        """`logits`, to the same bits, and bool (B,): which images are unlike those of training; None where nothing
+        tells."""
+        model = with_features(self.model) if self.novelty else None
+        if model is None or self.novelty is None:
+            return self.logits(image_BCHW), None
+        both_BX = forward(model, image_BCHW, self.preprocessing, self.runtime, torch.float32).cpu()
+        logits_BK, feature_BD = split_outputs(both_BX, len(self.classes))
+        if feature_BD.shape[1] != self.novelty.num_features:
+            raise CheckpointError(
+                f"{self.name}: {NOVELTY} holds features of {self.novelty.num_features:,} numbers, and the network "
+                f"gives {feature_BD.shape[1]:,}.\n"
+                f"The checkpoint was changed. Put the file back from a copy, or train again."
+            )
+        return require_finite(logits_BK, self.name), self.novelty.is_unlike(feature_BD.numpy())
 
     def normalized(self, prepared_BHWC: np.ndarray) -> torch.Tensor:
         """input_BCHW float32 of prepared uint8 images."""
@@ -108,6 +131,13 @@ class Classifier:
         return len(self.members) == 1 and self.looks == (CENTRE,)
 
     @property
+    def views(self) -> tuple[Look, ...]:
+        """The looks that images are prepared for: with the centre, by which alone an image is told to be unlike those
+        of training, where a member can tell."""
+        can_tell = any(member.novelty for member in self.members)
+        return (CENTRE, *self.looks) if can_tell and CENTRE not in self.looks else self.looks
+
+    @property
     def preprocessings(self) -> tuple[Preprocessing, ...]:
         """The distinct ways in which the members see an image."""
         return tuple(dict.fromkeys(member.preprocessing for member in self.members))
@@ -117,19 +147,46 @@ class Classifier:
         image_BCHW = torch.from_numpy(np.ascontiguousarray(image_BHWC)).permute(0, 3, 1, 2)
         return self.members[number].logits(image_BCHW)[:, self.order_MK[number]]
 
-    def probabilities(self, prepared: Prepared) -> tuple[np.ndarray, np.ndarray]:
-        """(probability_BK float64, logits_BK) of images prepared for every look, one after the other.
-
-        The logits are those of the network where the classifier is plain, else the logarithms of the mean probability.
-        """
+    def answer(self, prepared: Prepared) -> "Answers":
+        """What is said of images that were prepared for all `views`, one after the other."""
         mean = MeanProbability(len(next(iter(prepared.values()))), len(self.classes))
+        unlike: list[np.ndarray] = []
         for number, member in enumerate(self.members):
             image_BVHWC = prepared[member.preprocessing]
-            for view in range(len(self.looks)):
-                logits_BK = self.logits(number, image_BVHWC[:, view])
-                mean.add(logits_BK, member.temperature, self.task_of(number))
+            for view, look in enumerate(self.views):
+                logits_BK, unlike_B = self.look_at(number, image_BVHWC[:, view], look)
+                if unlike_B is not None:
+                    unlike.append(unlike_B)
+                if look in self.looks:
+                    mean.add(logits_BK, member.temperature, self.task_of(number))
         probability_BK = mean.value()
-        return probability_BK, logits_BK.numpy() if self.is_plain else self.task.logits_of(probability_BK)
+        return Answers(
+            probability_BK=probability_BK,
+            logits_BK=logits_BK.numpy() if self.is_plain else self.task.logits_of(probability_BK),
+            unlike_B=agreed(unlike),
+        )
+
+    def look_at(self, number: int, image_BHWC: np.ndarray, look: Look) -> tuple[torch.Tensor, np.ndarray | None]:
+        """logits_BK as `logits` gives them; with the look at the centre, which images the member tells to be unlike
+        those of training, bool (B,), None where it cannot tell."""
+        if look != CENTRE:
+            return self.logits(number, image_BHWC), None
+        image_BCHW = torch.from_numpy(np.ascontiguousarray(image_BHWC)).permute(0, 3, 1, 2)
+        logits_BK, unlike_B = self.members[number].logits_and_unlike(image_BCHW)
+        return logits_BK[:, self.order_MK[number]], unlike_B
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What a classifier says of B images: probability_BK float64, logits_BK, and `unlike_B` (bool), which of them are
+    unlike anything seen in training, None where nothing tells.
+
+    The logits are those of the network where the classifier is plain, else those of the mean probability.
+    """
+
+    probability_BK: np.ndarray
+    logits_BK: np.ndarray
+    unlike_B: np.ndarray | None
 
 
 class MeanProbability:
@@ -182,6 +239,7 @@ def member_of(checkpoint: Checkpoint, runtime: Runtime, name: str) -> Member:
     """The network of `checkpoint` with what belongs to it, on the device of `runtime`. Raises CheckpointError."""
     manifest = checkpoint.manifest
     model = checkpoint.load_model().to(device=runtime.device, memory_format=runtime.memory_format)  # type: ignore[call-overload]
+    known = read_known_features(checkpoint)
     return Member(
         name=name,
         model=model,
@@ -192,6 +250,7 @@ def member_of(checkpoint: Checkpoint, runtime: Runtime, name: str) -> Member:
         architecture=manifest.model,
         seed=manifest.origin.seed,
         task=manifest.task,
+        novelty=Novelty(unit_MD=known.unit_MD, distance_V=known.distance_V) if known else None,
     )
 
 

@@ -1,5 +1,6 @@
 """What an evaluation found, for one run or several together: metrics, confidences, mistakes, gain and cost."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,17 +8,27 @@ from typing import Any
 import numpy as np
 
 from ..core.display import Displayed, Rows
-from ..core.errors import printable
+from ..core.errors import UsageError, printable
 from ..core.task import ONE_LABEL, Task
-from ..evaluate.calibration import selective_sentence
+from ..core.types import Prediction
+from ..evaluate.by_threshold import Answered, confusion_by_threshold
+from ..evaluate.calibration import Selective, answering_at
 from ..evaluate.copies import NO_COPIES, WithoutCopies
+from ..evaluate.costs import Costs
 from ..evaluate.label_metrics import LabelMetrics
 from ..evaluate.label_mistakes import LabelMistake, find_label_mistakes
 from ..evaluate.metrics import compute_metrics
 from ..evaluate.mistakes import Mistake, find_mistakes, why_unsuspected
-from ..evaluate.scores import score_images
+from ..evaluate.novelty import unlike_sentence
+from ..evaluate.ranking import Ranking, rank
+from ..evaluate.scores import probabilities_from_logits, score_images
 from ..evaluate.significance import Comparison, comparison_sentence
+from ..evaluate.slices import Slice
+from ..evaluate.thresholds import PromisedPrecision
 from ..evaluate.words import AnyMetrics, class_rows, metrics_json, percent, verdicts
+from .corrupted import Robustness
+
+SURE = 0.9  # the confidence from which answers are counted where no threshold was chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +168,10 @@ class Evaluation(Displayed):
 
     Copies of training images are left out of everything, which `copies` tells.
     `metrics` are of `logits_NK` as they are; confidences that a person sees are divided by `temperature` first.
-    `together` is set where several runs, or several crops, answered together.
+    `together` is set where several runs, or several crops, answered together. `unlike_N` (bool) says which images are
+    unlike anything seen in training, as about `unlike_share` of others are falsely; None where nothing tells.
+    `promised` is the threshold that validation images chose, for one look; None where there are none. `min_confidence`
+    is the one that a person asked for. `costs`, `slices` and `robustness` are set where they were asked for.
     """
 
     runs: tuple[Path, ...]
@@ -178,6 +192,13 @@ class Evaluation(Displayed):
     image_notes: tuple[str, ...] = ()
     copies: WithoutCopies = NO_COPIES
     task: Task = ONE_LABEL
+    unlike_N: np.ndarray | None = None
+    unlike_share: float = 0.0
+    promised: PromisedPrecision | None = None
+    min_confidence: float | None = None
+    costs: Costs | None = None
+    slices: tuple[Slice, ...] | None = None
+    robustness: Robustness | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The object of `evaluate --json`; its keys are a contract."""
@@ -198,6 +219,34 @@ class Evaluation(Displayed):
             "notes": [*self.notes, *self.caveats, *self.image_notes],
             "caveats": list(self.caveats),
             "together": self.together.as_json() if self.together else None,
+            "num_unlike_training": None if self.unlike_N is None else int(self.unlike_N.sum()),
+            "unlike_training_share": None if self.unlike_N is None else self.unlike_share,
+            **self._one_label_json(),
+            "costs": self.costs.as_json() if self.costs else None,
+            "slices": None if self.slices is None else [part.as_json() for part in self.slices],
+            "corruptions": self.robustness.as_json() if self.robustness else None,
+        }
+
+    def _one_label_json(self) -> dict[str, Any]:
+        """What only one label an image has: of several, each class has its own threshold and areas."""
+        if self.task.is_several:
+            return {}
+        return {
+            "answering": self._answering_json(),
+            "ranking": self.ranking().as_json(),
+            "by_threshold": [entry.as_json() for entry in self.by_threshold()],
+        }
+
+    def _answering_json(self) -> dict[str, Any]:
+        """The value of `answering`; its keys are a contract."""
+        chosen = self.selective()
+        return {
+            "min_confidence": chosen.threshold,
+            "promised_precision": chosen.promised.precision if chosen.promised else None,
+            "coverage": chosen.coverage,
+            "precision": chosen.precision,
+            "precision_low": chosen.low,
+            "precision_high": chosen.high,
         }
 
     def display_lines(self) -> list[str]:
@@ -216,14 +265,66 @@ class Evaluation(Displayed):
             return self.metrics
         return compute_metrics(self.logits_NK / self.temperature, self.label_N, self.metrics.classes)
 
-    def answering_only_at(self, threshold: float) -> str:
-        """What share of the images is answered at `threshold` or above, and how many of those answers are right.
+    def selective(self) -> Selective:
+        """What share of the images is answered when only sure answers count, and how many of those are right.
 
-        Nothing of several labels, where each class has a threshold."""
-        if self.task.is_several:
-            return ""
+        Sure is what was asked for, else what is promised to give the wanted precision, else 0.90."""
         scores = score_images(self.logits_NK / self.temperature, self.label_N)
-        return selective_sentence(scores.confidence_N, scores.rank_N == 0, threshold)
+        confidence_N, right_N = scores.confidence_N, scores.rank_N == 0
+        promised = self.promised
+        if self.min_confidence is not None or promised is None or promised.min_confidence is None:
+            return answering_at(confidence_N, right_N, SURE if self.min_confidence is None else self.min_confidence)
+        return answering_at(confidence_N, right_N, promised.min_confidence, promised)
+
+    def answering_sentences(self) -> list[str]:
+        """What answering only when sure gives, and how the threshold was chosen; nothing of several labels, where each
+        class has a threshold."""
+        if self.task.is_several:
+            return []
+        told = [self.selective().sentence()]
+        is_chosen = self.promised is not None and self.min_confidence is None
+        return [*told, self.promised.sentence()] if self.promised and is_chosen else told
+
+    def unlike_sentences(self) -> list[str]:
+        """How many images are unlike anything seen in training; nothing where nothing tells."""
+        if self.unlike_N is None or not len(self.unlike_N):
+            return []
+        return [unlike_sentence(int(self.unlike_N.sum()), len(self.unlike_N), self.unlike_share)]
+
+    def probabilities(self) -> np.ndarray:
+        """probability_NK float64: what a person sees, with the temperature applied."""
+        if self.task.is_several:
+            return self.task.probabilities_of(self.logits_NK)
+        return probabilities_from_logits(self.logits_NK, self.temperature)
+
+    def ranking(self) -> Ranking:
+        """Areas under the ROC curves, average precisions, and kappa."""
+        metrics = self.metrics
+        if isinstance(metrics, LabelMetrics):
+            raise UsageError("Several labels an image have the areas of each class in their metrics.")
+        return rank(self.probabilities(), self.label_N, metrics.classes, metrics.confusion_KK)
+
+    def by_threshold(self) -> tuple[Answered, ...]:
+        """A confusion matrix for each of some thresholds."""
+        return confusion_by_threshold(self.probabilities(), self.label_N)
+
+    def predictions(self) -> Iterator[Prediction]:
+        """Every image's answer, as `predict` gives it, in the order they were judged."""
+        unlike_N = [None] * len(self.keys) if self.unlike_N is None else self.unlike_N.tolist()
+        for key, probability_K, logits_K, unlike in zip(
+            self.keys, self.probabilities(), self.logits_NK, unlike_N, strict=True
+        ):
+            yield Prediction(
+                key=key,
+                classes=self.metrics.classes,
+                probabilities=tuple(probability_K.tolist()),
+                logits=tuple(logits_K.tolist()),
+                latency_ms=1000 * self.seconds / max(len(self.keys), 1),
+                unlike_training=unlike,
+                min_confidence=self.min_confidence or 0.0,
+                labels=self.task.labels_of(probability_K, self.metrics.classes),
+                thresholds=self.task.label_thresholds(len(self.metrics.classes)),
+            )
 
     def mistakes(self) -> list[Mistake]:
         """Every wrong answer, the most confident first. Those of several labels are `label_mistakes`."""

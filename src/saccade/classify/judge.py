@@ -23,12 +23,15 @@ from ..data.source import DataSource, open_source
 from ..evaluate.caveats import worse_calibrated, worse_scaled
 from ..evaluate.classes import match_classes, refuse_extra_classes
 from ..evaluate.copies import leave_out_copies
+from ..evaluate.novelty import agreed
 from ..evaluate.significance import compare_answers, paired_bootstrap
 from ..evaluate.words import metrics_of
 from ..runs.ensemble_folder import expand_runs
+from .chosen_threshold import Answering, promised_precision, refuse_confidence_of_labels
 from .classifier import Classifier, MeanProbability, open_classifier, same_weights
 from .crops import CENTRE, Look
 from .evaluation import Evaluation, Gain, MemberResult, Together
+from .further import Further, prepare
 from .judged_images import JudgedImages, choose_images
 from .stream import BATCH_SIZE, items_of_source, stream
 
@@ -39,7 +42,8 @@ class PassResult:
 
     `probability_NK` (float64) averages members and looks; `centre_logits_MNK` (float32) are each member's ordinary
     answers; both in the order of the classifier's classes. `centre_M_s` is each member's computing time for its centre
-    look alone, `forward_s` that of everything. `image_notes` name files with damage beside the pixels.
+    look alone, `forward_s` that of everything. `image_notes` name files with damage beside the pixels. `unlike_N`
+    (bool) says which images are unlike those of training; None where nothing tells.
     """
 
     probability_NK: np.ndarray
@@ -48,6 +52,7 @@ class PassResult:
     centre_M_s: np.ndarray
     forward_s: float
     image_notes: tuple[str, ...] = ()
+    unlike_N: np.ndarray | None = None
 
     def of(self, is_kept_N: np.ndarray) -> "PassResult":
         """The answers for those images of which `is_kept_N` (bool) is true, with their share of the times."""
@@ -59,6 +64,7 @@ class PassResult:
             probability_NK=self.probability_NK[is_kept_N],
             centre_logits_MNK=self.centre_logits_MNK[:, is_kept_N],
             label_N=self.label_N[is_kept_N],
+            unlike_N=None if self.unlike_N is None else self.unlike_N[is_kept_N],
         )
 
 
@@ -68,10 +74,13 @@ def evaluate(
     looks: Sequence[Look],
     runtime_config: RuntimeConfig,
     opened: Told = untold,
+    answering: Answering | None = None,
+    further: Further | None = None,
 ) -> Evaluation:
     """Judge the mean probability of `runs` over `looks` on the images of a source, in float32 and in one pass.
 
-    Images that any of the runs was trained on are left out. `opened` hears the line that names the classes.
+    Images that any of the runs was trained on are left out. `opened` hears the line that names the classes. `answering`
+    says when an answer counts as sure, `further` what else is measured.
     Raises UsageError, CheckpointError, DataError, ImageError.
     """
     started_s = time.monotonic()
@@ -80,11 +89,15 @@ def evaluate(
     source = open_source(source_text, several=True)
     opened(opening_line(source))
     refuse_other_labels(classifier, source)
+    refuse_confidence_of_labels(classifier.task, answering.min_confidence if answering else None)
     refuse_extra_classes(match_classes(classifier.classes, source.classes))
+    ready = prepare(further or Further(), source_text, classifier.classes, classifier.task)
     scan = scan_source(
         source, classifier.runtime.num_threads, "error", white=classifier.members[0].preprocessing.white_16_bit
     )
-    return judge(classifier, folders, choose_images(folders, source_text, source, scan), started_s)
+    images = choose_images(folders, source_text, source, scan)
+    judged = judge(classifier, folders, images, started_s, answering or Answering())
+    return ready.measure(judged, classifier, source, images.index_N[judged.copies.is_judged_N])
 
 
 def refuse_other_labels(classifier: Classifier, source: DataSource) -> None:
@@ -109,7 +122,13 @@ def run_labels(label_N: np.ndarray, label_map_S: np.ndarray, num_classes: int) -
     return rows_NK
 
 
-def judge(classifier: Classifier, runs: Sequence[Path], images: JudgedImages, started_s: float) -> Evaluation:
+def judge(
+    classifier: Classifier,
+    runs: Sequence[Path],
+    images: JudgedImages,
+    started_s: float,
+    answering: Answering = Answering(),  # noqa: B008  frozen
+) -> Evaluation:
     """Judge `classifier`, opened from `runs`, on `images`, each read and decoded once; `started_s` is when the work was
     begun (`time.monotonic`). Raises ImageError naming a file that cannot be read, DataError."""
     source = images.source
@@ -152,6 +171,10 @@ def judge(classifier: Classifier, runs: Sequence[Path], images: JudgedImages, st
         copies=copies,
         image_notes=result.image_notes,
         task=task,
+        unlike_N=result.unlike_N,
+        unlike_share=max((member.novelty.share for member in classifier.members if member.novelty), default=0.0),
+        promised=promised_precision(classifier, runs, answering.precision) if classifier.looks == (CENTRE,) else None,
+        min_confidence=answering.min_confidence,
     )
 
 
@@ -175,6 +198,7 @@ def pass_over(classifier: Classifier, source: DataSource, index_N: np.ndarray) -
     centre_MNK = np.zeros((len(classifier.members), num_images, num_classes), np.float32)
     centre_M_s, forward_s, start = np.zeros(len(classifier.members)), 0.0, 0
     image_notes: list[str] = []
+    unlike: list[np.ndarray | None] = []
     for member in classifier.members:  # the first call sets up kernels: it belongs to no image
         member.logits(torch.zeros(1, *member.preprocessing.input_CHW, dtype=torch.uint8))
     for batch in stream(classifier, items_of_source(source, index_N), views):
@@ -182,13 +206,15 @@ def pass_over(classifier: Classifier, source: DataSource, index_N: np.ndarray) -
         image_notes += [f"{printable(batch.keys[place])}: {' '.join(notes)}" for place, notes in batch.notes.items()]
         part = slice(start, start + batch.num_good)
         start = part.stop
-        mean = MeanProbability(batch.num_good, num_classes)
+        mean, unlike_MB = MeanProbability(batch.num_good, num_classes), []
         for number, member in enumerate(classifier.members):
             image_BVHWC = batch.prepared[member.preprocessing]
             for view, look in enumerate(views):
                 begun_s = time.perf_counter()
-                logits_BK = classifier.logits(number, image_BVHWC[:, view])
+                logits_BK, unlike_B = classifier.look_at(number, image_BVHWC[:, view], look)
                 seconds = time.perf_counter() - begun_s
+                if unlike_B is not None:
+                    unlike_MB.append(unlike_B)
                 if look == CENTRE:
                     centre_MNK[number, part] = logits_BK.numpy()
                     centre_M_s[number] += seconds
@@ -196,6 +222,8 @@ def pass_over(classifier: Classifier, source: DataSource, index_N: np.ndarray) -
                     forward_s += seconds
                     mean.add(logits_BK, member.temperature, classifier.task_of(number))
         probability_NK[part] = mean.value()
+        unlike.append(agreed(unlike_MB))
+    known = [unlike_B for unlike_B in unlike if unlike_B is not None]
     return PassResult(
         probability_NK=probability_NK,
         centre_logits_MNK=centre_MNK,
@@ -203,6 +231,7 @@ def pass_over(classifier: Classifier, source: DataSource, index_N: np.ndarray) -
         centre_M_s=centre_M_s,
         forward_s=forward_s,
         image_notes=tuple(image_notes),
+        unlike_N=np.concatenate(known) if known else None,
     )
 
 

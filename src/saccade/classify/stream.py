@@ -78,12 +78,12 @@ def stream(
     looks: Sequence[Look] = (),
     recognises: Recognises | None = None,
 ) -> Iterator[StreamBatch]:
-    """`items` in batches of 32, prepared for every member and every look of `classifier` (or those of `looks`).
+    """`items` in batches of 32, prepared for every member and every view of `classifier` (or those of `looks`).
 
     `recognises` is asked of every image, on the reading threads. Raises DataError naming a file whose reading has not
     finished after two minutes.
     """
-    views = tuple(looks) or classifier.looks
+    views = tuple(looks) or classifier.views
     return prepared_stream(items, classifier.preprocessings, views, classifier.runtime.num_threads, recognises)
 
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ..classify.label_check import LabelCheck
 
 MAX_ROWS = 40
-SURE = 0.9
 
 
 def evaluate(
@@ -27,6 +26,29 @@ def evaluate(
     ),
     scales: str = typer.Option(
         "1", "--scales", metavar="LIST", help="Test-time augmentation: scales such as 1,1.15, each with all crops."
+    ),
+    min_confidence: float | None = typer.Option(
+        None, "--min-confidence", metavar="P", help="Say how many images are answered from this probability on."
+    ),
+    precision: float | None = typer.Option(
+        None, "--precision", metavar="P", help="Say how many can be answered with so many right answers (0.98)."
+    ),
+    costs: Path | None = typer.Option(
+        None, "--costs", metavar="FILE", help="A CSV table of what each answer costs for each true class."
+    ),
+    slices: bool = typer.Option(
+        False, "--slices", help="Look where it is worse: by size, brightness, blur and folder."
+    ),
+    slice_column: list[str] = typer.Option(
+        [], "--slice-column", metavar="NAME", help="Look where it is worse by this column of a CSV; more than once."
+    ),
+    corruptions: bool = typer.Option(
+        False,
+        "--corruptions",
+        help="Judge up to 300 images with noise, blur, fog and more, in five strengths (minutes).",
+    ),
+    answers: Path | None = typer.Option(
+        None, "--answers", metavar="FILE", help="Write every image's answer to this CSV file, as predict --csv does."
     ),
     mistakes: Path | None = typer.Option(
         None, "--mistakes", metavar="FILE", help="Write every wrong answer to this CSV file."
@@ -57,9 +79,15 @@ def evaluate(
     source = chosen_source(source, file_column, label_column, split_column, group_column, labels)
     if label_errors is not None and len(runs) > 1:
         raise UsageError(f"--label-errors looks through the features of one run, got {len(runs)} runs.")
+    if min_confidence is not None and precision is not None:
+        raise UsageError("--min-confidence and --precision both say when to answer: give one of them.")
+    answering = api.Answering(min_confidence=min_confidence, precision=0.98 if precision is None else precision)
+    further = api.Further(costs=costs, slices=slices, columns=tuple(slice_column), corruptions=corruptions)
     opened = untold if quiet else print_opening
     try:
-        evaluation = api.evaluate(runs, source, crops, _scales(scales), opened=opened)
+        evaluation = api.evaluate(
+            runs, source, crops, _scales(scales), opened=opened, answering=answering, further=further
+        )
     except NothingUnseen as error:
         if label_errors is None or mistakes is not None:
             raise
@@ -68,6 +96,8 @@ def evaluate(
     checked = api.check_labels(runs[0], source, label_errors) if label_errors is not None else None
     if mistakes is not None:
         api.write_mistakes(evaluation, mistakes)
+    if answers is not None:
+        api.write_evaluated_answers(evaluation, answers)
     if as_json:
         print_json(evaluation.as_json() | ({"num_suspected_labels": len(checked.suspects)} if checked else {}))
         return
@@ -77,6 +107,8 @@ def evaluate(
     if mistakes is not None:
         lines.append(f"The wrong answers, the most confident first, are in {printable(str(mistakes))}.")
         lines += [text for text in (evaluation.why_unsuspected(),) if text]
+    if answers is not None:
+        lines.append(f"All answers are in {printable(str(answers))}.")
     if checked is not None:
         lines.append(_labels_text(checked, label_errors))
     print_result("\n".join(lines))
@@ -113,10 +145,12 @@ def evaluation_text(evaluation: "Evaluation") -> str:
         *evaluation.notes,
         f"Judged on {evaluation.judged_on}.",
         *_other_figures(evaluation),
+        *evaluation.unlike_sentences(),
     ]
     if evaluation.together:
         lines += ["", *_together_lines(evaluation.together)]
     lines += ["", format_table(headings, [[printable(cell) for cell in row] for row in shown])]
+    lines += _further_lines(evaluation)
     if len(shown) < len(rows):
         lines.append(f"(the {MAX_ROWS} classes of {len(rows)} with the lowest recall; --json has all)")
     return "\n".join(lines)
@@ -134,7 +168,29 @@ def _other_figures(evaluation: "Evaluation") -> list[str]:
         return [f"{f1}; {losses}."]
     top5 = f"Top-5 {percent(metrics.top5)} %, " if metrics.top5 is not None else ""
     scaled = f", with temperature {evaluation.temperature:.2f}" if evaluation.temperature != 1 else ""
-    return [f"{top5}macro-F1 {percent(metrics.macro_f1)} %; {losses}{scaled}.", evaluation.answering_only_at(SURE)]
+    return [
+        f"{top5}macro-F1 {percent(metrics.macro_f1)} %; {losses}{scaled}.",
+        *evaluation.answering_sentences(),
+        *filter(None, [evaluation.ranking().sentence()]),
+    ]
+
+
+def _further_lines(evaluation: "Evaluation") -> list[str]:
+    """What was asked for besides: costs, parts of the images, corrupted images."""
+    from ..evaluate.slices import slice_rows, slice_warnings
+
+    lines = ["", evaluation.costs.sentence()] if evaluation.costs else []
+    if evaluation.slices is not None:
+        headings, rows = slice_rows(evaluation.slices)
+        told = slice_warnings(evaluation.slices) or [
+            f"No part is shown to be worse than the other images ({len(evaluation.slices)} were looked at)."
+        ]
+        cells = [[printable(cell) for cell in row] for row in rows]
+        lines += ["", format_table(headings, cells, left=2), *told]
+    if evaluation.robustness:
+        headings, rows = evaluation.robustness.rows()
+        lines += ["", format_table(headings, rows), evaluation.robustness.sentence()]
+    return lines
 
 
 def together_text(evaluation: "Evaluation") -> str:

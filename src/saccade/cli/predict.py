@@ -22,6 +22,15 @@ def predict(
     csv: Path | None = typer.Option(
         None, "--csv", metavar="FILE", help="Write the answers to this file as they come; one that is there goes on."
     ),
+    min_confidence: float | None = typer.Option(
+        None, "--min-confidence", metavar="P", help="Below this probability, 0 to 1, there is no answer."
+    ),
+    precision: float | None = typer.Option(
+        None,
+        "--precision",
+        metavar="P",
+        help="Answer only where so many answers are right, such as 0.98: chosen on validation images.",
+    ),
     allow_url: bool = typer.Option(False, "--allow-url", help="Fetch images at https:// addresses, 16 MiB each."),
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
     quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
@@ -39,16 +48,21 @@ def predict(
     refuse_swapped("predict", arguments[:num_runs], paths)
     if not paths:
         raise UsageError("predict needs a run and images: saccade predict runs/digits-lenet5-1 photo.jpg.")
+    if min_confidence is not None and precision is not None:
+        raise UsageError("--min-confidence and --precision both say when to answer: give one of them.")
+    chosen = api.confidence_for(runs, precision) if precision is not None else None
+    least = chosen.min_confidence if chosen else min_confidence
+    chosen_notes = [chosen.sentence()] if chosen else []
     passed_over = PassedOver()
     items = asked_images(paths, passed_over, allow_url, opened=untold if quiet else print_opening)
     if csv is not None:
-        _predict_to_csv(runs, items, csv, top, as_json, passed_over.sentence)
+        _predict_to_csv(runs, items, csv, (top, least or 0.0), as_json, passed_over.sentence, chosen_notes)
         return
     caveats: list[str] = []
-    answers = list(api.predict(runs, items, note=caveats.append))
+    answers = list(api.predict(runs, items, note=caveats.append, min_confidence=least or 0.0))
     good = [answer for answer in answers if isinstance(answer, Prediction)]
     bad = [answer for answer in answers if isinstance(answer, ImageError)]
-    notes = dict.fromkeys(filter(None, [passed_over.sentence()])) | dict.fromkeys(
+    notes = dict.fromkeys([*filter(None, [passed_over.sentence()]), *chosen_notes]) | dict.fromkeys(
         f"{printable(answer.key)}: {' '.join(answer.notes)}" for answer in good if answer.notes
     )
     if as_json:
@@ -59,6 +73,7 @@ def predict(
                 "errors": [{"file": error.key, "reason": error.reason} for error in bad],
                 "notes": [*notes, *caveats],
                 "caveats": caveats,
+                "min_confidence": least,
             }
         )
     else:
@@ -68,6 +83,7 @@ def predict(
         elif rows:
             others = [text for place in range(2, len(rows[0]) // 2 + 1) for text in (ordinal(place), "")]
             print_result(format_table(["image", "class", "probability", *others], rows, left=2))
+            print_result("\n".join(_no_answer_lines(good))) if any(answer.no_answer for answer in good) else None
         if not quiet:
             print_notes([*notes, *caveats])
         for error in bad:
@@ -83,28 +99,41 @@ def ordinal(place: int) -> str:
 
 
 def _predict_to_csv(
-    runs: list[Path], items: Any, path: Path, top: int, as_json: bool, passed_over: Callable[[], str]
+    runs: list[Path],
+    items: Any,
+    path: Path,
+    how: tuple[int, float],
+    as_json: bool,
+    passed_over: Callable[[], str],
+    chosen_notes: list[str],
 ) -> None:
     """Answers go to the file as they come, and nothing is kept of them here."""
     from .. import api
     from ..core.errors import ImageError, printable
 
     caveats: list[str] = []
-    written, answers = api.predict_to_csv(runs, items, path, top, note=caveats.append)
+    top, least = how
+    counts = {"unlike_training": 0, "low_confidence": 0}
+    written, answers = api.predict_to_csv(runs, items, path, top, note=caveats.append, min_confidence=least)
     for answer in answers:
+        if not isinstance(answer, ImageError) and answer.no_answer:
+            counts[answer.no_answer] += 1
         if isinstance(answer, ImageError):
             print(f"error: {answer.message}", file=sys.stderr)
         elif answer.notes:
             print_notes([f"{printable(answer.key)}: {' '.join(answer.notes)}"])
-    print_notes([*filter(None, [passed_over()]), *caveats])
+    print_notes([*filter(None, [passed_over()]), *chosen_notes, *caveats])
     where = printable(str(path))
     if as_json:
-        counts = {"num_before": written.num_before, "num_answered": written.num_answered, "num_bad": written.num_bad}
-        print_json({"run": ", ".join(str(run) for run in runs), "csv": str(path), **counts, "caveats": caveats})
+        values = {"num_before": written.num_before, "num_answered": written.num_answered, "num_bad": written.num_bad}
+        values |= {f"num_{name}": number for name, number in counts.items()}
+        print_json({"run": ", ".join(str(run) for run in runs), "csv": str(path), **values, "caveats": caveats})
     else:
         before = f", after the {written.num_before:,} that it held" if written.num_before else ""
         answers_text = "1 answer" if written.num_answered == 1 else f"{written.num_answered:,} answers"
         print_result(f"{answers_text} written to {where}{before}.")
+        if told := _withheld_words(counts, written.num_answered):
+            print_result(told)
     if written.num_bad:
         total = written.num_answered + written.num_bad
         raise SaccadeError(
@@ -118,11 +147,16 @@ def _answer_json(answer: Any, top: int) -> dict[str, Any]:
         "key": answer.key,
         "file": answer.key,
         **said,
-        "class": answer.top(1)[0][0],
-        "probability": answer.top(1)[0][1],
+        "class": answer.answer,
+        "probability": None if answer.no_answer else answer.top(1)[0][1],
         "top": [{"class": name, "probability": probability} for name, probability in answer.top(top)],
+        "unlike_training": answer.unlike_training,
+        "no_answer": answer.no_answer or None,
         "latency_ms": round(answer.latency_ms, 3),
     }
+
+
+NO_ANSWER = {"unlike_training": "unlike training", "low_confidence": "no answer"}
 
 
 def _answer_row(answer: Any, top: int) -> list[str]:
@@ -133,6 +167,8 @@ def _answer_row(answer: Any, top: int) -> list[str]:
     cells = [printable(answer.key)]
     for name, probability in answer.top(top):
         cells += [printable(name), f"{100 * probability:.1f} %"]
+    if answer.no_answer:
+        cells[1] = f"{NO_ANSWER[answer.no_answer]} (if it had to: {cells[1]})"
     return cells
 
 
@@ -145,4 +181,31 @@ def _labels_row(answer: Any, top: int) -> list[str]:
     others = [
         f"{printable(name)} {100 * probability:.1f} %" for name, probability in ranked if name not in answer.labels
     ]
-    return [printable(answer.key), ", ".join(said) or "none", ", ".join(others[: max(0, top - len(said))])]
+    labels = ", ".join(said) or "none"
+    if answer.no_answer:
+        labels = f"{NO_ANSWER[answer.no_answer]} (if it had to: {labels})"
+    return [printable(answer.key), labels, ", ".join(others[: max(0, top - len(said))])]
+
+
+def _no_answer_lines(good: list[Any]) -> list[str]:
+    counts = {reason: sum(answer.no_answer == reason for answer in good) for reason in NO_ANSWER}
+    return [_withheld_words(counts, len(good))]
+
+
+def _withheld_words(counts: dict[str, int], total: int) -> str:
+    """How many images have no answer, and why; "" where all have one."""
+    words = {
+        "unlike_training": "{are} unlike anything seen in training",
+        "low_confidence": "{are} below the confidence asked for",
+    }
+    images = "image" if total == 1 else "images"
+    parts = [
+        words[reason].format(are=f"{number:,} {'is' if number == 1 else 'are'}")
+        for reason, number in counts.items()
+        if number
+    ]
+    if not parts:
+        return ""
+    num = sum(counts.values())
+    has = "has" if num == 1 else "have"
+    return f"{num:,} of {total:,} {images} {has} no answer: {'; '.join(parts)}."

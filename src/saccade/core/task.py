@@ -7,6 +7,7 @@ A label array has one row an image: label_N int64 of one label, label_NK (0 or 1
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -97,6 +98,17 @@ class Task(FrozenConfig):
             return said_BK
         best_BK: np.ndarray = np.arange(num_classes) == probability_BK.argmax(axis=1)[:, None]
         return best_BK
+
+    def labels_of(self, probability_K: np.ndarray, classes: Sequence[str]) -> tuple[str, ...] | None:
+        """The classes that are said of an image, most probable first; None of one label."""
+        if not self.is_several:
+            return None
+        said = np.flatnonzero(self.said(probability_K[None])[0])
+        return tuple(classes[k] for k in said[np.argsort(-probability_K[said], kind="stable")].tolist())
+
+    def label_thresholds(self, num_classes: int) -> tuple[float, ...]:
+        """From which probability on each class is said; empty of one label."""
+        return tuple(self.threshold_K(num_classes).tolist()) if self.is_several else ()
 
 
 def sigmoid(logits_NK: np.ndarray) -> np.ndarray:

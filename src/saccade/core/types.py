@@ -210,6 +210,10 @@ class Prediction(Displayed):
     `notes` are sentences on damage of the file beside its pixels. Where an image may have several labels, each
     probability is of its own class, `labels` are the classes that are said, most probable first, and `thresholds` say
     from which probability on; None of one label.
+
+    `unlike_training` says that the image is unlike anything seen in training; None where the run keeps nothing to tell
+    it by. An image that is, and one whose most probable class has less than `min_confidence`, has no `answer`, and
+    `no_answer` says why; `top` still says what it would be.
     """
 
     key: str
@@ -220,24 +224,41 @@ class Prediction(Displayed):
     notes: tuple[str, ...] = ()
     labels: tuple[str, ...] | None = None
     thresholds: tuple[float, ...] = ()
+    unlike_training: bool | None = None
+    min_confidence: float = 0.0
 
     def top(self, num: int) -> list[tuple[str, float]]:
         """The `num` most probable (class, probability) pairs, most probable first; ties in class order."""
         order = sorted(range(len(self.classes)), key=lambda k: -self.probabilities[k])
         return [(self.classes[k], self.probabilities[k]) for k in order[:num]]
 
-    def display_lines(self) -> list[str]:
-        """The file and its answer."""
-        if self.labels is not None:
-            return [self._labels_line(), *(f"{printable(self.key)}: {note}" for note in self.notes)]
-        name, probability = self.top(1)[0]
-        said = f"{printable(self.key)}: '{printable(name)}', {100 * probability:.1f} %."
-        return [said, *(f"{printable(self.key)}: {note}" for note in self.notes)]
+    @property
+    def no_answer(self) -> Literal["", "unlike_training", "low_confidence"]:
+        """Why there is no answer; empty where there is one."""
+        if self.unlike_training:
+            return "unlike_training"
+        return "low_confidence" if self.top(1)[0][1] < self.min_confidence else ""
 
-    def _labels_line(self) -> str:
+    @property
+    def answer(self) -> str | None:
+        """The most probable class, or None where there is no answer."""
+        return None if self.no_answer else self.top(1)[0][0]
+
+    def display_lines(self) -> list[str]:
+        """The file and its answer, or that there is none and what it would be."""
+        name, probability = self.top(1)[0]
+        said = f"'{printable(name)}', {100 * probability:.1f} %" if self.labels is None else self._labels_text()
+        none = {
+            "unlike_training": "unlike anything seen in training; if it had to answer: ",
+            "low_confidence": "no answer; if it had to answer: ",
+        }
+        lines = [f"{printable(self.key)}: {none.get(self.no_answer, '')}{said}."]
+        return [*lines, *(f"{printable(self.key)}: {note}" for note in self.notes)]
+
+    def _labels_text(self) -> str:
         probability = dict(zip(self.classes, self.probabilities, strict=True))
         said = [f"'{printable(name)}', {100 * probability[name]:.1f} %" for name in self.labels or ()]
-        return f"{printable(self.key)}: {'; '.join(said) or 'none of the labels'}."
+        return "; ".join(said) or "none of the labels"
 
     def display_rows(self) -> Rows:
         """The three most probable classes."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from .metrics import CALIBRATION_BINS, calibration_bin, wilson_interval
 from .scores import as_labels, as_logits
+from .thresholds import PromisedPrecision
 
 if TYPE_CHECKING:
     import torch
@@ -162,15 +163,67 @@ def selective_curve(confidence_N: np.ndarray, right_N: np.ndarray) -> SelectiveC
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Selective:
+    """Answering only at `threshold` or above: `num_answered` of `num_images` images are, `num_right` of these answers
+    are right. `promised` is what chose the threshold, None where a person did."""
+
+    threshold: float
+    num_images: int
+    num_answered: int
+    num_right: int
+    promised: PromisedPrecision | None = None
+
+    @property
+    def coverage(self) -> float:
+        """The share of images that is answered."""
+        return self.num_answered / self.num_images if self.num_images else float("nan")
+
+    @property
+    def precision(self) -> float:
+        """The share of answers that is right, NaN without any."""
+        return self.num_right / self.num_answered if self.num_answered else float("nan")
+
+    @property
+    def low(self) -> float:
+        """The lower end of its 95 % interval."""
+        return wilson_interval(self.num_right, self.num_answered)[0]
+
+    @property
+    def high(self) -> float:
+        """The upper end."""
+        return wilson_interval(self.num_right, self.num_answered)[1]
+
+    def sentence(self) -> str:
+        """`Answering only at 0.90 or above: 312 of 360 images (86.7 %), 99.4 % of them right (95 % ... 97.7 to 99.8).`
+        With a promise: `Answers 86.7 % of the images at 98 % precision: at 0.90 or above ...`."""
+        at = f"{self.threshold:.2f}" if self.promised is None else f"{self.threshold:.4f}"
+        if not self.num_answered:
+            return f"Answering only at {at} or above: none of {self.num_images:,} images."
+        found = (
+            f"{self.num_answered:,} of {self.num_images:,} images ({100 * self.coverage:.1f} %), "
+            f"{100 * self.precision:.1f} % of them right (95 % interval {100 * self.low:.1f} to {100 * self.high:.1f})."
+        )
+        if self.promised is None:
+            return f"Answering only at {at} or above: {found}"
+        wanted = f"{100 * self.promised.precision:g} % precision"
+        return f"Answers {100 * self.coverage:.1f} % of images at {wanted}: at a confidence of {at} or above, {found}"
+
+
+def answering_at(
+    confidence_N: np.ndarray, right_N: np.ndarray, threshold: float, promised: PromisedPrecision | None = None
+) -> Selective:
+    """What answering only at `threshold` or above gives."""
+    answered_N = confidence_N >= threshold
+    return Selective(
+        threshold=threshold,
+        num_images=len(confidence_N),
+        num_answered=int(answered_N.sum()),
+        num_right=int(right_N[answered_N].sum()),
+        promised=promised,
+    )
+
+
 def selective_sentence(confidence_N: np.ndarray, right_N: np.ndarray, threshold: float) -> str:
     """`Answering only at 0.90 or above: 312 of 360 images (86.7 %), 99.4 % of them right (95 % ... 97.7 to 99.8).`"""
-    answered_N = confidence_N >= threshold
-    num, total = int(answered_N.sum()), len(confidence_N)
-    if not num:
-        return f"Answering only at {threshold:.2f} or above: none of {total:,} images."
-    num_right = int(right_N[answered_N].sum())
-    low, high = wilson_interval(num_right, num)
-    return (
-        f"Answering only at {threshold:.2f} or above: {num:,} of {total:,} images ({100 * num / total:.1f} %), "
-        f"{100 * num_right / num:.1f} % of them right (95 % interval {100 * low:.1f} to {100 * high:.1f})."
-    )
+    return answering_at(confidence_N, right_N, threshold).sentence()

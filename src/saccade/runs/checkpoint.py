@@ -1,14 +1,17 @@
-"""A checkpoint: `weights.safetensors` and `manifest.json`, with `state.safetensors` where training goes on from it.
+"""A checkpoint: `weights.safetensors` and `manifest.json`, with `state.safetensors` where training goes on from it,
+and `validation.safetensors` and `novelty.safetensors` once it is judged.
 
 The manifest is written last and names every file with its size and SHA-256, so a folder with a manifest that fits its
 files is complete, and a folder without one is not a checkpoint. No file in it can run code.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
@@ -23,10 +26,11 @@ from ..core.plain_files import open_plain_file
 from ..core.task import Task
 from ..models.architecture import ModelSpec
 from ..models.build import resolve_model, without_weights
-from .files import FileRecord
+from .files import FileRecord, damaged, parse_tensor_file, record_of
 from .manifest import Manifest, manifest_text, read_manifest
-from .names import BEST, LAST, LIMIT_BYTES, MANIFEST, STATE, WEIGHTS
+from .names import BEST, LAST, LIMIT_BYTES, MANIFEST, NOVELTY, STATE, VALIDATION, WEIGHTS
 
+MEASURED_FILES = (VALIDATION, NOVELTY)  # what is measured with weights that are kept
 HEADER_BYTES, HEADER_BYTES_A_TENSOR = 64 << 10, 1 << 10  # most of a weight file beyond its numbers
 
 
@@ -67,6 +71,21 @@ class Checkpoint:
         if STATE not in self.manifest.files:
             raise CheckpointError(f"{printable(str(self.folder))} holds weights only: training cannot go on from it.")
         return self._load(STATE)
+
+    def load_measured(self, name: str) -> dict[str, np.ndarray] | None:
+        """The arrays of `name`, one of MEASURED_FILES, all finite; None where the checkpoint has none.
+
+        Raises CheckpointError where the file is not the manifest's.
+        """
+        record = self.manifest.files.get(name)
+        if record is None:
+            return None
+        path = self.folder / name
+        arrays = parse_tensor_file(_read_checked(self.folder, name, record), path)
+        for key, array in arrays.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise damaged(path, f"'{key[:200]}' holds values that are not finite")
+        return arrays
 
     def load_model(self) -> nn.Module:
         """The network with its weights, in evaluation mode, on the CPU, float32."""
@@ -125,10 +144,7 @@ def save_checkpoint(
     contents = {WEIGHTS: tensor_bytes(_contiguous(weights))}
     if state is not None:
         contents[STATE] = tensor_bytes(_contiguous(state))
-    files = {
-        name: FileRecord(num_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
-        for name, content in contents.items()
-    }
+    files = {name: record_of(content) for name, content in contents.items()}
     manifest = manifest.model_copy(update={"files": files})
 
     def fill(temporary: Path) -> None:
@@ -140,12 +156,35 @@ def save_checkpoint(
     atomic.replace_folder(folder, fill, MANIFEST, keep_previous, needed_bytes)
 
 
-def update_manifest(checkpoint: Checkpoint, metrics: dict[str, Any], temperature: float, task: Task) -> Checkpoint:
-    """Store `metrics` and what makes answers of logits with a checkpoint whose weights stay as they are."""
+def update_manifest(
+    checkpoint: Checkpoint,
+    metrics: dict[str, Any],
+    temperature: float,
+    task: Task,
+    measured: Mapping[str, bytes] | None = None,
+) -> Checkpoint:
+    """Store `metrics`, what makes answers of logits, and the files `measured`, content by name, with a checkpoint whose
+    weights stay.
+
+    Files that were measured before and are not among them leave. Killed anywhere, the checkpoint is whole.
+    """
+    folder, contents = checkpoint.folder, measured or {}
+    kept = {name: record for name, record in checkpoint.manifest.files.items() if name not in MEASURED_FILES}
     found = {"metrics": metrics, "temperature": temperature, "task": task}
-    manifest = checkpoint.manifest.model_copy(update=found)
-    atomic.write_text(checkpoint.folder / MANIFEST, manifest_text(manifest))
-    return Checkpoint(folder=checkpoint.folder, manifest=manifest)
+    files = kept | {name: record_of(content) for name, content in contents.items()}
+    manifest = checkpoint.manifest.model_copy(update=found | {"files": files})
+    if any(files.get(name) != record for name, record in checkpoint.manifest.files.items()):
+        without = manifest.model_copy(update={"files": kept})  # first: it must not name what is about to change
+        atomic.write_text(folder / MANIFEST, manifest_text(without))
+    for name in MEASURED_FILES:
+        if name in contents:
+            atomic.write_bytes(folder / name, contents[name])
+    atomic.write_text(folder / MANIFEST, manifest_text(manifest))
+    with atomic.storage_errors(folder):
+        for name in MEASURED_FILES:
+            if name not in contents:
+                (folder / name).unlink(missing_ok=True)
+    return Checkpoint(folder=folder, manifest=manifest)
 
 
 def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
@@ -178,7 +217,7 @@ def open_checkpoint(folder: Path, check_content: bool = False) -> Checkpoint:
     """The checkpoint in `folder`. Raises CheckpointError where it is missing, incomplete or from a later version."""
     manifest = read_manifest(folder)
     for name, record in manifest.files.items():
-        if name not in (WEIGHTS, STATE):
+        if name not in (WEIGHTS, STATE, *MEASURED_FILES):
             raise CheckpointError(
                 f"{printable(str(folder))}/{MANIFEST} names '{printable(name[:200])}', which is not one of its files."
             )

@@ -42,6 +42,11 @@ class FileRecord(FrozenConfig):
     sha256: str = Field(pattern="^[0-9a-f]{64}$", description="digest of the content")
 
 
+def record_of(content: bytes) -> FileRecord:
+    """What a manifest says of a file of this content."""
+    return FileRecord(num_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
 class RunFile(FrozenConfig):
     """Base of what a file of a run holds. Types are strict; keys of later versions are let be."""
 

@@ -10,8 +10,8 @@ run/
   metrics.jsonl           one line an event
   seen.safetensors        digests of the images that training saw
   checkpoint-last/        manifest.json, weights.safetensors, state.safetensors
-  checkpoint-best/        manifest.json, weights.safetensors
-  checkpoint-start/       the same, before fine-tuning (transfer only)
+  checkpoint-best/        manifest.json, weights.safetensors, validation.safetensors, novelty.safetensors
+  checkpoint-start/       manifest.json, weights.safetensors before fine-tuning (transfer only)
   evaluation.json         the verdict
   evaluation.safetensors  the outputs it was counted from
   pictures.safetensors    the judged images that the report shows, small
@@ -39,6 +39,8 @@ BACKBONE_PICTURE = "backbones.svg"
 
 LAST, BEST, START = "checkpoint-last", "checkpoint-best", "checkpoint-start"
 MANIFEST, WEIGHTS, STATE = "manifest.json", "weights.safetensors", "state.safetensors"
+VALIDATION = "validation.safetensors"  # what the kept weights say of the validation images
+NOVELTY = "novelty.safetensors"  # by what an image is known that is unlike those of training
 
 ENSEMBLE_PLAN = "ensemble.toml"
 
@@ -59,6 +61,8 @@ LIMIT_BYTES = {
     PICTURES: 32 * MB,
     WEIGHTS: 8 * GB,  # the largest network here has 0.6 GB
     STATE: 24 * GB,
+    VALIDATION: 1 * GB,  # a quarter of a million images of 1,000 classes
+    NOVELTY: 64 * MB,
 }
 MAX_LINE_BYTES = 64 * KB  # of metrics.jsonl
 

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import nn
 
 from ..classify.classifier import member_of
 from ..classify.crops import CENTRE
@@ -18,12 +16,10 @@ from ..classify.stream import items_of_source, prepared_stream
 from ..core import atomic
 from ..core.runtime import Runtime
 from ..core.types import Preprocessing
-from ..data.augmentation_policy import AugmentConfig
-from ..data.loading.loader import build_loader
 from ..data.source import DataSource
 from ..evaluate.caveats import sentences
 from ..evaluate.copies import WithoutCopies, leave_out_copies
-from ..evaluate.forward import Outputs, collect_outputs, keep_going
+from ..evaluate.forward import Outputs, keep_going
 from ..evaluate.words import AnyMetrics, metrics_json, warnings
 from ..models.surgery import ALL
 from ..runs.checkpoint import Checkpoint, update_manifest
@@ -32,6 +28,7 @@ from ..runs.names import SEEN
 from .answers import Answers, fit_answers
 from .config import RunConfig
 from .data_caveats import data_caveats, loss_caveats
+from .held_back import FeaturesOf, Passes, measured_files, validation_outputs
 from .prepare import Images
 
 
@@ -57,19 +54,20 @@ def judge(
     config: RunConfig,
     runtime: Runtime,
     check: Callable[[], None] = keep_going,
+    features_of: FeaturesOf | None = None,
 ) -> Judgement:
     """Evaluate `checkpoint` in float32 on the test images (validation, then training ones, where there are none).
 
     What makes answers of logits comes from the validation images, shrunk towards what it is without any where they are
-    few, and is stored with the weights.
+    few, and is stored with the weights. What they say of these images is kept, and features of training images by which
+    others are told to be unlike them; `features_of` gives those that are known already.
     """
     split = images.split.judged_part
     model = member_of(checkpoint, runtime, str(run_dir)).model
-    held_back = None
-    if split == "test" and len(images.split.validation_N):
-        held_back = _outputs(model, images.split.without_copies("validation"), images, config, (runtime, check))
-    answers = fit_answers(held_back, images, config)
-    whole = _outputs(model, images.split.indices(split), images, config, (runtime, check))
+    passes = Passes(model=model, images=images, config=config, runtime=runtime, check=check)
+    held_back = validation_outputs(passes)
+    answers = fit_answers(held_back.outputs if split == "test" and held_back else None, images, config)
+    whole = passes.outputs(images.split.indices(split))
     is_copy_N = np.isin(whole.index_N, images.split.copied_N)
     copies = leave_out_copies(answers.right(whole), is_copy_N)
     outputs = whole.of(copies.is_judged_N)
@@ -86,28 +84,11 @@ def judge(
     caveats = sentences(told) + answers.caveats(outputs)
     values |= {"kind": kind, **copies.as_json(images.task), "caveats": caveats}
     _write_evidence(run_dir, outputs, images, values, answers, runtime.num_threads)
-    checkpoint = update_manifest(checkpoint, values, answers.temperature, answers.task)
+    measured = measured_files(held_back, passes, features_of)
+    checkpoint = update_manifest(checkpoint, values, answers.temperature, answers.task, measured)
     return Judgement(
         checkpoint=checkpoint, metrics=metrics, split=split, caveats=tuple(values["caveats"]), copies=copies, kind=kind
     )
-
-
-def _outputs(
-    model: nn.Module, index_N: np.ndarray, images: Images, config: RunConfig, work: tuple[Runtime, Callable[[], None]]
-) -> Outputs:
-    runtime, check = work
-    loader = build_loader(
-        images.source,
-        index_N,
-        images.preprocessing,
-        AugmentConfig(),
-        config.loader.model_copy(update={"batch_size": min(256, config.batch_size)}),
-        config.seed,
-    )
-    try:
-        return collect_outputs(model, loader, images.preprocessing, runtime, torch.float32, check)
-    finally:
-        loader.close()
 
 
 def _write_evidence(

@@ -47,8 +47,9 @@ from ..weights.licence import restriction
 from ..weights.public import BackboneWeights, find_weights, load_backbone
 from .backbone_search import BackboneSearch
 from .feature_plan import without_mixing
+from .features import FeatureWork, collect_features
 from .known_weights import with_weights
-from .start_point import AUTO, StartWork, find_start
+from .start_point import AUTO, LAST, StartWork, feature_plan, find_start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +135,7 @@ def transfer(
                 manifest = _manifest(config, weights, images, runtime, command)
                 found = find_start(work, model, manifest, folder.path)
             context = replace(context, deadline_s=_deadline(config, begun_start, found, started_s))
-            return _finish(found, model, folder, images, context, (config, runtime))
+            return _finish(found, model, folder, images, context, (config, runtime), store)
         except Stopped as error:
             raise error if error.message else stopped(config, folder, stop.exit_code) from None
 
@@ -213,6 +214,7 @@ def _finish(
     images: Images,
     context: FitContext,
     plan: tuple[RunConfig, Runtime],
+    store: FeatureStore,
 ) -> TransferResult:
     """Fine-tune what is not frozen and judge."""
     config, runtime = plan
@@ -227,7 +229,17 @@ def _finish(
         num_parameters = sum(parameter.numel() for parameter in head.parameters())
         context.progress.begin(opening_lines(known, images, runtime.describe(), folder.path, num_parameters))
         best = find_checkpoint(folder.path)
-        judgement = judge(folder.path, best, images, known, runtime, context.stop.check)
+        frozen = feature_plan(model, config, images, runtime)
+        work = FeatureWork(cache=store.cache, check=context.stop.check)
+        judgement = judge(
+            folder.path,
+            best,
+            images,
+            known,
+            runtime,
+            context.stop.check,
+            lambda index_N: collect_features(frozen, [LAST], index_N, work)[LAST],
+        )
         result = TrainResult(
             run_dir=folder.path,
             config=config,

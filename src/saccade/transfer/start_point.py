@@ -23,6 +23,7 @@ from ..runs.manifest import Manifest
 from ..runs.names import START, TRANSFER
 from ..runs.start_point import Backbone, StartPoint
 from ..train.config import UNWEIGHTED, RunConfig
+from ..train.held_back import MAX_TRAIN
 from ..train.loss import right_images
 from ..train.prepare import Images
 from ..train.progress import RunProgress
@@ -79,6 +80,22 @@ def find_start(work: StartWork, model: nn.Module, manifest: Manifest, run_dir: P
     return found
 
 
+def feature_plan(model: nn.Module, config: RunConfig, images: Images, runtime: Runtime) -> FeaturePlan:
+    """What the features of the run are computed from."""
+    return FeaturePlan(
+        model=model,
+        network=config.model,
+        source=images.source,
+        digest_NB=images.scan.bytes_digest_N,
+        preprocessing=images.preprocessing,
+        runtime=runtime,
+        dtype=feature_dtype(config, runtime),
+        augment=config.augment,
+        num_views=config.transfer.views,
+        seed=config.seed,
+    )
+
+
 class _Starter:
     """The features of a run, and what is fitted to them."""
 
@@ -86,18 +103,7 @@ class _Starter:
         self.work = work
         self.model = model
         config, images = work.config, work.images
-        self.plan = FeaturePlan(
-            model=model,
-            network=config.model,
-            source=images.source,
-            digest_NB=images.scan.bytes_digest_N,
-            preprocessing=images.preprocessing,
-            runtime=work.runtime,
-            dtype=feature_dtype(config, work.runtime),
-            augment=config.augment,
-            num_views=config.transfer.views,
-            seed=config.seed,
-        )
+        self.plan = feature_plan(model, config, images, work.runtime)
         self.report = FeatureReport()
         nothing = Forecast(features_s=0.0, look_s={}, epoch_s={}, judging_s=0.0)
         self.time = TimePlan(forecast=nothing, minutes=config.transfer.minutes, started_s=work.started_s)
@@ -160,9 +166,9 @@ class _Starter:
             return
         task = self.work.images.task
         fits = Fits(config=config, runtime=self.work.runtime, check=self.work.check, task=task)
-        amount = Amount(
-            train_N=split.train_N, validation_N=split.validation_N, num_judged=len(split.without_copies("test"))
-        )
+        num_judged = len(split.without_copies("test")) + len(split.validation_N)
+        num_judged += min(MAX_TRAIN, len(split.train_N)) if depths or ladder else 0  # else their features are known
+        amount = Amount(train_N=split.train_N, validation_N=split.validation_N, num_judged=num_judged)
         looks = Looks(first=ladder.first_look(), others_follow=len(ladder.looks) > 1) if ladder else None
         known = forecast(self.plan, depths, looks, fits, amount, self.features)
         self.time = TimePlan(forecast=known, minutes=config.transfer.minutes, started_s=self.work.started_s)

@@ -1,0 +1,69 @@
+"""What else an evaluation is asked for: costs, parts of the images, corrupted images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..core.errors import UsageError
+from ..core.task import Task
+from ..data.source import DataSource
+from ..data.sources.manifest.other_column import read_column
+from ..evaluate.costs import CostTable, measure_costs, read_costs
+from ..evaluate.scores import probabilities_from_logits
+from .classifier import Classifier
+from .corrupted import measure_robustness
+from .evaluation import Evaluation
+from .image_traits import measure_traits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Further:
+    """`costs` is a CSV file; `slices` asks for parts by size, brightness, sharpness and folder, `columns` for parts by
+    columns of the source's table; `corruptions` for the accuracy on corrupted images."""
+
+    costs: Path | None = None
+    slices: bool = False
+    columns: tuple[str, ...] = ()
+    corruptions: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """What `Further` asks for, its files read before any image is."""
+
+    asked: Further
+    table: CostTable | None
+    columns: dict[str, dict[str, str]]
+
+    def measure(
+        self, evaluation: Evaluation, classifier: Classifier, source: DataSource, index_N: np.ndarray
+    ) -> Evaluation:
+        """`evaluation`, of the images `index_N` of `source`, with all that is asked for. Raises ImageError."""
+        probability_NK = probabilities_from_logits(evaluation.logits_NK, evaluation.temperature)
+        label_N, asked = evaluation.label_N, self.asked
+        if self.table is not None and len(label_N):
+            evaluation = replace(evaluation, costs=measure_costs(probability_NK, label_N, self.table))
+        if (asked.slices or asked.columns) and len(label_N):
+            traits = measure_traits(source, index_N, classifier.members[0].preprocessing, self.columns)
+            right_N = probability_NK.argmax(axis=1) == label_N
+            evaluation = replace(evaluation, slices=traits.slices(right_N))
+        if asked.corruptions and len(label_N):
+            found = measure_robustness(classifier, source, index_N, label_N)
+            evaluation = replace(evaluation, robustness=found)
+        return evaluation
+
+
+def prepare(asked: Further, source_text: str, classes: Sequence[str], task: Task) -> Ready:
+    """Read the files that `asked` names. Raises UsageError, DataError."""
+    if task.is_several and asked != Further():
+        raise UsageError(
+            "Costs, slices and corruptions are for one label an image; this run knows several.\n"
+            "Leave out --costs, --slices, --slice-column and --corruptions."
+        )
+    return Ready(
+        asked=asked,
+        table=None if asked.costs is None else read_costs(asked.costs, classes),
+        columns={name: read_column(source_text, name) for name in asked.columns},
+    )

@@ -1,0 +1,170 @@
+"""What wrong answers cost: a table of costs, the cost of the answers, and of those that cost least by the
+probabilities.
+
+An image costs what the table says for its class and the answer. The decision of least expected cost takes the answer
+with the smallest sum of probability times cost (Elkan 2001, IJCAI, section 2), and no answer where that is cheaper
+(Chow 1970, IEEE Transactions on Information Theory 16, 41-46); it is as good as the probabilities are calibrated.
+"""
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.documents import DocumentError, read_plain_file
+from ..core.errors import DataError, UsageError, did_you_mean, printable
+from .significance import paired_bootstrap
+
+NO_ANSWER = "no answer"
+MAX_BYTES = 64 << 20
+MAX_COST = 1e12
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostTable:
+    """`cost_KJ[true, said]`; J is K, or K + 1 where the last column is what no answer costs."""
+
+    cost_KJ: np.ndarray
+
+    @property
+    def may_abstain(self) -> bool:
+        """Whether the table says what no answer costs."""
+        return self.cost_KJ.shape[1] > self.cost_KJ.shape[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """Mean cost of an image: `said` of the answers as they are, `least` of the decisions of least expected cost, and by
+    how much these differ, `difference` within `low` to `high` (95 %, paired bootstrap). `num_changed` decisions differ
+    from the answers, `num_unanswered` of them are to give none."""
+
+    said: float
+    least: float
+    difference: float
+    low: float
+    high: float
+    num_images: int
+    num_changed: int
+    num_unanswered: int
+
+    def sentence(self) -> str:
+        """Both costs, and whether one is shown to be lower."""
+        changed = f"{self.num_changed:,} of {self.num_images:,} answers change"
+        if self.num_unanswered:
+            changed += f", {self.num_unanswered:,} of them to no answer"
+        shown = "" if self.low * self.high > 0 else "; no difference is shown"
+        return (
+            f"The answers cost {self.said:.4g} an image. Those of least expected cost cost {self.least:.4g} "
+            f"({self.difference:+.4g}, 95 % interval {self.low:+.4g} to {self.high:+.4g}{shown}): {changed}."
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The value of `costs` in `evaluate --json`; its keys are a contract."""
+        return {
+            "cost": self.said,
+            "least_expected_cost": self.least,
+            "difference": self.difference,
+            "difference_low": self.low,
+            "difference_high": self.high,
+            "num_changed": self.num_changed,
+            "num_unanswered": self.num_unanswered,
+        }
+
+
+def decide(probability_NK: np.ndarray, table: CostTable) -> np.ndarray:
+    """int64 (N,): the column of least expected cost for each image; of equal ones the most probable class."""
+    expected_NJ = probability_NK @ table.cost_KJ
+    least_N1 = expected_NJ.min(axis=1, keepdims=True)
+    is_least_NJ = expected_NJ <= least_N1 + 1e-12 * np.maximum(np.abs(least_N1), 1)
+    rank_NJ = np.zeros_like(expected_NJ)
+    rank_NJ[:, : probability_NK.shape[1]] = 1 + probability_NK
+    chosen_N: np.ndarray = np.where(is_least_NJ, rank_NJ, -1.0).argmax(axis=1)
+    return chosen_N
+
+
+def measure_costs(probability_NK: np.ndarray, label_N: np.ndarray, table: CostTable) -> Costs:
+    """What the answers and the decisions of least expected cost come to on labelled images, at least one."""
+    said_N, least_N = probability_NK.argmax(axis=1), decide(probability_NK, table)
+    said_cost_N, least_cost_N = table.cost_KJ[label_N, said_N], table.cost_KJ[label_N, least_N]
+    low, high = paired_bootstrap(said_cost_N, least_cost_N)
+    return Costs(
+        said=float(said_cost_N.mean()),
+        least=float(least_cost_N.mean()),
+        difference=float((least_cost_N - said_cost_N).mean()),
+        low=low,
+        high=high,
+        num_images=len(label_N),
+        num_changed=int((said_N != least_N).sum()),
+        num_unanswered=int((least_N == len(table.cost_KJ)).sum()),
+    )
+
+
+def read_costs(path: Path, classes: Sequence[str]) -> CostTable:
+    """The table in a CSV file: in the first line the answers, in the first column the true classes, by name, in any
+    order.
+
+    A column called `no answer` is what no answer costs. Raises DataError, or UsageError where there is no such file.
+    """
+    rows = _rows(path)
+    where = printable(str(path))
+    columns = [name for name in rows[0][1:]]
+    wanted = [*classes, NO_ANSWER] if NO_ANSWER in columns and NO_ANSWER not in classes else list(classes)
+    _check_names(columns, wanted, f"{where}, line 1", "column")
+    names = [row[0] for row in rows[1:]]
+    _check_names(names, list(classes), f"{where}, column 1", "line")
+    cost_KJ = np.zeros((len(classes), len(wanted)))
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(rows[0]):
+            raise DataError(f"{where}, line {number:,} has {len(row):,} cells, and line 1 has {len(rows[0]):,}.")
+        for name, cell in zip(columns, row[1:], strict=True):
+            cost_KJ[classes.index(row[0]), wanted.index(name)] = _cost(cell, f"{where}, line {number:,}", name)
+    return CostTable(cost_KJ=cost_KJ)
+
+
+def _rows(path: Path) -> list[list[str]]:
+    where = printable(str(path))
+    try:
+        text = read_plain_file(path, MAX_BYTES, may_be_link=True).decode("utf-8-sig")
+        rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines(), strict=True) if any(row)]
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"There is no file of costs at {where}.") from None
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{where}: byte {error.start + 1:,} is not UTF-8 text.\nSave the table as CSV in UTF-8."
+        ) from None
+    except (DocumentError, csv.Error) as error:
+        raise DataError(f"{where} cannot be read as CSV: {printable(str(error))}.") from None
+    if len(rows) < 2:
+        raise DataError(
+            f"{where} holds no table: it takes the answers in the first line and a line for each class.\n"
+            f"Such as: true,cat,dog  cat,0,1  dog,5,0"
+        )
+    return rows
+
+
+def _check_names(found: Sequence[str], wanted: Sequence[str], where: str, what: str) -> None:
+    """Raise DataError unless `found` are exactly the names `wanted`, in any order."""
+    for name in found:
+        if name not in wanted:
+            raise DataError(
+                f"{where}: the run does not know a class '{printable(name[:200])}'.{did_you_mean(name[:200], wanted)}"
+            )
+        if list(found).count(name) > 1:
+            raise DataError(f"{where}: '{printable(name)}' stands there twice.")
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise DataError(f"{where}: there is no {what} for '{printable(missing[0])}'.\nEvery class of the run has one.")
+
+
+def _cost(cell: str, where: str, name: str) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        value = float("nan")
+    if not math.isfinite(value) or abs(value) > MAX_COST:
+        raise DataError(f"{where}, column '{printable(name)}': '{printable(cell[:200])}' is not a cost.")
+    return value

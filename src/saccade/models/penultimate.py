@@ -1,0 +1,44 @@
+"""What the head of a network sees, together with what it says, from one pass."""
+
+import torch
+from torch import nn
+
+from .architecture import ImageClassifier
+from .surgery import mean_over_positions
+
+MAX_FEATURES = 8192  # of one image
+
+
+class LogitsAndFeatures(nn.Module):
+    """logits_BK and feature_BD of normalised images side by side, (B, K + D); `split_outputs` takes them apart.
+
+    The feature is what the head sees, maps and tokens averaged over positions; where that is more than 8,192 numbers,
+    as in VGG, the means of the last map. The logits are those of `model`, to the same bits.
+    """
+
+    def __init__(self, model: ImageClassifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image_BCHW: torch.Tensor) -> torch.Tensor:
+        """(B, K + D) float32."""
+        last_map = self.model.stages(self.model.stem(image_BCHW))
+        feature = self.model.neck(last_map)
+        logits_BK = self.model.head(feature)
+        feature_BD = mean_over_positions(feature)
+        if feature_BD.shape[1] > MAX_FEATURES:
+            feature_BD = mean_over_positions(last_map)
+        return torch.cat([logits_BK.float(), feature_BD.float()], dim=1)
+
+
+def split_outputs(both_BX: torch.Tensor, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(logits_BK, feature_BD) of what `LogitsAndFeatures` gives."""
+    return both_BX[:, :num_classes], both_BX[:, num_classes:]
+
+
+def with_features(model: nn.Module) -> LogitsAndFeatures | None:
+    """`model`, giving its features too; None where it does not name its parts, or computes its logits otherwise."""
+    own, usual = type(model), ImageClassifier
+    if not isinstance(model, usual) or (own.forward, own.forward_features) != (usual.forward, usual.forward_features):
+        return None
+    return LogitsAndFeatures(model).eval()

@@ -1,0 +1,55 @@
+"""`novelty.safetensors` of a checkpoint: by what an image is known that is unlike everything seen in training.
+
+    unit_MD     float16 (M, D)  what the head sees of some training images, of unit length
+    distance_V  float32 (V,)    of validation images, from the fifth nearest of them
+
+Two bytes a feature and image: at most 16 MB. Runs of before 0.3 have none, and nothing is said with them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from safetensors.numpy import save as tensor_bytes
+
+from .checkpoint import Checkpoint
+from .files import REMEDY, damaged, take_array
+from .names import NOVELTY
+
+MAX_BYTES = 16 << 20
+FEWEST = 5  # images; the fifth nearest counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownFeatures:
+    """The arrays of the file."""
+
+    unit_MD: np.ndarray
+    distance_V: np.ndarray
+
+
+def novelty_bytes(known: KnownFeatures) -> bytes:
+    """The content of the file."""
+    return tensor_bytes(
+        {
+            "unit_MD": np.ascontiguousarray(known.unit_MD, np.float16),
+            "distance_V": np.ascontiguousarray(known.distance_V, np.float32),
+        }
+    )
+
+
+def read_known_features(checkpoint: Checkpoint) -> KnownFeatures | None:
+    """What the checkpoint keeps of its training images; None where nothing. Raises CheckpointError."""
+    arrays = checkpoint.load_measured(NOVELTY)
+    if arrays is None:
+        return None
+    path = checkpoint.folder / NOVELTY
+    where = (path, REMEDY)
+    unit_MD = take_array(arrays, "unit_MD", np.float16, (None, None), where)
+    distance_V = take_array(arrays, "distance_V", np.float32, (None,), where)
+    if len(unit_MD) < FEWEST or not len(distance_V):
+        raise damaged(path, f"it holds fewer than {FEWEST} images, or no distance")
+    if np.abs(unit_MD).max() > 1.01:
+        raise damaged(path, "'unit_MD' holds features that are longer than 1")
+    if distance_V.min() < 0 or distance_V.max() > 2.01:
+        raise damaged(path, "'distance_V' holds distances outside 0 to 2")
+    return KnownFeatures(unit_MD=unit_MD, distance_V=distance_V)

@@ -1,0 +1,138 @@
+"""What kept weights give for the validation images, and what is stored of it: outputs to choose a confidence threshold
+by, and features of training images by which others are told to be unlike them.
+
+It costs one pass over 1,000 training images, or ten of each class; the validation images pass for the temperature
+anyway. Where a transfer kept everything frozen, the features of the training images are known already.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..core.runtime import Runtime
+from ..data.augmentation_policy import AugmentConfig
+from ..data.loading.loader import build_loader
+from ..data.random_numbers import permutation
+from ..evaluate.forward import Outputs, collect_outputs
+from ..evaluate.novelty import MIN_VALIDATION, kept_rows, measure_novelty, rarest_label
+from ..models.penultimate import with_features
+from ..runs import novelty_file
+from ..runs.names import NOVELTY, VALIDATION
+from ..runs.novelty_file import KnownFeatures, novelty_bytes
+from ..runs.validation_file import ValidationOutputs, max_images, validation_bytes
+from .config import RunConfig
+from .prepare import Images
+
+MAX_TRAIN = 1000  # training images whose features are kept; more tell strangers little better (docs/results.md)
+OF_EACH_CLASS = 10  # but so many of each class at least
+MAX_VALIDATION = 2000  # validation images whose distances are kept
+
+FeaturesOf = Callable[[np.ndarray], torch.Tensor]  # feature_ND of the images with these indices
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passes:
+    """Passes of a network over images of its run, in float32, without augmentation. `check` may end them."""
+
+    model: nn.Module
+    images: Images
+    config: RunConfig
+    runtime: Runtime
+    check: Callable[[], None]
+
+    def outputs(self, index_N: np.ndarray) -> Outputs:
+        """The logits of the images `index_N`."""
+        return self._pass(self.model, index_N)
+
+    def outputs_and_features(self, index_N: np.ndarray) -> tuple[Outputs, np.ndarray | None]:
+        """The logits and feature_ND float32 of the images `index_N`; None where the network does not name its parts."""
+        model = with_features(self.model)
+        if model is None:
+            return self.outputs(index_N), None
+        both = self._pass(model, index_N)
+        num_classes = len(self.images.classes)
+        outputs = Outputs(
+            logits_NK=np.ascontiguousarray(both.logits_NK[:, :num_classes]), label_N=both.label_N, index_N=both.index_N
+        )
+        return outputs, both.logits_NK[:, num_classes:]
+
+    def _pass(self, model: nn.Module, index_N: np.ndarray) -> Outputs:
+        images, config = self.images, self.config
+        loader = build_loader(
+            images.source,
+            index_N,
+            images.preprocessing,
+            AugmentConfig(),
+            config.loader.model_copy(update={"batch_size": min(256, config.batch_size)}),
+            config.seed,
+        )
+        try:
+            return collect_outputs(model, loader, images.preprocessing, self.runtime, torch.float32, self.check)
+        finally:
+            loader.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldBack:
+    """`outputs` for the validation images, and feature_VD of the first of them, None where the network gives none."""
+
+    outputs: Outputs
+    feature_VD: np.ndarray | None
+
+
+def validation_outputs(passes: Passes) -> HeldBack | None:
+    """What the network gives for the validation images that are no copies of what training saw; None without any."""
+    index_N = passes.images.split.without_copies("validation") if len(passes.images.split.validation_N) else ()
+    if not len(index_N):
+        return None
+    if len(index_N) <= MAX_VALIDATION:
+        outputs, feature_VD = passes.outputs_and_features(index_N)
+        return HeldBack(outputs=outputs, feature_VD=feature_VD)
+    order_N = permutation(passes.config.seed, 0, len(index_N))[:MAX_VALIDATION]
+    return HeldBack(
+        outputs=passes.outputs(index_N),
+        feature_VD=passes.outputs_and_features(index_N[np.sort(order_N)])[1],
+    )
+
+
+def measured_files(held_back: HeldBack | None, passes: Passes, features_of: FeaturesOf | None) -> dict[str, bytes]:
+    """Content by name of what is stored beside the weights; nothing without validation images."""
+    if held_back is None:
+        return {}
+    images = passes.images
+    files = {} if images.task.is_several else {VALIDATION: _validation(held_back.outputs, passes)}  # of one label
+    if (content := _novelty(held_back.feature_VD, passes, features_of)) is not None:
+        files[NOVELTY] = content
+    return files
+
+
+def _validation(outputs: Outputs, passes: Passes) -> bytes:
+    images, row_N = passes.images, np.arange(len(outputs.label_N))
+    most = max_images(len(images.classes))
+    if len(row_N) > most:
+        row_N = np.sort(permutation(passes.config.seed, 0, len(row_N))[:most])
+    kept = ValidationOutputs(
+        logits_NK=outputs.logits_NK[row_N],
+        label_N=outputs.label_N[row_N],
+        pixels_NB=images.scan.pixel_digest_N[outputs.index_N[row_N]],
+    )
+    return validation_bytes(kept)
+
+
+def _novelty(feature_VD: np.ndarray | None, passes: Passes, features_of: FeaturesOf | None) -> bytes | None:
+    if feature_VD is None or len(feature_VD) < MIN_VALIDATION:
+        return None
+    train_N = passes.images.split.train_N
+    wanted = max(MAX_TRAIN, OF_EACH_CLASS * len(passes.images.classes))
+    num_kept = min(wanted, novelty_file.MAX_BYTES // (2 * feature_VD.shape[1]))
+    order_N = np.argsort(permutation(passes.config.seed, 0, len(train_N)))
+    label_N = rarest_label(passes.images.labels(train_N).numpy())
+    index_M = train_N[kept_rows(label_N, order_N, num_kept)]
+    train_MD = features_of(index_M).float().numpy() if features_of else passes.outputs_and_features(index_M)[1]
+    novelty = None if train_MD is None else measure_novelty(train_MD, feature_VD)
+    if novelty is None:
+        return None
+    return novelty_bytes(KnownFeatures(unit_MD=novelty.unit_MD, distance_V=novelty.distance_V))

@@ -1,0 +1,98 @@
+"""What `evaluate` measures besides: curves, costs, parts of the images, corrupted images, all answers as a file."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import cohen_kappa_score, roc_auc_score
+
+from saccade import api
+from saccade.classify import corrupted
+from saccade.data.sources.digits import Digits
+
+COLUMNS = ["image", "class", "probability", "error", "unlike_training", "no_answer"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "digits"
+    api.train(api.TrainRequest(source="digits", epochs=2, out=out, settings=["runtime.num_threads=1"]))
+    return out
+
+
+def test_areas_kappa_and_matrices_are_those_of_the_judged_images(saccade: Callable, run: Path):
+    finished = saccade("evaluate", run, "digits", "--json")
+    assert finished.status == 0, finished.errors
+    values = json.loads(finished.output)
+    evaluation = api.evaluate(run, "digits")
+    wanted = roc_auc_score(evaluation.label_N, evaluation.probabilities(), multi_class="ovr", average="macro")
+    assert values["ranking"]["macro_auc"] == pytest.approx(wanted, abs=1e-9)
+    kappa = cohen_kappa_score(evaluation.label_N, evaluation.logits_NK.argmax(axis=1))
+    assert values["ranking"]["kappa"] == pytest.approx(kappa, abs=1e-9)
+    assert values["by_threshold"][0]["confusion"] == values["confusion"]
+    assert (values["costs"], values["slices"], values["corruptions"]) == (None, None, None)
+    assert "Area under the ROC curve, each class against the others: " in saccade("evaluate", run, "digits").output
+
+
+def test_costs_and_all_answers_are_told_and_written(saccade: Callable, run: Path, tmp_path: Path):
+    names = [str(digit) for digit in range(10)]
+    table = [["true", *names], *([name, *("0" if other == name else "1" for other in names)] for name in names)]
+    costs, out = tmp_path / "costs.csv", tmp_path / "answers.csv"
+    costs.write_text("\n".join(",".join(row) for row in table) + "\n")
+    finished = saccade("evaluate", run, "digits", "--costs", costs, "--answers", out, "--json")
+    assert finished.status == 0, finished.errors
+    values = json.loads(finished.output)
+    assert values["costs"]["cost"] == pytest.approx(1 - values["top1"])
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    assert len(rows) == values["num_samples"]
+    assert set(COLUMNS) < set(rows[0])
+    assert list(rows[0])[-1] == "label"
+    right = [(row["class"] or row["withheld_class"]) == row["label"] for row in rows]
+    assert np.mean(right) == pytest.approx(values["top1"])
+    finished = saccade("evaluate", run, "digits", "--costs", tmp_path / "gone.csv")
+    assert finished.status == 2
+    assert finished.errors.endswith(f"error: There is no file of costs at {tmp_path / 'gone.csv'}.\n")
+
+
+def test_parts_of_the_images_are_compared_by_size_and_by_columns(saccade: Callable, run: Path, tmp_path: Path):
+    digits, lines = Digits(), ["file,label,scanner"]
+    for index in range(120):
+        image = Image.fromarray(digits.read(index))
+        image.resize((8 + index % 3 * 8,) * 2).save(tmp_path / f"{index:03d}.png")
+        lines.append(f"{index:03d}.png,{digits.classes[digits.record(index).label]},{'old' if index % 2 else 'new'}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    finished = saccade("evaluate", run, tmp_path / "labels.csv", "--slices", "--slice-column", "scanner", "--json")
+    assert finished.status == 0, finished.errors
+    values = json.loads(finished.output)
+    scanners = [part for part in values["slices"] if part["trait"] == "column scanner"]
+    assert [part["part"] for part in scanners] == ["new", "old"]
+    assert sum(part["num_samples"] for part in scanners) == values["num_samples"]
+    assert {"the short side", "brightness", "sharpness"} <= {part["trait"] for part in values["slices"]}
+    finished = saccade("evaluate", run, tmp_path / "labels.csv", "--slice-column", "scaner")
+    assert finished.errors.endswith(
+        f"error: {tmp_path}/labels.csv has no column 'scaner'. Did you mean 'scanner'?\n"
+        "Its columns: file, label, scanner.\n"
+    )
+    finished = saccade("evaluate", run, "digits", "--slice-column", "scanner")
+    assert finished.errors.endswith(
+        "error: 'digits' is not a CSV file, so it has no column 'scanner'.\n"
+        "Name the table as the SOURCE, such as photos/labels.csv.\n"
+    )
+
+
+def test_corrupted_images_are_judged_beside_themselves(saccade: Callable, run: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(corrupted, "MAX_IMAGES", 12)
+    found, again = (
+        json.loads(saccade("evaluate", run, "digits", "--corruptions", "--json").output)["corruptions"]
+        for _ in range(2)
+    )
+    assert found == again
+    assert found["num_samples"] == 12
+    assert len(found["kinds"]) == 12
+    assert found["top1_corrupted"] == pytest.approx(np.mean(list(found["kinds"].values())))
+    assert found["change"] == pytest.approx(found["top1_corrupted"] - found["top1"])
+    assert found["change_low"] <= found["change"] <= found["change_high"]

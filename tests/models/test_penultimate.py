@@ -1,0 +1,44 @@
+"""Logits and features from one pass: the logits keep their bits, the features are what the head sees."""
+
+import pytest
+import torch
+from torch import nn
+
+from saccade.models.architecture import ImageClassifier, ModelSpec
+from saccade.models.build import resolve_model
+from saccade.models.penultimate import split_outputs, with_features
+
+SPEC = ModelSpec(num_classes=5, input_CHW=(3, 64, 64))
+NETWORKS = (
+    *("lenet5", "resnet20", "resnet18", "squeezenet1.1", "squeezenet1.1+linear", "resnet18+hidden16", "mobilenetv2"),
+    *("resnet18+loglinear", "convnext-atto", "conv 8 f3 | pool | fc 12 | relu | softmax", "conv 4 f3 | gap | fc 7"),
+    "conv 16 f3 same | fc 4",  # whose head sees 65,536 numbers
+)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_logits_keep_their_bits_and_the_features_are_what_the_head_sees(name: str):
+    torch.manual_seed(0)
+    model = resolve_model(name, SPEC).eval()
+    image_BCHW = torch.randn(3, *SPEC.input_CHW)
+    both = with_features(model)
+    assert both is not None
+    with torch.inference_mode():
+        logits_BK, feature_BD = split_outputs(both(image_BCHW), SPEC.num_classes)
+        assert torch.equal(logits_BK, model(image_BCHW))
+        assert feature_BD.ndim == 2
+        feature = model.forward_features(image_BCHW)
+        pooled_BD = feature.mean(dim=(2, 3)) if feature.ndim == 4 else feature
+        if pooled_BD.shape[1] > 8192:
+            pooled_BD = model.stages(model.stem(image_BCHW)).mean(dim=(2, 3))
+        assert torch.equal(feature_BD, pooled_BD)
+        assert feature_BD.shape[1] <= 8192
+
+
+def test_a_network_without_named_parts_or_with_a_way_of_its_own_gives_no_features():
+    class Own(ImageClassifier):
+        def forward(self, image_BCHW: torch.Tensor) -> torch.Tensor:
+            return image_BCHW.mean(dim=(2, 3))
+
+    assert with_features(Own()) is None
+    assert with_features(nn.Sequential(nn.Flatten(), nn.Linear(4, 2))) is None
