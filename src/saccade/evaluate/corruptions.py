@@ -148,8 +148,8 @@ def brightness(image_HWC: np.ndarray, level: int, generator: np.random.Generator
     value_HW1 = image_HWC.max(axis=2, keepdims=True)
     raised_HW1 = np.minimum(value_HW1 + (0.1, 0.2, 0.3, 0.4, 0.5)[level], 1)
     factor_HW1 = np.divide(raised_HW1, value_HW1, out=np.zeros_like(value_HW1), where=value_HW1 > 0)
-    fogged_HWC: np.ndarray = np.where(value_HW1 > 0, image_HWC * factor_HW1, raised_HW1)
-    return fogged_HWC
+    raised_HWC: np.ndarray = np.where(value_HW1 > 0, image_HWC * factor_HW1, raised_HW1)
+    return raised_HWC
 
 
 def contrast(image_HWC: np.ndarray, level: int, generator: np.random.Generator) -> np.ndarray:
