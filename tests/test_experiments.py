@@ -147,9 +147,9 @@ def test_a_temperature_is_judged_on_images_it_was_not_fitted_on(tmp_path: Path):
 
 def test_strangers_are_told_from_digits_by_what_a_run_has_learned(tmp_path: Path):
     api.train(api.TrainRequest(source="digits", epochs=2, out=tmp_path / "run"))
-    command = [sys.executable, "-m", "experiments.unlike_training", "digits", "--run", str(tmp_path / "run")]
+    command = ["-m", "experiments.unlike_training", "digits", "--run", tmp_path / "run"]
     command += ["--each", "24", "--kept", "500,all", "--json"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S)
+    done = run_python(command, REPOSITORY)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["strangers"] == {"textures": 24, "noise": 24}  # the digits are no strangers to themselves

@@ -42,8 +42,10 @@ class Traits:
         for name, text_N in self.columns.items():
             value_N = _numbers(text_N)
             trait = f"column {name}"
-            is_range = value_N is not None and len(set(text_N)) > len(text_N) ** 0.5
-            found += cut_numbers(trait, value_N, right_N) if is_range else cut_names(trait, text_N, right_N)
+            if value_N is not None and len(set(text_N)) > len(text_N) ** 0.5:
+                found += cut_numbers(trait, value_N, right_N)
+            else:
+                found += cut_names(trait, text_N, right_N)
         return corrected(found)
 
 

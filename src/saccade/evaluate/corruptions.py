@@ -20,7 +20,8 @@ MADE_FOR_PX = 224
 def corrupt(image_HWC: np.ndarray, name: str, strength: int, generator: np.random.Generator) -> np.ndarray:
     """The corrupted image, uint8 of the same shape."""
     value_HWC = CORRUPTIONS[name](image_HWC.astype(np.float64) / 255, strength - 1, generator)
-    return np.rint(np.clip(value_HWC, 0, 1) * 255).astype(np.uint8)
+    pixels_HWC: np.ndarray = np.rint(np.clip(value_HWC, 0, 1) * 255).astype(np.uint8)
+    return pixels_HWC
 
 
 def generator_of(seed: int, index: int, name: str, strength: int) -> np.random.Generator:
@@ -61,7 +62,8 @@ def disk(radius_px: float, softening_px: float) -> np.ndarray:
     half = 1 if radius_px <= 8 else 2
     tap_T = np.exp(-(np.arange(-half, half + 1) ** 2) / (2 * softening_px**2))
     softened_HW = _filtered(disk_HW[..., None] / disk_HW.sum(), np.outer(tap_T, tap_T) / tap_T.sum() ** 2)[..., 0]
-    return softened_HW / softened_HW.sum()
+    weight_HW: np.ndarray = softened_HW / softened_HW.sum()
+    return weight_HW
 
 
 def gaussian_blur(image_HWC: np.ndarray, level: int, generator: np.random.Generator) -> np.ndarray:
@@ -101,7 +103,8 @@ def zoom_blur(image_HWC: np.ndarray, level: int, generator: np.random.Generator)
             total_HWC[..., channel] += affine_transform(
                 image_HWC[..., channel], np.full(2, 1 / factor), offset, order=1, mode="nearest"
             )
-    return total_HWC / (len(factors) + 1)
+    mean_HWC: np.ndarray = total_HWC / (len(factors) + 1)
+    return mean_HWC
 
 
 def fog(image_HWC: np.ndarray, level: int, generator: np.random.Generator) -> np.ndarray:
@@ -135,7 +138,8 @@ def plasma(side: int, decay: float, generator: np.random.Generator) -> np.ndarra
         map_SS[half::step, ::step] = wobbled(beside + corner + np.roll(corner, -1, axis=0))
         step, roughness = half, roughness / decay
     map_SS -= map_SS.min()
-    return map_SS / max(map_SS.max(), 1e-12)
+    cloud_SS: np.ndarray = map_SS / max(float(map_SS.max()), 1e-12)
+    return cloud_SS
 
 
 def brightness(image_HWC: np.ndarray, level: int, generator: np.random.Generator) -> np.ndarray:
@@ -144,7 +148,8 @@ def brightness(image_HWC: np.ndarray, level: int, generator: np.random.Generator
     value_HW1 = image_HWC.max(axis=2, keepdims=True)
     raised_HW1 = np.minimum(value_HW1 + (0.1, 0.2, 0.3, 0.4, 0.5)[level], 1)
     factor_HW1 = np.divide(raised_HW1, value_HW1, out=np.zeros_like(value_HW1), where=value_HW1 > 0)
-    return np.where(value_HW1 > 0, image_HWC * factor_HW1, raised_HW1)
+    raised_HWC: np.ndarray = np.where(value_HW1 > 0, image_HWC * factor_HW1, raised_HW1)
+    return raised_HWC
 
 
 def contrast(image_HWC: np.ndarray, level: int, generator: np.random.Generator) -> np.ndarray:
@@ -189,7 +194,7 @@ CORRUPTIONS: dict[str, Corruption] = {
 
 
 def _scale(image_HWC: np.ndarray) -> float:
-    return min(image_HWC.shape[:2]) / MADE_FOR_PX
+    return float(min(image_HWC.shape[:2])) / MADE_FOR_PX
 
 
 def _filtered(image_HWC: np.ndarray, kernel_HW: np.ndarray) -> np.ndarray:

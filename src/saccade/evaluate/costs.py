@@ -33,7 +33,7 @@ class CostTable:
     @property
     def may_abstain(self) -> bool:
         """Whether the table says what no answer costs."""
-        return self.cost_KJ.shape[1] > self.cost_KJ.shape[0]
+        return bool(self.cost_KJ.shape[1] > self.cost_KJ.shape[0])
 
 
 @dataclass(frozen=True, kw_only=True)

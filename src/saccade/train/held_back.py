@@ -85,7 +85,7 @@ class HeldBack:
 
 def validation_outputs(passes: Passes) -> HeldBack | None:
     """What the network gives for the validation images that are no copies of what training saw; None without any."""
-    index_N = passes.images.split.without_copies("validation") if len(passes.images.split.validation_N) else ()
+    index_N = passes.images.split.without_copies("validation")  # all of them where every one is a copy
     if not len(index_N):
         return None
     if len(index_N) <= MAX_VALIDATION:
