@@ -14,7 +14,7 @@ from torch import nn
 
 from .classify import label_check
 from .classify.answers_file import AnswersFile, AnswersWritten, digest_of, write_answers, write_judged
-from .classify.chosen_threshold import Answering, require_promised
+from .classify.chosen_threshold import Answering, refuse_confidence_of_labels, require_promised
 from .classify.classifier import Classifier, open_classifier, open_member
 from .classify.crops import looks
 from .classify.evaluation import Evaluation
@@ -357,6 +357,7 @@ def predict(
     check_confidence(min_confidence)
     refuse_no_images(images)  # now; what is read is opened when its turn comes, and listed nowhere
     members, classifier = _answering(runs, runtime, model)
+    refuse_confidence_of_labels(classifier.task, min_confidence)
     return ScopedIterator(_noted_answers(members, classifier, _noted_items(images, note), note, min_confidence))
 
 
@@ -432,6 +433,7 @@ def predict_to_csv(
     check_confidence(min_confidence)
     refuse_no_images(images)
     members, classifier = _answering(runs, runtime, model)
+    refuse_confidence_of_labels(classifier.task, min_confidence)
     file = AnswersFile(
         Path(out),
         digest_of(members, classifier),

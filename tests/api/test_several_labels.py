@@ -25,7 +25,10 @@ NETWORK = "conv 16 f3 | pool | conv 32 f3 | pool | fc 64 | softmax"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("several")
+    """Where runs and images of these tests lie; `more` are images that no training sees."""
+    folder = tmp_path_factory.mktemp("several")
+    write_one_hot(folder / "more", 120, seed=5)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,7 @@ def trained(folder: Path) -> api.TrainResult:
 
 @pytest.fixture(scope="module")
 def evaluation(trained: api.TrainResult, folder: Path) -> api.Evaluation:
-    return api.evaluate(trained.run_dir, write_one_hot(folder / "more", 120, seed=5))
+    return api.evaluate(trained.run_dir, folder / "more" / "labels.csv")
 
 
 def test_marks_are_told_and_the_verdict_has_its_baseline(trained: api.TrainResult):
@@ -116,7 +119,9 @@ def test_predictions_say_the_labels_that_reach_their_threshold(
     list(written)
     with open(tmp_path / "answers.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [set(filter(None, row["labels"].split(";"))) for row in rows] == right
+    given = [set() if answer.no_answer else labels for answer, labels in zip(answers, right, strict=True)]
+    assert [set(filter(None, row["labels"].split(";"))) for row in rows] == given
+    assert [row["no_answer"] for row in rows] == [answer.no_answer for answer in answers]
 
 
 def test_crops_and_ensembles_answer_by_mean_probability(trained: api.TrainResult, folder: Path):
@@ -207,4 +212,28 @@ def test_a_teacher_of_several_labels_is_refused_for_images_of_one(
     assert str(error.value) == (
         f"The teacher {trained.run_dir} knows several labels an image, and the images have one label.\n"
         "Take a teacher that was trained on one label an image."
+    )
+
+
+def test_one_confidence_and_what_is_measured_of_one_label_are_refused(trained: api.TrainResult, folder: Path):
+    source = folder / "more" / "labels.csv"
+    own = (
+        "Where an image may have several labels, each class has its own threshold; one confidence for all "
+        "is for runs of one label.\n"
+        "Choose them when training: --set labels.threshold_for=precision --set labels.wanted=0.98."
+    )
+    with pytest.raises(UsageError) as confidence:
+        list(api.predict(trained.run_dir, sorted((folder / "more" / "images").glob("*.png")), min_confidence=0.9))
+    assert confidence.value.message == own
+    with pytest.raises(UsageError) as precision:
+        api.confidence_for(trained.run_dir, 0.9)
+    assert precision.value.message == own
+    with pytest.raises(UsageError) as answering:
+        api.evaluate(trained.run_dir, source, answering=api.Answering(min_confidence=0.9))
+    assert answering.value.message == own
+    with pytest.raises(UsageError) as further:
+        api.evaluate(trained.run_dir, source, further=api.Further(slices=True))
+    assert further.value.message == (
+        "Costs, slices and corruptions are for one label an image; this run knows several.\n"
+        "Leave out --costs, --slices, --slice-column and --corruptions."
     )

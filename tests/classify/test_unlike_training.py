@@ -54,7 +54,7 @@ def without_files(run: Path, folder: Path) -> Path:
     """The run as an earlier version left it."""
     copy = Path(shutil.copytree(run, folder))
     checkpoint = find_checkpoint(copy)
-    update_manifest(checkpoint, checkpoint.manifest.metrics, checkpoint.manifest.temperature)
+    update_manifest(checkpoint, checkpoint.manifest.metrics, checkpoint.manifest.temperature, checkpoint.manifest.task)
     assert not (checkpoint.folder / NOVELTY).exists()
     return copy
 

@@ -86,8 +86,7 @@ def test_of_several_labels_each_class_is_fitted_as_scikit_learn_fits_it_alone(pe
     feature_ND, label_N = features(200, 12)
     label_NK = torch.stack([label_N == 0, label_N >= 1, label_N % 2 == 0], dim=1).float()
     weight_KD, bias_K = fit_softmax(Directions(feature_ND), label_NK, 3, penalty)
-    mean_D, std_D = feature_ND.double().mean(0), feature_ND.double().std(0, correction=0).clamp_min(1e-6)
-    scaled_ND = ((feature_ND.double() - mean_D) / std_D).numpy()
+    scaled_ND = pareto_scaled(feature_ND)
     logits_NK = (feature_ND.double() @ weight_KD.double().T + bias_K.double()).numpy()
     for k in range(3):
         theirs = LogisticRegression(C=1 / (penalty * 200), tol=1e-9, max_iter=10_000)

@@ -37,8 +37,9 @@ def refuse_confidence_of_labels(task: Task, min_confidence: float | None) -> Non
     """Raise UsageError where one confidence is asked for and each class has a threshold of its own."""
     if task.is_several and min_confidence:
         raise UsageError(
-            "Where an image may have several labels, each class has its own threshold; one confidence for all is for runs "
-            "of one label.\nChoose them when training: --set labels.threshold_for=precision --set labels.wanted=0.98."
+            "Where an image may have several labels, each class has its own threshold; one confidence for all "
+            "is for runs of one label.\n"
+            "Choose them when training: --set labels.threshold_for=precision --set labels.wanted=0.98."
         )
 
 
