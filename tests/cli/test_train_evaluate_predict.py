@@ -64,7 +64,9 @@ def test_the_run_directory_is_as_designed(digits_run: tuple[Path, dict]):
     run, _ = digits_run
     names = {path.name for path in run.iterdir()}
     assert names >= {"config.toml", "environment.json", "metrics.jsonl", "checkpoint-last", "checkpoint-best"}
-    assert {path.name for path in (run / "checkpoint-best").iterdir()} == {"weights.safetensors", "manifest.json"}
+    assert {path.name for path in (run / "checkpoint-best").iterdir()} == {
+        *("weights.safetensors", "manifest.json", "validation.safetensors", "novelty.safetensors"),
+    }
 
 
 def test_evaluate_judges_the_images_training_did_not_see(saccade: Callable, digits_run: tuple[Path, dict]):

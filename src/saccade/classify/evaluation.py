@@ -21,6 +21,7 @@ from ..evaluate.metrics import compute_metrics
 from ..evaluate.mistakes import Mistake, find_mistakes, why_unsuspected
 from ..evaluate.novelty import unlike_sentence
 from ..evaluate.ranking import Ranking, rank
+from ..evaluate.rates import number
 from ..evaluate.scores import probabilities_from_logits, score_images
 from ..evaluate.significance import Comparison, comparison_sentence
 from ..evaluate.slices import Slice
@@ -243,8 +244,8 @@ class Evaluation(Displayed):
         return {
             "min_confidence": chosen.threshold,
             "promised_precision": chosen.promised.precision if chosen.promised else None,
-            "coverage": chosen.coverage,
-            "precision": chosen.precision,
+            "coverage": number(chosen.coverage),
+            "precision": number(chosen.precision),
             "precision_low": chosen.low,
             "precision_high": chosen.high,
         }

@@ -6,6 +6,7 @@
     │   └── UnknownNameError     exit 2  a name that is not registered
     ├── DataError                exit 1  a data set
     │   ├── ImageError           exit 1  one image
+    │   ├── NoLabelColumn        exit 1  a table that does not say what its images are
     │   └── NothingUnseen        exit 1  no image that a run has not learned from
     ├── ModelError               exit 1  a network: sizes, channels, layers
     │   ├── NotationError        exit 2  a network written as one line

@@ -73,6 +73,11 @@ class LabelMetrics:
     f1_high_K: np.ndarray
     ece_K: np.ndarray
 
+    @property
+    def top1(self) -> float:
+        """The exact-match rate: where every image has one label, that is what top-1 accuracy counts."""
+        return self.exact_match
+
 
 def compute_label_metrics(
     logits_NK: np.ndarray, label_NK: np.ndarray, classes: Sequence[str], task: Task, seed: int = 0

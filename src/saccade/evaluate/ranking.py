@@ -14,6 +14,7 @@ import numpy as np
 
 from ..core.errors import printable
 from .metrics import Z_95
+from .rates import number
 from .roc import Area, roc_area
 from .words import percent
 
@@ -47,17 +48,17 @@ class Ranking:
     def as_json(self) -> dict[str, Any]:
         """The value of `ranking` in `evaluate --json`; its keys are a contract."""
         return {
-            "macro_auc": self.macro_area,
-            "kappa": self.kappa,
+            "macro_auc": number(self.macro_area),
+            "kappa": number(self.kappa),
             "kappa_low": self.kappa_low,
             "kappa_high": self.kappa_high,
             "per_class": [
                 {
                     "class": name,
-                    "auc": area.value,
+                    "auc": number(area.value),
                     "auc_low": area.low,
                     "auc_high": area.high,
-                    "average_precision": float(self.average_precision_K[k]),
+                    "average_precision": number(float(self.average_precision_K[k])),
                 }
                 for k, (name, area) in enumerate(zip(self.classes, self.area_K, strict=True))
             ],

@@ -83,7 +83,7 @@ def _check_description(architecture: Architecture) -> None:
 
 def _meta(architecture: Architecture, spec: ModelSpec) -> nn.Module:
     with without_weights():
-        return architecture.build(spec).eval()
+        return architecture.build(spec).eval().requires_grad_(False)
 
 
 @contextmanager

@@ -131,7 +131,9 @@ def _novelty(feature_VD: np.ndarray | None, passes: Passes, features_of: Feature
     order_N = np.argsort(permutation(passes.config.seed, 0, len(train_N)))
     label_N = rarest_label(passes.images.labels(train_N).numpy())
     index_M = train_N[kept_rows(label_N, order_N, num_kept)]
-    train_MD = features_of(index_M).float().numpy() if features_of else passes.outputs_and_features(index_M)[1]
+    train_MD = features_of(index_M).float().numpy() if features_of else None
+    if train_MD is None or train_MD.shape[1] != feature_VD.shape[1]:  # a head of several layers: the last sees others
+        train_MD = passes.outputs_and_features(index_M)[1]
     novelty = None if train_MD is None else measure_novelty(train_MD, feature_VD)
     if novelty is None:
         return None
