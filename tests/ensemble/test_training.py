@@ -135,7 +135,7 @@ def test_members_answer_for_files_together(saccade: Callable, ensemble: Path, tm
         np.testing.assert_allclose(answer.logits, np.log(mean), atol=1e-4)
     finished = saccade("predict", ensemble, tmp_path / "0.png", "--json")
     assert finished.status == 0, finished.errors
-    assert json.loads(finished.output)["predictions"][0]["class"] == together[0].top(1)[0][0]
+    assert json.loads(finished.output)["predictions"][0]["top"][0]["class"] == together[0].top(1)[0][0]
     members = [ensemble / "member-1", ensemble / "member-2"]
     named = saccade("predict", *members, tmp_path / "0.png", "--json")
     assert named.status == 0, named.errors

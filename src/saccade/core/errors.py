@@ -65,6 +65,10 @@ class ImageError(DataError):
         self.reason = reason
 
 
+class NoLabelColumn(DataError):
+    """A table lists images, but does not say clearly what they are."""
+
+
 class NothingUnseen(DataError):
     """A run learned from every image of a source: nothing in it can judge the run."""
 

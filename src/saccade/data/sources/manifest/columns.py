@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ....core.errors import DataError, did_you_mean, printable, shell_word, typed_word
+from ....core.errors import DataError, NoLabelColumn, did_you_mean, printable, shell_word, typed_word
 from ...source_text import ChosenColumns
 from ..shared.listing import name_words, split_of_name
 from .files import TEXT_ENDINGS, FileFinder
@@ -63,10 +63,6 @@ class Columns:
         """Names of the columns that nothing is read from."""
         used = {self.file, self.label, self.split, self.group, *self.one_hot}
         return [name for number, name in enumerate(table.names) if number not in used]
-
-
-class NoLabelColumn(DataError):
-    """A table lists images, but does not say clearly what they are."""
 
 
 def find_columns(table: Table, files: FileFinder, chosen: ChosenColumns) -> Columns:

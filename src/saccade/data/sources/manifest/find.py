@@ -7,11 +7,11 @@ folder or in each part; else the one table in a folder without class folders tha
 from dataclasses import dataclass
 from pathlib import Path
 
-from ....core.errors import DataError, printable, shell_word
+from ....core.errors import DataError, NoLabelColumn, printable, shell_word
 from ...source_text import NOTHING_CHOSEN, ChosenColumns
 from ..shared.image_files import has_images, images_directly_in, subfolders
 from ..shared.listing import UNLABELLED_WORDS, is_generic, name_words, splits_among
-from .columns import NoLabelColumn, find_columns, find_file_column, names_images
+from .columns import find_columns, find_file_column, names_images
 from .files import FileFinder
 from .tables import Table, open_table
 
