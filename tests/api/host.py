@@ -173,6 +173,14 @@ def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tupl
             (lambda: api.write_mistakes(api.evaluate(run, "digits"), out("mistakes.csv")), False),
             (lambda: api.write_mistakes(api.evaluate(run, "digits"), out("photos")), True),
         ],
+        "write_evaluated_answers": [
+            (lambda: api.write_evaluated_answers(api.evaluate(run, "digits"), out("judged.csv")), False),
+            (lambda: api.write_evaluated_answers(api.evaluate(run, "digits"), out("photos")), True),
+        ],
+        "confidence_for": [
+            (lambda: api.confidence_for(run, 0.5), False),
+            (lambda: api.confidence_for(out("absent"), 0.9), True),
+        ],
         "predict": [
             (lambda: list(api.predict(run, as_path(photos))), False),
             (lambda: list(api.predict([run, out("pair")], [as_path(photo), pixels_NHW[0]])), False),
