@@ -87,8 +87,8 @@ def require_promised(classifier: Classifier, runs: Sequence[Path], precision: fl
 
 def _in_common(found: Sequence[ValidationOutputs]) -> list[np.ndarray]:
     """The rows of each that hold the images all of them have, in one order; of equal images the first."""
-    rows = [{row.tobytes(): place for place, row in reversed(list(enumerate(o.pixels_NB)))} for o in found]
     if len(found) == 1:
         return [np.arange(len(found[0].label_N))]
+    rows = [{row.tobytes(): place for place, row in reversed(list(enumerate(o.pixels_NB)))} for o in found]
     shared = [digest for digest in rows[0] if all(digest in other for other in rows)]
     return [np.array([own[digest] for digest in shared], np.int64) for own in rows]

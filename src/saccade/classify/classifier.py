@@ -20,7 +20,7 @@ from ..core.types import Preprocessing
 from ..data.images.preprocess import normalize
 from ..evaluate.forward import forward, require_finite
 from ..evaluate.novelty import Novelty, agreed
-from ..models.penultimate import split_outputs, with_features
+from ..models.penultimate import LogitsAndFeatures, split_outputs, with_features
 from ..runs.checkpoint import Checkpoint, find_checkpoint
 from ..runs.ensemble_folder import MAX_MEMBERS, expand_runs
 from ..runs.names import NOVELTY
@@ -57,14 +57,17 @@ class Member:
         logits_BK = forward(self.model, image_BCHW, self.preprocessing, self.runtime, torch.float32).cpu()
         return require_finite(logits_BK, self.name)
 
+    @cached_property
+    def _with_features(self) -> LogitsAndFeatures | None:
+        return with_features(self.model)
+
     @torch.inference_mode()
     def logits_and_unlike(self, image_BCHW: torch.Tensor) -> tuple[torch.Tensor, np.ndarray | None]:
         """`logits`, to the same bits, and bool (B,): which images are unlike those of training; None where nothing
         tells."""
-        model = with_features(self.model) if self.novelty else None
-        if model is None or self.novelty is None:
+        if self.novelty is None or self._with_features is None:
             return self.logits(image_BCHW), None
-        both_BX = forward(model, image_BCHW, self.preprocessing, self.runtime, torch.float32).cpu()
+        both_BX = forward(self._with_features, image_BCHW, self.preprocessing, self.runtime, torch.float32).cpu()
         logits_BK, feature_BD = split_outputs(both_BX, len(self.classes))
         if feature_BD.shape[1] != self.novelty.num_features:
             raise CheckpointError(

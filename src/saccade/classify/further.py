@@ -11,7 +11,6 @@ from ..core.task import Task
 from ..data.source import DataSource
 from ..data.sources.manifest.other_column import read_column
 from ..evaluate.costs import CostTable, measure_costs, read_costs
-from ..evaluate.scores import probabilities_from_logits
 from .classifier import Classifier
 from .corrupted import measure_robustness
 from .evaluation import Evaluation
@@ -41,15 +40,17 @@ class Ready:
         self, evaluation: Evaluation, classifier: Classifier, source: DataSource, index_N: np.ndarray
     ) -> Evaluation:
         """`evaluation`, of the images `index_N` of `source`, with all that is asked for. Raises ImageError."""
-        probability_NK = probabilities_from_logits(evaluation.logits_NK, evaluation.temperature)
         label_N, asked = evaluation.label_N, self.asked
-        if self.table is not None and len(label_N):
+        if asked == Further() or not len(label_N):
+            return evaluation
+        probability_NK = evaluation.probabilities()
+        if self.table is not None:
             evaluation = replace(evaluation, costs=measure_costs(probability_NK, label_N, self.table))
-        if (asked.slices or asked.columns) and len(label_N):
+        if asked.slices or asked.columns:
             traits = measure_traits(source, index_N, classifier.members[0].preprocessing, self.columns)
             right_N = probability_NK.argmax(axis=1) == label_N
             evaluation = replace(evaluation, slices=traits.slices(right_N))
-        if asked.corruptions and len(label_N):
+        if asked.corruptions:
             found = measure_robustness(classifier, source, index_N, label_N)
             evaluation = replace(evaluation, robustness=found)
         return evaluation

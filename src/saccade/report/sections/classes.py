@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...core.types import Metrics
-from ...evaluate.calibration import calibration_curve, selective_curve, selective_sentence
+from ...evaluate.calibration import CalibrationCurve, calibration_curve, selective_curve, selective_sentence
 from ...evaluate.scores import score_images
 from ...evaluate.words import FEW_IMAGES, class_rows, percent
 from ..charts import Axis, Series, calibration_chart, figure, line_chart
@@ -71,7 +71,17 @@ def confidence_section(record: RunRecord) -> Markup:
 
 
 def _calibration(confidence_N: np.ndarray, right_N: np.ndarray, error: str) -> Markup:
+    summary = (
+        f"On the dashed line confidence and accuracy agree: of answers given at 80 %, 80 % are right. "
+        f"Mean gap: {error} %."
+    )
+    headings: list[Child] = ["confidence", "images", "mean", "correct", "95 % interval"]
     curve = calibration_curve(confidence_N, right_N)
+    return calibration_figure("Accuracy at each confidence (% correct)", curve, summary, headings)
+
+
+def calibration_figure(title: str, curve: CalibrationCurve, summary: str, headings: list[Child]) -> Markup:
+    """How often what is said at each probability is right: the chart, and the table of its points under `headings`."""
     bins = np.flatnonzero(curve.num)
     points = [
         {name: float(getattr(curve, name)[i]) for name in ("confidence", "accuracy", "low", "high")} for i in bins
@@ -86,12 +96,7 @@ def _calibration(confidence_N: np.ndarray, right_N: np.ndarray, error: str) -> M
         ]
         for i in bins
     ]
-    summary = (
-        f"On the dashed line confidence and accuracy agree: of answers given at 80 %, 80 % are right. "
-        f"Mean gap: {error} %."
-    )
-    headings: list[Child] = ["confidence", "images", "mean", "correct", "95 % interval"]
-    return figure("Accuracy at each confidence (% correct)", calibration_chart(points), summary, headings, rows)
+    return figure(title, calibration_chart(points), summary, headings, rows)
 
 
 def _selective(confidence_N: np.ndarray, right_N: np.ndarray) -> Markup:

@@ -11,11 +11,11 @@ from ...evaluate.label_words import label_rows
 from ...evaluate.rates import FEW_IMAGES, percent
 from ...evaluate.shown_images import MAX_CARDS
 from ...explain.gradcam import EvidenceMap, grad_cams
-from ..charts import Axis, Series, calibration_chart, figure, line_chart
+from ..charts import Axis, Series, figure, line_chart
 from ..html import Child, Markup, element, join, section, table
 from ..pictures import Pictures
 from ..record import RunRecord
-from .classes import interval_strip
+from .classes import calibration_figure, interval_strip
 from .mistakes import evidence_picture, pictured, probability_bar
 
 MAX_CURVES, MAX_POINTS = 12, 60
@@ -173,27 +173,12 @@ def label_confidence_section(record: RunRecord) -> Markup:
             f"{percent(error)} %, log loss {loss:.3f}."
         )
     curve = calibration_curve(probability_NK.reshape(-1), (record.label_N > 0).reshape(-1))
-    bins = np.flatnonzero(curve.num)
-    points = [
-        {name: float(getattr(curve, name)[i]) for name in ("confidence", "accuracy", "low", "high")} for i in bins
-    ]
-    rows: list[list[Child]] = [
-        [
-            f"{100 * curve.edge[i]:.0f} to {100 * curve.edge[i + 1]:.0f} %",
-            f"{curve.num[i]:,}",
-            f"{percent(curve.confidence[i])} %",
-            f"{percent(curve.accuracy[i])} %",
-            f"{percent(curve.low[i])} to {percent(curve.high[i])} %",
-        ]
-        for i in bins
-    ]
     summary = "On the dashed line they agree: of labels given 80 %, 80 % are there. All classes together."
-    chart = figure(
+    chart = calibration_figure(
         "Labels that are there at each probability (%)",
-        calibration_chart(points),
+        curve,
         summary,
         ["probability", "labels", "mean", "there", "95 % interval"],
-        rows,
     )
     errors: list[list[Child]] = [
         [name, f"{percent(metrics.ece_K[k])} %", *_fit(record, k)] for k, name in enumerate(metrics.classes)
