@@ -160,6 +160,12 @@ def last_layer(model: nn.Module) -> nn.Linear:
     return _ends_in_dense(model)[1]
 
 
+def last_is_head(model: nn.Module) -> bool:
+    """Whether the head sees what its last dense layer sees, since only dropout stands between. Raises ModelError."""
+    head = _ends_in_dense(model)[0].head
+    return isinstance(head, nn.Linear) or all(isinstance(layer, nn.Dropout) for layer in list(head.children())[:-1])
+
+
 def parts_of_parameters(model: nn.Module) -> list[tuple[str, list[nn.Parameter]]]:
     """Named parts from the input on with their parameters; the last dense layer comes last, as `last`."""
     classifier, last = _ends_in_dense(model)

@@ -28,7 +28,7 @@ from ..runs.names import SEEN
 from .answers import Answers, fit_answers
 from .config import RunConfig
 from .data_caveats import data_caveats, loss_caveats
-from .held_back import FeaturesOf, Passes, measured_files, validation_outputs
+from .held_back import KeptFeatures, Passes, measured_files, validation_outputs
 from .prepare import Images
 
 
@@ -54,17 +54,17 @@ def judge(
     config: RunConfig,
     runtime: Runtime,
     check: Callable[[], None] = keep_going,
-    features_of: FeaturesOf | None = None,
+    kept: KeptFeatures | None = None,
 ) -> Judgement:
     """Evaluate `checkpoint` in float32 on the test images (validation, then training ones, where there are none).
 
     What makes answers of logits comes from the validation images, shrunk towards what it is without any where they are
     few, and is stored with the weights. What they say of these images is kept, and features of training images by which
-    others are told to be unlike them; `features_of` gives those that are known already.
+    others are told to be unlike them; `kept` gives what is known of all these without a pass.
     """
     split = images.split.judged_part
     model = member_of(checkpoint, runtime, str(run_dir)).model
-    passes = Passes(model=model, images=images, config=config, runtime=runtime, check=check)
+    passes = Passes(model=model, images=images, config=config, runtime=runtime, check=check, kept=kept)
     held_back = validation_outputs(passes)
     answers = fit_answers(held_back.outputs if split == "test" and held_back else None, images, config)
     whole = passes.outputs(images.split.indices(split))
@@ -84,7 +84,7 @@ def judge(
     caveats = sentences(told) + answers.caveats(outputs)
     values |= {"kind": kind, **copies.as_json(images.task), "caveats": caveats}
     _write_evidence(run_dir, outputs, images, values, answers, runtime.num_threads)
-    measured = measured_files(held_back, passes, features_of)
+    measured = measured_files(held_back, passes)
     checkpoint = update_manifest(checkpoint, values, answers.temperature, answers.task, measured)
     return Judgement(
         checkpoint=checkpoint, metrics=metrics, split=split, caveats=tuple(values["caveats"]), copies=copies, kind=kind

@@ -2,7 +2,7 @@
 by, and features of training images by which others are told to be unlike them.
 
 It costs one pass over 1,000 training images, or ten of each class; the validation images pass for the temperature
-anyway. Where a transfer kept everything frozen, the features of the training images are known already.
+anyway. Where a transfer froze everything but the last layer, what that sees of all these images is known already.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from ..core.runtime import Runtime
 from ..data.augmentation_policy import AugmentConfig
@@ -30,25 +31,47 @@ MAX_TRAIN = 1000  # training images whose features are kept; more tell strangers
 OF_EACH_CLASS = 10  # but so many of each class at least
 MAX_VALIDATION = 2000  # validation images whose distances are kept
 
-FeaturesOf = Callable[[np.ndarray], torch.Tensor]  # feature_ND of the images with these indices
+
+@dataclass(frozen=True, kw_only=True)
+class KeptFeatures:
+    """What the last layer of a network sees, known without a pass through it: `of` gives feature_ND of the images with
+    these indices, and `last` is that layer. `last_is_head`: the head has no other layers, so its input is the same."""
+
+    of: Callable[[np.ndarray], torch.Tensor]
+    last: nn.Linear
+    last_is_head: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Passes:
-    """Passes of a network over images of its run, in float32, without augmentation. `check` may end them."""
+    """Passes of a network over images of its run, in float32, without augmentation. `check` may end them; `kept` is
+    what is known without one."""
 
     model: nn.Module
     images: Images
     config: RunConfig
     runtime: Runtime
     check: Callable[[], None]
+    kept: KeptFeatures | None = None
+
+    @property
+    def features_are_known(self) -> bool:
+        """Whether features cost no pass."""
+        return self.kept is not None and self.kept.last_is_head
 
     def outputs(self, index_N: np.ndarray) -> Outputs:
-        """The logits of the images `index_N`."""
+        """The logits of the images `index_N`, by a pass."""
         return self._pass(self.model, index_N)
 
+    @torch.inference_mode()
     def outputs_and_features(self, index_N: np.ndarray) -> tuple[Outputs, np.ndarray | None]:
-        """The logits and feature_ND float32 of the images `index_N`; None where the network does not name its parts."""
+        """The logits and feature_ND float32 of the images `index_N`, by a pass only where they are not known; None
+        where the network does not name its parts."""
+        if self.kept is not None and self.features_are_known:
+            feature_ND, last = self.kept.of(index_N).float(), self.kept.last
+            logits_NK = functional.linear(feature_ND, last.weight.cpu(), last.bias.cpu())
+            label_N = self.images.labels(index_N).numpy()
+            return Outputs(logits_NK=logits_NK.numpy(), label_N=label_N, index_N=index_N), feature_ND.numpy()
         model = with_features(self.model)
         if model is None:
             return self.outputs(index_N), None
@@ -88,23 +111,22 @@ def validation_outputs(passes: Passes) -> HeldBack | None:
     index_N = passes.images.split.without_copies("validation")  # all of them where every one is a copy
     if not len(index_N):
         return None
-    if len(index_N) <= MAX_VALIDATION:
-        outputs, feature_VD = passes.outputs_and_features(index_N)
-        return HeldBack(outputs=outputs, feature_VD=feature_VD)
-    order_N = permutation(passes.config.seed, 0, len(index_N))[:MAX_VALIDATION]
-    return HeldBack(
-        outputs=passes.outputs(index_N),
-        feature_VD=passes.outputs_and_features(index_N[np.sort(order_N)])[1],
-    )
+    row_V = np.arange(len(index_N))
+    if len(row_V) > MAX_VALIDATION:
+        row_V = np.sort(permutation(passes.config.seed, 0, len(index_N))[:MAX_VALIDATION])
+    if len(row_V) < len(index_N) and not passes.features_are_known:
+        return HeldBack(outputs=passes.outputs(index_N), feature_VD=passes.outputs_and_features(index_N[row_V])[1])
+    outputs, feature_ND = passes.outputs_and_features(index_N)
+    return HeldBack(outputs=outputs, feature_VD=None if feature_ND is None else feature_ND[row_V])
 
 
-def measured_files(held_back: HeldBack | None, passes: Passes, features_of: FeaturesOf | None) -> dict[str, bytes]:
+def measured_files(held_back: HeldBack | None, passes: Passes) -> dict[str, bytes]:
     """Content by name of what is stored beside the weights; nothing without validation images."""
     if held_back is None:
         return {}
     images = passes.images
     files = {} if images.task.is_several else {VALIDATION: _validation(held_back.outputs, passes)}  # of one label
-    if (content := _novelty(held_back.feature_VD, passes, features_of)) is not None:
+    if (content := _novelty(held_back.feature_VD, passes)) is not None:
         files[NOVELTY] = content
     return files
 
@@ -122,7 +144,7 @@ def _validation(outputs: Outputs, passes: Passes) -> bytes:
     return validation_bytes(kept)
 
 
-def _novelty(feature_VD: np.ndarray | None, passes: Passes, features_of: FeaturesOf | None) -> bytes | None:
+def _novelty(feature_VD: np.ndarray | None, passes: Passes) -> bytes | None:
     if feature_VD is None or len(feature_VD) < MIN_VALIDATION:
         return None
     train_N = passes.images.split.train_N
@@ -131,9 +153,7 @@ def _novelty(feature_VD: np.ndarray | None, passes: Passes, features_of: Feature
     order_N = np.argsort(permutation(passes.config.seed, 0, len(train_N)))
     label_N = rarest_label(passes.images.labels(train_N).numpy())
     index_M = train_N[kept_rows(label_N, order_N, num_kept)]
-    train_MD = features_of(index_M).float().numpy() if features_of else None
-    if train_MD is None or train_MD.shape[1] != feature_VD.shape[1]:  # a head of several layers: the last sees others
-        train_MD = passes.outputs_and_features(index_M)[1]
+    train_MD = passes.outputs_and_features(index_M)[1]
     novelty = None if train_MD is None else measure_novelty(train_MD, feature_VD)
     if novelty is None:
         return None

@@ -5,7 +5,7 @@ Whatever decides a value is part of its name, so that the cache can never change
 
 import hashlib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +18,10 @@ from ..core.types import Preprocessing
 from ..data.augmentation import Mixing
 from ..data.augmentation_policy import AugmentConfig
 from ..data.source import DataSource
-from ..models.surgery import cut
+from ..models.surgery import cut, depths
 from .cache import FeatureKey
 from .frozen import Dtype, Tap, weights_digest
+from .ladder_images import multiply_adds_behind
 
 PACKAGE = Path(__file__).parents[1]
 # What decides the values of a feature: these files, and all modules that lie directly in these rooms.
@@ -53,6 +54,11 @@ class FeaturePlan:
     def view_augment(self) -> AugmentConfig:
         """`augment` as a view of one image alone can have it."""
         return without_mixing(self.augment)
+
+    @cached_property
+    def multiply_adds_behind(self) -> dict[str, float]:
+        """By depth, those of one image through all behind it; counted once, since following a network takes seconds."""
+        return multiply_adds_behind(self.model, depths(self.model), self.preprocessing.input_CHW)
 
     def key(self, tap: Tap, view: int) -> FeatureKey:
         """What the features of `tap` depend on, besides the images."""

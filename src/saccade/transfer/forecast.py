@@ -16,7 +16,6 @@ from .evidence import Fits, Trial, num_steps, step_seconds, tail_epochs
 from .feature_plan import FeaturePlan
 from .features import FeatureWork, collect_features, count_missing
 from .frozen import Tap
-from .ladder_images import multiply_adds_behind
 from .time_plan import Forecast
 
 FEW_IMAGES, MANY_IMAGES = 16, 96  # that pass in the two measurements
@@ -56,7 +55,7 @@ def forecast(
     if looks is not None:
         num_passes = _passes(looks.first, fits)
         look_s = {depth: seconds * num_passes for depth, seconds in step_s.items()}
-    behind = multiply_adds_behind(plan.model, [NONE, *depths], plan.preprocessing.input_CHW)
+    behind = plan.multiply_adds_behind
     frozen_share = {depth: _frozen_share(behind[depth], behind[NONE]) for depth in depths}
     return Forecast(
         features_s=image_s * num_features,

@@ -14,7 +14,7 @@ from .evidence import Answers, Fits, Trial, judge_hidden, judge_probe, judge_tai
 from .feature_plan import FeaturePlan
 from .features import FeatureWork, collect_features
 from .frozen import DTYPES, Tap
-from .ladder_images import choose_images, tail_multiply_adds
+from .ladder_images import choose_images
 from .looks import Comparison, compare, is_better, is_hopeless
 from .measurements import Measurements
 from .probe import stratified_folds
@@ -66,7 +66,7 @@ class Ladder:
         model = work.plan.model
         self.depths = [depth for depth in depths(model) if depth != NONE]
         self.tail_depths, num_kept = _affordable(work, [depth for depth in self.depths if depth != ALL])
-        cost = tail_multiply_adds(model, self.tail_depths, work.plan.preprocessing.input_CHW)
+        cost = sum(work.plan.multiply_adds_behind[depth] for depth in self.tail_depths)
         chosen = choose_images(num_kept, cost)
         position_N = np.sort(permutation(work.config.seed, 0, len(work.index_N))[: chosen.num_images])
         if chosen.num_images < len(work.index_N):

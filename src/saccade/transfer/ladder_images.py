@@ -59,11 +59,6 @@ def choose_images(num_images: int, tail_multiply_adds: float) -> LadderImages:
     return max(choices, key=lambda choice: (choice.num_judged_folds * choice.num_images, choice.num_images))
 
 
-def tail_multiply_adds(model: nn.Module, depths: list[str], input_CHW: tuple[int, int, int]) -> float:
-    """Those of one image through everything behind each of `depths`; without end where a network cannot be followed."""
-    return float(sum(multiply_adds_behind(model, depths, input_CHW).values()))
-
-
 def multiply_adds_behind(model: nn.Module, depths: Sequence[str], input_CHW: tuple[int, int, int]) -> dict[str, float]:
     """By depth, those of one image through everything behind it; without end where a network cannot be followed."""
     modules = cut(model, NONE).live

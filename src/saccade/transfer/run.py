@@ -18,13 +18,14 @@ from ..core.errors import ConfigError, Stopped, printable
 from ..core.runtime import Runtime, environment, seed_everything, start
 from ..data.augmenter import measure_colours
 from ..models.build import resolve_model
-from ..models.surgery import ALL, find_depth, last_layer, transplant
+from ..models.surgery import ALL, find_depth, last_is_head, last_layer, transplant
 from ..runs.checkpoint import find_checkpoint, open_checkpoint, save_checkpoint, settle_checkpoint
 from ..runs.manifest import Manifest, read_manifest
 from ..runs.names import BEST, START
 from ..runs.start_point import StartPoint, read_start
 from ..train.config import RunConfig
 from ..train.final_evaluation import judge, write_seen
+from ..train.held_back import KeptFeatures
 from ..train.prepare import Images, prepare_images
 from ..train.progress import RunProgress
 from ..train.resume import resume
@@ -231,15 +232,12 @@ def _finish(
         best = find_checkpoint(folder.path)
         frozen = feature_plan(model, config, images, runtime)
         work = FeatureWork(cache=store.cache, check=context.stop.check)
-        judgement = judge(
-            folder.path,
-            best,
-            images,
-            known,
-            runtime,
-            context.stop.check,
-            lambda index_N: collect_features(frozen, [LAST], index_N, work)[LAST],
+        kept = KeptFeatures(
+            of=lambda index_N: collect_features(frozen, [LAST], index_N, work)[LAST],
+            last=head,
+            last_is_head=last_is_head(model),
         )
+        judgement = judge(folder.path, best, images, known, runtime, context.stop.check, kept)
         result = TrainResult(
             run_dir=folder.path,
             config=config,

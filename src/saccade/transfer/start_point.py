@@ -34,7 +34,6 @@ from .forecast import Amount, Looks, forecast
 from .freeze_depth import Climb, climb
 from .frozen import Dtype, Tap
 from .ladder import Ladder, LadderWork
-from .ladder_images import tail_multiply_adds
 from .measurements import Measurements
 from .probe import LinearProbe, fit_probe, probe_loss, stratified_folds
 from .time_plan import Forecast, TimePlan
@@ -161,7 +160,7 @@ class _Starter:
         """Measure what the work costs, where that is worth it, and say it. `depths` may be fine-tuned from."""
         config, split = self.work.config, self.work.images.split
         num_images = len(split.train_N) + len(split.validation_N)
-        cost = num_images * tail_multiply_adds(self.model, [NONE], self.plan.preprocessing.input_CHW)
+        cost = num_images * self.plan.multiply_adds_behind[NONE]
         if not config.transfer.minutes and cost < QUICK:
             return
         task = self.work.images.task
