@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from saccade import api
 from saccade.models.architecture import ModelSpec, build_model
-from saccade.transfer.freeze_depth import Tried, can_be_beaten, explain
+from saccade.transfer.freeze_depth import FineTuning, Tried, can_be_beaten, explain, explain_trial, worth_a_trial
 from saccade.transfer.ladder import Measured
 from saccade.transfer.looks import Comparison, chance_better
 from saccade.transfer.probe import stratified_folds
@@ -82,6 +82,39 @@ def test_a_fit_with_four_mistakes_cannot_be_shown_to_be_beaten_and_one_with_five
         best = measured("all", 200 - num_wrong, "linear")
         assert can_be_beaten(best) is expected
         assert (chance_better(best.right_M, np.ones(200, bool)) < 0.05) is expected
+
+
+EIGHT_EPOCHS = FineTuning(num_epochs=8, num_validation=40)
+
+
+def test_short_tails_miss_a_tenth_of_the_wrong_images_at_three_of_eight_epochs_and_none_at_as_many():
+    assert EIGHT_EPOCHS.missed(num_wrong=100, num_used=400) == pytest.approx(10)
+    assert FineTuning(num_epochs=3, num_validation=40).missed(100, 400) == 0
+    assert FineTuning(num_epochs=3, num_validation=40).missed(100, 2000) == pytest.approx(16 / 3)  # two epochs of three
+    assert EIGHT_EPOCHS.missed(100, 60) == 0  # so few images are seen ten times in a tail
+    assert EIGHT_EPOCHS.missed(0, 400) == 0
+
+
+def test_the_depth_that_is_nearest_is_tried_where_short_tails_explain_its_gap():
+    """Of 200 images the last layer gets 60 wrong; eight epochs are worth six of them more than three."""
+    far, near, nearer = tried("stage4", 134), tried("stage3", 135), tried("stage2", 137)
+    assert worth_a_trial([far], EIGHT_EPOCHS) is None
+    assert worth_a_trial([far, near], EIGHT_EPOCHS) is near
+    assert worth_a_trial([far, nearer, near], EIGHT_EPOCHS) is nearer
+    assert worth_a_trial([near], FineTuning(num_epochs=8, num_validation=19)) is None
+    assert worth_a_trial([near], FineTuning(num_epochs=3, num_validation=40)) is None
+    assert worth_a_trial([tried("stage2", 141, 0.4)], FineTuning(num_epochs=3, num_validation=40)) is not None
+    assert worth_a_trial([], EIGHT_EPOCHS) is None
+    fewer = tried("stage1", 64, num_judged=100, num_before=66)  # given up at the first of two looks
+    assert worth_a_trial([far, fewer], EIGHT_EPOCHS) is fewer
+
+
+def test_a_trial_says_that_nothing_was_shown_and_what_it_is_kept_for():
+    assert explain_trial(tried("stage3", 137), EIGHT_EPOCHS) == (
+        "Frozen up to stage3 as a trial: training everything after it gets 68.5 % of 200 training images left out of "
+        "the fit right after 3 epochs without augmentation, a new last layer alone 70.0 %, too near to tell. The "
+        "fine-tuning is kept if it gets more of 40 validation images right."
+    )
 
 
 @pytest.fixture

@@ -234,11 +234,10 @@ def _copy_notes(copies: dict[str, Copies], split: Split) -> list[str]:
         for how, index_N in (("also", found.equal_N), ("nearly the same as images", found.near_N)):
             if len(index_N):
                 one = len(index_N) == 1
-                then = f"{'it says' if one else 'they say'} little about the epoch to keep"
-                if is_judged:
-                    then = f"{'it is' if one else 'they are'} left out of the verdict"
-                if is_judged and are_all:
-                    then = "there are no others to judge by"
+                what = "left out of the verdict" if is_judged else "not used"
+                then = f"{'it is' if one else 'they are'} {what}"
+                if are_all:
+                    then = f"there are no others to {'judge' if is_judged else 'choose the epoch'} by"
                 verb = "image is" if one else "images are"
                 notes.append(f"{len(index_N):,} {name} {verb} {how} in {where}: {then}")
     return notes

@@ -202,9 +202,10 @@ def _fit(training: TrainingStep, folder: RunFolder, images: Images, cursor: Curs
     loader = config.loader.model_copy(update={"batch_size": config.batch_size})
     train = build_loader(images.source, images.split.train_N, images.preprocessing, config.augment, loader, config.seed)
     validation = None
-    if len(images.split.validation_N):
+    validation_N = images.split.without_copies("validation")
+    if len(validation_N):
         validation = build_loader(
-            images.source, images.split.validation_N, images.preprocessing, AugmentConfig(), loader, config.seed
+            images.source, validation_N, images.preprocessing, AugmentConfig(), loader, config.seed
         )
     if training.runtime.device.type != "cpu":
         for loaded in (train, validation) if validation else (train,):
@@ -271,16 +272,16 @@ def model_parameters(model: nn.Module) -> int:
 def opening_lines(config: RunConfig, images: Images, device: str, run_dir: Path, num_parameters: int) -> list[str]:
     """What is about to run, for a person; `num_parameters` are those that training adjusts."""
     split = images.split
-    test_N = split.without_copies("test")
+    validation_N, test_N = split.without_copies("validation"), split.without_copies("test")
     copies = ""
-    if num_copies := len(split.test_N) - len(test_N):
+    if num_copies := len(split.validation_N) - len(validation_N) + len(split.test_N) - len(test_N):
         copies = "; a copy of a training image left out" if num_copies == 1 else f"; {num_copies:,} copies left out"
-    kept_back = f"{len(split.validation_N):,} to choose the epoch, {len(test_N):,} to judge"
+    kept_back = f"{len(validation_N):,} to choose the epoch, {len(test_N):,} to judge"
     if config.transfer.frozen == ALL:  # no epoch is chosen
-        kept_back = f"{len(split.validation_N):,} to judge"
+        kept_back = f"{len(validation_N):,} to judge"
         if len(test_N):
             what = "thresholds" if images.task.is_several else "the temperature"
-            kept_back = f"{len(split.validation_N):,} to fit {what}, {len(test_N):,} to judge"
+            kept_back = f"{len(validation_N):,} to fit {what}, {len(test_N):,} to judge"
     epochs = f"{counted(config.epochs, 'epoch')}, {config.optimizer.name}"
     channels, height_px, width_px = images.spec.input_CHW
     return [

@@ -15,7 +15,7 @@ from ...core.in_memory import is_given
 from ...core.task import ONE_LABEL, Task
 from ...core.types import MAX_16_BIT, SPLITS
 from ..opening_line import Told, opening_line, untold
-from ..source import DataSource, open_source
+from ..source import DataSource, open_readable, open_source
 from ..sources.folder.source import ImageFolder
 from ..split import refuse_unlearnable
 from .findings import KINDS, Finding, find_faults
@@ -122,12 +122,14 @@ def inspect_source(
 ) -> Inspection:
     """Look at every image of the source that `text` names. Raises DataError where no image is found.
 
-    What training refuses is a finding: images of a folder are looked at all the same, each under the folder it lies in.
+    What training refuses is a finding: the images that can be read are looked at all the same, those of a folder under
+    the folder each lies in.
     With `keep`, what was measured is kept in the user's cache folder by the content of each image.
     `opened` hears the line that names the classes.
     """
     source, refused = _opened(text)
-    opened(opening_line(source))
+    if not refused:  # else what is learned from it is not known
+        opened(opening_line(source))
     path = cache_file(source.name)
     known, note = load_known(path) if keep else (None, "")
     measured = measure_source(source, threads, known, progress)
@@ -144,7 +146,7 @@ def _opened(text: str) -> tuple[DataSource, str]:
     try:
         return open_source(text, several=True), ""
     except DataError as error:
-        found = None if is_given(text) or is_address(text) else found_images(text)
+        found = None if is_given(text) or is_address(text) else open_readable(text) or found_images(text)
         if found is None:
             raise
         return found, error.message

@@ -16,7 +16,8 @@ def inspection_text(inspection: Inspection) -> str:
         lines += [*_finding_lines(finding), ""]
     lines += _count_lines(inspection)
     lines += ["", *_figure_lines(inspection)]
-    if not inspection.task.is_several:
+    is_refused = any(finding.kind == "refused" for finding in inspection.findings)  # then no run could read it either
+    if not inspection.task.is_several and not is_refused:
         lines.append(
             f"labels  not checked by looking: with a trained RUN, saccade evaluate RUN {shell_word(inspection.source)} "
             f"--label-errors FILE"
