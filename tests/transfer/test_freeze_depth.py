@@ -113,7 +113,7 @@ def test_a_trial_says_that_nothing_was_shown_and_what_it_is_kept_for():
     assert explain_trial(tried("stage3", 137), EIGHT_EPOCHS) == (
         "Frozen up to stage3 as a trial: training everything after it gets 68.5 % of 200 training images left out of "
         "the fit right after 3 epochs without augmentation, a new last layer alone 70.0 %, too near to tell. The "
-        "fine-tuning is kept if it gets more of 40 validation images right."
+        "fine-tuning is kept if it does better on 40 validation images."
     )
 
 

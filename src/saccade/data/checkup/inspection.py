@@ -15,6 +15,7 @@ from ...core.in_memory import is_given
 from ...core.task import ONE_LABEL, Task
 from ...core.types import MAX_16_BIT, SPLITS
 from ..opening_line import Told, opening_line, untold
+from ..scan import BadImage, why_refused
 from ..source import DataSource, open_readable, open_source
 from ..sources.folder.source import ImageFolder
 from ..split import refuse_unlearnable
@@ -25,9 +26,9 @@ from .measure import Measured, measure_source
 from .not_images import list_left_out
 
 LOOKED_FOR = (
-    "Looked for: what training refuses; unreadable files; equal and nearly equal images in two splits, in two classes "
-    "or twice in one; classes missing from a split or of one image; images of one plain colour; names that some "
-    "systems cannot keep apart; the only image of its format, colour mode or size."
+    "Looked for: what training refuses; unreadable and odd files; equal and nearly equal images in two splits, in two "
+    "classes or twice in one; classes missing from a split or of one image; images of one plain colour; names that "
+    "some systems cannot keep apart; the only image of its format, colour mode or size."
 )
 
 
@@ -37,7 +38,8 @@ class Inspection(Displayed):
 
     `counts` maps a split (`all` where the source has none) to the images of every class in label order. Where an image
     may have several labels, it is counted in each.
-    `size_quantiles` maps width, height and aspect (width / height) to (least, median, most).
+    `size_quantiles` maps width, height and aspect (width / height) to (least, median, most). A set that is not
+    `is_opened` is of no source: its images are those that can be read all the same.
     """
 
     source: str
@@ -55,6 +57,7 @@ class Inspection(Displayed):
     std_C: tuple[float, ...]
     notes: tuple[str, ...]
     task: Task = ONE_LABEL
+    is_opened: bool = True
 
     def headline(self) -> str:
         """How many images there are, and how many things to look at."""
@@ -128,17 +131,18 @@ def inspect_source(
     `opened` hears the line that names the classes.
     """
     source, refused = _opened(text)
-    if not refused:  # else what is learned from it is not known
+    is_opened = not refused
+    if is_opened:  # else what would be learned from it is not known
         opened(opening_line(source))
     path = cache_file(source.name)
     known, note = load_known(path) if keep else (None, "")
     measured = measure_source(source, threads, known, progress)
-    refused = refused or _why_unlearnable(source, measured)
+    refused = refused or _why_refused(source, measured)
     notes = [*source.notes, *([note] if note else []), *_told(measured)]
     if keep and measured.fresh_N.any() and (note := save_measured(path, measured)):
         notes.append(note)
     left_out = list(list_left_out(Path(source.name))) if isinstance(source, ImageFolder | FoundImages) else []
-    return summarise(source, measured, find_faults(source, measured, left_out, refused), tuple(notes))
+    return summarise(source, measured, find_faults(source, measured, left_out, refused), tuple(notes), is_opened)
 
 
 def _opened(text: str) -> tuple[DataSource, str]:
@@ -152,7 +156,15 @@ def _opened(text: str) -> tuple[DataSource, str]:
         return found, error.message
 
 
-def _why_unlearnable(source: DataSource, measured: Measured) -> str:
+def _why_refused(source: DataSource, measured: Measured) -> str:
+    """What training says of the images of `source` instead of beginning; empty where it begins."""
+    reasons = measured.rows_N["reason"]
+    bad = tuple(
+        BadImage(key=source.record(int(index)).key, reason=reasons[index].decode("utf-8", "replace"))
+        for index in np.flatnonzero(reasons != b"")
+    )
+    if refusal := why_refused(source, bad):
+        return refusal
     try:
         refuse_unlearnable(source, measured.good_N)
     except DataError as error:
@@ -173,7 +185,9 @@ def _told(measured: Measured) -> list[str]:
     return lines
 
 
-def summarise(source: DataSource, measured: Measured, findings: list[Finding], notes: tuple[str, ...]) -> Inspection:
+def summarise(
+    source: DataSource, measured: Measured, findings: list[Finding], notes: tuple[str, ...], is_opened: bool = True
+) -> Inspection:
     """The figures of `measured`, over the images that could be decoded."""
     rows_N = measured.rows_N[measured.good_N]
     mean_C, std_C = _colour(rows_N)
@@ -193,6 +207,7 @@ def summarise(source: DataSource, measured: Measured, findings: list[Finding], n
         std_C=std_C,
         notes=notes,
         task=source.task,
+        is_opened=is_opened,
     )
 
 

@@ -16,8 +16,7 @@ def inspection_text(inspection: Inspection) -> str:
         lines += [*_finding_lines(finding), ""]
     lines += _count_lines(inspection)
     lines += ["", *_figure_lines(inspection)]
-    is_refused = any(finding.kind == "refused" for finding in inspection.findings)  # then no run could read it either
-    if not inspection.task.is_several and not is_refused:
+    if not inspection.task.is_several and inspection.is_opened:  # what is refused, no run can judge
         lines.append(
             f"labels  not checked by looking: with a trained RUN, saccade evaluate RUN {shell_word(inspection.source)} "
             f"--label-errors FILE"
