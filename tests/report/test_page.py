@@ -99,6 +99,21 @@ def test_a_transfer_shows_what_was_measured_and_why_it_froze_so_deep(make_run: C
     assert "stage2 everything after it 900 82.5 78.0 to 86.0 <0.001 1,026" in page.text
     assert "<0.001 1,026 stage2 everything after it 90 77.5 78.0 to 86.0 - 7" in page.text  # most images first
     assert ("a", {"href": "#curves"}) not in page.elements  # nothing but the last layer was fitted: no epochs
+    assert "No epoch was better" not in page.text
+
+
+def test_a_trial_that_was_not_kept_is_told(make_run: Callable, tmp_path: Path):
+    made = make_run(tmp_path, ["a", "b"], 20)  # its checkpoint is of no epoch, and six are in its log
+    values = {
+        "frozen": "stage2",
+        "sentence": "Frozen up to stage2 as a trial.",
+        "held_out_accuracy": 0.5,
+        "penalty": 1.0,
+    }
+    values |= {"features_s": 1.0, "heads_s": 2.0, "num_computed": 40, "num_found": 0, "data_digest": "0" * 64}
+    (made.path / "transfer.json").write_text(json.dumps(values))
+    page = Page(write_report(made.path).read_text(encoding="utf-8"))
+    assert "Frozen up to stage2 as a trial. No epoch was better than the fitted layer, which is kept." in page.text
 
 
 def test_nothing_comes_from_outside_and_nothing_runs(page: Page, text: str):

@@ -9,6 +9,8 @@ from ..models.surgery import ALL
 from .files import Count, Finite, Rate, RunFile, Seconds, Text, Texts, read_json_file
 from .names import TRANSFER
 
+NO_BETTER_EPOCH = "No epoch was better than the fitted layer, which is kept."
+
 
 class Rung(RunFile):
     """What was measured at one depth: `num_correct` of `num_judged` images left out, after fits on `num_images`."""

@@ -30,6 +30,7 @@ from ..runs.checkpoint import find_checkpoint
 from ..runs.log import MetricsLog
 from ..runs.manifest import Manifest
 from ..runs.names import METRICS_LOG
+from ..runs.start_point import NO_BETTER_EPOCH
 from .config import RunConfig
 from .extra_loss import FindExtraLoss, no_extra_loss
 from .final_evaluation import Judgement, judge, write_seen
@@ -68,13 +69,16 @@ class TrainResult(Displayed):
     images_per_second: float
     stop_exit_code: int
 
+    def kept(self) -> str:
+        """Which epoch was kept; empty where there were none."""
+        if self.best_epoch:
+            return f"Kept epoch {self.best_epoch} of {self.config.epochs}."
+        return NO_BETTER_EPOCH if self.training_s else ""
+
     def display_lines(self) -> list[str]:
         """The verdict, the epoch that was kept, and where the run lies."""
-        return [
-            *verdicts(self.judgement.metrics, self.judgement.kind),
-            f"Kept epoch {self.best_epoch} of {self.config.epochs}.",
-            f"Run: {printable(str(self.run_dir))}",
-        ]
+        told = [self.kept(), f"Run: {printable(str(self.run_dir))}"]
+        return [*verdicts(self.judgement.metrics, self.judgement.kind), *filter(None, told)]
 
 
 def train(

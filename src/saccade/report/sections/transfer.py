@@ -1,8 +1,9 @@
 """What a pretrained network brought: how deep it is frozen, why, and everything that was measured to decide it."""
 
 from ...evaluate.words import percent
+from ...models.surgery import ALL
 from ...runs.manifest import Origin
-from ...runs.start_point import Rung, StartPoint, validation_use
+from ...runs.start_point import NO_BETTER_EPOCH, Rung, StartPoint, validation_use
 from ..html import Child, Markup, element, section, table
 from ..ladder_chart import WORDS
 from ..record import RunRecord
@@ -29,7 +30,8 @@ def transfer_section(start: StartPoint, record: RunRecord) -> Markup:
     rungs = sorted(start.rungs, key=lambda rung: -rung.num_images)  # the fits that decided come first
     rows = [_row(rung, rungs[0].num_images) for rung in rungs]
     used = validation_use(start, record.temperature_images)
-    words = [start.sentence, _weights(record.manifest.origin.transfer), _start(start), used, _seconds(start)]
+    kept = NO_BETTER_EPOCH if start.frozen != ALL and record.epochs and not record.manifest.epoch else ""
+    words = [start.sentence, kept, _weights(record.manifest.origin.transfer), _start(start), used, _seconds(start)]
     listing = [
         element("h3", {}, "What was measured"),
         element("p", {}, MEASURED),
