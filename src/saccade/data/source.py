@@ -130,7 +130,8 @@ def _open_any(text: str) -> DataSource:
         )
     raise DataError(
         f"'{shown(text)}' is not a set of labelled images that Saccade knows.\n"
-        f"'saccade sources' lists the {len(list(SOURCES))} formats; the usual one is a folder with one sub-folder per class."
+        f"'saccade sources' lists the {len(list(SOURCES))} formats; the usual one is a folder with one sub-folder per "
+        f"class."
     )
 
 
