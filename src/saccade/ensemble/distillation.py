@@ -118,6 +118,12 @@ def _refuse_other_inputs(ensemble: Classifier, images: Images) -> None:
                 f"{_size(own.input_CHW)}: they must see the same image.\n"
                 f"Set input.size_px={other.input_height_px} for the student, or take another teacher."
             )
+        if (own.fit == "pad") != (other.fit == "pad"):
+            raise UsageError(
+                f"The teacher {printable(member.name)} sees pictures with fit {other.fit}, the student with fit "
+                f"{own.fit}: they must see the same image.\n"
+                f"Set input.fit={other.fit if other.fit == 'pad' else 'crop'} for the student, or take another teacher."
+            )
 
 
 def unknown_teachers(config: RunConfig) -> tuple[str, ...]:
