@@ -173,7 +173,7 @@ def test_the_fit_travels_with_the_weights_and_every_verb_uses_it(run: Path, phot
     (answered,) = json.loads(saccade("predict", str(run), str(photo), "--json").output)["predictions"]
     assert answered["top"][0]["class"] == model(photo).top(1)[0][0]
     assert saccade("evaluate", str(run), str(photos), "--crops", "10").status == 0
-    assert "fitted whole into 40x24, the mean colour around it" in api.report(run).read_text()
+    assert "fitted whole into 40x24 (width x height), the mean colour around it" in api.report(run).read_text()
 
 
 def test_an_explanation_of_a_padded_photo_lies_on_the_photo(run: Path, photos: Path, saccade: Callable, tmp_path: Path):

@@ -197,9 +197,9 @@ def test_every_fit_is_told_in_words():
         for fit, resize_px in (("crop", None), ("squash", None), ("pad", None), ("cover", 30), ("crop", 40))
     ]
     assert told == [
-        "resized to 32x24",
-        "resized to 32x24, whatever its shape",
-        "fitted whole into 32x24, the mean colour around it",
-        "resized to cover 40x30, centre 32x24 cut out",
-        "short side to 40 px, centre 32x24 cut out",
+        "resized to 32x24 (width x height)",
+        "resized to 32x24 (width x height), whatever its shape",
+        "fitted whole into 32x24 (width x height), the mean colour around it",
+        "resized to cover 40x30, centre 32x24 (width x height) cut out",
+        "short side to 40 px, centre 32x24 (width x height) cut out",
     ]

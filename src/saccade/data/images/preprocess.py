@@ -100,8 +100,9 @@ def _inside(size_HW: tuple[int, int], input_HW: tuple[int, int]) -> tuple[int, i
 
 
 def fit_words(preprocessing: Preprocessing) -> str:
-    """What becomes of a picture's size and shape, in words; sizes are width x height."""
-    size = f"{preprocessing.input_width_px}x{preprocessing.input_height_px}"
+    """What becomes of a picture's size and shape, in words; sizes are width x height, said where that matters."""
+    is_square = preprocessing.input_width_px == preprocessing.input_height_px
+    size = f"{preprocessing.input_width_px}x{preprocessing.input_height_px}{'' if is_square else ' (width x height)'}"
     if preprocessing.fit == "pad":
         return f"fitted whole into {size}, the mean colour around it"
     if preprocessing.resize_px is None:
