@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from saccade import api
 from saccade.cli.input_size import input_settings
@@ -17,10 +18,11 @@ from saccade.core.types import Preprocessing
 from saccade.data.images.preprocess import normalize, place_on_input, prepare_image
 from saccade.data.sources.in_memory import known_source
 from saccade.loaded import load
+from saccade.models.architecture import ModelSpec, build_model
 from saccade.preview.request import PreviewRequest, preview
 from saccade.runs.checkpoint import find_checkpoint
 from saccade.train.config import InputConfig
-from saccade.transfer.known_weights import _resized
+from saccade.transfer.known_weights import _in_grey, _resized
 
 ONE_THREAD = ["runtime.num_threads=1", "runtime.precision=float32", "loader.threads=1", "batch_size=8"]
 
@@ -107,6 +109,50 @@ def test_weights_keep_their_own_fit_unless_another_is_asked_for():
     assert asked(whole, fit="crop") == ("crop", 256, 224, 224)
     assert asked(padded, size_px=112) == ("pad", None, 112, 112)
     assert asked(padded, fit="crop") == ("crop", 256, 224, 224)
+
+
+def test_weights_of_colours_take_grey_inputs_where_they_are_asked_for_and_not_the_other_way_round():
+    own = Preprocessing(resize_px=256, mean=(0.25, 0.5, 0.75), std=(0.25, 0.25, 0.5))
+    assert _in_grey(own, InputConfig()) == own
+    assert _in_grey(own, InputConfig(channels="rgb")) == own
+    grey = _in_grey(own, InputConfig(channels="grey"))
+    assert (grey.channels, grey.mean, grey.std, grey.resize_px) == ("grey", (0.5,), (0.333333,), 256)
+    assert Preprocessing.parse(grey.model_dump(mode="json")) == grey
+    with pytest.raises(ConfigError) as error:
+        _in_grey(grey, InputConfig(channels="rgb"))
+    assert str(error.value) == (
+        "input.channels=rgb asks for colours, and these weights take grey images.\n"
+        "Leave it out, or take weights that were trained on colour images."
+    )
+
+
+def test_a_transfer_to_grey_inputs_keeps_a_network_of_one_channel(tmp_path: Path):
+    torch.manual_seed(3)
+    colour = build_model("lenet5", ModelSpec(num_classes=7, input_CHW=(3, 32, 32)))
+    tensors = {name: tensor.contiguous() for name, tensor in colour.state_dict().items()}
+    pixels = {"input_height_px": 32, "input_width_px": 32, "mean": [0.5] * 3, "std": [0.25] * 3}
+    (tmp_path / "backbone").mkdir()
+    save_file(tensors, tmp_path / "backbone" / "model.safetensors", {"saccade.preprocessing": json.dumps(pixels)})
+    request = api.TransferRequest(
+        source="digits",
+        backbone="lenet5",
+        weights=tmp_path / "backbone",
+        freeze="all",
+        cache="none",
+        out=tmp_path / "run",
+        settings=[*ONE_THREAD, "input.channels=grey"],
+    )
+    run = api.transfer(request).run.run_dir
+    model = load(run)
+    assert (model.preprocessing.channels, model.preprocessing.mean, model.preprocessing.std) == (
+        "grey",
+        (0.5,),
+        (0.25,),
+    )
+    own = model.module.state_dict()
+    name = next(name for name, tensor in own.items() if tensor.ndim == 4)
+    assert own[name].shape[1] == 1
+    assert torch.allclose(own[name], tensors[name].sum(dim=1, keepdim=True))
 
 
 @pytest.mark.parametrize(

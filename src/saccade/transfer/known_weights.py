@@ -1,6 +1,6 @@
 """What the configuration of a transfer takes from its weights: digest, place, and how pixels become inputs."""
 
-from ..core.errors import WeightsError, printable
+from ..core.errors import ConfigError, WeightsError, printable
 from ..core.types import Preprocessing
 from ..train.choose_preprocessing import RESIZE_MARGIN, fit_to
 from ..train.config import InputConfig, RunConfig
@@ -16,7 +16,7 @@ def with_weights(config: RunConfig, weights: BackboneWeights) -> RunConfig:
             f"{weights.sha256[:12]}..., it was {known.weights_sha256[:12]}....\n"
             f"Put the file back, or start a new run with another --out."
         )
-    preprocessing = known.preprocessing or _resized(weights.preprocessing, config.input)
+    preprocessing = known.preprocessing or _in_grey(_resized(weights.preprocessing, config.input), config.input)
     source = weights.source if weights.source.startswith("hub:") else known.weights
     found = {"weights": source, "weights_sha256": weights.sha256, "preprocessing": preprocessing}
     return config.model_copy(update={"transfer": known.model_copy(update=found)})
@@ -35,3 +35,17 @@ def _resized(own: Preprocessing, wanted: InputConfig) -> Preprocessing:
         fit, resize_px = own.fit, None
     sizes = {"input_height_px": input_HW[0], "input_width_px": input_HW[1]}
     return own.model_copy(update={"fit": fit, "resize_px": resize_px, **sizes})
+
+
+def _in_grey(own: Preprocessing, wanted: InputConfig) -> Preprocessing:
+    """`own` for grey inputs where they are asked for: the means of the channels' means and deviations, as the filters
+    of the first convolution are summed. Raises ConfigError where colours are asked for that the weights never saw."""
+    if wanted.channels == "auto" or wanted.channels == own.channels:
+        return own
+    if wanted.channels == "rgb":
+        raise ConfigError(
+            "input.channels=rgb asks for colours, and these weights take grey images.\n"
+            "Leave it out, or take weights that were trained on colour images."
+        )
+    values = {name: (round(sum(found) / len(found), 6),) for name, found in (("mean", own.mean), ("std", own.std))}
+    return own.model_copy(update={"channels": "grey", **values})
