@@ -43,8 +43,8 @@ def choose_preprocessing(config: RunConfig, scan: ScanReport, split: Split) -> P
 
 def fit_to(wanted: str, input_HW: tuple[int, int], margin: float) -> tuple[Fit, int | None]:
     """(fit, resize_px) of a Preprocessing: of a crop the input is cut out of a box `margin` times as large."""
-    if wanted == "pad" or wanted == "squash":
-        return wanted, None
+    if wanted in ("pad", "squash"):
+        return ("pad" if wanted == "pad" else "squash"), None
     height_px, width_px = input_HW
     return "crop" if height_px == width_px else "cover", round(min(input_HW) * margin)
 

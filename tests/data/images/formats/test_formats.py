@@ -167,6 +167,25 @@ def test_of_a_tiff_of_many_pages_the_first_is_read_and_the_number_said():
     assert decode_image(encoded(pages[0], "TIFF"), "a").notes == ()
 
 
+@pytest.mark.parametrize(
+    ("kind", "num", "extra", "note"),
+    [
+        (np.uint8, 4, [0], "it has 4 channels; the first three are read."),
+        (np.uint16, 4, [0], "it has 4 channels; the first three are read."),
+        (np.uint16, 4, [], "it has 4 channels; the first three are read."),
+        (np.uint8, 4, [], "nothing says what its fourth channel is; it is read as alpha."),
+        (np.uint8, 5, [0, 0], "it has 5 channels; the first three are read."),
+        (np.uint8, 5, [2, 0], "it has 5 channels; the first three are read, and the fourth as alpha."),
+        (np.uint8, 4, [2], None),
+        (np.uint16, 4, [1], None),
+    ],
+)
+def test_channels_of_a_tiff_beside_its_colours_are_told(kind: type, num: int, extra: list[int], note: str | None):
+    pixels = np.random.default_rng(3).integers(0, 256, (20, 30, num)).astype(kind)
+    decoded = decode_image(written(pixels, 2, *([(338, 3, extra)] if extra else [])), "a")
+    assert decoded.notes == ((note,) if note else ())
+
+
 SAVE = "of no known range; save it with 8 or 16 bits a channel."
 
 
