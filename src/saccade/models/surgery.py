@@ -131,8 +131,8 @@ def transplant(backbone: nn.Module, name: str, spec: ModelSpec, head: str = LINE
     """(name, network): the body of `backbone`, a network called `name`, with a fresh last layer for `spec`.
 
     The name is what `resolve_model` builds it from. `head` is `linear`, `loglinear` or `hiddenN`; dense layers before
-    the last one, as VGG has them, are part of the body and stay. Where `spec` is of grey images and the first convolution
-    of the backbone takes RGB, its filters are summed over the three channels (timm 1.0.31, models/_manipulate.py,
+    the last one, as VGG has them, are part of the body and stay. Where `spec` is of grey images and the first
+    convolution of the backbone takes RGB, its filters are summed over the three channels (timm 1.0.31, models/_manipulate.py,
     adapt_input_conv): a grey picture gets the answers of one with three equal channels. Raises ModelError.
     """
     layers = [layer for layer_name, layer in backbone.named_modules() if layer_name.startswith("head")]

@@ -17,7 +17,7 @@ from saccade.data.images.formats.table import ENDINGS, FORMATS, format_of
 from saccade.data.images.formats.tiff import read_directory
 from saccade.data.sources.shared.image_files import ENDINGS as LISTED
 
-REPOSITORY = Path(__file__).parent.parent.parent
+REPOSITORY = Path(__file__).parents[4]
 NOISE_HWC = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 DEEP_HW = np.random.default_rng(1).integers(0, 65536, (20, 30), dtype=np.uint16)
 DEEP_HWC = np.random.default_rng(2).integers(0, 65536, (20, 30, 3), dtype=np.uint16)
