@@ -132,8 +132,9 @@ def transplant(backbone: nn.Module, name: str, spec: ModelSpec, head: str = LINE
 
     The name is what `resolve_model` builds it from. `head` is `linear`, `loglinear` or `hiddenN`; dense layers before
     the last one, as VGG has them, are part of the body and stay. Where `spec` is of grey images and the first
-    convolution of the backbone takes RGB, its filters are summed over the three channels (timm 1.0.31, models/_manipulate.py,
-    adapt_input_conv): a grey picture gets the answers of one with three equal channels. Raises ModelError.
+    convolution of the backbone takes RGB, its filters are summed over the three channels, as timm's adapt_input_conv
+    does (1.0.31, models/_manipulate.py): a grey picture gets the answers of one with three equal channels. Raises
+    ModelError.
     """
     layers = [layer for layer_name, layer in backbone.named_modules() if layer_name.startswith("head")]
     num_dense = sum(isinstance(layer, nn.Linear) for layer in layers)
