@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from saccade import api
 from saccade.cli.input_size import input_settings
-from saccade.core.errors import ConfigError, UsageError
+from saccade.core.errors import ConfigError, ImageError, UsageError
 from saccade.core.types import Preprocessing
 from saccade.data.images.preprocess import normalize, place_on_input, prepare_image
 from saccade.data.sources.in_memory import known_source
@@ -153,6 +153,14 @@ def test_a_transfer_to_grey_inputs_keeps_a_network_of_one_channel(tmp_path: Path
     name = next(name for name, tensor in own.items() if tensor.ndim == 4)
     assert own[name].shape[1] == 1
     assert torch.allclose(own[name], tensors[name].sum(dim=1, keepdim=True))
+
+
+@pytest.mark.parametrize("size", ["2048x2048", "2048x1"])
+def test_a_preview_makes_no_picture_of_a_billion_pixels(size: str, tmp_path: Path):
+    folder = pictures(tmp_path / "strips", size=(400, 2))  # with the short side at 2,048, 8 GB as bytes
+    with pytest.raises(ImageError, match=r"it becomes \d+x\d+, more than 50,000,000\. Cut it into pieces\.$"):
+        chosen(folder, *input_settings(size, "crop"))
+    assert chosen(folder, *input_settings("64x2", "pad")).fit == "pad"
 
 
 @pytest.mark.parametrize(
