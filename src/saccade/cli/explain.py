@@ -8,6 +8,8 @@ import typer
 from .argument_order import refuse_swapped
 from .output import print_json, print_opening, print_result
 
+SIDES = ("top", "left", "bottom", "right")
+
 if TYPE_CHECKING:
     from ..explain.explanation import Explanation
 
@@ -49,7 +51,7 @@ def explain(
 
 
 def _explanation_json(explanation: "Explanation", run: Path, out: Path) -> dict[str, Any]:
-    features = explanation.features
+    features, on_photo = explanation.features, explanation.field_on_photo
     return {
         "run": str(run),
         "file": explanation.subject.key,
@@ -62,11 +64,9 @@ def _explanation_json(explanation: "Explanation", run: Path, out: Path) -> dict[
         "message": explanation.evidence.message,
         "field": {
             "position": list(explanation.field.position),
-            "top": explanation.field.top,
-            "left": explanation.field.left,
-            "bottom": explanation.field.bottom,
-            "right": explanation.field.right,
+            **{name: getattr(explanation.field, name) for name in SIDES},
         },
+        "field_on_photo": {name: getattr(on_photo, name) for name in SIDES} if on_photo else None,
         "num_maps": len(features.order_C),
         "num_dead_maps": features.num_dead,
         "exciting": _exciting_json(explanation),

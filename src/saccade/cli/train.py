@@ -11,6 +11,7 @@ from ..core.errors import SaccadeError
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, chosen_source
 from .console import RunConsole, choose_output
 from .evaluate import together_text
+from .input_size import FIT, INPUT, input_settings
 from .output import print_json, print_result
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def train(
     on_bad_image: str = typer.Option(
         "error", "--on-bad-image", metavar="ACTION", help="error, or skip: one, or up to 1 % of the images."
     ),
+    input_size: str = INPUT,
+    fit: str = FIT,
     settings: list[str] = typer.Option(
         [], "--set", metavar="KEY=VALUE", help="Any value of the configuration; repeatable."
     ),
@@ -75,7 +78,7 @@ def train(
         resume=resume,
         ensemble=ensemble,
         teachers=tuple(teacher),
-        settings=[*settings, *bad_image_settings(on_bad_image)],
+        settings=[*settings, *input_settings(input_size, fit), *bad_image_settings(on_bad_image)],
     )
     if find_lr:
         _find_learning_rate(request, console, as_json)

@@ -9,6 +9,7 @@ import typer
 
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, chosen_source
 from .console import RunConsole, choose_output
+from .input_size import FIT, INPUT, input_settings
 from .output import print_json, print_result
 from .train import bad_image_settings, result_json, result_text, write_report
 
@@ -62,6 +63,8 @@ def transfer(
     on_bad_image: str = typer.Option(
         "error", "--on-bad-image", metavar="ACTION", help="error, or skip: one, or up to 1 % of the images."
     ),
+    input_size: str = INPUT,
+    fit: str = FIT,
     settings: list[str] = typer.Option(
         [], "--set", metavar="KEY=VALUE", help="Any value of the configuration; repeatable."
     ),
@@ -96,7 +99,7 @@ def transfer(
         cache=cache,
         cache_limit_gb=cache_limit,
         preprocessing=preprocessing,
-        settings=[*settings, *bad_image_settings(on_bad_image)],
+        settings=[*settings, *input_settings(input_size, fit), *bad_image_settings(on_bad_image)],
     )
     try:
         result = api.transfer(request, console, "saccade " + shlex.join(sys.argv[1:]))

@@ -13,6 +13,7 @@ from .field import SeenField, seen_field
 from .gradcam import EvidenceMap, grad_cam
 from .maps import FeatureMaps, feature_maps
 from .occlusion import OcclusionMap, occlusion
+from .on_photo import field_on_photo, map_on_photo
 from .subject import Subject, look_at
 from .weights_view import FilterGrid, filter_grid
 
@@ -46,6 +47,20 @@ class Explanation(Displayed):
             *([self.occlusion.message] if self.occlusion.message else []),
             self.features.words(),
         ]
+
+    @property
+    def field_on_photo(self) -> SeenField | None:
+        """`field` in pixels of the photo; None where none of them lies in it, as in the room around a padded one."""
+        return field_on_photo(self.field, self._photo_HW, self.member.preprocessing)
+
+    def evidence_on_photo(self) -> np.ndarray:
+        """The Grad-CAM map as float32 (H, W) of the photo; NaN where the network does not see it."""
+        return map_on_photo(self.evidence.map_HW, self._photo_HW, self.member.preprocessing)
+
+    @property
+    def _photo_HW(self) -> tuple[int, int]:
+        height_px, width_px = self.subject.original_HWC.shape[:2]
+        return height_px, width_px
 
     @property
     def class_name(self) -> str:

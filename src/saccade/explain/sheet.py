@@ -72,6 +72,8 @@ def _panels(explanation: Explanation, y: float) -> list[str]:
     sees = np.broadcast_to(subject.prepared_HWC, (*subject.prepared_HWC.shape[:2], 3))
     sees = np.ascontiguousarray(sees)
     body = _panel(columns[0], y, "Given", svg.crisp(subject.original_HWC, 440), "the file, turned upright")
+    on_photo = explanation.field_on_photo
+    body += _frame(columns[0], y + 12, svg.fitted(subject.original_HWC, PANEL, PANEL), on_photo) if on_photo else []
     body += _panel(
         columns[1],
         y,

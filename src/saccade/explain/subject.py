@@ -9,7 +9,7 @@ from ..classify.classifier import Member
 from ..core.errors import printable
 from ..core.types import Preprocessing
 from ..data.images.decode import decode_image
-from ..data.images.preprocess import prepare_image, refuse_large_resize
+from ..data.images.preprocess import fit_words, prepare_image, refuse_large_resize
 from ..evaluate.forward import require_finite
 
 
@@ -47,9 +47,9 @@ def look_at(member: Member, content: bytes | np.ndarray, key: str) -> Subject:
 def what_it_sees(subject: Subject, preprocessing: Preprocessing) -> str:
     """In words, what became of the pixels before the network saw them."""
     height_px, width_px = subject.original_HWC.shape[:2]
-    goal = f"{preprocessing.input_width_px}x{preprocessing.input_height_px}"
-    if preprocessing.resize_px is None:
-        change = "used as it is" if f"{width_px}x{height_px}" == goal else f"{width_px}x{height_px} resized to {goal}"
+    is_whole_size = (height_px, width_px) == (preprocessing.input_height_px, preprocessing.input_width_px)
+    if preprocessing.is_whole:
+        change = "used as it is" if is_whole_size else f"{width_px}x{height_px} {fit_words(preprocessing)}"
     else:
-        change = f"{width_px}x{height_px}, short side to {preprocessing.resize_px} px, centre {goal} cut out"
+        change = f"{width_px}x{height_px}, {fit_words(preprocessing)}"
     return f"{change}; {'grey' if preprocessing.channels == 'grey' else 'colour'}"

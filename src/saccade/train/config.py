@@ -22,6 +22,12 @@ class InputConfig(FrozenConfig):
     """How the images are brought to the network."""
 
     size_px: int = Field(0, ge=0, le=2048, description="height and width of the input; 0: as the data suggest")
+    width_px: int = Field(0, ge=0, le=2048, description="width of an input that is not square; 0: as high as wide")
+    fit: Literal["auto", "crop", "pad", "squash"] = Field(
+        "auto",
+        description="how pictures of another shape are brought to the input: crop cuts out the centre, pad keeps all "
+        "of a picture and puts the mean colour around it, squash changes its shape; auto: as weights say, else crop",
+    )
     start_fraction: float = Field(
         1.0, gt=0, le=1, description="side of the first epoch's images over the full one: training on growing images"
     )
@@ -30,6 +36,17 @@ class InputConfig(FrozenConfig):
     normalisation: Literal["auto", "measured", "imagenet"] = Field(
         "auto", description="mean and deviation of the training images, or ImageNet's; auto: measured"
     )
+
+    @model_validator(mode="after")
+    def _width_has_a_height(self) -> "InputConfig":
+        if self.width_px and not self.size_px:
+            raise ValueError(f"width_px {self.width_px} needs size_px beside it, which is then the height")
+        return self
+
+    @property
+    def size_HW(self) -> tuple[int, int] | None:
+        """Height and width in pixels that are asked for; None: as the data suggest."""
+        return (self.size_px, self.width_px or self.size_px) if self.size_px else None
 
 
 class SplitConfig(FrozenConfig):

@@ -14,6 +14,7 @@ from ..core.in_memory import is_given
 from ..core.runtime import Runtime
 from ..core.task import Task, images_a_class
 from ..core.types import MAX_16_BIT, SPLITS, Preprocessing, Split
+from ..data.augmentation_policy import AugmentConfig
 from ..data.labels import labels_of
 from ..data.loading.unchanged import Unchanged
 from ..data.scan import ScanReport, scan_source
@@ -117,6 +118,16 @@ def _tell_shrinking(
         )
 
 
+def _tell_fit(config: RunConfig, preprocessing: Preprocessing, note: Callable[[str], None]) -> None:
+    """Tell what an asked fit leaves without effect."""
+    if preprocessing.fit not in ("pad", "squash"):
+        return
+    if any(entry.name == "window" for entry in config.augment.active()):
+        note(f"augment.window has no effect: with fit {preprocessing.fit} nothing of a picture is cut off")
+    if preprocessing.fit == "pad" and config.augment.border not in (AugmentConfig().border, "mean"):
+        note(f"augment.border {config.augment.border} has no effect: with fit pad the mean colour lies around pictures")
+
+
 def _for_photos(config: RunConfig) -> str:
     """The commands that serve photos better than the network of `config`."""
     photos = "SOURCE" if is_given(config.source) else shell_word(config.source)
@@ -160,5 +171,6 @@ def prepare_images(
         )
     preprocessing = choose_preprocessing(config, scan, split)
     _tell_shrinking(config, scan, preprocessing, note)
+    _tell_fit(config, preprocessing, note)
     source = Unchanged(source, scan.bytes_digest_N)
     return Images(source=source, scan=scan, split=split, preprocessing=preprocessing)
