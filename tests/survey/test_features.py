@@ -226,3 +226,28 @@ def test_images_in_memory_have_features_too(digits_run: Path, new: Path):
     np.testing.assert_array_equal(
         read(Path("f.npz"))[2], library.load(digits_run).features([str(new / "00.png"), str(new / "01.png")])
     )
+
+
+@pytest.mark.parametrize("verb", ["features", "similar", "suggest", "drift"])
+def test_an_address_is_opened_only_where_it_is_allowed(
+    saccade: Callable, digits_run: Path, new: Path, verb: str, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[str] = []
+
+    def fetch(text: str, limit_s: float) -> bytes:
+        asked.append(text)
+        return (new / "00.png").read_bytes()
+
+    monkeypatch.setattr("saccade.classify.asked_images.read_whole", fetch)
+    first = {"features": ["--out", "f.npz"], "similar": ["new/01.png"]}.get(verb, [])
+    command = [verb, digits_run, *first, "https://host/a.png"]
+    done = saccade(*command)
+    assert (done.status, done.errors) == (
+        2,
+        "error: 'https://host/a.png' is an address, and none is opened unasked.\n"
+        "If you want it to be fetched, add --allow-url.\n",
+    )
+    assert asked == []
+    done = saccade(*command, "--allow-url")
+    assert set(asked) == {"https://host/a.png"}
+    assert done.status == (1 if verb == "drift" else 0), done.errors  # one image is too few for drift

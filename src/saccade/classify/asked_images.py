@@ -117,12 +117,12 @@ def _check_web(text: str, allow_url: bool) -> None:
     protocol = check_address(text)
     if protocol not in WEB:
         raise UsageError(
-            f"'{shown(text)}' is not an image that predict opens: of addresses, it reads https://.\n"
+            f"'{shown(text)}' is not an image that can be opened: of addresses, only https:// is read.\n"
             f"Download the images, and give their folder."
         )
     if not allow_url:
         raise UsageError(
-            f"'{shown(text)}' is an address, and predict opens none unasked.\n"
+            f"'{shown(text)}' is an address, and none is opened unasked.\n"
             f"If you want it to be fetched, add --allow-url."
         )
 

@@ -5,11 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from ..core.errors import SaccadeError
 from .output import print_json, print_notes, print_opening, print_result
 
 if TYPE_CHECKING:
     from ..core.errors import ImageError
+
+ALLOW_URL = typer.Option(False, "--allow-url", help="Fetch images at https:// addresses, 16 MiB each.")
 
 
 class AskedImages:
@@ -23,7 +27,7 @@ class AskedImages:
         texts: Sequence[str],
         quiet: bool,
         as_json: bool,
-        allow_url: bool = False,
+        allow_url: bool,
         reads_labels: bool = False,
     ) -> None:
         from ..classify.asked_images import asked_images

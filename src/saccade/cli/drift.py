@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from .argument_order import refuse_swapped
-from .asked import AskedImages, print_bad, refuse_bad
+from .asked import ALLOW_URL, AskedImages, print_bad, refuse_bad
 from .output import format_table
 
 
@@ -18,6 +18,7 @@ def drift(
         "", "--source", metavar="SOURCE", help="Where the images of RUN lie, if not where they were."
     ),
     seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="Permutations are drawn by it."),
+    allow_url: bool = ALLOW_URL,
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
     quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
 ) -> None:
@@ -29,7 +30,7 @@ def drift(
     from ..core.errors import printable
 
     refuse_swapped("drift", [str(run)], images)
-    asked = AskedImages(images, quiet, as_json)
+    asked = AskedImages(images, quiet, as_json, allow_url)
     found = api.drift(run, asked.items, source, seed, bad=print_bad, opened=asked.opened)
     headings, rows = found.display_rows()
     table = format_table(headings, [[printable(cell) for cell in row] for row in rows])

@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from .argument_order import refuse_swapped
-from .asked import AskedImages, print_bad, refuse_bad
+from .asked import ALLOW_URL, AskedImages, print_bad, refuse_bad
 
 
 def features(
@@ -14,6 +14,7 @@ def features(
         metavar="FILE-OR-FOLDER-OR-SOURCE...", help="Images, folders, sources, or - for a list on stdin."
     ),
     out: Path = typer.Option(..., "--out", metavar="FILE", help="The file to write: .parquet, .npz or .csv."),
+    allow_url: bool = ALLOW_URL,
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
     quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
 ) -> None:
@@ -25,7 +26,7 @@ def features(
     from ..core.errors import counted, printable, shell_word
 
     refuse_swapped("features", [str(run)], images, options=f"--out {shell_word(out)}")
-    asked = AskedImages(images, quiet, as_json, reads_labels=True)
+    asked = AskedImages(images, quiet, as_json, allow_url, reads_labels=True)
     written = api.features(run, asked.items, out, bad=print_bad)
     where = printable(str(out))
     asked.print_answer(

@@ -8,7 +8,7 @@ import typer
 
 from ..core.errors import SaccadeError, UsageError
 from .argument_order import is_run, refuse_swapped
-from .asked import AskedImages, print_bad, refuse_bad
+from .asked import ALLOW_URL, AskedImages, print_bad, refuse_bad
 from .output import format_table, print_json, print_notes, print_result
 
 
@@ -36,7 +36,7 @@ def predict(
     fiftyone: Path | None = typer.Option(
         None, "--fiftyone", metavar="FOLDER", help="Write images and answers to this new folder, for FiftyOne."
     ),
-    allow_url: bool = typer.Option(False, "--allow-url", help="Fetch images at https:// addresses, 16 MiB each."),
+    allow_url: bool = ALLOW_URL,
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
     quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
 ) -> None:

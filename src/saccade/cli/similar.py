@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from .argument_order import refuse_swapped
-from .asked import AskedImages, print_bad, refuse_bad
+from .asked import ALLOW_URL, AskedImages, print_bad, refuse_bad
 from .output import format_table
 
 
@@ -17,6 +17,7 @@ def similar(
     ),
     count: int = typer.Option(10, "--count", min=1, metavar="N", help="How many images to give."),
     sheet: Path | None = typer.Option(None, "--sheet", metavar="FILE", help="Draw them there: .svg or .png."),
+    allow_url: bool = ALLOW_URL,
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
     quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
 ) -> None:
@@ -28,7 +29,7 @@ def similar(
     from ..core.errors import printable
 
     refuse_swapped("similar", [str(run)], [str(image), *images])
-    asked = AskedImages(images, quiet, as_json)
+    asked = AskedImages(images, quiet, as_json, allow_url)
     found = api.similar(run, image, asked.items, count, sheet, bad=print_bad)
     rows = [(printable(near.key), f"{near.distance:.4f}") for near in found.found]
     first, *others = found.display_lines()

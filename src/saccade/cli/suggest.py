@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from .argument_order import refuse_swapped
-from .asked import AskedImages, print_bad, refuse_bad
+from .asked import ALLOW_URL, AskedImages, print_bad, refuse_bad
 from .output import format_table
 
 
@@ -17,6 +17,7 @@ def suggest(
     count: int = typer.Option(50, "--count", min=1, metavar="N", help="How many images to suggest."),
     seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="Images are drawn by it."),
     csv: Path | None = typer.Option(None, "--csv", metavar="FILE", help="Write the list there, too."),
+    allow_url: bool = ALLOW_URL,
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
     quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
 ) -> None:
@@ -28,7 +29,7 @@ def suggest(
     from ..core.errors import printable
 
     refuse_swapped("suggest", [str(run)], images)
-    asked = AskedImages(images, quiet, as_json)
+    asked = AskedImages(images, quiet, as_json, allow_url)
     found = api.suggest(run, asked.items, count, seed, csv, bad=print_bad)
     rows = [(printable(one.key), printable(one.answer), f"{100 * one.probability:.1f} %") for one in found.suggested]
     lines = [format_table(["image", "class", "probability"], rows, left=2)] if rows else []
