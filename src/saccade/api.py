@@ -6,7 +6,8 @@ A verb leaves its process as it found it: what it sets (threads, deterministic a
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from torch import nn
 from .classify import label_check
 from .classify.answers_file import AnswersFile, AnswersWritten, digest_of, write_answers, write_judged
 from .classify.chosen_threshold import Answering, refuse_confidence_of_labels, require_promised
-from .classify.classifier import Classifier, open_classifier, open_member
+from .classify.classifier import Classifier, Member, open_classifier, open_member
 from .classify.crops import looks
 from .classify.evaluation import Evaluation
+from .classify.exports import Exported, export_fiftyone, export_label_studio
+from .classify.features import raise_bad, stream_features
 from .classify.further import Further
 from .classify.items import GivenImage, ManyImages, item_of, items_of, refuse_no_images
 from .classify.judge import evaluate as evaluate_runs
@@ -31,7 +34,7 @@ from .core.in_memory import short_name
 from .core.runtime import RuntimeConfig, available_cpus
 from .core.types import AnyPath, Metrics, Prediction, Preprocessing, Record
 from .data.checkup.inspection import Inspection, inspect_source
-from .data.opening_line import Told, untold
+from .data.opening_line import Told, opening_line, untold
 from .data.source import DataSource
 from .data.sources.in_memory import ArraySource, FileSource, GivenImages, HeldImage, known_source
 from .data.sources.shared.image_files import PassedOver
@@ -55,11 +58,18 @@ from .report.ladder_chart import measured_steps, write_ladder_chart
 from .report.page import write_report
 from .report.rate_chart import RateCurve, check_picture, write_rate_chart
 from .runs import ensemble_folder
-from .runs.checkpoint import holds_checkpoint
+from .runs.checkpoint import find_checkpoint, holds_checkpoint
 from .runs.names import BACKBONE_PICTURE, ENSEMBLE_PLAN, LADDER_PICTURE
 from .runs.start_point import StartPoint, read_start
+from .survey.drift import Drift, find_drift
+from .survey.feature_file import FeaturesWritten, facts_of, write_features
+from .survey.feature_file import check_out as check_features
+from .survey.similar import Similar, find_similar
+from .survey.similar_sheet import write_similar_sheet
+from .survey.suggest import Suggestions, suggest_images, write_suggestions
 from .train.config import RunConfig
 from .train.more_epochs import refuse_more_epochs
+from .train.own_images import held_out_images, run_folder
 from .train.progress import NotedOnce, RunProgress, Silent
 from .train.range_test import RangeTest
 from .train.range_test import find_learning_rate as find_rate
@@ -69,6 +79,7 @@ from .train.run import TrainResult
 from .train.run import train as run_training
 from .train.run_directory import RunFolder, naming_config, new_run_path, refuse_changes
 from .train.stop import request_stop
+from .transfer.add_class import AddClassWork, AddedClasses, add_classes
 from .transfer.choose_backbone import with_backbone
 from .transfer.request import TransferRequest, asked_of_transfer, named_transfer, where_weights_lie
 from .transfer.run import TransferResult
@@ -78,6 +89,7 @@ __all__ = [
     # verbs
     "train",
     "transfer",
+    "add_class",
     "train_ensemble",
     "find_learning_rate",
     "evaluate",
@@ -87,6 +99,12 @@ __all__ = [
     "predict",
     "predict_to_csv",
     "confidence_for",
+    "predict_to_label_studio",
+    "predict_to_fiftyone",
+    "features",
+    "similar",
+    "suggest",
+    "drift",
     "explain",
     "inspect",
     "preview",
@@ -114,6 +132,7 @@ __all__ = [
     # what they give
     "TrainResult",
     "TransferResult",
+    "AddedClasses",
     "EnsembleResult",
     "RangeTest",
     "Evaluation",
@@ -121,6 +140,11 @@ __all__ = [
     "Prediction",
     "AnswersWritten",
     "PromisedPrecision",
+    "Exported",
+    "FeaturesWritten",
+    "Similar",
+    "Suggestions",
+    "Drift",
     "Explanation",
     "Inspection",
     "DesignTable",
@@ -190,6 +214,38 @@ def transfer(
                 _remove_if_empty(folder.path)
     _draw_start(result.start, folder.path, progress)
     return result
+
+
+@scoped_runtime()
+def add_class(
+    run: AnyPath,
+    more: AnyPath,
+    out: AnyPath | None = None,
+    source: GivenImages = "",
+    cache: AnyPath = "",
+    settings: Sequence[str] = (),
+    progress: RunProgress | None = None,
+    command: str = "saccade.api.add_class",
+) -> AddedClasses:
+    """Add the classes of `more`, a folder of one class or of several, to what `run` knows, as a new run (`out`).
+
+    The features stay as they are; a last layer is fitted to all classes and judged on the held-out images of all.
+    `source` is where the run's images lie, if not where they were; `cache` as in `TransferRequest`. Raises
+    SaccadeError.
+    """
+    ensemble_folder.refuse_ensemble(Path(run), "add-class")
+    find_checkpoint(Path(run)).manifest.task.refuse_several("saccade add-class")
+    path = Path(out) if out is not None else new_run_path(os.fspath(more), f"added-to-{Path(run).name}")
+    folder = RunFolder(path=path)
+    ensemble_folder.refuse_begun(path)
+    try:
+        with _own_source(source) as text:
+            store = TransferRequest(cache=cache).store()
+            work = AddClassWork(run=Path(run), more=os.fspath(more), source=text, store=store, settings=settings)
+            return add_classes(work, folder, NotedOnce(progress or Silent()), command)
+    finally:
+        if out is None:
+            _remove_if_empty(path)
 
 
 def _draw_start(start: StartPoint, run_dir: Path, progress: RunProgress) -> None:
@@ -448,6 +504,193 @@ def predict_to_csv(
             yield from write_answers(file, _noted_answers(members, classifier, items, note, min_confidence))
 
     return file.written, ScopedIterator(answers())
+
+
+@scoped_runtime()
+def predict_to_label_studio(
+    runs: AnyPath | Sequence[AnyPath],
+    images: ManyImages | GivenImage,
+    out: AnyPath,
+    runtime: RuntimeConfig | None = None,
+    model: nn.Module | None = None,
+    note: Callable[[str], None] | None = None,
+    min_confidence: float = 0.0,
+    bad: Callable[[ImageError], None] | None = None,
+) -> Exported:
+    """`predict` into a JSON file of Label Studio: tasks with the answers as pre-annotations (docs/collections.md).
+
+    Beside `out` stands the labelling configuration, OUT.xml. The images are files below the folder of `out`. An image
+    that cannot be used is raised, or, with `bad`, told and left out. `note` and `min_confidence` as in `predict`: an
+    image without an answer has no pre-annotation. Raises SaccadeError.
+    """
+    check_confidence(min_confidence)
+    refuse_no_images(images)
+    members, classifier = _answering(runs, runtime, model)
+    classifier.task.refuse_several("predict --label-studio")
+    answers = _noted_answers(members, classifier, _noted_items(images, note), note, min_confidence)
+    return export_label_studio(
+        Path(out), _version_of(members, classifier), classifier.classes, answers, bad or raise_bad
+    )
+
+
+@scoped_runtime()
+def predict_to_fiftyone(
+    runs: AnyPath | Sequence[AnyPath],
+    images: ManyImages | GivenImage,
+    out: AnyPath,
+    runtime: RuntimeConfig | None = None,
+    model: nn.Module | None = None,
+    note: Callable[[str], None] | None = None,
+    min_confidence: float = 0.0,
+    bad: Callable[[ImageError], None] | None = None,
+) -> Exported:
+    """`predict` into the new folder `out` as FiftyOne reads it: copies of the images, and the answers as their labels.
+
+    `note`, `min_confidence` and `bad` as in `predict_to_label_studio`. Raises SaccadeError.
+    """
+    check_confidence(min_confidence)
+    refuse_no_images(images)
+    members, classifier = _answering(runs, runtime, model)
+    classifier.task.refuse_several("predict --fiftyone")
+
+    def answered(items: Iterable[HeldImage]) -> Iterator[Prediction | ImageError]:
+        return _noted_answers(members, classifier, iter(items), note, min_confidence)
+
+    return export_fiftyone(Path(out), classifier.classes, _noted_items(images, note), answered, bad or raise_bad)
+
+
+def _version_of(members: Sequence[Path], classifier: Classifier) -> str:
+    """What a labelling tool calls these networks: their names, and what tells their weights from others."""
+    names = "+".join(dict.fromkeys(member.architecture for member in classifier.members))
+    return f"saccade {names} {digest_of(members, classifier)[:12]}"
+
+
+@scoped_runtime()
+def features(
+    run: AnyPath,
+    images: ManyImages | GivenImage,
+    out: AnyPath,
+    runtime: RuntimeConfig | None = None,
+    model: nn.Module | None = None,
+    bad: Callable[[ImageError], None] | None = None,
+) -> FeaturesWritten:
+    """Write what the head of `run` sees of each image to `out` (.parquet, .npz or .csv), in their order.
+
+    `images` as in `predict`; those of a source are written with their labels. An image that cannot be used is raised,
+    or, with `bad`, told and left out. Memory does not grow with the number of images; `out` is whole or not there.
+    `model` as in `evaluate`. Raises SaccadeError.
+    """
+    path = Path(out)
+    check_features(path)
+    member = _survey_member(run, "features", runtime, model)
+    refuse_no_images(images)
+    facts = facts_of(Path(run), member)
+    return write_features(path, facts, stream_features(member, items_of(images)), bad or raise_bad)
+
+
+@scoped_runtime()
+def similar(
+    run: AnyPath,
+    image: GivenImage,
+    images: ManyImages | GivenImage,
+    count: int = 10,
+    sheet: AnyPath | None = None,
+    runtime: RuntimeConfig | None = None,
+    model: nn.Module | None = None,
+    bad: Callable[[ImageError], None] | None = None,
+) -> Similar:
+    """The `count` of `images` that are nearest to `image` by the cosine of what the head of `run` sees of them.
+
+    Exact copies are told apart. With `sheet` (.svg or .png) the pictures are written there. `bad` as in `features`,
+    `model` as in `evaluate`. Raises SaccadeError.
+    """
+    page = _path(sheet)
+    if page is not None:
+        check_sheet(page, "similar", "--sheet")
+    if count < 1:
+        raise UsageError(f"--count is 1 or more, got {count}.")
+    member = _survey_member(run, "similar", runtime, model)
+    if page is not None:
+        atomic.check_file(page)
+    refuse_no_images(images)
+    found = find_similar(member, item_of(image, "the image"), items_of(images), count, bad or raise_bad)
+    if page is not None:
+        write_similar_sheet(page, found)
+    return found
+
+
+@scoped_runtime()
+def suggest(
+    run: AnyPath,
+    images: ManyImages | GivenImage,
+    count: int = 50,
+    seed: int = 0,
+    out: AnyPath | None = None,
+    runtime: RuntimeConfig | None = None,
+    model: nn.Module | None = None,
+    bad: Callable[[ImageError], None] | None = None,
+) -> Suggestions:
+    """Which `count` of `images` to label next: unsure to `run`, and unlike each other (docs/collections.md).
+
+    Images that the run was trained on are left out. With `out` the list is written there as CSV. `bad` as in
+    `features`, `model` as in `evaluate`. Raises SaccadeError.
+    """
+    if count < 1:
+        raise UsageError(f"--count is 1 or more, got {count}.")
+    member = _survey_member(run, "suggest", runtime, model)
+    member.task.refuse_several("saccade suggest")
+    refuse_no_images(images)
+    table = _path(out)
+    if table is not None:
+        atomic.check_file(table)
+    found = suggest_images(member, Path(run), items_of(images), count, seed, bad or raise_bad)
+    if table is not None:
+        write_suggestions(table, found)
+    return found
+
+
+@scoped_runtime()
+def drift(
+    run: AnyPath,
+    images: ManyImages | GivenImage,
+    source: GivenImages = "",
+    seed: int = 0,
+    runtime: RuntimeConfig | None = None,
+    model: nn.Module | None = None,
+    bad: Callable[[ImageError], None] | None = None,
+    opened: Told = untold,
+) -> Drift:
+    """Whether `images` are like those that `run` was judged on, and which classes moved (docs/collections.md).
+
+    The run's own source is opened again; `source` is where its images lie, if not where they were. `bad` as in
+    `features`, `model` and `opened` as in `evaluate`. Raises SaccadeError.
+    """
+    member = _survey_member(run, "drift", runtime, model)
+    member.task.refuse_several("saccade drift")
+    refuse_no_images(images)
+    folder = run_folder(Path(run))
+    manifest = find_checkpoint(Path(run)).manifest
+    with _own_source(source) as text:
+        held_out = held_out_images(folder, manifest, text, member.runtime.num_threads)
+        opened(opening_line(held_out.source))
+        return find_drift(member, Path(run), held_out, items_of(images), seed, bad or raise_bad)
+
+
+@contextmanager
+def _own_source(source: GivenImages) -> Iterator[str]:
+    """The text of a source that a person names in place of a run's own; "" where none is named."""
+    if isinstance(source, str) and not source:
+        yield ""
+    else:
+        with known_source(source) as text:
+            yield text
+
+
+def _survey_member(run: AnyPath, verb: str, runtime: RuntimeConfig | None, model: nn.Module | None) -> Member:
+    """The network of the one run that `verb` takes."""
+    ensemble_folder.refuse_ensemble(Path(run), verb)
+    with known_network(model):
+        return open_member(Path(run), runtime)
 
 
 @scoped_runtime()

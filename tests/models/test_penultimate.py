@@ -6,7 +6,7 @@ from torch import nn
 
 from saccade.models.architecture import ImageClassifier, ModelSpec
 from saccade.models.build import resolve_model
-from saccade.models.penultimate import split_outputs, with_features
+from saccade.models.penultimate import MAX_KEPT, split_outputs, with_features
 
 SPEC = ModelSpec(num_classes=5, input_CHW=(3, 64, 64))
 NETWORKS = (
@@ -21,7 +21,7 @@ def test_the_logits_keep_their_bits_and_the_features_are_what_the_head_sees(name
     torch.manual_seed(0)
     model = resolve_model(name, SPEC).eval()
     image_BCHW = torch.randn(3, *SPEC.input_CHW)
-    both = with_features(model)
+    both = with_features(model, MAX_KEPT)
     assert both is not None
     with torch.inference_mode():
         logits_BK, feature_BD = split_outputs(both(image_BCHW), SPEC.num_classes)
@@ -29,6 +29,9 @@ def test_the_logits_keep_their_bits_and_the_features_are_what_the_head_sees(name
         assert feature_BD.ndim == 2
         feature = model.forward_features(image_BCHW)
         pooled_BD = feature.mean(dim=(2, 3)) if feature.ndim == 4 else feature
+        everything = with_features(model)
+        assert everything is not None
+        assert torch.equal(split_outputs(everything(image_BCHW), SPEC.num_classes)[1], pooled_BD)
         if pooled_BD.shape[1] > 8192:
             pooled_BD = model.stages(model.stem(image_BCHW)).mean(dim=(2, 3))
         assert torch.equal(feature_BD, pooled_BD)

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from .config import FrozenConfig
+from .errors import UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -56,6 +57,14 @@ class Task(FrozenConfig):
             values = getattr(self, name)
             if values and len(values) != num_classes:
                 raise ValueError(f"{name} has {len(values)} values for {num_classes} classes")
+
+    def refuse_several(self, what: str) -> None:
+        """Raise UsageError where images have several labels, which `what` (as `saccade suggest`) cannot take."""
+        if self.is_several:
+            raise UsageError(
+                f"{what} is for runs that know one label an image; this run knows several.\n"
+                f"Give a run that was trained on images with one label each."
+            )
 
     def as_values(self) -> dict[str, Any]:
         """What differs from the defaults, for a digest: nothing for one label."""

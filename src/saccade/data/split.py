@@ -38,9 +38,7 @@ def split_source(
     """
     good = [int(index) for index in scan.good_N]
     refuse_unlearnable(source, scan.good_N)
-    labels = {index: source.record(index).all_labels for index in good}
     given = {index: source.record(index).split for index in good}
-    notes: list[str] = []
     if any(given.values()):
         train = [index for index in good if given[index] in (None, "train")]
         validation = [index for index in good if given[index] == "validation"]
@@ -59,6 +57,25 @@ def split_source(
         rest, test = _cut(source, scan, good, test_fraction, seed)
         train, validation = _cut(source, scan, rest, validation_fraction, seed + 1)
         origin = f"stratified by content, seed {seed}"
+    return split_into(source, scan, (train, validation, test), origin)
+
+
+def deal_out(
+    source: DataSource, scan: ScanReport, index_N: np.ndarray, seed: int, fractions: tuple[float, float]
+) -> tuple[list[int], list[int], list[int]]:
+    """(train, validation, test) of the images `index_N`, as `split_source` deals out images without splits; `fractions`
+    are those of test and validation."""
+    rest, test = _cut(source, scan, index_N.tolist(), fractions[0], seed)
+    train, validation = _cut(source, scan, rest, fractions[1], seed + 1)
+    return train, validation, test
+
+
+def split_into(
+    source: DataSource, scan: ScanReport, parts: tuple[list[int], list[int], list[int]], origin: str
+) -> Split:
+    """The split with these training, validation and test images, and what a person should know of it."""
+    train, validation, test = parts
+    labels = {int(index): source.record(int(index)).all_labels for index in scan.good_N}
     split = Split(
         train_N=np.array(sorted(train), dtype=np.int64),
         validation_N=np.array(sorted(validation), dtype=np.int64),

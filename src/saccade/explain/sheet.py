@@ -27,18 +27,22 @@ PNG_SCALE = 2
 MAX_MAPS, MAP_COLUMNS = 32, 16
 
 
-def check_out(path: Path) -> None:
-    """Raise UsageError where `path` cannot become a sheet."""
+def check_out(path: Path, verb: str = "explain", option: str = "--out") -> None:
+    """Raise UsageError where `path`, given to `verb` behind `option`, cannot become a sheet."""
     if path.suffix.lower() not in ENDINGS:
         raise UsageError(
-            f"explain writes .svg or .png files; got '{printable(path.name)}'.\nChange the ending of --out."
+            f"{verb} writes .svg or .png files; got '{printable(path.name)}'.\nChange the ending of {option}."
         )
 
 
 def write_sheet(path: Path, explanation: Explanation) -> None:
     """Write the sheet of `explanation`, durably. Raises StorageError, UsageError for another ending."""
     check_out(path)
-    text = sheet_svg(explanation)
+    write_page(path, sheet_svg(explanation))
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write a page of SVG text as .svg, or drawn as .png, durably. Raises StorageError."""
     if path.suffix.lower() == ".svg":
         atomic.write_text(path, text)
         return

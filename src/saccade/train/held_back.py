@@ -19,7 +19,7 @@ from ..data.loading.loader import build_loader
 from ..data.random_numbers import permutation
 from ..evaluate.forward import Outputs, collect_outputs
 from ..evaluate.novelty import MIN_VALIDATION, kept_rows, measure_novelty, rarest_label
-from ..models.penultimate import with_features
+from ..models.penultimate import MAX_KEPT, with_features
 from ..runs import novelty_file
 from ..runs.names import NOVELTY, VALIDATION
 from ..runs.novelty_file import KnownFeatures, novelty_bytes
@@ -72,7 +72,7 @@ class Passes:
             logits_NK = functional.linear(feature_ND, last.weight.cpu(), last.bias.cpu())
             label_N = self.images.labels(index_N).numpy()
             return Outputs(logits_NK=logits_NK.numpy(), label_N=label_N, index_N=index_N), feature_ND.numpy()
-        model = with_features(self.model)
+        model = with_features(self.model, MAX_KEPT)
         if model is None:
             return self.outputs(index_N), None
         both = self._pass(model, index_N)

@@ -87,11 +87,12 @@ def transfer(
     command: str,
     preprocessing: Path | None = None,
     search: BackboneSearch | None = None,
+    images: Images | None = None,
 ) -> TransferResult:
     """Transfer as `config` says in `folder`, from the beginning or from where it was stopped, and judge the result.
 
     `preprocessing` is a JSON file that says how the weights expect their pixels, instead of their card. `search` is
-    what chose the network, where several were compared.
+    what chose the network, where several were compared. `images` that were prepared already are not read again.
     Raises what `train` raises, and WeightsError.
     """
     started_s = time.monotonic()
@@ -102,7 +103,7 @@ def transfer(
     weights = None if found else _weights(config, preprocessing, progress.note)
     asked, config = config, with_weights(config, weights) if weights else config
     begun = begun_white(folder.path) if folder.resume else None
-    images = prepare_images(config, runtime, progress.note, progress.scan, begun)
+    images = images or prepare_images(config, runtime, progress.note, progress.scan, begun)
     if weights:
         licence, images = weights.licence, begin_with(images, weights.path, config.transfer.weights)
         images = _under_licence(images, licence, config, progress.note)
