@@ -26,7 +26,7 @@ LAYERS = [
     {"classify", "design", "filters"},
     {"train", "explain"},
     {"transfer", "preview", "testing"},
-    {"ensemble"},
+    {"ensemble", "folds"},
     {"report"},
     {"api", "loaded"},
     {"cli", "estimators"},

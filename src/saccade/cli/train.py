@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from ..api import TrainRequest
     from ..train.run import TrainResult
 
+FOLDS: int = typer.Option(
+    0, "--folds", show_default=False, metavar="N", help="Judge by cross-validation: N runs, then one on all images."
+)
+
 
 def train(
     source: str = typer.Argument(
@@ -41,6 +45,7 @@ def train(
     ensemble: int = typer.Option(
         0, "--ensemble", show_default=False, metavar="N", help="Train 2 to 15 runs, judged together."
     ),
+    folds: int = FOLDS,
     teacher: list[Path] = typer.Option(
         [], "--teacher", metavar="RUN", help="Learn from this run or ensemble; repeatable."
     ),
@@ -74,6 +79,7 @@ def train(
         out=out,
         resume=resume,
         ensemble=ensemble,
+        folds=folds,
         teachers=tuple(teacher),
         settings=[*settings, *bad_image_settings(on_bad_image)],
     )
@@ -108,6 +114,8 @@ def _find_learning_rate(request: "TrainRequest", console: RunConsole, as_json: b
 
     if request.resume or request.ensemble:
         raise UsageError("--find-lr trains nothing that lasts: leave out --resume and --ensemble.")
+    if request.folds:
+        raise UsageError("--find-lr trains nothing that lasts: leave out --folds.")
     out = request.out or Path("learning-rates.svg")
     found = api.find_learning_rate(request, out, console.note)
     if as_json:
@@ -157,6 +165,7 @@ def write_report(run: Path) -> Path | None:
 def result_json(result: "TrainResult") -> dict[str, Any]:
     """The object of `train --json`; its keys are a contract."""
     from ..evaluate.words import metrics_json
+    from ..train.cross_validated import folds_json
 
     return {
         "run": str(result.run_dir),
@@ -164,6 +173,7 @@ def result_json(result: "TrainResult") -> dict[str, Any]:
         "source": result.config.source,
         **metrics_json(result.judgement.metrics),
         "split": result.judgement.split,
+        "folds": folds_json(result.judgement.folds) if result.judgement.folds else None,
         **result.judgement.copies.as_json(result.judgement.checkpoint.manifest.task),
         "caveats": list(result.judgement.caveats),
         "seconds": round(result.seconds, 3),
@@ -174,6 +184,12 @@ def result_json(result: "TrainResult") -> dict[str, Any]:
     }
 
 
+def folds_lines(result: "TrainResult") -> list[str]:
+    """What the folds gave, where a given test part is what the verdict is of."""
+    folds = result.judgement.folds
+    return [f"Cross-validated: {folds.verdict}", *folds.notes] if folds and result.judgement.split == "test" else []
+
+
 def result_text(result: "TrainResult", report: Path | None = None, seconds: float | None = None) -> str:
     """The verdict, what was kept, and what to do next. `seconds` are those of the whole command, where it is known."""
     from ..core.errors import printable, shell_word
@@ -182,7 +198,7 @@ def result_text(result: "TrainResult", report: Path | None = None, seconds: floa
 
     where = printable(str(result.run_dir))
     page = f"Report: {printable(str(report))}\n" if report else ""
-    caveats = "".join(f"{printable(caveat)}\n" for caveat in result.judgement.caveats)
+    caveats = "".join(f"{printable(caveat)}\n" for caveat in (*result.judgement.caveats, *folds_lines(result)))
     times = f"{duration(seconds or result.seconds)} in all, {duration(result.training_s)} of it training"
     if result.training_s > result.seconds:
         times = f"{duration(result.seconds)} since resuming; {duration(result.training_s)} of training over all starts"

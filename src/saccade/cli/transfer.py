@@ -10,7 +10,7 @@ import typer
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, chosen_source
 from .console import RunConsole, choose_output
 from .output import print_json, print_result
-from .train import bad_image_settings, result_json, result_text, write_report
+from .train import FOLDS, bad_image_settings, result_json, result_text, write_report
 
 if TYPE_CHECKING:
     from ..transfer.run import TransferResult
@@ -52,6 +52,7 @@ def transfer(
     out: Path | None = typer.Option(None, "--out", metavar="DIR", help="Run directory. [runs/SOURCE-BACKBONE-N]"),
     seed: int | None = typer.Option(None, "--seed", metavar="N", help="Everything random derives from it. [0]"),
     resume: bool = typer.Option(False, "--resume", help="Go on with the run in --out where it was stopped."),
+    folds: int = FOLDS,
     cache: str = typer.Option(
         "", "--cache", metavar="DIR", help="Folder that keeps features, or none. [~/.cache/saccade]"
     ),
@@ -93,6 +94,7 @@ def transfer(
         seed=seed,
         out=out,
         resume=resume,
+        folds=folds,
         cache=cache,
         cache_limit_gb=cache_limit,
         preprocessing=preprocessing,

@@ -1,0 +1,215 @@
+"""Training with folds: each image judged once by a model that has not seen it, one run for use, resumed anywhere."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from scipy.stats import binomtest
+from sklearn.datasets import load_digits
+from sklearn.metrics import accuracy_score, confusion_matrix
+
+from saccade import api
+from saccade.core.errors import CheckpointError, UsageError
+
+SETTINGS = ["runtime.num_threads=1", "loader.threads=1", "batch_size=128"]
+NUM_IMAGES = len(load_digits().target)
+RUNS = ("folds/fold-1", "folds/fold-2", "folds/fold-3", ".")
+
+
+def request(out: Path, **changes: object) -> api.TrainRequest:
+    values = {"source": "digits", "epochs": 1, "out": out, "folds": 3, "seed": 5, "settings": SETTINGS}
+    return api.TrainRequest(**(values | changes))
+
+
+def weights(run: Path) -> dict[str, np.ndarray]:
+    return load_file(run / "checkpoint-best" / "weights.safetensors")
+
+
+def assert_equal_runs(first: Path, second: Path) -> None:
+    for name in RUNS:
+        a, b = weights(first / name), weights(second / name)
+        assert a.keys() == b.keys()
+        assert all((a[key] == b[key]).all() for key in a)
+    a, b = (load_file(run / "evaluation.safetensors") for run in (first, second))
+    assert all((a[key] == b[key]).all() for key in a)
+    assert (first / "folds.json").read_text() == (second / "folds.json").read_text()
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> api.TrainResult:
+    return api.train(request(tmp_path_factory.mktemp("folds") / "run"))
+
+
+@pytest.fixture(scope="module")
+def run(result: api.TrainResult) -> Path:
+    return result.run_dir
+
+
+def test_every_image_is_judged_once_by_a_run_that_was_not_trained_on_it(run: Path):
+    judged = [load_file(run / name / "evaluation.safetensors")["index_N"].tolist() for name in RUNS[:3]]
+    assert sorted(sum(judged, [])) == list(range(NUM_IMAGES))
+    pixels = [row.tobytes() for row in load_digits().images.astype(np.uint8)]
+    assert len(set(pixels)) == NUM_IMAGES
+    for name, indices in zip(RUNS, judged, strict=False):
+        seen = load_file(run / name / "seen.safetensors")
+        assert (seen["part_N"] == 2).sum() == len(indices)
+        rows = {row.tobytes() for row in seen["pixels_NB"][seen["part_N"] < 2]}
+        assert len(rows) == NUM_IMAGES - len(indices)
+    own = load_file(run / "seen.safetensors")
+    assert ((own["part_N"] < 2).sum(), (own["part_N"] == 2).sum()) == (NUM_IMAGES, 0)
+
+
+def test_the_figure_is_that_of_all_images_with_wilsons_interval(run: Path, result: api.TrainResult):
+    parts = [load_file(run / name / "evaluation.safetensors") for name in RUNS[:3]]
+    logits_NK = np.concatenate([part["logits_NK"] for part in parts])
+    index_N = np.concatenate([part["index_N"] for part in parts])
+    label_N, said_N = load_digits().target[index_N], logits_NK.argmax(axis=1)
+    metrics = result.judgement.metrics
+    assert metrics.num_samples == NUM_IMAGES
+    assert metrics.top1 == pytest.approx(accuracy_score(label_N, said_N))
+    assert (metrics.confusion_KK == confusion_matrix(label_N, said_N)).all()
+    interval = binomtest(int((label_N == said_N).sum()), NUM_IMAGES).proportion_ci(method="wilson")
+    assert (metrics.top1_low, metrics.top1_high) == pytest.approx((interval.low, interval.high))
+    whole = load_file(run / "evaluation.safetensors")
+    assert (whole["index_N"] == np.arange(NUM_IMAGES)).all()
+    assert (whole["logits_NK"][index_N] == logits_NK).all()
+
+
+def test_the_folds_are_told_each_with_how_they_differ(run: Path, saccade: Callable):
+    finished = saccade("train", "--resume", "--out", run, "--json")
+    assert finished.status == 0, finished.errors
+    found = json.loads(finished.output)
+    assert (found["split"], found["num_samples"]) == ("folds", NUM_IMAGES)
+    folds = found["folds"]
+    assert (folds["num_folds"], folds["num_samples"], folds["top1"]) == (3, NUM_IMAGES, found["top1"])
+    rates = []
+    for name, fold in zip(RUNS, folds["each"], strict=False):
+        outputs = load_file(run / name / "evaluation.safetensors")
+        rates.append(float((outputs["logits_NK"].argmax(axis=1) == outputs["label_N"]).mean()))
+        assert (fold["run"], fold["num_samples"]) == (name, len(outputs["label_N"]))
+        assert fold["num_train"] == NUM_IMAGES - len(outputs["label_N"])
+        assert fold["top1"] == pytest.approx(rates[-1])
+        assert fold["frozen"] is None
+    assert (folds["lowest"], folds["highest"]) == pytest.approx((min(rates), max(rates)))
+    assert folds["standard_deviation"] == pytest.approx(np.std(rates, ddof=1))
+    assert folds["verdict"].startswith(
+        f"{100 * found['top1']:.1f} % of 1,797 images correct, each judged by a model that has not seen it (95 % "
+    )
+    sizes = [fold["num_samples"] for fold in folds["each"]]
+    by_chance = 100 * np.sqrt(np.mean([found["top1"] * (1 - found["top1"]) / size for size in sizes]))
+    assert folds["notes"] == [
+        "This estimates the model of this run, which is trained on all 1,797 images, by cross-validation: 3 models "
+        f"like it, each trained on {NUM_IMAGES - max(sizes):,} or more, were judged on the others. The estimate is "
+        "rather too low than too high.",
+        f"The folds lie between {100 * min(rates):.1f} and {100 * max(rates):.1f} % (standard deviation "
+        f"{100 * np.std(rates, ddof=1):.1f} points; chance alone gives {by_chance:.1f} in folds of {min(sizes)} images). "
+        f"Their models share most of their images, so neither this nor the interval says what other training images or "
+        f"another seed would change.",
+    ]
+    assert found["caveats"][:2] == folds["notes"]
+
+
+def test_the_run_is_one_for_every_verb_and_says_what_its_figure_is(run: Path, saccade: Callable, tmp_path: Path):
+    text = saccade("train", "--resume", "--out", run)
+    assert ", each judged by a model that has not seen it (95 % interval " in text.output.splitlines()[0]
+    assert text.output.splitlines()[1].startswith("This estimates the model of this run, which ")
+    page = (run / "report.html").read_text()
+    assert "of 1,797 cross-validated images correct" in page
+    assert "folds/fold-3" in page
+    assert "held-out images correct" not in page
+    photo = tmp_path / "zeros.png"
+    photo.write_bytes(_png(load_digits().images[0].astype(np.uint8)))
+    assert saccade("predict", run, photo).status == 0
+    own = saccade("evaluate", run, "digits", "--json")
+    assert own.status == 0, own.errors
+    verdict = json.loads((run / "folds.json").read_text())["verdict"]
+    assert f"Its folds gave, when it was trained: {verdict}" in json.loads(own.output)["caveats"]
+
+
+def _png(image_HW: np.ndarray) -> bytes:
+    import cv2
+
+    return bytes(cv2.imencode(".png", image_HW * 15)[1])
+
+
+class Killed(BaseException):
+    """Ends a training as abruptly as a test can without ending the process."""
+
+
+class Killer(api.Silent):
+    """Kills at the `at`-th step of all runs together."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def step(self, epoch: int, batch: int, num_batches: int, means: object) -> None:
+        self.left -= 1
+        if not self.left:
+            raise Killed
+
+
+@pytest.mark.parametrize("at", [1, 12, 20, 30])
+def test_killed_in_any_run_it_goes_on_to_the_same_bits(run: Path, tmp_path: Path, at: int):
+    with pytest.raises(Killed):
+        api.train(request(tmp_path / "run"), Killer(at))
+    finished = [name for name in RUNS[:3] if (tmp_path / "run" / name / "evaluation.json").exists()]
+    times = {name: (tmp_path / "run" / name / "evaluation.json").stat().st_mtime_ns for name in finished}
+    api.train(api.TrainRequest(out=tmp_path / "run", resume=True))
+    assert_equal_runs(run, tmp_path / "run")
+    assert all((tmp_path / "run" / name / "evaluation.json").stat().st_mtime_ns == times[name] for name in finished)
+
+
+def test_without_its_folds_folder_the_run_is_whole(run: Path, tmp_path: Path, saccade: Callable):
+    alone = tmp_path / "alone"
+    shutil.copytree(run, alone)
+    shutil.rmtree(alone / "folds")
+    assert saccade("report", alone).status == 0
+    assert "folds/fold-3" in (alone / "report.html").read_text()
+
+
+def test_what_does_not_fit_is_refused_in_words(run: Path, tmp_path: Path, saccade: Callable):
+    for number in (1, 21, -2):
+        with pytest.raises(UsageError) as error:
+            api.train(request(tmp_path / "one", folds=number))
+        assert str(error.value) == f"--folds takes 2 to 20, got {number}; 5 is usual."
+    with pytest.raises(UsageError) as error:
+        api.train(request(run, resume=True, folds=4))
+    assert str(error.value) == (
+        "A resumed run goes on as it began: it has 3 folds, now 4.\n"
+        "Leave --folds out, or start a new run with another --out."
+    )
+    taken = (
+        f"{run} already holds a run with folds.\nGo on with it: saccade train --resume --out {run}\n"
+        f"Or choose another place with --out."
+    )
+    for folds in (0, 3):
+        with pytest.raises(CheckpointError) as begun:
+            api.train(request(run, folds=folds))
+        assert str(begun.value) == taken
+    with pytest.raises(UsageError) as error:
+        api.train(api.TrainRequest(out=tmp_path, resume=True, folds=3))
+    assert str(error.value) == (
+        "A run with folds has them from its beginning: --folds goes with --resume only where it began with it.\n"
+        "Leave --folds out, or say which run: saccade train --resume --out RUN"
+    )
+    both = saccade("train", "digits", "--folds", "3", "--ensemble", "2", "--out", tmp_path / "both")
+    assert (both.status, both.errors) == (
+        2,
+        "error: --folds and --ensemble each train several runs, and for another purpose: leave one out.\n"
+        "--folds judges one model on all images; --ensemble makes several answer together.\n",
+    )
+    other = saccade("transfer", "--resume", "--out", run)
+    assert (other.status, other.errors) == (
+        2,
+        f"error: {run} was begun by saccade train.\nGo on with: saccade train --resume --out {run}\n",
+    )
+    direct = saccade("train", "digits", "--set", "split.folds=3", "--out", tmp_path / "direct")
+    assert (direct.status, direct.errors) == (
+        2,
+        "error: 'split.folds' cannot be given by --set: folds are asked for with --folds.\n",
+    )
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
