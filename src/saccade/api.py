@@ -67,7 +67,7 @@ from .train.prepare import Scanned, divide
 from .train.progress import NotedOnce, RunProgress, Silent
 from .train.range_test import RangeTest
 from .train.range_test import find_learning_rate as find_rate
-from .train.request import TrainRequest, asked_for, named_train
+from .train.request import TrainRequest, asked_for, named_train, refuse_test_fraction
 from .train.resume_references import refuse_unnamed_source, refuse_unnamed_weights
 from .train.run import TrainResult
 from .train.run import train as run_training
@@ -623,6 +623,7 @@ def _train_with_folds(asked: TrainRequest, progress: RunProgress, command: str) 
     if asked.resume:
         plan, path = _resumed_folds(asked, "train", lambda begun: asked_for(asked, begun))
     else:
+        _check_folds(asked)
         plan, path = _new_folds(asked, asked.config(), "train")
 
     def train_one(
@@ -645,10 +646,13 @@ def _transfer_with_folds(
             refuse_unnamed_weights(plan.run, asked.one_weights(), path)
         plan = plan.model_copy(update={"run": where_weights_lie(asked, plan.run)})
     else:
-        folds_folder.check_number(asked.folds)
+        _check_folds(asked)
         asked, _ = with_backbone(asked, store, progress)
         config = asked.config()
         plan, path = _new_folds(asked, with_weights_read(config, _path(asked.preprocessing), progress.note), "transfer")
+
+    if store.folder is None:
+        progress.note(f"without a cache each of the {plan.num_folds + 1} runs computes the features of its images anew")
 
     def train_one(
         config: RunConfig, folder: RunFolder, scanned: Scanned, crossed: CrossValidated | None
@@ -656,6 +660,11 @@ def _transfer_with_folds(
         return run_transfer(config, folder, store, progress, command, scanned=scanned, crossed=crossed)
 
     return _with_folds(FoldsWork(plan=plan, path=path, resume=asked.resume, progress=progress), train_one, asked)
+
+
+def _check_folds(request: TrainRequest | TransferRequest) -> None:
+    folds_folder.check_number(request.folds)
+    refuse_test_fraction(request.settings)
 
 
 def _with_folds(work: FoldsWork, train_one: TrainOne[Result], asked: TrainRequest | TransferRequest) -> Result:
@@ -668,7 +677,6 @@ def _with_folds(work: FoldsWork, train_one: TrainOne[Result], asked: TrainReques
 
 
 def _new_folds(request: TrainRequest | TransferRequest, config: RunConfig, verb: str) -> tuple[FoldsPlan, Path]:
-    folds_folder.check_number(request.folds)
     plan = FoldsPlan(num_folds=request.folds, run=config)
     path = _path(request.out) or _new_path(config, config.transfer.backbone or config.model)
     _refuse_begun(path, verb)

@@ -184,12 +184,6 @@ def result_json(result: "TrainResult") -> dict[str, Any]:
     }
 
 
-def folds_lines(result: "TrainResult") -> list[str]:
-    """What the folds gave, where a given test part is what the verdict is of."""
-    folds = result.judgement.folds
-    return [f"Cross-validated: {folds.verdict}", *folds.notes] if folds and result.judgement.split == "test" else []
-
-
 def result_text(result: "TrainResult", report: Path | None = None, seconds: float | None = None) -> str:
     """The verdict, what was kept, and what to do next. `seconds` are those of the whole command, where it is known."""
     from ..core.errors import printable, shell_word
@@ -198,7 +192,9 @@ def result_text(result: "TrainResult", report: Path | None = None, seconds: floa
 
     where = printable(str(result.run_dir))
     page = f"Report: {printable(str(report))}\n" if report else ""
-    caveats = "".join(f"{printable(caveat)}\n" for caveat in (*result.judgement.caveats, *folds_lines(result)))
+    caveats = "".join(
+        f"{printable(caveat)}\n" for caveat in (*result.judgement.caveats, *result.judgement.folds_lines())
+    )
     times = f"{duration(seconds or result.seconds)} in all, {duration(result.training_s)} of it training"
     if result.training_s > result.seconds:
         times = f"{duration(result.seconds)} since resuming; {duration(result.training_s)} of training over all starts"

@@ -191,7 +191,7 @@ def _collect(run: Path, images: Images, parts: Sequence[Images]) -> CrossValidat
             is_judged_N=np.arange(num_all) < len(order_N), num_copies=num_copies, top1_with=num_right / num_all
         ),
         folds=tuple(fold.verdict for fold in found if len(fold.outputs.label_N)),
-        num_trained=len(images.split.train_N) + len(images.split.validation_N),
+        num_trained=len(images.split.train_N),
         num_lost=sum(len(part.split.test_N) for part in parts) - num_all,
     )
 
@@ -252,7 +252,7 @@ def _fold_verdict(run: Path, metrics: AnyMetrics, images: Images, num_judged: in
     begun = read_start(run)
     return FoldVerdict(
         name=f"{FOLDS}/{run.name}",
-        num_train=len(images.split.train_N) + len(images.split.validation_N),
+        num_train=len(images.split.train_N),
         num_judged=num_judged,
         value=value,
         low=low,

@@ -23,7 +23,7 @@ class FoldVerdict(RunFile):
     """One fold: `value` is the accuracy, of several labels the mAP, of its `num_judged` images."""
 
     name: Text = Field(description="the folder of its run")
-    num_train: Count = Field(description="images that its run learned from, and those that chose its epoch")
+    num_train: Count = Field(description="images that its run learned from")
     num_judged: Count
     value: Rate | None = Field(description="none where no image of the fold has a label")
     low: Rate | None

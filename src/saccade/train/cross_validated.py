@@ -69,9 +69,9 @@ class CrossValidated:
     def _estimate(self) -> str:
         fewest = min(fold.num_train for fold in self.folds)
         return (
-            f"This estimates the model of this run, which is trained on all {self.num_trained:,} images, by "
-            f"cross-validation: {len(self.folds)} models like it, each trained on {fewest:,} or more, were judged on "
-            f"the others. The estimate is rather too low than too high."
+            f"This estimates the model of this run by cross-validation: {len(self.folds)} models like it, each trained "
+            f"on {fewest:,} images or more where it has {self.num_trained:,}, were judged on images that they had not "
+            f"seen. The estimate is rather too low than too high."
         )
 
     def _spread(self, metrics: AnyMetrics) -> str:

@@ -51,6 +51,12 @@ class Judgement:
     kind: str
     folds: FoldsVerdict | None = None  # what the folds gave, of a run with folds
 
+    def folds_lines(self) -> list[str]:
+        """What the folds gave, where the verdict is of a given test part instead."""
+        return (
+            [f"Cross-validated: {self.folds.verdict}", *self.folds.notes] if self.folds and self.split == "test" else []
+        )
+
 
 def judge(
     run_dir: Path,

@@ -97,6 +97,14 @@ def refuse_other_ways(settings: Settings) -> None:
             raise UsageError(f"'{key}' cannot be given by {where_set(settings)}: {OTHER_WAYS[key]}.")
 
 
+def refuse_test_fraction(settings: Settings) -> None:
+    """Raise UsageError where a part to be judged on is asked for beside folds."""
+    if "split.test_fraction" in dict(assignments(settings)):
+        raise UsageError(
+            "With --folds no part is held out, so split.test_fraction would change nothing.\nLeave one of them out."
+        )
+
+
 def as_text(given: object) -> str:
     """A path or a name as the text that a configuration holds. Raises UsageError for what is held in memory, which has
     such a name only while a verb runs (`core/in_memory.py`)."""

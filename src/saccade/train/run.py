@@ -73,6 +73,7 @@ class TrainResult(Displayed):
         """The verdict, the epoch that was kept, and where the run lies."""
         return [
             *verdicts(self.judgement.metrics, self.judgement.kind),
+            *self.judgement.folds_lines(),
             f"Kept epoch {self.best_epoch} of {self.config.epochs}.",
             f"Run: {printable(str(self.run_dir))}",
         ]
