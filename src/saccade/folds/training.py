@@ -5,10 +5,10 @@ The images are read and checked once for all runs; which are in a fold follows f
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Protocol, TypeVar
+from typing import Annotated, TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -44,13 +44,8 @@ Result = TypeVar("Result", TrainResult, TransferResult)
 NumFolds = Annotated[int, Field(ge=2, le=MAX_FOLDS)]
 
 
-class TrainOne(Protocol[Result]):
-    """Trains, or goes on training, the run of a configuration in a folder, and judges it; `CrossValidated` is what its
-    folds gave, where it has some."""
-
-    def __call__(
-        self, config: RunConfig, folder: RunFolder, scanned: Scanned, crossed: CrossValidated | None, /
-    ) -> Result: ...
+# Trains, or goes on training, the run of a configuration in a folder, and judges it. What folds gave is of the run for use.
+TrainOne = Callable[[RunConfig, RunFolder, Scanned, CrossValidated | None], Result]
 
 
 class FoldsPlan(FrozenConfig):
@@ -90,9 +85,9 @@ def train_folds(work: FoldsWork, train_one: TrainOne[Result]) -> Result:
     with all of it.
     """
     plan, path, note = work.plan, work.path, work.progress.note
-    for folder in (path, path / FOLDS):
-        refuse_link(folder, "run")
-        lock.refuse_held(folder)
+    for place in (path, path / FOLDS):
+        refuse_link(place, "run")
+        lock.refuse_held(place)
     white = begun_white(fold_path(path, 1)) if work.resume else None
     scanned = scan_images(plan.config(), start(plan.run.runtime), note, work.progress.scan, white)
     images = divide(plan.config(), scanned, note)
