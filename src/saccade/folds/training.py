@@ -44,7 +44,7 @@ Result = TypeVar("Result", TrainResult, TransferResult)
 NumFolds = Annotated[int, Field(ge=2, le=MAX_FOLDS)]
 
 
-# Trains, or goes on training, the run of a configuration in a folder, and judges it. What folds gave is of the run for use.
+# Trains, or goes on training, the run of a configuration in a folder, and judges it; its folds gave what is handed in.
 TrainOne = Callable[[RunConfig, RunFolder, Scanned, CrossValidated | None], Result]
 
 
