@@ -172,6 +172,45 @@ def test_killed_in_any_run_it_goes_on_to_the_same_bits(run: Path, source: Path, 
     assert all((tmp_path / "run" / name / "evaluation.json").stat().st_mtime_ns == times[name] for name in finished)
 
 
+def test_a_run_whose_folds_are_not_finished_says_so_and_a_fold_that_judged_others_is_refused(
+    run: Path, source: Path, tmp_path: Path, saccade: Callable
+):
+    begun = tmp_path / "run"
+    shutil.copytree(run, begun)
+    for path in begun.iterdir():
+        if path.name != "folds":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    finished = saccade("predict", begun, source / "3" / "0003.png")
+    assert (finished.status, finished.errors) == (
+        1,
+        f"error: The run {begun} has no network yet: it is trained once its folds are judged.\n"
+        f"Go on with it by --resume: saccade train, or transfer, --resume --out {begun}\n",
+    )
+    shutil.rmtree(begun / "folds" / "fold-2")
+    shutil.copytree(begun / "folds" / "fold-1", begun / "folds" / "fold-2")
+    with pytest.raises(CheckpointError) as error:
+        api.train(api.TrainRequest(out=begun, resume=True))
+    assert str(error.value) == (
+        f"{begun}/folds/fold-2 was judged on other images, or by other labels, than those of its fold.\n"
+        f"Put the images back as they were, or start a new run with another --out."
+    )
+
+
+def test_other_images_than_it_began_with_are_refused(run: Path, source: Path, tmp_path: Path):
+    mine = tmp_path / "digits"
+    shutil.copytree(source, mine)
+    with pytest.raises(Killed):
+        api.train(request(mine, tmp_path / "run"), Killer(6))
+    (mine / "3" / "0003.png").unlink()
+    for settings in ([], ["loader.on_bad_image=skip"]):
+        with pytest.raises(CheckpointError) as error:
+            api.train(api.TrainRequest(out=tmp_path / "run", resume=True, settings=settings))
+        assert str(error.value) == (
+            f"The images in {mine} are not those this run was begun with, and its folds may not be dealt out anew.\n"
+            f"Put the images back as they were, or start a new run with another --out."
+        )
+
+
 def test_without_its_folds_folder_the_run_is_whole(run: Path, tmp_path: Path, saccade: Callable):
     alone = tmp_path / "alone"
     shutil.copytree(run, alone)

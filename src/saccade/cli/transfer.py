@@ -157,7 +157,8 @@ def _kept(result: "TransferResult") -> list[str]:
 
         metrics = result.run.judgement.checkpoint.manifest.metrics
         fitted = metrics.get("temperature_images", metrics.get("calibration_images", 0))
-        return [text for text in (result.start.sentence, validation_use(result.start, int(fitted))) if text]
+        used = validation_use(result.start, int(fitted), result.run.judgement.folds is not None)
+        return [text for text in (result.start.sentence, used) if text]
     epoch = result.run.best_epoch
     kept = (
         f"Kept epoch {epoch} of {result.run.config.epochs}." if epoch else "No epoch was better than the fitted layer."

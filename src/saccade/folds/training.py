@@ -27,11 +27,12 @@ from ..runs.ensemble_folder import is_finished
 from ..runs.evaluation_files import JudgedOutputs, Verdict, read_verdict
 from ..runs.files import damaged, refuse_link
 from ..runs.folds_folder import REMEDY, FoldVerdict, fold_path, plan_path, read_plan_settings, refuse_begun
-from ..runs.names import BEST, EVALUATION, FOLDS
+from ..runs.names import BEST, EVALUATION, FOLDS, fold_name
 from ..runs.settings import with_found, write_settings
 from ..runs.start_point import read_start
 from ..train.config import RunConfig
 from ..train.cross_validated import CrossValidated
+from ..train.data_caveats import loss_caveats
 from ..train.prepare import Images, Scanned, divide, scan_images
 from ..train.progress import RunProgress
 from ..train.resume_images import begun_white
@@ -188,6 +189,11 @@ def _collect(run: Path, images: Images, parts: Sequence[Images]) -> CrossValidat
         folds=tuple(fold.verdict for fold in found if len(fold.outputs.label_N)),
         num_trained=len(images.split.train_N),
         num_lost=sum(len(part.split.test_N) for part in parts) - num_all,
+        caveats=tuple(
+            f"In {FOLDS}/{fold_name(number)}: {text}"
+            for number in range(1, len(parts) + 1)
+            for text in loss_caveats(fold_path(run, number), 0)
+        ),
     )
 
 

@@ -31,7 +31,7 @@ class CrossValidated:
 
     `logits_NK` of several labels are calibrated, each by its own fold. `copies` are images that no figure holds: they
     are copies of a given validation part; `num_trained` images train the run for use, `num_lost` could
-    not be read any more when they were to be judged.
+    not be read any more when they were to be judged. `caveats` say what was left out in the training of folds.
     """
 
     outputs: Outputs
@@ -39,6 +39,7 @@ class CrossValidated:
     folds: tuple[FoldVerdict, ...]
     num_trained: int
     num_lost: int = 0
+    caveats: tuple[str, ...] = ()
 
     def outputs_for(self, task: Task) -> Outputs:
         """`outputs` as logits that a run with `task` reads as their folds did: of several labels its slopes and shifts
@@ -62,7 +63,7 @@ class CrossValidated:
             low=low,
             high=high,
             verdict=" ".join(verdicts(metrics, CROSS_VALIDATED)),
-            notes=(self._estimate(), self._spread(metrics)),
+            notes=(self._estimate(), self._spread(metrics), *self._lost(), *self.caveats),
             folds=self.folds,
         )
 
@@ -73,6 +74,12 @@ class CrossValidated:
             f"on {fewest:,} images or more where it has {self.num_trained:,}, were judged on images that they had not "
             f"seen. The estimate is rather too low than too high."
         )
+
+    def _lost(self) -> list[str]:
+        if not self.num_lost:
+            return []
+        images = "1 image is" if self.num_lost == 1 else f"{self.num_lost:,} images are"
+        return [f"{images} judged by no fold: not to be read any more, or changed."]
 
     def _spread(self, metrics: AnyMetrics) -> str:
         values = [fold.value for fold in self.folds if fold.value is not None]

@@ -86,7 +86,7 @@ def judge(
     folds = crossed.as_verdict(answers.metrics(crossed.outputs_for(answers.task), images.classes)) if crossed else None
     if crossed is not None and is_crossed:
         split, kind, copies, outputs = FOLDS, CROSS_VALIDATED, crossed.copies, crossed.outputs_for(answers.task)
-        num_lost = crossed.num_lost
+        num_lost = 0  # the notes of the folds have it
     else:
         whole = passes.outputs(images.split.indices(split))
         copies = leave_out_copies(answers.right(whole), np.isin(whole.index_N, images.split.copied_N))

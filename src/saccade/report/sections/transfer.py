@@ -31,7 +31,7 @@ def transfer_section(start: StartPoint, record: RunRecord) -> Markup:
     """The sentence that chose the depth, the origin of the weights, and the ladder as a table."""
     rungs = sorted(start.rungs, key=lambda rung: -rung.num_images)  # the fits that decided come first
     rows = [_row(rung, rungs[0].num_images) for rung in rungs]
-    used = validation_use(start, record.temperature_images)
+    used = validation_use(start, record.temperature_images, record.folds is not None)
     words = [start.sentence, _weights(record.manifest.origin.transfer), _start(start), used, _seconds(start)]
     listing = [
         element("h3", {}, "What was measured"),
