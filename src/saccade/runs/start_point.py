@@ -90,7 +90,7 @@ def read_start(run_dir: Path) -> StartPoint | None:
 
 def validation_use(start: StartPoint, num_fitted: int, has_folds: bool = False) -> str:
     """What the validation images were for where only a last layer was fitted, so that no epoch was chosen; `num_fitted`
-    of them fitted the temperature, or of several labels what is in its place. The runs of folds learned from them. Empty
+    of them fitted the temperature, or of several labels what is in its place; runs of folds learned from them. Empty
     where an epoch was chosen, or there are none."""
     if start.frozen != ALL or start.validation_accuracy < 0:
         return ""
