@@ -26,7 +26,7 @@ LAYERS = [
     {"classify", "design", "filters"},
     {"train", "explain"},
     {"transfer", "preview", "testing", "survey"},
-    {"ensemble"},
+    {"ensemble", "folds"},
     {"report"},
     {"api", "loaded"},
     {"cli", "estimators"},

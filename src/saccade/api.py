@@ -49,6 +49,8 @@ from .evaluate.thresholds import PromisedPrecision, check_confidence, check_prec
 from .explain.explanation import Explanation, explain_image
 from .explain.sheet import check_out as check_sheet
 from .explain.sheet import write_sheet
+from .folds.training import FoldsPlan, FoldsWork, Result, TrainOne, train_folds
+from .folds.training import read_plan as read_folds_plan
 from .models.network_in_memory import known_network
 from .preview.request import PreviewRequest, named_preview
 from .preview.request import as_json as preview_values
@@ -57,9 +59,9 @@ from .report.backbone_chart import write_backbone_chart
 from .report.ladder_chart import measured_steps, write_ladder_chart
 from .report.page import write_report
 from .report.rate_chart import RateCurve, check_picture, write_rate_chart
-from .runs import ensemble_folder
+from .runs import ensemble_folder, folds_folder
 from .runs.checkpoint import find_checkpoint, holds_checkpoint
-from .runs.names import BACKBONE_PICTURE, ENSEMBLE_PLAN, LADDER_PICTURE
+from .runs.names import BACKBONE_PICTURE, ENSEMBLE_PLAN, FOLDS_PLAN, LADDER_PICTURE
 from .runs.start_point import StartPoint, read_start
 from .survey.drift import Drift, find_drift
 from .survey.feature_file import FeaturesWritten, facts_of, write_features
@@ -68,12 +70,14 @@ from .survey.similar import Similar, find_similar
 from .survey.similar_sheet import write_similar_sheet
 from .survey.suggest import Suggestions, suggest_images, write_suggestions
 from .train.config import RunConfig
+from .train.cross_validated import CrossValidated
 from .train.more_epochs import refuse_more_epochs
 from .train.own_images import held_out_images, run_folder
+from .train.prepare import Scanned, divide
 from .train.progress import NotedOnce, RunProgress, Silent
 from .train.range_test import RangeTest
 from .train.range_test import find_learning_rate as find_rate
-from .train.request import TrainRequest, asked_for, named_train
+from .train.request import TrainRequest, asked_for, named_train, refuse_test_fraction
 from .train.resume_references import refuse_unnamed_source, refuse_unnamed_weights
 from .train.run import TrainResult
 from .train.run import train as run_training
@@ -81,8 +85,14 @@ from .train.run_directory import RunFolder, naming_config, new_run_path, refuse_
 from .train.stop import request_stop
 from .transfer.add_class import AddClassWork, AddedClasses, add_classes
 from .transfer.choose_backbone import with_backbone
-from .transfer.request import TransferRequest, asked_of_transfer, named_transfer, where_weights_lie
-from .transfer.run import TransferResult
+from .transfer.request import (
+    TransferRequest,
+    asked_of_transfer,
+    named_transfer,
+    refuse_with_folds,
+    where_weights_lie,
+)
+from .transfer.run import FeatureStore, TransferResult, with_weights_read
 from .transfer.run import transfer as run_transfer
 
 __all__ = [
@@ -170,12 +180,14 @@ def train(
         raise UsageError("api.train trains one run; api.train_ensemble trains several.")
     with named_train(request) as asked:
         out = _path(asked.out)
+        if _has_folds(asked):
+            return _train_with_folds(asked, NotedOnce(progress or Silent()), command)
         if asked.resume:
             config, folder = _resumed(asked, "train", lambda begun: asked_for(asked, begun))
         else:
             config = asked.config()
             folder = RunFolder(path=out or _new_path(config, config.model))
-            ensemble_folder.refuse_begun(folder.path)
+            _refuse_begun(folder.path, "train")
         try:
             with naming_config(folder):
                 return run_training(config, folder, progress or Silent(), command, find_extra_loss=load_teachers)
@@ -196,6 +208,10 @@ def transfer(
     progress = NotedOnce(progress or Silent())
     with named_transfer(request) as asked:
         store, out, search = asked.store(), _path(asked.out), None
+        if _has_folds(asked):
+            result = _transfer_with_folds(asked, store, progress, command)
+            _draw_start(result.start, result.run.run_dir, progress)
+            return result
         if asked.resume:
             config, folder = _resumed(asked, "transfer", lambda begun: asked_of_transfer(asked, begun))
             if read_start(folder.path) is None:
@@ -205,7 +221,7 @@ def transfer(
             asked, search = with_backbone(asked, store, progress)
             config = asked.config()
             folder = RunFolder(path=out or _new_path(config, config.transfer.backbone))
-            ensemble_folder.refuse_begun(folder.path)
+            _refuse_begun(folder.path, "transfer")
         try:
             with naming_config(folder):
                 result = run_transfer(config, folder, store, progress, command, _path(asked.preprocessing), search)
@@ -290,6 +306,11 @@ def train_ensemble(
 
     Raises SaccadeError.
     """
+    if request.folds:
+        raise UsageError(
+            "--folds and --ensemble each train several runs, and for another purpose: leave one out.\n"
+            "--folds judges one model on all images; --ensemble makes several answer together."
+        )
     if isinstance(request.model, nn.Module):
         raise UsageError(
             "The members of an ensemble begin with different weights; a network given from Python brings one set.\n"
@@ -304,7 +325,7 @@ def train_ensemble(
             ensemble_folder.check_size(asked.ensemble)
             plan = EnsemblePlan(num_members=asked.ensemble, run=config)
             path = out or _new_path(config, f"{config.model}-ensemble")
-            ensemble_folder.refuse_begun(path)
+            _refuse_begun(path, "train")
             RunFolder(path=path).check()
         try:
             with naming_config(RunFolder(path=path, resume=asked.resume), ENSEMBLE_PLAN):
@@ -803,11 +824,7 @@ def _resumed(
     folder.check()
     config = folder.load_config()
     if config.verb != verb:
-        where = printable(str(out))
-        raise UsageError(
-            f"{where} was begun by saccade {config.verb}.\n"
-            f"Go on with: saccade {config.verb} --resume --out {shell_word(out)}"
-        )
+        raise UsageError(_of_another_verb(out, config.verb))
     wanted = asked(config)
     refuse_more_epochs(config, wanted, out)
     refuse_changes(config, wanted)
@@ -830,6 +847,113 @@ def _resumed_plan(request: TrainRequest, out: Path | None) -> tuple[EnsemblePlan
     refuse_changes(plan.run, wanted)
     refuse_unnamed_source(plan.run, str(request.source), out)
     return plan.model_copy(update={"run": wanted}), out
+
+
+def _has_folds(request: TrainRequest | TransferRequest) -> bool:
+    """Whether a run with folds is asked for, or gone on with."""
+    return bool(request.folds) or (
+        request.resume and request.out is not None and folds_folder.has_folds(Path(request.out))
+    )
+
+
+def _refuse_begun(path: Path, verb: str) -> None:
+    """Raise CheckpointError where an ensemble, or a run with folds, stands in `path`."""
+    ensemble_folder.refuse_begun(path)
+    folds_folder.refuse_begun(path, verb)
+
+
+def _train_with_folds(asked: TrainRequest, progress: RunProgress, command: str) -> TrainResult:
+    if asked.resume:
+        plan, path = _resumed_folds(asked, "train", lambda begun: asked_for(asked, begun))
+    else:
+        _check_folds(asked)
+        plan, path = _new_folds(asked, asked.config(), "train")
+
+    def train_one(
+        config: RunConfig, folder: RunFolder, scanned: Scanned, crossed: CrossValidated | None
+    ) -> TrainResult:
+        images = divide(config, scanned, progress.note)
+        return run_training(config, folder, progress, command, images, load_teachers, crossed)
+
+    return _with_folds(FoldsWork(plan=plan, path=path, resume=asked.resume, progress=progress), train_one, asked)
+
+
+def _transfer_with_folds(
+    asked: TransferRequest, store: FeatureStore, progress: RunProgress, command: str
+) -> TransferResult:
+    refuse_with_folds(asked)
+    if asked.resume:
+        plan, path = _resumed_folds(asked, "transfer", lambda begun: asked_of_transfer(asked, begun))
+        runs = [path, *(folds_folder.fold_path(path, number + 1) for number in range(plan.num_folds))]
+        if any(read_start(run) is None for run in runs):
+            refuse_unnamed_weights(plan.run, asked.one_weights(), path)
+        plan = plan.model_copy(update={"run": where_weights_lie(asked, plan.run)})
+    else:
+        _check_folds(asked)
+        asked, _ = with_backbone(asked, store, progress)
+        config = asked.config()
+        plan, path = _new_folds(asked, with_weights_read(config, _path(asked.preprocessing), progress.note), "transfer")
+
+    if store.folder is None:
+        progress.note(f"without a cache each of the {plan.num_folds + 1} runs computes the features of its images anew")
+
+    def train_one(
+        config: RunConfig, folder: RunFolder, scanned: Scanned, crossed: CrossValidated | None
+    ) -> TransferResult:
+        return run_transfer(config, folder, store, progress, command, scanned=scanned, crossed=crossed)
+
+    return _with_folds(FoldsWork(plan=plan, path=path, resume=asked.resume, progress=progress), train_one, asked)
+
+
+def _check_folds(request: TrainRequest | TransferRequest) -> None:
+    folds_folder.check_number(request.folds)
+    refuse_test_fraction(request.settings)
+
+
+def _with_folds(work: FoldsWork, train_one: TrainOne[Result], asked: TrainRequest | TransferRequest) -> Result:
+    try:
+        with naming_config(RunFolder(path=folds_folder.plan_path(work.path).parent, resume=work.resume), FOLDS_PLAN):
+            return train_folds(work, train_one)
+    finally:
+        if asked.out is None and not work.resume:
+            _remove_if_empty(work.path)
+
+
+def _new_folds(request: TrainRequest | TransferRequest, config: RunConfig, verb: str) -> tuple[FoldsPlan, Path]:
+    plan = FoldsPlan(num_folds=request.folds, run=config)
+    path = _path(request.out) or _new_path(config, config.transfer.backbone or config.model)
+    _refuse_begun(path, verb)
+    RunFolder(path=path).check()
+    return plan, path
+
+
+def _resumed_folds(
+    request: TrainRequest | TransferRequest, verb: str, asked: Callable[[RunConfig], RunConfig]
+) -> tuple[FoldsPlan, Path]:
+    out = _path(request.out)
+    if out is None or not folds_folder.has_folds(out):
+        raise UsageError(
+            f"A run with folds has them from its beginning: --folds goes with --resume only where it began with it.\n"
+            f"Leave --folds out, or say which run: saccade {verb} --resume --out RUN"
+        )
+    plan = read_folds_plan(out)
+    if plan.run.verb != verb:
+        raise UsageError(_of_another_verb(out, plan.run.verb))
+    if request.folds not in (0, plan.num_folds):
+        raise UsageError(
+            f"A resumed run goes on as it began: it has {plan.num_folds} folds, now {request.folds}.\n"
+            f"Leave --folds out, or start a new run with another --out."
+        )
+    wanted = asked(plan.run)
+    refuse_more_epochs(plan.config(), wanted.model_copy(update={"split": plan.config().split}), out)
+    refuse_changes(plan.run, wanted)
+    refuse_unnamed_source(plan.run, str(request.source), out)
+    return plan.model_copy(update={"run": wanted}), out
+
+
+def _of_another_verb(run: Path, verb: str) -> str:
+    again = f"saccade {verb} --resume --out {shell_word(run)}"
+    return f"{printable(str(run))} was begun by saccade {verb}.\nGo on with: {again}"
 
 
 def _remove_if_empty(path: Path) -> None:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from ..api import TrainRequest
     from ..train.run import TrainResult
 
+FOLDS: int = typer.Option(
+    0, "--folds", show_default=False, metavar="N", help="Judge by cross-validation: N runs, then one on all images."
+)
+
 
 def train(
     source: str = typer.Argument(
@@ -42,6 +46,7 @@ def train(
     ensemble: int = typer.Option(
         0, "--ensemble", show_default=False, metavar="N", help="Train 2 to 15 runs, judged together."
     ),
+    folds: int = FOLDS,
     teacher: list[Path] = typer.Option(
         [], "--teacher", metavar="RUN", help="Learn from this run or ensemble; repeatable."
     ),
@@ -77,6 +82,7 @@ def train(
         out=out,
         resume=resume,
         ensemble=ensemble,
+        folds=folds,
         teachers=tuple(teacher),
         settings=[*settings, *input_settings(input_size, fit), *bad_image_settings(on_bad_image)],
     )
@@ -111,6 +117,8 @@ def _find_learning_rate(request: "TrainRequest", console: RunConsole, as_json: b
 
     if request.resume or request.ensemble:
         raise UsageError("--find-lr trains nothing that lasts: leave out --resume and --ensemble.")
+    if request.folds:
+        raise UsageError("--find-lr trains nothing that lasts: leave out --folds.")
     out = request.out or Path("learning-rates.svg")
     found = api.find_learning_rate(request, out, console.note)
     if as_json:
@@ -160,6 +168,7 @@ def write_report(run: Path) -> Path | None:
 def result_json(result: "TrainResult") -> dict[str, Any]:
     """The object of `train --json`; its keys are a contract."""
     from ..evaluate.words import metrics_json
+    from ..train.cross_validated import folds_json
 
     return {
         "run": str(result.run_dir),
@@ -167,6 +176,7 @@ def result_json(result: "TrainResult") -> dict[str, Any]:
         "source": result.config.source,
         **metrics_json(result.judgement.metrics),
         "split": result.judgement.split,
+        "folds": folds_json(result.judgement.folds) if result.judgement.folds else None,
         **result.judgement.copies.as_json(result.judgement.checkpoint.manifest.task),
         "caveats": list(result.judgement.caveats),
         "seconds": round(result.seconds, 3),
@@ -185,7 +195,9 @@ def result_text(result: "TrainResult", report: Path | None = None, seconds: floa
 
     where = printable(str(result.run_dir))
     page = f"Report: {printable(str(report))}\n" if report else ""
-    caveats = "".join(f"{printable(caveat)}\n" for caveat in result.judgement.caveats)
+    caveats = "".join(
+        f"{printable(caveat)}\n" for caveat in (*result.judgement.caveats, *result.judgement.folds_lines())
+    )
     times = f"{duration(seconds or result.seconds)} in all, {duration(result.training_s)} of it training"
     if result.training_s > result.seconds:
         times = f"{duration(result.seconds)} since resuming; {duration(result.training_s)} of training over all starts"

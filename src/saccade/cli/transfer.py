@@ -11,7 +11,7 @@ from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLU
 from .console import RunConsole, choose_output
 from .input_size import FIT, INPUT, input_settings
 from .output import print_json, print_result
-from .train import bad_image_settings, result_json, result_text, write_report
+from .train import FOLDS, bad_image_settings, result_json, result_text, write_report
 
 if TYPE_CHECKING:
     from ..transfer.run import TransferResult
@@ -53,6 +53,7 @@ def transfer(
     out: Path | None = typer.Option(None, "--out", metavar="DIR", help="Run directory. [runs/SOURCE-BACKBONE-N]"),
     seed: int | None = typer.Option(None, "--seed", metavar="N", help="Everything random derives from it. [0]"),
     resume: bool = typer.Option(False, "--resume", help="Go on with the run in --out where it was stopped."),
+    folds: int = FOLDS,
     cache: str = typer.Option(
         "", "--cache", metavar="DIR", help="Folder that keeps features, or none. [~/.cache/saccade]"
     ),
@@ -96,6 +97,7 @@ def transfer(
         seed=seed,
         out=out,
         resume=resume,
+        folds=folds,
         cache=cache,
         cache_limit_gb=cache_limit,
         preprocessing=preprocessing,
@@ -158,5 +160,6 @@ def _kept(result: "TransferResult") -> list[str]:
 
         metrics = result.run.judgement.checkpoint.manifest.metrics
         fitted = metrics.get("temperature_images", metrics.get("calibration_images", 0))
-        return [text for text in (result.start.sentence, validation_use(result.start, int(fitted))) if text]
+        used = validation_use(result.start, int(fitted), result.run.judgement.folds is not None)
+        return [text for text in (result.start.sentence, used) if text]
     return [result.start.sentence, result.run.kept()]

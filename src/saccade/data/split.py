@@ -29,35 +29,44 @@ def split_source(
     seed: int,
     test_fraction: float = 0.2,
     validation_fraction: float = 0.1,
+    fold: tuple[np.ndarray, str] | None = None,
 ) -> Split:
     """Divide the decodable images of `source`.
 
     `test_fraction` is of all images, `validation_fraction` of the rest; both are kept within each class. Splits that
-    the source has are taken as they are; a part that is missing is dealt out of its training images. Raises
-    DataError for a source that cannot be learned from: no image, or images of fewer than two classes.
+    the source has are taken as they are; a part that is missing is dealt out of its training images. `fold` are
+    training images that are held out instead of a test part, and what they are in words; where they are none, only a
+    given test part is. Raises DataError for a source that cannot be learned from: no image, or images of fewer than two
+    classes.
     """
     good = [int(index) for index in scan.good_N]
     refuse_unlearnable(source, scan.good_N)
     given = {index: source.record(index).split for index in good}
-    if any(given.values()):
+    if any(given.values()) or fold is not None:
         train = [index for index in good if given[index] in (None, "train")]
         validation = [index for index in good if given[index] == "validation"]
         test = [index for index in good if given[index] == "test"]
-        origin = f"{', '.join(name for name in SPLITS if name in given.values())} as given"
+        parts = ", ".join(name for name in SPLITS if name in given.values())
+        origin = f"{parts} as given" if parts else f"stratified by content, seed {seed}"
         missing = []
-        if not test:
+        if fold is not None:
+            origin = f"{fold[1]}; {origin}"
+            test = sorted(fold[0].tolist()) or test
+            train = sorted(set(train) - set(test))
+        elif not test:
             train, test = _cut(source, scan, train, test_fraction, seed)
             missing.append("test")
         if not validation:
             train, validation = _cut(source, scan, train, validation_fraction, seed + 1)
             missing.append("validation")
-        if missing:
+        if missing and parts:
             origin += f"; {' and '.join(missing)} dealt out of train"
     else:
         rest, test = _cut(source, scan, good, test_fraction, seed)
         train, validation = _cut(source, scan, rest, validation_fraction, seed + 1)
         origin = f"stratified by content, seed {seed}"
-    return split_into(source, scan, (train, validation, test), origin)
+    grouped = SPLITS if fold is None else ("train", "validation")  # folds keep groups whole by themselves
+    return split_into(source, scan, (train, validation, test), origin, grouped)
 
 
 def deal_out(
@@ -71,9 +80,14 @@ def deal_out(
 
 
 def split_into(
-    source: DataSource, scan: ScanReport, parts: tuple[list[int], list[int], list[int]], origin: str
+    source: DataSource,
+    scan: ScanReport,
+    parts: tuple[list[int], list[int], list[int]],
+    origin: str,
+    grouped: tuple[str, ...] = SPLITS,
 ) -> Split:
-    """The split with these training, validation and test images, and what a person should know of it."""
+    """The split with these training, validation and test images, and what a person should know of it. `grouped` are the
+    parts that a group should not have images in several of."""
     train, validation, test = parts
     labels = {int(index): source.record(int(index)).all_labels for index in scan.good_N}
     split = Split(
@@ -84,7 +98,8 @@ def split_into(
     )
     copies = {name: find_copies(scan, split, name) for name in ("validation", "test")}
     notes = _copy_notes(copies, split) + _label_notes(source, scan, labels) + _likeness_notes(scan, split)
-    notes += _name_notes(source) + _absence_notes(source, labels, split) + _group_notes(source, split)
+    notes += _name_notes(source) + _absence_notes(source, labels, split)
+    notes += _group_notes(source, split, grouped)
     copied_N = np.sort(np.concatenate([copies[name].all_N for name in copies]))
     return replace(split, copied_N=copied_N, notes=tuple(notes))
 
@@ -318,9 +333,9 @@ def _absence_notes(source: DataSource, labels: Labels, split: Split) -> list[str
     return notes
 
 
-def _group_notes(source: DataSource, split: Split) -> list[str]:
-    """A word where groups are the reason that nothing could be held out."""
-    sides = [name for name in SPLITS if not len(split.indices(name))]
+def _group_notes(source: DataSource, split: Split, wanted: tuple[str, ...]) -> list[str]:
+    """A word where groups are the reason that nothing could be held out for one of the `wanted` parts."""
+    sides = [name for name in wanted if not len(split.indices(name))]
     groups = {source.record(int(index)).group for index in split.train_N} - {None}
     if not sides or not groups:
         return []

@@ -20,12 +20,14 @@ from .sections.classes import classes_section, confidence_section
 from .sections.confusion import confusion_section
 from .sections.curves import curves_section
 from .sections.data import data_section, reproduce_section
+from .sections.folds import folds_section
 from .sections.labels import label_classes_section, label_confidence_section, label_mistakes_section
 from .sections.mistakes import mistakes_section
 from .sections.network import network_section
 from .sections.transfer import transfer_section
 from .sections.verdict import verdict_header, warning_list
 
+FOLDS = ("folds", "Folds")
 TRANSFER = ("transfer", "Transfer")
 PLACES = (
     ("curves", "Training"),
@@ -63,6 +65,8 @@ def report_html(record: RunRecord, member: Member) -> str:
     places: tuple[tuple[str, str], ...] = PLACES if has_epochs else PLACES[1:]
     if record.task.is_several:
         places = tuple(place for place in places if place[0] != "confusion")
+    if record.folds:
+        body, places = [folds_section(record.folds, record), *body], (FOLDS, *places)
     if record.transfer:
         body, places = [transfer_section(record.transfer, record), *body], (TRANSFER, *places)
     links = [element("a", {"href": f"#{identifier}"}, title) for identifier, title in places]

@@ -17,6 +17,7 @@ from ..evaluate.metrics import compute_metrics
 from ..evaluate.words import AnyMetrics
 from ..runs.checkpoint import find_checkpoint
 from ..runs.evaluation_files import JudgedPictures, read_pictures, read_verdict
+from ..runs.folds_folder import FoldsVerdict, read_folds
 from ..runs.log import EpochEvent, read_epochs
 from ..runs.manifest import Manifest
 from ..runs.names import EVALUATION, METRICS_LOG
@@ -51,6 +52,7 @@ class RunRecord:
     index_N: np.ndarray = field(repr=False)
     pictures: JudgedPictures | None = field(default=None, repr=False)
     no_pictures: str = ""
+    folds: FoldsVerdict | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -120,6 +122,7 @@ def read_run(path: Path) -> RunRecord:
         logits_NK=outputs.logits_NK,
         label_N=outputs.label_N,
         index_N=outputs.index_N,
+        folds=read_folds(path),
         pictures=None if isinstance(pictures, str) else pictures,
         no_pictures=f"{pictures}; it is judged again, and keeps them, by: {again}" if isinstance(pictures, str) else "",
     )

@@ -49,8 +49,10 @@ class Verdict(RunFile):
     neither, and `kind` is not in those of before 0.3.
     """
 
-    split: Literal["train", "validation", "test"] = "test"
-    kind: Literal["held-out", "training"] | None = Field(None, description="what the judged images are")
+    split: Literal["train", "validation", "test", "folds"] = "test"
+    kind: Literal["held-out", "training", "cross-validated"] | None = Field(
+        None, description="what the judged images are"
+    )
     caveats: tuple[Text, ...] | None = Field(None, strict=False)
     temperature_images: Count = Field(0, description="validation images the temperature was fitted on; 0: not known")
     calibration_images: Count = Field(

@@ -9,6 +9,7 @@ from ..core.errors import brief, printable
 from ..core.runtime import RuntimeConfig
 from ..core.types import Preprocessing
 from ..data.augmentation_policy import AugmentConfig
+from ..data.folds import MAX_FOLDS
 from ..data.loading.loader import LoaderConfig
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -55,6 +56,16 @@ class SplitConfig(FrozenConfig):
     test_fraction: float = Field(0.2, ge=0, le=0.9, description="part held out to judge the result")
     validation_fraction: float = Field(0.1, ge=0, le=0.9, description="part of the rest that chooses the epoch kept")
     seed: int = Field(-1, ge=-1, lt=2**31, description="how images are dealt out; -1: by the seed of the run")
+    folds: int = Field(
+        0, ge=0, le=MAX_FOLDS, description="folds that judge in place of a part that is held out; 0: none (--folds)"
+    )
+    fold: int = Field(0, ge=0, le=MAX_FOLDS, description="the fold that is held out; 0: none, of the run for use")
+
+    @model_validator(mode="after")
+    def _fold_is_one_of_the_folds(self) -> "SplitConfig":
+        if self.folds == 1 or self.fold > self.folds:
+            raise ValueError(f"fold {self.fold} of {self.folds} folds cannot be held out")
+        return self
 
 
 class OptimizerConfig(FrozenConfig):

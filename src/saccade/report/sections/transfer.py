@@ -20,21 +20,24 @@ HEADINGS: list[Child] = [
     "parameters",
 ]
 MEASURED = (
-    "All of it on training images that were left out of the fit, none on the images this report judges by. The run's "
+    "All of it on training images that were left out of the fit{judged}. The run's "
     "own last layer is linear; a hidden layer is measured to compare. p: one-sided, against the best choice until then."
 )
+
+_JUDGED_APART = ", none on the images this report judges by"
+_JUDGED_BY_FOLDS = ": it chose the depth of this model; each fold chose its own, without the images it is judged on"
 
 
 def transfer_section(start: StartPoint, record: RunRecord) -> Markup:
     """The sentence that chose the depth, the origin of the weights, and the ladder as a table."""
     rungs = sorted(start.rungs, key=lambda rung: -rung.num_images)  # the fits that decided come first
     rows = [_row(rung, rungs[0].num_images) for rung in rungs]
-    used = validation_use(start, record.temperature_images)
+    used = validation_use(start, record.temperature_images, record.folds is not None)
     kept = NO_BETTER_EPOCH if start.frozen != ALL and record.epochs and not record.manifest.epoch else ""
     words = [start.sentence, kept, _weights(record.manifest.origin.transfer), _start(start), used, _seconds(start)]
     listing = [
         element("h3", {}, "What was measured"),
-        element("p", {}, MEASURED),
+        element("p", {}, MEASURED.format(judged=_JUDGED_BY_FOLDS if record.split == "folds" else _JUDGED_APART)),
         table(HEADINGS, rows, "Accuracy on images left out, by how deep is frozen and what is trained", numeric_from=2),
     ]
     return section(
