@@ -26,6 +26,7 @@ SHORT = {
     "ladder_against_training": ["photos", "--images", "all", "--epochs", "1", "--seeds", "1"],  # as the one above
     "temperature_by_images": [],  # in its own test below
     "unlike_training": [],  # in its own test below
+    "label_errors": ["digits", "--images", "300", "--draws", "1"],
     "plain_vs_residual": ["--seeds", "1", "--epochs", "1", "--networks", "plain20"],
 }
 
@@ -159,3 +160,13 @@ def test_strangers_are_told_from_digits_by_what_a_run_has_learned(tmp_path: Path
         assert areas["neighbour-5"][0] > 0.95
     assert set(result["with so many kept"]) == {"500", "all"}
     assert set(result["told"]) == {"test images", "textures", "noise"}
+
+
+def test_as_many_suspected_labels_are_wrong_as_is_said_and_clean_ones_are_let_be():
+    done = run_python(["-m", "experiments.label_errors", "--json", *SHORT["label_errors"]], REPOSITORY)
+    assert done.returncode == 0, done.stderr
+    clean, random, alike = (json.loads(line) for line in done.stdout.splitlines())
+    assert (clean["changed"], clean["suspected"], clean["quiet"]) == ("none", 0, 1)
+    assert random["suspected"] >= 8
+    assert abs(random["suspected_wrong"] - random["expected_wrong"]) <= 0.25
+    assert alike["expected_wrong"] is None or alike["expected_wrong"] <= 1

@@ -24,7 +24,8 @@ def test_the_public_names_are_these():
     assert saccade.__all__ == ["__version__", "api", "load", "Model", "SaccadeClassifier", "SaccadeFeatures"]
     assert api.__all__ == [
         *("train", "transfer", "train_ensemble", "find_learning_rate", "evaluate", "check_labels", "write_mistakes"),
-        *("write_evaluated_answers", "predict", "predict_to_csv", "confidence_for", "explain", "inspect", "preview"),
+        *("write_evaluated_answers", "write_curves", "write_evaluation_report", "predict", "predict_to_csv"),
+        *("confidence_for", "explain", "inspect", "preview"),
         *("table", "compare", "report", "is_run", "is_ensemble", "request_stop", "TrainRequest", "TransferRequest"),
         *("PreviewRequest", "TableRequest", "Answering", "Further", "RuntimeConfig", "RunProgress", "Silent"),
         *("ArraySource", "FileSource", "DataSource", "Record", "TrainResult", "TransferResult", "EnsembleResult"),

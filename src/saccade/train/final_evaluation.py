@@ -19,7 +19,7 @@ from ..core.types import Preprocessing
 from ..data.source import DataSource
 from ..evaluate.caveats import sentences
 from ..evaluate.copies import WithoutCopies, leave_out_copies
-from ..evaluate.forward import Outputs, keep_going
+from ..evaluate.forward import keep_going
 from ..evaluate.words import AnyMetrics, metrics_json, warnings
 from ..models.surgery import ALL
 from ..runs.checkpoint import Checkpoint, update_manifest
@@ -28,7 +28,7 @@ from ..runs.names import SEEN
 from .answers import Answers, fit_answers
 from .config import RunConfig
 from .data_caveats import data_caveats, loss_caveats
-from .held_back import KeptFeatures, Passes, measured_files, validation_outputs
+from .held_back import KeptFeatures, Passes, known_features, measured_files, validation_outputs
 from .prepare import Images
 
 
@@ -67,10 +67,12 @@ def judge(
     passes = Passes(model=model, images=images, config=config, runtime=runtime, check=check, kept=kept)
     held_back = validation_outputs(passes)
     answers = fit_answers(held_back.outputs if split == "test" and held_back else None, images, config)
-    whole = passes.outputs(images.split.indices(split))
+    novelty = known_features(held_back, passes)
+    whole, unlike_N = passes.outputs_and_unlike(images.split.indices(split), novelty)
     is_copy_N = np.isin(whole.index_N, images.split.copied_N)
     copies = leave_out_copies(answers.right(whole), is_copy_N)
     outputs = whole.of(copies.is_judged_N)
+    unlike_N = None if unlike_N is None else unlike_N[copies.is_judged_N]
     metrics = answers.metrics(outputs, images.classes)
     values = metrics_json(metrics) | {"split": split} | answers.values(outputs, images.classes)
     num_lost = len(images.split.indices(split)) - len(whole.index_N)
@@ -83,8 +85,11 @@ def judge(
     ]
     caveats = sentences(told) + answers.caveats(outputs)
     values |= {"kind": kind, **copies.as_json(images.task), "caveats": caveats}
-    _write_evidence(run_dir, outputs, images, values, answers, runtime.num_threads)
-    measured = measured_files(held_back, passes)
+    judged = JudgedOutputs(
+        logits_NK=outputs.logits_NK, label_N=outputs.label_N, index_N=outputs.index_N, unlike_N=unlike_N
+    )
+    _write_evidence(run_dir, judged, images, values, answers, runtime.num_threads)
+    measured = measured_files(held_back, novelty, passes)
     checkpoint = update_manifest(checkpoint, values, answers.temperature, answers.task, measured)
     return Judgement(
         checkpoint=checkpoint, metrics=metrics, split=split, caveats=tuple(values["caveats"]), copies=copies, kind=kind
@@ -92,10 +97,9 @@ def judge(
 
 
 def _write_evidence(
-    run_dir: Path, outputs: Outputs, images: Images, values: dict[str, Any], answers: Answers, num_threads: int
+    run_dir: Path, judged: JudgedOutputs, images: Images, values: dict[str, Any], answers: Answers, num_threads: int
 ) -> None:
-    judged = JudgedOutputs(logits_NK=outputs.logits_NK, label_N=outputs.label_N, index_N=outputs.index_N)
-    keys = [images.key(int(index)) for index in outputs.index_N]
+    keys = [images.key(int(index)) for index in judged.index_N]
     pictures = keep_pictures(judged, images.source, images.preprocessing, answers, num_threads)
     write_verdict(run_dir, values | {"classes": list(images.classes)}, keys, judged, pictures)
 
