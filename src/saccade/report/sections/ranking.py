@@ -133,7 +133,10 @@ def curves(ranked: Sequence[RankedClass], num_known: int) -> Markup | None:
 def _roc(ranked: RankedClass, curve: RankingCurve) -> Markup:
     kept = _kept(curve.false_rate_T, curve.true_rate_T)
     svg = rate_chart(
-        curve.false_rate_T[kept], curve.true_rate_T[kept], ("false positive rate", "true positive rate"), (0, 1)
+        curve.false_rate_T[kept].tolist(),
+        curve.true_rate_T[kept].tolist(),
+        ("false positive rate", "true positive rate"),
+        (0, 1),
     )
     summary = f"{ranked.area_words}; on the dashed line the order is chance."
     return _figure(ranked, svg, summary, curve, kept, ("true positive rate", "false positive rate"))
@@ -143,7 +146,13 @@ def _precision(ranked: RankedClass, curve: RankingCurve) -> Markup:
     kept = _kept(curve.true_rate_T, curve.precision_T)
     share = float(ranked.has_N.mean())
     mark = ranked.said_from[1] if ranked.said_from else None
-    svg = rate_chart(curve.true_rate_T[kept], curve.precision_T[kept], ("recall", "precision"), (share, share), mark)
+    svg = rate_chart(
+        curve.true_rate_T[kept].tolist(),
+        curve.precision_T[kept].tolist(),
+        ("recall", "precision"),
+        (share, share),
+        mark,
+    )
     summary = (
         f"Average precision {percent(ranked.average_precision)} %; the dashed line, {percent(share)} %, is the share "
         f"of the class."
