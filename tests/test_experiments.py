@@ -27,6 +27,7 @@ SHORT = {
     "what_to_label": [],  # in its own test below
     "temperature_by_images": [],  # in its own test below
     "unlike_training": [],  # in its own test below
+    "label_errors": ["digits", "--images", "300", "--draws", "1"],
     "plain_vs_residual": ["--seeds", "1", "--epochs", "1", "--networks", "plain20"],
 }
 
@@ -176,3 +177,13 @@ def test_rules_of_what_to_label_are_compared_with_random_choice_on_the_same_firs
     assert set(results) == {"random", "margin", "coreset", "badge", "typiclust"}
     assert all(row["gain"] == 0 for row in results["random"])
     assert all(row["low"] <= row["gain"] <= row["high"] for rows in results.values() for row in rows)
+
+
+def test_as_many_suspected_labels_are_wrong_as_is_said_and_clean_ones_are_let_be():
+    done = run_python(["-m", "experiments.label_errors", "--json", *SHORT["label_errors"]], REPOSITORY)
+    assert done.returncode == 0, done.stderr
+    clean, random, alike = (json.loads(line) for line in done.stdout.splitlines())
+    assert (clean["changed"], clean["suspected"], clean["quiet"]) == ("none", 0, 1)
+    assert random["suspected"] >= 8
+    assert abs(random["suspected_wrong"] - random["expected_wrong"]) <= 0.25
+    assert alike["expected_wrong"] is None or alike["expected_wrong"] <= 1

@@ -8,15 +8,17 @@ A verb leaves its process as it found it: what it sets (threads, deterministic a
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from .classify import label_check
 from .classify.answers_file import AnswersFile, AnswersWritten, digest_of, write_answers, write_judged
-from .classify.chosen_threshold import Answering, refuse_confidence_of_labels, require_promised
-from .classify.classifier import Classifier, Member, open_classifier, open_member
+from .classify.chosen_threshold import Answering, promised_precision, refuse_confidence_of_labels, require_promised
+from .classify.classifier import Classifier, Member, join_members, open_classifier, open_member
 from .classify.crops import looks
 from .classify.evaluation import Evaluation
 from .classify.exports import Exported, export_fiftyone, export_label_studio
@@ -43,7 +45,7 @@ from .design.desk import TableRequest, draw_comparison, draw_table
 from .design.table import DesignTable
 from .ensemble.distillation import load_teachers
 from .ensemble.training import EnsemblePlan, EnsembleResult, read_plan, train_members
-from .evaluate import mistakes
+from .evaluate import curves_file, mistakes
 from .evaluate.label_mistakes import write_label_mistakes
 from .evaluate.thresholds import PromisedPrecision, check_confidence, check_precision
 from .explain.explanation import Explanation, explain_image
@@ -56,6 +58,7 @@ from .preview.request import PreviewRequest, named_preview
 from .preview.request import as_json as preview_values
 from .preview.request import preview as preview_run
 from .report.backbone_chart import write_backbone_chart
+from .report.evaluation_page import write_evaluation_page
 from .report.ladder_chart import measured_steps, write_ladder_chart
 from .report.page import write_report
 from .report.rate_chart import RateCurve, check_picture, write_rate_chart
@@ -106,6 +109,8 @@ __all__ = [
     "check_labels",
     "write_mistakes",
     "write_evaluated_answers",
+    "write_curves",
+    "write_evaluation_report",
     "predict",
     "predict_to_csv",
     "confidence_for",
@@ -393,6 +398,25 @@ def write_evaluated_answers(evaluation: Evaluation, path: AnyPath, top: int = 3)
     Raises StorageError.
     """
     write_judged(Path(path), evaluation, min(top, len(evaluation.metrics.classes)))
+
+
+@scoped_runtime()
+def write_curves(evaluation: Evaluation, path: AnyPath) -> None:
+    """Write the ROC and precision-recall curves of every class to a CSV or JSON file, a line for each threshold that
+    changes anything. Raises StorageError, UsageError for another ending."""
+    label_NK = evaluation.label_N
+    if label_NK.ndim == 1:
+        label_NK = label_NK[:, None] == np.arange(len(evaluation.metrics.classes))
+    curves_file.write_curves(Path(path), evaluation.probabilities(), label_NK > 0, evaluation.metrics.classes)
+
+
+@scoped_runtime()
+def write_evaluation_report(evaluation: Evaluation, path: AnyPath, checked: LabelCheck | None = None) -> None:
+    """Write a page of all that `evaluation` measured, and of the labels `checked`, as one HTML file.
+
+    Raises StorageError.
+    """
+    write_evaluation_page(Path(path), evaluation, checked)
 
 
 @scoped_runtime()
@@ -739,6 +763,8 @@ def explain(
         member = open_member(Path(run), RuntimeConfig(device="cpu"))
         item = item_of(image, "array")
         explanation = explain_image(member, item.read(), item.key, class_name, layer, text, opened)
+        promised = promised_precision(join_members([member]), [Path(run)], Answering().precision)
+        explanation = replace(explanation, promised=promised)
     if sheet is not None:
         write_sheet(sheet, explanation)
     return explanation

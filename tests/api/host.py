@@ -182,6 +182,14 @@ def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tupl
             (lambda: api.write_evaluated_answers(api.evaluate(run, "digits"), out("judged.csv")), False),
             (lambda: api.write_evaluated_answers(api.evaluate(run, "digits"), out("photos")), True),
         ],
+        "write_curves": [
+            (lambda: api.write_curves(api.evaluate(run, "digits"), out("curves.csv")), False),
+            (lambda: api.write_curves(api.evaluate(run, "digits"), out("curves.txt")), True),
+        ],
+        "write_evaluation_report": [
+            (lambda: api.write_evaluation_report(api.evaluate(run, "digits"), out("evaluation.html")), False),
+            (lambda: api.write_evaluation_report(api.evaluate(run, "digits"), out("photos")), True),
+        ],
         "confidence_for": [
             (lambda: api.confidence_for(run, 0.5), False),
             (lambda: api.confidence_for(out("absent"), 0.9), True),

@@ -35,6 +35,8 @@ def test_the_public_names_are_these():
         ),
         *(
             "write_evaluated_answers",
+            "write_curves",
+            "write_evaluation_report",
             "predict",
             "predict_to_csv",
             "confidence_for",

@@ -102,6 +102,22 @@ def test_mistakes_name_what_was_missed_and_what_was_said_for_nothing(evaluation:
         assert set(filter(None, row["said_for_nothing"].split(";"))) == said - labels
 
 
+def test_a_page_and_a_file_of_curves_hold_every_class(evaluation: api.Evaluation, tmp_path: Path):
+    api.write_evaluation_report(evaluation, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert '<section id="ranking"' in page
+    assert '<section id="confusion"' not in page
+    assert "The dotted line is the recall from " in page
+    api.write_curves(evaluation, tmp_path / "curves.json")
+    curves = json.loads((tmp_path / "curves.json").read_text())["classes"]
+    assert [entry["class"] for entry in curves] == list(evaluation.metrics.classes)
+    for k, entry in enumerate(curves):
+        recall = np.array([0.0 if value is None else value for value in entry["true_positive_rate"]])
+        precision = np.array(entry["precision"])
+        ap = average_precision_score(evaluation.label_N[:, k], evaluation.probabilities()[:, k])
+        assert float((np.diff(recall) * precision[1:]).sum()) == pytest.approx(ap)
+
+
 def test_predictions_say_the_labels_that_reach_their_threshold(
     trained: api.TrainResult, evaluation: api.Evaluation, folder: Path, tmp_path: Path
 ):

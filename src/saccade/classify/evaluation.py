@@ -15,10 +15,11 @@ from ..evaluate.by_threshold import Answered, confusion_by_threshold
 from ..evaluate.calibration import Selective, answering_at
 from ..evaluate.copies import NO_COPIES, WithoutCopies
 from ..evaluate.costs import Costs
+from ..evaluate.label_errors import SuspectedLabels, suspect_labels
 from ..evaluate.label_metrics import LabelMetrics
 from ..evaluate.label_mistakes import LabelMistake, find_label_mistakes
 from ..evaluate.metrics import compute_metrics
-from ..evaluate.mistakes import Mistake, find_mistakes, why_unsuspected
+from ..evaluate.mistakes import Mistake, find_mistakes
 from ..evaluate.novelty import unlike_sentence
 from ..evaluate.ranking import Ranking, rank
 from ..evaluate.rates import number
@@ -339,11 +340,11 @@ class Evaluation(Displayed):
             return []
         return find_label_mistakes(self.logits_NK, self.label_N, self.keys, self.metrics.classes, self.task)
 
-    def why_unsuspected(self) -> str:
-        """Why `mistakes` marks no label, or those of some classes only, as possibly wrong; empty where it marks any."""
+    def suspected_labels(self) -> SuspectedLabels:
+        """Which labels of the judged images are probably wrong, as `mistakes` marks them. Of one label an image."""
         if self.task.is_several:
-            return ""
-        return why_unsuspected(self.logits_NK.argmax(axis=1) == self.label_N, self.label_N)
+            raise UsageError("Wrong labels are told where an image has one label; this run knows several.")
+        return suspect_labels(self.probabilities(), self.label_N)
 
 
 def _capitalised(sentence: str) -> str:

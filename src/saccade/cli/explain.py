@@ -43,6 +43,7 @@ def explain(
     lines = [f"{printable(str(image))}: '{printable(name)}', {percent(probability)} %."]
     if explanation.labels is not None:
         lines = [f"{printable(str(image))}: {explanation.labels_words()}."]
+    lines += explanation.answering_words()
     place = explanation.evidence
     lines.append(place.message or f"Evidence for '{printable(place.class_name)}' was found in layer '{place.layer}'.")
     lines += [explanation.occlusion.message] if explanation.occlusion.message else []
@@ -58,6 +59,8 @@ def _explanation_json(explanation: "Explanation", run: Path, out: Path) -> dict[
         "out": str(out),
         **({} if explanation.labels is None else {"labels": [name for name, _ in explanation.labels]}),
         "top": [{"class": name, "probability": probability} for name, probability in explanation.top(5)],
+        "unlike_training": explanation.subject.unlike_training,
+        "answering": _answering_json(explanation),
         "class": explanation.class_name,
         "layer": explanation.evidence.layer,
         "evidence": explanation.evidence.evidence_hw.tolist(),
@@ -71,6 +74,17 @@ def _explanation_json(explanation: "Explanation", run: Path, out: Path) -> dict[
         "num_dead_maps": features.num_dead,
         "exciting": _exciting_json(explanation),
         "strongest_maps": features.order_C[:10].tolist(),
+    }
+
+
+def _answering_json(explanation: "Explanation") -> dict[str, Any] | None:
+    promised = explanation.promised
+    if promised is None or promised.min_confidence is None:
+        return None
+    return {
+        "min_confidence": promised.min_confidence,
+        "promised_precision": promised.precision,
+        "is_reached": explanation.is_sure,
     }
 
 

@@ -9,11 +9,14 @@ import numpy as np
 
 from ..core.task import Task
 from ..core.types import Metrics
+from .label_errors import suspect_labels
 from .label_mistakes import find_label_mistakes
 from .metrics import compute_metrics
 from .mistakes import find_mistakes
+from .scores import probabilities_from_logits
 
 MAX_CARDS = 12
+MAX_SUSPECTS = 24
 MAX_PICTURES = 140
 MAX_OF_PAIR = 6
 MAX_RIGHT = 3
@@ -24,12 +27,14 @@ SHOWN_AT_ONCE = 8  # the other galleries appear when their cell is followed
 def choose_shown(
     logits_NK: np.ndarray, label_N: np.ndarray, classes: Sequence[str], temperature: float
 ) -> tuple[list[int], list[int]]:
-    """(positions of the most confident mistakes, positions behind the cells of the confusion matrix), none twice."""
+    """(positions of the most confident mistakes, positions of labels that may be wrong and behind the cells of the
+    confusion matrix), none twice."""
     keys = [""] * len(label_N)
     mistakes = find_mistakes(logits_NK, label_N, keys, classes, temperature)[:MAX_CARDS]
     metrics = compute_metrics(logits_NK, label_N, classes)
     cells = choose_of_cells(metrics, logits_NK, label_N, temperature)
-    behind = dict.fromkeys(position for positions in cells.values() for position in positions)
+    suspects = suspect_labels(probabilities_from_logits(logits_NK, temperature), label_N).position_S[:MAX_SUSPECTS]
+    behind = dict.fromkeys([*suspects.tolist(), *(position for positions in cells.values() for position in positions)])
     return [mistake.position for mistake in mistakes], list(behind)
 
 

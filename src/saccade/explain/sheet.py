@@ -54,8 +54,13 @@ def sheet_svg(explanation: Explanation) -> str:
     """The page as SVG text; it needs nothing from outside."""
     name, probability = explanation.top(1)[0]
     title = f"{_shortened(Path(explanation.subject.key).name, 60)}: '{name}', {percent(probability)} %"
-    body = [svg.text(MARGIN, 42, title, 20, bold=True), *_panels(explanation, 72)]
-    y = 72 + PANEL + 130
+    body = [svg.text(MARGIN, 42, title, 20, bold=True)]
+    y = 72.0
+    for words in explanation.answering_words():
+        body.append(svg.text(MARGIN, y - 8, words, 13, svg.MUTED))
+        y += 20
+    body += _panels(explanation, y)
+    y += PANEL + 130
     body += _answers(explanation, y)
     body += _filters(explanation, y)
     y += 260

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from .architecture import ImageClassifier
-from .surgery import mean_over_positions
+from .surgery import last_is_head, last_layer, mean_over_positions
 
 MAX_KEPT = 8192  # features of one image that are worth keeping of a thousand
 
@@ -45,3 +45,12 @@ def with_features(model: nn.Module, max_features: int | None = None) -> LogitsAn
     if own.forward is not usual.forward or own.forward_features is not usual.forward_features:
         return None
     return LogitsAndFeatures(model, max_features).eval()
+
+
+def feeds_the_last_layer(model: nn.Module) -> bool:
+    """Whether the features of `with_features` are what the last dense layer sees: not where the head has layers before
+    it, such as a logarithm, nor where the features are the means of the last map instead.
+
+    Raises ModelError where the last layer is not a dense one.
+    """
+    return with_features(model) is not None and last_is_head(model) and last_layer(model).in_features <= MAX_KEPT

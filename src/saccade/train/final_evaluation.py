@@ -20,7 +20,7 @@ from ..core.types import Preprocessing
 from ..data.source import DataSource
 from ..evaluate.caveats import sentences
 from ..evaluate.copies import WithoutCopies, leave_out_copies
-from ..evaluate.forward import Outputs, keep_going
+from ..evaluate.forward import keep_going
 from ..evaluate.label_words import CROSS_VALIDATED
 from ..evaluate.words import AnyMetrics, metrics_json, warnings
 from ..models.surgery import ALL
@@ -32,7 +32,7 @@ from .answers import Answers, fit_answers
 from .config import RunConfig
 from .cross_validated import CrossValidated
 from .data_caveats import data_caveats, loss_caveats
-from .held_back import KeptFeatures, Passes, measured_files, validation_outputs
+from .held_back import KeptFeatures, Passes, known_features, measured_files, validation_outputs
 from .prepare import Images
 
 
@@ -83,14 +83,17 @@ def judge(
     held_back = validation_outputs(passes)
     is_spare = is_crossed or split == "test"  # the validation part judges nothing
     answers = fit_answers(held_back.outputs if is_spare and held_back else None, images, config)
+    novelty = known_features(held_back, passes)
     folds = crossed.as_verdict(answers.metrics(crossed.outputs_for(answers.task), images.classes)) if crossed else None
+    unlike_N = None
     if crossed is not None and is_crossed:
         split, kind, copies, outputs = FOLDS, CROSS_VALIDATED, crossed.copies, crossed.outputs_for(answers.task)
         num_lost = 0  # the notes of the folds have it
     else:
-        whole = passes.outputs(images.split.indices(split))
+        whole, unlike_N = passes.outputs_and_unlike(images.split.indices(split), novelty)
         copies = leave_out_copies(answers.right(whole), np.isin(whole.index_N, images.split.copied_N))
         outputs, kind = whole.of(copies.is_judged_N), copies.kind("training" if split == "train" else "held-out")
+        unlike_N = None if unlike_N is None else unlike_N[copies.is_judged_N]
         num_lost = len(images.split.indices(split)) - len(whole.index_N)
     metrics = answers.metrics(outputs, images.classes)
     values = metrics_json(metrics) | {"split": split} | answers.values(outputs, images.classes)
@@ -105,8 +108,11 @@ def judge(
     values |= {"kind": kind, **copies.as_json(images.task), "caveats": caveats}
     if folds is not None:
         atomic.write_text(run_dir / FOLDS_VERDICT, json.dumps(folds.model_dump(mode="json"), indent=1) + "\n")
-    _write_evidence(run_dir, outputs, images, values, answers, runtime.num_threads)
-    measured = measured_files(held_back, passes)
+    judged = JudgedOutputs(
+        logits_NK=outputs.logits_NK, label_N=outputs.label_N, index_N=outputs.index_N, unlike_N=unlike_N
+    )
+    _write_evidence(run_dir, judged, images, values, answers, runtime.num_threads)
+    measured = measured_files(held_back, novelty, passes)
     checkpoint = update_manifest(checkpoint, values, answers.temperature, answers.task, measured)
     return Judgement(
         checkpoint=checkpoint,
@@ -120,10 +126,9 @@ def judge(
 
 
 def _write_evidence(
-    run_dir: Path, outputs: Outputs, images: Images, values: dict[str, Any], answers: Answers, num_threads: int
+    run_dir: Path, judged: JudgedOutputs, images: Images, values: dict[str, Any], answers: Answers, num_threads: int
 ) -> None:
-    judged = JudgedOutputs(logits_NK=outputs.logits_NK, label_N=outputs.label_N, index_N=outputs.index_N)
-    keys = [images.key(int(index)) for index in outputs.index_N]
+    keys = [images.key(int(index)) for index in judged.index_N]
     pictures = keep_pictures(judged, images.source, images.preprocessing, answers, num_threads)
     write_verdict(run_dir, values | {"classes": list(images.classes)}, keys, judged, pictures)
 

@@ -18,7 +18,8 @@ from ..core.errors import ConfigError, Stopped, printable
 from ..core.runtime import Runtime, environment, seed_everything, start
 from ..data.augmenter import measure_colours
 from ..models.build import resolve_model
-from ..models.surgery import ALL, find_depth, last_is_head, last_layer, transplant
+from ..models.penultimate import feeds_the_last_layer
+from ..models.surgery import ALL, find_depth, last_layer, transplant
 from ..runs.checkpoint import find_checkpoint, open_checkpoint, save_checkpoint, settle_checkpoint
 from ..runs.manifest import Manifest, read_manifest
 from ..runs.names import BEST, START
@@ -247,7 +248,7 @@ def _finish(
         kept = KeptFeatures(
             of=lambda index_N: collect_features(frozen, [LAST], index_N, work)[LAST],
             last=head,
-            last_is_head=last_is_head(model),
+            last_is_head=feeds_the_last_layer(model),
         )
         judgement = judge(folder.path, best, images, known, runtime, context.stop.check, kept, context.crossed)
         result = TrainResult(
