@@ -21,6 +21,7 @@ from saccade.classify.backbone import open_backbone
 from saccade.classify.features import features_of
 from saccade.classify.stream import items_of_source
 from saccade.core.runtime import RuntimeConfig, start
+from saccade.data.images.decode import decode_image
 from saccade.data.scan import scan_source
 from saccade.data.source import open_source
 from saccade.data.split import group_numbers
@@ -63,8 +64,8 @@ def read(text: str, weights: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     group_N = group_numbers(source, scan, index_N)
     items = list(items_of_source(source, index_N))
     if not weights:
-        pixels = [np.asarray(source.sample(int(index)).image_HWC, np.float64).reshape(-1) for index in index_N]
-        return np.stack(pixels), label_N, group_N
+        pixels = [decode_image(source.read(int(index)), str(index), None).image_HWC[..., 0] for index in index_N]
+        return np.stack(pixels).reshape(len(pixels), -1).astype(np.float64), label_N, group_N
     member = open_backbone(network_of_weights(weights), weights, start(RuntimeConfig()))[0]
     return features_of(member, items).astype(np.float64), label_N, group_N
 
