@@ -69,10 +69,15 @@ def test_a_frozen_transfer_computes_each_images_features_once_and_goes_on_to_the
 ):
     result = api.transfer(request(backbone, tmp_path / "a" / "run"))
     runs = [tmp_path / "a" / "run" / name for name in (*FOLDS, ".")]
-    assert sum(begun(run)["num_computed"] for run in runs) == NUM_IMAGES
+    computed = [begun(run)["num_computed"] for run in runs]
+    assert computed == [200, 0, 0, 0]  # the 100 that fold 1 judges are computed, and kept, when it is judged
     assert result.run.judgement.metrics.num_samples == NUM_IMAGES
     assert [fold.frozen for fold in result.run.judgement.folds.folds] == ["all"] * 3
     assert result.run.judgement.kind == "cross-validated"
+    for run in runs[:-1]:  # judged by features that are kept: as its own network would say
+        judged = load_file(run / "evaluation.safetensors")
+        said = [list(answer.logits) for answer in api.predict(run, list(IMAGES[judged["index_N"]]))]
+        np.testing.assert_allclose(judged["logits_NK"], said, atol=1e-4)
     with pytest.raises(KeyboardInterrupt):
         api.transfer(request(backbone, tmp_path / "b" / "run"), Stopping())
     assert not (tmp_path / "b" / "run" / "folds" / "fold-2").exists()

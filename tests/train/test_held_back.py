@@ -35,7 +35,7 @@ def kept(passes: Passes) -> KeptFeatures:
         assert feature_ND is not None
         return torch.from_numpy(feature_ND)
 
-    return KeptFeatures(of=of, last=last_layer(passes.model), last_is_head=True)
+    return KeptFeatures(of=of, last=last_layer(passes.model), last_is_head=True, is_exact=True)
 
 
 def test_kept_features_give_the_logits_labels_and_features_of_a_pass(passes: Passes):
@@ -57,11 +57,26 @@ def test_kept_features_cost_no_pass(passes: Passes):
     assert known.outputs_and_features(passes.images.split.validation_N[:3])[0].logits_NK.shape == (3, 10)
 
 
+def test_what_is_kept_exactly_gives_the_logits_of_a_fold_and_what_is_rounded_does_not(passes: Passes):
+    index_N = passes.images.split.validation_N[:40]
+    passed = passes.outputs(index_N)
+    exact = replace(passes, kept=replace(kept(passes), last_is_head=False)).known_outputs(index_N)
+    np.testing.assert_allclose(exact.logits_NK, passed.logits_NK, atol=1e-5)
+    zeros = KeptFeatures(
+        of=lambda index_N: torch.zeros(len(index_N), last_layer(passes.model).in_features),
+        last=last_layer(passes.model),
+        last_is_head=True,
+        is_exact=False,
+    )
+    np.testing.assert_array_equal(replace(passes, kept=zeros).known_outputs(index_N).logits_NK, passed.logits_NK)
+
+
 def test_features_before_a_head_of_several_layers_come_from_a_pass(passes: Passes):
     wrong = KeptFeatures(
         of=lambda index_N: torch.zeros(len(index_N), last_layer(passes.model).in_features),  # of another place
         last=last_layer(passes.model),
         last_is_head=False,
+        is_exact=True,
     )
     index_N = passes.images.split.validation_N[:3]
     passed, feature_ND = passes.outputs_and_features(index_N)

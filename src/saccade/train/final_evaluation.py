@@ -74,13 +74,15 @@ def judge(
 
     What makes answers of logits comes from the validation images, shrunk towards what it is without any where they are
     few, and is stored with the weights. What they say of these images is kept, and features of training images by which
-    others are told to be unlike them; `kept` gives what is known of all these without a pass.
+    others are told to be unlike them; `kept` gives what is known of all these without a pass. The run of a fold is only
+    judged: it tells no strangers, and what is kept judges it.
     """
+    is_fold = config.split.fold > 0
     split = images.split.judged_part
     is_crossed = crossed is not None and split != "test"
     model = member_of(checkpoint, runtime, str(run_dir)).model
     passes = Passes(model=model, images=images, config=config, runtime=runtime, check=check, kept=kept)
-    held_back = validation_outputs(passes)
+    held_back = validation_outputs(passes, tells_strangers=not is_fold)
     is_spare = is_crossed or split == "test"  # the validation part judges nothing
     answers = fit_answers(held_back.outputs if is_spare and held_back else None, images, config)
     novelty = known_features(held_back, passes)
@@ -90,11 +92,14 @@ def judge(
         split, kind, copies, outputs = FOLDS, CROSS_VALIDATED, crossed.copies, crossed.outputs_for(answers.task)
         num_lost = 0  # the notes of the folds have it
     else:
-        whole, unlike_N = passes.outputs_and_unlike(images.split.indices(split), novelty)
+        index_N = images.split.indices(split)
+        whole, unlike_N = (
+            (passes.known_outputs(index_N), None) if is_fold else passes.outputs_and_unlike(index_N, novelty)
+        )
         copies = leave_out_copies(answers.right(whole), np.isin(whole.index_N, images.split.copied_N))
         outputs, kind = whole.of(copies.is_judged_N), copies.kind("training" if split == "train" else "held-out")
         unlike_N = None if unlike_N is None else unlike_N[copies.is_judged_N]
-        num_lost = len(images.split.indices(split)) - len(whole.index_N)
+        num_lost = len(index_N) - len(whole.index_N)
     metrics = answers.metrics(outputs, images.classes)
     values = metrics_json(metrics) | {"split": split} | answers.values(outputs, images.classes)
     told = [

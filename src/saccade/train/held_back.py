@@ -35,11 +35,13 @@ MAX_VALIDATION = 2000  # validation images whose distances are kept
 @dataclass(frozen=True, kw_only=True)
 class KeptFeatures:
     """What the last layer of a network sees, known without a pass through it: `of` gives feature_ND of the images with
-    these indices, and `last` is that layer. `last_is_head`: the head has no other layers, so its input is the same."""
+    these indices, and `last` is that layer. `last_is_head`: the head has no other layers, so its input is the same.
+    `is_exact`: computed and kept in float32, so they give the logits of a pass but for the order of sums."""
 
     of: Callable[[np.ndarray], torch.Tensor]
     last: nn.Linear
     last_is_head: bool
+    is_exact: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,15 +65,24 @@ class Passes:
         """The logits of the images `index_N`, by a pass."""
         return self._pass(self.model, index_N)
 
+    def known_outputs(self, index_N: np.ndarray) -> Outputs:
+        """The logits of the images `index_N`, by a pass only where they are not known exactly."""
+        if self.kept is None or not self.kept.is_exact:
+            return self.outputs(index_N)
+        return self._from_kept(self.kept, index_N)[0]
+
     @torch.inference_mode()
+    def _from_kept(self, kept: KeptFeatures, index_N: np.ndarray) -> tuple[Outputs, np.ndarray]:
+        feature_ND = kept.of(index_N).float()
+        logits_NK = functional.linear(feature_ND, kept.last.weight.cpu(), kept.last.bias.cpu())
+        label_N = self.images.labels(index_N).numpy()
+        return Outputs(logits_NK=logits_NK.numpy(), label_N=label_N, index_N=index_N), feature_ND.numpy()
+
     def outputs_and_features(self, index_N: np.ndarray) -> tuple[Outputs, np.ndarray | None]:
         """The logits and feature_ND float32 of the images `index_N`, by a pass only where they are not known; None
         where the network does not name its parts."""
         if self.kept is not None and self.features_are_known:
-            feature_ND, last = self.kept.of(index_N).float(), self.kept.last
-            logits_NK = functional.linear(feature_ND, last.weight.cpu(), last.bias.cpu())
-            label_N = self.images.labels(index_N).numpy()
-            return Outputs(logits_NK=logits_NK.numpy(), label_N=label_N, index_N=index_N), feature_ND.numpy()
+            return self._from_kept(self.kept, index_N)
         model = with_features(self.model, MAX_KEPT)
         if model is None:
             return self.outputs(index_N), None
@@ -132,11 +143,14 @@ class HeldBack:
     feature_VD: np.ndarray | None
 
 
-def validation_outputs(passes: Passes) -> HeldBack | None:
-    """What the network gives for the validation images that are no copies of what training saw; None without any."""
+def validation_outputs(passes: Passes, tells_strangers: bool = True) -> HeldBack | None:
+    """What the network gives for the validation images that are no copies of what training saw; None without any.
+    Features only where it `tells_strangers`."""
     index_N = passes.images.split.without_copies("validation")  # all of them where every one is a copy
     if not len(index_N):
         return None
+    if not tells_strangers:
+        return HeldBack(outputs=passes.known_outputs(index_N), feature_VD=None)
     row_V = np.arange(len(index_N))
     if len(row_V) > MAX_VALIDATION:
         row_V = np.sort(permutation(passes.config.seed, 0, len(index_N))[:MAX_VALIDATION])

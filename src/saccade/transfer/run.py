@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from ..core import atomic, lock
@@ -249,6 +250,7 @@ def _finish(
             of=lambda index_N: collect_features(frozen, [LAST], index_N, work)[LAST],
             last=head,
             last_is_head=feeds_the_last_layer(model),
+            is_exact=frozen.dtype == "float32" and runtime.precision == torch.float32,
         )
         judgement = judge(folder.path, best, images, known, runtime, context.stop.check, kept, context.crossed)
         result = TrainResult(
