@@ -24,7 +24,7 @@ LAYERS = [
     {"evaluate", "runs"},
     {"weights"},
     {"classify", "design", "filters"},
-    {"train", "explain"},
+    {"train", "explain", "ship"},
     {"transfer", "preview", "testing", "survey"},
     {"ensemble", "folds"},
     {"report"},

@@ -66,6 +66,7 @@ from .runs import ensemble_folder, folds_folder
 from .runs.checkpoint import find_checkpoint, holds_checkpoint
 from .runs.names import BACKBONE_PICTURE, ENSEMBLE_PLAN, FOLDS_PLAN, LADDER_PICTURE
 from .runs.start_point import StartPoint, read_start
+from .ship.export import ExportedRun, export_run
 from .survey.drift import Drift, find_drift
 from .survey.feature_file import FeaturesWritten, facts_of, write_features
 from .survey.feature_file import check_out as check_features
@@ -121,6 +122,7 @@ __all__ = [
     "suggest",
     "drift",
     "explain",
+    "export",
     "inspect",
     "preview",
     "table",
@@ -156,6 +158,7 @@ __all__ = [
     "AnswersWritten",
     "PromisedPrecision",
     "Exported",
+    "ExportedRun",
     "FeaturesWritten",
     "Similar",
     "Suggestions",
@@ -768,6 +771,18 @@ def explain(
     if sheet is not None:
         write_sheet(sheet, explanation)
     return explanation
+
+
+@scoped_runtime()
+def export(
+    run: AnyPath, out: AnyPath | None = None, formats: Sequence[str] = ("onnx",), half: bool = False
+) -> ExportedRun:
+    """Write the network of `run` as files that other programs read: `onnx`, `openvino`, or both, into the folder `out`
+    (default `RUN/export`). With `half` OpenVINO's weights are stored as float16.
+
+    Each file is run by its own engine and compared with the run before it is kept. Raises SaccadeError.
+    """
+    return export_run(Path(run), formats, _path(out), half)
 
 
 @scoped_runtime()

@@ -233,6 +233,10 @@ def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tupl
             (lambda: api.explain(run, as_path(photo), out("why.svg"), source=as_path(photos)), False),
             (lambda: api.explain(run, pixels_NHW[0], class_name="elephant"), True),
         ],
+        "export": [
+            (lambda: api.export(run, out("exported"), formats=["onnx", "openvino"]), False),
+            (lambda: api.export(run, formats=["onix"]), True),
+        ],
         "inspect": [
             (lambda: api.inspect(as_path(photos)), False),
             (lambda: api.inspect(small), False),

@@ -22,6 +22,7 @@ from . import (
     drift,
     evaluate,
     explain,
+    export,
     features,
     filter,
     inspect,
@@ -81,6 +82,7 @@ app.command("similar", short_help="Find the images most like one.")(similar.simi
 app.command("suggest", short_help="Choose which images to label next.")(suggest.suggest)
 app.command("drift", short_help="Tell whether new images are like those judged.")(drift.drift)
 app.command("explain", short_help="Show why a network answers as it does.")(explain.explain)
+app.command("export", short_help="Write a run as files that other programs read.")(export.export)
 app.command("report", short_help="Write the report of a run as one HTML file.")(report.report)
 app.command("filter", short_help="Apply a kernel to a photo, or learn one from it.")(filter.filter_image)
 app.command("inspect", short_help="Find leaks, duplicates, bad files and wrong labels.")(inspect.inspect)

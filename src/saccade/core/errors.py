@@ -13,6 +13,7 @@
     │   └── WeightsError         exit 1  a weight file
     ├── CheckpointError          exit 1  a checkpoint or a run directory
     │   └── RunInUseError        exit 1  another process holds the run directory
+    ├── ExportError              exit 1  a file for other programs that cannot be made, or answers otherwise
     ├── StorageError             exit 1  the disk: full, read-only, not permitted
     ├── TrainingError            exit 1  the optimisation itself, such as a loss that is not finite
     ├── ContractError            exit 1  a plug-in does not do what its kind promises
@@ -90,6 +91,10 @@ class CheckpointError(SaccadeError):
 
 
 class RunInUseError(CheckpointError):
+    pass
+
+
+class ExportError(SaccadeError):
     pass
 
 

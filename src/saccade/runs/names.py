@@ -44,6 +44,7 @@ BACKBONE_PICTURE = "backbones.svg"
 LAST, BEST, START = "checkpoint-last", "checkpoint-best", "checkpoint-start"
 MANIFEST, WEIGHTS, STATE = "manifest.json", "weights.safetensors", "state.safetensors"
 VALIDATION = "validation.safetensors"  # what the kept weights say of the validation images
+BUNDLE = "saccade.json"  # of an export
 NOVELTY = "novelty.safetensors"  # by what an image is known that is unlike those of training
 
 ENSEMBLE_PLAN = "ensemble.toml"
@@ -70,6 +71,7 @@ LIMIT_BYTES = {
     STATE: 24 * GB,
     VALIDATION: 1 * GB,  # a quarter of a million images of 1,000 classes
     NOVELTY: 64 * MB,
+    BUNDLE: 64 * MB,  # as the manifest
 }
 MAX_LINE_BYTES = 64 * KB  # of metrics.jsonl
 

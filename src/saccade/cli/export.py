@@ -1,0 +1,54 @@
+"""`saccade export RUN --format onnx|openvino`: a run as files that other programs read."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from .output import print_json, print_result
+
+if TYPE_CHECKING:
+    from ..ship.export import ExportedRun
+
+
+def export(
+    run: Path = typer.Argument(metavar="RUN", help="Run directory, or a checkpoint folder in it."),
+    formats: list[str] = typer.Option(
+        ["onnx"], "--format", metavar="NAME", help="onnx or openvino; give it twice for both."
+    ),
+    half: bool = typer.Option(
+        False, "--half", help="Store OpenVINO's weights as float16: half the size, answers a little otherwise."
+    ),
+    out: Path | None = typer.Option(None, "--out", metavar="DIR", help="Folder to write; default: RUN/export."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Write the network with its preprocessing and its temperature as files that answer as 'saccade predict' does.
+
+    The files take uint8 pixels that are resized and cut already (README.md in the folder says how), in batches of any
+    size, and give logits and probabilities. Each file is run by its own engine and compared with the run before it is
+    kept; where it answers otherwise, nothing is written.
+    """
+    from .. import api
+
+    exported = api.export(run, out, formats, half)
+    if as_json:
+        print_json(_exported_json(exported, run))
+        return
+    print_result("\n".join(exported.display_lines()))
+
+
+def _exported_json(exported: "ExportedRun", run: Path) -> dict[str, Any]:
+    bundle = exported.bundle
+    return {
+        "run": str(run),
+        "out": str(exported.folder),
+        "formats": list(bundle.formats),
+        "half": bundle.half,
+        "files": {
+            name: {"num_bytes": record.num_bytes, "sha256": record.sha256} for name, record in bundle.files.items()
+        },
+        "differences": {
+            name: {"logits": found.logits, "probabilities": found.probabilities, "num_images": found.num_images}
+            for name, found in exported.differences.items()
+        },
+    }

@@ -1,0 +1,96 @@
+"""`saccade.json` of an export: what its files are, how pixels become inputs, and what the weights are worth.
+
+It is written last and names every file with its digest, so an export is whole or it is none; a file changed in one
+byte is refused.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from ..core.config import FrozenConfig
+from ..core.errors import CheckpointError, ExportError, printable
+from ..core.plain_files import open_plain_file
+from ..core.task import ONE_LABEL, Task
+from ..core.types import Preprocessing
+from ..runs.files import ClassNames, FileRecord, Rate, Text, damaged, read_json_file, record_of
+from ..runs.names import BUNDLE
+
+REMEDY = "Export the run again."
+FORMAT_VERSION = 1
+
+
+class CheckedImage(FrozenConfig):
+    """One generated photograph and what the run says of it."""
+
+    file: Text = Field(description="where it lies in the export, a PNG file")
+    prepared_sha256: str = Field(pattern="^[0-9a-f]{64}$", description="digest of its pixels as the network sees them")
+    probabilities: Annotated[tuple[Rate, ...], Field(strict=False)] = Field(description="in the order of the classes")
+
+
+class Bundle(FrozenConfig):
+    """Everything an export says of itself."""
+
+    model_config = ConfigDict(strict=True)
+
+    format_version: int = Field(FORMAT_VERSION, ge=1, le=FORMAT_VERSION, description="version of this file format")
+    formats: Annotated[tuple[Literal["onnx", "openvino"], ...], Field(strict=False)] = Field(
+        description="what it holds: model.onnx; model.xml with model.bin"
+    )
+    half: bool = Field(False, description="whether OpenVINO's weights are stored as float16")
+    model: Text = Field(description="name of the network, or its one-line notation")
+    preprocessing: Preprocessing = Field(description="how pixels become inputs; the file takes what comes of it")
+    classes: ClassNames = Field(description="class names in the order of logits and probabilities")
+    task: Task = Field(ONE_LABEL, description="one label an image or several, and what makes answers of logits")
+    temperature: float = Field(description="what the logits are divided by before the softmax, in the graph")
+    metrics: dict[str, Any] = Field(description="figures measured with these weights before they were exported")
+    provenance: dict[str, Any] = Field(description="weights, versions")
+    largest_difference: dict[str, float] = Field(description="by format, of logits to those of the run, when exported")
+    check: Annotated[tuple[CheckedImage, ...], Field(strict=False)] = Field(description="images to check it by")
+    files: dict[str, FileRecord] = Field(description="the other files of the export")
+
+
+def bundle_bytes(bundle: Bundle) -> bytes:
+    """The content of `saccade.json`."""
+    return (json.dumps(bundle.model_dump(mode="json"), indent=1, allow_nan=False) + "\n").encode()
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """The export in `folder`, every file of it checked. Raises CheckpointError where it is none, or was changed."""
+    bundle = read_json_file(Bundle, folder / BUNDLE, REMEDY)
+    if bundle is None:
+        raise CheckpointError(
+            f"{printable(str(folder))} is not an export: it has no {BUNDLE}.\nMake one: saccade export RUN"
+        )
+    for name in bundle.files:
+        read_bundle_file(folder, bundle, name)
+    return bundle
+
+
+def read_bundle_file(folder: Path, bundle: Bundle, name: str) -> bytes:
+    """The content of a file of the export. Raises CheckpointError where it is not what was written."""
+    record, path = bundle.files[name], folder / name
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise damaged(folder / BUNDLE, f"it names a file outside: '{printable(name[:200])}'", REMEDY)
+    try:
+        with open_plain_file(path) as file:
+            content = file.read(record.num_bytes + 1)
+    except OSError as error:
+        raise damaged(path, error.strerror or str(error), REMEDY) from None
+    if record_of(content) != record:
+        raise damaged(path, "its content is not what was exported", REMEDY)
+    return content
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raise ExportError where something else than an export, or nothing, stands at `folder`."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        what = "a link" if folder.is_symlink() else "a file"
+        raise ExportError(f"{printable(str(folder))} is {what}, not a folder.\nChoose another place with --out.")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / BUNDLE).is_file():
+        raise ExportError(
+            f"{printable(str(folder))} holds other files than an export, and they would be replaced.\n"
+            f"Choose a new folder with --out."
+        )

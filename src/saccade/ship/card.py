@@ -1,0 +1,84 @@
+"""`README.md` of an export: what it is, what it was measured on, how its pixels are made, how it is run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..core.errors import printable
+from ..core.types import Preprocessing
+from ..data.images.preprocess import fit_words
+from ..evaluate.rates import percent
+from .bundle import Bundle
+
+USAGE = {
+    "onnx": """```python
+import numpy, onnxruntime
+session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
+logits, probabilities = session.run(["logits", "probabilities"], {"image": pixels})  # pixels uint8 (batch, H, W, C)
+```""",
+    "openvino": """```python
+import openvino
+model = openvino.compile_model("model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+answer = model({"image": pixels})  # pixels uint8 (batch, H, W, C); answer["logits"], answer["probabilities"]
+```
+
+Without the hint OpenVINO computes in bfloat16 on processors that can, and answers a little otherwise.""",
+}
+
+
+def card_text(bundle: Bundle) -> str:
+    """The card, in Markdown. It holds no figure that is not in the run."""
+    lines = [
+        f"# {printable(bundle.model)}: {len(bundle.classes)} classes",
+        "",
+        _figures(bundle.metrics),
+        *[f"- {printable(caveat)}" for caveat in _texts(bundle.metrics.get("caveats"))],
+        "",
+        "## Classes",
+        "",
+        *[f"{number}. {printable(name)}" for number, name in enumerate(bundle.classes)],
+        "",
+        "## Input",
+        "",
+        preprocessing_words(bundle.preprocessing),
+        "",
+        "The graph takes these pixels and nothing else is to be done to them: normalisation, temperature and "
+        f"{'sigmoid' if bundle.task.is_several else 'softmax'} are inside.",
+        "",
+        "## Use",
+        "",
+        "\n\n".join(USAGE[name] for name in bundle.formats),
+        "",
+        "`check/` holds generated images, and `saccade.json` what the run says of them.",
+        "",
+        "## Not measured",
+        "",
+        "- Images of other cameras, places or times than those it was judged on.",
+        "- Images that show none of the classes: the graph names one all the same. "
+        "`saccade predict` tells such images; this file does not.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def preprocessing_words(preprocessing: Preprocessing) -> str:
+    """How an image becomes the pixels that the graph takes, in sentences."""
+    height_px, width_px = preprocessing.input_height_px, preprocessing.input_width_px
+    colour = "RGB" if preprocessing.channels == "rgb" else "one channel of grey (ITU-R 601 luma)"
+    how = f"{preprocessing.interpolation} resampling, antialiased as Pillow does"
+    shape = f"uint8 (batch, {height_px}, {width_px}, {preprocessing.num_channels})"
+    return f"{shape}, {colour}, turned upright, {fit_words(preprocessing)} ({how})."
+
+
+def _figures(metrics: Mapping[str, Any]) -> str:
+    """The verdict of the run in a sentence."""
+    kind, number = metrics.get("kind") or "", metrics.get("num_samples")
+    images = f"{number:,} {kind} images".replace("  ", " ") if isinstance(number, int) else "images"
+    for name, what in (("top1", "correct"), ("map", "mean average precision")):
+        rates = [metrics.get(name + end) for end in ("", "_low", "_high")]
+        if all(isinstance(value, float) for value in rates):
+            value, low, high = (percent(float(rate)) for rate in rates if rate is not None)
+            return f"{value} % of {images} {what} (95 % interval {low} to {high})."
+    return "Nothing is known of its accuracy."
+
+
+def _texts(value: Any) -> list[str]:
+    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []

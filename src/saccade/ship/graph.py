@@ -1,0 +1,73 @@
+"""The network as it leaves: pixels in, logits and probabilities out, preprocessing and temperature inside.
+
+Some layers compute in place or by a gradient of their own, which exporters lose or refuse. They have a plain form here,
+of the same values, that is used while exporting and nowhere else.
+"""
+
+import copy
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ..core.task import Task
+from ..core.types import Preprocessing
+from ..kernels.response_norm import LocalResponseNorm
+
+IMAGE, LOGITS, PROBABILITIES = "image", "logits", "probabilities"  # the names of the input and of both outputs
+
+
+class PlainLocalResponseNorm(nn.Module):
+    """`LocalResponseNorm` in torch's own operations, which divide `alpha` by the number of channels in the sum."""
+
+    def __init__(self, fast: LocalResponseNorm) -> None:
+        super().__init__()
+        self.fast = fast
+
+    def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to the same shape."""
+        layer = self.fast
+        return functional.local_response_norm(map_BCHW, layer.size, layer.alpha * layer.size, layer.beta, layer.k)
+
+
+class Shipped(nn.Module):
+    """(logits_BK, probability_BK) float32 of image_BHWC uint8, prepared to the input size.
+
+    Logits are those of the network, without temperature, slopes and shifts; probabilities are those of `predict`.
+    """
+
+    pixel_scale_C11: torch.Tensor
+    pixel_shift_C11: torch.Tensor
+    logit_slope_K: torch.Tensor
+    logit_shift_K: torch.Tensor
+
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing, temperature: float, task: Task) -> None:
+        super().__init__()
+        self.network = network
+        self.is_several = task.is_several
+        std_C, mean_C = (
+            torch.tensor(values, dtype=torch.float64) for values in (preprocessing.std, preprocessing.mean)
+        )
+        self.register_buffer("pixel_scale_C11", (1 / (255 * std_C)).float()[:, None, None])
+        self.register_buffer("pixel_shift_C11", (-mean_C / std_C).float()[:, None, None])
+        slopes = task.slopes if task.slopes else (1.0,) if task.is_several else (1 / temperature,)
+        shifts = task.shifts if task.shifts else (0.0,)
+        self.register_buffer("logit_slope_K", torch.tensor(slopes, dtype=torch.float32))
+        self.register_buffer("logit_shift_K", torch.tensor(shifts, dtype=torch.float32))
+
+    def forward(self, image_BHWC: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """See the class."""
+        image_BCHW = image_BHWC.permute(0, 3, 1, 2).to(torch.float32)
+        logits_BK = self.network(torch.addcmul(self.pixel_shift_C11, image_BCHW, self.pixel_scale_C11))
+        scaled_BK = logits_BK * self.logit_slope_K + self.logit_shift_K
+        return logits_BK, scaled_BK.sigmoid() if self.is_several else scaled_BK.softmax(dim=1)
+
+
+def shipped(network: nn.Module, preprocessing: Preprocessing, temperature: float, task: Task) -> Shipped:
+    """`network` with what belongs to it, ready for an exporter. `network` itself stays as it is."""
+    plain = copy.deepcopy(network).cpu().eval()
+    for name, module in list(plain.named_modules()):
+        if isinstance(module, LocalResponseNorm):
+            parent_name, _, own_name = name.rpartition(".")
+            setattr(plain.get_submodule(parent_name), own_name, PlainLocalResponseNorm(module))
+    return Shipped(plain, preprocessing, temperature, task).eval().requires_grad_(False)

@@ -1,0 +1,121 @@
+"""`model.onnx`: one file with its weights inside, the same bytes each time, and nothing of the machine in it."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ..core.errors import ExportError, brief
+from .graph import IMAGE, LOGITS, PROBABILITIES, Shipped
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSET = 18
+MAX_BYTES = (2 << 30) - (1 << 20)  # of a protocol buffer, which an ONNX file with its weights inside is
+MISSING = (
+    "Export to ONNX needs onnx, onnxscript and onnxruntime, of which '{name}' is not installed.\n"
+    "Install them: pip install 'saccade-learn[export]'."
+)
+
+
+def require_onnx() -> None:
+    """Raise ExportError where a package that an ONNX file is made or run by is missing."""
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        try:
+            __import__(name)
+        except ImportError:
+            raise ExportError(MISSING.format(name=name)) from None
+
+
+def onnx_bytes(network: Shipped, input_HWC: tuple[int, int, int], metadata: Mapping[str, str]) -> bytes:
+    """The content of the file: `image` uint8 (batch, H, W, C) to `logits` and `probabilities`, `metadata` as text.
+
+    Raises ExportError where torch cannot follow the network, or the file would be larger than ONNX allows.
+    """
+    require_onnx()
+    size_bytes = sum(tensor.nbytes for tensor in network.state_dict().values())
+    if size_bytes > MAX_BYTES:
+        raise ExportError(
+            f"The weights take {size_bytes / 1e9:,.1f} GB; an ONNX file with its weights inside holds up to 2.1 GB.\n"
+            f"Export another format, or a smaller network."
+        )
+    example_BHWC = torch.zeros((2, *input_HWC), dtype=torch.uint8)
+    with _quiet():
+        try:
+            program = torch.onnx.export(
+                network,
+                (example_BHWC,),
+                dynamo=True,
+                opset_version=OPSET,
+                external_data=False,
+                input_names=[IMAGE],
+                output_names=[LOGITS, PROBABILITIES],
+                dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            raise ExportError(
+                f"torch cannot follow this network for an export: {brief(_cause(error), 200)}.\n"
+                f"Layers that decide by the values of their input have no place in a fixed graph; take that out of "
+                f"forward()."
+            ) from error
+    if program is None:
+        raise ExportError("torch wrote no ONNX graph and did not say why.\nReport it with the network's name.")
+    model = program.model_proto
+    _forget_the_machine(model)
+    for name, value in sorted(metadata.items()):
+        entry = model.metadata_props.add()
+        entry.key, entry.value = name, value
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+def run_onnx(content: bytes, image_BHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(logits_BK, probability_BK) float32 of prepared uint8 images, by onnxruntime on the processor."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors alone: its warnings are about graphs that others could have optimised
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    logits_BK, probability_BK = session.run([LOGITS, PROBABILITIES], {IMAGE: image_BHWC})
+    return logits_BK, probability_BK
+
+
+def _forget_the_machine(model: "onnx.ModelProto") -> None:
+    """Take out what torch notes of how the graph came about: stack traces with the paths of your files."""
+    model.doc_string = ""
+    graphs: list[Any] = [model.graph, *model.functions]
+    for graph in graphs:
+        graph.doc_string = ""
+        named = [*graph.node, *graph.value_info, graph]
+        if hasattr(graph, "initializer"):
+            named += [*graph.initializer, *graph.input, *graph.output]
+        for part in named:
+            part.doc_string = ""
+            del part.metadata_props[:]
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason, in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split()).rstrip(".")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """torch's notes on packages that are not installed and on its own deprecations are not for who exports."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,61 @@
+"""`model.xml` and `model.bin`: OpenVINO's form, made of the ONNX file and never of the module, which it would trace."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..core.errors import ExportError
+from ..core.plain_files import open_plain_file
+from .graph import IMAGE, LOGITS, PROBABILITIES
+
+if TYPE_CHECKING:
+    pass
+
+MISSING = (
+    "Export to OpenVINO needs openvino, which is not installed.\nInstall it: pip install 'saccade-learn[openvino]'."
+)
+FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}  # else it computes in bfloat16 where the processor can, without a word
+
+
+def require_openvino() -> None:
+    """Raise ExportError where OpenVINO is not installed."""
+    try:
+        import openvino  # noqa: F401
+    except ImportError:
+        raise ExportError(MISSING) from None
+
+
+def openvino_files(onnx_content: bytes, metadata: Mapping[str, str], half: bool) -> dict[str, bytes]:
+    """The content of `model.xml` and `model.bin`. With `half` weights are stored as float16, computed as float32."""
+    require_openvino()
+    import openvino
+
+    model = openvino.Core().read_model(onnx_content, b"")
+    for number, operation in enumerate(model.get_ordered_ops()):
+        if operation.get_friendly_name() == operation.get_name():  # numbered by a counter of the process
+            operation.set_friendly_name(f"{operation.get_type_name()}_{number}")
+    for name, value in sorted(metadata.items()):
+        model.set_rt_info(value, name.split("."))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.xml"
+        openvino.save_model(model, path, compress_to_fp16=half)
+        return {name: _content(Path(folder) / name) for name in ("model.xml", "model.bin")}
+
+
+def _content(path: Path) -> bytes:
+    with open_plain_file(path) as file:
+        return file.read()
+
+
+def run_openvino(files: Mapping[str, bytes], image_BHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(logits_BK, probability_BK) float32 of prepared uint8 images, by OpenVINO on the processor, in float32."""
+    import openvino
+
+    core = openvino.Core()
+    model: Any = core.read_model(files["model.xml"], files["model.bin"])
+    compiled = core.compile_model(model, "CPU", FLOAT32)
+    found = compiled({IMAGE: image_BHWC})
+    return found[LOGITS], found[PROBABILITIES]

@@ -1,0 +1,152 @@
+"""An export of a real run: whole or none, the same bytes each time, the answers of `predict`, nothing of a machine."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from saccade import api
+from saccade.core.errors import CheckpointError, ExportError, UnknownNameError, UsageError
+from saccade.data.images.decode import decode_image
+from saccade.data.images.preprocess import prepare_image
+from saccade.ship.bundle import read_bundle, read_bundle_file
+from saccade.ship.onnx_file import run_onnx
+from saccade.ship.openvino_file import run_openvino
+
+onnx = pytest.importorskip("onnx", reason="the extra 'export' is not installed")
+pytest.importorskip("openvino", reason="the extra 'openvino' is not installed")
+
+SETTINGS = ["runtime.num_threads=1", "loader.threads=1", "batch_size=256"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One epoch on the digits."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    return api.train(api.TrainRequest(source="digits", epochs=1, out=out, settings=SETTINGS)).run_dir
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path) -> Path:
+    """Both formats, beside the run's other files. Not to be changed."""
+    return api.export(run, formats=["openvino", "onnx"]).folder
+
+
+def test_the_export_lies_in_the_run_and_says_what_it_is(run: Path, exported: Path):
+    assert exported == run / "export"
+    bundle = read_bundle(exported)
+    assert bundle.formats == ("onnx", "openvino")
+    assert bundle.classes == tuple("0123456789")
+    manifest = json.loads((run / "checkpoint-best" / "manifest.json").read_text())
+    assert bundle.temperature == manifest["temperature"]
+    assert bundle.provenance["weights_sha256"] == manifest["files"]["weights.safetensors"]["sha256"]
+    assert bundle.metrics["top1"] == manifest["metrics"]["top1"]
+    found = {str(path.relative_to(exported)) for path in exported.rglob("*") if path.is_file()}
+    assert found == {*bundle.files, "saccade.json"}
+
+
+def test_its_images_have_the_answers_of_predict_in_three_ways(run: Path, exported: Path):
+    bundle = read_bundle(exported)
+    paths = [exported / image.file for image in bundle.check]
+    said = [answer.probabilities for answer in api.predict(run, paths)]
+    np.testing.assert_allclose([image.probabilities for image in bundle.check], said, atol=1e-6)
+    pixels = [decode_image(path.read_bytes(), path.name).image_HWC for path in paths]
+    prepared_BHWC = np.stack([prepare_image(image_HWC, bundle.preprocessing) for image_HWC in pixels])
+    files = {name: read_bundle_file(exported, bundle, name) for name in ("model.onnx", "model.xml", "model.bin")}
+    np.testing.assert_allclose(run_onnx(files["model.onnx"], prepared_BHWC)[1], said, atol=1e-6)
+    np.testing.assert_allclose(run_openvino(files, prepared_BHWC)[1], said, atol=1e-6)
+
+
+def test_a_second_export_has_the_same_bytes(run: Path, exported: Path, tmp_path: Path):
+    again = api.export(run, tmp_path / "again", formats=["onnx", "openvino"]).folder
+    for path in exported.rglob("*"):
+        if path.is_file():
+            assert path.read_bytes() == (again / path.relative_to(exported)).read_bytes(), path.name
+
+
+def test_nothing_of_the_machine_is_in_the_files(exported: Path):
+    here = [str(Path(__file__).parents[2]).encode(), sys.prefix.encode(), b"site-packages", b'File "']
+    for name in ("model.onnx", "model.xml", "README.md", "saccade.json"):
+        content = (exported / name).read_bytes()
+        assert not [text for text in here if text in content], name
+
+
+def test_the_graph_says_what_it_is_by_its_own_metadata(exported: Path):
+    props = {entry.key: entry.value for entry in onnx.load(exported / "model.onnx").metadata_props}
+    assert json.loads(props["saccade.classes"]) == list("0123456789")
+    assert json.loads(props["saccade.preprocessing"])["input_height_px"] == 32
+    assert props["model_info.labels"] == "0 1 2 3 4 5 6 7 8 9"
+
+
+def test_half_is_half_the_size_and_answers_nearly_the_same(run: Path, exported: Path, tmp_path: Path):
+    half = api.export(run, tmp_path / "half", formats=["openvino"], half=True)
+    sizes = [(folder / "model.bin").stat().st_size for folder in (half.folder, exported)]
+    assert sizes[0] < 0.55 * sizes[1]
+    assert 1e-5 < half.differences["openvino"].logits < 0.05
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.xml", "model.bin", "README.md", "check/image-2.png"])
+def test_a_byte_that_was_changed_is_refused(exported: Path, tmp_path: Path, name: str):
+    copy = shutil.copytree(exported, tmp_path / "copy")
+    content = bytearray((copy / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / name).write_bytes(content)
+    with pytest.raises(CheckpointError) as caught:
+        read_bundle(copy)
+    assert caught.value.message == (
+        f"{copy / name} is damaged: its content is not what was exported.\nExport the run again."
+    )
+
+
+def test_a_name_that_leads_outside_is_refused(exported: Path, tmp_path: Path):
+    copy = shutil.copytree(exported, tmp_path / "copy")
+    values = json.loads((copy / "saccade.json").read_text())
+    values["files"]["../../secret"] = values["files"]["README.md"]
+    (copy / "saccade.json").write_text(json.dumps(values))
+    with pytest.raises(CheckpointError) as caught:
+        read_bundle(copy)
+    assert caught.value.message == (
+        f"{copy / 'saccade.json'} is damaged: it names a file outside: '../../secret'.\nExport the run again."
+    )
+
+
+def test_a_folder_of_somebody_else_is_not_replaced(run: Path, tmp_path: Path):
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "thesis.txt").write_text("all of it")
+    with pytest.raises(ExportError) as caught:
+        api.export(run, tmp_path / "theirs")
+    assert caught.value.message == (
+        f"{tmp_path / 'theirs'} holds other files than an export, and they would be replaced.\n"
+        f"Choose a new folder with --out."
+    )
+    assert (tmp_path / "theirs" / "thesis.txt").read_text() == "all of it"
+
+
+def test_an_export_replaces_an_older_one(run: Path, tmp_path: Path):
+    api.export(run, tmp_path / "own", formats=["onnx", "openvino"])
+    api.export(run, tmp_path / "own", formats=["onnx"])
+    assert not (tmp_path / "own" / "model.xml").exists()
+    assert read_bundle(tmp_path / "own").formats == ("onnx",)
+
+
+def test_what_cannot_be_exported_is_refused_before_any_work(run: Path, tmp_path: Path):
+    with pytest.raises(UnknownNameError) as unknown:
+        api.export(run, formats=["onix"])
+    assert unknown.value.message == ("'onix' is not a format of an export. Did you mean 'onnx'? Use onnx or openvino.")
+    with pytest.raises(UsageError) as half:
+        api.export(run, half=True)
+    assert half.value.message == "--half is for OpenVINO's weights.\nAdd --format openvino, or leave --half out."
+
+
+def test_a_missing_package_is_named_with_its_command(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(ExportError) as caught:
+        api.export(run, tmp_path / "out")
+    assert caught.value.message == (
+        "Export to ONNX needs onnx, onnxscript and onnxruntime, of which 'onnxscript' is not installed.\n"
+        "Install them: pip install 'saccade-learn[export]'."
+    )
+    assert not (tmp_path / "out").exists()
