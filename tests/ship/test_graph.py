@@ -32,7 +32,6 @@ FAMILIES = [  # one of each kind of layer; campaigns/export.py has all networks
     ("mobilenetv3-small", (3, 64, 64)),  # hard swish, squeeze-and-excitation
     ("efficientnet-lite0", (3, 64, 64)),  # padding as TensorFlow's
     ("convnext-atto", (3, 64, 64)),  # LayerNorm, stochastic depth
-    ("shufflenetv2-x0.5", (3, 64, 64)),
 ]
 
 
