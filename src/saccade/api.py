@@ -85,7 +85,14 @@ from .train.request import TrainRequest, asked_for, named_train, refuse_test_fra
 from .train.resume_references import refuse_unnamed_source, refuse_unnamed_weights
 from .train.run import TrainResult
 from .train.run import train as run_training
-from .train.run_directory import RunFolder, naming_config, new_run_path, refuse_changes
+from .train.run_directory import (
+    RUNS,
+    RunFolder,
+    naming_config,
+    new_run_path,
+    refuse_among_images,
+    refuse_changes,
+)
 from .train.stop import request_stop
 from .transfer.add_class import AddClassWork, AddedClasses, add_classes
 from .transfer.choose_backbone import with_backbone
@@ -194,6 +201,7 @@ def train(
             config, folder = _resumed(asked, "train", lambda begun: asked_for(asked, begun))
         else:
             config = asked.config()
+            refuse_among_images(config.source, out or RUNS)
             folder = RunFolder(path=out or _new_path(config, config.model))
             _refuse_begun(folder.path, "train")
         try:
@@ -228,6 +236,7 @@ def transfer(
         else:
             asked, search = with_backbone(asked, store, progress)
             config = asked.config()
+            refuse_among_images(config.source, out or RUNS)
             folder = RunFolder(path=out or _new_path(config, config.transfer.backbone))
             _refuse_begun(folder.path, "transfer")
         try:
@@ -332,6 +341,7 @@ def train_ensemble(
             config = asked.config()
             ensemble_folder.check_size(asked.ensemble)
             plan = EnsemblePlan(num_members=asked.ensemble, run=config)
+            refuse_among_images(config.source, out or RUNS)
             path = out or _new_path(config, f"{config.model}-ensemble")
             _refuse_begun(path, "train")
             RunFolder(path=path).check()
@@ -962,6 +972,7 @@ def _with_folds(work: FoldsWork, train_one: TrainOne[Result], asked: TrainReques
 
 def _new_folds(request: TrainRequest | TransferRequest, config: RunConfig, verb: str) -> tuple[FoldsPlan, Path]:
     plan = FoldsPlan(num_folds=request.folds, run=config)
+    refuse_among_images(config.source, _path(request.out) or RUNS)
     path = _path(request.out) or _new_path(config, config.transfer.backbone or config.model)
     _refuse_begun(path, verb)
     RunFolder(path=path).check()

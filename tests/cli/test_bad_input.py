@@ -125,7 +125,7 @@ def test_a_bad_file_is_named_before_training(
     check(
         saccade("train", "photos"),
         f"photos: 1 of 117 images cannot be decoded.\ncat/{name}: {reason}.\n"
-        "Repair or remove them, or skip them: --on-bad-image skip.",
+        "Repair or remove them; train and transfer skip them with --on-bad-image skip.",
         1,
     )
     finished = saccade("train", "photos", "--on-bad-image", "skip", "--out", "run", *FAST)

@@ -104,8 +104,11 @@ def test_the_sentences_say_how_many_are_expected_to_be_wrong_or_why_none_is():
     few_NK, few_N, _ = drawn(3, 299, 3, 6.0, 0.05)
     few = suspect_labels(few_NK, few_N)
     assert len(few.position_S) > 1
-    assert few.sentence().endswith(
-        " With so few images of a class fewer of them were wrong than expected, where it was tried."
+    more = few.num_named - len(few.position_S)
+    assert few.sentence() == (
+        f"{len(few.position_S)} labels of 299 may be wrong; {more} more disagreements are more likely its own "
+        f"mistakes. "
+        f"With fewer than 100 images a class, how likely that is cannot be said."
     )
     weak = suspect_labels(*drawn(0, 150, 5, 1.5, 0.0)[:2])
     assert weak.sentence() == (

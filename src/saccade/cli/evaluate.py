@@ -80,7 +80,8 @@ def evaluate(
         refuse_swapped("evaluate", arguments[:-1], arguments[-1:])
     from .. import api
     from ..data.opening_line import untold
-    from ..evaluate.curves_file import check_curves_file
+    from ..evaluate.curves_file import ENDINGS
+    from .outputs import Output, check_outputs
 
     runs, source = [Path(text) for text in arguments[:-1]], arguments[-1]
     source = chosen_source(source, file_column, label_column, split_column, group_column, labels)
@@ -88,8 +89,15 @@ def evaluate(
         raise UsageError(f"--label-errors looks through the features of one run, got {len(runs)} runs.")
     if min_confidence is not None and precision is not None:
         raise UsageError("--min-confidence and --precision both say when to answer: give one of them.")
-    if curves is not None:
-        check_curves_file(curves)
+    csv = (".csv",)
+    outputs = [
+        Output(option="--answers", path=answers, endings=csv),
+        Output(option="--mistakes", path=mistakes, endings=csv),
+        Output(option="--label-errors", path=label_errors, endings=csv),
+        Output(option="--curves", path=curves, endings=ENDINGS),
+        Output(option="--report", path=report, endings=(".html", ".htm")),
+    ]
+    check_outputs(outputs, [source, *([costs] if costs is not None else [])])
     answering = api.Answering(min_confidence=min_confidence, precision=0.98 if precision is None else precision)
     further = api.Further(costs=costs, slices=slices, columns=tuple(slice_column), corruptions=corruptions)
     opened = untold if quiet else print_opening
@@ -145,7 +153,9 @@ def _labels_alone(run: Path, source: str, label_errors: Path, as_json: bool, why
 
 
 def _labels_text(checked: "LabelCheck", path: Path | None) -> str:
-    return f"{checked.sentence()} The list is in {printable(str(path))}, the least believed first."
+    where = printable(str(path))
+    listed = f"The list is in {where}, the least believed first." if checked.suspects else f"{where} lists none."
+    return f"{checked.sentence()} {listed}"
 
 
 def evaluation_text(evaluation: "Evaluation") -> str:

@@ -7,6 +7,7 @@ import typer
 
 from .argument_order import refuse_swapped
 from .output import print_json, print_opening, print_result
+from .outputs import Output, check_outputs
 
 SIDES = ("top", "left", "bottom", "right")
 
@@ -35,6 +36,7 @@ def explain(
     from ..evaluate.words import percent
 
     refuse_swapped("explain", [str(run)], [str(image)], options=f"--out {shell_word(out)}")
+    check_outputs([Output(option="--out", path=out, endings=(".svg", ".png"))], [image])
     explanation = api.explain(run, image, out, class_name, layer, source, opened=print_opening)
     if as_json:
         print_json(_explanation_json(explanation, run, out))

@@ -7,6 +7,7 @@ import typer
 from .argument_order import refuse_swapped
 from .asked import ALLOW_URL, AskedImages, print_bad, refuse_bad
 from .output import format_table
+from .outputs import Output, check_outputs
 
 
 def similar(
@@ -29,6 +30,7 @@ def similar(
     from ..core.errors import printable
 
     refuse_swapped("similar", [str(run)], [str(image), *images])
+    check_outputs([Output(option="--sheet", path=sheet, endings=(".svg", ".png"))], [image, *images])
     asked = AskedImages(images, quiet, as_json, allow_url)
     found = api.similar(run, image, asked.items, count, sheet, bad=print_bad)
     rows = [(printable(near.key), f"{near.distance:.4f}") for near in found.found]

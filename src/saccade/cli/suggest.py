@@ -7,6 +7,7 @@ import typer
 from .argument_order import refuse_swapped
 from .asked import ALLOW_URL, AskedImages, print_bad, refuse_bad
 from .output import format_table
+from .outputs import Output, check_outputs
 
 
 def suggest(
@@ -29,6 +30,7 @@ def suggest(
     from ..core.errors import printable
 
     refuse_swapped("suggest", [str(run)], images)
+    check_outputs([Output(option="--csv", path=csv, endings=(".csv",))], images)
     asked = AskedImages(images, quiet, as_json, allow_url)
     found = api.suggest(run, asked.items, count, seed, csv, bad=print_bad)
     rows = [(printable(one.key), printable(one.answer), f"{100 * one.probability:.1f} %") for one in found.suggested]

@@ -30,7 +30,7 @@ MORE_LIKELY = 0.5
 MAX_SHARE = 0.5
 LEAST_SCALE, LARGEST_SCALE = 0.02, 50.0
 FEW_OF_A_CLASS = 100  # images; where there were fewer, the expected share was too high (docs/results.md)
-FEW_WORDS = "With so few images of a class fewer of them were wrong than expected, where it was tried."
+FEW_WORDS = f"With fewer than {FEW_OF_A_CLASS} images a class, how likely that is cannot be said."
 NUM_BISECTIONS = 40
 FITTED_VALUES, CHUNK_VALUES = 1 << 22, 1 << 20
 FLOOR = 1e-300
@@ -69,10 +69,17 @@ class SuspectedLabels:
         """The share of the suspected labels that is expected to be wrong; NaN without any."""
         return float(self.wrong_S.mean()) if len(self.wrong_S) else float("nan")
 
+    @property
+    def has_enough(self) -> bool:
+        """Whether there are images enough to say how many of the suspected labels are wrong."""
+        return self.num_images >= FEW_OF_A_CLASS * self.num_classes
+
     def sentence(self) -> str:
         """How many labels are suspected and how many of these are expected to be wrong, or why none is."""
         num, named = len(self.position_S), self.num_named
-        if num == 1:
+        if num and not self.has_enough:
+            first = f"{'1 label' if num == 1 else f'{num:,} labels'} of {self.num_images:,} may be wrong"
+        elif num == 1:
             first = f"1 label of {self.num_images:,} may be wrong, with {percent(self.expected_share)} % probability"
         elif num:
             expected = f"about {self.wrong_S.sum():.0f} of these {num:,} are expected to be"
@@ -81,7 +88,7 @@ class SuspectedLabels:
             rest = "is more likely its own mistake" if named - num == 1 else "are more likely its own mistakes"
             which = "1 more disagreement" if named - num == 1 else f"{named - num:,} more disagreements"
             told = f"{first}; {which} {rest}." if named > num else f"{first}."
-            return f"{told} {FEW_WORDS}" if self.num_images < FEW_OF_A_CLASS * self.num_classes else told
+            return told if self.has_enough else f"{told} {FEW_WORDS}"
         if not named:
             return f"None of {self.num_images:,} labels is suspected: the classifier confidently disagrees with none."
         labels = "1 label" if named == 1 else f"{named:,} labels"

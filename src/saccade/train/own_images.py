@@ -16,7 +16,7 @@ from ..data.scan import scan_source
 from ..data.source import GIVEN_SOURCES, DataSource, open_source
 from ..runs.evaluation_files import read_verdict
 from ..runs.manifest import Manifest
-from ..runs.names import CONFIG
+from ..runs.names import CONFIG, FOLDS
 from ..runs.seen import read_seen
 from .resume_references import is_followed
 from .run_directory import RunFolder
@@ -86,6 +86,11 @@ def held_out_images(run: Path, manifest: Manifest, given: str, num_threads: int)
         raise CheckpointError(
             f"{where} held no images out, so nothing says how its network sees images that it did not learn from.\n"
             f"Train with a test part, or hold some out with --set split.test_fraction=0.2."
+        )
+    if verdict.split == FOLDS:
+        raise UsageError(
+            f"{where} learned from all its images; its folds judged it, and it held none out.\n"
+            f"Ask a run of a fold, which held its images out: {where}/{FOLDS}/fold-1."
         )
     part = 2 if verdict.split == "test" else 1
     digests = frozenset(row.tobytes() for row in seen.pixels_NB[seen.part_N == part])

@@ -19,8 +19,10 @@ from ..core.errors import (
     brief,
     did_you_mean,
     printable,
+    shell_word,
 )
 from ..data.augmentation_policy import AugmentConfig
+from ..data.source_text import split_source_text
 from ..runs.checkpoint import holds_checkpoint
 from ..runs.files import refuse_link
 from ..runs.manifest import read_manifest
@@ -28,6 +30,7 @@ from ..runs.names import BEST, CONFIG, DATA, ENVIRONMENT, LAST, MANIFEST, START
 from ..runs.settings import RunSettings, read_settings, with_found, write_settings
 from .config import RunConfig
 
+RUNS = Path("runs")  # where runs lie that are given no place
 REMEDY = "Put the file back from a copy, or start a new run with another --out."
 
 
@@ -185,7 +188,22 @@ def flat_differences(a: dict[str, Any], b: dict[str, Any], prefix: str = "") -> 
     return found
 
 
-def new_run_path(source: str, model: str, runs: Path = Path("runs")) -> Path:
+def refuse_among_images(source: str, out: Path) -> None:
+    """Raise UsageError where a run at `out` would lie in the folder of its own images, or be that folder: its pictures
+    would be taken for images of the set the next time."""
+    folder = Path(split_source_text(source)[0])
+    if not folder.is_dir():
+        return
+    whole, place = folder.resolve(), out.resolve()
+    if place == whole or whole in place.parents:
+        elsewhere = shell_word(whole.parent / "runs" / whole.name)
+        raise UsageError(
+            f"The run {printable(str(out))} would lie among its own images in {printable(str(folder))}, and be taken "
+            f"for some of them the next time.\nChoose a place elsewhere: --out {elsewhere}"
+        )
+
+
+def new_run_path(source: str, model: str, runs: Path = RUNS) -> Path:
     """A folder name nobody has: `runs/<source>-<model>-<number>`, made by an exclusive mkdir, so that two runs that
     start at the same moment get two folders."""
     stem = "-".join(_word(text) for text in (Path(source).name or source, model))

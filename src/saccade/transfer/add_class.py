@@ -17,7 +17,7 @@ import numpy as np
 from ..classify.classifier import Classifier, Member, join_members, open_member
 from ..classify.judge import pass_over
 from ..core.display import Displayed
-from ..core.errors import CheckpointError, DataError, Stopped, counted, printable
+from ..core.errors import CheckpointError, DataError, Stopped, UsageError, counted, printable
 from ..core.runtime import RuntimeConfig, start
 from ..core.types import SPLITS
 from ..data.loading.unchanged import Unchanged
@@ -28,6 +28,7 @@ from ..evaluate.significance import Comparison, compare_answers, comparison_sent
 from ..models.surgery import ALL
 from ..runs.checkpoint import find_checkpoint
 from ..runs.manifest import Manifest
+from ..runs.names import FOLDS
 from ..runs.seen import OF_WEIGHTS, Seen, read_seen
 from ..train.config import RunConfig
 from ..train.own_images import own_source, run_folder
@@ -135,6 +136,12 @@ def _add(work: AddClassWork, folder: RunFolder, progress: RunProgress, command: 
     run = run_folder(work.run)
     manifest = find_checkpoint(work.run).manifest
     begun = RunFolder(path=run, resume=True).load_config()
+    if manifest.metrics.get("split") == FOLDS:
+        raise UsageError(
+            f"{printable(str(run))} learned from all its images; its folds judged it, and it held none out to judge it "
+            f"with further classes.\n"
+            f"Put all classes into one folder, and train again: saccade transfer FOLDER --folds {begun.split.folds}."
+        )
     more = open_more(work.more, manifest.classes, work.run)
     joined = JoinedSource(own_source(run, work.source), more, manifest.classes)
     with GIVEN_SOURCES.known(joined.name, joined.digest, joined) as text:

@@ -41,6 +41,7 @@ from .time_plan import Forecast, TimePlan
 AUTO = "auto"
 LAST = Tap(depth=ALL, pooled=True)
 QUICK = 1e11  # multiply-adds of all images through the network: less is done before a forecast is read
+PASSES_OF_A_CHOICE = 10  # of all images through the network, at least, where the depth is chosen
 FEWEST_EPOCHS = 3
 MANY, FEW_FOLDS, MORE_FOLDS = 1000, 3, 5  # with many images fewer folds choose the penalty as well
 
@@ -165,7 +166,7 @@ class _Starter:
         config, split = self.work.config, self.work.images.split
         validation_N = split.without_copies("validation")
         num_images = len(split.train_N) + len(validation_N)
-        cost = num_images * self.plan.multiply_adds_behind[NONE]
+        cost = num_images * self.plan.multiply_adds_behind[NONE] * (PASSES_OF_A_CHOICE if ladder else 1)
         if not config.transfer.minutes and cost < QUICK:
             return
         task = self.work.images.task

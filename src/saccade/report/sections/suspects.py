@@ -30,18 +30,25 @@ def suspects_section(record: RunRecord, pictures: Pictures) -> Markup:
     suspects = find_suspects(found, probability_NK, record.label_N, record.keys, record.classes)
     shown = [pictures.small(suspect.position) for suspect in suspects[:MAX_SUSPECTS]]
     more = "All images, those of training too: saccade evaluate RUN SOURCE --label-errors FILE."
-    return _section([found.sentence(), more], suspects, shown, pictures)
+    return _section([found.sentence(), more], suspects, shown, pictures, found.has_enough)
 
 
 def checked_labels_section(checked: LabelCheck, pictures: Pictures) -> Markup:
     """Suspected labels of a whole source, with the pictures that the check took."""
-    return _section([checked.sentence()], checked.suspects, checked.pictures, pictures)
+    return _section([checked.sentence()], checked.suspects, checked.pictures, pictures, checked.found.has_enough)
 
 
 def _section(
-    told: Sequence[str], suspects: Sequence[Suspect], shown: Sequence[np.ndarray | None], pictures: Pictures
+    told: Sequence[str],
+    suspects: Sequence[Suspect],
+    shown: Sequence[np.ndarray | None],
+    pictures: Pictures,
+    says_how_likely: bool,
 ) -> Markup:
-    cards = [_card(suspect, image_HWC, pictures) for suspect, image_HWC in zip(suspects, shown, strict=False)]
+    cards = [
+        _card(suspect, image_HWC, pictures, says_how_likely)
+        for suspect, image_HWC in zip(suspects, shown, strict=False)
+    ]
     words = [*told, METHOD]
     if len(cards) < len(suspects):
         words.append(f"These are the {len(cards)} least believed.")
@@ -53,9 +60,10 @@ def _section(
     )
 
 
-def _card(suspect: Suspect, image_HWC: np.ndarray | None, pictures: Pictures) -> Markup:
+def _card(suspect: Suspect, image_HWC: np.ndarray | None, pictures: Pictures, says_how_likely: bool) -> Markup:
     picture = None if image_HWC is None else pictured(pictures.picture(image_HWC, suspect.key), "seen")
-    tag = element("span", {"class": "tag"}, f"wrong: {percent(suspect.wrong_probability)} %")
+    likely = f"wrong: {percent(suspect.wrong_probability)} %" if says_how_likely else ""
+    tag = element("span", {"class": "tag"}, likely) if likely else None
     return element(
         "li",
         {"class": "card"},
