@@ -42,6 +42,7 @@ from .ensemble.distillation import load_teachers
 from .ensemble.training import EnsemblePlan, EnsembleResult, read_plan, train_members
 from .evaluate import mistakes
 from .evaluate.label_mistakes import write_label_mistakes
+from .evaluate.number_words import write_number_mistakes
 from .evaluate.thresholds import PromisedPrecision, check_confidence, check_precision
 from .explain.explanation import Explanation, explain_image
 from .explain.sheet import check_out as check_sheet
@@ -302,9 +303,12 @@ def evaluate(
 
 @scoped_runtime()
 def write_mistakes(evaluation: Evaluation, path: AnyPath) -> None:
-    """Write every wrong answer of `evaluation` to a CSV file, the most confident first. Raises StorageError."""
+    """Write every wrong answer of `evaluation` to a CSV file, the most confident first; of numbers every answer, the
+    largest error first. Raises StorageError."""
     if evaluation.task.is_several:
         write_label_mistakes(Path(path), evaluation.label_mistakes(), evaluation.metrics.classes)
+    elif evaluation.task.is_number:
+        write_number_mistakes(Path(path), evaluation.number_mistakes())
     else:
         mistakes.write_mistakes(Path(path), evaluation.mistakes())
 
@@ -439,7 +443,7 @@ def predict_to_csv(
         digest_of(members, classifier),
         min(top, len(classifier.classes)),
         min_confidence,
-        classifier.task.is_several,
+        classifier.task,
     )
 
     def answers() -> Iterator[Prediction | ImageError]:

@@ -58,9 +58,10 @@ class Ready:
 
 def prepare(asked: Further, source_text: str, classes: Sequence[str], task: Task) -> Ready:
     """Read the files that `asked` names. Raises UsageError, DataError."""
-    if task.is_several and asked != Further():
+    if not task.is_one and asked != Further():
+        knows = "says a number" if task.is_number else "knows several"
         raise UsageError(
-            "Costs, slices and corruptions are for one label an image; this run knows several.\n"
+            f"Costs, slices and corruptions are for one label an image; this run {knows}.\n"
             "Leave out --costs, --slices, --slice-column and --corruptions."
         )
     return Ready(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.display import Displayed
-from ..core.errors import DataError, printable
+from ..core.errors import DataError, UsageError, printable
 from ..core.runtime import RuntimeConfig
 from ..data.scan import ScanReport, scan_source
 from ..data.source import DataSource, open_source
@@ -53,6 +53,8 @@ def check_labels(run: Path, source_text: str, runtime_config: RuntimeConfig) -> 
     Raises CheckpointError, DataError, ImageError, and ModelError for a network that does not name its parts.
     """
     member = open_member(run, runtime_config)
+    if member.task.is_number:
+        raise UsageError("--label-errors looks for wrong classes, and this run says a number.\nLeave it out.")
     refuse_unnamed_parts(member)  # before the images are read
     source = open_source(source_text, verb="--label-errors")
     scan = scan_source(source, member.runtime.num_threads, "error", white=member.preprocessing.white_16_bit)

@@ -37,10 +37,11 @@ def explain(
     if as_json:
         print_json(_explanation_json(explanation, run, out))
         return
-    name, probability = explanation.top(1)[0]
-    lines = [f"{printable(str(image))}: '{printable(name)}', {percent(probability)} %."]
-    if explanation.labels is not None:
-        lines = [f"{printable(str(image))}: {explanation.labels_words()}."]
+    said = explanation.answer_words()
+    if explanation.top(1) and explanation.labels is None:
+        name, probability = explanation.top(1)[0]
+        said = f"'{printable(name)}', {percent(probability)} %"
+    lines = [f"{printable(str(image))}: {said}."]
     place = explanation.evidence
     lines.append(place.message or f"Evidence for '{printable(place.class_name)}' was found in layer '{place.layer}'.")
     lines += [explanation.occlusion.message] if explanation.occlusion.message else []
@@ -49,12 +50,13 @@ def explain(
 
 
 def _explanation_json(explanation: "Explanation", run: Path, out: Path) -> dict[str, Any]:
-    features = explanation.features
+    features, (value, interval) = explanation.features, explanation.number
     return {
         "run": str(run),
         "file": explanation.subject.key,
         "out": str(out),
         **({} if explanation.labels is None else {"labels": [name for name, _ in explanation.labels]}),
+        **({} if value is None else {"number": value, "interval": list(interval) if interval else None}),
         "top": [{"class": name, "probability": probability} for name, probability in explanation.top(5)],
         "class": explanation.class_name,
         "layer": explanation.evidence.layer,

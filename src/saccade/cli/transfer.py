@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, chosen_source
+from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, TARGET, chosen_source
 from .console import RunConsole, choose_output
 from .output import print_json, print_result
 from .train import bad_image_settings, result_json, result_text, write_report
@@ -70,6 +70,7 @@ def transfer(
     split_column: str = SPLIT_COLUMN,
     group_column: str = GROUP_COLUMN,
     labels: str = LABELS,
+    target: str = TARGET,
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
     quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
     plain: bool = typer.Option(False, "--plain", help="No live line: one line an epoch."),
@@ -79,7 +80,7 @@ def transfer(
     from .. import api
 
     request = api.TransferRequest(
-        source=chosen_source(source, file_column, label_column, split_column, group_column, labels),
+        source=chosen_source(source, file_column, label_column, split_column, group_column, labels, target),
         backbone=backbone,
         weights=weights,
         budget_ms=budget_ms,
@@ -154,7 +155,8 @@ def _kept(result: "TransferResult") -> list[str]:
         from ..runs.start_point import validation_use
 
         metrics = result.run.judgement.checkpoint.manifest.metrics
-        fitted = metrics.get("temperature_images", metrics.get("calibration_images", 0))
+        names = ("temperature_images", "calibration_images", "half_width_images")
+        fitted = next((metrics[name] for name in names if name in metrics), 0)
         return [text for text in (result.start.sentence, validation_use(result.start, int(fitted))) if text]
     epoch = result.run.best_epoch
     kept = (

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from .config import FrozenConfig
-from .display import Displayed, Rows
+from .display import Displayed, Rows, figure
 from .errors import printable
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ class Record:
     `key` is a stable name (a path relative to the source, or an index as text), `label` an index into the
     source's classes, `split` one of SPLITS where the source has splits of its own, else None. Images of one
     `group` (one video, one patient) never sit on two sides of a split. Where an image may have several labels, `labels`
-    are all of them, ascending, and `label` is -1; None where each has one.
+    are all of them, ascending, and `label` is -1; None where each has one. Where a number is asked for, it is `value`,
+    and `label` is 0.
     """
 
     key: str
@@ -48,10 +49,11 @@ class Record:
     split: str | None = None
     group: str | None = None
     labels: tuple[int, ...] | None = None
+    value: float | None = None
 
     @property
     def all_labels(self) -> tuple[int, ...]:
-        """Every class of the image: its one label, or any number of them."""
+        """Every class of the image: its one label, or any number of them; 0 where a number is asked for."""
         return (self.label,) if self.labels is None else self.labels
 
 
@@ -214,6 +216,9 @@ class Prediction(Displayed):
     `unlike_training` says that the image is unlike anything seen in training; None where the run keeps nothing to tell
     it by. An image that is, and one whose most probable class has less than `min_confidence`, has no `answer`, and
     `no_answer` says why; `top` still says what it would be.
+
+    Where a number is asked for, it is `value`, nine of ten truths lie within `interval` (None: not known), `classes` is
+    the name of what is measured, and there are no probabilities.
     """
 
     key: str
@@ -226,9 +231,14 @@ class Prediction(Displayed):
     thresholds: tuple[float, ...] = ()
     unlike_training: bool | None = None
     min_confidence: float = 0.0
+    value: float | None = None
+    interval: tuple[float, float] | None = None
 
     def top(self, num: int) -> list[tuple[str, float]]:
-        """The `num` most probable (class, probability) pairs, most probable first; ties in class order."""
+        """The `num` most probable (class, probability) pairs, most probable first; ties in class order. None of a
+        number."""
+        if self.value is not None:
+            return []
         order = sorted(range(len(self.classes)), key=lambda k: -self.probabilities[k])
         return [(self.classes[k], self.probabilities[k]) for k in order[:num]]
 
@@ -237,17 +247,20 @@ class Prediction(Displayed):
         """Why there is no answer; empty where there is one."""
         if self.unlike_training:
             return "unlike_training"
+        if self.value is not None:
+            return ""
         return "low_confidence" if self.top(1)[0][1] < self.min_confidence else ""
 
     @property
     def answer(self) -> str | None:
-        """The most probable class, or None where there is no answer."""
+        """The most probable class, a number as text, or None where there is no answer."""
+        if self.value is not None:
+            return None if self.no_answer else figure(self.value)
         return None if self.no_answer else self.top(1)[0][0]
 
     def display_lines(self) -> list[str]:
         """The file and its answer, or that there is none and what it would be."""
-        name, probability = self.top(1)[0]
-        said = f"'{printable(name)}', {100 * probability:.1f} %" if self.labels is None else self._labels_text()
+        said = self._said()
         none = {
             "unlike_training": "unlike anything seen in training; if it had to answer: ",
             "low_confidence": "no answer; if it had to answer: ",
@@ -255,11 +268,28 @@ class Prediction(Displayed):
         lines = [f"{printable(self.key)}: {none.get(self.no_answer, '')}{said}."]
         return [*lines, *(f"{printable(self.key)}: {note}" for note in self.notes)]
 
+    def _said(self) -> str:
+        if self.value is not None:
+            return f"'{printable(self.classes[0])}' {self.number_text()}"
+        if self.labels is not None:
+            return self._labels_text()
+        name, probability = self.top(1)[0]
+        return f"'{printable(name)}', {100 * probability:.1f} %"
+
+    def number_text(self) -> str:
+        """`42.1 (38.0 to 46.2)`: the number, and the interval where it is known."""
+        if self.value is None:
+            return ""
+        ends = "" if self.interval is None else f" ({figure(self.interval[0])} to {figure(self.interval[1])})"
+        return f"{figure(self.value)}{ends}"
+
     def _labels_text(self) -> str:
         probability = dict(zip(self.classes, self.probabilities, strict=True))
         said = [f"'{printable(name)}', {100 * probability[name]:.1f} %" for name in self.labels or ()]
         return "; ".join(said) or "none of the labels"
 
     def display_rows(self) -> Rows:
-        """The three most probable classes."""
+        """The three most probable classes, or the number."""
+        if self.value is not None:
+            return ("number", "value"), [(self.classes[0], self.number_text())]
         return ("class", "probability"), [(name, f"{100 * value:.1f} %") for name, value in self.top(3)]

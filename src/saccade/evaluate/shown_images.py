@@ -17,6 +17,7 @@ MAX_CARDS = 12
 MAX_PICTURES = 140
 MAX_OF_PAIR = 6
 MAX_RIGHT = 3
+MAX_SPREAD = 24  # pictures in the order of the numbers that were said
 MAX_RIGHT_IN_ALL = 40
 SHOWN_AT_ONCE = 8  # the other galleries appear when their cell is followed
 
@@ -48,6 +49,14 @@ def choose_shown_labels(
                 shown[name] = shown.get(name, 0) + 1
                 behind[mistake.position] = None
     return [mistake.position for mistake in mistakes[:MAX_CARDS]], list(behind)
+
+
+def choose_shown_numbers(said_N: np.ndarray, value_N: np.ndarray) -> tuple[list[int], list[int]]:
+    """The same of numbers: (positions of the largest errors, positions spread evenly over the range of the answers)."""
+    largest = np.argsort(-np.abs(said_N - value_N), kind="stable")[:MAX_CARDS]
+    order = np.argsort(said_N, kind="stable")
+    spread = order[np.linspace(0, len(order) - 1, min(len(order), MAX_SPREAD)).round().astype(np.int64)]
+    return largest.tolist(), spread.tolist()
 
 
 def choose_of_cells(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..classify.classifier import Member
-from ..core.display import Displayed
+from ..core.display import Displayed, figure
 from ..core.errors import printable
 from ..data.opening_line import Told, untold
 from .examples import Examples, find_examples
@@ -35,17 +35,30 @@ class Explanation(Displayed):
 
     def display_lines(self) -> list[str]:
         """The answer, and where its evidence was found."""
-        name, probability = self.top(1)[0]
         place = self.evidence
         found = f"Evidence for '{printable(place.class_name)}' was found in layer '{place.layer}'."
         return [
-            f"{printable(self.subject.key)}: '{printable(name)}', {100 * probability:.1f} %."
-            if self.labels is None
-            else f"{printable(self.subject.key)}: {self.labels_words()}.",
+            f"{printable(self.subject.key)}: {self.answer_words()}.",
             place.message or found,
             *([self.occlusion.message] if self.occlusion.message else []),
             self.features.words(),
         ]
+
+    @property
+    def number(self) -> tuple[float | None, tuple[float, float] | None]:
+        """The number that is said, and the interval that nine of ten truths lie in; None where classes are known."""
+        return self.member.task.number_of(self.subject.probability_K)
+
+    def answer_words(self) -> str:
+        """What is said of the image."""
+        value, interval = self.number
+        if value is not None:
+            ends = f" ({figure(interval[0])} to {figure(interval[1])})" if interval else ""
+            return f"'{printable(self.class_name)}' {figure(value)}{ends}"
+        if self.labels is not None:
+            return self.labels_words()
+        name, probability = self.top(1)[0]
+        return f"'{printable(name)}', {100 * probability:.1f} %"
 
     @property
     def class_name(self) -> str:
@@ -66,7 +79,9 @@ class Explanation(Displayed):
         return "; ".join(said) or "none of the labels"
 
     def top(self, num: int) -> list[tuple[str, float]]:
-        """The `num` most probable (class, probability) pairs, most probable first."""
+        """The `num` most probable (class, probability) pairs, most probable first; none of a number."""
+        if self.member.task.is_number:
+            return []
         order = np.argsort(-self.subject.probability_K, kind="stable")[:num]
         return [(self.member.classes[k], float(self.subject.probability_K[k])) for k in order]
 
@@ -107,7 +122,7 @@ def explain_image(
 
 def _most_probable(member: Member, subject: Subject) -> int:
     """The class that is explained unasked. Of several labels, calibration may put another first than the logits."""
-    return int((subject.probability_K if member.task.is_several else subject.logits_K).argmax())
+    return int((subject.logits_K if member.task.is_one else subject.probability_K).argmax())
 
 
 def _strongest(evidence: EvidenceMap) -> tuple[int, int]:

@@ -23,6 +23,7 @@ from .sections.data import data_section, reproduce_section
 from .sections.labels import label_classes_section, label_confidence_section, label_mistakes_section
 from .sections.mistakes import mistakes_section
 from .sections.network import network_section
+from .sections.numbers import answers_section, errors_section
 from .sections.transfer import transfer_section
 from .sections.verdict import verdict_header, warning_list
 
@@ -49,9 +50,7 @@ def write_report(run: Path, out: Path | None = None) -> Path:
 def report_html(record: RunRecord, member: Member) -> str:
     """The page as text."""
     pictures = Pictures(record)
-    judged = (
-        _label_sections(record, member, pictures) if record.task.is_several else _sections(record, member, pictures)
-    )
+    judged = SECTIONS[record.task.kind](record, member, pictures)
     has_epochs = bool(record.epochs) or record.transfer is None or record.transfer.frozen != ALL
     body = [
         *([curves_section(record)] if has_epochs else []),
@@ -61,8 +60,10 @@ def report_html(record: RunRecord, member: Member) -> str:
         reproduce_section(record),
     ]
     places: tuple[tuple[str, str], ...] = PLACES if has_epochs else PLACES[1:]
-    if record.task.is_several:
-        places = tuple(place for place in places if place[0] != "confusion")
+    places = tuple(place for place in places if place[0] not in LEFT_OUT[record.task.kind])
+    if record.task.is_number:
+        at = next(number for number, place in enumerate(places) if place[0] == "mistakes")
+        places = (*places[:at], ("answers", "Answers"), ("mistakes", "Largest errors"), *places[at + 1 :])
     if record.transfer:
         body, places = [transfer_section(record.transfer, record), *body], (TRANSFER, *places)
     links = [element("a", {"href": f"#{identifier}"}, title) for identifier, title in places]
@@ -87,6 +88,19 @@ def _label_sections(record: RunRecord, member: Member, pictures: Pictures) -> li
     """The same of several labels an image, which no matrix can show."""
     mistakes = label_mistakes_section(record, member, pictures)
     return [mistakes, label_classes_section(record), label_confidence_section(record)]
+
+
+def _number_sections(record: RunRecord, member: Member, pictures: Pictures) -> list[Markup]:
+    """The same of numbers, which are near or far, not right or wrong."""
+    return [answers_section(record), errors_section(record, member, pictures)]
+
+
+SECTIONS = {"one label": _sections, "several labels": _label_sections, "number": _number_sections}
+LEFT_OUT: dict[str, tuple[str, ...]] = {
+    "one label": (),
+    "several labels": ("confusion",),
+    "number": ("confusion", "classes", "confidence"),
+}
 
 
 def _picture_notes(pictures: Pictures) -> list[str]:

@@ -69,7 +69,7 @@ def judge(
     answers = fit_answers(held_back.outputs if split == "test" and held_back else None, images, config)
     whole = passes.outputs(images.split.indices(split))
     is_copy_N = np.isin(whole.index_N, images.split.copied_N)
-    copies = leave_out_copies(answers.right(whole), is_copy_N)
+    copies = leave_out_copies(answers.right(whole), is_copy_N, images.task)
     outputs = whole.of(copies.is_judged_N)
     metrics = answers.metrics(outputs, images.classes)
     values = metrics_json(metrics) | {"split": split} | answers.values(outputs, images.classes)

@@ -125,7 +125,7 @@ def measured_files(held_back: HeldBack | None, passes: Passes) -> dict[str, byte
     if held_back is None:
         return {}
     images = passes.images
-    files = {} if images.task.is_several else {VALIDATION: _validation(held_back.outputs, passes)}  # of one label
+    files = {VALIDATION: _validation(held_back.outputs, passes)} if images.task.is_one else {}
     if (content := _novelty(held_back.feature_VD, passes)) is not None:
         files[NOVELTY] = content
     return files

@@ -10,6 +10,7 @@ from ...runs.summary import DataSummary
 from ..html import Markup, element, join
 from ..record import RunRecord
 from .labels import label_headline
+from .numbers import number_figures, number_headline
 
 SPLIT_WORDS = {
     "validation": "There were no test images: these images also chose the epoch kept, so the figure flatters a little.",
@@ -20,7 +21,10 @@ RISE, RISE_AT_LEAST = 1.1, 0.02
 
 def verdict_header(record: RunRecord) -> Markup:
     """The verdict as the page's heading, its interval on a scale, and the key figures."""
-    if record.task.is_several:
+    scale: Markup | None
+    if record.task.is_number:
+        (title, interval), scale = number_headline(record.number_metrics, record.kind), None
+    elif record.task.is_several:
         labels = record.label_metrics
         (title, interval), scale = label_headline(labels, record.kind), _label_scale(labels)
     else:
@@ -93,6 +97,8 @@ def _curve_warnings(record: RunRecord) -> list[str]:
             found.append(f"The validation loss rises since epoch {best_epoch}: later epochs overfit.")
     metrics = record.any_metrics
     rate = metrics.map if isinstance(metrics, LabelMetrics) else metrics.top1
+    if record.task.is_number:
+        rate = 1.0  # no training answer is wrong or right
     if epochs and epochs[-1].train_accuracy >= 1 and rate < 1:
         found.append("The training accuracy is 100 %: more epochs cannot help; more images or augmentation can.")
     wanted = record.config.epochs
@@ -151,6 +157,8 @@ def _key_figures(record: RunRecord) -> Markup:
 
 
 def _judged_figures(record: RunRecord) -> list[tuple[str, str]]:
+    if record.task.is_number:
+        return number_figures(record.number_metrics)
     if record.task.is_several:
         labels = record.label_metrics
         rates = [("Macro-F1", labels.macro_f1), ("Micro-F1", labels.micro_f1), ("Calibration error", labels.ece)]
