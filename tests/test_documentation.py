@@ -57,6 +57,7 @@ LAYOUTS = {
     ("architecture.md", "cli/"),
     ("judging.md", "find new -name"),
     ("several-labels.md", "mAP 59.4 %"),
+    ("numbers.md", "Mean absolute error 1.325"),
     ("weights.md", "$ cat pixels.json"),
     ("notation.md", "line   ="),
     ("notation.md", "LeNet-5, modern"),

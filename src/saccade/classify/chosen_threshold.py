@@ -70,7 +70,8 @@ def promised_precision(classifier: Classifier, runs: Sequence[Path], precision: 
     first = classifier.members[0]
     names = [first.classes[label] for label in found[0].label_N[common[0]]]
     label_N = np.array([classifier.classes.index(name) for name in names])
-    return choose_threshold(probability_NK.max(axis=1), probability_NK.argmax(axis=1) == label_N, precision)
+    said_N = classifier.task.answer_of(probability_NK)
+    return choose_threshold(probability_NK[np.arange(len(said_N)), said_N], said_N == label_N, precision)
 
 
 def require_promised(classifier: Classifier, runs: Sequence[Path], precision: float) -> PromisedPrecision:

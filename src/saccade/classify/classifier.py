@@ -289,7 +289,7 @@ def join_members(members: Sequence[Member], looks: Sequence[Look] = (CENTRE,)) -
 
 
 def _kind(member: Member) -> str:
-    return "a number" if member.task.is_number else member.task.kind
+    return f"a {member.task.kind}" if member.task.target else member.task.kind
 
 
 def same_weights(members: Sequence[Member]) -> list[tuple[Member, Member]]:

@@ -283,13 +283,13 @@ class Evaluation(Displayed):
             return self.metrics
         if isinstance(self.metrics, NumberMetrics):
             raise UsageError("A number has no confidence that could be calibrated.")
-        return compute_metrics(self.logits_NK / self.temperature, self.label_N, self.metrics.classes)
+        return compute_metrics(self.logits_NK / self.temperature, self.label_N, self.metrics.classes, self.task)
 
     def selective(self) -> Selective:
         """What share of the images is answered when only sure answers count, and how many of those are right.
 
         Sure is what was asked for, else what is promised to give the wanted precision, else 0.90."""
-        scores = score_images(self.logits_NK / self.temperature, self.label_N)
+        scores = score_images(self.logits_NK / self.temperature, self.label_N, self.task)
         confidence_N, right_N = scores.confidence_N, scores.rank_N == 0
         promised = self.promised
         if self.min_confidence is not None or promised is None or promised.min_confidence is None:
@@ -328,7 +328,7 @@ class Evaluation(Displayed):
 
     def by_threshold(self) -> tuple[Answered, ...]:
         """A confusion matrix for each of some thresholds."""
-        return confusion_by_threshold(self.probabilities(), self.label_N)
+        return confusion_by_threshold(self.probabilities(), self.label_N, self.task)
 
     def predictions(self) -> Iterator[Prediction]:
         """Every image's answer, as `predict` gives it, in the order they were judged."""
@@ -349,6 +349,7 @@ class Evaluation(Displayed):
                 thresholds=self.task.label_thresholds(len(self.metrics.classes)),
                 value=value,
                 interval=interval,
+                grade=self.task.grade_of(probability_K, self.metrics.classes),
             )
 
     def mistakes(self) -> list[Mistake]:
@@ -356,7 +357,8 @@ class Evaluation(Displayed):
         `number_mistakes`."""
         if not self.task.is_one:
             return []
-        return find_mistakes(self.logits_NK, self.label_N, self.keys, self.metrics.classes, self.temperature)
+        known = (self.keys, self.metrics.classes, self.temperature, self.task)
+        return find_mistakes(self.logits_NK, self.label_N, *known)
 
     def label_mistakes(self) -> list[LabelMistake]:
         """Of several labels, every image with a wrong one, the surest mistake first."""
@@ -374,7 +376,7 @@ class Evaluation(Displayed):
         """Why `mistakes` marks no label, or those of some classes only, as possibly wrong; empty where it marks any."""
         if not self.task.is_one:
             return ""
-        return why_unsuspected(self.logits_NK.argmax(axis=1) == self.label_N, self.label_N)
+        return why_unsuspected(self.task.answer_of(self.probabilities()) == self.label_N, self.label_N)
 
 
 def _error_json(name: str, gain: Gain | None, are_numbers: bool) -> dict[str, float | None]:

@@ -58,8 +58,8 @@ class Ready:
 
 def prepare(asked: Further, source_text: str, classes: Sequence[str], task: Task) -> Ready:
     """Read the files that `asked` names. Raises UsageError, DataError."""
-    if not task.is_one and asked != Further():
-        knows = "says a number" if task.is_number else "knows several"
+    if task.kind != "one label" and asked != Further():
+        knows = f"says a {task.target}" if task.target else "knows several"
         raise UsageError(
             f"Costs, slices and corruptions are for one label an image; this run {knows}.\n"
             "Leave out --costs, --slices, --slice-column and --corruptions."

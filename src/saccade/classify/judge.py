@@ -86,7 +86,7 @@ def evaluate(
     started_s = time.monotonic()
     folders = expand_runs(runs)
     classifier = open_classifier(folders, runtime_config, looks)
-    source = open_source(source_text, several=True, target="number" if classifier.task.is_number else "")
+    source = open_source(source_text, several=True, target=classifier.task.target)
     opened(opening_line(source))
     refuse_other_labels(classifier, source)
     refuse_confidence_of_labels(classifier.task, answering.min_confidence if answering else None)
@@ -105,7 +105,7 @@ def refuse_other_labels(classifier: Classifier, source: DataSource) -> None:
     """Raise DataError where images have several labels and the classifier knows one, or the other way round."""
     run, images = classifier.task, source.task
     if run.kind != images.kind:
-        knows, has = ("a number" if task.is_number else task.kind for task in (run, images))
+        knows, has = (f"a {task.kind}" if task.target else task.kind for task in (run, images))
         raise DataError(
             f"The run knows {knows} an image, and {printable(source.name[:200])} has {has}: nothing says "
             f"which answers are right.\nJudge it on images that are labelled as those it learned from."
@@ -149,7 +149,7 @@ def judge(
     whole, is_plain = pass_over(classifier, source, images.index_N), classifier.is_plain
     task, num_classes = classifier.task, len(classifier.classes)
     whole_N = run_labels(whole.label_N, match.label_map_S, num_classes)
-    scores_NK = whole.centre_logits_MNK[0] if is_plain and task.is_one else whole.probability_NK
+    scores_NK = whole.centre_logits_MNK[0] if is_plain and task.is_one and not task.is_grade else whole.probability_NK
     right_N = task.right(whole_N, scores_NK)
     copies = leave_out_copies(right_N, np.isin(images.index_N, images.copied_N), task)
     result, index_N = whole.of(copies.is_judged_N), images.index_N[copies.is_judged_N]

@@ -22,6 +22,7 @@ FITTED = {  # on validation images, by the kind of task
     "one label": "temperature was",
     "several labels": "thresholds were",
     "number": "width of the intervals was",
+    "grade": "threshold of confidence was",
 }
 
 

@@ -44,6 +44,7 @@ def predict(
                 min_confidence=min_confidence,
                 value=value,
                 interval=interval,
+                grade=classifier.task.grade_of(answers.probability_BK[num_before], classifier.classes),
             )
             num_before += 1
         started_s = time.perf_counter()

@@ -33,7 +33,7 @@ LABELS: str = typer.Option(
     help="Of a CSV: one, several, or the sign between several. [as they look]",
 )
 TARGET: str = typer.Option(
-    "", "--target", metavar="KIND", show_default=False, help="What labels are: number. [classes]"
+    "", "--target", metavar="KIND", show_default=False, help="What labels are: number or grade. [classes]"
 )
 
 

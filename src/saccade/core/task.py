@@ -4,6 +4,8 @@ One label: exactly one class is right, and probabilities are a softmax. Several 
 by a sigmoid, and is said where its probability reaches its threshold; any number of classes may be right, none too.
 A number: the network has one output, which is the number less the mean of the training images, over their standard
 deviation; the one "class" is the name of what is measured.
+Grades: classes in their order, learned as one label is; what is said is the median of the probabilities, since a grade
+that is near the truth is better than one that is far. Their probabilities have no temperature, which would move it.
 A label array has one row an image: label_N int64 of one label, label_NK (0 or 1) of several, value_N float64 of a
 number.
 """
@@ -36,8 +38,8 @@ class Task(FrozenConfig):
     `deviation` and `half_width` are of a number.
     """
 
-    kind: Literal["one label", "several labels", "number"] = Field(
-        "one label", description="how many classes an image may have, or that a number is asked for"
+    kind: Literal["one label", "several labels", "number", "grade"] = Field(
+        "one label", description="how many classes an image may have, or that a number or a grade is asked for"
     )
     slopes: Slopes = Field((), description="several labels: what each class's logit is multiplied by, then")
     shifts: Shifts = Field((), description="several labels: what is added to it, in front of the sigmoid")
@@ -59,6 +61,16 @@ class Task(FrozenConfig):
     def is_number(self) -> bool:
         """Whether a number is asked for."""
         return self.kind == "number"
+
+    @property
+    def target(self) -> str:
+        """How labels are read that this task is judged by, as a person says it: number, grade, or "" for classes."""
+        return self.kind if self.kind in ("number", "grade") else ""
+
+    @property
+    def is_grade(self) -> bool:
+        """Whether the classes are grades, in their order."""
+        return self.kind == "grade"
 
     @property
     def is_one(self) -> bool:
@@ -127,8 +139,12 @@ class Task(FrozenConfig):
         return odds_BK
 
     def said(self, probability_BK: np.ndarray) -> np.ndarray:
-        """said_BK bool: the most probable class of one label; of several labels those that reach their threshold."""
+        """said_BK bool: the most probable class of one label, of grades the median; of several labels those that reach
+        their threshold."""
         num_classes = probability_BK.shape[1]
+        if self.is_grade:
+            median_BK: np.ndarray = np.arange(num_classes) == median_grade(probability_BK)[:, None]
+            return median_BK
         if self.is_several:
             said_BK: np.ndarray = probability_BK >= self.threshold_K(num_classes)
             return said_BK
@@ -137,6 +153,8 @@ class Task(FrozenConfig):
 
     def scores_of(self, logits_NK: np.ndarray) -> np.ndarray:
         """What `right` looks at: the logits of one label, else what `probabilities_of` makes of them."""
+        if self.is_grade:
+            return softmax(logits_NK)
         return logits_NK if self.is_one else self.probabilities_of(logits_NK)
 
     def right(self, label_N: np.ndarray, scores_NK: np.ndarray) -> np.ndarray:
@@ -153,6 +171,15 @@ class Task(FrozenConfig):
             return None, None
         value = float(answer_K[0])
         return value, (value - self.half_width, value + self.half_width) if self.half_width else None
+
+    def answer_of(self, probability_NK: np.ndarray) -> np.ndarray:
+        """int64 (N,): the one class that is said of each image, of probabilities (or logits, of one label)."""
+        answer_N: np.ndarray = median_grade(probability_NK) if self.is_grade else probability_NK.argmax(axis=1)
+        return answer_N
+
+    def grade_of(self, probability_K: np.ndarray, classes: Sequence[str]) -> str | None:
+        """The grade that is said of an image; None where no grade is asked for."""
+        return classes[int(median_grade(probability_K[None])[0])] if self.is_grade else None
 
     def of_numbers(self, value_N: np.ndarray) -> Task:
         """The task with the mean and the standard deviation of the training images' numbers."""
@@ -187,6 +214,20 @@ def sigmoid(logits_NK: np.ndarray) -> np.ndarray:
 ONE_LABEL = Task()
 SEVERAL_LABELS = Task(kind="several labels")
 NUMBER = Task(kind="number")
+GRADE = Task(kind="grade")
+
+
+def median_grade(probability_NK: np.ndarray) -> np.ndarray:
+    """int64 (N,): the least grade that at least half of the probability lies at or below (up to rounding)."""
+    median_N: np.ndarray = (np.cumsum(probability_NK, axis=1) >= 0.5 - 1e-12).argmax(axis=1)
+    return median_N
+
+
+def softmax(logits_NK: np.ndarray) -> np.ndarray:
+    """Probabilities of logits, float64."""
+    power_NK = np.exp(np.asarray(logits_NK, np.float64) - logits_NK.max(axis=1, keepdims=True, initial=-np.inf))
+    probability_NK: np.ndarray = power_NK / power_NK.sum(axis=1, keepdims=True)
+    return probability_NK
 
 
 def images_right(label_N: np.ndarray, said_NK: np.ndarray) -> np.ndarray:

@@ -174,13 +174,30 @@ class Preprocessing(FrozenConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class GradeFigures:
+    """How far answers are from ordered grades: `mae` the mean distance in grades, with its 95 % interval and that of
+    always saying the `median` grade of the judged images; the share `within_one` grade; quadratic weighted `kappa` with
+    its interval. Values are NaN where undefined."""
+
+    mae: float
+    mae_low: float
+    mae_high: float
+    baseline_mae: float
+    median: int
+    within_one: float
+    kappa: float
+    kappa_low: float
+    kappa_high: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Metrics:
     """How good a classifier is on N labelled images, K classes. Rates are fractions in 0 to 1.
 
     `confusion_KK[true, said]` counts images. Per-class values are NaN where they are undefined (no image of
     the class, or nothing said to be it). `top5` is None below six classes, where it says nothing. `macro_f1` is the
     mean over the classes that have images: one of which nothing is known counts nothing, said or not. `_low` and
-    `_high` are 95 % Wilson intervals.
+    `_high` are 95 % Wilson intervals. `grades` is set where the classes are grades.
     """
 
     num_samples: int
@@ -203,6 +220,7 @@ class Metrics:
     recall_high_K: np.ndarray
     f1_K: np.ndarray
     support_K: np.ndarray
+    grades: GradeFigures | None = None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -218,7 +236,8 @@ class Prediction(Displayed):
     `no_answer` says why; `top` still says what it would be.
 
     Where a number is asked for, it is `value`, nine of ten truths lie within `interval` (None: not known), `classes` is
-    the name of what is measured, and there are no probabilities.
+    the name of what is measured, and there are no probabilities. Where grades are, `grade` is the median of the
+    probabilities, and the answer.
     """
 
     key: str
@@ -233,13 +252,14 @@ class Prediction(Displayed):
     min_confidence: float = 0.0
     value: float | None = None
     interval: tuple[float, float] | None = None
+    grade: str | None = None
 
     def top(self, num: int) -> list[tuple[str, float]]:
-        """The `num` most probable (class, probability) pairs, most probable first; ties in class order. None of a
-        number."""
+        """The `num` most probable (class, probability) pairs, most probable first; ties in class order; of grades the
+        answer first. None of a number."""
         if self.value is not None:
             return []
-        order = sorted(range(len(self.classes)), key=lambda k: -self.probabilities[k])
+        order = sorted(range(len(self.classes)), key=lambda k: (self.classes[k] != self.grade, -self.probabilities[k]))
         return [(self.classes[k], self.probabilities[k]) for k in order[:num]]
 
     @property

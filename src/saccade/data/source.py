@@ -14,12 +14,12 @@ from ..core.addresses import check_address, is_address, is_hub, refuse_whole_dis
 from ..core.errors import DataError, ImageError, printable
 from ..core.in_memory import GivenObjects, is_given
 from ..core.registry import Registry
-from ..core.task import NUMBER, ONE_LABEL, Task
+from ..core.task import GRADE, NUMBER, ONE_LABEL, Task
 from ..core.types import Record, Sample
 from .images.decode import decode_image
 from .source_text import MARK, NOTHING_CHOSEN, ChosenColumns, parse_chosen, split_source_text
 from .sources.shared.listing import refuse_no_text
-from .sources.shared.targets import check_target, parse_number
+from .sources.shared.targets import check_target, order_of_grades, parse_number
 
 MAX_CLASSES = 100_000
 MAX_CLASS_CHARACTERS = 256
@@ -98,8 +98,7 @@ class NumberSource(DataSource):
                 f"Write one number for each image, or leave --target out."
             )
         self.source = source
-        said = "" if "target=" in source.name.rpartition(MARK)[2] else "target=number"
-        self.name = f"{source.name}{('&' if MARK in source.name else MARK) + said if said else ''}"
+        self.name = _named_target(source.name, "number")
         self.notes, self.task = source.notes, NUMBER
         self.label_name = source.label_name or "number"
         self.classes = (self.label_name[:MAX_CLASS_CHARACTERS],)
@@ -128,6 +127,43 @@ class NumberSource(DataSource):
     def read(self, index: int) -> bytes | np.ndarray:
         """What the source has there."""
         return self.source.read(index)
+
+
+class GradeSource(DataSource):
+    """`source` with its classes as grades, the least first. Raises DataError where their names do not say an order."""
+
+    def __init__(self, source: DataSource) -> None:
+        where = printable(source.name[:200])
+        if source.task.is_several:
+            raise DataError(
+                f"{where} has lists of labels, and a grade is asked for.\n"
+                f"Write one grade for each image, or leave --target out."
+            )
+        self.source = source
+        self.name, self.label_name = _named_target(source.name, "grade"), source.label_name
+        self.notes, self.task = source.notes, GRADE
+        self._places = order_of_grades(where, source.classes)
+        self.classes = tuple(name for _, name in sorted(zip(self._places, source.classes, strict=True)))
+        self.digest = hashlib.sha256(f"{source.digest} grades {self.classes!r}".encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def record(self, index: int) -> Record:
+        """The record of the source, with the place of its grade."""
+        record = self.source.record(index)
+        return replace(record, label=self._places[record.label])
+
+    def read(self, index: int) -> bytes | np.ndarray:
+        """What the source has there."""
+        return self.source.read(index)
+
+
+def _named_target(name: str, target: str) -> str:
+    """`name` of a source with `target` behind it, where it is not there yet."""
+    if "target=" in name.rpartition(MARK)[2]:
+        return name
+    return f"{name}{'&' if MARK in name else MARK}target={target}"
 
 
 def open_source(text: str, several: bool = False, verb: str = "", target: str = "") -> DataSource:
@@ -204,7 +240,9 @@ def _opened(entry: SourceFormat, text: str, chosen: ChosenColumns) -> DataSource
 
 
 def _as_asked(source: DataSource, target: str) -> DataSource:
-    return NumberSource(source) if target and not source.task.is_number else source
+    if not target or source.task.target == target:
+        return source
+    return NumberSource(source) if target == "number" else GradeSource(source)
 
 
 def _no_columns(text: str, format_name: str, columns: str) -> str:

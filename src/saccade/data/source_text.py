@@ -19,8 +19,8 @@ READABLE = "_-.:/()"  # what a column's name may hold as it is
 class ChosenColumns:
     """Names of columns, "" where the rules of the format choose. `split` may be `fold:3`: that fold is held out.
 
-    `labels` says how labels are read: `one`, `several`, or the sign between several. `target` is `number` where they
-    are numbers, "" where they are classes; it is of every source, not of tables alone.
+    `labels` says how labels are read: `one`, `several`, or the sign between several. `target` is `number` or
+    `grade` where they are that, "" where they are classes; it is of every source, not of tables alone.
     """
 
     file: str = ""
@@ -69,7 +69,7 @@ def parse_chosen(text: str, place: str, rest: str) -> ChosenColumns:
             raise UsageError(
                 f"'{printable(text[:200])}' chooses '{printable(key[:40])}' of a table.{did_you_mean(key[:40], KEYS)}\n"
                 f"Behind the ? stand names of columns: {', '.join(f'{known}=NAME' for known in KEYS[:-2])}, "
-                f"labels=one or several, and target=number, with & between."
+                f"labels=one or several, and target=number or grade, with & between."
             )
         if not equals or not name or key in chosen:
             what = "is chosen twice" if key in chosen else "names no column"

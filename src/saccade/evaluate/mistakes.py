@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core import atomic
+from ..core.task import ONE_LABEL, Task
 from .metrics import wilson_interval
 from .scores import probabilities_from_logits
 
@@ -41,11 +42,16 @@ class Mistake:
 
 
 def find_mistakes(
-    logits_NK: np.ndarray, label_N: np.ndarray, keys: Sequence[str], classes: Sequence[str], temperature: float = 1.0
+    logits_NK: np.ndarray,
+    label_N: np.ndarray,
+    keys: Sequence[str],
+    classes: Sequence[str],
+    temperature: float = 1.0,
+    task: Task = ONE_LABEL,
 ) -> list[Mistake]:
     """Every wrong answer, the most confident first; equal ones in the order of the images."""
     probability_NK = probabilities_from_logits(logits_NK, temperature)
-    said_N = logits_NK.argmax(axis=1)
+    said_N = task.answer_of(probability_NK if task.is_grade else logits_NK)
     suspected = _trusted_suspects(probability_NK, label_N)
     wrong = np.flatnonzero(said_N != label_N)
     order = wrong[np.argsort(-probability_NK[wrong, said_N[wrong]], kind="stable")]

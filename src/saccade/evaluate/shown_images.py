@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..core.task import Task
+from ..core.task import ONE_LABEL, Task
 from ..core.types import Metrics
 from .label_mistakes import find_label_mistakes
 from .metrics import compute_metrics
@@ -23,13 +23,13 @@ SHOWN_AT_ONCE = 8  # the other galleries appear when their cell is followed
 
 
 def choose_shown(
-    logits_NK: np.ndarray, label_N: np.ndarray, classes: Sequence[str], temperature: float
+    logits_NK: np.ndarray, label_N: np.ndarray, classes: Sequence[str], temperature: float, task: Task = ONE_LABEL
 ) -> tuple[list[int], list[int]]:
     """(positions of the most confident mistakes, positions behind the cells of the confusion matrix), none twice."""
     keys = [""] * len(label_N)
-    mistakes = find_mistakes(logits_NK, label_N, keys, classes, temperature)[:MAX_CARDS]
-    metrics = compute_metrics(logits_NK, label_N, classes)
-    cells = choose_of_cells(metrics, logits_NK, label_N, temperature)
+    mistakes = find_mistakes(logits_NK, label_N, keys, classes, temperature, task)[:MAX_CARDS]
+    metrics = compute_metrics(logits_NK, label_N, classes, task)
+    cells = choose_of_cells(metrics, logits_NK, label_N, temperature, task)
     behind = dict.fromkeys(position for positions in cells.values() for position in positions)
     return [mistake.position for mistake in mistakes], list(behind)
 
@@ -60,10 +60,10 @@ def choose_shown_numbers(said_N: np.ndarray, value_N: np.ndarray) -> tuple[list[
 
 
 def choose_of_cells(
-    metrics: Metrics, logits_NK: np.ndarray, label_N: np.ndarray, temperature: float
+    metrics: Metrics, logits_NK: np.ndarray, label_N: np.ndarray, temperature: float, task: Task = ONE_LABEL
 ) -> dict[tuple[int, int], list[int]]:
     """Positions by (true class, answer): of mistakes the surest, of right answers the least sure."""
-    said_N = logits_NK.argmax(axis=1)
+    said_N = task.answer_of(task.scores_of(logits_NK))
     spread = logits_NK - logits_NK.max(axis=1, keepdims=True)
     confidence_N = 1 / np.exp(spread / temperature).sum(axis=1)
     pairs = wrong_pairs(metrics)[:MAX_PICTURES]

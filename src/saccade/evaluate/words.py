@@ -8,6 +8,7 @@ import numpy as np
 from ..core.errors import printable
 from ..core.task import Task
 from ..core.types import Metrics
+from .grades import grades_json, grades_sentence
 from .label_metrics import LabelMetrics, compute_label_metrics
 from .label_words import exact_sentence, label_metrics_json, label_rows, label_verdict, label_warnings
 from .metrics import compute_metrics
@@ -27,7 +28,7 @@ def metrics_of(logits_NK: np.ndarray, label_N: np.ndarray, classes: Sequence[str
         return compute_label_metrics(logits_NK, label_N, classes, task)
     if task.is_number:
         return compute_number_metrics(logits_NK, label_N, classes, task)
-    return compute_metrics(logits_NK, label_N, classes)
+    return compute_metrics(logits_NK, label_N, classes, task)
 
 
 def verdict(metrics: AnyMetrics, kind: str = "held-out") -> str:
@@ -58,6 +59,8 @@ def verdicts(metrics: AnyMetrics, kind: str = "held-out") -> list[str]:
         return [first, exact_sentence(metrics)]
     if isinstance(metrics, NumberMetrics) and metrics.num_samples:
         return [first, spread_sentence(metrics)]
+    if isinstance(metrics, Metrics) and metrics.grades and metrics.num_samples:
+        return [first, grades_sentence(metrics.grades, metrics.classes)]
     return [first]
 
 
@@ -70,6 +73,11 @@ def warnings(metrics: AnyMetrics, kind: str = "held-out") -> list[str]:
     if not metrics.num_samples:
         return ["No image was held out, so the accuracy of this classifier is unknown."]
     found = []
+    if metrics.grades and not metrics.grades.mae_high < metrics.grades.baseline_mae:
+        found.append(
+            f"Not shown to be nearer than always saying the median grade ({metrics.grades.baseline_mae:.3f}): the "
+            f"interval of the distance reaches up to {metrics.grades.mae_high:.3f} grades."
+        )
     if metrics.top1_low <= metrics.majority_rate:
         is_largest_K = metrics.support_K == metrics.support_K.max()
         guess = f"'{printable(metrics.majority_class)}'" if is_largest_K.sum() == 1 else "one class"
@@ -99,6 +107,7 @@ def metrics_json(metrics: AnyMetrics) -> dict[str, Any]:
     if isinstance(metrics, NumberMetrics):
         return number_json(metrics)
     return {
+        **(grades_json(metrics.grades, metrics.classes) if metrics.grades else {}),
         "num_samples": metrics.num_samples,
         "top1": number(metrics.top1),
         "top1_low": metrics.top1_low,

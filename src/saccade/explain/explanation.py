@@ -79,10 +79,16 @@ class Explanation(Displayed):
         return "; ".join(said) or "none of the labels"
 
     def top(self, num: int) -> list[tuple[str, float]]:
-        """The `num` most probable (class, probability) pairs, most probable first; none of a number."""
+        """The `num` most probable (class, probability) pairs, most probable first, of grades the answer; none of a
+        number."""
         if self.member.task.is_number:
             return []
-        order = np.argsort(-self.subject.probability_K, kind="stable")[:num]
+        probability_K = self.subject.probability_K
+        order = np.argsort(-probability_K, kind="stable")
+        if self.member.task.is_grade:
+            said = int(self.member.task.answer_of(probability_K[None])[0])
+            order = np.array([said, *(k for k in order if k != said)])
+        order = order[:num]
         return [(self.member.classes[k], float(self.subject.probability_K[k])) for k in order]
 
 
@@ -122,7 +128,9 @@ def explain_image(
 
 def _most_probable(member: Member, subject: Subject) -> int:
     """The class that is explained unasked. Of several labels, calibration may put another first than the logits."""
-    return int((subject.logits_K if member.task.is_one else subject.probability_K).argmax())
+    task = member.task
+    scores_K = subject.logits_K if task.is_one and not task.is_grade else subject.probability_K
+    return int(task.answer_of(scores_K[None])[0])
 
 
 def _strongest(evidence: EvidenceMap) -> tuple[int, int]:

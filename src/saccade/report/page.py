@@ -95,9 +95,10 @@ def _number_sections(record: RunRecord, member: Member, pictures: Pictures) -> l
     return [answers_section(record), errors_section(record, member, pictures)]
 
 
-SECTIONS = {"one label": _sections, "several labels": _label_sections, "number": _number_sections}
+SECTIONS = {"one label": _sections, "grade": _sections, "several labels": _label_sections, "number": _number_sections}
 LEFT_OUT: dict[str, tuple[str, ...]] = {
     "one label": (),
+    "grade": (),
     "several labels": ("confusion",),
     "number": ("confusion", "classes", "confidence"),
 }

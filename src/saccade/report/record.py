@@ -96,12 +96,12 @@ class RunRecord:
     @cached_property
     def metrics(self) -> Metrics:
         """The metrics of one label, of the logits as they are."""
-        return compute_metrics(self.logits_NK, self.label_N, self.classes)
+        return compute_metrics(self.logits_NK, self.label_N, self.classes, self.task)
 
     @cached_property
     def calibrated(self) -> Metrics:
         """The metrics of the logits divided by the temperature."""
-        return compute_metrics(self.logits_NK / self.temperature, self.label_N, self.classes)
+        return compute_metrics(self.logits_NK / self.temperature, self.label_N, self.classes, self.task)
 
 
 def read_run(path: Path) -> RunRecord:

@@ -51,6 +51,8 @@ class Answers:
             loss, error = loss_and_calibration_error(outputs.logits_NK, outputs.label_N, SEVERAL_LABELS)
             fitted = {"calibration_images": self.num_fitted, "thresholds_for": self.task.thresholds_for}
             return fitted | {"loss_uncalibrated": loss, "ece_uncalibrated": error}
+        if self.task.is_grade:
+            return {"temperature": 1.0, "temperature_images": 0}
         scaled = compute_metrics(outputs.logits_NK / self.temperature, outputs.label_N, classes)
         return {
             "temperature": self.temperature,
@@ -73,7 +75,7 @@ class Answers:
             return choose_shown_numbers(self.task.probabilities_of(judged.logits_NK)[:, 0], judged.label_N)
         if self.task.is_several:
             return choose_shown_labels(judged.logits_NK, judged.label_N, classes, self.task)
-        return choose_shown(judged.logits_NK, judged.label_N, classes, self.temperature)
+        return choose_shown(judged.logits_NK, judged.label_N, classes, self.temperature, self.task)
 
 
 def fit_answers(held_back: Outputs | None, images: Images, config: RunConfig) -> Answers:
@@ -82,7 +84,7 @@ def fit_answers(held_back: Outputs | None, images: Images, config: RunConfig) ->
     if task.is_number:
         return _fit_numbers(held_back, task)
     if not task.is_several:
-        if held_back is None:
+        if held_back is None or task.is_grade:
             return Answers(task=task)
         temperature = shrunk_temperature(held_back.logits_NK, held_back.label_N)
         return Answers(task=task, temperature=temperature, num_fitted=len(held_back.label_N))

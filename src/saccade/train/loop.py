@@ -277,7 +277,7 @@ def validation_of(outputs: Outputs, classes: Sequence[str], task: Task) -> Valid
             accuracy=found_number.near, loss=found_number.loss, mae=found_number.mae, deviation=task.deviation
         )
     if not task.is_several:
-        metrics = compute_metrics(outputs.logits_NK, outputs.label_N, classes)
+        metrics = compute_metrics(outputs.logits_NK, outputs.label_N, classes, task)
         return Validation(accuracy=metrics.top1, loss=metrics.loss)
     logits_NK = as_logits(outputs.logits_NK, len(classes))
     found = mean_average_precision(logits_NK, outputs.label_N)

@@ -110,6 +110,8 @@ def right_images(logits_BK: torch.Tensor, target: torch.Tensor, task: Task = ONE
     if task.is_several:
         return ((logits_BK >= 0) == (target >= 0.5)).all(dim=1)
     label_B = target if target.ndim == 1 else target.argmax(1)
+    if task.is_grade:
+        return (logits_BK.float().softmax(dim=1).cumsum(dim=1) >= 0.5).int().argmax(dim=1) == label_B
     return logits_BK.argmax(1) == label_B
 
 

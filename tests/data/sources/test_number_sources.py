@@ -157,7 +157,7 @@ def test_folders_of_names_and_unknown_targets_are_refused(tmp_path: Path):
         open_source(f"{tmp_path}?target=rank", several=True)
     assert caught.value.message == (
         "'rank' is not what can be asked of an image besides its class.\n"
-        "Say number (--target number), or leave --target out for classes."
+        "Say number or grade, as in --target number, or leave --target out for classes."
     )
 
 

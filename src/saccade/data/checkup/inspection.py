@@ -16,7 +16,7 @@ from ...core.task import ONE_LABEL, Task
 from ...core.types import MAX_16_BIT, SPLITS
 from ..labels import labels_of
 from ..opening_line import Told, opening_line, untold
-from ..source import DataSource, NumberSource, open_source
+from ..source import DataSource, GradeSource, NumberSource, open_source
 from ..sources.folder.source import ImageFolder
 from ..split import refuse_unlearnable
 from .findings import KINDS, Finding, find_faults
@@ -93,7 +93,7 @@ class Inspection(Displayed):
         return {
             "source": self.source,
             "classes": list(self.classes),
-            **({} if self.task.is_one else {"task": self.task.kind}),
+            **({} if self.task == ONE_LABEL else {"task": self.task.kind}),
             **({"number": dict(zip(NUMBER_QUANTILES, self.numbers, strict=True))} if self.numbers else {}),
             "num_images": self.num_images,
             "num_unreadable": self.num_unreadable,
@@ -142,7 +142,7 @@ def inspect_source(
     notes = [*source.notes, *([note] if note else []), *_told(measured)]
     if keep and measured.fresh_N.any() and (note := save_measured(path, measured)):
         notes.append(note)
-    inner = source.source if isinstance(source, NumberSource) else source
+    inner = source.source if isinstance(source, NumberSource | GradeSource) else source
     left_out = list(list_left_out(Path(inner.name))) if isinstance(inner, ImageFolder | FoundImages) else []
     return summarise(source, measured, find_faults(source, measured, left_out, refused), tuple(notes))
 

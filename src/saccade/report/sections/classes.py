@@ -49,7 +49,7 @@ def interval_strip(rate: float, rate_low: float, rate_high: float) -> Markup:
 
 def confidence_section(record: RunRecord) -> Markup:
     """The calibration plot with its error before and after the temperature, and answering only when sure."""
-    scores = score_images(record.logits_NK / record.temperature, record.label_N)
+    scores = score_images(record.logits_NK / record.temperature, record.label_N, record.task)
     right_N = scores.rank_N == 0
     after = percent(record.calibrated.ece)
     words = f"Expected calibration error: {after} %, log loss {record.calibrated.loss:.3f}."

@@ -17,7 +17,8 @@ from ..record import RunRecord
 
 def mistakes_section(record: RunRecord, member: Member, pictures: Pictures) -> Markup:
     """Up to twelve cards, the most confident mistake first."""
-    mistakes = find_mistakes(record.logits_NK, record.label_N, record.keys, record.classes, record.temperature)
+    known = (record.keys, record.classes, record.temperature, record.task)
+    mistakes = find_mistakes(record.logits_NK, record.label_N, *known)
     if not mistakes:
         return section(
             "mistakes", "Most confident mistakes", element("p", {}, "None: every image is classified correctly.")
@@ -35,7 +36,8 @@ def mistakes_section(record: RunRecord, member: Member, pictures: Pictures) -> M
     words += " Beside each image: Grad-CAM for the predicted and for the true class, from none (grey) to most (light)."
     suspects = sum(mistake.may_be_mislabelled for mistake in mistakes)
     hint = f"Confident learning suspects the label of {suspects:,} of them: a hint where to look, not a verdict."
-    unsuspected = why_unsuspected(record.logits_NK.argmax(axis=1) == record.label_N, record.label_N)
+    said_N = record.task.answer_of(record.task.scores_of(record.logits_NK))
+    unsuspected = why_unsuspected(said_N == record.label_N, record.label_N)
     notes = [element("p", {}, text) for text in (hint if suspects else "", unsuspected) if text]
     body = [element("p", {}, words), *notes, element("p", {}, why) if why else None]
     return section("mistakes", "Most confident mistakes", *body, element("ul", {"class": "cards"}, *cards))

@@ -3,6 +3,7 @@
 import math
 
 from ...core.types import Metrics
+from ...evaluate.grades import grades_sentence
 from ...evaluate.label_metrics import LabelMetrics
 from ...evaluate.words import percent, warnings
 from ...models.new_head import network_words
@@ -50,7 +51,8 @@ def _headline(metrics: Metrics, kind: str) -> tuple[str, str]:
     return (
         f"{percent(metrics.top1)} % of {metrics.num_samples:,} {kind} {images} correct",
         f"95 % interval {percent(metrics.top1_low)} to {percent(metrics.top1_high)}. "
-        f"Always guessing the largest class, '{metrics.majority_class}': {percent(metrics.majority_rate)} %.",
+        f"Always guessing the largest class, '{metrics.majority_class}': {percent(metrics.majority_rate)} %."
+        + (f" {grades_sentence(metrics.grades, metrics.classes)}" if metrics.grades else ""),
     )
 
 
