@@ -24,8 +24,10 @@ SHORT = {
     "backbones_by_images": ["photos", "--images", "4,all"],  # in its own test below
     "freeze_by_images": ["photos", "--images", "4,all", "--epochs", "1"],  # with more in its own test below
     "ladder_against_training": ["photos", "--images", "all", "--epochs", "1", "--seeds", "1"],  # as the one above
+    "what_to_label": [],  # in its own test below
     "temperature_by_images": [],  # in its own test below
     "unlike_training": [],  # in its own test below
+    "label_errors": ["digits", "--images", "300", "--draws", "1"],
     "plain_vs_residual": ["--seeds", "1", "--epochs", "1", "--networks", "plain20"],
 }
 
@@ -159,3 +161,29 @@ def test_strangers_are_told_from_digits_by_what_a_run_has_learned(tmp_path: Path
         assert areas["neighbour-5"][0] > 0.95
     assert set(result["with so many kept"]) == {"500", "all"}
     assert set(result["told"]) == {"test images", "textures", "noise"}
+
+
+def test_rules_of_what_to_label_are_compared_with_random_choice_on_the_same_first_images(tmp_path: Path):
+    draw = np.random.default_rng(0)
+    label_N = np.arange(200) % 4
+    feature_ND = (draw.normal(size=(4, 6))[label_N] + draw.normal(size=(200, 6))).astype(np.float32)
+    np.savez(tmp_path / "features.npz", feature_ND=feature_ND, label_N=label_N)
+    command = ["-m", "experiments.what_to_label", "unused", "--backbone", "x", "--weights", "x"]
+    command += ["--first", "12", "--count", "6", "--rounds", "2", "--seeds", "2", "--json"]
+    command += ["--cache", str(tmp_path / "features.npz")]
+    done = run_python(command, REPOSITORY)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout.splitlines()[-1])["results"]
+    assert set(results) == {"random", "margin", "coreset", "badge", "typiclust"}
+    assert all(row["gain"] == 0 for row in results["random"])
+    assert all(row["low"] <= row["gain"] <= row["high"] for rows in results.values() for row in rows)
+
+
+def test_as_many_suspected_labels_are_wrong_as_is_said_and_clean_ones_are_let_be():
+    done = run_python(["-m", "experiments.label_errors", "--json", *SHORT["label_errors"]], REPOSITORY)
+    assert done.returncode == 0, done.stderr
+    clean, random, alike = (json.loads(line) for line in done.stdout.splitlines())
+    assert (clean["changed"], clean["suspected"], clean["quiet"]) == ("none", 0, 1)
+    assert random["suspected"] >= 8
+    assert abs(random["suspected_wrong"] - random["expected_wrong"]) <= 0.25
+    assert alike["expected_wrong"] is None or alike["expected_wrong"] <= 1

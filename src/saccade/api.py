@@ -6,18 +6,23 @@ A verb leaves its process as it found it: what it sets (threads, deterministic a
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from .classify import label_check
 from .classify.answers_file import AnswersFile, AnswersWritten, digest_of, write_answers, write_judged
-from .classify.chosen_threshold import Answering, refuse_confidence_of_labels, require_promised
-from .classify.classifier import Classifier, open_classifier, open_member
+from .classify.chosen_threshold import Answering, promised_precision, refuse_confidence_of_labels, require_promised
+from .classify.classifier import Classifier, Member, join_members, open_classifier, open_member
 from .classify.crops import looks
 from .classify.evaluation import Evaluation
+from .classify.exports import Exported, export_fiftyone, export_label_studio
+from .classify.features import raise_bad, stream_features
 from .classify.further import Further
 from .classify.items import GivenImage, ManyImages, item_of, items_of, refuse_no_images
 from .classify.judge import evaluate as evaluate_runs
@@ -31,7 +36,7 @@ from .core.in_memory import short_name
 from .core.runtime import RuntimeConfig, available_cpus
 from .core.types import AnyPath, Metrics, Prediction, Preprocessing, Record
 from .data.checkup.inspection import Inspection, inspect_source
-from .data.opening_line import Told, untold
+from .data.opening_line import Told, opening_line, untold
 from .data.source import DataSource
 from .data.sources.in_memory import ArraySource, FileSource, GivenImages, HeldImage, known_source
 from .data.sources.shared.image_files import PassedOver
@@ -40,54 +45,82 @@ from .design.desk import TableRequest, draw_comparison, draw_table
 from .design.table import DesignTable
 from .ensemble.distillation import load_teachers
 from .ensemble.training import EnsemblePlan, EnsembleResult, read_plan, train_members
-from .evaluate import mistakes
+from .evaluate import curves_file, mistakes
 from .evaluate.label_mistakes import write_label_mistakes
 from .evaluate.number_words import write_number_mistakes
 from .evaluate.thresholds import PromisedPrecision, check_confidence, check_precision
 from .explain.explanation import Explanation, explain_image
 from .explain.sheet import check_out as check_sheet
 from .explain.sheet import write_sheet
+from .folds.training import FoldsPlan, FoldsWork, Result, TrainOne, train_folds
+from .folds.training import read_plan as read_folds_plan
 from .models.network_in_memory import known_network
 from .preview.request import PreviewRequest, named_preview
 from .preview.request import as_json as preview_values
 from .preview.request import preview as preview_run
 from .report.backbone_chart import write_backbone_chart
+from .report.evaluation_page import write_evaluation_page
 from .report.ladder_chart import measured_steps, write_ladder_chart
 from .report.page import write_report
 from .report.rate_chart import RateCurve, check_picture, write_rate_chart
-from .runs import ensemble_folder
-from .runs.checkpoint import holds_checkpoint
-from .runs.names import BACKBONE_PICTURE, ENSEMBLE_PLAN, LADDER_PICTURE
+from .runs import ensemble_folder, folds_folder
+from .runs.checkpoint import find_checkpoint, holds_checkpoint
+from .runs.names import BACKBONE_PICTURE, ENSEMBLE_PLAN, FOLDS_PLAN, LADDER_PICTURE
 from .runs.start_point import StartPoint, read_start
+from .survey.drift import Drift, find_drift
+from .survey.feature_file import FeaturesWritten, facts_of, write_features
+from .survey.feature_file import check_out as check_features
+from .survey.similar import Similar, find_similar
+from .survey.similar_sheet import write_similar_sheet
+from .survey.suggest import Suggestions, suggest_images, write_suggestions
 from .train.config import RunConfig
+from .train.cross_validated import CrossValidated
 from .train.more_epochs import refuse_more_epochs
+from .train.own_images import held_out_images, run_folder
+from .train.prepare import Scanned, divide
 from .train.progress import NotedOnce, RunProgress, Silent
 from .train.range_test import RangeTest
 from .train.range_test import find_learning_rate as find_rate
-from .train.request import TrainRequest, asked_for, named_train
+from .train.request import TrainRequest, asked_for, named_train, refuse_test_fraction
 from .train.resume_references import refuse_unnamed_source, refuse_unnamed_weights
 from .train.run import TrainResult
 from .train.run import train as run_training
 from .train.run_directory import RunFolder, naming_config, new_run_path, refuse_changes
 from .train.stop import request_stop
+from .transfer.add_class import AddClassWork, AddedClasses, add_classes
 from .transfer.choose_backbone import with_backbone
-from .transfer.request import TransferRequest, asked_of_transfer, named_transfer, where_weights_lie
-from .transfer.run import TransferResult
+from .transfer.request import (
+    TransferRequest,
+    asked_of_transfer,
+    named_transfer,
+    refuse_with_folds,
+    where_weights_lie,
+)
+from .transfer.run import FeatureStore, TransferResult, with_weights_read
 from .transfer.run import transfer as run_transfer
 
 __all__ = [
     # verbs
     "train",
     "transfer",
+    "add_class",
     "train_ensemble",
     "find_learning_rate",
     "evaluate",
     "check_labels",
     "write_mistakes",
     "write_evaluated_answers",
+    "write_curves",
+    "write_evaluation_report",
     "predict",
     "predict_to_csv",
     "confidence_for",
+    "predict_to_label_studio",
+    "predict_to_fiftyone",
+    "features",
+    "similar",
+    "suggest",
+    "drift",
     "explain",
     "inspect",
     "preview",
@@ -115,6 +148,7 @@ __all__ = [
     # what they give
     "TrainResult",
     "TransferResult",
+    "AddedClasses",
     "EnsembleResult",
     "RangeTest",
     "Evaluation",
@@ -122,6 +156,11 @@ __all__ = [
     "Prediction",
     "AnswersWritten",
     "PromisedPrecision",
+    "Exported",
+    "FeaturesWritten",
+    "Similar",
+    "Suggestions",
+    "Drift",
     "Explanation",
     "Inspection",
     "DesignTable",
@@ -147,12 +186,14 @@ def train(
         raise UsageError("api.train trains one run; api.train_ensemble trains several.")
     with named_train(request) as asked:
         out = _path(asked.out)
+        if _has_folds(asked):
+            return _train_with_folds(asked, NotedOnce(progress or Silent()), command)
         if asked.resume:
             config, folder = _resumed(asked, "train", lambda begun: asked_for(asked, begun))
         else:
             config = asked.config()
             folder = RunFolder(path=out or _new_path(config, config.model))
-            ensemble_folder.refuse_begun(folder.path)
+            _refuse_begun(folder.path, "train")
         try:
             with naming_config(folder):
                 return run_training(config, folder, progress or Silent(), command, find_extra_loss=load_teachers)
@@ -173,6 +214,10 @@ def transfer(
     progress = NotedOnce(progress or Silent())
     with named_transfer(request) as asked:
         store, out, search = asked.store(), _path(asked.out), None
+        if _has_folds(asked):
+            result = _transfer_with_folds(asked, store, progress, command)
+            _draw_start(result.start, result.run.run_dir, progress)
+            return result
         if asked.resume:
             config, folder = _resumed(asked, "transfer", lambda begun: asked_of_transfer(asked, begun))
             if read_start(folder.path) is None:
@@ -182,7 +227,7 @@ def transfer(
             asked, search = with_backbone(asked, store, progress)
             config = asked.config()
             folder = RunFolder(path=out or _new_path(config, config.transfer.backbone))
-            ensemble_folder.refuse_begun(folder.path)
+            _refuse_begun(folder.path, "transfer")
         try:
             with naming_config(folder):
                 result = run_transfer(config, folder, store, progress, command, _path(asked.preprocessing), search)
@@ -191,6 +236,38 @@ def transfer(
                 _remove_if_empty(folder.path)
     _draw_start(result.start, folder.path, progress)
     return result
+
+
+@scoped_runtime()
+def add_class(
+    run: AnyPath,
+    more: AnyPath,
+    out: AnyPath | None = None,
+    source: GivenImages = "",
+    cache: AnyPath = "",
+    settings: Sequence[str] = (),
+    progress: RunProgress | None = None,
+    command: str = "saccade.api.add_class",
+) -> AddedClasses:
+    """Add the classes of `more`, a folder of one class or of several, to what `run` knows, as a new run (`out`).
+
+    The features stay as they are; a last layer is fitted to all classes and judged on the held-out images of all.
+    `source` is where the run's images lie, if not where they were; `cache` as in `TransferRequest`. Raises
+    SaccadeError.
+    """
+    ensemble_folder.refuse_ensemble(Path(run), "add-class")
+    find_checkpoint(Path(run)).manifest.task.refuse_unknown("saccade add-class")
+    path = Path(out) if out is not None else new_run_path(os.fspath(more), f"added-to-{Path(run).name}")
+    folder = RunFolder(path=path)
+    ensemble_folder.refuse_begun(path)
+    try:
+        with _own_source(source) as text:
+            store = TransferRequest(cache=cache).store()
+            work = AddClassWork(run=Path(run), more=os.fspath(more), source=text, store=store, settings=settings)
+            return add_classes(work, folder, NotedOnce(progress or Silent()), command)
+    finally:
+        if out is None:
+            _remove_if_empty(path)
 
 
 def _draw_start(start: StartPoint, run_dir: Path, progress: RunProgress) -> None:
@@ -235,6 +312,11 @@ def train_ensemble(
 
     Raises SaccadeError.
     """
+    if request.folds:
+        raise UsageError(
+            "--folds and --ensemble each train several runs, and for another purpose: leave one out.\n"
+            "--folds judges one model on all images; --ensemble makes several answer together."
+        )
     if isinstance(request.model, nn.Module):
         raise UsageError(
             "The members of an ensemble begin with different weights; a network given from Python brings one set.\n"
@@ -249,7 +331,7 @@ def train_ensemble(
             ensemble_folder.check_size(asked.ensemble)
             plan = EnsemblePlan(num_members=asked.ensemble, run=config)
             path = out or _new_path(config, f"{config.model}-ensemble")
-            ensemble_folder.refuse_begun(path)
+            _refuse_begun(path, "train")
             RunFolder(path=path).check()
         try:
             with naming_config(RunFolder(path=path, resume=asked.resume), ENSEMBLE_PLAN):
@@ -320,6 +402,27 @@ def write_evaluated_answers(evaluation: Evaluation, path: AnyPath, top: int = 3)
     Raises StorageError.
     """
     write_judged(Path(path), evaluation, min(top, len(evaluation.metrics.classes)))
+
+
+@scoped_runtime()
+def write_curves(evaluation: Evaluation, path: AnyPath) -> None:
+    """Write the ROC and precision-recall curves of every class to a CSV or JSON file, a line for each threshold that
+    changes anything. Raises StorageError, UsageError for another ending and for numbers."""
+    evaluation.task.refuse_unknown("evaluate --curves", "several labels", "grade")
+    label_NK = evaluation.label_N
+    if label_NK.ndim == 1:
+        label_NK = label_NK[:, None] == np.arange(len(evaluation.metrics.classes))
+    curves_file.write_curves(Path(path), evaluation.probabilities(), label_NK > 0, evaluation.metrics.classes)
+
+
+@scoped_runtime()
+def write_evaluation_report(evaluation: Evaluation, path: AnyPath, checked: LabelCheck | None = None) -> None:
+    """Write a page of all that `evaluation` measured, and of the labels `checked`, as one HTML file.
+
+    Raises StorageError, UsageError for numbers.
+    """
+    evaluation.task.refuse_unknown("evaluate --report", "several labels", "grade")
+    write_evaluation_page(Path(path), evaluation, checked)
 
 
 @scoped_runtime()
@@ -455,6 +558,193 @@ def predict_to_csv(
 
 
 @scoped_runtime()
+def predict_to_label_studio(
+    runs: AnyPath | Sequence[AnyPath],
+    images: ManyImages | GivenImage,
+    out: AnyPath,
+    runtime: RuntimeConfig | None = None,
+    model: nn.Module | None = None,
+    note: Callable[[str], None] | None = None,
+    min_confidence: float = 0.0,
+    bad: Callable[[ImageError], None] | None = None,
+) -> Exported:
+    """`predict` into a JSON file of Label Studio: tasks with the answers as pre-annotations (docs/collections.md).
+
+    Beside `out` stands the labelling configuration, OUT.xml. The images are files below the folder of `out`. An image
+    that cannot be used is raised, or, with `bad`, told and left out. `note` and `min_confidence` as in `predict`: an
+    image without an answer has no pre-annotation. Raises SaccadeError.
+    """
+    check_confidence(min_confidence)
+    refuse_no_images(images)
+    members, classifier = _answering(runs, runtime, model)
+    classifier.task.refuse_unknown("predict --label-studio")
+    answers = _noted_answers(members, classifier, _noted_items(images, note), note, min_confidence)
+    return export_label_studio(
+        Path(out), _version_of(members, classifier), classifier.classes, answers, bad or raise_bad
+    )
+
+
+@scoped_runtime()
+def predict_to_fiftyone(
+    runs: AnyPath | Sequence[AnyPath],
+    images: ManyImages | GivenImage,
+    out: AnyPath,
+    runtime: RuntimeConfig | None = None,
+    model: nn.Module | None = None,
+    note: Callable[[str], None] | None = None,
+    min_confidence: float = 0.0,
+    bad: Callable[[ImageError], None] | None = None,
+) -> Exported:
+    """`predict` into the new folder `out` as FiftyOne reads it: copies of the images, and the answers as their labels.
+
+    `note`, `min_confidence` and `bad` as in `predict_to_label_studio`. Raises SaccadeError.
+    """
+    check_confidence(min_confidence)
+    refuse_no_images(images)
+    members, classifier = _answering(runs, runtime, model)
+    classifier.task.refuse_unknown("predict --fiftyone")
+
+    def answered(items: Iterable[HeldImage]) -> Iterator[Prediction | ImageError]:
+        return _noted_answers(members, classifier, iter(items), note, min_confidence)
+
+    return export_fiftyone(Path(out), classifier.classes, _noted_items(images, note), answered, bad or raise_bad)
+
+
+def _version_of(members: Sequence[Path], classifier: Classifier) -> str:
+    """What a labelling tool calls these networks: their names, and what tells their weights from others."""
+    names = "+".join(dict.fromkeys(member.architecture for member in classifier.members))
+    return f"saccade {names} {digest_of(members, classifier)[:12]}"
+
+
+@scoped_runtime()
+def features(
+    run: AnyPath,
+    images: ManyImages | GivenImage,
+    out: AnyPath,
+    runtime: RuntimeConfig | None = None,
+    model: nn.Module | None = None,
+    bad: Callable[[ImageError], None] | None = None,
+) -> FeaturesWritten:
+    """Write what the head of `run` sees of each image to `out` (.parquet, .npz or .csv), in their order.
+
+    `images` as in `predict`; those of a source are written with their labels. An image that cannot be used is raised,
+    or, with `bad`, told and left out. Memory does not grow with the number of images; `out` is whole or not there.
+    `model` as in `evaluate`. Raises SaccadeError.
+    """
+    path = Path(out)
+    check_features(path)
+    member = _survey_member(run, "features", runtime, model)
+    refuse_no_images(images)
+    facts = facts_of(Path(run), member)
+    return write_features(path, facts, stream_features(member, items_of(images)), bad or raise_bad)
+
+
+@scoped_runtime()
+def similar(
+    run: AnyPath,
+    image: GivenImage,
+    images: ManyImages | GivenImage,
+    count: int = 10,
+    sheet: AnyPath | None = None,
+    runtime: RuntimeConfig | None = None,
+    model: nn.Module | None = None,
+    bad: Callable[[ImageError], None] | None = None,
+) -> Similar:
+    """The `count` of `images` that are nearest to `image` by the cosine of what the head of `run` sees of them.
+
+    Exact copies are told apart. With `sheet` (.svg or .png) the pictures are written there. `bad` as in `features`,
+    `model` as in `evaluate`. Raises SaccadeError.
+    """
+    page = _path(sheet)
+    if page is not None:
+        check_sheet(page, "similar", "--sheet")
+    if count < 1:
+        raise UsageError(f"--count is 1 or more, got {count}.")
+    member = _survey_member(run, "similar", runtime, model)
+    if page is not None:
+        atomic.check_file(page)
+    refuse_no_images(images)
+    found = find_similar(member, item_of(image, "the image"), items_of(images), count, bad or raise_bad)
+    if page is not None:
+        write_similar_sheet(page, found)
+    return found
+
+
+@scoped_runtime()
+def suggest(
+    run: AnyPath,
+    images: ManyImages | GivenImage,
+    count: int = 50,
+    seed: int = 0,
+    out: AnyPath | None = None,
+    runtime: RuntimeConfig | None = None,
+    model: nn.Module | None = None,
+    bad: Callable[[ImageError], None] | None = None,
+) -> Suggestions:
+    """Which `count` of `images` to label next: unsure to `run`, and unlike each other (docs/collections.md).
+
+    Images that the run was trained on are left out. With `out` the list is written there as CSV. `bad` as in
+    `features`, `model` as in `evaluate`. Raises SaccadeError.
+    """
+    if count < 1:
+        raise UsageError(f"--count is 1 or more, got {count}.")
+    member = _survey_member(run, "suggest", runtime, model)
+    member.task.refuse_unknown("saccade suggest")
+    refuse_no_images(images)
+    table = _path(out)
+    if table is not None:
+        atomic.check_file(table)
+    found = suggest_images(member, Path(run), items_of(images), count, seed, bad or raise_bad)
+    if table is not None:
+        write_suggestions(table, found)
+    return found
+
+
+@scoped_runtime()
+def drift(
+    run: AnyPath,
+    images: ManyImages | GivenImage,
+    source: GivenImages = "",
+    seed: int = 0,
+    runtime: RuntimeConfig | None = None,
+    model: nn.Module | None = None,
+    bad: Callable[[ImageError], None] | None = None,
+    opened: Told = untold,
+) -> Drift:
+    """Whether `images` are like those that `run` was judged on, and which classes moved (docs/collections.md).
+
+    The run's own source is opened again; `source` is where its images lie, if not where they were. `bad` as in
+    `features`, `model` and `opened` as in `evaluate`. Raises SaccadeError.
+    """
+    member = _survey_member(run, "drift", runtime, model)
+    member.task.refuse_unknown("saccade drift")
+    refuse_no_images(images)
+    folder = run_folder(Path(run))
+    manifest = find_checkpoint(Path(run)).manifest
+    with _own_source(source) as text:
+        held_out = held_out_images(folder, manifest, text, member.runtime.num_threads)
+        opened(opening_line(held_out.source))
+        return find_drift(member, Path(run), held_out, items_of(images), seed, bad or raise_bad)
+
+
+@contextmanager
+def _own_source(source: GivenImages) -> Iterator[str]:
+    """The text of a source that a person names in place of a run's own; "" where none is named."""
+    if isinstance(source, str) and not source:
+        yield ""
+    else:
+        with known_source(source) as text:
+            yield text
+
+
+def _survey_member(run: AnyPath, verb: str, runtime: RuntimeConfig | None, model: nn.Module | None) -> Member:
+    """The network of the one run that `verb` takes."""
+    ensemble_folder.refuse_ensemble(Path(run), verb)
+    with known_network(model):
+        return open_member(Path(run), runtime)
+
+
+@scoped_runtime()
 def explain(
     run: AnyPath,
     image: GivenImage,
@@ -479,6 +769,8 @@ def explain(
         member = open_member(Path(run), RuntimeConfig(device="cpu"))
         item = item_of(image, "array")
         explanation = explain_image(member, item.read(), item.key, class_name, layer, text, opened)
+        promised = promised_precision(join_members([member]), [Path(run)], Answering().precision)
+        explanation = replace(explanation, promised=promised)
     if sheet is not None:
         write_sheet(sheet, explanation)
     return explanation
@@ -564,11 +856,7 @@ def _resumed(
     folder.check()
     config = folder.load_config()
     if config.verb != verb:
-        where = printable(str(out))
-        raise UsageError(
-            f"{where} was begun by saccade {config.verb}.\n"
-            f"Go on with: saccade {config.verb} --resume --out {shell_word(out)}"
-        )
+        raise UsageError(_of_another_verb(out, config.verb))
     wanted = asked(config)
     refuse_more_epochs(config, wanted, out)
     refuse_changes(config, wanted)
@@ -591,6 +879,113 @@ def _resumed_plan(request: TrainRequest, out: Path | None) -> tuple[EnsemblePlan
     refuse_changes(plan.run, wanted)
     refuse_unnamed_source(plan.run, str(request.source), out)
     return plan.model_copy(update={"run": wanted}), out
+
+
+def _has_folds(request: TrainRequest | TransferRequest) -> bool:
+    """Whether a run with folds is asked for, or gone on with."""
+    return bool(request.folds) or (
+        request.resume and request.out is not None and folds_folder.has_folds(Path(request.out))
+    )
+
+
+def _refuse_begun(path: Path, verb: str) -> None:
+    """Raise CheckpointError where an ensemble, or a run with folds, stands in `path`."""
+    ensemble_folder.refuse_begun(path)
+    folds_folder.refuse_begun(path, verb)
+
+
+def _train_with_folds(asked: TrainRequest, progress: RunProgress, command: str) -> TrainResult:
+    if asked.resume:
+        plan, path = _resumed_folds(asked, "train", lambda begun: asked_for(asked, begun))
+    else:
+        _check_folds(asked)
+        plan, path = _new_folds(asked, asked.config(), "train")
+
+    def train_one(
+        config: RunConfig, folder: RunFolder, scanned: Scanned, crossed: CrossValidated | None
+    ) -> TrainResult:
+        images = divide(config, scanned, progress.note)
+        return run_training(config, folder, progress, command, images, load_teachers, crossed)
+
+    return _with_folds(FoldsWork(plan=plan, path=path, resume=asked.resume, progress=progress), train_one, asked)
+
+
+def _transfer_with_folds(
+    asked: TransferRequest, store: FeatureStore, progress: RunProgress, command: str
+) -> TransferResult:
+    refuse_with_folds(asked)
+    if asked.resume:
+        plan, path = _resumed_folds(asked, "transfer", lambda begun: asked_of_transfer(asked, begun))
+        runs = [path, *(folds_folder.fold_path(path, number + 1) for number in range(plan.num_folds))]
+        if any(read_start(run) is None for run in runs):
+            refuse_unnamed_weights(plan.run, asked.one_weights(), path)
+        plan = plan.model_copy(update={"run": where_weights_lie(asked, plan.run)})
+    else:
+        _check_folds(asked)
+        asked, _ = with_backbone(asked, store, progress)
+        config = asked.config()
+        plan, path = _new_folds(asked, with_weights_read(config, _path(asked.preprocessing), progress.note), "transfer")
+
+    if store.folder is None:
+        progress.note(f"without a cache each of the {plan.num_folds + 1} runs computes the features of its images anew")
+
+    def train_one(
+        config: RunConfig, folder: RunFolder, scanned: Scanned, crossed: CrossValidated | None
+    ) -> TransferResult:
+        return run_transfer(config, folder, store, progress, command, scanned=scanned, crossed=crossed)
+
+    return _with_folds(FoldsWork(plan=plan, path=path, resume=asked.resume, progress=progress), train_one, asked)
+
+
+def _check_folds(request: TrainRequest | TransferRequest) -> None:
+    folds_folder.check_number(request.folds)
+    refuse_test_fraction(request.settings)
+
+
+def _with_folds(work: FoldsWork, train_one: TrainOne[Result], asked: TrainRequest | TransferRequest) -> Result:
+    try:
+        with naming_config(RunFolder(path=folds_folder.plan_path(work.path).parent, resume=work.resume), FOLDS_PLAN):
+            return train_folds(work, train_one)
+    finally:
+        if asked.out is None and not work.resume:
+            _remove_if_empty(work.path)
+
+
+def _new_folds(request: TrainRequest | TransferRequest, config: RunConfig, verb: str) -> tuple[FoldsPlan, Path]:
+    plan = FoldsPlan(num_folds=request.folds, run=config)
+    path = _path(request.out) or _new_path(config, config.transfer.backbone or config.model)
+    _refuse_begun(path, verb)
+    RunFolder(path=path).check()
+    return plan, path
+
+
+def _resumed_folds(
+    request: TrainRequest | TransferRequest, verb: str, asked: Callable[[RunConfig], RunConfig]
+) -> tuple[FoldsPlan, Path]:
+    out = _path(request.out)
+    if out is None or not folds_folder.has_folds(out):
+        raise UsageError(
+            f"A run with folds has them from its beginning: --folds goes with --resume only where it began with it.\n"
+            f"Leave --folds out, or say which run: saccade {verb} --resume --out RUN"
+        )
+    plan = read_folds_plan(out)
+    if plan.run.verb != verb:
+        raise UsageError(_of_another_verb(out, plan.run.verb))
+    if request.folds not in (0, plan.num_folds):
+        raise UsageError(
+            f"A resumed run goes on as it began: it has {plan.num_folds} folds, now {request.folds}.\n"
+            f"Leave --folds out, or start a new run with another --out."
+        )
+    wanted = asked(plan.run)
+    refuse_more_epochs(plan.config(), wanted.model_copy(update={"split": plan.config().split}), out)
+    refuse_changes(plan.run, wanted)
+    refuse_unnamed_source(plan.run, str(request.source), out)
+    return plan.model_copy(update={"run": wanted}), out
+
+
+def _of_another_verb(run: Path, verb: str) -> str:
+    again = f"saccade {verb} --resume --out {shell_word(run)}"
+    return f"{printable(str(run))} was begun by saccade {verb}.\nGo on with: {again}"
 
 
 def _remove_if_empty(path: Path) -> None:

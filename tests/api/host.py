@@ -101,7 +101,8 @@ def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tupl
     pixels_NHW = np.stack([digits.read(index) for index in range(300)])
     label_N = np.array([digits.record(index).label for index in range(300)])
     small = (pixels_NHW, label_N)
-    photo, photos = folder / "photos" / "3" / "0.png", folder / "photos"
+    photo, photos, eleven = folder / "photos" / "3" / "0.png", folder / "photos", folder / "eleven"
+    unseen = [255 - pixels_HW for pixels_HW in pixels_NHW[:40]]
     write_images(folder, small)
     run, out = as_path(folder / "run"), lambda name: as_path(folder / name)
     settings = {"batch_size": 64, "runtime": {"num_threads": 1, "precision": "float32"}}
@@ -151,6 +152,10 @@ def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tupl
             (lambda: api.transfer(transfer_request("transferred", freeze=freeze)), False),
             (lambda: api.transfer(transfer_request("t-falls", freeze="none"), Falling()), True),
         ],
+        "add_class": [
+            (lambda: api.add_class(run, as_path(eleven), out("grown"), as_path(photos), out("cache")), False),
+            (lambda: api.add_class(run, as_path(photos), out("none")), True),
+        ],
         "train_ensemble": [
             (lambda: api.train_ensemble(request("pair", ensemble=2)), False),
             (lambda: api.train_ensemble(request("p-falls", ensemble=2), Falling()), True),
@@ -177,6 +182,14 @@ def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tupl
             (lambda: api.write_evaluated_answers(api.evaluate(run, "digits"), out("judged.csv")), False),
             (lambda: api.write_evaluated_answers(api.evaluate(run, "digits"), out("photos")), True),
         ],
+        "write_curves": [
+            (lambda: api.write_curves(api.evaluate(run, "digits"), out("curves.csv")), False),
+            (lambda: api.write_curves(api.evaluate(run, "digits"), out("curves.txt")), True),
+        ],
+        "write_evaluation_report": [
+            (lambda: api.write_evaluation_report(api.evaluate(run, "digits"), out("evaluation.html")), False),
+            (lambda: api.write_evaluation_report(api.evaluate(run, "digits"), out("photos")), True),
+        ],
         "confidence_for": [
             (lambda: api.confidence_for(run, 0.5), False),
             (lambda: api.confidence_for(out("absent"), 0.9), True),
@@ -191,6 +204,30 @@ def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tupl
         "predict_to_csv": [
             (lambda: list(api.predict_to_csv(run, as_path(photos), out("answers.csv"))[1]), False),
             (lambda: api.predict_to_csv(run, as_path(photos), out("photos")), True),
+        ],
+        "predict_to_label_studio": [
+            (lambda: api.predict_to_label_studio(run, as_path(photos), out("tasks.json")), False),
+            (lambda: api.predict_to_label_studio(run, small, out("tasks.json")), True),
+        ],
+        "predict_to_fiftyone": [
+            (lambda: api.predict_to_fiftyone(run, as_path(photos), out("export")), False),
+            (lambda: api.predict_to_fiftyone(run, as_path(photos), out("export")), True),
+        ],
+        "features": [
+            (lambda: api.features(run, as_path(photos), out("features.npz")), False),
+            (lambda: api.features(run, [*unseen, folder / "pixels.json"], out("features.csv")), True),
+        ],
+        "similar": [
+            (lambda: api.similar(run, as_path(photo), as_path(photos), sheet=out("near.svg")), False),
+            (lambda: api.similar(run, unseen[0], unseen, count=0), True),
+        ],
+        "suggest": [
+            (lambda: api.suggest(run, as_path(eleven), 3, out=out("next.csv")), False),
+            (lambda: api.suggest(run, as_path(eleven), 0), True),
+        ],
+        "drift": [
+            (lambda: api.drift(run, as_path(eleven), as_path(photos)), False),
+            (lambda: api.drift(run, unseen[:5]), True),
         ],
         "explain": [
             (lambda: api.explain(run, as_path(photo), out("why.svg"), source=as_path(photos)), False),
@@ -218,7 +255,7 @@ def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tupl
 
 
 def write_images(folder: Path, small: tuple[np.ndarray, np.ndarray]) -> None:
-    """A folder of images, and the weights of a network for other classes."""
+    """A folder of images, one of another class, and the weights of a network for other classes."""
     from PIL import Image
     from safetensors.torch import save_file
 
@@ -228,6 +265,9 @@ def write_images(folder: Path, small: tuple[np.ndarray, np.ndarray]) -> None:
         place = folder / "photos" / str(label)
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels_HW).save(place / f"{np.flatnonzero(small[1] == label).tolist().index(index)}.png")
+    (folder / "eleven").mkdir(exist_ok=True)
+    for index, pixels_HW in enumerate(small[0][:40]):
+        Image.fromarray(255 - pixels_HW).save(folder / "eleven" / f"{index}.png")
     network = build_model("lenet5", ModelSpec(num_classes=7, input_CHW=(1, 32, 32)))
     weights = {name: tensor.float().contiguous() for name, tensor in network.state_dict().items()}
     save_file(weights, folder / "model.safetensors")

@@ -23,12 +23,58 @@ CACHE = REPOSITORY / ".mypy_cache" / "typed-sample"  # torch's types take half a
 def test_the_public_names_are_these():
     assert saccade.__all__ == ["__version__", "api", "load", "Model", "SaccadeClassifier", "SaccadeFeatures"]
     assert api.__all__ == [
-        *("train", "transfer", "train_ensemble", "find_learning_rate", "evaluate", "check_labels", "write_mistakes"),
-        *("write_evaluated_answers", "predict", "predict_to_csv", "confidence_for", "explain", "inspect", "preview"),
+        *(
+            "train",
+            "transfer",
+            "add_class",
+            "train_ensemble",
+            "find_learning_rate",
+            "evaluate",
+            "check_labels",
+            "write_mistakes",
+        ),
+        *(
+            "write_evaluated_answers",
+            "write_curves",
+            "write_evaluation_report",
+            "predict",
+            "predict_to_csv",
+            "confidence_for",
+            "predict_to_label_studio",
+            "predict_to_fiftyone",
+            "features",
+            "similar",
+            "suggest",
+            "drift",
+            "explain",
+            "inspect",
+            "preview",
+        ),
         *("table", "compare", "report", "is_run", "is_ensemble", "request_stop", "TrainRequest", "TransferRequest"),
         *("PreviewRequest", "TableRequest", "Answering", "Further", "RuntimeConfig", "RunProgress", "Silent"),
-        *("ArraySource", "FileSource", "DataSource", "Record", "TrainResult", "TransferResult", "EnsembleResult"),
-        *("RangeTest", "Evaluation", "LabelCheck", "Prediction", "AnswersWritten", "PromisedPrecision"),
+        *(
+            "ArraySource",
+            "FileSource",
+            "DataSource",
+            "Record",
+            "TrainResult",
+            "TransferResult",
+            "AddedClasses",
+            "EnsembleResult",
+        ),
+        *(
+            "RangeTest",
+            "Evaluation",
+            "LabelCheck",
+            "Prediction",
+            "AnswersWritten",
+            "PromisedPrecision",
+            "Exported",
+            "FeaturesWritten",
+            "Similar",
+            "Suggestions",
+            "Drift",
+        ),
         *("Explanation", "Inspection", "DesignTable", "Comparison", "Metrics", "Preprocessing", "SaccadeError"),
         *("ImageError", "Stopped"),
     ]
@@ -113,6 +159,7 @@ def test_settings_as_a_table_and_as_texts_give_one_configuration():
 def test_what_a_verb_gives_is_shown_in_words():
     for name in api.__all__:
         entry = getattr(api, name)
-        if name.endswith("Result") or name in ("Evaluation", "LabelCheck", "Prediction", "Explanation", "Inspection"):
+        shown = ("Evaluation", "LabelCheck", "Prediction", "Explanation", "Inspection", "AddedClasses")
+        if name.endswith("Result") or name in (*shown, "Similar", "Suggestions", "Drift"):
             assert is_dataclass(entry)
             assert hasattr(entry, "_repr_html_"), name

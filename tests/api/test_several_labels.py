@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 from tests.several_labels import CLASSES, write_list, write_one_hot
 
-from saccade import api
+from saccade import api, load
 from saccade.core.errors import DataError, UsageError
 from saccade.core.task import images_right
 from saccade.core.types import Prediction
@@ -100,6 +100,22 @@ def test_mistakes_name_what_was_missed_and_what_was_said_for_nothing(evaluation:
         labels, said = (set(filter(None, row[name].split(";"))) for name in ("labels", "said"))
         assert set(filter(None, row["missed"].split(";"))) == labels - said
         assert set(filter(None, row["said_for_nothing"].split(";"))) == said - labels
+
+
+def test_a_page_and_a_file_of_curves_hold_every_class(evaluation: api.Evaluation, tmp_path: Path):
+    api.write_evaluation_report(evaluation, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert '<section id="ranking"' in page
+    assert '<section id="confusion"' not in page
+    assert "The dotted line is the recall from " in page
+    api.write_curves(evaluation, tmp_path / "curves.json")
+    curves = json.loads((tmp_path / "curves.json").read_text())["classes"]
+    assert [entry["class"] for entry in curves] == list(evaluation.metrics.classes)
+    for k, entry in enumerate(curves):
+        recall = np.array([0.0 if value is None else value for value in entry["true_positive_rate"]])
+        precision = np.array(entry["precision"])
+        ap = average_precision_score(evaluation.label_N[:, k], evaluation.probabilities()[:, k])
+        assert float((np.diff(recall) * precision[1:]).sum()) == pytest.approx(ap)
 
 
 def test_predictions_say_the_labels_that_reach_their_threshold(
@@ -237,3 +253,40 @@ def test_one_confidence_and_what_is_measured_of_one_label_are_refused(trained: a
         "Costs, slices and corruptions are for one label an image; this run knows several.\n"
         "Leave out --costs, --slices, --slice-column and --corruptions."
     )
+
+
+def test_verbs_that_are_for_one_label_refuse_the_run_before_they_read_an_image(
+    trained: api.TrainResult, tmp_path: Path
+):
+    run, gone = trained.run_dir, tmp_path / "gone"
+    for what, call in {
+        "saccade suggest": lambda: api.suggest(run, gone),
+        "saccade drift": lambda: api.drift(run, gone),
+        "saccade add-class": lambda: api.add_class(run, gone, tmp_path / "new"),
+        "predict --label-studio": lambda: api.predict_to_label_studio(run, gone, tmp_path / "new"),
+        "predict --fiftyone": lambda: api.predict_to_fiftyone(run, gone, tmp_path / "new"),
+    }.items():
+        with pytest.raises(UsageError) as error:
+            call()
+        assert error.value.message == (
+            f"{what} is for runs that know one label an image; this run knows several.\n"
+            f"Give a run that was trained on images with one label each."
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_features_are_written_with_all_labels_and_the_image_itself_is_the_nearest(
+    trained: api.TrainResult, folder: Path, tmp_path: Path
+):
+    listed = folder / "more" / "labels.csv"
+    source = open_source(str(listed), several=True)
+    api.features(trained.run_dir, source, tmp_path / "f.npz")
+    with np.load(tmp_path / "f.npz") as arrays:
+        labels = arrays["label_N"].tolist()
+        feature_ND = arrays["feature_ND"]
+    expected = [";".join(source.classes[k] for k in source.record(index).all_labels) for index in range(120)]
+    assert labels == expected
+    assert {text.count(";") for text in labels} >= {0, 1}
+    photos = sorted((folder / "more").rglob("*.png"))
+    np.testing.assert_array_equal(feature_ND, load(trained.run_dir).features(photos))
+    assert api.similar(trained.run_dir, photos[0], photos, count=1).copies == (str(photos[0]),)

@@ -18,6 +18,13 @@ reveal_type(api.evaluate("runs/x", "digits"))  # is: saccade.classify.evaluation
 reveal_type(api.report(Path("runs/x")))  # is: pathlib.Path
 reveal_type(answers)  # is: list[saccade.core.types.Prediction | saccade.core.errors.ImageError]
 api.evaluate("runs/x", [("a.jpg", "cat"), (Path("b.jpg"), "dog", "test")])
+reveal_type(api.features("runs/x", images, "f.npz"))  # is: saccade.survey.feature_file.FeaturesWritten
+reveal_type(api.similar("runs/x", "a.jpg", images).found[0].distance)  # is: float
+reveal_type(api.suggest("runs/x", images, count=5))  # is: saccade.survey.suggest.Suggestions
+reveal_type(api.drift("runs/x", "new").is_drifted)  # is: bool
+reveal_type(api.add_class("runs/x", "zebra").added)  # is: tuple[str, ...]
+reveal_type(api.predict_to_label_studio("runs/x", "new", "tasks.json"))  # is: saccade.classify.exports.Exported
+reveal_type(api.predict_to_fiftyone("runs/x", images, "export").num_answered)  # is: int
 reveal_type(saccade.load("runs/x")("a.jpg"))  # is: saccade.core.types.Prediction
 reveal_type(saccade.load("runs/x", "runs/y")(["a.jpg"]))  # is: list[saccade.core.types.Prediction]
 reveal_type(saccade.SaccadeClassifier(epochs=3).fit(images, ["a", "b"] * 5))  # is: saccade.estimators.SaccadeClassifier

@@ -13,6 +13,7 @@ from sklearn.metrics import cohen_kappa_score, roc_auc_score
 from saccade import api
 from saccade.classify import corrupted
 from saccade.data.sources.digits import Digits
+from saccade.evaluate.words import percent
 
 COLUMNS = ["image", "class", "probability", "error", "unlike_training", "no_answer"]
 
@@ -96,3 +97,40 @@ def test_corrupted_images_are_judged_beside_themselves(saccade: Callable, run: P
     assert found["top1_corrupted"] == pytest.approx(np.mean(list(found["kinds"].values())))
     assert found["change"] == pytest.approx(found["top1_corrupted"] - found["top1"])
     assert found["change_low"] <= found["change"] <= found["change_high"]
+
+
+def test_a_page_and_files_hold_all_that_was_measured(
+    saccade: Callable, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(corrupted, "MAX_IMAGES", 12)
+    names = [str(digit) for digit in range(10)]
+    table = [["true", *names], *([name, *("0" if other == name else "1" for other in names)] for name in names)]
+    (tmp_path / "costs.csv").write_text("\n".join(",".join(row) for row in table) + "\n")
+    page, curves, labels = tmp_path / "page.html", tmp_path / "curves.csv", tmp_path / "labels.csv"
+    asked = ["--slices", "--corruptions", "--costs", tmp_path / "costs.csv", "--label-errors", labels]
+    finished = saccade("evaluate", run, "digits", *asked, "--curves", curves, "--report", page, "--json")
+    assert finished.status == 0, finished.errors
+    values, text = json.loads(finished.output), " ".join(page.read_text(encoding="utf-8").split())
+    for identifier in ("confusion", "classes", "ranking", "thresholds", "costs", "slices", "corruptions", "labels"):
+        assert f'<section id="{identifier}"' in text
+        assert f'<a href="#{identifier}">' in text
+    assert f"{percent(values['top1'])} % of {values['num_samples']} held-out images correct" in text
+    assert (
+        f"Area under the ROC curve, each class against the others: {percent(values['ranking']['macro_auc'])} %" in text
+    )
+    assert f"The answers cost {values['costs']['cost']:.4g} an image." in text
+    assert f"are {percent(values['corruptions']['top1_corrupted'])} % correct instead of" in text
+    assert text.count("<tr>") > len(values["slices"])
+    assert "<script" not in text
+    rows = list(csv.DictReader(curves.read_text().splitlines()))
+    assert {row["class"] for row in rows} == set(names)
+    listed = list(csv.DictReader(labels.read_text().splitlines()))
+    assert len(listed) == values["num_suspected_labels"] == len(values["suspected_labels"])
+    assert [row["image"] for row in listed] == [entry["image"] for entry in values["suspected_labels"]]
+    assert (values["suspected_labels_share"] is None) == (not listed)
+    assert 0 <= values["wrong_labels_share"] <= 0.5
+    finished = saccade("evaluate", run, "digits", "--curves", tmp_path / "curves.txt")
+    assert (finished.status, finished.errors.splitlines()[0]) == (
+        2,
+        "error: --curves writes .csv or .json files; got 'curves.txt'.",
+    )

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from saccade import api
 from saccade.core.errors import CheckpointError
 from saccade.data.source import open_source
 from saccade.data.sources.digits import Digits
+from saccade.evaluate.novelty import unlike_sentence
 from saccade.runs.checkpoint import find_checkpoint, update_manifest
 from saccade.runs.names import NOVELTY, VALIDATION
 
@@ -132,6 +134,32 @@ def test_a_run_of_before_says_nothing(saccade: Callable, runs: list[Path], shirt
         f"error: {before} keeps no outputs of validation images, which a threshold is chosen on.\n"
         "Train with validation images (split.validation_fraction) and this version, or give --min-confidence.\n",
     )
+
+
+def test_explain_and_the_report_say_the_same(
+    saccade: Callable, runs: list[Path], shirt: Path, seven: Path, tmp_path: Path
+):
+    told = "Unlike anything seen in training: 'saccade predict' gives no answer."
+    for image, is_unlike, words in ((shirt, True, told), (seven, False, "Like images seen in training.")):
+        finished = saccade("explain", runs[0], image, "--out", tmp_path / "sheet.svg")
+        assert (finished.status, finished.output.splitlines()[1]) == (0, words)
+        assert words.replace("'", "&#x27;") in (tmp_path / "sheet.svg").read_text()
+        values = json.loads(saccade("explain", runs[0], image, "--out", tmp_path / "sheet.svg", "--json").output)
+        assert values["unlike_training"] is is_unlike
+        assert values["answering"] is None  # 143 validation images promise no 98 %
+        explanation = api.explain(runs[0], image)
+        assert words in explanation.display_lines()
+        assert explanation.promised is not None
+        assert next(iter(api.predict(runs[0], [image]))).logits == tuple(explanation.subject.logits_K.tolist())
+        for threshold, reach in ((0.0, "reaches 0.0000"), (1.1, "is below 1.1000")):
+            promised = replace(explanation.promised, min_confidence=threshold)
+            sure = replace(explanation, promised=promised)
+            assert sure.is_sure == (threshold == 0)
+            assert sure.answering_words()[1] == f"Its confidence {reach}, from where 98 % precision is promised."
+    evaluation = api.evaluate(runs[0], "digits")
+    page = " ".join(api.report(runs[0], tmp_path / "report.html").read_text(encoding="utf-8").split())
+    assert unlike_sentence(int(evaluation.unlike_N.sum()), 359, evaluation.unlike_share) in page
+    assert "98 % precision cannot be promised by 143 validation images" in page
 
 
 def test_evaluate_counts_what_is_strange(saccade: Callable, runs: list[Path]):

@@ -39,6 +39,22 @@ def _runs_and_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             [OTHER_WAY.format(other="cat.jpg"), "Write: saccade explain runs/a cat.jpg --out why.svg"],
         ),
         (
+            ["suggest", "my photos", "runs/a"],
+            [OTHER_WAY.format(other="my photos"), "Write: saccade suggest runs/a 'my photos'"],
+        ),
+        (
+            ["drift", "my photos", "runs/a"],
+            [OTHER_WAY.format(other="my photos"), "Write: saccade drift runs/a 'my photos'"],
+        ),
+        (
+            ["similar", "cat.jpg", "my photos", "runs/a"],
+            [OTHER_WAY.format(other="cat.jpg"), "Write: saccade similar runs/a cat.jpg 'my photos'"],
+        ),
+        (
+            ["add-class", "my photos", "runs/a"],
+            [OTHER_WAY.format(other="my photos"), "Write: saccade add-class runs/a 'my photos'"],
+        ),
+        (
             ["predict", "cat.jpg", "runs/a"],
             [OTHER_WAY.format(other="cat.jpg"), "Write: saccade predict runs/a cat.jpg"],
         ),

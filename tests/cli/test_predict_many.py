@@ -53,7 +53,7 @@ def test_paths_come_from_standard_input(saccade: Callable, run: Path, monkeypatc
     assert finished.status == 1
     assert files_answered(finished) == ["new/00.png", "new/03.png", "new/01.png"]
     assert [error["reason"] for error in json.loads(finished.output)["errors"]] == [
-        "'https://host/a.png' is an address, and predict opens none unasked. "
+        "'https://host/a.png' is an address, and none is opened unasked. "
         "If you want it to be fetched, add --allow-url.",
         "cannot be read: No such file or directory.",
     ]
@@ -85,12 +85,12 @@ def test_a_source_is_predicted_by_its_own_keys(saccade: Callable, run: Path):
     [
         (
             "https://host/a.png",
-            "'https://host/a.png' is an address, and predict opens none unasked.\n"
+            "'https://host/a.png' is an address, and none is opened unasked.\n"
             "If you want it to be fetched, add --allow-url.",
         ),
         (
             "s3://bucket/a.png",
-            "'s3://bucket/a.png' is not an image that predict opens: of addresses, it reads https://.\n"
+            "'s3://bucket/a.png' is not an image that can be opened: of addresses, only https:// is read.\n"
             "Download the images, and give their folder.",
         ),
     ],

@@ -123,10 +123,18 @@ def write_tar(folder: Path, num: int) -> str:
     return str(folder)
 
 
+def write_fiftyone(folder: Path, num: int) -> str:
+    write_flat(folder / "set" / "data", num)
+    labels = {"classes": list(CLASSES), "labels": {str(number): number % 3 for number in range(num)}}
+    (folder / "set" / "labels.json").write_text(json.dumps(labels))
+    return str(folder / "set")
+
+
 # How to write `num` images of three classes below a folder; returns what is typed as SOURCE. None: built in.
 EXAMPLES: dict[str, Callable[[Path, int], str] | None] = {
     "cifar": write_cifar,
     "digits": None,
+    "fiftyone": write_fiftyone,
     "folder": write_folder,
     "hub": write_hub,
     "idx": write_idx,

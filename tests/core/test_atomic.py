@@ -71,6 +71,25 @@ def test_a_file_in_the_way_of_a_folder_is_explained(tmp_path: Path):
     )
 
 
+def test_a_file_that_cannot_be_written_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    atomic.check_file(tmp_path / "new" / "answers.csv")
+    assert os.listdir(tmp_path) == ["new"]
+    assert not os.listdir(tmp_path / "new")
+    with pytest.raises(StorageError) as error:
+        atomic.check_file(tmp_path / "new")
+    assert error.value.message == f"Cannot write {tmp_path / 'new'}: it is a folder.\nGive the name of a file."
+    with pytest.raises(StorageError) as error:
+        atomic.write_bytes(tmp_path / "new", b"x")
+    assert error.value.message == f"Cannot write {tmp_path / 'new'}: it is a folder.\nGive the name of a file."
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(StorageError) as error:
+        atomic.check_file(tmp_path / "answers.csv")
+    assert error.value.message == (
+        f"Cannot write {tmp_path / 'answers.csv'}: it may not be written by you.\n"
+        "Choose another place with --out, or change the permissions."
+    )
+
+
 def fill_with(text: str):
     def fill(folder: Path) -> None:
         atomic.write_text(folder / "weights", text)

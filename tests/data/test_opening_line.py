@@ -30,7 +30,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
     return folder / "run", listed, f"data    {listed}: 3 classes: apple (14), fig (12), pear (13)"
 
 
-@pytest.mark.parametrize("verb", ["train", "evaluate", "inspect", "predict", "predict --csv", "explain", "preview"])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        *("train", "evaluate", "inspect", "predict", "predict --csv", "predict --fiftyone", "explain", "preview"),
+        *("features", "similar", "suggest"),
+    ],
+)
 def test_every_verb_names_the_classes_and_their_counts(
     saccade: Callable, made: tuple[Path, Path, str], tmp_path: Path, verb: str
 ):
@@ -43,6 +49,10 @@ def test_every_verb_names_the_classes_and_their_counts(
         "predict --csv": ["predict", run, listed, "--csv", tmp_path / "answers.csv"],
         "explain": ["explain", run, listed.parent / "fig-0.png", "--out", tmp_path / "a.svg", "--source", listed],
         "preview": ["preview", listed, "--out", tmp_path / "drawn.png"],
+        "predict --fiftyone": ["predict", run, listed, "--fiftyone", tmp_path / "export"],
+        "features": ["features", run, listed, "--out", tmp_path / "f.npz"],
+        "similar": ["similar", run, listed.parent / "fig-0.png", listed],
+        "suggest": ["suggest", run, "digits", listed],
     }[verb]
     finished = saccade(*command)
     assert finished.status == 0, finished.errors

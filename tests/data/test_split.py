@@ -131,7 +131,7 @@ def test_given_splits_are_taken_as_they_are_and_their_leaks_said():
     assert sides(split) == [{0, 1, 2, 3, 4, 5}, {6, 7, 8, 9}, {10, 11}]
     assert split.origin == "train, validation, test as given"
     assert split.notes == (
-        "1 validation image is also in train: it says little about the epoch to keep",
+        "1 validation image is also in train: it is not used",
         "2 test images are also in train or validation: there are no others to judge by",
         "2 images are each in more than one class, so labels are wrong: 'a1' (class 1) and 'c0' (class 0)",
     )

@@ -1,7 +1,10 @@
 """Distillation: the loss against the paper's formula, teachers that answer together, refusals, and an exact resume."""
 
+import re
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +16,8 @@ from saccade import api
 from saccade.classify.classifier import open_member
 from saccade.core.errors import CheckpointError, ConfigError, DataError, UsageError
 from saccade.core.runtime import start
-from saccade.core.types import Batch
-from saccade.ensemble.distillation import Teachers, load_teachers, soft_loss
+from saccade.core.types import Batch, Preprocessing
+from saccade.ensemble.distillation import Teachers, _refuse_other_inputs, load_teachers, soft_loss
 from saccade.evaluate.forward import forward
 from saccade.models.architecture import ModelSpec, build_model
 from saccade.runs.checkpoint import find_checkpoint, save_checkpoint
@@ -229,3 +232,36 @@ def test_a_weight_without_teachers_and_the_reverse_are_refused():
         RunConfig().with_overrides(["distill.weight=0.5"])
     with pytest.raises(ConfigError, match="the teachers would say nothing"):
         RunConfig.parse({"distill": {"teachers": ["runs/a"]}})
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "message"),
+    [
+        (
+            {"fit": "pad"},
+            {"resize_px": 256},
+            "The teacher t sees pictures with fit pad, the student with fit crop: they must see the same image.\n"
+            "Set input.fit=pad for the student, or take another teacher.",
+        ),
+        (
+            {"fit": "cover", "resize_px": 110, "input_height_px": 96, "input_width_px": 160},
+            {"fit": "squash", "input_height_px": 96, "input_width_px": 160},
+            "The teacher t sees pictures with fit crop, the student with fit squash: they must see the same image.\n"
+            "Set input.fit=crop for the student, or take another teacher.",
+        ),
+        (
+            {"input_height_px": 96, "input_width_px": 160},
+            {},
+            "The teacher t takes inputs of 160x96x3, the student of 224x224x3: they must see the same image.\n"
+            "Set input.size_px=96 and input.width_px=160 for the student, or take another teacher.",
+        ),
+        ({"resize_px": 256}, {"resize_px": 232}, ""),
+        ({}, {"resize_px": 256}, ""),
+    ],
+)
+def test_a_teacher_that_sees_another_part_of_a_picture_is_refused(teacher: dict, student: dict, message: str):
+    member = SimpleNamespace(name="t", preprocessing=Preprocessing.parse(teacher))
+    images = SimpleNamespace(preprocessing=Preprocessing.parse(student))
+    expected = pytest.raises(UsageError, match=f"^{re.escape(message)}$") if message else nullcontext()
+    with expected:
+        _refuse_other_inputs(SimpleNamespace(members=[member]), images)  # type: ignore[arg-type]

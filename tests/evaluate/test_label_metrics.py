@@ -16,7 +16,8 @@ from sklearn.metrics import (
 
 from saccade.core.errors import DataError, TrainingError
 from saccade.core.task import SEVERAL_LABELS, Task, sigmoid
-from saccade.evaluate.label_metrics import LabelMetrics, Ranking, compute_label_metrics, mean_average_precision
+from saccade.evaluate.label_metrics import LabelMetrics, compute_label_metrics, mean_average_precision
+from saccade.evaluate.ranked_scores import RankedScores
 from saccade.evaluate.words import metrics_json, verdict, verdicts
 from saccade.evaluate.words import warnings as told
 
@@ -104,7 +105,7 @@ def test_a_draw_counts_an_image_as_often_as_it_was_drawn():
     score_N, has_N = generator.normal(size=30).round(1), generator.random(30) < 0.4
     drawn_N = generator.integers(30, size=30)
     weight_1N = np.bincount(drawn_N, minlength=30).astype(float)[None]
-    ap_R, auc_R = Ranking(score_N, has_N).both(weight_1N)
+    ap_R, auc_R = RankedScores(score_N, has_N).both(weight_1N)
     assert ap_R[0] == pytest.approx(average_precision_score(has_N[drawn_N], score_N[drawn_N]))
     assert auc_R[0] == pytest.approx(roc_auc_score(has_N[drawn_N], score_N[drawn_N]))
 

@@ -12,15 +12,14 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from tests.evaluate.cleanlab_table import read_cases
 
-from saccade.evaluate.metrics import wilson_interval
+from saccade.evaluate.label_errors import suspected_labels
 from saccade.evaluate.mistakes import (
     cross_validated_probabilities,
     find_mistakes,
     mistakes_csv,
     safe_cell,
-    suspected_labels,
-    why_unsuspected,
     write_mistakes,
 )
 
@@ -60,60 +59,38 @@ def test_suspected_labels_follow_the_paper_and_find_flipped_ones(seed):
     assert (np.diff(own) >= 0).all()
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_suspected_labels_are_those_of_cleanlab(seed):
-    cleanlab = pytest.importorskip("cleanlab.filter", reason="cleanlab is not installed; it is only compared with")
-    probabilities, labels = noisy_case(seed)
-    theirs = cleanlab.find_label_issues(labels, probabilities, filter_by="confident_learning", n_jobs=1)
-    assert sorted(suspected_labels(probabilities, labels).tolist()) == np.flatnonzero(theirs).tolist()
+@pytest.mark.parametrize("case", read_cases())
+def test_suspected_labels_are_those_of_cleanlab(case):
+    """What cleanlab 2.9.0 suspects of the same probabilities is written down (`cleanlab_table.py` asks it again)."""
+    ours = suspected_labels(case.probability_NK, case.label_N)
+    assert sorted(ours.tolist()) == np.flatnonzero(case.thorough_N).tolist()
+    assert case.thorough_N.sum() >= 4
+    # its default method suspects others too: more wrong labels are found, and more right ones are suspected
+    assert case.is_wrong_N[ours].mean() >= case.is_wrong_N[case.default_N].mean()
 
 
 def marked(probability_NK, label_N):
-    """(positions of the mistakes that are marked, why some are not)."""
+    """Positions of the mistakes that are marked."""
     keys = [str(i) for i in range(len(label_N))]
     found = find_mistakes(np.log(probability_NK), label_N, keys, [f"c{k}" for k in range(probability_NK.shape[1])])
-    why = why_unsuspected(probability_NK.argmax(axis=1) == label_N, label_N)
-    return {mistake.position for mistake in found if mistake.may_be_mislabelled}, why
+    return {mistake.position for mistake in found if mistake.may_be_mislabelled}
 
 
-def test_a_good_network_with_many_images_marks_flipped_labels():
+def test_a_good_network_marks_flipped_labels():
     probabilities, labels = noisy_case(0)
-    positions, why = marked(probabilities, labels)
+    positions = marked(probabilities, labels)
     assert len(positions & set(range(15))) >= 11
-    assert why == ""
+    assert len(positions - set(range(15))) <= 2
 
 
-def test_a_weak_network_marks_nothing_and_says_why():
-    probabilities, labels = noisy_case(0)
-    labels[:120] = (labels[:120] + 1) % 4  # right on fewer than two thirds
-    positions, why = marked(probabilities, labels)
-    low, _ = wilson_interval(int((probabilities.argmax(axis=1) == labels).sum()), 300)
-    assert positions == set()
-    assert why == (
-        f"No label is marked as possibly wrong: that takes an accuracy clearly above 80 %, and the interval reaches "
-        f"down to {100 * low:.1f} %."
-    )
-
-
-def test_classes_with_few_images_are_not_marked_and_that_is_said():
-    probabilities, labels = noisy_case(0)
-    kept = np.flatnonzero(labels != 3).tolist() + np.flatnonzero(labels == 3)[:29].tolist()
-    positions, why = marked(probabilities[kept], labels[kept])
-    assert (
-        why
-        == "No label of 1 class with fewer than 30 judged images is marked as possibly wrong: that takes more images."
-    )
-    pairs = {(labels[kept][i], probabilities[kept][i].argmax()) for i in positions}
-    assert pairs
-    assert not any(3 in pair for pair in pairs)
-
-
-def test_an_answer_that_is_a_guess_marks_nothing():
-    labels = np.repeat([0, 1, 2], 100)
-    probabilities = np.full((300, 3), 0.3)
-    probabilities[np.arange(300), labels] = 0.4
-    probabilities[0], probabilities[1] = [0.3, 0.45, 0.25], [0.05, 0.9, 0.05]
-    assert marked(probabilities, labels)[0] == {1}
+def test_a_weak_network_marks_nothing():
+    """Its mistakes are as many as its confidences say."""
+    draw = np.random.default_rng(1)
+    probabilities = softmax(1.5 * draw.normal(size=(300, 4)), axis=1)
+    labels = (draw.random((300, 1)) < probabilities.cumsum(axis=1)).argmax(axis=1)
+    assert 0.4 < (probabilities.argmax(axis=1) == labels).mean() < 0.7
+    assert len(suspected_labels(probabilities, labels)) > 30  # by confident learning alone
+    assert marked(probabilities, labels) == set()
 
 
 def test_a_class_without_images_is_never_suspected():

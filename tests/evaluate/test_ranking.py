@@ -12,7 +12,8 @@ from sklearn.metrics import (
 )
 
 from saccade.evaluate.by_threshold import THRESHOLDS, confusion_by_threshold, threshold_rows
-from saccade.evaluate.ranking import average_precision, cohens_kappa, rank, ranking_curve
+from saccade.evaluate.ranked_scores import RankedScores
+from saccade.evaluate.ranking import cohens_kappa, rank
 
 
 def drawn(seed: int) -> tuple[np.ndarray, np.ndarray, int]:
@@ -53,7 +54,7 @@ def test_the_curves_pass_through_scikit_learns_points(seed: int):
     is_one_N, score_N = label_N == 1, probability_NK[:, 1]
     if is_one_N.all() or not is_one_N.any():
         return
-    curve = ranking_curve(score_N, is_one_N)
+    curve = RankedScores(score_N, is_one_N).curve()
     false_rate, true_rate, _ = roc_curve(is_one_N, score_N, drop_intermediate=False)
     np.testing.assert_allclose(curve.false_rate_T, false_rate, atol=1e-12)
     np.testing.assert_allclose(curve.true_rate_T, true_rate, atol=1e-12)
@@ -87,7 +88,7 @@ def test_nothing_is_made_up_without_images():
     found = rank(np.zeros((0, 2)), np.zeros(0, np.int64), ["a", "b"], np.zeros((2, 2), np.int64))
     assert np.isnan([found.macro_area, found.kappa]).all()
     assert found.sentence() == ""
-    assert np.isnan(average_precision(np.ones(3), np.zeros(3, bool)))
+    assert np.isnan(RankedScores(np.ones(3), np.zeros(3, bool)).average_precision())
     assert cohens_kappa(np.array([[5, 0], [0, 0]]))[1:] == (-1.0, 1.0)
 
 

@@ -6,7 +6,8 @@ from torch import nn
 
 from saccade.models.architecture import ImageClassifier, ModelSpec
 from saccade.models.build import resolve_model
-from saccade.models.penultimate import split_outputs, with_features
+from saccade.models.penultimate import MAX_KEPT, feeds_the_last_layer, split_outputs, with_features
+from saccade.models.surgery import last_layer
 
 SPEC = ModelSpec(num_classes=5, input_CHW=(3, 64, 64))
 NETWORKS = (
@@ -21,7 +22,7 @@ def test_the_logits_keep_their_bits_and_the_features_are_what_the_head_sees(name
     torch.manual_seed(0)
     model = resolve_model(name, SPEC).eval()
     image_BCHW = torch.randn(3, *SPEC.input_CHW)
-    both = with_features(model)
+    both = with_features(model, MAX_KEPT)
     assert both is not None
     with torch.inference_mode():
         logits_BK, feature_BD = split_outputs(both(image_BCHW), SPEC.num_classes)
@@ -29,6 +30,9 @@ def test_the_logits_keep_their_bits_and_the_features_are_what_the_head_sees(name
         assert feature_BD.ndim == 2
         feature = model.forward_features(image_BCHW)
         pooled_BD = feature.mean(dim=(2, 3)) if feature.ndim == 4 else feature
+        everything = with_features(model)
+        assert everything is not None
+        assert torch.equal(split_outputs(everything(image_BCHW), SPEC.num_classes)[1], pooled_BD)
         if pooled_BD.shape[1] > 8192:
             pooled_BD = model.stages(model.stem(image_BCHW)).mean(dim=(2, 3))
         assert torch.equal(feature_BD, pooled_BD)
@@ -42,3 +46,28 @@ def test_a_network_without_named_parts_or_with_a_way_of_its_own_gives_no_feature
 
     assert with_features(Own()) is None
     assert with_features(nn.Sequential(nn.Flatten(), nn.Linear(4, 2))) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "feeds"),
+    [
+        ("resnet18", True),
+        ("squeezenet1.1+linear", True),
+        ("resnet18+loglinear", False),  # as many numbers, but their logarithms
+        ("resnet18+hidden512", False),  # as many numbers, but of the hidden layer
+        ("lenet5", False),
+        ("conv 16 f3 same | fc 4", False),  # its features are the means of the last map
+    ],
+)
+def test_the_features_are_what_the_last_layer_sees_where_the_head_is_only_that(name: str, feeds: bool):
+    torch.manual_seed(0)
+    model = resolve_model(name, SPEC).eval()
+    assert feeds_the_last_layer(model) == feeds
+    seen: list[torch.Tensor] = []
+    hook = last_layer(model).register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    both = with_features(model)
+    assert both is not None
+    with torch.inference_mode():
+        _, feature_BD = split_outputs(both(torch.randn(3, *SPEC.input_CHW)), SPEC.num_classes)
+    hook.remove()
+    assert torch.equal(seen[0], feature_BD) == feeds

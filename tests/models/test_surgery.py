@@ -1,8 +1,12 @@
-"""Gradual unfreezing: part after part, each of which has something to train."""
+"""Gradual unfreezing: part after part, each of which has something to train; bodies that are moved to other inputs."""
 
+import pytest
+import torch
+
+from saccade.core.errors import ModelError
 from saccade.models.architecture import ImageClassifier, ModelSpec
 from saccade.models.build import resolve_model
-from saccade.models.surgery import freeze, thaw
+from saccade.models.surgery import freeze, thaw, transplant
 
 
 def trained(model: ImageClassifier) -> set[str]:
@@ -31,3 +35,23 @@ def test_what_is_frozen_never_thaws():
     freeze(model, "stage3")
     thaw(model, "stage3", 1.0)
     assert trained(model) == {"head", "stages.stage4"}
+
+
+@pytest.mark.parametrize("name", ["squeezenet1.1", "resnet20", "convnext-atto", "mobilenetv3-small", "lenet5"])
+def test_a_colour_network_on_grey_inputs_answers_as_for_three_equal_channels(name: str):
+    torch.manual_seed(0)
+    colour = resolve_model(name, ModelSpec(num_classes=5, input_CHW=(3, 64, 64))).eval()
+    _, grey = transplant(colour, name, ModelSpec(num_classes=4, input_CHW=(1, 64, 64)))
+    image_B1HW = torch.randn(2, 1, 64, 64)
+    with torch.no_grad():
+        expected = colour.stages(colour.stem(image_B1HW.expand(-1, 3, -1, -1)))
+        shown = grey.eval().stages(grey.stem(image_B1HW))
+    assert shown.shape == expected.shape
+    assert torch.allclose(shown, expected, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_a_grey_network_is_not_stretched_to_colours():
+    backbone = resolve_model("lenet5", ModelSpec(num_classes=5, input_CHW=(1, 32, 32)))
+    with pytest.raises(ModelError) as error:
+        transplant(backbone, "lenet5", ModelSpec(num_classes=5, input_CHW=(3, 32, 32)))
+    assert str(error.value).startswith("lenet5 does not hold 1 of the tensors that lenet5")

@@ -11,13 +11,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
+from sklearn.metrics import average_precision_score, cohen_kappa_score, roc_auc_score
 
 from saccade.core.errors import CheckpointError
 from saccade.data import source as base
+from saccade.evaluate.label_errors import suspect_labels
 from saccade.evaluate.metrics import compute_metrics
+from saccade.evaluate.novelty import unlike_sentence
+from saccade.evaluate.scores import probabilities_from_logits
+from saccade.evaluate.thresholds import choose_threshold
 from saccade.evaluate.words import percent
 from saccade.report import record
 from saccade.report.page import write_report
+from saccade.runs.checkpoint import find_checkpoint, update_manifest
+from saccade.runs.evaluation_files import JudgedOutputs, JudgedPictures, write_verdict
+from saccade.runs.names import NOVELTY, VALIDATION
+from saccade.runs.novelty_file import KnownFeatures, novelty_bytes
+from saccade.runs.validation_file import ValidationOutputs, validation_bytes
 
 
 class Page(HTMLParser):
@@ -99,6 +110,21 @@ def test_a_transfer_shows_what_was_measured_and_why_it_froze_so_deep(make_run: C
     assert "stage2 everything after it 900 82.5 78.0 to 86.0 <0.001 1,026" in page.text
     assert "<0.001 1,026 stage2 everything after it 90 77.5 78.0 to 86.0 - 7" in page.text  # most images first
     assert ("a", {"href": "#curves"}) not in page.elements  # nothing but the last layer was fitted: no epochs
+    assert "No epoch was better" not in page.text
+
+
+def test_a_trial_that_was_not_kept_is_told(make_run: Callable, tmp_path: Path):
+    made = make_run(tmp_path, ["a", "b"], 20)  # its checkpoint is of no epoch, and six are in its log
+    values = {
+        "frozen": "stage2",
+        "sentence": "Frozen up to stage2 as a trial.",
+        "held_out_accuracy": 0.5,
+        "penalty": 1.0,
+    }
+    values |= {"features_s": 1.0, "heads_s": 2.0, "num_computed": 40, "num_found": 0, "data_digest": "0" * 64}
+    (made.path / "transfer.json").write_text(json.dumps(values))
+    page = Page(write_report(made.path).read_text(encoding="utf-8"))
+    assert "Frozen up to stage2 as a trial. No epoch was better than the fitted layer, which is kept." in page.text
 
 
 def test_nothing_comes_from_outside_and_nothing_runs(page: Page, text: str):
@@ -153,11 +179,89 @@ def test_every_image_has_words(page: Page):
 
 
 def test_mistakes_come_surest_first_with_evidence(text: str):
-    cards = re.findall(r'<li class="card">.*?</li>', text, re.S)
+    part = re.search(r'<section id="mistakes".*?</section>', text, re.S).group()
+    cards = re.findall(r'<li class="card">.*?</li>', part, re.S)
     assert len(cards) == 12
     said = [float(re.search(r"([\d.]+) %", card).group(1)) for card in cards]
     assert said == sorted(said, reverse=True)
     assert all("for the predicted class" in card or "No positive evidence" in card for card in cards)
+
+
+def test_labels_that_may_be_wrong_are_shown_with_their_pictures(text: str, page: Page, made_run):
+    """A fifth of the answers are drawn blindly, and are as sure as the others: that is how wrong labels look."""
+    logits_NK, label_N = outputs_of(made_run)
+    found = suspect_labels(probabilities_from_logits(logits_NK, 1.4), label_N)
+    assert len(found.position_S) >= 12
+    assert found.sentence() in page.text
+    part = re.search(r'<section id="labels".*?</section>', text, re.S).group()
+    cards = re.findall(r'<li class="card">.*?</li>', part, re.S)
+    assert len(cards) == min(24, len(found.position_S))
+    assert all("<img" in card for card in cards)
+    keys = json.loads((made_run.path / "evaluation.json").read_text())["keys"]
+    shown = [re.search(r'class="key">(?:image )?([^<]*)<', card).group(1) for card in cards]
+    assert shown == [keys[place].replace("&", "&amp;").replace("<", "&lt;") for place in found.position_S[:24]] or any(
+        "\u202e" in keys[place] for place in found.position_S[:24]
+    )
+
+
+def test_areas_kappa_and_average_precision_are_scikit_learns(page: Page, made_run):
+    logits_NK, label_N = outputs_of(made_run)
+    probability_NK = probabilities_from_logits(logits_NK, 1.4)
+    macro = roc_auc_score(label_N, probability_NK, multi_class="ovr", average="macro")
+    kappa = cohen_kappa_score(label_N, logits_NK.argmax(axis=1))
+    assert f"each class against the others: {percent(macro)} % on average" in page.text
+    assert f"Cohen's kappa {kappa:.3f} (" in page.text
+    charts = page.text.partition("ROC and precision-recall curves")[2]
+    areas = {k: roc_auc_score(label_N == k, probability_NK[:, k]) for k in range(10)}
+    for k in sorted(areas, key=areas.get)[:6]:  # the classes that are told apart worst
+        assert f"Area {percent(areas[k])} % (95 % interval " in charts
+        precision = average_precision_score(label_N == k, probability_NK[:, k])
+        assert f"Average precision {percent(precision)} %; the dashed line, 10.0 %," in charts
+
+
+def test_what_is_confused_when_only_sure_answers_count_is_there(page: Page, made_run):
+    logits_NK, label_N = outputs_of(made_run)
+    probability_NK = probabilities_from_logits(logits_NK, 1.4)
+    is_sure_N = probability_NK.max(axis=1) >= 0.9
+    right_N = (logits_NK.argmax(axis=1) == label_N)[is_sure_N]
+    words = f"0.90 {is_sure_N.sum()} {percent(is_sure_N.mean())} {percent(right_N.mean())} "
+    assert words in page.text.partition("What is confused when only sure answers count")[2]
+
+
+def outputs_of(made_run) -> tuple[np.ndarray, np.ndarray]:
+    arrays = load_file(made_run.path / "evaluation.safetensors")
+    return arrays["logits_NK"], arrays["label_N"]
+
+
+def test_images_unlike_training_and_the_promised_threshold_are_told(make_run: Callable, tmp_path: Path):
+    made = make_run(tmp_path, ["cat", "dog"], 40, wrong_share=0.02)
+    page = Page(write_report(made.path).read_text(encoding="utf-8"))
+    assert "unlike anything seen in training" not in page.text
+    assert "precision is promised" not in page.text
+    logits_NK, label_N = outputs_of(made)
+    keys = json.loads((made.path / "evaluation.json").read_text())["keys"]
+    unlike_N = np.arange(80) % 40 == 3
+    judged = JudgedOutputs(logits_NK=logits_NK, label_N=label_N, index_N=np.arange(80), unlike_N=unlike_N)
+    pictures = JudgedPictures(seen={}, thumbnails={})
+    write_verdict(made.path, {"split": "test", "classes": list(made.classes)}, keys, judged, pictures)
+    checkpoint = find_checkpoint(made.path)
+    draw = np.random.default_rng(0)
+    unit_MD = np.full((5, 4), 0.5)
+    known = KnownFeatures(unit_MD=unit_MD, distance_V=draw.random(99))
+    held_N = draw.integers(0, 2, 300)
+    held = ValidationOutputs(
+        logits_NK=np.where(np.arange(2) == held_N[:, None], 3.0, 0.0) * draw.random((300, 1)),
+        label_N=held_N,
+        pixels_NB=np.zeros((300, 16)),
+    )
+    measured = {NOVELTY: novelty_bytes(known), VALIDATION: validation_bytes(held)}
+    update_manifest(checkpoint, checkpoint.manifest.metrics, 1.4, checkpoint.manifest.task, measured)
+    page = Page(write_report(made.path).read_text(encoding="utf-8"))
+    assert unlike_sentence(2, 80, 0.01) in page.text
+    assert f"Which ones {keys[3]}, {keys[43]}" in page.text
+    promised = choose_threshold(probabilities_from_logits(held.logits_NK, 1.4).max(axis=1), np.ones(300, bool), 0.98)
+    assert promised.sentence() in page.text
+    assert f"of images at 98 % precision: at a confidence of {promised.min_confidence:.4f} or above" in page.text
 
 
 def test_warnings_are_only_there_when_true(page: Page, make_run: Callable, tmp_path: Path):

@@ -95,6 +95,14 @@ def check(finished: dict[str, Any], message: str = "") -> None:
     assert message in finished["errors"]
 
 
+def more_of(folder: Path) -> str:
+    """A folder with an image of a class that the run does not know."""
+    place = folder / "eleven"
+    place.mkdir(exist_ok=True)
+    (place / "1.png").write_bytes((Path(__file__).parents[2] / "docs" / "images" / "report.png").read_bytes())
+    return str(place)
+
+
 def libraries_of(version: str) -> str:
     if version == "installed":
         return ""
@@ -116,6 +124,8 @@ def test_a_source_of_a_stranger_runs_nothing_and_connects_nowhere(run: Path, tmp
         line = 'source = "digits"', f"source = {json.dumps(source)}"
         theirs = str(with_values(run, tmp_path / f"run-{number}", *line))
         commands += [["train", "--resume", "--out", theirs], ["train", source, "--resume", "--out", theirs]]
+        commands += [["drift", theirs, str(photo)], ["drift", str(run), str(photo), "--source", source]]
+        commands += [["add-class", theirs, more_of(tmp_path), "--out", str(tmp_path / "new")]]
         commands += [["train", source, "--out", str(tmp_path / "new")], ["inspect", source]]
         commands += [["evaluate", str(run), source], ["preview", source, "--out", str(tmp_path / "p.png")]]
     done = watched(tmp_path, commands, libraries)
@@ -141,6 +151,24 @@ def test_resuming_a_run_of_a_stranger_opens_nothing_that_was_not_named(run: Path
     for finished, message in zip(watched(tmp_path, commands)["finished"], expected, strict=True):
         check(finished)
         assert finished["errors"] == message
+
+
+def test_what_looks_at_the_images_of_a_run_opens_nothing_that_was_not_named(run: Path, tmp_path: Path):
+    commands, expected = [], []
+    for number, pattern in enumerate(OPENED_WHEN_NAMED):
+        source, theirs = pattern.format(), tmp_path / f"run-{number}"
+        with_values(run, theirs, 'source = "digits"', f"source = {json.dumps(source)}")
+        more = more_of(tmp_path)
+        commands += [["drift", str(theirs), more], ["add-class", str(theirs), more, "--out", str(tmp_path / "new")]]
+        expected += 2 * [
+            f"error: The run {theirs} reads its images from '{source}'.\n"
+            "A run from somebody else may name any place, so only paths on this machine are opened unasked.\n"
+            "If you want that one, name it: --source SOURCE.\n"
+        ]
+    for finished, message in zip(watched(tmp_path, commands)["finished"], expected, strict=True):
+        check(finished)
+        assert finished["errors"] == message
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_run_is_resumed_from_the_address_that_was_named_again(run: Path, tmp_path: Path):

@@ -49,7 +49,7 @@ def server() -> Iterator[Server]:
         yield started
 
 
-@pytest.mark.parametrize("verb", ["train", "inspect", "preview", "evaluate", "explain"])
+@pytest.mark.parametrize("verb", ["train", "inspect", "preview", "evaluate", "explain", "drift"])
 def test_the_flag_for_http_reaches_every_verb(saccade: Callable, server: Server, verb: str, tmp_path: Path, run: Path):
     address = at(server, "/set/a-0.tar")
     photo = tmp_path / "photo.png"
@@ -61,6 +61,7 @@ def test_the_flag_for_http_reaches_every_verb(saccade: Callable, server: Server,
         "preview": ["preview", address, *out],
         "evaluate": ["evaluate", str(run), address],
         "explain": ["explain", str(run), str(photo), "--source", address, *out],
+        "drift": ["drift", str(run), "digits", "--source", address],
     }[verb]
     assert "is not encrypted" in saccade(*arguments).errors
     assert server.asked == []

@@ -105,6 +105,36 @@ def leaking(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
+def test_validation_images_that_training_saw_choose_no_epoch_and_that_is_told(saccade: Callable, tmp_path: Path):
+    """Of 17 given validation images 10 are training images, six of them saved again as JPEG: seven choose the epoch."""
+    source, run = tmp_path / "set", tmp_path / "run"
+    for number in range(40):
+        put(noise(number), source / "train" / coin(number) / f"{number}.png")
+    for number in range(10):
+        ending, options = ("jpg", {"quality": 90, "subsampling": 0}) if number < 6 else ("bmp", {})
+        put(noise(number), source / "val" / coin(number) / f"{number}.{ending}", **options)
+    for part, first, number in (("val", 100, 7), ("test", 200, 6)):
+        for place in range(first, first + number):
+            put(noise(place), source / part / coin(place) / f"{place}.png")
+    finished = saccade("train", source, "--out", run, "--epochs", "3", *OPTIONS)
+    assert finished.status == 0, finished.errors
+    assert "note: 4 validation images are also in train: they are not used" in finished.errors
+    assert "note: 6 validation images are nearly the same as images in train: they are not used" in finished.errors
+    assert (
+        "40 to train on, 7 to choose the epoch, 6 to judge (train, validation, test as given; 10 copies left out)"
+        in (finished.errors)
+    )
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    epochs = [line for line in lines if line["event"] == "epoch"]
+    assert len(epochs) == 3
+    for epoch in epochs:  # shares of seven
+        assert 7 * epoch["validation_accuracy"] == pytest.approx(round(7 * epoch["validation_accuracy"]), abs=1e-6)
+    again = json.loads(saccade("evaluate", run, source / "val", "--json").output)
+    best = max(epoch["validation_accuracy"] for epoch in epochs)
+    assert again["num_samples"] == 7
+    assert again["top1"] == pytest.approx(best)
+
+
 def test_copies_in_a_test_part_are_left_out_of_every_figure_and_told(saccade: Callable, leaking: Path, tmp_path: Path):
     run = tmp_path / "run"
     finished = saccade("train", leaking, "--out", run, "--epochs", "2", *OPTIONS)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,11 +12,20 @@ from safetensors.torch import save_file
 
 from saccade import api
 from saccade.models.architecture import ModelSpec, build_model
-from saccade.transfer.freeze_depth import Tried, can_be_beaten, explain
+from saccade.transfer.freeze_depth import (
+    FineTuning,
+    Tried,
+    can_be_beaten,
+    climb,
+    explain,
+    explain_trial,
+    worth_a_trial,
+)
 from saccade.transfer.ladder import Measured
-from saccade.transfer.looks import Comparison, chance_better
+from saccade.transfer.looks import Comparison, chance_better, compare
 from saccade.transfer.probe import stratified_folds
 from saccade.transfer.request import TransferRequest
+from saccade.transfer.time_plan import Forecast, TimePlan
 
 PIXELS = {"channels": "grey", "input_height_px": 32, "input_width_px": 32, "mean": [0.5], "std": [0.25]}
 
@@ -82,6 +92,82 @@ def test_a_fit_with_four_mistakes_cannot_be_shown_to_be_beaten_and_one_with_five
         best = measured("all", 200 - num_wrong, "linear")
         assert can_be_beaten(best) is expected
         assert (chance_better(best.right_M, np.ones(200, bool)) < 0.05) is expected
+
+
+EIGHT_EPOCHS = FineTuning(num_epochs=8, num_validation=40)
+NO_FORECAST = Forecast(features_s=0.0, look_s={}, epoch_s={}, judging_s=0.0)
+
+
+def test_short_tails_miss_a_tenth_of_the_wrong_images_at_three_of_eight_epochs_and_none_at_as_many():
+    assert EIGHT_EPOCHS.missed(num_wrong=100, num_used=400) == pytest.approx(10)
+    assert FineTuning(num_epochs=3, num_validation=40).missed(100, 400) == 0
+    assert FineTuning(num_epochs=3, num_validation=40).missed(100, 2000) == pytest.approx(16 / 3)  # two epochs of three
+    assert EIGHT_EPOCHS.missed(100, 60) == 0  # so few images are seen ten times in a tail
+    assert EIGHT_EPOCHS.missed(0, 400) == 0
+
+
+def test_the_depth_that_is_nearest_is_tried_where_short_tails_explain_its_gap():
+    """Of 200 images the last layer gets 60 wrong; eight epochs are worth six of them more than three."""
+    far, near, nearer = tried("stage4", 134), tried("stage3", 135), tried("stage2", 137)
+    assert worth_a_trial([far], EIGHT_EPOCHS) is None
+    assert worth_a_trial([far, near], EIGHT_EPOCHS) is near
+    assert worth_a_trial([far, nearer, near], EIGHT_EPOCHS) is nearer
+    assert worth_a_trial([near], FineTuning(num_epochs=3, num_validation=40)) is None
+    assert worth_a_trial([tried("stage2", 141, 0.4)], FineTuning(num_epochs=3, num_validation=40)) is not None
+    assert worth_a_trial([], EIGHT_EPOCHS) is None
+    fewer = tried("stage1", 64, num_judged=100, num_before=66)  # given up at the first of two looks
+    assert worth_a_trial([far, fewer], EIGHT_EPOCHS) is fewer
+
+
+def test_a_trial_says_that_nothing_was_shown_and_what_it_is_kept_for():
+    assert explain_trial(tried("stage3", 137), EIGHT_EPOCHS) == (
+        "Frozen up to stage3 as a trial: training everything after it gets 68.5 % of 200 training images left out of "
+        "the fit right after 3 epochs without augmentation, a new last layer alone 70.0 %, too near to tell. The "
+        "fine-tuning is kept if it does better on 40 validation images."
+    )
+
+
+class MeasuredBefore:
+    """A ladder of two depths whose fits are all known: of 200 images the last layer gets 140 right, the tails 136 and
+    137, each others than the last layer."""
+
+    depths = tail_depths = ("stage1", "stage2")
+    looks = ((0, 1, 2),)
+    work = SimpleNamespace(
+        index_N=np.arange(200), config=SimpleNamespace(transfer=SimpleNamespace(ladder_panels=False))
+    )
+
+    def has_enough(self, part: int) -> bool:
+        return True
+
+    def collect(self) -> None:
+        pass
+
+    def measure(self, depth: str, trained: str, part: int = 1) -> Measured:
+        return measured(depth, 140, trained)
+
+    def duel(self, depth: str, best: Measured) -> tuple[Measured, Comparison, bool]:
+        num_right = {"stage1": 137, "stage2": 136}[depth]
+        right_M = np.roll(np.arange(200) < num_right, 30)
+        return measured(depth, num_right), compare(right_M, best.right_M), False
+
+
+@pytest.mark.parametrize("num_validation", [99, 100])
+def test_a_trial_takes_a_hundred_validation_images_to_judge_it(num_validation: int):
+    chosen = climb(
+        MeasuredBefore(), TimePlan(forecast=NO_FORECAST), FineTuning(num_epochs=8, num_validation=num_validation)
+    )
+    if num_validation == 100:
+        assert (chosen.depth, chosen.is_trial) == ("stage1", True)
+        assert chosen.sentence.startswith("Frozen up to stage1 as a trial: training everything after it gets 68.5 %")
+        assert chosen.sentence.endswith("The fine-tuning is kept if it does better on 100 validation images.")
+    else:
+        assert (chosen.depth, chosen.is_trial) == ("all", False)
+        assert chosen.sentence == (
+            "Only the last layer is trained: it gets 70.0 % of 200 training images left out of the fit right. Training "
+            "everything after stage1 gets 68.5 %, not better beyond chance (one-sided p = 1); for a trial 99 "
+            "validation images are too few."
+        )
 
 
 @pytest.fixture

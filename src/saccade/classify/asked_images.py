@@ -15,7 +15,7 @@ import numpy as np
 from ..core.addresses import WEB, check_address, is_address, is_hub, shown
 from ..core.errors import DataError, ImageError, UsageError, printable
 from ..data.opening_line import Told, opening_line, untold
-from ..data.source import is_builtin, open_source
+from ..data.source import DataSource, is_builtin, open_source
 from ..data.source_text import split_source_text
 from ..data.sources.in_memory import HeldImage
 from ..data.sources.shared.image_files import PassedOver
@@ -34,9 +34,11 @@ def asked_images(
     allow_url: bool = False,
     lines: IO[bytes] | None = None,
     opened: Told = untold,
+    unused: Told | None = None,
 ) -> Iterator[HeldImage]:
     """The images that `texts` name, in their order; `lines` stands for standard input. `opened` hears the line that
-    names the classes of a source.
+    names the classes of a source. With `unused`, which hears what of it is not used, a folder of labelled images is
+    read as a source, too; without, it is walked as any folder.
 
     Raises UsageError at once for an address that is not allowed, or - twice. What is named in a line of standard input,
     and cannot be used, is an item whose reading raises ImageError.
@@ -46,11 +48,16 @@ def asked_images(
             _check_web(text, allow_url)
     if list(texts).count(STANDARD_INPUT) > 1:
         raise UsageError("Standard input can be read once: write - once.")
-    return _items(texts, passed_over, allow_url, sys.stdin.buffer if lines is None else lines, opened)
+    return _items(texts, passed_over, allow_url, sys.stdin.buffer if lines is None else lines, opened, unused)
 
 
 def _items(
-    texts: Sequence[str], passed_over: PassedOver, allow_url: bool, lines: IO[bytes], opened: Told
+    texts: Sequence[str],
+    passed_over: PassedOver,
+    allow_url: bool,
+    lines: IO[bytes],
+    opened: Told,
+    unused: Told | None,
 ) -> Iterator[HeldImage]:
     for text in texts:
         if text == STANDARD_INPUT:
@@ -59,11 +66,30 @@ def _items(
         elif is_address(text) and not is_hub(text):
             yield HeldImage(text, partial(_read_address, text))
         elif _is_source(text):
-            source = open_source(text, several=True)
-            opened(opening_line(source))
-            yield from items_of_source(source, np.arange(len(source)))
+            yield from _items_of_source(open_source(text, several=True), opened)
+        elif unused is not None and (folder := _labelled_folder(text, unused)) is not None:
+            yield from _items_of_source(folder, opened)
+            for note in folder.notes:
+                unused(note)
         else:
             yield from list_images([Path(text)], passed_over)
+
+
+def _items_of_source(source: DataSource, opened: Told) -> Iterator[HeldImage]:
+    opened(opening_line(source))
+    yield from items_of_source(source, np.arange(len(source)))
+
+
+def _labelled_folder(text: str, unused: Told) -> DataSource | None:
+    """The source that the folder `text` is; None where it is no folder, or does not say what its images are, of which
+    `unused` hears."""
+    if not text or not os.path.isdir(text):
+        return None
+    try:
+        return open_source(text, several=True)
+    except DataError as error:
+        unused(f"{printable(text)} is read without labels: {error.message.splitlines()[0]}")
+        return None
 
 
 def _is_source(text: str) -> bool:
@@ -91,12 +117,12 @@ def _check_web(text: str, allow_url: bool) -> None:
     protocol = check_address(text)
     if protocol not in WEB:
         raise UsageError(
-            f"'{shown(text)}' is not an image that predict opens: of addresses, it reads https://.\n"
+            f"'{shown(text)}' is not an image that can be opened: of addresses, only https:// is read.\n"
             f"Download the images, and give their folder."
         )
     if not allow_url:
         raise UsageError(
-            f"'{shown(text)}' is an address, and predict opens none unasked.\n"
+            f"'{shown(text)}' is an address, and none is opened unasked.\n"
             f"If you want it to be fetched, add --allow-url."
         )
 

@@ -20,7 +20,7 @@ from ..core.types import Preprocessing
 from ..data.images.preprocess import normalize
 from ..evaluate.forward import forward, require_finite
 from ..evaluate.novelty import Novelty, agreed
-from ..models.penultimate import LogitsAndFeatures, split_outputs, with_features
+from ..models.penultimate import MAX_KEPT, LogitsAndFeatures, split_outputs, with_features
 from ..runs.checkpoint import Checkpoint, find_checkpoint
 from ..runs.ensemble_folder import MAX_MEMBERS, expand_runs
 from ..runs.names import NOVELTY
@@ -59,7 +59,7 @@ class Member:
 
     @cached_property
     def _with_features(self) -> LogitsAndFeatures | None:
-        return with_features(self.model)
+        return with_features(self.model, MAX_KEPT)
 
     @torch.inference_mode()
     def logits_and_unlike(self, image_BCHW: torch.Tensor) -> tuple[torch.Tensor, np.ndarray | None]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core.errors import UsageError
 from ..core.types import Preprocessing
-from ..data.images.preprocess import prepare_image, resized_size
+from ..data.images.preprocess import mean_levels, place_on_input, prepare_image
 
 MAX_CROPS = 200
 MIN_SCALE, MAX_SCALE = 1.0, 4.0
@@ -77,27 +77,27 @@ def prepare_looks(image_HWC: np.ndarray, preprocessing: Preprocessing, wanted: S
 def _canvas(image_HWC: np.ndarray, preprocessing: Preprocessing, scale: float) -> np.ndarray:
     """The resized image that inputs are cut out of, uint8 (H, W, C), at least as large as the input.
 
-    Images that are used whole (`resize_px` none) have nothing around them: at scale 1 their edge pixels are repeated.
+    Images that are used whole (`resize_px` none) have nothing around them: at scale 1 their edge pixels are repeated,
+    with fit pad the mean colour.
     """
     height_px, width_px = preprocessing.input_height_px, preprocessing.input_width_px
     if preprocessing.resize_px is not None:
-        short_px = round(preprocessing.resize_px * scale)
-        size_px = _whole_size(image_HWC, short_px)
-        whole = preprocessing.model_copy(
-            update={"resize_px": short_px, "input_height_px": size_px[0], "input_width_px": size_px[1]}
-        )
-        return prepare_image(image_HWC, whole)
+        resized_HW, _ = place_on_input((image_HWC.shape[0], image_HWC.shape[1]), preprocessing, scale)
+        size = {"input_height_px": resized_HW[0], "input_width_px": resized_HW[1]}
+        whole = {"fit": "squash", "resize_px": None}
+        return prepare_image(image_HWC, preprocessing.model_copy(update=size | whole))
     if scale > 1:
         size = {"input_height_px": math.ceil(height_px * scale), "input_width_px": math.ceil(width_px * scale)}
         return prepare_image(image_HWC, preprocessing.model_copy(update=size))
     margin_px = [max(1, round(side * SMALL_MARGIN)) for side in (height_px, width_px)]
     pad = ((margin_px[0], margin_px[0]), (margin_px[1], margin_px[1]), (0, 0))
-    return np.pad(prepare_image(image_HWC, preprocessing), pad, mode="edge")
-
-
-def _whole_size(image_HWC: np.ndarray, short_px: int) -> tuple[int, int]:
-    width_px, height_px = resized_size((image_HWC.shape[1], image_HWC.shape[0]), short_px)
-    return height_px, width_px
+    prepared_HWC = prepare_image(image_HWC, preprocessing)
+    if preprocessing.fit != "pad":
+        return np.pad(prepared_HWC, pad, mode="edge")
+    canvas_HWC = np.empty((height_px + 2 * margin_px[0], width_px + 2 * margin_px[1], prepared_HWC.shape[2]), np.uint8)
+    canvas_HWC[...] = mean_levels(preprocessing)
+    canvas_HWC[margin_px[0] : margin_px[0] + height_px, margin_px[1] : margin_px[1] + width_px] = prepared_HWC
+    return canvas_HWC
 
 
 def _layouts() -> dict[int, list[tuple[float, float, bool]]]:

@@ -15,10 +15,11 @@ from ..evaluate.by_threshold import Answered, confusion_by_threshold
 from ..evaluate.calibration import Selective, answering_at
 from ..evaluate.copies import NO_COPIES, WithoutCopies
 from ..evaluate.costs import Costs
+from ..evaluate.label_errors import SuspectedLabels, suspect_labels
 from ..evaluate.label_metrics import LabelMetrics
 from ..evaluate.label_mistakes import LabelMistake, find_label_mistakes
 from ..evaluate.metrics import compute_metrics
-from ..evaluate.mistakes import Mistake, find_mistakes, why_unsuspected
+from ..evaluate.mistakes import Mistake, find_mistakes
 from ..evaluate.novelty import unlike_sentence
 from ..evaluate.number_metrics import NumberMetrics
 from ..evaluate.number_words import NumberMistake, find_number_mistakes
@@ -372,11 +373,10 @@ class Evaluation(Displayed):
             return []
         return find_number_mistakes(self.probabilities()[:, 0], self.label_N, self.keys)
 
-    def why_unsuspected(self) -> str:
-        """Why `mistakes` marks no label, or those of some classes only, as possibly wrong; empty where it marks any."""
-        if not self.task.is_one:
-            return ""
-        return why_unsuspected(self.task.answer_of(self.probabilities()) == self.label_N, self.label_N)
+    def suspected_labels(self) -> SuspectedLabels:
+        """Which labels of the judged images are probably wrong, as `mistakes` marks them. Of one label an image."""
+        self.task.refuse_unknown("Telling wrong labels")
+        return suspect_labels(self.probabilities(), self.label_N)
 
 
 def _error_json(name: str, gain: Gain | None, are_numbers: bool) -> dict[str, float | None]:

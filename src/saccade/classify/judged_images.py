@@ -14,6 +14,7 @@ from ..evaluate.copies import WithoutCopies
 from ..evaluate.words import AnyMetrics, warnings
 from ..models.surgery import ALL
 from ..runs.checkpoint import find_checkpoint
+from ..runs.folds_folder import read_folds
 from ..runs.names import MANIFEST
 from ..runs.seen import Seen, look_up_seen, unknown_note
 from ..runs.start_point import read_start
@@ -88,12 +89,13 @@ def choose_images(runs: Sequence[Path], source_text: str, source: DataSource, sc
         index_N, kind = scan.good_N[np.logical_and.reduce(unseen)[scan.good_N]], "validation"
         copied_N = np.setdiff1d(copied_N, index_N)
         judged_on = f"the {len(index_N):,} images of {where} that were not trained on"
-        caveats += [_what_chose(runs)]
+        caveats += [_what_chose(runs), *_folds_words(runs)]
         notes = _trained_on(len(scan.good_N) - len(index_N))
     if not len(index_N):
+        further = "".join(f"{text}\n" for text in _folds_words(runs))
         raise NothingUnseen(
             f"All {len(scan.good_N):,} images of {where} were used to train this run, or are nearly the same as some "
-            f"that were.\nJudge it on images it has not seen."
+            f"that were.\n{further}Judge it on images it has not seen."
         )
     if scan.likeness is not None:
         caveats += [text for record in known for text in record.exact_only(scan.size_N2[index_N])]
@@ -116,6 +118,14 @@ def _what_chose(runs: Sequence[Path]) -> str:
         what = FITTED[find_checkpoint(runs[0]).manifest.task.kind]
         return f"These images were not trained on, but the {what} fitted on them."
     return "These images also chose the epoch kept: the figure flatters a little."
+
+
+def _folds_words(runs: Sequence[Path]) -> list[str]:
+    """What the folds of a run gave when it was trained: that is its figure on images that it has learned from."""
+    if len(runs) > 1:
+        return []
+    folds = read_folds(runs[0].parent if (runs[0] / MANIFEST).is_file() else runs[0])
+    return [f"Its folds gave, when it was trained: {folds.verdict}"] if folds else []
 
 
 def _trained_on(num: int) -> list[str]:

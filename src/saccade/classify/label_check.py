@@ -5,46 +5,70 @@ head sees of an image is taken, and a logistic regression that was fitted to the
 of them. Features that were never trained on these labels, those of a pretrained network, are the best ones.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from ..core.display import Displayed
-from ..core.errors import DataError, UsageError, printable
+from ..core.errors import DataError, printable
 from ..core.runtime import RuntimeConfig
+from ..data.images.decode import decode_image
 from ..data.scan import ScanReport, scan_source
 from ..data.source import DataSource, open_source
 from ..data.split import group_numbers
+from ..evaluate.label_errors import SuspectedLabels, suspect_labels
 from ..evaluate.mistakes import Suspect, cross_validated_probabilities, find_suspects
+from ..evaluate.rates import number
 from ..runs.seen import read_seen
 from ..runs.start_point import read_start
-from .classifier import open_member
+from .classifier import Member, open_member
 from .features import features_of, refuse_unnamed_parts
 from .stream import items_of_source
 
 MIN_IMAGES = 20
+MAX_PICTURES, PICTURE_PX = 60, 96
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class LabelCheck(Displayed):
-    """Suspected labels of a source, the least believed first, among `num_images`; `note` says what to know of them."""
+    """Suspected labels of a source, the least believed first, among `num_images`; `note` says what to know of them.
+
+    `found` says how many of them are expected to be wrong, or why none is suspected. `pictures` are small ones of the
+    first, uint8 (H, W, C) at no more than 96 pixels.
+    """
 
     source: str
     num_images: int
     suspects: tuple[Suspect, ...]
     note: str
+    found: SuspectedLabels
+    pictures: tuple[np.ndarray, ...] = ()
+
+    @property
+    def expected_share(self) -> float:
+        """The share of the suspected labels that is expected to be wrong; NaN without any."""
+        return self.found.expected_share
 
     def display_lines(self) -> list[str]:
         """How many labels are suspected."""
         return [self.sentence()]
 
     def sentence(self) -> str:
-        """How many labels are suspected, and what to know of it."""
-        num = len(self.suspects)
-        found = f"{num:,} of {self.num_images:,} labels may be wrong" if num else "No label is suspected"
-        method = "confident learning on cross-validated probabilities"
-        return f"{found} ({method}): a hint where to look, not a verdict.{f' {self.note}' if self.note else ''}"
+        """How many labels are suspected, how many of these are expected to be wrong, and what to know of it."""
+        return f"{self.found.sentence()}{f' {self.note}' if self.note else ''}"
+
+    def as_json(self) -> dict[str, Any]:
+        """What `evaluate --json` says of it; its keys are a contract."""
+        return {
+            "num_suspected_labels": len(self.suspects),
+            "suspected_labels_share": number(self.expected_share),
+            "wrong_labels_share": self.found.errors.share,
+            "wrong_labels_p_value": self.found.errors.p_value,
+            "suspected_labels": [suspect.as_json() for suspect in self.suspects],
+        }
 
 
 def check_labels(run: Path, source_text: str, runtime_config: RuntimeConfig) -> LabelCheck:
@@ -53,10 +77,10 @@ def check_labels(run: Path, source_text: str, runtime_config: RuntimeConfig) -> 
     Raises CheckpointError, DataError, ImageError, and ModelError for a network that does not name its parts.
     """
     member = open_member(run, runtime_config)
-    if member.task.is_number:
-        raise UsageError("--label-errors looks for wrong classes, and this run says a number.\nLeave it out.")
+    member.task.refuse_unknown("evaluate --label-errors", "several labels")
     refuse_unnamed_parts(member)  # before the images are read
     source = open_source(source_text, verb="--label-errors")
+    source.task.refuse_unknown("evaluate --label-errors")
     scan = scan_source(source, member.runtime.num_threads, "error", white=member.preprocessing.white_16_bit)
     if len(scan.good_N) < MIN_IMAGES:
         raise DataError(
@@ -66,32 +90,71 @@ def check_labels(run: Path, source_text: str, runtime_config: RuntimeConfig) -> 
     feature_ND = features_of(member, items_of_source(source, scan.good_N))
     records = [source.record(int(index)) for index in scan.good_N]
     keys, label_N = [record.key for record in records], np.array([record.label for record in records], dtype=np.int64)
-    group_N = _groups(source, scan, label_N)
+    group_N, group_note = _groups(source, scan, label_N)
     probability_NK = cross_validated_probabilities(feature_ND, label_N, len(source.classes), group_N=group_N)
+    is_checked_N = _is_checked(group_N, label_N)
+    checked_M = np.flatnonzero(is_checked_N)
+    found = suspect_labels(probability_NK[checked_M], label_N[checked_M])
+    found = replace(found, position_S=checked_M[found.position_S])
+    notes = [group_note, _alone_note(int((~is_checked_N).sum()))]
     seen = read_seen(run)
     num_seen = int((seen.equal(scan) | seen.near(scan))[scan.good_N].sum()) if seen else 0
     return LabelCheck(
         source=printable(source.name),
         num_images=len(keys),
-        suspects=tuple(find_suspects(probability_NK, label_N, keys, source.classes)),
-        note="" if _is_frozen(run) else _learned_note(num_seen, len(keys)),
+        suspects=tuple(find_suspects(found, probability_NK, label_N, keys, source.classes)),
+        note=" ".join(filter(None, [*notes, "" if _is_frozen(run) else _learned_note(num_seen, len(keys))])),
+        found=found,
+        pictures=_pictures(member, source, scan.good_N[found.position_S[:MAX_PICTURES]]),
     )
 
 
-def _groups(source: DataSource, scan: ScanReport, label_N: np.ndarray) -> np.ndarray:
-    """int64 numbers of the good images: equal ones, near duplicates and those of one group of the source share one.
+def _pictures(member: Member, source: DataSource, index_M: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Small pictures of the images `index_M`, whole."""
+    shown = []
+    for index in index_M.tolist():
+        sample = decode_image(source.read(index), source.record(index).key, None, member.preprocessing.white_16_bit)
+        picture = Image.fromarray(sample.image_HWC)
+        picture.thumbnail((PICTURE_PX, PICTURE_PX), Image.Resampling.BICUBIC)
+        shown.append(np.array(picture))
+    return tuple(shown)
 
-    Where a class lies in one group alone, nothing else could speak for it: then only equal images share one."""
+
+def _groups(source: DataSource, scan: ScanReport, label_N: np.ndarray) -> tuple[np.ndarray, str]:
+    """int64 numbers of the good images: equal ones, near duplicates and those of one group of the source share one; and
+    what to know of that.
+
+    Where a class lies in one group alone, nothing else could speak for it: then only equal ones of its images do."""
     group_N = group_numbers(source, scan, scan.good_N)
-    if all(len(np.unique(group_N[label_N == label])) > 1 for label in np.unique(label_N)):
-        return group_N
-    return np.unique(scan.pixel_digest_N[scan.good_N], axis=0, return_inverse=True)[1].reshape(-1)
+    lone = [label for label in np.unique(label_N) if len(np.unique(group_N[label_N == label])) < 2]
+    if not lone:
+        return group_N, ""
+    equal_N = np.unique(scan.pixel_digest_N[scan.good_N], axis=0, return_inverse=True)[1].reshape(-1)
+    is_lone_N = np.isin(equal_N, equal_N[np.isin(label_N, lone)])  # and copies of them under another label
+    own_N = np.where(is_lone_N, group_N.max() + 1 + equal_N, group_N)
+    if not any((label_N == label).sum() > 1 for label in lone):
+        return own_N, ""
+    num = "1 class lies" if len(lone) == 1 else f"{len(lone):,} classes lie"
+    return own_N, f"{num} in one group of images alone, so these images vouch for each other's labels."
+
+
+def _is_checked(group_N: np.ndarray, label_N: np.ndarray) -> np.ndarray:
+    """bool (N,): whether other images can speak for the class of an image's label."""
+    alone = [label for label in np.unique(label_N) if len(np.unique(group_N[label_N == label])) < 2]
+    return ~np.isin(label_N, alone)
 
 
 def _is_frozen(run: Path) -> bool:
     """Whether the run kept all features of its pretrained network, so that no label went into them."""
     start = read_start(run)
     return start is not None and start.frozen == "all"
+
+
+def _alone_note(num: int) -> str:
+    if not num:
+        return ""
+    labels = "1 label is" if num == 1 else f"{num:,} labels are"
+    return f"{labels} not checked: there is one image of the class, or copies of one."
 
 
 def _learned_note(num_seen: int, num_images: int) -> str:

@@ -64,7 +64,11 @@ class SeenImages:
                 f"{which} {was} used to train {who}, or nearly the same as {same}: "
                 f"such answers do not show how good it is."
             )
-        return told + self._unknown[:1]
+        return told + self.unknown()
+
+    def unknown(self) -> list[str]:
+        """A sentence where nothing says what a run was trained on; empty where it is known of all."""
+        return self._unknown[:1]
 
 
 class _Picture:
@@ -79,14 +83,16 @@ class _Picture:
 
     def digest(self) -> bytes:
         """That of the pixels of the whole image."""
-        if not self._digest:
-            short_px, white = self._way
-            whole_HWC = self._image_HWC
-            if short_px is not None and min(whole_HWC.shape[:2]) >= short_px:  # it may be a smaller one of the file's
-                whole_HWC = decode_image(self._content, self._key, None, white).image_HWC
-            is_grey = are_equal([whole_HWC[:, :, channel] for channel in range(3)])
-            self._digest = pixel_digest(whole_HWC, is_grey)
+        self._digest = self._digest or whole_digest(self._key, self._content, self._image_HWC, self._way)
         return self._digest
+
+
+def whole_digest(key: str, content: bytes | np.ndarray, image_HWC: np.ndarray, way: Way) -> bytes:
+    """The digest of all pixels of an image that was decoded in this `way`, perhaps at a smaller scale."""
+    short_px, white = way
+    if short_px is not None and min(image_HWC.shape[:2]) >= short_px:  # it may be a smaller one of the file's
+        image_HWC = decode_image(content, key, None, white).image_HWC
+    return pixel_digest(image_HWC, are_equal([image_HWC[:, :, channel] for channel in range(3)]))
 
 
 class _Record:

@@ -42,19 +42,23 @@ Recognises = Callable[[str, bytes | np.ndarray, np.ndarray, Way], bool]  # of ke
 class StreamBatch:
     """Some images in order. `errors` names those that cannot be used by their place; `prepared` holds the others.
 
-    `notes` are sentences on damage beside the pixels of an image, by its place. `num_recognised` counts the good images
-    that are known again, where the stream asks.
+    `notes` are sentences on damage beside the pixels of an image, by its place. `recognised` are the places of the good
+    images that are known again, where the stream asks.
     """
 
     keys: tuple[str, ...]
     errors: dict[int, ImageError]
     notes: dict[int, tuple[str, ...]]
     prepared: Prepared
-    num_recognised: int = 0
+    recognised: frozenset[int] = frozenset()
 
     @property
     def num_good(self) -> int:
         return len(self.keys) - len(self.errors)
+
+    @property
+    def num_recognised(self) -> int:
+        return len(self.recognised)
 
     def refuse_bad_images(self) -> None:
         """Raise the ImageError of the first image that cannot be used."""
@@ -159,7 +163,9 @@ class _Pending:
                 place: image.notes for place, image in enumerate(images) if isinstance(image, _Image) and image.notes
             },
             prepared={kind: np.stack([image[i] for image in good]) for i, kind in enumerate(self._kinds) if good},
-            num_recognised=sum(image.is_recognised for image in images if isinstance(image, _Image)),
+            recognised=frozenset(
+                place for place, image in enumerate(images) if isinstance(image, _Image) and image.is_recognised
+            ),
         )
 
     def _wait_for(self, share: "Future[list[_Found]]") -> list[_Found]:
@@ -209,7 +215,10 @@ class _Pending:
 
 
 def _item_of_source(source: DataSource, index: int) -> HeldImage:
-    return HeldImage(source.record(index).key, partial(source.read, index))
+    record = source.record(index)
+    return HeldImage(
+        record.key, partial(source.read, index), ";".join(source.classes[label] for label in record.all_labels)
+    )
 
 
 def read_file(path: Path) -> bytes:

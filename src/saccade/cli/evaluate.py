@@ -50,6 +50,12 @@ def evaluate(
     answers: Path | None = typer.Option(
         None, "--answers", metavar="FILE", help="Write every image's answer to this CSV file, as predict --csv does."
     ),
+    curves: Path | None = typer.Option(
+        None, "--curves", metavar="FILE", help="Write the ROC and precision-recall curves to this .csv or .json file."
+    ),
+    report: Path | None = typer.Option(
+        None, "--report", metavar="FILE", help="Write a page of everything that was measured to this HTML file."
+    ),
     mistakes: Path | None = typer.Option(
         None, "--mistakes", metavar="FILE", help="Write every wrong answer to this CSV file."
     ),
@@ -57,7 +63,7 @@ def evaluate(
         None,
         "--label-errors",
         metavar="FILE",
-        help="Write labels of SOURCE that may be wrong, of training images too, to this CSV file.",
+        help="Write labels of SOURCE that are probably wrong, of training images too, to this CSV file.",
     ),
     file_column: str = FILE_COLUMN,
     label_column: str = LABEL_COLUMN,
@@ -75,6 +81,7 @@ def evaluate(
         refuse_swapped("evaluate", arguments[:-1], arguments[-1:])
     from .. import api
     from ..data.opening_line import untold
+    from ..evaluate.curves_file import check_curves_file
 
     runs, source = [Path(text) for text in arguments[:-1]], arguments[-1]
     source = chosen_source(source, file_column, label_column, split_column, group_column, labels, target)
@@ -82,6 +89,9 @@ def evaluate(
         raise UsageError(f"--label-errors looks through the features of one run, got {len(runs)} runs.")
     if min_confidence is not None and precision is not None:
         raise UsageError("--min-confidence and --precision both say when to answer: give one of them.")
+    if curves is not None:
+        check_curves_file(curves)
+    _refuse_unknown(runs, label_errors, curves, report)
     answering = api.Answering(min_confidence=min_confidence, precision=0.98 if precision is None else precision)
     further = api.Further(costs=costs, slices=slices, columns=tuple(slice_column), corruptions=corruptions)
     opened = untold if quiet else print_opening
@@ -90,7 +100,7 @@ def evaluate(
             runs, source, crops, _scales(scales), opened=opened, answering=answering, further=further
         )
     except NothingUnseen as error:
-        if label_errors is None or mistakes is not None:
+        if label_errors is None or mistakes is not None or report is not None or curves is not None:
             raise
         _labels_alone(runs[0], source, label_errors, as_json, error.message)
         return
@@ -99,8 +109,12 @@ def evaluate(
         api.write_mistakes(evaluation, mistakes)
     if answers is not None:
         api.write_evaluated_answers(evaluation, answers)
+    if curves is not None:
+        api.write_curves(evaluation, curves)
+    if report is not None:
+        api.write_evaluation_report(evaluation, report, checked)
     if as_json:
-        print_json(evaluation.as_json() | ({"num_suspected_labels": len(checked.suspects)} if checked else {}))
+        print_json(evaluation.as_json() | (checked.as_json() if checked else {}))
         return
     if not quiet:
         print_notes(evaluation.image_notes)
@@ -109,12 +123,30 @@ def evaluate(
         which = "The wrong answers, the most confident first, are"
         which = "All answers, the largest error first, are" if evaluation.task.is_number else which
         lines.append(f"{which} in {printable(str(mistakes))}.")
-        lines += [text for text in (evaluation.why_unsuspected(),) if text]
+        lines += [evaluation.suspected_labels().sentence()] if evaluation.task.tells_wrong_labels else []
     if answers is not None:
         lines.append(f"All answers are in {printable(str(answers))}.")
+    if curves is not None:
+        lines.append(f"The curves are in {printable(str(curves))}.")
+    if report is not None:
+        lines.append(f"Report: {printable(str(report))}")
     if checked is not None:
         lines.append(_labels_text(checked, label_errors))
     print_result("\n".join(lines))
+
+
+def _refuse_unknown(runs: list[Path], label_errors: Path | None, curves: Path | None, report: Path | None) -> None:
+    """Raise UsageError for what the runs' kind of task does not know, before any image is read."""
+    from ..runs.checkpoint import find_checkpoint
+    from ..runs.ensemble_folder import expand_runs
+
+    for name, out, known in (
+        ("--label-errors", label_errors, ("several labels",)),
+        ("--curves", curves, ("several labels", "grade")),
+        ("--report", report, ("several labels", "grade")),
+    ):
+        if out is not None:
+            find_checkpoint(expand_runs(runs)[0]).manifest.task.refuse_unknown(f"evaluate {name}", *known)
 
 
 def _labels_alone(run: Path, source: str, label_errors: Path, as_json: bool, why: str) -> None:
@@ -123,7 +155,7 @@ def _labels_alone(run: Path, source: str, label_errors: Path, as_json: bool, why
 
     checked = api.check_labels(run, source, label_errors)
     if as_json:
-        values = {"run": str(run), "source": source, "num_samples": 0, "num_suspected_labels": len(checked.suspects)}
+        values = {"run": str(run), "source": source, "num_samples": 0, **checked.as_json()}
         print_json(values | {"notes": [" ".join(why.splitlines())]})
         return
     print_notes(why.splitlines()[:1])
@@ -191,15 +223,13 @@ def _other_figures(evaluation: "Evaluation") -> list[str]:
 
 def _further_lines(evaluation: "Evaluation") -> list[str]:
     """What was asked for besides: costs, parts of the images, corrupted images."""
-    from ..evaluate.slices import slice_rows, slice_warnings
+    from ..evaluate.slices import left_out_words, slice_rows, slice_sentences
 
     lines = ["", evaluation.costs.sentence()] if evaluation.costs else []
     if evaluation.slices is not None:
         headings, rows = slice_rows(evaluation.slices)
-        told = slice_warnings(evaluation.slices) or [
-            f"No part is shown to be worse than the other images ({len(evaluation.slices)} were looked at)."
-        ]
         cells = [[printable(cell) for cell in row] for row in rows]
+        told = [*filter(None, [left_out_words(evaluation.slices)]), *slice_sentences(evaluation.slices)]
         lines += ["", format_table(headings, cells, left=2), *told]
     if evaluation.robustness:
         headings, rows = evaluation.robustness.rows()

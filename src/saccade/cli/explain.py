@@ -8,6 +8,8 @@ import typer
 from .argument_order import refuse_swapped
 from .output import print_json, print_opening, print_result
 
+SIDES = ("top", "left", "bottom", "right")
+
 if TYPE_CHECKING:
     from ..explain.explanation import Explanation
 
@@ -42,6 +44,7 @@ def explain(
         name, probability = explanation.top(1)[0]
         said = f"'{printable(name)}', {percent(probability)} %"
     lines = [f"{printable(str(image))}: {said}."]
+    lines += explanation.answering_words()
     place = explanation.evidence
     lines.append(place.message or f"Evidence for '{printable(place.class_name)}' was found in layer '{place.layer}'.")
     lines += [explanation.occlusion.message] if explanation.occlusion.message else []
@@ -50,7 +53,8 @@ def explain(
 
 
 def _explanation_json(explanation: "Explanation", run: Path, out: Path) -> dict[str, Any]:
-    features, (value, interval) = explanation.features, explanation.number
+    features, on_photo = explanation.features, explanation.field_on_photo
+    value, interval = explanation.number
     return {
         "run": str(run),
         "file": explanation.subject.key,
@@ -58,21 +62,32 @@ def _explanation_json(explanation: "Explanation", run: Path, out: Path) -> dict[
         **({} if explanation.labels is None else {"labels": [name for name, _ in explanation.labels]}),
         **({} if value is None else {"number": value, "interval": list(interval) if interval else None}),
         "top": [{"class": name, "probability": probability} for name, probability in explanation.top(5)],
+        "unlike_training": explanation.subject.unlike_training,
+        "answering": _answering_json(explanation),
         "class": explanation.class_name,
         "layer": explanation.evidence.layer,
         "evidence": explanation.evidence.evidence_hw.tolist(),
         "message": explanation.evidence.message,
         "field": {
             "position": list(explanation.field.position),
-            "top": explanation.field.top,
-            "left": explanation.field.left,
-            "bottom": explanation.field.bottom,
-            "right": explanation.field.right,
+            **{name: getattr(explanation.field, name) for name in SIDES},
         },
+        "field_on_photo": {name: getattr(on_photo, name) for name in SIDES} if on_photo else None,
         "num_maps": len(features.order_C),
         "num_dead_maps": features.num_dead,
         "exciting": _exciting_json(explanation),
         "strongest_maps": features.order_C[:10].tolist(),
+    }
+
+
+def _answering_json(explanation: "Explanation") -> dict[str, Any] | None:
+    promised = explanation.promised
+    if promised is None or promised.min_confidence is None:
+        return None
+    return {
+        "min_confidence": promised.min_confidence,
+        "promised_precision": promised.precision,
+        "is_reached": explanation.is_sure,
     }
 
 

@@ -16,10 +16,13 @@ from ..core.addresses import http_allowed
 from ..core.errors import SaccadeError, brief, printable, printable_lines
 from ..core.own_process import own_process
 from . import (
+    add_class,
     augmentations,
     convert,
+    drift,
     evaluate,
     explain,
+    features,
     filter,
     inspect,
     models,
@@ -27,7 +30,9 @@ from . import (
     preview,
     recipes,
     report,
+    similar,
     sources,
+    suggest,
     table,
     train,
     transfer,
@@ -68,8 +73,13 @@ def _global_options(
 # What the list of commands says; each is at most 60 characters, so that no terminal cuts it.
 app.command("train", short_help="Train a network on images and judge it.")(train.train)
 app.command("transfer", short_help="Adapt a pretrained network to images and judge it.")(transfer.transfer)
+app.command("add-class", short_help="Teach a run a further class.")(add_class.add_class)
 app.command("evaluate", short_help="Judge a run, or several together, on other images.")(evaluate.evaluate)
 app.command("predict", short_help="Classify image files.")(predict.predict)
+app.command("features", short_help="Write what a network sees of images to a file.")(features.features)
+app.command("similar", short_help="Find the images most like one.")(similar.similar)
+app.command("suggest", short_help="Choose which images to label next.")(suggest.suggest)
+app.command("drift", short_help="Tell whether new images are like those judged.")(drift.drift)
 app.command("explain", short_help="Show why a network answers as it does.")(explain.explain)
 app.command("report", short_help="Write the report of a run as one HTML file.")(report.report)
 app.command("filter", short_help="Apply a kernel to a photo, or learn one from it.")(filter.filter_image)

@@ -1,7 +1,5 @@
 """`saccade predict RUN... FILE...`: what a trained classifier, or several together, say of images."""
 
-import sys
-from collections.abc import Callable
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,8 @@ import typer
 
 from ..core.errors import SaccadeError, UsageError
 from .argument_order import is_run, refuse_swapped
-from .output import format_table, print_json, print_notes, print_opening, print_result
+from .asked import ALLOW_URL, AskedImages, print_bad, refuse_bad
+from .output import format_table, print_json, print_notes, print_result
 
 
 def predict(
@@ -31,17 +30,20 @@ def predict(
         metavar="P",
         help="Answer only where so many answers are right, such as 0.98: chosen on validation images.",
     ),
-    allow_url: bool = typer.Option(False, "--allow-url", help="Fetch images at https:// addresses, 16 MiB each."),
+    label_studio: Path | None = typer.Option(
+        None, "--label-studio", metavar="FILE", help="Write the answers there as Label Studio's pre-annotations (JSON)."
+    ),
+    fiftyone: Path | None = typer.Option(
+        None, "--fiftyone", metavar="FOLDER", help="Write images and answers to this new folder, for FiftyOne."
+    ),
+    allow_url: bool = ALLOW_URL,
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
     quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
 ) -> None:
     """Classify image files. A file that cannot be read is named; the others are still answered (exit status 1)."""
     from .. import api
-    from ..classify.asked_images import asked_images
     from ..core.errors import ImageError, printable
     from ..core.types import Prediction
-    from ..data.opening_line import untold
-    from ..data.sources.shared.image_files import PassedOver
 
     num_runs = max(1, len(list(takewhile(is_run, arguments))))  # the first is meant as a run even where none is there
     runs, paths = [Path(text) for text in arguments[:num_runs]], arguments[num_runs:]
@@ -53,16 +55,20 @@ def predict(
     chosen = api.confidence_for(runs, precision) if precision is not None else None
     least = chosen.min_confidence if chosen else min_confidence
     chosen_notes = [chosen.sentence()] if chosen else []
-    passed_over = PassedOver()
-    items = asked_images(paths, passed_over, allow_url, opened=untold if quiet else print_opening)
+    if sum(out is not None for out in (csv, label_studio, fiftyone)) > 1:
+        raise UsageError("--csv, --label-studio and --fiftyone each take all answers: give one of them.")
+    asked = AskedImages(paths, quiet, as_json, allow_url)
     if csv is not None:
-        _predict_to_csv(runs, items, csv, (top, least or 0.0), as_json, passed_over.sentence, chosen_notes)
+        _predict_to_csv(runs, asked, csv, top, least or 0.0, chosen_notes)
+        return
+    if label_studio is not None or fiftyone is not None:
+        _export(runs, asked, label_studio, fiftyone, least or 0.0, chosen_notes)
         return
     caveats: list[str] = []
-    answers = list(api.predict(runs, items, note=caveats.append, min_confidence=least or 0.0))
+    answers = list(api.predict(runs, asked.items, note=caveats.append, min_confidence=least or 0.0))
     good = [answer for answer in answers if isinstance(answer, Prediction)]
     bad = [answer for answer in answers if isinstance(answer, ImageError)]
-    notes = dict.fromkeys([*filter(None, [passed_over.sentence()]), *chosen_notes]) | dict.fromkeys(
+    notes = dict.fromkeys([*asked.notes(), *chosen_notes]) | dict.fromkeys(
         f"{printable(answer.key)}: {' '.join(answer.notes)}" for answer in good if answer.notes
     )
     if as_json:
@@ -90,7 +96,7 @@ def predict(
         if not quiet:
             print_notes([*notes, *caveats])
         for error in bad:
-            print(f"error: {error.message}", file=sys.stderr)
+            print_bad(error)
     if bad:
         raise SaccadeError(f"{len(bad)} of {len(answers)} files could not be read; {len(good)} were answered.")
 
@@ -102,32 +108,25 @@ def ordinal(place: int) -> str:
 
 
 def _predict_to_csv(
-    runs: list[Path],
-    items: Any,
-    path: Path,
-    how: tuple[int, float],
-    as_json: bool,
-    passed_over: Callable[[], str],
-    chosen_notes: list[str],
+    runs: list[Path], asked: AskedImages, path: Path, top: int, least: float, chosen_notes: list[str]
 ) -> None:
     """Answers go to the file as they come, and nothing is kept of them here."""
     from .. import api
     from ..core.errors import ImageError, printable
 
     caveats: list[str] = []
-    top, least = how
     counts = {"unlike_training": 0, "low_confidence": 0}
-    written, answers = api.predict_to_csv(runs, items, path, top, note=caveats.append, min_confidence=least)
+    written, answers = api.predict_to_csv(runs, asked.items, path, top, note=caveats.append, min_confidence=least)
     for answer in answers:
         if not isinstance(answer, ImageError) and answer.no_answer:
             counts[answer.no_answer] += 1
         if isinstance(answer, ImageError):
-            print(f"error: {answer.message}", file=sys.stderr)
+            print_bad(answer)
         elif answer.notes:
             print_notes([f"{printable(answer.key)}: {' '.join(answer.notes)}"])
-    print_notes([*filter(None, [passed_over()]), *chosen_notes, *caveats])
+    print_notes([*asked.notes(), *chosen_notes, *caveats])
     where = printable(str(path))
-    if as_json:
+    if asked.as_json:
         values = {"num_before": written.num_before, "num_answered": written.num_answered, "num_bad": written.num_bad}
         values |= {f"num_{name}": number for name, number in counts.items()}
         print_json({"run": ", ".join(str(run) for run in runs), "csv": str(path), **values, "caveats": caveats})
@@ -142,6 +141,45 @@ def _predict_to_csv(
         raise SaccadeError(
             f"{written.num_bad:,} of {total:,} files could not be read: see the column error in {where}."
         )
+
+
+def _export(
+    runs: list[Path],
+    asked: AskedImages,
+    label_studio: Path | None,
+    fiftyone: Path | None,
+    least: float,
+    chosen_notes: list[str],
+) -> None:
+    """Answers go to the file `label_studio`, or else to the folder `fiftyone`."""
+    from .. import api
+    from ..classify.exports import configuration_path
+    from ..core.errors import counted, printable
+
+    caveats: list[str] = []
+    if label_studio is not None:
+        written = api.predict_to_label_studio(
+            runs, asked.items, label_studio, note=caveats.append, min_confidence=least, bad=print_bad
+        )
+        beside = f"; the labelling configuration is {printable(str(configuration_path(label_studio)))}"
+    else:
+        written = api.predict_to_fiftyone(
+            runs, asked.items, fiftyone or "", note=caveats.append, min_confidence=least, bad=print_bad
+        )
+        beside = ""
+    notes = [*asked.notes(), *chosen_notes, *caveats]
+    where = printable(str(written.path))
+    if asked.as_json:
+        counts = {"num_answered": written.num_answered, "num_bad": written.num_bad}
+        counts |= {f"num_{name}": number for name, number in written.withheld.items()}
+        print_json({"run": ", ".join(map(str, runs)), "out": str(written.path), **counts, "notes": notes})
+    else:
+        if not asked.quiet:
+            print_notes(notes)
+        print_result(f"{counted(written.num_answered, 'answer')} written to {where}{beside}.")
+        if told := _withheld_words(written.withheld, written.num_answered):
+            print_result(told)
+    refuse_bad(written.num_bad, written.num_answered, f"they are not in {where}")
 
 
 def _answer_json(answer: Any, top: int) -> dict[str, Any]:

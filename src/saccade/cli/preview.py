@@ -6,6 +6,7 @@ import typer
 
 from ..core.errors import printable, shell_word
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, TARGET, chosen_source
+from .input_size import FIT, INPUT, input_settings
 from .output import print_json, print_opening, print_result
 
 
@@ -21,6 +22,8 @@ def preview(
     model: str = typer.Option("", "--model", metavar="NAME", help="Network whose input size is used. [the recipe's]"),
     num_images: int = typer.Option(4, "--images", min=1, max=64, metavar="N", help="Images to show."),
     seed: int = typer.Option(0, "--seed", metavar="N", help="Seed of the run to be previewed."),
+    input_size: str = INPUT,
+    fit: str = FIT,
     settings: list[str] = typer.Option(
         [], "--set", metavar="KEY=VALUE", help="KEY=VALUE as for train, such as augment.hue.max_degrees=20."
     ),
@@ -42,7 +45,7 @@ def preview(
         model=model,
         num_images=num_images,
         seed=seed,
-        settings=settings,
+        settings=[*settings, *input_settings(input_size, fit)],
     )
     values = api.preview(request, out, print_opening)
     if as_json:

@@ -11,11 +11,16 @@ from ..core.errors import SaccadeError
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, TARGET, chosen_source
 from .console import RunConsole, choose_output
 from .evaluate import together_text
+from .input_size import FIT, INPUT, input_settings
 from .output import print_json, print_result
 
 if TYPE_CHECKING:
     from ..api import TrainRequest
     from ..train.run import TrainResult
+
+FOLDS: int = typer.Option(
+    0, "--folds", show_default=False, metavar="N", help="Judge by cross-validation: N runs, then one on all images."
+)
 
 
 def train(
@@ -41,6 +46,7 @@ def train(
     ensemble: int = typer.Option(
         0, "--ensemble", show_default=False, metavar="N", help="Train 2 to 15 runs, judged together."
     ),
+    folds: int = FOLDS,
     teacher: list[Path] = typer.Option(
         [], "--teacher", metavar="RUN", help="Learn from this run or ensemble; repeatable."
     ),
@@ -48,6 +54,8 @@ def train(
     on_bad_image: str = typer.Option(
         "error", "--on-bad-image", metavar="ACTION", help="error, or skip: one, or up to 1 % of the images."
     ),
+    input_size: str = INPUT,
+    fit: str = FIT,
     settings: list[str] = typer.Option(
         [], "--set", metavar="KEY=VALUE", help="Any value of the configuration; repeatable."
     ),
@@ -75,8 +83,9 @@ def train(
         out=out,
         resume=resume,
         ensemble=ensemble,
+        folds=folds,
         teachers=tuple(teacher),
-        settings=[*settings, *bad_image_settings(on_bad_image)],
+        settings=[*settings, *input_settings(input_size, fit), *bad_image_settings(on_bad_image)],
     )
     if find_lr:
         _find_learning_rate(request, console, as_json)
@@ -109,6 +118,8 @@ def _find_learning_rate(request: "TrainRequest", console: RunConsole, as_json: b
 
     if request.resume or request.ensemble:
         raise UsageError("--find-lr trains nothing that lasts: leave out --resume and --ensemble.")
+    if request.folds:
+        raise UsageError("--find-lr trains nothing that lasts: leave out --folds.")
     out = request.out or Path("learning-rates.svg")
     found = api.find_learning_rate(request, out, console.note)
     if as_json:
@@ -158,6 +169,7 @@ def write_report(run: Path) -> Path | None:
 def result_json(result: "TrainResult") -> dict[str, Any]:
     """The object of `train --json`; its keys are a contract."""
     from ..evaluate.words import metrics_json
+    from ..train.cross_validated import folds_json
 
     return {
         "run": str(result.run_dir),
@@ -165,6 +177,7 @@ def result_json(result: "TrainResult") -> dict[str, Any]:
         "source": result.config.source,
         **metrics_json(result.judgement.metrics),
         "split": result.judgement.split,
+        "folds": folds_json(result.judgement.folds) if result.judgement.folds else None,
         **result.judgement.copies.as_json(result.judgement.checkpoint.manifest.task),
         "caveats": list(result.judgement.caveats),
         "seconds": round(result.seconds, 3),
@@ -183,7 +196,9 @@ def result_text(result: "TrainResult", report: Path | None = None, seconds: floa
 
     where = printable(str(result.run_dir))
     page = f"Report: {printable(str(report))}\n" if report else ""
-    caveats = "".join(f"{printable(caveat)}\n" for caveat in result.judgement.caveats)
+    caveats = "".join(
+        f"{printable(caveat)}\n" for caveat in (*result.judgement.caveats, *result.judgement.folds_lines())
+    )
     times = f"{duration(seconds or result.seconds)} in all, {duration(result.training_s)} of it training"
     if result.training_s > result.seconds:
         times = f"{duration(result.seconds)} since resuming; {duration(result.training_s)} of training over all starts"

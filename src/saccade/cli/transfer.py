@@ -9,8 +9,9 @@ import typer
 
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, TARGET, chosen_source
 from .console import RunConsole, choose_output
+from .input_size import FIT, INPUT, input_settings
 from .output import print_json, print_result
-from .train import bad_image_settings, result_json, result_text, write_report
+from .train import FOLDS, bad_image_settings, result_json, result_text, write_report
 
 if TYPE_CHECKING:
     from ..transfer.run import TransferResult
@@ -52,6 +53,7 @@ def transfer(
     out: Path | None = typer.Option(None, "--out", metavar="DIR", help="Run directory. [runs/SOURCE-BACKBONE-N]"),
     seed: int | None = typer.Option(None, "--seed", metavar="N", help="Everything random derives from it. [0]"),
     resume: bool = typer.Option(False, "--resume", help="Go on with the run in --out where it was stopped."),
+    folds: int = FOLDS,
     cache: str = typer.Option(
         "", "--cache", metavar="DIR", help="Folder that keeps features, or none. [~/.cache/saccade]"
     ),
@@ -62,6 +64,8 @@ def transfer(
     on_bad_image: str = typer.Option(
         "error", "--on-bad-image", metavar="ACTION", help="error, or skip: one, or up to 1 % of the images."
     ),
+    input_size: str = INPUT,
+    fit: str = FIT,
     settings: list[str] = typer.Option(
         [], "--set", metavar="KEY=VALUE", help="Any value of the configuration; repeatable."
     ),
@@ -94,10 +98,11 @@ def transfer(
         seed=seed,
         out=out,
         resume=resume,
+        folds=folds,
         cache=cache,
         cache_limit_gb=cache_limit,
         preprocessing=preprocessing,
-        settings=[*settings, *bad_image_settings(on_bad_image)],
+        settings=[*settings, *input_settings(input_size, fit), *bad_image_settings(on_bad_image)],
     )
     try:
         result = api.transfer(request, console, "saccade " + shlex.join(sys.argv[1:]))
@@ -157,9 +162,6 @@ def _kept(result: "TransferResult") -> list[str]:
         metrics = result.run.judgement.checkpoint.manifest.metrics
         names = ("temperature_images", "calibration_images", "half_width_images")
         fitted = next((metrics[name] for name in names if name in metrics), 0)
-        return [text for text in (result.start.sentence, validation_use(result.start, int(fitted))) if text]
-    epoch = result.run.best_epoch
-    kept = (
-        f"Kept epoch {epoch} of {result.run.config.epochs}." if epoch else "No epoch was better than the fitted layer."
-    )
-    return [result.start.sentence, kept]
+        used = validation_use(result.start, int(fitted), result.run.judgement.folds is not None)
+        return [text for text in (result.start.sentence, used) if text]
+    return [result.start.sentence, result.run.kept()]

@@ -121,6 +121,16 @@ def make_folder(path: Path) -> None:
             sync_folder(folder.parent)
 
 
+def check_file(path: Path) -> None:
+    """Raise StorageError where no file could be written at `path`, before long work for it. Its folder is made."""
+    make_folder(path.parent)
+    with storage_errors(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def remove_temporaries(folder: Path) -> list[Path]:
     """Delete the files that killed processes left directly in `folder` under temporary names; returns the paths.
 
@@ -180,6 +190,8 @@ def _explain(error: OSError, path: Path, needed_bytes: int) -> str:
         return f"Cannot write {where}: it {what}.\nChoose another place with --out, or change the permissions."
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return f"Cannot write {where}: a file stands where a folder is needed.\nChoose another place with --out."
+    if error.errno == errno.EISDIR:
+        return f"Cannot write {where}: it is a folder.\nGive the name of a file."
     reason = error.strerror or str(error)
     return f"Cannot write {where}: {reason}.\nWhat was saved before is intact; check the disk."
 

@@ -19,6 +19,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from .config import FrozenConfig
+from .errors import UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -97,6 +98,26 @@ class Task(FrozenConfig):
             values = getattr(self, name)
             if values and len(values) != num_classes:
                 raise ValueError(f"{name} has {len(values)} values for {num_classes} classes")
+
+    @property
+    def tells_wrong_labels(self) -> bool:
+        """Whether labels can be suspected: one of each image, which is no grade, since near ones are mixed up."""
+        return self.kind == "one label"
+
+    def refuse_unknown(self, what: str, *known: str) -> None:
+        """Raise UsageError where `what` (as `saccade suggest`) does not know this kind of task; it knows one label an
+        image, and the kinds in `known`."""
+        if self.kind == "one label" or self.kind in known:
+            return
+        if self.is_several:
+            raise UsageError(
+                f"{what} is for runs that know one label an image; this run knows several.\n"
+                f"Give a run that was trained on images with one label each."
+            )
+        raise UsageError(
+            f"{what} does not know {self.target}s: it is for classes.\n"
+            f"Give a run or images of classes, without --target {self.target}."
+        )
 
     def as_values(self) -> dict[str, Any]:
         """What differs from the defaults, for a digest: nothing for one label."""

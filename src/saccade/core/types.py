@@ -27,6 +27,7 @@ MAX_RESIZE_PX = 8192
 MAX_16_BIT = 65_535
 MIN_STD, MAX_STD = 1e-3, 10.0  # of pixels in 0 to 1: those that are fed as 0 to 255 have 1/255
 InputSide = Annotated[int, Field(ge=1, le=MAX_INPUT_PX)]
+Fit = Literal["crop", "cover", "pad", "squash"]
 ChannelMeans = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(strict=False, max_length=3)]
 ChannelDeviations = Annotated[
     tuple[Annotated[float, Field(ge=MIN_STD, le=MAX_STD)], ...], Field(strict=False, max_length=3)
@@ -118,11 +119,18 @@ class Preprocessing(FrozenConfig):
     model_config = ConfigDict(strict=True)
 
     channels: Literal["rgb", "grey"] = Field("rgb", description="colour channels of the input")
+    fit: Fit = Field(
+        "crop",
+        description="how a picture of another shape becomes an input. crop: its short side becomes resize_px, and the "
+        "centre is cut out. cover: the same for inputs that are not square: it covers a box of the input's shape, of "
+        "which resize_px is the short side. pad: all of it, and the mean colour around it. squash: both sides are "
+        "resized straight to the input",
+    )
     resize_px: int | None = Field(
         None,
         ge=1,
         le=MAX_RESIZE_PX,
-        description="short side after resizing, in pixels; none: resize both sides straight to the input",
+        description="short side after resizing, in pixels; none with fit crop: resize both sides straight to the input",
     )
     input_height_px: InputSide = Field(224, description="height of the network's input in pixels")
     input_width_px: InputSide = Field(224, description="width of the network's input in pixels")
@@ -152,11 +160,17 @@ class Preprocessing(FrozenConfig):
         """Channels, height and width of an input; the sizes in pixels."""
         return self.num_channels, self.input_height_px, self.input_width_px
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of a picture is seen, whatever its shape: nothing is cut off."""
+        return self.resize_px is None
+
     @model_serializer(mode="wrap")
     def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without `white_16_bit` where it is the usual one: digests and files stay what they were before it."""
+        """Without values that came later where they are the usual ones: digests and files stay what they were."""
         values: dict[str, Any] = serialize(self)
-        return {name: value for name, value in values.items() if name != "white_16_bit" or value != MAX_16_BIT}
+        usual = {"white_16_bit": MAX_16_BIT, "fit": "crop"}
+        return {name: value for name, value in values.items() if name not in usual or value != usual[name]}
 
     @model_validator(mode="after")
     def _consistent(self) -> Preprocessing:
@@ -165,7 +179,12 @@ class Preprocessing(FrozenConfig):
                 f"mean and std need {self.num_channels} values for {self.channels} images, "
                 f"got {len(self.mean)} and {len(self.std)}"
             )
-        if self.resize_px is not None and self.resize_px < max(self.input_height_px, self.input_width_px):
+        if self.fit in ("pad", "squash") and self.resize_px is not None:
+            raise ValueError(f"fit {self.fit} cuts nothing, so it takes no resize_px, got {self.resize_px}")
+        if self.fit == "cover" and self.resize_px is None:
+            raise ValueError("fit cover needs resize_px, the short side of the box that the picture covers")
+        sides = (self.input_height_px, self.input_width_px)
+        if self.resize_px is not None and self.resize_px < (min(sides) if self.fit == "cover" else max(sides)):
             raise ValueError(
                 f"resize_px {self.resize_px} is smaller than the input "
                 f"{self.input_height_px}x{self.input_width_px} that is cut out of it"

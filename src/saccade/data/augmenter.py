@@ -29,6 +29,7 @@ from .augmentation_policy import AugmentConfig
 from .images.decode import decode_image
 from .images.decode_for_training import as_luma, read_rgbx
 from .images.opencv import written
+from .images.preprocess import mean_levels
 from .random_numbers import permutation, uniform
 from .source import DataSource
 
@@ -90,7 +91,7 @@ class Augmenter:
         self._changes = bool(self._colouring or self._choosing or self._pixel)
         fills = any(entry.fill for entry in self._erasing)
         self.moves_whole_pixels = not (self.sees_source or self._changes or fills or self._mixing)
-        self.mean_C = geometry.mean_levels(preprocessing)
+        self.mean_C = mean_levels(preprocessing)
         self.canvas = geometry.canvas_for(preprocessing, config.border)
 
     def plan(self, epoch: int, index_B: np.ndarray, draw_B: np.ndarray | None = None) -> Plan:
@@ -98,7 +99,7 @@ class Augmenter:
 
         `draw_B` are the sample indices that are drawn by, where they are others: a sample shown twice has two.
         """
-        scene = Scene(preprocessing=self.preprocessing, epoch=epoch, border=self.config.border)
+        scene = Scene(preprocessing=self.preprocessing, epoch=epoch, border=self.canvas.border)
         draw_B = index_B if draw_B is None else draw_B
         drawn = {entry.name: self._draw(entry, scene, draw_B) for entry in self._active}
         geometry_B33, colour_B34 = identities(len(index_B)), identities(len(index_B), columns=4)

@@ -27,6 +27,7 @@ MAX_CLASSES = 100_000
 MAX_CLASS_NAME_CHARACTERS = 256
 MAX_NUMBER_DIGITS = 18  # of a class number that is written as text
 MAX_NAMES_BYTES = 16 << 20  # of a list of class names beside the data
+MAX_LABEL_FILE_BYTES = 128 << 20  # of a JSON file of labels: 300,000 tasks of Label Studio
 MAX_DATA_CARD_BYTES = 1 << 20  # of the YAML head of a README.md
 MAX_DATA_CARD_DEPTH = 50
 MAX_DATA_CARD_VALUES = 250_000  # 20,000 class names are 40,000

@@ -96,11 +96,18 @@ def scan_source(
             deep_N = np.flatnonzero(scan.largest_N)
             list(pool.map(scan.read_images, np.array_split(deep_N, -(-len(deep_N) // CHUNK))))
     bad = tuple(scan.bad[index] for index in sorted(scan.bad))
-    if len(bad) > max(1, MAX_SKIPPED_FRACTION * len(source)):
-        raise DataError(_bad_message(source, bad, too_many(len(bad), len(source))))
-    if bad and on_bad_image == "error":
-        raise DataError(_bad_message(source, bad, "Repair or remove them, or skip them: --on-bad-image skip."))
+    if refusal := why_refused(source, bad, on_bad_image):
+        raise DataError(refusal)
     return scan.report(bad)
+
+
+def why_refused(source: DataSource, bad: tuple[BadImage, ...], on_bad_image: Literal["error", "skip"] = "error") -> str:
+    """What training says instead of beginning where `bad` images cannot be decoded; empty where it begins."""
+    if len(bad) > max(1, MAX_SKIPPED_FRACTION * len(source)):
+        return _bad_message(source, bad, too_many(len(bad), len(source)))
+    if bad and on_bad_image == "error":
+        return _bad_message(source, bad, "Repair or remove them, or skip them: --on-bad-image skip.")
+    return ""
 
 
 def too_many(num_bad: int, num_images: int) -> str:

@@ -72,6 +72,8 @@ class SourceFormat:
     open: Callable[[str], DataSource]
     # the same with columns chosen by the caller, for formats that are tables
     open_columns: Callable[[str, ChosenColumns], DataSource] | None = None
+    # of a set that `open` refuses: the images that can be read all the same, None where there are none
+    open_readable: Callable[[str, ChosenColumns], DataSource | None] | None = None
     priority: int = 50  # lower is asked first; `folder`, which takes any directory, is asked last
 
 
@@ -202,17 +204,16 @@ def _open_any(text: str, target: str = "") -> DataSource:
     chosen = replace(chosen, target=chosen.target or target)
     check_target(chosen.target)
     refuse_whole_disk(text)
-    formats = sorted((SOURCES.get(name) for name in SOURCES), key=lambda entry: (entry.priority, entry.name))
-    for entry in formats:
-        if _is_recognised(entry, text):
-            return _with_usable_classes(_as_asked(_opened(entry, text, chosen), chosen.target))
+    entry = _find_format(text)
+    if entry is not None:
+        return _with_usable_classes(_as_asked(_opened(entry, text, chosen), chosen.target))
     if is_address(text) and not is_hub(text):
         check_address(text)
         raise DataError(
             f"'{shown(text)}' names no tar file, and Saccade reads nothing else from an address.\n"
             f"Give the .tar files, or a folder of them with / at its end; or download the set, and give its folder."
         )
-    builtin = ", ".join(sorted(entry.name for entry in formats if entry.example == entry.name))
+    builtin = ", ".join(sorted(name for name in SOURCES if is_builtin(name)))
     if not os.path.exists(text):
         raise DataError(
             f"There is no file or folder '{shown(text)}' (looked in {printable(str(Path.cwd()))}).\n"
@@ -225,8 +226,23 @@ def _open_any(text: str, target: str = "") -> DataSource:
         )
     raise DataError(
         f"'{shown(text)}' is not a set of labelled images that Saccade knows.\n"
-        f"'saccade sources' lists the {len(formats)} formats; the usual one is a folder with one sub-folder per class."
+        f"'saccade sources' lists the {len(list(SOURCES))} formats; the usual one is a folder with one sub-folder per "
+        f"class."
     )
+
+
+def open_readable(text: str) -> DataSource | None:
+    """The images of a refused set on this machine that can be read all the same; None where there are none."""
+    text, chosen = split_source_text(text)
+    entry = None if is_given(text) or is_address(text) else _find_format(text)
+    found = entry.open_readable(text, chosen) if entry is not None and entry.open_readable is not None else None
+    return found if found is not None and len(found) else None
+
+
+def _find_format(text: str) -> SourceFormat | None:
+    """The first format, by priority and name, that takes `text`."""
+    formats = sorted((SOURCES.get(name) for name in SOURCES), key=lambda entry: (entry.priority, entry.name))
+    return next((entry for entry in formats if _is_recognised(entry, text)), None)
 
 
 def _opened(entry: SourceFormat, text: str, chosen: ChosenColumns) -> DataSource:

@@ -31,36 +31,67 @@ def split_source(
     seed: int,
     test_fraction: float = 0.2,
     validation_fraction: float = 0.1,
+    fold: tuple[np.ndarray, str] | None = None,
 ) -> Split:
     """Divide the decodable images of `source`.
 
     `test_fraction` is of all images, `validation_fraction` of the rest; both are kept within each class. Splits that
-    the source has are taken as they are; a part that is missing is dealt out of its training images. Raises
-    DataError for a source that cannot be learned from: no image, or images of fewer than two classes.
+    the source has are taken as they are; a part that is missing is dealt out of its training images. `fold` are
+    training images that are held out instead of a test part, and what they are in words; where they are none, only a
+    given test part is. Raises DataError for a source that cannot be learned from: no image, or images of fewer than two
+    classes.
     """
     good = [int(index) for index in scan.good_N]
     refuse_unlearnable(source, scan.good_N)
-    labels = _labels(source, good)
     given = {index: source.record(index).split for index in good}
-    notes: list[str] = []
-    if any(given.values()):
+    if any(given.values()) or fold is not None:
         train = [index for index in good if given[index] in (None, "train")]
         validation = [index for index in good if given[index] == "validation"]
         test = [index for index in good if given[index] == "test"]
-        origin = f"{', '.join(name for name in SPLITS if name in given.values())} as given"
+        parts = ", ".join(name for name in SPLITS if name in given.values())
+        origin = f"{parts} as given" if parts else f"stratified by content, seed {seed}"
         missing = []
-        if not test:
+        if fold is not None:
+            origin = f"{fold[1]}; {origin}"
+            test = sorted(fold[0].tolist()) or test
+            train = sorted(set(train) - set(test))
+        elif not test:
             train, test = _cut(source, scan, train, test_fraction, seed)
             missing.append("test")
         if not validation:
             train, validation = _cut(source, scan, train, validation_fraction, seed + 1)
             missing.append("validation")
-        if missing:
+        if missing and parts:
             origin += f"; {' and '.join(missing)} dealt out of train"
     else:
         rest, test = _cut(source, scan, good, test_fraction, seed)
         train, validation = _cut(source, scan, rest, validation_fraction, seed + 1)
         origin = f"stratified by content, seed {seed}"
+    grouped = SPLITS if fold is None else ("train", "validation")  # folds keep groups whole by themselves
+    return split_into(source, scan, (train, validation, test), origin, grouped)
+
+
+def deal_out(
+    source: DataSource, scan: ScanReport, index_N: np.ndarray, seed: int, fractions: tuple[float, float]
+) -> tuple[list[int], list[int], list[int]]:
+    """(train, validation, test) of the images `index_N`, as `split_source` deals out images without splits; `fractions`
+    are those of test and validation."""
+    rest, test = _cut(source, scan, index_N.tolist(), fractions[0], seed)
+    train, validation = _cut(source, scan, rest, fractions[1], seed + 1)
+    return train, validation, test
+
+
+def split_into(
+    source: DataSource,
+    scan: ScanReport,
+    parts: tuple[list[int], list[int], list[int]],
+    origin: str,
+    grouped: tuple[str, ...] = SPLITS,
+) -> Split:
+    """The split with these training, validation and test images, and what a person should know of it. `grouped` are the
+    parts that a group should not have images in several of."""
+    train, validation, test = parts
+    labels = {int(index): source.record(int(index)).all_labels for index in scan.good_N}
     split = Split(
         train_N=np.array(sorted(train), dtype=np.int64),
         validation_N=np.array(sorted(validation), dtype=np.int64),
@@ -69,7 +100,8 @@ def split_source(
     )
     copies = {name: find_copies(scan, split, name) for name in ("validation", "test")}
     notes = _copy_notes(copies, split) + _label_notes(source, scan, labels) + _likeness_notes(scan, split)
-    notes += _name_notes(source) + _absence_notes(source, labels, split) + _group_notes(source, split)
+    notes += _name_notes(source) + _absence_notes(source, labels, split)
+    notes += _group_notes(source, split, grouped)
     copied_N = np.sort(np.concatenate([copies[name].all_N for name in copies]))
     return replace(split, copied_N=copied_N, notes=tuple(notes))
 
@@ -259,11 +291,10 @@ def _copy_notes(copies: dict[str, Copies], split: Split) -> list[str]:
         for how, index_N in (("also", found.equal_N), ("nearly the same as images", found.near_N)):
             if len(index_N):
                 one = len(index_N) == 1
-                then = f"{'it says' if one else 'they say'} little about the epoch to keep"
-                if is_judged:
-                    then = f"{'it is' if one else 'they are'} left out of the verdict"
-                if is_judged and are_all:
-                    then = "there are no others to judge by"
+                what = "left out of the verdict" if is_judged else "not used"
+                then = f"{'it is' if one else 'they are'} {what}"
+                if are_all:
+                    then = f"there are no others to {'judge' if is_judged else 'choose the epoch'} by"
                 verb = "image is" if one else "images are"
                 notes.append(f"{len(index_N):,} {name} {verb} {how} in {where}: {then}")
     return notes
@@ -334,9 +365,9 @@ def _absence_notes(source: DataSource, labels: Labels, split: Split) -> list[str
     return notes
 
 
-def _group_notes(source: DataSource, split: Split) -> list[str]:
-    """A word where groups are the reason that nothing could be held out."""
-    sides = [name for name in SPLITS if not len(split.indices(name))]
+def _group_notes(source: DataSource, split: Split, wanted: tuple[str, ...]) -> list[str]:
+    """A word where groups are the reason that nothing could be held out for one of the `wanted` parts."""
+    sides = [name for name in wanted if not len(split.indices(name))]
     groups = {source.record(int(index)).group for index in split.train_N} - {None}
     if not sides or not groups:
         return []

@@ -68,3 +68,32 @@ def stratified_parts(
     part_G[order_G] = iterative_stratification(count_GK[order_G], np.bincount(number_N)[order_G], shares)
     parts_N: np.ndarray = part_G[number_N]
     return parts_N
+
+
+def even_parts(label_NK: np.ndarray, group_N: np.ndarray, num_parts: int, order_N: np.ndarray) -> np.ndarray:
+    """The part of each of N images, int64, for equal parts: images of one number in `group_N` share one.
+
+    Groups are dealt out one after the other, those with most images of single classes first, each to the part where it
+    leaves the classes, taken together, most even: there the counts of its classes, over their totals, are lowest. Ties
+    go to the part with fewest images, then follow `order_N`. (As scikit-learn's StratifiedGroupKFold, but for the
+    squares of counts in place of their deviation, which allow several labels.)
+    """
+    _, first_G, number_N = np.unique(group_N[order_N], return_index=True, return_inverse=True)
+    rank_G = np.argsort(np.argsort(first_G))  # the groups as they come in the order
+    number_N = rank_G[number_N.reshape(-1)]
+    count_GK = np.zeros((len(first_G), label_NK.shape[1]))
+    np.add.at(count_GK, number_N, label_NK[order_N])
+    num_G = np.bincount(number_N)
+    total_K = np.maximum(count_GK.sum(axis=0), 1)
+    count_PK, num_P = np.zeros((num_parts, label_NK.shape[1])), np.zeros(num_parts, np.int64)
+    part_G = np.empty(len(first_G), np.int64)
+    for group in np.argsort(-count_GK.std(axis=1), kind="stable").tolist():
+        cost_P = count_PK @ (count_GK[group] / total_K**2)
+        best_P = np.flatnonzero(cost_P <= cost_P.min() + 1e-12)
+        part = int(best_P[num_P[best_P].argmin()])
+        part_G[group] = part
+        count_PK[part] += count_GK[group]
+        num_P[part] += num_G[group]
+    parts_N = np.empty(len(order_N), np.int64)
+    parts_N[order_N] = part_G[number_N]
+    return parts_N

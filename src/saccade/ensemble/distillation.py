@@ -18,6 +18,7 @@ from torch.nn import functional
 from ..classify.classifier import Classifier, open_classifier
 from ..core.errors import CheckpointError, DataError, UsageError, printable
 from ..core.runtime import Runtime
+from ..core.types import Preprocessing
 from ..evaluate.forward import forward
 from ..runs.ensemble_folder import expand_runs
 from ..runs.seen import Seen, look_up_seen, unknown_note
@@ -113,11 +114,24 @@ def _refuse_other_inputs(ensemble: Classifier, images: Images) -> None:
     for member in ensemble.members:
         other = member.preprocessing
         if other.input_CHW != own.input_CHW:
+            _, height_px, width_px = other.input_CHW
+            width = f" and input.width_px={width_px}" if width_px != height_px else ""
             raise UsageError(
                 f"The teacher {printable(member.name)} takes inputs of {_size(other.input_CHW)}, the student of "
                 f"{_size(own.input_CHW)}: they must see the same image.\n"
-                f"Set input.size_px={other.input_height_px} for the student, or take another teacher."
+                f"Set input.size_px={height_px}{width} for the student, or take another teacher."
             )
+        if _shape_kept(other) != _shape_kept(own):
+            raise UsageError(
+                f"The teacher {printable(member.name)} sees pictures with fit {_shape_kept(other)}, the student with "
+                f"fit {_shape_kept(own)}: they must see the same image.\n"
+                f"Set input.fit={_shape_kept(other)} for the student, or take another teacher."
+            )
+
+
+def _shape_kept(seen: Preprocessing) -> str:
+    """crop, pad or squash; images of one small size, which are used whole, were never asked for another than crop."""
+    return "crop" if seen.fit == "cover" else seen.fit
 
 
 def unknown_teachers(config: RunConfig) -> tuple[str, ...]:

@@ -13,7 +13,8 @@ import numpy as np
 
 from ..core.errors import printable
 from ..core.task import Task, sigmoid
-from .label_metrics import Ranking, image_label_losses
+from .label_metrics import image_label_losses
+from .ranked_scores import RankedScores
 
 SLOPE_DEVIATION, SHIFT_DEVIATION = 0.25, 1.0  # of the priors
 LEAST_SLOPE, LARGEST_SLOPE = 0.05, 20.0
@@ -105,8 +106,8 @@ def choose_threshold(probability_N: np.ndarray, has_N: np.ndarray, goal: Goal, w
     f1: the best F1; precision: the most recall among thresholds with at least the wanted precision; recall: the most
     precision among those with at least the wanted recall. Of equals the highest. It lies halfway to the next score.
     """
-    precision_G, recall_G, place_G = Ranking(probability_N, has_N).curve()
-    score_G = probability_N[place_G]
+    curve = RankedScores(probability_N, has_N).curve()
+    score_G, precision_G, recall_G = curve.threshold_T[1:], curve.precision_T[1:], curve.true_rate_T[1:]
     if goal == "f1":
         sum_G = precision_G + recall_G
         value_G = np.divide(2 * precision_G * recall_G, sum_G, out=np.zeros_like(sum_G), where=sum_G > 0)

@@ -1,9 +1,7 @@
 """How good a classifier is where an image may have several labels: each class for itself, then all of them.
 
-Average precision is the sum over distinct scores of precision times the rise of recall, without interpolation (as in
-scikit-learn; Manning, Raghavan and Schuetze 2008, section 8.4); mAP is its mean over the classes that have images. AUC
-is the chance that an image with the class scores higher than one without, ties counting half (Hanley and McNeil 1982).
-What is undefined (no image with the class, or none without) is NaN and in no mean.
+mAP is the mean average precision (`ranked_scores.py`) of the classes that have images. What is undefined (no image with
+the class, or none without) is NaN and in no mean.
 
 Intervals of precision, recall and of images with all labels right are Wilson's; those of average precision, mAP, AUC
 and F1 are the percentile bootstrap over images (Efron and Tibshirani 1993, chapter 13), all classes on the same draws.
@@ -17,6 +15,7 @@ import numpy as np
 from ..core.errors import DataError
 from ..core.task import Task, images_right, sigmoid
 from .metrics import calibration_error, class_intervals, ratio, wilson_interval
+from .ranked_scores import RankedScores
 from .scores import as_logits
 
 MOST_RESAMPLES, FEWEST_RESAMPLES = 1000, 100
@@ -114,10 +113,9 @@ def _judged(
     said_NK = task.said(probability_NK)
     support_K, said_K = label_NK.sum(axis=0), said_NK.sum(axis=0)
     right_K = (label_NK & said_NK).sum(axis=0)
-    curves = [Ranking(logits_NK[:, k], label_NK[:, k]) for k in range(num_classes)]
-    everyone_1N = np.ones((1, num))
-    ap_K = np.array([float(curve.ap(everyone_1N)[0]) for curve in curves])
-    auc_K = np.array([float(curve.auc(everyone_1N)[0]) for curve in curves])
+    curves = [RankedScores(logits_NK[:, k], label_NK[:, k]) for k in range(num_classes)]
+    ap_K = np.array([curve.average_precision() for curve in curves])
+    auc_K = np.array([curve.area() for curve in curves])
     drawn = _bootstrap(curves, label_NK, said_NK, seed)
     right_N = images_right(label_NK, said_NK)
     exact_low, exact_high = wilson_interval(int(right_N.sum()), num)
@@ -178,9 +176,8 @@ def loss_and_calibration_error(logits_NK: np.ndarray, label_NK: np.ndarray, task
 
 def mean_average_precision(logits_NK: np.ndarray, label_NK: np.ndarray) -> float:
     """mAP alone, without intervals: what chooses the epoch that is kept. NaN where no class has an image."""
-    everyone_1N = np.ones((1, len(label_NK)))
     values = [
-        float(Ranking(logits_NK[:, k], label_NK[:, k] > 0).ap(everyone_1N)[0])
+        RankedScores(logits_NK[:, k], label_NK[:, k] > 0).average_precision()
         for k in range(label_NK.shape[1])
         if label_NK[:, k].any()
     ]
@@ -198,64 +195,6 @@ def mean_of(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-class Ranking:
-    """The images in the order of their scores for one class: what average precision and AUC are counted from.
-
-    Images are counted `weight_RN` times in each of R rows, which is what a draw with replacement does.
-    """
-
-    def __init__(self, score_N: np.ndarray, has_N: np.ndarray) -> None:
-        self._order_N = np.argsort(-score_N, kind="stable")
-        self._has_N = has_N[self._order_N].astype(np.float64)
-        sorted_N = score_N[self._order_N]
-        self._last_G = np.flatnonzero(np.append(sorted_N[1:] != sorted_N[:-1], True))[: len(score_N)]  # of equal scores
-
-    def _counts(self, weight_RN: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """How many images, and how many with the class, have each distinct score or a higher one: (R, G) both."""
-        sorted_RN = weight_RN[:, self._order_N]
-        all_RG = np.cumsum(sorted_RN, axis=1)[:, self._last_G]
-        has_RG = np.cumsum(sorted_RN * self._has_N, axis=1)[:, self._last_G]
-        return all_RG, has_RG
-
-    def ap(self, weight_RN: np.ndarray) -> np.ndarray:
-        """Average precision (R,)."""
-        return _ap(*self._counts(weight_RN))
-
-    def auc(self, weight_RN: np.ndarray) -> np.ndarray:
-        """The area under the ROC curve (R,)."""
-        return _auc(*self._counts(weight_RN))
-
-    def both(self, weight_RN: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Average precision and AUC, each (R,)."""
-        counts = self._counts(weight_RN)
-        return _ap(*counts), _auc(*counts)
-
-    def curve(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Precision and recall (G,) at each distinct score, highest first, and the place (G,) of its last image."""
-        all_1G, has_1G = self._counts(np.ones((1, len(self._order_N))))
-        total = max(float(has_1G[0, -1]), 1.0) if has_1G.size else 1.0
-        return has_1G[0] / all_1G[0], has_1G[0] / total, self._order_N[self._last_G]
-
-
-def _ap(all_RG: np.ndarray, has_RG: np.ndarray) -> np.ndarray:
-    if not all_RG.shape[1]:
-        return np.full(len(all_RG), np.nan)
-    rise_RG = np.diff(has_RG, axis=1, prepend=0.0)
-    total_R = has_RG[:, -1]
-    sum_R = (rise_RG * has_RG / np.maximum(all_RG, 1)).sum(axis=1)
-    return ratio(sum_R, total_R)
-
-
-def _auc(all_RG: np.ndarray, has_RG: np.ndarray) -> np.ndarray:
-    if not all_RG.shape[1]:
-        return np.full(len(all_RG), np.nan)
-    rise_RG = np.diff(has_RG, axis=1, prepend=0.0)
-    fall_RG = np.diff(all_RG - has_RG, axis=1, prepend=0.0)
-    above_R = ((has_RG - rise_RG / 2) * fall_RG).sum(axis=1)
-    pairs_R = has_RG[:, -1] * (all_RG - has_RG)[:, -1]
-    return ratio(above_R, pairs_R)
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Drawn:
     """The 95 % ends over all draws, (2, K) each."""
@@ -268,7 +207,7 @@ class _Drawn:
     f1_2K: np.ndarray
 
 
-def _bootstrap(curves: Sequence[Ranking], label_NK: np.ndarray, said_NK: np.ndarray, seed: int) -> _Drawn:
+def _bootstrap(curves: Sequence[RankedScores], label_NK: np.ndarray, said_NK: np.ndarray, seed: int) -> _Drawn:
     num, num_classes = label_NK.shape
     nothing_2K = np.full((2, num_classes), np.nan)
     if not num:

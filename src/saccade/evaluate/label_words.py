@@ -8,13 +8,21 @@ from .label_answers import named
 from .label_metrics import LabelMetrics
 from .rates import FEW_IMAGES, number, percent, rate
 
+CROSS_VALIDATED = "cross-validated"  # the kind of images that were each judged by a model of a fold
+
+
+def by_whom(kind: str) -> str:
+    """Who judged images of this kind, where it was not one model."""
+    return ", each judged by a model that has not seen it" if kind == CROSS_VALIDATED else ""
+
 
 def label_verdict(metrics: LabelMetrics, kind: str) -> str:
     """`mAP 84.3 % on 360 held-out images, 10 classes (95 % interval 82.1 to 86.2); answering by how often each class
     occurs: 25.0 %.`"""
     if not metrics.num_samples:
         return "No held-out images: nothing is known of the accuracy."
-    images = f"{metrics.num_samples:,} {kind}".strip() + (" image" if metrics.num_samples == 1 else " images")
+    images = f"{metrics.num_samples:,} {'' if kind == CROSS_VALIDATED else kind}".strip()
+    images += (" image" if metrics.num_samples == 1 else " images") + by_whom(kind)
     return (
         f"mAP {percent(metrics.map)} % on {images}, {len(metrics.classes)} classes "
         f"(95 % interval {percent(metrics.map_low)} to {percent(metrics.map_high)}); "

@@ -1,36 +1,30 @@
-"""Where a classifier is wrong, surest first, and which labels may be wrong instead; both as CSV.
-
-Suspected labels: confident learning, Northcutt et al. 2021, arXiv:1911.00068, section 3.1 (thresholds and confident
-joint); an image off the joint's diagonal is suspected. The probabilities must come from a classifier that has not seen
-the image with its label: held-out images, or `cross_validated_probabilities`.
-"""
+"""Where a classifier is wrong, surest first, and which labels may be wrong instead (`label_errors.py`); both as CSV."""
 
 import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..core import atomic
 from ..core.task import ONE_LABEL, Task
-from .metrics import wilson_interval
+from .label_errors import SuspectedLabels, suspect_labels
 from .scores import probabilities_from_logits
 
 NUM_FOLDS = 5
 # Inverse weight decays that are tried, the strongest penalty first. Weak ones learn single wrong labels.
 WEIGHT_FREEDOMS = (0.001, 0.01, 0.1, 1.0, 10.0)
-MORE_THAN_ALL_OTHERS = 0.5  # below, even the answer is a guess, and suspects nothing
-GOOD_ENOUGH = 0.8  # lower bound of the accuracy; below, most disagreements are the classifier's own mistakes
-ENOUGH_IMAGES = 30  # judged images of a class; below, its mean probability says little
+SAID = {True: "yes", False: "no", None: ""}
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mistake:
     """One image that was answered wrongly: its position among the judged images, its key, the label and the answer
-    with their probabilities, and whether the label itself may be wrong."""
+    with their probabilities, and whether the label itself may be wrong (None: not known, as of grades)."""
 
     position: int
     key: str
@@ -38,7 +32,7 @@ class Mistake:
     said: str
     said_probability: float
     label_probability: float
-    may_be_mislabelled: bool
+    may_be_mislabelled: bool | None
 
 
 def find_mistakes(
@@ -52,7 +46,7 @@ def find_mistakes(
     """Every wrong answer, the most confident first; equal ones in the order of the images."""
     probability_NK = probabilities_from_logits(logits_NK, temperature)
     said_N = task.answer_of(probability_NK if task.is_grade else logits_NK)
-    suspected = _trusted_suspects(probability_NK, label_N)
+    suspected = _suspected(probability_NK, label_N, task)
     wrong = np.flatnonzero(said_N != label_N)
     order = wrong[np.argsort(-probability_NK[wrong, said_N[wrong]], kind="stable")]
     return [
@@ -63,47 +57,21 @@ def find_mistakes(
             said=classes[said_N[i]],
             said_probability=float(probability_NK[i, said_N[i]]),
             label_probability=float(probability_NK[i, label_N[i]]),
-            may_be_mislabelled=int(i) in suspected and bool(probability_NK[i, said_N[i]] > MORE_THAN_ALL_OTHERS),
+            may_be_mislabelled=None if suspected is None else int(i) in suspected,
         )
         for i in order
     ]
 
 
-def why_unsuspected(right_N: np.ndarray, label_N: np.ndarray) -> str:
-    """Why `find_mistakes` marks no label, or those of some classes only, as possibly wrong; empty where nothing
-    withholds a mark."""
-    low, _ = wilson_interval(int(right_N.sum()), len(right_N))
-    if low < GOOD_ENOUGH:
-        return (
-            f"No label is marked as possibly wrong: that takes an accuracy clearly above {100 * GOOD_ENOUGH:.0f} %, "
-            f"and the interval reaches down to {100 * low:.1f} %."
-        )
-    support = np.bincount(label_N)
-    num_few = int(((support > 0) & (support < ENOUGH_IMAGES)).sum())
-    if num_few:
-        classes = "1 class" if num_few == 1 else f"{num_few:,} classes"
-        return (
-            f"No label of {classes} with fewer than {ENOUGH_IMAGES} judged images is marked as possibly wrong: "
-            f"that takes more images."
-        )
-    return ""
-
-
-def _trusted_suspects(probability_NK: np.ndarray, label_N: np.ndarray) -> set[int]:
-    """`suspected_labels`, where the classifier is good enough and both classes have enough images."""
-    best_N = probability_NK.argmax(axis=1)
-    low, _ = wilson_interval(int((best_N == label_N).sum()), len(label_N))
-    if low < GOOD_ENOUGH:
-        return set()
-    support_K = np.bincount(label_N, minlength=probability_NK.shape[1])
-    is_known_N = np.minimum(support_K[label_N], support_K[best_N]) >= ENOUGH_IMAGES
-    return {index for index in suspected_labels(probability_NK, label_N).tolist() if is_known_N[index]}
+def _suspected(probability_NK: np.ndarray, label_N: np.ndarray, task: Task) -> set[int] | None:
+    """Positions of labels that may be wrong; None where nothing tells, as of grades."""
+    return set(suspect_labels(probability_NK, label_N).position_S.tolist()) if task.tells_wrong_labels else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suspect:
     """One image whose label may be wrong: its label and the class that is believed instead, with their
-    cross-validated probabilities."""
+    probabilities, and the probability that the label is wrong."""
 
     position: int
     key: str
@@ -111,12 +79,28 @@ class Suspect:
     suggested: str
     label_probability: float
     suggested_probability: float
+    wrong_probability: float
+
+    def as_json(self) -> dict[str, Any]:
+        """One entry of `suspected_labels` in `evaluate --json`; its keys are a contract."""
+        return {
+            "image": self.key,
+            "label": self.label,
+            "suggested": self.suggested,
+            "label_probability": self.label_probability,
+            "suggested_probability": self.suggested_probability,
+            "wrong_probability": self.wrong_probability,
+        }
 
 
 def find_suspects(
-    probability_NK: np.ndarray, label_N: np.ndarray, keys: Sequence[str], classes: Sequence[str]
+    suspected: SuspectedLabels,
+    probability_NK: np.ndarray,
+    label_N: np.ndarray,
+    keys: Sequence[str],
+    classes: Sequence[str],
 ) -> list[Suspect]:
-    """The suspected labels, the least believed first, each with the most probable class."""
+    """The `suspected` labels, the least believed first, each with the most probable class."""
     best_N = probability_NK.argmax(axis=1)
     return [
         Suspect(
@@ -126,27 +110,10 @@ def find_suspects(
             suggested=classes[best_N[i]],
             label_probability=float(probability_NK[i, label_N[i]]),
             suggested_probability=float(probability_NK[i, best_N[i]]),
+            wrong_probability=float(wrong),
         )
-        for i in suspected_labels(probability_NK, label_N).tolist()
+        for i, wrong in zip(suspected.position_S.tolist(), suspected.wrong_S, strict=True)
     ]
-
-
-def suspected_labels(probability_NK: np.ndarray, label_N: np.ndarray) -> np.ndarray:
-    """Positions of images whose label may be wrong, the least believed label first (int64).
-
-    A class counts for an image when its probability reaches the mean probability that the class gets on its own
-    images; the most probable class that counts is the suspected true one. Classes without images never count.
-    """
-    num_images, num_classes = probability_NK.shape
-    own_N = probability_NK[np.arange(num_images), label_N]
-    support_K = np.bincount(label_N, minlength=num_classes)
-    threshold_K = np.bincount(label_N, weights=own_N, minlength=num_classes) / np.maximum(support_K, 1)
-    threshold_K[support_K == 0] = np.inf
-    counts_NK = probability_NK >= threshold_K - 1e-12  # a class of one image is its own mean, up to rounding
-    likely_N = np.where(counts_NK, probability_NK, -1.0).argmax(axis=1)
-    is_suspect_N = counts_NK.any(axis=1) & (likely_N != label_N) & (probability_NK.argmax(axis=1) != label_N)
-    suspects = np.flatnonzero(is_suspect_N)
-    return suspects[np.argsort(own_N[suspects], kind="stable")]
 
 
 def cross_validated_probabilities(
@@ -202,10 +169,13 @@ def write_mistakes(path: Path, mistakes: Sequence[Mistake]) -> None:
 
 def write_suspects(path: Path, suspects: Sequence[Suspect]) -> None:
     """Write suspected labels to `path` as CSV, the least believed first, durably. Raises StorageError."""
-    headings = ["image", "label", "suggested", "label_probability", "suggested_probability"]
+    headings = ["image", "label", "suggested", "label_probability", "suggested_probability", "wrong_probability"]
     rows = [
         [*(safe_cell(name) for name in (suspect.key, suspect.label, suspect.suggested))]
-        + [f"{value:.6f}" for value in (suspect.label_probability, suspect.suggested_probability)]
+        + [
+            f"{value:.6f}"
+            for value in (suspect.label_probability, suspect.suggested_probability, suspect.wrong_probability)
+        ]
         for suspect in suspects
     ]
     atomic.write_text(path, _csv(headings, rows))
@@ -217,7 +187,7 @@ def mistakes_csv(mistakes: Sequence[Mistake]) -> str:
     for mistake in mistakes:
         probabilities = [f"{mistake.said_probability:.6f}", f"{mistake.label_probability:.6f}"]
         names = [safe_cell(name) for name in (mistake.key, mistake.label, mistake.said)]
-        rows.append([*names, *probabilities, "yes" if mistake.may_be_mislabelled else "no"])
+        rows.append([*names, *probabilities, SAID[mistake.may_be_mislabelled]])
     return _csv(["image", "label", "said", "said_probability", "label_probability", "label_may_be_wrong"], rows)
 
 

@@ -1,8 +1,7 @@
 """How well probabilities order the images, class by class against all others, and agreement beyond chance.
 
-ROC curve and its area (evaluate/roc.py); precision and recall at every threshold, with the average precision as
-scikit-learn sums it (the precision at each recall, weighted by its step; no interpolation). Cohen's kappa: Cohen 1960,
-Educational and Psychological Measurement 20, 37-46; its variance: Fleiss, Cohen and Everitt 1969, Psychological
+Areas with DeLong's interval (evaluate/roc.py), average precision (evaluate/ranked_scores.py). Cohen's kappa: Cohen
+1960, Educational and Psychological Measurement 20, 37-46; its variance: Fleiss, Cohen and Everitt 1969, Psychological
 Bulletin 72, 323-327.
 """
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from ..core.errors import printable
 from .metrics import Z_95
+from .ranked_scores import RankedScores
 from .rates import number
 from .roc import Area, roc_area
 from .words import percent
@@ -69,7 +69,9 @@ def rank(probability_NK: np.ndarray, label_N: np.ndarray, classes: Sequence[str]
     """The figures of images with these probabilities, labels, and counts (true, said)."""
     area_K = [roc_area(column_N[label_N == k], column_N[label_N != k]) for k, column_N in enumerate(probability_NK.T)]
     values = np.array([area.value for area in area_K])
-    precision_K = [average_precision(column_N, label_N == k) for k, column_N in enumerate(probability_NK.T)]
+    precision_K = [
+        RankedScores(column_N, label_N == k).average_precision() for k, column_N in enumerate(probability_NK.T)
+    ]
     kappa, low, high = cohens_kappa(confusion_KK)
     return Ranking(
         classes=tuple(classes),
@@ -80,40 +82,6 @@ def rank(probability_NK: np.ndarray, label_N: np.ndarray, classes: Sequence[str]
         kappa_low=low,
         kappa_high=high,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class RankingCurve:
-    """At each threshold, falling: `true_rate_T` (recall) of the positive images, `false_rate_T` of the negative ones,
-    and `precision_T`. It begins where nothing is said."""
-
-    true_rate_T: np.ndarray
-    false_rate_T: np.ndarray
-    precision_T: np.ndarray
-
-
-def ranking_curve(score_N: np.ndarray, is_positive_N: np.ndarray) -> RankingCurve:
-    """Rates for every threshold that changes anything; NaN where a group is empty. Precision is 1 where nothing is
-    said."""
-    order_N = np.argsort(-score_N, kind="stable")
-    is_last_N = np.append(np.diff(score_N[order_N]) != 0, True)[: len(order_N)]
-    right_T = np.append(0, np.cumsum(is_positive_N[order_N])[is_last_N])
-    said_T = np.append(0, np.arange(1, len(order_N) + 1)[is_last_N])
-    num_positive = int(is_positive_N.sum())
-    num_negative = len(is_positive_N) - num_positive
-    return RankingCurve(
-        true_rate_T=right_T / num_positive if num_positive else np.full(len(said_T), np.nan),
-        false_rate_T=(said_T - right_T) / num_negative if num_negative else np.full(len(said_T), np.nan),
-        precision_T=np.divide(right_T, said_T, out=np.ones(len(said_T)), where=said_T > 0),
-    )
-
-
-def average_precision(score_N: np.ndarray, is_positive_N: np.ndarray) -> float:
-    """The mean precision over the positive images; NaN without any."""
-    if not is_positive_N.any():
-        return float("nan")
-    curve = ranking_curve(score_N, is_positive_N)
-    return float((np.diff(curve.true_rate_T) * curve.precision_T[1:]).sum())
 
 
 def cohens_kappa(confusion_KK: np.ndarray) -> tuple[float, float, float]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .metrics import Z_95, wilson_interval
+from .ranked_scores import RankedScores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ def roc_area(positive_P: np.ndarray, negative_N: np.ndarray) -> Area:
     if not num_positive or not num_negative:
         return Area(value=float("nan"), low=0.0, high=1.0)
     placement_P, placement_N = _placements(positive_P, negative_N)
-    value = float(placement_P.mean())
+    value = _area(positive_P, negative_N)
     fewest = min(num_positive, num_negative)
     if value in (0.0, 1.0) or fewest < 2:
         low, high = wilson_interval(round(value * fewest), fewest)
@@ -41,6 +42,11 @@ def roc_area(positive_P: np.ndarray, negative_N: np.ndarray) -> Area:
     logit, half = np.log(value / (1 - value)), Z_95 * np.sqrt(variance) / (value * (1 - value))
     low, high = (float(1 / (1 + np.exp(-end))) for end in (logit - half, logit + half))
     return Area(value=value, low=low, high=high)
+
+
+def _area(positive_P: np.ndarray, negative_N: np.ndarray) -> float:
+    is_positive_M = np.repeat([True, False], [len(positive_P), len(negative_N)])
+    return RankedScores(np.concatenate([positive_P, negative_N]), is_positive_M).area()
 
 
 def _placements(positive_P: np.ndarray, negative_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,11 +9,14 @@ import numpy as np
 
 from ..core.task import ONE_LABEL, Task
 from ..core.types import Metrics
+from .label_errors import suspect_labels
 from .label_mistakes import find_label_mistakes
 from .metrics import compute_metrics
 from .mistakes import find_mistakes
+from .scores import probabilities_from_logits
 
 MAX_CARDS = 12
+MAX_SUSPECTS = 24
 MAX_PICTURES = 140
 MAX_OF_PAIR = 6
 MAX_RIGHT = 3
@@ -25,12 +28,17 @@ SHOWN_AT_ONCE = 8  # the other galleries appear when their cell is followed
 def choose_shown(
     logits_NK: np.ndarray, label_N: np.ndarray, classes: Sequence[str], temperature: float, task: Task = ONE_LABEL
 ) -> tuple[list[int], list[int]]:
-    """(positions of the most confident mistakes, positions behind the cells of the confusion matrix), none twice."""
+    """(positions of the most confident mistakes, positions of labels that may be wrong and behind the cells of the
+    confusion matrix), none twice."""
     keys = [""] * len(label_N)
     mistakes = find_mistakes(logits_NK, label_N, keys, classes, temperature, task)[:MAX_CARDS]
     metrics = compute_metrics(logits_NK, label_N, classes, task)
     cells = choose_of_cells(metrics, logits_NK, label_N, temperature, task)
-    behind = dict.fromkeys(position for positions in cells.values() for position in positions)
+    suspects: list[int] = []
+    if task.tells_wrong_labels:
+        suspected = suspect_labels(probabilities_from_logits(logits_NK, temperature), label_N)
+        suspects = suspected.position_S[:MAX_SUSPECTS].tolist()
+    behind = dict.fromkeys([*suspects, *(position for positions in cells.values() for position in positions)])
     return [mistake.position for mistake in mistakes], list(behind)
 
 

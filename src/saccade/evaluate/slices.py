@@ -152,6 +152,17 @@ def slice_warnings(slices: Sequence[Slice]) -> list[str]:
     return told
 
 
+def slice_sentences(slices: Sequence[Slice]) -> list[str]:
+    """The warnings, or that there are none."""
+    none = f"No part is shown to be worse than the other images ({len(slices)} were looked at)."
+    return slice_warnings(slices) or [none]
+
+
+def left_out_words(slices: Sequence[Slice]) -> str:
+    """That the table shows the first parts only; empty where it shows all."""
+    return f"(the first {MAX_SHOWN} of {len(slices):,} parts; --json has all)" if len(slices) > MAX_SHOWN else ""
+
+
 def slice_rows(slices: Sequence[Slice]) -> tuple[list[str], list[list[str]]]:
     """Headings and a row for each part; the first ones of a trait with many."""
     headings = ["trait", "part", "images", "correct %", "95 % interval", "others %", "p, corrected"]

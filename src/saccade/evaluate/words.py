@@ -10,7 +10,15 @@ from ..core.task import Task
 from ..core.types import Metrics
 from .grades import grades_json, grades_sentence
 from .label_metrics import LabelMetrics, compute_label_metrics
-from .label_words import exact_sentence, label_metrics_json, label_rows, label_verdict, label_warnings
+from .label_words import (
+    CROSS_VALIDATED,
+    by_whom,
+    exact_sentence,
+    label_metrics_json,
+    label_rows,
+    label_verdict,
+    label_warnings,
+)
 from .metrics import compute_metrics
 from .number_metrics import NumberMetrics, compute_number_metrics
 from .number_words import number_json, number_rows, number_verdict, number_warnings, spread_sentence
@@ -34,9 +42,9 @@ def metrics_of(logits_NK: np.ndarray, label_N: np.ndarray, classes: Sequence[str
 def verdict(metrics: AnyMetrics, kind: str = "held-out") -> str:
     """`98.6 % of 360 held-out images correct (95 % interval 96.8 to 99.4); always guessing the largest class: 10.6 %.`
 
-    `kind` is what the images are: held-out, training, or empty where nobody knows. A rate below one is never rounded up
-    to 100.0, nor one above zero down to 0.0. Of several labels, as in `label_verdict`, of numbers as in
-    `number_verdict`.
+    `kind` is what the images are: held-out, cross-validated, training, or empty where nobody knows. A rate below one is
+    never rounded up to 100.0, nor one above zero down to 0.0. Of several labels, as in `label_verdict`, of numbers as
+    in `number_verdict`.
     """
     if isinstance(metrics, LabelMetrics):
         return label_verdict(metrics, kind)
@@ -44,9 +52,9 @@ def verdict(metrics: AnyMetrics, kind: str = "held-out") -> str:
         return number_verdict(metrics, kind)
     if not metrics.num_samples:
         return "No held-out images: nothing is known of the accuracy."
-    images = f"{kind} image".strip() + ("" if metrics.num_samples == 1 else "s")
+    images = f"{'' if kind == CROSS_VALIDATED else kind} image".strip() + ("" if metrics.num_samples == 1 else "s")
     return (
-        f"{percent(metrics.top1)} % of {metrics.num_samples:,} {images} correct "
+        f"{percent(metrics.top1)} % of {metrics.num_samples:,} {images} correct{by_whom(kind)} "
         f"(95 % interval {percent(metrics.top1_low)} to {percent(metrics.top1_high)}); "
         f"always guessing the largest class: {percent(metrics.majority_rate)} %."
     )

@@ -8,11 +8,13 @@ from ..classify.classifier import Member
 from ..core.display import Displayed, figure
 from ..core.errors import printable
 from ..data.opening_line import Told, untold
+from ..evaluate.thresholds import PromisedPrecision
 from .examples import Examples, find_examples
 from .field import SeenField, seen_field
 from .gradcam import EvidenceMap, grad_cam
 from .maps import FeatureMaps, feature_maps
 from .occlusion import OcclusionMap, occlusion
+from .on_photo import field_on_photo, map_on_photo
 from .subject import Subject, look_at
 from .weights_view import FilterGrid, filter_grid
 
@@ -21,7 +23,8 @@ NUM_CHANNELS = 3
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Explanation(Displayed):
-    """One image, the class it is explained for (the answer unless asked otherwise), and what was found."""
+    """One image, the class it is explained for (the answer unless asked otherwise), and what was found. `promised` is
+    the confidence from which the run promises a precision; None where it keeps nothing to choose one by."""
 
     member: Member
     subject: Subject
@@ -32,6 +35,7 @@ class Explanation(Displayed):
     filters: FilterGrid
     field: SeenField
     examples: Examples | None = None
+    promised: PromisedPrecision | None = None
 
     def display_lines(self) -> list[str]:
         """The answer, and where its evidence was found."""
@@ -39,6 +43,7 @@ class Explanation(Displayed):
         found = f"Evidence for '{printable(place.class_name)}' was found in layer '{place.layer}'."
         return [
             f"{printable(self.subject.key)}: {self.answer_words()}.",
+            *self.answering_words(),
             place.message or found,
             *([self.occlusion.message] if self.occlusion.message else []),
             self.features.words(),
@@ -61,6 +66,20 @@ class Explanation(Displayed):
         return f"'{printable(name)}', {100 * probability:.1f} %"
 
     @property
+    def field_on_photo(self) -> SeenField | None:
+        """`field` in pixels of the photo; None where none of them lies in it, as in the room around a padded one."""
+        return field_on_photo(self.field, self._photo_HW, self.member.preprocessing)
+
+    def evidence_on_photo(self) -> np.ndarray:
+        """The Grad-CAM map as float32 (H, W) of the photo; NaN where the network does not see it."""
+        return map_on_photo(self.evidence.map_HW, self._photo_HW, self.member.preprocessing)
+
+    @property
+    def _photo_HW(self) -> tuple[int, int]:
+        height_px, width_px = self.subject.original_HWC.shape[:2]
+        return height_px, width_px
+
+    @property
     def class_name(self) -> str:
         """The name of the class that is explained."""
         return self.member.classes[self.class_index]
@@ -72,6 +91,29 @@ class Explanation(Displayed):
             return None
         is_said_K = self.member.task.said(self.subject.probability_K[None])[0]
         return [pair for pair in self.top(len(is_said_K)) if is_said_K[self.member.classes.index(pair[0])]]
+
+    @property
+    def is_sure(self) -> bool | None:
+        """Whether the confidence reaches the promised threshold; None without one."""
+        promised = self.promised
+        if promised is None or promised.min_confidence is None:
+            return None
+        return self.top(1)[0][1] >= promised.min_confidence
+
+    def answering_words(self) -> list[str]:
+        """Whether the image is like those of training, and whether the answer is sure; as far as the run can tell."""
+        told = []
+        if self.subject.unlike_training is not None:
+            seen = "Unlike anything seen in training: 'saccade predict' gives no answer."
+            told.append(seen if self.subject.unlike_training else "Like images seen in training.")
+        promised = self.promised
+        if promised is not None and promised.min_confidence is not None:
+            reach = "reaches" if self.is_sure else "is below"
+            told.append(
+                f"Its confidence {reach} {promised.min_confidence:.4f}, from where {100 * promised.precision:g} % "
+                f"precision is promised."
+            )
+        return told
 
     def labels_words(self) -> str:
         """The labels that are said, with their probabilities."""

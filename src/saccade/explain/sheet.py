@@ -27,18 +27,22 @@ PNG_SCALE = 2
 MAX_MAPS, MAP_COLUMNS = 32, 16
 
 
-def check_out(path: Path) -> None:
-    """Raise UsageError where `path` cannot become a sheet."""
+def check_out(path: Path, verb: str = "explain", option: str = "--out") -> None:
+    """Raise UsageError where `path`, given to `verb` behind `option`, cannot become a sheet."""
     if path.suffix.lower() not in ENDINGS:
         raise UsageError(
-            f"explain writes .svg or .png files; got '{printable(path.name)}'.\nChange the ending of --out."
+            f"{verb} writes .svg or .png files; got '{printable(path.name)}'.\nChange the ending of {option}."
         )
 
 
 def write_sheet(path: Path, explanation: Explanation) -> None:
     """Write the sheet of `explanation`, durably. Raises StorageError, UsageError for another ending."""
     check_out(path)
-    text = sheet_svg(explanation)
+    write_page(path, sheet_svg(explanation))
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write a page of SVG text as .svg, or drawn as .png, durably. Raises StorageError."""
     if path.suffix.lower() == ".svg":
         atomic.write_text(path, text)
         return
@@ -53,8 +57,13 @@ def sheet_svg(explanation: Explanation) -> str:
         name, probability = explanation.top(1)[0]
         said = f"'{name}', {percent(probability)} %"
     title = f"{_shortened(Path(explanation.subject.key).name, 60)}: {said}"
-    body = [svg.text(MARGIN, 42, title, 20, bold=True), *_panels(explanation, 72)]
-    y = 72 + PANEL + 130
+    body = [svg.text(MARGIN, 42, title, 20, bold=True)]
+    y = 72.0
+    for words in explanation.answering_words():
+        body.append(svg.text(MARGIN, y - 8, words, 13, svg.MUTED))
+        y += 20
+    body += _panels(explanation, y)
+    y += PANEL + 130
     body += _answers(explanation, y)
     body += _filters(explanation, y)
     y += 260
@@ -75,6 +84,8 @@ def _panels(explanation: Explanation, y: float) -> list[str]:
     sees = np.broadcast_to(subject.prepared_HWC, (*subject.prepared_HWC.shape[:2], 3))
     sees = np.ascontiguousarray(sees)
     body = _panel(columns[0], y, "Given", svg.crisp(subject.original_HWC, 440), "the file, turned upright")
+    on_photo = explanation.field_on_photo
+    body += _frame(columns[0], y + 12, svg.fitted(subject.original_HWC, PANEL, PANEL), on_photo) if on_photo else []
     body += _panel(
         columns[1],
         y,

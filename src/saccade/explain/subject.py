@@ -6,17 +6,16 @@ import numpy as np
 import torch
 
 from ..classify.classifier import Member
-from ..core.errors import printable
 from ..core.types import Preprocessing
 from ..data.images.decode import decode_image
-from ..data.images.preprocess import prepare_image, refuse_large_resize
-from ..evaluate.forward import require_finite
+from ..data.images.preprocess import fit_words, prepare_image, refuse_large_resize
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
     """One image: `original_HWC` uint8 RGB upright, `prepared_HWC` uint8 at the network's input size, `input_1CHW` its
-    normalised tensor, and the answer as logits_K and probability_K (float64, calibrated)."""
+    normalised tensor, and the answer as logits_K and probability_K (float64, calibrated). `unlike_training` says that
+    it is unlike anything seen in training; None where the run keeps nothing to tell it by."""
 
     key: str
     original_HWC: np.ndarray
@@ -24,6 +23,7 @@ class Subject:
     input_1CHW: torch.Tensor
     logits_K: np.ndarray
     probability_K: np.ndarray
+    unlike_training: bool | None = None
 
 
 def look_at(member: Member, content: bytes | np.ndarray, key: str) -> Subject:
@@ -32,8 +32,9 @@ def look_at(member: Member, content: bytes | np.ndarray, key: str) -> Subject:
     refuse_large_resize(key, original_HWC.shape[:2], member.preprocessing)
     prepared_HWC = prepare_image(original_HWC, member.preprocessing)
     input_1CHW = member.normalized(np.stack([prepared_HWC]))  # a copy: Pillow may give pixels that are read-only
-    with torch.no_grad():
-        logits_K = require_finite(member.model(input_1CHW), f"The network {printable(member.architecture)}")[0]
+    prepared_1CHW = torch.from_numpy(np.array(prepared_HWC)).permute(2, 0, 1)[None]
+    logits_1K, unlike_1 = member.logits_and_unlike(prepared_1CHW)
+    logits_K = logits_1K[0]
     return Subject(
         key=key,
         original_HWC=original_HWC,
@@ -41,15 +42,16 @@ def look_at(member: Member, content: bytes | np.ndarray, key: str) -> Subject:
         input_1CHW=input_1CHW,
         logits_K=logits_K.numpy(),
         probability_K=member.task.probabilities(logits_K[None], member.temperature)[0],
+        unlike_training=None if unlike_1 is None else bool(unlike_1[0]),
     )
 
 
 def what_it_sees(subject: Subject, preprocessing: Preprocessing) -> str:
     """In words, what became of the pixels before the network saw them."""
     height_px, width_px = subject.original_HWC.shape[:2]
-    goal = f"{preprocessing.input_width_px}x{preprocessing.input_height_px}"
-    if preprocessing.resize_px is None:
-        change = "used as it is" if f"{width_px}x{height_px}" == goal else f"{width_px}x{height_px} resized to {goal}"
+    is_whole_size = (height_px, width_px) == (preprocessing.input_height_px, preprocessing.input_width_px)
+    if preprocessing.is_whole:
+        change = "used as it is" if is_whole_size else f"{width_px}x{height_px} {fit_words(preprocessing)}"
     else:
-        change = f"{width_px}x{height_px}, short side to {preprocessing.resize_px} px, centre {goal} cut out"
+        change = f"{width_px}x{height_px}, {fit_words(preprocessing)}"
     return f"{change}; {'grey' if preprocessing.channels == 'grey' else 'colour'}"

@@ -4,21 +4,22 @@ import torch
 from torch import nn
 
 from .architecture import ImageClassifier
-from .surgery import mean_over_positions
+from .surgery import last_is_head, last_layer, mean_over_positions
 
-MAX_FEATURES = 8192  # of one image
+MAX_KEPT = 8192  # features of one image that are worth keeping of a thousand
 
 
 class LogitsAndFeatures(nn.Module):
     """logits_BK and feature_BD of normalised images side by side, (B, K + D); `split_outputs` takes them apart.
 
-    The feature is what the head sees, maps and tokens averaged over positions; where that is more than 8,192 numbers,
-    as in VGG, the means of the last map. The logits are those of `model`, to the same bits.
+    The feature is what the head sees, maps and tokens averaged over positions; where that is more than `max_features`
+    numbers, as in VGG, the means of the last map. The logits are those of `model`, to the same bits.
     """
 
-    def __init__(self, model: ImageClassifier) -> None:
+    def __init__(self, model: ImageClassifier, max_features: int | None = None) -> None:
         super().__init__()
         self.model = model
+        self.max_features = max_features
 
     def forward(self, image_BCHW: torch.Tensor) -> torch.Tensor:
         """(B, K + D) float32."""
@@ -26,7 +27,7 @@ class LogitsAndFeatures(nn.Module):
         feature = self.model.neck(last_map)
         logits_BK = self.model.head(feature)
         feature_BD = mean_over_positions(feature)
-        if feature_BD.shape[1] > MAX_FEATURES:
+        if self.max_features is not None and feature_BD.shape[1] > self.max_features:
             feature_BD = mean_over_positions(last_map)
         return torch.cat([logits_BK.float(), feature_BD.float()], dim=1)
 
@@ -36,11 +37,20 @@ def split_outputs(both_BX: torch.Tensor, num_classes: int) -> tuple[torch.Tensor
     return both_BX[:, :num_classes], both_BX[:, num_classes:]
 
 
-def with_features(model: nn.Module) -> LogitsAndFeatures | None:
+def with_features(model: nn.Module, max_features: int | None = None) -> LogitsAndFeatures | None:
     """`model`, giving its features too; None where it does not name its parts, or computes its logits otherwise."""
     if not isinstance(model, ImageClassifier):
         return None
     own, usual = type(model), ImageClassifier
     if own.forward is not usual.forward or own.forward_features is not usual.forward_features:
         return None
-    return LogitsAndFeatures(model).eval()
+    return LogitsAndFeatures(model, max_features).eval()
+
+
+def feeds_the_last_layer(model: nn.Module) -> bool:
+    """Whether the features of `with_features` are what the last dense layer sees: not where the head has layers before
+    it, such as a logarithm, nor where the features are the means of the last map instead.
+
+    Raises ModelError where the last layer is not a dense one.
+    """
+    return with_features(model) is not None and last_is_head(model) and last_layer(model).in_features <= MAX_KEPT

@@ -131,7 +131,10 @@ def transplant(backbone: nn.Module, name: str, spec: ModelSpec, head: str = LINE
     """(name, network): the body of `backbone`, a network called `name`, with a fresh last layer for `spec`.
 
     The name is what `resolve_model` builds it from. `head` is `linear`, `loglinear` or `hiddenN`; dense layers before
-    the last one, as VGG has them, are part of the body and stay. Raises ModelError.
+    the last one, as VGG has them, are part of the body and stay. Where `spec` is of grey images and the first
+    convolution of the backbone takes RGB, its filters are summed over the three channels, as timm's adapt_input_conv
+    does (1.0.31, models/_manipulate.py): a grey picture gets the answers of one with three equal channels. Raises
+    ModelError.
     """
     layers = [layer for layer_name, layer in backbone.named_modules() if layer_name.startswith("head")]
     num_dense = sum(isinstance(layer, nn.Linear) for layer in layers)
@@ -143,6 +146,8 @@ def transplant(backbone: nn.Module, name: str, spec: ModelSpec, head: str = LINE
     fresh = (SIDE_BRANCHES, f"{last_name}." if keeps_own else "head.")
     own, theirs = model.state_dict(), backbone.state_dict()
     wanted = [tensor_name for tensor_name in own if not tensor_name.startswith(fresh)]
+    if spec.input_CHW[0] == 1:
+        theirs |= {name: _summed(theirs[name], own[name]) for name in wanted if name in theirs}
     wrong = [tensor for tensor in wanted if tensor not in theirs or theirs[tensor].shape != own[tensor].shape]
     if wrong:
         raise ModelError(
@@ -153,6 +158,12 @@ def transplant(backbone: nn.Module, name: str, spec: ModelSpec, head: str = LINE
         for tensor_name in wanted:
             own[tensor_name].copy_(theirs[tensor_name])
     return own_name, classifier
+
+
+def _summed(theirs: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """`theirs`, over its three input channels where these are filters of RGB and `own` those of one channel."""
+    is_of_one = own.ndim == 4 and own.shape[1] == 1 and theirs.shape == (own.shape[0], 3, *own.shape[2:])
+    return theirs.sum(dim=1, keepdim=True) if is_of_one else theirs
 
 
 def last_layer(model: nn.Module) -> nn.Linear:

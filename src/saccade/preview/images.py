@@ -8,7 +8,7 @@ from ..core.display import figure
 from ..core.errors import ImageError
 from ..data.augmentation import AUGMENTATIONS, Framing
 from ..data.augmenter import Augmenter, Plan
-from ..data.images.preprocess import prepare_image
+from ..data.images.preprocess import prepare_image, refuse_large_resize
 from ..data.labels import labels_of
 from ..data.random_numbers import permutation
 from ..data.source import DataSource
@@ -57,8 +57,14 @@ def choose_images(source: DataSource, num: int, seed: int) -> list[int]:
 
 
 def preview_images(source: DataSource, indices: list[int], augmenter: Augmenter, num_draws: int) -> list[Preview]:
-    """`num_draws` epochs of the samples `indices`, which stand for one batch where images are mixed."""
+    """`num_draws` epochs of the samples `indices`, which stand for one batch where images are mixed.
+
+    Raises ImageError for one that resizing would make larger than any that is read.
+    """
     samples = [source[index] for index in indices]
+    for sample in samples:
+        height_px, width_px = sample.image_HWC.shape[:2]
+        refuse_large_resize(sample.key, (height_px, width_px), augmenter.preprocessing)
     draws: list[list[Draw]] = [[] for _ in samples]
     for epoch in range(num_draws):
         plan = augmenter.plan(epoch, np.asarray(indices, dtype=np.int64))

@@ -11,8 +11,10 @@ from PIL import Image
 from ..core.config import FrozenConfig, Settings
 from ..core.errors import DataError, counted, printable
 from ..core.types import Preprocessing, Record, Split
+from ..data.augment.shared.geometry import canvas_for
 from ..data.augmentation_policy import AugmentConfig
 from ..data.augmenter import Augmenter, measure_colours
+from ..data.images.preprocess import fit_words
 from ..data.opening_line import Told, opening_line, untold
 from ..data.scan import scan_source
 from ..data.source import DataSource, open_source
@@ -64,7 +66,9 @@ class PreviewResult:
         strengths = [
             f"{entry.name}: {_changed(self.augment.strengths_of(entry))}" for entry in self.augment.active()
         ] or ["no augmentation"]
-        size = f"input {width_px}x{height_px}x{channels}, seed {self.config.seed}, border {self.augment.border}"
+        pixels = self.preprocessing
+        border = canvas_for(pixels, self.augment.border).border
+        size = f"input {width_px}x{height_px}x{channels}, {fit_words(pixels)}, seed {self.config.seed}, border {border}"
         return draw_previews(self.previews, title, [size, *strengths])
 
 

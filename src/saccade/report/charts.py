@@ -101,6 +101,50 @@ def number_chart(truth: Sequence[float], said: Sequence[float], half_width: floa
     return _svg(alt.layer(*layers))
 
 
+def rate_chart(
+    x: Sequence[float],
+    y: Sequence[float],
+    titles: tuple[str, str],
+    chance: tuple[float, float],
+    mark: float | None = None,
+) -> str:
+    """SVG of one line between rates, both axes 0 to 100 %, in the order given, with a vertical line at `mark`. The
+    dashed line from chance[0] to chance[1] is what guessing gives; where it is level, as for precision, the line goes
+    in steps: each value holds back to the one before."""
+    alt = _altair()
+    quarters = [0, 0.25, 0.5, 0.75, 1]
+    scale = alt.Scale(domain=[0, 1])
+    rows = [{"i": place, "x": float(a), "y": float(b)} for place, (a, b) in enumerate(zip(x, y, strict=True))]
+    guess = alt.Chart(alt.Data(values=[{"x": 0, "y": chance[0]}, {"x": 1, "y": chance[1]}]))
+    x_axis = alt.X("x:Q", scale=scale, axis=alt.Axis(format="%", values=quarters, title=titles[0]))
+    y_axis = alt.Y("y:Q", scale=scale, axis=alt.Axis(format="%", values=quarters, title=titles[1]))
+    shape = {"interpolate": "step-before"} if chance[0] == chance[1] else {}
+    line = alt.Chart(alt.Data(values=rows)).mark_line(color=FIRST, strokeWidth=2, **shape)
+    layers = [
+        guess.mark_line(color=MUTED, strokeDash=DASHED, strokeWidth=1).encode(x=x_axis, y=y_axis),
+        line.encode(x=x_axis, y=y_axis, order=alt.Order("i:Q")),
+    ]
+    layers += [] if mark is None else [_mark(alt, mark)]
+    return _svg(alt.layer(*layers))
+
+
+def bar_chart(values: Sequence[tuple[str, float]], title: str) -> str:
+    """SVG of a bar for each named share, 0 to 100 %, in the order given, its figure at its end."""
+    alt = _altair()
+    rows = [{"name": name, "y": value, "words": f"{100 * value:.0f} %"} for name, value in values]
+    order = [name for name, _ in values]
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X("name:N", sort=order, axis=alt.Axis(title=title, labelAngle=0)),
+        y=alt.Y("y:Q", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", values=[0, 0.5, 1], title=None)),
+    )
+    return _svg(
+        alt.layer(
+            base.mark_bar(color=FIRST, width=24),
+            base.mark_text(dy=-8, color=INK, fontSize=FONT_PX).encode(text="words:N"),
+        )
+    )
+
+
 def figure(title: str, svg: str, summary: str, headings: Sequence[Child], rows: Sequence[Sequence[Child]]) -> Markup:
     """A chart with its title, one sentence that says what it shows, and its figures as a table."""
     named = svg.replace("<svg ", f'<svg role="img" aria-label="{element("i", {}, summary).text[3:-4]}" ', 1)

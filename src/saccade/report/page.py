@@ -6,9 +6,12 @@ from importlib.resources import files
 from pathlib import Path
 
 from .. import __version__
-from ..classify.classifier import Member, open_member
+from ..classify.chosen_threshold import Answering, promised_precision
+from ..classify.classifier import Member, join_members, open_member
 from ..core import atomic
 from ..core.runtime import RuntimeConfig
+from ..evaluate.ranking import rank
+from ..evaluate.scores import probabilities_from_logits
 from ..models.new_head import network_words
 from ..models.surgery import ALL
 from ..runs.names import REPORT
@@ -20,19 +23,29 @@ from .sections.classes import classes_section, confidence_section
 from .sections.confusion import confusion_section
 from .sections.curves import curves_section
 from .sections.data import data_section, reproduce_section
-from .sections.labels import label_classes_section, label_confidence_section, label_mistakes_section
+from .sections.folds import folds_section
+from .sections.labels import (
+    label_classes_section,
+    label_confidence_section,
+    label_mistakes_section,
+)
 from .sections.mistakes import mistakes_section
 from .sections.network import network_section
 from .sections.numbers import answers_section, errors_section
+from .sections.ranking import label_curves, ranking_section
+from .sections.suspects import suspects_section
 from .sections.transfer import transfer_section
-from .sections.verdict import verdict_header, warning_list
+from .sections.verdict import run_warnings, verdict_header, warning_list
 
+FOLDS = ("folds", "Folds")
 TRANSFER = ("transfer", "Transfer")
 PLACES = (
     ("curves", "Training"),
     ("confusion", "Confusion matrix"),
     ("mistakes", "Mistakes"),
+    ("labels", "Labels"),
     ("classes", "Classes"),
+    ("ranking", "Curves"),
     ("confidence", "Calibration"),
     ("network", "Network"),
     ("data", "Data"),
@@ -64,16 +77,20 @@ def report_html(record: RunRecord, member: Member) -> str:
     if record.task.is_number:
         at = next(number for number, place in enumerate(places) if place[0] == "mistakes")
         places = (*places[:at], ("answers", "Answers"), ("mistakes", "Largest errors"), *places[at + 1 :])
+    if record.folds:
+        body, places = [folds_section(record.folds, record), *body], (FOLDS, *places)
     if record.transfer:
         body, places = [transfer_section(record.transfer, record), *body], (TRANSFER, *places)
     links = [element("a", {"href": f"#{identifier}"}, title) for identifier, title in places]
-    main = element("main", {"id": "main"}, warning_list(record, _picture_notes(pictures)), *body)
+    main = element(
+        "main", {"id": "main"}, warning_list([*run_warnings(record), *_picture_notes(record, pictures)]), *body
+    )
     header = element(
         "header", {}, verdict_header(record), element("nav", {"aria-label": "Parts of the report"}, *links)
     )
     skip = element("a", {"class": "skip", "href": "#main"}, "Skip to the content")
     footer = element("footer", {}, element("p", {}, f"Written by Saccade {__version__}."))
-    return _document(
+    return document(
         f"{network_words(record.manifest.model)} on {record.source_name}", join([skip, header, main, footer])
     )
 
@@ -81,13 +98,28 @@ def report_html(record: RunRecord, member: Member) -> str:
 def _sections(record: RunRecord, member: Member, pictures: Pictures) -> list[Markup]:
     """What was answered rightly and wrongly, of one label an image."""
     mistakes = mistakes_section(record, member, pictures)  # before the matrix: its pictures come first in the budget
-    return [confusion_section(record, pictures), mistakes, classes_section(record), confidence_section(record)]
+    probability_NK = probabilities_from_logits(record.logits_NK, record.temperature)
+    ranking = rank(probability_NK, record.label_N, record.classes, record.metrics.confusion_KK)
+    promised = promised_precision(join_members([member]), [record.path], Answering().precision)
+    return [
+        confusion_section(record, pictures),
+        mistakes,
+        *([suspects_section(record, pictures)] if record.task.tells_wrong_labels else []),
+        classes_section(record),
+        ranking_section(probability_NK, record.label_N, ranking),
+        confidence_section(record, promised),
+    ]
 
 
 def _label_sections(record: RunRecord, member: Member, pictures: Pictures) -> list[Markup]:
     """The same of several labels an image, which no matrix can show."""
     mistakes = label_mistakes_section(record, member, pictures)
-    return [mistakes, label_classes_section(record), label_confidence_section(record)]
+    return [
+        mistakes,
+        label_classes_section(record),
+        label_curves(record.task.probabilities_of(record.logits_NK), record.label_N, record.label_metrics),
+        label_confidence_section(record),
+    ]
 
 
 def _number_sections(record: RunRecord, member: Member, pictures: Pictures) -> list[Markup]:
@@ -98,14 +130,14 @@ def _number_sections(record: RunRecord, member: Member, pictures: Pictures) -> l
 SECTIONS = {"one label": _sections, "grade": _sections, "several labels": _label_sections, "number": _number_sections}
 LEFT_OUT: dict[str, tuple[str, ...]] = {
     "one label": (),
-    "grade": (),
-    "several labels": ("confusion",),
-    "number": ("confusion", "classes", "confidence"),
+    "grade": ("labels",),
+    "several labels": ("confusion", "labels"),
+    "number": ("confusion", "labels", "classes", "ranking", "confidence"),
 }
 
 
-def _picture_notes(pictures: Pictures) -> list[str]:
-    why = pictures.record.no_pictures
+def _picture_notes(record: RunRecord, pictures: Pictures) -> list[str]:
+    why = record.no_pictures
     if why:
         return [f"The images cannot be shown: {why}."]
     if pictures.missing:
@@ -116,7 +148,8 @@ def _picture_notes(pictures: Pictures) -> list[str]:
     return []
 
 
-def _document(title: str, body: Markup) -> str:
+def document(title: str, body: Markup) -> str:
+    """A page with the one style that its policy allows."""
     style = stylesheet() + files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
     policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"

@@ -18,20 +18,21 @@ MAX_BYTES = 1_500_000
 
 @dataclass
 class Pictures:
-    """The pictures that stand in a run, once each; `bytes_left` is what the page may still take."""
+    """The pictures that stand in a run, once each; `bytes_left` is what the page may still take. Without a record
+    only pictures that are given are shown."""
 
-    record: RunRecord
+    record: RunRecord | None
     bytes_left: int = MAX_BYTES
     missing: set[int] = field(default_factory=set)
 
     def seen(self, position: int) -> np.ndarray | None:
         """What the network saw of the judged image at `position`, uint8 (H, W, C); None where the run has it not."""
-        pictures = self.record.pictures
+        pictures = self.record.pictures if self.record else None
         return pictures.seen.get(position) if pictures else None
 
     def small(self, position: int) -> np.ndarray | None:
         """The judged image at `position` at no more than 96 pixels, uint8 (H, W, C); None where the run has it not."""
-        pictures = self.record.pictures
+        pictures = self.record.pictures if self.record else None
         found = pictures.thumbnails.get(position) if pictures else None
         if found is None:
             self.missing.add(position)

@@ -14,13 +14,16 @@ from ..core.task import Task
 from ..core.types import Metrics
 from ..evaluate.label_metrics import LabelMetrics, compute_label_metrics
 from ..evaluate.metrics import compute_metrics
+from ..evaluate.novelty import Novelty
 from ..evaluate.number_metrics import NumberMetrics, compute_number_metrics
 from ..evaluate.words import AnyMetrics
 from ..runs.checkpoint import find_checkpoint
 from ..runs.evaluation_files import JudgedPictures, read_pictures, read_verdict
+from ..runs.folds_folder import FoldsVerdict, read_folds
 from ..runs.log import EpochEvent, read_epochs
 from ..runs.manifest import Manifest
 from ..runs.names import EVALUATION, METRICS_LOG
+from ..runs.novelty_file import read_known_features
 from ..runs.start_point import StartPoint, read_start
 from ..runs.summary import ConfigFacts, DataSummary, Environment, read_config_facts, read_data_summary, read_environment
 
@@ -31,7 +34,8 @@ class RunRecord:
 
     What is None was not in the run. `pictures` are None and `no_pictures` says why where there are none. `caveats`
     qualify the verdict; None for a run of an earlier Saccade, which did not store them.
-    `temperature_images` is 0 there.
+    `temperature_images` is 0 there. `unlike_N` (bool) says which judged images are unlike anything seen in training, as
+    about `unlike_share` of others are falsely; None where nothing told.
     """
 
     path: Path
@@ -50,8 +54,11 @@ class RunRecord:
     logits_NK: np.ndarray = field(repr=False)
     label_N: np.ndarray = field(repr=False)
     index_N: np.ndarray = field(repr=False)
+    unlike_N: np.ndarray | None = field(default=None, repr=False)
+    unlike_share: float = 0.0
     pictures: JudgedPictures | None = field(default=None, repr=False)
     no_pictures: str = ""
+    folds: FoldsVerdict | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -106,7 +113,8 @@ class RunRecord:
 
 def read_run(path: Path) -> RunRecord:
     """Read a finished run. Raises CheckpointError naming the file that is missing or damaged."""
-    manifest = find_checkpoint(path).manifest
+    checkpoint = find_checkpoint(path)
+    manifest = checkpoint.manifest
     config_text, config = read_config_facts(path)
     found = read_verdict(path, manifest.classes, manifest.task)
     again = f"saccade {config.verb} --resume --out {shell_word(path)}"
@@ -115,6 +123,7 @@ def read_run(path: Path) -> RunRecord:
             f"The run {printable(str(path))} has not been judged yet: it has no {EVALUATION}.\nFinish it with: {again}"
         )
     verdict, outputs = found
+    known = read_known_features(checkpoint)
     pictures = read_pictures(path, verdict, manifest.preprocessing)
     return RunRecord(
         path=path,
@@ -133,6 +142,9 @@ def read_run(path: Path) -> RunRecord:
         logits_NK=outputs.logits_NK,
         label_N=outputs.label_N,
         index_N=outputs.index_N,
+        folds=read_folds(path),
+        unlike_N=outputs.unlike_N,
+        unlike_share=Novelty(unit_MD=known.unit_MD, distance_V=known.distance_V).share if known else 0.0,
         pictures=None if isinstance(pictures, str) else pictures,
         no_pictures=f"{pictures}; it is judged again, and keeps them, by: {again}" if isinstance(pictures, str) else "",
     )

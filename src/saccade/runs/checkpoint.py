@@ -20,7 +20,7 @@ from torch import nn
 
 from ..core import atomic
 from ..core.documents import DocumentError, read_plain_file
-from ..core.errors import CheckpointError, ModelError, TrainingError, UnknownNameError, printable
+from ..core.errors import CheckpointError, ModelError, TrainingError, UnknownNameError, printable, shell_word
 from ..core.in_memory import is_given
 from ..core.plain_files import open_plain_file
 from ..core.task import Task
@@ -28,7 +28,7 @@ from ..models.architecture import ModelSpec
 from ..models.build import resolve_model, without_weights
 from .files import FileRecord, damaged, parse_tensor_file, record_of
 from .manifest import Manifest, manifest_text, read_manifest
-from .names import BEST, LAST, LIMIT_BYTES, MANIFEST, NOVELTY, STATE, VALIDATION, WEIGHTS
+from .names import BEST, FOLDS, FOLDS_PLAN, LAST, LIMIT_BYTES, MANIFEST, NOVELTY, STATE, VALIDATION, WEIGHTS
 
 MEASURED_FILES = (VALIDATION, NOVELTY)  # what is measured with weights that are kept
 HEADER_BYTES, HEADER_BYTES_A_TENSOR = 64 << 10, 1 << 10  # most of a weight file beyond its numbers
@@ -248,6 +248,12 @@ def find_checkpoint(path: Path) -> Checkpoint:
         problems += why if (path / name).exists() else []  # what was never saved whole is not missed
     if problems:
         raise CheckpointError("\n".join(problems[:2] + ["Train again, or take another run."]))
+    if (path / FOLDS / FOLDS_PLAN).is_file():
+        where = shell_word(path)
+        raise CheckpointError(
+            f"The run {printable(str(path))} has no network yet: it is trained once its folds are judged.\n"
+            f"Go on with it by --resume: saccade train, or transfer, --resume --out {where}"
+        )
     what = "is not there" if not path.exists() else "holds no checkpoint"
     raise CheckpointError(
         f"The run {printable(str(path))} {what}.\n"

@@ -49,8 +49,10 @@ class Verdict(RunFile):
     neither, and `kind` is not in those of before 0.3.
     """
 
-    split: Literal["train", "validation", "test"] = "test"
-    kind: Literal["held-out", "training"] | None = Field(None, description="what the judged images are")
+    split: Literal["train", "validation", "test", "folds"] = "test"
+    kind: Literal["held-out", "training", "cross-validated"] | None = Field(
+        None, description="what the judged images are"
+    )
     caveats: tuple[Text, ...] | None = Field(None, strict=False)
     temperature_images: Count = Field(0, description="validation images the temperature was fitted on; 0: not known")
     calibration_images: Count = Field(
@@ -67,11 +69,14 @@ class JudgedOutputs:
     """`evaluation.safetensors`: logits_NK float32, label_N and index_N (into the source) int64.
 
     Of several labels `label_N` is label_NK uint8, 0 and 1, and is called so in the file; of numbers value_N float64.
+    `unlike_N` (bool, uint8 in the file) says which images are unlike anything seen in training; None where nothing
+    told.
     """
 
     logits_NK: np.ndarray
     label_N: np.ndarray
     index_N: np.ndarray
+    unlike_N: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +142,8 @@ def read_verdict(run: Path, classes: Sequence[str], task: Task = ONE_LABEL) -> t
         raise damaged(path, f"'label_N' holds labels outside 0 to {len(classes) - 1}")
     if len(verdict.keys) != num_images:
         raise damaged(run / EVALUATION, "its keys are not those of the judged images")
-    return verdict, JudgedOutputs(logits_NK=logits_NK, label_N=label_N, index_N=index_N)
+    unlike_N = take_array(arrays, "unlike_N", np.uint8, (num_images,), where) > 0 if "unlike_N" in arrays else None
+    return verdict, JudgedOutputs(logits_NK=logits_NK, label_N=label_N, index_N=index_N, unlike_N=unlike_N)
 
 
 def read_pictures(run: Path, verdict: Verdict, preprocessing: Preprocessing) -> JudgedPictures | str:
@@ -187,6 +193,7 @@ def _output_bytes(outputs: JudgedOutputs) -> bytes:
             "logits_NK": np.ascontiguousarray(outputs.logits_NK, np.float32),
             name: np.ascontiguousarray(label_N, kind),
             "index_N": np.ascontiguousarray(outputs.index_N, np.int64),
+            **({} if outputs.unlike_N is None else {"unlike_N": outputs.unlike_N.astype(np.uint8)}),
         }
     )
 

@@ -16,6 +16,10 @@ run/
   evaluation.safetensors  the outputs it was counted from
   pictures.safetensors    the judged images that the report shows, small
   report.html, ladder.svg, backbones.svg  for people; never read
+run/ of a training with folds, besides
+  folds/folds.toml        what was asked, and found.json
+  folds/fold-1/, fold-2/  runs, each judged on images that it has not seen
+  folds.json              what the folds gave
 ensemble/
   ensemble.toml           what was asked, and found.json
   member-1/, member-2/    runs
@@ -43,11 +47,14 @@ VALIDATION = "validation.safetensors"  # what the kept weights say of the valida
 NOVELTY = "novelty.safetensors"  # by what an image is known that is unlike those of training
 
 ENSEMBLE_PLAN = "ensemble.toml"
+FOLDS, FOLDS_PLAN, FOLDS_VERDICT = "folds", "folds.toml", "folds.json"
 
 KB, MB, GB = 1 << 10, 1 << 20, 1 << 30
 LIMIT_BYTES = {
     CONFIG: 256 * KB,  # 15 teachers with paths of 4,096 bytes fit three times
     ENSEMBLE_PLAN: 256 * KB,
+    FOLDS_PLAN: 256 * KB,
+    FOLDS_VERDICT: 1 * MB,
     FOUND: 1 * MB,
     ENVIRONMENT: 1 * MB,
     DATA: 128 * MB,  # 100,000 classes of 256 characters, and files that were left out
@@ -70,3 +77,8 @@ MAX_LINE_BYTES = 64 * KB  # of metrics.jsonl
 def member_name(number: int) -> str:
     """The folder of an ensemble's member, counted from 1."""
     return f"member-{number}"
+
+
+def fold_name(number: int) -> str:
+    """The folder of the run that is judged on a fold, counted from 1."""
+    return f"fold-{number}"

@@ -9,14 +9,15 @@ Two bytes a feature and image: at most 16 MB. Runs of before 0.3 have none, and 
 from dataclasses import dataclass
 
 import numpy as np
-from safetensors.numpy import save as tensor_bytes
 
 from .checkpoint import Checkpoint
-from .files import REMEDY, damaged, take_array
+from .files import damaged
+from .measured_arrays import ArrayFile
 from .names import NOVELTY
 
 MAX_BYTES = 16 << 20
 FEWEST = 5  # images; the fifth nearest counts
+FILE = ArrayFile(name=NOVELTY, types={"unit_MD": np.float16, "distance_V": np.float32})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,23 +30,15 @@ class KnownFeatures:
 
 def novelty_bytes(known: KnownFeatures) -> bytes:
     """The content of the file."""
-    return tensor_bytes(
-        {
-            "unit_MD": np.ascontiguousarray(known.unit_MD, np.float16),
-            "distance_V": np.ascontiguousarray(known.distance_V, np.float32),
-        }
-    )
+    return FILE.content({"unit_MD": known.unit_MD, "distance_V": known.distance_V})
 
 
 def read_known_features(checkpoint: Checkpoint) -> KnownFeatures | None:
     """What the checkpoint keeps of its training images; None where nothing. Raises CheckpointError."""
-    arrays = checkpoint.load_measured(NOVELTY)
+    arrays = FILE.read(checkpoint, {})
     if arrays is None:
         return None
-    path = checkpoint.folder / NOVELTY
-    where = (path, REMEDY)
-    unit_MD = take_array(arrays, "unit_MD", np.float16, (None, None), where)
-    distance_V = take_array(arrays, "distance_V", np.float32, (None,), where)
+    path, unit_MD, distance_V = FILE.path_in(checkpoint), arrays["unit_MD"], arrays["distance_V"]
     if len(unit_MD) < FEWEST or not len(distance_V):
         raise damaged(path, f"it holds fewer than {FEWEST} images, or no distance")
     if np.abs(unit_MD).max() > 1.01:

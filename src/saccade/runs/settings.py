@@ -1,4 +1,5 @@
-"""What was asked of a run, apart from what was found: `config.toml` or `ensemble.toml`, and `found.json` beside it.
+"""What was asked of a run, apart from what was found: a TOML file (`config.toml`, `ensemble.toml` or `folds.toml`), and
+`found.json` beside it.
 
 The TOML file holds a format number and the values that differ from the defaults, so a plug-in that was installed and
 not used leaves no trace in it. `found.json` holds what the run found when it began. Both are the configuration.
@@ -19,7 +20,7 @@ from ..core import atomic
 from ..core.config import FrozenConfig, toml_text
 from ..core.errors import CheckpointError, ConfigError, printable
 from .files import REMEDY, RunFile, damaged, read_json_file, read_toml_file
-from .names import ENSEMBLE_PLAN, FOUND
+from .names import ENSEMBLE_PLAN, FOLDS_PLAN, FOUND
 
 FORMAT = 3
 WITH_FOUND = 2  # the first format with `found.json`
@@ -28,7 +29,7 @@ WITH_FOUND = 2  # the first format with `found.json`
 FoundKey = Literal[
     "augment.pca_colour.eigenvalues",
     "augment.pca_colour.eigenvectors",
-    "data_digest",  # of an ensemble
+    "data_digest",  # of an ensemble, or of folds
     "distill.teacher_digest",
     "model",  # of a transfer: the backbone with its new last layer
     "transfer.preprocessing",
@@ -119,7 +120,7 @@ def translated(values: dict[str, Any], number: int, name: str) -> dict[str, Any]
 
     Where a file has the old key and the new one, the old one stays, for the reader to refuse.
     """
-    prefix = "run." if name == ENSEMBLE_PLAN else ""
+    prefix = "run." if name in (ENSEMBLE_PLAN, FOLDS_PLAN) else ""
     values = deepcopy(values)
     for earlier in range(number, FORMAT):
         for old, new in RENAMED.get(earlier, {}).items():

@@ -9,6 +9,8 @@ from ..models.surgery import ALL
 from .files import Count, Finite, Rate, RunFile, Seconds, Text, Texts, read_json_file
 from .names import TRANSFER
 
+NO_BETTER_EPOCH = "No epoch was better than the fitted layer, which is kept."
+
 
 class Rung(RunFile):
     """What was measured at one depth: `num_correct` of `num_judged` images left out, after fits on `num_images`."""
@@ -90,15 +92,16 @@ def read_start(run_dir: Path) -> StartPoint | None:
     return read_json_file(StartPoint, run_dir / TRANSFER, "Remove the file; --resume then measures again.")
 
 
-def validation_use(start: StartPoint, num_fitted: int) -> str:
+def validation_use(start: StartPoint, num_fitted: int, has_folds: bool = False) -> str:
     """What the validation images were for where only a last layer was fitted, so that no epoch was chosen; `num_fitted`
-    of them fitted the temperature, or of several labels what is in its place. Empty where an epoch was chosen, or there
-    are none."""
+    of them fitted the temperature, or of several labels what is in its place; runs of folds learned from them. Empty
+    where an epoch was chosen, or there are none."""
     if start.frozen != ALL or start.validation_accuracy < 0:
         return ""
     if num_fitted:
         images = "validation image" if num_fitted == 1 else "validation images"
         what = "temperature of the confidences" if start.validation_map < 0 else "calibration and the thresholds"
         what = "width of the intervals" if start.held_out_mae >= 0 else what
-        return f"The {num_fitted:,} {images} fitted the {what}, and were used for nothing else."
+        used = "this run learned nothing else from them" if has_folds else "were used for nothing else"
+        return f"The {num_fitted:,} {images} fitted the {what}, and {used}."
     return "The validation images were used for the verdict alone: no epoch was chosen by them."

@@ -11,13 +11,14 @@ first images, in the order drawn by the seed of the run, are kept.
 from dataclasses import dataclass
 
 import numpy as np
-from safetensors.numpy import save as tensor_bytes
 
 from .checkpoint import Checkpoint
-from .files import REMEDY, damaged, take_array
+from .files import damaged
+from .measured_arrays import ArrayFile
 from .names import VALIDATION
 
 MAX_BYTES = 64 << 20
+FILE = ArrayFile(name=VALIDATION, types={"logits_NK": np.float32, "label_N": np.int64, "pixels_NB": np.uint8})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,29 +37,20 @@ def max_images(num_classes: int) -> int:
 
 def validation_bytes(outputs: ValidationOutputs) -> bytes:
     """The content of the file."""
-    return tensor_bytes(
-        {
-            "logits_NK": np.ascontiguousarray(outputs.logits_NK, np.float32),
-            "label_N": np.ascontiguousarray(outputs.label_N, np.int64),
-            "pixels_NB": np.ascontiguousarray(outputs.pixels_NB, np.uint8),
-        }
-    )
+    return FILE.content({"logits_NK": outputs.logits_NK, "label_N": outputs.label_N, "pixels_NB": outputs.pixels_NB})
 
 
 def read_validation(checkpoint: Checkpoint) -> ValidationOutputs | None:
     """What the checkpoint keeps of its validation images; None where nothing. Raises CheckpointError."""
-    arrays = checkpoint.load_measured(VALIDATION)
+    num_classes = len(checkpoint.manifest.classes)
+    arrays = FILE.read(checkpoint, {"K": num_classes, "B": 16})
     if arrays is None:
         return None
-    path, num_classes = checkpoint.folder / VALIDATION, len(checkpoint.manifest.classes)
-    where = (path, REMEDY)
-    logits_NK = take_array(arrays, "logits_NK", np.float32, (None, num_classes), where)
-    label_N = take_array(arrays, "label_N", np.int64, (len(logits_NK),), where)
-    pixels_NB = take_array(arrays, "pixels_NB", np.uint8, (len(logits_NK), 16), where)
+    path, logits_NK, label_N = FILE.path_in(checkpoint), arrays["logits_NK"], arrays["label_N"]
     if not len(label_N):
         raise damaged(path, "it holds no image")
     if np.abs(logits_NK).max() > 1e30:
         raise damaged(path, "'logits_NK' holds values beyond 1e30")
     if label_N.min() < 0 or label_N.max() >= num_classes:
         raise damaged(path, f"'label_N' holds labels outside 0 to {num_classes - 1}")
-    return ValidationOutputs(logits_NK=logits_NK, label_N=label_N, pixels_NB=pixels_NB)
+    return ValidationOutputs(logits_NK=logits_NK, label_N=label_N, pixels_NB=arrays["pixels_NB"])

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..core.types import Preprocessing, Split
+from ..core.types import Fit, Preprocessing, Split
 from ..data.scan import ScanReport
 from ..models.architecture import MODELS
 from .config import RunConfig
@@ -16,7 +16,8 @@ def choose_preprocessing(config: RunConfig, scan: ScanReport, split: Split) -> P
     """The Preprocessing of a run.
 
     Size: `input.size_px` where given; images that all have one small size keep it, unless the network's own input is
-    larger and they are tiny; photos take the network's own input size. Channels: grey where every image is grey.
+    larger and they are tiny; photos take the network's own input size. Images of one small size are used whole unless
+    a fit or a shape is asked for that they have not. Channels: grey where every image is grey.
     Weights that the run begins with say all of this themselves, but for what 16-bit value is white in these images.
     """
     if config.transfer.preprocessing:
@@ -26,12 +27,12 @@ def choose_preprocessing(config: RunConfig, scan: ScanReport, split: Split) -> P
     if channels == "auto":
         channels = "grey" if is_grey else "rgb"
     height_px, width_px = _input_size(config, scan)
-    own_size = _common_size(scan)
-    is_whole = own_size is not None and max(own_size) <= SMALL_PX
+    fit, resize_px = _fit(config, scan, (height_px, width_px))
     mean, std = _statistics(config, scan, split, channels)
     return Preprocessing(
         channels="grey" if channels == "grey" else "rgb",
-        resize_px=None if is_whole else round(max(height_px, width_px) * RESIZE_MARGIN),
+        fit=fit,
+        resize_px=resize_px,
         input_height_px=height_px,
         input_width_px=width_px,
         white_16_bit=scan.white_16_bit,
@@ -40,9 +41,27 @@ def choose_preprocessing(config: RunConfig, scan: ScanReport, split: Split) -> P
     )
 
 
+def fit_to(wanted: str, input_HW: tuple[int, int], margin: float) -> tuple[Fit, int | None]:
+    """(fit, resize_px) of a Preprocessing: of a crop the input is cut out of a box `margin` times as large."""
+    if wanted in ("pad", "squash"):
+        return ("pad" if wanted == "pad" else "squash"), None
+    height_px, width_px = input_HW
+    return "crop" if height_px == width_px else "cover", round(min(input_HW) * margin)
+
+
+def _fit(config: RunConfig, scan: ScanReport, input_HW: tuple[int, int]) -> tuple[Fit, int | None]:
+    wanted, own_HW = config.input.fit, _common_size(scan)
+    if wanted in ("pad", "squash") or own_HW is None or max(own_HW) > SMALL_PX:
+        return fit_to(wanted, input_HW, RESIZE_MARGIN)
+    is_of_shape = own_HW[0] * input_HW[1] == own_HW[1] * input_HW[0]
+    if is_of_shape or (wanted == "auto" and not config.input.width_px):
+        return "crop", None
+    return fit_to(wanted, input_HW, margin=1.0)
+
+
 def _input_size(config: RunConfig, scan: ScanReport) -> tuple[int, int]:
-    if config.input.size_px:
-        return config.input.size_px, config.input.size_px
+    if config.input.size_HW:
+        return config.input.size_HW
     own_size = _common_size(scan)
     _, height_px, width_px = MODELS.get(config.model).default_spec.input_CHW if config.model in MODELS else (0, 32, 32)
     if own_size and max(own_size) <= SMALL_PX and min(own_size) >= 24:

@@ -9,6 +9,7 @@ from ..core.errors import brief, printable
 from ..core.runtime import RuntimeConfig
 from ..core.types import Preprocessing
 from ..data.augmentation_policy import AugmentConfig
+from ..data.folds import MAX_FOLDS
 from ..data.loading.loader import LoaderConfig
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -22,6 +23,12 @@ class InputConfig(FrozenConfig):
     """How the images are brought to the network."""
 
     size_px: int = Field(0, ge=0, le=2048, description="height and width of the input; 0: as the data suggest")
+    width_px: int = Field(0, ge=0, le=2048, description="width of an input that is not square; 0: as high as wide")
+    fit: Literal["auto", "crop", "pad", "squash"] = Field(
+        "auto",
+        description="how pictures of another shape are brought to the input: crop cuts out the centre, pad keeps all "
+        "of a picture and puts the mean colour around it, squash changes its shape; auto: as weights say, else crop",
+    )
     start_fraction: float = Field(
         1.0, gt=0, le=1, description="side of the first epoch's images over the full one: training on growing images"
     )
@@ -31,6 +38,17 @@ class InputConfig(FrozenConfig):
         "auto", description="mean and deviation of the training images, or ImageNet's; auto: measured"
     )
 
+    @model_validator(mode="after")
+    def _width_has_a_height(self) -> "InputConfig":
+        if self.width_px and not self.size_px:
+            raise ValueError(f"width_px {self.width_px} needs size_px beside it, which is then the height")
+        return self
+
+    @property
+    def size_HW(self) -> tuple[int, int] | None:
+        """Height and width in pixels that are asked for; None: as the data suggest."""
+        return (self.size_px, self.width_px or self.size_px) if self.size_px else None
+
 
 class SplitConfig(FrozenConfig):
     """How images without given splits are divided. Given splits always win."""
@@ -38,6 +56,16 @@ class SplitConfig(FrozenConfig):
     test_fraction: float = Field(0.2, ge=0, le=0.9, description="part held out to judge the result")
     validation_fraction: float = Field(0.1, ge=0, le=0.9, description="part of the rest that chooses the epoch kept")
     seed: int = Field(-1, ge=-1, lt=2**31, description="how images are dealt out; -1: by the seed of the run")
+    folds: int = Field(
+        0, ge=0, le=MAX_FOLDS, description="folds that judge in place of a part that is held out; 0: none (--folds)"
+    )
+    fold: int = Field(0, ge=0, le=MAX_FOLDS, description="the fold that is held out; 0: none, of the run for use")
+
+    @model_validator(mode="after")
+    def _fold_is_one_of_the_folds(self) -> "SplitConfig":
+        if self.folds == 1 or self.fold > self.folds:
+            raise ValueError(f"fold {self.fold} of {self.folds} folds cannot be held out")
+        return self
 
 
 class OptimizerConfig(FrozenConfig):

@@ -11,13 +11,14 @@ from .prepare import Images
 JUDGED_ON_SEEN = {
     "test": (),
     "validation": ("These images also chose the epoch kept: the figure flatters a little.",),
+    "folds": (),
     "train": ("No image could be held out: this is the accuracy on the training images themselves.",),
 }
 FEW_TO_TRAIN = 10
 
 
 def data_caveats(images: Images, split: str, chose_epoch: bool = True) -> tuple[str, ...]:
-    """What qualifies every figure of the images of `split`, one of SPLITS; `chose_epoch`: validation did."""
+    """What qualifies every figure of the images of `split`, one of SPLITS or "folds"; `chose_epoch`: validation did."""
     seen = () if split == "validation" and not chose_epoch else JUDGED_ON_SEEN[split]
     found = [*seen, *images.caveats]
     if images.scan.bad:

@@ -1,5 +1,6 @@
 """The end of a run: the kept weights on the images held out, and the evidence on disk for everything that looks."""
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,16 +20,19 @@ from ..core.types import Preprocessing
 from ..data.source import DataSource
 from ..evaluate.caveats import sentences
 from ..evaluate.copies import WithoutCopies, leave_out_copies
-from ..evaluate.forward import Outputs, keep_going
+from ..evaluate.forward import keep_going
+from ..evaluate.label_words import CROSS_VALIDATED
 from ..evaluate.words import AnyMetrics, metrics_json, warnings
 from ..models.surgery import ALL
 from ..runs.checkpoint import Checkpoint, update_manifest
 from ..runs.evaluation_files import MAX_SEEN_BYTES, THUMBNAIL_PX, JudgedOutputs, JudgedPictures, write_verdict
-from ..runs.names import SEEN
+from ..runs.folds_folder import FoldsVerdict
+from ..runs.names import FOLDS, FOLDS_VERDICT, SEEN
 from .answers import Answers, fit_answers
 from .config import RunConfig
+from .cross_validated import CrossValidated
 from .data_caveats import data_caveats, loss_caveats
-from .held_back import KeptFeatures, Passes, measured_files, validation_outputs
+from .held_back import KeptFeatures, Passes, known_features, measured_files, validation_outputs
 from .prepare import Images
 
 
@@ -45,6 +49,13 @@ class Judgement:
     caveats: tuple[str, ...]
     copies: WithoutCopies
     kind: str
+    folds: FoldsVerdict | None = None  # what the folds gave, of a run with folds
+
+    def folds_lines(self) -> list[str]:
+        """What the folds gave, where the verdict is of a given test part instead."""
+        return (
+            [f"Cross-validated: {self.folds.verdict}", *self.folds.notes] if self.folds and self.split == "test" else []
+        )
 
 
 def judge(
@@ -55,27 +66,39 @@ def judge(
     runtime: Runtime,
     check: Callable[[], None] = keep_going,
     kept: KeptFeatures | None = None,
+    crossed: CrossValidated | None = None,
 ) -> Judgement:
     """Evaluate `checkpoint` in float32 on the test images (validation, then training ones, where there are none).
+
+    Where folds have judged, what they say, `crossed`, stands in the place of images that training saw.
 
     What makes answers of logits comes from the validation images, shrunk towards what it is without any where they are
     few, and is stored with the weights. What they say of these images is kept, and features of training images by which
     others are told to be unlike them; `kept` gives what is known of all these without a pass.
     """
     split = images.split.judged_part
+    is_crossed = crossed is not None and split != "test"
     model = member_of(checkpoint, runtime, str(run_dir)).model
     passes = Passes(model=model, images=images, config=config, runtime=runtime, check=check, kept=kept)
     held_back = validation_outputs(passes)
-    answers = fit_answers(held_back.outputs if split == "test" and held_back else None, images, config)
-    whole = passes.outputs(images.split.indices(split))
-    is_copy_N = np.isin(whole.index_N, images.split.copied_N)
-    copies = leave_out_copies(answers.right(whole), is_copy_N, images.task)
-    outputs = whole.of(copies.is_judged_N)
+    is_spare = is_crossed or split == "test"  # the validation part judges nothing
+    answers = fit_answers(held_back.outputs if is_spare and held_back else None, images, config)
+    novelty = known_features(held_back, passes)
+    folds = crossed.as_verdict(answers.metrics(crossed.outputs_for(answers.task), images.classes)) if crossed else None
+    unlike_N = None
+    if crossed is not None and is_crossed:
+        split, kind, copies, outputs = FOLDS, CROSS_VALIDATED, crossed.copies, crossed.outputs_for(answers.task)
+        num_lost = 0  # the notes of the folds have it
+    else:
+        whole, unlike_N = passes.outputs_and_unlike(images.split.indices(split), novelty)
+        copies = leave_out_copies(answers.right(whole), np.isin(whole.index_N, images.split.copied_N), images.task)
+        outputs, kind = whole.of(copies.is_judged_N), copies.kind("training" if split == "train" else "held-out")
+        unlike_N = None if unlike_N is None else unlike_N[copies.is_judged_N]
+        num_lost = len(images.split.indices(split)) - len(whole.index_N)
     metrics = answers.metrics(outputs, images.classes)
     values = metrics_json(metrics) | {"split": split} | answers.values(outputs, images.classes)
-    num_lost = len(images.split.indices(split)) - len(whole.index_N)
-    kind = copies.kind("training" if split == "train" else "held-out")
     told = [
+        *(folds.notes if folds and is_crossed else ()),
         *data_caveats(images, split, chose_epoch=config.transfer.frozen != ALL),
         *copies.caveats(),
         *loss_caveats(run_dir, num_lost),
@@ -83,19 +106,29 @@ def judge(
     ]
     caveats = sentences(told) + answers.caveats(outputs)
     values |= {"kind": kind, **copies.as_json(images.task), "caveats": caveats}
-    _write_evidence(run_dir, outputs, images, values, answers, runtime.num_threads)
-    measured = measured_files(held_back, passes)
+    if folds is not None:
+        atomic.write_text(run_dir / FOLDS_VERDICT, json.dumps(folds.model_dump(mode="json"), indent=1) + "\n")
+    judged = JudgedOutputs(
+        logits_NK=outputs.logits_NK, label_N=outputs.label_N, index_N=outputs.index_N, unlike_N=unlike_N
+    )
+    _write_evidence(run_dir, judged, images, values, answers, runtime.num_threads)
+    measured = measured_files(held_back, novelty, passes)
     checkpoint = update_manifest(checkpoint, values, answers.temperature, answers.task, measured)
     return Judgement(
-        checkpoint=checkpoint, metrics=metrics, split=split, caveats=tuple(values["caveats"]), copies=copies, kind=kind
+        checkpoint=checkpoint,
+        metrics=metrics,
+        split=split,
+        caveats=tuple(values["caveats"]),
+        copies=copies,
+        kind=kind,
+        folds=folds,
     )
 
 
 def _write_evidence(
-    run_dir: Path, outputs: Outputs, images: Images, values: dict[str, Any], answers: Answers, num_threads: int
+    run_dir: Path, judged: JudgedOutputs, images: Images, values: dict[str, Any], answers: Answers, num_threads: int
 ) -> None:
-    judged = JudgedOutputs(logits_NK=outputs.logits_NK, label_N=outputs.label_N, index_N=outputs.index_N)
-    keys = [images.key(int(index)) for index in outputs.index_N]
+    keys = [images.key(int(index)) for index in judged.index_N]
     pictures = keep_pictures(judged, images.source, images.preprocessing, answers, num_threads)
     write_verdict(run_dir, values | {"classes": list(images.classes)}, keys, judged, pictures)
 

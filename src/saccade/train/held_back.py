@@ -18,8 +18,8 @@ from ..data.augmentation_policy import AugmentConfig
 from ..data.loading.loader import build_loader
 from ..data.random_numbers import permutation
 from ..evaluate.forward import Outputs, collect_outputs
-from ..evaluate.novelty import MIN_VALIDATION, kept_rows, measure_novelty, rarest_label
-from ..models.penultimate import with_features
+from ..evaluate.novelty import MIN_VALIDATION, Novelty, kept_rows, measure_novelty, rarest_label
+from ..models.penultimate import MAX_KEPT, LogitsAndFeatures, split_outputs, with_features
 from ..runs import novelty_file
 from ..runs.names import NOVELTY, VALIDATION
 from ..runs.novelty_file import KnownFeatures, novelty_bytes
@@ -72,7 +72,7 @@ class Passes:
             logits_NK = functional.linear(feature_ND, last.weight.cpu(), last.bias.cpu())
             label_N = self.images.labels(index_N).numpy()
             return Outputs(logits_NK=logits_NK.numpy(), label_N=label_N, index_N=index_N), feature_ND.numpy()
-        model = with_features(self.model)
+        model = with_features(self.model, MAX_KEPT)
         if model is None:
             return self.outputs(index_N), None
         both = self._pass(model, index_N)
@@ -81,6 +81,18 @@ class Passes:
             logits_NK=np.ascontiguousarray(both.logits_NK[:, :num_classes]), label_N=both.label_N, index_N=both.index_N
         )
         return outputs, both.logits_NK[:, num_classes:]
+
+    def outputs_and_unlike(self, index_N: np.ndarray, novelty: Novelty | None) -> tuple[Outputs, np.ndarray | None]:
+        """The logits of the images `index_N`, and bool (N,): which of them are unlike those of training; None where
+        nothing tells. Features are held for one batch at a time."""
+        model = with_features(self.model, MAX_KEPT)
+        if model is None or novelty is None:
+            return self.outputs(index_N), None
+        num_classes = len(self.images.classes)
+        both = self._pass(LogitsAndUnlike(model, novelty, num_classes), index_N)
+        logits_NK = np.ascontiguousarray(both.logits_NK[:, :num_classes])
+        outputs = Outputs(logits_NK=logits_NK, label_N=both.label_N, index_N=both.index_N)
+        return outputs, both.logits_NK[:, num_classes] > 0
 
     def _pass(self, model: nn.Module, index_N: np.ndarray) -> Outputs:
         images, config = self.images, self.config
@@ -96,6 +108,20 @@ class Passes:
             return collect_outputs(model, loader, images.preprocessing, self.runtime, torch.float32, self.check)
         finally:
             loader.close()
+
+
+class LogitsAndUnlike(nn.Module):
+    """logits_BK, and behind them a column of 1 for images that are unlike those of training, else 0."""
+
+    def __init__(self, model: LogitsAndFeatures, novelty: Novelty, num_classes: int) -> None:
+        super().__init__()
+        self.model, self.novelty, self.num_classes = model, novelty, num_classes
+
+    def forward(self, image_BCHW: torch.Tensor) -> torch.Tensor:
+        """(B, K + 1) float32."""
+        logits_BK, feature_BD = split_outputs(self.model(image_BCHW), self.num_classes)
+        unlike_B = torch.from_numpy(self.novelty.is_unlike(feature_BD.cpu().numpy()))
+        return torch.cat([logits_BK, unlike_B.to(logits_BK)[:, None]], dim=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,14 +146,14 @@ def validation_outputs(passes: Passes) -> HeldBack | None:
     return HeldBack(outputs=outputs, feature_VD=None if feature_ND is None else feature_ND[row_V])
 
 
-def measured_files(held_back: HeldBack | None, passes: Passes) -> dict[str, bytes]:
+def measured_files(held_back: HeldBack | None, novelty: Novelty | None, passes: Passes) -> dict[str, bytes]:
     """Content by name of what is stored beside the weights; nothing without validation images."""
     if held_back is None:
         return {}
     images = passes.images
     files = {VALIDATION: _validation(held_back.outputs, passes)} if images.task.is_one else {}
-    if (content := _novelty(held_back.feature_VD, passes)) is not None:
-        files[NOVELTY] = content
+    if novelty is not None:
+        files[NOVELTY] = novelty_bytes(KnownFeatures(unit_MD=novelty.unit_MD, distance_V=novelty.distance_V))
     return files
 
 
@@ -144,17 +170,15 @@ def _validation(outputs: Outputs, passes: Passes) -> bytes:
     return validation_bytes(kept)
 
 
-def _novelty(feature_VD: np.ndarray | None, passes: Passes) -> bytes | None:
-    if feature_VD is None or len(feature_VD) < MIN_VALIDATION:
+def known_features(held_back: HeldBack | None, passes: Passes) -> Novelty | None:
+    """By what images are told that are unlike those of training; None where nothing can."""
+    if held_back is None or held_back.feature_VD is None or len(held_back.feature_VD) < MIN_VALIDATION:
         return None
-    train_N = passes.images.split.train_N
+    feature_VD, train_N = held_back.feature_VD, passes.images.split.train_N
     wanted = max(MAX_TRAIN, OF_EACH_CLASS * len(passes.images.classes))
     num_kept = min(wanted, novelty_file.MAX_BYTES // (2 * feature_VD.shape[1]))
     order_N = np.argsort(permutation(passes.config.seed, 0, len(train_N)))
     label_N = rarest_label(passes.images.labels(train_N).numpy())
     index_M = train_N[kept_rows(label_N, order_N, num_kept)]
     train_MD = passes.outputs_and_features(index_M)[1]
-    novelty = None if train_MD is None else measure_novelty(train_MD, feature_VD)
-    if novelty is None:
-        return None
-    return novelty_bytes(KnownFeatures(unit_MD=novelty.unit_MD, distance_V=novelty.distance_V))
+    return None if train_MD is None else measure_novelty(train_MD, feature_VD)

@@ -32,7 +32,7 @@ def refuse_more_epochs(begun: RunConfig, wanted: RunConfig, run: Path) -> None:
     anew = _anew(begun, wanted.epochs, _beside(run, f"{wanted.epochs}-epochs"))
     if anew:
         lines.append(f"Train anew for all {wanted.epochs}: {anew}")
-    if begun.model.partition("+")[0] in MODELS and holds_checkpoint(run):
+    if begun.model.partition("+")[0] in MODELS and holds_checkpoint(run) and not begun.split.folds:
         more = _onwards(begun, run, wanted.epochs - begun.epochs)
         lines.append(f"Or begin a new run with the weights of this one, the rate rising again: {more}")
     raise ConfigError("\n".join(lines))
@@ -52,9 +52,19 @@ def _anew(begun: RunConfig, epochs: int, out: str) -> str:
     if begun.verb == "transfer":
         for key, option in OF_TRANSFER.items():
             words += [option, shell_word(getattr(begun.transfer, key))]
+    if begun.split.folds:
+        words += ["--folds", str(begun.split.folds)]
     for teacher in begun.distill.teachers:
         words += ["--teacher", shell_word(teacher)]
-    taken = {*OPTIONS, "source", "epochs", "distill.teachers", *(f"transfer.{key}" for key in OF_TRANSFER)}
+    taken = {
+        *OPTIONS,
+        "split.folds",
+        "split.fold",
+        "source",
+        "epochs",
+        "distill.teachers",
+        *(f"transfer.{key}" for key in OF_TRANSFER),
+    }
     found = {*get_args(FoundKey), "transfer.frozen"} - {"transfer.preprocessing"}  # a file may have said that one
     words += _settings(base, begun, taken | found)
     return " ".join([*words, "--epochs", str(epochs), "--out", out])

@@ -14,6 +14,8 @@ from ..core.in_memory import is_given
 from ..core.runtime import Runtime
 from ..core.task import Task, images_a_class
 from ..core.types import MAX_16_BIT, SPLITS, Preprocessing, Split
+from ..data.augmentation_policy import AugmentConfig
+from ..data.folds import deal_folds
 from ..data.labels import labels_of
 from ..data.loading.unchanged import Unchanged
 from ..data.scan import ScanReport, scan_source
@@ -123,11 +125,29 @@ def _tell_shrinking(
         )
 
 
+def _tell_fit(config: RunConfig, preprocessing: Preprocessing, note: Callable[[str], None]) -> None:
+    """Tell what an asked fit leaves without effect."""
+    if preprocessing.fit not in ("pad", "squash"):
+        return
+    if any(entry.name == "window" for entry in config.augment.active()):
+        note(f"augment.window has no effect: with fit {preprocessing.fit} nothing of a picture is cut off")
+    if preprocessing.fit == "pad" and config.augment.border not in (AugmentConfig().border, "mean"):
+        note(f"augment.border {config.augment.border} has no effect: with fit pad the mean colour lies around pictures")
+
+
 def _for_photos(config: RunConfig) -> str:
     """The commands that serve photos better than the network of `config`."""
     photos = "SOURCE" if is_given(config.source) else shell_word(config.source)
     transfer = f"saccade transfer {photos}"
     return transfer if config.model == "resnet18" else f"--model resnet18, or: {transfer}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scanned:
+    """A source whose images were looked at, and not divided yet."""
+
+    source: DataSource
+    scan: ScanReport
 
 
 def prepare_images(
@@ -141,7 +161,20 @@ def prepare_images(
 
     `scanned(done, total)` is called as images have been looked at. `white`: as in `scan_source`, of a run that goes on.
     """
+    return divide(config, scan_images(config, runtime, note, scanned, white), note)
+
+
+def scan_images(
+    config: RunConfig,
+    runtime: Runtime,
+    note: Callable[[str], None],
+    scanned: Callable[[int, int], None] | None = None,
+    white: int | None = None,
+) -> Scanned:
+    """Open and scan the source of `config`. Arguments and errors as of `prepare_images`."""
     source = open_source(config.source, several=True)
+    if config.split.folds:
+        source.task.refuse_unknown("--folds", "several labels")
     check_task(config, source.task)
     if source.task.is_number and config.loss.label_smoothing:
         note("loss.label_smoothing, which the recipe sets, is for classes: it is not used for a number")
@@ -158,8 +191,15 @@ def prepare_images(
         note(f"so are {len(scan.notes) - 3:,} more images; data.json in the run lists them all")
     if scan.white_16_bit < MAX_16_BIT:
         note(f"16-bit values use 0 to {scan.white_16_bit:,}: scaled by that")
-    split_seed = config.split.seed if config.split.seed >= 0 else config.seed
-    split = split_source(source, scan, split_seed, config.split.test_fraction, config.split.validation_fraction)
+    return Scanned(source=source, scan=scan)
+
+
+def divide(config: RunConfig, scanned: Scanned, note: Callable[[str], None]) -> Images:
+    """The images of `scanned` in the parts that `config` asks for. Raises DataError."""
+    source, scan = scanned.source, scanned.scan
+    seed = config.split.seed if config.split.seed >= 0 else config.seed
+    fold = _fold(config, scanned, seed)
+    split = split_source(source, scan, seed, config.split.test_fraction, config.split.validation_fraction, fold)
     for text in (*source.notes, *split.notes):
         note(text)
     if len(split.train_N) < 2:
@@ -169,5 +209,18 @@ def prepare_images(
         )
     preprocessing = choose_preprocessing(config, scan, split)
     _tell_shrinking(config, scan, preprocessing, note)
+    _tell_fit(config, preprocessing, note)
     source = Unchanged(source, scan.bytes_digest_N)
     return Images(source=source, scan=scan, split=split, preprocessing=preprocessing)
+
+
+def _fold(config: RunConfig, scanned: Scanned, seed: int) -> tuple[np.ndarray, str] | None:
+    """The images that the run of a fold is judged on, none of the run for use, and what they are in words; None of a
+    run without folds."""
+    num_folds, number = config.split.folds, config.split.fold
+    if not num_folds:
+        return None
+    if not number:
+        return np.zeros(0, np.int64), f"judged by {num_folds} folds"
+    index_N, fold_N = deal_folds(scanned.source, scanned.scan, num_folds, seed)
+    return index_N[fold_N == number], f"fold {number} of {num_folds}"

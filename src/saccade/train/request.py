@@ -22,6 +22,8 @@ OTHER_WAYS = {
     "model": "a network is chosen with --model, and its recipe with it",
     "recipe": "a recipe is chosen with --recipe",
     "augment.policy": "a policy is chosen with --policy; 'saccade augmentations' lists them",
+    "split.folds": "folds are asked for with --folds",
+    "split.fold": "folds are asked for with --folds",
     "policy": "a policy is chosen with --policy; 'saccade augmentations' lists them",
     "split.on_bad_image": "what a bad image does is loader.on_bad_image, or --on-bad-image",
     "loader.batch_size": "the images of a step are batch_size",
@@ -36,9 +38,10 @@ class TrainRequest:
 
     `source` is a path, a built-in set, (images, labels) as arrays, [(path, label), ...] or a `DataSource`; `model` is a
     name, a line of notation, or a network of the caller's own, a copy of which is trained. `policy` names the
-    augmentation instead of the recipe's. `settings` are `a.b=value`
-    texts, or a table such as {"optimizer": {"learning_rate": 0.1}}. `ensemble` is how many members to train, for
-    `train_ensemble`; 0: one run. With `teachers` it learns from them, by the recipe `distill` unless another is named.
+    augmentation instead of the recipe's. `settings` are `a.b=value` texts, or a table such as
+    {"optimizer": {"learning_rate": 0.1}}. `ensemble` is how many members to train, for `train_ensemble`; 0: one run.
+    With `folds` the run is judged by cross-validation, by so many runs besides. With `teachers` it learns from them, by
+    the recipe `distill` unless another is named.
     """
 
     source: GivenImages = ""
@@ -50,6 +53,7 @@ class TrainRequest:
     out: AnyPath | None = None
     resume: bool = False
     ensemble: int = 0
+    folds: int = 0
     teachers: Sequence[AnyPath] = ()
     settings: Settings = field(default_factory=list)
 
@@ -91,6 +95,14 @@ def refuse_other_ways(settings: Settings) -> None:
     for key, _ in assignments(settings):
         if key in OTHER_WAYS:
             raise UsageError(f"'{key}' cannot be given by {where_set(settings)}: {OTHER_WAYS[key]}.")
+
+
+def refuse_test_fraction(settings: Settings) -> None:
+    """Raise UsageError where a part to be judged on is asked for beside folds."""
+    if "split.test_fraction" in dict(assignments(settings)):
+        raise UsageError(
+            "With --folds no part is held out, so split.test_fraction would change nothing.\nLeave one of them out."
+        )
 
 
 def as_text(given: object) -> str:

@@ -30,7 +30,9 @@ from ..runs.checkpoint import find_checkpoint
 from ..runs.log import MetricsLog
 from ..runs.manifest import Manifest
 from ..runs.names import METRICS_LOG
+from ..runs.start_point import NO_BETTER_EPOCH
 from .config import RunConfig
+from .cross_validated import CrossValidated
 from .extra_loss import FindExtraLoss, no_extra_loss
 from .final_evaluation import Judgement, judge, write_seen
 from .loop import FitPlan, fit
@@ -68,12 +70,19 @@ class TrainResult(Displayed):
     images_per_second: float
     stop_exit_code: int
 
+    def kept(self) -> str:
+        """Which epoch was kept; empty where there were none."""
+        if self.best_epoch:
+            return f"Kept epoch {self.best_epoch} of {self.config.epochs}."
+        return NO_BETTER_EPOCH if self.training_s else ""
+
     def display_lines(self) -> list[str]:
         """The verdict, the epoch that was kept, and where the run lies."""
+        told = [self.kept(), f"Run: {printable(str(self.run_dir))}"]
         return [
             *verdicts(self.judgement.metrics, self.judgement.kind),
-            f"Kept epoch {self.best_epoch} of {self.config.epochs}.",
-            f"Run: {printable(str(self.run_dir))}",
+            *self.judgement.folds_lines(),
+            *filter(None, told),
         ]
 
 
@@ -84,11 +93,12 @@ def train(
     command: str,
     images: Images | None = None,
     find_extra_loss: FindExtraLoss = no_extra_loss,
+    crossed: CrossValidated | None = None,
 ) -> TrainResult:
     """Train as `config` says in `folder`, from the start or from where it was stopped, and judge the result.
 
     `images` that were prepared for this configuration already are not read again. `find_extra_loss` gives what the
-    configuration names beside the labels, such as teachers.
+    configuration names beside the labels, such as teachers; `crossed` is what the run's folds gave.
     Raises DataError, ModelError, RunInUseError, StorageError, TrainingError, and Stopped with the command to go on.
     """
     started_s = time.monotonic()
@@ -111,7 +121,7 @@ def train(
     with lock.exclusive(folder.path), StopSignal() as stop:
         folder.begin(asked, config, environment(runtime), images.summary())
         write_seen(folder.path, images)
-        context = FitContext(progress=progress, stop=stop, command=command, started_s=started_s)
+        context = FitContext(progress=progress, stop=stop, command=command, started_s=started_s, crossed=crossed)
         cursor = resume(training, folder, images, progress) if folder.resume else None
         return fit_and_judge(training, folder, images, cursor or Cursor(data_digest=images.digest()), context)
 
@@ -130,7 +140,9 @@ def fit_and_judge(
     try:
         cursor = _fit(training, folder, images, cursor, context)
         best = find_checkpoint(folder.path)
-        judgement = judge(folder.path, best, images, config, training.runtime, context.stop.check)
+        judgement = judge(
+            folder.path, best, images, config, training.runtime, context.stop.check, crossed=context.crossed
+        )
     except Stopped:
         raise stopped(config, folder, context.stop.exit_code) from None
     except StorageError as error:
@@ -186,13 +198,15 @@ def _some_inputs(config: RunConfig, images: Images, device: torch.device) -> tor
 @dataclass(frozen=True, kw_only=True)
 class FitContext:
     """Who watches the training, what can stop it, the command that began it, when (`time.monotonic`), and when its
-    epochs must end (None: never). `origin` is what the provenance of its checkpoints says besides."""
+    epochs must end (None: never). `origin` is what the provenance of its checkpoints says besides, `crossed` what the
+    run's folds gave."""
 
     progress: RunProgress
     stop: StopSignal
     command: str
     started_s: float
     deadline_s: float | None = None
+    crossed: CrossValidated | None = None
     origin: dict[str, Any] = field(default_factory=dict)
 
 
@@ -202,9 +216,10 @@ def _fit(training: TrainingStep, folder: RunFolder, images: Images, cursor: Curs
     loader = config.loader.model_copy(update={"batch_size": config.batch_size})
     train = build_loader(images.source, images.split.train_N, images.preprocessing, config.augment, loader, config.seed)
     validation = None
-    if len(images.split.validation_N):
+    validation_N = images.split.without_copies("validation")
+    if len(validation_N):
         validation = build_loader(
-            images.source, images.split.validation_N, images.preprocessing, AugmentConfig(), loader, config.seed
+            images.source, validation_N, images.preprocessing, AugmentConfig(), loader, config.seed
         )
     if training.runtime.device.type != "cpu":
         for loaded in (train, validation) if validation else (train,):
@@ -271,17 +286,20 @@ def model_parameters(model: nn.Module) -> int:
 def opening_lines(config: RunConfig, images: Images, device: str, run_dir: Path, num_parameters: int) -> list[str]:
     """What is about to run, for a person; `num_parameters` are those that training adjusts."""
     split = images.split
-    test_N = split.without_copies("test")
+    validation_N, test_N = split.without_copies("validation"), split.without_copies("test")
     copies = ""
-    if num_copies := len(split.test_N) - len(test_N):
+    if num_copies := len(split.validation_N) - len(validation_N) + len(split.test_N) - len(test_N):
         copies = "; a copy of a training image left out" if num_copies == 1 else f"; {num_copies:,} copies left out"
-    kept_back = f"{len(split.validation_N):,} to choose the epoch, {len(test_N):,} to judge"
+    judges = f", {len(test_N):,} to judge"
+    if config.split.folds and not config.split.fold and not len(test_N):
+        judges = ""  # the folds do
+    kept_back = f"{len(validation_N):,} to choose the epoch{judges}"
     if config.transfer.frozen == ALL:  # no epoch is chosen
-        kept_back = f"{len(split.validation_N):,} to judge"
-        if len(test_N):
+        kept_back = f"{len(validation_N):,} to judge"
+        if len(test_N) or not judges:
             what = "thresholds" if images.task.is_several else "the temperature"
             what = "the width of intervals" if images.task.is_number else what
-            kept_back = f"{len(split.validation_N):,} to fit {what}, {len(test_N):,} to judge"
+            kept_back = f"{len(validation_N):,} to fit {what}{judges}"
     epochs = f"{counted(config.epochs, 'epoch')}, {config.optimizer.name}"
     channels, height_px, width_px = images.spec.input_CHW
     return [

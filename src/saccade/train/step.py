@@ -180,11 +180,13 @@ class TrainingStep:
         smaller = 2 * self.num_micro_batches
         if smaller > image_BCHW.shape[0] // 2:
             height_px, width_px = self.input_HW
+            halves = [max(32, side_px // 2) for side_px in self.input_HW]
+            smaller_input = f"--input {halves[0]}x{halves[1]}" if height_px != width_px else ""
             raise TrainingError(
                 f"Memory ran out in a step of 2 to 3 images of {height_px}x{width_px} pixels at a time: "
                 f"{printable(reason.splitlines()[0]) if reason else 'no reason was given'}.\n"
                 f"What was saved is intact. Free memory and run again with --resume, or start a new run with a smaller "
-                f"network or --set input.size_px={max(32, height_px // 2)}."
+                f"network or {smaller_input or f'--set input.size_px={halves[0]}'}."
             )
         self.num_micro_batches = smaller
 

@@ -170,9 +170,14 @@ def tail_epochs(num_used: int) -> int:
     return TAIL_EPOCHS if num_used < MANY else MANY_EPOCHS
 
 
+def epochs_seen(num_used: int, epochs: int) -> int:
+    """`epochs`, or more where the `num_used` images of a fit are few."""
+    return max(epochs, -(-MIN_PASSES // num_used))
+
+
 def num_steps(config: RunConfig, num_used: int, epochs: int) -> int:
     """Of one fit that learns from `num_used` images."""
-    return max(epochs, -(-MIN_PASSES // num_used)) * max(1, num_used // _batch_size(config, num_used))
+    return epochs_seen(num_used, epochs) * max(1, num_used // _batch_size(config, num_used))
 
 
 def _loss(

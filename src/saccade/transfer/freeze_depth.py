@@ -3,28 +3,57 @@
 From `all` towards the input: a shallower depth is taken only if training what lies behind it gets more images right
 that were left out (exact McNemar test, one-sided 5 %). Few images cannot show that, so they freeze more; how transfer
 depends on depth and on the number of images: Yosinski et al. 2014 (arXiv:1411.1792).
+
+The tails see their images in fewer epochs than the fine-tuning that follows, and without augmentation, so they promise
+less than it keeps. Where no depth is shown to be better than the new last layer alone, and one is not behind it by more
+than that, the fine-tuning itself is the trial: it is kept only if it does better on the validation images.
 """
 
 import time
 from dataclasses import dataclass
 
+from ..core.errors import counted
 from ..evaluate.metrics import wilson_interval
 from ..models.surgery import ALL
 from ..runs.start_point import Rung
+from .evidence import epochs_seen, tail_epochs
 from .ladder import HIDDEN, LINEAR, PARTS, TAIL, Ladder, Measured
 from .looks import BOUNDS, Comparison
 from .time_plan import TimePlan
 
+# Of the images that the last layer alone gets wrong, the share that a fine-tuning gets right and short tails do not,
+# over the share of its epochs that they leave out: a tenth at three epochs instead of eight. Measured: 0.06, 0.12 and
+# 0.16 of them at that (experiments/ladder_against_training.py; docs/results.md).
+MISSED = 0.16
+FEWEST_JUDGES = 100  # validation images; with fewer, chance alone makes 4 points of accuracy and more
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuning:
+    """What follows the choice of a depth: epochs with augmentation, of which the best on `num_validation` images is
+    kept, or the new last layer alone where none is better."""
+
+    num_epochs: int
+    num_validation: int
+
+    def missed(self, num_wrong: int, num_used: int) -> float:
+        """Of the `num_wrong` images of the last layer alone, those that this gets right and tails that learn from
+        `num_used` images do not."""
+        num_tail_epochs = epochs_seen(num_used, tail_epochs(num_used))
+        return MISSED * num_wrong * max(0.0, 1 - num_tail_epochs / self.num_epochs)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Climb:
-    """The depth chosen, why in one sentence, all that was measured on the way, and the seconds it took."""
+    """The depth chosen, why in one sentence, all that was measured on the way, and the seconds it took. A trial is a
+    depth that was not shown to be better than the last layer alone."""
 
     depth: str
     sentence: str
     rungs: tuple[Rung, ...]
     features_s: float
     fits_s: float
+    is_trial: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +65,7 @@ class Tried:
     is_better: bool
 
 
-def climb(ladder: Ladder, plan: TimePlan) -> Climb:
+def climb(ladder: Ladder, plan: TimePlan, fine_tuning: FineTuning) -> Climb:
     """Measure depth after depth and choose. Raises what reading images or `features.check` raises."""
     started_s = time.monotonic()
     if not ladder.has_enough(1):
@@ -65,13 +94,33 @@ def climb(ladder: Ladder, plan: TimePlan) -> Climb:
             break  # two depths in a row brought nothing
     rungs = _picture(ladder, frozen_best, tried)
     against_frozen = None if best is frozen_best else ladder.comparison(best, frozen_best)
+    trial = worth_a_trial(tried, fine_tuning) if best is frozen_best else None
+    unmeasured = plan.left_out(out_of_time)
+    if trial and fine_tuning.num_validation < FEWEST_JUDGES:
+        unmeasured += f"; for a trial {fine_tuning.num_validation:,} validation images are too few"
+        trial = None
     return Climb(
-        depth=best.depth,
-        sentence=explain(best, tried, against_frozen, plan.left_out(out_of_time)),
+        depth=trial.tail.depth if trial else best.depth,
+        sentence=explain_trial(trial, fine_tuning, unmeasured)
+        if trial
+        else explain(best, tried, against_frozen, unmeasured),
         rungs=rungs,
         features_s=features_s,
         fits_s=time.monotonic() - started_s - features_s,
+        is_trial=trial is not None,
     )
+
+
+def worth_a_trial(tried: list[Tried], fine_tuning: FineTuning) -> Tried | None:
+    """Of depths that were not shown to be better than the last layer alone, the best of those that are expected to be,
+    counting what short tails miss; None where there is none."""
+    promising = []
+    for each in tried:
+        shown = each.comparison
+        missed = fine_tuning.missed(shown.num_judged - shown.num_before, each.tail.num_images)
+        if shown.num_right + missed > shown.num_before:
+            promising.append(each)
+    return max(promising, key=lambda each: each.comparison.accuracy - each.comparison.accuracy_before, default=None)
 
 
 def _only_the_last_layer(why: str) -> Climb:
@@ -122,6 +171,18 @@ def explain(best: Measured, tried: list[Tried], against_frozen: Comparison | Non
         f"Only the last layer is trained: it gets {_percent(shown.accuracy_before)} of {shown.num_judged:,} training "
         f"images left out of the fit right. Training everything after {rival.tail.depth} gets "
         f"{_percent(shown.accuracy)}, not better beyond chance (one-sided p = {shown.p_better:.2g}){unmeasured}."
+    )
+
+
+def explain_trial(trial: Tried, fine_tuning: FineTuning, unmeasured: str = "") -> str:
+    """Why everything behind a depth is trained that was not shown to be better, in one sentence."""
+    shown, num_used = trial.comparison, trial.tail.num_images
+    epochs = counted(epochs_seen(num_used, tail_epochs(num_used)), "epoch")
+    return (
+        f"Frozen up to {trial.tail.depth} as a trial: training everything after it gets {_percent(shown.accuracy)} of "
+        f"{shown.num_judged:,} training images left out of the fit right after {epochs} without augmentation, a new "
+        f"last layer alone {_percent(shown.accuracy_before)}, too near to tell{unmeasured}. The fine-tuning is kept if "
+        f"it does better on {fine_tuning.num_validation:,} validation images."
     )
 
 

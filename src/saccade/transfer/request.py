@@ -34,7 +34,8 @@ class TransferRequest:
     without both, both are chosen (`choose_backbone.py`). Several networks ("a,b"), several weights, or "auto" are
     compared on the training images; `budget_ms` and `budget_mb` bound the milliseconds of an answer and the megabytes
     of the weights. `freeze` is `auto`, `all`, `none` or a part of the network; `minutes` bounds the time from start to
-    verdict. `cache` is where features are kept ("": in `$XDG_CACHE_HOME/saccade`; "none": nowhere).
+    verdict. With `folds` the run is judged by cross-validation, by so many runs besides. `cache` is where features are
+    kept ("": in `$XDG_CACHE_HOME/saccade`; "none": nowhere).
     """
 
     source: GivenImages = ""
@@ -51,6 +52,7 @@ class TransferRequest:
     seed: int | None = None
     out: AnyPath | None = None
     resume: bool = False
+    folds: int = 0
     cache: AnyPath = ""
     cache_limit_gb: float = DEFAULT_LIMIT_GB
     preprocessing: AnyPath | None = None
@@ -166,6 +168,20 @@ def asked_of_transfer(request: TransferRequest, begun: RunConfig) -> RunConfig:
     if request.recipe != DEFAULT_RECIPE:
         changes["recipe"] = request.recipe
     return wanted.model_copy(update=changes)
+
+
+def refuse_with_folds(request: TransferRequest) -> None:
+    """Raise UsageError for what a transfer with folds cannot be asked for."""
+    if request.names_several():
+        raise UsageError(
+            "Several networks are compared on all training images, and with --folds each of these is to be judged by a "
+            "model that has not seen it.\nName one network and its weights."
+        )
+    if request.minutes or "transfer.minutes" in dict(assignments(request.settings)):
+        raise UsageError(
+            "--minutes bounds one run, and with --folds there is one for each fold and one for use.\n"
+            "Leave it out; fewer epochs, or --freeze all, make all of them shorter."
+        )
 
 
 def where_weights_lie(request: TransferRequest, begun: RunConfig) -> RunConfig:

@@ -18,16 +18,18 @@ from ..core.errors import ConfigError, Stopped, printable
 from ..core.runtime import Runtime, environment, seed_everything, start
 from ..data.augmenter import measure_colours
 from ..models.build import resolve_model
-from ..models.surgery import ALL, find_depth, last_is_head, last_layer, transplant
+from ..models.penultimate import feeds_the_last_layer
+from ..models.surgery import ALL, find_depth, last_layer, transplant
 from ..runs.checkpoint import find_checkpoint, open_checkpoint, save_checkpoint, settle_checkpoint
 from ..runs.manifest import Manifest, read_manifest
 from ..runs.names import BEST, START
 from ..runs.start_point import StartPoint, read_start
 from ..train.config import RunConfig
+from ..train.cross_validated import CrossValidated
 from ..train.final_evaluation import judge, write_seen
 from ..train.held_back import KeptFeatures
 from ..train.loop import Validation
-from ..train.prepare import Images, prepare_images
+from ..train.prepare import Images, Scanned, divide, scan_images
 from ..train.progress import RunProgress
 from ..train.resume import resume
 from ..train.resume_images import as_begun, begun_white, other_images
@@ -88,11 +90,15 @@ def transfer(
     command: str,
     preprocessing: Path | None = None,
     search: BackboneSearch | None = None,
+    images: Images | None = None,
+    scanned: Scanned | None = None,
+    crossed: CrossValidated | None = None,
 ) -> TransferResult:
     """Transfer as `config` says in `folder`, from the beginning or from where it was stopped, and judge the result.
 
     `preprocessing` is a JSON file that says how the weights expect their pixels, instead of their card. `search` is
-    what chose the network, where several were compared.
+    what chose the network, where several were compared. `images` that were prepared already are not read again, those
+    of `scanned` not looked at again; `crossed` is what the run's folds gave.
     Raises what `train` raises, and WeightsError.
     """
     started_s = time.monotonic()
@@ -103,7 +109,9 @@ def transfer(
     weights = None if found else _weights(config, preprocessing, progress.note)
     asked, config = config, with_weights(config, weights) if weights else config
     begun = begun_white(folder.path) if folder.resume else None
-    images = prepare_images(config, runtime, progress.note, progress.scan, begun)
+    if images is None:
+        scanned = scanned or scan_images(config, runtime, progress.note, progress.scan, begun)
+        images = divide(config, scanned, progress.note)
     if weights:
         licence, images = weights.licence, begin_with(images, weights.path, config.transfer.weights)
         images = _under_licence(images, licence, config, progress.note)
@@ -120,7 +128,7 @@ def transfer(
     with lock.exclusive(folder.path), StopSignal() as stop:
         folder.begin(asked, config, environment(runtime), images.summary())
         write_seen(folder.path, images)
-        context = FitContext(progress=progress, stop=stop, command=command, started_s=started_s)
+        context = FitContext(progress=progress, stop=stop, command=command, started_s=started_s, crossed=crossed)
         try:
             if found is None:
                 work = StartWork(
@@ -186,6 +194,11 @@ def _network(
     return name, model
 
 
+def with_weights_read(config: RunConfig, preprocessing: Path | None, note: Callable[[str], None]) -> RunConfig:
+    """`config` with what is known of its weights. Raises WeightsError."""
+    return with_weights(config, _weights(config, preprocessing, note))
+
+
 def _weights(config: RunConfig, preprocessing: Path | None, note: Callable[[str], None]) -> BackboneWeights:
     known = config.transfer
     weights = find_weights(known.weights, known.backbone, preprocessing or known.preprocessing)
@@ -236,9 +249,9 @@ def _finish(
         kept = KeptFeatures(
             of=lambda index_N: collect_features(frozen, [LAST], index_N, work)[LAST],
             last=head,
-            last_is_head=last_is_head(model),
+            last_is_head=feeds_the_last_layer(model),
         )
-        judgement = judge(folder.path, best, images, known, runtime, context.stop.check, kept)
+        judgement = judge(folder.path, best, images, known, runtime, context.stop.check, kept, context.crossed)
         result = TrainResult(
             run_dir=folder.path,
             config=config,

@@ -31,7 +31,7 @@ from .evidence import Fits
 from .feature_plan import FeaturePlan
 from .features import FeatureReport, FeatureWork, collect_features
 from .forecast import Amount, Looks, forecast
-from .freeze_depth import Climb, climb
+from .freeze_depth import Climb, FineTuning, climb
 from .frozen import Dtype, Tap
 from .ladder import Ladder, LadderWork
 from .measurements import Measurements
@@ -166,20 +166,25 @@ class _Starter:
         )
         ladder = Ladder(work)
         self._plan_time(ladder.tail_depths[::-1] if ladder.has_enough(1) else [], ladder)
-        return climb(ladder, self.time)
+        fine_tuning = FineTuning(
+            num_epochs=enough_epochs(config, len(images.split.train_N)),
+            num_validation=len(images.split.without_copies("validation")),
+        )
+        return climb(ladder, self.time, fine_tuning)
 
     def _plan_time(self, depths: list[str], ladder: Ladder | None) -> None:
         """Measure what the work costs, where that is worth it, and say it. `depths` may be fine-tuned from."""
         config, split = self.work.config, self.work.images.split
-        num_images = len(split.train_N) + len(split.validation_N)
+        validation_N = split.without_copies("validation")
+        num_images = len(split.train_N) + len(validation_N)
         cost = num_images * self.plan.multiply_adds_behind[NONE]
         if not config.transfer.minutes and cost < QUICK:
             return
         task = self.work.images.task
         fits = Fits(config=config, runtime=self.work.runtime, check=self.work.check, task=task)
-        num_judged = len(split.without_copies("test")) + len(split.validation_N)
+        num_judged = len(split.without_copies("test")) + len(validation_N)
         num_judged += min(MAX_TRAIN, len(split.train_N)) if depths or ladder else 0  # else their features are known
-        amount = Amount(train_N=split.train_N, validation_N=split.validation_N, num_judged=num_judged)
+        amount = Amount(train_N=split.train_N, validation_N=validation_N, num_judged=num_judged)
         looks = Looks(first=ladder.first_look(), others_follow=len(ladder.looks) > 1) if ladder else None
         known = forecast(self.plan, depths, looks, fits, amount, self.features)
         self.time = TimePlan(forecast=known, minutes=config.transfer.minutes, started_s=self.work.started_s)
@@ -194,9 +199,10 @@ class _Starter:
             return chosen, wanted
         num_epochs = self.time.epochs_for(chosen.depth, wanted)
         if num_epochs == 0 and config.transfer.freeze == AUTO:
+            might = "Worth a trial would be: frozen up to" if chosen.is_trial else "Better would be: frozen up to"
             sentence = (
                 f"Only the last layer is trained: --minutes {config.transfer.minutes:g} leaves no time to fine-tune. "
-                f"{chosen.sentence.replace('Frozen up to', 'Better would be: frozen up to', 1)}"
+                f"{chosen.sentence.replace('Frozen up to', might, 1)}"
             )
             return replace(chosen, depth=ALL, sentence=sentence), wanted
         if num_epochs < wanted:
@@ -228,9 +234,10 @@ class _Starter:
         started_s = time.monotonic()
         feature_ND = collect_features(self.plan, [LAST], split.train_N, self.features)[LAST].float()
         more = self._views(split.train_N)
+        validation_N = split.without_copies("validation")
         validation_ND = feature_ND[:0]
-        if len(split.validation_N):
-            validation_ND = collect_features(self.plan, [LAST], split.validation_N, self.features)[LAST].float()
+        if len(validation_N):
+            validation_ND = collect_features(self.plan, [LAST], validation_N, self.features)[LAST].float()
         features_s = time.monotonic() - started_s
         chosen, num_epochs = self.within_time(chosen)
         label_N = self._labels(split.train_N)
@@ -238,7 +245,7 @@ class _Starter:
         last_layer(self.model).load_state_dict({"weight": probe.weight_KD, "bias": probe.bias_K})
         heads_s = time.monotonic() - started_s - features_s
         right_N = right_images(probe.held_out_NK[: len(label_N)], label_N, images.task)
-        validation = _judge(probe, validation_ND, self._labels(split.validation_N), images.task)
+        validation = _judge(probe, validation_ND, self._labels(validation_N), images.task)
         return StartPoint(
             frozen=chosen.depth,
             sentence=chosen.sentence,

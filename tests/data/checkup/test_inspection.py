@@ -24,7 +24,8 @@ from saccade.data.checkup.text import inspection_text
 from saccade.data.images.near_duplicates import MAX_BITS, fingerprints, near_groups, thumbnail
 from saccade.data.source import open_source
 
-PLANTED = [kind for kind in KINDS if kind not in ("refused", "class_of_one_image")]  # those have tests of their own
+OWN_TESTS = ("noted", "class_of_one_image", "number_twins")
+PLANTED = [kind for kind in KINDS if kind not in OWN_TESTS]
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +41,7 @@ def found(folder: Path) -> dict[str, set[frozenset[str]]]:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_every_planted_fault_is_found_and_nothing_else(tmp_path: Path, seed: int):
     planted = plant(tmp_path / "set", seed)
+    planted.expected["refused"] = {frozenset({str(planted.folder)})}  # for its unreadable files
     assert set(planted.expected) == set(PLANTED)
     assert found(planted.folder) == planted.expected
 
@@ -54,9 +56,9 @@ def test_a_sound_set_has_nothing_wrong(tmp_path: Path):
     lines = inspection_text(inspection).splitlines()
     assert lines[:2] == [
         f"{tmp_path}: 12 images of 3 classes. Nothing found.",
-        "Looked for: what training refuses; unreadable files; equal and nearly equal images in two splits, in two "
-        "classes or twice in one; classes missing from a split or of one image; images of one plain colour; names that "
-        "some systems cannot keep apart; the only image of its format, colour mode or size.",
+        "Looked for: what training refuses; unreadable and odd files; equal and nearly equal images in two splits, in "
+        "two classes or twice in one; classes missing from a split or of one image; images of one plain colour; names "
+        "that some systems cannot keep apart; the only image of its format, colour mode or size.",
     ]
     labels = f"labels  not checked by looking: with a trained RUN, saccade evaluate RUN {tmp_path} --label-errors FILE"
     assert labels in lines
@@ -129,10 +131,6 @@ def test_whatever_training_refuses_is_the_first_finding_in_its_words(tmp_path: P
     first = inspection.findings[0]
     assert first.kind == "refused"
     assert inspection.num_images >= 4
-    if plant_one is all_unreadable_but_one_class:  # training stops at the first file that it cannot read
-        assert first.notes[0].startswith(f"{source} has images of one class only, 'apple'")
-        assert inspection.findings[1].kind == "unreadable"
-        return
     with pytest.raises(DataError) as refusal:
         api.train(request)
     assert first.notes == (refusal.value.message,)
@@ -162,6 +160,36 @@ def test_what_is_the_only_one_of_its_format_mode_or_size_is_listed(tmp_path: Pat
     }
 
 
+def test_files_that_training_uses_with_a_note_are_listed_with_it(tmp_path: Path):
+    folder = sound(tmp_path / "set")
+    generator = np.random.default_rng(8)
+    for number in range(2):
+        page = picture(generator)
+        page.save(folder / "plum" / f"scan-{number}.tif", save_all=True, append_images=[page.rotate(180)])
+    findings = inspect_source(str(folder), threads=1).findings
+    note = "it has 2 pages; the first one is read."
+    assert [(finding.kind, finding.groups, finding.notes) for finding in findings] == [
+        ("noted", (("plum/scan-0.tif",), ("plum/scan-1.tif",)), (note, note))
+    ]
+
+
+def test_class_names_that_are_one_number_written_twice_are_a_finding(tmp_path: Path):
+    folder = sound(tmp_path / "set", ("1", "01", "2"))
+    findings = inspect_source(str(folder), threads=1).findings
+    assert [(finding.kind, finding.groups, finding.notes) for finding in findings] == [
+        ("number_twins", (("01", "1"),), ("",))
+    ]
+
+
+def test_a_file_that_cannot_be_decoded_is_what_training_refuses_the_set_for(tmp_path: Path):
+    folder = sound(tmp_path / "set", count=100)
+    (folder / "apple" / "0.jpg").write_bytes(b"no image")
+    first, second = inspect_source(str(folder), threads=1).findings
+    assert (first.kind, second.kind) == ("refused", "unreadable")
+    assert first.notes[0].startswith(f"{folder}: 1 of 300 images cannot be decoded.\napple/0.jpg: not an image")
+    assert first.notes[0].endswith("\nRepair or remove them, or skip them: --on-bad-image skip.")
+
+
 def test_photos_of_many_sizes_are_nothing_to_tell(tmp_path: Path):
     folder = sound(tmp_path / "set")
     generator = np.random.default_rng(8)
@@ -174,8 +202,14 @@ def test_text_tells_the_worst_first_and_fits_a_terminal(tmp_path: Path, monkeypa
     plant(tmp_path / "set")
     monkeypatch.chdir(tmp_path)
     text = inspection_text(inspect_source("set", threads=2))
-    assert text.splitlines()[:6] == [
-        "set: 64 images of 3 classes. 12 things to look at, the worst first.",
+    assert text.splitlines()[:11] == [
+        "set: 64 images of 3 classes. 13 things to look at, the worst first.",
+        "",
+        "training refuses this set:",
+        "  set: 3 of 64 images cannot be decoded.",
+        "  train/apple/cut.jpg: the image data end too early: the file is truncated; train/pear/empty.png: the file is "
+        "empty (0 bytes); and 1 more.",
+        "  3 of 64 (4.7 %) is above the 1 % that may be skipped: repair or remove them.",
         "",
         "3 x files that cannot be decoded",
         "  train/apple/cut.jpg (the image data end too early: the file is truncated)",
@@ -184,7 +218,7 @@ def test_text_tells_the_worst_first_and_fits_a_terminal(tmp_path: Path, monkeypa
     ]
     positions = [text.index(KINDS[kind]) for kind in PLANTED]
     assert positions == sorted(positions)
-    assert max(len(line) for line in text.splitlines()) <= 120
+    assert max(len(line) for line in text.splitlines()[7:]) <= 120  # behind the message of training
 
 
 def test_figures_equal_those_of_numpy(tmp_path: Path):

@@ -106,3 +106,12 @@ def test_a_document_that_is_cut_off_is_no_traceback(tmp_path: Path):
     path = tmp_path / "a.json"
     path.write_text(json.dumps(COCO)[:-20], encoding="utf-8")
     assert refusal(path).startswith(f"{path} is not read as annotations: line 1, column ")
+
+
+@pytest.mark.parametrize("lies", ["cat.png", "photos/cat.png", "images/0a1b2c3d-cat.png", "0a1b2c3d-cat.png"])
+def test_an_uploaded_file_is_found_with_and_without_what_the_upload_puts_before_its_name(tmp_path: Path, lies: str):
+    plant(tmp_path, lies, str(Path(lies).with_name("b.png")))
+    tasks = [task("/data/upload/3/0a1b2c3d-cat.png", [choice("cat")]), task("/data/upload/3/b.png", [choice("dog")])]
+    source = open_source(str(write(tmp_path / "export.json", tasks)))
+    assert [source.classes[source.record(index).label] for index in range(2)] == ["cat", "dog"]
+    assert all(source.read(index) for index in range(2))

@@ -314,6 +314,14 @@ def test_lists_of_labels_are_known_by_labels_that_stand_alone(tmp_path: Path, si
     )
 
 
+@pytest.mark.parametrize("sign", [";", "|"])
+def test_a_label_beside_one_of_its_parts_is_a_list(tmp_path: Path, sign: str):
+    plant(tmp_path, "a.png", "b.png", "c.png", "d.png")
+    path = table(tmp_path / "labels.csv", f"file,label\na.png,x\nb.png,x{sign}z\nc.png,y\nd.png,y{sign}z\n")
+    assert named_labels(path) == [("x",), ("x", "z"), ("y",), ("y", "z")]
+    assert open_source(f"{path}?labels=one").classes == ("x", f"x{sign}z", "y", f"y{sign}z")
+
+
 def test_labels_are_read_as_they_are_chosen_to_be(tmp_path: Path):
     plant(tmp_path, "a.png", "b.png", "c.png")
     path = table(tmp_path / "labels.csv", "file,label\na.png,x\nb.png,y\nc.png,x;y\n")

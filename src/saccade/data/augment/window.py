@@ -4,7 +4,8 @@ import numpy as np
 from pydantic import Field
 
 from ..augmentation import Drawn, Framing, Scene, Strengths, between, register
-from .shared.geometry import resized_height_width
+from ..images.preprocess import place_on_input
+from .shared.geometry import centre_frame
 
 
 class WindowStrengths(Strengths):
@@ -26,8 +27,10 @@ def draw(strengths: WindowStrengths, uniform_BN: np.ndarray, scene: Scene) -> Dr
 
 
 def frame(drawn: Drawn, row: int, source_HW: tuple[int, int], scene: Scene) -> np.ndarray:
-    """The window, its borders moved to the nearest whole pixels of the source."""
-    resized_HW = resized_height_width(source_HW, scene.preprocessing)
+    """The window, its borders moved to the nearest whole pixels of the source; a padded picture has no room to move."""
+    if scene.preprocessing.fit == "pad":
+        return centre_frame(source_HW, scene.preprocessing)
+    resized_HW, _ = place_on_input(source_HW, scene.preprocessing)
     matrix_33 = np.eye(3)
     for axis, (name, size, resized, output) in enumerate(
         zip(("down_fraction", "across_fraction"), source_HW, resized_HW, scene.size_HW)

@@ -10,6 +10,7 @@ import numpy as np
 from ...core.types import SPLITS
 from ..images.near_duplicates import MIN_DETAIL, Likeness, is_telling
 from ..source import DataSource
+from ..sources.shared.listing import number_twins
 from .measure import Measured
 
 MIN_TO_STAND_OUT = 10  # images, among which one stands out
@@ -18,12 +19,14 @@ COMMON_SIZE = 0.9  # share of images of one size, beside which another one stand
 KINDS = {
     "refused": "training refuses this set",
     "unreadable": "files that cannot be decoded",
+    "noted": "files that are used as they are, with a note",
     "same_image_in_two_splits": "the same image is in two splits: the verdict would be too good",
     "same_image_in_two_classes": "the same image is in two classes: one of the labels is wrong",
     "near_image_in_two_splits": "nearly the same image is in two splits: the verdict would be too good",
     "near_image_in_two_classes": "nearly the same image is in two classes: one label may be wrong",
     "class_missing_from_split": "classes without an image in a split",
     "class_of_one_image": "classes of a single image: nothing can judge them",
+    "number_twins": "class names that are one number written in two ways: probably one class",
     "same_image": "the same image several times in one class",
     "near_image": "nearly the same image several times in one class",
     "plain": "images of one plain colour",
@@ -63,6 +66,8 @@ def find_faults(
     rows_N, good_N = measured.rows_N, measured.good_N
     for index in np.flatnonzero(rows_N["reason"] != b""):
         found["unreadable"].append(((listing.keys[index],), rows_N[index]["reason"].decode("utf-8", "replace")))
+    for index in np.flatnonzero(rows_N["note"] != b""):
+        found["noted"].append(((listing.keys[index],), rows_N[index]["note"].decode("utf-8", "replace")))
     first_N = _same(rows_N, good_N, listing, found)
     for index in first_N[rows_N["thumbnail"][first_N].std(axis=1) < MIN_DETAIL]:
         found["plain"].append(((listing.keys[index],), ""))
@@ -73,6 +78,7 @@ def find_faults(
     if not source.task.is_number:
         _missing_classes(listing, found)
         _classes_of_one(listing, good_N, found)
+        found["number_twins"] = [(pair, "") for pair in number_twins(source.classes)]
     _only_ones(listing, rows_N, good_N, found)
     _twins(listing, "case_twins", str.casefold, found)
     _twins(listing, "unicode_twins", lambda name: unicodedata.normalize("NFC", name), found)

@@ -16,7 +16,8 @@ from ...core.task import ONE_LABEL, Task
 from ...core.types import MAX_16_BIT, SPLITS
 from ..labels import labels_of
 from ..opening_line import Told, opening_line, untold
-from ..source import DataSource, GradeSource, NumberSource, open_source
+from ..scan import BadImage, why_refused
+from ..source import DataSource, GradeSource, NumberSource, open_readable, open_source
 from ..sources.folder.source import ImageFolder
 from ..split import refuse_unlearnable
 from .findings import KINDS, Finding, find_faults
@@ -27,9 +28,9 @@ from .not_images import list_left_out
 
 NUMBER_QUANTILES = ("least", "quarter", "median", "three_quarters", "most", "different")
 LOOKED_FOR = (
-    "Looked for: what training refuses; unreadable files; equal and nearly equal images in two splits, in two classes "
-    "or twice in one; classes missing from a split or of one image; images of one plain colour; names that some "
-    "systems cannot keep apart; the only image of its format, colour mode or size."
+    "Looked for: what training refuses; unreadable and odd files; equal and nearly equal images in two splits, in two "
+    "classes or twice in one; classes missing from a split or of one image; images of one plain colour; names that "
+    "some systems cannot keep apart; the only image of its format, colour mode or size."
 )
 
 
@@ -40,7 +41,8 @@ class Inspection(Displayed):
     `counts` maps a split (`all` where the source has none) to the images of every class in label order. Where an image
     may have several labels, it is counted in each.
     `numbers` are the least, the quartiles and the most where a number is asked for, then how many differ.
-    `size_quantiles` maps width, height and aspect (width / height) to (least, median, most).
+    `size_quantiles` maps width, height and aspect (width / height) to (least, median, most). A set that is not
+    `is_opened` is of no source: its images are those that can be read all the same.
     """
 
     source: str
@@ -59,6 +61,7 @@ class Inspection(Displayed):
     notes: tuple[str, ...]
     task: Task = ONE_LABEL
     numbers: tuple[float, ...] = ()
+    is_opened: bool = True
 
     def headline(self) -> str:
         """How many images there are, and how many things to look at."""
@@ -129,22 +132,25 @@ def inspect_source(
 ) -> Inspection:
     """Look at every image of the source that `text` names. Raises DataError where no image is found.
 
-    What training refuses is a finding: images of a folder are looked at all the same, each under the folder it lies in.
+    What training refuses is a finding: the images that can be read are looked at all the same, those of a folder under
+    the folder each lies in.
     With `keep`, what was measured is kept in the user's cache folder by the content of each image.
     `opened` hears the line that names the classes.
     """
     source, refused = _opened(text)
-    opened(opening_line(source))
+    is_opened = not refused
+    if is_opened:  # else what would be learned from it is not known
+        opened(opening_line(source))
     path = cache_file(source.name)
     known, note = load_known(path) if keep else (None, "")
     measured = measure_source(source, threads, known, progress)
-    refused = refused or _why_unlearnable(source, measured)
+    refused = refused or _why_refused(source, measured)
     notes = [*source.notes, *([note] if note else []), *_told(measured)]
     if keep and measured.fresh_N.any() and (note := save_measured(path, measured)):
         notes.append(note)
     inner = source.source if isinstance(source, NumberSource | GradeSource) else source
     left_out = list(list_left_out(Path(inner.name))) if isinstance(inner, ImageFolder | FoundImages) else []
-    return summarise(source, measured, find_faults(source, measured, left_out, refused), tuple(notes))
+    return summarise(source, measured, find_faults(source, measured, left_out, refused), tuple(notes), is_opened)
 
 
 def _opened(text: str) -> tuple[DataSource, str]:
@@ -152,13 +158,21 @@ def _opened(text: str) -> tuple[DataSource, str]:
     try:
         return open_source(text, several=True), ""
     except DataError as error:
-        found = None if is_given(text) or is_address(text) else found_images(text)
+        found = None if is_given(text) or is_address(text) else open_readable(text) or found_images(text)
         if found is None:
             raise
         return found, error.message
 
 
-def _why_unlearnable(source: DataSource, measured: Measured) -> str:
+def _why_refused(source: DataSource, measured: Measured) -> str:
+    """What training says of the images of `source` instead of beginning; empty where it begins."""
+    reasons = measured.rows_N["reason"]
+    bad = tuple(
+        BadImage(key=source.record(int(index)).key, reason=reasons[index].decode("utf-8", "replace"))
+        for index in np.flatnonzero(reasons != b"")
+    )
+    if refusal := why_refused(source, bad):
+        return refusal
     try:
         refuse_unlearnable(source, measured.good_N)
     except DataError as error:
@@ -179,7 +193,9 @@ def _told(measured: Measured) -> list[str]:
     return lines
 
 
-def summarise(source: DataSource, measured: Measured, findings: list[Finding], notes: tuple[str, ...]) -> Inspection:
+def summarise(
+    source: DataSource, measured: Measured, findings: list[Finding], notes: tuple[str, ...], is_opened: bool = True
+) -> Inspection:
     """The figures of `measured`, over the images that could be decoded."""
     rows_N = measured.rows_N[measured.good_N]
     mean_C, std_C = _colour(rows_N)
@@ -200,6 +216,7 @@ def summarise(source: DataSource, measured: Measured, findings: list[Finding], n
         notes=notes,
         task=source.task,
         numbers=_numbers(source, measured.good_N) if source.task.is_number else (),
+        is_opened=is_opened,
     )
 
 

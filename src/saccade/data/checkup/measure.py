@@ -20,7 +20,7 @@ from ..images.pixel_statistics import statistics_of
 from ..scan import white_of
 from ..source import DataSource
 
-VERSION = 5  # of what is measured; a change makes kept measurements worthless
+VERSION = 6  # of what is measured; a change makes kept measurements worthless
 CHUNK = 64
 
 MEASURES = np.dtype(
@@ -40,6 +40,7 @@ MEASURES = np.dtype(
         ("largest", "u2"),  # value of files of 16 bits a channel, 0 of others
         ("white", "u2"),  # the value of 16 bits that was white when this was measured
         ("profile", "S48"),  # name of the colour profile that was converted
+        ("note", "S200"),  # sentences on a file that is used as it is: damage beside the pixels, further pages
     ]
 )
 
@@ -120,6 +121,7 @@ def _measure(content: bytes | np.ndarray, key: str, row_1: np.ndarray, white: in
     row_1["rotated"] = decoded.rotated
     row_1["largest"], row_1["white"] = decoded.largest_16_bit, white
     row_1["profile"] = decoded.profile.encode("utf-8", "backslashreplace")[:48]
+    row_1["note"] = " ".join(decoded.notes).encode("utf-8", "backslashreplace")[:200]
     row_1["grey"], row_1["mean"], row_1["square"] = statistics_of(image_HWC)
     row_1["pixels"] = np.void(pixel_digest(image_HWC, bool(row_1["grey"][0])))
     row_1["thumbnail"] = thumbnail(image_HWC)

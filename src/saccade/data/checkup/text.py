@@ -17,7 +17,7 @@ def inspection_text(inspection: Inspection) -> str:
         lines += [*_finding_lines(finding), ""]
     lines += _count_lines(inspection)
     lines += ["", *_figure_lines(inspection)]
-    if inspection.task.is_one:
+    if inspection.task.tells_wrong_labels and inspection.is_opened:  # what is refused, no run can judge
         lines.append(
             f"labels  not checked by looking: with a trained RUN, saccade evaluate RUN {shell_word(inspection.source)} "
             f"--label-errors FILE"

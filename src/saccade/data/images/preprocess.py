@@ -20,23 +20,97 @@ _FILTERS = {
 def prepare_image(image_HWC: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     """image_HWC uint8 RGB of any size as uint8 (H, W, C) at the input size of `preprocessing`.
 
-    With `resize_px` the short side is resized to it, the long side to its proportional length cut to whole pixels,
-    and the centre is cut out; without, both sides are resized straight to the input. Grey is ITU-R 601 luma. This is
-    what the public ImageNet weights were evaluated with (torchvision's Resize and CenterCrop on Pillow images).
+    `place_on_input` says to which size it is resized and where the input lies on it. What the picture leaves free with
+    fit pad is the mean colour, which becomes zero. Grey is ITU-R 601 luma. Crop is what the public ImageNet weights
+    were evaluated with (torchvision's Resize and CenterCrop on Pillow images).
     """
     height_px, width_px = preprocessing.input_height_px, preprocessing.input_width_px
     image = Image.fromarray(image_HWC)
     if preprocessing.channels == "grey":
         image = image.convert("L")
-    left = top = 0
-    size = (width_px, height_px)
-    if preprocessing.resize_px is not None:
-        size = resized_size(image.size, preprocessing.resize_px)
-        left, top = round((size[0] - width_px) / 2.0), round((size[1] - height_px) / 2.0)
+    resized_HW, (top, left) = place_on_input((image.height, image.width), preprocessing)
+    size = resized_HW[::-1]
     if image.size != size:
         image = image.resize(size, _FILTERS[preprocessing.interpolation])
+    if preprocessing.fit == "pad":
+        return _padded(np.asarray(image), (-top, -left), preprocessing)
     pixels = np.asarray(image)[top : top + height_px, left : left + width_px]
     return np.ascontiguousarray(pixels).reshape(height_px, width_px, preprocessing.num_channels)
+
+
+def _padded(pixels: np.ndarray, place: tuple[int, int], preprocessing: Preprocessing) -> np.ndarray:
+    """The pixels at (top, left) of an input of the mean colour."""
+    height_px, width_px = pixels.shape[:2]
+    num_channels, *input_HW = preprocessing.input_CHW
+    out_HWC = np.empty((*input_HW, num_channels), np.uint8)
+    out_HWC[...] = mean_levels(preprocessing)
+    rows, columns = slice(place[0], place[0] + height_px), slice(place[1], place[1] + width_px)
+    out_HWC[rows, columns] = pixels.reshape(height_px, width_px, num_channels)
+    return out_HWC
+
+
+def mean_levels(preprocessing: Preprocessing) -> np.ndarray:
+    """The preprocessing's mean as a colour, uint8 (C,): it becomes zero when it is normalised."""
+    return np.rint(np.asarray(preprocessing.mean) * 255).clip(0, 255).astype(np.uint8)
+
+
+def place_on_input(
+    size_HW: tuple[int, int], preprocessing: Preprocessing, scale: float = 1.0
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(height and width after resizing, row and column of it at which the input starts) of a picture of `size_HW`.
+
+    The start is negative where the input has room around the picture. Sides that follow from another one are cut to
+    whole pixels; with fit pad they are rounded, so that the picture keeps its shape best. `scale` enlarges `resize_px`.
+    """
+    input_HW = (preprocessing.input_height_px, preprocessing.input_width_px)
+    if preprocessing.fit == "pad":
+        resized_HW = _inside(size_HW, input_HW)
+        return resized_HW, (-((input_HW[0] - resized_HW[0]) // 2), -((input_HW[1] - resized_HW[1]) // 2))
+    if preprocessing.resize_px is None:
+        return input_HW, (0, 0)
+    short_px = round(preprocessing.resize_px * scale)
+    if preprocessing.fit == "cover":
+        resized_HW = _covering(size_HW, covered_box(preprocessing, short_px))
+    else:
+        width_px, height_px = resized_size((size_HW[1], size_HW[0]), short_px)
+        resized_HW = height_px, width_px
+    top, left = (round((resized - side) / 2.0) for resized, side in zip(resized_HW, input_HW))
+    return resized_HW, (top, left)
+
+
+def covered_box(preprocessing: Preprocessing, short_px: int) -> tuple[int, int]:
+    """(height, width) of the box of the input's shape whose short side is `short_px`: what fit cover covers."""
+    height_px, width_px = preprocessing.input_height_px, preprocessing.input_width_px
+    short_side = min(height_px, width_px)
+    return round(height_px * short_px / short_side), round(width_px * short_px / short_side)
+
+
+def _covering(size_HW: tuple[int, int], box_HW: tuple[int, int]) -> tuple[int, int]:
+    (height_px, width_px), (box_height, box_width) = size_HW, box_HW
+    if box_height * width_px >= box_width * height_px:
+        return box_height, box_height * width_px // height_px
+    return box_width * height_px // width_px, box_width
+
+
+def _inside(size_HW: tuple[int, int], input_HW: tuple[int, int]) -> tuple[int, int]:
+    (height_px, width_px), (input_height, input_width) = size_HW, input_HW
+    if input_width * height_px <= input_height * width_px:
+        return max(1, (2 * input_width * height_px + width_px) // (2 * width_px)), input_width
+    return input_height, max(1, (2 * input_height * width_px + height_px) // (2 * height_px))
+
+
+def fit_words(preprocessing: Preprocessing) -> str:
+    """What becomes of a picture's size and shape, in words; sizes are width x height, said where that matters."""
+    is_square = preprocessing.input_width_px == preprocessing.input_height_px
+    size = f"{preprocessing.input_width_px}x{preprocessing.input_height_px}{'' if is_square else ' (width x height)'}"
+    if preprocessing.fit == "pad":
+        return f"fitted whole into {size}, the mean colour around it"
+    if preprocessing.resize_px is None:
+        return f"resized to {size}" + (", whatever its shape" if preprocessing.fit == "squash" else "")
+    if preprocessing.fit == "cover":
+        height_px, width_px = covered_box(preprocessing, preprocessing.resize_px)
+        return f"resized to cover {width_px}x{height_px}, centre {size} cut out"
+    return f"short side to {preprocessing.resize_px} px, centre {size} cut out"
 
 
 def resized_size(size: tuple[int, int], short_side_px: int) -> tuple[int, int]:
@@ -48,11 +122,11 @@ def resized_size(size: tuple[int, int], short_side_px: int) -> tuple[int, int]:
 
 
 def refuse_large_resize(key: str, size_HW: tuple[int, int], preprocessing: Preprocessing, scale: float = 1.0) -> None:
-    """Raise ImageError where the short side, resized, would make an image of more pixels than any that is read."""
+    """Raise ImageError where resizing before the cut would make an image of more pixels than any that is read."""
     if preprocessing.resize_px is None:
         return
     short_px = round(preprocessing.resize_px * scale)
-    width_px, height_px = resized_size((size_HW[1], size_HW[0]), short_px)
+    (height_px, width_px), _ = place_on_input(size_HW, preprocessing, scale)
     if width_px * height_px > MAX_IMAGE_PIXELS and width_px * height_px > size_HW[0] * size_HW[1]:
         raise ImageError(
             key,
@@ -65,6 +139,8 @@ def decoded_short_side_px(preprocessing: Preprocessing) -> int | None:
     """How long the short side of a JPEG must at least be decoded for `prepare_image`; None: full size."""
     if not preprocessing.fast_decode:
         return None
+    if preprocessing.fit == "cover" and preprocessing.resize_px:
+        return max(covered_box(preprocessing, preprocessing.resize_px))
     return preprocessing.resize_px or max(preprocessing.input_height_px, preprocessing.input_width_px)
 
 

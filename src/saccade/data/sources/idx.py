@@ -20,6 +20,7 @@ from ..gzip_files import open_gzip
 from ..limits import MAX_ARRAY_BYTES, MAX_IMAGE_PIXELS, refuse_expansion
 from ..source import DataSource, SourceFormat, register
 from .shared.listing import check_classes
+from .shared.readable import ReadableFile, ReadableImages, first_line
 
 UNSIGNED_BYTE = 8
 SPLIT_WORDS = {"train": "train", "t10k": "test", "test": "test"}
@@ -64,6 +65,31 @@ class IdxFolder(DataSource):
 
     def read(self, index: int) -> np.ndarray:
         return self._image_NHW[index]
+
+
+def open_readable(folder: Path) -> ReadableImages:
+    """The images of a folder that is refused; without classes where the label file is what is wrong."""
+    files: list[ReadableFile] = []
+    notes: list[str] = []
+    for path in find_image_files(folder):
+        try:
+            image_NHW = read_idx(path)
+            _check_images(path, image_NHW)
+        except DataError as error:
+            notes.append(first_line(error))
+            continue
+        classes = [""] * len(image_NHW)
+        try:
+            label_path = _partner(path)
+            label_N = read_idx(label_path)
+            _check_pair(path, image_NHW, label_path, label_N)
+            classes = list(map(str, label_N.tolist()))
+        except DataError as error:
+            notes.append(first_line(error))
+        keys = [f"{path.name}/{row}" for row in range(len(image_NHW))]
+        split = _set_and_split(path)[1]
+        files.append(ReadableFile(split=split, keys=keys, classes=classes, read=image_NHW.__getitem__))
+    return ReadableImages(str(folder), files, notes)
 
 
 def find_image_files(folder: Path) -> list[Path]:
@@ -158,7 +184,11 @@ def _check_pair(image_path: Path, image_NHW: np.ndarray, label_path: Path, label
             f"{printable(image_path.name)} has {len(image_NHW):,} images, but {printable(label_path.name)} "
             f"{len(label_N):,} labels: they do not belong together.\nDownload both again."
         )
-    if not len(label_N):
+    _check_images(image_path, image_NHW)
+
+
+def _check_images(image_path: Path, image_NHW: np.ndarray) -> None:
+    if image_NHW.ndim != 3 or not len(image_NHW):
         raise DataError(f"{printable(str(image_path))} has no images.")
     height_px, width_px = image_NHW.shape[1:]
     if not 0 < height_px * width_px <= MAX_IMAGE_PIXELS:
@@ -175,6 +205,7 @@ register(
         example="path/to/fashion-mnist",
         recognises=lambda text: Path(text).is_dir() and bool(find_image_files(Path(text))),
         open=lambda text: IdxFolder(Path(text)),
+        open_readable=lambda text, _: open_readable(Path(text)),
         priority=20,
     ),
     __name__,

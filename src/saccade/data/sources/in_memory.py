@@ -168,10 +168,12 @@ def known_source(given: GivenImages) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class HeldImage:
-    """An image that is not a file: what messages call it, and what gives its bytes or pixels."""
+    """An image that is not a file: what messages call it, what gives its bytes or pixels, and its class where a source
+    knows it."""
 
     key: str
     read: Callable[[], bytes | np.ndarray]
+    label: str = ""
 
     def __str__(self) -> str:
         return self.key

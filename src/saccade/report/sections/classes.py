@@ -1,17 +1,31 @@
 """Class by class, and calibration: how far a confidence can be believed."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from ...core.task import ONE_LABEL, Task
 from ...core.types import Metrics
-from ...evaluate.calibration import CalibrationCurve, calibration_curve, selective_curve, selective_sentence
-from ...evaluate.scores import score_images
+from ...evaluate.by_threshold import confusion_by_threshold, threshold_rows
+from ...evaluate.calibration import (
+    CalibrationCurve,
+    answering_at,
+    calibration_curve,
+    selective_curve,
+    selective_sentence,
+)
+from ...evaluate.novelty import unlike_sentence
+from ...evaluate.scores import probabilities_from_logits, score_images
+from ...evaluate.thresholds import PromisedPrecision
 from ...evaluate.words import FEW_IMAGES, class_rows, percent
 from ..charts import Axis, Series, calibration_chart, figure, line_chart
-from ..html import Child, Markup, element, join, section, table
+from ..html import Child, Markup, element, folded, join, section, table
 from ..record import RunRecord
 
 SURE = (0.9, 0.99)
 MAX_POINTS = 60
+MAX_MATRIX_CLASSES = 12
+MAX_NAMES = 40
 
 
 def classes_section(record: RunRecord) -> Markup:
@@ -47,8 +61,9 @@ def interval_strip(rate: float, rate_low: float, rate_high: float) -> Markup:
     return element("svg", attributes, *shapes)
 
 
-def confidence_section(record: RunRecord) -> Markup:
-    """The calibration plot with its error before and after the temperature, and answering only when sure."""
+def confidence_section(record: RunRecord, promised: PromisedPrecision | None = None) -> Markup:
+    """The calibration plot with its error before and after the temperature, answering only when sure, and what is
+    confused then. `promised` is the threshold that validation images chose; None without any."""
     scores = score_images(record.logits_NK / record.temperature, record.label_N, record.task)
     right_N = scores.rank_N == 0
     after = percent(record.calibrated.ece)
@@ -60,6 +75,9 @@ def confidence_section(record: RunRecord) -> Markup:
             f"it: {percent(record.metrics.ece)} %, log loss {record.metrics.loss:.3f}."
         )
     sentences = [element("p", {}, selective_sentence(scores.confidence_N, right_N, threshold)) for threshold in SURE]
+    if promised is not None:
+        sentences += [element("p", {}, words) for words in _promise(scores.confidence_N, right_N, promised)]
+    probability_NK = probabilities_from_logits(record.logits_NK, record.temperature)
     charts = [_calibration(scores.confidence_N, right_N, after), _selective(scores.confidence_N, right_N)]
     return section(
         "confidence",
@@ -67,7 +85,58 @@ def confidence_section(record: RunRecord) -> Markup:
         element("p", {}, words),
         element("div", {"class": "charts two"}, *charts),
         *sentences,
+        *by_threshold(probability_NK, record.label_N, record.classes, record.task),
+        *_unlike(record),
     )
+
+
+def _promise(confidence_N: np.ndarray, right_N: np.ndarray, promised: PromisedPrecision) -> list[str]:
+    """What answering from the promised threshold on gives, and what chose it; or why nothing is promised."""
+    if promised.min_confidence is None:
+        return [promised.sentence()]
+    return [answering_at(confidence_N, right_N, promised.min_confidence, promised).sentence(), promised.sentence()]
+
+
+def by_threshold(
+    probability_NK: np.ndarray, label_N: np.ndarray, classes: Sequence[str], task: Task = ONE_LABEL
+) -> list[Markup]:
+    """What is answered, right and confused at or above each of some confidences; with few classes the matrices too."""
+    answered = confusion_by_threshold(probability_NK, label_N, task)
+    headings, rows = threshold_rows(answered, tuple(classes))
+    matrices = [
+        folded(
+            f"Confusion matrix at {entry.threshold:.2f} or above",
+            table(
+                ["true \\ predicted", *classes],
+                [
+                    [name, *(f"{num:,}" if num else "" for num in entry.confusion_KK[k])]
+                    for k, name in enumerate(classes)
+                ],
+                f"Confusion matrix of the answers at {entry.threshold:.2f} or above",
+            ),
+        )
+        for entry in answered
+        if entry.threshold > 0 and entry.num_answered and len(classes) <= MAX_MATRIX_CLASSES
+    ]
+    return [
+        element("h3", {}, "What is confused when only sure answers count"),
+        table([*headings], [[*row] for row in rows], "Answers and confusions at or above each confidence"),
+        *matrices,
+    ]
+
+
+def _unlike(record: RunRecord) -> list[Markup]:
+    """How many images are unlike anything seen in training, and their names; nothing where nothing told."""
+    if record.unlike_N is None:
+        return []
+    keys = [record.keys[place] for place in np.flatnonzero(record.unlike_N).tolist()]
+    words = unlike_sentence(len(keys), len(record.unlike_N), record.unlike_share)
+    names = ", ".join(keys[:MAX_NAMES]) + (f" and {len(keys) - MAX_NAMES:,} more" if len(keys) > MAX_NAMES else "")
+    return [
+        element("h3", {}, "Unlike anything seen in training"),
+        element("p", {}, f"{words} They are judged here all the same; 'saccade predict' gives them no answer."),
+        *([folded("Which ones", element("p", {"class": "key"}, names))] if keys else []),
+    ]
 
 
 def _calibration(confidence_N: np.ndarray, right_N: np.ndarray, error: str) -> Markup:

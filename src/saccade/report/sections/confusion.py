@@ -22,16 +22,6 @@ def confusion_section(record: RunRecord, pictures: Pictures) -> Markup:
         for number, (pair, positions) in enumerate(shown.items())
     ]
     filled = {pair for pair, gallery in zip(shown, galleries) if gallery is not None}
-    num_classes = len(metrics.classes)
-    pairs = _worst_pairs(metrics, filled)
-    matrix = _matrix(metrics, filled) if num_classes <= MAX_MATRIX_CLASSES else None
-    parts = [pairs, matrix] if num_classes > PAIRS_FIRST_CLASSES else [matrix, pairs]
-    intro = (
-        "Rows are the true class, columns the predicted one: the number of images, and below it the share of the row. "
-        "Click a cell for its images."
-    )
-    if matrix is None:
-        intro = f"A matrix of {num_classes} classes is too large for a page; these are the pairs confused most."
     images = [gallery for gallery in galleries if gallery is not None]
     behind = (
         [
@@ -42,13 +32,23 @@ def confusion_section(record: RunRecord, pictures: Pictures) -> Markup:
         if images
         else []
     )
-    return section(
-        "confusion",
-        "Confusion matrix",
-        element("p", {}, intro),
-        element("div", {"class": "beside"}, *parts),
-        *behind,
+    return section("confusion", "Confusion matrix", *matrix_and_pairs(metrics, filled), *behind)
+
+
+def matrix_and_pairs(metrics: Metrics, filled: set[tuple[int, int]]) -> list[Markup]:
+    """What the matrix shows, the matrix, and the pairs confused most; cells of `filled` lead to their images."""
+    num_classes = len(metrics.classes)
+    pairs = _worst_pairs(metrics, filled)
+    matrix = _matrix(metrics, filled) if num_classes <= MAX_MATRIX_CLASSES else None
+    parts = [pairs, matrix] if num_classes > PAIRS_FIRST_CLASSES else [matrix, pairs]
+    intro = (
+        "Rows are the true class, columns the predicted one: the number of images, and below it the share of the row."
     )
+    if filled:
+        intro += " Click a cell for its images."
+    if matrix is None:
+        intro = f"A matrix of {num_classes} classes is too large for a page; these are the pairs confused most."
+    return [element("p", {}, intro), element("div", {"class": "beside"}, *parts)]
 
 
 def _matrix(metrics: Metrics, filled: set[tuple[int, int]]) -> Markup:

@@ -3,6 +3,7 @@
 import shlex
 
 from ...core.types import SPLITS, Preprocessing
+from ...data.images.preprocess import fit_words
 from ...runs.names import WEIGHTS
 from ...runs.summary import DataSummary, Environment
 from ..html import Child, Markup, element, folded, section, table
@@ -68,9 +69,7 @@ def _versions(environment: Environment) -> list[list[Child]]:
 
 
 def _pixels(seen: Preprocessing) -> str:
-    size = f"{seen.input_width_px}x{seen.input_height_px}"
-    way = f"short side to {seen.resize_px} px, centre {size} cut out" if seen.resize_px else f"resized to {size}"
-    return f"What the network sees: {seen.channels}, {way}, {seen.interpolation}."
+    return f"What the network sees: {seen.channels}, {fit_words(seen)}, {seen.interpolation}."
 
 
 def _bad(data: DataSummary) -> Markup | None:

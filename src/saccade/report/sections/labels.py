@@ -5,20 +5,17 @@ import numpy as np
 from ...classify.classifier import Member
 from ...core.errors import SaccadeError
 from ...evaluate.calibration import calibration_curve
-from ...evaluate.label_metrics import LabelMetrics, Ranking, loss_and_calibration_error
+from ...evaluate.label_metrics import LabelMetrics, loss_and_calibration_error
 from ...evaluate.label_mistakes import LabelMistake, find_label_mistakes
 from ...evaluate.label_words import label_rows
 from ...evaluate.rates import FEW_IMAGES, percent
 from ...evaluate.shown_images import MAX_CARDS
 from ...explain.gradcam import EvidenceMap, grad_cams
-from ..charts import Axis, Series, figure, line_chart
 from ..html import Child, Markup, element, join, section, table
 from ..pictures import Pictures
 from ..record import RunRecord
 from .classes import calibration_figure, interval_strip
 from .mistakes import evidence_picture, pictured, probability_bar
-
-MAX_CURVES, MAX_POINTS = 12, 60
 
 
 def label_headline(metrics: LabelMetrics, kind: str) -> tuple[str, str]:
@@ -36,7 +33,7 @@ def label_headline(metrics: LabelMetrics, kind: str) -> tuple[str, str]:
 
 
 def label_classes_section(record: RunRecord) -> Markup:
-    """Average precision, AUC, recall and precision with intervals, and the threshold of each class; the curves."""
+    """Average precision, AUC, recall and precision with intervals, and the threshold of each class."""
     metrics = record.label_metrics
     headings, plain_rows = label_rows(metrics)
     headings = [*headings[:2], "AP, 0 to 100 %", *headings[2:]]
@@ -53,39 +50,7 @@ def label_classes_section(record: RunRecord) -> Markup:
         f"depend on it; precision, recall and F1 do."
     )
     body = table([*headings], rows, "Average precision, AUC, recall, precision and F1 of each class")
-    return section("classes", "Class by class", element("p", {}, words), body, _curves(record))
-
-
-def _curves(record: RunRecord) -> Markup | None:
-    """Precision over recall of the classes, those with the lowest average precision first."""
-    metrics = record.label_metrics
-    known = [k for k in np.argsort(metrics.ap_K, kind="stable").tolist() if metrics.support_K[k]][:MAX_CURVES]
-    charts = [_curve(record, k) for k in known]
-    if not charts:
-        return None
-    more = metrics.support_K.astype(bool).sum() - len(known)
-    words = f"The {len(known)} classes with the lowest average precision, of {more + len(known)}." if more else ""
-    title = element("h3", {}, "Precision over recall")
-    return join([title, element("p", {}, words) if words else None, element("div", {"class": "charts"}, *charts)])
-
-
-def _curve(record: RunRecord, k: int) -> Markup:
-    metrics = record.label_metrics
-    score_N = record.task.probabilities_of(record.logits_NK)[:, k]
-    precision_G, recall_G, place_G = Ranking(score_N, record.label_N[:, k] > 0).curve()
-    step = max(1, len(place_G) // MAX_POINTS)
-    kept = sorted({*range(0, len(place_G), step), len(place_G) - 1})
-    recall, precision = recall_G[kept].tolist(), precision_G[kept].tolist()
-    axes = (Axis(title="recall", kind="percent"), Axis(kind="percent"))
-    own = None if np.isnan(metrics.recall_K[k]) else float(metrics.recall_K[k])
-    svg = line_chart(recall, [Series("precision", precision)], axes, own)
-    rows: list[list[Child]] = [
-        [f"{score_N[place_G[i]]:.3f}", f"{percent(float(precision_G[i]))} %", f"{percent(float(recall_G[i]))} %"]
-        for i in kept[:: max(1, len(kept) // 20)]
-    ]
-    name = metrics.classes[k]
-    summary = f"AP {percent(metrics.ap_K[k])} %; the dotted line is the recall from {metrics.threshold_K[k]:.2f} on."
-    return figure(f"{name} (% precision)", svg, summary, ["threshold", "precision", "recall"], rows)
+    return section("classes", "Class by class", element("p", {}, words), body)
 
 
 def label_mistakes_section(record: RunRecord, member: Member, pictures: Pictures) -> Markup:

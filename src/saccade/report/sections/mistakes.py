@@ -5,7 +5,7 @@ import torch
 
 from ...classify.classifier import Member
 from ...core.errors import SaccadeError
-from ...evaluate.mistakes import Mistake, find_mistakes, why_unsuspected
+from ...evaluate.mistakes import Mistake, find_mistakes
 from ...evaluate.shown_images import MAX_CARDS
 from ...evaluate.words import percent
 from ...explain.colour import overlay
@@ -34,11 +34,9 @@ def mistakes_section(record: RunRecord, member: Member, pictures: Pictures) -> M
     words = f"{len(mistakes):,} of {record.metrics.num_samples:,} answers {'is' if len(mistakes) == 1 else 'are'} wrong"
     words += f"; these are the {len(shown)} most confident." if len(shown) < len(mistakes) else "."
     words += " Beside each image: Grad-CAM for the predicted and for the true class, from none (grey) to most (light)."
-    suspects = sum(mistake.may_be_mislabelled for mistake in mistakes)
-    hint = f"Confident learning suspects the label of {suspects:,} of them: a hint where to look, not a verdict."
-    said_N = record.task.answer_of(record.task.scores_of(record.logits_NK))
-    unsuspected = why_unsuspected(said_N == record.label_N, record.label_N)
-    notes = [element("p", {}, text) for text in (hint if suspects else "", unsuspected) if text]
+    suspects = sum(mistake.may_be_mislabelled is True for mistake in mistakes)
+    hint = f"The labels of {suspects:,} of them may be wrong: see Labels." if suspects else ""
+    notes = [element("p", {}, hint)] if hint else []
     body = [element("p", {}, words), *notes, element("p", {}, why) if why else None]
     return section("mistakes", "Most confident mistakes", *body, element("ul", {"class": "cards"}, *cards))
 

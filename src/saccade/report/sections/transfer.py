@@ -2,8 +2,9 @@
 
 from ...core.display import figure
 from ...evaluate.words import percent
+from ...models.surgery import ALL
 from ...runs.manifest import Origin
-from ...runs.start_point import Rung, StartPoint, validation_use
+from ...runs.start_point import NO_BETTER_EPOCH, Rung, StartPoint, validation_use
 from ..html import Child, Markup, element, section, table
 from ..ladder_chart import WORDS
 from ..record import RunRecord
@@ -20,20 +21,24 @@ HEADINGS: list[Child] = [
     "parameters",
 ]
 MEASURED = (
-    "All of it on training images that were left out of the fit, none on the images this report judges by. The run's "
+    "All of it on training images that were left out of the fit{judged}. The run's "
     "own last layer is linear; a hidden layer is measured to compare. p: one-sided, against the best choice until then."
 )
+
+_JUDGED_APART = ", none on the images this report judges by"
+_JUDGED_BY_FOLDS = ": it chose the depth of this model; each fold chose its own, without the images it is judged on"
 
 
 def transfer_section(start: StartPoint, record: RunRecord) -> Markup:
     """The sentence that chose the depth, the origin of the weights, and the ladder as a table."""
     rungs = sorted(start.rungs, key=lambda rung: -rung.num_images)  # the fits that decided come first
     rows = [_row(rung, rungs[0].num_images) for rung in rungs]
-    used = validation_use(start, record.temperature_images)
-    words = [start.sentence, _weights(record.manifest.origin.transfer), _start(start), used, _seconds(start)]
+    used = validation_use(start, record.temperature_images, record.folds is not None)
+    kept = NO_BETTER_EPOCH if start.frozen != ALL and record.epochs and not record.manifest.epoch else ""
+    words = [start.sentence, kept, _weights(record.manifest.origin.transfer), _start(start), used, _seconds(start)]
     listing = [
         element("h3", {}, "What was measured"),
-        element("p", {}, MEASURED),
+        element("p", {}, MEASURED.format(judged=_JUDGED_BY_FOLDS if record.split == "folds" else _JUDGED_APART)),
         table(HEADINGS, rows, "Accuracy on images left out, by how deep is frozen and what is trained", numeric_from=2),
     ]
     return section(

@@ -1,11 +1,13 @@
 """The top of the page: how good it is, how sure that is, and what a person must know before trusting it."""
 
 import math
+from collections.abc import Sequence
 
 from ...core.types import Metrics
 from ...evaluate.grades import grades_sentence
 from ...evaluate.label_metrics import LabelMetrics
-from ...evaluate.words import percent, warnings
+from ...evaluate.number_metrics import NumberMetrics
+from ...evaluate.words import AnyMetrics, percent, warnings
 from ...models.new_head import network_words
 from ...runs.summary import DataSummary
 from ..html import Markup, element, join
@@ -22,25 +24,25 @@ RISE, RISE_AT_LEAST = 1.1, 0.02
 
 def verdict_header(record: RunRecord) -> Markup:
     """The verdict as the page's heading, its interval on a scale, and the key figures."""
+    kicker = f"{network_words(record.manifest.model)} on {record.source_name}, run {record.path.name}"
+    return join([headline(kicker, record.any_metrics, record.kind), _key_figures(record)])
+
+
+def headline(kicker: str, metrics: AnyMetrics, kind: str) -> Markup:
+    """A line that says what was judged, the verdict, its interval in words and on a scale."""
     scale: Markup | None
-    if record.task.is_number:
-        (title, interval), scale = number_headline(record.number_metrics, record.kind), None
-    elif record.task.is_several:
-        labels = record.label_metrics
-        (title, interval), scale = label_headline(labels, record.kind), _label_scale(labels)
+    if isinstance(metrics, NumberMetrics):
+        (title, interval), scale = number_headline(metrics, kind), None
+    elif isinstance(metrics, LabelMetrics):
+        (title, interval), scale = label_headline(metrics, kind), _label_scale(metrics)
     else:
-        (title, interval), scale = _headline(record.metrics, record.kind), _scale(record.metrics)
+        (title, interval), scale = _headline(metrics, kind), _scale(metrics)
     return join(
         [
-            element(
-                "p",
-                {"class": "kicker"},
-                f"{network_words(record.manifest.model)} on {record.source_name}, run {record.path.name}",
-            ),
+            element("p", {"class": "kicker"}, kicker),
             element("h1", {}, title),
             element("p", {"class": "lead"}, interval),
             scale,
-            _key_figures(record),
         ]
     )
 
@@ -49,19 +51,18 @@ def _headline(metrics: Metrics, kind: str) -> tuple[str, str]:
     """The heading of the page and the line below it."""
     images = "image" if metrics.num_samples == 1 else "images"
     return (
-        f"{percent(metrics.top1)} % of {metrics.num_samples:,} {kind} {images} correct",
+        f"{percent(metrics.top1)} % of {metrics.num_samples:,} {f'{kind} {images}'.strip()} correct",
         f"95 % interval {percent(metrics.top1_low)} to {percent(metrics.top1_high)}. "
         f"Always guessing the largest class, '{metrics.majority_class}': {percent(metrics.majority_rate)} %."
         + (f" {grades_sentence(metrics.grades, metrics.classes)}" if metrics.grades else ""),
     )
 
 
-def warning_list(record: RunRecord, notes: list[str]) -> Markup | None:
+def warning_list(told: Sequence[str]) -> Markup | None:
     """Every warning that is true, or None."""
-    found = [*run_warnings(record), *notes]
-    if not found:
+    if not told:
         return None
-    items = [element("li", {}, text) for text in found]
+    items = [element("li", {}, text) for text in told]
     return element(
         "section",
         {"class": "warnings", "aria-labelledby": "warnings-title"},

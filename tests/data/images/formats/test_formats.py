@@ -17,7 +17,7 @@ from saccade.data.images.formats.table import ENDINGS, FORMATS, format_of
 from saccade.data.images.formats.tiff import read_directory
 from saccade.data.sources.shared.image_files import ENDINGS as LISTED
 
-REPOSITORY = Path(__file__).parent.parent.parent
+REPOSITORY = Path(__file__).parents[4]
 NOISE_HWC = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 DEEP_HW = np.random.default_rng(1).integers(0, 65536, (20, 30), dtype=np.uint16)
 DEEP_HWC = np.random.default_rng(2).integers(0, 65536, (20, 30, 3), dtype=np.uint16)
@@ -165,6 +165,25 @@ def test_of_a_tiff_of_many_pages_the_first_is_read_and_the_number_said():
     assert np.array_equal(decoded.image_HWC, NOISE_HWC)
     assert decoded.notes == ("it has 3 pages; the first one is read.",)
     assert decode_image(encoded(pages[0], "TIFF"), "a").notes == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "num", "extra", "note"),
+    [
+        (np.uint8, 4, [0], "it has 4 channels; the first three are read."),
+        (np.uint16, 4, [0], "it has 4 channels; the first three are read."),
+        (np.uint16, 4, [], "it has 4 channels; the first three are read."),
+        (np.uint8, 4, [], "nothing says what its fourth channel is; it is read as alpha."),
+        (np.uint8, 5, [0, 0], "it has 5 channels; the first three are read."),
+        (np.uint8, 5, [2, 0], "it has 5 channels; the first three are read, and the fourth as alpha."),
+        (np.uint8, 4, [2], None),
+        (np.uint16, 4, [1], None),
+    ],
+)
+def test_channels_of_a_tiff_beside_its_colours_are_told(kind: type, num: int, extra: list[int], note: str | None):
+    pixels = np.random.default_rng(3).integers(0, 256, (20, 30, num)).astype(kind)
+    decoded = decode_image(written(pixels, 2, *([(338, 3, extra)] if extra else [])), "a")
+    assert decoded.notes == ((note,) if note else ())
 
 
 SAVE = "of no known range; save it with 8 or 16 bits a channel."

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ from ....core import torch_private
 from ....core.types import Preprocessing
 from ...augmentation import Border
 from ...images.opencv import written
-from ...images.preprocess import resized_size
+from ...images.preprocess import mean_levels, place_on_input
 
 # A general warp that shrinks reads a copy averaged over whole factors, the shrink factor plus this rounded down: the
 # choice nearest to the antialiased filter of evaluation on photographs (root mean square difference, 1 to 3.3 times).
@@ -28,47 +28,52 @@ _INTERPOLATIONS = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC, "ne
 
 @dataclass(frozen=True, kw_only=True)
 class Canvas:
-    """What is drawn on: the output's size, the filter, and what lies outside the source."""
+    """What is drawn on: the output's size, the filter, and what lies outside the source.
+
+    `is_padded`: evaluation shows the whole source with room around it, so that boxes that reach beyond it are usual.
+    """
 
     size_HW: tuple[int, int]
     interpolation: str
     border: Border
     fill_C: np.ndarray
+    is_padded: bool = False
 
 
 def canvas_for(preprocessing: Preprocessing, border: Border) -> Canvas:
-    """The canvas of a network's input; borders 'mean' and 'black' have a colour."""
+    """The canvas of a network's input; borders 'mean' and 'black' have a colour. With fit pad the border is 'mean'."""
     mean_C = mean_levels(preprocessing)
+    is_padded = preprocessing.fit == "pad"
+    border = "mean" if is_padded else border
     return Canvas(
         size_HW=(preprocessing.input_height_px, preprocessing.input_width_px),
         interpolation=preprocessing.interpolation,
         border=border,
         fill_C=mean_C if border == "mean" else np.zeros_like(mean_C),
+        is_padded=is_padded,
     )
 
 
-def mean_levels(preprocessing: Preprocessing) -> np.ndarray:
-    """The preprocessing's mean as a colour, uint8 (C,): it becomes zero when it is normalised."""
-    return np.rint(np.asarray(preprocessing.mean) * 255).clip(0, 255).astype(np.uint8)
+def fitted_canvas(source_HW: tuple[int, int], preprocessing: Preprocessing) -> tuple[int, int]:
+    """(height, width), in source pixels, of what a random box is drawn on, so that training sees shapes as evaluation.
 
-
-def resized_height_width(source_HW: tuple[int, int], preprocessing: Preprocessing) -> tuple[int, int]:
-    """Height and width after the resize that `preprocessing` describes, before the crop."""
-    if preprocessing.resize_px is None:
-        return preprocessing.input_height_px, preprocessing.input_width_px
-    width, height = resized_size((source_HW[1], source_HW[0]), preprocessing.resize_px)
-    return height, width
+    The source itself where evaluation cuts its centre out; with fit pad and squash the smallest canvas of the input's
+    shape that holds the source, which is then padded, or stretched, to fill it.
+    """
+    height, width = source_HW
+    if preprocessing.fit not in ("pad", "squash"):
+        return source_HW
+    input_height, input_width = preprocessing.input_height_px, preprocessing.input_width_px
+    return max(height, -(-width * input_height // input_width)), max(width, -(-height * input_width // input_height))
 
 
 def centre_frame(source_HW: tuple[int, int], preprocessing: Preprocessing) -> np.ndarray:
     """matrix_33 from centred output to centred source coordinates that shows what evaluation sees."""
     matrix_33 = np.eye(3)
     output_HW = (preprocessing.input_height_px, preprocessing.input_width_px)
-    for axis, (size, resized, output) in enumerate(
-        zip(source_HW, resized_height_width(source_HW, preprocessing), output_HW)
-    ):
+    resized_HW, start_HW = place_on_input(source_HW, preprocessing)
+    for axis, (size, resized, start, output) in enumerate(zip(source_HW, resized_HW, start_HW, output_HW)):
         scale = size / resized
-        start = round((resized - output) / 2.0)  # whole pixels, as evaluation cuts
         matrix_33[1 - axis, 1 - axis] = scale
         matrix_33[1 - axis, 2] = (start + output / 2 - resized / 2) * scale
     return matrix_33
@@ -84,15 +89,19 @@ def resample(
     """What centred output coordinates show of `image_HWC`, uint8, 1, 3 or 4 channels; antialiased when shrinking.
 
     A box with whole-pixel borders inside the image is resized by torch's antialiased filter, the same as evaluation
-    uses; everything else is warped, from a copy reduced by whole factors where the source is much larger. The result
-    goes to `out_HWC` where it is given: uint8 without gaps, of the canvas's size, with the channels of the image.
+    uses, and on a padded canvas so is the part inside of a box that reaches beyond it, to the nearest whole pixels of
+    the output; everything else is warped, from a copy reduced by whole factors where the source is much larger.
+    The result goes to `out_HWC` where it is given: uint8 without gaps, of the canvas's size, with the image's channels.
     """
     if out_HWC is None:
         out_HWC = np.empty((*canvas.size_HW, image_HWC.shape[2]), np.uint8)
     filtered = displacement_HW2 is None and canvas.interpolation != "nearest"
     box = whole_box(matrix_33, image_HWC.shape[:2], canvas) if filtered else None
+    part = _part_inside(matrix_33, image_HWC.shape[:2], canvas) if filtered and canvas.is_padded and not box else None
     if box is not None:
         _resize_box(image_HWC, box, canvas, out_HWC)
+    elif part is not None:
+        _resize_part(image_HWC, part, canvas, out_HWC)
     else:
         _warp(image_HWC, matrix_33, displacement_HW2, canvas, out_HWC)
     return out_HWC
@@ -162,6 +171,50 @@ def _whole_slice(size: int, middle: float, length: float) -> slice | None:
     if abs(start - first) > 1e-6 or abs(stop - last) > 1e-6 or first < 0 or last > size or first == last:
         return None
     return slice(first, last)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """The whole source pixels that the output shows at `rows` and `columns` of it; all else lies outside the source."""
+
+    box: Box
+    rows: slice
+    columns: slice
+
+
+def _part_inside(matrix_33: np.ndarray, source_HW: tuple[int, ...], canvas: Canvas) -> _Part | None:
+    """The part of an upright box that lies inside the source; None where it is not one of whole source pixels."""
+    (xx, xy, right), (yx, yy, down), _ = matrix_33.tolist()
+    if xy != 0 or yx != 0 or is_projective(matrix_33):
+        return None
+    rows = _inside_slices(source_HW[0], down, yy, canvas.size_HW[0])
+    columns = _inside_slices(source_HW[1], right, xx, canvas.size_HW[1])
+    if rows is None or columns is None:
+        return None
+    box = Box(rows=rows[0], columns=columns[0], mirrored_across=xx < 0, mirrored_down=yy < 0)
+    return _Part(box=box, rows=rows[1], columns=columns[1])
+
+
+def _inside_slices(size: int, middle: float, scale: float, output: int) -> tuple[slice, slice] | None:
+    """(source pixels, output pixels) of one side, where the former are whole; mirrored where `scale` is negative."""
+    length = abs(scale) * output
+    start, stop = size / 2 + middle - length / 2, size / 2 + middle + length / 2
+    first, last = max(start, 0), min(stop, size)
+    inside = _whole_slice(size, (first + last - size) / 2, last - first) if first < last else None
+    if inside is None:
+        return None
+    begin, end = (round((place - start) / abs(scale)) for place in (inside.start, inside.stop))
+    begin = min(begin, output - 1)
+    end = max(end, begin + 1)
+    return inside, slice(output - end, output - begin) if scale < 0 else slice(begin, end)
+
+
+def _resize_part(image_HWC: np.ndarray, part: _Part, canvas: Canvas, out_HWC: np.ndarray) -> None:
+    out_HWC[..., : len(canvas.fill_C)] = canvas.fill_C  # colour may have a fourth byte, which is not used
+    size_HW = (part.rows.stop - part.rows.start, part.columns.stop - part.columns.start)
+    seen_HWC = np.empty((*size_HW, image_HWC.shape[2]), np.uint8)
+    _resize_box(image_HWC, part.box, replace(canvas, size_HW=size_HW), seen_HWC)
+    out_HWC[part.rows, part.columns] = seen_HWC
 
 
 def _resize_box(image_HWC: np.ndarray, box: Box, canvas: Canvas, out_HWC: np.ndarray) -> None:

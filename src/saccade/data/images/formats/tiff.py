@@ -72,7 +72,8 @@ def read_tiff(content: bytes, key: str) -> StoredImage:
     _check(directory, key)
     is_deep_colour = max(directory.numbers(BITS, 1)) == 16 and directory.number(SAMPLES, 1) >= 3
     pixels, mode = _deep_colour(directory) if is_deep_colour else _as_numbers(_loaded(directory, key), directory)
-    notes = (f"it has {directory.num_pages:,} pages; the first one is read.",) if directory.num_pages > 1 else ()
+    pages = f"it has {directory.num_pages:,} pages; the first one is read." if directory.num_pages > 1 else ""
+    notes = tuple(note for note in (pages, _left_channels(directory, mode)) if note)
     return StoredImage(
         pixels=pixels,
         mode=mode,
@@ -175,6 +176,16 @@ def _deep_colour(directory: Directory) -> tuple[np.ndarray, str]:
     elif EXTRA_SAMPLES not in directory.tags or directory.number(EXTRA_SAMPLES, 0) == 0:
         return np.ascontiguousarray(pixels[:, :, :3]), "RGB;16"  # a fourth channel that nothing says to be alpha
     return pixels, "RGBA;16"
+
+
+def _left_channels(directory: Directory, mode: str) -> str:
+    """What is left out of channels beside red, green and blue, or taken for transparency; empty where nothing is."""
+    num_samples, has_alpha = directory.number(SAMPLES, 1), mode.startswith("RGBA")
+    if directory.number(PHOTOMETRIC, 0) != RGB or num_samples <= 3:
+        return ""
+    if num_samples > 3 + has_alpha:
+        return f"it has {num_samples} channels; the first three are read{', and the fourth as alpha' * has_alpha}."
+    return "" if EXTRA_SAMPLES in directory.tags else "nothing says what its fourth channel is; it is read as alpha."
 
 
 def _loaded(directory: Directory, key: str) -> np.ndarray | Image.Image:

@@ -9,6 +9,7 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ...gzip_files import open_gzip
 from ...limits import refuse_expansion
 from ...source import DataSource, SourceFormat, register
 from ..shared.listing import check_classes
+from ..shared.readable import ReadableFile, ReadableImages, first_line
 from ..shared.tar_members import DamagedTar, tar_members
 from .plain_pickle import read_plain_pickle
 
@@ -28,6 +30,7 @@ IMAGE_BYTES = 3 * 32 * 32
 MAX_FILE_BYTES = 200_000_000
 GZIP_MAGIC = b"\x1f\x8b"
 ARCHIVE_NAME = re.compile(r"cifar-?100?\b.*\.(tar\.gz|tgz|tar)$", re.IGNORECASE)
+MAX_CLASSES = 256  # that a byte can tell apart
 TRAIN_10 = tuple(f"data_batch_{number}" for number in range(1, 6))
 
 
@@ -114,7 +117,7 @@ class Cifar(DataSource):
         )
 
     def read(self, index: int) -> np.ndarray:
-        return np.ascontiguousarray(self._image_NCHW[index].transpose(1, 2, 0))
+        return _image(self._image_NCHW, index)
 
 
 def open_cifar(text: str) -> Cifar:
@@ -124,7 +127,8 @@ def open_cifar(text: str) -> Cifar:
     if folder is not None and layout is not None:
         return Cifar(path, layout, _read_folder(folder, layout))
     archive = _find_archive(path) or path
-    files = _read_archive(archive)
+    files: dict[str, bytes] = {}
+    _read_archive(archive, files)
     layout = next((layout for layout in LAYOUTS if set(layout.train) & set(files)), None)
     if layout is None:
         raise DataError(
@@ -132,6 +136,50 @@ def open_cifar(text: str) -> Cifar:
             f"Download it again, or rename it."
         )
     return Cifar(archive, layout, files)
+
+
+def open_readable(path: Path) -> ReadableImages | None:
+    """The images of a set that is refused, in those of its files that are whole; by number, where no names are."""
+    folder, layout = find_folder(path) or (None, None)
+    files: dict[str, bytes] = {}
+    notes: list[str] = []
+    if folder is not None and layout is not None:
+        files = _read_folder(folder, layout)
+    else:
+        try:
+            _read_archive(_find_archive(path) or path, files)
+        except DataError as error:
+            notes.append(first_line(error))
+        layout = next((layout for layout in LAYOUTS if set(layout.files[:-1]) & set(files)), None)
+    if layout is None:
+        return None
+    names: Sequence[str] = tuple(map(str, range(MAX_CLASSES)))
+    try:
+        names = _class_names(layout, files.get(layout.names, b""), f"{path}/{layout.names}")
+    except DataError as error:
+        notes.append(first_line(error))
+    found = []
+    for name in layout.files[:-1]:
+        try:
+            image_ND, label_N = _read_batch(layout, files.get(name, b""), f"{path}/{name}", len(names))
+        except DataError as error:
+            notes.append(first_line(error) if name in files else f"{printable(str(path))} has no whole {name}.")
+            continue
+        image_NCHW = image_ND.reshape(-1, 3, 32, 32)
+        found.append(
+            ReadableFile(
+                split="test" if name == layout.test else "train",
+                keys=[f"{name}/{row}" for row in range(len(label_N))],
+                classes=[names[label] for label in label_N.tolist()],
+                read=partial(_image, image_NCHW),
+            )
+        )
+    return ReadableImages(str(path), found, notes)
+
+
+def _image(image_NCHW: np.ndarray, row: int) -> np.ndarray:
+    """Its pixels, (H, W, C)."""
+    return np.ascontiguousarray(image_NCHW[row].transpose(1, 2, 0))
 
 
 def find_folder(path: Path) -> tuple[Path, Layout] | None:
@@ -170,11 +218,10 @@ def _read_folder(folder: Path, layout: Layout) -> dict[str, bytes]:
     return files
 
 
-def _read_archive(path: Path) -> dict[str, bytes]:
-    """The files of any version in a tar archive, by name."""
+def _read_archive(path: Path, files: dict[str, bytes]) -> None:
+    """Enter the files of any version in a tar archive, by name; those in front of a fault, where it has one."""
     where = printable(str(path))
     wanted = {name for layout in LAYOUTS for name in layout.files}
-    files: dict[str, bytes] = {}
     try:
         with open_plain_file(path) as start:
             is_gzip = start.read(2) == GZIP_MAGIC
@@ -188,15 +235,15 @@ def _read_archive(path: Path) -> dict[str, bytes]:
                     if not is_gzip and member.offset + member.num_bytes > file_bytes:
                         raise DamagedTar(f"it ends inside {name}")
                     stream.seek(member.offset)
-                    files[name] = stream.read(member.num_bytes)
-                    if len(files[name]) != member.num_bytes:
+                    content = stream.read(member.num_bytes)
+                    if len(content) != member.num_bytes:
                         raise DamagedTar(f"it ends inside {name}")
+                    files[name] = content
             while stream.read(1 << 20):  # to the end, where gzip has its checksum
                 refuse_expansion(where, file_bytes, stream.tell())
     except (OSError, EOFError, zlib.error, DamagedTar) as error:
         reason = printable(str(error)[:80])
         raise DataError(f"{where} is cut off or damaged ({reason}).\nDownload it again.") from None
-    return files
 
 
 def _check_size(where: str, num_bytes: int) -> None:
@@ -267,6 +314,7 @@ register(
         example="path/to/cifar-10-python.tar.gz",
         recognises=lambda text: find_folder(Path(text)) is not None or _find_archive(Path(text)) is not None,
         open=open_cifar,
+        open_readable=lambda text, _: open_readable(Path(text)),
         priority=22,
     ),
     __name__,

@@ -6,6 +6,7 @@ Regions count as labels of their image. Where every image has exactly one label,
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -14,6 +15,7 @@ from ....core.documents import DocumentError, parse_json, read_plain_file
 from ....core.errors import DataError, printable
 
 MAX_DOCUMENT_BYTES = 512 << 20
+UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # what Label Studio makes of the name of a file that is uploaded
 NAMES = ("file_name", "label")
 Labelled = tuple[str, tuple[str, ...]]
 Row = tuple[int, list[str]]
@@ -119,7 +121,12 @@ def _local_name(text: str, folder: Path) -> str:
     """The file of an image that Label Studio names by an address: below `folder`, or else by its own name alone."""
     parts = urlsplit(text)
     name = unquote(parts.query.removeprefix("d=") if parts.query.startswith("d=") else parts.path).lstrip("/")
-    return name if name and (folder / name).is_file() else name.rpartition("/")[2]
+    if name and (folder / name).is_file():
+        return name
+    last = name.rpartition("/")[2]
+    uploaded = UPLOADED.fullmatch(last)
+    is_there = (folder / last).is_file() or (folder / "images" / last).is_file()  # where an export with images has them
+    return uploaded[1] if uploaded and not is_there else last
 
 
 def _text(value: Any, number: int) -> str:

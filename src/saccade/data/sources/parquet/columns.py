@@ -43,8 +43,8 @@ class ImageColumns:
     is_value: bool = False
 
 
-def find_columns(schema: Any, readme: Path, where: str, chosen: ChosenColumns = NOTHING_CHOSEN) -> ImageColumns:
-    """The columns of an Arrow schema. Raises DataError where there is no image or label, or a choice of several."""
+def find_image_column(schema: Any, where: str, chosen: ChosenColumns = NOTHING_CHOSEN) -> str:
+    """The path of the images in an Arrow schema. Raises DataError where there is none, or a choice of several."""
     twice = next((name for name, count in Counter(schema.names).items() if count > 1), None)
     if twice is not None:
         raise DataError(
@@ -67,7 +67,13 @@ def find_columns(schema: Any, readme: Path, where: str, chosen: ChosenColumns = 
             f"{where}: the column '{printable(chosen.file[:40])}' holds {printable(_kind(schema, chosen.file))}, not "
             f"images.\nChoose a column of encoded files (bytes, or a struct with bytes)."
         )
-    image = chosen.file or _choose(declared or list(images), IMAGE_NAMES, "image", where, schema.names)
+    return images[chosen.file or _choose(declared or list(images), IMAGE_NAMES, "image", where, schema.names)]
+
+
+def find_columns(schema: Any, readme: Path, where: str, chosen: ChosenColumns = NOTHING_CHOSEN) -> ImageColumns:
+    """The columns of an Arrow schema. Raises DataError where there is no image or label, or a choice of several."""
+    image = find_image_column(schema, where, chosen)
+    features = _schema_features(schema.metadata or {})
     labels = [name for name in schema.names if _type(_inner(features.get(name))) == "ClassLabel"]
     usual = [name for name in LABEL_NAMES if name in schema.names]
     label = chosen.label or _choose(labels or usual, LABEL_NAMES, "label", where, schema.names)
@@ -76,16 +82,14 @@ def find_columns(schema: Any, readme: Path, where: str, chosen: ChosenColumns = 
     kind = str(schema.field(label).type.value_type if is_list else schema.field(label).type)
     is_number = kind.startswith(("int", "uint"))
     if chosen.target and not is_list and (is_number or kind in ("float", "double", "halffloat")):
-        return ImageColumns(image=images[image], label=label, is_number=True, names=None, is_value=True)
+        return ImageColumns(image=image, label=label, is_number=True, names=None, is_value=True)
     if not is_number and kind not in ("string", "large_string") and not kind.startswith("dictionary<values=string"):
         raise DataError(
             f"{where}: the column '{printable(label)}' holds {printable(kind[:80])}, not class numbers or names.\n"
             f"Write a class number or name for each image."
         )
     is_value = bool(chosen.target) and not is_list
-    return ImageColumns(
-        image=images[image], label=label, is_number=is_number, names=names, is_list=is_list, is_value=is_value
-    )
+    return ImageColumns(image=image, label=label, is_number=is_number, names=names, is_list=is_list, is_value=is_value)
 
 
 def _choose(candidates: Sequence[str], usual: Sequence[str], what: str, where: str, columns: Sequence[str]) -> str:

@@ -7,8 +7,11 @@ validation/0000.parquet. A single file, or files of one split only, are divided 
 import os
 import re
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,9 +27,11 @@ from ..shared.listing import (
     refuse_many_classes,
     refuse_twins,
     split_name,
+    split_of_name,
     splits_of_files,
 )
-from .columns import ImageColumns, find_columns
+from ..shared.readable import ReadableFile, ReadableImages, first_line
+from .columns import ImageColumns, find_columns, find_image_column
 from .labels import check_rows, read_label_lists, read_labels
 from .row_groups import ParquetPart, ValueReader, import_pyarrow, open_parquet
 
@@ -196,26 +201,78 @@ def _open_parts(
     return columns, parts, labels, numbers
 
 
+def open_readable(path: Path, chosen: ChosenColumns) -> ReadableImages:
+    """The images of a refused set, in those files that can be read; without classes where labels are what is wrong."""
+    folder = path if path.is_dir() else path.parent
+    files: list[ReadableFile] = []
+    notes: list[str] = []
+    for file in [path] if path.is_file() else sorted(_walk(path, DEPTH)):
+        try:
+            part = _open_images(file, chosen)
+        except DataError as error:
+            notes.append(first_line(error))
+            continue
+        shown = file.relative_to(folder)
+        keys = [f"{shown}:{row}" for row in range(part.metadata.num_rows)]
+        classes = [""] * len(keys)
+        try:
+            classes = _readable_classes(*_open_part(file, folder / "README.md", chosen)) or classes
+        except DataError as error:
+            notes.append(first_line(error))
+        split = next(filter(None, map(split_of_name, [shown.stem, *shown.parent.parts[::-1]])), None)
+        read = partial(_read_value, ValueReader([part]), keys)
+        files.append(ReadableFile(split=split, keys=keys, classes=classes, read=read))
+    return ReadableImages(f"{path}{chosen.as_text()}", files, notes)
+
+
+def _read_value(values: ValueReader, keys: list[str], row: int) -> bytes:
+    content = values.read(row, keys[row])
+    if content is None:
+        raise ImageError(keys[row], "the row holds no image bytes.")
+    return content
+
+
+def _readable_classes(columns: ImageColumns, _: ParquetPart, labels: FileLabels | None) -> list[str]:
+    """A class name for each row, a number where it has no name; nothing where rows have no labels or several."""
+    if isinstance(labels, np.ndarray):
+        names = dict(enumerate(columns.names or ()))
+        return [names.get(number, str(number)) for number in labels.tolist()]
+    return [label for label in labels or [] if isinstance(label, str)]
+
+
+def _open_images(file: Path, chosen: ChosenColumns) -> ParquetPart:
+    """The images of a file, whatever its labels are. Raises DataError."""
+    with _opened(file) as (opened, signature, where):
+        column = find_image_column(opened.schema_arrow, where, chosen)
+        return ParquetPart(path=file, metadata=opened.metadata, signature=signature, column=column)
+
+
 def _open_part(file: Path, card: Path, chosen: ChosenColumns) -> tuple[ImageColumns, ParquetPart, FileLabels | None]:
+    with _opened(file) as (opened, signature, where):
+        metadata = opened.metadata
+        columns = find_columns(opened.schema_arrow, card, where, chosen)
+        labels: FileLabels | None
+        if columns.is_list:
+            labels = read_label_lists(file, metadata, columns, where)
+        else:
+            labels = read_labels(file, metadata, columns, where)
+    part = ParquetPart(path=file, metadata=metadata, signature=signature, column=columns.image)
+    return columns, part, labels
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[tuple[Any, tuple[int, int], str]]:
+    """(the open file, its size and time, its name in a message). Raises DataError where it is no sound Parquet file."""
     pyarrow, _ = import_pyarrow()
     where = printable(str(file))
     try:
         status = file.stat()
         with open_parquet(file) as opened:
-            metadata = opened.metadata
-            check_rows(metadata, status.st_size, where)
-            columns = find_columns(opened.schema_arrow, card, where, chosen)
-            labels: FileLabels | None
-            if columns.is_list:
-                labels = read_label_lists(file, metadata, columns, where)
-            else:
-                labels = read_labels(file, metadata, columns, where)
+            check_rows(opened.metadata, status.st_size, where)
+            yield opened, (status.st_size, status.st_mtime_ns), where
     except (OSError, pyarrow.ArrowException, UnicodeDecodeError, OverflowError) as error:
         reason = printable(" ".join(str(error).split())[:100]).rstrip(".")
         raise DataError(f"{where} is cut off, damaged or no Parquet file ({reason}).\nDownload it again.") from None
-    signature = status.st_size, status.st_mtime_ns
-    part = ParquetPart(path=file, metadata=metadata, signature=signature, column=columns.image)
-    return columns, part, labels
 
 
 def _settled(
@@ -291,6 +348,7 @@ register(
         recognises=recognises,
         open=lambda text: ParquetImages(Path(text)),
         open_columns=lambda text, chosen: ParquetImages(Path(text), chosen=chosen),
+        open_readable=lambda text, chosen: open_readable(Path(text), chosen),
         priority=24,
     ),
     __name__,

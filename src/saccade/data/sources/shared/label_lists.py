@@ -1,8 +1,8 @@
 """From what a listing says of its images to classes: one label an image, or lists of several.
 
 A label is a text, or a tuple of class names where the listing itself has lists (Parquet, columns of 0 and 1). A text is
-a list where its parts are labels of other images (`x;y` beside `x` and `y`), where most labels are made of parts that
-are shared (`a|b`, `b|c`), or in brackets as JSON and Python write lists.
+a list where its parts are labels of other images (`x;y` beside `x`; of `x,y` all its parts, since a comma often is in a
+name), where most labels are made of parts that are shared (`a|b`, `b|c`), or in brackets as JSON and Python write it.
 """
 
 import re
@@ -14,7 +14,7 @@ import numpy as np
 from ....core.documents import DocumentError, parse_json
 from ....core.errors import DataError, printable
 from ....core.task import ONE_LABEL, SEVERAL_LABELS, Task
-from .listing import LIST_SIGNS, class_order, is_list_of_known, list_sign
+from .listing import LIST_SIGNS, SEPARATORS, class_order, is_list_of_known, list_sign
 
 LabelValue = str | tuple[str, ...]
 ONE, SEVERAL = "one", "several"
@@ -166,7 +166,8 @@ def _sign_of(texts: Sequence[str]) -> str:
         return shared
     for name in sorted(known):
         for sign in LIST_SIGNS:
-            if is_list_of_known(name, known, (sign,)):
+            is_begun = sign in SEPARATORS and sign in name and any(part.strip() in known for part in name.split(sign))
+            if is_begun or is_list_of_known(name, known, (sign,)):
                 return sign
     return ""
 

@@ -70,8 +70,11 @@ def _alternatives(inside: str) -> list[str]:
     return [str(number).zfill(width) for number in range(int(numbers[1]), int(numbers[2]) + 1)]
 
 
-def find_shards(text: str) -> list[Shard]:
-    """The shards that `text` means: a tar file, a folder of them, a pattern with * or braces. Raises DataError."""
+def find_shards(text: str, left_out: list[str] | None = None) -> list[Shard]:
+    """The shards that `text` means: a tar file, a folder of them, a pattern with * or braces. Raises DataError.
+
+    With `left_out`, shards that cannot be read are named there, in a sentence each, and the others given.
+    """
     where = shown(text)
     if is_address(text):
         check_address(text)
@@ -89,13 +92,22 @@ def find_shards(text: str) -> list[Shard]:
         base = str(Path(text))
     shards = []
     for path in paths:
-        if path.lower().endswith(COMPRESSED):
-            raise DataError(
-                f"{printable(path)} is compressed, so that its images cannot be read in any order.\n"
-                f"Unpack it to a plain .tar: gunzip, or the like. Images are compressed already."
-            )
-        shards.append(Shard(path, path[len(base) :].lstrip("/"), None if is_address(path) else _signature(path)))
+        try:
+            shards.append(_shard(path, base))
+        except DataError as error:
+            if left_out is None:
+                raise
+            left_out.append(error.message.splitlines()[0])
     return shards
+
+
+def _shard(path: str, base: str) -> Shard:
+    if path.lower().endswith(COMPRESSED):
+        raise DataError(
+            f"{printable(path)} is compressed, so that its images cannot be read in any order.\n"
+            f"Unpack it to a plain .tar: gunzip, or the like. Images are compressed already."
+        )
+    return Shard(path, path[len(base) :].lstrip("/"), None if is_address(path) else _signature(path))
 
 
 def _matches(pattern: str) -> list[str]:

@@ -9,6 +9,7 @@ import json
 import os
 from array import array
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -27,11 +28,13 @@ from ..shared.listing import (
     is_split_folder,
     refuse_twins,
     split_name,
+    split_of_name,
     splits_of_files,
 )
+from ..shared.readable import ReadableFile, ReadableImages, first_line
 from .index import list_members
 from .names import find_shards
-from .shards import Member, Shard, read_range, remote, sample_name
+from .shards import Member, Shard, read_range, remote, sample_name, walk_shard
 
 IMAGE_FIELDS = ("jpg", "jpeg", "jpe", "png", "webp", "bmp", "gif")
 LABEL_FIELDS = ("cls", "label", "class")
@@ -127,6 +130,50 @@ class _Index:
         self.sizes.append(sample.image.num_bytes)
         self.shards.append(number)
         self.labels.append(self.label_numbers.setdefault(label, len(self.label_numbers)))
+
+
+def open_readable(text: str) -> ReadableImages:
+    """The images of shards that are refused, up to the place where one is damaged; those without a label of their own
+    have the folder's name for a class, or none."""
+    notes: list[str] = []
+    files = []
+    for shard in find_shards(text, left_out=notes):
+        members: list[Member] = []
+        label_of: dict[str, str] = {}
+        try:
+            for member in walk_shard(shard, tuple(f".{name}" for name in (*LABEL_FIELDS, "json")), MAX_LABEL_BYTES):
+                name, kind = sample_name(member.name)
+                ending = kind.rpartition(".")[2]
+                if _is_ignored(name):
+                    continue
+                if ending in IMAGE_FIELDS:
+                    members.append(member)
+                elif ending in (*LABEL_FIELDS, "json"):
+                    label_of.setdefault(name, _readable_label(ending, member))
+        except DataError as error:
+            notes.append(first_line(error))
+        names = [sample_name(member.name)[0] for member in members]
+        keys = [f"{shard.name}/{member.name.removeprefix('./')}" for member in members]
+        files.append(
+            ReadableFile(
+                split=split_of_name(PurePosixPath(shard.name).stem),
+                keys=keys,
+                classes=[label_of.get(name) or PurePosixPath(name).parent.name for name in names],
+                read=partial(_read_member, shard, members, keys),
+            )
+        )
+    return ReadableImages(text, files, notes)
+
+
+def _readable_label(ending: str, member: Member) -> str:
+    try:
+        return _label(ending, member) or ""
+    except _Slip:
+        return ""
+
+
+def _read_member(shard: Shard, members: list[Member], keys: list[str], row: int) -> bytes:
+    return read_range(shard, members[row].offset, members[row].num_bytes, keys[row])
 
 
 class _Slip(Exception):
@@ -256,6 +303,7 @@ register(
         example="path/to/train-{000..011}.tar",
         recognises=recognises,
         open=TarShards,
+        open_readable=lambda text, _: open_readable(text),
         priority=26,
     ),
     __name__,

@@ -1,0 +1,68 @@
+"""The images that a command line names for a verb that asks many of them: how they are opened, and what is told."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ..core.errors import SaccadeError
+from .output import print_json, print_notes, print_opening, print_result
+
+if TYPE_CHECKING:
+    from ..core.errors import ImageError
+
+ALLOW_URL = typer.Option(False, "--allow-url", help="Fetch images at https:// addresses, 16 MiB each.")
+
+
+class AskedImages:
+    """The `items` that `texts` name, and how a person wants to hear of them; `notes` say what is not used.
+
+    With `reads_labels`, a folder of labelled images is a source.
+    """
+
+    def __init__(
+        self,
+        texts: Sequence[str],
+        quiet: bool,
+        as_json: bool,
+        allow_url: bool,
+        reads_labels: bool = False,
+    ) -> None:
+        from ..classify.asked_images import asked_images
+        from ..data.opening_line import untold
+        from ..data.sources.shared.image_files import PassedOver
+
+        self.quiet, self.as_json = quiet, as_json
+        self.opened = untold if quiet else print_opening
+        self._passed_over = PassedOver()
+        self._unused: list[str] = []
+        unused = self._unused.append if reads_labels else None
+        self.items = asked_images(texts, self._passed_over, allow_url, opened=self.opened, unused=unused)
+
+    def notes(self) -> list[str]:
+        """What is not used of the images; known behind the last of them."""
+        return [*self._unused, *filter(None, [self._passed_over.sentence()])]
+
+    def print_answer(self, run: Path, lines: Sequence[str], values: dict[str, Any]) -> None:
+        """Print what was found: `lines` for a person, with notes behind them, or `values` as the JSON object."""
+        if self.as_json:
+            print_json({"run": str(run), **values, "notes": [*values.get("notes", ()), *self.notes()]})
+            return
+        print_result("\n".join(lines))
+        if not self.quiet:
+            print_notes(self.notes())
+
+
+def print_bad(error: "ImageError") -> None:
+    """Name an image that cannot be used, when it is met."""
+    print(f"error: {error.message}", file=sys.stderr)
+
+
+def refuse_bad(num_bad: int, num_good: int, what: str) -> None:
+    """Raise SaccadeError where files could not be read, with `what` became of the others or of them."""
+    if num_bad and num_good:
+        raise SaccadeError(f"{num_bad:,} of {num_bad + num_good:,} files could not be read; {what}.")
+    if num_bad:
+        raise SaccadeError("No image could be used.")

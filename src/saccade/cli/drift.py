@@ -1,0 +1,38 @@
+"""`saccade drift RUN IMAGES...`: whether new images are like those that a run was judged on."""
+
+from pathlib import Path
+
+import typer
+
+from .argument_order import refuse_swapped
+from .asked import ALLOW_URL, AskedImages, print_bad, refuse_bad
+from .output import format_table
+
+
+def drift(
+    run: Path = typer.Argument(metavar="RUN", help="Run directory, or a checkpoint folder in it."),
+    images: list[str] = typer.Argument(
+        metavar="FILE-OR-FOLDER-OR-SOURCE...", help="New images, their folders, sources, or - for a list on stdin."
+    ),
+    source: str = typer.Option(
+        "", "--source", metavar="SOURCE", help="Where the images of RUN lie, if not where they were."
+    ),
+    seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="Permutations are drawn by it."),
+    allow_url: bool = ALLOW_URL,
+    as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
+    quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
+) -> None:
+    """Compare new images with those RUN held out: do they differ, how surely, and which classes moved.
+
+    A file that cannot be read is named; the others are still compared (exit status 1).
+    """
+    from .. import api
+    from ..core.errors import printable
+
+    refuse_swapped("drift", [str(run)], images)
+    asked = AskedImages(images, quiet, as_json, allow_url)
+    found = api.drift(run, asked.items, source, seed, bad=print_bad, opened=asked.opened)
+    headings, rows = found.display_rows()
+    table = format_table(headings, [[printable(cell) for cell in row] for row in rows])
+    asked.print_answer(run, [*found.display_lines(), table], found.as_json())
+    refuse_bad(len(found.errors), found.num_new, "the others were compared")

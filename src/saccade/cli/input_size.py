@@ -1,0 +1,37 @@
+"""`--input` and `--fit`: the shape of a network's input, and how pictures of another shape are brought to it."""
+
+import re
+
+import typer
+
+from ..core.errors import UsageError, printable
+
+INPUT: str = typer.Option(
+    "",
+    "--input",
+    metavar="SIZE",
+    show_default=False,
+    help="Input in pixels, HEIGHTxWIDTH as 192x256, or one side. [as weights and images suggest]",
+)
+FIT: str = typer.Option(
+    "",
+    "--fit",
+    metavar="WAY",
+    show_default=False,
+    help="Pictures of another shape: crop, pad or squash. [as the weights say, else crop]",
+)
+
+
+def input_settings(size: str, fit: str) -> list[str]:
+    """What `--input` and `--fit` set. Raises UsageError for a size that is none."""
+    settings = [f"input.fit={fit}"] if fit else []
+    if not size:
+        return settings
+    match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", size.strip().lower())
+    if match is None:
+        raise UsageError(
+            f"--input is HEIGHTxWIDTH in pixels, such as 192x256, or one side of a square; got "
+            f"'{printable(size[:80])}'."
+        )
+    height, width = match.groups()
+    return [*settings, f"input.size_px={int(height)}", f"input.width_px={int(width or 0)}"]

@@ -1,0 +1,39 @@
+"""`saccade suggest RUN IMAGES...`: which of many unlabelled images to label next."""
+
+from pathlib import Path
+
+import typer
+
+from .argument_order import refuse_swapped
+from .asked import ALLOW_URL, AskedImages, print_bad, refuse_bad
+from .output import format_table
+
+
+def suggest(
+    run: Path = typer.Argument(metavar="RUN", help="Run directory, or a checkpoint folder in it."),
+    images: list[str] = typer.Argument(
+        metavar="FILE-OR-FOLDER-OR-SOURCE...", help="Images without labels, their folders, or - for a list on stdin."
+    ),
+    count: int = typer.Option(50, "--count", min=1, metavar="N", help="How many images to suggest."),
+    seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="Images are drawn by it."),
+    csv: Path | None = typer.Option(None, "--csv", metavar="FILE", help="Write the list there, too."),
+    allow_url: bool = ALLOW_URL,
+    as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
+    quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
+) -> None:
+    """Suggest images to label next: those the network is unsure of, each unlike the others, the most useful first.
+
+    A file that cannot be read is named; the others are still looked at (exit status 1).
+    """
+    from .. import api
+    from ..core.errors import printable
+
+    refuse_swapped("suggest", [str(run)], images)
+    asked = AskedImages(images, quiet, as_json, allow_url)
+    found = api.suggest(run, asked.items, count, seed, csv, bad=print_bad)
+    rows = [(printable(one.key), printable(one.answer), f"{100 * one.probability:.1f} %") for one in found.suggested]
+    lines = [format_table(["image", "class", "probability"], rows, left=2)] if rows else []
+    lines += found.display_lines()
+    lines += [f"The list is in {printable(str(csv))}."] if csv is not None else []
+    asked.print_answer(run, lines, found.as_json() | {"csv": None if csv is None else str(csv)})
+    refuse_bad(len(found.errors), found.num_images + found.num_known, "the others were looked at")

@@ -1,0 +1,39 @@
+"""Cross-validation: the figure of all folds, each fold's own, and how they differ."""
+
+from ...evaluate.words import percent
+from ...runs.folds_folder import FoldsVerdict, FoldVerdict
+from ..html import Child, Markup, element, section, table
+from ..record import RunRecord
+from .classes import interval_strip
+
+
+def folds_section(found: FoldsVerdict, record: RunRecord) -> Markup:
+    """The sentences of the folds, and a row for each."""
+    figure = "mAP" if found.figure == "map" else "correct"
+    is_frozen = any(fold.frozen for fold in found.folds)
+    headings: list[Child] = [
+        "fold",
+        "trained on",
+        "judged on",
+        f"{figure}, 0 to 100 %",
+        f"{figure} %",
+        "95 % interval",
+        *(["frozen up to"] if is_frozen else []),
+    ]
+    rows = [_row(fold, is_frozen) for fold in found.folds]
+    judged = "" if record.split == "folds" else "The figure at the head of this page is of the test images. "
+    return section(
+        "folds",
+        "Folds",
+        element("p", {}, f"{judged}{found.verdict}"),
+        *(element("p", {}, note) for note in found.notes),
+        table(headings, rows, "What each fold is worth", numeric_from=1),
+    )
+
+
+def _row(fold: FoldVerdict, is_frozen: bool) -> list[Child]:
+    figures: list[Child] = [None, "-", "-"]
+    if fold.value is not None and fold.low is not None and fold.high is not None:
+        interval = f"{percent(fold.low)} to {percent(fold.high)}"
+        figures = [interval_strip(fold.value, fold.low, fold.high), percent(fold.value), interval]
+    return [fold.name, f"{fold.num_train:,}", f"{fold.num_judged:,}", *figures, *([fold.frozen] if is_frozen else [])]

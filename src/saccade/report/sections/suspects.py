@@ -1,0 +1,66 @@
+"""Labels that may be wrong: how many of them are expected to be, and their images; or why none is suspected."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...classify.label_check import LabelCheck
+from ...evaluate.label_errors import suspect_labels
+from ...evaluate.mistakes import Suspect, find_suspects
+from ...evaluate.scores import probabilities_from_logits
+from ...evaluate.shown_images import MAX_SUSPECTS
+from ...evaluate.words import percent
+from ..html import Markup, element, section
+from ..pictures import Pictures
+from ..record import RunRecord
+from .mistakes import pictured, probability_bar
+
+TITLE = "Labels that may be wrong"
+METHOD = (
+    "Confident learning names the labels that the classifier disagrees with; those are kept that are more likely wrong "
+    "than right, given how often it is wrong at that confidence. A hint where to look, not a verdict. Where wrong "
+    "labels go to a class that looks alike, fewer are found."
+)
+
+
+def suspects_section(record: RunRecord, pictures: Pictures) -> Markup:
+    """Suspected labels of the judged images, with the pictures that the run keeps."""
+    probability_NK = probabilities_from_logits(record.logits_NK, record.temperature)
+    found = suspect_labels(probability_NK, record.label_N)
+    suspects = find_suspects(found, probability_NK, record.label_N, record.keys, record.classes)
+    shown = [pictures.small(suspect.position) for suspect in suspects[:MAX_SUSPECTS]]
+    more = "All images, those of training too: saccade evaluate RUN SOURCE --label-errors FILE."
+    return _section([found.sentence(), more], suspects, shown, pictures)
+
+
+def checked_labels_section(checked: LabelCheck, pictures: Pictures) -> Markup:
+    """Suspected labels of a whole source, with the pictures that the check took."""
+    return _section([checked.sentence()], checked.suspects, checked.pictures, pictures)
+
+
+def _section(
+    told: Sequence[str], suspects: Sequence[Suspect], shown: Sequence[np.ndarray | None], pictures: Pictures
+) -> Markup:
+    cards = [_card(suspect, image_HWC, pictures) for suspect, image_HWC in zip(suspects, shown, strict=False)]
+    words = [*told, METHOD]
+    if len(cards) < len(suspects):
+        words.append(f"These are the {len(cards)} least believed.")
+    return section(
+        "labels",
+        TITLE,
+        *(element("p", {}, text) for text in words),
+        element("ul", {"class": "cards"}, *cards) if cards else None,
+    )
+
+
+def _card(suspect: Suspect, image_HWC: np.ndarray | None, pictures: Pictures) -> Markup:
+    picture = None if image_HWC is None else pictured(pictures.picture(image_HWC, suspect.key), "seen")
+    tag = element("span", {"class": "tag"}, f"wrong: {percent(suspect.wrong_probability)} %")
+    return element(
+        "li",
+        {"class": "card"},
+        element("div", {"class": "pictures"}, picture) if picture is not None else None,
+        probability_bar("suggested", suspect.suggested, suspect.suggested_probability, "good"),
+        probability_bar("label", suspect.label, suspect.label_probability, "bad"),
+        element("p", {"class": "key"}, f"image {suspect.key}" if suspect.key.isdigit() else suspect.key, tag),
+    )

@@ -1,0 +1,315 @@
+"""Are new images like those a run was judged on? A test on what its network sees, and which classes moved.
+
+The reference are the run's own held-out images: training images look better to a network than any new ones. What is
+compared are the principal directions of the features and the probabilities of the classes, one after the other
+(`evaluate/two_samples.py`); no classifier is fitted.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..classify.classifier import Member
+from ..classify.features import BadImages, errors_json, raise_bad, stream_features
+from ..classify.seen_images import SeenImages, whole_digest
+from ..classify.stream import Recognises, Way, items_of_source
+from ..core.display import Displayed, Rows
+from ..core.errors import DataError, ImageError, printable
+from ..data.sources.in_memory import HeldImage
+from ..evaluate.label_shift import LabelShift, estimate_label_shift
+from ..evaluate.metrics import wilson_interval
+from ..evaluate.significance import SIGNIFICANT
+from ..evaluate.slices import holm
+from ..evaluate.two_samples import TwoSamples, compare_samples, main_directions
+from ..train.own_images import HeldOut, refuse_changed
+
+MIN_IMAGES = 20
+MAX_TESTED = 2000  # images of each side that the test looks at, drawn by the seed
+MAX_DIRECTIONS = 32
+MAX_PROBABILITIES = 64  # classes whose probabilities are compared, too
+MAX_NAMED = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassShare:
+    """How often a class is answered, of held-out and of new images, with 95 % Wilson intervals.
+
+    `p_value` is Fisher's exact one, corrected for all classes (Holm 1979). `estimate` and its interval: the share of
+    images that are of the class, if only the shares of the classes have changed; NaN where it is not known.
+    """
+
+    name: str
+    reference: float
+    new: float
+    new_low: float
+    new_high: float
+    p_value: float
+    estimate: float
+    estimate_low: float
+    estimate_high: float
+
+    @property
+    def moved(self) -> bool:
+        """Whether chance does not explain the difference."""
+        return self.p_value < SIGNIFICANT
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Drift(Displayed):
+    """Whether `num_new` images differ from `num_reference` held-out ones, by `test` over `views`, which are named.
+
+    `errors` are of images that could not be used; `notes` qualify the answer; `shift` says why no shares are estimated.
+    """
+
+    num_reference: int
+    num_new: int
+    test: TwoSamples
+    views: tuple[str, ...]
+    classes: tuple[ClassShare, ...]
+    shift_unknown: str
+    errors: tuple[ImageError, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def is_drifted(self) -> bool:
+        """Whether chance does not explain the difference, at 5 %."""
+        return self.test.p_value < SIGNIFICANT
+
+    def sentence(self) -> str:
+        """Whether the new images are like those that were held out, and how sure that is."""
+        p = f"p = {self.test.p_value:.3f}"
+        sides = f"the {self.num_new:,} new images and the {self.num_reference:,} held-out ones"
+        if not self.is_drifted:
+            return (
+                f"No difference found between {sides} ({p}): a change that moves less than "
+                f"{100 * self.test.critical:.0f} % of the images past some value could go unseen with so many."
+            )
+        view = int(self.test.distance_D.argmax())
+        return (
+            f"The {self.num_new:,} new images are not like the {self.num_reference:,} held-out ones ({p}): "
+            f"{self.views[view]} differs most, by {100 * self.test.distance_D[view]:.0f} % of the images that lie past "
+            f"some value. The accuracy that was measured may not hold for them."
+        )
+
+    def class_sentence(self) -> str:
+        """Which classes are answered more or less often."""
+        moved = sorted((share for share in self.classes if share.moved), key=lambda s: -abs(s.new - s.reference))
+        if not moved:
+            return "No class is answered significantly more or less often."
+        shown = [
+            f"'{printable(share.name)}' {_percent(share.new)} % ({_percent(share.reference)} % before)"
+            for share in moved[:MAX_NAMED]
+        ]
+        more = f" and {len(moved) - MAX_NAMED:,} more" if len(moved) > MAX_NAMED else ""
+        return f"Answered more or less often: {', '.join(shown)}{more}."
+
+    def display_lines(self) -> list[str]:
+        """The sentence of the test, that of the classes, and what qualifies them."""
+        estimated = "The shares in the last column hold if only the mix of the classes has changed."
+        if self.shift_unknown:
+            estimated = f"What share each class has is not estimated: {self.shift_unknown}."
+        return [self.sentence(), self.class_sentence(), estimated, *self.notes]
+
+    def display_rows(self) -> Rows:
+        """The classes, those that moved first."""
+        order = sorted(self.classes, key=lambda share: (not share.moved, -abs(share.new - share.reference)))
+        rows = [
+            (
+                share.name,
+                f"{_percent(share.reference)} %",
+                f"{_percent(share.new)} % ({_percent(share.new_low)} to {_percent(share.new_high)})",
+                f"{share.p_value:.3f}",
+                ""
+                if math.isnan(share.estimate)
+                else f"{_percent(share.estimate)} % ({_percent(share.estimate_low)} to "
+                f"{_percent(share.estimate_high)})",
+            )
+            for share in order[:40]
+        ]
+        return ("class", "held-out answers", "new answers", "p", "estimated share"), rows
+
+    def as_json(self) -> dict[str, Any]:
+        """The object of `drift --json`, without the run."""
+        return {
+            "drifted": self.is_drifted,
+            "sentence": self.sentence(),
+            "p_value": self.test.p_value,
+            "num_new": self.num_new,
+            "num_reference": self.num_reference,
+            "smallest_seen_difference": self.test.critical,
+            "views": [
+                {"name": name, "distance": float(distance), "p_value": float(p)}
+                for name, distance, p in zip(self.views, self.test.distance_D, self.test.p_D, strict=True)
+            ],
+            "classes": [
+                {
+                    "class": share.name,
+                    "reference": share.reference,
+                    "new": share.new,
+                    "new_low": share.new_low,
+                    "new_high": share.new_high,
+                    "p_value": share.p_value,
+                    "moved": share.moved,
+                    "estimated_share": share.estimate,
+                    "estimated_low": share.estimate_low,
+                    "estimated_high": share.estimate_high,
+                }
+                for share in self.classes
+            ],
+            "shares_not_estimated": self.shift_unknown or None,
+            "errors": errors_json(self.errors),
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sample:
+    """What is kept of the images of one side: the class said of each, how many were recognised, and feature_SD float32
+    and probability_SK of at most 2,000 drawn ones, in their order."""
+
+    said_N: np.ndarray
+    num_recognised: int
+    feature_SD: np.ndarray
+    probability_SK: np.ndarray
+
+
+def find_drift(
+    member: Member,
+    run: Path,
+    held_out: HeldOut,
+    items: Iterable[HeldImage],
+    seed: int,
+    bad: Callable[[ImageError], None],
+) -> Drift:
+    """Compare new images with the held-out ones of `run`. `bad` hears of each new one that cannot be used.
+
+    Raises DataError for fewer than 20 images on a side, or held-out images that have changed.
+    """
+    seen, refused = SeenImages([run]), BadImages(bad)
+    new = _sample(member, items, seen.recognises, refused, seed + 1)
+    seen.count(len(new.said_N), new.num_recognised)
+    _refuse_few(len(new.said_N), "new")
+
+    def is_known(key: str, content: bytes | np.ndarray, image_HWC: np.ndarray, way: Way) -> bool:
+        return whole_digest(key, content, image_HWC, way) in held_out.digests
+
+    held_out_items = items_of_source(held_out.source, held_out.index_N)
+    own = _sample(member, held_out_items, is_known, BadImages(raise_bad), seed)
+    refuse_changed(len(own.said_N) - own.num_recognised, held_out.source, run)
+    _refuse_few(len(own.said_N), "held-out")
+    views, own_views_SV, new_views_SV = _views(own, new, member.classes)
+    shift = estimate_label_shift(own.said_N, held_out.label_N, new.said_N, len(member.classes), seed)
+    notes = seen.caveats() if new.num_recognised else []
+    if max(len(own.said_N), len(new.said_N)) > MAX_TESTED:
+        notes.append(f"The test looks at {MAX_TESTED:,} images of a side that has more; the shares are of all.")
+    return Drift(
+        num_reference=len(own.said_N),
+        num_new=len(new.said_N),
+        test=compare_samples(own_views_SV, new_views_SV, seed=seed),
+        views=views,
+        classes=_class_shares(member.classes, own.said_N, new.said_N, shift),
+        shift_unknown=shift.reason,
+        errors=refused.errors,
+        notes=tuple(notes),
+    )
+
+
+def _sample(
+    member: Member, items: Iterable[HeldImage], recognises: Recognises, refused: BadImages, seed: int
+) -> _Sample:
+    """Images as they come; those that are tested have the smallest of random numbers, so that memory does not grow with
+    their features."""
+    draw = np.random.default_rng(seed)
+    said: list[np.ndarray] = []
+    kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # random number, feature, probability
+    num_kept = num_recognised = 0
+    for batch in refused.good_batches(stream_features(member, items, recognises)):
+        said.append(batch.probability_GK.argmax(axis=1))
+        kept.append((draw.random(len(said[-1])), batch.feature_GD, batch.probability_GK.astype(np.float32)))
+        num_recognised += len(batch.recognised)
+        num_kept += len(said[-1])
+        if num_kept >= 2 * MAX_TESTED:
+            kept, num_kept = [_smallest(kept)], MAX_TESTED
+    if not kept:
+        nothing = np.zeros((0, 1), np.float32)
+        return _Sample(said_N=np.zeros(0, int), num_recognised=0, feature_SD=nothing, probability_SK=nothing)
+    _, feature_SD, probability_SK = _smallest(kept)
+    return _Sample(
+        said_N=np.concatenate(said),
+        num_recognised=num_recognised,
+        feature_SD=feature_SD,
+        probability_SK=probability_SK,
+    )
+
+
+def _smallest(
+    kept: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Everything of the images with the 2,000 smallest numbers, in their order."""
+    number_N, feature_ND, probability_NK = (np.concatenate(parts) for parts in zip(*kept))
+    place_S = np.sort(np.argsort(number_N, kind="stable")[:MAX_TESTED])
+    return number_N[place_S], feature_ND[place_S], probability_NK[place_S]
+
+
+def _refuse_few(number: int, what: str) -> None:
+    if number < MIN_IMAGES:
+        remedy = "Train a run that holds out more, as with --set split.test_fraction=0.3."
+        if what == "new":
+            remedy = "For single images, see what 'saccade predict' and 'saccade explain' say."
+        raise DataError(
+            f"Whether images have changed shows in many of them: at least {MIN_IMAGES} {what} ones are needed, and "
+            f"there {'is' if number == 1 else 'are'} {number}.\n{remedy}"
+        )
+
+
+def _views(own: _Sample, new: _Sample, classes: tuple[str, ...]) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """(names, own_NV, new_MV): the main directions of the features, then the probability of each class."""
+    own_NR, new_MR = main_directions(own.feature_SD, new.feature_SD, MAX_DIRECTIONS)
+    names = [f"direction {number} of the features" for number in range(1, own_NR.shape[1] + 1)]
+    if len(classes) <= MAX_PROBABILITIES:
+        names += [f"the probability of '{printable(name)}'" for name in classes]
+        own_NR = np.concatenate([own_NR, own.probability_SK], axis=1)
+        new_MR = np.concatenate([new_MR, new.probability_SK], axis=1)
+    else:
+        names.append("the probability of the answer")
+        own_NR = np.concatenate([own_NR, own.probability_SK.max(axis=1, keepdims=True)], axis=1)
+        new_MR = np.concatenate([new_MR, new.probability_SK.max(axis=1, keepdims=True)], axis=1)
+    return tuple(names), own_NR, new_MR
+
+
+def _class_shares(
+    classes: tuple[str, ...], said_N: np.ndarray, said_M: np.ndarray, shift: LabelShift
+) -> tuple[ClassShare, ...]:
+    count_K, new_K = (np.bincount(said, minlength=len(classes)) for said in (said_N, said_M))
+    p_K = holm(np.array([_fisher(int(a), len(said_N), int(b), len(said_M)) for a, b in zip(count_K, new_K)]))
+    shares = []
+    for place, name in enumerate(classes):
+        low, high = wilson_interval(int(new_K[place]), len(said_M))
+        shares.append(
+            ClassShare(
+                name=name,
+                reference=float(count_K[place] / len(said_N)),
+                new=float(new_K[place] / len(said_M)),
+                new_low=low,
+                new_high=high,
+                p_value=float(p_K[place]),
+                estimate=float(shift.share_K[place]),
+                estimate_low=float(shift.low_K[place]),
+                estimate_high=float(shift.high_K[place]),
+            )
+        )
+    return tuple(shares)
+
+
+def _fisher(first: int, num_first: int, second: int, num_second: int) -> float:
+    from scipy.stats import fisher_exact  # a second; only who asks for it pays
+
+    return float(fisher_exact([[first, num_first - first], [second, num_second - second]])[1])
+
+
+def _percent(rate: float) -> str:
+    return f"{100 * rate:.1f}"

@@ -1,0 +1,127 @@
+"""The images a run was made of, found again: those that it held out, by its own record.
+
+A run keeps no images but a few small pictures. What compares other images with them opens the source that the run
+names, where that lies on this machine, or the one that a person names now.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..core.addresses import shown
+from ..core.errors import CheckpointError, DataError, UsageError, counted, printable
+from ..core.in_memory import is_given
+from ..data.scan import scan_source
+from ..data.source import GIVEN_SOURCES, DataSource, open_source
+from ..runs.evaluation_files import read_verdict
+from ..runs.manifest import Manifest
+from ..runs.names import CONFIG
+from ..runs.seen import read_seen
+from .resume_references import is_followed
+from .run_directory import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """The images `index_N` of `source` that a run was judged on, with `label_N` in the order of the run's classes.
+
+    `digests` are those of their pixels: an image that has another one was changed."""
+
+    source: DataSource
+    index_N: np.ndarray
+    label_N: np.ndarray
+    digests: frozenset[bytes]
+
+
+def run_folder(run: Path) -> Path:
+    """The run directory that `run`, itself or a checkpoint in it, belongs to. Raises CheckpointError."""
+    for folder in (run, run.parent):
+        if (folder / CONFIG).is_file():
+            return folder
+    raise CheckpointError(
+        f"{printable(str(run))} is a checkpoint without its run: there is no {CONFIG} that names its images.\n"
+        f"Give the folder that 'saccade train' printed."
+    )
+
+
+def own_source(run: Path, given: str) -> DataSource:
+    """The source of the run directory `run`, or the one that was `given` in its place. Raises UsageError, DataError."""
+    if given:
+        return open_source(given)
+    named = RunFolder(path=run, resume=True).load_config().source
+    if is_given(named) and GIVEN_SOURCES.find(named) is None:
+        raise UsageError(
+            f"The run {printable(str(run))} was trained on images given from Python: {shown(named)}.\n"
+            f"Say where its images lie: --source SOURCE."
+        )
+    if not is_followed(named):
+        raise UsageError(
+            f"The run {printable(str(run))} reads its images from '{shown(named)}'.\n"
+            f"A run from somebody else may name any place, so only paths on this machine are opened unasked.\n"
+            f"If you want that one, name it: --source SOURCE."
+        )
+    try:
+        return open_source(named)
+    except DataError as error:
+        raise DataError(
+            f"The images of {printable(str(run))} cannot be opened: {error.message.splitlines()[0]}\n"
+            f"If they lie elsewhere now, say where: --source SOURCE."
+        ) from None
+
+
+def held_out_images(run: Path, manifest: Manifest, given: str, num_threads: int) -> HeldOut:
+    """The images that the run directory `run` was judged on and did not learn from. Raises CheckpointError, DataError.
+
+    They are found by place and name; where the listing has changed, by the pixels of all images of the source.
+    """
+    judged = read_verdict(run, manifest.classes)
+    seen = read_seen(run)
+    where = printable(str(run))
+    if judged is None or seen is None:
+        what = "it has not been judged" if judged is None else "nothing says which images it was trained on"
+        raise CheckpointError(f"The held-out images of {where} are not known: {what}.\nGive a finished run.")
+    verdict, outputs = judged
+    if verdict.kind == "training" or verdict.split == "train":
+        raise CheckpointError(
+            f"{where} held no images out, so nothing says how its network sees images that it did not learn from.\n"
+            f"Train with a test part, or hold some out with --set split.test_fraction=0.2."
+        )
+    part = 2 if verdict.split == "test" else 1
+    digests = frozenset(row.tobytes() for row in seen.pixels_NB[seen.part_N == part])
+    source = own_source(run, given)
+    _refuse_unknown_classes(source, manifest, where)
+    index_N = outputs.index_N
+    is_as_before = index_N.min() >= 0 and index_N.max() < len(source)
+    if not is_as_before or any(
+        source.record(int(index)).key != key for index, key in zip(index_N, verdict.keys, strict=True)
+    ):
+        scan = scan_source(source, num_threads, "skip", white=manifest.preprocessing.white_16_bit)
+        index_N = scan.good_N[[scan.pixel_digest_N[index].tobytes() in digests for index in scan.good_N]]
+    if not len(index_N):
+        raise DataError(
+            f"{printable(source.name)} has none of the images that {where} was judged on.\n"
+            f"Say where they lie: --source SOURCE."
+        )
+    order = [manifest.classes.index(name) for name in source.classes]
+    label_N = np.array([order[source.record(int(index)).label] for index in index_N], dtype=np.int64)
+    return HeldOut(source=source, index_N=index_N, label_N=label_N, digests=digests)
+
+
+def refuse_changed(num_changed: int, source: DataSource, run: Path) -> None:
+    """Raise DataError where images are not those that the run was judged on any more."""
+    if num_changed:
+        raise DataError(
+            f"{counted(num_changed, 'image')} of {printable(source.name)} {'is' if num_changed == 1 else 'are'} not "
+            f"what {printable(str(run))} was judged on: changed since then.\n"
+            f"Put them back, or say where they lie: --source SOURCE."
+        )
+
+
+def _refuse_unknown_classes(source: DataSource, manifest: Manifest, where: str) -> None:
+    unknown = [name for name in source.classes if name not in manifest.classes]
+    if unknown:
+        raise DataError(
+            f"{printable(source.name)} has the class '{printable(unknown[0])}', which {where} does not know: it is not "
+            f"the set that the run was judged on.\nSay where that lies: --source SOURCE."
+        )

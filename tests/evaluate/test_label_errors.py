@@ -1,0 +1,114 @@
+"""The share of wrong labels and each label's probability against a direct optimisation and against planted errors."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
+from scipy.stats import chi2
+
+from saccade.evaluate import label_errors
+from saccade.evaluate.label_errors import estimate_label_errors, suspect_labels, suspected_labels
+
+
+def drawn(
+    seed: int, num: int, num_classes: int, spread: float, wrong: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Calibrated probabilities, labels drawn from them, of which a share was changed to another class: which."""
+    draw = np.random.default_rng(seed)
+    probability_NK = softmax(spread * draw.normal(size=(num, num_classes)), axis=1)
+    label_N = (draw.random((num, 1)) < probability_NK.cumsum(axis=1)).argmax(axis=1)
+    is_wrong_N = draw.random(num) < wrong
+    label_N[is_wrong_N] = (label_N[is_wrong_N] + draw.integers(1, num_classes, is_wrong_N.sum())) % num_classes
+    return probability_NK, label_N, is_wrong_N
+
+
+def slow_loss(values: np.ndarray, logits_NK: np.ndarray, label_N: np.ndarray) -> float:
+    """The negative log-likelihood, image by image, at (logarithm of the scale, share)."""
+    scaled_NK = log_softmax(np.exp(values[0]) * logits_NK, axis=1)
+    total = 0.0
+    for own, label in zip(scaled_NK, label_N):
+        probability = np.exp(own)
+        others = sum(probability[k] for k in range(len(probability)) if k != label) / (len(probability) - 1)
+        total -= np.log((1 - values[1]) * probability[label] + values[1] * others)
+    return float(total)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_share_probabilities_and_test_are_those_of_a_direct_optimisation(seed: int):
+    probability_NK, label_N, _ = drawn(seed, 200, 4, 4.0, 0.08)
+    found = estimate_label_errors(probability_NK**0.5, label_N)  # it need not be calibrated
+    logits_NK = 0.5 * np.log(probability_NK)
+    best = minimize(slow_loss, (0.5, 0.05), (logits_NK, label_N), "Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-8})
+    plain = minimize(lambda v: slow_loss(np.array([v[0], 0.0]), logits_NK, label_N), (0.5,), method="Nelder-Mead")
+    assert found.share == pytest.approx(best.x[1], abs=1e-3)
+    assert np.log(found.scale) == pytest.approx(best.x[0], abs=5e-3)
+    assert found.p_value == pytest.approx(chi2.sf(2 * (plain.fun - best.fun), 1) / 2, rel=0.02, abs=1e-12)
+    own_N = np.exp(log_softmax(found.scale * logits_NK, axis=1))[np.arange(200), label_N]
+    wrong_N, right_N = found.share * (1 - own_N) / 3, (1 - found.share) * own_N
+    np.testing.assert_allclose(found.wrong_N, wrong_N / (wrong_N + right_N), rtol=1e-9)
+
+
+def test_what_is_expected_to_be_wrong_is():
+    """Over many draws the sum of the probabilities is the number of changed labels, all in all and of the suspected."""
+    expected, wrong, named_expected, named_wrong = 0.0, 0, 0.0, 0
+    for seed in range(40):
+        probability_NK, label_N, is_wrong_N = drawn(seed, 600, 6, 5.0, 0.05)
+        found = suspect_labels(probability_NK, label_N)
+        expected += found.errors.wrong_N.sum()
+        wrong += is_wrong_N.sum()
+        named_expected += found.wrong_S.sum()
+        named_wrong += is_wrong_N[found.position_S].sum()
+    assert expected == pytest.approx(wrong, rel=0.1)
+    assert named_wrong > 300
+    assert named_expected == pytest.approx(named_wrong, rel=0.1)
+
+
+def test_a_classifier_that_is_only_weak_is_told_of_as_rarely_as_the_test_says():
+    """No label is changed: 5 % of the sets, within what chance allows, are said to hold wrong ones."""
+    shown = 0
+    for seed in range(200):
+        probability_NK, label_N, _ = drawn(seed, 150, 5, 1.5, 0.0)
+        found = suspect_labels(probability_NK, label_N)
+        assert found.num_named > 10
+        shown += found.errors.are_shown
+    assert shown <= 20  # of 200; 5 % are 10, the binomial 99.9 % quantile 20
+
+
+def test_very_many_images_are_fitted_on_some_and_judged_all(monkeypatch: pytest.MonkeyPatch):
+    probability_NK, label_N, _ = drawn(3, 3000, 5, 4.0, 0.05)
+    whole = estimate_label_errors(probability_NK, label_N)
+    monkeypatch.setattr(label_errors, "CHUNK_VALUES", 100)
+    np.testing.assert_array_equal(estimate_label_errors(probability_NK, label_N).wrong_N, whole.wrong_N)
+    monkeypatch.setattr(label_errors, "FITTED_VALUES", 5000)
+    part = estimate_label_errors(probability_NK, label_N)
+    assert part.wrong_N.shape == (3000,)
+    assert part.share == pytest.approx(whole.share, abs=0.02)
+
+
+@pytest.mark.parametrize(("num", "num_classes"), [(0, 3), (5, 1), (1, 2)])
+def test_nothing_is_said_of_next_to_nothing(num: int, num_classes: int):
+    found = suspect_labels(np.full((num, num_classes), 1 / num_classes), np.zeros(num, np.int64))
+    assert (len(found.position_S), found.errors.share) == (0, 0.0)
+    assert np.isnan(found.expected_share)
+    assert found.sentence().startswith(f"None of {num} labels is suspected")
+
+
+def test_the_sentences_say_how_many_are_expected_to_be_wrong_or_why_none_is():
+    probability_NK, label_N, _ = drawn(1, 600, 6, 5.0, 0.05)
+    found = suspect_labels(probability_NK, label_N)
+    num, named = len(found.position_S), len(suspected_labels(probability_NK, label_N))
+    assert found.sentence() == (
+        f"{num} labels of 600 may be wrong: about {found.wrong_S.sum():.0f} of these {num} are expected to be "
+        f"({100 * found.wrong_S.mean():.1f} %); {named - num} more disagreements are more likely its own mistakes."
+    )
+    few_NK, few_N, _ = drawn(3, 299, 3, 6.0, 0.05)
+    few = suspect_labels(few_NK, few_N)
+    assert len(few.position_S) > 1
+    assert few.sentence().endswith(
+        " With so few images of a class fewer of them were wrong than expected, where it was tried."
+    )
+    weak = suspect_labels(*drawn(0, 150, 5, 1.5, 0.0)[:2])
+    assert weak.sentence() == (
+        f"No label is suspected: the classifier disagrees with {weak.num_named} labels of 150, no more than its own "
+        f"mistakes explain (p = {weak.errors.p_value:.2g})."
+    )
