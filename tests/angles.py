@@ -1,10 +1,13 @@
 """A small set of images with a number each, which a small network learns in seconds: a bar at an angle."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from saccade import api
 
 
 def draw(angle: float, generator: np.random.Generator) -> np.ndarray:
@@ -31,3 +34,26 @@ def write_angles(folder: Path, num: int, seed: int = 0) -> Path:
     with open(path, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["file", "angle"], *rows])
     return path
+
+
+def calls_for_classes(run: Path, source: str, out: Path) -> dict[str, Callable[[], object]]:
+    """What knows classes only, by the name that refuses `run`, and `source` where there is no run; `source` is there,
+    other images are not."""
+    gone = out / "gone"
+    return {
+        "saccade suggest": lambda: api.suggest(run, gone),
+        "saccade drift": lambda: api.drift(run, gone),
+        "saccade add-class": lambda: api.add_class(run, gone, out / "new"),
+        "predict --label-studio": lambda: api.predict_to_label_studio(run, gone, out / "new"),
+        "predict --fiftyone": lambda: api.predict_to_fiftyone(run, gone, out / "new"),
+        "evaluate --label-errors": lambda: api.check_labels(run, str(gone), out / "new"),
+        "--folds": lambda: api.train(api.TrainRequest(source=source, folds=2, out=out / "new")),
+    }
+
+
+def refusal(what: str, target: str) -> str:
+    """The message of a refusal, whole."""
+    return (
+        f"{what} does not know {target}s: it is for classes.\n"
+        f"Give a run or images of classes, without --target {target}."
+    )

@@ -2,18 +2,22 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score, mean_absolute_error
-from tests.angles import write_angles
+from tests.angles import calls_for_classes, refusal, write_angles
 
 from saccade import api
 from saccade.core.errors import DataError, UsageError
-from saccade.core.task import median_grade
+from saccade.core.task import GRADE, median_grade
 from saccade.core.types import Prediction
+from saccade.report.sections.classes import by_threshold
 from saccade.runs.checkpoint import find_checkpoint
+from saccade.train.own_images import own_source
+from saccade.transfer.more_classes import open_more
 
 NAMES = ("0_left", "1_some", "2_upright", "10_right")  # a text's order would put 10 before 2
 
@@ -107,3 +111,54 @@ def test_what_grades_do_not_know_is_refused(trained: api.TrainResult, folder: Pa
         DataError, match="'12.5', in which|has .* different grades|not one class of the images is known"
     ):
         api.evaluate(trained.run_dir, folder / "more" / "angles.csv")
+
+
+def test_what_is_for_classes_without_an_order_refuses_the_run_before_it_reads_an_image(
+    trained: api.TrainResult, folder: Path, evaluation: api.Evaluation, tmp_path: Path, saccade: Callable
+):
+    grades = f"{folder / 'angles' / 'grades.csv'}?target=grade"
+    calls = calls_for_classes(trained.run_dir, grades, tmp_path)
+    calls["Telling wrong labels"] = evaluation.suspected_labels
+    calls["saccade add-class"] = lambda: open_more(grades, ["cat"], tmp_path)
+    calls["--source"] = lambda: own_source(tmp_path, grades)
+    for what, call in calls.items():
+        with pytest.raises(UsageError) as error:
+            call()
+        assert error.value.message == refusal(what, "grade")
+    found = saccade("evaluate", trained.run_dir, tmp_path / "gone", "--label-errors", tmp_path / "new.csv")
+    assert (found.status, found.output) == (2, "")
+    assert found.errors.strip() == f"error: {refusal('evaluate --label-errors', 'grade')}"
+    assert not list(tmp_path.iterdir())
+
+
+def test_curves_and_the_page_of_an_evaluation_are_of_the_grades_that_are_said(
+    evaluation: api.Evaluation, tmp_path: Path
+):
+    api.write_curves(evaluation, tmp_path / "curves.csv")
+    with open(tmp_path / "curves.csv", newline="", encoding="utf-8") as file:
+        assert {row["class"] for row in csv.DictReader(file)} == set(NAMES)
+    api.write_evaluation_report(evaluation, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    known = (evaluation.probabilities(), evaluation.label_N, NAMES)
+    for part in by_threshold(*known, evaluation.task):
+        assert part.text in page
+    assert "Labels that may be wrong" not in page
+
+
+def test_what_is_confused_at_a_confidence_is_the_median_of_grades_and_the_most_probable_class_of_classes():
+    known = (np.array([[0.4, 0.25, 0.35]]), np.array([1]), ("0", "1", "2"))
+    assert "20.7 to 100.0" in by_threshold(*known, GRADE)[1].text  # one right answer
+    assert "1 as 0 (1)" in by_threshold(*known)[1].text
+
+
+def test_no_label_of_a_grade_is_suspected_and_the_table_of_mistakes_says_nothing_of_it(
+    evaluation: api.Evaluation, trained: api.TrainResult, tmp_path: Path
+):
+    api.write_mistakes(evaluation, tmp_path / "mistakes.csv")
+    with open(tmp_path / "mistakes.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(evaluation.mistakes())
+    assert {row["label_may_be_wrong"] for row in rows} <= {""}
+    page = api.report(trained.run_dir, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Labels that may be wrong" not in page
+    assert 'href="#labels"' not in page

@@ -2,12 +2,13 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import mean_absolute_error, r2_score
-from tests.angles import write_angles
+from tests.angles import calls_for_classes, refusal, write_angles
 
 from saccade import api
 from saccade.core.errors import DataError, UsageError
@@ -20,6 +21,8 @@ from saccade.evaluate.number_metrics import NumberMetrics
 from saccade.report.record import read_run
 from saccade.runs.checkpoint import find_checkpoint
 from saccade.runs.evaluation_files import read_verdict
+from saccade.train.own_images import own_source
+from saccade.transfer.more_classes import open_more
 
 SETTINGS = ["input.size_px=16", "batch_size=32", "optimizer.learning_rate=0.03"]
 NETWORK = "conv 16 f3 | pool | conv 32 f3 | pool | fc 64 | softmax"
@@ -207,10 +210,64 @@ def test_what_is_for_classes_is_refused(trained: api.TrainResult, folder: Path, 
 def test_thresholds_label_checks_and_classes_are_refused(trained: api.TrainResult, folder: Path, tmp_path: Path):
     with pytest.raises(UsageError, match="A confidence is of a class"):
         api.confidence_for(trained.run_dir, 0.9)
-    with pytest.raises(UsageError, match="--label-errors looks for wrong classes, and this run says a number"):
+    with pytest.raises(UsageError, match="evaluate --label-errors does not know numbers: it is for classes"):
         api.check_labels(trained.run_dir, folder / "more" / "angles.csv")
     for name in ("cat", "dog"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.png").write_bytes((folder / "more" / "images" / "0000.png").read_bytes())
     with pytest.raises(DataError, match="'cat' is not a number"):
         api.evaluate(trained.run_dir, tmp_path)
+
+
+def test_what_is_for_classes_refuses_the_run_before_it_reads_an_image(
+    trained: api.TrainResult, folder: Path, evaluation: api.Evaluation, tmp_path: Path
+):
+    calls = calls_for_classes(trained.run_dir, f"{folder / 'angles' / 'angles.csv'}?target=number", tmp_path)
+    calls["evaluate --curves"] = lambda: api.write_curves(evaluation, tmp_path / "curves.csv")
+    calls["evaluate --report"] = lambda: api.write_evaluation_report(evaluation, tmp_path / "page.html")
+    calls["Telling wrong labels"] = evaluation.suspected_labels
+    for what, call in calls.items():
+        with pytest.raises(UsageError) as error:
+            call()
+        assert error.value.message == refusal(what, "number")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("option", ["--label-errors", "--curves", "--report"])
+def test_evaluate_refuses_what_is_for_classes_before_it_opens_the_images(
+    trained: api.TrainResult, tmp_path: Path, saccade: Callable, option: str
+):
+    found = saccade("evaluate", trained.run_dir, tmp_path / "gone", option, tmp_path / "new.csv")
+    assert found.status == 2
+    assert found.output == ""
+    assert found.errors.strip() == f"error: {refusal(f'evaluate {option}', 'number')}"
+    assert not list(tmp_path.iterdir())
+
+
+def test_classes_are_not_checked_or_added_by_images_of_numbers(tmp_path: Path, folder: Path):
+    numbers = f"{folder / 'more' / 'angles.csv'}?target=number"
+    for open_it in (lambda: open_more(numbers, ["cat"], tmp_path), lambda: own_source(tmp_path, numbers)):
+        with pytest.raises(DataError, match="has a number for each image, and what was asked knows classes only"):
+            open_it()
+
+
+def test_features_have_the_numbers_as_labels_and_the_image_itself_is_the_nearest(
+    trained: api.TrainResult, folder: Path, tmp_path: Path
+):
+    listed = folder / "more" / "angles.csv"
+    source = open_source(f"{listed}?target=number", several=True)
+    with open(listed, newline="", encoding="utf-8") as file:
+        truths = [float(row["angle"]) for row in csv.DictReader(file)]
+    for name in ("f.npz", "f.csv"):
+        api.features(trained.run_dir, source, tmp_path / name)
+    with np.load(tmp_path / "f.npz") as arrays:
+        assert [float(text) for text in arrays["label_N"].tolist()] == truths
+        feature_ND = arrays["feature_ND"]
+    with open(tmp_path / "f.csv", newline="", encoding="utf-8") as file:
+        assert [float(row["label"]) for row in csv.DictReader(file)] == truths  # -12.5 is no formula
+    photos = sorted((folder / "more" / "images").glob("*.png"))
+    similar = api.similar(trained.run_dir, photos[0], photos, count=1)
+    assert similar.copies == (str(photos[0]),)
+    unit_ND = feature_ND / np.linalg.norm(feature_ND, axis=1, keepdims=True)
+    nearest = 1 + int((unit_ND[1:] @ unit_ND[0]).argmax())
+    assert similar.found[0].key == str(photos[nearest])

@@ -236,7 +236,12 @@ def open_readable(text: str) -> DataSource | None:
     text, chosen = split_source_text(text)
     entry = None if is_given(text) or is_address(text) else _find_format(text)
     found = entry.open_readable(text, chosen) if entry is not None and entry.open_readable is not None else None
-    return found if found is not None and len(found) else None
+    if found is None or not len(found):
+        return None
+    try:
+        return _as_asked(found, chosen.target)
+    except DataError:  # what is asked for cannot be made of these labels, either: the refusal is told
+        return found
 
 
 def _find_format(text: str) -> SourceFormat | None:
