@@ -58,6 +58,8 @@ LAYOUTS = {
     ("folds.md", "81.6 %"),
     ("judging.md", "find new -name"),
     ("several-labels.md", "mAP 59.4 %"),
+    ("numbers.md", "Mean absolute error 1.325"),
+    ("grades.md", "95.8 % of 359"),
     ("weights.md", "$ cat pixels.json"),
     ("notation.md", "line   ="),
     ("notation.md", "LeNet-5, modern"),

@@ -47,6 +47,7 @@ from .ensemble.distillation import load_teachers
 from .ensemble.training import EnsemblePlan, EnsembleResult, read_plan, train_members
 from .evaluate import curves_file, mistakes
 from .evaluate.label_mistakes import write_label_mistakes
+from .evaluate.number_words import write_number_mistakes
 from .evaluate.thresholds import PromisedPrecision, check_confidence, check_precision
 from .explain.explanation import Explanation, explain_image
 from .explain.sheet import check_out as check_sheet
@@ -267,7 +268,7 @@ def add_class(
     SaccadeError.
     """
     ensemble_folder.refuse_ensemble(Path(run), "add-class")
-    find_checkpoint(Path(run)).manifest.task.refuse_several("saccade add-class")
+    find_checkpoint(Path(run)).manifest.task.refuse_unknown("saccade add-class")
     path = Path(out) if out is not None else new_run_path(os.fspath(more), f"added-to-{Path(run).name}")
     folder = RunFolder(path=path)
     ensemble_folder.refuse_begun(path)
@@ -397,9 +398,12 @@ def evaluate(
 
 @scoped_runtime()
 def write_mistakes(evaluation: Evaluation, path: AnyPath) -> None:
-    """Write every wrong answer of `evaluation` to a CSV file, the most confident first. Raises StorageError."""
+    """Write every wrong answer of `evaluation` to a CSV file, the most confident first; of numbers every answer, the
+    largest error first. Raises StorageError."""
     if evaluation.task.is_several:
         write_label_mistakes(Path(path), evaluation.label_mistakes(), evaluation.metrics.classes)
+    elif evaluation.task.is_number:
+        write_number_mistakes(Path(path), evaluation.number_mistakes())
     else:
         mistakes.write_mistakes(Path(path), evaluation.mistakes())
 
@@ -416,7 +420,8 @@ def write_evaluated_answers(evaluation: Evaluation, path: AnyPath, top: int = 3)
 @scoped_runtime()
 def write_curves(evaluation: Evaluation, path: AnyPath) -> None:
     """Write the ROC and precision-recall curves of every class to a CSV or JSON file, a line for each threshold that
-    changes anything. Raises StorageError, UsageError for another ending."""
+    changes anything. Raises StorageError, UsageError for another ending and for numbers."""
+    evaluation.task.refuse_unknown("evaluate --curves", "several labels", "grade")
     label_NK = evaluation.label_N
     if label_NK.ndim == 1:
         label_NK = label_NK[:, None] == np.arange(len(evaluation.metrics.classes))
@@ -427,8 +432,9 @@ def write_curves(evaluation: Evaluation, path: AnyPath) -> None:
 def write_evaluation_report(evaluation: Evaluation, path: AnyPath, checked: LabelCheck | None = None) -> None:
     """Write a page of all that `evaluation` measured, and of the labels `checked`, as one HTML file.
 
-    Raises StorageError.
+    Raises StorageError, UsageError for numbers.
     """
+    evaluation.task.refuse_unknown("evaluate --report", "several labels", "grade")
     write_evaluation_page(Path(path), evaluation, checked)
 
 
@@ -553,7 +559,7 @@ def predict_to_csv(
         digest_of(members, classifier),
         min(top, len(classifier.classes)),
         min_confidence,
-        classifier.task.is_several,
+        classifier.task,
     )
 
     def answers() -> Iterator[Prediction | ImageError]:
@@ -584,7 +590,7 @@ def predict_to_label_studio(
     check_confidence(min_confidence)
     refuse_no_images(images)
     members, classifier = _answering(runs, runtime, model)
-    classifier.task.refuse_several("predict --label-studio")
+    classifier.task.refuse_unknown("predict --label-studio")
     answers = _noted_answers(members, classifier, _noted_items(images, note), note, min_confidence)
     return export_label_studio(
         Path(out), _version_of(members, classifier), classifier.classes, answers, bad or raise_bad
@@ -609,7 +615,7 @@ def predict_to_fiftyone(
     check_confidence(min_confidence)
     refuse_no_images(images)
     members, classifier = _answering(runs, runtime, model)
-    classifier.task.refuse_several("predict --fiftyone")
+    classifier.task.refuse_unknown("predict --fiftyone")
 
     def answered(items: Iterable[HeldImage]) -> Iterator[Prediction | ImageError]:
         return _noted_answers(members, classifier, iter(items), note, min_confidence)
@@ -696,7 +702,7 @@ def suggest(
     if count < 1:
         raise UsageError(f"--count is 1 or more, got {count}.")
     member = _survey_member(run, "suggest", runtime, model)
-    member.task.refuse_several("saccade suggest")
+    member.task.refuse_unknown("saccade suggest")
     refuse_no_images(images)
     table = _path(out)
     if table is not None:
@@ -724,7 +730,7 @@ def drift(
     `features`, `model` and `opened` as in `evaluate`. Raises SaccadeError.
     """
     member = _survey_member(run, "drift", runtime, model)
-    member.task.refuse_several("saccade drift")
+    member.task.refuse_unknown("saccade drift")
     refuse_no_images(images)
     folder = run_folder(Path(run))
     manifest = find_checkpoint(Path(run)).manifest

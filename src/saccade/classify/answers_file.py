@@ -19,7 +19,7 @@ from typing import IO
 from ..core import atomic
 from ..core.documents import DocumentError, parse_object, read_plain_file
 from ..core.errors import DataError, ImageError, UsageError, printable, shell_word
-from ..core.task import classes_of
+from ..core.task import ONE_LABEL, Task, classes_of
 from ..core.types import Prediction
 from ..data.sources.in_memory import HeldImage
 from ..evaluate.label_mistakes import joined
@@ -46,11 +46,14 @@ class AnswersWritten:
     num_bad: int = 0
 
 
-def headings(top: int, several: bool = False) -> list[str]:
+def headings(top: int, several: bool = False, number: bool = False) -> list[str]:
     """The first line: the image, its class and probability, the next ones, why the file cannot be read; whether the
     image is unlike anything seen in training, why there is no answer, and what it would be.
 
-    Where an image may have `several` labels, those that are said stand behind the image, in one cell."""
+    Where an image may have `several` labels, those that are said stand behind the image, in one cell. Of a `number`:
+    it, and the ends of the interval that nine of ten truths lie in, empty where that is not known."""
+    if number:
+        return ["image", "number", "low", "high", "error", *WITHHELD_NUMBER]
     next_ones = (f"{what}_{n}" for n in range(2, top + 1) for what in NEXT)
     first = ["image", "labels"] if several else ["image"]
     return [*first, "class", "probability", *next_ones, "error", *WITHHELD]
@@ -58,6 +61,7 @@ def headings(top: int, several: bool = False) -> list[str]:
 
 NEXT = ("class", "probability")
 WITHHELD = ("unlike_training", "no_answer", "withheld_class", "withheld_probability")
+WITHHELD_NUMBER = ("unlike_training", "no_answer", "withheld_number")
 
 
 def digest_of(runs: Sequence[Path], classifier: Classifier) -> str:
@@ -66,7 +70,7 @@ def digest_of(runs: Sequence[Path], classifier: Classifier) -> str:
     for run, member in zip(runs, classifier.members, strict=True):
         weights = find_checkpoint(run).manifest.files.get(WEIGHTS)
         values = [weights.sha256 if weights else "", member.classes, member.preprocessing.digest(), member.temperature]
-        values += [member.task.as_values()] if member.task.is_several else []
+        values += [] if member.task.is_one else [member.task.as_values()]
         digest.update(json.dumps(values).encode())
     return digest.hexdigest()
 
@@ -78,11 +82,12 @@ class AnswersFile:
     """
 
     def __init__(
-        self, path: Path, runs_digest: str, top: int, min_confidence: float = 0.0, several: bool = False
+        self, path: Path, runs_digest: str, top: int, min_confidence: float = 0.0, task: Task = ONE_LABEL
     ) -> None:
         self.written = AnswersWritten(path=path)
         self._path = path
-        self._headings = headings(top, several)
+        self._headings = headings(top, task.is_several, task.is_number)
+        self._num_behind = len(WITHHELD_NUMBER if task.is_number else WITHHELD)
         self._top = top
         self._record = path.with_name(f"{path.name}.run.json")
         wanted = {"format": FORMAT, "runs": runs_digest, "top": top, "min_confidence": min_confidence}
@@ -129,8 +134,8 @@ class AnswersFile:
     def add(self, answer: Prediction | ImageError) -> None:
         """Write one line."""
         if isinstance(answer, ImageError):
-            num_empty = len(self._headings) - len(WITHHELD) - 2
-            cells = [safe_cell(answer.key), *[""] * num_empty, safe_cell(answer.reason), *[""] * len(WITHHELD)]
+            num_empty = len(self._headings) - self._num_behind - 2
+            cells = [safe_cell(answer.key), *[""] * num_empty, safe_cell(answer.reason), *[""] * self._num_behind]
             self.written.num_bad += 1
         else:
             cells = answer_cells(answer, self._top)
@@ -188,10 +193,16 @@ class AnswersFile:
 
 def answer_cells(answer: Prediction, top: int) -> list[str]:
     """The cells of a line, below `headings`."""
+    unlike = {None: "", True: "yes", False: "no"}[answer.unlike_training]
+    if answer.value is not None:
+        number, ends = f"{answer.value:.7g}", ["", ""]
+        if answer.interval is not None:
+            ends = [f"{end:.7g}" for end in answer.interval]
+        cells = ["", "", ""] if answer.no_answer else [number, *ends]
+        return [safe_cell(answer.key), *cells, "", unlike, answer.no_answer, number if answer.no_answer else ""]
     ranked = [(safe_cell(name), f"{probability:.6f}") for name, probability in answer.top(top)]
     first, others = ranked[0], [cell for pair in ranked[1:] for cell in pair]
     others += [""] * (2 * (top - len(ranked)))
-    unlike = {None: "", True: "yes", False: "no"}[answer.unlike_training]
     said, withheld = (("", ""), first) if answer.no_answer else (first, ("", ""))
     labels = (
         [] if answer.labels is None else ["" if answer.no_answer else safe_cell(joined(answer.labels, answer.classes))]
@@ -208,9 +219,13 @@ def write_answers(file: AnswersFile, answers: Iterable[Prediction | ImageError])
 
 def write_judged(path: Path, evaluation: Evaluation, top: int) -> None:
     """The answer to every judged image, in the columns of `headings` with `label` behind them. Raises StorageError."""
-    several, classes = evaluation.task.is_several, evaluation.metrics.classes
-    lines = [_line([*headings(top, several), "label"])]
+    task, classes = evaluation.task, evaluation.metrics.classes
+    several = task.is_several
+    lines = [_line([*headings(top, several, task.is_number), "label"])]
     for row, answer in enumerate(evaluation.predictions()):
+        if task.is_number:
+            lines.append(_line([*answer_cells(answer, top), repr(float(evaluation.label_N[row]))]))
+            continue
         names = [classes[label] for label in classes_of(evaluation.label_N, row)]
         lines.append(_line([*answer_cells(answer, top), safe_cell(joined(names, classes) if several else names[0])]))
     atomic.write_bytes(path, b"".join(lines))

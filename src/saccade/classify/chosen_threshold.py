@@ -34,7 +34,13 @@ class Answering:
 
 
 def refuse_confidence_of_labels(task: Task, min_confidence: float | None) -> None:
-    """Raise UsageError where one confidence is asked for and each class has a threshold of its own."""
+    """Raise UsageError where one confidence is asked for and each class has a threshold of its own, or a number has
+    none."""
+    if task.is_number and min_confidence:
+        raise UsageError(
+            "A confidence is of a class, and this run says a number.\n"
+            "Leave out --min-confidence and --precision; each number comes with the interval that holds nine of ten."
+        )
     if task.is_several and min_confidence:
         raise UsageError(
             "Where an image may have several labels, each class has its own threshold; one confidence for all "
@@ -46,7 +52,7 @@ def refuse_confidence_of_labels(task: Task, min_confidence: float | None) -> Non
 def promised_precision(classifier: Classifier, runs: Sequence[Path], precision: float) -> PromisedPrecision | None:
     """The threshold for `classifier`, opened from `runs`, by one look at the centre; None where a run keeps nothing, or
     where they have no validation image in common. Raises CheckpointError."""
-    if classifier.task.is_several:
+    if not classifier.task.is_one:
         return None
     found: list[ValidationOutputs] = []
     for run in runs:
@@ -64,7 +70,8 @@ def promised_precision(classifier: Classifier, runs: Sequence[Path], precision: 
     first = classifier.members[0]
     names = [first.classes[label] for label in found[0].label_N[common[0]]]
     label_N = np.array([classifier.classes.index(name) for name in names])
-    return choose_threshold(probability_NK.max(axis=1), probability_NK.argmax(axis=1) == label_N, precision)
+    said_N = classifier.task.answer_of(probability_NK)
+    return choose_threshold(probability_NK[np.arange(len(said_N)), said_N], said_N == label_N, precision)
 
 
 def require_promised(classifier: Classifier, runs: Sequence[Path], precision: float) -> PromisedPrecision:

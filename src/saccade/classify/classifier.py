@@ -112,6 +112,10 @@ class Classifier:
     def task(self) -> Task:
         """What makes answers of the mean probability: of several labels the mean of the members' thresholds."""
         first = self.members[0].task
+        if first.is_number and (len(self.members) > 1 or self.looks != (CENTRE,)):
+            return first.model_copy(
+                update={"half_width": 0.0, "half_width_images": 0}
+            )  # it is of one look by one network
         if len(self.members) == 1 or not first.is_several:
             return first
         threshold_MK = np.stack(
@@ -267,8 +271,8 @@ def join_members(members: Sequence[Member], looks: Sequence[Look] = (CENTRE,)) -
     for member in members[1:]:
         if member.task.kind != members[0].task.kind:
             raise DataError(
-                f"An ensemble needs one kind of labels: {printable(members[0].name)} knows {members[0].task.kind} an "
-                f"image, {printable(member.name)} {member.task.kind}.\nTrain its members on the same set."
+                f"An ensemble needs one kind of labels: {printable(members[0].name)} knows {_kind(members[0])} an "
+                f"image, {printable(member.name)} {_kind(member)}.\nTrain its members on the same set."
             )
         only_first = [name for name in classes if name not in member.classes]
         only_other = [name for name in member.classes if name not in classes]
@@ -282,6 +286,10 @@ def join_members(members: Sequence[Member], looks: Sequence[Look] = (CENTRE,)) -
             )
     order_MK = np.array([[member.classes.index(name) for name in classes] for member in members], dtype=np.int64)
     return Classifier(members=tuple(members), classes=classes, order_MK=order_MK, looks=tuple(looks))
+
+
+def _kind(member: Member) -> str:
+    return f"a {member.task.kind}" if member.task.target else member.task.kind
 
 
 def same_weights(members: Sequence[Member]) -> list[tuple[Member, Member]]:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..core.display import Displayed, Rows
+from ..core.display import Displayed, Rows, figure
 from ..core.errors import UsageError, printable
 from ..core.task import ONE_LABEL, Task
-from ..core.types import Prediction
+from ..core.types import Metrics, Prediction
 from ..evaluate.by_threshold import Answered, confusion_by_threshold
 from ..evaluate.calibration import Selective, answering_at
 from ..evaluate.copies import NO_COPIES, WithoutCopies
@@ -21,6 +21,8 @@ from ..evaluate.label_mistakes import LabelMistake, find_label_mistakes
 from ..evaluate.metrics import compute_metrics
 from ..evaluate.mistakes import Mistake, find_mistakes
 from ..evaluate.novelty import unlike_sentence
+from ..evaluate.number_metrics import NumberMetrics
+from ..evaluate.number_words import NumberMistake, find_number_mistakes
 from ..evaluate.ranking import Ranking, rank
 from ..evaluate.rates import number
 from ..evaluate.scores import probabilities_from_logits, score_images
@@ -34,19 +36,35 @@ SURE = 0.9  # the confidence from which answers are counted where no threshold w
 
 
 @dataclass(frozen=True, kw_only=True)
+class Gain:
+    """`difference` over `single`, an accuracy (fractions) or a mean absolute error, within `low` to `high` (95 %,
+    paired bootstrap)."""
+
+    single: float
+    difference: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class MemberResult:
-    """One run of several: its own metrics with one look, and how it compares with the best one (None: it is that)."""
+    """One run of several: its own metrics with one look, and how it compares with the best one (None: it is that):
+    in right answers, and of numbers in mean absolute error."""
 
     run: Path
     metrics: AnyMetrics
     against_best: Comparison | None
+    error_against_best: Gain | None = None
 
     @property
     def figure(self) -> tuple[str, float, float, float]:
-        """The name of its figure in JSON, the figure, and the ends of its interval: of several labels the mAP."""
+        """The name of its figure in JSON, the figure, and the ends of its interval: of several labels the mAP, of
+        numbers the mean absolute error."""
         metrics = self.metrics
         if isinstance(metrics, LabelMetrics):
             return "map", metrics.map, metrics.map_low, metrics.map_high
+        if isinstance(metrics, NumberMetrics):
+            return "mae", metrics.mae, metrics.mae_low, metrics.mae_high
         return "top1", metrics.top1, metrics.top1_low, metrics.top1_high
 
     def as_json(self) -> dict[str, Any]:
@@ -60,22 +78,14 @@ class MemberResult:
             "against_best": against.difference if against else None,
             "against_best_low": against.low if against else None,
             "against_best_high": against.high if against else None,
+            **_error_json("mae_against_best", self.error_against_best, isinstance(self.metrics, NumberMetrics)),
         }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gain:
-    """`difference` (fractions) over the accuracy `single`, within `low` to `high` (95 %, paired bootstrap)."""
-
-    single: float
-    difference: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class Together:
-    """What several runs or looks gain over the best member's single look, and what they cost.
+    """What several runs or looks gain over the best member's single look, and what they cost. Of numbers `error_gain`
+    is the mean absolute error of that look, and by how much it changes.
 
     Computing time is that of the networks alone, without reading; memory is that of the weights, and of one batch of
     images with all its looks.
@@ -91,6 +101,7 @@ class Together:
     together_bytes: int
     single_batch_bytes: int
     together_batch_bytes: int
+    error_gain: Gain | None = None
 
     @property
     def times_slower(self) -> float:
@@ -108,6 +119,9 @@ class Together:
             f"{self.single_ms:.2f} ms an image) and holds {self._held(self.together_bytes, self.together_batch_bytes)} "
             f"instead of {self._held(self.single_bytes, self.single_batch_bytes)}."
         )
+        if self.error_gain is not None:
+            have = "have" if len(self.members) == 1 else "has"
+            return [_error_sentence(self.error_gain, single, f"{together} {have}"), cost]
         gain = _capitalised(comparison_sentence(self.gain, single, together))
         return [*self._what_is_right(), *self._two_runs(), gain, *self._over_mean(), cost]
 
@@ -132,6 +146,7 @@ class Together:
             "weights_bytes": self.together_bytes,
             "single_batch_bytes": self.single_batch_bytes,
             "batch_bytes": self.together_batch_bytes,
+            **_error_json("mae_gain", self.error_gain, self.error_gain is not None),
         }
 
     @staticmethod
@@ -204,8 +219,10 @@ class Evaluation(Displayed):
 
     def as_json(self) -> dict[str, Any]:
         """The object of `evaluate --json`; its keys are a contract."""
-        fitted: dict[str, Any] = {"ece_calibrated": self.calibrated().ece, "temperature": self.temperature}
-        if self.task.is_several:
+        fitted: dict[str, Any] = {}
+        if self.task.is_one:
+            fitted = {"ece_calibrated": self.calibrated().ece, "temperature": self.temperature}
+        elif self.task.is_several:
             fitted = {"thresholds_for": self.task.thresholds_for}
         return {
             "run": ", ".join(str(run) for run in self.runs),
@@ -231,7 +248,7 @@ class Evaluation(Displayed):
 
     def _one_label_json(self) -> dict[str, Any]:
         """What only one label an image has: of several, each class has its own threshold and areas."""
-        if self.task.is_several:
+        if not self.task.is_one:
             return {}
         return {
             "answering": self._answering_json(),
@@ -260,18 +277,20 @@ class Evaluation(Displayed):
         """The rates of every class."""
         return class_rows(self.metrics)
 
-    def calibrated(self) -> AnyMetrics:
+    def calibrated(self) -> Metrics | LabelMetrics:
         """The metrics of the confidences that a person sees: with the temperature applied. Of several labels `metrics`
-        are that already."""
+        are that already. Raises UsageError of numbers, which have no confidences."""
         if isinstance(self.metrics, LabelMetrics):
             return self.metrics
-        return compute_metrics(self.logits_NK / self.temperature, self.label_N, self.metrics.classes)
+        if isinstance(self.metrics, NumberMetrics):
+            raise UsageError("A number has no confidence that could be calibrated.")
+        return compute_metrics(self.logits_NK / self.temperature, self.label_N, self.metrics.classes, self.task)
 
     def selective(self) -> Selective:
         """What share of the images is answered when only sure answers count, and how many of those are right.
 
         Sure is what was asked for, else what is promised to give the wanted precision, else 0.90."""
-        scores = score_images(self.logits_NK / self.temperature, self.label_N)
+        scores = score_images(self.logits_NK / self.temperature, self.label_N, self.task)
         confidence_N, right_N = scores.confidence_N, scores.rank_N == 0
         promised = self.promised
         if self.min_confidence is not None or promised is None or promised.min_confidence is None:
@@ -281,7 +300,7 @@ class Evaluation(Displayed):
     def answering_sentences(self) -> list[str]:
         """What answering only when sure gives, and how the threshold was chosen; nothing of several labels, where each
         class has a threshold."""
-        if self.task.is_several:
+        if not self.task.is_one:
             return []
         told = [self.selective().sentence()]
         is_chosen = self.promised is not None and self.min_confidence is None
@@ -294,8 +313,8 @@ class Evaluation(Displayed):
         return [unlike_sentence(int(self.unlike_N.sum()), len(self.unlike_N), self.unlike_share)]
 
     def probabilities(self) -> np.ndarray:
-        """probability_NK float64: what a person sees, with the temperature applied."""
-        if self.task.is_several:
+        """probability_NK float64: what a person sees, with the temperature applied; of numbers the numbers, (N, 1)."""
+        if not self.task.is_one:
             return self.task.probabilities_of(self.logits_NK)
         return probabilities_from_logits(self.logits_NK, self.temperature)
 
@@ -304,11 +323,13 @@ class Evaluation(Displayed):
         metrics = self.metrics
         if isinstance(metrics, LabelMetrics):
             raise UsageError("Several labels an image have the areas of each class in their metrics.")
+        if isinstance(metrics, NumberMetrics):
+            raise UsageError("Numbers are not ranked by class.")
         return rank(self.probabilities(), self.label_N, metrics.classes, metrics.confusion_KK)
 
     def by_threshold(self) -> tuple[Answered, ...]:
         """A confusion matrix for each of some thresholds."""
-        return confusion_by_threshold(self.probabilities(), self.label_N)
+        return confusion_by_threshold(self.probabilities(), self.label_N, self.task)
 
     def predictions(self) -> Iterator[Prediction]:
         """Every image's answer, as `predict` gives it, in the order they were judged."""
@@ -316,23 +337,29 @@ class Evaluation(Displayed):
         for key, probability_K, logits_K, unlike in zip(
             self.keys, self.probabilities(), self.logits_NK, unlike_N, strict=True
         ):
+            value, interval = self.task.number_of(probability_K)
             yield Prediction(
                 key=key,
                 classes=self.metrics.classes,
-                probabilities=tuple(probability_K.tolist()),
+                probabilities=() if value is not None else tuple(probability_K.tolist()),
                 logits=tuple(logits_K.tolist()),
                 latency_ms=1000 * self.seconds / max(len(self.keys), 1),
                 unlike_training=unlike,
                 min_confidence=self.min_confidence or 0.0,
                 labels=self.task.labels_of(probability_K, self.metrics.classes),
                 thresholds=self.task.label_thresholds(len(self.metrics.classes)),
+                value=value,
+                interval=interval,
+                grade=self.task.grade_of(probability_K, self.metrics.classes),
             )
 
     def mistakes(self) -> list[Mistake]:
-        """Every wrong answer, the most confident first. Those of several labels are `label_mistakes`."""
-        if self.task.is_several:
+        """Every wrong answer, the most confident first. Those of several labels are `label_mistakes`, those of numbers
+        `number_mistakes`."""
+        if not self.task.is_one:
             return []
-        return find_mistakes(self.logits_NK, self.label_N, self.keys, self.metrics.classes, self.temperature)
+        known = (self.keys, self.metrics.classes, self.temperature, self.task)
+        return find_mistakes(self.logits_NK, self.label_N, *known)
 
     def label_mistakes(self) -> list[LabelMistake]:
         """Of several labels, every image with a wrong one, the surest mistake first."""
@@ -340,11 +367,34 @@ class Evaluation(Displayed):
             return []
         return find_label_mistakes(self.logits_NK, self.label_N, self.keys, self.metrics.classes, self.task)
 
+    def number_mistakes(self) -> list[NumberMistake]:
+        """Of numbers, every image, the largest error first."""
+        if not self.task.is_number:
+            return []
+        return find_number_mistakes(self.probabilities()[:, 0], self.label_N, self.keys)
+
     def suspected_labels(self) -> SuspectedLabels:
         """Which labels of the judged images are probably wrong, as `mistakes` marks them. Of one label an image."""
-        if self.task.is_several:
-            raise UsageError("Wrong labels are told where an image has one label; this run knows several.")
+        self.task.refuse_unknown("Telling wrong labels")
         return suspect_labels(self.probabilities(), self.label_N)
+
+
+def _error_json(name: str, gain: Gain | None, are_numbers: bool) -> dict[str, float | None]:
+    """A change of the mean absolute error under its keys, null for the best member; nothing of classes."""
+    if not are_numbers:
+        return {}
+    values = (gain.difference, gain.low, gain.high) if gain else (None, None, None)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
+
+
+def _error_sentence(gain: Gain, single: str, together: str) -> str:
+    """Whether numbers that are said together are nearer to the truth, beyond chance."""
+    ends = f"{gain.difference:+.3g}, 95 % interval {gain.low:+.3g} to {gain.high:+.3g}"
+    errors = f"{figure(gain.single + gain.difference)} instead of {figure(gain.single)} ({ends})"
+    said = _capitalised(f"{together} a mean absolute error of {errors}")
+    if gain.low <= 0 <= gain.high:
+        return f"{said}: it cannot be told from {single}."
+    return f"{said}: {'better' if gain.high < 0 else 'worse'} than {single}."
 
 
 def _capitalised(sentence: str) -> str:

@@ -58,9 +58,10 @@ class Ready:
 
 def prepare(asked: Further, source_text: str, classes: Sequence[str], task: Task) -> Ready:
     """Read the files that `asked` names. Raises UsageError, DataError."""
-    if task.is_several and asked != Further():
+    if task.kind != "one label" and asked != Further():
+        knows = f"says a {task.target}" if task.target else "knows several"
         raise UsageError(
-            "Costs, slices and corruptions are for one label an image; this run knows several.\n"
+            f"Costs, slices and corruptions are for one label an image; this run {knows}.\n"
             "Leave out --costs, --slices, --slice-column and --corruptions."
         )
     return Ready(

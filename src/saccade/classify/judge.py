@@ -15,13 +15,13 @@ import torch
 
 from ..core.errors import DataError, printable
 from ..core.runtime import RuntimeConfig
-from ..core.task import images_right
+from ..core.task import Task
 from ..data.labels import labels_of
 from ..data.opening_line import Told, opening_line, untold
 from ..data.scan import scan_source
 from ..data.source import DataSource, open_source
 from ..evaluate.caveats import worse_calibrated, worse_scaled
-from ..evaluate.classes import match_classes, refuse_extra_classes
+from ..evaluate.classes import ClassMatch, match_classes, refuse_extra_classes
 from ..evaluate.copies import leave_out_copies
 from ..evaluate.novelty import agreed
 from ..evaluate.significance import compare_answers, paired_bootstrap
@@ -86,11 +86,12 @@ def evaluate(
     started_s = time.monotonic()
     folders = expand_runs(runs)
     classifier = open_classifier(folders, runtime_config, looks)
-    source = open_source(source_text, several=True)
+    source = open_source(source_text, several=True, target=classifier.task.target)
     opened(opening_line(source))
     refuse_other_labels(classifier, source)
     refuse_confidence_of_labels(classifier.task, answering.min_confidence if answering else None)
-    refuse_extra_classes(match_classes(classifier.classes, source.classes))
+    if not classifier.task.is_number:
+        refuse_extra_classes(match_classes(classifier.classes, source.classes))
     ready = prepare(further or Further(), source_text, classifier.classes, classifier.task)
     scan = scan_source(
         source, classifier.runtime.num_threads, "error", white=classifier.members[0].preprocessing.white_16_bit
@@ -103,16 +104,28 @@ def evaluate(
 def refuse_other_labels(classifier: Classifier, source: DataSource) -> None:
     """Raise DataError where images have several labels and the classifier knows one, or the other way round."""
     run, images = classifier.task, source.task
-    if run.is_several != images.is_several:
+    if run.kind != images.kind:
+        knows, has = (f"a {task.kind}" if task.target else task.kind for task in (run, images))
         raise DataError(
-            f"The run knows {run.kind} an image, and {printable(source.name[:200])} has {images.kind}: nothing says "
+            f"The run knows {knows} an image, and {printable(source.name[:200])} has {has}: nothing says "
             f"which answers are right.\nJudge it on images that are labelled as those it learned from."
         )
+
+
+def match_numbers(classifier: Classifier, source: DataSource) -> ClassMatch | None:
+    """Of a run that says a number: that its images may call it otherwise. None where it knows classes."""
+    if not classifier.task.is_number:
+        return None
+    own, other = classifier.classes[0], source.classes[0]
+    told = f"The run says '{printable(own)}'; these images have '{printable(other)}', taken to be the same."
+    return ClassMatch(label_map_S=np.zeros(1, np.int64), missing=(), extra=(), messages=() if own == other else (told,))
 
 
 def run_labels(label_N: np.ndarray, label_map_S: np.ndarray, num_classes: int) -> np.ndarray:
     """Labels of the source's classes as labels of the run's classes; classes that the run does not know are left out of
     several labels, and are -1 of one."""
+    if label_N.dtype.kind == "f" and label_N.ndim == 1:
+        return label_N  # numbers
     if label_N.ndim == 1:
         mapped_N: np.ndarray = label_map_S[label_N]
         return mapped_N
@@ -132,13 +145,13 @@ def judge(
     """Judge `classifier`, opened from `runs`, on `images`, each read and decoded once; `started_s` is when the work was
     begun (`time.monotonic`). Raises ImageError naming a file that cannot be read, DataError."""
     source = images.source
-    match = match_classes(classifier.classes, source.classes)
+    match = match_numbers(classifier, source) or match_classes(classifier.classes, source.classes)
     whole, is_plain = pass_over(classifier, source, images.index_N), classifier.is_plain
     task, num_classes = classifier.task, len(classifier.classes)
     whole_N = run_labels(whole.label_N, match.label_map_S, num_classes)
-    scores_NK = whole.centre_logits_MNK[0] if is_plain and not task.is_several else whole.probability_NK
-    right_N = images_right(whole_N, task.said(scores_NK))
-    copies = leave_out_copies(right_N, np.isin(images.index_N, images.copied_N))
+    scores_NK = whole.centre_logits_MNK[0] if is_plain and task.is_one and not task.is_grade else whole.probability_NK
+    right_N = task.right(whole_N, scores_NK)
+    copies = leave_out_copies(right_N, np.isin(images.index_N, images.copied_N), task)
     result, index_N = whole.of(copies.is_judged_N), images.index_N[copies.is_judged_N]
     label_N = whole_N[copies.is_judged_N]
     logits_NK = result.centre_logits_MNK[0] if is_plain else task.logits_of(result.probability_NK)
@@ -154,11 +167,8 @@ def judge(
         caveats=(
             *_equal_members(classifier),
             *images.all_caveats(metrics, copies),
-            *(
-                worse_calibrated(logits_NK, label_N, task)
-                if task.is_several
-                else worse_scaled(logits_NK, label_N, temperature)
-            ),
+            *(worse_scaled(logits_NK, label_N, temperature) if task.is_one else ()),
+            *(worse_calibrated(logits_NK, label_N, task) if task.is_several else ()),
         ),
         seed=classifier.members[0].seed,
         seconds=time.monotonic() - started_s,
@@ -246,22 +256,24 @@ def _together(classifier: Classifier, runs: Sequence[Path], result: PassResult, 
     tasks = [classifier.task_of(number) for number in range(len(classifier.members))]
     right_MN = np.stack(
         [
-            images_right(label_N, task.said(task.probabilities_of(logits_NK) if task.is_several else logits_NK))
+            task.right(label_N, task.scores_of(logits_NK))
             for task, logits_NK in zip(tasks, result.centre_logits_MNK, strict=True)
         ]
     )
-    best = int(right_MN.sum(axis=1).argmax())
+    best = _best(right_MN, result.centre_logits_MNK, label_N, tasks)
     num_bytes = weights_bytes(classifier)
+    error_MN = _errors(tasks, result.centre_logits_MNK, label_N) if tasks[0].is_number else None
     members = [
         MemberResult(
             run=run,
             metrics=metrics_of(result.centre_logits_MNK[number], label_N, classifier.classes, tasks[number]),
             against_best=None if number == best else compare_answers(right_MN[best], right_MN[number]),
+            error_against_best=None if number == best else _error_change(error_MN, best, number),
         )
         for number, run in enumerate(runs)
     ]
     num_images, num_looks = max(len(label_N), 1), len(classifier.looks)
-    right_N = images_right(label_N, classifier.task.said(result.probability_NK))
+    right_N = classifier.task.right(label_N, result.probability_NK)
     image_bytes = {kind: math.prod(kind.input_CHW) for kind in classifier.preprocessings}
     return Together(
         members=tuple(members),
@@ -273,8 +285,34 @@ def _together(classifier: Classifier, runs: Sequence[Path], result: PassResult, 
         single_bytes=num_bytes[best],
         together_bytes=sum(num_bytes),
         single_batch_bytes=BATCH_SIZE * image_bytes[classifier.members[best].preprocessing],
+        error_gain=None if error_MN is None else _change(error_MN[best], np.abs(result.probability_NK[:, 0] - label_N)),
         together_batch_bytes=BATCH_SIZE * num_looks * sum(image_bytes.values()),
     )
+
+
+def _best(right_MN: np.ndarray, logits_MNK: np.ndarray, label_N: np.ndarray, tasks: Sequence[Task]) -> int:
+    """The member that is right most often; of numbers the one with the smallest mean absolute error."""
+    if not tasks[0].is_number:
+        return int(right_MN.sum(axis=1).argmax())
+    return int(_errors(tasks, logits_MNK, label_N).mean(axis=1).argmin())
+
+
+def _errors(tasks: Sequence[Task], logits_MNK: np.ndarray, label_N: np.ndarray) -> np.ndarray:
+    """float64 (M, N): how far from the truth each member's number is."""
+    said_MN = [task.probabilities_of(logits_NK)[:, 0] for task, logits_NK in zip(tasks, logits_MNK, strict=True)]
+    error_MN: np.ndarray = np.abs(np.stack(said_MN) - label_N)
+    return error_MN
+
+
+def _error_change(error_MN: np.ndarray | None, first: int, second: int) -> Gain | None:
+    """The change of the mean absolute error from member `first` to `second`; None where there are no errors."""
+    return None if error_MN is None else _change(error_MN[first], error_MN[second])
+
+
+def _change(first_N: np.ndarray, second_N: np.ndarray) -> Gain:
+    low, high = paired_bootstrap(first_N, second_N)
+    single = float(first_N.mean())
+    return Gain(single=single, difference=float(second_N.mean()) - single, low=low, high=high)
 
 
 def _gain_over_mean(right_MN: np.ndarray, right_N: np.ndarray) -> Gain:

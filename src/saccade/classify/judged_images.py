@@ -19,6 +19,13 @@ from ..runs.names import MANIFEST
 from ..runs.seen import Seen, look_up_seen, unknown_note
 from ..runs.start_point import read_start
 
+FITTED = {  # on validation images, by the kind of task
+    "one label": "temperature was",
+    "several labels": "thresholds were",
+    "number": "width of the intervals was",
+    "grade": "threshold of confidence was",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedImages:
@@ -108,7 +115,7 @@ def _what_chose(runs: Sequence[Path]) -> str:
     """What images of the validation part did for the runs: where only a last layer is fitted, no epoch is kept."""
     starts = [read_start(run.parent if (run / MANIFEST).is_file() else run) for run in runs]
     if all(start is not None and start.frozen == ALL for start in starts):
-        what = "temperature was" if not _know_several(runs) else "thresholds were"
+        what = FITTED[find_checkpoint(runs[0]).manifest.task.kind]
         return f"These images were not trained on, but the {what} fitted on them."
     return "These images also chose the epoch kept: the figure flatters a little."
 
@@ -119,10 +126,6 @@ def _folds_words(runs: Sequence[Path]) -> list[str]:
         return []
     folds = read_folds(runs[0].parent if (runs[0] / MANIFEST).is_file() else runs[0])
     return [f"Its folds gave, when it was trained: {folds.verdict}"] if folds else []
-
-
-def _know_several(runs: Sequence[Path]) -> bool:
-    return find_checkpoint(runs[0]).manifest.task.is_several
 
 
 def _trained_on(num: int) -> list[str]:

@@ -77,8 +77,10 @@ def check_labels(run: Path, source_text: str, runtime_config: RuntimeConfig) -> 
     Raises CheckpointError, DataError, ImageError, and ModelError for a network that does not name its parts.
     """
     member = open_member(run, runtime_config)
+    member.task.refuse_unknown("evaluate --label-errors", "several labels")
     refuse_unnamed_parts(member)  # before the images are read
     source = open_source(source_text, verb="--label-errors")
+    source.task.refuse_unknown("evaluate --label-errors")
     scan = scan_source(source, member.runtime.num_threads, "error", white=member.preprocessing.white_16_bit)
     if len(scan.good_N) < MIN_IMAGES:
         raise DataError(

@@ -30,10 +30,11 @@ def predict(
             if place in batch.errors or answers is None:
                 yield batch.errors[place]
                 continue
+            value, interval = classifier.task.number_of(answers.probability_BK[num_before])
             yield Prediction(
                 key=key,
                 classes=classifier.classes,
-                probabilities=tuple(answers.probability_BK[num_before].tolist()),
+                probabilities=() if value is not None else tuple(answers.probability_BK[num_before].tolist()),
                 logits=tuple(answers.logits_BK[num_before].tolist()),
                 latency_ms=latency_ms,
                 notes=batch.notes.get(place, ()),
@@ -41,6 +42,9 @@ def predict(
                 thresholds=thresholds,
                 unlike_training=None if answers.unlike_B is None else bool(answers.unlike_B[num_before]),
                 min_confidence=min_confidence,
+                value=value,
+                interval=interval,
+                grade=classifier.task.grade_of(answers.probability_BK[num_before], classifier.classes),
             )
             num_before += 1
         started_s = time.perf_counter()

@@ -216,8 +216,9 @@ class _Pending:
 
 def _item_of_source(source: DataSource, index: int) -> HeldImage:
     record = source.record(index)
+    label = ";".join(source.classes[label] for label in record.all_labels)
     return HeldImage(
-        record.key, partial(source.read, index), ";".join(source.classes[label] for label in record.all_labels)
+        record.key, partial(source.read, index), label if record.value is None else repr(float(record.value))
     )
 
 

@@ -1,4 +1,4 @@
-"""The options that choose columns of a table as SOURCE; every verb that reads a SOURCE has the same five."""
+"""The options that choose columns of a table as SOURCE; every verb that reads a SOURCE has the same six."""
 
 import typer
 
@@ -32,11 +32,15 @@ LABELS: str = typer.Option(
     show_default=False,
     help="Of a CSV: one, several, or the sign between several. [as they look]",
 )
+TARGET: str = typer.Option(
+    "", "--target", metavar="KIND", show_default=False, help="What labels are: number or grade. [classes]"
+)
 
 
-def chosen_source(source: str, file: str, label: str, split: str, group: str, labels: str) -> str:
+def chosen_source(source: str, file: str, label: str, split: str, group: str, labels: str, target: str) -> str:
     """SOURCE with the chosen columns behind it: the text that a run keeps. Raises UsageError, for a run too."""
     from ..data.source_text import ChosenColumns, with_columns
 
     refuse_run(source)
-    return with_columns(source, ChosenColumns(file=file, label=label, split=split, group=group, labels=labels))
+    chosen = ChosenColumns(file=file, label=label, split=split, group=group, labels=labels, target=target)
+    return with_columns(source, chosen)

@@ -1,5 +1,6 @@
 """What a person sees while a run goes on: one live line on a terminal, plain lines everywhere else, all on stderr."""
 
+import math
 import os
 import sys
 import time
@@ -20,6 +21,7 @@ REDRAW_S = 0.1
 CELL_WIDTH = 9  # characters, or those of a longer heading
 EVERY_COLUMN = ("epoch", "train loss", "train acc", "val loss", "val acc", "lr", "time", "img/s")
 MAP_COLUMN = {"val acc": "val mAP"}  # of several labels
+NUMBER_COLUMN = {"train acc": "train near", "val acc": "val MAE"}  # of a number
 # Columns that go first when the terminal is narrower than so many characters.
 USUAL_WIDTH = 80  # characters, of a terminal that does not say its own
 DROPPED_BELOW = ((100, {"train acc"}), (80, {"lr", "img/s"}), (60, {"train loss", "time"}))
@@ -100,10 +102,9 @@ class RunConsole:
         self._drawn_s = now_s
         loss, accuracy = means()
         remaining = remaining_time(now_s - self._epoch_started_s, batch, num_batches)
-        self._show(
-            [f"epoch {epoch + 1}", f"batch {batch}/{num_batches}", f"loss {loss:.3f}", f"acc {100 * accuracy:.1f} %"]
-            + ([remaining] if remaining else [])
-        )
+        parts = [f"epoch {epoch + 1}", f"batch {batch}/{num_batches}", f"loss {loss:.3f}"]
+        parts += [] if math.isnan(accuracy) else [f"acc {100 * accuracy:.1f} %"]
+        self._show(parts + ([remaining] if remaining else []))
 
     def scan(self, done: int, total: int) -> None:
         """How many of the images have been looked at before training, as often as `step` speaks."""
@@ -119,7 +120,7 @@ class RunConsole:
         """One row that stays."""
         self._epoch_started_s = self._drawn_s = time.monotonic()
         cells = row_cells(result)
-        shown = [MAP_COLUMN.get(name, name) if result.validation_map is not None else name for name in self._columns]
+        shown = [_renamed(result).get(name, name) for name in self._columns]
         if self.output.plain:
             names = [name for name in cells if cells[name].strip()]
             self._print("  ".join(f"{name} {cells[name].strip()}" for name in names))
@@ -184,18 +185,28 @@ def visible_columns(width: int) -> list[str]:
     return [name for name in EVERY_COLUMN if name not in dropped]
 
 
+def _renamed(result: "EpochResult") -> dict[str, str]:
+    """The columns that are called otherwise than for one label an image."""
+    if result.validation_map is not None:
+        return MAP_COLUMN
+    return NUMBER_COLUMN if result.is_number else {}
+
+
 def row_cells(result: "EpochResult") -> dict[str, str]:
     """The text of each column; the best epoch so far is marked with a star."""
+    from ..core.display import figure
+
     has_validation = result.validation_loss is not None and result.validation_accuracy is not None
     star = "*" if result.is_best and has_validation else ""
     rate = result.validation_accuracy if result.validation_map is None else result.validation_map
-    rate_name = "val acc" if result.validation_map is None else MAP_COLUMN["val acc"]
+    names = _renamed(result)
+    chosen_by = f"{100 * (rate or 0):.2f} %" if result.validation_mae is None else figure(result.validation_mae)
     return {
         "epoch": f"{result.epoch}/{result.num_epochs}",
         "train loss": f"{result.train_loss:.4f}",
-        "train acc": f"{100 * result.train_accuracy:.2f} %",
+        names.get("train acc", "train acc"): f"{100 * result.train_accuracy:.2f} %",
         "val loss": f"{result.validation_loss:.4f}" if has_validation else "",
-        rate_name: f"{100 * (rate or 0):.2f} %{star}" if has_validation else "",
+        names.get("val acc", "val acc"): f"{chosen_by}{star}" if has_validation else "",
         "lr": f"{result.learning_rate:.3g}",
         "time": duration(result.seconds),
         "img/s": f"{result.images_per_second:,.0f}",

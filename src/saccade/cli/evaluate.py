@@ -7,7 +7,7 @@ import typer
 
 from ..core.errors import NothingUnseen, UsageError, printable
 from .argument_order import is_run, refuse_swapped
-from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, chosen_source
+from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, TARGET, chosen_source
 from .output import format_table, print_json, print_notes, print_opening, print_result
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def evaluate(
     split_column: str = SPLIT_COLUMN,
     group_column: str = GROUP_COLUMN,
     labels: str = LABELS,
+    target: str = TARGET,
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
     quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
 ) -> None:
@@ -84,7 +85,7 @@ def evaluate(
     from .outputs import Output, check_outputs
 
     runs, source = [Path(text) for text in arguments[:-1]], arguments[-1]
-    source = chosen_source(source, file_column, label_column, split_column, group_column, labels)
+    source = chosen_source(source, file_column, label_column, split_column, group_column, labels, target)
     if label_errors is not None and len(runs) > 1:
         raise UsageError(f"--label-errors looks through the features of one run, got {len(runs)} runs.")
     if min_confidence is not None and precision is not None:
@@ -98,6 +99,7 @@ def evaluate(
         Output(option="--report", path=report, endings=(".html", ".htm")),
     ]
     check_outputs(outputs, [source, *([costs] if costs is not None else [])])
+    _refuse_unknown(runs, label_errors, curves, report)
     answering = api.Answering(min_confidence=min_confidence, precision=0.98 if precision is None else precision)
     further = api.Further(costs=costs, slices=slices, columns=tuple(slice_column), corruptions=corruptions)
     opened = untold if quiet else print_opening
@@ -126,8 +128,10 @@ def evaluate(
         print_notes(evaluation.image_notes)
     lines = [evaluation_text(evaluation)]
     if mistakes is not None:
-        lines.append(f"The wrong answers, the most confident first, are in {printable(str(mistakes))}.")
-        lines += [] if evaluation.task.is_several else [evaluation.suspected_labels().sentence()]
+        which = "The wrong answers, the most confident first, are"
+        which = "All answers, the largest error first, are" if evaluation.task.is_number else which
+        lines.append(f"{which} in {printable(str(mistakes))}.")
+        lines += [evaluation.suspected_labels().sentence()] if evaluation.task.tells_wrong_labels else []
     if answers is not None:
         lines.append(f"All answers are in {printable(str(answers))}.")
     if curves is not None:
@@ -137,6 +141,20 @@ def evaluate(
     if checked is not None:
         lines.append(_labels_text(checked, label_errors))
     print_result("\n".join(lines))
+
+
+def _refuse_unknown(runs: list[Path], label_errors: Path | None, curves: Path | None, report: Path | None) -> None:
+    """Raise UsageError for what the runs' kind of task does not know, before any image is read."""
+    from ..runs.checkpoint import find_checkpoint
+    from ..runs.ensemble_folder import expand_runs
+
+    for name, out, known in (
+        ("--label-errors", label_errors, ("several labels",)),
+        ("--curves", curves, ("several labels", "grade")),
+        ("--report", report, ("several labels", "grade")),
+    ):
+        if out is not None:
+            find_checkpoint(expand_runs(runs)[0]).manifest.task.refuse_unknown(f"evaluate {name}", *known)
 
 
 def _labels_alone(run: Path, source: str, label_errors: Path, as_json: bool, why: str) -> None:
@@ -160,12 +178,15 @@ def _labels_text(checked: "LabelCheck", path: Path | None) -> str:
 
 def evaluation_text(evaluation: "Evaluation") -> str:
     """The verdict, the notes, calibration, what several looks or runs gain and cost, and the table of classes."""
+    from ..evaluate.number_metrics import NumberMetrics
+    from ..evaluate.number_words import range_rows
     from ..evaluate.words import class_rows, verdicts
 
     metrics = evaluation.metrics
     headings, rows = class_rows(metrics)
-    order = sorted(range(len(rows)), key=lambda k: metrics.recall_K[k])[:MAX_ROWS]
-    shown = rows if len(rows) <= MAX_ROWS else [rows[k] for k in order]
+    shown = rows
+    if len(rows) > MAX_ROWS and not isinstance(metrics, NumberMetrics):  # a number has one row
+        shown = [rows[k] for k in sorted(range(len(rows)), key=lambda k: metrics.recall_K[k])[:MAX_ROWS]]
     lines = [
         *verdicts(metrics, evaluation.kind),
         *evaluation.caveats,
@@ -177,6 +198,10 @@ def evaluation_text(evaluation: "Evaluation") -> str:
     if evaluation.together:
         lines += ["", *_together_lines(evaluation.together)]
     lines += ["", format_table(headings, [[printable(cell) for cell in row] for row in shown])]
+    if isinstance(metrics, NumberMetrics):
+        headings, rows = range_rows(evaluation.probabilities()[:, 0], evaluation.label_N)
+        lines += ["", format_table(headings, rows)]
+        return "\n".join(lines)
     lines += _further_lines(evaluation)
     if len(shown) < len(rows):
         lines.append(f"(the {MAX_ROWS} classes of {len(rows)} with the lowest recall; --json has all)")
@@ -185,9 +210,13 @@ def evaluation_text(evaluation: "Evaluation") -> str:
 
 def _other_figures(evaluation: "Evaluation") -> list[str]:
     from ..evaluate.label_metrics import LabelMetrics
+    from ..evaluate.number_metrics import NumberMetrics
     from ..evaluate.words import percent
 
-    metrics, calibrated = evaluation.metrics, evaluation.calibrated()
+    metrics = evaluation.metrics
+    if isinstance(metrics, NumberMetrics):
+        return []
+    calibrated = evaluation.calibrated()
     losses = f"log loss {calibrated.loss:.3f}, calibration error {percent(calibrated.ece)} %"
     if isinstance(metrics, LabelMetrics):
         chosen = f"; thresholds for {evaluation.task.thresholds_for}" if evaluation.task.thresholds_for else ""
@@ -228,28 +257,35 @@ def together_text(evaluation: "Evaluation") -> str:
 
 
 def _together_lines(together: "Together") -> list[str]:
+    from ..core.display import figure
     from ..evaluate.words import percent
 
     if len(together.members) == 1:
         return together.sentences()
+    name = together.members[0].figure[0]
+    show = figure if name == "mae" else percent
     rows = [
         [
             printable(str(member.run)),
-            percent(member.figure[1]),
-            f"{percent(member.figure[2])} to {percent(member.figure[3])}",
+            show(member.figure[1]),
+            f"{show(member.figure[2])} to {show(member.figure[3])}",
             *_against_best(member),
         ]
         for member in together.members
     ]
-    figure = "mAP %" if together.members[0].figure[0] == "map" else "correct %"
-    headings = ["run alone", figure, "95 % interval", "points to the best", "95 % interval", "McNemar p"]
+    heading = {"map": "mAP %", "mae": "mean absolute error"}.get(name, "correct %")
+    headings = ["run alone", heading, "95 % interval", "points to the best", "95 % interval", "McNemar p"]
+    if name == "mae":
+        headings, rows = [*headings[:3], "to the best", "95 % interval"], [row[:5] for row in rows]
     return [format_table(headings, rows), *together.sentences()]
 
 
 def _against_best(member: "MemberResult") -> list[str]:
-    against = member.against_best
+    against, error = member.against_best, member.error_against_best
     if against is None:
         return ["best", "", ""]
+    if error is not None:
+        return [f"{error.difference:+.3g}", f"{error.low:+.3g} to {error.high:+.3g}", ""]
     interval = f"{100 * against.low:+.1f} to {100 * against.high:+.1f}"
     return [f"{100 * against.difference:+.1f}", interval, f"{against.p_value:.3f}"]
 

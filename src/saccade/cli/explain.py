@@ -41,10 +41,11 @@ def explain(
     if as_json:
         print_json(_explanation_json(explanation, run, out))
         return
-    name, probability = explanation.top(1)[0]
-    lines = [f"{printable(str(image))}: '{printable(name)}', {percent(probability)} %."]
-    if explanation.labels is not None:
-        lines = [f"{printable(str(image))}: {explanation.labels_words()}."]
+    said = explanation.answer_words()
+    if explanation.top(1) and explanation.labels is None:
+        name, probability = explanation.top(1)[0]
+        said = f"'{printable(name)}', {percent(probability)} %"
+    lines = [f"{printable(str(image))}: {said}."]
     lines += explanation.answering_words()
     place = explanation.evidence
     lines.append(place.message or f"Evidence for '{printable(place.class_name)}' was found in layer '{place.layer}'.")
@@ -55,11 +56,13 @@ def explain(
 
 def _explanation_json(explanation: "Explanation", run: Path, out: Path) -> dict[str, Any]:
     features, on_photo = explanation.features, explanation.field_on_photo
+    value, interval = explanation.number
     return {
         "run": str(run),
         "file": explanation.subject.key,
         "out": str(out),
         **({} if explanation.labels is None else {"labels": [name for name, _ in explanation.labels]}),
+        **({} if value is None else {"number": value, "interval": list(interval) if interval else None}),
         "top": [{"class": name, "probability": probability} for name, probability in explanation.top(5)],
         "unlike_training": explanation.subject.unlike_training,
         "answering": _answering_json(explanation),

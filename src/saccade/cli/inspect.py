@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, chosen_source
+from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, TARGET, chosen_source
 from .output import print_json, print_opening, print_result
 
 
@@ -16,6 +16,7 @@ def inspect(
     split_column: str = SPLIT_COLUMN,
     group_column: str = GROUP_COLUMN,
     labels: str = LABELS,
+    target: str = TARGET,
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
 ) -> None:
     """Look at every image of SOURCE: the same image in two splits or classes, bad files, duplicates, counts, sizes."""
@@ -28,7 +29,7 @@ def inspect(
         sys.stderr.write(f"\rlooked at {done:,} of {total:,}" + ("\r\033[K" if done == total else ""))
         sys.stderr.flush()
 
-    source = chosen_source(source, file_column, label_column, split_column, group_column, labels)
+    source = chosen_source(source, file_column, label_column, split_column, group_column, labels, target)
     inspection = api.inspect(source, progress=progress if on_terminal else None, keep=keep, opened=print_opening)
     if as_json:
         print_json(inspection.as_json())

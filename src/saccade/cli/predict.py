@@ -86,6 +86,9 @@ def predict(
         rows = [_answer_row(answer, top) for answer in good]
         if rows and good[0].labels is not None:
             print_result(format_table(["image", "labels", "next"], rows, left=3))
+        elif rows and good[0].value is not None:
+            print_result(format_table(["image", good[0].classes[0], "nine of ten within"], rows, left=1))
+            print_result("\n".join(_no_answer_lines(good))) if any(answer.no_answer for answer in good) else None
         elif rows:
             others = [text for place in range(2, len(rows[0]) // 2 + 1) for text in (ordinal(place), "")]
             print_result(format_table(["image", "class", "probability", *others], rows, left=2))
@@ -181,6 +184,18 @@ def _export(
 
 def _answer_json(answer: Any, top: int) -> dict[str, Any]:
     said = {} if answer.labels is None else {"labels": list(answer.labels)}
+    if answer.value is not None:
+        return {
+            "key": answer.key,
+            "file": answer.key,
+            "name": answer.classes[0],
+            "number": None if answer.no_answer else answer.value,
+            "interval": list(answer.interval) if answer.interval and not answer.no_answer else None,
+            "withheld_number": answer.value if answer.no_answer else None,
+            "unlike_training": answer.unlike_training,
+            "no_answer": answer.no_answer or None,
+            "latency_ms": round(answer.latency_ms, 3),
+        }
     return {
         "key": answer.key,
         "file": answer.key,
@@ -198,10 +213,16 @@ NO_ANSWER = {"unlike_training": "unlike training", "low_confidence": "no answer"
 
 
 def _answer_row(answer: Any, top: int) -> list[str]:
+    from ..core.display import figure
     from ..core.errors import printable
 
     if answer.labels is not None:
         return _labels_row(answer, top)
+    if answer.value is not None:
+        number = figure(answer.value)
+        number = f"{NO_ANSWER[answer.no_answer]} (if it had to: {number})" if answer.no_answer else number
+        ends = " to ".join(figure(end) for end in answer.interval) if answer.interval else "-"
+        return [printable(answer.key), number, ends]
     cells = [printable(answer.key)]
     for name, probability in answer.top(top):
         cells += [printable(name), f"{100 * probability:.1f} %"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from ..core.errors import printable, shell_word
-from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, chosen_source
+from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, TARGET, chosen_source
 from .input_size import FIT, INPUT, input_settings
 from .output import print_json, print_opening, print_result
 
@@ -32,13 +32,14 @@ def preview(
     split_column: str = SPLIT_COLUMN,
     group_column: str = GROUP_COLUMN,
     labels: str = LABELS,
+    target: str = TARGET,
     as_json: bool = typer.Option(False, "--json", help="Print what was drawn as one JSON object."),
 ) -> None:
     """Draw some images of SOURCE eight times each, as the first epochs of training would."""
     from .. import api
 
     request = api.PreviewRequest(
-        source=chosen_source(source, file_column, label_column, split_column, group_column, labels),
+        source=chosen_source(source, file_column, label_column, split_column, group_column, labels, target),
         recipe=recipe,
         policy=policy,
         model=model,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..core.errors import SaccadeError
-from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, chosen_source
+from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, TARGET, chosen_source
 from .console import RunConsole, choose_output
 from .evaluate import together_text
 from .input_size import FIT, INPUT, input_settings
@@ -64,6 +64,7 @@ def train(
     split_column: str = SPLIT_COLUMN,
     group_column: str = GROUP_COLUMN,
     labels: str = LABELS,
+    target: str = TARGET,
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
     quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
     plain: bool = typer.Option(False, "--plain", help="No live line: one line an epoch."),
@@ -73,7 +74,7 @@ def train(
     from .. import api
 
     request = api.TrainRequest(
-        source=chosen_source(source, file_column, label_column, split_column, group_column, labels),
+        source=chosen_source(source, file_column, label_column, split_column, group_column, labels, target),
         model=model,
         recipe=recipe,
         policy=policy,

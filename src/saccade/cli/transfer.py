@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, chosen_source
+from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, TARGET, chosen_source
 from .console import RunConsole, choose_output
 from .input_size import FIT, INPUT, input_settings
 from .output import print_json, print_result
@@ -74,6 +74,7 @@ def transfer(
     split_column: str = SPLIT_COLUMN,
     group_column: str = GROUP_COLUMN,
     labels: str = LABELS,
+    target: str = TARGET,
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
     quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
     plain: bool = typer.Option(False, "--plain", help="No live line: one line an epoch."),
@@ -83,7 +84,7 @@ def transfer(
     from .. import api
 
     request = api.TransferRequest(
-        source=chosen_source(source, file_column, label_column, split_column, group_column, labels),
+        source=chosen_source(source, file_column, label_column, split_column, group_column, labels, target),
         backbone=backbone,
         weights=weights,
         budget_ms=budget_ms,
@@ -159,7 +160,8 @@ def _kept(result: "TransferResult") -> list[str]:
         from ..runs.start_point import validation_use
 
         metrics = result.run.judgement.checkpoint.manifest.metrics
-        fitted = metrics.get("temperature_images", metrics.get("calibration_images", 0))
+        names = ("temperature_images", "calibration_images", "half_width_images")
+        fitted = next((metrics[name] for name in names if name in metrics), 0)
         used = validation_use(result.start, int(fitted), result.run.judgement.folds is not None)
         return [text for text in (result.start.sentence, used) if text]
     return [result.start.sentence, result.run.kept()]

@@ -48,3 +48,10 @@ def _html_table(rows: Rows) -> str:
         f"<tr>{''.join(f'<td {LEFT}>{escape(printable(cell))}</td>' for cell in row)}</tr>" for row in rows[1]
     )
     return f"<table>\n<thead><tr>{headings}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+
+
+def figure(value: float) -> str:
+    """A number for a person: four digits, `-` for NaN, thousands told apart where it is large."""
+    if value != value:
+        return "-"
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from .config import FrozenConfig
-from .display import Displayed, Rows
+from .display import Displayed, Rows, figure
 from .errors import printable
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ class Record:
     `key` is a stable name (a path relative to the source, or an index as text), `label` an index into the
     source's classes, `split` one of SPLITS where the source has splits of its own, else None. Images of one
     `group` (one video, one patient) never sit on two sides of a split. Where an image may have several labels, `labels`
-    are all of them, ascending, and `label` is -1; None where each has one.
+    are all of them, ascending, and `label` is -1; None where each has one. Where a number is asked for, it is `value`,
+    and `label` is 0.
     """
 
     key: str
@@ -49,10 +50,11 @@ class Record:
     split: str | None = None
     group: str | None = None
     labels: tuple[int, ...] | None = None
+    value: float | None = None
 
     @property
     def all_labels(self) -> tuple[int, ...]:
-        """Every class of the image: its one label, or any number of them."""
+        """Every class of the image: its one label, or any number of them; 0 where a number is asked for."""
         return (self.label,) if self.labels is None else self.labels
 
 
@@ -191,13 +193,30 @@ class Preprocessing(FrozenConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class GradeFigures:
+    """How far answers are from ordered grades: `mae` the mean distance in grades, with its 95 % interval and that of
+    always saying the `median` grade of the judged images; the share `within_one` grade; quadratic weighted `kappa` with
+    its interval. Values are NaN where undefined."""
+
+    mae: float
+    mae_low: float
+    mae_high: float
+    baseline_mae: float
+    median: int
+    within_one: float
+    kappa: float
+    kappa_low: float
+    kappa_high: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Metrics:
     """How good a classifier is on N labelled images, K classes. Rates are fractions in 0 to 1.
 
     `confusion_KK[true, said]` counts images. Per-class values are NaN where they are undefined (no image of
     the class, or nothing said to be it). `top5` is None below six classes, where it says nothing. `macro_f1` is the
     mean over the classes that have images: one of which nothing is known counts nothing, said or not. `_low` and
-    `_high` are 95 % Wilson intervals.
+    `_high` are 95 % Wilson intervals. `grades` is set where the classes are grades.
     """
 
     num_samples: int
@@ -220,6 +239,7 @@ class Metrics:
     recall_high_K: np.ndarray
     f1_K: np.ndarray
     support_K: np.ndarray
+    grades: GradeFigures | None = None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -233,6 +253,10 @@ class Prediction(Displayed):
     `unlike_training` says that the image is unlike anything seen in training; None where the run keeps nothing to tell
     it by. An image that is, and one whose most probable class has less than `min_confidence`, has no `answer`, and
     `no_answer` says why; `top` still says what it would be.
+
+    Where a number is asked for, it is `value`, nine of ten truths lie within `interval` (None: not known), `classes` is
+    the name of what is measured, and there are no probabilities. Where grades are, `grade` is the median of the
+    probabilities, and the answer.
     """
 
     key: str
@@ -245,10 +269,16 @@ class Prediction(Displayed):
     thresholds: tuple[float, ...] = ()
     unlike_training: bool | None = None
     min_confidence: float = 0.0
+    value: float | None = None
+    interval: tuple[float, float] | None = None
+    grade: str | None = None
 
     def top(self, num: int) -> list[tuple[str, float]]:
-        """The `num` most probable (class, probability) pairs, most probable first; ties in class order."""
-        order = sorted(range(len(self.classes)), key=lambda k: -self.probabilities[k])
+        """The `num` most probable (class, probability) pairs, most probable first; ties in class order; of grades the
+        answer first. None of a number."""
+        if self.value is not None:
+            return []
+        order = sorted(range(len(self.classes)), key=lambda k: (self.classes[k] != self.grade, -self.probabilities[k]))
         return [(self.classes[k], self.probabilities[k]) for k in order[:num]]
 
     @property
@@ -256,17 +286,20 @@ class Prediction(Displayed):
         """Why there is no answer; empty where there is one."""
         if self.unlike_training:
             return "unlike_training"
+        if self.value is not None:
+            return ""
         return "low_confidence" if self.top(1)[0][1] < self.min_confidence else ""
 
     @property
     def answer(self) -> str | None:
-        """The most probable class, or None where there is no answer."""
+        """The most probable class, a number as text, or None where there is no answer."""
+        if self.value is not None:
+            return None if self.no_answer else figure(self.value)
         return None if self.no_answer else self.top(1)[0][0]
 
     def display_lines(self) -> list[str]:
         """The file and its answer, or that there is none and what it would be."""
-        name, probability = self.top(1)[0]
-        said = f"'{printable(name)}', {100 * probability:.1f} %" if self.labels is None else self._labels_text()
+        said = self._said()
         none = {
             "unlike_training": "unlike anything seen in training; if it had to answer: ",
             "low_confidence": "no answer; if it had to answer: ",
@@ -274,11 +307,28 @@ class Prediction(Displayed):
         lines = [f"{printable(self.key)}: {none.get(self.no_answer, '')}{said}."]
         return [*lines, *(f"{printable(self.key)}: {note}" for note in self.notes)]
 
+    def _said(self) -> str:
+        if self.value is not None:
+            return f"'{printable(self.classes[0])}' {self.number_text()}"
+        if self.labels is not None:
+            return self._labels_text()
+        name, probability = self.top(1)[0]
+        return f"'{printable(name)}', {100 * probability:.1f} %"
+
+    def number_text(self) -> str:
+        """`42.1 (38.0 to 46.2)`: the number, and the interval where it is known."""
+        if self.value is None:
+            return ""
+        ends = "" if self.interval is None else f" ({figure(self.interval[0])} to {figure(self.interval[1])})"
+        return f"{figure(self.value)}{ends}"
+
     def _labels_text(self) -> str:
         probability = dict(zip(self.classes, self.probabilities, strict=True))
         said = [f"'{printable(name)}', {100 * probability[name]:.1f} %" for name in self.labels or ()]
         return "; ".join(said) or "none of the labels"
 
     def display_rows(self) -> Rows:
-        """The three most probable classes."""
+        """The three most probable classes, or the number."""
+        if self.value is not None:
+            return ("number", "value"), [(self.classes[0], self.number_text())]
         return ("class", "probability"), [(name, f"{100 * value:.1f} %") for name, value in self.top(3)]

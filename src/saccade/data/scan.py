@@ -106,7 +106,9 @@ def why_refused(source: DataSource, bad: tuple[BadImage, ...], on_bad_image: Lit
     if len(bad) > max(1, MAX_SKIPPED_FRACTION * len(source)):
         return _bad_message(source, bad, too_many(len(bad), len(source)))
     if bad and on_bad_image == "error":
-        return _bad_message(source, bad, "Repair or remove them; train and transfer skip them with --on-bad-image skip.")
+        return _bad_message(
+            source, bad, "Repair or remove them; train and transfer skip them with --on-bad-image skip."
+        )
     return ""
 
 

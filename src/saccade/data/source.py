@@ -1,10 +1,11 @@
 """What a source of images is. A new source is one file in `sources/` that registers a `SourceFormat`."""
 
 import errno
+import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,12 @@ from ..core.addresses import check_address, is_address, is_hub, refuse_whole_dis
 from ..core.errors import DataError, ImageError, printable
 from ..core.in_memory import GivenObjects, is_given
 from ..core.registry import Registry
-from ..core.task import ONE_LABEL, Task
+from ..core.task import GRADE, NUMBER, ONE_LABEL, Task
 from ..core.types import Record, Sample
 from .images.decode import decode_image
-from .source_text import MARK, ChosenColumns, split_source_text
+from .source_text import MARK, NOTHING_CHOSEN, ChosenColumns, parse_chosen, split_source_text
 from .sources.shared.listing import refuse_no_text
+from .sources.shared.targets import check_target, order_of_grades, parse_number
 
 MAX_CLASSES = 100_000
 MAX_CLASS_CHARACTERS = 256
@@ -29,7 +31,8 @@ class DataSource(ABC):
 
     `classes` are the names in label order; `digest` changes when the listing changes (not when a pixel does:
     the scan hashes contents). `notes` are sentences on what was found and is not used, such as files passed over.
-    `task` says whether an image has one label or may have several.
+    `task` says whether an image has one label or may have several, or a number is asked for. `label_name` is what the
+    source calls its labels, such as the name of their column; "" where it has no name for them.
     """
 
     name: str
@@ -37,6 +40,7 @@ class DataSource(ABC):
     digest: str
     notes: tuple[str, ...] = ()
     task: Task = ONE_LABEL
+    label_name: str = ""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -82,13 +86,101 @@ def register(source_format: SourceFormat, origin: str) -> None:
     SOURCES.add(source_format, origin)
 
 
-def open_source(text: str, several: bool = False, verb: str = "") -> DataSource:
+class NumberSource(DataSource):
+    """`source` with its labels read as numbers: the one class is the name of what is measured.
+
+    Raises DataError naming the first image whose label is no number, and where all have the same.
+    """
+
+    def __init__(self, source: DataSource) -> None:
+        where = printable(source.name[:200])
+        if source.task.is_several:
+            raise DataError(
+                f"{where} has lists of labels, and a number is asked for.\n"
+                f"Write one number for each image, or leave --target out."
+            )
+        self.source = source
+        self.name = _named_target(source.name, "number")
+        self.notes, self.task = source.notes, NUMBER
+        self.label_name = source.label_name or "number"
+        self.classes = (self.label_name[:MAX_CLASS_CHARACTERS],)
+        self.digest = hashlib.sha256(f"{source.digest} numbers {source.classes!r}".encode()).hexdigest()
+        first: dict[int, int] = {}
+        for index in range(len(source)):
+            first.setdefault(source.record(index).label, index)
+        self._values = {
+            label: parse_number(f"{where}, {printable(source.record(index).key)}", source.classes[label])
+            for label, index in first.items()
+        }
+        if len(set(self._values.values())) == 1:
+            raise DataError(
+                f"{where}: every image has the number {next(iter(self._values.values())):g}: there is nothing to "
+                f"learn.\nList images with other numbers, or choose the column: --label-column NAME."
+            )
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def record(self, index: int) -> Record:
+        """The record of the source, with its number."""
+        record = self.source.record(index)
+        return replace(record, label=0, value=self._values[record.label])
+
+    def read(self, index: int) -> bytes | np.ndarray:
+        """What the source has there."""
+        return self.source.read(index)
+
+
+class GradeSource(DataSource):
+    """`source` with its classes as grades, the least first. Raises DataError where their names do not say an order."""
+
+    def __init__(self, source: DataSource) -> None:
+        where = printable(source.name[:200])
+        if source.task.is_several:
+            raise DataError(
+                f"{where} has lists of labels, and a grade is asked for.\n"
+                f"Write one grade for each image, or leave --target out."
+            )
+        self.source = source
+        self.name, self.label_name = _named_target(source.name, "grade"), source.label_name
+        self.notes, self.task = source.notes, GRADE
+        self._places = order_of_grades(where, source.classes)
+        self.classes = tuple(name for _, name in sorted(zip(self._places, source.classes, strict=True)))
+        self.digest = hashlib.sha256(f"{source.digest} grades {self.classes!r}".encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def record(self, index: int) -> Record:
+        """The record of the source, with the place of its grade."""
+        record = self.source.record(index)
+        return replace(record, label=self._places[record.label])
+
+    def read(self, index: int) -> bytes | np.ndarray:
+        """What the source has there."""
+        return self.source.read(index)
+
+
+def _named_target(name: str, target: str) -> str:
+    """`name` of a source with `target` behind it, where it is not there yet."""
+    if "target=" in name.rpartition(MARK)[2]:
+        return name
+    return f"{name}{'&' if MARK in name else MARK}target={target}"
+
+
+def open_source(text: str, several: bool = False, verb: str = "", target: str = "") -> DataSource:
     """Open what a person typed as SOURCE. Raises DataError where nothing is there or no format recognises it.
 
     Images that may have several labels are for who asks for them by `several`; else they are refused, in the name of
-    `verb`, and never taken for images of one label.
+    `verb`, and never taken for images of one label; so are numbers. `target` is how labels are read where the text
+    does not say it.
     """
-    source = _open_any(text)
+    source = _open_any(text, target)
+    if source.task.is_number and not several:
+        raise DataError(
+            f"{printable(source.name[:200])} has a number for each image, and {verb or 'what was asked'} knows classes "
+            f"only.\nLeave --target out, or choose a column of classes: --label-column NAME."
+        )
     if source.task.is_several and not several:
         raise DataError(
             f"{printable(source.name[:200])} has several labels an image, and {verb or 'what was asked'} knows one "
@@ -98,19 +190,23 @@ def open_source(text: str, several: bool = False, verb: str = "") -> DataSource:
     return source
 
 
-def _open_any(text: str) -> DataSource:
+def _open_any(text: str, target: str = "") -> DataSource:
     if not text:
         raise DataError("No source of images was named.\nGive a folder, or a built-in set such as digits.")
     if is_given(text):
-        return _with_usable_classes(_given_source(text))
+        return _with_usable_classes(_as_asked(_given_source(text), target))
     text, chosen = split_source_text(text)
     name, mark, rest = text.partition(MARK)
     if mark and is_builtin(name):
-        raise DataError(_no_columns(name, SOURCES.get(name).name, mark + rest))
+        text, chosen = name, parse_chosen(text, name, rest)
+        if chosen.names_columns:
+            raise DataError(_no_columns(name, SOURCES.get(name).name, mark + rest))
+    chosen = replace(chosen, target=chosen.target or target)
+    check_target(chosen.target)
     refuse_whole_disk(text)
     entry = _find_format(text)
     if entry is not None:
-        return _with_usable_classes(_opened(entry, text, chosen))
+        return _with_usable_classes(_as_asked(_opened(entry, text, chosen), chosen.target))
     if is_address(text) and not is_hub(text):
         check_address(text)
         raise DataError(
@@ -140,7 +236,12 @@ def open_readable(text: str) -> DataSource | None:
     text, chosen = split_source_text(text)
     entry = None if is_given(text) or is_address(text) else _find_format(text)
     found = entry.open_readable(text, chosen) if entry is not None and entry.open_readable is not None else None
-    return found if found is not None and len(found) else None
+    if found is None or not len(found):
+        return None
+    try:
+        return _as_asked(found, chosen.target)
+    except DataError:  # what is asked for cannot be made of these labels, either: the refusal is told
+        return found
 
 
 def _find_format(text: str) -> SourceFormat | None:
@@ -150,11 +251,19 @@ def _find_format(text: str) -> SourceFormat | None:
 
 
 def _opened(entry: SourceFormat, text: str, chosen: ChosenColumns) -> DataSource:
-    if not chosen:
+    if chosen == NOTHING_CHOSEN:
+        return entry.open(text)
+    if entry.open_columns is None and not chosen.names_columns:
         return entry.open(text)
     if entry.open_columns is None:
         raise DataError(_no_columns(text, entry.name, chosen.as_text()))
     return entry.open_columns(text, chosen)
+
+
+def _as_asked(source: DataSource, target: str) -> DataSource:
+    if not target or source.task.target == target:
+        return source
+    return NumberSource(source) if target == "number" else GradeSource(source)
 
 
 def _no_columns(text: str, format_name: str, columns: str) -> str:

@@ -5,7 +5,7 @@ on the command line, in the configuration of a run, in JSON. Names are percent-e
 """
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from urllib.parse import quote, unquote
 
 from ..core.addresses import is_address, is_hub
@@ -19,7 +19,8 @@ READABLE = "_-.:/()"  # what a column's name may hold as it is
 class ChosenColumns:
     """Names of columns, "" where the rules of the format choose. `split` may be `fold:3`: that fold is held out.
 
-    `labels` says how labels are read: `one`, `several`, or the sign between several.
+    `labels` says how labels are read: `one`, `several`, or the sign between several. `target` is `number` or
+    `grade` where they are that, "" where they are classes; it is of every source, not of tables alone.
     """
 
     file: str = ""
@@ -27,9 +28,15 @@ class ChosenColumns:
     split: str = ""
     group: str = ""
     labels: str = ""
+    target: str = ""
 
     def __bool__(self) -> bool:
-        return any((self.file, self.label, self.split, self.group, self.labels))
+        return any(getattr(self, field.name) for field in fields(self))
+
+    @property
+    def names_columns(self) -> bool:
+        """Whether anything is chosen that only a table has."""
+        return bool(replace(self, target=""))
 
     def as_text(self) -> str:
         """`?label=breed&group=patient_id`, in one order; "" where nothing is chosen."""
@@ -50,14 +57,19 @@ def split_source_text(text: str) -> tuple[str, ChosenColumns]:
     place, mark, rest = text.partition(MARK)
     if not mark or not place or not (is_hub(place) or (not is_address(place) and _exists(place))) or _exists(text):
         return text, NOTHING_CHOSEN
+    return place, parse_chosen(text, place, rest)
+
+
+def parse_chosen(text: str, place: str, rest: str) -> ChosenColumns:
+    """What the part behind the ? of `text` chooses. Raises UsageError for a key that is none."""
     chosen: dict[str, str] = {}
     for pair in rest.split("&"):
         key, equals, name = pair.partition("=")
         if key not in KEYS:
             raise UsageError(
                 f"'{printable(text[:200])}' chooses '{printable(key[:40])}' of a table.{did_you_mean(key[:40], KEYS)}\n"
-                f"Behind the ? stand names of columns: {', '.join(f'{known}=NAME' for known in KEYS[:-1])}, and "
-                f"{KEYS[-1]}=one or several, with & between."
+                f"Behind the ? stand names of columns: {', '.join(f'{known}=NAME' for known in KEYS[:-2])}, "
+                f"labels=one or several, and target=number or grade, with & between."
             )
         if not equals or not name or key in chosen:
             what = "is chosen twice" if key in chosen else "names no column"
@@ -65,12 +77,13 @@ def split_source_text(text: str) -> tuple[str, ChosenColumns]:
                 f"'{printable(text[:200])}': {key} {what}.\nWrite it once, with a name: {printable(place)}?{key}=NAME."
             )
         chosen[key] = unquote(name)
-    return place, ChosenColumns(
+    return ChosenColumns(
         file=chosen.get("file", ""),
         label=chosen.get("label", ""),
         split=chosen.get("split", ""),
         group=chosen.get("group", ""),
         labels=chosen.get("labels", ""),
+        target=chosen.get("target", ""),
     )
 
 

@@ -6,6 +6,7 @@ files moves few of the others. Images that are nearly the same go to one side to
 
 import hashlib
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +21,8 @@ from .sources.shared.listing import number_twins
 from .stratify import iterative_stratification
 
 Groups = dict[bytes, list[int]]
-Labels = dict[int, tuple[int, ...]]  # of the good images: their classes
+Labels = Mapping[int, tuple[float, ...]]  # of the good images: their classes, or the number that is asked for
+NUM_RANGES, FEWEST_IN_RANGE = 10, 10  # into which numbers are cut to be dealt out evenly
 
 
 def split_source(
@@ -110,10 +112,16 @@ def refuse_unlearnable(source: DataSource, good_N: np.ndarray) -> None:
     if not len(good_N):
         raise DataError(f"{where} has no image that can be decoded.")
     records = [source.record(int(index)) for index in good_N]
+    if source.task.is_number and len({record.value for record in records}) == 1:
+        raise DataError(
+            f"{where}: every image that can be decoded has the number {records[0].value:g}, so there is nothing to "
+            f"learn.\n"
+            f"List images with other numbers, or choose the column: --label-column NAME."
+        )
     present = {label for record in records for label in record.all_labels}
     if source.task.is_several and not present:
         raise DataError(f"{where} has no image with a label: there is nothing to learn.\nLabel some of its images.")
-    if len(present) < 2 and not source.task.is_several:
+    if len(present) < 2 and source.task.is_one:
         only = printable(source.classes[next(iter(present))])
         raise DataError(
             f"{where} has images of one class only, '{only}': there is nothing to tell apart.\n"
@@ -131,7 +139,8 @@ def _cut(
     groups = _groups(source, scan, indices)
     if source.task.is_several:
         return _cut_several(source, groups, fraction, seed)
-    counts = {name: Counter(source.record(index).label for index in members) for name, members in groups.items()}
+    label_of = strata(source, indices)
+    counts = {name: Counter(label_of[index] for index in members) for name, members in groups.items()}
     left: Counter[int] = Counter()
     for count in counts.values():
         left.update(count)
@@ -148,6 +157,22 @@ def _cut(
         taken = _smallest_overshoot(names, counts, missing, left)
     kept = [index for name in names if name not in taken for index in groups[name]]
     return kept, [index for name in names if name in taken for index in groups[name]]
+
+
+def strata(source: DataSource, indices: Sequence[int]) -> dict[int, int]:
+    """Of every image its class; where numbers are asked for, in which of up to ten equally full ranges it lies."""
+    if not source.task.is_number:
+        return {index: source.record(index).label for index in indices}
+    value_N = labels_of(source, indices)
+    num = max(1, min(NUM_RANGES, len(value_N) // FEWEST_IN_RANGE))
+    edges = np.quantile(value_N, np.linspace(0, 1, num + 1)[1:-1])
+    return dict(zip(indices, np.searchsorted(edges, value_N, side="left").tolist(), strict=True))
+
+
+def _labels(source: DataSource, indices: Sequence[int]) -> Labels:
+    if source.task.is_number:
+        return {index: (record.value,) for index in indices if (record := source.record(index)).value is not None}
+    return {index: source.record(index).all_labels for index in indices}
 
 
 def _cut_several(source: DataSource, groups: Groups, fraction: float, seed: int) -> tuple[list[int], list[int]]:
@@ -292,11 +317,16 @@ def _label_notes(source: DataSource, scan: ScanReport, labels: Labels) -> list[s
     if source.task.is_several:
         what = "1 image has" if len(odd) == 1 else f"{len(odd):,} images have each"
         return [f"{what} two lists of labels, so some are wrong: {shown}"]
+    if source.task.is_number:
+        what = "1 image has" if len(odd) == 1 else f"{len(odd):,} images have each"
+        return [f"{what} more than one number, so some are wrong, or all are uncertain: {shown}"]
     return [f"{what} in more than one class, so labels are wrong: {shown}"]
 
 
-def _class_names(source: DataSource, labels: tuple[int, ...]) -> str:
-    return ", ".join(printable(source.classes[label]) for label in labels) or "none"
+def _class_names(source: DataSource, labels: tuple[float, ...]) -> str:
+    if source.task.is_number:
+        return f"{labels[0]:g}"
+    return ", ".join(printable(source.classes[int(label)]) for label in labels) or "none"
 
 
 def _likeness_notes(scan: ScanReport, split: Split) -> list[str]:
@@ -321,7 +351,9 @@ def _name_notes(source: DataSource) -> list[str]:
 
 
 def _absence_notes(source: DataSource, labels: Labels, split: Split) -> list[str]:
-    notes = []
+    notes: list[str] = []
+    if source.task.is_number:
+        return notes
     for name in SPLITS:
         present = {label for index in split.indices(name) for label in labels[int(index)]}
         absent = [label for label in range(len(source.classes)) if label not in present]

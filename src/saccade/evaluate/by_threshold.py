@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import printable
+from ..core.task import ONE_LABEL, Task
 from .metrics import wilson_interval
 from .words import percent
 
@@ -44,10 +45,13 @@ class Answered:
         }
 
 
-def confusion_by_threshold(probability_NK: np.ndarray, label_N: np.ndarray) -> tuple[Answered, ...]:
+def confusion_by_threshold(
+    probability_NK: np.ndarray, label_N: np.ndarray, task: Task = ONE_LABEL
+) -> tuple[Answered, ...]:
     """One entry for each of THRESHOLDS, the lowest first; 0 answers everything."""
     num_classes = probability_NK.shape[1]
-    said_N, confidence_N = probability_NK.argmax(axis=1), probability_NK.max(axis=1, initial=0)
+    said_N = task.answer_of(probability_NK)
+    confidence_N = probability_NK[np.arange(len(said_N)), said_N]
     found = []
     for threshold in THRESHOLDS:
         is_sure_N = confidence_N >= threshold

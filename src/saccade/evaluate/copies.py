@@ -23,6 +23,7 @@ class WithoutCopies:
     is_judged_N: np.ndarray
     num_copies: int
     top1_with: float
+    word: str = "correct"
 
     @property
     def are_all(self) -> bool:
@@ -44,21 +45,29 @@ class WithoutCopies:
         copies = "copy" if self.num_copies == 1 else f"{self.num_copies:,} copies"
         return [
             f"With the {copies}, for comparison with published figures: {percent(self.top1_with)} % of "
-            f"{len(self.is_judged_N):,} images correct."
+            f"{len(self.is_judged_N):,} images {self.word}."
         ]
 
     def as_json(self, task: Task = ONE_LABEL) -> dict[str, Any]:
         """The keys of `--json` and `evaluation.json`: `top1_with_copies` is null where no image is a copy. Of several
-        labels it is the share of images with every label right, and called `exact_match_with_copies`."""
+        labels it is the share of images with every label right, and called `exact_match_with_copies`, of
+        numbers that of images whose answer is near, `near_with_copies`."""
         name = "exact_match_with_copies" if task.is_several else "top1_with_copies"
+        name = "near_with_copies" if task.is_number else name
         return {"num_copies": self.num_copies, name: self.top1_with if self.num_copies else None}
 
 
+NEAR_WORDS = "within half a standard deviation of the training numbers"
 NO_COPIES = WithoutCopies(is_judged_N=np.zeros(0, bool), num_copies=0, top1_with=float("nan"))
 
 
-def leave_out_copies(right_N: np.ndarray, is_copy_N: np.ndarray) -> WithoutCopies:
+def leave_out_copies(right_N: np.ndarray, is_copy_N: np.ndarray, task: Task = ONE_LABEL) -> WithoutCopies:
     """Which of N images are judged: `right_N` (bool) were answered right, `is_copy_N` (bool) are copies."""
     is_judged_N = ~is_copy_N if not is_copy_N.all() else np.ones_like(is_copy_N)
     top1_with = float(right_N.mean()) if len(right_N) else float("nan")
-    return WithoutCopies(is_judged_N=is_judged_N, num_copies=int(is_copy_N.sum()), top1_with=top1_with)
+    return WithoutCopies(
+        is_judged_N=is_judged_N,
+        num_copies=int(is_copy_N.sum()),
+        top1_with=top1_with,
+        word=NEAR_WORDS if task.is_number else "correct",
+    )

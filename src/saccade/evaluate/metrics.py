@@ -7,11 +7,14 @@ Wilson interval: Wilson 1927, JASA 22, 209-212, without continuity correction. E
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..core.task import ONE_LABEL, Task
 from ..core.types import Metrics
+from .grades import grade_figures
 from .scores import ImageScores, as_labels, as_logits, score_images
 
 if TYPE_CHECKING:
@@ -23,7 +26,10 @@ MIN_CLASSES_FOR_TOP5 = 6
 
 
 def compute_metrics(
-    logits_NK: np.ndarray | torch.Tensor, label_N: np.ndarray | torch.Tensor, classes: Sequence[str]
+    logits_NK: np.ndarray | torch.Tensor,
+    label_N: np.ndarray | torch.Tensor,
+    classes: Sequence[str],
+    task: Task = ONE_LABEL,
 ) -> Metrics:
     """Judge logits_NK (any float type) against label_N, integers that index `classes`.
 
@@ -32,7 +38,9 @@ def compute_metrics(
     """
     logits = as_logits(logits_NK, len(classes))
     labels = as_labels(label_N, len(logits), len(classes))
-    return metrics_of_scores(score_images(logits, labels), labels, classes)
+    scores = score_images(logits, labels, task)
+    metrics = metrics_of_scores(scores, labels, classes)
+    return replace(metrics, grades=grade_figures(scores.said_N, labels, len(classes))) if task.is_grade else metrics
 
 
 def metrics_of_scores(scores: ImageScores, label_N: np.ndarray, classes: Sequence[str]) -> Metrics:

@@ -10,19 +10,21 @@ from typing import Any
 import numpy as np
 
 from ..core import atomic
+from ..core.task import ONE_LABEL, Task
 from .label_errors import SuspectedLabels, suspect_labels
 from .scores import probabilities_from_logits
 
 NUM_FOLDS = 5
 # Inverse weight decays that are tried, the strongest penalty first. Weak ones learn single wrong labels.
 WEIGHT_FREEDOMS = (0.001, 0.01, 0.1, 1.0, 10.0)
+SAID = {True: "yes", False: "no", None: ""}
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mistake:
     """One image that was answered wrongly: its position among the judged images, its key, the label and the answer
-    with their probabilities, and whether the label itself may be wrong."""
+    with their probabilities, and whether the label itself may be wrong (None: not known, as of grades)."""
 
     position: int
     key: str
@@ -30,16 +32,21 @@ class Mistake:
     said: str
     said_probability: float
     label_probability: float
-    may_be_mislabelled: bool
+    may_be_mislabelled: bool | None
 
 
 def find_mistakes(
-    logits_NK: np.ndarray, label_N: np.ndarray, keys: Sequence[str], classes: Sequence[str], temperature: float = 1.0
+    logits_NK: np.ndarray,
+    label_N: np.ndarray,
+    keys: Sequence[str],
+    classes: Sequence[str],
+    temperature: float = 1.0,
+    task: Task = ONE_LABEL,
 ) -> list[Mistake]:
     """Every wrong answer, the most confident first; equal ones in the order of the images."""
     probability_NK = probabilities_from_logits(logits_NK, temperature)
-    said_N = logits_NK.argmax(axis=1)
-    suspected = set(suspect_labels(probability_NK, label_N).position_S.tolist())
+    said_N = task.answer_of(probability_NK if task.is_grade else logits_NK)
+    suspected = _suspected(probability_NK, label_N, task)
     wrong = np.flatnonzero(said_N != label_N)
     order = wrong[np.argsort(-probability_NK[wrong, said_N[wrong]], kind="stable")]
     return [
@@ -50,10 +57,15 @@ def find_mistakes(
             said=classes[said_N[i]],
             said_probability=float(probability_NK[i, said_N[i]]),
             label_probability=float(probability_NK[i, label_N[i]]),
-            may_be_mislabelled=int(i) in suspected,
+            may_be_mislabelled=None if suspected is None else int(i) in suspected,
         )
         for i in order
     ]
+
+
+def _suspected(probability_NK: np.ndarray, label_N: np.ndarray, task: Task) -> set[int] | None:
+    """Positions of labels that may be wrong; None where nothing tells, as of grades."""
+    return set(suspect_labels(probability_NK, label_N).position_S.tolist()) if task.tells_wrong_labels else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +187,7 @@ def mistakes_csv(mistakes: Sequence[Mistake]) -> str:
     for mistake in mistakes:
         probabilities = [f"{mistake.said_probability:.6f}", f"{mistake.label_probability:.6f}"]
         names = [safe_cell(name) for name in (mistake.key, mistake.label, mistake.said)]
-        rows.append([*names, *probabilities, "yes" if mistake.may_be_mislabelled else "no"])
+        rows.append([*names, *probabilities, SAID[mistake.may_be_mislabelled]])
     return _csv(["image", "label", "said", "said_probability", "label_probability", "label_may_be_wrong"], rows)
 
 

@@ -100,7 +100,10 @@ def kept_rows(label_N: np.ndarray, order_N: np.ndarray, num_kept: int) -> np.nda
 
 
 def rarest_label(label_N: np.ndarray) -> np.ndarray:
-    """One label for each image, int64 (N,): of several (label_NK) the one that the fewest images have, -1 of none."""
+    """One label for each image, int64 (N,): of several (label_NK) the one that the fewest images have, -1 of none; of
+    numbers the same one for all."""
+    if label_N.dtype.kind == "f" and label_N.ndim == 1:
+        return np.zeros(len(label_N), np.int64)
     if label_N.ndim == 1:
         return label_N
     order_K = np.argsort(label_N.sum(axis=0), kind="stable")

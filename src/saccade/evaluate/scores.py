@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core.errors import DataError, ModelError, TrainingError
+from ..core.task import ONE_LABEL, Task
 
 if TYPE_CHECKING:
     import torch
@@ -62,14 +63,20 @@ def as_labels(label_N: np.ndarray | torch.Tensor, num_images: int, num_classes: 
     return array_N.astype(np.int64)
 
 
-def score_images(logits_NK: np.ndarray, label_N: np.ndarray) -> ImageScores:
-    """Answer, confidence, loss and rank of every image, from checked logits and labels."""
+def score_images(logits_NK: np.ndarray, label_N: np.ndarray, task: Task = ONE_LABEL) -> ImageScores:
+    """Answer, confidence, loss and rank of every image, from checked logits and labels. Of grades the answer is the
+    median, its confidence its own probability, and rank 0 that it is right."""
     num_images, num_classes = logits_NK.shape
     rows = max(1, CHUNK_VALUES // max(num_classes, 1))
     parts = [_score_chunk(logits_NK[i : i + rows], label_N[i : i + rows]) for i in range(0, num_images, rows)]
     if not parts:
         parts = [(np.zeros(0, np.int64), *(np.zeros(0) for _ in range(3)), np.zeros(0, np.int64))]
     said_N, confidence_N, true_probability_N, loss_N, rank_N = (np.concatenate(part) for part in zip(*parts))
+    if task.is_grade:
+        probability_NK = probabilities_from_logits(logits_NK)
+        said_N = task.answer_of(probability_NK)
+        confidence_N = probability_NK[np.arange(num_images), said_N]
+        rank_N = np.where(said_N == label_N, 0, np.maximum(rank_N, 1))
     return ImageScores(
         said_N=said_N,
         confidence_N=confidence_N,

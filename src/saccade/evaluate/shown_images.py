@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..core.task import Task
+from ..core.task import ONE_LABEL, Task
 from ..core.types import Metrics
 from .label_errors import suspect_labels
 from .label_mistakes import find_label_mistakes
@@ -20,21 +20,25 @@ MAX_SUSPECTS = 24
 MAX_PICTURES = 140
 MAX_OF_PAIR = 6
 MAX_RIGHT = 3
+MAX_SPREAD = 24  # pictures in the order of the numbers that were said
 MAX_RIGHT_IN_ALL = 40
 SHOWN_AT_ONCE = 8  # the other galleries appear when their cell is followed
 
 
 def choose_shown(
-    logits_NK: np.ndarray, label_N: np.ndarray, classes: Sequence[str], temperature: float
+    logits_NK: np.ndarray, label_N: np.ndarray, classes: Sequence[str], temperature: float, task: Task = ONE_LABEL
 ) -> tuple[list[int], list[int]]:
     """(positions of the most confident mistakes, positions of labels that may be wrong and behind the cells of the
     confusion matrix), none twice."""
     keys = [""] * len(label_N)
-    mistakes = find_mistakes(logits_NK, label_N, keys, classes, temperature)[:MAX_CARDS]
-    metrics = compute_metrics(logits_NK, label_N, classes)
-    cells = choose_of_cells(metrics, logits_NK, label_N, temperature)
-    suspects = suspect_labels(probabilities_from_logits(logits_NK, temperature), label_N).position_S[:MAX_SUSPECTS]
-    behind = dict.fromkeys([*suspects.tolist(), *(position for positions in cells.values() for position in positions)])
+    mistakes = find_mistakes(logits_NK, label_N, keys, classes, temperature, task)[:MAX_CARDS]
+    metrics = compute_metrics(logits_NK, label_N, classes, task)
+    cells = choose_of_cells(metrics, logits_NK, label_N, temperature, task)
+    suspects: list[int] = []
+    if task.tells_wrong_labels:
+        suspected = suspect_labels(probabilities_from_logits(logits_NK, temperature), label_N)
+        suspects = suspected.position_S[:MAX_SUSPECTS].tolist()
+    behind = dict.fromkeys([*suspects, *(position for positions in cells.values() for position in positions)])
     return [mistake.position for mistake in mistakes], list(behind)
 
 
@@ -55,11 +59,19 @@ def choose_shown_labels(
     return [mistake.position for mistake in mistakes[:MAX_CARDS]], list(behind)
 
 
+def choose_shown_numbers(said_N: np.ndarray, value_N: np.ndarray) -> tuple[list[int], list[int]]:
+    """The same of numbers: (positions of the largest errors, positions spread evenly over the range of the answers)."""
+    largest = np.argsort(-np.abs(said_N - value_N), kind="stable")[:MAX_CARDS]
+    order = np.argsort(said_N, kind="stable")
+    spread = order[np.linspace(0, len(order) - 1, min(len(order), MAX_SPREAD)).round().astype(np.int64)]
+    return largest.tolist(), spread.tolist()
+
+
 def choose_of_cells(
-    metrics: Metrics, logits_NK: np.ndarray, label_N: np.ndarray, temperature: float
+    metrics: Metrics, logits_NK: np.ndarray, label_N: np.ndarray, temperature: float, task: Task = ONE_LABEL
 ) -> dict[tuple[int, int], list[int]]:
     """Positions by (true class, answer): of mistakes the surest, of right answers the least sure."""
-    said_N = logits_NK.argmax(axis=1)
+    said_N = task.answer_of(task.scores_of(logits_NK))
     spread = logits_NK - logits_NK.max(axis=1, keepdims=True)
     confidence_N = 1 / np.exp(spread / temperature).sum(axis=1)
     pairs = wrong_pairs(metrics)[:MAX_PICTURES]

@@ -8,6 +8,7 @@ import numpy as np
 from ..core.errors import printable
 from ..core.task import Task
 from ..core.types import Metrics
+from .grades import grades_json, grades_sentence
 from .label_metrics import LabelMetrics, compute_label_metrics
 from .label_words import (
     CROSS_VALIDATED,
@@ -19,29 +20,36 @@ from .label_words import (
     label_warnings,
 )
 from .metrics import compute_metrics
+from .number_metrics import NumberMetrics, compute_number_metrics
+from .number_words import number_json, number_rows, number_verdict, number_warnings, spread_sentence
 from .rates import FEW_IMAGES as FEW_IMAGES
 from .rates import number, rate
 from .rates import percent as percent
 
 MAX_NAMES = 5
-AnyMetrics = Metrics | LabelMetrics  # of images with one label, or with several
+AnyMetrics = Metrics | LabelMetrics | NumberMetrics  # of images with one label, with several, with a number
 
 
 def metrics_of(logits_NK: np.ndarray, label_N: np.ndarray, classes: Sequence[str], task: Task) -> AnyMetrics:
     """The metrics of logits for the kind of labels that `task` says."""
     if task.is_several:
         return compute_label_metrics(logits_NK, label_N, classes, task)
-    return compute_metrics(logits_NK, label_N, classes)
+    if task.is_number:
+        return compute_number_metrics(logits_NK, label_N, classes, task)
+    return compute_metrics(logits_NK, label_N, classes, task)
 
 
 def verdict(metrics: AnyMetrics, kind: str = "held-out") -> str:
     """`98.6 % of 360 held-out images correct (95 % interval 96.8 to 99.4); always guessing the largest class: 10.6 %.`
 
     `kind` is what the images are: held-out, cross-validated, training, or empty where nobody knows. A rate below one is
-    never rounded up to 100.0, nor one above zero down to 0.0. Of several labels, as in `label_verdict`.
+    never rounded up to 100.0, nor one above zero down to 0.0. Of several labels, as in `label_verdict`, of numbers as
+    in `number_verdict`.
     """
     if isinstance(metrics, LabelMetrics):
         return label_verdict(metrics, kind)
+    if isinstance(metrics, NumberMetrics):
+        return number_verdict(metrics, kind)
     if not metrics.num_samples:
         return "No held-out images: nothing is known of the accuracy."
     images = f"{'' if kind == CROSS_VALIDATED else kind} image".strip() + ("" if metrics.num_samples == 1 else "s")
@@ -53,10 +61,14 @@ def verdict(metrics: AnyMetrics, kind: str = "held-out") -> str:
 
 
 def verdicts(metrics: AnyMetrics, kind: str = "held-out") -> list[str]:
-    """The verdict; of several labels also how many images have every label right."""
+    """The verdict; of several labels also how many images have every label right; of numbers R2 and its kin."""
     first = verdict(metrics, kind)
     if isinstance(metrics, LabelMetrics) and metrics.num_samples:
         return [first, exact_sentence(metrics)]
+    if isinstance(metrics, NumberMetrics) and metrics.num_samples:
+        return [first, spread_sentence(metrics)]
+    if isinstance(metrics, Metrics) and metrics.grades and metrics.num_samples:
+        return [first, grades_sentence(metrics.grades, metrics.classes)]
     return [first]
 
 
@@ -64,9 +76,16 @@ def warnings(metrics: AnyMetrics, kind: str = "held-out") -> list[str]:
     """What a person must know before trusting the figures; empty where there is nothing. `kind`: as in `verdict`."""
     if isinstance(metrics, LabelMetrics):
         return label_warnings(metrics, kind)
+    if isinstance(metrics, NumberMetrics):
+        return number_warnings(metrics, kind)
     if not metrics.num_samples:
         return ["No image was held out, so the accuracy of this classifier is unknown."]
     found = []
+    if metrics.grades and not metrics.grades.mae_high < metrics.grades.baseline_mae:
+        found.append(
+            f"Not shown to be nearer than always saying the median grade ({metrics.grades.baseline_mae:.3f}): the "
+            f"interval of the distance reaches up to {metrics.grades.mae_high:.3f} grades."
+        )
     if metrics.top1_low <= metrics.majority_rate:
         is_largest_K = metrics.support_K == metrics.support_K.max()
         guess = f"'{printable(metrics.majority_class)}'" if is_largest_K.sum() == 1 else "one class"
@@ -93,7 +112,10 @@ def metrics_json(metrics: AnyMetrics) -> dict[str, Any]:
     """The metrics as JSON values under the keys of `evaluate --json`; rates in 0 to 1, null where undefined."""
     if isinstance(metrics, LabelMetrics):
         return label_metrics_json(metrics)
+    if isinstance(metrics, NumberMetrics):
+        return number_json(metrics)
     return {
+        **(grades_json(metrics.grades, metrics.classes) if metrics.grades else {}),
         "num_samples": metrics.num_samples,
         "top1": number(metrics.top1),
         "top1_low": metrics.top1_low,
@@ -113,6 +135,8 @@ def class_rows(metrics: AnyMetrics) -> tuple[list[str], list[list[str]]]:
     """Headings and one row per class: images, precision and recall with their intervals, F1, the usual confusion."""
     if isinstance(metrics, LabelMetrics):
         return label_rows(metrics)
+    if isinstance(metrics, NumberMetrics):
+        return number_rows(metrics)
     headings = [
         "class",
         "images",

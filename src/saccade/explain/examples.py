@@ -58,7 +58,7 @@ def find_examples(
 
     `opened` hears the line that names the classes. Raises DataError, ImageError, UnknownNameError.
     """
-    source = open_source(source_text, several=True)
+    source = open_source(source_text, several=True, target=member.task.target)
     opened(opening_line(source))
     index_N = _training_images(source)
     thinned_N = index_N[np.linspace(0, len(index_N) - 1, min(len(index_N), MAX_IMAGES)).round().astype(np.int64)]

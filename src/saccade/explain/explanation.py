@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..classify.classifier import Member
-from ..core.display import Displayed
+from ..core.display import Displayed, figure
 from ..core.errors import printable
 from ..data.opening_line import Told, untold
 from ..evaluate.thresholds import PromisedPrecision
@@ -39,18 +39,31 @@ class Explanation(Displayed):
 
     def display_lines(self) -> list[str]:
         """The answer, and where its evidence was found."""
-        name, probability = self.top(1)[0]
         place = self.evidence
         found = f"Evidence for '{printable(place.class_name)}' was found in layer '{place.layer}'."
         return [
-            f"{printable(self.subject.key)}: '{printable(name)}', {100 * probability:.1f} %."
-            if self.labels is None
-            else f"{printable(self.subject.key)}: {self.labels_words()}.",
+            f"{printable(self.subject.key)}: {self.answer_words()}.",
             *self.answering_words(),
             place.message or found,
             *([self.occlusion.message] if self.occlusion.message else []),
             self.features.words(),
         ]
+
+    @property
+    def number(self) -> tuple[float | None, tuple[float, float] | None]:
+        """The number that is said, and the interval that nine of ten truths lie in; None where classes are known."""
+        return self.member.task.number_of(self.subject.probability_K)
+
+    def answer_words(self) -> str:
+        """What is said of the image."""
+        value, interval = self.number
+        if value is not None:
+            ends = f" ({figure(interval[0])} to {figure(interval[1])})" if interval else ""
+            return f"'{printable(self.class_name)}' {figure(value)}{ends}"
+        if self.labels is not None:
+            return self.labels_words()
+        name, probability = self.top(1)[0]
+        return f"'{printable(name)}', {100 * probability:.1f} %"
 
     @property
     def field_on_photo(self) -> SeenField | None:
@@ -108,8 +121,16 @@ class Explanation(Displayed):
         return "; ".join(said) or "none of the labels"
 
     def top(self, num: int) -> list[tuple[str, float]]:
-        """The `num` most probable (class, probability) pairs, most probable first."""
-        order = np.argsort(-self.subject.probability_K, kind="stable")[:num]
+        """The `num` most probable (class, probability) pairs, most probable first, of grades the answer; none of a
+        number."""
+        if self.member.task.is_number:
+            return []
+        probability_K = self.subject.probability_K
+        order = np.argsort(-probability_K, kind="stable")
+        if self.member.task.is_grade:
+            said = int(self.member.task.answer_of(probability_K[None])[0])
+            order = np.array([said, *(k for k in order if k != said)])
+        order = order[:num]
         return [(self.member.classes[k], float(self.subject.probability_K[k])) for k in order]
 
 
@@ -149,7 +170,9 @@ def explain_image(
 
 def _most_probable(member: Member, subject: Subject) -> int:
     """The class that is explained unasked. Of several labels, calibration may put another first than the logits."""
-    return int((subject.probability_K if member.task.is_several else subject.logits_K).argmax())
+    task = member.task
+    scores_K = subject.logits_K if task.is_one and not task.is_grade else subject.probability_K
+    return int(task.answer_of(scores_K[None])[0])
 
 
 def _strongest(evidence: EvidenceMap) -> tuple[int, int]:

@@ -52,8 +52,11 @@ def write_page(path: Path, text: str) -> None:
 
 def sheet_svg(explanation: Explanation) -> str:
     """The page as SVG text; it needs nothing from outside."""
-    name, probability = explanation.top(1)[0]
-    title = f"{_shortened(Path(explanation.subject.key).name, 60)}: '{name}', {percent(probability)} %"
+    said = explanation.answer_words()
+    if explanation.top(1):
+        name, probability = explanation.top(1)[0]
+        said = f"'{name}', {percent(probability)} %"
+    title = f"{_shortened(Path(explanation.subject.key).name, 60)}: {said}"
     body = [svg.text(MARGIN, 42, title, 20, bold=True)]
     y = 72.0
     for words in explanation.answering_words():
@@ -105,6 +108,8 @@ def _panels(explanation: Explanation, y: float) -> list[str]:
         picture = signed_colours(cover.drop_HW, top)
         caption = f"change of '{name}' when a {cover.patch_px} px square is covered"
         ends = (f"rises {100 * top:.1f} points", f"falls {100 * top:.1f} points")
+        if explanation.member.task.is_number:
+            ends = (f"rises {top:.3g}", f"falls {top:.3g}")
         body += _panel(columns[3], y, "Occlusion", svg.crisp(picture, 440), caption, ends)
     return body
 
@@ -152,6 +157,8 @@ def _words(x: float, y: float, title: str, message: str) -> list[str]:
 def _answers(explanation: Explanation, y: float) -> list[str]:
     """The five most probable classes as bars, with their figures."""
     body = [svg.text(MARGIN, y, "Answer", 14, bold=True)]
+    if not explanation.top(1):
+        body.append(svg.text(MARGIN, y + 27, _shortened(explanation.answer_words(), 60), 13, bold=True))
     width = 2 * PANEL + GAP
     for number, (name, probability) in enumerate(explanation.top(5)):
         top = y + 14 + number * 40

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.display import figure
 from ..core.errors import ImageError
 from ..data.augmentation import AUGMENTATIONS, Framing
 from ..data.augmenter import Augmenter, Plan
@@ -82,7 +83,7 @@ def preview_images(source: DataSource, indices: list[int], augmenter: Augmenter,
     return [
         Preview(
             key=sample.key,
-            label=", ".join(source.classes[label] for label in source.record(index).all_labels) or "no label",
+            label=_label_text(source, index),
             original_HWC=sample.image_HWC,
             evaluated_HWC=prepare_image(sample.image_HWC, augmenter.preprocessing),
             draws=tuple(drawn),
@@ -124,3 +125,10 @@ def _parameter(key: str, value: np.ndarray) -> str:
     number = float(value) * (100 if unit == "fraction" else 1)
     digits = 0 if number == int(number) else 1
     return f"{name.replace('_', ' ')} {number:.{digits}f}{UNITS.get(unit, ' ' + unit)}".strip()
+
+
+def _label_text(source: DataSource, index: int) -> str:
+    record = source.record(index)
+    if record.value is not None:
+        return f"{source.classes[0]} {figure(record.value)}"
+    return ", ".join(source.classes[label] for label in record.all_labels) or "no label"

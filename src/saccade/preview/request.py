@@ -121,7 +121,7 @@ class Subset(DataSource):
 
     def __init__(self, source: DataSource, indices: list[int]) -> None:
         self.name, self.classes, self.digest = source.name, source.classes, source.digest
-        self.task = source.task
+        self.task, self.label_name = source.task, source.label_name
         self._source, self._indices = source, indices
 
     def __len__(self) -> int:

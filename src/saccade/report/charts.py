@@ -81,6 +81,26 @@ def calibration_chart(rows: Sequence[dict[str, float]]) -> str:
     return _svg(chart)
 
 
+def number_chart(truth: Sequence[float], said: Sequence[float], half_width: float) -> str:
+    """SVG of what was said over the truth; on the solid line they agree, and between the dashed ones, `half_width` away
+    (0: not drawn), nine of ten truths are expected."""
+    alt = _altair()
+    low, high = min(*truth, *said), max(*truth, *said)
+    room = 0.05 * ((high - low) or abs(high) or 1.0)
+    scale = alt.Scale(domain=[low - room, high + room], nice=False, zero=False)
+    x = alt.X("truth:Q", scale=scale, axis=alt.Axis(title="truth", tickCount=5))
+    y = alt.Y("said:Q", scale=scale, axis=alt.Axis(title="answer", tickCount=5))
+    points = alt.Chart(alt.Data(values=[{"truth": t, "said": s} for t, s in zip(truth, said, strict=True)]))
+    layers = []
+    for shift in (0.0, half_width, -half_width) if half_width else (0.0,):
+        ends = [(low - room, low - room + shift), (high + room, high + room + shift)]
+        line = alt.Chart(alt.Data(values=[{"truth": t, "said": s} for t, s in ends]))
+        dash = SOLID if shift == 0 else DASHED
+        layers.append(line.mark_line(color=MUTED, strokeDash=dash, strokeWidth=1, clip=True).encode(x=x, y=y))
+    layers.append(points.mark_circle(color=FIRST, size=22, opacity=0.6, clip=True).encode(x=x, y=y))
+    return _svg(alt.layer(*layers))
+
+
 def rate_chart(
     x: Sequence[float],
     y: Sequence[float],

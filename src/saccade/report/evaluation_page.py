@@ -7,6 +7,7 @@ from ..classify.evaluation import Evaluation
 from ..classify.label_check import LabelCheck
 from ..core import atomic
 from ..core.errors import printable
+from ..core.types import Metrics
 from ..evaluate.label_metrics import LabelMetrics
 from ..evaluate.words import class_rows
 from .html import Markup, element, join, section, table
@@ -67,11 +68,13 @@ def _sections(evaluation: Evaluation, checked: LabelCheck | None) -> list[tuple[
     if isinstance(metrics, LabelMetrics):
         drawn = label_curves(evaluation.probabilities(), evaluation.label_N, metrics)
         parts = [("classes", "Classes", classes), ("ranking", "Curves", drawn)]
-    else:
+    elif isinstance(metrics, Metrics):  # the page knows no numbers
         probability_NK, names = evaluation.probabilities(), metrics.classes
         matrix = section("confusion", "Confusion matrix", *matrix_and_pairs(metrics, set()))
         curves = ranking_section(probability_NK, evaluation.label_N, evaluation.ranking())
-        sure = section("thresholds", "Sure answers", *by_threshold(probability_NK, evaluation.label_N, names))
+        sure = section(
+            "thresholds", "Sure answers", *by_threshold(probability_NK, evaluation.label_N, names, evaluation.task)
+        )
         parts = [
             ("confusion", "Confusion matrix", matrix),
             ("classes", "Classes", classes),

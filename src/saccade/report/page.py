@@ -31,6 +31,7 @@ from .sections.labels import (
 )
 from .sections.mistakes import mistakes_section
 from .sections.network import network_section
+from .sections.numbers import answers_section, errors_section
 from .sections.ranking import label_curves, ranking_section
 from .sections.suspects import suspects_section
 from .sections.transfer import transfer_section
@@ -62,9 +63,7 @@ def write_report(run: Path, out: Path | None = None) -> Path:
 def report_html(record: RunRecord, member: Member) -> str:
     """The page as text."""
     pictures = Pictures(record)
-    judged = (
-        _label_sections(record, member, pictures) if record.task.is_several else _sections(record, member, pictures)
-    )
+    judged = SECTIONS[record.task.kind](record, member, pictures)
     has_epochs = bool(record.epochs) or record.transfer is None or record.transfer.frozen != ALL
     body = [
         *([curves_section(record)] if has_epochs else []),
@@ -74,8 +73,10 @@ def report_html(record: RunRecord, member: Member) -> str:
         reproduce_section(record),
     ]
     places: tuple[tuple[str, str], ...] = PLACES if has_epochs else PLACES[1:]
-    if record.task.is_several:
-        places = tuple(place for place in places if place[0] not in ("confusion", "labels"))
+    places = tuple(place for place in places if place[0] not in LEFT_OUT[record.task.kind])
+    if record.task.is_number:
+        at = next(number for number, place in enumerate(places) if place[0] == "mistakes")
+        places = (*places[:at], ("answers", "Answers"), ("mistakes", "Largest errors"), *places[at + 1 :])
     if record.folds:
         body, places = [folds_section(record.folds, record), *body], (FOLDS, *places)
     if record.transfer:
@@ -103,7 +104,7 @@ def _sections(record: RunRecord, member: Member, pictures: Pictures) -> list[Mar
     return [
         confusion_section(record, pictures),
         mistakes,
-        suspects_section(record, pictures),
+        *([suspects_section(record, pictures)] if record.task.tells_wrong_labels else []),
         classes_section(record),
         ranking_section(probability_NK, record.label_N, ranking),
         confidence_section(record, promised),
@@ -119,6 +120,20 @@ def _label_sections(record: RunRecord, member: Member, pictures: Pictures) -> li
         label_curves(record.task.probabilities_of(record.logits_NK), record.label_N, record.label_metrics),
         label_confidence_section(record),
     ]
+
+
+def _number_sections(record: RunRecord, member: Member, pictures: Pictures) -> list[Markup]:
+    """The same of numbers, which are near or far, not right or wrong."""
+    return [answers_section(record), errors_section(record, member, pictures)]
+
+
+SECTIONS = {"one label": _sections, "grade": _sections, "several labels": _label_sections, "number": _number_sections}
+LEFT_OUT: dict[str, tuple[str, ...]] = {
+    "one label": (),
+    "grade": ("labels",),
+    "several labels": ("confusion", "labels"),
+    "number": ("confusion", "labels", "classes", "ranking", "confidence"),
+}
 
 
 def _picture_notes(record: RunRecord, pictures: Pictures) -> list[str]:

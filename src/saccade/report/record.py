@@ -15,6 +15,7 @@ from ..core.types import Metrics
 from ..evaluate.label_metrics import LabelMetrics, compute_label_metrics
 from ..evaluate.metrics import compute_metrics
 from ..evaluate.novelty import Novelty
+from ..evaluate.number_metrics import NumberMetrics, compute_number_metrics
 from ..evaluate.words import AnyMetrics
 from ..runs.checkpoint import find_checkpoint
 from ..runs.evaluation_files import JudgedPictures, read_pictures, read_verdict
@@ -80,7 +81,19 @@ class RunRecord:
     @property
     def any_metrics(self) -> AnyMetrics:
         """The metrics, whichever kind of labels they are of."""
+        if self.task.is_number:
+            return self.number_metrics
         return self.label_metrics if self.task.is_several else self.metrics
+
+    @cached_property
+    def numbers_N(self) -> np.ndarray:
+        """float64 (N,): the numbers that were said."""
+        return self.task.probabilities_of(self.logits_NK)[:, 0]
+
+    @cached_property
+    def number_metrics(self) -> NumberMetrics:
+        """The metrics of numbers."""
+        return compute_number_metrics(self.logits_NK, self.label_N, self.classes, self.task)
 
     @cached_property
     def label_metrics(self) -> LabelMetrics:
@@ -90,12 +103,12 @@ class RunRecord:
     @cached_property
     def metrics(self) -> Metrics:
         """The metrics of one label, of the logits as they are."""
-        return compute_metrics(self.logits_NK, self.label_N, self.classes)
+        return compute_metrics(self.logits_NK, self.label_N, self.classes, self.task)
 
     @cached_property
     def calibrated(self) -> Metrics:
         """The metrics of the logits divided by the temperature."""
-        return compute_metrics(self.logits_NK / self.temperature, self.label_N, self.classes)
+        return compute_metrics(self.logits_NK / self.temperature, self.label_N, self.classes, self.task)
 
 
 def read_run(path: Path) -> RunRecord:
@@ -123,7 +136,7 @@ def read_run(path: Path) -> RunRecord:
         split=verdict.split,
         kind=verdict.kind or ("training" if verdict.split == "train" else "held-out"),
         caveats=verdict.caveats,
-        temperature_images=verdict.temperature_images or verdict.calibration_images,
+        temperature_images=verdict.temperature_images or verdict.calibration_images or verdict.half_width_images,
         manifest=manifest,
         keys=verdict.keys,
         logits_NK=outputs.logits_NK,

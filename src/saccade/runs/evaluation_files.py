@@ -16,7 +16,7 @@ from safetensors.numpy import save as tensor_bytes
 
 from ..core import atomic
 from ..core.errors import printable
-from ..core.task import ONE_LABEL, Task
+from ..core.task import MAX_NUMBER, ONE_LABEL, Task
 from ..core.types import Preprocessing
 from .files import (
     REMEDY,
@@ -58,6 +58,7 @@ class Verdict(RunFile):
     calibration_images: Count = Field(
         0, description="the same of several labels: images their calibration was fitted on"
     )
+    half_width_images: Count = Field(0, description="the same of numbers: images the width of intervals is from")
     keys: Keys = ()
     classes: ClassNames = ()
     files: Annotated[dict[str, FileRecord], Field(max_length=10)] = Field(default_factory=dict)
@@ -67,8 +68,9 @@ class Verdict(RunFile):
 class JudgedOutputs:
     """`evaluation.safetensors`: logits_NK float32, label_N and index_N (into the source) int64.
 
-    Of several labels `label_N` is label_NK uint8, 0 and 1, and is called so in the file. `unlike_N` (bool, uint8 in the
-    file) says which images are unlike anything seen in training; None where nothing told.
+    Of several labels `label_N` is label_NK uint8, 0 and 1, and is called so in the file; of numbers value_N float64.
+    `unlike_N` (bool, uint8 in the file) says which images are unlike anything seen in training; None where nothing
+    told.
     """
 
     logits_NK: np.ndarray
@@ -119,7 +121,11 @@ def read_verdict(run: Path, classes: Sequence[str], task: Task = ONE_LABEL) -> t
     arrays, where = parse_tensor_file(content, path), (path, REMEDY)
     logits_NK = take_array(arrays, "logits_NK", np.float32, (None, len(classes)), where)
     num_images = len(logits_NK)
-    if task.is_several:
+    if task.is_number:
+        label_N = take_array(arrays, "value_N", np.float64, (num_images,), where)
+        if not (np.abs(label_N) <= MAX_NUMBER).all():
+            raise damaged(path, f"'value_N' holds numbers that are not finite, or beyond {MAX_NUMBER:.0e}")
+    elif task.is_several:
         label_N = take_array(arrays, "label_NK", np.uint8, (num_images, len(classes)), where)
     else:
         label_N = take_array(arrays, "label_N", np.int64, (num_images,), where)
@@ -132,7 +138,7 @@ def read_verdict(run: Path, classes: Sequence[str], task: Task = ONE_LABEL) -> t
         raise damaged(path, "'logits_NK' holds values beyond 1e30")
     if task.is_several and label_N.max(initial=0) > 1:
         raise damaged(path, "'label_NK' holds values other than 0 and 1")
-    if not task.is_several and (label_N.min() < 0 or label_N.max() >= len(classes)):
+    if task.is_one and (label_N.min() < 0 or label_N.max() >= len(classes)):
         raise damaged(path, f"'label_N' holds labels outside 0 to {len(classes) - 1}")
     if len(verdict.keys) != num_images:
         raise damaged(run / EVALUATION, "its keys are not those of the judged images")
@@ -178,13 +184,14 @@ def _by_position(
 
 
 def _output_bytes(outputs: JudgedOutputs) -> bytes:
-    label_N, is_several = outputs.label_N, outputs.label_N.ndim == 2
+    label_N = outputs.label_N
+    name, kind = ("label_NK", "uint8") if label_N.ndim == 2 else ("label_N", "int64")
+    if label_N.ndim == 1 and label_N.dtype.kind == "f":
+        name, kind = "value_N", "float64"
     return tensor_bytes(
         {
             "logits_NK": np.ascontiguousarray(outputs.logits_NK, np.float32),
-            "label_NK" if is_several else "label_N": np.ascontiguousarray(
-                label_N, np.uint8 if is_several else np.int64
-            ),
+            name: np.ascontiguousarray(label_N, kind),
             "index_N": np.ascontiguousarray(outputs.index_N, np.int64),
             **({} if outputs.unlike_N is None else {"unlike_N": outputs.unlike_N.astype(np.uint8)}),
         }

@@ -22,6 +22,7 @@ class EpochEvent(RunFile):
     """What one epoch came to. Losses are per image, accuracies fractions; None where nothing was measured.
 
     Of several labels an accuracy is the share of images with every label right; `validation_map` chose the epoch.
+    Of a number it is the share of answers within half a standard deviation; `validation_mae` chose the epoch.
     """
 
     epoch: int = Field(ge=1, le=100_000, description="counted from 1")
@@ -30,6 +31,7 @@ class EpochEvent(RunFile):
     validation_loss: Finite | None = None
     validation_accuracy: Rate | None = None
     validation_map: Rate | None = None
+    validation_mae: Annotated[Finite, Field(ge=0)] | None = None
     learning_rate: Annotated[Finite, Field(ge=0)] | None = None
     seconds: Seconds = 0.0
     images_per_second: Seconds = 0.0

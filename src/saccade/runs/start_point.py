@@ -60,7 +60,7 @@ class StartPoint(RunFile):
     sentence: Text = Field(description="why, for a person")
     rungs: Annotated[tuple[Rung, ...], Field(strict=False, max_length=10_000)] = Field(
         (), description="what the ladder measured; empty where the depth was given"
-    )  # of several labels, an image is right where every label is, here and below
+    )  # of several labels, an image is right where every label is, of numbers where the answer is near; also below
     held_out_accuracy: Rate = Field(description="of the fitted last layer, on training images left out in turn")
     penalty: Finite = Field(description="of the fitted last layer, chosen by cross-validation")
     validation_accuracy: float = Field(
@@ -68,6 +68,8 @@ class StartPoint(RunFile):
     )
     validation_loss: Finite = Field(0.0, description="of the start, on the validation images")
     validation_map: float = Field(-1.0, ge=-1, le=1, description="the same of several labels; -1: none, or one label")
+    held_out_mae: float = Field(-1.0, ge=-1, le=1e30, description="of numbers: mean absolute error; -1: no numbers")
+    validation_mae: float = Field(-1.0, ge=-1, le=1e30, description="the same on the validation images; -1: none")
     features_s: Seconds = Field(description="seconds spent in features")
     heads_s: Seconds = Field(description="seconds spent in fits: choosing the depth, then the last layer")
     depth_s: Seconds = Field(0.0, description="seconds of these spent in choosing the depth")
@@ -99,6 +101,7 @@ def validation_use(start: StartPoint, num_fitted: int, has_folds: bool = False) 
     if num_fitted:
         images = "validation image" if num_fitted == 1 else "validation images"
         what = "temperature of the confidences" if start.validation_map < 0 else "calibration and the thresholds"
+        what = "width of the intervals" if start.held_out_mae >= 0 else what
         used = "this run learned nothing else from them" if has_folds else "were used for nothing else"
         return f"The {num_fitted:,} {images} fitted the {what}, and {used}."
     return "The validation images were used for the verdict alone: no epoch was chosen by them."

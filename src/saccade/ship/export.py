@@ -65,6 +65,10 @@ def export_run(run: Path, formats: Sequence[str], out: Path | None, half: bool) 
     folder = out if out is not None else run / FOLDER
     refuse_foreign(folder)
     checkpoint = find_checkpoint(run)
+    checkpoint.manifest.task.refuse_unknown("saccade export", "several labels")
+    require_onnx()
+    if "openvino" in wanted:
+        require_openvino()
     runtime = start(RuntimeConfig(device="cpu"))
     member = member_of(checkpoint, runtime, printable(str(run)))
     classifier = join_members([member])
@@ -88,7 +92,7 @@ def export_run(run: Path, formats: Sequence[str], out: Path | None, half: bool) 
 
 
 def _asked(run: Path, formats: Sequence[str], half: bool) -> tuple[Format, ...]:
-    """The formats, each once, in the order of FORMATS. Raises UsageError, or ExportError where a package is missing."""
+    """The formats, each once, in the order of FORMATS. Raises UsageError."""
     if is_ensemble(run):
         where = printable(str(run))
         raise UsageError(
@@ -106,9 +110,6 @@ def _asked(run: Path, formats: Sequence[str], half: bool) -> tuple[Format, ...]:
         raise UsageError(f"An export needs a format: {' or '.join(FORMATS)}.")
     if half and "openvino" not in formats:
         raise UsageError("--half is for OpenVINO's weights.\nAdd --format openvino, or leave --half out.")
-    require_onnx()
-    if "openvino" in formats:
-        require_openvino()
     return tuple(name for name in FORMATS if name in formats)
 
 

@@ -1,7 +1,7 @@
 """Features of images as one file for other tools: Parquet, NumPy's .npz, or CSV.
 
-    .parquet  columns key, label (text, null where unknown) and feature (a list of float32); the facts are the value
-              `saccade` of the file's metadata
+    .parquet  columns key, label (text, also of a number; null where unknown) and feature (a list of float32); the facts
+              are the value `saccade` of the file's metadata
     .npz      key_N, label_N (text, "" where unknown), feature_ND float32, and `facts`, one text
     .csv      columns key, label, f0, f1, ...; the facts are in FILE.json beside it
 
@@ -12,6 +12,7 @@ they come, so that memory does not grow with them; the file gets its name when i
 import csv
 import io
 import json
+import re
 import shutil
 import tempfile
 import zipfile
@@ -135,6 +136,11 @@ def _text(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
 
 
+def _label_cell(label: str) -> str:
+    """`label` as a cell; a number stays one, below zero too."""
+    return label if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?", label) else safe_cell(label)
+
+
 class _ParquetWriter:
     def __init__(self, path: Path, facts: dict[str, Any], stack: ExitStack) -> None:
         self._pyarrow, parquet = import_pyarrow()
@@ -173,7 +179,7 @@ class _CsvWriter:
 
     def add(self, keys: list[str], labels: list[str], feature_GD: np.ndarray) -> None:
         for key, label, feature_D in zip(keys, labels, feature_GD, strict=True):
-            self._rows.writerow([safe_cell(key), safe_cell(label), *(str(value) for value in feature_D)])
+            self._rows.writerow([safe_cell(key), _label_cell(label), *(str(value) for value in feature_D)])
 
     def finish(self) -> None:
         """Every row is written already."""

@@ -1,6 +1,7 @@
 """What makes answers of a run's logits, fitted on its validation images, and what is counted with it at the end.
 
-One label: a temperature. Several labels: a slope, a shift and a threshold for each class.
+One label: a temperature. Several labels: a slope, a shift and a threshold for each class. A number: how wide an
+interval around an answer holds nine of ten truths.
 """
 
 from collections.abc import Sequence
@@ -9,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from ..core.task import SEVERAL_LABELS, Task, images_right
+from ..core.task import SEVERAL_LABELS, Task
 from ..evaluate.calibration import shrunk_temperature
 from ..evaluate.caveats import worse_calibrated, worse_scaled
 from ..evaluate.forward import Outputs
 from ..evaluate.label_answers import calibrated, with_thresholds
 from ..evaluate.label_metrics import loss_and_calibration_error
 from ..evaluate.metrics import compute_metrics
-from ..evaluate.shown_images import choose_shown, choose_shown_labels
+from ..evaluate.number_metrics import conformal_half_width
+from ..evaluate.shown_images import choose_shown, choose_shown_labels, choose_shown_numbers
 from ..evaluate.words import AnyMetrics, metrics_of
 from ..runs.evaluation_files import JudgedOutputs
 from .config import RunConfig
@@ -33,13 +35,9 @@ class Answers:
     num_fitted: int = 0
     notes: tuple[str, ...] = ()
 
-    def said(self, logits_NK: np.ndarray) -> np.ndarray:
-        """bool (N, K): the classes that are said of each image."""
-        return self.task.said(self.task.probabilities_of(logits_NK) if self.task.is_several else logits_NK)
-
     def right(self, outputs: Outputs) -> np.ndarray:
         """bool (N,): whether the answer is right; of several labels, all of it."""
-        return images_right(outputs.label_N, self.said(outputs.logits_NK))
+        return self.task.right(outputs.label_N, self.task.scores_of(outputs.logits_NK))
 
     def metrics(self, outputs: Outputs, classes: Sequence[str]) -> AnyMetrics:
         """How good the answers are: of one label the logits as they are, of several as they were fitted."""
@@ -47,10 +45,14 @@ class Answers:
 
     def values(self, outputs: Outputs, classes: Sequence[str]) -> dict[str, Any]:
         """What `evaluation.json` says of the fit."""
+        if self.task.is_number:
+            return {"half_width_images": self.num_fitted}
         if self.task.is_several:
             loss, error = loss_and_calibration_error(outputs.logits_NK, outputs.label_N, SEVERAL_LABELS)
             fitted = {"calibration_images": self.num_fitted, "thresholds_for": self.task.thresholds_for}
             return fitted | {"loss_uncalibrated": loss, "ece_uncalibrated": error}
+        if self.task.is_grade:
+            return {"temperature": 1.0, "temperature_images": 0}
         scaled = compute_metrics(outputs.logits_NK / self.temperature, outputs.label_N, classes)
         return {
             "temperature": self.temperature,
@@ -61,22 +63,28 @@ class Answers:
 
     def caveats(self, outputs: Outputs) -> list[str]:
         """That the fit makes these probabilities worse, where it does, and what else qualifies it."""
+        if self.task.is_number:
+            return list(self.notes)
         if not self.task.is_several:
             return worse_scaled(outputs.logits_NK, outputs.label_N, self.temperature, self.num_fitted)
         return [*self.notes, *worse_calibrated(outputs.logits_NK, outputs.label_N, self.task)]
 
     def shown(self, judged: JudgedOutputs, classes: Sequence[str]) -> tuple[list[int], list[int]]:
         """Which judged images the report will show."""
+        if self.task.is_number:
+            return choose_shown_numbers(self.task.probabilities_of(judged.logits_NK)[:, 0], judged.label_N)
         if self.task.is_several:
             return choose_shown_labels(judged.logits_NK, judged.label_N, classes, self.task)
-        return choose_shown(judged.logits_NK, judged.label_N, classes, self.temperature)
+        return choose_shown(judged.logits_NK, judged.label_N, classes, self.temperature, self.task)
 
 
 def fit_answers(held_back: Outputs | None, images: Images, config: RunConfig) -> Answers:
     """What the validation images `held_back` say; nothing is scaled where there are none to spare."""
     task = images.task
+    if task.is_number:
+        return _fit_numbers(held_back, task)
     if not task.is_several:
-        if held_back is None:
+        if held_back is None or task.is_grade:
             return Answers(task=task)
         temperature = shrunk_temperature(held_back.logits_NK, held_back.label_N)
         return Answers(task=task, temperature=temperature, num_fitted=len(held_back.label_N))
@@ -89,3 +97,15 @@ def fit_answers(held_back: Outputs | None, images: Images, config: RunConfig) ->
         calibrated(task, logits_NK, label_NK), logits_NK, label_NK, images.classes, goal.threshold_for, goal.wanted
     )
     return Answers(task=fitted, num_fitted=len(label_NK), notes=tuple(notes))
+
+
+def _fit_numbers(held_back: Outputs | None, task: Task) -> Answers:
+    """The width of the interval around an answer, from the errors on validation images."""
+    if held_back is None:
+        return Answers(task=task)
+    said_N = task.probabilities_of(held_back.logits_NK)[:, 0]
+    half_width, num = conformal_half_width(np.abs(said_N - held_back.label_N)), len(said_N)
+    if not half_width:
+        return Answers(task=task)
+    fitted = task.model_copy(update={"half_width": half_width, "half_width_images": num})
+    return Answers(task=fitted, num_fitted=num)

@@ -25,6 +25,9 @@ def data_caveats(images: Images, split: str, chose_epoch: bool = True) -> tuple[
         files = "1 file" if len(images.scan.bad) == 1 else f"{len(images.scan.bad):,} files"
         found.append(f"{files} could not be read and {'was' if len(images.scan.bad) == 1 else 'were'} skipped.")
     found += images.split.notes
+    if images.task.is_number:
+        num = len(images.split.train_N)
+        return (*found, f"There are fewer than {FEW_TO_TRAIN} training images.") if num < FEW_TO_TRAIN else tuple(found)
     count_K = images_a_class(images.labels(images.split.train_N).numpy(), len(images.classes))
     few = [printable(name) for name, count in zip(images.classes, count_K, strict=True) if count < FEW_TO_TRAIN]
     if few:

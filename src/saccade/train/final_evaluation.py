@@ -96,7 +96,7 @@ def judge(
         whole, unlike_N = (
             (passes.known_outputs(index_N), None) if is_fold else passes.outputs_and_unlike(index_N, novelty)
         )
-        copies = leave_out_copies(answers.right(whole), np.isin(whole.index_N, images.split.copied_N))
+        copies = leave_out_copies(answers.right(whole), np.isin(whole.index_N, images.split.copied_N), images.task)
         outputs, kind = whole.of(copies.is_judged_N), copies.kind("training" if split == "train" else "held-out")
         unlike_N = None if unlike_N is None else unlike_N[copies.is_judged_N]
         num_lost = len(index_N) - len(whole.index_N)

@@ -164,8 +164,8 @@ def measured_files(held_back: HeldBack | None, novelty: Novelty | None, passes: 
     """Content by name of what is stored beside the weights; nothing without validation images."""
     if held_back is None:
         return {}
-    several = passes.images.task.is_several
-    files = {} if several else {VALIDATION: _validation(held_back.outputs, passes)}  # of one label
+    images = passes.images
+    files = {VALIDATION: _validation(held_back.outputs, passes)} if images.task.is_one else {}
     if novelty is not None:
         files[NOVELTY] = novelty_bytes(KnownFeatures(unit_MD=novelty.unit_MD, distance_V=novelty.distance_V))
     return files

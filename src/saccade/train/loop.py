@@ -17,6 +17,7 @@ from ..data.loading.loader import Loader
 from ..evaluate.forward import Outputs, collect_outputs
 from ..evaluate.label_metrics import image_label_losses, mean_average_precision
 from ..evaluate.metrics import compute_metrics
+from ..evaluate.number_metrics import compute_number_metrics
 from ..evaluate.scores import as_logits
 from ..runs.checkpoint import save_checkpoint
 from ..runs.log import MetricsLog
@@ -30,13 +31,15 @@ from .state import Cursor, state_tensors
 from .step import EpochTotals, TrainingStep
 from .stop import StopSignal
 
+CHOSEN_BY = ("validation_map", "validation_mae")  # what the kept epoch is chosen by, where it is not the accuracy
+
 
 @dataclass(frozen=True, kw_only=True)
 class EpochResult:
     """One row of the table a person watches. Rates are fractions; `seconds` is training and validation together.
 
     Of several labels an accuracy is the share of images with every label right at 0.5, and `validation_map`, by which
-    the epoch is kept, is set.
+    the epoch is kept, is set. Of a number it is the share of images whose answer is near, and `validation_mae` is set.
     """
 
     epoch: int
@@ -50,17 +53,21 @@ class EpochResult:
     images_per_second: float
     is_best: bool
     validation_map: float | None = None
+    validation_mae: float | None = None
+    is_number: bool = False
 
     def logged(self) -> dict[str, Any]:
-        """What the log says of it: the mAP only where there is one."""
-        return {name: value for name, value in vars(self).items() if name != "validation_map" or value is not None}
+        """What the log says of it: the mAP, or the mean absolute error, only where there is one."""
+        values = {name: value for name, value in vars(self).items() if name != "is_number"}
+        return {name: value for name, value in values.items() if name not in CHOSEN_BY or value is not None}
 
 
 class Progress(Protocol):
     """Who watches a training: a terminal, a log file, a test."""
 
     def step(self, epoch: int, batch: int, num_batches: int, means: Callable[[], tuple[float, float]]) -> None:
-        """Called after each step; `means()` gives (loss, accuracy) of the epoch so far and waits for the device."""
+        """Called after each step; `means()` gives (loss, accuracy) of the epoch so far and waits for the device; of a
+        number the accuracy is NaN."""
 
     def epoch(self, result: EpochResult) -> None:
         """Called after each epoch."""
@@ -124,7 +131,7 @@ def _run_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
             num_bad = _take_step(training, plan, cursor, batch)
             position = {"batch": cursor.batch + 1, "step": cursor.step + 1, "bad_steps": num_bad}
             cursor = cursor.model_copy(update=position | {"training_s": time.monotonic() - start_s})
-            plan.progress.step(cursor.epoch, cursor.batch, plan.train.num_batches, training.totals.means)
+            plan.progress.step(cursor.epoch, cursor.batch, plan.train.num_batches, training.told_means)
             if cursor.batch == plan.train.num_batches:
                 continue  # the end of an epoch saves
             if plan.is_over():
@@ -209,6 +216,8 @@ def _finish_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor, seconds
         images_per_second=share * int(training.totals.num_seen) / max(seconds, 1e-9),
         is_best=is_best,
         validation_map=validation.map if validation else None,
+        validation_mae=validation.mae if validation else None,
+        is_number=training.task.is_number,
     )
     plan.log.write("epoch", result.logged() | {"step": cursor.step})
     plan.progress.epoch(result)
@@ -232,15 +241,20 @@ def _finish_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor, seconds
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """What the validation images say of an epoch; `map` of several labels only."""
+    """What the validation images say of an epoch; `map` of several labels only, `mae` (and `deviation`, that of the
+    training numbers) of a number only."""
 
     accuracy: float
     loss: float
     map: float | None = None
+    mae: float | None = None
+    deviation: float = 1.0
 
     @property
     def value(self) -> float:
-        """What the kept epoch has most of."""
+        """What the kept epoch has most of, 0 to 1: of a number 1 / (1 + mean absolute error in standard deviations)."""
+        if self.mae is not None:
+            return 1 / (1 + self.mae / self.deviation)
         return self.accuracy if self.map is None else self.map
 
 
@@ -257,8 +271,13 @@ def _validate(training: TrainingStep, plan: FitPlan) -> Validation | None:
 
 def validation_of(outputs: Outputs, classes: Sequence[str], task: Task) -> Validation:
     """What `outputs` on the validation images are worth."""
+    if task.is_number:
+        found_number = compute_number_metrics(outputs.logits_NK, outputs.label_N, classes, task)
+        return Validation(
+            accuracy=found_number.near, loss=found_number.loss, mae=found_number.mae, deviation=task.deviation
+        )
     if not task.is_several:
-        metrics = compute_metrics(outputs.logits_NK, outputs.label_N, classes)
+        metrics = compute_metrics(outputs.logits_NK, outputs.label_N, classes, task)
         return Validation(accuracy=metrics.top1, loss=metrics.loss)
     logits_NK = as_logits(outputs.logits_NK, len(classes))
     found = mean_average_precision(logits_NK, outputs.label_N)

@@ -10,6 +10,10 @@ is multiplied by (1 - p_k)^gamma.
 Where an image may have several labels, the loss is that of `label_losses`: binary cross-entropy of every class, added
 up over the classes, so that each logit's gradient is as large as with softmax, and learning rates stay what they are.
 There a class's weight counts for the images that have it.
+
+Of a number the loss is Huber's (1964, Annals of Mathematical Statistics 35, 73-101) of the error in standard deviations
+of the training numbers, with its corner at 1: squares near the truth, and no more pull than a straight line from an
+image whose number may be a slip. Targets are numbers less their mean, over their deviation (`Task.standard`).
 """
 
 from collections.abc import Sequence
@@ -18,9 +22,11 @@ import torch
 from torch.nn import functional
 
 from ..core.errors import ConfigError, did_you_mean, printable
-from ..core.task import ONE_LABEL, Task
-from .config import BALANCED, LossConfig, RunConfig
+from ..core.task import NEAR, ONE_LABEL, Task
+from ..data.augmentation import Mixing
+from .config import BALANCED, UNWEIGHTED, LabelsConfig, LossConfig, RunConfig
 from .label_loss import balanced_label_weights, label_losses
+from .recipes import all_recipes
 
 MAX_NAMED = 20  # classes in a message
 
@@ -55,6 +61,8 @@ def loss_sum(
     """The images' losses, each times its weight, added up; None weighs all alike."""
     if task.is_several:
         return label_losses(logits_BK, target, config, class_weight_K).sum()
+    if task.is_number:
+        return functional.huber_loss(logits_BK[:, 0], target.to(logits_BK.dtype), reduction="sum")
     if class_weight_K is None and not config.focal_gamma:
         target = target if target.ndim == 1 else target.to(logits_BK.dtype)
         return functional.cross_entropy(logits_BK, target, label_smoothing=config.label_smoothing, reduction="sum")
@@ -76,6 +84,8 @@ def loss_mean(
     """The mean over the images' weights, to the last bit torch's own where it has this loss."""
     if task.is_several:
         return label_losses(logits_BK, target, config, class_weight_K).mean()
+    if task.is_number:
+        return functional.huber_loss(logits_BK[:, 0], target.to(logits_BK.dtype))
     if class_weight_K is None and not config.focal_gamma:
         return functional.cross_entropy(logits_BK, target, label_smoothing=config.label_smoothing)
     return loss_sum(logits_BK, target, config, class_weight_K) / total_weight(target, class_weight_K)
@@ -85,18 +95,23 @@ def total_weight(
     target: torch.Tensor, class_weight_K: torch.Tensor | None, task: Task = ONE_LABEL
 ) -> torch.Tensor | float:
     """What `loss_sum` is divided by to be the mean: the sum of the images' weights; of several labels, of images."""
-    if class_weight_K is None or task.is_several:
+    if class_weight_K is None or not task.is_one:
         return float(target.shape[0])
     return image_weights(target, class_weight_K).sum()
 
 
 def right_images(logits_BK: torch.Tensor, target: torch.Tensor, task: Task = ONE_LABEL) -> torch.Tensor:
-    """bool (B,): whether an image is answered rightly: of several labels, every label at 0.5.
+    """bool (B,): whether an image is answered rightly: of several labels, every label at 0.5; of a number, whether the
+    answer is near, half a standard deviation from the truth at most.
 
     Of images that are mixed, the larger part counts."""
+    if task.is_number:
+        return (logits_BK[:, 0] - target).abs() < NEAR
     if task.is_several:
         return ((logits_BK >= 0) == (target >= 0.5)).all(dim=1)
     label_B = target if target.ndim == 1 else target.argmax(1)
+    if task.is_grade:
+        return (logits_BK.float().softmax(dim=1).cumsum(dim=1) >= 0.5).int().argmax(dim=1) == label_B
     return logits_BK.argmax(1) == label_B
 
 
@@ -136,6 +151,9 @@ def check_class_names(config: LossConfig, classes: Sequence[str]) -> None:
 def check_task(config: RunConfig, task: Task) -> None:
     """Raise ConfigError where the configuration has what the images' kind of labels does not know."""
     loss = config.loss
+    if task.is_number:
+        _refuse_for_numbers(config)
+        return
     if not task.is_several:
         for name, is_set in (
             ("negative_gamma", loss.negative_gamma >= 0),
@@ -156,6 +174,28 @@ def check_task(config: RunConfig, task: Task) -> None:
         raise ConfigError(
             "Teachers are for one label an image, and these images may have several.\nLeave out --teacher."
         )
+
+
+def _refuse_for_numbers(config: RunConfig) -> None:
+    """Raise ConfigError for what only classes have."""
+    loss, recipe = config.loss, all_recipes().get(config.recipe)
+    brought = recipe.values.get("loss", {}).get("label_smoothing", 0.0) if recipe else 0.0
+    asked = {
+        "loss.class_weights": loss.class_weights != UNWEIGHTED,
+        "loss.label_smoothing": loss.label_smoothing not in (0, brought),
+        "loss.focal_gamma": loss.focal_gamma > 0,
+        "loss.negative_gamma": loss.negative_gamma >= 0,
+        "loss.negative_margin": loss.negative_margin > 0,
+        "loader.sampling": config.loader.sampling == "balanced",
+        "--teacher": bool(config.distill.teachers),
+        "labels": config.labels != LabelsConfig(),
+        **{f"augment.{entry.name}": isinstance(entry, Mixing) for entry in config.augment.active()},
+    }
+    name = next((name for name, is_asked in asked.items() if is_asked), None)
+    if name is None:
+        return
+    why = "mixes classes" if name.startswith("augment.") else "is for classes"
+    raise ConfigError(f"{name} {why}, and a number is asked for.\nLeave it out.")
 
 
 def balanced_class_weights(label_N: torch.Tensor, num_classes: int) -> torch.Tensor:

@@ -48,7 +48,9 @@ def run_folder(run: Path) -> Path:
 def own_source(run: Path, given: str) -> DataSource:
     """The source of the run directory `run`, or the one that was `given` in its place. Raises UsageError, DataError."""
     if given:
-        return open_source(given)
+        source = open_source(given)
+        source.task.refuse_unknown("--source")
+        return source
     named = RunFolder(path=run, resume=True).load_config().source
     if is_given(named) and GIVEN_SOURCES.find(named) is None:
         raise UsageError(

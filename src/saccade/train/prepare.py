@@ -49,15 +49,21 @@ class Images:
 
     @property
     def task(self) -> Task:
-        """Whether an image has one label or may have several."""
-        return self.source.task
+        """Whether an image has one label or may have several, or which numbers are asked for."""
+        return self._task
+
+    @cached_property
+    def _task(self) -> Task:
+        task = self.source.task
+        return task.of_numbers(labels_of(self.source, self.split.train_N)) if task.is_number else task
 
     @property
     def spec(self) -> ModelSpec:
         return ModelSpec(num_classes=len(self.classes), input_CHW=self.preprocessing.input_CHW)
 
     def labels(self, index_N: np.ndarray) -> torch.Tensor:
-        """label_N int64 of the images at `index_N`; label_NK float32, 0 and 1, of several labels."""
+        """label_N int64 of the images at `index_N`; label_NK float32, 0 and 1, of several labels; value_N float64 of
+        numbers."""
         return torch.from_numpy(labels_of(self.source, index_N))
 
     def key(self, index: int) -> str:
@@ -167,8 +173,13 @@ def scan_images(
 ) -> Scanned:
     """Open and scan the source of `config`. Arguments and errors as of `prepare_images`."""
     source = open_source(config.source, several=True)
+    if config.split.folds:
+        source.task.refuse_unknown("--folds", "several labels")
     check_task(config, source.task)
-    check_class_names(config.loss, source.classes)
+    if source.task.is_number and config.loss.label_smoothing:
+        note("loss.label_smoothing, which the recipe sets, is for classes: it is not used for a number")
+    if not source.task.is_number:
+        check_class_names(config.loss, source.classes)
     scan = scan_source(source, runtime.num_threads, config.loader.on_bad_image, scanned, white)
     for bad in scan.bad[:10]:
         note(f"skipped {printable(bad.key)}: {printable(bad.reason)}")

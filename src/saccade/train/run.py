@@ -298,6 +298,7 @@ def opening_lines(config: RunConfig, images: Images, device: str, run_dir: Path,
         kept_back = f"{len(validation_N):,} to judge"
         if len(test_N) or not judges:
             what = "thresholds" if images.task.is_several else "the temperature"
+            what = "the width of intervals" if images.task.is_number else what
             kept_back = f"{len(validation_N):,} to fit {what}{judges}"
     epochs = f"{counted(config.epochs, 'epoch')}, {config.optimizer.name}"
     channels, height_px, width_px = images.spec.input_CHW

@@ -116,13 +116,18 @@ class TrainingStep:
         """What is evaluated and shipped: the average of the weights where one is kept, else the network."""
         return self.average.model if self.average else self.model
 
+    def told_means(self) -> tuple[float, float]:
+        """(mean loss, accuracy) of the epoch so far; of a number, which has no accuracy, NaN."""
+        loss, accuracy = self.totals.means()
+        return loss, float("nan") if self.task.is_number else accuracy
+
     def run(self, batch: Batch, step: int, learning_rate_factor: float) -> bool:
         """Take one step on uint8 images. False, with nothing changed, where the loss is not finite (CPU: always seen;
         GPU: seen when the totals are read, since looking at every step would stall it)."""
         if not self.model.training:  # somebody has judged it
             self._set_modes()
         image_BCHW = send(batch.image_BCHW, self.runtime.device)
-        target = send(batch.target, self.runtime.device)
+        target = send(self._standard(batch.target), self.runtime.device)
         _copy(self._statistics_before, self._statistics)
         loss, num_correct = self._gradients_within_memory(image_BCHW, target, step)
         if self.runtime.device.type == "cpu" and not bool(torch.isfinite(loss)):
@@ -134,6 +139,10 @@ class TrainingStep:
         self.totals.num_correct += num_correct
         self.totals.num_seen += num_images
         return True
+
+    def _standard(self, target: torch.Tensor) -> torch.Tensor:
+        """Targets as the loss takes them: numbers, float64, in standard deviations from their mean, float32."""
+        return torch.from_numpy(self.task.standard(target.numpy())) if self.task.is_number else target
 
     def _gradients_within_memory(
         self, image_BCHW: torch.Tensor, target: torch.Tensor, step: int

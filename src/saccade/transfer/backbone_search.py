@@ -96,6 +96,11 @@ def search_backbones(
     known = [find_weights(config.transfer.weights, config.transfer.backbone) for config in configs]
     configs = [with_weights(config, found) for config, found in zip(configs, known, strict=True)]
     images = prepare_images(configs[0], runtime, progress.note, progress.scan)
+    if images.task.is_number:
+        raise UsageError(
+            "Networks are compared by right answers, and a number is asked for, which has none.\n"
+            "Name one network: --backbone NAME."
+        )
     runners: list[_Runner] = []
     for config, found in zip(configs, known, strict=True):
         name, model = transplant(load_backbone(found), found.model, images.spec, config.transfer.head)

@@ -90,6 +90,8 @@ def _step_seconds(plan: FeaturePlan, depth: str, fits: Fits) -> float:
     with torch.no_grad(), fits.runtime.arithmetic():
         map_B = run(parts.frozen, normalize(image_BCHW, plan.preprocessing, fits.runtime.precision))
     label_B = torch.zeros(MEASURED_BATCH, dtype=torch.int64)
+    if fits.task.is_number:
+        label_B = torch.zeros(MEASURED_BATCH)
     if fits.task.is_several:
         label_B = torch.zeros(MEASURED_BATCH, last_layer(plan.model).weight.shape[0])
     return step_seconds(parts.live, map_B, label_B, fits) / MEASURED_BATCH

@@ -87,6 +87,7 @@ def open_more(text: str, known: Sequence[str], run: Path) -> DataSource:
     """The images of new classes: a folder of one class or of several, or any source. Raises DataError, and UsageError
     where the run knows one of the classes."""
     more = ClassFolders(Path(text)) if text and Path(text).is_dir() else open_source(text)
+    more.task.refuse_unknown("saccade add-class")
     twice = [name for name in more.classes if name in known]
     if twice:
         raise UsageError(

@@ -1,7 +1,8 @@
 """A linear classifier on frozen features: softmax regression by L-BFGS, its penalty chosen by cross-validation.
 
 Where an image may have several labels (label_NK in place of label_N), it is a logistic regression of each class, with
-one penalty for all of them.
+one penalty for all of them. Of numbers (label_N float32, in standard deviations from their mean) it is a ridge
+regression (Hoerl and Kennard 1970, Technometrics 12, 55-67).
 
 The loss is convex, so there is one answer and no learning rate. Features are scaled for the fit over all images,
 whatever their fold since labels play no part in it, and that is folded into the weights, so that what comes out is a
@@ -39,6 +40,7 @@ PENALTIES = (
     0.0003,
     0.0001,
 )  # factor of half the squared weights, beside the mean loss
+STRONG_PENALTIES = (100.0, 30.0, 10.0)  # of numbers, whose loss curves up to 20 times as much
 MAX_ITERATIONS = 500
 CHOICE_TOLERANCE, FIT_TOLERANCE = 1e-5, 1e-9  # relative change of the loss at which the minimum is found
 SMALLEST_DEVIATION = 1e-6
@@ -79,7 +81,9 @@ def _fit_probe(feature_ND: torch.Tensor, label_N: torch.Tensor, num_classes: int
     folds = Problem(directions, label_N, num_classes, fold_N)
     scores = []
     start: torch.Tensor | None = None
-    for penalty in PENALTIES:  # from strong to weak: each answer begins at the one before
+    for penalty in (
+        (*STRONG_PENALTIES, *PENALTIES) if are_numbers(label_N) else PENALTIES
+    ):  # from strong to weak: each answer begins at the one before
         start = folds.minimise(penalty, CHOICE_TOLERANCE, start)
         held_out_NK = _held_out(feature_ND, [directions.layer(part) for part in start], fold_N, num_classes)
         loss = float(probe_loss(held_out_NK, label_N))
@@ -92,11 +96,19 @@ def _fit_probe(feature_ND: torch.Tensor, label_N: torch.Tensor, num_classes: int
 
 
 def probe_loss(logits_NK: torch.Tensor, label_N: torch.Tensor) -> torch.Tensor:
-    """The mean loss of an image: cross-entropy; of several labels binary cross-entropy, added up over the classes."""
+    """The mean loss of an image: cross-entropy; of several labels binary cross-entropy, added up over the classes; of
+    numbers half the squared error."""
+    if are_numbers(label_N):
+        return (logits_NK[:, 0] - label_N).square().mean() / 2
     if label_N.ndim == 1:
         return torch.nn.functional.cross_entropy(logits_NK, label_N)
     total = torch.nn.functional.binary_cross_entropy_with_logits(logits_NK, label_N, reduction="sum")
     return total / len(label_N)
+
+
+def are_numbers(label_N: torch.Tensor) -> bool:
+    """Whether labels are numbers, and no classes."""
+    return label_N.ndim == 1 and label_N.is_floating_point()
 
 
 def fit_softmax(
@@ -157,8 +169,11 @@ class Problem:
     def __init__(self, directions: Directions, label_N: torch.Tensor, num_classes: int, fold_N: np.ndarray) -> None:
         self.directions = directions
         self.label_N = label_N
-        self.is_several = label_N.ndim == 2
-        self.one_hot_NK = label_N if self.is_several else torch.nn.functional.one_hot(label_N, num_classes).float()
+        self.is_several, self.are_numbers = label_N.ndim == 2, are_numbers(label_N)
+        if self.are_numbers:
+            self.one_hot_NK = label_N[:, None]
+        else:
+            self.one_hot_NK = label_N if self.is_several else torch.nn.functional.one_hot(label_N, num_classes).float()
         num_folds = max(1, int(fold_N.max()) + 1)
         is_used_FN = torch.from_numpy(fold_N[None, :] != np.arange(num_folds)[:, None])
         self.share_FN = is_used_FN / is_used_FN.sum(1, keepdim=True).clamp_min(1)
@@ -197,7 +212,10 @@ class Problem:
         narrow_FKP = parameter_FKP.float()
         logits_NX = stretched_NP @ narrow_FKP.reshape(-1, self.shape[2]).T
         logits_NFK = logits_NX.reshape(num_images, *self.shape[:2])
-        if self.is_several:
+        if self.are_numbers:
+            chosen_FN = -(logits_NFK - self.one_hot_NK[:, None]).square().sum(-1).T / 2
+            probability_NFK = logits_NFK
+        elif self.is_several:
             label_NFK = self.one_hot_NK[:, None]
             chosen_FN = (label_NFK * logits_NFK - torch.nn.functional.softplus(logits_NFK)).sum(-1).T
             probability_NFK = logits_NFK.sigmoid()

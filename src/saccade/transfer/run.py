@@ -29,6 +29,7 @@ from ..train.config import RunConfig
 from ..train.cross_validated import CrossValidated
 from ..train.final_evaluation import judge, write_seen
 from ..train.held_back import KeptFeatures
+from ..train.loop import Validation
 from ..train.prepare import Images, Scanned, divide, scan_images
 from ..train.progress import RunProgress
 from ..train.resume import resume
@@ -271,6 +272,9 @@ def _finish(
     cursor = resume(training, folder, images, context.progress) if folder.resume else None
     if cursor is None:
         value = found.validation_map if images.task.is_several else found.validation_accuracy
+        if images.task.is_number:
+            mae, deviation = found.validation_mae, images.task.deviation
+            value = Validation(accuracy=0.0, loss=0.0, mae=mae, deviation=deviation).value if mae >= 0 else -1.0
         cursor = Cursor(data_digest=images.digest(), best_value=value, best_loss=found.validation_loss)
     deadline_s = None if context.deadline_s is None else context.deadline_s - cursor.training_s
     origin = {"transfer": begun.manifest.provenance.get("transfer", {})}

@@ -43,6 +43,10 @@ LAST = Tap(depth=ALL, pooled=True)
 QUICK = 1e11  # multiply-adds of all images through the network: less is done before a forecast is read
 PASSES_OF_A_CHOICE = 10  # of all images through the network, at least, where the depth is chosen
 FEWEST_EPOCHS = 3
+NUMBERS_ARE_FROZEN = (
+    "Only the last layer is trained: depths are compared by right answers, and a number has none. "
+    "--freeze none, or a part of the network, trains more."
+)
 MANY, FEW_FOLDS, MORE_FOLDS = 1000, 3, 5  # with many images fewer folds choose the penalty as well
 
 
@@ -75,7 +79,10 @@ def find_start(work: StartWork, model: nn.Module, manifest: Manifest, run_dir: P
     for text in found.notes:
         work.note(text)
     save_checkpoint(run_dir / START, manifest, model.state_dict())
-    values = found.model_dump(mode="json", exclude=set() if work.images.task.is_several else {"validation_map"})
+    task = work.images.task
+    left_out = set() if task.is_several else {"validation_map"}
+    left_out |= set() if task.is_number else {"held_out_mae", "validation_mae"}
+    values = found.model_dump(mode="json", exclude=left_out)
     atomic.write_text(run_dir / TRANSFER, json.dumps(values, indent=1) + "\n")
     return found
 
@@ -119,7 +126,9 @@ class _Starter:
         """int64 numbers of the training images: those that share one are left out together."""
         images, train_N = self.work.images, self.work.images.split.train_N
         group_N, label_N = group_numbers(images.source, images.scan, train_N), images.labels(train_N).numpy()
-        if label_N.ndim == 2:
+        if images.task.is_number:
+            has_several = [len(np.unique(group_N)) > 1]
+        elif label_N.ndim == 2:
             has_several = [len(np.unique(group_N[has_N > 0])) > 1 for has_N in label_N.T if has_N.any()]
         else:
             has_several = [len(np.unique(group_N[label_N == label])) > 1 for label in np.unique(label_N)]
@@ -136,6 +145,9 @@ class _Starter:
     def choose_depth(self, run_dir: Path) -> Climb:
         """The depth asked for, or that which the ladder finds. Says before how long all of it takes."""
         config, images = self.work.config, self.work.images
+        if config.transfer.freeze == AUTO and images.task.is_number:
+            self._plan_time([], None)
+            return Climb(depth=ALL, sentence=NUMBERS_ARE_FROZEN, rungs=(), features_s=0.0, fits_s=0.0)
         if config.transfer.freeze != AUTO:
             depth = find_depth(self.model, config.transfer.freeze)
             self._plan_time([depth] if depth != ALL else [], None)
@@ -229,12 +241,12 @@ class _Starter:
             validation_ND = collect_features(self.plan, [LAST], validation_N, self.features)[LAST].float()
         features_s = time.monotonic() - started_s
         chosen, num_epochs = self.within_time(chosen)
-        label_N = images.labels(split.train_N)
+        label_N = self._labels(split.train_N)
         probe = self._probe(torch.cat([feature_ND, *more]), label_N, 1 + len(more))
         last_layer(self.model).load_state_dict({"weight": probe.weight_KD, "bias": probe.bias_K})
         heads_s = time.monotonic() - started_s - features_s
         right_N = right_images(probe.held_out_NK[: len(label_N)], label_N, images.task)
-        validation = _judge(probe, validation_ND, images.labels(validation_N), images.task)
+        validation = _judge(probe, validation_ND, self._labels(validation_N), images.task)
         return StartPoint(
             frozen=chosen.depth,
             sentence=chosen.sentence,
@@ -244,6 +256,8 @@ class _Starter:
             validation_accuracy=validation[0],
             validation_loss=validation[1],
             validation_map=validation[2],
+            held_out_mae=_mean_error(probe.held_out_NK[: len(label_N)], label_N, images.task),
+            validation_mae=validation[3],
             features_s=round(chosen.features_s + features_s, 3),
             heads_s=round(chosen.fits_s + heads_s, 3),
             depth_s=round(chosen.fits_s, 3),
@@ -254,6 +268,12 @@ class _Starter:
             notes=tuple(self.report.notes),
             data_digest=images.digest(),
         )
+
+    def _labels(self, index_N: np.ndarray) -> torch.Tensor:
+        """The labels of these images as they are fitted: numbers in standard deviations from their mean."""
+        images = self.work.images
+        label_N = images.labels(index_N)
+        return torch.from_numpy(images.task.standard(label_N.numpy())) if images.task.is_number else label_N
 
     def _views(self, index_N: np.ndarray) -> list[torch.Tensor]:
         """Features of the further views of these images, where `transfer.views` asks for some."""
@@ -273,7 +293,7 @@ class _Starter:
         """All views of an image are in one fold."""
         work = self.work
         num_folds = max(2, min(FEW_FOLDS if len(label_N) > MANY else MORE_FOLDS, len(label_N)))
-        fold_N = stratified_folds(label_N.numpy(), self.group_N, num_folds, work.config.seed)
+        fold_N = stratified_folds(_strata(label_N), self.group_N, num_folds, work.config.seed)
         num_classes = len(work.images.classes)
         label_N = torch.cat([label_N] * num_views)
         return fit_probe(feature_ND, label_N, num_classes, np.tile(fold_N, num_views))
@@ -289,16 +309,32 @@ def enough_epochs(config: RunConfig, num_images: int) -> int:
 
 def _judge(
     probe: LinearProbe, feature_ND: torch.Tensor, label_N: torch.Tensor, task: Task
-) -> tuple[float, float, float]:
-    """(accuracy, loss, mAP) of `probe`, the last of several labels only, else -1; (-1, 0, -1) without images."""
+) -> tuple[float, float, float, float]:
+    """(accuracy, loss, mAP, mean absolute error) of `probe`; mAP of several labels only, the error of numbers only,
+    else -1; (-1, 0, -1, -1) without images."""
     if not len(label_N):
-        return -1.0, 0.0, -1.0
+        return -1.0, 0.0, -1.0, -1.0
     logits_NK = functional.linear(feature_ND, probe.weight_KD, probe.bias_K)
     accuracy, loss = float(right_images(logits_NK, label_N, task).float().mean()), float(probe_loss(logits_NK, label_N))
     if not task.is_several:
-        return accuracy, loss, -1.0
+        return accuracy, loss, -1.0, _mean_error(logits_NK, label_N, task)
     found = mean_average_precision(logits_NK.numpy(), label_N.numpy())
-    return accuracy, loss, 0.0 if np.isnan(found) else found
+    return accuracy, loss, 0.0 if np.isnan(found) else found, -1.0
+
+
+def _mean_error(logits_NK: torch.Tensor, standard_N: torch.Tensor, task: Task) -> float:
+    """The mean absolute error of numbers, in their own unit; -1 of classes."""
+    if not task.is_number:
+        return -1.0
+    return float((logits_NK[:, 0].double() - standard_N.double()).abs().mean()) * task.deviation
+
+
+def _strata(label_N: torch.Tensor) -> np.ndarray:
+    """What folds are dealt out evenly by: the labels, or of numbers ten equally full ranges, int64."""
+    if not label_N.is_floating_point() or label_N.ndim == 2:
+        return label_N.numpy()
+    edges = np.quantile(label_N.numpy(), np.linspace(0, 1, 11)[1:-1])
+    return np.searchsorted(edges, label_N.numpy(), side="left")
 
 
 def feature_dtype(config: RunConfig, runtime: Runtime) -> Dtype:

@@ -453,7 +453,7 @@ WRONG_TEXTS = {
     "?lable=breed": (
         "'{0}?lable=breed' chooses 'lable' of a table. Did you mean 'label'?\n"
         "Behind the ? stand names of columns: file=NAME, label=NAME, split=NAME, group=NAME, "
-        "and labels=one or several, with & between."
+        "labels=one or several, and target=number or grade, with & between."
     ),
     "?label": "'{0}?label': label names no column.\nWrite it once, with a name: {0}?label=NAME.",
     "?label=a&label=b": "'{0}?label=a&label=b': label is chosen twice.\nWrite it once, with a name: {0}?label=NAME.",

@@ -75,9 +75,10 @@ def find_faults(
     likeness = Likeness(thumbnail_NP=rows_N["thumbnail"], is_telling_N=is_telling(size_N2, rows_N["thumbnail"]))
     for group in likeness.groups(first_N):
         listing.sort_group(group.tolist(), "near_image", found)
-    _missing_classes(listing, found)
-    _classes_of_one(listing, good_N, found)
-    found["number_twins"] = [(pair, "") for pair in number_twins(source.classes)]
+    if not source.task.is_number:
+        _missing_classes(listing, found)
+        _classes_of_one(listing, good_N, found)
+        found["number_twins"] = [(pair, "") for pair in number_twins(source.classes)]
     _only_ones(listing, rows_N, good_N, found)
     _twins(listing, "case_twins", str.casefold, found)
     _twins(listing, "unicode_twins", lambda name: unicodedata.normalize("NFC", name), found)
@@ -96,7 +97,10 @@ class _Listing:
         records = [source.record(index) for index in range(len(source))]
         self.classes = source.classes
         self.keys = [record.key for record in records]
-        self.labels = [record.all_labels for record in records]
+        self.are_numbers = source.task.is_number
+        self.labels: list[tuple[float, ...]] = [
+            record.all_labels if record.value is None else (record.value,) for record in records
+        ]
         self.splits = [record.split for record in records]
 
     def sort_group(self, indices: list[int], kind: str, found: dict[str, Groups]) -> None:
@@ -105,7 +109,9 @@ class _Listing:
         labels = {self.labels[index] for index in indices}
         keys = tuple(self.keys[index] for index in sorted(indices))
         together = {label for found in labels for label in found}
-        classes = ", ".join(self.classes[label] for label in sorted(together))
+        classes = ", ".join(
+            f"{label:g}" if self.are_numbers else self.classes[int(label)] for label in sorted(together)
+        )
         if len(splits) > 1:
             named = " and ".join(sorted(splits, key=SPLITS.index))
             found[f"{kind}_in_two_splits"].append((keys, named + (f"; {classes}" if len(labels) > 1 else "")))
@@ -137,7 +143,7 @@ def _missing_classes(listing: _Listing, found: dict[str, Groups]) -> None:
 def _classes_of_one(listing: _Listing, good_N: np.ndarray, found: dict[str, Groups]) -> None:
     counts = Counter(label for index in good_N.tolist() for label in listing.labels[index])
     for index in good_N.tolist():
-        alone = [listing.classes[label] for label in listing.labels[index] if counts[label] == 1]
+        alone = [listing.classes[int(label)] for label in listing.labels[index] if counts[label] == 1]
         if alone:
             found["class_of_one_image"].append(((listing.keys[index],), ", ".join(alone)))
 

@@ -14,9 +14,10 @@ from ...core.errors import DataError, counted, printable
 from ...core.in_memory import is_given
 from ...core.task import ONE_LABEL, Task
 from ...core.types import MAX_16_BIT, SPLITS
+from ..labels import labels_of
 from ..opening_line import Told, opening_line, untold
 from ..scan import BadImage, why_refused
-from ..source import DataSource, open_readable, open_source
+from ..source import DataSource, GradeSource, NumberSource, open_readable, open_source
 from ..sources.folder.source import ImageFolder
 from ..split import refuse_unlearnable
 from .findings import KINDS, Finding, find_faults
@@ -25,6 +26,7 @@ from .keep import cache_file, load_known, save_measured
 from .measure import Measured, measure_source
 from .not_images import list_left_out
 
+NUMBER_QUANTILES = ("least", "quarter", "median", "three_quarters", "most", "different")
 LOOKED_FOR = (
     "Looked for: what training refuses; unreadable and odd files; equal and nearly equal images in two splits, in two "
     "classes or twice in one; classes missing from a split or of one image; images of one plain colour; names that "
@@ -38,6 +40,7 @@ class Inspection(Displayed):
 
     `counts` maps a split (`all` where the source has none) to the images of every class in label order. Where an image
     may have several labels, it is counted in each.
+    `numbers` are the least, the quartiles and the most where a number is asked for, then how many differ.
     `size_quantiles` maps width, height and aspect (width / height) to (least, median, most). A set that is not
     `is_opened` is of no source: its images are those that can be read all the same.
     """
@@ -57,6 +60,7 @@ class Inspection(Displayed):
     std_C: tuple[float, ...]
     notes: tuple[str, ...]
     task: Task = ONE_LABEL
+    numbers: tuple[float, ...] = ()
     is_opened: bool = True
 
     def headline(self) -> str:
@@ -64,6 +68,8 @@ class Inspection(Displayed):
         faults = [finding for finding in self.findings if finding.kind != "left_out"]
         name, num = printable(self.source), len(self.classes)
         count = f"{counted(self.num_images, 'image')} of {'1 class' if num == 1 else f'{num:,} classes'}"
+        if self.task.is_number:
+            count = f"{counted(self.num_images, 'image')} with a number, '{printable(self.classes[0])}'"
         if not faults:
             return f"{name}: {count}. Nothing found."
         kinds = "1 thing to look at" if len(faults) == 1 else f"{len(faults)} things to look at, the worst first"
@@ -90,7 +96,8 @@ class Inspection(Displayed):
         return {
             "source": self.source,
             "classes": list(self.classes),
-            **({"task": self.task.kind} if self.task.is_several else {}),
+            **({} if self.task == ONE_LABEL else {"task": self.task.kind}),
+            **({"number": dict(zip(NUMBER_QUANTILES, self.numbers, strict=True))} if self.numbers else {}),
             "num_images": self.num_images,
             "num_unreadable": self.num_unreadable,
             "findings": [
@@ -141,7 +148,8 @@ def inspect_source(
     notes = [*source.notes, *([note] if note else []), *_told(measured)]
     if keep and measured.fresh_N.any() and (note := save_measured(path, measured)):
         notes.append(note)
-    left_out = list(list_left_out(Path(source.name))) if isinstance(source, ImageFolder | FoundImages) else []
+    inner = source.source if isinstance(source, NumberSource | GradeSource) else source
+    left_out = list(list_left_out(Path(inner.name))) if isinstance(inner, ImageFolder | FoundImages) else []
     return summarise(source, measured, find_faults(source, measured, left_out, refused), tuple(notes), is_opened)
 
 
@@ -207,6 +215,7 @@ def summarise(
         std_C=std_C,
         notes=notes,
         task=source.task,
+        numbers=_numbers(source, measured.good_N) if source.task.is_number else (),
         is_opened=is_opened,
     )
 
@@ -219,6 +228,13 @@ def _counts(source: DataSource) -> dict[str, tuple[int, ...]]:
         counts.setdefault(split, np.zeros(len(source.classes), np.int64))[list(record.all_labels)] += 1
     order = [*SPLITS, "all"]
     return {split: tuple(counts[split].tolist()) for split in sorted(counts, key=order.index)}
+
+
+def _numbers(source: DataSource, good_N: np.ndarray) -> tuple[float, ...]:
+    value_N = labels_of(source, good_N)
+    if not len(value_N):
+        return ()
+    return (*np.quantile(value_N, (0, 0.25, 0.5, 0.75, 1)).tolist(), float(len(np.unique(value_N))))
 
 
 def _sizes(rows_N: np.ndarray) -> dict[str, tuple[float, float, float]]:

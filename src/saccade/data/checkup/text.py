@@ -1,5 +1,6 @@
 """A check-up as a person reads it: faults first, then figures, within 80 columns where names allow."""
 
+from ...core.display import figure
 from ...core.errors import printable, shell_word
 from .findings import KINDS, Finding
 from .inspection import Inspection
@@ -16,7 +17,7 @@ def inspection_text(inspection: Inspection) -> str:
         lines += [*_finding_lines(finding), ""]
     lines += _count_lines(inspection)
     lines += ["", *_figure_lines(inspection)]
-    if not inspection.task.is_several and inspection.is_opened:  # what is refused, no run can judge
+    if inspection.task.tells_wrong_labels and inspection.is_opened:  # what is refused, no run can judge
         lines.append(
             f"labels  not checked by looking: with a trained RUN, saccade evaluate RUN {shell_word(inspection.source)} "
             f"--label-errors FILE"
@@ -47,6 +48,17 @@ def _finding_lines(finding: Finding) -> list[str]:
 
 def _count_lines(inspection: Inspection) -> list[str]:
     splits = list(inspection.counts)
+    if inspection.numbers:
+        least, quarter, median, three_quarters, most, different = map(figure, inspection.numbers)
+        lines = [
+            f"{name}   {num:,} images" for name, num in ((split, sum(inspection.counts[split])) for split in splits)
+        ]
+        name = printable(inspection.classes[0])
+        return [
+            *lines,
+            f"number  '{name}' from {least} to {most}, median {median}, half of them from {quarter} to "
+            f"{three_quarters}; {different} different",
+        ]
     width = max([len(printable(name)) for name in inspection.classes[:MAX_CLASSES]] + [5])
     lines = ["class".ljust(width) + "".join(f"{split:>12}" for split in splits)]
     for label, name in enumerate(inspection.classes[:MAX_CLASSES]):

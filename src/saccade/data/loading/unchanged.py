@@ -23,7 +23,7 @@ class Unchanged(DataSource):
         self, source: DataSource, digest_NB: np.ndarray, error: Callable[[str], DataError] = changed_error
     ) -> None:
         self.name, self.classes, self.digest, self.notes = source.name, source.classes, source.digest, source.notes
-        self.task = source.task
+        self.task, self.label_name = source.task, source.label_name
         self.source: DataSource = source.source if isinstance(source, Unchanged) else source  # compared once
         self.digest_NB = digest_NB
         self.error = error

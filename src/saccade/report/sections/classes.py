@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...core.task import ONE_LABEL, Task
 from ...core.types import Metrics
 from ...evaluate.by_threshold import confusion_by_threshold, threshold_rows
 from ...evaluate.calibration import (
@@ -63,7 +64,7 @@ def interval_strip(rate: float, rate_low: float, rate_high: float) -> Markup:
 def confidence_section(record: RunRecord, promised: PromisedPrecision | None = None) -> Markup:
     """The calibration plot with its error before and after the temperature, answering only when sure, and what is
     confused then. `promised` is the threshold that validation images chose; None without any."""
-    scores = score_images(record.logits_NK / record.temperature, record.label_N)
+    scores = score_images(record.logits_NK / record.temperature, record.label_N, record.task)
     right_N = scores.rank_N == 0
     after = percent(record.calibrated.ece)
     words = f"Expected calibration error: {after} %, log loss {record.calibrated.loss:.3f}."
@@ -84,7 +85,7 @@ def confidence_section(record: RunRecord, promised: PromisedPrecision | None = N
         element("p", {}, words),
         element("div", {"class": "charts two"}, *charts),
         *sentences,
-        *by_threshold(probability_NK, record.label_N, record.classes),
+        *by_threshold(probability_NK, record.label_N, record.classes, record.task),
         *_unlike(record),
     )
 
@@ -96,9 +97,11 @@ def _promise(confidence_N: np.ndarray, right_N: np.ndarray, promised: PromisedPr
     return [answering_at(confidence_N, right_N, promised.min_confidence, promised).sentence(), promised.sentence()]
 
 
-def by_threshold(probability_NK: np.ndarray, label_N: np.ndarray, classes: Sequence[str]) -> list[Markup]:
+def by_threshold(
+    probability_NK: np.ndarray, label_N: np.ndarray, classes: Sequence[str], task: Task = ONE_LABEL
+) -> list[Markup]:
     """What is answered, right and confused at or above each of some confidences; with few classes the matrices too."""
-    answered = confusion_by_threshold(probability_NK, label_N)
+    answered = confusion_by_threshold(probability_NK, label_N, task)
     headings, rows = threshold_rows(answered, tuple(classes))
     matrices = [
         folded(

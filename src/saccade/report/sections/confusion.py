@@ -16,7 +16,7 @@ LATER_WORDS = "The largest confusions first; a cell of the matrix brings up its 
 def confusion_section(record: RunRecord, pictures: Pictures) -> Markup:
     """Pairs and matrix; with many classes the pairs come first, with very many the matrix is left out."""
     metrics = record.metrics
-    shown = choose_of_cells(metrics, record.logits_NK, record.label_N, record.temperature)
+    shown = choose_of_cells(metrics, record.logits_NK, record.label_N, record.temperature, record.task)
     galleries = [
         _gallery(record, pictures, pair, positions, number >= SHOWN_AT_ONCE)
         for number, (pair, positions) in enumerate(shown.items())

@@ -1,5 +1,6 @@
 """How training went: loss, accuracy and learning rate by epoch, with the kept epoch marked."""
 
+from ...core.display import figure as shown
 from ...runs.log import EpochEvent
 from ..charts import Axis, Series, figure, line_chart
 from ..html import Child, Markup, element, section
@@ -17,7 +18,8 @@ def curves_section(record: RunRecord) -> Markup:
     kept = max((event.epoch for event in epochs if event.is_best), default=None)
     charts = [
         _pair_chart(epochs, kept, "Loss", is_accuracy=False),
-        _pair_chart(epochs, kept, "Accuracy", is_accuracy=True),
+        *([] if record.task.is_number else [_pair_chart(epochs, kept, "Accuracy", is_accuracy=True)]),
+        *([_mae_chart(epochs, kept)] if any(event.validation_mae is not None for event in epochs) else []),
         *([_map_chart(epochs, kept)] if any(event.validation_map is not None for event in epochs) else []),
     ]
     charts += [_rate_chart(epochs, kept)] if any(event.learning_rate is not None for event in epochs) else []
@@ -35,6 +37,17 @@ def _map_chart(epochs: tuple[EpochEvent, ...], kept: int | None) -> Markup:
     rows: list[list[Child]] = [[str(epoch), _percent(value)] for epoch, value in zip(x, values, strict=True)]
     summary = f"mAP: {_percent(values[-1])} on the validation images in the last epoch."
     return figure("mAP (validation, %)", svg, summary, ["epoch", "validation"], rows)
+
+
+def _mae_chart(epochs: tuple[EpochEvent, ...], kept: int | None) -> Markup:
+    """Of numbers: what the kept epoch was chosen by."""
+    told = [event for event in epochs if event.validation_mae is not None]
+    values: list[float | None] = [event.validation_mae for event in told]
+    x = [event.epoch for event in told]
+    svg = line_chart(x, [Series("validation", values)], (Axis(title="epoch", kind="epochs"), Axis()), kept)
+    rows: list[list[Child]] = [[str(epoch), shown(value or 0.0)] for epoch, value in zip(x, values, strict=True)]
+    summary = f"Mean absolute error: {shown(values[-1] or 0.0)} on the validation images in the last epoch."
+    return figure("Mean absolute error (validation)", svg, summary, ["epoch", "validation"], rows)
 
 
 def _pair_chart(epochs: tuple[EpochEvent, ...], kept: int | None, title: str, is_accuracy: bool) -> Markup:

@@ -17,7 +17,8 @@ from ..record import RunRecord
 
 def mistakes_section(record: RunRecord, member: Member, pictures: Pictures) -> Markup:
     """Up to twelve cards, the most confident mistake first."""
-    mistakes = find_mistakes(record.logits_NK, record.label_N, record.keys, record.classes, record.temperature)
+    known = (record.keys, record.classes, record.temperature, record.task)
+    mistakes = find_mistakes(record.logits_NK, record.label_N, *known)
     if not mistakes:
         return section(
             "mistakes", "Most confident mistakes", element("p", {}, "None: every image is classified correctly.")
@@ -33,7 +34,7 @@ def mistakes_section(record: RunRecord, member: Member, pictures: Pictures) -> M
     words = f"{len(mistakes):,} of {record.metrics.num_samples:,} answers {'is' if len(mistakes) == 1 else 'are'} wrong"
     words += f"; these are the {len(shown)} most confident." if len(shown) < len(mistakes) else "."
     words += " Beside each image: Grad-CAM for the predicted and for the true class, from none (grey) to most (light)."
-    suspects = sum(mistake.may_be_mislabelled for mistake in mistakes)
+    suspects = sum(mistake.may_be_mislabelled is True for mistake in mistakes)
     hint = f"The labels of {suspects:,} of them may be wrong: see Labels." if suspects else ""
     notes = [element("p", {}, hint)] if hint else []
     body = [element("p", {}, words), *notes, element("p", {}, why) if why else None]

@@ -1,5 +1,6 @@
 """What a pretrained network brought: how deep it is frozen, why, and everything that was measured to decide it."""
 
+from ...core.display import figure
 from ...evaluate.words import percent
 from ...models.surgery import ALL
 from ...runs.manifest import Origin
@@ -77,6 +78,12 @@ def _start(start: StartPoint) -> str:
             f"The fitted last layer alone has every label right on {percent(start.held_out_accuracy)} % of the "
             f"training images, each left out in turn, and a mAP of {percent(start.validation_map)} % on the validation "
             f"images."
+        )
+    if start.held_out_mae >= 0:
+        also = f", {figure(start.validation_mae)} on the validation images" if start.validation_mae >= 0 else ""
+        return (
+            f"The fitted last layer alone has a mean absolute error of {figure(start.held_out_mae)} on the training "
+            f"images, each left out in turn{also}."
         )
     also = f", {percent(validation)} % of the validation images" if validation >= 0 else ""
     return (

@@ -4,13 +4,16 @@ import math
 from collections.abc import Sequence
 
 from ...core.types import Metrics
+from ...evaluate.grades import grades_sentence
 from ...evaluate.label_metrics import LabelMetrics
+from ...evaluate.number_metrics import NumberMetrics
 from ...evaluate.words import AnyMetrics, percent, warnings
 from ...models.new_head import network_words
 from ...runs.summary import DataSummary
 from ..html import Markup, element, join
 from ..record import RunRecord
 from .labels import label_headline
+from .numbers import number_figures, number_headline
 
 SPLIT_WORDS = {
     "validation": "There were no test images: these images also chose the epoch kept, so the figure flatters a little.",
@@ -27,7 +30,10 @@ def verdict_header(record: RunRecord) -> Markup:
 
 def headline(kicker: str, metrics: AnyMetrics, kind: str) -> Markup:
     """A line that says what was judged, the verdict, its interval in words and on a scale."""
-    if isinstance(metrics, LabelMetrics):
+    scale: Markup | None
+    if isinstance(metrics, NumberMetrics):
+        (title, interval), scale = number_headline(metrics, kind), None
+    elif isinstance(metrics, LabelMetrics):
         (title, interval), scale = label_headline(metrics, kind), _label_scale(metrics)
     else:
         (title, interval), scale = _headline(metrics, kind), _scale(metrics)
@@ -47,7 +53,8 @@ def _headline(metrics: Metrics, kind: str) -> tuple[str, str]:
     return (
         f"{percent(metrics.top1)} % of {metrics.num_samples:,} {f'{kind} {images}'.strip()} correct",
         f"95 % interval {percent(metrics.top1_low)} to {percent(metrics.top1_high)}. "
-        f"Always guessing the largest class, '{metrics.majority_class}': {percent(metrics.majority_rate)} %.",
+        f"Always guessing the largest class, '{metrics.majority_class}': {percent(metrics.majority_rate)} %."
+        + (f" {grades_sentence(metrics.grades, metrics.classes)}" if metrics.grades else ""),
     )
 
 
@@ -93,6 +100,8 @@ def _curve_warnings(record: RunRecord) -> list[str]:
             found.append(f"The validation loss rises since epoch {best_epoch}: later epochs overfit.")
     metrics = record.any_metrics
     rate = metrics.map if isinstance(metrics, LabelMetrics) else metrics.top1
+    if record.task.is_number:
+        rate = 1.0  # no training answer is wrong or right
     if epochs and epochs[-1].train_accuracy >= 1 and rate < 1:
         found.append("The training accuracy is 100 %: more epochs cannot help; more images or augmentation can.")
     wanted = record.config.epochs
@@ -151,6 +160,8 @@ def _key_figures(record: RunRecord) -> Markup:
 
 
 def _judged_figures(record: RunRecord) -> list[tuple[str, str]]:
+    if record.task.is_number:
+        return number_figures(record.number_metrics)
     if record.task.is_several:
         labels = record.label_metrics
         rates = [("Macro-F1", labels.macro_f1), ("Micro-F1", labels.micro_f1), ("Calibration error", labels.ece)]

@@ -8,6 +8,7 @@ from ....core.errors import DataError, printable, shell_word, typed_word
 from ...limits import MAX_CLASS_NAME_CHARACTERS, MAX_FILE_NAME_CHARACTERS
 from ..shared.label_lists import ONE, SEVERAL, LabelValue, SettledLabels, settle_labels
 from ..shared.listing import LIST_SIGNS, UNSPLIT, PackedNames, parse_split, split_number
+from ..shared.targets import parse_number
 from .columns import FALSE_WORDS, TRUE_WORDS, Columns, is_group_like, true_split
 from .files import FileFinder, plain_name
 from .tables import Table
@@ -19,8 +20,10 @@ MAX_COMPARED_VALUES = 10_000  # of a column that is not used, in which a value i
 class ManifestRows:
     """The rows of tables, checked and packed; labels and groups numbered in the order they first occur."""
 
-    def __init__(self) -> None:
+    def __init__(self, are_numbers: bool = False) -> None:
         self.names = PackedNames()
+        self.label_name = ""
+        self._are_numbers = are_numbers
         self.labels, self.groups, self.parts = array("i"), array("i"), array("b")
         self._label_numbers: dict[LabelValue, int] = {}
         self._classes: dict[str, None] = {}  # of columns that are classes
@@ -53,6 +56,13 @@ class ManifestRows:
         Returns the names of the columns that are not used, may be groups, and hold a value twice.
         """
         before = len(self.names)
+        if columns.label is not None:
+            self.label_name = self.label_name or table.names[columns.label]
+        elif self._are_numbers:
+            raise DataError(
+                f"{table.where} has a column for each class, and a number is asked for.\n"
+                f"Name the column of the numbers: --label-column NAME."
+            )
         repeats, first = _Repeats(table, columns), ""
         for line, row in table.rows():
             where = f"{table.where}, {table.unit} {line}"
@@ -80,6 +90,9 @@ class ManifestRows:
     def _label(self, table: Table, columns: Columns, where: str, row: Sequence[str]) -> LabelValue:
         if not columns.one_hot:
             label = row[columns.label or 0].strip()
+            if self._are_numbers:
+                parse_number(f"{where}, {printable(row[columns.file].strip()[:200])}", label)
+                return label
             if not label:
                 self._slips.add(f"{where} has no label for {printable(row[columns.file].strip())}.")
             elif len(label) > MAX_CLASS_NAME_CHARACTERS:

@@ -16,7 +16,7 @@ from ....core.types import Record
 from ...source import DataSource, SourceFormat, register
 from ...source_text import NOTHING_CHOSEN, ChosenColumns
 from ..shared.image_files import read_file
-from ..shared.label_lists import check_wanted
+from ..shared.label_lists import ONE, check_wanted
 from ..shared.listing import (
     UNSPLIT,
     PackedNames,
@@ -26,6 +26,7 @@ from ..shared.listing import (
     split_number,
     splits_among,
 )
+from ..shared.targets import NUMBER
 from .columns import find_columns, hints
 from .files import FileFinder, composed, count_unlisted
 from .find import LabelFiles, find_label_files
@@ -46,10 +47,11 @@ class Manifest(DataSource):
         rows, root, notes = _read_tables(labels, place, chosen)
         where = printable(str(place))
         check_wanted(chosen.labels)
-        settled = rows.settle(where, chosen.labels)
-        self.task, self.classes = settled.task, settled.classes
-        check_classes(where, self.classes, "List images of at least one more class.")
-        refuse_twins(where, self.classes, "Write the label the same way in every row.")
+        settled = rows.settle(where, ONE if chosen.target else chosen.labels)
+        self.task, self.classes, self.label_name = settled.task, settled.classes, rows.label_name
+        if not chosen.target:  # numbers are no classes
+            check_classes(where, self.classes, "List images of at least one more class.")
+            refuse_twins(where, self.classes, "Write the label the same way in every row.")
         self._labels = settled.of_rows(np.array(rows.labels))
         self._names = rows.names
         self._part_N = _parts_by_folder(rows.names, np.array(rows.parts, dtype=np.int8))
@@ -102,7 +104,7 @@ def _label_files(path: Path, chosen: ChosenColumns) -> LabelFiles:
 
 def _read_tables(labels: LabelFiles, place: Path, chosen: ChosenColumns) -> tuple[ManifestRows, Path, list[str]]:
     """The rows of all tables, the folder that their names count from, and notes on columns that are not used."""
-    rows, notes = ManifestRows(), []
+    rows, notes = ManifestRows(chosen.target == NUMBER), []
     root = place
     for path, split in labels.tables:
         table, files = open_table(path), FileFinder(path)

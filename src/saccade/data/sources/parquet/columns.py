@@ -32,7 +32,7 @@ LABEL_NAMES = ("label", "labels", "fine_label", "class", "target", "cls")
 class ImageColumns:
     """`image` the path of the binary column in the schema, `label` a top-level column; `names` of classes if known.
 
-    `is_list`: an image has a list of labels.
+    `is_list`: an image has a list of labels. `is_value`: numbers are asked for, not classes.
     """
 
     image: str
@@ -40,6 +40,7 @@ class ImageColumns:
     is_number: bool
     names: tuple[str, ...] | None
     is_list: bool = False
+    is_value: bool = False
 
 
 def find_image_column(schema: Any, where: str, chosen: ChosenColumns = NOTHING_CHOSEN) -> str:
@@ -80,12 +81,15 @@ def find_columns(schema: Any, readme: Path, where: str, chosen: ChosenColumns = 
     is_list = str(schema.field(label).type).startswith(("list<", "large_list<"))
     kind = str(schema.field(label).type.value_type if is_list else schema.field(label).type)
     is_number = kind.startswith(("int", "uint"))
+    if chosen.target and not is_list and (is_number or kind in ("float", "double", "halffloat")):
+        return ImageColumns(image=image, label=label, is_number=True, names=None, is_value=True)
     if not is_number and kind not in ("string", "large_string") and not kind.startswith("dictionary<values=string"):
         raise DataError(
             f"{where}: the column '{printable(label)}' holds {printable(kind[:80])}, not class numbers or names.\n"
             f"Write a class number or name for each image."
         )
-    return ImageColumns(image=image, label=label, is_number=is_number, names=names, is_list=is_list)
+    is_value = bool(chosen.target) and not is_list
+    return ImageColumns(image=image, label=label, is_number=is_number, names=names, is_list=is_list, is_value=is_value)
 
 
 def _choose(candidates: Sequence[str], usual: Sequence[str], what: str, where: str, columns: Sequence[str]) -> str:

@@ -69,7 +69,10 @@ def read_labels(file: Path, metadata: Any, columns: ImageColumns, where: str) ->
                 raise DataError(f"{chunk.where} has not one label a row.\nThe file is damaged: download it again.")
     with open_parquet(file, metadata, [name] if is_text else []) as opened:
         column = opened.read(columns=[name], use_threads=False).column(0)
-    values = _texts(column) if is_text else _numbers(column, name, where)
+    if columns.is_value and not is_text:
+        values: np.ndarray | list[str] = ["" if value is None else repr(value) for value in column.to_pylist()]
+    else:
+        values = _texts(column) if is_text else _numbers(column, name, where)
     if len(values) != metadata.num_rows:
         raise DataError(f"{where} has {len(values):,} labels for {metadata.num_rows:,} rows.\nDownload it again.")
     missing = (values == -1).sum() if isinstance(values, np.ndarray) else sum(not value for value in values)

@@ -58,8 +58,8 @@ class ParquetImages(DataSource):
         files = find_files(path, where)
         columns, parts, labels, numbers = _open_parts(files, card or folder / "README.md", chosen)
         check_wanted(chosen.labels)
-        settled, value_N = _settled(where, columns, labels, chosen.labels)
-        self.task, self.classes = settled.task, settled.classes
+        settled, value_N = _settled(where, columns, labels, ONE if chosen.target else chosen.labels)
+        self.task, self.classes, self.label_name = settled.task, settled.classes, columns.label
         self._labels = settled.of_rows(value_N)
         self.notes = (*settled.notes, *self._labels.told())
         used = [files[number].relative_to(folder) for number in numbers]
@@ -287,10 +287,11 @@ def _settled(
         rows = _named(where, columns, rows) if columns.is_list and columns.is_number else rows
         place: dict[LabelValue, int] = {}
         label_N = np.array(array("i", (place.setdefault(value, len(place)) for value in rows)))
-        refuse_many_classes(where, len(place) if not columns.is_list else 0)
+        refuse_many_classes(where, len(place) if not (columns.is_list or columns.is_value) else 0)
         settled = settle_labels(where, list(place), wanted, columns.names or () if columns.is_list else ())
         names = settled.classes
-        refuse_many_classes(where, len(names))
+    if columns.is_value:
+        return settled, label_N.astype(np.int32)
     check_classes(where, names, "Give a set with images of at least one more class.")
     refuse_twins(where, names, "Write the label the same way in every row.")
     return settled, label_N.astype(np.int32)

@@ -1,0 +1,164 @@
+"""Ordered grades from a CSV file to answers: trained, judged, evaluated, predicted, explained, reported, refused."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import cohen_kappa_score, mean_absolute_error
+from tests.angles import calls_for_classes, refusal, write_angles
+
+from saccade import api
+from saccade.core.errors import DataError, UsageError
+from saccade.core.task import GRADE, median_grade
+from saccade.core.types import Prediction
+from saccade.report.sections.classes import by_threshold
+from saccade.runs.checkpoint import find_checkpoint
+from saccade.train.own_images import own_source
+from saccade.transfer.more_classes import open_more
+
+NAMES = ("0_left", "1_some", "2_upright", "10_right")  # a text's order would put 10 before 2
+
+
+def graded(path: Path) -> Path:
+    """The CSV file of angles in `path` with a grade in place of each."""
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    grades = path.with_name("grades.csv")
+    with open(grades, "w", newline="", encoding="utf-8") as file:
+        lines = [[row["file"], NAMES[int(np.digitize(float(row["angle"]), (-30, 0, 30)))]] for row in rows]
+        csv.writer(file).writerows([["file", "grade"], *lines])
+    return grades
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("grades")
+    graded(write_angles(folder / "angles", 300))
+    graded(write_angles(folder / "more", 80, seed=5))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> api.TrainResult:
+    return api.train(
+        api.TrainRequest(
+            source=f"{folder / 'angles' / 'grades.csv'}?target=grade",
+            model="conv 16 f3 | pool | conv 32 f3 | pool | fc 64 | softmax",
+            epochs=5,
+            out=folder / "run",
+            settings=["input.size_px=16", "batch_size=32", "optimizer.learning_rate=0.03"],
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def evaluation(trained: api.TrainResult, folder: Path) -> api.Evaluation:
+    return api.evaluate(trained.run_dir, folder / "more" / "grades.csv")
+
+
+def test_grades_are_told_in_their_order_and_judged_by_their_distance(trained: api.TrainResult):
+    manifest, metrics = find_checkpoint(trained.run_dir).manifest, trained.judgement.metrics
+    assert manifest.classes == NAMES
+    assert manifest.task.is_grade
+    assert manifest.temperature == 1
+    assert metrics.grades.mae < 0.5 < metrics.grades.baseline_mae
+    assert trained.display_lines()[1].startswith(f"Off by {metrics.grades.mae:.3f} grades on average (95 % interval ")
+
+
+def test_new_grades_are_read_as_grades_and_the_figures_are_scikit_learns(evaluation: api.Evaluation):
+    said_N, label_N = median_grade(evaluation.probabilities()), evaluation.label_N
+    values = evaluation.as_json()
+    assert values["task"] == "grade"
+    assert values["mae"] == pytest.approx(mean_absolute_error(label_N, said_N))
+    assert values["quadratic_kappa"] == pytest.approx(cohen_kappa_score(label_N, said_N, weights="quadratic"))
+    assert values["top1"] == np.mean(said_N == label_N)
+    json.dumps(values, allow_nan=False)
+    assert len(evaluation.mistakes()) == (said_N != label_N).sum()
+
+
+def test_predictions_and_files_of_answers_say_the_median(
+    trained: api.TrainResult, evaluation: api.Evaluation, folder: Path, tmp_path: Path
+):
+    files = sorted((folder / "more" / "images").glob("*.png"))
+    answers = [answer for answer in api.predict(trained.run_dir, files) if isinstance(answer, Prediction)]
+    said = [NAMES[k] for k in median_grade(evaluation.probabilities()).tolist()]
+    assert [answer.grade for answer in answers] == said
+    assert [answer.top(1)[0][0] for answer in answers] == said
+    api.write_evaluated_answers(evaluation, tmp_path / "answers.csv")
+    with open(tmp_path / "answers.csv", newline="", encoding="utf-8") as file:
+        assert [row["class"] or row["withheld_class"] for row in csv.DictReader(file)] == said
+
+
+def test_a_grade_is_explained_and_reported(trained: api.TrainResult, folder: Path, tmp_path: Path):
+    explanation = api.explain(trained.run_dir, folder / "more" / "images" / "0000.png", tmp_path / "sheet.svg")
+    (answer,) = api.predict(trained.run_dir, [folder / "more" / "images" / "0000.png"])
+    assert isinstance(answer, Prediction)
+    assert explanation.class_name == explanation.top(1)[0][0] == answer.grade
+    page = api.report(trained.run_dir, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "grades on average" in page
+    assert "Confusion matrix" in page
+
+
+def test_what_grades_do_not_know_is_refused(trained: api.TrainResult, folder: Path, tmp_path: Path):
+    with pytest.raises(
+        UsageError, match="Costs, slices and corruptions are for one label an image; this run says a gr"
+    ):
+        api.evaluate(trained.run_dir, folder / "more" / "grades.csv", further=api.Further(slices=True))
+    with pytest.raises(
+        DataError, match="'12.5', in which|has .* different grades|not one class of the images is known"
+    ):
+        api.evaluate(trained.run_dir, folder / "more" / "angles.csv")
+
+
+def test_what_is_for_classes_without_an_order_refuses_the_run_before_it_reads_an_image(
+    trained: api.TrainResult, folder: Path, evaluation: api.Evaluation, tmp_path: Path, saccade: Callable
+):
+    grades = f"{folder / 'angles' / 'grades.csv'}?target=grade"
+    calls = calls_for_classes(trained.run_dir, grades, tmp_path)
+    calls["Telling wrong labels"] = evaluation.suspected_labels
+    calls["saccade add-class"] = lambda: open_more(grades, ["cat"], tmp_path)
+    calls["--source"] = lambda: own_source(tmp_path, grades)
+    for what, call in calls.items():
+        with pytest.raises(UsageError) as error:
+            call()
+        assert error.value.message == refusal(what, "grade")
+    found = saccade("evaluate", trained.run_dir, tmp_path / "gone", "--label-errors", tmp_path / "new.csv")
+    assert (found.status, found.output) == (2, "")
+    assert found.errors.strip() == f"error: {refusal('evaluate --label-errors', 'grade')}"
+    assert not list(tmp_path.iterdir())
+
+
+def test_curves_and_the_page_of_an_evaluation_are_of_the_grades_that_are_said(
+    evaluation: api.Evaluation, tmp_path: Path
+):
+    api.write_curves(evaluation, tmp_path / "curves.csv")
+    with open(tmp_path / "curves.csv", newline="", encoding="utf-8") as file:
+        assert {row["class"] for row in csv.DictReader(file)} == set(NAMES)
+    api.write_evaluation_report(evaluation, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    known = (evaluation.probabilities(), evaluation.label_N, NAMES)
+    for part in by_threshold(*known, evaluation.task):
+        assert part.text in page
+    assert "Labels that may be wrong" not in page
+
+
+def test_what_is_confused_at_a_confidence_is_the_median_of_grades_and_the_most_probable_class_of_classes():
+    known = (np.array([[0.4, 0.25, 0.35]]), np.array([1]), ("0", "1", "2"))
+    assert "20.7 to 100.0" in by_threshold(*known, GRADE)[1].text  # one right answer
+    assert "1 as 0 (1)" in by_threshold(*known)[1].text
+
+
+def test_no_label_of_a_grade_is_suspected_and_the_table_of_mistakes_says_nothing_of_it(
+    evaluation: api.Evaluation, trained: api.TrainResult, tmp_path: Path
+):
+    api.write_mistakes(evaluation, tmp_path / "mistakes.csv")
+    with open(tmp_path / "mistakes.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(evaluation.mistakes())
+    assert {row["label_may_be_wrong"] for row in rows} <= {""}
+    page = api.report(trained.run_dir, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Labels that may be wrong" not in page
+    assert 'href="#labels"' not in page

@@ -1,0 +1,273 @@
+"""A number for each image, from a CSV file to answers: trained, judged, evaluated, predicted, explained, reported."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import mean_absolute_error, r2_score
+from tests.angles import calls_for_classes, refusal, write_angles
+
+from saccade import api
+from saccade.core.errors import DataError, UsageError
+from saccade.core.types import Prediction
+from saccade.data.labels import labels_of
+from saccade.data.scan import scan_source
+from saccade.data.source import open_source
+from saccade.data.split import split_source
+from saccade.evaluate.number_metrics import NumberMetrics
+from saccade.report.record import read_run
+from saccade.runs.checkpoint import find_checkpoint
+from saccade.runs.evaluation_files import read_verdict
+from saccade.train.own_images import own_source
+from saccade.transfer.more_classes import open_more
+
+SETTINGS = ["input.size_px=16", "batch_size=32", "optimizer.learning_rate=0.03"]
+NETWORK = "conv 16 f3 | pool | conv 32 f3 | pool | fc 64 | softmax"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where runs and images of these tests lie; `more` are images that no training sees."""
+    folder = tmp_path_factory.mktemp("numbers")
+    write_angles(folder / "angles", 400)
+    write_angles(folder / "more", 100, seed=5)
+    return folder
+
+
+def request(folder: Path, out: str, epochs: int = 10) -> api.TrainRequest:
+    source = f"{folder / 'angles' / 'angles.csv'}?target=number"
+    return api.TrainRequest(source=source, model=NETWORK, epochs=epochs, out=folder / out, settings=SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> api.TrainResult:
+    return api.train(request(folder, "run"))
+
+
+@pytest.fixture(scope="module")
+def evaluation(trained: api.TrainResult, folder: Path) -> api.Evaluation:
+    return api.evaluate(trained.run_dir, folder / "more" / "angles.csv")
+
+
+def test_angles_are_told_and_the_verdict_has_its_baseline(trained: api.TrainResult):
+    metrics = trained.judgement.metrics
+    assert isinstance(metrics, NumberMetrics)
+    assert metrics.mae_low < metrics.mae < metrics.mae_high < 5
+    assert 25 < metrics.baseline_mae < 35
+    assert metrics.r2 > 0.95
+    lines = trained.display_lines()
+    assert lines[0].startswith(f"Mean absolute error {metrics.mae:.4g} of 'angle' on {metrics.num_samples} held-out ")
+    assert lines[1].startswith("R2 ")
+
+
+def test_the_checkpoint_knows_the_scale_and_the_verdict_is_that_of_its_outputs(trained: api.TrainResult):
+    manifest = find_checkpoint(trained.run_dir).manifest
+    source = open_source(trained.config.source, several=True)
+    value_N = labels_of(source, range(len(source)))
+    assert manifest.task.is_number
+    assert manifest.task.mean == pytest.approx(value_N.mean(), abs=4)
+    assert manifest.task.deviation == pytest.approx(value_N.std(), rel=0.1)
+    found = read_verdict(trained.run_dir, manifest.classes, manifest.task)
+    assert found is not None
+    outputs = found[1]
+    np.testing.assert_array_equal(outputs.label_N, value_N[outputs.index_N])
+    said_N = outputs.logits_NK[:, 0].astype(np.float64) * manifest.task.deviation + manifest.task.mean
+    metrics = trained.judgement.metrics
+    assert metrics.mae == pytest.approx(mean_absolute_error(outputs.label_N, said_N))
+    assert metrics.r2 == pytest.approx(r2_score(outputs.label_N, said_N))
+
+
+def test_the_kept_epoch_is_the_one_with_the_smallest_error_on_validation_images(trained: api.TrainResult):
+    lines = (trained.run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    epochs = [event for event in map(json.loads, lines) if event["event"] == "epoch"]
+    assert trained.best_epoch == min(epochs, key=lambda event: event["validation_mae"])["epoch"]
+
+
+def test_the_interval_is_that_of_the_errors_on_validation_images(trained: api.TrainResult):
+    task = find_checkpoint(trained.run_dir).manifest.task
+    source = open_source(trained.config.source, several=True)
+    validation_N = split_source(source, scan_source(source, threads=1), seed=0).validation_N
+    files = [trained.run_dir.parent / "angles" / source.record(index).key for index in validation_N.tolist()]
+    answers = [answer for answer in api.predict(trained.run_dir, files) if isinstance(answer, Prediction)]
+    error_N = np.abs([answer.value for answer in answers] - labels_of(source, validation_N))
+    assert task.half_width == pytest.approx(np.sort(error_N)[int(np.ceil(0.9 * (len(error_N) + 1))) - 1], abs=1e-3)
+    assert task.half_width_images == len(validation_N) == read_run(trained.run_dir).temperature_images
+    for answer in answers[:3]:
+        assert answer.interval == pytest.approx((answer.value - task.half_width, answer.value + task.half_width))
+
+
+def test_new_images_are_judged_though_nothing_says_again_that_they_have_numbers(evaluation: api.Evaluation):
+    said_N, value_N = evaluation.probabilities()[:, 0], evaluation.label_N
+    assert evaluation.metrics.mae == pytest.approx(mean_absolute_error(value_N, said_N))
+    assert evaluation.metrics.mae < 6
+    values = evaluation.as_json()
+    assert (values["task"], values["number"]) == ("number", "angle")
+    assert not {"top1", "temperature", "confusion", "answering", "ranking", "ece_calibrated"} & values.keys()
+    json.dumps(values, allow_nan=False)
+
+
+def test_answers_and_errors_are_written(evaluation: api.Evaluation, tmp_path: Path):
+    api.write_evaluated_answers(evaluation, tmp_path / "answers.csv")
+    api.write_mistakes(evaluation, tmp_path / "errors.csv")
+    with open(tmp_path / "answers.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    said = [float(row["number"] or row["withheld_number"]) for row in rows]
+    np.testing.assert_allclose(said, evaluation.probabilities()[:, 0], rtol=1e-5)
+    np.testing.assert_array_equal([float(row["label"]) for row in rows], evaluation.label_N)
+    with open(tmp_path / "errors.csv", newline="", encoding="utf-8") as file:
+        errors = [float(row["error"]) for row in csv.DictReader(file)]
+    assert len(errors) == 100
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_predictions_are_those_of_the_evaluation_and_go_on_in_a_file(
+    trained: api.TrainResult, evaluation: api.Evaluation, folder: Path, tmp_path: Path
+):
+    files = sorted((folder / "more" / "images").glob("*.png"))
+    answers = [answer for answer in api.predict(trained.run_dir, files) if isinstance(answer, Prediction)]
+    np.testing.assert_allclose([answer.value for answer in answers], evaluation.probabilities()[:, 0], atol=1e-4)
+    assert answers[0].classes == ("angle",)
+    assert answers[0].probabilities == ()
+    assert answers[0].top(3) == []
+    known = next(answer for answer in answers if not answer.unlike_training)
+    assert known.answer == f"{known.value:.4g}"
+    assert f"'angle' {known.value:.4g} (" in known.display_lines()[0]
+    path = tmp_path / "answers.csv"
+    for part in (files[:30], files):
+        written, going = api.predict_to_csv(trained.run_dir, part, path)
+        list(going)
+    assert (written.num_before, written.num_answered) == (30, 70)
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == [str(path) for path in files]
+
+
+def test_a_picture_of_another_kind_gets_no_number(trained: api.TrainResult):
+    noise = np.random.default_rng(0).integers(0, 255, (16, 16)).astype(np.uint8)
+    (answer,) = api.predict(trained.run_dir, [noise])
+    assert isinstance(answer, Prediction)
+    assert answer.unlike_training
+    assert answer.answer is None
+    assert "unlike anything seen in training; if it had to answer: 'angle'" in answer.display_lines()[0]
+
+
+def test_an_answer_is_explained_and_reported(trained: api.TrainResult, folder: Path, tmp_path: Path):
+    explanation = api.explain(trained.run_dir, folder / "more" / "images" / "0000.png", tmp_path / "sheet.svg")
+    value, interval = explanation.number
+    assert value is not None
+    assert interval is not None
+    assert f"'angle' {value:.4g} (" in explanation.answer_words()
+    assert "%" not in explanation.display_lines()[0]
+    page = api.report(trained.run_dir, tmp_path / "report.html").read_text(encoding="utf-8")
+    for text in ("Mean absolute error (validation)", "angle: answer over truth", "Largest errors", "Interval for 90 %"):
+        assert text in page
+    for text in ("Confusion matrix", "Calibration error", "Accuracy", "Macro-F1"):
+        assert text not in page
+
+
+def test_several_runs_and_crops_answer_by_the_mean_and_are_compared_by_their_errors(
+    trained: api.TrainResult, folder: Path
+):
+    other = api.train(request(folder, "other", epochs=2))
+    together = api.evaluate([trained.run_dir, other.run_dir], folder / "more" / "angles.csv")
+    single = [api.evaluate(run, folder / "more" / "angles.csv") for run in (trained.run_dir, other.run_dir)]
+    means_N = np.mean([one.probabilities()[:, 0] for one in single], axis=0)
+    np.testing.assert_allclose(together.probabilities()[:, 0], means_N, atol=1e-3)
+    assert together.together is not None
+    assert together.metrics.half_width == 0  # the interval is of one network
+    best = min(one.metrics.mae for one in single)
+    gain = together.together.error_gain
+    assert gain is not None
+    assert gain.single == pytest.approx(best, abs=1e-3)
+    assert gain.single + gain.difference == pytest.approx(together.metrics.mae, abs=1e-3)
+    assert gain.low < gain.difference < gain.high
+    values = together.as_json()["together"]
+    assert values["members"][1]["mae"] == pytest.approx(single[1].metrics.mae, abs=1e-3)
+    assert "mean absolute error of" in together.together.sentences()[0]
+
+
+def test_a_finished_run_is_judged_again_to_the_same_figures(trained: api.TrainResult):
+    resumed = api.train(api.TrainRequest(out=trained.run_dir, resume=True))
+    assert resumed.judgement.metrics == trained.judgement.metrics
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"answering": api.Answering(min_confidence=0.9)}, "A confidence is of a class, and this run says a number."),
+        ({"further": api.Further(slices=True)}, "Costs, slices and corruptions are for one label an image; this run"),
+        ({"further": api.Further(corruptions=True)}, "Costs, slices and corruptions are for one label an image; this"),
+    ],
+)
+def test_what_is_for_classes_is_refused(trained: api.TrainResult, folder: Path, options: dict, said: str):
+    with pytest.raises(UsageError, match=said):
+        api.evaluate(trained.run_dir, folder / "more" / "angles.csv", **options)
+
+
+def test_thresholds_label_checks_and_classes_are_refused(trained: api.TrainResult, folder: Path, tmp_path: Path):
+    with pytest.raises(UsageError, match="A confidence is of a class"):
+        api.confidence_for(trained.run_dir, 0.9)
+    with pytest.raises(UsageError, match="evaluate --label-errors does not know numbers: it is for classes"):
+        api.check_labels(trained.run_dir, folder / "more" / "angles.csv")
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes((folder / "more" / "images" / "0000.png").read_bytes())
+    with pytest.raises(DataError, match="'cat' is not a number"):
+        api.evaluate(trained.run_dir, tmp_path)
+
+
+def test_what_is_for_classes_refuses_the_run_before_it_reads_an_image(
+    trained: api.TrainResult, folder: Path, evaluation: api.Evaluation, tmp_path: Path
+):
+    calls = calls_for_classes(trained.run_dir, f"{folder / 'angles' / 'angles.csv'}?target=number", tmp_path)
+    calls["evaluate --curves"] = lambda: api.write_curves(evaluation, tmp_path / "curves.csv")
+    calls["evaluate --report"] = lambda: api.write_evaluation_report(evaluation, tmp_path / "page.html")
+    calls["Telling wrong labels"] = evaluation.suspected_labels
+    for what, call in calls.items():
+        with pytest.raises(UsageError) as error:
+            call()
+        assert error.value.message == refusal(what, "number")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("option", ["--label-errors", "--curves", "--report"])
+def test_evaluate_refuses_what_is_for_classes_before_it_opens_the_images(
+    trained: api.TrainResult, tmp_path: Path, saccade: Callable, option: str
+):
+    found = saccade("evaluate", trained.run_dir, tmp_path / "gone", option, tmp_path / "new.csv")
+    assert found.status == 2
+    assert found.output == ""
+    assert found.errors.strip() == f"error: {refusal(f'evaluate {option}', 'number')}"
+    assert not list(tmp_path.iterdir())
+
+
+def test_classes_are_not_checked_or_added_by_images_of_numbers(tmp_path: Path, folder: Path):
+    numbers = f"{folder / 'more' / 'angles.csv'}?target=number"
+    for open_it in (lambda: open_more(numbers, ["cat"], tmp_path), lambda: own_source(tmp_path, numbers)):
+        with pytest.raises(DataError, match="has a number for each image, and what was asked knows classes only"):
+            open_it()
+
+
+def test_features_have_the_numbers_as_labels_and_the_image_itself_is_the_nearest(
+    trained: api.TrainResult, folder: Path, tmp_path: Path
+):
+    listed = folder / "more" / "angles.csv"
+    source = open_source(f"{listed}?target=number", several=True)
+    with open(listed, newline="", encoding="utf-8") as file:
+        truths = [float(row["angle"]) for row in csv.DictReader(file)]
+    for name in ("f.npz", "f.csv"):
+        api.features(trained.run_dir, source, tmp_path / name)
+    with np.load(tmp_path / "f.npz") as arrays:
+        assert [float(text) for text in arrays["label_N"].tolist()] == truths
+        feature_ND = arrays["feature_ND"]
+    with open(tmp_path / "f.csv", newline="", encoding="utf-8") as file:
+        assert [float(row["label"]) for row in csv.DictReader(file)] == truths  # -12.5 is no formula
+    photos = sorted((folder / "more" / "images").glob("*.png"))
+    similar = api.similar(trained.run_dir, photos[0], photos, count=1)
+    assert similar.copies == (str(photos[0]),)
+    unit_ND = feature_ND / np.linalg.norm(feature_ND, axis=1, keepdims=True)
+    nearest = 1 + int((unit_ND[1:] @ unit_ND[0]).argmax())
+    assert similar.found[0].key == str(photos[nearest])
