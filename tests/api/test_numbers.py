@@ -237,7 +237,13 @@ def test_what_is_for_classes_refuses_the_run_before_it_reads_an_image(
 def test_evaluate_refuses_what_is_for_classes_before_it_opens_the_images(
     trained: api.TrainResult, tmp_path: Path, saccade: Callable, option: str
 ):
-    found = saccade("evaluate", trained.run_dir, tmp_path / "gone", option, tmp_path / "new.csv")
+    found = saccade(
+        "evaluate",
+        trained.run_dir,
+        tmp_path / "gone",
+        option,
+        tmp_path / ("page.html" if option == "--report" else "new.csv"),
+    )
     assert found.status == 2
     assert found.output == ""
     assert found.errors.strip() == f"error: {refusal(f'evaluate {option}', 'number')}"

@@ -35,7 +35,7 @@ def test_the_default_place_is_refused_too_and_not_made(tmp_path: Path, saccade, 
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path)
     done = saccade("train", ".", "--epochs", "1")
-    assert (done.status, done.output.splitlines()[0]) == (
+    assert (done.status, done.errors.splitlines()[0]) == (
         2,
         "error: The run runs would lie among its own images in ., and be taken for some of them the next time.",
     )

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import UsageError, printable
-from ..data.source_text import split_source_text
-from ..runs.names import CONFIG, LIMIT_BYTES, MANIFEST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +22,9 @@ class Output:
 def check_outputs(outputs: Iterable[Output], inputs: Iterable[Path | str]) -> None:
     """Raise UsageError where a file of `outputs` has another ending, is one of `inputs`, which are read, or a file in
     their folders, belongs to a run, or is named twice. An input may have columns behind its path, as a source has."""
+    from ..data.source_text import split_source_text
+    from ..runs.names import CONFIG, LIMIT_BYTES, MANIFEST
+
     read = [Path(split_source_text(str(given))[0]).resolve() for given in inputs]
     written: dict[Path, str] = {}
     for output in outputs:
