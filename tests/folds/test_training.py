@@ -161,6 +161,24 @@ class Killer(api.Silent):
             raise Killed
 
 
+def test_what_needs_images_that_were_held_out_names_the_way(run: Path, source: Path, tmp_path: Path):
+    with pytest.raises(UsageError) as drift:
+        api.drift(run, source)
+    assert drift.value.message == (
+        f"{run} learned from all its images; its folds judged it, and it held none out.\n"
+        f"Ask a run of a fold, which held its images out: {run}/folds/fold-1."
+    )
+    with pytest.raises(UsageError) as more:
+        api.add_class(run, source / "0", tmp_path / "new")
+    assert more.value.message == (
+        f"{run} learned from all its images; its folds judged it, and it held none out to judge it with further "
+        f"classes.\nPut all classes into one folder, and train again: saccade transfer FOLDER --folds 3."
+    )
+    assert not (tmp_path / "new").exists()
+    fold = run / "folds" / "fold-1"
+    assert api.drift(fold, source).num_reference == seen_parts(fold)[2]
+
+
 @pytest.mark.parametrize("at", [1, 6, 15])
 def test_killed_in_any_run_it_goes_on_to_the_same_bits(run: Path, source: Path, tmp_path: Path, at: int):
     with pytest.raises(Killed):
