@@ -79,7 +79,7 @@ from .train.cross_validated import CrossValidated
 from .train.more_epochs import refuse_more_epochs
 from .train.own_images import held_out_images, run_folder
 from .train.prepare import Scanned, divide
-from .train.progress import NotedOnce, RunProgress, Silent
+from .train.progress import BegunOnce, NotedOnce, RunProgress, Silent
 from .train.range_test import RangeTest
 from .train.range_test import find_learning_rate as find_rate
 from .train.request import TrainRequest, asked_for, named_train, refuse_test_fraction
@@ -926,6 +926,8 @@ def _train_with_folds(asked: TrainRequest, progress: RunProgress, command: str) 
         _check_folds(asked)
         plan, path = _new_folds(asked, asked.config(), "train")
 
+    progress = BegunOnce(progress)
+
     def train_one(
         config: RunConfig, folder: RunFolder, scanned: Scanned, crossed: CrossValidated | None
     ) -> TrainResult:
@@ -953,6 +955,8 @@ def _transfer_with_folds(
 
     if store.folder is None:
         progress.note(f"without a cache each of the {plan.num_folds + 1} runs computes the features of its images anew")
+
+    progress = BegunOnce(progress)
 
     def train_one(
         config: RunConfig, folder: RunFolder, scanned: Scanned, crossed: CrossValidated | None

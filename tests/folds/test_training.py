@@ -56,9 +56,27 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+class Told(api.Silent):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def begin(self, lines: list[str]) -> None:
+        self.lines += lines
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+
 @pytest.fixture(scope="module")
-def result(source: Path, tmp_path_factory: pytest.TempPathFactory) -> api.TrainResult:
-    return api.train(request(source, tmp_path_factory.mktemp("run") / "run"))
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture(scope="module")
+def result(source: Path, told: Told, tmp_path_factory: pytest.TempPathFactory) -> api.TrainResult:
+    return api.train(request(source, tmp_path_factory.mktemp("run") / "run"), told)
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +177,17 @@ class Killer(api.Silent):
         self.left -= 1
         if not self.left:
             raise Killed
+
+
+def test_each_fold_tells_its_figure_as_it_comes_and_no_line_twice(run: Path, told: Told):
+    for number in (1, 2, 3):
+        judged = load_file(run / "folds" / f"fold-{number}" / "evaluation.safetensors")
+        is_right_N = judged["logits_NK"].argmax(axis=1) == judged["label_N"]
+        words = f"fold {number} of 3: {100 * is_right_N.mean():.1f} % of {len(is_right_N)} images correct"
+        assert told.lines.count(words) == 1
+    assert [line for line in told.lines if told.lines.count(line) > 1] == []
+    assert sum(line.startswith("run     ") for line in told.lines) == 4
+    assert sum(line.startswith("model   ") for line in told.lines) == 1
 
 
 def test_what_needs_images_that_were_held_out_names_the_way(run: Path, source: Path, tmp_path: Path):

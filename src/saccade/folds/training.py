@@ -21,7 +21,7 @@ from ..data.folds import MAX_FOLDS
 from ..evaluate.copies import WithoutCopies
 from ..evaluate.forward import Outputs
 from ..evaluate.label_metrics import LabelMetrics
-from ..evaluate.words import AnyMetrics, metrics_of
+from ..evaluate.words import AnyMetrics, metrics_of, percent
 from ..runs.checkpoint import open_checkpoint
 from ..runs.ensemble_folder import is_finished
 from ..runs.evaluation_files import JudgedOutputs, Verdict, read_verdict
@@ -149,6 +149,16 @@ def _train_fold(work: FoldsWork, number: int, scanned: Scanned, train_one: Train
     run = result.run if isinstance(result, TransferResult) else result
     if run.stop_exit_code:
         raise _stopped(work, number, run.stop_exit_code)
+    work.progress.note(f"fold {number} of {plan.num_folds}: {_figure_words(run.judgement.metrics)}")
+
+
+def _figure_words(metrics: AnyMetrics) -> str:
+    """What a fold gave, in a few words."""
+    if not metrics.num_samples:
+        return "no image could be judged"
+    if isinstance(metrics, LabelMetrics):
+        return f"mAP {percent(metrics.map)} % of {metrics.num_samples:,} images"
+    return f"{percent(metrics.top1)} % of {metrics.num_samples:,} images correct"
 
 
 def _stopped(work: FoldsWork, number: int, exit_code: int) -> Stopped:

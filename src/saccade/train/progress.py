@@ -82,3 +82,13 @@ class NotedOnce:
     def epoch(self, result: EpochResult) -> None:
         """As the other one."""
         self._progress.epoch(result)
+
+
+class BegunOnce(NotedOnce):
+    """As `NotedOnce`, for several runs of one command: of what is about to run, each line is said once, too."""
+
+    def begin(self, lines: list[str]) -> None:
+        """The lines that no run before had."""
+        new = [line for line in lines if line not in self._told]
+        self._told.update(new)
+        self._progress.begin(new)
