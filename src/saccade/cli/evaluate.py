@@ -287,7 +287,8 @@ def _against_best(member: "MemberResult") -> list[str]:
     if error is not None:
         return [f"{error.difference:+.3g}", f"{error.low:+.3g} to {error.high:+.3g}", ""]
     interval = f"{100 * against.low:+.1f} to {100 * against.high:+.1f}"
-    return [f"{100 * against.difference:+.1f}", interval, f"{against.p_value:.3f}"]
+    p_value = "< 0.001" if against.p_value < 0.001 else f"{against.p_value:.3f}"
+    return [f"{100 * against.difference:+.1f}", interval, p_value]
 
 
 def _scales(text: str) -> list[float]:
