@@ -55,8 +55,8 @@ def test_planted_label_errors_are_written_first(saccade: Callable, run: Path, mi
     believed = [float(row["label_probability"]) for row in rows]
     assert believed == sorted(believed)
     assert all(row["label"] != row["suggested"] for row in rows)
-    said = f"{len(rows)} labels of 300 may be wrong: about {expected:.0f} of these {len(rows)} are expected to be "
-    assert said in finished.output
+    assert f"{len(rows)} labels of 300 may be wrong" in finished.output
+    assert " With fewer than 100 images a class, how likely that is cannot be said." in finished.output
     assert (
         f" The network has learned from 232 of these 300 labels and may know "
         f"wrong ones by heart: a run of 'saccade transfer --freeze all' finds more. "  # PNG files of its arrays

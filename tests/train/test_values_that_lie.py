@@ -224,7 +224,7 @@ def test_validation_images_judge_a_run_where_nothing_else_can_and_labels_need_no
     checked = saccade("evaluate", run, source / "train", "--label-errors", tmp_path / "labels.csv")
     assert checked.status == 0
     assert f"note: {all_trained} as some that were." in checked.errors
-    assert checked.output.endswith(f" The list is in {tmp_path / 'labels.csv'}, the least believed first.\n")
+    assert checked.output.endswith(f" {tmp_path / 'labels.csv'} lists none.\n")
     assert (tmp_path / "labels.csv").exists()
 
 

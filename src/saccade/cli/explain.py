@@ -36,7 +36,7 @@ def explain(
     from ..evaluate.words import percent
 
     refuse_swapped("explain", [str(run)], [str(image)], options=f"--out {shell_word(out)}")
-    check_outputs([Output(option="--out", path=out, endings=(".svg", ".png"))], [image])
+    check_outputs([Output(option="--out", path=out, endings=())], [image])
     explanation = api.explain(run, image, out, class_name, layer, source, opened=print_opening)
     if as_json:
         print_json(_explanation_json(explanation, run, out))

@@ -12,7 +12,8 @@ from ..core.errors import UsageError, printable
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """A file that an option names, None where it was not given; `endings` are those that it writes."""
+    """A file that an option names, None where it was not given; `endings` are those that it writes, none where what
+    writes says so itself."""
 
     option: str
     path: Path | None
@@ -42,7 +43,7 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[Path | str]) -> No
 
 
 def _refuse_ending(option: str, path: Path, endings: tuple[str, ...]) -> None:
-    if path.suffix.lower() in endings or path.is_dir():  # where a folder stands, what writes says so
+    if not endings or path.suffix.lower() in endings or path.is_dir():  # where a folder stands, what writes says so
         return
     raise UsageError(
         f"{option} writes {' or '.join(endings)} files; got '{printable(path.name)}'.\nChange the ending of the file."

@@ -30,7 +30,7 @@ def similar(
     from ..core.errors import printable
 
     refuse_swapped("similar", [str(run)], [str(image), *images])
-    check_outputs([Output(option="--sheet", path=sheet, endings=(".svg", ".png"))], [image, *images])
+    check_outputs([Output(option="--sheet", path=sheet, endings=())], [image, *images])
     asked = AskedImages(images, quiet, as_json, allow_url)
     found = api.similar(run, image, asked.items, count, sheet, bad=print_bad)
     rows = [(printable(near.key), f"{near.distance:.4f}") for near in found.found]

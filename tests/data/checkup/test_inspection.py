@@ -126,7 +126,8 @@ def all_unreadable_but_one_class(folder: Path) -> Path:
 @pytest.mark.parametrize("plant_one", [one_class, two_train_parts, flat, linked_twice, all_unreadable_but_one_class])
 def test_whatever_training_refuses_is_the_first_finding_in_its_words(tmp_path: Path, plant_one: Callable[[Path], Path]):
     source = plant_one(tmp_path / "set")
-    request = api.TrainRequest(source=str(source), out=tmp_path / "run", settings=["loader.on_bad_image=skip"])
+    out = tmp_path.parent / f"{tmp_path.name}-run"
+    request = api.TrainRequest(source=str(source), out=out, settings=["loader.on_bad_image=skip"])
     inspection = inspect_source(str(source), threads=1)
     first = inspection.findings[0]
     assert first.kind == "refused"
