@@ -37,8 +37,8 @@ def main() -> int:
 
 
 def differences(name: str) -> dict[str, float]:
-    """By engine, the largest difference of a logit from the network's own, over three images of noise; as a share of the
-    largest logit where that is above 1: untrained, deep residual networks give thousands."""
+    """By engine, the largest difference of a logit from the network's own, over three images of noise; as a share of
+    the largest logit where that is above 1: untrained, deep residual networks give thousands."""
     torch.manual_seed(0)
     model, input_CHW = first_that_fits(name)
     channels, height_px, width_px = input_CHW
