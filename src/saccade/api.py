@@ -202,8 +202,7 @@ def train(
             config, folder = _resumed(asked, "train", lambda begun: asked_for(asked, begun))
         else:
             config = asked.config()
-            refuse_among_images(config.source, out or RUNS)
-            folder = RunFolder(path=out or _new_path(config, config.model))
+            folder = RunFolder(path=_run_path(config, out, config.model))
             _refuse_begun(folder.path, "train")
         try:
             with naming_config(folder):
@@ -237,8 +236,7 @@ def transfer(
         else:
             asked, search = with_backbone(asked, store, progress)
             config = asked.config()
-            refuse_among_images(config.source, out or RUNS)
-            folder = RunFolder(path=out or _new_path(config, config.transfer.backbone))
+            folder = RunFolder(path=_run_path(config, out, config.transfer.backbone))
             _refuse_begun(folder.path, "transfer")
         try:
             with naming_config(folder):
@@ -342,8 +340,7 @@ def train_ensemble(
             config = asked.config()
             ensemble_folder.check_size(asked.ensemble)
             plan = EnsemblePlan(num_members=asked.ensemble, run=config)
-            refuse_among_images(config.source, out or RUNS)
-            path = out or _new_path(config, f"{config.model}-ensemble")
+            path = _run_path(config, out, f"{config.model}-ensemble")
             _refuse_begun(path, "train")
             RunFolder(path=path).check()
         try:
@@ -864,8 +861,10 @@ def _paths(paths: AnyPath | Sequence[AnyPath]) -> list[Path]:
     return [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths]
 
 
-def _new_path(config: RunConfig, network: str) -> Path:
-    return new_run_path(short_name(config.source), short_name(network))
+def _run_path(config: RunConfig, out: Path | None, network: str) -> Path:
+    """Where a new run lies: `out`, or a folder nobody has. Raises UsageError where that is among its own images."""
+    refuse_among_images(config.source, out or RUNS)
+    return out or new_run_path(short_name(config.source), short_name(network))
 
 
 def _resumed(
@@ -982,8 +981,7 @@ def _with_folds(work: FoldsWork, train_one: TrainOne[Result], asked: TrainReques
 
 def _new_folds(request: TrainRequest | TransferRequest, config: RunConfig, verb: str) -> tuple[FoldsPlan, Path]:
     plan = FoldsPlan(num_folds=request.folds, run=config)
-    refuse_among_images(config.source, _path(request.out) or RUNS)
-    path = _path(request.out) or _new_path(config, config.transfer.backbone or config.model)
+    path = _run_path(config, _path(request.out), config.transfer.backbone or config.model)
     _refuse_begun(path, verb)
     RunFolder(path=path).check()
     return plan, path

@@ -16,7 +16,7 @@ from saccade.data.images.preprocess import normalize
 from saccade.kernels.response_norm import LocalResponseNorm
 from saccade.models.architecture import ModelSpec
 from saccade.models.build import resolve_model
-from saccade.ship.check import FLOAT32_TOLERANCE, compare, reference_of, require_equal
+from saccade.ship.check import FLOAT32_TOLERANCE, Reference, compare, reference_of, require_equal
 from saccade.ship.graph import shipped
 from saccade.ship.onnx_file import onnx_bytes, run_onnx
 from saccade.ship.openvino_file import openvino_files, run_openvino
@@ -44,6 +44,19 @@ def preprocessing_of(input_CHW: tuple[int, int, int]) -> Preprocessing:
         mean=(0.48, 0.45, 0.4)[:channels],
         std=(0.22, 0.23, 0.24)[:channels],
     )
+
+
+def reference_to(model: nn.Module, preprocessing: Preprocessing) -> Reference:
+    """What a run of four classes with the network `model` says."""
+    member = Member(
+        name="run",
+        model=model,
+        classes=("a", "b", "c", "d"),
+        preprocessing=preprocessing,
+        temperature=1.0,
+        runtime=start(RuntimeConfig(device="cpu")),
+    )
+    return reference_of(join_members([member]), preprocessing)
 
 
 @pytest.mark.parametrize(("name", "input_CHW"), FAMILIES, ids=[name for name, _ in FAMILIES])
@@ -88,15 +101,7 @@ class TwoNorms(nn.Module):
 def test_a_traced_graph_that_lost_a_layer_is_refused(tmp_path):
     torch.manual_seed(5)
     preprocessing, model = preprocessing_of((3, 32, 32)), TwoNorms().eval()
-    member = Member(
-        name="run",
-        model=model,
-        classes=("a", "b", "c", "d"),
-        preprocessing=preprocessing,
-        temperature=1.0,
-        runtime=start(RuntimeConfig(device="cpu")),
-    )
-    reference = reference_of(join_members([member]), preprocessing)
+    reference = reference_to(model, preprocessing)
     network = shipped(model, preprocessing, 1.0, ONE_LABEL)
     good = onnx_bytes(network, (32, 32, 3), {})
     require_equal(reference, compare(reference, lambda image: run_onnx(good, image)), "onnxruntime", FLOAT32_TOLERANCE)
@@ -128,15 +133,7 @@ def test_a_traced_graph_that_lost_a_layer_is_refused(tmp_path):
 def test_an_answer_that_is_no_number_is_refused():
     preprocessing = preprocessing_of((3, 32, 32))
     model = resolve_model("convnet-a", ModelSpec(num_classes=4, input_CHW=(3, 32, 32))).eval()
-    member = Member(
-        name="run",
-        model=model,
-        classes=("a", "b", "c", "d"),
-        preprocessing=preprocessing,
-        temperature=1.0,
-        runtime=start(RuntimeConfig(device="cpu")),
-    )
-    reference = reference_of(join_members([member]), preprocessing)
+    reference = reference_to(model, preprocessing)
 
     def broken(image_BHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.full((len(image_BHWC), 4), np.nan), np.full((len(image_BHWC), 4), np.nan)

@@ -81,7 +81,7 @@ def evaluate(
         refuse_swapped("evaluate", arguments[:-1], arguments[-1:])
     from .. import api
     from ..data.opening_line import untold
-    from ..evaluate.curves_file import ENDINGS
+    from ..evaluate.curves_file import check_curves_file
     from .outputs import Output, check_outputs
 
     runs, source = [Path(text) for text in arguments[:-1]], arguments[-1]
@@ -90,12 +90,14 @@ def evaluate(
         raise UsageError(f"--label-errors looks through the features of one run, got {len(runs)} runs.")
     if min_confidence is not None and precision is not None:
         raise UsageError("--min-confidence and --precision both say when to answer: give one of them.")
+    if curves is not None:
+        check_curves_file(curves)
     csv = (".csv",)
     outputs = [
         Output(option="--answers", path=answers, endings=csv),
         Output(option="--mistakes", path=mistakes, endings=csv),
         Output(option="--label-errors", path=label_errors, endings=csv),
-        Output(option="--curves", path=curves, endings=ENDINGS),
+        Output(option="--curves", path=curves, endings=()),
         Output(option="--report", path=report, endings=(".html", ".htm")),
     ]
     check_outputs(outputs, [source, *([costs] if costs is not None else [])])

@@ -3,14 +3,14 @@
 import numpy as np
 
 from ...classify.classifier import Member
-from ...core.errors import SaccadeError
 from ...evaluate.calibration import calibration_curve
 from ...evaluate.label_metrics import LabelMetrics, loss_and_calibration_error
 from ...evaluate.label_mistakes import LabelMistake, find_label_mistakes
 from ...evaluate.label_words import label_rows
 from ...evaluate.rates import FEW_IMAGES, percent
 from ...evaluate.shown_images import MAX_CARDS
-from ...explain.gradcam import EvidenceMap, grad_cams
+from ...explain.gradcam import EvidenceMap
+from ..evidence import evidence_maps
 from ..html import Child, Markup, element, join, section, table
 from ..pictures import Pictures
 from ..record import RunRecord
@@ -59,8 +59,9 @@ def label_mistakes_section(record: RunRecord, member: Member, pictures: Pictures
     if not mistakes:
         return section("mistakes", "Surest mistakes", element("p", {}, "None: every label of every image is right."))
     shown = mistakes[:MAX_CARDS]
-    maps, why = _evidence(record, member, shown, pictures)
-    cards = [_card(mistake, evidence, pictures) for mistake, evidence in zip(shown, maps, strict=True)]
+    prepared = [pictures.seen(mistake.position) for mistake in shown]
+    maps, why = evidence_maps(member, record.classes, prepared, [[_surest(mistake, record)] for mistake in shown])
+    cards = [_card(mistake, next(iter(found), None), pictures) for mistake, found in zip(shown, maps, strict=True)]
     num = len(mistakes)
     words = f"{num:,} of {record.label_metrics.num_samples:,} images {'has' if num == 1 else 'have'} a wrong label"
     words += f"; these are the {len(shown)} surest." if len(shown) < num else "."
@@ -73,25 +74,6 @@ def _surest(mistake: LabelMistake, record: RunRecord) -> int:
     """The class that is wrong by most: of what was missed and said for nothing, the one farther from a half."""
     first = [group[0] for group in (mistake.missed, mistake.extra) if group]
     return record.classes.index(max(first, key=lambda found: abs(found[1] - 0.5))[0])
-
-
-def _evidence(
-    record: RunRecord, member: Member, mistakes: list[LabelMistake], pictures: Pictures
-) -> tuple[list[EvidenceMap | None], str]:
-    prepared = [pictures.seen(mistake.position) for mistake in mistakes]
-    maps: list[EvidenceMap | None] = [None for _ in mistakes]
-    have = [number for number, image in enumerate(prepared) if image is not None]
-    if not have:
-        return maps, "Where its evidence lay is not shown: the run keeps no pictures at the size the network sees."
-    input_BCHW = member.normalized(np.stack([prepared[number] for number in have]))  # type: ignore[misc]
-    classes = [_surest(mistakes[number], record) for number in have]
-    try:
-        found = grad_cams(member.model, input_BCHW, classes, record.classes)
-    except SaccadeError as error:  # a network of a person's own that does not name its parts
-        return maps, error.message.splitlines()[0]
-    for place, number in enumerate(have):
-        maps[number] = found[place]
-    return maps, ""
 
 
 def _card(mistake: LabelMistake, evidence: EvidenceMap | None, pictures: Pictures) -> Markup:

@@ -1,15 +1,14 @@
 """The most confident mistakes: what the network saw, where its evidence lay, and what it was torn between."""
 
 import numpy as np
-import torch
 
 from ...classify.classifier import Member
-from ...core.errors import SaccadeError
 from ...evaluate.mistakes import Mistake, find_mistakes
 from ...evaluate.shown_images import MAX_CARDS
 from ...evaluate.words import percent
 from ...explain.colour import overlay
-from ...explain.gradcam import EvidenceMap, grad_cams
+from ...explain.gradcam import EvidenceMap
+from ..evidence import NOT_KEPT, evidence_maps
 from ..html import Child, Markup, element, section
 from ..pictures import Pictures
 from ..record import RunRecord
@@ -26,7 +25,9 @@ def mistakes_section(record: RunRecord, member: Member, pictures: Pictures) -> M
     shown = mistakes[:MAX_CARDS]
     prepared = [pictures.seen(mistake.position) for mistake in shown]
     small = [pictures.small(mistake.position) for mistake in shown]
-    maps, why = _evidence(record, member, shown, prepared)
+    asked = [[record.classes.index(mistake.said), record.classes.index(mistake.label)] for mistake in shown]
+    why_none = f"The images cannot be shown: {record.no_pictures}." if record.no_pictures else NOT_KEPT
+    maps, why = evidence_maps(member, record.classes, prepared, asked, why_none)
     cards = [
         _card(mistake, image if image is not None else instead, pair, pictures)
         for mistake, image, instead, pair in zip(shown, prepared, small, maps, strict=True)
@@ -39,28 +40,6 @@ def mistakes_section(record: RunRecord, member: Member, pictures: Pictures) -> M
     notes = [element("p", {}, hint)] if hint else []
     body = [element("p", {}, words), *notes, element("p", {}, why) if why else None]
     return section("mistakes", "Most confident mistakes", *body, element("ul", {"class": "cards"}, *cards))
-
-
-def _evidence(
-    record: RunRecord, member: Member, mistakes: list[Mistake], prepared: list[np.ndarray | None]
-) -> tuple[list[list[EvidenceMap]], str]:
-    """For each mistake the maps of the said and of the true class; empty, and why, where there can be none."""
-    have = [number for number, image in enumerate(prepared) if image is not None]
-    maps: list[list[EvidenceMap]] = [[] for _ in mistakes]
-    if not have:
-        if record.no_pictures:
-            return maps, f"The images cannot be shown: {record.no_pictures}."
-        return maps, "Where its evidence lay is not shown: the run keeps no pictures at the size the network sees."
-    input_BCHW = member.normalized(np.stack([prepared[number] for number in have]))  # type: ignore[misc]
-    said = [record.classes.index(mistakes[number].said) for number in have]
-    true = [record.classes.index(mistakes[number].label) for number in have]
-    try:
-        found = grad_cams(member.model, torch.cat([input_BCHW, input_BCHW]), said + true, record.classes)
-    except SaccadeError as error:  # a network of a person's own that does not name its parts
-        return maps, error.message.splitlines()[0]
-    for place, number in enumerate(have):
-        maps[number] = [found[place], found[place + len(have)]]
-    return maps, ""
 
 
 def _card(mistake: Mistake, image_HWC: np.ndarray | None, maps: list[EvidenceMap], pictures: Pictures) -> Markup:

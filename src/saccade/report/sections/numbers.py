@@ -4,13 +4,13 @@ import numpy as np
 
 from ...classify.classifier import Member
 from ...core.display import figure as shown
-from ...core.errors import SaccadeError
 from ...evaluate.number_metrics import COVERED, NumberMetrics
 from ...evaluate.number_words import NumberMistake, find_number_mistakes, range_rows
 from ...evaluate.rates import percent
 from ...evaluate.shown_images import MAX_CARDS, choose_shown_numbers
-from ...explain.gradcam import EvidenceMap, grad_cams
+from ...explain.gradcam import EvidenceMap
 from ..charts import figure, number_chart
+from ..evidence import evidence_maps
 from ..html import Child, Markup, element, join, section, table
 from ..pictures import Pictures
 from ..record import RunRecord
@@ -81,8 +81,9 @@ def errors_section(record: RunRecord, member: Member, pictures: Pictures) -> Mar
     """Up to twelve cards, the largest error first, each with what pushed the number up; a row of images in the order of
     their answers."""
     mistakes = find_number_mistakes(record.numbers_N, record.label_N, record.keys)[:MAX_CARDS]
-    maps, why = _evidence(record, member, mistakes, pictures)
-    cards = [_card(mistake, evidence, pictures) for mistake, evidence in zip(mistakes, maps, strict=True)]
+    prepared = [pictures.seen(mistake.position) for mistake in mistakes]
+    maps, why = evidence_maps(member, record.classes, prepared, [[0] for _ in mistakes])
+    cards = [_card(mistake, next(iter(found), None), pictures) for mistake, found in zip(mistakes, maps, strict=True)]
     words = (
         f"The {len(mistakes)} largest errors of {record.number_metrics.num_samples:,} images. Beside each image: "
         f"Grad-CAM for what pushes the number up, from none (grey) to most (light)."
@@ -105,24 +106,6 @@ def _in_order(record: RunRecord, pictures: Pictures) -> Markup | None:
         return None
     title = element("h3", {}, "Images in the order of their answers")
     return join([title, element("div", {"class": "pictures"}, *cards)])
-
-
-def _evidence(
-    record: RunRecord, member: Member, mistakes: list[NumberMistake], pictures: Pictures
-) -> tuple[list[EvidenceMap | None], str]:
-    prepared = [pictures.seen(mistake.position) for mistake in mistakes]
-    maps: list[EvidenceMap | None] = [None for _ in mistakes]
-    have = [number for number, image in enumerate(prepared) if image is not None]
-    if not have:
-        return maps, "Where its evidence lay is not shown: the run keeps no pictures at the size the network sees."
-    input_BCHW = member.normalized(np.stack([prepared[number] for number in have]))  # type: ignore[misc]
-    try:
-        found = grad_cams(member.model, input_BCHW, [0] * len(have), record.classes)
-    except SaccadeError as error:  # a network of a person's own that does not name its parts
-        return maps, error.message.splitlines()[0]
-    for place, number in enumerate(have):
-        maps[number] = found[place]
-    return maps, ""
 
 
 def _card(mistake: NumberMistake, evidence: EvidenceMap | None, pictures: Pictures) -> Markup:
