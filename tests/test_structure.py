@@ -25,7 +25,7 @@ LAYERS = [
     {"weights"},
     {"classify", "design", "filters"},
     {"train", "explain", "ship"},
-    {"transfer", "preview", "testing", "survey"},
+    {"transfer", "preview", "testing", "survey", "audit"},
     {"ensemble", "folds"},
     {"report"},
     {"api", "loaded"},

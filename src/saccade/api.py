@@ -15,6 +15,9 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from .audit.endpoint import open_endpoint, read_class_names, read_preparation
+from .audit.judge import judge_endpoint
+from .audit.protocol import open_client
 from .classify import label_check
 from .classify.answers_file import AnswersFile, AnswersWritten, digest_of, write_answers, write_judged
 from .classify.chosen_threshold import Answering, promised_precision, refuse_confidence_of_labels, require_promised
@@ -115,6 +118,7 @@ __all__ = [
     "train_ensemble",
     "find_learning_rate",
     "evaluate",
+    "evaluate_endpoint",
     "check_labels",
     "write_mistakes",
     "write_evaluated_answers",
@@ -391,6 +395,36 @@ def evaluate(
         raise UsageError("evaluate needs at least one run.")
     with known_source(source) as text, known_network(model):
         return evaluate_runs(members, text, wanted, runtime or RuntimeConfig(), opened, answering, further)
+
+
+@scoped_runtime()
+def evaluate_endpoint(
+    url: str,
+    model: str,
+    source: GivenImages,
+    token: str = "",
+    preprocessing: AnyPath | None = None,
+    class_names: AnyPath | None = None,
+    output: str = "",
+    opened: Told = untold,
+    answering: Answering | None = None,
+    further: Further | None = None,
+) -> Evaluation:
+    """Judge the model `model` of the server at `url`, which speaks the Open Inference Protocol (version 2, over HTTP),
+    on the images of `source` that are for judging; every image is sent once.
+
+    `token` is sent as a bearer token. `preprocessing` says how pixels become inputs where the server takes prepared
+    ones: a run, an export, a JSON file, or a network as its public weights want it. `class_names` is a file of the
+    classes in the order of the outputs, where the server does not say them; `output` names one of several outputs.
+    `opened`, `answering` and `further` are those of `evaluate`.
+
+    Raises SaccadeError; EndpointError where the server cannot be asked or refuses an image.
+    """
+    preparation = None if preprocessing is None else read_preparation(os.fspath(preprocessing))
+    classes = () if class_names is None else read_class_names(Path(class_names))
+    with known_source(source) as text, open_client(url, model, token) as client:
+        endpoint = open_endpoint(client, preparation, classes, output)
+        return judge_endpoint(endpoint, text, opened, answering, further)
 
 
 @scoped_runtime()

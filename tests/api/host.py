@@ -14,6 +14,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,17 @@ class PlainPath(os.PathLike):
         return self.path
 
 
+def judged_by_a_server() -> object:
+    """Six plain pictures, judged by the test server's model of three colours."""
+    from saccade import api
+
+    served = run_path(str(Path(__file__).parents[1] / "audit" / "v2_server.py"))
+    image_NHWC = np.zeros((6, 5, 7, 3), np.uint8)
+    image_NHWC[:3, :, :, 0] = image_NHWC[3:, :, :, 1] = 255
+    with served["v2_server"](served["Habits"]()) as url:
+        return api.evaluate_endpoint(url, "colours", (image_NHWC, ["red"] * 3 + ["green"] * 3))
+
+
 def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tuple[Callable[[], object], bool]]]:
     """For each verb its calls, and whether each of them fails."""
     from saccade import api
@@ -163,6 +175,10 @@ def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tupl
         "find_learning_rate": [
             (lambda: api.find_learning_rate(request("none"), out("rates.svg")), False),
             (lambda: api.find_learning_rate(too_small, out("rates.svg")), True),
+        ],
+        "evaluate_endpoint": [
+            (judged_by_a_server, False),
+            (lambda: api.evaluate_endpoint("http://127.0.0.1:1", "m", small), True),
         ],
         "evaluate": [
             (lambda: api.evaluate(run, as_path(photos)), False),

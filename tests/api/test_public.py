@@ -30,6 +30,7 @@ def test_the_public_names_are_these():
             "train_ensemble",
             "find_learning_rate",
             "evaluate",
+            "evaluate_endpoint",
             "check_labels",
             "write_mistakes",
         ),

@@ -188,7 +188,8 @@ class Evaluation(Displayed):
     `together` is set where several runs, or several crops, answered together. `unlike_N` (bool) says which images are
     unlike anything seen in training, as about `unlike_share` of others are falsely; None where nothing tells.
     `promised` is the threshold that validation images chose, for one look; None where there are none. `min_confidence`
-    is the one that a person asked for. `costs`, `slices` and `robustness` are set where they were asked for.
+    is the one that a person asked for. `costs`, `slices` and `robustness` are set where they were asked for. `endpoint`
+    is the address of a deployed model that answered in place of runs.
     """
 
     runs: tuple[Path, ...]
@@ -216,6 +217,12 @@ class Evaluation(Displayed):
     costs: Costs | None = None
     slices: tuple[Slice, ...] | None = None
     robustness: Robustness | None = None
+    endpoint: str = ""
+
+    @property
+    def answered_by(self) -> str:
+        """What gave the answers, as a person names it: the runs, or the address of a deployed model."""
+        return self.endpoint or ", ".join(str(run) for run in self.runs)
 
     def as_json(self) -> dict[str, Any]:
         """The object of `evaluate --json`; its keys are a contract."""
@@ -225,7 +232,7 @@ class Evaluation(Displayed):
         elif self.task.is_several:
             fitted = {"thresholds_for": self.task.thresholds_for}
         return {
-            "run": ", ".join(str(run) for run in self.runs),
+            "run": self.answered_by,
             "model": self.model,
             "source": self.source,
             **metrics_json(self.metrics),

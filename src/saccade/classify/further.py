@@ -8,6 +8,7 @@ import numpy as np
 
 from ..core.errors import UsageError
 from ..core.task import Task
+from ..core.types import Preprocessing
 from ..data.source import DataSource
 from ..data.sources.manifest.other_column import read_column
 from ..evaluate.costs import CostTable, measure_costs, read_costs
@@ -37,9 +38,10 @@ class Ready:
     columns: dict[str, dict[str, str]]
 
     def measure(
-        self, evaluation: Evaluation, classifier: Classifier, source: DataSource, index_N: np.ndarray
+        self, evaluation: Evaluation, source: DataSource, index_N: np.ndarray, classifier: Classifier | None = None
     ) -> Evaluation:
-        """`evaluation`, of the images `index_N` of `source`, with all that is asked for. Raises ImageError."""
+        """`evaluation`, of the images `index_N` of `source`, with all that is asked for; corruptions need the
+        classifier, too. Raises ImageError."""
         label_N, asked = evaluation.label_N, self.asked
         if asked == Further() or not len(label_N):
             return evaluation
@@ -47,10 +49,11 @@ class Ready:
         if self.table is not None:
             evaluation = replace(evaluation, costs=measure_costs(probability_NK, label_N, self.table))
         if asked.slices or asked.columns:
-            traits = measure_traits(source, index_N, classifier.members[0].preprocessing, self.columns)
+            preprocessing = classifier.members[0].preprocessing if classifier else Preprocessing()
+            traits = measure_traits(source, index_N, preprocessing, self.columns)
             right_N = probability_NK.argmax(axis=1) == label_N
             evaluation = replace(evaluation, slices=traits.slices(right_N))
-        if asked.corruptions:
+        if asked.corruptions and classifier is not None:
             found = measure_robustness(classifier, source, index_N, label_N)
             evaluation = replace(evaluation, robustness=found)
         return evaluation

@@ -98,7 +98,7 @@ def evaluate(
     )
     images = choose_images(folders, source_text, source, scan)
     judged = judge(classifier, folders, images, started_s, answering or Answering())
-    return ready.measure(judged, classifier, source, images.index_N[judged.copies.is_judged_N])
+    return ready.measure(judged, source, images.index_N[judged.copies.is_judged_N], classifier)
 
 
 def refuse_other_labels(classifier: Classifier, source: DataSource) -> None:

@@ -1,5 +1,7 @@
 """`saccade evaluate RUN... SOURCE`: how good a classifier, or several together, is on images it has not seen."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,8 @@ MAX_ROWS = 40
 
 def evaluate(
     arguments: list[str] = typer.Argument(
-        metavar="RUN... SOURCE", help="A run, or several that answer together, then the images to judge on."
+        metavar="RUN... SOURCE",
+        help="A run, or several that answer together, then the images to judge on; with --endpoint the images alone.",
     ),
     crops: int = typer.Option(
         1, "--crops", metavar="N", help="Test-time augmentation: 1, 2, 5 or 10 crops, or a grid such as 9."
@@ -65,6 +68,23 @@ def evaluate(
         metavar="FILE",
         help="Write labels of SOURCE that are probably wrong, of training images too, to this CSV file.",
     ),
+    endpoint: str | None = typer.Option(
+        None,
+        "--endpoint",
+        metavar="URL",
+        help="Judge a deployed model in place of a run: a server of the Open Inference Protocol.",
+    ),
+    model: str | None = typer.Option(None, "--model", metavar="NAME", help="With --endpoint: the model's name there."),
+    preprocessing: Path | None = typer.Option(
+        None,
+        "--preprocessing",
+        metavar="WHAT",
+        help="With --endpoint: how pixels are prepared that it takes: a run, an export, a JSON file or a network.",
+    ),
+    class_names: Path | None = typer.Option(
+        None, "--class-names", metavar="FILE", help="With --endpoint: its classes in order, one a line."
+    ),
+    output: str = typer.Option("", "--output", metavar="NAME", help="With --endpoint: which output to judge."),
     file_column: str = FILE_COLUMN,
     label_column: str = LABEL_COLUMN,
     split_column: str = SPLIT_COLUMN,
@@ -74,11 +94,21 @@ def evaluate(
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
     quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
 ) -> None:
-    """Judge a run, or several together, on the images of SOURCE that are for judging: the test part, if it has one."""
-    if len(arguments) < 2:
-        raise UsageError("evaluate needs a run and a source: saccade evaluate runs/digits-lenet5-1 digits.")
-    if sum(not is_run(text) for text in arguments) < 2:
-        refuse_swapped("evaluate", arguments[:-1], arguments[-1:])
+    """Judge a run, or several together, on the images of SOURCE that are for judging: the test part, if it has one.
+
+    With --endpoint the answers come from a server that a deployed model runs on.
+    """
+    if endpoint is None:
+        options = {"--model": model, "--preprocessing": preprocessing, "--class-names": class_names}
+        _refuse_without_endpoint(options | {"--output": output or None})
+        if len(arguments) < 2:
+            raise UsageError("evaluate needs a run and a source: saccade evaluate runs/digits-lenet5-1 digits.")
+        if sum(not is_run(text) for text in arguments) < 2:
+            refuse_swapped("evaluate", arguments[:-1], arguments[-1:])
+    else:
+        looks = {"--crops": crops != 1, "--scales": scales != "1"}
+        others = {"--precision": precision, "--corruptions": corruptions or None, "--label-errors": label_errors}
+        _refuse_with_endpoint(arguments, model, looks | {name: value is not None for name, value in others.items()})
     from .. import api
     from ..data.opening_line import untold
     from ..evaluate.curves_file import check_curves_file
@@ -106,9 +136,15 @@ def evaluate(
     further = api.Further(costs=costs, slices=slices, columns=tuple(slice_column), corruptions=corruptions)
     opened = untold if quiet else print_opening
     try:
-        evaluation = api.evaluate(
-            runs, source, crops, _scales(scales), opened=opened, answering=answering, further=further
-        )
+        if endpoint is None:
+            evaluation = api.evaluate(
+                runs, source, crops, _scales(scales), opened=opened, answering=answering, further=further
+            )
+        else:
+            token = os.environ.get("SACCADE_ENDPOINT_TOKEN", "")
+            evaluation = api.evaluate_endpoint(
+                endpoint, model or "", source, token, preprocessing, class_names, output, opened, answering, further
+            )
     except NothingUnseen as error:
         if label_errors is None or mistakes is not None or report is not None or curves is not None:
             raise
@@ -145,6 +181,27 @@ def evaluate(
     print_result("\n".join(lines))
 
 
+def _refuse_without_endpoint(endpoint_options: Mapping[str, object]) -> None:
+    """Raise UsageError for an option that needs --endpoint."""
+    for name, value in endpoint_options.items():
+        if value is not None:
+            raise UsageError(f"{name} is for a deployed model: give its server, too, by --endpoint URL.")
+
+
+def _refuse_with_endpoint(arguments: list[str], model: str | None, run_options: dict[str, bool]) -> None:
+    """Raise UsageError for what a deployed model does not need, and for what only a run knows."""
+    if model is None:
+        raise UsageError("--endpoint needs the name of the model on that server: --model NAME.")
+    if len(arguments) != 1:
+        raise UsageError(
+            f"With --endpoint the only argument is the images, got {len(arguments)}: "
+            f"{printable(' '.join(arguments)[:200])}.\nThe deployed model answers in place of a run."
+        )
+    for name, is_given in run_options.items():
+        if is_given:
+            raise UsageError(f"{name} needs a run: it cannot be had of a deployed model. Leave it out.")
+
+
 def _refuse_unknown(runs: list[Path], label_errors: Path | None, curves: Path | None, report: Path | None) -> None:
     """Raise UsageError for what the runs' kind of task does not know, before any image is read."""
     from ..runs.checkpoint import find_checkpoint
@@ -155,7 +212,7 @@ def _refuse_unknown(runs: list[Path], label_errors: Path | None, curves: Path | 
         ("--curves", curves, ("several labels", "grade")),
         ("--report", report, ("several labels", "grade")),
     ):
-        if out is not None:
+        if out is not None and runs:  # a deployed model knows one label
             find_checkpoint(expand_runs(runs)[0]).manifest.task.refuse_unknown(f"evaluate {name}", *known)
 
 
@@ -227,7 +284,7 @@ def _other_figures(evaluation: "Evaluation") -> list[str]:
     top5 = f"Top-5 {percent(metrics.top5)} %, " if metrics.top5 is not None else ""
     scaled = f", with temperature {evaluation.temperature:.2f}" if evaluation.temperature != 1 else ""
     return [
-        f"{top5}macro-F1 {percent(metrics.macro_f1)} %; {losses}{scaled}.",
+        f"{top5}{'macro' if top5 else 'Macro'}-F1 {percent(metrics.macro_f1)} %; {losses}{scaled}.",
         *evaluation.answering_sentences(),
         *filter(None, [evaluation.ranking().sentence()]),
     ]

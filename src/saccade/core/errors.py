@@ -102,6 +102,10 @@ class StorageError(SaccadeError):
     pass
 
 
+class EndpointError(SaccadeError):
+    """A server that a deployed model runs on cannot be asked, or answers what nothing can be made of."""
+
+
 class TrainingError(SaccadeError):
     pass
 

@@ -28,7 +28,7 @@ def write_evaluation_page(path: Path, evaluation: Evaluation, checked: LabelChec
 
 def evaluation_html(evaluation: Evaluation, checked: LabelCheck | None = None) -> str:
     """The page as text."""
-    runs = ", ".join(printable(str(run)) for run in evaluation.runs)
+    runs = printable(evaluation.answered_by)
     source = printable(evaluation.source)
     sections = _sections(evaluation, checked)
     links = [element("a", {"href": f"#{identifier}"}, title) for identifier, title, _ in sections]
