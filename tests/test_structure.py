@@ -148,7 +148,7 @@ OPENS_BY_ITSELF = {
     "core/plain_files.py": "the opener itself",
     "core/atomic.py": "writes, and syncs folders",
     "core/lock.py": "writes its own lock, and refuses a link",
-    "core/runtime.py": "the kernel's files on processors and limits",
+    "core/processors.py": "the kernel's files on processors and limits",
     "runs/log.py": "writes its own log, and refuses a link",
     "classify/answers_file.py": "writes its own file, and refuses a link",
     "survey/feature_file.py": "writes its own file, under a name of its own",

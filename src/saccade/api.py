@@ -33,7 +33,8 @@ from .core import atomic
 from .core.errors import ImageError, SaccadeError, Stopped, UsageError, printable, shell_word
 from .core.host_process import ScopedIterator, scoped_runtime
 from .core.in_memory import short_name
-from .core.runtime import RuntimeConfig, available_cpus
+from .core.processors import available_cpus
+from .core.runtime import RuntimeConfig
 from .core.types import AnyPath, Metrics, Prediction, Preprocessing, Record
 from .data.checkup.inspection import Inspection, inspect_source
 from .data.opening_line import Told, opening_line, untold
