@@ -11,7 +11,7 @@ import torch
 from saccade.core.errors import ModelError
 from saccade.core.task import ONE_LABEL
 from saccade.core.types import Preprocessing
-from saccade.data.images.preprocess import normalize
+from saccade.data.images.normalize import normalize
 from saccade.models.architecture import MODELS, ModelSpec
 from saccade.models.build import resolve_model
 from saccade.ship.graph import shipped

@@ -36,7 +36,8 @@ from .core import atomic
 from .core.errors import ImageError, SaccadeError, Stopped, UsageError, printable, shell_word
 from .core.host_process import ScopedIterator, scoped_runtime
 from .core.in_memory import short_name
-from .core.runtime import RuntimeConfig, available_cpus
+from .core.processors import available_cpus
+from .core.runtime import RuntimeConfig
 from .core.types import AnyPath, Metrics, Prediction, Preprocessing, Record
 from .data.checkup.inspection import Inspection, inspect_source
 from .data.opening_line import Told, opening_line, untold
@@ -109,6 +110,8 @@ from .transfer.request import (
 )
 from .transfer.run import FeatureStore, TransferResult, with_weights_read
 from .transfer.run import transfer as run_transfer
+from .web.serve.options import ServeOptions, require_packages
+from .web.serve.process import RunningServer, start_server
 
 __all__ = [
     # verbs
@@ -135,6 +138,7 @@ __all__ = [
     "drift",
     "explain",
     "export",
+    "serve",
     "inspect",
     "preview",
     "table",
@@ -171,6 +175,7 @@ __all__ = [
     "PromisedPrecision",
     "Exported",
     "ExportedRun",
+    "RunningServer",
     "FeaturesWritten",
     "Similar",
     "Suggestions",
@@ -830,6 +835,25 @@ def export(
     Each file is run by its own engine and compared with the run before it is kept. Raises SaccadeError.
     """
     return export_run(Path(run), formats, _path(out), half)
+
+
+def serve(
+    models: AnyPath | Sequence[AnyPath],
+    host: str = "127.0.0.1",
+    port: int = 0,
+    threads: int = 0,
+    queue: int = 0,
+    deadline_s: float = 2.0,
+    together: bool = False,
+) -> RunningServer:
+    """Start a server of runs or exports, as `saccade serve` is one, in a process of its own, and wait until it answers.
+
+    Port 0 takes a free one; `url` of the result says which. It ends by `stop`, at the end of a `with` block, or with
+    this process. Raises SaccadeError.
+    """
+    options = ServeOptions(host=host, port=port, threads=threads, queue=queue, deadline_s=deadline_s, together=together)
+    require_packages()
+    return start_server(_paths(models), options)
 
 
 @scoped_runtime()

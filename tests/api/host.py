@@ -253,6 +253,10 @@ def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tupl
             (lambda: api.export(run, out("exported"), formats=["onnx", "openvino"]), False),
             (lambda: api.export(run, formats=["onix"]), True),
         ],
+        "serve": [
+            (lambda: api.serve(out("exported"), threads=1).stop(), False),
+            (lambda: api.serve(out("absent")), True),
+        ],
         "inspect": [
             (lambda: api.inspect(as_path(photos)), False),
             (lambda: api.inspect(small), False),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from saccade.core import runtime
+from saccade.core import processors, runtime
 from saccade.core.errors import ConfigError
 
 
@@ -35,21 +35,21 @@ def test_the_tightest_quota_of_both_control_group_versions_counts(
 ):
     write(tmp_path / "cgroup", files)
     write(tmp_path, {"self": own})
-    assert runtime.cgroup_quota_cpus(tmp_path / "cgroup", tmp_path / "self") == quota
+    assert processors.cgroup_quota_cpus(tmp_path / "cgroup", tmp_path / "self") == quota
 
 
 def test_threads_obey_affinity_and_quota(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(runtime.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    monkeypatch.setattr(runtime, "cgroup_quota_cpus", lambda: 2.5)
+    monkeypatch.setattr(processors.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    monkeypatch.setattr(processors, "cgroup_quota_cpus", lambda: 2.5)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert runtime.available_cpus() == 3
-    monkeypatch.setattr(runtime, "cgroup_quota_cpus", lambda: 0.2)
-    assert runtime.available_cpus() == 1
-    monkeypatch.setattr(runtime, "cgroup_quota_cpus", lambda: None)
-    assert runtime.available_cpus() == 8
+    assert processors.available_cpus() == 3
+    monkeypatch.setattr(processors, "cgroup_quota_cpus", lambda: 0.2)
+    assert processors.available_cpus() == 1
+    monkeypatch.setattr(processors, "cgroup_quota_cpus", lambda: None)
+    assert processors.available_cpus() == 8
     for said, expected in [("3", 3), ("2,4", 2), ("16", 8), ("0", 1), ("many", 8)]:
         monkeypatch.setenv("OMP_NUM_THREADS", said)
-        assert runtime.available_cpus() == expected
+        assert processors.available_cpus() == expected
 
 
 def test_a_device_that_is_not_there_is_named():

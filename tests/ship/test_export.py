@@ -19,21 +19,6 @@ from saccade.ship.openvino_file import run_openvino
 onnx = pytest.importorskip("onnx", reason="the extra 'export' is not installed")
 pytest.importorskip("openvino", reason="the extra 'openvino' is not installed")
 
-SETTINGS = ["runtime.num_threads=1", "loader.threads=1", "batch_size=256"]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One epoch on the digits."""
-    out = tmp_path_factory.mktemp("trained") / "run"
-    return api.train(api.TrainRequest(source="digits", epochs=1, out=out, settings=SETTINGS)).run_dir
-
-
-@pytest.fixture(scope="module")
-def exported(run: Path) -> Path:
-    """Both formats, beside the run's other files. Not to be changed."""
-    return api.export(run, formats=["openvino", "onnx"]).folder
-
 
 def test_the_export_lies_in_the_run_and_says_what_it_is(run: Path, exported: Path):
     assert exported == run / "export"

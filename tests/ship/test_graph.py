@@ -12,7 +12,7 @@ from saccade.core.errors import ExportError
 from saccade.core.runtime import RuntimeConfig, start
 from saccade.core.task import ONE_LABEL, Task
 from saccade.core.types import Preprocessing
-from saccade.data.images.preprocess import normalize
+from saccade.data.images.normalize import normalize
 from saccade.kernels.response_norm import LocalResponseNorm
 from saccade.models.architecture import ModelSpec
 from saccade.models.build import resolve_model

@@ -15,7 +15,8 @@ from saccade import api
 from saccade.cli.input_size import input_settings
 from saccade.core.errors import ConfigError, ImageError, UsageError
 from saccade.core.types import Preprocessing
-from saccade.data.images.preprocess import normalize, place_on_input, prepare_image
+from saccade.data.images.normalize import normalize
+from saccade.data.images.preprocess import place_on_input, prepare_image
 from saccade.data.sources.in_memory import known_source
 from saccade.loaded import load
 from saccade.models.architecture import ModelSpec, build_model

@@ -20,7 +20,7 @@ from saccade.classify.classifier import open_classifier, open_member
 from saccade.classify.judge import pass_over
 from saccade.core.errors import UsageError, WeightsError
 from saccade.core.types import Preprocessing
-from saccade.data.images.preprocess import normalize
+from saccade.data.images.normalize import normalize
 from saccade.data.source import open_source
 from saccade.models.architecture import MODELS, ModelSpec, build_model
 from saccade.weights import convert as conversion

@@ -14,7 +14,8 @@ from torch import nn
 
 from saccade.core.errors import WeightsError
 from saccade.core.types import Preprocessing
-from saccade.data.images.preprocess import normalize, prepare_image
+from saccade.data.images.normalize import normalize
+from saccade.data.images.preprocess import prepare_image
 from saccade.models.architecture import MODELS, build_model
 from saccade.weights.public import find_weights, load_backbone
 from saccade.weights.tensors import load_weights, same_values

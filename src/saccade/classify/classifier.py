@@ -17,7 +17,7 @@ from ..core.errors import CheckpointError, DataError, UnknownNameError, UsageErr
 from ..core.runtime import Runtime, RuntimeConfig, start
 from ..core.task import ONE_LABEL, Task
 from ..core.types import Preprocessing
-from ..data.images.preprocess import normalize
+from ..data.images.normalize import normalize
 from ..evaluate.forward import forward, require_finite
 from ..evaluate.novelty import Novelty, agreed
 from ..models.penultimate import MAX_KEPT, LogitsAndFeatures, split_outputs, with_features

@@ -31,6 +31,7 @@ from . import (
     preview,
     recipes,
     report,
+    serve,
     similar,
     sources,
     suggest,
@@ -83,6 +84,7 @@ app.command("suggest", short_help="Choose which images to label next.")(suggest.
 app.command("drift", short_help="Tell whether new images are like those judged.")(drift.drift)
 app.command("explain", short_help="Show why a network answers as it does.")(explain.explain)
 app.command("export", short_help="Write a run as files that other programs read.")(export.export)
+app.command("serve", short_help="Answer images over HTTP.")(serve.serve)
 app.command("report", short_help="Write the report of a run as one HTML file.")(report.report)
 app.command("filter", short_help="Apply a kernel to a photo, or learn one from it.")(filter.filter_image)
 app.command("inspect", short_help="Find leaks, duplicates and bad files.")(inspect.inspect)

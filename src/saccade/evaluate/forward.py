@@ -10,7 +10,7 @@ from torch import nn
 from ..core.errors import ModelError
 from ..core.runtime import Runtime, is_out_of_memory, send
 from ..core.types import Preprocessing
-from ..data.images.preprocess import normalize
+from ..data.images.normalize import normalize
 from ..data.loading.loader import Loader
 
 GROUP_PIXELS = 8 * 224 * 224  # of the images that pass together on a processor, so that their maps stay in its cache

@@ -20,6 +20,7 @@ from ..runs.names import BUNDLE
 
 REMEDY = "Export the run again."
 FORMAT_VERSION = 1
+IMAGE, LOGITS, PROBABILITIES = "image", "logits", "probabilities"  # the names of a graph's input and of its outputs
 
 
 class CheckedImage(FrozenConfig):

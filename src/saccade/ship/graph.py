@@ -14,8 +14,6 @@ from ..core.task import Task
 from ..core.types import Preprocessing
 from ..kernels.response_norm import LocalResponseNorm
 
-IMAGE, LOGITS, PROBABILITIES = "image", "logits", "probabilities"  # the names of the input and of both outputs
-
 
 class PlainLocalResponseNorm(nn.Module):
     """`LocalResponseNorm` in torch's own operations, which divide `alpha` by the number of channels in the sum."""

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from ..core.errors import ExportError, brief
-from .graph import IMAGE, LOGITS, PROBABILITIES, Shipped
+from .bundle import IMAGE, LOGITS, PROBABILITIES
+from .graph import Shipped
 
 if TYPE_CHECKING:
     import onnx

@@ -3,16 +3,13 @@
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..core.errors import ExportError
 from ..core.plain_files import open_plain_file
-from .graph import IMAGE, LOGITS, PROBABILITIES
-
-if TYPE_CHECKING:
-    pass
+from .bundle import IMAGE, LOGITS, PROBABILITIES
 
 MISSING = (
     "Export to OpenVINO needs openvino, which is not installed.\nInstall it: pip install 'saccade-learn[openvino]'."

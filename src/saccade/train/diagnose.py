@@ -7,7 +7,7 @@ from torch import nn
 
 from ..core.errors import printable
 from ..core.types import Batch
-from ..data.images.preprocess import normalize
+from ..data.images.normalize import normalize
 from .state import Cursor
 from .step import TrainingStep
 

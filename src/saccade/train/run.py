@@ -17,7 +17,7 @@ from ..core.runtime import Runtime, environment, seed_everything, send, start
 from ..core.types import Preprocessing
 from ..data.augmentation_policy import AugmentConfig
 from ..data.augmenter import measure_colours
-from ..data.images.preprocess import normalize
+from ..data.images.normalize import normalize
 from ..data.loading.loader import build_loader
 from ..data.opening_line import opening_line
 from ..data.random_numbers import permutation

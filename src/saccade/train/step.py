@@ -12,7 +12,7 @@ from ..core.errors import TrainingError, printable
 from ..core.runtime import Runtime, is_out_of_memory, seed_everything, send
 from ..core.task import ONE_LABEL, Task
 from ..core.types import Batch, Preprocessing
-from ..data.images.preprocess import normalize
+from ..data.images.normalize import normalize
 from ..kernels.cuda_graph import CudaRecorder, GradientGraphs
 from ..kernels.fused_inference import can_fuse, fuse_for_inference
 from ..kernels.gradients import use_fast_gradients

@@ -19,7 +19,7 @@ from torch import nn
 from ..core.addresses import shown
 from ..core.errors import UsageError
 from ..core.runtime import Runtime, start
-from ..data.images.preprocess import normalize
+from ..data.images.normalize import normalize
 from ..data.random_numbers import permutation
 from ..data.split import group_numbers
 from ..evaluate.metrics import wilson_interval

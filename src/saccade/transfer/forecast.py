@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..data.images.preprocess import normalize
+from ..data.images.normalize import normalize
 from ..models.surgery import NONE, cut, last_layer, run
 from ..train.config import RunConfig
 from ..train.schedule import input_size

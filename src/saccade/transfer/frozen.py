@@ -12,7 +12,7 @@ from torch import nn
 
 from ..core.runtime import Runtime, send
 from ..core.types import Preprocessing
-from ..data.images.preprocess import normalize
+from ..data.images.normalize import normalize
 from ..kernels.fused_inference import can_fuse, fuse_for_inference
 from ..models.surgery import cut, depths, mean_over_positions
 

@@ -13,10 +13,10 @@ from PIL import Image
 from saccade.core.errors import ConfigError, ImageError
 from saccade.core.types import Preprocessing
 from saccade.data.images.decode import decode_image
+from saccade.data.images.normalize import normalize
 from saccade.data.images.preprocess import (
     decoded_short_side_px,
     fit_words,
-    normalize,
     place_on_input,
     prepare_image,
     refuse_large_resize,

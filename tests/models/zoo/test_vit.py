@@ -16,7 +16,7 @@ from tests.models.zoo.public_names import Shapes, check_every_tensor_has_its_pla
 from saccade.core.errors import ModelError, UnknownNameError, WeightsError
 from saccade.core.runtime import RuntimeConfig, start
 from saccade.core.types import Preprocessing
-from saccade.data.images.preprocess import normalize
+from saccade.data.images.normalize import normalize
 from saccade.design.memory import StepPlan, estimate_memory
 from saccade.design.table import layer_table
 from saccade.explain.endpoints import read_maps

@@ -13,7 +13,7 @@ from functools import cached_property
 
 from PIL import Image
 
-from ...core.runtime import available_cpus
+from ...core.processors import available_cpus
 
 LEAST_BYTES = 1 << 30
 BYTES_PER_CPU = 96 << 20  # so that JPEG photographs of 12 megapixels, turned upright, never wait

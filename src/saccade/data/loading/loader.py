@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 
 from ...core.config import FrozenConfig
 from ...core.errors import DataError, ImageError, printable
-from ...core.runtime import available_cpus
+from ...core.processors import available_cpus
 from ...core.types import Batch, Preprocessing
 from ..augmentation_policy import AugmentConfig
 from ..augmenter import Augmenter

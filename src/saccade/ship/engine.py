@@ -1,0 +1,229 @@
+"""Exports that answer, by OpenVINO alone: torch is not imported here, nor by anything below.
+
+An export is opened only if it is whole, fits its own description, and says of its check images what its run said. A
+worker thread owns one infer request of each network, on its own stream of one thread.
+"""
+
+import hashlib
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import CheckpointError, DataError, ModelError, brief, printable
+from ..core.task import Task
+from ..core.types import Preprocessing
+from ..data.images.decode import DecodedImage, decode_image
+from ..data.images.preprocess import decoded_short_side_px, prepare_image, refuse_large_resize
+from .bundle import IMAGE, LOGITS, PROBABILITIES, Bundle, CheckedImage, bundle_bytes, read_bundle, read_bundle_file
+from .openvino_file import FLOAT32, require_openvino
+
+SELF_TEST_TOLERANCE = 1e-4  # of probabilities: another processor adds up in another order
+REMEDY = "Export the run again."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """An image as every network of a model wants it: prepared uint8 (1, H, W, C) by preprocessing.
+
+    `rotated` says whether EXIF turned it, `notes` what is damaged beside its pixels.
+    """
+
+    prepared: dict[Preprocessing, np.ndarray]
+    rotated: bool
+    notes: tuple[str, ...]
+    decode_s: float
+    prepare_s: float
+
+
+class Network:
+    """The network of one export, compiled for `num_streams` threads that each run one image at a time."""
+
+    def __init__(self, folder: Path, num_streams: int) -> None:
+        """Open it. Raises CheckpointError where it is none, was changed, or cannot be run; ExportError without
+        OpenVINO."""
+        require_openvino()
+        self.where = printable(str(folder))
+        self.bundle = read_bundle(folder)
+        self.digest = hashlib.sha256(bundle_bytes(self.bundle)).hexdigest()
+        self.format = _served_format(self.where, self.bundle)
+        self._compiled = _compiled(folder, self.bundle, self.format, num_streams)
+        self._refuse_other_shapes()
+        self._of_thread = threading.local()
+
+    def answer(self, image_NHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(logits_NK, probability_NK) float64 of prepared uint8 images. Raises ModelError where they are not finite."""
+        if not hasattr(self._of_thread, "request"):
+            self._of_thread.request = self._compiled.create_infer_request()
+        found = self._of_thread.request.infer({IMAGE: image_NHWC})
+        logits_NK, probability_NK = (np.array(found[name], np.float64) for name in (LOGITS, PROBABILITIES))
+        if not np.isfinite(logits_NK).all():
+            raise ModelError(f"{self.where} gives values that are not finite for this image.")
+        return logits_NK, probability_NK
+
+    def self_test(self, folder: Path) -> None:
+        """Raise CheckpointError where it says of a check image what its run did not say."""
+        tolerance = SELF_TEST_TOLERANCE + 2 * self.bundle.largest_difference.get(self.format, 0.0)
+        for checked in self.bundle.check:
+            image_HWC, is_same = self._prepared(folder, checked)
+            _, probability_1K = self.answer(image_HWC[None])
+            difference = float(np.abs(probability_1K[0] - np.array(checked.probabilities)).max())
+            if difference > tolerance:
+                why = "" if is_same else " Pillow prepares images otherwise here than where it was exported."
+                raise CheckpointError(
+                    f"{self.where} answers otherwise here than its run did: probabilities of {checked.file} differ by "
+                    f"{difference:.2g}; allowed are {tolerance:.1g}.{why}\n"
+                    f"It is not served. Export the run again on this machine."
+                )
+
+    def _prepared(self, folder: Path, checked: CheckedImage) -> tuple[np.ndarray, bool]:
+        """(a check image as the network sees it, whether its pixels are those that were exported)."""
+        if checked.file not in self.bundle.files or len(checked.probabilities) != len(self.bundle.classes):
+            raise CheckpointError(f"{self.where} is damaged: its check images do not fit its classes.\n{REMEDY}")
+        content = read_bundle_file(folder, self.bundle, checked.file)
+        image_HWC = prepare_image(decode_image(content, checked.file).image_HWC, self.bundle.preprocessing)
+        return image_HWC, hashlib.sha256(image_HWC.tobytes()).hexdigest() == checked.prepared_sha256
+
+    def _refuse_other_shapes(self) -> None:
+        channels, height_px, width_px = self.bundle.preprocessing.input_CHW
+        wanted = {IMAGE: ["?", height_px, width_px, channels]}
+        wanted |= {name: ["?", len(self.bundle.classes)] for name in (LOGITS, PROBABILITIES)}
+        ports = {port.get_any_name(): port for port in (*self._compiled.inputs, *self._compiled.outputs)}
+        found = {name: _shape(port) for name, port in ports.items()}
+        if found != wanted or ports[IMAGE].get_element_type().get_type_name() != "u8":
+            raise CheckpointError(
+                f"{self.where} is damaged: its graph takes {brief(found)}, its description says {brief(wanted)}.\n"
+                f"{REMEDY}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedModel:
+    """What answers under one name: a network, or several that answer together.
+
+    `order_MK[m, k]` is where class k stands among the outputs of network m.
+    """
+
+    name: str
+    networks: tuple[Network, ...]
+    classes: tuple[str, ...]
+    order_MK: np.ndarray
+
+    @cached_property
+    def digest(self) -> str:
+        """64 hexadecimal characters that change with any byte of its files."""
+        digests = [network.digest for network in self.networks]
+        return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+    @cached_property
+    def task(self) -> Task:
+        """What makes answers of the mean probability: of several labels the mean of the networks' thresholds."""
+        first = self.networks[0].bundle.task
+        if len(self.networks) == 1 or not first.is_several:
+            return first
+        threshold_MK = [
+            network.bundle.task.threshold_K(len(self.classes))[order_K]
+            for network, order_K in zip(self.networks, self.order_MK, strict=True)
+        ]
+        goals = {network.bundle.task.thresholds_for for network in self.networks}
+        goal = goals.pop() if len(goals) == 1 else ""
+        return Task(kind=first.kind, thresholds=tuple(np.mean(threshold_MK, axis=0).tolist()), thresholds_for=goal)
+
+    @cached_property
+    def preprocessings(self) -> tuple[Preprocessing, ...]:
+        """The distinct ways in which its networks see an image."""
+        return tuple(dict.fromkeys(network.bundle.preprocessing for network in self.networks))
+
+    def see(self, content: bytes) -> Seen:
+        """Decode and prepare one encoded image, as `predict` does. Raises ImageError."""
+        decoded: dict[tuple[int | None, int], DecodedImage] = {}
+        prepared: dict[Preprocessing, np.ndarray] = {}
+        decode_s, begin = 0.0, time.perf_counter()
+        for kind in self.preprocessings:
+            way = (decoded_short_side_px(kind), kind.white_16_bit)
+            if way not in decoded:
+                start = time.perf_counter()
+                decoded[way] = decode_image(content, "image", *way)
+                decode_s += time.perf_counter() - start
+            refuse_large_resize("image", decoded[way].image_HWC.shape[:2], kind)
+            prepared[kind] = prepare_image(decoded[way].image_HWC, kind)[None]
+        return Seen(
+            prepared=prepared,
+            rotated=any(image.rotated for image in decoded.values()),
+            notes=tuple(dict.fromkeys(note for image in decoded.values() for note in image.notes)),
+            decode_s=decode_s,
+            prepare_s=time.perf_counter() - begin - decode_s,
+        )
+
+    def answer(self, prepared: dict[Preprocessing, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """(logits_NK, probability_NK) float64 of prepared images; of several networks the mean of the probabilities,
+        and its logits."""
+        if len(self.networks) == 1:
+            return self.networks[0].answer(prepared[self.networks[0].bundle.preprocessing])
+        total_NK: Any = 0.0
+        for network, order_K in zip(self.networks, self.order_MK, strict=True):
+            total_NK = total_NK + network.answer(prepared[network.bundle.preprocessing])[1][:, order_K]
+        mean_NK: np.ndarray = total_NK / len(self.networks)
+        return self.task.logits_of(mean_NK), mean_NK
+
+
+def open_network(folder: Path, num_streams: int) -> Network:
+    """The network of the export in `folder`, tested. Raises CheckpointError, ExportError."""
+    network = Network(folder, num_streams)
+    network.self_test(folder)
+    return network
+
+
+def join_networks(name: str, networks: Sequence[Network]) -> ServedModel:
+    """`networks` as one model, in the order of the first one's classes. Raises DataError where they know others."""
+    first = networks[0]
+    for other in networks[1:]:
+        if set(other.bundle.classes) != set(first.bundle.classes) or other.bundle.task.kind != first.bundle.task.kind:
+            raise DataError(
+                f"Only models of the same classes answer together; {first.where} and {other.where} know others.\n"
+                f"Leave out --together to serve each under its own name."
+            )
+    classes = first.bundle.classes
+    order = [[network.bundle.classes.index(known) for known in classes] for network in networks]
+    return ServedModel(
+        name=name, networks=tuple(networks), classes=classes, order_MK=np.array(order, np.int64).reshape(len(order), -1)
+    )
+
+
+def _served_format(where: str, bundle: Bundle) -> str:
+    for name in ("openvino", "onnx"):
+        if name in bundle.formats:
+            return name
+    raise CheckpointError(
+        f"{where} holds {printable(', '.join(bundle.formats))}, which OpenVINO does not run rightly.\n"
+        f"Export the run again: saccade export RUN --format openvino"
+    )
+
+
+def _compiled(folder: Path, bundle: Bundle, name: str, num_streams: int) -> Any:
+    """The network as OpenVINO runs it, of the bytes whose digests were tested."""
+    import openvino
+
+    files = ("model.xml", "model.bin") if name == "openvino" else ("model.onnx",)
+    missing = [file for file in files if file not in bundle.files]
+    if missing:
+        raise CheckpointError(f"{printable(str(folder))} is damaged: it has no {missing[0]}.\n{REMEDY}")
+    content = [read_bundle_file(folder, bundle, file) for file in files]
+    one_thread_each = {"NUM_STREAMS": num_streams, "INFERENCE_NUM_THREADS": num_streams, "ENABLE_CPU_PINNING": False}
+    try:
+        core = openvino.Core()
+        model = core.read_model(content[0], content[1] if len(content) > 1 else b"")
+        return core.compile_model(model, "CPU", FLOAT32 | one_thread_each)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"OpenVINO cannot run {printable(str(folder))}: {brief(' '.join(str(error).split()), 200)}.\n{REMEDY}"
+        ) from error
+
+
+def _shape(port: Any) -> list[Any]:
+    return ["?" if side.is_dynamic else side.get_length() for side in port.get_partial_shape()]

@@ -1,0 +1,69 @@
+"""The export of a run that a server reads: made once, kept in the run by the digest of its weights.
+
+It is a program of its own, because it needs torch and the server is not to have it:
+
+    python -m saccade.ship.kept RUN     prints {"folders": [...]}, one an ensemble's member, or {"error", "exit_code"}
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from .. import __version__
+from ..core import atomic
+from ..core.errors import CheckpointError, SaccadeError
+from ..core.lock import exclusive
+from ..runs.checkpoint import Checkpoint, find_checkpoint
+from ..runs.ensemble_folder import expand_runs
+from ..runs.names import MANIFEST, WEIGHTS
+from .bundle import read_bundle
+from .export import export_run
+
+KEPT = "served"  # of a run: exports by digest
+DIGITS = 16  # of a digest, in the name of its folder
+
+
+def kept_exports(run: Path) -> list[Path]:
+    """The exports of a run, or of the members of an ensemble; those that are missing are made. Raises SaccadeError."""
+    return [_kept_export(member) for member in expand_runs([run])]
+
+
+def _kept_export(run: Path) -> Path:
+    checkpoint = find_checkpoint(run)
+    root = run.parent if (run / MANIFEST).is_file() else run
+    folder = root / KEPT / checkpoint.manifest.files[WEIGHTS].sha256[:DIGITS]
+    if not _is_of(folder, checkpoint):
+        atomic.make_folder(folder.parent)
+        with exclusive(folder.parent):
+            export_run(run, ["openvino"], folder, half=False)
+    return folder
+
+
+def _is_of(folder: Path, checkpoint: Checkpoint) -> bool:
+    """Whether an export stands there that is whole and of this checkpoint, made by this version."""
+    try:
+        bundle = read_bundle(folder)
+    except CheckpointError:
+        return False
+    manifest = checkpoint.manifest
+    made_of = bundle.provenance.get("weights_sha256"), bundle.provenance.get("saccade")
+    beside = bundle.preprocessing, bundle.classes, bundle.task, bundle.temperature
+    return made_of == (manifest.files[WEIGHTS].sha256, __version__) and beside == (
+        manifest.preprocessing,
+        manifest.classes,
+        manifest.task,
+        manifest.temperature,
+    )
+
+
+def main() -> None:
+    """See the module."""
+    try:
+        answer: dict[str, object] = {"folders": [str(folder) for folder in kept_exports(Path(sys.argv[1]))]}
+    except SaccadeError as error:
+        answer = {"error": error.message, "exit_code": error.exit_code}
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()

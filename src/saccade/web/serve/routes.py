@@ -1,0 +1,115 @@
+"""The routes of our own: one image to an answer, what is served, whether it is alive and ready, and its counts."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from ...core.types import Prediction
+from ...ship.engine import ServedModel
+from .body import image_in, refuse_media_type
+from .metrics import MEDIA_TYPE
+from .refusal import Reason, wrong_field
+from .service import Answered, Service, answer_encoded
+
+TOP = 5  # classes in an answer, where nothing else is asked
+
+
+def own_routes(service: Service) -> list[BaseRoute]:
+    """All of them."""
+
+    async def predict(request: Request) -> Response:
+        query = {name: request.query_params.get(name) for name in ("top", "model")}
+        refuse_media_type(request.headers)
+        _number(query["top"])
+        if query["model"] is not None:
+            service.model(query["model"])
+        headers = request.headers
+
+        def find(content: bytes) -> tuple[ServedModel, Callable[[], Answered]]:
+            image, fields = image_in(content, headers)
+            query.update({name: fields[name] for name in query if query[name] is None and name in fields})
+            _number(query["top"])
+            model = service.model(query["model"])
+            return model, lambda: answer_encoded(model, [image], time.perf_counter)
+
+        model, answered, waited_s = await service.answer(request, find)
+        return JSONResponse(_answer(model, answered, waited_s, _number(query["top"])))
+
+    async def models(request: Request) -> Response:
+        return JSONResponse({"models": [describe(model) for model in service.models.values()]})
+
+    async def model(request: Request) -> Response:
+        return JSONResponse(describe(service.model(request.path_params["name"])))
+
+    async def healthz(request: Request) -> Response:
+        return JSONResponse({"status": "alive"})
+
+    async def readyz(request: Request) -> Response:
+        if service.workers.is_draining:
+            return Reason(503, "draining", "The server is about to end.", "Ask another one.").response("")
+        return JSONResponse({"status": "ready"})
+
+    async def metrics(request: Request) -> Response:
+        text = service.metrics.text(service.workers.inside, service.workers.limit)
+        return Response(text, media_type=MEDIA_TYPE)
+
+    return [
+        Route("/api/v1/predict", predict, methods=["POST"]),
+        Route("/api/v1/models", models, methods=["GET"]),
+        Route("/api/v1/models/{name}", model, methods=["GET"]),
+        Route("/healthz", healthz, methods=["GET"]),
+        Route("/readyz", readyz, methods=["GET"]),
+        Route("/metrics", metrics, methods=["GET"]),
+    ]
+
+
+def describe(model: ServedModel) -> dict[str, Any]:
+    """What a model says of itself. Of several networks, each has figures of its own, and all of them none."""
+    networks = [
+        {
+            "digest": network.digest,
+            "model": network.bundle.model,
+            "preprocessing": network.bundle.preprocessing.model_dump(mode="json"),
+            "metrics": network.bundle.metrics,
+            "weights_sha256": network.bundle.provenance.get("weights_sha256"),
+        }
+        for network in model.networks
+    ]
+    first = networks[0] if len(networks) == 1 else {}
+    return {
+        "name": model.name,
+        "digest": model.digest,
+        "task": model.task.kind,
+        "classes": list(model.classes),
+        "preprocessing": first.get("preprocessing"),
+        "metrics": first.get("metrics"),
+        "networks": networks,
+    }
+
+
+def _answer(model: ServedModel, answered: Answered, waited_s: float, top: int) -> dict[str, Any]:
+    probability_K = answered.probability_NK[0]
+    prediction = Prediction(key="", classes=model.classes, probabilities=tuple(probability_K.tolist()), latency_ms=0.0)
+    labels = model.task.labels_of(probability_K, model.classes)
+    return {
+        "model": model.name,
+        "digest": model.digest,
+        "top": [{"class": name, "probability": probability} for name, probability in prediction.top(top)],
+        **({} if labels is None else {"labels": list(labels)}),
+        "seconds": {name: round(value, 6) for name, value in {"wait": waited_s, **answered.seconds}.items()},
+        "rotated": answered.rotated,
+        "notes": list(answered.notes),
+    }
+
+
+def _number(text: str | None) -> int:
+    """How many classes are asked for. Raises Refusal."""
+    if text is None:
+        return TOP
+    if not (text.isascii() and text.isdecimal() and len(text) <= 6 and int(text) >= 1):
+        raise wrong_field("top must be a whole number from 1 on.", "Leave it out for 5.")
+    return int(text)
