@@ -96,7 +96,9 @@ def main() -> None:
             load = target.load(8, seconds)
         found["tutorial"] = load
         ratio = load["cpu_s"] / found["connections_8"]["cpu_s"]
-        lines.append(f"tutorial server, 8 connections: {words(load)}; ours answers {ratio:.2f} times as many a CPU second")
+        lines.append(
+            f"tutorial server, 8 connections: {words(load)}; ours answers {ratio:.2f} times as many a CPU second"
+        )
     common.report(arguments, found, "\n".join(lines))
 
 
@@ -178,7 +180,9 @@ def tutorial_server(arguments: argparse.Namespace) -> Iterator[tuple[int, str]]:
         text = TUTORIAL.format(run=arguments.model.resolve(), threads=1)
         (Path(folder) / "tutorial_server.py").write_text(text, encoding="utf-8")
         command = [sys.executable, "-m", "uvicorn", "tutorial_server:app", "--port", "8123", "--log-level", "warning"]
-        with subprocess.Popen(command, cwd=folder, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}) as process:
+        with subprocess.Popen(
+            command, cwd=folder, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        ) as process:
             try:
                 wait_for_port(8123)
                 yield process.pid, "http://127.0.0.1:8123"
@@ -214,8 +218,8 @@ def words(load: dict[str, Any]) -> str:
     """A load in one line."""
     return (
         f"{load['requests']:,} requests, {load['busy']:,} of them busy, {load['other']} others; p50 "
-        f"{load['p50_us'] / 1000:.1f} ms, p99 {load['p99_us'] / 1000:.1f} ms; {1000 * load['cpu_s']:.2f} ms of processor "
-        f"time an answer; {load['memory_mb']:.0f} MB"
+        f"{load['p50_us'] / 1000:.1f} ms, p99 {load['p99_us'] / 1000:.1f} ms; {1000 * load['cpu_s']:.2f} ms of "
+        f"processor time an answer; {load['memory_mb']:.0f} MB"
     )
 
 
