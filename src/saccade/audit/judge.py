@@ -14,7 +14,7 @@ from ..classify.further import Further, prepare
 from ..classify.judge import run_labels
 from ..classify.stream import items_of_source, prepared_stream
 from ..core.errors import UsageError, printable
-from ..core.runtime import available_cpus
+from ..core.processors import available_cpus
 from ..core.task import ONE_LABEL
 from ..data.labels import labels_of
 from ..data.opening_line import Told, opening_line, untold

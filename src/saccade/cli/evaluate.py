@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from .output import format_table, print_json, print_notes, print_opening, print_
 if TYPE_CHECKING:
     from ..classify.evaluation import Evaluation, MemberResult, Together
     from ..classify.label_check import LabelCheck
+    from .outputs import Output
 
 MAX_ROWS = 40
 
@@ -112,7 +114,7 @@ def evaluate(
     from .. import api
     from ..data.opening_line import untold
     from ..evaluate.curves_file import check_curves_file
-    from .outputs import Output, check_outputs
+    from .outputs import check_outputs
 
     runs, source = [Path(text) for text in arguments[:-1]], arguments[-1]
     source = chosen_source(source, file_column, label_column, split_column, group_column, labels, target)
@@ -122,15 +124,8 @@ def evaluate(
         raise UsageError("--min-confidence and --precision both say when to answer: give one of them.")
     if curves is not None:
         check_curves_file(curves)
-    csv = (".csv",)
-    outputs = [
-        Output(option="--answers", path=answers, endings=csv),
-        Output(option="--mistakes", path=mistakes, endings=csv),
-        Output(option="--label-errors", path=label_errors, endings=csv),
-        Output(option="--curves", path=curves, endings=()),
-        Output(option="--report", path=report, endings=(".html", ".htm")),
-    ]
-    check_outputs(outputs, [source, *([costs] if costs is not None else [])])
+    files = Files(answers=answers, mistakes=mistakes, curves=curves, report=report, label_errors=label_errors)
+    check_outputs(files.outputs(), [source, *([costs] if costs is not None else [])])
     _refuse_unknown(runs, label_errors, curves, report)
     answering = api.Answering(min_confidence=min_confidence, precision=0.98 if precision is None else precision)
     further = api.Further(costs=costs, slices=slices, columns=tuple(slice_column), corruptions=corruptions)
@@ -151,34 +146,66 @@ def evaluate(
         _labels_alone(runs[0], source, label_errors, as_json, error.message)
         return
     checked = api.check_labels(runs[0], source, label_errors) if label_errors is not None else None
-    if mistakes is not None:
-        api.write_mistakes(evaluation, mistakes)
-    if answers is not None:
-        api.write_evaluated_answers(evaluation, answers)
-    if curves is not None:
-        api.write_curves(evaluation, curves)
-    if report is not None:
-        api.write_evaluation_report(evaluation, report, checked)
+    files.write(evaluation, checked)
     if as_json:
         print_json(evaluation.as_json() | (checked.as_json() if checked else {}))
         return
     if not quiet:
         print_notes(evaluation.image_notes)
-    lines = [evaluation_text(evaluation)]
-    if mistakes is not None:
-        which = "The wrong answers, the most confident first, are"
-        which = "All answers, the largest error first, are" if evaluation.task.is_number else which
-        lines.append(f"{which} in {printable(str(mistakes))}.")
-        lines += [evaluation.suspected_labels().sentence()] if evaluation.task.tells_wrong_labels else []
-    if answers is not None:
-        lines.append(f"All answers are in {printable(str(answers))}.")
-    if curves is not None:
-        lines.append(f"The curves are in {printable(str(curves))}.")
-    if report is not None:
-        lines.append(f"Report: {printable(str(report))}")
-    if checked is not None:
-        lines.append(_labels_text(checked, label_errors))
-    print_result("\n".join(lines))
+    print_result("\n".join([evaluation_text(evaluation), *files.sentences(evaluation, checked)]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """What is written besides; None: not asked for."""
+
+    answers: Path | None
+    mistakes: Path | None
+    curves: Path | None
+    report: Path | None
+    label_errors: Path | None
+
+    def outputs(self) -> "list[Output]":
+        """Each with its option, and the endings that it may have."""
+        from .outputs import Output
+
+        csv = (".csv",)
+        return [
+            Output(option="--answers", path=self.answers, endings=csv),
+            Output(option="--mistakes", path=self.mistakes, endings=csv),
+            Output(option="--label-errors", path=self.label_errors, endings=csv),
+            Output(option="--curves", path=self.curves, endings=()),
+            Output(option="--report", path=self.report, endings=(".html", ".htm")),
+        ]
+
+    def write(self, evaluation: "Evaluation", checked: "LabelCheck | None") -> None:
+        """Write them all but the list of labels, which the check has written. Raises StorageError."""
+        from .. import api
+
+        if self.mistakes is not None:
+            api.write_mistakes(evaluation, self.mistakes)
+        if self.answers is not None:
+            api.write_evaluated_answers(evaluation, self.answers)
+        if self.curves is not None:
+            api.write_curves(evaluation, self.curves)
+        if self.report is not None:
+            api.write_evaluation_report(evaluation, self.report, checked)
+
+    def sentences(self, evaluation: "Evaluation", checked: "LabelCheck | None") -> list[str]:
+        """Where they are."""
+        told = []
+        if self.mistakes is not None:
+            is_number = evaluation.task.is_number
+            which = "All answers, the largest error" if is_number else "The wrong answers, the most confident"
+            told.append(f"{which} first, are in {printable(str(self.mistakes))}.")
+            told += [evaluation.suspected_labels().sentence()] if evaluation.task.tells_wrong_labels else []
+        if self.answers is not None:
+            told.append(f"All answers are in {printable(str(self.answers))}.")
+        if self.curves is not None:
+            told.append(f"The curves are in {printable(str(self.curves))}.")
+        if self.report is not None:
+            told.append(f"Report: {printable(str(self.report))}")
+        return [*told, _labels_text(checked, self.label_errors)] if checked is not None else told
 
 
 def _refuse_without_endpoint(endpoint_options: Mapping[str, object]) -> None:
