@@ -247,7 +247,7 @@ def test_sigterm_under_load_loses_nothing(exported: Path):
                 asking.wait()
                 while len(statuses) < 20:
                     time.sleep(0.001)
-                os.kill(running._process.pid, signal.SIGTERM)
+                os.kill(running.pid, signal.SIGTERM)
                 for client in clients:
                     client.result(PATIENCE_S)
             assert running._process.wait(PATIENCE_S) == -signal.SIGTERM

@@ -21,13 +21,14 @@ STOP_S = 30.0  # a server drains for ten at most
 class RunningServer(Displayed):
     """A server that runs until `stop`, or until this process ends; as a context it stops at the end of it.
 
-    `url` is its address, `token` what others than this machine need ("" where nothing is needed).
+    `url` is its address, `token` what others than this machine need ("" where nothing is needed), `pid` its process.
     """
 
     def __init__(self, process: "subprocess.Popen[str]", url: str, token: str) -> None:
         self._process = process
         self.url = url
         self.token = token
+        self.pid = process.pid
         atexit.register(self.stop)
 
     def stop(self) -> None:
