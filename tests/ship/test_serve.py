@@ -274,6 +274,19 @@ def test_a_run_is_exported_once_and_kept_by_its_weights(
     assert made == [(copy, ["openvino"], folder)]
 
 
+def test_the_members_of_an_ensemble_are_exported_each(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "both").mkdir()
+    (tmp_path / "both" / "ensemble.toml").write_text("num_members = 2\n")
+    members = [tmp_path / "both" / f"member-{number}" for number in (1, 2)]
+    for member in members:
+        shutil.copytree(run, member, ignore=shutil.ignore_patterns("export", "served"))
+    made = []
+    monkeypatch.setattr(kept, "export_run", lambda folder, formats, out, half: made.append(folder))
+    folders = kept.kept_exports(tmp_path / "both")
+    assert made == members
+    assert [folder.parent for folder in folders] == [member / "served" for member in members]
+
+
 @pytest.fixture(scope="module")
 def other(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The export of a run of the same classes in another order, whose last layer says something else."""

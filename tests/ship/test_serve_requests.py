@@ -17,6 +17,7 @@ pytest.importorskip("python_multipart", reason="the extra 'serve' is not install
 
 from tests.ship.asked import HOST, PNG, MeanColour, app_of, ask, asked, service_of  # noqa: E402
 
+from saccade.core.task import Task  # noqa: E402
 from saccade.web.serve.options import BodyLimits  # noqa: E402
 
 PREDICT = "/api/v1/predict"
@@ -70,6 +71,13 @@ def test_one_file_of_a_form_is_answered_too_and_its_fields_count():
     two = service_of(MeanColour("one"), MeanColour("two"))
     named = part("model", b"two") + part("image", png(), "photo.png") + b"--cut--\r\n"
     assert ask(app_of(two), "POST", PREDICT, [HOST, FORM], named).json["model"] == "two"
+
+
+def test_of_several_labels_those_that_reach_their_thresholds_are_said():
+    model = MeanColour()
+    model.task = Task(kind="several labels", thresholds=(0.5, 0.5, 0.01))
+    reply = ask(app_of(service_of(model)), "POST", PREDICT, [HOST, PNG], png())
+    assert (reply.status, reply.json["labels"]) == (200, ["red", "blue"])
 
 
 def test_a_photo_that_says_how_it_is_turned_is_turned():
