@@ -15,6 +15,7 @@ run/
   evaluation.json         the verdict
   evaluation.safetensors  the outputs it was counted from
   pictures.safetensors    the judged images that the report shows, small
+  served/                 exports that servers read, by the digest of their weights
   report.html, ladder.svg, backbones.svg  for people; never read
 run/ of a training with folds, besides
   folds/folds.toml        what was asked, and found.json

@@ -20,11 +20,20 @@ from ..core.task import Task
 from ..core.types import Preprocessing
 from ..data.images.decode import DecodedImage, decode_image
 from ..data.images.preprocess import decoded_short_side_px, prepare_image, refuse_large_resize
-from .bundle import IMAGE, LOGITS, PROBABILITIES, Bundle, CheckedImage, bundle_bytes, read_bundle, read_bundle_file
+from .bundle import (
+    IMAGE,
+    LOGITS,
+    PROBABILITIES,
+    REMEDY,
+    Bundle,
+    CheckedImage,
+    bundle_bytes,
+    read_bundle,
+    read_bundle_file,
+)
 from .openvino_file import FLOAT32, require_openvino
 
 SELF_TEST_TOLERANCE = 1e-4  # of probabilities: another processor adds up in another order
-REMEDY = "Export the run again."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,24 +57,20 @@ FOREIGN_ORIGIN = Reason(
 class Rules:
     """`hosts` are names that a Host header may have, in lower case; `port` the one it says, where it says one.
 
-    `any_address`: an address in numbers will do, too, which no name can be rebound to. `token` is "" where none is
-    needed.
+    `is_open`: others than this machine can ask, by any port and by an address in numbers, which no name can be rebound
+    to. `token` is "" where none is needed.
     """
 
     hosts: frozenset[str]
     port: int
-    any_address: bool = False
+    is_open: bool = False
     token: str = ""
-    any_port: bool = False
 
 
 def rules_for(host: str, port: int, token: str, allowed: Iterable[str] = ()) -> Rules:
     """The rules of a server that listens at `host`, with names in `allowed` besides."""
     named = [host_text(host), *(name.lower() for name in allowed)]
-    is_open = not is_loopback(host)
-    return Rules(
-        hosts=frozenset({*LOOPBACK_NAMES, *named}), port=port, any_address=is_open, any_port=is_open, token=token
-    )
+    return Rules(hosts=frozenset({*LOOPBACK_NAMES, *named}), port=port, is_open=not is_loopback(host), token=token)
 
 
 def host_text(host: str) -> str:
@@ -119,8 +115,8 @@ class Guard:
         if not found:
             return WRONG_HOST
         name, port = found[1].lower(), found[2]
-        fits = name in self.rules.hosts or (self.rules.any_address and _is_address(name))
-        has_port = self.rules.any_port or int(port or 80) == self.rules.port
+        fits = name in self.rules.hosts or (self.rules.is_open and _is_address(name))
+        has_port = self.rules.is_open or int(port or 80) == self.rules.port
         return None if fits and has_port else WRONG_HOST
 
     def _no_token(self, headers: "_Headers") -> Reason | None:
