@@ -5,6 +5,7 @@ import json
 import math
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import huggingface_hub
@@ -42,10 +43,12 @@ SEVERAL = Task(
 )
 
 
-@pytest.fixture(autouse=True)
-def _without_timm(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def _without_timm() -> Iterator[None]:
     """Whether timm is here or not: it is asked in processes of its own."""
-    monkeypatch.setattr(hub, "_timm", lambda: (None, "timm is not installed"))
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(hub, "_timm", lambda: (None, "timm is not installed"))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +61,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.fixture
-def exported(run: Path, tmp_path: Path) -> Path:
-    return api.export(run, tmp_path / "out", formats=["hub"]).folder
+@pytest.fixture(scope="module")
+def exported(run: Path) -> Path:
+    """Not to be changed."""
+    return api.export(run, formats=["hub"]).folder
 
 
 def refusal(run: Path) -> str:
@@ -194,8 +198,8 @@ def test_several_labels_carry_their_calibration_and_thresholds(tmp_path: Path):
             "it.\nExport a graph, which holds any network: --format onnx.",
         ),
         (
-            "conv 8 3 | relu | gap | dense 4",
-            "timm has no network with the names and the arithmetic of conv 8 3 | relu | gap | dense 4, so nothing on "
+            "conv 8 f3 | pool | fc 4 | softmax",
+            "timm has no network with the names and the arithmetic of conv 8 f3 | pool | fc 4 | softmax, so nothing on "
             "the hub could load it.\nExport a graph, which holds any network: --format onnx.",
         ),
         (

@@ -52,8 +52,9 @@ class ExportedRun(Displayed):
         for name, found in self.differences.items():
             files = [file for file in self.bundle.files if file.startswith("model.") and _format_of(file) == name]
             size = sum(self.bundle.files[file].num_bytes for file in files)
+            engine = ENGINES.get(name, self.bundle.read_by)
             lines.append(
-                f"{', '.join(files)}: {size / 1e6:,.1f} MB; {ENGINES.get(name, self.bundle.read_by)} answers as the run does "
+                f"{', '.join(files)}: {size / 1e6:,.1f} MB; {engine} answers as the run does "
                 f"(logits within {found.logits:.1g} on {found.num_images} generated images)."
             )
         return [*lines, f"Export: {printable(str(self.folder))}"]

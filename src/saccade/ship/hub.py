@@ -33,7 +33,6 @@ from .check_images import SIZES_HW, check_image
 from .timm_names import TimmNetwork, timm_network, under_timm_names
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-TOLERANCE = 1e-6  # of logits, and of their largest where that is above 1: float32 rounds a folded temperature
 PIXEL_TOLERANCE = 0.01  # of a level of 255: both resize by Pillow
 GRAPH = "Export a graph, which takes pixels that are prepared already: --format onnx."
 
@@ -85,7 +84,7 @@ def hub_folder(checkpoint: Checkpoint, model: nn.Module, reference: Reference) -
         return logits_BK.numpy(), probability_BK.numpy()
 
     difference = compare(wanted, answer, batches=(len(reference.image_NHWC),))
-    require_equal(wanted, difference, read_by, TOLERANCE)
+    require_equal(wanted, difference, read_by, network.tolerance)
     return HubFolder(files=files, difference=difference, read_by=read_by)
 
 
@@ -171,7 +170,7 @@ def _refused(what: str) -> ExportError:
 
 
 def _load(folder: Path, model: str, preprocessing: Preprocessing) -> tuple[str, nn.Module]:
-    """(who read the folder, the network that it is). Raises ExportError where its pictures would be prepared otherwise."""
+    """(who read the folder, the network in it). Raises ExportError where its pictures would be prepared otherwise."""
     timm, why = _timm()
     if timm is None:
         return f"Saccade's own reader ({why})", _load_ourselves(folder, model, preprocessing)
