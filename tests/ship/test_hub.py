@@ -15,7 +15,7 @@ import torch
 import yaml
 from safetensors import safe_open
 from tests.processes import run_python
-from tests.ship.untrained import CLASSES, JUDGED, PIXELS, untrained_run
+from tests.ship.untrained import CLASSES, JUDGED, PIXELS, public_run, untrained_run
 
 from saccade import api
 from saccade.core.errors import ExportError, UsageError
@@ -311,7 +311,8 @@ def test_timm_and_transformers_answer_whole_photos_as_predict_does(shared, tmp_p
     photos = sorted((shared("data/clothing-small") / "test").rglob("*.jpg"))[::60][:6]
     squashed = PIXELS.model_copy(update={"resize_px": None, "interpolation": "bilinear"})
     runs = [
-        untrained_run(tmp_path / "plain", "resnet18", temperature=1.0),
+        public_run(tmp_path / "public", shared("weights/efficientnet_lite0"), "efficientnet-lite0"),
+        untrained_run(tmp_path / "plain", "resnet18", temperature=1.0, head_scale=0.1),
         untrained_run(tmp_path / "tempered", "mobilenetv3-small"),
         untrained_run(tmp_path / "squashed", "efficientnet-lite0", squashed),
         untrained_run(tmp_path / "several", "mobilenetv2", temperature=1.0, task=SEVERAL),
@@ -321,6 +322,7 @@ def test_timm_and_transformers_answer_whole_photos_as_predict_does(shared, tmp_p
     found = asked("photos", json.dumps([str(path) for path in photos]), json.dumps([str(run) for run in runs]))
     for run, each in zip(runs, found, strict=True):
         assert each["read_by"].startswith("timm 1."), run.name
-        np.testing.assert_allclose(each["timm"], each["ours"], rtol=0, atol=1e-6, err_msg=run.name)
-        np.testing.assert_allclose(each["transformers"], each["ours"], rtol=0, atol=1e-6, err_msg=run.name)
-    assert found[0]["difference"] == 0.0  # bit for bit, where nothing is folded
+        atol = 1e-6 if run.name == "public" else 5e-6  # networks without training make more of a pixel's last bit
+        np.testing.assert_allclose(each["timm"], each["ours"], rtol=0, atol=atol, err_msg=run.name)
+        np.testing.assert_allclose(each["transformers"], each["ours"], rtol=0, atol=atol, err_msg=run.name)
+    assert [each["difference"] for each in found[:2]] == [0.0, 0.0]  # bit for bit, where nothing is folded

@@ -1,4 +1,4 @@
-"""Runs with fresh networks, written as a training writes them: enough for an export, in a moment."""
+"""Runs with fresh networks, or with public weights, written as a training writes them: enough for an export."""
 
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from saccade.models.architecture import ModelSpec
 from saccade.models.build import resolve_model
 from saccade.runs.checkpoint import save_checkpoint
 from saccade.runs.manifest import Manifest
+from saccade.weights.public import find_weights, load_backbone
 
 CLASSES = ("hat", "shoe|boot", "Kleid ü", "t-shirt")
 PIXELS = Preprocessing(
@@ -41,14 +42,19 @@ def untrained_run(
     classes: tuple[str, ...] = CLASSES,
     metrics: dict[str, Any] = JUDGED,
     origin: dict[str, str] | None = None,
+    head_scale: float = 1.0,
 ) -> Path:
-    """The run directory. Running means and variances are as if training had moved them."""
+    """The run directory. Running means and variances are as if training had moved them; `head_scale` makes the logits
+    of deep networks, which are large without training, as small as trained ones."""
     torch.manual_seed(3)
     network = resolve_model(model, ModelSpec(num_classes=len(classes), input_CHW=preprocessing.input_CHW))
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
+    with torch.no_grad():
+        for parameter in network.head.parameters():
+            parameter.mul_(head_scale)
     manifest = Manifest(
         model=model,
         preprocessing=preprocessing,
@@ -61,4 +67,14 @@ def untrained_run(
     run.mkdir(parents=True)
     (run / "config.toml").write_text("format = 2\n")
     save_checkpoint(run / "checkpoint-best", manifest, network.state_dict())
+    return run
+
+
+def public_run(run: Path, weights: Path, model: str) -> Path:
+    """The run directory of public weights, with their own classes and preprocessing."""
+    found = find_weights(str(weights), model)
+    classes = found.classes or tuple(f"class {number}" for number in range(found.num_classes))
+    manifest = Manifest(model=model, preprocessing=found.preprocessing, classes=classes)
+    run.mkdir(parents=True)
+    save_checkpoint(run / "checkpoint-best", manifest, load_backbone(found).state_dict())
     return run

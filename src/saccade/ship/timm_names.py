@@ -86,7 +86,7 @@ class TimmNetwork:
     model_args: Mapping[str, Any] = field(default_factory=dict)
     filters: Mapping[str, int] = field(default_factory=dict)
     dense: tuple[str, ...] = ()
-    tolerance: float = 1e-6  # a folded temperature is rounded to float32
+    tolerance: float = 1e-6
 
     @property
     def last_layer(self) -> str:
