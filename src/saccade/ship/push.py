@@ -90,7 +90,8 @@ def _send(pushed: PushedRun, contents: dict[str, bytes], private: bool) -> Pushe
         ]
         commit = api.create_commit(name, operations, commit_message=MESSAGE)
     _refuse_lost(api, name, commit.oid, list(contents))
-    notes = tuple(dict.fromkeys(brief(" ".join(str(each.message).split())) for each in told))
+    words = [" ".join(str(each.message).split()) for each in told if issubclass(each.category, UserWarning)]
+    notes = tuple(dict.fromkeys(map(brief, words)))
     page = f"{MODEL.page}/{name}/tree/{commit.oid}"
     return PushedRun(
         name=name,
