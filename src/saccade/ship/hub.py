@@ -28,12 +28,11 @@ from ..data.images.preprocess import normalize, place_on_input, prepare_image
 from ..runs.checkpoint import Checkpoint
 from ..weights.public import find_weights, load_backbone
 from ..weights.tensors import tensor_shapes
-from .check import Difference, Reference, compare, require_equal
+from .check import FLOAT32_TOLERANCE, Difference, Reference, compare, require_equal
 from .check_images import SIZES_HW, check_image
 from .timm_names import TimmNetwork, timm_network, under_timm_names
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-FOLDED_TOLERANCE = 1e-5  # of logits: each of up to thousands of weights of a logit is rounded to float32 once more
 PIXEL_TOLERANCE = 0.01  # of a level of 255: both resize by Pillow
 GRAPH = "Export a graph, which takes pixels that are prepared already: --format onnx."
 
@@ -85,9 +84,7 @@ def hub_folder(checkpoint: Checkpoint, model: nn.Module, reference: Reference) -
         return logits_BK.numpy(), probability_BK.numpy()
 
     difference = compare(wanted, answer, batches=(len(reference.image_NHWC),))
-    is_folded = bool((slope_K != 1).any() or (shift_K != 0).any())
-    tolerance = max(network.tolerance, FOLDED_TOLERANCE) if is_folded else network.tolerance
-    require_equal(wanted, difference, read_by, tolerance)
+    require_equal(wanted, difference, read_by, FLOAT32_TOLERANCE)
     return HubFolder(files=files, difference=difference, read_by=read_by)
 
 

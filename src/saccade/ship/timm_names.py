@@ -20,7 +20,6 @@ from ..weights.tensors import AUXILIARY, match_names, tensor_shapes
 
 TENSORS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked", "gamma")
 VGG_PX = 7  # rows and columns of the map that timm's VGG takes to its dense layers
-VGG_TOLERANCE = 1e-5  # as a filter it sums 25,088 products in another order
 VGG_FILTERS = {"pre_logits.fc1": VGG_PX, "pre_logits.fc2": 1}
 BLOCK = "{conv|conv_pw|conv_dw|conv_pwl|conv_exp|bn1|bn2|bn3|se.conv_reduce|se.conv_expand}"
 UNIVERSAL = "{dw_start|pw_exp|dw_mid|pw_proj}.{conv|bn}"
@@ -78,7 +77,6 @@ class TimmNetwork:
     what its constructor is given.
 
     `filters` are dense layers here that are filters there, with their side in pixels; `dense` the other way round.
-    `tolerance` is how far its logits may be from ours, times the largest one where that is above 1.
     """
 
     name: str
@@ -86,7 +84,6 @@ class TimmNetwork:
     model_args: Mapping[str, Any] = field(default_factory=dict)
     filters: Mapping[str, int] = field(default_factory=dict)
     dense: tuple[str, ...] = ()
-    tolerance: float = 1e-6
 
     @property
     def last_layer(self) -> str:
@@ -132,7 +129,6 @@ def _networks() -> dict[str, TimmNetwork]:
             name=theirs,
             patterns=patterns,
             filters=VGG_FILTERS if patterns == VGG else {"conv_head": 1} if "mobilenetv3" in ours else {},
-            tolerance=VGG_TOLERANCE if patterns == VGG else TimmNetwork.tolerance,
             dense=("mlp.fc1", "mlp.fc2") if ours in ("convnext-tiny", "convnext-small", "convnext-base") else (),
         )
         for (ours, theirs), patterns in named.items()
