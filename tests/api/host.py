@@ -256,6 +256,7 @@ def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tupl
         "serve": [
             (lambda: api.serve(out("exported"), threads=1).stop(), False),
             (lambda: api.serve(out("absent")), True),
+        ],
         "push": [
             (lambda: api.push(out("hub"), "somebody/clothes", dry_run=True), False),
             (lambda: api.push(run, "somebody/clothes", dry_run=True), True),

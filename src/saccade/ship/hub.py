@@ -24,7 +24,8 @@ from ..core import atomic
 from ..core.errors import ExportError, brief
 from ..core.task import Task
 from ..core.types import Preprocessing
-from ..data.images.preprocess import normalize, place_on_input, prepare_image
+from ..data.images.normalize import normalize
+from ..data.images.preprocess import place_on_input, prepare_image
 from ..runs.checkpoint import Checkpoint
 from ..weights.public import find_weights, load_backbone
 from ..weights.tensors import tensor_shapes

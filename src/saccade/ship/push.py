@@ -165,7 +165,7 @@ def _hub_errors(name: str) -> Iterator[None]:
             f"hub:{name} does not take these files: {_said(error)}.\nNothing was sent. Report it with this message."
         ) from None
     except (errors.HTTPError, OSError, RuntimeError) as error:  # type: ignore[attr-defined]
-        inner = error
+        inner: BaseException = error
         while inner.__cause__ is not None:
             if isinstance(inner.__cause__, errors.HfHubHTTPError):
                 raise ExportError(
