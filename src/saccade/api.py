@@ -72,6 +72,7 @@ from .runs.checkpoint import find_checkpoint, holds_checkpoint
 from .runs.names import BACKBONE_PICTURE, ENSEMBLE_PLAN, FOLDS_PLAN, LADDER_PICTURE
 from .runs.start_point import StartPoint, read_start
 from .ship.export import ExportedRun, export_run
+from .ship.push import PushedRun, push_run
 from .survey.drift import Drift, find_drift
 from .survey.feature_file import FeaturesWritten, facts_of, write_features
 from .survey.feature_file import check_out as check_features
@@ -139,6 +140,7 @@ __all__ = [
     "explain",
     "export",
     "serve",
+    "push",
     "inspect",
     "preview",
     "table",
@@ -176,6 +178,7 @@ __all__ = [
     "Exported",
     "ExportedRun",
     "RunningServer",
+    "PushedRun",
     "FeaturesWritten",
     "Similar",
     "Suggestions",
@@ -829,8 +832,8 @@ def explain(
 def export(
     run: AnyPath, out: AnyPath | None = None, formats: Sequence[str] = ("onnx",), half: bool = False
 ) -> ExportedRun:
-    """Write the network of `run` as files that other programs read: `onnx`, `openvino`, or both, into the folder `out`
-    (default `RUN/export`). With `half` OpenVINO's weights are stored as float16.
+    """Write the network of `run` as files that other programs read: any of `onnx`, `openvino` and `hub`, into the
+    folder `out` (default `RUN/export`). With `half` OpenVINO's weights are stored as float16.
 
     Each file is run by its own engine and compared with the run before it is kept. Raises SaccadeError.
     """
@@ -854,6 +857,16 @@ def serve(
     options = ServeOptions(host=host, port=port, threads=threads, queue=queue, deadline_s=deadline_s, together=together)
     require_packages()
     return start_server(_paths(models), options)
+
+
+@scoped_runtime()
+def push(run: AnyPath, name: str, private: bool = False, dry_run: bool = False) -> PushedRun:
+    """Send what `export` writes as `hub`, and nothing else, to the repository `name` (OWNER/NAME) of the Hugging Face
+    hub, as one commit. With `private` a repository that is made is private; with `dry_run` nothing is sent.
+
+    The token is that of HF_TOKEN, or of `hf auth login`. Raises SaccadeError.
+    """
+    return push_run(Path(run), name, private, dry_run)
 
 
 @scoped_runtime()

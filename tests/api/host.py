@@ -257,6 +257,10 @@ def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tupl
             (lambda: api.serve(out("exported"), threads=1).stop(), False),
             (lambda: api.serve(out("absent")), True),
         ],
+        "push": [
+            (lambda: api.push(out("hub"), "somebody/clothes", dry_run=True), False),
+            (lambda: api.push(run, "somebody/clothes", dry_run=True), True),
+        ],
         "inspect": [
             (lambda: api.inspect(as_path(photos)), False),
             (lambda: api.inspect(small), False),
@@ -295,8 +299,26 @@ def write_images(folder: Path, small: tuple[np.ndarray, np.ndarray]) -> None:
     network = build_model("lenet5", ModelSpec(num_classes=7, input_CHW=(1, 32, 32)))
     weights = {name: tensor.float().contiguous() for name, tensor in network.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
+    write_for_hub(folder / "hub")
     pixels = {"channels": "grey", "input_height_px": 32, "input_width_px": 32, "mean": [0.5], "std": [0.25]}
     (folder / "pixels.json").write_text(json.dumps(pixels))
+
+
+def write_for_hub(run: Path) -> None:
+    """A run whose network the hub's libraries know."""
+    from saccade.core.types import Preprocessing
+    from saccade.models.architecture import build_model
+    from saccade.runs.checkpoint import save_checkpoint
+    from saccade.runs.manifest import Manifest
+
+    pixels = Preprocessing(input_height_px=32, input_width_px=32)
+    manifest = Manifest(model="mobilenetv3-small", preprocessing=pixels, classes=("a", "b"))
+    weights = build_model("mobilenetv3-small", manifest.spec).state_dict()
+    save_checkpoint(
+        run / "checkpoint-best",
+        manifest,
+        {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()},
+    )
 
 
 def main() -> None:

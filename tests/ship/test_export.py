@@ -118,7 +118,9 @@ def test_half_is_half_the_size_and_answers_nearly_the_same_until_the_next_export
 def test_what_cannot_be_exported_is_refused_before_any_work(run: Path, tmp_path: Path):
     with pytest.raises(UnknownNameError) as unknown:
         api.export(run, formats=["onix"])
-    assert unknown.value.message == ("'onix' is not a format of an export. Did you mean 'onnx'? Use onnx or openvino.")
+    assert unknown.value.message == (
+        "'onix' is not a format of an export. Did you mean 'onnx'? Use onnx, openvino or hub."
+    )
     with pytest.raises(UsageError) as half:
         api.export(run, half=True)
     assert half.value.message == "--half is for OpenVINO's weights.\nAdd --format openvino, or leave --half out."

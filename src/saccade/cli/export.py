@@ -1,4 +1,4 @@
-"""`saccade export RUN --format onnx|openvino`: a run as files that other programs read."""
+"""`saccade export RUN --format onnx|openvino|hub`: a run as files that other programs read."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def export(
     run: Path = typer.Argument(metavar="RUN", help="Run directory, or a checkpoint folder in it."),
     formats: list[str] = typer.Option(
-        ["onnx"], "--format", metavar="NAME", help="onnx or openvino; give it twice for both."
+        ["onnx"], "--format", metavar="NAME", help="onnx, openvino or hub; give it again for several."
     ),
     half: bool = typer.Option(
         False, "--half", help="Store OpenVINO's weights as float16: half the size, answers a little otherwise."
@@ -24,9 +24,10 @@ def export(
 ) -> None:
     """Write the network with its preprocessing and its temperature as files that answer as 'saccade predict' does.
 
-    The files take uint8 pixels that are resized and cut already (README.md in the folder says how), in batches of any
-    size, and give logits and probabilities. Each file is run by its own engine and compared with the run before it is
-    kept; where it answers otherwise, nothing is written.
+    The graphs of onnx and openvino take uint8 pixels that are resized and cut already (README.md in the folder says
+    how), in batches of any size, and give logits and probabilities. hub is a folder that timm and transformers load.
+    Each file is run by its own engine and compared with the run before it is kept; where it answers otherwise, nothing
+    is written.
     """
     from .. import api
 

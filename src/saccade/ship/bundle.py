@@ -37,8 +37,8 @@ class Bundle(FrozenConfig):
     model_config = ConfigDict(strict=True)
 
     format_version: int = Field(FORMAT_VERSION, ge=1, le=FORMAT_VERSION, description="version of this file format")
-    formats: Annotated[tuple[Literal["onnx", "openvino"], ...], Field(strict=False)] = Field(
-        description="what it holds: model.onnx; model.xml with model.bin"
+    formats: Annotated[tuple[Literal["onnx", "openvino", "hub"], ...], Field(strict=False)] = Field(
+        description="what it holds: model.onnx; model.xml with model.bin; config.json with model.safetensors"
     )
     half: bool = Field(False, description="whether OpenVINO's weights are stored as float16")
     model: Text = Field(description="name of the network, or its one-line notation")
@@ -49,6 +49,7 @@ class Bundle(FrozenConfig):
     metrics: dict[str, Any] = Field(description="figures measured with these weights before they were exported")
     provenance: dict[str, Any] = Field(description="weights, versions")
     largest_difference: dict[str, float] = Field(description="by format, of logits to those of the run, when exported")
+    read_by: str = Field("", description="hub: who loaded the folder again before it was kept")
     check: Annotated[tuple[CheckedImage, ...], Field(strict=False)] = Field(description="images to check it by")
     files: dict[str, FileRecord] = Field(description="the other files of the export")
 

@@ -30,8 +30,8 @@ def card_text(bundle: Bundle) -> str:
     lines = [
         f"# {printable(bundle.model)}: {len(bundle.classes)} classes",
         "",
-        _figures(bundle.metrics),
-        *[f"- {printable(caveat)}" for caveat in _texts(bundle.metrics.get("caveats"))],
+        verdict_sentence(bundle.metrics),
+        *[f"- {printable(caveat)}" for caveat in texts(bundle.metrics.get("caveats"))],
         "",
         "## Classes",
         "",
@@ -68,7 +68,7 @@ def preprocessing_words(preprocessing: Preprocessing) -> str:
     return f"{shape}, {colour}, turned upright, {fit_words(preprocessing)} ({how})."
 
 
-def _figures(metrics: Mapping[str, Any]) -> str:
+def verdict_sentence(metrics: Mapping[str, Any]) -> str:
     """The verdict of the run in a sentence."""
     kind, number = metrics.get("kind") or "", metrics.get("num_samples")
     images = f"{number:,} {kind} images".replace("  ", " ") if isinstance(number, int) else "images"
@@ -80,5 +80,6 @@ def _figures(metrics: Mapping[str, Any]) -> str:
     return "Nothing is known of its accuracy."
 
 
-def _texts(value: Any) -> list[str]:
+def texts(value: Any) -> list[str]:
+    """The texts in a list; none where it is something else."""
     return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []

@@ -4,7 +4,7 @@ This is not caution. Exporters lose operations without a word: a tracing one giv
 place, and an engine may compute in bfloat16 where the processor can.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,10 +48,10 @@ def reference_of(classifier: Classifier, preprocessing: Preprocessing) -> Refere
     return Reference(image_NHWC=image_NHWC, logits_NK=answers.logits_BK, probability_NK=answers.probability_BK)
 
 
-def compare(reference: Reference, engine: Engine) -> Difference:
-    """How far `engine` is from the run, in batches of every size."""
+def compare(reference: Reference, engine: Engine, batches: Sequence[int] = BATCHES) -> Difference:
+    """How far `engine` is from the run, in batches of each of these sizes."""
     logits = probabilities = 0.0
-    for size in BATCHES:
+    for size in batches:
         for first in range(0, len(reference.image_NHWC), size):
             rows = slice(first, first + size)
             logits_BK, probability_BK = engine(np.ascontiguousarray(reference.image_NHWC[rows]))

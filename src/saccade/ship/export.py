@@ -25,12 +25,16 @@ from .card import card_text
 from .check import FLOAT32_TOLERANCE, HALF_TOLERANCE, Difference, Reference, compare, reference_of, require_equal
 from .check_images import SIZES_HW, check_image, png_bytes
 from .graph import shipped
+from .hub import check_hub, hub_folder
+from .hub_card import hub_card_text, with_hub
 from .onnx_file import onnx_bytes, require_onnx, run_onnx
 from .openvino_file import openvino_files, require_openvino, run_openvino
 
-Format = Literal["onnx", "openvino"]
-FORMATS: tuple[Format, ...] = ("onnx", "openvino")
+Format = Literal["onnx", "openvino", "hub"]
+FORMATS: tuple[Format, ...] = ("onnx", "openvino", "hub")
+NAMES = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 ENGINES = {"onnx": "onnxruntime", "openvino": "OpenVINO"}
+SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".safetensors": "hub"}  # OpenVINO's are the others
 FOLDER = "export"  # of the run, where nothing else is asked
 
 
@@ -48,8 +52,9 @@ class ExportedRun(Displayed):
         for name, found in self.differences.items():
             files = [file for file in self.bundle.files if file.startswith("model.") and _format_of(file) == name]
             size = sum(self.bundle.files[file].num_bytes for file in files)
+            engine = ENGINES.get(name, self.bundle.read_by)
             lines.append(
-                f"{', '.join(files)}: {size / 1e6:,.1f} MB; {ENGINES[name]} answers as the run does "
+                f"{', '.join(files)}: {size / 1e6:,.1f} MB; {engine} answers as the run does "
                 f"(logits within {found.logits:.1g} on {found.num_images} generated images)."
             )
         return [*lines, f"Export: {printable(str(self.folder))}"]
@@ -66,7 +71,10 @@ def export_run(run: Path, formats: Sequence[str], out: Path | None, half: bool) 
     refuse_foreign(folder)
     checkpoint = find_checkpoint(run)
     checkpoint.manifest.task.refuse_unknown("saccade export", "several labels")
-    require_onnx()
+    if "hub" in wanted:
+        check_hub(checkpoint)
+    if {"onnx", "openvino"} & set(wanted):
+        require_onnx()
     if "openvino" in wanted:
         require_openvino()
     runtime = start(RuntimeConfig(device="cpu"))
@@ -77,7 +85,12 @@ def export_run(run: Path, formats: Sequence[str], out: Path | None, half: bool) 
     for number in range(len(SIZES_HW)):
         files[f"check/image-{number + 1}.png"] = png_bytes(check_image(number))
     bundle = _bundle(checkpoint, reference, wanted, half, differences)
-    files["README.md"] = card_text(bundle).encode()
+    if "hub" in wanted:
+        hub = hub_folder(checkpoint, member.model, reference)
+        files |= hub.files
+        differences["hub"] = hub.difference
+        bundle = with_hub(bundle, checkpoint, hub)
+    files["README.md"] = (hub_card_text if "hub" in wanted else card_text)(bundle).encode()
     bundle = bundle.model_copy(update={"files": {name: record_of(content) for name, content in files.items()}})
 
     def fill(temporary: Path) -> None:
@@ -102,12 +115,11 @@ def _asked(run: Path, formats: Sequence[str], half: bool) -> tuple[Format, ...]:
         )
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
-        known = " or ".join(FORMATS)
         raise UnknownNameError(
-            f"'{printable(unknown[0])}' is not a format of an export.{did_you_mean(unknown[0], FORMATS)} Use {known}."
+            f"'{printable(unknown[0])}' is not a format of an export.{did_you_mean(unknown[0], FORMATS)} Use {NAMES}."
         )
     if not formats:
-        raise UsageError(f"An export needs a format: {' or '.join(FORMATS)}.")
+        raise UsageError(f"An export needs a format: {NAMES}.")
     if half and "openvino" not in formats:
         raise UsageError("--half is for OpenVINO's weights.\nAdd --format openvino, or leave --half out.")
     return tuple(name for name in FORMATS if name in formats)
@@ -121,9 +133,11 @@ def _files(
     network = shipped(model, manifest.preprocessing, manifest.temperature, manifest.task)
     channels, height_px, width_px = manifest.preprocessing.input_CHW
     metadata = _metadata(checkpoint)
-    content = onnx_bytes(network, (height_px, width_px, channels), metadata)
     files: dict[str, bytes] = {}
     differences: dict[str, Difference] = {}
+    if set(formats) == {"hub"}:
+        return files, differences
+    content = onnx_bytes(network, (height_px, width_px, channels), metadata)
     if "onnx" in formats:
         differences["onnx"] = compare(reference, lambda image_BHWC: run_onnx(content, image_BHWC))
         require_equal(reference, differences["onnx"], ENGINES["onnx"], FLOAT32_TOLERANCE)
@@ -199,7 +213,7 @@ def _checked(reference: Reference, number: int) -> CheckedImage:
 
 
 def _format_of(file: str) -> str:
-    return "onnx" if file.endswith(".onnx") else "openvino"
+    return SUFFIXES.get(Path(file).suffix, "openvino")
 
 
 def _version(package: str) -> str:
