@@ -22,6 +22,8 @@ from saccade.data.sources.in_memory import HeldImage
 from saccade.data.sources.shared.image_files import PassedOver
 from saccade.data.sources.tar import web_files
 
+DIGITS = Digits()
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -36,7 +38,7 @@ def _images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("new").mkdir()
     for index in range(40):
-        Image.fromarray(Digits().read(index)).save(f"new/{index:02d}.png")
+        Image.fromarray(DIGITS.read(index)).save(f"new/{index:02d}.png")
 
 
 def type_in(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
