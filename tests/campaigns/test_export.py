@@ -35,8 +35,6 @@ def test_a_network_that_answers_as_it_should_is_not_counted(run_campaign: Callab
 
 def test_a_network_that_answers_otherwise_is_counted_and_named(run_campaign: Callable):
     found = {"lenet5": 1e-6, "resnet18": float("nan")}
-    status, lines = run_campaign(
-        *found, differences=lambda name: {"onnxruntime": 0.0, "OpenVINO": found[name]}
-    )
+    status, lines = run_campaign(*found, differences=lambda name: {"onnxruntime": 0.0, "OpenVINO": found[name]})
     assert status == 1
     assert lines[1] == "resnet18: onnxruntime 0.0e+00, OpenVINO nan   WRONG"
