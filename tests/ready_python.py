@@ -21,8 +21,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, NoReturn
 
-# What Saccade imports where it is used. Not huggingface_hub, which reads the environment when it is imported, and not
-# vl_convert, whose engine starts threads.
+# What Saccade imports where it is used; torch imports its compiler to trace a network. Not huggingface_hub, which reads
+# the environment when it is imported, and not vl_convert, whose engine starts threads.
 LATER = (
     *("altair", "cv2", "numpy", "PIL.Image", "pyarrow.parquet", "rich.console", "safetensors.torch", "simplejpeg"),
     *("sklearn.datasets", "sklearn.linear_model", "scipy.ndimage", "scipy.stats", "torch", "torch._dynamo"),
