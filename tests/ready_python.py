@@ -5,6 +5,8 @@ seconds, which is most of what many tests took. Not for tests of imports, of the
 environment says to Python or to OpenMP: these need an interpreter of their own.
 """
 
+import atexit
+import gc
 import io
 import json
 import os
@@ -12,16 +14,18 @@ import pkgutil
 import runpy
 import socket
 import sys
+import threading
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
-# What Saccade imports where it is used. Not huggingface_hub, which reads the environment when it is imported, and not
-# vl_convert, whose engine starts threads.
+# What Saccade imports where it is used; torch imports its compiler to trace a network. Not huggingface_hub, which reads
+# the environment when it is imported, and not vl_convert, whose engine starts threads.
 LATER = (
     *("altair", "cv2", "numpy", "PIL.Image", "pyarrow.parquet", "rich.console", "safetensors.torch", "simplejpeg"),
-    *("sklearn.datasets", "sklearn.linear_model", "scipy.ndimage", "scipy.stats", "torch"),
+    *("sklearn.datasets", "sklearn.linear_model", "scipy.ndimage", "scipy.stats", "torch", "torch._dynamo"),
 )
 LEFT_OUT = ("saccade.__main__", "saccade.weights.convert_child", "saccade.weights.hub")
 
@@ -37,6 +41,7 @@ def main() -> None:
     for module in pkgutil.walk_packages(saccade.__path__, "saccade."):
         if module.name not in LEFT_OUT:
             import_module(module.name)
+    gc.freeze()  # what is imported stays, and no program copies it to look through it
     while True:
         header, descriptors, _, _ = socket.recv_fds(orders, 8, 4)
         if not header:
@@ -46,8 +51,7 @@ def main() -> None:
             content += orders.recv(1 << 16)
         if is_the_program(descriptors):
             orders.close()
-            become(json.loads(content), descriptors[:3])
-            return
+            end(become, json.loads(content), descriptors[:3])
         for descriptor in descriptors:
             os.close(descriptor)
         with suppress(ChildProcessError):
@@ -71,6 +75,31 @@ def is_the_program(descriptors: list[int]) -> bool:
     _, status = os.waitpid(program, 0)
     os.write(told, f"{os.waitstatus_to_exitcode(status)}\n".encode())
     os._exit(0)
+
+
+def end(work: Callable[..., None], *arguments: Any) -> NoReturn:
+    """Do `work`, then end as an interpreter does, but for taking apart all that is imported: that takes a second."""
+    status: Any = 0
+    try:
+        work(*arguments)
+    except SystemExit as ending:
+        status = ending.code
+    except KeyboardInterrupt:
+        raise  # the interpreter ends itself by the signal
+    except BaseException:  # noqa: BLE001  what nobody caught
+        sys.excepthook(*sys.exc_info())
+        status = 1
+    if not isinstance(status, int | None):
+        print(status, file=sys.stderr)
+        status = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            status = 120
+    os._exit((status or 0) & 0xFF)
 
 
 def become(order: dict[str, Any], descriptors: list[int]) -> None:

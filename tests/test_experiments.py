@@ -23,7 +23,9 @@ SHORT = {
     "inception_time": ["--pairs", "1"],
     "backbones_by_images": ["photos", "--images", "4,all"],  # in its own test below
     "freeze_by_images": ["photos", "--images", "4,all", "--epochs", "1"],  # with more in its own test below
-    "ladder_against_training": ["photos", "--images", "all", "--epochs", "1", "--seeds", "1"],  # as the one above
+    "ladder_against_training": [  # as the one above
+        *("photos", "--images", "all", "--epochs", "1", "--seeds", "1", "--depths", "stage1,stage2"),
+    ],
     "what_to_label": [],  # in its own test below
     "temperature_by_images": [],  # in its own test below
     "unlike_training": [],  # in its own test below

@@ -78,19 +78,22 @@ def layer_of(name: str) -> int | None:
     return next((number for number, layer in enumerate(LAYERS) if top in layer), None)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_go_downward_only(path: Path):
-    own = module_name(path)
-    own_layer = layer_of(own)
-    if own_layer is None:
-        assert own in ("", "__main__"), f"'{own}' has no layer; add it to LAYERS and to the design page"
-        return
-    for imported in imported_modules(path):
-        layer = layer_of(imported)
-        if layer is None or imported.split(".")[0] == own.split(".")[0]:
-            continue
-        pair = (own.split(".")[0], imported.split(".")[0])
-        assert layer < own_layer or pair in ALLOWED_SIBLINGS, f"{own} imports {imported}: not downward"
+def test_every_module_has_a_layer():
+    without = [name for name in map(module_name, MODULES) if layer_of(name) is None]
+    assert sorted(without) == ["", "__main__"], "add it to LAYERS and to the design page"
+
+
+def goes_downward(own: str, imported: str) -> bool:
+    """Whether module `own` may import `imported`: from its own package, an allowed sibling or a lower layer."""
+    own_layer, layer = layer_of(own), layer_of(imported)
+    pair = (own.split(".")[0], imported.split(".")[0])
+    return None in (own_layer, layer) or len(set(pair)) == 1 or layer < own_layer or pair in ALLOWED_SIBLINGS
+
+
+def test_imports_go_downward_only():
+    imports = [(module_name(path), imported) for path in MODULES for imported in imported_modules(path)]
+    assert len(imports) > len(MODULES)
+    assert [pair for pair in imports if not goes_downward(*pair)] == []
 
 
 def test_the_package_has_no_import_cycle():
@@ -109,11 +112,15 @@ def test_the_package_has_no_import_cycle():
         visit(name, ())
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_no_function_takes_arguments_it_does_not_name(path: Path):
-    for node in nodes_of(path):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert node.args.kwarg is None, f"{path}:{node.lineno}: {node.name} takes **{node.args.kwarg.arg}"
+def test_no_function_takes_arguments_it_does_not_name():
+    functions = [
+        (f"{path}:{node.lineno}: {node.name}", node.args.kwarg)
+        for path in MODULES
+        for node in nodes_of(path)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    assert len(functions) > len(MODULES)
+    assert [f"{place} takes **{rest.arg}" for place, rest in functions if rest is not None] == []
 
 
 def test_the_report_of_sizes_names_the_longest_of_each_kind():
@@ -127,20 +134,22 @@ def test_the_report_of_sizes_names_the_longest_of_each_kind():
     assert said[1].split() == [str(lines[longest]), str(longest.relative_to(PACKAGE))]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_every_module_says_what_it_is(path: Path):
-    tree = tree_of(path)
-    assert not tree.body or ast.get_docstring(tree), "a module starts with a docstring"
+def test_every_module_says_what_it_is():
+    silent = [str(path) for path in MODULES if tree_of(path).body and not ast.get_docstring(tree_of(path))]
+    assert silent == [], "a module starts with a docstring"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_nothing_can_run_code_from_a_file(path: Path):
-    for node in nodes_of(path):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            names = {getattr(node, "module", None), *(name.name for name in node.names)}
-            assert not names & {"pickle", "dill", "marshal", "shelve", "joblib", "cloudpickle"}, path
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            assert node.func.id not in {"eval", "exec"}, f"{path}:{node.lineno}"
+def runs_code(node: ast.AST) -> bool:
+    """Whether a node imports what unpickles, or calls `eval` or `exec`."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        names = {getattr(node, "module", None), *(name.name for name in node.names)}
+        return bool(names & {"pickle", "dill", "marshal", "shelve", "joblib", "cloudpickle"})
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"eval", "exec"}
+
+
+def test_nothing_can_run_code_from_a_file():
+    assert [f"{path}:{node.lineno}" for path in MODULES for node in nodes_of(path) if runs_code(node)] == []
+    assert all(any(map(runs_code, ast.walk(ast.parse(text)))) for text in ("import pickle", "exec('1')"))
 
 
 # Who opens a file otherwise than by `core.plain_files.open_plain_file`, and why that file is not a stranger's.
@@ -178,13 +187,15 @@ def opens_a_file(call: ast.Call) -> bool:
     return named or function.attr in {"read_bytes", "read_text"} or (loads and not in_memory)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_files_of_strangers_are_opened_in_one_way(path: Path):
-    if path.relative_to(PACKAGE).as_posix() in OPENS_BY_ITSELF:
-        return
-    calls = [node for node in nodes_of(path) if isinstance(node, ast.Call)]
-    lines = [node.lineno for node in calls if opens_a_file(node)]
-    assert not lines, f"{path}, lines {lines}: use core.plain_files.open_plain_file, which no pipe or device can hang"
+def test_files_of_strangers_are_opened_in_one_way():
+    opened = [
+        (path.relative_to(PACKAGE).as_posix(), node.lineno)
+        for path in MODULES
+        for node in nodes_of(path)
+        if isinstance(node, ast.Call) and opens_a_file(node)
+    ]
+    others = [place for place in opened if place[0] not in OPENS_BY_ITSELF]
+    assert others == [], "use core.plain_files.open_plain_file, which no pipe or device can hang"
 
 
 def test_the_command_line_does_not_import_torch_or_numpy_at_module_level():

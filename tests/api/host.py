@@ -1,7 +1,7 @@
 """A process that is not ours: it has settings of its own, calls every verb, and tells what was changed in it.
 
-python tests/api/host.py FOLDER str|pathlike     every verb, with an error inside too
-python tests/api/host.py FOLDER import           what the import alone changes
+python tests/api/host.py FOLDER     every verb with paths as text, with an error inside too, in FOLDER/str; then every
+                                    verb with paths that are neither text nor `Path`, in FOLDER/pathlike
 """
 
 import json
@@ -13,6 +13,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from runpy import run_path
 from typing import Any
@@ -104,6 +105,14 @@ def judged_by_a_server() -> object:
         return api.evaluate_endpoint(url, "colours", (image_NHWC, ["red"] * 3 + ["green"] * 3))
 
 
+@cache
+def judged(run: Path) -> Any:
+    """The run on the digits, as `api.evaluate` gives it."""
+    from saccade import api
+
+    return api.evaluate(run, "digits")
+
+
 def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tuple[Callable[[], object], bool]]]:
     """For each verb its calls, and whether each of them fails."""
     from saccade import api
@@ -140,7 +149,8 @@ def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tupl
     def transfer_request(name: str, **changes: object) -> api.TransferRequest:
         return api.TransferRequest(**(common | backbone | {"out": out(name), "cache": out("cache"), **changes}))
 
-    freeze = "auto" if as_path is str else "all"  # of paths, the depth says nothing
+    # Of paths, neither the depth nor a second form of an export says anything.
+    freeze, formats = ("auto", ["onnx", "openvino"]) if as_path is str else ("all", ["openvino"])
 
     too_small = request("none", model="alexnet", settings=["input.size_px=20"])
 
@@ -191,20 +201,20 @@ def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tupl
             (lambda: api.check_labels(run, (pixels_NHW[:12], label_N[:12])), True),
         ],
         "write_mistakes": [
-            (lambda: api.write_mistakes(api.evaluate(run, "digits"), out("mistakes.csv")), False),
-            (lambda: api.write_mistakes(api.evaluate(run, "digits"), out("photos")), True),
+            (lambda: api.write_mistakes(judged(folder / "run"), out("mistakes.csv")), False),
+            (lambda: api.write_mistakes(judged(folder / "run"), out("photos")), True),
         ],
         "write_evaluated_answers": [
-            (lambda: api.write_evaluated_answers(api.evaluate(run, "digits"), out("judged.csv")), False),
-            (lambda: api.write_evaluated_answers(api.evaluate(run, "digits"), out("photos")), True),
+            (lambda: api.write_evaluated_answers(judged(folder / "run"), out("judged.csv")), False),
+            (lambda: api.write_evaluated_answers(judged(folder / "run"), out("photos")), True),
         ],
         "write_curves": [
-            (lambda: api.write_curves(api.evaluate(run, "digits"), out("curves.csv")), False),
-            (lambda: api.write_curves(api.evaluate(run, "digits"), out("curves.txt")), True),
+            (lambda: api.write_curves(judged(folder / "run"), out("curves.csv")), False),
+            (lambda: api.write_curves(judged(folder / "run"), out("curves.txt")), True),
         ],
         "write_evaluation_report": [
-            (lambda: api.write_evaluation_report(api.evaluate(run, "digits"), out("evaluation.html")), False),
-            (lambda: api.write_evaluation_report(api.evaluate(run, "digits"), out("photos")), True),
+            (lambda: api.write_evaluation_report(judged(folder / "run"), out("evaluation.html")), False),
+            (lambda: api.write_evaluation_report(judged(folder / "run"), out("photos")), True),
         ],
         "confidence_for": [
             (lambda: api.confidence_for(run, 0.5), False),
@@ -250,7 +260,7 @@ def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tupl
             (lambda: api.explain(run, pixels_NHW[0], class_name="elephant"), True),
         ],
         "export": [
-            (lambda: api.export(run, out("exported"), formats=["onnx", "openvino"]), False),
+            (lambda: api.export(run, out("exported"), formats=formats), False),
             (lambda: api.export(run, formats=["onix"]), True),
         ],
         "serve": [
@@ -322,29 +332,41 @@ def write_for_hub(run: Path) -> None:
 
 
 def main() -> None:
-    folder, kind = Path(sys.argv[1]), sys.argv[2]
-    os.chdir(folder)
     settle()
     before = state()
     import saccade
     import saccade.api  # noqa: F401
 
-    told: dict[str, list[str]] = {"import": changed(before, state())}
-    if kind != "import":
-        calls = verbs(folder, str if kind == "str" else PlainPath)
-        for verb, cases in calls.items():
-            told[verb] = []
-            for number, (call, fails) in enumerate(cases if kind == "str" else cases[:1]):
-                before = state()
-                try:
-                    call()
-                    failed = ""
-                except (saccade.api.SaccadeError, ZeroDivisionError, TypeError) as error:
-                    failed = f"{type(error).__name__}: {error}"
-                told[verb] += [f"case {number} {text}" for text in changed(before, state())]
-                if bool(failed) != fails:
-                    told[verb].append(f"case {number} {failed or 'did not fail'}")
+    told: dict[str, dict[str, list[str]]] = {"import": {"import": changed(before, state())}}
+    for kind, as_path in (("str", str), ("pathlike", PlainPath)):
+        folder = Path(sys.argv[1]) / kind
+        folder.mkdir()
+        os.chdir(folder)
+        told[kind] = {
+            verb: [
+                text
+                for number, (call, fails) in enumerate(cases if kind == "str" else cases[:1])
+                for text in called(call, fails, number)
+            ]
+            for verb, cases in verbs(folder, as_path).items()
+        }
     print(json.dumps(told))
+
+
+def called(call: Callable[[], object], fails: bool, number: int) -> list[str]:
+    """What `call`, case `number` of its verb, has changed in this process; and where it does not end as it should."""
+    from saccade.api import SaccadeError
+
+    before = state()
+    try:
+        call()
+        failed = ""
+    except (SaccadeError, ZeroDivisionError, TypeError) as error:
+        failed = f"{type(error).__name__}: {error}"
+    told = changed(before, state())
+    if bool(failed) != fails:
+        told.append(failed or "did not fail")
+    return [f"case {number} {text}" for text in told]
 
 
 if __name__ == "__main__":

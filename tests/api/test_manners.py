@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.processes import run_python
+from tests.processes import PATIENCE_S, run_python
 
 from saccade import api
 from saccade.core.host_process import scoped_runtime
@@ -25,13 +25,16 @@ SETTINGS = {"batch_size": 64, "runtime": {"num_threads": 1, "precision": "float3
 VERBS = {name for name in api.__all__ if inspect.isfunction(getattr(api, name))}
 
 
-def host(folder: Path, kind: str) -> dict[str, list[str]]:
-    """What was changed in a process that is not ours, by verb."""
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, dict[str, list[str]]]]:
+    """A folder, and what was changed in a process that is not ours: by the import and, by kind of path, by each verb.
+    What it wrote lies in `str` and `pathlike`."""
+    folder = tmp_path_factory.mktemp("host")
     environment = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"}
-    command = [sys.executable, "-W", "ignore", str(HOST), str(folder), kind]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=550, env=environment)
+    command = [sys.executable, "-W", "ignore", str(HOST), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, env=environment)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return folder, json.loads(done.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -46,29 +49,25 @@ def weights(run: Path) -> bytes:
     return (run / "checkpoint-best" / "weights.safetensors").read_bytes()
 
 
-@pytest.fixture(scope="module")
-def host_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[str]]]:
-    folder = tmp_path_factory.mktemp("host")
-    return folder, host(folder, "str")
+def test_the_import_and_every_verb_leave_their_process_as_it_was_and_take_paths_as_text(host: tuple[Path, dict]):
+    _, told = host
+    assert told["import"] == {"import": []}
+    assert told["str"] == {name: [] for name in VERBS}
 
 
-def test_every_verb_leaves_its_process_as_it_was_and_takes_paths_as_text(host_folder: tuple[Path, dict]):
-    _, told = host_folder
-    assert told == {name: [] for name in {"import", *VERBS}}
+def test_every_verb_takes_paths_that_are_neither_text_nor_path(host: tuple[Path, dict]):
+    _, told = host
+    assert told["pathlike"] == {name: [] for name in VERBS}
 
 
-def test_every_verb_takes_paths_that_are_neither_text_nor_path(tmp_path: Path):
-    assert host(tmp_path, "pathlike") == {name: [] for name in {"import", *VERBS}}
-
-
-def test_what_a_host_has_set_changes_no_bit_of_a_run(host_folder: tuple[Path, dict], tmp_path: Path):
-    folder, _ = host_folder
+def test_what_a_host_has_set_changes_no_bit_of_a_run(host: tuple[Path, dict], tmp_path: Path):
+    folder = host[0] / "str"
     request = api.TrainRequest(source=folder / "photos", epochs=1, settings=SETTINGS, out=tmp_path / "run")
     assert weights(api.train(request).run_dir) == weights(folder / "run")
 
 
-def test_a_run_that_was_stopped_and_resumed_in_a_host_has_the_bits_of_one_that_was_not(host_folder: tuple[Path, dict]):
-    folder, _ = host_folder
+def test_a_run_that_was_stopped_and_resumed_in_a_host_has_the_bits_of_one_that_was_not(host: tuple[Path, dict]):
+    folder = host[0] / "str"
     assert weights(folder / "stops") == weights(folder / "run")
 
 

@@ -176,8 +176,9 @@ def test_evaluate_counts_what_is_strange(saccade: Callable, runs: list[Path]):
 def test_below_the_confidence_there_is_no_answer(saccade: Callable, runs: list[Path], tmp_path: Path):
     folder = tmp_path / "new"
     folder.mkdir()
+    digits = Digits()
     for index in range(30):
-        Image.fromarray(Digits().read(index)).save(folder / f"{index:02d}.png")
+        Image.fromarray(digits.read(index)).save(folder / f"{index:02d}.png")
     plain = json.loads(saccade("predict", runs[0], folder, "--json").output)
     limit = float(np.median([answer["top"][0]["probability"] for answer in plain["predictions"]]))
     finished = saccade("predict", runs[0], folder, "--json", "--min-confidence", repr(limit))

@@ -51,7 +51,7 @@ from saccade.testing.augmentations import (
     subject_of,
 )
 from saccade.testing.contract import place_of
-from saccade.testing.pictures import photos
+from saccade.testing.pictures import Pictures, photos
 
 NAMES = AUGMENTATIONS.names()
 
@@ -164,11 +164,14 @@ def expected_by(name: str, num: int) -> list[list[np.ndarray | Spread]]:
     return expected
 
 
-def outcomes_of(subject: Subject, as_named: str, num: int = 8) -> list[Outcome]:
-    """What the pipeline makes of pictures in the place of another one, beside what that one's reference expects."""
-    source, preprocessing = pictures_for(AUGMENTATIONS.get(as_named), num)
-    outcomes = []
-    for epoch in range(2):
+MADE: dict[tuple[str, int, Preprocessing, bytes], np.ndarray] = {}  # most augmentations are tried on one of three sets
+
+
+def made_by(subject: Subject, epoch: int, source: Pictures, preprocessing: Preprocessing) -> np.ndarray:
+    """image_BHWC that the pipeline makes of `source` in an epoch; of the same pictures once."""
+    key = (subject.entry.name, epoch, preprocessing, b"".join(pixels.tobytes() for pixels in source.pixels))
+    if key not in MADE:
+        num = len(source.pixels)
         augmenter = Augmenter(subject.config, preprocessing, SEED)
         own_plan = augmenter.plan(epoch, np.arange(num))
         image_BHWC = np.empty((num, 24, 32, 3), np.uint8)
@@ -177,7 +180,16 @@ def outcomes_of(subject: Subject, as_named: str, num: int = 8) -> list[Outcome]:
                 augmenter.render(augmenter.read(pixels_HWC, "x", own_plan, row), own_plan, row, image_BHWC[row])
             else:
                 image_BHWC[row] = prepare_image(pixels_HWC, preprocessing)
-        image_BHWC, _ = augmenter.finish(own_plan, image_BHWC, np.arange(num) % 3, 3)
+        MADE[key], _ = augmenter.finish(own_plan, image_BHWC, np.arange(num) % 3, 3)
+    return MADE[key]
+
+
+def outcomes_of(subject: Subject, as_named: str, num: int = 8) -> list[Outcome]:
+    """What the pipeline makes of pictures in the place of another one, beside what that one's reference expects."""
+    source, preprocessing = pictures_for(AUGMENTATIONS.get(as_named), num)
+    outcomes = []
+    for epoch in range(2):
+        image_BHWC = made_by(subject, epoch, source, preprocessing)
         for row, pixels_HWC in enumerate(source.pixels):
             outcomes.append(compared(pixels_HWC, image_BHWC[row], expected_by(as_named, num)[epoch][row]))
     return outcomes

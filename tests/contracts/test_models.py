@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 import torch
@@ -9,7 +10,9 @@ from torch import nn
 
 from saccade.core.errors import ContractError, ModelError
 from saccade.models.architecture import MODELS, Architecture, ImageClassifier, ModelSpec, Reference, does_not_fit
+from saccade.models.build import without_weights
 from saccade.testing import check_architecture
+from saccade.testing.architectures import _check_description, _check_figures, _check_parts
 from saccade.testing.contract import place_of
 
 ALL = MODELS.names()
@@ -61,11 +64,28 @@ STATED_BILLIONS = {
 }
 
 
+@cache
+def smallest_of_each_kind() -> frozenset[str]:
+    """Of networks of the same layers from one module, such as five sizes of EfficientNet, the one of fewest weights."""
+    smallest: dict[tuple[str, frozenset[str]], str] = {}
+    for name in sorted(ALL, key=lambda name: MODELS.get(name).references[0].parameters):
+        entry = MODELS.get(name)
+        with without_weights():
+            layers = {type(layer).__qualname__ for layer in entry.build(entry.default_spec).modules()}
+        smallest.setdefault((MODELS._origins[name], frozenset(layers)), name)
+    return frozenset(smallest.values())
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_it_keeps_the_contract_of_a_network(name: str):
-    """Described and cited, named parts, published figures, sizes, gradients, one image as in a batch, seeds."""
+    """Described and cited, named parts, published figures, sizes; of one of each kind also gradients, one image as in
+    a batch, seeds."""
     state = torch.get_rng_state()
-    check_architecture(name)
+    if name in smallest_of_each_kind():
+        check_architecture(name)
+    else:
+        for check in (_check_description, _check_parts, _check_figures):
+            check(MODELS.get(name))
     assert torch.equal(torch.get_rng_state(), state)
 
 

@@ -10,7 +10,6 @@ import json
 import os
 import resource
 import struct
-import subprocess
 import sys
 import tarfile
 import time
@@ -25,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
-from tests.processes import PATIENCE_S
+from tests.processes import run_python
 
 from saccade.core.errors import ContractError, DataError, ImageError
 from saccade.core.types import Record
@@ -314,13 +313,8 @@ def test_spawned_and_forked_processes_read_the_same(tmp_path: Path):
     for name, text in texts.items():
         source = open_source(text)
         here[name] = [source.digest, *(digest_of(source.read(index)) for index in range(len(source)))]
-    done = subprocess.run(
-        [sys.executable, "-c", IN_ANOTHER_PROCESS, json.dumps(texts)],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = run_python(["-c", IN_ANOTHER_PROCESS, json.dumps(texts)], tmp_path, environment)
     assert done.returncode == 0, done.stderr
     for found in json.loads(done.stdout):
         assert found == here

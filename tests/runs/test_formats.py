@@ -309,36 +309,43 @@ register(dataclasses.replace(brightness, name="fog", strengths=FogStrengths), __
 '''
 
 
-@pytest.fixture
-def with_plug_in(tmp_path: Path) -> dict[str, str]:
-    """The environment of a process that has a further distribution, which registers an augmentation."""
-    place = tmp_path / "site"
+TRAIN = """
+import sys
+from saccade import api
+for name, settings in (("unused", []), ("used", ["augment.fog.max_change=0.25"])):
+    settings += ["input.size_px=8", "runtime.num_threads=1"]
+    request = api.TrainRequest(source="digits", model="conv 2 f3 | gap | fc 4", epochs=1, out=name, settings=settings)
+    api.train(request)
+"""
+
+
+@pytest.fixture(scope="module")
+def with_plug_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs of a process that has a further distribution, which registers an augmentation: `unused` and `used`."""
+    folder = tmp_path_factory.mktemp("plug-in")
+    place = folder / "site"
     (place / "fog-1.0.dist-info").mkdir(parents=True)
     (place / "fog_plug_in.py").write_text(PLUG_IN)
     (place / "fog-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: fog\nVersion: 1.0\n")
     (place / "fog-1.0.dist-info" / "entry_points.txt").write_text("[saccade.augmentations]\nfog = fog_plug_in\n")
     source = str(Path(settings.__file__).parents[2])
-    return os.environ | {"PYTHONPATH": os.pathsep.join([str(place), source])}
-
-
-def train_with(environment: dict[str, str], out: Path, *options: str) -> None:
-    command = [sys.executable, "-m", "saccade", "train", "digits", "--model", "conv 2 f3 | gap | fc 4", "--epochs", "1"]
-    command += ["--set", "input.size_px=8", "--set", "runtime.num_threads=1", "--out", str(out), *options]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(place), source])}
+    command = [sys.executable, "-c", TRAIN]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
+    return folder
 
 
-def test_a_run_opens_without_a_plug_in_that_was_installed_and_not_used(with_plug_in: dict[str, str], tmp_path: Path):
-    train_with(with_plug_in, tmp_path / "run")
-    assert "fog" not in (tmp_path / "run" / "config.toml").read_text()
-    result = api.train(api.TrainRequest(out=tmp_path / "run", resume=True))
-    assert result.config == load(tmp_path / "run")
-    assert api.evaluate([tmp_path / "run"], "digits").metrics.num_samples == 359
+def test_a_run_opens_without_a_plug_in_that_was_installed_and_not_used(with_plug_in: Path):
+    run = with_plug_in / "unused"
+    assert "fog" not in (run / "config.toml").read_text()
+    result = api.train(api.TrainRequest(out=run, resume=True))
+    assert result.config == load(run)
+    assert api.evaluate([run], "digits").metrics.num_samples == 359
 
 
-def test_a_plug_in_that_was_used_is_named_by_its_key(with_plug_in: dict[str, str], tmp_path: Path):
-    run = tmp_path / "run"
-    train_with(with_plug_in, run, "--set", "augment.fog.max_change=0.25")
+def test_a_plug_in_that_was_used_is_named_by_its_key(with_plug_in: Path):
+    run = with_plug_in / "used"
     assert "\n[augment.fog]\nmax_change = 0.25\n" in (run / "config.toml").read_text()
     with pytest.raises(ConfigError) as error:
         api.train(api.TrainRequest(out=run, resume=True))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.processes import PATIENCE_S, run_python
 
 from saccade import api
 from saccade.core import lock
@@ -65,14 +66,12 @@ def watched(folder: Path, commands: list[list[str]], libraries: str = "") -> dic
     (folder / "orders.json").write_text(json.dumps(orders))
     environment = {key: value for key, value in os.environ.items() if key != "HF_HUB_OFFLINE"}
     environment |= {"XDG_CACHE_HOME": str(folder / "cache"), "HF_HOME": str(folder / "hub"), "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run(
-        [sys.executable, WATCHED, folder / "orders.json"],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=400,
-    )
+    command = [WATCHED, folder / "orders.json"]
+    if libraries:  # they must stand in front of those that a ready Python has imported
+        python = [sys.executable, *command]
+        done = subprocess.run(python, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
+    else:
+        done = run_python(command, folder, environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 

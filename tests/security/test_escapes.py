@@ -34,17 +34,24 @@ def texts() -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in, before a wide terminal."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "20000")
+    return tmp_path
+
+
+@pytest.fixture
+def here(nowhere: Path) -> Path:
+    """The same with twelve images in `photos` and one beside them."""
     for number in range(6):
         for label in ("cat", "dog"):
-            path = tmp_path / "photos" / label / f"{number}.png"
+            path = nowhere / "photos" / label / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             pixels = np.random.default_rng(number + 9 * (label == "cat")).integers(0, 256, (8, 8, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(path)
-    (tmp_path / "photo.png").write_bytes((tmp_path / "photos" / "cat" / "0.png").read_bytes())
-    return tmp_path
+    (nowhere / "photo.png").write_bytes((nowhere / "photos" / "cat" / "0.png").read_bytes())
+    return nowhere
 
 
 def said(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> str:
@@ -81,19 +88,19 @@ def test_no_option_is_repeated_raw(here: Path, monkeypatch: pytest.MonkeyPatch, 
 
 
 @pytest.mark.parametrize("key", field_names(RunConfig))
-def test_no_setting_is_repeated_raw(here: Path, monkeypatch: pytest.MonkeyPatch, key: str):
+def test_no_setting_is_repeated_raw(nowhere: Path, monkeypatch: pytest.MonkeyPatch, key: str):
     for text in (EVIL, json.dumps(EVIL), json.dumps([EVIL])):
         check(said(monkeypatch, ["train", "nowhere", "--set", f"{key}={text}"]), key)
 
 
 @pytest.mark.parametrize("arguments", [[EVIL], [f"--{EVIL}"], ["train", f"--{EVIL}"], ["models", EVIL]])
 def test_what_is_no_command_or_option_is_not_repeated_raw(
-    here: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+    nowhere: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ):
     check(said(monkeypatch, arguments), arguments)
 
 
-def test_keys_and_assignments_are_not_repeated_raw(here: Path, monkeypatch: pytest.MonkeyPatch):
+def test_keys_and_assignments_are_not_repeated_raw(nowhere: Path, monkeypatch: pytest.MonkeyPatch):
     for setting in (EVIL, f"{EVIL}=1", f"runtime.{EVIL}=1", f"runtime.device={EVIL}"):
         check(said(monkeypatch, ["train", "digits", "--set", setting]), setting)
 

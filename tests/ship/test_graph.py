@@ -25,7 +25,6 @@ pytest.importorskip("onnx", reason="the extra 'export' is not installed")
 pytest.importorskip("openvino", reason="the extra 'openvino' is not installed")
 
 FAMILIES = [  # one of each kind of layer; campaigns/export.py has all networks
-    ("lenet5-1998", (1, 32, 32)),
     ("alexnet", (3, 127, 127)),  # two towers, local response normalisation
     ("googlenet", (3, 64, 64)),  # side branches, which no export has
     ("squeezenet1.1+loglinear", (3, 64, 64)),

@@ -1,20 +1,18 @@
-"""Charts from altair as SVG that belongs to the page: its colours are the page's, its text is selectable, no script.
+"""Charts as SVG that belongs to the page: its colours are the page's, its text is selectable, no script. They are
+written in the words of Vega-Lite itself: altair, which checks and copies them, takes longer than to draw them.
 
 Vega writes the colours it is given, so each role gets a stand-in colour that is replaced by the page's variable.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..core.drawing import drawing_engine
 from ..core.errors import SaccadeError, printable
 from .html import Child, Markup, element, folded, table
-
-if TYPE_CHECKING:
-    import altair
 
 STAND_INS = {"#010101": "ink", "#020202": "muted", "#030303": "line", "#040404": "series1", "#050505": "series2"}
 INK, MUTED, LINE, FIRST, SECOND = STAND_INS
@@ -22,6 +20,14 @@ WIDTH, HEIGHT = 320, 220
 FONT_PX = 12
 FINE_RANGE, SMALL = 0.05, 0.001
 DASHED, SOLID = [5, 3], [1, 0]
+Layer = dict[str, Any]  # a part of a chart, as Vega-Lite names it
+WHOLE: Layer = {"domain": [0, 1]}
+GUESS: Layer = {"type": "line", "color": MUTED, "strokeDash": DASHED, "strokeWidth": 1}
+AXES: Layer = {
+    **{"labelColor": INK, "titleColor": MUTED, "gridColor": LINE, "domainColor": MUTED, "tickColor": MUTED},
+    **{"labelFont": "sans-serif", "titleFont": "sans-serif", "labelFontSize": FONT_PX, "titleFontSize": FONT_PX},
+    "titleFontWeight": 400,
+}
 
 
 @dataclass(frozen=True)
@@ -43,62 +49,62 @@ class Axis:
 
 def line_chart(x: Sequence[float], series: Sequence[Series], axes: tuple[Axis, Axis], mark: float | None) -> str:
     """SVG of one or two lines over x, named at their ends, with a vertical line at `mark`."""
-    alt = _altair()
-    rows: list[dict[str, Any]] = [
+    rows: list[Layer] = [
         {"x": place, "y": value, "series": line.name}
         for line in series
         for place, value in zip(x, line.values)
         if value is not None
     ]
     names = [line.name for line in series]
-    base = alt.Chart(alt.Data(values=rows)).encode(
-        x=_axis(alt.X("x:Q"), axes[0], list(x), 0.0), y=_axis(alt.Y("y:Q"), axes[1], [row["y"] for row in rows], 0.14)
-    )
-    colour = alt.Color("series:N", scale=alt.Scale(domain=names, range=[FIRST, SECOND][: len(names)]), legend=None)
-    dash = alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=[SOLID, DASHED][: len(names)]), legend=None)
-    layers = [base.mark_line(strokeWidth=2, point=len(x) < 3).encode(color=colour, strokeDash=dash)]
+    named: Layer = {"field": "series", "type": "nominal", "legend": None}
+    colour = named | {"scale": {"domain": names, "range": [FIRST, SECOND][: len(names)]}}
+    encoding = {
+        "x": _number("x", **_axis(axes[0], list(x), 0.0)),
+        "y": _number("y", **_axis(axes[1], [row["y"] for row in rows], 0.14)),
+        "color": colour,
+        "strokeDash": named | {"scale": {"domain": names, "range": [SOLID, DASHED][: len(names)]}},
+    }
+    layers = [_layer(rows, {"type": "line", "strokeWidth": 2, "point": len(x) < 3}, encoding)]
     if len(series) > 1:
-        layers += _end_labels(alt, x, series, colour)
+        layers += _end_labels(x, series, colour)
     if mark is not None:
-        layers.append(_mark(alt, mark))
-    return _svg(alt.layer(*layers))
+        layers.append(_mark(mark))
+    return _svg(layers)
 
 
 def calibration_chart(rows: Sequence[dict[str, float]]) -> str:
     """SVG of accuracy against confidence; the diagonal is perfect. Rows hold confidence, accuracy, low and high."""
-    alt = _altair()
-    quarters = [0, 0.25, 0.5, 0.75, 1]
-    scale = alt.Scale(domain=[0, 1])
-    diagonal = alt.Chart(alt.Data(values=[{"c": 0, "a": 0}, {"c": 1, "a": 1}]))
-    points = alt.Chart(alt.Data(values=list(rows)))
-    x = alt.X("confidence:Q", scale=scale, axis=alt.Axis(format="%", values=quarters, title="confidence"))
-    y = alt.Y("accuracy:Q", scale=scale, axis=alt.Axis(format="%", values=quarters, title=None))
-    chart = alt.layer(
-        diagonal.mark_line(color=MUTED, strokeDash=DASHED, strokeWidth=1).encode(x=alt.X("c:Q", scale=scale), y="a:Q"),
-        points.mark_rule(color=FIRST, strokeWidth=1.5).encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q"),
-        points.mark_circle(color=FIRST, size=60, opacity=1).encode(x=x, y=y),
+    points, diagonal = list(rows), [{"c": 0, "a": 0}, {"c": 1, "a": 1}]
+    x = _number("confidence", scale=WHOLE, axis=_share_axis("confidence"))
+    interval = {"x": x, "y": _number("low", scale=WHOLE), "y2": {"field": "high"}}
+    accuracy = {"x": x, "y": _number("accuracy", scale=WHOLE, axis=_share_axis(None))}
+    return _svg(
+        [
+            _layer(diagonal, GUESS, {"x": _number("c", scale=WHOLE), "y": _number("a")}),
+            _layer(points, {"type": "rule", "color": FIRST, "strokeWidth": 1.5}, interval),
+            _layer(points, {"type": "circle", "color": FIRST, "size": 60, "opacity": 1}, accuracy),
+        ]
     )
-    return _svg(chart)
 
 
 def number_chart(truth: Sequence[float], said: Sequence[float], half_width: float) -> str:
     """SVG of what was said over the truth; on the solid line they agree, and between the dashed ones, `half_width` away
     (0: not drawn), nine of ten truths are expected."""
-    alt = _altair()
     low, high = min(*truth, *said), max(*truth, *said)
     room = 0.05 * ((high - low) or abs(high) or 1.0)
-    scale = alt.Scale(domain=[low - room, high + room], nice=False, zero=False)
-    x = alt.X("truth:Q", scale=scale, axis=alt.Axis(title="truth", tickCount=5))
-    y = alt.Y("said:Q", scale=scale, axis=alt.Axis(title="answer", tickCount=5))
-    points = alt.Chart(alt.Data(values=[{"truth": t, "said": s} for t, s in zip(truth, said, strict=True)]))
+    scale = {"domain": [low - room, high + room], "nice": False, "zero": False}
+    encoding = {
+        "x": _number("truth", scale=scale, axis={"title": "truth", "tickCount": 5}),
+        "y": _number("said", scale=scale, axis={"title": "answer", "tickCount": 5}),
+    }
     layers = []
     for shift in (0.0, half_width, -half_width) if half_width else (0.0,):
         ends = [(low - room, low - room + shift), (high + room, high + room + shift)]
-        line = alt.Chart(alt.Data(values=[{"truth": t, "said": s} for t, s in ends]))
-        dash = SOLID if shift == 0 else DASHED
-        layers.append(line.mark_line(color=MUTED, strokeDash=dash, strokeWidth=1, clip=True).encode(x=x, y=y))
-    layers.append(points.mark_circle(color=FIRST, size=22, opacity=0.6, clip=True).encode(x=x, y=y))
-    return _svg(alt.layer(*layers))
+        dash = {"strokeDash": SOLID if shift == 0 else DASHED, "clip": True}
+        layers.append(_layer([{"truth": t, "said": s} for t, s in ends], GUESS | dash, encoding))
+    points: list[Layer] = [{"truth": t, "said": s} for t, s in zip(truth, said, strict=True)]
+    circle = {"type": "circle", "color": FIRST, "size": 22, "opacity": 0.6, "clip": True}
+    return _svg([*layers, _layer(points, circle, encoding)])
 
 
 def rate_chart(
@@ -111,37 +117,36 @@ def rate_chart(
     """SVG of one line between rates, both axes 0 to 100 %, in the order given, with a vertical line at `mark`. The
     dashed line from chance[0] to chance[1] is what guessing gives; where it is level, as for precision, the line goes
     in steps: each value holds back to the one before."""
-    alt = _altair()
-    quarters = [0, 0.25, 0.5, 0.75, 1]
-    scale = alt.Scale(domain=[0, 1])
-    rows = [{"i": place, "x": float(a), "y": float(b)} for place, (a, b) in enumerate(zip(x, y, strict=True))]
-    guess = alt.Chart(alt.Data(values=[{"x": 0, "y": chance[0]}, {"x": 1, "y": chance[1]}]))
-    x_axis = alt.X("x:Q", scale=scale, axis=alt.Axis(format="%", values=quarters, title=titles[0]))
-    y_axis = alt.Y("y:Q", scale=scale, axis=alt.Axis(format="%", values=quarters, title=titles[1]))
-    shape = {"interpolate": "step-before"} if chance[0] == chance[1] else {}
-    line = alt.Chart(alt.Data(values=rows)).mark_line(color=FIRST, strokeWidth=2, **shape)
+    rows: list[Layer] = [{"i": i, "x": float(a), "y": float(b)} for i, (a, b) in enumerate(zip(x, y, strict=True))]
+    encoding = {
+        "x": _number("x", scale=WHOLE, axis=_share_axis(titles[0])),
+        "y": _number("y", scale=WHOLE, axis=_share_axis(titles[1])),
+    }
+    line: Layer = {"type": "line", "color": FIRST, "strokeWidth": 2}
+    line |= {"interpolate": "step-before"} if chance[0] == chance[1] else {}
     layers = [
-        guess.mark_line(color=MUTED, strokeDash=DASHED, strokeWidth=1).encode(x=x_axis, y=y_axis),
-        line.encode(x=x_axis, y=y_axis, order=alt.Order("i:Q")),
+        _layer([{"x": 0, "y": chance[0]}, {"x": 1, "y": chance[1]}], GUESS, encoding),
+        _layer(rows, line, encoding | {"order": _number("i")}),
     ]
-    layers += [] if mark is None else [_mark(alt, mark)]
-    return _svg(alt.layer(*layers))
+    return _svg(layers + ([] if mark is None else [_mark(mark)]))
 
 
 def bar_chart(values: Sequence[tuple[str, float]], title: str) -> str:
     """SVG of a bar for each named share, 0 to 100 %, in the order given, its figure at its end."""
-    alt = _altair()
-    rows = [{"name": name, "y": value, "words": f"{100 * value:.0f} %"} for name, value in values]
+    rows: list[Layer] = [{"name": name, "y": value, "words": f"{100 * value:.0f} %"} for name, value in values]
     order = [name for name, _ in values]
-    base = alt.Chart(alt.Data(values=rows)).encode(
-        x=alt.X("name:N", sort=order, axis=alt.Axis(title=title, labelAngle=0)),
-        y=alt.Y("y:Q", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", values=[0, 0.5, 1], title=None)),
-    )
+    x = {"field": "name", "type": "nominal", "sort": order, "axis": {"title": title, "labelAngle": 0}}
+    y = _number("y", scale=WHOLE, axis={"format": "%", "values": [0, 0.5, 1], "title": None})
+    words = {"field": "words", "type": "nominal"}
     return _svg(
-        alt.layer(
-            base.mark_bar(color=FIRST, width=24),
-            base.mark_text(dy=-8, color=INK, fontSize=FONT_PX).encode(text="words:N"),
-        )
+        [
+            _layer(rows, {"type": "bar", "color": FIRST, "width": 24}, {"x": x, "y": y}),
+            _layer(
+                rows,
+                {"type": "text", "color": INK, "dy": -8, "fontSize": FONT_PX},
+                {"x": x, "y": y, "text": words},
+            ),
+        ]
     )
 
 
@@ -158,36 +163,46 @@ def figure(title: str, svg: str, summary: str, headings: Sequence[Child], rows: 
     )
 
 
-def _end_labels(alt: Any, x: Sequence[float], series: Sequence[Series], colour: Any) -> list[Any]:
+def _number(field: str, scale: Layer | None = None, axis: Layer | None = None) -> Layer:
+    """A channel that shows the numbers in `field`."""
+    given = {"scale": scale, "axis": axis}
+    return {"field": field, "type": "quantitative"} | {key: value for key, value in given.items() if value is not None}
+
+
+def _share_axis(title: str | None) -> Layer:
+    return {"format": "%", "values": [0, 0.25, 0.5, 0.75, 1], "title": title}
+
+
+def _layer(rows: list[Layer], mark: Layer, encoding: dict[str, Layer]) -> Layer:
+    return {"data": {"values": rows}, "mark": mark, "encoding": encoding}
+
+
+def _end_labels(x: Sequence[float], series: Sequence[Series], colour: Layer) -> list[Layer]:
     """The name of each line at its end; the higher line's above it, the lower one's below, so that they never meet."""
-    ends: list[dict[str, Any]] = []
+    ends: list[Layer] = []
     for line in series:
         known = [(place, value) for place, value in zip(x, line.values) if value is not None]
         if known:
             ends.append({"x": known[-1][0], "y": known[-1][1], "series": line.name})
     ends.sort(key=lambda end: -end["y"])
-    return [
-        alt.Chart(alt.Data(values=[end]))
-        .mark_text(align="right", dx=-2, dy=-9 if number == 0 else 12, fontSize=FONT_PX, fontWeight=600)
-        .encode(x="x:Q", y="y:Q", text="series:N", color=colour)
-        for number, end in enumerate(ends)
-    ]
+    text: Layer = {"type": "text", "align": "right", "dx": -2, "fontSize": FONT_PX, "fontWeight": 600}
+    encoding = {"x": _number("x"), "y": _number("y"), "text": {"field": "series", "type": "nominal"}, "color": colour}
+    return [_layer([end], text | {"dy": -9 if number == 0 else 12}, encoding) for number, end in enumerate(ends)]
 
 
-def _mark(alt: Any, place: float) -> Any:
-    data = alt.Chart(alt.Data(values=[{"x": place}]))
-    return data.mark_rule(color=INK, strokeDash=[2, 2], strokeWidth=1.5).encode(x="x:Q")
+def _mark(place: float) -> Layer:
+    rule = {"type": "rule", "color": INK, "strokeDash": [2, 2], "strokeWidth": 1.5}
+    return _layer([{"x": place}], rule, {"x": _number("x")})
 
 
-def _axis(channel: Any, axis: Axis, values: Sequence[float], padding: float) -> Any:
-    alt = _altair()
+def _axis(axis: Axis, values: Sequence[float], padding: float) -> dict[str, Layer]:
+    """`axis` and `scale` of a channel that shows `values`, with a share of their range as room on either side."""
     low, high = min(values), max(values)
     if axis.kind == "log":
         factor = max(high / low, 1.1) ** padding
-        return channel.axis(alt.Axis(title=axis.title, tickCount=4)).scale(
-            type="log", domain=[low / factor, high * factor]
-        )
-    options: dict[str, Any] = {"title": axis.title, "tickCount": 5}
+        scale = {"type": "log", "domain": [low / factor, high * factor]}
+        return {"axis": {"title": axis.title, "tickCount": 4}, "scale": scale}
+    options: Layer = {"title": axis.title, "tickCount": 5}
     if axis.kind == "percent":
         options["format"] = ".1%" if high - low < FINE_RANGE else "%"
     if axis.kind == "linear" and high < SMALL:
@@ -195,7 +210,7 @@ def _axis(channel: Any, axis: Axis, values: Sequence[float], padding: float) -> 
     if axis.kind == "epochs":
         options |= {"values": _whole_ticks(int(low), int(high)), "format": "d"}
     room = padding * ((high - low) or abs(high) or 1.0)
-    return channel.axis(alt.Axis(**options)).scale(domain=[low - room, high + room], nice=False, zero=False)
+    return {"axis": options, "scale": {"domain": [low - room, high + room], "nice": False, "zero": False}}
 
 
 def _whole_ticks(low: int, high: int) -> list[int]:
@@ -205,27 +220,17 @@ def _whole_ticks(low: int, high: int) -> list[int]:
     return ticks if ticks[-1] == high else [*(tick for tick in ticks if high - tick > step / 2), high]
 
 
-@cache
-def _altair() -> Any:
-    import altair  # a second; only a report needs it
-
-    return altair
-
-
-def _svg(chart: "altair.LayerChart") -> str:
-    text = {"labelFont": "sans-serif", "titleFont": "sans-serif", "labelFontSize": FONT_PX, "titleFontSize": FONT_PX}
-    fitted = chart.properties(width=WIDTH, height=HEIGHT, autosize={"type": "fit", "contains": "padding"})
-    config = fitted.configure(background="transparent", padding=2).configure_axis(
-        labelColor=INK,
-        titleColor=MUTED,
-        gridColor=LINE,
-        domainColor=MUTED,
-        tickColor=MUTED,
-        titleFontWeight=400,
-        **text,
-    )
+def _svg(layers: list[Layer]) -> str:
+    chart = {
+        "layer": layers,
+        "width": WIDTH,
+        "height": HEIGHT,
+        "autosize": {"type": "fit", "contains": "padding"},
+        "config": {"background": "transparent", "padding": 2, "view": {"stroke": None}, "axis": AXES},
+    }
+    plain = json.loads(json.dumps(chart, default=lambda number: number.item()))  # without NumPy's own numbers
     try:
-        svg = drawing_engine().vegalite_to_svg(config.configure_view(stroke=None).to_dict(validate=False))
+        svg: str = drawing_engine().vegalite_to_svg(plain)
     except ValueError as error:  # its engine did not start: no memory, no threads
         raise SaccadeError(f"The charts cannot be drawn: {printable(str(error).splitlines()[0])}") from error
     svg = re.sub(r' (?:role|aria-[a-z]+|style|class|xmlns:xlink|version|pointer-events)="[^"]*"', "", svg)
