@@ -827,14 +827,20 @@ def explain(
 
 @scoped_runtime()
 def export(
-    run: AnyPath, out: AnyPath | None = None, formats: Sequence[str] = ("onnx",), half: bool = False
+    run: AnyPath,
+    out: AnyPath | None = None,
+    formats: Sequence[str] = ("onnx",),
+    half: bool = False,
+    runtime: AnyPath | None = None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> ExportedRun:
-    """Write the network of `run` as files that other programs read: `onnx`, `openvino`, or both, into the folder `out`
-    (default `RUN/export`). With `half` OpenVINO's weights are stored as float16.
+    """Write the network of `run` as files that other programs read: any of `onnx`, `openvino` and `browser`, into the
+    folder `out` (default `RUN/export`). With `half` OpenVINO's weights are stored as float16. `browser` needs
+    onnxruntime-web: `runtime` says where it lies, else it is downloaded once, and `note` is told.
 
     Each file is run by its own engine and compared with the run before it is kept. Raises SaccadeError.
     """
-    return export_run(Path(run), formats, _path(out), half)
+    return export_run(Path(run), formats, _path(out), half, _path(runtime), note)
 
 
 def serve(

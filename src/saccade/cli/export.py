@@ -1,11 +1,11 @@
-"""`saccade export RUN --format onnx|openvino`: a run as files that other programs read."""
+"""`saccade export RUN --format onnx|openvino|browser`: a run as files that other programs read."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from .output import print_json, print_result
+from .output import print_json, print_notes, print_result
 
 if TYPE_CHECKING:
     from ..ship.export import ExportedRun
@@ -14,10 +14,16 @@ if TYPE_CHECKING:
 def export(
     run: Path = typer.Argument(metavar="RUN", help="Run directory, or a checkpoint folder in it."),
     formats: list[str] = typer.Option(
-        ["onnx"], "--format", metavar="NAME", help="onnx or openvino; give it twice for both."
+        ["onnx"], "--format", metavar="NAME", help="onnx, openvino or browser; may be given several times."
     ),
     half: bool = typer.Option(
         False, "--half", help="Store OpenVINO's weights as float16: half the size, answers a little otherwise."
+    ),
+    runtime: Path | None = typer.Option(
+        None,
+        "--runtime",
+        metavar="PATH",
+        help="For browser: onnxruntime-web, as a folder or as 'npm pack' writes it; else it is downloaded once.",
     ),
     out: Path | None = typer.Option(None, "--out", metavar="DIR", help="Folder to write; default: RUN/export."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
@@ -26,11 +32,12 @@ def export(
 
     The files take uint8 pixels that are resized and cut already (README.md in the folder says how), in batches of any
     size, and give logits and probabilities. Each file is run by its own engine and compared with the run before it is
-    kept; where it answers otherwise, nothing is written.
+    kept; where it answers otherwise, nothing is written. With browser the folder is a page that opens without a
+    network, takes photos of any size, and the camera.
     """
     from .. import api
 
-    exported = api.export(run, out, formats, half)
+    exported = api.export(run, out, formats, half, runtime, lambda text: print_notes([text]))
     if as_json:
         print_json(_exported_json(exported, run))
         return

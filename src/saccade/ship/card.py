@@ -9,11 +9,25 @@ from ..data.images.preprocess import fit_words
 from ..evaluate.rates import percent
 from .bundle import Bundle
 
+NOT_MEASURED = (
+    "Images of other cameras, places or times than those it was judged on.",
+    "Images that show none of the classes: the graph names one all the same. "
+    "`saccade predict` tells such images; this file does not.",
+)
 USAGE = {
     "onnx": """```python
 import numpy, onnxruntime
 session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
 logits, probabilities = session.run(["logits", "probabilities"], {"image": pixels})  # pixels uint8 (batch, H, W, C)
+```""",
+    "browser": """Open `index.html` in a browser, from the disk or from any server of files.
+Keep the folder together. It needs no network.
+
+`any-size.onnx` is its graph, **not for OpenVINO**, which ignores antialiasing without a word.
+
+```python
+session = onnxruntime.InferenceSession("any-size.onnx", providers=["CPUExecutionProvider"])
+probabilities, = session.run(["probabilities"], {"image": photos})  # uint8 (batch, height, width, 3), any size, RGB
 ```""",
     "openvino": """```python
 import openvino
@@ -27,11 +41,12 @@ Without the hint OpenVINO computes in bfloat16 on processors that can, and answe
 
 def card_text(bundle: Bundle) -> str:
     """The card, in Markdown. It holds no figure that is not in the run."""
+    with_page = "browser" in bundle.formats
     lines = [
         f"# {printable(bundle.model)}: {len(bundle.classes)} classes",
         "",
-        _figures(bundle.metrics),
-        *[f"- {printable(caveat)}" for caveat in _texts(bundle.metrics.get("caveats"))],
+        figures_sentence(bundle.metrics),
+        *[f"- {printable(caveat)}" for caveat in caveats_of(bundle.metrics)],
         "",
         "## Classes",
         "",
@@ -42,7 +57,8 @@ def card_text(bundle: Bundle) -> str:
         preprocessing_words(bundle.preprocessing),
         "",
         "The graph takes these pixels and nothing else is to be done to them: normalisation, temperature and "
-        f"{'sigmoid' if bundle.task.is_several else 'softmax'} are inside.",
+        f"{'sigmoid' if bundle.task.is_several else 'softmax'} are inside."
+        + (" That of `any-size.onnx` takes whole photos and makes these pixels of them." if with_page else ""),
         "",
         "## Use",
         "",
@@ -52,9 +68,7 @@ def card_text(bundle: Bundle) -> str:
         "",
         "## Not measured",
         "",
-        "- Images of other cameras, places or times than those it was judged on.",
-        "- Images that show none of the classes: the graph names one all the same. "
-        "`saccade predict` tells such images; this file does not.",
+        *[f"- {text}" for text in NOT_MEASURED],
     ]
     return "\n".join(lines) + "\n"
 
@@ -68,7 +82,7 @@ def preprocessing_words(preprocessing: Preprocessing) -> str:
     return f"{shape}, {colour}, turned upright, {fit_words(preprocessing)} ({how})."
 
 
-def _figures(metrics: Mapping[str, Any]) -> str:
+def figures_sentence(metrics: Mapping[str, Any]) -> str:
     """The verdict of the run in a sentence."""
     kind, number = metrics.get("kind") or "", metrics.get("num_samples")
     images = f"{number:,} {kind} images".replace("  ", " ") if isinstance(number, int) else "images"
@@ -80,5 +94,7 @@ def _figures(metrics: Mapping[str, Any]) -> str:
     return "Nothing is known of its accuracy."
 
 
-def _texts(value: Any) -> list[str]:
+def caveats_of(metrics: Mapping[str, Any]) -> list[str]:
+    """What a person should know of the figures."""
+    value = metrics.get("caveats")
     return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []

@@ -2,16 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import nn
-
 from .. import __version__
-from ..classify.classifier import join_members, member_of
+from ..classify.chosen_threshold import Answering, promised_precision
+from ..classify.classifier import Classifier, join_members, member_of
 from ..core import atomic
 from ..core.display import Displayed
 from ..core.errors import UnknownNameError, UsageError, did_you_mean, printable
@@ -20,6 +19,8 @@ from ..runs.checkpoint import Checkpoint, find_checkpoint
 from ..runs.ensemble_folder import is_ensemble, num_members
 from ..runs.files import record_of
 from ..runs.names import BUNDLE, WEIGHTS
+from .any_size import any_size_bytes
+from .browser import compare_any_size, page_files, self_test_photos
 from .bundle import Bundle, CheckedImage, bundle_bytes, refuse_foreign
 from .card import card_text
 from .check import FLOAT32_TOLERANCE, HALF_TOLERANCE, Difference, Reference, compare, reference_of, require_equal
@@ -27,10 +28,12 @@ from .check_images import SIZES_HW, check_image, png_bytes
 from .graph import shipped
 from .onnx_file import onnx_bytes, require_onnx, run_onnx
 from .openvino_file import openvino_files, require_openvino, run_openvino
+from .web_runtime import web_runtime
 
-Format = Literal["onnx", "openvino"]
-FORMATS: tuple[Format, ...] = ("onnx", "openvino")
-ENGINES = {"onnx": "onnxruntime", "openvino": "OpenVINO"}
+Format = Literal["onnx", "openvino", "browser"]
+FORMATS: tuple[Format, ...] = ("onnx", "openvino", "browser")
+ENGINES = {"onnx": "onnxruntime", "openvino": "OpenVINO", "browser": "onnxruntime"}
+MODEL_FILES = {"onnx": ("model.onnx",), "openvino": ("model.xml", "model.bin"), "browser": ("any-size.onnx",)}
 FOLDER = "export"  # of the run, where nothing else is asked
 
 
@@ -46,22 +49,34 @@ class ExportedRun(Displayed):
         """Each format with its size and difference, then the folder."""
         lines = []
         for name, found in self.differences.items():
-            files = [file for file in self.bundle.files if file.startswith("model.") and _format_of(file) == name]
+            files = MODEL_FILES[name]
             size = sum(self.bundle.files[file].num_bytes for file in files)
             lines.append(
                 f"{', '.join(files)}: {size / 1e6:,.1f} MB; {ENGINES[name]} answers as the run does "
                 f"(logits within {found.logits:.1g} on {found.num_images} generated images)."
             )
+        if "browser" in self.differences:
+            page = printable(str(self.folder / "index.html"))
+            return [*lines, f"Export: {printable(str(self.folder))}", f"Open {page} in a browser."]
         return [*lines, f"Export: {printable(str(self.folder))}"]
 
 
-def export_run(run: Path, formats: Sequence[str], out: Path | None, half: bool) -> ExportedRun:
+def export_run(
+    run: Path,
+    formats: Sequence[str],
+    out: Path | None,
+    half: bool,
+    runtime: Path | None = None,
+    note: Callable[[str], None] = lambda text: None,
+) -> ExportedRun:
     """Write `formats` of `run` to the folder `out`, default `RUN/export`.
+
+    `runtime` is where onnxruntime-web lies, which `browser` needs; else it is downloaded once, and `note` is told.
 
     Raises UsageError for what cannot be asked, CheckpointError for a run that cannot be read, ExportError where an
     engine is missing or answers otherwise (nothing is written then), StorageError.
     """
-    wanted = _asked(run, formats, half)
+    wanted = _asked(run, formats, half, runtime)
     folder = out if out is not None else run / FOLDER
     refuse_foreign(folder)
     checkpoint = find_checkpoint(run)
@@ -69,20 +84,24 @@ def export_run(run: Path, formats: Sequence[str], out: Path | None, half: bool) 
     require_onnx()
     if "openvino" in wanted:
         require_openvino()
-    runtime = start(RuntimeConfig(device="cpu"))
-    member = member_of(checkpoint, runtime, printable(str(run)))
+    engine = web_runtime(runtime, note) if "browser" in wanted else {}
+    member = member_of(checkpoint, start(RuntimeConfig(device="cpu")), printable(str(run)))
     classifier = join_members([member])
     reference = reference_of(classifier, checkpoint.manifest.preprocessing)
-    files, differences = _files(checkpoint, member.model, reference, wanted, half)
+    files, differences = _files(checkpoint, classifier, reference, wanted, half)
     for number in range(len(SIZES_HW)):
         files[f"check/image-{number + 1}.png"] = png_bytes(check_image(number))
     bundle = _bundle(checkpoint, reference, wanted, half, differences)
     files["README.md"] = card_text(bundle).encode()
+    if "browser" in wanted:
+        photos = self_test_photos(classifier, bundle.preprocessing)
+        promised = promised_precision(classifier, [run], Answering().precision)
+        files |= page_files(files["any-size.onnx"], bundle, photos, promised, engine)
     bundle = bundle.model_copy(update={"files": {name: record_of(content) for name, content in files.items()}})
 
     def fill(temporary: Path) -> None:
-        (temporary / "check").mkdir()
         for name, content in files.items():
+            (temporary / name).parent.mkdir(exist_ok=True)
             atomic.write_bytes(temporary / name, content)
         atomic.write_bytes(temporary / BUNDLE, bundle_bytes(bundle))
 
@@ -91,7 +110,7 @@ def export_run(run: Path, formats: Sequence[str], out: Path | None, half: bool) 
     return ExportedRun(folder=folder, bundle=bundle, differences=differences)
 
 
-def _asked(run: Path, formats: Sequence[str], half: bool) -> tuple[Format, ...]:
+def _asked(run: Path, formats: Sequence[str], half: bool, runtime: Path | None) -> tuple[Format, ...]:
     """The formats, each once, in the order of FORMATS. Raises UsageError."""
     if is_ensemble(run):
         where = printable(str(run))
@@ -102,23 +121,25 @@ def _asked(run: Path, formats: Sequence[str], half: bool) -> tuple[Format, ...]:
         )
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
-        known = " or ".join(FORMATS)
+        known = ", ".join(FORMATS[:-1]) + f" or {FORMATS[-1]}"
         raise UnknownNameError(
             f"'{printable(unknown[0])}' is not a format of an export.{did_you_mean(unknown[0], FORMATS)} Use {known}."
         )
     if not formats:
-        raise UsageError(f"An export needs a format: {' or '.join(FORMATS)}.")
+        raise UsageError(f"An export needs a format: {', '.join(FORMATS[:-1])} or {FORMATS[-1]}.")
     if half and "openvino" not in formats:
         raise UsageError("--half is for OpenVINO's weights.\nAdd --format openvino, or leave --half out.")
+    if runtime is not None and "browser" not in formats:
+        raise UsageError("--runtime is for the page of a browser.\nAdd --format browser, or leave --runtime out.")
     return tuple(name for name in FORMATS if name in formats)
 
 
 def _files(
-    checkpoint: Checkpoint, model: nn.Module, reference: Reference, formats: Sequence[Format], half: bool
+    checkpoint: Checkpoint, classifier: Classifier, reference: Reference, formats: Sequence[Format], half: bool
 ) -> tuple[dict[str, bytes], dict[str, Difference]]:
     """(content by name of the models, how far each format is from the run)."""
     manifest = checkpoint.manifest
-    network = shipped(model, manifest.preprocessing, manifest.temperature, manifest.task)
+    network = shipped(classifier.members[0].model, manifest.preprocessing, manifest.temperature, manifest.task)
     channels, height_px, width_px = manifest.preprocessing.input_CHW
     metadata = _metadata(checkpoint)
     content = onnx_bytes(network, (height_px, width_px, channels), metadata)
@@ -134,6 +155,9 @@ def _files(
         tolerance = HALF_TOLERANCE if half else FLOAT32_TOLERANCE
         require_equal(reference, differences["openvino"], ENGINES["openvino"], tolerance)
         files |= made
+    if "browser" in formats:
+        files["any-size.onnx"] = any_size_bytes(content, manifest.preprocessing)
+        differences["browser"] = compare_any_size(files["any-size.onnx"], classifier, manifest.preprocessing)
     return files, differences
 
 
@@ -196,10 +220,6 @@ def _checked(reference: Reference, number: int) -> CheckedImage:
         prepared_sha256=hashlib.sha256(reference.image_NHWC[number].tobytes()).hexdigest(),
         probabilities=tuple(reference.probability_NK[number].tolist()),
     )
-
-
-def _format_of(file: str) -> str:
-    return "onnx" if file.endswith(".onnx") else "openvino"
 
 
 def _version(package: str) -> str:

@@ -30,9 +30,15 @@ def openvino_files(onnx_content: bytes, metadata: Mapping[str, str], half: bool)
     require_openvino()
     import openvino
 
-    model = openvino.Core().read_model(onnx_content, b"")
+    return model_files(openvino.Core().read_model(onnx_content, b""), metadata, half)
+
+
+def model_files(model: Any, metadata: Mapping[str, str], half: bool) -> dict[str, bytes]:
+    """The content of both files of a model of OpenVINO, without names that are numbered by a counter of the process."""
+    import openvino
+
     for number, operation in enumerate(model.get_ordered_ops()):
-        if operation.get_friendly_name() == operation.get_name():  # numbered by a counter of the process
+        if operation.get_friendly_name() == operation.get_name():
             operation.set_friendly_name(f"{operation.get_type_name()}_{number}")
     for name, value in sorted(metadata.items()):
         model.set_rt_info(value, name.split("."))
