@@ -25,7 +25,19 @@ FITS = {
     "pad": {"fit": "pad", "input_height_px": 48, "input_width_px": 80},
     "squash": {"fit": "squash", "input_height_px": 48, "input_width_px": 80},
 }
-SIZES_HW = [(480, 640), (600, 400), (64, 64), (72, 72), (37, 53), (301, 33), (33, 301), (5, 7), (97, 80), (145, 143), (700, 300)]
+SIZES_HW = [
+    (480, 640),
+    (600, 400),
+    (64, 64),
+    (72, 72),
+    (37, 53),
+    (301, 33),
+    (33, 301),
+    (5, 7),
+    (97, 80),
+    (145, 143),
+    (700, 300),
+]
 
 
 def averages(preprocessing: Preprocessing) -> bytes:

@@ -29,7 +29,7 @@ from ..data.limits import MAX_ASPECT, MAX_IMAGE_PIXELS
 from ..evaluate.thresholds import PromisedPrecision
 from .any_size import run_any_size
 from .bundle import Bundle
-from .card import NOT_MEASURED, caveats_of, figures_sentence, preprocessing_words
+from .card import NOT_MEASURED, caveats_of, figures_sentence, pixel_words
 from .check import FLOAT32_TOLERANCE, Difference, Reference, largest, require_equal
 from .check_images import SIZES_HW, check_image, png_bytes
 from .web_runtime import SCRIPT, VERSION, WASM
@@ -185,13 +185,13 @@ def _facts(bundle: Bundle, promised: PromisedPrecision | None) -> str:
     """The list of what is known, as HTML."""
     known = [
         ("Classes", ", ".join(printable(name) for name in bundle.classes[:200])),
-        ("Photos become", preprocessing_words(bundle.preprocessing)),
+        ("Photos become", f"{pixel_words(bundle.preprocessing)}."),
     ]
     if len(bundle.classes) > 200:
         known[0] = (f"The first 200 of {len(bundle.classes):,} classes", known[0][1])
     if promised is not None:
         known.append(("When it is sure", promised.sentence()))
-    notes = [*map(printable, caveats_of(bundle.metrics)), *NOT_MEASURED]
+    notes = [*map(printable, caveats_of(bundle.metrics)), *(text.replace("`", "'") for text in NOT_MEASURED)]
     terms = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in known)
     return f"<dl>{terms}</dl><ul>{''.join(f'<li>{escape(note)}</li>' for note in notes)}</ul>"
 

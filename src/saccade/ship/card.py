@@ -76,10 +76,15 @@ def card_text(bundle: Bundle) -> str:
 def preprocessing_words(preprocessing: Preprocessing) -> str:
     """How an image becomes the pixels that the graph takes, in sentences."""
     height_px, width_px = preprocessing.input_height_px, preprocessing.input_width_px
+    shape = f"uint8 (batch, {height_px}, {width_px}, {preprocessing.num_channels})"
+    return f"{shape}, {pixel_words(preprocessing)}."
+
+
+def pixel_words(preprocessing: Preprocessing) -> str:
+    """The same without the form of the array."""
     colour = "RGB" if preprocessing.channels == "rgb" else "one channel of grey (ITU-R 601 luma)"
     how = f"{preprocessing.interpolation} resampling, antialiased as Pillow does"
-    shape = f"uint8 (batch, {height_px}, {width_px}, {preprocessing.num_channels})"
-    return f"{shape}, {colour}, turned upright, {fit_words(preprocessing)} ({how})."
+    return f"{colour}, turned upright, {fit_words(preprocessing)} ({how})"
 
 
 def figures_sentence(metrics: Mapping[str, Any]) -> str:

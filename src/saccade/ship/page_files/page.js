@@ -231,6 +231,8 @@ function differences(found, said, preparedText) {
   return { largest, share: num / expected.length, probability };
 }
 
+const small = (number) => (number > 0 && number < 0.0001 ? "0.0001" : number.toFixed(4));
+
 async function selfTest() {
   const results = [];
   for (const photo of parts.check ?? []) {
@@ -239,16 +241,13 @@ async function selfTest() {
     const found = differences(await answer(await pixelsOfFile(blob)), photo.probabilities, photo.prepared);
     results.push({ ...found, isPng: photo.type === "image/png" });
     const row = element("tr");
-    for (const text of [photo.name, found.largest, percent(found.share), found.probability.toFixed(4)])
+    for (const text of [photo.name, found.largest, percent(found.share), small(found.probability)])
       row.append(element("td", "", text));
     place("test-rows").append(row);
   }
   const png = results.filter((one) => one.isPng), jpeg = results.filter((one) => !one.isPng);
   const most = (list, name) => Math.max(0, ...list.map((one) => one[name]));
-  const levels = (number) => `${number} ${number === 1 ? "level" : "levels"}`;
-  const figures =
-    `PNG within ${levels(most(png, "largest"))} and ${most(png, "probability").toFixed(4)}, ` +
-    `JPEG within ${levels(most(jpeg, "largest"))} and ${most(jpeg, "probability").toFixed(4)} of a probability`;
+  const figures = `probabilities within ${small(most(png, "probability"))} for PNG, ${small(most(jpeg, "probability"))} for JPEG`;
   const right = most(png, "largest") <= PIXEL_LEVELS && most(png, "probability") <= PROBABILITY;
   const near = most(jpeg, "probability") <= JPEG_PROBABILITY;
   const verdict = place("test-verdict");
