@@ -7,7 +7,7 @@ from ..core.errors import printable
 from ..core.types import Preprocessing
 from ..data.images.preprocess import fit_words
 from ..evaluate.rates import percent
-from .bundle import Bundle
+from .bundle import Bundle, Int8
 
 NOT_MEASURED = (
     "Images of other cameras, places or times than those it was judged on.",
@@ -66,6 +66,7 @@ def card_text(bundle: Bundle) -> str:
         "",
         "`check/` holds generated images, and `saccade.json` what the run says of them.",
         "",
+        *_int8_lines(bundle.int8),
         "## Not measured",
         "",
         *[f"- {text}" for text in NOT_MEASURED],
@@ -97,6 +98,34 @@ def figures_sentence(metrics: Mapping[str, Any]) -> str:
             value, low, high = (percent(float(rate)) for rate in rates if rate is not None)
             return f"{value} % of {images} {what} (95 % interval {low} to {high})."
     return "Nothing is known of its accuracy."
+
+
+def _int8_lines(figures: Int8 | None) -> list[str]:
+    """What 8 bits cost, as a section."""
+    if figures is None:
+        return []
+    rows = [
+        ("float32", figures.float32_top1, figures.float32_low, figures.float32_high, figures.float32_ece),
+        ("int8", figures.int8_top1, figures.int8_low, figures.int8_high, figures.int8_ece),
+    ]
+    return [
+        "## 8 bits",
+        "",
+        f"`model.xml` computes in whole numbers of 8 bits, whose ranges {figures.num_calibration:,} training images set. "
+        f"On the {figures.num_validation:,} validation images:",
+        "",
+        "| | correct, % (95 % interval) | calibration error, % |",
+        "|---|---|---|",
+        *[
+            f"| {name} | {percent(top1)} ({percent(low)} to {percent(high)}) | {percent(ece)} |"
+            for name, top1, low, high, ece in rows
+        ],
+        "",
+        f"Difference {100 * figures.difference:+.1f} points (95 % interval {100 * figures.difference_low:+.1f} to "
+        f"{100 * figures.difference_high:+.1f}); both say the same class to {percent(figures.same_answers)} % of them. "
+        f"The temperature of int8 is {figures.temperature:.3f}.",
+        "",
+    ]
 
 
 def caveats_of(metrics: Mapping[str, Any]) -> list[str]:

@@ -19,6 +19,7 @@ from ..runs.checkpoint import Checkpoint, find_checkpoint
 from ..runs.ensemble_folder import is_ensemble, num_members
 from ..runs.files import record_of
 from ..runs.names import BUNDLE, WEIGHTS
+from ..train.own_images import own_parts, run_folder
 from .any_size import any_size_bytes
 from .browser import compare_any_size, page_files, self_test_photos
 from .bundle import Bundle, CheckedImage, bundle_bytes, refuse_foreign
@@ -28,6 +29,7 @@ from .check_images import SIZES_HW, check_image, png_bytes
 from .graph import shipped
 from .onnx_file import onnx_bytes, require_onnx, run_onnx
 from .openvino_file import openvino_files, require_openvino, run_openvino
+from .quantize import AskedInt8, int8_files, int8_sentence, quantized, require_nncf
 from .web_runtime import web_runtime
 
 Format = Literal["onnx", "openvino", "browser"]
@@ -55,6 +57,8 @@ class ExportedRun(Displayed):
                 f"{', '.join(files)}: {size / 1e6:,.1f} MB; {ENGINES[name]} answers as the run does "
                 f"(logits within {found.logits:.1g} on {found.num_images} generated images)."
             )
+        if self.bundle.int8:
+            lines.append(int8_sentence(self.bundle.int8))
         if "browser" in self.differences:
             page = printable(str(self.folder / "index.html"))
             return [*lines, f"Export: {printable(str(self.folder))}", f"Open {page} in a browser."]
@@ -68,15 +72,18 @@ def export_run(
     half: bool,
     runtime: Path | None = None,
     note: Callable[[str], None] = lambda text: None,
+    int8: AskedInt8 | None = None,
 ) -> ExportedRun:
     """Write `formats` of `run` to the folder `out`, default `RUN/export`.
 
     `runtime` is where onnxruntime-web lies, which `browser` needs; else it is downloaded once, and `note` is told.
+    With `int8` OpenVINO's file computes in 8 bits, and is kept where it is shown to lose little.
 
     Raises UsageError for what cannot be asked, CheckpointError for a run that cannot be read, ExportError where an
     engine is missing or answers otherwise (nothing is written then), StorageError.
     """
     wanted = _asked(run, formats, half, runtime)
+    _check_int8(int8, wanted, half)
     folder = out if out is not None else run / FOLDER
     refuse_foreign(folder)
     checkpoint = find_checkpoint(run)
@@ -84,6 +91,12 @@ def export_run(
     require_onnx()
     if "openvino" in wanted:
         require_openvino()
+    parts = None
+    if int8:
+        checkpoint.manifest.task.refuse_unknown("saccade export --int8")
+        require_nncf()
+        num_threads = start(RuntimeConfig(device="cpu")).num_threads
+        parts = own_parts(run_folder(run), checkpoint.manifest, int8.source, num_threads)
     engine = web_runtime(runtime, note) if "browser" in wanted else {}
     member = member_of(checkpoint, start(RuntimeConfig(device="cpu")), printable(str(run)))
     classifier = join_members([member])
@@ -92,6 +105,11 @@ def export_run(
     for number in range(len(SIZES_HW)):
         files[f"check/image-{number + 1}.png"] = png_bytes(check_image(number))
     bundle = _bundle(checkpoint, reference, wanted, half, differences)
+    if int8 and parts:
+        seed = checkpoint.manifest.origin.seed
+        model, figures = quantized(files, parts, bundle, seed, int8.max_drop / 100, classifier.runtime.num_threads)
+        files |= int8_files(model, _metadata(checkpoint), figures)
+        bundle = bundle.model_copy(update={"int8": figures})
     files["README.md"] = card_text(bundle).encode()
     if "browser" in wanted:
         photos = self_test_photos(classifier, bundle.preprocessing)
@@ -132,6 +150,14 @@ def _asked(run: Path, formats: Sequence[str], half: bool, runtime: Path | None) 
     if runtime is not None and "browser" not in formats:
         raise UsageError("--runtime is for the page of a browser.\nAdd --format browser, or leave --runtime out.")
     return tuple(name for name in FORMATS if name in formats)
+
+
+def _check_int8(int8: AskedInt8 | None, formats: Sequence[Format], half: bool) -> None:
+    """Raise UsageError where 8 bits are asked of what has none."""
+    if int8 and "openvino" not in formats:
+        raise UsageError("--int8 is for OpenVINO's file.\nAdd --format openvino, or leave --int8 out.")
+    if int8 and half:
+        raise UsageError("--half and --int8 are two ways to store the same weights.\nLeave one out.")
 
 
 def _files(
@@ -206,7 +232,9 @@ def _bundle(
             "weights_sha256": manifest.files[WEIGHTS].sha256,
             "seed": manifest.origin.seed,
             "licence": manifest.origin.transfer.licence,
-            "packages": {name: _version(name) for name in ("torch", "onnx", "onnxscript", "onnxruntime", "openvino")},
+            "packages": {
+                name: _version(name) for name in ("torch", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf")
+            },
         },
         largest_difference={name: found.logits for name, found in differences.items()},
         check=tuple(_checked(reference, number) for number in range(len(SIZES_HW))),
