@@ -1,5 +1,10 @@
 """What decides on an export in 8 bits: the same images for both, the interval of the loss, and words for each end."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
@@ -11,8 +16,8 @@ from saccade.ship.quantize import NUM_CALIBRATION, AskedInt8, chosen, int8_figur
 
 
 def answers(num: int, lost: int, won: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Logits of float32 and int8, and labels: of `num` images nine in ten are right by both, `lost` by float32 alone and
-    `won` by int8 alone."""
+    """Logits of float32 and int8, and labels: of `num` images nine in ten are right by float32, `lost` of them not by
+    int8, and `won` by int8 alone."""
     draw = np.random.default_rng(2)
     label_N = draw.integers(0, 4, num)
     said = np.where(np.arange(num) % 10 == 9, (label_N + 1) % 4, label_N)
@@ -53,8 +58,8 @@ def test_too_few_images_to_show_it_are_told_with_the_number_it_takes():
     with pytest.raises(ExportError) as caught:
         require_small_loss(figures_of(80, 0, 0))
     assert caught.value.message == (
-        "That int8 loses at most 0.5 points cannot be shown: on 80 validation images float32 is right on 90.0 % and int8 "
-        "on 90.0 % (difference +0.0 points, 95 % interval -4.6 to +4.6).\n"
+        "That int8 loses at most 0.5 points cannot be shown: on 80 validation images float32 is right on 90.0 % and "
+        "int8 on 90.0 % (difference +0.0 points, 95 % interval -4.6 to +4.6).\n"
         "It would take about 765 validation images, if answers go on to differ as often. Nothing was written.\n"
         "Train with more (split.validation_fraction), allow more with --max-drop, or export without --int8."
     )
@@ -65,8 +70,8 @@ def test_a_large_loss_is_refused_with_both_figures():
     with pytest.raises(ExportError) as caught:
         require_small_loss(figures_of(1000, 30, 2))
     assert caught.value.message == (
-        "int8 loses more than 0.5 points of accuracy: on 1,000 validation images float32 is right on 90.0 % and int8 on "
-        "87.2 % (difference -2.8 points, 95 % interval -4.1 to -1.8).\n"
+        "int8 loses more than 0.5 points of accuracy: on 1,000 validation images float32 is right on 90.0 % and int8 "
+        "on 87.2 % (difference -2.8 points, 95 % interval -4.1 to -1.8).\n"
         "Nothing was written. Export without --int8, or allow more with --max-drop."
     )
 
@@ -79,6 +84,23 @@ def test_the_images_that_set_the_ranges_are_drawn_by_the_seed():
     assert (np.diff(first) > 0).all()
     assert not np.array_equal(first, other)
     np.testing.assert_array_equal(chosen(np.array([5, 3, 4]), 1), [3, 4, 5])
+
+
+def test_nncf_is_used_without_its_reports_to_its_maker(tmp_path: Path):
+    """In a process of its own: under pytest NNCF reports nothing by itself."""
+    pytest.importorskip("nncf", reason="the extra 'int8' is not installed")
+    pytest.importorskip("openvino", reason="the extra 'openvino' is not installed")
+    program = (
+        "import logging; from saccade.ship.quantize import require_nncf; before = logging.getLoggerClass();"
+        "require_nncf(); from nncf.telemetry import wrapper;"
+        "print(type(wrapper.telemetry).__name__, logging.getLoggerClass() is before)"
+    )
+    environment = {name: text for name, text in os.environ.items() if name not in ("NNCF_CI", "NNCF_DEV", "CI")}
+    found = subprocess.run(
+        [sys.executable, "-c", program], env={**environment, "HOME": str(tmp_path)}, capture_output=True, text=True
+    )
+    assert found.stdout == "MagicMock True\n", found.stderr
+    assert not list(tmp_path.rglob("openvino_ga_cid*"))
 
 
 @pytest.mark.parametrize("points", [0.0, -1.0, 101.0, float("nan")])

@@ -111,8 +111,8 @@ def _int8_lines(figures: Int8 | None) -> list[str]:
     return [
         "## 8 bits",
         "",
-        f"`model.xml` computes in whole numbers of 8 bits, whose ranges {figures.num_calibration:,} training images set. "
-        f"On the {figures.num_validation:,} validation images:",
+        f"`model.xml` computes in whole numbers of 8 bits, whose ranges {figures.num_calibration:,} training images "
+        f"set. On the {figures.num_validation:,} validation images:",
         "",
         "| | correct, % (95 % interval) | calibration error, % |",
         "|---|---|---|",

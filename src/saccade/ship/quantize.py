@@ -6,7 +6,8 @@ before it is measured, so the file is kept only where the loss of accuracy is sh
 """
 
 import io
-import os
+import logging
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from .openvino_file import FLOAT32, model_files
 
 NUM_CALIBRATION = 300  # training images, as NNCF's own default
 MAX_DROP = 0.5  # points of accuracy
+REPORTING = "openvino_telemetry"  # the package by which OpenVINO's tools report what they do
 MISSING = "Export in 8 bits needs nncf, which is not installed.\nInstall it: pip install 'saccade-learn[int8]'."
 
 
@@ -49,7 +51,7 @@ class AskedInt8:
 
 def require_nncf() -> None:
     """Raise ExportError where nncf is not installed."""
-    with _quiet():
+    with _alone():
         try:
             import nncf  # noqa: F401
         except ImportError:
@@ -203,7 +205,7 @@ def _quantized_network(model: Any, image_NHWC: np.ndarray) -> Any:
 
     logits = model.output(LOGITS).get_node().input_value(0)
     network = openvino.Model([opset13.result(logits)], model.get_parameters(), "network")
-    with _quiet():
+    with _alone():
         import nncf
 
         data = nncf.Dataset([image_HWC[None] for image_HWC in image_NHWC])
@@ -226,15 +228,17 @@ def _with_probabilities(network: Any, temperature: float) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bar, and no message to anybody: NNCF reports what it does to its maker, unless it is being tested."""
-    before = os.environ.get("NNCF_CI")
-    os.environ["NNCF_CI"] = "1"
+def _alone() -> Iterator[None]:
+    """NNCF prints progress, reports to its maker, and makes all loggers of its own kind: none of it."""
+    known = sys.modules.get(REPORTING)
+    logger_class = logging.getLoggerClass()
+    sys.modules[REPORTING] = None  # type: ignore[assignment]  # as if it were not installed
     try:
         with redirect_stdout(io.StringIO()):
             yield
     finally:
-        if before is None:
-            del os.environ["NNCF_CI"]
+        logging.setLoggerClass(logger_class)
+        if known is None:
+            del sys.modules[REPORTING]
         else:
-            os.environ["NNCF_CI"] = before
+            sys.modules[REPORTING] = known
