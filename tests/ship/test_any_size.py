@@ -1,5 +1,8 @@
 """The graph that resizes makes the pixels of `prepare_image`, for every fit, filter and colour; OpenVINO refuses it."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -111,6 +114,20 @@ def test_openvino_which_ignores_antialiasing_refuses_the_graph():
     content = any_size_bytes(averages(preprocessing), preprocessing)
     with pytest.raises(RuntimeError, match="not_for_OpenVINO"):
         openvino.Core().read_model(content, b"")
+
+
+def test_onnxruntime_leaves_nothing_behind_that_it_could_report(tmp_path: Path):
+    """In a process of its own, since it decides when it is loaded."""
+    preprocessing = preprocessing_of("squash", RGB, "bilinear")
+    (tmp_path / "graph.onnx").write_bytes(any_size_bytes(averages(preprocessing), preprocessing))
+    program = (
+        "import sys, pathlib, numpy; from saccade.ship.any_size import run_any_size;"
+        "run_any_size(pathlib.Path(sys.argv[1]).read_bytes(), numpy.zeros((1, 9, 9, 3), numpy.uint8))"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-c", program, tmp_path / "graph.onnx"], env=environment, check=True)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["graph.onnx"]
 
 
 def test_the_file_says_for_which_engine_it_is_not():

@@ -15,6 +15,7 @@ from PIL import Image
 from ..core.types import Preprocessing
 from ..data.images.preprocess import covered_box, mean_levels
 from .graph import IMAGE, LOGITS, PROBABILITIES
+from .onnx_file import open_session
 
 if TYPE_CHECKING:
     import onnx
@@ -64,12 +65,8 @@ def any_size_bytes(content: bytes, preprocessing: Preprocessing) -> bytes:
 
 def run_any_size(content: bytes, image_BHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(prepared_BHWC uint8, logits_BK, probability_BK) of whole photographs, by onnxruntime on the processor."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    prepared_BHWC, logits_BK, probability_BK = session.run([PREPARED, LOGITS, PROBABILITIES], {IMAGE: image_BHWC})
+    names = [PREPARED, LOGITS, PROBABILITIES]
+    prepared_BHWC, logits_BK, probability_BK = open_session(content).run(names, {IMAGE: image_BHWC})
     return prepared_BHWC, logits_BK, probability_BK
 
 
