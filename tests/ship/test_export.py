@@ -16,6 +16,7 @@ from saccade.data.images.preprocess import prepare_image
 from saccade.runs.checkpoint import find_checkpoint
 from saccade.runs.validation_file import read_validation
 from saccade.ship.bundle import read_bundle, read_bundle_file
+from saccade.ship.engine import Network
 from saccade.ship.onnx_file import run_onnx
 from saccade.ship.openvino_file import run_openvino
 
@@ -153,6 +154,7 @@ def test_8_bits_are_judged_beside_float32_and_answer_as_they_were_judged(run: Pa
     assert (tmp_path / "own" / "model.bin").stat().st_size < 0.4 * (exported / "model.bin").stat().st_size
     assert f"float32 | {100 * figures.float32_top1:.1f}" in (tmp_path / "own" / "README.md").read_text()
     files = {name: read_bundle_file(tmp_path / "own", bundle, name) for name in ("model.xml", "model.bin")}
+    Network(tmp_path / "own", 1).self_test(tmp_path / "own")
     draw = np.random.default_rng(1)
     image_BHWC = draw.integers(0, 256, (3, 32, 32, 1), dtype=np.uint8)
     logits_BK, probability_BK = run_openvino(files, image_BHWC)
@@ -196,7 +198,7 @@ def write_folders(folder: Path) -> None:
 def test_8_bits_of_a_run_whose_images_are_gone_say_how_to_name_them(tmp_path: Path):
     pytest.importorskip("nncf", reason="the extra 'int8' is not installed")
     write_folders(tmp_path / "photos")
-    request = api.TrainRequest(source=str(tmp_path / "photos"), epochs=1, out=tmp_path / "run", settings=SETTINGS)
+    request = api.TrainRequest(source=str(tmp_path / "photos"), epochs=1, out=tmp_path / "run")
     api.train(request)
     (tmp_path / "photos").rename(tmp_path / "moved")
     with pytest.raises(DataError) as gone:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..core.types import Preprocessing
 from ..data.images.preprocess import covered_box, mean_levels
-from .graph import IMAGE, LOGITS, PROBABILITIES
+from .bundle import IMAGE, LOGITS, PROBABILITIES
 from .onnx_file import open_session
 
 if TYPE_CHECKING:

@@ -53,6 +53,9 @@ class Int8(FrozenConfig):
     int8_ece: Rate = Field(description="that of int8, with its own temperature")
     temperature: float = Field(description="what the logits of int8 are divided by, in its graph")
     max_drop: float = Field(description="loss that was allowed, a fraction")
+    check: Annotated[tuple[Annotated[tuple[Rate, ...], Field(strict=False)], ...], Field(strict=False)] = Field(
+        (), description="what int8 says of the check images"
+    )
 
 
 class Bundle(FrozenConfig):

@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from .. import __version__
 from ..classify.chosen_threshold import Answering, promised_precision
 from ..classify.classifier import Classifier, join_members, member_of
@@ -108,8 +110,11 @@ def export_run(
     if int8 and parts:
         seed = checkpoint.manifest.origin.seed
         model, figures = quantized(files, parts, bundle, seed, int8.max_drop / 100, classifier.runtime.num_threads)
-        files |= int8_files(model, _metadata(checkpoint), figures)
-        bundle = bundle.model_copy(update={"int8": figures})
+        made = int8_files(model, _metadata(checkpoint), figures)
+        files |= made
+        said_NK = np.clip(run_openvino(made, reference.image_NHWC[: len(SIZES_HW)])[1], 0, 1)
+        check = tuple(tuple(map(float, said_K)) for said_K in said_NK)
+        bundle = bundle.model_copy(update={"int8": figures.model_copy(update={"check": check})})
     files["README.md"] = card_text(bundle).encode()
     if "browser" in wanted:
         photos = self_test_photos(classifier, bundle.preprocessing)

@@ -10,6 +10,7 @@ import numpy as np
 from ..core.errors import ExportError
 from ..core.plain_files import open_plain_file
 from .bundle import IMAGE, LOGITS, PROBABILITIES
+from .reports import without_reports
 
 MISSING = (
     "Export to OpenVINO needs openvino, which is not installed.\nInstall it: pip install 'saccade-learn[openvino]'."
@@ -20,7 +21,8 @@ FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}  # else it computes in bfloat16 wh
 def require_openvino() -> None:
     """Raise ExportError where OpenVINO is not installed."""
     try:
-        import openvino  # noqa: F401
+        with without_reports():
+            import openvino  # noqa: F401
     except ImportError:
         raise ExportError(MISSING) from None
 
@@ -55,6 +57,7 @@ def _content(path: Path) -> bytes:
 
 def run_openvino(files: Mapping[str, bytes], image_BHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(logits_BK, probability_BK) float32 of prepared uint8 images, by OpenVINO on the processor, in float32."""
+    require_openvino()
     import openvino
 
     core = openvino.Core()

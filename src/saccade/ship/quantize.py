@@ -7,7 +7,6 @@ before it is measured, so the file is kept only where the loss of accuracy is sh
 
 import io
 import logging
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -26,13 +25,12 @@ from ..evaluate.rates import percent
 from ..evaluate.scores import probabilities_from_logits
 from ..evaluate.significance import images_to_show, mcnemar_exact, paired_score_interval
 from ..train.own_images import OwnParts
-from .bundle import Bundle, Int8
-from .graph import IMAGE, LOGITS, PROBABILITIES
+from .bundle import IMAGE, LOGITS, PROBABILITIES, Bundle, Int8
 from .openvino_file import FLOAT32, model_files
+from .reports import without_reports
 
 NUM_CALIBRATION = 300  # training images, as NNCF's own default
 MAX_DROP = 0.5  # points of accuracy
-REPORTING = "openvino_telemetry"  # the package by which OpenVINO's tools report what they do
 MISSING = "Export in 8 bits needs nncf, which is not installed.\nInstall it: pip install 'saccade-learn[int8]'."
 
 
@@ -230,15 +228,9 @@ def _with_probabilities(network: Any, temperature: float) -> Any:
 @contextmanager
 def _alone() -> Iterator[None]:
     """NNCF prints progress, reports to its maker, and makes all loggers of its own kind: none of it."""
-    known = sys.modules.get(REPORTING)
     logger_class = logging.getLoggerClass()
-    sys.modules[REPORTING] = None  # type: ignore[assignment]  # as if it were not installed
     try:
-        with redirect_stdout(io.StringIO()):
+        with without_reports(), redirect_stdout(io.StringIO()):
             yield
     finally:
         logging.setLoggerClass(logger_class)
-        if known is None:
-            del sys.modules[REPORTING]
-        else:
-            sys.modules[REPORTING] = known
