@@ -63,11 +63,11 @@ def test_the_distribution_has_its_own_name_and_the_version_of_the_package():
 def test_every_package_of_an_extra_is_imported_by_the_package():
     """An extra promises what is there: the package, or for `test` its tools, use each of its requirements."""
     modules = {"pyarrow": "pyarrow", "fsspec": "fsspec", "pillow-heif": "pillow_heif", "pydicom": "pydicom"}
-    modules |= {"onnx": "onnx", "onnxruntime": "onnxruntime", "openvino": "openvino"}
+    modules |= {"onnx": "onnx", "onnxruntime": "onnxruntime", "openvino": "openvino", "nncf": "nncf"}
     modules |= {"starlette": "starlette", "uvicorn": "uvicorn", "python-multipart": "python_multipart"}
     text = "\n".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "src").rglob("*.py"))
-    assert set(EXTRAS) == {"data", "heic", "dicom", "export", "openvino", "serve", "test", "all"}
-    extras = [EXTRAS[name] for name in ("data", "heic", "dicom", "export", "openvino", "serve")]
+    assert set(EXTRAS) == {"data", "heic", "dicom", "export", "openvino", "int8", "serve", "test", "all"}
+    extras = [EXTRAS[name] for name in ("data", "heic", "dicom", "export", "openvino", "int8", "serve")]
     for requirement in map(Requirement, [text for texts in extras for text in texts]):
         if requirement.name in ("onnxscript", "httptools", "uvloop", "saccade-learn"):
             continue  # imported by torch and by uvicorn; another extra

@@ -73,6 +73,7 @@ from .runs.names import BACKBONE_PICTURE, ENSEMBLE_PLAN, FOLDS_PLAN, LADDER_PICT
 from .runs.start_point import StartPoint, read_start
 from .ship.export import ExportedRun, export_run
 from .ship.push import PushedRun, push_run
+from .ship.quantize import AskedInt8
 from .survey.drift import Drift, find_drift
 from .survey.feature_file import FeaturesWritten, facts_of, write_features
 from .survey.feature_file import check_out as check_features
@@ -176,6 +177,7 @@ __all__ = [
     "AnswersWritten",
     "PromisedPrecision",
     "Exported",
+    "AskedInt8",
     "ExportedRun",
     "RunningServer",
     "PushedRun",
@@ -830,14 +832,23 @@ def explain(
 
 @scoped_runtime()
 def export(
-    run: AnyPath, out: AnyPath | None = None, formats: Sequence[str] = ("onnx",), half: bool = False
+    run: AnyPath,
+    out: AnyPath | None = None,
+    formats: Sequence[str] = ("onnx",),
+    half: bool = False,
+    runtime: AnyPath | None = None,
+    note: Callable[[str], None] = lambda text: None,
+    int8: AskedInt8 | None = None,
 ) -> ExportedRun:
-    """Write the network of `run` as files that other programs read: any of `onnx`, `openvino` and `hub`, into the
-    folder `out` (default `RUN/export`). With `half` OpenVINO's weights are stored as float16.
+    """Write the network of `run` as files that other programs read: any of `onnx`, `openvino`, `hub`, `browser` and
+    `triton`, into the folder `out` (default `RUN/export`). With `half` OpenVINO's weights are stored as float16.
+    `browser` needs onnxruntime-web: `runtime` says where it lies, else it is downloaded once, and `note` is told.
+    With `int8` OpenVINO's file computes in 8 bits, and is kept only where the run's validation images show that it
+    loses little.
 
     Each file is run by its own engine and compared with the run before it is kept. Raises SaccadeError.
     """
-    return export_run(Path(run), formats, _path(out), half)
+    return export_run(Path(run), formats, _path(out), half, _path(runtime), note, int8)
 
 
 def serve(

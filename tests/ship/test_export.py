@@ -7,12 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from saccade import api
-from saccade.core.errors import CheckpointError, ExportError, UnknownNameError, UsageError
+from saccade.core.errors import CheckpointError, DataError, ExportError, UnknownNameError, UsageError
 from saccade.data.images.decode import decode_image
 from saccade.data.images.preprocess import prepare_image
+from saccade.runs.checkpoint import find_checkpoint
+from saccade.runs.validation_file import read_validation
 from saccade.ship.bundle import read_bundle, read_bundle_file
+from saccade.ship.engine import Network
 from saccade.ship.onnx_file import run_onnx
 from saccade.ship.openvino_file import run_openvino
 
@@ -119,7 +123,7 @@ def test_what_cannot_be_exported_is_refused_before_any_work(run: Path, tmp_path:
     with pytest.raises(UnknownNameError) as unknown:
         api.export(run, formats=["onix"])
     assert unknown.value.message == (
-        "'onix' is not a format of an export. Did you mean 'onnx'? Use onnx, openvino or hub."
+        "'onix' is not a format of an export. Did you mean 'onnx'? Use onnx, openvino, hub, browser or triton."
     )
     with pytest.raises(UsageError) as half:
         api.export(run, half=True)
@@ -135,3 +139,70 @@ def test_a_missing_package_is_named_with_its_command(run: Path, tmp_path: Path, 
         "Install them: pip install 'saccade-learn[export]'."
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_8_bits_are_judged_beside_float32_and_answer_as_they_were_judged(run: Path, exported: Path, tmp_path: Path):
+    pytest.importorskip("nncf", reason="the extra 'int8' is not installed")
+    int8 = api.AskedInt8(max_drop=20.0)
+    made = [api.export(run, tmp_path / name, formats=["openvino"], int8=int8) for name in ("own", "again")]
+    bundle = read_bundle(tmp_path / "own")
+    assert bundle.files == made[1].bundle.files
+    figures = bundle.int8
+    assert figures is not None
+    assert figures.num_calibration == 300
+    assert figures.num_validation == len(read_validation(find_checkpoint(run)).label_N)
+    assert (tmp_path / "own" / "model.bin").stat().st_size < 0.4 * (exported / "model.bin").stat().st_size
+    assert f"float32 | {100 * figures.float32_top1:.1f}" in (tmp_path / "own" / "README.md").read_text()
+    files = {name: read_bundle_file(tmp_path / "own", bundle, name) for name in ("model.xml", "model.bin")}
+    Network(tmp_path / "own", 1).self_test(tmp_path / "own")
+    draw = np.random.default_rng(1)
+    image_BHWC = draw.integers(0, 256, (3, 32, 32, 1), dtype=np.uint8)
+    logits_BK, probability_BK = run_openvino(files, image_BHWC)
+    expected_BK = np.exp(logits_BK.astype(np.float64) / figures.temperature)
+    np.testing.assert_allclose(probability_BK, expected_BK / expected_BK.sum(axis=1, keepdims=True), atol=1e-5)
+
+
+def test_8_bits_that_cannot_be_shown_to_lose_little_are_not_written(run: Path, tmp_path: Path):
+    pytest.importorskip("nncf", reason="the extra 'int8' is not installed")
+    with pytest.raises(ExportError, match="Nothing was written") as caught:
+        api.export(run, tmp_path / "out", formats=["openvino"], int8=api.AskedInt8(max_drop=0.1))
+    assert "float32 is right on " in caught.value.message
+    assert not (tmp_path / "out").exists()
+
+
+def test_8_bits_need_openvino_alone_and_images(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(UsageError) as onnx_only:
+        api.export(run, formats=["onnx"], int8=api.AskedInt8())
+    assert onnx_only.value.message == ("--int8 is for OpenVINO's file.\nAdd --format openvino, or leave --int8 out.")
+    with pytest.raises(UsageError) as both:
+        api.export(run, formats=["openvino"], half=True, int8=api.AskedInt8())
+    assert both.value.message == "--half and --int8 are two ways to store the same weights.\nLeave one out."
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    with pytest.raises(ExportError) as missing:
+        api.export(run, formats=["openvino"], int8=api.AskedInt8())
+    assert missing.value.message == (
+        "Export in 8 bits needs nncf, which is not installed.\nInstall it: pip install 'saccade-learn[int8]'."
+    )
+
+
+def write_folders(folder: Path) -> None:
+    """Two classes of 40 pictures, dark and bright noise."""
+    draw = np.random.default_rng(5)
+    for name, level in (("dark", 60), ("bright", 190)):
+        (folder / name).mkdir(parents=True)
+        for number in range(40):
+            pixels = np.clip(draw.normal(level, 40, (32, 32)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+
+
+def test_8_bits_of_a_run_whose_images_are_gone_say_how_to_name_them(tmp_path: Path):
+    pytest.importorskip("nncf", reason="the extra 'int8' is not installed")
+    write_folders(tmp_path / "photos")
+    request = api.TrainRequest(source=str(tmp_path / "photos"), epochs=1, out=tmp_path / "run")
+    api.train(request)
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    with pytest.raises(DataError) as gone:
+        api.export(tmp_path / "run", formats=["openvino"], int8=api.AskedInt8())
+    assert gone.value.message.splitlines()[-1] == "If they lie elsewhere now, say where: --source SOURCE."
+    there = api.AskedInt8(source=str(tmp_path / "moved"), max_drop=100.0)
+    assert api.export(tmp_path / "run", formats=["openvino"], int8=there).bundle.int8 is not None

@@ -1,11 +1,13 @@
-"""`saccade export RUN --format onnx|openvino|hub`: a run as files that other programs read."""
+"""`saccade export RUN --format onnx|openvino|hub|browser|triton`: a run as files that other programs read."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from .output import print_json, print_result
+from ..core.errors import UsageError
+from .output import print_json, print_notes, print_result
 
 if TYPE_CHECKING:
     from ..ship.export import ExportedRun
@@ -14,28 +16,55 @@ if TYPE_CHECKING:
 def export(
     run: Path = typer.Argument(metavar="RUN", help="Run directory, or a checkpoint folder in it."),
     formats: list[str] = typer.Option(
-        ["onnx"], "--format", metavar="NAME", help="onnx, openvino or hub; give it again for several."
+        ["onnx"],
+        "--format",
+        metavar="NAME",
+        help="onnx, openvino, hub, browser or triton; may be given several times.",
     ),
     half: bool = typer.Option(
         False, "--half", help="Store OpenVINO's weights as float16: half the size, answers a little otherwise."
+    ),
+    int8: bool = typer.Option(
+        False, "--int8", help="Let OpenVINO's file compute in 8 bits, where the validation images show a small loss."
+    ),
+    max_drop: float | None = typer.Option(
+        None, "--max-drop", metavar="POINTS", help="Points of accuracy that --int8 may lose (upper end of 95 %). [0.5]"
+    ),
+    source: str = typer.Option(
+        "", "--source", metavar="SOURCE", help="For --int8: the run's images, if they lie elsewhere now."
+    ),
+    runtime: Path | None = typer.Option(
+        None,
+        "--runtime",
+        metavar="PATH",
+        help="For browser: onnxruntime-web, as a folder or as 'npm pack' writes it; else it is downloaded once.",
     ),
     out: Path | None = typer.Option(None, "--out", metavar="DIR", help="Folder to write; default: RUN/export."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Write the network with its preprocessing and its temperature as files that answer as 'saccade predict' does.
 
-    The graphs of onnx and openvino take uint8 pixels that are resized and cut already (README.md in the folder says
-    how), in batches of any size, and give logits and probabilities. hub is a folder that timm and transformers load.
-    Each file is run by its own engine and compared with the run before it is kept; where it answers otherwise, nothing
-    is written.
+    The graphs of onnx, openvino and triton take uint8 pixels that are resized and cut already (README.md in the folder
+    says how), in batches of any size, and give logits and probabilities. hub is a folder that timm and transformers
+    load. browser is a page that opens without a network and takes photos of any size, and the camera. Each file is run
+    by its own engine and compared with the run before it is kept; where it answers otherwise, nothing is written.
     """
     from .. import api
 
-    exported = api.export(run, out, formats, half)
+    if not int8 and (max_drop is not None or source):
+        raise UsageError("--max-drop and --source are for --int8.\nAdd --int8, or leave them out.")
+    usual = api.AskedInt8(source=source)
+    asked = usual if max_drop is None else replace(usual, max_drop=max_drop)
+    exported = api.export(run, out, formats, half, runtime, print_note, asked if int8 else None)
     if as_json:
         print_json(_exported_json(exported, run))
         return
     print_result("\n".join(exported.display_lines()))
+
+
+def print_note(text: str) -> None:
+    """Say on stderr what takes long."""
+    print_notes([text])
 
 
 def _exported_json(exported: "ExportedRun", run: Path) -> dict[str, Any]:
@@ -45,6 +74,7 @@ def _exported_json(exported: "ExportedRun", run: Path) -> dict[str, Any]:
         "out": str(exported.folder),
         "formats": list(bundle.formats),
         "half": bundle.half,
+        "int8": bundle.int8.model_dump(mode="json") if bundle.int8 else None,
         "files": {
             name: {"num_bytes": record.num_bytes, "sha256": record.sha256} for name, record in bundle.files.items()
         },

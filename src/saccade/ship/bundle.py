@@ -31,16 +31,47 @@ class CheckedImage(FrozenConfig):
     probabilities: Annotated[tuple[Rate, ...], Field(strict=False)] = Field(description="in the order of the classes")
 
 
+class Int8(FrozenConfig):
+    """What 8 bits cost: float32 and int8 on the validation images. Rates are fractions, intervals of 95 %."""
+
+    num_calibration: int = Field(description="training images whose values set the ranges")
+    num_validation: int = Field(description="images that both are judged on")
+    float32_top1: Rate = Field(description="accuracy of float32")
+    float32_low: Rate = Field(description="lower end of its interval")
+    float32_high: Rate = Field(description="upper end")
+    int8_top1: Rate = Field(description="accuracy of int8")
+    int8_low: Rate = Field(description="lower end of its interval")
+    int8_high: Rate = Field(description="upper end")
+    difference: float = Field(description="accuracy of int8 less that of float32, on the same images")
+    difference_low: float = Field(description="lower end of its interval (Tango's score interval of paired shares)")
+    difference_high: float = Field(description="upper end")
+    num_lost: int = Field(description="images on which only float32 is right")
+    num_won: int = Field(description="images on which only int8 is right")
+    p_value: float = Field(description="exact McNemar test that both are equally good")
+    same_answers: Rate = Field(description="share of images to which both say the same class")
+    float32_ece: Rate = Field(description="expected calibration error of float32")
+    int8_ece: Rate = Field(description="that of int8, with its own temperature")
+    temperature: float = Field(description="what the logits of int8 are divided by, in its graph")
+    max_drop: float = Field(description="loss that was allowed, a fraction")
+    check: Annotated[tuple[Annotated[tuple[Rate, ...], Field(strict=False)], ...], Field(strict=False)] = Field(
+        (), description="what int8 says of the check images"
+    )
+
+
 class Bundle(FrozenConfig):
     """Everything an export says of itself."""
 
     model_config = ConfigDict(strict=True)
 
     format_version: int = Field(FORMAT_VERSION, ge=1, le=FORMAT_VERSION, description="version of this file format")
-    formats: Annotated[tuple[Literal["onnx", "openvino", "hub"], ...], Field(strict=False)] = Field(
-        description="what it holds: model.onnx; model.xml with model.bin; config.json with model.safetensors"
+    formats: Annotated[tuple[Literal["onnx", "openvino", "hub", "browser", "triton"], ...], Field(strict=False)] = (
+        Field(
+            description="what it holds: model.onnx; model.xml with model.bin; config.json with model.safetensors; "
+            "any-size.onnx with index.html; triton/classifier"
+        )
     )
     half: bool = Field(False, description="whether OpenVINO's weights are stored as float16")
+    int8: Int8 | None = Field(None, description="where OpenVINO's file computes in 8 bits: what that costs")
     model: Text = Field(description="name of the network, or its one-line notation")
     preprocessing: Preprocessing = Field(description="how pixels become inputs; the file takes what comes of it")
     classes: ClassNames = Field(description="class names in the order of logits and probabilities")

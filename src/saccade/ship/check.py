@@ -55,14 +55,14 @@ def compare(reference: Reference, engine: Engine, batches: Sequence[int] = BATCH
         for first in range(0, len(reference.image_NHWC), size):
             rows = slice(first, first + size)
             logits_BK, probability_BK = engine(np.ascontiguousarray(reference.image_NHWC[rows]))
-            logits = max(logits, _largest(logits_BK - reference.logits_NK[rows]))
-            probabilities = max(probabilities, _largest(probability_BK - reference.probability_NK[rows]))
+            logits = max(logits, largest(logits_BK - reference.logits_NK[rows]))
+            probabilities = max(probabilities, largest(probability_BK - reference.probability_NK[rows]))
     return Difference(logits=logits, probabilities=probabilities, num_images=len(reference.image_NHWC))
 
 
 def require_equal(reference: Reference, found: Difference, engine: str, tolerance: float) -> None:
     """Raise ExportError where `engine` answers otherwise than the run."""
-    scale = max(1.0, _largest(reference.logits_NK))
+    scale = max(1.0, largest(reference.logits_NK))
     if found.logits <= tolerance * scale and found.probabilities <= tolerance * 10:
         return
     raise ExportError(
@@ -73,6 +73,6 @@ def require_equal(reference: Reference, found: Difference, engine: str, toleranc
     )
 
 
-def _largest(values: np.ndarray) -> float:
+def largest(values: np.ndarray) -> float:
     """The largest absolute value; without end where one is not a number, which compares as equal to everything."""
     return float(np.abs(values).max(initial=0.0)) if np.isfinite(values).all() else float("inf")

@@ -2,16 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import nn
+import numpy as np
 
 from .. import __version__
-from ..classify.classifier import join_members, member_of
+from ..classify.chosen_threshold import Answering, promised_precision
+from ..classify.classifier import Classifier, join_members, member_of
 from ..core import atomic
 from ..core.display import Displayed
 from ..core.errors import UnknownNameError, UsageError, did_you_mean, printable
@@ -20,6 +21,9 @@ from ..runs.checkpoint import Checkpoint, find_checkpoint
 from ..runs.ensemble_folder import is_ensemble, num_members
 from ..runs.files import record_of
 from ..runs.names import BUNDLE, WEIGHTS
+from ..train.own_images import own_parts, run_folder
+from .any_size import any_size_bytes
+from .browser import compare_any_size, page_files, self_test_photos
 from .bundle import Bundle, CheckedImage, bundle_bytes, refuse_foreign
 from .card import card_text
 from .check import FLOAT32_TOLERANCE, HALF_TOLERANCE, Difference, Reference, compare, reference_of, require_equal
@@ -29,12 +33,22 @@ from .hub import check_hub, hub_folder
 from .hub_card import hub_card_text, with_hub
 from .onnx_file import onnx_bytes, require_onnx, run_onnx
 from .openvino_file import openvino_files, require_openvino, run_openvino
+from .quantize import AskedInt8, int8_files, int8_sentence, quantized, require_nncf
+from .triton import MODEL, REPOSITORY, triton_files
+from .web_runtime import web_runtime
 
-Format = Literal["onnx", "openvino", "hub"]
-FORMATS: tuple[Format, ...] = ("onnx", "openvino", "hub")
+Format = Literal["onnx", "openvino", "hub", "browser", "triton"]
+FORMATS: tuple[Format, ...] = ("onnx", "openvino", "hub", "browser", "triton")
 NAMES = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-ENGINES = {"onnx": "onnxruntime", "openvino": "OpenVINO"}
-SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".safetensors": "hub"}  # OpenVINO's are the others
+AS_GRAPH = frozenset({"onnx", "openvino", "browser", "triton"})  # these are made from ONNX
+ENGINES = {"onnx": "onnxruntime", "openvino": "OpenVINO", "browser": "onnxruntime", "triton": "onnxruntime"}
+MODEL_FILES = {
+    "onnx": ("model.onnx",),
+    "openvino": ("model.xml", "model.bin"),
+    "hub": ("model.safetensors",),
+    "browser": ("any-size.onnx",),
+    "triton": (f"{REPOSITORY}/{MODEL}/1/model.onnx",),
+}
 FOLDER = "export"  # of the run, where nothing else is asked
 
 
@@ -50,38 +64,61 @@ class ExportedRun(Displayed):
         """Each format with its size and difference, then the folder."""
         lines = []
         for name, found in self.differences.items():
-            files = [file for file in self.bundle.files if file.startswith("model.") and _format_of(file) == name]
+            files = MODEL_FILES[name]
             size = sum(self.bundle.files[file].num_bytes for file in files)
             engine = ENGINES.get(name, self.bundle.read_by)
             lines.append(
                 f"{', '.join(files)}: {size / 1e6:,.1f} MB; {engine} answers as the run does "
                 f"(logits within {found.logits:.1g} on {found.num_images} generated images)."
             )
+        if self.bundle.int8:
+            lines.append(int8_sentence(self.bundle.int8))
+        if "browser" in self.differences:
+            page = printable(str(self.folder / "index.html"))
+            return [*lines, f"Export: {printable(str(self.folder))}", f"Open {page} in a browser."]
         return [*lines, f"Export: {printable(str(self.folder))}"]
 
 
-def export_run(run: Path, formats: Sequence[str], out: Path | None, half: bool) -> ExportedRun:
+def export_run(
+    run: Path,
+    formats: Sequence[str],
+    out: Path | None,
+    half: bool,
+    runtime: Path | None = None,
+    note: Callable[[str], None] = lambda text: None,
+    int8: AskedInt8 | None = None,
+) -> ExportedRun:
     """Write `formats` of `run` to the folder `out`, default `RUN/export`.
+
+    `runtime` is where onnxruntime-web lies, which `browser` needs; else it is downloaded once, and `note` is told.
+    With `int8` OpenVINO's file computes in 8 bits, and is kept where it is shown to lose little.
 
     Raises UsageError for what cannot be asked, CheckpointError for a run that cannot be read, ExportError where an
     engine is missing or answers otherwise (nothing is written then), StorageError.
     """
-    wanted = _asked(run, formats, half)
+    wanted = _asked(run, formats, half, runtime)
+    _check_int8(int8, wanted, half)
     folder = out if out is not None else run / FOLDER
     refuse_foreign(folder)
     checkpoint = find_checkpoint(run)
     checkpoint.manifest.task.refuse_unknown("saccade export", "several labels")
     if "hub" in wanted:
         check_hub(checkpoint)
-    if {"onnx", "openvino"} & set(wanted):
+    if AS_GRAPH & set(wanted):
         require_onnx()
     if "openvino" in wanted:
         require_openvino()
-    runtime = start(RuntimeConfig(device="cpu"))
-    member = member_of(checkpoint, runtime, printable(str(run)))
+    parts = None
+    if int8:
+        checkpoint.manifest.task.refuse_unknown("saccade export --int8")
+        require_nncf()
+        num_threads = start(RuntimeConfig(device="cpu")).num_threads
+        parts = own_parts(run_folder(run), checkpoint.manifest, int8.source, num_threads)
+    engine = web_runtime(runtime, note) if "browser" in wanted else {}
+    member = member_of(checkpoint, start(RuntimeConfig(device="cpu")), printable(str(run)))
     classifier = join_members([member])
     reference = reference_of(classifier, checkpoint.manifest.preprocessing)
-    files, differences = _files(checkpoint, member.model, reference, wanted, half)
+    files, differences = _files(checkpoint, classifier, reference, wanted, half)
     for number in range(len(SIZES_HW)):
         files[f"check/image-{number + 1}.png"] = png_bytes(check_image(number))
     bundle = _bundle(checkpoint, reference, wanted, half, differences)
@@ -90,12 +127,24 @@ def export_run(run: Path, formats: Sequence[str], out: Path | None, half: bool) 
         files |= hub.files
         differences["hub"] = hub.difference
         bundle = with_hub(bundle, checkpoint, hub)
+    if int8 and parts:
+        seed = checkpoint.manifest.origin.seed
+        model, figures = quantized(files, parts, bundle, seed, int8.max_drop / 100, classifier.runtime.num_threads)
+        made = int8_files(model, _metadata(checkpoint), figures)
+        files |= made
+        said_NK = np.clip(run_openvino(made, reference.image_NHWC[: len(SIZES_HW)])[1], 0, 1)
+        check = tuple(tuple(map(float, said_K)) for said_K in said_NK)
+        bundle = bundle.model_copy(update={"int8": figures.model_copy(update={"check": check})})
     files["README.md"] = (hub_card_text if "hub" in wanted else card_text)(bundle).encode()
+    if "browser" in wanted:
+        photos = self_test_photos(classifier, bundle.preprocessing)
+        promised = promised_precision(classifier, [run], Answering().precision)
+        files |= page_files(files["any-size.onnx"], bundle, photos, promised, engine)
     bundle = bundle.model_copy(update={"files": {name: record_of(content) for name, content in files.items()}})
 
     def fill(temporary: Path) -> None:
-        (temporary / "check").mkdir()
         for name, content in files.items():
+            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
             atomic.write_bytes(temporary / name, content)
         atomic.write_bytes(temporary / BUNDLE, bundle_bytes(bundle))
 
@@ -104,7 +153,7 @@ def export_run(run: Path, formats: Sequence[str], out: Path | None, half: bool) 
     return ExportedRun(folder=folder, bundle=bundle, differences=differences)
 
 
-def _asked(run: Path, formats: Sequence[str], half: bool) -> tuple[Format, ...]:
+def _asked(run: Path, formats: Sequence[str], half: bool, runtime: Path | None) -> tuple[Format, ...]:
     """The formats, each once, in the order of FORMATS. Raises UsageError."""
     if is_ensemble(run):
         where = printable(str(run))
@@ -122,32 +171,49 @@ def _asked(run: Path, formats: Sequence[str], half: bool) -> tuple[Format, ...]:
         raise UsageError(f"An export needs a format: {NAMES}.")
     if half and "openvino" not in formats:
         raise UsageError("--half is for OpenVINO's weights.\nAdd --format openvino, or leave --half out.")
+    if runtime is not None and "browser" not in formats:
+        raise UsageError("--runtime is for the page of a browser.\nAdd --format browser, or leave --runtime out.")
     return tuple(name for name in FORMATS if name in formats)
 
 
+def _check_int8(int8: AskedInt8 | None, formats: Sequence[Format], half: bool) -> None:
+    """Raise UsageError where 8 bits are asked of what has none."""
+    if int8 and "openvino" not in formats:
+        raise UsageError("--int8 is for OpenVINO's file.\nAdd --format openvino, or leave --int8 out.")
+    if int8 and half:
+        raise UsageError("--half and --int8 are two ways to store the same weights.\nLeave one out.")
+
+
 def _files(
-    checkpoint: Checkpoint, model: nn.Module, reference: Reference, formats: Sequence[Format], half: bool
+    checkpoint: Checkpoint, classifier: Classifier, reference: Reference, formats: Sequence[Format], half: bool
 ) -> tuple[dict[str, bytes], dict[str, Difference]]:
     """(content by name of the models, how far each format is from the run)."""
     manifest = checkpoint.manifest
-    network = shipped(model, manifest.preprocessing, manifest.temperature, manifest.task)
+    network = shipped(classifier.members[0].model, manifest.preprocessing, manifest.temperature, manifest.task)
     channels, height_px, width_px = manifest.preprocessing.input_CHW
     metadata = _metadata(checkpoint)
     files: dict[str, bytes] = {}
     differences: dict[str, Difference] = {}
-    if set(formats) == {"hub"}:
+    if not AS_GRAPH & set(formats):
         return files, differences
     content = onnx_bytes(network, (height_px, width_px, channels), metadata)
+    if {"onnx", "triton"} & set(formats):
+        found = compare(reference, lambda image_BHWC: run_onnx(content, image_BHWC))
+        require_equal(reference, found, ENGINES["onnx"], FLOAT32_TOLERANCE)
+        differences |= {name: found for name in ("onnx", "triton") if name in formats}
     if "onnx" in formats:
-        differences["onnx"] = compare(reference, lambda image_BHWC: run_onnx(content, image_BHWC))
-        require_equal(reference, differences["onnx"], ENGINES["onnx"], FLOAT32_TOLERANCE)
         files["model.onnx"] = content
+    if "triton" in formats:
+        files |= triton_files(content, (height_px, width_px, channels), manifest.classes)
     if "openvino" in formats:
         made = openvino_files(content, metadata, half)
         differences["openvino"] = compare(reference, lambda image_BHWC: run_openvino(made, image_BHWC))
         tolerance = HALF_TOLERANCE if half else FLOAT32_TOLERANCE
         require_equal(reference, differences["openvino"], ENGINES["openvino"], tolerance)
         files |= made
+    if "browser" in formats:
+        files["any-size.onnx"] = any_size_bytes(content, manifest.preprocessing)
+        differences["browser"] = compare_any_size(files["any-size.onnx"], classifier, manifest.preprocessing)
     return files, differences
 
 
@@ -196,7 +262,9 @@ def _bundle(
             "weights_sha256": manifest.files[WEIGHTS].sha256,
             "seed": manifest.origin.seed,
             "licence": manifest.origin.transfer.licence,
-            "packages": {name: _version(name) for name in ("torch", "onnx", "onnxscript", "onnxruntime", "openvino")},
+            "packages": {
+                name: _version(name) for name in ("torch", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf")
+            },
         },
         largest_difference={name: found.logits for name, found in differences.items()},
         check=tuple(_checked(reference, number) for number in range(len(SIZES_HW))),
@@ -210,10 +278,6 @@ def _checked(reference: Reference, number: int) -> CheckedImage:
         prepared_sha256=hashlib.sha256(reference.image_NHWC[number].tobytes()).hexdigest(),
         probabilities=tuple(reference.probability_NK[number].tolist()),
     )
-
-
-def _format_of(file: str) -> str:
-    return SUFFIXES.get(Path(file).suffix, "openvino")
 
 
 def _version(package: str) -> str:

@@ -1,6 +1,7 @@
 """`model.onnx`: one file with its weights inside, the same bytes each time, and nothing of the machine in it."""
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 OPSET = 18
 MAX_BYTES = (2 << 30) - (1 << 20)  # of a protocol buffer, which an ONNX file with its weights inside is
+NO_REPORTS = "ORT_DISABLE_TELEMETRY"  # else onnxruntime reports to its maker, and keeps an identity in the cache folder
 MISSING = (
     "Export to ONNX needs onnx, onnxscript and onnxruntime, of which '{name}' is not installed.\n"
     "Install them: pip install 'saccade-learn[export]'."
@@ -26,6 +28,7 @@ MISSING = (
 
 def require_onnx() -> None:
     """Raise ExportError where a package that an ONNX file is made or run by is missing."""
+    os.environ.setdefault(NO_REPORTS, "1")
     for name in ("onnx", "onnxscript", "onnxruntime"):
         try:
             __import__(name)
@@ -78,13 +81,18 @@ def onnx_bytes(network: Shipped, input_HWC: tuple[int, int, int], metadata: Mapp
 
 def run_onnx(content: bytes, image_BHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(logits_BK, probability_BK) float32 of prepared uint8 images, by onnxruntime on the processor."""
+    logits_BK, probability_BK = open_session(content).run([LOGITS, PROBABILITIES], {IMAGE: image_BHWC})
+    return logits_BK, probability_BK
+
+
+def open_session(content: bytes) -> Any:
+    """onnxruntime's session of a file, on the processor."""
+    os.environ.setdefault(NO_REPORTS, "1")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors alone: its warnings are about graphs that others could have optimised
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    logits_BK, probability_BK = session.run([LOGITS, PROBABILITIES], {IMAGE: image_BHWC})
-    return logits_BK, probability_BK
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def _forget_the_machine(model: "onnx.ModelProto") -> None:

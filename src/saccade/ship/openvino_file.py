@@ -10,6 +10,7 @@ import numpy as np
 from ..core.errors import ExportError
 from ..core.plain_files import open_plain_file
 from .bundle import IMAGE, LOGITS, PROBABILITIES
+from .reports import without_reports
 
 MISSING = (
     "Export to OpenVINO needs openvino, which is not installed.\nInstall it: pip install 'saccade-learn[openvino]'."
@@ -20,7 +21,8 @@ FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}  # else it computes in bfloat16 wh
 def require_openvino() -> None:
     """Raise ExportError where OpenVINO is not installed."""
     try:
-        import openvino  # noqa: F401
+        with without_reports():
+            import openvino  # noqa: F401
     except ImportError:
         raise ExportError(MISSING) from None
 
@@ -30,9 +32,15 @@ def openvino_files(onnx_content: bytes, metadata: Mapping[str, str], half: bool)
     require_openvino()
     import openvino
 
-    model = openvino.Core().read_model(onnx_content, b"")
+    return model_files(openvino.Core().read_model(onnx_content, b""), metadata, half)
+
+
+def model_files(model: Any, metadata: Mapping[str, str], half: bool) -> dict[str, bytes]:
+    """The content of both files of a model of OpenVINO, without names that are numbered by a counter of the process."""
+    import openvino
+
     for number, operation in enumerate(model.get_ordered_ops()):
-        if operation.get_friendly_name() == operation.get_name():  # numbered by a counter of the process
+        if operation.get_friendly_name() == operation.get_name():
             operation.set_friendly_name(f"{operation.get_type_name()}_{number}")
     for name, value in sorted(metadata.items()):
         model.set_rt_info(value, name.split("."))
@@ -49,6 +57,7 @@ def _content(path: Path) -> bytes:
 
 def run_openvino(files: Mapping[str, bytes], image_BHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(logits_BK, probability_BK) float32 of prepared uint8 images, by OpenVINO on the processor, in float32."""
+    require_openvino()
     import openvino
 
     core = openvino.Core()

@@ -115,6 +115,43 @@ def held_out_images(run: Path, manifest: Manifest, given: str, num_threads: int)
     return HeldOut(source=source, index_N=index_N, label_N=label_N, digests=digests)
 
 
+@dataclass(frozen=True, kw_only=True)
+class OwnParts:
+    """The images of `source` that a run learned from, `train_N`, and those that chose its epoch and are no copies of
+    these, `validation_N`, with `label_N` in the order of the run's classes."""
+
+    source: DataSource
+    train_N: np.ndarray
+    validation_N: np.ndarray
+    label_N: np.ndarray
+
+
+def own_parts(run: Path, manifest: Manifest, given: str, num_threads: int) -> OwnParts:
+    """Both parts of the run directory `run`, found by the pixels of all images of its source, or of the one that was
+    `given`. Raises CheckpointError, DataError, UsageError."""
+    seen = read_seen(run)
+    where = printable(str(run))
+    if seen is None:
+        raise CheckpointError(
+            f"The training images of {where} are not known: it keeps no record of them.\nTrain it again."
+        )
+    source = own_source(run, given)
+    _refuse_unknown_classes(source, manifest, where)
+    scan = scan_source(source, num_threads, "skip", white=manifest.preprocessing.white_16_bit)
+    trained = {row.tobytes() for row in seen.pixels_NB[seen.part_N == 0]}
+    is_trained_N = np.array([row.tobytes() in trained for row in scan.pixel_digest_N], dtype=bool)
+    train_N = scan.good_N[is_trained_N[scan.good_N]]
+    if not len(train_N):
+        raise DataError(
+            f"{printable(source.name)} has none of the images that {where} was trained on.\n"
+            f"Say where they lie: --source SOURCE."
+        )
+    validation_N = scan.good_N[seen.only_chose(scan)[scan.good_N]]
+    order = [manifest.classes.index(name) for name in source.classes]
+    label_N = np.array([order[source.record(int(index)).label] for index in validation_N], dtype=np.int64)
+    return OwnParts(source=source, train_N=train_N, validation_N=validation_N, label_N=label_N)
+
+
 def refuse_changed(num_changed: int, source: DataSource, run: Path) -> None:
     """Raise DataError where images are not those that the run was judged on any more."""
     if num_changed:
