@@ -277,7 +277,6 @@ def test_patterns_stand_for_names():
 def test_every_network_whose_spelling_by_timm_is_known_has_a_name_for_every_tensor():
     assert set(NETWORKS) == {line.network for line in public_weights()}
     for ours, network in NETWORKS.items():
-        assert MODELS.get(network.name).name == ours if network.name in MODELS else True
         architecture = MODELS.get(ours)
         shapes = own_shapes(ours, ModelSpec(num_classes=7, input_CHW=architecture.default_spec.input_CHW))
         named = theirs_by_ours(network, dict.fromkeys(shapes, ()), architecture.rename_key)
