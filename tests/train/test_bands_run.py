@@ -54,7 +54,12 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """(a run, what was told)."""
-    settings = ["augment.brightness.max_change=0.4", "augment.mirror.probability=0.5", "augment.rotation.max_degrees=5"]
+    settings = ["optimizer.learning_rate=0.01", "batch_size=16"]
+    settings += [
+        "augment.brightness.max_change=0.4",
+        "augment.mirror.probability=0.5",
+        "augment.rotation.max_degrees=5",
+    ]
     heard, out = Heard(), tmp_path_factory.mktemp("run") / "run"
     request = api.TrainRequest(source=str(source), model="lenet5", epochs=6, out=out, settings=settings)
     return api.train(request, heard).run_dir, heard.notes
@@ -88,9 +93,8 @@ def test_every_verb_sees_all_bands(trained: tuple[Path, list[str]], source: Path
     assert model.features(first).shape == (1, 400)
     explained = api.explain(run, first, out=tmp_path / "sheet.png", source=str(fresh))
     assert explained.subject.prepared_HWC.shape == (32, 32, 3)
-    assert "5 channels of 16 bits; shown: the first three as red, green and blue" in api.report(
-        run, tmp_path / "report.html"
-    ).read_text(encoding="utf-8")
+    page = api.report(run, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "5 channels of 16 bits; shown: the first three as red, green and blue" in page
 
 
 def test_images_of_other_channels_are_refused_by_name(trained: tuple[Path, list[str]], source: Path, tmp_path: Path):

@@ -242,8 +242,8 @@ class Augmenter:
         for entry, box_B4 in zip(self._erasing, self.boxes(plan)):
             for row, (top, bottom, left, right) in enumerate(box_B4.tolist()):
                 shape_HWC = (bottom - top, right - left, image_BHWC.shape[3])
-                draws = entry.fill is not None and not self.preprocessing.has_bands
-                filled = entry.fill(plan.drawn[entry.name], row, shape_HWC) if draws else self.mean_C
+                fill = None if self.preprocessing.has_bands else entry.fill  # which draws colours
+                filled = fill(plan.drawn[entry.name], row, shape_HWC) if fill else self.mean_C
                 image_BHWC[row, top:bottom, left:right] = filled
         if not self._mixing:
             return image_BHWC, label_B
