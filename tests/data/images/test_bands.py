@@ -292,6 +292,10 @@ def test_damaged_bands_of_a_tiff_are_refused():
     assert "damaged" in refusal(content[:8] + bytes(20) + content[28:])
     many = tiff(SHALLOW_HWC).replace(struct.pack("<HHIHH", 284, 3, 1, 1, 0), struct.pack("<HHIHH", 284, 3, 1, 2, 0))
     assert refusal(many) == "a: the image data are damaged (it has 4 strips or tiles, and needs 20)."
+    large = tiff(SHALLOW_HWC, tile_px=16)
+    for tag in (322, 323):
+        large = large.replace(struct.pack("<HHII", tag, 4, 1, 16), struct.pack("<HHII", tag, 4, 1, 4096))
+    assert refusal(large) == "a: the image data are damaged (its strips or tiles have 4,096x4,096 pixels)."
 
 
 @pytest.mark.parametrize(("first", "last"), [(1, 2), (2, 1), (5, 6)])

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from ...limits import MAX_BAND_VALUES
+
 NONE, LZW, DEFLATE, OLD_DEFLATE, PACKBITS, LZMA, ZSTD = 1, 5, 8, 32946, 32773, 34925, 50000
 COMPRESSIONS = (NONE, LZW, DEFLATE, OLD_DEFLATE, PACKBITS, LZMA, ZSTD)
 DIFFERENCES = 2  # predictor
@@ -77,6 +79,8 @@ def _check(layout: Layout) -> None:
         )
     if min(layout.piece_HW) < 1:
         raise ValueError("its strips or tiles have no size")
+    if layout.piece_HW[0] * layout.piece_HW[1] * layout.num_samples > MAX_BAND_VALUES:
+        raise ValueError(f"its strips or tiles have {layout.piece_HW[1]:,}x{layout.piece_HW[0]:,} pixels")
     rows, columns = layout.pieces_HW
     wanted = rows * columns * (layout.num_samples if layout.is_planar else 1)
     if len(layout.offsets) != wanted or len(layout.byte_counts) != wanted:
