@@ -13,7 +13,7 @@ from ..core.errors import DataError, counted, printable
 from ..core.types import Preprocessing, Record, Split
 from ..data.augment.shared.geometry import canvas_for
 from ..data.augmentation_policy import AugmentConfig
-from ..data.augmenter import Augmenter, measure_colours, usable
+from ..data.augmenter import Augmenter, left_out_of_bands, measure_colours, usable
 from ..data.images.bands import bands_words
 from ..data.images.preprocess import fit_words
 from ..data.opening_line import Told, opening_line, untold
@@ -72,6 +72,8 @@ class PreviewResult:
         border = canvas_for(pixels, self.augment.border).border
         size = f"input {width_px}x{height_px}x{channels}, {fit_words(pixels)}, seed {self.config.seed}, border {border}"
         facts = [f"images of {bands_words(pixels)}"] if pixels.has_bands else []
+        if pixels.has_bands and (left_out := left_out_of_bands(self.augment)):
+            facts.append(f"left out, since such channels are no colours: {', '.join(left_out)}")
         return draw_previews(self.previews, title, [size, *facts, *strengths])
 
 
