@@ -261,8 +261,8 @@ BANDS = {"channels": "bands", "mean": [0.5] * 5, "std": [0.2] * 5}
         (
             BANDS,
             BANDS | {"depth_bits": 16, "white_16_bit": 4095},
-            "The teacher t takes bands of 8 bits, 0 to 255, the student bands of 16 bits, 0 to 4,095: they must see the "
-            "same image.\nTrain both on the same set, or take another teacher.",
+            "The teacher t takes bands of 8 bits, 0 to 255, the student bands of 16 bits, 0 to 4,095: they must see "
+            "the same image.\nTrain both on the same set, or take another teacher.",
         ),
         ({"resize_px": 256}, {"resize_px": 232}, ""),
         ({}, {"resize_px": 256}, ""),

@@ -17,8 +17,9 @@ from saccade.data.augment.shared.geometry import Canvas, resample
 from saccade.data.images.bands import as_picture, at_depth, network_pixels
 from saccade.data.images.decode import decode_image
 from saccade.data.images.digests import pixel_digest
+from saccade.data.images.normalize import normalize
 from saccade.data.images.pixel_statistics import statistics_of_bands
-from saccade.data.images.preprocess import normalize, prepare_image
+from saccade.data.images.preprocess import prepare_image
 
 RANDOM = np.random.default_rng(5)
 SHALLOW_HWC = RANDOM.integers(0, 256, (13, 21, 5), dtype=np.uint8)
