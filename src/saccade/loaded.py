@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from torch import nn
 
-from .classify.classifier import Classifier, open_classifier
+from .classify.classifier import Classifier, Member, open_classifier
 from .classify.crops import looks
 from .classify.features import features_of
 from .classify.items import GivenImage, is_single, item_of
@@ -90,8 +90,7 @@ class Model(Displayed):
         """
         start(self._runtime)
         items = list(_items(images))
-        blank = HeldImage("blank", lambda: np.zeros((32, 32), np.uint8))  # says how many features there are
-        found = [features_of(member, items or [blank]) for member in self._classifier.members]
+        found = [features_of(member, items or [_blank(member)]) for member in self._classifier.members]
         return np.concatenate(found, axis=1)[: len(items)]
 
     @property
@@ -146,6 +145,12 @@ def _items(images: Any) -> Iterator[HeldImage]:
                 f"Give a list of single images; labels are not needed here (api.evaluate takes them)."
             )
         yield item_of(image, f"image {number}")
+
+
+def _blank(member: Member) -> HeldImage:
+    """An image that says how many features there are."""
+    shape = (32, 32, member.preprocessing.num_channels) if member.preprocessing.has_bands else (32, 32)
+    return HeldImage("blank", lambda: np.zeros(shape, np.uint8))
 
 
 def _as_list(given: AnyPath | Sequence[AnyPath]) -> Sequence[AnyPath]:

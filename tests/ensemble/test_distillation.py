@@ -234,6 +234,9 @@ def test_a_weight_without_teachers_and_the_reverse_are_refused():
         RunConfig.parse({"distill": {"teachers": ["runs/a"]}})
 
 
+BANDS = {"channels": "bands", "mean": [0.5] * 5, "std": [0.2] * 5}
+
+
 @pytest.mark.parametrize(
     ("teacher", "student", "message"),
     [
@@ -254,6 +257,12 @@ def test_a_weight_without_teachers_and_the_reverse_are_refused():
             {},
             "The teacher t takes inputs of 160x96x3, the student of 224x224x3: they must see the same image.\n"
             "Set input.size_px=96 and input.width_px=160 for the student, or take another teacher.",
+        ),
+        (
+            BANDS,
+            BANDS | {"depth_bits": 16, "white_16_bit": 4095},
+            "The teacher t takes bands of 8 bits, 0 to 255, the student bands of 16 bits, 0 to 4,095: they must see "
+            "the same image.\nTrain both on the same set, or take another teacher.",
         ),
         ({"resize_px": 256}, {"resize_px": 232}, ""),
         ({}, {"resize_px": 256}, ""),

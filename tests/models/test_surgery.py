@@ -1,12 +1,13 @@
 """Gradual unfreezing: part after part, each of which has something to train; bodies that are moved to other inputs."""
 
+import numpy as np
 import pytest
 import torch
 
 from saccade.core.errors import ModelError
 from saccade.models.architecture import ImageClassifier, ModelSpec
 from saccade.models.build import resolve_model
-from saccade.models.surgery import freeze, thaw, transplant
+from saccade.models.surgery import for_channels, freeze, thaw, transplant
 
 
 def trained(model: ImageClassifier) -> set[str]:
@@ -55,3 +56,35 @@ def test_a_grey_network_is_not_stretched_to_colours():
     with pytest.raises(ModelError) as error:
         transplant(backbone, "lenet5", ModelSpec(num_classes=5, input_CHW=(3, 32, 32)))
     assert str(error.value).startswith("lenet5 does not hold 1 of the tensors that lenet5")
+
+
+@pytest.mark.parametrize("name", ["squeezenet1.1", "resnet20", "convnext-atto", "mobilenetv3-small", "lenet5"])
+@pytest.mark.parametrize("times", [2, 3])
+def test_a_colour_network_on_repeated_colours_answers_as_for_the_colours(name: str, times: int):
+    torch.manual_seed(0)
+    colour = resolve_model(name, ModelSpec(num_classes=5, input_CHW=(3, 64, 64))).eval()
+    _, wide = transplant(colour, name, ModelSpec(num_classes=4, input_CHW=(3 * times, 64, 64)))
+    image_BCHW = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = colour.stages(colour.stem(image_BCHW))
+        shown = wide.eval().stages(wide.stem(image_BCHW.repeat(1, times, 1, 1)))
+    assert torch.allclose(shown, expected, atol=1e-4 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("num", [2, 4, 5, 8, 13])
+def test_filters_for_other_channels_are_repeated_in_turn_and_scaled(num: int):
+    weight_OIHW = torch.randn(4, 3, 5, 5)
+    wanted = np.stack([weight_OIHW[:, channel % 3].numpy() * 3 / num for channel in range(num)], axis=1)
+    assert for_channels(weight_OIHW, num).numpy() == pytest.approx(wanted, rel=1e-6)
+    assert torch.equal(for_channels(weight_OIHW, 1), weight_OIHW.sum(dim=1, keepdim=True))
+
+
+def test_a_grey_network_on_equal_bands_answers_as_for_one():
+    torch.manual_seed(0)
+    grey = resolve_model("lenet5", ModelSpec(num_classes=5, input_CHW=(1, 32, 32))).eval()
+    _, wide = transplant(grey, "lenet5", ModelSpec(num_classes=4, input_CHW=(5, 32, 32)))
+    image_B1HW = torch.randn(2, 1, 32, 32)
+    with torch.no_grad():
+        expected = grey.stages(grey.stem(image_B1HW))
+        shown = wide.eval().stages(wide.stem(image_B1HW.expand(-1, 5, -1, -1)))
+    assert torch.allclose(shown, expected, atol=1e-4 * float(expected.abs().max()))

@@ -1,13 +1,23 @@
 """Building blocks of the report: escaping, contrast, charts."""
 
+import base64
+import io
 import re
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from saccade.core.types import Preprocessing
+from saccade.explain.colour import overlay
+from saccade.explain.gradcam import EvidenceMap
 from saccade.report.charts import Axis, Series, calibration_chart, line_chart
 from saccade.report.html import element, join, table
 from saccade.report.palette import DARK, LIGHT, contrast, heat_class, heat_colours, readable_on
+from saccade.report.pictures import Pictures
 from saccade.report.sections.confusion import whole_percent
+from saccade.report.sections.mistakes import evidence_picture
 
 
 def test_text_and_attributes_are_escaped_and_markup_is_not():
@@ -81,3 +91,20 @@ def test_the_calibration_chart_shows_every_bin():
 )
 def test_a_share_of_a_row_is_never_rounded_to_none_or_all(count: int, total: int, words: str):
     assert whole_percent(count, total) == words
+
+
+def pixels_in(markup: object) -> np.ndarray:
+    content = base64.b64decode(re.search(r"base64,([^\"]+)", markup.text)[1])
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+def test_of_sixteen_bits_and_five_channels_the_first_three_are_shown():
+    pixels = Preprocessing(channels="bands", depth_bits=16, white_16_bit=1023, mean=(0.5,) * 5, std=(0.2,) * 5)
+    pictures = Pictures(SimpleNamespace(manifest=SimpleNamespace(preprocessing=pixels)))
+    seen_HWC = np.random.default_rng(0).integers(0, 1024, (12, 10, 5), dtype=np.uint16)
+    shown_HWC = np.floor(seen_HWC[:, :, :3].astype(np.float64) * 255 / 1023 + 0.5).astype(np.uint8)
+    assert np.array_equal(pixels_in(pictures.picture(seen_HWC, "a")), shown_HWC)
+    map_HW = np.linspace(0, 1, 120).reshape(12, 10)
+    evidence = EvidenceMap(evidence_hw=map_HW, map_HW=map_HW, layer="stage1", class_name="a")
+    found = pixels_in(evidence_picture(evidence, seen_HWC, pictures, "for it"))
+    assert np.array_equal(found, overlay(shown_HWC, map_HW))

@@ -95,6 +95,20 @@ def test_a_name_that_leads_outside_is_refused(exported: Path, tmp_path: Path):
     )
 
 
+def test_an_export_that_says_it_takes_other_channels_than_colours_is_refused(exported: Path, tmp_path: Path):
+    copy = tmp_path / "copy"
+    shutil.copytree(exported, copy)
+    text = json.loads((copy / "saccade.json").read_text())
+    text["preprocessing"] |= {"channels": "bands", "mean": [0.5] * 5, "std": [0.2] * 5}
+    (copy / "saccade.json").write_text(json.dumps(text))
+    with pytest.raises(CheckpointError) as error:
+        read_bundle(copy)
+    assert error.value.message == (
+        f"{copy / 'saccade.json'} is damaged: its images have channels that are no colours, which no export takes.\n"
+        "Export the run again."
+    )
+
+
 def test_a_folder_of_somebody_else_is_not_replaced(run: Path, tmp_path: Path):
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "thesis.txt").write_text("all of it")

@@ -123,9 +123,13 @@ def test_timms_card(tmp_path: Path):
     assert find_weights(str(path), "resnet18").preprocessing.resize_px is None
     card["pretrained_cfg"] |= {"crop_mode": "border"}
     (tmp_path / "config.json").write_text(json.dumps(card))
+    bordered = find_weights(str(path), "resnet18").preprocessing
+    assert (bordered.fit, bordered.resize_px, bordered.input_CHW) == ("pad", None, (3, 224, 224))
+    card["pretrained_cfg"] |= {"crop_pct": 0.9}
+    (tmp_path / "config.json").write_text(json.dumps(card))
     assert refused(tmp_path, "resnet18") == (
-        f"{tmp_path}/config.json asks for preprocessing that Saccade does not have: crop_mode 'border' with crop_pct 1 "
-        "at 224x224.\nGive a JSON file of it with --preprocessing."
+        f"{tmp_path}/config.json asks for preprocessing that Saccade does not have: crop_mode 'border' with crop_pct "
+        "0.9 at 224x224.\nGive a JSON file of it with --preprocessing."
     )
 
 

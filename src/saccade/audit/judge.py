@@ -51,8 +51,8 @@ def judge_endpoint(
     opened(opening_line(source))
     match = match_classes(endpoint.classes, source.classes)
     refuse_extra_classes(match)
-    ready = prepare(asked, source_text, endpoint.classes, ONE_LABEL)
-    good_N = scan_source(source, available_cpus(), "error").good_N
+    ready = prepare(asked, source_text, endpoint.classes, ONE_LABEL, has_bands=False)
+    good_N = scan_source(source, available_cpus(), "error", channels="colour").good_N
     test_N = np.array([i for i in good_N if source.record(int(i)).split == "test"], dtype=np.int64)
     where = printable(source.name)
     index_N, judged_on = (test_N, f"the test part of {where}") if len(test_N) else (good_N, f"all images of {where}")

@@ -59,12 +59,12 @@ def looks(num_crops: int, scales: Sequence[float] = (1.0,)) -> tuple[Look, ...]:
 
 
 def prepare_looks(image_HWC: np.ndarray, preprocessing: Preprocessing, wanted: Sequence[Look]) -> np.ndarray:
-    """image_VHWC uint8, one prepared input for each look at image_HWC (uint8 RGB of any size)."""
+    """image_VHWC, one prepared input for each look at image_HWC (any size; what `prepare_image` takes)."""
     if tuple(wanted) == (CENTRE,):
         return prepare_image(image_HWC, preprocessing)[None]
     canvases = {scale: _canvas(image_HWC, preprocessing, scale) for scale in {look.scale for look in wanted}}
     height_px, width_px = preprocessing.input_height_px, preprocessing.input_width_px
-    out_VHWC = np.empty((len(wanted), height_px, width_px, preprocessing.num_channels), np.uint8)
+    out_VHWC = np.empty((len(wanted), height_px, width_px, preprocessing.num_channels), preprocessing.pixel_type)
     for view, look in enumerate(wanted):
         canvas_HWC = canvases[look.scale]
         top = round((canvas_HWC.shape[0] - height_px) * look.down)
@@ -94,7 +94,8 @@ def _canvas(image_HWC: np.ndarray, preprocessing: Preprocessing, scale: float) -
     prepared_HWC = prepare_image(image_HWC, preprocessing)
     if preprocessing.fit != "pad":
         return np.pad(prepared_HWC, pad, mode="edge")
-    canvas_HWC = np.empty((height_px + 2 * margin_px[0], width_px + 2 * margin_px[1], prepared_HWC.shape[2]), np.uint8)
+    size_HW = height_px + 2 * margin_px[0], width_px + 2 * margin_px[1]
+    canvas_HWC = np.empty((*size_HW, prepared_HWC.shape[2]), prepared_HWC.dtype)
     canvas_HWC[...] = mean_levels(preprocessing)
     canvas_HWC[margin_px[0] : margin_px[0] + height_px, margin_px[1] : margin_px[1] + width_px] = prepared_HWC
     return canvas_HWC

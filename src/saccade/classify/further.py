@@ -59,13 +59,18 @@ class Ready:
         return evaluation
 
 
-def prepare(asked: Further, source_text: str, classes: Sequence[str], task: Task) -> Ready:
+def prepare(asked: Further, source_text: str, classes: Sequence[str], task: Task, has_bands: bool) -> Ready:
     """Read the files that `asked` names. Raises UsageError, DataError."""
     if task.kind != "one label" and asked != Further():
         knows = f"says a {task.target}" if task.target else "knows several"
         raise UsageError(
             f"Costs, slices and corruptions are for one label an image; this run {knows}.\n"
             "Leave out --costs, --slices, --slice-column and --corruptions."
+        )
+    if asked.corruptions and has_bands:
+        raise UsageError(
+            "Corruptions are of photographs, in grey or colours, and this run takes other channels.\n"
+            "Leave out --corruptions."
         )
     return Ready(
         asked=asked,

@@ -18,7 +18,7 @@ from ..core.runtime import RuntimeConfig
 from ..core.task import Task
 from ..data.labels import labels_of
 from ..data.opening_line import Told, opening_line, untold
-from ..data.scan import scan_source
+from ..data.scan import channels_of, scan_source
 from ..data.source import DataSource, open_source
 from ..evaluate.caveats import worse_calibrated, worse_scaled
 from ..evaluate.classes import ClassMatch, match_classes, refuse_extra_classes
@@ -92,10 +92,9 @@ def evaluate(
     refuse_confidence_of_labels(classifier.task, answering.min_confidence if answering else None)
     if not classifier.task.is_number:
         refuse_extra_classes(match_classes(classifier.classes, source.classes))
-    ready = prepare(further or Further(), source_text, classifier.classes, classifier.task)
-    scan = scan_source(
-        source, classifier.runtime.num_threads, "error", white=classifier.members[0].preprocessing.white_16_bit
-    )
+    pixels, num_threads = classifier.members[0].preprocessing, classifier.runtime.num_threads
+    ready = prepare(further or Further(), source_text, classifier.classes, classifier.task, pixels.has_bands)
+    scan = scan_source(source, num_threads, "error", white=pixels.white_16_bit, channels=channels_of(pixels))
     images = choose_images(folders, source_text, source, scan)
     judged = judge(classifier, folders, images, started_s, answering or Answering())
     return ready.measure(judged, source, images.index_N[judged.copies.is_judged_N], classifier)

@@ -16,7 +16,7 @@ from ..core.display import Displayed
 from ..core.errors import DataError, printable
 from ..core.runtime import RuntimeConfig
 from ..data.images.decode import decode_image
-from ..data.scan import ScanReport, scan_source
+from ..data.scan import ScanReport, channels_of, scan_source
 from ..data.source import DataSource, open_source
 from ..data.split import group_numbers
 from ..evaluate.label_errors import SuspectedLabels, suspect_labels
@@ -81,7 +81,8 @@ def check_labels(run: Path, source_text: str, runtime_config: RuntimeConfig) -> 
     refuse_unnamed_parts(member)  # before the images are read
     source = open_source(source_text, verb="--label-errors")
     source.task.refuse_unknown("evaluate --label-errors")
-    scan = scan_source(source, member.runtime.num_threads, "error", white=member.preprocessing.white_16_bit)
+    pixels, num_threads = member.preprocessing, member.runtime.num_threads
+    scan = scan_source(source, num_threads, "error", white=pixels.white_16_bit, channels=channels_of(pixels))
     if len(scan.good_N) < MIN_IMAGES:
         raise DataError(
             f"Labels are checked against each other, which takes at least {MIN_IMAGES} images; "

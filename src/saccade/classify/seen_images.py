@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import CheckpointError, printable
-from ..data.images.decode import decode_image
-from ..data.images.digests import pixel_digest
+from ..data.images.bands import picture_digest
+from ..data.images.decode import DecodedImage, decode_image
 from ..data.images.near_duplicates import MAX_COPIES, KnownPictures, is_telling, thumbnail
-from ..data.images.pixel_statistics import are_equal
 from ..data.scan import MAX_COMPARED
 from ..runs.seen import TEST, Seen, look_up_seen
 from .stream import Way
@@ -42,9 +41,9 @@ class SeenImages:
                     f"some of these may be among them."
                 )
 
-    def recognises(self, key: str, content: bytes | np.ndarray, image_HWC: np.ndarray, way: Way) -> bool:
+    def recognises(self, key: str, content: bytes | np.ndarray, decoded: DecodedImage, way: Way) -> bool:
         """Whether the image, decoded in this `way`, is one that a run learned from, or nearly the same."""
-        picture = _Picture(key, content, image_HWC, way)
+        picture = _Picture(key, content, decoded, way)
         return any(record.has(picture) for record in self._records)
 
     def count(self, num_asked: int, num_seen: int) -> None:
@@ -74,25 +73,25 @@ class SeenImages:
 class _Picture:
     """One image that is asked about; what it is compared by is computed once, when it is needed."""
 
-    def __init__(self, key: str, content: bytes | np.ndarray, image_HWC: np.ndarray, way: Way) -> None:
-        self._key, self._content, self._image_HWC, self._way = key, content, image_HWC, way
-        self.thumbnail_P = thumbnail(image_HWC)
-        size_12 = np.array([image_HWC.shape[:2]])
+    def __init__(self, key: str, content: bytes | np.ndarray, decoded: DecodedImage, way: Way) -> None:
+        self._key, self._content, self._decoded, self._way = key, content, decoded, way
+        self.thumbnail_P = thumbnail(decoded.image_HWC)
+        size_12 = np.array([decoded.image_HWC.shape[:2]])
         self.is_telling = bool(is_telling(size_12, self.thumbnail_P[None])[0])
         self._digest = b""
 
     def digest(self) -> bytes:
         """That of the pixels of the whole image."""
-        self._digest = self._digest or whole_digest(self._key, self._content, self._image_HWC, self._way)
+        self._digest = self._digest or whole_digest(self._key, self._content, self._decoded, self._way)
         return self._digest
 
 
-def whole_digest(key: str, content: bytes | np.ndarray, image_HWC: np.ndarray, way: Way) -> bytes:
+def whole_digest(key: str, content: bytes | np.ndarray, decoded: DecodedImage, way: Way) -> bytes:
     """The digest of all pixels of an image that was decoded in this `way`, perhaps at a smaller scale."""
     short_px, white = way
-    if short_px is not None and min(image_HWC.shape[:2]) >= short_px:  # it may be a smaller one of the file's
-        image_HWC = decode_image(content, key, None, white).image_HWC
-    return pixel_digest(image_HWC, are_equal([image_HWC[:, :, channel] for channel in range(3)]))
+    if short_px is not None and min(decoded.image_HWC.shape[:2]) >= short_px:  # it may be a smaller one of the file's
+        decoded = decode_image(content, key, None, white)
+    return picture_digest(decoded)
 
 
 class _Record:

@@ -19,6 +19,7 @@ import numpy as np
 from ..core.errors import DataError, ImageError, printable
 from ..core.plain_files import open_plain_file
 from ..core.types import Preprocessing
+from ..data.images.bands import network_pixels
 from ..data.images.decode import DecodedImage, decode_image
 from ..data.images.preprocess import decoded_short_side_px, refuse_large_resize
 from ..data.limits import refuse_large_image
@@ -35,7 +36,7 @@ LOOK_EVERY_S = 0.5
 READ_TIMEOUT_S = 120.0
 
 Way = tuple[int | None, int]  # how an image was decoded: the short side in pixels at least, and 16 bits' white
-Recognises = Callable[[str, bytes | np.ndarray, np.ndarray, Way], bool]  # of key, content, image_HWC and its way
+Recognises = Callable[[str, bytes | np.ndarray, DecodedImage, Way], bool]  # of key, content, image and its way
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +195,7 @@ class _Pending:
     def _prepare(self, item: HeldImage) -> _Found:
         largest = max(look.scale for look in self._views)
         decoded: dict[Way, DecodedImage] = {}
-        prepared = []
+        prepared, notes = [], dict[str, None]()
         try:
             with self._readers.reading(item.key):
                 content = item.read()
@@ -205,12 +206,12 @@ class _Pending:
                 if way not in decoded:
                     decoded[way] = decode_image(content, item.key, *way)
                 refuse_large_resize(item.key, decoded[way].image_HWC.shape[:2], kind, largest)
-                prepared.append(prepare_looks(decoded[way].image_HWC, kind, self._views))
+                prepared.append(prepare_looks(network_pixels(decoded[way], item.key, kind), kind, self._views))
+                notes |= dict.fromkeys(decoded[way].notes_on_bands if kind.has_bands else decoded[way].notes)
             way = min(decoded, key=lambda way: way[0] or 0)  # the whole image, where one preprocessing asks for it
-            known = self._recognises is not None and self._recognises(item.key, content, decoded[way].image_HWC, way)
+            known = self._recognises is not None and self._recognises(item.key, content, decoded[way], way)
         except ImageError as error:
             return error
-        notes = dict.fromkeys(note for image in decoded.values() for note in image.notes)
         return _Image(prepared=prepared, notes=tuple(notes), is_recognised=known)
 
 

@@ -25,12 +25,13 @@ SPLITS = ("train", "validation", "test")
 MAX_INPUT_PX = 2048  # side of a network's input: a batch of 32 such images takes 0.4 GB
 MAX_RESIZE_PX = 8192
 MAX_16_BIT = 65_535
+MAX_BANDS = 64  # channels of an image that is neither grey nor colour; imaging spectrometers with more are cut first
 MIN_STD, MAX_STD = 1e-3, 10.0  # of pixels in 0 to 1: those that are fed as 0 to 255 have 1/255
 InputSide = Annotated[int, Field(ge=1, le=MAX_INPUT_PX)]
 Fit = Literal["crop", "cover", "pad", "squash"]
-ChannelMeans = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(strict=False, max_length=3)]
+ChannelMeans = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(strict=False, max_length=MAX_BANDS)]
 ChannelDeviations = Annotated[
-    tuple[Annotated[float, Field(ge=MIN_STD, le=MAX_STD)], ...], Field(strict=False, max_length=3)
+    tuple[Annotated[float, Field(ge=MIN_STD, le=MAX_STD)], ...], Field(strict=False, max_length=MAX_BANDS)
 ]
 
 
@@ -118,7 +119,14 @@ class Preprocessing(FrozenConfig):
 
     model_config = ConfigDict(strict=True)
 
-    channels: Literal["rgb", "grey"] = Field("rgb", description="colour channels of the input")
+    channels: Literal["rgb", "grey", "bands"] = Field(
+        "rgb",
+        description="channels of the input: colours, grey, or bands: every channel of a file as it is, as many as mean "
+        "has values",
+    )
+    depth_bits: Literal[8, 16] = Field(
+        8, description="bits of a prepared pixel; with 16, which only bands have, white_16_bit becomes 1"
+    )
     fit: Fit = Field(
         "crop",
         description="how a picture of another shape becomes an input. crop: its short side becomes resize_px, and the "
@@ -152,8 +160,23 @@ class Preprocessing(FrozenConfig):
 
     @property
     def num_channels(self) -> int:
-        """1 for grey inputs, else 3."""
-        return 1 if self.channels == "grey" else 3
+        """1 for grey inputs, 3 for colours, of bands as many as there are means."""
+        return {"grey": 1, "rgb": 3, "bands": len(self.mean)}[self.channels]
+
+    @property
+    def has_bands(self) -> bool:
+        """Whether the channels are neither grey nor colours."""
+        return self.channels == "bands"
+
+    @property
+    def full_scale(self) -> int:
+        """The value of a prepared pixel that counts as 1: 255, or with 16 bits white_16_bit."""
+        return self.white_16_bit if self.depth_bits == 16 else 255
+
+    @property
+    def pixel_type(self) -> type[np.uint8] | type[np.uint16]:
+        """What prepared pixels are kept as."""
+        return np.uint16 if self.depth_bits == 16 else np.uint8
 
     @property
     def input_CHW(self) -> tuple[int, int, int]:
@@ -169,14 +192,16 @@ class Preprocessing(FrozenConfig):
     def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without values that came later where they are the usual ones: digests and files stay what they were."""
         values: dict[str, Any] = serialize(self)
-        usual = {"white_16_bit": MAX_16_BIT, "fit": "crop"}
+        usual = {"white_16_bit": MAX_16_BIT, "fit": "crop", "depth_bits": 8}
         return {name: value for name, value in values.items() if name not in usual or value != usual[name]}
 
     @model_validator(mode="after")
     def _consistent(self) -> Preprocessing:
-        if len(self.mean) != self.num_channels or len(self.std) != self.num_channels:
+        if self.depth_bits == 16 and not self.has_bands:
+            raise ValueError(f"depth_bits 16 is for bands, and the channels are {self.channels}")
+        if not self.mean or len(self.mean) != self.num_channels or len(self.std) != self.num_channels:
             raise ValueError(
-                f"mean and std need {self.num_channels} values for {self.channels} images, "
+                f"mean and std need {self.num_channels or 'as many'} values for {self.channels} images, "
                 f"got {len(self.mean)} and {len(self.std)}"
             )
         if self.fit in ("pad", "squash") and self.resize_px is not None:

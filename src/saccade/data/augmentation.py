@@ -120,12 +120,14 @@ class Colouring(Augmentation):
 @dataclass(frozen=True, kw_only=True)
 class Pixel(Augmentation):
     """`change(drawn, row, image_HWC, scene)` gives the changed image: uint8 of the same shape, 1 or 3 (RGB) channels.
+    With `any_channels` also of bands, uint8 or uint16 with any number of channels, as deep as `scene.preprocessing`.
 
     It gets images of the input's size and must not write to them; where nothing changes, it returns the image itself.
     Random pixels come from `noise.py`, from a seed that was drawn.
     """
 
     change: Callable[[Drawn, int, np.ndarray, Scene], np.ndarray]
+    any_channels: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

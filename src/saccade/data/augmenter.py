@@ -12,6 +12,7 @@ from .augment.shared.lossless import move_pixels
 from .augment.shared.mixing import partners
 from .augment.shared.operations import Step, change_image, chosen_geometry, chosen_steps, is_lossless
 from .augmentation import (
+    AUGMENTATIONS,
     Augmentation,
     Choosing,
     Colouring,
@@ -20,12 +21,14 @@ from .augmentation import (
     Framing,
     Geometric,
     Mixing,
+    Operation,
     Pixel,
     Scene,
     Warping,
     identities,
 )
 from .augmentation_policy import AugmentConfig
+from .images.bands import network_pixels
 from .images.decode import decode_image
 from .images.decode_for_training import as_luma, read_rgbx
 from .images.opencv import written
@@ -63,6 +66,26 @@ class Plan:
         )
 
 
+def usable(config: AugmentConfig, preprocessing: Preprocessing) -> list[Augmentation]:
+    """The augmentations of `config` that can change an image of `preprocessing`: of bands, all but those of colours."""
+    return [entry for entry in config.active() if not preprocessing.has_bands or not _is_of_colours(entry)]
+
+
+def left_out_of_bands(config: AugmentConfig) -> list[str]:
+    """Names of the augmentations of `config` that mean nothing to bands, and are left out of them in part or whole."""
+    choosing = [e for e in config.active() if isinstance(e, Choosing) and not all(map(_serves_bands, e.operations))]
+    named = [f"{entry.name} (those of its operations that change colours)" for entry in choosing]
+    return [entry.name for entry in config.active() if _is_of_colours(entry)] + named
+
+
+def _is_of_colours(entry: Augmentation) -> bool:
+    return isinstance(entry, Colouring) or (isinstance(entry, Pixel) and not entry.any_channels)
+
+
+def _serves_bands(operation: Operation) -> bool:
+    return not operation.augmentation or not _is_of_colours(AUGMENTATIONS.get(operation.augmentation))
+
+
 class Augmenter:
     """Applies an AugmentConfig. Every result is a pure function of (seed, epoch, sample index, source pixels).
 
@@ -75,7 +98,7 @@ class Augmenter:
         self.config = config
         self.preprocessing = preprocessing
         self.seed = seed
-        self._active = config.active()
+        self._active = usable(config, preprocessing)
         self._framing = next((entry for entry in self._active if isinstance(entry, Framing)), None)
         # Perspective acts last, on the output itself, where it is known to lie in front of the horizon.
         self._geometric = [e for e in self._active if isinstance(e, Geometric) and not e.projective]
@@ -102,6 +125,10 @@ class Augmenter:
         scene = Scene(preprocessing=self.preprocessing, epoch=epoch, border=self.canvas.border)
         draw_B = index_B if draw_B is None else draw_B
         drawn = {entry.name: self._draw(entry, scene, draw_B) for entry in self._active}
+        if self.preprocessing.has_bands:
+            for choosing in self._choosing:  # what is left out of bands does not happen
+                places = [k for k, operation in enumerate(choosing.operations) if not _serves_bands(operation)]
+                drawn[choosing.name]["operation"][np.isin(drawn[choosing.name]["operation"], places)] = -1
         geometry_B33, colour_B34 = identities(len(index_B)), identities(len(index_B), columns=4)
         for entry in self._geometric:
             geometry_B33 = geometry_B33 @ entry.matrices(drawn[entry.name], scene)
@@ -127,8 +154,8 @@ class Augmenter:
 
         Those it does not need may be undefined. Raises ImageError naming `key`.
         """
-        if self.preprocessing.channels == "grey":
-            return as_luma(decode_image(content, key, None, self.preprocessing.white_16_bit).image_HWC)
+        if self.preprocessing.channels != "rgb":
+            return self._channels(content, key)
         return read_rgbx(
             content,
             key,
@@ -139,9 +166,16 @@ class Augmenter:
 
     def read_whole(self, content: bytes | np.ndarray, key: str) -> np.ndarray:
         """The pixels that `render` needs of a sample in any epoch, at full scale. Raises ImageError naming `key`."""
-        if self.preprocessing.channels == "grey":
-            return as_luma(decode_image(content, key, None, self.preprocessing.white_16_bit).image_HWC)
+        if self.preprocessing.channels != "rgb":
+            return self._channels(content, key)
         return read_rgbx(content, key, lambda height, width: 1.0, white=self.preprocessing.white_16_bit)
+
+    def _channels(self, content: bytes | np.ndarray, key: str) -> np.ndarray:
+        """Grey (H, W, 1), or all bands (H, W, C)."""
+        decoded = decode_image(content, key, None, self.preprocessing.white_16_bit)
+        if self.preprocessing.has_bands:
+            return network_pixels(decoded, key, self.preprocessing)
+        return as_luma(decoded.image_HWC)
 
     def source_matrix(self, plan: Plan, row: int, source_HW: tuple[int, int]) -> np.ndarray:
         """matrix_33 from centred output to centred source coordinates: the framing after everything else."""
@@ -152,7 +186,7 @@ class Augmenter:
         return frame_33 @ plan.geometry_B33[row]
 
     def render(self, pixels_HWC: np.ndarray, plan: Plan, row: int, out_HWC: np.ndarray) -> None:
-        """Resample what `read` gave into `out_HWC`, uint8 (H, W, C) at the input size, and change its pixels.
+        """Resample what `read` gave into `out_HWC` (H, W, C) at the input size, and change its pixels.
 
         Only where `sees_source`; otherwise an image is prepared as evaluation does it, and `finish` does the rest.
         """
@@ -160,7 +194,7 @@ class Augmenter:
         displacement_HW2 = sum(displacements[1:], start=displacements[0]) if displacements else None
         matrix_33 = self.source_matrix(plan, row, (pixels_HWC.shape[0], pixels_HWC.shape[1]))
         plain_HWC = np.empty_like(out_HWC) if self._changes else out_HWC
-        if pixels_HWC.shape[2] == 4:
+        if self.preprocessing.channels == "rgb" and pixels_HWC.shape[2] == 4:
             seen_HWC = np.empty((*self.canvas.size_HW, 4), np.uint8)
             geometry.resample(pixels_HWC, matrix_33, displacement_HW2, self.canvas, seen_HWC)
             written(cv2.cvtColor(seen_HWC, cv2.COLOR_RGBA2RGB, dst=plain_HWC), plain_HWC)
@@ -208,7 +242,8 @@ class Augmenter:
         for entry, box_B4 in zip(self._erasing, self.boxes(plan)):
             for row, (top, bottom, left, right) in enumerate(box_B4.tolist()):
                 shape_HWC = (bottom - top, right - left, image_BHWC.shape[3])
-                filled = entry.fill(plan.drawn[entry.name], row, shape_HWC) if entry.fill else self.mean_C
+                fill = None if self.preprocessing.has_bands else entry.fill  # which draws colours
+                filled = fill(plan.drawn[entry.name], row, shape_HWC) if fill else self.mean_C
                 image_BHWC[row, top:bottom, left:right] = filled
         if not self._mixing:
             return image_BHWC, label_B

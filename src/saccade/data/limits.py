@@ -14,6 +14,7 @@ MAX_JPEG_SCANS = (
     100  # of a progressive file, each as long as the whole picture takes; cameras and encoders write 1 to 20
 )
 MAX_IMAGE_PIXELS = 50_000_000  # of one image, height times width
+MAX_BAND_VALUES = 80_000_000  # of one image of bands, height times width times channels: below Pillow's own alarm
 MAX_IMAGE_BYTES = 256 << 20  # of one encoded image, whatever it lies in
 
 FREE_IMAGE_BYTES = 100 << 20  # of memory that any image of a format without checksums may take to decode
@@ -73,6 +74,16 @@ def refuse_declared_size(key: str, width_px: int, height_px: int) -> None:
     if min(width_px, height_px) < 1:
         raise ImageError(key, f"the image has {width_px}x{height_px} pixels.")
     refuse_long_shape(key, width_px, height_px)
+
+
+def refuse_many_values(key: str, width_px: int, height_px: int, num_channels: int) -> None:
+    """Raise ImageError where an image of many channels has more values than are read."""
+    if width_px * height_px * num_channels > MAX_BAND_VALUES:
+        raise ImageError(
+            key,
+            f"the image has {width_px}x{height_px} pixels of {num_channels} channels; at most {MAX_BAND_VALUES:,} "
+            f"values are read. Cut it into pieces.",
+        )
 
 
 def refuse_long_shape(key: str, width_px: int, height_px: int) -> None:

@@ -10,16 +10,18 @@ from typing import Literal
 import numpy as np
 
 from ..core.errors import DataError, ImageError, printable
-from ..core.types import MAX_16_BIT, SPLITS
-from .images.decode import decode_image
+from ..core.types import MAX_16_BIT, SPLITS, Preprocessing
+from .images.bands import channel_words, picture_digest
+from .images.decode import DecodedImage, decode_image
 from .images.digests import BLOCK_BYTES, DIGEST_BYTES, content_digest, pixel_digest
 from .images.near_duplicates import MAX_COPIES, THUMBNAIL_PX, Likeness, is_telling, thumbnail, thumbnails
-from .images.pixel_statistics import statistics_of, statistics_of_many
+from .images.pixel_statistics import statistics_of, statistics_of_bands, statistics_of_many
 from .source import DataSource
 
 MAX_SKIPPED_FRACTION = 0.01
 MAX_COMPARED = 250_000  # images that are compared for likeness: 64 MB of thumbnails
 CHUNK = 64
+Channels = Literal["auto", "colour", "bands"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,8 @@ class ScanReport:
     upright.
     `mean_NC`, `square_NC` float32 (N, 3): mean and mean square of each image's pixels in 0 to 1. `is_grey_N`: all
     three channels are equal everywhere. `white_16_bit`: the value that became white in files of 16 bits a channel.
+    `num_bands`: how many channels all images have that are taken as they are, and C of the means; 0 of grey and
+    colours. `depth_bits` is 16 where some of their files have 16 bits a channel.
     """
 
     pixel_digest_N: np.ndarray
@@ -54,6 +58,8 @@ class ScanReport:
     notes: tuple[str, ...] = ()  # on damage beside the pixels, each with the file's name
     likeness: Likeness | None = None
     white_16_bit: int = MAX_16_BIT
+    num_bands: int = 0
+    depth_bits: Literal[8, 16] = 8
 
     @cached_property
     def alike_groups(self) -> list[np.ndarray]:
@@ -73,20 +79,29 @@ class ScanReport:
         return tuple(group for group in groups if len(group) <= most), alike
 
 
+def channels_of(preprocessing: Preprocessing) -> Channels:
+    """The `channels` of a scan of images for a network that has them as `preprocessing` says."""
+    return "bands" if preprocessing.has_bands else "colour"
+
+
 def scan_source(
     source: DataSource,
     threads: int,
     on_bad_image: Literal["error", "skip"] = "error",
     progress: Callable[[int, int], None] | None = None,
     white: int | None = None,
+    channels: Channels = "auto",
 ) -> ScanReport:
     """Decode every image of `source` once. `progress(done, total)` is called as it goes on.
 
+    `channels`: "colour" takes what is shown of every image, "bands" every channel as it is; "auto" as the files say.
+
     `white` is the value that becomes white in files of 16 bits a channel. Without it, it is found: 255, 511, 1023, ...
     or 65535, whichever the values outside of a given test part reach; then those files are decoded a second time.
-    Raises DataError naming the first bad files: under `error` for any, under `skip` for more than 1 % (and than one).
+    Raises DataError naming the first bad files: under `error` for any, under `skip` for more than 1 % (and than one);
+    and where images differ in their channels, naming two of them.
     """
-    scan = _Scan(source, MAX_16_BIT if white is None else white)
+    scan = _Scan(source, MAX_16_BIT if white is None else white, channels)
     starts = range(0, len(source), CHUNK)
     with ThreadPoolExecutor(max_workers=max(1, threads), thread_name_prefix="scan") as pool:
         for done, _ in enumerate(pool.map(scan.read_chunk, starts), start=1):
@@ -132,9 +147,10 @@ def white_of(source: DataSource, largest_N: np.ndarray) -> int:
 class _Scan:
     """The arrays that the threads fill, each its own rows."""
 
-    def __init__(self, source: DataSource, white: int) -> None:
+    def __init__(self, source: DataSource, white: int, channels: Channels) -> None:
         self.source = source
         self.white = white
+        self.channels = channels
         count = len(source)
         self.pixels_N = np.zeros((count, DIGEST_BYTES), np.uint8)
         self.bytes_N = np.zeros((count, DIGEST_BYTES), np.uint8)
@@ -143,6 +159,9 @@ class _Scan:
         self.mean_NC = np.zeros((count, 3), np.float32)
         self.square_NC = np.zeros((count, 3), np.float32)
         self.is_grey_N = np.zeros(count, bool)
+        self.num_bands_N = np.zeros(count, np.int32)  # 0 of grey and colours
+        self.is_deep_N = np.zeros(count, bool)  # bands of 16 bits
+        self.bands: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # mean_C and square_C of an image of bands
         self.largest_N = np.zeros(count, np.uint16)  # value of 16 bits; 0 in other files
         self.rotated_N = np.zeros(count, bool)
         self.as_read_N = np.zeros(count, bool)  # the pixels are what the source gave, so their digests may be one
@@ -181,21 +200,34 @@ class _Scan:
             self._measure_together(np.array([index for index, _ in same]), [pixels for _, pixels in same])
 
     def _read(self, index: int) -> np.ndarray | None:
-        """The pixels of an image: uint8 (H, W) or (H, W, 3); None where an equal file has been measured."""
+        """The pixels of an image: uint8 (H, W) or (H, W, 3); None where it is measured already: by its bands, or in an
+        equal file."""
         content = self.source.read(index)
         digest = content_digest(content)
         self.bytes_N[index] = np.frombuffer(digest, np.uint8)
         if isinstance(content, bytes) and digest in self.earlier:
             self._repeat(index, self.earlier[digest])
             return None
-        if isinstance(content, np.ndarray) and content.ndim == 2 and content.dtype == np.uint8:
+        is_plain = isinstance(content, np.ndarray) and content.ndim == 2 and content.dtype == np.uint8
+        if isinstance(content, np.ndarray) and is_plain and self.channels != "bands":
             self.modes[index], self.as_read_N[index] = "L", True
             return content
         decoded = decode_image(content, self.source.record(index).key, None, self.white)
         self.largest_N[index] = decoded.largest_16_bit
         self.modes[index], self.rotated_N[index] = decoded.mode, decoded.rotated
-        if decoded.notes:
-            self.notes[index] = " ".join(decoded.notes)
+        takes_bands = self.channels == "bands" or (self.channels == "auto" and decoded.is_bands)
+        if notes := decoded.notes_on_bands if takes_bands else decoded.notes:
+            self.notes[index] = " ".join(notes)
+        if takes_bands:
+            self._measure_bands(index, decoded)
+            self._remember(index)
+            return None
+        if decoded.is_bands:
+            self.size_N2[index] = decoded.image_HWC.shape[:2]
+            self._measure(index, decoded.image_HWC)
+            self.pixels_N[index] = np.frombuffer(picture_digest(decoded), np.uint8)
+            self._remember(index)
+            return None
         self.as_read_N[index] = decoded.image_HWC is content
         return decoded.image_HWC
 
@@ -208,14 +240,26 @@ class _Scan:
         """An image whose file is equal to that of `earlier`: one file in many rows of a table is decoded once."""
         if earlier in self.bad:
             raise ImageError(self.source.record(index).key, self.bad[earlier].reason)
-        statistics = (self.mean_NC, self.square_NC, self.is_grey_N)
+        statistics = (self.mean_NC, self.square_NC, self.is_grey_N, self.num_bands_N, self.is_deep_N)
         for values in (self.pixels_N, self.size_N2, self.rotated_N, self.largest_N, *statistics):
             values[index] = values[earlier]
         if len(self.thumbnail_NP):
             self.thumbnail_NP[index] = self.thumbnail_NP[earlier]
         self.modes[index] = self.modes[earlier]
+        if earlier in self.bands:
+            self.bands[index] = self.bands[earlier]
         if earlier in self.notes:
             self.notes[index] = self.notes[earlier]
+
+    def _measure_bands(self, index: int, decoded: DecodedImage) -> None:
+        """One image whose channels are all read."""
+        band_HWC = decoded.band_HWC
+        self.size_N2[index] = band_HWC.shape[:2]
+        self.num_bands_N[index], self.is_deep_N[index] = band_HWC.shape[2], band_HWC.dtype == np.uint16
+        self.bands[index] = statistics_of_bands(band_HWC, self.white if self.is_deep_N[index] else 255)
+        self.pixels_N[index] = np.frombuffer(picture_digest(decoded), np.uint8)
+        if len(self.thumbnail_NP):
+            self.thumbnail_NP[index] = thumbnail(decoded.image_HWC)
 
     def _measure(self, index: int, pixels: np.ndarray) -> None:
         """One large picture."""
@@ -241,14 +285,15 @@ class _Scan:
 
     def report(self, bad: tuple[BadImage, ...]) -> ScanReport:
         good_N = np.setdiff1d(np.arange(len(self.source), dtype=np.int64), np.array(sorted(self.bad), dtype=np.int64))
+        num_bands = self._num_bands(good_N)
         return ScanReport(
             pixel_digest_N=self.pixels_N,
             bytes_digest_N=self.bytes_N,
             good_N=good_N,
             bad=bad,
             size_N2=self.size_N2,
-            mean_NC=self.mean_NC,
-            square_NC=self.square_NC,
+            mean_NC=self._of_bands(0, num_bands) if num_bands else self.mean_NC,
+            square_NC=self._of_bands(1, num_bands) if num_bands else self.square_NC,
             is_grey_N=self.is_grey_N,
             mode_counts=Counter(mode for mode in self.modes if mode),
             num_rotated=int(self.rotated_N.sum()),
@@ -257,13 +302,42 @@ class _Scan:
             ),
             likeness=self._likeness(),
             white_16_bit=self.white,
+            num_bands=num_bands,
+            depth_bits=16 if self.is_deep_N.any() else 8,
         )
+
+    def _num_bands(self, good_N: np.ndarray) -> int:
+        """How many bands every image has; 0 of grey and colours. Raises DataError where they differ."""
+        different_M = good_N[self.num_bands_N[good_N] != self.num_bands_N[good_N[:1]]]
+        if len(different_M):
+            raise DataError(mixed_channels(self.source, self.num_bands_N, (int(good_N[0]), int(different_M[0]))))
+        return int(self.num_bands_N[good_N[0]]) if len(good_N) else 0
+
+    def _of_bands(self, which: int, num_bands: int) -> np.ndarray:
+        value_NC = np.zeros((len(self.source), num_bands), np.float32)
+        for index, values in self.bands.items():
+            if len(values[which]) == num_bands:
+                value_NC[index] = values[which]
+        return value_NC
 
     def _likeness(self) -> Likeness | None:
         if not len(self.thumbnail_NP):
             return None
         telling_N = is_telling(self.size_N2, self.thumbnail_NP)
         return Likeness(thumbnail_NP=self.thumbnail_NP, is_telling_N=telling_N)
+
+
+def mixed_channels(source: DataSource, num_bands_N: np.ndarray, pair: tuple[int, int]) -> str:
+    """What is said of a set in which the images `pair` differ in their channels; `num_bands_N`: as many, or 0."""
+    one, other = (
+        f"{printable(source.record(index).key)} {'has ' + channel_words(num) if num else 'is grey or RGB'}"
+        for index, num in ((index, int(num_bands_N[index])) for index in pair)
+    )
+    return (
+        f"{printable(source.name)}: images differ in their channels: {one}, {other}.\n"
+        f"Give images of one kind; or take what is shown of all of them, the first three channels: "
+        f"--set input.channels=rgb."
+    )
 
 
 def _bad_message(source: DataSource, bad: tuple[BadImage, ...], remedy: str) -> str:

@@ -121,12 +121,22 @@ def _refuse_other_inputs(ensemble: Classifier, images: Images) -> None:
                 f"{_size(own.input_CHW)}: they must see the same image.\n"
                 f"Set input.size_px={height_px}{width} for the student, or take another teacher."
             )
+        if _values_kept(other) != _values_kept(own):
+            raise UsageError(
+                f"The teacher {printable(member.name)} takes {_values_kept(other)}, the student {_values_kept(own)}: "
+                f"they must see the same image.\nTrain both on the same set, or take another teacher."
+            )
         if _shape_kept(other) != _shape_kept(own):
             raise UsageError(
                 f"The teacher {printable(member.name)} sees pictures with fit {_shape_kept(other)}, the student with "
                 f"fit {_shape_kept(own)}: they must see the same image.\n"
                 f"Set input.fit={_shape_kept(other)} for the student, or take another teacher."
             )
+
+
+def _values_kept(seen: Preprocessing) -> str:
+    """What a prepared pixel means: of bands its bits and what is white, else eight bits of grey or colours."""
+    return f"bands of {seen.depth_bits} bits, 0 to {seen.full_scale:,}" if seen.has_bands else "grey or colours"
 
 
 def _shape_kept(seen: Preprocessing) -> str:

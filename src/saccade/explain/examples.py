@@ -10,6 +10,7 @@ from ..classify.classifier import Member, join_members
 from ..classify.stream import items_of_source, stream
 from ..core.errors import printable
 from ..core.types import SPLITS
+from ..data.images.bands import as_picture, network_pixels
 from ..data.images.decode import decode_image
 from ..data.images.preprocess import prepare_image
 from ..data.opening_line import Told, opening_line, untold
@@ -89,11 +90,14 @@ def _training_images(source: DataSource) -> np.ndarray:
     return np.array([index for index, split in enumerate(split_N) if wanted is None or split == wanted], dtype=np.int64)
 
 
+def _picture(member: Member, content: bytes | np.ndarray, key: str) -> np.ndarray:
+    """An image as the network sees it, uint8 grey or RGB."""
+    pixels = member.preprocessing
+    decoded = decode_image(content, key, None, pixels.white_16_bit)
+    return as_picture(prepare_image(network_pixels(decoded, key, pixels), pixels), pixels)
+
+
 def _shown(member: Member, source: DataSource, channel: int, best: list[Excitement]) -> ChannelExamples:
     keys = tuple(source.record(found.index).key for found in best)
-    white = member.preprocessing.white_16_bit
-    images = [
-        prepare_image(decode_image(source.read(found.index), key, None, white).image_HWC, member.preprocessing)
-        for found, key in zip(best, keys)
-    ]
+    images = [_picture(member, source.read(found.index), key) for found, key in zip(best, keys, strict=True)]
     return ChannelExamples(channel=channel, found=tuple(best), keys=keys, image_NHWC=np.stack(images))

@@ -7,15 +7,17 @@ import torch
 
 from ..classify.classifier import Member
 from ..core.types import Preprocessing
+from ..data.images.bands import as_picture, bands_words, network_pixels
 from ..data.images.decode import decode_image
 from ..data.images.preprocess import fit_words, prepare_image, refuse_large_resize
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """One image: `original_HWC` uint8 RGB upright, `prepared_HWC` uint8 at the network's input size, `input_1CHW` its
-    normalised tensor, and the answer as logits_K and probability_K (float64, calibrated). `unlike_training` says that
-    it is unlike anything seen in training; None where the run keeps nothing to tell it by."""
+    """One image: `original_HWC` uint8 RGB upright, `prepared_HWC` uint8 as it is shown at the network's input size,
+    grey or RGB, `input_1CHW` its normalised tensor, and the answer as logits_K and probability_K (float64, calibrated).
+    `unlike_training` says that it is unlike anything seen in training; None where the run keeps nothing to tell it
+    by."""
 
     key: str
     original_HWC: np.ndarray
@@ -28,9 +30,10 @@ class Subject:
 
 def look_at(member: Member, content: bytes | np.ndarray, key: str) -> Subject:
     """Decode, prepare and classify one image. Raises ImageError naming `key`."""
-    original_HWC = decode_image(content, key, None, member.preprocessing.white_16_bit).image_HWC
+    decoded = decode_image(content, key, None, member.preprocessing.white_16_bit)
+    original_HWC = decoded.image_HWC
     refuse_large_resize(key, original_HWC.shape[:2], member.preprocessing)
-    prepared_HWC = prepare_image(original_HWC, member.preprocessing)
+    prepared_HWC = prepare_image(network_pixels(decoded, key, member.preprocessing), member.preprocessing)
     input_1CHW = member.normalized(np.stack([prepared_HWC]))  # a copy: Pillow may give pixels that are read-only
     prepared_1CHW = torch.from_numpy(np.array(prepared_HWC)).permute(2, 0, 1)[None]
     logits_1K, unlike_1 = member.logits_and_unlike(prepared_1CHW)
@@ -38,7 +41,7 @@ def look_at(member: Member, content: bytes | np.ndarray, key: str) -> Subject:
     return Subject(
         key=key,
         original_HWC=original_HWC,
-        prepared_HWC=prepared_HWC,
+        prepared_HWC=as_picture(prepared_HWC, member.preprocessing),
         input_1CHW=input_1CHW,
         logits_K=logits_K.numpy(),
         probability_K=member.task.probabilities(logits_K[None], member.temperature)[0],
@@ -54,4 +57,5 @@ def what_it_sees(subject: Subject, preprocessing: Preprocessing) -> str:
         change = "used as it is" if is_whole_size else f"{width_px}x{height_px} {fit_words(preprocessing)}"
     else:
         change = f"{width_px}x{height_px}, {fit_words(preprocessing)}"
-    return f"{change}; {'grey' if preprocessing.channels == 'grey' else 'colour'}"
+    kinds = {"grey": "grey", "rgb": "colour"}
+    return f"{change}; {kinds.get(preprocessing.channels) or bands_words(preprocessing)}"

@@ -131,10 +131,8 @@ def transplant(backbone: nn.Module, name: str, spec: ModelSpec, head: str = LINE
     """(name, network): the body of `backbone`, a network called `name`, with a fresh last layer for `spec`.
 
     The name is what `resolve_model` builds it from. `head` is `linear`, `loglinear` or `hiddenN`; dense layers before
-    the last one, as VGG has them, are part of the body and stay. Where `spec` is of grey images and the first
-    convolution of the backbone takes RGB, its filters are summed over the three channels, as timm's adapt_input_conv
-    does (1.0.31, models/_manipulate.py): a grey picture gets the answers of one with three equal channels. Raises
-    ModelError.
+    the last one, as VGG has them, are part of the body and stay. The first convolution is brought to the channels of
+    `spec` as `for_channels` says. Raises ModelError.
     """
     layers = [layer for layer_name, layer in backbone.named_modules() if layer_name.startswith("head")]
     num_dense = sum(isinstance(layer, nn.Linear) for layer in layers)
@@ -146,8 +144,8 @@ def transplant(backbone: nn.Module, name: str, spec: ModelSpec, head: str = LINE
     fresh = (SIDE_BRANCHES, f"{last_name}." if keeps_own else "head.")
     own, theirs = model.state_dict(), backbone.state_dict()
     wanted = [tensor_name for tensor_name in own if not tensor_name.startswith(fresh)]
-    if spec.input_CHW[0] == 1:
-        theirs |= {name: _summed(theirs[name], own[name]) for name in wanted if name in theirs}
+    num_channels = spec.input_CHW[0]
+    theirs |= {name: _adapted(theirs[name], own[name], num_channels) for name in wanted if name in theirs}
     wrong = [tensor for tensor in wanted if tensor not in theirs or theirs[tensor].shape != own[tensor].shape]
     if wrong:
         raise ModelError(
@@ -160,10 +158,28 @@ def transplant(backbone: nn.Module, name: str, spec: ModelSpec, head: str = LINE
     return own_name, classifier
 
 
-def _summed(theirs: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
-    """`theirs`, over its three input channels where these are filters of RGB and `own` those of one channel."""
-    is_of_one = own.ndim == 4 and own.shape[1] == 1 and theirs.shape == (own.shape[0], 3, *own.shape[2:])
-    return theirs.sum(dim=1, keepdim=True) if is_of_one else theirs
+def for_channels(weight_OIHW: torch.Tensor, num_channels: int) -> torch.Tensor:
+    """Filters of grey or RGB (O, 1 or 3, H, W) for images of `num_channels`, by the rule of timm's adapt_input_conv
+    (1.0.31, models/_manipulate.py).
+
+    For one channel those of RGB are summed: a grey picture gets the answers of one with three equal channels. For more
+    they are repeated in turn (red, green, blue, red, ...) and scaled by 3 over the number of channels, so that sums
+    keep their size: an image whose channels repeat red, green and blue as often gets the answers of the RGB image.
+    """
+    num_own = weight_OIHW.shape[1]
+    if num_channels == 1:
+        return weight_OIHW.sum(dim=1, keepdim=True)
+    turns = torch.arange(num_channels, device=weight_OIHW.device) % num_own
+    return weight_OIHW[:, turns] * (num_own / num_channels)
+
+
+def _adapted(theirs: torch.Tensor, own: torch.Tensor, num_channels: int) -> torch.Tensor:
+    """`theirs`, brought to `num_channels` where these are filters of grey or RGB and `own` those of such images."""
+    if theirs.ndim != 4 or own.ndim != 4 or theirs.shape == own.shape or own.shape[1] != num_channels:
+        return theirs
+    is_known = theirs.shape[1] == 3 or (theirs.shape[1] == 1 and num_channels != 3)  # colours are no copies of grey
+    is_rest_equal = (own.shape[0], *own.shape[2:]) == (theirs.shape[0], *theirs.shape[2:])
+    return for_channels(theirs, num_channels) if is_known and is_rest_equal else theirs
 
 
 def last_layer(model: nn.Module) -> nn.Linear:

@@ -6,8 +6,11 @@ import numpy as np
 
 from ..core.display import figure
 from ..core.errors import ImageError
+from ..core.types import Preprocessing, Sample
 from ..data.augmentation import AUGMENTATIONS, Framing
 from ..data.augmenter import Augmenter, Plan
+from ..data.images.bands import as_picture, network_pixels
+from ..data.images.decode import decode_image
 from ..data.images.preprocess import prepare_image, refuse_large_resize
 from ..data.labels import labels_of
 from ..data.random_numbers import permutation
@@ -18,7 +21,7 @@ UNITS = {"degrees": "°", "px": " px", "levels": "", "fraction": " %"}
 
 @dataclass(frozen=True, kw_only=True)
 class Draw:
-    """One augmented image, uint8 (H, W, C) at the input size, and what was drawn for it, in lines."""
+    """One augmented image as it is shown, uint8 grey or RGB at the input size, and what was drawn for it, in lines."""
 
     image_HWC: np.ndarray
     lines: tuple[str, ...]
@@ -65,31 +68,42 @@ def preview_images(source: DataSource, indices: list[int], augmenter: Augmenter,
     for sample in samples:
         height_px, width_px = sample.image_HWC.shape[:2]
         refuse_large_resize(sample.key, (height_px, width_px), augmenter.preprocessing)
+    pixels = augmenter.preprocessing
+    prepared = [_prepared(source, index, sample, pixels) for index, sample in zip(indices, samples, strict=True)]
     draws: list[list[Draw]] = [[] for _ in samples]
     for epoch in range(num_draws):
         plan = augmenter.plan(epoch, np.asarray(indices, dtype=np.int64))
         channels, height, width = augmenter.preprocessing.input_CHW
-        image_BHWC = np.empty((len(samples), height, width, channels), np.uint8)
-        for row, sample in enumerate(samples):
+        image_BHWC = np.empty((len(samples), height, width, channels), pixels.pixel_type)
+        for row, (index, sample) in enumerate(zip(indices, samples, strict=True)):
             if augmenter.sees_source:
-                augmenter.render(augmenter.read(sample.image_HWC, sample.key, plan, row), plan, row, image_BHWC[row])
+                content = source.read(index) if pixels.has_bands else sample.image_HWC
+                augmenter.render(augmenter.read(content, sample.key, plan, row), plan, row, image_BHWC[row])
             else:
-                image_BHWC[row] = prepare_image(sample.image_HWC, augmenter.preprocessing)
+                image_BHWC[row] = prepared[row]
         label_B = labels_of(source, indices)
         image_BHWC, _ = augmenter.finish(plan, image_BHWC, label_B, len(source.classes))
         for row, sample in enumerate(samples):
             lines = describe(augmenter, plan, row, sample.image_HWC.shape[:2])
-            draws[row].append(Draw(image_HWC=image_BHWC[row], lines=tuple(lines)))
+            draws[row].append(Draw(image_HWC=as_picture(image_BHWC[row], pixels), lines=tuple(lines)))
     return [
         Preview(
             key=sample.key,
             label=_label_text(source, index),
             original_HWC=sample.image_HWC,
-            evaluated_HWC=prepare_image(sample.image_HWC, augmenter.preprocessing),
+            evaluated_HWC=as_picture(prepared_HWC, pixels),
             draws=tuple(drawn),
         )
-        for index, sample, drawn in zip(indices, samples, draws, strict=True)
+        for index, sample, prepared_HWC, drawn in zip(indices, samples, prepared, draws, strict=True)
     ]
+
+
+def _prepared(source: DataSource, index: int, sample: Sample, pixels: Preprocessing) -> np.ndarray:
+    """The image as evaluation sees it."""
+    if not pixels.has_bands:
+        return prepare_image(sample.image_HWC, pixels)
+    decoded = decode_image(source.read(index), sample.key, None, pixels.white_16_bit)
+    return prepare_image(network_pixels(decoded, sample.key, pixels), pixels)
 
 
 def describe(augmenter: Augmenter, plan: Plan, row: int, source_HW: tuple[int, ...]) -> list[str]:

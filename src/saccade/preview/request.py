@@ -13,13 +13,14 @@ from ..core.errors import DataError, counted, printable
 from ..core.types import Preprocessing, Record, Split
 from ..data.augment.shared.geometry import canvas_for
 from ..data.augmentation_policy import AugmentConfig
-from ..data.augmenter import Augmenter, measure_colours
+from ..data.augmenter import Augmenter, left_out_of_bands, measure_colours, usable
+from ..data.images.bands import bands_words
 from ..data.images.preprocess import fit_words
 from ..data.opening_line import Told, opening_line, untold
 from ..data.scan import scan_source
 from ..data.source import DataSource, open_source
 from ..data.sources.in_memory import GivenImages, known_source
-from ..train.choose_preprocessing import choose_preprocessing
+from ..train.choose_preprocessing import channels_asked, choose_preprocessing
 from ..train.config import RunConfig
 from ..train.recipes import find_recipe, recipe_for
 from ..train.request import as_text, with_policy
@@ -64,12 +65,16 @@ class PreviewResult:
         num_epochs = counted(len(self.previews[0].draws), "epoch")
         title = f"{self.config.source}: what training sees in its first {num_epochs}"
         strengths = [
-            f"{entry.name}: {_changed(self.augment.strengths_of(entry))}" for entry in self.augment.active()
+            f"{entry.name}: {_changed(self.augment.strengths_of(entry))}"
+            for entry in usable(self.augment, self.preprocessing)
         ] or ["no augmentation"]
         pixels = self.preprocessing
         border = canvas_for(pixels, self.augment.border).border
         size = f"input {width_px}x{height_px}x{channels}, {fit_words(pixels)}, seed {self.config.seed}, border {border}"
-        return draw_previews(self.previews, title, [size, *strengths])
+        facts = [f"images of {bands_words(pixels)}"] if pixels.has_bands else []
+        if pixels.has_bands and (left_out := left_out_of_bands(self.augment)):
+            facts.append(f"left out, since such channels are no colours: {', '.join(left_out)}")
+        return draw_previews(self.previews, title, [size, *facts, *strengths])
 
 
 @contextmanager
@@ -91,7 +96,7 @@ def preview(config: RunConfig, num_images: int = 4, num_draws: int = 8, opened: 
     if not scanned:
         raise DataError(f"{printable(config.source)} has no training image that can be read.")
     subset = Subset(source, scanned)
-    scan = scan_source(subset, threads=1)
+    scan = scan_source(subset, threads=1, channels=channels_asked(config))
     everything = np.arange(len(subset), dtype=np.int64)
     nothing = np.zeros(0, np.int64)
     split = Split(train_N=everything, validation_N=nothing, test_N=nothing, origin="preview")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
+from ..data.images.bands import as_picture
 from ..runs.evaluation_files import THUMBNAIL_PX
 from .html import Markup, element
 from .record import RunRecord
@@ -26,17 +27,23 @@ class Pictures:
     missing: set[int] = field(default_factory=set)
 
     def seen(self, position: int) -> np.ndarray | None:
-        """What the network saw of the judged image at `position`, uint8 (H, W, C); None where the run has it not."""
+        """What the network saw of the judged image at `position`, (H, W, C); None where the run has it not."""
         pictures = self.record.pictures if self.record else None
         return pictures.seen.get(position) if pictures else None
 
     def small(self, position: int) -> np.ndarray | None:
-        """The judged image at `position` at no more than 96 pixels, uint8 (H, W, C); None where the run has it not."""
+        """The judged image at `position` at no more than 96 pixels, uint8 grey or RGB; None where the run has it
+        not."""
         pictures = self.record.pictures if self.record else None
         found = pictures.thumbnails.get(position) if pictures else None
         if found is None:
             self.missing.add(position)
         return found
+
+    def shown(self, image_HWC: np.ndarray) -> np.ndarray:
+        """What a person is shown of an image that the network saw, or of a picture: uint8 grey or RGB (H, W, C)."""
+        is_picture = image_HWC.dtype == np.uint8 and image_HWC.shape[2] in (1, 3)
+        return image_HWC if is_picture or not self.record else as_picture(image_HWC, self.record.manifest.preprocessing)
 
     def thumbnail(self, position: int, words: str) -> Markup | None:
         """The judged image as a small picture with `words` for those who cannot see it; None where it cannot be had."""
@@ -51,8 +58,8 @@ class Pictures:
         return self._image(buffer.getvalue(), "png", {"alt": words, "width": width_px, "height": height_px})
 
     def picture(self, image_HWC: np.ndarray, words: str) -> Markup | None:
-        """An uint8 image, one or three channels, at no more than 96 px; None where the page is full."""
-        content, kind = _encoded(image_HWC)
+        """An image as `shown`, at no more than 96 px; None where the page is full."""
+        content, kind = _encoded(self.shown(image_HWC))
         height_px, width_px = image_HWC.shape[:2]
         factor = THUMBNAIL_PX / max(height_px, width_px)
         attributes: dict[str, str | int] = {

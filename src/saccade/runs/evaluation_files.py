@@ -83,7 +83,8 @@ class JudgedOutputs:
 class JudgedPictures:
     """`pictures.safetensors`, by position among the judged images.
 
-    `seen` are uint8 (H, W, C) at the network's input size, `thumbnails` the same at no more than 96 pixels.
+    `seen` are prepared images (H, W, C) at the network's input size, `thumbnails` uint8 pictures of the same at no more
+    than 96 pixels, grey or RGB.
     """
 
     seen: dict[int, np.ndarray]
@@ -160,8 +161,9 @@ def read_pictures(run: Path, verdict: Verdict, preprocessing: Preprocessing) -> 
     check_record(content, verdict.files.get(PICTURES), path)
     arrays, num_images = parse_tensor_file(content, path), len(verdict.keys)
     channels, height_px, width_px = preprocessing.input_CHW
-    seen = _by_position(arrays, "seen", path, num_images, (height_px, width_px, channels))
-    thumbnails = _by_position(arrays, "thumbnail", path, num_images, (None, None, channels))
+    kind = preprocessing.pixel_type
+    seen = _by_position(arrays, "seen", path, num_images, (height_px, width_px, channels), kind)
+    thumbnails = _by_position(arrays, "thumbnail", path, num_images, (None, None, 3 if channels >= 3 else 1), np.uint8)
     if len(seen) > MAX_SEEN or len(thumbnails) > MAX_THUMBNAILS:
         raise damaged(path, f"it holds more than {MAX_SEEN} and {MAX_THUMBNAILS} pictures")
     if any(not 0 < side <= THUMBNAIL_PX for picture_HWC in thumbnails.values() for side in picture_HWC.shape[:2]):
@@ -170,13 +172,18 @@ def read_pictures(run: Path, verdict: Verdict, preprocessing: Preprocessing) -> 
 
 
 def _by_position(
-    arrays: dict[str, np.ndarray], name: str, path: Path, num_images: int, shape: tuple[int | None, ...]
+    arrays: dict[str, np.ndarray],
+    name: str,
+    path: Path,
+    num_images: int,
+    shape: tuple[int | None, ...],
+    kind: type[np.generic],
 ) -> dict[int, np.ndarray]:
     where = (path, REMEDY)
     position_M = take_array(arrays, f"{name}_position_M", np.int64, (None,), where)
     if not len(position_M):
         return {}
-    picture_MHWC = take_array(arrays, f"{name}_MHWC", np.uint8, (len(position_M), *shape), where)
+    picture_MHWC = take_array(arrays, f"{name}_MHWC", kind, (len(position_M), *shape), where)
     positions = position_M.tolist()
     if len(set(positions)) < len(positions) or any(not 0 <= position < num_images for position in positions):
         raise damaged(path, f"'{name}_position_M' holds a number twice, or one outside 0 to {num_images - 1}")

@@ -97,6 +97,8 @@ def read_bundle(folder: Path) -> Bundle:
         raise CheckpointError(
             f"{printable(str(folder))} is not an export: it has no {BUNDLE}.\nMake one: saccade export RUN"
         )
+    if bundle.preprocessing.has_bands:
+        raise damaged(folder / BUNDLE, "its images have channels that are no colours, which no export takes", REMEDY)
     for name in bundle.files:
         read_bundle_file(folder, bundle, name)
     return bundle

@@ -17,6 +17,7 @@ from ..core import atomic
 from ..core.display import Displayed
 from ..core.errors import UnknownNameError, UsageError, did_you_mean, printable
 from ..core.runtime import RuntimeConfig, start
+from ..data.images.bands import channel_words
 from ..runs.checkpoint import Checkpoint, find_checkpoint
 from ..runs.ensemble_folder import is_ensemble, num_members
 from ..runs.files import record_of
@@ -102,6 +103,7 @@ def export_run(
     refuse_foreign(folder)
     checkpoint = find_checkpoint(run)
     checkpoint.manifest.task.refuse_unknown("saccade export", "several labels")
+    _refuse_bands(checkpoint, printable(str(run)))
     if "hub" in wanted:
         check_hub(checkpoint)
     if AS_GRAPH & set(wanted):
@@ -151,6 +153,15 @@ def export_run(
     needed_bytes = sum(map(len, files.values()))
     atomic.replace_folder(folder, fill, BUNDLE, keep_previous=False, needed_bytes=needed_bytes)
     return ExportedRun(folder=folder, bundle=bundle, differences=differences)
+
+
+def _refuse_bands(checkpoint: Checkpoint, where: str) -> None:
+    pixels = checkpoint.manifest.preprocessing
+    if pixels.has_bands:
+        raise UsageError(
+            f"{where} takes images of {channel_words(pixels.num_channels)}, and an export takes grey or colours.\n"
+            f"Use 'saccade predict', or train a run on what is shown of the images: --set input.channels=rgb."
+        )
 
 
 def _asked(run: Path, formats: Sequence[str], half: bool, runtime: Path | None) -> tuple[Format, ...]:

@@ -19,6 +19,7 @@ from ..classify.seen_images import SeenImages, whole_digest
 from ..classify.stream import Recognises, Way, items_of_source
 from ..core.display import Displayed, Rows
 from ..core.errors import DataError, ImageError, printable
+from ..data.images.decode import DecodedImage
 from ..data.sources.in_memory import HeldImage
 from ..evaluate.label_shift import LabelShift, estimate_label_shift
 from ..evaluate.metrics import wilson_interval
@@ -194,8 +195,8 @@ def find_drift(
     seen.count(len(new.said_N), new.num_recognised)
     _refuse_few(len(new.said_N), "new")
 
-    def is_known(key: str, content: bytes | np.ndarray, image_HWC: np.ndarray, way: Way) -> bool:
-        return whole_digest(key, content, image_HWC, way) in held_out.digests
+    def is_known(key: str, content: bytes | np.ndarray, decoded: DecodedImage, way: Way) -> bool:
+        return whole_digest(key, content, decoded, way) in held_out.digests
 
     held_out_items = items_of_source(held_out.source, held_out.index_N)
     own = _sample(member, held_out_items, is_known, BadImages(raise_bad), seed)

@@ -16,9 +16,8 @@ from ..classify.classifier import Member
 from ..classify.features import BadImages, errors_json, raise_bad, stream_features
 from ..core.display import Displayed
 from ..core.errors import DataError, ImageError, counted, printable
+from ..data.images.bands import picture_digest
 from ..data.images.decode import decode_image
-from ..data.images.digests import pixel_digest
-from ..data.images.pixel_statistics import are_equal
 from ..data.sources.in_memory import HeldImage
 
 MAX_COPIES_NAMED = 20
@@ -155,9 +154,8 @@ class _Search:
 
 def pixels_of(item: HeldImage) -> tuple[tuple[int, ...], bytes]:
     """(height and width, digest of all pixels) of an image: equal where the decoded images are. Raises ImageError."""
-    image_HWC = decode_image(item.read(), item.key, None).image_HWC
-    is_grey = are_equal([image_HWC[:, :, channel] for channel in range(3)])
-    return image_HWC.shape[:2], pixel_digest(image_HWC, is_grey)
+    decoded = decode_image(item.read(), item.key, None)
+    return decoded.image_HWC.shape[:2], picture_digest(decoded)
 
 
 def _only_feature(member: Member, item: HeldImage) -> np.ndarray:

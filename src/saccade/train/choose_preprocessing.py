@@ -1,9 +1,13 @@
 """How the images of a source become inputs: chosen once from what the scan saw, then stored with the weights."""
 
+from typing import Literal
+
 import numpy as np
 
+from ..core.errors import ConfigError
 from ..core.types import Fit, Preprocessing, Split
-from ..data.scan import ScanReport
+from ..data.images.bands import channel_words
+from ..data.scan import Channels, ScanReport
 from ..models.architecture import MODELS
 from .config import RunConfig
 
@@ -12,25 +16,38 @@ RESIZE_MARGIN = 256 / 224  # short side over input size in the evaluation of Ima
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
+def channels_asked(config: RunConfig) -> Channels:
+    """How the images of a run are scanned."""
+    channels = config.input.channels
+    return channels if channels in ("auto", "bands") else "colour"
+
+
 def choose_preprocessing(config: RunConfig, scan: ScanReport, split: Split) -> Preprocessing:
     """The Preprocessing of a run.
 
     Size: `input.size_px` where given; images that all have one small size keep it, unless the network's own input is
     larger and they are tiny; photos take the network's own input size. Images of one small size are used whole unless
-    a fit or a shape is asked for that they have not. Channels: grey where every image is grey.
-    Weights that the run begins with say all of this themselves, but for what 16-bit value is white in these images.
+    a fit or a shape is asked for that they have not. Channels: grey where every image is grey, bands where the scan
+    found them.
+    Weights that the run begins with say all of this themselves, but for what 16-bit value is white in these images, for
+    bands that they do not know, and for a normalisation that is asked for.
     """
     if config.transfer.preprocessing:
-        return config.transfer.preprocessing.model_copy(update={"white_16_bit": scan.white_16_bit})
+        return with_bands(config.transfer.preprocessing, config, scan, split)
     is_grey = bool(scan.is_grey_N[scan.good_N].all())
-    channels = config.input.channels
-    if channels == "auto":
+    channels: Literal["rgb", "grey", "bands"]
+    if scan.num_bands or config.input.channels == "bands":
+        channels = "bands"
+    elif config.input.channels == "auto":
         channels = "grey" if is_grey else "rgb"
+    else:
+        channels = "grey" if config.input.channels == "grey" else "rgb"
     height_px, width_px = _input_size(config, scan)
     fit, resize_px = _fit(config, scan, (height_px, width_px))
     mean, std = _statistics(config, scan, split, channels)
     return Preprocessing(
-        channels="grey" if channels == "grey" else "rgb",
+        channels=channels,
+        depth_bits=scan.depth_bits,
         fit=fit,
         resize_px=resize_px,
         input_height_px=height_px,
@@ -39,6 +56,25 @@ def choose_preprocessing(config: RunConfig, scan: ScanReport, split: Split) -> P
         mean=mean,
         std=std,
     )
+
+
+def with_bands(own: Preprocessing, config: RunConfig, scan: ScanReport, split: Split) -> Preprocessing:
+    """`own`, that of weights, for the images of `scan`: bands that the weights were not trained on are normalised as
+    these images are. Raises ConfigError for weights of bands and images of none."""
+    own = own.model_copy(update={"white_16_bit": scan.white_16_bit})
+    asked = config.input.normalisation
+    if own.has_bands and not scan.num_bands:
+        raise ConfigError(
+            f"These weights were trained on images of {own.num_channels} channels, and these images are grey or RGB.\n"
+            f"Take weights that were trained on such images; or give images with those channels."
+        )
+    if asked == "auto" and (not scan.num_bands or (own.has_bands and own.num_channels == scan.num_bands)):
+        return own
+    if not scan.num_bands:
+        mean, std = _statistics(config, scan, split, own.channels)
+        return own.model_copy(update={"mean": mean, "std": std})
+    mean, std = _statistics(config, scan, split, "bands")
+    return own.model_copy(update={"channels": "bands", "depth_bits": scan.depth_bits, "mean": mean, "std": std})
 
 
 def fit_to(wanted: str, input_HW: tuple[int, int], margin: float) -> tuple[Fit, int | None]:
@@ -78,7 +114,13 @@ def _common_size(scan: ScanReport) -> tuple[int, int] | None:
 def _statistics(
     config: RunConfig, scan: ScanReport, split: Split, channels: str
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(mean, std) of pixels in 0 to 1 by channel: measured over the training images, or ImageNet's."""
+    """(mean, std) of pixels in 0 to 1 by channel: measured over the training images, or ImageNet's. Raises ConfigError
+    where those are asked for bands."""
+    if config.input.normalisation == "imagenet" and channels == "bands":
+        raise ConfigError(
+            f"input.normalisation=imagenet is that of red, green and blue, and these images have "
+            f"{channel_words(scan.num_bands)}.\nLeave it out: theirs are measured over the training images."
+        )
     if config.input.normalisation == "imagenet":
         mean_C, std_C = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
     else:

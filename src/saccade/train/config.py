@@ -33,9 +33,14 @@ class InputConfig(FrozenConfig):
         1.0, gt=0, le=1, description="side of the first epoch's images over the full one: training on growing images"
     )
     full_from_fraction: Fraction = Field(0.8, description="part of the run from which images have their full side")
-    channels: Literal["auto", "rgb", "grey"] = Field("auto", description="auto: grey where every image is grey")
+    channels: Literal["auto", "rgb", "grey", "bands"] = Field(
+        "auto",
+        description="auto: grey where every image is grey, bands where they have channels that are no colours; bands: "
+        "every channel as it is, with its 16 bits where files have them; rgb and grey: what is shown of such images",
+    )
     normalisation: Literal["auto", "measured", "imagenet"] = Field(
-        "auto", description="mean and deviation of the training images, or ImageNet's; auto: measured"
+        "auto",
+        description="mean and deviation of the training images, or ImageNet's; auto: measured, of weights their own",
     )
 
     @model_validator(mode="after")

@@ -17,6 +17,7 @@ from ..classify.stream import items_of_source, prepared_stream
 from ..core import atomic
 from ..core.runtime import Runtime
 from ..core.types import Preprocessing
+from ..data.images.bands import as_picture
 from ..data.source import DataSource
 from ..evaluate.caveats import sentences
 from ..evaluate.copies import WithoutCopies, leave_out_copies
@@ -154,10 +155,12 @@ def keep_pictures(
         good = [position for place, position in enumerate(positions) if place not in batch.errors]
         if good:
             prepared |= dict(zip(good, batch.prepared[preprocessing][:, 0], strict=True))
-    most = MAX_SEEN_BYTES // math.prod(preprocessing.input_CHW)
+    most = MAX_SEEN_BYTES // (math.prod(preprocessing.input_CHW) * np.dtype(preprocessing.pixel_type).itemsize)
     return JudgedPictures(
         seen={position: prepared[position] for position in surest[:most] if position in prepared},
-        thumbnails={position: _thumbnail(image_HWC) for position, image_HWC in prepared.items()},
+        thumbnails={
+            position: _thumbnail(as_picture(image_HWC, preprocessing)) for position, image_HWC in prepared.items()
+        },
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from ..core.addresses import shown
 from ..core.errors import CheckpointError, DataError, UsageError, counted, printable
 from ..core.in_memory import is_given
-from ..data.scan import scan_source
+from ..data.scan import channels_of, scan_source
 from ..data.source import GIVEN_SOURCES, DataSource, open_source
 from ..runs.evaluation_files import read_verdict
 from ..runs.manifest import Manifest
@@ -103,7 +103,8 @@ def held_out_images(run: Path, manifest: Manifest, given: str, num_threads: int)
     if not is_as_before or any(
         source.record(int(index)).key != key for index, key in zip(index_N, verdict.keys, strict=True)
     ):
-        scan = scan_source(source, num_threads, "skip", white=manifest.preprocessing.white_16_bit)
+        pixels = manifest.preprocessing
+        scan = scan_source(source, num_threads, "skip", white=pixels.white_16_bit, channels=channels_of(pixels))
         index_N = scan.good_N[[scan.pixel_digest_N[index].tobytes() in digests for index in scan.good_N]]
     if not len(index_N):
         raise DataError(

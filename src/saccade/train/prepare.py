@@ -14,8 +14,11 @@ from ..core.in_memory import is_given
 from ..core.runtime import Runtime
 from ..core.task import Task, images_a_class
 from ..core.types import MAX_16_BIT, SPLITS, Preprocessing, Split
+from ..data.augmentation import Erasing
 from ..data.augmentation_policy import AugmentConfig
+from ..data.augmenter import left_out_of_bands
 from ..data.folds import deal_folds
+from ..data.images.bands import bands_words
 from ..data.labels import labels_of
 from ..data.loading.unchanged import Unchanged
 from ..data.scan import ScanReport, scan_source
@@ -24,7 +27,7 @@ from ..data.split import split_source
 from ..models.architecture import ModelSpec
 from ..runs.manifest import SeenRecord
 from ..runs.seen import Seen, describe_seen, seen_content
-from .choose_preprocessing import choose_preprocessing
+from .choose_preprocessing import channels_asked, choose_preprocessing
 from .config import RunConfig
 from .loss import check_class_names, check_task
 
@@ -135,6 +138,17 @@ def _tell_fit(config: RunConfig, preprocessing: Preprocessing, note: Callable[[s
         note(f"augment.border {config.augment.border} has no effect: with fit pad the mean colour lies around pictures")
 
 
+def _tell_bands(config: RunConfig, preprocessing: Preprocessing, note: Callable[[str], None]) -> None:
+    """Tell that channels are taken as they are, and what is left out for it."""
+    if not preprocessing.has_bands:
+        return
+    note(f"images of {bands_words(preprocessing)}")
+    if left_out := left_out_of_bands(config.augment):
+        note(f"augmentations of colours are left out, which such channels are not: {', '.join(left_out)}")
+    if any(isinstance(entry, Erasing) and entry.fill for entry in config.augment.active()):
+        note("covered boxes show the mean of each channel")
+
+
 def _for_photos(config: RunConfig) -> str:
     """The commands that serve photos better than the network of `config`."""
     photos = "SOURCE" if is_given(config.source) else shell_word(config.source)
@@ -180,7 +194,8 @@ def scan_images(
         note("loss.label_smoothing, which the recipe sets, is for classes: it is not used for a number")
     if not source.task.is_number:
         check_class_names(config.loss, source.classes)
-    scan = scan_source(source, runtime.num_threads, config.loader.on_bad_image, scanned, white)
+    on_bad, channels = config.loader.on_bad_image, channels_asked(config)
+    scan = scan_source(source, runtime.num_threads, on_bad, scanned, white, channels)
     for bad in scan.bad[:10]:
         note(f"skipped {printable(bad.key)}: {printable(bad.reason)}")
     if len(scan.bad) > 10:
@@ -210,6 +225,7 @@ def divide(config: RunConfig, scanned: Scanned, note: Callable[[str], None]) -> 
     preprocessing = choose_preprocessing(config, scan, split)
     _tell_shrinking(config, scan, preprocessing, note)
     _tell_fit(config, preprocessing, note)
+    _tell_bands(config, preprocessing, note)
     source = Unchanged(source, scan.bytes_digest_N)
     return Images(source=source, scan=scan, split=split, preprocessing=preprocessing)
 

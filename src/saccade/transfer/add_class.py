@@ -21,7 +21,7 @@ from ..core.errors import CheckpointError, DataError, Stopped, UsageError, count
 from ..core.runtime import RuntimeConfig, start
 from ..core.types import SPLITS
 from ..data.loading.unchanged import Unchanged
-from ..data.scan import ScanReport, scan_source
+from ..data.scan import ScanReport, channels_of, scan_source
 from ..data.source import GIVEN_SOURCES
 from ..data.split import deal_out, split_into
 from ..evaluate.significance import Comparison, compare_answers, comparison_sentence
@@ -176,8 +176,10 @@ def _images(
             f"Train a new run on all classes: saccade transfer SOURCE."
         )
     num_threads = start(config.runtime).num_threads
-    white = manifest.preprocessing.white_16_bit
-    scan = scan_source(joined, num_threads, config.loader.on_bad_image, progress.scan, white)
+    pixels = manifest.preprocessing
+    scan = scan_source(
+        joined, num_threads, config.loader.on_bad_image, progress.scan, pixels.white_16_bit, channels_of(pixels)
+    )
     for text in joined.notes:
         progress.note(text)
     parts, num_unknown = _own_parts(joined, scan, seen)

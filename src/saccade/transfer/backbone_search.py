@@ -26,6 +26,7 @@ from ..evaluate.metrics import wilson_interval
 from ..evaluate.significance import SIGNIFICANT, mcnemar_exact
 from ..models.surgery import transplant
 from ..runs.start_point import Backbone
+from ..train.choose_preprocessing import with_bands
 from ..train.config import RunConfig
 from ..train.loss import right_images
 from ..train.prepare import Images, prepare_images
@@ -128,9 +129,10 @@ def _label(config: RunConfig, configs: Sequence[RunConfig]) -> str:
 
 def _own(images: Images, config: RunConfig) -> Images:
     """`images` with the preprocessing of one network's weights."""
-    preprocessing = config.transfer.preprocessing or images.preprocessing
-    white = images.preprocessing.white_16_bit
-    return replace(images, preprocessing=preprocessing.model_copy(update={"white_16_bit": white}))
+    own = config.transfer.preprocessing
+    if own is None:
+        return images
+    return replace(images, preprocessing=with_bands(own, config, images.scan, images.split))
 
 
 class _Race:

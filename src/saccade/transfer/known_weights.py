@@ -40,7 +40,7 @@ def _resized(own: Preprocessing, wanted: InputConfig) -> Preprocessing:
 def _in_grey(own: Preprocessing, wanted: InputConfig) -> Preprocessing:
     """`own` for grey inputs where they are asked for: the means of the channels' means and deviations, as the filters
     of the first convolution are summed. Raises ConfigError where colours are asked for that the weights never saw."""
-    if wanted.channels == "auto" or wanted.channels == own.channels:
+    if wanted.channels in ("auto", "bands", own.channels) or own.has_bands:  # bands are settled by the images
         return own
     if wanted.channels == "rgb":
         raise ConfigError(

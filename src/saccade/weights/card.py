@@ -152,7 +152,9 @@ def _short(licence: str, where: str) -> str:
 
 
 def _timm_preprocessing(config: dict[str, Any], where: str) -> Preprocessing:
-    """As timm 1.0.31, data/transforms_factory.py: short side to floor(size / crop_pct), then the centre."""
+    """As timm 1.0.31, data/transforms_factory.py: short side to floor(size / crop_pct), then the centre; with
+    crop_pct 1 also crop_mode squash, both sides to the input, and border, the whole picture and the mean colour around
+    it."""
     try:
         channels, height_px, width_px = (int(size) for size in config["input_size"])
         fraction = float(config.get("crop_pct") or 0.875)
@@ -161,15 +163,16 @@ def _timm_preprocessing(config: dict[str, Any], where: str) -> Preprocessing:
     except (TypeError, ValueError, KeyError, ZeroDivisionError, OverflowError):
         raise WeightsError(f"{where} has no usable input_size and crop_pct.\n{HOW_TO_SAY}") from None
     mode, interpolation = str(config.get("crop_mode") or "center"), str(config.get("interpolation") or "bicubic")
-    squashed = mode == "squash" and fraction == 1
-    if not squashed and (mode != "center" or height_px != width_px):
+    sees_all = mode in ("squash", "border") and fraction == 1
+    if not sees_all and (mode != "center" or height_px != width_px):
         raise WeightsError(
             f"{where} asks for preprocessing that Saccade does not have: crop_mode '{printable(mode[:40])}' with "
             f"crop_pct {fraction:g} at {height_px}x{width_px}.\n{HOW_TO_SAY}"
         )
     values = {
         "channels": kind,
-        "resize_px": None if squashed else resize_px,
+        "fit": "pad" if mode == "border" else "crop",
+        "resize_px": None if sees_all else resize_px,
         "input_height_px": height_px,
         "input_width_px": width_px,
         "interpolation": interpolation,

@@ -40,7 +40,7 @@ def change(drawn: Drawn, row: int, image_HWC: np.ndarray, scene: Scene) -> np.nd
         return image_HWC
     kernel_K = gaussian_kernel(deviation_px)
     blurred_HWC = cv2.sepFilter2D(image_HWC, cv2.CV_32F, kernel_K, kernel_K, borderType=cv2.BORDER_REFLECT_101)
-    return np.rint(blurred_HWC).astype(np.uint8).reshape(image_HWC.shape)
+    return np.rint(blurred_HWC).astype(image_HWC.dtype).reshape(image_HWC.shape)
 
 
 def gaussian_kernel(deviation_px: float) -> np.ndarray:
@@ -59,6 +59,7 @@ register(
         num_draws=lambda strengths, scene: 2,
         draw=draw,
         change=change,
+        any_channels=True,
     ),
     __name__,
 )

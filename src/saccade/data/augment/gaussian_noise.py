@@ -31,12 +31,13 @@ def draw(strengths: GaussianNoiseStrengths, uniform_BN: np.ndarray, scene: Scene
 
 def change(drawn: Drawn, row: int, image_HWC: np.ndarray, scene: Scene) -> np.ndarray:
     """pixel + deviation * normal number, rounded and clipped."""
-    deviation = np.float32(drawn["deviation_levels"][row])
+    full = scene.preprocessing.full_scale
+    deviation = np.float32(drawn["deviation_levels"][row] * (full / 255))
     if deviation == 0:
         return image_HWC
     noisy_HWC = normal_values(drawn["seed"][row], image_HWC.size).reshape(image_HWC.shape) * deviation
     noisy_HWC += image_HWC
-    return np.rint(noisy_HWC, out=noisy_HWC).clip(0, 255).astype(np.uint8)
+    return np.rint(noisy_HWC, out=noisy_HWC).clip(0, full).astype(image_HWC.dtype)
 
 
 def words(drawn: Drawn, row: int) -> str:
@@ -54,6 +55,7 @@ register(
         num_draws=lambda strengths, scene: 4,
         draw=draw,
         change=change,
+        any_channels=True,
         words=words,
     ),
     __name__,

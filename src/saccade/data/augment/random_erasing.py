@@ -44,7 +44,7 @@ def draw(strengths: RandomErasingStrengths, uniform_BN: np.ndarray, scene: Scene
     box_2B = box_2BT[:, np.arange(len(area_BT)), fits_BT.argmax(axis=1)] * chosen_B
     top_B = np.floor(uniform_BN[:, 1] * (height - box_2B[0] + 1)).astype(np.int64)
     left_B = np.floor(uniform_BN[:, 2] * (width - box_2B[1] + 1)).astype(np.int64)
-    mean_3 = 255 * np.broadcast_to(np.asarray(scene.preprocessing.mean), 3)
+    mean_3 = 255 * np.resize(scene.preprocessing.mean, 3)
     level_B3 = np.floor(256 * uniform_BN[:, 5:8]) if strengths.fill == "colour" else np.tile(mean_3, (len(top_B), 1))
     return {
         "top": top_B,

@@ -46,6 +46,7 @@ register(
         num_draws=lambda strengths, scene: 1,
         draw=draw,
         change=change,
+        any_channels=True,
     ),
     __name__,
 )

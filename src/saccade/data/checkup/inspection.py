@@ -16,7 +16,7 @@ from ...core.task import ONE_LABEL, Task
 from ...core.types import MAX_16_BIT, SPLITS
 from ..labels import labels_of
 from ..opening_line import Told, opening_line, untold
-from ..scan import BadImage, why_refused
+from ..scan import BadImage, mixed_channels, why_refused
 from ..source import DataSource, GradeSource, NumberSource, open_readable, open_source
 from ..sources.folder.source import ImageFolder
 from ..split import refuse_unlearnable
@@ -173,6 +173,9 @@ def _why_refused(source: DataSource, measured: Measured) -> str:
     )
     if refusal := why_refused(source, bad):
         return refusal
+    num_bands_N, good_N = measured.rows_N["bands"], measured.good_N
+    if len(different_M := good_N[num_bands_N[good_N] != num_bands_N[good_N[:1]]]):
+        return mixed_channels(source, num_bands_N, (int(good_N[0]), int(different_M[0])))
     try:
         refuse_unlearnable(source, measured.good_N)
     except DataError as error:
@@ -188,6 +191,10 @@ def _told(measured: Measured) -> list[str]:
     for name, count in profiles.most_common():
         images = "1 image carries" if count == 1 else f"{count:,} images carry"
         lines.append(f"{images} the colour profile {printable(name)}: converted to sRGB.")
+    for num, count in Counter(rows_N["bands"].tolist()).most_common():
+        if num:
+            images = "1 image has" if count == 1 else f"{count:,} images have"
+            lines.append(f"{images} {num} channels that are no colours; the mean is of the first three.")
     if measured.white_16_bit < MAX_16_BIT:
         lines.append(f"16-bit values use 0 to {measured.white_16_bit:,}: scaled by that.")
     return lines

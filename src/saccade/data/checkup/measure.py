@@ -12,15 +12,16 @@ import numpy as np
 
 from ...core.errors import ImageError
 from ...core.types import MAX_16_BIT
+from ..images.bands import picture_digest
 from ..images.decode import decode_image
-from ..images.digests import content_digest, pixel_digest
+from ..images.digests import content_digest
 from ..images.formats.table import format_of
 from ..images.near_duplicates import thumbnail
 from ..images.pixel_statistics import statistics_of
 from ..scan import white_of
 from ..source import DataSource
 
-VERSION = 6  # of what is measured; a change makes kept measurements worthless
+VERSION = 7  # of what is measured; a change makes kept measurements worthless
 CHUNK = 64
 
 MEASURES = np.dtype(
@@ -37,6 +38,7 @@ MEASURES = np.dtype(
         ("square", "f4", 3),
         ("thumbnail", "u1", 256),
         ("reason", "S200"),
+        ("bands", "u1"),  # channels of an image that is neither grey nor colours, 0 of others
         ("largest", "u2"),  # value of files of 16 bits a channel, 0 of others
         ("white", "u2"),  # the value of 16 bits that was white when this was measured
         ("profile", "S48"),  # name of the colour profile that was converted
@@ -121,7 +123,8 @@ def _measure(content: bytes | np.ndarray, key: str, row_1: np.ndarray, white: in
     row_1["rotated"] = decoded.rotated
     row_1["largest"], row_1["white"] = decoded.largest_16_bit, white
     row_1["profile"] = decoded.profile.encode("utf-8", "backslashreplace")[:48]
-    row_1["note"] = " ".join(decoded.notes).encode("utf-8", "backslashreplace")[:200]
+    row_1["bands"] = decoded.band_HWC.shape[2] if decoded.is_bands else 0
+    row_1["note"] = " ".join(decoded.notes_on_bands).encode("utf-8", "backslashreplace")[:200]
     row_1["grey"], row_1["mean"], row_1["square"] = statistics_of(image_HWC)
-    row_1["pixels"] = np.void(pixel_digest(image_HWC, bool(row_1["grey"][0])))
+    row_1["pixels"] = np.void(picture_digest(decoded))
     row_1["thumbnail"] = thumbnail(image_HWC)

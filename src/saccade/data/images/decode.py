@@ -11,13 +11,16 @@ releases the interpreter lock), most others through Pillow.
     I;16, 16 bits a channel     divided by `white` / 255 and rounded; `white` is 65535 if nobody says otherwise
     RGB, YCbCr                  as it is
     CMYK, YCCK                  Pillow's conversion; inks are taken as inverted in JPEG, as Adobe writes them
+    bands                       shown: the first three as red, green and blue, of two the first as grey; networks of
+                                bands get all of them, with their own bits (`bands.py`)
 
     format      modes, and what is special
     JPEG        L, RGB, CMYK, YCCK; of multi-picture files the first
     PNG         all; every checksum is tested
     WebP, GIF   P, RGB, RGBA; of animations the first frame
     BMP         1, L, P, RGB, RGBA
-    TIFF        1, L, LA, P, RGB, RGBA, CMYK, YCbCr, I;16, 16 bits a channel; the first of its pages
+    TIFF        1, L, LA, P, RGB, RGBA, CMYK, YCbCr, I;16, 16 bits a channel, bands; the first of its pages
+    NumPy       L, RGB, I;16, 16 bits a channel, bands; colour profiles: none
     AVIF        RGB, RGBA; 10 and 12 bits a channel become 8
     JPEG 2000   L, LA, P, RGB, RGBA, CMYK; grey of 9 to 16 bits: I;16, scaled to 16; else to 8 bits
 
@@ -39,7 +42,7 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from ...core.errors import ImageError, printable
-from ...core.types import MAX_16_BIT
+from ...core.types import MAX_16_BIT, MAX_BANDS
 from ..limits import (
     MAX_IMAGE_PIXELS,
     MAX_JPEG_SCANS,
@@ -47,10 +50,11 @@ from ..limits import (
     refuse_expanding_image,
     refuse_large_image,
     refuse_long_shape,
+    refuse_many_values,
 )
 from .decode_memory import BYTES_PER_PIXEL, DECODE_MEMORY, jpeg_bytes, pillow_bytes, webp_bytes
-from .formats.profiles import TOO_LARGE, Conversion, find_conversion, without_large_profile
-from .formats.stored import StoredImage
+from .formats.profiles import GREY_MODES, TOO_LARGE, Conversion, find_conversion, without_large_profile
+from .formats.stored import StoredImage, stored_array
 from .formats.table import ImageFormat, format_of
 from .pillow_warnings import kept_warnings
 
@@ -91,6 +95,10 @@ class DecodedImage:
     `largest_16_bit` is the largest value of pixels of 16 bits a channel, 0 for others. `profile` names the colour
     profile that was converted to sRGB; "" where there was none to convert. `notes` are sentences on damage
     beside the pixels, such as in the EXIF block that says how to turn the image, and on what was left out.
+
+    `stored_HWC` are the values as the file has them, uint8 or uint16 (H, W, C) upright, where `image_HWC` does not hold
+    all of them: of bands, and of grey and colours of 16 bits. `is_bands`: the channels are neither grey nor colours;
+    `view_note`, one of the notes, says what `image_HWC` shows of them.
     """
 
     image_HWC: np.ndarray
@@ -99,6 +107,21 @@ class DecodedImage:
     largest_16_bit: int = 0
     profile: str = ""
     notes: tuple[str, ...] = ()
+    stored_HWC: np.ndarray | None = None
+    is_bands: bool = False
+    view_note: str = ""
+
+    @property
+    def band_HWC(self) -> np.ndarray:
+        """Every channel of the file, uint8 or uint16 (H, W, C), upright; of grey one."""
+        if self.stored_HWC is not None:
+            return self.stored_HWC
+        return self.image_HWC[:, :, :1] if self.mode in GREY_MODES else self.image_HWC
+
+    @property
+    def notes_on_bands(self) -> tuple[str, ...]:
+        """The notes that also count where all bands are read."""
+        return tuple(note for note in self.notes if note != self.view_note)
 
 
 def decode_image(
@@ -108,12 +131,13 @@ def decode_image(
 
     With `min_short_side_px`, a JPEG may be decoded at 1/2, 1/4 or 1/8 scale as long as its short side stays at least
     that long. `white` is the value of 16-bit channels that becomes 255; greater ones do, too, and a note says so.
-    Pixels that are already decoded, uint8 (H, W) or (H, W, 3), pass through; uint16 (H, W) are scaled.
+    Pixels that are already decoded, uint8 (H, W) or (H, W, 3), pass through; uint16 are scaled, and more channels are
+    bands.
     """
     if isinstance(content, np.ndarray):
         _check_array(content, key)
-        if content.dtype == np.uint16:
-            return _finished(StoredImage(pixels=content, mode="I;16"), white)
+        if content.dtype == np.uint16 or content.ndim == 3 and content.shape[2] != 3:
+            return _finished(stored_array(content), white)
         return DecodedImage(image_HWC=as_rgb(content), mode="L" if content.ndim == 2 else "RGB", rotated=False)
     if not content:
         raise ImageError(key, "the file is empty (0 bytes).")
@@ -177,11 +201,13 @@ def _note(text: str) -> str:
 
 
 def _check_array(pixels: np.ndarray, key: str) -> None:
-    is_image = pixels.dtype == np.uint8 and (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3))
-    is_image = is_image or (pixels.dtype == np.uint16 and pixels.ndim == 2)
-    if not is_image or not 0 < pixels.size <= 3 * MAX_IMAGE_PIXELS:
+    is_shape = pixels.ndim == 2 or (pixels.ndim == 3 and 1 <= pixels.shape[2] <= MAX_BANDS)
+    is_image = is_shape and pixels.dtype in (np.uint8, np.uint16)
+    if not is_image or not 0 < pixels.shape[0] * pixels.shape[1] <= MAX_IMAGE_PIXELS:
         shape = "x".join(map(str, pixels.shape)) or "no"
         raise ImageError(key, f"its pixels are {shape} values of {pixels.dtype}, not 1 to {MAX_IMAGE_PIXELS:,} bytes.")
+    if pixels.ndim == 3 and pixels.shape[2] > 3:
+        refuse_many_values(key, pixels.shape[1], pixels.shape[0], pixels.shape[2])
     refuse_long_shape(key, pixels.shape[1], pixels.shape[0])
 
 
@@ -258,11 +284,15 @@ def _finished(stored: StoredImage, white: int, transparency: object = None) -> D
         pixels = np.asarray(pixels)
     conversion, note = find_conversion(stored.profile, stored.mode)
     notes = (*notes, note) if note else notes
+    value_HWC = stored.bands_HWC
     if isinstance(pixels, Image.Image):
         image_HWC = _to_rgb(pixels, conversion)
     else:
+        if value_HWC is None and pixels.dtype != np.uint8 and pixels.shape[2:] != (4,):
+            value_HWC = (pixels if pixels.ndim == 3 else pixels[:, :, None]).astype(np.uint16, copy=False)
         if pixels.dtype != np.uint8:
-            largest = int(pixels[..., :3].max()) if pixels.ndim == 3 else int(pixels.max())
+            deep = pixels[..., :3] if value_HWC is None else value_HWC
+            largest = int(deep.max())
         image_HWC = _rgb_of_array(pixels, white, transparency, conversion)
     if largest > white:
         notes = (
@@ -276,7 +306,10 @@ def _finished(stored: StoredImage, white: int, transparency: object = None) -> D
         rotated=rotated or stored.rotated,
         largest_16_bit=largest,
         profile=conversion.name if conversion else "",
-        notes=notes,
+        notes=(*notes, stored.view_note) if stored.view_note else notes,
+        stored_HWC=_upright(value_HWC, stored.orientation) if rotated and value_HWC is not None else value_HWC,
+        is_bands=stored.bands_HWC is not None,
+        view_note=stored.view_note,
     )
 
 

@@ -28,7 +28,8 @@ def content_digest(content: bytes | np.ndarray) -> bytes:
 
 
 def pixel_digest(pixels: np.ndarray, grey: bool) -> bytes:
-    """16 bytes that equal pictures share, of pixels uint8 (H, W) or (H, W, 3); `grey`: their channels are equal.
+    """16 bytes that equal pictures share, of pixels uint8 (H, W) or (H, W, 3), or bands uint8 or uint16 (H, W, C);
+    `grey`: their channels are equal.
 
     BLAKE2b of shape and pixels; of pictures above 16 KiB, instead of each whole block of 16 KiB the sum of its words
     times random odd numbers modulo 2^64: eight times faster, and two blocks that differ share it once in 2^33 or more
@@ -37,6 +38,8 @@ def pixel_digest(pixels: np.ndarray, grey: bool) -> bytes:
     if grey and pixels.ndim == 3:
         pixels = pixels[:, :, 0]
     flat_B = np.ascontiguousarray(pixels).reshape(-1)
+    if flat_B.dtype != np.uint8:
+        flat_B = flat_B.astype("<u2").view(np.uint8)
     num_bytes = len(flat_B) // BLOCK_BYTES * BLOCK_BYTES
     digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=DIGEST_BYTES)
     for start in range(0, num_bytes, BLOCKS_AT_ONCE * BLOCK_BYTES):

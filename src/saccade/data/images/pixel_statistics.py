@@ -15,7 +15,19 @@ def statistics_of(pixels: np.ndarray) -> Statistics:
 
     A colour a plane: OpenCV takes three times as long over interleaved ones.
     """
-    is_grey, total_C, square_C = True, np.zeros(3), np.zeros(3)
+    is_grey, mean_C, square_C = _moments(pixels, 255)
+    return np.array(is_grey), np.broadcast_to(mean_C, 3), np.broadcast_to(square_C, 3)
+
+
+def statistics_of_bands(band_HWC: np.ndarray, full_scale: int) -> tuple[np.ndarray, np.ndarray]:
+    """(mean_C, square_C float64) of bands uint8 or uint16 (H, W, C), of which `full_scale` is 1."""
+    return _moments(band_HWC, full_scale)[1:]
+
+
+def _moments(pixels: np.ndarray, full_scale: int) -> tuple[bool, np.ndarray, np.ndarray]:
+    """(whether all planes are the same, mean_C, square_C) of pixels (H, W) or (H, W, C)."""
+    num_planes = 1 if pixels.ndim == 2 else pixels.shape[2]
+    is_grey, total_C, square_C = True, np.zeros(num_planes), np.zeros(num_planes)
     for rows in bands(pixels):
         planes = [pixels[rows]] if pixels.ndim == 2 else list(cv2.split(pixels[rows]))
         is_grey = is_grey and are_equal(planes)
@@ -23,7 +35,7 @@ def statistics_of(pixels: np.ndarray) -> Statistics:
         total_C += planes[0].size * moments[:, 0]
         square_C += planes[0].size * (moments[:, 0] ** 2 + moments[:, 1] ** 2)
     num_pixels = pixels.shape[0] * pixels.shape[1]
-    return np.array(is_grey), total_C / (255 * num_pixels), square_C / (255**2 * num_pixels)
+    return is_grey, total_C / (full_scale * num_pixels), square_C / (full_scale**2 * num_pixels)
 
 
 def are_equal(planes: Sequence[np.ndarray]) -> bool:

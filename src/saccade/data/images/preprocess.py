@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from ...core.errors import ImageError
-from ...core.types import Preprocessing
+from ...core.types import MAX_16_BIT, Preprocessing
 from ..limits import MAX_IMAGE_PIXELS
 
 _FILTERS = {
@@ -18,13 +18,16 @@ _FILTERS = {
 
 
 def prepare_image(image_HWC: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """image_HWC uint8 RGB of any size as uint8 (H, W, C) at the input size of `preprocessing`.
+    """image_HWC uint8 RGB of any size as uint8 (H, W, C) at the input size of `preprocessing`; of bands what
+    `network_pixels` gives, with its bits.
 
     `place_on_input` says to which size it is resized and where the input lies on it. What the picture leaves free with
     fit pad is the mean colour, which becomes zero. Grey is ITU-R 601 luma. Crop is what the public ImageNet weights
     were evaluated with (torchvision's Resize and CenterCrop on Pillow images).
     """
     height_px, width_px = preprocessing.input_height_px, preprocessing.input_width_px
+    if preprocessing.has_bands:
+        return _prepared_bands(image_HWC, preprocessing)
     image = Image.fromarray(image_HWC)
     if preprocessing.channels == "grey":
         image = image.convert("L")
@@ -38,11 +41,30 @@ def prepare_image(image_HWC: np.ndarray, preprocessing: Preprocessing) -> np.nda
     return np.ascontiguousarray(pixels).reshape(height_px, width_px, preprocessing.num_channels)
 
 
+def _prepared_bands(band_HWC: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Each band by itself, as a colour would be; with 16 bits Pillow resizes in float32, rounded to whole values."""
+    height_px, width_px = preprocessing.input_height_px, preprocessing.input_width_px
+    resized_HW, (top, left) = place_on_input(band_HWC.shape[:2], preprocessing)
+    if band_HWC.shape[:2] != resized_HW:
+        filter_ = _FILTERS[preprocessing.interpolation]
+        band_HWC = np.stack([_resized(plane_HW, resized_HW, filter_) for plane_HW in np.moveaxis(band_HWC, 2, 0)], 2)
+    if preprocessing.fit == "pad":
+        return _padded(band_HWC, (-top, -left), preprocessing)
+    return np.ascontiguousarray(band_HWC[top : top + height_px, left : left + width_px])
+
+
+def _resized(plane_HW: np.ndarray, size_HW: tuple[int, int], filter_: Image.Resampling) -> np.ndarray:
+    is_deep = plane_HW.dtype == np.uint16
+    image = Image.fromarray(plane_HW.astype(np.float32) if is_deep else np.ascontiguousarray(plane_HW))
+    resized_HW = np.asarray(image.resize(size_HW[::-1], filter_))
+    return np.rint(resized_HW).clip(0, MAX_16_BIT).astype(np.uint16) if is_deep else resized_HW
+
+
 def _padded(pixels: np.ndarray, place: tuple[int, int], preprocessing: Preprocessing) -> np.ndarray:
     """The pixels at (top, left) of an input of the mean colour."""
     height_px, width_px = pixels.shape[:2]
     num_channels, *input_HW = preprocessing.input_CHW
-    out_HWC = np.empty((*input_HW, num_channels), np.uint8)
+    out_HWC = np.empty((*input_HW, num_channels), preprocessing.pixel_type)
     out_HWC[...] = mean_levels(preprocessing)
     rows, columns = slice(place[0], place[0] + height_px), slice(place[1], place[1] + width_px)
     out_HWC[rows, columns] = pixels.reshape(height_px, width_px, num_channels)
@@ -50,8 +72,9 @@ def _padded(pixels: np.ndarray, place: tuple[int, int], preprocessing: Preproces
 
 
 def mean_levels(preprocessing: Preprocessing) -> np.ndarray:
-    """The preprocessing's mean as a colour, uint8 (C,): it becomes zero when it is normalised."""
-    return np.rint(np.asarray(preprocessing.mean) * 255).clip(0, 255).astype(np.uint8)
+    """The preprocessing's mean as a prepared pixel (C,): it becomes zero when it is normalised."""
+    full = preprocessing.full_scale
+    return np.rint(np.asarray(preprocessing.mean) * full).clip(0, full).astype(preprocessing.pixel_type)
 
 
 def place_on_input(

@@ -8,6 +8,7 @@ import torch
 from ...core.errors import ImageError
 from ...core.types import Batch
 from ..augmenter import Augmenter, Plan
+from ..images.bands import network_pixels
 from ..images.decode import decode_image
 from ..images.preprocess import decoded_short_side_px, prepare_image, refuse_large_resize
 from ..labels import labels_of
@@ -19,9 +20,9 @@ from .reader_threads import Readers
 class BatchMaker:
     """Knows how an image of `source` becomes a row of a batch.
 
-    A set that fits into `memory_limit_bytes` is decoded once and kept as uint8: at the input size where augmentation
-    does not resample the source pixels, else at the source's size. Memory is taken as the images come. Positions
-    count within `index_N`, indices within the source.
+    A set that fits into `memory_limit_bytes` is decoded once and kept as uint8 (bands of 16 bits: uint16), at the input
+    size where augmentation does not resample the source pixels, else at the source's size. Memory is taken as the
+    images come. Positions count within `index_N`, indices within the source.
     """
 
     def __init__(self, source: DataSource, index_N: np.ndarray, augmenter: Augmenter, memory_limit_bytes: int) -> None:
@@ -32,6 +33,7 @@ class BatchMaker:
         self._white = augmenter.preprocessing.white_16_bit
         channels, height, width = augmenter.preprocessing.input_CHW
         self._image_HWC = (height, width, channels)
+        self._pixel_type = augmenter.preprocessing.pixel_type
         self._prepared_NHWC: np.ndarray | None = None
         self._is_prepared_N = np.zeros(len(index_N), dtype=bool)
         self._decoded: dict[int, np.ndarray] = {}
@@ -39,8 +41,8 @@ class BatchMaker:
         self._bytes_left = 0
         if augmenter.sees_source:
             self._bytes_left = memory_limit_bytes if self._decoded_bytes() <= memory_limit_bytes else 0
-        elif len(index_N) * height * width * channels <= memory_limit_bytes:
-            self._prepared_NHWC = np.empty((len(index_N), *self._image_HWC), np.uint8)
+        elif len(index_N) * height * width * channels * np.dtype(self._pixel_type).itemsize <= memory_limit_bytes:
+            self._prepared_NHWC = np.empty((len(index_N), *self._image_HWC), self._pixel_type)
         self._decodes_whole = self._bytes_left > 0  # what is kept serves every crop, so it has the full size
 
     @property
@@ -53,10 +55,10 @@ class BatchMaker:
         return self._prepared_NHWC if self._is_prepared_N.all() else None
 
     def rows(self, position_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """A uint8 block image_XHWC and the row_B of it that hold, or are to hold, the samples."""
+        """A block image_XHWC of prepared pixels and the row_B of it that hold, or are to hold, the samples."""
         if self._prepared_NHWC is not None:
             return self._prepared_NHWC, position_B
-        return np.empty((len(position_B), *self._image_HWC), np.uint8), np.arange(len(position_B))
+        return np.empty((len(position_B), *self._image_HWC), self._pixel_type), np.arange(len(position_B))
 
     def missing(self, position_B: np.ndarray) -> np.ndarray:
         """Which of the B samples must be made, as places in the batch, int64."""
@@ -98,7 +100,8 @@ class BatchMaker:
 
     def _decode(self, position: int, short_side_px: int | None) -> np.ndarray:
         content = self.source.read(int(self.index_N[position]))
-        return decode_image(content, self.key(position), short_side_px, self._white).image_HWC
+        key = self.key(position)
+        return network_pixels(decode_image(content, key, short_side_px, self._white), key, self.augmenter.preprocessing)
 
     def _decoded_bytes(self) -> int:
         """About what the decoded set takes, judged by its first image that can be read."""

@@ -104,7 +104,8 @@ class Loader:
 
         The images are copied there once, if they leave room for a network; the bits of the batches stay the same.
         """
-        self._device = device if self._maker.augmenter.moves_whole_pixels else None
+        augmenter = self._maker.augmenter
+        self._device = device if augmenter.moves_whole_pixels and augmenter.preprocessing.depth_bits == 8 else None
 
     @property
     def num_batches(self) -> int:
@@ -119,7 +120,7 @@ class Loader:
     def epoch(
         self, epoch: int, first_batch: int = 0, shuffle: bool = True, check: Callable[[], None] = keep_waiting
     ) -> Iterator[Batch]:
-        """The batches of one epoch from `first_batch` on; image_BCHW is uint8 and channels-last.
+        """The batches of one epoch from `first_batch` on; image_BCHW is as prepared, and channels-last.
 
         `check` is called twice a second while a batch is waited for; what it raises ends the epoch. Raises DataError
         naming the file where one cannot be read or hangs.

@@ -3,6 +3,7 @@
 import shlex
 
 from ...core.types import SPLITS, Preprocessing
+from ...data.images.bands import bands_words
 from ...data.images.preprocess import fit_words
 from ...runs.names import WEIGHTS
 from ...runs.summary import DataSummary, Environment
@@ -69,7 +70,8 @@ def _versions(environment: Environment) -> list[list[Child]]:
 
 
 def _pixels(seen: Preprocessing) -> str:
-    return f"What the network sees: {seen.channels}, {fit_words(seen)}, {seen.interpolation}."
+    channels = bands_words(seen) if seen.has_bands else seen.channels
+    return f"What the network sees: {channels}, {fit_words(seen)}, {seen.interpolation}."
 
 
 def _bad(data: DataSummary) -> Markup | None:

@@ -63,7 +63,7 @@ def evidence_picture(evidence: EvidenceMap, image_HWC: np.ndarray, pictures: Pic
     """A Grad-CAM over its image, with `name` below it."""
     if evidence.message:
         return element("div", {"class": "picture words"}, element("p", {}, evidence.message))
-    rgb_HWC = np.broadcast_to(image_HWC, (*image_HWC.shape[:2], 3))
+    rgb_HWC = np.broadcast_to(pictures.shown(image_HWC), (*image_HWC.shape[:2], 3))
     words = f"Grad-CAM: evidence {name}, '{evidence.class_name}'"
     return pictured(pictures.picture(overlay(rgb_HWC, evidence.map_HW), words), name)
 

@@ -208,11 +208,11 @@ def test_tiff_colours_that_are_not_read_are_refused_in_words():
     assert refusal(written(NOISE_HWC, 8)) == "a: its colours are CIELAB; save it as RGB or grey."
     raw = written(NOISE_HWC[:, :, 0], 32803)
     assert refusal(raw) == "a: its colours are those of a camera's sensor (raw); save it as RGB or grey."
-    many = np.zeros((4, 4, 9), np.uint8)
-    assert refusal(written(many, 2)) == "a: it has 9 channels; 1 to 5 are read."
-    deep = written(np.zeros((4, 4, 2), np.uint16), 1)
-    assert refusal(deep) == (
-        "a: its pixels (2 channels of 16, 16 bits, photometric 1) are none that are read; "
+    many = np.zeros((4, 4, 65), np.uint8)
+    assert refusal(written(many, 2)) == "a: it has 65 channels; 1 to 64 are read."
+    inverted = written(np.zeros((4, 4, 2), np.uint16), 0)
+    assert refusal(inverted) == (
+        "a: its pixels (2 channels of 16, 16 bits, photometric 0) are none that are read; "
         "save it as 8 or 16 bits, grey or RGB."
     )
 

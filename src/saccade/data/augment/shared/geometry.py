@@ -17,6 +17,7 @@ from ...images.preprocess import mean_levels, place_on_input
 # A general warp that shrinks reads a copy averaged over whole factors, the shrink factor plus this rounded down: the
 # choice nearest to the antialiased filter of evaluation on photographs (root mean square difference, 1 to 3.3 times).
 REDUCTION_OFFSET = 0.35
+CHANNELS_AT_ONCE = 4  # that OpenCV gives a border colour, and torch's filter is fast for
 _BORDERS = {
     "reflect": cv2.BORDER_REFLECT_101,
     "edge": cv2.BORDER_REPLICATE,
@@ -86,15 +87,23 @@ def resample(
     canvas: Canvas,
     out_HWC: np.ndarray | None = None,
 ) -> np.ndarray:
-    """What centred output coordinates show of `image_HWC`, uint8, 1, 3 or 4 channels; antialiased when shrinking.
+    """What centred output coordinates show of `image_HWC`, uint8 or uint16, any channels; antialiased when shrinking.
 
     A box with whole-pixel borders inside the image is resized by torch's antialiased filter, the same as evaluation
     uses, and on a padded canvas so is the part inside of a box that reaches beyond it, to the nearest whole pixels of
     the output; everything else is warped, from a copy reduced by whole factors where the source is much larger.
-    The result goes to `out_HWC` where it is given: uint8 without gaps, of the canvas's size, with the image's channels.
+    The result goes to `out_HWC` where it is given: without gaps, of the canvas's size, otherwise like the image.
     """
     if out_HWC is None:
-        out_HWC = np.empty((*canvas.size_HW, image_HWC.shape[2]), np.uint8)
+        out_HWC = np.empty((*canvas.size_HW, image_HWC.shape[2]), image_HWC.dtype)
+    if image_HWC.shape[2] > CHANNELS_AT_ONCE:
+        for first in range(0, image_HWC.shape[2], CHANNELS_AT_ONCE):
+            some = slice(first, first + CHANNELS_AT_ONCE)
+            own = replace(canvas, fill_C=canvas.fill_C[some])
+            out_HWC[:, :, some] = resample(
+                np.ascontiguousarray(image_HWC[:, :, some]), matrix_33, displacement_HW2, own
+            )
+        return out_HWC
     filtered = displacement_HW2 is None and canvas.interpolation != "nearest"
     box = whole_box(matrix_33, image_HWC.shape[:2], canvas) if filtered else None
     part = _part_inside(matrix_33, image_HWC.shape[:2], canvas) if filtered and canvas.is_padded and not box else None
@@ -212,7 +221,7 @@ def _inside_slices(size: int, middle: float, scale: float, output: int) -> tuple
 def _resize_part(image_HWC: np.ndarray, part: _Part, canvas: Canvas, out_HWC: np.ndarray) -> None:
     out_HWC[..., : len(canvas.fill_C)] = canvas.fill_C  # colour may have a fourth byte, which is not used
     size_HW = (part.rows.stop - part.rows.start, part.columns.stop - part.columns.start)
-    seen_HWC = np.empty((*size_HW, image_HWC.shape[2]), np.uint8)
+    seen_HWC = np.empty((*size_HW, image_HWC.shape[2]), image_HWC.dtype)
     _resize_box(image_HWC, part.box, replace(canvas, size_HW=size_HW), seen_HWC)
     out_HWC[part.rows, part.columns] = seen_HWC
 
@@ -223,15 +232,30 @@ def _resize_box(image_HWC: np.ndarray, box: Box, canvas: Canvas, out_HWC: np.nda
         source_HWC = source_HWC.copy()  # torch takes no other
     is_mirrored = box.mirrored_across or box.mirrored_down
     resized_HWC = np.empty_like(out_HWC) if is_mirrored else out_HWC
+    if source_HWC.dtype == np.uint16:
+        _resize_deep(source_HWC, canvas, resized_HWC)
+    else:
+        _resize_levels(source_HWC, canvas, resized_HWC)
+    if is_mirrored:
+        direction = 1 if not box.mirrored_down else (-1 if box.mirrored_across else 0)
+        written(cv2.flip(resized_HWC, direction, dst=out_HWC), out_HWC)
+
+
+def _resize_deep(source_HWC: np.ndarray, canvas: Canvas, out_HWC: np.ndarray) -> None:
+    """Sixteen bits, which torch's filter does not know: in float32, rounded to whole values."""
+    resized_1CHW = torch.nn.functional.interpolate(
+        _batch_of_one(source_HWC.astype(np.float32)), canvas.size_HW, mode=canvas.interpolation, antialias=True
+    )
+    out_HWC[...] = np.rint(resized_1CHW[0].permute(1, 2, 0).numpy()).clip(0, np.iinfo(np.uint16).max)
+
+
+def _resize_levels(source_HWC: np.ndarray, canvas: Canvas, out_HWC: np.ndarray) -> None:
     # The operators behind torch.nn.functional.interpolate, which alone write into memory that is already there.
     operator = {
         "bilinear": torch_private.upsample_bilinear_into,
         "bicubic": torch_private.upsample_bicubic_into,
     }[canvas.interpolation]
-    operator(_batch_of_one(source_HWC), list(canvas.size_HW), False, None, None, out=_batch_of_one(resized_HWC))
-    if is_mirrored:
-        direction = 1 if not box.mirrored_down else (-1 if box.mirrored_across else 0)
-        written(cv2.flip(resized_HWC, direction, dst=out_HWC), out_HWC)
+    operator(_batch_of_one(source_HWC), list(canvas.size_HW), False, None, None, out=_batch_of_one(out_HWC))
 
 
 def _batch_of_one(image_HWC: np.ndarray) -> torch.Tensor:

@@ -20,13 +20,15 @@ def source_rows_and_columns(matrix_B33: np.ndarray, size_HW: tuple[int, int]) ->
 
 
 def move_pixels(image_BHWC: np.ndarray, matrix_B33: np.ndarray, border: Border, fill_C: np.ndarray) -> np.ndarray:
-    """The uint8 batch seen through lossless matrices; `fill_C` is what borders 'mean' and 'black' show."""
+    """The batch of prepared images seen through lossless matrices; `fill_C` is what borders 'mean' and 'black' show."""
     num, height, width, channels = image_BHWC.shape
     row_BH, column_BW = source_rows_and_columns(matrix_B33, (height, width))
     inside_row_BH, inside_column_BW = fold(row_BH, height, border), fold(column_BW, width, border)
     pixel_BH1 = (np.arange(num)[:, None] * height + inside_row_BH)[:, :, None] * width
-    pixel = np.ascontiguousarray(image_BHWC).reshape(-1).view(f"V{channels}")  # one item a pixel: one copy each
-    moved_BHWC = np.take(pixel, pixel_BH1 + inside_column_BW[:, None, :]).view(np.uint8)
+    pixel = (
+        np.ascontiguousarray(image_BHWC).reshape(-1).view(f"V{channels * image_BHWC.itemsize}")
+    )  # one item a pixel: one copy each
+    moved_BHWC = np.take(pixel, pixel_BH1 + inside_column_BW[:, None, :]).view(image_BHWC.dtype)
     moved_BHWC = moved_BHWC.reshape(num, height, width, channels)
     if border in ("mean", "black"):
         outside_BHW = (row_BH != inside_row_BH)[:, :, None] | (column_BW != inside_column_BW)[:, None, :]

@@ -11,6 +11,7 @@ from PIL import features
 
 from . import dicom, heif
 from .jpeg2000 import check_jpeg2000
+from .npy import read_npy
 from .stored import StoredImage
 from .tiff import read_tiff
 
@@ -91,6 +92,7 @@ FORMATS: tuple[ImageFormat, ...] = (
         is_missing=dicom.is_missing,
         remedy="Install the decoder: pip install 'saccade-learn[dicom]'.",
     ),
+    ImageFormat(name="NumPy", endings=(".npy",), beginning=_begins(rb"\x93NUMPY"), read=read_npy),
 )
 
 BEGINNING_BYTES = 132

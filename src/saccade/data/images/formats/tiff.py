@@ -5,31 +5,44 @@ what the first page holds                   what is read
 12 and 16 bits, grey                        the values; 12 packed bits are 12 bits, where white is 0 they are inverted
 16 bits, RGB and RGBA                       the values, through OpenCV
 YCbCr (JPEG)                                Pillow's pixels
+8 and 16 bits, channels beside the colours  all of them, as bands (`tiff_bands`): 2 to 64 that nothing calls colours, or
+                                            more than three of RGB; alpha among them is left out
 floating point, signed, 32 bits, CIELAB     refused in words
 camera raw (CFA)                            refused in words
 """
 
 import io
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ....core.errors import ImageError
-from ....core.types import MAX_16_BIT
-from ...limits import refuse_declared_size, refuse_expanding_image
-from .stored import StoredImage
+from ....core.types import MAX_16_BIT, MAX_BANDS
+from ...limits import refuse_declared_size, refuse_expanding_image, refuse_many_values
+from .stored import StoredImage, stored_bands
+from .tiff_bands import Layout, read_samples
 
 MAX_PAGES = 65_535  # that are counted
 MAX_TAGS = 4_096  # of a page; cameras and microscopes write 10 to 100
 MAX_VALUES = 200_000  # of one tag: strips or tiles of the largest image, in the smallest pieces that are usual
 MAX_TILE_PIXELS = 1 << 24
-MAX_SAMPLES = 5  # CMYK and alpha
 WIDTH, HEIGHT, BITS, PHOTOMETRIC, ORIENTATION, SAMPLES = 256, 257, 258, 262, 274, 277
 SUB_DIRECTORIES = {34665, 34853, 40965}  # EXIF, GPS, interoperability
 ASSOCIATED_ALPHA = 1
+COMPRESSION, FILL_ORDER, STRIP_OFFSETS, ROWS_PER_STRIP, STRIP_BYTES, PLANES, PREDICTOR = (
+    259,
+    266,
+    273,
+    278,
+    279,
+    284,
+    317,
+)
+TILE_OFFSETS, TILE_BYTES = 324, 325
+UNSPECIFIED, UNASSOCIATED_ALPHA = 0, 2
 TILE_WIDTH, TILE_HEIGHT, EXTRA_SAMPLES, SAMPLE_FORMAT, PROFILE = 322, 323, 338, 339, 34675
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
 COLOUR_SPACES = {8: "CIELAB", 9: "ICCLAB", 10: "ITULAB", 32803: "those of a camera's sensor (raw)", 34892: "raw"}
@@ -48,13 +61,17 @@ class Directory:
     num_pages: int
 
     def numbers(self, tag: int, default: int) -> list[int]:
-        """The whole numbers of a tag, at most 16 of them."""
+        """The whole numbers of a tag, at most MAX_BANDS of them."""
+        return self.all_numbers(tag, MAX_BANDS) if tag in self.tags else [default]
+
+    def all_numbers(self, tag: int, most: int = MAX_VALUES) -> list[int]:
+        """The first `most` whole numbers of a tag; none where there is no such tag."""
         if tag not in self.tags:
-            return [default]
+            return []
         kind, count, place = self.tags[tag]
         if kind not in NUMBERS or not count:
             raise ValueError(f"its tag {tag} holds no whole number")
-        return list(struct.unpack_from(f"{self.order}{min(count, 16)}{NUMBERS[kind]}", self.content, place))
+        return list(struct.unpack_from(f"{self.order}{min(count, most)}{NUMBERS[kind]}", self.content, place))
 
     def number(self, tag: int, default: int) -> int:
         """The first whole number of a tag."""
@@ -70,10 +87,11 @@ def read_tiff(content: bytes, key: str) -> StoredImage:
     """The first page, upright. Raises ImageError for what is not read, ValueError and what Pillow raises for damage."""
     directory = read_directory(content)
     _check(directory, key)
+    if (alpha := _alpha_beside_bands(directory)) is not None:
+        return _bands(directory, alpha, key)
     is_deep_colour = max(directory.numbers(BITS, 1)) == 16 and directory.number(SAMPLES, 1) >= 3
     pixels, mode = _deep_colour(directory) if is_deep_colour else _as_numbers(_loaded(directory, key), directory)
-    pages = f"it has {directory.num_pages:,} pages; the first one is read." if directory.num_pages > 1 else ""
-    notes = tuple(note for note in (pages, _left_channels(directory, mode)) if note)
+    notes = tuple(note for note in (_pages(directory), _left_channels(directory, mode)) if note)
     return StoredImage(
         pixels=pixels,
         mode=mode,
@@ -81,6 +99,58 @@ def read_tiff(content: bytes, key: str) -> StoredImage:
         profile=directory.data(PROFILE),
         notes=notes,
     )
+
+
+def _pages(directory: Directory) -> str:
+    return f"it has {directory.num_pages:,} pages; the first one is read." if directory.num_pages > 1 else ""
+
+
+def _alpha_beside_bands(directory: Directory) -> list[int] | None:
+    """Which channels of bands are alpha; None where the channels are grey or colours, and alpha at most."""
+    num_samples, photometric = directory.number(SAMPLES, 1), directory.number(PHOTOMETRIC, 0)
+    extra = directory.all_numbers(EXTRA_SAMPLES, MAX_BANDS)
+    first = num_samples - len(extra)
+    alpha = [first + place for place, kind in enumerate(extra) if kind in (ASSOCIATED_ALPHA, UNASSOCIATED_ALPHA)]
+    if photometric == RGB:
+        is_bands = (
+            num_samples > 5 or (num_samples > 3 and extra[:1] == [UNSPECIFIED]) or (num_samples == 5 and not extra)
+        )
+    elif photometric == BLACK_IS_ZERO:
+        is_bands = True
+    else:
+        is_bands = False
+    return alpha if is_bands and num_samples - len(alpha) > 1 else None
+
+
+def _bands(directory: Directory, alpha: list[int], key: str) -> StoredImage:
+    """All channels but `alpha`; of bands nothing says how they would be shown but their order."""
+    num_samples, bits_C = directory.number(SAMPLES, 1), set(directory.numbers(BITS, 1))
+    size_HW = directory.number(HEIGHT, 0), directory.number(WIDTH, 0)
+    refuse_many_values(key, size_HW[1], size_HW[0], num_samples)
+    is_tiled = TILE_OFFSETS in directory.tags
+    strip_HW = min(directory.number(ROWS_PER_STRIP, size_HW[0]), size_HW[0]), size_HW[1]
+    tile_HW = directory.number(TILE_HEIGHT, 0), directory.number(TILE_WIDTH, 0)
+    layout = Layout(
+        content=directory.content,
+        order=directory.order,
+        size_HW=size_HW,
+        num_samples=num_samples,
+        bits=bits_C.pop() if len(bits_C) == 1 else 0,
+        compression=directory.number(COMPRESSION, 1),
+        predictor=directory.number(PREDICTOR, 1),
+        fill_order=directory.number(FILL_ORDER, 1),
+        is_planar=directory.number(PLANES, 1) == 2,
+        is_tiled=is_tiled,
+        piece_HW=tile_HW if is_tiled else strip_HW,
+        offsets=directory.all_numbers(TILE_OFFSETS if is_tiled else STRIP_OFFSETS),
+        byte_counts=directory.all_numbers(TILE_BYTES if is_tiled else STRIP_BYTES),
+    )
+    value_HWC = read_samples(layout)
+    kept = [channel for channel in range(num_samples) if channel not in alpha]
+    stored = stored_bands(np.ascontiguousarray(value_HWC[:, :, kept]) if alpha else value_HWC)
+    left_out = "its alpha channel is left out." if alpha else ""
+    notes = tuple(note for note in (_pages(directory), left_out) if note)
+    return replace(stored, orientation=directory.number(ORIENTATION, 1), notes=notes)
 
 
 def read_directory(content: bytes) -> Directory:
@@ -151,8 +221,8 @@ def _check(directory: Directory, key: str) -> None:
         )
     if photometric in COLOUR_SPACES:
         raise ImageError(key, f"its colours are {COLOUR_SPACES[photometric]}; save it as RGB or grey.")
-    if num_samples > MAX_SAMPLES:
-        raise ImageError(key, f"it has {num_samples:,} channels; 1 to {MAX_SAMPLES} are read.")
+    if num_samples > MAX_BANDS:
+        raise ImageError(key, f"it has {num_samples:,} channels; 1 to {MAX_BANDS} are read.")
     tile_pixels = directory.number(TILE_WIDTH, 0) * directory.number(TILE_HEIGHT, 0)
     if tile_pixels > MAX_TILE_PIXELS:
         raise ValueError(f"it declares tiles of {tile_pixels:,} pixels")
