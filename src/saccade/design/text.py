@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..core.display import Displayed, Rows
+from ..core.display import Displayed, Rows, table_lines
 from ..core.errors import printable
 from .layers import Layer
 from .memory import Memory
@@ -83,7 +83,10 @@ def table_text(table: DesignTable, width: int = 0) -> str:
     rows = [_cells(layer) for layer in table.layers]
     shown = [[row[column] for column in columns] for row in [_input_cells(table), *rows]]
     left = sum(column in COLUMNS[:LEFT] for column in columns)
-    return "\n".join([*_aligned([list(columns), *shown], left), "", *total_lines(table)])
+    dropped = [name for name in COLUMNS if name not in columns]
+    narrow = f"Wider terminals, --csv and --json also have: {', '.join(dropped)}."
+    told = ["", *total_lines(table), *([narrow] if dropped else [])]
+    return "\n".join([*table_lines(columns, shown, left, width), *told])
 
 
 def visible_columns(width: int) -> tuple[str, ...]:
@@ -209,18 +212,6 @@ def window_words(layer: Layer) -> str:
         if sides is not None and (sides != usual or (letter == "s" and layer.kind.endswith("pool"))):
             words.append(f"{letter}{pair(sides)}")
     return " ".join([*words, f"g{layer.groups}"] if (layer.groups or 1) > 1 else words)
-
-
-def _aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if column < left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return lines
 
 
 def _bars(cells: Sequence[str]) -> str:

@@ -68,7 +68,10 @@ class PreviewResult:
         ] or ["no augmentation"]
         pixels = self.preprocessing
         border = canvas_for(pixels, self.augment.border).border
-        size = f"input {width_px}x{height_px}x{channels}, {fit_words(pixels)}, seed {self.config.seed}, border {border}"
+        size = (
+            f"input {height_px}x{width_px}x{channels} (height x width x channels), {fit_words(pixels)}, seed "
+            f"{self.config.seed}, border {border}"
+        )
         return draw_previews(self.previews, title, [size, *strengths])
 
 
