@@ -1,6 +1,7 @@
 """`saccade add-class`: a class more by kept features, judged on all, and the old ones compared on the same images."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 from PIL import Image
 
 from saccade import api
+from saccade.classify.asked_images import asked_images
 from saccade.data.sources.digits import Digits
+from saccade.data.sources.shared.image_files import PassedOver
 from saccade.runs.checkpoint import find_checkpoint
 from saccade.runs.seen import read_seen
 
@@ -256,3 +259,25 @@ def test_a_run_that_is_there_is_told_before_the_images_are_read(saccade: Callabl
         1,
         f"error: {here / 'run'} already holds a run.\nChoose another place with --out.\n",
     )
+
+
+def test_one_class_of_a_table_is_added_and_asked_about(here: Path, grown: api.AddedClasses):
+    files = sorted((here / "more" / "9").iterdir())
+    table = here / "more" / "nines.csv"
+    table.write_text("file,label\n" + "".join(f"9/{path.name},nine\n" for path in files))
+    added = api.add_class(here / "grown", table, out="again", cache=here / "cache")
+    assert added.added == ("nine",)
+    assert len(list(asked_images([str(table)], PassedOver()))) == len(files)
+    with pytest.raises(api.SaccadeError, match="has one class only, 'nine': there is nothing to tell apart"):
+        api.train(api.TrainRequest(source=table, epochs=1, out="trained"))
+
+
+def test_a_run_judged_on_names_that_are_not_utf_8_is_read_again(here: Path):
+    shutil.copytree(here / "more" / "8", "odd/8")
+    for path in sorted(Path("odd/8").iterdir()):
+        path.rename(os.fsdecode(os.fsencode(path)[:-4] + b"\xff.png"))
+    api.add_class(here / "run", "odd", out="grown", cache=here / "cache")
+    keys = json.loads(Path("grown/evaluation.json").read_text())["keys"]
+    assert any(key.endswith("\\udcff.png") for key in keys)
+    assert api.report("grown").is_file()
+    assert api.drift("grown", here / "more" / "9").num_reference == len(keys)

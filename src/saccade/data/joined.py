@@ -18,7 +18,7 @@ from .sources.shared.image_files import (
     subfolders,
     walk_images,
 )
-from .sources.shared.listing import class_order
+from .sources.shared.listing import class_order, one_class_is_enough
 
 
 class ClassFolders(DataSource):
@@ -85,7 +85,10 @@ class JoinedSource(DataSource):
 
 def open_classes(text: str) -> DataSource:
     """The images of new classes: a folder of one class or of several, or any source. Raises DataError."""
-    return ClassFolders(Path(text)) if text and Path(text).is_dir() else open_source(text)
+    if text and Path(text).is_dir():
+        return ClassFolders(Path(text))
+    with one_class_is_enough():
+        return open_source(text)
 
 
 def open_joined(own: DataSource, texts: Sequence[str], classes: Sequence[str]) -> DataSource:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.addresses import shown
-from ..core.errors import CheckpointError, DataError, UsageError, counted, printable
+from ..core.errors import CheckpointError, DataError, UsageError, counted, printable, storable
 from ..core.in_memory import is_given
 from ..data.joined import open_joined
 from ..data.scan import scan_source
@@ -120,7 +120,7 @@ def held_out_images(run: Path, manifest: Manifest, given: str, num_threads: int)
     index_N = outputs.index_N
     is_as_before = index_N.min() >= 0 and index_N.max() < len(source)
     if not is_as_before or any(
-        source.record(int(index)).key != key for index, key in zip(index_N, verdict.keys, strict=True)
+        storable(source.record(int(index)).key) != key for index, key in zip(index_N, verdict.keys, strict=True)
     ):
         scan = scan_source(source, num_threads, "skip", white=manifest.preprocessing.white_16_bit)
         index_N = scan.good_N[[scan.pixel_digest_N[index].tobytes() in digests for index in scan.good_N]]
