@@ -62,6 +62,11 @@ def table_lines(headings: Sequence[str], rows: Sequence[Sequence[str]], left: in
     return lines
 
 
+def fits(headings: Sequence[str], rows: Sequence[Sequence[str]], left: int, width: int) -> bool:
+    """Whether `table_lines` gives a table, and no paragraphs."""
+    return _widths(headings, rows, left, width) is not None
+
+
 def paragraph(headings: Sequence[str], row: Sequence[str], width: int = 0) -> list[str]:
     """A row of a table by itself: its first cell, then a line for each other cell that says something."""
     label_width = max((text_width(heading) for heading in headings[1:]), default=0)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..core.display import Displayed, Rows, table_lines
+from ..core.display import Displayed, Rows, fits, table_lines
 from ..core.errors import printable
 from .layers import Layer
 from .memory import Memory
@@ -80,13 +80,20 @@ class DesignTable(Displayed):
 def table_text(table: DesignTable, width: int = 0) -> str:
     """Rows, totals and memory, for `width` characters (0: as wide as it gets)."""
     columns = visible_columns(width)
-    rows = [_cells(layer) for layer in table.layers]
-    shown = [[row[column] for column in columns] for row in [_input_cells(table), *rows]]
-    left = sum(column in COLUMNS[:LEFT] for column in columns)
+    rows = [_input_cells(table), *(_cells(layer) for layer in table.layers)]
+    shown, left = _cut_out(rows, columns)
+    if "kind" in columns and not fits(columns, shown, left, width):
+        columns = tuple(name for name in columns if name != "kind")
+        shown, left = _cut_out(rows, columns)
     dropped = [name for name in COLUMNS if name not in columns]
     narrow = f"Wider terminals, --csv and --json also have: {', '.join(dropped)}."
     told = ["", *total_lines(table), *([narrow] if dropped else [])]
     return "\n".join([*table_lines(columns, shown, left, width), *told])
+
+
+def _cut_out(rows: Sequence[dict[str, str]], columns: Sequence[str]) -> tuple[list[list[str]], int]:
+    """(the cells of these columns, how many of the columns are of words)."""
+    return [[row[column] for column in columns] for row in rows], sum(column in COLUMNS[:LEFT] for column in columns)
 
 
 def visible_columns(width: int) -> tuple[str, ...]:
