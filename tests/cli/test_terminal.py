@@ -280,3 +280,12 @@ def test_every_list_fits_80_columns(saccade: Callable, monkeypatch: pytest.Monke
     for line in narrow.splitlines():
         if len(line) > 80:  # one word, or a command to copy
             assert len(line.split()) <= 2 or "saccade " in line, line
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"), [("saccade tra", ["train", "transfer"]), ("saccade train --con", ["--config"])]
+)
+def test_the_shell_completes_commands_and_options(typed: str, found: list[str]):
+    asked = {"_SACCADE_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    done = run(capture_output=True, env=os.environ | asked)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, found, "")
