@@ -512,7 +512,8 @@ def predict(
 
     `images` are files and folders, uint8 arrays (height, width[, 3]), images of Pillow, or a `DataSource`. Several
     runs, and the members of an ensemble's folder, answer together: the mean of their probabilities. `model` as in
-    `evaluate`. `note` hears, at the end, which files of folders are no images, and how many are training images.
+    `evaluate`. `note` hears, at the end, which files of folders are no images, how many are training images, and why
+    none is told to be unlike those of training, where that is so.
     `min_confidence`: below it, a prediction has no `answer` (`confidence_for` chooses one).
     """
     check_confidence(min_confidence)
@@ -529,13 +530,13 @@ def _noted_answers(
     note: Callable[[str], None] | None,
     min_confidence: float,
 ) -> Iterator[Prediction | ImageError]:
-    """The answers, and behind the last of them a note on the images that the runs were trained on."""
+    """The answers, and behind the last of them notes: on images the runs were trained on, on what is not told."""
     if note is None:
         yield from predict_items(classifier, items, min_confidence=min_confidence)
         return
     seen = SeenImages(members)
     yield from predict_items(classifier, items, seen, min_confidence)
-    for caveat in seen.caveats():
+    for caveat in [*seen.caveats(), *filter(None, [classifier.unlike_unknown])]:
         note(caveat)
 
 

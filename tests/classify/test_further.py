@@ -73,6 +73,10 @@ def test_parts_of_the_images_are_compared_by_size_and_by_columns(saccade: Callab
     assert [part["part"] for part in scanners] == ["new", "old"]
     assert sum(part["num_samples"] for part in scanners) == values["num_samples"]
     assert {"the short side", "brightness", "sharpness"} <= {part["trait"] for part in values["slices"]}
+    finished = saccade("evaluate", run, tmp_path / "labels.csv", "--slice-column", "scanner")
+    assert "p, corrected\ncolumn scanner  new" in finished.output
+    assert "brightness" not in finished.output
+    assert finished.output.endswith("worse than the other images (2 were looked at).\n")
     finished = saccade("evaluate", run, tmp_path / "labels.csv", "--slice-column", "scaner")
     assert finished.errors.endswith(
         f"error: {tmp_path}/labels.csv has no column 'scaner'. Did you mean 'scanner'?\n"

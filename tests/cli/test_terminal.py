@@ -1,5 +1,7 @@
 """What a terminal, a file and a closed stream see of a run: the live line, plain lines, widths, encodings, --debug."""
 
+import importlib.util
+import io
 import os
 import re
 import subprocess
@@ -13,7 +15,7 @@ import pytest
 from tests.processes import PATIENCE_S, run_python
 from tests.terminal import on_terminal, rendered
 
-from saccade.cli import console
+from saccade.cli import colour, console, output, starting
 from saccade.train.loop import EpochResult
 
 SMALL = ["--model", "conv 4 f3 bn | gap | fc 10", "--set", "input.size_px=12", "--set", "runtime.num_threads=1"]
@@ -192,3 +194,98 @@ def test_debug_gives_a_plain_traceback_before_or_behind_the_command(tmp_path: Pa
 def test_no_help_is_cut(width: int):
     done = run("--help", capture_output=True, env=os.environ | {"COLUMNS": str(width), "TERMINAL_WIDTH": str(width)})
     assert "..." not in done.stdout.replace("[ARGS]...", "")
+
+
+@pytest.mark.parametrize(
+    ("environment", "arguments", "label"),
+    [
+        ({"NO_COLOR": ""}, [], "\x1b[1;31merror:\x1b[0m"),
+        ({"NO_COLOR": "1"}, [], "error:"),
+        ({"NO_COLOR": "1"}, ["--color", "always"], "\x1b[1;31merror:\x1b[0m"),
+        ({"NO_COLOR": ""}, ["--color=never"], "error:"),
+        ({"NO_COLOR": "", "TERM": "dumb"}, [], "error:"),
+    ],
+)
+def test_an_error_has_a_colour_on_a_terminal(
+    tmp_path: Path, environment: dict[str, str], arguments: list[str], label: str
+):
+    status, _, received = on_terminal(tmp_path, 100, environment, "recipes", "nothing", *arguments)
+    assert status == 2
+    assert received.replace("\r\n", "\n").startswith(f"{label} Got unexpected extra argument(s) (nothing)")
+
+
+def test_the_verdict_and_its_warnings_have_colours_where_they_are_asked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    said = "a verdict\na warning\nthe rest"
+    output.print_result(said, ["a verdict"], ["a warning"])
+    assert capsys.readouterr().out == f"{said}\n"
+    monkeypatch.setattr(colour._Chosen, "when", "always")
+    output.print_result(said, ["a verdict"], ["a warning"])
+    assert capsys.readouterr().out == "\x1b[1ma verdict\x1b[0m\n\x1b[33ma warning\x1b[0m\nthe rest\n"
+
+
+def test_another_word_for_colours_is_refused(saccade: Callable):
+    done = saccade("recipes", "--color", "mauve")
+    assert (done.status, done.errors) == (
+        2,
+        "error: --color must be one of: auto, always, never; not 'mauve'.\nHelp: saccade --help\n",
+    )
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("arguments", "said"), [([], "starting"), (["--quiet"], ""), (["--plain"], "")])
+def test_a_terminal_says_starting_while_torch_is_imported_and_then_takes_it_away(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+):
+    """Another module stands for torch, which these tests have imported long ago."""
+    stream = Terminal()
+    monkeypatch.setattr(starting, "SLOW", "colorsys")
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    finders = list(sys.meta_path)
+    with starting.starting(arguments):
+        importlib.import_module("colorsys")
+        assert stream.getvalue() == said
+        assert importlib.util.find_spec("saccade.nothing") is None  # what imported torch goes on to its own modules
+        assert stream.getvalue() == (said and f"{said}\r\x1b[2K")
+    assert sys.meta_path == finders
+
+
+def test_starting_is_taken_away_where_the_import_fails(monkeypatch: pytest.MonkeyPatch):
+    stream = Terminal()
+    monkeypatch.setattr(starting, "SLOW", "no_such_module")
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    with pytest.raises(ImportError), starting.starting([]):
+        importlib.import_module("no_such_module")
+    assert stream.getvalue() == "starting\r\x1b[2K"
+
+
+@pytest.mark.parametrize("verb", ["recipes", "sources", "weights", "models", "augmentations"])
+def test_every_list_fits_80_columns(saccade: Callable, monkeypatch: pytest.MonkeyPatch, verb: str):
+    wide = saccade(verb).output
+    monkeypatch.setattr(output, "width_of", lambda stream: 80)
+    narrow = saccade(verb).output
+    assert set(wide.split()) <= set(narrow.split())
+    for line in narrow.splitlines():
+        if len(line) > 80:  # one word, or a command to copy
+            assert len(line.split()) <= 2 or "saccade " in line, line
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"), [("saccade tra", ["train", "transfer"]), ("saccade train --con", ["--config"])]
+)
+def test_the_shell_completes_commands_and_options(typed: str, found: list[str]):
+    asked = {"_SACCADE_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    done = run(capture_output=True, env=os.environ | asked)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, found, "")

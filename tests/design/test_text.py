@@ -25,7 +25,15 @@ def test_text_shows_every_layer_in_whole_numbers():
 def test_narrow_terminals_drop_columns_and_never_cut_a_number():
     table = draw_table("vgg16", TableRequest())
     for width in (60, 80, 100, 120):
-        lines = table_text(table, width).split("\n\n")[0].splitlines()
+        whole = table_text(table, width)
+        lines = whole.split("\n\nvgg16 for ")[0].splitlines()
+        assert all(len(line) <= width for line in lines)
+        told = "Wider terminals, --csv and --json also have: "
+        dropped = [name for name in COLUMNS if name not in visible_columns(width) or (width == 80 and name == "kind")]
+        assert (f"{told}{', '.join(dropped)}." in whole.splitlines()) == (told in whole) == bool(dropped)
+        if width == 60:  # each layer is a paragraph
+            assert "  parameters     102,764,544" in lines
+            continue
         assert {"layer", "output", "parameters", "multiply-adds", "field"} <= set(lines[0].split())
         assert any("102,764,544" in line for line in lines)
     assert visible_columns(0) == COLUMNS

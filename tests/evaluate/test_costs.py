@@ -66,6 +66,19 @@ def test_a_table_is_read_by_names_in_any_order(tmp_path: Path):
     assert not read_costs(path, CLASSES).may_abstain
 
 
+@pytest.mark.parametrize("sign", [";", "\t"])
+def test_a_table_of_a_spreadsheet_that_writes_decimal_commas_is_read(tmp_path: Path, sign: str):
+    path = tmp_path / "costs.csv"
+    rows = (
+        ("true", "cat", "dog", "fox"),
+        ("cat", "0", "0,5", "1"),
+        ("dog", "1", "0", "2.5"),
+        ("fox", "10,25", "1", "0"),
+    )
+    path.write_text("\r\n".join(sign.join(row) for row in rows))
+    assert read_costs(path, CLASSES).cost_KJ.tolist() == [[0, 0.5, 1], [1, 0, 2.5], [10.25, 1, 0]]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -75,7 +88,11 @@ def test_a_table_is_read_by_names_in_any_order(tmp_path: Path):
         ("true,cat,dog,fix\ncat,0,1,1\n", "{path}, line 1: the run does not know a class 'fix'. Did you mean 'fox'?"),
         ("true,cat,dog,dog\ncat,0,1,1\n", "{path}, line 1: 'dog' stands there twice."),
         ("true,cat,dog,fox\ncat,0,1,1\ndog,1,0,1\n", "{path}, column 1: there is no line for 'fox'.\nEvery class"),
-        ("true,cat,dog,fox\ncat,0,1\ndog,1,0,1\nfox,1,1,0\n", "{path}, line 2 has 3 cells, and line 1 has 4."),
+        ("true,cat,dog,fox\ncat,0,1\ndog,1,0,1\nfox,1,1,0\n", "{path}, line 2 has 3 cells, and line 1 has 4.\n"),
+        (
+            'true,cat,dog,fox\ncat,0,"1,000",1\ndog,1,0,1\nfox,1,1,0\n',
+            "{path}, line 2, column 'dog': '1,000' is not a cost.\nWrite decimals with a point: 0.5.",
+        ),
         ("true,cat,dog,fox\ncat,0,x,1\ndog,1,0,1\nfox,1,1,0\n", "{path}, line 2, column 'dog': 'x' is not a cost."),
         ("true,cat,dog,fox\ncat,0,inf,1\ndog,1,0,1\nfox,1,1,0\n", "{path}, line 2, column 'dog': 'inf' is not a cost."),
         ("true,cat,dog,fox\ncat,0,1e99,1\ndog,1,0,1\nfox,1,1,0\n", "{path}, line 2, column 'dog': '1e99' is not a"),

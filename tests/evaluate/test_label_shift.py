@@ -48,3 +48,12 @@ def test_where_it_cannot_be_known_it_says_why(said_N: list[int], label_N: list[i
     found = estimate_label_shift(np.array(said_N), np.array(label_N), np.array([0]), num_classes)
     assert found.reason == reason
     assert np.isnan(found.share_K).all()
+
+
+def test_a_class_that_is_never_answered_may_still_be_there():
+    """Its bootstrap has no width: the interval is then that of the answers, by Wilson's formula."""
+    said_N = label_N = np.repeat([0, 1, 2], 40)
+    found = estimate_label_shift(said_N, label_N, np.repeat([0, 1], 20), 3)
+    assert found.share_K[2] == found.low_K[2] == 0
+    z = 1.959963984540054
+    assert found.high_K[2] == pytest.approx(z**2 / (40 + z**2))

@@ -64,8 +64,9 @@ def test_images_of_the_same_kind_raise_no_alarm_and_the_shares_are_those_of_pred
     told = json.loads(done.output)
     assert (told["drifted"], told["num_new"]) == (False, 599)
     assert told["p_value"] > 0.05
-    assert told["sentence"].startswith(
-        f"No difference found between the 599 new images and the {told['num_reference']}"
+    assert told["sentence"] == (
+        f"The 599 new images look like the {told['num_reference']} that the run was judged on: no difference is found "
+        f"(p = {told['p_value']:.3f}). Nothing speaks against the accuracy that was measured."
     )
     said = [answer.top(1)[0][0] for answer in api.predict(run, others)]
     for row in told["classes"]:
@@ -106,10 +107,16 @@ def test_changed_images_are_told(
     run, others = halves
     done = saccade("drift", run, changed(others, tmp_path / "changed", change))
     assert done.status == 0, done.errors
-    first = done.output.splitlines()[0]
-    assert first.startswith("The 120 new images are not like the ")
+    first, second, *others_told = done.output.splitlines()
+    assert first.startswith("The 120 new images do not look like the ")
     assert "(p = 0.001)" in first
     assert first.endswith(PALE)
+    assert second.startswith("What changed most is how ")
+    assert second.endswith(" % of them at least.")
+    assert others_told[-2:] == [
+        f"Next, choose some of them to label: saccade suggest {run} {tmp_path / 'changed'}",
+        f"Then judge the run on those: saccade evaluate {run} LABELLED",
+    ]
 
 
 def test_random_halves_of_what_was_held_out_seldom_raise_an_alarm(halves: tuple[Path, Path]):
@@ -139,7 +146,8 @@ def test_a_class_that_is_met_more_often_is_named_with_its_share(
     assert told["3"]["estimated_low"] <= 0.5 <= told["3"]["estimated_high"]
     text = saccade("drift", run, tmp_path / "many").output
     assert "Answered more or less often: '3' " in text
-    assert text.splitlines()[4].split()[0] == "3"  # the first row of the table
+    assert text.splitlines()[5].split()[0] == "3"  # the first row of the table
+    assert "more, p < 0.001" in text.splitlines()[5]
 
 
 def test_training_images_among_the_new_ones_are_told(saccade: Callable, halves: tuple[Path, Path]):

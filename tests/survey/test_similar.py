@@ -40,7 +40,7 @@ def test_exact_copies_are_told_apart_from_similar_images(saccade: Callable, digi
     done = saccade("similar", digits_run, "asked.png", new, "--count", "3")
     assert done.status == 0, done.errors
     lines = done.output.splitlines()
-    assert lines[0] == "42 images compared with asked.png; the 3 nearest:"
+    assert lines[0] == "42 images compared with asked.png; these are the 3 nearest."
     assert lines[1].split() == ["image", "distance"]
     assert lines[2].split()[0] == "new/almost.png"
     assert float(lines[2].split()[1]) < 1e-3

@@ -1,6 +1,7 @@
 """`saccade add-class`: a class more by kept features, judged on all, and the old ones compared on the same images."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 from PIL import Image
 
 from saccade import api
+from saccade.classify.asked_images import asked_images
 from saccade.data.sources.digits import Digits
+from saccade.data.sources.shared.image_files import PassedOver
 from saccade.runs.checkpoint import find_checkpoint
 from saccade.runs.seen import read_seen
 
@@ -103,17 +106,60 @@ def test_the_verdict_stands_beside_what_became_of_the_old_classes(saccade: Calla
     assert saccade("evaluate", "grown", here / "photos", "--quiet").status == 0
 
 
-def test_a_class_can_be_added_to_what_was_grown_where_its_images_are_named(
-    saccade: Callable, here: Path, grown: api.AddedClasses
-):
-    done = saccade("add-class", here / "grown", here / "more" / "9", "--out", "again")
-    assert done.status == 2
-    assert done.errors.splitlines()[-1] == "Say where its images lie: --source SOURCE."
+def test_what_was_grown_knows_where_its_images_lie(saccade: Callable, here: Path, grown: api.AddedClasses):
+    done = saccade("add-class", here / "grown", here / "more" / "9", "--out", "again", "--cache", here / "cache")
+    assert done.status == 0, done.errors
+    assert find_checkpoint(Path("again")).manifest.classes == (*OLD, "8", "9")
+    known, whole = (json.loads((run / "data.json").read_text())["counts"] for run in (here / "grown", Path("again")))
+    assert {part: counts[:9] for part, counts in whole.items()} == known  # every image, in the part that it had
+    assert json.loads(Path("again/added.json").read_text()) == {
+        "sources": [str(here / "photos"), str(here / "more" / "8"), str(here / "more" / "9")]
+    }
+    told = api.drift("again", here / "more" / "9")
+    assert told.num_reference == sum(whole["test"])
+
+
+def test_what_was_grown_is_opened_elsewhere_where_that_is_named(here: Path, grown: api.AddedClasses):
     shutil.copytree(here / "photos", "all")
     shutil.copytree(here / "more" / "8", "all/8")
     again = api.add_class(here / "grown", here / "more" / "9", out="again", source="all")
-    assert find_checkpoint(Path("again")).manifest.classes == (*OLD, "8", "9")
     assert len(again.old) == 9
+    assert json.loads(Path("again/added.json").read_text())["sources"] == ["all", str(here / "more" / "9")]
+
+
+@pytest.mark.parametrize(
+    ("second", "message", "status"),
+    [
+        (
+            "hub:somebody/photos",
+            "The run theirs reads its images from 'hub:somebody/photos'.\n"
+            "A run from somebody else may name any place, so only paths on this machine are opened unasked.\n"
+            "If you want that one, name it: --source SOURCE.",
+            2,
+        ),
+        (
+            "gone",
+            "The images of theirs cannot be opened: There is no file or folder 'gone' (looked in {here}).\n"
+            "If they lie elsewhere now, say where: --source SOURCE.",
+            1,
+        ),
+        (
+            "{more}/9",
+            "The images of theirs cannot be opened: The classes in {photos}, {more}/9 are not the 9 that were learned "
+            "from there.\nIf they lie elsewhere now, say where: --source SOURCE.",
+            1,
+        ),
+    ],
+)
+def test_places_that_a_run_names_are_not_believed(
+    saccade: Callable, here: Path, grown: api.AddedClasses, second: str, message: str, status: int
+):
+    names = {"more": here / "more", "photos": here / "photos", "here": Path.cwd()}
+    shutil.copytree(here / "grown", "theirs")
+    sources = [str(here / "photos"), second.format(**names)]
+    Path("theirs/added.json").write_text(json.dumps({"sources": sources}))
+    done = saccade("add-class", "theirs", here / "more" / "9", "--out", "again", "--quiet")
+    assert (done.status, done.errors) == (status, f"error: {message.format(**names)}\n")
 
 
 def test_bad_input_gets_one_message(saccade: Callable, here: Path):
@@ -213,3 +259,25 @@ def test_a_run_that_is_there_is_told_before_the_images_are_read(saccade: Callabl
         1,
         f"error: {here / 'run'} already holds a run.\nChoose another place with --out.\n",
     )
+
+
+def test_one_class_of_a_table_is_added_and_asked_about(here: Path, grown: api.AddedClasses):
+    files = sorted((here / "more" / "9").iterdir())
+    table = here / "more" / "nines.csv"
+    table.write_text("file,label\n" + "".join(f"9/{path.name},nine\n" for path in files))
+    added = api.add_class(here / "grown", table, out="again", cache=here / "cache")
+    assert added.added == ("nine",)
+    assert len(list(asked_images([str(table)], PassedOver()))) == len(files)
+    with pytest.raises(api.SaccadeError, match="has one class only, 'nine': there is nothing to tell apart"):
+        api.train(api.TrainRequest(source=table, epochs=1, out="trained"))
+
+
+def test_a_run_judged_on_names_that_are_not_utf_8_is_read_again(here: Path):
+    shutil.copytree(here / "more" / "8", "odd/8")
+    for path in sorted(Path("odd/8").iterdir()):
+        path.rename(os.fsdecode(os.fsencode(path)[:-4] + b"\xff.png"))
+    api.add_class(here / "run", "odd", out="grown", cache=here / "cache")
+    keys = json.loads(Path("grown/evaluation.json").read_text())["keys"]
+    assert any(key.endswith("\\udcff.png") for key in keys)
+    assert api.report("grown").is_file()
+    assert api.drift("grown", here / "more" / "9").num_reference == len(keys)

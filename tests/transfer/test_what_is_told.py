@@ -76,7 +76,8 @@ def test_images_that_are_opened_for_every_network_are_told_of_once(tmp_path: Pat
 
 def test_with_everything_frozen_validation_images_fit_the_temperature_alone_and_that_is_said(tmp_path: Path):
     result, heard = transferred(tmp_path, {"": 24}, (1.0,))
-    split, model = heard.lines[1:3]
+    split, model = heard.lines[3:]
+    assert [line.split()[0] for line in heard.lines] == ["data", "device", "run", "split", "model"]  # each once
     assert " to train on, 4 to fit the temperature, 10 to judge (" in split
     assert model.startswith("model   lenet5: ")  # its own last layer, for other classes
     assert result.run.judgement.checkpoint.manifest.metrics["temperature_images"] == 4
@@ -87,7 +88,7 @@ def test_with_everything_frozen_validation_images_fit_the_temperature_alone_and_
 
 def test_with_everything_frozen_a_verdict_on_validation_images_does_not_flatter(tmp_path: Path):
     result, heard = transferred(tmp_path, {"train": 20, "validation": 6}, (1.0,), "split.test_fraction=0")
-    assert "40 to train on, 12 to judge (" in heard.lines[1]
+    assert "40 to train on, 12 to judge (" in heard.lines[3]
     assert result.run.judgement.split == "validation"
     assert not [caveat for caveat in result.run.judgement.caveats if "epoch" in caveat]
     said = "The validation images were used for the verdict alone: no epoch was chosen by them."

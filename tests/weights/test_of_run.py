@@ -56,7 +56,12 @@ def refused(text: Path, model: str) -> str:
 )
 def test_a_run_is_found_by_its_folder_its_checkpoint_or_a_file_of_them(run: Path, name: str):
     found = find_weights(str(run / name), "lenet5")
-    assert (found.model, found.preprocessing, found.classes, found.licence) == ("lenet5", PIXELS, ("a", "b", "c"), "")
+    assert (found.model, found.preprocessing, found.classes, found.licence) == (
+        "lenet5",
+        PIXELS,
+        ("a", "b", "c"),
+        "own: trained from random weights",
+    )
     assert found.notes == ()
     weights = find_checkpoint(run).load_weights()
     loaded = load_backbone(found).state_dict()

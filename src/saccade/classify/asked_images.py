@@ -19,6 +19,7 @@ from ..data.source import DataSource, is_builtin, open_source
 from ..data.source_text import split_source_text
 from ..data.sources.in_memory import HeldImage
 from ..data.sources.shared.image_files import PassedOver
+from ..data.sources.shared.listing import one_class_is_enough
 from ..data.sources.tar.web_files import read_whole
 from .stream import items_of_source, list_images
 
@@ -66,7 +67,9 @@ def _items(
         elif is_address(text) and not is_hub(text):
             yield HeldImage(text, partial(_read_address, text))
         elif _is_source(text):
-            yield from _items_of_source(open_source(text, several=True), opened)
+            with one_class_is_enough():
+                source = open_source(text, several=True)
+            yield from _items_of_source(source, opened)
         elif unused is not None and (folder := _labelled_folder(text, unused)) is not None:
             yield from _items_of_source(folder, opened)
             for note in folder.notes:

@@ -23,7 +23,8 @@ from ..evaluate.novelty import Novelty, agreed
 from ..models.penultimate import MAX_KEPT, LogitsAndFeatures, split_outputs, with_features
 from ..runs.checkpoint import Checkpoint, find_checkpoint
 from ..runs.ensemble_folder import MAX_MEMBERS, expand_runs
-from ..runs.names import NOVELTY
+from ..runs.files import MAX_TEXT
+from ..runs.names import NOVELTY, UNLIKE_UNKNOWN
 from ..runs.novelty_file import read_known_features
 from .crops import CENTRE, Look
 
@@ -34,7 +35,7 @@ Prepared = Mapping[Preprocessing, np.ndarray]  # image_BVHWC uint8 for each dist
 class Member:
     """One trained network with what belongs to it. `temperature` divides its logits before the softmax, and `task` says
     what else makes answers of them; `novelty` tells images that are unlike those of training, None where nothing is
-    kept for that."""
+    kept for that, and `unlike_unknown` says why."""
 
     name: str
     model: nn.Module
@@ -46,6 +47,7 @@ class Member:
     seed: int = 0
     task: Task = ONE_LABEL
     novelty: Novelty | None = None
+    unlike_unknown: str = ""
 
     @torch.inference_mode()
     def logits(self, image_BCHW: torch.Tensor) -> torch.Tensor:
@@ -131,6 +133,13 @@ class Classifier:
     def task_of(self, number: int) -> Task:
         """The task of one member, in the order of `classes`."""
         return in_order(self.members[number].task, self.order_MK[number])
+
+    @property
+    def unlike_unknown(self) -> str:
+        """Why no image is told to be unlike those of training; empty where some member can tell, or none says why."""
+        if any(member.novelty for member in self.members):
+            return ""
+        return next((member.unlike_unknown for member in self.members if member.unlike_unknown), "")
 
     @property
     def is_plain(self) -> bool:
@@ -258,6 +267,7 @@ def member_of(checkpoint: Checkpoint, runtime: Runtime, name: str) -> Member:
         seed=manifest.origin.seed,
         task=manifest.task,
         novelty=Novelty(unit_MD=known.unit_MD, distance_V=known.distance_V) if known else None,
+        unlike_unknown="" if known else printable(str(manifest.metrics.get(UNLIKE_UNKNOWN, ""))[:MAX_TEXT]),
     )
 
 

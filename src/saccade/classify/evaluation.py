@@ -186,7 +186,8 @@ class Evaluation(Displayed):
     Copies of training images are left out of everything, which `copies` tells.
     `metrics` are of `logits_NK` as they are; confidences that a person sees are divided by `temperature` first.
     `together` is set where several runs, or several crops, answered together. `unlike_N` (bool) says which images are
-    unlike anything seen in training, as about `unlike_share` of others are falsely; None where nothing tells.
+    unlike anything seen in training, as about `unlike_share` of others are falsely; None where nothing tells, which
+    `unlike_unknown` explains.
     `promised` is the threshold that validation images chose, for one look; None where there are none. `min_confidence`
     is the one that a person asked for. `costs`, `slices` and `robustness` are set where they were asked for. `endpoint`
     is the address of a deployed model that answered in place of runs.
@@ -212,6 +213,7 @@ class Evaluation(Displayed):
     task: Task = ONE_LABEL
     unlike_N: np.ndarray | None = None
     unlike_share: float = 0.0
+    unlike_unknown: str = ""
     promised: PromisedPrecision | None = None
     min_confidence: float | None = None
     costs: Costs | None = None
@@ -314,9 +316,9 @@ class Evaluation(Displayed):
         return [*told, self.promised.sentence()] if self.promised and is_chosen else told
 
     def unlike_sentences(self) -> list[str]:
-        """How many images are unlike anything seen in training; nothing where nothing tells."""
+        """How many images are unlike anything seen in training, or why that is not known."""
         if self.unlike_N is None or not len(self.unlike_N):
-            return []
+            return [self.unlike_unknown] if self.unlike_unknown else []
         return [unlike_sentence(int(self.unlike_N.sum()), len(self.unlike_N), self.unlike_share)]
 
     def probabilities(self) -> np.ndarray:

@@ -15,7 +15,7 @@ from ..evaluate.costs import CostTable, measure_costs, read_costs
 from .classifier import Classifier
 from .corrupted import measure_robustness
 from .evaluation import Evaluation
-from .image_traits import measure_traits
+from .image_traits import Traits, column_texts, measure_picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,10 @@ class Ready:
             evaluation = replace(evaluation, costs=measure_costs(probability_NK, label_N, self.table))
         if asked.slices or asked.columns:
             preprocessing = classifier.members[0].preprocessing if classifier else Preprocessing()
-            traits = measure_traits(source, index_N, preprocessing, self.columns)
+            traits = Traits(
+                picture=measure_picture(source, index_N, preprocessing) if asked.slices else None,
+                columns=column_texts(source, index_N, self.columns),
+            )
             right_N = probability_NK.argmax(axis=1) == label_N
             evaluation = replace(evaluation, slices=traits.slices(right_N))
         if asked.corruptions and classifier is not None:

@@ -21,24 +21,34 @@ SHARPNESS_PX = 224
 
 
 @dataclass(frozen=True, kw_only=True)
-class Traits:
+class PictureTraits:
     """Of N images: the shorter side in pixels, brightness, sharpness (float64), and the folder, without that of its
-    class; `columns` are texts by the name of a column of the source's table."""
+    class."""
 
     short_side_N: np.ndarray
     brightness_N: np.ndarray
     sharpness_N: np.ndarray
     folder_N: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traits:
+    """Of N images: `picture`, what they look like, None where that is not asked for; `columns` are texts by the name of
+    a column of the source's table."""
+
+    picture: PictureTraits | None
     columns: dict[str, tuple[str, ...]]
 
     def slices(self, right_N: np.ndarray) -> tuple[Slice, ...]:
         """All parts of the images by these traits, corrected for their number."""
-        found = [
-            *cut_numbers("the short side", self.short_side_N, right_N, " px"),
-            *cut_numbers("brightness", self.brightness_N, right_N),
-            *cut_numbers("sharpness", self.sharpness_N, right_N),
-            *cut_names("the folder", self.folder_N, right_N),
-        ]
+        found: list[Slice] = []
+        if self.picture is not None:
+            found += [
+                *cut_numbers("the short side", self.picture.short_side_N, right_N, " px"),
+                *cut_numbers("brightness", self.picture.brightness_N, right_N),
+                *cut_numbers("sharpness", self.picture.sharpness_N, right_N),
+                *cut_names("the folder", self.picture.folder_N, right_N),
+            ]
         for name, text_N in self.columns.items():
             value_N = _numbers(text_N)
             trait = f"column {name}"
@@ -49,22 +59,27 @@ class Traits:
         return corrected(found)
 
 
-def measure_traits(
-    source: DataSource, index_N: np.ndarray, preprocessing: Preprocessing, columns: dict[str, dict[str, str]]
-) -> Traits:
-    """The traits of the images `index_N`. `columns` are texts by the key of an image. Raises ImageError."""
+def column_texts(
+    source: DataSource, index_N: np.ndarray, columns: dict[str, dict[str, str]]
+) -> dict[str, tuple[str, ...]]:
+    """The texts of the images `index_N` by the name of a column; `columns` have them by the key of an image."""
+    keys = [source.record(int(index)).key for index in index_N]
+    return {name: tuple(of_key.get(key, "") for key in keys) for name, of_key in columns.items()}
+
+
+def measure_picture(source: DataSource, index_N: np.ndarray, preprocessing: Preprocessing) -> PictureTraits:
+    """What the images `index_N` look like. Raises ImageError."""
     records = [source.record(int(index)) for index in index_N]
     figures = [
         _figures(decode_image(source.read(int(index)), record.key, None, preprocessing.white_16_bit).image_HWC)
         for index, record in zip(index_N, records, strict=True)
     ]
     figure_N3 = np.array(figures, np.float64).reshape(-1, 3)
-    return Traits(
+    return PictureTraits(
         short_side_N=figure_N3[:, 0],
         brightness_N=figure_N3[:, 1],
         sharpness_N=figure_N3[:, 2],
         folder_N=tuple(folder_of(record.key, source.classes) for record in records),
-        columns={name: tuple(of_key.get(record.key, "") for record in records) for name, of_key in columns.items()},
     )
 
 

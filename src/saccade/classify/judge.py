@@ -182,6 +182,7 @@ def judge(
         task=task,
         unlike_N=result.unlike_N,
         unlike_share=max((member.novelty.share for member in classifier.members if member.novelty), default=0.0),
+        unlike_unknown=classifier.unlike_unknown,
         promised=promised_precision(classifier, runs, answering.precision) if classifier.looks == (CENTRE,) else None,
         min_confidence=answering.min_confidence,
     )

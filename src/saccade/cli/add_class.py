@@ -8,8 +8,8 @@ import typer
 
 from .argument_order import refuse_swapped
 from .console import RunConsole, choose_output
-from .output import print_json, print_result
-from .train import write_report
+from .output import print_json
+from .train import print_judged, write_report
 from .transfer import transfer_json, transfer_text
 
 
@@ -46,4 +46,4 @@ def add_class(
         print_json(transfer_json(added.transfer) | added.as_json() | {"report": str(report) if report else None})
         return
     first, *others = transfer_text(added.transfer, report, console.seconds).splitlines()
-    print_result("\n".join([first, added.sentence(), *others]))
+    print_judged("\n".join([first, added.sentence(), *others]), added.transfer.run)

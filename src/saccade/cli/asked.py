@@ -1,6 +1,5 @@
 """The images that a command line names for a verb that asks many of them: how they are opened, and what is told."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..core.errors import SaccadeError
-from .output import print_json, print_notes, print_opening, print_result
+from .output import print_error, print_json, print_notes, print_opening, print_result
 
 if TYPE_CHECKING:
     from ..core.errors import ImageError
@@ -57,7 +56,7 @@ class AskedImages:
 
 def print_bad(error: "ImageError") -> None:
     """Name an image that cannot be used, when it is met."""
-    print(f"error: {error.message}", file=sys.stderr)
+    print_error(error.message)
 
 
 def refuse_bad(num_bad: int, num_good: int, what: str) -> None:

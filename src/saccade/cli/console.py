@@ -8,13 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TextIO
 
+from ..core.display import fitted
 from ..core.errors import printable_lines
+from .colour import WARNING, painted
 
 if TYPE_CHECKING:
     from rich.live import Live
 
     from ..train.loop import EpochResult
 
+NOTE = "note:"
 HEARTBEAT_S = 60.0
 WORKING_S = 15.0  # between lines that say how far long work is
 REDRAW_S = 0.1
@@ -81,7 +84,7 @@ class RunConsole:
 
     def note(self, text: str) -> None:
         """Something a person should know."""
-        self._print(f"note: {text}", stamped=False)
+        self._print(f"{NOTE} {text}", stamped=False)
 
     def working(self, text: str) -> None:
         """How far long work is: the live line, or a line that stays every 15 s."""
@@ -160,9 +163,13 @@ class RunConsole:
     def _print(self, text: str, stamped: bool = True) -> None:
         if self.output.quiet:
             return
-        text = printable_lines(text)
+        text = fitted(printable_lines(text), self.output.width)
+        if text.startswith(NOTE):
+            text = painted(NOTE, WARNING, self.output.stream) + text.removeprefix(NOTE)
         if self._live:
-            self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            from rich.text import Text
+
+            self._live.console.print(Text.from_ansi(text), soft_wrap=True)
             return
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S ") if stamped and self.output.plain else ""
         encoding = self.output.stream.encoding or "utf-8"

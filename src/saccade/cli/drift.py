@@ -1,12 +1,16 @@
 """`saccade drift RUN IMAGES...`: whether new images are like those that a run was judged on."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from .argument_order import refuse_swapped
 from .asked import ALLOW_URL, AskedImages, print_bad, refuse_bad
 from .output import format_table
+
+if TYPE_CHECKING:
+    from ..survey.drift import Drift
 
 
 def drift(
@@ -34,5 +38,18 @@ def drift(
     found = api.drift(run, asked.items, source, seed, bad=print_bad, opened=asked.opened)
     headings, rows = found.display_rows()
     table = format_table(headings, [[printable(cell) for cell in row] for row in rows])
-    asked.print_answer(run, [*found.display_lines(), table], found.as_json())
+    asked.print_answer(run, [*found.display_lines(), table, *_next_lines(found, run, images)], found.as_json())
     refuse_bad(len(found.errors), found.num_new, "the others were compared")
+
+
+def _next_lines(found: "Drift", run: Path, images: list[str]) -> list[str]:
+    """What to do where the new images are others than those that the run was judged on."""
+    from ..core.errors import shell_word
+
+    if not found.is_drifted:
+        return []
+    new = shell_word(images[0]) if len(images) == 1 else "IMAGES"
+    return [
+        f"Next, choose some of them to label: saccade suggest {shell_word(run)} {new}",
+        f"Then judge the run on those: saccade evaluate {shell_word(run)} LABELLED",
+    ]

@@ -152,7 +152,7 @@ def evaluate(
         return
     if not quiet:
         print_notes(evaluation.image_notes)
-    print_result("\n".join([evaluation_text(evaluation), *files.sentences(evaluation, checked)]))
+    print_evaluated("\n".join([evaluation_text(evaluation), *files.sentences(evaluation, checked)]), evaluation)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,6 +227,13 @@ def _refuse_with_endpoint(arguments: list[str], model: str | None, run_options: 
     for name, is_given in run_options.items():
         if is_given:
             raise UsageError(f"{name} needs a run: it cannot be had of a deployed model. Leave it out.")
+
+
+def print_evaluated(text: str, evaluation: "Evaluation") -> None:
+    """Print an evaluation, its verdict and its warnings in their colours."""
+    from ..evaluate.words import verdicts
+
+    print_result(text, verdicts(evaluation.metrics, evaluation.kind), evaluation.caveats)
 
 
 def _refuse_unknown(runs: list[Path], label_errors: Path | None, curves: Path | None, report: Path | None) -> None:

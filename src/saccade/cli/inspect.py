@@ -5,7 +5,7 @@ import sys
 import typer
 
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, TARGET, chosen_source
-from .output import print_json, print_opening, print_result
+from .output import print_json, print_opening, print_result, result_width
 
 
 def inspect(
@@ -34,4 +34,4 @@ def inspect(
     if as_json:
         print_json(inspection.as_json())
     else:
-        print_result(inspection_text(inspection))
+        print_result(inspection_text(inspection, result_width()))

@@ -13,11 +13,12 @@ import typer
 
 from .. import __version__
 from ..core.addresses import http_allowed
-from ..core.errors import SaccadeError, brief, printable, printable_lines
+from ..core.errors import SaccadeError, UsageError, brief, printable
 from ..core.own_process import own_process
 from . import (
     add_class,
     augmentations,
+    config,
     convert,
     drift,
     evaluate,
@@ -41,6 +42,9 @@ from . import (
     transfer,
     weights,
 )
+from .colour import WHEN, choose_colour
+from .output import print_error
+from .starting import starting
 
 WRONG_ARGUMENTS: Any = typer.BadParameter.__mro__[2]  # click's base of such errors, which typer does not name
 CHECKED = ("Input ", "Unable to parse")  # how typer says that a value breaks a rule
@@ -55,7 +59,6 @@ TOO_MANY_FILES = (
 app = typer.Typer(
     help="From a folder of images to a convolutional classifier you can trust.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -65,6 +68,7 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def _global_options(
     version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+    color: str = typer.Option("auto", "--color", metavar="WHEN", help="Colours on a terminal: auto, always or never."),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
     allow_http: bool = typer.Option(False, "--allow-http", help="Open http:// too: anybody on the way can change it."),
 ) -> None:
@@ -96,6 +100,7 @@ app.command("table", short_help="Show the layers of a network and their costs.")
 app.command("compare", short_help="Show the totals of networks side by side.")(table.compare)
 app.command("convert", short_help="Turn a pickled weight file into safetensors.")(convert.convert)
 app.command("weights", short_help="List public weights, or fetch them.")(weights.weights)
+app.command("config", short_help="Print a file of settings to edit.")(config.config)
 app.command("models", short_help="List the networks.")(models.models)
 app.command("sources", short_help="List the kinds of sources.")(sources.sources)
 app.command("recipes", short_help="List the recipes.")(recipes.recipes)
@@ -112,34 +117,36 @@ def main() -> None:
     """Entry point. Exit status: 0 ok, 1 failed, 2 usage, 130 stopped by Ctrl-C, 143 by SIGTERM."""
     _open_closed_streams()
     own_process()
+    choose_colour("auto")
     arguments, flags = _without_flags(sys.argv[1:])
     debug = "--debug" in flags
     try:
+        arguments = _without_colour(arguments)
         _refuse_few_files()
-        with http_allowed("--allow-http" in flags):
+        with http_allowed("--allow-http" in flags), starting(arguments):
             _exit(_run(arguments))
     except SaccadeError as error:
         if debug:
             raise
-        _print_error(error.message)
+        print_error(error.message)
         _exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        _print_error("Stopped.")
+        print_error("Stopped.")
         _exit(130)
     except BrokenPipeError:
         _exit(1)
     except (OSError, ImportError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG and not debug:
-            _print_error(TOO_LONG_NAME.format(name=brief(error.filename, 80)))
+            print_error(TOO_LONG_NAME.format(name=brief(error.filename, 80)))
             _exit(2)
         if debug or not is_too_many_files(error):
             raise
-        _print_error(TOO_MANY_FILES)
+        print_error(TOO_MANY_FILES)
         _exit(1)
     except (MemoryError, RuntimeError) as error:
         if debug or not _memory_ran_out(error):
             raise
-        _print_error(OUT_OF_MEMORY)
+        print_error(OUT_OF_MEMORY)
         _exit(1)
 
 
@@ -156,7 +163,7 @@ def _run(arguments: list[str]) -> int:
     try:
         status = _commands()(args=arguments, prog_name="saccade", standalone_mode=False)
     except WRONG_ARGUMENTS as error:
-        _print_error(usage_message(error, arguments))
+        print_error(usage_message(error, arguments))
         return int(error.exit_code)
     if status == 130:  # typer has caught Ctrl-C, and says nothing
         raise KeyboardInterrupt
@@ -211,7 +218,7 @@ def _exit(status: int) -> NoReturn:
     except BrokenPipeError:  # the reader of our output (`| head`) has gone
         status = status or 1
     except OSError as error:
-        _print_error(f"The result cannot be written to stdout: {error.strerror}.")
+        print_error(f"The result cannot be written to stdout: {error.strerror}.")
         status = status or 1
     else:
         sys.exit(status)
@@ -236,6 +243,25 @@ def _without_flags(arguments: list[str]) -> tuple[list[str], set[str]]:
     return kept + arguments[end:], FLAGS & set(arguments[:end])
 
 
+def _without_colour(arguments: list[str]) -> list[str]:
+    """`arguments` without `--color WHEN`, which holds for every command and is obeyed from here on. Raises UsageError
+    for another value."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    kept, waiting = [], list(arguments[:end])
+    while waiting:
+        argument = waiting.pop(0)
+        if argument != "--color" and not argument.startswith("--color="):
+            kept.append(argument)
+            continue
+        when = waiting.pop(0) if argument == "--color" and waiting else argument.partition("=")[2]
+        if when not in WHEN:
+            raise UsageError(
+                f"--color must be one of: {', '.join(WHEN)}; not '{brief(when, 80)}'.\nHelp: saccade --help"
+            )
+        choose_colour(when)
+    return kept + arguments[end:]
+
+
 def _refuse_few_files() -> None:
     """Raise SaccadeError where the process may hardly open a file: libraries would fail in words of their own."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -255,9 +281,3 @@ def is_too_many_files(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def _print_error(message: str) -> None:
-    encoding = sys.stderr.encoding or "utf-8"
-    sys.stderr.write(f"error: {printable_lines(message)}\n".encode(encoding, "backslashreplace").decode(encoding))
-    sys.stderr.flush()

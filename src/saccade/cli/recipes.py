@@ -2,7 +2,10 @@
 
 import typer
 
-from .output import print_json, print_result
+from ..core.display import paragraph
+from .output import print_json, print_result, result_width
+
+HEADINGS = ("recipe", "what", "source", "command", "result")
 
 
 def recipes(as_json: bool = typer.Option(False, "--json", help="Print one JSON object.")) -> None:
@@ -16,8 +19,7 @@ def recipes(as_json: bool = typer.Option(False, "--json", help="Print one JSON o
     blocks = []
     for recipe in found:
         header = recipe.header
-        blocks.append(
-            f"{recipe.name}\n  {header.summary}\n  source    {header.source}\n  command   {header.command}\n"
-            f"  result    {header.result}; {header.time}; {header.hardware}"
-        )
+        result = f"{header.result}; {header.time}; {header.hardware}"
+        cells = [recipe.name, header.summary, header.source, header.command, result]
+        blocks.append("\n".join(paragraph(HEADINGS, cells, result_width())))
     print_result("\n\n".join(blocks))

@@ -33,9 +33,10 @@ def similar(
     check_outputs([Output(option="--sheet", path=sheet, endings=())], [image, *images])
     asked = AskedImages(images, quiet, as_json, allow_url)
     found = api.similar(run, image, asked.items, count, sheet, bad=print_bad)
-    rows = [(printable(near.key), f"{near.distance:.4f}") for near in found.found]
+    headings, rows = found.display_rows()
     first, *others = found.display_lines()
-    lines = [first, *([format_table(["image", "distance"], rows)] if rows else []), *others]
+    cells = [[printable(cell) for cell in row] for row in rows]
+    lines = [first, *([format_table(headings, cells)] if rows else []), *others]
     lines += [f"Sheet: {printable(str(sheet))}"] if sheet is not None else []
     asked.print_answer(run, lines, found.as_json() | {"sheet": None if sheet is None else str(sheet)})
     refuse_bad(len(found.errors), found.num_images, "the others were compared")

@@ -33,8 +33,8 @@ def suggest(
     check_outputs([Output(option="--csv", path=csv, endings=(".csv",))], images)
     asked = AskedImages(images, quiet, as_json, allow_url)
     found = api.suggest(run, asked.items, count, seed, csv, bad=print_bad)
-    rows = [(printable(one.key), printable(one.answer), f"{100 * one.probability:.1f} %") for one in found.suggested]
-    lines = [format_table(["image", "class", "probability"], rows, left=2)] if rows else []
+    headings, rows = found.display_rows()
+    lines = [format_table(headings, [[printable(cell) for cell in row] for row in rows], left=2)] if rows else []
     lines += found.display_lines()
     lines += [f"The list is in {printable(str(csv))}."] if csv is not None else []
     asked.print_answer(run, lines, found.as_json() | {"csv": None if csv is None else str(csv)})

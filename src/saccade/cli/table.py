@@ -1,7 +1,5 @@
 """`saccade table` and `saccade compare`: what networks are and cost, before anything runs."""
 
-import shutil
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,7 +7,7 @@ import typer
 
 from ..core.errors import UsageError
 from .argument_order import refuse_images
-from .output import format_table, print_json, print_result
+from .output import format_table, print_json, print_result, result_width
 
 if TYPE_CHECKING:
     from ..design.desk import TableRequest
@@ -57,8 +55,7 @@ def table(
     elif as_markdown:
         print_result(table_markdown(drawn))
     else:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-        print_result(table_text(drawn, width))
+        print_result(table_text(drawn, result_width()))
 
 
 def compare(

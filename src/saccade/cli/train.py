@@ -9,8 +9,9 @@ import typer
 
 from ..core.errors import SaccadeError
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, TARGET, chosen_source
+from .config import CONFIG_FILE, read_config
 from .console import RunConsole, choose_output
-from .evaluate import together_text
+from .evaluate import print_evaluated, together_text
 from .input_size import FIT, INPUT, input_settings
 from .output import print_json, print_result
 
@@ -56,6 +57,7 @@ def train(
     ),
     input_size: str = INPUT,
     fit: str = FIT,
+    config_file: Path | None = CONFIG_FILE,
     settings: list[str] = typer.Option(
         [], "--set", metavar="KEY=VALUE", help="Any value of the configuration; repeatable."
     ),
@@ -73,6 +75,10 @@ def train(
     console = RunConsole(choose_output(quiet, plain))
     from .. import api
 
+    file = read_config(config_file)
+    if file is not None:
+        file.refuse_transfer(str(config_file))
+        source, model, recipe = file.source_beside(source), model or file.model, recipe or file.recipe
     request = api.TrainRequest(
         source=chosen_source(source, file_column, label_column, split_column, group_column, labels, target),
         model=model,
@@ -85,7 +91,12 @@ def train(
         ensemble=ensemble,
         folds=folds,
         teachers=tuple(teacher),
-        settings=[*settings, *input_settings(input_size, fit), *bad_image_settings(on_bad_image)],
+        settings=[
+            *(file.settings if file is not None else []),
+            *settings,
+            *input_settings(input_size, fit),
+            *bad_image_settings(on_bad_image),
+        ],
     )
     if find_lr:
         _find_learning_rate(request, console, as_json)
@@ -102,7 +113,7 @@ def train(
     if as_json:
         print_json(result_json(result) | {"report": str(report) if report else None})
     else:
-        print_result(result_text(result, report, console.seconds))
+        print_judged(result_text(result, report, console.seconds), result)
 
 
 def bad_image_settings(on_bad_image: str) -> list[str]:
@@ -146,10 +157,20 @@ def _train_ensemble(request: "TrainRequest", console: RunConsole, command: str, 
         print_json(result.as_json())
         return
     where = printable(str(result.path))
-    print_result(
+    print_evaluated(
         f"{together_text(result.evaluation)}\nEnsemble: {where}, a report in each member\n"
-        f"Next: saccade evaluate {shell_word(result.path)} {shell_word(result.plan.run.source)} --crops 10"
+        f"Next: saccade evaluate {shell_word(result.path)} {shell_word(result.plan.run.source)} --crops 10",
+        result.evaluation,
     )
+
+
+def print_judged(text: str, result: "TrainResult") -> None:
+    """Print what a training came to, its verdict and its warnings in their colours."""
+    from ..core.errors import printable
+    from ..evaluate.words import verdicts
+
+    judgement = result.judgement
+    print_result(text, verdicts(judgement.metrics, judgement.kind), [printable(text) for text in judgement.caveats])
 
 
 def write_report(run: Path) -> Path | None:
@@ -180,6 +201,7 @@ def result_json(result: "TrainResult") -> dict[str, Any]:
         "folds": folds_json(result.judgement.folds) if result.judgement.folds else None,
         **result.judgement.copies.as_json(result.judgement.checkpoint.manifest.task),
         "caveats": list(result.judgement.caveats),
+        "unlike_training_unknown": result.judgement.unlike_unknown or None,
         "seconds": round(result.seconds, 3),
         "training_seconds": round(result.training_s, 3),
         "images_per_second": round(result.images_per_second, 1),
@@ -197,7 +219,12 @@ def result_text(result: "TrainResult", report: Path | None = None, seconds: floa
     where = printable(str(result.run_dir))
     page = f"Report: {printable(str(report))}\n" if report else ""
     caveats = "".join(
-        f"{printable(caveat)}\n" for caveat in (*result.judgement.caveats, *result.judgement.folds_lines())
+        f"{printable(caveat)}\n"
+        for caveat in (
+            *result.judgement.caveats,
+            *result.judgement.folds_lines(),
+            *filter(None, [result.judgement.unlike_unknown]),
+        )
     )
     times = f"{duration(seconds or result.seconds)} in all, {duration(result.training_s)} of it training"
     if result.training_s > result.seconds:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, TARGET, chosen_source
+from .config import CONFIG_FILE, read_config
 from .console import RunConsole, choose_output
 from .input_size import FIT, INPUT, input_settings
-from .output import print_json, print_result
-from .train import FOLDS, bad_image_settings, result_json, result_text, write_report
+from .output import print_json
+from .train import FOLDS, bad_image_settings, print_judged, result_json, result_text, write_report
 
 if TYPE_CHECKING:
     from ..transfer.run import TransferResult
@@ -45,7 +46,9 @@ def transfer(
     views: int | None = typer.Option(
         None, "--views", metavar="N", help="Fixed augmented views of each image for features. [1]"
     ),
-    recipe: str = typer.Option("transfer", "--recipe", metavar="NAME", help="Named set of values for the fine-tuning."),
+    recipe: str = typer.Option(
+        "", "--recipe", metavar="NAME", help="Named set of values for the fine-tuning. [transfer]"
+    ),
     policy: str = typer.Option(
         "", "--policy", metavar="NAME", help="Augmentation policy: see augmentations. [the recipe's]"
     ),
@@ -66,6 +69,7 @@ def transfer(
     ),
     input_size: str = INPUT,
     fit: str = FIT,
+    config_file: Path | None = CONFIG_FILE,
     settings: list[str] = typer.Option(
         [], "--set", metavar="KEY=VALUE", help="Any value of the configuration; repeatable."
     ),
@@ -82,7 +86,14 @@ def transfer(
     """Adapt a pretrained network to SOURCE: features once, the depth of freezing by evidence, then fine-tuning."""
     console = RunConsole(choose_output(quiet, plain))
     from .. import api
+    from ..transfer.request import DEFAULT_RECIPE
 
+    file = read_config(config_file)
+    if file is not None:
+        file.refuse_another_model(str(config_file))
+        source, backbone = file.source_beside(source), backbone or file.backbone
+        weights = file.weights_beside(weights)
+        recipe = recipe or file.recipe
     request = api.TransferRequest(
         source=chosen_source(source, file_column, label_column, split_column, group_column, labels, target),
         backbone=backbone,
@@ -92,7 +103,7 @@ def transfer(
         freeze=freeze,
         minutes=minutes,
         views=views,
-        recipe=recipe,
+        recipe=recipe or DEFAULT_RECIPE,
         policy=policy,
         epochs=epochs,
         seed=seed,
@@ -102,7 +113,12 @@ def transfer(
         cache=cache,
         cache_limit_gb=cache_limit,
         preprocessing=preprocessing,
-        settings=[*settings, *input_settings(input_size, fit), *bad_image_settings(on_bad_image)],
+        settings=[
+            *(file.settings if file is not None else []),
+            *settings,
+            *input_settings(input_size, fit),
+            *bad_image_settings(on_bad_image),
+        ],
     )
     try:
         result = api.transfer(request, console, "saccade " + shlex.join(sys.argv[1:]))
@@ -112,7 +128,7 @@ def transfer(
     if as_json:
         print_json(transfer_json(result) | {"report": str(report) if report else None})
     else:
-        print_result(transfer_text(result, report, console.seconds))
+        print_judged(transfer_text(result, report, console.seconds), result.run)
 
 
 def transfer_json(result: "TransferResult") -> dict[str, Any]:
@@ -138,7 +154,7 @@ def transfer_text(result: "TransferResult", report: Path | None = None, seconds:
 
     begun = result.start
     times = [
-        f"features {duration(begun.features_s)} ({begun.num_computed:,} images computed, {begun.num_found:,} found)",
+        f"features {duration(begun.features_s)} ({features_words(begun.num_computed, begun.num_found)})",
         f"choosing the depth {duration(begun.depth_s)}" if begun.depth_s else "",
         f"last layer {duration(begun.heads_s - begun.depth_s)}",
         f"fine-tuning {duration(result.run.training_s)}" if result.run.training_s else "",
@@ -153,6 +169,16 @@ def transfer_text(result: "TransferResult", report: Path | None = None, seconds:
         f"{duration(seconds or result.run.seconds)} {whole}: {', '.join(filter(None, times))}.",
     ]
     return "\n".join(lines)
+
+
+def features_words(num_computed: int, num_found: int) -> str:
+    """Of how many images features were computed, and of how many they lay on disk."""
+    from ..core.errors import counted
+
+    kept = "kept from before"
+    if not num_found:
+        return counted(num_computed, "image")
+    return f"{num_computed:,} images, {num_found:,} more {kept}" if num_computed else f"of all images {kept}"
 
 
 def _kept(result: "TransferResult") -> list[str]:

@@ -25,6 +25,18 @@ ALIKE = 0.6  # of the last parts of two keys, as difflib has it
 Settings = Sequence[str] | Mapping[str, Any]
 
 
+class FileSetting(str):
+    """`a.b=value` as it stands in a file, whose name messages have."""
+
+    file: str
+
+    def __new__(cls, key: str, value: Any, file: str) -> Self:
+        """The value `value`, as TOML has it, of the dotted `key` in the printable name `file`."""
+        setting = super().__new__(cls, f"{key}={_toml_value(value)}")
+        setting.file = file
+        return setting
+
+
 class FrozenConfig(BaseModel):
     """Base of every configuration. Unknown keys are errors; values never change after they are made."""
 
@@ -52,8 +64,12 @@ class FrozenConfig(BaseModel):
         """A copy with `settings` applied: `a.b=value` texts, or a table such as {"a": {"b": value}}."""
         values = self.model_dump(mode="json")
         for dotted, value in assignments(settings):
-            _assign(type(self), values, dotted, value)
-        return type(self).parse(values, where_set(settings))
+            _assign(type(self), values, dotted, value, where_set(settings, dotted))
+        try:
+            return type(self).model_validate(values)
+        except ValidationError as error:
+            key = ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"])
+            raise ConfigError(_explain(type(self), error, where_set(settings, key))) from None
 
     def differences(self) -> dict[str, Any]:
         """The values that differ from the defaults, nested; `parse` makes an equal configuration of them."""
@@ -172,9 +188,21 @@ def assignments(settings: Settings) -> Iterator[tuple[str, Any]]:
         yield dotted.strip(), _parse_value(text.strip())
 
 
-def where_set(settings: Settings) -> str:
-    """How messages call the place that `settings` come from."""
-    return "settings" if isinstance(settings, Mapping) else "--set"
+def where_set(settings: Settings, key: str = "") -> str:
+    """How messages call the place that `settings` come from, or the last of them that sets the dotted `key`."""
+    if isinstance(settings, Mapping):
+        return "settings"
+    own = [setting for setting in settings if key and _is_of(setting.partition("=")[0].strip(), key)]
+    return own[-1].file if own and isinstance(own[-1], FileSetting) else "--set"
+
+
+def _is_of(typed: str, key: str) -> bool:
+    return typed == key or typed.startswith(f"{key}.") or key.startswith(f"{typed}.")
+
+
+def table_settings(table: Mapping[str, Any], file: str) -> list[FileSetting]:
+    """The values of a nested table that stands in `file`."""
+    return [FileSetting(key, value, file) for key, value in _leaves(table, "")]
 
 
 def _leaves(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -185,13 +213,14 @@ def _leaves(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
-def _assign(config: type[BaseModel], values: dict[str, Any], dotted: str, value: Any) -> None:
+def _assign(config: type[BaseModel], values: dict[str, Any], dotted: str, value: Any, where: str) -> None:
     node: Any = values
     current: type[BaseModel] | None = config
     parts = dotted.split(".")
     for position, part in enumerate(parts):
         if current is None or part not in current.model_fields:
-            raise ConfigError(unknown_key_message(config, dotted))
+            place = "" if where in ("--set", "settings") else f"{where}: "
+            raise ConfigError(place + unknown_key_message(config, dotted))
         if position == len(parts) - 1:
             node[part] = value
             return

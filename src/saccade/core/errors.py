@@ -128,6 +128,11 @@ def printable(text: str) -> str:
     )
 
 
+def storable(name: str) -> str:
+    """`name` as UTF-8 text that a file can hold: bytes of no encoding, as a file's name may have, as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def counted(number: int, noun: str) -> str:
     """`1 epoch`, `2 epochs`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..core.display import Displayed, Rows
+from ..core.display import Displayed, Rows, fits, table_lines
 from ..core.errors import printable
 from .layers import Layer
 from .memory import Memory
@@ -80,10 +80,20 @@ class DesignTable(Displayed):
 def table_text(table: DesignTable, width: int = 0) -> str:
     """Rows, totals and memory, for `width` characters (0: as wide as it gets)."""
     columns = visible_columns(width)
-    rows = [_cells(layer) for layer in table.layers]
-    shown = [[row[column] for column in columns] for row in [_input_cells(table), *rows]]
-    left = sum(column in COLUMNS[:LEFT] for column in columns)
-    return "\n".join([*_aligned([list(columns), *shown], left), "", *total_lines(table)])
+    rows = [_input_cells(table), *(_cells(layer) for layer in table.layers)]
+    shown, left = _cut_out(rows, columns)
+    if "kind" in columns and not fits(columns, shown, left, width):
+        columns = tuple(name for name in columns if name != "kind")
+        shown, left = _cut_out(rows, columns)
+    dropped = [name for name in COLUMNS if name not in columns]
+    narrow = f"Wider terminals, --csv and --json also have: {', '.join(dropped)}."
+    told = ["", *total_lines(table), *([narrow] if dropped else [])]
+    return "\n".join([*table_lines(columns, shown, left, width), *told])
+
+
+def _cut_out(rows: Sequence[dict[str, str]], columns: Sequence[str]) -> tuple[list[list[str]], int]:
+    """(the cells of these columns, how many of the columns are of words)."""
+    return [[row[column] for column in columns] for row in rows], sum(column in COLUMNS[:LEFT] for column in columns)
 
 
 def visible_columns(width: int) -> tuple[str, ...]:
@@ -209,18 +219,6 @@ def window_words(layer: Layer) -> str:
         if sides is not None and (sides != usual or (letter == "s" and layer.kind.endswith("pool"))):
             words.append(f"{letter}{pair(sides)}")
     return " ".join([*words, f"g{layer.groups}"] if (layer.groups or 1) > 1 else words)
-
-
-def _aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if column < left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return lines
 
 
 def _bars(cells: Sequence[str]) -> str:

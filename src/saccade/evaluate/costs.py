@@ -22,6 +22,7 @@ from .significance import paired_bootstrap
 NO_ANSWER = "no answer"
 MAX_BYTES = 64 << 20
 MAX_COST = 1e12
+SEPARATORS = (",", ";", "\t")  # the first that cuts line 1; spreadsheets write the others where 0,5 is a half
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,9 +108,10 @@ def read_costs(path: Path, classes: Sequence[str]) -> CostTable:
     """The table in a CSV file: in the first line the answers, in the first column the true classes, by name, in any
     order.
 
-    A column called `no answer` is what no answer costs. Raises DataError, or UsageError where there is no such file.
+    Cells are separated by commas; or by semicolons or tabs, and then 0,5 is 0.5. A column
+    called `no answer` is what no answer costs. Raises DataError, or UsageError where there is no such file.
     """
-    rows = _rows(path)
+    rows, has_decimal_commas = _rows(path)
     where = printable(str(path))
     columns = [name for name in rows[0][1:]]
     wanted = [*classes, NO_ANSWER] if NO_ANSWER in columns and NO_ANSWER not in classes else list(classes)
@@ -119,17 +121,24 @@ def read_costs(path: Path, classes: Sequence[str]) -> CostTable:
     cost_KJ = np.zeros((len(classes), len(wanted)))
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(rows[0]):
-            raise DataError(f"{where}, line {number:,} has {len(row):,} cells, and line 1 has {len(rows[0]):,}.")
+            raise DataError(
+                f"{where}, line {number:,} has {len(row):,} cells, and line 1 has {len(rows[0]):,}.\n"
+                f"Write 0.5 with a point; or put semicolons between the cells, as a spreadsheet does that writes 0,5."
+            )
         for name, cell in zip(columns, row[1:], strict=True):
+            cell = cell.replace(",", ".") if has_decimal_commas else cell
             cost_KJ[classes.index(row[0]), wanted.index(name)] = _cost(cell, f"{where}, line {number:,}", name)
     return CostTable(cost_KJ=cost_KJ)
 
 
-def _rows(path: Path) -> list[list[str]]:
+def _rows(path: Path) -> tuple[list[list[str]], bool]:
+    """(the cells, whether commas in them are decimal ones: where they do not separate)."""
     where = printable(str(path))
     try:
         text = read_plain_file(path, MAX_BYTES, may_be_link=True).decode("utf-8-sig")
-        rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines(), strict=True) if any(row)]
+        lines = text.splitlines()
+        sign = next((sign for sign in SEPARATORS if lines and sign in lines[0]), SEPARATORS[0])
+        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=sign, strict=True) if any(row)]
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"There is no file of costs at {where}.") from None
     except UnicodeDecodeError as error:
@@ -143,7 +152,7 @@ def _rows(path: Path) -> list[list[str]]:
             f"{where} holds no table: it takes the answers in the first line and a line for each class.\n"
             f"Such as: true,cat,dog  cat,0,1  dog,5,0"
         )
-    return rows
+    return rows, sign != SEPARATORS[0]
 
 
 def _check_names(found: Sequence[str], wanted: Sequence[str], where: str, what: str) -> None:
@@ -166,5 +175,6 @@ def _cost(cell: str, where: str, name: str) -> float:
     except ValueError:
         value = float("nan")
     if not math.isfinite(value) or abs(value) > MAX_COST:
-        raise DataError(f"{where}, column '{printable(name)}': '{printable(cell[:200])}' is not a cost.")
+        point = "\nWrite decimals with a point: 0.5." if "," in cell else ""
+        raise DataError(f"{where}, column '{printable(name)}': '{printable(cell[:200])}' is not a cost.{point}")
     return value

@@ -3,12 +3,14 @@
 Lipton et al. 2018, Detecting and correcting for label shift with black box predictors, arXiv:1802.03916, section 4
 (BBSE): if only the shares of the classes have changed, what is said of the new images is the confusion matrix of
 labelled ones times the new shares. That is solved by least squares, negative shares become 0, and the interval is the
-percentile bootstrap over both sets of images.
+percentile bootstrap over both sets of images, and at least as wide as that of the answers alone.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+
+from .metrics import wilson_interval
 
 MAX_CLASSES = 300
 NUM_RESAMPLES = 400
@@ -46,7 +48,21 @@ def estimate_label_shift(
         [_shares(drawn.reshape(num_classes, num_classes), new) for drawn, new in zip(drawn_BKK, drawn_BK, strict=True)]
     )
     low_K, high_K = np.percentile(shares_BK, [2.5, 97.5], axis=0)
-    return LabelShift(share_K=_shares(count_KK, new_K), low_K=low_K, high_K=high_K)
+    share_K = _shares(count_KK, new_K)
+    below_K, above_K = _least_widths(new_K)
+    return LabelShift(
+        share_K=share_K,
+        low_K=np.maximum(np.minimum(low_K, share_K - below_K), 0).round(12),  # no 1e-18 of a sum that is 0
+        high_K=np.minimum(np.maximum(high_K, share_K + above_K), 1),
+    )
+
+
+def _least_widths(new_K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far the Wilson interval of each answer's share goes below and above it. No true share is better known than
+    the share of answers; but a class that is never answered is never drawn, so that its bootstrap has no width."""
+    total = int(new_K.sum())
+    ends_K2 = np.array([wilson_interval(int(count), total) for count in new_K])
+    return new_K / total - ends_K2[:, 0], ends_K2[:, 1] - new_K / total
 
 
 def _shares(count_KK: np.ndarray, new_K: np.ndarray) -> np.ndarray:

@@ -120,6 +120,15 @@ def agreed(is_unlike_MB: Sequence[np.ndarray]) -> np.ndarray | None:
     return agreed_B
 
 
+def untold_sentence(num_validation: int, has_features: bool) -> str:
+    """Why no image is told to be unlike those of training: few validation images, no features, few training images."""
+    why = f"that takes {NEIGHBOUR} training images" if has_features else "the network does not name its parts"
+    if num_validation < MIN_VALIDATION:
+        there = {0: "there are none", 1: "there is 1"}.get(num_validation, f"there are {num_validation}")
+        why = f"that takes {MIN_VALIDATION} validation images, and {there}"
+    return f"Images unlike anything seen in training are not told from others: {why}."
+
+
 def unlike_sentence(num_unlike: int, num_images: int, share: float) -> str:
     """`3 of 372 images (0.8 %) are unlike anything seen in training; of images like those of training, 1.0 % would
     be.`"""

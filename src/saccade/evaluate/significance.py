@@ -127,6 +127,11 @@ def images_to_show(num_only_first: int, num_only_second: int, num_samples: int, 
     return high
 
 
+def p_words(p_value: float) -> str:
+    """`p = 0.012`, or `p < 0.001`: never shown as zero."""
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+
+
 def comparison_sentence(comparison: Comparison, first: str, second: str) -> str:
     """Which of two named classifiers is better on these images, by how much, and whether that could be luck."""
     better, worse = (second, first) if comparison.difference >= 0 else (first, second)
@@ -137,7 +142,7 @@ def comparison_sentence(comparison: Comparison, first: str, second: str) -> str:
         f"{first} alone is right on {comparison.num_only_first:,} and {second} alone on "
         f"{comparison.num_only_second:,} of {comparison.num_samples:,} images"
     )
-    p_value = "p < 0.001" if comparison.p_value < 0.001 else f"p = {comparison.p_value:.3f}"
+    p_value = p_words(comparison.p_value)
     if comparison.p_value < SIGNIFICANT and ends:
         return (
             f"{better} is better than {worse} by {points:.1f} points (95 % interval {low:.1f} to {high:.1f}): "

@@ -154,6 +154,8 @@ def slice_warnings(slices: Sequence[Slice]) -> list[str]:
 
 def slice_sentences(slices: Sequence[Slice]) -> list[str]:
     """The warnings, or that there are none."""
+    if not slices:
+        return [f"There are no two parts to compare: a part has {MIN_IMAGES} images or more."]
     none = f"No part is shown to be worse than the other images ({len(slices)} were looked at)."
     return slice_warnings(slices) or [none]
 

@@ -106,6 +106,8 @@ class Explanation(Displayed):
         if self.subject.unlike_training is not None:
             seen = "Unlike anything seen in training: 'saccade predict' gives no answer."
             told.append(seen if self.subject.unlike_training else "Like images seen in training.")
+        elif self.member.unlike_unknown:
+            told.append(self.member.unlike_unknown)
         promised = self.promised
         if promised is not None and promised.min_confidence is not None:
             reach = "reaches" if self.is_sure else "is below"

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from ..core import atomic, lock
 from ..core.config import FrozenConfig
-from ..core.errors import CheckpointError, DataError, Stopped, printable
+from ..core.errors import CheckpointError, DataError, Stopped, printable, storable
 from ..core.runtime import start
 from ..data.folds import MAX_FOLDS
 from ..evaluate.copies import WithoutCopies
@@ -246,7 +246,7 @@ def _check_images(run: Path, verdict: Verdict, judged: JudgedOutputs, images: Im
     index_N = judged.index_N.tolist()
     is_own = len(set(index_N)) == len(index_N) and own.issuperset(index_N)
     if is_own:
-        is_own = list(verdict.keys) == [images.key(index) for index in index_N] and bool(
+        is_own = list(verdict.keys) == [storable(images.key(index)) for index in index_N] and bool(
             (images.labels(judged.index_N).numpy() == judged.label_N).all()
         )
     if not is_own:

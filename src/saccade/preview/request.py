@@ -70,7 +70,10 @@ class PreviewResult:
         ] or ["no augmentation"]
         pixels = self.preprocessing
         border = canvas_for(pixels, self.augment.border).border
-        size = f"input {width_px}x{height_px}x{channels}, {fit_words(pixels)}, seed {self.config.seed}, border {border}"
+        size = (
+            f"input {height_px}x{width_px}x{channels} (height x width x channels), {fit_words(pixels)}, seed "
+            f"{self.config.seed}, border {border}"
+        )
         facts = [f"images of {bands_words(pixels)}"] if pixels.has_bands else []
         if pixels.has_bands and (left_out := left_out_of_bands(self.augment)):
             facts.append(f"left out, since such channels are no colours: {', '.join(left_out)}")

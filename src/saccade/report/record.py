@@ -19,10 +19,11 @@ from ..evaluate.number_metrics import NumberMetrics, compute_number_metrics
 from ..evaluate.words import AnyMetrics
 from ..runs.checkpoint import find_checkpoint
 from ..runs.evaluation_files import JudgedPictures, read_pictures, read_verdict
+from ..runs.files import MAX_TEXT
 from ..runs.folds_folder import FoldsVerdict, read_folds
 from ..runs.log import EpochEvent, read_epochs
 from ..runs.manifest import Manifest
-from ..runs.names import EVALUATION, METRICS_LOG
+from ..runs.names import EVALUATION, METRICS_LOG, UNLIKE_UNKNOWN
 from ..runs.novelty_file import read_known_features
 from ..runs.start_point import StartPoint, read_start
 from ..runs.summary import ConfigFacts, DataSummary, Environment, read_config_facts, read_data_summary, read_environment
@@ -35,7 +36,7 @@ class RunRecord:
     What is None was not in the run. `pictures` are None and `no_pictures` says why where there are none. `caveats`
     qualify the verdict; None for a run of an earlier Saccade, which did not store them.
     `temperature_images` is 0 there. `unlike_N` (bool) says which judged images are unlike anything seen in training, as
-    about `unlike_share` of others are falsely; None where nothing told.
+    about `unlike_share` of others are falsely; None where nothing told, which `unlike_unknown` explains.
     """
 
     path: Path
@@ -56,6 +57,7 @@ class RunRecord:
     index_N: np.ndarray = field(repr=False)
     unlike_N: np.ndarray | None = field(default=None, repr=False)
     unlike_share: float = 0.0
+    unlike_unknown: str = ""
     pictures: JudgedPictures | None = field(default=None, repr=False)
     no_pictures: str = ""
     folds: FoldsVerdict | None = None
@@ -145,6 +147,7 @@ def read_run(path: Path) -> RunRecord:
         folds=read_folds(path),
         unlike_N=outputs.unlike_N,
         unlike_share=Novelty(unit_MD=known.unit_MD, distance_V=known.distance_V).share if known else 0.0,
+        unlike_unknown=str(manifest.metrics.get(UNLIKE_UNKNOWN, ""))[:MAX_TEXT],
         pictures=None if isinstance(pictures, str) else pictures,
         no_pictures=f"{pictures}; it is judged again, and keeps them, by: {again}" if isinstance(pictures, str) else "",
     )

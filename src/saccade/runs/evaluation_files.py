@@ -15,7 +15,7 @@ from pydantic import Field
 from safetensors.numpy import save as tensor_bytes
 
 from ..core import atomic
-from ..core.errors import printable
+from ..core.errors import printable, storable
 from ..core.task import MAX_NUMBER, ONE_LABEL, Task
 from ..core.types import Preprocessing
 from .files import (
@@ -43,7 +43,8 @@ Keys = Annotated[tuple[Key, ...], Field(strict=False)]
 
 
 class Verdict(RunFile):
-    """`evaluation.json`, as far as it is read again: which images were judged, by name, in the order of the outputs.
+    """`evaluation.json`, as far as it is read again: which images were judged, by `storable` name, in the order of the
+    outputs.
 
     `files` are the size and digest of the two files beside it. `caveats` qualify the verdict. Runs of before 0.2 have
     neither, and `kind` is not in those of before 0.3.
@@ -102,7 +103,7 @@ def write_verdict(
         name: {"num_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, content in contents.items()
     }
-    text = json.dumps(values | {"keys": list(keys), "files": files}, allow_nan=False)
+    text = json.dumps(values | {"keys": [storable(key) for key in keys], "files": files}, allow_nan=False)
     atomic.write_text(run / EVALUATION, text + "\n")
 
 

@@ -9,6 +9,7 @@ run/
   transfer.json           where fine-tuning starts (transfer only)
   metrics.jsonl           one line an event
   seen.safetensors        digests of the images that training saw
+  added.json              where the images lie that add-class joined (add-class only)
   checkpoint-last/        manifest.json, weights.safetensors, state.safetensors
   checkpoint-best/        manifest.json, weights.safetensors, validation.safetensors, novelty.safetensors
   checkpoint-start/       manifest.json, weights.safetensors before fine-tuning (transfer only)
@@ -35,6 +36,7 @@ MEASURED = "measured.json"
 TRANSFER = "transfer.json"
 METRICS_LOG = "metrics.jsonl"
 SEEN = "seen.safetensors"
+ADDED = "added.json"
 EVALUATION = "evaluation.json"
 EVALUATION_TENSORS = "evaluation.safetensors"
 PICTURES = "pictures.safetensors"
@@ -47,6 +49,8 @@ MANIFEST, WEIGHTS, STATE = "manifest.json", "weights.safetensors", "state.safete
 VALIDATION = "validation.safetensors"  # what the kept weights say of the validation images
 BUNDLE = "saccade.json"  # of an export
 NOVELTY = "novelty.safetensors"  # by what an image is known that is unlike those of training
+
+UNLIKE_UNKNOWN = "unlike_training_unknown"  # key of metrics: why no image is told to be unlike those of training
 
 ENSEMBLE_PLAN = "ensemble.toml"
 FOLDS, FOLDS_PLAN, FOLDS_VERDICT = "folds", "folds.toml", "folds.json"
@@ -62,6 +66,7 @@ LIMIT_BYTES = {
     DATA: 128 * MB,  # 100,000 classes of 256 characters, and files that were left out
     MEASURED: 16 * MB,
     TRANSFER: 4 * MB,
+    ADDED: 4 * MB,
     METRICS_LOG: 256 * MB,  # 100,000 epochs fit five times
     MANIFEST: 64 * MB,  # 100,000 classes of 256 characters fit twice
     EVALUATION: 256 * MB,  # names of a million judged images

@@ -5,7 +5,6 @@ compared are the principal directions of the features and the probabilities of t
 (`evaluate/two_samples.py`); no classifier is fitted.
 """
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,8 @@ from ..data.images.decode import DecodedImage
 from ..data.sources.in_memory import HeldImage
 from ..evaluate.label_shift import LabelShift, estimate_label_shift
 from ..evaluate.metrics import wilson_interval
-from ..evaluate.significance import SIGNIFICANT
+from ..evaluate.rates import percent
+from ..evaluate.significance import SIGNIFICANT, p_words
 from ..evaluate.slices import holm
 from ..evaluate.two_samples import TwoSamples, compare_samples, main_directions
 from ..train.own_images import HeldOut, refuse_changed
@@ -33,6 +33,8 @@ MAX_TESTED = 2000  # images of each side that the test looks at, drawn by the se
 MAX_DIRECTIONS = 32
 MAX_PROBABILITIES = 64  # classes whose probabilities are compared, too
 MAX_NAMED = 3
+MAX_ROWS = 40
+MAY_NOT_HOLD = "The accuracy that was measured may not hold for them."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,57 +83,70 @@ class Drift(Displayed):
         return self.test.p_value < SIGNIFICANT
 
     def sentence(self) -> str:
-        """Whether the new images are like those that were held out, and how sure that is."""
-        p = f"p = {self.test.p_value:.3f}"
-        sides = f"the {self.num_new:,} new images and the {self.num_reference:,} held-out ones"
+        """Whether the new images are like those that were held out, and what that means for the accuracy."""
+        sides = f"the {self.num_reference:,} that the run was judged on"
+        p = p_words(self.test.p_value)
+        if self.is_drifted:
+            return f"The {self.num_new:,} new images do not look like {sides} ({p}). {MAY_NOT_HOLD}"
+        return (
+            f"The {self.num_new:,} new images look like {sides}: no difference is found ({p}). Nothing speaks against "
+            f"the accuracy that was measured."
+        )
+
+    def change_sentence(self) -> str:
+        """What changed most; or how large a change is that could go unseen."""
         if not self.is_drifted:
             return (
-                f"No difference found between {sides} ({p}): a change that moves less than "
-                f"{100 * self.test.critical:.0f} % of the images past some value could go unseen with so many."
+                f"With so many images a change in less than {100 * self.test.critical:.0f} % of them could go unseen."
             )
         view = int(self.test.distance_D.argmax())
-        return (
-            f"The {self.num_new:,} new images are not like the {self.num_reference:,} held-out ones ({p}): "
-            f"{self.views[view]} differs most, by {100 * self.test.distance_D[view]:.0f} % of the images that lie past "
-            f"some value. The accuracy that was measured may not hold for them."
-        )
+        what = self.views[view].removeprefix("the probability of ")
+        if what == self.views[view]:  # a direction of the features
+            said = "how they look to the network"
+        else:
+            said = f"how sure the network is of {what}"
+        return f"What changed most is {said}, in {100 * self.test.distance_D[view]:.0f} % of them at least."
 
     def class_sentence(self) -> str:
         """Which classes are answered more or less often."""
-        moved = sorted((share for share in self.classes if share.moved), key=lambda s: -abs(s.new - s.reference))
+        moved = self._by_change([share for share in self.classes if share.moved])
         if not moved:
-            return "No class is answered significantly more or less often."
+            return "No class is answered more or less often than chance explains."
         shown = [
-            f"'{printable(share.name)}' {_percent(share.new)} % ({_percent(share.reference)} % before)"
+            f"'{printable(share.name)}' {percent(share.new)} % ({percent(share.reference)} % before)"
             for share in moved[:MAX_NAMED]
         ]
         more = f" and {len(moved) - MAX_NAMED:,} more" if len(moved) > MAX_NAMED else ""
         return f"Answered more or less often: {', '.join(shown)}{more}."
 
     def display_lines(self) -> list[str]:
-        """The sentence of the test, that of the classes, and what qualifies them."""
-        estimated = "The shares in the last column hold if only the mix of the classes has changed."
+        """Whether it matters, what changed, which classes moved, and what qualifies all that."""
+        estimated = "Likely true shares allow for the network's usual mistakes; they hold if only the mix has changed."
         if self.shift_unknown:
-            estimated = f"What share each class has is not estimated: {self.shift_unknown}."
-        return [self.sentence(), self.class_sentence(), estimated, *self.notes]
+            estimated = f"What share each class truly has is not estimated: {self.shift_unknown}."
+        return [self.sentence(), self.change_sentence(), self.class_sentence(), estimated, *self.notes]
 
     def display_rows(self) -> Rows:
         """The classes, those that moved first."""
-        order = sorted(self.classes, key=lambda share: (not share.moved, -abs(share.new - share.reference)))
+        shown = self._by_change(self.classes)[:MAX_ROWS]
         rows = [
-            (
+            [
                 share.name,
-                f"{_percent(share.reference)} %",
-                f"{_percent(share.new)} % ({_percent(share.new_low)} to {_percent(share.new_high)})",
-                f"{share.p_value:.3f}",
-                ""
-                if math.isnan(share.estimate)
-                else f"{_percent(share.estimate)} % ({_percent(share.estimate_low)} to "
-                f"{_percent(share.estimate_high)})",
-            )
-            for share in order[:40]
+                f"{percent(share.reference)} %",
+                f"{percent(share.new)} % ({percent(share.new_low)} to {percent(share.new_high)})",
+                f"{'more' if share.new > share.reference else 'less'}, {p_words(share.p_value)}"
+                if share.moved
+                else "-",
+                f"{percent(share.estimate)} % ({percent(share.estimate_low)} to {percent(share.estimate_high)})",
+            ]
+            for share in shown
         ]
-        return ("class", "held-out answers", "new answers", "p", "estimated share"), rows
+        num = 4 if self.shift_unknown else 5
+        return ("class", "answers before", "answers now", "changed", "likely true share")[:num], [r[:num] for r in rows]
+
+    @staticmethod
+    def _by_change(shares: Sequence[ClassShare]) -> list[ClassShare]:
+        return sorted(shares, key=lambda share: (not share.moved, -abs(share.new - share.reference)))
 
     def as_json(self) -> dict[str, Any]:
         """The object of `drift --json`, without the run."""
@@ -310,7 +325,3 @@ def _fisher(first: int, num_first: int, second: int, num_second: int) -> float:
     from scipy.stats import fisher_exact  # a second; only who asks for it pays
 
     return float(fisher_exact([[first, num_first - first], [second, num_second - second]])[1])
-
-
-def _percent(rate: float) -> str:
-    return f"{100 * rate:.1f}"

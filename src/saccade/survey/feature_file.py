@@ -28,7 +28,7 @@ from .. import __version__
 from ..classify.classifier import Member
 from ..classify.features import BadImages, FeatureBatch, num_features
 from ..core import atomic
-from ..core.errors import DataError, ImageError, UsageError, printable
+from ..core.errors import DataError, ImageError, UsageError, printable, storable
 from ..data.sources.parquet.row_groups import import_pyarrow
 from ..evaluate.mistakes import safe_cell
 from ..runs.checkpoint import find_checkpoint
@@ -132,8 +132,8 @@ def _writer(path: Path, temporary: Path, facts: dict[str, Any], stack: ExitStack
 
 
 def _text(name: str) -> str:
-    """`name` as text that every format can hold: bytes of no encoding, and NUL, which ends NumPy's, as escapes."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
+    """`name` as text that every format can hold: NUL, which ends NumPy's, as an escape, too."""
+    return storable(name).replace("\0", "\\x00")
 
 
 def _label_cell(label: str) -> str:

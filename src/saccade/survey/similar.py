@@ -14,7 +14,7 @@ import numpy as np
 
 from ..classify.classifier import Member
 from ..classify.features import BadImages, errors_json, raise_bad, stream_features
-from ..core.display import Displayed
+from ..core.display import Displayed, Rows
 from ..core.errors import DataError, ImageError, counted, printable
 from ..data.images.bands import picture_digest
 from ..data.images.decode import decode_image
@@ -54,14 +54,18 @@ class Similar(Displayed):
         """How many were looked at, and the exact copies."""
         return [self.sentence(), *self.copy_lines()]
 
+    def display_rows(self) -> Rows:
+        """The nearest images with their distances."""
+        return ("image", "distance"), [(image.key, f"{image.distance:.4f}") for image in self.found]
+
     def sentence(self) -> str:
         """How many images were compared, and how many of them are given."""
         if not self.found:
             return (
                 f"{counted(self.num_images, 'image')} compared with {printable(self.query)}: no other image is there."
             )
-        which = f"the {len(self.found):,} nearest" if len(self.found) > 1 else "the nearest"
-        return f"{counted(self.num_images, 'image')} compared with {printable(self.query)}; {which}:"
+        which = f"these are the {len(self.found):,} nearest" if len(self.found) > 1 else "this is the nearest"
+        return f"{counted(self.num_images, 'image')} compared with {printable(self.query)}; {which}."
 
     def copy_lines(self) -> list[str]:
         """Which images are exact copies of the query."""

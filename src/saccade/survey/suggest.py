@@ -17,10 +17,11 @@ from ..classify.classifier import Member
 from ..classify.features import BadImages, errors_json, stream_features
 from ..classify.seen_images import SeenImages
 from ..core import atomic
-from ..core.display import Displayed
+from ..core.display import Displayed, Rows
 from ..core.errors import DataError, ImageError, counted
 from ..data.sources.in_memory import HeldImage
 from ..evaluate.mistakes import safe_cell
+from ..evaluate.rates import percent
 from .label_next import choose_badge
 
 
@@ -50,6 +51,11 @@ class Suggestions(Displayed):
     def display_lines(self) -> list[str]:
         """How many are suggested of how many, and the notes."""
         return [self.sentence(), *self.notes]
+
+    def display_rows(self) -> Rows:
+        """The images, the most useful first, with the present answers."""
+        rows = [(one.key, one.answer, f"{percent(one.probability)} %") for one in self.suggested]
+        return ("image", "answer now", "probability"), rows
 
     def sentence(self) -> str:
         """How many images are suggested, of how many."""

@@ -28,12 +28,12 @@ from ..models.surgery import ALL
 from ..runs.checkpoint import Checkpoint, update_manifest
 from ..runs.evaluation_files import MAX_SEEN_BYTES, THUMBNAIL_PX, JudgedOutputs, JudgedPictures, write_verdict
 from ..runs.folds_folder import FoldsVerdict
-from ..runs.names import FOLDS, FOLDS_VERDICT, SEEN
+from ..runs.names import FOLDS, FOLDS_VERDICT, SEEN, UNLIKE_UNKNOWN
 from .answers import Answers, fit_answers
 from .config import RunConfig
 from .cross_validated import CrossValidated
 from .data_caveats import data_caveats, loss_caveats
-from .held_back import KeptFeatures, Passes, known_features, measured_files, validation_outputs
+from .held_back import KeptFeatures, Passes, known_features, measured_files, validation_outputs, why_untold
 from .prepare import Images
 
 
@@ -51,6 +51,7 @@ class Judgement:
     copies: WithoutCopies
     kind: str
     folds: FoldsVerdict | None = None  # what the folds gave, of a run with folds
+    unlike_unknown: str = ""  # why no image is told to be unlike those of training, where none is
 
     def folds_lines(self) -> list[str]:
         """What the folds gave, where the verdict is of a given test part instead."""
@@ -87,6 +88,7 @@ def judge(
     is_spare = is_crossed or split == "test"  # the validation part judges nothing
     answers = fit_answers(held_back.outputs if is_spare and held_back else None, images, config)
     novelty = known_features(held_back, passes)
+    unlike_unknown = "" if is_fold or novelty is not None else why_untold(held_back)
     folds = crossed.as_verdict(answers.metrics(crossed.outputs_for(answers.task), images.classes)) if crossed else None
     unlike_N = None
     if crossed is not None and is_crossed:
@@ -112,6 +114,7 @@ def judge(
     ]
     caveats = sentences(told) + answers.caveats(outputs)
     values |= {"kind": kind, **copies.as_json(images.task), "caveats": caveats}
+    values |= {UNLIKE_UNKNOWN: unlike_unknown} if unlike_unknown else {}
     if folds is not None:
         atomic.write_text(run_dir / FOLDS_VERDICT, json.dumps(folds.model_dump(mode="json"), indent=1) + "\n")
     judged = JudgedOutputs(
@@ -128,6 +131,7 @@ def judge(
         copies=copies,
         kind=kind,
         folds=folds,
+        unlike_unknown=unlike_unknown,
     )
 
 

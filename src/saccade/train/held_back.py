@@ -18,7 +18,7 @@ from ..data.augmentation_policy import AugmentConfig
 from ..data.loading.loader import build_loader
 from ..data.random_numbers import permutation
 from ..evaluate.forward import Outputs, collect_outputs
-from ..evaluate.novelty import MIN_VALIDATION, Novelty, kept_rows, measure_novelty, rarest_label
+from ..evaluate.novelty import MIN_VALIDATION, Novelty, kept_rows, measure_novelty, rarest_label, untold_sentence
 from ..models.penultimate import MAX_KEPT, LogitsAndFeatures, split_outputs, with_features
 from ..runs import novelty_file
 from ..runs.names import NOVELTY, VALIDATION
@@ -182,6 +182,13 @@ def _validation(outputs: Outputs, passes: Passes) -> bytes:
         pixels_NB=images.scan.pixel_digest_N[outputs.index_N[row_N]],
     )
     return validation_bytes(kept)
+
+
+def why_untold(held_back: HeldBack | None) -> str:
+    """Why `known_features` gives nothing, in a sentence."""
+    if held_back is None:
+        return untold_sentence(0, False)
+    return untold_sentence(len(held_back.outputs.label_N), held_back.feature_VD is not None)
 
 
 def known_features(held_back: HeldBack | None, passes: Passes) -> Novelty | None:

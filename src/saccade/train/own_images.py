@@ -4,16 +4,19 @@ A run keeps no images but a few small pictures. What compares other images with 
 names, where that lies on this machine, or the one that a person names now.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..core.addresses import shown
-from ..core.errors import CheckpointError, DataError, UsageError, counted, printable
+from ..core.errors import CheckpointError, DataError, UsageError, counted, printable, storable
 from ..core.in_memory import is_given
+from ..data.joined import open_joined
 from ..data.scan import channels_of, scan_source
 from ..data.source import GIVEN_SOURCES, DataSource, open_source
+from ..runs.added_file import read_added
 from ..runs.evaluation_files import read_verdict
 from ..runs.manifest import Manifest
 from ..runs.names import CONFIG, FOLDS
@@ -45,31 +48,47 @@ def run_folder(run: Path) -> Path:
     )
 
 
-def own_source(run: Path, given: str) -> DataSource:
-    """The source of the run directory `run`, or the one that was `given` in its place. Raises UsageError, DataError."""
+def places_of(run: Path, given: str) -> tuple[str, ...]:
+    """The texts of the sources that the images of the run directory `run` lie in: one, the `given` one where there is
+    one, or of a run that `add-class` made the first run's and all that were added."""
+    if given:
+        return (given,)
+    return read_added(run) or (RunFolder(path=run, resume=True).load_config().source,)
+
+
+def own_source(run: Path, given: str, classes: Sequence[str]) -> DataSource:
+    """The source of the run directory `run` that knows `classes`, or the one that was `given` in its place. Raises
+    UsageError, DataError."""
     if given:
         source = open_source(given)
         source.task.refuse_unknown("--source")
         return source
-    named = RunFolder(path=run, resume=True).load_config().source
-    if is_given(named) and GIVEN_SOURCES.find(named) is None:
-        raise UsageError(
-            f"The run {printable(str(run))} was trained on images given from Python: {shown(named)}.\n"
-            f"Say where its images lie: --source SOURCE."
-        )
-    if not is_followed(named):
-        raise UsageError(
-            f"The run {printable(str(run))} reads its images from '{shown(named)}'.\n"
-            f"A run from somebody else may name any place, so only paths on this machine are opened unasked.\n"
-            f"If you want that one, name it: --source SOURCE."
-        )
+    places = places_of(run, given)
+    for place in places:
+        _refuse_unfollowed(run, place)
     try:
-        return open_source(named)
+        source = open_source(places[0])
+        return open_joined(source, places[1:], classes) if places[1:] else source
     except DataError as error:
         raise DataError(
             f"The images of {printable(str(run))} cannot be opened: {error.message.splitlines()[0]}\n"
             f"If they lie elsewhere now, say where: --source SOURCE."
         ) from None
+
+
+def _refuse_unfollowed(run: Path, place: str) -> None:
+    """Raise UsageError where a source that a run names is not opened unasked."""
+    if is_given(place) and GIVEN_SOURCES.find(place) is None:
+        raise UsageError(
+            f"The run {printable(str(run))} was trained on images given from Python: {shown(place)}.\n"
+            f"Say where its images lie: --source SOURCE."
+        )
+    if not is_followed(place):
+        raise UsageError(
+            f"The run {printable(str(run))} reads its images from '{shown(place)}'.\n"
+            f"A run from somebody else may name any place, so only paths on this machine are opened unasked.\n"
+            f"If you want that one, name it: --source SOURCE."
+        )
 
 
 def held_out_images(run: Path, manifest: Manifest, given: str, num_threads: int) -> HeldOut:
@@ -96,12 +115,12 @@ def held_out_images(run: Path, manifest: Manifest, given: str, num_threads: int)
         )
     part = 2 if verdict.split == "test" else 1
     digests = frozenset(row.tobytes() for row in seen.pixels_NB[seen.part_N == part])
-    source = own_source(run, given)
+    source = own_source(run, given, manifest.classes)
     _refuse_unknown_classes(source, manifest, where)
     index_N = outputs.index_N
     is_as_before = index_N.min() >= 0 and index_N.max() < len(source)
     if not is_as_before or any(
-        source.record(int(index)).key != key for index, key in zip(index_N, verdict.keys, strict=True)
+        storable(source.record(int(index)).key) != key for index, key in zip(index_N, verdict.keys, strict=True)
     ):
         pixels = manifest.preprocessing
         scan = scan_source(source, num_threads, "skip", white=pixels.white_16_bit, channels=channels_of(pixels))

@@ -94,7 +94,7 @@ def refuse_other_ways(settings: Settings) -> None:
     """Raise UsageError where a setting would go past the option that chooses more than that value."""
     for key, _ in assignments(settings):
         if key in OTHER_WAYS:
-            raise UsageError(f"'{key}' cannot be given by {where_set(settings)}: {OTHER_WAYS[key]}.")
+            raise UsageError(f"'{key}' cannot be given by {where_set(settings, key)}: {OTHER_WAYS[key]}.")
 
 
 def refuse_test_fraction(settings: Settings) -> None:

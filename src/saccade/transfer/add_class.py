@@ -20,22 +20,24 @@ from ..core.display import Displayed
 from ..core.errors import CheckpointError, DataError, Stopped, UsageError, counted, printable
 from ..core.runtime import RuntimeConfig, start
 from ..core.types import SPLITS
+from ..data.joined import JoinedSource
 from ..data.loading.unchanged import Unchanged
 from ..data.scan import ScanReport, channels_of, scan_source
 from ..data.source import GIVEN_SOURCES
 from ..data.split import deal_out, split_into
 from ..evaluate.significance import Comparison, compare_answers, comparison_sentence
 from ..models.surgery import ALL
+from ..runs.added_file import write_added
 from ..runs.checkpoint import find_checkpoint
 from ..runs.manifest import Manifest
 from ..runs.names import FOLDS
 from ..runs.seen import OF_WEIGHTS, Seen, read_seen
 from ..train.config import RunConfig
-from ..train.own_images import own_source, run_folder
+from ..train.own_images import own_source, places_of, run_folder
 from ..train.prepare import Images
 from ..train.progress import RunProgress
 from ..train.run_directory import RunFolder
-from .more_classes import JoinedSource, open_more
+from .more_classes import open_more
 from .request import TransferRequest
 from .run import FeatureStore, TransferResult, transfer
 
@@ -143,7 +145,7 @@ def _add(work: AddClassWork, folder: RunFolder, progress: RunProgress, command: 
             f"Put all classes into one folder, and train again: saccade transfer FOLDER --folds {begun.split.folds}."
         )
     more = open_more(work.more, manifest.classes, work.run)
-    joined = JoinedSource(own_source(run, work.source), more, manifest.classes)
+    joined = JoinedSource(own_source(run, work.source, manifest.classes), more, manifest.classes)
     with GIVEN_SOURCES.known(joined.name, joined.digest, joined) as text:
         request = TransferRequest(
             source=text, weights=str(work.run), freeze=ALL, seed=begun.seed, settings=list(work.settings)
@@ -151,6 +153,7 @@ def _add(work: AddClassWork, folder: RunFolder, progress: RunProgress, command: 
         config = _as_begun(request.config(), begun, manifest)
         images = _images(joined, work.run, manifest, begun, config, progress)
         result = transfer(config, folder, work.store, progress, command, images=images)
+        write_added(folder.path, (*places_of(run, work.source), work.more))
         return _compared(work.run, result, images, manifest.classes, more.classes, config.runtime)
 
 

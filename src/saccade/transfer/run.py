@@ -31,7 +31,7 @@ from ..train.final_evaluation import judge, write_seen
 from ..train.held_back import KeptFeatures
 from ..train.loop import Validation
 from ..train.prepare import Images, Scanned, divide, scan_images
-from ..train.progress import RunProgress
+from ..train.progress import BegunOnce, RunProgress
 from ..train.resume import resume
 from ..train.resume_images import as_begun, begun_white, other_images
 from ..train.run import (
@@ -55,6 +55,8 @@ from .feature_plan import without_mixing
 from .features import FeatureWork, collect_features
 from .known_weights import with_weights
 from .start_point import AUTO, LAST, StartWork, feature_plan, find_start
+
+KNOWN_AT_ONCE = ("data ", "device ", "run ")  # opening lines that no choice changes: a person has them before the work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,7 @@ def transfer(
     Raises what `train` raises, and WeightsError.
     """
     started_s = time.monotonic()
+    progress = progress if isinstance(progress, BegunOnce) else BegunOnce(progress)
     folder.check()
     runtime = start(config.runtime)
     check_views(config)
@@ -132,6 +135,8 @@ def transfer(
         context = FitContext(progress=progress, stop=stop, command=command, started_s=started_s, crossed=crossed)
         try:
             if found is None:
+                known = opening_lines(config, images, runtime.describe(), folder.path, 0)
+                progress.begin([line for line in known if line.startswith(KNOWN_AT_ONCE)])
                 work = StartWork(
                     config=config,
                     images=images,

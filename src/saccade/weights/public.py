@@ -33,6 +33,7 @@ from .tensors import (
     tensor_shapes,
 )
 
+OWN_LICENCE = "own: trained from random weights"  # of a run under nobody else's
 LICENCE_FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE")
 TIMM_STEM = "conv_stem"  # what only timm calls a layer
 
@@ -156,8 +157,9 @@ def _of_run(checkpoint: Checkpoint, model: str, given: Preprocessing | None) -> 
     checkpoint = open_checkpoint(checkpoint.folder, check_content=True)
     manifest, path = checkpoint.manifest, checkpoint.folder / WEIGHTS
     origin, where = manifest.origin.transfer, printable(str(checkpoint.folder))
+    licence = origin.licence or ("" if origin.weights else OWN_LICENCE)
     notes = []
-    if origin.weights and not origin.licence:  # a network that began afresh is under nobody else's
+    if not licence:
         notes.append(f"{where} does not say under which licence it may be used; ask where you got it.")
     return BackboneWeights(
         path=path,
@@ -166,7 +168,7 @@ def _of_run(checkpoint: Checkpoint, model: str, given: Preprocessing | None) -> 
         preprocessing=given or manifest.preprocessing,
         classes=manifest.classes,
         num_classes=len(manifest.classes),
-        licence=origin.licence,
+        licence=licence,
         source=str(checkpoint.folder),
         notes=tuple(notes),
     )

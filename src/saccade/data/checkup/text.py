@@ -1,6 +1,6 @@
-"""A check-up as a person reads it: faults first, then figures, within 80 columns where names allow."""
+"""A check-up as a person reads it: faults first, then figures."""
 
-from ...core.display import figure
+from ...core.display import figure, table_lines
 from ...core.errors import printable, shell_word
 from .findings import KINDS, Finding
 from .inspection import Inspection
@@ -10,12 +10,13 @@ MAX_KEYS = 4
 MAX_CLASSES = 30
 
 
-def inspection_text(inspection: Inspection) -> str:
-    """The whole check-up. Long lists are cut with their number said; `--json` has all."""
+def inspection_text(inspection: Inspection, width: int = 0) -> str:
+    """The whole check-up, for `width` columns of a terminal (0: as wide as it gets). Long lists are cut with their
+    number said; `--json` has all."""
     lines = [inspection.headline(), *inspection.looked_for(), ""]
     for finding in inspection.findings:
         lines += [*_finding_lines(finding), ""]
-    lines += _count_lines(inspection)
+    lines += _count_lines(inspection, width)
     lines += ["", *_figure_lines(inspection)]
     if inspection.task.tells_wrong_labels and inspection.is_opened:  # what is refused, no run can judge
         lines.append(
@@ -46,7 +47,7 @@ def _finding_lines(finding: Finding) -> list[str]:
     return lines
 
 
-def _count_lines(inspection: Inspection) -> list[str]:
+def _count_lines(inspection: Inspection, width: int) -> list[str]:
     splits = list(inspection.counts)
     if inspection.numbers:
         least, quarter, median, three_quarters, most, different = map(figure, inspection.numbers)
@@ -59,16 +60,15 @@ def _count_lines(inspection: Inspection) -> list[str]:
             f"number  '{name}' from {least} to {most}, median {median}, half of them from {quarter} to "
             f"{three_quarters}; {different} different",
         ]
-    width = max([len(printable(name)) for name in inspection.classes[:MAX_CLASSES]] + [5])
-    lines = ["class".ljust(width) + "".join(f"{split:>12}" for split in splits)]
-    for label, name in enumerate(inspection.classes[:MAX_CLASSES]):
-        cells = "".join(f"{inspection.counts[split][label]:>12,}" for split in splits)
-        lines.append(printable(name).ljust(width) + cells)
-    if len(inspection.classes) > MAX_CLASSES:
-        lines.append(f"and {len(inspection.classes) - MAX_CLASSES:,} more classes; --json lists all")
+    rows = [
+        [printable(name), *(f"{inspection.counts[split][label]:,}" for split in splits)]
+        for label, name in enumerate(inspection.classes[:MAX_CLASSES])
+    ]
+    more = len(inspection.classes) - MAX_CLASSES
     total = "labels" if inspection.task.is_several else "total"
-    lines.append(total.ljust(width) + "".join(f"{sum(inspection.counts[split]):>12,}" for split in splits))
-    return lines
+    rows.append([total, *(f"{sum(inspection.counts[split]):,}" for split in splits)])
+    lines = table_lines(["class", *(f"{split:>10}" for split in splits)], rows, width=width)
+    return lines + ([f"and {more:,} more classes; --json lists all"] if more > 0 else [])
 
 
 def _figure_lines(inspection: Inspection) -> list[str]:

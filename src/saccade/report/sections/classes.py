@@ -126,14 +126,15 @@ def by_threshold(
 
 
 def _unlike(record: RunRecord) -> list[Markup]:
-    """How many images are unlike anything seen in training, and their names; nothing where nothing told."""
+    """How many images are unlike anything seen in training, and their names, or why that is not known."""
+    heading = element("h3", {}, "Unlike anything seen in training")
     if record.unlike_N is None:
-        return []
+        return [heading, element("p", {}, record.unlike_unknown)] if record.unlike_unknown else []
     keys = [record.keys[place] for place in np.flatnonzero(record.unlike_N).tolist()]
     words = unlike_sentence(len(keys), len(record.unlike_N), record.unlike_share)
     names = ", ".join(keys[:MAX_NAMES]) + (f" and {len(keys) - MAX_NAMES:,} more" if len(keys) > MAX_NAMES else "")
     return [
-        element("h3", {}, "Unlike anything seen in training"),
+        heading,
         element("p", {}, f"{words} They are judged here all the same; 'saccade predict' gives them no answer."),
         *([folded("Which ones", element("p", {"class": "key"}, names))] if keys else []),
     ]

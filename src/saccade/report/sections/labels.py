@@ -84,7 +84,7 @@ def _card(mistake: LabelMistake, evidence: EvidenceMap | None, pictures: Picture
         row.append(pictured(pictures.picture(image_HWC, mistake.key), "seen"))
         if evidence is not None:
             row.append(evidence_picture(evidence, image_HWC, pictures, f"for '{evidence.class_name}'"))
-    bars = [probability_bar("said for nothing", name, value, "bad") for name, value in mistake.extra[:3]]
+    bars = [probability_bar("wrongly said", name, value, "bad") for name, value in mistake.extra[:3]]
     bars += [probability_bar("missed", name, value, "good") for name, value in mistake.missed[:3]]
     rest = len(mistake.extra) + len(mistake.missed) - len(bars)
     right = [name for name in mistake.said if name in mistake.labels]

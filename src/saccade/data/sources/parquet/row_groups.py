@@ -118,7 +118,9 @@ class ValueReader:
                 _check_unchanged(part, os.fstat(file.fileno()), key)
                 return os.pread(file.fileno(), num_bytes, int(self._place_N[index]))
         except (OSError, IndexError, UnicodeDecodeError, import_pyarrow()[0].ArrowException) as error:
-            raise ImageError(key, f"the Parquet file cannot be read: {printable(str(error)[:100])}.") from error
+            raise ImageError(
+                key, f"the Parquet file cannot be read: {printable(str(error)[:100]).rstrip('.')}."
+            ) from error
 
     def _load(self, number: int) -> "Group":
         part, group = self._parts[self._part_G[number]], int(self._group_G[number])

@@ -5,7 +5,9 @@ import re
 import unicodedata
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import numpy as np
@@ -190,9 +192,23 @@ def refuse_no_text(where: str, classes: Iterable[str]) -> None:
         )
 
 
+_ONE_IS_ENOUGH: ContextVar[bool] = ContextVar("one class is enough", default=False)
+
+
+@contextmanager
+def one_class_is_enough() -> Iterator[None]:
+    """In the enclosed work a source may have a single class: its images are asked for, or added to others."""
+    token = _ONE_IS_ENOUGH.set(True)
+    try:
+        yield
+    finally:
+        _ONE_IS_ENOUGH.reset(token)
+
+
 def check_classes(where: str, classes: Sequence[str], remedy: str) -> None:
-    """Raise DataError where there is a single class, more than MAX_CLASSES, or a name that is no text or too long."""
-    if len(classes) == 1:
+    """Raise DataError where there is a single class, unless one is enough, more than MAX_CLASSES, or a name that is no
+    text or too long."""
+    if len(classes) == 1 and not _ONE_IS_ENOUGH.get():
         raise DataError(
             f"{where} has one class only, '{printable(classes[0])}': there is nothing to tell apart.\n{remedy}"
         )
