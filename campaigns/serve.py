@@ -30,7 +30,7 @@ from saccade.core.types import Prediction
 from .mutate_images import mutation, valid_files
 
 PATIENCE_S = 120.0
-WAIT_S = 0.5  # for an answer to a damaged request, which may be waiting for the rest of it
+WAIT_S = 1.0  # for an answer to a damaged request, which may be waiting for the rest of it
 TOLERANCE = 1e-6  # of probabilities
 MAX_MEMORY_GROWTH = 1.10  # from a fifth of the time to its end
 REFUSED = {400, 411, 413, 415, 422}  # what a hostile body may be answered, beside 503
@@ -86,7 +86,14 @@ def photos_of(run: Path, paths: Sequence[Path]) -> list[Photo]:
     return found
 
 
-def steady(model: Path, photos: Sequence[Photo], num_clients: int, seconds: float, seed: int) -> dict[str, Any]:
+def steady(
+    model: Path,
+    photos: Sequence[Photo],
+    num_clients: int,
+    seconds: float,
+    seed: int,
+    max_growth: float = MAX_MEMORY_GROWTH,
+) -> dict[str, Any]:
     """Clients that ask one after the other, one tenth of them hostile: answers, memory and open files."""
     files, seen = valid_files(), Seen()
     with api.serve(model, deadline_s=60, queue=num_clients * 2) as server:
@@ -107,7 +114,7 @@ def steady(model: Path, photos: Sequence[Photo], num_clients: int, seconds: floa
             early = _memory_bytes(server.pid), _num_files(server.pid)
             time.sleep(max(0.0, ends_s - time.monotonic() - 0.2))
             late = _memory_bytes(server.pid), _num_files(server.pid)
-    if late[0] > MAX_MEMORY_GROWTH * early[0]:
+    if late[0] > max_growth * early[0]:
         seen.failures.append(f"memory grew from {early[0]:,} to {late[0]:,} bytes")
     return _result(seen) | {"memory MB": [round(number / 1e6) for number in (early[0], late[0])], "files": late[1]}
 
@@ -115,7 +122,7 @@ def steady(model: Path, photos: Sequence[Photo], num_clients: int, seconds: floa
 def overload(model: Path, photos: Sequence[Photo], num_clients: int, seconds: float) -> dict[str, Any]:
     """More clients than the queue has room for: answers and 503 alone, and answers again at once behind it."""
     seen = Seen()
-    with api.serve(model, deadline_s=60, queue=4) as server:
+    with api.serve(model, deadline_s=60, queue=1) as server:
         ends_s = time.monotonic() + seconds
 
         def ask_on(number: int) -> None:
@@ -162,15 +169,16 @@ def drains(model: Path, photos: Sequence[Photo], number: int, num_clients: int =
         server = api.serve(model, deadline_s=60)
 
         def ask_on(client: int, url: str = server.url, seen: Seen = seen, begun: threading.Event = begun) -> None:
-            while _ask(url, photos[client % len(photos)], seen) == 200:
+            while _ask(url, photos[client % len(photos)], seen, may_end=True) == 200:
                 begun.set()
 
         with _clients(num_clients, ask_on):
             begun.wait(PATIENCE_S)
             os.kill(server.pid, signal.SIGTERM)
         server.stop()
-        if seen.statuses["503"] != num_clients:
-            seen.failures.append(f"{num_clients} clients, {seen.statuses['503']} of them told to go elsewhere")
+        told = seen.statuses["503"] + seen.statuses["refused"]
+        if told != num_clients:
+            seen.failures.append(f"{num_clients} clients, {told} of them told to go elsewhere")
         total.statuses += seen.statuses
         total.failures += seen.failures
     return _result(total)
@@ -222,11 +230,17 @@ def _clients(number: int, ask_on: Any) -> Iterator[None]:
             one.result()
 
 
-def _ask(url: str, photo: Photo, seen: Seen, may_fail: bool = False) -> int:
-    """The status of a good request; its answer is compared. 0 where the connection was lost."""
+def _ask(url: str, photo: Photo, seen: Seen, may_fail: bool = False, may_end: bool = False) -> int:
+    """The status of a good request; its answer is compared. 0 where the connection was lost, which may be with
+    `may_fail`, or where nobody listens, which may be with either."""
     target = f"/api/v1/predict?top={len(photo.expected)}"
     try:
         status, content = _post(url, target, photo.content)
+    except ConnectionRefusedError:
+        seen.statuses["refused"] += 1
+        if not (may_end or may_fail):
+            seen.failures.append("nobody listened")
+        return 0
     except (OSError, http.client.HTTPException) as error:
         seen.statuses["lost"] += 1
         if not may_fail:

@@ -7,6 +7,7 @@ import torch
 
 from saccade.core import processors, runtime
 from saccade.core.errors import ConfigError
+from saccade.core.free_memory import free_memory_bytes
 
 
 def write(root: Path, files: dict[str, str]) -> None:
@@ -50,6 +51,32 @@ def test_threads_obey_affinity_and_quota(monkeypatch: pytest.MonkeyPatch):
     for said, expected in [("3", 3), ("2,4", 2), ("16", 8), ("0", 1), ("many", 8)]:
         monkeypatch.setenv("OMP_NUM_THREADS", said)
         assert processors.available_cpus() == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"meminfo": "MemTotal: 9 kB\nMemAvailable:   4 kB\n"}, 4096),
+        ({"meminfo": "MemAvailable: 4 kB\n", "self": "0::/a/b\n", "cgroup/a/memory.max": "9000\n"}, 4096),
+        (
+            {
+                "meminfo": "MemAvailable: 400 kB\n",
+                "self": "0::/a/b\n",
+                "cgroup/a/memory.max": "9000\n",
+                "cgroup/a/memory.current": "2000\n",
+                "cgroup/a/b/memory.max": "max\n",
+                "cgroup/a/b/memory.current": "1000\n",
+            },
+            7000,
+        ),
+        ({}, None),
+    ],
+)
+def test_free_memory_is_that_of_the_machine_or_of_a_tighter_group(
+    tmp_path: Path, files: dict[str, str], expected: int | None
+):
+    write(tmp_path, files)
+    assert free_memory_bytes(tmp_path / "meminfo", tmp_path / "self", tmp_path / "cgroup") == expected
 
 
 def test_a_device_that_is_not_there_is_named():

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import CheckpointError, DataError, ModelError, brief, printable
+from ..core.free_memory import free_memory_bytes
 from ..core.task import Task
 from ..core.types import Preprocessing
 from ..data.images.decode import DecodedImage, decode_image
@@ -33,6 +34,7 @@ from .bundle import (
 )
 from .openvino_file import FLOAT32, require_openvino
 
+COPIES = 2  # of the weights, while a network is compiled
 SELF_TEST_TOLERANCE = 1e-4  # of probabilities: another processor adds up in another order
 INT8_TOLERANCE = 2e-2  # of networks in 8 bits, where a value near a border falls on its other side
 
@@ -62,6 +64,7 @@ class Network:
         self.bundle = read_bundle(folder)
         self.digest = hashlib.sha256(bundle_bytes(self.bundle)).hexdigest()
         self.format = _served_format(self.where, self.bundle)
+        _refuse_too_large(self.where, self.bundle)
         self._compiled = _compiled(folder, self.bundle, self.format, num_streams)
         self._refuse_other_shapes()
         self._of_thread = threading.local()
@@ -218,6 +221,17 @@ def _served_format(where: str, bundle: Bundle) -> str:
         f"{where} holds {printable(', '.join(bundle.formats))}, which OpenVINO does not run rightly.\n"
         f"Export the run again: saccade export RUN --format openvino"
     )
+
+
+def _refuse_too_large(where: str, bundle: Bundle) -> None:
+    """Raise CheckpointError where a network would not fit: read, and once more as the processor wants it."""
+    needed_bytes = COPIES * max((record.num_bytes for record in bundle.files.values()), default=0)
+    free_bytes = free_memory_bytes()
+    if free_bytes is not None and needed_bytes > free_bytes:
+        raise CheckpointError(
+            f"{where} takes about {needed_bytes / 1e9:,.1f} GB of memory to open, and {free_bytes / 1e9:,.1f} GB are "
+            f"free.\nServe it on a machine with more memory, or fewer models at once."
+        )
 
 
 def _compiled(folder: Path, bundle: Bundle, name: str, num_streams: int) -> Any:
