@@ -41,7 +41,8 @@ def has_avx512_bfloat16() -> bool:
 
 
 def has_fused_convolution(precision: torch.dtype) -> bool:
-    """Whether this torch has the oneDNN call of a convolution with its nonlinearity, and this processor `precision` for it."""
+    """Whether this torch has the oneDNN call of a convolution with its nonlinearity, and this processor has `precision`
+    for it."""
     if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
         return False
     return precision == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

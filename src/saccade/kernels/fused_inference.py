@@ -24,8 +24,8 @@ BITS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}  # integers as 
 
 
 class FusedConvolution(nn.Module):
-    """A convolution and what stands `after` it, one of `INSIDE` or "none", as one oneDNN call in `precision`: the values
-    of both in turn."""
+    """A convolution and what stands `after` it, one of `INSIDE` or "none", as one oneDNN call in `precision`: the
+    values of both in turn."""
 
     def __init__(self, convolution: nn.Conv2d, after: str, precision: torch.dtype) -> None:
         super().__init__()
