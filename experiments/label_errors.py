@@ -8,10 +8,13 @@ or to the class whose mean feature is nearest (`alike`). Then the labels are che
 by features of the frozen public network, of the digits by their pixels. Told are, for each number of images, over all
 draws: the classifier's accuracy, how many labels confident learning names and which share of these was changed, how
 many are suspected, which share of these was changed and which share is expected to be wrong, and which share of the
-changed labels is among them. Labels that were wrong before count as right.
+changed labels is among them. Labels that were wrong before count as right. With `--cleanlab` (pip install
+cleanlab==2.9.0) the same probabilities are also given to cleanlab's default method: how many labels it lists, which
+share of these was changed, and which share of as many that are most probably wrong by ours.
 """
 
 import argparse
+import importlib
 import json
 from typing import Any
 
@@ -40,6 +43,7 @@ def main() -> None:
     parser.add_argument("--images", default="120,300,1000,all", help="how many images are drawn")
     parser.add_argument("--share", type=float, default=0.05, help="the share of labels that are changed (default 0.05)")
     parser.add_argument("--draws", type=int, default=5, help="draws of each number (default 5)")
+    parser.add_argument("--cleanlab", action="store_true", help="compare with cleanlab's default at equal length")
     parser.add_argument("--json", action="store_true", help="print one JSON object a row")
     arguments = parser.parse_args()
     for text in arguments.sources:
@@ -47,8 +51,9 @@ def main() -> None:
         for size in arguments.images.split(","):
             num = len(label_N) if size == "all" else min(int(size), len(label_N))
             for kind in KINDS:
+                share = 0.0 if kind == "none" else arguments.share
                 draws = [
-                    check(feature_ND, label_N, group_N, num, 0.0 if kind == "none" else arguments.share, kind, seed)
+                    check(feature_ND, label_N, group_N, num, share, kind, seed, arguments.cleanlab)
                     for seed in range(1 if kind == "none" and size == "all" else arguments.draws)
                 ]
                 row = {"source": text, "images": num, "changed": kind, **summary(draws)}
@@ -71,7 +76,14 @@ def read(text: str, weights: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def check(
-    feature_ND: np.ndarray, label_N: np.ndarray, group_N: np.ndarray, num: int, share: float, kind: str, seed: int
+    feature_ND: np.ndarray,
+    label_N: np.ndarray,
+    group_N: np.ndarray,
+    num: int,
+    share: float,
+    kind: str,
+    seed: int,
+    with_cleanlab: bool = False,
 ) -> dict[str, float]:
     """One draw of `num` images with changed labels, and what is said of them."""
     draw = np.random.default_rng(seed)
@@ -89,7 +101,8 @@ def check(
     probability_NK = cross_validated_probabilities(feature_ND, said_N, num_classes, group_N=group_N)
     is_changed_N = np.isin(np.arange(num), changed_M)
     named, found = suspected_labels(probability_NK, said_N), suspect_labels(probability_NK, said_N)
-    return {
+    more = beside_cleanlab(probability_NK, said_N, found.errors.wrong_N, is_changed_N) if with_cleanlab else {}
+    return more | {
         "accuracy": float((probability_NK.argmax(axis=1) == true_N).mean()),
         "changed_labels": len(changed_M),
         "named": len(named),
@@ -99,6 +112,20 @@ def check(
         "expected_wrong": float(found.wrong_S.sum()),
         "share": found.errors.share,
         "quiet": float(not len(found.position_S)),
+    }
+
+
+def beside_cleanlab(
+    probability_NK: np.ndarray, said_N: np.ndarray, wrong_N: np.ndarray, is_changed_N: np.ndarray
+) -> dict[str, float]:
+    """What cleanlab lists by default, and as many labels that are most probably wrong by ours."""
+    find_label_issues = importlib.import_module("cleanlab.filter").find_label_issues
+    is_listed_N = find_label_issues(said_N, probability_NK)
+    own = np.argsort(-wrong_N, kind="stable")[: int(is_listed_N.sum())]
+    return {
+        "cleanlab": int(is_listed_N.sum()),
+        "cleanlab_wrong": int((is_listed_N & is_changed_N).sum()),
+        "as_many_wrong": int(is_changed_N[own].sum()),
     }
 
 
@@ -118,7 +145,14 @@ def summary(draws: list[dict[str, float]]) -> dict[str, Any]:
     def ratio(part: str, whole: str) -> float | None:
         return round(total[part] / total[whole], 3) if total[whole] else None
 
-    return {
+    beside = {
+        "cleanlab": round(total.get("cleanlab", 0) / len(draws), 1),
+        "cleanlab_wrong": ratio("cleanlab_wrong", "cleanlab"),
+        "as_many_wrong": ratio("as_many_wrong", "cleanlab"),
+        "cleanlab_found": ratio("cleanlab_wrong", "changed_labels"),
+        "as_many_found": ratio("as_many_wrong", "changed_labels"),
+    }
+    return (beside if "cleanlab" in total else {}) | {
         "draws": len(draws),
         "accuracy": round(total["accuracy"] / len(draws), 3),
         "named": round(total["named"] / len(draws), 1),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from saccade.kernels.fused_inference import ConvolutionRelu, RectifiedMaximum, can_fuse, fuse_for_inference
+from saccade.kernels.fused_inference import FusedConvolution, RectifiedMaximum, can_fuse, fuse_for_inference
 from saccade.models.architecture import ModelSpec, build_model
 
 CPU = torch.device("cpu")
@@ -19,7 +19,9 @@ def needs(precision: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("name", ["squeezenet1.1", "resnet18", "googlenet"])
+@pytest.mark.parametrize(
+    "name", ["squeezenet1.1", "resnet18", "googlenet", "mobilenetv3-small", "efficientnet-lite0", "efficientnet-b0"]
+)
 def test_a_fused_network_answers_as_the_network(name: str, precision: torch.dtype):
     needs(precision)
     torch.manual_seed(0)
@@ -28,8 +30,8 @@ def test_a_fused_network_answers_as_the_network(name: str, precision: torch.dtyp
     parts = (model.stem, model.stages, model.neck)
     fused = fuse_for_inference(parts, precision)
     kinds = [type(module) for module in fused.modules()]
-    assert ConvolutionRelu in kinds
-    assert nn.BatchNorm2d not in kinds
+    assert FusedConvolution in kinds
+    assert not {nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.SiLU} & set(kinds[1:])
     image_BCHW = torch.randn(2, 3, 64, 64).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         expected = nn.Sequential(*copy.deepcopy(parts))(image_BCHW)

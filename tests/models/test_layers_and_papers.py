@@ -11,9 +11,10 @@ from saccade.conv import reference
 from saccade.conv.geometry import Window
 from saccade.core.errors import ModelError
 from saccade.models.architecture import MODELS, ModelSpec, build_model
-from saccade.models.layers import SamePadding, SqueezeExcitation, StochasticDepth
+from saccade.models.layers import SamePadding, SqueezeExcitation, StochasticDepth, set_stochastic_depth
 from saccade.models.zoo.alexnet import AlexNet
 from saccade.models.zoo.convnet import TABLE_B
+from saccade.models.zoo.convnext import LayerScale
 from saccade.models.zoo.googlenet import AUXILIARY_WEIGHT, TABLE_1
 from saccade.models.zoo.inception import NAIVE_3A, ROW_3A, Inception
 from saccade.models.zoo.lenet_1998 import TABLE_I, PartialConvolution, RadialBasisOutput, ScaledTanh, Subsampling
@@ -76,6 +77,41 @@ def test_stochastic_depth_is_nothing_in_evaluation_and_refuses_what_is_no_probab
     with pytest.raises(ModelError) as error:
         StochasticDepth(1)
     assert str(error.value) == "Stochastic depth takes a probability from 0 to below 1, got 1."
+
+
+def test_stochastic_depth_of_a_whole_network_is_a_draw_for_each_block_and_nothing_in_evaluation():
+    """Blocks summed by NumPy, each with what its branch gives and the draws that follow from the seed."""
+    spec, probability, block = ModelSpec(num_classes=3, input_CHW=(3, 64, 64)), 0.6, 0
+    model = build_model("convnext-atto", spec).double().eval()
+    for module in model.modules():
+        if isinstance(module, LayerScale):
+            nn.init.ones_(module.factor)
+    image_BCHW = random(8, 3, 64, 64)
+    with torch.no_grad():
+        before_BK = model(image_BCHW)
+        assert set_stochastic_depth(model, probability)
+        assert torch.equal(model(image_BCHW), before_BK)
+        rates = np.linspace(0, probability, 12)
+        torch.manual_seed(5)
+        kept_NB = [np.ones(8)] + [torch.empty(8).bernoulli_(1 - rate).numpy() for rate in rates[1:].tolist()]
+        value = model.stem(image_BCHW).numpy()
+        for stage in model.stages.children():
+            for name, module in stage.named_children():
+                branch = (module.branch if name.startswith("block") else module)(torch.from_numpy(value)).numpy()
+                if name.startswith("block"):
+                    branch = value + branch * (kept_NB[block] / (1 - rates[block]))[:, None, None, None]
+                    block += 1
+                value = branch
+        expected_BK = model.head(model.neck(torch.from_numpy(value)))
+        torch.manual_seed(5)
+        dropped_BK = model.train()(image_BCHW)
+    assert block == 12
+    np.testing.assert_allclose(dropped_BK.numpy(), expected_BK.numpy(), rtol=1e-6, atol=1e-9)
+    assert not np.allclose(dropped_BK.numpy(), before_BK.numpy(), rtol=1e-2)
+
+
+def test_a_network_whose_blocks_cannot_be_left_out_has_no_stochastic_depth():
+    assert not set_stochastic_depth(build_model("resnet20", ModelSpec(num_classes=2, input_CHW=(3, 32, 32))), 0.5)
 
 
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (5, 2), (7, 3), (2, 2)])

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from saccade.models.architecture import MODELS, ModelSpec, build_model
+from saccade.models.surgery import cut, freeze
 from saccade.train.config import OptimizerConfig
 from saccade.train.optimizers import build_optimizers, is_matrix
 from saccade.train.update_rules import Muon
@@ -25,6 +26,19 @@ def test_side_branches_are_trained_too_at_the_rate_of_the_last_layer(optimizer: 
     [first] = {rate for name, rate in rates.items() if name.startswith("stem.")}
     assert last == {0.1}
     assert first == pytest.approx(0.1 * factor**4)  # behind it: three stages and the last layer
+
+
+def test_a_tail_by_itself_is_trained_at_the_rates_that_its_parts_have_in_the_network():
+    """Tails stand for the fine-tuning behind a depth, so they follow its rates."""
+    model, config = build_model("mobilenetv3-small", SMALL), OptimizerConfig(layer_rate_factor=0.5, learning_rate=0.1)
+    freeze(model, "stage2")
+    tail = nn.Sequential(*cut(model, "stage2").live)
+    whole, alone = (
+        {id(parameter): group.peak_rate for group in groups for parameter in group.parameters}
+        for groups in (build_optimizers(model, config), build_optimizers(tail, config, parts=tail.children()))
+    )
+    assert alone == whole
+    assert len({*alone.values()}) > 3
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))

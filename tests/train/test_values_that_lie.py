@@ -184,6 +184,33 @@ def test_copies_in_a_test_part_are_left_out_of_every_figure_and_told(saccade: Ca
 
 
 @pytest.mark.parametrize("is_frozen", [False, True], ids=["train", "transfer --freeze all"])
+def test_what_validation_images_did_is_told_as_it_was(saccade: Callable, tmp_path: Path, is_frozen: bool):
+    """Without a test part they judge the run: of frozen features nothing was fitted on them, and no epoch chosen."""
+    source, run = photos(tmp_path / "set", 48), tmp_path / "run"
+    no_test = ["--set", "split.test_fraction=0", "--set", "split.validation_fraction=0.25"]
+    if is_frozen:
+        train(photos(tmp_path / "before", 40, 1000), tmp_path / "backbone", model="lenet5", epochs=1)
+        weights = ["--weights", tmp_path / "backbone", "--freeze", "all", "--cache", "none"]
+        done = saccade("transfer", source, *weights, "--out", run, *no_test, *OPTIONS)
+    else:
+        done = saccade("train", source, "--epochs", "1", "--out", run, *no_test, *OPTIONS)
+    assert done.status == 0, done.errors
+    kept = json.loads((run / "evaluation.json").read_text())
+    assert (kept["split"], kept["temperature_images"], kept["kind"]) == ("validation", 0, "held-out")
+    told = json.loads(saccade("evaluate", run, source, "--json").output)
+    assert (told["num_samples"], told["top1"]) == (kept["num_samples"], kept["top1"])
+    threshold = "These images were not trained on, but 'predict --precision' chooses its threshold by them."
+    flatters = "These images also chose the epoch kept: the figure flatters a little."
+    assert told["caveats"][0] == (threshold if is_frozen else flatters)
+    lines = saccade("evaluate", run, source).output.splitlines()
+    assert f"of {kept['num_samples']} {'held-out' if is_frozen else 'validation'} images correct" in lines[0]
+    photos(source, 12, 500)  # new ones, which no part has
+    more = json.loads(saccade("evaluate", run, source, "--json").output)
+    did = "held them back" if is_frozen else "chose its epoch by them"
+    assert more["notes"][0] == f"48 images are left out: the run was trained on them, or {did}."
+
+
+@pytest.mark.parametrize("is_frozen", [False, True], ids=["train", "transfer --freeze all"])
 def test_validation_images_judge_a_run_where_nothing_else_can_and_labels_need_no_unseen_images(
     saccade: Callable, tmp_path: Path, is_frozen: bool
 ):
@@ -208,6 +235,8 @@ def test_validation_images_judge_a_run_where_nothing_else_can_and_labels_need_no
     assert f"Judged on the 24 images of {source / 'val'} that were not trained on." in lines
     held_out = json.loads(saccade("evaluate", run, source, "--json").output)
     assert held_out["judged_on"] == f"the {held_out['num_samples']} images of {source} that training did not see"
+    did = "fitted its temperature on them" if is_frozen else "chose its epoch by them"
+    assert held_out["notes"][0].endswith(f" images are left out: the run was trained on them, or {did}.")
     keys = json.loads((run / "evaluation.json").read_text())["keys"]
     assert held_out["num_samples"] == len(keys)
     for key in keys:  # what is left of train is all learned from

@@ -13,6 +13,7 @@ from torch import nn
 from saccade import api
 from saccade.core.errors import SaccadeError, UsageError
 from saccade.models.architecture import MODELS, ModelSpec, build_model
+from saccade.train import prepare
 from saccade.train.config import RunConfig
 from saccade.transfer import backbone_search
 from saccade.transfer.backbone_search import _against, _choice, _not_worse, _Runner
@@ -52,7 +53,10 @@ def test_the_network_that_sees_something_is_chosen_and_no_judged_image_is_looked
         return collect(plan, taps, index_N, work)
 
     monkeypatch.setattr(backbone_search, "collect_features", spied)
+    scan, scans = prepare.scan_source, []
+    monkeypatch.setattr(prepare, "scan_source", lambda *given: scans.append(given) or scan(*given))
     result = api.transfer(asked(tmp_path / "run", blind, good))
+    assert len(scans) == 1  # the transfer that follows looks at no image again
     first, second = result.start.backbones
     assert (first.name, first.chosen, second.name, second.chosen) == ("convnet-b", False, "lenet5", True)
     assert first.num_judged == 300  # dropped in the first round

@@ -170,6 +170,15 @@ def test_a_trial_takes_a_hundred_validation_images_to_judge_it(num_validation: i
         )
 
 
+@pytest.mark.parametrize("minutes", [0.0, 60.0])
+def test_what_only_the_picture_shows_is_left_out_where_minutes_are_limited(minutes: float):
+    plan = TimePlan(forecast=NO_FORECAST, minutes=minutes)
+    rungs = climb(MeasuredBefore(), plan, FineTuning(num_epochs=8, num_validation=100)).rungs
+    heads = [(depth, trained) for depth in MeasuredBefore.depths for trained in ("linear", "hidden")]
+    tails = [("stage2", "tail"), ("stage1", "tail")]
+    assert [(rung.depth, rung.trained) for rung in rungs] == ([("all", "linear")] if minutes else heads) + tails
+
+
 @pytest.fixture
 def videos(tmp_path: Path) -> TransferRequest:
     """Two classes of eight videos with six frames each, listed in a CSV file; LeNet-5 with random weights."""

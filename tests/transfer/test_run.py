@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tests.transfer.feature_plans import write_images
+from tests.transfer.test_backbone_search import write_weights
 
 from saccade import api
 from saccade.cli.transfer import transfer_text
@@ -20,6 +21,7 @@ from saccade.models.surgery import cut
 from saccade.runs.checkpoint import find_checkpoint, open_checkpoint
 from saccade.train.config import RunConfig
 from saccade.train.loop import EpochResult
+from saccade.transfer import start_point
 from saccade.transfer.evidence import Answers, Trial
 from saccade.transfer.ladder import Ladder
 from saccade.transfer.measurements import Measurements
@@ -314,6 +316,30 @@ def test_the_smaller_panels_of_the_picture_are_measured_on_request_and_change_no
     assert other.start.sentence == one.start.sentence
     panels = weights(tmp_path / "panels")
     assert all(torch.equal(tensor, panels[name]) for name, tensor in weights(one.run.run_dir).items())
+
+
+def test_without_a_limit_no_more_depths_are_measured_than_the_estimate_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    class Enough(Exception):
+        pass
+
+    found: list[list[str]] = []
+
+    def forecast(plan: object, depths: list[str], *others: object) -> None:
+        found.append(depths)
+        raise Enough
+
+    monkeypatch.setattr(start_point, "QUICK", 0.0)
+    monkeypatch.setattr(start_point, "forecast", forecast)
+    files = write_weights(tmp_path / "weights", "mobilenetv3-small", 1.0)
+    asked = TransferRequest(source="digits", weights=str(files), freeze="auto", cache="none", settings=SMALL)
+    for number, minutes in enumerate((None, 60.0)):
+        with pytest.raises(Enough):
+            api.transfer(replace(asked, minutes=minutes, out=tmp_path / f"run-{number}"))
+    told, all_of_them = found
+    assert len(all_of_them) > 2
+    assert told == all_of_them[:2]
 
 
 @pytest.mark.parametrize(("freeze", "said"), [("none", "Nothing frozen"), ("stem", "Frozen up to stem")])

@@ -91,7 +91,7 @@ def test_what_the_weights_saw_is_not_held_out_of_any_later_evaluation(before: tu
     evaluation = api.evaluate([tmp_path / "new"], str(source))
     assert (evaluation.kind, evaluation.metrics.num_samples) == ("held-out", len(rows(run, 2)))
     assert evaluation.notes == (
-        f"{len(rows(run, 0, 1))} images are left out: the run was trained on them, or chose its epoch by them.",
+        f"{len(rows(run, 0, 1))} images are left out: the run was trained on them, or fitted its temperature on them.",
     )
     shutil.copy(run.parent / "pixels.json", tmp_path)
     third = api.transfer(request(tmp_path / "new", others, tmp_path / "third", 1, "none"))

@@ -14,7 +14,7 @@ from saccade.core.errors import ConfigError, SaccadeError, UnknownNameError, Wei
 from saccade.core.types import Preprocessing
 from saccade.models.architecture import MODELS, ModelSpec, build_model
 from saccade.weights.card import public_preprocessing
-from saccade.weights.public import find_weights, head_outputs, load_backbone
+from saccade.weights.public import find_weights, head_outputs, load_backbone, network_of_weights
 
 IMAGENET = ModelSpec(num_classes=1000, input_CHW=(3, 224, 224))
 ASSUMED = (
@@ -242,8 +242,50 @@ def test_folders_without_exactly_one_weight_file(tmp_path: Path):
     (tmp_path / "a.safetensors").write_bytes(b"")
     (tmp_path / "b.safetensors").write_bytes(b"")
     assert refused(tmp_path, "resnet18") == (
-        f"{tmp_path} holds 2 weight files: a.safetensors, b.safetensors.\nGive the one that you want."
+        f"{tmp_path} holds 2 weight files: a.safetensors, b.safetensors; none has the tensors of resnet18.\n"
+        "Give the one that you want."
     )
+
+
+def small(folder: Path, name: str, model: str, num_classes: int = 7) -> Path:
+    """A small file of `model` that says how pixels become its inputs."""
+    channels = MODELS.get(model).default_spec.input_CHW[0]
+    pixels = {"channels": "grey", "input_height_px": 32, "input_width_px": 32, "mean": [0.5], "std": [0.5]}
+    if channels == 3:
+        pixels |= {"channels": "rgb", "mean": [0.5] * 3, "std": [0.5] * 3}
+    path = save(folder / "new", model, num_classes, {"saccade.preprocessing": json.dumps(pixels)})
+    return path.rename(folder / name)
+
+
+def test_of_several_files_in_a_folder_the_one_of_the_network_is_taken_and_told(tmp_path: Path):
+    small(tmp_path, "a.safetensors", "lenet5")
+    small(tmp_path, "b.safetensors", "convnet-b")
+    (tmp_path / "damaged.safetensors").write_bytes(b"")
+    (tmp_path / "config.json").write_text('{"license": "mit"}')  # nothing says whose
+    found = find_weights(str(tmp_path), "lenet5")
+    assert (found.path, found.source) == (tmp_path / "a.safetensors", f"{tmp_path.name}/a.safetensors")
+    assert found.notes == (
+        f"{tmp_path} holds 3 weight files; a.safetensors is the only one of lenet5.",
+        NO_LICENCE.format(found.path),
+    )
+    small(tmp_path, "c.safetensors", "lenet5", 10)
+    assert refused(tmp_path, "lenet5") == (
+        f"{tmp_path} holds 4 weight files: a.safetensors, b.safetensors, c.safetensors, ...; those of lenet5 are "
+        "a.safetensors, c.safetensors.\nGive the one that you want."
+    )
+
+
+def test_weights_that_fit_several_networks_are_of_the_one_that_is_asked_for(tmp_path: Path):
+    path = small(tmp_path, "w.safetensors", "plain20", 10)
+    with pytest.raises(WeightsError) as error:
+        network_of_weights(str(path))
+    assert error.value.message == (
+        f"The tensors of {path} fit several networks: plain20, resnet20.\n"
+        "Say which one is meant with --backbone; 'saccade models' lists them."
+    )
+    assert network_of_weights(str(path), ("lenet5", "resnet20")) == "resnet20"
+    with pytest.raises(WeightsError, match="fit several networks"):
+        network_of_weights(str(path), ("plain20", "resnet20"))
 
 
 def test_cards_that_say_nothing_usable(tmp_path: Path):

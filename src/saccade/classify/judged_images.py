@@ -15,15 +15,29 @@ from ..evaluate.words import AnyMetrics, warnings
 from ..models.surgery import ALL
 from ..runs.checkpoint import find_checkpoint
 from ..runs.folds_folder import read_folds
-from ..runs.names import MANIFEST
+from ..runs.manifest import Manifest
+from ..runs.names import MANIFEST, VALIDATION
 from ..runs.seen import Seen, look_up_seen, unknown_note
 from ..runs.start_point import read_start
 
-FITTED = {  # on validation images, by the kind of task
-    "one label": "temperature was",
-    "several labels": "thresholds were",
-    "number": "width of the intervals was",
-    "grade": "threshold of confidence was",
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationUse:
+    """What runs did with images of their validation part: in the words after "the run was trained on them, or", and
+    what qualifies a figure of these images, "" where nothing does. `flatters`: the figure may be better for it."""
+
+    words: str
+    caveat: str
+    flatters: bool = True
+
+
+CHOSE_THE_EPOCH = ValidationUse(
+    words="chose its epoch by them", caveat="These images also chose the epoch kept: the figure flatters a little."
+)
+FITTED = {  # on validation images where no epoch is chosen, by what the manifest calls their number
+    "temperature_images": ("its temperature", "temperature was"),
+    "calibration_images": ("its thresholds", "thresholds were"),
+    "half_width_images": ("the width of its intervals", "width of the intervals was"),
 }
 
 
@@ -54,8 +68,8 @@ def choose_images(runs: Sequence[Path], source_text: str, source: DataSource, sc
 
     Those of its test part, where it has one, that training did not see, nor nearly; else of all its images. Copies in a
     test part are answered, too, for who compares with published figures. Where training saw all, those that only chose
-    the epoch. The kind is `held-out`, then `validation`, or empty where nothing says what a run has seen. Raises
-    NothingUnseen where all were trained on.
+    the epoch, or fitted something, or nothing. The kind is `held-out`, of those that did something `validation`, or
+    empty where nothing says what a run has seen. Raises NothingUnseen where all were trained on.
     """
     seen = {run: look_up_seen(run) for run in runs}
     known = [found for found in seen.values() if isinstance(found, Seen)]
@@ -65,7 +79,7 @@ def choose_images(runs: Sequence[Path], source_text: str, source: DataSource, sc
         for found in ([record.equal(scan) for record in known], [record.near(scan) for record in known])
     )
     near_N &= ~equal_N
-    where = printable(source.name)
+    where, use = printable(source.name), _use_of_validation(runs)
     notes: list[str] = []
     caveats = unknown[:1]
     if known and scan.likeness is None:
@@ -76,20 +90,21 @@ def choose_images(runs: Sequence[Path], source_text: str, source: DataSource, sc
         num_equal, num_near = int(equal_N[test_N].sum()), int(near_N[test_N].sum())
         if 0 < num_equal + num_near < len(test_N):
             judged_on = f"the {len(test_N) - num_equal - num_near:,} images of {judged_on} that training did not see"
-            caveats += _left_out(num_equal, num_near)
+            caveats += _left_out(num_equal, num_near, use)
     else:
         index_N = scan.good_N[~(equal_N | near_N)[scan.good_N]]
         judged_on = f"all images of {where}"
         if len(index_N) < len(scan.good_N):
             judged_on = f"the {len(index_N):,} images of {where} that training did not see"
-            notes = _left_out(int(equal_N[scan.good_N].sum()), int(near_N[scan.good_N].sum()))
+            notes = _left_out(int(equal_N[scan.good_N].sum()), int(near_N[scan.good_N].sum()), use)
     kind, copied_N = "held-out", np.flatnonzero(equal_N | near_N)
     if not len(index_N) and known:
         unseen = [~(record.equal(scan) | record.near(scan)) | record.only_chose(scan) for record in known]
-        index_N, kind = scan.good_N[np.logical_and.reduce(unseen)[scan.good_N]], "validation"
+        index_N = scan.good_N[np.logical_and.reduce(unseen)[scan.good_N]]
+        kind = "validation" if use.flatters else "held-out"
         copied_N = np.setdiff1d(copied_N, index_N)
         judged_on = f"the {len(index_N):,} images of {where} that were not trained on"
-        caveats += [_what_chose(runs), *_folds_words(runs)]
+        caveats += [*([use.caveat] if use.caveat else []), *_folds_words(runs)]
         notes = _trained_on(len(scan.good_N) - len(index_N))
     if not len(index_N):
         further = "".join(f"{text}\n" for text in _folds_words(runs))
@@ -111,13 +126,26 @@ def choose_images(runs: Sequence[Path], source_text: str, source: DataSource, sc
     )
 
 
-def _what_chose(runs: Sequence[Path]) -> str:
-    """What images of the validation part did for the runs: where only a last layer is fitted, no epoch is kept."""
+def _use_of_validation(runs: Sequence[Path]) -> ValidationUse:
+    """What the runs did with their validation part. Where only a last layer is fitted, no epoch is chosen."""
     starts = [read_start(run.parent if (run / MANIFEST).is_file() else run) for run in runs]
-    if all(start is not None and start.frozen == ALL for start in starts):
-        what = FITTED[find_checkpoint(runs[0]).manifest.task.kind]
-        return f"These images were not trained on, but the {what} fitted on them."
-    return "These images also chose the epoch kept: the figure flatters a little."
+    if not all(start is not None and start.frozen == ALL for start in starts):
+        return CHOSE_THE_EPOCH
+    checkpoints = [find_checkpoint(run) for run in runs]
+    for name, (words, caveat) in FITTED.items():
+        if any(_was_fitted(checkpoint.manifest, name) for checkpoint in checkpoints):
+            told = f"These images were not trained on, but the {caveat} fitted on them."
+            return ValidationUse(words=f"fitted {words} on them", caveat=told)
+    keeps = any((checkpoint.folder / VALIDATION).is_file() for checkpoint in checkpoints)
+    told = "These images were not trained on, but 'predict --precision' chooses its threshold by them."
+    return ValidationUse(words="held them back", caveat=told if keeps else "", flatters=False)
+
+
+def _was_fitted(manifest: Manifest, name: str) -> bool:
+    """Whether validation images fitted what `name` counts them for; early runs did not count them."""
+    unknown = int(name == "temperature_images" and manifest.temperature != 1)
+    number = manifest.metrics.get(name, unknown)
+    return isinstance(number, int) and number > 0
 
 
 def _folds_words(runs: Sequence[Path]) -> list[str]:
@@ -134,11 +162,9 @@ def _trained_on(num: int) -> list[str]:
     return [f"{num:,} images are left out: the run was trained on them, or on nearly the same ones."]
 
 
-def _left_out(num_equal: int, num_near: int) -> list[str]:
+def _left_out(num_equal: int, num_near: int, use: ValidationUse) -> list[str]:
     told = [
-        f"{num_equal:,} images are left out: the run was trained on them, or chose its epoch by them."
-        if num_equal
-        else "",
+        f"{num_equal:,} images are left out: the run was trained on them, or {use.words}." if num_equal else "",
         f"{num_near:,} images are left out: training saw nearly the same ones." if num_near else "",
     ]
     return [text for text in told if text]

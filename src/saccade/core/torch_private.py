@@ -41,7 +41,8 @@ def has_avx512_bfloat16() -> bool:
 
 
 def has_fused_convolution(precision: torch.dtype) -> bool:
-    """Whether this torch has the oneDNN call of a convolution with its ReLU, and this processor `precision` for it."""
+    """Whether this torch has the oneDNN call of a convolution with its nonlinearity, and this processor has `precision`
+    for it."""
     if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
         return False
     return precision == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
@@ -56,10 +57,12 @@ def fused_convolution(
     dilation: tuple[int, ...],
     groups: int,
     after: str,
+    bounds: tuple[float, ...] = (),
 ) -> torch.Tensor:
-    """(B, O, H, W): a convolution and what stands `after` it, "relu" or "none", as one call."""
+    """(B, O, H, W): a convolution and what stands `after` it, "relu", "hardtanh" between `bounds`, "swish", "hardswish"
+    or "none", as one call."""
     fused: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(
-        map_BCHW, weight_OIHW, bias_O, padding, stride, dilation, groups, after, [], ""
+        map_BCHW, weight_OIHW, bias_O, padding, stride, dilation, groups, after, list(bounds), ""
     )
     return fused
 

@@ -1,11 +1,12 @@
-"""A frozen part made faster for inference: normalisation folded into convolutions, ReLU computed inside them.
+"""A frozen part made faster for inference: normalisation folded into convolutions, nonlinearities computed inside them.
 
 On a CPU up to half of the time of a small network goes into reading maps again for a ReLU and into maximum pooling.
-oneDNN applies the ReLU while the map is still in the processor's cache, and the maximum of numbers that are not
+oneDNN applies the nonlinearity while the map is still in the processor's cache, and the maximum of numbers that are not
 negative is that of their bit patterns. Folding: Jacob et al. 2018 (arXiv:1712.05877), section 3.2.
 """
 
 import copy
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -15,13 +16,18 @@ from ..core import torch_private
 from .response_norm import LocalResponseNorm
 
 RELUS = (torch.relu, nn.functional.relu)
+# What oneDNN computes inside a convolution, by its own words.
+INSIDE = {nn.ReLU: "relu", nn.ReLU6: "hardtanh", nn.SiLU: "swish", nn.Hardswish: "hardswish"}
+RELU6_BOUNDS = (0.0, 6.0)
+UNTRACEABLE = (fx.proxy.TraceError, TypeError, RuntimeError)  # the code decides by values, which tracing cannot follow
 BITS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}  # integers as wide as the numbers that can be fused
 
 
-class ConvolutionRelu(nn.Module):
-    """A convolution, with its ReLU where `with_relu`, as one oneDNN call in `precision`: the values of both in turn."""
+class FusedConvolution(nn.Module):
+    """A convolution and what stands `after` it, one of `INSIDE` or "none", as one oneDNN call in `precision`: the
+    values of both in turn."""
 
-    def __init__(self, convolution: nn.Conv2d, with_relu: bool, precision: torch.dtype) -> None:
+    def __init__(self, convolution: nn.Conv2d, after: str, precision: torch.dtype) -> None:
         super().__init__()
         weight = convolution.weight.detach().to(precision).contiguous(memory_format=torch.channels_last)
         self.weight = nn.Parameter(weight, requires_grad=False)
@@ -29,13 +35,13 @@ class ConvolutionRelu(nn.Module):
         self.bias = None if bias is None else nn.Parameter(bias.detach().to(precision), requires_grad=False)
         self.padding, self.stride = convolution.padding, convolution.stride
         self.dilation, self.groups = convolution.dilation, convolution.groups
-        self.after = "relu" if with_relu else "none"
+        self.after, self.bounds = after, RELU6_BOUNDS if after == "hardtanh" else ()
 
     def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
-        """The map behind the convolution and its ReLU, in the precision of the weights."""
+        """The map behind the convolution and its nonlinearity, in the precision of the weights."""
         where = (self.padding, self.stride, self.dilation, self.groups)
         return torch_private.fused_convolution(
-            map_BCHW.to(self.weight.dtype), self.weight, self.bias, *where, self.after
+            map_BCHW.to(self.weight.dtype), self.weight, self.bias, *where, self.after, self.bounds
         )
 
 
@@ -75,20 +81,46 @@ class RectifiedMaximum(nn.Module):
 
 
 class _Tracer(fx.Tracer):
-    """Sees a network layer by layer; torch's own layers and those that are functions of their own stay whole."""
+    """Sees a network layer by layer; torch's own layers and those of the kinds `whole` stay whole. `failed` is the
+    innermost layer whose code could not be followed."""
+
+    def __init__(self, whole: set[type[nn.Module]]) -> None:
+        super().__init__()
+        self.whole = whole
+        self.failed: nn.Module | None = None
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether not to look into `m`."""
-        return isinstance(m, LocalResponseNorm) or super().is_leaf_module(m, module_qualified_name)
+        return type(m) in self.whole or super().is_leaf_module(m, module_qualified_name)
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        """Follow `m`, or remember that this cannot be done."""
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        except UNTRACEABLE:
+            self.failed = self.failed or m
+            raise
+
+
+def _traced(network: nn.Module) -> fx.GraphModule | None:
+    """`network` as a graph of layers, where those that cannot be followed stay whole; None where it is one of them."""
+    whole: set[type[nn.Module]] = {LocalResponseNorm}
+    while True:
+        tracer = _Tracer(whole)
+        try:
+            return fx.GraphModule(network, tracer.trace(network))
+        except UNTRACEABLE:
+            if tracer.failed is None or type(tracer.failed) in whole:
+                return None
+            whole.add(type(tracer.failed))
 
 
 def fuse_for_inference(modules: tuple[nn.Module, ...], precision: torch.dtype) -> nn.Module:
     """A copy of `modules`, one behind the other, in `precision`, channels-last and evaluation mode, with what can be
-    fused in it fused. A part whose code cannot be traced is copied as it is."""
+    fused in it fused. A layer whose code cannot be traced is copied as it is."""
     whole = copy.deepcopy(nn.Sequential(*modules)).eval()
-    try:
-        graph = fx.GraphModule(whole, _Tracer().trace(whole))
-    except (fx.proxy.TraceError, TypeError, RuntimeError):  # the code decides by values, which tracing cannot follow
+    graph = _traced(whole)
+    if graph is None:
         return _converted(whole, precision)
     _fold_normalisation(graph)
     _fuse_convolutions(graph, precision)
@@ -134,13 +166,18 @@ def _fuse_convolutions(graph: fx.GraphModule, precision: torch.dtype) -> None:
         if not isinstance(convolution, nn.Conv2d) or not _is_plain(convolution):
             continue
         user = next(iter(node.users)) if len(node.users) == 1 else None
-        is_relu = user is not None and (
-            isinstance(_module(user, modules), nn.ReLU) or (user.op == "call_function" and user.target in RELUS)
-        )
-        _replace(graph, node.target, ConvolutionRelu(convolution, is_relu, precision))
-        if user is not None and is_relu:
+        after = "none" if user is None else _inside(user, modules)
+        _replace(graph, node.target, FusedConvolution(convolution, after, precision))
+        if user is not None and after != "none":
             user.replace_all_uses_with(node)
             graph.graph.erase_node(user)
+
+
+def _inside(user: fx.Node, modules: dict[str, nn.Module]) -> str:
+    """What `user` of a convolution computes, in the words of `INSIDE`; "none" where it stays outside."""
+    if user.op == "call_function" and user.target in RELUS:
+        return "relu"
+    return INSIDE.get(type(_module(user, modules)), "none")
 
 
 def _fuse_pooling(graph: fx.GraphModule) -> None:
@@ -164,8 +201,8 @@ def _side(value: int | tuple[int, ...]) -> int:
 def _is_rectified(node: object, modules: dict[str, nn.Module]) -> bool:
     """Whether no value of what `node` gives can be negative."""
     module = _module(node, modules)
-    if isinstance(module, ConvolutionRelu):
-        return module.after == "relu"
+    if isinstance(module, FusedConvolution):
+        return module.after in ("relu", "hardtanh")
     if isinstance(module, nn.ReLU | nn.ReLU6):
         return True
     if not isinstance(node, fx.Node):

@@ -95,6 +95,10 @@ class StochasticDepth(nn.Module):
 
     def __init__(self, probability: float) -> None:
         super().__init__()
+        self.set_probability(probability)
+
+    def set_probability(self, probability: float) -> None:
+        """Leave the branch out of an image with `probability`. Raises ModelError outside 0 to below 1."""
         if not 0 <= probability < 1:
             raise ModelError(f"Stochastic depth takes a probability from 0 to below 1, got {probability}.")
         self.probability = probability
@@ -110,6 +114,18 @@ class StochasticDepth(nn.Module):
     def extra_repr(self) -> str:
         """What `print` shows between the brackets."""
         return f"probability={self.probability:g}"
+
+
+def set_stochastic_depth(network: nn.Module, last: float) -> bool:
+    """Let the probability of stochastic depth rise evenly from 0 at the first block of `network` to `last` at its last
+    one (Huang et al. 2016, section 3, linear decay). False where no block of it can be left out.
+
+    Raises ModelError for a probability outside 0 to below 1.
+    """
+    blocks = [module for module in network.modules() if isinstance(module, StochasticDepth)]
+    for number, block in enumerate(blocks):
+        block.set_probability(last * number / max(1, len(blocks) - 1))
+    return bool(blocks)
 
 
 class Concatenation(nn.Module):

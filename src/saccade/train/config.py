@@ -241,6 +241,13 @@ class RunConfig(FrozenConfig):
     accumulate: int = Field(
         1, ge=1, le=4096, description="parts a step is computed in: the same step, but for batch statistics"
     )
+    stochastic_depth: float = Field(
+        -1.0,
+        ge=-1,
+        lt=1,
+        description="probability that a step leaves out the branch of the last residual block, rising from 0 at the "
+        "first; -1: as the network has it",
+    )
     input: InputConfig = InputConfig()
     split: SplitConfig = SplitConfig()
     augment: AugmentConfig = AugmentConfig()

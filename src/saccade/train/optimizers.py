@@ -1,5 +1,7 @@
 """Optimizers by name: which rule steps which parameters, weight decay where it belongs, state as named tensors."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 
@@ -56,22 +58,30 @@ class ParameterGroup:
 
 
 def build_optimizers(
-    model: nn.Module, config: OptimizerConfig, precision: torch.dtype = torch.float32
+    model: nn.Module,
+    config: OptimizerConfig,
+    precision: torch.dtype = torch.float32,
+    parts: Iterable[nn.Module] | None = None,
 ) -> list[ParameterGroup]:
     """The groups of `model`'s trainable parameters. `precision` is that of the machine's fast matrix products.
 
     Biases and normalisation, one number a channel in whatever shape, are not decayed. The head's matrix, which maps
     to the classes, is not Muon's (Jordan et al. 2024, github.com/KellerJordan/Muon). With a `layer_rate_factor` below 1
     each part of the network has its own rate (Howard and Ruder 2018, arXiv:1801.06146, section 3.2); what is in none,
-    such as GoogLeNet's side branches, has that of the last layer.
+    such as GoogLeNet's side branches, has that of the last layer. `parts` are these in order of computation; by default
+    the stem, the stages and what follows them.
     """
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     if config.layer_rate_factor == 1:
         return _groups(named, config, precision)
+    if parts is None:
+        lists = [parameters for _, parameters in parts_of_parameters(model)]
+    else:
+        lists = [list(part.parameters()) for part in parts]
     groups = []
-    parts = [{id(parameter) for parameter in parameters} for _, parameters in reversed(parts_of_parameters(model))]
-    parts[0] |= {id(parameter) for _, parameter in named}.difference(*parts)
-    for number, own in enumerate(parts):
+    ids = [{id(parameter) for parameter in parameters} for parameters in reversed(lists) if parameters]
+    ids[0] |= {id(parameter) for _, parameter in named}.difference(*ids)
+    for number, own in enumerate(ids):
         factor = config.layer_rate_factor**number
         rates = {
             "learning_rate": config.learning_rate * factor,

@@ -23,6 +23,7 @@ from ..data.opening_line import opening_line
 from ..data.random_numbers import permutation
 from ..evaluate.words import verdicts
 from ..models.build import resolve_model
+from ..models.layers import set_stochastic_depth
 from ..models.network_in_memory import check_given
 from ..models.new_head import network_words
 from ..models.surgery import ALL
@@ -170,6 +171,7 @@ def start_training(config: RunConfig, images: Images, runtime: Runtime) -> Train
     initialise_from_images = getattr(model, "initialise_from_images", None)
     if initialise_from_images is not None:
         initialise_from_images(_some_inputs(config, images, runtime.device))
+    leave_out_branches(model, config)
     return training_of(model, config, images, runtime)
 
 
@@ -180,6 +182,17 @@ def training_of(model: nn.Module, config: RunConfig, images: Images, runtime: Ru
     weight_K = class_weights(config.loss, images.labels(images.split.train_N), images.classes)
     training.class_weight_K = None if weight_K is None else weight_K.to(runtime.device)
     return training
+
+
+def leave_out_branches(model: nn.Module, config: RunConfig) -> None:
+    """Give `model` the stochastic depth that `config` asks for. Raises ConfigError where it has none."""
+    if config.stochastic_depth < 0 or set_stochastic_depth(model, config.stochastic_depth):
+        return
+    raise ConfigError(
+        f"'stochastic_depth' {config.stochastic_depth:g} leaves out branches of residual blocks, and "
+        f"{printable(network_words(config.model))} has none that can be left out.\n"
+        f"Leave the value out, or take a network that has it: a ConvNeXt, EfficientNet or MobileNetV4."
+    )
 
 
 def _some_inputs(config: RunConfig, images: Images, device: torch.device) -> torch.Tensor:

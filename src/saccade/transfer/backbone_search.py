@@ -29,7 +29,7 @@ from ..runs.start_point import Backbone
 from ..train.choose_preprocessing import with_bands
 from ..train.config import RunConfig
 from ..train.loss import right_images
-from ..train.prepare import Images, prepare_images
+from ..train.prepare import Images, Scanned, divide, scan_images
 from ..train.progress import RunProgress
 from ..weights.public import find_weights, load_backbone
 from .feature_plan import FeaturePlan
@@ -53,10 +53,12 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneSearch:
-    """What was found: the networks in the order asked, one of them `chosen`, and why in a sentence."""
+    """What was found: the networks in the order asked, one of them `chosen`, and why in a sentence. `scanned` are the
+    images, which need not be looked at again."""
 
     backbones: tuple[Backbone, ...]
     sentence: str
+    scanned: Scanned | None = None
 
     @property
     def chosen(self) -> Backbone:
@@ -96,7 +98,8 @@ def search_backbones(
     runtime = start(configs[0].runtime)
     known = [find_weights(config.transfer.weights, config.transfer.backbone) for config in configs]
     configs = [with_weights(config, found) for config, found in zip(configs, known, strict=True)]
-    images = prepare_images(configs[0], runtime, progress.note, progress.scan)
+    scanned = scan_images(configs[0], runtime, progress.note, progress.scan)
+    images = divide(configs[0], scanned, progress.note)
     if images.task.is_number:
         raise UsageError(
             "Networks are compared by right answers, and a number is asked for, which has none.\n"
@@ -117,7 +120,7 @@ def search_backbones(
         racing = _not_worse(racing)
         if len(racing) == 1:
             break
-    return _choice(runners, racing)
+    return replace(_choice(runners, racing), scanned=scanned)
 
 
 def _label(config: RunConfig, configs: Sequence[RunConfig]) -> str:

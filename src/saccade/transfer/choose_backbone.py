@@ -72,7 +72,7 @@ def _several(request: TransferRequest) -> list[TransferRequest]:
     names = [MODELS.get(name.strip()).name for name in request.backbone.split(",") if name.strip()]
     if len(names) < 2 and len(given) < 2:
         return [replace(request, backbone="".join(names), weights="".join(given))]
-    known_weights = [(network_of_weights(_address(text)), text) for text in given]
+    known_weights = [(network_of_weights(_address(text), names), text) for text in given]
     for network, text in known_weights:
         if names and network not in names:
             raise UsageError(

@@ -123,7 +123,7 @@ def judge_hidden(feature_ND: torch.Tensor, trial: Trial, fits: Fits) -> Answers:
         scaled_ND = (feature_ND - used_MD.mean(0)) / used_MD.std(0, correction=0).clamp_min(1e-6)
         return new_head(scaled_ND.shape[1], trial.num_classes, HIDDEN_UNITS), scaled_ND
 
-    alone = {"name": "adamw", "learning_rate": HEAD_RATE, "layer_rate_factor": 1.0}  # a head has no parts with names
+    alone = {"name": "adamw", "learning_rate": HEAD_RATE, "layer_rate_factor": 1.0}  # its two layers are new
     rule = fits.config.optimizer.model_copy(update=alone)
     own = replace(fits, config=fits.config.model_copy(update={"optimizer": rule}))
     return _judge_trained(build, trial, own, lambda num_used: HEAD_EPOCHS)
@@ -141,9 +141,7 @@ def judge_tail(
         tail[-1].load_state_dict({"weight": probe.weight_KD, "bias": probe.bias_K})
         return tail, map_N
 
-    rule = fits.config.optimizer.model_copy(update={"layer_rate_factor": 1.0})  # a tail has no parts with names
-    own = replace(fits, config=fits.config.model_copy(update={"optimizer": rule}))
-    return _judge_trained(build, trial, own, tail_epochs)
+    return _judge_trained(build, trial, fits, tail_epochs)
 
 
 def step_seconds(live: tuple[nn.Module, ...], value_B: torch.Tensor, label_B: torch.Tensor, fits: Fits) -> float:
@@ -217,7 +215,7 @@ def _train(
 ) -> None:
     config, runtime = fits.config, fits.runtime
     module.to(device=runtime.device, memory_format=runtime.memory_format).train()  # type: ignore[call-overload]
-    groups = build_optimizers(module, config.optimizer, runtime.precision)
+    groups = build_optimizers(module, config.optimizer, runtime.precision, parts=module.children())
     batch_size = _batch_size(config, len(used_M))
     per_epoch = max(1, len(used_M) // batch_size)  # a rest of fewer images comes in another epoch's order
     total = num_steps(config, len(used_M), epochs)

@@ -22,7 +22,7 @@ FEW_IMAGES, MANY_IMAGES = 16, 96  # that pass in the two measurements
 MEASURED_BATCH = 16
 DECODING = 0.2  # share of reading and decoding in the time of an image's features
 LOOKS = 1.4  # that a depth takes on average, where the evidence may be looked at several times
-PLAIN = 1.3  # a pass through the network as it is, beside one through the fused frozen part
+PLAIN = 1.5  # a pass through the network as it is, beside one through the fused frozen part
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -92,7 +92,7 @@ def climb(ladder: Ladder, plan: TimePlan, fine_tuning: FineTuning) -> Climb:
             best = tail
         elif len(tried) > 1 and not tried[-2].is_better:
             break  # two depths in a row brought nothing
-    rungs = _picture(ladder, frozen_best, tried)
+    rungs = _picture(ladder, frozen_best, tried, has_limit=plan.minutes > 0)
     against_frozen = None if best is frozen_best else ladder.comparison(best, frozen_best)
     trial = worth_a_trial(tried, fine_tuning) if best is frozen_best else None
     unmeasured = plan.left_out(out_of_time)
@@ -127,12 +127,12 @@ def _only_the_last_layer(why: str) -> Climb:
     return Climb(depth=ALL, sentence=f"Only the last layer is trained: {why}.", rungs=(), features_s=0.0, fits_s=0.0)
 
 
-def _picture(ladder: Ladder, frozen_best: Measured, tried: list[Tried]) -> tuple[Rung, ...]:
+def _picture(ladder: Ladder, frozen_best: Measured, tried: list[Tried], has_limit: bool) -> tuple[Rung, ...]:
     """All that was measured, and what the picture and the table show besides: it decides nothing, and where images
-    are many, it is measured only on request."""
+    are many, or minutes limited, it is measured only on request."""
     is_asked = ladder.work.config.transfer.ladder_panels
     rungs: list[Rung] = []
-    if is_asked or len(ladder.looks) == 1:
+    if is_asked or (len(ladder.looks) == 1 and not has_limit):
         rungs += _heads(ladder, 1)
     else:
         rungs.append(_rung(frozen_best))

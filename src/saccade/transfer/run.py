@@ -40,6 +40,7 @@ from ..train.run import (
     check_growing,
     describe_weights,
     fit_and_judge,
+    leave_out_branches,
     opening_lines,
     stopped,
     training_of,
@@ -101,7 +102,7 @@ def transfer(
 
     `preprocessing` is a JSON file that says how the weights expect their pixels, instead of their card. `search` is
     what chose the network, where several were compared. `images` that were prepared already are not read again, those
-    of `scanned` not looked at again; `crossed` is what the run's folds gave.
+    of `scanned`, or of the search, not looked at again; `crossed` is what the run's folds gave.
     Raises what `train` raises, and WeightsError.
     """
     started_s = time.monotonic()
@@ -114,6 +115,7 @@ def transfer(
     asked, config = config, with_weights(config, weights) if weights else config
     begun = begun_white(folder.path) if folder.resume else None
     if images is None:
+        scanned = scanned or (search.scanned if search else None)
         scanned = scanned or scan_images(config, runtime, progress.note, progress.scan, begun)
         images = divide(config, scanned, progress.note)
     if weights:
@@ -192,8 +194,11 @@ def _network(
     seed_everything(config.seed)  # for what the weights do not bring
     if weights is None:
         folder.refuse_another_network(config.model)
-        return config.model, resolve_model(config.model, images.spec)
+        model = resolve_model(config.model, images.spec)
+        leave_out_branches(model, config)
+        return config.model, model
     name, model = transplant(load_backbone(weights), weights.model, images.spec, config.transfer.head)
+    leave_out_branches(model, config.model_copy(update={"model": name}))
     freeze = config.transfer.freeze  # what cannot be done is told before any work is done
     if freeze == AUTO or find_depth(model, freeze) != ALL:
         check_growing(model, config.model_copy(update={"model": name}), images.preprocessing)

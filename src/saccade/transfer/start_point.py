@@ -36,7 +36,7 @@ from .frozen import Dtype, Tap
 from .ladder import Ladder, LadderWork
 from .measurements import Measurements
 from .probe import LinearProbe, fit_probe, probe_loss, stratified_folds
-from .time_plan import Forecast, TimePlan
+from .time_plan import COMPARED, Forecast, TimePlan
 
 AUTO = "auto"
 LAST = Tap(depth=ALL, pooled=True)
@@ -174,7 +174,8 @@ class _Starter:
         return climb(ladder, self.time, fine_tuning)
 
     def _plan_time(self, depths: list[str], ladder: Ladder | None) -> None:
-        """Measure what the work costs, where that is worth it, and say it. `depths` may be fine-tuned from."""
+        """Measure what the work costs, where that is worth it, and say it. `depths` may be fine-tuned from; without a
+        limit of minutes no more of them are measured than are told."""
         config, split = self.work.config, self.work.images.split
         validation_N = split.without_copies("validation")
         num_images = len(split.train_N) + len(validation_N)
@@ -187,7 +188,8 @@ class _Starter:
         num_judged += min(MAX_TRAIN, len(split.train_N)) if depths or ladder else 0  # else their features are known
         amount = Amount(train_N=split.train_N, validation_N=validation_N, num_judged=num_judged)
         looks = Looks(first=ladder.first_look(), others_follow=len(ladder.looks) > 1) if ladder else None
-        known = forecast(self.plan, depths, looks, fits, amount, self.features)
+        measured = depths if config.transfer.minutes else depths[:COMPARED]
+        known = forecast(self.plan, measured, looks, fits, amount, self.features)
         self.time = TimePlan(forecast=known, minutes=config.transfer.minutes, started_s=self.work.started_s)
         if sentence := known.sentence(enough_epochs(config, len(split.train_N))):
             self.work.note(sentence)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 SHARE_OF_EVIDENCE = 1 / 3
 MARGIN = 1.1  # of an epoch's forecast
+COMPARED = 2  # depths that are compared as a rule, the last of the network
 WORTH_TELLING_S = 20.0  # shorter work is done before its forecast is read
 RATIO_RANGE = (0.5, 4.0)  # of measured to forecast seconds, that later forecasts are corrected by
 
@@ -29,9 +30,9 @@ class Forecast:
     def sentence(self, num_epochs: int) -> str:
         """`about 6 min: features 60 s, comparing depths 2 min, fine-tuning 3 min, judging 10 s`; "" where it is short.
 
-        Two depths are compared as a rule, the last of the network; fine-tuning is counted from the first of them.
+        Fine-tuning is counted from the first of the depths that are compared.
         """
-        evidence_s = self.num_looks * sum(list(self.look_s.values())[:2])
+        evidence_s = self.num_looks * sum(list(self.look_s.values())[:COMPARED])
         fine_tuning_s = num_epochs * next(iter(self.epoch_s.values()), 0.0)
         parts = {
             "features": self.features_s,

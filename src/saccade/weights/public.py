@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from ..core.addresses import is_address, shown
-from ..core.errors import ModelError, UnknownNameError, WeightsError, printable
+from ..core.errors import ConfigError, ModelError, UnknownNameError, WeightsError, printable
 from ..core.types import Preprocessing
 from ..models.architecture import MODELS, Architecture, ModelSpec
 from ..models.build import resolve_model, without_weights
@@ -36,6 +36,7 @@ from .tensors import (
 OWN_LICENCE = "own: trained from random weights"  # of a run under nobody else's
 LICENCE_FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE")
 TIMM_STEM = "conv_stem"  # what only timm calls a layer
+MAX_TRIED = 10  # weight files of a folder that are read to find the one of a network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,13 +73,13 @@ def find_weights(text: str, model: str, preprocessing: Path | Preprocessing | No
     checkpoint = checkpoint_of(text)
     if checkpoint is not None:
         return _of_run(checkpoint, model, given)
-    path, source, beside = _locate(text)
+    path, source, beside, told = _locate(text, architecture)
     where = source if text.startswith(HUB_PREFIX) else printable(str(path))
     content = read_file(path)
     shapes = parse_header(content, path)
     card = _merge(card_in_file(parse_metadata(content), where), beside)
     _refuse_lookalike(architecture, card.architecture, where)
-    notes = list(card.notes)
+    notes = [*told, *card.notes]
     chosen = given or card.preprocessing
     if chosen is None:
         chosen, note = public_preprocessing(model, where)
@@ -100,13 +101,14 @@ def find_weights(text: str, model: str, preprocessing: Path | Preprocessing | No
     )
 
 
-def network_of_weights(text: str) -> str:
+def network_of_weights(text: str, among: Collection[str] = ()) -> str:
     """The registered network whose weights `text` are, as `find_weights` takes it: by the run, by the architecture that
-    config.json names, or by the tensors. Raises WeightsError where none fits, or several do."""
+    config.json names, or by the tensors; where these fit several networks, the one of them that is `among` those asked
+    for. Raises WeightsError where none fits, or several do."""
     own = network_of(text)
     if own:
         return own
-    path, source, beside = _locate(text)
+    path, source, beside, _ = _locate(text)
     named = _architecture_beside(path.parent)
     if named:
         return named
@@ -114,6 +116,8 @@ def network_of_weights(text: str) -> str:
     content = read_file(path)
     card = _merge(card_in_file(parse_metadata(content), where), beside)
     fitting = list(_fitting(parse_header(content, path), path, "", card.preprocessing))
+    asked = [name for name in fitting if name in among]
+    fitting = asked if len(asked) == 1 else fitting
     if len(fitting) != 1:
         several = f"fit several networks: {', '.join(fitting[:4])}" if fitting else "are those of no network here"
         raise WeightsError(
@@ -183,38 +187,50 @@ def head_outputs(architecture: Architecture, spec: ModelSpec) -> set[str]:
     return {name for name in one if one[name] != other[name]}
 
 
-def _locate(text: str) -> tuple[Path, str, Card]:
-    """(the weight file, its source in words, the card beside it)."""
+def _locate(text: str, architecture: Architecture | None = None) -> tuple[Path, str, Card, list[str]]:
+    """(the weight file, its source in words, the card beside it, what to hear of the choice). Of several files in a
+    folder it is the one that fits the network, if it alone does."""
     if text.startswith(HUB_PREFIX):
         folder, source = download_weights(text)
-        path, _ = _file_in(folder)
-        return path, source, card_beside(folder)
+        path, _, _ = _file_in(folder)
+        return path, source, card_beside(folder), []
     if is_address(text):
         raise WeightsError(
             f"'{shown(text)}' is an address; weights are a file on this machine, or on the hub.\n"
             f"Download the .safetensors file and give it, or write hub:OWNER/NAME."
         )
     if Path(text).is_dir():
-        path, name = _file_in(Path(text))
-        return path, name, card_beside(Path(text))
+        path, name, note = _file_in(Path(text), architecture)
+        return (path, name, Card(), [note]) if note else (path, name, card_beside(Path(text)), [])
     path = Path(text)
     others = [other for other in path.parent.glob("*.safetensors") if other.name != path.name]
     if path.name == USUAL_NAME or not others:
-        return path, path.name, card_beside(path.parent)
+        return path, path.name, card_beside(path.parent), []
     note = f"{printable(str(path.parent / CARD_NAME))} is not used: {len(others) + 1} weight files lie beside it."
-    return path, path.name, Card(notes=(note,) if (path.parent / CARD_NAME).is_file() else ())
+    return path, path.name, Card(notes=(note,) if (path.parent / CARD_NAME).is_file() else ()), []
 
 
-def _file_in(folder: Path) -> tuple[Path, str]:
+def _file_in(folder: Path, architecture: Architecture | None = None) -> tuple[Path, str, str]:
+    """(the weight file of a folder, its source in words, why it of several, "" where there is no choice)."""
     files = weights_in(folder)
-    usual = folder / USUAL_NAME
+    usual, own_name = folder / USUAL_NAME, folder.resolve().name
     if usual in files or len(files) == 1:
         path = usual if usual in files else files[0]
-        return path, f"{folder.resolve().name}/{path.name}"
+        return path, f"{own_name}/{path.name}", ""
     where = printable(str(folder))
     if files:
-        shown = ", ".join(printable(file.name) for file in files[:3])
-        raise WeightsError(f"{where} holds {len(files)} weight files: {shown}.\nGive the one that you want.")
+        fits = ""
+        if architecture is not None and len(files) <= MAX_TRIED:
+            fitting = [file for file in files if _is_file_of(architecture, file)]
+            if len(fitting) == 1:
+                path = fitting[0]
+                only = f"{printable(path.name)} is the only one of {architecture.name}"
+                return path, f"{own_name}/{path.name}", f"{where} holds {len(files)} weight files; {only}."
+            names = ", ".join(printable(file.name) for file in fitting)
+            own = architecture.name
+            fits = f"; those of {own} are {names}" if fitting else f"; none has the tensors of {own}"
+        shown = ", ".join(printable(file.name) for file in files[:3]) + (", ..." if len(files) > 3 else "")
+        raise WeightsError(f"{where} holds {len(files)} weight files: {shown}{fits}.\nGive the one that you want.")
     pickles = sorted(file for file in folder.iterdir() if file.suffix in (".pth", ".pt", ".th", ".bin", ".ckpt"))
     if pickles:
         raise WeightsError(
@@ -302,17 +318,36 @@ def _fitting(
         known = architecture.references[0].parameters if architecture.references else 0
         if known and architecture.rename_key and not 0.3 * known < num_values < 3 * known:
             continue  # whatever its classes; building all networks to compare them takes seconds
-        spec = architecture.default_spec
-        spec = spec if preprocessing is None else replace(spec, input_CHW=preprocessing.input_CHW)
-        num_classes = _classes_of(architecture, spec, shapes)
-        if name == not_this or (num_classes is None and architecture.public_head):
-            continue
-        try:
-            expected = _expected_of(architecture, replace(spec, num_classes=num_classes or 1))
-            check_tensors(expected, shapes, path, architecture.rename_key, architecture.public_head)
-        except (WeightsError, ModelError):
-            continue
-        yield name
+        if name != not_this and _has_tensors_of(architecture, shapes, path, preprocessing):
+            yield name
+
+
+def _has_tensors_of(
+    architecture: Architecture, shapes: dict[str, tuple[int, ...]], path: Path, preprocessing: Preprocessing | None
+) -> bool:
+    """Whether the tensors of the file are those of the network, for inputs of `preprocessing` or of its own."""
+    spec = architecture.default_spec
+    spec = spec if preprocessing is None else replace(spec, input_CHW=preprocessing.input_CHW)
+    num_classes = _classes_of(architecture, spec, shapes)
+    if num_classes is None and architecture.public_head:
+        return False
+    try:
+        expected = _expected_of(architecture, replace(spec, num_classes=num_classes or 1))
+        check_tensors(expected, shapes, path, architecture.rename_key, architecture.public_head)
+    except (WeightsError, ModelError):
+        return False
+    return True
+
+
+def _is_file_of(architecture: Architecture, path: Path) -> bool:
+    """Whether `path` is a whole weight file with the tensors of the network."""
+    try:
+        content = read_file(path)
+        shapes = parse_header(content, path)
+        card = card_in_file(parse_metadata(content), printable(str(path)))
+    except (WeightsError, ConfigError):
+        return False
+    return _has_tensors_of(architecture, shapes, path, card.preprocessing)
 
 
 def _classes_of(architecture: Architecture, spec: ModelSpec, shapes: dict[str, tuple[int, ...]]) -> int | None:

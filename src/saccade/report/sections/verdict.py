@@ -9,6 +9,7 @@ from ...evaluate.label_metrics import LabelMetrics
 from ...evaluate.number_metrics import NumberMetrics
 from ...evaluate.words import AnyMetrics, percent, warnings
 from ...models.new_head import network_words
+from ...models.surgery import ALL
 from ...runs.summary import DataSummary
 from ..html import Markup, element, join
 from ..record import RunRecord
@@ -79,7 +80,8 @@ def run_warnings(record: RunRecord) -> list[str]:
 
 def _earlier_caveats(record: RunRecord) -> list[str]:
     """Those of a run that did not store them, as far as its files tell."""
-    found = [SPLIT_WORDS[record.split]] if record.split in SPLIT_WORDS else []
+    chose_nothing = record.split == "validation" and record.transfer is not None and record.transfer.frozen == ALL
+    found = [SPLIT_WORDS[record.split]] if record.split in SPLIT_WORDS and not chose_nothing else []
     found += warnings(record.any_metrics, record.kind)
     data = record.data or DataSummary()
     if data.bad_images:
