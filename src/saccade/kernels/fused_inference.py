@@ -177,7 +177,8 @@ def _inside(user: fx.Node, modules: dict[str, nn.Module]) -> str:
     """What `user` of a convolution computes, in the words of `INSIDE`; "none" where it stays outside."""
     if user.op == "call_function" and user.target in RELUS:
         return "relu"
-    return INSIDE.get(type(_module(user, modules)), "none")
+    module = _module(user, modules)
+    return "none" if module is None else INSIDE.get(type(module), "none")
 
 
 def _fuse_pooling(graph: fx.GraphModule) -> None:

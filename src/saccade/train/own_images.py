@@ -155,9 +155,10 @@ def own_parts(run: Path, manifest: Manifest, given: str, num_threads: int) -> Ow
         raise CheckpointError(
             f"The training images of {where} are not known: it keeps no record of them.\nTrain it again."
         )
-    source = own_source(run, given)
+    source = own_source(run, given, manifest.classes)
     _refuse_unknown_classes(source, manifest, where)
-    scan = scan_source(source, num_threads, "skip", white=manifest.preprocessing.white_16_bit)
+    pixels = manifest.preprocessing
+    scan = scan_source(source, num_threads, "skip", white=pixels.white_16_bit, channels=channels_of(pixels))
     trained = {row.tobytes() for row in seen.pixels_NB[seen.part_N == 0]}
     is_trained_N = np.array([row.tobytes() in trained for row in scan.pixel_digest_N], dtype=bool)
     train_N = scan.good_N[is_trained_N[scan.good_N]]
