@@ -74,6 +74,7 @@ def test_the_public_names_are_these():
             "AnswersWritten",
             "PromisedPrecision",
             "Exported",
+            "AskedInt8",
             "ExportedRun",
             "RunningServer",
             "PushedRun",
