@@ -13,8 +13,9 @@ from pathlib import Path
 sys.dont_write_bytecode = False
 
 # Threads that wait give their processor away. Those that spin make a training beside other work take twenty times as
-# long. OpenMP reads this when torch is loaded, so it stands in front of the imports; child processes inherit it.
-os.environ |= {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+# long. OpenMP reads this when torch is loaded, so it stands in front of the imports; child processes inherit it. Those
+# of OpenBLAS, behind NumPy and scikit-learn, always spin: there is one, and a fit takes a sixth of the processor time.
+os.environ |= {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0", "OPENBLAS_NUM_THREADS": "1"}
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # workers share the processors
     share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     os.environ["OMP_NUM_THREADS"] = str(max(1, share))
