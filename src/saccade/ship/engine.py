@@ -218,7 +218,7 @@ def _served_format(where: str, bundle: Bundle) -> str:
         if name in bundle.formats:
             return name
     raise CheckpointError(
-        f"{where} holds {printable(', '.join(bundle.formats))}, which OpenVINO does not run rightly.\n"
+        f"{where} holds {printable(', '.join(bundle.formats))}, which OpenVINO does not run.\n"
         f"Export the run again: saccade export RUN --format openvino"
     )
 
