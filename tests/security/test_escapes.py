@@ -106,7 +106,7 @@ def test_keys_and_assignments_are_not_repeated_raw(nowhere: Path, monkeypatch: p
 
 
 def test_the_three_outlets_guard_what_slipped_through(capsys: pytest.CaptureFixture[str]):
-    main._print_error(EVIL)
+    output.print_error(EVIL)
     output.print_result(EVIL)
     printed = capsys.readouterr()
     assert printed.err == f"error: {printable_lines(EVIL)}\n"
