@@ -145,14 +145,16 @@ def summary(draws: list[dict[str, float]]) -> dict[str, Any]:
     def ratio(part: str, whole: str) -> float | None:
         return round(total[part] / total[whole], 3) if total[whole] else None
 
-    beside = {
-        "cleanlab": round(total.get("cleanlab", 0) / len(draws), 1),
-        "cleanlab_wrong": ratio("cleanlab_wrong", "cleanlab"),
-        "as_many_wrong": ratio("as_many_wrong", "cleanlab"),
-        "cleanlab_found": ratio("cleanlab_wrong", "changed_labels"),
-        "as_many_found": ratio("as_many_wrong", "changed_labels"),
-    }
-    return (beside if "cleanlab" in total else {}) | {
+    beside: dict[str, Any] = {}
+    if "cleanlab" in total:
+        beside = {
+            "cleanlab": round(total["cleanlab"] / len(draws), 1),
+            "cleanlab_wrong": ratio("cleanlab_wrong", "cleanlab"),
+            "as_many_wrong": ratio("as_many_wrong", "cleanlab"),
+            "cleanlab_found": ratio("cleanlab_wrong", "changed_labels"),
+            "as_many_found": ratio("as_many_wrong", "changed_labels"),
+        }
+    return beside | {
         "draws": len(draws),
         "accuracy": round(total["accuracy"] / len(draws), 3),
         "named": round(total["named"] / len(draws), 1),
