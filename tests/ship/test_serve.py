@@ -21,10 +21,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.special import expit, softmax
 from tests.processes import PATIENCE_S
 
 from saccade import api
 from saccade.core.errors import ExportError, SaccadeError, UsageError
+from saccade.core.task import ONE_LABEL, Task
+from saccade.core.types import Preprocessing
 from saccade.ship.bundle import read_bundle, read_bundle_file
 
 for package in ("onnx", "openvino", "starlette", "uvicorn", "httptools", "python_multipart"):
@@ -38,6 +41,8 @@ from saccade.ship.openvino_file import run_openvino  # noqa: E402
 from saccade.web.serve.opening import model_names  # noqa: E402
 from saccade.web.serve.port_holder import port_holder  # noqa: E402
 from saccade.web.serve.server import find_token  # noqa: E402
+
+from .untrained import untrained_run  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -393,6 +398,21 @@ def test_a_graph_that_its_description_does_not_fit_is_not_served(exported: Path,
     empty = changed(exported, tmp_path / "empty", files={})
     with pytest.raises(SaccadeError, match=r"is damaged: it has no model\.xml\."):
         open_network(empty, 1)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [ONE_LABEL, Task(kind="several labels", thresholds=(0.5,) * 4, thresholds_for="f1")],
+    ids=lambda task: task.kind,
+)
+def test_a_run_whose_logits_nothing_divides_is_served(tmp_path: Path, task: Task):
+    """Times 1 and plus 0 leave the graph when it is compiled, and the names of their outputs go to the logits."""
+    run = untrained_run(tmp_path / "run", "lenet5", Preprocessing(), temperature=1.0, task=task)
+    network = open_network(api.export(run, formats=["openvino"]).folder, 1)
+    image_1HWC = np.full((1, 32, 32, 3), 7, np.uint8)
+    logits_1K, probability_1K = network.answer(image_1HWC)
+    expected_K = expit(logits_1K[0]) if task.is_several else softmax(logits_1K[0])
+    np.testing.assert_allclose(probability_1K[0], expected_K, atol=1e-6)
 
 
 def test_a_network_that_does_not_fit_into_the_memory_is_refused(exported: Path, monkeypatch: pytest.MonkeyPatch):

@@ -154,6 +154,7 @@ BAD = [
     ({"inputs": [GIVEN], "outputs": [{"name": "x"}]}, RAW, 400, "An output has the name probabilities or logits."),
     ({"inputs": [GIVEN], "outputs": []}, RAW, 400, "outputs has to be a list of one or two of: probabilities, logits."),
     ({"inputs": [GIVEN], "id": 3}, RAW, 400, "id has to be a text of up to 256 characters."),
+    ({"inputs": [GIVEN], "id": "\ud800"}, RAW, 400, "id has to be a text of up to 256 characters."),
     (
         {"inputs": [GIVEN], "outputs": [{"name": "logits", "parameters": {"classification": -1}}]},
         RAW,

@@ -249,7 +249,8 @@ def _asked_classes(
     if texts is None or texts.dtype != object:
         return ()
     parts = [str(text).split(":", 2) for text in texts.ravel()]
-    named = {int(part[1]): part[2] for part in parts if len(part) == 3 and part[1].isdecimal() and part[2]}
+    numbered = [part for part in parts if len(part) == 3 and part[1].isdecimal() and len(part[1]) < 10 and part[2]]
+    named = {int(number): name for _, number, name in numbered}
     complete = len(named) == len(parts) > 1 and sorted(named) == list(range(len(named)))
     return parse_classes([named[k] for k in range(len(named))], printable(client.address)) if complete else ()
 

@@ -11,13 +11,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from ..core.errors import EndpointError, UsageError, printable
+from ..data.sources.shared.listing import is_text
 
 if TYPE_CHECKING:
     import urllib3
@@ -76,9 +77,9 @@ class _ServerInfo(_Read):
 class _AnsweredTensor(_Read):
     name: str
     datatype: str
-    shape: tuple[int, ...] = Field(max_length=20)
+    shape: tuple[Annotated[int, Field(ge=0)], ...] = Field(max_length=20)
     parameters: dict[str, Any] = {}
-    data: list[Any] | None = None
+    data: list[Any] | None = None  # BYTES: texts
 
 
 class _Answer(_Read):
@@ -174,13 +175,17 @@ class ProtocolClient:
     ) -> tuple[int, bytes, Mapping[str, str]]:
         import urllib3
 
-        sent = {**headers, **({"Authorization": f"Bearer {self.token}"} if self.token else {})}
+        give_up = time.monotonic() + self.timeout_s
+        sent = {
+            **headers,
+            "Accept-Encoding": "identity",
+        }  # what comes packed anyway stays so: bytes are counted as sent
+        sent |= {"Authorization": f"Bearer {self.token}"} if self.token else {}
         try:
-            answer = self.pool.request(method, where, body=body or None, headers=sent, preload_content=False)
-            content = answer.read(MAX_ANSWER_BYTES + 1)
-            if len(content) > MAX_ANSWER_BYTES:
-                answer.close()  # what is still on its way belongs to nothing
-            answer.release_conn()
+            answer = self.pool.request(
+                method, where, body=body or None, headers=sent, preload_content=False, redirect=False
+            )
+            content = _content(answer, give_up)
         except urllib3.exceptions.HTTPError as error:
             is_new = isinstance(error, urllib3.exceptions.NewConnectionError)  # refused: one of its time-outs, too
             if isinstance(error, urllib3.exceptions.TimeoutError) and not is_new:
@@ -197,6 +202,8 @@ class ProtocolClient:
                 f"{printable(where[:300])} answers with more than {MAX_ANSWER_BYTES >> 20} MiB.\n"
                 "That is no answer of a classifier: check the address and the name of the model."
             )
+        if answer.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+            raise _malformed(where, "the body is packed, and nobody asked for that")
         return answer.status, content, {name.lower(): value for name, value in answer.headers.items()}
 
     def _tensors(self, content: bytes, length: int | None, where: str) -> dict[str, np.ndarray]:
@@ -205,6 +212,8 @@ class ProtocolClient:
         found = {}
         for tensor in answer.outputs:
             num_bytes = tensor.parameters.get("binary_data_size")
+            if tensor.name in found:
+                raise _malformed(where, f"output '{tensor.name[:80]}' is there twice")
             if isinstance(num_bytes, int) and 0 <= num_bytes <= len(rest):
                 found[tensor.name] = _decoded(tensor, rest[:num_bytes], where)
                 rest = rest[num_bytes:]
@@ -230,10 +239,12 @@ def open_client(url: str, model: str, token: str = "", timeout_s: float = 60.0) 
     bearer token. Raises UsageError for what is no address."""
     import urllib3
 
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+    _refuse_address(url)
+    if not is_text(model):
+        raise UsageError(f"--model is not valid text: '{printable(model[:80])}'.")
+    if not (token.isascii() and token.isprintable()):
         raise UsageError(
-            f"--endpoint takes the address of a server such as http://localhost:8000, got '{printable(url[:200])}'."
+            "SACCADE_ENDPOINT_TOKEN has characters that no header can hold.\nIt is one line of plain text."
         )
     base = url.rstrip("/").removesuffix("/v2")
     pool = urllib3.PoolManager(maxsize=8, timeout=timeout_s, retries=False)
@@ -241,6 +252,43 @@ def open_client(url: str, model: str, token: str = "", timeout_s: float = 60.0) 
         yield ProtocolClient(url=base, model=model, timeout_s=timeout_s, token=token, pool=pool)
     finally:
         pool.clear()
+
+
+def _refuse_address(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # half of an IPv6 address
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+        raise UsageError(
+            f"--endpoint takes the address of a server such as http://localhost:8000, got '{printable(url[:200])}'."
+        )
+    if parts.username is not None:
+        raise UsageError(
+            "--endpoint takes an address without a name and a password: they would stand in reports, and are not "
+            "sent.\nGive a token as SACCADE_ENDPOINT_TOKEN."
+        )
+
+
+def _content(answer: "urllib3.BaseHTTPResponse", give_up: float) -> bytes:
+    """The body as it was sent, MAX_ANSWER_BYTES + 1 of it at most. Raises urllib3's TimeoutError where it is not all
+    there at `give_up`, however steadily it drips."""
+    import urllib3
+
+    parts, num_bytes = [], 0
+    while num_bytes <= MAX_ANSWER_BYTES:
+        part = answer.read1(MAX_ANSWER_BYTES + 1 - num_bytes, decode_content=False)
+        if not part:
+            answer.release_conn()
+            break
+        parts.append(part)
+        num_bytes += len(part)
+        if time.monotonic() > give_up:
+            answer.close()
+            raise urllib3.exceptions.TimeoutError
+    else:
+        answer.close()  # what is still on its way belongs to nothing
+    return b"".join(parts)
 
 
 def _decoded(tensor: _AnsweredTensor, content: bytes, where: str) -> np.ndarray:
@@ -269,9 +317,12 @@ def _texts(content: bytes, where: str) -> list[str]:
 
 
 def _listed(tensor: _AnsweredTensor, where: str) -> np.ndarray:
-    kind: Any = object if tensor.datatype == "BYTES" else np.float64
+    holds_texts = tensor.datatype == "BYTES"
     try:
-        values = np.array(tensor.data, kind).ravel()
+        values = np.array(tensor.data, object if holds_texts else None).ravel()
+        if not holds_texts and values.size and values.dtype.kind not in "iufb":
+            raise TypeError  # texts, null, or whole numbers beyond 64 bits
+        values = values if holds_texts else values.astype(np.float64)
     except (TypeError, ValueError):
         raise _malformed(where, f"output '{tensor.name[:80]}' holds other things than numbers") from None
     return _shaped(values, tensor, where)

@@ -7,7 +7,7 @@ worker thread owns one infer request of each network, on its own stream of one t
 import hashlib
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -111,7 +111,7 @@ class Network:
         channels, height_px, width_px = self.bundle.preprocessing.input_CHW
         wanted = {IMAGE: ["?", height_px, width_px, channels]}
         wanted |= {name: ["?", len(self.bundle.classes)] for name in (LOGITS, PROBABILITIES)}
-        ports = {port.get_any_name(): port for port in (*self._compiled.inputs, *self._compiled.outputs)}
+        ports = {_name(port, wanted): port for port in (*self._compiled.inputs, *self._compiled.outputs)}
         found = {name: _shape(port) for name, port in ports.items()}
         if found != wanted or ports[IMAGE].get_element_type().get_type_name() != "u8":
             raise CheckpointError(
@@ -252,6 +252,12 @@ def _compiled(folder: Path, bundle: Bundle, name: str, num_streams: int) -> Any:
         raise CheckpointError(
             f"OpenVINO cannot run {printable(str(folder))}: {brief(' '.join(str(error).split()), 200)}.\n{REMEDY}"
         ) from error
+
+
+def _name(port: Any, wanted: Iterable[str]) -> str:
+    """The name that is wanted among those of a port; a step that is left out (times 1) leaves its name to the next."""
+    names: set[str] = port.get_names()
+    return min(names.intersection(wanted) or names, default="")
 
 
 def _shape(port: Any) -> list[Any]:

@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute, Route
 
 from ... import __version__
 from ...core.errors import brief
+from ...data.sources.shared.listing import is_text
 from ...ship.bundle import IMAGE, LOGITS, PROBABILITIES
 from ...ship.engine import ServedModel
 from .refusal import PROTOCOL_ROOT, Reason, Refusal, malformed
@@ -128,7 +129,9 @@ class _Asked:
         shape = _shape(tensor.get("shape"))
         raw = _raw(tensor, binary)
         identifier = head.get("id")
-        if identifier is not None and not (isinstance(identifier, str) and len(identifier) <= 256):
+        if identifier is not None and not (
+            isinstance(identifier, str) and len(identifier) <= 256 and is_text(identifier)
+        ):
             raise malformed("id has to be a text of up to 256 characters.")
         outputs = _outputs(head)
         if tensor.get("datatype") == "BYTES":
