@@ -111,7 +111,7 @@ class Network:
         channels, height_px, width_px = self.bundle.preprocessing.input_CHW
         wanted = {IMAGE: ["?", height_px, width_px, channels]}
         wanted |= {name: ["?", len(self.bundle.classes)] for name in (LOGITS, PROBABILITIES)}
-        ports = {port.get_any_name(): port for port in (*self._compiled.inputs, *self._compiled.outputs)}
+        ports = {_name_of(port): port for port in (*self._compiled.inputs, *self._compiled.outputs)}
         found = {name: _shape(port) for name, port in ports.items()}
         if found != wanted or ports[IMAGE].get_element_type().get_type_name() != "u8":
             raise CheckpointError(
@@ -252,6 +252,13 @@ def _compiled(folder: Path, bundle: Bundle, name: str, num_streams: int) -> Any:
         raise CheckpointError(
             f"OpenVINO cannot run {printable(str(folder))}: {brief(' '.join(str(error).split()), 200)}.\n{REMEDY}"
         ) from error
+
+
+def _name_of(port: Any) -> str:
+    """The name that a graph of ours gives it: OpenVINO adds those of operations that it leaves out, such as a product
+    with a temperature of 1."""
+    names = sorted(port.get_names())
+    return next((name for name in (IMAGE, LOGITS, PROBABILITIES) if name in names), ", ".join(names))
 
 
 def _shape(port: Any) -> list[Any]:
