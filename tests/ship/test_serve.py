@@ -43,8 +43,6 @@ from saccade.web.serve.opening import model_names  # noqa: E402
 from saccade.web.serve.port_holder import port_holder  # noqa: E402
 from saccade.web.serve.server import find_token  # noqa: E402
 
-from .untrained import untrained_run  # noqa: E402
-
 
 @pytest.fixture(scope="module")
 def server(exported: Path) -> Iterator[api.RunningServer]:
