@@ -120,7 +120,7 @@ def test_what_is_for_classes_without_an_order_refuses_the_run_before_it_reads_an
     calls = calls_for_classes(trained.run_dir, grades, tmp_path)
     calls["Telling wrong labels"] = evaluation.suspected_labels
     calls["saccade add-class"] = lambda: open_more(grades, ["cat"], tmp_path)
-    calls["--source"] = lambda: own_source(tmp_path, grades)
+    calls["--source"] = lambda: own_source(tmp_path, grades, ("mild", "severe"))
     for what, call in calls.items():
         with pytest.raises(UsageError) as error:
             call()

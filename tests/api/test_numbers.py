@@ -252,7 +252,7 @@ def test_evaluate_refuses_what_is_for_classes_before_it_opens_the_images(
 
 def test_classes_are_not_checked_or_added_by_images_of_numbers(tmp_path: Path, folder: Path):
     numbers = f"{folder / 'more' / 'angles.csv'}?target=number"
-    for open_it in (lambda: open_more(numbers, ["cat"], tmp_path), lambda: own_source(tmp_path, numbers)):
+    for open_it in (lambda: open_more(numbers, ["cat"], tmp_path), lambda: own_source(tmp_path, numbers, ("cat",))):
         with pytest.raises(DataError, match="has a number for each image, and what was asked knows classes only"):
             open_it()
 
