@@ -238,7 +238,10 @@ def test_a_server_that_is_not_there_and_options_that_do_not_fit_are_refused(sacc
         "Check that the server runs, and its host and port.\n",
     )
     for options, told in {
-        ("--endpoint", url, folder): "--endpoint needs the name of the model on that server: --model NAME.",
+        ("--endpoint", url, folder): (
+            "--endpoint needs the name of the model on that server: --model NAME.\n"
+            "'saccade serve' says it in its first line (\"Serving NAME\"), and at /api/v1/models."
+        ),
         ("--endpoint", "localhost", "--model", "m", folder): (
             "--endpoint takes the address of a server such as http://localhost:8000, got 'localhost'."
         ),

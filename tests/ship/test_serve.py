@@ -15,6 +15,8 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -41,7 +43,7 @@ from saccade.ship.onnx_file import run_onnx  # noqa: E402
 from saccade.ship.openvino_file import run_openvino  # noqa: E402
 from saccade.web.serve.opening import model_names  # noqa: E402
 from saccade.web.serve.port_holder import port_holder  # noqa: E402
-from saccade.web.serve.server import find_token  # noqa: E402
+from saccade.web.serve.server import find_token, opening_lines  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -461,6 +463,25 @@ def test_a_missing_package_is_named_with_its_command(exported: Path, monkeypatch
         "A server needs openvino, starlette, uvicorn, httptools and python-multipart, of which 'starlette' is not "
         "installed.\nInstall them: pip install 'saccade-learn[serve]'."
     )
+
+
+def test_a_token_of_the_environment_is_not_printed_and_a_made_one_is(monkeypatch: pytest.MonkeyPatch):
+    models: Any = {"mine": SimpleNamespace(classes=("a", "b"), networks=(None,))}
+    workers: Any = SimpleNamespace(num_threads=2, limit=16, deadline_s=2.0)
+
+    def said() -> list[str]:
+        return opening_lines(models, "0.0.0.0", 8000, "a-token-of-some-length", workers)[1:3]
+
+    def expected(token: str) -> list[str]:
+        return [
+            f"Try it: http://0.0.0.0:8000/?token={token}",
+            f"Ask it: curl -H \"Authorization: Bearer {token}\" -F image=@photo.jpg 'http://0.0.0.0:8000/api/v1/predict'",
+        ]
+
+    monkeypatch.delenv("SACCADE_TOKEN", raising=False)
+    assert said() == expected("a-token-of-some-length")
+    monkeypatch.setenv("SACCADE_TOKEN", "a-token-of-some-length")
+    assert said() == expected("$SACCADE_TOKEN")
 
 
 def test_where_others_can_ask_a_token_is_needed_and_is_in_the_address(exported: Path):

@@ -74,7 +74,7 @@ def test_the_licence_is_that_of_the_weights_the_run_began_with(tmp_path: Path):
     assert (found.model, found.licence, found.notes) == ("lenet5+loglinear", "MIT", ())
     unknown = kept(tmp_path / "two", "lenet5", origin | {"licence": ""})
     assert find_weights(str(unknown), "lenet5").notes == (
-        f"{unknown}/checkpoint-best does not say under which licence it may be used; ask where you got it.",
+        f"{unknown}/checkpoint-best began with hub:a/b, whose licence is not known; look where you got those weights.",
     )
 
 

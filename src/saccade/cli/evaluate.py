@@ -218,7 +218,10 @@ def _refuse_without_endpoint(endpoint_options: Mapping[str, object]) -> None:
 def _refuse_with_endpoint(arguments: list[str], model: str | None, run_options: dict[str, bool]) -> None:
     """Raise UsageError for what a deployed model does not need, and for what only a run knows."""
     if model is None:
-        raise UsageError("--endpoint needs the name of the model on that server: --model NAME.")
+        raise UsageError(
+            "--endpoint needs the name of the model on that server: --model NAME.\n"
+            "'saccade serve' says it in its first line (\"Serving NAME\"), and at /api/v1/models."
+        )
     if len(arguments) != 1:
         raise UsageError(
             f"With --endpoint the only argument is the images, got {len(arguments)}: "

@@ -29,7 +29,7 @@ from ..data.limits import MAX_ASPECT, MAX_IMAGE_PIXELS
 from ..evaluate.thresholds import PromisedPrecision
 from .any_size import run_any_size
 from .bundle import Bundle
-from .card import NOT_MEASURED, pixel_words, texts, verdict_sentence
+from .card import not_measured, pixel_words, texts, verdict_sentence
 from .check import FLOAT32_TOLERANCE, Difference, Reference, largest, require_equal
 from .check_images import SIZES_HW, check_image, png_bytes
 from .web_runtime import SCRIPT, VERSION, WASM
@@ -191,7 +191,10 @@ def _facts(bundle: Bundle, promised: PromisedPrecision | None) -> str:
         known[0] = (f"The first 200 of {len(bundle.classes):,} classes", known[0][1])
     if promised is not None:
         known.append(("When it is sure", promised.sentence()))
-    notes = [*map(printable, texts(bundle.metrics.get("caveats"))), *(text.replace("`", "'") for text in NOT_MEASURED)]
+    notes = [
+        *map(printable, texts(bundle.metrics.get("caveats"))),
+        *(text.replace("`", "'") for text in not_measured(bundle.metrics)),
+    ]
     terms = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in known)
     return f"<dl>{terms}</dl><ul>{''.join(f'<li>{escape(note)}</li>' for note in notes)}</ul>"
 

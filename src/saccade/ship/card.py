@@ -5,15 +5,14 @@ from typing import Any
 
 from ..core.errors import printable
 from ..core.types import Preprocessing
-from ..data.images.preprocess import fit_words
+from ..data.images.preprocess import covered_box, fit_words
 from ..evaluate.rates import percent
+from ..runs.names import UNLIKE_UNKNOWN
 from .bundle import Bundle, Int8
 
-NOT_MEASURED = (
-    "Images of other cameras, places or times than those it was judged on.",
-    "Images that show none of the classes: the graph names one all the same. "
-    "`saccade predict` tells such images; this file does not.",
-)
+OTHER_PLACES = "Images of other cameras, places or times than those it was judged on."
+NONE_OF_THEM = "Images that show none of the classes: the graph names one all the same."
+PREDICT_TELLS = " `saccade predict` tells such images; this file does not."
 USAGE = {
     "onnx": """```python
 import numpy, onnxruntime
@@ -26,6 +25,7 @@ Keep the folder together. It needs no network.
 `any-size.onnx` is its graph, **not for OpenVINO**, which ignores antialiasing without a word.
 
 ```python
+import onnxruntime
 session = onnxruntime.InferenceSession("any-size.onnx", providers=["CPUExecutionProvider"])
 probabilities, = session.run(["probabilities"], {"image": photos})  # uint8 (batch, height, width, 3), any size, RGB
 ```""",
@@ -67,6 +67,7 @@ def card_text(bundle: Bundle) -> str:
         f"{'sigmoid' if bundle.task.is_several else 'softmax'} are inside."
         + (" That of `any-size.onnx` takes whole photos and makes these pixels of them." if with_page else ""),
         "",
+        *_pixels_lines(bundle),
         "## Use",
         "",
         "\n\n".join(USAGE[name] for name in bundle.formats),
@@ -76,7 +77,7 @@ def card_text(bundle: Bundle) -> str:
         *_int8_lines(bundle.int8),
         "## Not measured",
         "",
-        *[f"- {text}" for text in NOT_MEASURED],
+        *[f"- {text}" for text in not_measured(bundle.metrics)],
     ]
     return "\n".join(lines) + "\n"
 
@@ -93,6 +94,66 @@ def pixel_words(preprocessing: Preprocessing) -> str:
     colour = "RGB" if preprocessing.channels == "rgb" else "one channel of grey (ITU-R 601 luma)"
     how = f"{preprocessing.interpolation} resampling, antialiased as Pillow does"
     return f"{colour}, turned upright, {fit_words(preprocessing)} ({how})"
+
+
+def pixels_code(preprocessing: Preprocessing) -> str:
+    """Lines of Python that make `pixels` of photo.jpg by Pillow, as `prepare_image` does of a photo in colours or grey.
+
+    Nothing for fit pad and for JPEG files that are decoded at a fraction of their size."""
+    if preprocessing.fit == "pad" or preprocessing.fast_decode:
+        return ""
+    input_WH = (preprocessing.input_width_px, preprocessing.input_height_px)
+    filter_ = f"Image.Resampling.{preprocessing.interpolation.upper()}"
+    to_grey = '.convert("L")' if preprocessing.channels == "grey" else ""
+    lines = [
+        "import numpy",
+        "from PIL import Image, ImageOps",
+        f'photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB"){to_grey}',
+    ]
+    if preprocessing.resize_px is None:
+        lines.append(f"photo = photo.resize({input_WH}, {filter_})")
+    else:
+        lines += [
+            *_resized_lines(preprocessing, preprocessing.resize_px, filter_),
+            f"left, top = round((photo.width - {input_WH[0]}) / 2), round((photo.height - {input_WH[1]}) / 2)",
+            f"photo = photo.crop((left, top, left + {input_WH[0]}, top + {input_WH[1]}))",
+        ]
+    shape = (1, *input_WH[::-1], preprocessing.num_channels)
+    return "\n".join([*lines, f"pixels = numpy.asarray(photo).reshape{shape}"])
+
+
+def _resized_lines(preprocessing: Preprocessing, resize_px: int, filter_: str) -> list[str]:
+    if preprocessing.fit != "cover":
+        return [
+            "short = min(photo.size)",
+            f"photo = photo.resize([{resize_px} * side // short for side in photo.size], {filter_})",
+        ]
+    height_px, width_px = covered_box(preprocessing, resize_px)
+    return [
+        f"by_height = {height_px} * photo.width >= {width_px} * photo.height",
+        f"over, under = ({height_px}, photo.height) if by_height else ({width_px}, photo.width)",
+        f"photo = photo.resize([over * side // under for side in photo.size], {filter_})",
+    ]
+
+
+def _pixels_lines(bundle: Bundle) -> list[str]:
+    """How the pixels are made, as code; nothing where no file takes them."""
+    code = pixels_code(bundle.preprocessing)
+    if not code or not set(bundle.formats) & {"onnx", "openvino", "triton"}:
+        return []
+    return [
+        "In Python, with sides rounded as `saccade predict` rounds them. Files with transparency, 16 bits or a colour "
+        "profile need more than this.",
+        "",
+        f"```python\n{code}\n```",
+        "",
+    ]
+
+
+def not_measured(metrics: Mapping[str, Any]) -> list[str]:
+    """What the verdict does not say. `predict` tells strange images where the run had enough to learn it from."""
+    knows = not metrics.get(UNLIKE_UNKNOWN)
+    return [OTHER_PLACES, NONE_OF_THEM + (PREDICT_TELLS if knows else "")]
 
 
 def verdict_sentence(metrics: Mapping[str, Any]) -> str:

@@ -164,7 +164,8 @@ def _of_run(checkpoint: Checkpoint, model: str, given: Preprocessing | None) -> 
     licence = origin.licence or ("" if origin.weights else OWN_LICENCE)
     notes = []
     if not licence:
-        notes.append(f"{where} does not say under which licence it may be used; ask where you got it.")
+        begun = printable(origin.weights[:200])
+        notes.append(f"{where} began with {begun}, whose licence is not known; look where you got those weights.")
     return BackboneWeights(
         path=path,
         sha256=hashlib.sha256(read_file(path)).hexdigest(),

@@ -393,3 +393,14 @@ def test_images_with_several_labels_are_counted_in_each_of_their_classes(tmp_pat
     assert "--label-errors" not in text  # which knows one label only
     assert inspection.as_json()["task"] == "several labels"
     assert not any(finding.kind == "refused" for finding in inspection.findings)
+
+
+def test_modes_of_16_bits_are_told_in_words(tmp_path: Path):
+    for name, shape in (("a", (9, 9)), ("b", (9, 9, 3)), ("c", (9, 9, 3))):
+        (tmp_path / name).mkdir()
+        values = np.random.default_rng(ord(name)).integers(0, 65536, shape, dtype=np.uint16)
+        np.save(tmp_path / name / "1.npy", values)
+    (colour,) = [
+        line for line in inspection_text(inspect_source(str(tmp_path), threads=1)).splitlines() if "EXIF" in line
+    ]
+    assert colour == "colour  RGB of 16 bits: 2, grey of 16 bits: 1; 1 grey, 0 turned by EXIF"

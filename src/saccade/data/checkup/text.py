@@ -76,7 +76,7 @@ def _figure_lines(inspection: Inspection) -> list[str]:
         return ["No image could be decoded."]
     sizes = inspection.size_quantiles
     width, height, aspect = sizes["width_px"], sizes["height_px"], sizes["aspect"]
-    modes = ", ".join(f"{name} {count:,}" for name, count in inspection.modes.items())
+    modes = ", ".join(f"{_mode_words(name)}: {count:,}" for name, count in inspection.modes.items())
     mean = " ".join(f"{value:.3f}" for value in inspection.mean_C)
     std = " ".join(f"{value:.3f}" for value in inspection.std_C)
     num_readable = inspection.num_images - inspection.num_unreadable
@@ -89,3 +89,9 @@ def _figure_lines(inspection: Inspection) -> list[str]:
         f"mean    {mean}   deviation {std}   (red green blue, 0 to 1)",
         f"decoded {inspection.num_measured:,} now{others}",
     ]
+
+
+def _mode_words(mode: str) -> str:
+    """A mode as Pillow calls it, but its 16 bits in words: `RGB;16` is RGB of 16 bits."""
+    kind, _, bits = mode.partition(";")
+    return f"{'grey' if kind == 'I' else kind} of 16 bits" if bits.startswith("16") else mode

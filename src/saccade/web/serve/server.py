@@ -111,10 +111,12 @@ def opening_lines(models: dict[str, ServedModel], host: str, port: int, token: s
         for name, model in models.items()
     )
     named = "" if len(models) == 1 else f"?model={next(iter(models))}"
-    authorization = f" -H 'Authorization: Bearer {token}'" if token else ""
+    is_secret = bool(token) and token == os.environ.get(TOKEN)  # it stays out of logs
+    shown = f"${TOKEN}" if is_secret else token
+    authorization = f' -H "Authorization: Bearer {shown}"' if token else ""
     return [
         f"Serving {printable(served)} at {root}",
-        f"Try it: {root}/{f'?token={token}' if token else ''}",
+        f"Try it: {root}/{f'?token={shown}' if token else ''}",
         f"Ask it: curl{authorization} -F image=@photo.jpg '{root}/api/v1/predict{named}'",
         f"{counted(workers.num_threads, 'thread')}, at most {workers.limit} requests inside, each waits up to "
         f"{workers.deadline_s:g} s. Ctrl-C ends it.",
