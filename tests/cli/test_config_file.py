@@ -80,6 +80,14 @@ def test_the_file_of_a_run_gives_the_same_run(tmp_path: Path):
     ("text", "message"),
     [
         ("epochs = 'many'\n", "own.toml: 'epochs' must be a whole number, not 'many'."),
+        (
+            "epochs = 2026-01-02\n",
+            "own.toml: 'epochs' must be a whole number, not datetime.date(2026, 1, 2).",
+        ),
+        (
+            "epochs = [12:30:00]\n",
+            "own.toml: 'epochs' must be a whole number, not [datetime.time(12, 30)].",
+        ),
         ("[optimizer]\nlearning_rat = 1\n", "own.toml: Unknown key 'optimizer.learning_rat'. Did you mean "
          "'optimizer.learning_rate'?"),
         ("recipe = 3\n", "own.toml: 'recipe' must be text, not 3."),

@@ -1,5 +1,8 @@
-"""The card of an export: its code makes the pixels of `predict`, and it promises nothing that `predict` does not do."""
+"""The card of an export: its code makes the pixels of `predict`, it promises nothing that `predict` does not do, and what
+a stranger called a class is shown letter by letter, and is no mark of Markdown or HTML."""
 
+import html
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +13,21 @@ from saccade.core.types import Preprocessing
 from saccade.data.images.decode import decode_image
 from saccade.data.images.preprocess import prepare_image
 from saccade.runs.names import UNLIKE_UNKNOWN
-from saccade.ship.card import not_measured, pixels_code
+from saccade.ship.card import as_markdown, not_measured, pixels_code
 
 SIZES_WH = ((400, 711), (401, 534), (640, 427), (73, 73), (30, 91))  # cuts at half pixels, sides that are no whole ones
+NAMES = [
+    "<unknown>",
+    "<script>alert(1)</script>",
+    "[x](javascript:alert(1))",
+    "*new*",
+    "__init__",
+    "`code`",
+    "~~old~~",
+    "a&lt;b",
+    r"a\*b",
+    "![](http://tracker/pixel.png)",
+]
 
 
 @pytest.mark.parametrize(
@@ -55,3 +70,22 @@ def test_the_card_does_not_send_to_predict_where_that_cannot_tell_strange_images
     assert not_measured({UNLIKE_UNKNOWN: "Too few."})[1] == (
         "Images that show none of the classes: the graph names one all the same."
     )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_shown_letter_by_letter(name: str):
+    shown = as_markdown(name)
+    assert html.unescape(shown) == name
+    assert not re.search(r"[<>*\[\]`~]|\b__|__\b|\\[^\w\s]", shown)
+
+
+def test_a_rendered_name_is_its_text():
+    markdown_it = pytest.importorskip("markdown_it", reason="markdown-it-py is not installed")
+    page = markdown_it.MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    for name in NAMES:
+        assert page.render(f"1. {as_markdown(name)}").split("<li>")[1].split("</li>")[0] == html.escape(name), name
+
+
+@pytest.mark.parametrize("name", ["t_shirt", "n02123045 tabby, tabby cat", "Kleid ü", r"a\nb", "50 %", "é_è"])
+def test_an_ordinary_name_stays_as_it_is(name: str):
+    assert as_markdown(name) == name

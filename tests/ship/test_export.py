@@ -95,6 +95,37 @@ def test_a_name_that_leads_outside_is_refused(exported: Path, tmp_path: Path):
     )
 
 
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"classes": ["a"] * 10}, ": a class stands there twice."),
+        ({"task": {"kind": "grade"}}, ": it says that a grade is asked for, which no export answers."),
+        ({"task": {"kind": "several labels", "thresholds": [0.5] * 3}}, ": thresholds has 3 values for 10 classes."),
+    ],
+)
+def test_classes_and_a_task_that_do_not_fit_each_other_are_refused(
+    exported: Path, tmp_path: Path, changed: dict, told: str
+):
+    copy = shutil.copytree(exported, tmp_path / "copy")
+    values = json.loads((copy / "saccade.json").read_text())
+    (copy / "saccade.json").write_text(json.dumps(values | changed))
+    with pytest.raises(CheckpointError) as caught:
+        read_bundle(copy)
+    assert caught.value.message == f"{copy / 'saccade.json'}{told}\nExport the run again."
+
+
+def test_a_file_that_is_said_to_be_longer_than_the_memory_is_refused_without_taking_it(exported: Path, tmp_path: Path):
+    copy = shutil.copytree(exported, tmp_path / "copy")
+    values = json.loads((copy / "saccade.json").read_text())
+    values["files"]["model.bin"]["num_bytes"] = 2**53
+    (copy / "saccade.json").write_text(json.dumps(values))
+    with pytest.raises(CheckpointError) as caught:
+        read_bundle(copy)
+    assert caught.value.message == (
+        f"{copy / 'model.bin'} is damaged: its content is not what was exported.\nExport the run again."
+    )
+
+
 def test_an_export_that_says_it_takes_other_channels_than_colours_is_refused(exported: Path, tmp_path: Path):
     copy = tmp_path / "copy"
     shutil.copytree(exported, copy)

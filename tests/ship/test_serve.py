@@ -28,7 +28,8 @@ from tests.processes import PATIENCE_S
 from tests.ship.untrained import untrained_run
 
 from saccade import api
-from saccade.core.errors import ExportError, SaccadeError, UsageError
+from saccade.core.errors import ExportError, RunInUseError, SaccadeError, StorageError, UsageError
+from saccade.core.lock import exclusive
 from saccade.core.task import ONE_LABEL, Task
 from saccade.core.types import Preprocessing
 from saccade.ship.bundle import read_bundle, read_bundle_file
@@ -281,6 +282,42 @@ def test_a_run_is_exported_once_and_kept_by_its_weights(
     (folder / "model.bin").write_bytes(b"")
     assert kept.kept_exports(copy) == [folder]
     assert made == [(copy, ["openvino"], folder)]
+
+
+def test_servers_of_one_run_that_start_together_wait_for_one_export(
+    run: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    copy = shutil.copytree(run, tmp_path / "copy", ignore=shutil.ignore_patterns("export", "served"))
+    made, begun = [], threading.Event()
+
+    def export_slowly(run: Path, formats: list[str], out: Path, half: bool) -> None:
+        begun.set()
+        time.sleep(1)  # longer than a lock is tried for
+        made.append(shutil.copytree(exported, out))
+
+    monkeypatch.setattr(kept, "export_run", export_slowly)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(kept.kept_exports, copy)
+        assert begun.wait(PATIENCE_S)
+        second = pool.submit(kept.kept_exports, copy)
+        assert first.result(PATIENCE_S) == second.result(PATIENCE_S) == made
+    monkeypatch.setattr(kept, "PATIENCE_S", 0)
+    made[0].joinpath("model.bin").write_bytes(b"")
+    with exclusive(copy / "served"), pytest.raises(RunInUseError):
+        kept.kept_exports(copy)
+
+
+def test_a_run_that_cannot_be_written_says_where_its_export_may_lie(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    copy = shutil.copytree(run, tmp_path / "copy", ignore=shutil.ignore_patterns("export", "served"))
+    (copy / "served").write_bytes(b"")
+    with pytest.raises(StorageError) as caught:
+        kept.kept_exports(copy)
+    assert caught.value.message == (
+        f"Cannot write {copy}/served: a file stands where a folder is needed.\nThe export that is served lies in the "
+        f"run. Make it elsewhere, and serve that: saccade export {copy} --format openvino --out DIR"
+    )
 
 
 def test_the_members_of_an_ensemble_are_exported_each(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -8,6 +8,7 @@ import re
 import reprlib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, time
 from functools import cache
 from typing import Any, Self, get_args, get_origin
 
@@ -279,4 +280,6 @@ def _toml_value(value: Any) -> str:
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML escapes DEL, JSON does not
+    if isinstance(value, (date, time)):
+        return value.isoformat()  # no setting is one, and a message says so
     return json.dumps(value)  # numbers and booleans read the same in TOML; floats are finite by model_config

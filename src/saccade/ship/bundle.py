@@ -5,10 +5,11 @@ byte is refused.
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from ..core.config import FrozenConfig
 from ..core.errors import CheckpointError, ExportError, printable
@@ -84,6 +85,15 @@ class Bundle(FrozenConfig):
     check: Annotated[tuple[CheckedImage, ...], Field(strict=False)] = Field(description="images to check it by")
     files: dict[str, FileRecord] = Field(description="the other files of the export")
 
+    @model_validator(mode="after")
+    def _classes_fit(self) -> "Bundle":
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("a class stands there twice")
+        if self.task.kind not in ("one label", "several labels"):
+            raise ValueError(f"it says that a {self.task.target} is asked for, which no export answers")
+        self.task.refuse_other_classes(len(self.classes))
+        return self
+
 
 def bundle_bytes(bundle: Bundle) -> bytes:
     """The content of `saccade.json`."""
@@ -111,10 +121,11 @@ def read_bundle_file(folder: Path, bundle: Bundle, name: str) -> bytes:
         raise damaged(folder / BUNDLE, f"it names a file outside: '{printable(name[:200])}'", REMEDY)
     try:
         with open_plain_file(path) as file:
-            content = file.read(record.num_bytes + 1)
+            is_as_long = os.fstat(file.fileno()).st_size == record.num_bytes  # before that much memory is taken
+            content = file.read(record.num_bytes + 1) if is_as_long else b""
     except OSError as error:
         raise damaged(path, error.strerror or str(error), REMEDY) from None
-    if record_of(content) != record:
+    if not is_as_long or record_of(content) != record:
         raise damaged(path, "its content is not what was exported", REMEDY)
     return content
 

@@ -1,5 +1,6 @@
 """`README.md` of an export: what it is, what it was measured on, how its pixels are made, how it is run."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,18 +47,27 @@ Without the hint OpenVINO computes in bfloat16 on processors that can, and answe
 }
 
 
+# What Markdown or HTML would take for a mark; an underscore within a word is none.
+MARKS = re.compile(r"[&<>*\[\]`~]|(?<![^\W_])_|_(?![^\W_])|\\(?=[^\w\s])")
+
+
+def as_markdown(text: str) -> str:
+    """A stranger's text, as the name of a class, so that a card shows it letter by letter."""
+    return MARKS.sub(lambda found: f"&#{ord(found[0])};", printable(text))
+
+
 def card_text(bundle: Bundle) -> str:
     """The card, in Markdown. It holds no figure that is not in the run."""
     with_page = "browser" in bundle.formats
     lines = [
-        f"# {printable(bundle.model)}: {len(bundle.classes)} classes",
+        f"# {as_markdown(bundle.model)}: {len(bundle.classes)} classes",
         "",
         verdict_sentence(bundle.metrics),
-        *[f"- {printable(caveat)}" for caveat in texts(bundle.metrics.get("caveats"))],
+        *[f"- {as_markdown(caveat)}" for caveat in texts(bundle.metrics.get("caveats"))],
         "",
         "## Classes",
         "",
-        *[f"{number}. {printable(name)}" for number, name in enumerate(bundle.classes)],
+        *[f"{number}. {as_markdown(name)}" for number, name in enumerate(bundle.classes)],
         "",
         "## Input",
         "",

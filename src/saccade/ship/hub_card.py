@@ -18,7 +18,7 @@ from ..runs.checkpoint import Checkpoint
 from ..runs.summary import read_data_summary
 from ..weights.licence import restriction
 from .bundle import Bundle
-from .card import USAGE, texts, verdict_sentence
+from .card import USAGE, as_markdown, texts, verdict_sentence
 from .hub import HubFolder
 
 MOST_CLASSES = 200  # that the card lists; config.json has all of them
@@ -84,7 +84,7 @@ def hub_card_text(bundle: Bundle) -> str:
         "",
         verdict_sentence(bundle.metrics),
         "",
-        _list([printable(caveat) for caveat in texts(bundle.metrics.get("caveats"))]),
+        _list([as_markdown(caveat) for caveat in texts(bundle.metrics.get("caveats"))]),
         *_section("Intended use", _use_words(bundle)),
         *_section("How to load it", LOADING.format(network=network, top_k=min(num_classes, 5))),
         *(text for name in bundle.formats if name in USAGE for text in _section(f"As {name}", USAGE[name])),
@@ -163,7 +163,7 @@ def _use_words(bundle: Bundle) -> str:
     if bundle.task.is_several:
         said = bundle.task.thresholds or (0.5,) * len(bundle.classes)
         where = ", ".join(
-            f"{printable(name)} {threshold:.3g}" for name, threshold in list(zip(bundle.classes, said))[:MOST_CLASSES]
+            f"{as_markdown(name)} {threshold:.3g}" for name, threshold in list(zip(bundle.classes, said))[:MOST_CLASSES]
         )
         return (
             "To say which of these classes a picture shows, where pictures are like those it was trained and judged "
@@ -193,14 +193,14 @@ def _image_words(bundle: Bundle) -> list[str]:
     counts = {part: images["counts"][part] for part in PARTS if part in images["counts"]}
     totals = images["num_images"] or {part: sum(numbers) for part, numbers in counts.items()}
     said = [f"{totals[part]:,} {part}" for part in PARTS if part in totals]
-    source = f" of {printable(images['source'])}" if images["source"] else ""
+    source = f" of {as_markdown(images['source'])}" if images["source"] else ""
     first = f"Images{source}: {', '.join(said)}." if said else "How many images it was trained on is not known."
     if len(bundle.classes) > MOST_CLASSES:
         return [first, f"`config.json` lists the {len(bundle.classes):,} classes."]
     rows = ["| class |" + "".join(f" {part} |" for part in counts), "|---|" + "---|" * len(counts)]
     for number, name in enumerate(bundle.classes):
         cells = "".join(f" {numbers[number]:,} |" for numbers in counts.values())
-        rows.append(f"| {printable(name).replace('|', '&#124;')} |{cells}")
+        rows.append(f"| {as_markdown(name).replace('|', '&#124;')} |{cells}")
     return [first, "\n".join(rows)]
 
 
@@ -213,10 +213,10 @@ def _origin_words(bundle: Bundle) -> str:
     if not base["weights"]:
         return _list([*lines, "Training began with a fresh network. No licence was chosen for its weights."])
     digest = f", SHA-256 `{base['sha256']}`" if base["sha256"] else ""
-    lines.append(f"Training began with the weights {printable(base['weights'])}{digest}.")
+    lines.append(f"Training began with the weights {as_markdown(base['weights'])}{digest}.")
     limits = restriction(base["licence"])
     lines.append(
-        f"Their licence: {printable(base['licence'])}{f', {limits}' if limits else ''}. It may bind what is made of "
+        f"Their licence: {as_markdown(base['licence'])}{f', {limits}' if limits else ''}. It may bind what is made of "
         "them, too."
         if base["licence"]
         else "Their licence is not known: ask where they came from before you pass this on."

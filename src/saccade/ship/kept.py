@@ -7,11 +7,14 @@ It is a program of its own, because it needs torch and the server is not to have
 
 import json
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from .. import __version__
 from ..core import atomic
-from ..core.errors import CheckpointError, SaccadeError
+from ..core.errors import CheckpointError, RunInUseError, SaccadeError, StorageError, printable
 from ..core.lock import exclusive
 from ..runs.checkpoint import Checkpoint, find_checkpoint
 from ..runs.ensemble_folder import expand_runs
@@ -20,6 +23,7 @@ from .bundle import read_bundle
 from .export import export_run
 
 KEPT = "served"  # of a run: exports by digest
+PATIENCE_S, PAUSE_S = 600.0, 0.2  # while another process exports the same run
 DIGITS = 16  # of a digest, in the name of its folder
 
 
@@ -33,10 +37,37 @@ def _kept_export(run: Path) -> Path:
     root = run.parent if (run / MANIFEST).is_file() else run
     folder = root / KEPT / checkpoint.manifest.files[WEIGHTS].sha256[:DIGITS]
     if not _is_of(folder, checkpoint):
-        atomic.make_folder(folder.parent)
-        with exclusive(folder.parent):
-            export_run(run, ["openvino"], folder, half=False)
+        try:
+            atomic.make_folder(folder.parent)
+            with _alone(folder.parent):
+                if not _is_of(folder, checkpoint):  # somebody else may have made it meanwhile
+                    export_run(run, ["openvino"], folder, half=False)
+        except StorageError as error:
+            first = error.message.splitlines()[0]
+            where = printable(str(run))
+            raise StorageError(
+                f"{first}\nThe export that is served lies in the run. Make it elsewhere, and serve that: "
+                f"saccade export {where} --format openvino --out DIR"
+            ) from None
     return folder
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold `folder`; servers of one run that start together wait for the one that exports. Raises RunInUseError after
+    PATIENCE_S."""
+    give_up = time.monotonic() + PATIENCE_S
+    while True:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(exclusive(folder))
+            except RunInUseError:
+                if time.monotonic() > give_up:
+                    raise
+            else:
+                yield
+                return
+        time.sleep(PAUSE_S)
 
 
 def _is_of(folder: Path, checkpoint: Checkpoint) -> bool:
