@@ -421,7 +421,7 @@ def test_a_run_whose_logits_nothing_divides_is_served(tmp_path: Path, task: Task
     run = untrained_run(tmp_path / "run", "lenet5", Preprocessing(), temperature=1.0, task=task)
     network = open_network(api.export(run, formats=["openvino"]).folder, 1)
     image_1HWC = np.full((1, 32, 32, 3), 7, np.uint8)
-    logits_1K, probability_1K = network.answer(image_1HWC)
+    logits_1K, probability_1K, _ = network.answer(image_1HWC)
     expected_K = expit(logits_1K[0]) if task.is_several else softmax(logits_1K[0])
     np.testing.assert_allclose(probability_1K[0], expected_K, atol=1e-6)
 

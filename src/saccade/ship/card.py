@@ -9,11 +9,12 @@ from ..data.images.preprocess import fit_words
 from ..evaluate.rates import percent
 from .bundle import Bundle, Int8
 
-NOT_MEASURED = (
-    "Images of other cameras, places or times than those it was judged on.",
+OTHER_CAMERAS = "Images of other cameras, places or times than those it was judged on."
+UNTOLD = (
     "Images that show none of the classes: the graph names one all the same. "
-    "`saccade predict` tells such images; this file does not.",
+    "`saccade predict` tells such images; this file does not."
 )
+LIKE_TRAINING = "Images that show none of the classes and look like those of training: the graph names a class."
 USAGE = {
     "onnx": """```python
 import numpy, onnxruntime
@@ -67,6 +68,7 @@ def card_text(bundle: Bundle) -> str:
         f"{'sigmoid' if bundle.task.is_several else 'softmax'} are inside."
         + (" That of `any-size.onnx` takes whole photos and makes these pixels of them." if with_page else ""),
         "",
+        *_unlike_lines(bundle),
         "## Use",
         "",
         "\n\n".join(USAGE[name] for name in bundle.formats),
@@ -76,9 +78,31 @@ def card_text(bundle: Bundle) -> str:
         *_int8_lines(bundle.int8),
         "## Not measured",
         "",
-        *[f"- {text}" for text in NOT_MEASURED],
+        *[f"- {text}" for text in not_measured(bundle)],
     ]
     return "\n".join(lines) + "\n"
+
+
+def not_measured(bundle: Bundle) -> tuple[str, ...]:
+    """What no figure of the run covers, in sentences."""
+    return OTHER_CAMERAS, LIKE_TRAINING if bundle.unlike_training else UNTOLD
+
+
+def _unlike_lines(bundle: Bundle) -> list[str]:
+    """What the distance is, and from where on an image has no answer."""
+    known = bundle.unlike_training
+    if known is None:
+        return []
+    places = {5: "fifth"}.get(known.neighbour, f"{known.neighbour}th")
+    only = " `model.xml` in 8 bits does not give it." if bundle.int8 else ""
+    return [
+        f"`distance`, float32 (batch), is how far an image lies, by what the head of the network sees, from the "
+        f"{places} nearest of {known.num_known:,} training images whose features are in the file. Above "
+        f"{known.threshold:.6g} (`unlike_training` in `saccade.json`) it is unlike anything seen in training and has "
+        f"no answer, as in `saccade predict`; of images like those of training about {percent(known.share)} % are "
+        f"falsely called so.{only}",
+        "",
+    ]
 
 
 def preprocessing_words(preprocessing: Preprocessing) -> str:
