@@ -23,6 +23,7 @@ for package in ("onnx", "onnxscript", "onnxruntime", "openvino", "starlette", "p
     pytest.importorskip(package, reason="the extras 'export' and 'serve' are not installed")
 
 from tests.ship.asked import HOST, PNG, MeanColour, app_of, ask, service_of  # noqa: E402
+from tests.ship.chromium import chromium, require_chromium  # noqa: E402
 from tests.ship.test_serve_protocol import encoded, infer  # noqa: E402
 from tests.ship.test_serve_requests import PREDICT, png  # noqa: E402
 
@@ -260,6 +261,31 @@ def test_http_gives_no_answer_to_what_is_unlike_and_says_what_it_would_be():
     assert (light["class"], light["unlike_training"], light["no_answer"]) == ("red", False, None)
     assert light["probability"] == light["top"][0]["probability"]
     assert ask(told_app(), "GET", "/api/v1/models").json["models"][0]["tells_unlike_training"] is True
+
+
+def test_the_page_of_the_server_says_it_in_the_words_of_predict(run: Path, exported: Path, tmp_path: Path):
+    for package in ("uvicorn", "httptools"):
+        pytest.importorskip(package, reason="the extra 'serve' is not installed")
+    command = require_chromium()
+    photos(tmp_path)
+    strange, like = tmp_path / "noise.png", tmp_path / "digit-0.png"
+    with api.serve(exported, threads=1, deadline_s=60) as server, chromium(command, tmp_path / "profile") as new_tab:
+        tab = new_tab()
+        tab.open(server.url)
+        tab.wait_for("document.getElementById('about').textContent.includes('10 classes')")
+        about = tab.ask("document.getElementById('about').textContent")
+        assert about.endswith("It says so where a photo is unlike anything seen in training.")
+        found = []
+        for path in (strange, like):
+            tab.choose_files("#file", [path])
+            tab.wait_for(f"document.getElementById('caption').textContent === '{path.name}'")
+            found.append(tab.ask("document.getElementById('said').textContent"))
+    stranger, digit = api.predict(run, [strange, like])
+    assert (stranger.answer, digit.no_answer) == (None, "")
+    assert found == [
+        f"{run.name}: unlike anything seen in training; if it had to answer: {stranger.top(1)[0][0]}.",
+        f"Answer of {run.name}: {digit.answer}.",
+    ]
 
 
 def test_the_protocol_gives_it_where_it_is_asked_for():
