@@ -126,20 +126,23 @@ class Network:
         for number, (checked, said_K) in enumerate(zip(self.bundle.check, said, strict=True)):
             image_HWC, is_same = self._prepared(folder, checked)
             _, probability_1K, *distances = self._outputs(image_HWC[None])
-            told = [("probabilities", float(np.abs(probability_1K[0] - np.array(said_K)).max()), tolerance)]
+            difference = float(np.abs(probability_1K[0] - np.array(said_K)).max())
+            self._require_near(f"probabilities of {checked.file}", difference, tolerance, is_same)
             if unlike:
-                squared = abs(float(distances[0][0]) ** 2 - unlike.check[number] ** 2)
+                difference = abs(float(distances[0][0]) ** 2 - unlike.check[number] ** 2)
                 allowed = SELF_TEST_TOLERANCE + 2 * unlike.largest_difference.get(self.format, 0.0)
-                told.append(("squared distances", squared, allowed))
-            for what, difference, allowed in told:
-                if difference <= allowed:
-                    continue
-                why = "" if is_same else " Pillow prepares images otherwise here than where it was exported."
-                raise CheckpointError(
-                    f"{self.where} answers otherwise here than its run did: {what} of {checked.file} differ by "
-                    f"{difference:.2g}; allowed are {allowed:.1g}.{why}\n"
-                    f"It is not served. Export the run again on this machine."
-                )
+                self._require_near(f"squared distances of {checked.file}", difference, allowed, is_same)
+
+    def _require_near(self, what: str, difference: float, tolerance: float, is_same: bool) -> None:
+        """Raise CheckpointError where `difference` is larger; `is_same` says whether the pixels are those exported."""
+        if difference <= tolerance:
+            return
+        why = "" if is_same else " Pillow prepares images otherwise here than where it was exported."
+        raise CheckpointError(
+            f"{self.where} answers otherwise here than its run did: {what} differ by {difference:.2g}; allowed are "
+            f"{tolerance:.1g}.{why}\n"
+            f"It is not served. Export the run again on this machine."
+        )
 
     def _prepared(self, folder: Path, checked: CheckedImage) -> tuple[np.ndarray, bool]:
         """(a check image as the network sees it, whether its pixels are those that were exported)."""
