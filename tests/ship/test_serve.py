@@ -404,8 +404,8 @@ def test_a_graph_that_its_description_does_not_fit_is_not_served(exported: Path,
     preprocessing = json.loads((exported / "saccade.json").read_text())["preprocessing"] | {"input_width_px": 16}
     with pytest.raises(SaccadeError, match="is damaged: its graph takes"):
         open_network(changed(exported, tmp_path / "narrow", preprocessing=preprocessing), 1)
+    check = [{**_check(exported), "file": "check/none.png"}] * 3
     with pytest.raises(SaccadeError, match="is damaged: its check images do not fit its classes"):
-        check = [{**_check(exported), "file": "check/none.png"}] * 3
         open_network(changed(exported, tmp_path / "none", check=check), 1)
     empty = changed(exported, tmp_path / "empty", files={})
     with pytest.raises(SaccadeError, match=r"is damaged: it has no model\.xml\."):
