@@ -272,7 +272,7 @@ def test_the_page_of_the_server_says_it_in_the_words_of_predict(run: Path, expor
     with api.serve(exported, threads=1, deadline_s=60) as server, chromium(command, tmp_path / "profile") as new_tab:
         tab = new_tab()
         tab.open(server.url)
-        tab.wait_for("document.getElementById('about').textContent.includes('10 classes')")
+        tab.wait_for("document.getElementById('about')?.textContent.includes('10 classes')")
         about = tab.ask("document.getElementById('about').textContent")
         assert about.endswith("It says so where a photo is unlike anything seen in training.")
         found = []
