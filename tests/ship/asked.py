@@ -13,7 +13,7 @@ from saccade.core.task import ONE_LABEL
 from saccade.core.types import Preprocessing
 from saccade.data.images.decode import decode_image
 from saccade.data.images.preprocess import prepare_image
-from saccade.ship.engine import Seen
+from saccade.ship.engine import Said, Seen
 from saccade.web.serve.app import build_app
 from saccade.web.serve.guard import Rules, rules_for
 from saccade.web.serve.options import BodyLimits
@@ -26,7 +26,8 @@ PNG = ("content-type", "image/png")
 
 
 class MeanColour:
-    """A model of three classes: how much red, green and blue there is. `before` is called before each answer."""
+    """A model of three classes: how much red, green and blue there is. `before` is called before each answer. Where it
+    tells images unlike those of training, dark ones are."""
 
     classes = ("red", "green", "blue")
     digest = "0" * 64
@@ -34,8 +35,11 @@ class MeanColour:
     preprocessings = (PREPROCESSING,)
     networks = ()
 
-    def __init__(self, name: str = "colours", before: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, name: str = "colours", before: Callable[[], None] = lambda: None, tells_unlike: bool = False
+    ) -> None:
         self.name = name
+        self.tells_unlike = tells_unlike
         self.before = before
 
     def see(self, content: bytes) -> Seen:
@@ -43,11 +47,14 @@ class MeanColour:
         prepared = {PREPROCESSING: prepare_image(decoded.image_HWC, PREPROCESSING)[None]}
         return Seen(prepared=prepared, rotated=decoded.rotated, notes=decoded.notes, decode_s=0.0, prepare_s=0.0)
 
-    def answer(self, prepared: dict[Preprocessing, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def answer(self, prepared: dict[Preprocessing, np.ndarray]) -> Said:
         self.before()
         mean_NK = prepared[PREPROCESSING].mean(axis=(1, 2)) + 1.0
         probability_NK = mean_NK / mean_NK.sum(axis=1, keepdims=True)
-        return np.log(probability_NK), probability_NK
+        return Said(np.log(probability_NK), probability_NK, self._unlike(mean_NK))
+
+    def _unlike(self, mean_NK: np.ndarray) -> np.ndarray | None:
+        return mean_NK.max(axis=1) < 50 if self.tells_unlike else None
 
 
 def service_of(

@@ -15,14 +15,20 @@ import torch
 from PIL import Image
 
 from saccade import api
-from saccade.classify.classifier import open_classifier
+from saccade.classify.classifier import open_classifier, open_member
 from saccade.core.errors import ExportError, UsageError, printable
 from saccade.core.types import Preprocessing
+from saccade.data.images.decode import decode_image
+from saccade.data.images.preprocess import prepare_image
+from saccade.evaluate.novelty import nearest_distance, unit_rows
 from saccade.models.architecture import ModelSpec
 from saccade.models.build import resolve_model
+from saccade.models.penultimate import with_features
 from saccade.report import palette
-from saccade.runs.checkpoint import save_checkpoint
+from saccade.runs.checkpoint import find_checkpoint, save_checkpoint, update_manifest
 from saccade.runs.manifest import Manifest
+from saccade.runs.names import NOVELTY
+from saccade.runs.novelty_file import KnownFeatures, novelty_bytes
 from saccade.ship import browser, web_runtime
 from saccade.ship.bundle import read_bundle
 from saccade.ship.web_runtime import RECORDS, SCRIPT, VERSION, WASM
@@ -129,6 +135,40 @@ def test_opened_from_the_disk_it_answers_three_photos_as_predict_does(
     assert tab.ask("document.getElementById('test-verdict').className") == "good"
     require_answers_of_predict(tab, run, photos)
     assert {address.partition(":")[0] for address in tab.requests} <= {"file", "blob", "data"}
+    assert not tab.problems
+
+
+def test_a_photo_unlike_those_of_training_is_told_and_what_it_would_be(
+    run: Path, runtime: Path, photos: list[Path], new_tab: Callable[[], Tab], tmp_path: Path
+):
+    knowing = shutil.copytree(run, tmp_path / "run")
+    known_photo = photos[2]
+    member = open_member(run)
+    prepared = [prepare_image(decode_image(path.read_bytes(), "").image_HWC, member.preprocessing) for path in photos]
+    features = with_features(member.model)
+    assert features is not None
+    with torch.inference_mode():
+        feature_ND = features(member.normalized(np.stack(prepared)))[:, len(CLASSES) :].numpy()
+    unit_MD = unit_rows(feature_ND[2:]).repeat(5, axis=0)
+    half_way = nearest_distance(feature_ND[:2], unit_MD).min() / 2
+    assert half_way > 0.01
+    checkpoint = find_checkpoint(knowing)
+    content = novelty_bytes(KnownFeatures(unit_MD=unit_MD, distance_V=np.full(99, half_way, np.float32)))
+    manifest = checkpoint.manifest
+    update_manifest(checkpoint, {}, manifest.temperature, manifest.task, {NOVELTY: content})
+    page = api.export(knowing, tmp_path / "page", formats=["browser"], runtime=runtime).folder
+    tab = new_tab()
+    ready(tab, (page / "index.html").as_uri())
+    require_answers_of_predict(tab, knowing, photos)
+    for said in api.predict(knowing, photos):
+        assert (said.no_answer == "unlike_training") is (Path(said.key) != known_photo)
+        place = f"document.querySelector('[data-file=\"{Path(said.key).name}\"]')"
+        name = printable(said.top(1)[0][0])
+        heading, notes = (
+            tab.ask(f"[...{place}.querySelectorAll('{kind}')].map(e => e.textContent)") for kind in ("h2", "p")
+        )
+        assert heading == ["Unlike anything seen in training" if said.no_answer else name]
+        assert (f"If it had to answer: {name}." in notes) is bool(said.no_answer)
     assert not tab.problems
 
 

@@ -1,5 +1,5 @@
-"""The card of an export: its code makes the pixels of `predict`, it promises nothing that `predict` does not do, and what
-a stranger called a class is shown letter by letter, and is no mark of Markdown or HTML."""
+"""The card of an export: its code makes the pixels of `predict`, it promises nothing that `predict` does not do, and
+what a stranger called a class is shown letter by letter, and is no mark of Markdown or HTML."""
 
 import html
 import re

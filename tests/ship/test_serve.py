@@ -443,8 +443,9 @@ def test_a_graph_that_its_description_does_not_fit_is_not_served(exported: Path,
     preprocessing = json.loads((exported / "saccade.json").read_text())["preprocessing"] | {"input_width_px": 16}
     with pytest.raises(SaccadeError, match="is damaged: its graph takes"):
         open_network(changed(exported, tmp_path / "narrow", preprocessing=preprocessing), 1)
+    check = [{**_check(exported), "file": "check/none.png"}] * 3
     with pytest.raises(SaccadeError, match="is damaged: its check images do not fit its classes"):
-        open_network(changed(exported, tmp_path / "none", check=[{**_check(exported), "file": "check/none.png"}]), 1)
+        open_network(changed(exported, tmp_path / "none", check=check), 1)
     empty = changed(exported, tmp_path / "empty", files={})
     with pytest.raises(SaccadeError, match=r"is damaged: it has no model\.xml\."):
         open_network(empty, 1)
@@ -460,7 +461,7 @@ def test_a_run_whose_logits_nothing_divides_is_served(tmp_path: Path, task: Task
     run = untrained_run(tmp_path / "run", "lenet5", Preprocessing(), temperature=1.0, task=task)
     network = open_network(api.export(run, formats=["openvino"]).folder, 1)
     image_1HWC = np.full((1, 32, 32, 3), 7, np.uint8)
-    logits_1K, probability_1K = network.answer(image_1HWC)
+    logits_1K, probability_1K, _ = network.answer(image_1HWC)
     expected_K = expit(logits_1K[0]) if task.is_several else softmax(logits_1K[0])
     np.testing.assert_allclose(probability_1K[0], expected_K, atol=1e-6)
 

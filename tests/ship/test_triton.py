@@ -44,6 +44,16 @@ def test_triton_reads_what_the_model_takes_and_gives(messages: ModuleType):
         text_format.Parse(config_text((28, 32, 1), 10).replace("dims", "dimensions"), messages.ModelConfig())
 
 
+def test_triton_reads_that_there_is_one_distance_an_image(messages: ModuleType):
+    from google.protobuf import text_format
+
+    config = text_format.Parse(config_text((28, 32, 1), 10, has_distance=True), messages.ModelConfig())
+    distance = config.output[2]
+    assert (distance.name, list(distance.dims), distance.data_type) == ("distance", [1], messages.TYPE_FP32)
+    assert distance.HasField("reshape")
+    assert list(distance.reshape.shape) == []
+
+
 def test_the_repository_holds_the_graph_of_the_onnx_file_and_the_classes_in_order(tmp_path: Path):
     pytest.importorskip("onnxscript", reason="the extra 'export' is not installed")
     request = api.TrainRequest(source="digits", epochs=1, out=tmp_path / "run", settings=SETTINGS)
@@ -53,6 +63,7 @@ def test_the_repository_holds_the_graph_of_the_onnx_file_and_the_classes_in_orde
     folder = tmp_path / "out" / "triton" / "classifier"
     assert (folder / "labels.txt").read_text().splitlines() == [str(digit) for digit in range(10)]
     assert (folder / "1" / "model.onnx").read_bytes() == (tmp_path / "out" / "model.onnx").read_bytes()
+    assert 'name: "distance"' in (folder / "config.pbtxt").read_text()
     assert "tritonserver --model-repository triton" in (tmp_path / "out" / "README.md").read_text()
     assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == {
         "1/model.onnx",

@@ -19,7 +19,7 @@ from ..core.task import ONE_LABEL, Task
 from ..core.types import Preprocessing
 from ..data.images.normalize import normalize
 from ..evaluate.forward import forward, require_finite
-from ..evaluate.novelty import Novelty, agreed
+from ..evaluate.novelty import Novelty, agreed, is_beyond
 from ..models.penultimate import MAX_KEPT, LogitsAndFeatures, split_outputs, with_features
 from ..runs.checkpoint import Checkpoint, find_checkpoint
 from ..runs.ensemble_folder import MAX_MEMBERS, expand_runs
@@ -63,9 +63,17 @@ class Member:
     def _with_features(self) -> LogitsAndFeatures | None:
         return with_features(self.model, MAX_KEPT)
 
-    @torch.inference_mode()
     def logits_and_unlike(self, image_BCHW: torch.Tensor) -> tuple[torch.Tensor, np.ndarray | None]:
         """`logits`, to the same bits, and bool (B,): which images are unlike those of training; None where nothing
+        tells."""
+        logits_BK, distance_B = self.logits_and_distance(image_BCHW)
+        if self.novelty is None or distance_B is None:
+            return logits_BK, None
+        return logits_BK, is_beyond(distance_B, self.novelty.threshold)
+
+    @torch.inference_mode()
+    def logits_and_distance(self, image_BCHW: torch.Tensor) -> tuple[torch.Tensor, np.ndarray | None]:
+        """`logits`, to the same bits, and float32 (B,): how far images lie from those of training; None where nothing
         tells."""
         if self.novelty is None or self._with_features is None:
             return self.logits(image_BCHW), None
@@ -77,7 +85,7 @@ class Member:
                 f"gives {feature_BD.shape[1]:,}.\n"
                 f"The checkpoint was changed. Put the file back from a copy, or train again."
             )
-        return require_finite(logits_BK, self.name), self.novelty.is_unlike(feature_BD.numpy())
+        return require_finite(logits_BK, self.name), self.novelty.distance(feature_BD.numpy())
 
     def normalized(self, prepared_BHWC: np.ndarray) -> torch.Tensor:
         """input_BCHW float32 of prepared uint8 images."""

@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .words import percent
+from .rates import percent
 
 SHARE = 0.01  # of images like those of training that are falsely called unlike them
 NEIGHBOUR = 5  # the distance to which nearest training image counts
@@ -53,12 +53,13 @@ class Novelty:
     def _unit_MD(self) -> np.ndarray:
         return self.unit_MD.astype(np.float32)
 
+    def distance(self, feature_BD: np.ndarray) -> np.ndarray:
+        """float32 (B,): how far images with these features lie from the training images."""
+        return nearest_distance(feature_BD, self._unit_MD)
+
     def is_unlike(self, feature_BD: np.ndarray) -> np.ndarray:
         """bool (B,): whether images with these features are unlike all training images."""
-        is_beyond_B: np.ndarray = ~(
-            nearest_distance(feature_BD, self._unit_MD) <= self.threshold
-        )  # so is what is no number
-        return is_beyond_B
+        return is_beyond(self.distance(feature_BD), self.threshold)
 
 
 def measure_novelty(train_MD: np.ndarray, validation_VD: np.ndarray) -> Novelty | None:
@@ -77,6 +78,13 @@ def nearest_distance(feature_BD: np.ndarray, unit_MD: np.ndarray) -> np.ndarray:
         nearest_B = np.partition(cosine_BM, -NEIGHBOUR, axis=1)[:, -NEIGHBOUR]
         found.append(np.sqrt(np.maximum(2 - 2 * nearest_B, 0)))
     return np.concatenate(found).astype(np.float32) if found else np.zeros(0, np.float32)
+
+
+def is_beyond(distance_B: np.ndarray, threshold: float) -> np.ndarray:
+    """bool (B,): whether images at these distances (float32) are unlike all training images; so is what is no
+    number."""
+    is_beyond_B: np.ndarray = ~(distance_B <= threshold)
+    return is_beyond_B
 
 
 def unit_rows(feature_ND: np.ndarray) -> np.ndarray:

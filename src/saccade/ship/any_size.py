@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..core.types import Preprocessing
 from ..data.images.preprocess import covered_box, mean_levels
-from .bundle import IMAGE, LOGITS, PROBABILITIES
+from .bundle import IMAGE, own_outputs
 from .onnx_file import open_session
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ MODES = {"bilinear": "linear", "bicubic": "cubic"}
 
 def any_size_bytes(content: bytes, preprocessing: Preprocessing) -> bytes:
     """The content of the file made of that of `model.onnx`: `image` uint8 (batch, height, width, 3) RGB of any size to
-    `logits`, `probabilities`, and `prepared` uint8 (batch, H, W, C)."""
+    the outputs of that file, and `prepared` uint8 (batch, H, W, C)."""
     import onnx
 
     model = onnx.load_model_from_string(content)
@@ -63,11 +63,12 @@ def any_size_bytes(content: bytes, preprocessing: Preprocessing) -> bytes:
     return made
 
 
-def run_any_size(content: bytes, image_BHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(prepared_BHWC uint8, logits_BK, probability_BK) of whole photographs, by onnxruntime on the processor."""
-    names = [PREPARED, LOGITS, PROBABILITIES]
-    prepared_BHWC, logits_BK, probability_BK = open_session(content).run(names, {IMAGE: image_BHWC})
-    return prepared_BHWC, logits_BK, probability_BK
+def run_any_size(content: bytes, image_BHWC: np.ndarray) -> tuple[np.ndarray, ...]:
+    """(prepared_BHWC uint8, logits_BK, probability_BK) of whole photographs, by onnxruntime on the processor; with
+    distance_B where the graph gives it."""
+    session = open_session(content)
+    names = [PREPARED, *own_outputs(output.name for output in session.get_outputs())]
+    return tuple(session.run(names, {IMAGE: image_BHWC}))
 
 
 @lru_cache(maxsize=1)

@@ -30,7 +30,7 @@ from ..evaluate.thresholds import PromisedPrecision
 from .any_size import run_any_size
 from .bundle import Bundle
 from .card import not_measured, pixel_words, texts, verdict_sentence
-from .check import FLOAT32_TOLERANCE, Difference, Reference, largest, require_equal
+from .check import FLOAT32_TOLERANCE, Difference, Reference, answered, further, require_equal
 from .check_images import SIZES_HW, check_image, png_bytes
 from .web_runtime import SCRIPT, VERSION, WASM
 
@@ -57,21 +57,14 @@ def compare_any_size(content: bytes, classifier: Classifier, preprocessing: Prep
     photos += [photos[0][:, ::-1], photos[1][:97, :61], photos[2][:40, :200], photos[0][::2, ::2]]
     found = []
     for image_HWC in photos:
-        prepared_BHWC, logits_BK, probability_BK = run_any_size(content, np.ascontiguousarray(image_HWC)[None])
+        prepared_BHWC, *said = run_any_size(content, np.ascontiguousarray(image_HWC)[None])
         expected_HWC = prepare_image(np.ascontiguousarray(image_HWC), preprocessing)
         _require_pixels(prepared_BHWC[0], expected_HWC)
-        found.append((prepared_BHWC[0], expected_HWC, logits_BK, probability_BK))
-    answers = classifier.answer({preprocessing: np.stack([prepared for prepared, *_ in found])[:, None]})
-    own = Reference(
-        image_NHWC=np.stack([prepared for prepared, *_ in found]),
-        logits_NK=answers.logits_BK,
-        probability_NK=answers.probability_BK,
-    )
-    logits_NK, probability_NK = (np.concatenate([entry[place] for entry in found]) for place in (2, 3))
-    inside = _difference(logits_NK, probability_NK, own.logits_NK, own.probability_NK)
-    require_equal(own, inside, "onnxruntime", FLOAT32_TOLERANCE)
-    whole = classifier.answer({preprocessing: np.stack([expected for _, expected, *_ in found])[:, None]})
-    return _difference(logits_NK, probability_NK, whole.logits_BK, whole.probability_BK)
+        found.append((prepared_BHWC[0], expected_HWC, said))
+    said_N = [np.concatenate(parts) for parts in zip(*(said for *_, said in found), strict=True)]
+    own = answered(classifier, preprocessing, np.stack([prepared for prepared, *_ in found]))
+    require_equal(own, _difference(said_N, own), "onnxruntime", FLOAT32_TOLERANCE)
+    return _difference(said_N, answered(classifier, preprocessing, np.stack([expected for _, expected, _ in found])))
 
 
 def self_test_photos(classifier: Classifier, preprocessing: Preprocessing) -> list[Photo]:
@@ -170,6 +163,7 @@ def _page_data(bundle: Bundle, promised: PromisedPrecision | None) -> dict[str, 
         "thresholds": thresholds if task.is_several else None,
         "minConfidence": promised.min_confidence if promised and promised.min_confidence is not None else 0,
         "sureFrom": _sure_words(promised),
+        "unlikeFrom": bundle.unlike_training.threshold if bundle.unlike_training else None,
         "limits": {"pixels": MAX_IMAGE_PIXELS, "aspect": MAX_ASPECT},
         "box": box,
     }
@@ -193,7 +187,7 @@ def _facts(bundle: Bundle, promised: PromisedPrecision | None) -> str:
         known.append(("When it is sure", promised.sentence()))
     notes = [
         *map(printable, texts(bundle.metrics.get("caveats"))),
-        *(text.replace("`", "'") for text in not_measured(bundle.metrics)),
+        *(text.replace("`", "'") for text in not_measured(bundle.metrics, bundle.unlike_training is not None)),
     ]
     terms = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in known)
     return f"<dl>{terms}</dl><ul>{''.join(f'<li>{escape(note)}</li>' for note in notes)}</ul>"
@@ -211,11 +205,6 @@ def _require_pixels(found_HWC: np.ndarray, expected_HWC: np.ndarray) -> None:
     )
 
 
-def _difference(
-    logits_NK: np.ndarray, probability_NK: np.ndarray, own_logits_NK: np.ndarray, own_probability_NK: np.ndarray
-) -> Difference:
-    return Difference(
-        logits=largest(logits_NK - own_logits_NK),
-        probabilities=largest(probability_NK - own_probability_NK),
-        num_images=len(logits_NK),
-    )
+def _difference(said: list[np.ndarray], reference: Reference) -> Difference:
+    none = Difference(logits=0.0, probabilities=0.0, num_images=len(reference.image_NHWC))
+    return further(none, said, reference, slice(None))

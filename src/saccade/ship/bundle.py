@@ -6,6 +6,7 @@ byte is refused.
 
 import json
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,11 +18,12 @@ from ..core.plain_files import open_plain_file
 from ..core.task import ONE_LABEL, Task
 from ..core.types import Preprocessing
 from ..runs.files import ClassNames, FileRecord, Rate, Text, damaged, read_json_file, record_of
-from ..runs.names import BUNDLE
+from ..runs.names import BUNDLE, NOVELTY
 
 REMEDY = "Export the run again."
 FORMAT_VERSION = 1
 IMAGE, LOGITS, PROBABILITIES = "image", "logits", "probabilities"  # the names of a graph's input and of its outputs
+DISTANCE = "distance"  # an output of graphs that tell images unlike those of training
 
 
 class CheckedImage(FrozenConfig):
@@ -59,6 +61,18 @@ class Int8(FrozenConfig):
     )
 
 
+class UnlikeTraining(FrozenConfig):
+    """By what an image is told to be unlike anything seen in training: the graph's output `distance`."""
+
+    threshold: float = Field(ge=0, le=2.01, description="an image whose distance is above it is unlike them")
+    share: Rate = Field(description="of images like those of training, at most so many are above it, falsely")
+    neighbour: int = Field(description="the distance is that to this nearest training image")
+    num_known: int = Field(description="training images whose features the graph holds")
+    num_features: int = Field(description="numbers that a feature has, each of two bytes")
+    largest_difference: dict[str, float] = Field(description="by format, of squared distances to those of the run")
+    check: Annotated[tuple[float, ...], Field(strict=False)] = Field(description="distances of the check images")
+
+
 class Bundle(FrozenConfig):
     """Everything an export says of itself."""
 
@@ -73,6 +87,9 @@ class Bundle(FrozenConfig):
     )
     half: bool = Field(False, description="whether OpenVINO's weights are stored as float16")
     int8: Int8 | None = Field(None, description="where OpenVINO's file computes in 8 bits: what that costs")
+    unlike_training: UnlikeTraining | None = Field(
+        None, description="where the graphs have the output distance, which OpenVINO's in 8 bits has not: its threshold"
+    )
     model: Text = Field(description="name of the network, or its one-line notation")
     preprocessing: Preprocessing = Field(description="how pixels become inputs; the file takes what comes of it")
     classes: ClassNames = Field(description="class names in the order of logits and probabilities")
@@ -95,9 +112,21 @@ class Bundle(FrozenConfig):
         return self
 
 
+def own_outputs(names: Iterable[str]) -> list[str]:
+    """Logits, probabilities and, where a graph with outputs of these `names` has it, the distance."""
+    return [LOGITS, PROBABILITIES, *([DISTANCE] if DISTANCE in set(names) else [])]
+
+
+def novelty_digest(files: Mapping[str, FileRecord]) -> dict[str, str]:
+    """Of a checkpoint's `files`: by which known features the graph tells images unlike those of training, if it
+    does."""
+    return {"novelty_sha256": files[NOVELTY].sha256} if NOVELTY in files else {}
+
+
 def bundle_bytes(bundle: Bundle) -> bytes:
     """The content of `saccade.json`."""
-    return (json.dumps(bundle.model_dump(mode="json"), indent=1, allow_nan=False) + "\n").encode()
+    values = bundle.model_dump(mode="json", exclude=None if bundle.unlike_training else {"unlike_training"})
+    return (json.dumps(values, indent=1, allow_nan=False) + "\n").encode()
 
 
 def read_bundle(folder: Path) -> Bundle:

@@ -14,6 +14,7 @@ from .bundle import Bundle, Int8
 OTHER_PLACES = "Images of other cameras, places or times than those it was judged on."
 NONE_OF_THEM = "Images that show none of the classes: the graph names one all the same."
 PREDICT_TELLS = " `saccade predict` tells such images; this file does not."
+LIKE_TRAINING = "Images that show none of the classes and look like those of training: the graph names a class."
 USAGE = {
     "onnx": """```python
 import numpy, onnxruntime
@@ -78,6 +79,7 @@ def card_text(bundle: Bundle) -> str:
         + (" That of `any-size.onnx` takes whole photos and makes these pixels of them." if with_page else ""),
         "",
         *_pixels_lines(bundle),
+        *_unlike_lines(bundle),
         "## Use",
         "",
         "\n\n".join(USAGE[name] for name in bundle.formats),
@@ -87,9 +89,26 @@ def card_text(bundle: Bundle) -> str:
         *_int8_lines(bundle.int8),
         "## Not measured",
         "",
-        *[f"- {text}" for text in not_measured(bundle.metrics)],
+        *[f"- {text}" for text in not_measured(bundle.metrics, bundle.unlike_training is not None)],
     ]
     return "\n".join(lines) + "\n"
+
+
+def _unlike_lines(bundle: Bundle) -> list[str]:
+    """What the distance is, and from where on an image has no answer."""
+    known = bundle.unlike_training
+    if known is None:
+        return []
+    places = {5: "fifth"}.get(known.neighbour, f"{known.neighbour}th")
+    only = " `model.xml` in 8 bits does not give it." if bundle.int8 else ""
+    return [
+        f"`distance`, float32 (batch), is how far an image lies, by what the head of the network sees, from the "
+        f"{places} nearest of {known.num_known:,} training images whose features are in the file. Above "
+        f"{known.threshold:.6g} (`unlike_training` in `saccade.json`) it is unlike anything seen in training and has "
+        f"no answer, as in `saccade predict`; of images like those of training about {percent(known.share)} % are "
+        f"falsely called so.{only}",
+        "",
+    ]
 
 
 def preprocessing_words(preprocessing: Preprocessing) -> str:
@@ -160,10 +179,12 @@ def _pixels_lines(bundle: Bundle) -> list[str]:
     ]
 
 
-def not_measured(metrics: Mapping[str, Any]) -> list[str]:
-    """What the verdict does not say. `predict` tells strange images where the run had enough to learn it from."""
-    knows = not metrics.get(UNLIKE_UNKNOWN)
-    return [OTHER_PLACES, NONE_OF_THEM + (PREDICT_TELLS if knows else "")]
+def not_measured(metrics: Mapping[str, Any], tells_unlike: bool = False) -> list[str]:
+    """What the verdict does not say. `tells_unlike`: the graph says which images are unlike those of training; else
+    `predict` does, where the run had enough to learn it from."""
+    if tells_unlike:
+        return [OTHER_PLACES, LIKE_TRAINING]
+    return [OTHER_PLACES, NONE_OF_THEM + ("" if metrics.get(UNLIKE_UNKNOWN) else PREDICT_TELLS)]
 
 
 def verdict_sentence(metrics: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from ..classify.classifier import Classifier
 from ..core.errors import ExportError
@@ -15,7 +16,8 @@ from ..core.types import Preprocessing
 from ..data.images.preprocess import prepare_image
 from .check_images import SIZES_HW, check_image
 
-Engine = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # (logits_BK, probability_BK) of prepared images
+# (logits_BK, probability_BK), and distance_B where the graph gives it, of prepared images
+Engine = Callable[[np.ndarray], tuple[np.ndarray, ...]]
 BATCHES = (1, 2, 7)  # the size of a batch must not be part of the graph
 FLOAT32_TOLERANCE = 1e-4  # of logits, and of their largest where that is above 1: another order of float32 sums
 HALF_TOLERANCE = 5e-2  # of weights that are rounded to 11 bits
@@ -23,20 +25,26 @@ HALF_TOLERANCE = 5e-2  # of weights that are rounded to 11 bits
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """What the run itself says of prepared images: image_NHWC uint8, logits_NK and probability_NK."""
+    """What the run itself says of prepared images: image_NHWC uint8, logits_NK and probability_NK, and distance_N from
+    the training images, None where it keeps nothing to tell that by."""
 
     image_NHWC: np.ndarray
     logits_NK: np.ndarray
     probability_NK: np.ndarray
+    distance_N: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """How far an engine's answers lie from the run's, at most, over all images and sizes of batch."""
+    """How far an engine's answers lie from the run's, at most, over all images and sizes of batch.
+
+    Distances are compared as squares, which rounding moves equally wherever they lie; None where there are none.
+    """
 
     logits: float
     probabilities: float
     num_images: int
+    squared_distances: float | None = None
 
 
 def reference_of(classifier: Classifier, preprocessing: Preprocessing) -> Reference:
@@ -44,27 +52,60 @@ def reference_of(classifier: Classifier, preprocessing: Preprocessing) -> Refere
     photos = [prepare_image(check_image(number), preprocessing) for number in range(len(SIZES_HW))]
     noise = np.random.Generator(np.random.PCG64(23)).integers(0, 256, (1, *photos[0].shape), dtype=np.uint8)
     image_NHWC = np.concatenate([np.stack(photos), np.stack(photos)[:, :, ::-1], noise])
+    return answered(classifier, preprocessing, image_NHWC)
+
+
+def answered(classifier: Classifier, preprocessing: Preprocessing, image_NHWC: np.ndarray) -> Reference:
+    """What the one network of `classifier` says of prepared images."""
     answers = classifier.answer({preprocessing: image_NHWC[:, None]})
-    return Reference(image_NHWC=image_NHWC, logits_NK=answers.logits_BK, probability_NK=answers.probability_BK)
+    image_NCHW = torch.from_numpy(np.ascontiguousarray(image_NHWC)).permute(0, 3, 1, 2)
+    return Reference(
+        image_NHWC=image_NHWC,
+        logits_NK=answers.logits_BK,
+        probability_NK=answers.probability_BK,
+        distance_N=classifier.members[0].logits_and_distance(image_NCHW)[1],
+    )
 
 
 def compare(reference: Reference, engine: Engine, batches: Sequence[int] = BATCHES) -> Difference:
     """How far `engine` is from the run, in batches of each of these sizes."""
-    logits = probabilities = 0.0
+    found = Difference(logits=0.0, probabilities=0.0, num_images=len(reference.image_NHWC))
     for size in batches:
         for first in range(0, len(reference.image_NHWC), size):
             rows = slice(first, first + size)
-            logits_BK, probability_BK = engine(np.ascontiguousarray(reference.image_NHWC[rows]))
-            logits = max(logits, largest(logits_BK - reference.logits_NK[rows]))
-            probabilities = max(probabilities, largest(probability_BK - reference.probability_NK[rows]))
-    return Difference(logits=logits, probabilities=probabilities, num_images=len(reference.image_NHWC))
+            found = further(found, engine(np.ascontiguousarray(reference.image_NHWC[rows])), reference, rows)
+    return found
+
+
+def further(found: Difference, said: Sequence[np.ndarray], reference: Reference, rows: slice) -> Difference:
+    """`found`, with what an engine `said` of the images `rows` of the reference."""
+    logits_BK, probability_BK, *distances = said
+    squared = None
+    if reference.distance_N is not None:
+        squared = float("inf")  # of a graph that gives none
+        if distances:
+            squared = largest(distances[0] ** 2 - reference.distance_N[rows] ** 2)
+        squared = max(squared, found.squared_distances or 0.0)
+    return Difference(
+        logits=max(found.logits, largest(logits_BK - reference.logits_NK[rows])),
+        probabilities=max(found.probabilities, largest(probability_BK - reference.probability_NK[rows])),
+        num_images=found.num_images,
+        squared_distances=squared,
+    )
 
 
 def require_equal(reference: Reference, found: Difference, engine: str, tolerance: float) -> None:
     """Raise ExportError where `engine` answers otherwise than the run."""
     scale = max(1.0, largest(reference.logits_NK))
-    if found.logits <= tolerance * scale and found.probabilities <= tolerance * 10:
+    is_far = found.squared_distances is not None and not found.squared_distances <= tolerance
+    if found.logits <= tolerance * scale and found.probabilities <= tolerance * 10 and not is_far:
         return
+    if is_far and found.logits <= tolerance * scale:
+        raise ExportError(
+            f"{engine} tells otherwise than the run how far images lie from those of training: squared distances of "
+            f"generated images differ by up to {found.squared_distances:.3g}; allowed are {tolerance:.0e}.\n"
+            f"Nothing was written. Report it with the network's name."
+        )
     raise ExportError(
         f"{engine} answers otherwise than the run: logits of generated images differ by up to {found.logits:.3g}, "
         f"probabilities by up to {found.probabilities:.3g}; allowed are {tolerance * scale:.0e} and "

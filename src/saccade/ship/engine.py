@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,14 +21,18 @@ from ..core.task import Task
 from ..core.types import Preprocessing
 from ..data.images.decode import DecodedImage, decode_image
 from ..data.images.preprocess import decoded_short_side_px, prepare_image, refuse_large_resize
+from ..evaluate.novelty import agreed, is_beyond
 from .bundle import (
+    DISTANCE,
     IMAGE,
     LOGITS,
     PROBABILITIES,
     REMEDY,
     Bundle,
     CheckedImage,
+    UnlikeTraining,
     bundle_bytes,
+    own_outputs,
     read_bundle,
     read_bundle_file,
 )
@@ -53,6 +57,15 @@ class Seen:
     prepare_s: float
 
 
+class Said(NamedTuple):
+    """logits_NK and probability_NK float64 of images, and bool (N,): which are unlike anything seen in training, None
+    where nothing tells."""
+
+    logits_NK: np.ndarray
+    probability_NK: np.ndarray
+    unlike_N: np.ndarray | None = None
+
+
 class Network:
     """The network of one export, compiled for `num_streams` threads that each run one image at a time."""
 
@@ -69,15 +82,35 @@ class Network:
         self._refuse_other_shapes()
         self._of_thread = threading.local()
 
-    def answer(self, image_NHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(logits_NK, probability_NK) float64 of prepared uint8 images. Raises ModelError where they are not finite."""
+    @property
+    def unlike_training(self) -> UnlikeTraining | None:
+        """By what its graph tells images that are unlike those of training; None where it does not."""
+        is_8_bit = self.bundle.int8 is not None and self.format == "openvino"
+        return None if is_8_bit else self.bundle.unlike_training
+
+    def answer(self, image_NHWC: np.ndarray) -> Said:
+        """What it says of prepared uint8 images. Raises ModelError where the logits are not finite."""
+        logits_NK, probability_NK, *distances = self._outputs(image_NHWC)
+        unlike = self.unlike_training
+        return Said(
+            logits_NK.astype(np.float64),
+            probability_NK.astype(np.float64),
+            is_beyond(distances[0], unlike.threshold) if unlike else None,
+        )
+
+    def _outputs(self, image_NHWC: np.ndarray) -> list[np.ndarray]:
+        """logits_NK, probability_NK and, where the graph gives it, distance_N, float32 and of our own memory."""
         if not hasattr(self._of_thread, "request"):
             self._of_thread.request = self._compiled.create_infer_request()
         found = self._of_thread.request.infer({IMAGE: image_NHWC})
-        logits_NK, probability_NK = (np.array(found[name], np.float64) for name in (LOGITS, PROBABILITIES))
-        if not np.isfinite(logits_NK).all():
+        outputs = [np.array(found[name], np.float32) for name in self._output_names]
+        if not np.isfinite(outputs[0]).all():
             raise ModelError(f"{self.where} gives values that are not finite for this image.")
-        return logits_NK, probability_NK
+        return outputs
+
+    @property
+    def _output_names(self) -> list[str]:
+        return own_outputs([DISTANCE] if self.unlike_training else [])
 
     def self_test(self, folder: Path) -> None:
         """Raise CheckpointError where it says of a check image what its run did not say."""
@@ -87,17 +120,29 @@ class Network:
             tolerance, said = INT8_TOLERANCE, list(self.bundle.int8.check)
         if {len(said_K) for said_K in said} != {len(self.bundle.classes)} or len(said) != len(self.bundle.check):
             raise CheckpointError(f"{self.where} is damaged: its check images do not fit its classes.\n{REMEDY}")
-        for checked, said_K in zip(self.bundle.check, said, strict=True):
+        unlike = self.unlike_training
+        if unlike and len(unlike.check) != len(said):
+            raise CheckpointError(f"{self.where} is damaged: its distances do not fit its check images.\n{REMEDY}")
+        for number, (checked, said_K) in enumerate(zip(self.bundle.check, said, strict=True)):
             image_HWC, is_same = self._prepared(folder, checked)
-            _, probability_1K = self.answer(image_HWC[None])
+            _, probability_1K, *distances = self._outputs(image_HWC[None])
             difference = float(np.abs(probability_1K[0] - np.array(said_K)).max())
-            if difference > tolerance:
-                why = "" if is_same else " Pillow prepares images otherwise here than where it was exported."
-                raise CheckpointError(
-                    f"{self.where} answers otherwise here than its run did: probabilities of {checked.file} differ by "
-                    f"{difference:.2g}; allowed are {tolerance:.1g}.{why}\n"
-                    f"It is not served. Export the run again on this machine."
-                )
+            self._require_near(f"probabilities of {checked.file}", difference, tolerance, is_same)
+            if unlike:
+                difference = abs(float(distances[0][0]) ** 2 - unlike.check[number] ** 2)
+                allowed = SELF_TEST_TOLERANCE + 2 * unlike.largest_difference.get(self.format, 0.0)
+                self._require_near(f"squared distances of {checked.file}", difference, allowed, is_same)
+
+    def _require_near(self, what: str, difference: float, tolerance: float, is_same: bool) -> None:
+        """Raise CheckpointError where `difference` is larger; `is_same` says whether the pixels are those exported."""
+        if difference <= tolerance:
+            return
+        why = "" if is_same else " Pillow prepares images otherwise here than where it was exported."
+        raise CheckpointError(
+            f"{self.where} answers otherwise here than its run did: {what} differ by {difference:.2g}; allowed are "
+            f"{tolerance:.1g}.{why}\n"
+            f"It is not served. Export the run again on this machine."
+        )
 
     def _prepared(self, folder: Path, checked: CheckedImage) -> tuple[np.ndarray, bool]:
         """(a check image as the network sees it, whether its pixels are those that were exported)."""
@@ -111,6 +156,7 @@ class Network:
         channels, height_px, width_px = self.bundle.preprocessing.input_CHW
         wanted = {IMAGE: ["?", height_px, width_px, channels]}
         wanted |= {name: ["?", len(self.bundle.classes)] for name in (LOGITS, PROBABILITIES)}
+        wanted |= {DISTANCE: ["?"]} if self.unlike_training else {}
         ports = {_name(port, wanted): port for port in (*self._compiled.inputs, *self._compiled.outputs)}
         found = {name: _shape(port) for name, port in ports.items()}
         if found != wanted or ports[IMAGE].get_element_type().get_type_name() != "u8":
@@ -178,16 +224,25 @@ class ServedModel:
             prepare_s=time.perf_counter() - begin - decode_s,
         )
 
-    def answer(self, prepared: dict[Preprocessing, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """(logits_NK, probability_NK) float64 of prepared images; of several networks the mean of the probabilities,
-        and its logits."""
+    @property
+    def tells_unlike(self) -> bool:
+        """Whether it tells images that are unlike anything seen in training: whether one of its networks does."""
+        return any(network.unlike_training for network in self.networks)
+
+    def answer(self, prepared: dict[Preprocessing, np.ndarray]) -> Said:
+        """What it says of prepared images; of several networks the mean of the probabilities, and its logits. An image
+        is unlike those of training where more than half say so, of those that can tell."""
         if len(self.networks) == 1:
             return self.networks[0].answer(prepared[self.networks[0].bundle.preprocessing])
         total_NK: Any = 0.0
+        unlike = []
         for network, order_K in zip(self.networks, self.order_MK, strict=True):
-            total_NK = total_NK + network.answer(prepared[network.bundle.preprocessing])[1][:, order_K]
+            said = network.answer(prepared[network.bundle.preprocessing])
+            total_NK = total_NK + said.probability_NK[:, order_K]
+            if said.unlike_N is not None:
+                unlike.append(said.unlike_N)
         mean_NK: np.ndarray = total_NK / len(self.networks)
-        return self.task.logits_of(mean_NK), mean_NK
+        return Said(self.task.logits_of(mean_NK), mean_NK, agreed(unlike))
 
 
 def open_network(folder: Path, num_streams: int) -> Network:

@@ -18,6 +18,7 @@ from ..core.display import Displayed
 from ..core.errors import UnknownNameError, UsageError, did_you_mean, printable
 from ..core.runtime import RuntimeConfig, start
 from ..data.images.bands import channel_words
+from ..evaluate.novelty import NEIGHBOUR, Novelty
 from ..runs.checkpoint import Checkpoint, find_checkpoint
 from ..runs.ensemble_folder import is_ensemble, num_members
 from ..runs.files import record_of
@@ -25,7 +26,7 @@ from ..runs.names import BUNDLE, WEIGHTS
 from ..train.own_images import own_parts, run_folder
 from .any_size import any_size_bytes
 from .browser import compare_any_size, page_files, self_test_photos
-from .bundle import Bundle, CheckedImage, bundle_bytes, refuse_foreign
+from .bundle import Bundle, CheckedImage, UnlikeTraining, bundle_bytes, novelty_digest, refuse_foreign
 from .card import card_text
 from .check import FLOAT32_TOLERANCE, HALF_TOLERANCE, Difference, Reference, compare, reference_of, require_equal
 from .check_images import SIZES_HW, check_image, png_bytes
@@ -124,6 +125,9 @@ def export_run(
     for number in range(len(SIZES_HW)):
         files[f"check/image-{number + 1}.png"] = png_bytes(check_image(number))
     bundle = _bundle(checkpoint, reference, wanted, half, differences)
+    told_by = {"onnx", "browser", "triton"} if int8 else AS_GRAPH  # 8 bits move features, and the threshold is of 32
+    if member.novelty and told_by & set(wanted):
+        bundle = bundle.model_copy(update={"unlike_training": _unlike_training(member.novelty, reference, differences)})
     if "hub" in wanted:
         hub = hub_folder(checkpoint, member.model, reference)
         files |= hub.files
@@ -200,7 +204,11 @@ def _files(
 ) -> tuple[dict[str, bytes], dict[str, Difference]]:
     """(content by name of the models, how far each format is from the run)."""
     manifest = checkpoint.manifest
-    network = shipped(classifier.members[0].model, manifest.preprocessing, manifest.temperature, manifest.task)
+    novelty = classifier.members[0].novelty if reference.distance_N is not None else None
+    known_MD = novelty.unit_MD if novelty else None
+    network = shipped(
+        classifier.members[0].model, manifest.preprocessing, manifest.temperature, manifest.task, known_MD
+    )
     channels, height_px, width_px = manifest.preprocessing.input_CHW
     metadata = _metadata(checkpoint)
     files: dict[str, bytes] = {}
@@ -215,7 +223,7 @@ def _files(
     if "onnx" in formats:
         files["model.onnx"] = content
     if "triton" in formats:
-        files |= triton_files(content, (height_px, width_px, channels), manifest.classes)
+        files |= triton_files(content, (height_px, width_px, channels), manifest.classes, novelty is not None)
     if "openvino" in formats:
         made = openvino_files(content, metadata, half)
         differences["openvino"] = compare(reference, lambda image_BHWC: run_openvino(made, image_BHWC))
@@ -271,6 +279,7 @@ def _bundle(
         provenance={
             "saccade": __version__,
             "weights_sha256": manifest.files[WEIGHTS].sha256,
+            **novelty_digest(manifest.files),
             "seed": manifest.origin.seed,
             "licence": manifest.origin.transfer.licence,
             "packages": {
@@ -280,6 +289,23 @@ def _bundle(
         largest_difference={name: found.logits for name, found in differences.items()},
         check=tuple(_checked(reference, number) for number in range(len(SIZES_HW))),
         files={},
+    )
+
+
+def _unlike_training(
+    novelty: Novelty, reference: Reference, differences: dict[str, Difference]
+) -> UnlikeTraining | None:
+    """What the distances of the graphs mean; None where the network tells none."""
+    if reference.distance_N is None:
+        return None
+    return UnlikeTraining(
+        threshold=novelty.threshold,
+        share=novelty.share,
+        neighbour=NEIGHBOUR,
+        num_known=len(novelty.unit_MD),
+        num_features=novelty.num_features,
+        largest_difference={name: found.squared_distances or 0.0 for name, found in differences.items()},
+        check=tuple(reference.distance_N[: len(SIZES_HW)].tolist()),
     )
 
 

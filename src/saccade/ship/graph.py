@@ -6,13 +6,16 @@ of the same values, that is used while exporting and nowhere else.
 
 import copy
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
 from ..core.task import Task
 from ..core.types import Preprocessing
+from ..evaluate.novelty import NEIGHBOUR
 from ..kernels.response_norm import LocalResponseNorm
+from ..models.penultimate import MAX_KEPT, split_outputs, with_features
 
 
 class PlainLocalResponseNorm(nn.Module):
@@ -53,19 +56,65 @@ class Shipped(nn.Module):
         self.register_buffer("logit_slope_K", torch.tensor(slopes, dtype=torch.float32))
         self.register_buffer("logit_shift_K", torch.tensor(shifts, dtype=torch.float32))
 
-    def forward(self, image_BHWC: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, image_BHWC: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """See the class."""
+        return self.answers(self.outputs(image_BHWC))
+
+    def outputs(self, image_BHWC: torch.Tensor) -> torch.Tensor:
+        """What the network gives for the pixels."""
         image_BCHW = image_BHWC.permute(0, 3, 1, 2).to(torch.float32)
-        logits_BK = self.network(torch.addcmul(self.pixel_shift_C11, image_BCHW, self.pixel_scale_C11))
+        found: torch.Tensor = self.network(torch.addcmul(self.pixel_shift_C11, image_BCHW, self.pixel_scale_C11))
+        return found
+
+    def answers(self, logits_BK: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(logits_BK, probability_BK)."""
         scaled_BK = logits_BK * self.logit_slope_K + self.logit_shift_K
         return logits_BK, scaled_BK.sigmoid() if self.is_several else scaled_BK.softmax(dim=1)
 
 
-def shipped(network: nn.Module, preprocessing: Preprocessing, temperature: float, task: Task) -> Shipped:
-    """`network` with what belongs to it, ready for an exporter. `network` itself stays as it is."""
+class ShippedWithDistance(Shipped):
+    """The same, and distance_B float32: how far images lie from those of training, by the rule of `nearest_distance`.
+
+    `network` gives features behind its logits; `known_MD` (float16) are those of training images, of unit length.
+    """
+
+    known_DM: torch.Tensor
+
+    def __init__(
+        self, network: nn.Module, preprocessing: Preprocessing, temperature: float, task: Task, known_MD: np.ndarray
+    ) -> None:
+        super().__init__(network, preprocessing, temperature, task)
+        self.register_buffer("known_DM", torch.from_numpy(np.ascontiguousarray(known_MD.T)))
+        self.num_features = known_MD.shape[1]
+
+    def forward(self, image_BHWC: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """See the class."""
+        both_BX = self.outputs(image_BHWC)
+        logits_BK, feature_BD = split_outputs(both_BX, both_BX.shape[1] - self.num_features)
+        length_B1 = feature_BD.square().sum(dim=1, keepdim=True).sqrt().clamp_min(1e-30)
+        cosine_BM = (feature_BD / length_B1) @ self.known_DM.float()
+        nearest_B = cosine_BM.topk(NEIGHBOUR, dim=1).values[:, -1]
+        return *self.answers(logits_BK), (2 - 2 * nearest_B).clamp_min(0).sqrt()
+
+
+def shipped(
+    network: nn.Module,
+    preprocessing: Preprocessing,
+    temperature: float,
+    task: Task,
+    known_MD: np.ndarray | None = None,
+) -> Shipped:
+    """`network` with what belongs to it, ready for an exporter. `network` itself stays as it is.
+
+    `known_MD` are unit features of training images, by which others are told to be unlike them.
+    """
     plain = copy.deepcopy(network).cpu().eval()
     for name, module in list(plain.named_modules()):
         if isinstance(module, LocalResponseNorm):
             parent_name, _, own_name = name.rpartition(".")
             setattr(plain.get_submodule(parent_name), own_name, PlainLocalResponseNorm(module))
-    return Shipped(plain, preprocessing, temperature, task).eval().requires_grad_(False)
+    with_both = with_features(plain, MAX_KEPT) if known_MD is not None else None
+    if known_MD is None or with_both is None:
+        return Shipped(plain, preprocessing, temperature, task).eval().requires_grad_(False)
+    found = ShippedWithDistance(with_both, preprocessing, temperature, task, known_MD)
+    return found.eval().requires_grad_(False)

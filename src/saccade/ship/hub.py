@@ -70,7 +70,7 @@ def hub_folder(checkpoint: Checkpoint, model: nn.Module, reference: Reference) -
         WEIGHTS: tensor_bytes(scaled(weights, network.last_layer, slope_K, shift_K), metadata={"format": "pt"}),
     }
     slope_1K, shift_1K = slope_K.numpy().astype(np.float32)[None], shift_K.numpy().astype(np.float32)[None]
-    wanted = replace(reference, logits_NK=reference.logits_NK * slope_1K + shift_1K)
+    wanted = replace(reference, logits_NK=reference.logits_NK * slope_1K + shift_1K, distance_N=None)
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
             atomic.write_bytes(Path(folder) / name, content)

@@ -19,7 +19,7 @@ from ..core.lock import exclusive
 from ..runs.checkpoint import Checkpoint, find_checkpoint
 from ..runs.ensemble_folder import expand_runs
 from ..runs.names import MANIFEST, WEIGHTS
-from .bundle import read_bundle
+from .bundle import novelty_digest, read_bundle
 from .export import export_run
 
 KEPT = "served"  # of a run: exports by digest
@@ -77,9 +77,10 @@ def _is_of(folder: Path, checkpoint: Checkpoint) -> bool:
     except CheckpointError:
         return False
     manifest = checkpoint.manifest
-    made_of = bundle.provenance.get("weights_sha256"), bundle.provenance.get("saccade")
+    made_of = tuple(bundle.provenance.get(name) for name in ("weights_sha256", "saccade", "novelty_sha256"))
     beside = bundle.preprocessing, bundle.classes, bundle.task, bundle.temperature
-    return made_of == (manifest.files[WEIGHTS].sha256, __version__) and beside == (
+    novelty = novelty_digest(manifest.files).get("novelty_sha256")
+    return made_of == (manifest.files[WEIGHTS].sha256, __version__, novelty) and beside == (
         manifest.preprocessing,
         manifest.classes,
         manifest.task,

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from ..core.errors import ExportError, brief
-from .bundle import IMAGE, LOGITS, PROBABILITIES
-from .graph import Shipped
+from .bundle import DISTANCE, IMAGE, LOGITS, PROBABILITIES, own_outputs
+from .graph import Shipped, ShippedWithDistance
 
 if TYPE_CHECKING:
     import onnx
@@ -37,7 +37,8 @@ def require_onnx() -> None:
 
 
 def onnx_bytes(network: Shipped, input_HWC: tuple[int, int, int], metadata: Mapping[str, str]) -> bytes:
-    """The content of the file: `image` uint8 (batch, H, W, C) to `logits` and `probabilities`, `metadata` as text.
+    """The content of the file: `image` uint8 (batch, H, W, C) to `logits`, `probabilities` and, where the network
+    has known features, `distance`; `metadata` as text.
 
     Raises ExportError where torch cannot follow the network, or the file would be larger than ONNX allows.
     """
@@ -48,6 +49,7 @@ def onnx_bytes(network: Shipped, input_HWC: tuple[int, int, int], metadata: Mapp
             f"The weights take {size_bytes / 1e9:,.1f} GB; an ONNX file with its weights inside holds up to 2.1 GB.\n"
             f"Export another format, or a smaller network."
         )
+    output_names = [LOGITS, PROBABILITIES, *([DISTANCE] if isinstance(network, ShippedWithDistance) else [])]
     example_BHWC = torch.zeros((2, *input_HWC), dtype=torch.uint8)
     with _quiet():
         try:
@@ -58,7 +60,7 @@ def onnx_bytes(network: Shipped, input_HWC: tuple[int, int, int], metadata: Mapp
                 opset_version=OPSET,
                 external_data=False,
                 input_names=[IMAGE],
-                output_names=[LOGITS, PROBABILITIES],
+                output_names=output_names,
                 dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
                 verbose=False,
             )
@@ -79,10 +81,11 @@ def onnx_bytes(network: Shipped, input_HWC: tuple[int, int, int], metadata: Mapp
     return content
 
 
-def run_onnx(content: bytes, image_BHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(logits_BK, probability_BK) float32 of prepared uint8 images, by onnxruntime on the processor."""
-    logits_BK, probability_BK = open_session(content).run([LOGITS, PROBABILITIES], {IMAGE: image_BHWC})
-    return logits_BK, probability_BK
+def run_onnx(content: bytes, image_BHWC: np.ndarray) -> tuple[np.ndarray, ...]:
+    """(logits_BK, probability_BK) float32 of prepared uint8 images, by onnxruntime on the processor; with distance_B
+    where the graph gives it."""
+    session = open_session(content)
+    return tuple(session.run(own_outputs(output.name for output in session.get_outputs()), {IMAGE: image_BHWC}))
 
 
 def open_session(content: bytes) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core.errors import ExportError
 from ..core.plain_files import open_plain_file
-from .bundle import IMAGE, LOGITS, PROBABILITIES
+from .bundle import IMAGE, own_outputs
 from .reports import without_reports
 
 MISSING = (
@@ -55,8 +55,9 @@ def _content(path: Path) -> bytes:
         return file.read()
 
 
-def run_openvino(files: Mapping[str, bytes], image_BHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(logits_BK, probability_BK) float32 of prepared uint8 images, by OpenVINO on the processor, in float32."""
+def run_openvino(files: Mapping[str, bytes], image_BHWC: np.ndarray) -> tuple[np.ndarray, ...]:
+    """(logits_BK, probability_BK) float32 of prepared uint8 images, by OpenVINO on the processor, in float32; with
+    distance_B where the graph gives it."""
     require_openvino()
     import openvino
 
@@ -64,4 +65,5 @@ def run_openvino(files: Mapping[str, bytes], image_BHWC: np.ndarray) -> tuple[np
     model: Any = core.read_model(files["model.xml"], files["model.bin"])
     compiled = core.compile_model(model, "CPU", FLOAT32)
     found = compiled({IMAGE: image_BHWC})
-    return found[LOGITS], found[PROBABILITIES]
+    names = {name for output in compiled.outputs for name in output.get_names()}
+    return tuple(found[name] for name in own_outputs(names))

@@ -100,7 +100,11 @@ function inTurn(work) {
 
 async function answer({ image, height, width }) {
   const found = await session.run({ image: new ort.Tensor("uint8", image, [1, height, width, 3]) });
-  const answered = { probabilities: Array.from(found.probabilities.data), prepared: Uint8Array.from(found.prepared.data) };
+  const answered = {
+    probabilities: Array.from(found.probabilities.data),
+    prepared: Uint8Array.from(found.prepared.data),
+    isUnlike: data.unlikeFrom !== null && !(found.distance.data[0] <= data.unlikeFrom),
+  };
   for (const tensor of Object.values(found)) tensor.dispose();
   return answered;
 }
@@ -112,19 +116,22 @@ function percent(share) {
   return `${isRounded ? Math.min(Math.max(100 * share, 0.01), 99.99).toFixed(2) : text} %`;
 }
 
-function heading(probabilities, order) {
+function heading(probabilities, order, isUnlike) {
   const said = data.thresholds
     ? order.filter((k) => probabilities[k] >= data.thresholds[k])
     : [order[0]];
-  if (data.thresholds) return { said, text: said.map((k) => data.classes[k]).join(", ") || "None of the labels", sure: true };
-  const sure = probabilities[order[0]] >= data.minConfidence;
-  return { said, text: sure ? data.classes[order[0]] : "Not sure", sure };
+  const names = said.map((k) => data.classes[k]).join(", ");
+  if (isUnlike)
+    return { said, text: "Unlike anything seen in training", note: `If it had to answer: ${names || "none of the labels"}.` };
+  if (data.thresholds || probabilities[order[0]] >= data.minConfidence)
+    return { said, text: names || "None of the labels", note: "" };
+  return { said, text: "Not sure", note: `If it had to answer: ${names}. ${data.sureFrom}` };
 }
 
-function showAnswer(body, probabilities) {
+function showAnswer(body, { probabilities, isUnlike }) {
   const order = probabilities.map((_, k) => k).sort((a, b) => probabilities[b] - probabilities[a] || a - b);
-  const { said, text, sure } = heading(probabilities, order);
-  const title = element("h2", sure ? "" : "unsure", text);
+  const { said, text, note } = heading(probabilities, order, isUnlike);
+  const title = element("h2", note ? "unsure" : "", text);
   const rows = element("ul", "rows");
   for (const k of order.slice(0, Math.max(SHOWN, said.length))) {
     const row = element("li");
@@ -137,8 +144,7 @@ function showAnswer(body, probabilities) {
     rows.append(row);
   }
   const more = data.classes.length - rows.children.length;
-  const notes = [];
-  if (!sure) notes.push(`If it had to answer: ${data.classes[order[0]]}. ${data.sureFrom}`);
+  const notes = note ? [note] : [];
   if (more > 0) notes.push(`${more} more ${more === 1 ? "class is" : "classes are"} less probable.`);
   body.replaceChildren(title, rows, ...notes.map((note) => element("p", "hint", note)));
 }
@@ -160,7 +166,7 @@ async function show(blob, name) {
   made.dataset.file = name;
   try {
     await painted();
-    showAnswer(body, (await answer(await pixelsOfFile(blob))).probabilities);
+    showAnswer(body, await answer(await pixelsOfFile(blob)));
   } catch (error) {
     made.classList.add("failed");
     made.replaceChildren(element("h2", "bad", "No answer"), element("p", "", `${name}: ${error.message}.`));
@@ -207,8 +213,7 @@ async function startCamera() {
   while (stream === own) {
     try {
       await inTurn(async () => {
-        const found = await answer(pixelsOf(video, video.videoWidth, video.videoHeight));
-        showAnswer(body, found.probabilities);
+        showAnswer(body, await answer(pixelsOf(video, video.videoWidth, video.videoHeight)));
       });
     } catch (error) {
       body.replaceChildren(element("h2", "bad", "No answer"), element("p", "", `The camera's picture: ${error.message}.`));

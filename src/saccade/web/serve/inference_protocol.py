@@ -2,7 +2,8 @@
 and statistics.
 
 The input `image` is BYTES of shape (N): encoded image files, prepared as the run has it; or UINT8 of shape
-(N, H, W, C): prepared pixels. The outputs `probabilities` and `logits` are FP32 (N, K).
+(N, H, W, C): prepared pixels. The outputs `probabilities` and `logits` are FP32 (N, K); `unlike_training`, BOOL (N), is
+there of models that tell images unlike anything seen in training, and given where it is asked for.
 """
 
 import json
@@ -31,6 +32,7 @@ HEAD_LENGTH = "inference-header-content-length"  # bytes of JSON in front of the
 MAX_IMAGES = 64  # of one request
 MAX_HEAD_BYTES = 1 << 20  # of JSON in front of binary data
 OUTPUTS = (PROBABILITIES, LOGITS)
+UNLIKE = "unlike_training"
 VERSION = "1"
 
 
@@ -73,7 +75,7 @@ def protocol_routes(service: Service) -> list[BaseRoute]:
         asked: list[_Asked] = []
 
         def find(content: bytes) -> tuple[ServedModel, Callable[[], Answered]]:
-            asked.append(_Asked.parse(content, head_length))
+            asked.append(_Asked.parse(content, head_length, _output_names(model)))
             work = _work(model, asked[0])
             return model, work
 
@@ -117,8 +119,8 @@ class _Asked:
     outputs: tuple[_Output, ...] = field(default=())
 
     @classmethod
-    def parse(cls, content: bytes, head_length: str | None) -> "_Asked":
-        """Raises Refusal, which says what is wrong."""
+    def parse(cls, content: bytes, head_length: str | None, names: tuple[str, ...]) -> "_Asked":
+        """The request to a model with outputs `names`. Raises Refusal, which says what is wrong."""
         head, binary = _split(content, head_length)
         inputs = head.get("inputs")
         if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
@@ -133,7 +135,7 @@ class _Asked:
             isinstance(identifier, str) and len(identifier) <= 256 and is_text(identifier)
         ):
             raise malformed("id has to be a text of up to 256 characters.")
-        outputs = _outputs(head)
+        outputs = _outputs(head, names)
         if tensor.get("datatype") == "BYTES":
             return cls(identifier=identifier, contents=_encoded(shape, raw), outputs=outputs)
         if tensor.get("datatype") == "UINT8":
@@ -226,23 +228,31 @@ def _pixels(shape: tuple[int, ...], raw: bytes | None, tensor: dict[str, Any]) -
     return value_N.reshape(shape)
 
 
-def _outputs(head: dict[str, Any]) -> tuple[_Output, ...]:
+def _output_names(model: ServedModel) -> tuple[str, ...]:
+    """The outputs that may be asked for."""
+    return (*OUTPUTS, UNLIKE) if model.tells_unlike else OUTPUTS
+
+
+def _outputs(head: dict[str, Any], names: tuple[str, ...]) -> tuple[_Output, ...]:
     is_binary = _parameters(head).get("binary_data_output", False) is True
     wanted = head.get("outputs")
     if wanted is None:
         return tuple(_Output(name=name, is_binary=is_binary, num_classes=0) for name in OUTPUTS)
-    if not isinstance(wanted, list) or not wanted or len(wanted) > len(OUTPUTS):
-        raise malformed(f"outputs has to be a list of one or two of: {', '.join(OUTPUTS)}.")
-    return tuple(_output(value, is_binary) for value in wanted)
+    if not isinstance(wanted, list) or not wanted or len(wanted) > len(names):
+        most = {2: "one or two", 3: "one to three"}[len(names)]
+        raise malformed(f"outputs has to be a list of {most} of: {', '.join(names)}.")
+    return tuple(_output(value, is_binary, names) for value in wanted)
 
 
-def _output(value: Any, is_binary: bool) -> _Output:
-    if not isinstance(value, dict) or value.get("name") not in OUTPUTS:
-        raise malformed(f"An output has the name {' or '.join(OUTPUTS)}.")
+def _output(value: Any, is_binary: bool, names: tuple[str, ...]) -> _Output:
+    if not isinstance(value, dict) or value.get("name") not in names:
+        raise malformed(f"An output has the name {' or '.join(names)}.")
     parameters = _parameters(value)
     num_classes = parameters.get("classification", 0)
     if type(num_classes) is not int or not 0 <= num_classes <= 1 << 31:
         raise malformed("classification has to be a whole number from 0 on.")
+    if num_classes and value["name"] == UNLIKE:
+        raise malformed(f"{UNLIKE} has no classes.")
     return _Output(
         name=value["name"], is_binary=parameters.get("binary_data", is_binary) is True, num_classes=num_classes
     )
@@ -261,10 +271,8 @@ def _work(model: ServedModel, asked: _Asked) -> Callable[[], Answered]:
 
     def work() -> Answered:
         start = time.perf_counter()
-        logits_NK, probability_NK = model.answer({preprocessing: image_NHWC})
-        return Answered(
-            logits_NK=logits_NK, probability_NK=probability_NK, seconds={"infer": time.perf_counter() - start}
-        )
+        said = model.answer({preprocessing: image_NHWC})
+        return Answered(said=said, seconds={"infer": time.perf_counter() - start})
 
     return work
 
@@ -275,8 +283,11 @@ def _response(model: ServedModel, asked: _Asked, answered: Answered) -> Response
         head["id"] = asked.identifier
     tensors, parts = [], []
     for output in asked.outputs:
-        value_NK = answered.probability_NK if output.name == PROBABILITIES else answered.logits_NK
-        tensor, part = _tensor(model, output, value_NK)
+        if output.name == UNLIKE:
+            tensor, part = _unlike_tensor(output, answered.said.unlike_N)
+        else:
+            value_NK = answered.said.probability_NK if output.name == PROBABILITIES else answered.said.logits_NK
+            tensor, part = _tensor(model, output, value_NK)
         tensors.append(tensor)
         parts.append(part)
     head["outputs"] = tensors
@@ -304,6 +315,16 @@ def _tensor(model: ServedModel, output: _Output, value_NK: np.ndarray) -> tuple[
     return tensor | {"data": data}, b""
 
 
+def _unlike_tensor(output: _Output, unlike_N: np.ndarray | None) -> tuple[dict[str, Any], bytes]:
+    """The same of `unlike_training`: a byte for each image."""
+    value_N = np.zeros(0, bool) if unlike_N is None else unlike_N
+    tensor = {"name": output.name, "datatype": "BOOL", "shape": [len(value_N)]}
+    if output.is_binary:
+        binary = value_N.astype(np.uint8).tobytes()
+        return tensor | {"parameters": {"binary_data_size": len(binary)}}, binary
+    return tensor | {"data": value_N.tolist()}, b""
+
+
 def _classification(model: ServedModel, value_K: np.ndarray, number: int) -> list[str]:
     """`value:index:class` of the `number` largest values, as Triton writes them."""
     order = np.argsort(-value_K, kind="stable")[:number].tolist()
@@ -311,7 +332,10 @@ def _classification(model: ServedModel, value_K: np.ndarray, number: int) -> lis
 
 
 def _metadata(model: ServedModel) -> dict[str, Any]:
-    outputs = [{"name": name, "datatype": "FP32", "shape": [-1, len(model.classes)]} for name in OUTPUTS]
+    outputs: list[dict[str, Any]] = [
+        {"name": name, "datatype": "FP32", "shape": [-1, len(model.classes)]} for name in OUTPUTS
+    ]
+    outputs += [{"name": UNLIKE, "datatype": "BOOL", "shape": [-1]}] if model.tells_unlike else []
     return {
         "name": model.name,
         "versions": [VERSION],
@@ -322,7 +346,10 @@ def _metadata(model: ServedModel) -> dict[str, Any]:
 
 
 def _config(model: ServedModel) -> dict[str, Any]:
-    outputs = [{"name": name, "data_type": "TYPE_FP32", "dims": [-1, len(model.classes)]} for name in OUTPUTS]
+    outputs: list[dict[str, Any]] = [
+        {"name": name, "data_type": "TYPE_FP32", "dims": [-1, len(model.classes)]} for name in OUTPUTS
+    ]
+    outputs += [{"name": UNLIKE, "data_type": "TYPE_BOOL", "dims": [-1]}] if model.tells_unlike else []
     return {
         "name": model.name,
         "platform": "openvino",

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from ...core.types import Prediction
-from ...ship.engine import ServedModel
+from ...ship.engine import Network, ServedModel
 from .body import image_in, refuse_media_type
 from .metrics import MEDIA_TYPE
 from .refusal import Reason, wrong_field
@@ -76,6 +76,7 @@ def describe(model: ServedModel) -> dict[str, Any]:
             "preprocessing": network.bundle.preprocessing.model_dump(mode="json"),
             "metrics": network.bundle.metrics,
             "weights_sha256": network.bundle.provenance.get("weights_sha256"),
+            "unlike_training": _unlike_json(network),
         }
         for network in model.networks
     ]
@@ -87,18 +88,34 @@ def describe(model: ServedModel) -> dict[str, Any]:
         "classes": list(model.classes),
         "preprocessing": first.get("preprocessing"),
         "metrics": first.get("metrics"),
+        "tells_unlike_training": model.tells_unlike,
         "networks": networks,
     }
 
 
+def _unlike_json(network: Network) -> dict[str, float] | None:
+    known = network.unlike_training
+    return {"threshold": known.threshold, "share": known.share} if known else None
+
+
 def _answer(model: ServedModel, answered: Answered, waited_s: float, top: int) -> dict[str, Any]:
-    probability_K = answered.probability_NK[0]
-    prediction = Prediction(key="", classes=model.classes, probabilities=tuple(probability_K.tolist()), latency_ms=0.0)
+    probability_K, unlike_N = answered.said.probability_NK[0], answered.said.unlike_N
+    prediction = Prediction(
+        key="",
+        classes=model.classes,
+        probabilities=tuple(probability_K.tolist()),
+        latency_ms=0.0,
+        unlike_training=None if unlike_N is None else bool(unlike_N[0]),
+    )
     labels = model.task.labels_of(probability_K, model.classes)
     return {
         "model": model.name,
         "digest": model.digest,
+        "class": prediction.answer,
+        "probability": None if prediction.no_answer else prediction.top(1)[0][1],
         "top": [{"class": name, "probability": probability} for name, probability in prediction.top(top)],
+        "unlike_training": prediction.unlike_training,
+        "no_answer": prediction.no_answer or None,
         **({} if labels is None else {"labels": list(labels)}),
         "seconds": {name: round(value, 6) for name, value in {"wait": waited_s, **answered.seconds}.items()},
         "rotated": answered.rotated,

@@ -7,7 +7,7 @@ import numpy as np
 from starlette.requests import Request
 
 from ...core.errors import ImageError, ModelError, brief
-from ...ship.engine import Seen, ServedModel
+from ...ship.engine import Said, Seen, ServedModel
 from .body import BodyMemory, read_body
 from .metrics import Metrics
 from .options import BodyLimits
@@ -19,8 +19,7 @@ from .workers import Workers
 class Answered:
     """What a model says of N images, and the seconds of each stage but the waiting, which the workers count."""
 
-    logits_NK: np.ndarray
-    probability_NK: np.ndarray
+    said: Said
     seconds: dict[str, float]
     rotated: bool = False
     notes: tuple[str, ...] = ()
@@ -60,7 +59,7 @@ class Service:
             content = await read_body(request, held, self.limits)
             (model, answered), waited_s = await self.workers.run(lambda: _found(find, content), request.receive)
         seconds = {"wait": waited_s, **answered.seconds}
-        self.metrics.answered(model.name, seconds, len(answered.probability_NK))
+        self.metrics.answered(model.name, seconds, len(answered.said.probability_NK))
         return model, answered, waited_s
 
     def _names(self) -> str:
@@ -86,7 +85,7 @@ def _sentence(reason: str) -> str:
 def answer_encoded(model: ServedModel, contents: Sequence[bytes], clock: Callable[[], float]) -> Answered:
     """The answer to encoded images, one after the other. Raises ImageError."""
     seconds = {"decode": 0.0, "prepare": 0.0, "infer": 0.0}
-    found: list[tuple[np.ndarray, np.ndarray]] = []
+    found: list[Said] = []
     seen: list[Seen] = []
     for content in contents:
         seen.append(model.see(content))
@@ -97,8 +96,13 @@ def answer_encoded(model: ServedModel, contents: Sequence[bytes], clock: Callabl
         seconds["prepare"] += seen[-1].prepare_s
         seen[-1].prepared.clear()
     return Answered(
-        logits_NK=np.concatenate([logits for logits, _ in found]),
-        probability_NK=np.concatenate([probability for _, probability in found]),
+        said=Said(
+            np.concatenate([said.logits_NK for said in found]),
+            np.concatenate([said.probability_NK for said in found]),
+            np.concatenate([said.unlike_N for said in found if said.unlike_N is not None])
+            if model.tells_unlike
+            else None,
+        ),
         seconds=seconds,
         rotated=any(image.rotated for image in seen),
         notes=tuple(note for image in seen for note in image.notes),
