@@ -43,7 +43,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(photos: Path) -> Path:
     out = photos.parent / "run"
-    api.train(api.TrainRequest(source=str(photos), epochs=1, out=out, settings=["runtime.num_threads=1"]))
+    settings = ["runtime.num_threads=1", "split.validation_fraction=0.2"]  # enough to tell what is unlike training
+    api.train(api.TrainRequest(source=str(photos), epochs=1, out=out, settings=settings))
     return out
 
 
