@@ -427,18 +427,6 @@ def test_an_export_that_answers_otherwise_here_than_its_run_did_is_not_served(ex
     )
 
 
-def test_a_run_whose_temperature_is_1_is_served(tmp_path: Path):
-    """OpenVINO leaves the product with 1 and the sum with 0 out, and calls the logits by their names, too."""
-    run = untrained_run(tmp_path / "run", temperature=1.0, head_scale=0.1)
-    made = api.export(run, formats=["openvino"]).folder
-    network = open_network(made, 1)
-    network.self_test(made)
-    image_NHWC = np.random.default_rng(1).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
-    files = {name: (made / name).read_bytes() for name in ("model.xml", "model.bin")}
-    for found_NK, expected_NK in zip(network.answer(image_NHWC), run_openvino(files, image_NHWC), strict=True):
-        np.testing.assert_allclose(found_NK, expected_NK, atol=1e-6)
-
-
 def test_a_graph_that_its_description_does_not_fit_is_not_served(exported: Path, tmp_path: Path):
     preprocessing = json.loads((exported / "saccade.json").read_text())["preprocessing"] | {"input_width_px": 16}
     with pytest.raises(SaccadeError, match="is damaged: its graph takes"):

@@ -314,7 +314,7 @@ def test_idx_images_without_pixels_are_refused(tmp_path: Path, shape: tuple[int,
     [
         (np.zeros((0, 0), np.uint8), "0x0 values of uint8"),
         (np.zeros((4, 0, 3), np.uint8), "4x0x3 values of uint8"),
-        (np.zeros((4, 4, 4), np.uint8), "4x4x4 values of uint8"),
+        (np.zeros((4, 4, 65), np.uint8), "4x4x65 values of uint8"),
         (np.zeros((4, 4), np.float32), "4x4 values of float32"),
         (np.zeros((), np.uint8), "no values of uint8"),
     ],
