@@ -14,7 +14,7 @@
     ├── CheckpointError          exit 1  a checkpoint or a run directory
     │   └── RunInUseError        exit 1  another process holds the run directory
     ├── ExportError              exit 1  a file for other programs that cannot be made, or answers otherwise
-    ├── EndpointError            exit 1  a server that a deployed model runs on: it does not answer, or not in the protocol
+    ├── EndpointError            exit 1  the server of a deployed model: no answer, or none of the protocol
     ├── StorageError             exit 1  the disk: full, read-only, not permitted
     ├── TrainingError            exit 1  the optimisation itself, such as a loss that is not finite
     ├── ContractError            exit 1  a plug-in does not do what its kind promises
