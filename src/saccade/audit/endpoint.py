@@ -1,16 +1,15 @@
 """A deployed model as a classifier: what it takes, what it answers, and which class each number stands for."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ..core.errors import EndpointError, UsageError, printable
 from ..core.plain_files import open_plain_file
 from ..core.types import Preprocessing
+from ..data.images.encode import file_content
 from ..models.architecture import MODELS
 from ..runs.checkpoint import find_checkpoint, holds_checkpoint
 from ..runs.names import BUNDLE
@@ -153,16 +152,6 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     except UnicodeDecodeError:
         raise UsageError(f"--class-names: {where} is not text in UTF-8; it has one name a line.") from None
     return parse_classes([line.strip() for line in lines if line.strip()], where)
-
-
-def file_content(content: np.ndarray | bytes) -> bytes:
-    """An image as the content of a file: what is no file is written as PNG, which loses nothing."""
-    if isinstance(content, bytes):
-        return content
-    stream = io.BytesIO()
-    pixels = content[:, :, 0] if content.ndim == 3 and content.shape[2] == 1 else content
-    Image.fromarray(pixels).save(stream, "PNG")
-    return stream.getvalue()
 
 
 def _the_input(client: ProtocolClient, info: ModelInfo) -> TensorInfo:

@@ -12,10 +12,12 @@ from ..classify.crops import CENTRE
 from ..classify.evaluation import Evaluation
 from ..classify.further import Further, prepare
 from ..classify.judge import run_labels
+from ..classify.judged_images import test_part
 from ..classify.stream import items_of_source, prepared_stream
 from ..core.errors import UsageError, printable
 from ..core.processors import available_cpus
 from ..core.task import ONE_LABEL
+from ..data.images.encode import file_content
 from ..data.labels import labels_of
 from ..data.opening_line import Told, opening_line, untold
 from ..data.scan import scan_source
@@ -23,7 +25,7 @@ from ..data.source import DataSource, open_source
 from ..evaluate.caveats import sentences
 from ..evaluate.classes import match_classes, refuse_extra_classes
 from ..evaluate.words import metrics_of, warnings
-from .endpoint import SUM_TOLERANCE, Endpoint, file_content
+from .endpoint import SUM_TOLERANCE, Endpoint
 
 AT_ONCE = 4  # requests: enough to hide the way there, few enough for a small server
 UNKNOWN = (
@@ -53,14 +55,12 @@ def judge_endpoint(
     refuse_extra_classes(match)
     ready = prepare(asked, source_text, endpoint.classes, ONE_LABEL, has_bands=False)
     good_N = scan_source(source, available_cpus(), "error", channels="colour").good_N
-    test_N = np.array([i for i in good_N if source.record(int(i)).split == "test"], dtype=np.int64)
-    where = printable(source.name)
+    test_N, where = test_part(source, good_N), printable(source.name)
     index_N, judged_on = (test_N, f"the test part of {where}") if len(test_N) else (good_N, f"all images of {where}")
     value_NK = _answers(endpoint, source, index_N)
     are_probabilities, logits_NK = _as_logits(value_NK)
     label_N = run_labels(labels_of(source, index_N), match.label_map_S, len(endpoint.classes))
     metrics = metrics_of(logits_NK, label_N, endpoint.classes, ONE_LABEL)
-    answering = answering or Answering()
     evaluation = Evaluation(
         runs=(),
         endpoint=endpoint.client.address,
@@ -77,7 +77,7 @@ def judge_endpoint(
         label_N=label_N,
         keys=tuple(source.record(int(index)).key for index in index_N),
         kind="",
-        min_confidence=answering.min_confidence,
+        min_confidence=answering.min_confidence if answering else None,
     )
     return ready.measure(evaluation, source, index_N)
 

@@ -14,17 +14,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
-from io import BytesIO
 from pathlib import Path, PurePath
-from typing import IO
 from urllib.parse import quote
 
 import numpy as np
-from PIL import Image
 
 from ..core import atomic
 from ..core.errors import ImageError, UsageError, printable, shell_word
 from ..core.types import Prediction
+from ..data.images.encode import file_content
 from ..data.images.formats.table import ENDINGS as IMAGE_ENDINGS
 from ..data.sources.in_memory import HeldImage
 
@@ -192,17 +190,8 @@ class _Copies:
     def _copy(self, item: HeldImage, name: str) -> bytes | np.ndarray:
         content = item.read()
         with atomic.storage_errors(self._folder / name), open(self._folder / name, "wb") as file:
-            _write_image(file, content)
+            file.write(file_content(content))
         return content
-
-
-def _write_image(file: IO[bytes], content: bytes | np.ndarray) -> None:
-    if isinstance(content, bytes):
-        file.write(content)
-        return
-    buffer = BytesIO()
-    Image.fromarray(content).save(buffer, "PNG")
-    file.write(buffer.getvalue())
 
 
 def _plain(key: str) -> str:

@@ -63,6 +63,11 @@ class JudgedImages:
         return tuple(sentences([*self.caveats, *copies.caveats(), *warnings(metrics, copies.kind(self.kind))]))
 
 
+def test_part(source: DataSource, good_N: np.ndarray) -> np.ndarray:
+    """Those of the images `good_N` that the source says are to judge by."""
+    return np.array([i for i in good_N if source.record(int(i)).split == "test"], dtype=np.int64)
+
+
 def choose_images(runs: Sequence[Path], source_text: str, source: DataSource, scan: ScanReport) -> JudgedImages:
     """The images to judge `runs` on: never silently those they were trained on.
 
@@ -84,7 +89,7 @@ def choose_images(runs: Sequence[Path], source_text: str, source: DataSource, sc
     caveats = unknown[:1]
     if known and scan.likeness is None:
         caveats.append(f"near duplicates are not looked for among more than {MAX_COMPARED:,} images, only equal ones")
-    test_N = np.array([i for i in scan.good_N if source.record(int(i)).split == "test"], dtype=np.int64)
+    test_N = test_part(source, scan.good_N)
     if len(test_N):
         index_N, judged_on = test_N, f"the test part of {where}"
         num_equal, num_near = int(equal_N[test_N].sum()), int(near_N[test_N].sum())

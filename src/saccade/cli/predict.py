@@ -200,11 +200,7 @@ def _answer_json(answer: Any, top: int) -> dict[str, Any]:
         "key": answer.key,
         "file": answer.key,
         **said,
-        "class": answer.answer,
-        "probability": None if answer.no_answer else answer.top(1)[0][1],
-        "top": [{"class": name, "probability": probability} for name, probability in answer.top(top)],
-        "unlike_training": answer.unlike_training,
-        "no_answer": answer.no_answer or None,
+        **answer.said_json(top),
         "latency_ms": round(answer.latency_ms, 3),
     }
 

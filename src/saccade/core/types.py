@@ -306,6 +306,16 @@ class Prediction(Displayed):
         order = sorted(range(len(self.classes)), key=lambda k: (self.classes[k] != self.grade, -self.probabilities[k]))
         return [(self.classes[k], self.probabilities[k]) for k in order[:num]]
 
+    def said_json(self, num: int) -> dict[str, Any]:
+        """The answer among classes with the `num` most probable of them, as `predict --json` and a server give it."""
+        return {
+            "class": self.answer,
+            "probability": None if self.no_answer else self.top(1)[0][1],
+            "top": [{"class": name, "probability": probability} for name, probability in self.top(num)],
+            "unlike_training": self.unlike_training,
+            "no_answer": self.no_answer or None,
+        }
+
     @property
     def no_answer(self) -> Literal["", "unlike_training", "low_confidence"]:
         """Why there is no answer; empty where there is one."""

@@ -24,6 +24,7 @@ from ..classify.classifier import Classifier
 from ..core.errors import ExportError, printable
 from ..core.types import Preprocessing
 from ..data.images.decode import decode_image
+from ..data.images.encode import file_content
 from ..data.images.preprocess import covered_box, prepare_image
 from ..data.limits import MAX_ASPECT, MAX_IMAGE_PIXELS
 from ..evaluate.thresholds import PromisedPrecision
@@ -31,7 +32,7 @@ from .any_size import run_any_size
 from .bundle import Bundle
 from .card import not_measured, pixel_words, texts, verdict_sentence
 from .check import FLOAT32_TOLERANCE, Difference, Reference, answered, further, require_equal
-from .check_images import SIZES_HW, check_image, png_bytes
+from .check_images import SIZES_HW, check_image
 from .web_runtime import SCRIPT, VERSION, WASM
 
 PART_CHARACTERS = 1 << 22  # of one text: browsers bound how long it may be
@@ -71,7 +72,7 @@ def self_test_photos(classifier: Classifier, preprocessing: Preprocessing) -> li
     """The generated photographs as PNG and as JPEG, with what the run makes of them and says of them."""
     contents = []
     for number in range(len(SIZES_HW)):
-        contents.append((f"{number + 1}, PNG", "image/png", png_bytes(check_image(number))))
+        contents.append((f"{number + 1}, PNG", "image/png", file_content(check_image(number))))
     for number in range(len(SIZES_HW)):
         buffer = io.BytesIO()
         Image.fromarray(check_image(number)).save(buffer, "JPEG", quality=JPEG_QUALITY)

@@ -4,10 +4,7 @@ Three smooth colour fields with hard-edged shapes on them, of three proportions,
 resizing, cutting and the order of the channels all show in the answer.
 """
 
-import io
-
 import numpy as np
-from PIL import Image
 
 SIZES_HW = ((480, 640), (600, 400), (512, 512))
 
@@ -26,10 +23,3 @@ def check_image(number: int) -> np.ndarray:
         bottom, right = top + draw.integers(20, 200), left + draw.integers(20, 200)
         image_HWC[top:bottom, left:right] = draw.uniform(0, 255, 3)
     return np.clip(np.rint(image_HWC), 0, 255).astype(np.uint8)
-
-
-def png_bytes(image_HWC: np.ndarray) -> bytes:
-    """The content of a PNG file of `image_HWC`."""
-    buffer = io.BytesIO()
-    Image.fromarray(image_HWC).save(buffer, "PNG")
-    return buffer.getvalue()

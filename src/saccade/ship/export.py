@@ -18,6 +18,7 @@ from ..core.display import Displayed
 from ..core.errors import UnknownNameError, UsageError, did_you_mean, printable
 from ..core.runtime import RuntimeConfig, start
 from ..data.images.bands import channel_words
+from ..data.images.encode import file_content
 from ..evaluate.novelty import NEIGHBOUR, Novelty
 from ..runs.checkpoint import Checkpoint, find_checkpoint
 from ..runs.ensemble_folder import is_ensemble, num_members
@@ -29,7 +30,7 @@ from .browser import compare_any_size, page_files, self_test_photos
 from .bundle import Bundle, CheckedImage, UnlikeTraining, bundle_bytes, novelty_digest, refuse_foreign
 from .card import card_text
 from .check import FLOAT32_TOLERANCE, HALF_TOLERANCE, Difference, Reference, compare, reference_of, require_equal
-from .check_images import SIZES_HW, check_image, png_bytes
+from .check_images import SIZES_HW, check_image
 from .graph import shipped
 from .hub import check_hub, hub_folder
 from .hub_card import hub_card_text, with_hub
@@ -123,7 +124,7 @@ def export_run(
     reference = reference_of(classifier, checkpoint.manifest.preprocessing)
     files, differences = _files(checkpoint, classifier, reference, wanted, half)
     for number in range(len(SIZES_HW)):
-        files[f"check/image-{number + 1}.png"] = png_bytes(check_image(number))
+        files[f"check/image-{number + 1}.png"] = file_content(check_image(number))
     bundle = _bundle(checkpoint, reference, wanted, half, differences)
     told_by = {"onnx", "browser", "triton"} if int8 else AS_GRAPH  # 8 bits move features, and the threshold is of 32
     if member.novelty and told_by & set(wanted):

@@ -111,11 +111,7 @@ def _answer(model: ServedModel, answered: Answered, waited_s: float, top: int) -
     return {
         "model": model.name,
         "digest": model.digest,
-        "class": prediction.answer,
-        "probability": None if prediction.no_answer else prediction.top(1)[0][1],
-        "top": [{"class": name, "probability": probability} for name, probability in prediction.top(top)],
-        "unlike_training": prediction.unlike_training,
-        "no_answer": prediction.no_answer or None,
+        **prediction.said_json(top),
         **({} if labels is None else {"labels": list(labels)}),
         "seconds": {name: round(value, 6) for name, value in {"wait": waited_s, **answered.seconds}.items()},
         "rotated": answered.rotated,

@@ -1,0 +1,17 @@
+"""Images as the content of a file."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+
+def file_content(content: np.ndarray | bytes) -> bytes:
+    """An image as the content of a file: pixels that are no file, uint8 (H, W), (H, W, 1) or (H, W, 3), are written as
+    PNG, which loses nothing."""
+    if isinstance(content, bytes):
+        return content
+    stream = io.BytesIO()
+    pixels = content[:, :, 0] if content.ndim == 3 and content.shape[2] == 1 else content
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
