@@ -17,6 +17,7 @@
     ├── EndpointError            exit 1  the server of a deployed model: no answer, or none of the protocol
     ├── StorageError             exit 1  the disk: full, read-only, not permitted
     ├── TrainingError            exit 1  the optimisation itself, such as a loss that is not finite
+    ├── GroupError               exit 1  another process of the run: an error of its own, or no answer
     ├── ContractError            exit 1  a plug-in does not do what its kind promises
     └── Stopped                  exit 130 the user asked to stop; everything is saved
 
@@ -109,6 +110,10 @@ class EndpointError(SaccadeError):
 
 class TrainingError(SaccadeError):
     pass
+
+
+class GroupError(SaccadeError):
+    """Another of the processes that compute a run together has failed, or does not answer."""
 
 
 class ContractError(SaccadeError):

@@ -1,6 +1,5 @@
 """Where the work runs: device, precision, memory layout, threads and ranks, found once and printed."""
 
-import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from .config import FrozenConfig
 from .errors import ConfigError, brief
 from .host_process import remember_gpu
 from .processors import available_cpus
+from .ranks import ALONE, Ranks, current_ranks
 
 DISTRIBUTION = "saccade-learn"  # the name on the package index; what is imported is saccade
 
@@ -42,8 +42,7 @@ class Runtime:
     precision: torch.dtype
     num_threads: int
     cuda_graphs: bool = False
-    rank: int = 0
-    world_size: int = 1
+    ranks: Ranks = ALONE
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -93,8 +92,7 @@ def start(config: RuntimeConfig) -> Runtime:
         precision=precision,
         num_threads=num_threads,
         cuda_graphs=config.cuda_graphs and device.type == "cuda",
-        rank=int(os.environ.get("RANK", "0")),
-        world_size=int(os.environ.get("WORLD_SIZE", "1")),
+        ranks=current_ranks(),
     )
 
 

@@ -29,6 +29,18 @@ class SignedLog(nn.Module):
         return value.sign() * value.abs().log1p()
 
 
+def signed_exp(value: torch.Tensor) -> torch.Tensor:
+    """sign(y) (exp(|y|) - 1), of any shape: what `SignedLog` made `value` of, to the rounding of float32."""
+    return value.sign() * value.abs().expm1()
+
+
+def is_loglinear(model: nn.Module) -> bool:
+    """Whether the head of `model` is one dense layer on the logarithm of what it sees."""
+    head = getattr(model, "head", None)
+    is_pair = isinstance(head, nn.Sequential) and len(head) == 2
+    return is_pair and isinstance(head[0], SignedLog) and isinstance(head[1], nn.Linear)
+
+
 def has_new_head(text: str) -> bool:
     """Whether `text` is NAME+HEAD of a registered network."""
     return text.count("+") == 1 and text.partition("+")[0] in MODELS

@@ -1,9 +1,12 @@
 """What the head of a network sees, together with what it says, from one pass."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
 from .architecture import ImageClassifier
+from .new_head import is_loglinear, signed_exp
 from .surgery import last_is_head, last_layer, mean_over_positions
 
 MAX_KEPT = 8192  # features of one image that are worth keeping of a thousand
@@ -47,10 +50,15 @@ def with_features(model: nn.Module, max_features: int | None = None) -> LogitsAn
     return LogitsAndFeatures(model, max_features).eval()
 
 
-def feeds_the_last_layer(model: nn.Module) -> bool:
-    """Whether the features of `with_features` are what the last dense layer sees: not where the head has layers before
-    it, such as a logarithm, nor where the features are the means of the last map instead.
+def as_head_sees(model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """What makes of the input of the last dense layer, float32 of any shape, the features of `with_features`.
 
+    They are the same where the head is that layer alone, and its logarithm is undone where it is `loglinear`. None
+    where other layers lie between, or the features are the means of the last map instead.
     Raises ModelError where the last layer is not a dense one.
     """
-    return with_features(model) is not None and last_is_head(model) and last_layer(model).in_features <= MAX_KEPT
+    if with_features(model) is None or last_layer(model).in_features > MAX_KEPT:
+        return None
+    if last_is_head(model):
+        return torch.Tensor.float
+    return signed_exp if is_loglinear(model) else None

@@ -35,12 +35,13 @@ MAX_VALIDATION = 2000  # validation images whose distances are kept
 @dataclass(frozen=True, kw_only=True)
 class KeptFeatures:
     """What the last layer of a network sees, known without a pass through it: `of` gives feature_ND of the images with
-    these indices, and `last` is that layer. `last_is_head`: the head has no other layers, so its input is the same.
-    `is_exact`: computed and kept in float32, so they give the logits of a pass but for the order of sums."""
+    these indices, and `last` is that layer. `as_head_sees` makes of them what the head sees, which may have layers
+    before its last one; None where that is lost. `is_exact`: computed and kept in float32, so they give the logits of a
+    pass but for the order of sums."""
 
     of: Callable[[np.ndarray], torch.Tensor]
     last: nn.Linear
-    last_is_head: bool
+    as_head_sees: Callable[[torch.Tensor], torch.Tensor] | None
     is_exact: bool
 
 
@@ -59,7 +60,7 @@ class Passes:
     @property
     def features_are_known(self) -> bool:
         """Whether features cost no pass."""
-        return self.kept is not None and self.kept.last_is_head
+        return self.kept is not None and self.kept.as_head_sees is not None
 
     def outputs(self, index_N: np.ndarray) -> Outputs:
         """The logits of the images `index_N`, by a pass."""
@@ -69,20 +70,20 @@ class Passes:
         """The logits of the images `index_N`, by a pass only where they are not known exactly."""
         if self.kept is None or not self.kept.is_exact:
             return self.outputs(index_N)
-        return self._from_kept(self.kept, index_N)[0]
+        return self._from_kept(self.kept, self.kept.of(index_N).float(), index_N)
 
     @torch.inference_mode()
-    def _from_kept(self, kept: KeptFeatures, index_N: np.ndarray) -> tuple[Outputs, np.ndarray]:
-        feature_ND = kept.of(index_N).float()
+    def _from_kept(self, kept: KeptFeatures, feature_ND: torch.Tensor, index_N: np.ndarray) -> Outputs:
         logits_NK = functional.linear(feature_ND, kept.last.weight.cpu(), kept.last.bias.cpu())
         label_N = self.images.labels(index_N).numpy()
-        return Outputs(logits_NK=logits_NK.numpy(), label_N=label_N, index_N=index_N), feature_ND.numpy()
+        return Outputs(logits_NK=logits_NK.numpy(), label_N=label_N, index_N=index_N)
 
     def outputs_and_features(self, index_N: np.ndarray) -> tuple[Outputs, np.ndarray | None]:
         """The logits and feature_ND float32 of the images `index_N`, by a pass only where they are not known; None
         where the network does not name its parts."""
-        if self.kept is not None and self.features_are_known:
-            return self._from_kept(self.kept, index_N)
+        if self.kept is not None and self.kept.as_head_sees is not None:
+            feature_ND = self.kept.of(index_N).float()
+            return self._from_kept(self.kept, feature_ND, index_N), self.kept.as_head_sees(feature_ND).numpy()
         model = with_features(self.model, MAX_KEPT)
         if model is None:
             return self.outputs(index_N), None

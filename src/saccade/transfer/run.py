@@ -19,7 +19,7 @@ from ..core.errors import ConfigError, Stopped, printable
 from ..core.runtime import Runtime, environment, seed_everything, start
 from ..data.augmenter import measure_colours
 from ..models.build import resolve_model
-from ..models.penultimate import feeds_the_last_layer
+from ..models.penultimate import as_head_sees
 from ..models.surgery import ALL, find_depth, last_layer, transplant
 from ..runs.checkpoint import find_checkpoint, open_checkpoint, save_checkpoint, settle_checkpoint
 from ..runs.manifest import Manifest, read_manifest
@@ -260,7 +260,7 @@ def _finish(
         kept = KeptFeatures(
             of=lambda index_N: collect_features(frozen, [LAST], index_N, work)[LAST],
             last=head,
-            last_is_head=feeds_the_last_layer(model),
+            as_head_sees=as_head_sees(model),
             is_exact=frozen.dtype == "float32" and runtime.precision == torch.float32,
         )
         judgement = judge(folder.path, best, images, known, runtime, context.stop.check, kept, context.crossed)
