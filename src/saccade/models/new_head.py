@@ -67,10 +67,10 @@ def build_with_new_head(text: str, spec: ModelSpec) -> ImageClassifier:
     model = build_model(name, spec)
     if not isinstance(model, ImageClassifier):
         raise ModelError(f"{name} has no parts of its own (stem, stages, neck, head), so its head cannot be replaced.")
-    feature_shape = _feature_shape(model, spec)
-    if len(feature_shape) == 4:
+    num_features, is_map = _told_by_head(model.head) or _measured(model, spec)
+    if is_map:
         model.neck = nn.Sequential(OrderedDict(body=model.neck, pool=GlobalAveragePool()))
-    head = new_head(feature_shape[1], spec.num_classes, int(match[1]) if match[1] else 0)
+    head = new_head(num_features, spec.num_classes, int(match[1]) if match[1] else 0)
     model.head = nn.Sequential(OrderedDict(log=SignedLog(), output=head)) if word == LOGLINEAR else head
     return model
 
@@ -88,11 +88,25 @@ def new_head(num_features: int, num_classes: int, num_hidden: int = 0) -> nn.Mod
     return nn.Sequential(OrderedDict(hidden=hidden, relu=nn.ReLU(), dropout=nn.Dropout(0.5), output=last))
 
 
-def _feature_shape(model: ImageClassifier, spec: ModelSpec) -> tuple[int, ...]:
-    """Shape of what the neck gives for one image; looking draws nothing and counts nothing."""
+def _told_by_head(head: nn.Module) -> tuple[int, bool] | None:
+    """(features, whether they are those of a map) that the first layer with weights of `head` takes; None where layers
+    of another kind stand in front of it, which may change their number."""
+    for layer in head.modules():
+        if isinstance(layer, nn.Linear):
+            return layer.in_features, False
+        if isinstance(layer, nn.Conv2d):
+            return layer.in_channels, True
+        if not isinstance(layer, nn.Sequential | nn.Dropout):
+            return None
+    return None
+
+
+def _measured(model: ImageClassifier, spec: ModelSpec) -> tuple[int, bool]:
+    """The same by a pass of one image through what is in front of the head, which takes a second where weights have no
+    memory; looking draws nothing and counts nothing."""
     parameter = next(model.parameters())
     was_training = model.training
     with torch.no_grad():
         feature = model.eval().forward_features(torch.zeros(1, *spec.input_CHW, device=parameter.device))
     model.train(was_training)
-    return tuple(feature.shape)
+    return feature.shape[1], feature.ndim == 4
