@@ -37,8 +37,8 @@ def signed_exp(value: torch.Tensor) -> torch.Tensor:
 def is_loglinear(model: nn.Module) -> bool:
     """Whether the head of `model` is one dense layer on the logarithm of what it sees."""
     head = getattr(model, "head", None)
-    is_pair = isinstance(head, nn.Sequential) and len(head) == 2
-    return is_pair and isinstance(head[0], SignedLog) and isinstance(head[1], nn.Linear)
+    kinds = [type(layer) for layer in head.children()] if isinstance(head, nn.Sequential) else []
+    return kinds == [SignedLog, nn.Linear]
 
 
 def has_new_head(text: str) -> bool:
