@@ -13,7 +13,7 @@ from PIL import Image
 
 from saccade import api
 from saccade.classify.classifier import open_member
-from saccade.core.errors import ExportError
+from saccade.core.errors import CheckpointError, ExportError
 from saccade.data.images.decode import decode_image
 from saccade.data.images.preprocess import prepare_image
 from saccade.data.sources.digits import Digits
@@ -22,7 +22,6 @@ from saccade.runs.checkpoint import find_checkpoint, update_manifest
 for package in ("onnx", "onnxscript", "onnxruntime", "openvino", "starlette", "python_multipart"):
     pytest.importorskip(package, reason="the extras 'export' and 'serve' are not installed")
 
-from tests.processes import run_python  # noqa: E402
 from tests.ship.asked import HOST, PNG, MeanColour, app_of, ask, service_of  # noqa: E402
 from tests.ship.chromium import chromium, require_chromium  # noqa: E402
 from tests.ship.test_serve_protocol import encoded, infer  # noqa: E402
@@ -185,38 +184,30 @@ def test_of_several_networks_more_than_half_of_those_that_can_tell_decide(
     assert (None if found is None else found.tolist()) == (None if expected is None else [expected])
 
 
-REFUSED = """
-import sys
-from pathlib import Path
-from saccade.core.errors import CheckpointError
-from saccade.ship.engine import open_network
-try:
-    open_network(Path(sys.argv[1]), 1)
-except CheckpointError as error:
-    print(error.message)
-"""
-
-
 def test_an_export_whose_distances_are_others_than_those_of_its_run_is_not_served(exported: Path, tmp_path: Path):
     copy = Path(shutil.copytree(exported, tmp_path / "copy"))
     values = json.loads((copy / "saccade.json").read_text())
-
-    def said() -> str:
-        """Why it is refused, by a process of its own: a server ends with it, too."""
-        (copy / "saccade.json").write_text(json.dumps(values))
-        return run_python(["-c", REFUSED, copy], tmp_path).stdout
-
     was = values["unlike_training"]["check"][1]
     values["unlike_training"]["check"][1] = (was**2 + 0.01) ** 0.5
-    assert said() == (
+    (copy / "saccade.json").write_text(json.dumps(values))
+    with pytest.raises(CheckpointError) as refused:
+        open_network(copy, 1)
+    assert refused.value.message == (
         f"{copy} answers otherwise here than its run did: squared distances of check/image-2.png differ by 0.01; "
         f"allowed are 0.0001.\n"
-        f"It is not served. Export the run again on this machine.\n"
+        f"It is not served. Export the run again on this machine."
     )
     values["unlike_training"]["check"] = [was]
-    assert said() == f"{copy} is damaged: its distances do not fit its check images.\nExport the run again.\n"
+    (copy / "saccade.json").write_text(json.dumps(values))
+    with pytest.raises(CheckpointError) as short:
+        open_network(copy, 1)
+    assert short.value.message == (
+        f"{copy} is damaged: its distances do not fit its check images.\nExport the run again."
+    )
     del values["unlike_training"]
-    assert "is damaged: its graph takes " in said()
+    (copy / "saccade.json").write_text(json.dumps(values))
+    with pytest.raises(CheckpointError, match="is damaged: its graph takes "):
+        open_network(copy, 1)
 
 
 def test_a_graph_that_counts_another_neighbour_is_refused(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -6,11 +6,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.processes import PATIENCE_S, child, run_python
+from tests.processes import PATIENCE_S, child
 
+from saccade import api
+from saccade.core.errors import Stopped
+from saccade.evaluate import forward
 from saccade.runs.checkpoint import open_checkpoint
 from saccade.runs.log import read_events
 
@@ -72,43 +77,32 @@ def test_a_second_interrupt_ends_at_once(tmp_path: Path):
     assert not leftovers(process.pid)
 
 
-STOPPED_INSIDE = """
-import os, signal, sys
-from pathlib import Path
-from saccade import api
-from saccade.core.errors import Stopped
-from saccade.evaluate import forward
-
-model, whole, run, number = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
-settings = ["input.size_px=12", "batch_size=32", "runtime.num_threads=1"]
-api.train(api.TrainRequest(source="digits", model=model, epochs=3, out=whole, settings=settings))
-real, calls = forward.forward, []
-
-def stopping(*arguments):
-    calls.append(1)
-    if len(calls) == number:
-        os.kill(os.getpid(), signal.SIGTERM)
-    return real(*arguments)
-
-forward.forward = stopping
-try:
-    api.train(api.TrainRequest(source="digits", model=model, epochs=3, out=run, settings=settings))
-except Stopped:
-    print("stopped")
-forward.forward = real
-api.train(api.TrainRequest(out=run, resume=True))
-"""
-
-
-@pytest.mark.parametrize(("place", "number"), [("validation", 2), ("verdict", 3 * 5 + 2)])
-def test_a_signal_in_the_middle_of_validation_or_verdict_loses_nothing(tmp_path: Path, place: str, number: int):
+@pytest.mark.parametrize("place", ["validation", "verdict"])
+def test_a_signal_in_the_middle_of_validation_or_verdict_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+):
     """The run that was stopped there and resumed has the log and the weights of one that was not."""
-    out, run = tmp_path / "whole", tmp_path / "stopped"
-    done = run_python(["-c", STOPPED_INSIDE, SMALL[1], out, run, str(number)], tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "stopped" in done.stdout.splitlines(), place
-    whole, resumed = (open_checkpoint(path / "checkpoint-last").manifest for path in (out, run))
+    settings = ["input.size_px=12", "batch_size=32", "runtime.num_threads=1"]
+    request = api.TrainRequest(source="digits", model=SMALL[1], epochs=3, out=tmp_path / "whole", settings=settings)
+    api.train(request)
+    real, calls = forward.forward, []
+
+    def stopping(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == (2 if place == "validation" else 3 * 5 + 2):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(*arguments)
+
+    monkeypatch.setattr(forward, "forward", stopping)
+    run = tmp_path / "stopped"
+    with pytest.raises(Stopped):
+        api.train(replace(request, out=run))
+    monkeypatch.setattr(forward, "forward", real)
+    api.train(api.TrainRequest(out=run, resume=True))
+    whole, resumed = (open_checkpoint(path / "checkpoint-last").manifest for path in (tmp_path / "whole", run))
     assert whole.files == resumed.files
-    losses = [[event["validation_loss"] for event in read_events(path / "metrics.jsonl")] for path in (out, run)]
+    losses = [
+        [event["validation_loss"] for event in read_events(path / "metrics.jsonl")] for path in (request.out, run)
+    ]
     assert losses[0] == losses[1]
-    assert (run / "evaluation.safetensors").read_bytes() == (out / "evaluation.safetensors").read_bytes()
+    assert (run / "evaluation.safetensors").read_bytes() == (request.out / "evaluation.safetensors").read_bytes()

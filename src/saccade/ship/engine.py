@@ -36,7 +36,7 @@ from .bundle import (
     read_bundle,
     read_bundle_file,
 )
-from .openvino_file import FLOAT32, require_openvino
+from .openvino_file import FLOAT32, openvino_core, require_openvino
 
 COPIES = 2  # of the weights, while a network is compiled
 SELF_TEST_TOLERANCE = 1e-4  # of probabilities: another processor adds up in another order
@@ -291,8 +291,6 @@ def _refuse_too_large(where: str, bundle: Bundle) -> None:
 
 def _compiled(folder: Path, bundle: Bundle, name: str, num_streams: int) -> Any:
     """The network as OpenVINO runs it, of the bytes whose digests were tested."""
-    import openvino
-
     files = ("model.xml", "model.bin") if name == "openvino" else ("model.onnx",)
     missing = [file for file in files if file not in bundle.files]
     if missing:
@@ -300,7 +298,7 @@ def _compiled(folder: Path, bundle: Bundle, name: str, num_streams: int) -> Any:
     content = [read_bundle_file(folder, bundle, file) for file in files]
     one_thread_each = {"NUM_STREAMS": num_streams, "INFERENCE_NUM_THREADS": num_streams, "ENABLE_CPU_PINNING": False}
     try:
-        core = openvino.Core()
+        core = openvino_core()
         model = core.read_model(content[0], content[1] if len(content) > 1 else b"")
         return core.compile_model(model, "CPU", FLOAT32 | one_thread_each)
     except RuntimeError as error:

@@ -1,9 +1,12 @@
 """`model.xml` and `model.bin`: OpenVINO's form, made of the ONNX file and never of the module, which it would trace."""
 
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +19,7 @@ MISSING = (
     "Export to OpenVINO needs openvino, which is not installed.\nInstall it: pip install 'saccade-learn[openvino]'."
 )
 FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}  # else it computes in bfloat16 where the processor can, without a word
+Found = TypeVar("Found")
 
 
 def require_openvino() -> None:
@@ -27,12 +31,40 @@ def require_openvino() -> None:
         raise ExportError(MISSING) from None
 
 
-def openvino_files(onnx_content: bytes, metadata: Mapping[str, str], half: bool) -> dict[str, bytes]:
-    """The content of `model.xml` and `model.bin`. With `half` weights are stored as float16, computed as float32."""
+@lru_cache(maxsize=1)
+def openvino_core() -> Any:
+    """OpenVINO's Core, one for the process, which is never let go of.
+
+    A Core that computes on the processor gives the thread that began it a stack for signals of its own, and unmaps that
+    at its end. Of two Cores whose lives overlap, the one that ends last puts back the stack of the other, which is gone:
+    the next signal (Ctrl-C in a training) ends the process by SIGSEGV. So there is one, begun on a thread that is over.
+    """
     require_openvino()
     import openvino
 
-    return model_files(openvino.Core().read_model(onnx_content, b""), metadata, half)
+    core = openvino.Core()
+    on_its_own_thread(lambda: core.get_property("CPU", "FULL_DEVICE_NAME"))  # the processor's part is loaded by this
+    return core
+
+
+def on_its_own_thread(work: Callable[[], Found]) -> Found:
+    """What `work` gives or raises, on a thread of its own: what OpenVINO does to a thread ends with it. Ctrl-C does not
+    wait for it."""
+    found: Future[Found] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(work())
+        except BaseException as error:  # noqa: BLE001  raised again on the thread that waits
+            found.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return found.result()
+
+
+def openvino_files(onnx_content: bytes, metadata: Mapping[str, str], half: bool) -> dict[str, bytes]:
+    """The content of `model.xml` and `model.bin`. With `half` weights are stored as float16, computed as float32."""
+    return model_files(openvino_core().read_model(onnx_content, b""), metadata, half)
 
 
 def model_files(model: Any, metadata: Mapping[str, str], half: bool) -> dict[str, bytes]:
@@ -58,10 +90,7 @@ def _content(path: Path) -> bytes:
 def run_openvino(files: Mapping[str, bytes], image_BHWC: np.ndarray) -> tuple[np.ndarray, ...]:
     """(logits_BK, probability_BK) float32 of prepared uint8 images, by OpenVINO on the processor, in float32; with
     distance_B where the graph gives it."""
-    require_openvino()
-    import openvino
-
-    core = openvino.Core()
+    core = openvino_core()
     model: Any = core.read_model(files["model.xml"], files["model.bin"])
     compiled = core.compile_model(model, "CPU", FLOAT32)
     found = compiled({IMAGE: image_BHWC})

@@ -26,7 +26,7 @@ from ..evaluate.scores import probabilities_from_logits
 from ..evaluate.significance import images_to_show, mcnemar_exact, paired_score_interval
 from ..train.own_images import OwnParts
 from .bundle import IMAGE, LOGITS, PROBABILITIES, Bundle, Int8
-from .openvino_file import FLOAT32, model_files
+from .openvino_file import FLOAT32, model_files, on_its_own_thread, openvino_core
 from .reports import without_reports
 
 NUM_CALIBRATION = 300  # training images, as NNCF's own default
@@ -68,8 +68,6 @@ def quantized(
 
     `max_drop` is a fraction. Raises ExportError where a loss within it is not shown.
     """
-    import openvino
-
     preprocessing = bundle.preprocessing
     if not len(parts.validation_N):
         raise ExportError(
@@ -78,7 +76,7 @@ def quantized(
         )
     calibration_N = chosen(parts.train_N, seed)
     image_NHWC = np.concatenate(list(_prepared(parts.source, calibration_N, preprocessing, num_threads)))
-    core = openvino.Core()
+    core = openvino_core()
     float_model = core.read_model(files["model.xml"], files["model.bin"])
     small_model = _quantized_network(float_model, image_NHWC)
     engines = [core.compile_model(model, "CPU", FLOAT32) for model in (float_model, small_model)]
@@ -208,7 +206,8 @@ def _quantized_network(model: Any, image_NHWC: np.ndarray) -> Any:
 
         data = nncf.Dataset([image_HWC[None] for image_HWC in image_NHWC])
         preset = nncf.QuantizationPreset.MIXED
-        return nncf.quantize(network, data, preset=preset, subset_size=len(image_NHWC))
+        # It begins Cores of its own, whose stacks for signals are not to be those of this thread.
+        return on_its_own_thread(lambda: nncf.quantize(network, data, preset=preset, subset_size=len(image_NHWC)))
 
 
 def _with_probabilities(network: Any, temperature: float) -> Any:
