@@ -44,7 +44,6 @@ def calls_for_classes(run: Path, source: str, out: Path) -> dict[str, Callable[[
         "saccade suggest": lambda: api.suggest(run, gone),
         "saccade drift": lambda: api.drift(run, gone),
         "saccade add-class": lambda: api.add_class(run, gone, out / "new"),
-        "saccade export": lambda: api.export(run, out / "new"),
         "predict --label-studio": lambda: api.predict_to_label_studio(run, gone, out / "new"),
         "predict --fiftyone": lambda: api.predict_to_fiftyone(run, gone, out / "new"),
         "evaluate --label-errors": lambda: api.check_labels(run, str(gone), out / "new"),

@@ -47,7 +47,9 @@ def test_triton_reads_what_the_model_takes_and_gives(messages: ModuleType):
 def test_triton_reads_that_there_is_one_distance_an_image(messages: ModuleType):
     from google.protobuf import text_format
 
-    config = text_format.Parse(config_text((28, 32, 1), 10, has_distance=True), messages.ModelConfig())
+    config = text_format.Parse(
+        config_text((28, 32, 1), 10, ["logits", "probabilities", "distance"]), messages.ModelConfig()
+    )
     distance = config.output[2]
     assert (distance.name, list(distance.dims), distance.data_type) == ("distance", [1], messages.TYPE_FP32)
     assert distance.HasField("reshape")

@@ -118,10 +118,10 @@ def test_images_of_other_channels_are_refused_by_name(trained: tuple[Path, list[
 def test_what_is_for_colours_is_refused_in_words(trained: tuple[Path, list[str]], source: Path, tmp_path: Path):
     run, _ = trained
     with pytest.raises(UsageError) as caught:
-        api.export(run)
+        api.export(run, formats=["hub"])
     assert caught.value.message == (
-        f"{run} takes images of 5 channels, and an export takes grey or colours.\n"
-        "Use 'saccade predict', or train a run on what is shown of the images: --set input.channels=rgb."
+        "--format hub is for grey or colours, and the run takes images of 5 channels.\n"
+        "Export a graph, which takes pixels that are prepared already: --format onnx or openvino."
     )
     settings = ["input.normalisation=imagenet"]
     with pytest.raises(ConfigError) as refused:

@@ -45,8 +45,8 @@ def export(
     """Write the network with its preprocessing and its temperature as files that answer as 'saccade predict' does.
 
     The graphs of onnx, openvino and triton take uint8 pixels that are resized and cut already (README.md in the folder
-    says how), in batches of any size, and give logits, probabilities and the distance from the training images, by
-    which an image is told to be unlike them. hub is a folder that timm and transformers
+    says how), in batches of any size, and give logits, probabilities (or the number that is asked for) and the distance
+    from the training images, by which an image is told to be unlike them. hub is a folder that timm and transformers
     load. browser is a page that opens without a network and takes photos of any size, and the camera. Each file is run
     by its own engine and compared with the run before it is kept; where it answers otherwise, nothing is written.
     """
@@ -84,6 +84,7 @@ def _exported_json(exported: "ExportedRun", run: Path) -> dict[str, Any]:
             name: {
                 "logits": found.logits,
                 "probabilities": found.probabilities,
+                "numbers": found.numbers,
                 "squared_distances": found.squared_distances,
                 "num_images": found.num_images,
             }

@@ -184,18 +184,6 @@ def _export(
 
 def _answer_json(answer: Any, top: int) -> dict[str, Any]:
     said = {} if answer.labels is None else {"labels": list(answer.labels)}
-    if answer.value is not None:
-        return {
-            "key": answer.key,
-            "file": answer.key,
-            "name": answer.classes[0],
-            "number": None if answer.no_answer else answer.value,
-            "interval": list(answer.interval) if answer.interval and not answer.no_answer else None,
-            "withheld_number": answer.value if answer.no_answer else None,
-            "unlike_training": answer.unlike_training,
-            "no_answer": answer.no_answer or None,
-            "latency_ms": round(answer.latency_ms, 3),
-        }
     return {
         "key": answer.key,
         "file": answer.key,

@@ -307,7 +307,18 @@ class Prediction(Displayed):
         return [(self.classes[k], self.probabilities[k]) for k in order[:num]]
 
     def said_json(self, num: int) -> dict[str, Any]:
-        """The answer among classes with the `num` most probable of them, as `predict --json` and a server give it."""
+        """The answer among classes with the `num` most probable of them, or the number, as `predict --json` and a
+        server give it."""
+        if self.value is not None:
+            is_withheld = bool(self.no_answer)
+            return {
+                "name": self.classes[0],
+                "number": None if is_withheld else self.value,
+                "interval": list(self.interval) if self.interval and not is_withheld else None,
+                "withheld_number": self.value if is_withheld else None,
+                "unlike_training": self.unlike_training,
+                "no_answer": self.no_answer or None,
+            }
         return {
             "class": self.answer,
             "probability": None if self.no_answer else self.top(1)[0][1],

@@ -30,8 +30,8 @@ from ..data.limits import MAX_ASPECT, MAX_IMAGE_PIXELS
 from ..evaluate.thresholds import PromisedPrecision
 from .any_size import run_any_size
 from .bundle import Bundle
-from .card import not_measured, pixel_words, texts, verdict_sentence
-from .check import FLOAT32_TOLERANCE, Difference, Reference, answered, further, require_equal
+from .card import interval_sentence, not_measured, pixel_words, texts, title_words, verdict_sentence
+from .check import FLOAT32_TOLERANCE, Difference, Reference, answered, further, no_difference, require_equal
 from .check_images import SIZES_HW, check_image
 from .web_runtime import SCRIPT, VERSION, WASM
 
@@ -42,13 +42,14 @@ MAX_LEVELS, MAX_SHARE = 2, 0.1  # of 255, and of the values: how far the graph m
 
 @dataclass(frozen=True, kw_only=True)
 class Photo:
-    """A photo of the self-test: its file, the pixels that the run makes of it, and what it says of them."""
+    """A photo of the self-test: its file, the pixels that the run makes of it, and what it says of them: probabilities,
+    or a number."""
 
     name: str
     media_type: str
     content: bytes
     prepared_HWC: np.ndarray
-    probability_K: np.ndarray
+    said_K: np.ndarray
 
 
 def compare_any_size(content: bytes, classifier: Classifier, preprocessing: Preprocessing) -> Difference:
@@ -82,7 +83,7 @@ def self_test_photos(classifier: Classifier, preprocessing: Preprocessing) -> li
     )
     probability_NK = classifier.answer({preprocessing: prepared_NHWC[:, None]}).probability_BK
     return [
-        Photo(name=name, media_type=kind, content=content, prepared_HWC=prepared_HWC, probability_K=probability_K)
+        Photo(name=name, media_type=kind, content=content, prepared_HWC=prepared_HWC, said_K=probability_K)
         for (name, kind, content), prepared_HWC, probability_K in zip(contents, prepared_NHWC, probability_NK)
     ]
 
@@ -119,7 +120,7 @@ def _photo_json(photo: Photo) -> dict[str, Any]:
         "type": photo.media_type,
         "content": base64.b64encode(photo.content).decode("ascii"),
         "prepared": base64.b64encode(photo.prepared_HWC.tobytes()).decode("ascii"),
-        "probabilities": photo.probability_K.tolist(),
+        "said": photo.said_K.tolist(),
     }
 
 
@@ -132,13 +133,17 @@ def _html(bundle: Bundle, promised: PromisedPrecision | None) -> bytes:
         f"style-src {_digest(style)}; img-src blob: data:; media-src blob: mediastream:; "
         f"base-uri 'none'; form-action 'none'"
     )
-    title = f"{printable(bundle.model)}: {len(bundle.classes)} classes"
+    title = title_words(bundle)
+    is_number = bundle.task.is_number
+    asks = f"What {bundle.task.target} has this photo?" if bundle.task.target else "What is on this photo?"
     texts = {
         "policy": policy,
         "style": style,
         "script": script,
         "title": escape(title),
         "kicker": escape(title),
+        "asks": asks,
+        "difference": f"largest difference of a {'probability' if not is_number else 'number, in standard deviations'}",
         "verdict": escape(verdict_sentence(bundle.metrics)),
         "facts": _facts(bundle, promised),
         "runtime": VERSION,
@@ -159,7 +164,10 @@ def _page_data(bundle: Bundle, promised: PromisedPrecision | None) -> dict[str, 
         side = preprocessing.resize_px
         box = covered_box(preprocessing, side) if preprocessing.fit == "cover" else (side, side)
     thresholds = [*task.thresholds] or [0.5] * len(bundle.classes)
+    number = {"mean": task.mean, "deviation": task.deviation, "halfWidth": task.half_width}
     return {
+        "kind": task.kind,
+        "number": number if task.is_number else None,
         "classes": [printable(name) for name in bundle.classes],
         "thresholds": thresholds if task.is_several else None,
         "minConfidence": promised.min_confidence if promised and promised.min_confidence is not None else 0,
@@ -168,6 +176,9 @@ def _page_data(bundle: Bundle, promised: PromisedPrecision | None) -> dict[str, 
         "limits": {"pixels": MAX_IMAGE_PIXELS, "aspect": MAX_ASPECT},
         "box": box,
     }
+
+
+_HEADINGS = {"number": "Number", "grade": "Grades"}
 
 
 def _sure_words(promised: PromisedPrecision | None) -> str:
@@ -179,9 +190,11 @@ def _sure_words(promised: PromisedPrecision | None) -> str:
 def _facts(bundle: Bundle, promised: PromisedPrecision | None) -> str:
     """The list of what is known, as HTML."""
     known = [
-        ("Classes", ", ".join(printable(name) for name in bundle.classes[:200])),
+        (_HEADINGS.get(bundle.task.target, "Classes"), ", ".join(printable(name) for name in bundle.classes[:200])),
         ("Photos become", f"{pixel_words(bundle.preprocessing)}."),
     ]
+    if bundle.task.half_width:
+        known.append(("How near it is", interval_sentence(bundle.task)))
     if len(bundle.classes) > 200:
         known[0] = (f"The first 200 of {len(bundle.classes):,} classes", known[0][1])
     if promised is not None:
@@ -207,5 +220,4 @@ def _require_pixels(found_HWC: np.ndarray, expected_HWC: np.ndarray) -> None:
 
 
 def _difference(said: list[np.ndarray], reference: Reference) -> Difference:
-    none = Difference(logits=0.0, probabilities=0.0, num_images=len(reference.image_NHWC))
-    return further(none, said, reference, slice(None))
+    return further(no_difference(reference), said, reference, slice(None))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from ..core.config import FrozenConfig
 from ..core.errors import CheckpointError, ExportError, printable
@@ -23,6 +23,7 @@ from ..runs.names import BUNDLE, NOVELTY
 REMEDY = "Export the run again."
 FORMAT_VERSION = 1
 IMAGE, LOGITS, PROBABILITIES = "image", "logits", "probabilities"  # the names of a graph's input and of its outputs
+NUMBER = "number"  # the output of graphs that answer with a number, in the place of probabilities
 DISTANCE = "distance"  # an output of graphs that tell images unlike those of training
 
 
@@ -31,7 +32,21 @@ class CheckedImage(FrozenConfig):
 
     file: Text = Field(description="where it lies in the export, a PNG file")
     prepared_sha256: str = Field(pattern="^[0-9a-f]{64}$", description="digest of its pixels as the network sees them")
-    probabilities: Annotated[tuple[Rate, ...], Field(strict=False)] = Field(description="in the order of the classes")
+    probabilities: Annotated[tuple[Rate, ...], Field(strict=False)] = Field(
+        description="in the order of the classes; none where a number is asked for"
+    )
+    number: float | None = Field(None, description="where a number is asked for: the number")
+
+    @property
+    def said(self) -> tuple[float, ...]:
+        """The probabilities, or the one number."""
+        return self.probabilities if self.number is None else (self.number,)
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a number where there is none: files stay what they were."""
+        values: dict[str, Any] = serialize(self)
+        return {name: value for name, value in values.items() if name != "number" or value is not None}
 
 
 class Int8(FrozenConfig):
@@ -92,8 +107,12 @@ class Bundle(FrozenConfig):
     )
     model: Text = Field(description="name of the network, or its one-line notation")
     preprocessing: Preprocessing = Field(description="how pixels become inputs; the file takes what comes of it")
-    classes: ClassNames = Field(description="class names in the order of logits and probabilities")
-    task: Task = Field(ONE_LABEL, description="one label an image or several, and what makes answers of logits")
+    classes: ClassNames = Field(
+        description="class names in the order of logits and probabilities, or the name of what is measured"
+    )
+    task: Task = Field(
+        ONE_LABEL, description="one label an image, several, a number or a grade, and what makes answers of logits"
+    )
     temperature: float = Field(description="what the logits are divided by before the softmax, in the graph")
     metrics: dict[str, Any] = Field(description="figures measured with these weights before they were exported")
     provenance: dict[str, Any] = Field(description="weights, versions")
@@ -106,15 +125,14 @@ class Bundle(FrozenConfig):
     def _classes_fit(self) -> "Bundle":
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("a class stands there twice")
-        if self.task.kind not in ("one label", "several labels"):
-            raise ValueError(f"it says that a {self.task.target} is asked for, which no export answers")
         self.task.refuse_other_classes(len(self.classes))
         return self
 
 
 def own_outputs(names: Iterable[str]) -> list[str]:
-    """Logits, probabilities and, where a graph with outputs of these `names` has it, the distance."""
-    return [LOGITS, PROBABILITIES, *([DISTANCE] if DISTANCE in set(names) else [])]
+    """Logits, then probabilities or the number, and the distance where a graph with outputs of these `names` has it."""
+    known = set(names)
+    return [LOGITS, NUMBER if NUMBER in known else PROBABILITIES, *([DISTANCE] if DISTANCE in known else [])]
 
 
 def novelty_digest(files: Mapping[str, FileRecord]) -> dict[str, str]:
@@ -136,8 +154,6 @@ def read_bundle(folder: Path) -> Bundle:
         raise CheckpointError(
             f"{printable(str(folder))} is not an export: it has no {BUNDLE}.\nMake one: saccade export RUN"
         )
-    if bundle.preprocessing.has_bands:
-        raise damaged(folder / BUNDLE, "its images have channels that are no colours, which no export takes", REMEDY)
     for name in bundle.files:
         read_bundle_file(folder, bundle, name)
     return bundle

@@ -4,12 +4,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ..core.display import figure
 from ..core.errors import printable
+from ..core.task import Task
 from ..core.types import Preprocessing
+from ..data.images.bands import channel_words
 from ..data.images.preprocess import covered_box, fit_words
 from ..evaluate.rates import percent
 from ..runs.names import UNLIKE_UNKNOWN
-from .bundle import Bundle, Int8
+from .bundle import NUMBER, PROBABILITIES, Bundle, Int8
 
 OTHER_PLACES = "Images of other cameras, places or times than those it was judged on."
 NONE_OF_THEM = "Images that show none of the classes: the graph names one all the same."
@@ -19,7 +22,7 @@ USAGE = {
     "onnx": """```python
 import numpy, onnxruntime
 session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
-logits, probabilities = session.run(["logits", "probabilities"], {"image": pixels})  # pixels uint8 (batch, H, W, C)
+logits, $answer = session.run(["logits", "$answer"], {"image": pixels})  # pixels $type (batch, H, W, C)
 ```""",
     "browser": """Open `index.html` in a browser, from the disk or from any server of files.
 Keep the folder together. It needs no network.
@@ -29,7 +32,7 @@ Keep the folder together. It needs no network.
 ```python
 import onnxruntime
 session = onnxruntime.InferenceSession("any-size.onnx", providers=["CPUExecutionProvider"])
-probabilities, = session.run(["probabilities"], {"image": photos})  # uint8 (batch, height, width, 3), any size, RGB
+$answer, = session.run(["$answer"], {"image": photos})  # uint8 (batch, height, width, 3), any size, RGB
 ```""",
     "triton": """`triton` is a model repository of Triton:
 
@@ -37,11 +40,11 @@ probabilities, = session.run(["probabilities"], {"image": photos})  # uint8 (bat
 tritonserver --model-repository triton
 ```
 
-The input `image` is prepared pixels, uint8 (batch, H, W, C). Rename the folder `classifier` to rename the model.""",
+The input `image` is prepared pixels, $type (batch, H, W, C). Rename the folder `classifier` to rename the model.""",
     "openvino": """```python
 import openvino
 model = openvino.compile_model("model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-answer = model({"image": pixels})  # pixels uint8 (batch, H, W, C); answer["logits"], answer["probabilities"]
+answer = model({"image": pixels})  # pixels $type (batch, H, W, C); answer["logits"], answer["$answer"]
 ```
 
 Without the hint OpenVINO computes in bfloat16 on processors that can, and answers a little otherwise.""",
@@ -61,28 +64,24 @@ def card_text(bundle: Bundle) -> str:
     """The card, in Markdown. It holds no figure that is not in the run."""
     with_page = "browser" in bundle.formats
     lines = [
-        f"# {as_markdown(bundle.model)}: {len(bundle.classes)} classes",
+        f"# {as_markdown(title_words(bundle))}",
         "",
-        verdict_sentence(bundle.metrics),
+        as_markdown(verdict_sentence(bundle.metrics)),
         *[f"- {as_markdown(caveat)}" for caveat in texts(bundle.metrics.get("caveats"))],
         "",
-        "## Classes",
-        "",
-        *[f"{number}. {as_markdown(name)}" for number, name in enumerate(bundle.classes)],
-        "",
+        *_answer_lines(bundle),
         "## Input",
         "",
         preprocessing_words(bundle.preprocessing),
         "",
-        "The graph takes these pixels and nothing else is to be done to them: normalisation, temperature and "
-        f"{'sigmoid' if bundle.task.is_several else 'softmax'} are inside."
+        f"The graph takes these pixels and nothing else is to be done to them: {_INSIDE[bundle.task.kind]} are inside."
         + (" That of `any-size.onnx` takes whole photos and makes these pixels of them." if with_page else ""),
         "",
         *_pixels_lines(bundle),
         *_unlike_lines(bundle),
         "## Use",
         "",
-        "\n\n".join(USAGE[name] for name in bundle.formats),
+        "\n\n".join(usage_text(name, bundle) for name in bundle.formats),
         "",
         "`check/` holds generated images, and `saccade.json` what the run says of them.",
         "",
@@ -92,6 +91,67 @@ def card_text(bundle: Bundle) -> str:
         *[f"- {text}" for text in not_measured(bundle.metrics, bundle.unlike_training is not None)],
     ]
     return "\n".join(lines) + "\n"
+
+
+_INSIDE = {
+    "one label": "normalisation, temperature and softmax",
+    "several labels": "normalisation, temperature and sigmoid",
+    "grade": "normalisation and softmax",
+    "number": "normalisation, and what makes a number of the logit,",
+}
+
+
+def title_words(bundle: Bundle) -> str:
+    """The network and what it answers."""
+    num = len(bundle.classes)
+    answers = {"number": f"'{printable(bundle.classes[0])}', a number", "grade": f"{num} grades"}
+    return f"{printable(bundle.model)}: {answers.get(bundle.task.target, f'{num} classes')}"
+
+
+def usage_text(name: str, bundle: Bundle) -> str:
+    """How the format `name` is run."""
+    type_name = "uint16" if bundle.preprocessing.depth_bits == 16 else "uint8"
+    answer = NUMBER if bundle.task.is_number else PROBABILITIES
+    return USAGE[name].replace("$answer", answer).replace("$type", type_name)
+
+
+def interval_sentence(task: Task) -> str:
+    """How near a number is to the truth, and how that is known."""
+    return (
+        f"Nine of ten truths are expected within {figure(task.half_width)} of the answer, to both sides, on images "
+        f"like the {task.half_width_images:,} validation images that say so (split conformal prediction)."
+    )
+
+
+def _answer_lines(bundle: Bundle) -> list[str]:
+    """What the numbers of an answer stand for, as a section."""
+    names = [f"{number}. {as_markdown(name)}" for number, name in enumerate(bundle.classes)]
+    task = bundle.task
+    if task.is_grade:
+        return [
+            "## Grades",
+            "",
+            "In their order, the least first. The answer is the median of the probabilities, not the most probable:",
+            "",
+            "```python",
+            "# its place in this list",
+            'grade = (probabilities.cumsum(axis=1, dtype="float64") >= 0.5 - 1e-12).argmax(axis=1)',
+            "```",
+            "",
+            *names,
+            "",
+        ]
+    if not task.is_number:
+        return ["## Classes", "", *names, ""]
+    known = [interval_sentence(task)] if task.half_width else ["How near an answer is to the truth is not known."]
+    return [
+        "## Number",
+        "",
+        f"`number`, float32 (batch, 1), is {as_markdown(bundle.classes[0])}, in the unit of the labels it was trained "
+        f"on. In float64 it is `logits * {task.deviation!r} + {task.mean!r}`, as `saccade predict` says it.",
+        *known,
+        "",
+    ]
 
 
 def _unlike_lines(bundle: Bundle) -> list[str]:
@@ -114,22 +174,39 @@ def _unlike_lines(bundle: Bundle) -> list[str]:
 def preprocessing_words(preprocessing: Preprocessing) -> str:
     """How an image becomes the pixels that the graph takes, in sentences."""
     height_px, width_px = preprocessing.input_height_px, preprocessing.input_width_px
-    shape = f"uint8 (batch, {height_px}, {width_px}, {preprocessing.num_channels})"
+    shape = f"{preprocessing.pixel_type.__name__} (batch, {height_px}, {width_px}, {preprocessing.num_channels})"
     return f"{shape}, {pixel_words(preprocessing)}."
 
 
 def pixel_words(preprocessing: Preprocessing) -> str:
     """The same without the form of the array."""
+    if preprocessing.has_bands:
+        how = _band_resampling(preprocessing)
+        return f"{_band_words(preprocessing)}, turned upright, {fit_words(preprocessing)} ({how})"
     colour = "RGB" if preprocessing.channels == "rgb" else "one channel of grey (ITU-R 601 luma)"
     how = f"{preprocessing.interpolation} resampling, antialiased as Pillow does"
     return f"{colour}, turned upright, {fit_words(preprocessing)} ({how})"
 
 
+def _band_words(preprocessing: Preprocessing) -> str:
+    """Which channels, and what their values become."""
+    own = f"{channel_words(preprocessing.num_channels)} in the order of the file"
+    white = preprocessing.white_16_bit
+    if preprocessing.depth_bits == 16:
+        return f"{own}, files of 16 bits as they are but cut at {white:,}, those of 8 bits times {white:,} / 255"
+    return f"{own}, files of 8 bits as they are, those of 16 bits times 255 / {white:,}"
+
+
+def _band_resampling(preprocessing: Preprocessing) -> str:
+    deep = " of 32-bit floating point, rounded" if preprocessing.depth_bits == 16 else ""
+    return f"each channel by itself, {preprocessing.interpolation} resampling, antialiased as Pillow does{deep}"
+
+
 def pixels_code(preprocessing: Preprocessing) -> str:
     """Lines of Python that make `pixels` of photo.jpg by Pillow, as `prepare_image` does of a photo in colours or grey.
 
-    Nothing for fit pad and for JPEG files that are decoded at a fraction of their size."""
-    if preprocessing.fit == "pad" or preprocessing.fast_decode:
+    Nothing for fit pad, for bands and for JPEG files that are decoded at a fraction of their size."""
+    if preprocessing.fit == "pad" or preprocessing.fast_decode or preprocessing.has_bands:
         return ""
     input_WH = (preprocessing.input_width_px, preprocessing.input_height_px)
     filter_ = f"Image.Resampling.{preprocessing.interpolation.upper()}"
@@ -191,12 +268,38 @@ def verdict_sentence(metrics: Mapping[str, Any]) -> str:
     """The verdict of the run in a sentence."""
     kind, number = metrics.get("kind") or "", metrics.get("num_samples")
     images = f"{number:,} {kind} images".replace("  ", " ") if isinstance(number, int) else "images"
+    if number_words := _number_verdict(metrics, images):
+        return number_words
     for name, what in (("top1", "correct"), ("map", "mean average precision")):
         rates = [metrics.get(name + end) for end in ("", "_low", "_high")]
         if all(isinstance(value, float) for value in rates):
             value, low, high = (percent(float(rate)) for rate in rates if rate is not None)
-            return f"{value} % of {images} {what} (95 % interval {low} to {high})."
+            return f"{value} % of {images} {what} (95 % interval {low} to {high}).{_grade_verdict(metrics)}"
     return "Nothing is known of its accuracy."
+
+
+def _number_verdict(metrics: Mapping[str, Any], images: str) -> str:
+    """The verdict on numbers, in their unit; "" of anything else."""
+    found = [metrics.get(name) for name in ("mae", "mae_low", "mae_high", "median", "baseline_mae")]
+    if metrics.get("task") != "number" or not all(isinstance(value, float) for value in found):
+        return ""
+    error, low, high, median, baseline = (figure(float(value)) for value in found if value is not None)
+    return (
+        f"Mean absolute error {error} of '{printable(str(metrics.get('number')))}' on {images} (95 % interval {low} to "
+        f"{high}); always saying the median, {median}: {baseline}."
+    )
+
+
+def _grade_verdict(metrics: Mapping[str, Any]) -> str:
+    """How far grades are off, behind the verdict; "" of anything else."""
+    found = [metrics.get(name) for name in ("mae", "mae_low", "mae_high", "baseline_mae")]
+    if metrics.get("task") != "grade" or not all(isinstance(value, float) for value in found):
+        return ""
+    error, low, high, baseline = (f"{float(value):.3f}" for value in found if value is not None)
+    return (
+        f" Off by {error} grades on average (95 % interval {low} to {high}); always saying "
+        f"'{printable(str(metrics.get('median_grade')))}', the median: {baseline}."
+    )
 
 
 def _int8_lines(figures: Int8 | None) -> list[str]:

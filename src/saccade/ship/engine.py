@@ -19,14 +19,14 @@ from ..core.errors import CheckpointError, DataError, ModelError, brief, printab
 from ..core.free_memory import free_memory_bytes
 from ..core.task import Task
 from ..core.types import Preprocessing
+from ..data.images.bands import network_pixels
 from ..data.images.decode import DecodedImage, decode_image
 from ..data.images.preprocess import decoded_short_side_px, prepare_image, refuse_large_resize
 from ..evaluate.novelty import agreed, is_beyond
 from .bundle import (
     DISTANCE,
     IMAGE,
-    LOGITS,
-    PROBABILITIES,
+    NUMBER,
     REMEDY,
     Bundle,
     CheckedImage,
@@ -45,7 +45,7 @@ INT8_TOLERANCE = 2e-2  # of networks in 8 bits, where a value near a border fall
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """An image as every network of a model wants it: prepared uint8 (1, H, W, C) by preprocessing.
+    """An image as every network of a model wants it: prepared (1, H, W, C) by preprocessing.
 
     `rotated` says whether EXIF turned it, `notes` what is damaged beside its pixels.
     """
@@ -59,7 +59,7 @@ class Seen:
 
 class Said(NamedTuple):
     """logits_NK and probability_NK float64 of images, and bool (N,): which are unlike anything seen in training, None
-    where nothing tells."""
+    where nothing tells. Where a number is asked for, probability_NK are the numbers, (N, 1)."""
 
     logits_NK: np.ndarray
     probability_NK: np.ndarray
@@ -89,7 +89,8 @@ class Network:
         return None if is_8_bit else self.bundle.unlike_training
 
     def answer(self, image_NHWC: np.ndarray) -> Said:
-        """What it says of prepared uint8 images. Raises ModelError where the logits are not finite."""
+        """What it says of prepared images. Raises ModelError where the logits are not finite. A number is made of its
+        logit in float64, as `predict` makes it."""
         logits_NK, probability_NK, *distances = self._outputs(image_NHWC)
         unlike = self.unlike_training
         return Said(
@@ -99,23 +100,27 @@ class Network:
         )
 
     def _outputs(self, image_NHWC: np.ndarray) -> list[np.ndarray]:
-        """logits_NK, probability_NK and, where the graph gives it, distance_N, float32 and of our own memory."""
+        """logits_NK float32, probability_NK float32 or number_N1 float64, and distance_N float32 where the graph gives
+        it; all of our own memory."""
         if not hasattr(self._of_thread, "request"):
             self._of_thread.request = self._compiled.create_infer_request()
         found = self._of_thread.request.infer({IMAGE: image_NHWC})
         outputs = [np.array(found[name], np.float32) for name in self._output_names]
         if not np.isfinite(outputs[0]).all():
             raise ModelError(f"{self.where} gives values that are not finite for this image.")
+        if self.bundle.task.is_number:
+            outputs[1] = self.bundle.task.probabilities_of(outputs[0])
         return outputs
 
     @property
     def _output_names(self) -> list[str]:
-        return own_outputs([DISTANCE] if self.unlike_training else [])
+        number, distance = [NUMBER] * self.bundle.task.is_number, [DISTANCE] * (self.unlike_training is not None)
+        return own_outputs([*number, *distance])
 
     def self_test(self, folder: Path) -> None:
         """Raise CheckpointError where it says of a check image what its run did not say."""
         tolerance = SELF_TEST_TOLERANCE + 2 * self.bundle.largest_difference.get(self.format, 0.0)
-        said = [checked.probabilities for checked in self.bundle.check]
+        said = [checked.said for checked in self.bundle.check]
         if self.bundle.int8 and self.format == "openvino":
             tolerance, said = INT8_TOLERANCE, list(self.bundle.int8.check)
         if {len(said_K) for said_K in said} != {len(self.bundle.classes)} or len(said) != len(self.bundle.check):
@@ -125,13 +130,20 @@ class Network:
             raise CheckpointError(f"{self.where} is damaged: its distances do not fit its check images.\n{REMEDY}")
         for number, (checked, said_K) in enumerate(zip(self.bundle.check, said, strict=True)):
             image_HWC, is_same = self._prepared(folder, checked)
-            _, probability_1K, *distances = self._outputs(image_HWC[None])
-            difference = float(np.abs(probability_1K[0] - np.array(said_K)).max())
-            self._require_near(f"probabilities of {checked.file}", difference, tolerance, is_same)
+            _, answer_1K, *distances = self._outputs(image_HWC[None])
+            difference = float(np.abs(answer_1K[0] - np.array(said_K)).max())
+            what = "numbers" if self.bundle.task.is_number else "probabilities"
+            self._require_near(f"{what} of {checked.file}", difference, self._allowed(tolerance, said_K), is_same)
             if unlike:
                 difference = abs(float(distances[0][0]) ** 2 - unlike.check[number] ** 2)
                 allowed = SELF_TEST_TOLERANCE + 2 * unlike.largest_difference.get(self.format, 0.0)
                 self._require_near(f"squared distances of {checked.file}", difference, allowed, is_same)
+
+    def _allowed(self, tolerance: float, said_K: Sequence[float]) -> float:
+        """How far an answer may be from `said_K`: of a number `tolerance` is a share of how far it lies from the mean
+        of the training images' numbers, of a standard deviation at least."""
+        task = self.bundle.task
+        return tolerance * max(task.deviation, abs(said_K[0] - task.mean)) if task.is_number else tolerance
 
     def _require_near(self, what: str, difference: float, tolerance: float, is_same: bool) -> None:
         """Raise CheckpointError where `difference` is larger; `is_same` says whether the pixels are those exported."""
@@ -149,17 +161,22 @@ class Network:
         if checked.file not in self.bundle.files:
             raise CheckpointError(f"{self.where} is damaged: its check images do not fit its classes.\n{REMEDY}")
         content = read_bundle_file(folder, self.bundle, checked.file)
-        image_HWC = prepare_image(decode_image(content, checked.file).image_HWC, self.bundle.preprocessing)
+        preprocessing = self.bundle.preprocessing
+        decoded = decode_image(content, checked.file)
+        image_HWC = prepare_image(network_pixels(decoded, checked.file, preprocessing), preprocessing)
         return image_HWC, hashlib.sha256(image_HWC.tobytes()).hexdigest() == checked.prepared_sha256
 
     def _refuse_other_shapes(self) -> None:
         channels, height_px, width_px = self.bundle.preprocessing.input_CHW
         wanted = {IMAGE: ["?", height_px, width_px, channels]}
-        wanted |= {name: ["?", len(self.bundle.classes)] for name in (LOGITS, PROBABILITIES)}
+        wanted |= {name: ["?", len(self.bundle.classes)] for name in self._output_names[:2]}
         wanted |= {DISTANCE: ["?"]} if self.unlike_training else {}
         ports = {_name(port, wanted): port for port in (*self._compiled.inputs, *self._compiled.outputs)}
         found = {name: _shape(port) for name, port in ports.items()}
-        if found != wanted or ports[IMAGE].get_element_type().get_type_name() != "u8":
+        if (
+            found != wanted
+            or ports[IMAGE].get_element_type().get_type_name() != f"u{self.bundle.preprocessing.depth_bits}"
+        ):
             raise CheckpointError(
                 f"{self.where} is damaged: its graph takes {brief(found)}, its description says {brief(wanted)}.\n"
                 f"{REMEDY}"
@@ -186,8 +203,11 @@ class ServedModel:
 
     @cached_property
     def task(self) -> Task:
-        """What makes answers of the mean probability: of several labels the mean of the networks' thresholds."""
+        """What makes answers of the mean probability: of several labels the mean of the networks' thresholds. The
+        interval of a number is of one network."""
         first = self.networks[0].bundle.task
+        if len(self.networks) > 1 and first.is_number:
+            return first.model_copy(update={"half_width": 0.0, "half_width_images": 0})
         if len(self.networks) == 1 or not first.is_several:
             return first
         threshold_MK = [
@@ -207,6 +227,7 @@ class ServedModel:
         """Decode and prepare one encoded image, as `predict` does. Raises ImageError."""
         decoded: dict[tuple[int | None, int], DecodedImage] = {}
         prepared: dict[Preprocessing, np.ndarray] = {}
+        notes: dict[str, None] = {}
         decode_s, begin = 0.0, time.perf_counter()
         for kind in self.preprocessings:
             way = (decoded_short_side_px(kind), kind.white_16_bit)
@@ -215,11 +236,12 @@ class ServedModel:
                 decoded[way] = decode_image(content, "image", *way)
                 decode_s += time.perf_counter() - start
             refuse_large_resize("image", decoded[way].image_HWC.shape[:2], kind)
-            prepared[kind] = prepare_image(decoded[way].image_HWC, kind)[None]
+            prepared[kind] = prepare_image(network_pixels(decoded[way], "image", kind), kind)[None]
+            notes |= dict.fromkeys(decoded[way].notes_on_bands if kind.has_bands else decoded[way].notes)
         return Seen(
             prepared=prepared,
             rotated=any(image.rotated for image in decoded.values()),
-            notes=tuple(dict.fromkeys(note for image in decoded.values() for note in image.notes)),
+            notes=tuple(notes),
             decode_s=decode_s,
             prepare_s=time.perf_counter() - begin - decode_s,
         )

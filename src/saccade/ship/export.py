@@ -17,8 +17,8 @@ from ..core import atomic
 from ..core.display import Displayed
 from ..core.errors import UnknownNameError, UsageError, did_you_mean, printable
 from ..core.runtime import RuntimeConfig, start
+from ..core.types import Preprocessing
 from ..data.images.bands import channel_words
-from ..data.images.encode import file_content
 from ..evaluate.novelty import NEIGHBOUR, Novelty
 from ..runs.checkpoint import Checkpoint, find_checkpoint
 from ..runs.ensemble_folder import is_ensemble, num_members
@@ -30,7 +30,7 @@ from .browser import compare_any_size, page_files, self_test_photos
 from .bundle import Bundle, CheckedImage, UnlikeTraining, bundle_bytes, novelty_digest, refuse_foreign
 from .card import card_text
 from .check import FLOAT32_TOLERANCE, HALF_TOLERANCE, Difference, Reference, compare, reference_of, require_equal
-from .check_images import SIZES_HW, check_image
+from .check_images import SIZES_HW, check_file, check_name
 from .graph import shipped
 from .hub import check_hub, hub_folder
 from .hub_card import hub_card_text, with_hub
@@ -44,6 +44,7 @@ Format = Literal["onnx", "openvino", "hub", "browser", "triton"]
 FORMATS: tuple[Format, ...] = ("onnx", "openvino", "hub", "browser", "triton")
 NAMES = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 AS_GRAPH = frozenset({"onnx", "openvino", "browser", "triton"})  # these are made from ONNX
+OF_PHOTOS = frozenset({"hub", "browser"})  # these decode images themselves
 ENGINES = {"onnx": "onnxruntime", "openvino": "OpenVINO", "browser": "onnxruntime", "triton": "onnxruntime"}
 MODEL_FILES = {
     "onnx": ("model.onnx",),
@@ -104,8 +105,7 @@ def export_run(
     folder = out if out is not None else run / FOLDER
     refuse_foreign(folder)
     checkpoint = find_checkpoint(run)
-    checkpoint.manifest.task.refuse_unknown("saccade export", "several labels")
-    _refuse_bands(checkpoint, printable(str(run)))
+    _refuse_bands(checkpoint, wanted, int8 is not None)
     if "hub" in wanted:
         check_hub(checkpoint)
     if AS_GRAPH & set(wanted):
@@ -123,8 +123,8 @@ def export_run(
     classifier = join_members([member])
     reference = reference_of(classifier, checkpoint.manifest.preprocessing)
     files, differences = _files(checkpoint, classifier, reference, wanted, half)
-    for number in range(len(SIZES_HW)):
-        files[f"check/image-{number + 1}.png"] = file_content(check_image(number))
+    preprocessing = checkpoint.manifest.preprocessing
+    files |= {check_name(number, preprocessing): check_file(number, preprocessing) for number in range(len(SIZES_HW))}
     bundle = _bundle(checkpoint, reference, wanted, half, differences)
     told_by = {"onnx", "browser", "triton"} if int8 else AS_GRAPH  # 8 bits move features, and the threshold is of 32
     if member.novelty and told_by & set(wanted):
@@ -160,12 +160,14 @@ def export_run(
     return ExportedRun(folder=folder, bundle=bundle, differences=differences)
 
 
-def _refuse_bands(checkpoint: Checkpoint, where: str) -> None:
+def _refuse_bands(checkpoint: Checkpoint, formats: Sequence[Format], is_int8: bool) -> None:
+    """Raise UsageError where bands are asked to leave as what takes photos, or in 8 bits."""
     pixels = checkpoint.manifest.preprocessing
-    if pixels.has_bands:
+    photos = [f"--format {name}" for name in formats if name in OF_PHOTOS] + ["--int8"] * is_int8
+    if pixels.has_bands and photos:
         raise UsageError(
-            f"{where} takes images of {channel_words(pixels.num_channels)}, and an export takes grey or colours.\n"
-            f"Use 'saccade predict', or train a run on what is shown of the images: --set input.channels=rgb."
+            f"{photos[0]} is for grey or colours, and the run takes images of {channel_words(pixels.num_channels)}.\n"
+            f"Export a graph, which takes pixels that are prepared already: --format onnx or openvino."
         )
 
 
@@ -224,7 +226,8 @@ def _files(
     if "onnx" in formats:
         files["model.onnx"] = content
     if "triton" in formats:
-        files |= triton_files(content, (height_px, width_px, channels), manifest.classes, novelty is not None)
+        depth_bits = manifest.preprocessing.depth_bits
+        files |= triton_files(content, (height_px, width_px, channels), manifest.classes, network.outputs, depth_bits)
     if "openvino" in formats:
         made = openvino_files(content, metadata, half)
         differences["openvino"] = compare(reference, lambda image_BHWC: run_openvino(made, image_BHWC))
@@ -241,13 +244,19 @@ def _metadata(checkpoint: Checkpoint) -> dict[str, str]:
     """What the model files say of themselves; `model_info` are the names that OpenVINO's Model API reads."""
     manifest = checkpoint.manifest
     preprocessing = manifest.preprocessing
-    return {
+    own = {
         "saccade.format": "1",
         "saccade.preprocessing": preprocessing.model_dump_json(),
         "saccade.classes": json.dumps(list(manifest.classes)),
         "saccade.temperature": repr(manifest.temperature),
         "saccade.task": manifest.task.kind,
         "saccade.metrics": json.dumps(_figures(manifest.metrics)),
+    }
+    if manifest.task.is_number:  # as its mean and deviation, and how near nine of ten answers are
+        return own | {"saccade.number": manifest.task.model_dump_json()}
+    if preprocessing.has_bands:
+        return own  # Model API reads photos
+    return own | {
         "model_info.model_type": "Classification",
         "model_info.labels": " ".join(name.replace(" ", "_") for name in manifest.classes),
         "model_info.multilabel": str(manifest.task.is_several),
@@ -288,7 +297,7 @@ def _bundle(
             },
         },
         largest_difference={name: found.logits for name, found in differences.items()},
-        check=tuple(_checked(reference, number) for number in range(len(SIZES_HW))),
+        check=tuple(_checked(reference, number, manifest.preprocessing) for number in range(len(SIZES_HW))),
         files={},
     )
 
@@ -310,11 +319,13 @@ def _unlike_training(
     )
 
 
-def _checked(reference: Reference, number: int) -> CheckedImage:
+def _checked(reference: Reference, number: int, preprocessing: Preprocessing) -> CheckedImage:
+    said, is_number = tuple(reference.probability_NK[number].tolist()), reference.deviation is not None
     return CheckedImage(
-        file=f"check/image-{number + 1}.png",
+        file=check_name(number, preprocessing),
         prepared_sha256=hashlib.sha256(reference.image_NHWC[number].tobytes()).hexdigest(),
-        probabilities=tuple(reference.probability_NK[number].tolist()),
+        probabilities=() if is_number else said,
+        number=said[0] if is_number else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""The network as it leaves: pixels in, logits and probabilities out, preprocessing and temperature inside.
+"""The network as it leaves: pixels in, logits and probabilities or a number out, preprocessing and temperature inside.
 
 Some layers compute in place or by a gradient of their own, which exporters lose or refuse. They have a plain form here,
 of the same values, that is used while exporting and nowhere else.
@@ -13,9 +13,11 @@ from torch.nn import functional
 
 from ..core.task import Task
 from ..core.types import Preprocessing
+from ..data.images.normalize import scale_and_shift
 from ..evaluate.novelty import NEIGHBOUR
 from ..kernels.response_norm import LocalResponseNorm
 from ..models.penultimate import MAX_KEPT, split_outputs, with_features
+from .bundle import DISTANCE, LOGITS, NUMBER, PROBABILITIES
 
 
 class PlainLocalResponseNorm(nn.Module):
@@ -32,9 +34,10 @@ class PlainLocalResponseNorm(nn.Module):
 
 
 class Shipped(nn.Module):
-    """(logits_BK, probability_BK) float32 of image_BHWC uint8, prepared to the input size.
+    """(logits_BK, probability_BK) float32 of image_BHWC, prepared to the input size: uint8, of bands of 16 bits uint16.
 
-    Logits are those of the network, without temperature, slopes and shifts; probabilities are those of `predict`.
+    Logits are those of the network, without temperature, slopes and shifts; probabilities are those of `predict`. Where
+    a number is asked for, (logits_B1, number_B1).
     """
 
     pixel_scale_C11: torch.Tensor
@@ -45,31 +48,42 @@ class Shipped(nn.Module):
     def __init__(self, network: nn.Module, preprocessing: Preprocessing, temperature: float, task: Task) -> None:
         super().__init__()
         self.network = network
-        self.is_several = task.is_several
-        std_C, mean_C = (
-            torch.tensor(values, dtype=torch.float64) for values in (preprocessing.std, preprocessing.mean)
+        self.task = task
+        self.pixel_type = torch.uint16 if preprocessing.depth_bits == 16 else torch.uint8
+        pixel_scale_C11, pixel_shift_C11 = scale_and_shift(
+            preprocessing.mean, preprocessing.std, preprocessing.full_scale
         )
-        self.register_buffer("pixel_scale_C11", (1 / (255 * std_C)).float()[:, None, None])
-        self.register_buffer("pixel_shift_C11", (-mean_C / std_C).float()[:, None, None])
-        slopes = task.slopes if task.slopes else (1.0,) if task.is_several else (1 / temperature,)
-        shifts = task.shifts if task.shifts else (0.0,)
+        self.register_buffer("pixel_scale_C11", pixel_scale_C11)
+        self.register_buffer("pixel_shift_C11", pixel_shift_C11)
+        slopes, shifts = task.slopes or (1.0,), task.shifts or (0.0,)
+        if task.is_one:
+            slopes = (1 / temperature,)
+        elif task.is_number:
+            slopes, shifts = (task.deviation,), (task.mean,)
         self.register_buffer("logit_slope_K", torch.tensor(slopes, dtype=torch.float32))
         self.register_buffer("logit_shift_K", torch.tensor(shifts, dtype=torch.float32))
 
+    @property
+    def outputs(self) -> list[str]:
+        """The names of what it gives."""
+        return [LOGITS, NUMBER if self.task.is_number else PROBABILITIES]
+
     def forward(self, image_BHWC: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """See the class."""
-        return self.answers(self.outputs(image_BHWC))
+        return self.answers(self.of_pixels(image_BHWC))
 
-    def outputs(self, image_BHWC: torch.Tensor) -> torch.Tensor:
+    def of_pixels(self, image_BHWC: torch.Tensor) -> torch.Tensor:
         """What the network gives for the pixels."""
         image_BCHW = image_BHWC.permute(0, 3, 1, 2).to(torch.float32)
         found: torch.Tensor = self.network(torch.addcmul(self.pixel_shift_C11, image_BCHW, self.pixel_scale_C11))
         return found
 
     def answers(self, logits_BK: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(logits_BK, probability_BK)."""
+        """(logits_BK, probability_BK), or (logits_B1, number_B1)."""
         scaled_BK = logits_BK * self.logit_slope_K + self.logit_shift_K
-        return logits_BK, scaled_BK.sigmoid() if self.is_several else scaled_BK.softmax(dim=1)
+        if self.task.is_number:
+            return logits_BK, scaled_BK
+        return logits_BK, scaled_BK.sigmoid() if self.task.is_several else scaled_BK.softmax(dim=1)
 
 
 class ShippedWithDistance(Shipped):
@@ -87,9 +101,14 @@ class ShippedWithDistance(Shipped):
         self.register_buffer("known_DM", torch.from_numpy(np.ascontiguousarray(known_MD.T)))
         self.num_features = known_MD.shape[1]
 
+    @property
+    def outputs(self) -> list[str]:
+        """The names of what it gives."""
+        return [*super().outputs, DISTANCE]
+
     def forward(self, image_BHWC: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """See the class."""
-        both_BX = self.outputs(image_BHWC)
+        both_BX = self.of_pixels(image_BHWC)
         logits_BK, feature_BD = split_outputs(both_BX, both_BX.shape[1] - self.num_features)
         length_B1 = feature_BD.square().sum(dim=1, keepdim=True).sqrt().clamp_min(1e-30)
         cosine_BM = (feature_BD / length_B1) @ self.known_DM.float()

@@ -50,6 +50,11 @@ class HubFolder:
 def check_hub(checkpoint: Checkpoint) -> TimmNetwork:
     """timm's network for the run. Raises ExportError where timm has none, or would prepare pictures otherwise."""
     manifest = checkpoint.manifest
+    if manifest.task.is_number:
+        raise ExportError(
+            "timm and transformers answer with classes, and this run answers with a number.\n"
+            "Export a graph: --format onnx."
+        )
     with_shapes = tensor_shapes(checkpoint.build(manifest.spec))
     network = timm_network(manifest.model, with_shapes, manifest.spec)
     timm_crop(manifest.preprocessing)

@@ -18,7 +18,7 @@ from ..runs.checkpoint import Checkpoint
 from ..runs.summary import read_data_summary
 from ..weights.licence import restriction
 from .bundle import Bundle
-from .card import USAGE, as_markdown, texts, verdict_sentence
+from .card import USAGE, as_markdown, texts, title_words, usage_text, verdict_sentence
 from .hub import HubFolder
 
 MOST_CLASSES = 200  # that the card lists; config.json has all of them
@@ -82,12 +82,17 @@ def hub_card_text(bundle: Bundle) -> str:
         "",
         f"# {_title(bundle)}",
         "",
-        verdict_sentence(bundle.metrics),
+        as_markdown(verdict_sentence(bundle.metrics)),
         "",
         _list([as_markdown(caveat) for caveat in texts(bundle.metrics.get("caveats"))]),
         *_section("Intended use", _use_words(bundle)),
         *_section("How to load it", LOADING.format(network=network, top_k=min(num_classes, 5))),
-        *(text for name in bundle.formats if name in USAGE for text in _section(f"As {name}", USAGE[name])),
+        *(
+            text
+            for name in bundle.formats
+            if name in USAGE
+            for text in _section(f"As {name}", usage_text(name, bundle))
+        ),
         *_section("Input", pixel_words(bundle.preprocessing), _scale_words(bundle)),
         *_section("Classes and images", *_image_words(bundle)),
         *_section("Where it comes from", _origin_words(bundle)),
@@ -140,6 +145,8 @@ def pixel_words(preprocessing: Preprocessing) -> str:
 
 def _title(bundle: Bundle) -> str:
     number = len(bundle.classes)
+    if bundle.task.is_grade:
+        return title_words(bundle)
     return f"{printable(bundle.model)}: {number:,} class{'' if number == 1 else 'es'}"
 
 
@@ -168,6 +175,12 @@ def _use_words(bundle: Bundle) -> str:
         return (
             "To say which of these classes a picture shows, where pictures are like those it was trained and judged "
             f"on. A picture may have several of them, or none. A class is said from this probability on: {where}."
+        )
+    if bundle.task.is_grade:
+        return (
+            "To grade pictures like those it was trained and judged on. timm and transformers give the most probable "
+            "grade; `saccade predict` says the median of the probabilities, the least grade at which their running sum "
+            "reaches one half. Judge it on pictures of your own before you rely on it: saccade evaluate."
         )
     return (
         "To tell these classes apart in pictures like those it was trained and judged on. It names one of them for "

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from ..core.errors import ExportError, brief
-from .bundle import DISTANCE, IMAGE, LOGITS, PROBABILITIES, own_outputs
-from .graph import Shipped, ShippedWithDistance
+from .bundle import IMAGE, own_outputs
+from .graph import Shipped
 
 if TYPE_CHECKING:
     import onnx
@@ -37,8 +37,8 @@ def require_onnx() -> None:
 
 
 def onnx_bytes(network: Shipped, input_HWC: tuple[int, int, int], metadata: Mapping[str, str]) -> bytes:
-    """The content of the file: `image` uint8 (batch, H, W, C) to `logits`, `probabilities` and, where the network
-    has known features, `distance`; `metadata` as text.
+    """The content of the file: `image` (batch, H, W, C), uint8 or of bands of 16 bits uint16, to the outputs of the
+    network; `metadata` as text.
 
     Raises ExportError where torch cannot follow the network, or the file would be larger than ONNX allows.
     """
@@ -49,8 +49,7 @@ def onnx_bytes(network: Shipped, input_HWC: tuple[int, int, int], metadata: Mapp
             f"The weights take {size_bytes / 1e9:,.1f} GB; an ONNX file with its weights inside holds up to 2.1 GB.\n"
             f"Export another format, or a smaller network."
         )
-    output_names = [LOGITS, PROBABILITIES, *([DISTANCE] if isinstance(network, ShippedWithDistance) else [])]
-    example_BHWC = torch.zeros((2, *input_HWC), dtype=torch.uint8)
+    example_BHWC = torch.zeros((2, *input_HWC), dtype=network.pixel_type)
     with _quiet():
         try:
             program = torch.onnx.export(
@@ -60,7 +59,7 @@ def onnx_bytes(network: Shipped, input_HWC: tuple[int, int, int], metadata: Mapp
                 opset_version=OPSET,
                 external_data=False,
                 input_names=[IMAGE],
-                output_names=output_names,
+                output_names=network.outputs,
                 dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
                 verbose=False,
             )
@@ -82,8 +81,8 @@ def onnx_bytes(network: Shipped, input_HWC: tuple[int, int, int], metadata: Mapp
 
 
 def run_onnx(content: bytes, image_BHWC: np.ndarray) -> tuple[np.ndarray, ...]:
-    """(logits_BK, probability_BK) float32 of prepared uint8 images, by onnxruntime on the processor; with distance_B
-    where the graph gives it."""
+    """(logits_BK, probability_BK or number_B1) float32 of prepared images, by onnxruntime on the processor; with
+    distance_B where the graph gives it."""
     session = open_session(content)
     return tuple(session.run(own_outputs(output.name for output in session.get_outputs()), {IMAGE: image_BHWC}))
 

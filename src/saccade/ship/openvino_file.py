@@ -36,8 +36,8 @@ def openvino_core() -> Any:
     """OpenVINO's Core, one for the process, which is never let go of.
 
     A Core that computes on the processor gives the thread that began it a stack for signals of its own, and unmaps that
-    at its end. Of two Cores whose lives overlap, the one that ends last puts back the stack of the other, which is gone:
-    the next signal (Ctrl-C in a training) ends the process by SIGSEGV. So there is one, begun on a thread that is over.
+    at its end. Of two Cores whose lives overlap, the one that ends last puts back that of the other, which is gone:
+    the next signal (Ctrl-C in a training) ends the process by SIGSEGV. So there is one, begun on a thread that ends.
     """
     require_openvino()
     import openvino
@@ -88,8 +88,8 @@ def _content(path: Path) -> bytes:
 
 
 def run_openvino(files: Mapping[str, bytes], image_BHWC: np.ndarray) -> tuple[np.ndarray, ...]:
-    """(logits_BK, probability_BK) float32 of prepared uint8 images, by OpenVINO on the processor, in float32; with
-    distance_B where the graph gives it."""
+    """(logits_BK, probability_BK or number_B1) float32 of prepared images, by OpenVINO on the processor, in float32;
+    with distance_B where the graph gives it."""
     core = openvino_core()
     model: Any = core.read_model(files["model.xml"], files["model.bin"])
     compiled = core.compile_model(model, "CPU", FLOAT32)

@@ -4,7 +4,7 @@ const parts = globalThis.saccade ?? {};
 const place = (id) => document.getElementById(id);
 const SHOWN = 5; // classes of an answer
 const PIXEL_LEVELS = 2, PROBABILITY = 0.01; // within which the self-test calls a PNG answered as the run does
-const JPEG_PROBABILITY = 0.05;
+const JPEG_PROBABILITY = 0.05; // of numbers both are in standard deviations of the training images' numbers
 
 function element(name, className, text) {
   const made = document.createElement(name);
@@ -101,7 +101,9 @@ function inTurn(work) {
 async function answer({ image, height, width }) {
   const found = await session.run({ image: new ort.Tensor("uint8", image, [1, height, width, 3]) });
   const answered = {
-    probabilities: Array.from(found.probabilities.data),
+    said: data.number
+      ? [found.logits.data[0] * data.number.deviation + data.number.mean]
+      : Array.from(found.probabilities.data),
     prepared: Uint8Array.from(found.prepared.data),
     isUnlike: data.unlikeFrom !== null && !(found.distance.data[0] <= data.unlikeFrom),
   };
@@ -116,6 +118,28 @@ function percent(share) {
   return `${isRounded ? Math.min(Math.max(100 * share, 0.01), 99.99).toFixed(2) : text} %`;
 }
 
+// Four digits, and no fraction of large numbers.
+function figure(value) {
+  const size = Math.abs(value);
+  if (size >= 1e4 && size < 1e15) return value.toLocaleString("en-US", { maximumFractionDigits: 0 });
+  return String(Number(value.toPrecision(4)));
+}
+
+function showNumber(body, value, isUnlike) {
+  const name = data.classes[0], reach = data.number.halfWidth;
+  const title = element("h2", isUnlike ? "unsure" : "", isUnlike ? "Unlike anything seen in training" : `${name} ${figure(value)}`);
+  title.dataset.number = value;
+  const near = reach ? `Nine of ten truths lie within ${figure(value - reach)} to ${figure(value + reach)}.` : "";
+  const note = isUnlike ? `If it had to answer: ${name} ${figure(value)}.` : near;
+  body.replaceChildren(title, ...(note ? [element("p", "hint", note)] : []));
+}
+
+// The least grade that at least half of the probability lies at or below.
+function medianGrade(probabilities) {
+  let sum = 0;
+  return probabilities.findIndex((share) => (sum += share) >= 0.5 - 1e-12);
+}
+
 function heading(probabilities, order, isUnlike) {
   const said = data.thresholds
     ? order.filter((k) => probabilities[k] >= data.thresholds[k])
@@ -128,8 +152,12 @@ function heading(probabilities, order, isUnlike) {
   return { said, text: "Not sure", note: `If it had to answer: ${names}. ${data.sureFrom}` };
 }
 
-function showAnswer(body, { probabilities, isUnlike }) {
-  const order = probabilities.map((_, k) => k).sort((a, b) => probabilities[b] - probabilities[a] || a - b);
+function showAnswer(body, { said: probabilities, isUnlike }) {
+  if (data.number) return showNumber(body, probabilities[0], isUnlike);
+  const best = data.kind === "grade" ? medianGrade(probabilities) : -1;
+  const order = probabilities
+    .map((_, k) => k)
+    .sort((a, b) => (b === best) - (a === best) || probabilities[b] - probabilities[a] || a - b);
   const { said, text, note } = heading(probabilities, order, isUnlike);
   const title = element("h2", note ? "unsure" : "", text);
   const rows = element("ul", "rows");
@@ -232,7 +260,8 @@ function differences(found, said, preparedText) {
     largest = Math.max(largest, level);
     num += level > 0;
   }
-  const probability = Math.max(...said.map((value, k) => Math.abs(value - found.probabilities[k])));
+  const unit = data.number ? data.number.deviation : 1;
+  const probability = Math.max(...said.map((value, k) => Math.abs(value - found.said[k]) / unit));
   return { largest, share: num / expected.length, probability };
 }
 
@@ -243,7 +272,7 @@ async function selfTest() {
   for (const photo of parts.check ?? []) {
     await painted();
     const blob = new Blob([bytesOf(photo.content)], { type: photo.type });
-    const found = differences(await answer(await pixelsOfFile(blob)), photo.probabilities, photo.prepared);
+    const found = differences(await answer(await pixelsOfFile(blob)), photo.said, photo.prepared);
     results.push({ ...found, isPng: photo.type === "image/png" });
     const row = element("tr");
     for (const text of [photo.name, found.largest, percent(found.share), small(found.probability)])
@@ -252,7 +281,7 @@ async function selfTest() {
   }
   const png = results.filter((one) => one.isPng), jpeg = results.filter((one) => !one.isPng);
   const most = (list, name) => Math.max(0, ...list.map((one) => one[name]));
-  const figures = `probabilities within ${small(most(png, "probability"))} for PNG, ${small(most(jpeg, "probability"))} for JPEG`;
+  const figures = `${data.number ? "numbers, in standard deviations," : "probabilities"} within ${small(most(png, "probability"))} for PNG, ${small(most(jpeg, "probability"))} for JPEG`;
   const right = most(png, "largest") <= PIXEL_LEVELS && most(png, "probability") <= PROBABILITY;
   const near = most(jpeg, "probability") <= JPEG_PROBABILITY;
   const verdict = place("test-verdict");

@@ -2,8 +2,10 @@
 and statistics.
 
 The input `image` is BYTES of shape (N): encoded image files, prepared as the run has it; or UINT8 of shape
-(N, H, W, C): prepared pixels. The outputs `probabilities` and `logits` are FP32 (N, K); `unlike_training`, BOOL (N), is
-there of models that tell images unlike anything seen in training, and given where it is asked for.
+(N, H, W, C), of bands of 16 bits UINT16: prepared pixels. The outputs `probabilities` and `logits` are FP32 (N, K);
+where a number is asked for, `number`, FP64 (N, 1), stands in the place of probabilities. Models of grades have `grade`,
+INT64 (N), its place among the classes, and models that tell images unlike anything seen in training `unlike_training`,
+BOOL (N): these are given where they are asked for.
 """
 
 import json
@@ -22,8 +24,8 @@ from starlette.routing import BaseRoute, Route
 from ... import __version__
 from ...core.errors import brief
 from ...data.sources.shared.listing import is_text
-from ...ship.bundle import IMAGE, LOGITS, PROBABILITIES
-from ...ship.engine import ServedModel
+from ...ship.bundle import IMAGE, LOGITS, NUMBER, PROBABILITIES
+from ...ship.engine import Said, ServedModel
 from .refusal import PROTOCOL_ROOT, Reason, Refusal, malformed
 from .service import Answered, Service, answer_encoded
 
@@ -31,9 +33,9 @@ EXTENSIONS = ["binary_tensor_data", "classification", "statistics", "model_confi
 HEAD_LENGTH = "inference-header-content-length"  # bytes of JSON in front of the binary data
 MAX_IMAGES = 64  # of one request
 MAX_HEAD_BYTES = 1 << 20  # of JSON in front of binary data
-OUTPUTS = (PROBABILITIES, LOGITS)
-UNLIKE = "unlike_training"
+GRADE, UNLIKE = "grade", "unlike_training"
 VERSION = "1"
+NUMBERS = ("", "one", "two", "three", "four")
 
 
 def protocol_routes(service: Service) -> list[BaseRoute]:
@@ -75,7 +77,7 @@ def protocol_routes(service: Service) -> list[BaseRoute]:
         asked: list[_Asked] = []
 
         def find(content: bytes) -> tuple[ServedModel, Callable[[], Answered]]:
-            asked.append(_Asked.parse(content, head_length, _output_names(model)))
+            asked.append(_Asked.parse(content, head_length, model))
             work = _work(model, asked[0])
             return model, work
 
@@ -103,6 +105,38 @@ def protocol_routes(service: Service) -> list[BaseRoute]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Kind:
+    """An output of a model: its type, as the protocol and as NumPy calls it; `num_columns` 0: one value an image, with
+    no axis of its own. `is_usual`: given where no outputs are asked for."""
+
+    datatype: str
+    dtype: str
+    num_columns: int = 0
+    is_usual: bool = False
+    has_classes: bool = False
+
+    @property
+    def shape(self) -> list[int]:
+        """Of any number of images."""
+        return [-1, self.num_columns] if self.num_columns else [-1]
+
+
+def _kinds(model: ServedModel) -> dict[str, _Kind]:
+    """The outputs of a model by name."""
+    num, task = len(model.classes), model.task
+    has_classes = not task.is_number
+    values = _Kind(datatype="FP32", dtype="<f4", num_columns=num, is_usual=True, has_classes=has_classes)
+    number = _Kind(datatype="FP64", dtype="<f8", num_columns=num, is_usual=True)
+    found = {NUMBER: number} if task.is_number else {PROBABILITIES: values}
+    found[LOGITS] = values
+    if task.is_grade:
+        found[GRADE] = _Kind(datatype="INT64", dtype="<i8")
+    if model.tells_unlike:
+        found[UNLIKE] = _Kind(datatype="BOOL", dtype="|b1")
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Output:
     name: str
     is_binary: bool
@@ -119,8 +153,8 @@ class _Asked:
     outputs: tuple[_Output, ...] = field(default=())
 
     @classmethod
-    def parse(cls, content: bytes, head_length: str | None, names: tuple[str, ...]) -> "_Asked":
-        """The request to a model with outputs `names`. Raises Refusal, which says what is wrong."""
+    def parse(cls, content: bytes, head_length: str | None, model: ServedModel) -> "_Asked":
+        """The request to a model. Raises Refusal, which says what is wrong."""
         head, binary = _split(content, head_length)
         inputs = head.get("inputs")
         if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
@@ -135,12 +169,14 @@ class _Asked:
             isinstance(identifier, str) and len(identifier) <= 256 and is_text(identifier)
         ):
             raise malformed("id has to be a text of up to 256 characters.")
-        outputs = _outputs(head, names)
+        outputs, depth_bits = _outputs(head, _kinds(model)), model.preprocessings[0].depth_bits
         if tensor.get("datatype") == "BYTES":
             return cls(identifier=identifier, contents=_encoded(shape, raw), outputs=outputs)
-        if tensor.get("datatype") == "UINT8":
-            return cls(identifier=identifier, image_NHWC=_pixels(shape, raw, tensor), outputs=outputs)
-        raise malformed(f"'{IMAGE}' is BYTES (encoded files) or UINT8 (prepared pixels), not another datatype.")
+        if tensor.get("datatype") == f"UINT{depth_bits}":
+            image_NHWC = _pixels(shape, raw, tensor, np.dtype(f"<u{depth_bits // 8}"))
+            return cls(identifier=identifier, image_NHWC=image_NHWC, outputs=outputs)
+        kinds = f"BYTES (encoded files) or UINT{depth_bits} (prepared pixels)"
+        raise malformed(f"'{IMAGE}' is {kinds}, not another datatype.")
 
 
 def _split(content: bytes, head_length: str | None) -> tuple[dict[str, Any], bytes]:
@@ -212,47 +248,46 @@ def _encoded(shape: tuple[int, ...], raw: bytes | None) -> tuple[bytes, ...]:
     return tuple(contents)
 
 
-def _pixels(shape: tuple[int, ...], raw: bytes | None, tensor: dict[str, Any]) -> np.ndarray:
+def _pixels(shape: tuple[int, ...], raw: bytes | None, tensor: dict[str, Any], dtype: np.dtype[Any]) -> np.ndarray:
     if raw is not None:
-        value_N = np.frombuffer(raw, np.uint8)
+        if len(raw) % dtype.itemsize:
+            raise malformed("The binary data end in the middle of a value.")
+        value_N = np.frombuffer(raw, dtype)
     else:
+        most = np.iinfo(dtype).max
         try:
             value_N = np.array(tensor.get("data"))
         except ValueError:
             raise malformed("data has lists of different lengths.") from None
-        if value_N.dtype.kind not in "iu" or value_N.size == 0 or value_N.min() < 0 or value_N.max() > 255:
-            raise malformed("data has to be whole numbers from 0 to 255.")
-        value_N = value_N.astype(np.uint8).reshape(-1)
+        if value_N.dtype.kind not in "iu" or value_N.size == 0 or value_N.min() < 0 or value_N.max() > most:
+            raise malformed(f"data has to be whole numbers from 0 to {most}.")
+        value_N = value_N.astype(dtype).reshape(-1)
     if value_N.size != math.prod(shape):
         raise malformed(f"There are {value_N.size:,} values; the shape says {math.prod(shape):,}.")
     return value_N.reshape(shape)
 
 
-def _output_names(model: ServedModel) -> tuple[str, ...]:
-    """The outputs that may be asked for."""
-    return (*OUTPUTS, UNLIKE) if model.tells_unlike else OUTPUTS
-
-
-def _outputs(head: dict[str, Any], names: tuple[str, ...]) -> tuple[_Output, ...]:
+def _outputs(head: dict[str, Any], kinds: Mapping[str, _Kind]) -> tuple[_Output, ...]:
     is_binary = _parameters(head).get("binary_data_output", False) is True
     wanted = head.get("outputs")
     if wanted is None:
-        return tuple(_Output(name=name, is_binary=is_binary, num_classes=0) for name in OUTPUTS)
-    if not isinstance(wanted, list) or not wanted or len(wanted) > len(names):
-        most = {2: "one or two", 3: "one to three"}[len(names)]
-        raise malformed(f"outputs has to be a list of {most} of: {', '.join(names)}.")
-    return tuple(_output(value, is_binary, names) for value in wanted)
+        usual = [name for name, kind in kinds.items() if kind.is_usual]
+        return tuple(_Output(name=name, is_binary=is_binary, num_classes=0) for name in usual)
+    if not isinstance(wanted, list) or not wanted or len(wanted) > len(kinds):
+        most = f"one {'or' if len(kinds) == 2 else 'to'} {NUMBERS[len(kinds)]}"
+        raise malformed(f"outputs has to be a list of {most} of: {', '.join(kinds)}.")
+    return tuple(_output(value, is_binary, kinds) for value in wanted)
 
 
-def _output(value: Any, is_binary: bool, names: tuple[str, ...]) -> _Output:
-    if not isinstance(value, dict) or value.get("name") not in names:
-        raise malformed(f"An output has the name {' or '.join(names)}.")
+def _output(value: Any, is_binary: bool, kinds: Mapping[str, _Kind]) -> _Output:
+    if not isinstance(value, dict) or value.get("name") not in list(kinds):
+        raise malformed(f"An output has the name {' or '.join(kinds)}.")
     parameters = _parameters(value)
     num_classes = parameters.get("classification", 0)
     if type(num_classes) is not int or not 0 <= num_classes <= 1 << 31:
         raise malformed("classification has to be a whole number from 0 on.")
-    if num_classes and value["name"] == UNLIKE:
-        raise malformed(f"{UNLIKE} has no classes.")
+    if num_classes and not kinds[value["name"]].has_classes:
+        raise malformed(f"{value['name']} has no classes.")
     return _Output(
         name=value["name"], is_binary=parameters.get("binary_data", is_binary) is True, num_classes=num_classes
     )
@@ -281,13 +316,9 @@ def _response(model: ServedModel, asked: _Asked, answered: Answered) -> Response
     head: dict[str, Any] = {"model_name": model.name, "model_version": VERSION}
     if asked.identifier is not None:
         head["id"] = asked.identifier
-    tensors, parts = [], []
+    tensors, parts, kinds = [], [], _kinds(model)
     for output in asked.outputs:
-        if output.name == UNLIKE:
-            tensor, part = _unlike_tensor(output, answered.said.unlike_N)
-        else:
-            value_NK = answered.said.probability_NK if output.name == PROBABILITIES else answered.said.logits_NK
-            tensor, part = _tensor(model, output, value_NK)
+        tensor, part = _tensor(model, output, kinds[output.name], _values(model, output.name, answered.said))
         tensors.append(tensor)
         parts.append(part)
     head["outputs"] = tensors
@@ -298,31 +329,30 @@ def _response(model: ServedModel, asked: _Asked, answered: Answered) -> Response
     return Response(text + b"".join(parts), headers=headers, media_type="application/octet-stream")
 
 
-def _tensor(model: ServedModel, output: _Output, value_NK: np.ndarray) -> tuple[dict[str, Any], bytes]:
+def _values(model: ServedModel, name: str, said: Said) -> np.ndarray:
+    """What an output holds, a row or a value an image."""
+    if name == UNLIKE:
+        return np.zeros(0, bool) if said.unlike_N is None else said.unlike_N
+    if name == GRADE:
+        return model.task.answer_of(said.probability_NK)
+    return said.logits_NK if name == LOGITS else said.probability_NK
+
+
+def _tensor(model: ServedModel, output: _Output, kind: _Kind, values: np.ndarray) -> tuple[dict[str, Any], bytes]:
     """(an output in the JSON of the answer, its binary data, none where they stand in the JSON)."""
     if output.num_classes:
-        text_NT = [_classification(model, value_K, output.num_classes) for value_K in value_NK]
+        text_NT = [_classification(model, value_K, output.num_classes) for value_K in values]
         tensor = {"name": output.name, "datatype": "BYTES", "shape": [len(text_NT), len(text_NT[0])]}
         data: list[Any] = [text for text_T in text_NT for text in text_T]
         encoded = [text.encode() for text in data]
         binary = b"".join(struct.pack("<I", len(text)) + text for text in encoded)
     else:
-        tensor = {"name": output.name, "datatype": "FP32", "shape": list(value_NK.shape)}
-        data = [] if output.is_binary else value_NK.astype(np.float32).ravel().tolist()
-        binary = value_NK.astype("<f4").tobytes()
+        tensor = {"name": output.name, "datatype": kind.datatype, "shape": list(values.shape)}
+        data = [] if output.is_binary else values.astype(kind.dtype).ravel().tolist()
+        binary = values.astype(kind.dtype).tobytes()
     if output.is_binary:
         return tensor | {"parameters": {"binary_data_size": len(binary)}}, binary
     return tensor | {"data": data}, b""
-
-
-def _unlike_tensor(output: _Output, unlike_N: np.ndarray | None) -> tuple[dict[str, Any], bytes]:
-    """The same of `unlike_training`: a byte for each image."""
-    value_N = np.zeros(0, bool) if unlike_N is None else unlike_N
-    tensor = {"name": output.name, "datatype": "BOOL", "shape": [len(value_N)]}
-    if output.is_binary:
-        binary = value_N.astype(np.uint8).tobytes()
-        return tensor | {"parameters": {"binary_data_size": len(binary)}}, binary
-    return tensor | {"data": value_N.tolist()}, b""
 
 
 def _classification(model: ServedModel, value_K: np.ndarray, number: int) -> list[str]:
@@ -332,10 +362,7 @@ def _classification(model: ServedModel, value_K: np.ndarray, number: int) -> lis
 
 
 def _metadata(model: ServedModel) -> dict[str, Any]:
-    outputs: list[dict[str, Any]] = [
-        {"name": name, "datatype": "FP32", "shape": [-1, len(model.classes)]} for name in OUTPUTS
-    ]
-    outputs += [{"name": UNLIKE, "datatype": "BOOL", "shape": [-1]}] if model.tells_unlike else []
+    outputs = [{"name": name, "datatype": kind.datatype, "shape": kind.shape} for name, kind in _kinds(model).items()]
     return {
         "name": model.name,
         "versions": [VERSION],
@@ -346,17 +373,19 @@ def _metadata(model: ServedModel) -> dict[str, Any]:
 
 
 def _config(model: ServedModel) -> dict[str, Any]:
-    outputs: list[dict[str, Any]] = [
-        {"name": name, "data_type": "TYPE_FP32", "dims": [-1, len(model.classes)]} for name in OUTPUTS
+    outputs = [
+        {"name": name, "data_type": f"TYPE_{kind.datatype}", "dims": kind.shape} for name, kind in _kinds(model).items()
     ]
-    outputs += [{"name": UNLIKE, "data_type": "TYPE_BOOL", "dims": [-1]}] if model.tells_unlike else []
+    parameters = {"classes": json.dumps(list(model.classes)), "task": model.task.kind}
+    if model.task.half_width:
+        parameters["half_width"] = repr(model.task.half_width)
     return {
         "name": model.name,
         "platform": "openvino",
         "max_batch_size": 0,
         "input": [{"name": IMAGE, "data_type": "TYPE_STRING", "dims": [-1]}],
         "output": outputs,
-        "parameters": {"classes": {"string_value": json.dumps(list(model.classes))}},
+        "parameters": {name: {"string_value": text} for name, text in parameters.items()},
     }
 
 

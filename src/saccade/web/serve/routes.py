@@ -88,6 +88,7 @@ def describe(model: ServedModel) -> dict[str, Any]:
         "classes": list(model.classes),
         "preprocessing": first.get("preprocessing"),
         "metrics": first.get("metrics"),
+        **({"half_width": model.task.half_width or None} if model.task.is_number else {}),
         "tells_unlike_training": model.tells_unlike,
         "networks": networks,
     }
@@ -100,12 +101,16 @@ def _unlike_json(network: Network) -> dict[str, float] | None:
 
 def _answer(model: ServedModel, answered: Answered, waited_s: float, top: int) -> dict[str, Any]:
     probability_K, unlike_N = answered.said.probability_NK[0], answered.said.unlike_N
+    value, interval = model.task.number_of(probability_K)
     prediction = Prediction(
         key="",
         classes=model.classes,
-        probabilities=tuple(probability_K.tolist()),
+        probabilities=() if value is not None else tuple(probability_K.tolist()),
         latency_ms=0.0,
         unlike_training=None if unlike_N is None else bool(unlike_N[0]),
+        value=value,
+        interval=interval,
+        grade=model.task.grade_of(probability_K, model.classes),
     )
     labels = model.task.labels_of(probability_K, model.classes)
     return {
