@@ -108,6 +108,21 @@ def test_a_folder_is_replaced_and_the_one_before_is_kept_when_asked(tmp_path: Pa
     assert sorted(os.listdir(tmp_path)) == ["checkpoint"]
 
 
+def test_a_folder_that_somebody_called_previous_stays_where_another_place_is_given(tmp_path: Path):
+    path, theirs = tmp_path / "out", tmp_path / "out.previous"
+    fill_with("theirs")(make(theirs))
+    for text in ("one", "two"):
+        atomic.replace_folder(path, fill_with(text), "whole", keep_previous=False, aside=atomic.aside_folder(path))
+    assert (path / "weights").read_text() == "two"
+    assert (theirs / "weights").read_text() == "theirs"
+    assert sorted(os.listdir(tmp_path)) == ["out", "out.previous"]
+
+
+def make(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
 def test_a_folder_goes_with_its_marker_first_and_one_with_the_marker_alone_is_the_newest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

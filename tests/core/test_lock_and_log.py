@@ -101,3 +101,33 @@ def test_a_disk_that_knows_no_locks_is_told(tmp_path: Path, monkeypatch: pytest.
         f"Cannot write {tmp_path / lock.LOCK_NAME}: No locks available.\n"
         f"What was saved before is intact; check the disk."
     )
+
+
+WRITE = """
+import sys, pathlib
+from saccade.core import lock
+path = pathlib.Path(sys.argv[1])
+for turn in range(20):
+    with lock.exclusive_place(path):
+        with open(path.with_name("inside"), "x"):
+            pass
+        path.with_name("inside").unlink()
+"""
+
+
+def test_two_processes_hold_a_place_by_turns_and_leave_nothing_beside_it(tmp_path: Path):
+    """Each makes a file that must not be there, so the second one inside would fail."""
+    writers = [subprocess.Popen([sys.executable, "-c", WRITE, str(tmp_path / "out")]) for _ in range(2)]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_stays_held_is_told_with_its_holder(tmp_path: Path):
+    with lock.exclusive_place(tmp_path / "out"):
+        since = json.loads((tmp_path / ".out.saccade-lock").read_text())["since"]
+        with pytest.raises(RunInUseError) as error, lock.exclusive_place(tmp_path / "out", patience_s=0.0):
+            pass
+    assert error.value.message == (
+        f"{tmp_path / 'out'} is being written by process {os.getpid()} since {since}.\n"
+        "Wait until that ends, stop it, or choose another place with --out."
+    )

@@ -43,13 +43,18 @@ def write_with(path: Path, fill: Callable[[Path], None], needed_bytes: int = 0) 
 
 
 def replace_folder(
-    path: Path, fill: Callable[[Path], None], marker: str, keep_previous: bool, needed_bytes: int = 0
+    path: Path,
+    fill: Callable[[Path], None],
+    marker: str,
+    keep_previous: bool,
+    needed_bytes: int = 0,
+    aside: Path | None = None,
 ) -> None:
     """Replace the folder `path` by the one that `fill(temporary_path)` writes, durably. Raises StorageError.
 
     At every moment a complete folder stands at `path`, at `previous_folder(path)` or under the temporary name; with
     `keep_previous` the one that was replaced stays. `fill` writes the file `marker`, which says that a folder is
-    complete, last and through `write_bytes`.
+    complete, last and through `write_bytes`. `aside` is a place for the previous one, where others may use that name.
     """
     temporary = temporary_folder(path)
     with storage_errors(path, needed_bytes):
@@ -65,7 +70,7 @@ def replace_folder(
             with suppress(OSError):
                 _remove_folder(temporary, marker)
             raise
-        _swap_in(path, marker, keep_previous)
+        _swap_in(path, marker, keep_previous, aside)
 
 
 def settle_folder(path: Path, newest: Path | None, marker: str, keep_previous: bool) -> None:
@@ -80,9 +85,9 @@ def settle_folder(path: Path, newest: Path | None, marker: str, keep_previous: b
             _remove_folder(previous_folder(path), marker)
 
 
-def _swap_in(path: Path, marker: str, keep_previous: bool) -> None:
+def _swap_in(path: Path, marker: str, keep_previous: bool, aside: Path | None = None) -> None:
     """Put the complete `temporary_folder(path)` in the place of `path`."""
-    temporary, previous = temporary_folder(path), previous_folder(path)
+    temporary, previous = temporary_folder(path), aside or previous_folder(path)
     if path.exists():
         _remove_folder(previous, marker)
         sync_folder(path.parent)
@@ -102,6 +107,11 @@ def temporary_folder(path: Path) -> Path:
 def previous_folder(path: Path) -> Path:
     """Where `replace_folder` keeps the one before `path`."""
     return path.with_name(path.name + ".previous")
+
+
+def aside_folder(path: Path) -> Path:
+    """Where a folder among a person's own goes that `path` replaces: a name that nobody else uses."""
+    return path.with_name(path.name + ".previous" + TEMPORARY_SUFFIX)
 
 
 def _remove_folder(path: Path, marker: str) -> None:

@@ -16,6 +16,7 @@ from ..classify.classifier import Classifier, join_members, member_of
 from ..core import atomic
 from ..core.display import Displayed
 from ..core.errors import UnknownNameError, UsageError, did_you_mean, printable
+from ..core.lock import exclusive_place
 from ..core.runtime import RuntimeConfig, start
 from ..core.types import Preprocessing
 from ..data.images.bands import channel_words
@@ -156,7 +157,10 @@ def export_run(
         atomic.write_bytes(temporary / BUNDLE, bundle_bytes(bundle))
 
     needed_bytes = sum(map(len, files.values()))
-    atomic.replace_folder(folder, fill, BUNDLE, keep_previous=False, needed_bytes=needed_bytes)
+    atomic.make_folder(folder.parent)
+    with exclusive_place(folder):  # of two exports into one folder the second waits, and stays
+        refuse_foreign(folder)
+        atomic.replace_folder(folder, fill, BUNDLE, False, needed_bytes, atomic.aside_folder(folder))
     return ExportedRun(folder=folder, bundle=bundle, differences=differences)
 
 
