@@ -31,8 +31,8 @@ class Hub(BaseHTTPRequestHandler):
     upload makes: the check of a card, a new repository, how each file is to be sent, large files, the commit.
 
     The files in `cut` break off in the middle, as many times as it says. A repository named `zoo/STEP-STATUS` fails
-    with that status at this step of an upload (info, create, preupload, batch, put, commit), and `zoo/STEP-cut` by
-    closing the connection."""
+    with that status at this step of an upload (info, create, preupload, batch, put, commit), `zoo/STEP-cut` by
+    closing the connection, and `zoo/STEP-silent` by never answering."""
 
     repositories: Repositories = {}
     asked: list[str] = []
@@ -41,6 +41,7 @@ class Hub(BaseHTTPRequestHandler):
     private: dict[str, bool] = {}  # of repositories that were made by an upload
     large: dict[str, bytes] = {}  # files that were sent in front of a commit, by digest
     commits: dict[str, list[list[str]]] = {}  # by repository the paths of each commit
+    ending = threading.Event()  # until which a silent step says nothing
 
     def log_message(self, format: str, *arguments: object) -> None:
         pass
@@ -84,7 +85,9 @@ class Hub(BaseHTTPRequestHandler):
         """Whether this step of an upload to `name` has failed: as the name says, or for want of a token."""
         owner, _, kind = name.partition("/")
         where, _, how = kind.rpartition("-")
-        if owner == "zoo" and where == step and how == "cut":
+        if owner == "zoo" and where == step and how in ("cut", "silent"):
+            if how == "silent":
+                self.ending.wait()
             self.close_connection = True
             return True
         if owner == "zoo" and where == step:
@@ -228,13 +231,14 @@ class Hub(BaseHTTPRequestHandler):
 def serve(repositories: Repositories) -> Iterator[str]:
     """The address of a hub that has `repositories`."""
     Hub.repositories, Hub.asked, Hub.resumed_at, Hub.cut = repositories, [], [], {}
-    Hub.private, Hub.large, Hub.commits = {}, {}, {}
+    Hub.private, Hub.large, Hub.commits, Hub.ending = {}, {}, {}, threading.Event()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
     finally:
+        Hub.ending.set()
         server.shutdown()
         server.server_close()
         thread.join()

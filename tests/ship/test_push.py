@@ -20,9 +20,10 @@ import huggingface_hub.constants
 from pathlib import Path
 from saccade import api
 from saccade.core.errors import SaccadeError
-from saccade.ship import hub
+from saccade.ship import hub, push
 from saccade.weights.public import find_weights, load_backbone
 time.sleep = lambda seconds: None
+push.PATIENCE_S = 0.3 if os.environ.get("IMPATIENT") else push.PATIENCE_S
 hub._timm = lambda: (None, "timm is not installed")
 huggingface_hub.constants.HF_HUB_DISABLE_XET = True
 found = []
@@ -51,6 +52,7 @@ def server() -> Iterator[str]:
     repositories = {("zoo/theirs", "main"): {"notes.txt": b"kept"}, ("zoo/public", "main"): {}}
     repositories |= {("zoo/ignoring", "main"): {".gitignore": b"*.png\n"}}
     repositories |= {(f"zoo/{step}", "main"): {} for step in ("preupload-500", "batch-503", "put-cut", "commit-500")}
+    repositories |= {(f"zoo/{step}-silent", "main"): {} for step in ("info", "preupload", "commit")}
     with serve(repositories) as address:
         yield address
 
@@ -128,6 +130,24 @@ def test_what_the_hub_refuses_is_told_and_no_commit_is_made(run: Path, server: s
     )
     assert list(Hub.commits) == ["zoo/ignoring"]
     assert Hub.repositories["zoo/put-cut", "main"] == Hub.repositories["zoo/public", "main"] == {}
+
+
+def test_a_hub_that_says_nothing_is_not_waited_for_without_end(
+    run: Path, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("IMPATIENT", "1")
+    names = [f"zoo/{step}-silent" for step in ("info", "preupload", "commit")]
+    told = ask(SCRIPT, [["push", GOOD, str(run), name] for name in names], server, tmp_path / "cache")
+    for name, message in zip(names, told, strict=True):
+        first, *others = message.splitlines()
+        assert first.startswith("The connection to the hub broke off (")
+        assert first.endswith("timed out).")
+        assert others == [
+            f"hub:{name} has no half of a commit: it is as it was, or new and empty, unless the last answer alone was "
+            "lost.",
+            f"Look at https://huggingface.co/{name}, then run the command again.",
+        ]
+    assert Hub.commits == {}
 
 
 def test_a_dry_run_lists_files_with_sizes_and_digests_and_asks_nobody(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 MESSAGE = "A classifier by saccade push"
+PATIENCE_S = 60.0  # for an answer of the hub, whose library would wait for ever
 NO_TOKEN = (
     "There is no token for the hub: HF_TOKEN is not set, and nobody is logged in.\n"
     "Make one that may write at https://huggingface.co/settings/tokens, then log in: hf auth login."
@@ -81,7 +82,7 @@ def _send(pushed: PushedRun, contents: dict[str, bytes], private: bool) -> Pushe
     import huggingface_hub
 
     api, name = huggingface_hub.HfApi(library_name="saccade"), pushed.name
-    with _hub_errors(name), warnings.catch_warnings(record=True) as told:
+    with _hub_errors(name), _with_patience(), warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         is_new = _make_repository(api, name, private)
         operations = [
@@ -89,7 +90,8 @@ def _send(pushed: PushedRun, contents: dict[str, bytes], private: bool) -> Pushe
             for file, content in contents.items()
         ]
         commit = api.create_commit(name, operations, commit_message=MESSAGE)
-    _refuse_lost(api, name, commit.oid, list(contents))
+    with _with_patience():
+        _refuse_lost(api, name, commit.oid, list(contents))
     words = [" ".join(str(each.message).split()) for each in told if issubclass(each.category, UserWarning)]
     notes = tuple(dict.fromkeys(map(brief, words)))
     page = f"{MODEL.page}/{name}/tree/{commit.oid}"
@@ -128,7 +130,7 @@ def _make_repository(api: "HfApi", name: str, private: bool) -> bool:
     from huggingface_hub import errors
 
     try:
-        found = api.model_info(name)
+        found = api.model_info(name, timeout=PATIENCE_S)
     except errors.RepositoryNotFoundError:
         api.create_repo(name, private=private or None, exist_ok=False)
         return True
@@ -149,6 +151,19 @@ def _require_token() -> None:
         raise ExportError("HF_HUB_OFFLINE is set, so nothing is sent to the hub.\nUnset it, or look first: --dry-run.")
     if not huggingface_hub.get_token():
         raise ExportError(NO_TOKEN)
+
+
+@contextmanager
+def _with_patience() -> Iterator[None]:
+    """What the hub's library asks inside is answered within PATIENCE_S, or fails; its client is the process's own."""
+    from huggingface_hub.utils import get_session
+
+    session = get_session()
+    before, session.timeout = session.timeout, PATIENCE_S
+    try:
+        yield
+    finally:
+        session.timeout = before
 
 
 @contextmanager
