@@ -8,6 +8,7 @@ import pytest
 from saccade.core.errors import ConfigError, DataError
 from saccade.core.types import Preprocessing, Split
 from saccade.data.checkup.inspection import inspect_source
+from saccade.data.checkup.text import inspection_text
 from saccade.data.scan import ScanReport, scan_source
 from saccade.data.sources.folder.source import ImageFolder
 from saccade.train.choose_preprocessing import choose_preprocessing
@@ -105,7 +106,20 @@ def test_a_set_of_mixed_channels_is_refused_by_name_and_inspect_says_the_same(
     assert caught.value.message == message
     found = inspect_source(str(tmp_path / "set"), 1)
     assert any(message.splitlines()[0] in str(finding) for finding in found.findings)
-    assert "6 images have 5 channels that are no colours; the mean is of the first three." in found.notes
+    assert "6 images have 5 channels that are no colours." in found.notes
+
+
+def test_inspect_gives_the_mean_of_every_band_also_where_it_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name, values in {"five": list(VALUES_NHWC), "two": [image[..., :2] for image in VALUES_NHWC]}.items():
+        written(tmp_path / name, [np.ascontiguousarray(image) for image in values])
+        pixels_NHWC = np.stack(values) / 4095
+        for num_measured in (len(values), 0):
+            found = inspect_source(str(tmp_path / name), 1)
+            assert found.num_measured == num_measured
+            np.testing.assert_allclose(found.mean_C, pixels_NHWC.mean(axis=(0, 1, 2)), atol=1e-6)
+            np.testing.assert_allclose(found.std_C, pixels_NHWC.std(axis=(0, 1, 2)), atol=1e-6)
+        assert "(each band in turn, 0 to 1)" in inspection_text(found)
 
 
 OWN = Preprocessing()

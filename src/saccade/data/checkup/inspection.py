@@ -36,7 +36,8 @@ LOOKED_FOR = (
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Inspection(Displayed):
-    """What a check-up found in N images. Sizes are of upright images in pixels; means and deviations 0 to 1.
+    """What a check-up found in N images. Sizes are of upright images in pixels; means and deviations 0 to 1, of red,
+    green and blue, or of each band where the images have bands.
 
     `counts` maps a split (`all` where the source has none) to the images of every class in label order. Where an image
     may have several labels, it is counted in each.
@@ -62,6 +63,7 @@ class Inspection(Displayed):
     task: Task = ONE_LABEL
     numbers: tuple[float, ...] = ()
     is_opened: bool = True
+    has_bands: bool = False
 
     def headline(self) -> str:
         """How many images there are, and how many things to look at."""
@@ -194,7 +196,7 @@ def _told(measured: Measured) -> list[str]:
     for num, count in Counter(rows_N["bands"].tolist()).most_common():
         if num:
             images = "1 image has" if count == 1 else f"{count:,} images have"
-            lines.append(f"{images} {num} channels that are no colours; the mean is of the first three.")
+            lines.append(f"{images} {num} channels that are no colours.")
     if measured.white_16_bit < MAX_16_BIT:
         lines.append(f"16-bit values use 0 to {measured.white_16_bit:,}: scaled by that.")
     return lines
@@ -224,6 +226,7 @@ def summarise(
         task=source.task,
         numbers=_numbers(source, measured.good_N) if source.task.is_number else (),
         is_opened=is_opened,
+        has_bands=bool(rows_N["bands"][:1].any()),
     )
 
 
@@ -256,9 +259,11 @@ def _sizes(rows_N: np.ndarray) -> dict[str, tuple[float, float, float]]:
 
 
 def _colour(rows_N: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of red, green and blue over all pixels, every image counting alike."""
+    """Mean and standard deviation of red, green and blue, or of each band, over all pixels, every image counting alike;
+    of images of several kinds, those of the first kind."""
     if not len(rows_N):
         return (), ()
+    rows_N = rows_N[rows_N["bands"] == rows_N["bands"][0]]
     mean_C = rows_N["mean"].astype(np.float64).mean(axis=0)
     square_C = rows_N["square"].astype(np.float64).mean(axis=0)
     std_C = np.sqrt(np.maximum(square_C - mean_C**2, 0))

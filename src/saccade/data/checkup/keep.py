@@ -11,7 +11,7 @@ import numpy as np
 from ...core import atomic
 from ...core.errors import StorageError, printable
 from ...core.plain_files import open_plain_file
-from .measure import MEASURES, VERSION, Measured
+from .measure import VERSION, Measured, measures
 
 
 def cache_file(source_name: str) -> Path:
@@ -22,7 +22,7 @@ def cache_file(source_name: str) -> Path:
 
 
 def load_known(path: Path) -> tuple[np.ndarray | None, str]:
-    """(rows of MEASURES or None, a note or nothing). A damaged file is not used, and the note says so."""
+    """(rows of `measures` or None, a note or nothing). A damaged file is not used, and the note says so."""
     try:
         with open_plain_file(path) as file:
             content = file.read()
@@ -33,9 +33,9 @@ def load_known(path: Path) -> tuple[np.ndarray | None, str]:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             rows_N = arrays["rows"]
-        if rows_N.dtype == MEASURES and rows_N.ndim == 1:
+        if rows_N.ndim == 1 and rows_N.dtype == measures(rows_N.dtype["mean"].shape[0]):
             return rows_N, ""
-    except (ValueError, KeyError, OSError, EOFError, BadZipFile):
+    except (ValueError, KeyError, IndexError, TypeError, OSError, EOFError, BadZipFile):
         pass  # said below
     return None, f"The kept measurements {printable(str(path))} are damaged: measuring anew."
 
@@ -55,4 +55,4 @@ def save_measured(path: Path, measured: Measured) -> str:
 
 
 def _has_digest(rows_N: np.ndarray) -> np.ndarray:
-    return rows_N["digest"] != np.zeros((), MEASURES)["digest"]
+    return rows_N["digest"] != np.zeros((), rows_N.dtype)["digest"]

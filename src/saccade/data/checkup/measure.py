@@ -17,39 +17,42 @@ from ..images.decode import decode_image
 from ..images.digests import content_digest
 from ..images.formats.table import format_of
 from ..images.near_duplicates import thumbnail
-from ..images.pixel_statistics import statistics_of
+from ..images.pixel_statistics import statistics_of, statistics_of_bands
 from ..scan import white_of
 from ..source import DataSource
 
 VERSION = 7  # of what is measured; a change makes kept measurements worthless
 CHUNK = 64
 
-MEASURES = np.dtype(
-    [
-        ("digest", "V16"),
-        ("pixels", "V16"),
-        ("height_px", "i4"),
-        ("width_px", "i4"),
-        ("mode", "S12"),
-        ("format", "S12"),  # by the first bytes; empty for pixels that came without a file
-        ("rotated", "?"),
-        ("grey", "?"),
-        ("mean", "f4", 3),
-        ("square", "f4", 3),
-        ("thumbnail", "u1", 256),
-        ("reason", "S200"),
-        ("bands", "u1"),  # channels of an image that is neither grey nor colours, 0 of others
-        ("largest", "u2"),  # value of files of 16 bits a channel, 0 of others
-        ("white", "u2"),  # the value of 16 bits that was white when this was measured
-        ("profile", "S48"),  # name of the colour profile that was converted
-        ("note", "S200"),  # sentences on a file that is used as it is: damage beside the pixels, further pages
-    ]
-)
+
+def measures(num_channels: int) -> "np.dtype[np.void]":
+    """A row of what is measured of one image, in a set of so many channels: 3 of grey and colours."""
+    return np.dtype(
+        [
+            ("digest", "V16"),
+            ("pixels", "V16"),
+            ("height_px", "i4"),
+            ("width_px", "i4"),
+            ("mode", "S12"),
+            ("format", "S12"),  # by the first bytes; empty for pixels that came without a file
+            ("rotated", "?"),
+            ("grey", "?"),
+            ("mean", "f4", num_channels),  # of bands of which 1 is the largest value; zeros of other channels
+            ("square", "f4", num_channels),
+            ("thumbnail", "u1", 256),
+            ("reason", "S200"),
+            ("bands", "u1"),  # channels of an image that is neither grey nor colours, 0 of others
+            ("largest", "u2"),  # value of files of 16 bits a channel, 0 of others
+            ("white", "u2"),  # the value of 16 bits that was white when this was measured
+            ("profile", "S48"),  # name of the colour profile that was converted
+            ("note", "S200"),  # sentences on a file that is used as it is: damage beside the pixels, further pages
+        ]
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """`rows_N` of MEASURES for the N images of a source; `reason` is empty where the image could be decoded.
+    """`rows_N` of `measures` for the N images of a source; `reason` is empty where the image could be decoded.
 
     `digest` is that of the file, `pixels` that of the picture. `white_16_bit` is white in files of 16 bits a channel.
     `fresh_N`: decoded now, not known from before. An unreadable file that has no content has a digest of zeros.
@@ -71,8 +74,11 @@ def measure_source(
     known: np.ndarray | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Measured:
-    """Measure every image; contents whose digest is in `known` (rows of MEASURES), or came before, are not decoded."""
-    rows_N = np.zeros(len(source), MEASURES)
+    """Measure every image; contents whose digest is in `known` (rows of `measures`), or came before, are not
+    decoded."""
+    kind = measures(_num_channels(source))
+    rows_N = np.zeros(len(source), kind)
+    known = known if known is not None and known.dtype == kind else None
     fresh_N = np.zeros(len(source), bool)
     earlier: dict[bytes, np.ndarray] = {}  # rows of contents that were measured now
     places = {} if known is None else {bytes(row["digest"]): place for place, row in enumerate(known)}
@@ -90,7 +96,7 @@ def measure_source(
             if may_know and digest in earlier:
                 rows_N[index] = earlier[digest]
                 return
-            rows_N[index] = np.zeros((), MEASURES)
+            rows_N[index] = np.zeros((), kind)
             rows_N[index]["digest"] = np.void(digest)
             _measure(content, key, rows_N[index : index + 1], white)
         except ImageError as error:
@@ -112,8 +118,19 @@ def measure_source(
     return Measured(rows_N=rows_N, fresh_N=fresh_N, white_16_bit=white)
 
 
+def _num_channels(source: DataSource) -> int:
+    """Those of the first image that can be decoded, among the first few: of bands all, else 3."""
+    for index in range(min(CHUNK, len(source))):
+        try:
+            decoded = decode_image(source.read(index), "")
+        except ImageError:
+            continue
+        return decoded.band_HWC.shape[2] if decoded.is_bands else 3
+    return 3
+
+
 def _measure(content: bytes | np.ndarray, key: str, row_1: np.ndarray, white: int) -> None:
-    """Fill one row of MEASURES. Raises ImageError naming `key`."""
+    """Fill one row of `measures`. Raises ImageError naming `key`."""
     decoded = decode_image(content, key, None, white)
     image_HWC = decoded.image_HWC
     row_1["height_px"], row_1["width_px"] = image_HWC.shape[:2]
@@ -125,6 +142,10 @@ def _measure(content: bytes | np.ndarray, key: str, row_1: np.ndarray, white: in
     row_1["profile"] = decoded.profile.encode("utf-8", "backslashreplace")[:48]
     row_1["bands"] = decoded.band_HWC.shape[2] if decoded.is_bands else 0
     row_1["note"] = " ".join(decoded.notes_on_bands).encode("utf-8", "backslashreplace")[:200]
-    row_1["grey"], row_1["mean"], row_1["square"] = statistics_of(image_HWC)
+    row_1["grey"], mean_C, square_C = statistics_of(image_HWC)
+    if decoded.is_bands:
+        mean_C, square_C = statistics_of_bands(decoded.band_HWC, white if decoded.largest_16_bit else 255)
+    if len(mean_C) == row_1["mean"].shape[1]:  # else the set is refused for it
+        row_1["mean"], row_1["square"] = mean_C, square_C
     row_1["pixels"] = np.void(picture_digest(decoded))
     row_1["thumbnail"] = thumbnail(image_HWC)

@@ -79,6 +79,7 @@ def _figure_lines(inspection: Inspection) -> list[str]:
     modes = ", ".join(f"{_mode_words(name)}: {count:,}" for name, count in inspection.modes.items())
     mean = " ".join(f"{value:.3f}" for value in inspection.mean_C)
     std = " ".join(f"{value:.3f}" for value in inspection.std_C)
+    channels = "each band in turn" if inspection.has_bands else "red green blue"
     num_readable = inspection.num_images - inspection.num_unreadable
     others = "; the others were known from the last check-up" if inspection.num_measured < num_readable else ""
     return [
@@ -86,7 +87,7 @@ def _figure_lines(inspection: Inspection) -> list[str]:
         f"height  {height[0]:.0f} to {height[2]:.0f} px, median {height[1]:.0f}",
         f"aspect  {aspect[0]:.2f} to {aspect[2]:.2f}, median {aspect[1]:.2f} (width / height)",
         f"colour  {modes}; {inspection.num_grey:,} grey, {inspection.num_rotated:,} turned by EXIF",
-        f"mean    {mean}   deviation {std}   (red green blue, 0 to 1)",
+        f"mean    {mean}   deviation {std}   ({channels}, 0 to 1)",
         f"decoded {inspection.num_measured:,} now{others}",
     ]
 
