@@ -17,6 +17,7 @@ from PIL import Image
 from saccade import api
 from saccade.classify.classifier import open_classifier, open_member
 from saccade.core.errors import ExportError, UsageError, printable
+from saccade.core.task import GRADE, Task
 from saccade.core.types import Preprocessing
 from saccade.data.images.decode import decode_image
 from saccade.data.images.preprocess import prepare_image
@@ -34,6 +35,7 @@ from saccade.ship.bundle import read_bundle
 from saccade.ship.web_runtime import RECORDS, SCRIPT, VERSION, WASM
 
 from .chromium import Tab, chromium, require_chromium
+from .untrained import untrained_run
 
 onnx = pytest.importorskip("onnx", reason="the extra 'export' is not installed")
 
@@ -169,6 +171,32 @@ def test_a_photo_unlike_those_of_training_is_told_and_what_it_would_be(
         )
         assert heading == ["Unlike anything seen in training" if said.no_answer else name]
         assert (f"If it had to answer: {name}." in notes) is bool(said.no_answer)
+    assert not tab.problems
+
+
+@pytest.mark.parametrize(
+    ("task", "classes"),
+    [(Task(kind="number", mean=40.0, deviation=12.5, half_width=6.0), ("age",)), (GRADE, tuple("01234"))],
+    ids=["number", "grade"],
+)
+def test_a_number_and_a_grade_are_those_of_predict(
+    task: Task, classes: tuple[str, ...], runtime: Path, photos: list[Path], new_tab: Callable[[], Tab], tmp_path: Path
+):
+    network, pixels = "conv 6 f3 s2 bn | conv 8 f3 s2 bn | gap", Preprocessing(input_height_px=32, input_width_px=32)
+    run = untrained_run(tmp_path / "run", network, pixels, 1.0, task, classes, head_scale=100.0)
+    page = api.export(run, tmp_path / "page", formats=["browser"], runtime=runtime).folder
+    tab = new_tab()
+    ready(tab, (page / "index.html").as_uri())
+    assert tab.ask("document.getElementById('test-verdict').className") == "good"
+    tab.choose_files("#file", photos)
+    for said in api.predict(run, photos):
+        place = f"document.querySelector('[data-file=\"{Path(said.key).name}\"] h2')"
+        tab.wait_for(f"{place} !== null")
+        if said.value is None:
+            assert tab.ask(f"{place}.textContent") == said.grade
+        else:
+            assert float(tab.ask(f"{place}.dataset.number")) == pytest.approx(said.value, abs=0.2)
+            assert tab.ask(f"{place}.nextSibling.textContent").startswith("Nine of ten truths lie within ")
     assert not tab.problems
 
 
