@@ -1,4 +1,4 @@
-"""The loader: order, batches, resume, threads, ranks, bad and stuck files, clean ends, memory."""
+"""The loader: order, batches, resume, threads, lanes, bad and stuck files, clean ends, memory."""
 
 import gc
 import os
@@ -19,7 +19,7 @@ from saccade.core.types import Batch, Preprocessing, Record
 from saccade.data.augmentation_policy import AugmentConfig, get_policy
 from saccade.data.images.preprocess import prepare_image
 from saccade.data.loading.batch_maker import Assembly
-from saccade.data.loading.loader import Loader, LoaderConfig, batch_bounds, build_loader, rank_share
+from saccade.data.loading.loader import Loader, LoaderConfig, batch_bounds, build_loader, lane_share
 from saccade.data.source import DataSource
 
 GREY = Preprocessing(channels="grey", input_height_px=9, input_width_px=7, mean=(0.5,), std=(0.5,))
@@ -162,14 +162,14 @@ def test_a_single_left_over_image_joins_the_batch_before_it():
         assert [len(batch.index_B) for batch in loader.epoch(0)] == [10, 11]
 
 
-@pytest.mark.parametrize("num_ranks", [2, 3])
-def test_ranks_share_every_batch_in_whole_pairs_and_together_make_the_single_process_batch(num_ranks: int):
+@pytest.mark.parametrize("num_lanes", [2, 3])
+def test_lanes_share_every_batch_in_whole_pairs_and_together_make_the_whole_batch(num_lanes: int):
     policy = get_policy("shift-flip").config
     with make(ArraySource(71), batch_size=13, augmentation=policy) as loader:
         whole = list(loader.epoch(2))
     shares = []
-    for rank in range(num_ranks):
-        config = {"batch_size": 13, "rank": rank, "num_ranks": num_ranks}
+    for lane in range(num_lanes):
+        config = {"batch_size": 13, "lanes": num_lanes, "first_lane": lane, "last_lane": lane}
         with make(ArraySource(71), augmentation=policy, **config) as loader:
             shares.append(list(loader.epoch(2)))
     assert {len(share) for share in shares} == {len(whole)}
@@ -181,12 +181,12 @@ def test_ranks_share_every_batch_in_whole_pairs_and_together_make_the_single_pro
         assert min(len(part.index_B) for part in parts) >= 2
 
 
-def test_every_rank_has_work_in_every_batch_for_all_sizes():
-    for num_ranks in (2, 3, 5):
-        for num in range(2 * num_ranks, 60):
-            bounds = batch_bounds(num, 4 * num_ranks, num_ranks)
+def test_every_lane_has_work_in_every_batch_for_all_sizes():
+    for num_lanes in (2, 3, 5):
+        for num in range(2 * num_lanes, 60):
+            bounds = batch_bounds(num, 4 * num_lanes, num_lanes)
             for size in np.diff(bounds):
-                shares = [rank_share(int(size), rank, num_ranks) for rank in range(num_ranks)]
+                shares = [lane_share(int(size), lane, num_lanes) for lane in range(num_lanes)]
                 assert shares[0][0] == 0
                 assert shares[-1][1] == size
                 assert all(left[1] == right[0] for left, right in zip(shares, shares[1:]))
@@ -384,14 +384,15 @@ def test_settings_that_cannot_work_are_refused():
     with pytest.raises(ConfigError) as error:
         LoaderConfig.parse({"batch_size": 0})
     assert str(error.value) == "configuration: 'batch_size' must be 1 or more, not 0."
-    with pytest.raises(ConfigError, match="rank 2 needs num_ranks above it, got 2"):
-        LoaderConfig.parse({"rank": 2, "num_ranks": 2})
-    with pytest.raises(ConfigError, match="batch_size must be at least two images for each of 4 ranks"):
-        LoaderConfig.parse({"batch_size": 6, "num_ranks": 4})
+    with pytest.raises(ConfigError, match="lanes 2 to -1 are not among 2"):
+        LoaderConfig.parse({"first_lane": 2, "lanes": 2})
+    with pytest.raises(ConfigError, match="batch_size must be at least two images for each of 4 lanes"):
+        LoaderConfig.parse({"batch_size": 6, "lanes": 4})
     with pytest.raises(DataError) as data_error:
-        make(ArraySource(5), batch_size=8, num_ranks=3, rank=0)
+        make(ArraySource(5), batch_size=8, lanes=3)
     assert str(data_error.value) == (
-        "'arrays' gives 5 images to load, but 6 are needed for 3 processes.\nAdd images, or use fewer processes."
+        "'arrays' gives 5 images to load, but 6 are needed for 3 lanes, two for each.\n"
+        "Add images, or start a new run with a lower scale.lanes."
     )
 
 
