@@ -19,10 +19,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from saccade.core.errors import ImageError
@@ -40,7 +42,7 @@ from saccade.models.layers import StochasticDepth
 from saccade.train.config import RunConfig
 from saccade.train.loss import class_weights
 from saccade.train.schedule import learning_rate_factor
-from saccade.train.state import state_tensors
+from saccade.train.state import Cursor, restore_training, state_tensors
 from saccade.train.step import TrainingStep
 
 SIDE_PX = 16
@@ -122,6 +124,14 @@ CASES: dict[str, Case] = {
     "five lanes": Case("scale.lanes=5"),
     "lenet5, adamw, mixup": Case("optimizer.name=adamw augment.mixup.alpha=0.4", model="lenet5"),
     "resnet20, nesterov": Case("optimizer.name=nesterov", model="resnet20"),
+}
+ELASTIC = {  # gone on with by fewer processes, in mid-epoch
+    "elastic, growing images": Case(
+        "input.start_fraction=0.5 epochs=2 batch_size=16 optimizer.name=muon average.decay=0.9 average.every_steps=2 "
+        "augment.mixup.alpha=0.4",
+        num_images=99,
+    ),
+    "elastic, memory runs out": Case("batch_size=64 epochs=4 optimizer.name=adamw", num_images=200, happens="memory"),
 }
 WHOLE = {  # too long for each change, and run here
     "resnet20, muon, average, clipped": Case(
@@ -300,7 +310,7 @@ def digest_of(training: TrainingStep) -> str:
 
 
 def digests(names: Sequence[str], num_threads: int) -> dict[str, str]:
-    """The digest of each case, computed by the processes of this group."""
+    """The digest of each case that has a lane for every process of this group, computed by them."""
     found = {}
     for name in names:
         if (CASES | WHOLE)[name].config().num_lanes < current_ranks().world_size:
@@ -312,11 +322,35 @@ def digests(names: Sequence[str], num_threads: int) -> dict[str, str]:
     return found
 
 
-def child(names: Sequence[str], num_threads: int) -> None:
+def part_digests(first: int, last: int, folder: Path) -> dict[str, str]:
+    """The digests of the elastic cases after steps `first` to `last`, which begin and end with a save in `folder`."""
+    found = {}
+    for number, (name, case) in enumerate(ELASTIC.items()):
+        training, loader = begin(case, 1)
+        if first:
+            weights, state = (load_file(folder / f"{number}-{first}-{what}") for what in ("weights", "state"))
+            cursor = Cursor(num_micro_batches=int(state.pop("parts")))
+            restore_training(training, cursor, weights, state)
+        with loader:
+            take_steps(training, loader, first, last)
+        found[name] = digest_of(training)
+        if training.runtime.ranks.is_first:
+            state = state_tensors(training) | {"parts": torch.tensor(training.num_micro_batches)}
+            for what, tensors in (("weights", training.judged_model.state_dict()), ("state", state)):
+                packed = {key: value.clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
+                save_file(packed, folder / f"{number}-{last}-{what}")
+    return found
+
+
+def child(arguments: argparse.Namespace) -> None:
     """One process of a group, or one alone: print its digests."""
-    torch.set_num_threads(num_threads)
+    torch.set_num_threads(arguments.threads[0])
     with joined_group(60.0) if is_launched() else nullcontext():
-        print(json.dumps(digests(names, num_threads)), flush=True)
+        if arguments.steps:
+            found = part_digests(*arguments.steps, arguments.folder)
+        else:
+            found = digests(arguments.cases, arguments.threads[0])
+        print(json.dumps(found), flush=True)
 
 
 def run_group(world_size: int, num_threads: int, names: Sequence[str]) -> list[dict[str, str]]:
@@ -356,9 +390,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--cases", nargs="+", default=[*CASES, *WHOLE], help="default: all of them")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--steps", type=int, nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        child(arguments.cases, arguments.threads[0])
+        child(arguments)
         return
     failures = []
     for num_threads in arguments.threads:

@@ -1,6 +1,6 @@
 """Which lanes a run has, settled when it begins, and whether so many processes can share them."""
 
-from ..core.errors import UsageError, counted
+from ..core.errors import ConfigError, UsageError, counted
 from ..core.ranks import Ranks
 from ..core.runtime import Runtime
 from .config import RunConfig
@@ -9,14 +9,22 @@ from .lanes import usual_lanes
 
 def settle_lanes(config: RunConfig, runtime: Runtime) -> RunConfig:
     """`config` of a run that begins now, as it is stored: the number of its lanes where none was asked for, and, since
-    the bits of several depend on it, the threads of a process. Raises ConfigError and UsageError."""
-    ranks = runtime.ranks
-    lanes = config.scale.lanes or (usual_lanes(ranks.world_size, config.batch_size) if config.scale.exact else 0)
-    lanes = lanes or ranks.world_size
+    the bits of several depend on it, the threads of a process. Raises ConfigError."""
+    world_size = runtime.ranks.world_size
+    usual = usual_lanes(world_size, config.batch_size) if config.scale.exact else world_size
+    lanes = config.scale.lanes or usual
     if lanes == 1:
         return config
-    settings = [f"scale.lanes={lanes}", f"runtime.num_threads={runtime.num_threads}"]
-    return config.with_overrides(settings)
+    if config.batch_size < 2 * lanes:
+        raise ConfigError(
+            f"{world_size} processes share every batch in {lanes} lanes of two images or more, and batch_size is "
+            f"{config.batch_size}.\nTake --set batch_size={2 * lanes}, or fewer processes."
+        )
+    found = {
+        "scale": config.scale.model_copy(update={"lanes": lanes}),
+        "runtime": config.runtime.model_copy(update={"num_threads": runtime.num_threads}),
+    }
+    return config.model_copy(update=found)
 
 
 def refuse_more_processes(config: RunConfig, ranks: Ranks) -> None:
