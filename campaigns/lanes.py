@@ -41,6 +41,7 @@ from saccade.models.architecture import ImageClassifier, ModelSpec, build_model
 from saccade.models.layers import StochasticDepth
 from saccade.train.config import RunConfig
 from saccade.train.loss import class_weights
+from saccade.train.run import leave_out_branches
 from saccade.train.schedule import learning_rate_factor
 from saccade.train.state import Cursor, restore_training, state_tensors
 from saccade.train.step import TrainingStep
@@ -70,6 +71,7 @@ class Case:
     precision: str = "float32"
     policy: str = ""
     happens: str = ""
+    is_enlarged: bool = False
 
     def config(self) -> RunConfig:
         """What a run of it would be asked."""
@@ -139,7 +141,7 @@ WHOLE = {  # too long for each change, and run here
     ),
     "mobilenetv3-small, stochastic depth": Case("stochastic_depth=0.3", model="mobilenetv3-small"),
     "efficientnet-lite0": Case("optimizer.name=rmsprop", model="efficientnet-lite0"),
-    "convnext": Case("optimizer.name=adamw", model="convnext-tiny"),
+    "convnext": Case("optimizer.name=adamw", model="convnext-tiny", is_enlarged=True),
     "resnet20, bfloat16": Case(model="resnet20", precision="bfloat16"),
 }
 
@@ -263,7 +265,10 @@ def _network(case: Case, config: RunConfig) -> nn.Module:
     num_outputs = 1 if case.task.is_number else len(CLASSES)
     if case.model in ("small", "branched", "partial", "cumulative", "plain"):
         return Small(num_outputs, case.model)
-    return build_model(case.model, ModelSpec(num_classes=num_outputs, input_CHW=PIXELS.input_CHW))
+    side_px = 2 * SIDE_PX if case.is_enlarged else SIDE_PX
+    network = build_model(case.model, ModelSpec(num_classes=num_outputs, input_CHW=(3, side_px, side_px)))
+    leave_out_branches(network, config)
+    return nn.Sequential(nn.Upsample(scale_factor=2), network) if case.is_enlarged else network
 
 
 def _disturb(training: TrainingStep, happens: str) -> None:
@@ -368,6 +373,8 @@ def run_group(world_size: int, num_threads: int, names: Sequence[str]) -> list[d
         for rank in range(world_size)
     ]
     said = [process.communicate()[0] for process in processes]
+    if any(process.returncode for process in processes):
+        sys.exit(f"A process of a group of {world_size} failed; what it said stands above.")
     return [json.loads(text) for text in said]
 
 

@@ -17,17 +17,26 @@ from saccade.train.step import TrainingStep
 GREY = Preprocessing(channels="grey", input_height_px=8, input_width_px=8, mean=(0.5,), std=(0.5,))
 
 
-def make_step(ranks: Ranks) -> TrainingStep:
+def make_step(ranks: Ranks, settings: str = "") -> TrainingStep:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
     runtime = Runtime(device=torch.device("cpu"), precision=torch.float32, num_threads=1, ranks=ranks)
-    return TrainingStep(network, RunConfig().with_overrides(["batch_size=24", "scale.lanes=6"]), GREY, runtime)
+    config = RunConfig().with_overrides(["batch_size=24", "scale.lanes=6", *settings.split()])
+    return TrainingStep(network, config, GREY, runtime)
 
 
 def make_batch(rank: int) -> Batch:
     draw = np.random.default_rng(rank)
     image_BCHW = torch.from_numpy(draw.integers(0, 256, (8, 1, 8, 8), dtype=np.uint8))
     return Batch(image_BCHW=image_BCHW, target=torch.arange(8) % 3, index_B=np.arange(8), lane_sizes=(4, 4))
+
+
+def weights_after(ranks: Ranks, settings: str) -> list[float]:
+    """All weights and statistics after three steps."""
+    step = make_step(ranks, settings)
+    for number in range(3):
+        assert step.run(make_batch(ranks.rank), number, 1.0)
+    return torch.cat([value.double().flatten() for value in step.model.state_dict().values()]).tolist()
 
 
 def said(work: Any) -> list[object]:
@@ -74,6 +83,8 @@ def main() -> None:
         heard["signals"] = [disturbed("nothing"), list(step.signals)]
         step.signals, step.num_micro_batches = (0, 0), 1
         heard["memory"] = [disturbed("memory"), step.num_micro_batches, list(step.signals)]
+        heard["fast"] = weights_after(ranks, "scale.exact=false")
+        heard["exact"] = weights_after(ranks, "")
         print(json.dumps(heard), flush=True)
 
 

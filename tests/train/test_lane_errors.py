@@ -2,14 +2,21 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+import pytest
 from tests.group import run_group
 
 CHILD = Path(__file__).with_name("lane_errors_child.py")
 
 
-def test_what_fails_in_one_process_is_said_by_all_with_its_number(tmp_path: Path):
-    heard = [json.loads(text) for text in run_group([CHILD], 3, tmp_path)]
+@pytest.fixture(scope="module")
+def heard(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each of three processes of one group has seen."""
+    return [json.loads(text) for text in run_group([CHILD], 3, tmp_path_factory.mktemp("group"))]
+
+
+def test_what_fails_in_one_process_is_said_by_all_with_its_number(heard: list[dict[str, Any]]):
     host = heard[0]["error"][1].partition("(")[2].partition(")")[0]
     told = ["GroupError", f"process 1 ({host}): ZeroDivisionError: no\\nreason"]
     assert [own["error"] for own in heard] == [told, ["ZeroDivisionError", "no\nreason"], told]
@@ -24,5 +31,13 @@ def test_what_fails_in_one_process_is_said_by_all_with_its_number(tmp_path: Path
     told = ["GroupError", f"process 2 ({host}): {read}"]
     assert [own["reading"] for own in heard] == [told, told, ["DataError", read]]
     assert all(own["untouched"] for own in heard)
+
+
+def test_signals_and_memory_that_runs_out_are_known_to_all(heard: list[dict[str, Any]]):
     assert [own["signals"] for own in heard] == [[["done", True], [143, 1]]] * 3  # the largest of each, everywhere
     assert [own["memory"] for own in heard] == [[["done", True], 12, [0, 0]]] * 3  # six lanes in two parts, everywhere
+
+
+def test_the_fastest_order_adds_up_the_same_numbers(heard: list[dict[str, Any]]):
+    assert all(own["exact"] == heard[0]["exact"] and own["fast"] == heard[0]["fast"] for own in heard)
+    assert heard[0]["fast"] == pytest.approx(heard[0]["exact"], rel=1e-4, abs=1e-6)

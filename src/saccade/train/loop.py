@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
-from ..core.errors import SaccadeError, Stopped, TrainingError, counted, printable
+from ..core.errors import Stopped, TrainingError, counted, printable
 from ..core.runtime import wait_for
 from ..core.task import Task, images_right
 from ..core.types import Batch
@@ -153,7 +153,7 @@ def _batches(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Iterator[
     check = plan.stop.check if training.runtime.ranks.is_alone else keep_waiting  # several stop behind a step, together
     try:
         yield from plan.train.epoch(cursor.epoch, first_batch=cursor.batch, check=check)
-    except SaccadeError as error:
+    except Exception as error:  # noqa: BLE001  it is raised again
         training.give_up(error)
 
 

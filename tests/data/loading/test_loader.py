@@ -1,11 +1,13 @@
 """The loader: order, batches, resume, threads, lanes, bad and stuck files, clean ends, memory."""
 
 import gc
+import hashlib
 import os
 import re
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -265,6 +267,58 @@ def test_a_batch_that_bad_files_leave_with_one_image_ends_the_run():
             list(loader.epoch(0, shuffle=False))
     assert str(error.value) == (
         "Only 1 of 2 images of a batch can be read; the first bad one: image-0.png: is cut off\n"
+        "Repair the files, then run again with --resume."
+    )
+
+
+@pytest.mark.parametrize("num_processes", [1, 2, 4])
+def test_a_skipped_file_leaves_its_lane_and_mixes_no_lane_with_another(num_processes: int):
+    """Pairs are formed anew in the lane that lost an image, and in no other, whoever makes it."""
+    settings = {"batch_size": 32, "lanes": 4, "on_bad_image": "skip", "augmentation": get_policy("photo-mixed").config}
+    parts: list[list[Batch]] = []
+    for process in range(num_processes):
+        source = ArraySource(150)
+        source.bad = {13}
+        own = range(process * 4 // num_processes, (process + 1) * 4 // num_processes)
+        with make(source, first_lane=own.start, last_lane=own.stop - 1, **settings) as loader:
+            parts.append(list(loader.epoch(1)))
+    source = ArraySource(150)
+    with make(source, **settings) as loader:
+        whole = list(loader.epoch(1))
+    num_changed = 0
+    for number, with_all in enumerate(whole):
+        lanes = [lane for part in parts for lane in lanes_of_batch(part[number])]
+        for lane, (image_BHWC, target, index_B) in zip(lanes_of_batch(with_all), lanes, strict=True):
+            is_hit = 13 in lane[2]
+            num_changed += is_hit
+            assert index_B == [index for index in lane[2] if index != 13]
+            assert is_hit or (image_BHWC.tobytes() == lane[0].tobytes() and target.tobytes() == lane[1].tobytes())
+            digest = hashlib.sha256(image_BHWC.tobytes() + target.tobytes()).hexdigest()
+            assert LOST_LANE.setdefault("it", digest) == digest if is_hit else True
+    assert num_changed == 1
+
+
+LOST_LANE: dict[str, str] = {}  # what the lane that lost an image is, whoever makes it
+
+
+def lanes_of_batch(batch: Batch) -> list[tuple[np.ndarray, np.ndarray, list[int]]]:
+    """Images, targets and indices of each lane."""
+    starts = np.cumsum((0, *batch.lane_sizes))
+    assert starts[-1] == len(batch.index_B)
+    return [
+        (pixels(batch)[start:stop], batch.target.numpy()[start:stop], batch.index_B[start:stop].tolist())
+        for start, stop in pairwise(starts.tolist())
+    ]
+
+
+def test_a_lane_that_bad_files_leave_with_one_image_ends_the_run():
+    source = ArraySource(150)
+    source.bad = {2}
+    with make(source, batch_size=8, lanes=4, on_bad_image="skip") as loader:
+        with pytest.raises(DataError) as error:
+            list(loader.epoch(0, shuffle=False))
+    assert str(error.value) == (
+        "Only 1 of 2 images of a lane of a batch can be read; the first bad one: image-2.png: is cut off\n"
         "Repair the files, then run again with --resume."
     )
 
