@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,11 @@ from saccade.core.runtime import Runtime, mix_seeds
 from saccade.core.task import ONE_LABEL, Task
 from saccade.core.types import Batch, Preprocessing
 from saccade.data.loading.loader import lane_share
+from saccade.runs.settings import write_settings
 from saccade.train.config import RunConfig
 from saccade.train.reduce import laid_out_as
-from saccade.train.scale import refuse_more_processes, settle_lanes
+from saccade.train.run_directory import RunFolder
+from saccade.train.scale import keep_lanes, refuse_more_processes, settle_lanes
 from saccade.train.step import TrainingStep
 
 GREY = Preprocessing(channels="grey", input_height_px=8, input_width_px=8, mean=(0.5,), std=(0.5,))
@@ -294,6 +297,18 @@ def test_lanes_are_settled_when_a_run_begins():
         "3 processes share every batch in 4 lanes of two images or more, and batch_size is 4.\n"
         "Take --set batch_size=8, or fewer processes."
     )
+
+
+def test_a_run_goes_on_in_the_lanes_and_threads_it_began_with_whatever_a_plan_says(tmp_path: Path):
+    begun = settle_lanes(RunConfig(source="digits"), of_group(3))
+    write_settings(tmp_path / "config.toml", begun, begun)
+    kept = keep_lanes(RunConfig(source="digits"), RunFolder(path=tmp_path, resume=True))
+    assert kept == begun
+    of_one = RunConfig(source="digits")
+    write_settings(tmp_path / "config.toml", of_one, of_one)
+    planned = of_one.with_overrides(["runtime.num_threads=2", "scale.lanes=4"])
+    kept = keep_lanes(planned, RunFolder(path=tmp_path, resume=True))
+    assert (kept.num_lanes, kept.runtime.num_threads) == (1, 2)
 
 
 def test_more_processes_than_lanes_are_refused():

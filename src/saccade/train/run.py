@@ -44,7 +44,7 @@ from .resume import resume
 from .resume_images import as_begun, begun_white, begun_with
 from .resume_references import resume_command
 from .run_directory import RunFolder
-from .scale import refuse_more_processes, settle_lanes
+from .scale import keep_lanes, refuse_more_processes, settle_lanes
 from .schedule import input_size
 from .seen_before import learn_from
 from .single_images import refuse_single_values
@@ -105,6 +105,7 @@ def train(
     """
     started_s = time.monotonic()
     folder.check()
+    config = keep_lanes(config, folder) if folder.resume else config
     runtime = start(config.runtime)
     config = config if folder.resume else settle_lanes(config, runtime)
     refuse_more_processes(config, runtime.ranks)

@@ -5,6 +5,7 @@ from ..core.ranks import Ranks
 from ..core.runtime import Runtime
 from .config import RunConfig
 from .lanes import usual_lanes
+from .run_directory import RunFolder
 
 
 def settle_lanes(config: RunConfig, runtime: Runtime) -> RunConfig:
@@ -23,6 +24,18 @@ def settle_lanes(config: RunConfig, runtime: Runtime) -> RunConfig:
     found = {
         "scale": config.scale.model_copy(update={"lanes": lanes}),
         "runtime": config.runtime.model_copy(update={"num_threads": runtime.num_threads}),
+    }
+    return config.model_copy(update=found)
+
+
+def keep_lanes(config: RunConfig, folder: RunFolder) -> RunConfig:
+    """`config` of a run that goes on in `folder`, with the lanes and threads that were settled when it began there: the
+    plan of an ensemble, which its members go on by, does not know them."""
+    begun = folder.load_config()
+    threads = begun.runtime.num_threads if begun.num_lanes > 1 else config.runtime.num_threads
+    found = {
+        "scale": config.scale.model_copy(update={"lanes": begun.scale.lanes}),
+        "runtime": config.runtime.model_copy(update={"num_threads": threads}),
     }
     return config.model_copy(update=found)
 
