@@ -320,6 +320,8 @@ def test_more_processes_than_lanes_are_refused():
         "Start 1 at most, or begin a new run with another --out."
     )
     assert re.match("The run computes every batch in 8 lanes, and 9 ", _more(9))
+    with pytest.raises(UsageError, match="^The run computes every batch in 1 lane, and 2 processes cannot share that"):
+        TrainingStep(Branched(3), RunConfig(), GREY, of_group(2))  # or each would train a run of its own
 
 
 def _more(world_size: int) -> str:

@@ -42,6 +42,7 @@ from .reduce import (
     own_statistics,
     refuse_for_lanes,
 )
+from .scale import refuse_more_processes
 from .schedule import input_size
 from .weight_average import WeightAverage
 
@@ -111,6 +112,7 @@ class TrainingStep:
         self._parameters = list(self.model.parameters())
         self.signals = (0,) * SIGNALS
         self.reduction: Reduction | None = None
+        refuse_more_processes(config, runtime.ranks)
         if config.num_lanes > 1:
             refuse_for_lanes(self.model, config, runtime)
             self.reduction = Reduction(runtime.ranks, config.num_lanes, config.scale.exact)
