@@ -48,7 +48,7 @@ def test_all_that_is_a_comment_is_the_default_and_every_setting_is_there(tmp_pat
     missing = {key for key in set(field_names(RunConfig)) - said if not key.startswith(other)}
     assert missing == {
         "source", "model", "recipe", "split.folds", "split.fold",
-        "loader.batch_size", "loader.rank", "loader.num_ranks",
+        "loader.batch_size", "loader.lanes", "loader.first_lane", "loader.last_lane",
         "augment.pca_colour.eigenvalues", "augment.pca_colour.eigenvectors",
         *(("distill.teachers", "distill.teacher_digest") if name != "transfer" else ()),
         *(f"transfer.{key}" for key in ("backbone", "weights", "weights_sha256", "frozen") if name == "transfer"),

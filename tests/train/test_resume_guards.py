@@ -203,7 +203,7 @@ def test_an_evaluation_of_other_images_is_no_report(run: Path):
             "'model' cannot be given by --set: a network is chosen with --model, and its recipe with it.",
         ),
         ("recipe=none", "'recipe' cannot be given by --set: a recipe is chosen with --recipe."),
-        ("loader.num_ranks=2", "'loader.num_ranks' cannot be given by --set: training runs in one process."),
+        ("loader.lanes=2", "'loader.lanes' cannot be given by --set: the parts of a batch are scale.lanes."),
     ],
 )
 def test_values_that_an_option_chooses_are_not_set_past_it(setting: str, message: str):

@@ -100,16 +100,33 @@ class Ranks:
                 told.exit_code = int(exit_code)
                 raise told
 
-    def exchange(self, parts: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        """`parts[r]` goes to process r; what came from each, by rank. float32, 1-D, part r of one length everywhere."""
+    def gather_rows(self, row_N: torch.Tensor) -> torch.Tensor:
+        """What every process gave, (W, N) by rank: numbers of one type, as many from each, in the memory of the CPU."""
         if self.is_alone:
-            return tuple(parts)
-        lengths = [len(part) for part in parts]
-        own = lengths[self.rank]
-        received = torch.empty(own * self.world_size, dtype=parts[0].dtype, device=parts[0].device)
+            return row_N[None]
+        rows = [torch.empty_like(row_N) for _ in range(self.world_size)]
         with self.speaking():
-            distributed.all_to_all_single(received, torch.cat(list(parts)), [own] * self.world_size, lengths)
-        return received.split(own) if own else (received,) * self.world_size
+            distributed.all_gather(rows, row_N)
+        return torch.stack(rows)
+
+    def exchange(self, parts: Sequence[torch.Tensor], lengths: Sequence[int]) -> torch.Tensor:
+        """`parts[r]` goes to process r; what came from each, `lengths[r]` numbers from process r, one behind the other.
+
+        1-D, of one type everywhere.
+        """
+        if self.is_alone:
+            return parts[0]
+        received = parts[0].new_empty(sum(lengths))
+        with self.speaking():
+            distributed.all_to_all_single(received, torch.cat(list(parts)), list(lengths), [len(p) for p in parts])
+        return received
+
+    def add_up(self, vector_N: torch.Tensor) -> torch.Tensor:
+        """The sum over the processes of what each gave, in whatever order is fastest; `vector_N` holds it then."""
+        if not self.is_alone:
+            with self.speaking():
+                distributed.all_reduce(vector_N)
+        return vector_N
 
     @contextmanager
     def speaking(self) -> Iterator[None]:

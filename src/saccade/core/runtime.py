@@ -1,5 +1,6 @@
 """Where the work runs: device, precision, memory layout, threads and ranks, found once and printed."""
 
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -104,6 +105,13 @@ def make_deterministic(device: torch.device) -> None:
     torch.backends.cudnn.allow_tf32 = (
         False  # float32 is float32: cuDNN's convolutions would round its inputs to 10 bits
     )
+
+
+def compute_exactly() -> None:
+    """Same seed, same bits, on a GPU too: kernels that add up in one order, and the same kernels in every process."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS does not promise one order
+    torch_private.set_deterministic(True, warn_only=False)
+    torch.backends.cudnn.benchmark = False
 
 
 def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

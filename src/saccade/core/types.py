@@ -107,11 +107,13 @@ class Batch:
     """`image_BCHW` (uint8 before, floating after normalisation), `target` label_B int64 or target_BK float32.
 
     target_BK of one label is where images are mixed, and its rows add up to 1; of several labels it always is.
+    `lane_sizes` says how many of the images, in order, are each lane's; without it they are all of one.
     """
 
     image_BCHW: torch.Tensor
     target: torch.Tensor
     index_B: np.ndarray
+    lane_sizes: tuple[int, ...] = ()
 
 
 class Preprocessing(FrozenConfig):

@@ -227,11 +227,17 @@ class Augmenter:
         return box.rows.stop if box else source_HW[0]
 
     def finish(
-        self, plan: Plan, image_BHWC: np.ndarray, label_B: np.ndarray, num_classes: int
+        self,
+        plan: Plan,
+        image_BHWC: np.ndarray,
+        label_B: np.ndarray,
+        num_classes: int,
+        lane_sizes: tuple[int, ...] = (),
     ) -> tuple[np.ndarray, np.ndarray]:
         """Rendered images with all the rest applied, and their targets: label_B, or target_BK where images are mixed.
 
         `image_BHWC` may be written to. Of several labels, `label_B` is label_BK, and targets always are.
+        Images are mixed with those of their own lane; without `lane_sizes` all are of one.
         """
         if not self.sees_source:
             if self._geometric:
@@ -248,7 +254,7 @@ class Augmenter:
         if not self._mixing:
             return image_BHWC, label_B
         target_BK = label_B if label_B.ndim == 2 else np.eye(num_classes, dtype=np.float32)[label_B]
-        partner_B = partners(len(label_B))
+        partner_B = partners(*(lane_sizes or (len(label_B),)))
         for mixing in self._mixing:
             image_BHWC, target_BK = mixing.mix(plan.drawn[mixing.name], image_BHWC, partner_B, target_BK)
         return image_BHWC, target_BK

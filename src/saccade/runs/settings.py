@@ -40,7 +40,10 @@ FoundKey = Literal[
 # Format -> {key there: its name in the next format}. An entry is never removed, nor are the runs in tests/runs/formats.
 RENAMED: dict[int, dict[str, str]] = {}
 # Format -> {key there: (the key that it joins in the next format, its own default there, which says nothing)}.
-JOINED: dict[int, dict[str, tuple[str, Any]]] = {2: {"split.on_bad_image": ("loader.on_bad_image", "error")}}
+JOINED: dict[int, dict[str, tuple[str, Any]]] = {
+    1: {"loader.rank": ("loader.first_lane", 0), "loader.num_ranks": ("loader.lanes", 1)},
+    2: {"split.on_bad_image": ("loader.on_bad_image", "error")},
+}
 # Format -> {key: its default there}, where the next format has another one.
 FORMER_DEFAULTS: dict[int, dict[str, Any]] = {}
 

@@ -6,11 +6,13 @@ from pydantic import Field, field_validator, model_validator
 
 from ..core.config import FrozenConfig
 from ..core.errors import brief, printable
+from ..core.ranks import ALONE, Ranks
 from ..core.runtime import RuntimeConfig
 from ..core.types import Preprocessing
 from ..data.augmentation_policy import AugmentConfig
 from ..data.folds import MAX_FOLDS
-from ..data.loading.loader import LoaderConfig
+from ..data.loading.loader import MAX_LANES, LoaderConfig
+from .lanes import lanes_of
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
@@ -229,6 +231,23 @@ class TransferConfig(FrozenConfig):
     )
 
 
+class ScaleConfig(FrozenConfig):
+    """How several processes compute one run together."""
+
+    lanes: int = Field(
+        0,
+        ge=0,
+        le=MAX_LANES,
+        description="fixed parts of every batch, which as many processes at most can share; 0: 1 in a run that begins "
+        "on one process, else the smallest power of two with one for each, at least 8 where a batch is large enough",
+    )
+    exact: bool = Field(
+        True,
+        description="add gradients up in one order, so that any number of processes gives the same bits; false: in the "
+        "fastest order",
+    )
+
+
 class RunConfig(FrozenConfig):
     """One run, complete: the same configuration, data and machine give the same bits."""
 
@@ -260,7 +279,19 @@ class RunConfig(FrozenConfig):
     average: AverageConfig = AverageConfig()
     transfer: TransferConfig = TransferConfig()
     stop: StopConfig = StopConfig()
+    scale: ScaleConfig = ScaleConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+
+    @property
+    def num_lanes(self) -> int:
+        """The parts that every batch is computed in: 1 where none were asked for and none were settled."""
+        return self.scale.lanes or 1
+
+    def loader_of(self, ranks: Ranks = ALONE) -> LoaderConfig:
+        """How one of the processes that train makes its lanes of every batch."""
+        lanes = lanes_of(ranks.rank, ranks.world_size, self.num_lanes)
+        own = {"lanes": self.num_lanes, "first_lane": lanes.start, "last_lane": lanes.stop - 1}
+        return self.loader.model_copy(update={"batch_size": self.batch_size, **own})
 
     @property
     def verb(self) -> str:
@@ -290,4 +321,13 @@ class RunConfig(FrozenConfig):
     def _batches_can_be_cut(self) -> "RunConfig":
         if self.accumulate > self.batch_size:
             raise ValueError(f"accumulate {self.accumulate} is more than the batch size {self.batch_size}")
+        return self
+
+    @model_validator(mode="after")
+    def _lanes_fit_the_batch(self) -> "RunConfig":
+        if self.scale.lanes > 1 and self.batch_size < 2 * self.scale.lanes:
+            raise ValueError(
+                f"scale.lanes {self.scale.lanes} needs a batch_size of {2 * self.scale.lanes} or more, two images a "
+                f"lane, and it is {self.batch_size}"
+            )
         return self

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from ..core.errors import Stopped, TrainingError, counted, printable
 from ..core.runtime import wait_for
 from ..core.task import Task, images_right
 from ..core.types import Batch
-from ..data.loading.loader import Loader
+from ..data.loading.loader import Loader, keep_waiting
 from ..evaluate.forward import Outputs, collect_outputs
 from ..evaluate.label_metrics import image_label_losses, mean_average_precision
 from ..evaluate.metrics import compute_metrics
@@ -114,19 +114,19 @@ def fit(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
             _save_last(training, plan, cursor)
             raise
         _save_last(training, plan, cursor)
-        if plan.stop.requested and not cursor.finished:
+        if _is_stopped(training, plan) and not cursor.finished:
             raise Stopped("")
     return cursor
 
 
 def _run_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
     """The rest of an epoch's steps. Raises Stopped, with everything saved, TrainingError and DataError."""
-    stop, saved_s = plan.stop, plan.save_clock()
+    saved_s = plan.save_clock()
     start_s = time.monotonic() - cursor.training_s
     training.set_epoch(cursor.epoch)
     num_told = len(plan.train.dropped)
     try:
-        for batch in plan.train.epoch(cursor.epoch, first_batch=cursor.batch, check=stop.check):
+        for batch in _batches(training, plan, cursor):
             num_told = _tell_dropped(plan, num_told)
             num_bad = _take_step(training, plan, cursor, batch)
             position = {"batch": cursor.batch + 1, "step": cursor.step + 1, "bad_steps": num_bad}
@@ -134,9 +134,10 @@ def _run_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
             plan.progress.step(cursor.epoch, cursor.batch, plan.train.num_batches, training.told_means)
             if cursor.batch == plan.train.num_batches:
                 continue  # the end of an epoch saves
-            if plan.is_over():
+            if _is_over(training, plan):
                 break
-            stop.check()
+            if _is_stopped(training, plan):
+                raise Stopped("")
             if plan.save_clock() - saved_s > training.config.stop.save_every_s:
                 _save_last(training, plan, cursor)
                 saved_s = plan.save_clock()
@@ -147,11 +148,35 @@ def _run_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
     return cursor
 
 
+def _batches(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Iterator[Batch]:
+    """The rest of an epoch. What goes wrong with it is told to the other processes, which wait in their step."""
+    check = plan.stop.check if training.runtime.ranks.is_alone else keep_waiting  # several stop behind a step, together
+    try:
+        yield from plan.train.epoch(cursor.epoch, first_batch=cursor.batch, check=check)
+    except Exception as error:  # noqa: BLE001  it is raised again
+        training.give_up(error)
+
+
+def _is_stopped(training: TrainingStep, plan: FitPlan) -> bool:
+    """Whether somebody wants the training to end: of several processes, whether all of them know it."""
+    if training.runtime.ranks.is_alone:
+        return plan.stop.requested
+    if training.signals[0]:
+        plan.stop.take_up(training.signals[0])
+    return bool(training.signals[0])
+
+
+def _is_over(training: TrainingStep, plan: FitPlan) -> bool:
+    """Whether the deadline has passed: of several processes, whether it had for one when the step began."""
+    return plan.is_over() if training.runtime.ranks.is_alone else bool(training.signals[1])
+
+
 def _take_step(training: TrainingStep, plan: FitPlan, cursor: Cursor, batch: Batch) -> int:
     """One step; how many in a row have now been bad. Raises TrainingError where these are too many."""
     config = training.config
     factor = learning_rate_factor(config.schedule, cursor.step, config.epochs * plan.train.num_batches)
     num_parts = training.num_micro_batches
+    training.signals = (plan.stop.exit_code if plan.stop.requested else 0, int(plan.is_over()))
     num_bad = 0 if training.run(batch, cursor.step, factor) else cursor.bad_steps + 1
     if training.num_micro_batches != num_parts:
         _tell_memory(training, plan, cursor)

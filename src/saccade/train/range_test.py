@@ -72,7 +72,7 @@ def find_learning_rate(
         images.split.train_N,
         images.preprocessing,
         augment,
-        config.loader.model_copy(update={"batch_size": config.batch_size}),
+        config.loader_of(runtime.ranks),
         config.seed,
     )
     with loader:

@@ -27,8 +27,9 @@ OTHER_WAYS = {
     "policy": "a policy is chosen with --policy; 'saccade augmentations' lists them",
     "split.on_bad_image": "what a bad image does is loader.on_bad_image, or --on-bad-image",
     "loader.batch_size": "the images of a step are batch_size",
-    "loader.rank": "training runs in one process",
-    "loader.num_ranks": "training runs in one process",
+    "loader.lanes": "the parts of a batch are scale.lanes",
+    "loader.first_lane": "each process makes its own parts of a batch",
+    "loader.last_lane": "each process makes its own parts of a batch",
 }
 
 

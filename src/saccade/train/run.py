@@ -44,6 +44,7 @@ from .resume import resume
 from .resume_images import as_begun, begun_white, begun_with
 from .resume_references import resume_command
 from .run_directory import RunFolder
+from .scale import keep_lanes, refuse_more_processes, settle_lanes
 from .schedule import input_size
 from .seen_before import learn_from
 from .single_images import refuse_single_values
@@ -104,7 +105,10 @@ def train(
     """
     started_s = time.monotonic()
     folder.check()
+    config = keep_lanes(config, folder) if folder.resume else config
     runtime = start(config.runtime)
+    config = config if folder.resume else settle_lanes(config, runtime)
+    refuse_more_processes(config, runtime.ranks)
     white = begun_white(folder.path) if folder.resume else None
     images = images or prepare_images(config, runtime, progress.note, progress.scan, white)
     images = as_begun(images, folder.path, config, begun_with(folder.path)) if folder.resume else images
@@ -226,8 +230,9 @@ class FitContext:
 def _fit(training: TrainingStep, folder: RunFolder, images: Images, cursor: Cursor, context: FitContext) -> Cursor:
     config = training.config
     manifest = describe_weights(config, images, training.runtime, context.command)
+    train_N, share = images.split.train_N, config.loader_of(training.runtime.ranks)
+    train = build_loader(images.source, train_N, images.preprocessing, config.augment, share, config.seed)
     loader = config.loader.model_copy(update={"batch_size": config.batch_size})
-    train = build_loader(images.source, images.split.train_N, images.preprocessing, config.augment, loader, config.seed)
     validation = None
     validation_N = images.split.without_copies("validation")
     if len(validation_N):

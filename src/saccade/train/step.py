@@ -1,27 +1,48 @@
-"""One optimizer step: normalise, forward, loss, backward, update. Metrics stay on the device until somebody asks."""
+"""One optimizer step: normalise, forward, loss, backward, update. Metrics stay on the device until somebody asks.
 
-from collections.abc import Iterable
+A run of one lane takes its step on the whole batch. One of several takes each lane by itself, in this process or in
+others, and adds them up along one tree (`reduce.py`): the bits are those of the lanes, whoever computed them.
+"""
+
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import chain
+from typing import NoReturn
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from ..core import torch_private
-from ..core.errors import TrainingError, printable
-from ..core.runtime import Runtime, is_out_of_memory, seed_everything, send
+from ..core.errors import ConfigError, TrainingError, printable
+from ..core.runtime import Runtime, compute_exactly, is_out_of_memory, seed_everything, send
 from ..core.task import ONE_LABEL, Task
 from ..core.types import Batch, Preprocessing
 from ..data.images.normalize import normalize
+from ..data.loading.loader import lane_share
 from ..kernels.cuda_graph import CudaRecorder, GradientGraphs
 from ..kernels.fused_inference import can_fuse, fuse_for_inference
 from ..kernels.gradients import use_fast_gradients
 from ..models.surgery import cut, freeze, hold_still, run, thaw
 from .config import RunConfig
 from .extra_loss import ExtraLoss
+from .lanes import TreeSum
 from .loss import loss_sum, num_right, total_weight
 from .micro_batches import counted_as_one
 from .optimizers import build_optimizers
+from .reduce import (
+    SIGNALS,
+    Agreed,
+    LaneVector,
+    Parts,
+    Reduction,
+    Verdict,
+    learning_norms,
+    own_statistics,
+    refuse_for_lanes,
+)
+from .scale import refuse_more_processes
 from .schedule import input_size
 from .weight_average import WeightAverage
 
@@ -53,7 +74,9 @@ class EpochTotals:
 class TrainingStep:
     """The network, its optimizers and its average, advanced one batch at a time.
 
-    Every random draw of a step (dropout) derives from (seed, step), so a step repeated after a kill is the same step.
+    Every random draw of a step (dropout) derives from (seed, step), of several lanes from (seed, step, lane), so a step
+    repeated after a kill is the same step. `signals` are what the loops of all processes tell each other: set them
+    before a step, and read the largest of each behind it.
     """
 
     def __init__(
@@ -87,7 +110,18 @@ class TrainingStep:
         self._stem_parameters = [p for p in stem.parameters() if p.requires_grad] if stem is not None else []
         self._waiting: tuple[nn.Module, ...] = ()
         self._parameters = list(self.model.parameters())
-        if runtime.device.type == "cuda":
+        self.signals = (0,) * SIGNALS
+        self.reduction: Reduction | None = None
+        refuse_more_processes(config, runtime.ranks)
+        if config.num_lanes > 1:
+            refuse_for_lanes(self.model, config, runtime)
+            self.reduction = Reduction(runtime.ranks, config.num_lanes, config.scale.exact)
+        self._vector: LaneVector | None = None
+        self._parts: Parts = {}
+        self._has_looked = False  # whether the network changes more than batch statistics
+        if runtime.device.type == "cuda" and self.reduction and config.scale.exact:
+            compute_exactly()
+        elif runtime.device.type == "cuda":
             torch.backends.cudnn.benchmark = True  # tries its kernels on each new shape and keeps the fastest
         self.graphs: GradientGraphs | None = None
         if runtime.cuda_graphs:
@@ -126,6 +160,8 @@ class TrainingStep:
         GPU: seen when the totals are read, since looking at every step would stall it)."""
         if not self.model.training:  # somebody has judged it
             self._set_modes()
+        if self.reduction:
+            return self._run_in_lanes(self.reduction, batch, step, learning_rate_factor)
         image_BCHW = send(batch.image_BCHW, self.runtime.device)
         target = send(self._standard(batch.target), self.runtime.device)
         _copy(self._statistics_before, self._statistics)
@@ -139,6 +175,138 @@ class TrainingStep:
         self.totals.num_correct += num_correct
         self.totals.num_seen += num_images
         return True
+
+    def give_up(self, error: Exception) -> NoReturn:
+        """Raise `error`, for which this process cannot take its next step, and in the others, which wait for it there,
+        GroupError that says so."""
+        if self.reduction:
+            self.reduction.agree(None, Verdict.FAILED, self.signals)
+            self.reduction.raise_first(error)
+        raise error
+
+    def _run_in_lanes(self, reduction: Reduction, batch: Batch, step: int, learning_rate_factor: float) -> bool:
+        """`run`, with every process computing its lanes; all take the same step, or none does."""
+        _copy(self._statistics_before, self._statistics)
+        agreed = self._agreed_lanes(reduction, batch, step)
+        self.signals = agreed.signals
+        vector, parts = self._lane_vector(), self._parts
+        loss = agreed.loss_sum / agreed.total_weight if agreed.total_weight else math.nan
+        if not math.isfinite(loss):
+            self._forget_step()
+            vector.forget(parts)
+            return False
+        vector.give(reduction.sums(parts), agreed.total_weight, reduction.num_lanes)
+        self._update(step, learning_rate_factor)
+        vector.forget(parts)
+        self.totals.loss_sum += loss * agreed.num_seen
+        self.totals.num_correct += agreed.num_correct
+        self.totals.num_seen += agreed.num_seen
+        return True
+
+    def _agreed_lanes(self, reduction: Reduction, batch: Batch, step: int) -> Agreed:
+        """What all lanes come to, once every process has computed its own, in parts where memory ran out in one."""
+        while True:
+            row_L4, verdict, error = None, Verdict.DONE, None
+            try:
+                row_L4 = self._compute_lanes(reduction, batch, step)
+            except Exception as found:  # noqa: BLE001  it is raised behind the agreement, here and in the others
+                verdict, error = self._verdict(found, reduction, batch)
+            agreed = reduction.agree(row_L4, verdict, self.signals)
+            if agreed.verdict == Verdict.DONE:
+                return agreed
+            self._forget_step()
+            if agreed.verdict == Verdict.FAILED:
+                reduction.raise_first(error)
+            self.num_micro_batches = 2 * self._parts_of_lane(reduction) * reduction.num_lanes
+
+    def _verdict(self, found: Exception, reduction: Reduction, batch: Batch) -> tuple[Verdict, Exception | None]:
+        """How this process fares after `found`, and what it says if it fails."""
+        if not is_out_of_memory(found):
+            return Verdict.FAILED, found
+        num_parts = 2 * self._parts_of_lane(reduction)
+        try:
+            self._refuse_smaller(num_parts, max(self._lane_sizes(reduction, batch)), str(found))
+        except TrainingError as error:
+            return Verdict.FAILED, error
+        return Verdict.NO_MEMORY, None
+
+    def _compute_lanes(self, reduction: Reduction, batch: Batch, step: int) -> torch.Tensor:
+        """row_L4 float64 of the lanes of this process; their gradients and statistics, added up, are `_parts` then."""
+        image_BCHW = send(batch.image_BCHW, self.runtime.device)
+        target = send(self._standard(batch.target), self.runtime.device)
+        sizes = self._lane_sizes(reduction, batch)
+        vector = self._lane_vector()
+        tree = TreeSum[torch.Tensor](reduction.num_lanes, vector.add)
+        rows = []
+        with own_statistics(vector.norms) as begin_part:
+            lanes = zip(reduction.lanes, image_BCHW.split(sizes), target.split(sizes), strict=True)
+            for lane, lane_BCHW, lane_target in lanes:
+                seed_everything(self.config.seed, step, lane)
+                _copy(self._statistics, self._statistics_before)
+                rows.append(self._compute_lane(lane_BCHW, lane_target, self._parts_of_lane(reduction), begin_part))
+                self._refuse_other_changes()
+                tree.take(lane, vector.take())
+        _copy(self._statistics, self._statistics_before)
+        self._parts = tree.parts
+        return torch.stack(rows).to("cpu", torch.float64)
+
+    def _compute_lane(
+        self, image_BCHW: torch.Tensor, target: torch.Tensor, num_parts: int, begin_part: Callable[[int], None]
+    ) -> torch.Tensor:
+        """The row of a lane, on the device; the gradients of the sum of its losses, not of their mean, are left in the
+        network."""
+        num_parts = max(1, min(num_parts, len(target) // 2))  # batch norm needs two images
+        wide = widest(image_BCHW.device)
+        row_4 = torch.zeros(4, dtype=wide, device=image_BCHW.device)
+        parts = zip(image_BCHW.tensor_split(num_parts), target.tensor_split(num_parts), strict=True)
+        for number, (image, part) in enumerate(parts, start=1):
+            begin_part(number)
+            loss, num_correct = self._loss(image, part, 1.0, 1)
+            loss.backward()
+            row_4[0] += loss.detach()
+            row_4[1] += num_correct
+        row_4[2] = len(target)
+        row_4[3] = total_weight(target, self.class_weight_K, self.task)
+        return row_4
+
+    def _lane_vector(self) -> LaneVector:
+        if self._vector is None:
+            if self.extra_loss and self.class_weight_K is not None:
+                raise ConfigError(
+                    "Teachers and loss.class_weights divide by different sums, and with scale.lanes above 1 a step "
+                    "divides once.\nLeave one of them out, or train in one process with --set scale.lanes=1."
+                )
+            self._vector = LaneVector(self._parameters, learning_norms(self.model))
+        return self._vector
+
+    def _lane_sizes(self, reduction: Reduction, batch: Batch) -> list[int]:
+        """How many images of the batch are each lane's; one that no loader has cut is cut as a loader would."""
+        if batch.lane_sizes or not reduction.ranks.is_alone:
+            return list(batch.lane_sizes)
+        shares = [lane_share(len(batch.target), lane, reduction.num_lanes) for lane in reduction.lanes]
+        return [stop - start for start, stop in shares]
+
+    def _parts_of_lane(self, reduction: Reduction) -> int:
+        """In how many parts a lane is computed, so that the batch is in as many as it must be."""
+        return -(-self.num_micro_batches // reduction.num_lanes)
+
+    def _refuse_other_changes(self) -> None:
+        """Raise ConfigError where a forward pass changes more than the statistics of batch normalisation, which lanes
+        that are computed apart could not agree on. Looks once: behind the first lane of all."""
+        if self._has_looked:
+            return
+        self._has_looked = True
+        norms = [module for module in self.model.modules() if isinstance(module, torch_private.BatchNorm)]
+        known = {id(buffer) for norm in norms for buffer in norm.buffers(recurse=False)}
+        names = {id(buffer): name for name, buffer in self.model.named_buffers()}
+        pairs = zip(chain(*self._statistics), chain(*self._statistics_before), strict=True)
+        for buffer, before in pairs:
+            if id(buffer) not in known and not torch.equal(buffer, before):
+                raise ConfigError(
+                    f"The network changes '{printable(names[id(buffer)])}' while it computes, which is no batch "
+                    f"normalisation, and lanes that are computed apart could not agree on it.\n"
+                    f"Train it in one process with --set scale.lanes=1."
+                )
 
     def _standard(self, target: torch.Tensor) -> torch.Tensor:
         """Targets as the loss takes them: numbers, float64, in standard deviations from their mean, float32."""
@@ -164,6 +332,7 @@ class TrainingStep:
         """Train all that is not frozen. It walks over every module, which takes as long as a small network's step."""
         self.model.train()
         hold_still((*self.frozen, *self._waiting))
+        self._vector = None
 
     def _again(self, step: int) -> None:
         """Everything as it stands in front of the gradients of `step`, whatever was tried before."""
@@ -178,7 +347,12 @@ class TrainingStep:
     def _cut_smaller(self, image_BCHW: torch.Tensor, reason: str) -> None:
         """Compute this and later steps in twice as many parts: the effective batch stays what it was."""
         smaller = 2 * self.num_micro_batches
-        if smaller > image_BCHW.shape[0] // 2:
+        self._refuse_smaller(smaller, image_BCHW.shape[0], reason)
+        self.num_micro_batches = smaller
+
+    def _refuse_smaller(self, num_parts: int, num_images: int, reason: str) -> None:
+        """Raise TrainingError where so many images cannot be computed in so many parts."""
+        if num_parts > num_images // 2:
             height_px, width_px = self.input_HW
             halves = [max(32, side_px // 2) for side_px in self.input_HW]
             smaller_input = f"--input {halves[0]}x{halves[1]}" if height_px != width_px else ""
@@ -188,7 +362,6 @@ class TrainingStep:
                 f"What was saved is intact. Free memory and run again with --resume, or start a new run with a smaller "
                 f"network or {smaller_input or f'--set input.size_px={halves[0]}'}."
             )
-        self.num_micro_batches = smaller
 
     def _gradients(self, image_BCHW: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         num_parts = max(1, min(self.num_micro_batches, image_BCHW.shape[0] // 2))  # batch norm needs two images

@@ -51,6 +51,11 @@ class StopSignal:
         if self.requested:
             raise Stopped("")
 
+    def take_up(self, exit_code: int) -> None:
+        """Another process of the run was asked to stop, so this one is."""
+        self.requested = True
+        self.exit_code = exit_code
+
     def _request(self, number: int, frame: FrameType | None) -> None:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt

@@ -360,6 +360,7 @@ def test_pairs_are_mixed_with_each_other():
     assert partners(6).tolist() == [1, 0, 3, 2, 5, 4]
     assert partners(5).tolist() == [1, 0, 3, 2, 3]
     assert partners(1).tolist() == [0]
+    assert partners(3, 2, 1).tolist() == [1, 0, 1, 4, 3, 5]  # each lane by itself
 
 
 def mixed(config: AugmentConfig, num: int = 600) -> tuple[Drawn, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

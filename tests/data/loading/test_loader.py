@@ -1,11 +1,13 @@
-"""The loader: order, batches, resume, threads, ranks, bad and stuck files, clean ends, memory."""
+"""The loader: order, batches, resume, threads, lanes, bad and stuck files, clean ends, memory."""
 
 import gc
+import hashlib
 import os
 import re
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +21,7 @@ from saccade.core.types import Batch, Preprocessing, Record
 from saccade.data.augmentation_policy import AugmentConfig, get_policy
 from saccade.data.images.preprocess import prepare_image
 from saccade.data.loading.batch_maker import Assembly
-from saccade.data.loading.loader import Loader, LoaderConfig, batch_bounds, build_loader, rank_share
+from saccade.data.loading.loader import Loader, LoaderConfig, batch_bounds, build_loader, lane_share
 from saccade.data.source import DataSource
 
 GREY = Preprocessing(channels="grey", input_height_px=9, input_width_px=7, mean=(0.5,), std=(0.5,))
@@ -162,14 +164,14 @@ def test_a_single_left_over_image_joins_the_batch_before_it():
         assert [len(batch.index_B) for batch in loader.epoch(0)] == [10, 11]
 
 
-@pytest.mark.parametrize("num_ranks", [2, 3])
-def test_ranks_share_every_batch_in_whole_pairs_and_together_make_the_single_process_batch(num_ranks: int):
+@pytest.mark.parametrize("num_lanes", [2, 3])
+def test_lanes_share_every_batch_in_whole_pairs_and_together_make_the_whole_batch(num_lanes: int):
     policy = get_policy("shift-flip").config
     with make(ArraySource(71), batch_size=13, augmentation=policy) as loader:
         whole = list(loader.epoch(2))
     shares = []
-    for rank in range(num_ranks):
-        config = {"batch_size": 13, "rank": rank, "num_ranks": num_ranks}
+    for lane in range(num_lanes):
+        config = {"batch_size": 13, "lanes": num_lanes, "first_lane": lane, "last_lane": lane}
         with make(ArraySource(71), augmentation=policy, **config) as loader:
             shares.append(list(loader.epoch(2)))
     assert {len(share) for share in shares} == {len(whole)}
@@ -181,12 +183,12 @@ def test_ranks_share_every_batch_in_whole_pairs_and_together_make_the_single_pro
         assert min(len(part.index_B) for part in parts) >= 2
 
 
-def test_every_rank_has_work_in_every_batch_for_all_sizes():
-    for num_ranks in (2, 3, 5):
-        for num in range(2 * num_ranks, 60):
-            bounds = batch_bounds(num, 4 * num_ranks, num_ranks)
+def test_every_lane_has_work_in_every_batch_for_all_sizes():
+    for num_lanes in (2, 3, 5):
+        for num in range(2 * num_lanes, 60):
+            bounds = batch_bounds(num, 4 * num_lanes, num_lanes)
             for size in np.diff(bounds):
-                shares = [rank_share(int(size), rank, num_ranks) for rank in range(num_ranks)]
+                shares = [lane_share(int(size), lane, num_lanes) for lane in range(num_lanes)]
                 assert shares[0][0] == 0
                 assert shares[-1][1] == size
                 assert all(left[1] == right[0] for left, right in zip(shares, shares[1:]))
@@ -265,6 +267,58 @@ def test_a_batch_that_bad_files_leave_with_one_image_ends_the_run():
             list(loader.epoch(0, shuffle=False))
     assert str(error.value) == (
         "Only 1 of 2 images of a batch can be read; the first bad one: image-0.png: is cut off\n"
+        "Repair the files, then run again with --resume."
+    )
+
+
+@pytest.mark.parametrize("num_processes", [1, 2, 4])
+def test_a_skipped_file_leaves_its_lane_and_mixes_no_lane_with_another(num_processes: int):
+    """Pairs are formed anew in the lane that lost an image, and in no other, whoever makes it."""
+    settings = {"batch_size": 32, "lanes": 4, "on_bad_image": "skip", "augmentation": get_policy("photo-mixed").config}
+    parts: list[list[Batch]] = []
+    for process in range(num_processes):
+        source = ArraySource(150)
+        source.bad = {13}
+        own = range(process * 4 // num_processes, (process + 1) * 4 // num_processes)
+        with make(source, first_lane=own.start, last_lane=own.stop - 1, **settings) as loader:
+            parts.append(list(loader.epoch(1)))
+    source = ArraySource(150)
+    with make(source, **settings) as loader:
+        whole = list(loader.epoch(1))
+    num_changed = 0
+    for number, with_all in enumerate(whole):
+        lanes = [lane for part in parts for lane in lanes_of_batch(part[number])]
+        for lane, (image_BHWC, target, index_B) in zip(lanes_of_batch(with_all), lanes, strict=True):
+            is_hit = 13 in lane[2]
+            num_changed += is_hit
+            assert index_B == [index for index in lane[2] if index != 13]
+            assert is_hit or (image_BHWC.tobytes() == lane[0].tobytes() and target.tobytes() == lane[1].tobytes())
+            digest = hashlib.sha256(image_BHWC.tobytes() + target.tobytes()).hexdigest()
+            assert LOST_LANE.setdefault("it", digest) == digest if is_hit else True
+    assert num_changed == 1
+
+
+LOST_LANE: dict[str, str] = {}  # what the lane that lost an image is, whoever makes it
+
+
+def lanes_of_batch(batch: Batch) -> list[tuple[np.ndarray, np.ndarray, list[int]]]:
+    """Images, targets and indices of each lane."""
+    starts = np.cumsum((0, *batch.lane_sizes))
+    assert starts[-1] == len(batch.index_B)
+    return [
+        (pixels(batch)[start:stop], batch.target.numpy()[start:stop], batch.index_B[start:stop].tolist())
+        for start, stop in pairwise(starts.tolist())
+    ]
+
+
+def test_a_lane_that_bad_files_leave_with_one_image_ends_the_run():
+    source = ArraySource(150)
+    source.bad = {2}
+    with make(source, batch_size=8, lanes=4, on_bad_image="skip") as loader:
+        with pytest.raises(DataError) as error:
+            list(loader.epoch(0, shuffle=False))
+    assert str(error.value) == (
+        "Only 1 of 2 images of a lane of a batch can be read; the first bad one: image-2.png: is cut off\n"
         "Repair the files, then run again with --resume."
     )
 
@@ -384,14 +438,15 @@ def test_settings_that_cannot_work_are_refused():
     with pytest.raises(ConfigError) as error:
         LoaderConfig.parse({"batch_size": 0})
     assert str(error.value) == "configuration: 'batch_size' must be 1 or more, not 0."
-    with pytest.raises(ConfigError, match="rank 2 needs num_ranks above it, got 2"):
-        LoaderConfig.parse({"rank": 2, "num_ranks": 2})
-    with pytest.raises(ConfigError, match="batch_size must be at least two images for each of 4 ranks"):
-        LoaderConfig.parse({"batch_size": 6, "num_ranks": 4})
+    with pytest.raises(ConfigError, match="lanes 2 to -1 are not among 2"):
+        LoaderConfig.parse({"first_lane": 2, "lanes": 2})
+    with pytest.raises(ConfigError, match="batch_size must be at least two images for each of 4 lanes"):
+        LoaderConfig.parse({"batch_size": 6, "lanes": 4})
     with pytest.raises(DataError) as data_error:
-        make(ArraySource(5), batch_size=8, num_ranks=3, rank=0)
+        make(ArraySource(5), batch_size=8, lanes=3)
     assert str(data_error.value) == (
-        "'arrays' gives 5 images to load, but 6 are needed for 3 processes.\nAdd images, or use fewer processes."
+        "'arrays' gives 5 images to load, but 6 are needed for 3 lanes, two for each.\n"
+        "Add images, or start a new run with a lower scale.lanes."
     )
 
 

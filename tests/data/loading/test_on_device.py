@@ -85,12 +85,12 @@ def test_nothing_is_read_and_no_thread_runs_once_the_set_is_on_the_device():
         assert not [thread for thread in threading.enumerate() if thread.name.startswith("saccade-reader")]
 
 
-def test_ranks_on_the_device_share_every_batch():
+def test_processes_on_the_device_share_every_batch():
     source, config = ArraySource(), get_policy("airbench").config
     with (
         make(source, config, batch_size=8) as whole,
-        make(source, config, batch_size=8, num_ranks=2) as first,
-        make(source, config, batch_size=8, num_ranks=2, rank=1) as second,
+        make(source, config, batch_size=8, lanes=2, last_lane=0) as first,
+        make(source, config, batch_size=8, lanes=2, first_lane=1) as second,
     ):
         for loader in (first, second):
             loader.keep_on(torch.device("cpu"))

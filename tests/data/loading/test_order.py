@@ -80,21 +80,22 @@ def test_without_balance_every_image_comes_once():
     assert not order.showing_N.any()
 
 
-@pytest.mark.parametrize("ranks", [1, 3])
-def test_the_loader_balances_for_any_number_of_threads_and_ranks(ranks: int):
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_the_loader_balances_for_any_number_of_threads_and_lanes(lanes: int):
     source, augmentation = Uneven(45), AugmentConfig.parse({"crop": {"min_area": 0.3}, "mirror": {"probability": 0.5}})
     expected = None
     for threads in (1, 4):
         batches: list[list] = []
-        for rank in range(ranks):
+        for lane in range(lanes):
             with make(
                 source,
                 augmentation=augmentation,
                 batch_size=9,
                 sampling="balanced",
                 threads=threads,
-                rank=rank,
-                num_ranks=ranks,
+                lanes=lanes,
+                first_lane=lane,
+                last_lane=lane,
             ) as loader:
                 batches.append(snapshot(loader.epoch(2)))
         index_N = [index for part in batches for batch in part for index in batch[0]]

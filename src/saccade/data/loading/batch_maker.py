@@ -117,8 +117,9 @@ class BatchMaker:
 class Assembly:
     """One batch on its way. `start` queues the work, `wait` and `batch` collect it."""
 
-    def __init__(self, maker: BatchMaker, epoch: int, order: Order) -> None:
+    def __init__(self, maker: BatchMaker, epoch: int, order: Order, lane_sizes: tuple[int, ...] = ()) -> None:
         self.position_B = position_B = order.position_N
+        self.lane_sizes = lane_sizes or (len(position_B),)
         self._order = order
         self._maker = maker
         self._epoch = epoch
@@ -151,6 +152,12 @@ class Assembly:
     def bad_images(self) -> list[ImageError]:
         """The errors of the images that could not be read, in the order of the batch."""
         return [self._bad[place] for place in sorted(self._bad)]
+
+    def lane_sizes_left(self) -> tuple[int, ...]:
+        """How many images of each lane could be read."""
+        lane_B = np.repeat(np.arange(len(self.lane_sizes)), self.lane_sizes)
+        good_B = np.setdiff1d(np.arange(len(lane_B)), list(self._bad))
+        return tuple(np.bincount(lane_B[good_B], minlength=len(self.lane_sizes)).tolist())
 
     def batch(self) -> Batch:
         """The finished batch without its bad images. Raises what went wrong on a reading thread."""
@@ -203,19 +210,22 @@ class Assembly:
 
     def _finish(self) -> None:
         plan, position_B, row_B = self._planned(), self.position_B, self._row_B
+        lane_sizes = self.lane_sizes
         if self._bad:
             good_B = np.setdiff1d(np.arange(len(position_B)), list(self._bad))
             plan, position_B, row_B = plan.take(good_B), position_B[good_B], row_B[good_B]
+            lane_sizes = self.lane_sizes_left()
         if not len(position_B):
             return
         is_whole = len(row_B) == len(self._block_XHWC) and not self._maker.keeps_prepared
         image_BHWC = self._block_XHWC if is_whole else np.take(self._block_XHWC, row_B, axis=0)
         num_classes = len(self._maker.source.classes)
         image_BHWC, target = self._maker.augmenter.finish(
-            plan, image_BHWC, self._maker.label_N[position_B], num_classes
+            plan, image_BHWC, self._maker.label_N[position_B], num_classes, lane_sizes
         )
         self._batch = Batch(
             image_BCHW=torch.from_numpy(image_BHWC).permute(0, 3, 1, 2),
             target=torch.from_numpy(target),
             index_B=plan.index_B,
+            lane_sizes=lane_sizes,
         )

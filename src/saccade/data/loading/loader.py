@@ -1,4 +1,4 @@
-"""Batches for training and evaluation: threads, bounded prefetch, one order for any number of threads and ranks.
+"""Batches for training and evaluation: threads, bounded prefetch, one order for any number of threads and processes.
 
 The order of an epoch and everything drawn for a sample are pure functions of (seed, epoch, sample index): a run that
 resumes in mid-epoch through `first_batch`, or that changes its number of threads, sees the same bits.
@@ -31,6 +31,7 @@ from .order import Order, balanced, in_order, shuffled
 from .reader_threads import Readers
 
 MAX_DROPPED_FRACTION = 0.01
+MAX_LANES = 4096
 
 
 class LoaderConfig(FrozenConfig):
@@ -40,7 +41,7 @@ class LoaderConfig(FrozenConfig):
     decoded at 1/2, 1/4 or 1/8 scale when they are shown at no more than that.
     """
 
-    batch_size: int = Field(64, ge=1, le=65536, description="images in a batch, over all ranks together")
+    batch_size: int = Field(64, ge=1, le=65536, description="images in a batch, over all processes together")
     threads: int = Field(0, ge=0, le=256, description="reading threads; 0: one per processor this process may use")
     prefetch_batches: int = Field(3, ge=1, le=64, description="batches made ahead of the one in use")
     memory_limit_bytes: int = Field(
@@ -55,16 +56,22 @@ class LoaderConfig(FrozenConfig):
         description="what an epoch of training shows: every image once, or every class equally often, rare images "
         "again, each time augmented anew",
     )
-    rank: int = Field(0, ge=0, description="which part of every batch this process makes; set by the launcher")
-    num_ranks: int = Field(1, ge=1, description="how many processes share every batch; set by the launcher")
+    lanes: int = Field(1, ge=1, le=MAX_LANES, description="fixed parts of every batch; set by scale.lanes")
+    first_lane: int = Field(0, ge=0, description="the first part that this process makes")
+    last_lane: int = Field(-1, ge=-1, description="the last part that this process makes; -1: the last of all")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.rank >= self.num_ranks:
-            raise ValueError(f"rank {self.rank} needs num_ranks above it, got {self.num_ranks}")
-        if self.num_ranks > 1 and self.batch_size < 2 * self.num_ranks:
-            raise ValueError(f"batch_size must be at least two images for each of {self.num_ranks} ranks")
+        if not self.own_lanes or self.own_lanes.stop > self.lanes:
+            raise ValueError(f"lanes {self.first_lane} to {self.last_lane} are not among {self.lanes}")
+        if self.lanes > 1 and self.batch_size < 2 * self.lanes:
+            raise ValueError(f"batch_size must be at least two images for each of {self.lanes} lanes")
         return self
+
+    @property
+    def own_lanes(self) -> range:
+        """The parts of every batch that this process makes."""
+        return range(self.first_lane, self.lanes if self.last_lane < 0 else self.last_lane + 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +101,7 @@ class Loader:
         self._source = source
         self._index_N = np.asarray(index_N, dtype=np.int64)
         self._maker = maker
-        self._bounds = batch_bounds(len(index_N), config.batch_size, config.num_ranks)
+        self._bounds = batch_bounds(len(index_N), config.batch_size, config.lanes)
         self._readers: Readers | None = None
         self._device: torch.device | None = None
         self._resident: ResidentSet | None = None
@@ -109,12 +116,12 @@ class Loader:
 
     @property
     def num_batches(self) -> int:
-        """Batches in an epoch: the same number on every rank."""
+        """Batches in an epoch: the same number in every process."""
         return len(self._bounds) - 1
 
     @property
     def num_samples(self) -> int:
-        """Images in an epoch, over all ranks."""
+        """Images in an epoch, over all processes."""
         return len(self._index_N)
 
     def epoch(
@@ -129,7 +136,8 @@ class Loader:
         resident = self._on_device()
         if resident is not None:
             for number in range(first_batch, self.num_batches):
-                yield self._resident_batch(resident, epoch, order.part(self._share(number)))
+                places, lane_sizes = self._share(number)
+                yield self._resident_batch(resident, epoch, order.part(places), lane_sizes)
             return
         readers = self._start()
         pending: deque[Assembly] = deque()
@@ -137,7 +145,8 @@ class Loader:
         try:
             while number < self.num_batches or pending:
                 while number < self.num_batches and len(pending) <= self.config.prefetch_batches:
-                    pending.append(Assembly(self._maker, epoch, order.part(self._share(number))))
+                    places, lane_sizes = self._share(number)
+                    pending.append(Assembly(self._maker, epoch, order.part(places), lane_sizes))
                     pending[-1].start(readers)
                     number += 1
                 yield self._finished(pending.popleft(), readers, epoch, check)
@@ -176,18 +185,19 @@ class Loader:
             return balanced(self._maker.label_N, seed, epoch)
         return shuffled(self.num_samples, seed, epoch)
 
-    def _resident_batch(self, resident: ResidentSet, epoch: int, order: Order) -> Batch:
+    def _resident_batch(self, resident: ResidentSet, epoch: int, order: Order, lane_sizes: tuple[int, ...]) -> Batch:
         started_s = time.monotonic()
         plan, position_B = self._maker.plan(epoch, order), order.position_N
-        batch = resident.batch(position_B, plan, self._maker.label_N[position_B])
+        batch = resident.batch(position_B, plan, self._maker.label_N[position_B], lane_sizes)
         self.waited_s += time.monotonic() - started_s
         return batch
 
-    def _share(self, number: int) -> slice:
-        """This rank's part of batch `number`, as positions in the epoch's order."""
-        start, stop = self._bounds[number], self._bounds[number + 1]
-        lower, upper = rank_share(stop - start, self.config.rank, self.config.num_ranks)
-        return slice(start + lower, start + upper)
+    def _share(self, number: int) -> tuple[slice, tuple[int, ...]]:
+        """This process's part of batch `number`: positions in the epoch's order, and how many of them each lane has."""
+        start, stop = int(self._bounds[number]), int(self._bounds[number + 1])
+        shares = [lane_share(stop - start, lane, self.config.lanes) for lane in self.config.own_lanes]
+        places = slice(start + shares[0][0], start + shares[-1][1])
+        return places, tuple(upper - lower for lower, upper in shares)
 
     def _finished(self, assembly: Assembly, readers: Readers, epoch: int, check: Callable[[], None]) -> Batch:
         started_s = time.monotonic()
@@ -197,7 +207,7 @@ class Loader:
         self.waited_s += time.monotonic() - started_s
         bad = assembly.bad_images()
         if bad:
-            self._drop(bad, epoch, len(assembly.position_B) - len(bad))
+            self._drop(bad, epoch, assembly)
         return assembly.batch()
 
     def _name_stuck_read(self, readers: Readers) -> None:
@@ -210,7 +220,7 @@ class Loader:
                 f"What was saved is intact; if the disk is only slow, go on with --resume --set loader.timeout_s=600."
             )
 
-    def _drop(self, bad: list[ImageError], epoch: int, num_left: int) -> None:
+    def _drop(self, bad: list[ImageError], epoch: int, assembly: Assembly) -> None:
         first = bad[0]
         if self.config.on_bad_image == "error":
             raise DataError(
@@ -225,9 +235,11 @@ class Loader:
                 f"{len(self.dropped)} of {self.num_samples} images have turned unreadable, more than 1 %; the last: "
                 f"{first.message}\nA disk or a network share may be failing. What was saved is intact."
             ) from first
+        num_left, num_images = min(zip(assembly.lane_sizes_left(), assembly.lane_sizes, strict=True))
         if num_left < min(2, self.config.batch_size):
+            what = "a batch" if self.config.lanes == 1 else "a lane of a batch"
             raise DataError(
-                f"Only {num_left} of {num_left + len(bad)} images of a batch can be read; the first bad one: "
+                f"Only {num_left} of {num_images} images of {what} can be read; the first bad one: "
                 f"{first.message}\nRepair the files, then run again with --resume."
             ) from first
 
@@ -244,30 +256,30 @@ def build_loader(
 
     The default AugmentConfig gives every image as evaluation sees it. Nothing is read before the first epoch.
     """
-    smallest = 2 * loader_config.num_ranks if loader_config.num_ranks > 1 else 1
+    smallest = 2 * loader_config.lanes if loader_config.lanes > 1 else 1
     if len(index_N) < smallest:
         raise DataError(
             f"'{printable(source.name)}' gives {len(index_N)} images to load, but {smallest} are needed "
-            f"for {loader_config.num_ranks} processes.\nAdd images, or use fewer processes."
+            f"for {loader_config.lanes} lanes, two for each.\nAdd images, or start a new run with a lower scale.lanes."
         )
     augmenter = Augmenter(augmentation_config, preprocessing, seed)
     maker = BatchMaker(source, index_N, augmenter, loader_config.memory_limit_bytes)
     return Loader(source, index_N, maker, loader_config)
 
 
-def batch_bounds(num_samples: int, batch_size: int, num_ranks: int = 1) -> np.ndarray:
+def batch_bounds(num_samples: int, batch_size: int, num_lanes: int = 1) -> np.ndarray:
     """Where batches begin and end, int64 (num_batches + 1,): too small a rest joins the batch before it."""
     bounds = list(range(0, num_samples, batch_size)) + [num_samples]
-    smallest = 2 * num_ranks if batch_size > 1 else 1
+    smallest = 2 * num_lanes if batch_size > 1 else 1
     if len(bounds) > 2 and bounds[-1] - bounds[-2] < smallest:
         del bounds[-2]
     return np.asarray(bounds, dtype=np.int64)
 
 
-def rank_share(num_images: int, rank: int, num_ranks: int) -> tuple[int, int]:
-    """First and one past the last image of a batch that `rank` makes: whole pairs, because mixing pairs them."""
-    if num_ranks == 1:
+def lane_share(num_images: int, lane: int, num_lanes: int) -> tuple[int, int]:
+    """First and one past the last image of a batch that are `lane`'s: whole pairs, because mixing pairs them."""
+    if num_lanes == 1:
         return 0, num_images
     num_pairs = num_images // 2
-    lower, upper = (2 * (number * num_pairs // num_ranks) for number in (rank, rank + 1))
-    return lower, num_images if rank == num_ranks - 1 else upper
+    lower, upper = (2 * (number * num_pairs // num_lanes) for number in (lane, lane + 1))
+    return lower, num_images if lane == num_lanes - 1 else upper

@@ -26,7 +26,7 @@ class ResidentSet:
         self._augmenter = augmenter
         self._image_NHWC = torch.from_numpy(image_NHWC).to(device, copy=True)
 
-    def batch(self, position_B: np.ndarray, plan: Plan, label_B: np.ndarray) -> Batch:
+    def batch(self, position_B: np.ndarray, plan: Plan, label_B: np.ndarray, lane_sizes: tuple[int, ...] = ()) -> Batch:
         """The batch of the images at `position_B`, its image_BCHW on the device and channels-last."""
         index_B11 = self._tensor(position_B)[:, None, None]
         row_BH, column_BW, is_outside_BHW = self._places(plan)
@@ -37,7 +37,12 @@ class ResidentSet:
         for box_B4 in self._augmenter.boxes(plan):
             is_covered_BHW = self._inside(self._tensor(box_B4))
             image_BHWC = torch.where(is_covered_BHW[..., None], self._tensor(self._augmenter.mean_C), image_BHWC)
-        return Batch(image_BCHW=image_BHWC.permute(0, 3, 1, 2), target=torch.from_numpy(label_B), index_B=plan.index_B)
+        return Batch(
+            image_BCHW=image_BHWC.permute(0, 3, 1, 2),
+            target=torch.from_numpy(label_B),
+            index_B=plan.index_B,
+            lane_sizes=lane_sizes,
+        )
 
     def _places(self, plan: Plan) -> tuple[np.ndarray, np.ndarray, torch.Tensor | None]:
         """row_BH and column_BW of the pixels that are shown, and where a border colour is shown instead."""

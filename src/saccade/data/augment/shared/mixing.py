@@ -3,11 +3,17 @@
 import numpy as np
 
 
-def partners(num: int) -> np.ndarray:
-    """Who is mixed with whom, int64 (B,): neighbours in the batch's random order; a last odd one with its neighbour.
+def partners(*nums: int) -> np.ndarray:
+    """Who is mixed with whom, int64 (B,), where so many images each belong together: neighbours in the batch's random
+    order; a last odd one with its neighbour.
 
     Pairs, not a rotation of the batch, so that a batch shared by several processes mixes the same images.
     """
+    starts = np.cumsum((0, *nums))
+    return np.concatenate([start + _pairs(num) for start, num in zip(starts, nums)])
+
+
+def _pairs(num: int) -> np.ndarray:
     partner_B = np.arange(num) ^ 1
     if num % 2:
         partner_B[-1] = max(0, num - 2)

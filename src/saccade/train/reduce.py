@@ -1,0 +1,251 @@
+"""From what each lane gives to what a step takes: sums along the fixed tree, over any number of processes.
+
+What a lane gives is one vector: its gradients, its batch statistics, and for each parameter whether it has a gradient.
+A process adds up its largest subtrees by itself. Then each one is sent a part of the vector, of every subtree, adds
+it up in the order of the tree, and sends the sum to all. No library's own reduction is used, whose order follows from
+the number of processes, the length, the network and the version.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NoReturn
+
+import torch
+from torch import nn
+
+from ..core import torch_private
+from ..core.errors import ConfigError, GroupError, SaccadeError, brief, printable
+from ..core.ranks import Ranks
+from ..core.runtime import Runtime
+from .config import RunConfig
+from .lanes import chunks, folded, lanes_of, subtrees
+
+ROW = 4  # float64 numbers that a lane gives besides its vector: loss sum, images right, images seen, total weight
+SIGNALS = 2  # numbers that a process tells the others in every step
+Parts = dict[range, torch.Tensor]
+
+
+class Verdict(IntEnum):
+    """How a process fared with its lanes; of several the largest counts."""
+
+    DONE = 0
+    NO_MEMORY = 1
+    FAILED = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreed:
+    """What all processes know at the end of a step: sums over all lanes, and the largest of each signal."""
+
+    verdict: Verdict
+    signals: tuple[int, ...]
+    loss_sum: float
+    num_correct: int
+    num_seen: int
+    total_weight: float
+
+
+class Reduction:
+    """Adds up over the lanes of a batch. `lanes` are those of this process."""
+
+    def __init__(self, ranks: Ranks, num_lanes: int, exact: bool = True) -> None:
+        self.ranks = ranks
+        self.num_lanes = num_lanes
+        self.exact = exact
+        self.lanes = lanes_of(ranks.rank, ranks.world_size, num_lanes)
+        self._lanes_by_rank = [lanes_of(rank, ranks.world_size, num_lanes) for rank in range(ranks.world_size)]
+        self._nodes_by_rank = [subtrees(lanes, num_lanes) for lanes in self._lanes_by_rank]
+
+    def agree(self, row_L4: torch.Tensor | None, verdict: Verdict, signals: Sequence[int]) -> Agreed:
+        """Tell the others how this process fared, and hear how they did. `row_L4` float64 of its lanes, None where it
+        has none. Raises GroupError where one does not answer."""
+        most = max(len(lanes) for lanes in self._lanes_by_rank)
+        told = torch.zeros(1 + SIGNALS + most * ROW, dtype=torch.float64)
+        told[0] = int(verdict)
+        told[1 : 1 + SIGNALS] = torch.tensor(list(signals), dtype=torch.float64)
+        if row_L4 is not None:
+            told[1 + SIGNALS :][: row_L4.numel()] = row_L4.flatten()
+        heard_WN = self.ranks.gather_rows(told)
+        rows = {
+            range(lane, lane + 1): heard_WN[rank, 1 + SIGNALS :].view(most, ROW)[place]
+            for rank, lanes in enumerate(self._lanes_by_rank)
+            for place, lane in enumerate(lanes)
+        }
+        loss_sum, num_correct, num_seen, total_weight = folded(rows, range(self.num_lanes), torch.add).tolist()
+        most_N = heard_WN[:, : 1 + SIGNALS].amax(dim=0).tolist()
+        return Agreed(
+            verdict=Verdict(int(most_N[0])),
+            signals=tuple(int(signal) for signal in most_N[1:]),
+            loss_sum=loss_sum,
+            num_correct=int(num_correct),
+            num_seen=int(num_seen),
+            total_weight=total_weight,
+        )
+
+    def raise_first(self, error: Exception | None) -> NoReturn:
+        """Where the verdict was `FAILED`: raise this process's own `error`, or GroupError with what the first that has
+        one says."""
+        known = (
+            error if isinstance(error, SaccadeError | None) else GroupError(f"{type(error).__name__}: {brief(error)}")
+        )
+        try:
+            self.ranks.agree(known)
+        except SaccadeError:
+            if error is None:
+                raise
+        raise error or GroupError("A process has failed, and does not say why.")
+
+    def sums(self, parts: Parts) -> torch.Tensor:
+        """The sum over all lanes of the vectors whose sums by subtree are `parts` here; these may be written to."""
+        if self.ranks.is_alone:
+            return folded(parts, range(self.num_lanes), torch.add)
+        return self._exchanged(parts) if self.exact else self._fastest(parts)
+
+    def _exchanged(self, parts: Parts) -> torch.Tensor:
+        rank, world_size = self.ranks.rank, self.ranks.world_size
+        own = [parts[node] for node in self._nodes_by_rank[rank]]
+        spans = chunks(len(own[0]), world_size)
+        mine = len(spans[rank])
+        sent = [torch.cat([part[span.start : span.stop] for part in own]) for span in spans]
+        received = self.ranks.exchange(sent, [len(nodes) * mine for nodes in self._nodes_by_rank])
+        nodes = [node for others in self._nodes_by_rank for node in others]
+        pieces = dict(zip(nodes, received.split([mine] * len(nodes)), strict=True))
+        total = folded(pieces, range(self.num_lanes), torch.add)
+        return self.ranks.exchange([total] * world_size, [len(span) for span in spans])
+
+    def _fastest(self, parts: Parts) -> torch.Tensor:
+        total, *others = parts.values()
+        for other in others:
+            total += other
+        return self.ranks.add_up(total)
+
+
+class LaneVector:
+    """Where each gradient and each batch statistic lies in the vector that a lane gives.
+
+    `norms` are the batch normalisations that learn from what passes through them.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter], norms: Sequence[torch_private.BatchNorm]) -> None:
+        self.parameters = [parameter for parameter in parameters if parameter.requires_grad]
+        self.norms = list(norms)
+        running = [(norm.running_mean, norm.running_var) for norm in norms]
+        self._statistics = [value for pair in running for value in pair if value is not None]
+        self._gradients = slice(0, sum(parameter.numel() for parameter in self.parameters))
+        self._means = slice(self._gradients.stop, self._gradients.stop + sum(map(torch.numel, self._statistics)))
+        self._flags = slice(self._means.stop, self._means.stop + len(self.parameters))
+        is_double = any(parameter.dtype == torch.float64 for parameter in self.parameters)
+        self._dtype = torch.float64 if is_double else torch.float32
+        self._free: list[torch.Tensor] = []
+
+    @torch.no_grad()
+    def take(self) -> torch.Tensor:
+        """A vector of the gradients and statistics that stand in the network now, which has no gradients then."""
+        device = self.parameters[0].device
+        vector = self._free.pop() if self._free else torch.empty(self._flags.stop, dtype=self._dtype, device=device)
+        views, values = self._statistic_views(vector), list(self._statistics)
+        for parameter, view in zip(self.parameters, self._gradient_views(vector), strict=True):
+            if parameter.grad is None:
+                view.zero_()
+            else:
+                views.append(view)
+                values.append(parameter.grad)
+        torch_private.foreach_copy_(views, values)
+        flags = [float(parameter.grad is not None) for parameter in self.parameters]
+        vector[self._flags] = torch.tensor(flags, dtype=self._dtype, device=device)
+        for parameter in self.parameters:
+            parameter.grad = None
+        return vector
+
+    def add(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        """left + right, in the place of `left`; the memory of `right` serves the next lane."""
+        left += right
+        self._free.append(right)
+        return left
+
+    def forget(self, parts: Parts) -> None:
+        """Nobody reads these any more: their memory serves the next lanes."""
+        self._free += parts.values()
+
+    @torch.no_grad()
+    def give(self, vector: torch.Tensor, total_weight: float, num_lanes: int) -> None:
+        """Put the sum over all lanes into the network: gradients divided by `total_weight`, and running statistics
+        moved once, by their layer's momentum, towards the mean of the lanes'."""
+        vector[self._gradients] /= total_weight
+        vector[self._means] /= num_lanes
+        has_gradient = vector[self._flags].tolist()
+        for parameter, view, is_there in zip(self.parameters, self._gradient_views(vector), has_gradient, strict=True):
+            parameter.grad = view if is_there else None
+        past = [1 - momentum for momentum in self._moments()]
+        if not past:
+            return
+        torch_private.foreach_mul_(self._statistics, past)
+        seen = self._statistic_views(vector)
+        torch_private.foreach_mul_(seen, [1 - weight for weight in past])
+        torch_private.foreach_add_(self._statistics, seen)
+
+    def _moments(self) -> list[float]:
+        """How far each running statistic moves in the step that is counted here."""
+        moments = []
+        for norm in self.norms:
+            count = norm.num_batches_tracked
+            if count is not None:
+                count += 1
+            momentum = norm.momentum if norm.momentum is not None else 1 / int(count if count is not None else 1)
+            moments += [momentum, momentum]
+        return moments
+
+    def _gradient_views(self, vector: torch.Tensor) -> list[torch.Tensor]:
+        """Each in the memory layout of its parameter, which fused kernels rely on."""
+        pieces = vector[self._gradients].split([parameter.numel() for parameter in self.parameters])
+        return [laid_out_as(parameter, piece) for parameter, piece in zip(self.parameters, pieces, strict=True)]
+
+    def _statistic_views(self, vector: torch.Tensor) -> list[torch.Tensor]:
+        return list(vector[self._means].split([value.numel() for value in self._statistics]))
+
+
+def laid_out_as(parameter: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+    """The numbers of `vector` in the shape of `parameter`, and in its order in memory where that leaves no gaps."""
+    steps = zip(parameter.shape, parameter.stride(), strict=True)
+    is_dense = 1 + sum((size - 1) * stride for size, stride in steps) == parameter.numel()
+    return vector.as_strided(parameter.shape, parameter.stride()) if is_dense else vector.view(parameter.shape)
+
+
+@contextmanager
+def own_statistics(norms: Sequence[torch_private.BatchNorm]) -> Iterator[Callable[[int], None]]:
+    """While entered, running statistics become those of what passes through: call what is given with 1, 2, ... in
+    front of each part of a lane, and they are the mean over the parts so far."""
+    momenta = [norm.momentum for norm in norms]
+
+    def begin(part: int) -> None:
+        for norm in norms:
+            norm.momentum = 1 / part
+
+    try:
+        yield begin
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+
+
+def learning_norms(model: nn.Module) -> list[torch_private.BatchNorm]:
+    """The batch normalisations of `model` that are in training mode and keep running statistics."""
+    norms = [module for module in model.modules() if isinstance(module, torch_private.BatchNorm)]
+    return [norm for norm in norms if norm.training and norm.track_running_stats and norm.running_mean is not None]
+
+
+def refuse_for_lanes(model: nn.Module, config: RunConfig, runtime: Runtime) -> None:
+    """Raise ConfigError for what cannot be computed in several lanes."""
+    if runtime.cuda_graphs:
+        raise ConfigError(
+            "runtime.cuda_graphs records whole batches, and with scale.lanes above 1 each is computed in lanes.\n"
+            "Leave one of them out."
+        )
+    for name, module in model.named_modules():
+        if isinstance(module, nn.SyncBatchNorm):
+            raise ConfigError(
+                f"The layer '{printable(name)}' (SyncBatchNorm) waits for every process in the middle of a lane, and "
+                f"lanes are computed one after the other.\nTake BatchNorm, which sees a lane at a time."
+            )
