@@ -139,6 +139,7 @@ class LaneVector:
         is_double = any(parameter.dtype == torch.float64 for parameter in self.parameters)
         self._dtype = torch.float64 if is_double else torch.float32
         self._free: list[torch.Tensor] = []
+        self._last_flags: tuple[tuple[bool, ...], torch.Tensor] | None = None
 
     @torch.no_grad()
     def take(self) -> torch.Tensor:
@@ -153,8 +154,7 @@ class LaneVector:
                 views.append(view)
                 values.append(parameter.grad)
         torch_private.foreach_copy_(views, values)
-        flags = [float(parameter.grad is not None) for parameter in self.parameters]
-        vector[self._flags] = torch.tensor(flags, dtype=self._dtype, device=device)
+        vector[self._flags] = self._flag_vector(tuple(parameter.grad is not None for parameter in self.parameters))
         for parameter in self.parameters:
             parameter.grad = None
         return vector
@@ -185,6 +185,13 @@ class LaneVector:
         seen = self._statistic_views(vector)
         torch_private.foreach_mul_(seen, [1 - weight for weight in past])
         torch_private.foreach_add_(self._statistics, seen)
+
+    def _flag_vector(self, flags: tuple[bool, ...]) -> torch.Tensor:
+        """1 for each parameter that has a gradient, else 0; it changes rarely, and is sent to a device once."""
+        if self._last_flags is None or self._last_flags[0] != flags:
+            numbers = torch.tensor(flags, dtype=self._dtype, device=self.parameters[0].device)
+            self._last_flags = flags, numbers
+        return self._last_flags[1]
 
     def _moments(self) -> list[float]:
         """How far each running statistic moves in the step that is counted here."""
