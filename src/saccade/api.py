@@ -19,6 +19,7 @@ from .audit.endpoint import open_endpoint, read_class_names, read_preparation
 from .audit.judge import judge_endpoint
 from .audit.protocol import open_client
 from .classify import label_check
+from .classify.answer_units import answer_rows, answer_units
 from .classify.answers_file import AnswersFile, AnswersWritten, digest_of, write_answers, write_judged
 from .classify.chosen_threshold import Answering, promised_precision, refuse_confidence_of_labels, require_promised
 from .classify.classifier import Classifier, Member, join_members, open_classifier, open_member
@@ -30,8 +31,11 @@ from .classify.further import Further
 from .classify.items import GivenImage, ManyImages, item_of, items_of, refuse_no_images
 from .classify.judge import evaluate as evaluate_runs
 from .classify.label_check import LabelCheck
+from .classify.listing import ListedImages, listing_of
 from .classify.predict import predict as predict_items
 from .classify.seen_images import SeenImages
+from .classify.unit_share import parse_share
+from .classify.units import Row, UnitFolder, UnitsWritten, require_parquet
 from .core import atomic
 from .core.errors import ImageError, SaccadeError, Stopped, UsageError, printable, shell_word
 from .core.host_process import ScopedIterator, scoped_runtime
@@ -77,6 +81,7 @@ from .ship.quantize import AskedInt8
 from .survey.drift import Drift, find_drift
 from .survey.feature_file import FeaturesWritten, facts_of, write_features
 from .survey.feature_file import check_out as check_features
+from .survey.feature_units import feature_rows, feature_units
 from .survey.similar import Similar, find_similar
 from .survey.similar_sheet import write_similar_sheet
 from .survey.suggest import Suggestions, suggest_images, write_suggestions
@@ -131,10 +136,12 @@ __all__ = [
     "write_evaluation_report",
     "predict",
     "predict_to_csv",
+    "predict_to_folder",
     "confidence_for",
     "predict_to_label_studio",
     "predict_to_fiftyone",
     "features",
+    "features_to_folder",
     "similar",
     "suggest",
     "drift",
@@ -175,6 +182,7 @@ __all__ = [
     "LabelCheck",
     "Prediction",
     "AnswersWritten",
+    "UnitsWritten",
     "PromisedPrecision",
     "Exported",
     "AskedInt8",
@@ -613,6 +621,46 @@ def predict_to_csv(
 
 
 @scoped_runtime()
+def predict_to_folder(
+    runs: AnyPath | Sequence[AnyPath],
+    images: ListedImages,
+    out: AnyPath,
+    top: int = 5,
+    unit_of: str = "",
+    runtime: RuntimeConfig | None = None,
+    model: nn.Module | None = None,
+    note: Callable[[str], None] | None = None,
+    min_confidence: float = 0.0,
+    bad: Callable[[ImageError], None] = lambda error: None,
+    told: Told = untold,
+) -> UnitsWritten:
+    """`predict` into the folder `out`: a Parquet file for each 4,096 images, those that are there already left out.
+
+    Any number of processes may share the work (docs/scale.md): `unit_of` is this one's part, "K/N" or "env".
+    `images` are paths and sources as on the command line, or a `DataSource`. An image that cannot be read is a row with
+    the reason, of which `bad` hears; `told` hears of each file. `model`, `note` and `min_confidence` as in `predict`.
+    Raises SaccadeError.
+    """
+    check_confidence(min_confidence)
+    require_parquet()
+    share = parse_share(unit_of, os.environ)
+    members, classifier = _answering(runs, runtime, model)
+    refuse_confidence_of_labels(classifier.task, min_confidence)
+    top = min(top, len(classifier.classes))
+    folder = UnitFolder(Path(out), answer_units(members, classifier, top, min_confidence), listing_of(images))
+    seen = SeenImages(members) if note else None
+
+    def rows_of(items: Iterator[HeldImage]) -> Iterator[Row]:
+        return answer_rows(predict_items(classifier, items, seen, min_confidence), top, classifier.task, bad)
+
+    written = folder.work(share, rows_of, told)
+    if note and seen and written.num_written:
+        for caveat in [*seen.caveats(), *filter(None, [classifier.unlike_unknown])]:
+            note(caveat)
+    return written
+
+
+@scoped_runtime()
 def predict_to_label_studio(
     runs: AnyPath | Sequence[AnyPath],
     images: ManyImages | GivenImage,
@@ -692,6 +740,31 @@ def features(
     refuse_no_images(images)
     facts = facts_of(Path(run), member)
     return write_features(path, facts, stream_features(member, items_of(images)), bad or raise_bad)
+
+
+@scoped_runtime()
+def features_to_folder(
+    run: AnyPath,
+    images: ListedImages,
+    out: AnyPath,
+    half: bool = False,
+    unit_of: str = "",
+    runtime: RuntimeConfig | None = None,
+    model: nn.Module | None = None,
+    note: Callable[[str], None] | None = None,
+    bad: Callable[[ImageError], None] = lambda error: None,
+    told: Told = untold,
+) -> UnitsWritten:
+    """`features` into the folder `out`: a Parquet file for each 4,096 images, in float32, or float16 with `half`.
+
+    Work is shared, and the other arguments are, as in `predict_to_folder`; `note` hears what of the images is not used.
+    Raises SaccadeError.
+    """
+    require_parquet()
+    share = parse_share(unit_of, os.environ)
+    member = _survey_member(run, "features", runtime, model)
+    folder = UnitFolder(Path(out), feature_units(Path(run), member, half), listing_of(images, note or untold))
+    return folder.work(share, lambda items: feature_rows(stream_features(member, items), bad), told)
 
 
 @scoped_runtime()

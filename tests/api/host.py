@@ -231,6 +231,10 @@ def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tupl
             (lambda: list(api.predict_to_csv(run, as_path(photos), out("answers.csv"))[1]), False),
             (lambda: api.predict_to_csv(run, as_path(photos), out("photos")), True),
         ],
+        "predict_to_folder": [
+            (lambda: api.predict_to_folder(run, as_path(photos), out("answers")), False),
+            (lambda: api.predict_to_folder(run, as_path(photos), out("answers"), unit_of="1/1"), True),
+        ],
         "predict_to_label_studio": [
             (lambda: api.predict_to_label_studio(run, as_path(photos), out("tasks.json")), False),
             (lambda: api.predict_to_label_studio(run, small, out("tasks.json")), True),
@@ -242,6 +246,10 @@ def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tupl
         "features": [
             (lambda: api.features(run, as_path(photos), out("features.npz")), False),
             (lambda: api.features(run, [*unseen, folder / "pixels.json"], out("features.csv")), True),
+        ],
+        "features_to_folder": [
+            (lambda: api.features_to_folder(run, as_path(photos), out("parts"), half=True), False),
+            (lambda: api.features_to_folder(run, as_path(photos), out("answers")), True),
         ],
         "similar": [
             (lambda: api.similar(run, as_path(photo), as_path(photos), sheet=out("near.svg")), False),

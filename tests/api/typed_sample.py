@@ -25,6 +25,7 @@ reveal_type(api.drift("runs/x", "new").is_drifted)  # is: bool
 reveal_type(api.add_class("runs/x", "zebra").added)  # is: tuple[str, ...]
 reveal_type(api.predict_to_label_studio("runs/x", "new", "tasks.json"))  # is: saccade.classify.exports.Exported
 reveal_type(api.predict_to_fiftyone("runs/x", images, "export").num_answered)  # is: int
+reveal_type(api.predict_to_folder("runs/x", "new", "answers").is_complete)  # is: bool
 reveal_type(saccade.load("runs/x")("a.jpg"))  # is: saccade.core.types.Prediction
 reveal_type(saccade.load("runs/x", "runs/y")(["a.jpg"]))  # is: list[saccade.core.types.Prediction]
 reveal_type(saccade.SaccadeClassifier(epochs=3).fit(images, ["a", "b"] * 5))  # is: saccade.estimators.SaccadeClassifier

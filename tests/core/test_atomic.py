@@ -26,6 +26,23 @@ def test_a_file_is_replaced_and_no_temporary_is_left(tmp_path: Path):
     assert os.listdir(tmp_path) == ["a.json"]
 
 
+def test_two_who_write_one_file_at_once_do_not_write_into_each_other(tmp_path: Path):
+    """With one process number, as two containers may have: the later whole file stays."""
+    path = tmp_path / "a.json"
+
+    def fill(temporary: Path) -> None:
+        with open(temporary, "wb") as file:
+            file.write(b"first half")
+            file.flush()
+            atomic.write_bytes(path, b"of another")
+            assert path.read_bytes() == b"of another"
+            file.write(b", second half")
+
+    atomic.write_with(path, fill)
+    assert path.read_bytes() == b"first half, second half"
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES])
 def test_a_failed_write_leaves_the_previous_file(tmp_path: Path, number: int):
     path = tmp_path / "weights"

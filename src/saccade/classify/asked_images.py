@@ -44,12 +44,22 @@ def asked_images(
     Raises UsageError at once for an address that is not allowed, or - twice. What is named in a line of standard input,
     and cannot be used, is an item whose reading raises ImageError.
     """
+    check_asked(texts, allow_url)
+    return _items(texts, passed_over, allow_url, sys.stdin.buffer if lines is None else lines, opened, unused)
+
+
+def check_asked(texts: Sequence[str], allow_url: bool) -> None:
+    """Raise UsageError for an address that is not allowed, or - twice."""
     for text in texts:
         if is_address(text) and not is_hub(text):
             _check_web(text, allow_url)
     if list(texts).count(STANDARD_INPUT) > 1:
         raise UsageError("Standard input can be read once: write - once.")
-    return _items(texts, passed_over, allow_url, sys.stdin.buffer if lines is None else lines, opened, unused)
+
+
+def image_at_address(url: str) -> HeldImage:
+    """The image at an address, fetched when its turn comes."""
+    return HeldImage(url, partial(_read_address, url))
 
 
 def _items(
@@ -65,22 +75,28 @@ def _items(
             for line in _lines(lines):
                 yield from _item_of_line(line, passed_over, allow_url)
         elif is_address(text) and not is_hub(text):
-            yield HeldImage(text, partial(_read_address, text))
-        elif _is_source(text):
-            with one_class_is_enough():
-                source = open_source(text, several=True)
-            yield from _items_of_source(source, opened)
-        elif unused is not None and (folder := _labelled_folder(text, unused)) is not None:
-            yield from _items_of_source(folder, opened)
-            for note in folder.notes:
-                unused(note)
+            yield image_at_address(text)
+        elif (source := named_source(text, unused)) is not None:
+            opened(opening_line(source))
+            yield from items_of_source(source, np.arange(len(source)))
+            tell_unused(text, source, unused)
         else:
             yield from list_images([Path(text)], passed_over)
 
 
-def _items_of_source(source: DataSource, opened: Told) -> Iterator[HeldImage]:
-    opened(opening_line(source))
-    yield from items_of_source(source, np.arange(len(source)))
+def named_source(text: str, unused: Told | None) -> DataSource | None:
+    """The source that `text` names; None where it names files. With `unused`, a folder of labelled images is one."""
+    if _is_source(text):
+        with one_class_is_enough():
+            return open_source(text, several=True)
+    return None if unused is None else _labelled_folder(text, unused)
+
+
+def tell_unused(text: str, source: DataSource, unused: Told | None) -> None:
+    """Tell what is not used of the labelled folder `text`."""
+    if unused is not None and not _is_source(text):
+        for note in source.notes:
+            unused(note)
 
 
 def _labelled_folder(text: str, unused: Told) -> DataSource | None:
@@ -112,7 +128,7 @@ def _item_of_line(line: str, passed_over: PassedOver, allow_url: bool) -> Iterat
     except (UsageError, DataError) as error:
         yield HeldImage(shown(line), partial(_refuse, ImageError(shown(line), error.message.replace("\n", " "))))
         return
-    yield HeldImage(line, partial(_read_address, line))
+    yield image_at_address(line)
 
 
 def _check_web(text: str, allow_url: bool) -> None:

@@ -10,6 +10,7 @@ from ..core.errors import SaccadeError
 from .output import print_error, print_json, print_notes, print_opening, print_result
 
 if TYPE_CHECKING:
+    from ..classify.listing import Listing
     from ..core.errors import ImageError
 
 ALLOW_URL = typer.Option(False, "--allow-url", help="Fetch images at https:// addresses, 16 MiB each.")
@@ -37,8 +38,15 @@ class AskedImages:
         self.opened = untold if quiet else print_opening
         self._passed_over = PassedOver()
         self._unused: list[str] = []
-        unused = self._unused.append if reads_labels else None
-        self.items = asked_images(texts, self._passed_over, allow_url, opened=self.opened, unused=unused)
+        self._texts, self._allow_url = texts, allow_url
+        self._tell_unused = self._unused.append if reads_labels else None
+        self.items = asked_images(texts, self._passed_over, allow_url, opened=self.opened, unused=self._tell_unused)
+
+    def listing(self) -> "Listing":
+        """The same images as a list that other processes make, too."""
+        from ..classify.listing import asked_listing
+
+        return asked_listing(self._texts, self._passed_over, self._allow_url, self.opened, self._tell_unused)
 
     def notes(self) -> list[str]:
         """What is not used of the images; known behind the last of them."""

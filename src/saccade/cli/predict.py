@@ -10,6 +10,7 @@ from ..core.errors import SaccadeError, UsageError
 from .argument_order import is_run, refuse_swapped
 from .asked import ALLOW_URL, AskedImages, print_bad, refuse_bad
 from .output import format_table, print_json, print_notes, print_result
+from .units import UNIT_OF, is_folder, print_units, refuse_without_folder, told_of
 
 
 def predict(
@@ -17,10 +18,19 @@ def predict(
         metavar="RUN... FILE-OR-FOLDER-OR-SOURCE...",
         help="A run, or several that answer together; then images, folders, sources, or - for a list on stdin.",
     ),
-    top: int = typer.Option(3, "--top", min=1, metavar="N", help="How many classes to show for each image."),
+    top: int | None = typer.Option(
+        None, "--top", min=1, metavar="N", help="How many classes to show for each image [3; in a folder 5]."
+    ),
     csv: Path | None = typer.Option(
         None, "--csv", metavar="FILE", help="Write the answers to this file as they come; one that is there goes on."
     ),
+    out: str | None = typer.Option(
+        None,
+        "--out",
+        metavar="FOLDER",
+        help="Write the answers there as Parquet, 4,096 images a file; it goes on, too.",
+    ),
+    unit_of: str = UNIT_OF,
     min_confidence: float | None = typer.Option(
         None, "--min-confidence", metavar="P", help="Below this probability, 0 to 1, there is no answer."
     ),
@@ -55,9 +65,14 @@ def predict(
     chosen = api.confidence_for(runs, precision) if precision is not None else None
     least = chosen.min_confidence if chosen else min_confidence
     chosen_notes = [chosen.sentence()] if chosen else []
-    if sum(out is not None for out in (csv, label_studio, fiftyone)) > 1:
-        raise UsageError("--csv, --label-studio and --fiftyone each take all answers: give one of them.")
+    if sum(place is not None for place in (csv, out, label_studio, fiftyone)) > 1:
+        raise UsageError("--csv, --out, --label-studio and --fiftyone each take all answers: give one of them.")
     asked = AskedImages(paths, quiet, as_json, allow_url)
+    if out is not None:
+        _predict_to_folder(runs, asked, out, top or 5, unit_of, least or 0.0, chosen_notes)
+        return
+    refuse_without_folder("--unit-of", bool(unit_of))
+    top = top or 3
     if csv is not None:
         _predict_to_csv(runs, asked, csv, top, least or 0.0, chosen_notes)
         return
@@ -141,6 +156,37 @@ def _predict_to_csv(
         raise SaccadeError(
             f"{written.num_bad:,} of {total:,} files could not be read: see the column error in {where}."
         )
+
+
+def _predict_to_folder(
+    runs: list[Path], asked: AskedImages, out: str, top: int, unit_of: str, least: float, chosen_notes: list[str]
+) -> None:
+    """Answers go into Parquet files as they come. Unreadable images are rows there, so they do not fail the command."""
+    from .. import api
+    from ..core.errors import printable, shell_word
+
+    if not is_folder(out):
+        raise UsageError(
+            f"--out writes a folder of Parquet files, and {printable(out)} has the ending of a file.\n"
+            f"For one file of answers: --csv answers.csv; for a folder of this name: --out {shell_word(out)}/"
+        )
+    caveats: list[str] = []
+    written = api.predict_to_folder(
+        runs,
+        asked.listing(),
+        out,
+        top,
+        unit_of,
+        note=caveats.append,
+        min_confidence=least,
+        bad=print_bad,
+        told=lambda line: told_of(asked, line),
+    )
+    withheld = {reason: written.withheld.get(reason, 0) for reason in NO_ANSWER}
+    counts = {f"num_{reason}": number for reason, number in withheld.items()}
+    print_units(", ".join(map(str, runs)), asked, written, [*chosen_notes, *caveats], {**counts, "caveats": caveats})
+    if not asked.as_json and (told := _withheld_words(withheld, written.num_answered)):
+        print_result(told)
 
 
 def _export(

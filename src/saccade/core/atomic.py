@@ -29,7 +29,8 @@ def write_text(path: Path, text: str) -> None:
 
 def write_with(path: Path, fill: Callable[[Path], None], needed_bytes: int = 0) -> None:
     """Replace `path` by the file that `fill(temporary_path)` writes, durably. Raises StorageError."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    # a number of its own, too: in containers that share a folder, every process may be number 1
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(4).hex()}{TEMPORARY_SUFFIX}")
     with storage_errors(path, needed_bytes):
         try:
             temporary.unlink(missing_ok=True)  # what stands there may be a link, which must not be written through
