@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import kendalltau
 
-from saccade.data.random_numbers import permutation, philox_words, random_words, uniform
+from saccade.data.random_numbers import keyed_permutation, permutation, philox_words, random_words, uniform
 
 # Random123 1.14.0, examples/kat_vectors, philox4x32 with 10 rounds: counter, key, result.
 KNOWN_ANSWERS = [
@@ -69,3 +70,50 @@ def test_permutations_differ_between_epochs_and_every_order_is_equally_likely():
         counts[order] = counts.get(order, 0) + 1
     assert len(counts) == 6
     assert max(abs(count - 1000) for count in counts.values()) < 4 * np.sqrt(6000 * 5 / 36)
+
+
+@pytest.mark.parametrize("seed", [0, 2**40 + 7])
+def test_a_keyed_permutation_holds_every_sample_once(seed: int):
+    for num in [*range(1, 200), 255, 256, 257, 1023, 4095, 65_537, 100_003]:
+        found_N = keyed_permutation(seed, 3, num, np.arange(num))
+        assert found_N.dtype == np.int64
+        np.testing.assert_array_equal(np.sort(found_N), np.arange(num), err_msg=str(num))
+
+
+def test_a_place_of_a_keyed_permutation_does_not_depend_on_what_else_is_asked_for():
+    num = 10**12 + 39  # nobody could keep it
+    place_B = np.array([0, 1, num // 2, num - 1])
+    found_B = keyed_permutation(5, 1, num, place_B)
+    assert len(set(found_B.tolist())) == 4
+    assert ((found_B >= 0) & (found_B < num)).all()
+    for place, found in zip(place_B, found_B, strict=True):
+        assert keyed_permutation(5, 1, num, np.array([place])).tolist() == [found]
+    assert (found_B != keyed_permutation(5, 2, num, place_B)).all()
+    assert (found_B != keyed_permutation(6, 1, num, place_B)).all()
+
+
+def test_no_statistic_tells_keyed_permutations_from_uniform_ones():
+    """Against what is known of uniform ones, within 4 standard deviations each."""
+    num, count = 1009, 400
+    order_CN = np.stack([keyed_permutation(seed, 0, num, np.arange(num)) for seed in range(count)])
+    fixed_C = (order_CN == np.arange(num)).sum(axis=1)  # Poisson: mean 1, variance 1
+    assert abs(fixed_C.mean() - 1) < 4 / np.sqrt(count)
+    descents_C = (np.diff(order_CN, axis=1) < 0).sum(axis=1)  # mean (n - 1) / 2, variance (n + 1) / 12
+    assert abs(descents_C.mean() - (num - 1) / 2) < 4 * np.sqrt((num + 1) / 12 / count)
+    assert 0.7 < descents_C.var() / ((num + 1) / 12) < 1.4
+    next_C = (np.diff(order_CN, axis=1) == 1).sum(axis=1)  # neighbours that stay neighbours: Poisson, mean 1
+    assert abs(next_C.mean() - 1) < 4 / np.sqrt(count)
+    inversions_C = np.array([kendalltau(np.arange(num), order_N).statistic for order_N in order_CN[:100]])
+    deviation = np.sqrt(2 * (2 * num + 5) / (9 * num * (num - 1)))
+    assert abs(inversions_C.mean()) < 4 * deviation / 10
+    assert 0.6 < inversions_C.std() / deviation < 1.5
+    # Which tenth of the images stands in which tenth of the places, over all orders: chi-square, 81 degrees of freedom
+    count_1010 = np.zeros((10, 10))
+    np.add.at(count_1010, (np.broadcast_to(np.arange(num) * 10 // num, order_CN.shape), order_CN * 10 // num), 1)
+    expected_1010 = np.outer(count_1010.sum(axis=1), count_1010.sum(axis=0)) / count_1010.sum()
+    assert ((count_1010 - expected_1010) ** 2 / expected_1010).sum() < 81 + 4 * np.sqrt(2 * 81)
+    # The rows of the grid inside: images of one row are spread over the places as all others are
+    width = -(-num // (int(np.sqrt(num - 1)) + 1))
+    place_CN = np.argsort(order_CN, axis=1)
+    gap_CR = np.abs(np.diff(place_CN[:, : width * (num // width)].reshape(count, -1, width), axis=2)).mean(axis=(1, 2))
+    assert abs(gap_CR.mean() - (num + 1) / 3) < 4 * gap_CR.std() / np.sqrt(count)

@@ -4,6 +4,7 @@ Philox 4x32 with 10 rounds: Salmon, Moraes, Dror, Shaw, "Parallel random numbers
 cipher is a bijection of its 128-bit counter, so two samples, epochs or streams of one seed never share a block.
 """
 
+import math
 import zlib
 
 import numpy as np
@@ -13,6 +14,7 @@ _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 _WORD = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 _ROUNDS = 10
+_MIXING_ROUNDS = 8  # of `keyed_permutation`, half of them for each half of a place
 
 
 def philox_words(counter: tuple[np.ndarray, ...], key: tuple[int, int]) -> np.ndarray:
@@ -50,3 +52,36 @@ def permutation(seed: int, epoch: int, num: int) -> np.ndarray:
     """A uniformly random order of 0 to num - 1, int64 (num,): the samples sorted by 64 random bits each."""
     word_N2 = random_words(seed, epoch, "order", np.arange(num), 2)
     return np.argsort((word_N2[:, 0] << _HALF) | word_N2[:, 1], kind="stable")
+
+
+def keyed_permutation(seed: int, epoch: int, num: int, place_B: np.ndarray) -> np.ndarray:
+    """What stands at the places `place_B` of a random order of 0 to num - 1, int64 (B,), without the order itself.
+
+    Memory does not grow with `num`. The order is another one than that of `permutation`. A place is a row and a column
+    of a grid of about `num` cells; in turn each is shifted by a random number that follows from the other (a Feistel
+    network over Philox), and cells beyond `num` are walked through (Black and Rogaway, "Ciphers with arbitrary finite
+    domains", CT-RSA 2002).
+    """
+    num_rows = math.isqrt(num - 1) + 1
+    num_columns = -(-num // num_rows)
+    position_B = _mixed(seed, epoch, np.asarray(place_B, dtype=np.uint64), num_rows, num_columns)
+    while len(outside_M := np.flatnonzero(position_B >= num)):
+        position_B[outside_M] = _mixed(seed, epoch, position_B[outside_M], num_rows, num_columns)
+    return position_B.astype(np.int64)
+
+
+def _mixed(seed: int, epoch: int, place_B: np.ndarray, num_rows: int, num_columns: int) -> np.ndarray:
+    """A bijection of the cells of the grid, uint64."""
+    key = (seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF)
+    sizes = (np.uint64(num_rows), np.uint64(num_columns))
+    halves = [place_B // sizes[1], place_B % sizes[1]]
+    stream_B = np.broadcast_to(np.uint64(zlib.crc32(b"keyed order")), place_B.shape)
+    epoch_B = np.broadcast_to(np.uint64(epoch & 0xFFFFFFFF), place_B.shape)
+    for number in range(_MIXING_ROUNDS):
+        moved = number % 2
+        round_B = np.broadcast_to(np.uint64(number), place_B.shape)
+        word_4B = philox_words((halves[1 - moved], round_B, epoch_B, stream_B), key)
+        shift_B = ((word_4B[0] << _HALF) | word_4B[1]) % sizes[moved]
+        halves[moved] = (halves[moved] + shift_B) % sizes[moved]
+    mixed_B: np.ndarray = halves[0] * sizes[1] + halves[1]
+    return mixed_B

@@ -1,12 +1,16 @@
 """Balanced sampling: classes equally often, rare images again, a pure function of (seed, epoch, place)."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from tests.data.loading.test_loader import ArraySource, make, snapshot
 
 from saccade.core.types import Record
 from saccade.data.augmentation_policy import AugmentConfig
-from saccade.data.loading.order import balanced, shuffled
+from saccade.data.loading import order
+from saccade.data.loading.order import balanced, in_order, shuffled
+from saccade.data.random_numbers import keyed_permutation, permutation
 
 LABEL_N = np.repeat([0, 2, 5], [50, 9, 1])  # 60 images: 20 places an epoch for each class
 
@@ -119,3 +123,28 @@ def test_evaluation_shows_every_image_once_and_in_order():
     with make(Uneven(45), batch_size=9, sampling="balanced") as loader:
         index_N = [index for batch in loader.epoch(0, shuffle=False) for index in batch.index_B.tolist()]
     assert index_N == list(range(45))
+
+
+def test_a_large_set_is_shuffled_without_its_order(monkeypatch: pytest.MonkeyPatch):
+    small = shuffled(1000, 7, 2).part(slice(0, 1000))
+    np.testing.assert_array_equal(small.position_N, permutation(7, 2, 1000))  # as ever
+    monkeypatch.setattr(order, "LARGEST_SORTED", 999)
+    monkeypatch.setattr(order, "BLOCK", 96)
+    large = shuffled(1000, 7, 2)
+    expected_N = keyed_permutation(7, 2, 1000, np.arange(1000))
+    for size in (64, 100, 1000):
+        parts = [large.part(slice(start, min(start + size, 1000))) for start in range(0, 1000, size)]
+        np.testing.assert_array_equal(np.concatenate([part.position_N for part in parts]), expected_N)
+        assert not any(part.showing_N.any() for part in parts)
+    np.testing.assert_array_equal(large.part(slice(500, 503)).position_N, expected_N[500:503])  # resumed in the middle
+
+
+def test_places_of_a_billion_images_take_no_memory():
+    tracemalloc.start()
+    large, first = shuffled(10**9, 0, 0), in_order(10**9).part(slice(10**9 - 64, 10**9))
+    part = large.part(slice(10**9 - 64, 10**9))
+    assert tracemalloc.get_traced_memory()[1] < 50 << 20
+    tracemalloc.stop()
+    assert first.position_N[-1] == 10**9 - 1
+    assert len(set(part.position_N.tolist())) == 64
+    assert part.position_N.max() < 10**9

@@ -27,7 +27,7 @@ from ..augmenter import Augmenter
 from ..source import DataSource
 from .batch_maker import Assembly, BatchMaker
 from .on_device import ResidentSet, has_room
-from .order import Order, balanced, in_order, shuffled
+from .order import EpochOrder, Order, balanced, in_order, shuffled
 from .reader_threads import Readers
 
 MAX_DROPPED_FRACTION = 0.01
@@ -179,7 +179,7 @@ class Loader:
                 self._resident = ResidentSet(image_NHWC, self._maker.augmenter, self._device)
         return self._resident
 
-    def _order(self, epoch: int) -> Order:
+    def _order(self, epoch: int) -> EpochOrder:
         seed = self._maker.augmenter.seed
         if self.config.sampling == "balanced":
             return balanced(self._maker.label_N, seed, epoch)

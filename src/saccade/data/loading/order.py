@@ -1,11 +1,17 @@
-"""The order of an epoch: every image once, or every class equally often. A pure function of (seed, epoch)."""
+"""The order of an epoch: every image once, or every class equally often. A pure function of (seed, epoch).
 
-from dataclasses import dataclass
+Of more than ten million images no order is kept: what stands at some places is computed when they are asked for.
+"""
+
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
-from ..random_numbers import permutation, random_words
+from ..random_numbers import keyed_permutation, permutation, random_words
 
+LARGEST_SORTED = 10_000_000  # images whose order is made by sorting: 16 bytes each while an epoch runs
+BLOCK = 65_536  # places of a larger one that are computed at once and kept: 1 MB
 _HALF = np.uint64(32)
 _NUM_DRAWS = 2**32  # sample indices of `draws` are below it
 
@@ -29,13 +35,53 @@ class Order:
         return (index_N + self.showing_N * num_indices) % _NUM_DRAWS
 
 
-def in_order(num: int) -> Order:
+class EpochOrder(Protocol):
+    """What gives any places of an epoch: an `Order`, or what computes it."""
+
+    def part(self, places: slice) -> Order:
+        """Some of the places."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InOrder:
     """0 to num - 1."""
-    return _once(np.arange(num))
+
+    num: int
+
+    def part(self, places: slice) -> Order:
+        """Some of the places."""
+        return _once(np.arange(*places.indices(self.num)))
 
 
-def shuffled(num: int, seed: int, epoch: int) -> Order:
+@dataclass(kw_only=True)
+class KeyedOrder:
+    """Every image once, in the random order of `keyed_permutation`; the block of places that was asked for last is
+    kept."""
+
+    num: int
+    seed: int
+    epoch: int
+    _start: int = field(default=0, init=False)
+    _block_B: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64), init=False)
+
+    def part(self, places: slice) -> Order:
+        """Some of the places."""
+        start, stop, _ = places.indices(self.num)
+        if not self._start <= start <= stop <= self._start + len(self._block_B):
+            place_B = np.arange(start, min(self.num, max(stop, start + BLOCK)))
+            self._start, self._block_B = start, keyed_permutation(self.seed, self.epoch, self.num, place_B)
+        return _once(self._block_B[start - self._start : stop - self._start])
+
+
+def in_order(num: int) -> EpochOrder:
+    """0 to num - 1."""
+    return InOrder(num=num)
+
+
+def shuffled(num: int, seed: int, epoch: int) -> EpochOrder:
     """Every image once, in random order."""
+    if num > LARGEST_SORTED:
+        return KeyedOrder(num=num, seed=seed, epoch=epoch)
     return _once(permutation(seed, epoch, num))
 
 
