@@ -62,6 +62,16 @@ class ScanReport:
     depth_bits: Literal[8, 16] = 8
 
     @cached_property
+    def content_N(self) -> np.ndarray:
+        """int32 (N,): equal where the decoded pixels are, and in the order of their digests."""
+        half_N2 = np.ascontiguousarray(self.pixel_digest_N).view(">u8").astype(np.uint64)
+        order_N = np.lexsort((half_N2[:, 1], half_N2[:, 0]))
+        is_next_N = (np.diff(half_N2[order_N], axis=0) != 0).any(axis=1)
+        content_N = np.zeros(len(order_N), np.int32)
+        content_N[order_N[1:]] = np.cumsum(is_next_N)
+        return content_N
+
+    @cached_property
     def alike_groups(self) -> list[np.ndarray]:
         """Groups of good images that pairs of nearly the same images link, however large."""
         return self.likeness.groups(self.good_N) if self.likeness else []

@@ -17,6 +17,7 @@ from ..core.registry import Registry
 from ..core.task import GRADE, NUMBER, ONE_LABEL, Task
 from ..core.types import Record, Sample
 from .images.decode import decode_image
+from .records import RecordTable, table_of_labels, table_of_records
 from .source_text import MARK, NOTHING_CHOSEN, ChosenColumns, parse_chosen, split_source_text
 from .sources.shared.listing import refuse_no_text
 from .sources.shared.targets import check_target, order_of_grades, parse_number
@@ -53,6 +54,10 @@ class DataSource(ABC):
     @abstractmethod
     def read(self, index: int) -> bytes | np.ndarray:
         """The encoded file, or pixels uint8 (H, W) or (H, W, 3). Raises ImageError where it cannot be read."""
+
+    def table(self) -> RecordTable:
+        """All records as arrays. A source that keeps arrays gives them; here every record is asked for."""
+        return table_of_records(map(self.record, range(len(self))), len(self))
 
     def __getitem__(self, index: int) -> Sample:
         """The decoded image. Raises ImageError naming the file."""
@@ -126,6 +131,12 @@ class NumberSource(DataSource):
         record = self.source.record(index)
         return replace(record, label=0, value=self._values[record.label])
 
+    def table(self) -> RecordTable:
+        """The table of the source, with its numbers."""
+        table = self.source.table()
+        values = [(self._values[int(label)],) for (label,) in table.labels]
+        return table_of_labels(table.code_N, values, table.split_N, table.group_N, table.groups)
+
     def read(self, index: int) -> bytes | np.ndarray:
         """What the source has there."""
         return self.source.read(index)
@@ -155,6 +166,12 @@ class GradeSource(DataSource):
         """The record of the source, with the place of its grade."""
         record = self.source.record(index)
         return replace(record, label=self._places[record.label])
+
+    def table(self) -> RecordTable:
+        """The table of the source, with the places of its grades."""
+        table = self.source.table()
+        places = tuple((self._places[int(label)],) for (label,) in table.labels)
+        return replace(table, labels=places)
 
     def read(self, index: int) -> bytes | np.ndarray:
         """What the source has there."""

@@ -4,24 +4,23 @@ An image's side follows from a hash of its pixels and the seed, so equal images 
 files moves few of the others. Images that are nearly the same go to one side together.
 """
 
-import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
 from ..core.errors import DataError, counted, printable
 from ..core.types import SPLITS, Split
 from .images.near_duplicates import exact_only
-from .labels import labels_of
+from .records import NONE, RecordTable
+from .same_images import Groups, group_images
 from .scan import MAX_COMPARED, ScanReport
 from .source import DataSource
 from .sources.shared.listing import number_twins
 from .stratify import iterative_stratification
 
-Groups = dict[bytes, list[int]]
-Labels = Mapping[int, tuple[float, ...]]  # of the good images: their classes, or the number that is asked for
+CHUNK = 65_536  # groups that are lists of Python at once
 NUM_RANGES, FEWEST_IN_RANGE = 10, 10  # into which numbers are cut to be dealt out evenly
 
 
@@ -41,34 +40,33 @@ def split_source(
     given test part is. Raises DataError for a source that cannot be learned from: no image, or images of fewer than two
     classes.
     """
-    good = [int(index) for index in scan.good_N]
-    refuse_unlearnable(source, scan.good_N)
-    given = {index: source.record(index).split for index in good}
-    if any(given.values()) or fold is not None:
-        train = [index for index in good if given[index] in (None, "train")]
-        validation = [index for index in good if given[index] == "validation"]
-        test = [index for index in good if given[index] == "test"]
-        parts = ", ".join(name for name in SPLITS if name in given.values())
+    table, good_N = source.table(), scan.good_N
+    _refuse_unlearnable(source, table, good_N)
+    part_M = table.split_N[good_N]
+    if (part_M != NONE).any() or fold is not None:
+        train_N, validation_N, test_N = (good_N[part_M == number] for number in range(len(SPLITS)))
+        train_N = good_N[(part_M == NONE) | (part_M == SPLITS.index("train"))]
+        parts = ", ".join(name for number, name in enumerate(SPLITS) if (part_M == number).any())
         origin = f"{parts} as given" if parts else f"stratified by content, seed {seed}"
         missing = []
         if fold is not None:
             origin = f"{fold[1]}; {origin}"
-            test = sorted(fold[0].tolist()) or test
-            train = sorted(set(train) - set(test))
-        elif not test:
-            train, test = _cut(source, scan, train, test_fraction, seed)
+            test_N = np.sort(fold[0]) if len(fold[0]) else test_N
+            train_N = np.setdiff1d(train_N, test_N)
+        elif not len(test_N):
+            train_N, test_N = _cut(source, table, scan, train_N, test_fraction, seed)
             missing.append("test")
-        if not validation:
-            train, validation = _cut(source, scan, train, validation_fraction, seed + 1)
+        if not len(validation_N):
+            train_N, validation_N = _cut(source, table, scan, train_N, validation_fraction, seed + 1)
             missing.append("validation")
         if missing and parts:
             origin += f"; {' and '.join(missing)} dealt out of train"
     else:
-        rest, test = _cut(source, scan, good, test_fraction, seed)
-        train, validation = _cut(source, scan, rest, validation_fraction, seed + 1)
+        rest_N, test_N = _cut(source, table, scan, good_N, test_fraction, seed)
+        train_N, validation_N = _cut(source, table, scan, rest_N, validation_fraction, seed + 1)
         origin = f"stratified by content, seed {seed}"
     grouped = SPLITS if fold is None else ("train", "validation")  # folds keep groups whole by themselves
-    return split_into(source, scan, (train, validation, test), origin, grouped)
+    return _noted_split(source, table, scan, (train_N, validation_N, test_N), origin, grouped)
 
 
 def deal_out(
@@ -76,9 +74,10 @@ def deal_out(
 ) -> tuple[list[int], list[int], list[int]]:
     """(train, validation, test) of the images `index_N`, as `split_source` deals out images without splits; `fractions`
     are those of test and validation."""
-    rest, test = _cut(source, scan, index_N.tolist(), fractions[0], seed)
-    train, validation = _cut(source, scan, rest, fractions[1], seed + 1)
-    return train, validation, test
+    table = source.table()
+    rest_N, test_N = _cut(source, table, scan, index_N, fractions[0], seed)
+    train_N, validation_N = _cut(source, table, scan, rest_N, fractions[1], seed + 1)
+    return train_N.tolist(), validation_N.tolist(), test_N.tolist()
 
 
 def split_into(
@@ -90,163 +89,166 @@ def split_into(
 ) -> Split:
     """The split with these training, validation and test images, and what a person should know of it. `grouped` are the
     parts that a group should not have images in several of."""
-    train, validation, test = parts
-    labels = {int(index): source.record(int(index)).all_labels for index in scan.good_N}
-    split = Split(
-        train_N=np.array(sorted(train), dtype=np.int64),
-        validation_N=np.array(sorted(validation), dtype=np.int64),
-        test_N=np.array(sorted(test), dtype=np.int64),
-        origin=origin,
-    )
+    train_N, validation_N, test_N = (np.array(part, dtype=np.int64) for part in parts)
+    return _noted_split(source, source.table(), scan, (train_N, validation_N, test_N), origin, grouped)
+
+
+def _noted_split(
+    source: DataSource,
+    table: RecordTable,
+    scan: ScanReport,
+    parts: tuple[np.ndarray, np.ndarray, np.ndarray],
+    origin: str,
+    grouped: tuple[str, ...],
+) -> Split:
+    train_N, validation_N, test_N = (np.sort(part_N) for part_N in parts)
+    split = Split(train_N=train_N, validation_N=validation_N, test_N=test_N, origin=origin)
     copies = {name: find_copies(scan, split, name) for name in ("validation", "test")}
-    notes = _copy_notes(copies, split) + _label_notes(source, scan, labels) + _likeness_notes(scan, split)
-    notes += _name_notes(source) + _absence_notes(source, labels, split)
-    notes += _group_notes(source, split, grouped)
+    notes = _copy_notes(copies, split) + _label_notes(source, scan, table) + _likeness_notes(scan, split)
+    notes += _name_notes(source) + _absence_notes(source, scan, table, split)
+    notes += _group_notes(table, split, grouped)
     copied_N = np.sort(np.concatenate([copies[name].all_N for name in copies]))
     return replace(split, copied_N=copied_N, notes=tuple(notes))
 
 
 def refuse_unlearnable(source: DataSource, good_N: np.ndarray) -> None:
     """Raise DataError where the decodable images `good_N` are none, of one class, or none of them to train on."""
+    _refuse_unlearnable(source, source.table(), good_N)
+
+
+def _refuse_unlearnable(source: DataSource, table: RecordTable, good_N: np.ndarray) -> None:
     where = printable(source.name)
     if not len(good_N):
         raise DataError(f"{where} has no image that can be decoded.")
-    records = [source.record(int(index)) for index in good_N]
-    if source.task.is_number and len({record.value for record in records}) == 1:
+    present = [table.labels[code] for code in np.unique(table.code_N[good_N]).tolist()]
+    if source.task.is_number and len(present) == 1:
         raise DataError(
-            f"{where}: every image that can be decoded has the number {records[0].value:g}, so there is nothing to "
+            f"{where}: every image that can be decoded has the number {present[0][0]:g}, so there is nothing to "
             f"learn.\n"
             f"List images with other numbers, or choose the column: --label-column NAME."
         )
-    present = {label for record in records for label in record.all_labels}
-    if source.task.is_several and not present:
+    classes = {int(label) for labels in present for label in labels}
+    if source.task.is_several and not classes:
         raise DataError(f"{where} has no image with a label: there is nothing to learn.\nLabel some of its images.")
-    if len(present) < 2 and source.task.is_one:
-        only = printable(source.classes[next(iter(present))])
+    if len(classes) < 2 and source.task.is_one:
+        only = printable(source.classes[next(iter(classes))])
         raise DataError(
             f"{where} has images of one class only, '{only}': there is nothing to tell apart.\n"
             f"Give a folder with one sub-folder of images for each of at least two classes."
         )
-    if all(record.split in ("validation", "test") for record in records):
+    if (table.split_N[good_N] > SPLITS.index("train")).all():
         raise DataError(f"{where} has no training images: every image is in another split.")
 
 
 def _cut(
-    source: DataSource, scan: ScanReport, indices: list[int], fraction: float, seed: int
-) -> tuple[list[int], list[int]]:
+    source: DataSource, table: RecordTable, scan: ScanReport, index_M: np.ndarray, fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """(kept, cut off): about `fraction` of each class goes, whole groups at a time, and at least one image of each
     class stays. A group goes where that brings the classes, taken together, nearer to what is wanted of them."""
-    groups = _groups(source, scan, indices)
+    groups = group_images(table, scan, index_M)
+    order_G = np.argsort(groups.ranks(seed), kind="stable")
     if source.task.is_several:
-        return _cut_several(source, groups, fraction, seed)
-    label_of = strata(source, indices)
-    counts = {name: Counter(label_of[index] for index in members) for name, members in groups.items()}
-    left: Counter[int] = Counter()
-    for count in counts.values():
-        left.update(count)
-    missing = {label: round(fraction * number) for label, number in left.items()}
-    names = sorted(groups, key=lambda name: _rank(name, seed))
-    taken = set()
-    for name in names:
-        if _change(counts[name], missing) < 0 and all(left[label] > number for label, number in counts[name].items()):
-            taken.add(name)
-            left.subtract(counts[name])
-            for label, number in counts[name].items():
-                missing[label] -= number
-    if not taken and any(missing.values()):
-        taken = _smallest_overshoot(names, counts, missing, left)
-    kept = [index for name in names if name not in taken for index in groups[name]]
-    return kept, [index for name in names if name in taken for index in groups[name]]
+        place_P, label_P = table.label_pairs(index_M)
+        is_cut_G = _cut_several(groups, place_P, label_P, len(source.classes), order_G, fraction)
+    else:
+        is_cut_G = _cut_strata(groups, strata(source, table, index_M), order_G, fraction)
+    is_cut_M = is_cut_G[groups.number_M]
+    return index_M[~is_cut_M], index_M[is_cut_M]
 
 
-def strata(source: DataSource, indices: Sequence[int]) -> dict[int, int]:
-    """Of every image its class; where numbers are asked for, in which of up to ten equally full ranges it lies."""
+def strata(source: DataSource, table: RecordTable, index_M: np.ndarray) -> np.ndarray:
+    """int64 (M,): of every image its class; where numbers are asked for, in which of up to ten equally full ranges it
+    lies."""
+    first_V = np.array([labels[0] if labels else NONE for labels in table.labels])
+    value_M: np.ndarray = first_V[table.code_N[index_M]]
     if not source.task.is_number:
-        return {index: source.record(index).label for index in indices}
-    value_N = labels_of(source, indices)
-    num = max(1, min(NUM_RANGES, len(value_N) // FEWEST_IN_RANGE))
-    edges = np.quantile(value_N, np.linspace(0, 1, num + 1)[1:-1])
-    return dict(zip(indices, np.searchsorted(edges, value_N, side="left").tolist(), strict=True))
+        return value_M.astype(np.int64)
+    num = max(1, min(NUM_RANGES, len(value_M) // FEWEST_IN_RANGE))
+    edges = np.quantile(value_M, np.linspace(0, 1, num + 1)[1:-1])
+    return np.searchsorted(edges, value_M, side="left")
 
 
-def _labels(source: DataSource, indices: Sequence[int]) -> Labels:
-    if source.task.is_number:
-        return {index: (record.value,) for index in indices if (record := source.record(index)).value is not None}
-    return {index: source.record(index).all_labels for index in indices}
+class _Counts:
+    """How many images of each label a group has, for G groups."""
+
+    def __init__(self, number_P: np.ndarray, label_P: np.ndarray, num_groups: int) -> None:
+        num_labels = int(label_P.max(initial=0)) + 1
+        key_P, self._count_P = np.unique(number_P * num_labels + label_P, return_counts=True)
+        self._label_P = key_P % num_labels
+        self._start_G = np.searchsorted(key_P // num_labels, np.arange(num_groups + 1))
+
+    def of(self, group_H: np.ndarray) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+        """(group, [(label, number of images), ...]) of each of some groups, in their order."""
+        for chunk_H in np.array_split(group_H, -(-len(group_H) // CHUNK) or 1):
+            starts, ends = self._start_G[chunk_H], self._start_G[chunk_H + 1]
+            place_P = np.repeat(starts, ends - starts) + _within(ends - starts)
+            pairs = zip(self._label_P[place_P].tolist(), self._count_P[place_P].tolist(), strict=True)
+            for group, num in zip(chunk_H.tolist(), (ends - starts).tolist(), strict=True):
+                yield group, list(islice(pairs, num))
 
 
-def _cut_several(source: DataSource, groups: Groups, fraction: float, seed: int) -> tuple[list[int], list[int]]:
-    """`_cut` where images may have several labels: by iterative stratification, ties by the hash of the content."""
-    names = sorted(groups, key=lambda name: _rank(name, seed))
-    count_GK = np.zeros((len(names), len(source.classes)))
-    for number, name in enumerate(names):
-        count_GK[number] = labels_of(source, groups[name]).sum(axis=0)
-    num_G = np.array([len(groups[name]) for name in names], np.int64)
+def _within(num_H: np.ndarray) -> np.ndarray:
+    """0, 1, ... within each of several runs of these lengths."""
+    return np.arange(int(num_H.sum())) - np.repeat(np.cumsum(num_H) - num_H, num_H)
+
+
+def _cut_strata(groups: Groups, label_M: np.ndarray, order_G: np.ndarray, fraction: float) -> np.ndarray:
+    """bool (G,): the groups that are cut off, as they come in `order_G`."""
+    counts = _Counts(groups.number_M, label_M, len(order_G))
+    left = np.bincount(label_M).tolist()
+    missing = [round(fraction * number) for number in left]
+    num_missing = sum(number > 0 for number in missing)  # labels of which some are missing: else no group can help
+    is_cut_G = np.zeros(len(order_G), bool)
+    for group, count in counts.of(order_G):
+        if not num_missing:
+            break
+        if _change(count, missing) < 0 and all(left[label] > number for label, number in count):
+            is_cut_G[group] = True
+            for label, number in count:
+                num_missing -= 0 < missing[label] <= number
+                left[label] -= number
+                missing[label] -= number
+    if not is_cut_G.any() and any(missing):
+        is_cut_G[_smallest_overshoot(counts.of(order_G), missing, left)] = True
+    return is_cut_G
+
+
+def _cut_several(
+    groups: Groups, place_P: np.ndarray, label_P: np.ndarray, num_labels: int, order_G: np.ndarray, fraction: float
+) -> np.ndarray:
+    """`_cut_strata` where images may have several labels: by iterative stratification, ties by the hash of the
+    content."""
+    count_GK = np.zeros((len(order_G), num_labels))
+    np.add.at(count_GK, (groups.number_M[place_P], label_P), 1)
+    num_G = np.bincount(groups.number_M, minlength=len(order_G))
     kept, cut = 0, 1
-    part_G = iterative_stratification(count_GK, num_G, (1 - fraction, fraction), keeper=kept)
-    sides = [
-        [index for name, part in zip(names, part_G, strict=True) if part == side for index in groups[name]]
-        for side in (kept, cut)
-    ]
-    return sides[kept], sides[cut]
+    part_G = iterative_stratification(count_GK[order_G], num_G[order_G], (1 - fraction, fraction), keeper=kept)
+    is_cut_G = np.zeros(len(order_G), bool)
+    is_cut_G[order_G] = part_G == cut
+    return is_cut_G
 
 
-def _change(count: Counter[int], missing: dict[int, int]) -> int:
+def _change(count: list[tuple[int, int]], missing: list[int]) -> int:
     """How much farther from what is wanted the classes are with a group than without it, in images."""
-    return sum(abs(missing[label] - number) - abs(missing[label]) for label, number in count.items())
+    return sum(abs(missing[label] - number) - abs(missing[label]) for label, number in count)
 
 
 def _smallest_overshoot(
-    names: list[bytes], counts: dict[bytes, Counter[int]], missing: dict[int, int], left: Counter[int]
-) -> set[bytes]:
+    counts: Iterator[tuple[int, list[tuple[int, int]]]], missing: list[int], left: list[int]
+) -> list[int]:
     """Where every group is too large, the one that overshoots least, of those with at most a third of the images."""
-    third = left.total() / 3
+    third = sum(left) / 3
     fitting = [
-        name
-        for name in names
-        if counts[name].total() <= third and all(left[label] > number for label, number in counts[name].items())
+        (_change(count, missing), group)
+        for group, count in counts
+        if sum(number for _, number in count) <= third and all(left[label] > number for label, number in count)
     ]
-    return {min(fitting, key=lambda name: _change(counts[name], missing))} if fitting else set()
+    return [min(fitting, key=lambda pair: pair[0])[1]] if fitting else []
 
 
 def group_numbers(source: DataSource, scan: ScanReport, index_N: np.ndarray) -> np.ndarray:
     """int64 (N,): images of one number stay together: equal or nearly so, or of one group of the source."""
-    groups = _groups(source, scan, index_N.tolist())
-    number_of = {index: number for number, members in enumerate(groups.values()) for index in members}
-    return np.array([number_of[index] for index in index_N.tolist()], dtype=np.int64)
-
-
-def _groups(source: DataSource, scan: ScanReport, indices: list[int]) -> Groups:
-    """Images that must stay together: equal or nearly equal, or of one group of the source, or all of it in a chain."""
-    parent: dict[bytes, bytes] = {}
-
-    def root(name: bytes) -> bytes:
-        while parent.setdefault(name, name) != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
-    def unite(first: bytes, other: bytes) -> None:
-        first, other = root(first), root(other)
-        parent[max(first, other)] = min(first, other)
-
-    content = {index: scan.pixel_digest_N[index].tobytes() for index in indices}
-    for near in scan.near_groups[0]:
-        names = [content[index] for index in near.tolist() if index in content]
-        for name in names[1:]:
-            unite(names[0], name)
-    for index in indices:
-        group = source.record(index).group
-        if group is not None:
-            unite(content[index], b"group:" + group.encode("utf-8", "surrogateescape"))
-    groups: Groups = defaultdict(list)
-    for index in indices:
-        groups[root(content[index])].append(index)
-    return groups
-
-
-def _rank(name: bytes, seed: int) -> bytes:
-    return hashlib.blake2b(name, digest_size=8, key=str(seed).encode()).digest()
+    return group_images(source.table(), scan, index_N).number_M
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,8 +267,7 @@ def find_copies(scan: ScanReport, split: Split, name: str) -> Copies:
     """Images of the validation part that are in train too, or of the test part that are in train or validation."""
     index_M = split.indices(name)
     earlier_N = split.train_N if name == "validation" else np.concatenate([split.train_N, split.validation_N])
-    known = {row.tobytes() for row in scan.pixel_digest_N[earlier_N]}
-    is_equal_M = np.array([row.tobytes() in known for row in scan.pixel_digest_N[index_M]], dtype=bool)
+    is_equal_M = np.isin(scan.content_N[index_M], scan.content_N[earlier_N])
     is_near_M = np.isin(index_M, _near_to(scan, earlier_N, index_M)) & ~is_equal_M
     return Copies(equal_N=index_M[is_equal_M], near_N=index_M[is_near_M])
 
@@ -300,18 +301,22 @@ def _copy_notes(copies: dict[str, Copies], split: Split) -> list[str]:
     return notes
 
 
-def _label_notes(source: DataSource, scan: ScanReport, labels: Labels) -> list[str]:
+def _label_notes(source: DataSource, scan: ScanReport, table: RecordTable) -> list[str]:
     """Equal images that are called two things: one of the labels is wrong."""
-    members: dict[bytes, list[int]] = defaultdict(list)
-    for index in labels:
-        members[scan.pixel_digest_N[index].tobytes()].append(index)
-    odd = [same for same in members.values() if len({labels[index] for index in same}) > 1]
-    if not odd:
+    order_M = np.lexsort((scan.good_N, scan.content_N[scan.good_N]))
+    index_M = scan.good_N[order_M]
+    content_M, code_M = scan.content_N[index_M], table.code_N[index_M]
+    starts = np.flatnonzero(np.diff(content_M, prepend=NONE))
+    is_odd = np.minimum.reduceat(code_M, starts) != np.maximum.reduceat(code_M, starts)
+    odd = starts[is_odd]
+    if not len(odd):
         return []
-    first = odd[0][0]
-    other = next(index for index in odd[0] if labels[index] != labels[first])
+    start = int(odd[index_M[odd].argmin()])  # the images of a content stand in their order
+    other = start + int(np.flatnonzero(code_M[start:] != code_M[start])[0])
     shown = " and ".join(
-        f"'{printable(source.record(index).key)}' ({_class_names(source, labels[index])})" for index in (first, other)
+        f"'{printable(source.record(int(index_M[place])).key)}' "
+        f"({_class_names(source, table.labels[int(code_M[place])])})"
+        for place in (start, other)
     )
     what = "1 image is" if len(odd) == 1 else f"{len(odd):,} images are each"
     if source.task.is_several:
@@ -350,26 +355,31 @@ def _name_notes(source: DataSource) -> list[str]:
     return [f"classes are one number written in two ways: {', '.join(pairs[:3])}{more}"] if pairs else []
 
 
-def _absence_notes(source: DataSource, labels: Labels, split: Split) -> list[str]:
+def _absence_notes(source: DataSource, scan: ScanReport, table: RecordTable, split: Split) -> list[str]:
     notes: list[str] = []
     if source.task.is_number:
         return notes
+    num_classes = len(source.classes)
+    count_K = np.bincount(table.label_pairs(scan.good_N)[1], minlength=num_classes)
     for name in SPLITS:
-        present = {label for index in split.indices(name) for label in labels[int(index)]}
-        absent = [label for label in range(len(source.classes)) if label not in present]
-        if present and absent:
-            counts = Counter(label for found in labels.values() for label in found)
-            shown = [f"{printable(source.classes[label])} ({counted(counts[label], 'image')})" for label in absent[:5]]
+        present_K = np.bincount(table.label_pairs(split.indices(name))[1], minlength=num_classes) > 0
+        absent = np.flatnonzero(~present_K).tolist()
+        if present_K.any() and absent:
+            shown = [
+                f"{printable(source.classes[label])} ({counted(int(count_K[label]), 'image')})" for label in absent[:5]
+            ]
             more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
             notes.append(f"no {name} image of: {', '.join(shown)}{more}")
     return notes
 
 
-def _group_notes(source: DataSource, split: Split, wanted: tuple[str, ...]) -> list[str]:
+def _group_notes(table: RecordTable, split: Split, wanted: tuple[str, ...]) -> list[str]:
     """A word where groups are the reason that nothing could be held out for one of the `wanted` parts."""
     sides = [name for name in wanted if not len(split.indices(name))]
-    groups = {source.record(int(index)).group for index in split.train_N} - {None}
-    if not sides or not groups:
+    if not sides or table.group_N is None:
         return []
-    what = "one group is" if len(groups) == 1 else f"{len(groups):,} groups are"
+    num_groups = len(np.unique(table.group_N[split.train_N][table.group_N[split.train_N] != NONE]))
+    if not num_groups:
+        return []
+    what = "one group is" if num_groups == 1 else f"{num_groups:,} groups are"
     return [f"no {' and no '.join(sides)} image: {what} too few to hold one out whole"]

@@ -8,6 +8,7 @@ import numpy as np
 
 from ....core.errors import DataError, printable
 from ....core.types import Record
+from ...records import RecordTable, one_label_each, table_of_labels
 from ...source import ARCHIVES, DataSource, SourceFormat, register
 from ..shared.image_files import (
     ENDINGS_SHOWN,
@@ -74,6 +75,9 @@ class ImageFolder(DataSource):
             label=int(self._label_N[index]),
             split=split_name(self._part_N[index]),
         )
+
+    def table(self) -> RecordTable:
+        return table_of_labels(self._label_N, one_label_each(len(self.classes)), self._part_N)
 
     def read(self, index: int) -> bytes:
         return read_file(self._root, self._names[index])

@@ -13,6 +13,7 @@ import numpy as np
 
 from ....core.errors import DataError, ImageError, printable
 from ....core.types import Record
+from ...records import RecordTable, table_of_labels
 from ...source import DataSource, SourceFormat, register
 from ...source_text import NOTHING_CHOSEN, ChosenColumns
 from ..shared.image_files import read_file
@@ -78,6 +79,9 @@ class Manifest(DataSource):
             group=None if group == NO_GROUP else self._group_names[group],
             labels=self._labels.labels(index),
         )
+
+    def table(self) -> RecordTable:
+        return table_of_labels(*self._labels.codes(), self._part_N, self._group_N, self._group_names)
 
     def read(self, index: int) -> bytes:
         name = self._names[index]

@@ -17,6 +17,7 @@ import numpy as np
 
 from ....core.errors import DataError, ImageError, printable
 from ....core.types import Record
+from ...records import RecordTable, table_of_labels
 from ...source import DataSource, SourceFormat, register
 from ...source_text import NOTHING_CHOSEN, ChosenColumns
 from ..shared.label_lists import ONE, LabelValue, SettledLabels, check_wanted, settle_labels
@@ -81,6 +82,10 @@ class ParquetImages(DataSource):
             split=split_name(self._split_F[file]),
             labels=self._labels.labels(index),
         )
+
+    def table(self) -> RecordTable:
+        split_N = np.repeat(np.array(self._split_F, np.int8), np.diff(self._start_F))
+        return table_of_labels(*self._labels.codes(), split_N)
 
     def read(self, index: int) -> bytes:
         key = self._key(index, self._file(index))

@@ -14,6 +14,7 @@ import numpy as np
 from ....core.documents import DocumentError, parse_json
 from ....core.errors import DataError, printable
 from ....core.task import ONE_LABEL, SEVERAL_LABELS, Task
+from ...records import one_label_each
 from .listing import LIST_SIGNS, SEPARATORS, class_order, is_list_of_known, list_sign
 
 LabelValue = str | tuple[str, ...]
@@ -54,6 +55,12 @@ class RowLabels:
     def labels(self, index: int) -> tuple[int, ...] | None:
         """All classes of an image that may have several, else None."""
         return self._numbers[self._value_N[index]] if self.task.is_several else None
+
+    def codes(self) -> tuple[np.ndarray, tuple[tuple[int, ...], ...]]:
+        """(code_N, labels): the place of each image's labels in `labels`."""
+        if self.task.is_several:
+            return self._value_N, self._numbers
+        return self._label_N, one_label_each(int(self._label_N.max(initial=-1)) + 1)
 
     def content(self) -> np.ndarray:
         """What a digest of the listing is made of."""

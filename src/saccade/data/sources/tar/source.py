@@ -18,6 +18,7 @@ from ....core.addresses import WEB, is_address, is_hub, shown
 from ....core.errors import DataError, printable
 from ....core.types import Record
 from ...limits import MAX_CLASS_NAME_CHARACTERS, MAX_NAMES_BYTES, read_small_file
+from ...records import RecordTable, one_label_each, table_of_labels
 from ...source import DataSource, SourceFormat, register
 from ..shared.label_lists import refuse_label_lists
 from ..shared.listing import (
@@ -71,6 +72,10 @@ class TarShards(DataSource):
     def record(self, index: int) -> Record:
         shard = int(self._shard_N[index])
         return Record(key=self._key(index), label=int(self._label_N[index]), split=split_name(self._split_S[shard]))
+
+    def table(self) -> RecordTable:
+        split_N = np.array(self._split_S, np.int8)[self._shard_N]
+        return table_of_labels(self._label_N, one_label_each(len(self.classes)), split_N)
 
     def read(self, index: int) -> bytes:
         shard = self._shards[self._shard_N[index]]
