@@ -14,7 +14,7 @@ CHUNK = 65_536  # names that are objects of Python at once
 
 @dataclass(frozen=True, kw_only=True)
 class Groups:
-    """`number_M` int64: the group of each of M images, counted from 0 as they first come.
+    """`number_M` int32: the group of each of M images, counted from 0 as they first come.
 
     A group has a name, which decides its place in a draw: the least of the digests of its images, `digest_GB` (uint8),
     or what is in `named`, where the name of a group of the source is less.
@@ -45,7 +45,7 @@ class Groups:
 
 def group_images(table: RecordTable, scan: ScanReport, index_M: np.ndarray) -> Groups:
     """The groups of the images `index_M`; what links them through other images does not count."""
-    content_M = scan.content_N[index_M].astype(np.int64)
+    content_M = scan.content_N[index_M]
     link_L2 = _links(table, scan, index_M, content_M)
     if not len(link_L2):
         number_M, first_G = _numbered(content_M)
@@ -77,7 +77,7 @@ def _links(table: RecordTable, scan: ScanReport, index_M: np.ndarray, content_M:
         group_M = table.group_N[index_M].astype(np.int64)
         has_M = group_M != NONE
         first_group = int(scan.content_N.max(initial=-1)) + 1
-        links.append(np.stack([content_M[has_M], first_group + group_M[has_M]], axis=1))
+        links.append(np.stack([content_M[has_M].astype(np.int64), first_group + group_M[has_M]], axis=1))
     return np.concatenate(links)
 
 
@@ -85,8 +85,8 @@ def _numbered(value_M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(number_M, first_G): equal values have one number, counted as they first come, and where each first comes."""
     _, first_G, number_M = np.unique(value_M, return_index=True, return_inverse=True)
     order_G = np.argsort(first_G)
-    place_G = np.empty(len(order_G), np.int64)
-    place_G[order_G] = np.arange(len(order_G))
+    place_G = np.empty(len(order_G), np.int32)
+    place_G[order_G] = np.arange(len(order_G), dtype=np.int32)
     return place_G[number_M.reshape(-1)], first_G[order_G]
 
 
@@ -95,7 +95,7 @@ def _named(table: RecordTable, index_M: np.ndarray, number_M: np.ndarray, digest
     if table.group_N is None:
         return {}
     named: dict[int, bytes] = {}
-    pair_M = np.stack([number_M, table.group_N[index_M].astype(np.int64)], axis=1)
+    pair_M = np.stack([number_M.astype(np.int64), table.group_N[index_M].astype(np.int64)], axis=1)
     for number, group in np.unique(pair_M[pair_M[:, 1] != NONE], axis=0).tolist():
         name = b"group:" + table.groups[group].encode("utf-8", "surrogateescape")
         if name < named.get(number, digest_GB[number].tobytes()):

@@ -64,11 +64,14 @@ class ScanReport:
     @cached_property
     def content_N(self) -> np.ndarray:
         """int32 (N,): equal where the decoded pixels are, and in the order of their digests."""
-        half_N2 = np.ascontiguousarray(self.pixel_digest_N).view(">u8").astype(np.uint64)
-        order_N = np.lexsort((half_N2[:, 1], half_N2[:, 0]))
-        is_next_N = (np.diff(half_N2[order_N], axis=0) != 0).any(axis=1)
+        halves_2N = np.ascontiguousarray(self.pixel_digest_N).view(">u8").T.astype(np.uint64)
+        order_N = np.lexsort(halves_2N[::-1])
+        is_next_N = np.zeros(max(len(order_N) - 1, 0), bool)
+        for half_N in halves_2N:
+            sorted_N = half_N[order_N]
+            is_next_N |= sorted_N[1:] != sorted_N[:-1]
         content_N = np.zeros(len(order_N), np.int32)
-        content_N[order_N[1:]] = np.cumsum(is_next_N)
+        content_N[order_N[1:]] = np.cumsum(is_next_N, dtype=np.int32)
         return content_N
 
     @cached_property

@@ -14,7 +14,7 @@ from ..core.errors import DataError, counted, printable
 from ..core.types import SPLITS, Split
 from .images.near_duplicates import exact_only
 from .records import NONE, RecordTable
-from .same_images import Groups, group_images
+from .same_images import group_images
 from .scan import MAX_COMPARED, ScanReport
 from .source import DataSource
 from .sources.shared.listing import number_twins
@@ -146,23 +146,24 @@ def _cut(
     """(kept, cut off): about `fraction` of each class goes, whole groups at a time, and at least one image of each
     class stays. A group goes where that brings the classes, taken together, nearer to what is wanted of them."""
     groups = group_images(table, scan, index_M)
-    order_G = np.argsort(groups.ranks(seed), kind="stable")
+    order_G, number_M = np.argsort(groups.ranks(seed), kind="stable"), groups.number_M
+    del groups  # the names of all groups are as large as the rest
     if source.task.is_several:
         place_P, label_P = table.label_pairs(index_M)
-        is_cut_G = _cut_several(groups, place_P, label_P, len(source.classes), order_G, fraction)
+        is_cut_G = _cut_several(number_M[place_P], label_P, number_M, len(source.classes), order_G, fraction)
     else:
-        is_cut_G = _cut_strata(groups, strata(source, table, index_M), order_G, fraction)
-    is_cut_M = is_cut_G[groups.number_M]
+        is_cut_G = _cut_strata(number_M, strata(source, table, index_M), order_G, fraction)
+    is_cut_M = is_cut_G[number_M]
     return index_M[~is_cut_M], index_M[is_cut_M]
 
 
 def strata(source: DataSource, table: RecordTable, index_M: np.ndarray) -> np.ndarray:
-    """int64 (M,): of every image its class; where numbers are asked for, in which of up to ten equally full ranges it
+    """int (M,): of every image its class; where numbers are asked for, in which of up to ten equally full ranges it
     lies."""
     first_V = np.array([labels[0] if labels else NONE for labels in table.labels])
     value_M: np.ndarray = first_V[table.code_N[index_M]]
     if not source.task.is_number:
-        return value_M.astype(np.int64)
+        return value_M.astype(np.int32)
     num = max(1, min(NUM_RANGES, len(value_M) // FEWEST_IN_RANGE))
     edges = np.quantile(value_M, np.linspace(0, 1, num + 1)[1:-1])
     return np.searchsorted(edges, value_M, side="left")
@@ -173,8 +174,9 @@ class _Counts:
 
     def __init__(self, number_P: np.ndarray, label_P: np.ndarray, num_groups: int) -> None:
         num_labels = int(label_P.max(initial=0)) + 1
-        key_P, self._count_P = np.unique(number_P * num_labels + label_P, return_counts=True)
-        self._label_P = key_P % num_labels
+        key_P, count_P = np.unique(number_P.astype(np.int64) * num_labels + label_P, return_counts=True)
+        self._count_P = count_P.astype(np.int32)
+        self._label_P = (key_P % num_labels).astype(np.int32)
         self._start_G = np.searchsorted(key_P // num_labels, np.arange(num_groups + 1))
 
     def of(self, group_H: np.ndarray) -> Iterator[tuple[int, list[tuple[int, int]]]]:
@@ -192,9 +194,9 @@ def _within(num_H: np.ndarray) -> np.ndarray:
     return np.arange(int(num_H.sum())) - np.repeat(np.cumsum(num_H) - num_H, num_H)
 
 
-def _cut_strata(groups: Groups, label_M: np.ndarray, order_G: np.ndarray, fraction: float) -> np.ndarray:
-    """bool (G,): the groups that are cut off, as they come in `order_G`."""
-    counts = _Counts(groups.number_M, label_M, len(order_G))
+def _cut_strata(number_M: np.ndarray, label_M: np.ndarray, order_G: np.ndarray, fraction: float) -> np.ndarray:
+    """bool (G,): the groups that are cut off, as they come in `order_G`; `number_M` is the group of each image."""
+    counts = _Counts(number_M, label_M, len(order_G))
     left = np.bincount(label_M).tolist()
     missing = [round(fraction * number) for number in left]
     num_missing = sum(number > 0 for number in missing)  # labels of which some are missing: else no group can help
@@ -214,13 +216,18 @@ def _cut_strata(groups: Groups, label_M: np.ndarray, order_G: np.ndarray, fracti
 
 
 def _cut_several(
-    groups: Groups, place_P: np.ndarray, label_P: np.ndarray, num_labels: int, order_G: np.ndarray, fraction: float
+    number_P: np.ndarray,
+    label_P: np.ndarray,
+    number_M: np.ndarray,
+    num_labels: int,
+    order_G: np.ndarray,
+    fraction: float,
 ) -> np.ndarray:
     """`_cut_strata` where images may have several labels: by iterative stratification, ties by the hash of the
     content."""
     count_GK = np.zeros((len(order_G), num_labels))
-    np.add.at(count_GK, (groups.number_M[place_P], label_P), 1)
-    num_G = np.bincount(groups.number_M, minlength=len(order_G))
+    np.add.at(count_GK, (number_P, label_P), 1)
+    num_G = np.bincount(number_M, minlength=len(order_G))
     kept, cut = 0, 1
     part_G = iterative_stratification(count_GK[order_G], num_G[order_G], (1 - fraction, fraction), keeper=kept)
     is_cut_G = np.zeros(len(order_G), bool)
@@ -248,7 +255,7 @@ def _smallest_overshoot(
 
 def group_numbers(source: DataSource, scan: ScanReport, index_N: np.ndarray) -> np.ndarray:
     """int64 (N,): images of one number stay together: equal or nearly so, or of one group of the source."""
-    return group_images(source.table(), scan, index_N).number_M
+    return group_images(source.table(), scan, index_N).number_M.astype(np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
