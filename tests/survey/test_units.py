@@ -5,9 +5,11 @@ import os
 import re
 import signal
 import stat
+import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ import pyarrow as pa
 import pytest
 import yaml
 from pyarrow import parquet
-from tests.processes import Program, run_python
+from tests.processes import PATIENCE_S, Program, run_python
 
 from saccade import api
 from saccade.classify import units
@@ -374,3 +376,18 @@ def test_the_kubernetes_job_is_one_by_its_schema():
     job["spec"]["completion"] = job["spec"].pop("completions")
     with pytest.raises(validator.ValidationError):
         validator.validate(job, "1.33", strict=True)
+
+
+def test_the_map_of_ray_answers_every_image(digits_run: Path, tmp_path: Path):
+    if find_spec("ray") is None:
+        pytest.skip("ray is not installed")
+    start = (
+        "import ray, runpy, sys; ray.init(num_cpus=2, object_store_memory=80 << 20, include_dashboard=False); "
+        "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    command = [sys.executable, "-c", start, str(SCALE / "ray_data.py"), str(digits_run), "digits", "answers", "2"]
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "1,797 images answered, 0 unreadable"
+    assert parquet.read_table(tmp_path / "answers").num_rows == 1797
