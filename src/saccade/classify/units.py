@@ -147,8 +147,7 @@ class UnitFolder:
         other = next((name for name in names if name not in own), None)
         if other is not None:
             raise UsageError(
-                f"{printable(str(self._path))} holds {printable(other)}, which is none of the "
-                f"{counted(self._num_units, 'unit')} of these images.\n"
+                f"{printable(str(self._path))} holds {printable(other)}, which is no unit of these images.\n"
                 f"It is of another list of images, or of another command. Name another folder with --out."
             )
         self._is_done(self._unit(own[names[0]]))
