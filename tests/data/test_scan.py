@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from saccade.core.errors import DataError, ImageError
-from saccade.core.types import Record
+from saccade.core.types import MAX_16_BIT, Record
 from saccade.data import scan
 from saccade.data.checkup import measure
 from saccade.data.images.decode import DecodedImage, decode_image
@@ -192,7 +192,9 @@ def test_the_check_up_decodes_equal_files_once(monkeypatch: pytest.MonkeyPatch):
     contents = repeated_files()
     decoded: list[str] = []
 
-    def counted(content: bytes, key: str, short_side_px: int | None, white: int) -> DecodedImage:
+    def counted(
+        content: bytes, key: str, short_side_px: int | None = None, white: int = MAX_16_BIT
+    ) -> DecodedImage:
         decoded.append(key)
         return decode_image(content, key, short_side_px, white)
 

@@ -156,9 +156,9 @@ def _require_token() -> None:
 @contextmanager
 def _with_patience() -> Iterator[None]:
     """What the hub's library asks inside is answered within PATIENCE_S, or fails; its client is the process's own."""
-    from huggingface_hub import get_session
+    import huggingface_hub
 
-    session = get_session()
+    session = huggingface_hub.get_session()
     before, session.timeout = session.timeout, PATIENCE_S
     try:
         yield
