@@ -11,16 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ....core import atomic
-from ....core.addresses import is_address
 from ....core.errors import StorageError
 from ....core.plain_files import open_plain_file
-from .shards import Member, Shard, remote, walk_shard
+from .shards import Member, Shard, walk_shard
 
 FORMAT = 1
-VERSION_KEYS = (
-    *("ETag", "etag", "Content-MD5", "Digest", "md5Hash", "checksum", "generation", "version_id"),
-    *("Last-Modified", "LastModified", "last_modified", "updated", "mtime", "created"),
-)
 
 
 def list_members(shard: Shard, wanted: tuple[str, ...], max_content_bytes: int) -> Iterator[Member]:
@@ -44,17 +39,10 @@ def index_folder() -> Path:
 
 def _place(shard: Shard, wanted: tuple[str, ...], max_content_bytes: int) -> Path | None:
     """The index file of this version of a shard; None for one on this machine, or of no known version."""
-    if not is_address(shard.path):
+    there = shard.there
+    if there is None or not there.version or not there.num_bytes:
         return None
-    files, path = remote(shard.path)
-    try:
-        info = files.info(path)
-    except Exception:  # noqa: BLE001  each file system has its own errors; walking the shard will say what is wrong
-        return None
-    version = [(key, str(info[key])) for key in VERSION_KEYS if info.get(key)]
-    if not version or not info.get("size"):
-        return None
-    key = repr((FORMAT, shard.path, info["size"], version, wanted, max_content_bytes))
+    key = repr((FORMAT, shard.path, there.num_bytes, list(there.version), wanted, max_content_bytes))
     return index_folder() / f"{hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()}.json"
 
 
