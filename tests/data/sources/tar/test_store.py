@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 import signal
 import subprocess
@@ -13,11 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tests.far_server import FarServer, far_server
 from tests.processes import PATIENCE_S
 
 from saccade.core.addresses import http_allowed
-from saccade.core.errors import DataError, ImageError, StorageError
+from saccade.core.errors import ConfigError, DataError, ImageError, StorageError
+from saccade.core.types import Preprocessing
+from saccade.data.augmentation_policy import get_policy
+from saccade.data.loading.loader import LoaderConfig, build_loader, check_order, takes_blocks
+from saccade.data.sharding.write import ShardSettings, write_shards
 from saccade.data.source import DataSource, open_source
 from saccade.data.sources.tar import remote, store, web_files
 from saccade.data.store_place import DEFAULT_LIMIT_BYTES, store_at
@@ -27,15 +33,21 @@ SHARD_BYTES = 10240 * 2
 CHANGED = r"^a-0\.tar/0\.jpg: a-0\.tar has changed since it was opened\. Start again\.$"
 
 
-def tar_bytes(seed: int) -> bytes:
-    rng, buffer = np.random.default_rng(seed), io.BytesIO()
+def tar_of(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for number in range(4):
-            for name, content in ((f"{number}.jpg", rng.bytes(3000)), (f"{number}.cls", b"%d" % (number % 2))):
-                member = tarfile.TarInfo(name)
-                member.size = len(content)
-                archive.addfile(member, io.BytesIO(content))
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
+
+
+def tar_bytes(seed: int) -> bytes:
+    rng, files = np.random.default_rng(seed), {}
+    for number in range(4):
+        files |= {f"{number}.jpg": rng.bytes(3000), f"{number}.cls": b"%d" % (number % 2)}
+    return tar_of(files)
 
 
 @pytest.fixture(autouse=True)
@@ -279,7 +291,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_behind(
         open_source(address)
     assert error.value.message == (
         f"The disk of the store of shards {tmp_path / 'store'} is full: {address} has 20,480 bytes, 77 are free.\n"
-        f"Free some space, or choose a folder on another disk: --set loader.store=DIR"
+        f"Free some space, or choose a folder on another disk: --set loader.store=DIR, or XDG_CACHE_HOME."
     )
     assert list((tmp_path / "store").glob("*.[tp]ar*")) == []
 
@@ -404,3 +416,113 @@ def test_the_next_shards_are_fetched_before_they_are_read(tmp_path: Path, server
     while len(server.sent) < 3 and time.monotonic() < deadline_s:
         time.sleep(0.01)
     assert {path for path, _, _ in server.sent} == {"/set/a-4.tar", "/set/a-0.tar", "/set/a-2.tar"}
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The digits as three shards."""
+    folder = tmp_path_factory.mktemp("digits")
+    write_shards(open_source("digits"), str(folder), ShardSettings(images_per_shard=700))
+    return folder
+
+
+def put_shards(server: FarServer, folder: Path) -> str:
+    """Lay shards and their indices onto the server; returns their address."""
+    for path in folder.iterdir():
+        server.files[f"/digits/{path.name}"] = path.read_bytes()
+    return server.address("/digits/images-{000000..000002}.tar")
+
+
+def test_an_index_beside_a_shard_spares_the_walk(digits: Path, server: FarServer):
+    text = put_shards(server, digits)
+    source = open_source(text)
+    assert {path for path, _, _ in server.sent} == {f"/digits/images-00000{n}.tar.index.json" for n in range(3)}
+    expected = open_source(str(digits))
+    assert (source.digest, source.read(700)) == (expected.digest, expected.read(700))
+
+
+@pytest.mark.parametrize("how", ["other bytes", "other size", "no JSON", "a member outside", "a name above"])
+def test_an_index_of_another_shard_gives_no_wrong_image(digits: Path, server: FarServer, how: str):
+    text = put_shards(server, digits)
+    index = json.loads(server.files["/digits/images-000001.tar.index.json"])
+    if how == "other bytes":
+        content = bytearray(server.files["/digits/images-000001.tar"])
+        content[600] ^= 1
+        server.files["/digits/images-000001.tar"] = bytes(content)
+    elif how == "other size":
+        index["num_bytes"] += 512
+    elif how == "a member outside":
+        index["members"][-1][1] = index["num_bytes"]
+    elif how == "a name above":
+        index["members"][0][0] = "../1.png"
+    changed = b"no JSON" if how == "no JSON" else json.dumps(index).encode()
+    server.files["/digits/images-000001.tar.index.json"] = changed
+    source = open_source(text)
+    if how == "other bytes":
+        with pytest.raises(DataError, match=r"images-000001\.tar has other bytes than the index beside it says"):
+            source.read(700)
+    else:
+        assert "/digits/images-000001.tar" in {path for path, _, _ in server.sent}
+        assert listing(source) == listing(open_source(str(digits)))
+
+
+def test_training_by_blocks_reads_every_image_with_room_for_some_shards_only(tmp_path: Path, server: FarServer):
+    """24 shards where 20 fit: an epoch is that of the same shards on disk, to the bit."""
+    (tmp_path / "here").mkdir()
+    for number in range(24):
+        content = io.BytesIO()
+        Image.fromarray(np.full((8, 8), 10 * number, np.uint8)).save(content, "PNG")
+        files = {}
+        for n in range(4):
+            files |= {f"{n}.png": content.getvalue(), f"{n}.cls": b"%d" % (n % 2)}
+        server.files[f"/blocks/{number:02}.tar"] = tar_of(files)
+        (tmp_path / "here" / f"{number:02}.tar").write_bytes(tar_of(files))
+    limit = 20 * len(server.files["/blocks/00.tar"])
+    with store_at(str(tmp_path / "store"), limit):
+        far = open_source(server.address("/blocks/{00..23}.tar"))
+    config = LoaderConfig(batch_size=8, memory_limit_bytes=0, store_limit_bytes=limit, threads=2)
+    check_order(config, far)
+    assert takes_blocks(config, far)
+    preprocessing = Preprocessing(channels="grey", input_height_px=8, input_width_px=8, mean=(0.3,), std=(0.3,))
+    epochs = []
+    for source, order in ((far, "auto"), (open_source(str(tmp_path / "here")), "blocks")):
+        asked = config.model_copy(update={"order": order})
+        index_N = np.arange(len(source))
+        with build_loader(source, index_N, preprocessing, get_policy("none").config, asked, seed=1) as loader:
+            epochs.append(np.concatenate([batch.image_BCHW.numpy()[:, 0, 0, 0] for batch in loader.epoch(1)]))
+    assert np.bincount(epochs[0])[::10].tolist() == [4] * 24
+    np.testing.assert_array_equal(epochs[0], epochs[1])
+    assert sum(path.stat().st_size for path in stored(tmp_path / "store")) <= limit
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (
+            {"order": "full"},
+            "{larger}, and loader.order=full needs all of them at any time.\n"
+            "Allow more, as with --set loader.store_limit_bytes=102400, or leave loader.order=full out.",
+        ),
+        (
+            {"sampling": "balanced"},
+            "{larger}, and loader.sampling=balanced needs all of them at any time.\n"
+            "Allow more, as with --set loader.store_limit_bytes=102400, or leave loader.sampling=balanced out.",
+        ),
+        (
+            {},
+            "{larger}; to go through them by blocks, 20 shards must fit.\n"
+            "Allow more, as with --set loader.store_limit_bytes=409600, or write smaller shards: 'saccade shard'.",
+        ),
+    ],
+)
+def test_an_order_that_the_store_has_no_room_for_is_refused(server: FarServer, asked: dict, message: str):
+    source, text = open_source(text_of(server)), text_of(server)
+    larger = f"The shards of {text} have 102,400 bytes, more than loader.store_limit_bytes, 60,000"
+    with pytest.raises(ConfigError) as error:
+        check_order(LoaderConfig(store_limit_bytes=60_000, **asked), source)
+    assert error.value.message == message.format(larger=larger)
+
+
+def test_blocks_are_for_shards():
+    with pytest.raises(ConfigError, match=r"^loader\.order=blocks is for tar shards, and digits has none\."):
+        check_order(LoaderConfig(order="blocks"), open_source("digits"))

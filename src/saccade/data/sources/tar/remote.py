@@ -47,6 +47,7 @@ class RemoteFile:
     address: str
     num_bytes: int
     version: tuple[tuple[str, str], ...]
+    sha256: str = ""  # where an index said it: of all its bytes
     opening: str = ""  # sets apart what was looked up at different times, where there is no version to tell
 
 
@@ -100,7 +101,7 @@ def look_up(address: str) -> RemoteFile:
     try:
         info = _tried(lambda: files.info(path))
         version = tuple((key, str(info[key])) for key in VERSION_KEYS if info.get(key))
-        return RemoteFile(address, int(info["size"] or 0), version, "" if version else os.urandom(16).hex())
+        return RemoteFile(address, int(info["size"] or 0), version, opening="" if version else os.urandom(16).hex())
     except DataError:
         raise
     except Exception as error:  # noqa: BLE001  each remote file system has its own errors

@@ -98,13 +98,18 @@ def _files(stream: IO[bytes], where: str) -> Iterator[TarMember]:
                 f"{where}: {printable(member.name[:200])} is a link or a special file, not an image.\n"
                 f"Write the shard with the files themselves: tar --dereference --hard-dereference."
             )
-        if "\0" in member.name or ".." in member.name.split("/") or len(member.name) > MAX_FILE_NAME_CHARACTERS:
+        if not is_file_name(member.name):
             raise DataError(
                 f"{where}: '{printable(member.name[:200])}' is not a name of a file inside the shard.\n"
                 f"Write the shard again, with names relative to its folder."
             )
         if member.kind == "file":
             yield member
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a name in a shard is one of a file inside its folder."""
+    return "\0" not in name and ".." not in name.split("/") and len(name) <= MAX_FILE_NAME_CHARACTERS
 
 
 def read_range(shard: Shard, offset: int, num_bytes: int, key: str) -> bytes:

@@ -55,9 +55,10 @@ class TarShards(DataSource):
         where = shown(text)
         shards, self.far_bytes, self.notes = _with_store(find_shards(text))
         index = _Index()
+        self._shards = []
         for number, (shard, members) in enumerate(_listed(shards)):
             index.add_shard(number, shard, members)
-        self._shards = shards
+            self._shards.append(shard)
         if not len(index.names):
             raise DataError(f"{where} has no image in its {len(self._shards)} tar files.\nCheck what is in them.")
         self._names = index.names
@@ -68,7 +69,7 @@ class TarShards(DataSource):
         self._label_N = label_of_number[np.array(index.labels)]
         self._split_S = splits_of_files([Path(shard.name) for shard in self._shards], where)
         listing = repr((self.classes, [shard.name for shard in self._shards])).encode()
-        files = [shard.there for shard in shards if shard.there is not None]
+        files = [shard.there for shard in self._shards if shard.there is not None]
         store = shards[0].store
         self._lookahead = None if store is None else Lookahead(store, files)
         self.digest = self._names.digest(listing, self._offset_N, self._bytes_N, self._shard_N, self._label_N)
@@ -171,8 +172,7 @@ def _listed(shards: list[Shard]) -> Iterator[tuple[Shard, Iterable[Member]]]:
     if shards[0].there is None:
         yield from ((shard, walk_shard(shard, endings, MAX_LABEL_BYTES)) for shard in shards)
         return
-    members = in_order(lambda shard: list(list_members(shard, endings, MAX_LABEL_BYTES)), shards)
-    yield from zip(shards, members, strict=True)
+    yield from in_order(lambda shard: list_members(shard, endings, MAX_LABEL_BYTES), shards)
 
 
 def open_readable(text: str) -> ReadableImages:

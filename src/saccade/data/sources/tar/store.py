@@ -127,6 +127,8 @@ class ShardStore:
             os.close(descriptor)
 
     def _lock_file(self, name: str) -> int:
+        if not self.folder.is_dir():  # somebody has removed it
+            atomic.make_folder(self.folder)
         return os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | PLAIN, 0o666)
 
     def _fetch(self, file: RemoteFile) -> BufferedReader:
@@ -139,12 +141,19 @@ class ShardStore:
             raise self._no_room(file, error) from None
         opened = os.fdopen(descriptor, "r+b")
         try:
+            digest = hashlib.sha256()
             for start in range(0, file.num_bytes, PIECE_BYTES):
                 with connection():
                     content = self._piece(file, start)
                 opened.seek(start)
                 opened.write(content)
+                digest.update(content)
             refuse_changed(file)
+            if file.sha256 not in ("", digest.hexdigest()):
+                raise DataError(
+                    f"{shown(file.address)} has other bytes than the index beside it says: one of them is of another "
+                    f"set, or damaged.\nWrite the shards again, or remove their .index.json files."
+                )
             opened.flush()
             os.fsync(opened.fileno())
             found = open_plain_file(part, may_be_link=False)  # before it has its name, and so can be removed
@@ -248,7 +257,7 @@ class ShardStore:
         return StorageError(
             f"The disk of the store of shards {where} is full: {shown(file.address)} has {file.num_bytes:,} bytes, "
             f"{atomic.free_bytes(self.folder):,} are free.\n"
-            f"Free some space, or choose a folder on another disk: --set loader.store=DIR"
+            f"Free some space, or choose a folder on another disk: --set loader.store=DIR, or XDG_CACHE_HOME."
         )
 
 
