@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+MODIFIED = "Mon, 30 Nov 2026 12:00:00 GMT"
+
 
 class FarServer(ThreadingHTTPServer):
     """Files by their path. `faults` says of a path what is wrong with the next answers that hold content: a status, or
@@ -59,7 +61,11 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_HEAD(self) -> None:
-        self.answer(self.server.always or 404, b"", {})
+        content = self.server.files.get(self.path)
+        if self.server.always or content is None:
+            return self.answer(self.server.always or 404, b"", {})
+        version = f'"{hashlib.sha1(content).hexdigest()}"'
+        self.answer(200, b"", {"Content-Length": str(len(content)), "ETag": version, "Last-Modified": MODIFIED})
 
     def do_GET(self) -> None:
         if self.server.always:

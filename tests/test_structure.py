@@ -158,6 +158,7 @@ OPENS_BY_ITSELF = {
     "core/atomic.py": "writes, and syncs folders",
     "core/lock.py": "writes its own lock, and refuses a link",
     "data/sources/tar/store.py": "writes its own files, and refuses a link; reads them as all others",
+    "data/sharding/place.py": "holds the folder that it writes to",
     "data/sharding/write.py": "writes its own file, under a name of its own",
     "core/processors.py": "the kernel's files on processors and limits",
     "runs/log.py": "writes its own log, and refuses a link",

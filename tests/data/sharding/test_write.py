@@ -1,5 +1,6 @@
 """Shards that are written: the same images, labels and splits, the same bytes every time, and never half a set."""
 
+import fcntl
 import hashlib
 import io
 import json
@@ -166,7 +167,6 @@ def count(self, archive, place, index):
         os.kill(os.getpid(), 9)
     return add(self, archive, place, index)
 sharding._Work._add = count
-write = sharding.Folder.write if hasattr(sharding, "Folder") else None
 sharding.write_shards(open_source(sys.argv[1]), sys.argv[2], sharding.ShardSettings(images_per_shard=10))
 """
 
@@ -211,6 +211,20 @@ def test_other_settings_and_other_sets_are_refused(tmp_path: Path, photos: Path)
         assert error.value.message == (
             f"{tmp_path / 'out'} holds shards of another source, or with other settings.\nChoose another --out."
         )
+
+
+def test_a_folder_that_another_process_writes_to_is_left_alone(tmp_path: Path, photos: Path):
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with pytest.raises(StorageError) as error:
+            write_shards(open_source(str(photos)), str(tmp_path), TEN)
+    finally:
+        os.close(descriptor)
+    assert error.value.message == (
+        f"Another process is writing shards to {tmp_path}.\nWait until it ends, or choose another --out."
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disk_that_gives_back_other_bytes_is_noticed(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,15 +1,16 @@
 """Where shards are written to: a folder of this machine, or a bucket."""
 
+import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any, Protocol
 
 from ...core import atomic
 from ...core.addresses import WEB, check_address, is_address, shown
-from ...core.errors import UsageError, printable
+from ...core.errors import StorageError, UsageError, printable
 from ...core.plain_files import open_plain_file
 from ..sources.tar.remote import remote, trouble
 
@@ -18,6 +19,9 @@ MAX_SMALL_BYTES = 1 << 30
 
 class Place(Protocol):
     """Files by their name. Each is whole or not there. Raises StorageError or DataError."""
+
+    def held(self) -> AbstractContextManager[None]:
+        """Keep other processes of this machine from writing there, where that is known."""
 
     def size(self, name: str) -> int | None:
         """Bytes of a file; None where there is none."""
@@ -41,6 +45,21 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         atomic.make_folder(path)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        with atomic.storage_errors(self.path):
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise StorageError(
+                f"Another process is writing shards to {printable(str(self.path))}.\n"
+                f"Wait until it ends, or choose another --out."
+            ) from None
+        finally:
+            os.close(descriptor)
 
     def size(self, name: str) -> int | None:
         place = self.path / name
@@ -77,6 +96,9 @@ class Bucket:
     def __init__(self, address: str) -> None:
         self.address = address.rstrip("/")
         self._files, _ = remote(self.address)
+
+    def held(self) -> AbstractContextManager[None]:
+        return nullcontext()  # a bucket knows no locks; two that write the same bytes do no harm
 
     def size(self, name: str) -> int | None:
         try:

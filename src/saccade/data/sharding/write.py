@@ -85,13 +85,14 @@ def write_shards(
     parts = _parts(source)
     place = open_place(out)
     plan = {"format": FORMAT, "source": source.digest, "classes": list(source.classes), **asdict(settings)}
-    _agree(place, out, plan)
-    place.write("classnames.txt", "".join(f"{name}\n" for name in source.classes).encode())
-    work = _Work(source, place, settings, progress)
-    for split, index_N in parts.items():
-        work.write_part(split, index_N)
     counts = {split: len(index_N) for split, index_N in parts.items()}
-    place.write(WHOLE, _json({"plan": plan, "splits": counts, "shards": work.shards}))
+    work = _Work(source, place, settings, progress)
+    with place.held():
+        _agree(place, out, plan)
+        place.write("classnames.txt", "".join(f"{name}\n" for name in source.classes).encode())
+        for split, index_N in parts.items():
+            work.write_part(split, index_N)
+        place.write(WHOLE, _json({"plan": plan, "splits": counts, "shards": work.shards}))
     return ShardsWritten(out=out, shards=tuple(work.shards), splits=counts, num_found=work.num_found)
 
 

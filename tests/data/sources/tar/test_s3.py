@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.data.sources.tar.test_store import SHARD_BYTES, listing, tar_bytes
+from tests.far_server import FarServer, far_server
 
 from saccade.core.errors import DataError, UsageError
 from saccade.data.sharding.write import ShardSettings, write_shards
@@ -163,8 +164,6 @@ def test_an_endpoint_where_nobody_listens_is_named(monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_an_endpoint_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch, status: int, reason: str):
-    from tests.far_server import far_server
-
     with far_server() as server:
         server.always = status
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{server.host}")
@@ -172,6 +171,51 @@ def test_an_endpoint_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch, stat
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         message = refusal(f"{BUCKET}/a-0.tar")
         assert message.splitlines()[0] == f"s3://photos/set/a-0.tar cannot be read: {server.host} {reason}."
+
+
+@pytest.fixture
+def far(monkeypatch: pytest.MonkeyPatch) -> Iterator[FarServer]:
+    """A server that answers as S3 does where it is asked for objects, and misbehaves as it is told."""
+    with far_server() as server:
+        for number in range(3):
+            server.files[f"/photos/set/a-{number}.tar"] = tar_bytes(number)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{server.host}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        yield server
+
+
+def test_objects_are_fetched_once_each(far: FarServer):
+    source = open_source(f"{BUCKET}/a-{{0..2}}.tar")
+    assert [len(content) for _, _, content in listing(source)] == [3000] * 12
+    assert sorted(far.sent) == [(f"/photos/set/a-{number}.tar", 0, SHARD_BYTES - 1) for number in range(3)]
+
+
+def test_an_object_whose_answer_is_cut_once_is_asked_for_again(far: FarServer):
+    far.faults["/photos/set/a-0.tar"] = ["cut", ""]
+    assert len(open_source(f"{BUCKET}/a-0.tar")) == 4
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("cut", " ends the connection in the middle ("),
+        ("silent", " is too slow: "),
+        ("trickle", " is too slow: less than 100 kB a second comes."),
+        (403, " refuses it (403)."),
+        (503, " is out of order or overloaded (503), also when asked again."),
+    ],
+)
+def test_an_object_that_does_not_come_is_named_with_its_host(
+    far: FarServer, monkeypatch: pytest.MonkeyPatch, fault: int | str, reason: str
+):
+    monkeypatch.setattr(remote, "S3_PATIENCE", remote.S3_PATIENCE | {"read_timeout": 0.2})
+    if fault == "trickle":
+        monkeypatch.setattr(remote, "time_limit_s", lambda num_bytes: 0.4)
+    far.faults["/photos/set/a-0.tar"] = [fault]
+    message = refusal(f"{BUCKET}/a-0.tar")
+    assert message.startswith(f"s3://photos/set/a-0.tar cannot be read: {far.host}{reason}"), message
+    assert not list(store.default_folder().glob("*.[tp]ar*"))
 
 
 def test_a_missing_package_is_named_with_what_brings_it(monkeypatch: pytest.MonkeyPatch):

@@ -120,6 +120,12 @@ def test_a_note_says_where_the_shards_are_kept(tmp_path: Path, server: FarServer
     )
 
 
+def test_the_web_needs_no_further_package(server: FarServer, monkeypatch: pytest.MonkeyPatch):
+    for name in ("fsspec", "aiohttp", "requests"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert len(listing(open_source(text_of(server)))) == 4 * NUM_SHARDS
+
+
 def test_a_large_shard_comes_in_pieces(tmp_path: Path, server: FarServer, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(store, "PIECE_BYTES", 8000)
     source = open_source(server.address("/set/a-0.tar"))

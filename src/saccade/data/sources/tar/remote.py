@@ -192,6 +192,9 @@ def trouble(address: str, error: BaseException) -> DataError:
     """What to raise where a file at a distance cannot be read: what, which host, why, the next step."""
     where, host, kind = shown(address), host_of(address), _kind(error)
     text = printable(str(getattr(error, "strerror", None) or error)[:100]).rstrip(".") or type(error).__name__
+    text = text.partition(': "http')[0]  # the address stands in front already
+    if isinstance(error, TimeoutError) and not str(error):
+        text = f"less than {LEAST_BYTES_A_SECOND // 1000} kB a second comes"
     is_web, is_s3 = address.partition("://")[0] in WEB, address.startswith("s3://")
     log_in = "Use credentials that may read it (docs/sources.md)."
     again = "Wait a while, then give the same command again; what was fetched is kept."
