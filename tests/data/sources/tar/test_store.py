@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -300,6 +301,37 @@ def test_a_full_disk_is_told_and_leaves_nothing_behind(
         f"Free some space, or choose a folder on another disk: --set loader.store=DIR, or XDG_CACHE_HOME."
     )
     assert list((tmp_path / "store").glob("*.[tp]ar*")) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
+def test_a_store_that_turns_unreadable_is_no_fault_of_an_image(tmp_path: Path, server: FarServer):
+    with store_at(str(tmp_path / "store"), 10**6):
+        source = open_source(server.address("/set/a-0.tar"))
+    stored(tmp_path / "store")[0].chmod(0)
+    with pytest.raises(StorageError, match=r"^The store of shards .* cannot be used: Permission denied\."):
+        source.read(0)
+
+
+def test_a_store_that_somebody_removes_is_made_again(tmp_path: Path, server: FarServer):
+    with store_at(str(tmp_path / "store"), 10**6):
+        source = open_source(server.address("/set/a-0.tar"))
+    expected = source.read(0)
+    shutil.rmtree(tmp_path / "store")
+    assert source.read(0) == expected
+
+
+def test_a_folder_in_the_place_of_a_shard_is_told(tmp_path: Path, server: FarServer):
+    with store_at(str(tmp_path / "store"), 10**6):
+        source = open_source(server.address("/set/a-0.tar"))
+    (path,) = stored(tmp_path / "store")
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(StorageError) as error:
+        source.read(0)
+    assert error.value.message == (
+        f"The store of shards {tmp_path / 'store'} cannot be used: it is not a plain file, but a folder, a pipe or a "
+        f"device.\nChoose a folder on another disk: --set loader.store=DIR"
+    )
 
 
 def test_on_a_full_disk_old_shards_make_room(tmp_path: Path, server: FarServer, monkeypatch: pytest.MonkeyPatch):

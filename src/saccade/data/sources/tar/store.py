@@ -31,6 +31,7 @@ WHOLE, PART, LOCK = ".tar", ".part", "lock-"
 POLL_S = 0.02
 PATIENCE_S = 120.0  # for another process in whose download nothing moves
 TOUCH_S = 10.0  # a use is noted no more often
+TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
@@ -87,11 +88,16 @@ class ShardStore:
 
         Raises DataError naming the host, StorageError, ChangedFile where another version lies at its address now.
         """
-        stored = self._stored(file)
-        if stored is None:
-            with self._fetching(file):
-                stored = self._stored(file) or self._fetch(file)
-        return stored
+        try:
+            stored = self._stored(file)
+            if stored is None:
+                with self._fetching(file):
+                    stored = self._stored(file) or self._fetch(file)
+            return stored
+        except OSError as error:
+            if error.errno in TOO_MANY_FILES:
+                raise
+            raise self._failure(file, error) from None
 
     def _path(self, file: RemoteFile, ending: str = WHOLE) -> Path:
         key = repr((file.address, file.num_bytes, file.version, file.opening))
@@ -132,14 +138,9 @@ class ShardStore:
         return os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | PLAIN, 0o666)
 
     def _fetch(self, file: RemoteFile) -> BufferedReader:
-        refuse_changed(file)
         path, part = self._path(file), self._path(file, PART)
-        try:
-            part.unlink(missing_ok=True)  # of a process that was killed: its lock is ours now
-            descriptor = self._reserve(part, file)
-        except OSError as error:
-            raise self._no_room(file, error) from None
-        opened = os.fdopen(descriptor, "r+b")
+        part.unlink(missing_ok=True)  # of a process that was killed: its lock is ours now
+        opened = os.fdopen(self._reserve(part, file), "r+b")
         try:
             digest = hashlib.sha256()
             for start in range(0, file.num_bytes, PIECE_BYTES):
@@ -160,8 +161,6 @@ class ShardStore:
             os.replace(part, path)
             atomic.sync_folder(self.folder)
             return found
-        except OSError as error:
-            raise self._no_room(file, error) from None
         finally:
             with suppress(OSError):  # what could not be written cannot be closed; the first error is told
                 opened.close()
@@ -194,7 +193,7 @@ class ShardStore:
         try:
             while num_bytes:
                 try:
-                    os.posix_fallocate(descriptor, 0, num_bytes)
+                    _reserve_bytes(descriptor, num_bytes)
                     break
                 except OSError as error:
                     if error.errno in CANNOT_RESERVE:
@@ -247,11 +246,11 @@ class ShardStore:
         min(used)[1].unlink(missing_ok=True)
         return True
 
-    def _no_room(self, file: RemoteFile, error: OSError) -> StorageError:
+    def _failure(self, file: RemoteFile, error: OSError) -> StorageError:
         where = printable(str(self.folder))
         if error.errno not in NO_ROOM:
             return StorageError(
-                f"The store of shards {where} cannot be written: {error.strerror or error}.\n"
+                f"The store of shards {where} cannot be used: {error.strerror or error}.\n"
                 f"Choose a folder on another disk: --set loader.store=DIR"
             )
         return StorageError(
@@ -284,6 +283,14 @@ class _Moved:
 def _lock_name(path: Path) -> str:
     """The lock of a shard, by the name of its file."""
     return f"{LOCK}{int(path.name[:8], 16) % NUM_LOCKS:02}"
+
+
+def _reserve_bytes(descriptor: int, num_bytes: int) -> None:
+    """Take the room on the disk now, where the system can."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, num_bytes)
+    else:
+        os.ftruncate(descriptor, num_bytes)
 
 
 def _lock(descriptor: int) -> bool:
