@@ -320,12 +320,14 @@ def check_order(config: LoaderConfig, source: DataSource) -> None:
             f"{larger}, and {what} needs all of them at any time.\n"
             f"Allow more, as with --set loader.store_limit_bytes={far}, or leave {what} out."
         )
-    shard_bytes = far // (int(shard_N.max()) + 1 if shard_N is not None else 1)
-    if limit < 2 * BLOCK_SHARDS * shard_bytes:
+    num_shards = 1 if shard_N is None else int(shard_N.max()) + 1
+    num_needed = min(2 * BLOCK_SHARDS, num_shards)
+    needed_bytes = num_needed * (far // num_shards)
+    if limit < needed_bytes:
         raise ConfigError(
-            f"{larger}; to go through them by blocks, {2 * BLOCK_SHARDS} shards must fit.\n"
-            f"Allow more, as with --set loader.store_limit_bytes={2 * BLOCK_SHARDS * shard_bytes}, or write smaller "
-            f"shards: 'saccade shard'."
+            f"{larger}; to go through them by blocks, {num_needed} shards must fit.\n"
+            f"Allow more, as with --set loader.store_limit_bytes={needed_bytes}, or write smaller shards: "
+            f"'saccade shard'."
         )
 
 

@@ -10,7 +10,7 @@ from typing import IO, Any, Protocol
 
 from ...core import atomic
 from ...core.addresses import WEB, check_address, is_address, shown
-from ...core.errors import StorageError, UsageError, printable
+from ...core.errors import DataError, StorageError, UsageError, printable
 from ...core.plain_files import open_plain_file
 from ..sources.tar.remote import remote, trouble
 
@@ -113,15 +113,16 @@ class Bucket:
             return file.read(MAX_SMALL_BYTES)
 
     def write(self, name: str, content: bytes) -> None:
-        with self._told(name):
+        with self._told(name, "written"):
             self._files.pipe_file(self._path(name), content)
 
     @contextmanager
     def working_file(self, name: str) -> Iterator[Path]:
         with TemporaryDirectory(prefix="saccade-shard-") as folder:
             path = Path(folder) / name
-            yield path
-            with self._told(name):
+            with atomic.storage_errors(path):
+                yield path
+            with self._told(name, "written"):
                 self._files.put_file(str(path), self._path(name))
 
     @contextmanager
@@ -134,11 +135,13 @@ class Bucket:
             file.close()
 
     @contextmanager
-    def _told(self, name: str) -> Iterator[None]:
+    def _told(self, name: str, done: str = "read") -> Iterator[None]:
         try:
             yield
+        except DataError:
+            raise
         except Exception as error:  # noqa: BLE001  each remote file system has its own errors
-            raise trouble(f"{self.address}/{name}", error) from None
+            raise trouble(f"{self.address}/{name}", error, done) from None
 
     def _path(self, name: str) -> Any:
         return self._files._strip_protocol(f"{self.address}/{name}")

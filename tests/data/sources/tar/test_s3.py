@@ -37,6 +37,7 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setattr(remote, "PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
     s3fs.S3FileSystem.clear_instance_cache()
     yield
     s3fs.S3FileSystem.clear_instance_cache()
@@ -139,7 +140,7 @@ def test_a_public_bucket_needs_no_credentials(
     assert len(open_source(f"{BUCKET}/a-0.tar")) == 4
     assert refusal(f"{BUCKET}/a-1.tar") == (
         f"s3://photos/set/a-1.tar cannot be read: {moto_host} refuses it (403).\n"
-        f"Use credentials that may read it (docs/sources.md)."
+        f"Use credentials by which it may be read (docs/sources.md)."
     )
 
 
@@ -234,6 +235,14 @@ def test_shards_are_written_to_a_bucket_and_read_from_it(tmp_path: Path, bucket:
     assert [shard["sha256"] for shard in written.shards] == [shard["sha256"] for shard in here.shards]
     assert open_source(f"{BUCKET}/digits/").digest == open_source(str(tmp_path / "digits")).digest
     assert write_shards(source, f"{BUCKET}/digits", settings).num_found == 3
+
+
+def test_a_bucket_that_cannot_be_written_is_named(bucket: "s3fs.S3FileSystem", moto_host: str):
+    with pytest.raises(DataError) as error:
+        write_shards(open_source("digits"), "s3://nobodys/digits", ShardSettings())
+    assert error.value.message == (
+        f"s3://nobodys/digits/plan.json cannot be written: {moto_host} has no such place (404).\nCheck its name."
+    )
 
 
 def test_a_web_server_takes_no_shards():

@@ -117,7 +117,7 @@ def test_each_shard_is_fetched_whole_and_once_and_gives_the_images_of_a_set_on_d
 
 def test_a_note_says_where_the_shards_are_kept(tmp_path: Path, server: FarServer):
     assert open_source(text_of(server)).notes == (
-        f"shards are fetched whole into {default_store(tmp_path)}: 0.00 GB, of which at most 100 GB are kept",
+        f"shards are fetched whole into {default_store(tmp_path)}: 0.1 MB, of which at most 100,000.0 MB are kept",
     )
 
 
@@ -232,7 +232,7 @@ def test_what_passes_is_tried_again(server: FarServer, fault: int | str):
     ("fault", "reason", "advice", "num_tries"),
     [
         (503, "HOST is out of order or overloaded (503), also when asked again", "again", 4),
-        (403, "HOST refuses it (403)", "Use credentials that may read it (docs/sources.md).", 1),
+        (403, "HOST refuses it (403)", "Use credentials by which it may be read (docs/sources.md).", 1),
         (404, "HOST has no such file (404)", "Check its name.", 1),
         (
             "cut",
@@ -548,8 +548,8 @@ def test_training_by_blocks_reads_every_image_with_room_for_some_shards_only(tmp
         ),
         (
             {},
-            "{larger}; to go through them by blocks, 20 shards must fit.\n"
-            "Allow more, as with --set loader.store_limit_bytes=409600, or write smaller shards: 'saccade shard'.",
+            "{larger}; to go through them by blocks, 5 shards must fit.\n"
+            "Allow more, as with --set loader.store_limit_bytes=102400, or write smaller shards: 'saccade shard'.",
         ),
     ],
 )

@@ -188,20 +188,23 @@ def _endpoint(address: str) -> str:
     return str(told or used or next(filter(None, given), ""))
 
 
-def trouble(address: str, error: BaseException) -> DataError:
-    """What to raise where a file at a distance cannot be read: what, which host, why, the next step."""
+def trouble(address: str, error: BaseException, done: str = "read") -> DataError:
+    """What to raise where a file at a distance cannot be read, or `done`: what, which host, why, the next step."""
     where, host, kind = shown(address), host_of(address), _kind(error)
     text = printable(str(getattr(error, "strerror", None) or error)[:100]).rstrip(".") or type(error).__name__
     text = text.partition(': "http')[0]  # the address stands in front already
     if isinstance(error, TimeoutError) and not str(error):
         text = f"less than {LEAST_BYTES_A_SECOND // 1000} kB a second comes"
     is_web, is_s3 = address.partition("://")[0] in WEB, address.startswith("s3://")
-    log_in = "Use credentials that may read it (docs/sources.md)."
+    log_in = f"Use credentials by which it may be {done} (docs/sources.md)."
     again = "Wait a while, then give the same command again; what was fetched is kept."
     reason, advice = {
         "credentials": (f"there are no credentials for {host}", "Log in, or say that it is public (docs/sources.md)."),
         "denied": (f"{host} refuses it ({_status(error) or 403})", log_in),
-        "absent": (f"{host} has no such file ({_status(error) or 404})", "Check its name."),
+        "absent": (
+            f"{host} has no such {'file' if done == 'read' else 'place'} ({_status(error) or 404})",
+            "Check its name.",
+        ),
         "busy": (f"{host} is out of order or overloaded ({_status(error) or 503}), also when asked again", again),
         "slow": (f"{host} is too slow: {text}", again),
         "cut": (f"{host} ends the connection in the middle ({text}), also when asked again", again),
@@ -212,7 +215,7 @@ def trouble(address: str, error: BaseException) -> DataError:
         "unsafe": (f"{host} cannot be trusted ({text})", "Check its name, and the connection."),
         "other": (text if is_web else f"{host}: {text}", "Check its name, and the connection."),
     }[kind]
-    return DataError(f"{where} cannot be read: {reason}.\n{advice}")
+    return DataError(f"{where} cannot be {done}: {reason}.\n{advice}")
 
 
 def _kind(error: BaseException) -> str:

@@ -159,8 +159,8 @@ def _with_store(shards: list[Shard]) -> tuple[list[Shard], int, tuple[str, ...]]
     store, note = open_store(max(file.num_bytes for file in files))
     if store is not None:
         note = (
-            f"shards are fetched whole into {printable(str(store.folder))}: {num_bytes / 1e9:.2f} GB, of which at most "
-            f"{store.limit_bytes / 1e9:g} GB are kept"
+            f"shards are fetched whole into {printable(str(store.folder))}: {num_bytes / 1e6:,.1f} MB, "
+            f"of which at most {store.limit_bytes / 1e6:,.1f} MB are kept"
         )
     found = [replace(shard, there=file, store=store) for shard, file in zip(shards, files, strict=True)]
     return found, num_bytes, (note,)
