@@ -66,11 +66,11 @@ def test_every_package_of_an_extra_is_imported_by_the_package():
     modules |= {"onnx": "onnx", "onnxruntime": "onnxruntime", "openvino": "openvino", "nncf": "nncf"}
     modules |= {"starlette": "starlette", "uvicorn": "uvicorn", "python-multipart": "python_multipart"}
     text = "\n".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "src").rglob("*.py"))
-    assert set(EXTRAS) == {"data", "heic", "dicom", "export", "openvino", "int8", "serve", "test", "all"}
-    extras = [EXTRAS[name] for name in ("data", "heic", "dicom", "export", "openvino", "int8", "serve")]
+    assert set(EXTRAS) == {"data", "s3", "heic", "dicom", "export", "openvino", "int8", "serve", "test", "all"}
+    extras = [EXTRAS[name] for name in ("data", "s3", "heic", "dicom", "export", "openvino", "int8", "serve")]
     for requirement in map(Requirement, [text for texts in extras for text in texts]):
-        if requirement.name in ("onnxscript", "httptools", "uvloop", "saccade-learn"):
-            continue  # imported by torch and by uvicorn; another extra
+        if requirement.name in ("onnxscript", "httptools", "uvloop", "s3fs", "saccade-learn"):
+            continue  # imported by torch, by uvicorn and by fsspec; another extra
         assert re.search(rf"^\s*(import|from) {modules[requirement.name]}\b", text, re.M), requirement.name
 
 

@@ -45,7 +45,9 @@ from .core.runtime import RuntimeConfig
 from .core.types import AnyPath, Metrics, Prediction, Preprocessing, Record
 from .data.checkup.inspection import Inspection, inspect_source
 from .data.opening_line import Told, opening_line, untold
-from .data.source import DataSource
+from .data.sharding.place import check_out as check_shards_out
+from .data.sharding.write import ShardSettings, ShardsWritten, write_shards
+from .data.source import DataSource, open_source
 from .data.sources.in_memory import ArraySource, FileSource, GivenImages, HeldImage, known_source
 from .data.sources.shared.image_files import PassedOver
 from .design.compare import Comparison
@@ -150,6 +152,7 @@ __all__ = [
     "serve",
     "push",
     "inspect",
+    "shard",
     "preview",
     "table",
     "compare",
@@ -162,6 +165,7 @@ __all__ = [
     "TransferRequest",
     "PreviewRequest",
     "TableRequest",
+    "ShardSettings",
     "Answering",
     "Further",
     "RuntimeConfig",
@@ -189,6 +193,7 @@ __all__ = [
     "ExportedRun",
     "RunningServer",
     "PushedRun",
+    "ShardsWritten",
     "FeaturesWritten",
     "Similar",
     "Suggestions",
@@ -968,6 +973,25 @@ def inspect(
     """
     with known_source(source) as text:
         return inspect_source(text, available_cpus(), progress, keep and short_name(text) == text, opened)
+
+
+@scoped_runtime()
+def shard(
+    source: GivenImages,
+    out: AnyPath,
+    settings: ShardSettings | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    opened: Told = untold,
+) -> ShardsWritten:
+    """Write the images of `source` as tar shards to a folder or an address, or go on where that was stopped.
+
+    `progress(done, total)` counts images, `opened` as in `evaluate`. Raises SaccadeError.
+    """
+    check_shards_out(os.fspath(out))
+    with known_source(source) as text:
+        images = open_source(text, verb="shard")
+        opened(opening_line(images))
+        return write_shards(images, os.fspath(out), settings or ShardSettings(), progress)
 
 
 @scoped_runtime()

@@ -284,6 +284,10 @@ def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tupl
             (lambda: api.inspect(small), False),
             (lambda: api.inspect(out("absent")), True),
         ],
+        "shard": [
+            (lambda: api.shard(as_path(photos), out("shards")), False),
+            (lambda: api.shard(as_path(photos), out("shards"), api.ShardSettings(images_per_shard=2)), True),
+        ],
         "preview": [
             (lambda: api.preview(api.PreviewRequest(source=as_path(photos)), out("drawn.png")), False),
             (lambda: api.preview(api.PreviewRequest(source=out("absent")), out("drawn.png")), True),

@@ -192,15 +192,13 @@ def test_the_check_up_decodes_equal_files_once(monkeypatch: pytest.MonkeyPatch):
     contents = repeated_files()
     decoded: list[str] = []
 
-    def counted(
-        content: bytes, key: str, short_side_px: int | None = None, white: int = MAX_16_BIT
-    ) -> DecodedImage:
+    def counted(content: bytes, key: str, short_side_px: int | None = None, white: int = MAX_16_BIT) -> DecodedImage:
         decoded.append(key)
         return decode_image(content, key, short_side_px, white)
 
     monkeypatch.setattr(measure, "decode_image", counted)
     measured = measure.measure_source(Listed(contents), 1)
-    assert decoded == ["0.png", "1.png", "2.png", "270.png"]
+    assert decoded == ["", "0.png", "1.png", "2.png", "270.png"]  # the first tells how many channels there are
     assert measured.fresh_N.all()
     assert (measured.rows_N[:270] == measured.rows_N[[0, 1, 2] * 90]).all()
     assert np.flatnonzero(measured.rows_N["reason"] != b"").tolist() == [270]

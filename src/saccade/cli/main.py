@@ -34,6 +34,7 @@ from . import (
     recipes,
     report,
     serve,
+    shard,
     similar,
     sources,
     suggest,
@@ -94,6 +95,7 @@ app.command("push", short_help="Send a run to the Hugging Face hub.")(push.push)
 app.command("report", short_help="Write the report of a run as one HTML file.")(report.report)
 app.command("filter", short_help="Apply a kernel to a photo, or learn one from it.")(filter.filter_image)
 app.command("inspect", short_help="Find leaks, duplicates and bad files.")(inspect.inspect)
+app.command("shard", short_help="Write images as tar shards, here or in a bucket.")(shard.shard)
 app.command("preview", short_help="Draw what augmentation does to some images.")(preview.preview)
 app.command("augmentations", short_help="List the augmentations and the policies.")(augmentations.augmentations)
 app.command("table", short_help="Show the layers of a network and their costs.")(table.table)

@@ -59,6 +59,16 @@ class DataSource(ABC):
         """All records as arrays. A source that keeps arrays gives them; here every record is asked for."""
         return table_of_records(map(self.record, range(len(self))), len(self))
 
+    far_bytes: int = 0  # of the files at a distance that images are read from
+
+    def shard_N(self) -> np.ndarray | None:
+        """The shard in which each image lies, int (N,); None where images do not lie in shards."""
+        return None
+
+    def expect(self, index_N: np.ndarray) -> None:
+        """These images will be read next, in about this order: what lies at a distance may be fetched ahead."""
+        return None
+
     def __getitem__(self, index: int) -> Sample:
         """The decoded image. Raises ImageError naming the file."""
         record = self.record(index)
@@ -104,7 +114,7 @@ class NumberSource(DataSource):
                 f"{where} has lists of labels, and a number is asked for.\n"
                 f"Write one number for each image, or leave --target out."
             )
-        self.source = source
+        self.source, self.far_bytes = source, source.far_bytes
         self.name = _named_target(source.name, "number")
         self.notes, self.task = source.notes, NUMBER
         self.label_name = source.label_name or "number"
@@ -141,6 +151,14 @@ class NumberSource(DataSource):
         """What the source has there."""
         return self.source.read(index)
 
+    def shard_N(self) -> np.ndarray | None:
+        """As of the source."""
+        return self.source.shard_N()
+
+    def expect(self, index_N: np.ndarray) -> None:
+        """Hand it on."""
+        self.source.expect(index_N)
+
 
 class GradeSource(DataSource):
     """`source` with its classes as grades, the least first. Raises DataError where their names do not say an order."""
@@ -152,7 +170,7 @@ class GradeSource(DataSource):
                 f"{where} has lists of labels, and a grade is asked for.\n"
                 f"Write one grade for each image, or leave --target out."
             )
-        self.source = source
+        self.source, self.far_bytes = source, source.far_bytes
         self.name, self.label_name = _named_target(source.name, "grade"), source.label_name
         self.notes, self.task = source.notes, GRADE
         self._places = order_of_grades(where, source.classes)
@@ -176,6 +194,14 @@ class GradeSource(DataSource):
     def read(self, index: int) -> bytes | np.ndarray:
         """What the source has there."""
         return self.source.read(index)
+
+    def shard_N(self) -> np.ndarray | None:
+        """As of the source."""
+        return self.source.shard_N()
+
+    def expect(self, index_N: np.ndarray) -> None:
+        """Hand it on."""
+        self.source.expect(index_N)
 
 
 def _named_target(name: str, target: str) -> str:

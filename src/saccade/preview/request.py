@@ -20,6 +20,7 @@ from ..data.opening_line import Told, opening_line, untold
 from ..data.scan import scan_source
 from ..data.source import DataSource, open_source
 from ..data.sources.in_memory import GivenImages, known_source
+from ..data.store_place import store_at
 from ..train.choose_preprocessing import channels_asked, choose_preprocessing
 from ..train.config import RunConfig
 from ..train.recipes import find_recipe, recipe_for
@@ -93,7 +94,8 @@ def preview(config: RunConfig, num_images: int = 4, num_draws: int = 8, opened: 
     `opened` hears the line that names the classes.
     Size, channels and mean colour are chosen from up to 256 images (training looks at all of them).
     """
-    source = open_source(config.source, several=True)
+    with store_at(config.loader.store, config.loader.store_limit_bytes):
+        source = open_source(config.source, several=True)
     opened(opening_line(source))
     scanned = choose_images(source, NUM_SCANNED, config.seed)
     if not scanned:

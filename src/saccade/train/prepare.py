@@ -20,10 +20,12 @@ from ..data.augmenter import left_out_of_bands
 from ..data.folds import deal_folds
 from ..data.images.bands import bands_words
 from ..data.labels import labels_of
+from ..data.loading.loader import check_order
 from ..data.loading.unchanged import Unchanged
 from ..data.scan import ScanReport, scan_source
 from ..data.source import DataSource, open_source
 from ..data.split import split_source
+from ..data.store_place import store_at
 from ..models.architecture import ModelSpec
 from ..runs.manifest import SeenRecord
 from ..runs.seen import Seen, describe_seen, seen_content
@@ -186,9 +188,11 @@ def scan_images(
     white: int | None = None,
 ) -> Scanned:
     """Open and scan the source of `config`. Arguments and errors as of `prepare_images`."""
-    source = open_source(config.source, several=True)
+    with store_at(config.loader.store, config.loader.store_limit_bytes):
+        source = open_source(config.source, several=True)
     if config.split.folds:
         source.task.refuse_unknown("--folds", "several labels")
+    check_order(config.loader, source)
     check_task(config, source.task)
     if source.task.is_number and config.loss.label_smoothing:
         note("loss.label_smoothing, which the recipe sets, is for classes: it is not used for a number")

@@ -157,6 +157,7 @@ ADJUSTABLE = (
     "loader.prefetch_batches",
     "loader.timeout_s",
     "loader.on_bad_image",
+    "loader.store",
     "stop.save_every_s",
 )
 

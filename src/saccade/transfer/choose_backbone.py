@@ -16,7 +16,9 @@ from ..core.errors import UsageError, WeightsError, printable, shell_word
 from ..core.in_memory import is_given
 from ..core.runtime import find_device
 from ..data.source import open_source
+from ..data.store_place import store_at
 from ..models.architecture import MODELS
+from ..train.config import RunConfig
 from ..train.progress import RunProgress
 from ..weights.hub import is_offline, is_on_this_machine
 from ..weights.public import network_of_weights
@@ -107,12 +109,19 @@ def _with_one(request: TransferRequest, device: str, note: Callable[[str], None]
     if not request.source:
         return replace(request, backbone=backbone)  # what is missing is told by the request itself
     source = str(request.source)
-    line, why = (best_weights(backbone), "") if backbone else _default(len(open_source(source, several=True)), device)
+    line, why = (best_weights(backbone), "") if backbone else _default(_num_images(request), device)
     is_here = is_on_this_machine(line.address)
     if is_here or not is_offline():  # else there is nothing to tell but the error
         where = "on this machine" if is_here else f"downloading {line.megabytes:.0f} MB"
         note(f"backbone {line.network}{why}: {line.address}, {printable(line.licence)}, {where}")
     return replace(request, backbone=line.network, weights=_fetched(line, source))
+
+
+def _num_images(request: TransferRequest) -> int:
+    """How many images the source has."""
+    loader = RunConfig().with_overrides(request.settings).loader
+    with store_at(loader.store, loader.store_limit_bytes):
+        return len(open_source(str(request.source), several=True))
 
 
 def _default(num_images: int, device: str) -> tuple[PublicWeights, str]:

@@ -1,15 +1,19 @@
-"""Balanced sampling: classes equally often, rare images again, a pure function of (seed, epoch, place)."""
+"""Balanced sampling and blocks of shards, each a pure function of (seed, epoch, place)."""
 
+import itertools
 import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from tests.data.loading.test_loader import ArraySource, make, snapshot
 
 from saccade.core.types import Record
 from saccade.data.augmentation_policy import AugmentConfig
 from saccade.data.loading import order
-from saccade.data.loading.order import balanced, in_order, shuffled
+from saccade.data.loading.loader import batch_bounds, lane_share
+from saccade.data.loading.order import balanced, blocks, in_order, shuffled
 from saccade.data.random_numbers import keyed_permutation, permutation
 
 LABEL_N = np.repeat([0, 2, 5], [50, 9, 1])  # 60 images: 20 places an epoch for each class
@@ -148,3 +152,57 @@ def test_places_of_a_billion_images_take_no_memory():
     assert first.position_N[-1] == 10**9 - 1
     assert len(set(part.position_N.tolist())) == 64
     assert part.position_N.max() < 10**9
+
+
+def lane_sizes(num: int, batch_size: int, lanes: int) -> np.ndarray:
+    sizes = np.diff(batch_bounds(num, batch_size, lanes))
+    return np.array([[stop - start for start, stop in (lane_share(n, v, lanes) for v in range(lanes))] for n in sizes])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    counts=st.lists(st.integers(0, 30), min_size=1, max_size=60),
+    lanes=st.integers(1, 8),
+    seed=st.integers(0, 2**64 - 1),
+    epoch=st.integers(0, 1000),
+)
+def test_blocks_give_every_image_once_and_every_lane_its_share(counts: list[int], lanes: int, seed: int, epoch: int):
+    shard_N = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    assume(len(shard_N) >= 2 * lanes)
+    size_BV = lane_sizes(len(shard_N), max(2 * lanes, 16), lanes)
+    order = blocks(shard_N, seed, epoch, size_BV)
+    assert sorted(order.position_N.tolist()) == list(range(len(shard_N)))
+    np.testing.assert_array_equal(blocks(shard_N, seed, epoch, size_BV).position_N, order.position_N)
+    assert not order.showing_N.any()
+    lane_N = np.repeat(np.tile(np.arange(lanes), len(size_BV)), size_BV.ravel())
+    shards_of = [set(shard_N[order.position_N[lane_N == lane]].tolist()) for lane in range(lanes)]
+    for one, other in itertools.combinations(range(lanes), 2):
+        shared = shards_of[one] & shards_of[other]
+        assert len(shared) <= 1  # neighbours cut one shard in two; a small run may lie within it
+
+
+def test_a_lane_needs_at_most_twenty_shards_at_a_time():
+    shard_N = np.repeat(np.arange(57), 40)
+    order = blocks(shard_N, 3, 1, lane_sizes(len(shard_N), 64, 2))
+    lane_N = np.repeat(np.tile([0, 1], len(lane_sizes(len(shard_N), 64, 2))), lane_sizes(len(shard_N), 64, 2).ravel())
+    for lane in (0, 1):
+        seen_N = shard_N[order.position_N[lane_N == lane]]
+        first = {shard: int(np.flatnonzero(seen_N == shard)[0]) for shard in np.unique(seen_N)}
+        last = {shard: int(np.flatnonzero(seen_N == shard)[-1]) for shard in np.unique(seen_N)}
+        open_at = [sum(first[s] <= place <= last[s] for s in first) for place in range(len(seen_N))]
+        assert 10 <= max(open_at) <= 20
+
+
+def test_blocks_mix_what_lies_in_a_block_as_a_uniform_shuffle_would():
+    """Of neighbours in an order, one in ten is of the same shard, as ten shards of equal size have it by chance."""
+    shard_N = np.repeat(np.arange(100), 100)
+    seen_N = shard_N[blocks(shard_N, 0, 0, lane_sizes(10_000, 50, 1)).position_N]
+    assert np.mean(seen_N[1:] == seen_N[:-1]) == pytest.approx(99 / 999, abs=0.01)
+
+
+def test_blocks_are_others_in_every_epoch_and_for_every_seed():
+    shard_N, size_BV = np.repeat(np.arange(30), 10), lane_sizes(300, 50, 1)
+    first = [tuple(blocks(shard_N, seed, epoch, size_BV).position_N.tolist()) for seed in (0, 1) for epoch in (0, 1)]
+    assert len(set(first)) == 4
+    starts = {shard_N[list(order[:100])].tobytes() for order in first}
+    assert len(starts) == 4

@@ -19,15 +19,16 @@ import torch
 from pydantic import Field, model_validator
 
 from ...core.config import FrozenConfig
-from ...core.errors import DataError, ImageError, printable
+from ...core.errors import ConfigError, DataError, ImageError, printable
 from ...core.processors import available_cpus
 from ...core.types import Batch, Preprocessing
 from ..augmentation_policy import AugmentConfig
 from ..augmenter import Augmenter
 from ..source import DataSource
+from ..store_place import DEFAULT_LIMIT_BYTES
 from .batch_maker import Assembly, BatchMaker
 from .on_device import ResidentSet, has_room
-from .order import EpochOrder, Order, balanced, in_order, shuffled
+from .order import BLOCK_SHARDS, EpochOrder, Order, balanced, blocks, in_order, shuffled
 from .reader_threads import Readers
 
 MAX_DROPPED_FRACTION = 0.01
@@ -55,6 +56,19 @@ class LoaderConfig(FrozenConfig):
         "every",
         description="what an epoch of training shows: every image once, or every class equally often, rare images "
         "again, each time augmented anew",
+    )
+    order: Literal["auto", "full", "blocks"] = Field(
+        "auto",
+        description="order of training: any (full), or by blocks of shards, so that few are needed at a time; auto: "
+        "blocks where the shards from a distance do not all fit into store_limit_bytes",
+    )
+    store: str = Field(
+        "", description="folder on a disk of this machine for shards from a distance; empty: in the user's cache"
+    )
+    store_limit_bytes: int = Field(
+        DEFAULT_LIMIT_BYTES,
+        ge=0,
+        description="shards from a distance are kept up to so many bytes; 0: each image is fetched by itself",
     )
     lanes: int = Field(1, ge=1, le=MAX_LANES, description="fixed parts of every batch; set by scale.lanes")
     first_lane: int = Field(0, ge=0, description="the first part that this process makes")
@@ -139,6 +153,7 @@ class Loader:
                 places, lane_sizes = self._share(number)
                 yield self._resident_batch(resident, epoch, order.part(places), lane_sizes)
             return
+        self._tell_source(order, first_batch)
         readers = self._start()
         pending: deque[Assembly] = deque()
         number = first_batch
@@ -183,7 +198,25 @@ class Loader:
         seed = self._maker.augmenter.seed
         if self.config.sampling == "balanced":
             return balanced(self._maker.label_N, seed, epoch)
+        if (shard_N := self._shards_to_follow()) is not None:
+            return blocks(shard_N[self._index_N], seed, epoch, self._lane_sizes())
         return shuffled(self.num_samples, seed, epoch)
+
+    def _tell_source(self, order: EpochOrder, first_batch: int) -> None:
+        """Let shards be fetched before they are read."""
+        if self._source.far_bytes and first_batch < self.num_batches:
+            numbers = range(first_batch, self.num_batches)
+            shares = [order.part(self._share(number)[0]).position_N for number in numbers]
+            self._source.expect(self._index_N[np.concatenate(shares)])
+
+    def _shards_to_follow(self) -> np.ndarray | None:
+        return self._source.shard_N() if takes_blocks(self.config, self._source) else None
+
+    def _lane_sizes(self) -> np.ndarray:
+        """Images of each lane in each batch, int64 (num_batches, lanes)."""
+        lanes = range(self.config.lanes)
+        shares = [[lane_share(num, lane, len(lanes)) for lane in lanes] for num in np.diff(self._bounds).tolist()]
+        return np.diff(np.array(shares, np.int64), axis=2)[:, :, 0]
 
     def _resident_batch(self, resident: ResidentSet, epoch: int, order: Order, lane_sizes: tuple[int, ...]) -> Batch:
         started_s = time.monotonic()
@@ -265,6 +298,38 @@ def build_loader(
     augmenter = Augmenter(augmentation_config, preprocessing, seed)
     maker = BatchMaker(source, index_N, augmenter, loader_config.memory_limit_bytes)
     return Loader(source, index_N, maker, loader_config)
+
+
+def takes_blocks(config: LoaderConfig, source: DataSource) -> bool:
+    """Whether training follows blocks of shards: by the configuration and the set alone, whatever the machine."""
+    fits = not config.store_limit_bytes or source.far_bytes <= config.store_limit_bytes
+    return config.order == "blocks" or (config.order == "auto" and not fits)
+
+
+def check_order(config: LoaderConfig, source: DataSource) -> None:
+    """Raise ConfigError where `loader.order` cannot be had, or the store is too small for it."""
+    where, far, limit = printable(source.name[:200]), source.far_bytes, config.store_limit_bytes
+    shard_N = source.shard_N()
+    if config.order == "blocks" and shard_N is None:
+        raise ConfigError(f"loader.order=blocks is for tar shards, and {where} has none.\nLeave it out.")
+    if not far or not limit or far <= limit:
+        return
+    larger = f"The shards of {where} have {far:,} bytes, more than loader.store_limit_bytes, {limit:,}"
+    if config.order == "full" or config.sampling == "balanced":
+        what = "loader.order=full" if config.order == "full" else "loader.sampling=balanced"
+        raise ConfigError(
+            f"{larger}, and {what} needs all of them at any time.\n"
+            f"Allow more, as with --set loader.store_limit_bytes={far}, or leave {what} out."
+        )
+    num_shards = 1 if shard_N is None else int(shard_N.max()) + 1
+    num_needed = min(2 * BLOCK_SHARDS, num_shards)
+    needed_bytes = num_needed * (far // num_shards)
+    if limit < needed_bytes:
+        raise ConfigError(
+            f"{larger}; to go through them by blocks, {num_needed} shards must fit.\n"
+            f"Allow more, as with --set loader.store_limit_bytes={needed_bytes}, or write smaller shards: "
+            f"'saccade shard'."
+        )
 
 
 def batch_bounds(num_samples: int, batch_size: int, num_lanes: int = 1) -> np.ndarray:

@@ -1,5 +1,7 @@
 """The order of an epoch: every image once, or every class equally often. A pure function of (seed, epoch).
 
+Where shards do not all fit on this machine, `blocks` is the order that needs few of them at a time.
+
 Of more than ten million images no order is kept: what stands at some places is computed when they are asked for.
 """
 
@@ -12,6 +14,7 @@ from ..random_numbers import keyed_permutation, permutation, random_words
 
 LARGEST_SORTED = 10_000_000  # images whose order is made by sorting: 16 bytes each while an epoch runs
 BLOCK = 65_536  # places of a larger one that are computed at once and kept: 1 MB
+BLOCK_SHARDS = 10
 _HALF = np.uint64(32)
 _NUM_DRAWS = 2**32  # sample indices of `draws` are below it
 
@@ -106,6 +109,42 @@ def balanced(label_N: np.ndarray, seed: int, epoch: int) -> Order:
             showing_N[places] = round_P - round_P[0]
     order_N = permutation(seed, epoch, num)
     return Order(position_N=position_N[order_N], showing_N=showing_N[order_N])
+
+
+def blocks(shard_N: np.ndarray, seed: int, epoch: int, size_BV: np.ndarray) -> Order:
+    """Every image once, so that only some shards are open at a time: `shard_N` says in which each of them lies.
+
+    Shards in random order, their images laid end to end, are cut into V runs, one a lane. Inside a run images are
+    permuted in blocks of 10 shards (the last of a run: 10 to 19, or all that there are). Lane v takes the next
+    `size_BV[b, v]` images of its run in batch b: so lanes are as large as is asked for, whatever the shards are.
+    """
+    num, num_lanes = len(shard_N), size_BV.shape[1]
+    _, shard_N = np.unique(shard_N, return_inverse=True)
+    rank_S = np.argsort(permutation(seed, epoch, int(shard_N.max(initial=-1)) + 1))
+    line_N = np.argsort(rank_S[shard_N], kind="stable")
+    lane_N = np.repeat(np.arange(num_lanes), size_BV.sum(axis=0))
+    block_N = _blocks_of_runs(rank_S[shard_N][line_N], lane_N)
+    word_N2 = random_words(seed, epoch, "blocks", np.arange(num), 2)
+    key_N = ((word_N2[:, 0] << _HALF) | word_N2[:, 1])[line_N]
+    run_N = line_N[np.lexsort((key_N, block_N))]
+    size_P = size_BV.ravel()  # the parts of all batches, one behind the other
+    start_V = np.cumsum(size_BV.sum(axis=0)) - size_BV.sum(axis=0)
+    taken_P = (start_V + np.cumsum(size_BV, axis=0) - size_BV).ravel()
+    place_N = np.arange(num) + np.repeat(taken_P - (np.cumsum(size_P) - size_P), size_P)
+    return _once(run_N[place_N])
+
+
+def _blocks_of_runs(rank_N: np.ndarray, lane_N: np.ndarray) -> np.ndarray:
+    """The block of each image on the line, int64 (N,), rising: 10 shards of one lane, and what is left over."""
+    block_N = np.zeros(len(rank_N), np.int64)
+    first = 0
+    for lane in np.unique(lane_N):
+        own_M = np.flatnonzero(lane_N == lane)
+        shard_M = np.cumsum(np.diff(rank_N[own_M], prepend=rank_N[own_M[0]]) != 0)
+        num_blocks = max(1, (int(shard_M[-1]) + 1) // BLOCK_SHARDS)
+        block_N[own_M] = first + np.minimum(shard_M // BLOCK_SHARDS, num_blocks - 1)
+        first += num_blocks
+    return block_N
 
 
 def _once(position_N: np.ndarray) -> Order:

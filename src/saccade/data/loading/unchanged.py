@@ -25,6 +25,7 @@ class Unchanged(DataSource):
         self.name, self.classes, self.digest, self.notes = source.name, source.classes, source.digest, source.notes
         self.task, self.label_name = source.task, source.label_name
         self.source: DataSource = source.source if isinstance(source, Unchanged) else source  # compared once
+        self.far_bytes = source.far_bytes
         self.digest_NB = digest_NB
         self.error = error
 
@@ -34,6 +35,14 @@ class Unchanged(DataSource):
     def record(self, index: int) -> Record:
         """Key, label and given split of an image."""
         return self.source.record(index)
+
+    def shard_N(self) -> np.ndarray | None:
+        """As of the source."""
+        return self.source.shard_N()
+
+    def expect(self, index_N: np.ndarray) -> None:
+        """Hand it on."""
+        self.source.expect(index_N)
 
     def read(self, index: int) -> bytes | np.ndarray:
         """What the source has there. Raises `error` where it is not what the scan saw, and what the source raises."""

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from ....core.addresses import WEB, check_address, is_address, shown
 from ....core.errors import DataError, printable
-from .shards import Shard, remote, unreadable
+from .remote import remote, trouble
+from .shards import Shard
 
 BRACES = re.compile(r"\{([^{}]*)\}")
 COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst")
@@ -177,7 +178,7 @@ def _matches_there(pattern: str) -> list[str]:
     try:
         names = files.glob(path)
     except Exception as error:  # noqa: BLE001  each remote file system has its own errors
-        raise unreadable(where, error) from None
+        raise trouble(pattern, error) from None
     found = [f"{protocol}://{name.lstrip('/')}" for name in sorted(names)]
     for address in found:  # what the other side says is checked like what a person types
         if not address.startswith(f"{folder}/") or check_address(address) != protocol:

@@ -1,30 +1,37 @@
 """Tar shards, here or anywhere fsspec reaches: which there are, what lies where in them, and bytes from a place.
 
-A shard is walked once, header by header (tar_members.py); images are then fetched by offset, in any order.
+A shard is walked once, header by header (tar_members.py); images are then read by offset, in any order. One at a
+distance is fetched whole into the store (store.py) and read from there; by parts of it only where there is no store.
 """
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO
 
-from ....core.addresses import WEB, check_address, is_address, shown
-from ....core.errors import DataError, ImageError, printable
+from ....core.addresses import is_address
+from ....core.errors import DataError, ImageError, SaccadeError, printable
 from ....core.plain_files import open_plain_file
 from ...limits import MAX_FILE_NAME_CHARACTERS, refuse_large_image
 from ...source import read_error
 from ..shared.tar_members import DamagedTar, TarMember, tar_members
-from .web_files import web_files
+from .remote import ChangedFile, RemoteFile, read_part, refuse_changed, remote, trouble
+from .store import ShardStore
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A tar file: `path` on this machine or a URL, its `name` below the source, and its size and time when opened."""
+    """A tar file: `path` on this machine or a URL, its `name` below the source, and its size and time when opened.
+
+    Of a file at a distance `there` is what its server says of it, and `store` where it is kept whole, if anywhere.
+    """
 
     path: str
     name: str
     signature: tuple[int, int] | None
+    there: RemoteFile | None = None
+    store: ShardStore | None = None
 
 
 @dataclass(frozen=True)
@@ -37,28 +44,12 @@ class Member:
     content: bytes | None
 
 
-def remote(url: str) -> tuple[Any, str]:
-    """(file system, path in it) of an address. Raises DataError where it may not be opened, or a package is missing."""
-    protocol = check_address(url)
-    try:
-        if protocol in WEB:
-            return web_files(), url
-        import fsspec
-
-        files = fsspec.filesystem(protocol)  # never url_to_fs, which takes chains and options out of the text
-        return files, files._strip_protocol(url)
-    except ImportError as error:
-        raise DataError(
-            f"{shown(url)} needs a package that is not installed ({printable(str(error)[:100])}).\n"
-            f"Install it: pip install 'saccade-learn[data]', and for s3://, gs:// or az:// s3fs, gcsfs or adlfs."
-        ) from None
-    except ValueError as error:
-        raise DataError(f"{shown(url)} is not an address that fsspec knows: {printable(str(error)[:100])}.") from None
-
-
 @contextmanager
 def _opened(shard: Shard) -> Iterator[IO[bytes]]:
-    if is_address(shard.path):
+    if shard.there is not None and shard.store is not None:
+        with shard.store.open(shard.there) as stream:
+            yield stream
+    elif is_address(shard.path):
         files, path = remote(shard.path)
         with files.open(path, "rb") as stream:
             yield stream
@@ -86,17 +77,17 @@ def walk_shard(shard: Shard, wanted: tuple[str, ...], max_content_bytes: int) ->
     except DamagedTar as error:
         reason = printable(str(error)[:80])
         raise DataError(f"{where} is cut off, damaged or no tar file ({reason}).\nDownload it again.") from None
-    except DataError:
+    except SaccadeError:
         raise
+    except ChangedFile:
+        raise DataError(f"{where} has changed while it was read.\nWait until it is whole, then start again.") from None
     except Exception as error:  # noqa: BLE001  each remote file system has its own errors
-        if not isinstance(error, OSError) and not is_address(shard.path):
+        if is_address(shard.path):
+            raise trouble(shard.path, error) from None
+        if not isinstance(error, OSError):
             raise
-        raise unreadable(where, error) from None
-
-
-def unreadable(where: str, error: Exception) -> DataError:
-    reason = printable(str(getattr(error, "strerror", None) or error)[:80])
-    return DataError(f"{where} cannot be read: {reason}.\nCheck its name, and the connection.")
+        reason = printable(str(error.strerror or error)[:80])
+        raise DataError(f"{where} cannot be read: {reason}.\nCheck its name and its permissions.") from None
 
 
 def _files(stream: IO[bytes], where: str) -> Iterator[TarMember]:
@@ -107,7 +98,7 @@ def _files(stream: IO[bytes], where: str) -> Iterator[TarMember]:
                 f"{where}: {printable(member.name[:200])} is a link or a special file, not an image.\n"
                 f"Write the shard with the files themselves: tar --dereference --hard-dereference."
             )
-        if "\0" in member.name or ".." in member.name.split("/") or len(member.name) > MAX_FILE_NAME_CHARACTERS:
+        if not is_file_name(member.name):
             raise DataError(
                 f"{where}: '{printable(member.name[:200])}' is not a name of a file inside the shard.\n"
                 f"Write the shard again, with names relative to its folder."
@@ -116,11 +107,17 @@ def _files(stream: IO[bytes], where: str) -> Iterator[TarMember]:
             yield member
 
 
+def is_file_name(name: str) -> bool:
+    """Whether a name in a shard is one of a file inside its folder."""
+    return "\0" not in name and ".." not in name.split("/") and len(name) <= MAX_FILE_NAME_CHARACTERS
+
+
 def read_range(shard: Shard, offset: int, num_bytes: int, key: str) -> bytes:
-    """`num_bytes` at `offset`. Raises ImageError naming `key` where they cannot be had."""
+    """`num_bytes` at `offset`. Raises ImageError naming `key` where they cannot be had; of a shard at a distance
+    DataError or StorageError where that is no fault of the image."""
     refuse_large_image(key, num_bytes)
-    if is_address(shard.path):
-        content = _read_remote(shard, offset, num_bytes, key)
+    if shard.there is not None:
+        content = _read_far(shard, shard.there, offset, num_bytes, key)
     else:
         try:
             with open_plain_file(shard.path) as file:
@@ -135,13 +132,25 @@ def read_range(shard: Shard, offset: int, num_bytes: int, key: str) -> bytes:
     return content
 
 
-def _read_remote(shard: Shard, offset: int, num_bytes: int, key: str) -> bytes:
-    files, path = remote(shard.path)
+def _read_far(shard: Shard, there: RemoteFile, offset: int, num_bytes: int, key: str) -> bytes:
+    end = min(offset + num_bytes, there.num_bytes)
     try:
-        return bytes(files.cat_file(path, start=offset, end=offset + num_bytes))
-    except Exception as error:  # noqa: BLE001  each file system has its own errors; all mean that the read failed
-        text = printable(str(error)[:100]) or type(error).__name__
-        raise ImageError(key, f"the shard cannot be read: {text}.") from error
+        if shard.store is None:
+            return _part(there, offset, end)
+        with shard.store.open(there) as file:
+            return os.pread(file.fileno(), max(0, end - offset), offset)
+    except ChangedFile:
+        raise ImageError(key, f"{printable(shard.name)} has changed since it was opened. Start again.") from None
+    except OSError as error:
+        raise read_error(key, "the shard in the store", error) from error
+
+
+def _part(there: RemoteFile, start: int, end: int) -> bytes:
+    try:
+        return read_part(there, start, end) if end > start else b""
+    except DataError:
+        refuse_changed(there)
+        raise
 
 
 def sample_name(name: str) -> tuple[str, str]:

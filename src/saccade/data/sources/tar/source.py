@@ -8,7 +8,8 @@ that are too many files for a disk, or lie on another machine. The label is `.cl
 import json
 import os
 from array import array
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -34,8 +35,11 @@ from ..shared.listing import (
 )
 from ..shared.readable import ReadableFile, ReadableImages, first_line
 from .index import list_members
+from .lookahead import Lookahead, in_order
 from .names import find_shards
-from .shards import Member, Shard, read_range, remote, sample_name, walk_shard
+from .remote import look_up, remote, trouble
+from .shards import Member, Shard, read_range, sample_name, walk_shard
+from .store import open_store
 
 IMAGE_FIELDS = ("jpg", "jpeg", "jpe", "png", "webp", "bmp", "gif")
 LABEL_FIELDS = ("cls", "label", "class")
@@ -50,10 +54,12 @@ class TarShards(DataSource):
     def __init__(self, text: str) -> None:
         self.name = text
         where = shown(text)
-        self._shards = find_shards(text)
+        shards, self.far_bytes, self.notes = _with_store(find_shards(text))
         index = _Index()
-        for number, shard in enumerate(self._shards):
-            index.add_shard(number, shard)
+        self._shards = []
+        for number, (shard, members) in enumerate(_listed(shards)):
+            index.add_shard(number, shard, members)
+            self._shards.append(shard)
         if not len(index.names):
             raise DataError(f"{where} has no image in its {len(self._shards)} tar files.\nCheck what is in them.")
         self._names = index.names
@@ -64,6 +70,9 @@ class TarShards(DataSource):
         self._label_N = label_of_number[np.array(index.labels)]
         self._split_S = splits_of_files([Path(shard.name) for shard in self._shards], where)
         listing = repr((self.classes, [shard.name for shard in self._shards])).encode()
+        files = [shard.there for shard in self._shards if shard.there is not None]
+        store = shards[0].store
+        self._lookahead = None if store is None else Lookahead(store, files)
         self.digest = self._names.digest(listing, self._offset_N, self._bytes_N, self._shard_N, self._label_N)
 
     def __len__(self) -> int:
@@ -77,8 +86,18 @@ class TarShards(DataSource):
         split_N = np.array(self._split_S, np.int8)[self._shard_N]
         return table_of_labels(self._label_N, one_label_each(len(self.classes)), split_N)
 
+    def shard_N(self) -> np.ndarray:
+        return self._shard_N
+
+    def expect(self, index_N: np.ndarray) -> None:
+        if self._lookahead is not None:
+            self._lookahead.expect(self._shard_N[index_N])
+
     def read(self, index: int) -> bytes:
-        shard = self._shards[self._shard_N[index]]
+        number = int(self._shard_N[index])
+        if self._lookahead is not None:
+            self._lookahead.reading(number)
+        shard = self._shards[number]
         return read_range(shard, int(self._offset_N[index]), int(self._bytes_N[index]), self._key(index))
 
     def _key(self, index: int) -> str:
@@ -103,10 +122,9 @@ class _Index:
         self.offsets, self.sizes, self.shards, self.labels = array("q"), array("q"), array("i"), array("i")
         self.label_numbers: dict[str, int] = {}
 
-    def add_shard(self, number: int, shard: Shard) -> None:
-        endings = tuple(f".{name}" for name in (*LABEL_FIELDS, "json"))
+    def add_shard(self, number: int, shard: Shard, members: Iterable[Member]) -> None:
         sample = _Sample("")
-        for member in list_members(shard, endings, MAX_LABEL_BYTES):
+        for member in members:
             name, kind = sample_name(member.name)
             if _is_ignored(name):
                 continue
@@ -135,6 +153,31 @@ class _Index:
         self.sizes.append(sample.image.num_bytes)
         self.shards.append(number)
         self.labels.append(self.label_numbers.setdefault(label, len(self.label_numbers)))
+
+
+def _with_store(shards: list[Shard]) -> tuple[list[Shard], int, tuple[str, ...]]:
+    """(shards, bytes of them at a distance, notes): each of those has its size, its version and its store."""
+    if not is_address(shards[0].path):
+        return shards, 0, ()
+    files = list(in_order(look_up, [shard.path for shard in shards]))
+    num_bytes = sum(file.num_bytes for file in files)
+    store, note = open_store(max(file.num_bytes for file in files))
+    if store is not None:
+        note = (
+            f"shards are fetched whole into {printable(str(store.folder))}: {num_bytes / 1e6:,.1f} MB, "
+            f"of which at most {store.limit_bytes / 1e6:,.1f} MB are kept"
+        )
+    found = [replace(shard, there=file, store=store) for shard, file in zip(shards, files, strict=True)]
+    return found, num_bytes, (note,)
+
+
+def _listed(shards: list[Shard]) -> Iterator[tuple[Shard, Iterable[Member]]]:
+    """Each shard with its members; those at a distance are fetched and walked four at a time."""
+    endings = tuple(f".{name}" for name in (*LABEL_FIELDS, "json"))
+    if shards[0].there is None:
+        yield from ((shard, walk_shard(shard, endings, MAX_LABEL_BYTES)) for shard in shards)
+        return
+    yield from in_order(lambda shard: list_members(shard, endings, MAX_LABEL_BYTES), shards)
 
 
 def open_readable(text: str) -> ReadableImages:
@@ -272,11 +315,16 @@ def _read_names(shards: list[Shard]) -> list[str] | None:
 def _read_remote_names(address: str) -> bytes | None:
     """The whole list at `address`; None where there is none. Raises DataError where it is too long, OSError."""
     files, inner = remote(address)
-    if not files.exists(inner):
-        return None
-    if address.partition("://")[0] in WEB:
-        return bytes(files.cat_file(inner))  # which has a limit of its own, and asks for no range
-    content = bytes(files.cat_file(inner, start=0, end=MAX_NAMES_BYTES + 1))
+    try:
+        if not files.exists(inner):
+            return None
+        if address.partition("://")[0] in WEB:
+            return bytes(files.cat_file(inner))  # which has a limit of its own, and asks for no range
+        content = bytes(files.cat_file(inner, start=0, end=MAX_NAMES_BYTES + 1))
+    except DataError:
+        raise
+    except Exception as error:  # noqa: BLE001  each remote file system has its own errors
+        raise trouble(address, error) from None
     if len(content) > MAX_NAMES_BYTES:
         raise DataError(f"{shown(address)} has more than {MAX_NAMES_BYTES:,} bytes: no list is so large.")
     return content

@@ -12,6 +12,7 @@ import os
 import re
 import socket
 import threading
+import time
 import urllib.request
 from contextlib import suppress
 from functools import cache
@@ -24,10 +25,23 @@ from ....core.errors import DataError, printable
 REDIRECTS = (301, 302, 303, 307, 308)
 MAX_REDIRECTS = 5
 TIMEOUT_S = 30.0
+LEAST_BYTES_A_SECOND = 100_000
 BUFFER_BYTES = 1 << 18
 MAX_WHOLE_BYTES = 16 << 20  # of a file that is read whole: a list of class names
 MAX_WAITING = 16  # connections to a host that are kept open
 SAFE_IN_PATH = "/%!$&'()*+,;=:@~-._"
+
+
+class StatusError(OSError):
+    """The server answers with something else than the file."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the server answers with status {status}")
+        self.status = status
+
+
+class CutAnswer(OSError):
+    """Fewer bytes came than were announced."""
 
 
 class WebFiles:
@@ -93,13 +107,15 @@ class WebFiles:
                 found = {key.lower(): value for key, value in response.getheaders()}
                 if response.status not in (200, 206) or (end is not None and response.status == 200):
                     return response.status, found, b""  # without its content, which is none of ours
-                content = response.read(limit_bytes + 1)
+                content = _read(response, limit_bytes + 1)
                 if len(content) > limit_bytes:
                     raise OSError(f"the server sends more than {limit_bytes:,} bytes")
                 is_whole = response.isclosed()
                 return response.status, found, content
             finally:
                 self._put_back(target, connection, is_whole)
+        except (http.client.IncompleteRead, http.client.RemoteDisconnected):
+            raise CutAnswer("the end is missing") from None
         except http.client.HTTPException as error:
             raise OSError(f"the server's answer is not HTTP ({type(error).__name__})") from None
 
@@ -156,7 +172,7 @@ class WebFiles:
         if status in (404, 410):
             raise FileNotFoundError(f"the server has no such file (status {status})")
         if status not in (200, 206, 416):
-            raise OSError(f"the server answers with status {status}")
+            raise StatusError(status)
         return answer
 
 
@@ -188,6 +204,24 @@ class _Parts(io.RawIOBase):
         buffer[: len(content)] = content
         self._place += len(content)
         return len(content)
+
+
+def _read(response: http.client.HTTPResponse, most_bytes: int) -> bytes:
+    """What is announced, up to `most_bytes`. Raises CutAnswer, and TimeoutError where it trickles."""
+    latest_s = time.monotonic() + TIMEOUT_S + most_bytes / LEAST_BYTES_A_SECOND
+    content = bytearray()
+    while len(content) < most_bytes:
+        part = response.read1(most_bytes - len(content))
+        if not part:
+            break
+        content += part
+        if time.monotonic() > latest_s and len(content) < most_bytes:
+            raise TimeoutError(f"{len(content):,} bytes in {TIMEOUT_S + most_bytes / LEAST_BYTES_A_SECOND:.0f} s")
+    if response.length and len(content) < most_bytes:
+        raise CutAnswer(f"{len(content):,} of {len(content) + response.length:,} bytes came")
+    if response.length == 0:
+        response.close()  # it is read to its end: the connection serves again
+    return bytes(content)
 
 
 def _proxy(target: SplitResult) -> str:

@@ -1,0 +1,1 @@
+"""`saccade shard`: any source as tar shards in the WebDataset convention."""
