@@ -199,6 +199,7 @@ def test_the_card_of_a_number_says_its_unit_its_error_and_how_near_it_is(aged: t
     ) in text
     assert 'session.run(["logits", "number"]' in text
     assert "probabilities" not in text
+    assert "- Images unlike those it was trained on: the graph gives a number all the same." in text
     assert (
         'name: "number", data_type: TYPE_FP32, dims: [ 1 ] }' in (folder / "triton/classifier/config.pbtxt").read_text()
     )
@@ -237,6 +238,22 @@ def test_a_grade_is_the_median_in_every_engine_and_over_http(graded: tuple[Path,
     outputs = inferred(served, encoded(*[path.read_bytes() for path in photos]), "grade", "probabilities")
     assert outputs["grade"] == {"name": "grade", "datatype": "INT64", "shape": [8], "data": places}
     assert "Off by 0.250 grades on average" in (folder / "README.md").read_text()
+
+
+def test_the_hub_gets_grades_and_its_card_says_what_is_said_elsewhere(tmp_path: Path):
+    run = untrained_run(tmp_path / "run", task=GRADE, classes=tuple("012"), metrics=GRADED, temperature=1.0)
+    text = (api.export(run, tmp_path / "out", formats=["hub"]).folder / "README.md").read_text()
+    assert "`saccade predict` says the median of the probabilities" in text
+    assert "# mobilenetv3-small: 3 grades" in text
+
+
+def test_a_number_that_is_its_logit_is_served(tmp_path: Path):
+    """OpenVINO leaves out what changes nothing, and one output has two names."""
+    values = {"preprocessing": PHOTOS, "task": Task(kind="number"), "classes": ("angle",), "metrics": {}}
+    run = untrained_run(tmp_path / "run", SMALL, temperature=1.0, **values)
+    network = open_network(api.export(run, tmp_path / "out", formats=["openvino"]).folder, 1)
+    said = network.answer(np.zeros((1, 32, 32, 3), np.uint8))
+    assert said.probability_NK.tolist() == said.logits_NK.tolist()
 
 
 def test_bands_of_16_bits_are_answered_as_by_predict_in_every_engine_and_over_http(

@@ -201,7 +201,10 @@ def _facts(bundle: Bundle, promised: PromisedPrecision | None) -> str:
         known.append(("When it is sure", promised.sentence()))
     notes = [
         *map(printable, texts(bundle.metrics.get("caveats"))),
-        *(text.replace("`", "'") for text in not_measured(bundle.metrics, bundle.unlike_training is not None)),
+        *(
+            text.replace("`", "'")
+            for text in not_measured(bundle.metrics, bundle.unlike_training is not None, bundle.task.is_number)
+        ),
     ]
     terms = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in known)
     return f"<dl>{terms}</dl><ul>{''.join(f'<li>{escape(note)}</li>' for note in notes)}</ul>"

@@ -18,6 +18,10 @@ OTHER_PLACES = "Images of other cameras, places or times than those it was judge
 NONE_OF_THEM = "Images that show none of the classes: the graph names one all the same."
 PREDICT_TELLS = " `saccade predict` tells such images; this file does not."
 LIKE_TRAINING = "Images that show none of the classes and look like those of training: the graph names a class."
+NUMBER_OF_ANY = "Images unlike those it was trained on: the graph gives a number all the same."
+NUMBER_OF_LIKE = (
+    "Images on which there is nothing to measure and that look like those of training: the graph gives a number."
+)
 USAGE = {
     "onnx": """```python
 import numpy, onnxruntime
@@ -62,7 +66,7 @@ def as_markdown(text: str) -> str:
 
 def card_text(bundle: Bundle) -> str:
     """The card, in Markdown. It holds no figure that is not in the run."""
-    with_page = "browser" in bundle.formats
+    with_page, task = "browser" in bundle.formats, bundle.task
     lines = [
         f"# {as_markdown(title_words(bundle))}",
         "",
@@ -74,7 +78,7 @@ def card_text(bundle: Bundle) -> str:
         "",
         preprocessing_words(bundle.preprocessing),
         "",
-        f"The graph takes these pixels and nothing else is to be done to them: {_INSIDE[bundle.task.kind]} are inside."
+        f"The graph takes these pixels and nothing else is to be done to them: {_INSIDE[task.kind]} are inside."
         + (" That of `any-size.onnx` takes whole photos and makes these pixels of them." if with_page else ""),
         "",
         *_pixels_lines(bundle),
@@ -88,7 +92,7 @@ def card_text(bundle: Bundle) -> str:
         *_int8_lines(bundle.int8),
         "## Not measured",
         "",
-        *[f"- {text}" for text in not_measured(bundle.metrics, bundle.unlike_training is not None)],
+        *[f"- {text}" for text in not_measured(bundle.metrics, bundle.unlike_training is not None, task.is_number)],
     ]
     return "\n".join(lines) + "\n"
 
@@ -256,12 +260,13 @@ def _pixels_lines(bundle: Bundle) -> list[str]:
     ]
 
 
-def not_measured(metrics: Mapping[str, Any], tells_unlike: bool = False) -> list[str]:
+def not_measured(metrics: Mapping[str, Any], tells_unlike: bool = False, is_number: bool = False) -> list[str]:
     """What the verdict does not say. `tells_unlike`: the graph says which images are unlike those of training; else
     `predict` does, where the run had enough to learn it from."""
     if tells_unlike:
-        return [OTHER_PLACES, LIKE_TRAINING]
-    return [OTHER_PLACES, NONE_OF_THEM + ("" if metrics.get(UNLIKE_UNKNOWN) else PREDICT_TELLS)]
+        return [OTHER_PLACES, NUMBER_OF_LIKE if is_number else LIKE_TRAINING]
+    none = NUMBER_OF_ANY if is_number else NONE_OF_THEM
+    return [OTHER_PLACES, none + ("" if metrics.get(UNLIKE_UNKNOWN) else PREDICT_TELLS)]
 
 
 def verdict_sentence(metrics: Mapping[str, Any]) -> str:

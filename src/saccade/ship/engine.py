@@ -171,7 +171,9 @@ class Network:
         wanted = {IMAGE: ["?", height_px, width_px, channels]}
         wanted |= {name: ["?", len(self.bundle.classes)] for name in self._output_names[:2]}
         wanted |= {DISTANCE: ["?"]} if self.unlike_training else {}
-        ports = {_name(port, wanted): port for port in (*self._compiled.inputs, *self._compiled.outputs)}
+        ports: dict[str, Any] = {}
+        for port in (*self._compiled.inputs, *self._compiled.outputs):
+            ports[_name(port, wanted.keys() - ports.keys())] = port
         found = {name: _shape(port) for name, port in ports.items()}
         if (
             found != wanted
