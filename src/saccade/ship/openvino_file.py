@@ -4,7 +4,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,13 +30,12 @@ def require_openvino() -> None:
         raise ExportError(MISSING) from None
 
 
-@lru_cache(maxsize=1)
 def openvino_core() -> Any:
-    """OpenVINO's Core, one for the process, which is never let go of.
+    """A Core of OpenVINO, whose part for processors was begun on a thread that ends.
 
-    A Core that computes on the processor gives the thread that began it a stack for signals of its own, and unmaps that
-    at its end. Of two Cores whose lives overlap, the one that ends last puts back that of the other, which is gone:
-    the next signal (Ctrl-C in a training) ends the process by SIGSEGV. So there is one, begun on a thread that ends.
+    That part gives the thread that begins it a stack for signals of its own, and unmaps that at its end. Of two Cores
+    whose lives overlap, the one that ends last puts back the stack of the other, which is gone: the next signal (Ctrl-C
+    in a training) ends the process by SIGSEGV. What it does to a thread of its own does no harm.
     """
     require_openvino()
     import openvino
