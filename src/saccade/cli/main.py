@@ -33,6 +33,7 @@ from . import (
     push,
     recipes,
     report,
+    runs,
     serve,
     similar,
     sources,
@@ -91,6 +92,7 @@ app.command("explain", short_help="Show why a network answers as it does.")(expl
 app.command("export", short_help="Write a run as files that other programs read.")(export.export)
 app.command("serve", short_help="Answer images over HTTP.")(serve.serve)
 app.command("push", short_help="Send a run to the Hugging Face hub.")(push.push)
+app.command("runs", short_help="List runs: live, finished, stopped or damaged.")(runs.runs)
 app.command("report", short_help="Write the report of a run as one HTML file.")(report.report)
 app.command("filter", short_help="Apply a kernel to a photo, or learn one from it.")(filter.filter_image)
 app.command("inspect", short_help="Find leaks, duplicates and bad files.")(inspect.inspect)
