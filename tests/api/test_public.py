@@ -26,6 +26,7 @@ def test_the_public_names_are_these():
         *(
             "train",
             "transfer",
+            "plan",
             "add_class",
             "train_ensemble",
             "find_learning_rate",
@@ -56,7 +57,18 @@ def test_the_public_names_are_these():
             "inspect",
             "preview",
         ),
-        *("table", "compare", "report", "is_run", "is_ensemble", "request_stop", "TrainRequest", "TransferRequest"),
+        *(
+            "table",
+            "compare",
+            "compare_verdicts",
+            "report",
+            "runs",
+            "is_run",
+            "is_ensemble",
+            "request_stop",
+            "TrainRequest",
+        ),
+        "TransferRequest",
         *("PreviewRequest", "TableRequest", "Answering", "Further", "RuntimeConfig", "RunProgress", "Silent"),
         *(
             "ArraySource",
@@ -65,6 +77,7 @@ def test_the_public_names_are_these():
             "Record",
             "TrainResult",
             "TransferResult",
+            "DryRun",
             "AddedClasses",
             "EnsembleResult",
         ),
@@ -86,8 +99,17 @@ def test_the_public_names_are_these():
             "Suggestions",
             "Drift",
         ),
-        *("Explanation", "Inspection", "DesignTable", "Comparison", "Metrics", "Preprocessing", "SaccadeError"),
-        *("ImageError", "Stopped"),
+        *(
+            "Explanation",
+            "Inspection",
+            "DesignTable",
+            "Comparison",
+            "ComparedRuns",
+            "RunList",
+            "Metrics",
+            "Preprocessing",
+        ),
+        *("SaccadeError", "ImageError", "Stopped"),
     ]
 
 

@@ -18,6 +18,7 @@ from ..core.own_process import own_process
 from . import (
     add_class,
     augmentations,
+    completion,
     config,
     convert,
     drift,
@@ -103,6 +104,7 @@ app.command("compare", short_help="Show the totals of networks side by side.")(t
 app.command("convert", short_help="Turn a pickled weight file into safetensors.")(convert.convert)
 app.command("weights", short_help="List public weights, or fetch them.")(weights.weights)
 app.command("config", short_help="Print a file of settings to edit.")(config.config)
+app.command("completion", short_help="Print the script that completes in a shell.")(completion.completion)
 app.command("models", short_help="List the networks.")(models.models)
 app.command("sources", short_help="List the kinds of sources.")(sources.sources)
 app.command("recipes", short_help="List the recipes.")(recipes.recipes)

@@ -254,7 +254,7 @@ def _read_plan(plan: Path) -> tuple[ConfigFacts, int]:
 def _read(read: Callable[[], Read], otherwise: Read, problems: list[str], is_live: bool) -> Read:
     """What `read` gives; `otherwise`, with the reason among `problems`, where the file is damaged. The files of a live
     run may be in the middle of growing."""
-    for number in range(LIVE_READS if is_live else 1):
+    for _ in range(LIVE_READS if is_live else 1):
         try:
             return read()
         except (CheckpointError, ConfigError) as error:
