@@ -372,7 +372,9 @@ def _draw_start(start: StartPoint, run_dir: Path, progress: RunProgress) -> None
     """The pictures of what was compared. The run is whole without them."""
     pictures: dict[str, Callable[[Path], None]] = {}
     if start.rungs:
-        pictures[LADDER_PICTURE] = lambda path: write_ladder_chart(path, measured_steps(start.rungs), start.sentence)
+        pictures[LADDER_PICTURE] = lambda path: write_ladder_chart(
+            path, measured_steps(start.rungs), start.sentence, start.frozen
+        )
     if start.backbones:
         pictures[BACKBONE_PICTURE] = lambda path: write_backbone_chart(path, start.backbones, start.backbone_sentence)
     for name, draw in pictures.items():
