@@ -106,7 +106,7 @@ def _panels(explanation: Explanation, y: float) -> list[str]:
     else:
         top = float(np.abs(cover.drop_HW).max())
         picture = signed_overlay(sees, cover.drop_HW, top)
-        caption = f"how '{name}' changes when a {cover.patch_px} px square is covered: orange is what it needs"
+        caption = f"a {cover.patch_px} px square is covered: orange is what '{name}' needs"
         ends = (f"rises {100 * top:.1f} points", f"falls {100 * top:.1f} points")
         if explanation.member.task.is_number:
             ends = (f"rises {top:.3g}", f"falls {top:.3g}")
