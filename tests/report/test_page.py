@@ -112,8 +112,8 @@ def test_a_transfer_shows_what_was_measured_and_why_it_froze_so_deep(make_run: C
         "Features took 1.2 s (40 images computed, 1,200 found on disk), choosing the depth 0.5 s, the last layer 1.5 s."
     ) in page.text
     assert "all a new last layer 900 75.0 70.5 to 79.0 - 1,026" in page.text
-    assert "stage2 everything after it 900 82.5 78.0 to 86.0 <0.001 1,026" in page.text
-    assert "<0.001 1,026 stage2 everything after it 90 77.5 78.0 to 86.0 - 7" in page.text  # most images first
+    assert "stage2 everything after that part 900 82.5 78.0 to 86.0 <0.001 1,026" in page.text
+    assert "<0.001 1,026 stage2 everything after that part 90 77.5 78.0 to 86.0 - 7" in page.text  # most images first
     assert ("a", {"href": "#curves"}) not in page.elements  # nothing but the last layer was fitted: no epochs
     assert "No epoch was better" not in page.text
 

@@ -270,7 +270,10 @@ class _Starter:
                 f"{' and '.join(names)} {are} for fine-tuning; all images count alike in the last layer's fit"
             )
         if chosen.depth == ALL and self.plan.num_views == 1 and self.plan.augment.active():
-            self.report.notes.append("all is frozen, so no image is augmented; --views 4 adds augmented views of each")
+            self.report.notes.append(
+                "only the last layer learns, so images are not augmented; with --views 4 it learns from three altered "
+                "copies of each, too"
+            )
         started_s = time.monotonic()
         self._compared, self._fine_tuned = [], ([] if chosen.depth == ALL else [chosen.depth])
         feature_ND = collect_features(self.plan, [LAST], split.train_N, self.features)[LAST].float()
