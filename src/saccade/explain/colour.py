@@ -52,12 +52,14 @@ def signed_overlay(image_HWC: np.ndarray, value_HW: np.ndarray, top: float) -> n
 def signed_scale() -> np.ndarray:
     """The colours of `signed_overlay` over middle grey, from -top to top: (256, 3) uint8, what a legend shows."""
     middle_HWC = np.full((1, NUM_STEPS, 1), 128, np.uint8)
-    return signed_overlay(middle_HWC, np.linspace(-1, 1, NUM_STEPS)[None], 1.0)[0]
+    colour_N3: np.ndarray = signed_overlay(middle_HWC, np.linspace(-1, 1, NUM_STEPS)[None], 1.0)[0]
+    return colour_N3
 
 
 def _pale(image_HWC: np.ndarray) -> np.ndarray:
     """grey_HW1 float64 of the image, half way to white, so that colours on it are told apart."""
-    return 128 + 0.5 * image_HWC.astype(np.float64).mean(axis=2, keepdims=True) - 0.5
+    pale_HW1: np.ndarray = 127.5 + 0.5 * image_HWC.astype(np.float64).mean(axis=2, keepdims=True)
+    return pale_HW1
 
 
 def overlay(image_HWC: np.ndarray, value_HW: np.ndarray) -> np.ndarray:

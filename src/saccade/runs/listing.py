@@ -15,7 +15,7 @@ from pydantic import Field
 from ..core import lock
 from ..core.errors import CheckpointError, ConfigError, UsageError, printable, shell_word
 from .files import Count, Finite, Rate, RunFile, Text, read_json_file
-from .log import read_epochs
+from .log import EpochEvent, read_epochs
 from .names import (
     BEST,
     CONFIG,
@@ -45,7 +45,7 @@ MAX_DEPTH = 6  # folders inside folders
 MAX_PARTS = 20  # members of an ensemble, or folds
 LIVE_READS = 3  # of a file that grows while it is read
 BEGUN_WITH = (ENVIRONMENT, DATA, FOUND, f"{BEST}/{MANIFEST}", f"{LAST}/{MANIFEST}")  # beside the `config.toml` of a run
-WRITTEN = (CONFIG, ENSEMBLE_PLAN, MEASURED, TRANSFER, METRICS_LOG, EVALUATION)
+WRITTEN: tuple[str, ...] = (CONFIG, ENSEMBLE_PLAN, MEASURED, TRANSFER, METRICS_LOG, EVALUATION)
 WRITTEN += tuple(f"{name}/{MANIFEST}" for name in (BEST, LAST, START))
 
 Read = TypeVar("Read")
@@ -189,7 +189,8 @@ def _read_run(path: Path, is_live: bool | None = None) -> ListedRun:
     is_live = lock.is_held(path) if is_live is None else is_live
     problems: list[str] = []
     _, config = _read(lambda: read_config_facts(path), ("", ConfigFacts()), problems, is_live)
-    log = _read(lambda: read_epochs(path / METRICS_LOG), (), problems, is_live)
+    no_epochs: tuple[EpochEvent, ...] = ()
+    log = _read(lambda: read_epochs(path / METRICS_LOG), no_epochs, problems, is_live)
     start = _read(lambda: read_json_file(_Epochs, path / TRANSFER), None, problems, is_live)
     judged = _read(lambda: read_json_file(_Judged, path / EVALUATION), None, problems, is_live)
     if judged is not None and not problems and not (path / BEST / MANIFEST).is_file():
