@@ -157,7 +157,7 @@ def cost_of(model: nn.Module, config: RunConfig, images: Images, runtime: Runtim
 
 def measure_steps(training: TrainingStep, config: RunConfig, images: Images, runtime: Runtime) -> TimeLeft:
     """How long the whole run would take, by a few steps on this machine. The first one, which warms up, is left out."""
-    loader = config.loader.model_copy(update={"batch_size": config.batch_size})
+    loader = config.loader_of(runtime.ranks)
     split, started_s = images.split, time.monotonic()
     index_N = split.train_N
     with build_loader(images.source, index_N, images.preprocessing, config.augment, loader, config.seed) as batches:
