@@ -142,14 +142,15 @@ class RunConsole:
         now_s = time.monotonic()
         pause_s = HEARTBEAT_S if self.output.plain else REDRAW_S
         if done == total:
-            self.close()
+            self._line.clear()
+            self._line.say("preparing")
         elif not self.output.quiet and now_s - self._drawn_s >= pause_s:
             self._drawn_s = now_s
             self._show([f"checking images {done:,}/{total:,}"])
 
     def epoch(self, result: "EpochResult") -> None:
         """One row that stays."""
-        self._line.say("")
+        self._line.say(f"epoch {result.epoch + 1}" if result.epoch < result.num_epochs else "finishing")
         self._epoch_started_s = self._drawn_s = time.monotonic()
         cells = row_cells(result)
         shown = [_renamed(result).get(name, name) for name in self._columns]
