@@ -356,11 +356,11 @@ def test_the_time_left_of_the_whole_job_stands_in_the_live_line(monkeypatch: pyt
     monkeypatch.setattr(console.RunConsole, "_draw", lambda self, text: drawn.append(text))
 
     def work(said: console.RunConsole) -> None:
-        said.left(130.0, 260.0)
+        said.time_left(130.0, 260.0)
         clock[0] += 4.0
         said.step(1, 5, 10, lambda: (1.25, 0.25))
 
     written(100, False, work)
     assert drawn == ["epoch 2  batch 5/10  loss 1.250  acc 25.0 %  2 to 4 min left"]
-    text = written(0, True, lambda said: (said.left(130.0, 260.0), said.epoch(RESULT)))
+    text = written(0, True, lambda said: (said.time_left(130.0, 260.0), said.epoch(RESULT)))
     assert text.endswith("img/s 1,234  2 to 4 min left\n")

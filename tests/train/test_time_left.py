@@ -83,12 +83,12 @@ def test_runs_that_follow_are_counted_with_this_one():
     heard: list[tuple[float, float]] = []
 
     class Heard(Silent):
-        def left(self, low_s: float, high_s: float) -> None:
+        def time_left(self, low_s: float, high_s: float) -> None:
             heard.append((low_s, high_s))
 
-    OneOfSeveral(Heard(), 3, 5).left(10.0, 20.0)
+    OneOfSeveral(Heard(), 3, 5).time_left(10.0, 20.0)
     assert heard[0] == pytest.approx((30.0, 60.0), abs=0.1)
-    OneOfSeveral(Heard(), 5, 5).left(10.0, 20.0)
+    OneOfSeveral(Heard(), 5, 5).time_left(10.0, 20.0)
     assert heard[1] == pytest.approx((10.0, 20.0), abs=0.1)
 
 
@@ -100,7 +100,7 @@ def test_a_watcher_of_before_is_not_told_what_it_does_not_know():
             self.noted = text
 
     watched = OneOfSeveral(Earlier(), 1, 2)  # type: ignore[arg-type]
-    watched.left(1.0, 2.0)
+    watched.time_left(1.0, 2.0)
     watched.measured("depth all: 90 %")
     watched.logged("epoch", {})
     watched.ended(None)

@@ -94,7 +94,7 @@ class RunConsole:
         """A measurement that is finished: a line that stays."""
         self._print(text)
 
-    def left(self, low_s: float, high_s: float) -> None:
+    def time_left(self, low_s: float, high_s: float) -> None:
         """How long all of the work still takes: a part of the live line."""
         self._left = left_words(low_s, high_s)
 

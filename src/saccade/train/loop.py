@@ -84,7 +84,7 @@ class Progress(Protocol):
     def logged(self, event: str, values: dict[str, Any]) -> None:
         """What `metrics.jsonl` has got."""
 
-    def left(self, low_s: float, high_s: float) -> None:
+    def time_left(self, low_s: float, high_s: float) -> None:
         """All of the work, to its verdict and report, still takes between so many seconds."""
 
 
@@ -165,7 +165,7 @@ def _tell_left(training: TrainingStep, plan: FitPlan, cursor: Cursor, taken: Tra
         last_epoch = min(config.epochs, max(cursor.best_epoch + config.stop.patience_epochs, cursor.epoch + 1))
         soonest = taken.left(cursor.epoch, cursor.batch, last_epoch)
     deadline_s = math.inf if plan.deadline_s is None else max(0.0, plan.deadline_s - time.monotonic())
-    plan.progress.left(min(soonest.low_s, deadline_s), min(left.high_s, deadline_s + MOST_JUDGING_S))
+    plan.progress.time_left(min(soonest.low_s, deadline_s), min(left.high_s, deadline_s + MOST_JUDGING_S))
 
 
 def _run_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor, taken: TrainingTime) -> Cursor:

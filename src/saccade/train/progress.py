@@ -24,7 +24,7 @@ class RunProgress(Protocol):
     def working(self, text: str) -> None:
         """What goes on now, and how far it is: `features of 648 of 3,068 images`."""
 
-    def left(self, low_s: float, high_s: float) -> None:
+    def time_left(self, low_s: float, high_s: float) -> None:
         """All of the work, to its verdict and report, still takes between so many seconds."""
 
     def measured(self, text: str) -> None:
@@ -58,7 +58,7 @@ class Silent:
     def working(self, text: str) -> None:
         """Nothing."""
 
-    def left(self, low_s: float, high_s: float) -> None:
+    def time_left(self, low_s: float, high_s: float) -> None:
         """Nothing."""
 
     def measured(self, text: str) -> None:
@@ -86,7 +86,8 @@ class Silent:
 class NotedOnce:
     """A RunProgress that hands all on to another, but each note once: a command may open the same images twice.
 
-    The other one may be of before there were `left`, `measured`, `begun`, `logged` and `ended`, and hears none of them.
+    The other one may be of before there were `time_left`, `measured`, `begun`, `logged` and `ended`, and hears none
+    of them.
     """
 
     def __init__(self, progress: RunProgress) -> None:
@@ -107,10 +108,10 @@ class NotedOnce:
         """As the other one."""
         self._progress.working(text)
 
-    def left(self, low_s: float, high_s: float) -> None:
+    def time_left(self, low_s: float, high_s: float) -> None:
         """As the other one, if it hears of that."""
-        if hasattr(self._progress, "left"):
-            self._progress.left(low_s, high_s)
+        if hasattr(self._progress, "time_left"):
+            self._progress.time_left(low_s, high_s)
 
     def measured(self, text: str) -> None:
         """As the other one, if it hears of that."""
@@ -164,7 +165,7 @@ class OneOfSeveral(NotedOnce):
         self._num_others = total - number
         self._started_s = time.monotonic()
 
-    def left(self, low_s: float, high_s: float) -> None:
+    def time_left(self, low_s: float, high_s: float) -> None:
         """This one's, and those of the runs behind it."""
         done_s = time.monotonic() - self._started_s
-        super().left(low_s + self._num_others * (done_s + low_s), high_s + self._num_others * (done_s + high_s))
+        super().time_left(low_s + self._num_others * (done_s + low_s), high_s + self._num_others * (done_s + high_s))

@@ -116,7 +116,7 @@ def climb(ladder: Ladder, plan: TimePlan, fine_tuning: FineTuning) -> Climb:
 def tell_left(ladder: Ladder, plan: TimePlan, depths: list[str], fine_tuning: FineTuning) -> None:
     """Say how long all of it still takes, where `depths` may still be compared and any may be chosen."""
     low_s, high_s = plan.left(depths, ladder.tail_depths, fine_tuning.num_epochs, done=1.0)
-    ladder.work.progress.left(low_s, high_s)
+    ladder.work.progress.time_left(low_s, high_s)
 
 
 def worth_a_trial(tried: list[Tried], fine_tuning: FineTuning) -> Tried | None:

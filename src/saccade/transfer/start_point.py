@@ -136,7 +136,7 @@ class _Starter:
     def _tell_left(self, done: float) -> None:
         """Say how long all of it still takes, with so much of the features there, before a depth is measured."""
         num_epochs = enough_epochs(self.work.config, len(self.work.images.split.train_N))
-        self.work.progress.left(*self.time.left(self._compared, self._fine_tuned, num_epochs, done))
+        self.work.progress.time_left(*self.time.left(self._compared, self._fine_tuned, num_epochs, done))
 
     def _groups(self) -> np.ndarray:
         """int64 numbers of the training images: those that share one are left out together."""
