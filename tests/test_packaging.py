@@ -15,11 +15,13 @@ from saccade.data.images.formats.table import FORMATS
 REPOSITORY = Path(__file__).parent.parent
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+TRACKERS = {"tensorboard", "mlflow", "wandb", "trackio"}  # not in `all`: each brings much, for those who have it
 
 
 def own_requirements() -> list[Requirement]:
-    """What the distribution and every extra of it ask for, without the extra that names the others."""
-    texts = [*PROJECT["dependencies"], *(text for extra in EXTRAS.values() for text in extra)]
+    """What the distribution and the extras of the test command ask for, without the extra that names the others."""
+    extras = [extra for name, extra in EXTRAS.items() if name not in TRACKERS]
+    texts = [*PROJECT["dependencies"], *(text for extra in extras for text in extra)]
     found = [Requirement(text) for text in texts]
     return [requirement for requirement in found if requirement.name != PROJECT["name"]]
 
@@ -64,12 +66,14 @@ def test_every_package_of_an_extra_is_imported_by_the_package():
     """An extra promises what is there: the package, or for `test` its tools, use each of its requirements."""
     modules = {"pyarrow": "pyarrow", "fsspec": "fsspec", "pillow-heif": "pillow_heif", "pydicom": "pydicom"}
     modules |= {"onnx": "onnx", "onnxruntime": "onnxruntime", "openvino": "openvino", "nncf": "nncf"}
+    modules |= {"mlflow": "mlflow", "wandb": "wandb", "trackio": "trackio"}
     modules |= {"starlette": "starlette", "uvicorn": "uvicorn", "python-multipart": "python_multipart"}
     text = "\n".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "src").rglob("*.py"))
-    assert set(EXTRAS) == {"data", "s3", "heic", "dicom", "export", "openvino", "int8", "serve", "test", "all"}
-    extras = [EXTRAS[name] for name in ("data", "s3", "heic", "dicom", "export", "openvino", "int8", "serve")]
+    own = {"data", "s3", "heic", "dicom", "export", "openvino", "int8", "serve"}
+    assert set(EXTRAS) == own | {"test", "all"} | TRACKERS
+    extras = [EXTRAS[name] for name in sorted(own | TRACKERS)]
     for requirement in map(Requirement, [text for texts in extras for text in texts]):
-        if requirement.name in ("onnxscript", "httptools", "uvloop", "s3fs", "saccade-learn"):
+        if requirement.name in ("onnxscript", "httptools", "uvloop", "s3fs", "saccade-learn", "tensorboard"):
             continue  # imported by torch, by uvicorn and by fsspec; another extra
         assert re.search(rf"^\s*(import|from) {modules[requirement.name]}\b", text, re.M), requirement.name
 

@@ -23,7 +23,7 @@ LAYERS = [
     {"models"},
     {"evaluate", "runs"},
     {"weights"},
-    {"classify", "design", "filters"},
+    {"classify", "design", "filters", "track"},
     {"train", "explain"},
     {"transfer", "preview", "testing", "survey", "ship"},
     {"ensemble", "folds", "audit"},
@@ -223,7 +223,8 @@ def test_the_command_line_does_not_import_torch_or_numpy_at_module_level():
 PACKAGE_LAYERS_BELOW_CLI = set().union(*LAYERS[:-1])
 AT_START = {"core.addresses", "core.addresses.http_allowed"}  # the standard library alone
 AT_START |= {"core.own_process", "core.own_process.own_process"}
-AT_START |= {f"core.display{name}" for name in ("", ".fitted", ".paragraph", ".table_lines")}
+AT_START |= {f"core.display{name}" for name in ("", ".fitted", ".paragraph", ".table_lines", ".text_width")}
+AT_START |= {"core.durations", "core.durations.between_words"}
 
 
 def test_the_public_api_is_what_it_says_and_comes_on_demand():

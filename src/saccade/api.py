@@ -23,6 +23,7 @@ from .classify.answer_units import answer_rows, answer_units
 from .classify.answers_file import AnswersFile, AnswersWritten, digest_of, write_answers, write_judged
 from .classify.chosen_threshold import Answering, promised_precision, refuse_confidence_of_labels, require_promised
 from .classify.classifier import Classifier, Member, join_members, open_classifier, open_member
+from .classify.compared_runs import ComparedRuns, compare_runs
 from .classify.crops import looks
 from .classify.evaluation import Evaluation
 from .classify.exports import Exported, export_fiftyone, export_label_studio
@@ -33,6 +34,7 @@ from .classify.judge import evaluate as evaluate_runs
 from .classify.label_check import LabelCheck
 from .classify.listing import ListedImages, listing_of
 from .classify.predict import predict as predict_items
+from .classify.run_list import RunList, read_run_list
 from .classify.seen_images import SeenImages
 from .classify.unit_share import parse_share
 from .classify.units import Row, UnitFolder, UnitsWritten, require_parquet
@@ -89,10 +91,11 @@ from .survey.similar_sheet import write_similar_sheet
 from .survey.suggest import Suggestions, suggest_images, write_suggestions
 from .train.config import RunConfig
 from .train.cross_validated import CrossValidated
+from .train.dry_run import DryRun, plan_training
 from .train.more_epochs import refuse_more_epochs
 from .train.own_images import held_out_images, run_folder
 from .train.prepare import Scanned, divide
-from .train.progress import BegunOnce, NotedOnce, RunProgress, Silent
+from .train.progress import BegunOnce, NotedOnce, OneOfSeveral, RunProgress, Silent
 from .train.range_test import RangeTest
 from .train.range_test import find_learning_rate as find_rate
 from .train.request import TrainRequest, asked_for, named_train, refuse_test_fraction
@@ -102,14 +105,17 @@ from .train.run import train as run_training
 from .train.run_directory import (
     RUNS,
     RunFolder,
+    free_run_path,
     naming_config,
     new_run_path,
     refuse_among_images,
     refuse_changes,
 )
 from .train.stop import request_stop
+from .train.tracking import Tracked
 from .transfer.add_class import AddClassWork, AddedClasses, add_classes
-from .transfer.choose_backbone import with_backbone
+from .transfer.choose_backbone import with_backbone, without_download
+from .transfer.dry_run import plan_transfer
 from .transfer.request import (
     TransferRequest,
     asked_of_transfer,
@@ -126,6 +132,7 @@ __all__ = [
     # verbs
     "train",
     "transfer",
+    "plan",
     "add_class",
     "train_ensemble",
     "find_learning_rate",
@@ -156,7 +163,9 @@ __all__ = [
     "preview",
     "table",
     "compare",
+    "compare_verdicts",
     "report",
+    "runs",
     "is_run",
     "is_ensemble",
     "request_stop",
@@ -179,6 +188,7 @@ __all__ = [
     # what they give
     "TrainResult",
     "TransferResult",
+    "DryRun",
     "AddedClasses",
     "EnsembleResult",
     "RangeTest",
@@ -202,6 +212,8 @@ __all__ = [
     "Inspection",
     "DesignTable",
     "Comparison",
+    "ComparedRuns",
+    "RunList",
     "Metrics",
     "Preprocessing",
     # what they raise
@@ -224,7 +236,7 @@ def train(
     with named_train(request) as asked:
         out = _path(asked.out)
         if _has_folds(asked):
-            return _train_with_folds(asked, NotedOnce(progress or Silent()), command)
+            return _train_with_folds(asked, _watched(progress, asked), command)
         if asked.resume:
             config, folder = _resumed(asked, "train", lambda begun: asked_for(asked, begun))
         else:
@@ -233,7 +245,8 @@ def train(
             _refuse_begun(folder.path, "train")
         try:
             with naming_config(folder):
-                return run_training(config, folder, progress or Silent(), command, find_extra_loss=load_teachers)
+                watched = _watched(progress, asked)
+                return run_training(config, folder, watched, command, find_extra_loss=load_teachers)
         finally:
             if out is None and not asked.resume:
                 _remove_if_empty(folder.path)
@@ -248,7 +261,7 @@ def transfer(
     Pictures of what was measured lie in the run: `ladder.svg` where the depth was chosen by evidence, `backbones.svg`
     where networks were compared.
     """
-    progress = NotedOnce(progress or Silent())
+    progress = _watched(progress, request)
     with named_transfer(request) as asked:
         store, out, search = asked.store(), _path(asked.out), None
         if _has_folds(asked):
@@ -273,6 +286,59 @@ def transfer(
                 _remove_if_empty(folder.path)
     _draw_start(result.start, folder.path, progress)
     return result
+
+
+@scoped_runtime()
+def plan(request: TrainRequest | TransferRequest, progress: RunProgress | None = None) -> DryRun:
+    """What `train`, `train_ensemble` or `transfer` would do with `request`: images, split, network, cost and settings.
+
+    The images are looked at and a few steps are measured; nothing is written, and no weights are downloaded. Raises
+    SaccadeError, as they do before their work.
+    """
+    watched = NotedOnce(progress or Silent())
+    if request.resume:
+        raise UsageError("A dry run is of a new run, and --resume goes on with one.\nLeave one of them out.")
+    if isinstance(request, TransferRequest):
+        with named_transfer(request) as asked:
+            return _plan_transfer(asked, watched)
+    with named_train(request) as asked_training:
+        return _plan_training(asked_training, watched)
+
+
+def _plan_training(asked: TrainRequest, progress: RunProgress) -> DryRun:
+    config = asked.config()
+    more: tuple[str, ...] = ()
+    if asked.ensemble:
+        ensemble_folder.check_size(asked.ensemble)
+        more = (f"members {asked.ensemble} such runs, each with a seed of its own, then judged together",)
+    if asked.folds:
+        _check_folds(asked)
+        more = (f"folds   {asked.folds} such runs, each judged on images of its own, then one for use on all images",)
+    path = _planned_path(asked, config, f"{config.model}-ensemble" if asked.ensemble else config.model, "train")
+    return replace(plan_training(config, path, progress, load_teachers), more=more)
+
+
+def _plan_transfer(asked: TransferRequest, progress: RunProgress) -> DryRun:
+    asked, is_here = without_download(asked, progress.note)
+    config = asked.config()
+    path = _planned_path(asked, config, config.transfer.backbone, "transfer")
+    found = plan_transfer(config, is_here, path, progress, _path(asked.preprocessing))
+    if not asked.folds:
+        return found
+    _check_folds(asked)
+    refuse_with_folds(asked)
+    told = f"folds   {asked.folds} such runs, each judged on images of its own, then one for use on all images"
+    return replace(found, more=(told,))
+
+
+def _planned_path(request: TrainRequest | TransferRequest, config: RunConfig, network: str, verb: str) -> Path:
+    """Where a run that is not begun would lie. Raises what beginning it there would raise."""
+    out = _path(request.out)
+    refuse_among_images(config.source, out or RUNS)
+    path = out or free_run_path(short_name(config.source), short_name(network))
+    _refuse_begun(path, verb)
+    RunFolder(path=path).check()
+    return path
 
 
 @scoped_runtime()
@@ -311,7 +377,9 @@ def _draw_start(start: StartPoint, run_dir: Path, progress: RunProgress) -> None
     """The pictures of what was compared. The run is whole without them."""
     pictures: dict[str, Callable[[Path], None]] = {}
     if start.rungs:
-        pictures[LADDER_PICTURE] = lambda path: write_ladder_chart(path, measured_steps(start.rungs), start.sentence)
+        pictures[LADDER_PICTURE] = lambda path: write_ladder_chart(
+            path, measured_steps(start.rungs), start.sentence, start.frozen
+        )
     if start.backbones:
         pictures[BACKBONE_PICTURE] = lambda path: write_backbone_chart(path, start.backbones, start.backbone_sentence)
     for name, draw in pictures.items():
@@ -372,7 +440,7 @@ def train_ensemble(
             RunFolder(path=path).check()
         try:
             with naming_config(RunFolder(path=path, resume=asked.resume), ENSEMBLE_PLAN):
-                return train_members(plan, path, asked.resume, NotedOnce(progress or Silent()), command)
+                return train_members(plan, path, asked.resume, _watched(progress, asked), command)
         finally:
             if out is None and not asked.resume:
                 _remove_if_empty(path)
@@ -1010,6 +1078,17 @@ def compare(targets: Sequence[AnyPath], request: TableRequest | None = None) -> 
 
 
 @scoped_runtime()
+def compare_verdicts(runs: Sequence[AnyPath]) -> ComparedRuns:
+    """The verdicts of several runs, each against the first, on the images that both were judged on (McNemar's test).
+
+    Raises UsageError for fewer than two, CheckpointError for one that was not judged.
+    """
+    if len(runs) < 2:
+        raise UsageError("Two runs or more are compared: saccade compare runs/one runs/other.")
+    return compare_runs(_paths(runs))
+
+
+@scoped_runtime()
 def report(run: AnyPath, out: AnyPath | None = None, model: nn.Module | None = None) -> Path:
     """Write the report of a finished run as one HTML file (default: `report.html` in it). Raises SaccadeError.
 
@@ -1018,6 +1097,15 @@ def report(run: AnyPath, out: AnyPath | None = None, model: nn.Module | None = N
     ensemble_folder.refuse_ensemble(Path(run), "report")
     with known_network(model):
         return write_report(Path(run), _path(out))
+
+
+@scoped_runtime()
+def runs(folder: AnyPath = RUNS) -> RunList:
+    """How each run in `folder` stands, at any depth, the one that was begun last first; nothing of them is computed.
+
+    Raises UsageError where there is no such folder.
+    """
+    return read_run_list(Path(folder))
 
 
 @scoped_runtime()
@@ -1039,6 +1127,11 @@ def _path(path: AnyPath | None) -> Path | None:
 
 def _paths(paths: AnyPath | Sequence[AnyPath]) -> list[Path]:
     return [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths]
+
+
+def _watched(progress: RunProgress | None, request: TrainRequest | TransferRequest) -> RunProgress:
+    """Who watches, with the trackers that `request` names. Raises UsageError for one that is not there."""
+    return Tracked(progress or Silent(), request.log) if request.log else NotedOnce(progress or Silent())
 
 
 def _run_path(config: RunConfig, out: Path | None, network: str) -> Path:
@@ -1111,7 +1204,7 @@ def _train_with_folds(asked: TrainRequest, progress: RunProgress, command: str) 
         config: RunConfig, folder: RunFolder, scanned: Scanned, crossed: CrossValidated | None
     ) -> TrainResult:
         images = divide(config, scanned, progress.note)
-        return run_training(config, folder, progress, command, images, load_teachers, crossed)
+        return run_training(config, folder, _of_folds(progress, config), command, images, load_teachers, crossed)
 
     return _with_folds(FoldsWork(plan=plan, path=path, resume=asked.resume, progress=progress), train_one, asked)
 
@@ -1140,9 +1233,16 @@ def _transfer_with_folds(
     def train_one(
         config: RunConfig, folder: RunFolder, scanned: Scanned, crossed: CrossValidated | None
     ) -> TransferResult:
-        return run_transfer(config, folder, store, progress, command, scanned=scanned, crossed=crossed)
+        watched = _of_folds(progress, config)
+        return run_transfer(config, folder, store, watched, command, scanned=scanned, crossed=crossed)
 
     return _with_folds(FoldsWork(plan=plan, path=path, resume=asked.resume, progress=progress), train_one, asked)
+
+
+def _of_folds(progress: RunProgress, config: RunConfig) -> RunProgress:
+    """Who watches the run of a fold, or the run for use, which is the last of them."""
+    total = config.split.folds + 1
+    return OneOfSeveral(progress, config.split.fold or total, total)
 
 
 def _check_folds(request: TrainRequest | TransferRequest) -> None:

@@ -174,6 +174,11 @@ def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tupl
             (lambda: api.transfer(transfer_request("transferred", freeze=freeze)), False),
             (lambda: api.transfer(transfer_request("t-falls", freeze="none"), Falling()), True),
         ],
+        "plan": [
+            (lambda: api.plan(request("planned")), False),
+            (lambda: api.plan(transfer_request("planned", freeze="all")), False),
+            (lambda: api.plan(request("run", resume=True)), True),
+        ],
         "add_class": [
             (lambda: api.add_class(run, as_path(eleven), out("grown"), as_path(photos), out("cache")), False),
             (lambda: api.add_class(run, as_path(photos), out("none")), True),
@@ -294,10 +299,15 @@ def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tupl
         ],
         "table": [(lambda: api.table(run), False), (lambda: api.table(out("absent")), True)],
         "compare": [(lambda: api.compare([run, "resnet20"]), False), (lambda: api.compare(["lenet", "lenet5"]), True)],
+        "compare_verdicts": [
+            (lambda: api.compare_verdicts([run, out("memory")]), False),
+            (lambda: api.compare_verdicts([run]), True),
+        ],
         "report": [
             (lambda: api.report(run, out("report.html")), False),
             (lambda: api.report(out("pair")), True),
         ],
+        "runs": [(lambda: api.runs(as_path(folder)), False), (lambda: api.runs(out("absent")), True)],
         "is_run": [(lambda: api.is_run(run), False), (lambda: api.is_run(3), True)],
         "is_ensemble": [(lambda: api.is_ensemble(run), False), (lambda: api.is_ensemble(3), True)],
         "request_stop": [(lambda: api.request_stop(), False)],

@@ -26,6 +26,7 @@ def test_the_public_names_are_these():
         *(
             "train",
             "transfer",
+            "plan",
             "add_class",
             "train_ensemble",
             "find_learning_rate",
@@ -57,7 +58,8 @@ def test_the_public_names_are_these():
             "shard",
             "preview",
         ),
-        *("table", "compare", "report", "is_run", "is_ensemble", "request_stop", "TrainRequest", "TransferRequest"),
+        *("table", "compare", "compare_verdicts", "report", "runs", "is_run", "is_ensemble", "request_stop"),
+        *("TrainRequest", "TransferRequest"),
         *("PreviewRequest", "TableRequest", "ShardSettings", "Answering", "Further", "RuntimeConfig", "RunProgress"),
         "Silent",
         *(
@@ -67,6 +69,7 @@ def test_the_public_names_are_these():
             "Record",
             "TrainResult",
             "TransferResult",
+            "DryRun",
             "AddedClasses",
             "EnsembleResult",
         ),
@@ -89,8 +92,17 @@ def test_the_public_names_are_these():
             "Suggestions",
             "Drift",
         ),
-        *("Explanation", "Inspection", "DesignTable", "Comparison", "Metrics", "Preprocessing", "SaccadeError"),
-        *("ImageError", "Stopped"),
+        *(
+            "Explanation",
+            "Inspection",
+            "DesignTable",
+            "Comparison",
+            "ComparedRuns",
+            "RunList",
+            "Metrics",
+            "Preprocessing",
+        ),
+        *("SaccadeError", "ImageError", "Stopped"),
     ]
 
 

@@ -13,6 +13,7 @@ from skimage import data as skimage_data
 
 from saccade.cli.main import main
 from saccade.conv.filters import KERNELS
+from saccade.filters.view import signed_colours
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -227,3 +228,26 @@ def test_bad_input_is_named_and_nothing_is_written(run: Run, arguments: list[str
     before = sorted(Path().iterdir())
     assert run(*arguments) == (status, "", f"error: {message.replace('HERE', str(Path.cwd()))}\n")
     assert sorted(Path().iterdir()) == before
+
+
+def test_a_sheet_shows_the_photo_beside_the_answer_with_a_legend(run: Run):
+    status, out, err = run("photo.png", "--kernel", "sobel-x", "--out", "edges.png", "--sheet", "sheet.png")
+    assert (status, err) == (0, "")
+    with Image.open("photo.png") as photo, Image.open("edges.png") as edges, Image.open("sheet.png") as sheet:
+        factor = 480 // max(photo.size)
+        page = np.asarray(sheet)
+        places = []
+        for picture in (photo, edges):
+            size = (picture.width * factor, picture.height * factor)
+            part = np.asarray(picture.convert("RGB").resize(size, Image.Resampling.NEAREST))
+            left = 24 if not places else 24 + photo.width * factor + 24
+            top = 24 + 18 + 16 + 20
+            assert np.array_equal(page[top : top + size[1], left : left + size[0]], part)
+            places.append(left)
+    assert tuple(signed_colours(np.array([[-1.0]]), 1.0)[0, 0].tolist()) in {
+        tuple(colour) for colour in page[:, 24].tolist()
+    }, "the legend begins with full blue"
+    assert run("photo.png", "--kernel", "sobel-x", "--sheet", "sheet.jpg")[::2] == (
+        2,
+        "error: --sheet writes .png files; got 'sheet.jpg'.\nChange the ending of the file.\n",
+    )

@@ -98,3 +98,23 @@ def test_training_measures_the_principal_colours_and_stores_them_with_the_run(sa
     eigenvalues = stored["augment.pca_colour.eigenvalues"]
     assert eigenvalues[0] > 10 * eigenvalues[1]
     assert red > blue > 2 * green > 0
+
+
+def test_one_photo_and_a_folder_without_labels_are_previewed(saccade: Callable, tmp_path: Path):
+    draw = np.random.default_rng(1)
+    (tmp_path / "loose").mkdir()
+    for number in range(3):
+        picture = Image.fromarray(draw.integers(0, 256, (150, 200, 3), dtype=np.uint8))
+        picture.save(tmp_path / "loose" / f"{number}.png")
+    for source, names in ((tmp_path / "loose" / "1.png", {"1.png"}), (tmp_path / "loose", {"0.png", "1.png", "2.png"})):
+        done = saccade("preview", source, "--policy", "photo", "--out", tmp_path / "p.png", "--json")
+        assert done.status == 0, done.errors
+        values = json.loads(done.output)
+        assert {image["key"] for image in values["images"]} == names
+        assert values["notes"] == [
+            "photos of 150 pixels are shrunk to 32x32, the input of lenet5: most of their detail is "
+            "lost. As photos are trained on: --model resnet18, or --input 224"
+        ]
+    whole = saccade("preview", tmp_path / "loose", "--input", "96", "--out", tmp_path / "p.png")
+    assert whole.output == f"3 images, drawn 8 times each: {tmp_path / 'p.png'}\n"
+    assert whole.errors == f"data    {tmp_path / 'loose'}: 3 images without labels\n"

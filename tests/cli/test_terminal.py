@@ -15,7 +15,7 @@ import pytest
 from tests.processes import PATIENCE_S, run_python
 from tests.terminal import on_terminal, rendered
 
-from saccade.cli import colour, console, output, starting
+from saccade.cli import colour, console, live_line, output, starting
 from saccade.train.loop import EpochResult
 
 SMALL = ["--model", "conv 4 f3 bn | gap | fc 10", "--set", "input.size_px=12", "--set", "runtime.num_threads=1"]
@@ -60,6 +60,7 @@ def test_a_terminal_that_cannot_redraw_gets_plain_lines(tmp_path: Path, environm
     assert status == 0
     assert "\x1b" not in received
     lines = received.replace("\r\n", "\n").splitlines()
+    lines = [line for line in lines if not re.fullmatch(STAMP + r".*\(\d+ s\)", line)]  # heartbeats of a slow machine
     assert re.match(STAMP + r"epoch 1/1  train loss [\d.]+  train acc [\d.]+ %  val loss", lines[-1])
     assert "img/s" in lines[-1], "full columns where nothing is redrawn"
 
@@ -236,6 +237,8 @@ def test_another_word_for_colours_is_refused(saccade: Callable):
 class Terminal(io.StringIO):
     """A stream that says it is a terminal."""
 
+    encoding = "utf-8"  # type: ignore[assignment]  # as a terminal has one
+
     def isatty(self) -> bool:
         return True
 
@@ -254,9 +257,10 @@ def test_a_terminal_says_starting_while_torch_is_imported_and_then_takes_it_away
     finders = list(sys.meta_path)
     with starting.starting(arguments):
         importlib.import_module("colorsys")
-        assert stream.getvalue() == said
+        shown = said and f"\x1b[?25l\r\x1b[2K{said}"
+        assert stream.getvalue() == shown
         assert importlib.util.find_spec("saccade.nothing") is None  # what imported torch goes on to its own modules
-        assert stream.getvalue() == (said and f"{said}\r\x1b[2K")
+        assert stream.getvalue() == (said and f"{shown}\r\x1b[2K\x1b[?25h")
     assert sys.meta_path == finders
 
 
@@ -268,7 +272,7 @@ def test_starting_is_taken_away_where_the_import_fails(monkeypatch: pytest.Monke
     monkeypatch.setenv("TERM", "xterm")
     with pytest.raises(ImportError), starting.starting([]):
         importlib.import_module("no_such_module")
-    assert stream.getvalue() == "starting\r\x1b[2K"
+    assert stream.getvalue() == "\x1b[?25l\r\x1b[2Kstarting\r\x1b[2K\x1b[?25h"
 
 
 @pytest.mark.parametrize("verb", ["recipes", "sources", "weights", "models", "augmentations"])
@@ -289,3 +293,74 @@ def test_the_shell_completes_commands_and_options(typed: str, found: list[str]):
     asked = {"_SACCADE_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
     done = run(capture_output=True, env=os.environ | asked)
     assert (done.returncode, done.stdout.split(), done.stderr) == (0, found, "")
+
+
+class Ticking:
+    """A live line whose clock is told how late it is, and whose ticks come when they are asked for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, can_redraw: bool) -> None:
+        self.now_s = 100.0
+        self.stream = Terminal()
+        monkeypatch.setattr(live_line.time, "monotonic", lambda: self.now_s)
+        self.line = live_line.LiveLine(self.stream, can_redraw, 40 if can_redraw else 0)
+
+    def wait(self, seconds: int) -> list[str]:
+        """What is written in so many seconds, a tick each."""
+        for _ in range(seconds):
+            self.now_s += 1.0
+            self.line.tick()
+        written, self.stream = self.stream.getvalue(), Terminal()
+        self.line.stream = self.stream
+        return [text for text in re.split(r"\x1b\[[?0-9]*[a-zA-Z]|\r|\n", written) if text]
+
+
+def test_no_work_is_silent_for_longer_than_two_seconds_on_a_terminal(monkeypatch: pytest.MonkeyPatch):
+    ticking = Ticking(monkeypatch, can_redraw=True)
+    ticking.line.say("judging")
+    assert ticking.wait(1) == []
+    assert ticking.wait(3) == ["judging  (2 s)", "judging  (3 s)", "judging  (4 s)"]
+    ticking.line.say("a text that is longer than forty columns are")
+    assert ticking.wait(2) == ["a text that is longer than forty column"]
+    ticking.line.clear()
+    ticking.line.say("")
+    assert ticking.wait(100) == []
+
+
+def test_elsewhere_a_line_comes_after_ten_seconds_and_then_once_a_minute(monkeypatch: pytest.MonkeyPatch):
+    ticking = Ticking(monkeypatch, can_redraw=False)
+    ticking.line.say("judging")
+    assert ticking.wait(9) == []
+    told = ticking.wait(131)
+    assert [line.partition(" ")[2] for line in told] == [
+        "judging  (10 s)",
+        "judging  (1 min 10 s)",
+        "judging  (2 min 10 s)",
+    ]
+
+
+def test_what_is_printed_takes_the_live_line_away_first(monkeypatch: pytest.MonkeyPatch):
+    ticking = Ticking(monkeypatch, can_redraw=True)
+    monkeypatch.setattr(sys, "stderr", ticking.stream)
+    monkeypatch.setenv("NO_COLOR", "1")
+    with ticking.line:
+        live_line.show("looked at 5 of 10 images")
+        output.print_notes(["one is grey"])
+    written = ticking.stream.getvalue()
+    assert written == ("\x1b[?25l\r\x1b[2Klooked at 5 of 10 images\r\x1b[2K\x1b[?25hnote: one is grey\n")
+
+
+def test_the_time_left_of_the_whole_job_stands_in_the_live_line(monkeypatch: pytest.MonkeyPatch):
+    clock = [100.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: clock[0])
+    drawn: list[str] = []
+    monkeypatch.setattr(console.RunConsole, "_draw", lambda self, text: drawn.append(text))
+
+    def work(said: console.RunConsole) -> None:
+        said.time_left(130.0, 260.0)
+        clock[0] += 4.0
+        said.step(1, 5, 10, lambda: (1.25, 0.25))
+
+    written(100, False, work)
+    assert drawn == ["epoch 2  batch 5/10  loss 1.250  acc 25.0 %  2 to 4 min left"]
+    text = written(0, True, lambda said: (said.time_left(130.0, 260.0), said.epoch(RESULT)))
+    assert text.endswith("img/s 1,234  2 to 4 min left\n")

@@ -148,4 +148,6 @@ def test_bad_images_are_named(saccade: Callable, run: Path, tmp_path: Path):
     finished = saccade("explain", run, tmp_path / "none.jpg", "--out", tmp_path / "s.svg")
     assert finished.errors == f"error: {tmp_path / 'none.jpg'}: cannot be read: No such file or directory.\n"
     finished = saccade("explain", run, tmp_path, "--out", tmp_path / "s.svg")
-    assert finished.errors == f"error: {tmp_path}: is a folder; give one image file.\n"
+    assert finished.errors == (
+        f"error: The folder {tmp_path} holds no images.\nName image files, or a folder of them.\n"
+    )

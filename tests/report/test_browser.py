@@ -96,3 +96,28 @@ def test_a_print_is_dark_on_white_whatever_the_theme_of_the_screen(browser: Any,
     assert page.evaluate(colours) == ["rgb(27, 31, 36)", "rgb(255, 255, 255)"]
     assert page.pdf()[:5] == b"%PDF-"
     page.close()
+
+
+def test_tables_sort_pictures_enlarge_and_wide_tables_say_so(browser: Any, made_run: Any):
+    page = browser.new_page(viewport={"width": 390, "height": 900})
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text))
+    page.goto(write_report(made_run.path).as_uri())
+    button = page.locator("#classes thead .sort").nth(1)
+    button.click()
+    counts = [int(row.split("\t")[1].replace(",", "")) for row in page.locator("#classes tbody tr").all_inner_texts()]
+    assert counts == sorted(counts)
+    assert page.locator("#classes th[aria-sort=ascending]").count() == 1
+    button.click()
+    again = [int(row.split("\t")[1].replace(",", "")) for row in page.locator("#classes tbody tr").all_inner_texts()]
+    assert again == sorted(counts, reverse=True)
+    assert page.locator("#classes .sideways, #classes + .sideways").first.is_visible()
+    page.locator(".card .enlarge").first.click()
+    shown = page.locator("dialog img").bounding_box()
+    assert shown is not None
+    assert shown["width"] >= page.locator(".card .enlarge img").first.bounding_box()["width"]
+    page.keyboard.press("Escape")
+    assert not page.locator("dialog").is_visible()
+    assert errors == []
+    page.close()

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,11 @@ def test_a_transfer_shows_what_was_measured_and_why_it_froze_so_deep(make_run: C
     rungs = [rung, fewer, tail | {"p_better": 0.0004}]
     (made.path / "transfer.json").write_text(json.dumps(values | {"rungs": rungs}))
     page = Page(write_report(made.path).read_text(encoding="utf-8"))
-    assert [a["id"] for tag, a in page.elements if tag == "section" and a.get("id")][:2] == ["transfer", "confusion"]
+    assert [a["id"] for tag, a in page.elements if tag == "section" and a.get("id")][:3] == [
+        "next",
+        "transfer",
+        "confusion",
+    ]
     assert ("a", {"href": "#transfer"}) in page.elements
     assert "Frozen <b> as the evidence says." in page.text
     assert (
@@ -106,9 +111,9 @@ def test_a_transfer_shows_what_was_measured_and_why_it_froze_so_deep(make_run: C
     assert (
         "Features took 1.2 s (40 images computed, 1,200 found on disk), choosing the depth 0.5 s, the last layer 1.5 s."
     ) in page.text
-    assert "all a linear last layer 900 75.0 70.5 to 79.0 - 1,026" in page.text
-    assert "stage2 everything after it 900 82.5 78.0 to 86.0 <0.001 1,026" in page.text
-    assert "<0.001 1,026 stage2 everything after it 90 77.5 78.0 to 86.0 - 7" in page.text  # most images first
+    assert "all a new last layer 900 75.0 70.5 to 79.0 - 1,026" in page.text
+    assert "stage2 everything after that part 900 82.5 78.0 to 86.0 <0.001 1,026" in page.text
+    assert "<0.001 1,026 stage2 everything after that part 90 77.5 78.0 to 86.0 - 7" in page.text  # most images first
     assert ("a", {"href": "#curves"}) not in page.elements  # nothing but the last layer was fitted: no epochs
     assert "No epoch was better" not in page.text
 
@@ -127,8 +132,14 @@ def test_a_trial_that_was_not_kept_is_told(make_run: Callable, tmp_path: Path):
     assert "Frozen up to stage2 as a trial. No epoch was better than the fitted layer, which is kept." in page.text
 
 
-def test_nothing_comes_from_outside_and_nothing_runs(page: Page, text: str):
-    assert not [tag for tag, _ in page.elements if tag in ("script", "iframe", "object", "link", "form", "base")]
+def test_nothing_comes_from_outside_and_nothing_runs_but_the_one_script(page: Page, text: str):
+    """Which is the package's own file, letter by letter: nothing of a run gets into it."""
+    assert not [tag for tag, _ in page.elements if tag in ("iframe", "object", "link", "form", "base")]
+    assert [attributes for tag, attributes in page.elements if tag == "script"] == [{}]
+    script = re.search(r"<script>(.*?)</script>", text, re.S).group(1)
+    assert script == (files("saccade.report") / "page.js").read_text(encoding="utf-8")
+    for name in ("innerHTML", "outerHTML", "insertAdjacentHTML", "eval(", "fetch(", "XMLHttpRequest", "import("):
+        assert name not in script, "text of strangers stays text, and nothing is asked for"
     for _, attributes in page.elements:
         for name, value in attributes.items():
             assert not name.startswith("on")
@@ -140,12 +151,16 @@ def test_nothing_comes_from_outside_and_nothing_runs(page: Page, text: str):
     assert "@import" not in text
 
 
-def test_the_policy_allows_this_style_and_no_other(page: Page, text: str):
+def test_the_policy_allows_this_style_and_this_script_and_no_other(page: Page, text: str):
     policy = next(a["content"] for tag, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
     style = re.search(r"<style>(.*?)</style>", text, re.S).group(1)
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    script = re.search(r"<script>(.*?)</script>", text, re.S).group(1)
+    style_digest, script_digest = (
+        base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in (style, script)
+    )
     assert policy == (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data:; style-src 'sha256-{style_digest}'; script-src 'sha256-{script_digest}'; "
+        f"base-uri 'none'; form-action 'none'"
     )
 
 

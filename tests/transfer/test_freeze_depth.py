@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from saccade import api
 from saccade.models.architecture import ModelSpec, build_model
+from saccade.train.progress import Silent
 from saccade.transfer.freeze_depth import (
     FineTuning,
     Tried,
@@ -134,7 +135,7 @@ class MeasuredBefore:
     depths = tail_depths = ("stage1", "stage2")
     looks = ((0, 1, 2),)
     work = SimpleNamespace(
-        index_N=np.arange(200), config=SimpleNamespace(transfer=SimpleNamespace(ladder_panels=False))
+        progress=Silent(), index_N=np.arange(200), config=SimpleNamespace(transfer=SimpleNamespace(ladder_panels=False))
     )
 
     def has_enough(self, part: int) -> bool:

@@ -6,20 +6,23 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ..core.display import fitted
+from ..core.durations import between_words
 from ..core.errors import printable_lines
 from .colour import WARNING, painted
+from .live_line import LiveLine, live_line
 
 if TYPE_CHECKING:
-    from rich.live import Live
+    from pathlib import Path
 
+    from ..train.config import RunConfig
     from ..train.loop import EpochResult
 
 NOTE = "note:"
 HEARTBEAT_S = 60.0
-WORKING_S = 15.0  # between lines that say how far long work is
+WORKING_S = 10.0  # between lines that say how far long work is
 REDRAW_S = 0.1
 CELL_WIDTH = 9  # characters, or those of a longer heading
 EVERY_COLUMN = ("epoch", "train loss", "train acc", "val loss", "val acc", "lr", "time", "img/s")
@@ -66,11 +69,12 @@ class RunConsole:
     def __init__(self, output: Output) -> None:
         self.output = output
         self._columns = visible_columns(output.width)
-        self._live: Live | None = None
+        self._line = live_line(output.stream) or LiveLine(output.stream, not output.plain, output.width)
         self._drawn_s = self._epoch_started_s = time.monotonic()
         self._first_step = True
         self._started_s = time.monotonic()
         self._has_headings = False
+        self._left = ""
 
     @property
     def seconds(self) -> float:
@@ -86,12 +90,34 @@ class RunConsole:
         """Something a person should know."""
         self._print(f"{NOTE} {text}", stamped=False)
 
+    def measured(self, text: str) -> None:
+        """A measurement that is finished: a line that stays."""
+        self._print(text)
+
+    def time_left(self, low_s: float, high_s: float) -> None:
+        """How long all of the work still takes: a part of the live line."""
+        self._left = left_words(low_s, high_s)
+
+    def begun(self, run_dir: "Path", config: "RunConfig", step: int) -> None:
+        """Nothing: its first lines have it."""
+
+    def logged(self, event: str, values: dict[str, Any]) -> None:
+        """Nothing: the rows have it."""
+
+    def ended(self, verdict: dict[str, Any] | None) -> None:
+        """Nothing: the verdict is the result."""
+
     def working(self, text: str) -> None:
-        """How far long work is: the live line, or a line that stays every 15 s."""
+        """How far long work is: the live line, or a line that stays every 10 s."""
         now_s = time.monotonic()
-        if not self.output.quiet and now_s - self._drawn_s >= (WORKING_S if self.output.plain else REDRAW_S):
+        parts = [text, *filter(None, [self._left])]
+        if self.output.quiet:
+            return
+        if now_s - self._drawn_s >= (WORKING_S if self.output.plain else REDRAW_S):
             self._drawn_s = now_s
-            self._show([text])
+            self._show(parts)
+        else:
+            self._line.say("  ".join(parts))  # which it will show, if this goes on
 
     def step(self, epoch: int, batch: int, num_batches: int, means: Callable[[], tuple[float, float]]) -> None:
         """Redraw the live line at most ten times a second; elsewhere one line a minute."""
@@ -100,11 +126,13 @@ class RunConsole:
             self._first_step = False
             self._epoch_started_s = now_s
         pause_s = HEARTBEAT_S if self.output.plain else REDRAW_S
+        if self.output.plain:
+            self._line.say("")  # steps have a heartbeat of their own
         if self.output.quiet or now_s - self._drawn_s < pause_s:
             return
         self._drawn_s = now_s
         loss, accuracy = means()
-        remaining = remaining_time(now_s - self._epoch_started_s, batch, num_batches)
+        remaining = self._left or remaining_time(now_s - self._epoch_started_s, batch, num_batches)
         parts = [f"epoch {epoch + 1}", f"batch {batch}/{num_batches}", f"loss {loss:.3f}"]
         parts += [] if math.isnan(accuracy) else [f"acc {100 * accuracy:.1f} %"]
         self._show(parts + ([remaining] if remaining else []))
@@ -114,21 +142,23 @@ class RunConsole:
         now_s = time.monotonic()
         pause_s = HEARTBEAT_S if self.output.plain else REDRAW_S
         if done == total:
-            self.close()
+            self._line.clear()
+            self._line.say("preparing")
         elif not self.output.quiet and now_s - self._drawn_s >= pause_s:
             self._drawn_s = now_s
             self._show([f"checking images {done:,}/{total:,}"])
 
     def epoch(self, result: "EpochResult") -> None:
         """One row that stays."""
+        self._line.say(f"epoch {result.epoch + 1}" if result.epoch < result.num_epochs else "finishing")
         self._epoch_started_s = self._drawn_s = time.monotonic()
         cells = row_cells(result)
         shown = [_renamed(result).get(name, name) for name in self._columns]
         if self.output.plain:
             names = [name for name in cells if cells[name].strip()]
-            self._print("  ".join(f"{name} {cells[name].strip()}" for name in names))
+            left = [self._left] if self._left and result.epoch < result.num_epochs else []
+            self._print("  ".join([*(f"{name} {cells[name].strip()}" for name in names), *left]))
         else:
-            self._draw("")
             if not self._has_headings:
                 self._has_headings = True
                 self._print("  ".join(name.rjust(CELL_WIDTH) for name in shown), stamped=False)
@@ -145,32 +175,19 @@ class RunConsole:
 
     def close(self) -> None:
         """Leave the terminal as it was."""
-        if self._live:
-            self._live.stop()
-            self._live = None
+        self._line.say("")
+        self._line.clear()
 
     def _draw(self, text: str) -> None:
-        from rich.console import Console
-        from rich.live import Live
-        from rich.text import Text
-
-        if self._live is None:
-            console = Console(file=self.output.stream, highlight=False)
-            self._live = Live(console=console, auto_refresh=False, transient=True)
-            self._live.start()
-        self._live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
+        self._line.draw(text)
 
     def _print(self, text: str, stamped: bool = True) -> None:
         if self.output.quiet:
             return
+        self._line.clear()
         text = fitted(printable_lines(text), self.output.width)
         if text.startswith(NOTE):
             text = painted(NOTE, WARNING, self.output.stream) + text.removeprefix(NOTE)
-        if self._live:
-            from rich.text import Text
-
-            self._live.console.print(Text.from_ansi(text), soft_wrap=True)
-            return
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S ") if stamped and self.output.plain else ""
         encoding = self.output.stream.encoding or "utf-8"
         try:
@@ -233,3 +250,8 @@ def remaining_time(elapsed_s: float, batch: int, num_batches: int) -> str:
     if batch * 10 < num_batches or elapsed_s <= 0:
         return ""
     return f"{duration(elapsed_s / batch * (num_batches - batch))} to go"
+
+
+def left_words(low_s: float, high_s: float) -> str:
+    """`3 to 5 min left`; nothing where nothing is known."""
+    return f"{between_words(low_s, high_s)} left" if high_s > 0 else ""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..core.errors import UsageError
+from ..core.errors import UsageError, shell_word
 from .output import print_json, print_notes, print_result
 
 if TYPE_CHECKING:
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 def export(
     run: Path = typer.Argument(metavar="RUN", help="Run directory, or a checkpoint folder in it."),
     formats: list[str] = typer.Option(
-        ["onnx"],
+        [],
         "--format",
         metavar="NAME",
-        help="onnx, openvino, hub, browser or triton; may be given several times.",
+        help="onnx, openvino, hub, browser or triton; may be given several times. [onnx; with --int8 openvino]",
     ),
     half: bool = typer.Option(
         False, "--half", help="Store OpenVINO's weights as float16: half the size, answers a little otherwise."
@@ -47,13 +47,22 @@ def export(
     The graphs of onnx, openvino and triton take uint8 pixels that are resized and cut already (README.md in the folder
     says how), in batches of any size, and give logits, probabilities (or the number that is asked for) and the distance
     from the training images, by which an image is told to be unlike them. hub is a folder that timm and transformers
-    load. browser is a page that opens without a network and takes photos of any size, and the camera. Each file is run
+    load: of networks that timm has, and of a transfer only where it began with --set transfer.head=linear, since timm
+    has no layer like the one that is fitted by default. browser is a page that opens without a network and takes photos
+    of any size, and the camera. Each file is run
     by its own engine and compared with the run before it is kept; where it answers otherwise, nothing is written.
     """
     from .. import api
 
     if not int8 and (max_drop is not None or source):
         raise UsageError("--max-drop and --source are for --int8.\nAdd --int8, or leave them out.")
+    if int8 and formats and "openvino" not in formats:
+        names = " ".join(f"--format {shell_word(name)}" for name in [*formats, "openvino"])
+        raise UsageError(
+            f"--int8 is for OpenVINO's file, and --format names others.\n"
+            f"Write: saccade export {shell_word(run)} {names} --int8"
+        )
+    formats = formats or (["openvino"] if int8 else ["onnx"])
     usual = api.AskedInt8(source=source)
     asked = usual if max_drop is None else replace(usual, max_drop=max_drop)
     exported = api.export(run, out, formats, half, runtime, print_note, asked if int8 else None)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from ..core.errors import UsageError
+from ..core.errors import UsageError, printable
 
 
 def filter_image(
@@ -21,6 +21,9 @@ def filter_image(
     ),
     out: Path | None = typer.Option(
         None, metavar="FILE", help="Write the result: .png or .jpg, or .npy for the numbers themselves."
+    ),
+    sheet: Path | None = typer.Option(
+        None, metavar="FILE", help="Write a .png of the photo beside the result, with the kernel and a legend."
     ),
     show: str = typer.Option(
         "auto",
@@ -50,7 +53,9 @@ def filter_image(
     options = FilterOptions(
         padding=padding, stride=stride, true_convolution=true_convolution, divide_by=divide_by, grey=grey
     )
-    output = Output(path=out, show=show)
+    if sheet is not None and out is not None and sheet.resolve() == out.resolve():
+        raise UsageError(f"--out and --sheet name the same file, {printable(str(out))}.\nGive each its own.")
+    output = Output(path=out, show=show, sheet=sheet)
     if kernel:
         report = apply_kernel(image, kernel, options, output)
     else:

@@ -1,10 +1,9 @@
 """`saccade inspect SOURCE`: a check-up of the images before anything is trained on them."""
 
-import sys
-
 import typer
 
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, TARGET, chosen_source
+from .live_line import show
 from .output import print_json, print_opening, print_result, result_width
 
 
@@ -23,14 +22,11 @@ def inspect(
     from .. import api
     from ..data.checkup.text import inspection_text
 
-    on_terminal = sys.stderr.isatty()
-
     def progress(done: int, total: int) -> None:
-        sys.stderr.write(f"\rlooked at {done:,} of {total:,}" + ("\r\033[K" if done == total else ""))
-        sys.stderr.flush()
+        show(f"looked at {done:,} of {total:,} images")
 
     source = chosen_source(source, file_column, label_column, split_column, group_column, labels, target)
-    inspection = api.inspect(source, progress=progress if on_terminal else None, keep=keep, opened=print_opening)
+    inspection = api.inspect(source, progress=progress, keep=keep, opened=print_opening)
     if as_json:
         print_json(inspection.as_json())
     else:

@@ -18,6 +18,7 @@ from ..core.own_process import own_process
 from . import (
     add_class,
     augmentations,
+    completion,
     config,
     convert,
     drift,
@@ -33,6 +34,7 @@ from . import (
     push,
     recipes,
     report,
+    runs,
     serve,
     shard,
     similar,
@@ -92,6 +94,7 @@ app.command("explain", short_help="Show why a network answers as it does.")(expl
 app.command("export", short_help="Write a run as files that other programs read.")(export.export)
 app.command("serve", short_help="Answer images over HTTP.")(serve.serve)
 app.command("push", short_help="Send a run to the Hugging Face hub.")(push.push)
+app.command("runs", short_help="List runs: live, finished, stopped or damaged.")(runs.runs)
 app.command("report", short_help="Write the report of a run as one HTML file.")(report.report)
 app.command("filter", short_help="Apply a kernel to a photo, or learn one from it.")(filter.filter_image)
 app.command("inspect", short_help="Find leaks, duplicates and bad files.")(inspect.inspect)
@@ -103,6 +106,7 @@ app.command("compare", short_help="Show the totals of networks side by side.")(t
 app.command("convert", short_help="Turn a pickled weight file into safetensors.")(convert.convert)
 app.command("weights", short_help="List public weights, or fetch them.")(weights.weights)
 app.command("config", short_help="Print a file of settings to edit.")(config.config)
+app.command("completion", short_help="Print the script that completes in a shell.")(completion.completion)
 app.command("models", short_help="List the networks.")(models.models)
 app.command("sources", short_help="List the kinds of sources.")(sources.sources)
 app.command("recipes", short_help="List the recipes.")(recipes.recipes)

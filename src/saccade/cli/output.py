@@ -9,6 +9,7 @@ from ..core.display import fitted, table_lines
 from ..core.errors import StorageError, printable_lines
 from .colour import ERROR, VERDICT, WARNING, painted
 from .console import terminal_width
+from .live_line import clear
 
 
 def print_result(text: str, verdict: Sequence[str] = (), warnings: Sequence[str] = ()) -> None:
@@ -37,6 +38,7 @@ def print_error(message: str) -> None:
 
 
 def _print_labelled(label: str, text: str, style: str) -> None:
+    clear()
     encoding = sys.stderr.encoding or "utf-8"
     shown = fitted(f"{label} {text}", width_of(sys.stderr)).removeprefix(label)
     shown = shown.encode(encoding, "backslashreplace").decode(encoding)
@@ -46,6 +48,7 @@ def _print_labelled(label: str, text: str, style: str) -> None:
 
 def print_opening(line: str) -> None:
     """Print the line that names the classes of a source, on stderr, when it is open and long work begins."""
+    clear()
     print(line, file=sys.stderr, flush=True)
 
 
@@ -55,6 +58,7 @@ def print_json(value: Any) -> None:
 
 
 def _write(text: str) -> None:
+    clear()
     try:
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import typer
 
-from ..core.errors import printable, shell_word
+from ..core.errors import counted, printable, shell_word
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, TARGET, chosen_source
 from .input_size import FIT, INPUT, input_settings
-from .output import print_json, print_opening, print_result
+from .output import print_json, print_notes, print_opening, print_result
 
 
 def preview(
     source: str = typer.Argument(
-        ..., metavar="SOURCE", help="A folder, CSV, Parquet or tar file, hub:NAME, digits: see sources."
+        ..., metavar="SOURCE", help="A source as for train, one photo, or a folder of photos without labels."
     ),
     out: Path = typer.Option(..., "--out", metavar="FILE", help="PNG file to write."),
     recipe: str = typer.Option(
@@ -48,9 +48,11 @@ def preview(
         settings=[*settings, *input_settings(input_size, fit)],
     )
     values = api.preview(request, out, print_opening)
+    if not as_json:
+        print_notes(values["notes"])
     if as_json:
         print_json({"out": str(out), **values})
     else:
-        print_result(f"{len(values['images'])} images, drawn 8 times each: {printable(str(out))}")
+        print_result(f"{counted(len(values['images']), 'image')}, drawn 8 times each: {printable(str(out))}")
         if policy:
             print_result(f"Train with it: saccade train {shell_word(source)} --policy {shell_word(policy)}")

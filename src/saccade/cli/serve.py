@@ -1,11 +1,11 @@
 """`saccade serve RUN-OR-EXPORT...`: answer over HTTP, without torch in the process."""
 
-import sys
 from pathlib import Path
 
 import typer
 
-from .output import print_result
+from .live_line import say
+from .output import print_opening, print_result
 
 
 def serve(
@@ -50,8 +50,10 @@ def serve(
         together=together,
         allowed_hosts=tuple(allow_host),
     )
-    serve_models(given, options, print_result, _print_note)
+    serve_models(given, options, _print_opened, print_opening)
 
 
-def _print_note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def _print_opened(line: str) -> None:
+    """The models are open, so nothing is waited for any more."""
+    say("")
+    print_result(line)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..core.errors import UsageError
-from .argument_order import refuse_images
+from .argument_order import is_run, refuse_images
 from .output import format_table, print_json, print_result, result_width
 
 if TYPE_CHECKING:
@@ -69,7 +69,10 @@ def compare(
     precision: str = typer.Option("float32", "--precision", metavar="TYPE", help="Of training: float32 or bfloat16."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
-    """Show the totals of several networks side by side, with their ratios to the first."""
+    """Show the totals of several networks side by side, with their ratios to the first.
+
+    Of runs that were judged their verdicts, too: each against the first on the images that both were judged on.
+    """
     if len(targets) < 2:
         raise UsageError("compare needs at least two networks: saccade compare plain34 resnet34.")
     from .. import api
@@ -78,11 +81,26 @@ def compare(
     for target in targets:
         refuse_images("compare", target)
     comparison = api.compare(targets, _request(input_size, classes, batch, optimizer, precision))
+    verdicts = api.compare_verdicts(targets) if all(map(_is_judged, targets)) else None
     if as_json:
-        print_json(comparison.as_json())
-    else:
-        headings, rows = comparison_rows(comparison)
-        print_result(format_table(headings, rows) + "\n\n" + comparison_note(comparison.tables))
+        print_json(comparison.as_json() | {"verdicts": verdicts.as_json() if verdicts else None})
+        return
+    headings, rows = comparison_rows(comparison)
+    text = format_table(headings, rows) + "\n\n" + comparison_note(comparison.tables)
+    if verdicts is None:
+        print_result(text)
+        return
+    lines = verdicts.display_lines()
+    print_result("\n".join([text, "", format_table(*verdicts.display_rows(), left=2), "", *lines]), lines)
+
+
+def _is_judged(text: str) -> bool:
+    """Whether `text` is the folder of a run that has a verdict."""
+    from pathlib import Path
+
+    from ..runs.names import EVALUATION
+
+    return is_run(text) and (Path(text) / EVALUATION).is_file()
 
 
 def _request(input_size: str, classes: int, batch: int, optimizer: str, precision: str) -> "TableRequest":

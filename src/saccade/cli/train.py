@@ -7,20 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..core.errors import SaccadeError
+from ..core.errors import SaccadeError, UsageError
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, TARGET, chosen_source
 from .config import CONFIG_FILE, read_config
 from .console import RunConsole, choose_output
 from .evaluate import print_evaluated, together_text
 from .input_size import FIT, INPUT, input_settings
-from .output import print_json, print_result
+from .live_line import say
+from .output import print_json, print_notes, print_result
 
 if TYPE_CHECKING:
-    from ..api import TrainRequest
+    from ..api import TrainRequest, TransferRequest
     from ..train.run import TrainResult
 
 FOLDS: int = typer.Option(
     0, "--folds", show_default=False, metavar="N", help="Judge by cross-validation: N runs, then one on all images."
+)
+
+LOG: list[str] = typer.Option(
+    [], "--log", metavar="NAME", help="Tell tensorboard, mlflow, wandb or trackio, too; repeatable."
+)
+DRY_RUN: bool = typer.Option(
+    False, "--dry-run", help="Say what would run: images, split, network, cost, settings. Nothing is written."
 )
 
 
@@ -67,6 +75,8 @@ def train(
     group_column: str = GROUP_COLUMN,
     labels: str = LABELS,
     target: str = TARGET,
+    log: list[str] = LOG,
+    dry_run: bool = DRY_RUN,
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
     quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
     plain: bool = typer.Option(False, "--plain", help="No live line: one line an epoch."),
@@ -91,6 +101,7 @@ def train(
         ensemble=ensemble,
         folds=folds,
         teachers=tuple(teacher),
+        log=tuple(log),
         settings=[
             *(file.settings if file is not None else []),
             *settings,
@@ -98,6 +109,11 @@ def train(
             *bad_image_settings(on_bad_image),
         ],
     )
+    if dry_run and find_lr:
+        raise UsageError("--dry-run and --find-lr both train nothing that lasts: leave one of them out.")
+    if dry_run:
+        print_plan(request, console, as_json)
+        return
     if find_lr:
         _find_learning_rate(request, console, as_json)
         return
@@ -116,6 +132,20 @@ def train(
         print_judged(result_text(result, report, console.seconds), result)
 
 
+def print_plan(request: "TrainRequest | TransferRequest", console: RunConsole, as_json: bool) -> None:
+    """Print what `request` would do."""
+    from .. import api
+
+    try:
+        found = api.plan(request, console)
+    finally:
+        console.close()
+    if as_json:
+        print_json(found.as_json())
+    else:
+        print_result("\n".join(found.display_lines()))
+
+
 def bad_image_settings(on_bad_image: str) -> list[str]:
     """What `--on-bad-image` sets: the option holds before training and during it."""
     return [] if on_bad_image == "error" else [f"loader.on_bad_image={on_bad_image}"]
@@ -125,7 +155,7 @@ def _find_learning_rate(request: "TrainRequest", console: RunConsole, as_json: b
     from dataclasses import asdict
 
     from .. import api
-    from ..core.errors import UsageError, printable
+    from ..core.errors import printable
 
     if request.resume or request.ensemble:
         raise UsageError("--find-lr trains nothing that lasts: leave out --resume and --ensemble.")
@@ -178,12 +208,13 @@ def write_report(run: Path) -> Path | None:
     from .. import api
     from ..core.errors import shell_word
 
+    say("writing the report")
     try:
         return api.report(run)
     except SaccadeError as error:
-        print(f"note: the report could not be written: {error.message}", file=sys.stderr)
+        print_notes([f"the report could not be written: {error.message}"])
     except KeyboardInterrupt:
-        print(f"note: stopped in the report; write it with: saccade report {shell_word(run)}", file=sys.stderr)
+        print_notes([f"stopped in the report; write it with: saccade report {shell_word(run)}"])
     return None
 
 

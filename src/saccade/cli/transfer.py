@@ -12,7 +12,17 @@ from .config import CONFIG_FILE, read_config
 from .console import RunConsole, choose_output
 from .input_size import FIT, INPUT, input_settings
 from .output import print_json
-from .train import FOLDS, bad_image_settings, print_judged, result_json, result_text, write_report
+from .train import (
+    DRY_RUN,
+    FOLDS,
+    LOG,
+    bad_image_settings,
+    print_judged,
+    print_plan,
+    result_json,
+    result_text,
+    write_report,
+)
 
 if TYPE_CHECKING:
     from ..transfer.run import TransferResult
@@ -79,6 +89,8 @@ def transfer(
     group_column: str = GROUP_COLUMN,
     labels: str = LABELS,
     target: str = TARGET,
+    log: list[str] = LOG,
+    dry_run: bool = DRY_RUN,
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
     quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
     plain: bool = typer.Option(False, "--plain", help="No live line: one line an epoch."),
@@ -113,6 +125,7 @@ def transfer(
         cache=cache,
         cache_limit_gb=cache_limit,
         preprocessing=preprocessing,
+        log=tuple(log),
         settings=[
             *(file.settings if file is not None else []),
             *settings,
@@ -120,6 +133,9 @@ def transfer(
             *bad_image_settings(on_bad_image),
         ],
     )
+    if dry_run:
+        print_plan(request, console, as_json)
+        return
     try:
         result = api.transfer(request, console, "saccade " + shlex.join(sys.argv[1:]))
     finally:

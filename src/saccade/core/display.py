@@ -4,6 +4,7 @@ The one place where a table becomes text. Where it is wider than a terminal, its
 of numbers last; where that is not enough, each row becomes a paragraph. Nothing is broken inside a word, nothing lost.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -13,6 +14,7 @@ from .errors import printable
 
 Rows = tuple[Sequence[str], Sequence[Sequence[str]]]  # headings, rows
 LEFT = 'style="text-align:left"'
+LABEL = re.compile(r"(?=.{8}\S)[a-z]+ {2,7}")  # of the lines that a run begins with
 
 
 class Displayed:
@@ -92,13 +94,24 @@ def wrapped(text: str, width: int) -> list[str]:
 
 def fitted(text: str, width: int) -> str:
     """`text` with its sentences broken between words for `width` columns (0: as they are). What is laid out in columns
-    stays as it is, and so does a line with a command, which a person copies."""
-    lines = text.split("\n")
+    stays as it is, and so does a line with a command, which a person copies. Behind a label such as `data    ` lines go
+    on below its text."""
     if not width:
         return text
-    return "\n".join(
-        part for line in lines for part in ([line] if "  " in line or ": saccade " in line else wrapped(line, width))
-    )
+    return "\n".join(part for line in text.split("\n") for part in _fitted_line(line, width))
+
+
+def _fitted_line(line: str, width: int) -> list[str]:
+    if ": saccade " in line:
+        return [line]
+    label = LABEL.match(line)
+    text = line[label.end() :] if label else line
+    if "  " in text:
+        return [line]
+    if label is None:
+        return wrapped(line, width)
+    first, *others = wrapped(text, max(1, width - label.end()))
+    return [f"{label[0]}{first}", *(f"{' ' * label.end()}{other}" for other in others)]
 
 
 def text_width(text: str) -> int:

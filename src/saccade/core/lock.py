@@ -123,6 +123,17 @@ def refuse_held(folder: Path) -> None:
         os.close(descriptor)
 
 
+def is_held(folder: Path) -> bool:
+    """Whether another process works in `folder`; False where nothing can tell."""
+    try:
+        refuse_held(folder)
+    except RunInUseError:
+        return True
+    except StorageError:
+        return False
+    return False
+
+
 def _lock_soon(descriptor: int) -> bool:
     """Whether the lock could be had within a moment: somebody may just be looking whether it is held."""
     for _ in range(10):

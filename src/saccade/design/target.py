@@ -14,6 +14,7 @@ from torch import nn
 from ..core.errors import ModelError, UsageError, brief, did_you_mean, printable
 from ..models.architecture import MODELS, ModelSpec
 from ..models.build import is_notation, registered_name, resolve_model, without_weights
+from ..models.new_head import network_words
 from ..runs.checkpoint import find_checkpoint
 
 DEFAULT_INPUT_CHW = (3, 224, 224)
@@ -71,7 +72,7 @@ def _from_run(path: Path, input_CHW: tuple[int, int, int] | None, num_classes: i
     checkpoint = find_checkpoint(path)
     own = checkpoint.manifest.spec
     spec = ModelSpec(num_classes=num_classes or own.num_classes, input_CHW=input_CHW or own.input_CHW)
-    name = f"{checkpoint.manifest.model} ({path.name})"
+    name = f"{network_words(checkpoint.manifest.model)} ({path.name})"
     return Target(name=name, model=checkpoint.build(spec), input_CHW=spec.input_CHW)
 
 

@@ -28,7 +28,7 @@ from ..runs.settings import with_found, write_settings
 from ..train.config import RunConfig
 from ..train.data_caveats import data_caveats
 from ..train.prepare import Images, prepare_images
-from ..train.progress import RunProgress
+from ..train.progress import OneOfSeveral, RunProgress
 from ..train.resume_images import as_begun
 from ..train.resume_references import resume_command
 from ..train.run import train
@@ -133,7 +133,8 @@ def _train_and_judge(
         progress.note(f"member {number} of {plan.num_members}, seed {plan.member_config(number).seed}")
         refuse_link(member, "ensemble")
         if not is_finished(member):
-            stop_exit_code = _train_member(member, plan.member_config(number), images, progress, command)
+            watched = OneOfSeveral(progress, number, plan.num_members)
+            stop_exit_code = _train_member(member, plan.member_config(number), images, watched, command)
             if stop_exit_code and number < plan.num_members:
                 raise _stopped(plan.run, member, stop_exit_code)
     return _judge(plan, members, images), members

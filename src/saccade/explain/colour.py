@@ -10,7 +10,7 @@ import numpy as np
 
 from ..filters.view import oklab_to_srgb, signed_colours
 
-__all__ = ["even_colours", "even_palette", "overlay", "signed_colours"]
+__all__ = ["even_colours", "even_palette", "overlay", "signed_colours", "signed_overlay", "signed_scale"]
 
 NUM_STEPS = 256
 DARK_LIGHTNESS, LIGHT_LIGHTNESS = 0.30, 0.95
@@ -36,6 +36,30 @@ def even_palette() -> np.ndarray:
     length_N = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(path_N3, axis=0), axis=1))])
     even = np.linspace(0, length_N[-1], NUM_STEPS)
     return oklab_to_srgb(np.stack([np.interp(even, length_N, path_N3[:, i]) for i in range(3)], axis=1))
+
+
+def signed_overlay(image_HWC: np.ndarray, value_HW: np.ndarray, top: float) -> np.ndarray:
+    """RGB uint8: the image in pale grey, tinted orange above zero and blue below, the stronger the further from it, to
+    full colour at `top`; where it is 0 the pale image shows alone, as in the middle of `signed_scale`."""
+    grey_HW1 = _pale(image_HWC)
+    strength_HW = np.clip(value_HW / (top or 1.0), -1, 1)
+    opacity_HW1 = OPACITY * np.sqrt(np.abs(strength_HW))[..., None]
+    full_HWC = signed_colours(np.sign(strength_HW), 1.0)
+    mixed_HWC: np.ndarray = np.rint(grey_HW1 * (1 - opacity_HW1) + full_HWC * opacity_HW1).astype(np.uint8)
+    return mixed_HWC
+
+
+def signed_scale() -> np.ndarray:
+    """The colours of `signed_overlay` over middle grey, from -top to top: (256, 3) uint8, what a legend shows."""
+    middle_HWC = np.full((1, NUM_STEPS, 1), 128, np.uint8)
+    colour_N3: np.ndarray = signed_overlay(middle_HWC, np.linspace(-1, 1, NUM_STEPS)[None], 1.0)[0]
+    return colour_N3
+
+
+def _pale(image_HWC: np.ndarray) -> np.ndarray:
+    """grey_HW1 float64 of the image, half way to white, so that colours on it are told apart."""
+    pale_HW1: np.ndarray = 127.5 + 0.5 * image_HWC.astype(np.float64).mean(axis=2, keepdims=True)
+    return pale_HW1
 
 
 def overlay(image_HWC: np.ndarray, value_HW: np.ndarray) -> np.ndarray:

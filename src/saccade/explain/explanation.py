@@ -19,6 +19,7 @@ from .subject import Subject, look_at
 from .weights_view import FilterGrid, filter_grid
 
 NUM_CHANNELS = 3
+MUCH_AT_THE_EDGE = 0.7  # of the evidence; an even map has 0.44 of it there
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -46,6 +47,7 @@ class Explanation(Displayed):
             *self.answering_words(),
             place.message or found,
             *([self.occlusion.message] if self.occlusion.message else []),
+            *filter(None, [self.outside_words()]),
             self.features.words(),
         ]
 
@@ -69,6 +71,17 @@ class Explanation(Displayed):
     def field_on_photo(self) -> SeenField | None:
         """`field` in pixels of the photo; None where none of them lies in it, as in the room around a padded one."""
         return field_on_photo(self.field, self._photo_HW, self.member.preprocessing)
+
+    def outside_words(self) -> str:
+        """A caution where most of the evidence lies at the edge of what the network sees, where a subject seldom is; ""
+        elsewhere. It stands for a look at the sheet: nothing here knows where the subject is."""
+        share = edge_share(self.evidence.map_HW) if not self.evidence.message else 0.0
+        if share <= MUCH_AT_THE_EDGE:
+            return ""
+        return (
+            f"Caution: {100 * share:.0f} % of the evidence lies at the edge of the picture, an eighth of its sides "
+            f"wide. Look at the sheet whether the background gives the answer away."
+        )
 
     def evidence_on_photo(self) -> np.ndarray:
         """The Grad-CAM map as float32 (H, W) of the photo; NaN where the network does not see it."""
@@ -168,6 +181,14 @@ def explain_image(
         field=seen_field(member.model, subject.input_1CHW, evidence.layer, _strongest(evidence)),
         examples=find_examples(member, source, evidence.layer, strongest, opened) if source else None,
     )
+
+
+def edge_share(value_HW: np.ndarray) -> float:
+    """Which share of the values, none below zero, lies in a frame that is an eighth of each side wide; 0 of nothing."""
+    height_px, width_px = value_HW.shape
+    down, across = max(1, height_px // 8), max(1, width_px // 8)
+    total = float(value_HW.sum())
+    return 1 - float(value_HW[down:-down, across:-across].sum()) / total if total > 0 else 0.0
 
 
 def _most_probable(member: Member, subject: Subject) -> int:

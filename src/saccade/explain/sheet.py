@@ -11,7 +11,7 @@ from ..core.drawing import drawing_engine
 from ..core.errors import UsageError, printable
 from ..evaluate.words import percent
 from . import svg
-from .colour import even_palette, overlay, signed_colours
+from .colour import even_palette, overlay, signed_overlay, signed_scale
 from .examples_part import examples_part
 from .explanation import Explanation
 from .field import SeenField
@@ -59,7 +59,7 @@ def sheet_svg(explanation: Explanation) -> str:
     title = f"{_shortened(Path(explanation.subject.key).name, 60)}: {said}"
     body = [svg.text(MARGIN, 42, title, 20, bold=True)]
     y = 72.0
-    for words in explanation.answering_words():
+    for words in [*explanation.answering_words(), *filter(None, [explanation.outside_words()])]:
         body.append(svg.text(MARGIN, y - 8, words, 13, svg.MUTED))
         y += 20
     body += _panels(explanation, y)
@@ -105,8 +105,8 @@ def _panels(explanation: Explanation, y: float) -> list[str]:
         body += _words(columns[3], y, "Occlusion", cover.message)
     else:
         top = float(np.abs(cover.drop_HW).max())
-        picture = signed_colours(cover.drop_HW, top)
-        caption = f"change of '{name}' when a {cover.patch_px} px square is covered"
+        picture = signed_overlay(sees, cover.drop_HW, top)
+        caption = f"a {cover.patch_px} px square is covered: orange is what '{name}' needs"
         ends = (f"rises {100 * top:.1f} points", f"falls {100 * top:.1f} points")
         if explanation.member.task.is_number:
             ends = (f"rises {top:.3g}", f"falls {top:.3g}")
@@ -139,7 +139,7 @@ def _panel(
         svg.paragraph(x, y + PANEL + 32, caption, CAPTION_CHARACTERS, 12),
     ]
     if ends:
-        palette = even_palette() if ends[0] == "none" else signed_colours(np.linspace(-1, 1, 256)[None], 1.0)[0]
+        palette = even_palette() if ends[0] == "none" else signed_scale()
         body.append(svg.picture(x, y + PANEL + 66, (PANEL, 8), palette[None], "colour scale"))
         body.append(svg.text(x, y + PANEL + 89, ends[0], 11, svg.MUTED))
         body.append(f'<g text-anchor="end">{svg.text(x + PANEL, y + PANEL + 89, ends[1], 11, svg.MUTED)}</g>')

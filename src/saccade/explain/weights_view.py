@@ -54,9 +54,9 @@ def filter_grid(model: nn.Module) -> FilterGrid:
     )
 
 
-def tile_images(tile_NHWC: np.ndarray, side_px: int, columns: int) -> np.ndarray:
+def tile_images(tile_NHWC: np.ndarray, side_px: int, columns: int, see_through: bool = False) -> np.ndarray:
     """One picture of N equal tiles, row by row, each pixel repeated until a tile is about `side_px` wide, in a thin
-    grey frame on white."""
+    grey frame on white, or, for pages that may be dark, on nothing (RGBA)."""
     factor = max(1, round(side_px / tile_NHWC.shape[2]))
     enlarged_NHWC = tile_NHWC.repeat(factor, axis=1).repeat(factor, axis=2)
     framed_NHWC = np.pad(enlarged_NHWC, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=FRAME_GREY)
@@ -65,10 +65,15 @@ def tile_images(tile_NHWC: np.ndarray, side_px: int, columns: int) -> np.ndarray
     rows = -(-num // columns)
     size = (rows * (height_px + GAP_PX) - GAP_PX, columns * (width_px + GAP_PX) - GAP_PX, channels)
     grid_HWC = np.full(size, 255, np.uint8)
+    opacity_HW1 = np.zeros((*size[:2], 1), np.uint8)
     for number, image_HWC in enumerate(framed_NHWC):
         top, left = (number // columns) * (height_px + GAP_PX), (number % columns) * (width_px + GAP_PX)
         grid_HWC[top : top + height_px, left : left + width_px] = image_HWC
-    return grid_HWC
+        opacity_HW1[top : top + height_px, left : left + width_px] = 255
+    if not see_through:
+        return grid_HWC
+    rgb_HWC = np.broadcast_to(grid_HWC, (*grid_HWC.shape[:2], 3))
+    return np.concatenate([rgb_HWC, opacity_HW1], axis=2)
 
 
 def _first_convolution(model: nn.Module) -> tuple[str, nn.Conv2d]:

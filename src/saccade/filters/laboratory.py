@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from ..conv.filters import Kernel, nearest_kernel, parse_kernel
+from ..core.atomic import write_bytes
 from ..core.errors import UsageError
 from .photo import FilterOptions, FilterResult, filter_photo, read_photo
+from .sheet import sheet_png
 from .target import LearnedKernel, Target, read_target, relative_error
-from .view import NUMBERS_SUFFIX, View, check_out, check_show, make_view, write_response
+from .view import NUMBERS_SUFFIX, View, check_out, check_sheet, check_show, make_view, write_response
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", NUMBERS_SUFFIX)
 MAX_LEARNED_SIZE = 15
@@ -24,6 +26,7 @@ class Output:
 
     path: Path | None = None
     show: str = "auto"
+    sheet: Path | None = None  # the photo beside the answer, with a legend
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +89,12 @@ def apply_kernel(photo: Path, kernel_text: str, options: FilterOptions, output: 
     image_HWC = _prepare(photo, output)
     result = filter_photo(image_HWC, kernel, options)
     return FilterReport(
-        photo=photo, kernel=kernel, options=options, result=result, output=output, view=_write(result, output)
+        photo=photo,
+        kernel=kernel,
+        options=options,
+        result=result,
+        output=output,
+        view=_write(result, output, image_HWC, f"{photo.name}: {kernel.name}"),
     )
 
 
@@ -113,7 +121,7 @@ def learn_from_photo(
     lesson = Lesson(learned=learned, target=target_text, true_HW=true_HW, nearest=nearest)
     kernel = Kernel(name="learned", weights_HW=learned.weights_HW, source=f"learned from {photo.name}")
     result = filter_photo(image_HWC, kernel, replace(options, divide_by=1.0))
-    view = _write(result, output)
+    view = _write(result, output, image_HWC, f"{photo.name}: a kernel learned from {target_text}")
     return FilterReport(
         photo=photo, kernel=kernel, options=options, result=result, output=output, view=view, lesson=lesson
     )
@@ -136,14 +144,19 @@ def _prepare(photo: Path, output: Output) -> np.ndarray:
     check_show(output.show)
     if output.path is not None:
         check_out(output.path, photo)
+    if output.sheet is not None:
+        check_sheet(output.sheet, photo)
     return read_photo(photo)
 
 
-def _write(result: FilterResult, output: Output) -> View | None:
-    if output.path is None:
+def _write(result: FilterResult, output: Output, photo_HWC: np.ndarray, title: str) -> View | None:
+    if output.path is None and output.sheet is None:
         return None
     view = make_view(result.response_HWC, output.show, result.weights_HW)
-    write_response(output.path, result.response_HWC, view)
+    if output.path is not None:
+        write_response(output.path, result.response_HWC, view)
+    if output.sheet is not None:
+        write_bytes(output.sheet, sheet_png(photo_HWC, result.weights_HW, view, title))
     return view
 
 

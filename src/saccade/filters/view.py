@@ -186,6 +186,13 @@ def check_out(out: Path, photo: Path) -> None:
         raise UsageError(f"Cannot write '{shown}': it is the photo itself.\nChoose another name with --out.")
 
 
+def check_sheet(out: Path, photo: Path) -> None:
+    """As `check_out`, for the sheet, which is a .png file."""
+    if out.suffix.lower() != ".png":
+        raise UsageError(f"--sheet writes .png files; got '{printable(out.name)}'.\nChange the ending of the file.")
+    check_out(out, photo)
+
+
 def write_response(out: Path, response_HWC: np.ndarray, view: View) -> None:
     """Write the view as a picture, or the response itself as float64 .npy (H, W, C). Raises StorageError."""
     if out.suffix.lower() == NUMBERS_SUFFIX:

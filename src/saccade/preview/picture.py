@@ -45,7 +45,10 @@ def draw_previews(previews: list[Preview], title: str, facts: list[str]) -> Imag
 def _captions(preview: Preview, tile_px: int) -> list[list[str]]:
     """Lines beneath the original and beneath each draw."""
     name = preview.key.rsplit("/", 1)[-1]
-    original = [f"{preview.label}: {name}", f"{preview.original_HWC.shape[1]}x{preview.original_HWC.shape[0]} px"]
+    original = [
+        f"{preview.label}: {name}" if preview.label else name,
+        f"{preview.original_HWC.shape[1]}x{preview.original_HWC.shape[0]} px",
+    ]
     lines = [list(draw.lines) or ["nothing changed"] for draw in preview.draws]
     return [_wrapped(texts, tile_px) for texts in [original, *lines]]
 

@@ -18,15 +18,17 @@ from ..data.images.bands import bands_words
 from ..data.images.preprocess import fit_words
 from ..data.opening_line import Told, opening_line, untold
 from ..data.scan import scan_source
-from ..data.source import DataSource, open_source
+from ..data.source import DataSource
 from ..data.sources.in_memory import GivenImages, known_source
 from ..data.store_place import store_at
 from ..train.choose_preprocessing import channels_asked, choose_preprocessing
 from ..train.config import RunConfig
+from ..train.prepare import MUCH
 from ..train.recipes import find_recipe, recipe_for
 from ..train.request import as_text, with_policy
 from .images import Preview, choose_images, preview_images
 from .picture import draw_previews
+from .unlabelled import Unlabelled, open_pictures, unlabelled_line
 
 NUM_SCANNED = 256  # images that decide the input size, the channels and the mean colour
 
@@ -60,6 +62,17 @@ class PreviewResult:
     preprocessing: Preprocessing
     previews: list[Preview]
 
+    def notes(self) -> list[str]:
+        """That photos lose most of their detail in inputs as small as these, where so."""
+        height_px, width_px = self.preprocessing.input_CHW[1:]
+        short_px = int(np.median([min(preview.original_HWC.shape[:2]) for preview in self.previews]))
+        if short_px < MUCH * min(height_px, width_px):
+            return []
+        return [
+            f"photos of {short_px:,} pixels are shrunk to {height_px}x{width_px}, the input of {self.config.model}: "
+            f"most of their detail is lost. As photos are trained on: --model resnet18, or --input 224"
+        ]
+
     def picture(self) -> Image.Image:
         """Originals, draws and what was drawn."""
         channels, height_px, width_px = self.preprocessing.input_CHW
@@ -75,7 +88,7 @@ class PreviewResult:
             f"input {height_px}x{width_px}x{channels} (height x width x channels), {fit_words(pixels)}, seed "
             f"{self.config.seed}, border {border}"
         )
-        facts = [f"images of {bands_words(pixels)}"] if pixels.has_bands else []
+        facts = [*self.notes(), *([f"images of {bands_words(pixels)}"] if pixels.has_bands else [])]
         if pixels.has_bands and (left_out := left_out_of_bands(self.augment)):
             facts.append(f"left out, since such channels are no colours: {', '.join(left_out)}")
         return draw_previews(self.previews, title, [size, *facts, *strengths])
@@ -95,8 +108,8 @@ def preview(config: RunConfig, num_images: int = 4, num_draws: int = 8, opened: 
     Size, channels and mean colour are chosen from up to 256 images (training looks at all of them).
     """
     with store_at(config.loader.store, config.loader.store_limit_bytes):
-        source = open_source(config.source, several=True)
-    opened(opening_line(source))
+        source = open_pictures(config.source)
+    opened(unlabelled_line(source) if isinstance(source, Unlabelled) else opening_line(source))
     scanned = choose_images(source, NUM_SCANNED, config.seed)
     if not scanned:
         raise DataError(f"{printable(config.source)} has no training image that can be read.")
@@ -118,6 +131,7 @@ def as_json(result: PreviewResult) -> dict[str, Any]:
         "source": result.config.source,
         "seed": result.config.seed,
         "input": list(result.preprocessing.input_CHW),
+        "notes": result.notes(),
         "augment": result.augment.model_dump(mode="json"),
         "images": [
             {"key": printable(image.key), "class": image.label, "draws": [list(draw.lines) for draw in image.draws]}

@@ -61,7 +61,7 @@ def table(headings: Sequence[Child], rows: Sequence[Sequence[Child]], caption: s
         {"class": "scroll", "tabindex": "0", "role": "region", "aria-label": caption},
         element(
             "table",
-            {},
+            {"class": "sortable"} if len(rows) > 2 else {},
             element("caption", {"class": "unseen"}, caption),
             element("thead", {}, element("tr", {}, *head)),
             element("tbody", {}, *body),

@@ -1,4 +1,5 @@
-"""`report.html`: one file that needs nothing else. No script, no network; light or dark as the system is."""
+"""`report.html`: one file that needs nothing else. No network; light or dark as the system is. Its one script sorts
+tables and enlarges pictures; without scripts everything is there."""
 
 import base64
 import hashlib
@@ -31,6 +32,7 @@ from .sections.labels import (
 )
 from .sections.mistakes import mistakes_section
 from .sections.network import network_section
+from .sections.next_steps import next_section
 from .sections.numbers import answers_section, errors_section
 from .sections.ranking import label_curves, ranking_section
 from .sections.suspects import suspects_section
@@ -39,6 +41,7 @@ from .sections.verdict import run_warnings, verdict_header, warning_list
 
 FOLDS = ("folds", "Folds")
 TRANSFER = ("transfer", "Transfer")
+NEXT = ("next", "What next")
 PLACES = (
     ("curves", "Training"),
     ("confusion", "Confusion matrix"),
@@ -81,6 +84,7 @@ def report_html(record: RunRecord, member: Member) -> str:
         body, places = [folds_section(record.folds, record), *body], (FOLDS, *places)
     if record.transfer:
         body, places = [transfer_section(record.transfer, record), *body], (TRANSFER, *places)
+    body, places = [next_section(record), *body], (NEXT, *places)
     links = [element("a", {"href": f"#{identifier}"}, title) for identifier, title in places]
     main = element(
         "main", {"id": "main"}, warning_list([*run_warnings(record), *_picture_notes(record, pictures)]), *body
@@ -149,10 +153,13 @@ def _picture_notes(record: RunRecord, pictures: Pictures) -> list[str]:
 
 
 def document(title: str, body: Markup) -> str:
-    """A page with the one style that its policy allows."""
+    """A page with the one style and the one script that its policy allows."""
     style = stylesheet() + files(__package__).joinpath("page.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
-    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    script = files(__package__).joinpath("page.js").read_text(encoding="utf-8")
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        f"base-uri 'none'; form-action 'none'"
+    )
     head = element(
         "head",
         {},
@@ -163,4 +170,10 @@ def document(title: str, body: Markup) -> str:
         element("title", {}, title),
         Markup(f"<style>{style}</style>"),
     )
-    return "<!doctype html>\n" + element("html", {"lang": "en"}, head, element("body", {}, body)).text + "\n"
+    scripted = Markup(f"<script>{script}</script>")
+    return "<!doctype html>\n" + element("html", {"lang": "en"}, head, element("body", {}, body, scripted)).text + "\n"
+
+
+def _digest(text: str) -> str:
+    """How a policy names the one style, or the one script, that it allows."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"

@@ -57,9 +57,10 @@ class Pictures:
         height_px, width_px = image_HWC.shape[:2]
         return self._image(buffer.getvalue(), "png", {"alt": words, "width": width_px, "height": height_px})
 
-    def picture(self, image_HWC: np.ndarray, words: str) -> Markup | None:
-        """An image as `shown`, at no more than 96 px; None where the page is full."""
-        content, kind = _encoded(self.shown(image_HWC))
+    def picture(self, image_HWC: np.ndarray, words: str, kept_px: int = THUMBNAIL_PX) -> Markup | None:
+        """An image as `shown`, at no more than 96 px, of which `kept_px` are kept for who enlarges it; None where the
+        page is full."""
+        content, kind = _encoded(self.shown(image_HWC), kept_px)
         height_px, width_px = image_HWC.shape[:2]
         factor = THUMBNAIL_PX / max(height_px, width_px)
         attributes: dict[str, str | int] = {
@@ -79,12 +80,12 @@ class Pictures:
         return element("img", {"src": f"data:image/{kind};base64,{text}", **attributes})
 
 
-def _encoded(image_HWC: np.ndarray) -> tuple[bytes, str]:
+def _encoded(image_HWC: np.ndarray, kept_px: int) -> tuple[bytes, str]:
     image = Image.fromarray(image_HWC[..., 0] if image_HWC.shape[2] == 1 else image_HWC)
     buffer = io.BytesIO()
     if max(image.size) <= PIXELATED_PX:
         image.save(buffer, "PNG", optimize=True)
         return buffer.getvalue(), "png"
-    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BICUBIC)
+    image.thumbnail((kept_px, kept_px), Image.Resampling.BICUBIC)
     image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
     return buffer.getvalue(), "jpeg"

@@ -11,7 +11,12 @@ from .files import REMEDY, ClassNames, Count, Counts, RunFile, Text, Texts, read
 from .names import CONFIG, DATA, ENVIRONMENT
 from .settings import read_settings
 
-DEFAULTS = {"seed": 0, "epochs": 10}  # what `config.toml` leaves out; tests hold them to those of training
+DEFAULTS = {
+    "seed": 0,
+    "epochs": 10,
+    "model": "lenet5",
+    "recipe": "default",
+}  # left out of `config.toml`; tests hold them
 
 
 class Environment(RunFile):
@@ -65,6 +70,8 @@ class ConfigFacts(RunFile):
     """What a report says of a configuration. `source` is told, and never opened."""
 
     source: Text = ""
+    model: Text = ""
+    recipe: Text = ""
     seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     epochs: Annotated[int, Field(ge=1, le=100_000)] | None = None
     transfer: TransferFacts = TransferFacts()

@@ -25,13 +25,16 @@ from ..runs.manifest import Manifest
 from ..runs.names import BEST, LAST
 from .diagnose import describe_divergence, place_of_step
 from .micro_batches import has_batch_norm
-from .schedule import learning_rate_factor
+from .schedule import input_size, learning_rate_factor
 from .single_images import idle_mixing
 from .state import Cursor, state_tensors
 from .step import EpochTotals, TrainingStep
 from .stop import StopSignal
+from .time_left import TrainingTime
 
 CHOSEN_BY = ("validation_map", "validation_mae")  # what the kept epoch is chosen by, where it is not the accuracy
+TOLD_EVERY_S = 1.0  # how long is left
+MOST_JUDGING_S = 60.0  # behind a deadline, which has its own share for it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +78,15 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """Something a person should know."""
 
+    def working(self, text: str) -> None:
+        """What goes on now."""
+
+    def logged(self, event: str, values: dict[str, Any]) -> None:
+        """What `metrics.jsonl` has got."""
+
+    def time_left(self, low_s: float, high_s: float) -> None:
+        """All of the work, to its verdict and report, still takes between so many seconds."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FitPlan:
@@ -90,10 +102,16 @@ class FitPlan:
     key_of: Callable[[int], str]
     save_clock: Callable[[], float] = field(default=time.monotonic)
     deadline_s: float | None = None
+    num_judged: int = 0  # images that are judged at the end
 
     def is_over(self, ahead_s: float = 0.0) -> bool:
         """Whether the deadline (`time.monotonic`) will have passed in `ahead_s` seconds; never without one."""
         return self.deadline_s is not None and time.monotonic() + ahead_s > self.deadline_s
+
+    def write_event(self, event: str, values: dict[str, Any]) -> None:
+        """Log an event, and tell it. Raises StorageError."""
+        self.log.write(event, values)
+        self.progress.logged(event, values)
 
 
 def fit(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
@@ -103,13 +121,15 @@ def fit(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
         plan.progress.note("stop.patience_epochs is without effect: no image could be spared to tell a better epoch by")
     if idle_mixing(config):
         plan.progress.note(idle_mixing(config))
+    taken = _training_time(training, plan)
     while cursor.epoch < config.epochs and not cursor.finished:
         started_s = time.monotonic()
         first_batch = cursor.batch
-        cursor = _run_epoch(training, plan, cursor)
+        cursor = _run_epoch(training, plan, cursor, taken)
         wait_for(training.runtime.device)  # or the time of what a GPU still computes would be validation's
         try:
-            cursor = _finish_epoch(training, plan, cursor, time.monotonic() - started_s, first_batch)
+            taken.begin()
+            cursor = _finish_epoch(training, plan, cursor, time.monotonic() - started_s, first_batch, taken)
         except Stopped:  # in the middle of validation: it begins again when the run goes on
             _save_last(training, plan, cursor)
             raise
@@ -119,9 +139,40 @@ def fit(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
     return cursor
 
 
-def _run_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
+def _training_time(training: TrainingStep, plan: FitPlan) -> TrainingTime:
+    """What is known of the time that training takes: nothing yet. Images may grow from epoch to epoch."""
+    config, full_HW = training.config, training.preprocessing.input_CHW[1:]
+
+    def units_of(epoch: int) -> float:
+        height_px, width_px = input_size(config.input, full_HW, epoch, config.epochs)
+        return plan.train.num_batches * height_px * width_px / (full_HW[0] * full_HW[1])
+
+    return TrainingTime(
+        units_of=units_of,
+        num_batches=max(1, plan.train.num_batches),
+        num_images=plan.train.num_samples,
+        num_validated=0 if plan.validation is None else plan.validation.num_samples,
+        num_judged=plan.num_judged,
+    )
+
+
+def _tell_left(training: TrainingStep, plan: FitPlan, cursor: Cursor, taken: TrainingTime) -> None:
+    """Say how long all of it still takes; the low end where no later epoch may be better."""
+    config = training.config
+    left = taken.left(cursor.epoch, cursor.batch, config.epochs)
+    soonest = left
+    if config.stop.patience_epochs and plan.validation is not None:
+        last_epoch = min(config.epochs, max(cursor.best_epoch + config.stop.patience_epochs, cursor.epoch + 1))
+        soonest = taken.left(cursor.epoch, cursor.batch, last_epoch)
+    deadline_s = math.inf if plan.deadline_s is None else max(0.0, plan.deadline_s - time.monotonic())
+    plan.progress.time_left(min(soonest.low_s, deadline_s), min(left.high_s, deadline_s + MOST_JUDGING_S))
+
+
+def _run_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor, taken: TrainingTime) -> Cursor:
     """The rest of an epoch's steps. Raises Stopped, with everything saved, TrainingError and DataError."""
     saved_s = plan.save_clock()
+    taken.begin()
+    told_s = -math.inf
     start_s = time.monotonic() - cursor.training_s
     training.set_epoch(cursor.epoch)
     num_told = len(plan.train.dropped)
@@ -131,6 +182,10 @@ def _run_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
             num_bad = _take_step(training, plan, cursor, batch)
             position = {"batch": cursor.batch + 1, "step": cursor.step + 1, "bad_steps": num_bad}
             cursor = cursor.model_copy(update=position | {"training_s": time.monotonic() - start_s})
+            taken.stepped(cursor.epoch)
+            if time.monotonic() - told_s > TOLD_EVERY_S:
+                told_s = time.monotonic()
+                _tell_left(training, plan, cursor, taken)
             plan.progress.step(cursor.epoch, cursor.batch, plan.train.num_batches, training.told_means)
             if cursor.batch == plan.train.num_batches:
                 continue  # the end of an epoch saves
@@ -195,7 +250,7 @@ def _tell_dropped(plan: FitPlan, num_told: int) -> int:
     """Say and log which files could not be read any more and left their batch; how many have been told now."""
     for dropped in plan.train.dropped[num_told:]:
         key = printable(dropped.key)
-        plan.log.write("dropped", {"key": key, "reason": dropped.reason, "epoch": dropped.epoch + 1})
+        plan.write_event("dropped", {"key": key, "reason": dropped.reason, "epoch": dropped.epoch + 1})
         plan.progress.note(f"skipped {key} in epoch {dropped.epoch + 1}: {printable(dropped.reason)}")
     return len(plan.train.dropped)
 
@@ -203,7 +258,7 @@ def _tell_dropped(plan: FitPlan, num_told: int) -> int:
 def _tell_memory(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> None:
     """Say and log that memory ran out and a step is now computed in more parts."""
     num_parts, batch_size = training.num_micro_batches, training.config.batch_size
-    plan.log.write("memory", {"step": cursor.step + 1, "num_micro_batches": num_parts})
+    plan.write_event("memory", {"step": cursor.step + 1, "num_micro_batches": num_parts})
     but = f", but batch normalisation sees {batch_size // num_parts} images at a time"
     plan.progress.note(
         f"memory ran out: each batch of {batch_size} images is now computed in {num_parts} parts; "
@@ -211,7 +266,9 @@ def _tell_memory(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> None:
     )
 
 
-def _finish_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor, seconds: float, first_batch: int) -> Cursor:
+def _finish_epoch(
+    training: TrainingStep, plan: FitPlan, cursor: Cursor, seconds: float, first_batch: int, taken: TrainingTime
+) -> Cursor:
     """Validate, log, keep the epoch if it is the best, and move the cursor to the next one."""
     config = training.config
     started_s = time.monotonic()
@@ -219,7 +276,10 @@ def _finish_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor, seconds
     if not train_loss < float("inf"):
         where = f"in epoch {cursor.epoch + 1}, which step {cursor.step} ended"
         raise TrainingError(describe_divergence(training, None, where, (plan.run_dir / LAST).exists()))
+    if plan.validation is not None:
+        plan.progress.working(f"epoch {cursor.epoch + 1} is judged on the validation images")
     validation = _validate(training, plan)
+    taken.validated()
     is_best = validation is None or _is_better(validation, cursor)
     epoch = cursor.epoch + 1
     if is_best:
@@ -244,7 +304,8 @@ def _finish_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor, seconds
         validation_mae=validation.mae if validation else None,
         is_number=training.task.is_number,
     )
-    plan.log.write("epoch", result.logged() | {"step": cursor.step})
+    plan.write_event("epoch", result.logged() | {"step": cursor.step})
+    _tell_left(training, plan, cursor.model_copy(update={"epoch": epoch, "batch": 0}), taken)
     plan.progress.epoch(result)
     training.totals = EpochTotals.zero(training.runtime.device)
     waited = epoch - cursor.best_epoch

@@ -1,8 +1,11 @@
 """Who watches a run: what it is told, and the one that says nothing."""
 
+import time
 from collections.abc import Callable
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
+from .config import RunConfig
 from .loop import EpochResult
 
 
@@ -20,6 +23,21 @@ class RunProgress(Protocol):
 
     def working(self, text: str) -> None:
         """What goes on now, and how far it is: `features of 648 of 3,068 images`."""
+
+    def time_left(self, low_s: float, high_s: float) -> None:
+        """All of the work, to its verdict and report, still takes between so many seconds."""
+
+    def measured(self, text: str) -> None:
+        """A measurement that is finished, while others follow."""
+
+    def begun(self, run_dir: Path, config: RunConfig, step: int) -> None:
+        """A run begins, or goes on after so many steps, in its folder; with folds and ensembles one after another."""
+
+    def logged(self, event: str, values: dict[str, Any]) -> None:
+        """What `metrics.jsonl` has got."""
+
+    def ended(self, verdict: dict[str, Any] | None) -> None:
+        """The run is judged, with these figures; None: it was stopped, or failed."""
 
     def step(self, epoch: int, batch: int, num_batches: int, means: Callable[[], tuple[float, float]]) -> None:
         """See loop.Progress."""
@@ -40,7 +58,22 @@ class Silent:
     def working(self, text: str) -> None:
         """Nothing."""
 
+    def time_left(self, low_s: float, high_s: float) -> None:
+        """Nothing."""
+
+    def measured(self, text: str) -> None:
+        """Nothing."""
+
     def scan(self, done: int, total: int) -> None:
+        """Nothing."""
+
+    def begun(self, run_dir: Path, config: RunConfig, step: int) -> None:
+        """Nothing."""
+
+    def logged(self, event: str, values: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def ended(self, verdict: dict[str, Any] | None) -> None:
         """Nothing."""
 
     def step(self, epoch: int, batch: int, num_batches: int, means: Callable[[], tuple[float, float]]) -> None:
@@ -51,7 +84,11 @@ class Silent:
 
 
 class NotedOnce:
-    """A RunProgress that hands all on to another, but each note once: a command may open the same images twice."""
+    """A RunProgress that hands all on to another, but each note once: a command may open the same images twice.
+
+    The other one may be of before there were `time_left`, `measured`, `begun`, `logged` and `ended`, and hears none
+    of them.
+    """
 
     def __init__(self, progress: RunProgress) -> None:
         self._progress = progress
@@ -70,6 +107,31 @@ class NotedOnce:
     def working(self, text: str) -> None:
         """As the other one."""
         self._progress.working(text)
+
+    def time_left(self, low_s: float, high_s: float) -> None:
+        """As the other one, if it hears of that."""
+        if hasattr(self._progress, "time_left"):
+            self._progress.time_left(low_s, high_s)
+
+    def measured(self, text: str) -> None:
+        """As the other one, if it hears of that."""
+        if hasattr(self._progress, "measured"):
+            self._progress.measured(text)
+
+    def begun(self, run_dir: Path, config: RunConfig, step: int) -> None:
+        """As the other one, if it hears of that."""
+        if hasattr(self._progress, "begun"):
+            self._progress.begun(run_dir, config, step)
+
+    def logged(self, event: str, values: dict[str, Any]) -> None:
+        """As the other one, if it hears of that."""
+        if hasattr(self._progress, "logged"):
+            self._progress.logged(event, values)
+
+    def ended(self, verdict: dict[str, Any] | None) -> None:
+        """As the other one, if it hears of that."""
+        if hasattr(self._progress, "ended"):
+            self._progress.ended(verdict)
 
     def scan(self, done: int, total: int) -> None:
         """As the other one."""
@@ -92,3 +154,18 @@ class BegunOnce(NotedOnce):
         new = [line for line in lines if line not in self._told]
         self._told.update(new)
         self._progress.begin(new)
+
+
+class OneOfSeveral(NotedOnce):
+    """As `NotedOnce`, for run `number` of `total` of one command, counted from 1: the time left is that of all of them,
+    since each takes about as long as this one."""
+
+    def __init__(self, progress: RunProgress, number: int, total: int) -> None:
+        super().__init__(progress)
+        self._num_others = total - number
+        self._started_s = time.monotonic()
+
+    def time_left(self, low_s: float, high_s: float) -> None:
+        """This one's, and those of the runs behind it."""
+        done_s = time.monotonic() - self._started_s
+        super().time_left(low_s + self._num_others * (done_s + low_s), high_s + self._num_others * (done_s + high_s))

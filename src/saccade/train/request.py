@@ -42,7 +42,8 @@ class TrainRequest:
     augmentation instead of the recipe's. `settings` are `a.b=value` texts, or a table such as
     {"optimizer": {"learning_rate": 0.1}}. `ensemble` is how many members to train, for `train_ensemble`; 0: one run.
     With `folds` the run is judged by cross-validation, by so many runs besides. With `teachers` it learns from them, by
-    the recipe `distill` unless another is named.
+    the recipe `distill` unless another is named. `log` names trackers that hear of the run too: tensorboard, mlflow,
+    wandb, trackio.
     """
 
     source: GivenImages = ""
@@ -56,6 +57,7 @@ class TrainRequest:
     ensemble: int = 0
     folds: int = 0
     teachers: Sequence[AnyPath] = ()
+    log: Sequence[str] = ()
     settings: Settings = field(default_factory=list)
 
     def config(self) -> RunConfig:

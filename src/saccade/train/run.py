@@ -1,6 +1,8 @@
 """One training run from images to a judged checkpoint: the only file that wires the parts together."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from ..data.images.normalize import normalize
 from ..data.loading.loader import build_loader
 from ..data.opening_line import opening_line
 from ..data.random_numbers import permutation
-from ..evaluate.words import verdicts
+from ..evaluate.words import metrics_json, verdicts
 from ..models.build import resolve_model
 from ..models.layers import set_stochastic_depth
 from ..models.network_in_memory import check_given
@@ -36,6 +38,7 @@ from .config import RunConfig
 from .cross_validated import CrossValidated
 from .extra_loss import FindExtraLoss, no_extra_loss
 from .final_evaluation import Judgement, judge, write_seen
+from .held_back import MAX_TRAIN
 from .loop import FitPlan, fit
 from .loss import class_weights
 from .prepare import Images, prepare_images
@@ -143,11 +146,14 @@ def fit_and_judge(
         opening_lines(config, images, training.runtime.describe(), folder.path, model_parameters(training.model))
     )
     try:
-        cursor = _fit(training, folder, images, cursor, context)
-        best = find_checkpoint(folder.path)
-        judgement = judge(
-            folder.path, best, images, config, training.runtime, context.stop.check, crossed=context.crossed
-        )
+        with watched_run(context.progress, folder.path, config, cursor.step) as tell_verdict:
+            cursor = _fit(training, folder, images, cursor, context)
+            best = find_checkpoint(folder.path)
+            context.progress.working(judging_words(images))
+            judgement = judge(
+                folder.path, best, images, config, training.runtime, context.stop.check, crossed=context.crossed
+            )
+            tell_verdict(metrics_json(judgement.metrics))
     except Stopped:
         raise stopped(config, folder, context.stop.exit_code) from None
     except StorageError as error:
@@ -164,6 +170,20 @@ def fit_and_judge(
         images_per_second=num_seen / max(cursor.training_s, 1e-9),
         stop_exit_code=context.stop.exit_code if context.stop.requested else 0,
     )
+
+
+@contextmanager
+def watched_run(
+    progress: RunProgress, run_dir: Path, config: RunConfig, step: int
+) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """The enclosed work is a run that has taken so many steps; what is given takes its verdict, and without one it was
+    stopped, or has failed."""
+    verdicts_told: list[dict[str, Any]] = []
+    progress.begun(run_dir, config, step)
+    try:
+        yield verdicts_told.append
+    finally:
+        progress.ended(verdicts_told[-1] if verdicts_told else None)
 
 
 def start_training(config: RunConfig, images: Images, runtime: Runtime) -> TrainingStep:
@@ -253,6 +273,7 @@ def _fit(training: TrainingStep, folder: RunFolder, images: Images, cursor: Curs
         stop=context.stop,
         key_of=images.key,
         deadline_s=context.deadline_s,
+        num_judged=num_judged(images),
     )
     try:
         return fit(training, plan, cursor)
@@ -261,6 +282,18 @@ def _fit(training: TrainingStep, folder: RunFolder, images: Images, cursor: Curs
         train.close()
         if validation:
             validation.close()
+
+
+def num_judged(images: Images) -> int:
+    """How many images pass to judge: those of the verdict, and those that say what answers are made of."""
+    split = images.split
+    judging = len(split.indices(split.judged_part))
+    return judging + len(split.without_copies("validation")) + min(MAX_TRAIN, len(split.train_N))
+
+
+def judging_words(images: Images) -> str:
+    """What goes on at the end."""
+    return f"judging {counted(len(images.split.indices(images.split.judged_part)), 'image')}"
 
 
 def describe_weights(config: RunConfig, images: Images, runtime: Runtime, command: str) -> Manifest:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +208,7 @@ def refuse_among_images(source: str, out: Path) -> None:
 def new_run_path(source: str, model: str, runs: Path = RUNS) -> Path:
     """A folder name nobody has: `runs/<source>-<model>-<number>`, made by an exclusive mkdir, so that two runs that
     start at the same moment get two folders."""
-    stem = "-".join(_word(text) for text in (Path(source).name or source, model))
+    stem = _stem(source, model)
     atomic.make_folder(runs)
     number = 1
     while True:
@@ -219,6 +220,16 @@ def new_run_path(source: str, model: str, runs: Path = RUNS) -> Path:
                 number += 1
                 continue
         return path
+
+
+def free_run_path(source: str, model: str, runs: Path = RUNS) -> Path:
+    """The name that `new_run_path` would take now; nothing is made."""
+    stem = _stem(source, model)
+    return next(path for number in count(1) if not (path := runs / f"{stem}-{number}").exists())
+
+
+def _stem(source: str, model: str) -> str:
+    return "-".join(_word(text) for text in (Path(source).name or source, model))
 
 
 def _word(text: str) -> str:

@@ -23,6 +23,7 @@ from ..data.images.normalize import normalize
 from ..data.random_numbers import permutation
 from ..data.split import group_numbers
 from ..evaluate.metrics import wilson_interval
+from ..evaluate.rates import percent
 from ..evaluate.significance import SIGNIFICANT, mcnemar_exact
 from ..models.surgery import transplant
 from ..runs.start_point import Backbone
@@ -181,6 +182,11 @@ class _Race:
         fold_N = stratified_folds(label_N.numpy(), self.group_N[:num_images], FOLDS, runner.config.seed)
         probe = fit_probe(feature_ND, label_N, len(self.images.classes), fold_N)
         runner.rounds[num_images] = right_images(probe.held_out_NK, label_N, self.images.task).numpy()
+        share = float(runner.rounds[num_images].mean())
+        self.progress.measured(
+            f"network {runner.label} with a new last layer: {percent(share)} % of {len(label_N):,} training images, "
+            f"each left out in turn, are right"
+        )
         runner.features_s += time.monotonic() - started_s
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ..core.addresses import shown
+from ..core.addresses import is_hub, shown
 from ..core.errors import UsageError, WeightsError, printable, shell_word
 from ..core.in_memory import is_given
 from ..core.runtime import find_device
@@ -57,6 +57,30 @@ def with_backbone(
     found = search_backbones([each.config() for each in requests], budget, store.cache, progress)
     progress.note(f"taken: {found.sentence}")
     return replace(request, backbone=found.chosen.name, weights=found.chosen.weights), found
+
+
+def without_download(request: TransferRequest, note: Callable[[str], None]) -> tuple[TransferRequest, bool]:
+    """`request` with the network and the weights that `with_backbone` would take, and whether these lie on this
+    machine. Raises UsageError where several networks are to be compared."""
+    if request.names_several():
+        raise UsageError(
+            "A dry run looks at one network, and several are to be compared here.\n"
+            "Name one of them with --backbone; all of them are compared by the same command without --dry-run."
+        )
+    backbone, weights = request.registered_backbone(), _address(request.one_weights())
+    if not weights and request.source:
+        source = str(request.source)
+        usual = (
+            (best_weights(backbone), "")
+            if backbone
+            else _default(len(open_source(source, several=True)), request.device())
+        )
+        note(f"backbone {usual[0].network}{usual[1]}: {usual[0].address}, {printable(usual[0].licence)}")
+        backbone, weights = usual[0].network, usual[0].address
+    is_here = not is_hub(weights) or is_on_this_machine(weights)
+    if weights and not backbone and is_here:
+        backbone = network_of_weights(weights)
+    return replace(request, backbone=backbone, weights=weights), is_here
 
 
 def _several(request: TransferRequest) -> list[TransferRequest]:

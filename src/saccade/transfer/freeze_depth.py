@@ -76,6 +76,7 @@ def climb(ladder: Ladder, plan: TimePlan, fine_tuning: FineTuning) -> Climb:
     ladder.collect()
     features_s = time.monotonic() - started_s
     plan.begin_evidence()
+    tell_left(ladder, plan, ladder.tail_depths[::-1], fine_tuning)
     frozen_best = best = ladder.measure(ALL, LINEAR)
     tried: list[Tried] = []
     out_of_time = ""
@@ -88,6 +89,7 @@ def climb(ladder: Ladder, plan: TimePlan, fine_tuning: FineTuning) -> Climb:
         tail, comparison, is_better = ladder.duel(depth, best)
         plan.learn(depth, tail.seconds / len(tail.right_by_look))
         tried.append(Tried(tail=tail, comparison=comparison, is_better=is_better))
+        tell_left(ladder, plan, ladder.tail_depths[-1 - len(tried) :: -1], fine_tuning)
         if is_better:
             best = tail
         elif len(tried) > 1 and not tried[-2].is_better:
@@ -109,6 +111,12 @@ def climb(ladder: Ladder, plan: TimePlan, fine_tuning: FineTuning) -> Climb:
         fits_s=time.monotonic() - started_s - features_s,
         is_trial=trial is not None,
     )
+
+
+def tell_left(ladder: Ladder, plan: TimePlan, depths: list[str], fine_tuning: FineTuning) -> None:
+    """Say how long all of it still takes, where `depths` may still be compared and any may be chosen."""
+    low_s, high_s = plan.left(depths, ladder.tail_depths, fine_tuning.num_epochs, done=1.0)
+    ladder.work.progress.time_left(low_s, high_s)
 
 
 def worth_a_trial(tried: list[Tried], fine_tuning: FineTuning) -> Tried | None:

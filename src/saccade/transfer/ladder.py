@@ -6,6 +6,8 @@ import numpy as np
 import torch
 
 from ..data.random_numbers import permutation
+from ..evaluate.metrics import wilson_interval
+from ..evaluate.rates import percent
 from ..models.surgery import ALL, NONE, cut, depths, run
 from ..train.config import RunConfig
 from ..train.loss import class_weights
@@ -83,6 +85,7 @@ class Ladder:
         self.maps = {depth: Tap(depth=depth, pooled=False) for depth in self.tail_depths}
         self.values: dict[Tap, torch.Tensor] = {}
         self.fits = self._fits()
+        self._told: set[tuple[str, str, int, int]] = set()
 
     def collect(self) -> None:
         """Compute the features, which all fits need."""
@@ -126,14 +129,17 @@ class Ladder:
         all of them). What was measured before is not measured again."""
         trial = self.trial(part)
         answers = []
+        num_new = 0
         for number, look in enumerate(self.looks[:num_looks]):
             name = f"{trained} {depth} 1/{part} look {number + 1}"
             found = self.work.measured.find(name, int(np.isin(self.fold_N, look).sum()))
             if found is None:
-                self._working(_WORDS[trained].format(depth=depth), number, trial.num_used)
+                num_new += 1
+                self._working(trained_words(depth, trained), number, trial.num_used)
                 found = self._judge(depth, trained, replace(trial, judged_folds=look))
                 self.work.measured.keep(name, found)
             answers.append(found)
+        self._tell(depth, trained, answers, trial.num_used, num_new)
         return Measured(
             depth=depth,
             trained=trained,
@@ -143,9 +149,24 @@ class Ladder:
             seconds=sum(answer.seconds for answer in answers),
         )
 
+    def _tell(self, depth: str, trained: str, answers: list[Answers], num_used: int, num_new: int) -> None:
+        """Say what was measured, once for each name: again only where more images were judged."""
+        right_M = np.concatenate([answer.right_M for answer in answers])
+        told = (depth, trained, num_used, len(right_M))
+        if told in self._told:
+            return
+        self._told.add(told)
+        low, high = wilson_interval(int(right_M.sum()), len(right_M))
+        took = f"{sum(answer.seconds for answer in answers):.1f} s" if num_new else "kept from before"
+        fewer = f", learning from {num_used:,}" if num_used < self.trial(1).num_used else ""
+        self.work.progress.measured(
+            f"depth   {trained_words(depth, trained)}{fewer}: {percent(right_M.mean())} % "
+            f"({percent(low)} to {percent(high)}) of {len(right_M):,} images left out are right, {took}"
+        )
+
     def _working(self, what: str, number: int, num_used: int) -> None:
         again = f" (fold {number + 1})" if len(self.looks) > 1 else ""
-        self.work.progress.working(f"choosing the depth: {what}, learning from {num_used:,} images{again}")
+        self.work.progress.working(f"choosing the depth: {what}, {num_used:,} images{again}")
 
     def _judge(self, depth: str, trained: str, trial: Trial) -> Answers:
         mean_ND = self.values[self.means[depth]].float()
@@ -178,11 +199,12 @@ class Ladder:
         return compare(now.right_M, np.concatenate(before.right_by_look[:num_looks]))
 
 
-_WORDS = {
-    LINEAR: "last layer on {depth}",
-    HIDDEN: "last layer with a hidden one on {depth}",
-    TAIL: "training everything after {depth}",
-}
+def trained_words(depth: str, trained: str) -> str:
+    """What is trained behind `depth`, in words that say what is learned and what stays."""
+    if trained == TAIL:
+        return f"training all after {depth}"
+    layers = "a new last layer" if trained == LINEAR else "two new layers"
+    return f"{layers} alone" if depth == ALL else f"{layers} on {depth}"
 
 
 def _one_in(part: int, label_N: np.ndarray, seed: int) -> np.ndarray:

@@ -26,8 +26,8 @@ AUTO_BACKBONE = "auto"
 
 @dataclass(frozen=True, kw_only=True)
 class TransferRequest:
-    """What a person asks of `transfer`. Empty values leave the choice to the recipe; `source` and `settings` are those
-    of `TrainRequest`.
+    """What a person asks of `transfer`. Empty values leave the choice to the recipe; `source`, `log` and `settings` are
+    those of `TrainRequest`.
 
     `weights` is a .safetensors file, a folder with one, a run, hub:OWNER/NAME or a name of the table of public weights.
     Without `backbone` it is the network of the weights; without `weights` they are the best public ones of the network;
@@ -56,6 +56,7 @@ class TransferRequest:
     cache: AnyPath = ""
     cache_limit_gb: float = DEFAULT_LIMIT_GB
     preprocessing: AnyPath | None = None
+    log: Sequence[str] = ()
     settings: Settings = field(default_factory=list)
 
     def config(self) -> RunConfig:

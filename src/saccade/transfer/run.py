@@ -18,6 +18,7 @@ from ..core.display import Displayed
 from ..core.errors import ConfigError, Stopped, printable
 from ..core.runtime import Runtime, environment, seed_everything, start
 from ..data.augmenter import measure_colours
+from ..evaluate.words import metrics_json
 from ..models.build import resolve_model
 from ..models.penultimate import as_head_sees
 from ..models.surgery import ALL, find_depth, last_layer, transplant
@@ -40,10 +41,12 @@ from ..train.run import (
     check_growing,
     describe_weights,
     fit_and_judge,
+    judging_words,
     leave_out_branches,
     opening_lines,
     stopped,
     training_of,
+    watched_run,
 )
 from ..train.run_directory import RunFolder
 from ..train.seen_before import begin_with, go_on_with
@@ -128,7 +131,7 @@ def transfer(
     images = as_begun(images, folder.path, config, found.data_digest if found else "") if folder.resume else images
     white = images.preprocessing.white_16_bit
     augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed, white)
-    name, model = _network(config, folder, weights, images)
+    name, model = network_of_run(config, folder, weights, images)
     config = config.model_copy(update={"augment": augment, "model": name})
     atomic.make_folder(folder.path)
     with lock.exclusive(folder.path), StopSignal() as stop:
@@ -187,7 +190,7 @@ def check_views(config: RunConfig) -> None:
         )
 
 
-def _network(
+def network_of_run(
     config: RunConfig, folder: RunFolder, weights: BackboneWeights | None, images: Images
 ) -> tuple[str, nn.Module]:
     """(name, network) of the run: the backbone with a new last layer, or an empty one for a start that is there."""
@@ -207,7 +210,15 @@ def _network(
 
 def with_weights_read(config: RunConfig, preprocessing: Path | None, note: Callable[[str], None]) -> RunConfig:
     """`config` with what is known of its weights. Raises WeightsError."""
-    return with_weights(config, _weights(config, preprocessing, note))
+    return with_weights_known(config, preprocessing, note)[1]
+
+
+def with_weights_known(
+    config: RunConfig, preprocessing: Path | None, note: Callable[[str], None]
+) -> tuple[BackboneWeights, RunConfig]:
+    """(the weights of `config`, `config` with what is known of them). Raises WeightsError."""
+    weights = _weights(config, preprocessing, note)
+    return weights, with_weights(config, weights)
 
 
 def _weights(config: RunConfig, preprocessing: Path | None, note: Callable[[str], None]) -> BackboneWeights:
@@ -263,7 +274,10 @@ def _finish(
             as_head_sees=as_head_sees(model),
             is_exact=frozen.dtype == "float32" and runtime.precision == torch.float32,
         )
-        judgement = judge(folder.path, best, images, known, runtime, context.stop.check, kept, context.crossed)
+        with watched_run(context.progress, folder.path, known, 0) as tell_verdict:
+            context.progress.working(judging_words(images))
+            judgement = judge(folder.path, best, images, known, runtime, context.stop.check, kept, context.crossed)
+            tell_verdict(metrics_json(judgement.metrics))
         result = TrainResult(
             run_dir=folder.path,
             config=config,

@@ -27,6 +27,7 @@ from ..train.held_back import MAX_TRAIN
 from ..train.loss import right_images
 from ..train.prepare import Images
 from ..train.progress import RunProgress
+from ..train.time_left import TimeLeft
 from .evidence import Fits
 from .feature_plan import FeaturePlan
 from .features import FeatureReport, FeatureWork, collect_features
@@ -87,6 +88,11 @@ def find_start(work: StartWork, model: nn.Module, manifest: Manifest, run_dir: P
     return found
 
 
+def forecast_start(work: StartWork, model: nn.Module, run_dir: Path) -> TimeLeft:
+    """How long `find_start` and what follows it would take here; nothing is written. (0, 0): too short to ask."""
+    return _Starter(work, model).forecast(run_dir)
+
+
 def feature_plan(model: nn.Module, config: RunConfig, images: Images, runtime: Runtime) -> FeaturePlan:
     """What the features of the run are computed from."""
     return FeaturePlan(
@@ -114,13 +120,23 @@ class _Starter:
         self.report = FeatureReport()
         nothing = Forecast(features_s=0.0, look_s={}, epoch_s={}, judging_s=0.0)
         self.time = TimePlan(forecast=nothing, minutes=config.transfer.minutes, started_s=work.started_s)
+        self._has_features = False
+        self._compared: list[str] = []  # depths that will be
+        self._fine_tuned: list[str] = []  # depths that may be fine-tuned from
         self.group_N = self._groups()
         self.features = FeatureWork(
             cache=work.cache, report=self.report, check=work.check, progress=self._tell_features, note=work.note
         )
 
     def _tell_features(self, done: int, total: int) -> None:
+        if not self._has_features and self.time.forecast.judging_s:  # else more is done than this
+            self._tell_left(done / total)
         self.work.progress.working(f"features of {done:,} of {total:,} images")
+
+    def _tell_left(self, done: float) -> None:
+        """Say how long all of it still takes, with so much of the features there, before a depth is measured."""
+        num_epochs = enough_epochs(self.work.config, len(self.work.images.split.train_N))
+        self.work.progress.time_left(*self.time.left(self._compared, self._fine_tuned, num_epochs, done))
 
     def _groups(self) -> np.ndarray:
         """int64 numbers of the training images: those that share one are left out together."""
@@ -154,6 +170,18 @@ class _Starter:
             words = {ALL: "All but the last layer frozen", NONE: "Nothing frozen"}
             sentence = f"{words.get(depth, f'Frozen up to {depth}')}, as asked."
             return Climb(depth=depth, sentence=sentence, rungs=(), features_s=0.0, fits_s=0.0)
+        ladder = self._ladder(run_dir)
+        self._plan_time(ladder.tail_depths[::-1] if ladder.has_enough(1) else [], ladder)
+        fine_tuning = FineTuning(
+            num_epochs=enough_epochs(config, len(images.split.train_N)),
+            num_validation=len(images.split.without_copies("validation")),
+        )
+        found = climb(ladder, self.time, fine_tuning)
+        self._has_features = bool(found.rungs)
+        return found
+
+    def _ladder(self, run_dir: Path) -> Ladder:
+        config, images = self.work.config, self.work.images
         work = LadderWork(
             plan=self.plan,
             features=self.features,
@@ -165,13 +193,20 @@ class _Starter:
             measured=Measurements(run_dir, config, images.digest()),
             progress=self.work.progress,
         )
-        ladder = Ladder(work)
-        self._plan_time(ladder.tail_depths[::-1] if ladder.has_enough(1) else [], ladder)
-        fine_tuning = FineTuning(
-            num_epochs=enough_epochs(config, len(images.split.train_N)),
-            num_validation=len(images.split.without_copies("validation")),
-        )
-        return climb(ladder, self.time, fine_tuning)
+        return Ladder(work)
+
+    def forecast(self, run_dir: Path) -> TimeLeft:
+        """How long all of it takes, by one batch of each kind of work; (0, 0) where it is too short to ask."""
+        config, images = self.work.config, self.work.images
+        if config.transfer.freeze == AUTO and not images.task.is_number:
+            ladder = self._ladder(run_dir)
+            self._plan_time(ladder.tail_depths[::-1] if ladder.has_enough(1) else [], ladder)
+        else:
+            depth = ALL if images.task.is_number else find_depth(self.model, config.transfer.freeze)
+            self._plan_time([depth] if depth != ALL else [], None)
+        num_epochs = enough_epochs(config, len(images.split.train_N))
+        low_s, high_s = self.time.left(self._compared, self._fine_tuned, num_epochs, done=0.0)
+        return TimeLeft(low_s=low_s, high_s=high_s)
 
     def _plan_time(self, depths: list[str], ladder: Ladder | None) -> None:
         """Measure what the work costs, where that is worth it, and say it. `depths` may be fine-tuned from; without a
@@ -191,6 +226,8 @@ class _Starter:
         measured = depths if config.transfer.minutes else depths[:COMPARED]
         known = forecast(self.plan, measured, looks, fits, amount, self.features)
         self.time = TimePlan(forecast=known, minutes=config.transfer.minutes, started_s=self.work.started_s)
+        self._compared, self._fine_tuned = (depths if ladder else []), depths
+        self._tell_left(0.0)
         if sentence := known.sentence(enough_epochs(config, len(split.train_N))):
             self.work.note(sentence)
 
@@ -233,9 +270,14 @@ class _Starter:
                 f"{' and '.join(names)} {are} for fine-tuning; all images count alike in the last layer's fit"
             )
         if chosen.depth == ALL and self.plan.num_views == 1 and self.plan.augment.active():
-            self.report.notes.append("all is frozen, so no image is augmented; --views 4 adds augmented views of each")
+            self.report.notes.append(
+                "only the last layer learns, so images are not augmented; with --views 4 it learns from three altered "
+                "copies of each, too"
+            )
         started_s = time.monotonic()
+        self._compared, self._fine_tuned = [], ([] if chosen.depth == ALL else [chosen.depth])
         feature_ND = collect_features(self.plan, [LAST], split.train_N, self.features)[LAST].float()
+        self._has_features = True
         more = self._views(split.train_N)
         validation_N = split.without_copies("validation")
         validation_ND = feature_ND[:0]
@@ -243,6 +285,9 @@ class _Starter:
             validation_ND = collect_features(self.plan, [LAST], validation_N, self.features)[LAST].float()
         features_s = time.monotonic() - started_s
         chosen, num_epochs = self.within_time(chosen)
+        self._fine_tuned = [] if chosen.depth == ALL else [chosen.depth]
+        self._tell_left(1.0)
+        self.work.progress.working("fitting the new last layer")
         label_N = self._labels(split.train_N)
         probe = self._probe(torch.cat([feature_ND, *more]), label_N, 1 + len(more))
         last_layer(self.model).load_state_dict({"weight": probe.weight_KD, "bias": probe.bias_K})

@@ -6,13 +6,14 @@ fine-tuning ends at the deadline whatever happens.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 SHARE_OF_EVIDENCE = 1 / 3
 MARGIN = 1.1  # of an epoch's forecast
 COMPARED = 2  # depths that are compared as a rule, the last of the network
 WORTH_TELLING_S = 20.0  # shorter work is done before its forecast is read
+DOUBT = 0.25  # of what is left, as a share: one batch of each kind was measured
 RATIO_RANGE = (0.5, 4.0)  # of measured to forecast seconds, that later forecasts are corrected by
 
 
@@ -92,6 +93,23 @@ class TimePlan:
         """A first look at `depth` took `look_s` seconds: forecasts are corrected by it."""
         if forecast_s := self.forecast.look_s.get(depth, 0.0):
             self.ratio = min(max(look_s / forecast_s, RATIO_RANGE[0]), RATIO_RANGE[1])
+
+    def left(
+        self, depths: Sequence[str], fine_tuned: Sequence[str], num_epochs: int, done: float
+    ) -> tuple[float, float]:
+        """Between how many seconds all of the work still takes; (0, 0) where nothing is known.
+
+        `depths` may still be compared, the next one first; behind one of `fine_tuned`, or none, all is trained for
+        `num_epochs`. `done` of the features are there.
+        """
+        known = self.forecast
+        looks_s = [self.ratio * known.look_s.get(depth, max(known.look_s.values(), default=0.0)) for depth in depths]
+        most_s = max(known.epoch_s.values(), default=0.0)
+        epochs_s = [self.ratio * num_epochs * known.epoch_s.get(depth, most_s) for depth in fine_tuned]
+        sure_s = known.features_s * (1 - done) + known.judging_s
+        low_s = sure_s + (looks_s[0] if looks_s else 0.0) + (min(epochs_s) if epochs_s and not depths else 0.0)
+        high_s = sure_s + known.num_looks * sum(looks_s) + max(epochs_s, default=0.0)
+        return (1 - DOUBT) * low_s, (1 + DOUBT) * high_s
 
     def left_out(self, depth: str) -> str:
         """What is added to the sentence of a choice where `depth` was not measured for want of time."""

@@ -13,6 +13,8 @@ from ..html import Child, Markup, element, section
 from ..pictures import Pictures
 from ..record import RunRecord
 
+ENLARGED_PX = 224  # of what the network saw, and of maps on it
+
 
 def mistakes_section(record: RunRecord, member: Member, pictures: Pictures) -> Markup:
     """Up to twelve cards, the most confident mistake first."""
@@ -45,7 +47,7 @@ def mistakes_section(record: RunRecord, member: Member, pictures: Pictures) -> M
 def _card(mistake: Mistake, image_HWC: np.ndarray | None, maps: list[EvidenceMap], pictures: Pictures) -> Markup:
     row: list[Child] = []
     if image_HWC is not None:
-        row.append(pictured(pictures.picture(image_HWC, mistake.key), "seen"))
+        row.append(pictured(pictures.picture(image_HWC, mistake.key, ENLARGED_PX), "seen"))
         for evidence, name in zip(maps, ("for the predicted class", "for the true class")):
             row.append(evidence_picture(evidence, image_HWC, pictures, name))
     tag = element("span", {"class": "tag"}, "may be mislabelled") if mistake.may_be_mislabelled else None
@@ -65,7 +67,7 @@ def evidence_picture(evidence: EvidenceMap, image_HWC: np.ndarray, pictures: Pic
         return element("div", {"class": "picture words"}, element("p", {}, evidence.message))
     rgb_HWC = np.broadcast_to(pictures.shown(image_HWC), (*image_HWC.shape[:2], 3))
     words = f"Grad-CAM: evidence {name}, '{evidence.class_name}'"
-    return pictured(pictures.picture(overlay(rgb_HWC, evidence.map_HW), words), name)
+    return pictured(pictures.picture(overlay(rgb_HWC, evidence.map_HW), words, ENLARGED_PX), name)
 
 
 def pictured(picture: Markup | None, words: str) -> Markup | None:

@@ -64,7 +64,8 @@ def _filters(member: Member, pictures: Pictures) -> list[Markup]:
         return [element("p", {}, error.message)]
     columns = min(16, grid.num_shown, max(8, int(np.ceil(np.sqrt(2.5 * grid.num_shown)))))
     picture = pictures.plain(
-        tile_images(grid.tile_NHWC, 64 if grid.num_shown <= 32 else 40, columns), "Filters of the first layer"
+        tile_images(grid.tile_NHWC, 64 if grid.num_shown <= 32 else 40, columns, see_through=True),
+        "Filters of the first layer",
     )
     words = f"The {grid.num_filters} filters of the first layer, on one scale for all: {grid.legend}."
     return [

@@ -21,8 +21,8 @@ HEADINGS: list[Child] = [
     "parameters",
 ]
 MEASURED = (
-    "All of it on training images that were left out of the fit{judged}. The run's "
-    "own last layer is linear; a hidden layer is measured to compare. p: one-sided, against the best choice until then."
+    "All of it on training images that were left out of the fit{judged}. The run "
+    "itself has one new last layer; two are measured to compare. p: one-sided, against the best choice until then."
 )
 
 _JUDGED_APART = ", none on the images this report judges by"

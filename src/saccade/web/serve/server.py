@@ -33,6 +33,7 @@ QUEUE_A_THREAD = 8
 LINGER_S = 1.0  # how long a server that drains still listens
 DRAIN_S = 9.0  # how long it waits for what is inside
 BACKLOG = 2048  # connections that wait to be accepted
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # hosts that mean every address, and what opens them here
 MOST_FILES = 8192  # connections take one each
 
 
@@ -104,7 +105,7 @@ class DrainingServer(uvicorn.Server):  # type: ignore[misc]  # an extra, whose t
 
 def opening_lines(models: dict[str, ServedModel], host: str, port: int, token: str, workers: Workers) -> list[str]:
     """Where it listens and what it serves in the first line, then how to ask."""
-    root = f"http://{host_text(host)}:{port}"
+    root = f"http://{host_text(EVERYWHERE.get(host, host))}:{port}"
     served = "; ".join(
         f"{name} ({len(model.classes):,} classes"
         f"{'' if len(model.networks) == 1 else f', {len(model.networks)} networks'})"
@@ -117,10 +118,23 @@ def opening_lines(models: dict[str, ServedModel], host: str, port: int, token: s
     return [
         f"Serving {printable(served)} at {root}",
         f"Try it: {root}/{f'?token={shown}' if token else ''}",
+        *(_from_others(port, shown if token else "") if host in EVERYWHERE else []),
         f"Ask it: curl{authorization} -F image=@photo.jpg '{root}/api/v1/predict{named}'",
         f"{counted(workers.num_threads, 'thread')}, at most {workers.limit} requests inside, each waits up to "
         f"{workers.deadline_s:g} s. Ctrl-C ends it.",
     ]
+
+
+def _from_others(port: int, token: str) -> list[str]:
+    """The line with the address of this machine that others can open; none where it has only its own."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        try:
+            asked.connect(("192.0.2.1", 9))  # an address of documentation: nothing is sent, a way there is chosen
+            own = str(asked.getsockname()[0])
+        except OSError:
+            return []
+    query = f"?token={token}" if token else ""
+    return [] if is_loopback(own) else [f"From other machines: http://{own}:{port}/{query}"]
 
 
 def find_token(host: str) -> str:

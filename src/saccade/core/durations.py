@@ -1,0 +1,24 @@
+"""Estimates of time for a person: round figures, and a range where both ends are not one."""
+
+
+def between_words(low_s: float, high_s: float) -> str:
+    """`3 to 5 min`, `40 s to 2 min`, or `about 3 min` where both ends are one."""
+    low, high = rounded_words(low_s), rounded_words(high_s)
+    if low == high:
+        return f"about {high}"
+    (low_value, low_unit), (_, high_unit) = (text.split(" ", 1) for text in (low, high))
+    return f"{low_value if low_unit == high_unit else low} to {high}"
+
+
+def rounded_words(seconds: float) -> str:
+    """`7 s`, `40 s`, `7 min`, `2.5 h`, `3 days`: as exact as an estimate is."""
+    if seconds < 10:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 57.5:
+        return f"{5 * round(seconds / 5)} s"
+    if seconds < 3570:
+        return f"{max(1, round(seconds / 60))} min"
+    hours = seconds / 3600
+    if hours < 48:
+        return f"{hours:.1f} h" if hours < 9.95 else f"{hours:.0f} h"
+    return f"{hours / 24:.0f} days"

@@ -1,0 +1,205 @@
+"""How runs stand: live, finished, stopped or damaged, told from their files alone."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.processes import PATIENCE_S
+
+from saccade.classify.run_list import read_run_list, standing, verdict_words
+from saccade.core import lock
+from saccade.core.errors import UsageError
+from saccade.runs import listing
+from saccade.runs.listing import Figure, find_runs, list_runs, read_listed
+
+FORMATS = Path(__file__).parent / "formats"
+
+
+def finished_run(folder: Path, number: str = "3") -> Path:
+    """One epoch on the digits, as a format wrote it."""
+    return Path(shutil.copytree(FORMATS / number, folder))
+
+
+@pytest.mark.parametrize("number", ["1", "2", "3"])
+def test_a_judged_run_is_finished_with_the_figures_of_its_verdict(tmp_path: Path, number: str):
+    run = read_listed(finished_run(tmp_path / "run", number))
+    judged = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert (run.state, run.problem, run.config.verb, run.config.source) == ("finished", "", "train", "digits")
+    assert run.figure == Figure(
+        name="top1",
+        value=judged["top1"],
+        low=judged["top1_low"],
+        high=judged["top1_high"],
+        num_judged=judged["num_samples"],
+    )
+    assert run.num_epochs == run.epochs == 1
+    assert run.config.model
+
+
+def test_a_run_without_verdict_is_stopped_and_says_how_far_it_came(tmp_path: Path):
+    path = finished_run(tmp_path / "run")
+    (path / "evaluation.json").unlink()
+    run = read_listed(path)
+    assert (run.state, run.figure, standing(run)) == ("stopped", None, "1 of 1 epoch")
+    assert run.go_on == f"saccade train --resume --out {path}"
+
+
+def test_a_run_that_another_process_holds_is_live(tmp_path: Path):
+    path = finished_run(tmp_path / "run")
+    with lock.exclusive(path):
+        assert read_listed(path).state == "live"
+    assert read_listed(path).state == "finished"
+
+
+def test_a_log_that_grows_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = finished_run(tmp_path / "run")
+    answers = [listing.CheckpointError("it grows as it is read"), ()]
+
+    def read(log: Path) -> tuple[()]:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(listing, "read_epochs", read)
+    with lock.exclusive(path):
+        assert read_listed(path).problem == ""
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:20])
+
+
+def not_a_run(path: Path) -> None:
+    path.write_text("epochs = 'many'\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "said"),
+    [
+        ("evaluation.json", cut, "evaluation.json is damaged: line 1, column 2"),
+        ("metrics.jsonl", lambda path: path.write_text("no\n"), "metrics.jsonl is damaged: line 1: "),
+        ("config.toml", not_a_run, "config.toml"),
+        (
+            "checkpoint-best/manifest.json",
+            Path.unlink,
+            "checkpoint-best has no manifest.json: its weights cannot be opened.",
+        ),
+    ],
+)
+def test_a_damaged_file_is_named_and_the_rest_is_told(
+    tmp_path: Path, name: str, damage: Callable[[Path], None], said: str
+):
+    path = finished_run(tmp_path / "run")
+    damage(path / name)
+    run = read_listed(path)
+    assert run.state == "damaged"
+    assert said in run.problem
+    assert "\n" not in run.problem
+
+
+def test_runs_are_found_at_any_depth_and_nothing_else_is_taken_for_one(tmp_path: Path):
+    first, second = finished_run(tmp_path / "a" / "first"), finished_run(tmp_path / "b" / "c" / "second")
+    finished_run(tmp_path / ".hidden" / "run")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "config.toml").write_text("title = 'of something else'\n")
+    (tmp_path / "link").symlink_to(first)
+    (tmp_path / "loop").symlink_to(tmp_path)
+    assert find_runs(tmp_path) == [first, second]
+    assert find_runs(first) == [first], "a run may be named itself"
+    os.utime(second / "config.toml", (1, 1))
+    assert [run.path for run in list_runs(tmp_path)] == [first, second], "the newest first"
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path):
+    with pytest.raises(UsageError) as error:
+        list_runs(tmp_path / "nowhere")
+    assert error.value.message == (
+        f"There is no folder {tmp_path / 'nowhere'}.\n"
+        "Runs lie in 'runs' beside where they were begun, or where --out said: saccade runs FOLDER"
+    )
+
+
+def test_an_ensemble_is_one_entry_with_its_members(tmp_path: Path):
+    ensemble = tmp_path / "five"
+    ensemble.mkdir()
+    (ensemble / "ensemble.toml").write_text(
+        'format = 3\nnum_members = 5\n[run]\nsource = "digits"\nmodel = "lenet5"\nepochs = 1\n'
+    )
+    finished_run(ensemble / "member-1")
+    (finished_run(ensemble / "member-2") / "evaluation.json").unlink()
+    (run,) = list_runs(tmp_path)
+    assert (run.state, run.is_ensemble, run.num_parts) == ("stopped", True, 5)
+    assert [part.state for part in run.parts] == ["finished", "stopped"]
+    assert standing(run) == "1 of 5 members finished"
+    with lock.exclusive(ensemble):
+        assert read_listed(ensemble).state == "live"
+
+
+def test_a_run_whose_folds_come_first_is_listed_before_it_has_begun_itself(tmp_path: Path):
+    folds = tmp_path / "run" / "folds"
+    folds.mkdir(parents=True)
+    (folds / "folds.toml").write_text('format = 3\nnum_folds = 5\n[run]\nsource = "digits"\n')
+    finished_run(folds / "fold-1")
+    (run,) = list_runs(tmp_path)
+    assert (run.path, run.state, standing(run)) == (tmp_path / "run", "stopped", "1 of 5 folds finished")
+
+
+@pytest.mark.parametrize(
+    ("figure", "words"),
+    [
+        (Figure(name="top1", value=0.992, low=0.976, high=0.997, num_judged=1359), "99.2 % (97.6 to 99.7) of 1,359"),
+        (Figure(name="map", value=0.594, low=0.5, high=0.7, num_judged=20), "mAP 59.4 % (50.0 to 70.0) of 20"),
+        (Figure(name="mae", value=1.325, low=1.2, high=1.5, num_judged=20), "off by 1.325 (1.2 to 1.5) of 20"),
+        (Figure(name="top1", value=0.5, low=None, high=None, num_judged=2), "50.0 % of 2"),
+    ],
+)
+def test_a_figure_is_told_with_its_interval(figure: Figure, words: str):
+    assert verdict_words(figure) == words
+
+
+def test_the_list_says_what_is_damaged_and_how_stopped_runs_go_on(tmp_path: Path):
+    cut(finished_run(tmp_path / "bad") / "evaluation.json")
+    (finished_run(tmp_path / "half") / "evaluation.json").unlink()
+    finished_run(tmp_path / "whole")
+    found = read_run_list(tmp_path)
+    counts, damaged, go_on = found.display_lines()
+    assert counts == f"3 runs in {tmp_path}: 1 finished, 1 stopped, 1 damaged."
+    assert damaged.startswith(f"Damaged: {tmp_path}/bad/evaluation.json is damaged: ")
+    assert go_on == f"Go on: saccade train --resume --out {tmp_path}/half"
+    entries = {Path(entry["run"]).name: entry for entry in found.as_json()["runs"]}
+    assert {name: entry["state"] for name, entry in entries.items()} == {
+        "bad": "damaged",
+        "half": "stopped",
+        "whole": "finished",
+    }
+    assert entries["half"]["go_on"] == f"saccade train --resume --out {tmp_path}/half"
+    assert entries["whole"]["value"] == json.loads((tmp_path / "whole" / "evaluation.json").read_text())["top1"]
+
+
+def test_the_terminal_lists_runs_without_importing_torch(tmp_path: Path):
+    finished_run(tmp_path / "runs" / "first")
+    code = (
+        "import sys; from saccade.cli.main import main; sys.argv = ['saccade', 'runs']\n"
+        "try: main()\nexcept SystemExit: pass\nprint('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code]  # not a process that was made ready, which has imported torch
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == "run state verdict (95 % interval) network images begun".split()
+    assert lines[1].startswith("runs/first  finished  ")
+    assert lines[-2:] == ["1 run in runs: 1 finished.", "False"]
+
+
+def test_no_runs_yet_says_how_to_begin(saccade: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    done = saccade("runs")
+    assert (done.status, done.output) == (0, "No runs in runs yet. Start one: saccade train digits\n")
+    assert json.loads(saccade("runs", "--json").output) == {"folder": "runs", "runs": []}
+    assert saccade("runs", "nowhere").status == 2
