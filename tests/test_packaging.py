@@ -64,10 +64,15 @@ def test_every_package_of_an_extra_is_imported_by_the_package():
     """An extra promises what is there: the package, or for `test` its tools, use each of its requirements."""
     modules = {"pyarrow": "pyarrow", "fsspec": "fsspec", "pillow-heif": "pillow_heif", "pydicom": "pydicom"}
     modules |= {"onnx": "onnx", "onnxruntime": "onnxruntime", "openvino": "openvino", "nncf": "nncf"}
-    modules |= {"starlette": "starlette", "uvicorn": "uvicorn", "python-multipart": "python_multipart"}
+    modules |= {
+        "starlette": "starlette",
+        "uvicorn": "uvicorn",
+        "python-multipart": "python_multipart",
+        "jinja2": "jinja2",
+    }
     text = "\n".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "src").rglob("*.py"))
-    assert set(EXTRAS) == {"data", "s3", "heic", "dicom", "export", "openvino", "int8", "serve", "test", "all"}
-    extras = [EXTRAS[name] for name in ("data", "s3", "heic", "dicom", "export", "openvino", "int8", "serve")]
+    assert set(EXTRAS) == {"data", "s3", "heic", "dicom", "export", "openvino", "int8", "serve", "studio", "test", "all"}
+    extras = [EXTRAS[name] for name in ("data", "s3", "heic", "dicom", "export", "openvino", "int8", "serve", "studio")]
     for requirement in map(Requirement, [text for texts in extras for text in texts]):
         if requirement.name in ("onnxscript", "httptools", "uvloop", "s3fs", "saccade-learn"):
             continue  # imported by torch, by uvicorn and by fsspec; another extra

@@ -123,6 +123,15 @@ def refuse_held(folder: Path) -> None:
         os.close(descriptor)
 
 
+def is_held(folder: Path) -> bool:
+    """Whether another process holds `folder` now. Raises StorageError where locking fails."""
+    try:
+        refuse_held(folder)
+    except RunInUseError:
+        return True
+    return False
+
+
 def _lock_soon(descriptor: int) -> bool:
     """Whether the lock could be had within a moment: somebody may just be looking whether it is held."""
     for _ in range(10):

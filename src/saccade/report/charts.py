@@ -14,12 +14,16 @@ from ..core.drawing import drawing_engine
 from ..core.errors import SaccadeError, printable
 from .html import Child, Markup, element, folded, table
 
-STAND_INS = {"#010101": "ink", "#020202": "muted", "#030303": "line", "#040404": "series1", "#050505": "series2"}
-INK, MUTED, LINE, FIRST, SECOND = STAND_INS
+STAND_INS = {"#010101": "ink", "#020202": "muted", "#030303": "line"}
+STAND_INS |= {f"#{3 * f'0{number + 3}'}": f"series{number}" for number in range(1, 7)}
+INK, MUTED, LINE, FIRST, SECOND, *_ = STAND_INS
+SERIES = [*STAND_INS][3:]
 WIDTH, HEIGHT = 320, 220
 FONT_PX = 12
 FINE_RANGE, SMALL = 0.05, 0.001
 DASHED, SOLID = [5, 3], [1, 0]
+DASHES = [SOLID, DASHED, [2, 2], [9, 3], [9, 3, 2, 3], [1, 4]]
+LABEL_GAP = 0.075  # of the height of a chart, between the names of two lines
 Layer = dict[str, Any]  # a part of a chart, as Vega-Lite names it
 WHOLE: Layer = {"domain": [0, 1]}
 GUESS: Layer = {"type": "line", "color": MUTED, "strokeDash": DASHED, "strokeWidth": 1}
@@ -70,6 +74,38 @@ def line_chart(x: Sequence[float], series: Sequence[Series], axes: tuple[Axis, A
     if mark is not None:
         layers.append(_mark(mark))
     return _svg(layers)
+
+
+def overlay_chart(lines: Sequence[tuple[str, Sequence[float], Sequence[float]]], axes: tuple[Axis, Axis]) -> str:
+    """SVG of up to six lines (name, x, y), each with its own colour and dash, named at its end."""
+    rows: list[Layer] = [{"x": a, "y": b, "series": name} for name, x, y in lines for a, b in zip(x, y, strict=True)]
+    names = [name for name, _, _ in lines]
+    named: Layer = {"field": "series", "type": "nominal", "legend": None}
+    across = _axis(axes[0], [row["x"] for row in rows], 0.04)
+    down = _axis(axes[1], [row["y"] for row in rows], 0.06)
+    colour = named | {"scale": {"domain": names, "range": SERIES[: len(names)]}}
+    encoding = {
+        "x": _number("x", **across),
+        "y": _number("y", **down),
+        "color": colour,
+        "strokeDash": named | {"scale": {"domain": names, "range": DASHES[: len(names)]}},
+    }
+    ends = _apart([{"x": x[-1], "y": y[-1], "series": name} for name, x, y in lines], down["scale"]["domain"])
+    text: Layer = {"type": "text", "align": "left", "dx": 4, "fontSize": FONT_PX, "fontWeight": 600}
+    label = {"x": _number("x"), "y": _number("y"), "text": {"field": "series", "type": "nominal"}, "color": colour}
+    mark: Layer = {"type": "line", "strokeWidth": 2, "point": len(rows) < 3 * len(lines)}
+    return _svg([_layer(rows, mark, encoding), _layer(ends, text, label)])
+
+
+def _apart(ends: list[Layer], domain: Sequence[float]) -> list[Layer]:
+    """The places of names with room between them, from the highest line down, and none below the chart."""
+    low, high = domain
+    gap = LABEL_GAP * (high - low)
+    ends = sorted(ends, key=lambda end: -end["y"])
+    for before, end in zip(ends, ends[1:]):
+        end["y"] = min(end["y"], before["y"] - gap)
+    lift = max(0.0, low + gap / 2 - ends[-1]["y"]) if ends else 0.0
+    return [end | {"y": end["y"] + lift} for end in ends]
 
 
 def calibration_chart(rows: Sequence[dict[str, float]]) -> str:

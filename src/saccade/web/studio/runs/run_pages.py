@@ -1,0 +1,184 @@
+"""The pages of a run, and the parts of them that scripts ask for. What they show is made by the report."""
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from ....classify.chosen_threshold import Answering, promised_precision
+from ....classify.classifier import join_members
+from ....evaluate.ranking import rank
+from ....evaluate.scores import probabilities_from_logits
+from ....report.html import Markup, join, section
+from ....report.page import judged_sections
+from ....report.pictures import Pictures
+from ....report.record import RunRecord
+from ....report.sections.classes import classes_section, confidence_section
+from ....report.sections.confusion import matrix_and_pairs
+from ....report.sections.curves import curves_section
+from ....report.sections.data import data_section, reproduce_section
+from ....report.sections.folds import folds_section
+from ....report.sections.network import network_section
+from ....report.sections.ranking import ranking_section
+from ....report.sections.suspects import suspects_section
+from ....report.sections.transfer import transfer_section
+from ....report.sections.verdict import run_warnings, warning_list
+from ....runs.standing import Standing
+from ...refusal import NO_SUCH_ROUTE, Refusal
+from ..place import Studio
+from .frame import frame_of, has_cells, status_of
+from .index import Run, RunIndex
+from .judged_images import cell_of, cells_with_images
+from .records import Records
+
+SCALES = ("linear", "log")
+
+
+def run_routes(studio: Studio, index: RunIndex, records: Records) -> list[BaseRoute]:
+    """Overview, classes, network, data; the part that a live run renews, and what it polls."""
+
+    async def overview(request: Request) -> Response:
+        run = index.run(request.path_params["run"])
+        values = await studio.read(request, lambda: _overview(run, records, _scale(request), _cell(request)))
+        return studio.shell.page("runs/run.html", "runs", values)
+
+    async def classes(request: Request) -> Response:
+        run = index.run(request.path_params["run"])
+        body = await studio.compute(
+            request, lambda: _kept(records, run, "classes", lambda: _classes(run, records).text)
+        )
+        return _page(run, "classes", body)
+
+    async def network(request: Request) -> Response:
+        run = index.run(request.path_params["run"])
+
+        def make() -> str:
+            return network_section(records.network(run), Pictures(None)).text
+
+        body = await studio.compute(request, lambda: _kept(records, run, "network", make))
+        return _page(run, "network", body)
+
+    async def answers(request: Request) -> Response:
+        run = index.run(request.path_params["run"])
+
+        def make() -> str:
+            record = records.record(run)
+            return join(judged_sections(record, records.network(run), Pictures(record))).text
+
+        return _page(run, "answers", await studio.compute(request, lambda: _kept(records, run, "answers", make)))
+
+    async def data(request: Request) -> Response:
+        run = index.run(request.path_params["run"])
+
+        def make() -> str:
+            record = records.record(run)
+            return join([data_section(record), reproduce_section(record)]).text
+
+        return _page(run, "data", await studio.read(request, lambda: _kept(records, run, "data", make)))
+
+    async def part(request: Request) -> Response:
+        if request.path_params["part"] != "curves":
+            raise Refusal(NO_SUCH_ROUTE)
+        run = index.run(request.path_params["run"])
+        scale = _scale(request)
+        values = {"body": Markup(await studio.read(request, lambda: _curves(run, run.look(), records, scale)))}
+        return studio.shell.fragment("runs/part.html", values)
+
+    async def status(request: Request) -> Response:
+        run = index.run(request.path_params["run"])
+        return JSONResponse(await studio.read(request, lambda: status_of(run, run.look())))
+
+    def _page(run: Run, tab: str, body: str) -> Response:
+        values = frame_of(run, run.look(), records) | {"tab": tab, "body": Markup(body)}
+        return studio.shell.page("runs/tab.html", "runs", values)
+
+    pages: dict[str, Callable[[Request], Any]] = {
+        "/runs/{run}": overview,
+        "/runs/{run}/classes": classes,
+        "/runs/{run}/answers": answers,
+        "/runs/{run}/network": network,
+        "/runs/{run}/data": data,
+        "/runs/{run}/parts/{part}": part,
+        "/api/runs/{run}": status,
+    }
+    return [Route(path, page, methods=["GET"]) for path, page in pages.items()]
+
+
+def _overview(run: Run, records: Records, scale: str, cell: tuple[int, int] | None) -> dict[str, Any]:
+    standing = run.look()
+    values = frame_of(run, standing, records)
+    record = values["record"]
+    told = join([warning_list(run_warnings(record))]) if record else None
+    return values | {
+        "tab": "overview",
+        "warnings": told,
+        "before": _before(run, records) if record else None,
+        "curves": Markup(_curves(run, standing, records, scale)),
+        "scale": scale,
+        "matrix": Markup(_kept(records, run, "matrix", lambda: _matrix(run, record))) if has_cells(record) else None,
+        "cell": cell_of(run, record, *cell) if cell and has_cells(record) else None,
+    }
+
+
+def _curves(run: Run, standing: Standing, records: Records, scale: str) -> str:
+    is_number = any(event.validation_mae is not None for event in standing.epochs)
+
+    def make() -> str:
+        return curves_section(standing.epochs, is_number, scale).text if standing.epochs else ""
+
+    return _kept(records, run, f"curves {scale}", make)
+
+
+def _matrix(run: Run, record: RunRecord) -> str:
+    def address(true: int, said: int) -> str:
+        return f"/runs/{run.id}?true={true}&said={said}#cell"
+
+    parts = matrix_and_pairs(record.metrics, cells_with_images(record), address)
+    return section("confusion", "Confusion matrix", *parts).text
+
+
+def _before(run: Run, records: Records) -> Markup:
+    """What a report shows above the curves: the folds and the transfer."""
+
+    def make() -> str:
+        record = records.record(run)
+        parts = [folds_section(record.folds, record)] if record.folds else []
+        return join([*parts, *([transfer_section(record.transfer, record)] if record.transfer else [])]).text
+
+    return Markup(_kept(records, run, "before", make))
+
+
+def _classes(run: Run, records: Records) -> Markup:
+    record = records.record(run)
+    classifier = join_members([records.network(run)])
+    promised = promised_precision(classifier, [run.path], Answering().precision)
+    probability_NK = probabilities_from_logits(record.logits_NK, record.temperature)
+    ranking = rank(probability_NK, record.label_N, record.classes, record.metrics.confusion_KK)
+    return join(
+        [
+            classes_section(record),
+            confidence_section(record, promised),
+            ranking_section(probability_NK, record.label_N, ranking),
+            *([suspects_section(record, Pictures(record))] if record.task.tells_wrong_labels else []),
+        ]
+    )
+
+
+def _kept(records: Records, run: Run, name: str, make: Callable[[], str]) -> str:
+    """A part of a page, made once as long as the run stays the same."""
+    return records.parts.get((run.id, run.watched.changes, name), make)
+
+
+def _scale(request: Request) -> str:
+    given = request.query_params.get("scale", "")
+    return given if given in SCALES else ""
+
+
+def _cell(request: Request) -> tuple[int, int] | None:
+    """(true, said) of the cell whose images are wanted."""
+    given = [request.query_params.get(name, "") for name in ("true", "said")]
+    if not all(text.isascii() and text.isdecimal() and len(text) <= 6 for text in given):
+        return None
+    return int(given[0]), int(given[1])
