@@ -20,13 +20,14 @@ from .names import (
     EVALUATION,
     FOUND,
     LAST,
+    MANIFEST,
     MEASURED,
     METRICS_LOG,
     START,
     TRANSFER,
 )
 from .settings import Found, read_settings
-from .summary import ConfigFacts, read_config_facts, read_data_summary
+from .summary import ConfigFacts, read_config_facts, read_data_summary, read_environment
 
 State = Literal["running", "finished", "stopped", "damaged"]
 WATCHED = (CONFIG, FOUND, ENVIRONMENT, DATA, MEASURED, TRANSFER, METRICS_LOG, EVALUATION, BEST, LAST, START)
@@ -71,6 +72,7 @@ class Standing:
     state: State
     problem: str
     model: str
+    device: str
     config: ConfigFacts
     num_images: int | None
     num_classes: int | None
@@ -178,14 +180,17 @@ def _facts(path: Path, log: GrowingLog) -> dict[str, Any]:
 
     config: ConfigFacts = read(lambda: read_config_facts(path)[1], ConfigFacts())
     data = read(lambda: read_data_summary(path), None)
-    figures = read(lambda: _figures(path), None)
+    environment = read(lambda: read_environment(path), None)
+    figures = read(lambda: read_json_file(VerdictFigures, path / EVALUATION), None)
     fits = read(lambda: read_measured(path), None)
+    model = read(lambda: _model(path), "")
     epochs = log.read()
     problems += [log.problem] if log.problem else []
     wanted = config.epochs if config.epochs is not None else DEFAULT_EPOCHS
     return {
         "problem": problems[0] if problems else "",
-        "model": read(lambda: _model(path), ""),
+        "model": model,
+        "device": environment.device if environment else "",
         "config": config,
         "num_images": data.num_samples if data else None,
         "num_classes": len(data.classes) if data else None,
@@ -197,12 +202,18 @@ def _facts(path: Path, log: GrowingLog) -> dict[str, Any]:
     }
 
 
-def _figures(path: Path) -> VerdictFigures | None:
-    return read_json_file(VerdictFigures, path / EVALUATION)
+class NamedNetwork(RunFile):
+    """`manifest.json`, as far as a list shows it."""
+
+    model: Text = ""
 
 
 def _model(path: Path) -> str:
-    """The network as the settings name it; a transfer's was found."""
+    """The network: of the weights that were kept, else as the settings name it; a transfer's was found."""
+    for name in (BEST, LAST):
+        kept = read_json_file(NamedNetwork, path / name / MANIFEST)
+        if kept is not None and kept.model:
+            return kept.model
     found = read_json_file(Found, path / FOUND)
     if found is not None and isinstance(found.values.get("model"), str):
         return str(found.values["model"])

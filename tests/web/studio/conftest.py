@@ -1,5 +1,6 @@
 """A folder of runs in every state, and a real studio of it."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from tests.report.conftest import MadeRun, make_run
 from tests.web_pages import started_browser
 
 from saccade import api
+from saccade.evaluate.words import metrics_json
+from saccade.report.record import read_run
 from saccade.web.process import RunningServer
 
 EVIL = "<b onmouseover='alert(1)'>&\u202ecat"
@@ -18,7 +21,11 @@ EVIL = "<b onmouseover='alert(1)'>&\u202ecat"
 @pytest.fixture(scope="session")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> MadeRun:
     """A finished run of six classes, one of them with a name that tries to be markup, 20 photos each."""
-    return make_run(tmp_path_factory.mktemp("judged"), [EVIL, *(f"class {k}" for k in range(5))], 20)
+    made = make_run(tmp_path_factory.mktemp("judged"), [EVIL, *(f"class {k}" for k in range(5))], 20)
+    path = made.path / "evaluation.json"
+    record = read_run(made.path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | metrics_json(record.metrics)))  # as a training has them
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,16 @@
 import os
 import socket
 import sys
+import threading
 import webbrowser
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
 
-from ...core.errors import printable
+from ...core.drawing import drawing_engine
+from ...core.errors import SaccadeError, printable
 from ..guard import host_text, rules_for
 from ..listening import PortInUse, find_token, listen, listening_socket, shown_token
 from ..protocol import configured
@@ -25,6 +28,7 @@ def run_studio(folder: Path, options: StudioOptions, opens_browser: bool, tell: 
         port = listener.getsockname()[1]
         app = build_app(folder, rules_for(options.host, port, token, options.allowed_hosts))
         listen(listener, options.host)
+        threading.Thread(target=_start_engine, daemon=True).start()
         for line in opening_lines(folder, options, port, token):
             tell(line)
         if opens_browser and has_display():
@@ -51,6 +55,12 @@ def has_display() -> bool:
     if "SSH_CONNECTION" in os.environ or not sys.stdout.isatty():
         return False
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def _start_engine() -> None:
+    """The engine that draws takes a second to start; the first page with curves need not wait for it."""
+    with suppress(SaccadeError, ValueError):  # where it does not start, the page says so
+        drawing_engine().vegalite_to_svg({"mark": "point", "data": {"values": []}})
 
 
 def _listener(options: StudioOptions) -> socket.socket:

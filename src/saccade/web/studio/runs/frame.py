@@ -32,6 +32,7 @@ def frame_of(run: Run, standing: Standing, records: Records) -> dict[str, Any]:
         "status": status_of(run, standing),
         "tabs": _tabs(record),
         "command": standing.resume_command,
+        "changed": time_words(standing.active_s),
         "begun": time_words(standing.begun_s or 0),
         "path": shell_word(run.path),
     }
@@ -41,10 +42,10 @@ def _tabs(record: RunRecord | None) -> list[tuple[str, str, str]]:
     """(name, title, what follows the address of the run) of each page that there is."""
     if record is None:
         return []
-    of_one = [("mistakes", "Mistakes", "/mistakes"), ("classes", "Classes and calibration", "/classes")]
-    judged = of_one if has_cells(record) else [("answers", "Answers", "/answers")]
-    rest = [("network", "Network", "/network"), ("data", "Data and reproduce", "/data")]
-    return [("overview", "Overview", ""), *judged, *rest]
+    of_one = [("mistakes", "Mistakes"), ("classes", "Classes"), ("calibration", "Calibration"), ("ranking", "ROC")]
+    judged = of_one if has_cells(record) else [("answers", "Answers")]
+    rest = [("network", "Network"), ("data", "Data and reproduce")]
+    return [("overview", "Overview", ""), *((name, title, f"/{name}") for name, title in [*judged, *rest])]
 
 
 def has_cells(record: RunRecord | None) -> bool:

@@ -13,6 +13,7 @@ from ....data.images.encode import file_content
 from ....explain.colour import OPACITY, even_colours
 from ....explain.gradcam import EvidenceMap, grad_cams
 from ....report.record import RunRecord
+from ....runs.evaluation_files import THUMBNAIL_PX
 from ....runs.marks_file import MARK_NAMES
 from ...refusal import Reason, Refusal, wrong_field
 from ..place import Studio
@@ -68,6 +69,14 @@ def image_routes(studio: Studio, index: RunIndex, records: Records) -> list[Base
 
         return Response(await studio.read(request, find), headers=KEPT, media_type="image/png")
 
+    async def thumbnail(request: Request) -> Response:
+        run, position = index.run(request.path_params["run"]), request.path_params["position"]
+
+        def find() -> bytes:
+            return file_content(_small(_record_of(records, run, position), position))
+
+        return Response(await studio.read(request, find), headers=KEPT, media_type="image/png")
+
     async def evidence(request: Request) -> Response:
         found = await _evidence(request)
         return JSONResponse({"message": found.message, "layer": found.layer, "class": found.class_name})
@@ -91,6 +100,7 @@ def image_routes(studio: Studio, index: RunIndex, records: Records) -> list[Base
         Route(root, image, methods=["GET"]),
         Route(f"{root}/part", image_part, methods=["GET"]),
         Route(f"{root}/picture", picture, methods=["GET"]),
+        Route(f"{root}/thumbnail", thumbnail, methods=["GET"]),
         Route(f"{root}/evidence", evidence_picture, methods=["GET"]),
         Route(f"/api{root}/evidence", evidence, methods=["GET"]),
     ]
@@ -102,7 +112,8 @@ def _mistakes(run: Run, records: Records, given: dict[str, str]) -> dict[str, An
     if record.task.is_several or record.task.is_number:
         raise Refusal(Reason(404, "no_mistakes", "This run has no single right answer an image.", "See Answers."))
     found = mistakes_of(record)
-    names = {name: given.get(name, "") for name in ("true", "said")}
+    wanted = {name: _class_of(given.get(name, ""), record) for name in ("true", "said")}
+    names = {name: "" if number is None else record.classes[number] for name, number in wanted.items()}
     least = _percentage(given.get("least", ""))
     chosen = [
         mistake
@@ -120,7 +131,10 @@ def _mistakes(run: Run, records: Records, given: dict[str, str]) -> dict[str, An
         "cards": cards_of(run, record, [mistake.position for mistake in shown], suspected),
         "words": _words(len(found), len(chosen), len(record.label_N)),
         "classes": record.classes,
-        "wanted": names | {"least": least},
+        "wanted": {**wanted, "least": least},
+        "query": "".join(f"&{name}={number}" for name, number in wanted.items() if number is not None)
+        + f"&least={least}",
+        "is_filtered": len(chosen) < len(found),
         "number": number,
         "num_pages": num_pages,
     }
@@ -150,6 +164,19 @@ def _shown(record: RunRecord, position: int) -> np.ndarray:
     raise NO_SUCH_IMAGE
 
 
+def _small(record: RunRecord, position: int) -> np.ndarray:
+    """The same at no more than 96 pixels. Raises Refusal."""
+    pictures = record.pictures
+    if pictures and position in pictures.thumbnails:
+        return pictures.thumbnails[position]
+    image_HWC = _shown(record, position)
+    step = -(-max(image_HWC.shape[:2]) // THUMBNAIL_PX)
+    height_px, width_px = (side // step for side in image_HWC.shape[:2])
+    cut_HWC = image_HWC[: height_px * step, : width_px * step]  # the mean of squares of `step` pixels
+    mean_HWC = cut_HWC.reshape(height_px, step, width_px, step, -1).mean(axis=(1, 3))
+    return np.rint(mean_HWC).astype(np.uint8)
+
+
 def _map(records: Records, run: Run, record: RunRecord, position: int, class_index: int) -> EvidenceMap:
     """Grad-CAM of a kept image for a class. Raises Refusal where the image or the weights are not there."""
     prepared_HWC = record.pictures.seen.get(position) if record.pictures else None
@@ -169,10 +196,16 @@ def _veil(map_HW: np.ndarray) -> np.ndarray:
 
 
 def _class_index(request: Request, record: RunRecord) -> int:
-    given = request.query_params.get("class", "")
-    if not (given.isascii() and given.isdecimal() and len(given) <= 6 and int(given) < len(record.classes)):
+    found = _class_of(request.query_params.get("class", ""), record)
+    if found is None:
         raise wrong_field("class must be the number of a class of the run.", "The first one is 0.")
-    return int(given)
+    return found
+
+
+def _class_of(text: str, record: RunRecord) -> int | None:
+    """The number of a class; None for what is none."""
+    is_number = text.isascii() and text.isdecimal() and len(text) <= 6
+    return int(text) if is_number and int(text) < len(record.classes) else None
 
 
 def _percentage(text: str) -> int:

@@ -23,15 +23,15 @@ NUM_BARS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """One judged image. `picture` is its address, "" where the run keeps none; `is_whole`: it is kept at the size that
-    the network sees."""
+    """One judged image. `address` is that of its pictures, "" where the run keeps none; `is_whole`: it is kept at the
+    size that the network sees."""
 
     position: int
     name: str
     true: str
     said: str
     bars: tuple[Markup, ...]
-    picture: str
+    address: str
     is_whole: bool
     is_right: bool
     may_be_mislabelled: bool
@@ -142,7 +142,7 @@ def _card(
         true=names[0],
         said=names[1],
         bars=bars,
-        picture=f"/runs/{run.id}/images/{position}/picture" if has_picture else "",
+        address=f"/runs/{run.id}/images/{position}" if has_picture else "",
         is_whole=is_whole,
         is_right=is_right,
         may_be_mislabelled=is_suspected,

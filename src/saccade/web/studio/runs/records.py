@@ -16,23 +16,45 @@ Kept = TypeVar("Kept")
 MAX_RECORDS, MAX_NETWORKS, MAX_PARTS = 6, 2, 256
 
 
+class _Slot(Generic[Kept]):
+    """The place of one value: made by the first who asks, while others who want the same wait."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: list[Kept] = []
+
+    @property
+    def is_filled(self) -> bool:
+        return bool(self._found)
+
+    def value(self, make: Callable[[], Kept]) -> Kept:
+        with self._lock:
+            if not self._found:
+                self._found.append(make())
+            return self._found[0]
+
+
 class Latest(Generic[Kept]):
     """At most `limit` values by key; the one that was not asked for longest goes first."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
-        self._lock = threading.RLock()
+        self._slots: OrderedDict[Hashable, _Slot[Kept]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def has(self, key: Hashable) -> bool:
+        """Whether the value of `key` need not be made."""
+        with self._lock:
+            return key in self._slots and self._slots[key].is_filled
 
     def get(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
         """The value of `key`, made where it is not kept. What `make` raises is not kept."""
         with self._lock:
-            if key not in self._kept:
-                self._kept[key] = make()
-                while len(self._kept) > self._limit:
-                    self._kept.popitem(last=False)
-            self._kept.move_to_end(key)
-            return self._kept[key]
+            slot = self._slots.setdefault(key, _Slot())
+            self._slots.move_to_end(key)
+            while len(self._slots) > self._limit:
+                self._slots.popitem(last=False)
+        return slot.value(make)
 
 
 class Records:

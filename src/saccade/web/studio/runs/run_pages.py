@@ -1,6 +1,6 @@
 """The pages of a run, and the parts of them that scripts ask for. What they show is made by the report."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -44,39 +44,16 @@ def run_routes(studio: Studio, index: RunIndex, records: Records) -> list[BaseRo
         values = await studio.read(request, lambda: _overview(run, records, _scale(request), _cell(request)))
         return studio.shell.page("runs/run.html", "runs", values)
 
-    async def classes(request: Request) -> Response:
-        run = index.run(request.path_params["run"])
-        body = await studio.compute(
-            request, lambda: _kept(records, run, "classes", lambda: _classes(run, records).text)
-        )
-        return _page(run, "classes", body)
+    def computed(tab: str, make: Callable[[Run, Records], Markup]) -> Callable[[Request], Awaitable[Response]]:
+        """A page of parts that the report makes."""
 
-    async def network(request: Request) -> Response:
-        run = index.run(request.path_params["run"])
+        async def page(request: Request) -> Response:
+            run = index.run(request.path_params["run"])
+            body = await studio.compute(request, lambda: _kept(records, run, tab, lambda: make(run, records).text))
+            values = frame_of(run, run.look(), records) | {"tab": tab, "body": Markup(body)}
+            return studio.shell.page("runs/tab.html", "runs", values)
 
-        def make() -> str:
-            return network_section(records.network(run), Pictures(None)).text
-
-        body = await studio.compute(request, lambda: _kept(records, run, "network", make))
-        return _page(run, "network", body)
-
-    async def answers(request: Request) -> Response:
-        run = index.run(request.path_params["run"])
-
-        def make() -> str:
-            record = records.record(run)
-            return join(judged_sections(record, records.network(run), Pictures(record))).text
-
-        return _page(run, "answers", await studio.compute(request, lambda: _kept(records, run, "answers", make)))
-
-    async def data(request: Request) -> Response:
-        run = index.run(request.path_params["run"])
-
-        def make() -> str:
-            record = records.record(run)
-            return join([data_section(record), reproduce_section(record)]).text
-
-        return _page(run, "data", await studio.read(request, lambda: _kept(records, run, "data", make)))
+        return page
 
     async def part(request: Request) -> Response:
         if request.path_params["part"] != "curves":
@@ -90,16 +67,9 @@ def run_routes(studio: Studio, index: RunIndex, records: Records) -> list[BaseRo
         run = index.run(request.path_params["run"])
         return JSONResponse(await studio.read(request, lambda: status_of(run, run.look())))
 
-    def _page(run: Run, tab: str, body: str) -> Response:
-        values = frame_of(run, run.look(), records) | {"tab": tab, "body": Markup(body)}
-        return studio.shell.page("runs/tab.html", "runs", values)
-
     pages: dict[str, Callable[[Request], Any]] = {
         "/runs/{run}": overview,
-        "/runs/{run}/classes": classes,
-        "/runs/{run}/answers": answers,
-        "/runs/{run}/network": network,
-        "/runs/{run}/data": data,
+        **{f"/runs/{{run}}/{tab}": computed(tab, make) for tab, make in TABS.items()},
         "/runs/{run}/parts/{part}": part,
         "/api/runs/{run}": status,
     }
@@ -115,7 +85,8 @@ def _overview(run: Run, records: Records, scale: str, cell: tuple[int, int] | No
         "tab": "overview",
         "warnings": told,
         "before": _before(run, records) if record else None,
-        "curves": Markup(_curves(run, standing, records, scale)),
+        "curves": Markup(_curves(run, standing, records, scale)) if _has_curves(run, records, scale) else None,
+        "has_epochs": bool(standing.epochs),
         "scale": scale,
         "matrix": Markup(_kept(records, run, "matrix", lambda: _matrix(run, record))) if has_cells(record) else None,
         "cell": cell_of(run, record, *cell) if cell and has_cells(record) else None,
@@ -129,6 +100,11 @@ def _curves(run: Run, standing: Standing, records: Records, scale: str) -> str:
         return curves_section(standing.epochs, is_number, scale).text if standing.epochs else ""
 
     return _kept(records, run, f"curves {scale}", make)
+
+
+def _has_curves(run: Run, records: Records, scale: str) -> bool:
+    """Whether they are drawn already; else the page comes without them, and its script asks."""
+    return records.parts.has((run.id, run.watched.changes, f"curves {scale}"))
 
 
 def _matrix(run: Run, record: RunRecord) -> str:
@@ -152,18 +128,44 @@ def _before(run: Run, records: Records) -> Markup:
 
 def _classes(run: Run, records: Records) -> Markup:
     record = records.record(run)
+    suspects = [suspects_section(record, Pictures(record))] if record.task.tells_wrong_labels else []
+    return join([classes_section(record), *suspects])
+
+
+def _calibration(run: Run, records: Records) -> Markup:
     classifier = join_members([records.network(run)])
-    promised = promised_precision(classifier, [run.path], Answering().precision)
+    return confidence_section(records.record(run), promised_precision(classifier, [run.path], Answering().precision))
+
+
+def _ranking(run: Run, records: Records) -> Markup:
+    record = records.record(run)
     probability_NK = probabilities_from_logits(record.logits_NK, record.temperature)
     ranking = rank(probability_NK, record.label_N, record.classes, record.metrics.confusion_KK)
-    return join(
-        [
-            classes_section(record),
-            confidence_section(record, promised),
-            ranking_section(probability_NK, record.label_N, ranking),
-            *([suspects_section(record, Pictures(record))] if record.task.tells_wrong_labels else []),
-        ]
-    )
+    return ranking_section(probability_NK, record.label_N, ranking)
+
+
+def _answers(run: Run, records: Records) -> Markup:
+    record = records.record(run)
+    return join(judged_sections(record, records.network(run), Pictures(record)))
+
+
+def _network(run: Run, records: Records) -> Markup:
+    return network_section(records.network(run), Pictures(None))
+
+
+def _data(run: Run, records: Records) -> Markup:
+    record = records.record(run)
+    return join([data_section(record), reproduce_section(record)])
+
+
+TABS: dict[str, Callable[[Run, Records], Markup]] = {
+    "classes": _classes,
+    "calibration": _calibration,
+    "ranking": _ranking,
+    "answers": _answers,
+    "network": _network,
+    "data": _data,
+}
 
 
 def _kept(records: Records, run: Run, name: str, make: Callable[[], str]) -> str:

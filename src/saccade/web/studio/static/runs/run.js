@@ -223,5 +223,6 @@ startImages();
 if (run) {
   startScales();
   startMatrix();
+  if (document.querySelector("#curves[data-pending]")) renewCurves();
   if (run.dataset.state === "running") watch();
 }
