@@ -66,8 +66,16 @@ class Watched:
     def __exit__(self, *ending: object) -> None:
         self.page.close()
 
-    def problems(self) -> list[str]:
-        """What is wrong with the page as it stands now; empty where nothing is."""
+    def wait_until(self, expression: str) -> None:
+        """Wait until JavaScript is true: the policy of our pages forbids Playwright's own `wait_for_function`."""
+        for _ in range(1200):
+            if self.page.evaluate(expression):
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError(f"{expression} never came; the page says {self.page.inner_text('body')!r}")
+
+    def problems(self, with_axe: bool = True) -> list[str]:
+        """What is wrong with the page as it stands now; empty where nothing is. axe takes a second."""
         home = urlsplit(self.page.url).netloc
         found = [f"console: {text}" for text in self.told]
         found += [
@@ -81,7 +89,7 @@ class Watched:
         found += [
             f"contrast {ratio:.2f} of '{text}'" for text, ratio in self.page.evaluate(SVG_CONTRAST) if ratio < 4.5
         ]
-        return found + self._axe()
+        return found + (self._axe() if with_axe else [])
 
     def _axe(self) -> list[str]:
         """What axe finds, where it is installed."""

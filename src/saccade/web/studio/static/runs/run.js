@@ -46,6 +46,7 @@ async function renewCurves() {
   if (!curves) return;
   const response = await fetch(`/runs/${run.dataset.run}/parts/curves?scale=${curves.dataset.scale}`);
   if (!response.ok) return;
+  delete curves.dataset.pending;
   const open = [...curves.querySelectorAll("details")].map((part) => part.open);
   curves.innerHTML = await response.text();
   curves.querySelectorAll("details").forEach((part, number) => (part.open = open[number] ?? false));
