@@ -38,7 +38,7 @@ def test_a_page_fits_is_read_by_all_and_asks_nobody_else(browser: Any, studio: R
     with Watched(browser) as watched:
         page = watched.page
         page.goto(address_of(studio, path))
-        page.wait_for_selector("#curves:not([data-pending])", state="attached") if "#curves" in page.content() else None
+        watched.wait_until("document.querySelector('[data-pending]') === null")
         page.wait_for_load_state("networkidle")
         for scheme, width_px in LOOKS:
             page.emulate_media(color_scheme=scheme)

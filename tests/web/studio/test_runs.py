@@ -105,32 +105,27 @@ def test_an_empty_folder_says_what_to_do(tmp_path: Path):
     assert "saccade train digits" in Asked(tmp_path / "absent").text("/runs")
 
 
-def test_the_page_of_a_run_says_what_the_report_says(studio: Asked, folder: Path):
+def pieces(page: str) -> list[str]:
+    """The tables and charts of a page, without where links lead."""
+    plain = re.sub(r' href="[^"]*"| aria-label="[^"]*"|</?a>', "", page)
+    return re.findall(r"<table>.*?</table>|<svg .*?</svg>", plain, re.DOTALL)
+
+
+def test_the_page_of_a_run_has_the_tables_and_charts_of_its_report(studio: Asked, folder: Path):
     from saccade import api
 
-    report = api.report(folder / "second").read_text(encoding="utf-8")
+    there = set(pieces(api.report(folder / "second").read_text(encoding="utf-8")))
     root = f"/runs/{studio.ids['second']}"
-    for part, heading in [
-        ("", "confusion"),
-        ("/classes", "classes"),
-        ("/calibration", "confidence"),
-        ("/ranking", "ranking"),
-    ]:
+    for part in ("", "/parts/curves", "/parts/classes", "/parts/calibration", "/parts/ranking", "/parts/data"):
         page = studio.get(root + part).content.decode()
-        tables = [r"<table>.*?</table>", r"<svg .*?</svg>"]
-        (own,) = re.findall(rf'<section id="{heading}".*?</section>', page, re.DOTALL)
-        there = report[report.index(f'<section id="{heading}"') :]
-        for pattern in tables:
-            for piece in re.findall(pattern, own, re.DOTALL):
-                plain = re.sub(r' href="[^"]*"| aria-label="[^"]*"', "", piece)
-                assert re.sub(r"<a>|</a>", "", plain) in re.sub(
-                    r"<a>|</a>", "", re.sub(r' href="[^"]*"| aria-label="[^"]*"', "", there)
-                ), heading
+        own = [piece for piece in pieces(page.partition('<dialog id="help"')[0])]
+        assert own, part
+        assert set(own) <= there, part
 
 
 def test_names_that_try_to_be_markup_are_text_on_every_page(studio: Asked):
     for run in studio.ids.values():
-        for part in ("", "?true=0&said=0", "/mistakes", "/images/0", "/classes", "/data"):
+        for part in ("", "?true=0&said=0", "/mistakes", "/images/0", "/parts/classes", "/parts/data"):
             reply = studio.get(f"/runs/{run}{part}")
             if reply.status == 200:
                 assert b"<b onmouseover" not in reply.content
@@ -287,7 +282,16 @@ def test_a_damaged_run_has_a_page_that_names_the_file(studio: Asked, folder: Pat
     text = studio.text(f"/runs/{studio.ids['second']}")
     if content != b'{"keys": []}':  # a verdict of another version
         assert name in text or name.partition("/")[0] in text
-    for part in ("/classes", "/network", "/mistakes", "/images/0", "/data", "/images/0/picture", "/epochs.csv"):
+    for part in (
+        "/classes",
+        "/parts/classes",
+        "/parts/network",
+        "/mistakes",
+        "/images/0",
+        "/parts/data",
+        "/images/0/picture",
+        "/epochs.csv",
+    ):
         assert studio.get(f"/runs/{studio.ids['second']}{part}").status in (200, 404, 422)
 
 

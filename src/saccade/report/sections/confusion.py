@@ -75,7 +75,7 @@ def _matrix(metrics: Metrics, filled: set[tuple[int, int]], address: Callable[[i
     corner = element("th", {"scope": "col"}, "true \\ predicted")
     return element(
         "div",
-        {"class": "scroll matrix", "tabindex": "0", "role": "region", "aria-label": "Confusion matrix"},
+        {"class": "scroll matrix", "tabindex": "0", "role": "region", "aria-label": "Classes by classes"},
         element(
             "table",
             {},

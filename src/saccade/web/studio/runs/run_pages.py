@@ -49,19 +49,29 @@ def run_routes(studio: Studio, index: RunIndex, records: Records) -> list[BaseRo
 
         async def page(request: Request) -> Response:
             run = index.run(request.path_params["run"])
-            body = await studio.compute(request, lambda: _kept(records, run, tab, lambda: make(run, records).text))
-            values = frame_of(run, run.look(), records) | {"tab": tab, "body": Markup(body)}
-            return studio.shell.page("runs/tab.html", "runs", values)
+
+            def values() -> dict[str, Any]:
+                records.record(run)  # raises where there is none
+                is_made = records.parts.has((run.id, run.watched.changes, tab))
+                body = Markup(_kept(records, run, tab, lambda: make(run, records).text)) if is_made else None
+                return frame_of(run, run.look(), records) | {"tab": tab, "body": body}
+
+            return studio.shell.page("runs/tab.html", "runs", await studio.read(request, values))
 
         return page
 
     async def part(request: Request) -> Response:
-        if request.path_params["part"] != "curves":
+        run, name = index.run(request.path_params["run"]), request.path_params["part"]
+        if name == "curves":
+            scale = _scale(request)
+            body = await studio.read(request, lambda: _curves(run, run.look(), records, scale))
+        elif name in TABS:
+            body = await studio.compute(
+                request, lambda: _kept(records, run, name, lambda: TABS[name](run, records).text)
+            )
+        else:
             raise Refusal(NO_SUCH_ROUTE)
-        run = index.run(request.path_params["run"])
-        scale = _scale(request)
-        values = {"body": Markup(await studio.read(request, lambda: _curves(run, run.look(), records, scale)))}
-        return studio.shell.fragment("runs/part.html", values)
+        return studio.shell.fragment("runs/part.html", {"body": Markup(body)})
 
     async def status(request: Request) -> Response:
         run = index.run(request.path_params["run"])

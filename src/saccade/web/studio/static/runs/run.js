@@ -52,6 +52,20 @@ async function renewCurves() {
   curves.querySelectorAll("details").forEach((part, number) => (part.open = open[number] ?? false));
 }
 
+// The part of a page that takes long to make, and what to say where it cannot be made.
+async function loadPart() {
+  const part = document.querySelector("#part[data-pending]");
+  if (!part) return;
+  const response = await fetch(`/runs/${run.dataset.run}/parts/${part.dataset.part}`);
+  if (response.ok) {
+    part.innerHTML = await response.text();
+  } else {
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    part.replaceChildren(...page.getElementById("main").childNodes);
+  }
+  delete part.dataset.pending;
+}
+
 function startScales() {
   for (const button of document.querySelectorAll("button[data-scale]")) {
     button.addEventListener("click", () => {
@@ -225,5 +239,6 @@ if (run) {
   startScales();
   startMatrix();
   if (document.querySelector("#curves[data-pending]")) renewCurves();
+  loadPart();
   if (run.dataset.state === "running") watch();
 }
