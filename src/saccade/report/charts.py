@@ -76,25 +76,54 @@ def line_chart(x: Sequence[float], series: Sequence[Series], axes: tuple[Axis, A
     return _svg(layers)
 
 
-def overlay_chart(lines: Sequence[tuple[str, Sequence[float], Sequence[float]]], axes: tuple[Axis, Axis]) -> str:
-    """SVG of up to six lines (name, x, y), each with its own colour and dash, named at its end."""
-    rows: list[Layer] = [{"x": a, "y": b, "series": name} for name, x, y in lines for a, b in zip(x, y, strict=True)]
-    names = [name for name, _, _ in lines]
+@dataclass(frozen=True)
+class Line:
+    """A line of several: `number` (1 to 6) is its colour and its dash, in every chart the same."""
+
+    name: str
+    number: int
+    x: Sequence[float]
+    y: Sequence[float]
+
+
+def overlay_chart(lines: Sequence[Line], axes: tuple[Axis, Axis]) -> str:
+    """SVG of up to six lines, each with its own colour and dash, named at its end."""
+    rows: list[Layer] = [
+        {"x": a, "y": b, "series": line.name} for line in lines for a, b in zip(line.x, line.y, strict=True)
+    ]
+    names, places = [line.name for line in lines], [line.number - 1 for line in lines]
     named: Layer = {"field": "series", "type": "nominal", "legend": None}
     across = _axis(axes[0], [row["x"] for row in rows], 0.04)
     down = _axis(axes[1], [row["y"] for row in rows], 0.06)
-    colour = named | {"scale": {"domain": names, "range": SERIES[: len(names)]}}
     encoding = {
         "x": _number("x", **across),
         "y": _number("y", **down),
-        "color": colour,
-        "strokeDash": named | {"scale": {"domain": names, "range": DASHES[: len(names)]}},
+        "color": named | {"scale": {"domain": names, "range": [SERIES[place] for place in places]}},
+        "strokeDash": named | {"scale": {"domain": names, "range": [DASHES[place] for place in places]}},
     }
-    ends = _apart([{"x": x[-1], "y": y[-1], "series": name} for name, x, y in lines], down["scale"]["domain"])
-    text: Layer = {"type": "text", "align": "left", "dx": 4, "fontSize": FONT_PX, "fontWeight": 600}
-    label = {"x": _number("x"), "y": _number("y"), "text": {"field": "series", "type": "nominal"}, "color": colour}
+    ends = _apart([{"x": line.x[-1], "y": line.y[-1], "series": line.name} for line in lines], down["scale"]["domain"])
+    text: Layer = {"type": "text", "align": "left", "dx": 4, "fontSize": FONT_PX, "fontWeight": 600, "color": INK}
+    label = {"x": _number("x"), "y": _number("y"), "text": {"field": "series", "type": "nominal"}}
     mark: Layer = {"type": "line", "strokeWidth": 2, "point": len(rows) < 3 * len(lines)}
     return _svg([_layer(rows, mark, encoding), _layer(ends, text, label)])
+
+
+def line_key(number: int) -> Markup:
+    """How line `number` of a chart of several is drawn, as a small picture beside its name."""
+    dash = " ".join(map(str, DASHES[number - 1])) if number > 1 else "none"
+    line: dict[str, str | int] = {
+        "x1": 1,
+        "y1": 4,
+        "x2": 27,
+        "y2": 4,
+        "stroke": f"var(--series{number})",
+        "stroke-width": 2,
+    }
+    return element(
+        "svg",
+        {"viewBox": "0 0 28 8", "width": 28, "height": 8, "aria-hidden": "true"},
+        element("line", {**line, "stroke-dasharray": dash}),
+    )
 
 
 def _apart(ends: list[Layer], domain: Sequence[float]) -> list[Layer]:
@@ -262,7 +291,12 @@ def _svg(layers: list[Layer]) -> str:
         "width": WIDTH,
         "height": HEIGHT,
         "autosize": {"type": "fit", "contains": "padding"},
-        "config": {"background": "transparent", "padding": 2, "view": {"stroke": None}, "axis": AXES},
+        "config": {
+            "background": "transparent",
+            "padding": {"left": 8, "right": 2, "top": 2, "bottom": 2},
+            "view": {"stroke": None},
+            "axis": AXES,
+        },
     }
     plain = json.loads(json.dumps(chart, default=lambda number: number.item()))  # without NumPy's own numbers
     try:

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 from ....core.errors import CheckpointError, ConfigError, printable
 from ....evaluate.rates import percent
 from ....evaluate.significance import compare_answers, comparison_sentence
-from ....report.charts import Axis, figure, overlay_chart
+from ....report.charts import Axis, Line, figure, line_key, overlay_chart
 from ....report.html import Child, Markup
 from ....report.record import RunRecord
 from ....report.sections.curves import thinned
@@ -25,7 +25,7 @@ from ..place import Studio
 from .index import Run, RunIndex
 from .judged_images import said_of
 from .records import Records
-from .words import progress_words, time_words, verdict_words
+from .words import progress_words, time_words, unit_of, verdict_words
 
 MAX_RUNS = 6
 LETTERS = "ABCDEF"
@@ -53,10 +53,12 @@ def _compared(runs: Sequence[Run], records: Records) -> dict[str, Any]:
     rows = [
         {
             "letter": letter,
+            "key": line_key(LETTERS.index(letter) + 1),
             "id": run.id,
             "name": printable(run.name),
             "state": standing.state,
             "verdict": verdict_words(standing.figures),
+            "unit": unit_of(standing.figures),
             "network": printable(standing.model)[:80],
             "data": printable(standing.config.source_name)[:80],
             "progress": progress_words(standing),
@@ -128,24 +130,26 @@ def _charts(standings: Sequence[Standing]) -> list[Markup]:
     charts = []
     for title, value_of, is_rate in wanted:
         lines = []
-        for letter, standing in zip(LETTERS, standings):
+        for number, standing in enumerate(standings, start=1):
             points = [(event.epoch, value_of(event)) for event in thinned(standing.epochs)]
             known = [(float(epoch), value) for epoch, value in points if value is not None]
             if known:
-                lines.append((letter, [x for x, _ in known], [y for _, y in known]))
+                lines.append(Line(LETTERS[number - 1], number, [x for x, _ in known], [y for _, y in known]))
         if lines:
             charts.append(_chart(title, lines, is_rate))
     return charts
 
 
-def _chart(title: str, lines: list[tuple[str, list[float], list[float]]], is_rate: bool) -> Markup:
+def _chart(title: str, lines: list[Line], is_rate: bool) -> Markup:
     def shown(value: float) -> str:
         return f"{percent(value)} %" if is_rate else f"{value:.3f}"
 
     svg = overlay_chart(lines, (Axis(title="epoch", kind="epochs"), Axis(kind="percent" if is_rate else "linear")))
     best = max if is_rate else min
-    summary = "; ".join(f"{name}: {shown(best(y))} at best, {shown(y[-1])} last" for name, _, y in lines) + "."
-    rows: list[list[Child]] = [[name, f"{x[-1]:,.0f}", shown(best(y)), shown(y[-1])] for name, x, y in lines]
+    summary = "; ".join(f"{line.name}: {shown(best(line.y))} at best, {shown(line.y[-1])} last" for line in lines) + "."
+    rows: list[list[Child]] = [
+        [line.name, f"{line.x[-1]:,.0f}", shown(best(line.y)), shown(line.y[-1])] for line in lines
+    ]
     return figure(title, svg, summary, ["run", "epochs", "best", "last"], rows)
 
 

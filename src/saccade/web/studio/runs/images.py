@@ -173,8 +173,9 @@ def _small(record: RunRecord, position: int) -> np.ndarray:
     step = -(-max(image_HWC.shape[:2]) // THUMBNAIL_PX)
     height_px, width_px = (side // step for side in image_HWC.shape[:2])
     cut_HWC = image_HWC[: height_px * step, : width_px * step]  # the mean of squares of `step` pixels
-    mean_HWC = cut_HWC.reshape(height_px, step, width_px, step, -1).mean(axis=(1, 3))
-    return np.rint(mean_HWC).astype(np.uint8)
+    mean_HWC: np.ndarray = cut_HWC.reshape(height_px, step, width_px, step, -1).mean(axis=(1, 3))
+    small_HWC: np.ndarray = np.rint(mean_HWC).astype(np.uint8)
+    return small_HWC
 
 
 def _map(records: Records, run: Run, record: RunRecord, position: int, class_index: int) -> EvidenceMap:

@@ -84,8 +84,14 @@ def verdict_words(figures: VerdictFigures | None) -> tuple[str, str]:
     return percent(value), f"{percent(low)} to {percent(high)}"
 
 
+def unit_of(figures: VerdictFigures | None) -> str:
+    """What stands behind the value: ` %`, or nothing behind a number."""
+    rate = figures.rate if figures else None
+    return "" if rate is None or rate[0] == "mae" else " %"
+
+
 def progress_words(standing: Standing) -> str:
-    """How far a training is or came: `epoch 3 of 10`."""
+    """How far a training is or came: `epoch 3 of 10`, which is done."""
     if standing.epochs:
         last = standing.epochs[-1].epoch
         return f"epoch {last:,} of {standing.num_epochs:,}" if standing.num_epochs else f"epoch {last:,}"
