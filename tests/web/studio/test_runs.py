@@ -93,11 +93,28 @@ def test_a_run_that_comes_is_found_and_one_that_goes_is_told(
     studio: Asked, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("saccade.web.studio.runs.index.LOOK_AGAIN_S", 0.0)
+    monkeypatch.setattr("saccade.web.studio.runs.listing.FRESH_S", 0.0)
     address = f"/runs/{studio.ids['second']}"
     assert studio.get(address).status == 200
     (folder / "second").rename(folder / "third")
     assert [row["name"] for row in studio.get("/api/runs").json["runs"]].count("third") == 1
     assert studio.get(address).status == 404
+
+
+def test_many_runs_come_by_pages_and_what_is_known_is_not_sent_again(tmp_path: Path):
+    for number in range(230):
+        (tmp_path / f"run-{number:03}").mkdir()
+        (tmp_path / f"run-{number:03}" / "config.toml").write_text("format = 3\n")
+    studio = Asked(tmp_path)
+    found = []
+    for page in (1, 2, 3, 9):
+        reply = studio.get(f"/runs?sort=run&page={page}")
+        assert len(reply.content) < 150_000
+        found.append(re.findall(r">(run-\d+)</a>", reply.content.decode()))
+    assert [len(names) for names in found] == [100, 100, 30, 30]
+    assert sum(found[:3], []) == [f"run-{number:03}" for number in range(230)]
+    version = studio.get("/api/runs").json["version"]
+    assert studio.get(f"/api/runs?since={version}").json == {"version": version}
 
 
 def test_an_empty_folder_says_what_to_do(tmp_path: Path):

@@ -8,7 +8,7 @@ from ..charts import Axis, Series, figure, line_chart
 from ..html import Child, Markup, element, section
 
 LOG_RANGE = 30.0
-MAX_DRAWN = 400  # epochs of a chart
+MAX_DRAWN = 150  # epochs of a chart
 NO_RECORD = "The record of the epochs is not in the run directory."
 
 

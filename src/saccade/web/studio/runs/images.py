@@ -21,6 +21,7 @@ from .frame import frame_of
 from .index import Run, RunIndex
 from .judged_images import cards_of, details_of, mistakes_of
 from .records import Latest, Records
+from .words import whole_number
 
 PER_PAGE = 48
 MAX_MAPS = 64
@@ -123,7 +124,7 @@ def _mistakes(run: Run, records: Records, given: dict[str, str]) -> dict[str, An
         and 100 * mistake.said_probability >= least
     ]
     num_pages = max(1, -(-len(chosen) // PER_PAGE))
-    number = min(num_pages, max(1, _whole(given.get("page", ""))))
+    number = min(num_pages, whole_number(given.get("page", "")))
     shown = chosen[(number - 1) * PER_PAGE : number * PER_PAGE]
     suspected = frozenset(mistake.position for mistake in found if mistake.may_be_mislabelled)
     return frame_of(run, run.look(), records) | {
@@ -212,7 +213,3 @@ def _class_of(text: str, record: RunRecord) -> int | None:
 def _percentage(text: str) -> int:
     """0 to 100; 0 for what is none."""
     return min(100, int(text)) if text.isascii() and text.isdecimal() and len(text) <= 3 else 0
-
-
-def _whole(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 6 else 1

@@ -134,6 +134,11 @@ def time_words(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if seconds > 0 else "-"
 
 
+def whole_number(text: str) -> int:
+    """A number of an address, from 1 on; 1 for what is none."""
+    return max(1, int(text)) if text.isascii() and text.isdecimal() and len(text) <= 6 else 1
+
+
 def _without_unit(low: str, high: str) -> str:
     value, _, unit = low.partition(" ")
     return value if high.endswith(f" {unit}") else low

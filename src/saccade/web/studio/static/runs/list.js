@@ -66,7 +66,7 @@ showChoice();
 showAges();
 setInterval(showAges, 1000);
 poll(
-  () => "/api/runs",
+  () => `/api/runs?since=${document.getElementById("runs").dataset.version}`,
   (answer) => {
     if (answer.version !== document.getElementById("runs").dataset.version) renew(location.href);
   },
