@@ -118,9 +118,11 @@ def test_a_run_is_watched_as_it_grows_and_is_killed(browser: Any, folder: Path):
         page.click("th >> text=stopped")
         page.wait_for_selector("#freshness:not([hidden])")
         assert page.inner_text("#freshness").startswith("running, updated ")
+        assert "No epoch is done yet." in page.inner_text("#curves")
         send_epoch(trainer)
         watched.wait_until("document.getElementById('stage').textContent === 'Epoch 1 of 10 is done.'")
         page.wait_for_selector("#curves svg")
+        assert page.locator("h2 >> text=Training").count() == 1
         assert page.inner_text("#left").startswith("9 to 10 min until all epochs are done")
         send_epoch(trainer)
         watched.wait_until("document.querySelector('#curves').textContent.includes('validation 0.500')")
@@ -164,6 +166,18 @@ def test_the_scale_of_the_loss_is_chosen_and_stays_in_the_address(browser: Any, 
         page.wait_for_selector("text=Loss (logarithmic)")
         page.reload()
         page.wait_for_selector("text=Loss (logarithmic)")
+
+
+def test_the_command_that_makes_a_run_again_is_copied(browser: Any, studio: RunningServer):
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto(f"{studio.url}/runs")
+    page.click("text=second")
+    page.click("nav.tabs >> text=Data and reproduce")
+    page.click("#reproduce button >> text=Copy")
+    page.wait_for_selector("#reproduce button >> text=Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == "saccade train photos"
+    context.close()
 
 
 def test_arrows_go_from_cell_to_cell_of_the_matrix(browser: Any, studio: RunningServer):

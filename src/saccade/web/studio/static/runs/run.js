@@ -64,6 +64,19 @@ async function loadPart() {
     part.replaceChildren(...page.getElementById("main").childNodes);
   }
   delete part.dataset.pending;
+  addCopyButton();
+}
+
+// The command that makes the run again can be copied.
+function addCopyButton() {
+  const command = document.querySelector("#reproduce > pre");
+  if (!command || command.id) return;
+  command.id = "reproduce-command";
+  const button = document.createElement("button");
+  button.type = "button";
+  button.dataset.copy = command.id;
+  button.textContent = "Copy";
+  command.after(button);
 }
 
 function startScales() {
@@ -240,5 +253,6 @@ if (run) {
   startMatrix();
   if (document.querySelector("#curves[data-pending]")) renewCurves();
   loadPart();
+  addCopyButton();
   if (run.dataset.state === "running") watch();
 }
