@@ -75,7 +75,6 @@ class Standing:
     device: str
     config: ConfigFacts
     num_images: int | None
-    num_classes: int | None
     epochs: tuple[EpochEvent, ...]
     num_epochs: int | None
     figures: VerdictFigures | None
@@ -193,7 +192,6 @@ def _facts(path: Path, log: GrowingLog) -> dict[str, Any]:
         "device": environment.device if environment else "",
         "config": config,
         "num_images": data.num_samples if data else None,
-        "num_classes": len(data.classes) if data else None,
         "epochs": epochs,
         "num_epochs": (epochs[-1].num_epochs if epochs else None) or wanted,
         "figures": figures,

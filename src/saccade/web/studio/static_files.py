@@ -34,7 +34,9 @@ class StaticFiles:
 
     def address(self, name: str) -> str:
         """Where the page finds the file `name`; KeyError for one that is not there."""
-        return f"{self.root}/{name}" if name in self._contents else self._contents[name].decode()
+        if name not in self._contents:
+            raise KeyError(name)
+        return f"{self.root}/{name}"
 
     def routes(self) -> list[BaseRoute]:
         """One route; a name is looked up, and never a path."""

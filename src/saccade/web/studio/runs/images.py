@@ -19,7 +19,7 @@ from ...refusal import Reason, Refusal, wrong_field
 from ..place import Studio
 from .frame import frame_of
 from .index import Run, RunIndex
-from .judged_images import cards_of, details_of, mistakes_of
+from .judged_images import NO_SUCH_IMAGE, cards_of, details_of, mistakes_of
 from .records import Latest, Records
 from .words import whole_number
 
@@ -30,7 +30,6 @@ NOT_KEPT = (
     "The run keeps this image at 96 pixels at most; Grad-CAM needs what the network saw, which is kept of the surest "
     "mistakes."
 )
-NO_SUCH_IMAGE = Refusal(Reason(404, "no_such_image", "The run has no such image.", "It may have been judged again."))
 
 
 def image_routes(studio: Studio, index: RunIndex, records: Records) -> list[BaseRoute]:
@@ -151,7 +150,7 @@ def _record_of(records: Records, run: Run, position: int) -> RunRecord:
     """The run that has a judged image at `position`. Raises Refusal."""
     record = records.record(run)
     if position >= len(record.keys):
-        raise NO_SUCH_IMAGE
+        raise Refusal(NO_SUCH_IMAGE)
     return record
 
 
@@ -162,7 +161,7 @@ def _shown(record: RunRecord, position: int) -> np.ndarray:
         return as_picture(pictures.seen[position], record.manifest.preprocessing)
     if pictures and position in pictures.thumbnails:
         return pictures.thumbnails[position]
-    raise NO_SUCH_IMAGE
+    raise Refusal(NO_SUCH_IMAGE)
 
 
 def _small(record: RunRecord, position: int) -> np.ndarray:

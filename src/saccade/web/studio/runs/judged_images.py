@@ -14,11 +14,13 @@ from ....report.html import Markup
 from ....report.record import RunRecord
 from ....report.sections.mistakes import probability_bar
 from ....runs.marks_file import Mark, read_marks
+from ...refusal import Reason
 from .index import Run
 from .records import not_shown
 
 MAX_OF_CELL = 60
 NUM_BARS = 5
+NO_SUCH_IMAGE = Reason(404, "no_such_image", "The run has no such image.", "It may have been judged again.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,12 +18,11 @@ from ...limits import BodyLimits
 from ...refusal import Reason, Refusal, malformed, wrong_field
 from ..place import Studio
 from .index import Run, RunIndex
-from .judged_images import marks_of, mistakes_of, said_of
+from .judged_images import NO_SUCH_IMAGE, marks_of, mistakes_of, said_of
 from .records import Records
 
 LIMITS = BodyLimits(max_bytes=16 << 10, memory_bytes=4 << 20)
-NOT_JSON = Refusal(Reason(415, "media_type", "A mark is sent as application/json."))
-NOTHING = Refusal(Reason(404, "no_such_image", "The run has no such image.", "It may have been judged again."))
+NOT_JSON = Reason(415, "media_type", "A mark is sent as application/json.")
 
 
 def mark_routes(studio: Studio, index: RunIndex, records: Records) -> list[BaseRoute]:
@@ -34,14 +33,14 @@ def mark_routes(studio: Studio, index: RunIndex, records: Records) -> list[BaseR
     async def mark(request: Request) -> Response:
         run = index.run(request.path_params["run"])
         if media_type(request.headers) != "application/json":
-            raise NOT_JSON
+            raise Refusal(NOT_JSON)
         with memory.holding() as held:
             position, name = _asked(await read_body(request, held, LIMITS))
 
         def store() -> dict[str, object]:
             record = records.record(run)
             if position >= len(record.keys) or record.task.is_several or record.task.is_number:
-                raise NOTHING
+                raise Refusal(NO_SUCH_IMAGE)
             key, said = record.keys[position], int(said_of(record)[position])
             with lock:
                 marks = marks_of(run)
