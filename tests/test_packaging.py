@@ -71,7 +71,19 @@ def test_every_package_of_an_extra_is_imported_by_the_package():
         "jinja2": "jinja2",
     }
     text = "\n".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "src").rglob("*.py"))
-    assert set(EXTRAS) == {"data", "s3", "heic", "dicom", "export", "openvino", "int8", "serve", "studio", "test", "all"}
+    assert set(EXTRAS) == {
+        "data",
+        "s3",
+        "heic",
+        "dicom",
+        "export",
+        "openvino",
+        "int8",
+        "serve",
+        "studio",
+        "test",
+        "all",
+    }
     extras = [EXTRAS[name] for name in ("data", "s3", "heic", "dicom", "export", "openvino", "int8", "serve", "studio")]
     for requirement in map(Requirement, [text for texts in extras for text in texts]):
         if requirement.name in ("onnxscript", "httptools", "uvloop", "s3fs", "saccade-learn"):
