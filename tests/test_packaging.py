@@ -66,10 +66,10 @@ def test_every_package_of_an_extra_is_imported_by_the_package():
     """An extra promises what is there: the package, or for `test` its tools, use each of its requirements."""
     modules = {"pyarrow": "pyarrow", "fsspec": "fsspec", "pillow-heif": "pillow_heif", "pydicom": "pydicom"}
     modules |= {"onnx": "onnx", "onnxruntime": "onnxruntime", "openvino": "openvino", "nncf": "nncf"}
-    modules |= {"mlflow": "mlflow", "wandb": "wandb", "trackio": "trackio"}
+    modules |= {"mlflow": "mlflow", "wandb": "wandb", "trackio": "trackio", "jinja2": "jinja2"}
     modules |= {"starlette": "starlette", "uvicorn": "uvicorn", "python-multipart": "python_multipart"}
     text = "\n".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "src").rglob("*.py"))
-    own = {"data", "s3", "heic", "dicom", "export", "openvino", "int8", "serve"}
+    own = {"data", "s3", "heic", "dicom", "export", "openvino", "int8", "serve", "studio"}
     assert set(EXTRAS) == own | {"test", "all"} | TRACKERS
     extras = [EXTRAS[name] for name in sorted(own | TRACKERS)]
     for requirement in map(Requirement, [text for texts in extras for text in texts]):

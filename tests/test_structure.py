@@ -27,7 +27,8 @@ LAYERS = [
     {"train", "explain"},
     {"transfer", "preview", "testing", "survey", "ship"},
     {"ensemble", "folds", "audit"},
-    {"report", "web"},
+    {"report"},
+    {"web"},
     {"api", "loaded"},
     {"cli", "estimators"},
 ]
@@ -169,6 +170,7 @@ OPENS_BY_ITSELF = {
     "cli/console.py": "the null device in the place of a closed stream",
     "report/page.py": "a file of the package",
     "web/serve/app.py": "a file of the package",
+    "web/studio/static_files.py": "files of the package",
     "ship/browser.py": "files of the package",
     "ship/web_runtime.py": "an archive in memory, whose digest is known",
     "train/recipes.py": "files of the package",

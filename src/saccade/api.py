@@ -125,8 +125,11 @@ from .transfer.request import (
 )
 from .transfer.run import FeatureStore, TransferResult, with_weights_read
 from .transfer.run import transfer as run_transfer
-from .web.serve.options import ServeOptions, require_packages
-from .web.serve.process import RunningServer, start_server
+from .web.process import RunningServer, start_server
+from .web.serve.options import ServeOptions
+from .web.serve.options import require_packages as require_serve_packages
+from .web.studio.options import DEFAULT_FOLDER, StudioOptions, check_folder
+from .web.studio.options import require_packages as require_studio_packages
 
 __all__ = [
     # verbs
@@ -157,6 +160,7 @@ __all__ = [
     "explain",
     "export",
     "serve",
+    "studio",
     "push",
     "inspect",
     "shard",
@@ -1013,8 +1017,22 @@ def serve(
     this process. Raises SaccadeError.
     """
     options = ServeOptions(host=host, port=port, threads=threads, queue=queue, deadline_s=deadline_s, together=together)
-    require_packages()
-    return start_server(_paths(models), options)
+    require_serve_packages()
+    return start_server(["serve", *map(str, _paths(models)), *options.as_arguments()], options.needs_token)
+
+
+def studio(folder: AnyPath = DEFAULT_FOLDER, host: str = "127.0.0.1", port: int = 0) -> RunningServer:
+    """Start the studio of the runs in `folder`, as `saccade studio` is one, in a process of its own, and wait until it
+    answers.
+
+    Port 0 takes a free one; `url` of the result says which. It ends by `stop`, at the end of a `with` block, or with
+    this process. Raises SaccadeError.
+    """
+    options = StudioOptions(host=host, port=port)
+    require_studio_packages()
+    check_folder(Path(folder))
+    arguments = ["studio", str(Path(folder)), "--no-browser", *options.as_arguments()]
+    return start_server(arguments, options.needs_token)
 
 
 @scoped_runtime()

@@ -280,6 +280,10 @@ def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tupl
             (lambda: api.serve(out("exported"), threads=1).stop(), False),
             (lambda: api.serve(out("absent")), True),
         ],
+        "studio": [
+            (lambda: api.studio(out("")).stop(), False),
+            (lambda: api.studio(out("absent")), True),
+        ],
         "push": [
             (lambda: api.push(out("hub"), "somebody/clothes", dry_run=True), False),
             (lambda: api.push(run, "somebody/clothes", dry_run=True), True),

@@ -53,6 +53,7 @@ def test_the_public_names_are_these():
             "explain",
             "export",
             "serve",
+            "studio",
             "push",
             "inspect",
             "shard",

@@ -1,33 +1,13 @@
 """The report in a real browser: light and dark, wide and narrow. Skipped, with the reason, where there is none."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.web_pages import CHROMIUM, SVG_CONTRAST
 
 from saccade.report.page import write_report
-
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-)
-
-# axe does not look at text inside drawings; this measures it against what is painted behind.
-SVG_CONTRAST = """() => {
-  const channels = c => (c.match(/[\\d.]+/g) || []).map(Number);
-  const light = c => { const [r, g, b] = c.slice(0, 3).map(v => { v /= 255;
-    return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; }); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-  const found = [];
-  for (const text of document.querySelectorAll('svg text')) {
-    let node = text, ground = null;
-    while (node && !ground) { const c = channels(getComputedStyle(node).backgroundColor);
-      if (c.length === 3 || c[3] > 0) ground = c; node = node.parentElement; }
-    const a = light(channels(getComputedStyle(text).fill)) + 0.05, b = light(ground) + 0.05;
-    found.push([text.textContent, Math.max(a, b) / Math.min(a, b)]);
-  }
-  return found;
-}"""
 
 
 @pytest.fixture(scope="module")

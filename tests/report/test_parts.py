@@ -108,3 +108,29 @@ def test_of_sixteen_bits_and_five_channels_the_first_three_are_shown():
     evidence = EvidenceMap(evidence_hw=map_HW, map_HW=map_HW, layer="stage1", class_name="a")
     found = pixels_in(evidence_picture(evidence, seen_HWC, pictures, "for it"))
     assert np.array_equal(found, overlay(shown_HWC, map_HW))
+
+
+def test_of_a_long_training_the_first_the_last_and_the_kept_epoch_are_drawn():
+    from saccade.report.sections.curves import MAX_DRAWN, thinned
+    from saccade.runs.log import EpochEvent
+
+    epochs = [EpochEvent(epoch=k, train_loss=1.0, train_accuracy=0.5, is_best=k == 4321) for k in range(1, 5001)]
+    drawn = [event.epoch for event in thinned(epochs)]
+    assert (drawn[0], drawn[-1], 4321 in drawn) == (1, 5000, True)
+    assert MAX_DRAWN - 1 <= len(drawn) <= MAX_DRAWN
+    assert max(b - a for a, b in zip(drawn, drawn[1:])) <= 35
+    assert thinned(epochs[:MAX_DRAWN]) == tuple(epochs[:MAX_DRAWN])
+
+
+def test_lines_of_several_runs_keep_their_colours_and_their_names_do_not_meet():
+    from saccade.report.charts import Axis, Line, overlay_chart
+
+    lines = [Line(name, number, [1, 2, 3], [0.5, 0.6, 0.7]) for name, number in (("A", 1), ("C", 3), ("F", 6))]
+    svg = overlay_chart(lines, (Axis(kind="epochs"), Axis()))
+    assert [f"var(--series{number})" in svg for number in range(1, 7)] == [True, False, True, False, False, True]
+    places = [
+        float(re.search(r"translate\([\d.]+,([\d.]+)\)", text)[1])  # type: ignore[index]
+        for text in re.findall(r"<text [^>]*>(?=[ACF]<)", svg)
+    ]
+    assert len(places) == 3
+    assert min(abs(a - b) for a, b in zip(sorted(places), sorted(places)[1:])) >= 12

@@ -14,11 +14,11 @@ from saccade.core.types import Preprocessing
 from saccade.data.images.decode import decode_image
 from saccade.data.images.preprocess import prepare_image
 from saccade.ship.engine import Said, Seen
+from saccade.web.guard import Rules, rules_for
+from saccade.web.limits import BodyLimits
 from saccade.web.serve.app import build_app
-from saccade.web.serve.guard import Rules, rules_for
-from saccade.web.serve.options import BodyLimits
 from saccade.web.serve.service import Service
-from saccade.web.serve.workers import Workers
+from saccade.web.workers import Workers
 
 PREPROCESSING = Preprocessing(channels="rgb", input_height_px=8, input_width_px=8)
 HOST = ("host", "127.0.0.1:8000")

@@ -42,8 +42,8 @@ from saccade.ship import engine, kept  # noqa: E402
 from saccade.ship.engine import join_networks, open_network  # noqa: E402
 from saccade.ship.onnx_file import run_onnx  # noqa: E402
 from saccade.ship.openvino_file import run_openvino  # noqa: E402
+from saccade.web.port_holder import port_holder  # noqa: E402
 from saccade.web.serve.opening import model_names  # noqa: E402
-from saccade.web.serve.port_holder import port_holder  # noqa: E402
 from saccade.web.serve.server import find_token, opening_lines  # noqa: E402
 
 

@@ -13,9 +13,9 @@ import uvicorn  # noqa: E402
 from tests.ship.asked import app_of, service_of  # noqa: E402
 from tests.ship.test_serve_requests import png  # noqa: E402
 
-from saccade.web.serve import protocol  # noqa: E402
-from saccade.web.serve.guard import rules_for  # noqa: E402
-from saccade.web.serve.options import BodyLimits  # noqa: E402
+from saccade.web import protocol  # noqa: E402
+from saccade.web.guard import rules_for  # noqa: E402
+from saccade.web.limits import BodyLimits  # noqa: E402
 
 Play = Callable[[asyncio.StreamReader, asyncio.StreamWriter, str], Awaitable[None]]
 

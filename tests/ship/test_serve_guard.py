@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response  # noqa: E402
 from starlette.routing import Route  # noqa: E402
 from tests.ship.asked import HOST, app_of, ask  # noqa: E402
 
-from saccade.web.serve.guard import rules_for  # noqa: E402
+from saccade.web.guard import rules_for  # noqa: E402
 
 TOKEN = "a-token-of-some-length"
 FOREIGN_HOSTS = [

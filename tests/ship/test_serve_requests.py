@@ -18,7 +18,7 @@ pytest.importorskip("python_multipart", reason="the extra 'serve' is not install
 from tests.ship.asked import HOST, PNG, MeanColour, app_of, ask, asked, service_of  # noqa: E402
 
 from saccade.core.task import Task  # noqa: E402
-from saccade.web.serve.options import BodyLimits  # noqa: E402
+from saccade.web.limits import BodyLimits  # noqa: E402
 
 PREDICT = "/api/v1/predict"
 FORM = ("content-type", "multipart/form-data; boundary=cut")

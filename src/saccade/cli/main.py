@@ -39,6 +39,7 @@ from . import (
     shard,
     similar,
     sources,
+    studio,
     suggest,
     table,
     train,
@@ -93,6 +94,7 @@ app.command("drift", short_help="Tell whether new images are like those judged."
 app.command("explain", short_help="Show why a network answers as it does.")(explain.explain)
 app.command("export", short_help="Write a run as files that other programs read.")(export.export)
 app.command("serve", short_help="Answer images over HTTP.")(serve.serve)
+app.command("studio", short_help="Watch, judge and compare runs in a browser.")(studio.studio)
 app.command("push", short_help="Send a run to the Hugging Face hub.")(push.push)
 app.command("runs", short_help="List runs: live, finished, stopped or damaged.")(runs.runs)
 app.command("report", short_help="Write the report of a run as one HTML file.")(report.report)

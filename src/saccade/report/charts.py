@@ -14,12 +14,16 @@ from ..core.drawing import drawing_engine
 from ..core.errors import SaccadeError, printable
 from .html import Child, Markup, element, folded, table
 
-STAND_INS = {"#010101": "ink", "#020202": "muted", "#030303": "line", "#040404": "series1", "#050505": "series2"}
-INK, MUTED, LINE, FIRST, SECOND = STAND_INS
+STAND_INS = {"#010101": "ink", "#020202": "muted", "#030303": "line"}
+STAND_INS |= {f"#{3 * f'0{number + 3}'}": f"series{number}" for number in range(1, 7)}
+INK, MUTED, LINE, FIRST, SECOND, *_ = STAND_INS
+SERIES = [*STAND_INS][3:]
 WIDTH, HEIGHT = 320, 220
 FONT_PX = 12
 FINE_RANGE, SMALL = 0.05, 0.001
 DASHED, SOLID = [5, 3], [1, 0]
+DASHES = [SOLID, DASHED, [2, 2], [9, 3], [9, 3, 2, 3], [1, 4]]
+LABEL_GAP = 0.075  # of the height of a chart, between the names of two lines
 Layer = dict[str, Any]  # a part of a chart, as Vega-Lite names it
 WHOLE: Layer = {"domain": [0, 1]}
 GUESS: Layer = {"type": "line", "color": MUTED, "strokeDash": DASHED, "strokeWidth": 1}
@@ -70,6 +74,67 @@ def line_chart(x: Sequence[float], series: Sequence[Series], axes: tuple[Axis, A
     if mark is not None:
         layers.append(_mark(mark))
     return _svg(layers)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of several: `number` (1 to 6) is its colour and its dash, in every chart the same."""
+
+    name: str
+    number: int
+    x: Sequence[float]
+    y: Sequence[float]
+
+
+def overlay_chart(lines: Sequence[Line], axes: tuple[Axis, Axis]) -> str:
+    """SVG of up to six lines, each with its own colour and dash, named at its end."""
+    rows: list[Layer] = [
+        {"x": a, "y": b, "series": line.name} for line in lines for a, b in zip(line.x, line.y, strict=True)
+    ]
+    names, places = [line.name for line in lines], [line.number - 1 for line in lines]
+    named: Layer = {"field": "series", "type": "nominal", "legend": None}
+    across = _axis(axes[0], [row["x"] for row in rows], 0.04)
+    down = _axis(axes[1], [row["y"] for row in rows], 0.06)
+    encoding = {
+        "x": _number("x", **across),
+        "y": _number("y", **down),
+        "color": named | {"scale": {"domain": names, "range": [SERIES[place] for place in places]}},
+        "strokeDash": named | {"scale": {"domain": names, "range": [DASHES[place] for place in places]}},
+    }
+    ends = _apart([{"x": line.x[-1], "y": line.y[-1], "series": line.name} for line in lines], down["scale"]["domain"])
+    text: Layer = {"type": "text", "align": "left", "dx": 4, "fontSize": FONT_PX, "fontWeight": 600, "color": INK}
+    label = {"x": _number("x"), "y": _number("y"), "text": {"field": "series", "type": "nominal"}}
+    mark: Layer = {"type": "line", "strokeWidth": 2, "point": len(rows) < 3 * len(lines)}
+    return _svg([_layer(rows, mark, encoding), _layer(ends, text, label)])
+
+
+def line_key(number: int) -> Markup:
+    """How line `number` of a chart of several is drawn, as a small picture beside its name."""
+    dash = " ".join(map(str, DASHES[number - 1])) if number > 1 else "none"
+    line: dict[str, str | int] = {
+        "x1": 1,
+        "y1": 4,
+        "x2": 27,
+        "y2": 4,
+        "stroke": f"var(--series{number})",
+        "stroke-width": 2,
+    }
+    return element(
+        "svg",
+        {"viewBox": "0 0 28 8", "width": 28, "height": 8, "aria-hidden": "true"},
+        element("line", {**line, "stroke-dasharray": dash}),
+    )
+
+
+def _apart(ends: list[Layer], domain: Sequence[float]) -> list[Layer]:
+    """The places of names with room between them, from the highest line down, and none below the chart."""
+    low, high = domain
+    gap = LABEL_GAP * (high - low)
+    ends = sorted(ends, key=lambda end: -end["y"])
+    for before, end in zip(ends, ends[1:]):
+        end["y"] = min(end["y"], before["y"] - gap)
+    lift = max(0.0, low + gap / 2 - ends[-1]["y"]) if ends else 0.0
+    return [end | {"y": end["y"] + lift} for end in ends]
 
 
 def calibration_chart(rows: Sequence[dict[str, float]]) -> str:
@@ -226,7 +291,12 @@ def _svg(layers: list[Layer]) -> str:
         "width": WIDTH,
         "height": HEIGHT,
         "autosize": {"type": "fit", "contains": "padding"},
-        "config": {"background": "transparent", "padding": 2, "view": {"stroke": None}, "axis": AXES},
+        "config": {
+            "background": "transparent",
+            "padding": {"left": 8, "right": 2, "top": 2, "bottom": 2},
+            "view": {"stroke": None},
+            "axis": AXES,
+        },
     }
     plain = json.loads(json.dumps(chart, default=lambda number: number.item()))  # without NumPy's own numbers
     try:

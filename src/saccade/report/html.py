@@ -18,6 +18,10 @@ class Markup:
 
     text: str
 
+    def __html__(self) -> str:
+        """What a template takes for markup."""
+        return self.text
+
 
 Child = Markup | str | None
 

@@ -66,10 +66,10 @@ def write_report(run: Path, out: Path | None = None) -> Path:
 def report_html(record: RunRecord, member: Member) -> str:
     """The page as text."""
     pictures = Pictures(record)
-    judged = SECTIONS[record.task.kind](record, member, pictures)
+    judged = judged_sections(record, member, pictures)
     has_epochs = bool(record.epochs) or record.transfer is None or record.transfer.frozen != ALL
     body = [
-        *([curves_section(record)] if has_epochs else []),
+        *([curves_section(record.epochs, record.task.is_number)] if has_epochs else []),
         *judged,
         network_section(member, pictures),
         data_section(record),
@@ -138,6 +138,11 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
     "several labels": ("confusion", "labels"),
     "number": ("confusion", "labels", "classes", "ranking", "confidence"),
 }
+
+
+def judged_sections(record: RunRecord, member: Member, pictures: Pictures) -> list[Markup]:
+    """What was answered rightly and wrongly, as it suits the kind of labels."""
+    return SECTIONS[record.task.kind](record, member, pictures)
 
 
 def _picture_notes(record: RunRecord, pictures: Pictures) -> list[str]:

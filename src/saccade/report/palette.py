@@ -15,6 +15,11 @@ LIGHT = {
     "warn": "#7A5B00",
     "series1": "#0A5BC4",
     "series2": "#C2500A",
+    "series3": "#7783FE",
+    "series4": "#BB7B9C",
+    "series5": "#75220A",
+    "series6": "#4B0968",
+    "edge": "#7D8590",
 }
 DARK = {
     "ground": "#0F1216",
@@ -28,20 +33,28 @@ DARK = {
     "warn": "#E9C46A",
     "series1": "#4C9BFF",
     "series2": "#FF9248",
+    "series3": "#359282",
+    "series4": "#EAE637",
+    "series5": "#27FDF7",
+    "series6": "#3BCDDA",
+    "edge": "#6B7684",
 }
 HEAT_LIGHT, HEAT_STRONG = "#D7E2F2", "#0A5BC4"
 HEAT_STEPS = 10
 BLACK, WHITE = "#000000", "#FFFFFF"
 
 
-def stylesheet() -> str:
-    """Custom properties for both themes and one class for each step of the heat map."""
+def stylesheet(has_switch: bool = False) -> str:
+    """Custom properties for both themes and one class for each step of the heat map. `has_switch`: the page may have
+    `data-theme` light or dark, which then holds whatever the system says."""
     light, dark = (";".join(f"--{name}:{value}" for name, value in theme.items()) for theme in (LIGHT, DARK))
     heat = "".join(
         f".matrix td.heat{step}{{background:{colour};color:{readable_on(colour)}}}"
         for step, colour in enumerate(heat_colours(), start=1)
     )
-    return f":root{{{light}}}@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}{heat}"
+    own = ":root:not([data-theme=light])" if has_switch else ":root"
+    chosen = f"@media screen{{:root[data-theme=dark]{{{dark}}}}}" if has_switch else ""
+    return f":root{{{light}}}@media screen and (prefers-color-scheme:dark){{{own}{{{dark}}}}}{chosen}{heat}"
 
 
 def heat_colours() -> list[str]:

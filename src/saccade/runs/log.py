@@ -4,6 +4,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +13,9 @@ from pydantic import Field, model_validator
 from ..core.atomic import storage_errors
 from ..core.documents import DocumentError, parse_object
 from ..core.errors import CheckpointError, ConfigError, StorageError, printable
+from ..core.plain_files import open_plain_file
 from .files import Finite, Rate, RunFile, Seconds, read_run_file
-from .names import MAX_LINE_BYTES
+from .names import LIMIT_BYTES, MAX_LINE_BYTES
 
 REMEDY = "Remove that line, or put the file back from a copy; the weights are not concerned."
 
@@ -26,6 +28,7 @@ class EpochEvent(RunFile):
     """
 
     epoch: int = Field(ge=1, le=100_000, description="counted from 1")
+    num_epochs: Annotated[int, Field(ge=1, le=100_000)] | None = None
     train_loss: Finite
     train_accuracy: Rate
     validation_loss: Finite | None = None
@@ -99,26 +102,86 @@ def read_epochs(path: Path) -> tuple[EpochEvent, ...]:
     """The epochs of a log, in their order. Raises CheckpointError naming the line that is not one, or out of order."""
     epochs: list[EpochEvent] = []
     for number, event in _numbered_events(path):
-        if event.get("event") != "epoch":
-            continue
-        try:
-            epochs.append(EpochEvent.parse(event, f"{printable(str(path))}, line {number}"))
-        except ConfigError as error:
-            raise CheckpointError(f"{error.message}\n{REMEDY}") from None
-        if len(epochs) > 1 and epochs[-2].epoch >= epochs[-1].epoch:
-            reason = f"line {number} has epoch {epochs[-1].epoch} after epoch {epochs[-2].epoch}"
-            raise CheckpointError(f"{printable(str(path))} is damaged: {reason}.\n{REMEDY}")
+        _add_epoch(epochs, event, number, path)
     return tuple(epochs)
+
+
+class GrowingLog:
+    """The epochs of a log that somebody else may be writing: only what is new is read. A log that was cut or replaced
+    is read anew. `problem` is the message about the first line that is damaged, behind which nothing is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.problem = ""
+        self._epochs: list[EpochEvent] = []
+        self._num_lines, self._num_bytes, self._last = 0, 0, b""
+
+    def read(self) -> tuple[EpochEvent, ...]:
+        """The epochs until now, in their order."""
+        try:
+            with open_plain_file(self.path, may_be_link=False) as file:
+                self._read_on(file)
+        except (FileNotFoundError, NotADirectoryError):
+            self._forget()
+        except OSError as error:
+            self.problem = self.problem or f"{printable(str(self.path))} cannot be read: {error.strerror}."
+        return tuple(self._epochs)
+
+    def _read_on(self, file: BufferedReader) -> None:
+        file.seek(max(0, self._num_bytes - len(self._last)))
+        if file.read(len(self._last)) != self._last:  # cut or written anew: what is known is of another log
+            self._forget()
+            file.seek(0)
+        limit = LIMIT_BYTES[self.path.name] - self._num_bytes
+        content = file.read(limit + 1)
+        if len(content) > limit:
+            self.problem = self.problem or f"{printable(str(self.path))} is longer than {limit:,} bytes."
+        whole = content[: content.rfind(b"\n") + 1]
+        for line in whole.split(b"\n")[:-1] if not self.problem else ():
+            try:
+                _add_epoch(
+                    self._epochs, _parse_line(line, self._num_lines + 1, self.path), self._num_lines + 1, self.path
+                )
+            except CheckpointError as error:
+                self.problem = error.message
+                return
+            self._num_lines, self._num_bytes, self._last = (
+                self._num_lines + 1,
+                self._num_bytes + len(line) + 1,
+                line + b"\n",
+            )
+
+    def _forget(self) -> None:
+        self._epochs, self.problem = [], ""
+        self._num_lines, self._num_bytes, self._last = 0, 0, b""
+
+
+def _add_epoch(epochs: list[EpochEvent], event: dict[str, Any], number: int, path: Path) -> None:
+    """Append `event`, that of line `number`, where it is an epoch. Raises CheckpointError."""
+    if event.get("event") != "epoch":
+        return
+    try:
+        epoch = EpochEvent.parse(event, f"{printable(str(path))}, line {number}")
+    except ConfigError as error:
+        raise CheckpointError(f"{error.message}\n{REMEDY}") from None
+    if epochs and epochs[-1].epoch >= epoch.epoch:
+        reason = f"line {number} has epoch {epoch.epoch} after epoch {epochs[-1].epoch}"
+        raise CheckpointError(f"{printable(str(path))} is damaged: {reason}.\n{REMEDY}")
+    epochs.append(epoch)
 
 
 def _numbered_events(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     content = read_run_file(path, REMEDY) or b""
     for number, line in enumerate(content.split(b"\n")[:-1], start=1):
-        try:
-            if len(line) > MAX_LINE_BYTES:
-                raise DocumentError(f"it has more than {MAX_LINE_BYTES:,} bytes")
-            yield number, parse_object(line)
-        except DocumentError as error:
-            raise CheckpointError(
-                f"{printable(str(path))} is damaged: line {number}: {printable(str(error))}.\n{REMEDY}"
-            ) from None
+        yield number, _parse_line(line, number, path)
+
+
+def _parse_line(line: bytes, number: int, path: Path) -> dict[str, Any]:
+    try:
+        if len(line) > MAX_LINE_BYTES:
+            raise DocumentError(f"it has more than {MAX_LINE_BYTES:,} bytes")
+        return parse_object(line)
+    except DocumentError as error:
+        raise CheckpointError(
+            f"{printable(str(path))} is damaged: line {number}: {printable(str(error))}.\n{REMEDY}"
+        ) from None

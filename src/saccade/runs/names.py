@@ -15,6 +15,7 @@ run/
   checkpoint-start/       manifest.json, weights.safetensors before fine-tuning (transfer only)
   evaluation.json         the verdict
   evaluation.safetensors  the outputs it was counted from
+  marks.json              what a person said of judged images in the studio
   pictures.safetensors    the judged images that the report shows, small
   served/                 exports that servers read, by the digest of their weights
   report.html, ladder.svg, backbones.svg  for people; never read
@@ -40,6 +41,7 @@ ADDED = "added.json"
 EVALUATION = "evaluation.json"
 EVALUATION_TENSORS = "evaluation.safetensors"
 PICTURES = "pictures.safetensors"
+MARKS = "marks.json"
 REPORT = "report.html"
 LADDER_PICTURE = "ladder.svg"
 BACKBONE_PICTURE = "backbones.svg"
@@ -73,6 +75,7 @@ LIMIT_BYTES = {
     EVALUATION_TENSORS: 8 * GB,  # a million images of 1,000 classes fit twice
     SEEN: 1 * GB,  # 33 million images
     PICTURES: 32 * MB,
+    MARKS: 64 * MB,
     WEIGHTS: 8 * GB,  # the largest network here has 0.6 GB
     STATE: 24 * GB,
     VALIDATION: 1 * GB,  # a quarter of a million images of 1,000 classes

@@ -1,5 +1,7 @@
 """Which classes are confused: the matrix, the worst pairs in words, and the images behind every cell."""
 
+from collections.abc import Callable
+
 from ...core.types import Metrics
 from ...evaluate.shown_images import SHOWN_AT_ONCE, choose_of_cells, wrong_pairs
 from ..html import Markup, element, join, section, table
@@ -11,6 +13,11 @@ MAX_MATRIX_CLASSES = 60
 PAIRS_FIRST_CLASSES = 20
 MAX_PAIRS = 10
 LATER_WORDS = "The largest confusions first; a cell of the matrix brings up its own images, right answers too."
+
+
+def in_page(true: int, said: int) -> str:
+    """Where the images of a cell are in the same page."""
+    return f"#pair-{true}-{said}"
 
 
 def confusion_section(record: RunRecord, pictures: Pictures) -> Markup:
@@ -35,11 +42,14 @@ def confusion_section(record: RunRecord, pictures: Pictures) -> Markup:
     return section("confusion", "Confusion matrix", *matrix_and_pairs(metrics, filled), *behind)
 
 
-def matrix_and_pairs(metrics: Metrics, filled: set[tuple[int, int]]) -> list[Markup]:
-    """What the matrix shows, the matrix, and the pairs confused most; cells of `filled` lead to their images."""
+def matrix_and_pairs(
+    metrics: Metrics, filled: set[tuple[int, int]], address: Callable[[int, int], str] = in_page
+) -> list[Markup]:
+    """What the matrix shows, the matrix, and the pairs confused most; cells of `filled` lead to their images, at the
+    `address` of (true, said)."""
     num_classes = len(metrics.classes)
-    pairs = _worst_pairs(metrics, filled)
-    matrix = _matrix(metrics, filled) if num_classes <= MAX_MATRIX_CLASSES else None
+    pairs = _worst_pairs(metrics, filled, address)
+    matrix = _matrix(metrics, filled, address) if num_classes <= MAX_MATRIX_CLASSES else None
     parts = [pairs, matrix] if num_classes > PAIRS_FIRST_CLASSES else [matrix, pairs]
     intro = (
         "Rows are the true class, columns the predicted one: the number of images, and below it the share of the row."
@@ -51,18 +61,21 @@ def matrix_and_pairs(metrics: Metrics, filled: set[tuple[int, int]]) -> list[Mar
     return [element("p", {}, intro), element("div", {"class": "beside"}, *parts)]
 
 
-def _matrix(metrics: Metrics, filled: set[tuple[int, int]]) -> Markup:
+def _matrix(metrics: Metrics, filled: set[tuple[int, int]], address: Callable[[int, int], str]) -> Markup:
     names = metrics.classes
     head = [element("th", {"scope": "col"}, element("span", {}, name)) for name in names]
     rows = []
     for true, name in enumerate(names):
         total = int(metrics.support_K[true])
-        cells = [_cell(metrics, true, said, total, (true, said) in filled) for said in range(len(names))]
+        cells = [
+            _cell(metrics, true, said, total, address(true, said) if (true, said) in filled else "")
+            for said in range(len(names))
+        ]
         rows.append(element("tr", {}, element("th", {"scope": "row"}, name), *cells))
     corner = element("th", {"scope": "col"}, "true \\ predicted")
     return element(
         "div",
-        {"class": "scroll matrix", "tabindex": "0", "role": "region", "aria-label": "Confusion matrix"},
+        {"class": "scroll matrix", "tabindex": "0", "role": "region", "aria-label": "Classes by classes"},
         element(
             "table",
             {},
@@ -75,15 +88,15 @@ def _matrix(metrics: Metrics, filled: set[tuple[int, int]]) -> Markup:
     )
 
 
-def _cell(metrics: Metrics, true: int, said: int, total: int, has_pictures: bool) -> Markup:
+def _cell(metrics: Metrics, true: int, said: int, total: int, leads_to: str) -> Markup:
     count = int(metrics.confusion_KK[true, said])
     if not count:
         return element("td", {})
     share = element("small", {}, whole_percent(count, total))
     content = join([f"{count:,}", share])
-    if has_pictures:
+    if leads_to:
         words = f"{count:,} images of '{metrics.classes[true]}' predicted as '{metrics.classes[said]}': show"
-        content = element("a", {"href": f"#pair-{true}-{said}", "aria-label": words}, content)
+        content = element("a", {"href": leads_to, "aria-label": words}, content)
     is_right = " right" if true == said else ""
     return element("td", {"class": f"{heat_class(count / total)}{is_right}"}, content)
 
@@ -95,14 +108,14 @@ def whole_percent(count: int, total: int) -> str:
     return ">99 %" if count < total and 200 * count >= 199 * total else f"{100 * count / total:.0f} %"
 
 
-def _worst_pairs(metrics: Metrics, filled: set[tuple[int, int]]) -> Markup:
+def _worst_pairs(metrics: Metrics, filled: set[tuple[int, int]], address: Callable[[int, int], str]) -> Markup:
     pairs = wrong_pairs(metrics)[:MAX_PAIRS]
     if not pairs:
         return element("p", {}, "Nothing is confused: every image is classified correctly.")
     rows = []
     for true, said, count in pairs:
         words = f"'{metrics.classes[true]}' as '{metrics.classes[said]}'"
-        link = element("a", {"href": f"#pair-{true}-{said}"}, words) if (true, said) in filled else words
+        link = element("a", {"href": address(true, said)}, words) if (true, said) in filled else words
         rows.append([link, f"{count:,}", f"{100 * count / metrics.support_K[true]:.1f} %"])
     title = element("h3", {}, "Confused most")
     headings = ["true class and predicted", "images", "of its class"]

@@ -1,33 +1,46 @@
 """How training went: loss, accuracy and learning rate by epoch, with the kept epoch marked."""
 
+from collections.abc import Sequence
+
 from ...core.display import figure as shown
 from ...runs.log import EpochEvent
 from ..charts import Axis, Series, figure, line_chart
 from ..html import Child, Markup, element, section
-from ..record import RunRecord
 
 LOG_RANGE = 30.0
+MAX_DRAWN = 150  # epochs of a chart
 NO_RECORD = "The record of the epochs is not in the run directory."
 
 
-def curves_section(record: RunRecord) -> Markup:
-    """Three small charts side by side, each with its figures."""
-    epochs = record.epochs
+def curves_section(epochs: Sequence[EpochEvent], is_number: bool, loss_scale: str = "") -> Markup:
+    """Three small charts side by side, each with its figures. `loss_scale` is linear, log, or "" for what fits; of a
+    long training not every epoch is drawn."""
     if not epochs:
         return section("curves", "Training", element("p", {}, NO_RECORD))
     kept = max((event.epoch for event in epochs if event.is_best), default=None)
+    drawn = thinned(epochs)
     charts = [
-        _pair_chart(epochs, kept, "Loss", is_accuracy=False),
-        *([] if record.task.is_number else [_pair_chart(epochs, kept, "Accuracy", is_accuracy=True)]),
-        *([_mae_chart(epochs, kept)] if any(event.validation_mae is not None for event in epochs) else []),
-        *([_map_chart(epochs, kept)] if any(event.validation_map is not None for event in epochs) else []),
+        _pair_chart(drawn, kept, "Loss", False, loss_scale),
+        *([] if is_number else [_pair_chart(drawn, kept, "Accuracy", True)]),
+        *([_mae_chart(drawn, kept)] if any(event.validation_mae is not None for event in drawn) else []),
+        *([_map_chart(drawn, kept)] if any(event.validation_map is not None for event in drawn) else []),
     ]
-    charts += [_rate_chart(epochs, kept)] if any(event.learning_rate is not None for event in epochs) else []
+    charts += [_rate_chart(drawn, kept)] if any(event.learning_rate is not None for event in drawn) else []
     words = f"The dotted line marks epoch {kept}, whose weights were kept." if kept else ""
+    words += f" {len(drawn):,} of {len(epochs):,} epochs are drawn." if len(drawn) < len(epochs) else ""
     return section("curves", "Training", element("p", {}, words), element("div", {"class": "charts"}, *charts))
 
 
-def _map_chart(epochs: tuple[EpochEvent, ...], kept: int | None) -> Markup:
+def thinned(epochs: Sequence[EpochEvent]) -> tuple[EpochEvent, ...]:
+    """At most MAX_DRAWN of `epochs`, evenly spaced, the first, the last and the one that was kept among them."""
+    if len(epochs) <= MAX_DRAWN:
+        return tuple(epochs)
+    places = {round(i * (len(epochs) - 1) / (MAX_DRAWN - 2)) for i in range(MAX_DRAWN - 1)}
+    kept = [place for place, event in enumerate(epochs) if event.is_best]
+    return tuple(epochs[place] for place in sorted({*places, *kept[-1:]}))
+
+
+def _map_chart(epochs: Sequence[EpochEvent], kept: int | None) -> Markup:
     """Of several labels: what the kept epoch was chosen by. Accuracies are shares of images with every label right."""
     told = [event for event in epochs if event.validation_map is not None]
     values: list[float | None] = [event.validation_map for event in told]
@@ -39,7 +52,7 @@ def _map_chart(epochs: tuple[EpochEvent, ...], kept: int | None) -> Markup:
     return figure("mAP (validation, %)", svg, summary, ["epoch", "validation"], rows)
 
 
-def _mae_chart(epochs: tuple[EpochEvent, ...], kept: int | None) -> Markup:
+def _mae_chart(epochs: Sequence[EpochEvent], kept: int | None) -> Markup:
     """Of numbers: what the kept epoch was chosen by."""
     told = [event for event in epochs if event.validation_mae is not None]
     values: list[float | None] = [event.validation_mae for event in told]
@@ -50,7 +63,9 @@ def _mae_chart(epochs: tuple[EpochEvent, ...], kept: int | None) -> Markup:
     return figure("Mean absolute error (validation)", svg, summary, ["epoch", "validation"], rows)
 
 
-def _pair_chart(epochs: tuple[EpochEvent, ...], kept: int | None, title: str, is_accuracy: bool) -> Markup:
+def _pair_chart(
+    epochs: Sequence[EpochEvent], kept: int | None, title: str, is_accuracy: bool, scale: str = ""
+) -> Markup:
     x = [event.epoch for event in epochs]
     train: list[float | None] = [e.train_accuracy if is_accuracy else e.train_loss for e in epochs]
     validation = [e.validation_accuracy if is_accuracy else e.validation_loss for e in epochs]
@@ -59,6 +74,8 @@ def _pair_chart(epochs: tuple[EpochEvent, ...], kept: int | None, title: str, is
     values = [value for line in series for value in line.values if value is not None]
     spread = max(values) / max(min(values), 1e-9)
     kind = "percent" if is_accuracy else "log" if spread > LOG_RANGE and min(values) > 0 else "linear"
+    if scale and min(values) > 0:
+        kind = scale
     svg = line_chart(x, series, (Axis(title="epoch", kind="epochs"), Axis(kind=kind)), kept)
     show = _percent if is_accuracy else _number
     summary = f"{title}: training {show(train[-1])} in the last epoch"
@@ -69,7 +86,7 @@ def _pair_chart(epochs: tuple[EpochEvent, ...], kept: int | None, title: str, is
     return figure(heading, svg, summary, headings, rows)
 
 
-def _rate_chart(epochs: tuple[EpochEvent, ...], kept: int | None) -> Markup:
+def _rate_chart(epochs: Sequence[EpochEvent], kept: int | None) -> Markup:
     x = [event.epoch for event in epochs]
     rates = [event.learning_rate for event in epochs]
     svg = line_chart(x, [Series("rate", rates)], (Axis(title="epoch", kind="epochs"), Axis()), kept)

@@ -13,22 +13,18 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .guard import Guard, Rules
+from ..guard import Guard, Rules
+from ..refusal import Refusal, reason_of
 from .inference_protocol import protocol_routes
 from .metrics import Metrics
-from .refusal import Reason, Refusal
 from .routes import own_routes
 from .service import Service
-
-FAILED = Reason(500, "failed", "The server failed.", "Its operator finds the reason on its standard error.")
 
 
 def build_app(service: Service, rules: Rules, more: Sequence[BaseRoute] = ()) -> ASGIApp:
     """Everything that is served; routes in `more` besides, which need nothing of their own to be protected."""
     routes = [*own_routes(service), *protocol_routes(service), Route("/", _page(), methods=["GET"]), *more]
-    app = Starlette(
-        routes=routes, exception_handlers={Refusal: _refused, HTTPException: _not_routed, Exception: _failed}
-    )
+    app = Starlette(routes=routes, exception_handlers=dict.fromkeys((Refusal, HTTPException, Exception), _refused))
     app.router.redirect_slashes = False
     return Counted(Guard(app, rules), service.metrics)
 
@@ -76,21 +72,4 @@ def _route_of(scope: Scope) -> str:
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    reason = error.reason if isinstance(error, Refusal) else FAILED
-    return reason.response(request.scope["path"])
-
-
-async def _not_routed(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    if status == 405:
-        return Reason(405, "method", "This address does not take this method.", "", headers).response(
-            request.scope["path"]
-        )
-    if status == 404:
-        return Reason(404, "no_such_route", "There is nothing at this address.").response(request.scope["path"])
-    return Reason(status, "refused", "The request is refused.").response(request.scope["path"])
-
-
-async def _failed(request: Request, error: Exception) -> Response:
-    return FAILED.response(request.scope["path"])
+    return reason_of(error).response(request.scope["path"])

@@ -26,7 +26,7 @@ from ...core.errors import brief
 from ...data.sources.shared.listing import is_text
 from ...ship.bundle import IMAGE, LOGITS, NUMBER, PROBABILITIES
 from ...ship.engine import Said, ServedModel
-from .refusal import PROTOCOL_ROOT, Reason, Refusal, malformed
+from ..refusal import PROTOCOL_ROOT, Reason, Refusal, malformed
 from .service import Answered, Service, answer_encoded
 
 EXTENSIONS = ["binary_tensor_data", "classification", "statistics", "model_configuration"]

@@ -1,26 +1,16 @@
 """What a person may choose of a server, and what has to be installed for one. Nothing here needs it."""
 
-import ipaddress
 from dataclasses import dataclass, field
 
 from ...core.errors import ExportError
+from ..limits import BodyLimits
+from ..listening import is_loopback
 
-TOKEN = "SACCADE_TOKEN"  # of the environment: a token that stays the same over restarts
 PACKAGES = ("openvino", "starlette", "uvicorn", "httptools", "python_multipart")
 MISSING = (
     "A server needs openvino, starlette, uvicorn, httptools and python-multipart, of which '{name}' is not installed.\n"
     "Install them: pip install 'saccade-learn[serve]'."
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class BodyLimits:
-    """`max_bytes` of one body and `memory_bytes` of all that are inside; how long a sender may be silent, and take."""
-
-    max_bytes: int = 10 << 20
-    memory_bytes: int = 256 << 20
-    silent_s: float = 10.0
-    whole_s: float = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,15 +31,14 @@ class ServeOptions:
         """Whether others than this machine can ask."""
         return not is_loopback(self.host)
 
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can ask at `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    def as_arguments(self) -> list[str]:
+        """The same as arguments of `saccade serve`."""
+        arguments = ["--host", self.host, "--port", str(self.port), "--deadline", repr(self.deadline_s)]
+        for name, number in (("--threads", self.threads), ("--queue", self.queue)):
+            arguments += [name, str(number)] if number else []
+        for name in self.allowed_hosts:
+            arguments += ["--allow-host", name]
+        return [*arguments, *(["--together"] if self.together else [])]
 
 
 def require_packages() -> None:

@@ -10,9 +10,9 @@ from starlette.routing import BaseRoute, Route
 
 from ...core.types import Prediction
 from ...ship.engine import Network, ServedModel
-from .body import image_in, refuse_media_type
+from ..body import image_in, refuse_media_type
+from ..refusal import Reason, wrong_field
 from .metrics import MEDIA_TYPE
-from .refusal import Reason, wrong_field
 from .service import Answered, Service, answer_encoded
 
 TOP = 5  # classes in an answer, where nothing else is asked

@@ -8,11 +8,11 @@ from starlette.requests import Request
 
 from ...core.errors import ImageError, ModelError, brief
 from ...ship.engine import Said, Seen, ServedModel
-from .body import BodyMemory, read_body
+from ..body import BodyMemory, read_body
+from ..limits import BodyLimits
+from ..refusal import Reason, Refusal, wrong_field
+from ..workers import Workers
 from .metrics import Metrics
-from .options import BodyLimits
-from .refusal import Reason, Refusal, wrong_field
-from .workers import Workers
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...core.errors import brief
-from ...core.plain_files import open_plain_file
+from ..core.errors import brief
+from ..core.plain_files import open_plain_file
 
 LISTENS = b"0A"  # the state, in /proc/net/tcp
 

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from ...core.errors import SaccadeError
+from ..core.errors import SaccadeError
 
 PROTOCOL_ROOT = "/v2"  # of the Open Inference Protocol, which has errors of its own
 
@@ -55,3 +56,18 @@ def wrong_field(what: str, hint: str = "") -> Refusal:
 
 
 CLIENT_GONE = Reason(499, "client_gone", "The client has gone.")  # nobody reads it
+FAILED = Reason(500, "failed", "The server failed.", "Its operator finds the reason on its standard error.")
+NO_SUCH_ROUTE = Reason(404, "no_such_route", "There is nothing at this address.")
+
+
+def reason_of(error: Exception) -> Reason:
+    """What is answered where a request ends with `error`: our own reason, the router's, or that we failed."""
+    if isinstance(error, Refusal):
+        return error.reason
+    if not isinstance(error, HTTPException):
+        return FAILED
+    if error.status_code == 404:
+        return NO_SUCH_ROUTE
+    if error.status_code == 405:
+        return Reason(405, "method", "This address does not take this method.", "", dict(error.headers or {}))
+    return Reason(error.status_code, "refused", "The request is refused.")

@@ -17,7 +17,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .options import is_loopback
+from .listening import is_loopback
 from .refusal import Reason
 
 COOKIE = "saccade_token"

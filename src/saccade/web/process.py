@@ -8,12 +8,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
 
-from ...core.display import Displayed
-from ...core.errors import SaccadeError, UsageError
-from .options import TOKEN, ServeOptions
+from ..core.display import Displayed
+from ..core.errors import SaccadeError, UsageError
+from .listening import TOKEN
 
 STOP_S = 30.0  # a server drains for ten at most
 
@@ -57,10 +56,10 @@ class RunningServer(Displayed):
         self.stop()
 
 
-def start_server(given: Sequence[Path], options: ServeOptions) -> RunningServer:
-    """Start it and wait until it answers. Raises what its start raises."""
-    command = [sys.executable, "-m", "saccade", "serve", *map(str, given), *_as_arguments(options)]
-    token = os.environ.get(TOKEN, "") or (secrets.token_urlsafe(24) if options.needs_token else "")
+def start_server(arguments: Sequence[str], needs_token: bool) -> RunningServer:
+    """Start `saccade ARGUMENTS`, a server, and wait until it answers. Raises what its start raises."""
+    command = [sys.executable, "-m", "saccade", *arguments]
+    token = os.environ.get(TOKEN, "") or (secrets.token_urlsafe(24) if needs_token else "")
     with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
         process = subprocess.Popen(
             command,
@@ -80,12 +79,3 @@ def start_server(given: Sequence[Path], options: ServeOptions) -> RunningServer:
         said = errors.read().rpartition("error: ")[2].strip()
     kind = UsageError if status == UsageError.exit_code else SaccadeError
     raise kind(said or f"The server ended with status {status} and said nothing.")
-
-
-def _as_arguments(options: ServeOptions) -> list[str]:
-    arguments = ["--host", options.host, "--port", str(options.port), "--deadline", repr(options.deadline_s)]
-    for name, number in (("--threads", options.threads), ("--queue", options.queue)):
-        arguments += [name, str(number)] if number else []
-    for name in options.allowed_hosts:
-        arguments += ["--allow-host", name]
-    return [*arguments, *(["--together"] if options.together else [])]

@@ -6,6 +6,8 @@ unread data resets the connection, and the client loses the answer. What still c
 
 import asyncio
 
+import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEADERS_S = 10.0  # from the first byte, or from the connection, to the end of the headers
@@ -74,3 +76,20 @@ class WatchedProtocol(HttpToolsProtocol):  # type: ignore[misc]  # an extra, who
         if self._watch is not None:
             self._watch.cancel()
         self._watch = None if seconds is None else self.loop.call_later(seconds, self.transport.abort)
+
+
+def configured(app: ASGIApp) -> uvicorn.Config:
+    """`app` behind this protocol: no web sockets, no log, no header that says what serves."""
+    return uvicorn.Config(
+        app,
+        http=WatchedProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=1,
+    )

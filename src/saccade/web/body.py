@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from .options import BodyLimits
+from .limits import BodyLimits
 from .refusal import CLIENT_GONE, Reason, Refusal, busy, malformed
 
 IMAGE_TYPES = frozenset(

@@ -1,0 +1,46 @@
+"""The application: the places behind the guard. Errors are pages for people and JSON under `/api/`."""
+
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
+
+from ..guard import Guard, Rules
+from ..refusal import Refusal, reason_of
+from ..workers import Workers
+from .place import Place, Studio
+from .places import PLACES
+from .shell import Shell
+from .static_files import StaticFiles
+
+READERS, MOST_READING, READING_S = 4, 2048, 30.0  # threads, requests inside, how long one may wait
+MOST_COMPUTING, COMPUTING_S = 64, 120.0
+
+
+def build_app(folder: Path, rules: Rules, places: tuple[Place, ...] = PLACES) -> ASGIApp:
+    """Everything that the studio of `folder` answers."""
+    statics = StaticFiles()
+    shell = Shell(folder, places, statics)
+    studio = Studio(
+        folder=folder,
+        shell=shell,
+        reading=Workers(READERS, MOST_READING, READING_S),
+        computing=Workers(1, MOST_COMPUTING, COMPUTING_S),
+    )
+
+    async def home(request: Request) -> Response:
+        return RedirectResponse(places[0].address, 303)
+
+    async def refused(request: Request, error: Exception) -> Response:
+        return shell.refusal(request, reason_of(error))
+
+    routes: list[BaseRoute] = [Route("/", home, methods=["GET"]), *statics.routes()]
+    for place in places:
+        routes += place.routes(studio)
+    app = Starlette(routes=routes, exception_handlers=dict.fromkeys((Refusal, HTTPException, Exception), refused))
+    app.router.redirect_slashes = False
+    return Guard(app, rules)

@@ -1,0 +1,6 @@
+"""The places of the studio, in the order of its header. A new one is an entry here."""
+
+from .place import Place
+from .runs.pages import runs_routes
+
+PLACES: tuple[Place, ...] = (Place(name="runs", title="Runs", key="r", routes=runs_routes),)

@@ -1,0 +1,180 @@
+"""Up to six runs beside each other: their verdicts, whether a difference could be luck, curves, settings."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from ....core.errors import CheckpointError, ConfigError, printable
+from ....evaluate.rates import percent
+from ....evaluate.significance import compare_answers, comparison_sentence
+from ....report.charts import Axis, Line, figure, line_key, overlay_chart
+from ....report.html import Child, Markup
+from ....report.record import RunRecord
+from ....report.sections.curves import thinned
+from ....runs.log import EpochEvent
+from ....runs.names import CONFIG
+from ....runs.settings import read_settings
+from ....runs.standing import Standing
+from ...refusal import Refusal
+from ..place import Studio
+from .index import Run, RunIndex
+from .judged_images import said_of
+from .records import Records
+from .words import progress_words, time_words, unit_of, verdict_words
+
+MAX_RUNS = 6
+LETTERS = "ABCDEF"
+MAX_VALUE = 120  # characters of a setting
+LEFT_OUT = ("source", "format")
+
+
+def compare_routes(studio: Studio, index: RunIndex, records: Records) -> list[BaseRoute]:
+    """The one page."""
+
+    async def compare(request: Request) -> Response:
+        asked = list(dict.fromkeys(request.query_params.getlist("run")))
+        runs = [index.run(identifier) for identifier in asked[:MAX_RUNS]]
+        values = await studio.read(request, lambda: _compared(runs, records))
+        left_out = (
+            f"Six runs fit; {len(asked) - MAX_RUNS} of {len(asked)} are left out." if len(asked) > MAX_RUNS else ""
+        )
+        return studio.shell.page("runs/compare.html", "runs", values | {"left_out": left_out})
+
+    return [Route("/runs/compare", compare, methods=["GET"])]
+
+
+def _compared(runs: Sequence[Run], records: Records) -> dict[str, Any]:
+    standings = [run.look() for run in runs]
+    rows = [
+        {
+            "letter": letter,
+            "key": line_key(LETTERS.index(letter) + 1),
+            "id": run.id,
+            "name": printable(run.name),
+            "state": standing.state,
+            "verdict": verdict_words(standing.figures),
+            "unit": unit_of(standing.figures),
+            "network": printable(standing.model)[:80],
+            "data": printable(standing.config.source_name)[:80],
+            "progress": progress_words(standing),
+            "changed": time_words(standing.active_s),
+        }
+        for letter, run, standing in zip(LETTERS, runs, standings)
+    ]
+    return {
+        "rows": rows,
+        "tests": _tests(runs, records),
+        "charts": _charts(standings),
+        "settings": _differing(runs),
+    }
+
+
+def _tests(runs: Sequence[Run], records: Records) -> list[str]:
+    """Each run against the first on the images that both were judged on, as sentences."""
+    if len(runs) < 2:
+        return []
+    found = [_record(run, records) for run in runs]
+    first = found[0]
+    told = []
+    for letter, record in zip(LETTERS[1:], found[1:]):
+        if isinstance(first, str) or isinstance(record, str):
+            why = next(each for each in (first, record) if isinstance(each, str))
+            told.append(f"A and {letter} are not compared: {why}")
+        else:
+            told.append(_test(first, record, letter))
+    return told
+
+
+def _test(first: RunRecord, second: RunRecord, letter: str) -> str:
+    if first.config.source != second.config.source:
+        return f"A and {letter} are not compared: they were judged on images of different sources."
+    sides = []
+    for record in (first, second):
+        names = [record.classes[k] for k in record.label_N.tolist()]
+        right_N = said_of(record) == record.label_N
+        sides.append(
+            {(key, name): right for key, name, right in zip(record.keys, names, right_N.tolist(), strict=True)}
+        )
+    common = [image for image in sides[0] if image in sides[1]]
+    if not common:
+        return f"A and {letter} are not compared: no image was judged in both."
+    right_first, right_second = (np.array([side[image] for image in common]) for side in sides)
+    sentence = comparison_sentence(compare_answers(right_first, right_second), "A", letter)
+    most = max(len(side) for side in sides)
+    return sentence + (f" Only {len(common):,} images were judged in both." if len(common) < most else "")
+
+
+def _record(run: Run, records: Records) -> RunRecord | str:
+    """The judged run; or why its answers cannot be compared."""
+    try:
+        record = records.record(run)
+    except Refusal as refusal:
+        return refusal.reason.text
+    if record.task.is_several or record.task.is_number:
+        return f"{printable(run.name)} has no single right answer an image."
+    return record
+
+
+def _charts(standings: Sequence[Standing]) -> list[Markup]:
+    """Validation accuracy and the two losses of all runs, where two or more have them."""
+    wanted: list[tuple[str, Callable[[EpochEvent], float | None], bool]] = [
+        ("Validation accuracy (% correct)", lambda event: event.validation_accuracy, True),
+        ("Validation loss", lambda event: event.validation_loss, False),
+        ("Training loss", lambda event: event.train_loss, False),
+    ]
+    charts = []
+    for title, value_of, is_rate in wanted:
+        lines = []
+        for number, standing in enumerate(standings, start=1):
+            points = [(event.epoch, value_of(event)) for event in thinned(standing.epochs)]
+            known = [(float(epoch), value) for epoch, value in points if value is not None]
+            if known:
+                lines.append(Line(LETTERS[number - 1], number, [x for x, _ in known], [y for _, y in known]))
+        if lines:
+            charts.append(_chart(title, lines, is_rate))
+    return charts
+
+
+def _chart(title: str, lines: list[Line], is_rate: bool) -> Markup:
+    def shown(value: float) -> str:
+        return f"{percent(value)} %" if is_rate else f"{value:.3f}"
+
+    svg = overlay_chart(lines, (Axis(title="epoch", kind="epochs"), Axis(kind="percent" if is_rate else "linear")))
+    best = max if is_rate else min
+    summary = "; ".join(f"{line.name}: {shown(best(line.y))} at best, {shown(line.y[-1])} last" for line in lines) + "."
+    rows: list[list[Child]] = [
+        [line.name, f"{line.x[-1]:,.0f}", shown(best(line.y)), shown(line.y[-1])] for line in lines
+    ]
+    return figure(title, svg, summary, ["run", "epochs", "best", "last"], rows)
+
+
+def _differing(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+    """(key, value of each run) of every setting in which they differ; "default" where a run does not name it."""
+    values = [_settings(run) for run in runs]
+    keys = sorted({key for found in values for key in found})
+    rows = [(key, [found.get(key, "default") for found in values]) for key in keys if key not in LEFT_OUT]
+    return [row for row in rows if any(a != b for a, b in pairwise(row[1]))]
+
+
+def _settings(run: Run) -> dict[str, str]:
+    """What was asked for, by dotted key; of a damaged file nothing."""
+    try:
+        settings = read_settings(run.path / CONFIG)
+    except (CheckpointError, ConfigError):
+        return {}
+    return dict(_flat(settings.values, "")) if settings else {}
+
+
+def _flat(values: dict[str, Any], prefix: str) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            found += _flat(value, f"{prefix}{key}.")
+        else:
+            found.append((printable(prefix + key), printable(str(value))[:MAX_VALUE]))
+    return found

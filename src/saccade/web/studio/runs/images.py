@@ -1,0 +1,214 @@
+"""The images of a run: the grid of mistakes, one image with its answer and its evidence, pictures as files."""
+
+from typing import Any
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from ....core.errors import SaccadeError, counted, printable
+from ....data.images.bands import as_picture
+from ....data.images.encode import file_content
+from ....explain.colour import OPACITY, even_colours
+from ....explain.gradcam import EvidenceMap, grad_cams
+from ....report.record import RunRecord
+from ....runs.evaluation_files import THUMBNAIL_PX
+from ....runs.marks_file import MARK_NAMES
+from ...refusal import Reason, Refusal, wrong_field
+from ..place import Studio
+from .frame import frame_of
+from .index import Run, RunIndex
+from .judged_images import NO_SUCH_IMAGE, cards_of, details_of, mistakes_of
+from .records import Latest, Records
+from .words import whole_number
+
+PER_PAGE = 48
+MAX_MAPS = 64
+KEPT = {"Cache-Control": "private, max-age=3600"}
+NOT_KEPT = (
+    "The run keeps this image at 96 pixels at most; Grad-CAM needs what the network saw, which is kept of the surest "
+    "mistakes."
+)
+
+
+def image_routes(studio: Studio, index: RunIndex, records: Records) -> list[BaseRoute]:
+    """All of them."""
+    maps: Latest[EvidenceMap] = Latest(MAX_MAPS)
+
+    async def mistakes(request: Request) -> Response:
+        run = index.run(request.path_params["run"])
+        values = await studio.read(request, lambda: _mistakes(run, records, dict(request.query_params)))
+        return studio.shell.page("runs/mistakes.html", "runs", values)
+
+    async def image(request: Request) -> Response:
+        return studio.shell.page("runs/image.html", "runs", await _found(request))
+
+    async def image_part(request: Request) -> Response:
+        return studio.shell.fragment("runs/image_part.html", await _found(request))
+
+    async def _found(request: Request) -> dict[str, Any]:
+        run, position = index.run(request.path_params["run"]), request.path_params["position"]
+
+        def find() -> dict[str, Any]:
+            record = _record_of(records, run, position)
+            return details_of(run, record, position) | {
+                "run": run,
+                "name": printable(run.name),
+                "mark_names": MARK_NAMES,
+                "why_no_map": "" if record.pictures and position in record.pictures.seen else NOT_KEPT,
+            }
+
+        return await studio.read(request, find)
+
+    async def picture(request: Request) -> Response:
+        run, position = index.run(request.path_params["run"]), request.path_params["position"]
+
+        def find() -> bytes:
+            return file_content(_shown(_record_of(records, run, position), position))
+
+        return Response(await studio.read(request, find), headers=KEPT, media_type="image/png")
+
+    async def thumbnail(request: Request) -> Response:
+        run, position = index.run(request.path_params["run"]), request.path_params["position"]
+
+        def find() -> bytes:
+            return file_content(_small(_record_of(records, run, position), position))
+
+        return Response(await studio.read(request, find), headers=KEPT, media_type="image/png")
+
+    async def evidence(request: Request) -> Response:
+        found = await _evidence(request)
+        return JSONResponse({"message": found.message, "layer": found.layer, "class": found.class_name})
+
+    async def evidence_picture(request: Request) -> Response:
+        found = await _evidence(request)
+        return Response(file_content(_veil(found.map_HW)), headers=KEPT, media_type="image/png")
+
+    async def _evidence(request: Request) -> EvidenceMap:
+        run, position = index.run(request.path_params["run"]), request.path_params["position"]
+        record = await studio.read(request, lambda: _record_of(records, run, position))
+        class_index = _class_index(request, record)
+        key = (run.id, run.watched.changes, position, class_index)
+        return await studio.compute(
+            request, lambda: maps.get(key, lambda: _map(records, run, record, position, class_index))
+        )
+
+    root = "/runs/{run}/images/{position:int}"
+    return [
+        Route("/runs/{run}/mistakes", mistakes, methods=["GET"]),
+        Route(root, image, methods=["GET"]),
+        Route(f"{root}/part", image_part, methods=["GET"]),
+        Route(f"{root}/picture", picture, methods=["GET"]),
+        Route(f"{root}/thumbnail", thumbnail, methods=["GET"]),
+        Route(f"{root}/evidence", evidence_picture, methods=["GET"]),
+        Route(f"/api{root}/evidence", evidence, methods=["GET"]),
+    ]
+
+
+def _mistakes(run: Run, records: Records, given: dict[str, str]) -> dict[str, Any]:
+    """The grid: those of a true class, an answer, from a confidence on; a page at a time."""
+    record = records.record(run)
+    if record.task.is_several or record.task.is_number:
+        raise Refusal(Reason(404, "no_mistakes", "This run has no single right answer an image.", "See Answers."))
+    found = mistakes_of(record)
+    wanted = {name: _class_of(given.get(name, ""), record) for name in ("true", "said")}
+    names = {name: "" if number is None else record.classes[number] for name, number in wanted.items()}
+    least = _percentage(given.get("least", ""))
+    chosen = [
+        mistake
+        for mistake in found
+        if names["true"] in ("", mistake.label)
+        and names["said"] in ("", mistake.said)
+        and 100 * mistake.said_probability >= least
+    ]
+    num_pages = max(1, -(-len(chosen) // PER_PAGE))
+    number = min(num_pages, whole_number(given.get("page", "")))
+    shown = chosen[(number - 1) * PER_PAGE : number * PER_PAGE]
+    suspected = frozenset(mistake.position for mistake in found if mistake.may_be_mislabelled)
+    return frame_of(run, run.look(), records) | {
+        "tab": "mistakes",
+        "cards": cards_of(run, record, [mistake.position for mistake in shown], suspected),
+        "words": _words(len(found), len(chosen), len(record.label_N)),
+        "classes": record.classes,
+        "wanted": {**wanted, "least": least},
+        "query": "".join(f"&{name}={number}" for name, number in wanted.items() if number is not None)
+        + f"&least={least}",
+        "is_filtered": len(chosen) < len(found),
+        "number": number,
+        "num_pages": num_pages,
+    }
+
+
+def _words(num_wrong: int, num_chosen: int, num_images: int) -> str:
+    verb = "is" if num_wrong == 1 else "are"
+    fitting = f"; {num_chosen:,} fit the filter." if num_chosen < num_wrong else "."
+    return f"{counted(num_wrong, 'answer')} of {num_images:,} {verb} wrong{fitting}"
+
+
+def _record_of(records: Records, run: Run, position: int) -> RunRecord:
+    """The run that has a judged image at `position`. Raises Refusal."""
+    record = records.record(run)
+    if position >= len(record.keys):
+        raise Refusal(NO_SUCH_IMAGE)
+    return record
+
+
+def _shown(record: RunRecord, position: int) -> np.ndarray:
+    """What a person is shown of an image: at the size that the network sees where that is kept. Raises Refusal."""
+    pictures = record.pictures
+    if pictures and position in pictures.seen:
+        return as_picture(pictures.seen[position], record.manifest.preprocessing)
+    if pictures and position in pictures.thumbnails:
+        return pictures.thumbnails[position]
+    raise Refusal(NO_SUCH_IMAGE)
+
+
+def _small(record: RunRecord, position: int) -> np.ndarray:
+    """The same at no more than 96 pixels. Raises Refusal."""
+    pictures = record.pictures
+    if pictures and position in pictures.thumbnails:
+        return pictures.thumbnails[position]
+    image_HWC = _shown(record, position)
+    step = -(-max(image_HWC.shape[:2]) // THUMBNAIL_PX)
+    height_px, width_px = (side // step for side in image_HWC.shape[:2])
+    cut_HWC = image_HWC[: height_px * step, : width_px * step]  # the mean of squares of `step` pixels
+    mean_HWC: np.ndarray = cut_HWC.reshape(height_px, step, width_px, step, -1).mean(axis=(1, 3))
+    small_HWC: np.ndarray = np.rint(mean_HWC).astype(np.uint8)
+    return small_HWC
+
+
+def _map(records: Records, run: Run, record: RunRecord, position: int, class_index: int) -> EvidenceMap:
+    """Grad-CAM of a kept image for a class. Raises Refusal where the image or the weights are not there."""
+    prepared_HWC = record.pictures.seen.get(position) if record.pictures else None
+    if prepared_HWC is None:
+        raise Refusal(Reason(404, "not_kept", NOT_KEPT))
+    member = records.network(run)
+    try:
+        return grad_cams(member.model, member.normalized(prepared_HWC[None]), [class_index], record.classes)[0]
+    except SaccadeError as error:  # a network of a person's own that does not name its parts
+        raise Refusal(Reason(422, "no_evidence", error.message.splitlines()[0])) from None
+
+
+def _veil(map_HW: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, 4): the map in even colours, the less opaque the less evidence there is."""
+    alpha_HW1 = np.rint(255 * OPACITY * np.sqrt(np.clip(map_HW, 0, 1)))[..., None].astype(np.uint8)
+    return np.concatenate([even_colours(map_HW), alpha_HW1], axis=2)
+
+
+def _class_index(request: Request, record: RunRecord) -> int:
+    found = _class_of(request.query_params.get("class", ""), record)
+    if found is None:
+        raise wrong_field("class must be the number of a class of the run.", "The first one is 0.")
+    return found
+
+
+def _class_of(text: str, record: RunRecord) -> int | None:
+    """The number of a class; None for what is none."""
+    is_number = text.isascii() and text.isdecimal() and len(text) <= 6
+    return int(text) if is_number and int(text) < len(record.classes) else None
+
+
+def _percentage(text: str) -> int:
+    """0 to 100; 0 for what is none."""
+    return min(100, int(text)) if text.isascii() and text.isdecimal() and len(text) <= 3 else 0

@@ -1,0 +1,87 @@
+"""Judged runs and networks that were read, the latest few: pages of one run follow each other."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+from ....classify.classifier import Member, open_member
+from ....core.errors import SaccadeError
+from ....core.runtime import RuntimeConfig
+from ....report.record import RunRecord, read_run
+from ...refusal import Reason, Refusal
+from .index import Run
+
+Kept = TypeVar("Kept")
+MAX_RECORDS, MAX_NETWORKS, MAX_PARTS = 6, 2, 256
+
+
+class _Slot(Generic[Kept]):
+    """The place of one value: made by the first who asks, while others who want the same wait."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: list[Kept] = []
+
+    @property
+    def is_filled(self) -> bool:
+        return bool(self._found)
+
+    def value(self, make: Callable[[], Kept]) -> Kept:
+        with self._lock:
+            if not self._found:
+                self._found.append(make())
+            return self._found[0]
+
+
+class Latest(Generic[Kept]):
+    """At most `limit` values by key; the one that was not asked for longest goes first."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._slots: OrderedDict[Hashable, _Slot[Kept]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def has(self, key: Hashable) -> bool:
+        """Whether the value of `key` need not be made."""
+        with self._lock:
+            return key in self._slots and self._slots[key].is_filled
+
+    def get(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
+        """The value of `key`, made where it is not kept. What `make` raises is not kept."""
+        with self._lock:
+            slot = self._slots.setdefault(key, _Slot())
+            self._slots.move_to_end(key)
+            while len(self._slots) > self._limit:
+                self._slots.popitem(last=False)
+        return slot.value(make)
+
+
+class Records:
+    """What the pages of a run are made of. A run whose files change is read again."""
+
+    def __init__(self) -> None:
+        self._records: Latest[RunRecord] = Latest(MAX_RECORDS)
+        self._networks: Latest[Member] = Latest(MAX_NETWORKS)
+        self.parts: Latest[str] = Latest(MAX_PARTS)  # of pages, as HTML
+
+    def record(self, run: Run) -> RunRecord:
+        """The judged run. Raises Refusal where it has not been judged, or cannot be read."""
+        try:
+            return self._records.get((run.id, run.watched.changes), lambda: read_run(run.path))
+        except SaccadeError as error:
+            raise not_shown(error) from None
+
+    def network(self, run: Run) -> Member:
+        """Its network, on the CPU. Raises Refusal where it cannot be read."""
+        try:
+            key = (run.id, run.watched.changes)
+            return self._networks.get(key, lambda: open_member(run.path, RuntimeConfig(device="cpu")))
+        except SaccadeError as error:
+            raise not_shown(error) from None
+
+
+def not_shown(error: SaccadeError) -> Refusal:
+    """What is answered where the files of a run do not give what was asked for."""
+    first, *rest = error.message.splitlines()
+    return Refusal(Reason(422, "not_shown", first, " ".join(rest)))

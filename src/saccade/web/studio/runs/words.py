@@ -1,0 +1,144 @@
+"""A run in words: how it stands, what is left, when it changed, its verdict."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from ....core.errors import counted, printable
+from ....evaluate.rates import percent
+from ....report.html import Markup
+from ....report.sections.classes import interval_strip
+from ....runs.standing import Standing, VerdictFigures
+from .index import Run
+from .sparkline import sparkline
+
+FIGURES = {"top1": "correct", "map": "mAP", "mae": "mean absolute error"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A run in the list. `verdict` is (value, interval), as text; `order` what each column sorts by."""
+
+    id: str
+    name: str
+    state: str
+    is_stale: bool
+    progress: str
+    verdict: tuple[str, str]
+    figure: str
+    strip: Markup | None
+    curve: Markup | None
+    network: str
+    data: str
+    num_images: str
+    active_s: int
+    active: str
+    problem: str
+    order: dict[str, Any]
+
+
+def row_of(run: Run, standing: Standing, now_s: float) -> Row:
+    """What the list shows of a run."""
+    figures = standing.figures
+    rate = figures.rate if figures else None
+    is_rate = rate is not None and rate[0] != "mae"
+    values = [event.validation_accuracy for event in standing.epochs if event.validation_accuracy is not None]
+    is_stale = standing.is_stale(now_s)
+    return Row(
+        id=run.id,
+        name=printable(run.name),
+        state=standing.state,
+        is_stale=is_stale,
+        progress=progress_words(standing),
+        verdict=verdict_words(figures),
+        figure=FIGURES[rate[0]] if rate else "",
+        strip=interval_strip(*rate[1:]) if rate and is_rate else None,
+        curve=sparkline(values, f"Validation accuracy from {percent(values[0])} to {percent(values[-1])} %")
+        if values
+        else None,
+        network=printable(standing.model)[:80],
+        data=printable(standing.config.source_name)[:80],
+        num_images="" if standing.num_images is None else f"{standing.num_images:,}",
+        active_s=round(standing.active_s),
+        active=time_words(standing.active_s),
+        problem=printable(standing.problem.splitlines()[0]) if standing.problem else "",
+        order={
+            "run": run.name.lower(),
+            "state": ("running", "damaged", "stopped", "finished").index(standing.state),
+            "verdict": rate[1] if rate and is_rate else -1.0,
+            "network": standing.model.lower(),
+            "images": standing.num_images or 0,
+            "changed": standing.active_s,
+        },
+    )
+
+
+def verdict_words(figures: VerdictFigures | None) -> tuple[str, str]:
+    """(`89.2`, `85.7 to 92.0`), of rates in percent; empty texts where nothing was judged."""
+    rate = figures.rate if figures else None
+    if rate is None:
+        return "", ""
+    name, value, low, high = rate
+    if name == "mae":
+        return f"{value:.3g}", f"{low:.3g} to {high:.3g}"
+    return percent(value), f"{percent(low)} to {percent(high)}"
+
+
+def unit_of(figures: VerdictFigures | None) -> str:
+    """What stands behind the value: ` %`, or nothing behind a number."""
+    rate = figures.rate if figures else None
+    return "" if rate is None or rate[0] == "mae" else " %"
+
+
+def progress_words(standing: Standing) -> str:
+    """How far a training is or came: `epoch 3 of 10`, which is done."""
+    if standing.epochs:
+        last = standing.epochs[-1].epoch
+        return f"epoch {last:,} of {standing.num_epochs:,}" if standing.num_epochs else f"epoch {last:,}"
+    if standing.num_fits:
+        return f"{counted(standing.num_fits, 'depth')} measured"
+    return "" if standing.state == "finished" else "before the first epoch"
+
+
+def stage_words(standing: Standing) -> str:
+    """What a run that goes on is doing, as a sentence."""
+    if standing.epochs and standing.num_epochs and standing.epochs[-1].epoch >= standing.num_epochs:
+        return "All epochs are done; it is being judged."
+    if standing.epochs:
+        return f"{progress_words(standing).capitalize()} is done."
+    if standing.num_fits:
+        return f"It chooses the depth: {counted(standing.num_fits, 'measurement')} done."
+    return "It reads images; the first epoch is not done yet."
+
+
+def left_words(left_s: tuple[float, float] | None) -> str:
+    """`4 to 6 min until all epochs are done; then it is judged.`; "" where nothing tells."""
+    if left_s is None or left_s[1] <= 0:
+        return ""
+    low, high = (duration_words(seconds) for seconds in left_s)
+    span = high if low == high else f"{_without_unit(low, high)} to {high}"
+    return f"{span} until all epochs are done; then it is judged."
+
+
+def duration_words(seconds: float) -> str:
+    """`40 s`, `12 min`, `3.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def time_words(seconds: float) -> str:
+    """`2026-11-30 07:51`, of this machine; "-" where nothing says it."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if seconds > 0 else "-"
+
+
+def whole_number(text: str) -> int:
+    """A number of an address, from 1 on; 1 for what is none."""
+    return max(1, int(text)) if text.isascii() and text.isdecimal() and len(text) <= 6 else 1
+
+
+def _without_unit(low: str, high: str) -> str:
+    value, _, unit = low.partition(" ")
+    return value if high.endswith(f" {unit}") else low
