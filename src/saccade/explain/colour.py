@@ -10,7 +10,7 @@ import numpy as np
 
 from ..filters.view import oklab_to_srgb, signed_colours
 
-__all__ = ["even_colours", "even_palette", "overlay", "signed_colours", "signed_overlay", "signed_scale"]
+__all__ = ["even_colours", "even_palette", "overlay", "signed_colours", "signed_overlay", "signed_scale", "veil"]
 
 NUM_STEPS = 256
 DARK_LIGHTNESS, LIGHT_LIGHTNESS = 0.30, 0.95
@@ -60,6 +60,12 @@ def _pale(image_HWC: np.ndarray) -> np.ndarray:
     """grey_HW1 float64 of the image, half way to white, so that colours on it are told apart."""
     pale_HW1: np.ndarray = 127.5 + 0.5 * image_HWC.astype(np.float64).mean(axis=2, keepdims=True)
     return pale_HW1
+
+
+def veil(value_HW: np.ndarray) -> np.ndarray:
+    """RGBA uint8 (H, W, 4) to lay over a picture: values 0 to 1 in even colours, the less of it the clearer."""
+    alpha_HW1 = np.rint(255 * OPACITY * np.sqrt(np.clip(value_HW, 0, 1)))[..., None].astype(np.uint8)
+    return np.concatenate([even_colours(value_HW), alpha_HW1], axis=2)
 
 
 def overlay(image_HWC: np.ndarray, value_HW: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ PAGES = [
     "/runs/{stopped}",
     "/runs/{damaged <i>}",
     "/runs/compare?run={second}&run={stopped}",
+    "/predict",
     "/no/such/page",
 ]
 NEEDED_KB = 150  # of a page without its images

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Route
 from ....core.errors import SaccadeError, counted, printable
 from ....data.images.bands import as_picture
 from ....data.images.encode import file_content
-from ....explain.colour import OPACITY, even_colours
+from ....explain.colour import veil
 from ....explain.gradcam import EvidenceMap, grad_cams
 from ....report.record import RunRecord
 from ....runs.evaluation_files import THUMBNAIL_PX
@@ -83,7 +83,7 @@ def image_routes(studio: Studio, index: RunIndex, records: Records) -> list[Base
 
     async def evidence_picture(request: Request) -> Response:
         found = await _evidence(request)
-        return Response(file_content(_veil(found.map_HW)), headers=KEPT, media_type="image/png")
+        return Response(file_content(veil(found.map_HW)), headers=KEPT, media_type="image/png")
 
     async def _evidence(request: Request) -> EvidenceMap:
         run, position = index.run(request.path_params["run"]), request.path_params["position"]
@@ -188,12 +188,6 @@ def _map(records: Records, run: Run, record: RunRecord, position: int, class_ind
         return grad_cams(member.model, member.normalized(prepared_HWC[None]), [class_index], record.classes)[0]
     except SaccadeError as error:  # a network of a person's own that does not name its parts
         raise Refusal(Reason(422, "no_evidence", error.message.splitlines()[0])) from None
-
-
-def _veil(map_HW: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 4): the map in even colours, the less opaque the less evidence there is."""
-    alpha_HW1 = np.rint(255 * OPACITY * np.sqrt(np.clip(map_HW, 0, 1)))[..., None].astype(np.uint8)
-    return np.concatenate([even_colours(map_HW), alpha_HW1], axis=2)
 
 
 def _class_index(request: Request, record: RunRecord) -> int:
