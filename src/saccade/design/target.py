@@ -51,13 +51,14 @@ def resolve_target(text: str, input_CHW: tuple[int, int, int] | None = None, num
     if _looks_like_file(text):
         return _from_file(text, input_CHW or DEFAULT_INPUT_CHW, num_classes)
     if is_notation(text) or text in MODELS:
-        return _from_words(text, input_CHW, num_classes)
+        return from_words(text, input_CHW, num_classes)
     if Path(text).is_dir() or "/" in text:
-        return _from_run(Path(text), input_CHW, num_classes)
-    return _from_words(text, input_CHW, num_classes)
+        return from_run(Path(text), input_CHW, num_classes)
+    return from_words(text, input_CHW, num_classes)
 
 
-def _from_words(text: str, input_CHW: tuple[int, int, int] | None, num_classes: int | None) -> Target:
+def from_words(text: str, input_CHW: tuple[int, int, int] | None, num_classes: int | None) -> Target:
+    """The network of a name or a line of notation. Raises UnknownNameError, NotationError or ModelError."""
     if is_notation(text):
         spec = ModelSpec(num_classes=num_classes or DEFAULT_NOTATION_CLASSES, input_CHW=input_CHW or DEFAULT_INPUT_CHW)
     else:
@@ -68,7 +69,8 @@ def _from_words(text: str, input_CHW: tuple[int, int, int] | None, num_classes: 
         return Target(name=text, model=resolve_model(text, spec), input_CHW=spec.input_CHW)
 
 
-def _from_run(path: Path, input_CHW: tuple[int, int, int] | None, num_classes: int | None) -> Target:
+def from_run(path: Path, input_CHW: tuple[int, int, int] | None, num_classes: int | None) -> Target:
+    """The network of a run. Raises CheckpointError or ModelError."""
     checkpoint = find_checkpoint(path)
     own = checkpoint.manifest.spec
     spec = ModelSpec(num_classes=num_classes or own.num_classes, input_CHW=input_CHW or own.input_CHW)

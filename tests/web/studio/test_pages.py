@@ -20,6 +20,7 @@ PAGES = [
     "/runs/{stopped}",
     "/runs/{damaged <i>}",
     "/runs/compare?run={second}&run={stopped}",
+    "/design?network=lenet5",
     "/predict",
     "/no/such/page",
 ]
