@@ -91,5 +91,4 @@ def test_a_network_is_built_whose_field_covers_the_image(browser: Any, studio: R
         until(page, "document.getElementById('field-words').textContent.includes('the whole image and beyond')")
         page.fill("input[name=network]", "conv 16 f33 | fc 10")
         until(page, "document.querySelector('[data-refused]') !== null")
-        page.go_back()
         assert watched.problems() == []
