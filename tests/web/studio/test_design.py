@@ -10,7 +10,6 @@ for package in ("starlette", "uvicorn", "httptools", "jinja2"):
     pytest.importorskip(package, reason="the extra 'studio' is not installed")
 
 from tests.ship.asked import HOST, Reply, asked  # noqa: E402
-from tests.web.studio.test_predict import until  # noqa: E402
 from tests.web_pages import Watched  # noqa: E402
 
 from saccade import api  # noqa: E402
@@ -84,11 +83,15 @@ def test_a_network_is_built_whose_field_covers_the_image(browser: Any, studio: R
     with Watched(browser) as watched:
         page = watched.page
         page.goto(f"{studio.url}/design?network=conv%2016%20f3%20|%20fc%2010&input=9")
-        until(page, "document.getElementById('field-words')?.textContent.includes('3x3 of 9x9 pixels, 11 % of it')")
+        watched.wait_until(
+            "document.getElementById('field-words')?.textContent.includes('3x3 of 9x9 pixels, 11 % of it')"
+        )
         page.fill("input[name=network]", "conv 16 f3 | conv 16 f3 | conv 16 f3 | conv 16 f2 | fc 10")
-        until(page, "document.getElementById('field-words').textContent.includes('8x8 of 9x9 pixels, 79 % of it')")
+        watched.wait_until(
+            "document.getElementById('field-words').textContent.includes('8x8 of 9x9 pixels, 79 % of it')"
+        )
         page.fill("input[name=network]", "conv 16 f3 | conv 16 f3 | conv 16 f3 | conv 16 f3 | fc 10")
-        until(page, "document.getElementById('field-words').textContent.includes('the whole image and beyond')")
+        watched.wait_until("document.getElementById('field-words').textContent.includes('the whole image and beyond')")
         page.fill("input[name=network]", "conv 16 f33 | fc 10")
-        until(page, "document.querySelector('[data-refused]') !== null")
+        watched.wait_until("document.querySelector('[data-refused]') !== null")
         assert watched.problems() == []

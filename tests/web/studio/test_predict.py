@@ -109,27 +109,18 @@ def test_a_number_and_several_labels_have_answers_of_their_own():
     assert answer_json(none)["answer"] == "none of the labels"
 
 
-def until(page: Any, what: str) -> None:
-    """Wait until the script `what` is true: the policy of the page forbids Playwright's own way."""
-    for _ in range(240):
-        if page.evaluate(what):
-            return
-        page.wait_for_timeout(250)
-    pytest.fail(f"never: {what}\n{page.evaluate('document.body.innerText')[:600]}")
-
-
 def test_photos_are_brought_answered_looked_into_and_saved(browser: Any, studio: RunningServer, photos: list[Path]):
     with Watched(browser) as watched:
         page = watched.page
         page.goto(f"{studio.url}/predict?run={run_id('second')}&run={run_id('photos/first')}")
         assert page.locator("input[name=run]:checked").count() == 2
         page.set_input_files("#files", [*map(str, photos), str(Path(__file__))])
-        until(page, "document.getElementById('told').textContent === '4 answered.'")
+        watched.wait_until("document.getElementById('told').textContent === '4 answered.'")
         assert page.locator("#answers .classes").count() == 6  # three photos by two runs
         assert "Not an image that can be read" in page.locator("#answers").inner_text()
         page.keyboard.press("e")
         lines = "[...document.querySelectorAll('.answer-of p.muted')]"
-        until(page, f"{lines}.filter((line) => /vidence/.test(line.textContent)).length >= 6")
+        watched.wait_until(f"{lines}.filter((line) => /vidence/.test(line.textContent)).length >= 6")
         assert [
             text for text in watched.problems() if "status of 422" not in text
         ] == []  # Chromium tells every refusal

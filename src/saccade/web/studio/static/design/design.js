@@ -33,6 +33,7 @@ async function renew() {
   const isDrawn = response.ok && !text.includes("data-refused");
   part("refused").innerHTML = isDrawn ? "" : text;
   part("part").classList.toggle("old", !isDrawn);
+  part("part").querySelector("[data-pending]")?.remove();
   if (!isDrawn) return;
   part("part").innerHTML = text;
   for (const link of document.querySelectorAll("a[data-keeps]")) link.search = query;
