@@ -83,9 +83,10 @@ def test_a_network_is_built_whose_field_covers_the_image(browser: Any, studio: R
     with Watched(browser) as watched:
         page = watched.page
         page.goto(f"{studio.url}/design?network=conv%2016%20f3%20|%20fc%2010&input=9")
-        watched.wait_until("{words}?.textContent.includes('3x3 of 9x9 pixels, 11 % of it')")
+        words = "document.getElementById('field-words')"
+        watched.wait_until(f"{words}?.textContent.includes('3x3 of 9x9 pixels, 11 % of it')")
         page.fill("input[name=network]", "conv 16 f3 | conv 16 f3 | conv 16 f3 | conv 16 f2 | fc 10")
-        watched.wait_until("{words}?.textContent.includes('8x8 of 9x9 pixels, 79 % of it')")
+        watched.wait_until(f"{words}?.textContent.includes('8x8 of 9x9 pixels, 79 % of it')")
         page.fill("input[name=network]", "conv 16 f3 | conv 16 f3 | conv 16 f3 | conv 16 f3 | fc 10")
         watched.wait_until(f"{words}?.textContent.includes('the whole image and beyond')")
         page.fill("input[name=network]", "conv 16 f33 | fc 10")
