@@ -37,6 +37,9 @@ def commands() -> list[tuple[str, str]]:
 # of the output; a line of "..." stands for any number of lines.
 SHOWN = {
     ("README.md", "...\ndata    digits: "): "saccade train digits",
+    ("convolution.md", "...\nsize       6x6 -> 4x4"): (
+        'printf "10,10,10,0,0,0\\n%.0s" 1 2 3 4 5 6 > six.csv; saccade filter six.csv --kernel vertical'
+    ),
     ("data-checkup.md", "../shared/data/clothing-small: "): "saccade inspect ../shared/data/clothing-small",
     ("design-desk.md", "layer                kind"): (
         'saccade table "conv 8 f5 | pool | conv 16 f5 | pool | fc 120 | fc 84 | softmax" --input 32x32x3'

@@ -73,7 +73,7 @@ def test_json_has_the_contracted_keys_and_the_numbers_are_scipys(run: Run):
     assert status == 0
     assert list(report) == [
         *("image", "input", "operation", "kernel", "padding", "stride", "output", "formula", "minimum", "maximum"),
-        *("notes", "view", "out", "learned"),
+        *("notes", "view", "out", "learned", "values"),
     ]
     assert (report["input"], report["output"], report["learned"]) == ([3, 64, 64], [3, 62, 62], None)
     assert report["kernel"]["weights"] == [[-2, -1, 0], [-1, 1, 1], [0, 1, 2]]
@@ -251,3 +251,79 @@ def test_a_sheet_shows_the_photo_beside_the_answer_with_a_legend(run: Run):
         2,
         "error: --sheet writes .png files; got 'sheet.jpg'.\nChange the ending of the file.\n",
     )
+
+
+SIX = "10,10,10,0,0,0\n" * 6
+
+
+def test_a_table_of_numbers_is_printed_whole_with_the_size_formula(run: Run):
+    Path("six.csv").write_text(SIX)
+    status, out, err = run("six.csv", "--kernel", "vertical")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[0] == "numbers    six.csv, 6x6 (height x width)"
+    assert out.splitlines()[6:12] == [
+        "size       6x6 -> 4x4",
+        "           height floor((6 + 0 - 3)/1) + 1 = 4, width floor((6 + 0 - 3)/1) + 1 = 4",
+        "values     0 to 30",
+        "result      0  30  30   0",
+        *["            0  30  30   0"] * 2,
+    ]
+
+
+@pytest.mark.parametrize("separator", [",", ";", " ", "\t", " , "])
+def test_numbers_are_read_whatever_separates_them(run: Run, separator: str):
+    Path("six.csv").write_text("\ufeff" + "\n\n".join([separator.join("123456")] * 6) + "\n")
+    report = json.loads(run("six.csv", "--kernel", "vertical", "--json")[1])
+    assert report["values"] == [[[-6.0] * 4] * 4]
+
+
+def test_numbers_of_an_array_and_of_colours_come_out_as_scipys(run: Run):
+    from scipy import signal
+
+    value_HWC = np.random.default_rng(4).normal(size=(7, 9, 3))
+    np.save("colours.npy", value_HWC)
+    kernel_HW = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])
+    expected = [signal.correlate2d(value_HWC[..., channel], kernel_HW, "valid") for channel in range(3)]
+    assert_allclose(json.loads(run("colours.npy", "--kernel", "emboss", "--json")[1])["values"], expected, atol=1e-12)
+    lines = run("colours.npy", "--kernel", "emboss")[1].splitlines()
+    assert [line.split()[0] for line in lines if line.startswith(("red", "green", "blue"))] == ["red", "green", "blue"]
+
+
+def test_a_small_image_is_printed_whole_and_a_large_one_is_not(run: Run):
+    image_HW = np.arange(30, dtype=np.uint8).reshape(5, 6)
+    Image.fromarray(image_HW).save("small.png")
+    assert (
+        "result     12  12  12  12\n           12  12  12  12\n"
+        in run("small.png", "--kernel", "0,-1,0;0,0,0;0,1,0")[1]
+    )
+    assert "result " not in run("grey.png", "--kernel", "sobel-x")[1]
+    np.save("large.npy", np.zeros((64, 64)))
+    note = "note       Results of up to 16x16 are printed whole; --out NAME.npy keeps this one.\n"
+    assert note in run("large.npy", "--kernel", "sobel-x")[1]
+
+
+def test_values_of_a_photo_are_null_where_they_are_too_many(run: Run):
+    np.save("large.npy", np.zeros((400, 300)))
+    assert json.loads(run("large.npy", "--kernel", "sobel-x", "--json")[1])["values"] is None
+
+
+ROWS = "Write one row of the image a line, with commas between its numbers, such as '10,10,10,0,0,0'."
+BAD_NUMBERS = {
+    "a word": ("1,2\n3,four\n", f"Cannot read line 2 of 'bad.csv': 'four' is not a number.\n{ROWS}"),
+    "a gap": ("1,2,3\n4,,6\n", f"Cannot read line 2 of 'bad.csv': a number is missing.\n{ROWS}"),
+    "a short row": ("1,2,3\n\n4,5\n", f"Line 3 of 'bad.csv' has 2 numbers, the first one has 3.\n{ROWS}"),
+    "nothing": ("\n", f"'bad.csv' holds no numbers.\n{ROWS}"),
+    "infinite": ("1,inf\n2,3\n", "The numbers in 'bad.csv' are not all finite and below 1e+12."),
+    "no text": (b"\xff\xfe\x00", f"'bad.csv' is not a text file of numbers.\n{ROWS}"),
+    "too large": (
+        b" " * ((1 << 23) + 1),
+        "'bad.csv' holds 8,388,609 bytes; tables of up to 8,388,608 are read.\n"
+        "Write larger ones as .npy: numpy.save('image.npy', array).",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), BAD_NUMBERS.values(), ids=BAD_NUMBERS)
+def test_numbers_that_cannot_be_read_are_named_by_their_line(run: Run, content: str | bytes, message: str):
+    Path("bad.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert run("bad.csv", "--kernel", "identity") == (1, "", f"error: {message}\n")

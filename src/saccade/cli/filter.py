@@ -8,7 +8,7 @@ from ..core.errors import UsageError, printable
 
 
 def filter_image(
-    image: Path = typer.Argument(..., metavar="IMAGE", help="A photo, grey or colour."),
+    image: Path = typer.Argument(..., metavar="IMAGE", help="A photo, grey or colour; or numbers: .npy or .csv."),
     kernel: str = typer.Option(
         "",
         metavar="KERNEL",
@@ -17,7 +17,7 @@ def filter_image(
     learn: str = typer.Option(
         "",
         metavar="TARGET",
-        help="Learn the kernel instead, from a target: a picture, a .npy file, or a kernel as for --kernel.",
+        help="Learn the kernel instead, from a target: a picture, a .npy or .csv file, or a kernel as for --kernel.",
     ),
     out: Path | None = typer.Option(
         None, metavar="FILE", help="Write the result: .png or .jpg, or .npy for the numbers themselves."
@@ -39,7 +39,9 @@ def filter_image(
     seed: int = typer.Option(0, metavar="N", help="Seed of the random numbers that learning starts from."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
-    """Apply a kernel to a photo, or learn one from a photo and its target."""
+    """Apply a kernel to a photo or to numbers, or learn one from a photo and its target.
+
+    Results of up to 16x16 are printed whole."""
     if bool(kernel) == bool(learn):
         raise UsageError(
             "Give either --kernel (apply it) or --learn (find it from a target).\n"

@@ -10,13 +10,16 @@ import numpy as np
 from ..conv.filters import Kernel, nearest_kernel, parse_kernel
 from ..core.atomic import write_bytes
 from ..core.errors import UsageError
-from .photo import FilterOptions, FilterResult, filter_photo, read_photo
+from .matrix import CSV_SUFFIX, holds_numbers, read_input
+from .photo import FilterOptions, FilterResult, filter_photo
 from .sheet import sheet_png
 from .target import LearnedKernel, Target, read_target, relative_error
 from .view import NUMBERS_SUFFIX, View, check_out, check_sheet, check_show, make_view, write_response
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", NUMBERS_SUFFIX)
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", NUMBERS_SUFFIX, CSV_SUFFIX)
 MAX_LEARNED_SIZE = 15
+MAX_SHOWN_SIDE = 16  # rows and columns of a result that is printed whole
+MAX_JSON_VALUES = 100_000
 GOOD_FIT = 0.99
 
 
@@ -80,7 +83,24 @@ class FilterReport:
     def notes(self) -> tuple[str, ...]:
         """What a person should know; of a learned kernel not what flipping does, for its zeros are only nearly zero."""
         own = self.lesson.notes() if self.lesson else (self.result.flip_note,)
-        return (*own, *self.result.coverage_notes)
+        return (*own, *self.result.coverage_notes, *self._size_notes())
+
+    @property
+    def is_numbers(self) -> bool:
+        """Whether a file of numbers was filtered, not a photo."""
+        return holds_numbers(self.photo)
+
+    @property
+    def is_shown_whole(self) -> bool:
+        """Whether the result is small enough to print all its numbers."""
+        return max(self.result.response_HWC.shape[:2]) <= MAX_SHOWN_SIDE
+
+    def _size_notes(self) -> tuple[str, ...]:
+        if not self.is_numbers or self.is_shown_whole:
+            return ()
+        return (
+            f"Results of up to {MAX_SHOWN_SIDE}x{MAX_SHOWN_SIDE} are printed whole; --out NAME.npy keeps this one.",
+        )
 
 
 def apply_kernel(photo: Path, kernel_text: str, options: FilterOptions, output: Output) -> FilterReport:
@@ -146,7 +166,7 @@ def _prepare(photo: Path, output: Output) -> np.ndarray:
         check_out(output.path, photo)
     if output.sheet is not None:
         check_sheet(output.sheet, photo)
-    return read_photo(photo)
+    return read_input(photo)
 
 
 def _write(result: FilterResult, output: Output, photo_HWC: np.ndarray, title: str) -> View | None:
@@ -164,7 +184,8 @@ def _write(result: FilterResult, output: Output, photo_HWC: np.ndarray, title: s
 
 
 def report_as_json(report: FilterReport) -> dict[str, Any]:
-    """One JSON object. Sizes are [C, H, W]; `learned` is null where a kernel was given."""
+    """One JSON object. Sizes are [C, H, W], `values` [C][H][W], null above 100,000 numbers; `learned` is null
+    where a kernel was given."""
     result = report.result
     channels = result.response_HWC.shape[2]
     return {
@@ -186,7 +207,16 @@ def report_as_json(report: FilterReport) -> dict[str, Any]:
         "view": report.view.scale if report.view else None,
         "out": str(report.output.path) if report.output.path else None,
         "learned": _lesson_as_json(report.lesson) if report.lesson else None,
+        "values": _values(result),
     }
+
+
+def _values(result: FilterResult) -> list[Any] | None:
+    """The result as [C][H][W]; None above MAX_JSON_VALUES numbers."""
+    if result.response_HWC.size > MAX_JSON_VALUES:
+        return None
+    values: list[Any] = result.response_HWC.transpose(2, 0, 1).tolist()
+    return values
 
 
 def _lesson_as_json(lesson: Lesson) -> dict[str, Any]:

@@ -14,13 +14,15 @@ def report_as_text(report: FilterReport) -> str:
     (height, width), channels = result.input_size_hw, result.response_HWC.shape[2]
     out_height, out_width = result.response_HWC.shape[:2]
     kind = "grey" if channels == 1 else "colour, each channel by itself"
+    heading, kind = ("numbers", "") if report.is_numbers and channels == 1 else ("photo", f", {kind}")
     lines = [
-        _line("photo", f"{printable(str(report.photo))}, {height}x{width} (height x width), {kind}"),
+        _line(heading, f"{printable(str(report.photo))}, {height}x{width} (height x width){kind}"),
         _line("operation", f"{report.operation}, padding {report.options.padding}, stride {report.options.stride}"),
         *(_lesson_lines(report.lesson) if report.lesson else _kernel_lines(report)),
         _line("size", f"{height}x{width} -> {out_height}x{out_width}"),
         _line("", f"height {result.formulas[0]}, width {result.formulas[1]}"),
         _line("values", f"{result.response_HWC.min():.6g} to {result.response_HWC.max():.6g}"),
+        *_value_lines(report),
         *(_line("note", note) for note in report.notes),
     ]
     if report.output.path is not None and report.view is not None:
@@ -28,6 +30,19 @@ def report_as_text(report: FilterReport) -> str:
         lines.append(_line("view", report.view.scale if is_picture else "the numbers themselves, float64 (H, W, C)"))
         lines.append(_line("written", printable(str(report.output.path))))
     return "\n".join(lines)
+
+
+def _value_lines(report: FilterReport) -> list[str]:
+    """All numbers of a small result, channel after channel."""
+    if not report.is_shown_whole:
+        return []
+    channels_CHW = report.result.response_HWC.transpose(2, 0, 1)
+    names = ("result",) if len(channels_CHW) == 1 else ("red", "green", "blue")
+    lines = []
+    for name, channel_HW in zip(names, channels_CHW):
+        rows = format_rows(channel_HW, "{:.6g}")
+        lines += [_line(name if number == 0 else "", row) for number, row in enumerate(rows)]
+    return lines
 
 
 def _kernel_lines(report: FilterReport) -> list[str]:
