@@ -10,9 +10,12 @@ gradient: its norm at the first convolution over its norm at the last one (`grad
 import argparse
 import json
 import tempfile
+from datetime import date
 from pathlib import Path
 
 import numpy as np
+import torch
+from benchmarks.common import machine
 
 from experiments.gradient_by_depth import NETWORKS, SIZE_PX, gradient_norms
 from saccade import api
@@ -27,21 +30,26 @@ def main() -> None:
     arguments = parser.parse_args()
     results = {}
     for name in arguments.networks.split(","):
-        errors, held_out, ratios = [], [], []
+        curves, held_out, ratios = [], [], []
         for seed in range(arguments.seeds):
-            error, correct = train(name, arguments.epochs, seed)
-            errors.append(error)
+            curve, correct = train(name, arguments.epochs, seed)
+            curves.append(curve)
             held_out.append(correct)
             ratios.append(gradient_ratio(name, seed))
-        results[name] = {"training_error": errors, "held_out_accuracy": held_out, "gradient_first_over_last": ratios}
+        results[name] = {
+            "training_error": [curve[-1] for curve in curves],
+            "held_out_accuracy": held_out,
+            "gradient_first_over_last": ratios,
+            "training_error_by_epoch": curves,
+        }
     if arguments.json:
-        print(json.dumps({"epochs": arguments.epochs, "size_px": SIZE_PX, "results": results}))
+        print(json.dumps({"epochs": arguments.epochs, "size_px": SIZE_PX} | where() | {"results": results}))
     else:
         print(table(results))
 
 
-def train(name: str, epochs: int, seed: int) -> tuple[float, float]:
-    """(error on the training images in the last epoch, accuracy on the held-out images), both 0 to 1."""
+def train(name: str, epochs: int, seed: int) -> tuple[list[float], float]:
+    """(error on the training images in each epoch, accuracy on the held-out images), all 0 to 1."""
     with tempfile.TemporaryDirectory() as folder:
         settings = [f"input.size_px={SIZE_PX}", "split.seed=0"]
         request = api.TrainRequest(
@@ -56,7 +64,12 @@ def train(name: str, epochs: int, seed: int) -> tuple[float, float]:
         result = api.train(request)
         lines = (result.run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     epoch_lines = [json.loads(line) for line in lines if "train_accuracy" in line]
-    return 1 - epoch_lines[-1]["train_accuracy"], result.judgement.metrics.top1
+    return [1 - line["train_accuracy"] for line in epoch_lines], result.judgement.metrics.top1
+
+
+def where() -> dict[str, str]:
+    """On what and when it was measured."""
+    return {"device": machine()["processor"], "torch": torch.__version__.partition("+")[0], "date": str(date.today())}
 
 
 def gradient_ratio(name: str, seed: int) -> float:

@@ -28,6 +28,7 @@ from . import (
     features,
     filter,
     inspect,
+    learn,
     models,
     predict,
     preview,
@@ -99,6 +100,7 @@ app.command("push", short_help="Send a run to the Hugging Face hub.")(push.push)
 app.command("runs", short_help="List runs: live, finished, stopped or damaged.")(runs.runs)
 app.command("report", short_help="Write the report of a run as one HTML file.")(report.report)
 app.command("filter", short_help="Apply a kernel to a photo, or learn one from it.")(filter.filter_image)
+app.command("learn", short_help="Show the ideas of the field, with things to move.")(learn.learn)
 app.command("inspect", short_help="Find leaks, duplicates and bad files.")(inspect.inspect)
 app.command("shard", short_help="Write images as tar shards, here or in a bucket.")(shard.shard)
 app.command("preview", short_help="Draw what augmentation does to some images.")(preview.preview)
