@@ -17,6 +17,7 @@ from tests.ship.chromium import Tab, chromium, require_chromium
 from saccade.conv import reference
 from saccade.conv.filters import parse_kernel, steer
 from saccade.conv.geometry import Window
+from saccade.filters.photo import FilterOptions, filter_photo
 from saccade.learn.page import bundle, write_page
 from saccade.learn.topics import TOPICS, lesson_of
 
@@ -40,7 +41,7 @@ RUN_POOLS = """cases.map(({image, shape, vertical, horizontal}) => {
 def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
     with chromium(require_chromium(), tmp_path_factory.mktemp("profile")) as tabs:
         opened = tabs()
-        for name in ("bench", "descent", "pool", "sharing", "sizes", "counts"):
+        for name in ("bench", "photo", "descent", "pool", "sharing", "sizes", "counts"):
             opened.ask(f"(() => {{{bundle(f'{name}.js')}; globalThis.{name} = module_{name}; }})()")
         opened.ask(f"(() => {{{bundle('convolution.js')}; globalThis.c = module_convolution; }})()")
         yield opened
@@ -174,6 +175,19 @@ def test_the_terms_of_a_sum_add_up_to_the_output(tab: Tab):
     pooled = reference.max_pool(np.maximum(expected, 0), (Window(2, 2),) * 2)
     assert found[0] == found[1] == expected.ravel().tolist()
     assert found[2] == pooled.ravel().tolist()
+
+
+@pytest.mark.parametrize("padding", ["valid", "zero", "reflect", "replicate"])
+def test_a_photo_is_filtered_as_the_product_filters_it(tab: Tab, padding: str):
+    pixels_HWC = np.random.default_rng(9).integers(0, 256, (9, 11, 3), dtype=np.uint8)
+    options = FilterOptions(padding=padding, stride=2, true_convolution=True, grey=True)
+    expected_HWC = filter_photo(pixels_HWC, parse_kernel("emboss"), options).response_HWC
+    rgba = np.concatenate([pixels_HWC, np.full((9, 11, 1), 255, np.uint8)], axis=2).ravel().tolist()
+    mode = "zero" if padding == "valid" else padding
+    state = {"kernel": [[EMBOSS]], "operation": "true convolution", "mode": mode, "stride": 2, "dilation": 1}
+    state |= {"padding": 0 if padding == "valid" else 1, "bias": None, "relu": False, "pool": "none"}
+    response = f"photo.respond(photo.mapOfPixels({rgba}, 9, 11, 1), {json.dumps(state)}).response"
+    assert_allclose(np.ravel(tab.ask(f"Array.from({response}.values)")), expected_HWC.ravel(), atol=1e-10)
 
 
 def test_a_kernel_is_turned_as_the_product_turns_it_and_descent_finds_it(tab: Tab):

@@ -84,7 +84,7 @@ def _term(term: Matrix | str) -> Markup:
         ]
         rows.append(element("tr", {}, *cells))
     grid = element("table", {"class": "numbers"}, element("tbody", {}, *rows))
-    return element("figure", {"class": "grid"}, element("figcaption", {}, term.name), grid)
+    return element("figure", {"class": "sheet"}, element("figcaption", {}, term.name), grid)
 
 
 def _shade(term: Matrix, value: float, low: float, high: float) -> str:

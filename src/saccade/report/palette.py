@@ -9,7 +9,6 @@ LIGHT = {
     "ink": "#1B1F24",
     "muted": "#57606A",
     "line": "#D0D7DE",
-    "control": "#7D8590",
     "accent": "#0A5BC4",
     "good": "#0B6B5B",
     "bad": "#B4410E",
@@ -28,7 +27,6 @@ DARK = {
     "ink": "#E6EAF0",
     "muted": "#A3ADB9",
     "line": "#363E48",
-    "control": "#6B7684",
     "accent": "#6CB0FF",
     "good": "#4FD1B5",
     "bad": "#FF9A5C",
@@ -54,9 +52,14 @@ def stylesheet(has_switch: bool = False) -> str:
         f".matrix td.heat{step}{{background:{colour};color:{readable_on(colour)}}}"
         for step, colour in enumerate(heat_colours(), start=1)
     )
+    return themed(light, dark, has_switch) + heat
+
+
+def themed(light: str, dark: str, has_switch: bool) -> str:
+    """The declarations of `light` and, where the system or the page's switch says so, of `dark`."""
     own = ":root:not([data-theme=light])" if has_switch else ":root"
     chosen = f"@media screen{{:root[data-theme=dark]{{{dark}}}}}" if has_switch else ""
-    return f":root{{{light}}}@media screen and (prefers-color-scheme:dark){{{own}{{{dark}}}}}{chosen}{heat}"
+    return f":root{{{light}}}@media screen and (prefers-color-scheme:dark){{{own}{{{dark}}}}}{chosen}"
 
 
 def heat_colours() -> list[str]:

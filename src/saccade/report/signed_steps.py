@@ -7,7 +7,7 @@ names for what a script paints.
 import numpy as np
 
 from ..filters.view import BLUE_HUE_DEGREES, ORANGE_HUE_DEGREES, oklab_to_srgb
-from .palette import readable_on
+from .palette import readable_on, themed
 
 STEPS = 8  # on each side of zero, and of grey
 GREY_LIGHTNESS = (0.24, 1.0)
@@ -15,13 +15,13 @@ GREY_LIGHTNESS = (0.24, 1.0)
 LIGHT_SCALE, DARK_SCALE = (1.0, 0.72, 0.14), (0.27, 0.72, 0.14)
 
 
-def steps_stylesheet() -> str:
-    """The variables for both themes and the classes."""
+def steps_stylesheet(has_switch: bool = False) -> str:
+    """The variables for both themes and the classes; `has_switch` as in `palette.stylesheet`."""
     grey = {f"g{step}": _grey(step / STEPS) for step in range(STEPS + 1)}
     light, dark = (_variables(_signed(scale) | grey) for scale in (LIGHT_SCALE, DARK_SCALE))
     names = [*(f"s{step}" for step in range(-STEPS, STEPS + 1)), *grey]
     classes = "".join(f".{name}{{background:var(--{name});color:var(--on-{name})}}" for name in names)
-    return f":root{{{light}}}@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}{classes}"
+    return themed(light, dark, has_switch) + classes
 
 
 def signed_step(value: float, scale: float) -> str:

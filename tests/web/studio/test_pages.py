@@ -22,6 +22,7 @@ PAGES = [
     "/runs/compare?run={second}&run={stopped}",
     "/design?network=lenet5",
     "/predict",
+    "/lab",
     "/no/such/page",
 ]
 NEEDED_KB = 150  # of a page without its images

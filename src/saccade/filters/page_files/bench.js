@@ -1,10 +1,11 @@
 // The bench: an image painted by hand, a kernel, and the window that steps over it with its sum written out.
 import { averagePool, convolve, coverage, crossCorrelate, flip, makeKernel, makeMap, makeWindow, maxPool, outputSize, pad, relu, rowsOf, sizeFormula, windowValues } from "./convolution.js";
-import { Grid, figure, make, rangeOf, stepClass } from "./grid.js";
+import { Grid, figure, lengthClass, make, rangeOf, stepClass } from "./grid.js";
 
 const MODES = { zero: "zeros", reflect: "reflected", replicate: "replicated" };
 const POOLS = { none: null, "max 2x2": ["max", 2, 2], "average 2x2": ["average", 2, 2], "max 3x3, stride 2": ["max", 3, 2] };
 const PLAY_MS = 600;
+const OWN = "your own", PAINTED = "painted by hand";
 export const COLOURS = ["red", "green", "blue"];
 
 /** Everything that follows from the settings of a bench: windows, output, what ReLU and pooling make of it. */
@@ -108,11 +109,20 @@ export function codeOf(state, library) {
 /** The bench as a part of a page. `settings` is the state to begin with, its choices and which controls it has. */
 export class Bench {
   constructor(host, settings) {
+    this.host = host;
     this.settings = settings;
-    this.state = structuredClone(settings.state);
-    this.place = [0, 0];
     this.brush = settings.brushes?.at(-1) ?? 10;
-    this.build(host);
+    this.changed = () => {};
+    this.load(settings.state);
+  }
+
+  /** Begin again with another state, of any number of channels and filters. */
+  load(state) {
+    this.stop();
+    this.state = structuredClone(state);
+    this.place = [0, 0];
+    this.problem = "";
+    this.build(this.host);
     this.update();
   }
 
@@ -138,7 +148,7 @@ export class Bench {
       make("span", { class: "sign", "aria-hidden": "true" }, "∗"), this.kernelHost,
       make("span", { class: "sign", "aria-hidden": "true" }, "="),
       make("div", { class: "stack" }, ...this.outputs.map((grid) => grid.node)), this.after);
-    host.replaceChildren(this.controls(), stage, this.stepper(), this.terms, this.words, this.code());
+    host.replaceChildren(this.controls(), ...(this.has("edit") ? [this.edits()] : []), stage, this.stepper(), this.terms, this.words, this.code());
     this.buildKernel();
   }
 
@@ -153,9 +163,10 @@ export class Bench {
   controls() {
     const { images, kernels } = this.settings;
     const row = make("div", { class: "controls" });
+    this.choices = {};
     if (this.has("paint")) row.append(this.choice("Paint with", this.settings.brushes.map(String), String(this.brush), (value) => { this.brush = Number(value); }));
-    if (images) row.append(this.choice("Image", Object.keys(images), this.settings.image, (name) => this.set({ image: structuredClone(images[name]) })));
-    if (kernels) row.append(this.choice("Kernel", [...Object.keys(kernels), "your own"], this.settings.kernel, (name) => this.takeKernel(name)));
+    if (images) row.append(this.choice("Image", [...Object.keys(images), PAINTED], nameIn(images, this.state.image, PAINTED), (name) => this.takeImage(name)));
+    if (kernels) row.append(this.choice("Kernel", [...Object.keys(kernels), OWN], nameIn(kernels, this.state.kernel, OWN), (name) => this.takeKernel(name)));
     if (this.has("operation")) row.append(this.choice("Operation", ["cross-correlation", "true convolution"], this.state.operation, (operation) => this.set({ operation })));
     if (this.has("padding")) row.append(this.number("Padding", 0, 3, this.state.padding, (padding) => this.set({ padding })));
     if (this.has("mode")) row.append(this.choice("filled with", Object.values(MODES), MODES[this.state.mode], (words) => this.set({ mode: Object.keys(MODES).find((key) => MODES[key] === words) })));
@@ -164,13 +175,51 @@ export class Bench {
     if (this.has("bias")) row.append(this.number("Bias", -50, 50, this.state.bias?.[0] ?? 0, (bias) => this.set({ bias: this.state.kernel.map(() => bias) })));
     if (this.has("relu")) row.append(this.check("ReLU", this.state.relu, (isOn) => this.set({ relu: isOn })));
     if (this.has("pool")) row.append(this.choice("Pooling", Object.keys(POOLS), this.state.pool, (pool) => this.set({ pool })));
+    if (this.has("compare")) row.append(this.check("beside the other operation", this.state.compare, (isOn) => this.set({ compare: isOn })));
     return row;
   }
 
+  /** What changes the kernel or the number of its channels and filters as a whole. */
+  edits() {
+    const each = (change) => this.own(this.state.kernel.map((filter) => filter.map(change)));
+    const sizes = ["1", "2", "3", "5", "7"];
+    const [filters, channels, height] = shapeOf(this.state.kernel);
+    const divisor = make("input", { type: "number", step: "any", value: 9, "aria-label": "Divide by" });
+    const button = (name, use) => make("button", { type: "button", onclick: use }, name);
+    return make("div", { class: "controls" },
+      this.choice("Kernel size", sizes, String(height), (size) => each((rows) => resized(rows, Number(size)))),
+      button("Transpose", () => each((rows) => rows[0].map((_, column) => rows.map((values) => values[column])))),
+      button("Flip", () => each((rows) => rows.toReversed().map((values) => values.toReversed()))),
+      button("Negate", () => each((rows) => rows.map((values) => values.map((value) => -value + 0)))),
+      button("Divide by", () => { if (Number(divisor.value)) each((rows) => rows.map((values) => values.map((value) => value / Number(divisor.value)))); }), divisor,
+      this.choice("Channels", ["1", "3"], String(channels), (count) => this.reshape(Number(count), filters)),
+      this.choice("Filters", ["1", "2"], String(filters), (count) => this.reshape(channels, Number(count))));
+  }
+
+  own(kernel) {
+    this.set({ kernel });
+    this.rename("Kernel", OWN);
+  }
+
+  /** Say in a list that what was chosen there has been changed since. */
+  rename(label, name) {
+    if (this.choices[label]) this.choices[label].value = name;
+  }
+
+  /** The same image and kernel in another number of channels and filters; what is new is a copy of what there is. */
+  reshape(channels, filters) {
+    const { image, kernel, bias } = this.state;
+    const copy = (values, count) => Array.from({ length: count }, (_, number) => structuredClone(values[number] ?? values[0]));
+    this.load({
+      ...this.state, image: copy(image, channels), bias: bias && copy(bias, filters),
+      kernel: copy(kernel, filters).map((filter) => copy(filter, channels)),
+    });
+  }
+
   choice(label, names, chosen, use) {
-    const select = make("select", { onchange: (event) => use(event.target.value) },
+    const select = make("select", { "aria-label": label, onchange: (event) => use(event.target.value) },
       ...names.map((name) => make("option", { value: name, selected: name === chosen }, name)));
-    if (label === "Kernel") this.kernelChoice = select;
+    this.choices[label] = select;
     return make("label", {}, label, select);
   }
 
@@ -228,7 +277,7 @@ export class Bench {
       input.addEventListener("focus", () => input.select());
       return input;
     })));
-    const node = make("figure", { class: "grid kernel" }, make("figcaption", {}, caption), make("div", { class: "fit" }, make("div", { class: "cells" }, ...lines)));
+    const node = make("figure", { class: "sheet kernel" }, make("figcaption", {}, caption), make("div", { class: "fit" }, make("div", { class: "cells" }, ...lines)));
     node.style.setProperty("--columns", rows[0].length);
     return node;
   }
@@ -237,14 +286,24 @@ export class Bench {
     const value = Number(input.value.replace("−", "-").replace(",", "."));
     if (input.value.trim() && Number.isFinite(value)) {
       this.state.kernel[filter][channel][row][column] = value;
-      this.kernelChoice && (this.kernelChoice.value = "your own");
+      this.rename("Kernel", OWN);
     }
     this.update();
   }
 
+  takeImage(name) {
+    const images = this.settings.images[name];
+    if (images) this.set({ image: this.state.image.map((_, channel) => structuredClone(images[channel] ?? images[0])) });
+  }
+
+  /** A kernel of the list: of one filter and one channel it serves every channel of every filter. */
   takeKernel(name) {
     const kernel = this.settings.kernels[name];
-    if (kernel) this.set({ kernel: structuredClone(kernel) });
+    if (!kernel) return;
+    const [filters, channels] = shapeOf(this.state.kernel);
+    const fits = kernel.length === filters && kernel[0].length === channels;
+    const same = Array.from({ length: filters }, () => Array.from({ length: channels }, () => kernel[0][0]));
+    this.set({ kernel: structuredClone(fits ? kernel : same) });
   }
 
   set(change) {
@@ -267,6 +326,7 @@ export class Bench {
     const [top, left] = [row - this.result.windows[0].before, column - this.result.windows[1].before];
     if (this.state.image[channel][top]?.[left] === undefined) return;
     this.state.image[channel][top][left] = this.brush;
+    this.rename("Image", PAINTED);
     this.update();
   }
 
@@ -300,6 +360,7 @@ export class Bench {
   }
 
   stop() {
+    if (!this.timer) return;
     clearInterval(this.timer);
     this.timer = null;
     this.playButton.textContent = "Play";
@@ -307,6 +368,7 @@ export class Bench {
 
   update() {
     this.result = calculate(this.state);
+    this.changed(this.state);
     const [height, width] = this.size();
     this.place = [Math.min(this.place[0], height - 1), Math.min(this.place[1], width - 1)];
     this.draw();
@@ -360,13 +422,16 @@ export class Bench {
     const inputs = this.kernelHost.querySelectorAll("input");
     this.state.kernel.flat(3).forEach((value, index) => {
       inputs[index].value = figure(value);
-      inputs[index].className = `cell ${stepClass(value, { kind: "signed", ...range })}`;
+      inputs[index].className = `cell ${stepClass(value, { kind: "signed", ...range })}${lengthClass(inputs[index].value)}`;
     });
   }
 
   drawAfter() {
     const { state, result } = this;
-    const stages = [...(state.relu ? [["after ReLU", result.activated]] : []), ...(result.pooled ? [[`after pooling`, result.pooled]] : [])];
+    const other = state.operation === "true convolution" ? "cross-correlation" : "true convolution";
+    const beside = state.compare ? calculate({ ...state, operation: other }).output : null;
+    const difference = beside && { ...beside, values: result.output.values.map((value, index) => value - beside.values[index]) };
+    const stages = [...(beside ? [[`by ${other}`, beside], ["minus that", difference]] : []), ...(state.relu ? [["after ReLU", result.activated]] : []), ...(result.pooled ? [[`after pooling`, result.pooled]] : [])];
     this.after.replaceChildren(...stages.flatMap(([name, map]) => Array.from({ length: map.channels }, (_, channel) => {
       const grid = new Grid("");
       grid.show(rowsOf(map, channel), { caption: `${this.numbered("Output", channel, map.channels)} ${name}, ${map.height}×${map.width}` });
@@ -401,12 +466,24 @@ export class Bench {
   }
 }
 
+/** The name of the entry that is equal to `value`, else `other`. */
+function nameIn(entries, value, other) {
+  const text = JSON.stringify(value);
+  return Object.keys(entries).find((name) => JSON.stringify(entries[name]) === text) ?? other;
+}
+
+/** The rows cut or filled with zeros around their middle. */
+function resized(rows, size) {
+  const shift = Math.floor((size - rows.length) / 2);
+  return Array.from({ length: size }, (_, row) => Array.from({ length: size }, (__, column) => rows[row - shift]?.[column - shift] ?? 0));
+}
+
 function signed(value) {
   return value < 0 ? `− ${figure(-value)}` : `+ ${figure(value)}`;
 }
 
 /** One row a row of the kernel: pixel times weight, and what the row comes to. */
-function termsTable(terms, width, name) {
+export function termsTable(terms, width, name) {
   const rows = [];
   for (let first = 0; first < terms.length; first += width) {
     const cells = terms.slice(first, first + width);

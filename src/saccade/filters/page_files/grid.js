@@ -20,6 +20,11 @@ export function stepClass(value, { kind, low, high }) {
   return `s${step === 0 ? 0 : step}`;
 }
 
+/** What makes long digits fit into a cell. */
+export function lengthClass(text) {
+  return text.length > 4 ? " long" : "";
+}
+
 /** The least and the largest of some rows, with zero among them. */
 export function rangeOf(rows) {
   const values = rows.flat();
@@ -48,7 +53,7 @@ export class Grid {
     this.title = make("figcaption", {}, caption);
     const role = onPaint ? "painted" : onPick ? "picked" : "shown";
     this.cells = make("div", { class: `cells ${role}`, role: "grid", "aria-label": caption });
-    this.node = make("figure", { class: fine ? "grid fine" : "grid" }, this.title, make("div", { class: "fit" }, this.cells));
+    this.node = make("figure", { class: fine ? "sheet fine" : "sheet" }, this.title, make("div", { class: "fit" }, this.cells));
     this.rows = [];
     if (onPaint || onPick) this.listen();
   }
@@ -63,7 +68,7 @@ export class Grid {
       const cell = this.cell(row, column);
       const outside = frame && this.isFrame(row, column, frame);
       cell.textContent = figure(value);
-      cell.className = outside ? "cell pad" : `cell ${stepClass(value, { kind: this.kind, low, high })}`;
+      cell.className = (outside ? "cell pad" : `cell ${stepClass(value, { kind: this.kind, low, high })}`) + lengthClass(cell.textContent);
     }));
   }
 

@@ -10,18 +10,22 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ...report import palette
+from ...report.signed_steps import steps_stylesheet
 from ..refusal import NO_SUCH_ROUTE, Refusal
 
-STYLE = "studio.css"
+STYLE, BENCH_STYLE = "studio.css", "lab/bench.css"
 MEDIA_TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml", "png": "image/png"}
 KEPT = {"Cache-Control": "private, max-age=31536000, immutable"}  # another content has another address
 
 
 class StaticFiles:
-    """All files under `static/`, by name, and the report's style before the studio's own."""
+    """All files under `static/`, by name, and the report's style before the studio's own; those of the Lab lie with the
+    arithmetic that they are held to, and are pages' of `saccade learn` too."""
 
     def __init__(self) -> None:
         self._contents = dict(_all_under(files(__package__).joinpath("static"), ""))
+        self._contents |= dict(_all_under(files("saccade.filters").joinpath("page_files"), "lab/"))
+        self._contents[BENCH_STYLE] = steps_stylesheet(has_switch=True).encode() + self._contents[BENCH_STYLE]
         report_style = files("saccade.report").joinpath("page.css").read_bytes()
         own = self._contents[STYLE]
         self._contents[STYLE] = palette.stylesheet(has_switch=True).encode() + report_style + own
