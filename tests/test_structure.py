@@ -170,6 +170,7 @@ OPENS_BY_ITSELF = {
     "cli/main.py": "the null device in the place of a closed stream",
     "cli/console.py": "the null device in the place of a closed stream",
     "learn/page.py": "files of the package",
+    "learn/practice.py": "a file of the package, and one of scikit-learn's",
     "learn/residual.py": "a file of the package",
     "report/page.py": "a file of the package",
     "web/serve/app.py": "a file of the package",

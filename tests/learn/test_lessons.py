@@ -1,5 +1,7 @@
 """The numbers of the lessons against published ones and other libraries, and `saccade learn` as a person runs it."""
 
+import base64
+import io
 import json
 import re
 import sys
@@ -9,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import ndimage, signal
+from PIL import Image
+from scipy import ndimage, signal, stats
 
 from saccade.cli.main import main
 from saccade.learn import topics
@@ -154,6 +157,57 @@ def test_a_dense_layer_at_each_place_is_numpys():
 def test_zeroed_blocks_change_nothing():
     rows = tables(lesson_of("residual"))["Zeroed blocks"].rows
     assert [(row[1], row[2]) for row in rows] == [("equal", 0)] * 5
+
+
+def test_the_ladder_has_wilsons_intervals():
+    rows = tables(lesson_of("transfer"))["The ladder"].rows
+    (toy,) = lesson_of("transfer").toys
+    for row, rung in zip(rows, toy.settings["rungs"], strict=True):
+        correct = round(rung["accuracy"] / 100 * rung["judged"])
+        interval = stats.binomtest(correct, rung["judged"]).proportion_ci(method="wilson")
+        assert row[2:4] == [
+            f"{100 * correct / rung['judged']:.1f}",
+            f"{100 * interval.low:.1f} to {100 * interval.high:.1f}",
+        ]
+
+
+def test_a_mean_of_weights_is_another_network():
+    ((first, second, mean, other),) = equations(lesson_of("ensembles"))
+    assert first.value_HW.tolist() == second.value_HW.tolist() == mean.value_HW.tolist() == [[5], [0]]
+    assert other.value_HW.tolist() == [[2], [2]]
+    costs = tables(lesson_of("ensembles"))["ResNet-20, so many members"].rows
+    assert [row[1] for row in costs] == [count * 269_722 for count in (1, 3, 5, 15)]
+
+
+def test_ten_crops_are_corners_and_centre_and_their_mirrors():
+    (toy,) = lesson_of("ten-crops").toys
+    height, width, side = (toy.settings[key] for key in ("height", "width", "side"))
+    last = (height - side, width - side)
+    places = [(0, 0), (0, last[1]), (last[0], 0), last, (round(last[0] / 2), round(last[1] / 2))]
+    looks = toy.settings["looks"]
+    assert [(look["top"], look["left"], look["mirrored"]) for look in looks] == [
+        (*place, mirrored) for mirrored in (False, True) for place in places
+    ]
+    one, mirror = (pixels_of(looks[number]["image"]) for number in (1, 6))
+    assert np.abs(one[:, ::-1].astype(int) - mirror).mean() < 3, "but for JPEG's blocks"
+
+
+def test_each_augmentation_is_drawn_and_said():
+    (toy,) = lesson_of("augmentation").toys
+    entries = toy.settings["entries"]
+    assert list(entries) == [row[0] for row in tables(lesson_of("augmentation"))["The augmentations"].rows]
+    original = toy.settings["original"]
+    for name, draws in entries.items():
+        assert len({draw["image"] for draw in draws}) > 1, name
+        for draw in draws:
+            assert (draw["image"] == original) == (draw["words"] == "nothing"), (name, draw["words"])
+    vectors = np.array([row[2:] for row in tables(lesson_of("augmentation"))["Principal colours"].rows])
+    np.testing.assert_allclose(vectors @ vectors.T, np.eye(3), atol=1e-6)
+
+
+def pixels_of(address: str) -> np.ndarray:
+    content = base64.b64decode(address.partition(",")[2])
+    return np.asarray(Image.open(io.BytesIO(content)))
 
 
 @pytest.mark.parametrize("name", TOPICS)

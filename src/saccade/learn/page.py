@@ -101,9 +101,7 @@ def _toy(toy: Toy) -> Markup:
         {"class": "toy"},
         element("h3", {}, toy.title),
         element("p", {}, toy.hint),
-        element(
-            "div", {"class": f"bench {toy.kind}", "data-toy": toy.kind}, element("p", {}, "This needs JavaScript.")
-        ),
+        element("div", {"class": "bench", "data-toy": toy.kind}, element("p", {}, "This needs JavaScript.")),
         Markup(f'<script type="application/json">{data}</script>'),
     )
 

@@ -214,7 +214,10 @@ def _last_epoch(measured: dict[str, Any]) -> Table:
 
 def _spread(values: list[float], factor: float) -> str:
     scaled = [factor * value for value in values]
-    return f"{np.mean(scaled):.3g} ({min(scaled):.3g} to {max(scaled):.3g})"
+    mean, low, high = (
+        f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in (np.mean(scaled), min(scaled), max(scaled))
+    )
+    return f"{mean} ({low} to {high})"
 
 
 LESSONS: dict[str, Callable[[], Lesson]] = {"residual": residual_block, "plain-or-residual": plain_against_residual}

@@ -38,6 +38,10 @@ TOPICS: dict[str, Topic] = {
     "one-by-one": Topic("inception", "1x1 convolution as a dense layer at each place"),
     "inception": Topic("inception", "120,422,400 multiplications against 12,443,648"),
     "googlenet": Topic("inception", "nine blocks, and side branches that only training uses"),
+    "transfer": Topic("practice", "how much of a trained network to freeze, measured"),
+    "augmentation": Topic("practice", "what training sees of a photograph, one change at a time"),
+    "ensembles": Topic("practice", "the mean of several answers, and why not of the weights"),
+    "ten-crops": Topic("practice", "centre, corners and mirrors: ten answers for one image"),
 }
 
 

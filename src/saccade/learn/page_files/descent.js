@@ -65,7 +65,7 @@ export class Descent {
     this.answer = new Grid("What the learned numbers answer", { fine: true });
     this.source = new Grid("The image", { kind: "grey", fine: true });
     this.words = make("p", { class: "total", role: "status" });
-    this.chart = make("div", { class: "strip-host" });
+    this.chart = make("div", { class: "strip-host", tabindex: "0", role: "group", "aria-label": "Drawing" });
     this.runButton = make("button", { type: "button", onclick: () => this.run() }, "Learn");
     const kernels = make("label", {}, "Kernel", make("select", { onchange: (event) => { this.name = event.target.value; this.begin(); } }, ...Object.keys(this.settings.kernels).map((name) => make("option", {}, name))));
     this.name = Object.keys(this.settings.kernels)[0];
@@ -128,7 +128,7 @@ export class Descent {
     this.target.show(target);
     const { loss } = lossOf(this.found, this.weights, this.trueRows.flat());
     this.words.textContent = `${this.losses.length} steps, mean squared error ${loss.toPrecision(3)}`;
-    this.chart.replaceChildren(this.curve());
+    this.chart.replaceChildren(...(this.losses.length > 1 ? [this.curve()] : []));
   }
 
   /** The loss by step, on a logarithmic scale. */

@@ -33,14 +33,14 @@ export class Residual {
   }
 }
 
-const WIDTH = 560, HEIGHT = 260, LEFT = 44, TOP = 12, BOTTOM = 28, RIGHT = 84;
+const WIDEST = 640, HEIGHT = 260, LEFT = 44, TOP = 12, BOTTOM = 28, RIGHT = 84;
 
 /** Lines over epochs, with a slider that reads them off. `series` is [{name, values: [per run][per epoch]}], in percent. */
 export class Curves {
   constructor(host, settings) {
     this.settings = settings;
     this.epoch = settings.series[0].values[0].length;
-    this.picture = make("div", { class: "strip-host" });
+    this.picture = make("div", { class: "strip-host", tabindex: "0", role: "group", "aria-label": "Drawing" });
     this.words = make("div", { role: "status" });
     host.replaceChildren(this.picture, make("div", { class: "sliders" }, slider("epoch", [1, this.epoch, this.epoch], (epoch) => { this.epoch = epoch; this.update(); })), this.words);
     this.update();
@@ -48,15 +48,16 @@ export class Curves {
 
   place(epoch, value) {
     const count = this.settings.series[0].values[0].length;
-    return [LEFT + ((epoch - 1) / Math.max(count - 1, 1)) * (WIDTH - LEFT - RIGHT), TOP + (1 - value / 100) * (HEIGHT - TOP - BOTTOM)];
+    return [LEFT + ((epoch - 1) / Math.max(count - 1, 1)) * (this.width - LEFT - RIGHT), TOP + (1 - value / 100) * (HEIGHT - TOP - BOTTOM)];
   }
 
   update() {
     const { series, title } = this.settings;
-    const picture = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, width: WIDTH, height: HEIGHT, role: "img", "aria-label": title });
+    const width = this.width = Math.min(this.picture.clientWidth || WIDEST, WIDEST);
+    const picture = draw("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", "aria-label": title });
     for (const share of [0, 25, 50, 75, 100]) {
       const y = this.place(1, share)[1];
-      picture.append(draw("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: y, y2: y, class: "rule" }), draw("text", { x: LEFT - 6, y: y + 4, "text-anchor": "end", class: "digit used" }, `${share} %`));
+      picture.append(draw("line", { x1: LEFT, x2: width - RIGHT, y1: y, y2: y, class: "rule" }), draw("text", { x: LEFT - 6, y: y + 4, "text-anchor": "end", class: "digit used" }, `${share} %`));
     }
     const [x] = this.place(this.epoch, 0);
     picture.append(draw("line", { x1: x, x2: x, y1: TOP, y2: HEIGHT - BOTTOM, class: "axis" }), draw("text", { x, y: HEIGHT - 8, "text-anchor": "middle", class: "digit used" }, `epoch ${this.epoch}`));
@@ -69,7 +70,7 @@ export class Curves {
     ends.sort((one, other) => one.y - other.y);
     ends.forEach((end, index) => { if (index) end.y = Math.max(end.y, ends[index - 1].y + 14); });
     const over = Math.max(0, ends.at(-1).y - (HEIGHT - BOTTOM));
-    for (const { name, number, y } of ends) picture.append(draw("text", { x: WIDTH - RIGHT + 8, y: y + 4 - over, class: `digit name${number}` }, name));
+    for (const { name, number, y } of ends) picture.append(draw("text", { x: width - RIGHT + 8, y: y + 4 - over, class: `digit name${number}` }, name));
     this.picture.replaceChildren(picture);
     this.words.replaceChildren(...series.map(({ name, values }) => {
       const here = values.map((run) => run[this.epoch - 1]);

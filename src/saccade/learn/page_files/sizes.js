@@ -19,7 +19,7 @@ export function describe({ n, f, p, s, d }) {
 export class Sizes {
   constructor(host, settings) {
     this.state = { ...settings.state };
-    this.strip = make("div", { class: "strip-host" });
+    this.strip = make("div", { class: "strip-host", tabindex: "0", role: "group", "aria-label": "Drawing" });
     this.grid = new Grid("");
     this.formula = make("p", { class: "total", role: "status" });
     const sliders = Object.keys(settings.limits).map((key) =>

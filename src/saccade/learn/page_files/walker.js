@@ -15,7 +15,7 @@ export class Walker {
   constructor(host, settings) {
     this.layers = settings.layers;
     this.chosen = 0;
-    this.picture = make("div", { class: "strip-host" });
+    this.picture = make("div", { class: "strip-host", tabindex: "0", role: "group", "aria-label": "Drawing" });
     this.words = make("div", { class: "layer-words", role: "status" });
     this.bars = make("div", { class: "bars" });
     this.slider = make("input", { type: "range", min: 0, max: this.layers.length - 1, value: 0, "aria-label": "Layer", oninput: () => this.go(Number(this.slider.value)) });
@@ -23,7 +23,7 @@ export class Walker {
       make("button", { type: "button", onclick: () => this.go(this.chosen - 1) }, "Previous"),
       make("button", { type: "button", onclick: () => this.go(this.chosen + 1) }, "Next"), this.slider);
     host.replaceChildren(this.picture, stepper, this.words, this.bars);
-    this.go(0);
+    this.go(1);
   }
 
   go(number) {
