@@ -93,7 +93,8 @@ class FilterReport:
     @property
     def is_shown_whole(self) -> bool:
         """Whether the result is small enough to print all its numbers."""
-        return max(self.result.response_HWC.shape[:2]) <= MAX_SHOWN_SIDE
+        height, width = self.result.response_HWC.shape[:2]
+        return bool(max(height, width) <= MAX_SHOWN_SIDE)
 
     def _size_notes(self) -> tuple[str, ...]:
         if not self.is_numbers or self.is_shown_whole:

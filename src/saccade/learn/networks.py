@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from ..design.table import DesignTable
-from .lesson import Command, Lesson, Part, Section, Table, Words
+from .lesson import Cell, Command, Lesson, Part, Section, Table, Words
 from .walk import layer_rows, share_words, sized, table_of, walker
 
 HINT = "Step through the layers: how the size follows from the one before, and where the parameters come from."
@@ -144,7 +144,7 @@ def vgg() -> Lesson:
 
 
 def _beside(designs: list[tuple[str, DesignTable]]) -> Table:
-    rows = [
+    rows: list[list[Cell]] = [
         [name, design.totals.layers, design.totals.parameters, design.totals.multiply_adds] for name, design in designs
     ]
     return Table(

@@ -7,7 +7,7 @@ from ..conv.reference import convolve, cross_correlate, flip, full_windows
 from ..filters.photo import FilterOptions
 from ..filters.target import Target, relative_error
 from .edges import bench_state, equation, filtered, kernel_rows, presets
-from .lesson import Command, Equation, Lesson, Matrix, Section, Table, Toy, Words
+from .lesson import Cell, Command, Equation, Lesson, Matrix, Section, Table, Toy, Words
 
 # The image of the convolution examples: any numbers, no symmetry.
 UNEVEN = np.array([[0.0, 1, 4, 9, 16], [8, 2, 15, 13, 13], [15, 2, 8, 16, 9], [4, 1, 0, 1, 4], [9, 16, 8, 2, 15]])
@@ -98,7 +98,7 @@ def flip_or_not() -> Lesson:
 
 def _associativity() -> Table:
     first, second = (parse_kernel(name).weights_HW[None, None] for name in ("sobel-x", "emboss"))
-    rows = []
+    rows: list[list[Cell]] = []
     for name, operate in (("true convolution", convolve), ("cross-correlation", cross_correlate)):
         full = full_windows(first[0, 0])
         one_by_one = operate(operate(UNEVEN[None, None], first, full), second, full)
@@ -172,7 +172,7 @@ def _learned(image_HW: np.ndarray) -> list[Equation | Table]:
     from ..filters.learning import learn_kernel  # here: the other topics do not need torch
 
     parts: list[Equation | Table] = []
-    rows = []
+    rows: list[list[Cell]] = []
     for name in LEARNED:
         true_HW = parse_kernel(name).weights_HW
         target = Target(value_HWC=filtered(image_HW, name)[..., None], is_picture=False)

@@ -23,7 +23,7 @@ from ..data.images.preprocess import place_on_input
 from ..data.sources.in_memory import ArraySource
 from ..evaluate.metrics import wilson_interval
 from ..preview.images import preview_images
-from .lesson import Command, Equation, Lesson, Matrix, Section, Table, Toy, Words
+from .lesson import Cell, Command, Equation, Lesson, Matrix, Section, Table, Toy, Words
 from .walk import table_of
 
 MEASURED = "ladder.json"  # transfer.json of `saccade transfer clothing-small --backbone squeezenet1.1`
@@ -57,7 +57,8 @@ def photo() -> np.ndarray:
     path = Path(package.origin or "").parent / "datasets" / "images" / PHOTO if package else None
     if path is None or not path.is_file():
         raise DataError("The photograph needs scikit-learn's data files.\nInstall it: pip install scikit-learn.")
-    return decode_image(path.read_bytes(), PHOTO).image_HWC
+    image_HWC: np.ndarray = decode_image(path.read_bytes(), PHOTO).image_HWC
+    return image_HWC
 
 
 def _jpeg(image_HWC: np.ndarray) -> str:
@@ -71,7 +72,7 @@ def augmentation() -> Lesson:
     """Each augmentation by itself, as training draws it."""
     image_HWC = photo()
     entries = {TITLES[name]: _draws(image_HWC, name, strengths) for name, strengths in STRENGTHS.items()}
-    rows = [
+    rows: list[list[Cell]] = [
         [TITLES[name], _strength_words(strengths), AUGMENTATIONS.get(name).source]
         for name, strengths in STRENGTHS.items()
     ]
@@ -126,7 +127,8 @@ def _pixels() -> Preprocessing:
 
 
 def _evaluated(image_HWC: np.ndarray) -> np.ndarray:
-    return prepare_looks(image_HWC, _pixels(), looks(1))[0]
+    evaluated_HWC: np.ndarray = prepare_looks(image_HWC, _pixels(), looks(1))[0]
+    return evaluated_HWC
 
 
 def _config(image_HWC: np.ndarray, name: str, strengths: dict[str, Any]) -> AugmentConfig:
@@ -153,7 +155,7 @@ def _strength_words(strengths: dict[str, Any]) -> str:
 def _principal_colours(image_HWC: np.ndarray) -> Table:
     found = _config(image_HWC, "pca_colour", STRENGTHS["pca_colour"]).strengths_of(AUGMENTATIONS.get("pca_colour"))
     values = found.model_dump()
-    rows = [
+    rows: list[list[Cell]] = [
         [f"{number}", value, *vector]
         for number, (value, vector) in enumerate(zip(values["eigenvalues"], values["eigenvectors"]), start=1)
     ]
@@ -177,7 +179,7 @@ def ten_crops() -> Lesson:
     ]
     whole = Image.fromarray(image_HWC).resize((width, height), Image.Resampling.BILINEAR)
     design = table_of("alexnet-one-tower")
-    rows = [[str(count), count * design.totals.multiply_adds] for count in (1, 2, 5, 10)]
+    rows: list[list[Cell]] = [[str(count), count * design.totals.multiply_adds] for count in (1, 2, 5, 10)]
     return Lesson(
         name="ten-crops",
         title="Ten crops: ten answers for one image",

@@ -8,7 +8,7 @@ from ..conv.filters import parse_kernel
 from ..conv.geometry import Window, conv_multiply_adds, conv_parameters, dense_multiply_adds, dense_parameters
 from ..conv.reference import average_pool, cross_correlate, max_pool
 from .edges import bench_state, half
-from .lesson import Command, Equation, Lesson, Matrix, Section, Table, Toy, Words
+from .lesson import Cell, Command, Equation, Lesson, Matrix, Section, Table, Toy, Words
 
 COLOURS = ("red", "green", "blue")
 VALID = (Window(3), Window(3))
@@ -108,7 +108,7 @@ def _outputs(output_OHW: np.ndarray, names: tuple[str, ...]) -> list[Equation]:
 
 
 def _shapes() -> Table:
-    rows = []
+    rows: list[list[Cell]] = []
     for side, channels, kernel, filters in ((6, 3, 3, 1), (6, 3, 3, 2), (32, 3, 5, 6), (28, 192, 1, 32)):
         out = Window(kernel).output_size(side)
         weights = conv_parameters(channels, filters, (kernel, kernel), bias=False)
@@ -166,7 +166,7 @@ def one_layer() -> Lesson:
 
 
 def _layer_table() -> Table:
-    rows = []
+    rows: list[list[Cell]] = []
     for side in (32, 224, 1000):
         out = Window(3).output_size(side)
         rows.append(
