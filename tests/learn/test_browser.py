@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from tests.learn.made import lesson_of
 from tests.ship.chromium import Tab, chromium, require_chromium
 
 from saccade.conv import reference
@@ -19,7 +20,7 @@ from saccade.conv.filters import parse_kernel, steer
 from saccade.conv.geometry import Window
 from saccade.filters.photo import FilterOptions, filter_photo
 from saccade.learn.page import bundle, write_page
-from saccade.learn.topics import TOPICS, lesson_of
+from saccade.learn.topics import TOPICS
 
 UNEVEN = [[0, 1, 4, 9, 16], [8, 2, 15, 13, 13], [15, 2, 8, 16, 9], [4, 1, 0, 1, 4], [9, 16, 8, 2, 15]]
 SOBEL, EMBOSS = [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], [[-2, -1, 0], [-1, 1, 1], [0, 1, 2]]

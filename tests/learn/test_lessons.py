@@ -6,23 +6,21 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from scipy import ndimage, signal, stats
+from tests.learn.made import lesson_of
 
 from saccade.cli.main import main
-from saccade.learn import topics
 from saccade.learn.lesson import Equation, Lesson, Matrix, Table, as_json, cell_text
 from saccade.learn.text import equation_lines, lesson_text
 from saccade.learn.topics import TOPICS
 from saccade.models.zoo.convnet import TABLE_B
 
 Run = Callable[..., tuple[int, str, str]]
-lesson_of = cache(topics.lesson_of)  # a network takes a second
 
 
 @pytest.fixture
@@ -190,6 +188,18 @@ def test_ten_crops_are_corners_and_centre_and_their_mirrors():
     ]
     one, mirror = (pixels_of(looks[number]["image"]) for number in (1, 6))
     assert np.abs(one[:, ::-1].astype(int) - mirror).mean() < 3, "but for JPEG's blocks"
+
+
+def test_the_timeline_is_without_gaps_and_its_sums_are_the_tables():
+    (toy,) = lesson_of("loading").toys
+    turns = np.array(toy.settings["turns"])
+    assert turns.shape == (8, 3)
+    assert (np.diff(turns.ravel()) >= 0).all()
+    np.testing.assert_array_equal(turns[1:, 0], turns[:-1, 2])
+    rows = {row[0]: float(row[1]) for row in tables(lesson_of("loading"))["Seconds"].rows}
+    assert rows["of which the steps waited"] == pytest.approx(float((turns[:, 1] - turns[:, 0]).sum()), abs=0.005)
+    assert rows["at the same time"] == pytest.approx(turns[-1, 2], abs=0.005)
+    assert rows["one after the other"] == pytest.approx(rows["loading alone"] + rows["training alone"], abs=0.011)
 
 
 def test_each_augmentation_is_drawn_and_said():

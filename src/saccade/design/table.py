@@ -7,7 +7,7 @@ from .layers import Layer, read_layers, uncounted
 from .memory import StepPlan, estimate_memory
 from .text import DesignTable as DesignTable
 from .text import Totals
-from .trace import trace
+from .trace import Trace, trace
 
 
 def layer_table(
@@ -27,8 +27,7 @@ def layer_table(
     if len(input_CHW) != 3 or min(input_CHW) < 1:
         raise ModelError(f"An input has channels, height and width of at least 1, got {input_CHW}.")
     traced = trace(model, input_CHW)
-    sizes = {parameter_name: parameter.numel() for parameter_name, parameter in model.named_parameters()}
-    layers = read_layers(traced, sizes, fold)
+    layers = _layers(traced, model, fold)
     return DesignTable(
         model=name or type(model).__name__,
         input_CHW=input_CHW,
@@ -37,6 +36,16 @@ def layer_table(
         totals=_totals(layers, model),
         memory=estimate_memory(model, input_CHW, step or StepPlan()),
     )
+
+
+def counted_layers(model: nn.Module, input_CHW: tuple[int, int, int]) -> tuple[tuple[Layer, ...], Totals]:
+    """The rows and totals of `layer_table` without its memory, which takes most of the time."""
+    layers = _layers(trace(model, input_CHW), model, fold=True)
+    return layers, _totals(layers, model)
+
+
+def _layers(traced: Trace, model: nn.Module, fold: bool) -> tuple[Layer, ...]:
+    return read_layers(traced, {name: parameter.numel() for name, parameter in model.named_parameters()}, fold)
 
 
 def _totals(layers: tuple[Layer, ...], model: nn.Module) -> Totals:

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 
-from ..design.table import DesignTable
 from .lesson import Cell, Command, Lesson, Part, Section, Table, Words
-from .walk import layer_rows, share_words, sized, table_of, walker
+from .walk import Design, layer_rows, share_words, sized, table_of, walker
 
 HINT = "Step through the layers: how the size follows from the one before, and where the parameters come from."
 
 
-def _lesson(name: str, title: str, lead: str, design: DesignTable, others: tuple[Section, ...]) -> Lesson:
+def _lesson(name: str, title: str, lead: str, design: Design, others: tuple[Section, ...]) -> Lesson:
     """A network: the walk, its table, then what is special about it."""
     walk: list[Part] = [walker(design, "Walk through it", HINT)]
     counted: list[Part] = [
@@ -143,7 +142,7 @@ def vgg() -> Lesson:
     )
 
 
-def _beside(designs: list[tuple[str, DesignTable]]) -> Table:
+def _beside(designs: list[tuple[str, Design]]) -> Table:
     rows: list[list[Cell]] = [
         [name, design.totals.layers, design.totals.parameters, design.totals.multiply_adds] for name, design in designs
     ]

@@ -40,6 +40,7 @@ TOPICS: dict[str, Topic] = {
     "googlenet": Topic("inception", "nine blocks, and side branches that only training uses"),
     "transfer": Topic("practice", "how much of a trained network to freeze, measured"),
     "augmentation": Topic("practice", "what training sees of a photograph, one change at a time"),
+    "loading": Topic("loading", "threads that load while a step trains: a timeline of this machine"),
     "ensembles": Topic("practice", "the mean of several answers, and why not of the weights"),
     "ten-crops": Topic("practice", "centre, corners and mirrors: ten answers for one image"),
 }

@@ -1,21 +1,33 @@
 """A network walked through, from its layer table: how each size and each number of parameters comes about."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..conv.geometry import Window, conv_parameters, dense_parameters
-from ..design.desk import TableRequest, draw_table
 from ..design.layers import Layer
-from ..design.table import DesignTable
+from ..design.table import Totals, counted_layers
+from ..design.target import resolve_target
 from .lesson import Cell, Table, Toy
 
 KINDS = {"conv": "convolution", "max pool": "max pooling", "avg pool": "average pooling", "norm": "normalisation"}
 
 
-def table_of(network: str) -> DesignTable:
-    """The layer table of a network of ours at its own input."""
-    return draw_table(network, TableRequest())
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """The layers and totals of a network for images of `input_CHW`, as `saccade table` has them."""
+
+    model: str
+    input_CHW: tuple[int, int, int]
+    layers: tuple[Layer, ...]
+    totals: Totals
+
+
+def table_of(network: str) -> Design:
+    """The layers of a network of ours at its own input."""
+    target = resolve_target(network)
+    layers, totals = counted_layers(target.model, target.input_CHW)
+    return Design(model=network, input_CHW=target.input_CHW, layers=layers, totals=totals)
 
 
 def shape_words(output: Sequence[int]) -> str:
@@ -23,7 +35,7 @@ def shape_words(output: Sequence[int]) -> str:
     return "x".join(str(side) for side in (*output[1:], output[0]))
 
 
-def sized(design: DesignTable) -> list[Layer]:
+def sized(design: Design) -> list[Layer]:
     """The layers; a normalisation has the shape of what comes in, also where it works in pieces."""
     layers: list[Layer] = []
     for layer in design.layers:
@@ -40,7 +52,7 @@ def short_name(layer: Layer) -> str:
     return f"{name} pool" if "pool" in layer.kind and "pool" not in name else name
 
 
-def walker(design: DesignTable, title: str, hint: str) -> Toy:
+def walker(design: Design, title: str, hint: str) -> Toy:
     """The thing to move: its layers one by one."""
     channels, height, width = design.input_CHW
     size = channels * height * width
@@ -117,7 +129,7 @@ def _product(sides: Sequence[int]) -> int:
     return product
 
 
-def layer_rows(design: DesignTable) -> Table:
+def layer_rows(design: Design) -> Table:
     """Shape, activations and parameters of each layer, as the field's tables have them."""
     rows: list[list[Cell]] = [["input", shape_words(design.input_CHW), _product(design.input_CHW), 0]]
     rows += [
@@ -131,7 +143,7 @@ def layer_rows(design: DesignTable) -> Table:
     )
 
 
-def share_words(design: DesignTable) -> str:
+def share_words(design: Design) -> str:
     """Where the parameters sit and where the work is done."""
     totals = design.totals
     dense = sum(layer.parameters for layer in design.layers if layer.kind == "dense")

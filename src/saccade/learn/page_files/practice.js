@@ -1,4 +1,4 @@
-// Things to move about practice: draws of augmentation, looks at an image, votes, the ladder of freeze depths.
+// Things to move about practice: draws of augmentation, looks at an image, votes, the ladder of freeze depths, a timeline.
 import { draw, grouped, slider } from "./controls.js";
 import { make } from "./grid.js";
 
@@ -107,5 +107,38 @@ export class Ladder {
       make("strong", {}, `${rung.accuracy.toFixed(1)} %`),
       make("span", {}, `of ${grouped(rung.judged)} images left out (${rung.low.toFixed(1)} to ${rung.high.toFixed(1)}); ${grouped(rung.parameters)} parameters trained in ${rung.seconds.toFixed(0)} s${rung.depth === chosen ? "; chosen: freezing less is not better beyond chance" : ""}`),
       make("div", { class: "track-bar" }, fill)));
+  }
+}
+
+const LINE = { height: 28, left: 96, top: 22 };
+
+/** When each step waited for its batch and when it trained; above it, one work after the other. */
+export class Timeline {
+  constructor(host, settings) {
+    this.settings = settings;
+    this.picture = make("div", { class: "strip-host", tabindex: "0", role: "group", "aria-label": "Timeline" });
+    this.words = make("p", { class: "total", role: "status" });
+    host.replaceChildren(this.picture, make("div", { class: "sliders" }, slider("batch", [1, settings.turns.length, 1], (number) => this.update(number - 1))), this.words);
+    this.update(0);
+  }
+
+  update(chosen) {
+    const { turns, loading, training } = this.settings;
+    const width = Math.max(this.picture.clientWidth || 900, 320), longest = Math.max(loading + training, turns.at(-1)[2]);
+    const place = (seconds) => LINE.left + (seconds / longest) * (width - LINE.left - 4);
+    const picture = draw("svg", { viewBox: `0 0 ${width} ${3 * LINE.height + LINE.top}`, width, height: 3 * LINE.height + LINE.top, role: "img", "aria-label": `Together ${turns.at(-1)[2].toFixed(2)} s, one after the other ${(loading + training).toFixed(2)} s` });
+    const bar = (row, from, to, kind) => picture.append(draw("rect", { x: place(from), y: row * LINE.height + 3, width: Math.max(place(to) - place(from), 0.5), height: LINE.height - 8, class: kind }));
+    ["in turn", "together"].forEach((name, row) => picture.append(draw("text", { x: 0, y: row * LINE.height + 18, class: "digit used" }, name)));
+    bar(0, 0, loading, "work loads");
+    bar(0, loading, loading + training, "work trains");
+    turns.forEach(([asked, came, done], number) => {
+      bar(1, asked, came, "work waits");
+      bar(1, came, done, number === chosen ? "work trains chosen" : "work trains");
+    });
+    picture.append(draw("line", { x1: LINE.left, x2: width, y1: 2 * LINE.height + 4, y2: 2 * LINE.height + 4, class: "axis" }));
+    for (const [share, anchor] of [[0, "start"], [0.5, "middle"], [1, "end"]]) picture.append(draw("text", { x: place(share * longest), y: 2 * LINE.height + 22, "text-anchor": anchor, class: "digit used" }, `${(share * longest).toFixed(2)} s`));
+    this.picture.replaceChildren(picture);
+    const [asked, came, done] = turns[chosen].map((seconds) => 1000 * seconds);
+    this.words.textContent = `batch ${chosen + 1}: waited ${(came - asked).toFixed(1)} ms, trained ${(done - came).toFixed(1)} ms`;
   }
 }

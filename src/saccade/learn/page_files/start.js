@@ -2,7 +2,7 @@
 import { Bench } from "./bench.js";
 import { Bottleneck, Losses } from "./counts.js";
 import { Descent } from "./descent.js";
-import { Crops, Gallery, Ladder, Votes } from "./practice.js";
+import { Crops, Gallery, Ladder, Timeline, Votes } from "./practice.js";
 import { Pool } from "./pool.js";
 import { Curves, Residual } from "./residual.js";
 import { Sharing } from "./sharing.js";
@@ -10,7 +10,7 @@ import { Sizes } from "./sizes.js";
 import { Walker } from "./walker.js";
 
 const TOYS = {
-  crops: Crops, gallery: Gallery, ladder: Ladder, votes: Votes, bench: Bench, bottleneck: Bottleneck, curves: Curves, descent: Descent, losses: Losses, pool: Pool, residual: Residual, sharing: Sharing, sizes: Sizes, walker: Walker };
+  crops: Crops, gallery: Gallery, ladder: Ladder, timeline: Timeline, votes: Votes, bench: Bench, bottleneck: Bottleneck, curves: Curves, descent: Descent, losses: Losses, pool: Pool, residual: Residual, sharing: Sharing, sizes: Sizes, walker: Walker };
 
 for (const host of document.querySelectorAll("[data-toy]")) {
   const settings = JSON.parse(host.parentNode.querySelector("script").textContent);
