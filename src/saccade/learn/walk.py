@@ -6,8 +6,9 @@ from typing import Any
 
 from ..conv.geometry import Window, conv_parameters, dense_parameters
 from ..design.layers import Layer
-from ..design.table import Totals, counted_layers
+from ..design.table import counted_layers
 from ..design.target import resolve_target
+from ..design.text import Totals
 from .lesson import Cell, Table, Toy
 
 KINDS = {"conv": "convolution", "max pool": "max pooling", "avg pool": "average pooling", "norm": "normalisation"}
