@@ -96,9 +96,7 @@ def edges() -> Lesson:
         ),
         settings={
             "state": bench_state(half(8), "vertical"),
-            "image": "left half bright",
             "images": {name: [image_HW.tolist()] for name, image_HW in images.items()},
-            "kernel": "vertical",
             "kernels": presets((*PRESETS, *MORE_PRESETS)),
             "brushes": [0, 5, 10],
             "controls": ["paint"],

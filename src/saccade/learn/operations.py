@@ -25,8 +25,6 @@ def flip_or_not() -> Lesson:
         hint="Switch the operation and watch the terms: true convolution takes the kernel's numbers from its end.",
         settings={
             "state": bench_state(UNEVEN, "emboss"),
-            "image": "uneven",
-            "kernel": "emboss",
             "kernels": presets(("emboss", "sobel-x", "scharr-x", "gaussian", "laplacian")),
             "controls": ["operation"],
         },

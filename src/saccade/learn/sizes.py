@@ -30,8 +30,6 @@ def _bench(image_HW: np.ndarray, controls: list[str], title: str, hint: str, cha
         hint=hint,
         settings={
             "state": bench_state(image_HW, "vertical") | change,
-            "image": "half",
-            "kernel": "vertical",
             "kernels": presets(("vertical", "sobel-x", "box", "gaussian")),
             "brushes": [0, 5, 10],
             "controls": ["paint", *controls],

@@ -48,7 +48,6 @@ def volumes() -> Lesson:
                 "vertical and horizontal": both.tolist(),
                 "red only": np.stack([red_only[0], np.stack([NONE, horizontal, NONE])]).tolist(),
             },
-            "kernel": "vertical and horizontal",
             "brushes": [0, 5, 10],
             "controls": ["paint"],
         },
@@ -132,7 +131,6 @@ def one_layer() -> Lesson:
         hint="Add a bias, switch ReLU on and off, and watch what is left of the negative numbers.",
         settings={
             "state": bench_state(half(mirrored=True), "vertical") | {"bias": [0], "relu": True},
-            "image": "half",
             "brushes": [0, 5, 10],
             "controls": ["paint", "bias", "relu"],
         },

@@ -42,9 +42,7 @@ def bench_settings() -> dict[str, Any]:
     """The bench with every control."""
     return {
         "state": bench_state(half(SIDE), "vertical") | {"compare": False},
-        "image": "left half bright",
         "images": {name: [image_HW.tolist()] for name, image_HW in images().items()},
-        "kernel": "vertical",
         "kernels": presets((*PRESETS, *MORE_PRESETS)),
         "brushes": [0, 5, 10],
         "controls": [
