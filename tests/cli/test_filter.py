@@ -256,6 +256,16 @@ def test_a_sheet_shows_the_photo_beside_the_answer_with_a_legend(run: Run):
 SIX = "10,10,10,0,0,0\n" * 6
 
 
+def test_a_sheet_of_numbers_shows_them_from_black_to_white(run: Run):
+    Path("six.csv").write_text(SIX)
+    assert run("six.csv", "--kernel", "vertical", "--sheet", "sheet.png")[0] == 0
+    with Image.open("sheet.png") as sheet:
+        top, left, side_px = 24 + 18 + 16 + 20, 24, 480  # each of 6x6 numbers is 80 pixels wide
+        page = np.asarray(sheet)[top : top + side_px, left : left + side_px]
+    assert (page[:, :240] == 255).all()
+    assert (page[:, 240:] == 0).all()
+
+
 def test_a_table_of_numbers_is_printed_whole_with_the_size_formula(run: Run):
     Path("six.csv").write_text(SIX)
     status, out, err = run("six.csv", "--kernel", "vertical")

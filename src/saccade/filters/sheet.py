@@ -18,7 +18,8 @@ LEGEND_PX = 12
 def sheet_png(photo_HWC: np.ndarray, weights_HW: np.ndarray, view: View, title: str) -> bytes:
     """PNG of the photo and of `view` beside it, both at one scale, with the kernel and the legend below."""
     factor = _factor(photo_HWC)
-    pictures = [("the photo", _scaled(photo_HWC, factor)), ("what the kernel answers", _scaled(view.image_HWC, factor))]
+    words = "the photo" if photo_HWC.dtype == np.uint8 else f"the numbers, {photo_HWC.min():g} to {photo_HWC.max():g}"
+    pictures = [(words, _scaled(photo_HWC, factor)), ("what the kernel answers", _scaled(view.image_HWC, factor))]
     width_px = 2 * MARGIN_PX + sum(picture.width for _, picture in pictures) + GAP_PX
     width_px = max(width_px, 640)
     kernel_lines = _kernel_lines(weights_HW)
@@ -60,10 +61,19 @@ def _factor(photo_HWC: np.ndarray) -> float:
 
 
 def _scaled(image_HWC: np.ndarray, factor: float) -> Image.Image:
-    pixels = image_HWC[..., 0] if image_HWC.shape[2] == 1 else image_HWC
+    pixels = _as_pixels(image_HWC[..., 0] if image_HWC.shape[2] == 1 else image_HWC)
     image = Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB")
     size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
     return image.resize(size, Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.BOX)
+
+
+def _as_pixels(value: np.ndarray) -> np.ndarray:
+    """uint8: pixels as they are; numbers from black, the least of them, to white."""
+    if value.dtype == np.uint8:
+        return value
+    lowest, highest = float(value.min()), float(value.max())
+    shown: np.ndarray = np.rint(255 * (value - lowest) / ((highest - lowest) or 1.0)).astype(np.uint8)
+    return shown
 
 
 def _around(left_px: int, top_px: int, picture: Image.Image) -> tuple[int, int, int, int]:
