@@ -117,6 +117,9 @@ def _row(group: _Group, computing: list[Operation], follower: FieldFollower, par
     if group.is_layer and isinstance(first.module, nn.RNNBase):
         made, output = _all_steps(group, first.module, made)
     kind = kind_of(computing, first.module, group.is_layer)
+    if group.is_layer and kind == "norm":  # it may work in parts, as local response normalisation does
+        made = next(tensor for operation in group.operations for tensor in operation.given if follower.depends(tensor))
+        output = made.shape[1:]
     field = follower.of(made)
     layer = Layer(
         name=first.path if group.is_layer else f"{first.path}.{kind}".strip(".").replace(" ", "_"),

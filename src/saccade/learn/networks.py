@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from .lesson import Cell, Command, Lesson, Part, Section, Table, Words
-from .walk import Design, layer_rows, share_words, sized, table_of, walker
+from .walk import Design, layer_rows, share_words, table_of, walker
 
 HINT = "Step through the layers: how the size follows from the one before, and where the parameters come from."
 
@@ -80,7 +80,7 @@ def lenet() -> Lesson:
 def alexnet() -> Lesson:
     """Groups, response normalisation, dense layers."""
     design, tower = table_of("alexnet"), table_of("alexnet-one-tower")
-    normalised = [layer.output for layer in sized(design) if layer.kind == "norm"][-1]
+    normalised = [layer.output for layer in design.layers if layer.kind == "norm"][-1]
     grouped = [layer for layer in design.layers if layer.groups and layer.groups > 1]
     return _lesson(
         "alexnet",

@@ -1,7 +1,7 @@
 """A network walked through, from its layer table: how each size and each number of parameters comes about."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ..conv.geometry import Window, conv_parameters, dense_parameters
@@ -36,16 +36,6 @@ def shape_words(output: Sequence[int]) -> str:
     return "x".join(str(side) for side in (*output[1:], output[0]))
 
 
-def sized(design: Design) -> list[Layer]:
-    """The layers; a normalisation has the shape of what comes in, also where it works in pieces."""
-    layers: list[Layer] = []
-    for layer in design.layers:
-        before = layers[-1].output if layers else design.input_CHW
-        is_norm = layer.kind == "norm"
-        layers.append(replace(layer, output=before, activations=_product(before)) if is_norm else layer)
-    return layers
-
-
 def short_name(layer: Layer) -> str:
     """The last part of the layer's name that says something."""
     parts = [part for part in layer.name.split(".") if part not in ("convolution", "pool", "relu")]
@@ -69,7 +59,7 @@ def walker(design: Design, title: str, hint: str) -> Toy:
     }
     layers: list[dict[str, Any]] = [first]
     before: tuple[int, ...] = design.input_CHW
-    for layer in sized(design):
+    for layer in design.layers:
         layers.append(_step(layer, before))
         before = layer.output
     return Toy(kind="walker", title=title, hint=hint, settings={"layers": layers})
@@ -134,7 +124,7 @@ def layer_rows(design: Design) -> Table:
     """Shape, activations and parameters of each layer, as the field's tables have them."""
     rows: list[list[Cell]] = [["input", shape_words(design.input_CHW), _product(design.input_CHW), 0]]
     rows += [
-        [short_name(layer), shape_words(layer.output), layer.activations, layer.parameters] for layer in sized(design)
+        [short_name(layer), shape_words(layer.output), layer.activations, layer.parameters] for layer in design.layers
     ]
     return Table(
         caption=f"The layers of {design.model}",
