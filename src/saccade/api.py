@@ -39,10 +39,12 @@ from .classify.seen_images import SeenImages
 from .classify.unit_share import parse_share
 from .classify.units import Row, UnitFolder, UnitsWritten, require_parquet
 from .core import atomic
+from .core.agreement import agreed, from_first
 from .core.errors import ImageError, SaccadeError, Stopped, UsageError, printable, shell_word
 from .core.host_process import ScopedIterator, scoped_runtime
 from .core.in_memory import short_name
 from .core.processors import available_cpus
+from .core.ranks import current_ranks
 from .core.runtime import RuntimeConfig
 from .core.types import AnyPath, Metrics, Prediction, Preprocessing, Record
 from .data.checkup.inspection import Inspection, inspect_source
@@ -112,6 +114,7 @@ from .train.run_directory import (
     refuse_changes,
 )
 from .train.stop import request_stop
+from .train.together import begun_before
 from .train.tracking import Tracked
 from .transfer.add_class import AddClassWork, AddedClasses, add_classes
 from .transfer.choose_backbone import with_backbone, without_download
@@ -241,18 +244,27 @@ def train(
         out = _path(asked.out)
         if _has_folds(asked):
             return _train_with_folds(asked, _watched(progress, asked), command)
+        ranks = current_ranks()
+        begun = begun_before(ranks, RUNS, out)  # by processes of this job that were killed
+        if begun is not None and not asked.resume:
+            asked = TrainRequest(source=asked.source, teachers=asked.teachers, out=begun, resume=True, log=asked.log)
         if asked.resume:
-            config, folder = _resumed(asked, "train", lambda begun: asked_for(asked, begun))
+            with agreed(ranks):
+                config, folder = _resumed(asked, "train", lambda begun: asked_for(asked, begun))
         else:
-            config = asked.config()
-            folder = RunFolder(path=_run_path(config, out, config.model))
-            _refuse_begun(folder.path, "train")
+            with agreed(ranks):
+                config = asked.config()
+            path = from_first(ranks, lambda: os.fsencode(_run_path(config, out, config.model)))
+            folder = RunFolder(path=Path(os.fsdecode(path)))
+            with agreed(ranks):
+                _refuse_begun(folder.path, "train")
         try:
             with naming_config(folder):
-                watched = _watched(progress, asked)
+                with agreed(ranks):
+                    watched = _watched(progress, asked if ranks.is_first else replace(asked, log=()))
                 return run_training(config, folder, watched, command, find_extra_loss=load_teachers)
         finally:
-            if out is None and not asked.resume:
+            if out is None and not asked.resume and ranks.is_first:
                 _remove_if_empty(folder.path)
 
 

@@ -56,7 +56,7 @@ def test_a_process_that_does_not_answer_is_an_error_of_the_others(tmp_path: Path
     end(programs[1])
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert (told["type"], told["exit code"]) == ("GroupError", 1)
+    assert (told["type"], told["exit code"]) == ("NoAnswerError", 1)
     first, second, third = told["message"].split("\n")
     assert first.startswith("process 0 (")
     assert "): another process of the run does not answer: " in first

@@ -8,6 +8,8 @@ import torch
 from saccade.core import processors, runtime
 from saccade.core.errors import ConfigError
 from saccade.core.free_memory import free_memory_bytes
+from saccade.core.ranks import Ranks
+from saccade.core.runtime import own_device
 
 
 def write(root: Path, files: dict[str, str]) -> None:
@@ -120,3 +122,21 @@ def test_seeding_makes_torch_repeat_itself():
     runtime.seed_everything(3, 7)
     assert torch.equal(first, torch.rand(4))
     assert not torch.equal(first, other)
+
+
+def test_each_process_of_a_machine_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    chosen: list[int] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    third = Ranks(rank=6, world_size=8, local_rank=2, local_world_size=4)
+    assert own_device(torch.device("cuda"), third) == torch.device("cuda:2")
+    assert chosen == [2]
+    assert own_device(torch.device("cpu"), third) == torch.device("cpu")
+    assert own_device(torch.device("cuda"), Ranks()) == torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    with pytest.raises(ConfigError) as error:
+        own_device(torch.device("cuda"), third)
+    assert error.value.message == (
+        "4 processes of this machine need a GPU each, and it has 3.\n"
+        "Start so many (--processes auto), or compute without them: --set runtime.device=cpu"
+    )

@@ -4,16 +4,23 @@ One network by one look, several runs together, several looks at every image: on
 of them, and says what answering together gains and costs.
 """
 
+import hashlib
+import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.numpy import load as parse_arrays
+from safetensors.numpy import save as array_bytes
 
+from ..core.agreement import agreed as together
+from ..core.agreement import refuse_other_images
 from ..core.errors import DataError, printable
+from ..core.ranks import current_ranks
 from ..core.runtime import RuntimeConfig
 from ..core.task import Task
 from ..data.labels import labels_of
@@ -23,6 +30,7 @@ from ..data.source import DataSource, open_source
 from ..evaluate.caveats import worse_calibrated, worse_scaled
 from ..evaluate.classes import ClassMatch, match_classes, refuse_extra_classes
 from ..evaluate.copies import leave_out_copies
+from ..evaluate.forward import shared_out
 from ..evaluate.novelty import agreed
 from ..evaluate.significance import compare_answers, paired_bootstrap
 from ..evaluate.words import metrics_of
@@ -84,18 +92,22 @@ def evaluate(
     Raises UsageError, CheckpointError, DataError, ImageError.
     """
     started_s = time.monotonic()
-    folders = expand_runs(runs)
-    classifier = open_classifier(folders, runtime_config, looks)
-    source = open_source(source_text, several=True, target=classifier.task.target)
-    opened(opening_line(source))
-    refuse_other_labels(classifier, source)
-    refuse_confidence_of_labels(classifier.task, answering.min_confidence if answering else None)
-    if not classifier.task.is_number:
-        refuse_extra_classes(match_classes(classifier.classes, source.classes))
-    pixels, num_threads = classifier.members[0].preprocessing, classifier.runtime.num_threads
-    ready = prepare(further or Further(), source_text, classifier.classes, classifier.task, pixels.has_bands)
-    scan = scan_source(source, num_threads, "error", white=pixels.white_16_bit, channels=channels_of(pixels))
-    images = choose_images(folders, source_text, source, scan)
+    folders, ranks = expand_runs(runs), current_ranks()
+    with together(ranks):
+        classifier = open_classifier(folders, runtime_config, looks)
+        source = open_source(source_text, several=True, target=classifier.task.target)
+        opened(opening_line(source))
+        refuse_other_labels(classifier, source)
+        refuse_confidence_of_labels(classifier.task, answering.min_confidence if answering else None)
+        if not classifier.task.is_number:
+            refuse_extra_classes(match_classes(classifier.classes, source.classes))
+        pixels, num_threads = classifier.members[0].preprocessing, classifier.runtime.num_threads
+        ready = prepare(further or Further(), source_text, classifier.classes, classifier.task, pixels.has_bands)
+        scan = scan_source(source, num_threads, "error", white=pixels.white_16_bit, channels=channels_of(pixels))
+        images = choose_images(folders, source_text, source, scan)
+    if not ranks.is_alone:
+        digest = hashlib.sha256(images.index_N.tobytes() + scan.bytes_digest_N[images.index_N].tobytes())
+        refuse_other_images(ranks, digest.hexdigest(), len(scan.good_N))
     judged = judge(classifier, folders, images, started_s, answering or Answering())
     return ready.measure(judged, source, images.index_N[judged.copies.is_judged_N], classifier)
 
@@ -199,24 +211,46 @@ def _equal_members(classifier: Classifier) -> list[str]:
 def pass_over(classifier: Classifier, source: DataSource, index_N: np.ndarray) -> PassResult:
     """The answers of all members by all looks to the images `index_N` of `source`.
 
-    Each member's own temperature is applied first. Raises ImageError naming a file that cannot be read.
+    Each member's own temperature is applied first. The processes of a group share the images out by whole batches, and
+    each has all answers then. Raises ImageError naming a file that cannot be read.
     """
-    looks = classifier.looks
-    views = looks if CENTRE in looks else (CENTRE, *looks)
-    num_images, num_classes = len(index_N), len(classifier.classes)
-    probability_NK = np.zeros((num_images, num_classes))
-    centre_MNK = np.zeros((len(classifier.members), num_images, num_classes), np.float32)
-    centre_M_s, forward_s, start = np.zeros(len(classifier.members)), 0.0, 0
-    image_notes: list[str] = []
-    unlike: list[np.ndarray | None] = []
+    num_images, num_classes, num_members = len(index_N), len(classifier.classes), len(classifier.members)
     for member in classifier.members:  # the first call sets up kernels: it belongs to no image
         member.logits(torch.zeros(1, *member.preprocessing.input_CHW, dtype=torch.uint8))
+    ranks = classifier.runtime.ranks
+
+    def answered(own: range) -> Iterator[PassResult]:
+        return _answered(classifier, source, index_N[own.start * BATCH_SIZE : own.stop * BATCH_SIZE])
+
+    parts = shared_out(ranks, math.ceil(num_images / BATCH_SIZE), answered)
+    if not ranks.is_alone:
+        parts = [part for content in ranks.gather(_as_bytes(parts), patiently=True) for part in _from_bytes(content)]
+    known = [part.unlike_N for part in parts if part.unlike_N is not None]
+    return PassResult(
+        probability_NK=np.concatenate([np.zeros((0, num_classes)), *(part.probability_NK for part in parts)]),
+        centre_logits_MNK=np.concatenate(
+            [np.zeros((num_members, 0, num_classes), np.float32), *(part.centre_logits_MNK for part in parts)], axis=1
+        ),
+        label_N=labels_of(source, index_N),
+        centre_M_s=sum((part.centre_M_s for part in parts), np.zeros(num_members)),
+        forward_s=sum(part.forward_s for part in parts),
+        image_notes=tuple(note for part in parts for note in part.image_notes),
+        unlike_N=np.concatenate(known) if known else None,
+    )
+
+
+def _answered(classifier: Classifier, source: DataSource, index_N: np.ndarray) -> Iterator[PassResult]:
+    """The answers to each batch of the images `index_N`."""
+    looks = classifier.looks
+    views = looks if CENTRE in looks else (CENTRE, *looks)
+    num_classes, num_members = len(classifier.classes), len(classifier.members)
+    start = 0
     for batch in stream(classifier, items_of_source(source, index_N), views):
         batch.refuse_bad_images()
-        image_notes += [f"{printable(batch.keys[place])}: {' '.join(notes)}" for place, notes in batch.notes.items()]
-        part = slice(start, start + batch.num_good)
-        start = part.stop
-        mean, unlike_MB = MeanProbability(batch.num_good, num_classes), []
+        part_B = index_N[start : start + batch.num_good]
+        start += batch.num_good
+        centre_MBK, centre_M_s = np.zeros((num_members, batch.num_good, num_classes), np.float32), np.zeros(num_members)
+        mean, unlike_MB, forward_s = MeanProbability(batch.num_good, num_classes), [], 0.0
         for number, member in enumerate(classifier.members):
             image_BVHWC = batch.prepared[member.preprocessing]
             for view, look in enumerate(views):
@@ -226,23 +260,51 @@ def pass_over(classifier: Classifier, source: DataSource, index_N: np.ndarray) -
                 if unlike_B is not None:
                     unlike_MB.append(unlike_B)
                 if look == CENTRE:
-                    centre_MNK[number, part] = logits_BK.numpy()
+                    centre_MBK[number] = logits_BK.numpy()
                     centre_M_s[number] += seconds
                 if look in looks:
                     forward_s += seconds
                     mean.add(logits_BK, member.temperature, classifier.task_of(number))
-        probability_NK[part] = mean.value()
-        unlike.append(agreed(unlike_MB))
-    known = [unlike_B for unlike_B in unlike if unlike_B is not None]
-    return PassResult(
-        probability_NK=probability_NK,
-        centre_logits_MNK=centre_MNK,
-        label_N=labels_of(source, index_N),
-        centre_M_s=centre_M_s,
-        forward_s=forward_s,
-        image_notes=tuple(image_notes),
-        unlike_N=np.concatenate(known) if known else None,
-    )
+        yield PassResult(
+            probability_NK=mean.value(),
+            centre_logits_MNK=centre_MBK,
+            label_N=labels_of(source, part_B),
+            centre_M_s=centre_M_s,
+            forward_s=forward_s,
+            image_notes=tuple(
+                f"{printable(batch.keys[place])}: {' '.join(notes)}" for place, notes in batch.notes.items()
+            ),
+            unlike_N=agreed(unlike_MB),
+        )
+
+
+def _as_bytes(parts: Sequence[PassResult]) -> bytes:
+    """The answers of this process, for the others of its group."""
+    arrays: dict[str, np.ndarray] = {}
+    for number, part in enumerate(parts):
+        arrays[f"{number} probability"] = np.ascontiguousarray(part.probability_NK)
+        arrays[f"{number} centre"] = part.centre_logits_MNK
+        arrays[f"{number} seconds"] = np.array([part.forward_s, *part.centre_M_s])
+        if part.unlike_N is not None:
+            arrays[f"{number} unlike"] = part.unlike_N
+    notes = json.dumps([part.image_notes for part in parts]).encode()
+    return len(notes).to_bytes(8, "little") + notes + array_bytes(arrays)
+
+
+def _from_bytes(content: bytes) -> Iterator[PassResult]:
+    end = 8 + int.from_bytes(content[:8], "little")
+    arrays = parse_arrays(content[end:])
+    for number, notes in enumerate(json.loads(content[8:end])):
+        probability_NK, seconds = arrays[f"{number} probability"], arrays[f"{number} seconds"]
+        yield PassResult(
+            probability_NK=probability_NK,
+            centre_logits_MNK=arrays[f"{number} centre"],
+            label_N=np.zeros(0),
+            centre_M_s=seconds[1:],
+            forward_s=float(seconds[0]),
+            image_notes=tuple(notes),
+            unlike_N=arrays.get(f"{number} unlike"),
+        )
 
 
 def weights_bytes(classifier: Classifier) -> list[int]:

@@ -1,6 +1,7 @@
 """`saccade evaluate RUN... SOURCE`: how good a classifier, or several together, is on images it has not seen."""
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 from ..core.errors import NothingUnseen, UsageError, printable
 from .argument_order import is_run, refuse_swapped
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, TARGET, chosen_source
+from .launch import PROCESSES, is_first_process, is_member, number_of_processes, refuse_together
 from .output import format_table, print_json, print_notes, print_opening, print_result
 
 if TYPE_CHECKING:
@@ -93,6 +95,7 @@ def evaluate(
     group_column: str = GROUP_COLUMN,
     labels: str = LABELS,
     target: str = TARGET,
+    processes: str = PROCESSES,
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
     quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
 ) -> None:
@@ -111,6 +114,14 @@ def evaluate(
         looks = {"--crops": crops != 1, "--scales": scales != "1"}
         others = {"--precision": precision, "--corruptions": corruptions or None, "--label-errors": label_errors}
         _refuse_with_endpoint(arguments, model, looks | {name: value is not None for name, value in others.items()})
+    num_processes = number_of_processes(processes, "evaluate")
+    if num_processes > 1 or is_member():
+        refuse_together({"--label-errors": label_errors, "--endpoint": endpoint})
+    if num_processes > 1:
+        from .agent import launch
+
+        sys.exit(launch(sys.argv[1:], num_processes, max_restarts=0))
+    is_first = is_first_process()
     from .. import api
     from ..data.opening_line import untold
     from ..evaluate.curves_file import check_curves_file
@@ -129,7 +140,7 @@ def evaluate(
     _refuse_unknown(runs, label_errors, curves, report)
     answering = api.Answering(min_confidence=min_confidence, precision=0.98 if precision is None else precision)
     further = api.Further(costs=costs, slices=slices, columns=tuple(slice_column), corruptions=corruptions)
-    opened = untold if quiet else print_opening
+    opened = untold if quiet or not is_first else print_opening
     try:
         if endpoint is None:
             evaluation = api.evaluate(
@@ -144,6 +155,8 @@ def evaluate(
         if label_errors is None or mistakes is not None or report is not None or curves is not None:
             raise
         _labels_alone(runs[0], source, label_errors, as_json, error.message)
+        return
+    if not is_first:
         return
     checked = api.check_labels(runs[0], source, label_errors) if label_errors is not None else None
     files.write(evaluation, checked)

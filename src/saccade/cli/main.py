@@ -28,6 +28,7 @@ from . import (
     features,
     filter,
     inspect,
+    launch,
     learn,
     models,
     predict,
@@ -133,31 +134,32 @@ def main() -> None:
     try:
         arguments = _without_colour(arguments)
         _refuse_few_files()
-        with http_allowed("--allow-http" in flags), starting(arguments):
+        with http_allowed("--allow-http" in flags), starting(arguments), launch.member(arguments):
             _exit(_run(arguments))
     except SaccadeError as error:
         if debug:
             raise
-        print_error(error.message)
-        _exit(error.exit_code)
+        _fail(error.message, error.exit_code, error)
     except (KeyboardInterrupt, typer.Abort):
-        print_error("Stopped.")
-        _exit(130)
+        _fail("Stopped.", 130)
     except BrokenPipeError:
         _exit(1)
     except (OSError, ImportError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG and not debug:
-            print_error(TOO_LONG_NAME.format(name=brief(error.filename, 80)))
-            _exit(2)
+            _fail(TOO_LONG_NAME.format(name=brief(error.filename, 80)), 2)
         if debug or not is_too_many_files(error):
             raise
-        print_error(TOO_MANY_FILES)
-        _exit(1)
+        _fail(TOO_MANY_FILES, 1)
     except (MemoryError, RuntimeError) as error:
         if debug or not _memory_ran_out(error):
             raise
-        print_error(OUT_OF_MEMORY)
-        _exit(1)
+        _fail(OUT_OF_MEMORY, 1)
+
+
+def _fail(message: str, status: int, error: SaccadeError | None = None) -> NoReturn:
+    """Say why, and end with `status`."""
+    launch.tell_failure(message, status, error)
+    _exit(status)
 
 
 def _memory_ran_out(error: BaseException) -> bool:
@@ -173,8 +175,8 @@ def _run(arguments: list[str]) -> int:
     try:
         status = _commands()(args=arguments, prog_name="saccade", standalone_mode=False)
     except WRONG_ARGUMENTS as error:
-        print_error(usage_message(error, arguments))
-        return int(error.exit_code)
+        told = UsageError(usage_message(error, arguments))
+        _fail(told.message, int(error.exit_code), told)
     if status == 130:  # typer has caught Ctrl-C, and says nothing
         raise KeyboardInterrupt
     return status if isinstance(status, int) else 0

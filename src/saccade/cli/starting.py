@@ -76,7 +76,8 @@ def starting(arguments: Sequence[str]) -> Iterator[None]:
     """In the enclosed work the live line is on, unless `arguments` ask for quiet."""
     stream = sys.stderr
     verb = next((word for word in arguments if not word.startswith("-")), "")
-    if "--quiet" in arguments or not (stream.isatty() or verb in LOGGED):
+    is_other = os.environ.get("LOCAL_RANK", "0") != "0"  # one of several processes, of which the first says it
+    if is_other or "--quiet" in arguments or not (stream.isatty() or verb in LOGGED):
         yield
         return
     can_redraw = stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")

@@ -3,7 +3,7 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
@@ -13,6 +13,7 @@ from .config import CONFIG_FILE, read_config
 from .console import RunConsole, choose_output
 from .evaluate import print_evaluated, together_text
 from .input_size import FIT, INPUT, input_settings
+from .launch import PROCESSES, is_first_process, is_member, number_of_processes, refuse_together
 from .live_line import say
 from .output import print_json, print_notes, print_result
 
@@ -59,6 +60,7 @@ def train(
     teacher: list[Path] = typer.Option(
         [], "--teacher", metavar="RUN", help="Learn from this run or ensemble; repeatable."
     ),
+    processes: str = PROCESSES,
     find_lr: bool = typer.Option(False, "--find-lr", help="Try learning rates, draw them to --out, do not train."),
     on_bad_image: str = typer.Option(
         "error", "--on-bad-image", metavar="ACTION", help="error, or skip: one, or up to 1 % of the images."
@@ -83,7 +85,9 @@ def train(
 ) -> None:
     """Train a network on SOURCE and judge it on images held out."""
     console = RunConsole(choose_output(quiet, plain))
+    num_processes = number_of_processes(processes, "train")
     from .. import api
+    from ..runs.folds_folder import has_folds
 
     file = read_config(config_file)
     if file is not None:
@@ -111,9 +115,20 @@ def train(
     )
     if dry_run and find_lr:
         raise UsageError("--dry-run and --find-lr both train nothing that lasts: leave one of them out.")
+    if num_processes > 1 or is_member():
+        begun = out if resume and out is not None else None
+        several = {
+            "--folds": folds or (begun is not None and has_folds(begun)),
+            "--ensemble": ensemble or (begun is not None and api.is_ensemble(begun)),
+        }
+        refuse_together(several | {"--find-lr": find_lr, "--dry-run": dry_run})
     if dry_run:
         print_plan(request, console, as_json)
         return
+    if num_processes > 1:
+        _launch(request, num_processes)
+    is_first = is_first_process()
+    console = console if is_first else RunConsole(choose_output(quiet=True))
     if find_lr:
         _find_learning_rate(request, console, as_json)
         return
@@ -125,6 +140,8 @@ def train(
         result = api.train(request, console, command)
     finally:
         console.close()
+    if not is_first:
+        return
     report = write_report(result.run_dir)
     if as_json:
         print_json(result_json(result) | {"report": str(report) if report else None})
@@ -144,6 +161,18 @@ def print_plan(request: "TrainRequest | TransferRequest", console: RunConsole, a
         print_json(found.as_json())
     else:
         print_result("\n".join(found.display_lines()))
+
+
+def _launch(request: "TrainRequest", num_processes: int) -> NoReturn:
+    """Run this command on so many processes, and end with their status. Raises UsageError where it cannot be."""
+    from ..train.run_directory import RunFolder
+    from .agent import launch
+
+    if request.resume and request.out is not None:
+        config = RunFolder(path=Path(request.out), resume=True).load_config().with_overrides(request.settings)
+    else:
+        config = request.config()
+    sys.exit(launch(sys.argv[1:], num_processes, config.scale.max_restarts))
 
 
 def bad_image_settings(on_bad_image: str) -> list[str]:

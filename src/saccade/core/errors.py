@@ -17,7 +17,8 @@
     ├── EndpointError            exit 1  the server of a deployed model: no answer, or none of the protocol
     ├── StorageError             exit 1  the disk: full, read-only, not permitted
     ├── TrainingError            exit 1  the optimisation itself, such as a loss that is not finite
-    ├── GroupError               exit 1  another process of the run: an error of its own, or no answer
+    ├── GroupError               exit 1  another process of the run has an error
+    │   └── NoAnswerError        exit 1  another process of the run does not answer
     ├── ContractError            exit 1  a plug-in does not do what its kind promises
     └── Stopped                  exit 130 the user asked to stop; everything is saved
 
@@ -33,9 +34,10 @@ MAX_TYPED = 200  # characters of a name that a command in a message repeats
 
 
 class SaccadeError(Exception):
-    """Base of the tree. `exit_code` is the status of the command."""
+    """Base of the tree. `exit_code` is the status of the command; `is_agreed`: every process of the run knows of it."""
 
     exit_code = 1
+    is_agreed = False
 
     @property
     def message(self) -> str:
@@ -113,7 +115,11 @@ class TrainingError(SaccadeError):
 
 
 class GroupError(SaccadeError):
-    """Another of the processes that compute a run together has failed, or does not answer."""
+    """Another of the processes that compute a run together has failed."""
+
+
+class NoAnswerError(GroupError):
+    """Another of the processes that compute a run together does not answer: it was killed, or cannot be reached."""
 
 
 class ContractError(SaccadeError):

@@ -15,10 +15,11 @@ from datetime import timedelta
 import torch
 from torch import distributed
 
-from .errors import GroupError, SaccadeError, printable
+from .errors import GroupError, NoAnswerError, SaccadeError, printable
 
 LAUNCHED = ("MASTER_ADDR", "MASTER_PORT", "RANK", "LOCAL_RANK", "WORLD_SIZE")  # WORLD_SIZE alone: Slurm sets it too
 FIRST_TIMEOUT_S = 120.0  # of what waits for a process that imports, scans, saves or judges
+STORE = "SACCADE_STORE"  # of --processes: the file through which they find each other, which has no listener
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +136,7 @@ class Ranks:
             yield
         except RuntimeError as error:
             first_line = printable(str(error).splitlines()[0][:200]) if str(error) else "no reason was given"
-            raise GroupError(
+            raise NoAnswerError(
                 f"{self.describe()}: another process of the run does not answer: {first_line}.\n"
                 f"It was killed, ran out of memory, or its machine or the network between them failed.\n"
                 f"What was saved is intact; go on with --resume, on any number of processes."
@@ -165,7 +166,19 @@ def joined_group(timeout_s: float) -> Iterator[Ranks]:
     alone = Ranks(rank=int(os.environ["RANK"]), world_size=int(os.environ["WORLD_SIZE"]))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     with alone.speaking():
-        distributed.init_process_group(backend, timeout=timedelta(seconds=FIRST_TIMEOUT_S))
+        if place := os.environ.get(STORE, ""):
+            store = distributed.FileStore(  # type: ignore[attr-defined]
+                f"{place}-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", alone.world_size
+            )
+            distributed.init_process_group(
+                backend,
+                timeout=timedelta(seconds=FIRST_TIMEOUT_S),
+                store=store,
+                rank=alone.rank,
+                world_size=alone.world_size,
+            )
+        else:
+            distributed.init_process_group(backend, timeout=timedelta(seconds=FIRST_TIMEOUT_S))
     try:
         with alone.speaking():
             patient = distributed.new_group(backend="gloo", timeout=timedelta(seconds=FIRST_TIMEOUT_S))

@@ -83,7 +83,8 @@ def start(config: RuntimeConfig) -> Runtime:
     """
     num_threads = config.num_threads or available_cpus()
     torch.set_num_threads(num_threads)
-    device = find_device(config.device)
+    ranks = current_ranks()
+    device = own_device(find_device(config.device), ranks)
     precision = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(config.precision) or _best_precision(device)
     if device.type == "cuda":
         remember_gpu()
@@ -93,7 +94,7 @@ def start(config: RuntimeConfig) -> Runtime:
         precision=precision,
         num_threads=num_threads,
         cuda_graphs=config.cuda_graphs and device.type == "cuda",
-        ranks=current_ranks(),
+        ranks=ranks,
     )
 
 
@@ -198,6 +199,20 @@ def find_device(wanted: str) -> torch.device:
             f"Leave out --set runtime.device, or name one that is there."
         )
     return device
+
+
+def own_device(device: torch.device, ranks: Ranks) -> torch.device:
+    """`device`, of several processes on NVIDIA's GPUs this one's own. Raises ConfigError where there are too few."""
+    if ranks.is_alone or device.type != "cuda" or device.index is not None:
+        return device
+    if ranks.local_world_size > torch.cuda.device_count():
+        raise ConfigError(
+            f"{ranks.local_world_size} processes of this machine need a GPU each, and it has "
+            f"{torch.cuda.device_count()}.\n"
+            f"Start so many (--processes auto), or compute without them: --set runtime.device=cpu"
+        )
+    torch.cuda.set_device(ranks.local_rank)
+    return torch.device("cuda", ranks.local_rank)
 
 
 def _best_precision(device: torch.device) -> torch.dtype:

@@ -88,6 +88,18 @@ class MetricsLog:
         self._file.close()
 
 
+class NoLog:
+    """The log of a process that does not write: another one of its run does."""
+
+    committed_bytes = 0
+
+    def write(self, event: str, values: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 def read_events(path: Path) -> Iterator[dict[str, Any]]:
     """The events of a log, oldest first. A last line torn by a kill is left out; a file that is not there is empty.
 

@@ -246,6 +246,16 @@ class ScaleConfig(FrozenConfig):
         description="add gradients up in one order, so that any number of processes gives the same bits; false: in the "
         "fastest order",
     )
+    timeout_s: float = Field(
+        15.0,
+        gt=0,
+        le=86_400,
+        description="a process that is waited for longer in a step does not answer, in seconds; 120 where it reads, "
+        "saves or judges",
+    )
+    max_restarts: int = Field(
+        3, ge=0, le=1000, description="how often --processes starts its processes again after one was killed"
+    )
 
 
 class RunConfig(FrozenConfig):

@@ -10,11 +10,15 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as tensor_bytes
+from torch import nn
 
 from ..classify.classifier import member_of
 from ..classify.crops import CENTRE
 from ..classify.stream import items_of_source, prepared_stream
 from ..core import atomic
+from ..core.agreement import agreed, from_first
 from ..core.runtime import Runtime
 from ..core.types import Preprocessing
 from ..data.images.bands import as_picture
@@ -24,10 +28,12 @@ from ..evaluate.copies import WithoutCopies, leave_out_copies
 from ..evaluate.forward import keep_going
 from ..evaluate.label_words import CROSS_VALIDATED
 from ..evaluate.words import AnyMetrics, metrics_json, warnings
+from ..models.build import resolve_model
 from ..models.surgery import ALL
-from ..runs.checkpoint import Checkpoint, update_manifest
+from ..runs.checkpoint import Checkpoint, find_checkpoint, update_manifest
 from ..runs.evaluation_files import MAX_SEEN_BYTES, THUMBNAIL_PX, JudgedOutputs, JudgedPictures, write_verdict
 from ..runs.folds_folder import FoldsVerdict
+from ..runs.manifest import Manifest, manifest_text
 from ..runs.names import FOLDS, FOLDS_VERDICT, SEEN, UNLIKE_UNKNOWN
 from .answers import Answers, fit_answers
 from .config import RunConfig
@@ -78,11 +84,13 @@ def judge(
     few, and is stored with the weights. What they say of these images is kept, and features of training images by which
     others are told to be unlike them; `kept` gives what is known of all these without a pass. The run of a fold is only
     judged: it tells no strangers, and what is kept judges it.
+
+    The processes of a run share the passes out, and the first one writes.
     """
     is_fold = config.split.fold > 0
     split = images.split.judged_part
     is_crossed = crossed is not None and split != "test"
-    model = member_of(checkpoint, runtime, str(run_dir)).model
+    model = _same_network(checkpoint, runtime, str(run_dir))
     passes = Passes(model=model, images=images, config=config, runtime=runtime, check=check, kept=kept)
     held_back = validation_outputs(passes, tells_strangers=not is_fold)
     is_spare = is_crossed or split == "test"  # the validation part judges nothing
@@ -115,14 +123,16 @@ def judge(
     caveats = sentences(told) + answers.caveats(outputs)
     values |= {"kind": kind, **copies.as_json(images.task), "caveats": caveats}
     values |= {UNLIKE_UNKNOWN: unlike_unknown} if unlike_unknown else {}
-    if folds is not None:
-        atomic.write_text(run_dir / FOLDS_VERDICT, json.dumps(folds.model_dump(mode="json"), indent=1) + "\n")
     judged = JudgedOutputs(
         logits_NK=outputs.logits_NK, label_N=outputs.label_N, index_N=outputs.index_N, unlike_N=unlike_N
     )
-    _write_evidence(run_dir, judged, images, values, answers, runtime.num_threads)
-    measured = measured_files(held_back, novelty, passes)
-    checkpoint = update_manifest(checkpoint, values, answers.temperature, answers.task, measured)
+    with agreed(runtime.ranks):
+        if runtime.ranks.is_first:
+            if folds is not None:
+                atomic.write_text(run_dir / FOLDS_VERDICT, json.dumps(folds.model_dump(mode="json"), indent=1) + "\n")
+            _write_evidence(run_dir, judged, images, values, answers, runtime.num_threads)
+            measured = measured_files(held_back, novelty, passes)
+            checkpoint = update_manifest(checkpoint, values, answers.temperature, answers.task, measured)
     return Judgement(
         checkpoint=checkpoint,
         metrics=metrics,
@@ -133,6 +143,40 @@ def judge(
         folds=folds,
         unlike_unknown=unlike_unknown,
     )
+
+
+def kept_checkpoint(run_dir: Path, runtime: Runtime) -> Checkpoint:
+    """The checkpoint that is judged, as the first process finds it: on a shared folder others may see an older one."""
+    found: list[Checkpoint] = []
+
+    def find() -> bytes:
+        found.append(find_checkpoint(run_dir))
+        return json.dumps({"folder": str(found[0].folder), "manifest": manifest_text(found[0].manifest)}).encode()
+
+    content = from_first(runtime.ranks, find)
+    if found:
+        return found[0]
+    values = json.loads(content)
+    manifest = Manifest.parse(json.loads(values["manifest"]), "the manifest of the first process")
+    return Checkpoint(folder=Path(values["folder"]), manifest=manifest)
+
+
+def _same_network(checkpoint: Checkpoint, runtime: Runtime, name: str) -> nn.Module:
+    """The network of `checkpoint` on the device, with the weights that the first process reads."""
+    own: list[nn.Module] = []
+
+    def read() -> bytes:
+        own.append(member_of(checkpoint, runtime, name).model)
+        if runtime.ranks.is_alone:
+            return b""
+        return tensor_bytes({key: tensor.cpu().contiguous() for key, tensor in own[0].state_dict().items()})
+
+    content = from_first(runtime.ranks, read)
+    if own:
+        return own[0]
+    model = resolve_model(checkpoint.manifest.model, checkpoint.manifest.spec)
+    model.load_state_dict(parse_tensors(content))
+    return model.eval().to(device=runtime.device, memory_format=runtime.memory_format)  # type: ignore[call-overload,no-any-return]
 
 
 def _write_evidence(

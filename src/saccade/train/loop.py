@@ -1,5 +1,6 @@
 """The loop: epochs of steps, validation, the best epoch kept, a checkpoint before anything can be lost."""
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,18 +10,20 @@ from typing import Any, Protocol
 
 import torch
 
-from ..core.errors import Stopped, TrainingError, counted, printable
+from ..core.agreement import agreed, as_stop
+from ..core.errors import GroupError, SaccadeError, Stopped, TrainingError, counted, printable
+from ..core.ranks import Ranks
 from ..core.runtime import wait_for
 from ..core.task import Task, images_right
 from ..core.types import Batch
-from ..data.loading.loader import Loader, keep_waiting
+from ..data.loading.loader import Loader
 from ..evaluate.forward import Outputs, collect_outputs
 from ..evaluate.label_metrics import image_label_losses, mean_average_precision
 from ..evaluate.metrics import compute_metrics
 from ..evaluate.number_metrics import compute_number_metrics
 from ..evaluate.scores import as_logits
 from ..runs.checkpoint import save_checkpoint
-from ..runs.log import MetricsLog
+from ..runs.log import MetricsLog, NoLog
 from ..runs.manifest import Manifest
 from ..runs.names import BEST, LAST
 from .diagnose import describe_divergence, place_of_step
@@ -32,6 +35,7 @@ from .step import EpochTotals, TrainingStep
 from .stop import StopSignal
 from .time_left import TrainingTime
 
+GO_ON, SAVE, STOP, END = range(4)  # what comes between two steps
 CHOSEN_BY = ("validation_map", "validation_mae")  # what the kept epoch is chosen by, where it is not the accuracy
 TOLD_EVERY_S = 1.0  # how long is left
 MOST_JUDGING_S = 60.0  # behind a deadline, which has its own share for it
@@ -90,19 +94,21 @@ class Progress(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class FitPlan:
-    """What `fit` needs besides the training itself. `validation` is None where no image can be spared for it."""
+    """What `fit` needs besides the training itself. `validation` is None where no image can be spared for it; `told`
+    are the files that left their batches, by name, once a person has heard of them."""
 
     run_dir: Path
     train: Loader
     validation: Loader | None
     manifest: Manifest
-    log: MetricsLog
+    log: MetricsLog | NoLog
     progress: Progress
     stop: StopSignal
     key_of: Callable[[int], str]
     save_clock: Callable[[], float] = field(default=time.monotonic)
     deadline_s: float | None = None
     num_judged: int = 0  # images that are judged at the end
+    told: set[str] = field(default_factory=set)
 
     def is_over(self, ahead_s: float = 0.0) -> bool:
         """Whether the deadline (`time.monotonic`) will have passed in `ahead_s` seconds; never without one."""
@@ -134,8 +140,8 @@ def fit(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
             _save_last(training, plan, cursor)
             raise
         _save_last(training, plan, cursor)
-        if _is_stopped(training, plan) and not cursor.finished:
-            raise Stopped("")
+        if _is_stopped(training.runtime.ranks, plan.stop) and not cursor.finished:
+            raise _stopped(training.runtime.ranks, plan.stop)
     return cursor
 
 
@@ -170,15 +176,14 @@ def _tell_left(training: TrainingStep, plan: FitPlan, cursor: Cursor, taken: Tra
 
 def _run_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor, taken: TrainingTime) -> Cursor:
     """The rest of an epoch's steps. Raises Stopped, with everything saved, TrainingError and DataError."""
-    saved_s = plan.save_clock()
     taken.begin()
     told_s = -math.inf
     start_s = time.monotonic() - cursor.training_s
+    between = BetweenSteps(training, plan)
     training.set_epoch(cursor.epoch)
-    num_told = len(plan.train.dropped)
     try:
         for batch in _batches(training, plan, cursor):
-            num_told = _tell_dropped(plan, num_told)
+            between.announce()
             num_bad = _take_step(training, plan, cursor, batch)
             position = {"batch": cursor.batch + 1, "step": cursor.step + 1, "bad_steps": num_bad}
             cursor = cursor.model_copy(update=position | {"training_s": time.monotonic() - start_s})
@@ -189,41 +194,76 @@ def _run_epoch(training: TrainingStep, plan: FitPlan, cursor: Cursor, taken: Tra
             plan.progress.step(cursor.epoch, cursor.batch, plan.train.num_batches, training.told_means)
             if cursor.batch == plan.train.num_batches:
                 continue  # the end of an epoch saves
-            if _is_over(training, plan):
+            what = between.decided()
+            if what == END:
                 break
-            if _is_stopped(training, plan):
-                raise Stopped("")
-            if plan.save_clock() - saved_s > training.config.stop.save_every_s:
+            if what == STOP:
+                raise _stopped(training.runtime.ranks, plan.stop)
+            if what == SAVE:
                 _save_last(training, plan, cursor)
-                saved_s = plan.save_clock()
-        _tell_dropped(plan, num_told)
+                between.saved()
     except Stopped:  # behind a step, or while a file is waited for
         _save_last(training, plan, cursor)
         raise
     return cursor
 
 
+class BetweenSteps:
+    """What comes between two steps: a save, a stop, the end. Of several processes any may be stopped, and all are; the
+    first looks at the clock. They tell each other within the step, so what holds behind it was known in front of it."""
+
+    def __init__(self, training: TrainingStep, plan: FitPlan) -> None:
+        self._training, self._plan = training, plan
+        self._ranks = training.runtime.ranks
+        self.saved()
+
+    def saved(self) -> None:
+        """Everything has been saved now."""
+        self._saved_s = self._plan.save_clock()
+
+    def announce(self) -> None:
+        """Tell the other processes, within the step that follows, what this one knows."""
+        if not self._ranks.is_alone:
+            self._training.signals = (self._plan.stop.signal, self._by_the_clock() if self._ranks.is_first else GO_ON)
+
+    def decided(self) -> int:
+        """What comes now, the same on all processes."""
+        if self._ranks.is_alone:
+            exit_code, what = self._plan.stop.signal, self._by_the_clock()
+        else:
+            exit_code, what = self._training.signals
+            if exit_code:
+                self._plan.stop.take_up(exit_code)
+        return STOP if exit_code and what != END else what
+
+    def _by_the_clock(self) -> int:
+        is_due = self._plan.save_clock() - self._saved_s > self._training.config.stop.save_every_s
+        return END if self._plan.is_over() else SAVE if is_due else GO_ON
+
+
 def _batches(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Iterator[Batch]:
-    """The rest of an epoch. What goes wrong with it is told to the other processes, which wait in their step."""
-    check = plan.stop.check if training.runtime.ranks.is_alone else keep_waiting  # several stop behind a step, together
-    try:
-        yield from plan.train.epoch(cursor.epoch, first_batch=cursor.batch, check=check)
-    except Exception as error:  # noqa: BLE001  it is raised again
-        training.give_up(error)
-
-
-def _is_stopped(training: TrainingStep, plan: FitPlan) -> bool:
-    """Whether somebody wants the training to end: of several processes, whether all of them know it."""
-    if training.runtime.ranks.is_alone:
-        return plan.stop.requested
-    if training.signals[0]:
-        plan.stop.take_up(training.signals[0])
-    return bool(training.signals[0])
-
-
-def _is_over(training: TrainingStep, plan: FitPlan) -> bool:
-    """Whether the deadline has passed: of several processes, whether it had for one when the step began."""
-    return plan.is_over() if training.runtime.ranks.is_alone else bool(training.signals[1])
+    """The rest of an epoch. What keeps one process from its batch keeps all from their step."""
+    ranks = training.runtime.ranks
+    batches = plan.train.epoch(cursor.epoch, first_batch=cursor.batch, check=plan.stop.check)
+    if ranks.is_alone:
+        for batch in batches:
+            _tell_dropped(ranks, plan)
+            yield batch
+        _tell_dropped(ranks, plan)
+        return
+    with agreed(ranks):  # the first batch may take long, and longer on one machine than on another
+        next_batch = next(batches, None)
+    while next_batch is not None:
+        yield next_batch
+        try:
+            next_batch = next(batches, None)
+        except Exception as error:  # noqa: BLE001 - it is raised again
+            if isinstance(error, SaccadeError):
+                error.is_agreed = True
+            try:
+                training.give_up(error)
+            except GroupError as told:
+                raise as_stop(told) from None
 
 
 def _take_step(training: TrainingStep, plan: FitPlan, cursor: Cursor, batch: Batch) -> int:
@@ -231,8 +271,10 @@ def _take_step(training: TrainingStep, plan: FitPlan, cursor: Cursor, batch: Bat
     config = training.config
     factor = learning_rate_factor(config.schedule, cursor.step, config.epochs * plan.train.num_batches)
     num_parts = training.num_micro_batches
-    training.signals = (plan.stop.exit_code if plan.stop.requested else 0, int(plan.is_over()))
-    num_bad = 0 if training.run(batch, cursor.step, factor) else cursor.bad_steps + 1
+    try:
+        num_bad = 0 if training.run(batch, cursor.step, factor) else cursor.bad_steps + 1
+    except GroupError as error:
+        raise as_stop(error) from None
     if training.num_micro_batches != num_parts:
         _tell_memory(training, plan, cursor)
     if training.graphs and training.graphs.refusal:
@@ -246,13 +288,21 @@ def _take_step(training: TrainingStep, plan: FitPlan, cursor: Cursor, batch: Bat
     return num_bad
 
 
-def _tell_dropped(plan: FitPlan, num_told: int) -> int:
-    """Say and log which files could not be read any more and left their batch; how many have been told now."""
-    for dropped in plan.train.dropped[num_told:]:
-        key = printable(dropped.key)
-        plan.write_event("dropped", {"key": key, "reason": dropped.reason, "epoch": dropped.epoch + 1})
-        plan.progress.note(f"skipped {key} in epoch {dropped.epoch + 1}: {printable(dropped.reason)}")
-    return len(plan.train.dropped)
+def _tell_dropped(ranks: Ranks, plan: FitPlan) -> None:
+    """Say and log which files could not be read any more and left their batch, in whichever process."""
+    found: list[dict[str, Any]] = [
+        {"key": printable(one.key), "reason": one.reason, "epoch": one.epoch + 1}
+        for one in plan.train.dropped
+        if printable(one.key) not in plan.told
+    ]
+    if not ranks.is_alone:  # another process may meet, in another epoch, a file that was told
+        told = ranks.gather(json.dumps(found).encode(), patiently=True)
+        found = list({one["key"]: one for content in told for one in json.loads(content)}.values())
+    with agreed(ranks):
+        for values in found:
+            plan.told.add(values["key"])
+            plan.write_event("dropped", values)
+            plan.progress.note(f"skipped {values['key']} in epoch {values['epoch']}: {printable(values['reason'])}")
 
 
 def _tell_memory(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> None:
@@ -304,13 +354,17 @@ def _finish_epoch(
         validation_mae=validation.mae if validation else None,
         is_number=training.task.is_number,
     )
-    plan.write_event("epoch", result.logged() | {"step": cursor.step})
+    ranks = training.runtime.ranks
+    with agreed(ranks):
+        plan.write_event("epoch", result.logged() | {"step": cursor.step})
     _tell_left(training, plan, cursor.model_copy(update={"epoch": epoch, "batch": 0}), taken)
     plan.progress.epoch(result)
     training.totals = EpochTotals.zero(training.runtime.device)
     waited = epoch - cursor.best_epoch
     patience = config.stop.patience_epochs
     is_over = plan.is_over(ahead_s=seconds + validation_s)
+    if plan.deadline_s is not None:
+        is_over = ranks.tell(b"1" if is_over else b"0", patiently=True) == b"1"
     finished = epoch == config.epochs or is_over or bool(patience and waited >= patience)
     if is_over and (epoch < config.epochs or cursor.batch < plan.train.num_batches):
         part = "" if cursor.batch == plan.train.num_batches else ", in its middle"
@@ -379,7 +433,24 @@ def _is_better(validation: Validation, cursor: Cursor) -> bool:
     return validation.value > cursor.best_value or (is_equal and validation.loss < cursor.best_loss)
 
 
+def _is_stopped(ranks: Ranks, stop: StopSignal) -> bool:
+    """Whether this process, or another one of the run, was asked to stop."""
+    exit_code = max(int(content) for content in ranks.gather(str(stop.signal).encode(), patiently=True))
+    if exit_code:
+        stop.take_up(exit_code)
+    return bool(exit_code)
+
+
+def _stopped(ranks: Ranks, stop: StopSignal) -> Stopped:
+    """What is raised where all processes know that they are stopped."""
+    error = stop.stopped()
+    error.is_agreed = not ranks.is_alone
+    return error
+
+
 def _save_last(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> None:
+    if not training.runtime.ranks.is_alone:
+        _tell_dropped(training.runtime.ranks, plan)
     _save(training, plan, cursor, plan.run_dir / LAST, with_state=True)
 
 
@@ -396,4 +467,7 @@ def _save(training: TrainingStep, plan: FitPlan, cursor: Cursor, folder: Path, w
     )
     weights: dict[str, torch.Tensor] = training.judged_model.state_dict()
     state = state_tensors(training) if with_state else None
-    save_checkpoint(folder, manifest, weights, state, keep_previous=with_state)
+    ranks = training.runtime.ranks
+    with agreed(ranks):
+        if ranks.is_first:
+            save_checkpoint(folder, manifest, weights, state, keep_previous=with_state)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ..core.agreement import from_first
 from ..core.errors import CheckpointError, ConfigError, counted, printable
 from ..runs.checkpoint import Checkpoint, settle_checkpoint
 from ..runs.manifest import Manifest
@@ -11,15 +12,28 @@ from .prepare import Images
 from .progress import RunProgress
 from .resume_images import other_images
 from .run_directory import RunFolder
-from .state import Cursor, restore_training
+from .state import Cursor, restore_training, take_training, training_bytes
 from .step import TrainingStep
 
 
 def resume(training: TrainingStep, folder: RunFolder, images: Images, progress: RunProgress) -> Cursor | None:
     """Where the run in `folder` was saved last, with `training` put back there; None, which is said, if nowhere.
 
+    The first process of a run reads, and tells the others: what they see of a shared folder may be older.
     Raises CheckpointError where the images have changed.
     """
+    found: list[Cursor | None] = []
+
+    def read() -> bytes:
+        found.append(_resume_here(training, folder, images, progress))
+        return b"" if training.runtime.ranks.is_alone else training_bytes(training, found[0])
+
+    content = from_first(training.runtime.ranks, read)
+    return found[0] if found else take_training(training, content)
+
+
+def _resume_here(training: TrainingStep, folder: RunFolder, images: Images, progress: RunProgress) -> Cursor | None:
+    """`resume` in the process that reads."""
     checkpoint, problems = settle_checkpoint(folder.path / LAST, keep_previous=True)
     best, best_problems = settle_checkpoint(folder.path / BEST)
     for problem in problems:

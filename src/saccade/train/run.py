@@ -1,8 +1,9 @@
 """One training run from images to a judged checkpoint: the only file that wires the parts together."""
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import torch
 from torch import nn
 
 from ..core import atomic, lock
+from ..core.agreement import agreed, refuse_other_images, use_timeout
 from ..core.display import Displayed
 from ..core.errors import ConfigError, Stopped, StorageError, counted, printable
 from ..core.in_memory import is_given
+from ..core.ranks import Ranks, current_ranks
 from ..core.runtime import Runtime, environment, seed_everything, send, start
 from ..core.types import Preprocessing
 from ..data.augmentation_policy import AugmentConfig
@@ -29,15 +32,14 @@ from ..models.layers import set_stochastic_depth
 from ..models.network_in_memory import check_given
 from ..models.new_head import network_words
 from ..models.surgery import ALL
-from ..runs.checkpoint import find_checkpoint
-from ..runs.log import MetricsLog
+from ..runs.log import MetricsLog, NoLog
 from ..runs.manifest import Manifest
 from ..runs.names import METRICS_LOG
 from ..runs.start_point import NO_BETTER_EPOCH
 from .config import RunConfig
 from .cross_validated import CrossValidated
 from .extra_loss import FindExtraLoss, no_extra_loss
-from .final_evaluation import Judgement, judge, write_seen
+from .final_evaluation import Judgement, judge, kept_checkpoint, write_seen
 from .held_back import MAX_TRAIN
 from .loop import FitPlan, fit
 from .loss import class_weights
@@ -54,6 +56,7 @@ from .single_images import refuse_single_values
 from .state import Cursor
 from .step import TrainingStep
 from .stop import StopSignal
+from .together import described_job, refuse_own_folders, unlike_processors
 
 NUM_INITIAL = 5000  # training images that a network may look at before its first step
 
@@ -107,31 +110,54 @@ def train(
     Raises DataError, ModelError, RunInUseError, StorageError, TrainingError, and Stopped with the command to go on.
     """
     started_s = time.monotonic()
-    folder.check()
-    config = keep_lanes(config, folder) if folder.resume else config
-    runtime = start(config.runtime)
-    config = config if folder.resume else settle_lanes(config, runtime)
-    refuse_more_processes(config, runtime.ranks)
-    white = begun_white(folder.path) if folder.resume else None
-    images = images or prepare_images(config, runtime, progress.note, progress.scan, white)
-    images = as_begun(images, folder.path, config, begun_with(folder.path)) if folder.resume else images
-    white = images.preprocessing.white_16_bit
-    augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed, white)
-    asked, config = config, config.model_copy(update={"augment": augment})
-    config, extra_loss = find_extra_loss(config, images, runtime)
-    folder.refuse_another_network(config.model)
-    training = start_training(config, images, runtime)
-    training.extra_loss = extra_loss
-    if extra_loss is not None:
-        images = learn_from(images, extra_loss.seen)
-    check_growing(training.model, config, images.preprocessing)
-    atomic.make_folder(folder.path)
-    with lock.exclusive(folder.path), StopSignal() as stop:
-        folder.begin(asked, config, environment(runtime), images.summary())
-        write_seen(folder.path, images)
+    ranks = current_ranks()
+    with agreed(ranks):
+        folder.check()
+        config = keep_lanes(config, folder) if folder.resume else config
+        runtime = start(config.runtime)
+        config = config if folder.resume else settle_lanes(config, runtime)
+        refuse_more_processes(config, ranks)
+        use_timeout(ranks, config.scale.timeout_s)
+    with agreed(ranks):
+        white = begun_white(folder.path) if folder.resume else None
+        images = images or prepare_images(config, runtime, progress.note, progress.scan, white)
+        images = as_begun(images, folder.path, config, begun_with(folder.path)) if folder.resume else images
+        white = images.preprocessing.white_16_bit
+        augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed, white)
+        asked, config = config, config.model_copy(update={"augment": augment})
+        config, extra_loss = find_extra_loss(config, images, runtime)
+        folder.refuse_another_network(config.model)
+        training = start_training(config, images, runtime)
+        training.extra_loss = extra_loss
+        if extra_loss is not None:
+            images = learn_from(images, extra_loss.seen)
+        check_growing(training.model, config, images.preprocessing)
+    if not ranks.is_alone:
+        test = hashlib.sha256(images.split.test_N.tobytes()).hexdigest()
+        refuse_other_images(ranks, f"{images.digest()}-{test}", len(images.scan.good_N))
+    if told := unlike_processors(runtime):
+        progress.note(told)
+    with held_run(folder, ranks), StopSignal() as stop:
+        refuse_own_folders(ranks, folder.path)
+        facts = environment(runtime) | described_job(ranks)
+        with agreed(ranks):
+            if ranks.is_first:
+                folder.begin(asked, config, facts, images.summary())
+                write_seen(folder.path, images)
         context = FitContext(progress=progress, stop=stop, command=command, started_s=started_s, crossed=crossed)
         cursor = resume(training, folder, images, progress) if folder.resume else None
         return fit_and_judge(training, folder, images, cursor or Cursor(data_digest=images.digest()), context)
+
+
+@contextmanager
+def held_run(folder: RunFolder, ranks: Ranks) -> Iterator[None]:
+    """The run's folder is made, and held against other jobs by the first process."""
+    with ExitStack() as held:
+        with agreed(ranks):
+            if ranks.is_first:
+                atomic.make_folder(folder.path)
+                held.enter_context(lock.exclusive(folder.path))
+        yield
 
 
 def fit_and_judge(
@@ -148,14 +174,16 @@ def fit_and_judge(
     try:
         with watched_run(context.progress, folder.path, config, cursor.step) as tell_verdict:
             cursor = _fit(training, folder, images, cursor, context)
-            best = find_checkpoint(folder.path)
+            best = kept_checkpoint(folder.path, training.runtime)
             context.progress.working(judging_words(images))
             judgement = judge(
                 folder.path, best, images, config, training.runtime, context.stop.check, crossed=context.crossed
             )
             tell_verdict(metrics_json(judgement.metrics))
-    except Stopped:
-        raise stopped(config, folder, context.stop.exit_code) from None
+    except Stopped as error:
+        told = stopped(config, folder, error.exit_code)
+        told.is_agreed = error.is_agreed
+        raise told from None
     except StorageError as error:
         raise StorageError(f"{error.message}\nGo on with: {resume_command(config, folder.path)}") from error.__cause__
     num_seen = cursor.epoch * len(images.split.train_N)
@@ -250,8 +278,11 @@ class FitContext:
 def _fit(training: TrainingStep, folder: RunFolder, images: Images, cursor: Cursor, context: FitContext) -> Cursor:
     config = training.config
     manifest = describe_weights(config, images, training.runtime, context.command)
-    train_N, share = images.split.train_N, config.loader_of(training.runtime.ranks)
-    train = build_loader(images.source, train_N, images.preprocessing, config.augment, share, config.seed)
+    ranks = training.runtime.ranks
+    own_lanes = config.loader_of(ranks)
+    train = build_loader(
+        images.source, images.split.train_N, images.preprocessing, config.augment, own_lanes, config.seed
+    )
     loader = config.loader.model_copy(update={"batch_size": config.batch_size})
     validation = None
     validation_N = images.split.without_copies("validation")
@@ -262,7 +293,8 @@ def _fit(training: TrainingStep, folder: RunFolder, images: Images, cursor: Curs
     if training.runtime.device.type != "cpu":
         for loaded in (train, validation) if validation else (train,):
             loaded.keep_on(training.runtime.device)
-    log = MetricsLog(folder.path / METRICS_LOG, cursor.log_bytes)
+    with agreed(ranks):
+        log = MetricsLog(folder.path / METRICS_LOG, cursor.log_bytes) if ranks.is_first else NoLog()
     plan = FitPlan(
         run_dir=folder.path,
         train=train,

@@ -160,6 +160,8 @@ ADJUSTABLE = (
     "loader.on_bad_image",
     "loader.store",
     "stop.save_every_s",
+    "scale.timeout_s",
+    "scale.max_restarts",
 )
 
 

@@ -1,9 +1,12 @@
 """Where a training is: the cursor, and everything a resumed run needs to go on to the same bits."""
 
+import json
 from typing import Annotated
 
 import torch
 from pydantic import ConfigDict, Field
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as tensor_bytes
 
 from ..core.config import FrozenConfig
 from ..core.errors import CheckpointError, printable
@@ -11,6 +14,7 @@ from .optimizers import optimizer_tensors, restore_optimizers
 from .step import EpochTotals, TrainingStep
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
+SHIPPED = "shipped."  # in front of the names of the weights that a checkpoint ships
 MAX_SHOWN = 200  # characters of a name in a message
 
 
@@ -71,6 +75,27 @@ def restore_training(
         first_line = str(error).splitlines()[0]
         raise CheckpointError(f"The saved training does not fit this network: {first_line}") from None
     training.num_micro_batches = cursor.num_micro_batches
+
+
+def training_bytes(training: TrainingStep, cursor: Cursor | None) -> bytes:
+    """Where a training is, for another process of its run; empty where it is at its beginning."""
+    if cursor is None:
+        return b""
+    weights = {f"{SHIPPED}{name}": tensor for name, tensor in training.judged_model.state_dict().items()}
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in (weights | state_tensors(training)).items()}
+    return tensor_bytes(tensors, {"cursor": cursor.model_dump_json()})
+
+
+def take_training(training: TrainingStep, content: bytes) -> Cursor | None:
+    """Put `training` where `training_bytes` was taken, and say where that is; None: at its beginning."""
+    if not content:
+        return None
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    cursor = Cursor.parse(json.loads(header["__metadata__"]["cursor"]), "the first process")
+    tensors = parse_tensors(content)
+    weights = {name.removeprefix(SHIPPED): tensors.pop(name) for name in list(tensors) if name.startswith(SHIPPED)}
+    restore_training(training, cursor, weights, tensors)
+    return cursor
 
 
 def _refuse_other_tensors(expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> None:

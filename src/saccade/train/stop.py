@@ -49,7 +49,18 @@ class StopSignal:
     def check(self) -> None:
         """Raise Stopped where a signal has come: for work in whose middle there is nothing to save."""
         if self.requested:
-            raise Stopped("")
+            raise self.stopped()
+
+    @property
+    def signal(self) -> int:
+        """The exit code where a stop was asked for, else 0: what other processes of the run are told."""
+        return self.exit_code if self.requested else 0
+
+    def stopped(self) -> Stopped:
+        """What is raised, for somebody above to say what was saved."""
+        error = Stopped("")
+        error.exit_code = self.exit_code
+        return error
 
     def take_up(self, exit_code: int) -> None:
         """Another process of the run was asked to stop, so this one is."""

@@ -1,0 +1,240 @@
+"""Kill, halt and starve the processes of `saccade train --processes 2`; compare every bit with a run of one process.
+
+    python -m campaigns.processes --each 10 --seed 0
+
+A trial trains a small network on the built-in digits on two processes and does one thing to them at a random moment,
+half of these inside a save: SIGKILL to process 0 or 1, SIGSTOP, SIGKILL to the command itself, SIGTERM to one process,
+a disk that takes no more. A killed or halted process is started again by the command; what ended is gone on with, on
+one or two processes. Every run must end with the weights, optimizer state, metric log and logits of one process alone;
+none may leave a process, a held lock, or a listener outside loopback behind. Linux only.
+"""
+
+import argparse
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from saccade import api
+from saccade.core import lock
+from saccade.core.errors import SaccadeError
+
+from .small_training import COMMON, MODEL, differences, fingerprint, in_child
+
+SETTINGS = [*COMMON, "scale.lanes=8", "scale.timeout_s=4", "optimizer.name=adamw", "augment.mixup.alpha=0.4"]
+EPOCHS, MOST_STEPS = 3, 18  # of 24 steps: what is left is trained after the last start
+FAULTS = ("kill 0", "kill 1", "halt 0", "halt 1", "kill the command", "terminate 0", "terminate 1", "disk full")
+STATUS = {"terminate 0": 143, "terminate 1": 143, "disk full": 1, "kill the command": -signal.SIGKILL}
+PATIENCE_S = 600.0
+LISTENS = "0A"  # in /proc/net/tcp
+
+
+def main() -> None:
+    """Run the trials and print the result as JSON; exit status 1 where any trial fails."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--each", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--faults", nargs="*", default=FAULTS, choices=FAULTS)
+    arguments = parser.parse_args()
+    trials = [[fault] for fault in arguments.faults for _ in range(arguments.each)]
+    with tempfile.TemporaryDirectory() as folder:
+        result = run_campaign(trials, arguments.seed, Path(folder))
+    print(json.dumps(result))
+    sys.exit(1 if result["failures"] else 0)
+
+
+def run_campaign(trials: list[list[str]], seed: int, folder: Path) -> dict[str, Any]:
+    """One run for each of `trials`, the faults that befall it one after the other; returns what failed, and how long
+    it took until the run went on."""
+    draw = random.Random(seed)
+    in_child(partial(alone, folder / "reference"))
+    reference = fingerprint(folder / "reference")
+    failures: list[str] = []
+    again_s: dict[str, list[float]] = {}
+    for number, faults in enumerate(trials):
+        run = folder / f"trial-{number}"
+        trial = Trial(run, draw)
+        try:
+            for fault in faults:
+                seconds = trial.suffer(fault)
+                again_s.setdefault(fault, []).append(round(seconds, 1))
+            trial.end()
+            failures += [f"trial {number} ({', '.join(faults)}): {text}" for text in trial.problems]
+            failures += [
+                f"trial {number} ({', '.join(faults)}): {text}" for text in differences(reference, fingerprint(run))
+            ]
+        except (TimeoutError, RuntimeError, SaccadeError) as error:
+            failures.append(f"trial {number} ({', '.join(faults)}): {error}; it said: {trial.said()[-600:]}")
+        finally:
+            trial.kill()
+        shutil.rmtree(run, ignore_errors=True)
+    return {"trials": len(trials), "seed": seed, "seconds until it went on": again_s, "failures": failures}
+
+
+def alone(run: Path) -> None:
+    """The run in one process."""
+    request = api.TrainRequest(source="digits", model=MODEL, epochs=EPOCHS, out=run, settings=SETTINGS)
+    api.train(request, None, "campaign")
+
+
+class Trial:
+    """One run on two processes, begun at once, and what is found wrong with it."""
+
+    def __init__(self, run: Path, draw: random.Random) -> None:
+        self._run, self._draw = run, draw
+        self._log = open(run.with_suffix(".log"), "w+", encoding="utf-8")  # noqa: SIM115 - closed by `kill`
+        self.problems: list[str] = []
+        settings = [word for setting in SETTINGS for word in ("--set", setting)]
+        self._start(["digits", "--model", MODEL, "--epochs", str(EPOCHS), "--processes", "2", *settings])
+
+    def suffer(self, fault: str) -> float:
+        """Let `fault` happen at a random step; returns the seconds until another step was saved."""
+        before = self._step()
+        self._until(self._draw.randint(before + 1, max(before + 1, MOST_STEPS)))
+        if self._draw.random() < 0.5:
+            self._inside_a_save()
+        self._look_at_listeners()
+        began_s, processes = time.monotonic(), self._processes()
+        what, _, whom = fault.partition(" ")
+        if what == "disk":
+            resource.prlimit(processes[0], resource.RLIMIT_FSIZE, (0, 0))
+        elif whom == "the command":
+            os.kill(self._command.pid, signal.SIGKILL)
+        else:
+            os.kill(processes[int(whom)], {"kill": 9, "halt": 19, "terminate": 15}[what])
+        if fault in STATUS:
+            status = self._command.wait(PATIENCE_S)
+            if status != STATUS[fault]:
+                self.problems.append(f"{fault}: the exit status is {status}; it said: {self.said()[-600:]}")
+            self._look_at_leftovers(list(processes.values()))
+            self._start(["--resume", "--processes", str(self._draw.randint(1, 2))])
+        self._until(self._step() + 1, processes)
+        return time.monotonic() - began_s
+
+    def end(self) -> None:
+        """Wait for the end of the run."""
+        processes = self._processes()
+        status = self._command.wait(PATIENCE_S)
+        if status:
+            self.problems.append(f"the run ends with status {status}; it said: {self.said()[-600:]}")
+        self._look_at_leftovers(list(processes.values()))
+
+    def said(self) -> str:
+        """What the command has said on stderr."""
+        self._log.flush()
+        return self._run.with_suffix(".log").read_text(encoding="utf-8")
+
+    def kill(self) -> None:
+        """Leave nothing behind."""
+        for pid in (self._command.pid, *self._processes().values()):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self._command.wait()
+        self._log.close()
+
+    def _start(self, words: list[str]) -> None:
+        command = [sys.executable, "-m", "saccade", "train", *words, "--out", str(self._run), "--plain"]
+        self._command = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=self._log)
+
+    def _processes(self) -> dict[int, int]:
+        """The processes that compute, by rank: those that the command has started, or itself."""
+        pid = self._command.pid
+        try:
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+        except OSError:
+            return {}
+        ranks = {int(rank): int(child) for child in children if (rank := environment_of(child).get("RANK", ""))}
+        return ranks or {0: pid}
+
+    def _step(self) -> int:
+        """How many steps the checkpoint has that was saved last."""
+        try:
+            values = json.loads((self._run / "checkpoint-last" / "manifest.json").read_bytes())
+        except (OSError, ValueError):
+            return 0
+        return int(values["step"])
+
+    def _until(self, step: int, others: dict[int, int] | None = None) -> None:
+        """Wait until so many steps are saved, by other processes than `others`, or all is over."""
+        end_s = time.monotonic() + PATIENCE_S
+        while self._command.poll() is None:
+            if self._step() >= step and (others is None or self._processes() != others):
+                return
+            if time.monotonic() > end_s:
+                raise TimeoutError(f"step {step} is not saved after {PATIENCE_S:.0f} s")
+            time.sleep(0.005)
+
+    def _inside_a_save(self) -> None:
+        """Wait until a checkpoint is being written, or a second."""
+        temporary, end_s = self._run / "checkpoint-last.saccade-tmp", time.monotonic() + 1
+        while not temporary.exists() and time.monotonic() < end_s:
+            time.sleep(0.0005)
+
+    def _look_at_listeners(self) -> None:
+        for pid in (self._command.pid, *self._processes().values()):
+            outside = [address for address in listeners(pid) if not address.startswith("127.")]
+            if outside:
+                self.problems.append(f"process {pid} listens on {', '.join(outside)}")
+
+    def _look_at_leftovers(self, processes: list[int]) -> None:
+        end_s = time.monotonic() + 60
+        while left := [pid for pid in processes if is_running(pid)]:
+            if time.monotonic() > end_s:
+                self.problems.append(f"{len(left)} processes run on without their command")
+                return
+            time.sleep(0.05)
+        lock.refuse_held(self._run)
+
+
+def environment_of(pid: str) -> dict[str, str]:
+    """The environment that a process was started with."""
+    try:
+        words = Path(f"/proc/{pid}/environ").read_text(encoding="utf-8", errors="replace").split("\0")
+    except OSError:
+        return {}
+    return dict(word.split("=", 1) for word in words if "=" in word)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there, and more than an entry that nobody has collected."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def listeners(pid: int) -> list[str]:
+    """The addresses on which a process waits for others, loopback of both families as 127.0.0.1."""
+    try:
+        links = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
+    except OSError:
+        return []
+    own = {link[8:-1] for link in links if link.startswith("socket:[")}
+    found = []
+    for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text(encoding="ascii").splitlines()[1:]:
+            words = line.split()
+            if words[3] == LISTENS and words[9] in own:
+                packed = bytes.fromhex(words[1].partition(":")[0])
+                numbers = struct.unpack(f">{len(packed) // 4}I", packed)
+                address = socket.inet_ntop(family, struct.pack(f"<{len(numbers)}I", *numbers))
+                found.append("127.0.0.1" if address in ("::1", "::ffff:127.0.0.1") else address)
+    return found
+
+
+if __name__ == "__main__":
+    main()
