@@ -1,6 +1,7 @@
 """The place Data: counts as the run has them, images as the source has them, and nothing that a request may name."""
 
 import asyncio
+import base64
 import io
 import json
 from pathlib import Path
@@ -18,12 +19,17 @@ from tests.ship.asked import HOST, Reply, asked  # noqa: E402
 from tests.web_pages import Watched  # noqa: E402
 
 from saccade.core.errors import printable  # noqa: E402
+from saccade.core.types import Preprocessing  # noqa: E402
+from saccade.data.images.preprocess import prepare_image  # noqa: E402
+from saccade.data.random_numbers import uniform  # noqa: E402
 from saccade.data.source import open_source  # noqa: E402
+from saccade.preview.images import Preview  # noqa: E402
 from saccade.runs.summary import DataSummary  # noqa: E402
 from saccade.web.guard import rules_for  # noqa: E402
 from saccade.web.process import RunningServer  # noqa: E402
 from saccade.web.studio.app import build_app  # noqa: E402
 from saccade.web.studio.data.counts import bars_of  # noqa: E402
+from saccade.web.studio.data.draws import values_words  # noqa: E402
 from saccade.web.studio.data.sets import set_id  # noqa: E402
 
 NOT_KNOWN = "The images have changed since."
@@ -44,6 +50,10 @@ def app(runs: Path):
 def photos(judged: MadeRun) -> str:
     """The source of every run."""
     return str(judged.path.parent / "photos")
+
+
+def pixels_of(address: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.removeprefix("data:image/png;base64,")))))
 
 
 def ask(app, address: str, photos: str = "") -> Reply:
@@ -161,6 +171,62 @@ def test_a_file_that_is_no_image_is_named_and_others_are_shown(tmp_path: Path):
     assert ask(app, "/data/{set}/images/1/thumbnail", source).status == 200
 
 
+PREPROCESSING = Preprocessing(resize_px=36, input_height_px=32, input_width_px=32)
+POLICY = "[augment.mirror]\nprobability = 0.5\n"
+
+
+@pytest.fixture(scope="module")
+def augmenting(photos: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one run, which mirrors."""
+    folder = tmp_path_factory.mktemp("augmenting")
+    run = folder / "run"
+    run.mkdir()
+    (run / "config.toml").write_text(f"source = {json.dumps(photos)}\nseed = 5\n\n{POLICY}")
+    (run / "data.json").write_text(json.dumps({"preprocessing": PREPROCESSING.model_dump(mode="json")}))
+    return folder
+
+
+def test_draws_are_those_of_training_by_their_seed(augmenting: Path, photos: str):
+    app = build_app(augmenting, rules_for("127.0.0.1", 8000, ""))
+    own = ask(app, "/api/data/{set}/images/7/draws", photos).json
+    other = ask(app, "/api/data/{set}/images/7/draws?seed=6", photos).json
+    assert (own["seed"], own["own_seed"], other["seed"]) == (5, 5, 6)
+    assert own["strengths"] == ["mirror: probability 0.5"]
+    prepared_HWC = prepare_image(open_source(photos)[7].image_HWC, PREPROCESSING)
+    np.testing.assert_array_equal(pixels_of(own["evaluated"]), prepared_HWC)
+    for found, seed in ((own, 5), (other, 6)):
+        for epoch, draw in enumerate(found["draws"]):
+            is_mirrored = uniform(seed, epoch, "mirror", np.array([7]), 1)[0, 0] < 0.5
+            assert draw["lines"] == (["mirror yes"] if is_mirrored else [])
+            expected_HWC = prepared_HWC[:, ::-1] if is_mirrored else prepared_HWC
+            np.testing.assert_array_equal(pixels_of(draw["picture"]), expected_HWC)
+
+
+def test_values_are_told_before_and_after_they_are_normalised():
+    picture_HWC = np.array([[[0, 51, 255]]], np.uint8)
+    preview = Preview(key="a", label="b", original_HWC=picture_HWC, evaluated_HWC=picture_HWC, draws=())
+    pixels = Preprocessing(
+        resize_px=None, input_height_px=1, input_width_px=1, mean=(0.5, 0.2, 0.5), std=(0.25, 0.5, 0.1)
+    )
+    assert values_words(preview, pixels) == "values 0.00 to 1.00; normalised -2.00 to 5.00"
+
+
+@pytest.mark.parametrize(
+    ("ending", "status", "code"),
+    [
+        ("120/draws", 404, "no_such_image"),
+        ("7/draws?seed=-1", 422, "wrong_field"),
+        ("7/draws?seed=2147483648", 422, "wrong_field"),
+        ("7/draws?seed=1e3", 422, "wrong_field"),
+        ("7/draws?run=nobody", 404, "no_such_run"),
+        ("7/draws", 422, "not_read"),
+    ],
+)
+def test_draws_that_cannot_be_made_are_refused(app, photos: str, ending: str, status: int, code: str):
+    reply = ask(app, f"/api/data/{{set}}/images/{ending}", photos)
+    assert (reply.status, reply.code) == (status, code)
+
+
 def test_images_are_narrowed_opened_and_walked_with_keys(browser: Any, studio: RunningServer, photos: str):
     with Watched(browser, width_px=390) as watched:
         page = watched.page
@@ -183,6 +249,8 @@ def test_images_are_narrowed_opened_and_walked_with_keys(browser: Any, studio: R
         page.keyboard.press("ArrowRight")
         watched.wait_until(f"document.getElementById('image-name').textContent !== {json.dumps(first)}")
         assert "class=2" in page.url
+        page.click("#draws summary")  # a run that says nothing of its input yet
+        watched.wait_until("document.getElementById('draws-told').textContent.startsWith('This run does not say yet')")
         page.keyboard.press("Escape")
         watched.wait_until("document.activeElement.closest('li')?.ariaPosInSet === '3'")
-        assert watched.problems() == []
+        assert [text for text in watched.problems() if "status of 422" not in text] == []

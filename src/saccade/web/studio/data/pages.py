@@ -14,6 +14,7 @@ from ...workers import Result, Workers
 from ..place import Studio
 from ..runs.index import RunIndex
 from .counts import list_values, set_values
+from .draws import MAX_SEED, drawn
 from .opened import CHANGED, Opened, Sources, image_facts, item_of, large_picture
 from .sets import ImageSet, ImageSets
 
@@ -72,6 +73,16 @@ def data_routes(studio: Studio) -> list[BaseRoute]:
         position = request.path_params["position"]
         return _picture(await look(request, lambda _, opened: large_picture(opened, position)))
 
+    async def draws(request: Request) -> Response:
+        position, given = request.path_params["position"], request.query_params
+        seed = _number(given.get("seed", ""), "seed", MAX_SEED)
+
+        def work(found: ImageSet, opened: Opened) -> dict[str, Any]:
+            run = found.chosen(given.get("run", ""))
+            return drawn(opened, position, run, sets.summary(run).data, seed)
+
+        return JSONResponse(await look(request, work))
+
     image = "/data/{set}/images/{position:int}"
     pages: dict[str, Callable[[Request], Any]] = {
         "/data": page,
@@ -81,6 +92,7 @@ def data_routes(studio: Studio) -> list[BaseRoute]:
         "/api/data/{set}": listing,
         "/api/data/{set}/images": window,
         f"/api{image}": facts,
+        f"/api{image}/draws": draws,
     }
     return [Route(path, answer, methods=["GET"]) for path, answer in pages.items()]
 

@@ -272,7 +272,7 @@ function startViewer() {
   });
 }
 
-export { ask, root, section, show, grid };
+export { ask, root, section, grid };
 
 async function start() {
   part("of-run")?.querySelector("select").addEventListener("change", (event) => event.target.form.submit());
