@@ -3,7 +3,12 @@
 import asyncio
 import base64
 import io
+import itertools
 import json
+import shutil
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +23,10 @@ from tests.report.conftest import MadeRun  # noqa: E402
 from tests.ship.asked import HOST, Reply, asked  # noqa: E402
 from tests.web_pages import Watched  # noqa: E402
 
+from saccade import api  # noqa: E402
 from saccade.core.errors import printable  # noqa: E402
 from saccade.core.types import Preprocessing  # noqa: E402
+from saccade.data.checkup.findings import KINDS  # noqa: E402
 from saccade.data.images.preprocess import prepare_image  # noqa: E402
 from saccade.data.random_numbers import uniform  # noqa: E402
 from saccade.data.source import open_source  # noqa: E402
@@ -28,6 +35,7 @@ from saccade.runs.summary import DataSummary  # noqa: E402
 from saccade.web.guard import rules_for  # noqa: E402
 from saccade.web.process import RunningServer  # noqa: E402
 from saccade.web.studio.app import build_app  # noqa: E402
+from saccade.web.studio.data import findings  # noqa: E402
 from saccade.web.studio.data.counts import bars_of  # noqa: E402
 from saccade.web.studio.data.draws import values_words  # noqa: E402
 from saccade.web.studio.data.sets import set_id  # noqa: E402
@@ -56,8 +64,8 @@ def pixels_of(address: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.removeprefix("data:image/png;base64,")))))
 
 
-def ask(app, address: str, photos: str = "") -> Reply:
-    return asyncio.run(asked(app, "GET", address.replace("{set}", set_id(photos)), [HOST]))
+def ask(app, address: str, photos: str = "", method: str = "GET") -> Reply:
+    return asyncio.run(asked(app, method, address.replace("{set}", set_id(photos)), [HOST]))
 
 
 def test_one_entry_stands_for_all_runs_of_a_source(app, photos: str):
@@ -227,6 +235,85 @@ def test_draws_that_cannot_be_made_are_refused(app, photos: str, ending: str, st
     assert (reply.status, reply.code) == (status, code)
 
 
+@pytest.fixture
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A source with a test image that is a training image, too, and a file that is no image; a run names it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    draw = np.random.default_rng(0)
+    for split, name in itertools.product(("train", "test"), ("a", "b")):
+        folder = tmp_path / "photos" / split / name
+        folder.mkdir(parents=True)
+        for number in range(3):
+            Image.fromarray(draw.integers(0, 256, (20, 30, 3), np.uint8)).save(folder / f"{number}.png")
+    shutil.copy(tmp_path / "photos/train/a/1.png", tmp_path / "photos/test/a/2.png")
+    (tmp_path / "photos/train/b/bad.png").write_bytes(b"no image")
+    (tmp_path / "runs" / "run").mkdir(parents=True)
+    source = str(tmp_path / "photos")
+    (tmp_path / "runs" / "run" / "config.toml").write_text(f"source = {json.dumps(source)}\n")
+    return source
+
+
+def ended(app, source: str) -> Reply:
+    """The status of a check-up once it is over."""
+    for _ in range(1200):
+        reply = ask(app, "/api/data/{set}/findings", source)
+        if reply.json["state"] != "running":
+            return reply
+        time.sleep(0.05)
+    raise AssertionError("the check-up never ended")
+
+
+def test_a_check_up_tells_what_inspect_finds_with_what_spoils_a_verdict_on_top(tmp_path: Path, copied: str):
+    app = build_app(tmp_path / "runs", rules_for("127.0.0.1", 8000, ""))
+    assert ask(app, "/api/data/{set}/findings", copied).json["state"] == "none"
+    assert ask(app, "/data/{set}/findings", copied).status == 404
+    assert ask(app, "/api/data/{set}/findings", copied, "POST").status == 200
+    assert ended(app, copied).json == {"state": "done", "done": 13, "total": 13, "problem": ""}
+    page = ask(app, "/data/{set}/findings", copied).content.decode()
+    inspection = api.inspect(copied, keep=False)
+    told = [KINDS[finding.kind] for finding in inspection.findings]
+    assert all(meaning in page for meaning in told)
+    assert told[:2] == [KINDS["refused"], KINDS["unreadable"]]
+    assert page.index(KINDS["same_image_in_two_splits"]) < page.index(KINDS["unreadable"])
+    source = open_source(copied)
+    pair = [i for i in range(13) if source.record(i).key in ("train/a/1.png", "test/a/2.png")]
+    assert [page.count(f'data-position="{position}"') for position in pair] == [1, 1]
+    assert "train/b/bad.png" in page
+    assert page in ask(app, "/data/{set}", copied).content.decode()  # still there when the page is loaded again
+
+
+def test_one_set_is_checked_at_a_time_and_ends_with_the_studio(
+    tmp_path: Path, copied: str, monkeypatch: pytest.MonkeyPatch
+):
+    ending, goes_on = threading.Event(), threading.Event()
+
+    def waiting(source: str, threads: int, progress: Callable[[int, int], None]) -> None:
+        assert goes_on.wait(60)
+        progress(1, 2)
+
+    monkeypatch.setattr(findings, "inspect_source", waiting)
+    other = tmp_path / "runs" / "other"
+    other.mkdir()
+    (other / "config.toml").write_text('source = "digits"\n')
+    app = build_app(tmp_path / "runs", rules_for("127.0.0.1", 8000, ""), ending=ending)
+    assert ask(app, "/api/data/{set}/findings", copied, "POST").json["state"] == "running"
+    assert ask(app, "/api/data/{set}/findings", copied, "POST").json["state"] == "running"
+    reply = ask(app, "/api/data/{set}/findings", "digits", "POST")
+    assert (reply.status, reply.json["error"]["message"]) == (503, "The server is checking another data set.")
+    ending.set()
+    goes_on.set()
+    assert ended(app, copied).json["problem"] == "The studio ends."
+
+
+def test_what_is_elsewhere_is_not_checked(tmp_path: Path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.toml").write_text('source = "hub:owner/photos"\n')
+    app = build_app(tmp_path, rules_for("127.0.0.1", 8000, ""))
+    reply = ask(app, "/api/data/{set}/findings", "hub:owner/photos", "POST")
+    assert (reply.status, reply.code) == (422, "not_here")
+    assert ask(app, "/api/data/photos-00000000/findings", "", "POST").status == 404
+
+
 def test_images_are_narrowed_opened_and_walked_with_keys(browser: Any, studio: RunningServer, photos: str):
     with Watched(browser, width_px=390) as watched:
         page = watched.page
@@ -253,4 +340,7 @@ def test_images_are_narrowed_opened_and_walked_with_keys(browser: Any, studio: R
         watched.wait_until("document.getElementById('draws-told').textContent.startsWith('This run does not say yet')")
         page.keyboard.press("Escape")
         watched.wait_until("document.activeElement.closest('li')?.ariaPosInSet === '3'")
+        page.click("#check")
+        watched.wait_until("document.querySelector('#findings-part table') !== null")
+        assert "120 images of 6 classes" in page.inner_text("#findings-part")
         assert [text for text in watched.problems() if "status of 422" not in text] == []

@@ -150,9 +150,7 @@ def item_of(opened: Opened, position: int) -> dict[str, Any]:
 
 
 def _open(text: str, white: int) -> Opened:
-    why = _why_not_opened(text)
-    if why:
-        raise Refusal(Reason(422, "not_here", NOT_HERE.format(why=why), REMAINS))
+    refuse_elsewhere(text)
     try:
         source = open_source(text, several=True)
     except SaccadeError as error:
@@ -168,12 +166,12 @@ def _open(text: str, white: int) -> Opened:
     )
 
 
-def _why_not_opened(text: str) -> str:
-    if is_given(text):
-        return "it was given from Python"
-    if is_hub(text) or is_address(text):
-        return "it is an address, and the studio asks none"
-    return ""
+def refuse_elsewhere(text: str) -> None:
+    """Raise Refusal where a source is no file or folder of this machine."""
+    why = "it was given from Python" if is_given(text) else ""
+    why = "it is an address, and the studio asks none" if is_hub(text) or is_address(text) else why
+    if why:
+        raise Refusal(Reason(422, "not_here", NOT_HERE.format(why=why), REMAINS))
 
 
 def _by_class(labels_N: Sequence[tuple[int, ...]]) -> dict[int, np.ndarray]:

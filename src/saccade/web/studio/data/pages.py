@@ -9,23 +9,26 @@ from starlette.routing import BaseRoute, Route
 
 from ....core.errors import printable
 from ....core.types import MAX_16_BIT
-from ...refusal import Refusal, wrong_field
+from ...refusal import Reason, Refusal, wrong_field
 from ...workers import Result, Workers
 from ..place import Studio
 from ..runs.index import RunIndex
 from .counts import list_values, set_values
 from .draws import MAX_SEED, drawn
+from .findings import Checkups, findings_values, positions_of, status_of
 from .opened import CHANGED, Opened, Sources, image_facts, item_of, large_picture
 from .sets import ImageSet, ImageSets
 
 LOOKERS, MOST_LOOKING, LOOKING_S = 2, 1024, 60.0  # images at a time, requests inside, how long one may wait
 WINDOW = 240  # images of an answer
+NOT_CHECKED = Refusal(Reason(404, "not_checked", "This data set was not checked yet.", "Begin on its page."))
 KEPT = {"Cache-Control": "private, max-age=3600"}
 
 
 def data_routes(studio: Studio) -> list[BaseRoute]:
     """All of them."""
     sets, sources = ImageSets(RunIndex(studio.folder)), Sources()
+    checkups = Checkups(studio.ending)
     looking = Workers(LOOKERS, MOST_LOOKING, LOOKING_S)
 
     async def look(request: Request, work: Callable[[ImageSet, Opened], Result], is_renewed: bool = False) -> Result:
@@ -46,9 +49,33 @@ def data_routes(studio: Studio) -> list[BaseRoute]:
     async def one(request: Request) -> Response:
         def values() -> dict[str, Any]:
             found = sets.find(request.path_params["set"])
-            return set_values(found, found.chosen(request.query_params.get("run", "")), sets)
+            shown = set_values(found, found.chosen(request.query_params.get("run", "")), sets)
+            return shown | {"checkup": status_of(checkups.of(found))} | _findings(found)
 
         return studio.shell.page("data/set.html", "data", await studio.read(request, values))
+
+    def _findings(found: ImageSet) -> dict[str, Any]:
+        """What was found, once a check-up is done; else nothing."""
+        checkup = checkups.of(found)
+        if checkup is None or checkup.found is None:
+            return {}
+        try:
+            positions = positions_of(sources.opened(found, _white_of(found, sets)))
+        except Refusal:  # a set that training refuses has findings, and no images that can be addressed
+            positions = {}
+        return findings_values(found, checkup.found, positions)
+
+    async def findings(request: Request) -> Response:
+        values = await studio.read(request, lambda: _findings(sets.find(request.path_params["set"])))
+        if not values:
+            raise NOT_CHECKED
+        return studio.shell.fragment("data/findings.html", values)
+
+    async def checkup(request: Request) -> Response:
+        found = await studio.read(request, lambda: sets.find(request.path_params["set"]))
+        if request.method == "POST":
+            checkups.start(found)
+        return JSONResponse(status_of(checkups.of(found)))
 
     async def listing(request: Request) -> Response:
         try:
@@ -89,12 +116,14 @@ def data_routes(studio: Studio) -> list[BaseRoute]:
         "/data/{set}": one,
         f"{image}/thumbnail": thumbnail,
         f"{image}/picture": picture,
+        "/data/{set}/findings": findings,
         "/api/data/{set}": listing,
         "/api/data/{set}/images": window,
         f"/api{image}": facts,
         f"/api{image}/draws": draws,
     }
-    return [Route(path, answer, methods=["GET"]) for path, answer in pages.items()]
+    checked = Route("/api/data/{set}/findings", checkup, methods=["GET", "POST"])
+    return [checked, *(Route(path, answer, methods=["GET"]) for path, answer in pages.items())]
 
 
 def _picture(found: tuple[bytes, str]) -> Response:

@@ -17,10 +17,10 @@ const viewer = part("viewer");
 const grid = { version: "", num: 0, columns: 1, windows: new Map(), shown: new Map(), number: 0 };
 let opened = null; // the place in the grid of the image that is large
 
-async function ask(address) {
+async function ask(address, how = {}) {
   let response;
   try {
-    response = await fetch(address);
+    response = await fetch(address, how);
   } catch {
     return { error: "The studio does not answer. Is it still running?" };
   }
@@ -90,7 +90,7 @@ function fill(item, image, place) {
 function made(place) {
   const item = document.createElement("li");
   const [row, column] = [Math.floor(place / grid.columns), place % grid.columns];
-  item.style.transform = `translate(${column * TILE_PX}px, ${row * (TILE_PX + LABEL_PX)}px)`;
+  item.style.transform = `translate(${(column * list.clientWidth) / grid.columns}px, ${row * (TILE_PX + LABEL_PX)}px)`;
   item.dataset.place = place;
   item.setAttribute("aria-setsize", grid.num);
   item.setAttribute("aria-posinset", place + 1);
@@ -255,6 +255,13 @@ function step(by) {
 }
 
 function startViewer() {
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.("a[data-position]");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    opened = null;
+    show(link.dataset.position);
+  });
   for (const button of viewer.querySelectorAll("[data-step]")) button.addEventListener("click", () => step(Number(button.dataset.step)));
   viewer.querySelector("[data-close]").addEventListener("click", () => viewer.close());
   viewer.addEventListener("close", () => {
