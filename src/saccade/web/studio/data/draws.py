@@ -25,8 +25,8 @@ NUM_DRAWS = 8
 NUM_MIXED = 4  # images that stand for a batch where images are mixed
 NUM_MEASURED = 256  # images whose colours are measured where the run has not done it yet
 MAX_SEED = 2**31 - 1
-NOT_READ = Refusal(
-    Reason(422, "not_read", "This run does not say yet what its network sees.", "It does so before the first epoch.")
+NOT_READ = Reason(
+    422, "not_read", "This run does not say yet what its network sees.", "It does so before the first epoch."
 )
 
 
@@ -34,9 +34,9 @@ def drawn(opened: Opened, position: int, run: Run, data: DataSummary | None, see
     """What eight epochs of `run` draw for an image, with another `seed` where one is given; its keys are read by
     `static/data/draws.js`. Raises Refusal."""
     if position >= len(opened.source):
-        raise NO_SUCH_IMAGE
+        raise Refusal(NO_SUCH_IMAGE)
     if data is None or data.preprocessing is None:
-        raise NOT_READ
+        raise Refusal(NOT_READ)
     pixels = data.preprocessing
     try:
         config = RunFolder(path=run.path, resume=True).load_config()

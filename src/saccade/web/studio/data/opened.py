@@ -31,8 +31,8 @@ MAX_THUMBNAILS = 4096  # a few kB each
 LARGE_PX = 1600
 LOSSLESS_PX = 256
 QUALITY = 90
-NO_SUCH_IMAGE = Refusal(Reason(404, "no_such_image", "The data set has no such image.", "Load the page again."))
-CHANGED = Refusal(Reason(409, "changed", "The images have changed since.", "Load the page again."))
+NO_SUCH_IMAGE = Reason(404, "no_such_image", "The data set has no such image.", "Load the page again.")
+CHANGED = Reason(409, "changed", "The images have changed since.", "Load the page again.")
 NOT_HERE = "This data set is not on this machine as files: {why}."
 REMAINS = "What its runs say of it is shown all the same."
 
@@ -65,7 +65,7 @@ class Opened:
     def decoded(self, position: int, min_short_side_px: int | None = None) -> DecodedImage:
         """The image at `position`. Raises Refusal where there is none, or where it cannot be read."""
         if position >= len(self.source):
-            raise NO_SUCH_IMAGE
+            raise Refusal(NO_SUCH_IMAGE)
         key = self.source.record(position).key
         try:
             return decode_image(self.source.read(position), key, min_short_side_px, self.white)
@@ -120,7 +120,7 @@ def large_picture(opened: Opened, position: int) -> tuple[bytes, str]:
 def image_facts(opened: Opened, position: int) -> dict[str, Any]:
     """What is told of one image; its keys are read by `static/data/data.js`. Raises Refusal."""
     if position >= len(opened.source):
-        raise NO_SUCH_IMAGE
+        raise Refusal(NO_SUCH_IMAGE)
     facts = item_of(opened, position) | {"problem": "", "lines": []}
     try:
         decoded = opened.decoded(position)

@@ -21,7 +21,7 @@ from .sets import ImageSet, ImageSets
 
 LOOKERS, MOST_LOOKING, LOOKING_S = 2, 1024, 60.0  # images at a time, requests inside, how long one may wait
 WINDOW = 240  # images of an answer
-NOT_CHECKED = Refusal(Reason(404, "not_checked", "This data set was not checked yet.", "Begin on its page."))
+NOT_CHECKED = Reason(404, "not_checked", "This data set was not checked yet.", "Begin on its page.")
 KEPT = {"Cache-Control": "private, max-age=3600"}
 
 
@@ -38,7 +38,7 @@ def data_routes(studio: Studio) -> list[BaseRoute]:
             found = sets.find(request.path_params["set"])
             opened = sources.opened(found, _white_of(found, sets), is_renewed)
             if request.query_params.get("of", opened.version) != opened.version:
-                raise CHANGED
+                raise Refusal(CHANGED)
             return work(found, opened)
 
         return (await looking.run(all_of_it, request.receive))[0]
@@ -68,7 +68,7 @@ def data_routes(studio: Studio) -> list[BaseRoute]:
     async def findings(request: Request) -> Response:
         values = await studio.read(request, lambda: _findings(sets.find(request.path_params["set"])))
         if not values:
-            raise NOT_CHECKED
+            raise Refusal(NOT_CHECKED)
         return studio.shell.fragment("data/findings.html", values)
 
     async def checkup(request: Request) -> Response:
