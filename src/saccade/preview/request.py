@@ -78,10 +78,7 @@ class PreviewResult:
         channels, height_px, width_px = self.preprocessing.input_CHW
         num_epochs = counted(len(self.previews[0].draws), "epoch")
         title = f"{self.config.source}: what training sees in its first {num_epochs}"
-        strengths = [
-            f"{entry.name}: {_changed(self.augment.strengths_of(entry))}"
-            for entry in usable(self.augment, self.preprocessing)
-        ] or ["no augmentation"]
+        strengths = strength_lines(self.augment, self.preprocessing)
         pixels = self.preprocessing
         border = canvas_for(pixels, self.augment.border).border
         size = (
@@ -92,6 +89,13 @@ class PreviewResult:
         if pixels.has_bands and (left_out := left_out_of_bands(self.augment)):
             facts.append(f"left out, since such channels are no colours: {', '.join(left_out)}")
         return draw_previews(self.previews, title, [size, *facts, *strengths])
+
+
+def strength_lines(augment: AugmentConfig, preprocessing: Preprocessing) -> list[str]:
+    """A line for each augmentation that can change an image, with how strong it is; `no augmentation` for none."""
+    return [f"{entry.name}: {_changed(augment.strengths_of(entry))}" for entry in usable(augment, preprocessing)] or [
+        "no augmentation"
+    ]
 
 
 @contextmanager

@@ -60,7 +60,7 @@ class Pictures:
     def picture(self, image_HWC: np.ndarray, words: str, kept_px: int = THUMBNAIL_PX) -> Markup | None:
         """An image as `shown`, at no more than 96 px, of which `kept_px` are kept for who enlarges it; None where the
         page is full."""
-        content, kind = _encoded(self.shown(image_HWC), kept_px)
+        content, kind = encoded_small(self.shown(image_HWC), kept_px)
         height_px, width_px = image_HWC.shape[:2]
         factor = THUMBNAIL_PX / max(height_px, width_px)
         attributes: dict[str, str | int] = {
@@ -80,7 +80,8 @@ class Pictures:
         return element("img", {"src": f"data:image/{kind};base64,{text}", **attributes})
 
 
-def _encoded(image_HWC: np.ndarray, kept_px: int) -> tuple[bytes, str]:
+def encoded_small(image_HWC: np.ndarray, kept_px: int = THUMBNAIL_PX) -> tuple[bytes, str]:
+    """(content, `png` or `jpeg`) of an image at no more than `kept_px`, uint8 grey or RGB (H, W, C)."""
     image = Image.fromarray(image_HWC[..., 0] if image_HWC.shape[2] == 1 else image_HWC)
     buffer = io.BytesIO()
     if max(image.size) <= PIXELATED_PX:

@@ -48,6 +48,7 @@ class DataSummary(RunFile):
     split: Text = ""
     notes: Texts = ()
     bad_images: Annotated[tuple[BadImage, ...], Field(strict=False)] = ()
+    image_notes: Texts = ()
     modes: Annotated[dict[Text, Count], Field(max_length=1000)] = Field(default_factory=dict)
     num_rotated: Count = 0
     preprocessing: Preprocessing | None = None

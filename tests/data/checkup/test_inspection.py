@@ -22,7 +22,7 @@ from saccade.data.checkup.keep import cache_file
 from saccade.data.checkup.measure import measure_source
 from saccade.data.checkup.text import inspection_text
 from saccade.data.images.near_duplicates import MAX_BITS, fingerprints, near_groups, thumbnail
-from saccade.data.source import open_source
+from saccade.data.source import DataSource, open_source
 
 OWN_TESTS = ("noted", "class_of_one_image", "number_twins")
 PLANTED = [kind for kind in KINDS if kind not in OWN_TESTS]
@@ -339,6 +339,24 @@ def test_any_number_of_threads_measures_the_same(tmp_path: Path):
     source = open_source(str(plant(tmp_path / "set").folder))
     one, four = (measure_source(source, threads).rows_N for threads in (1, 4))
     assert one.tobytes() == four.tobytes()
+
+
+def test_what_has_not_begun_is_not_measured_once_it_is_stopped(monkeypatch: pytest.MonkeyPatch):
+    source = open_source("digits")
+    read: list[int] = []
+    own = type(source).read
+
+    def counted(self: DataSource, index: int) -> bytes | np.ndarray:
+        read.append(index)
+        return own(self, index)
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(source), "read", counted)
+    with pytest.raises(KeyboardInterrupt):
+        measure_source(source, 1, progress=stop)
+    assert len(read) < len(source) / 2
 
 
 def test_real_photos_are_counted_by_class(shared):

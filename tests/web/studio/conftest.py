@@ -49,7 +49,10 @@ def studio(runs: Path) -> Iterator[RunningServer]:
     """The real command."""
     for package in ("starlette", "uvicorn", "httptools", "jinja2"):
         pytest.importorskip(package, reason="the extra 'studio' is not installed")
-    with api.studio(runs) as running:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(runs.parent / "cache"))  # where a check-up keeps what it measured
+        running = api.studio(runs)
+    with running:
         yield running
 
 

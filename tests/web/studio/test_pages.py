@@ -1,6 +1,7 @@
 """Every page of the studio in a real browser: light and dark, wide and narrow. A new page is one entry of PAGES."""
 
 import json
+import re
 from typing import Any
 from urllib.request import urlopen
 
@@ -21,6 +22,9 @@ PAGES = [
     "/runs/{damaged <i>}",
     "/runs/compare?run={second}&run={stopped}",
     "/design?network=lenet5",
+    "/data",
+    "/data/{photos}",
+    "/data/{photos}?image=3",
     "/predict",
     "/lab",
     "/no/such/page",
@@ -29,10 +33,14 @@ NEEDED_KB = 150  # of a page without its images
 
 
 def address_of(studio: RunningServer, path: str) -> str:
-    """The address of a page; `{name}` stands for the id of a run."""
+    """The address of a page; `{name}` stands for the id of a run, `{photos}` for that of its data set."""
     with urlopen(f"{studio.url}/api/runs", timeout=60) as answer:
         for row in json.load(answer)["runs"]:
             path = path.replace("{" + row["name"] + "}", row["id"])
+    if "{photos}" in path:
+        with urlopen(f"{studio.url}/data", timeout=60) as answer:
+            (found,) = re.findall(r'href="/data/(photos-[0-9a-f]{8})"', answer.read().decode())
+        path = path.replace("{photos}", found)
     return studio.url + path
 
 

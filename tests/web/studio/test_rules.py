@@ -14,6 +14,7 @@ from tests.ship.asked import HOST, Reply, asked  # noqa: E402
 
 from saccade.web.guard import rules_for  # noqa: E402
 from saccade.web.studio.app import build_app  # noqa: E402
+from saccade.web.studio.data.sets import ImageSets  # noqa: E402
 from saccade.web.studio.runs.index import RunIndex, run_id  # noqa: E402
 
 TOKEN = "a-token-of-some-length"
@@ -32,10 +33,11 @@ def ask(app, method: str, target: str, headers=(HOST,), body: bytes = b"") -> Re
 def addresses(app, runs: Path) -> Iterator[tuple[str, str]]:
     """(method, address) of every route, with the id of a run that is there."""
     known = RunIndex(runs).runs()[0].id
+    photos = ImageSets(RunIndex(runs)).all()[0].id
     for route in app.app.routes:
         assert isinstance(route, Route)
         path = route.path.replace("{run}", known).replace("{name:path}", "studio.js")
-        path = path.replace("{position:int}", "0").replace("{part}", "curves")
+        path = path.replace("{set}", photos).replace("{position:int}", "0").replace("{part}", "curves")
         assert "{" not in path, f"say what {route.path} is asked with"
         for method in sorted(route.methods or ()):
             yield method, path

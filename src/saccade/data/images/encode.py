@@ -1,5 +1,6 @@
 """Images as the content of a file."""
 
+import base64
 import io
 
 import numpy as np
@@ -15,3 +16,8 @@ def file_content(content: np.ndarray | bytes) -> bytes:
     pixels = content[:, :, 0] if content.ndim == 3 and content.shape[2] == 1 else content
     Image.fromarray(pixels).save(stream, "PNG")
     return stream.getvalue()
+
+
+def picture_address(image_HWC: np.ndarray) -> str:
+    """A `data:` address that holds the image as PNG."""
+    return "data:image/png;base64," + base64.b64encode(file_content(image_HWC)).decode("ascii")

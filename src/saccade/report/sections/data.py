@@ -27,14 +27,20 @@ def data_section(record: RunRecord) -> Markup:
     else:
         rows.append(["all", *(f"{sum(data.counts[split]):,}" for split in splits)])
     listing = table(["class", *splits], rows, "Images by class and split")
+    facts = data_facts(data, record.source_name)
+    return section("data", "Data", *(element("p", {}, fact) for fact in facts), skipped_files(data), listing)
+
+
+def data_facts(data: DataSummary, source_name: str) -> list[str]:
+    """Sentences on the images, their files, and what the network sees of them."""
     modes = ", ".join(f"{number:,} {mode}" for mode, number in data.modes.items())
     facts = [
-        f"{data.num_samples:,} images from '{record.source_name}'; split: {data.split or 'unknown'}.",
+        f"{data.num_samples:,} images from '{source_name}'; split: {data.split or 'unknown'}.",
         f"Colour modes of the files: {modes}." if modes else "",
         f"{data.num_rotated:,} photos carry a rotation, which was applied." if data.num_rotated else "",
         _pixels(data.preprocessing) if data.preprocessing else "",
     ]
-    return section("data", "Data", *(element("p", {}, fact) for fact in facts if fact), _bad(data), listing)
+    return [fact for fact in facts if fact]
 
 
 def reproduce_section(record: RunRecord) -> Markup:
@@ -74,7 +80,8 @@ def _pixels(seen: Preprocessing) -> str:
     return f"What the network sees: {channels}, {fit_words(seen)}, {seen.interpolation}."
 
 
-def _bad(data: DataSummary) -> Markup | None:
+def skipped_files(data: DataSummary) -> Markup | None:
+    """The files that were left out, by name, with the reason; None where there are none."""
     bad = data.bad_images
     if not bad:
         return None

@@ -1,5 +1,6 @@
 """The application: the places behind the guard. Errors are pages for people and JSON under `/api/`."""
 
+import threading
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -21,8 +22,10 @@ READERS, MOST_READING, READING_S = 4, 2048, 30.0  # threads, requests inside, ho
 MOST_COMPUTING, COMPUTING_S = 64, 120.0
 
 
-def build_app(folder: Path, rules: Rules, places: tuple[Place, ...] = PLACES) -> ASGIApp:
-    """Everything that the studio of `folder` answers."""
+def build_app(
+    folder: Path, rules: Rules, places: tuple[Place, ...] = PLACES, ending: threading.Event | None = None
+) -> ASGIApp:
+    """Everything that the studio of `folder` answers; `ending` is to be set where it ends."""
     statics = StaticFiles()
     shell = Shell(folder, places, statics)
     studio = Studio(
@@ -30,6 +33,7 @@ def build_app(folder: Path, rules: Rules, places: tuple[Place, ...] = PLACES) ->
         shell=shell,
         reading=Workers(READERS, MOST_READING, READING_S),
         computing=Workers(1, MOST_COMPUTING, COMPUTING_S),
+        ending=ending or threading.Event(),
     )
 
     async def home(request: Request) -> Response:

@@ -1,5 +1,6 @@
 """A place of the studio: one of the entries of its header, with its pages. `places.py` lists them."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,15 @@ from .shell import Entry, Shell
 class Studio:
     """What every page has: the folder that it looks into, the shell, and the threads that do its work.
 
-    `reading` is for what takes milliseconds; `computing`, one thread, for networks.
+    `reading` is for what takes milliseconds; `computing`, one thread, for networks. `ending` is set where the studio
+    ends: what goes on in the background looks at it.
     """
 
     folder: Path
     shell: Shell
     reading: Workers
     computing: Workers
+    ending: threading.Event
 
     async def read(self, request: Request, work: Callable[[], Result]) -> Result:
         """What `work` gives on a thread for short work. Raises Refusal where too many wait."""

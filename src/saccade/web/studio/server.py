@@ -26,7 +26,8 @@ def run_studio(folder: Path, options: StudioOptions, opens_browser: bool, tell: 
     token = find_token(options.host)
     with _listener(options) as listener:
         port = listener.getsockname()[1]
-        app = build_app(folder, rules_for(options.host, port, token, options.allowed_hosts))
+        ending = threading.Event()
+        app = build_app(folder, rules_for(options.host, port, token, options.allowed_hosts), ending=ending)
         listen(listener, options.host)
         threading.Thread(target=_start_engine, daemon=True).start()
         for line in opening_lines(folder, options, port, token):
@@ -35,7 +36,10 @@ def run_studio(folder: Path, options: StudioOptions, opens_browser: bool, tell: 
             webbrowser.open(
                 f"http://{host_text(opened_host(options.host))}:{port}/{f'?token={token}' if token else ''}"
             )
-        uvicorn.Server(configured(app)).run([listener])
+        try:
+            uvicorn.Server(configured(app)).run([listener])
+        finally:
+            ending.set()
 
 
 def opening_lines(folder: Path, options: StudioOptions, port: int, token: str) -> list[str]:

@@ -3,7 +3,6 @@
 It answers through the classifier of `saccade predict`, to the same bits.
 """
 
-import base64
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ from ....core.errors import ImageError, SaccadeError, brief, printable
 from ....core.runtime import RuntimeConfig
 from ....core.types import Prediction
 from ....data.images.bands import as_picture
-from ....data.images.encode import file_content
+from ....data.images.encode import picture_address
 from ....data.sources.in_memory import HeldImage
 from ....explain.colour import veil
 from ....explain.gradcam import grad_cams
@@ -65,7 +64,7 @@ def answer(classifier: Classifier, sent: Sent, min_confidence: float) -> dict[st
     said = next(iter(predict(classifier, [sent.item()], min_confidence=min_confidence)))
     if isinstance(said, ImageError):
         raise bad_image(said)
-    return answer_json(said) | {"seen": _address_of(as_picture(_prepared(classifier, sent), _seen_as(classifier)))}
+    return answer_json(said) | {"seen": picture_address(as_picture(_prepared(classifier, sent), _seen_as(classifier)))}
 
 
 def answer_json(said: Prediction) -> dict[str, Any]:
@@ -100,7 +99,7 @@ def evidence(classifier: Classifier, sent: Sent, class_index: int) -> dict[str, 
         found = grad_cams(member.model, member.normalized(pixels_HWC[None]), [class_index], member.classes)[0]
     except SaccadeError as error:  # a network of a person's own that does not name its parts
         raise Refusal(Reason(422, "no_evidence", error.message.splitlines()[0])) from None
-    return {"veil": _address_of(veil(found.map_HW)), "message": found.message, "layer": found.layer}
+    return {"veil": picture_address(veil(found.map_HW)), "message": found.message, "layer": found.layer}
 
 
 def _prepared(classifier: Classifier, sent: Sent) -> np.ndarray:
@@ -121,8 +120,3 @@ def bad_image(error: ImageError) -> Refusal:
     """422: what came is no image that can be answered."""
     reason = error.reason[:1].upper() + error.reason[1:]
     return Refusal(Reason(422, "bad_image", f"{brief(reason, 300).rstrip('.')}.", "Send another image."))
-
-
-def _address_of(image_HWC: np.ndarray) -> str:
-    """A `data:` address that holds the image as PNG."""
-    return "data:image/png;base64," + base64.b64encode(file_content(image_HWC)).decode("ascii")

@@ -83,7 +83,12 @@ class RunIndex:
 
 def run_id(name: str) -> str:
     """What addresses call the run at `name` under the folder: readable, and never the same for two."""
-    slug = NOT_PLAIN.sub("-", name.lower()).strip("-")[:MAX_SLUG].strip("-") or "run"
+    return readable_id(name, name, "run")
+
+
+def readable_id(shown: str, name: str, otherwise: str) -> str:
+    """An id of `name` that begins as `shown` does, or with `otherwise` where no letter of it is plain."""
+    slug = NOT_PLAIN.sub("-", shown.lower()).strip("-")[:MAX_SLUG].strip("-") or otherwise
     return f"{slug}-{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
 
 
