@@ -1,4 +1,4 @@
-"""How runs stand: live, finished, stopped or damaged, told from their files alone."""
+"""How runs stand: running, finished, stopped or damaged, told from their files alone."""
 
 import json
 import os
@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from tests.processes import PATIENCE_S
 
-from saccade.classify.run_list import read_run_list, standing, verdict_words
+from saccade.classify.run_list import progress_words, read_run_list, verdict_words
 from saccade.core import lock
 from saccade.core.errors import UsageError
 from saccade.runs import listing
-from saccade.runs.listing import Figure, find_runs, list_runs, read_listed
+from saccade.runs.listing import find_runs, list_runs
+from saccade.runs.standing import Figure, Standing, WatchedRun
 
 FORMATS = Path(__file__).parent / "formats"
 
@@ -23,6 +24,10 @@ FORMATS = Path(__file__).parent / "formats"
 def finished_run(folder: Path, number: str = "3") -> Path:
     """One epoch on the digits, as a format wrote it."""
     return Path(shutil.copytree(FORMATS / number, folder))
+
+
+def read_listed(path: Path) -> Standing:
+    return WatchedRun(path).look()
 
 
 @pytest.mark.parametrize("number", ["1", "2", "3"])
@@ -37,38 +42,27 @@ def test_a_judged_run_is_finished_with_the_figures_of_its_verdict(tmp_path: Path
         high=judged["top1_high"],
         num_judged=judged["num_samples"],
     )
-    assert run.num_epochs == run.epochs == 1
-    assert run.config.model
+    assert run.num_epochs == run.num_done == 1
+    assert run.model
 
 
 def test_a_run_without_verdict_is_stopped_and_says_how_far_it_came(tmp_path: Path):
     path = finished_run(tmp_path / "run")
     (path / "evaluation.json").unlink()
     run = read_listed(path)
-    assert (run.state, run.figure, standing(run)) == ("stopped", None, "1 of 1 epoch")
-    assert run.go_on == f"saccade train --resume --out {path}"
+    assert (run.state, run.figure, progress_words(run)) == ("stopped", None, "epoch 1 of 1")
+    assert run.resume_command == f"saccade train --resume --out {path}"
 
 
-def test_a_run_that_another_process_holds_is_live(tmp_path: Path):
+def test_a_log_in_the_middle_of_growing_is_no_damage(tmp_path: Path):
     path = finished_run(tmp_path / "run")
+    (path / "evaluation.json").unlink()
+    whole = (path / "metrics.jsonl").read_bytes()
     with lock.exclusive(path):
-        assert read_listed(path).state == "live"
-    assert read_listed(path).state == "finished"
-
-
-def test_a_log_that_grows_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    path = finished_run(tmp_path / "run")
-    answers = [listing.CheckpointError("it grows as it is read"), ()]
-
-    def read(log: Path) -> tuple[()]:
-        answer = answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    monkeypatch.setattr(listing, "read_epochs", read)
-    with lock.exclusive(path):
-        assert read_listed(path).problem == ""
+        for num_bytes in range(1, len(whole)):
+            (path / "metrics.jsonl").write_bytes(whole[:num_bytes])
+            run = read_listed(path)
+            assert (run.state, run.problem) == ("running", "")
 
 
 def cut(path: Path) -> None:
@@ -100,7 +94,9 @@ def test_a_damaged_file_is_named_and_the_rest_is_told(
     run = read_listed(path)
     assert run.state == "damaged"
     assert said in run.problem
-    assert "\n" not in run.problem
+    (entry,) = read_run_list(tmp_path).as_json()["runs"]
+    assert said in entry["problem"]
+    assert "\n" not in entry["problem"]
 
 
 def test_runs_are_found_at_any_depth_and_nothing_else_is_taken_for_one(tmp_path: Path):
@@ -110,8 +106,8 @@ def test_runs_are_found_at_any_depth_and_nothing_else_is_taken_for_one(tmp_path:
     (tmp_path / "site" / "config.toml").write_text("title = 'of something else'\n")
     (tmp_path / "link").symlink_to(first)
     (tmp_path / "loop").symlink_to(tmp_path)
-    assert find_runs(tmp_path) == [first, second]
-    assert find_runs(first) == [first], "a run may be named itself"
+    assert find_runs(tmp_path) == ([first, second], False)
+    assert find_runs(first) == ([first], False), "a run may be named itself"
     os.utime(second / "config.toml", (1, 1))
     assert [run.path for run in list_runs(tmp_path)] == [first, second], "the newest first"
 
@@ -125,6 +121,17 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path):
     )
 
 
+def test_more_folders_than_are_looked_into_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(listing, "MAX_FOLDERS", 3)
+    first = finished_run(tmp_path / "a")
+    for name in "bc":
+        (tmp_path / name).mkdir()
+    assert find_runs(tmp_path) == ([first], True)
+    with pytest.raises(UsageError) as error:
+        list_runs(tmp_path)
+    assert error.value.message == f"{tmp_path} has more than 3 folders.\nName the folder of the runs alone."
+
+
 def test_an_ensemble_is_one_entry_with_its_members(tmp_path: Path):
     ensemble = tmp_path / "five"
     ensemble.mkdir()
@@ -136,9 +143,10 @@ def test_an_ensemble_is_one_entry_with_its_members(tmp_path: Path):
     (run,) = list_runs(tmp_path)
     assert (run.state, run.is_ensemble, run.num_parts) == ("stopped", True, 5)
     assert [part.state for part in run.parts] == ["finished", "stopped"]
-    assert standing(run) == "1 of 5 members finished"
+    assert progress_words(run) == "1 of 5 members finished"
+    assert (run.config.source, run.model) == ("digits", "lenet5")
     with lock.exclusive(ensemble):
-        assert read_listed(ensemble).state == "live"
+        assert read_listed(ensemble).state == "running"
 
 
 def test_a_run_whose_folds_come_first_is_listed_before_it_has_begun_itself(tmp_path: Path):
@@ -147,7 +155,21 @@ def test_a_run_whose_folds_come_first_is_listed_before_it_has_begun_itself(tmp_p
     (folds / "folds.toml").write_text('format = 3\nnum_folds = 5\n[run]\nsource = "digits"\n')
     finished_run(folds / "fold-1")
     (run,) = list_runs(tmp_path)
-    assert (run.path, run.state, standing(run)) == (tmp_path / "run", "stopped", "1 of 5 folds finished")
+    assert (run.path, run.state, progress_words(run)) == (tmp_path / "run", "stopped", "1 of 5 folds finished")
+
+
+def test_a_member_that_is_damaged_damages_the_ensemble_and_a_member_has_no_members(tmp_path: Path):
+    member = tmp_path / "five" / "member-1"
+    finished_run(member)
+    for folder in (tmp_path / "five", member):
+        (folder / "ensemble.toml").write_text('format = 3\nnum_members = 2\n[run]\nsource = "digits"\n')
+    (tmp_path / "five" / "member-2").symlink_to(member)
+    (member / "member-1").symlink_to(tmp_path / "five")
+    run = read_listed(tmp_path / "five")
+    assert [(part.path, part.parts) for part in run.parts] == [(member, ())]
+    cut(member / "data.json")
+    run = read_listed(tmp_path / "five")
+    assert (run.state, run.parts[0].problem) == ("damaged", run.problem)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from saccade.core import lock
 from saccade.core.errors import printable
 from saccade.runs.log import GrowingLog, read_epochs
 from saccade.runs.marks_file import Mark, read_marks, write_marks
-from saccade.runs.standing import WatchedRun, looks_like_run
+from saccade.runs.standing import Figure, WatchedRun, looks_like_run
 
 
 def line(epoch: int, seconds: float = 10.0, num_epochs: int = 10) -> str:
@@ -37,6 +37,8 @@ def append(run: Path, text: str) -> None:
 
 
 def figures(run: Path) -> None:
+    (run / "checkpoint-best").mkdir()
+    (run / "checkpoint-best" / "manifest.json").write_text('{"model": "lenet5"}')
     values = {"num_samples": 100, "top1": 0.9, "top1_low": 0.8, "top1_high": 0.95, "split": "test"}
     (run / "evaluation.json").write_text(json.dumps(values))
 
@@ -107,8 +109,7 @@ def test_a_run_is_running_as_long_as_somebody_holds_it_then_stopped_or_finished(
     append(run, "".join(line(epoch) for epoch in range(2, 11)))
     standing = watched.look()
     assert (standing.state, standing.is_judged, standing.best_epoch, standing.model) == ("finished", True, 2, "lenet5")
-    assert standing.figures is not None
-    assert standing.figures.rate == ("top1", 0.9, 0.8, 0.95)
+    assert standing.figure == Figure(name="top1", value=0.9, low=0.8, high=0.95, num_judged=100)
     with lock.exclusive(run):  # somebody exports it
         assert watched.look().state == "finished"
 
@@ -172,6 +173,11 @@ def test_a_folder_is_a_run_by_its_files(run: Path, tmp_path: Path):
     assert looks_like_run(run)
     assert not looks_like_run(tmp_path)
     assert not looks_like_run(tmp_path / "absent")
+    (run / "found.json").unlink()
+    assert not looks_like_run(run), "the config.toml of something else"
+    figures(run)
+    (run / "config.toml").unlink()
+    assert looks_like_run(run), "what it was asked is lost"
 
 
 def test_marks_are_kept_as_they_were_given(run: Path):

@@ -16,9 +16,9 @@ from ..core.errors import CheckpointError, printable
 from ..core.task import Task
 from ..evaluate.significance import Comparison, compare_answers, comparison_sentence, p_words, paired_bootstrap
 from ..runs.checkpoint import find_checkpoint
-from ..runs.evaluation_files import JudgedOutputs, Verdict, read_verdict
-from ..runs.listing import ListedRun, read_listed
+from ..runs.evaluation_files import read_verdict
 from ..runs.names import EVALUATION
+from ..runs.standing import Standing, WatchedRun
 from .run_list import verdict_words
 
 HEADINGS = ("run", "verdict (95 % interval)", "images of both", "points to the first", "95 % interval", "McNemar p")
@@ -38,7 +38,7 @@ class ComparedRun:
     """A run beside the first of the comparison: `num_both` images were judged by both; None: nothing to compare, as
     `why_not` says. Of numbers the `change` of the error is told, of all others the comparison of right answers."""
 
-    run: ListedRun
+    run: Standing
     num_both: int = 0
     against_first: Comparison | None = None
     change: Change | None = None
@@ -76,16 +76,7 @@ class ComparedRuns(Displayed):
     def display_lines(self) -> list[str]:
         """Which is better, and whether that could be luck."""
         first = printable(str(self.runs[0].run.path))
-        lines = []
-        for compared in self.runs[1:]:
-            name = printable(str(compared.run.path))
-            if compared.why_not:
-                lines.append(f"{name} is not compared with {first}: {compared.why_not}.")
-            elif compared.against_first is not None:
-                lines.append(comparison_sentence(compared.against_first, first, name))
-            elif compared.change is not None:
-                lines.append(_change_sentence(compared.change, first, name, compared.num_both))
-        return lines
+        return [difference_words(compared, first, printable(str(compared.run.path))) for compared in self.runs[1:]]
 
     def as_json(self) -> list[dict[str, Any]]:
         """The value of `verdicts` in `saccade compare --json`."""
@@ -93,62 +84,72 @@ class ComparedRuns(Displayed):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Judged:
-    """What a run was judged on and said."""
+class Judged:
+    """What a run was judged on and said: images by their names `keys`, labels and logits as `evaluation.safetensors`
+    has them."""
 
-    run: ListedRun
+    run: Standing
     task: Task
     classes: tuple[str, ...]
-    verdict: Verdict
-    outputs: JudgedOutputs
+    keys: tuple[str, ...]
+    label_N: np.ndarray
+    logits_NK: np.ndarray
 
 
 def compare_runs(paths: Sequence[Path]) -> ComparedRuns:
     """The verdicts of the runs `paths`, two or more, each against the first. Raises CheckpointError where one was not
     judged, or is damaged."""
     first, *others = [_read(path) for path in paths]
-    return ComparedRuns(runs=(ComparedRun(run=first.run), *(_compare(first, other) for other in others)))
+    return ComparedRuns(runs=(ComparedRun(run=first.run), *(compare_judged(first, other) for other in others)))
 
 
-def _read(path: Path) -> _Judged:
-    checkpoint = find_checkpoint(path)
-    manifest = checkpoint.manifest
-    found, run = read_verdict(path, manifest.classes, manifest.task), read_listed(path)
+def _read(path: Path) -> Judged:
+    manifest = find_checkpoint(path).manifest
+    found, run = read_verdict(path, manifest.classes, manifest.task), WatchedRun(path).look()
     if found is None:
         raise CheckpointError(
             f"The run {printable(str(path))} has not been judged yet: it has no {EVALUATION}.\n"
-            f"Finish it with: {run.go_on}"
+            f"Finish it with: {run.resume_command}"
         )
-    return _Judged(run=run, task=manifest.task, classes=manifest.classes, verdict=found[0], outputs=found[1])
+    verdict, outputs = found
+    return Judged(
+        run=run,
+        task=manifest.task,
+        classes=manifest.classes,
+        keys=verdict.keys,
+        label_N=outputs.label_N,
+        logits_NK=outputs.logits_NK,
+    )
 
 
-def _compare(first: _Judged, other: _Judged) -> ComparedRun:
+def compare_judged(first: Judged, other: Judged) -> ComparedRun:
+    """`other` against `first`, on the images that both were judged on."""
     why_not = _why_not(first, other)
-    place_of = {key: place for place, key in enumerate(first.verdict.keys)}
-    pairs = [(place_of[key], place) for place, key in enumerate(other.verdict.keys) if key in place_of]
+    place_of = {key: place for place, key in enumerate(first.keys)}
+    pairs = [(place_of[key], place) for place, key in enumerate(other.keys) if key in place_of]
     if not why_not and not pairs:
         why_not = "no image was judged by both"
     if why_not:
         return ComparedRun(run=other.run, why_not=why_not)
     first_M, other_M = (np.array(places) for places in zip(*pairs, strict=True))
-    label_M, other_label_M = first.outputs.label_N[first_M], other.outputs.label_N[other_M]
-    if not np.array_equal(label_M, other_label_M):
+    label_M = first.label_N[first_M]
+    if not np.array_equal(label_M, other.label_N[other_M]):
         return ComparedRun(run=other.run, why_not="images of one name have other labels, so they are other images")
-    logits_MK, other_logits_MK = first.outputs.logits_NK[first_M], other.outputs.logits_NK[other_M]
+    sides = ((first, first_M), (other, other_M))
     if first.task.is_number:
         errors = [
-            np.abs(judged.task.probabilities_of(logits_MK)[:, 0] - label_M)
-            for judged, logits_MK in ((first, logits_MK), (other, other_logits_MK))
+            np.abs(judged.task.probabilities_of(judged.logits_NK[place_M])[:, 0] - label_M) for judged, place_M in sides
         ]
         low, high = paired_bootstrap(*errors)
         change = Change(difference=float((errors[1] - errors[0]).mean()), low=low, high=high)
         return ComparedRun(run=other.run, num_both=len(pairs), change=change)
-    right_M = first.task.right(label_M, first.task.scores_of(logits_MK))
-    other_right_M = other.task.right(label_M, other.task.scores_of(other_logits_MK))
+    right_M, other_right_M = [
+        judged.task.right(label_M, judged.task.scores_of(judged.logits_NK[place_M])) for judged, place_M in sides
+    ]
     return ComparedRun(run=other.run, num_both=len(pairs), against_first=compare_answers(right_M, other_right_M))
 
 
-def _why_not(first: _Judged, other: _Judged) -> str:
+def _why_not(first: Judged, other: Judged) -> str:
     if first.run.config.source_name != other.run.config.source_name:
         return f"it was judged on '{printable(other.run.config.source_name)}', not on the images of the first"
     if first.task.kind != other.task.kind:
@@ -156,6 +157,15 @@ def _why_not(first: _Judged, other: _Judged) -> str:
     if first.classes != other.classes:
         return "the two know other classes"
     return ""
+
+
+def difference_words(compared: ComparedRun, first: str, name: str) -> str:
+    """Which of two runs, called `first` and `name`, is better, and whether that could be luck; or why nothing tells."""
+    if compared.against_first is not None:
+        return comparison_sentence(compared.against_first, first, name)
+    if compared.change is not None:
+        return _change_sentence(compared.change, first, name, compared.num_both)
+    return f"{name} is not compared with {first}: {compared.why_not}."
 
 
 def _row(compared: ComparedRun, is_first: bool) -> list[str]:

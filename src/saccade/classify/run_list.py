@@ -8,7 +8,8 @@ from typing import Any
 from ..core.display import Displayed, figure
 from ..core.errors import counted, printable
 from ..evaluate.rates import number, percent
-from ..runs.listing import Figure, ListedRun, list_runs
+from ..runs.listing import list_runs
+from ..runs.standing import Figure, Standing
 
 HEADINGS = ("run", "state", "verdict (95 % interval)", "network", "images", "begun")
 MAX_TOLD = 5  # runs of which a line says what is wrong, or how to go on
@@ -19,7 +20,7 @@ class RunList(Displayed):
     """The runs in `folder`, the one that was begun last first."""
 
     folder: Path
-    runs: tuple[ListedRun, ...]
+    runs: tuple[Standing, ...]
 
     def display_lines(self) -> list[str]:
         """How many there are, what is damaged, and how stopped ones go on."""
@@ -29,8 +30,8 @@ class RunList(Displayed):
         stopped = [run for run in self.runs if run.state == "stopped"]
         damaged = [run for run in self.runs if run.problem]
         lines = [_counts(self.runs, where)]
-        lines += [f"Damaged: {run.problem}" for run in damaged[:MAX_TOLD]]
-        lines += [f"Go on: {run.go_on}" for run in stopped[:MAX_TOLD]]
+        lines += [f"Damaged: {_first_line(run.problem)}" for run in damaged[:MAX_TOLD]]
+        lines += [f"Go on: {run.resume_command}" for run in stopped[:MAX_TOLD]]
         left_out = len(stopped[MAX_TOLD:]) + len(damaged[MAX_TOLD:])
         return lines + ([f"{left_out} more are stopped or damaged; --json says it of each."] if left_out else [])
 
@@ -48,39 +49,47 @@ def read_run_list(folder: Path) -> RunList:
     return RunList(folder=folder, runs=list_runs(folder))
 
 
+def value_words(found: Figure | None) -> tuple[str, str]:
+    """(`99.2`, `97.6 to 99.7`), of rates in percent; empty texts for what is not known."""
+    if found is None:
+        return "", ""
+    words = figure if found.name == "mae" else percent
+    if found.low is None or found.high is None:
+        return words(found.value), ""
+    return words(found.value), f"{words(found.low)} to {words(found.high)}"
+
+
+def unit_of(found: Figure | None) -> str:
+    """What stands behind the value: ` %`, or nothing behind a number."""
+    return "" if found is None or found.name == "mae" else " %"
+
+
 def verdict_words(found: Figure) -> str:
     """`99.2 % (97.6 to 99.7) of 359`; of several labels with `mAP` in front, of numbers the mean absolute error."""
-    if found.name == "mae":
-        value, ends = (
-            f"off by {figure(found.value)}",
-            [figure(end) for end in (found.low, found.high) if end is not None],
-        )
-    else:
-        value = f"{'mAP ' if found.name == 'map' else ''}{percent(found.value)} %"
-        ends = [percent(end) for end in (found.low, found.high) if end is not None]
-    interval = f" ({ends[0]} to {ends[1]})" if len(ends) == 2 else ""
-    return f"{value}{interval} of {found.num_judged:,}"
+    value, interval = value_words(found)
+    before = {"top1": "", "map": "mAP ", "mae": "off by "}[found.name]
+    return f"{before}{value}{unit_of(found)}{f' ({interval})' if interval else ''} of {found.num_judged:,}"
 
 
-def standing(run: ListedRun) -> str:
-    """How far a run is that has no verdict: `epoch 3 of 12`, `choosing the depth`, `member 2 of 5`."""
+def progress_words(run: Standing) -> str:
+    """How far a run is or came: `epoch 3 of 10`, which is done; `2 of 5 members finished`."""
+    if run.epochs:
+        return f"epoch {run.num_done:,} of {run.num_epochs:,}" if run.num_epochs else f"epoch {run.num_done:,}"
     if run.num_parts:
         finished = sum(part.state == "finished" for part in run.parts)
         return f"{finished} of {run.num_parts} {'members' if run.is_ensemble else 'folds'} finished"
-    if run.is_choosing:
-        return "before its first epoch"
-    if not run.epochs:
-        return "-"
-    return f"{run.num_epochs} of {counted(run.epochs, 'epoch')}"
+    if run.num_fits:
+        return f"{counted(run.num_fits, 'depth')} measured"
+    return "" if run.state == "finished" else "before the first epoch"
 
 
-def run_json(run: ListedRun) -> dict[str, Any]:
+def run_json(run: Standing) -> dict[str, Any]:
     """One entry of `runs` in `saccade runs --json`; its keys are a contract. Times are seconds since 1970."""
-    found = run.figure
+    found, judged = run.figure, run.figures
     return {
         "run": str(run.path),
         "state": run.state,
-        "problem": run.problem or None,
+        "problem": _first_line(run.problem) or None,
         "verb": run.config.verb,
         "model": run.config.model,
         "source": run.config.source,
@@ -91,36 +100,40 @@ def run_json(run: ListedRun) -> dict[str, Any]:
         "low": found.low if found else None,
         "high": found.high if found else None,
         "num_samples": found.num_judged if found else None,
-        "split": run.split or None,
-        "kind": run.kind or None,
-        "caveats": list(run.caveats),
-        "epoch": run.num_epochs,
-        "epochs": run.epochs,
-        "begun": round(run.begun_s, 3),
-        "updated": round(run.updated_s, 3),
+        "split": (judged.split or None) if judged else None,
+        "kind": (judged.kind or None) if judged else None,
+        "caveats": list(judged.caveats or ()) if judged else [],
+        "epoch": run.num_done,
+        "epochs": run.num_epochs or 0,
+        "begun": round(run.begun_s or 0, 3),
+        "updated": round(run.active_s, 3),
         "members": run.num_parts if run.is_ensemble else None,
         "folds": run.num_parts if run.num_parts and not run.is_ensemble else None,
-        "go_on": run.go_on if run.state == "stopped" else None,
+        "go_on": run.resume_command if run.state == "stopped" else None,
     }
 
 
-def _row(run: ListedRun) -> list[str]:
+def _row(run: Standing) -> list[str]:
     config = run.config
     network = config.transfer.backbone or config.model
     named = f"{network}, {run.num_parts} {'members' if run.is_ensemble else 'folds'}" if run.num_parts else network
     return [
         printable(str(run.path)),
         run.state,
-        verdict_words(run.figure) if run.figure and run.state != "live" else standing(run),
+        verdict_words(run.figure) if run.figure and run.state != "running" else progress_words(run) or "-",
         printable(named or "-"),
         printable(config.source_name or "-"),
         time.strftime("%Y-%m-%d %H:%M", time.localtime(run.begun_s)) if run.begun_s else "-",
     ]
 
 
-def _counts(runs: tuple[ListedRun, ...], where: str) -> str:
-    """`7 runs in runs: 1 live, 5 finished, 1 stopped.`"""
-    states = ("live", "finished", "stopped", "damaged")
+def _counts(runs: tuple[Standing, ...], where: str) -> str:
+    """`7 runs in runs: 1 running, 5 finished, 1 stopped.`"""
+    states = ("running", "finished", "stopped", "damaged")
     counts = [(state, sum(run.state == state for run in runs)) for state in states]
     told = ", ".join(f"{count} {state}" for state, count in counts if count)
     return f"{counted(len(runs), 'run')} in {where}: {told}."
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0]

@@ -13,7 +13,7 @@ def runs(
     folder: Path = typer.Argument(DEFAULT, metavar="DIR", help="The folder they lie in, at any depth."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
-    """List the runs in DIR: live, finished, stopped or damaged, with the verdict of each and its interval."""
+    """List the runs in DIR: running, finished, stopped or damaged, with the verdict of each and its interval."""
     from ..classify.run_list import RunList, read_run_list
 
     found = RunList(folder=folder, runs=()) if folder == DEFAULT and not folder.exists() else read_run_list(folder)

@@ -1,14 +1,16 @@
-"""How a run stands, told from its files alone: running, finished, stopped or damaged, and what is known of it.
+"""How a run, an ensemble or a run with folds stands, told from its files alone: running, finished, stopped or damaged.
 
 Nothing here opens weights or imports torch, and a damaged file is a state, not an error: the rest is told all the same.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from ..core import lock
-from ..core.errors import CheckpointError, ConfigError, shell_word
+from ..core.errors import CheckpointError, ConfigError, printable, shell_word
 from .files import Count, Finite, Rate, RunFile, Text, read_json_file
 from .log import EpochEvent, GrowingLog
 from .measured import read_measured
@@ -16,8 +18,12 @@ from .names import (
     BEST,
     CONFIG,
     DATA,
+    ENSEMBLE_PLAN,
     ENVIRONMENT,
     EVALUATION,
+    FOLDS,
+    FOLDS_PLAN,
+    FOLDS_VERDICT,
     FOUND,
     LAST,
     MANIFEST,
@@ -25,15 +31,34 @@ from .names import (
     METRICS_LOG,
     START,
     TRANSFER,
+    fold_name,
+    member_name,
 )
 from .settings import Found, read_settings
-from .summary import ConfigFacts, read_config_facts, read_data_summary, read_environment
+from .summary import DEFAULTS, ConfigFacts, read_config_facts, read_data_summary, read_environment
 
 State = Literal["running", "finished", "stopped", "damaged"]
-WATCHED = (CONFIG, FOUND, ENVIRONMENT, DATA, MEASURED, TRANSFER, METRICS_LOG, EVALUATION, BEST, LAST, START)
+FigureName = Literal["top1", "map", "mae"]
+KEPT = (f"{BEST}/{MANIFEST}", f"{LAST}/{MANIFEST}")
+PLAN_OF_FOLDS = f"{FOLDS}/{FOLDS_PLAN}"
+BEGUN = (CONFIG, ENSEMBLE_PLAN, PLAN_OF_FOLDS, ENVIRONMENT)  # written when it begins
+BESIDE_CONFIG = (FOUND, ENVIRONMENT, DATA, METRICS_LOG, EVALUATION)  # one of these, or it is somebody else's file
+WATCHED = (*BEGUN, FOUND, DATA, MEASURED, TRANSFER, METRICS_LOG, EVALUATION, FOLDS_VERDICT, BEST, LAST, START, *KEPT)
+MAX_PARTS = 20  # members of an ensemble, or folds
 SILENT_S = 120.0  # after which a training that is said to run may hang; an epoch may take longer
 RECENT_EPOCHS = 5  # of which the time that is left is told
-DEFAULT_EPOCHS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """What a run was judged to be: `name` top1 or map (fractions) or mae (in the number's unit), and its 95 % interval,
+    on `num_judged` images. None where no interval is known."""
+
+    name: FigureName
+    value: float
+    low: float | None
+    high: float | None
+    num_judged: int
 
 
 class VerdictFigures(RunFile):
@@ -48,17 +73,19 @@ class VerdictFigures(RunFile):
     map: Rate | None = None
     map_low: Rate | None = None
     map_high: Rate | None = None
-    mae: Finite | None = None
+    mae: Annotated[Finite, Field(ge=0)] | None = None
     mae_low: Finite | None = None
     mae_high: Finite | None = None
+    caveats: Annotated[tuple[Text, ...], Field(strict=False)] | None = None
 
     @property
-    def rate(self) -> tuple[str, float, float, float] | None:
-        """(what it is, value, low, high) of the figure that judges the run; None where it is not there."""
-        for name in ("top1", "map", "mae"):
+    def figure(self) -> Figure | None:
+        """The figure that judges the run; None where it is not there."""
+        names: tuple[FigureName, ...] = ("top1", "map", "mae")
+        for name in names:
             value, low, high = (getattr(self, name + end) for end in ("", "_low", "_high"))
-            if value is not None and low is not None and high is not None:
-                return name, value, low, high
+            if value is not None:
+                return Figure(name=name, value=value, low=low, high=high, num_judged=self.num_samples)
         return None
 
 
@@ -66,7 +93,8 @@ class VerdictFigures(RunFile):
 class Standing:
     """What the files of a run say. `problem` names the file that is damaged, "" where none is. Times are seconds since
     1970: `begun_s` None where nothing says it, `active_s` when a file changed last. `num_fits`: measurements that a
-    transfer has finished to choose its depth."""
+    transfer has finished to choose its depth. `parts` are the members of an ensemble, or the folds, that were begun, of
+    `num_parts`."""
 
     path: Path
     state: State
@@ -81,10 +109,23 @@ class Standing:
     begun_s: float | None
     active_s: float
     num_fits: int
+    is_ensemble: bool = False
+    num_parts: int = 0
+    parts: tuple["Standing", ...] = ()
 
     @property
     def is_judged(self) -> bool:
         return self.figures is not None
+
+    @property
+    def figure(self) -> Figure | None:
+        """The figure that judges it; None before the verdict."""
+        return self.figures.figure if self.figures else None
+
+    @property
+    def num_done(self) -> int:
+        """How many epochs are done."""
+        return self.epochs[-1].epoch if self.epochs else 0
 
     @property
     def best_epoch(self) -> int | None:
@@ -116,10 +157,14 @@ class Standing:
 
 
 class WatchedRun:
-    """A run that is looked at again and again: files that did not change are not read again."""
+    """A run, or an ensemble or a run with folds, that is looked at again and again: files that did not change are not
+    read again."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, is_part: bool = False) -> None:
+        """`is_part`: a member or a fold, which has no parts itself."""
         self.path = path
+        self._is_part = is_part
+        self._parts: dict[Path, WatchedRun] = {}
         self._log = GrowingLog(path / METRICS_LOG)
         self._seen: tuple[tuple[int, int], ...] | None = None
         self._facts: dict[str, Any] = {}
@@ -130,24 +175,49 @@ class WatchedRun:
         stats = [_stat(self.path / name) for name in WATCHED]
         if tuple(stats) != self._seen:
             self._seen = tuple(stats)
-            self._facts = _facts(self.path, self._log)
+            self._facts = _facts(self.path, self._log, None if self._is_part else _plan(self.path))
             self.changes += 1
-        return self._standing(max((time_ns for time_ns, _ in stats), default=0) / 1e9)
+        parts = [] if self._is_part else part_paths(self.path)
+        self._parts = {part: self._parts.get(part) or WatchedRun(part, is_part=True) for part in parts}
+        times_s = [time_ns / 1e9 for time_ns, _ in stats]
+        begun_s = [time_s for time_s in times_s[: len(BEGUN)] if time_s]
+        return self._standing(begun_s, max(times_s), tuple(part.look() for part in self._parts.values()))
 
-    def _standing(self, active_s: float) -> Standing:
+    def _standing(self, begun_s: list[float], active_s: float, parts: tuple[Standing, ...]) -> Standing:
         facts = self._facts
         epochs, figures, num_epochs = facts["epochs"], facts["figures"], facts["num_epochs"]
         is_done = figures is not None and not (epochs and num_epochs and epochs[-1].epoch < num_epochs)
-        held = lock.is_held(self.path)
+        held = lock.is_held(self.path) or (bool(facts["num_parts"]) and lock.is_held(self.path / FOLDS))
+        problem = next((problem for problem in (facts["problem"], *(part.problem for part in parts)) if problem), "")
         state: State = "running" if held and not is_done else "finished" if figures is not None else "stopped"
-        return Standing(path=self.path, state="damaged" if facts["problem"] else state, active_s=active_s, **facts)
+        found: dict[str, Any] = facts | {
+            "problem": problem,
+            "begun_s": min([*begun_s, *(part.begun_s for part in parts if part.begun_s)], default=None),
+            "active_s": max([active_s, *(part.active_s for part in parts)]),
+        }
+        return Standing(path=self.path, state="damaged" if problem else state, parts=parts, **found)
 
 
 def looks_like_run(path: Path) -> bool:
-    """Whether a run was begun in the folder `path`."""
-    return any((path / name).is_file() for name in (CONFIG, METRICS_LOG, EVALUATION)) or any(
-        (path / name).is_dir() for name in (BEST, LAST)
-    )
+    """Whether a run, an ensemble or folds were begun in the folder `path`."""
+    if _plan(path) or any((path / name).is_file() for name in KEPT):
+        return True
+    return (path / CONFIG).is_file() and any((path / name).is_file() for name in BESIDE_CONFIG)
+
+
+def part_paths(path: Path) -> list[Path]:
+    """The members of the ensemble in `path`, or its folds, that were begun; of a link nothing is looked at."""
+    plan = _plan(path)
+    if plan is None:
+        return []
+    name_of = member_name if plan.name == ENSEMBLE_PLAN else fold_name
+    parts = [plan.parent / name_of(number) for number in range(1, MAX_PARTS + 1)]
+    return [part for part in parts if not part.is_symlink() and looks_like_run(part)]
+
+
+def _plan(path: Path) -> Path | None:
+    """The file that says what the ensemble, or the folds, in `path` were begun with."""
+    return next((path / name for name in (ENSEMBLE_PLAN, PLAN_OF_FOLDS) if (path / name).is_file()), None)
 
 
 def _stat(path: Path) -> tuple[int, int]:
@@ -158,7 +228,19 @@ def _stat(path: Path) -> tuple[int, int]:
     return found.st_mtime_ns, found.st_size
 
 
-def _facts(path: Path, log: GrowingLog) -> dict[str, Any]:
+class _Start(RunFile):
+    """`transfer.json`, as far as a list shows it."""
+
+    epochs: Count = 0
+
+
+class NamedNetwork(RunFile):
+    """`manifest.json`, as far as a list shows it."""
+
+    model: Text = ""
+
+
+def _facts(path: Path, log: GrowingLog, plan: Path | None) -> dict[str, Any]:
     """What the files hold, each read by itself; `problem` is the message about the first that is damaged."""
     problems: list[str] = []
 
@@ -170,15 +252,20 @@ def _facts(path: Path, log: GrowingLog) -> dict[str, Any]:
             return otherwise
         return otherwise if found is None else found
 
-    config: ConfigFacts = read(lambda: read_config_facts(path)[1], ConfigFacts())
+    text, config = read(lambda: read_config_facts(path), ("", ConfigFacts()))
+    planned, num_parts = read(lambda: _read_plan(plan), (config, 0)) if plan else (config, 0)
+    config = config if text else planned
+    is_ensemble = plan is not None and plan.name == ENSEMBLE_PLAN
     data = read(lambda: read_data_summary(path), None)
     environment = read(lambda: read_environment(path), None)
     figures = read(lambda: read_json_file(VerdictFigures, path / EVALUATION), None)
     fits = read(lambda: read_measured(path), None)
-    model = read(lambda: _model(path), "")
+    start = read(lambda: read_json_file(_Start, path / TRANSFER), _Start())
+    model = read(lambda: _model(path, config), "")
     epochs = log.read()
     problems += [log.problem] if log.problem else []
-    wanted = config.epochs if config.epochs is not None else DEFAULT_EPOCHS
+    if figures is not None and not is_ensemble and not problems and not (path / BEST / MANIFEST).is_file():
+        problems.append(f"{printable(str(path / BEST))} has no {MANIFEST}: its weights cannot be opened.")
     return {
         "problem": problems[0] if problems else "",
         "model": model,
@@ -186,27 +273,31 @@ def _facts(path: Path, log: GrowingLog) -> dict[str, Any]:
         "config": config,
         "num_images": data.num_samples if data else None,
         "epochs": epochs,
-        "num_epochs": (epochs[-1].num_epochs if epochs else None) or wanted,
+        "num_epochs": (epochs[-1].num_epochs if epochs else None) or start.epochs or config.epochs,
         "figures": figures,
-        "begun_s": _stat(path / ENVIRONMENT)[0] / 1e9 or None,
         "num_fits": len(fits.fits) if fits else 0,
+        "is_ensemble": is_ensemble,
+        "num_parts": num_parts,
     }
 
 
-class NamedNetwork(RunFile):
-    """`manifest.json`, as far as a list shows it."""
-
-    model: Text = ""
-
-
-def _model(path: Path) -> str:
-    """The network: of the weights that were kept, else as the settings name it; a transfer's was found."""
-    for name in (BEST, LAST):
-        kept = read_json_file(NamedNetwork, path / name / MANIFEST)
+def _model(path: Path, config: ConfigFacts) -> str:
+    """The network: of the weights that were kept, else as it was found or asked for."""
+    for name in KEPT:
+        kept = read_json_file(NamedNetwork, path / name)
         if kept is not None and kept.model:
             return kept.model
     found = read_json_file(Found, path / FOUND)
     if found is not None and isinstance(found.values.get("model"), str):
         return str(found.values["model"])
-    settings = read_settings(path / CONFIG)
-    return str(settings.values.get("model", "")) if settings else ""
+    return config.model
+
+
+def _read_plan(plan: Path) -> tuple[ConfigFacts, int]:
+    """(configuration, number of parts) in `ensemble.toml` or `folds.toml`. Raises CheckpointError, ConfigError."""
+    settings = read_settings(plan)
+    values = settings.values if settings else {}
+    asked = values.get("run", {})
+    config = ConfigFacts.parse(DEFAULTS | asked if isinstance(asked, dict) else DEFAULTS, printable(str(plan)))
+    number = values.get("num_members" if plan.name == ENSEMBLE_PLAN else "num_folds")
+    return config, number if type(number) is int and 0 < number <= MAX_PARTS else 0

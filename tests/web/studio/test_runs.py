@@ -101,10 +101,37 @@ def test_a_run_that_comes_is_found_and_one_that_goes_is_told(
     assert studio.get(address).status == 404
 
 
+def test_an_ensemble_is_one_entry_and_its_members_have_pages(studio: Asked, folder: Path):
+    (folder / "five").mkdir()
+    (folder / "five" / "ensemble.toml").write_text('format = 3\nnum_members = 5\n[run]\nsource = "digits"\n')
+    (folder / "second").rename(folder / "five" / "member-1")
+    (folder / "stopped").rename(folder / "five" / "member-2")
+    studio = Asked(folder)
+    assert set(studio.ids) == {"photos/first", "damaged <i>", "five"}
+    rows = {row["name"]: row for row in studio.get("/api/runs").json["runs"]}
+    assert (rows["five"]["state"], rows["five"]["progress"]) == ("stopped", "1 of 5 members finished")
+    page = studio.get("/runs").content.decode()
+    members = dict(re.findall(r'<a href="/runs/([^"]+)">(member-\d)</a>', page))
+    assert list(members.values()) == ["member-1", "member-2"]
+    assert page.count('name="run"') == 4, "an ensemble has no answers of its own to compare"
+    text = studio.text(f"/runs/{studio.ids['five']}")
+    assert "Members run state verdict member-1 finished" in text
+    assert "stopped 1 of 5 members finished. What was saved is kept." in text
+    for member in members:
+        assert studio.get(f"/runs/{member}").status == 200
+        assert studio.get(f"/runs/compare?run={studio.ids['photos/first']}&run={member}").status == 200
+    verdict = {"num_samples": 120, "top1": 0.75, "top1_low": 0.66, "top1_high": 0.82}
+    (folder / "five" / "evaluation.json").write_text(json.dumps(verdict))
+    text = Asked(folder).text(f"/runs/{studio.ids['five']}")
+    assert "75.0 % (66.0 to 82.0) of 120 images" in text
+    assert "damaged" not in text
+
+
 def test_many_runs_come_by_pages_and_what_is_known_is_not_sent_again(tmp_path: Path):
     for number in range(230):
         (tmp_path / f"run-{number:03}").mkdir()
         (tmp_path / f"run-{number:03}" / "config.toml").write_text("format = 3\n")
+        (tmp_path / f"run-{number:03}" / "found.json").write_text('{"format": 3, "values": {}}')
     studio = Asked(tmp_path)
     found = []
     for page in (1, 2, 3, 9):
@@ -345,10 +372,10 @@ def test_settings_that_differ_are_named_and_what_cannot_be_compared_is_told(stud
     runs = [studio.ids[name] for name in ("photos/first", "second", "stopped")]
     text = studio.text("/runs/compare?" + "&".join(f"run={run}" for run in runs))
     assert "optimizer.learning_rate default 0.01 default" in text
-    assert "A and C are not compared: The run " in text
+    assert "C is not compared with A: The run " in text
     (folder / "second" / "config.toml").write_text('source = "elsewhere"\n')
     text = studio.text(f"/runs/compare?run={runs[0]}&run={runs[1]}")
-    assert "A and B are not compared: they were judged on images of different sources." in text
+    assert "B is not compared with A: it was judged on &#39;elsewhere&#39;, not on the images of the first." in text
 
 
 def test_a_comparison_takes_six_runs_and_says_what_it_leaves_out(studio: Asked, folder: Path):

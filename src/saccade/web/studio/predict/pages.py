@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from ....classify.run_list import verdict_words
 from ....core.errors import printable
 from ....runs.checkpoint import holds_checkpoint
 from ...body import BodyMemory, image_in, read_body, refuse_media_type
@@ -13,7 +14,7 @@ from ...limits import BodyLimits
 from ...refusal import wrong_field
 from ..place import Studio
 from ..runs.index import RunIndex
-from ..runs.words import time_words, verdict_words
+from ..runs.words import time_words
 from .classifiers import Classifiers, Sent, answer, evidence
 
 LIMITS = BodyLimits(max_bytes=64 << 20, memory_bytes=512 << 20)
@@ -64,18 +65,13 @@ def _to_choose_from(index: RunIndex, wanted: set[str]) -> list[dict[str, Any]]:
         {
             "id": run.id,
             "name": printable(run.name),
-            "verdict": _verdict(verdict_words(found.figures)),
+            "verdict": verdict_words(found.figure) if found.figure else "",
             "network": printable(found.model)[:80],
             "changed": time_words(found.active_s),
             "is_chosen": run.id in chosen,
         }
         for run, found in standing[:MAX_SHOWN]
     ]
-
-
-def _verdict(words: tuple[str, str]) -> str:
-    value, interval = words
-    return f"{value} ({interval})" if interval else value
 
 
 def _confidence(text: str) -> float:

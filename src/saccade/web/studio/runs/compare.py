@@ -4,17 +4,16 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from ....classify.compared_runs import Judged, compare_judged, difference_words
+from ....classify.run_list import progress_words, unit_of, value_words
 from ....core.errors import CheckpointError, ConfigError, printable
 from ....evaluate.rates import percent
-from ....evaluate.significance import compare_answers, comparison_sentence
 from ....report.charts import Axis, Line, figure, line_key, overlay_chart
 from ....report.html import Child, Markup
-from ....report.record import RunRecord
 from ....report.sections.curves import thinned
 from ....runs.log import EpochEvent
 from ....runs.names import CONFIG
@@ -23,9 +22,8 @@ from ....runs.standing import Standing
 from ...refusal import Refusal
 from ..place import Studio
 from .index import Run, RunIndex
-from .judged_images import said_of
 from .records import Records
-from .words import progress_words, time_words, unit_of, verdict_words
+from .words import time_words
 
 MAX_RUNS = 6
 LETTERS = "ABCDEF"
@@ -57,8 +55,8 @@ def _compared(runs: Sequence[Run], records: Records) -> dict[str, Any]:
             "id": run.id,
             "name": printable(run.name),
             "state": standing.state,
-            "verdict": verdict_words(standing.figures),
-            "unit": unit_of(standing.figures),
+            "verdict": value_words(standing.figure),
+            "unit": unit_of(standing.figure),
             "network": printable(standing.model)[:80],
             "data": printable(standing.config.source_name)[:80],
             "progress": progress_words(standing),
@@ -68,56 +66,43 @@ def _compared(runs: Sequence[Run], records: Records) -> dict[str, Any]:
     ]
     return {
         "rows": rows,
-        "tests": _tests(runs, records),
+        "tests": _tests(runs, standings, records),
         "charts": _charts(standings),
         "settings": _differing(runs),
     }
 
 
-def _tests(runs: Sequence[Run], records: Records) -> list[str]:
+def _tests(runs: Sequence[Run], standings: Sequence[Standing], records: Records) -> list[str]:
     """Each run against the first on the images that both were judged on, as sentences."""
     if len(runs) < 2:
         return []
-    found = [_record(run, records) for run in runs]
-    first = found[0]
-    told = []
-    for letter, record in zip(LETTERS[1:], found[1:]):
-        if isinstance(first, str) or isinstance(record, str):
-            why = next(each for each in (first, record) if isinstance(each, str))
-            told.append(f"A and {letter} are not compared: {why}")
-        else:
-            told.append(_test(first, record, letter))
-    return told
+    first, *others = [_judged(run, standing, records) for run, standing in zip(runs, standings, strict=True)]
+    return [_test(first, other, letter) for letter, other in zip(LETTERS[1:], others)]
 
 
-def _test(first: RunRecord, second: RunRecord, letter: str) -> str:
-    if first.config.source != second.config.source:
-        return f"A and {letter} are not compared: they were judged on images of different sources."
-    sides = []
-    for record in (first, second):
-        names = [record.classes[k] for k in record.label_N.tolist()]
-        right_N = said_of(record) == record.label_N
-        sides.append(
-            {(key, name): right for key, name, right in zip(record.keys, names, right_N.tolist(), strict=True)}
-        )
-    common = [image for image in sides[0] if image in sides[1]]
-    if not common:
-        return f"A and {letter} are not compared: no image was judged in both."
-    right_first, right_second = (np.array([side[image] for image in common]) for side in sides)
-    sentence = comparison_sentence(compare_answers(right_first, right_second), "A", letter)
-    most = max(len(side) for side in sides)
-    return sentence + (f" Only {len(common):,} images were judged in both." if len(common) < most else "")
+def _test(first: Judged | str, other: Judged | str, letter: str) -> str:
+    if isinstance(first, str) or isinstance(other, str):
+        return f"{letter} is not compared with A: {first if isinstance(first, str) else other}"
+    compared = compare_judged(first, other)
+    sentence = difference_words(compared, "A", letter)
+    is_fewer = 0 < compared.num_both < max(len(first.keys), len(other.keys))
+    return sentence + (f" Only {compared.num_both:,} images were judged in both." if is_fewer else "")
 
 
-def _record(run: Run, records: Records) -> RunRecord | str:
-    """The judged run; or why its answers cannot be compared."""
+def _judged(run: Run, standing: Standing, records: Records) -> Judged | str:
+    """What the run was judged on; or why its answers cannot be compared."""
     try:
         record = records.record(run)
     except Refusal as refusal:
         return refusal.reason.text
-    if record.task.is_several or record.task.is_number:
-        return f"{printable(run.name)} has no single right answer an image."
-    return record
+    return Judged(
+        run=standing,
+        task=record.task,
+        classes=record.classes,
+        keys=record.keys,
+        label_N=record.label_N,
+        logits_NK=record.logits_NK,
+    )
 
 
 def _charts(standings: Sequence[Standing]) -> list[Markup]:

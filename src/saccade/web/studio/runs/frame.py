@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from ....classify.run_list import progress_words, verdict_words
 from ....core.errors import printable, shell_word
 from ....report.record import RunRecord
 from ....report.sections.verdict import verdict_header
@@ -10,13 +11,13 @@ from ....runs.standing import Standing
 from ...refusal import Refusal
 from .index import Run
 from .records import Records
-from .words import duration_words, left_words, progress_words, stage_words, time_words, verdict_words
+from .words import duration_words, left_words, parts_of, stage_words, time_words
 
 
 def frame_of(run: Run, standing: Standing, records: Records) -> dict[str, Any]:
     """What the head of every page of a run shows. A run that cannot be read whole is shown as far as it can."""
     record, problem = None, standing.problem
-    if standing.is_judged:
+    if standing.is_judged and not standing.is_ensemble:
         try:
             record = records.record(run)
         except Refusal as refusal:
@@ -27,7 +28,8 @@ def frame_of(run: Run, standing: Standing, records: Records) -> dict[str, Any]:
         "record": record,
         "standing": standing,
         "head": verdict_header(record) if record else None,
-        "verdict": verdict_words(standing.figures),
+        "verdict": verdict_words(standing.figure) if standing.figure else "",
+        "parts": parts_of(run),
         "problem": printable(problem.replace("\n", " ")),
         "status": status_of(run, standing),
         "tabs": _tabs(record),

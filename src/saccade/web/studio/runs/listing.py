@@ -61,7 +61,7 @@ class Wanted:
 
 
 class Listed:
-    """The rows of all runs, looked at once for all who ask within a moment."""
+    """The rows of all runs, members and folds within them, looked at once for all who ask within a moment."""
 
     def __init__(self, index: RunIndex) -> None:
         self._index = index
@@ -74,7 +74,7 @@ class Listed:
         with self._lock:
             if time.monotonic() - self._looked_s >= FRESH_S:
                 now_s = time.time()
-                self._rows = [row_of(run, run.look(), now_s) for run in self._index.runs()]
+                self._rows = [row_of(run, run.look(), now_s) for run in self._index.whole()]
                 self._looked_s = time.monotonic()
             return list(self._rows)
 

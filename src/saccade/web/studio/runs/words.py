@@ -4,15 +4,29 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from ....classify.run_list import progress_words, unit_of, value_words, verdict_words
 from ....core.errors import counted, printable
 from ....evaluate.rates import percent
 from ....report.html import Markup
 from ....report.sections.classes import interval_strip
-from ....runs.standing import Standing, VerdictFigures
+from ....runs.standing import Standing
 from .index import Run
 from .sparkline import sparkline
 
 FIGURES = {"top1": "correct", "map": "mAP", "mae": "mean absolute error"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartRow:
+    """A member of an ensemble, or a fold; `value` is the figure of its verdict, `standing` the verdict, or how far it
+    is."""
+
+    id: str
+    name: str
+    full_name: str
+    state: str
+    value: str
+    standing: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +39,7 @@ class Row:
     is_stale: bool
     progress: str
     verdict: tuple[str, str]
+    unit: str
     figure: str
     strip: Markup | None
     curve: Markup | None
@@ -34,14 +49,15 @@ class Row:
     active_s: int
     active: str
     problem: str
+    is_ensemble: bool
+    parts: tuple[PartRow, ...]
     order: dict[str, Any]
 
 
 def row_of(run: Run, standing: Standing, now_s: float) -> Row:
     """What the list shows of a run."""
-    figures = standing.figures
-    rate = figures.rate if figures else None
-    is_rate = rate is not None and rate[0] != "mae"
+    found = standing.figure
+    rate = found if found and found.name != "mae" else None
     values = [event.validation_accuracy for event in standing.epochs if event.validation_accuracy is not None]
     is_stale = standing.is_stale(now_s)
     return Row(
@@ -50,9 +66,12 @@ def row_of(run: Run, standing: Standing, now_s: float) -> Row:
         state=standing.state,
         is_stale=is_stale,
         progress=progress_words(standing),
-        verdict=verdict_words(figures),
-        figure=FIGURES[rate[0]] if rate else "",
-        strip=interval_strip(*rate[1:]) if rate and is_rate else None,
+        verdict=value_words(found),
+        unit=unit_of(found),
+        figure=FIGURES[found.name] if found else "",
+        strip=interval_strip(rate.value, rate.low, rate.high)
+        if rate and rate.low is not None and rate.high is not None
+        else None,
         curve=sparkline(values, f"Validation accuracy from {percent(values[0])} to {percent(values[-1])} %")
         if values
         else None,
@@ -62,10 +81,12 @@ def row_of(run: Run, standing: Standing, now_s: float) -> Row:
         active_s=round(standing.active_s),
         active=time_words(standing.active_s),
         problem=printable(standing.problem.splitlines()[0]) if standing.problem else "",
+        is_ensemble=standing.is_ensemble,
+        parts=parts_of(run),
         order={
             "run": run.name.lower(),
             "state": ("running", "damaged", "stopped", "finished").index(standing.state),
-            "verdict": rate[1] if rate and is_rate else -1.0,
+            "verdict": rate.value if rate else -1.0,
             "network": standing.model.lower(),
             "images": standing.num_images or 0,
             "changed": standing.active_s,
@@ -73,31 +94,20 @@ def row_of(run: Run, standing: Standing, now_s: float) -> Row:
     )
 
 
-def verdict_words(figures: VerdictFigures | None) -> tuple[str, str]:
-    """(`89.2`, `85.7 to 92.0`), of rates in percent; empty texts where nothing was judged."""
-    rate = figures.rate if figures else None
-    if rate is None:
-        return "", ""
-    name, value, low, high = rate
-    if name == "mae":
-        return f"{value:.3g}", f"{low:.3g} to {high:.3g}"
-    return percent(value), f"{percent(low)} to {percent(high)}"
-
-
-def unit_of(figures: VerdictFigures | None) -> str:
-    """What stands behind the value: ` %`, or nothing behind a number."""
-    rate = figures.rate if figures else None
-    return "" if rate is None or rate[0] == "mae" else " %"
-
-
-def progress_words(standing: Standing) -> str:
-    """How far a training is or came: `epoch 3 of 10`, which is done."""
-    if standing.epochs:
-        last = standing.epochs[-1].epoch
-        return f"epoch {last:,} of {standing.num_epochs:,}" if standing.num_epochs else f"epoch {last:,}"
-    if standing.num_fits:
-        return f"{counted(standing.num_fits, 'depth')} measured"
-    return "" if standing.state == "finished" else "before the first epoch"
+def parts_of(run: Run) -> tuple[PartRow, ...]:
+    """The members of an ensemble, or the folds, as lists name them."""
+    found = [(part, part.look()) for part in run.parts]
+    return tuple(
+        PartRow(
+            id=part.id,
+            name=printable(part.path.name),
+            full_name=printable(part.name),
+            state=standing.state,
+            value=value_words(standing.figure)[0] + unit_of(standing.figure),
+            standing=verdict_words(standing.figure) if standing.figure else progress_words(standing),
+        )
+        for part, standing in found
+    )
 
 
 def stage_words(standing: Standing) -> str:
@@ -106,6 +116,8 @@ def stage_words(standing: Standing) -> str:
         return "All epochs are done; it is being judged."
     if standing.epochs:
         return f"{progress_words(standing).capitalize()} is done."
+    if standing.num_parts:
+        return f"{progress_words(standing)}."
     if standing.num_fits:
         return f"It chooses the depth: {counted(standing.num_fits, 'measurement')} done."
     return "It reads images; the first epoch is not done yet."
