@@ -158,6 +158,27 @@ def test_a_long_epoch_is_not_taken_for_silence(run: Path):
         assert standing.is_stale(now_s + 1900)
 
 
+def test_an_ensemble_is_as_lively_as_its_members(run: Path, tmp_path: Path):
+    ensemble = tmp_path / "two"
+    ensemble.mkdir()
+    (ensemble / "ensemble.toml").write_text('format = 3\nnum_members = 2\n[run]\nsource = "data/cats"\n')
+    member = run.rename(ensemble / "member-1")
+    append(member, line(1, 600.0))
+    watched = WatchedRun(ensemble)
+    with lock.exclusive(ensemble), lock.exclusive(member):
+        standing = watched.look()
+        now_s = standing.active_s
+        assert (standing.state, standing.parts[0].state, watched.changes) == ("running", "running", 1)
+        assert not standing.is_stale(now_s + 1700)
+        assert standing.is_stale(now_s + 1900)
+        watched.look()
+        assert watched.changes == 1
+        append(member, line(2))
+        watched.look()
+        assert watched.changes == 2
+    assert watched.look().state == "stopped"
+
+
 def test_nothing_is_read_again_as_long_as_no_file_changes(run: Path):
     watched = WatchedRun(run)
     append(run, line(1))

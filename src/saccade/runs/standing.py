@@ -143,7 +143,8 @@ class Standing:
 
     def is_stale(self, now_s: float) -> bool:
         """Whether it is said to run and has been silent for two minutes, and for much longer than an epoch takes."""
-        usual_s = 3 * max((event.seconds for event in self.epochs[-RECENT_EPOCHS:]), default=0.0)
+        recent = [event.seconds for run in (self, *self.parts) for event in run.epochs[-RECENT_EPOCHS:]]
+        usual_s = 3 * max(recent, default=0.0)
         return self.state == "running" and self.silent_s(now_s) > max(SILENT_S, usual_s)
 
     def left_s(self, now_s: float) -> tuple[float, float] | None:
@@ -165,6 +166,7 @@ class WatchedRun:
         self.path = path
         self._is_part = is_part
         self._parts: dict[Path, WatchedRun] = {}
+        self._stood: tuple[Standing, ...] = ()
         self._log = GrowingLog(path / METRICS_LOG)
         self._seen: tuple[tuple[int, int], ...] | None = None
         self._facts: dict[str, Any] = {}
@@ -173,15 +175,18 @@ class WatchedRun:
     def look(self) -> Standing:
         """How it stands now. Nothing is raised for what a file holds."""
         stats = [_stat(self.path / name) for name in WATCHED]
-        if tuple(stats) != self._seen:
+        paths = [] if self._is_part else part_paths(self.path)
+        self._parts = {path: self._parts.get(path) or WatchedRun(path, is_part=True) for path in paths}
+        parts = tuple(part.look() for part in self._parts.values())
+        is_new = tuple(stats) != self._seen
+        self.changes += is_new or parts != self._stood
+        self._stood = parts
+        if is_new:
             self._seen = tuple(stats)
             self._facts = _facts(self.path, self._log, None if self._is_part else _plan(self.path))
-            self.changes += 1
-        parts = [] if self._is_part else part_paths(self.path)
-        self._parts = {part: self._parts.get(part) or WatchedRun(part, is_part=True) for part in parts}
         times_s = [time_ns / 1e9 for time_ns, _ in stats]
         begun_s = [time_s for time_s in times_s[: len(BEGUN)] if time_s]
-        return self._standing(begun_s, max(times_s), tuple(part.look() for part in self._parts.values()))
+        return self._standing(begun_s, max(times_s), parts)
 
     def _standing(self, begun_s: list[float], active_s: float, parts: tuple[Standing, ...]) -> Standing:
         facts = self._facts

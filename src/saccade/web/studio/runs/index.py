@@ -81,7 +81,7 @@ class RunIndex:
     def _run(
         self, path: Path, before: dict[str, WatchedRun], parts: tuple[Run, ...] = (), is_part: bool = False
     ) -> Run:
-        inside = str(path.relative_to(self.folder))
+        inside = path.relative_to(self.folder).as_posix()
         name = inside if inside != "." else storable(path.resolve().name) or "run"
         identifier = run_id(name)
         self._watched[identifier] = before.get(identifier) or WatchedRun(path, is_part)
