@@ -250,6 +250,7 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "runs" / "run").mkdir(parents=True)
     source = str(tmp_path / "photos")
     (tmp_path / "runs" / "run" / "config.toml").write_text(f"source = {json.dumps(source)}\n")
+    (tmp_path / "runs" / "run" / "environment.json").write_text("{}")
     return source
 
 
@@ -295,6 +296,7 @@ def test_one_set_is_checked_at_a_time_and_ends_with_the_studio(
     other = tmp_path / "runs" / "other"
     other.mkdir()
     (other / "config.toml").write_text('source = "digits"\n')
+    (other / "environment.json").write_text("{}")
     app = build_app(tmp_path / "runs", rules_for("127.0.0.1", 8000, ""), ending=ending)
     assert ask(app, "/api/data/{set}/findings", copied, "POST").json["state"] == "running"
     assert ask(app, "/api/data/{set}/findings", copied, "POST").json["state"] == "running"
@@ -308,6 +310,7 @@ def test_one_set_is_checked_at_a_time_and_ends_with_the_studio(
 def test_what_is_elsewhere_is_not_checked(tmp_path: Path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.toml").write_text('source = "hub:owner/photos"\n')
+    (tmp_path / "run" / "environment.json").write_text("{}")
     app = build_app(tmp_path, rules_for("127.0.0.1", 8000, ""))
     reply = ask(app, "/api/data/{set}/findings", "hub:owner/photos", "POST")
     assert (reply.status, reply.code) == (422, "not_here")
