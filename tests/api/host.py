@@ -304,7 +304,7 @@ def verbs(folder: Path, as_path: Callable[[object], Any]) -> dict[str, list[tupl
         "table": [(lambda: api.table(run), False), (lambda: api.table(out("absent")), True)],
         "compare": [(lambda: api.compare([run, "resnet20"]), False), (lambda: api.compare(["lenet", "lenet5"]), True)],
         "compare_verdicts": [
-            (lambda: api.compare_verdicts([run, out("memory")]), False),
+            (lambda: api.compare_verdicts([out("pair/member-1"), out("pair/member-2")]), False),
             (lambda: api.compare_verdicts([run]), True),
         ],
         "report": [

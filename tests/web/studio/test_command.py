@@ -61,10 +61,14 @@ def test_the_first_lines_say_where_it_listens_and_how_to_reach_it(monkeypatch: p
         "Port 8790 is in use; this is the next one that is free.",
         last,
     ]
+    monkeypatch.setattr(server, "from_others", lambda host, port, token: [f"{host} {port} {token}"])
     assert server.opening_lines(Path("runs"), StudioOptions(host="0.0.0.0", port=9000), 9000, TOKEN)[1:] == [
-        f"Open it: http://0.0.0.0:9000/?token={TOKEN}",
+        f"Open it: http://127.0.0.1:9000/?token={TOKEN}",
+        f"0.0.0.0 9000 {TOKEN}",
         last,
     ]
+    monkeypatch.undo()
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
     monkeypatch.setenv("SACCADE_TOKEN", TOKEN)
     assert TOKEN not in "\n".join(server.opening_lines(Path("runs"), StudioOptions(host="0.0.0.0"), 8790, TOKEN))
     monkeypatch.setenv("SSH_CONNECTION", "10.0.0.1 1 10.0.0.2 22")
