@@ -9,9 +9,9 @@ from ..listening import is_loopback
 DEFAULT_FOLDER = Path("runs")
 PORT = 8790
 NEXT_PORTS = 20  # how many ports after it are tried where it is taken
-PACKAGES = ("starlette", "uvicorn", "httptools", "jinja2")
+PACKAGES = ("starlette", "uvicorn", "httptools", "jinja2", "python_multipart")
 MISSING = (
-    "The studio needs starlette, uvicorn, httptools and jinja2, of which '{name}' is not installed.\n"
+    "The studio needs starlette, uvicorn, httptools, jinja2 and python-multipart, of which '{name}' is not installed.\n"
     "Install them: pip install 'saccade-learn[studio]'."
 )
 
@@ -43,7 +43,7 @@ def require_packages() -> None:
         try:
             __import__(name)
         except ImportError:
-            raise UsageError(MISSING.format(name=name)) from None
+            raise UsageError(MISSING.format(name=name.replace("_", "-"))) from None
 
 
 def check_folder(folder: Path) -> None:
