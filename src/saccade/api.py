@@ -91,6 +91,7 @@ from .survey.feature_units import feature_rows, feature_units
 from .survey.similar import Similar, find_similar
 from .survey.similar_sheet import write_similar_sheet
 from .survey.suggest import Suggestions, suggest_images, write_suggestions
+from .track.tracker import check_trackers
 from .train.config import RunConfig
 from .train.cross_validated import CrossValidated
 from .train.dry_run import DryRun, plan_training
@@ -314,6 +315,7 @@ def plan(request: TrainRequest | TransferRequest, progress: RunProgress | None =
     watched = NotedOnce(progress or Silent())
     if request.resume:
         raise UsageError("A dry run is of a new run, and --resume goes on with one.\nLeave one of them out.")
+    check_trackers(request.log)
     if isinstance(request, TransferRequest):
         with named_transfer(request) as asked:
             return _plan_transfer(asked, watched)

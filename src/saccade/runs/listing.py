@@ -131,16 +131,16 @@ class _Judged(RunFile):
 
 def is_listed(folder: Path) -> bool:
     """Whether a run, an ensemble or folds were begun in `folder`."""
-    if (folder / ENSEMBLE_PLAN).is_file() or (folder / FOLDS / FOLDS_PLAN).is_file():
+    if os.path.isfile(folder / ENSEMBLE_PLAN) or os.path.isfile(folder / FOLDS / FOLDS_PLAN):
         return True
-    return (folder / CONFIG).is_file() and any((folder / name).is_file() for name in BEGUN_WITH)
+    return os.path.isfile(folder / CONFIG) and any(os.path.isfile(folder / name) for name in BEGUN_WITH)
 
 
 def find_runs(folder: Path) -> list[Path]:
     """Every run in `folder`, at any depth up to 6 and in the order of names; links and hidden folders are not followed.
     A run's own folds and an ensemble's members are theirs. Raises UsageError where there is no such folder, or more
     than 20,000 folders in it."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise UsageError(
             f"There is no folder {printable(str(folder))}.\n"
             f"Runs lie in 'runs' beside where they were begun, or where --out said: saccade runs FOLDER"
@@ -177,9 +177,9 @@ def list_runs(folder: Path) -> tuple[ListedRun, ...]:
 
 def read_listed(path: Path) -> ListedRun:
     """How the run, ensemble or run with folds in `path` stands. What is damaged is in `problem`; nothing is raised."""
-    if (path / ENSEMBLE_PLAN).is_file():
+    if os.path.isfile(path / ENSEMBLE_PLAN):
         return _read_group(path, path / ENSEMBLE_PLAN, [path / member_name(number + 1) for number in range(MAX_PARTS)])
-    if (path / FOLDS / FOLDS_PLAN).is_file():
+    if os.path.isfile(path / FOLDS / FOLDS_PLAN):
         folds = [path / FOLDS / fold_name(number + 1) for number in range(MAX_PARTS)]
         return _read_group(path, path / FOLDS / FOLDS_PLAN, folds)
     return _read_run(path)
@@ -193,7 +193,7 @@ def _read_run(path: Path, is_live: bool | None = None) -> ListedRun:
     log = _read(lambda: read_epochs(path / METRICS_LOG), no_epochs, problems, is_live)
     start = _read(lambda: read_json_file(_Epochs, path / TRANSFER), None, problems, is_live)
     judged = _read(lambda: read_json_file(_Judged, path / EVALUATION), None, problems, is_live)
-    if judged is not None and not problems and not (path / BEST / MANIFEST).is_file():
+    if judged is not None and not problems and not os.path.isfile(path / BEST / MANIFEST):
         problems.append(f"{printable(str(path / BEST))} has no {MANIFEST}: its weights cannot be opened.")
     begun_s, updated_s = _times(path)
     return ListedRun(
@@ -219,7 +219,7 @@ def _read_group(path: Path, plan: Path, parts: list[Path]) -> ListedRun:
     problems: list[str] = []
     config, num_parts = _read(lambda: _read_plan(plan), (ConfigFacts(), 0), problems, is_live)
     listed = tuple(_read_run(part) for part in parts if is_listed(part))
-    own = _read_run(path, is_live) if (path / CONFIG).is_file() else None  # of folds: the run for use, trained last
+    own = _read_run(path, is_live) if os.path.isfile(path / CONFIG) else None  # of folds: the run for use, trained last
     judged = _read(lambda: read_json_file(_Judged, path / EVALUATION), None, problems, is_live)
     problems += [part.problem for part in (*listed, *([own] if own else [])) if part.problem]
     times = [_times(path), *((part.begun_s, part.updated_s) for part in listed)]

@@ -3,6 +3,7 @@
 Nothing here opens weights or imports torch, and a damaged file is a state, not an error: the rest is told all the same.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -145,8 +146,8 @@ class WatchedRun:
 
 def looks_like_run(path: Path) -> bool:
     """Whether a run was begun in the folder `path`."""
-    return any((path / name).is_file() for name in (CONFIG, METRICS_LOG, EVALUATION)) or any(
-        (path / name).is_dir() for name in (BEST, LAST)
+    return any(os.path.isfile(path / name) for name in (CONFIG, METRICS_LOG, EVALUATION)) or any(
+        os.path.isdir(path / name) for name in (BEST, LAST)
     )
 
 

@@ -1,5 +1,6 @@
 """What a person may choose of the studio, and what has to be installed for it. Nothing here needs it."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def require_packages() -> None:
 
 def check_folder(folder: Path) -> None:
     """Raise UsageError where `folder` is none; the folder that runs are put into may not be there yet."""
-    if folder.is_dir() or (folder == DEFAULT_FOLDER and not folder.exists()):
+    if os.path.isdir(folder) or (folder == DEFAULT_FOLDER and not os.path.exists(folder)):
         return
     raise UsageError(
         f"{printable(str(folder))} is not a folder.\n"
