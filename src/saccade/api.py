@@ -50,6 +50,7 @@ from .core.types import AnyPath, Metrics, Prediction, Preprocessing, Record
 from .data.checkup.inspection import Inspection, inspect_source
 from .data.opening_line import Told, opening_line, untold
 from .data.sharding.place import check_out as check_shards_out
+from .data.sharding.place import refuse_among_images as refuse_shards_among_images
 from .data.sharding.write import ShardSettings, ShardsWritten, write_shards
 from .data.source import DataSource, open_source
 from .data.sources.in_memory import ArraySource, FileSource, GivenImages, HeldImage, known_source
@@ -1089,6 +1090,7 @@ def shard(
     """
     check_shards_out(os.fspath(out))
     with known_source(source) as text:
+        refuse_shards_among_images(text, os.fspath(out))
         images = open_source(text, verb="shard")
         opened(opening_line(images))
         return write_shards(images, os.fspath(out), settings or ShardSettings(), progress)
