@@ -50,6 +50,7 @@ from .core.types import AnyPath, Metrics, Prediction, Preprocessing, Record
 from .data.checkup.inspection import Inspection, inspect_source
 from .data.opening_line import Told, opening_line, untold
 from .data.sharding.place import check_out as check_shards_out
+from .data.sharding.place import refuse_among_images as refuse_shards_among_images
 from .data.sharding.write import ShardSettings, ShardsWritten, write_shards
 from .data.source import DataSource, open_source
 from .data.sources.in_memory import ArraySource, FileSource, GivenImages, HeldImage, known_source
@@ -91,6 +92,7 @@ from .survey.feature_units import feature_rows, feature_units
 from .survey.similar import Similar, find_similar
 from .survey.similar_sheet import write_similar_sheet
 from .survey.suggest import Suggestions, suggest_images, write_suggestions
+from .track.tracker import check_trackers
 from .train.config import RunConfig
 from .train.cross_validated import CrossValidated
 from .train.dry_run import DryRun, plan_training
@@ -314,6 +316,7 @@ def plan(request: TrainRequest | TransferRequest, progress: RunProgress | None =
     watched = NotedOnce(progress or Silent())
     if request.resume:
         raise UsageError("A dry run is of a new run, and --resume goes on with one.\nLeave one of them out.")
+    check_trackers(request.log)
     if isinstance(request, TransferRequest):
         with named_transfer(request) as asked:
             return _plan_transfer(asked, watched)
@@ -1087,6 +1090,7 @@ def shard(
     """
     check_shards_out(os.fspath(out))
     with known_source(source) as text:
+        refuse_shards_among_images(text, os.fspath(out))
         images = open_source(text, verb="shard")
         opened(opening_line(images))
         return write_shards(images, os.fspath(out), settings or ShardSettings(), progress)

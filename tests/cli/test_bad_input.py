@@ -1,5 +1,6 @@
 """Bad input gets one clear message of at most four lines, the right exit status, and leaves nothing behind."""
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -319,3 +320,16 @@ def test_training_goes_on_when_the_reader_of_its_progress_has_gone(tmp_path: Pat
         os.close(writing)
     assert ended.returncode == 0
     assert " held-out images correct" in ended.stdout
+
+
+def test_a_place_that_may_not_be_read_is_told_without_a_traceback(saccade: Callable, monkeypatch: pytest.MonkeyPatch):
+    def denied(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "runs/theirs/export")
+
+    monkeypatch.setattr("saccade.api.export", denied)
+    check(
+        saccade("export", "runs/theirs"),
+        "runs/theirs/export may not be read or written: Permission denied.\n"
+        "Name a place of your own, or ask its owner; 'ls -ld' shows who that is.",
+        1,
+    )

@@ -44,6 +44,9 @@ def test_what_a_run_would_refuse_a_dry_run_refuses(tmp_path: Path):
     with pytest.raises(UsageError) as error:
         api.plan(api.TrainRequest(out=tmp_path / "run", resume=True))
     assert error.value.message == "A dry run is of a new run, and --resume goes on with one.\nLeave one of them out."
+    with pytest.raises(UsageError) as error:
+        api.plan(api.TrainRequest(out=tmp_path / "run", log=("tensorbord",)))
+    assert error.value.message.startswith("Unknown tracker 'tensorbord'. Did you mean 'tensorboard'?")
     (tmp_path / "photos" / "cat").mkdir(parents=True)
     with pytest.raises(UsageError):
         api.plan(api.TrainRequest(source=str(tmp_path / "photos"), out=tmp_path / "photos" / "run"))

@@ -318,12 +318,23 @@ def test_values_of_a_photo_are_null_where_they_are_too_many(run: Run):
 
 
 ROWS = "Write one row of the image a line, with commas between its numbers, such as '10,10,10,0,0,0'."
+TWO_SIGNS = (
+    "Line 1 of 'bad.csv' separates its numbers in two ways: '{line}'.\n"
+    "Write decimal points instead of decimal commas, and one sign between numbers, such as '1.5,2,0'."
+)
 BAD_NUMBERS = {
     "a word": ("1,2\n3,four\n", f"Cannot read line 2 of 'bad.csv': 'four' is not a number.\n{ROWS}"),
     "a gap": ("1,2,3\n4,,6\n", f"Cannot read line 2 of 'bad.csv': a number is missing.\n{ROWS}"),
     "a short row": ("1,2,3\n\n4,5\n", f"Line 3 of 'bad.csv' has 2 numbers, the first one has 3.\n{ROWS}"),
     "nothing": ("\n", f"'bad.csv' holds no numbers.\n{ROWS}"),
-    "infinite": ("1,inf\n2,3\n", "The numbers in 'bad.csv' are not all finite and below 1e+12."),
+    "infinite": (
+        "1,inf\n2,3\n",
+        "The number in row 1, column 2 of 'bad.csv' is inf; numbers are finite and at most 1e+12 here.\n"
+        "Write 0 for what is missing, and divide what is too large.",
+    ),
+    "decimal commas": ("1,5;2,5\n3,5;4,5\n", TWO_SIGNS.format(line="1,5;2,5")),
+    "decimal commas between tabs": ("1,5\t2,5\n3,5\t4,5\n", TWO_SIGNS.format(line="1,5\\t2,5")),
+    "an underscore": ("1_0,2\n3,4\n", f"Cannot read line 1 of 'bad.csv': '1_0' is not a number.\n{ROWS}"),
     "no text": (b"\xff\xfe\x00", f"'bad.csv' is not a text file of numbers.\n{ROWS}"),
     "too large": (
         b" " * ((1 << 23) + 1),

@@ -58,3 +58,16 @@ def test_what_cannot_be_written_is_refused(saccade: Callable, typed: list[str], 
     finished = saccade("shard", *typed)
     assert (finished.status, finished.output) == (status, "")
     assert finished.errors.endswith(message)
+
+
+@pytest.mark.parametrize("inside", ["", "cat", "new/folder"])
+def test_shards_never_lie_among_the_images_they_are_made_of(saccade: Callable, tmp_path: Path, inside: str):
+    source = tmp_path / "my photos"
+    (source / "cat").mkdir(parents=True)
+    finished = saccade("shard", str(source), "--out", str(source / inside))
+    assert (finished.status, finished.output) == (2, "")
+    assert finished.errors == (
+        f"error: The shards {source / inside} would lie among the images of {source}, and change what it is.\n"
+        f"Choose a place elsewhere: --out '{source}-shards'\n"
+    )
+    assert [path.name for path in source.rglob("*")] == ["cat"]

@@ -188,7 +188,8 @@ REMEDY = "Write one with 'saccade filter PHOTO --kernel sobel-x --out target.npy
         ),
         (
             np.full((4, 4), np.nan),
-            "The numbers in 'FILE' are not all finite and below 1e+12.",
+            "The number in row 1, column 1 of 'FILE' is nan; numbers are finite and at most 1e+12 here.\n"
+            "Write 0 for what is missing, and divide what is too large.",
         ),
         (
             np.zeros((4, 4, 2)),
@@ -197,11 +198,15 @@ REMEDY = "Write one with 'saccade filter PHOTO --kernel sobel-x --out target.npy
         ),
         (
             np.zeros((0, 4)),
-            "The numbers in 'FILE' have shape (0, 4); a target has (height, width), (height, width, 1) or "
-            "(height, width, 3).",
+            "'FILE' holds no numbers: its shape is (0, 4).",
+        ),
+        (
+            np.ones((4, 4), bool),
+            "'FILE' holds values of type bool, not whole or floating-point numbers.\n"
+            "Write it with numbers: numpy.save('image.npy', array.astype('float64')).",
         ),
     ],
-    ids=["bomb", "text", "nan", "channels", "empty"],
+    ids=["bomb", "text", "nan", "channels", "empty", "truths"],
 )
 def test_numbers_that_are_no_target_are_refused(tmp_path: Path, content: bytes | np.ndarray, message: str):
     path = tmp_path / "target.npy"
@@ -214,7 +219,7 @@ def test_numbers_that_are_no_target_are_refused(tmp_path: Path, content: bytes |
 def test_objects_in_a_npy_file_never_run(tmp_path: Path):
     path = tmp_path / "target.npy"
     np.save(path, np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(DataError, match="is not a whole .npy file of numbers: it promises object numbers"):
+    with pytest.raises(DataError, match="holds values of type object, not whole"):
         read_target(path)
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from saccade.core.errors import NotationError, UnknownNameError
+from saccade.core.errors import ModelError, NotationError, UnknownNameError
 from saccade.models.architecture import ImageClassifier, ModelSpec, build_model
-from saccade.models.build import is_notation, resolve_model
+from saccade.models.build import is_notation, resolve_model, without_weights
 from saccade.models.notation import Layer, as_config, num_layers, parse, write
 
 SPEC = ModelSpec(num_classes=10, input_CHW=(3, 32, 32))
@@ -323,3 +323,14 @@ def test_any_text_is_a_network_or_a_short_message(text: str):
     assert len(message.splitlines()) <= 4
     assert all(character.isprintable() or character == "\n" for character in message)
     assert message or all(isinstance(layer, Layer) for layer in layers)
+
+
+@pytest.mark.parametrize(("line", "side"), [("conv 1000 f999 | fc 100000", 999_999), ("fc 1000000", 4_000_000)])
+def test_a_network_of_more_weights_than_64_bits_count_is_refused_in_words(line: str, side: int):
+    with pytest.raises(ModelError) as error, without_weights():
+        resolve_model(line, ModelSpec(num_classes=10, input_CHW=(3, side * 100, side * 100)))
+    assert str(error.value) == (
+        f"'{line}' would have more weights than can be counted, for an input of {side * 100}x{side * 100}x3 and 10 "
+        f"classes.\n"
+        f"Make the input or its layers smaller, or end its maps by gap, whose weights do not grow with the input."
+    )

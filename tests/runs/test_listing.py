@@ -1,5 +1,6 @@
 """How runs stand: running, finished, stopped or damaged, told from their files alone."""
 
+import errno
 import json
 import os
 import shutil
@@ -13,10 +14,11 @@ from tests.processes import PATIENCE_S
 
 from saccade.classify.run_list import progress_words, read_run_list, verdict_words
 from saccade.core import lock
-from saccade.core.errors import UsageError
+from saccade.core.errors import CheckpointError, UsageError
 from saccade.runs import listing
+from saccade.runs.checkpoint import find_checkpoint, holds_checkpoint
 from saccade.runs.listing import find_runs, list_runs
-from saccade.runs.standing import Figure, Standing, WatchedRun
+from saccade.runs.standing import Figure, Standing, WatchedRun, looks_like_run
 
 FORMATS = Path(__file__).parent / "formats"
 
@@ -225,3 +227,35 @@ def test_no_runs_yet_says_how_to_begin(saccade: Callable, tmp_path: Path, monkey
     assert (done.status, done.output) == (0, "No runs in runs yet. Start one: saccade train digits\n")
     assert json.loads(saccade("runs", "--json").output) == {"folder": "runs", "runs": []}
     assert saccade("runs", "nowhere").status == 2
+
+
+def denied_under(folder: Path) -> Callable[..., os.stat_result]:
+    """`os.stat` for somebody who may not look into `folder`."""
+    stat = os.stat
+
+    def refusing(path, *arguments, **options):  # type: ignore[no-untyped-def]
+        if isinstance(path, str | os.PathLike) and folder in Path(path).parents:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat(path, *arguments, **options)
+
+    return refusing
+
+
+def test_a_folder_that_may_not_be_looked_into_hides_no_run_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Linux lists a folder of mode r--, and denies every name in it."""
+    (tmp_path / "locked").mkdir()
+    finished_run(tmp_path / "run")
+    monkeypatch.setattr(os, "stat", denied_under(tmp_path / "locked"))
+    assert [run.path.name for run in list_runs(tmp_path)] == ["run"]
+    assert not looks_like_run(tmp_path / "locked")
+    assert not holds_checkpoint(tmp_path / "locked")
+
+
+def test_a_run_that_may_not_be_read_is_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = finished_run(tmp_path / "a run")
+    monkeypatch.setattr(os, "access", lambda place, mode: Path(place) != path)
+    with pytest.raises(CheckpointError) as error:
+        find_checkpoint(path)
+    assert error.value.message == (
+        f"The run {path} may not be read: Permission denied.\nIts owner can allow it: chmod -R a+rX '{path}'"
+    )

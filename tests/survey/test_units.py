@@ -215,7 +215,7 @@ def test_what_another_job_wrote_is_never_mixed_in(
     done = saccade("predict", digits_run, new, "--out", "answers")
     assert done.status == 1
     assert re.fullmatch(
-        rf"error: {first} cannot be read: .+\.\nRemove it, and it is made again: rm {first}\.\n", done.errors
+        rf"error: {first} cannot be read: .+\.\nRemove it, and it is made again: rm {first}\n", done.errors
     ), done.errors
 
 

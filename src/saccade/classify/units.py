@@ -240,7 +240,7 @@ def _read_facts(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise DataError(
             f"{printable(str(path))} cannot be read: {printable(str(error)[:100]).rstrip('.')}.\n"
-            f"Remove it, and it is made again: rm {shell_word(path)}."
+            f"Remove it, and it is made again: rm {shell_word(path)}"
         ) from None
     return {**facts, "num_rows": num_rows} if isinstance(facts, dict) else {}
 

@@ -62,6 +62,11 @@ TOO_MANY_FILES = (
     "Allow more in this shell, then run again: ulimit -n 1024"
 )
 
+NO_PERMISSION = (
+    "{name} may not be read or written: Permission denied.\n"
+    "Name a place of your own, or ask its owner; 'ls -ld' shows who that is."
+)
+
 app = typer.Typer(
     help="From a folder of images to a convolutional classifier you can trust.",
     no_args_is_help=True,
@@ -147,6 +152,8 @@ def main() -> None:
     except (OSError, ImportError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG and not debug:
             _fail(TOO_LONG_NAME.format(name=brief(error.filename, 80)), 2)
+        if isinstance(error, PermissionError) and error.filename and not debug:
+            _fail(NO_PERMISSION.format(name=brief(error.filename, 200)), 1)
         if debug or not is_too_many_files(error):
             raise
         _fail(TOO_MANY_FILES, 1)

@@ -1,5 +1,6 @@
 """`saccade runs [DIR]`: the runs of a folder, how each stands, and its verdict."""
 
+import os
 from pathlib import Path
 
 import typer
@@ -16,7 +17,9 @@ def runs(
     """List the runs in DIR: running, finished, stopped or damaged, with the verdict of each and its interval."""
     from ..classify.run_list import RunList, read_run_list
 
-    found = RunList(folder=folder, runs=()) if folder == DEFAULT and not folder.exists() else read_run_list(folder)
+    found = (
+        RunList(folder=folder, runs=()) if folder == DEFAULT and not os.path.exists(folder) else read_run_list(folder)
+    )
     if as_json:
         print_json(found.as_json())
         return

@@ -38,7 +38,7 @@ def read_plain_file(path: Path, limit_bytes: int, may_be_link: bool = False) -> 
     Nothing is waited for: a pipe, a device, a folder or a link (unless `may_be_link`) is refused as it is opened.
     Raises FileNotFoundError or NotADirectoryError where nothing is there, DocumentError otherwise.
     """
-    if not may_be_link and path.is_symlink():  # told before the system refuses it, which it does without a word
+    if not may_be_link and os.path.islink(path):  # told before the system refuses it, which it does without a word
         raise DocumentError("it is a link, and a run's files are plain ones")
     try:
         with open_plain_file(path, may_be_link) as file:

@@ -14,6 +14,7 @@ NPY_SUFFIX, CSV_SUFFIX = ".npy", ".csv"
 NUMBERS_SUFFIXES = (NPY_SUFFIX, CSV_SUFFIX)
 MAX_NUMBER = 1e12  # beyond it sums lose their digits
 MAX_CSV_BYTES = 1 << 23
+SEPARATOR = re.compile(r"\s*[,;]\s*|\s+")
 NPY_EXAMPLE = "image.npy"
 
 
@@ -35,13 +36,21 @@ def read_matrix(path: Path, what: str) -> np.ndarray:
     content, shown = read_file(path, what), printable(str(path))
     value = _npy(content, shown) if path.suffix.lower() == NPY_SUFFIX else _csv(content, shown)
     value_HWC = value[..., None] if value.ndim == 2 else value
-    if value_HWC.ndim != 3 or value_HWC.shape[2] not in (1, 3) or not value_HWC.size:
+    if not value.size:
+        raise DataError(f"'{shown}' holds no numbers: its shape is {value.shape}.")
+    if value_HWC.ndim != 3 or value_HWC.shape[2] not in (1, 3):
         raise DataError(
             f"The numbers in '{shown}' have shape {value.shape}; a {what} has (height, width), "
             f"(height, width, 1) or (height, width, 3)."
         )
-    if not (np.abs(value_HWC) <= MAX_NUMBER).all():
-        raise DataError(f"The numbers in '{shown}' are not all finite and below {MAX_NUMBER:g}.")
+    is_bad_HWC = ~(np.abs(value_HWC) <= MAX_NUMBER)
+    if is_bad_HWC.any():
+        row, column, channel = np.argwhere(is_bad_HWC)[0].tolist()
+        raise DataError(
+            f"The number in row {row + 1}, column {column + 1} of '{shown}' is {value_HWC[row, column, channel]:g}; "
+            f"numbers are finite and at most {MAX_NUMBER:g} here.\n"
+            f"Write 0 for what is missing, and divide what is too large."
+        )
     return value_HWC
 
 
@@ -52,7 +61,12 @@ def _npy(content: bytes, shown: str) -> np.ndarray:
         version = np.lib.format.read_magic(stream)
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read_header(stream)
-        if dtype.kind not in "fiu" or math.prod(shape) * dtype.itemsize != len(content) - stream.tell():
+        if dtype.kind not in "fiu":
+            raise DataError(
+                f"'{shown}' holds values of type {brief(str(dtype), 40)}, not whole or floating-point numbers.\n"
+                f"Write it with numbers: numpy.save('{NPY_EXAMPLE}', array.astype('float64'))."
+            )
+        if math.prod(shape) * dtype.itemsize != len(content) - stream.tell():
             raise ValueError(f"it promises {dtype} numbers of shape {shape}")
         return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False).astype(np.float64)
     except ValueError as error:
@@ -77,7 +91,12 @@ def _csv(content: bytes, shown: str) -> np.ndarray:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        rows.append([_number(cell, number, shown) for cell in re.split(r"\s*[,;]\s*|\s+", line.strip())])
+        if len({sign.strip() for sign in SEPARATOR.findall(line.strip())}) > 1:  # decimal commas would be two numbers
+            raise DataError(
+                f"Line {number} of '{shown}' separates its numbers in two ways: '{brief(line.strip(), 40)}'.\n"
+                f"Write decimal points instead of decimal commas, and one sign between numbers, such as '1.5,2,0'."
+            )
+        rows.append([_number(cell, number, shown) for cell in SEPARATOR.split(line.strip())])
         if len(rows[-1]) != len(rows[0]):
             raise DataError(
                 f"Line {number} of '{shown}' has {len(rows[-1])} numbers, the first one has {len(rows[0])}.\n"
@@ -93,7 +112,7 @@ _HOW_TO_WRITE = "Write one row of the image a line, with commas between its numb
 
 def _number(cell: str, line_number: int, shown: str) -> float:
     try:
-        return float(cell)
+        return float("" if "_" in cell else cell)  # Python alone reads 1_0 as 10
     except ValueError as error:
         what = f"'{brief(cell, 40)}' is not a number" if cell else "a number is missing"
         raise DataError(f"Cannot read line {line_number} of '{shown}': {what}.\n{_HOW_TO_WRITE}") from error

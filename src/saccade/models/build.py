@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..core.errors import ModelError, brief
 from ..core.in_memory import is_given
 from ..core.torch_tracing import TorchDispatchMode
 from .architecture import MODELS, ModelSpec, build_model
@@ -31,9 +32,19 @@ def resolve_model(text: str, spec: ModelSpec) -> nn.Module:
     """
     if is_given(text):
         return copy_given(text)
-    if has_new_head(text):
-        return build_with_new_head(text, spec)
-    return NotationNetwork(text, spec) if is_notation(text) else build_model(text, spec)
+    try:
+        if has_new_head(text):
+            return build_with_new_head(text, spec)
+        return NotationNetwork(text, spec) if is_notation(text) else build_model(text, spec)
+    except (RuntimeError, TypeError) as error:  # torch, of sizes whose product 64 bits cannot hold
+        if "overflow" not in str(error).lower():
+            raise
+        channels, height, width = spec.input_CHW
+        raise ModelError(
+            f"'{brief(text, 80)}' would have more weights than can be counted, for an input of "
+            f"{height}x{width}x{channels} and {spec.num_classes:,} classes.\n"
+            f"Make the input or its layers smaller, or end its maps by gap, whose weights do not grow with the input."
+        ) from None
 
 
 def registered_name(text: str) -> str:

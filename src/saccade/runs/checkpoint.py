@@ -6,6 +6,7 @@ files is complete, and a folder without one is not a checkpoint. No file in it c
 """
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,7 +196,7 @@ def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     complete: list[Checkpoint] = []
     problems: list[str] = []
     for place in [folder, atomic.temporary_folder(folder), atomic.previous_folder(folder)]:
-        if not place.exists():
+        if not os.path.exists(place):
             continue
         try:
             complete.append(open_checkpoint(place, check_content=True))
@@ -228,12 +229,17 @@ def open_checkpoint(folder: Path, check_content: bool = False) -> Checkpoint:
 
 def holds_checkpoint(path: Path) -> bool:
     """Whether `path` is a checkpoint folder, or a run that has saved one, whole or not."""
-    return (path / MANIFEST).is_file() or any((path / name).is_dir() for name in (BEST, LAST))
+    return os.path.isfile(path / MANIFEST) or any(os.path.isdir(path / name) for name in (BEST, LAST))
 
 
 def find_checkpoint(path: Path) -> Checkpoint:
     """The checkpoint a person means by `path`: a run (its best, else its last one) or a checkpoint folder."""
-    if (path / MANIFEST).is_file():
+    if os.path.isdir(path) and not os.access(path, os.R_OK | os.X_OK):
+        raise CheckpointError(
+            f"The run {printable(str(path))} may not be read: Permission denied.\n"
+            f"Its owner can allow it: chmod -R a+rX {shell_word(path)}"
+        )
+    if os.path.isfile(path / MANIFEST):
         return open_checkpoint(path)
     problems: list[str] = []
     for name in (BEST, LAST):
@@ -245,16 +251,16 @@ def find_checkpoint(path: Path) -> Checkpoint:
         if found:  # never silently other weights than those that were kept
             whole = printable(str(path / LAST))
             raise CheckpointError(f"{problems[0]}\nThe last checkpoint is whole: give {whole} instead, or train again.")
-        problems += why if (path / name).exists() else []  # what was never saved whole is not missed
+        problems += why if os.path.exists(path / name) else []  # what was never saved whole is not missed
     if problems:
         raise CheckpointError("\n".join(problems[:2] + ["Train again, or take another run."]))
-    if (path / FOLDS / FOLDS_PLAN).is_file():
+    if os.path.isfile(path / FOLDS / FOLDS_PLAN):
         where = shell_word(path)
         raise CheckpointError(
             f"The run {printable(str(path))} has no network yet: it is trained once its folds are judged.\n"
             f"Go on with it by --resume: saccade train, or transfer, --resume --out {where}"
         )
-    what = "is not there" if not path.exists() else "holds no checkpoint"
+    what = "is not there" if not os.path.exists(path) else "holds no checkpoint"
     raise CheckpointError(
         f"The run {printable(str(path))} {what}.\n"
         f"Give the folder that 'saccade train' printed, such as runs/digits-lenet5-1."

@@ -4,6 +4,7 @@
 that differ by their seed alone. They share one split of the images, so that they can be judged together.
 """
 
+import os
 import reprlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ def member_path(folder: Path, number: int) -> Path:
 
 def is_ensemble(folder: Path) -> bool:
     """Whether an ensemble was begun in `folder`."""
-    return (folder / ENSEMBLE_PLAN).is_file()
+    return os.path.isfile(folder / ENSEMBLE_PLAN)
 
 
 def num_members(folder: Path) -> int:

@@ -5,6 +5,7 @@ judged on the images that the others learn from. The run around it is trained la
 its verdict is what the folds gave; with it, the folder may be removed.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -56,7 +57,7 @@ def plan_path(run: Path) -> Path:
 
 def has_folds(run: Path) -> bool:
     """Whether folds were begun in the run `run`."""
-    return plan_path(run).is_file()
+    return os.path.isfile(plan_path(run))
 
 
 def read_plan_settings(run: Path) -> RunSettings:

@@ -28,7 +28,7 @@ def find_runs(folder: Path) -> tuple[list[Path], bool]:
 def list_runs(folder: Path) -> tuple[Standing, ...]:
     """How each run in `folder` stands, the one that was begun last first. Raises UsageError where there is no such
     folder, or more than 20,000 folders in it."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise UsageError(
             f"There is no folder {printable(str(folder))}.\n"
             f"Runs lie in 'runs' beside where they were begun, or where --out said: saccade runs FOLDER"

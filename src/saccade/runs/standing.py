@@ -3,6 +3,7 @@
 Nothing here opens weights or imports torch, and a damaged file is a state, not an error: the rest is told all the same.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -205,9 +206,9 @@ class WatchedRun:
 
 def looks_like_run(path: Path) -> bool:
     """Whether a run, an ensemble or folds were begun in the folder `path`."""
-    if _plan(path) or any((path / name).is_file() for name in KEPT):
+    if _plan(path) or any(os.path.isfile(path / name) for name in KEPT):
         return True
-    return (path / CONFIG).is_file() and any((path / name).is_file() for name in BESIDE_CONFIG)
+    return os.path.isfile(path / CONFIG) and any(os.path.isfile(path / name) for name in BESIDE_CONFIG)
 
 
 def part_paths(path: Path) -> list[Path]:
@@ -222,7 +223,7 @@ def part_paths(path: Path) -> list[Path]:
 
 def _plan(path: Path) -> Path | None:
     """The file that says what the ensemble, or the folds, in `path` were begun with."""
-    return next((path / name for name in (ENSEMBLE_PLAN, PLAN_OF_FOLDS) if (path / name).is_file()), None)
+    return next((path / name for name in (ENSEMBLE_PLAN, PLAN_OF_FOLDS) if os.path.isfile(path / name)), None)
 
 
 def _stat(path: Path) -> tuple[int, int]:
@@ -269,7 +270,7 @@ def _facts(path: Path, log: GrowingLog, plan: Path | None) -> dict[str, Any]:
     model = read(lambda: _model(path, config), "")
     epochs = log.read()
     problems += [log.problem] if log.problem else []
-    if figures is not None and not is_ensemble and not problems and not (path / BEST / MANIFEST).is_file():
+    if figures is not None and not is_ensemble and not problems and not os.path.isfile(path / BEST / MANIFEST):
         problems.append(f"{printable(str(path / BEST))} has no {MANIFEST}: its weights cannot be opened.")
     return {
         "problem": problems[0] if problems else "",

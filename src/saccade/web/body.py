@@ -38,6 +38,8 @@ NO_LENGTH = Reason(411, "length_needed", "The request has no length.", "Send Con
 
 def too_large(limits: BodyLimits) -> Refusal:
     """413."""
+    if limits.max_bytes < 1 << 20:  # no image comes there
+        return Refusal(Reason(413, "too_large", f"The body has more than {limits.max_bytes >> 10} KB.", "Send less."))
     text = f"The body has more than {limits.max_bytes >> 20} MB."
     return Refusal(Reason(413, "too_large", text, "Send a smaller image, such as a JPEG."))
 

@@ -47,7 +47,7 @@ def runs(judged: MadeRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def studio(runs: Path) -> Iterator[RunningServer]:
     """The real command."""
-    for package in ("starlette", "uvicorn", "httptools", "jinja2"):
+    for package in ("starlette", "uvicorn", "httptools", "jinja2", "python_multipart"):
         pytest.importorskip(package, reason="the extra 'studio' is not installed")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(runs.parent / "cache"))  # where a check-up keeps what it measured

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-for package in ("starlette", "uvicorn", "httptools", "jinja2"):
+for package in ("starlette", "uvicorn", "httptools", "jinja2", "python_multipart"):
     pytest.importorskip(package, reason="the extra 'studio' is not installed")
 
 from saccade import api  # noqa: E402
@@ -95,6 +95,6 @@ def test_without_its_packages_the_command_says_how_to_get_them(saccade: Callable
     finished = saccade("studio")
     assert finished.status == 2
     assert " ".join(finished.errors.split()) == (
-        "error: The studio needs starlette, uvicorn, httptools and jinja2, of which 'no_such_package' is not "
-        "installed. Install them: pip install 'saccade-learn[studio]'."
+        "error: The studio needs starlette, uvicorn, httptools, jinja2 and python-multipart, of which "
+        "'no-such-package' is not installed. Install them: pip install 'saccade-learn[studio]'."
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-for package in ("starlette", "uvicorn", "httptools", "jinja2"):
+for package in ("starlette", "uvicorn", "httptools", "jinja2", "python_multipart"):
     pytest.importorskip(package, reason="the extra 'studio' is not installed")
 
 from tests.report.conftest import MadeRun  # noqa: E402
@@ -19,9 +19,11 @@ from tests.web_pages import Watched  # noqa: E402
 
 from saccade import api  # noqa: E402
 from saccade.core.types import Prediction  # noqa: E402
+from saccade.web.body import BodyMemory  # noqa: E402
 from saccade.web.guard import rules_for  # noqa: E402
 from saccade.web.process import RunningServer  # noqa: E402
 from saccade.web.studio.app import build_app  # noqa: E402
+from saccade.web.studio.predict import pages  # noqa: E402
 from saccade.web.studio.predict.classifiers import answer_json  # noqa: E402
 from saccade.web.studio.runs.index import run_id  # noqa: E402
 
@@ -55,6 +57,18 @@ def test_a_photo_is_answered_as_predict_answers_it(app, runs: Path, photos: list
         assert [each["probability"] for each in found["top"]] == [probability for _, probability in said.top(5)]
         assert [said.classes[each["index"]] for each in found["top"]] == [name for name, _ in said.top(5)]
         assert pixels_of(found["seen"]).shape == (64, 80, 3)
+
+
+def test_the_bytes_of_a_photo_count_as_held_until_it_is_answered(
+    runs: Path, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+):
+    memories: list[BodyMemory] = []
+    monkeypatch.setattr(pages, "BodyMemory", lambda limits: memories.append(BodyMemory(limits)) or memories[0])
+    monkeypatch.setattr(pages, "answer", lambda *_: {"held": memories[0].held_bytes})
+    content = photos[0].read_bytes()
+    app = build_app(runs, rules_for("127.0.0.1", 8000, ""))
+    assert ask(app, "/api/predict/{run}", content).json == {"held": len(content)}
+    assert memories[0].held_bytes == 0
 
 
 def test_below_the_confidence_asked_for_there_is_no_answer(app, photos: list[Path]):

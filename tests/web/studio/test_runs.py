@@ -284,6 +284,8 @@ def test_a_mark_that_is_none_is_refused_and_nothing_is_written(studio: Asked, fo
     reply = studio.mark("second", body)
     assert reply.status == status
     assert set(reply.json["error"]) == {"code", "message", "hint"}
+    if status == 413:
+        assert reply.json["error"]["message"] == "The body has more than 16 KB."
     assert not (folder / "second" / "marks.json").exists()
 
 

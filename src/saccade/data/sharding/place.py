@@ -10,11 +10,26 @@ from typing import IO, Any, Protocol
 
 from ...core import atomic
 from ...core.addresses import WEB, check_address, is_address, shown
-from ...core.errors import DataError, StorageError, UsageError, printable
+from ...core.errors import DataError, StorageError, UsageError, printable, shell_word
 from ...core.plain_files import open_plain_file
+from ..source_text import split_source_text
 from ..sources.tar.remote import remote, trouble
 
 MAX_SMALL_BYTES = 1 << 30
+
+
+def refuse_among_images(source: str, out: str) -> None:
+    """Raise UsageError where shards at `out` would lie in the folder of the images that they are made of."""
+    folder = split_source_text(source)[0]
+    if is_address(out) or not os.path.isdir(folder):
+        return
+    whole, place = Path(folder).resolve(), Path(out).resolve()
+    if place == whole or whole in place.parents:
+        elsewhere = shell_word(whole.parent / f"{whole.name}-shards")
+        raise UsageError(
+            f"The shards {printable(out)} would lie among the images of {printable(folder)}, and change what it is.\n"
+            f"Choose a place elsewhere: --out {elsewhere}"
+        )
 
 
 class Place(Protocol):

@@ -1,5 +1,6 @@
 """What a person may choose of the studio, and what has to be installed for it. Nothing here needs it."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +10,9 @@ from ..listening import is_loopback
 DEFAULT_FOLDER = Path("runs")
 PORT = 8790
 NEXT_PORTS = 20  # how many ports after it are tried where it is taken
-PACKAGES = ("starlette", "uvicorn", "httptools", "jinja2")
+PACKAGES = ("starlette", "uvicorn", "httptools", "jinja2", "python_multipart")
 MISSING = (
-    "The studio needs starlette, uvicorn, httptools and jinja2, of which '{name}' is not installed.\n"
+    "The studio needs starlette, uvicorn, httptools, jinja2 and python-multipart, of which '{name}' is not installed.\n"
     "Install them: pip install 'saccade-learn[studio]'."
 )
 
@@ -43,12 +44,12 @@ def require_packages() -> None:
         try:
             __import__(name)
         except ImportError:
-            raise UsageError(MISSING.format(name=name)) from None
+            raise UsageError(MISSING.format(name=name.replace("_", "-"))) from None
 
 
 def check_folder(folder: Path) -> None:
     """Raise UsageError where `folder` is none; the folder that runs are put into may not be there yet."""
-    if folder.is_dir() or (folder == DEFAULT_FOLDER and not folder.exists()):
+    if os.path.isdir(folder) or (folder == DEFAULT_FOLDER and not os.path.exists(folder)):
         return
     raise UsageError(
         f"{printable(str(folder))} is not a folder.\n"

@@ -42,6 +42,7 @@ class Server(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.redirects: dict[str, str] = {}
         self.asked: list[tuple[str, str]] = []
+        self.moved = 0  # what Content-Range says too much
         self.whole = False  # answer with all of a file, whatever was asked for
         self.connections: set[tuple[str, int]] = set()
 
@@ -66,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, content, {})
         first, last = wanted.removeprefix("bytes=").split("-")
         part = content[int(first) : int(last) + 1]
-        total = f"bytes {first}-{int(first) + len(part) - 1}/{len(content)}"
+        total = f"bytes {int(first) + server.moved}-{int(first) + len(part) - 1}/{len(content)}"
         self.answer(206, part, {"Content-Range": total, "ETag": f'"{hash(content)}"'})
 
     def answer(self, status: int, content: bytes, headers: dict[str, str]) -> None:
@@ -298,3 +299,15 @@ def test_a_list_of_class_names_that_is_too_long_is_not_read(server: Server, monk
     with http_allowed():
         message = refusal(at(server, "/set/a-0.tar"))
     assert "the server sends more than 1,000 bytes" in message
+
+
+def test_another_part_than_the_one_that_was_asked_for_is_never_taken(server: Server):
+    url = f"http://127.0.0.1:{server.server_port}/set/a-0.tar"
+    with http_allowed(True):
+        files = web_files.web_files()
+        assert files.cat_file(url, 512, 1024) == server.files["/set/a-0.tar"][512:1024]
+        server.moved = 7
+        with pytest.raises(
+            OSError, match="^the server sends another part of the file than the one that was asked for$"
+        ):
+            files.cat_file(url, 512, 1024)

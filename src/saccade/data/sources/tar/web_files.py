@@ -65,11 +65,13 @@ class WebFiles:
 
     def cat_file(self, url: str, start: int = 0, end: int | None = None) -> bytes:
         """The bytes from `start` up to `end`; without `end` a whole file of at most 16 MiB."""
-        status, _, content = self._get(url, start, end)
+        status, headers, content = self._get(url, start, end)
         if status == 416:
             return b""
         if end is not None and status != 206:
             raise OSError(f"the server gives no parts of files (status {status})")
+        if status == 206 and not re.match(rf"bytes {start}-", headers.get("content-range", "")):
+            raise OSError("the server sends another part of the file than the one that was asked for")
         return content
 
     def exists(self, url: str) -> bool:

@@ -1,5 +1,6 @@
 """The place Predict: photos that a person drops, pastes, chooses or films are answered by runs beside each other."""
 
+from collections.abc import Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -33,20 +34,20 @@ def predict_routes(studio: Studio) -> list[BaseRoute]:
     async def said(request: Request) -> Response:
         run = index.run(request.path_params["run"])
         least = _confidence(request.query_params.get("least", "0"))
-        sent = await _sent(request)
-        return JSONResponse(await studio.compute(request, lambda: answer(classifiers.of(run), sent, least)))
+        return await _answered(request, lambda sent: answer(classifiers.of(run), sent, least))
 
     async def shown(request: Request) -> Response:
         run = index.run(request.path_params["run"])
         class_index = _class_index(request.query_params.get("class", ""))
-        sent = await _sent(request)
-        return JSONResponse(await studio.compute(request, lambda: evidence(classifiers.of(run), sent, class_index)))
+        return await _answered(request, lambda sent: evidence(classifiers.of(run), sent, class_index))
 
-    async def _sent(request: Request) -> Sent:
+    async def _answered(request: Request, work: Callable[[Sent], dict[str, Any]]) -> Response:
+        """What `work` makes of the image in a request, whose bytes count as held until it is done."""
         studio.computing.refuse_when_busy()
         refuse_media_type(request.headers)
         with memory.holding() as held:
-            return Sent(content=image_in(await read_body(request, held, LIMITS), request.headers)[0])
+            sent = Sent(content=image_in(await read_body(request, held, LIMITS), request.headers)[0])
+            return JSONResponse(await studio.compute(request, lambda: work(sent)))
 
     return [
         Route("/predict", page, methods=["GET"]),
