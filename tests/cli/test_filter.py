@@ -233,6 +233,7 @@ def test_bad_input_is_named_and_nothing_is_written(run: Run, arguments: list[str
 def test_a_sheet_shows_the_photo_beside_the_answer_with_a_legend(run: Run):
     status, out, err = run("photo.png", "--kernel", "sobel-x", "--out", "edges.png", "--sheet", "sheet.png")
     assert (status, err) == (0, "")
+    assert out.splitlines()[-2:] == ["written    edges.png", "sheet      sheet.png"]
     with Image.open("photo.png") as photo, Image.open("edges.png") as edges, Image.open("sheet.png") as sheet:
         factor = 480 // max(photo.size)
         page = np.asarray(sheet)

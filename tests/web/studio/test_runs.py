@@ -346,6 +346,10 @@ def test_settings_that_differ_are_named_and_what_cannot_be_compared_is_told(stud
     text = studio.text("/runs/compare?" + "&".join(f"run={run}" for run in runs))
     assert "optimizer.learning_rate default 0.01 default" in text
     assert "A and C are not compared: The run " in text
+    assert "no curve" not in text
+    (folder / "stopped" / "metrics.jsonl").write_text("")
+    text = studio.text("/runs/compare?" + "&".join(f"run={run}" for run in runs))
+    assert "C has no curve: it has no finished epoch. Fitting the last layer alone takes none." in text
     (folder / "second" / "config.toml").write_text('source = "elsewhere"\n')
     text = studio.text(f"/runs/compare?run={runs[0]}&run={runs[1]}")
     assert "A and B are not compared: they were judged on images of different sources." in text

@@ -70,6 +70,7 @@ def _compared(runs: Sequence[Run], records: Records) -> dict[str, Any]:
         "rows": rows,
         "tests": _tests(runs, records),
         "charts": _charts(standings),
+        "without_curves": _without_curves(standings),
         "settings": _differing(runs),
     }
 
@@ -138,6 +139,17 @@ def _charts(standings: Sequence[Standing]) -> list[Markup]:
         if lines:
             charts.append(_chart(title, lines, is_rate))
     return charts
+
+
+def _without_curves(standings: Sequence[Standing]) -> str:
+    """Which runs have no curve in any chart, and why; "" where all have one."""
+    letters = [letter for letter, standing in zip(LETTERS, standings) if not standing.epochs]
+    if not letters:
+        return ""
+    have, they = ("has", "it has") if len(letters) == 1 else ("have", "they have")
+    *others, last = letters
+    named = f"{', '.join(others)} and {last}" if others else last
+    return f"{named} {have} no curve: {they} no finished epoch. Fitting the last layer alone takes none."
 
 
 def _chart(title: str, lines: list[Line], is_rate: bool) -> Markup:
