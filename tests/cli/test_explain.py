@@ -65,7 +65,8 @@ def test_an_image_of_a_folder_that_predict_would_not_answer_is_told(
     monkeypatch.setattr("saccade.explain.explanation.look_at", looked_at)
     zero, one, two, sheets = saccade("explain", "run", "new").output.splitlines()
     assert one.endswith(" %. Unlike anything seen in training: 'saccade predict' gives no answer.")
-    assert zero.endswith(" %.") and two.endswith(" %.")
+    assert zero.endswith(" %.")
+    assert two.endswith(" %.")
     assert sheets == "Sheets: explained (3)"
 
 

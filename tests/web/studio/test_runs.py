@@ -76,6 +76,16 @@ def test_the_list_tells_every_run_with_its_state_and_verdict_and_no_other_folder
     assert "damaged &lt;i&gt;" in text
 
 
+def test_the_network_of_a_transfer_is_told_in_words(folder: Path):
+    path = folder / "second" / "checkpoint-best" / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model": "resnet18+loglinear"}))
+    studio = Asked(folder)
+    told = "resnet18 with a new last layer"
+    assert told in studio.text("/runs?q=last+layer")
+    assert told in studio.text(f"/runs/compare?run={studio.ids['photos/first']}&run={studio.ids['second']}")
+    assert told in studio.text("/predict")
+
+
 def test_the_list_is_sorted_and_filtered_as_its_address_says(studio: Asked):
     def names(target: str) -> list[str]:
         page = studio.get(target).content.decode()

@@ -25,7 +25,7 @@ from ..place import Studio
 from .index import Run, RunIndex
 from .judged_images import said_of
 from .records import Records
-from .words import progress_words, time_words, unit_of, verdict_words
+from .words import network_of, progress_words, time_words, unit_of, verdict_words
 
 MAX_RUNS = 6
 LETTERS = "ABCDEF"
@@ -59,7 +59,7 @@ def _compared(runs: Sequence[Run], records: Records) -> dict[str, Any]:
             "state": standing.state,
             "verdict": verdict_words(standing.figures),
             "unit": unit_of(standing.figures),
-            "network": printable(standing.model)[:80],
+            "network": network_of(standing),
             "data": printable(standing.config.source_name)[:80],
             "progress": progress_words(standing),
             "changed": time_words(standing.active_s),
