@@ -135,7 +135,7 @@ def test_an_empty_folder_says_what_to_do(tmp_path: Path):
 def pieces(page: str) -> list[str]:
     """The tables and charts of a page, without where links lead."""
     plain = re.sub(r' href="[^"]*"| aria-label="[^"]*"|</?a>', "", page)
-    return re.findall(r"<table>.*?</table>|<svg .*?</svg>", plain, re.DOTALL)
+    return re.findall(r"<table[^>]*>.*?</table>|<svg .*?</svg>", plain, re.DOTALL)
 
 
 def test_the_page_of_a_run_has_the_tables_and_charts_of_its_report(studio: Asked, folder: Path):
