@@ -257,6 +257,19 @@ def test_a_sheet_shows_the_photo_beside_the_answer_with_a_legend(run: Run):
 SIX = "10,10,10,0,0,0\n" * 6
 
 
+def test_the_columns_of_a_kernel_stand_below_each_other(run: Run):
+    assert run("photo.png", "--kernel", "scharr-x", "--out", "edges.png", "--sheet", "sheet.png")[0] == 0
+    with Image.open("photo.png") as photo, Image.open("sheet.png") as sheet:
+        below = 24 + 18 + 16 + 20 + photo.height * (480 // max(photo.size)) + 24
+        page = np.asarray(sheet.convert("L"))
+    edges = []
+    for number in (1, 2, 3):  # the rows -3 0 3, -10 0 10 and -3 0 3
+        ink = np.flatnonzero((page[below + 20 * number : below + 20 * (number + 1)] < 128).any(axis=0))
+        edges.append((ink.min(), ink.max()))
+    assert max(right for _, right in edges) - min(right for _, right in edges) <= 2
+    assert edges[0][0] > edges[1][0] + 3  # -3 begins further right than -10
+
+
 def test_a_sheet_of_numbers_shows_them_from_black_to_white(run: Run):
     Path("six.csv").write_text(SIX)
     assert run("six.csv", "--kernel", "vertical", "--sheet", "sheet.png")[0] == 0
