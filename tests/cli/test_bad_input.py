@@ -277,6 +277,7 @@ def test_predicting_without_a_run_or_with_bad_files(saccade: Callable, photos: P
     )
     finished = saccade("predict", "run", "nothing.jpg", "photos/cat/0.png")
     assert (finished.status, finished.output.count("photos/cat/0.png")) == (1, 1)  # the others are answered
+    assert finished.errors.endswith("error: 1 of 2 files could not be read; 1 was answered.\n")
     (photos / "cat" / "bad.jpg").write_bytes(b"")
     finished = saccade("predict", "run", "photos")
     assert finished.status == 1

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from saccade.classify.classifier import Member
 from saccade.explain.colour import signed_overlay, signed_scale
 from saccade.explain.explanation import edge_share
+from saccade.explain.subject import Subject, look_at
 
 FORMATS = Path(__file__).parents[1] / "runs" / "formats"
 
@@ -49,6 +52,22 @@ def test_every_image_of_a_folder_gets_a_sheet_and_a_bad_one_is_named(saccade: Ca
     told = json.loads(saccade("explain", "run", "new", "--out", "sheets", "--json").output)
     assert [Path(image["file"]).name for image in told["images"]] == ["0.png", "1.png", "2.png"]
     assert all(Path(image["out"]).is_file() for image in told["images"])
+
+
+def test_an_image_of_a_folder_that_predict_would_not_answer_is_told(
+    saccade: Callable, place: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (place / "new" / "broken.png").unlink()
+
+    def looked_at(member: Member, content: bytes | np.ndarray, key: str) -> Subject:
+        return replace(look_at(member, content, key), unlike_training=key.endswith("1.png"))
+
+    monkeypatch.setattr("saccade.explain.explanation.look_at", looked_at)
+    zero, one, two, sheets = saccade("explain", "run", "new").output.splitlines()
+    assert one.endswith(" %. Unlike anything seen in training: 'saccade predict' gives no answer.")
+    assert zero.endswith(" %.")
+    assert two.endswith(" %.")
+    assert sheets == "Sheets: explained (3)"
 
 
 def test_sheets_do_not_lie_among_the_images(saccade: Callable, place: Path):

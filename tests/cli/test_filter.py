@@ -233,6 +233,7 @@ def test_bad_input_is_named_and_nothing_is_written(run: Run, arguments: list[str
 def test_a_sheet_shows_the_photo_beside_the_answer_with_a_legend(run: Run):
     status, out, err = run("photo.png", "--kernel", "sobel-x", "--out", "edges.png", "--sheet", "sheet.png")
     assert (status, err) == (0, "")
+    assert out.splitlines()[-2:] == ["written    edges.png", "sheet      sheet.png"]
     with Image.open("photo.png") as photo, Image.open("edges.png") as edges, Image.open("sheet.png") as sheet:
         factor = 480 // max(photo.size)
         page = np.asarray(sheet)
@@ -254,6 +255,19 @@ def test_a_sheet_shows_the_photo_beside_the_answer_with_a_legend(run: Run):
 
 
 SIX = "10,10,10,0,0,0\n" * 6
+
+
+def test_the_columns_of_a_kernel_stand_below_each_other(run: Run):
+    assert run("photo.png", "--kernel", "scharr-x", "--out", "edges.png", "--sheet", "sheet.png")[0] == 0
+    with Image.open("photo.png") as photo, Image.open("sheet.png") as sheet:
+        below = 24 + 18 + 16 + 20 + photo.height * (480 // max(photo.size)) + 24
+        page = np.asarray(sheet.convert("L"))
+    edges = []
+    for number in (1, 2, 3):  # the rows -3 0 3, -10 0 10 and -3 0 3
+        ink = np.flatnonzero((page[below + 20 * number : below + 20 * (number + 1)] < 128).any(axis=0))
+        edges.append((ink.min(), ink.max()))
+    assert max(right for _, right in edges) - min(right for _, right in edges) <= 2
+    assert edges[0][0] > edges[1][0] + 3  # -3 begins further right than -10
 
 
 def test_a_sheet_of_numbers_shows_them_from_black_to_white(run: Run):

@@ -151,6 +151,14 @@ class CutAfter(api.Silent):
             raise Cut
 
 
+def test_the_measurement_of_a_batch_is_told_when_it_begins(backbone: Path, tmp_path: Path):
+    with pytest.raises(Cut):
+        api.transfer(
+            replace(request(backbone, tmp_path / "run", "auto"), minutes=60.0, cache="none"),
+            CutAfter(working="measuring a batch"),
+        )
+
+
 @pytest.mark.parametrize("progress", [CutAfter(working="last layer on all"), CutAfter(epoch=1), CutAfter(epoch=2)])
 def test_a_transfer_that_was_cut_off_goes_on_to_the_same_bits(
     backbone: Path, whole: Whole, tmp_path: Path, progress: CutAfter

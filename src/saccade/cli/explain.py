@@ -69,7 +69,7 @@ def explain(
             continue
         told.append(_explanation_json(explanation, run, sheet))
         if not as_json:
-            print_result(_lines(explanation, image, sheet)[0])
+            print_result(_short_line(explanation, image))
     if as_json:
         print_json({"run": str(run), "out": str(folder), "images": told})
     elif told:
@@ -129,16 +129,27 @@ def _sheet_name(image: Path, all_images: list[Path]) -> str:
     return f"{image.stem if is_alone else '-'.join((*image.parts[-2:-1], image.name.replace('.', '-')))}{EXPLAINED}"
 
 
-def _lines(explanation: "Explanation", image: Path, out: Path) -> list[str]:
-    """What a person reads of it."""
+def _short_line(explanation: "Explanation", image: Path) -> str:
+    """What is said of one of several; that it is unlike training, too, where `saccade predict` gives no answer."""
+    from ..explain.explanation import UNLIKE_TRAINING
+
+    unlike = f" {UNLIKE_TRAINING}" if explanation.subject.unlike_training else ""
+    return f"{_answer_line(explanation, image)}{unlike}"
+
+
+def _answer_line(explanation: "Explanation", image: Path) -> str:
     from ..evaluate.words import percent
 
     said = explanation.answer_words()
     if explanation.top(1) and explanation.labels is None:
         name, probability = explanation.top(1)[0]
         said = f"'{printable(name)}', {percent(probability)} %"
-    lines = [f"{printable(str(image))}: {said}."]
-    lines += explanation.answering_words()
+    return f"{printable(str(image))}: {said}."
+
+
+def _lines(explanation: "Explanation", image: Path, out: Path) -> list[str]:
+    """What a person reads of it."""
+    lines = [_answer_line(explanation, image), *explanation.answering_words()]
     place = explanation.evidence
     lines.append(place.message or f"Evidence for '{printable(place.class_name)}' was found in layer '{place.layer}'.")
     lines += [explanation.occlusion.message] if explanation.occlusion.message else []

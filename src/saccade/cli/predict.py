@@ -113,7 +113,8 @@ def predict(
         for error in bad:
             print_bad(error)
     if bad:
-        raise SaccadeError(f"{len(bad)} of {len(answers)} files could not be read; {len(good)} were answered.")
+        answered = f"{len(good):,} {'was' if len(good) == 1 else 'were'} answered"
+        raise SaccadeError(f"{len(bad):,} of {len(answers):,} files could not be read; {answered}.")
 
 
 def ordinal(place: int) -> str:

@@ -19,6 +19,7 @@ from .subject import Subject, look_at
 from .weights_view import FilterGrid, filter_grid
 
 NUM_CHANNELS = 3
+UNLIKE_TRAINING = "Unlike anything seen in training: 'saccade predict' gives no answer."
 MUCH_AT_THE_EDGE = 0.7  # of the evidence; an even map has 0.44 of it there
 
 
@@ -117,8 +118,7 @@ class Explanation(Displayed):
         """Whether the image is like those of training, and whether the answer is sure; as far as the run can tell."""
         told = []
         if self.subject.unlike_training is not None:
-            seen = "Unlike anything seen in training: 'saccade predict' gives no answer."
-            told.append(seen if self.subject.unlike_training else "Like images seen in training.")
+            told.append(UNLIKE_TRAINING if self.subject.unlike_training else "Like images seen in training.")
         elif self.member.unlike_unknown:
             told.append(self.member.unlike_unknown)
         promised = self.promised

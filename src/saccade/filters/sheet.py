@@ -13,6 +13,7 @@ MARGIN_PX, GAP_PX, TITLE_PX, TEXT_PX, LINE_PX = 24, 24, 18, 14, 20
 SIDE_PX = 480  # of the longer side of each picture; small ones are enlarged by whole factors
 MOST_CELLS = 7  # rows and columns of a kernel that are written out
 LEGEND_PX = 12
+COLUMN_GAP_PX = 16  # between the columns of a kernel
 
 
 def sheet_png(photo_HWC: np.ndarray, weights_HW: np.ndarray, view: View, title: str) -> bytes:
@@ -22,11 +23,11 @@ def sheet_png(photo_HWC: np.ndarray, weights_HW: np.ndarray, view: View, title: 
     pictures = [(words, _scaled(photo_HWC, factor)), ("what the kernel answers", _scaled(view.image_HWC, factor))]
     width_px = 2 * MARGIN_PX + sum(picture.width for _, picture in pictures) + GAP_PX
     width_px = max(width_px, 640)
-    kernel_lines = _kernel_lines(weights_HW)
+    kernel_rows = _kernel_rows(weights_HW)
     legend_lines = _wrapped(view.scale, width_px - 2 * MARGIN_PX)
     tallest_px = max(picture.height for _, picture in pictures)
     is_signed = view.scale.startswith("signed") and "full orange" in view.scale
-    bottom_px = LINE_PX * (len(kernel_lines) + len(legend_lines) + 1) + (LEGEND_PX + 8 if is_signed else 0)
+    bottom_px = LINE_PX * (1 + len(kernel_rows) + len(legend_lines) + 1) + (LEGEND_PX + 8 if is_signed else 0)
     top_px = MARGIN_PX + TITLE_PX + 16
     page = Image.new("RGB", (width_px, top_px + LINE_PX + tallest_px + GAP_PX + bottom_px + MARGIN_PX), PAPER)
     pen = ImageDraw.Draw(page)
@@ -38,9 +39,7 @@ def sheet_png(photo_HWC: np.ndarray, weights_HW: np.ndarray, view: View, title: 
         pen.rectangle(_around(left_px, top_px + LINE_PX, picture), outline=LINE)
         left_px += picture.width + GAP_PX
     y_px = top_px + LINE_PX + tallest_px + GAP_PX
-    for line in kernel_lines:
-        pen.text((MARGIN_PX, y_px), line, INK, ImageFont.load_default(TEXT_PX))
-        y_px += LINE_PX
+    y_px = _draw_kernel(pen, weights_HW, y_px)
     y_px += LINE_PX // 2
     if is_signed:
         ramp_1W3 = signed_colours(np.linspace(-1, 1, width_px - 2 * MARGIN_PX)[None], 1.0)
@@ -80,12 +79,29 @@ def _around(left_px: int, top_px: int, picture: Image.Image) -> tuple[int, int, 
     return left_px - 1, top_px - 1, left_px + picture.width, top_px + picture.height
 
 
-def _kernel_lines(weights_HW: np.ndarray) -> list[str]:
-    """The kernel's numbers, a line for each row; of large ones their size."""
+def _draw_kernel(pen: ImageDraw.ImageDraw, weights_HW: np.ndarray, y_px: int) -> int:
+    """Its numbers from `y_px` on, each column flush right; of a large one its size. Where the next line begins."""
+    rows, font = _kernel_rows(weights_HW), ImageFont.load_default(TEXT_PX)
     height, width = weights_HW.shape
-    if max(height, width) > MOST_CELLS:
-        return [f"kernel of {height}x{width}"]
-    return ["kernel", *("    ".join(f"{value:.4g}" for value in row) for row in weights_HW)]
+    pen.text((MARGIN_PX, y_px), "kernel" if rows else f"kernel of {height}x{width}", INK, font)
+    column_px = COLUMN_GAP_PX + max((_length_px(text) for row in rows for text in row), default=0)
+    for row in rows:
+        y_px += LINE_PX
+        for number, text in enumerate(row, start=1):
+            right_px = MARGIN_PX - COLUMN_GAP_PX + number * column_px
+            pen.text((right_px - _length_px(text), y_px), text, INK, font)
+    return y_px + LINE_PX
+
+
+def _kernel_rows(weights_HW: np.ndarray) -> list[list[str]]:
+    """The kernel's numbers, row by row; none of a large one."""
+    if max(weights_HW.shape) > MOST_CELLS:
+        return []
+    return [[f"{value:.4g}" for value in row] for row in weights_HW]
+
+
+def _length_px(text: str) -> int:
+    return round(ImageFont.load_default(TEXT_PX).getlength(text))
 
 
 def _wrapped(text: str, width_px: int) -> list[str]:

@@ -29,6 +29,8 @@ def report_as_text(report: FilterReport) -> str:
         is_picture = report.output.path.suffix.lower() != ".npy"
         lines.append(_line("view", report.view.scale if is_picture else "the numbers themselves, float64 (H, W, C)"))
         lines.append(_line("written", printable(str(report.output.path))))
+    if report.output.sheet is not None:
+        lines.append(_line("sheet", printable(str(report.output.sheet))))
     return "\n".join(lines)
 
 

@@ -80,7 +80,7 @@ def lenet() -> Lesson:
 def alexnet() -> Lesson:
     """Groups, response normalisation, dense layers."""
     design, tower = table_of("alexnet"), table_of("alexnet-one-tower")
-    normalised = [layer.output for layer in design.layers if layer.kind == "norm"][-1]
+    normalised = [layer.output for layer in design.layers if "norm" in (layer.kind, *layer.folded)][-1]
     grouped = [layer for layer in design.layers if layer.groups and layer.groups > 1]
     return _lesson(
         "alexnet",

@@ -83,7 +83,9 @@ def padding() -> Lesson:
                         "nothing to "
                         "see. Reflected and replicated pixels do not."
                     ),
+                    Words("Padded by zeros:"),
                     equation(half(), "vertical", FilterOptions(padding="zero")),
+                    Words("By replicated pixels:"),
                     equation(half(), "vertical", FilterOptions(padding="replicate")),
                     _bench(
                         half(),

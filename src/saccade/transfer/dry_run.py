@@ -46,7 +46,6 @@ def plan_transfer(
     config = config.model_copy(update={"augment": augment, "model": name})
     parameters = model_parameters(model)
     multiply_adds, training_bytes = cost_of(model, config, images, runtime)
-    progress.working("measuring a batch of each kind of work")
     work = StartWork(
         config=config,
         images=images,

@@ -217,6 +217,7 @@ class _Starter:
         cost = num_images * self.plan.multiply_adds_behind[NONE] * (PASSES_OF_A_CHOICE if ladder else 1)
         if not config.transfer.minutes and cost < QUICK:
             return
+        self.work.progress.working("measuring a batch of each kind of work")
         task = self.work.images.task
         fits = Fits(config=config, runtime=self.work.runtime, check=self.work.check, task=task)
         num_judged = len(split.without_copies("test")) + len(validation_N)

@@ -76,6 +76,16 @@ def test_the_list_tells_every_run_with_its_state_and_verdict_and_no_other_folder
     assert "damaged &lt;i&gt;" in text
 
 
+def test_the_network_of_a_transfer_is_told_in_words(folder: Path):
+    path = folder / "second" / "checkpoint-best" / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model": "resnet18+loglinear"}))
+    studio = Asked(folder)
+    told = "resnet18 with a new last layer"
+    assert told in studio.text("/runs?q=last+layer")
+    assert told in studio.text(f"/runs/compare?run={studio.ids['photos/first']}&run={studio.ids['second']}")
+    assert told in studio.text("/predict")
+
+
 def test_the_list_is_sorted_and_filtered_as_its_address_says(studio: Asked):
     def names(target: str) -> list[str]:
         page = studio.get(target).content.decode()
@@ -375,6 +385,10 @@ def test_settings_that_differ_are_named_and_what_cannot_be_compared_is_told(stud
     text = studio.text("/runs/compare?" + "&".join(f"run={run}" for run in runs))
     assert "optimizer.learning_rate default 0.01 default" in text
     assert "C is not compared with A: The run " in text
+    assert "no curve" not in text
+    (folder / "stopped" / "metrics.jsonl").write_text("")
+    text = studio.text("/runs/compare?" + "&".join(f"run={run}" for run in runs))
+    assert "C has no curve: it has no finished epoch. Fitting the last layer alone takes none." in text
     (folder / "second" / "config.toml").write_text('source = "elsewhere"\n')
     text = studio.text(f"/runs/compare?run={runs[0]}&run={runs[1]}")
     assert "B is not compared with A: it was judged on &#39;elsewhere&#39;, not on the images of the first." in text

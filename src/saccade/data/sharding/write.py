@@ -71,10 +71,11 @@ class ShardsWritten(Displayed):
     def display_lines(self) -> list[str]:
         there = f", of which {self.num_found:,} were there" if self.num_found else ""
         parts = ", ".join(f"{name} {num:,}" for name, num in self.splits.items())
+        parts = f"Of them {parts}. " if len(self.splits) > 1 else ""
         return [
             f"{counted(self.num_images, 'image')} in {counted(len(self.shards), 'shard')}{there}: "
             f"{self.num_bytes / 1e6:,.1f} MB in {shown_place(self.out)}.",
-            f"{parts}; every shard was read back and compared.",
+            f"{parts}Every shard was read back and compared.",
         ]
 
 

@@ -85,7 +85,7 @@ def _pair(record: RunRecord, metrics: Metrics) -> NextStep | None:
 
 
 def _few(record: RunRecord, metrics: Metrics) -> NextStep | None:
-    """Classes that have few training images and are recognised less often than the others."""
+    """Classes that have few training images and are recognised less often than all images are, beyond chance."""
     counts = record.data.counts.get("train", ()) if record.data else ()
     if len(counts) != len(metrics.classes):
         return None
@@ -94,7 +94,7 @@ def _few(record: RunRecord, metrics: Metrics) -> NextStep | None:
         for k, name in enumerate(metrics.classes)
         if counts[k] < max(FEW_TO_LEARN, 0.6 * sum(counts) / len(counts))
         and metrics.support_K[k]
-        and metrics.recall_K[k] < metrics.top1
+        and metrics.recall_high_K[k] < metrics.top1
     ]
     if not weak:
         return None

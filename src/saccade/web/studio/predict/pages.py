@@ -15,7 +15,7 @@ from ...limits import BodyLimits
 from ...refusal import wrong_field
 from ..place import Studio
 from ..runs.index import RunIndex
-from ..runs.words import time_words
+from ..runs.words import network_of, time_words
 from .classifiers import Classifiers, Sent, answer, evidence
 
 LIMITS = BodyLimits(max_bytes=64 << 20, memory_bytes=512 << 20)
@@ -67,7 +67,7 @@ def _to_choose_from(index: RunIndex, wanted: set[str]) -> list[dict[str, Any]]:
             "id": run.id,
             "name": printable(run.name),
             "verdict": verdict_words(found.figure) if found.figure else "",
-            "network": printable(found.model)[:80],
+            "network": network_of(found),
             "changed": time_words(found.active_s),
             "is_chosen": run.id in chosen,
         }

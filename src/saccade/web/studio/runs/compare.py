@@ -23,7 +23,7 @@ from ...refusal import Refusal
 from ..place import Studio
 from .index import Run, RunIndex
 from .records import Records
-from .words import time_words
+from .words import network_of, time_words
 
 MAX_RUNS = 6
 LETTERS = "ABCDEF"
@@ -57,7 +57,7 @@ def _compared(runs: Sequence[Run], records: Records) -> dict[str, Any]:
             "state": standing.state,
             "verdict": value_words(standing.figure),
             "unit": unit_of(standing.figure),
-            "network": printable(standing.model)[:80],
+            "network": network_of(standing),
             "data": printable(standing.config.source_name)[:80],
             "progress": progress_words(standing),
             "changed": time_words(standing.active_s),
@@ -68,6 +68,7 @@ def _compared(runs: Sequence[Run], records: Records) -> dict[str, Any]:
         "rows": rows,
         "tests": _tests(runs, standings, records),
         "charts": _charts(standings),
+        "without_curves": _without_curves(standings),
         "settings": _differing(runs),
     }
 
@@ -123,6 +124,17 @@ def _charts(standings: Sequence[Standing]) -> list[Markup]:
         if lines:
             charts.append(_chart(title, lines, is_rate))
     return charts
+
+
+def _without_curves(standings: Sequence[Standing]) -> str:
+    """Which runs have no curve in any chart, and why; "" where all have one."""
+    letters = [letter for letter, standing in zip(LETTERS, standings) if not standing.epochs]
+    if not letters:
+        return ""
+    have, they = ("has", "it has") if len(letters) == 1 else ("have", "they have")
+    *others, last = letters
+    named = f"{', '.join(others)} and {last}" if others else last
+    return f"{named} {have} no curve: {they} no finished epoch. Fitting the last layer alone takes none."
 
 
 def _chart(title: str, lines: list[Line], is_rate: bool) -> Markup:

@@ -7,12 +7,14 @@ from typing import Any
 from ....classify.run_list import progress_words, unit_of, value_words, verdict_words
 from ....core.errors import counted, printable
 from ....evaluate.rates import percent
+from ....models.new_head import network_words
 from ....report.html import Markup
 from ....report.sections.classes import interval_strip
 from ....runs.standing import Standing
 from .index import Run
 from .sparkline import sparkline
 
+MAX_NETWORK = 80  # characters of its name
 FIGURES = {"top1": "correct", "map": "mAP", "mae": "mean absolute error"}
 
 
@@ -54,6 +56,11 @@ class Row:
     order: dict[str, Any]
 
 
+def network_of(standing: Standing) -> str:
+    """Its network for a person, as the report and the opening lines call it."""
+    return printable(network_words(standing.model))[:MAX_NETWORK]
+
+
 def row_of(run: Run, standing: Standing, now_s: float) -> Row:
     """What the list shows of a run."""
     found = standing.figure
@@ -75,7 +82,7 @@ def row_of(run: Run, standing: Standing, now_s: float) -> Row:
         curve=sparkline(values, f"Validation accuracy from {percent(values[0])} to {percent(values[-1])} %")
         if values
         else None,
-        network=printable(standing.model)[:80],
+        network=network_of(standing),
         data=printable(standing.config.source_name)[:80],
         num_images="" if standing.num_images is None else f"{standing.num_images:,}",
         active_s=round(standing.active_s),
@@ -87,7 +94,7 @@ def row_of(run: Run, standing: Standing, now_s: float) -> Row:
             "run": run.name.lower(),
             "state": ("running", "damaged", "stopped", "finished").index(standing.state),
             "verdict": rate.value if rate else -1.0,
-            "network": standing.model.lower(),
+            "network": network_of(standing).lower(),
             "images": standing.num_images or 0,
             "changed": standing.active_s,
         },
