@@ -128,7 +128,7 @@ def test_nothing_is_written_over_and_one_kind_is_chosen(saccade: Callable, run: 
     done = saccade("predict", run, "new", "--fiftyone", "set", "--csv", "answers.csv")
     assert (done.status, done.errors) == (
         2,
-        "error: --csv, --label-studio and --fiftyone each take all answers: give one of them.\n",
+        "error: --csv, --out, --label-studio and --fiftyone each take all answers: give one of them.\n",
     )
 
 

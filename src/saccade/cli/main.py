@@ -13,7 +13,7 @@ import typer
 
 from .. import __version__
 from ..core.addresses import http_allowed
-from ..core.errors import SaccadeError, UsageError, brief, printable
+from ..core.errors import TOO_LONG_NAME, SaccadeError, UsageError, brief, printable
 from ..core.own_process import own_process
 from . import (
     add_class,
@@ -56,7 +56,6 @@ WRONG_ARGUMENTS: Any = typer.BadParameter.__mro__[2]  # click's base of such err
 CHECKED = ("Input ", "Unable to parse")  # how typer says that a value breaks a rule
 FLAGS = {"--debug", "--allow-http"}
 FEWEST_FILES = 64
-TOO_LONG_NAME = "The name '{name}...' is longer than a name on this disk can be.\nGive the path of a file or a folder."
 TOO_MANY_FILES = (
     "Too many files are open at once: the system gives this process no more.\n"
     "Allow more in this shell, then run again: ulimit -n 1024"

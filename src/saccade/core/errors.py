@@ -31,6 +31,7 @@ import shlex
 from collections.abc import Iterable
 
 MAX_TYPED = 200  # characters of a name that a command in a message repeats
+TOO_LONG_NAME = "The name '{name}...' is longer than a name on this disk can be.\nGive the path of a file or a folder."
 
 
 class SaccadeError(Exception):

@@ -9,6 +9,7 @@ import os
 import stat
 from io import BufferedReader
 
+from .errors import TOO_LONG_NAME, UsageError, brief
 from .types import AnyPath
 
 
@@ -34,3 +35,14 @@ def open_plain_file(path: AnyPath | bytes, may_be_link: bool = True) -> Buffered
         return open(descriptor, "rb")
     os.close(descriptor)
     raise NotPlainFile("it is not a plain file, but a folder, a pipe or a device")
+
+
+def refuse_long_name(path: AnyPath) -> None:
+    """Raise UsageError where no file can be called so: `os.path.exists` says only that there is none."""
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UsageError(TOO_LONG_NAME.format(name=brief(os.fspath(path), 80))) from None
+    except ValueError:  # a null character: `open_plain_file` says it
+        return

@@ -23,7 +23,7 @@ from ..core import atomic
 from ..core.documents import DocumentError, read_plain_file
 from ..core.errors import CheckpointError, ModelError, TrainingError, UnknownNameError, printable, shell_word
 from ..core.in_memory import is_given
-from ..core.plain_files import open_plain_file
+from ..core.plain_files import open_plain_file, refuse_long_name
 from ..core.task import Task
 from ..models.architecture import ModelSpec
 from ..models.build import resolve_model, without_weights
@@ -260,6 +260,8 @@ def find_checkpoint(path: Path) -> Checkpoint:
             f"The run {printable(str(path))} has no network yet: it is trained once its folds are judged.\n"
             f"Go on with it by --resume: saccade train, or transfer, --resume --out {where}"
         )
+    if not os.path.exists(path):
+        refuse_long_name(path)
     what = "is not there" if not os.path.exists(path) else "holds no checkpoint"
     raise CheckpointError(
         f"The run {printable(str(path))} {what}.\n"
