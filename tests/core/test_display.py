@@ -91,11 +91,11 @@ def test_text_is_broken_between_words(width: int, lines: list[str]):
 
 
 def test_sentences_are_broken_and_columns_and_commands_stay():
-    text = "one two three\na  column of cells\nNext: saccade predict run photo.jpg"
+    text = "one two three\na  row  of cells\nNext: saccade predict run photo.jpg"
     assert fitted(text, 8).split("\n") == [
         "one two",
         "three",
-        "a  column of cells",
+        "a  row  of cells",
         "Next: saccade predict run photo.jpg",
     ]
     assert fitted(text, 0) == text

@@ -15,6 +15,7 @@
     │   └── RunInUseError        exit 1  another process holds the run directory
     ├── ExportError              exit 1  a file for other programs that cannot be made, or answers otherwise
     ├── EndpointError            exit 1  the server of a deployed model: no answer, or none of the protocol
+    ├── PortInUse                exit 1  somebody else listens at the port of a server
     ├── StorageError             exit 1  the disk: full, read-only, not permitted
     ├── TrainingError            exit 1  the optimisation itself, such as a loss that is not finite
     ├── GroupError               exit 1  another process of the run has an error
@@ -101,6 +102,10 @@ class RunInUseError(CheckpointError):
 
 class ExportError(SaccadeError):
     pass
+
+
+class PortInUse(SaccadeError):
+    """Somebody else listens at the port that a server was to have."""
 
 
 class StorageError(SaccadeError):

@@ -7,7 +7,7 @@ import resource
 import secrets
 import socket
 
-from ..core.errors import SaccadeError, UsageError, brief
+from ..core.errors import PortInUse, SaccadeError, UsageError, brief
 from .port_holder import port_holder
 
 TOKEN = "SACCADE_TOKEN"  # of the environment: a token that stays the same over restarts
@@ -15,10 +15,6 @@ FEWEST_CHARACTERS = 16  # of a token
 BACKLOG = 2048  # connections that wait to be accepted
 MOST_FILES = 8192  # connections take one each
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # hosts that mean every address, and what opens them here
-
-
-class PortInUse(SaccadeError):
-    """Somebody else listens at the port."""
 
 
 def is_loopback(host: str) -> bool:

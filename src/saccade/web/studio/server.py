@@ -12,9 +12,9 @@ from pathlib import Path
 import uvicorn
 
 from ...core.drawing import drawing_engine
-from ...core.errors import SaccadeError, printable
+from ...core.errors import PortInUse, SaccadeError, printable
 from ..guard import host_text, rules_for
-from ..listening import PortInUse, find_token, from_others, listen, listening_socket, opened_host, shown_token
+from ..listening import find_token, from_others, listen, listening_socket, opened_host, shown_token
 from ..protocol import configured
 from .app import build_app
 from .options import NEXT_PORTS, PORT, StudioOptions
