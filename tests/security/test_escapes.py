@@ -82,7 +82,7 @@ def test_no_option_is_repeated_raw(here: Path, monkeypatch: pytest.MonkeyPatch, 
                 positional.append(value)
         elif is_tested or each.required:
             arguments += [each.opts[0], value]
-    if name in ("train", "transfer", "inspect", "preview", "evaluate") and not positional:
+    if name in ("train", "transfer", "inspect", "preview", "evaluate", "studio") and not positional:
         positional.append("nowhere")
     check(said(monkeypatch, [name, *arguments, *positional]), (name, parameter))
 

@@ -26,7 +26,7 @@ def cut(backbone: Path, tmp_path: Path) -> TransferRequest:  # noqa: F811 - the 
     """A run that was cut off while it measured depths, and what goes on with it."""
     with pytest.raises(Cut):
         api.transfer(
-            replace(request(backbone, tmp_path / "run", "auto"), cache="none"), CutAfter(working="last layer on all")
+            replace(request(backbone, tmp_path / "run", "auto"), cache="none"), CutAfter(working="last layer alone")
         )
     return TransferRequest(resume=True, out=tmp_path / "run", cache="none")
 
@@ -61,7 +61,7 @@ def test_a_transfer_cut_off_before_its_start_notices_other_images(backbone: Path
     source, run = dark_and_light(tmp_path / "set"), tmp_path / "run"
     begun = replace(request(backbone, run, "auto"), source=str(source), cache="none")
     with pytest.raises(Cut):
-        api.transfer(begun, CutAfter(working="last layer on all"))
+        api.transfer(begun, CutAfter(working="last layer alone"))
     resumed = TransferRequest(resume=True, out=run, cache="none")
     if change == "deleted":
         (source / "dark" / "0.png").unlink()

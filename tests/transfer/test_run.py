@@ -159,7 +159,7 @@ def test_the_measurement_of_a_batch_is_told_when_it_begins(backbone: Path, tmp_p
         )
 
 
-@pytest.mark.parametrize("progress", [CutAfter(working="last layer on all"), CutAfter(epoch=1), CutAfter(epoch=2)])
+@pytest.mark.parametrize("progress", [CutAfter(working="last layer alone"), CutAfter(epoch=1), CutAfter(epoch=2)])
 def test_a_transfer_that_was_cut_off_goes_on_to_the_same_bits(
     backbone: Path, whole: Whole, tmp_path: Path, progress: CutAfter
 ):
@@ -498,7 +498,7 @@ def test_other_weights_do_not_go_on_with_a_run(backbone: Path, tmp_path: Path):
     (copy / "pixels.json").write_text(json.dumps(PIXELS))
     asked = replace(request(copy, tmp_path / "run", "auto"), cache="none")
     with pytest.raises(Cut):
-        api.transfer(asked, CutAfter(working="last layer on all"))
+        api.transfer(asked, CutAfter(working="last layer alone"))
     name = sorted(tensors)[0]
     tensors[name] = torch.from_numpy(np.nextafter(tensors[name].numpy(), np.float32(9)))
     save_file(tensors, copy / "model.safetensors")
