@@ -157,13 +157,14 @@ def test_torch_is_not_in_the_process_of_a_server(exported: Path):
 
 def test_the_first_line_says_where_it_listens_and_what_it_serves(run: Path, exported: Path):
     command = [sys.executable, "-m", "saccade", "serve", exported, "--port", "0", "--threads", "1", "--queue", "5"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    first = process.stdout.readline()
-    found = re.fullmatch(rf"Serving {run.name} \(10 classes\) at (http://127\.0\.0\.1:([0-9]+))\n", first)
-    assert found, first
-    assert get(found[1], "/")[0] == 200
-    process.send_signal(signal.SIGTERM)
-    rest, errors = process.communicate(timeout=PATIENCE_S)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        first = process.stdout.readline()
+        found = re.fullmatch(rf"Serving {run.name} \(10 classes\) at (http://127\.0\.0\.1:([0-9]+))\n", first)
+        assert found, first
+        assert get(found[1], "/")[0] == 200
+        process.send_signal(signal.SIGTERM)
+        process.wait(PATIENCE_S)
+        rest, errors = process.stdout.read(), process.stderr.read()  # `communicate` loses what was read ahead of a line
     assert rest.splitlines() == [
         f"Try it: {found[1]}/",
         f"Ask it: curl -F image=@photo.jpg '{found[1]}/api/v1/predict'",
