@@ -59,10 +59,15 @@ def presets(names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def bench_state(image_HW: np.ndarray, kernel: str) -> dict[str, Any]:
-    """What a bench begins with."""
+    """What a bench of one channel and one filter begins with."""
+    return plain_state([image_HW.tolist()], [[kernel_rows(parse_kernel(kernel))]])
+
+
+def plain_state(image: list[Any], kernel: list[Any]) -> dict[str, Any]:
+    """A bench of image[channel][row][column] and kernel[filter][channel][row][column], nothing else chosen."""
     return {
-        "image": [image_HW.tolist()],
-        "kernel": [[kernel_rows(parse_kernel(kernel))]],
+        "image": image,
+        "kernel": kernel,
         "operation": "cross-correlation",
         "padding": 0,
         "mode": "zero",

@@ -8,6 +8,7 @@ from ..conv.geometry import Window, conv_multiply_adds, conv_parameters
 from ..conv.reference import cross_correlate
 from ..models.zoo.googlenet import AUXILIARY_BEHIND, AUXILIARY_WEIGHT, TABLE_1
 from ..models.zoo.inception import BLOCK_INPUT, ROW_3A, InceptionConfig
+from .edges import plain_state
 from .lesson import Cell, Command, Equation, Lesson, Matrix, Section, Table, Toy, Words
 from .walk import table_of
 
@@ -86,18 +87,7 @@ def _one_toy(image_CHW: np.ndarray, weights_OI: np.ndarray) -> Toy:
         title="Move the place, change the weights",
         hint="Click on an output. Its sum has one term a channel, and no neighbour takes part.",
         settings={
-            "state": {
-                "image": image_CHW.tolist(),
-                "kernel": weights_OI[:, :, None, None].tolist(),
-                "operation": "cross-correlation",
-                "padding": 0,
-                "mode": "zero",
-                "stride": 1,
-                "dilation": 1,
-                "bias": None,
-                "relu": False,
-                "pool": "none",
-            },
+            "state": plain_state(image_CHW.tolist(), weights_OI[:, :, None, None].tolist()),
             "brushes": [0, 2, 4],
             "controls": ["paint", "relu"],
         },

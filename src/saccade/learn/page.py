@@ -5,7 +5,6 @@ one after the other into that script, each after those that it imports.
 """
 
 import base64
-import hashlib
 import json
 import re
 from importlib.resources import files
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..core import atomic
+from ..report.document import closed_document
 from ..report.html import Child, Markup, element, join, section, table
 from ..report.palette import stylesheet
 from ..report.signed_steps import grey_step, signed_step, steps_stylesheet
@@ -127,29 +127,8 @@ def _picture(part: Picture) -> Markup:
 
 
 def _document(lesson: Lesson, body: Markup) -> str:
-    """A page with the one style and the one script that its policy allows."""
     style = stylesheet() + steps_stylesheet() + "".join(_read(room, name) for room, name in STYLES)
-    script = bundle(START[1])
-    policy = (
-        f"default-src 'none'; img-src data: blob:; style-src {_digest(style)}; script-src {_digest(script)}; "
-        f"base-uri 'none'; form-action 'none'"
-    )
-    head = element(
-        "head",
-        {},
-        element("meta", {"charset": "utf-8"}),
-        element("meta", {"http-equiv": "Content-Security-Policy", "content": policy}),
-        element("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}),
-        element("meta", {"name": "color-scheme", "content": "light dark"}),
-        element("title", {}, lesson.title),
-        Markup(f"<style>{style}</style>"),
-    )
-    whole = join([body, Markup(f'<script type="module">{script}</script>')])
-    return "<!doctype html>\n" + element("html", {"lang": "en"}, head, element("body", {}, whole)).text + "\n"
-
-
-def _digest(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
+    return closed_document(lesson.title, body, style, bundle(START[1]), "data: blob:", is_module=True)
 
 
 def bundle(name: str) -> str:

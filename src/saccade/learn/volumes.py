@@ -7,7 +7,7 @@ import numpy as np
 from ..conv.filters import parse_kernel
 from ..conv.geometry import Window, conv_multiply_adds, conv_parameters, dense_multiply_adds, dense_parameters
 from ..conv.reference import average_pool, cross_correlate, max_pool
-from .edges import bench_state, half
+from .edges import bench_state, half, plain_state
 from .lesson import Cell, Command, Equation, Lesson, Matrix, Section, Table, Toy, Words
 
 COLOURS = ("red", "green", "blue")
@@ -43,7 +43,7 @@ def volumes() -> Lesson:
             "counts."
         ),
         settings={
-            "state": bench_state(half(), "vertical") | {"image": image_CHW.tolist(), "kernel": both.tolist()},
+            "state": plain_state(image_CHW.tolist(), both.tolist()),
             "kernels": {
                 "vertical and horizontal": both.tolist(),
                 "red only": np.stack([red_only[0], np.stack([NONE, horizontal, NONE])]).tolist(),

@@ -1,8 +1,6 @@
 """`report.html`: one file that needs nothing else. No network; light or dark as the system is. Its one script sorts
 tables and enlarges pictures; without scripts everything is there."""
 
-import base64
-import hashlib
 from importlib.resources import files
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from ..evaluate.scores import probabilities_from_logits
 from ..models.new_head import network_words
 from ..models.surgery import ALL
 from ..runs.names import REPORT
+from .document import closed_document
 from .html import Markup, element, join
 from .palette import stylesheet
 from .pictures import Pictures
@@ -158,27 +157,6 @@ def _picture_notes(record: RunRecord, pictures: Pictures) -> list[str]:
 
 
 def document(title: str, body: Markup) -> str:
-    """A page with the one style and the one script that its policy allows."""
+    """A page with the style and the script of reports."""
     style = stylesheet() + files(__package__).joinpath("page.css").read_text(encoding="utf-8")
-    script = files(__package__).joinpath("page.js").read_text(encoding="utf-8")
-    policy = (
-        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
-        f"base-uri 'none'; form-action 'none'"
-    )
-    head = element(
-        "head",
-        {},
-        element("meta", {"charset": "utf-8"}),
-        element("meta", {"http-equiv": "Content-Security-Policy", "content": policy}),
-        element("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}),
-        element("meta", {"name": "color-scheme", "content": "light dark"}),
-        element("title", {}, title),
-        Markup(f"<style>{style}</style>"),
-    )
-    scripted = Markup(f"<script>{script}</script>")
-    return "<!doctype html>\n" + element("html", {"lang": "en"}, head, element("body", {}, body, scripted)).text + "\n"
-
-
-def _digest(text: str) -> str:
-    """How a policy names the one style, or the one script, that it allows."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"
+    return closed_document(title, body, style, files(__package__).joinpath("page.js").read_text(encoding="utf-8"))

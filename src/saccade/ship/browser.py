@@ -7,7 +7,6 @@ allows no connection at all.
 
 import base64
 import gzip
-import hashlib
 import io
 import json
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from PIL import Image
 
 from ..classify.classifier import Classifier
 from ..core.errors import ExportError, printable
+from ..core.page_policy import digest_source
 from ..core.types import Preprocessing
 from ..data.images.decode import decode_image
 from ..data.images.encode import file_content
@@ -129,8 +129,8 @@ def _html(bundle: Bundle, promised: PromisedPrecision | None) -> bytes:
     folder = files(__package__).joinpath("page_files")
     html, style, script = (folder.joinpath(f"page.{end}").read_text("utf-8") for end in ("html", "css", "js"))
     policy = (
-        f"default-src 'none'; script-src 'self' file: blob: 'wasm-unsafe-eval' {_digest(script)}; "
-        f"style-src {_digest(style)}; img-src blob: data:; media-src blob: mediastream:; "
+        f"default-src 'none'; script-src 'self' file: blob: 'wasm-unsafe-eval' {digest_source(script)}; "
+        f"style-src {digest_source(style)}; img-src blob: data:; media-src blob: mediastream:; "
         f"base-uri 'none'; form-action 'none'"
     )
     title = title_words(bundle)
@@ -150,10 +150,6 @@ def _html(bundle: Bundle, promised: PromisedPrecision | None) -> bytes:
         "data": json.dumps(_page_data(bundle, promised)).replace("<", "\\u003c"),
     }
     return Template(html).substitute(texts).encode()
-
-
-def _digest(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
 
 
 def _page_data(bundle: Bundle, promised: PromisedPrecision | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ..core.errors import ExportError, brief
+from ..core.packages import first_missing
 from .bundle import IMAGE, own_outputs
 from .graph import Shipped
 
@@ -29,11 +30,8 @@ MISSING = (
 def require_onnx() -> None:
     """Raise ExportError where a package that an ONNX file is made or run by is missing."""
     os.environ.setdefault(NO_REPORTS, "1")
-    for name in ("onnx", "onnxscript", "onnxruntime"):
-        try:
-            __import__(name)
-        except ImportError:
-            raise ExportError(MISSING.format(name=name)) from None
+    if missing := first_missing(("onnx", "onnxscript", "onnxruntime")):
+        raise ExportError(MISSING.format(name=missing))
 
 
 def onnx_bytes(network: Shipped, input_HWC: tuple[int, int, int], metadata: Mapping[str, str]) -> bytes:

@@ -1,7 +1,5 @@
 """The application: its routes behind the guard, with every error as JSON and every answer counted."""
 
-import base64
-import hashlib
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
@@ -13,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ...core.page_policy import digest_source
 from ..guard import Guard, Rules
 from ..refusal import Refusal, reason_of
 from .inference_protocol import protocol_routes
@@ -49,7 +48,7 @@ def _page() -> Callable[[Request], Awaitable[Response]]:
     text = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     script, style = (_hash_of(text, name) for name in ("script", "style"))
     policy = (
-        f"default-src 'none'; script-src '{script}'; style-src '{style}'; img-src blob: data:; connect-src 'self'; "
+        f"default-src 'none'; script-src {script}; style-src {style}; img-src blob: data:; connect-src 'self'; "
         f"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
     )
 
@@ -62,7 +61,7 @@ def _page() -> Callable[[Request], Awaitable[Response]]:
 def _hash_of(text: str, element: str) -> str:
     """What a policy calls the one inline script or style of a page."""
     (content,) = re.findall(f"<{element}>(.*?)</{element}>", text, re.DOTALL)
-    return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
+    return digest_source(content)
 
 
 def _route_of(scope: Scope) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from ...core.errors import ExportError
+from ...core.packages import first_missing
 from ..limits import BodyLimits
 from ..listening import is_loopback
 
@@ -43,8 +44,5 @@ class ServeOptions:
 
 def require_packages() -> None:
     """Raise ExportError where a package of the extra 'serve' is missing."""
-    for name in PACKAGES:
-        try:
-            __import__(name)
-        except ImportError:
-            raise ExportError(MISSING.format(name=name.replace("_", "-"))) from None
+    if missing := first_missing(PACKAGES):
+        raise ExportError(MISSING.format(name=missing.replace("_", "-")))

@@ -12,6 +12,7 @@ from ...core.types import Prediction
 from ...ship.engine import Network, ServedModel
 from ..body import image_in, refuse_media_type
 from ..refusal import Reason, wrong_field
+from ..whole_number import whole_number
 from .metrics import MEDIA_TYPE
 from .service import Answered, Service, answer_encoded
 
@@ -128,6 +129,7 @@ def _number(text: str | None) -> int:
     """How many classes are asked for. Raises Refusal."""
     if text is None:
         return TOP
-    if not (text.isascii() and text.isdecimal() and len(text) <= 6 and int(text) >= 1):
+    found = whole_number(text)
+    if not found:
         raise wrong_field("top must be a whole number from 1 on.", "Leave it out for 5.")
-    return int(text)
+    return found

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import UsageError, printable
+from ...core.packages import first_missing
 from ..listening import is_loopback
 
 DEFAULT_FOLDER = Path("runs")
@@ -40,11 +41,8 @@ class StudioOptions:
 
 def require_packages() -> None:
     """Raise UsageError where a package of the extra 'studio' is missing."""
-    for name in PACKAGES:
-        try:
-            __import__(name)
-        except ImportError:
-            raise UsageError(MISSING.format(name=name.replace("_", "-"))) from None
+    if missing := first_missing(PACKAGES):
+        raise UsageError(MISSING.format(name=missing.replace("_", "-")))
 
 
 def check_folder(folder: Path) -> None:

@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute, Route
 from ....core.errors import printable
 from ....core.types import MAX_16_BIT
 from ...refusal import Reason, Refusal, wrong_field
+from ...whole_number import whole_number
 from ...workers import Result, Workers
 from ..place import Studio
 from ..runs.index import RunIndex
@@ -170,6 +171,7 @@ def _number(text: str, name: str, most: int) -> int | None:
     """A whole number from 0 to `most`; None for an empty text. Raises Refusal."""
     if not text:
         return None
-    if not (text.isascii() and text.isdecimal() and len(text) <= 9 and int(text) <= most):
+    found = whole_number(text, 9)
+    if found is None or found > most:
         raise wrong_field(f"{name} must be a whole number from 0 to {most:,}.")
-    return int(text)
+    return found

@@ -155,10 +155,8 @@ def _field_figure(table: DesignTable) -> list[tuple[str, str, str]]:
 
 
 def _row(layer: Layer, table: DesignTable) -> dict[str, Any]:
-    group, _, rest = layer.name.partition(".")
     return {
         "name": printable(layer.name),
-        "group": printable(group) if rest else "",
         "kind": printable(" + ".join([layer.kind, *layer.folded])),
         "window": window_words(layer),
         "output": shape(layer),

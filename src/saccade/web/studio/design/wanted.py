@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ....core.errors import SaccadeError, UsageError
+from ....core.errors import UsageError
 from ....design.memory import StepPlan
 from ....design.table import layer_table
 from ....design.target import from_run, from_words, parse_input
 from ....design.text import DesignTable
+from ...whole_number import whole_number
 from ..runs.index import RunIndex
 
 MAX_TEXT = 4000  # characters of a network
@@ -50,9 +51,10 @@ def _number(given: Mapping[str, str], name: str, usual: int) -> int:
     text = given.get(name, "").strip()
     if not text:
         return usual
-    if not (text.isascii() and text.isdecimal() and len(text) <= 7 and 0 < int(text) <= MAX_NUMBER):
+    found = whole_number(text, 7)
+    if not found or found > MAX_NUMBER:
         raise UsageError(f"{name.capitalize()} is a whole number from 1 to {MAX_NUMBER:,}.")
-    return int(text)
+    return found
 
 
 def draw(wanted: Wanted, index: RunIndex) -> DesignTable:
@@ -65,8 +67,3 @@ def draw(wanted: Wanted, index: RunIndex) -> DesignTable:
     else:
         target = from_words(wanted.network, input_CHW, classes)
     return layer_table(target.model, target.input_CHW, name=target.name, fold=not wanted.is_unfolded, step=step)
-
-
-def why_not(error: SaccadeError) -> list[str]:
-    """The lines of a message for a page."""
-    return error.message.splitlines()

@@ -20,9 +20,9 @@ from ....data.images.encode import picture_address
 from ....data.sources.in_memory import HeldImage
 from ....explain.colour import veil
 from ....explain.gradcam import grad_cams
-from ...refusal import Reason, Refusal, wrong_field
+from ...refusal import Reason, Refusal
 from ..runs.index import Run
-from ..runs.records import Latest, not_shown
+from ..runs.records import Latest, no_such_class, not_shown
 
 TOP = 5  # classes of an answer
 MAX_CLASSIFIERS = 3  # networks that are held
@@ -92,7 +92,7 @@ def answer_json(said: Prediction) -> dict[str, Any]:
 def evidence(classifier: Classifier, sent: Sent, class_index: int) -> dict[str, Any]:
     """Where the evidence for a class lies, as a picture to lay over what the network sees. Raises Refusal."""
     if class_index >= len(classifier.classes):
-        raise wrong_field("class must be the number of a class of the run.", "The first one is 0.")
+        raise no_such_class()
     member = classifier.members[0]
     pixels_HWC = _prepared(classifier, sent)
     try:

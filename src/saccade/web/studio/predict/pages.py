@@ -13,8 +13,10 @@ from ....runs.checkpoint import holds_checkpoint
 from ...body import BodyMemory, image_in, read_body, refuse_media_type
 from ...limits import BodyLimits
 from ...refusal import wrong_field
+from ...whole_number import whole_number
 from ..place import Studio
 from ..runs.index import RunIndex
+from ..runs.records import no_such_class
 from ..runs.words import network_of, time_words
 from .classifiers import Classifiers, Sent, answer, evidence
 
@@ -88,6 +90,7 @@ def _confidence(text: str) -> float:
 
 def _class_index(text: str) -> int:
     """Raises Refusal."""
-    if not (text.isascii() and text.isdecimal() and len(text) <= 6):
-        raise wrong_field("class must be the number of a class of the run.", "The first one is 0.")
-    return int(text)
+    found = whole_number(text)
+    if found is None:
+        raise no_such_class()
+    return found

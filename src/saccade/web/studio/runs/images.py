@@ -15,13 +15,14 @@ from ....explain.gradcam import EvidenceMap, grad_cams
 from ....report.record import RunRecord
 from ....runs.evaluation_files import THUMBNAIL_PX
 from ....runs.marks_file import MARK_NAMES
-from ...refusal import Reason, Refusal, wrong_field
+from ...refusal import Reason, Refusal
+from ...whole_number import whole_number
 from ..place import Studio
 from .frame import frame_of
 from .index import Run, RunIndex
 from .judged_images import NO_SUCH_IMAGE, cards_of, details_of, mistakes_of
-from .records import Latest, Records
-from .words import whole_number
+from .records import Latest, Records, no_such_class
+from .words import page_number
 
 PER_PAGE = 48
 MAX_MAPS = 64
@@ -123,7 +124,7 @@ def _mistakes(run: Run, records: Records, given: dict[str, str]) -> dict[str, An
         and 100 * mistake.said_probability >= least
     ]
     num_pages = max(1, -(-len(chosen) // PER_PAGE))
-    number = min(num_pages, whole_number(given.get("page", "")))
+    number = min(num_pages, page_number(given.get("page", "")))
     shown = chosen[(number - 1) * PER_PAGE : number * PER_PAGE]
     suspected = frozenset(mistake.position for mistake in found if mistake.may_be_mislabelled)
     return frame_of(run, run.look(), records) | {
@@ -193,16 +194,16 @@ def _map(records: Records, run: Run, record: RunRecord, position: int, class_ind
 def _class_index(request: Request, record: RunRecord) -> int:
     found = _class_of(request.query_params.get("class", ""), record)
     if found is None:
-        raise wrong_field("class must be the number of a class of the run.", "The first one is 0.")
+        raise no_such_class()
     return found
 
 
 def _class_of(text: str, record: RunRecord) -> int | None:
     """The number of a class; None for what is none."""
-    is_number = text.isascii() and text.isdecimal() and len(text) <= 6
-    return int(text) if is_number and int(text) < len(record.classes) else None
+    found = whole_number(text)
+    return found if found is not None and found < len(record.classes) else None
 
 
 def _percentage(text: str) -> int:
     """0 to 100; 0 for what is none."""
-    return min(100, int(text)) if text.isascii() and text.isdecimal() and len(text) <= 3 else 0
+    return min(100, whole_number(text, 3) or 0)

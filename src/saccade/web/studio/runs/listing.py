@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from ..place import Studio
 from .index import RunIndex
-from .words import Row, row_of, whole_number
+from .words import Row, page_number, row_of
 
 COLUMNS = ("run", "state", "verdict", "network", "images", "changed")
 DESCENDING = ("verdict", "images", "changed")  # what a first click sorts by
@@ -43,7 +43,7 @@ class Wanted:
             is_reversed=order == "down" if order in ("up", "down") else sort in DESCENDING,
             query=given.get("q", "")[:MAX_QUERY],
             state=given.get("state", "") if given.get("state", "") in STATES else "",
-            page=whole_number(given.get("page", "")),
+            page=page_number(given.get("page", "")),
         )
 
     def of_rows(self, rows: list[Row]) -> list[Row]:

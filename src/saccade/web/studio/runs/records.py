@@ -9,7 +9,7 @@ from ....classify.classifier import Member, open_member
 from ....core.errors import SaccadeError
 from ....core.runtime import RuntimeConfig
 from ....report.record import RunRecord, read_run
-from ...refusal import Reason, Refusal
+from ...refusal import Reason, Refusal, wrong_field
 from .index import Run
 
 Kept = TypeVar("Kept")
@@ -85,3 +85,8 @@ def not_shown(error: SaccadeError) -> Refusal:
     """What is answered where the files of a run do not give what was asked for."""
     first, *rest = error.message.splitlines()
     return Refusal(Reason(422, "not_shown", first, " ".join(rest)))
+
+
+def no_such_class() -> Refusal:
+    """What is answered where a request names a class by what is no number of one."""
+    return wrong_field("class must be the number of a class of the run.", "The first one is 0.")

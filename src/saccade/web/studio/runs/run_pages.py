@@ -27,6 +27,7 @@ from ....report.sections.transfer import transfer_section
 from ....report.sections.verdict import run_warnings, warning_list
 from ....runs.standing import Standing
 from ...refusal import NO_SUCH_ROUTE, Refusal
+from ...whole_number import whole_number
 from ..place import Studio
 from .frame import frame_of, has_cells, status_of
 from .index import Run, RunIndex
@@ -190,7 +191,5 @@ def _scale(request: Request) -> str:
 
 def _cell(request: Request) -> tuple[int, int] | None:
     """(true, said) of the cell whose images are wanted."""
-    given = [request.query_params.get(name, "") for name in ("true", "said")]
-    if not all(text.isascii() and text.isdecimal() and len(text) <= 6 for text in given):
-        return None
-    return int(given[0]), int(given[1])
+    true, said = (whole_number(request.query_params.get(name, "")) for name in ("true", "said"))
+    return None if true is None or said is None else (true, said)

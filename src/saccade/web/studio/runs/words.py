@@ -11,6 +11,7 @@ from ....models.new_head import network_words
 from ....report.html import Markup
 from ....report.sections.classes import interval_strip
 from ....runs.standing import Standing
+from ...whole_number import whole_number
 from .index import Run
 from .sparkline import sparkline
 
@@ -153,9 +154,9 @@ def time_words(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if seconds > 0 else "-"
 
 
-def whole_number(text: str) -> int:
-    """A number of an address, from 1 on; 1 for what is none."""
-    return max(1, int(text)) if text.isascii() and text.isdecimal() and len(text) <= 6 else 1
+def page_number(text: str) -> int:
+    """The page that an address asks for, from 1 on; 1 for what is no number."""
+    return max(1, whole_number(text) or 1)
 
 
 def _without_unit(low: str, high: str) -> str:
