@@ -96,7 +96,7 @@ class Trial:
         self._log = open(run.with_suffix(".log"), "w+", encoding="utf-8")  # noqa: SIM115 - closed by `kill`
         self.problems: list[str] = []
         settings = [word for setting in SETTINGS for word in ("--set", setting)]
-        self._start(["digits", "--model", MODEL, "--epochs", str(EPOCHS), "--processes", "2", *settings])
+        self._start(["digits", "--model", MODEL, "--epochs", str(EPOCHS), *settings], 2)
 
     def suffer(self, fault: str) -> float:
         """Let `fault` happen at a random step; returns the seconds until another step was saved."""
@@ -105,8 +105,10 @@ class Trial:
         if self._draw.random() < 0.5:
             self._inside_a_save()
         self._look_at_listeners()
-        began_s, processes = time.monotonic(), self._processes()
+        began_s, processes = time.monotonic(), self._all_processes()
         what, _, whom = fault.partition(" ")
+        if self._command.poll() is not None:
+            raise RuntimeError(f"the run was over before '{fault}'")
         if what == "disk":
             resource.prlimit(processes[0], resource.RLIMIT_FSIZE, (0, 0))
         elif whom == "the command":
@@ -118,7 +120,7 @@ class Trial:
             if status != STATUS[fault]:
                 self.problems.append(f"{fault}: the exit status is {status}; it said: {self.said()[-600:]}")
             self._look_at_leftovers(list(processes.values()))
-            self._start(["--resume", "--processes", str(self._draw.randint(1, 2))])
+            self._start(["--resume"], self._draw.randint(1, 2))
         self._until(self._step() + 1, processes)
         return time.monotonic() - began_s
 
@@ -145,8 +147,10 @@ class Trial:
         self._command.wait()
         self._log.close()
 
-    def _start(self, words: list[str]) -> None:
-        command = [sys.executable, "-m", "saccade", "train", *words, "--out", str(self._run), "--plain"]
+    def _start(self, words: list[str], count: int) -> None:
+        self._count = count
+        words = [*words, "--processes", str(count), "--out", str(self._run), "--plain"]
+        command = [sys.executable, "-m", "saccade", "train", *words]
         self._command = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=self._log)
 
     def _processes(self) -> dict[int, int]:
@@ -158,6 +162,19 @@ class Trial:
             return {}
         ranks = {int(rank): int(child) for child in children if (rank := environment_of(child).get("RANK", ""))}
         return ranks or {0: pid}
+
+    def _all_processes(self) -> dict[int, int]:
+        """All of the processes that compute: after a kill the command starts them one after the other."""
+        end_s = time.monotonic() + PATIENCE_S
+        while len(processes := self._processes()) < self._count and self._command.poll() is None:
+            if time.monotonic() > end_s:
+                raise TimeoutError(f"{self._count} processes do not run after {PATIENCE_S:.0f} s")
+            time.sleep(0.005)
+        return processes
+
+    def _are_all_new(self, others: dict[int, int]) -> bool:
+        processes = self._processes()
+        return len(processes) == self._count and not set(processes.values()) & set(others.values())
 
     def _step(self) -> int:
         """How many steps the checkpoint has that was saved last."""
@@ -171,7 +188,7 @@ class Trial:
         """Wait until so many steps are saved, by other processes than `others`, or all is over."""
         end_s = time.monotonic() + PATIENCE_S
         while self._command.poll() is None:
-            if self._step() >= step and (others is None or self._processes() != others):
+            if self._step() >= step and (others is None or self._are_all_new(others)):
                 return
             if time.monotonic() > end_s:
                 raise TimeoutError(f"step {step} is not saved after {PATIENCE_S:.0f} s")
