@@ -21,6 +21,7 @@ from .audit.protocol import open_client
 from .classify import label_check
 from .classify.answer_units import answer_rows, answer_units
 from .classify.answers_file import AnswersFile, AnswersWritten, digest_of, write_answers, write_judged
+from .classify.backbone import open_backbone, refuse_network_for_run
 from .classify.chosen_threshold import Answering, promised_precision, refuse_confidence_of_labels, require_promised
 from .classify.classifier import Classifier, Member, join_members, open_classifier, open_member
 from .classify.compared_runs import ComparedRuns, compare_runs
@@ -45,7 +46,7 @@ from .core.host_process import ScopedIterator, scoped_runtime
 from .core.in_memory import short_name
 from .core.processors import available_cpus
 from .core.ranks import current_ranks
-from .core.runtime import RuntimeConfig
+from .core.runtime import RuntimeConfig, start
 from .core.types import AnyPath, Metrics, Prediction, Preprocessing, Record
 from .data.checkup.inspection import Inspection, inspect_source
 from .data.opening_line import Told, opening_line, untold
@@ -86,7 +87,7 @@ from .ship.export import ExportedRun, export_run
 from .ship.push import PushedRun, push_run
 from .ship.quantize import AskedInt8
 from .survey.drift import Drift, find_drift
-from .survey.feature_file import FeaturesWritten, facts_of, write_features
+from .survey.feature_file import FeaturesWritten, Seeing, facts_of, seeing_backbone, seeing_run, write_features
 from .survey.feature_file import check_out as check_features
 from .survey.feature_units import feature_rows, feature_units
 from .survey.similar import Similar, find_similar
@@ -135,6 +136,7 @@ from .web.serve.options import ServeOptions
 from .web.serve.options import require_packages as require_serve_packages
 from .web.studio.options import DEFAULT_FOLDER, StudioOptions, check_folder
 from .web.studio.options import require_packages as require_studio_packages
+from .weights.licence import restricted
 
 __all__ = [
     # verbs
@@ -819,19 +821,21 @@ def features(
     runtime: RuntimeConfig | None = None,
     model: nn.Module | None = None,
     bad: Callable[[ImageError], None] | None = None,
+    weights: AnyPath | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> FeaturesWritten:
     """Write what the head of `run` sees of each image to `out` (.parquet, .npz or .csv), in their order.
 
-    `images` as in `predict`; those of a source are written with their labels. An image that cannot be used is raised,
-    or, with `bad`, told and left out. Memory does not grow with the number of images; `out` is whole or not there.
-    `model` as in `evaluate`. Raises SaccadeError.
+    With `weights`, which are what `transfer` takes, `run` is the name of their network, and `note` hears what a person
+    should know of them. `images` as in `predict`; those of a source are written with their labels. An image that cannot
+    be used is raised, or, with `bad`, told and left out. Memory does not grow with the number of images; `out` is whole
+    or not there. `model` as in `evaluate`. Raises SaccadeError.
     """
     path = Path(out)
     check_features(path)
-    member = _survey_member(run, "features", runtime, model)
+    seeing = _seeing(run, weights, runtime, model, note or untold)
     refuse_no_images(images)
-    facts = facts_of(Path(run), member)
-    return write_features(path, facts, stream_features(member, items_of(images)), bad or raise_bad)
+    return write_features(path, facts_of(seeing), stream_features(seeing.member, items_of(images)), bad or raise_bad)
 
 
 @scoped_runtime()
@@ -846,17 +850,33 @@ def features_to_folder(
     note: Callable[[str], None] | None = None,
     bad: Callable[[ImageError], None] = lambda error: None,
     told: Told = untold,
+    weights: AnyPath | None = None,
 ) -> UnitsWritten:
     """`features` into the folder `out`: a Parquet file for each 4,096 images, in float32, or float16 with `half`.
 
-    Work is shared, and the other arguments are, as in `predict_to_folder`; `note` hears what of the images is not used.
-    Raises SaccadeError.
+    Work is shared, and the other arguments are, as in `predict_to_folder`; `weights` as in `features`. `note` hears
+    what of the images is not used, and what a person should know of weights. Raises SaccadeError.
     """
     require_parquet()
     share = parse_share(unit_of, os.environ)
-    member = _survey_member(run, "features", runtime, model)
-    folder = UnitFolder(Path(out), feature_units(Path(run), member, half), listing_of(images, note or untold))
-    return folder.work(share, lambda items: feature_rows(stream_features(member, items), bad), told)
+    seeing = _seeing(run, weights, runtime, model, note or untold)
+    folder = UnitFolder(Path(out), feature_units(seeing, half), listing_of(images, note or untold))
+    return folder.work(share, lambda items: feature_rows(stream_features(seeing.member, items), bad), told)
+
+
+def _seeing(
+    run: AnyPath, weights: AnyPath | None, runtime: RuntimeConfig | None, model: nn.Module | None, note: Told
+) -> Seeing:
+    """What computes features: the run `run`, or the network of that name with `weights`."""
+    if weights is None:
+        refuse_network_for_run(os.fspath(run))
+        return seeing_run(Path(run), _survey_member(run, "features", runtime, model))
+    if model is not None:
+        raise UsageError("'model' is the network of a run, and with 'weights' there is none.\nLeave one of them out.")
+    member, found = open_backbone(os.fspath(run), os.fspath(weights), start(runtime or RuntimeConfig()))
+    for line in filter(None, (*found.notes, restricted(found.source, found.licence))):
+        note(line)
+    return seeing_backbone(member, found)
 
 
 @scoped_runtime()

@@ -1,6 +1,7 @@
 """Who starts whom, who is started again, and that one process says what went wrong."""
 
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from tests.processes import Program
 
@@ -15,6 +17,7 @@ from saccade.cli import launch
 from saccade.cli.agent import Ended, failure_of, may_start_again
 from saccade.core.errors import UsageError
 
+SCALE = Path(__file__).parents[2] / "examples/scale"
 linux = pytest.mark.skipif(sys.platform == "darwin", reason="torch's processes of one machine are tried on Linux")
 SMALL = ["digits", "--model", "conv 4 f3 | gap | fc 10", "--epochs", "1", "--set", "input.size_px=12"]
 NO_ANSWER = "process 0 (host a): another process of the run does not answer: it is gone.\nand so on"
@@ -168,3 +171,33 @@ def test_processes_that_see_other_images_are_refused(tmp_path: Path):
     assert statuses == [1, 1]
     assert said[0].endswith(expected)
     assert said[1] == ""
+
+
+@linux
+def test_the_pods_of_the_job_set_train_one_run_and_go_on_with_it(tmp_path: Path):
+    """Two machines stand for two pods: each runs the command of the example, with one process and a small network."""
+    job_set = yaml.safe_load((SCALE / "train_jobset.yaml").read_text())
+    job = job_set["spec"]["replicatedJobs"][0]["template"]["spec"]
+    container = job["template"]["spec"]["containers"][0]
+    host = f"{job_set['metadata']['name']}-{job_set['spec']['replicatedJobs'][0]['name']}-0-0"
+    assert (container["command"], job["completions"]) == (["sh", "-c"], 2)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = container["args"][0]
+    for old, new in (
+        (f"--rdzv-endpoint {host}.photos:29400", f"--rdzv-endpoint 127.0.0.1:{port} --local-addr 127.0.0.1"),
+        ("--nproc-per-node 4", "--nproc-per-node 1"),
+        ("exec torchrun", f"exec {sys.executable} -m torch.distributed.run"),
+        ("set -- photos", f"set -- {' '.join(shlex.quote(word) for word in SMALL)}"),
+    ):
+        assert old in script
+        script = script.replace(old, new)
+    settings = {entry["name"]: entry["value"] for entry in container["env"]}
+    environment = {**os.environ, **settings, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    start = "import os, sys; os.execvp('sh', ['sh', '-c', sys.argv[1]])"
+    for said in ("held-out images", "finished"):
+        pods = [Program(["-c", start, script], tmp_path, environment) for _ in range(2)]
+        done = [pod.communicate() for pod in pods]
+        assert [each.returncode for each in done] == [0, 0], done
+        assert sum(said in each.stdout + each.stderr for each in done) == 1  # one process of the job speaks

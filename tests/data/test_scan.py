@@ -2,20 +2,24 @@
 
 import hashlib
 import io
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from threading import Barrier
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from saccade.core.errors import DataError, ImageError
+from saccade.core.errors import DataError, GroupError, ImageError, SaccadeError
+from saccade.core.ranks import Ranks
 from saccade.core.types import MAX_16_BIT, Record
 from saccade.data import scan
 from saccade.data.checkup import measure
 from saccade.data.images.decode import DecodedImage, decode_image
-from saccade.data.scan import BadImage, scan_source
+from saccade.data.scan import BadImage, ScanReport, scan_source
 from saccade.data.source import DataSource
 
 
@@ -202,3 +206,83 @@ def test_the_check_up_decodes_equal_files_once(monkeypatch: pytest.MonkeyPatch):
     assert measured.fresh_N.all()
     assert (measured.rows_N[:270] == measured.rows_N[[0, 1, 2] * 90]).all()
     assert np.flatnonzero(measured.rows_N["reason"] != b"").tolist() == [270]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreadRanks(Ranks):
+    """Processes of one machine, each a thread of this one."""
+
+    barrier: Barrier
+    slots: list[bytes]
+
+    def gather(self, content: bytes, patiently: bool = False) -> tuple[bytes, ...]:
+        self.barrier.wait(20)
+        self.slots[self.rank] = content
+        self.barrier.wait(20)
+        heard = tuple(self.slots)
+        self.barrier.wait(20)
+        return heard
+
+
+def scanned_by(num: int, contents: list[Any], on_bad_image: Literal["error", "skip"] = "skip") -> list[Any]:
+    """What each of `num` processes gets of `contents`, a report or an error, and in `reads` what it has read."""
+    barrier, slots = Barrier(num), [b""] * num
+
+    def scan_as(rank: int) -> Any:
+        ranks = ThreadRanks(rank=rank, world_size=num, local_world_size=num, barrier=barrier, slots=slots)
+        try:
+            return scan_source(Listed(contents), 2, on_bad_image, ranks=ranks)
+        except SaccadeError as error:
+            return error
+
+    with ThreadPoolExecutor(num) as pool:
+        return list(pool.map(scan_as, range(num)))
+
+
+def deep(number: int, shape: tuple[int, ...] = (6, 7)) -> bytes:
+    values = np.random.default_rng(number).integers(0, 1000, shape).astype(np.uint16)
+    return cv2.imencode(".png", values)[1].tobytes()
+
+
+def bands(number: int) -> np.ndarray:
+    return np.random.default_rng(number).integers(0, 256, (6, 5, 5)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        [picture(number % 50) for number in range(400)],
+        [*map(picture, range(150)), b"", *map(deep, range(150))],
+        [*map(bands, range(7))],
+        [picture(1), picture(2)],
+    ],
+    ids=["copies", "one bad, and 16 bits", "bands", "fewer than processes"],
+)
+def test_processes_that_share_a_scan_know_what_one_would(contents: list[Any], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(scan, "ROUND", 64)
+    alone = scan_source(Listed(contents), 1, "skip")
+    for report in scanned_by(3, contents):
+        for field in fields(ScanReport):
+            one, other = getattr(alone, field.name), getattr(report, field.name)
+            if field.name == "likeness":
+                one, other = one.thumbnail_NP, other.thumbnail_NP
+            assert np.array_equal(one, other), field.name
+    assert len(alone.good_N) == sum(len(content) > 0 for content in contents)
+
+
+def test_an_error_of_one_process_ends_the_scan_of_all():
+    contents = [*map(picture, range(250)), DataError("the bucket is gone"), *map(picture, range(49))]
+    first, second, third = scanned_by(3, contents)
+    assert isinstance(third, DataError)
+    assert third.message == "the bucket is gone"
+    for told in (first, second):
+        assert isinstance(told, GroupError)
+        assert told.message.startswith("process 2 (")
+        assert told.message.endswith("): the bucket is gone")
+
+
+def test_processes_of_one_machine_read_each_image_once(monkeypatch: pytest.MonkeyPatch):
+    reads: list[int] = []
+    monkeypatch.setattr(Listed, "read", lambda self, index: reads.append(index) or self.contents[index])
+    scanned_by(3, [picture(number) for number in range(100)])
+    assert sorted(reads) == list(range(100))

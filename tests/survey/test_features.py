@@ -1,6 +1,7 @@
 """`saccade features`: three kinds of file, each with what the head of the network sees, by an independent reading."""
 
 import csv
+import hashlib
 import json
 import sys
 import tracemalloc
@@ -12,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from pyarrow import parquet
+from safetensors.torch import load_file, save_file
 
 import saccade as library
 from saccade import api
@@ -20,6 +22,7 @@ from saccade.classify.features import stream_features
 from saccade.data.sources.digits import Digits
 from saccade.data.sources.in_memory import HeldImage
 from saccade.runs.checkpoint import find_checkpoint
+from saccade.weights.card import KEY_LICENCE, KEY_PREPROCESSING
 
 DIGITS = Digits()
 
@@ -91,6 +94,32 @@ def test_a_set_that_knows_its_labels_gives_them(saccade: Callable, digits_run: P
     assert done.output == f"{features.shape[1]} features of 1,809 images written to f.parquet.\n"
 
 
+def test_a_network_with_public_weights_sees_as_the_run_does_whose_weights_they_are(
+    saccade: Callable, digits_run: Path, new: Path
+):
+    weights = find_checkpoint(digits_run).folder / "weights.safetensors"
+    preprocessing = find_checkpoint(digits_run).manifest.preprocessing.model_dump_json()
+    facts = {"format": "pt", KEY_LICENCE: "CC-BY-NC-4.0", KEY_PREPROCESSING: preprocessing}
+    public, headless = Path("public.safetensors"), Path("headless.safetensors")
+    tensors = load_file(weights)
+    save_file(tensors, public, metadata=facts)
+    save_file(
+        {name: value for name, value in tensors.items() if not name.startswith("head.output")}, headless, metadata=facts
+    )
+    for path in (public, headless):
+        done = saccade("features", "lenet5", "new", "--weights", path, "--out", "f.npz")
+        assert done.status == 0, done.errors
+        assert "CC-BY-NC-4.0" in done.errors  # a licence is never hidden
+        keys, _, features, facts_written = read(Path("f.npz"))
+        np.testing.assert_array_equal(features, library.load(digits_run).features(keys))
+        assert (facts_written["run"], facts_written["weights"]) == ("", str(path))
+        assert facts_written["licence"] == "CC-BY-NC-4.0"
+        assert facts_written["weights_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    done = saccade("features", "lenet5", "new", "--weights", public, "--out", "units/", "--json")
+    assert done.status == 0, done.errors
+    assert json.loads(done.output)["num_written"] == 1
+
+
 def test_an_image_that_cannot_be_read_is_named_and_left_out(saccade: Callable, digits_run: Path, new: Path):
     (new / "05.png").write_bytes(b"")
     done = saccade("features", digits_run, new, "--out", "f.npz")
@@ -121,6 +150,12 @@ def test_an_image_that_cannot_be_read_is_named_and_left_out(saccade: Callable, d
             ["gone", "new", "--out", "f.csv"],
             "The run gone is not there.\nGive the folder that 'saccade train' printed, such as runs/digits-lenet5-1.",
             1,
+        ),
+        (
+            ["lenet5", "new", "--out", "f.csv"],
+            "'lenet5' is a network, and no run has that name here: which weights should it have?\n"
+            "Give them: --weights FILE-OR-FOLDER. Those that can be fetched: saccade weights lenet5",
+            2,
         ),
         (
             ["new", "RUN", "--out", "f.csv"],

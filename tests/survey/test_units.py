@@ -23,6 +23,7 @@ from saccade import api
 from saccade.classify import units
 from saccade.core import atomic
 from saccade.core.errors import DataError, StorageError
+from saccade.survey.feature_file import seeing_run
 from saccade.survey.feature_units import feature_rows, feature_units
 
 SCALE = Path(__file__).parents[2] / "examples" / "scale"
@@ -254,7 +255,7 @@ def test_labels_of_a_set_stand_beside_the_features(saccade: Callable, digits_run
 def test_a_feature_that_float16_cannot_hold_is_refused(digits_run: Path):
     from saccade.classify.classifier import open_member
 
-    kind = feature_units(digits_run, open_member(digits_run), half=True)
+    kind = feature_units(seeing_run(digits_run, open_member(digits_run)), half=True)
     row = {"key": "a.png", "label": None, "feature": np.full(kind.schema.field("feature").type.list_size, 7e4)}
     with pytest.raises(DataError) as caught:
         kind.to_batch([row])

@@ -103,7 +103,8 @@ def evaluate(
             refuse_extra_classes(match_classes(classifier.classes, source.classes))
         pixels, num_threads = classifier.members[0].preprocessing, classifier.runtime.num_threads
         ready = prepare(further or Further(), source_text, classifier.classes, classifier.task, pixels.has_bands)
-        scan = scan_source(source, num_threads, "error", white=pixels.white_16_bit, channels=channels_of(pixels))
+        white, channels = pixels.white_16_bit, channels_of(pixels)
+        scan = scan_source(source, num_threads, "error", white=white, channels=channels, ranks=ranks)
         images = choose_images(folders, source_text, source, scan)
     if not ranks.is_alone:
         digest = hashlib.sha256(images.index_N.tobytes() + scan.bytes_digest_N[images.index_N].tobytes())

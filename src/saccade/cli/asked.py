@@ -37,9 +37,9 @@ class AskedImages:
         self.quiet, self.as_json = quiet, as_json
         self.opened = untold if quiet else print_opening
         self._passed_over = PassedOver()
-        self._unused: list[str] = []
+        self._further: list[str] = []
         self._texts, self._allow_url = texts, allow_url
-        self._tell_unused = self._unused.append if reads_labels else None
+        self._tell_unused = self.add_note if reads_labels else None
         self.items = asked_images(texts, self._passed_over, allow_url, opened=self.opened, unused=self._tell_unused)
 
     def listing(self) -> "Listing":
@@ -48,9 +48,13 @@ class AskedImages:
 
         return asked_listing(self._texts, self._passed_over, self._allow_url, self.opened, self._tell_unused)
 
+    def add_note(self, text: str) -> None:
+        """Tell this, too."""
+        self._further.append(text)
+
     def notes(self) -> list[str]:
-        """What is not used of the images; known behind the last of them."""
-        return [*self._unused, *filter(None, [self._passed_over.sentence()])]
+        """What is not used of the images, and else to be told; known behind the last of them."""
+        return [*self._further, *filter(None, [self._passed_over.sentence()])]
 
     def print_answer(self, run: Path, lines: Sequence[str], values: dict[str, Any]) -> None:
         """Print what was found: `lines` for a person, with notes behind them, or `values` as the JSON object."""

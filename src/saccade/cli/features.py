@@ -10,7 +10,9 @@ from .units import UNIT_OF, is_folder, print_units, refuse_without_folder, told_
 
 
 def features(
-    run: Path = typer.Argument(metavar="RUN", help="Run directory, or a checkpoint folder in it."),
+    run: Path = typer.Argument(
+        metavar="RUN-OR-NETWORK", help="Run directory, or a checkpoint folder in it; with --weights a network's name."
+    ),
     images: list[str] = typer.Argument(
         metavar="FILE-OR-FOLDER-OR-SOURCE...", help="Images, folders, sources, or - for a list on stdin."
     ),
@@ -22,6 +24,9 @@ def features(
     ),
     unit_of: str = UNIT_OF,
     half: bool = typer.Option(False, "--half", help="Of a folder: write float16, half the bytes."),
+    weights: str = typer.Option(
+        "", "--weights", metavar="FILE", show_default=False, help="Public weights of the network that is named first."
+    ),
     allow_url: bool = ALLOW_URL,
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
     quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
@@ -36,11 +41,11 @@ def features(
     refuse_swapped("features", [str(run)], images, options=f"--out {shell_word(out)}")
     asked = AskedImages(images, quiet, as_json, allow_url, reads_labels=True)
     if is_folder(out):
-        _to_folder(run, asked, out, unit_of, half)
+        _to_folder(run, weights, asked, out, unit_of, half)
         return
     refuse_without_folder("--unit-of", bool(unit_of))
     refuse_without_folder("--half", half)
-    written = api.features(run, asked.items, out, bad=print_bad)
+    written = api.features(run, asked.items, out, bad=print_bad, weights=weights or None, note=asked.add_note)
     where = printable(str(Path(out)))
     asked.print_answer(
         run,
@@ -56,10 +61,18 @@ def features(
     refuse_bad(written.num_bad, written.num_written, f"they are not in {where}")
 
 
-def _to_folder(run: Path, asked: AskedImages, out: str, unit_of: str, half: bool) -> None:
+def _to_folder(run: Path, weights: str, asked: AskedImages, out: str, unit_of: str, half: bool) -> None:
     from .. import api
 
     written = api.features_to_folder(
-        run, asked.listing(), out, half, unit_of, bad=print_bad, told=lambda line: told_of(asked, line)
+        run,
+        asked.listing(),
+        out,
+        half,
+        unit_of,
+        bad=print_bad,
+        told=lambda line: told_of(asked, line),
+        weights=weights or None,
+        note=asked.add_note,
     )
     print_units(str(run), asked, written, [], {})

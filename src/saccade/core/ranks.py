@@ -45,6 +45,11 @@ class Ranks:
         """Whether nobody else computes the run."""
         return self.world_size == 1
 
+    @property
+    def is_one_machine(self) -> bool:
+        """Whether all processes run on this machine."""
+        return self.world_size == self.local_world_size
+
     def describe(self) -> str:
         """`process 2 (host b)`: for a message."""
         return f"process {self.rank} ({printable(socket.gethostname())})"

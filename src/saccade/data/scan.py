@@ -1,15 +1,23 @@
-"""The scan: every image decoded once before the first step, so that a bad file is named now and not hours later."""
+"""The scan: every image decoded once before the first step, so that a bad file is named now and not hours later.
 
+The processes of one machine share the images out, and each knows of all of them in the end. Other machines look at
+theirs by themselves: their files may be others, which is found when the processes compare what they have.
+"""
+
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Literal
 
 import numpy as np
 
-from ..core.errors import DataError, ImageError, printable
+from ..core.agreement import agree, refuse_other_images
+from ..core.errors import DataError, ImageError, SaccadeError, printable
+from ..core.ranks import ALONE, Ranks
 from ..core.types import MAX_16_BIT, SPLITS, Preprocessing
 from .images.bands import channel_words, picture_digest
 from .images.decode import DecodedImage, decode_image
@@ -21,6 +29,7 @@ from .source import DataSource
 MAX_SKIPPED_FRACTION = 0.01
 MAX_COMPARED = 250_000  # images that are compared for likeness: 64 MB of thumbnails
 CHUNK = 64
+ROUND = 16 * CHUNK  # images after which processes hear of each other: none waits longer for another than these take
 Channels = Literal["auto", "colour", "bands"]
 
 
@@ -104,25 +113,27 @@ def scan_source(
     progress: Callable[[int, int], None] | None = None,
     white: int | None = None,
     channels: Channels = "auto",
+    ranks: Ranks = ALONE,
 ) -> ScanReport:
     """Decode every image of `source` once. `progress(done, total)` is called as it goes on.
 
     `channels`: "colour" takes what is shown of every image, "bands" every channel as it is; "auto" as the files say.
+    `ranks` are the processes that do this at the same time, each inside `agreed`.
 
     `white` is the value that becomes white in files of 16 bits a channel. Without it, it is found: 255, 511, 1023, ...
     or 65535, whichever the values outside of a given test part reach; then those files are decoded a second time.
     Raises DataError naming the first bad files: under `error` for any, under `skip` for more than 1 % (and than one);
-    and where images differ in their channels, naming two of them.
+    and where images differ in their channels, naming two of them. GroupError where another process fails.
     """
-    scan = _Scan(source, MAX_16_BIT if white is None else white, channels)
-    starts = range(0, len(source), CHUNK)
+    sharing = ranks if ranks.is_one_machine else ALONE
+    if not sharing.is_alone:
+        agree(sharing, None, patiently=True)  # hears of a process that did not come here
+        refuse_other_images(sharing, source.digest, len(source))
+    scan = _Scan(source, MAX_16_BIT if white is None else white, channels, sharing)
     with ThreadPoolExecutor(max_workers=max(1, threads), thread_name_prefix="scan") as pool:
-        for done, _ in enumerate(pool.map(scan.read_chunk, starts), start=1):
-            if progress:
-                progress(min(done * CHUNK, len(source)), len(source))
+        scan.read_all(np.arange(len(source)), pool, progress)
         if white is None and scan.find_white() < MAX_16_BIT:
-            deep_N = np.flatnonzero(scan.largest_N)
-            list(pool.map(scan.read_images, np.array_split(deep_N, -(-len(deep_N) // CHUNK))))
+            scan.read_all(np.flatnonzero(scan.largest_N), pool)
     bad = tuple(scan.bad[index] for index in sorted(scan.bad))
     if refusal := why_refused(source, bad, on_bad_image):
         raise DataError(refusal)
@@ -158,10 +169,11 @@ def white_of(source: DataSource, largest_N: np.ndarray) -> int:
 
 
 class _Scan:
-    """The arrays that the threads fill, each its own rows."""
+    """The arrays that the threads fill, each its own rows, and other processes theirs."""
 
-    def __init__(self, source: DataSource, white: int, channels: Channels) -> None:
+    def __init__(self, source: DataSource, white: int, channels: Channels, ranks: Ranks) -> None:
         self.source = source
+        self.ranks = ranks
         self.white = white
         self.channels = channels
         count = len(source)
@@ -189,10 +201,69 @@ class _Scan:
         self.earlier.clear()  # what was measured by another white is measured again
         return self.white
 
-    def read_chunk(self, start: int) -> None:
-        self.read_images(np.arange(start, min(start + CHUNK, len(self.source))))
+    def read_all(
+        self, index_M: np.ndarray, pool: ThreadPoolExecutor, progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        """Measure the images at `index_M`: this process its part of them, in rounds, and the others theirs."""
+        parts = np.array_split(index_M, self.ranks.world_size)
+        own_M, done, longest = parts[self.ranks.rank], 0, max(map(len, parts))
+        round_size = max(longest, 1) if self.ranks.is_alone else ROUND
+        for first in range(0, longest, round_size):
+            error: SaccadeError | None = None
+            round_M = own_M[first : first + round_size]
+            chunks = [round_M[start : start + CHUNK] for start in range(0, len(round_M), CHUNK)]
+            try:
+                for count in pool.map(self.read_images, chunks):
+                    done += count
+                    if progress:
+                        progress(min(done * self.ranks.world_size, len(index_M)), len(index_M))
+            except SaccadeError as found:
+                error = found
+            agree(self.ranks, error, patiently=True)
+        if self.ranks.is_alone:
+            return
+        packed = self._packed(own_M)
+        agree(self.ranks, None, patiently=True)
+        for others_M, content in zip(parts, self.ranks.gather(packed, patiently=True), strict=True):
+            self._take(others_M, content)
 
-    def read_images(self, index_M: np.ndarray) -> None:
+    def _rows(self) -> list[np.ndarray]:
+        """All that is known by image, in the order in which it is sent."""
+        digests = [self.pixels_N, self.bytes_N, *([self.thumbnail_NP] if len(self.thumbnail_NP) else [])]
+        numbers = [self.size_N2, self.mean_NC, self.square_NC, self.num_bands_N, self.largest_N]
+        return [*digests, *numbers, self.is_grey_N, self.is_deep_N, self.rotated_N, self.as_read_N]
+
+    def _packed(self, index_M: np.ndarray) -> bytes:
+        """What this process has found of its images: a line of JSON, then their rows of every array."""
+        own = set(index_M.tolist())
+        texts = {
+            "modes": [self.modes[index] for index in index_M.tolist()],
+            "bad": {str(index): [bad.key, bad.reason] for index, bad in self.bad.items() if index in own},
+            "notes": {str(index): note for index, note in self.notes.items() if index in own},
+            "bands": {
+                str(index): [values.tolist() for values in pair] for index, pair in self.bands.items() if index in own
+            },
+        }
+        return json.dumps(texts).encode() + b"\n" + b"".join(rows[index_M].tobytes() for rows in self._rows())
+
+    def _take(self, index_M: np.ndarray, content: bytes) -> None:
+        """Know what another process has found of its images."""
+        line, _, packed = content.partition(b"\n")
+        texts = json.loads(line)
+        for index, mode in zip(index_M.tolist(), texts["modes"], strict=True):
+            self.modes[index] = mode
+        self.bad |= {int(index): BadImage(key=key, reason=why) for index, (key, why) in texts["bad"].items()}
+        self.notes |= {int(index): note for index, note in texts["notes"].items()}
+        for index, (mean_C, square_C) in texts["bands"].items():
+            self.bands[int(index)] = np.array(mean_C), np.array(square_C)
+        offset = 0
+        for rows in self._rows():
+            shape = (len(index_M), *rows.shape[1:])
+            rows[index_M] = np.frombuffer(packed, rows.dtype, prod(shape), offset).reshape(shape)
+            offset += prod(shape) * rows.itemsize
+
+    def read_images(self, index_M: np.ndarray) -> int:
+        """Measure these; returns how many they are."""
         small: dict[tuple[int, ...], list[tuple[int, np.ndarray]]] = defaultdict(list)
         for index in index_M.tolist():
             try:
@@ -211,6 +282,7 @@ class _Scan:
                 self._remember(index)
         for same in small.values():
             self._measure_together(np.array([index for index, _ in same]), [pixels for _, pixels in same])
+        return len(index_M)
 
     def _read(self, index: int) -> np.ndarray | None:
         """The pixels of an image: uint8 (H, W) or (H, W, 3); None where it is measured already: by its bands, or in an

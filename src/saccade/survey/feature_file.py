@@ -33,6 +33,7 @@ from ..data.sources.parquet.row_groups import import_pyarrow
 from ..evaluate.mistakes import safe_cell
 from ..runs.checkpoint import find_checkpoint
 from ..runs.names import WEIGHTS
+from ..weights.public import BackboneWeights
 
 ENDINGS = (".parquet", ".npz", ".csv")
 FORMAT = 1
@@ -76,15 +77,41 @@ def check_out(path: Path) -> None:
             ) from None
 
 
-def facts_of(run: Path, member: Member) -> dict[str, Any]:
-    """What a file of features says of what computed them. Raises ModelError for a network without named parts."""
+@dataclass(frozen=True, kw_only=True)
+class Seeing:
+    """What computes features: a run, or a network with public weights, whose licence a file of features repeats."""
+
+    member: Member
+    weights_sha256: str
+    run: str = ""
+    weights: str = ""
+    licence: str = ""
+
+
+def seeing_run(run: Path, member: Member) -> Seeing:
+    """`member`, opened from `run`."""
     weights = find_checkpoint(run).manifest.files.get(WEIGHTS)
+    return Seeing(member=member, weights_sha256=weights.sha256 if weights else "", run=printable(str(run)))
+
+
+def seeing_backbone(member: Member, found: BackboneWeights) -> Seeing:
+    """`member`, a network with the weights `found`."""
+    return Seeing(
+        member=member, weights_sha256=found.sha256, weights=printable(found.source), licence=printable(found.licence)
+    )
+
+
+def facts_of(seeing: Seeing) -> dict[str, Any]:
+    """What a file of features says of what computed them. Raises ModelError for a network without named parts."""
+    member = seeing.member
     return {
         "format": FORMAT,
         "saccade": __version__,
-        "run": printable(str(run)),
+        "run": seeing.run,
+        "weights": seeing.weights,
+        "licence": seeing.licence,
         "network": member.architecture,
-        "weights_sha256": weights.sha256 if weights else "",
+        "weights_sha256": seeing.weights_sha256,
         "preprocessing": member.preprocessing.model_dump(mode="json"),
         "preprocessing_sha256": member.preprocessing.digest(),
         "classes": list(member.classes),

@@ -9,25 +9,23 @@ error    why it is unreadable
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..classify.classifier import Member
 from ..classify.features import FeatureBatch
 from ..classify.units import ERROR, Row, UnitKind
 from ..core.errors import DataError, ImageError, printable, storable
 from ..data.sources.parquet.row_groups import import_pyarrow
-from .feature_file import facts_of
+from .feature_file import Seeing, facts_of
 
 NAME = "features"
 
 
-def feature_units(run: Path, member: Member, half: bool) -> UnitKind:
-    """What the units of the features of `run` are. Raises ModelError for a network without named parts."""
+def feature_units(seeing: Seeing, half: bool) -> UnitKind:
+    """What the units of features that `seeing` computes are. Raises ModelError for a network without named parts."""
     pa, _ = import_pyarrow()
-    facts = {name: value for name, value in facts_of(run, member).items() if name not in ("format", "saccade")}
+    facts = {name: value for name, value in facts_of(seeing).items() if name not in ("format", "saccade")}
     number, size = pa.float16() if half else pa.float32(), facts["num_features"]
     schema = pa.schema(
         [("key", pa.string()), ("label", pa.string()), ("feature", pa.list_(number, size)), (ERROR, pa.string())]

@@ -199,7 +199,7 @@ def scan_images(
     if not source.task.is_number:
         check_class_names(config.loss, source.classes)
     on_bad, channels = config.loader.on_bad_image, channels_asked(config)
-    scan = scan_source(source, runtime.num_threads, on_bad, scanned, white, channels)
+    scan = scan_source(source, runtime.num_threads, on_bad, scanned, white, channels, runtime.ranks)
     for bad in scan.bad[:10]:
         note(f"skipped {printable(bad.key)}: {printable(bad.reason)}")
     if len(scan.bad) > 10:

@@ -13,9 +13,8 @@ import torch
 from torch import nn
 
 from ..core import atomic, lock
-from ..core.addresses import shown
 from ..core.display import Displayed
-from ..core.errors import ConfigError, Stopped, printable
+from ..core.errors import ConfigError, Stopped
 from ..core.runtime import Runtime, environment, seed_everything, start
 from ..data.augmenter import measure_colours
 from ..evaluate.words import metrics_json
@@ -52,7 +51,7 @@ from ..train.run_directory import RunFolder
 from ..train.seen_before import begin_with, go_on_with
 from ..train.state import Cursor
 from ..train.stop import StopSignal
-from ..weights.licence import restriction
+from ..weights.licence import restricted
 from ..weights.public import BackboneWeights, find_weights, load_backbone
 from .backbone_search import BackboneSearch
 from .feature_plan import without_mixing
@@ -163,10 +162,9 @@ def transfer(
 
 def _under_licence(images: Images, licence: str, config: RunConfig, note: Callable[[str], None]) -> Images:
     """`images` of a run whose figures say, and `note` hears, that its weights are not free for any use, where so."""
-    said = restriction(licence)
-    if not said:
+    told = restricted(config.transfer.weights, licence)
+    if not told:
         return images
-    told = f"the weights {shown(config.transfer.weights)} are {said} ({printable(licence[:80])})"
     note(told)
     return replace(images, caveats=(*images.caveats, told))
 
