@@ -66,20 +66,22 @@ def main() -> None:
         return
     header = common.start(arguments)
     rows, lines = {}, []
+    sent: dict[str, int] = {}
     for setting in SMOKE if arguments.smoke else SETTINGS:
-        contestants = contestants_of(setting, arguments.processes, arguments.threads)
+        contestants = contestants_of(setting, arguments.processes, arguments.threads, sent)
         rates = common.interleave(contestants, 1 if arguments.smoke else arguments.pairs)
         usual = next(iter(rates))
         rows[setting.network] = rates
         lines.append(f"{setting.network}, {setting.size_px} px, {setting.batch_size} images a step")
         for name, rate_N in rates.items():
             ratio = common.paired_ratio(rate_N, rates[usual])
-            lines.append(f"  {name:>44}: {np.median(rate_N):8.1f} images/s, {ratio}")
+            told = f", {sent[name] / 1e6:.1f} MB sent a step by each process" if sent[name] else ""
+            lines.append(f"  {name:>44}: {np.median(rate_N):8.1f} images/s, {ratio}{told}")
     common.report(arguments, {"header": header, "rows": rows}, "\n".join(lines))
 
 
-def contestants_of(setting: Setting, processes: int, threads: int) -> dict[str, partial[float]]:
-    """By name; each gives images a second."""
+def contestants_of(setting: Setting, processes: int, threads: int, sent: dict[str, int]) -> dict[str, partial[float]]:
+    """By name; each gives images a second, and puts into `sent` how many bytes a process sends for a step."""
     each = max(1, threads // processes)
     shares = {
         "one process, one lane": (1, threads, 1, True),
@@ -88,10 +90,12 @@ def contestants_of(setting: Setting, processes: int, threads: int) -> dict[str, 
         f"{processes} processes, a lane each": (processes, each, processes, True),
         f"{processes} processes, {MANY_LANES} lanes": (processes, each, MANY_LANES, True),
     }
-    return {name: partial(run_group, setting, *share) for name, share in shares.items()}
+    return {name: partial(run_group, setting, *share, name, sent) for name, share in shares.items()}
 
 
-def run_group(setting: Setting, processes: int, threads: int, lanes: int, exact: bool) -> float:
+def run_group(
+    setting: Setting, processes: int, threads: int, lanes: int, exact: bool, name: str, sent: dict[str, int]
+) -> float:
     """Images a second of a group of so many processes, each on so many threads."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -109,13 +113,16 @@ def run_group(setting: Setting, processes: int, threads: int, lanes: int, exact:
     said = [process.communicate()[0] for process in started]
     if any(process.returncode for process in started):
         sys.exit(f"A process of {setting.network} failed; what it said stands above.")
-    return float(min(json.loads(text) for text in said))
+    found = [json.loads(text) for text in said]
+    sent[name] = max(num_bytes for _, num_bytes in found)
+    return float(min(rate for rate, _ in found))
 
 
 def measure(
     network: str, size_px: int, batch_size: int, num_steps: int, threads: int, lanes: int, exact: bool
-) -> float:
-    """Images a second, over all processes, of the steps of this one."""
+) -> tuple[float, int]:
+    """Images a second, over all processes, of the steps of this one; bytes that it sent for a step, where they are
+    counted (in the order that keeps bits)."""
     torch.set_num_threads(threads)
     with joined_group(120.0) if is_launched() else nullcontext():
         training, batch = begin(network, size_px, batch_size, threads, lanes, exact)
@@ -124,7 +131,9 @@ def measure(
             started_s = time.perf_counter()
             training.run(batch, step, 1.0)
             seconds.append(time.perf_counter() - started_s)
-    return batch_size / float(np.median(seconds[2:]))
+    exchange = training.reduction.exchange if training.reduction else None
+    numbers = sum(exchange.sent_numbers) if exchange else 0
+    return batch_size / float(np.median(seconds[2:])), 4 * numbers // len(seconds)
 
 
 def begin(

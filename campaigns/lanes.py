@@ -39,6 +39,7 @@ from saccade.data.source import DataSource
 from saccade.ensemble.distillation import soft_loss
 from saccade.models.architecture import ImageClassifier, ModelSpec, build_model
 from saccade.models.layers import StochasticDepth
+from saccade.train import reduce
 from saccade.train.config import RunConfig
 from saccade.train.loss import class_weights
 from saccade.train.run import leave_out_branches
@@ -350,6 +351,7 @@ def part_digests(first: int, last: int, folder: Path) -> dict[str, str]:
 def child(arguments: argparse.Namespace) -> None:
     """One process of a group, or one alone: print its digests."""
     torch.set_num_threads(arguments.threads[0])
+    reduce.STRETCH_BYTES = 256  # so that even these small networks send several
     with joined_group(60.0) if is_launched() else nullcontext():
         if arguments.steps:
             found = part_digests(*arguments.steps, arguments.folder)

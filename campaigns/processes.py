@@ -1,6 +1,6 @@
 """Kill, halt and starve the processes of `saccade train --processes 2`; compare every bit with a run of one process.
 
-    python -m campaigns.processes --each 10 --seed 0
+    python -m campaigns.processes --each 10 --per-run 3 --seed 0
 
 A trial trains a small network on the built-in digits on two processes and does one thing to them at a random moment,
 half of these inside a save: SIGKILL to process 0 or 1, SIGSTOP, SIGKILL to the command itself, SIGTERM to one process,
@@ -44,10 +44,13 @@ def main() -> None:
     """Run the trials and print the result as JSON; exit status 1 where any trial fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--each", type=int, default=1)
+    parser.add_argument("--per-run", type=int, default=1, help="faults that befall a run one after the other; up to 3")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--faults", nargs="*", default=FAULTS, choices=FAULTS)
     arguments = parser.parse_args()
-    trials = [[fault] for fault in arguments.faults for _ in range(arguments.each)]
+    faults = [fault for fault in arguments.faults for _ in range(arguments.each)]
+    random.Random(arguments.seed).shuffle(faults)
+    trials = [faults[start : start + arguments.per_run] for start in range(0, len(faults), arguments.per_run)]
     with tempfile.TemporaryDirectory() as folder:
         result = run_campaign(trials, arguments.seed, Path(folder))
     print(json.dumps(result))
@@ -56,19 +59,21 @@ def main() -> None:
 
 def run_campaign(trials: list[list[str]], seed: int, folder: Path) -> dict[str, Any]:
     """One run for each of `trials`, the faults that befall it one after the other; returns what failed, and how long
-    it took until the run went on."""
+    it took until the others noticed, and until the run went on."""
     draw = random.Random(seed)
     in_child(partial(alone, folder / "reference"))
     reference = fingerprint(folder / "reference")
     failures: list[str] = []
+    noticed_s: dict[str, list[float]] = {}
     again_s: dict[str, list[float]] = {}
     for number, faults in enumerate(trials):
         run = folder / f"trial-{number}"
         trial = Trial(run, draw)
         try:
-            for fault in faults:
-                seconds = trial.suffer(fault)
-                again_s.setdefault(fault, []).append(round(seconds, 1))
+            for place, fault in enumerate(faults, start=1):
+                most_steps = MOST_STEPS * place // len(faults)
+                for seconds, found in zip(trial.suffer(fault, most_steps), (noticed_s, again_s), strict=True):
+                    found.setdefault(fault, []).append(round(seconds, 1))
             trial.end()
             failures += [f"trial {number} ({', '.join(faults)}): {text}" for text in trial.problems]
             failures += [
@@ -79,7 +84,8 @@ def run_campaign(trials: list[list[str]], seed: int, folder: Path) -> dict[str, 
         finally:
             trial.kill()
         shutil.rmtree(run, ignore_errors=True)
-    return {"trials": len(trials), "seed": seed, "seconds until it went on": again_s, "failures": failures}
+    seconds = {"seconds until noticed": noticed_s, "seconds until it went on": again_s}
+    return {"trials": len(trials), "seed": seed, **seconds, "failures": failures}
 
 
 def alone(run: Path) -> None:
@@ -98,10 +104,11 @@ class Trial:
         settings = [word for setting in SETTINGS for word in ("--set", setting)]
         self._start(["digits", "--model", MODEL, "--epochs", str(EPOCHS), *settings], 2)
 
-    def suffer(self, fault: str) -> float:
-        """Let `fault` happen at a random step; returns the seconds until another step was saved."""
+    def suffer(self, fault: str, most_steps: int) -> tuple[float, float]:
+        """Let `fault` happen at a random step up to `most_steps`; returns the seconds until a process that was not
+        harmed has ended, and until another step is saved."""
         before = self._step()
-        self._until(self._draw.randint(before + 1, max(before + 1, MOST_STEPS)))
+        self._until(self._draw.randint(before + 1, max(before + 1, most_steps)))
         if self._draw.random() < 0.5:
             self._inside_a_save()
         self._look_at_listeners()
@@ -115,14 +122,19 @@ class Trial:
             os.kill(self._command.pid, signal.SIGKILL)
         else:
             os.kill(processes[int(whom)], {"kill": 9, "halt": 19, "terminate": 15}[what])
+        harmed = {"disk": 0}.get(what, int(whom) if whom.isdecimal() else None)
+        self._until_one_ends([pid for rank, pid in processes.items() if rank != harmed])
+        noticed_s = time.monotonic() - began_s
         if fault in STATUS:
             status = self._command.wait(PATIENCE_S)
             if status != STATUS[fault]:
                 self.problems.append(f"{fault}: the exit status is {status}; it said: {self.said()[-600:]}")
             self._look_at_leftovers(list(processes.values()))
-            self._start(["--resume"], self._draw.randint(1, 2))
+            is_last = most_steps == MOST_STEPS  # what follows needs two
+            self._start(["--resume"], self._draw.randint(1, 2) if is_last else 2)
+        self._until(0, processes)  # a process that was halted may still save its step when it is woken
         self._until(self._step() + 1, processes)
-        return time.monotonic() - began_s
+        return noticed_s, time.monotonic() - began_s
 
     def end(self) -> None:
         """Wait for the end of the run."""
@@ -192,6 +204,13 @@ class Trial:
                 return
             if time.monotonic() > end_s:
                 raise TimeoutError(f"step {step} is not saved after {PATIENCE_S:.0f} s")
+            time.sleep(0.005)
+
+    def _until_one_ends(self, pids: list[int]) -> None:
+        end_s = time.monotonic() + PATIENCE_S
+        while all(is_running(pid) for pid in pids):
+            if time.monotonic() > end_s:
+                raise TimeoutError(f"no process has noticed anything after {PATIENCE_S:.0f} s")
             time.sleep(0.005)
 
     def _inside_a_save(self) -> None:

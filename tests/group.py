@@ -24,8 +24,9 @@ def start_group(
         "OMP_NUM_THREADS": "1",
         **(settings or {}),
     }
+    each = int(shared["LOCAL_WORLD_SIZE"])
     return [
-        Program(arguments, folder, {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        Program(arguments, folder, {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank % each)})
         for rank in range(world_size)
     ]
 

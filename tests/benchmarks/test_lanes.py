@@ -36,4 +36,4 @@ def test_the_processes_of_a_contestant_share_the_images_of_one(lanes: Any):
 
 
 def test_every_contestant_has_a_name_of_its_own(lanes: Any):
-    assert len(lanes.contestants_of(lanes.SETTINGS[0], 2, 2)) == 5
+    assert len(lanes.contestants_of(lanes.SETTINGS[0], 2, 2, {})) == 5

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import time
 
 import torch
 
@@ -28,9 +29,13 @@ def everything(ranks: Ranks) -> dict[str, object]:
         [0 if source == target == world_size - 1 else target + 1 for target in range(world_size)]
         for source in range(world_size)
     ]
-    parts = [torch.full((lengths[rank][target],), 10.0 * rank + target) for target in range(world_size)]
-    heard["exchanged"] = ranks.exchange(parts, [lengths[source][rank] for source in range(world_size)]).tolist()
-    heard["added"] = ranks.add_up(torch.tensor([1.0, float(rank)])).tolist()
+    sent = torch.cat([torch.full((lengths[rank][target],), 10.0 * rank + target) for target in range(world_size)])
+    came = [lengths[source][rank] for source in range(world_size)]
+    received, added = torch.empty(sum(came)), torch.tensor([1.0, float(rank)])
+    waiting = [ranks.begin_exchange(received, sent, lengths[rank], came), ranks.begin_add_up(added)]
+    for work in waiting:
+        work.wait()
+    heard |= {"exchanged": received.tolist(), "added": added.tolist()}
     ranks.agree(None)
     heard["one failed"] = refusal(ranks, DataError("the disk is gone\nlook at it") if rank == 1 else None)
     heard["two failed"] = refusal(ranks, DataError(f"{rank}") if rank else None)
@@ -45,34 +50,51 @@ def stopped() -> Stopped:
     return error
 
 
-def refusal(ranks: Ranks, error: SaccadeError | None) -> list[object]:
+def refusal(ranks: Ranks, error: SaccadeError | None, patiently: bool = False) -> list[object]:
     try:
-        ranks.agree(error)
+        ranks.agree(error, patiently)
     except SaccadeError as told:
         return [type(told).__name__, told.exit_code, told.message]
     return []
 
 
-def loses_one(ranks: Ranks, number: int) -> dict[str, object]:
+def loses_one(ranks: Ranks, number: int, patiently: bool) -> dict[str, object]:
     """The last process sends itself a signal in front of the second call."""
-    ranks.gather(b"all there")
+    ranks.gather(b"all there", patiently=True)
     if ranks.rank == ranks.world_size - 1:
         os.kill(os.getpid(), number)
     try:
-        ranks.exchange([torch.ones(100_000)] * ranks.world_size, [100_000] * ranks.world_size)
+        if patiently:
+            ranks.gather(b"it never comes", patiently=True)
+        with ranks.speaking():
+            sent = torch.ones(200_000)
+            ranks.begin_exchange(torch.empty_like(sent), sent, [100_000] * 2, [100_000] * 2).wait()
     except SaccadeError as error:
         return {"type": type(error).__name__, "message": error.message, "exit code": error.exit_code}
     return {}
 
 
+def works_long(ranks: Ranks) -> dict[str, object]:
+    """The last process works for longer than a silent one would be waited for, and after that it ends early."""
+    if ranks.rank == 1:
+        time.sleep(1.5 * float(sys.argv[2]))
+    heard: dict[str, object] = {"heard": [part.decode() for part in ranks.gather(b"done", patiently=True)]}
+    if ranks.rank == 0:
+        heard["refusal"] = refusal(ranks, None, patiently=True)
+    return heard
+
+
 def main() -> None:
-    what = sys.argv[1]
+    what, _, how = sys.argv[1].partition(" ")
     torch.set_num_threads(1)
     with joined_group(timeout_s=float(sys.argv[2])) as ranks:
-        heard = everything(ranks) if what == "everything" else loses_one(ranks, getattr(signal, what))
+        if what == "everything":
+            heard = everything(ranks)
+        elif what == "long":
+            heard = works_long(ranks)
+        else:
+            heard = loses_one(ranks, getattr(signal, what), how == "patiently")
         print(json.dumps(heard), flush=True)
-        if what != "everything":
-            os._exit(0)  # what is left of the group cannot be taken down together
 
 
 if __name__ == "__main__":

@@ -48,10 +48,11 @@ def test_three_processes_hear_the_same(tmp_path: Path):
     assert [own["one stopped"][:2] for own in heard] == [["GroupError", 143], ["GroupError", 143], ["Stopped", 143]]
 
 
-@pytest.mark.parametrize("name", ["SIGKILL", "SIGSTOP"])
-def test_a_process_that_does_not_answer_is_an_error_of_the_others(tmp_path: Path, name: str):
-    """A killed one closes its connections; a stopped one is missed after the time that was allowed."""
-    programs = start_group([CHILD, name, 1.5], 2, tmp_path)
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGSTOP", "SIGKILL patiently", "SIGSTOP patiently"])
+def test_a_process_that_does_not_answer_is_an_error_of_the_others(tmp_path: Path, how: str):
+    """A killed one closes its connections; a halted one is missed after the time that was allowed, also by those that
+    would wait for it as long as it works."""
+    programs = start_group([CHILD, how, 1.5], 2, tmp_path)
     done = programs[0].communicate()
     end(programs[1])
     assert done.returncode == 0, done.stderr
@@ -62,6 +63,14 @@ def test_a_process_that_does_not_answer_is_an_error_of_the_others(tmp_path: Path
     assert "): another process of the run does not answer: " in first
     assert second == "It was killed, ran out of memory, or its machine or the network between them failed."
     assert third == "What was saved is intact; go on with --resume, on any number of processes."
+
+
+def test_a_process_may_work_for_longer_than_it_may_be_silent_and_one_that_has_ended_is_not_waited_for(tmp_path: Path):
+    heard = [json.loads(text) for text in run_group([CHILD, "long", 2], 2, tmp_path)]
+    assert [own["heard"] for own in heard] == [["done", "done"]] * 2
+    kind, exit_code, message = heard[0]["refusal"]
+    assert (kind, exit_code) == ("NoAnswerError", 1)
+    assert message.split("\n")[0].endswith("): another process of the run does not answer: process 1 has ended.")
 
 
 def end(program: Program) -> None:
@@ -79,8 +88,6 @@ def test_a_process_alone_hears_itself(monkeypatch: pytest.MonkeyPatch):
     assert ALONE.gather(b"own") == (b"own",)
     assert ALONE.tell(b"own") == b"own"
     assert ALONE.gather_rows(torch.ones(3)).tolist() == [[1, 1, 1]]
-    assert ALONE.exchange([torch.ones(3)], [3]).tolist() == [1, 1, 1]
-    assert ALONE.add_up(torch.ones(3)).tolist() == [1, 1, 1]
     ALONE.agree(None)
     with pytest.raises(DataError, match="^mine$"):
         ALONE.agree(DataError("mine"))

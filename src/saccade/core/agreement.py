@@ -8,9 +8,6 @@ that has given up.
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
-
-from torch import distributed
 
 from .errors import DataError, GroupError, NoAnswerError, SaccadeError, Stopped, brief, printable
 from .ranks import Ranks
@@ -87,8 +84,7 @@ def refuse_other_images(ranks: Ranks, digest: str, num_images: int) -> None:
 
 def use_timeout(ranks: Ranks, timeout_s: float) -> None:
     """Wait for another process for at most `timeout_s` seconds from here on."""
-    if not ranks.is_alone:
-        distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=timeout_s), distributed.group.WORLD)
+    ranks.use_timeout(timeout_s)
 
 
 def _tell_unexpected(ranks: Ranks, error: Exception) -> None:

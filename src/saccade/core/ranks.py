@@ -9,17 +9,28 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import torch
 from torch import distributed
 
 from .errors import GroupError, NoAnswerError, SaccadeError, printable
+from .pulse import Pulse
 
 LAUNCHED = ("MASTER_ADDR", "MASTER_PORT", "RANK", "LOCAL_RANK", "WORLD_SIZE")  # WORLD_SIZE alone: Slurm sets it too
-FIRST_TIMEOUT_S = 120.0  # of what waits for a process that imports, scans, saves or judges
+FIRST_TIMEOUT_S = 120.0  # of processes that start, and import what they need
 STORE = "SACCADE_STORE"  # of --processes: the file through which they find each other, which has no listener
+PIECE_BYTES = 1 << 22  # sent at a time: the longest answer must not look like silence on a slow line
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machines:
+    """Several machines with as many processes each, which are neighbours by rank: `within` are those of this machine,
+    `between` those that have the same place on each machine."""
+
+    within: distributed.ProcessGroup
+    between: distributed.ProcessGroup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +44,8 @@ class Ranks:
     world_size: int = 1
     local_rank: int = 0
     local_world_size: int = 1
-    patient: distributed.ProcessGroup | None = None
+    pulse: Pulse | None = None
+    machines: Machines | None = None
 
     @property
     def is_first(self) -> bool:
@@ -55,37 +67,37 @@ class Ranks:
         return f"process {self.rank} ({printable(socket.gethostname())})"
 
     def gather(self, content: bytes, patiently: bool = False) -> tuple[bytes, ...]:
-        """What every process gave, by rank. `patiently`: of work of any length, within `FIRST_TIMEOUT_S`."""
+        """What every process gave, by rank. `patiently`: behind work of any length, as long as all of them live."""
         if self.is_alone:
             return (content,)
-        group = self.patient if patiently else None
         length = torch.tensor([len(content)], dtype=torch.int64)
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.world_size)]
         with self.speaking():
-            distributed.all_gather(lengths, length, group=group)
+            self._wait(patiently)
+            distributed.all_gather(lengths, length)
             longest = max(int(length) for length in lengths)
             padded = torch.zeros(longest, dtype=torch.uint8)
             padded[: len(content)] = torch.frombuffer(bytearray(content) or bytearray(1), dtype=torch.uint8)[
                 : len(content)
             ]
             parts = [torch.empty(longest, dtype=torch.uint8) for _ in range(self.world_size)]
-            if longest:
-                distributed.all_gather(parts, padded, group=group)
+            for piece in _pieces(longest):
+                distributed.all_gather([part[piece] for part in parts], padded[piece])
         return tuple(part[: int(length)].numpy().tobytes() for part, length in zip(parts, lengths, strict=True))
 
     def tell(self, content: bytes, patiently: bool = False) -> bytes:
         """What the first process gave; what the others give is not looked at."""
         if self.is_alone:
             return content
-        group = self.patient if patiently else None
         length = torch.tensor([len(content)], dtype=torch.int64)
         with self.speaking():
-            distributed.broadcast(length, 0, group=group)
+            self._wait(patiently)
+            distributed.broadcast(length, 0)
             told = torch.zeros(int(length), dtype=torch.uint8)
             if self.is_first and content:
                 told.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
-            if len(told):
-                distributed.broadcast(told, 0, group=group)
+            for piece in _pieces(len(told)):
+                distributed.broadcast(told[piece], 0)
         return told.numpy().tobytes()
 
     def agree(self, error: SaccadeError | None, patiently: bool = False) -> None:
@@ -115,24 +127,43 @@ class Ranks:
             distributed.all_gather(rows, row_N)
         return torch.stack(rows)
 
-    def exchange(self, parts: Sequence[torch.Tensor], lengths: Sequence[int]) -> torch.Tensor:
-        """`parts[r]` goes to process r; what came from each, `lengths[r]` numbers from process r, one behind the other.
+    def begin_exchange(
+        self,
+        received: torch.Tensor,
+        sent: torch.Tensor,
+        sizes: Sequence[int],
+        lengths: Sequence[int],
+        group: distributed.ProcessGroup | None = None,
+    ) -> distributed.Work:
+        """Of `sent`, `sizes[r]` numbers for each process r, one behind the other, each gets its own; what comes from
+        each, `lengths[r]` numbers from process r, is in `received` likewise once what is returned was waited for.
 
-        1-D, of one type everywhere.
+        1-D, of one type everywhere. `group`: one of `machines`, whose processes are counted from 0.
         """
-        if self.is_alone:
-            return parts[0]
-        received = parts[0].new_empty(sum(lengths))
         with self.speaking():
-            distributed.all_to_all_single(received, torch.cat(list(parts)), list(lengths), [len(p) for p in parts])
-        return received
+            waiting: distributed.Work = distributed.all_to_all_single(
+                received, sent, list(lengths), list(sizes), group, async_op=True
+            )
+        return waiting
 
-    def add_up(self, vector_N: torch.Tensor) -> torch.Tensor:
-        """The sum over the processes of what each gave, in whatever order is fastest; `vector_N` holds it then."""
-        if not self.is_alone:
-            with self.speaking():
-                distributed.all_reduce(vector_N)
-        return vector_N
+    def begin_add_up(self, vector_N: torch.Tensor) -> distributed.Work:
+        """`vector_N` becomes the sum over the processes of what each gave, in whatever order is fastest."""
+        with self.speaking():
+            waiting: distributed.Work = distributed.all_reduce(vector_N, async_op=True)
+        return waiting
+
+    def use_timeout(self, timeout_s: float) -> None:
+        """Wait for a process that does not answer for at most `timeout_s` seconds from here on."""
+        groups = [] if self.is_alone else [distributed.group.WORLD]
+        groups += [self.machines.within, self.machines.between] if self.machines else []
+        for group in groups:
+            distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=timeout_s), group)
+        if self.pulse:
+            self.pulse.use_timeout(timeout_s)
+
+    def _wait(self, patiently: bool) -> None:
+        if patiently and self.pulse:
+            self.pulse.meet()
 
     @contextmanager
     def speaking(self) -> Iterator[None]:
@@ -146,6 +177,10 @@ class Ranks:
                 f"It was killed, ran out of memory, or its machine or the network between them failed.\n"
                 f"What was saved is intact; go on with --resume, on any number of processes."
             ) from None
+
+
+def _pieces(num_bytes: int) -> Iterator[slice]:
+    return (slice(start, min(start + PIECE_BYTES, num_bytes)) for start in range(0, num_bytes, PIECE_BYTES))
 
 
 ALONE = Ranks()
@@ -166,7 +201,7 @@ def is_launched() -> bool:
 def joined_group(timeout_s: float) -> Iterator[Ranks]:
     """The group that the environment names, for as long as this is entered. Raises GroupError where it does not form.
 
-    A call takes at most `timeout_s` seconds, `FIRST_TIMEOUT_S` where it is patient.
+    A call waits for at most `timeout_s` seconds for the others, or as long as they work where it is patient.
     """
     alone = Ranks(rank=int(os.environ["RANK"]), world_size=int(os.environ["WORLD_SIZE"]))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
@@ -184,22 +219,40 @@ def joined_group(timeout_s: float) -> Iterator[Ranks]:
             )
         else:
             distributed.init_process_group(backend, timeout=timedelta(seconds=FIRST_TIMEOUT_S))
+    pulse = None
     try:
         with alone.speaking():
-            patient = distributed.new_group(backend="gloo", timeout=timedelta(seconds=FIRST_TIMEOUT_S))
-            distributed.barrier(group=patient)
-            distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=timeout_s), distributed.group.WORLD)
+            group = distributed.new_group(backend="gloo", timeout=timedelta(seconds=FIRST_TIMEOUT_S))
+            distributed.barrier(group=group)
+        pulse = Pulse(group, alone.rank, alone.world_size, timeout_s)
         ranks = Ranks(
             rank=alone.rank,
             world_size=alone.world_size,
             local_rank=int(os.environ["LOCAL_RANK"]),
             local_world_size=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
-            patient=patient,
+            pulse=pulse,
         )
+        with alone.speaking():
+            ranks = replace(ranks, machines=_machines(ranks))
+        ranks.use_timeout(timeout_s)
         token = _CURRENT.set(ranks)
         try:
             yield ranks
         finally:
             _CURRENT.reset(token)
     finally:
+        if pulse:
+            pulse.leave()
         distributed.destroy_process_group()
+
+
+def _machines(ranks: Ranks) -> Machines | None:
+    """The groups of a run on several machines; None where one has other processes than the next, by number or rank."""
+    each, first = ranks.local_world_size, ranks.rank - ranks.local_rank
+    shapes = {content.decode() for content in ranks.gather(f"{each} {first % each}".encode(), patiently=True)}
+    if each in (1, ranks.world_size) or ranks.world_size % each or shapes != {f"{each} 0"}:
+        return None
+    ranks_by_machine = [list(range(start, start + each)) for start in range(0, ranks.world_size, each)]
+    within, _ = distributed.new_subgroups_by_enumeration(ranks_by_machine)
+    between, _ = distributed.new_subgroups_by_enumeration([list(same) for same in zip(*ranks_by_machine, strict=True)])
+    return Machines(within=within, between=between)

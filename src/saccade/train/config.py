@@ -250,8 +250,8 @@ class ScaleConfig(FrozenConfig):
         15.0,
         gt=0,
         le=86_400,
-        description="a process that is waited for longer in a step does not answer, in seconds; 120 where it reads, "
-        "saves or judges",
+        description="a process that says nothing for so long, or is waited for so long in a step, does not answer, in "
+        "seconds",
     )
     max_restarts: int = Field(
         3, ge=0, le=1000, description="how often --processes starts its processes again after one was killed"

@@ -1,15 +1,14 @@
 """From what each lane gives to what a step takes: sums along the fixed tree, over any number of processes.
 
-What a lane gives is one vector: its gradients, its batch statistics, and for each parameter whether it has a gradient.
-A process adds up its largest subtrees by itself. Then each one is sent a part of the vector, of every subtree, adds
-it up in the order of the tree, and sends the sum to all. No library's own reduction is used, whose order follows from
-the number of processes, the length, the network and the version.
+What a lane gives is one vector: its batch statistics, for each parameter whether it has a gradient, and the gradients.
+How the vectors of several processes are added up is in `exchange.py`, when in `lane_sums.py`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import accumulate
 from typing import NoReturn
 
 import torch
@@ -20,11 +19,12 @@ from ..core.errors import ConfigError, GroupError, SaccadeError, brief, printabl
 from ..core.ranks import Ranks
 from ..core.runtime import Runtime
 from .config import RunConfig
-from .lanes import chunks, folded, lanes_of, subtrees
+from .exchange import Exchange
+from .lanes import folded, lanes_of
 
 ROW = 4  # float64 numbers that a lane gives besides its vector: loss sum, images right, images seen, total weight
 SIGNALS = 2  # numbers that a process tells the others in every step
-Parts = dict[range, torch.Tensor]
+STRETCH_BYTES = 1 << 23  # sent at a time
 
 
 class Verdict(IntEnum):
@@ -47,16 +47,23 @@ class Agreed:
     total_weight: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """A stretch of the vector, `where`, which holds the gradients of the `parameters` at these places."""
+
+    where: slice
+    parameters: range
+
+
 class Reduction:
     """Adds up over the lanes of a batch. `lanes` are those of this process."""
 
     def __init__(self, ranks: Ranks, num_lanes: int, exact: bool = True) -> None:
         self.ranks = ranks
         self.num_lanes = num_lanes
-        self.exact = exact
         self.lanes = lanes_of(ranks.rank, ranks.world_size, num_lanes)
         self._lanes_by_rank = [lanes_of(rank, ranks.world_size, num_lanes) for rank in range(ranks.world_size)]
-        self._nodes_by_rank = [subtrees(lanes, num_lanes) for lanes in self._lanes_by_rank]
+        self.exchange = None if ranks.is_alone else Exchange(ranks, num_lanes, exact)
 
     def agree(self, row_L4: torch.Tensor | None, verdict: Verdict, signals: Sequence[int]) -> Agreed:
         """Tell the others how this process fared, and hear how they did. `row_L4` float64 of its lanes, None where it
@@ -97,30 +104,6 @@ class Reduction:
                 raise
         raise error or GroupError("A process has failed, and does not say why.")
 
-    def sums(self, parts: Parts) -> torch.Tensor:
-        """The sum over all lanes of the vectors whose sums by subtree are `parts` here; these may be written to."""
-        if self.ranks.is_alone:
-            return folded(parts, range(self.num_lanes), torch.add)
-        return self._exchanged(parts) if self.exact else self._fastest(parts)
-
-    def _exchanged(self, parts: Parts) -> torch.Tensor:
-        rank, world_size = self.ranks.rank, self.ranks.world_size
-        own = [parts[node] for node in self._nodes_by_rank[rank]]
-        spans = chunks(len(own[0]), world_size)
-        mine = len(spans[rank])
-        sent = [torch.cat([part[span.start : span.stop] for part in own]) for span in spans]
-        received = self.ranks.exchange(sent, [len(nodes) * mine for nodes in self._nodes_by_rank])
-        nodes = [node for others in self._nodes_by_rank for node in others]
-        pieces = dict(zip(nodes, received.split([mine] * len(nodes)), strict=True))
-        total = folded(pieces, range(self.num_lanes), torch.add)
-        return self.ranks.exchange([total] * world_size, [len(span) for span in spans])
-
-    def _fastest(self, parts: Parts) -> torch.Tensor:
-        total, *others = parts.values()
-        for other in others:
-            total += other
-        return self.ranks.add_up(total)
-
 
 class LaneVector:
     """Where each gradient and each batch statistic lies in the vector that a lane gives.
@@ -133,31 +116,62 @@ class LaneVector:
         self.norms = list(norms)
         running = [(norm.running_mean, norm.running_var) for norm in norms]
         self._statistics = [value for pair in running for value in pair if value is not None]
-        self._gradients = slice(0, sum(parameter.numel() for parameter in self.parameters))
-        self._means = slice(self._gradients.stop, self._gradients.stop + sum(map(torch.numel, self._statistics)))
-        self._flags = slice(self._means.stop, self._means.stop + len(self.parameters))
+        flags_start = sum(map(torch.numel, self._statistics))
+        self._means = slice(0, flags_start)
+        self._flags = slice(flags_start, flags_start + len(self.parameters))
+        sizes = [parameter.numel() for parameter in self.parameters]
+        self._gradients = slice(self._flags.stop, self._flags.stop + sum(sizes))
         is_double = any(parameter.dtype == torch.float64 for parameter in self.parameters)
         self._dtype = torch.float64 if is_double else torch.float32
         self._free: list[torch.Tensor] = []
         self._last_flags: tuple[tuple[bool, ...], torch.Tensor] | None = None
+        self._starts = list(accumulate(sizes, initial=self._gradients.start))
+        self.stretches = self._stretches(STRETCH_BYTES // self._dtype.itemsize)
+        self._stretch_by_parameter = {
+            id(self.parameters[place]): number
+            for number, stretch in enumerate(self.stretches)
+            for place in stretch.parameters
+        }
 
-    @torch.no_grad()
+    def stretch_of(self, parameter: nn.Parameter) -> int:
+        """The number of the stretch that has the gradient of `parameter`."""
+        return self._stretch_by_parameter[id(parameter)]
+
     def take(self) -> torch.Tensor:
         """A vector of the gradients and statistics that stand in the network now, which has no gradients then."""
+        vector = self.empty()
+        for stretch in self.stretches:
+            self.fill(vector, stretch)
+        self.forget_gradients()
+        return vector
+
+    def empty(self) -> torch.Tensor:
+        """A vector of any numbers."""
         device = self.parameters[0].device
-        vector = self._free.pop() if self._free else torch.empty(self._flags.stop, dtype=self._dtype, device=device)
-        views, values = self._statistic_views(vector), list(self._statistics)
-        for parameter, view in zip(self.parameters, self._gradient_views(vector), strict=True):
+        return self._free.pop() if self._free else torch.empty(self._gradients.stop, dtype=self._dtype, device=device)
+
+    @torch.no_grad()
+    def fill(self, vector: torch.Tensor, stretch: Stretch) -> None:
+        """Put what stands in the network now into one stretch of `vector`."""
+        parameters = self.parameters[stretch.parameters.start : stretch.parameters.stop]
+        views, values = [], []
+        for parameter, view in zip(parameters, self._gradient_views(vector, stretch), strict=True):
             if parameter.grad is None:
                 view.zero_()
             else:
                 views.append(view)
                 values.append(parameter.grad)
-        torch_private.foreach_copy_(views, values)
-        vector[self._flags] = self._flag_vector(tuple(parameter.grad is not None for parameter in self.parameters))
+        if stretch == self.stretches[-1]:
+            views += self._statistic_views(vector)
+            values += self._statistics
+            vector[self._flags] = self._flag_vector(tuple(one.grad is not None for one in self.parameters))
+        if views:
+            torch_private.foreach_copy_(views, values)
+
+    def forget_gradients(self) -> None:
+        """Leave none in the network."""
         for parameter in self.parameters:
             parameter.grad = None
-        return vector
 
     def add(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         """left + right, in the place of `left`; the memory of `right` serves the next lane."""
@@ -165,9 +179,9 @@ class LaneVector:
         self._free.append(right)
         return left
 
-    def forget(self, parts: Parts) -> None:
+    def forget(self, vectors: Iterable[torch.Tensor]) -> None:
         """Nobody reads these any more: their memory serves the next lanes."""
-        self._free += parts.values()
+        self._free += vectors
 
     @torch.no_grad()
     def give(self, vector: torch.Tensor, total_weight: float, num_lanes: int) -> None:
@@ -204,10 +218,23 @@ class LaneVector:
             moments += [momentum, momentum]
         return moments
 
-    def _gradient_views(self, vector: torch.Tensor) -> list[torch.Tensor]:
+    def _stretches(self, most_numbers: int) -> list[Stretch]:
+        """From the end of the vector, where the gradients of the last layers lie, to its beginning."""
+        found, stop = [], len(self.parameters)
+        for start in reversed(range(len(self.parameters))):
+            if start == 0 or self._starts[stop] - self._starts[start] >= most_numbers:
+                where = slice(self._starts[start] if start else 0, self._starts[stop])
+                found.append(Stretch(where=where, parameters=range(start, stop)))
+                stop = start
+        return found
+
+    def _gradient_views(self, vector: torch.Tensor, stretch: Stretch | None = None) -> list[torch.Tensor]:
         """Each in the memory layout of its parameter, which fused kernels rely on."""
-        pieces = vector[self._gradients].split([parameter.numel() for parameter in self.parameters])
-        return [laid_out_as(parameter, piece) for parameter, piece in zip(self.parameters, pieces, strict=True)]
+        places = stretch.parameters if stretch else range(len(self.parameters))
+        return [
+            laid_out_as(self.parameters[place], vector[self._starts[place] : self._starts[place + 1]])
+            for place in places
+        ]
 
     def _statistic_views(self, vector: torch.Tensor) -> list[torch.Tensor]:
         return list(vector[self._means].split([value.numel() for value in self._statistics]))

@@ -1,12 +1,15 @@
 """One optimizer step: normalise, forward, loss, backward, update. Metrics stay on the device until somebody asks.
 
 A run of one lane takes its step on the whole batch. One of several takes each lane by itself, in this process or in
-others, and adds them up along one tree (`reduce.py`): the bits are those of the lanes, whoever computed them.
+others, and adds them up along one tree (`lane_sums.py`, `exchange.py`): the bits are those of the lanes, whoever
+computed them.
 """
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import NoReturn
 
@@ -15,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..core import torch_private
-from ..core.errors import ConfigError, TrainingError, printable
+from ..core.errors import ConfigError, NoAnswerError, TrainingError, printable
 from ..core.runtime import Runtime, compute_exactly, is_out_of_memory, seed_everything, send
 from ..core.task import ONE_LABEL, Task
 from ..core.types import Batch, Preprocessing
@@ -27,7 +30,7 @@ from ..kernels.gradients import use_fast_gradients
 from ..models.surgery import cut, freeze, hold_still, run, thaw
 from .config import RunConfig
 from .extra_loss import ExtraLoss
-from .lanes import TreeSum
+from .lane_sums import LaneSums
 from .loss import loss_sum, num_right, total_weight
 from .micro_batches import counted_as_one
 from .optimizers import build_optimizers
@@ -35,7 +38,6 @@ from .reduce import (
     SIGNALS,
     Agreed,
     LaneVector,
-    Parts,
     Reduction,
     Verdict,
     learning_norms,
@@ -117,7 +119,6 @@ class TrainingStep:
             refuse_for_lanes(self.model, config, runtime)
             self.reduction = Reduction(runtime.ranks, config.num_lanes, config.scale.exact)
         self._vector: LaneVector | None = None
-        self._parts: Parts = {}
         self._has_looked = False  # whether the network changes more than batch statistics
         if runtime.device.type == "cuda" and self.reduction and config.scale.exact:
             compute_exactly()
@@ -180,6 +181,7 @@ class TrainingStep:
         """Raise `error`, for which this process cannot take its next step, and in the others, which wait for it there,
         GroupError that says so."""
         if self.reduction:
+            self._sums_of(self.reduction).finish()
             self.reduction.agree(None, Verdict.FAILED, self.signals)
             self.reduction.raise_first(error)
         raise error
@@ -187,37 +189,44 @@ class TrainingStep:
     def _run_in_lanes(self, reduction: Reduction, batch: Batch, step: int, learning_rate_factor: float) -> bool:
         """`run`, with every process computing its lanes; all take the same step, or none does."""
         _copy(self._statistics_before, self._statistics)
-        agreed = self._agreed_lanes(reduction, batch, step)
+        agreed, sums = self._agreed_lanes(reduction, batch, step)
         self.signals = agreed.signals
-        vector, parts = self._lane_vector(), self._parts
         loss = agreed.loss_sum / agreed.total_weight if agreed.total_weight else math.nan
         if not math.isfinite(loss):
             self._forget_step()
-            vector.forget(parts)
+            sums.forget()
             return False
-        vector.give(reduction.sums(parts), agreed.total_weight, reduction.num_lanes)
+        self._lane_vector().give(sums.total, agreed.total_weight, reduction.num_lanes)
         self._update(step, learning_rate_factor)
-        vector.forget(parts)
+        sums.forget()
         self.totals.loss_sum += loss * agreed.num_seen
         self.totals.num_correct += agreed.num_correct
         self.totals.num_seen += agreed.num_seen
         return True
 
-    def _agreed_lanes(self, reduction: Reduction, batch: Batch, step: int) -> Agreed:
+    def _agreed_lanes(self, reduction: Reduction, batch: Batch, step: int) -> tuple[Agreed, LaneSums]:
         """What all lanes come to, once every process has computed its own, in parts where memory ran out in one."""
         while True:
+            sums = self._sums_of(reduction)
             row_L4, verdict, error = None, Verdict.DONE, None
             try:
-                row_L4 = self._compute_lanes(reduction, batch, step)
+                row_L4 = self._compute_lanes(reduction, batch, step, sums)
+            except NoAnswerError:
+                raise
             except Exception as found:  # noqa: BLE001  it is raised behind the agreement, here and in the others
                 verdict, error = self._verdict(found, reduction, batch)
+            sums.finish()
             agreed = reduction.agree(row_L4, verdict, self.signals)
             if agreed.verdict == Verdict.DONE:
-                return agreed
+                return agreed, sums
+            sums.forget()
             self._forget_step()
             if agreed.verdict == Verdict.FAILED:
                 reduction.raise_first(error)
             self.num_micro_batches = 2 * self._parts_of_lane(reduction) * reduction.num_lanes
+
+    def _sums_of(self, reduction: Reduction) -> LaneSums:
+        return LaneSums(self._lane_vector(), reduction.lanes, reduction.num_lanes, reduction.exchange)
 
     def _verdict(self, found: Exception, reduction: Reduction, batch: Batch) -> tuple[Verdict, Exception | None]:
         """How this process fares after `found`, and what it says if it fails."""
@@ -230,28 +239,32 @@ class TrainingStep:
             return Verdict.FAILED, error
         return Verdict.NO_MEMORY, None
 
-    def _compute_lanes(self, reduction: Reduction, batch: Batch, step: int) -> torch.Tensor:
-        """row_L4 float64 of the lanes of this process; their gradients and statistics, added up, are `_parts` then."""
+    def _compute_lanes(self, reduction: Reduction, batch: Batch, step: int, sums: LaneSums) -> torch.Tensor:
+        """row_L4 float64 of the lanes of this process, whose gradients and statistics are given to `sums`."""
+        self._refuse_two_divisors()
         image_BCHW = send(batch.image_BCHW, self.runtime.device)
         target = send(self._standard(batch.target), self.runtime.device)
         sizes = self._lane_sizes(reduction, batch)
-        vector = self._lane_vector()
-        tree = TreeSum[torch.Tensor](reduction.num_lanes, vector.add)
-        rows = []
-        with own_statistics(vector.norms) as begin_part:
+        num_parts, rows = self._parts_of_lane(reduction), []
+        with own_statistics(self._lane_vector().norms) as begin_part:
             lanes = zip(reduction.lanes, image_BCHW.split(sizes), target.split(sizes), strict=True)
             for lane, lane_BCHW, lane_target in lanes:
                 seed_everything(self.config.seed, step, lane)
                 _copy(self._statistics, self._statistics_before)
-                rows.append(self._compute_lane(lane_BCHW, lane_target, self._parts_of_lane(reduction), begin_part))
+                watched = partial(sums.watched, lane)
+                rows.append(self._compute_lane(lane_BCHW, lane_target, num_parts, begin_part, watched))
                 self._refuse_other_changes()
-                tree.take(lane, vector.take())
+                sums.take(lane)
         _copy(self._statistics, self._statistics_before)
-        self._parts = tree.parts
         return torch.stack(rows).to("cpu", torch.float64)
 
     def _compute_lane(
-        self, image_BCHW: torch.Tensor, target: torch.Tensor, num_parts: int, begin_part: Callable[[int], None]
+        self,
+        image_BCHW: torch.Tensor,
+        target: torch.Tensor,
+        num_parts: int,
+        begin_part: Callable[[int], None],
+        watched: Callable[[bool], AbstractContextManager[None]],
     ) -> torch.Tensor:
         """The row of a lane, on the device; the gradients of the sum of its losses, not of their mean, are left in the
         network."""
@@ -262,7 +275,8 @@ class TrainingStep:
         for number, (image, part) in enumerate(parts, start=1):
             begin_part(number)
             loss, num_correct = self._loss(image, part, 1.0, 1)
-            loss.backward()
+            with watched(number == num_parts):
+                loss.backward()
             row_4[0] += loss.detach()
             row_4[1] += num_correct
         row_4[2] = len(target)
@@ -271,13 +285,15 @@ class TrainingStep:
 
     def _lane_vector(self) -> LaneVector:
         if self._vector is None:
-            if self.extra_loss and self.class_weight_K is not None:
-                raise ConfigError(
-                    "Teachers and loss.class_weights divide by different sums, and with scale.lanes above 1 a step "
-                    "divides once.\nLeave one of them out, or train in one process with --set scale.lanes=1."
-                )
             self._vector = LaneVector(self._parameters, learning_norms(self.model))
         return self._vector
+
+    def _refuse_two_divisors(self) -> None:
+        if self.extra_loss and self.class_weight_K is not None:
+            raise ConfigError(
+                "Teachers and loss.class_weights divide by different sums, and with scale.lanes above 1 a step "
+                "divides once.\nLeave one of them out, or train in one process with --set scale.lanes=1."
+            )
 
     def _lane_sizes(self, reduction: Reduction, batch: Batch) -> list[int]:
         """How many images of the batch are each lane's; one that no loader has cut is cut as a loader would."""
