@@ -20,6 +20,7 @@ from types import FrameType
 import typer
 
 from ..core.errors import NoAnswerError, SaccadeError, Stopped, UsageError, brief
+from ..core.plain_numbers import whole_number
 from .output import print_error
 
 LAUNCHER = "SACCADE_LAUNCHER"  # process id of the command that has --processes
@@ -156,12 +157,13 @@ def number_of_processes(asked: str, verb: str) -> int:
         import torch
 
         return max(1, torch.cuda.device_count())
-    if not asked.isdecimal() or not 1 <= int(asked) <= MOST_PROCESSES:
+    number = whole_number(asked)
+    if number is None or not 1 <= number <= MOST_PROCESSES:
         raise UsageError(
             f"--processes must be auto or a number from 1 to {MOST_PROCESSES:,}; not '{brief(asked, 80)}'.\n"
             f"Help: saccade {verb} --help"
         )
-    return int(asked)
+    return number
 
 
 def is_first_process() -> bool:

@@ -7,6 +7,7 @@ import errno
 import os
 import resource
 import sys
+from copy import copy
 from typing import Any, NoReturn
 
 import typer
@@ -15,6 +16,7 @@ from .. import __version__
 from ..core.addresses import http_allowed
 from ..core.errors import TOO_LONG_NAME, SaccadeError, UsageError, brief, printable
 from ..core.own_process import own_process
+from ..core.plain_numbers import is_plain
 from . import (
     add_class,
     augmentations,
@@ -195,7 +197,22 @@ def _commands() -> Any:
         for parameter in command.params:
             if parameter.param_type_name == "argument":
                 parameter.display_type_rich = lambda ctx: None
+            if parameter.type.name.partition(" ")[0] in ("integer", "float"):
+                parameter.type = _of_plain_numbers(parameter.type)
     return group
+
+
+def _of_plain_numbers(kind: Any) -> Any:
+    """The type `kind` of an option, which refuses texts that Python alone reads as numbers, such as 1_0."""
+    own = copy(kind)
+
+    def convert(value: Any, parameter: Any, context: Any) -> Any:
+        if isinstance(value, str) and not is_plain(value):
+            kind.fail(f"{value!r} is not a valid {kind.name.partition(' ')[0]}.", parameter, context)
+        return kind.convert(value, parameter, context)
+
+    own.convert = convert
+    return own
 
 
 def usage_message(error: Any, arguments: list[str]) -> str:
