@@ -42,13 +42,19 @@ def test_a_seed_lies_in_one_range():
     [
         (["filter", "photo.png", "--kernel", "1_0"], "Cannot read the kernel '1_0': '1_0' is not a number."),
         (["filter", "photo.png", "--kernel", "sobel-x@1_0"], "'1_0' is not an angle in degrees."),
-        (["filter", "photo.png", "--kernel", "sobel-x", "--stride", "1_0"], "'1_0' is not a valid integer."),
-        (["filter", "photo.png", "--kernel", "sobel-x", "--divide-by", "1_0"], "'1_0' is not a valid float."),
+        (
+            ["filter", "photo.png", "--kernel", "sobel-x", "--stride", "1_0"],
+            "--stride must be a whole number, not '1_0'.",
+        ),
+        (
+            ["filter", "photo.png", "--kernel", "sobel-x", "--divide-by", "1_0"],
+            "--divide-by must be a number, not '1_0'.",
+        ),
         (["filter", "photo.png", "--learn", "sobel-x", "--seed", str(10**30)], "--seed must be below 2,147,483,648"),
         (["filter", "photo.png", "--learn", "sobel-x", "--stride", str(10**30)], "The stride must be at most 1,000"),
-        (["train", "digits", "--epochs", "1_0"], "'1_0' is not a valid integer."),
-        (["table", "lenet5", "--batch", "１"], "'１' is not a valid integer."),
-        (["evaluate", "runs/a", "digits", "--min-confidence", "0_1"], "'0_1' is not a valid float."),
+        (["train", "digits", "--epochs=1_0"], "--epochs must be a whole number, not '1_0'."),
+        (["table", "lenet5", "--batch", "１"], "--batch must be a whole number, not '１'."),
+        (["evaluate", "runs/a", "digits", "--min-confidence", "0_1"], "--min-confidence must be a number, not '0_1'."),
         (["preview", "digits", "--policy", "photo", "--seed", str(2**31), "--out", "a.png"], "--seed must be below"),
     ],
 )

@@ -52,7 +52,7 @@ def exported(run: str, photos: list[Path]) -> dict[str, Any]:
 
 
 def distances(run: str, folder: Path, photos: list[Path]) -> dict[str, list[float]]:
-    """How far photos lie from those of training, by the code of the card and by the run; nothing where it keeps none."""
+    """How far photos lie from those of training, by the code of the card and by the run, if it keeps any."""
     import numpy
 
     from saccade import load

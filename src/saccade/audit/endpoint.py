@@ -130,7 +130,8 @@ def open_endpoint(
 def told_task(parameters: Mapping[str, str]) -> Task | None:
     """What `saccade serve` says in a model's configuration of the kind of its answers, of a number also their scale;
     None of servers that say nothing of it."""
-    found = {task.kind: task for task in (ONE_LABEL, SEVERAL_LABELS, GRADE, NUMBERS)}.get(parameters.get("task", ""))
+    known: dict[str, Task] = {task.kind: task for task in (ONE_LABEL, SEVERAL_LABELS, GRADE, NUMBERS)}
+    found = known.get(parameters.get("task", ""))
     if found is None or not found.is_number:
         return found
     try:

@@ -54,7 +54,7 @@ def judge_endpoint(
     source, task = _labelled(endpoint, source_text)
     opened(opening_line(source))
     classes = (source.label_name or source.classes[0],) if task.is_number else endpoint.classes
-    label_map_S, told = np.zeros(1, np.int64), ()
+    label_map_S, told = np.zeros(1, np.int64), tuple[str, ...]()
     if not task.is_number:
         match = match_classes(classes, source.classes)
         refuse_extra_classes(match)

@@ -7,7 +7,6 @@ import errno
 import os
 import resource
 import sys
-from copy import copy
 from typing import Any, NoReturn
 
 import typer
@@ -16,7 +15,6 @@ from .. import __version__
 from ..core.addresses import http_allowed
 from ..core.errors import TOO_LONG_NAME, SaccadeError, UsageError, brief, printable
 from ..core.own_process import own_process
-from ..core.plain_numbers import is_plain
 from . import (
     add_class,
     augmentations,
@@ -51,6 +49,7 @@ from . import (
     weights,
 )
 from .colour import WHEN, choose_colour
+from .number_options import refuse_odd_numbers
 from .output import print_error
 from .starting import starting
 
@@ -180,6 +179,9 @@ def _memory_ran_out(error: BaseException) -> bool:
 
 def _run(arguments: list[str]) -> int:
     """Run a command. What typer says of arguments is written here: it repeats them as they were typed."""
+    command = next((known.callback for known in app.registered_commands if [known.name] == arguments[:1]), None)
+    if command is not None:
+        refuse_odd_numbers(arguments[0], command, arguments[1:])
     try:
         status = _commands()(args=arguments, prog_name="saccade", standalone_mode=False)
     except WRONG_ARGUMENTS as error:
@@ -197,22 +199,7 @@ def _commands() -> Any:
         for parameter in command.params:
             if parameter.param_type_name == "argument":
                 parameter.display_type_rich = lambda ctx: None
-            if parameter.type.name.partition(" ")[0] in ("integer", "float"):
-                parameter.type = _of_plain_numbers(parameter.type)
     return group
-
-
-def _of_plain_numbers(kind: Any) -> Any:
-    """The type `kind` of an option, which refuses texts that Python alone reads as numbers, such as 1_0."""
-    own = copy(kind)
-
-    def convert(value: Any, parameter: Any, context: Any) -> Any:
-        if isinstance(value, str) and not is_plain(value):
-            kind.fail(f"{value!r} is not a valid {kind.name.partition(' ')[0]}.", parameter, context)
-        return kind.convert(value, parameter, context)
-
-    own.convert = convert
-    return own
 
 
 def usage_message(error: Any, arguments: list[str]) -> str:

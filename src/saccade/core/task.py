@@ -193,7 +193,8 @@ class Task(FrozenConfig):
     def right_note(self) -> str:
         """What `right` asks of an image, in a sentence; "" where that goes without saying."""
         if self.is_number:
-            return f"A number counts as correct within half a standard deviation, {NEAR * self.deviation:.4g}, of the truth."
+            half = f"{NEAR * self.deviation:.4g}"
+            return f"A number counts as correct within half a standard deviation, {half}, of the truth."
         return "An image counts as correct where every label of it is." if self.is_several else ""
 
     def error(self, label_N: np.ndarray, scores_NK: np.ndarray) -> np.ndarray | None:

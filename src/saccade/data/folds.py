@@ -1,8 +1,8 @@
 """Folds: images are left out in turn, so that each is judged once, by a model that has not seen it.
 
 The rule is that of the split: images that are equal or nearly so, and those of one group of the source, are in one
-fold; every fold has its share of each class, or of each range of the numbers (`stratify.py`). A given test part takes no part, and a given validation
-part chooses the epoch in every fold.
+fold; every fold has its share of each class, or of each range of the numbers (`stratify.py`). A given test part takes
+no part, and a given validation part chooses the epoch in every fold.
 """
 
 import hashlib

@@ -71,8 +71,8 @@ def _sections(evaluation: Evaluation, checked: LabelCheck | None) -> list[tuple[
         drawn = label_curves(evaluation.probabilities(), evaluation.label_N, metrics)
         parts = [("classes", "Classes", classes), ("ranking", "Curves", drawn)]
     elif isinstance(metrics, NumberMetrics):
-        names, cells = range_rows(evaluation.probabilities()[:, 0], evaluation.label_N)
-        by_range = table([*names], [[*row] for row in cells], "Errors by range of the truth")
+        columns, cells = range_rows(evaluation.probabilities()[:, 0], evaluation.label_N)
+        by_range = table([*columns], [[*row] for row in cells], "Errors by range of the truth")
         parts = [("ranges", "By range", section("ranges", "By range of the truth", by_range))]
     elif isinstance(metrics, Metrics):
         probability_NK, names = evaluation.probabilities(), metrics.classes

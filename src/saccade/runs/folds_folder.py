@@ -49,7 +49,8 @@ class FoldsVerdict(RunFile):
 
     @model_validator(mode="after")
     def _rates_are_rates(self) -> "FoldsVerdict":
-        found = [value for one in (self, *self.folds) for value in (one.value, one.low, one.high) if value is not None]
+        found = [self.value, self.low, self.high]
+        found += [value for one in self.folds for value in (one.value, one.low, one.high) if value is not None]
         if self.figure != "mae" and max(found) > 1:
             raise ValueError(f"a value of {self.figure} is above 1")
         return self

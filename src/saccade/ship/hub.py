@@ -242,7 +242,7 @@ def _own_features(network: nn.Module, image_BCHW: torch.Tensor) -> torch.Tensor:
     looking = with_features(network, MAX_KEPT)
     if looking is None:
         return torch.zeros(0)
-    both_BX = looking(image_BCHW)
+    both_BX: torch.Tensor = looking(image_BCHW)
     return both_BX[:, network(image_BCHW[:1]).shape[1] :]
 
 

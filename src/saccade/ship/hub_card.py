@@ -116,7 +116,7 @@ def hub_card_text(bundle: Bundle) -> str:
             _list(
                 [
                     "Pictures of other cameras, places or times than those it was judged on.",
-                    "Pictures that show none of the classes and look like those of training: it names one all the same.",
+                    "Pictures that show none of the classes and look like those of training: it names one.",
                     "Files that other programs decode otherwise than Pillow does, such as CMYK or 16 bits a channel.",
                 ]
             ),
