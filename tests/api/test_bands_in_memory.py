@@ -55,7 +55,9 @@ def test_arrays_are_answered_as_files_of_the_same_values_to_the_bit(run: Path, f
     for given in (image_NHWC, list(image_NHWC), image_NHWC.astype(">u2")):
         assert [answer.probabilities for answer in model(given)] == wanted
     assert [answer.probabilities for answer in api.predict(run, image_NHWC)] == wanted
-    assert model(image_NHWC[3]).probabilities == pytest.approx(wanted[3], rel=1e-5)  # three sizes, of which the last are the bands
+    assert model(image_NHWC[3]).probabilities == pytest.approx(
+        wanted[3], rel=1e-5
+    )  # three sizes, of which the last are the bands
     (one,) = api.predict(run, image_NHWC[3])
     assert one.probabilities == pytest.approx(wanted[3], rel=1e-5)
     np.testing.assert_array_equal(model.features(image_NHWC), model.features(files))

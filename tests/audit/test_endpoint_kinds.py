@@ -15,7 +15,7 @@ from tests.audit.v2_server import Habits, v2_server  # noqa: E402
 from tests.ship.untrained import untrained_run  # noqa: E402
 
 from saccade import api  # noqa: E402
-from saccade.audit.endpoint import told_task  # noqa: E402
+from saccade.audit.endpoint import told_classes, told_task  # noqa: E402
 from saccade.core.errors import DataError  # noqa: E402
 from saccade.core.task import GRADE, NUMBER, ONE_LABEL, SEVERAL_LABELS, Task  # noqa: E402
 from saccade.core.types import Preprocessing  # noqa: E402
@@ -140,3 +140,12 @@ def test_of_another_server_the_labels_say_what_is_asked(folder: Path, tmp_path: 
 )
 def test_what_a_configuration_says_of_the_answers(parameters: dict[str, str], task: Task | None):
     assert told_task(parameters) == task
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [('["b", "a"]', ("b", "a")), ("[]", ()), ("{}", ()), ("[" * 5000, ()), ("much", ())],
+)
+def test_what_a_configuration_says_of_the_classes(text: str, names: tuple[str, ...]):
+    assert told_classes({"classes": text}, "a server") == names
+    assert told_classes({}, "a server") == ()

@@ -16,7 +16,7 @@ from saccade.core.errors import ExportError  # noqa: E402
 from saccade.core.task import NUMBER, Task, median_grade  # noqa: E402
 from saccade.evaluate.number_metrics import conformal_half_width  # noqa: E402
 from saccade.runs.checkpoint import find_checkpoint  # noqa: E402
-from saccade.runs.evaluation_files import read_validation  # noqa: E402
+from saccade.runs.validation_file import read_validation  # noqa: E402
 from saccade.ship.bundle import Int8, Int8Number  # noqa: E402
 from saccade.ship.engine import Network, join_networks  # noqa: E402
 from saccade.ship.quantize import number_figures, require_small_loss  # noqa: E402

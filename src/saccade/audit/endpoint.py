@@ -1,5 +1,6 @@
 """A deployed model as a classifier: what it takes, what it answers, and which class each number stands for."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +109,8 @@ def open_endpoint(
     """
     info = client.info()
     model_input = _the_input(client, info)
-    task = told_task(client.parameters()) or {"number": NUMBERS, "grade": GRADE}.get(target)
+    parameters = client.parameters()
+    task = told_task(parameters) or {"number": NUMBERS, "grade": GRADE}.get(target)
     is_number = task is not None and task.is_number
     name = output or _the_output(client, info, NUMBER if is_number else PROBABILITIES)
     if model_input.datatype == FILES:
@@ -123,7 +125,8 @@ def open_endpoint(
         _refuse_other_size(client, model_input, preparation)
     told: tuple[str, ...] = ()
     if not is_number:
-        told = tuple(classes) or _told_classes(client, info, model_input, name, preparation)
+        told = tuple(classes) or told_classes(parameters, printable(client.address))
+        told = told or _asked_or_known_classes(client, info, model_input, name, preparation)
     return Endpoint(client=client, model_input=model_input, output=name, classes=told, preparation=needed, task=task)
 
 
@@ -233,10 +236,20 @@ def _refuse_other_size(client: ProtocolClient, info: TensorInfo, preparation: Pr
         )
 
 
-def _told_classes(
+def told_classes(parameters: Mapping[str, str], where: str) -> tuple[str, ...]:
+    """The classes that `saccade serve` says in a model's configuration; none of servers that say nothing of them."""
+    try:
+        names = json.loads(parameters.get("classes", "[]"))
+    except (ValueError, RecursionError):
+        return ()
+    return parse_classes(names, where) if isinstance(names, list) and names else ()
+
+
+def _asked_or_known_classes(
     client: ProtocolClient, info: ModelInfo, model_input: TensorInfo, output: str, preparation: Preparation | None
 ) -> tuple[str, ...]:
-    """The classes as the server says them (its extension `classification`), else those of the preparation."""
+    """The classes as the server says them when asked (its extension `classification`), else those of the
+    preparation."""
     sizes = [one.shape[-1] for one in info.outputs if one.name == output and one.shape]
     size = sizes[0] if sizes and sizes[0] > 0 else 0
     told = _asked_classes(client, model_input, output, size, preparation)

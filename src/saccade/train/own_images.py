@@ -110,7 +110,7 @@ def held_out_images(run: Path, manifest: Manifest, given: str, num_threads: int)
 
     They are found by place and name; where the listing has changed, by the pixels of all images of the source.
     """
-    judged = read_verdict(run, manifest.classes)
+    judged = read_verdict(run, manifest.classes, manifest.task)
     seen = read_seen(run)
     where = printable(str(run))
     if judged is None or seen is None:
