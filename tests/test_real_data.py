@@ -14,6 +14,18 @@ from saccade.runs.checkpoint import find_checkpoint
 PAGE = Path(__file__).parent.parent / "docs" / "real-data.md"
 COMMANDS = re.findall(r"^```text\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S)[0].splitlines()
 
+PARTS = (
+    "--target grade",
+    "--target number",
+    "runs/grades digits",
+    "06a00c0f",
+    "--precision",
+    "--folds",
+    "--slices --answers",
+    "drift",
+    "suggest",
+)
+
 
 def test_every_command_of_the_page_runs_and_shows_what_it_is_there_for(
     saccade: Callable, shared: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -26,7 +38,7 @@ def test_every_command_of_the_page_runs_and_shows_what_it_is_there_for(
         finished = saccade(*command.split()[1:])
         assert finished.status == 0, (command, finished.errors)
         said[command] = finished.output
-    texts = {name: next(text for command, text in said.items() if name in command) for name in ("--target grade", "--target number", "runs/grades digits", "06a00c0f", "--precision", "--folds", "--slices --answers", "drift", "suggest", "add-class")}  # fmt: skip
+    texts = {part: next(text for command, text in said.items() if part in command) for part in PARTS}
     assert "grades on average" in texts["--target grade"]
     assert "Mean absolute error" in texts["--target number"]
     assert "Corrupted in 60 ways, 300 images" in texts["runs/grades digits"]

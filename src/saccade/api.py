@@ -612,10 +612,9 @@ def predict(
     """An answer, or the reason why there is none, for each of `images` in order. Raises SaccadeError.
 
     `images` are files and folders, uint8 or uint16 arrays (height, width[, channels]), images of Pillow, or a
-    `DataSource`. Several
-    runs, and the members of an ensemble's folder, answer together: the mean of their probabilities. `model` as in
-    `evaluate`. `note` hears, at the end, which files of folders are no images, how many are training images, and why
-    none is told to be unlike those of training, where that is so.
+    `DataSource`. Several runs, and the members of an ensemble's folder, answer together: the mean of their
+    probabilities. `model` as in `evaluate`. `note` hears, at the end, which files of folders are no images, how many
+    are training images, and why none is told to be unlike those of training, where that is so.
     `min_confidence`: below it, a prediction has no `answer` (`confidence_for` chooses one).
     """
     check_confidence(min_confidence)
