@@ -32,7 +32,7 @@ def refuse_odd_numbers(verb: str, command: Callable[..., Any], arguments: Sequen
 def _rules(command: Callable[..., Any]) -> dict[str, str]:
     """What the options of `command` must be that take a number, by their names."""
     hints = get_type_hints(command)
-    found = {}
+    found: dict[str, str] = {}
     for name, parameter in inspect.signature(command).parameters.items():
         kinds = {hints[name], *get_args(hints[name])} & set(RULES)
         declared = getattr(parameter.default, "param_decls", None) or (f"--{name.replace('_', '-')}",)

@@ -357,7 +357,7 @@ def _quantized_network(model: Any, image_NHWC: np.ndarray, with_distance: bool) 
         import nncf
 
         data = nncf.Dataset([image_HWC[None] for image_HWC in image_NHWC])
-        preset, ignored = nncf.QuantizationPreset.MIXED, nncf.IgnoredScope(names=kept) if kept else None
+        preset, ignored = nncf.QuantizationPreset.MIXED, nncf.IgnoredScope(names=kept, validate=False) if kept else None
         # It begins Cores of its own, whose stacks for signals are not to be those of this thread.
         return on_its_own_thread(
             lambda: nncf.quantize(network, data, preset=preset, subset_size=len(image_NHWC), ignored_scope=ignored)
