@@ -212,7 +212,8 @@ def test_8_bits_are_judged_beside_float32_and_answer_as_they_were_judged(run: Pa
     Network(tmp_path / "own", 1).self_test(tmp_path / "own")
     draw = np.random.default_rng(1)
     image_BHWC = draw.integers(0, 256, (3, 32, 32, 1), dtype=np.uint8)
-    logits_BK, probability_BK = run_openvino(files, image_BHWC)
+    logits_BK, probability_BK, distance_B = run_openvino(files, image_BHWC)
+    assert distance_B.shape == (3,)
     expected_BK = np.exp(logits_BK.astype(np.float64) / figures.temperature)
     np.testing.assert_allclose(probability_BK, expected_BK / expected_BK.sum(axis=1, keepdims=True), atol=1e-5)
 
