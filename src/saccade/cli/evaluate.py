@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..core.errors import NothingUnseen, UsageError, printable
-from ..core.plain_numbers import plain_float
 from .argument_order import is_run, refuse_swapped
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, TARGET, chosen_source
 from .launch import PROCESSES, is_first_process, is_member, number_of_processes, refuse_together
@@ -401,6 +400,8 @@ def _against_best(member: "MemberResult") -> list[str]:
 
 
 def _scales(text: str) -> list[float]:
+    from ..core.plain_numbers import plain_float
+
     try:
         return [plain_float(part) for part in text.split(",")]
     except ValueError:

@@ -20,7 +20,6 @@ from types import FrameType
 import typer
 
 from ..core.errors import NoAnswerError, SaccadeError, Stopped, UsageError, brief
-from ..core.plain_numbers import whole_number
 from .output import print_error
 
 LAUNCHER = "SACCADE_LAUNCHER"  # process id of the command that has --processes
@@ -157,6 +156,8 @@ def number_of_processes(asked: str, verb: str) -> int:
         import torch
 
         return max(1, torch.cuda.device_count())
+    from ..core.plain_numbers import whole_number
+
     number = whole_number(asked)
     if number is None or not 1 <= number <= MOST_PROCESSES:
         raise UsageError(

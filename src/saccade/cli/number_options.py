@@ -8,14 +8,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, get_args, get_type_hints
 
 from ..core.errors import UsageError, brief
-from ..core.plain_numbers import is_plain
-from ..core.plain_words import broken_rule
 
 RULES = {int: "must be a whole number", float: "must be a number"}
 
 
 def refuse_odd_numbers(verb: str, command: Callable[..., Any], arguments: Sequence[str]) -> None:
     """Raise UsageError for an argument of `command`, which `verb` runs, that Python alone reads as a number."""
+    from ..core.plain_numbers import is_plain
+    from ..core.plain_words import broken_rule
+
     rules = _rules(command)
     for place, argument in enumerate(arguments):
         if argument == "--":
