@@ -36,18 +36,12 @@ def write_angles(folder: Path, num: int, seed: int = 0) -> Path:
     return path
 
 
-def calls_for_classes(run: Path, source: str, out: Path) -> dict[str, Callable[[], object]]:
-    """What knows classes only, by the name that refuses `run`, and `source` where there is no run; `source` is there,
-    other images are not."""
+def calls_for_classes(run: Path, out: Path) -> dict[str, Callable[[], object]]:
+    """What knows neither numbers nor grades, by the name that refuses `run`; images are not there."""
     gone = out / "gone"
     return {
-        "saccade suggest": lambda: api.suggest(run, gone),
-        "saccade drift": lambda: api.drift(run, gone),
         "saccade add-class": lambda: api.add_class(run, gone, out / "new"),
-        "predict --label-studio": lambda: api.predict_to_label_studio(run, gone, out / "new"),
-        "predict --fiftyone": lambda: api.predict_to_fiftyone(run, gone, out / "new"),
         "evaluate --label-errors": lambda: api.check_labels(run, str(gone), out / "new"),
-        "--folds": lambda: api.train(api.TrainRequest(source=source, folds=2, out=out / "new")),
     }
 
 

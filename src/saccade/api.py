@@ -44,6 +44,7 @@ from .core.agreement import agreed, from_first
 from .core.errors import ImageError, SaccadeError, Stopped, UsageError, printable, shell_word
 from .core.host_process import ScopedIterator, scoped_runtime
 from .core.in_memory import short_name
+from .core.plain_numbers import check_seed
 from .core.processors import available_cpus
 from .core.ranks import current_ranks
 from .core.runtime import RuntimeConfig, start
@@ -54,6 +55,7 @@ from .data.sharding.place import check_out as check_shards_out
 from .data.sharding.place import refuse_among_images as refuse_shards_among_images
 from .data.sharding.write import ShardSettings, ShardsWritten, write_shards
 from .data.source import DataSource, open_source
+from .data.source_text import target_named
 from .data.sources.in_memory import ArraySource, FileSource, GivenImages, HeldImage, known_source
 from .data.sources.shared.image_files import PassedOver
 from .design.compare import Comparison
@@ -535,7 +537,7 @@ def evaluate_endpoint(
     preparation = None if preprocessing is None else read_preparation(os.fspath(preprocessing))
     classes = () if class_names is None else read_class_names(Path(class_names))
     with known_source(source) as text, open_client(url, model, token) as client:
-        endpoint = open_endpoint(client, preparation, classes, output)
+        endpoint = open_endpoint(client, preparation, classes, output, target_named(text))
         return judge_endpoint(endpoint, text, opened, answering, further)
 
 
@@ -575,9 +577,8 @@ def write_curves(evaluation: Evaluation, path: AnyPath) -> None:
 def write_evaluation_report(evaluation: Evaluation, path: AnyPath, checked: LabelCheck | None = None) -> None:
     """Write a page of all that `evaluation` measured, and of the labels `checked`, as one HTML file.
 
-    Raises StorageError, UsageError for numbers.
+    Raises StorageError.
     """
-    evaluation.task.refuse_unknown("evaluate --report", "several labels", "grade")
     write_evaluation_page(Path(path), evaluation, checked)
 
 
@@ -612,17 +613,19 @@ def predict(
 ) -> Iterator[Prediction | ImageError]:
     """An answer, or the reason why there is none, for each of `images` in order. Raises SaccadeError.
 
-    `images` are files and folders, uint8 arrays (height, width[, 3]), images of Pillow, or a `DataSource`. Several
-    runs, and the members of an ensemble's folder, answer together: the mean of their probabilities. `model` as in
-    `evaluate`. `note` hears, at the end, which files of folders are no images, how many are training images, and why
-    none is told to be unlike those of training, where that is so.
+    `images` are files and folders, uint8 or uint16 arrays (height, width[, channels]), images of Pillow, or a
+    `DataSource`. Several runs, and the members of an ensemble's folder, answer together: the mean of their
+    probabilities. `model` as in `evaluate`. `note` hears, at the end, which files of folders are no images, how many
+    are training images, and why none is told to be unlike those of training, where that is so.
     `min_confidence`: below it, a prediction has no `answer` (`confidence_for` chooses one).
     """
     check_confidence(min_confidence)
     refuse_no_images(images)  # now; what is read is opened when its turn comes, and listed nowhere
     members, classifier = _answering(runs, runtime, model)
     refuse_confidence_of_labels(classifier.task, min_confidence)
-    return ScopedIterator(_noted_answers(members, classifier, _noted_items(images, note), note, min_confidence))
+    return ScopedIterator(
+        _noted_answers(members, classifier, _noted_items(images, classifier, note), note, min_confidence)
+    )
 
 
 def _noted_answers(
@@ -670,10 +673,12 @@ def confidence_for(
     return require_promised(classifier, members, precision)
 
 
-def _noted_items(images: ManyImages | GivenImage, note: Callable[[str], None] | None) -> Iterator[HeldImage]:
+def _noted_items(
+    images: ManyImages | GivenImage, classifier: Classifier, note: Callable[[str], None] | None
+) -> Iterator[HeldImage]:
     """The images, and behind the last of them a note on the files of folders that are none."""
     passed_over = PassedOver()
-    yield from items_of(images, passed_over)
+    yield from items_of(images, passed_over, classifier.preprocessings[0].num_channels)
     if note and passed_over.sentence():
         note(passed_over.sentence())
 
@@ -708,7 +713,7 @@ def predict_to_csv(
 
     def answers() -> Iterator[Prediction | ImageError]:
         with file:
-            items = file.remaining(_noted_items(images, note))
+            items = file.remaining(_noted_items(images, classifier, note))
             yield from write_answers(file, _noted_answers(members, classifier, items, note, min_confidence))
 
     return file.written, ScopedIterator(answers())
@@ -774,8 +779,8 @@ def predict_to_label_studio(
     check_confidence(min_confidence)
     refuse_no_images(images)
     members, classifier = _answering(runs, runtime, model)
-    classifier.task.refuse_unknown("predict --label-studio")
-    answers = _noted_answers(members, classifier, _noted_items(images, note), note, min_confidence)
+    classifier.task.refuse_unknown("predict --label-studio", "grade")
+    answers = _noted_answers(members, classifier, _noted_items(images, classifier, note), note, min_confidence)
     return export_label_studio(
         Path(out), _version_of(members, classifier), classifier.classes, answers, bad or raise_bad
     )
@@ -799,12 +804,14 @@ def predict_to_fiftyone(
     check_confidence(min_confidence)
     refuse_no_images(images)
     members, classifier = _answering(runs, runtime, model)
-    classifier.task.refuse_unknown("predict --fiftyone")
+    classifier.task.refuse_unknown("predict --fiftyone", "grade")
 
     def answered(items: Iterable[HeldImage]) -> Iterator[Prediction | ImageError]:
         return _noted_answers(members, classifier, iter(items), note, min_confidence)
 
-    return export_fiftyone(Path(out), classifier.classes, _noted_items(images, note), answered, bad or raise_bad)
+    return export_fiftyone(
+        Path(out), classifier.classes, _noted_items(images, classifier, note), answered, bad or raise_bad
+    )
 
 
 def _version_of(members: Sequence[Path], classifier: Classifier) -> str:
@@ -835,7 +842,8 @@ def features(
     check_features(path)
     seeing = _seeing(run, weights, runtime, model, note or untold)
     refuse_no_images(images)
-    return write_features(path, facts_of(seeing), stream_features(seeing.member, items_of(images)), bad or raise_bad)
+    items = items_of(images, None, seeing.member.preprocessing.num_channels)
+    return write_features(path, facts_of(seeing), stream_features(seeing.member, items), bad or raise_bad)
 
 
 @scoped_runtime()
@@ -904,7 +912,13 @@ def similar(
     if page is not None:
         atomic.check_file(page)
     refuse_no_images(images)
-    found = find_similar(member, item_of(image, "the image"), items_of(images), count, bad or raise_bad)
+    found = find_similar(
+        member,
+        item_of(image, "the image"),
+        items_of(images, None, member.preprocessing.num_channels),
+        count,
+        bad or raise_bad,
+    )
     if page is not None:
         write_similar_sheet(page, found)
     return found
@@ -929,12 +943,19 @@ def suggest(
     if count < 1:
         raise UsageError(f"--count is 1 or more, got {count}.")
     member = _survey_member(run, "suggest", runtime, model)
-    member.task.refuse_unknown("saccade suggest")
+    member.task.refuse_unknown("saccade suggest", "grade")
     refuse_no_images(images)
     table = _path(out)
     if table is not None:
         atomic.check_file(table)
-    found = suggest_images(member, Path(run), items_of(images), count, seed, bad or raise_bad)
+    found = suggest_images(
+        member,
+        Path(run),
+        items_of(images, None, member.preprocessing.num_channels),
+        count,
+        check_seed(seed),
+        bad or raise_bad,
+    )
     if table is not None:
         write_suggestions(table, found)
     return found
@@ -957,14 +978,21 @@ def drift(
     `features`, `model` and `opened` as in `evaluate`. Raises SaccadeError.
     """
     member = _survey_member(run, "drift", runtime, model)
-    member.task.refuse_unknown("saccade drift")
+    member.task.refuse_unknown("saccade drift", "number", "grade")
     refuse_no_images(images)
     folder = run_folder(Path(run))
     manifest = find_checkpoint(Path(run)).manifest
     with _own_source(source) as text:
         held_out = held_out_images(folder, manifest, text, member.runtime.num_threads)
         opened(opening_line(held_out.source))
-        return find_drift(member, Path(run), held_out, items_of(images), seed, bad or raise_bad)
+        return find_drift(
+            member,
+            Path(run),
+            held_out,
+            items_of(images, None, member.preprocessing.num_channels),
+            check_seed(seed),
+            bad or raise_bad,
+        )
 
 
 @contextmanager

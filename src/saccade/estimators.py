@@ -1,7 +1,8 @@
 """Estimators for scikit-learn: a classifier of images, and a transformer from images to features.
 
-X is many images: an array (N, H, W) or (N, H, W, 3) of uint8, or a list of paths, images of Pillow, or single arrays,
-which may differ in size. They follow scikit-learn's rules: a constructor keeps its arguments and does nothing else.
+X is many images: an array (N, H, W) or (N, H, W, C) of uint8 or uint16, or a list of paths, images of Pillow, or
+single arrays, which may differ in size. They follow scikit-learn's rules: a constructor keeps its arguments and does
+nothing else.
 """
 
 import os

@@ -52,8 +52,9 @@ def load(
 class Model(Displayed):
     """A trained classifier. `model(image)` is a `Prediction`; of a list, a list of them.
 
-    An image is the path of a file, an image of Pillow, or a uint8 array (height, width[, 3]). An array of four sizes,
-    or of three of which the last is not 1, 3 or 4, is a list of images.
+    An image is the path of a file, an image of Pillow, or a uint8 or uint16 array (height, width[, channels]): grey,
+    RGB, or as many bands as the network takes. An array of four sizes, or of three of which the last is not 1, 3, 4 or
+    the number of the network's bands, is a list of images.
     """
 
     def __init__(self, classifier: Classifier, runtime: RuntimeConfig) -> None:
@@ -74,12 +75,12 @@ class Model(Displayed):
         """
         start(self._runtime)  # threads and arithmetic, as every verb has them
         answers: list[Prediction] = []
-        with closing(predict(self._classifier, _items(images))) as stream:
+        with closing(predict(self._classifier, _items(images, self._num_channels))) as stream:
             for answer in stream:
                 if isinstance(answer, ImageError):
                     raise answer
                 answers.append(answer)
-        return answers[0] if is_single(images) else answers
+        return answers[0] if is_single(images, self._num_channels) else answers
 
     @scoped_runtime()
     def features(self, images: GivenImage | GivenMany) -> np.ndarray:
@@ -89,7 +90,7 @@ class Model(Displayed):
         and ModelError for a network that does not name its parts.
         """
         start(self._runtime)
-        items = list(_items(images))
+        items = list(_items(images, self._num_channels))
         found = [features_of(member, items or [_blank(member)]) for member in self._classifier.members]
         return np.concatenate(found, axis=1)[: len(items)]
 
@@ -120,6 +121,10 @@ class Model(Displayed):
         """The networks of all runs, in evaluation mode."""
         return tuple(member.model for member in self._classifier.members)
 
+    @property
+    def _num_channels(self) -> int:
+        return self._classifier.preprocessings[0].num_channels
+
     def display_lines(self) -> list[str]:
         """The runs, what they know, and how they answer."""
         members, runtime = self._classifier.members, self._classifier.runtime
@@ -131,9 +136,9 @@ class Model(Displayed):
         return [f"{names}{more}; {len(self.classes)} classes{looks_each}; on {runtime.device}.", f"Classes: {shown}"]
 
 
-def _items(images: Any) -> Iterator[HeldImage]:
+def _items(images: Any, num_channels: int) -> Iterator[HeldImage]:
     """One item for every image: a folder is none, so that answers stand where their images do."""
-    if is_single(images):
+    if is_single(images, num_channels):
         yield item_of(images, "the image")
         return
     if not isinstance(images, Iterable):

@@ -287,7 +287,7 @@ ROWS = (
         (np.array([["a.png"], ["b.png"]]), "X has the shape (2, 1); give paths or images as one list."),
         (
             np.zeros((4, 8, 8)),
-            "image 0 holds float64 values; pixels are uint8, 0 to 255.\n"
+            "image 0 holds float64 values; pixels are uint8, 0 to 255, or uint16.\n"
             "Turn values in 0 to 1 into them by (images * 255).round().astype('uint8').",
         ),
     ],

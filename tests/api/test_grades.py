@@ -12,10 +12,11 @@ from tests.angles import calls_for_classes, refusal, write_angles
 
 from saccade import api
 from saccade.core.errors import DataError, UsageError
-from saccade.core.task import GRADE, median_grade
+from saccade.core.task import GRADE, median_grade, softmax
 from saccade.core.types import Prediction
 from saccade.report.sections.classes import by_threshold
 from saccade.runs.checkpoint import find_checkpoint
+from saccade.runs.evaluation_files import read_verdict
 from saccade.train.own_images import own_source
 from saccade.transfer.more_classes import open_more
 
@@ -104,10 +105,6 @@ def test_a_grade_is_explained_and_reported(trained: api.TrainResult, folder: Pat
 
 def test_what_grades_do_not_know_is_refused(trained: api.TrainResult, folder: Path, tmp_path: Path):
     with pytest.raises(
-        UsageError, match="Costs, slices and corruptions are for one label an image; this run says a gr"
-    ):
-        api.evaluate(trained.run_dir, folder / "more" / "grades.csv", further=api.Further(slices=True))
-    with pytest.raises(
         DataError, match="'12.5', in which|has .* different grades|not one class of the images is known"
     ):
         api.evaluate(trained.run_dir, folder / "more" / "angles.csv")
@@ -117,7 +114,7 @@ def test_what_is_for_classes_without_an_order_refuses_the_run_before_it_reads_an
     trained: api.TrainResult, folder: Path, evaluation: api.Evaluation, tmp_path: Path, saccade: Callable
 ):
     grades = f"{folder / 'angles' / 'grades.csv'}?target=grade"
-    calls = calls_for_classes(trained.run_dir, grades, tmp_path)
+    calls = calls_for_classes(trained.run_dir, tmp_path)
     calls["Telling wrong labels"] = evaluation.suspected_labels
     calls["saccade add-class"] = lambda: open_more(grades, ["cat"], tmp_path)
     calls["--source"] = lambda: own_source(tmp_path, grades, ("mild", "severe"))
@@ -162,3 +159,78 @@ def test_no_label_of_a_grade_is_suspected_and_the_table_of_mistakes_says_nothing
     page = api.report(trained.run_dir, tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Labels that may be wrong" not in page
     assert 'href="#labels"' not in page
+
+
+def test_parts_costs_and_corruptions_count_what_is_said(
+    trained: api.TrainResult, evaluation: api.Evaluation, folder: Path, tmp_path: Path
+):
+    rows = [["true", *NAMES], *([name, *(abs(k - j) for j in range(4))] for k, name in enumerate(NAMES))]
+    with open(tmp_path / "costs.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    further = api.Further(costs=tmp_path / "costs.csv", slices=True, corruptions=True)
+    found = api.evaluate(trained.run_dir, folder / "more" / "grades.csv", further=further)
+    values, said_N = found.as_json(), median_grade(evaluation.probabilities())
+    assert values["costs"]["cost"] == pytest.approx(evaluation.metrics.grades.mae)  # a cost of one for each grade off
+    assert values["costs"]["num_changed"] == 0  # no answer has a smaller expected distance than the median
+    assert {part["num_samples"] for part in values["slices"]} <= set(range(10, 81))
+    assert sum(part["num_samples"] * part["top1"] for part in values["slices"] if part["trait"] == "brightness") == (
+        pytest.approx((said_N == found.label_N).sum())
+    )
+    corrupted = values["corruptions"]
+    assert corrupted["top1"] == values["top1"]
+    assert corrupted["mae"] == pytest.approx(values["mae"])
+    assert corrupted["mae_corrupted"] == pytest.approx(corrupted["mae"] + corrupted["mae_change"])
+    assert "They are off by" in found.robustness.sentence()
+    json.dumps(values, allow_nan=False)
+
+
+def test_drift_and_suggestions_say_the_median(trained: api.TrainResult, folder: Path):
+    files = sorted((folder / "more" / "images").glob("*.png"))
+    said = {
+        answer.key: answer.grade for answer in api.predict(trained.run_dir, files) if isinstance(answer, Prediction)
+    }
+    found = api.drift(trained.run_dir, files)
+    assert [share.name for share in found.classes] == list(NAMES)
+    assert [share.new for share in found.classes] == pytest.approx(
+        [list(said.values()).count(name) / len(files) for name in NAMES]
+    )
+    assert {
+        one.key: one.answer for one in api.suggest(trained.run_dir, files, count=10).suggested
+    }.items() <= said.items()
+
+
+def test_labelling_tools_get_the_grade_that_is_said(trained: api.TrainResult, folder: Path, tmp_path: Path):
+    files = sorted((folder / "more" / "images").glob("*.png"))[:6]
+    said = [answer.answer for answer in api.predict(trained.run_dir, files) if isinstance(answer, Prediction)]
+    api.predict_to_label_studio(trained.run_dir, files, folder / "more" / "tasks.json")
+    tasks = json.loads((folder / "more" / "tasks.json").read_text())
+    assert [
+        task["predictions"][0]["result"][0]["value"]["choices"][0] if "predictions" in task else None for task in tasks
+    ] == said
+    api.predict_to_fiftyone(trained.run_dir, files, tmp_path / "export")
+    labels = json.loads((tmp_path / "export" / "labels.json").read_text())
+    assert labels["classes"] == list(NAMES)
+    assert [one and labels["classes"][one["label"]] for one in labels["labels"].values()] == said
+
+
+def test_folds_judge_every_grade_once(folder: Path):
+    source = f"{folder / 'more' / 'grades.csv'}?target=grade"
+    settings = ["input.size_px=16", "batch_size=32", "optimizer.learning_rate=0.03"]
+    result = api.train(
+        api.TrainRequest(source=source, model="lenet5", epochs=1, folds=2, out=folder / "folds", settings=settings)
+    )
+    values = json.loads((folder / "folds" / "evaluation.json").read_text())
+    assert (values["num_samples"], values["task"], values["split"]) == (80, "grade", "folds")
+    said_N = median_grade(evaluation_of(folder / "folds"))
+    label_N = read_verdict(folder / "folds", NAMES, GRADE)[1].label_N
+    assert values["mae"] == pytest.approx(np.abs(said_N - label_N).mean())
+    assert result.judgement.folds is not None
+    assert result.judgement.folds.figure == "top1"
+
+
+def evaluation_of(run: Path) -> np.ndarray:
+    """The probabilities of the images that a run was judged on."""
+    found = read_verdict(run, NAMES, GRADE)
+    assert found is not None
+    probability_NK: np.ndarray = softmax(found[1].logits_NK)
+    return probability_NK

@@ -196,7 +196,7 @@ def test_a_run_folder_of_arrays_has_a_short_name(small: Small, tmp_path: Path, m
 REFUSED: list[tuple[Callable[[Small], object], str]] = [
     (
         lambda small: (small[0].astype(np.float32) / 255, small[1]),
-        "arrays holds float32 values; pixels are uint8, 0 to 255.\n"
+        "arrays holds float32 values; pixels are uint8, 0 to 255, or uint16.\n"
         "Turn values in 0 to 1 into them by (images * 255).round().astype('uint8').",
     ),
     (
@@ -205,8 +205,9 @@ REFUSED: list[tuple[Callable[[Small], object], str]] = [
         "Put the channels last: image.transpose(1, 2, 0).",
     ),
     (
-        lambda small: (np.zeros((4, 8, 8, 4), np.uint8), [0, 1, 0, 1]),
-        "arrays has the shape (8, 8, 4), which is not that of an image.\nGive RGB without an alpha channel.",
+        lambda small: (np.zeros((4, 80, 8, 99), np.uint8), [0, 1, 0, 1]),
+        "arrays has the shape (80, 8, 99), which is not that of an image.\n"
+        "Give (height, width, 3) RGB, grey, or 2 to 64 bands.",
     ),
     (
         lambda small: (np.zeros((8, 8), np.uint8), [0] * 8),

@@ -161,9 +161,9 @@ def test_a_model_shows_itself_in_words(runs: list[Path], model: Model):
     assert model.classes == tuple("0123456789")
 
 
-BAD_SHAPE = "has the shape (8, 8, 4), which is not that of an image.\nGive RGB without an alpha channel."
+BAD_SHAPE = "has the shape (8, 8, 99), which is not that of an image.\nPut the channels last: image.transpose(1, 2, 0)."
 FLOATS = (
-    "the image holds float64 values; pixels are uint8, 0 to 255.\n"
+    "the image holds float64 values; pixels are uint8, 0 to 255, or uint16.\n"
     "Turn values in 0 to 1 into them by (images * 255).round().astype('uint8')."
 )
 
@@ -171,8 +171,7 @@ FLOATS = (
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (np.zeros((8, 8, 4), np.uint8), f"the image {BAD_SHAPE}"),
-        ([np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8)], f"image 1 {BAD_SHAPE}"),
+        ([np.zeros((8, 8), np.uint8), np.zeros((8, 8, 99), np.uint8)], f"image 1 {BAD_SHAPE}"),
         (np.zeros((8, 8)), FLOATS),
         (
             3,
@@ -191,6 +190,17 @@ def test_what_is_no_image_is_refused_in_words(model: Model, given: object, messa
         with pytest.raises(DataError) as error:
             call(given)  # type: ignore[call-overload]
         assert error.value.message == message
+
+
+def test_an_array_with_an_alpha_channel_is_refused_by_a_network_of_colours(model: Model):
+    for given, name in ((np.zeros((8, 8, 4), np.uint8), "the image"), ([np.zeros((8, 8, 4), np.uint8)], "image 0")):
+        for call in (model, model.features):
+            with pytest.raises(ImageError) as error:
+                call(given)  # type: ignore[call-overload]
+            assert error.value.message == (
+                f"{name}: it has 4 channels, and the network takes grey or colours. Give (height, width, 3) RGB, "
+                "without an alpha channel."
+            )
 
 
 def test_an_image_that_cannot_be_used_is_named_alone_and_in_a_list(model: Model, files: list[Path], tmp_path: Path):

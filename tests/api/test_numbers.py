@@ -3,12 +3,14 @@
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from sklearn.metrics import mean_absolute_error, r2_score
-from tests.angles import calls_for_classes, refusal, write_angles
+from tests.angles import calls_for_classes, draw, refusal, write_angles
 
 from saccade import api
 from saccade.core.errors import DataError, UsageError
@@ -198,8 +200,7 @@ def test_a_finished_run_is_judged_again_to_the_same_figures(trained: api.TrainRe
     ("options", "said"),
     [
         ({"answering": api.Answering(min_confidence=0.9)}, "A confidence is of a class, and this run says a number."),
-        ({"further": api.Further(slices=True)}, "Costs, slices and corruptions are for one label an image; this run"),
-        ({"further": api.Further(corruptions=True)}, "Costs, slices and corruptions are for one label an image; this"),
+        ({"further": api.Further(costs=Path("costs.csv"))}, "A table of costs has a cell for each true class"),
     ],
 )
 def test_what_is_for_classes_is_refused(trained: api.TrainResult, folder: Path, options: dict, said: str):
@@ -222,9 +223,12 @@ def test_thresholds_label_checks_and_classes_are_refused(trained: api.TrainResul
 def test_what_is_for_classes_refuses_the_run_before_it_reads_an_image(
     trained: api.TrainResult, folder: Path, evaluation: api.Evaluation, tmp_path: Path
 ):
-    calls = calls_for_classes(trained.run_dir, f"{folder / 'angles' / 'angles.csv'}?target=number", tmp_path)
+    gone, run = tmp_path / "gone", trained.run_dir
+    calls = calls_for_classes(run, tmp_path)
+    calls["saccade suggest"] = lambda: api.suggest(run, gone)
+    calls["predict --label-studio"] = lambda: api.predict_to_label_studio(run, gone, tmp_path / "new")
+    calls["predict --fiftyone"] = lambda: api.predict_to_fiftyone(run, gone, tmp_path / "new")
     calls["evaluate --curves"] = lambda: api.write_curves(evaluation, tmp_path / "curves.csv")
-    calls["evaluate --report"] = lambda: api.write_evaluation_report(evaluation, tmp_path / "page.html")
     calls["Telling wrong labels"] = evaluation.suspected_labels
     for what, call in calls.items():
         with pytest.raises(UsageError) as error:
@@ -233,7 +237,7 @@ def test_what_is_for_classes_refuses_the_run_before_it_reads_an_image(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("option", ["--label-errors", "--curves", "--report"])
+@pytest.mark.parametrize("option", ["--label-errors", "--curves"])
 def test_evaluate_refuses_what_is_for_classes_before_it_opens_the_images(
     trained: api.TrainResult, tmp_path: Path, saccade: Callable, option: str
 ):
@@ -277,3 +281,63 @@ def test_features_have_the_numbers_as_labels_and_the_image_itself_is_the_nearest
     unit_ND = feature_ND / np.linalg.norm(feature_ND, axis=1, keepdims=True)
     nearest = 1 + int((unit_ND[1:] @ unit_ND[0]).argmax())
     assert similar.found[0].key == str(photos[nearest])
+
+
+def test_parts_and_corruptions_count_answers_that_are_near(
+    trained: api.TrainResult, evaluation: api.Evaluation, folder: Path, tmp_path: Path
+):
+    further = api.Further(slices=True, corruptions=True)
+    found = api.evaluate(trained.run_dir, folder / "more" / "angles.csv", further=further)
+    values, task = found.as_json(), find_checkpoint(trained.run_dir).manifest.task
+    said_N = evaluation.probabilities()[:, 0]
+    is_near_N = np.abs(said_N - found.label_N) < task.deviation / 2
+    assert sum(part["num_samples"] * part["near"] for part in values["slices"] if part["trait"] == "brightness") == (
+        pytest.approx(is_near_N.sum())
+    )
+    corrupted = values["corruptions"]
+    assert corrupted["near"] == values["near"] == pytest.approx(is_near_N.mean())
+    assert corrupted["mae"] == pytest.approx(mean_absolute_error(found.label_N, said_N))
+    assert corrupted["mae_corrupted"] > corrupted["mae"]
+    assert f"within half a standard deviation, {task.deviation / 2:.4g}, of the truth." in found.robustness.sentence()
+    api.write_evaluation_report(found, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for title in ("By range of the truth", "Parts of the images", "Corrupted images"):
+        assert title in page
+    json.dumps(values, allow_nan=False)
+
+
+def test_drift_looks_at_the_numbers_that_are_said(trained: api.TrainResult, folder: Path, tmp_path: Path):
+    alike = api.drift(trained.run_dir, sorted((folder / "more" / "images").glob("*.png")))
+    assert not alike.is_drifted
+    assert (alike.classes, alike.views[-1]) == ((), "the number 'angle'")
+    generator = np.random.default_rng(8)
+    for number in range(60):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), draw(float(generator.uniform(30, 60)), generator))
+    moved = api.drift(trained.run_dir, sorted(tmp_path.glob("*.png")))
+    assert moved.is_drifted
+    assert len(moved.display_lines()) == 2
+    assert moved.display_rows()[1] == []
+
+
+def test_folds_judge_every_number_once_on_its_folds_own_scale(folder: Path):
+    source = f"{folder / 'more' / 'angles.csv'}?target=number"
+    asked = request(folder, "folds", epochs=1)
+    result = api.train(replace(asked, source=source, folds=2))
+    values = json.loads((folder / "folds" / "evaluation.json").read_text())
+    assert (values["num_samples"], values["split"], values["task"]) == (100, "folds", "number")
+    said = {}
+    for number in (1, 2):
+        run = folder / "folds" / "folds" / f"fold-{number}"
+        manifest = find_checkpoint(run).manifest
+        verdict, outputs = read_verdict(run, manifest.classes, manifest.task)
+        said |= dict(zip(verdict.keys, manifest.task.probabilities_of(outputs.logits_NK)[:, 0], strict=True))
+    with open(folder / "more" / "angles.csv", newline="", encoding="utf-8") as file:
+        truth = {row["file"]: float(row["angle"]) for row in csv.DictReader(file)}
+    assert said.keys() == truth.keys()
+    wanted = float(np.mean([abs(said[key] - truth[key]) for key in truth]))
+    assert values["mae"] == pytest.approx(wanted, rel=1e-5)
+    folds = result.judgement.folds
+    assert folds is not None
+    assert (folds.figure, folds.value) == ("mae", pytest.approx(wanted, rel=1e-5))
+    assert "The folds lie between" in folds.notes[1]
+    assert "What each fold is worth" in api.report(folder / "folds", folder / "page.html").read_text(encoding="utf-8")

@@ -248,10 +248,10 @@ def test_one_confidence_and_what_is_measured_of_one_label_are_refused(trained: a
         api.evaluate(trained.run_dir, source, answering=api.Answering(min_confidence=0.9))
     assert answering.value.message == own
     with pytest.raises(UsageError) as further:
-        api.evaluate(trained.run_dir, source, further=api.Further(slices=True))
+        api.evaluate(trained.run_dir, source, further=api.Further(costs=Path("costs.csv")))
     assert further.value.message == (
-        "Costs, slices and corruptions are for one label an image; this run knows several.\n"
-        "Leave out --costs, --slices, --slice-column and --corruptions."
+        "A table of costs has a cell for each true class and each answer; this run knows several labels an image.\n"
+        "Leave out --costs."
     )
 
 

@@ -14,13 +14,17 @@ import pytest
 import torch
 import yaml
 from safetensors import safe_open
+from safetensors.numpy import load_file
 from tests.processes import run_python
-from tests.ship.untrained import CLASSES, JUDGED, PIXELS, public_run, untrained_run
+from tests.ship.untrained import CLASSES, JUDGED, PIXELS, public_run, untrained_run, with_known_features
 
 from saccade import api
 from saccade.core.errors import ExportError, UsageError
 from saccade.core.task import Task
 from saccade.core.types import Preprocessing
+from saccade.data.images.decode import decode_image
+from saccade.data.images.normalize import normalize
+from saccade.data.images.preprocess import prepare_image
 from saccade.models.architecture import MODELS, ModelSpec
 from saccade.runs.checkpoint import find_checkpoint
 from saccade.ship import hub
@@ -180,6 +184,62 @@ def test_figures_of_training_images_are_not_in_the_model_index(tmp_path: Path):
     assert "89.5 % of 1,234 training images correct" in text
 
 
+def test_features_of_training_images_are_beside_the_weights_and_the_card_says_how_they_tell(tmp_path: Path):
+    run = with_known_features(untrained_run(tmp_path / "run"))
+    made = api.export(run, formats=["hub"])
+    unlike, folder = made.bundle.unlike_training, made.folder
+    assert unlike is not None
+    assert list(unlike.largest_difference) == ["hub"]
+    assert unlike.largest_difference["hub"] < 1e-5
+    known = load_file(folder / "unlike_training.safetensors")["unit_features"]
+    assert (known.dtype, known.shape) == (np.float16, (40, unlike.num_features))
+    text = (folder / "README.md").read_text()
+    assert f"is_unlike = distance > {unlike.threshold!r}" in text
+    assert "what the last layer sees of 40 training pictures" in text
+    code = text.split("## Unlike anything seen in training")[1].split("```python\n")[1].split("```")[0]
+    photos = [folder / "check" / f"image-{number}.png" for number in (1, 2, 3)]
+    wanted = [answer.unlike_training for answer in api.predict(run, photos)]
+    assert told_by(code, folder, photos) == wanted
+
+
+def told_by(code: str, folder: Path, photos: list[Path]) -> list[bool]:
+    """What the card's code says of photos, with our network in the place of timm's."""
+    weights = find_weights(str(folder), "mobilenetv3-small")
+    network = load_backbone(weights).eval()
+
+    class AsTimm:
+        def forward_features(self, image_BCHW: torch.Tensor) -> torch.Tensor:
+            return network.stages(network.stem(image_BCHW))
+
+        def forward_head(self, map_BCHW: torch.Tensor, pre_logits: bool) -> torch.Tensor:
+            assert pre_logits
+            return network.neck(map_BCHW).flatten(1)
+
+    def prepare(path: Path) -> torch.Tensor:
+        image_HWC = prepare_image(decode_image(path.read_bytes(), "photo").image_HWC, weights.preprocessing)
+        return normalize(
+            torch.from_numpy(image_HWC.copy()).permute(2, 0, 1)[None], weights.preprocessing, torch.float32
+        )[0]
+
+    found = []
+    with pytest.MonkeyPatch.context() as changed:
+        changed.chdir(folder)
+        for photo in photos:
+            names = {"model": AsTimm(), "prepare": prepare, "image": photo}
+            exec(code, names)
+            found.append(bool(names["is_unlike"][0]))
+    return found
+
+
+def test_a_run_that_keeps_no_features_says_so_on_its_card(exported: Path):
+    text = (exported / "README.md").read_text()
+    assert (
+        "This folder does not tell such pictures (the run keeps no features of its training images): the network names "
+        "a class for them, too."
+    ) in text
+    assert not (exported / "unlike_training.safetensors").exists()
+
+
 def test_several_labels_carry_their_calibration_and_thresholds(tmp_path: Path):
     run = untrained_run(tmp_path / "run", temperature=1.0, task=SEVERAL)
     folder = api.export(run, formats=["hub"]).folder
@@ -311,8 +371,8 @@ def test_timm_and_transformers_answer_whole_photos_as_predict_does(shared, tmp_p
     squashed = PIXELS.model_copy(update={"resize_px": None, "interpolation": "bilinear"})
     runs = [
         public_run(tmp_path / "public", shared("weights/efficientnet_lite0"), "efficientnet-lite0"),
-        untrained_run(tmp_path / "plain", "resnet18", temperature=1.0, head_scale=0.1),
-        untrained_run(tmp_path / "tempered", "mobilenetv3-small"),
+        with_known_features(untrained_run(tmp_path / "plain", "resnet18", temperature=1.0, head_scale=0.1)),
+        with_known_features(untrained_run(tmp_path / "tempered", "mobilenetv3-small")),
         untrained_run(tmp_path / "squashed", "efficientnet-lite0", squashed),
         untrained_run(tmp_path / "several", "mobilenetv2", temperature=1.0, task=SEVERAL),
         untrained_run(tmp_path / "dense", "convnext-atto"),
@@ -324,4 +384,6 @@ def test_timm_and_transformers_answer_whole_photos_as_predict_does(shared, tmp_p
         atol = 1e-6 if run.name == "public" else 5e-6  # networks without training make more of a pixel's last bit
         np.testing.assert_allclose(each["timm"], each["ours"], rtol=0, atol=atol, err_msg=run.name)
         np.testing.assert_allclose(each["transformers"], each["ours"], rtol=0, atol=atol, err_msg=run.name)
+    for each in found[1:3]:
+        np.testing.assert_allclose(each["distances"], each["own_distances"], rtol=0, atol=1e-4)
     assert [each["difference"] for each in found[:2]] == [0.0, 0.0]  # bit for bit, where nothing is folded

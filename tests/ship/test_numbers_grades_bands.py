@@ -173,7 +173,13 @@ def test_a_number_is_that_of_predict_in_every_engine_and_over_http(aged: tuple[P
         ("logits", "TYPE_FP32"),
     ]
     parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
-    assert parameters == {"classes": '["age *in* days"]', "task": "number", "half_width": "6.0"}
+    assert parameters == {
+        "classes": '["age *in* days"]',
+        "task": "number",
+        "mean": "1500000.0",
+        "deviation": "12.5",
+        "half_width": "6.0",
+    }
     assert ask(served, "GET", "/api/v1/models/it").json["half_width"] == 6.0
 
 
@@ -310,16 +316,9 @@ def test_what_does_not_know_numbers_or_bands_is_refused_in_words(
     assert hub.value.message == (
         "timm and transformers answer with classes, and this run answers with a number.\nExport a graph: --format onnx."
     )
-    with pytest.raises(UsageError) as small:
-        api.export(aged[0], tmp_path / "new", formats=["openvino"], int8=api.AskedInt8())
-    assert small.value.message == (
-        "saccade export --int8 does not know numbers: it is for classes.\n"
-        "Give a run or images of classes, without --target number."
-    )
     for what, values in {
         "--format hub": {"formats": ["onnx", "hub"]},
         "--format browser": {"formats": ["browser"]},
-        "--int8": {"formats": ["openvino"], "int8": api.AskedInt8()},
     }.items():
         with pytest.raises(UsageError) as bands:
             api.export(banded[0], tmp_path / "new", **values)

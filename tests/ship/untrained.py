@@ -1,16 +1,24 @@
 """Runs with fresh networks, or with public weights, written as a training writes them: enough for an export."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from saccade.classify.classifier import open_member
+from saccade.core.runtime import RuntimeConfig
 from saccade.core.task import ONE_LABEL, Task
 from saccade.core.types import Preprocessing
+from saccade.evaluate.novelty import measure_novelty
 from saccade.models.architecture import ModelSpec
 from saccade.models.build import resolve_model
-from saccade.runs.checkpoint import save_checkpoint
+from saccade.models.penultimate import MAX_KEPT, with_features
+from saccade.runs.checkpoint import find_checkpoint, save_checkpoint, update_manifest
 from saccade.runs.manifest import Manifest
+from saccade.runs.names import NOVELTY
+from saccade.runs.novelty_file import KnownFeatures, novelty_bytes
 from saccade.weights.public import find_weights, load_backbone
 
 CLASSES = ("hat", "shoe|boot", "Kleid ü", "t-shirt")
@@ -67,6 +75,22 @@ def untrained_run(
     run.mkdir(parents=True)
     (run / "config.toml").write_text("format = 2\n")
     save_checkpoint(run / "checkpoint-best", manifest, network.state_dict())
+    return run
+
+
+def with_known_features(run: Path) -> Path:
+    """`run`, which now keeps what its head sees of 40 drawn images, as if they had trained it, and of 30 others."""
+    checkpoint, member = find_checkpoint(run), open_member(run, RuntimeConfig(device="cpu"))
+    draw, pixels = np.random.default_rng(11), member.preprocessing
+    coarse = draw.integers(0, 256, (70, 4, 4, pixels.num_channels), dtype=np.uint8)
+    image_NHWC = coarse.repeat(pixels.input_height_px // 4, axis=1).repeat(pixels.input_width_px // 4, axis=2)
+    looking = replace(member, model=with_features(member.model, MAX_KEPT))
+    both_NX = looking.logits(torch.from_numpy(image_NHWC).permute(0, 3, 1, 2)).numpy()
+    feature_ND = both_NX[:, len(member.classes) :]
+    novelty = measure_novelty(feature_ND[:40], feature_ND[40:])
+    kept = novelty_bytes(KnownFeatures(unit_MD=novelty.unit_MD, distance_V=novelty.distance_V))
+    manifest = checkpoint.manifest
+    update_manifest(checkpoint, manifest.metrics, manifest.temperature, manifest.task, {NOVELTY: kept})
     return run
 
 

@@ -47,7 +47,34 @@ def exported(run: str, photos: list[Path]) -> dict[str, Any]:
         "ours": ours,
         "timm": by_timm(folder, photos, written.bundle.task.is_several),
         "transformers": by_transformers(folder, photos, classes),
+        **distances(run, folder, photos),
     }
+
+
+def distances(run: str, folder: Path, photos: list[Path]) -> dict[str, list[float]]:
+    """How far photos lie from those of training, by the code of the card and by the run, if it keeps any."""
+    import numpy
+
+    from saccade import load
+    from saccade.classify.classifier import open_member
+    from saccade.core.runtime import RuntimeConfig
+
+    card = (folder / "README.md").read_text()
+    if not (folder / "unlike_training.safetensors").exists():
+        return {}
+    code = card.split("## Unlike anything seen in training")[1].split("```python\n")[1].split("```")[0]
+    code = code.replace('"unlike_training.safetensors"', repr(str(folder / "unlike_training.safetensors")))
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    prepare = timm.data.create_transform(**timm.data.resolve_data_config({}, model=model))
+    found = []
+    for path in photos:
+        names: dict[str, Any] = {"model": model, "prepare": prepare, "image": Image.open(path).convert("RGB")}
+        exec(code, names)
+        found.append(float(names["distance"][0]))
+    novelty = open_member(Path(run), RuntimeConfig(device="cpu")).novelty
+    assert novelty is not None
+    own: list[float] = novelty.distance(numpy.asarray(load(run).features(photos))).tolist()
+    return {"distances": found, "own_distances": own}
 
 
 def by_timm(folder: Path, photos: list[Path], is_several: bool) -> list[list[float]]:

@@ -1,6 +1,7 @@
 """A deployed model as a classifier: what it takes, what it answers, and which class each number stands for."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,17 +9,19 @@ import numpy as np
 
 from ..core.errors import EndpointError, UsageError, printable
 from ..core.plain_files import open_plain_file
+from ..core.plain_numbers import plain_float
+from ..core.task import GRADE, ONE_LABEL, SEVERAL_LABELS, Task
+from ..core.task import NUMBER as NUMBERS
 from ..core.types import Preprocessing
 from ..data.images.encode import file_content
 from ..models.architecture import MODELS
 from ..runs.checkpoint import find_checkpoint, holds_checkpoint
 from ..runs.names import BUNDLE
-from ..ship.bundle import read_bundle
+from ..ship.bundle import NUMBER, PROBABILITIES, read_bundle
 from ..weights.card import MAX_CARD_BYTES, parse_classes, parse_preprocessing, public_preprocessing, read_json
 from .protocol import ModelInfo, ProtocolClient, TensorInfo, WantedOutput
 
-FILES, PIXELS = "BYTES", ("UINT8", "FP16", "FP32", "FP64")
-PREFERRED = "probabilities"  # of several outputs
+FILES, PIXELS = "BYTES", ("UINT8", "UINT16", "FP16", "FP32", "FP64")
 SUM_TOLERANCE = 1e-3
 
 
@@ -34,7 +37,8 @@ class Preparation:
 class Endpoint:
     """A model of a server that is ready to be asked. `preparation` None: it takes image files as they are.
 
-    `output` is asked for; `classes` are in the order of its values.
+    `output` is asked for; `classes` are in the order of its values, empty where it gives a number. `task` is what the
+    server says it is asked of an image, else what the person says; None: neither of them.
     """
 
     client: ProtocolClient
@@ -42,6 +46,7 @@ class Endpoint:
     output: str
     classes: tuple[str, ...]
     preparation: Preparation | None
+    task: Task | None = None
 
     @property
     def takes_files(self) -> bool:
@@ -65,11 +70,12 @@ class Endpoint:
     def _row(self, found: dict[str, np.ndarray], key: str) -> np.ndarray:
         values = found.get(self.output)
         where = f"{printable(self.client.address)}, image '{printable(key[:200])}'"
-        if values is None or values.dtype == object or values.size != len(self.classes):
+        if values is None or values.dtype == object or values.size != max(1, len(self.classes)):
             got = "no such output" if values is None else f"shape {list(values.shape)}"
+            needs = f"for each of the {len(self.classes):,} classes" if self.classes else "for an image"
             raise EndpointError(
-                f"{where}: output '{printable(self.output[:80])}' must have one number for each of the "
-                f"{len(self.classes):,} classes, got {got}.\nChoose another output: --output NAME."
+                f"{where}: output '{printable(self.output[:80])}' must have one number {needs}, got {got}.\n"
+                f"Choose another output: --output NAME."
             )
         row_K = values.ravel().astype(np.float64)
         if not np.isfinite(row_K).all():
@@ -78,26 +84,35 @@ class Endpoint:
 
 
 def as_input(prepared_HWC: np.ndarray, info: TensorInfo, preparation: Preparation | None) -> np.ndarray:
-    """Prepared uint8 pixels as a batch of one, in the order and the kind of number that the input wants; numbers that
-    are not whole are normalised by the preparation: (pixel / 255 - mean) / std."""
-    image = prepared_HWC
-    if info.datatype != "UINT8" and preparation is not None:
-        mean, std = (np.asarray(getattr(preparation.preprocessing, name), np.float64) for name in ("mean", "std"))
-        image = (image / 255 - mean) / std
-    return (image if _is_channels_last(info) else image.transpose(2, 0, 1))[None]
+    """Prepared pixels as a batch of one, in the order and the kind of number that the input wants; numbers that are not
+    whole are normalised by the preparation: (pixel / full scale - mean) / std."""
+    image, num_channels = prepared_HWC, prepared_HWC.shape[2]
+    if not info.datatype.startswith("UINT") and preparation is not None:
+        pixels = preparation.preprocessing
+        mean, std = np.asarray(pixels.mean, np.float64), np.asarray(pixels.std, np.float64)
+        image = (image / pixels.full_scale - mean) / std
+    return (image if _is_channels_last(info, num_channels) else image.transpose(2, 0, 1))[None]
 
 
 def open_endpoint(
-    client: ProtocolClient, preparation: Preparation | None, classes: Sequence[str] = (), output: str = ""
+    client: ProtocolClient,
+    preparation: Preparation | None,
+    classes: Sequence[str] = (),
+    output: str = "",
+    target: str = "",
 ) -> Endpoint:
     """Ask the server what the model takes and answers, and settle what every value means.
 
-    `classes` are its class names in order, empty: those that the server says, else those of `preparation`. Raises
-    EndpointError or UsageError naming the option that settles what nothing says.
+    `classes` are its class names in order, empty: those that the server says, else those of `preparation`. `target` is
+    number or grade where a person says that the labels are, "" where nothing is said. Raises EndpointError or
+    UsageError naming the option that settles what nothing says.
     """
     info = client.info()
     model_input = _the_input(client, info)
-    name = output or _the_output(client, info)
+    parameters = client.parameters()
+    task = told_task(parameters) or {"number": NUMBERS, "grade": GRADE}.get(target)
+    is_number = task is not None and task.is_number
+    name = output or _the_output(client, info, NUMBER if is_number else PROBABILITIES)
     if model_input.datatype == FILES:
         if not client.binary:
             raise EndpointError(
@@ -108,13 +123,26 @@ def open_endpoint(
     else:
         needed = preparation
         _refuse_other_size(client, model_input, preparation)
-    return Endpoint(
-        client=client,
-        model_input=model_input,
-        output=name,
-        classes=tuple(classes) or _told_classes(client, info, model_input, name, preparation),
-        preparation=needed,
-    )
+    told: tuple[str, ...] = ()
+    if not is_number:
+        told = tuple(classes) or told_classes(parameters, printable(client.address))
+        told = told or _asked_or_known_classes(client, info, model_input, name, preparation)
+    return Endpoint(client=client, model_input=model_input, output=name, classes=told, preparation=needed, task=task)
+
+
+def told_task(parameters: Mapping[str, str]) -> Task | None:
+    """What `saccade serve` says in a model's configuration of the kind of its answers, of a number also their scale;
+    None of servers that say nothing of it."""
+    known: dict[str, Task] = {task.kind: task for task in (ONE_LABEL, SEVERAL_LABELS, GRADE, NUMBERS)}
+    found = known.get(parameters.get("task", ""))
+    if found is None or not found.is_number:
+        return found
+    try:
+        values = {name: plain_float(parameters[name]) for name in ("mean", "deviation") if name in parameters}
+        half_width = plain_float(parameters.get("half_width", "0"))
+        return Task.model_validate({"kind": "number", "half_width": half_width, **values})
+    except ValueError:  # also of pydantic: no scale that there can be
+        return found
 
 
 def read_preparation(text: str) -> Preparation:
@@ -168,12 +196,12 @@ def _the_input(client: ProtocolClient, info: ModelInfo) -> TensorInfo:
     )
 
 
-def _the_output(client: ProtocolClient, info: ModelInfo) -> str:
+def _the_output(client: ProtocolClient, info: ModelInfo, preferred: str) -> str:
     names = [one.name for one in info.outputs]
     if len(names) == 1:
         return names[0]
-    if PREFERRED in names:
-        return PREFERRED
+    if preferred in names:
+        return preferred
     has = ", ".join(printable(name[:80]) for name in names[:8]) or "none"
     raise UsageError(
         f"{printable(client.address)} has several outputs or none: {has}.\nChoose one: --output NAME."
@@ -182,8 +210,8 @@ def _the_output(client: ProtocolClient, info: ModelInfo) -> str:
     )
 
 
-def _is_channels_last(info: TensorInfo) -> bool:
-    return info.shape[-1] in (1, 3)
+def _is_channels_last(info: TensorInfo, num_channels: int) -> bool:
+    return info.shape[-1] in (1, 3, num_channels)
 
 
 def _refuse_other_size(client: ProtocolClient, info: TensorInfo, preparation: Preparation | None) -> None:
@@ -193,13 +221,13 @@ def _refuse_other_size(client: ProtocolClient, info: TensorInfo, preparation: Pr
             f"{printable(client.address)} takes pixels, {info.words()}, and does not say how they are made.\n"
             "Say it: --preprocessing with the run or export that was deployed, a JSON file, or a network's name."
         )
-    if all(info.shape[place] not in (1, 3) for place in (-1, -3)):
+    channels, height, width = preparation.preprocessing.input_CHW
+    if all(info.shape[place] not in (1, 3, channels) for place in (-1, -3)):
         raise EndpointError(
             f"{printable(client.address)} takes {info.words()}: nothing says where the channels lie.\n"
             "Serve the model with 3 or 1 as the first or the last size of an image."
         )
-    channels, height, width = preparation.preprocessing.input_CHW
-    has = (height, width, channels) if _is_channels_last(info) else (channels, height, width)
+    has = (height, width, channels) if _is_channels_last(info, channels) else (channels, height, width)
     wants = info.shape[-3:]
     if any(side not in (-1, own) for side, own in zip(wants, has, strict=True)):
         raise UsageError(
@@ -208,10 +236,20 @@ def _refuse_other_size(client: ProtocolClient, info: TensorInfo, preparation: Pr
         )
 
 
-def _told_classes(
+def told_classes(parameters: Mapping[str, str], where: str) -> tuple[str, ...]:
+    """The classes that `saccade serve` says in a model's configuration; none of servers that say nothing of them."""
+    try:
+        names = json.loads(parameters.get("classes", "[]"))
+    except (ValueError, RecursionError):
+        return ()
+    return parse_classes(names, where) if isinstance(names, list) and names else ()
+
+
+def _asked_or_known_classes(
     client: ProtocolClient, info: ModelInfo, model_input: TensorInfo, output: str, preparation: Preparation | None
 ) -> tuple[str, ...]:
-    """The classes as the server says them (its extension `classification`), else those of the preparation."""
+    """The classes as the server says them when asked (its extension `classification`), else those of the
+    preparation."""
     sizes = [one.shape[-1] for one in info.outputs if one.name == output and one.shape]
     size = sizes[0] if sizes and sizes[0] > 0 else 0
     told = _asked_classes(client, model_input, output, size, preparation)

@@ -7,27 +7,29 @@ from itertools import islice
 
 import numpy as np
 
-from ..classify.chosen_threshold import Answering
+from ..classify.chosen_threshold import Answering, refuse_confidence_of_labels
 from ..classify.crops import CENTRE
 from ..classify.evaluation import Evaluation
 from ..classify.further import Further, prepare
 from ..classify.judge import run_labels
 from ..classify.judged_images import test_part
 from ..classify.stream import items_of_source, prepared_stream
-from ..core.errors import UsageError, printable
+from ..core.errors import DataError, UsageError, printable
 from ..core.processors import available_cpus
-from ..core.task import ONE_LABEL
+from ..core.task import NUMBER, Task
 from ..data.images.encode import file_content
 from ..data.labels import labels_of
 from ..data.opening_line import Told, opening_line, untold
-from ..data.scan import scan_source
+from ..data.scan import Channels, channels_of, scan_source
 from ..data.source import DataSource, open_source
+from ..data.sources.shared.targets import order_of_grades
 from ..evaluate.caveats import sentences
 from ..evaluate.classes import match_classes, refuse_extra_classes
 from ..evaluate.words import metrics_of, warnings
 from .endpoint import SUM_TOLERANCE, Endpoint
 
 AT_ONCE = 4  # requests: enough to hide the way there, few enough for a small server
+VERB = "evaluate --endpoint"
 UNKNOWN = (
     "nothing says which images the deployed model was trained on: if some of these are among them, the figure flatters."
 )
@@ -49,18 +51,30 @@ def judge_endpoint(
     asked = further or Further()
     if asked.corruptions:
         raise UsageError("Corruptions are measured on a run, not on an endpoint: leave out --corruptions.")
-    source = open_source(source_text, verb="evaluate --endpoint")
+    source, task = _labelled(endpoint, source_text)
     opened(opening_line(source))
-    match = match_classes(endpoint.classes, source.classes)
-    refuse_extra_classes(match)
-    ready = prepare(asked, source_text, endpoint.classes, ONE_LABEL, has_bands=False)
-    good_N = scan_source(source, available_cpus(), "error", channels="colour").good_N
+    classes = (source.label_name or source.classes[0],) if task.is_number else endpoint.classes
+    label_map_S, told = np.zeros(1, np.int64), tuple[str, ...]()
+    if not task.is_number:
+        match = match_classes(classes, source.classes)
+        refuse_extra_classes(match)
+        label_map_S, told = match.label_map_S, match.messages
+    if task.is_grade:
+        _refuse_unordered(endpoint)
+    refuse_confidence_of_labels(task, answering.min_confidence if answering else None)
+    ready = prepare(asked, source_text, classes, task)
+    good_N = scan_source(source, available_cpus(), "error", channels=_channels(endpoint)).good_N
     test_N, where = test_part(source, good_N), printable(source.name)
     index_N, judged_on = (test_N, f"the test part of {where}") if len(test_N) else (good_N, f"all images of {where}")
+    label_N = run_labels(labels_of(source, index_N), label_map_S, len(classes))
     value_NK = _answers(endpoint, source, index_N)
-    are_probabilities, logits_NK = _as_logits(value_NK)
-    label_N = run_labels(labels_of(source, index_N), match.label_map_S, len(endpoint.classes))
-    metrics = metrics_of(logits_NK, label_N, endpoint.classes, ONE_LABEL)
+    if task.is_number:
+        task, notes = _with_scale(task, label_N)
+        logits_NK = task.logits_of(value_NK)
+    else:
+        are_probabilities, logits_NK = _as_logits(value_NK)
+        notes = [_output_note(endpoint, are_probabilities)]
+    metrics = metrics_of(logits_NK, label_N, classes, task)
     evaluation = Evaluation(
         runs=(),
         endpoint=endpoint.client.address,
@@ -68,7 +82,7 @@ def judge_endpoint(
         source=source_text,
         metrics=metrics,
         judged_on=judged_on,
-        notes=(*source.notes, *match.messages, *_notes(endpoint, are_probabilities)),
+        notes=(*source.notes, *told, *notes, *_notes(endpoint)),
         caveats=tuple(sentences([UNKNOWN, *warnings(metrics, "")])),
         seed=0,
         seconds=time.monotonic() - started_s,
@@ -77,6 +91,7 @@ def judge_endpoint(
         label_N=label_N,
         keys=tuple(source.record(int(index)).key for index in index_N),
         kind="",
+        task=task,
         min_confidence=answering.min_confidence if answering else None,
     )
     return ready.measure(evaluation, source, index_N)
@@ -117,14 +132,61 @@ def _as_logits(value_NK: np.ndarray) -> tuple[bool, np.ndarray]:
     return True, np.log(np.maximum(value_NK, np.finfo(np.float64).tiny))
 
 
-def _notes(endpoint: Endpoint, are_probabilities: bool) -> list[str]:
+def _labelled(endpoint: Endpoint, source_text: str) -> tuple[DataSource, Task]:
+    """(the source, what is asked of its images): labels are read as the server answers, where it says how. Raises
+    DataError for lists of labels, and where labels and answers are of two kinds."""
+    told = endpoint.task
+    source = open_source(source_text, verb=VERB, several=True, target=told.target if told else "")
+    if source.task.is_several or (told is not None and told.is_several):
+        what = printable(source.name[:200]) if source.task.is_several else printable(endpoint.client.address)
+        raise DataError(
+            f"{what} has several labels an image, and {VERB} knows one label, a number or a grade.\n"
+            f"Choose one label for each image, or judge the run itself: saccade evaluate RUN SOURCE."
+        )
+    if told is not None and told.kind != source.task.kind:
+        says, has = (f"a {kind}" if kind in ("number", "grade") else kind for kind in (told.kind, source.task.kind))
+        raise DataError(
+            f"The deployed model says {says} for an image, and {printable(source.name[:200])} has {has}: nothing says "
+            f"which answers are right.\nJudge it on images that are labelled as those it learned from."
+        )
+    return source, told or source.task
+
+
+def _refuse_unordered(endpoint: Endpoint) -> None:
+    """Raise DataError where the model's classes are not grades in their order: their median would mean nothing."""
+    places = order_of_grades(printable(endpoint.client.address), endpoint.classes)
+    if places != sorted(places):
+        raise DataError(
+            f"{printable(endpoint.client.address)} does not give its grades in their order: "
+            f"{printable(', '.join(endpoint.classes[:10]))}.\nJudge it by classes: leave --target out."
+        )
+
+
+def _channels(endpoint: Endpoint) -> Channels:
+    """How images are looked through before they are sent."""
+    return "colour" if endpoint.preparation is None else channels_of(endpoint.preparation.preprocessing)
+
+
+def _with_scale(task: Task, value_N: np.ndarray) -> tuple[Task, list[str]]:
+    """(a number's task with its scale: that of the training images where the server says it, else that of the judged
+    ones, what a person should know of it)."""
+    if task != NUMBER:
+        return task, []
+    note = (
+        "The server does not say how far the numbers of the training images lie apart: an answer counts as near within "
+        "half a standard deviation of the judged ones."
+    )
+    return task.of_numbers(value_N), [note]
+
+
+def _output_note(endpoint: Endpoint, are_probabilities: bool) -> str:
     output = printable(endpoint.output[:80])
-    told = [
-        f"Output '{output}' holds probabilities."
-        if are_probabilities
-        else f"Output '{output}' does not add up to 1: it is taken for logits, and confidences are their softmax."
-    ]
-    if not endpoint.takes_files:
-        told.append("Images were prepared here, as --preprocessing says.")
+    if are_probabilities:
+        return f"Output '{output}' holds probabilities."
+    return f"Output '{output}' does not add up to 1: it is taken for logits, and confidences are their softmax."
+
+
+def _notes(endpoint: Endpoint) -> list[str]:
+    told = [] if endpoint.takes_files else ["Images were prepared here, as --preprocessing says."]
     busy = endpoint.client.num_busy
     return [*told, f"The server was busy {busy:,} times; those requests were sent again."] if busy else told

@@ -23,7 +23,8 @@ from ..data.sources.shared.listing import is_text
 if TYPE_CHECKING:
     import urllib3
 
-BINARY, HEADER_LENGTH = "binary_tensor_data", "Inference-Header-Content-Length"
+BINARY, CONFIGURATION = "binary_tensor_data", "model_configuration"  # extensions of a server
+HEADER_LENGTH = "Inference-Header-Content-Length"
 DTYPES = {
     "BOOL": "?",
     "UINT8": "<u1",
@@ -74,6 +75,10 @@ class _ServerInfo(_Read):
     extensions: tuple[str, ...] = ()
 
 
+class _Config(_Read):
+    parameters: dict[str, Any] = {}
+
+
 class _AnsweredTensor(_Read):
     name: str
     datatype: str
@@ -112,6 +117,7 @@ class ProtocolClient:
     token: str
     pool: "urllib3.PoolManager"
     binary: bool = True
+    has_config: bool = False
     num_busy: int = field(default=0)
 
     @property
@@ -122,8 +128,18 @@ class ProtocolClient:
     def info(self) -> ModelInfo:
         """The metadata of the model; learns whether the server takes tensors in binary. Raises EndpointError."""
         server = self._read(_ServerInfo, self._ask("GET", f"{self.url}/v2"), f"{self.url}/v2")
-        self.binary = BINARY in server.extensions
+        self.binary, self.has_config = BINARY in server.extensions, CONFIGURATION in server.extensions
         return self._read(ModelInfo, self._ask("GET", self.address), self.address)
+
+    def parameters(self) -> dict[str, str]:
+        """The texts that the model's configuration has as parameters, where the server tells configurations. `info` is
+        asked first. Raises EndpointError."""
+        if not self.has_config:
+            return {}
+        where = f"{self.address}/config"
+        told = self._read(_Config, self._ask("GET", where), where).parameters
+        found = {name: value.get("string_value") for name, value in told.items() if isinstance(value, dict)}
+        return {name: text for name, text in found.items() if isinstance(text, str)}
 
     def infer(
         self, name: str, datatype: str, image: np.ndarray | bytes, outputs: Sequence[WantedOutput]

@@ -251,7 +251,7 @@ class Evaluation(Displayed):
             "unlike_training_share": None if self.unlike_N is None else self.unlike_share,
             **self._one_label_json(),
             "costs": self.costs.as_json() if self.costs else None,
-            "slices": None if self.slices is None else [part.as_json() for part in self.slices],
+            "slices": None if self.slices is None else [part.as_json(self.task.right_figure) for part in self.slices],
             "corruptions": self.robustness.as_json() if self.robustness else None,
         }
 

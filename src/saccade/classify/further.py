@@ -47,14 +47,15 @@ class Ready:
             return evaluation
         probability_NK = evaluation.probabilities()
         if self.table is not None:
-            evaluation = replace(evaluation, costs=measure_costs(probability_NK, label_N, self.table))
+            said_N = evaluation.task.answer_of(probability_NK)
+            evaluation = replace(evaluation, costs=measure_costs(probability_NK, label_N, self.table, said_N))
         if asked.slices or asked.columns:
             preprocessing = classifier.members[0].preprocessing if classifier else Preprocessing()
             traits = Traits(
                 picture=measure_picture(source, index_N, preprocessing) if asked.slices else None,
                 columns=column_texts(source, index_N, self.columns),
             )
-            right_N = probability_NK.argmax(axis=1) == label_N
+            right_N = evaluation.task.right(label_N, probability_NK)
             evaluation = replace(evaluation, slices=traits.slices(right_N))
         if asked.corruptions and classifier is not None:
             found = measure_robustness(classifier, source, index_N, label_N)
@@ -62,18 +63,12 @@ class Ready:
         return evaluation
 
 
-def prepare(asked: Further, source_text: str, classes: Sequence[str], task: Task, has_bands: bool) -> Ready:
+def prepare(asked: Further, source_text: str, classes: Sequence[str], task: Task) -> Ready:
     """Read the files that `asked` names. Raises UsageError, DataError."""
-    if task.kind != "one label" and asked != Further():
-        knows = f"says a {task.target}" if task.target else "knows several"
+    if asked.costs is not None and not task.is_one:
+        knows = "says a number" if task.is_number else "knows several labels an image"
         raise UsageError(
-            f"Costs, slices and corruptions are for one label an image; this run {knows}.\n"
-            "Leave out --costs, --slices, --slice-column and --corruptions."
-        )
-    if asked.corruptions and has_bands:
-        raise UsageError(
-            "Corruptions are of photographs, in grey or colours, and this run takes other channels.\n"
-            "Leave out --corruptions."
+            f"A table of costs has a cell for each true class and each answer; this run {knows}.\nLeave out --costs."
         )
     return Ready(
         asked=asked,

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 import cv2
 import numpy as np
 
+from ..core.plain_numbers import plain_float
 from ..core.types import Preprocessing
 from ..data.images.decode import decode_image
 from ..data.source import DataSource
@@ -104,7 +105,7 @@ def _figures(image_HWC: np.ndarray) -> tuple[float, float, float]:
 def _numbers(text_N: Sequence[str]) -> np.ndarray | None:
     """The texts as numbers; None where one is none."""
     try:
-        value_N = np.array([float(text) for text in text_N])
+        value_N = np.array([plain_float(text) for text in text_N])
     except ValueError:
         return None
     return value_N if np.isfinite(value_N).all() else None

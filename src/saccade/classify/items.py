@@ -23,10 +23,11 @@ GivenImage = AnyPath | Image.Image | np.ndarray | HeldImage
 ManyImages = GivenImages | np.ndarray | Iterable[GivenImage]
 
 
-def is_single(images: Any) -> bool:
-    """Whether `images` is one image. An array of three sizes is one where the last is 1, 3 or 4 channels."""
+def is_single(images: Any, num_channels: int = 3) -> bool:
+    """Whether `images` is one image. An array of three sizes is one where the last is 1, 3 or 4 channels, or the
+    `num_channels` of the network."""
     if isinstance(images, np.ndarray):
-        return images.ndim == 2 or (images.ndim == 3 and images.shape[2] in (1, 3, 4))
+        return images.ndim == 2 or (images.ndim == 3 and images.shape[2] in (1, 3, 4, num_channels))
     return isinstance(images, str | os.PathLike | Image.Image | HeldImage)
 
 
@@ -44,7 +45,7 @@ def item_of(image: GivenImage, name: str) -> HeldImage:
             f"{name} is a value of type {type(image).__name__}.\n"
             f"Give the path of a file, an image of Pillow, or a uint8 array (height, width[, 3])."
         )
-    return HeldImage(name, partial(_same, checked_image(name, image)))
+    return HeldImage(name, partial(_same, checked_image(name, image)), is_array=True)
 
 
 def refuse_no_images(images: ManyImages | GivenImage) -> None:
@@ -55,10 +56,12 @@ def refuse_no_images(images: ManyImages | GivenImage) -> None:
             item_of(image, f"image {number}")
 
 
-def items_of(images: ManyImages | GivenImage, passed_over: PassedOver | None = None) -> Iterator[HeldImage]:
+def items_of(
+    images: ManyImages | GivenImage, passed_over: PassedOver | None = None, num_channels: int = 3
+) -> Iterator[HeldImage]:
     """Files, those of folders, images of Pillow, arrays and the images of a source, each with a key.
 
-    `passed_over` counts the files of folders that are no images.
+    `passed_over` counts the files of folders that are no images; `num_channels` are those of the network.
     """
     given: Any = images
     if _are_labelled(given):
@@ -66,7 +69,7 @@ def items_of(images: ManyImages | GivenImage, passed_over: PassedOver | None = N
     if isinstance(given, DataSource):
         yield from items_of_source(given, np.arange(len(given)))
         return
-    for number, image in enumerate([given] if is_single(given) else given):
+    for number, image in enumerate([given] if is_single(given, num_channels) else given):
         if isinstance(image, str | os.PathLike):
             yield from list_images([Path(image)], passed_over)
         else:

@@ -102,7 +102,7 @@ def evaluate(
         if not classifier.task.is_number:
             refuse_extra_classes(match_classes(classifier.classes, source.classes))
         pixels, num_threads = classifier.members[0].preprocessing, classifier.runtime.num_threads
-        ready = prepare(further or Further(), source_text, classifier.classes, classifier.task, pixels.has_bands)
+        ready = prepare(further or Further(), source_text, classifier.classes, classifier.task)
         white, channels = pixels.white_16_bit, channels_of(pixels)
         scan = scan_source(source, num_threads, "error", white=white, channels=channels, ranks=ranks)
         images = choose_images(folders, source_text, source, scan)

@@ -19,7 +19,7 @@ import numpy as np
 from ..core.errors import DataError, ImageError, printable
 from ..core.plain_files import open_plain_file
 from ..core.types import Preprocessing
-from ..data.images.bands import network_pixels
+from ..data.images.bands import channel_words, network_pixels
 from ..data.images.decode import DecodedImage, decode_image
 from ..data.images.preprocess import decoded_short_side_px, refuse_large_resize
 from ..data.limits import refuse_large_image
@@ -205,6 +205,8 @@ class _Pending:
                 way = (short_px, kind.white_16_bit)
                 if way not in decoded:
                     decoded[way] = decode_image(content, item.key, *way)
+                if item.is_array and decoded[way].is_bands and not kind.has_bands:
+                    raise ImageError(item.key, _other_channels(decoded[way]))
                 refuse_large_resize(item.key, decoded[way].image_HWC.shape[:2], kind, largest)
                 prepared.append(prepare_looks(network_pixels(decoded[way], item.key, kind), kind, self._views))
                 notes |= dict.fromkeys(decoded[way].notes_on_bands if kind.has_bands else decoded[way].notes)
@@ -251,6 +253,14 @@ def list_images(paths: Iterable[Path], passed_over: PassedOver | None = None) ->
         yield from items_of_files(Path(os.fsdecode(name)) for name in inside)
         if not inside:
             yield HeldImage(str(path), partial(_no_image, path))
+
+
+def _other_channels(decoded: DecodedImage) -> str:
+    """Of an array: a file of so many channels is no picture with transparency, but an array may be meant as one."""
+    return (
+        f"it has {channel_words(decoded.band_HWC.shape[2])}, and the network takes grey or colours. Give (height, "
+        f"width, 3) RGB, without an alpha channel."
+    )
 
 
 def _no_image(path: Path) -> bytes:

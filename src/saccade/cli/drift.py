@@ -37,8 +37,8 @@ def drift(
     asked = AskedImages(images, quiet, as_json, allow_url)
     found = api.drift(run, asked.items, source, seed, bad=print_bad, opened=asked.opened)
     headings, rows = found.display_rows()
-    table = format_table(headings, [[printable(cell) for cell in row] for row in rows])
-    asked.print_answer(run, [*found.display_lines(), table, *_next_lines(found, run, images)], found.as_json())
+    table = [format_table(headings, [[printable(cell) for cell in row] for row in rows])] if rows else []
+    asked.print_answer(run, [*found.display_lines(), *table, *_next_lines(found, run, images)], found.as_json())
     refuse_bad(len(found.errors), found.num_new, "the others were compared")
 
 

@@ -137,7 +137,7 @@ def evaluate(
         check_curves_file(curves)
     files = Files(answers=answers, mistakes=mistakes, curves=curves, report=report, label_errors=label_errors)
     check_outputs(files.outputs(), [source, *([costs] if costs is not None else [])])
-    _refuse_unknown(runs, label_errors, curves, report)
+    _refuse_unknown(runs, label_errors, curves)
     answering = api.Answering(min_confidence=min_confidence, precision=0.98 if precision is None else precision)
     further = api.Further(costs=costs, slices=slices, columns=tuple(slice_column), corruptions=corruptions)
     opened = untold if quiet or not is_first else print_opening
@@ -252,7 +252,7 @@ def print_evaluated(text: str, evaluation: "Evaluation") -> None:
     print_result(text, verdicts(evaluation.metrics, evaluation.kind), evaluation.caveats)
 
 
-def _refuse_unknown(runs: list[Path], label_errors: Path | None, curves: Path | None, report: Path | None) -> None:
+def _refuse_unknown(runs: list[Path], label_errors: Path | None, curves: Path | None) -> None:
     """Raise UsageError for what the runs' kind of task does not know, before any image is read."""
     from ..runs.checkpoint import find_checkpoint
     from ..runs.ensemble_folder import expand_runs
@@ -260,7 +260,6 @@ def _refuse_unknown(runs: list[Path], label_errors: Path | None, curves: Path | 
     for name, out, known in (
         ("--label-errors", label_errors, ("several labels",)),
         ("--curves", curves, ("several labels", "grade")),
-        ("--report", report, ("several labels", "grade")),
     ):
         if out is not None and runs:  # a deployed model knows one label
             find_checkpoint(expand_runs(runs)[0]).manifest.task.refuse_unknown(f"evaluate {name}", *known)
@@ -309,8 +308,7 @@ def evaluation_text(evaluation: "Evaluation") -> str:
     lines += ["", format_table(headings, [[printable(cell) for cell in row] for row in shown])]
     if isinstance(metrics, NumberMetrics):
         headings, rows = range_rows(evaluation.probabilities()[:, 0], evaluation.label_N)
-        lines += ["", format_table(headings, rows)]
-        return "\n".join(lines)
+        return "\n".join([*lines, "", format_table(headings, rows), *_further_lines(evaluation)])
     lines += _further_lines(evaluation)
     if len(shown) < len(rows):
         lines.append(f"(the {MAX_ROWS} classes of {len(rows)} with the lowest recall; --json has all)")
@@ -349,6 +347,7 @@ def _further_lines(evaluation: "Evaluation") -> list[str]:
         headings, rows = slice_rows(evaluation.slices)
         cells = [[printable(cell) for cell in row] for row in rows]
         told = [*filter(None, [left_out_words(evaluation.slices)]), *slice_sentences(evaluation.slices)]
+        told += filter(None, [evaluation.task.right_note()])
         lines += ["", format_table(headings, cells, left=2), *told]
     if evaluation.robustness:
         headings, rows = evaluation.robustness.rows()
@@ -401,7 +400,9 @@ def _against_best(member: "MemberResult") -> list[str]:
 
 
 def _scales(text: str) -> list[float]:
+    from ..core.plain_numbers import plain_float
+
     try:
-        return [float(part) for part in text.split(",")]
+        return [plain_float(part) for part in text.split(",")]
     except ValueError:
         raise UsageError(f"--scales takes numbers such as 1,1.15; got '{text}'.") from None

@@ -28,7 +28,10 @@ def export(
         False, "--int8", help="Let OpenVINO's file compute in 8 bits, where the validation images show a small loss."
     ),
     max_drop: float | None = typer.Option(
-        None, "--max-drop", metavar="POINTS", help="Points of accuracy that --int8 may lose (upper end of 95 %). [0.5]"
+        None,
+        "--max-drop",
+        metavar="POINTS",
+        help="Points of accuracy, or hundredths of a number's standard deviation, that --int8 may lose at 95 %. [0.5]",
     ),
     source: str = typer.Option(
         "", "--source", metavar="SOURCE", help="For --int8: the run's images, if they lie elsewhere now."

@@ -156,12 +156,15 @@ def number_of_processes(asked: str, verb: str) -> int:
         import torch
 
         return max(1, torch.cuda.device_count())
-    if not asked.isdecimal() or not 1 <= int(asked) <= MOST_PROCESSES:
+    from ..core.plain_numbers import whole_number
+
+    number = whole_number(asked)
+    if number is None or not 1 <= number <= MOST_PROCESSES:
         raise UsageError(
             f"--processes must be auto or a number from 1 to {MOST_PROCESSES:,}; not '{brief(asked, 80)}'.\n"
             f"Help: saccade {verb} --help"
         )
-    return int(asked)
+    return number
 
 
 def is_first_process() -> bool:

@@ -49,6 +49,7 @@ from . import (
     weights,
 )
 from .colour import WHEN, choose_colour
+from .number_options import refuse_odd_numbers
 from .output import print_error
 from .starting import starting
 
@@ -178,6 +179,9 @@ def _memory_ran_out(error: BaseException) -> bool:
 
 def _run(arguments: list[str]) -> int:
     """Run a command. What typer says of arguments is written here: it repeats them as they were typed."""
+    command = next((known.callback for known in app.registered_commands if [known.name] == arguments[:1]), None)
+    if command is not None:
+        refuse_odd_numbers(arguments[0], command, arguments[1:])
     try:
         status = _commands()(args=arguments, prog_name="saccade", standalone_mode=False)
     except WRONG_ARGUMENTS as error:

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from ..core.errors import UnknownNameError, UsageError, brief, did_you_mean, printable
+from ..core.plain_numbers import plain_float
 
 MAX_KERNEL_SIZE = 31
 MAX_MAGNITUDE = 1e9  # beyond it sums of pixels lose their digits
@@ -198,7 +199,7 @@ def _rows(text: str) -> list[str]:
 
 def _parse_number(text: str, kernel: str) -> float:
     try:
-        number = float(text)
+        number = plain_float(text)
     except ValueError as error:
         what = f"'{printable(text)}' is not a number" if text else "a number is missing"
         raise UsageError(f"Cannot read the kernel '{brief(kernel)}': {what}.\n{HOW_TO_WRITE}") from error
@@ -212,7 +213,7 @@ def _parse_number(text: str, kernel: str) -> float:
 
 def _parse_degrees(text: str, kernel: str) -> float:
     try:
-        degrees = float(text)
+        degrees = plain_float(text)
     except ValueError:
         degrees = math.nan
     if not math.isfinite(degrees):

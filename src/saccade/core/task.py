@@ -185,6 +185,28 @@ class Task(FrozenConfig):
             return near_N
         return images_right(label_N, self.said(scores_NK))
 
+    @property
+    def right_figure(self) -> str:
+        """What the share of images that are answered rightly is called in JSON."""
+        return {"several labels": "exact_match", "number": "near"}.get(self.kind, "top1")
+
+    def right_note(self) -> str:
+        """What `right` asks of an image, in a sentence; "" where that goes without saying."""
+        if self.is_number:
+            half = f"{NEAR * self.deviation:.4g}"
+            return f"A number counts as correct within half a standard deviation, {half}, of the truth."
+        return "An image counts as correct where every label of it is." if self.is_several else ""
+
+    def error(self, label_N: np.ndarray, scores_NK: np.ndarray) -> np.ndarray | None:
+        """float64 (N,): how far each answer is off, of numbers and grades; None of classes."""
+        if self.is_number:
+            number_N: np.ndarray = np.abs(scores_NK[:, 0] - label_N)
+            return number_N
+        if self.is_grade:
+            grade_N: np.ndarray = np.abs(self.answer_of(scores_NK) - label_N).astype(np.float64)
+            return grade_N
+        return None
+
     def number_of(self, answer_K: np.ndarray) -> tuple[float | None, tuple[float, float] | None]:
         """(the number that is said of an image, the interval that nine of ten truths lie in); None where unknown, or
         where classes are asked for."""

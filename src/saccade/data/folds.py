@@ -1,8 +1,8 @@
 """Folds: images are left out in turn, so that each is judged once, by a model that has not seen it.
 
 The rule is that of the split: images that are equal or nearly so, and those of one group of the source, are in one
-fold; every fold has its share of each class (`stratify.py`). A given test part takes no part, and a given validation
-part chooses the epoch in every fold.
+fold; every fold has its share of each class, or of each range of the numbers (`stratify.py`). A given test part takes
+no part, and a given validation part chooses the epoch in every fold.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from ..core.errors import DataError, printable
 from .labels import labels_of
 from .scan import ScanReport
 from .source import DataSource
-from .split import group_numbers
+from .split import group_numbers, ranges
 from .stratify import even_parts
 
 MAX_FOLDS = 20
@@ -28,15 +28,20 @@ def deal_folds(source: DataSource, scan: ScanReport, num_folds: int, seed: int) 
     index_N = np.array([i for i in scan.good_N if source.record(int(i)).split in (None, "train")], dtype=np.int64)
     group_N, label_N = group_numbers(source, scan, index_N), labels_of(source, index_N)
     _refuse_few_groups(source, group_N, num_folds)
-    if not source.task.is_several:
+    if source.task.is_number:
+        label_N = _one_hot(ranges(label_N))
+    elif not source.task.is_several:
         _refuse_small_classes(source, label_N, group_N, num_folds)
-        one_hot_NK = np.zeros((len(label_N), len(source.classes)), np.uint8)
-        one_hot_NK[np.arange(len(label_N)), label_N] = 1
-        label_N = one_hot_NK
+        label_N = _one_hot(label_N)
     key = str(seed).encode()
     ranks = [hashlib.blake2b(row.tobytes(), digest_size=8, key=key).digest() for row in scan.pixel_digest_N[index_N]]
     order_N = np.array(sorted(range(len(index_N)), key=ranks.__getitem__), dtype=np.int64)
     return index_N, 1 + even_parts(label_N, group_N, num_folds, order_N)
+
+
+def _one_hot(label_N: np.ndarray) -> np.ndarray:
+    one_hot_NK: np.ndarray = (label_N[:, None] == np.arange(label_N.max() + 1)).astype(np.uint8)
+    return one_hot_NK
 
 
 def _refuse_few_groups(source: DataSource, group_N: np.ndarray, num_folds: int) -> None:

@@ -87,6 +87,16 @@ def parse_chosen(text: str, place: str, rest: str) -> ChosenColumns:
     )
 
 
+def target_named(text: str) -> str:
+    """The `target` that a SOURCE chooses, number or grade; "" where it chooses none. Raises UsageError as
+    `split_source_text`."""
+    _, chosen = split_source_text(text)
+    place, _, rest = text.partition(MARK)
+    if not chosen and rest.startswith("target="):  # of a built-in set
+        chosen = parse_chosen(text, place, rest)
+    return chosen.target
+
+
 def with_columns(source: str, columns: ChosenColumns) -> str:
     """`source` with `columns` behind it. Raises UsageError where there is no source, or it names columns already."""
     if not columns:

@@ -162,8 +162,11 @@ def strata(source: DataSource, table: RecordTable, index_M: np.ndarray) -> np.nd
     lies."""
     first_V = np.array([labels[0] if labels else NONE for labels in table.labels])
     value_M: np.ndarray = first_V[table.code_N[index_M]]
-    if not source.task.is_number:
-        return value_M.astype(np.int32)
+    return ranges(value_M) if source.task.is_number else value_M.astype(np.int32)
+
+
+def ranges(value_M: np.ndarray) -> np.ndarray:
+    """int (M,): in which of up to ten equally full ranges each number lies."""
     num = max(1, min(NUM_RANGES, len(value_M) // FEWEST_IN_RANGE))
     edges = np.quantile(value_M, np.linspace(0, 1, num + 1)[1:-1])
     return np.searchsorted(edges, value_M, side="left")

@@ -52,9 +52,10 @@ class WithoutCopies:
         """The keys of `--json` and `evaluation.json`: `top1_with_copies` is null where no image is a copy. Of several
         labels it is the share of images with every label right, and called `exact_match_with_copies`, of
         numbers that of images whose answer is near, `near_with_copies`."""
-        name = "exact_match_with_copies" if task.is_several else "top1_with_copies"
-        name = "near_with_copies" if task.is_number else name
-        return {"num_copies": self.num_copies, name: self.top1_with if self.num_copies else None}
+        return {
+            "num_copies": self.num_copies,
+            f"{task.right_figure}_with_copies": self.top1_with if self.num_copies else None,
+        }
 
 
 NEAR_WORDS = "within half a standard deviation of the training numbers"

@@ -3,7 +3,9 @@
 Hendrycks and Dietterich 2019, arXiv:1903.12261, and the constants of the code they published. They are made for inputs
 of 224 pixels; for others, lengths in pixels are scaled by the shorter side. Deviations: motion blur is computed here,
 by ImageMagick's documented kernel, where they call that program; its direction, as everything random, is drawn from a
-generator that the caller gives. An image is uint8 (H, W, C) with one or three channels.
+generator that the caller gives. An image is uint8 or uint16 (H, W, C). More channels than colours get the same
+definitions: one cloud lies over all of them, the brightness of a pixel is its largest channel, and boxes are averaged
+in floating point. JPEG knows grey and colours of eight bits only, and is left out for others.
 """
 
 import io
@@ -15,13 +17,23 @@ from PIL import Image
 Corruption = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]  # float HWC in 0 to 1, strength, generator
 STRENGTHS = (1, 2, 3, 4, 5)
 MADE_FOR_PX = 224
+OF_COLOURS = frozenset({"jpeg"})
 
 
-def corrupt(image_HWC: np.ndarray, name: str, strength: int, generator: np.random.Generator) -> np.ndarray:
-    """The corrupted image, uint8 of the same shape."""
-    value_HWC = CORRUPTIONS[name](image_HWC.astype(np.float64) / 255, strength - 1, generator)
-    pixels_HWC: np.ndarray = np.rint(np.clip(value_HWC, 0, 1) * 255).astype(np.uint8)
+def corrupt(
+    image_HWC: np.ndarray, name: str, strength: int, generator: np.random.Generator, full_scale: int = 255
+) -> np.ndarray:
+    """The corrupted image, of the same type and shape; `full_scale` is the value that counts as 1."""
+    is_picture = image_HWC.dtype == np.uint8 and image_HWC.shape[2] in (1, 3)
+    change = CORRUPTIONS[name] if is_picture or name != "pixelate" else pixelate_bands
+    value_HWC = change(image_HWC.astype(np.float64) / full_scale, strength - 1, generator)
+    pixels_HWC: np.ndarray = np.rint(np.clip(value_HWC, 0, 1) * full_scale).astype(image_HWC.dtype)
     return pixels_HWC
+
+
+def kinds_of(has_bands: bool) -> tuple[str, ...]:
+    """The corruptions that images have: all of them, or with bands those that are not of colours alone."""
+    return tuple(name for name in CORRUPTIONS if not (has_bands and name in OF_COLOURS))
 
 
 def generator_of(seed: int, index: int, name: str, strength: int) -> np.random.Generator:
@@ -171,10 +183,22 @@ def jpeg(image_HWC: np.ndarray, level: int, generator: np.random.Generator) -> n
 def pixelate(image_HWC: np.ndarray, level: int, generator: np.random.Generator) -> np.ndarray:
     """Shrunk and enlarged again, by the means and copies of boxes."""
     del generator
+    small = _picture(image_HWC).resize(_small_size(image_HWC, level), Image.Resampling.BOX)
+    return _values(small.resize(image_HWC.shape[1::-1], Image.Resampling.BOX), image_HWC.shape)
+
+
+def pixelate_bands(image_HWC: np.ndarray, level: int, generator: np.random.Generator) -> np.ndarray:
+    """The same of more channels or bits than pictures have: each channel by itself, in float32."""
+    del generator
+    small = _small_size(image_HWC, level)
+    return np.stack([_boxes(image_HWC[..., number], small) for number in range(image_HWC.shape[2])], axis=2)
+
+
+def _small_size(image_HWC: np.ndarray, level: int) -> tuple[int, int]:
+    """(width, height)."""
     height, width = image_HWC.shape[:2]
     share = (0.6, 0.5, 0.4, 0.3, 0.25)[level]
-    small = _picture(image_HWC).resize((max(1, int(width * share)), max(1, int(height * share))), Image.Resampling.BOX)
-    return _values(small.resize((width, height), Image.Resampling.BOX), image_HWC.shape)
+    return max(1, int(width * share)), max(1, int(height * share))
 
 
 CORRUPTIONS: dict[str, Corruption] = {
@@ -210,6 +234,12 @@ def _shifted(image_HWC: np.ndarray, down: int, right: int) -> np.ndarray:
     height, width = image_HWC.shape[:2]
     row_H, column_W = np.clip(np.arange(height) + down, 0, height - 1), np.clip(np.arange(width) + right, 0, width - 1)
     return image_HWC[row_H[:, None], column_W[None, :]]
+
+
+def _boxes(value_HW: np.ndarray, small: tuple[int, int]) -> np.ndarray:
+    """One channel shrunk to `small` (width, height) and enlarged again, in float32."""
+    picture = Image.fromarray(value_HW.astype(np.float32)).resize(small, Image.Resampling.BOX)
+    return np.asarray(picture.resize(value_HW.shape[::-1], Image.Resampling.BOX), np.float64)
 
 
 def _picture(image_HWC: np.ndarray) -> Image.Image:

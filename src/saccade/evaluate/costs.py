@@ -17,6 +17,7 @@ import numpy as np
 
 from ..core.documents import DocumentError, read_plain_file
 from ..core.errors import DataError, UsageError, did_you_mean, printable
+from ..core.plain_numbers import plain_float
 from .significance import paired_bootstrap
 
 NO_ANSWER = "no answer"
@@ -87,9 +88,13 @@ def decide(probability_NK: np.ndarray, table: CostTable) -> np.ndarray:
     return chosen_N
 
 
-def measure_costs(probability_NK: np.ndarray, label_N: np.ndarray, table: CostTable) -> Costs:
-    """What the answers and the decisions of least expected cost come to on labelled images, at least one."""
-    said_N, least_N = probability_NK.argmax(axis=1), decide(probability_NK, table)
+def measure_costs(
+    probability_NK: np.ndarray, label_N: np.ndarray, table: CostTable, said_N: np.ndarray | None = None
+) -> Costs:
+    """What the answers `said_N`, by default the most probable classes, and the decisions of least expected cost come to
+    on labelled images, at least one."""
+    said_N = probability_NK.argmax(axis=1) if said_N is None else said_N
+    least_N = decide(probability_NK, table)
     said_cost_N, least_cost_N = table.cost_KJ[label_N, said_N], table.cost_KJ[label_N, least_N]
     low, high = paired_bootstrap(said_cost_N, least_cost_N)
     return Costs(
@@ -171,7 +176,7 @@ def _check_names(found: Sequence[str], wanted: Sequence[str], where: str, what: 
 
 def _cost(cell: str, where: str, name: str) -> float:
     try:
-        value = float(cell)
+        value = plain_float(cell)
     except ValueError:
         value = float("nan")
     if not math.isfinite(value) or abs(value) > MAX_COST:

@@ -53,17 +53,18 @@ class Slice:
         """The 95 % Wilson interval of the accuracy."""
         return wilson_interval(self.num_right, self.num_images)
 
-    def as_json(self) -> dict[str, Any]:
-        """One entry of `slices` in `evaluate --json`; its keys are a contract."""
+    def as_json(self, name: str = "top1") -> dict[str, Any]:
+        """One entry of `slices` in `evaluate --json`, the share of right answers under `name`; its keys are a
+        contract."""
         low, high = self.interval()
         return {
             "trait": self.trait,
             "part": self.part,
             "num_samples": self.num_images,
-            "top1": self.accuracy,
-            "top1_low": low,
-            "top1_high": high,
-            "top1_others": self.others_accuracy,
+            name: self.accuracy,
+            f"{name}_low": low,
+            f"{name}_high": high,
+            f"{name}_others": self.others_accuracy,
             "p_value": self.p_value,
             "p_value_adjusted": self.adjusted,
             "is_worse": self.is_worse,

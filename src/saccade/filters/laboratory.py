@@ -9,7 +9,8 @@ import numpy as np
 
 from ..conv.filters import Kernel, nearest_kernel, parse_kernel
 from ..core.atomic import write_bytes
-from ..core.errors import UsageError
+from ..core.errors import UsageError, brief
+from ..core.plain_numbers import check_seed
 from .matrix import CSV_SUFFIX, holds_numbers, read_input
 from .photo import FilterOptions, FilterResult, filter_photo
 from .sheet import sheet_png
@@ -155,9 +156,8 @@ def is_file_name(text: str) -> bool:
 
 def _check_learning(kernel_size: int, seed: int) -> None:
     if not 1 <= kernel_size <= MAX_LEARNED_SIZE:
-        raise UsageError(f"--kernel-size must be 1 to {MAX_LEARNED_SIZE}, got {kernel_size}.")
-    if seed < 0:
-        raise UsageError(f"--seed must not be negative, got {seed}.")
+        raise UsageError(f"--kernel-size must be 1 to {MAX_LEARNED_SIZE}, got {brief(str(kernel_size), 40)}.")
+    check_seed(seed)
 
 
 def _prepare(photo: Path, output: Output) -> np.ndarray:

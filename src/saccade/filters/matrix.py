@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import DataError, brief, printable
+from ..core.plain_numbers import plain_float
 from .photo import read_file, read_photo
 
 NPY_SUFFIX, CSV_SUFFIX = ".npy", ".csv"
@@ -112,7 +113,7 @@ _HOW_TO_WRITE = "Write one row of the image a line, with commas between its numb
 
 def _number(cell: str, line_number: int, shown: str) -> float:
     try:
-        return float("" if "_" in cell else cell)  # Python alone reads 1_0 as 10
+        return plain_float(cell)
     except ValueError as error:
         what = f"'{brief(cell, 40)}' is not a number" if cell else "a number is missing"
         raise DataError(f"Cannot read line {line_number} of '{shown}': {what}.\n{_HOW_TO_WRITE}") from error

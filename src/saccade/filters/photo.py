@@ -10,7 +10,7 @@ import numpy as np
 from ..conv import reference
 from ..conv.filters import Kernel, flip_effect
 from ..conv.geometry import Window, same_padding
-from ..core.errors import DataError, UsageError, did_you_mean, printable
+from ..core.errors import DataError, UsageError, brief, did_you_mean, printable
 from ..core.plain_files import open_plain_file
 from ..data.images.decode import decode_image
 from ..data.limits import refuse_large_image
@@ -23,6 +23,7 @@ PADDING_MODES: dict[str, reference.PaddingMode] = {
     "replicate": "replicate",
 }
 
+MAX_STRIDE = 1_000  # pixels, as of a layer in one-line notation
 BRIGHTNESS_C = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow's and OpenCV's grey
 
 FLIP_NOTES = {
@@ -57,7 +58,9 @@ class FilterOptions:
                 f"Use one of: {', '.join(PADDING_MODES)}."
             )
         if self.stride < 1:
-            raise UsageError(f"The stride must be at least 1, got {self.stride}.")
+            raise UsageError(f"The stride must be at least 1, got {brief(str(self.stride), 40)}.")
+        if self.stride > MAX_STRIDE:
+            raise UsageError(f"The stride must be at most {MAX_STRIDE:,} pixels, got {brief(str(self.stride), 40)}.")
         if not math.isfinite(self.divide_by) or abs(self.divide_by) < 1e-9:
             raise UsageError(f"The kernel cannot be divided by {self.divide_by:g}; use a number such as 9.")
 

@@ -15,12 +15,14 @@ from pydantic import Field
 
 from ..core import atomic, lock
 from ..core.config import FrozenConfig
+from ..core.display import figure
 from ..core.errors import CheckpointError, DataError, Stopped, printable, storable
 from ..core.runtime import start
 from ..data.folds import MAX_FOLDS
 from ..evaluate.copies import WithoutCopies
 from ..evaluate.forward import Outputs
 from ..evaluate.label_metrics import LabelMetrics
+from ..evaluate.number_metrics import NumberMetrics
 from ..evaluate.words import AnyMetrics, metrics_of, percent
 from ..runs.checkpoint import open_checkpoint
 from ..runs.ensemble_folder import is_finished
@@ -31,7 +33,7 @@ from ..runs.names import BEST, EVALUATION, FOLDS, fold_name
 from ..runs.settings import with_found, write_settings
 from ..runs.start_point import read_start
 from ..train.config import RunConfig
-from ..train.cross_validated import CrossValidated
+from ..train.cross_validated import CrossValidated, figure_of
 from ..train.data_caveats import loss_caveats
 from ..train.prepare import Images, Scanned, divide, scan_images
 from ..train.progress import RunProgress
@@ -158,6 +160,8 @@ def _figure_words(metrics: AnyMetrics) -> str:
         return "no image could be judged"
     if isinstance(metrics, LabelMetrics):
         return f"mAP {percent(metrics.map)} % of {metrics.num_samples:,} images"
+    if isinstance(metrics, NumberMetrics):
+        return f"mean absolute error {figure(metrics.mae)} on {metrics.num_samples:,} images"
     return f"{percent(metrics.top1)} % of {metrics.num_samples:,} images correct"
 
 
@@ -224,12 +228,16 @@ def _fold_outputs(run: Path, images: Images) -> _FoldOutputs:
         raise damaged(run / EVALUATION, "it is not the verdict of a fold on these images", REMEDY)
     verdict, judged = found
     _check_images(run, verdict, judged, images)
-    is_several, num_judged = manifest.task.is_several, len(judged.label_N) if verdict.kind == "held-out" else 0
+    task, num_judged = manifest.task, len(judged.label_N) if verdict.kind == "held-out" else 0
     metrics = metrics_of(judged.logits_NK, judged.label_N, manifest.classes, manifest.task)
     num_copies = int(np.isin(images.split.test_N, images.split.copied_N).sum())
-    with_copies = manifest.metrics.get("exact_match_with_copies" if is_several else "top1_with_copies")
+    with_copies = manifest.metrics.get(f"{task.right_figure}_with_copies")
     rate = with_copies if isinstance(with_copies, float) and 0 <= with_copies <= 1 else metrics.top1
-    logits_NK = manifest.task.scaled(judged.logits_NK).astype(np.float32) if is_several else judged.logits_NK
+    logits_NK = judged.logits_NK
+    if task.is_several:
+        logits_NK = task.scaled(logits_NK).astype(np.float32)
+    elif task.is_number:
+        logits_NK = task.probabilities_of(logits_NK)  # each fold has its own scale
     return _FoldOutputs(
         outputs=Outputs(
             logits_NK=logits_NK[:num_judged], label_N=judged.label_N[:num_judged], index_N=judged.index_N[:num_judged]
@@ -257,9 +265,9 @@ def _check_images(run: Path, verdict: Verdict, judged: JudgedOutputs, images: Im
 
 
 def _fold_verdict(run: Path, metrics: AnyMetrics, images: Images, num_judged: int) -> FoldVerdict:
-    name = "map" if isinstance(metrics, LabelMetrics) else "top1"
-    figures = [float(getattr(metrics, name + end)) for end in ("", "_low", "_high")]
-    value, low, high = (None if math.isnan(figures[0]) else figure for figure in figures)
+    name = figure_of(metrics)
+    values = [float(getattr(metrics, name + end)) for end in ("", "_low", "_high")]
+    value, low, high = (None if math.isnan(values[0]) else each for each in values)
     begun = read_start(run)
     return FoldVerdict(
         name=f"{FOLDS}/{run.name}",

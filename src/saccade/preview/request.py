@@ -10,6 +10,7 @@ from PIL import Image
 
 from ..core.config import FrozenConfig, Settings
 from ..core.errors import DataError, counted, printable
+from ..core.plain_numbers import check_seed
 from ..core.types import Preprocessing, Record, Split
 from ..data.augment.shared.geometry import canvas_for
 from ..data.augmentation_policy import AugmentConfig
@@ -49,7 +50,9 @@ class PreviewRequest:
     def config(self) -> RunConfig:
         """The configuration of the run that is previewed. Raises UnknownNameError or ConfigError."""
         recipe = find_recipe(self.recipe) if self.recipe else recipe_for(self.model or "lenet5")
-        config = recipe.config(as_text(self.source), self.model or None).model_copy(update={"seed": self.seed})
+        config = recipe.config(as_text(self.source), self.model or None).model_copy(
+            update={"seed": check_seed(self.seed)}
+        )
         return with_policy(config, self.policy).with_overrides(self.settings)
 
 

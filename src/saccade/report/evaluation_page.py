@@ -9,6 +9,8 @@ from ..core import atomic
 from ..core.errors import printable
 from ..core.types import Metrics
 from ..evaluate.label_metrics import LabelMetrics
+from ..evaluate.number_metrics import NumberMetrics
+from ..evaluate.number_words import range_rows
 from ..evaluate.words import class_rows
 from .html import Markup, element, join, section, table
 from .page import document
@@ -68,7 +70,11 @@ def _sections(evaluation: Evaluation, checked: LabelCheck | None) -> list[tuple[
     if isinstance(metrics, LabelMetrics):
         drawn = label_curves(evaluation.probabilities(), evaluation.label_N, metrics)
         parts = [("classes", "Classes", classes), ("ranking", "Curves", drawn)]
-    elif isinstance(metrics, Metrics):  # the page knows no numbers
+    elif isinstance(metrics, NumberMetrics):
+        columns, cells = range_rows(evaluation.probabilities()[:, 0], evaluation.label_N)
+        by_range = table([*columns], [[*row] for row in cells], "Errors by range of the truth")
+        parts = [("ranges", "By range", section("ranges", "By range of the truth", by_range))]
+    elif isinstance(metrics, Metrics):
         probability_NK, names = evaluation.probabilities(), metrics.classes
         matrix = section("confusion", "Confusion matrix", *matrix_and_pairs(metrics, set()))
         curves = ranking_section(probability_NK, evaluation.label_N, evaluation.ranking())
@@ -84,7 +90,7 @@ def _sections(evaluation: Evaluation, checked: LabelCheck | None) -> list[tuple[
     if evaluation.costs:
         parts.append(("costs", "Costs", costs_section(evaluation.costs)))
     if evaluation.slices is not None:
-        parts.append(("slices", "Parts", slices_section(evaluation.slices)))
+        parts.append(("slices", "Parts", slices_section(evaluation.slices, evaluation.task.right_note())))
     if evaluation.robustness:
         parts.append(("corruptions", "Corruptions", corruptions_section(evaluation.robustness)))
     if checked is not None:

@@ -9,40 +9,51 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..core.errors import CheckpointError, UsageError, printable, shell_word
+from ..core.task import MAX_NUMBER
 from ..data.folds import MAX_FOLDS
-from .files import Count, Rate, RunFile, Text, Texts, read_json_file
+from .files import Count, RunFile, Text, Texts, read_json_file
 from .names import FOLDS, FOLDS_PLAN, FOLDS_VERDICT, fold_name
 from .settings import RunSettings, read_settings
 
+Figure = Annotated[float, Field(ge=0, le=2 * MAX_NUMBER)]  # a share of images, or an error in the unit of a number
 REMEDY = "Put the file back from a copy, or start a new run with another --out."
 
 
 class FoldVerdict(RunFile):
-    """One fold: `value` is the accuracy, of several labels the mAP, of its `num_judged` images."""
+    """One fold: `value` is the accuracy, of several labels the mAP, of numbers the mean absolute error, of its
+    `num_judged` images."""
 
     name: Text = Field(description="the folder of its run")
     num_train: Count = Field(description="images that its run learned from")
     num_judged: Count
-    value: Rate | None = Field(description="none where no image of the fold has a label")
-    low: Rate | None
-    high: Rate | None
+    value: Figure | None = Field(description="none where no image of the fold has a label")
+    low: Figure | None
+    high: Figure | None
     frozen: Text = Field("", description="of a transfer: the depth that was chosen")
 
 
 class FoldsVerdict(RunFile):
     """`folds.json`: the figure of all images, each judged by a model that has not seen it, and that of each fold."""
 
-    figure: Literal["top1", "map"] = Field(description="what the values are")
+    figure: Literal["top1", "map", "mae"] = Field(description="what the values are")
     num_judged: Count
-    value: Rate
-    low: Rate
-    high: Rate
+    value: Figure
+    low: Figure
+    high: Figure
     verdict: Text = Field(description="the figure as a sentence")
     notes: Texts = Field((), description="what it is an estimate of, and how the folds differ")
     folds: Annotated[tuple[FoldVerdict, ...], Field(strict=False, min_length=1, max_length=MAX_FOLDS)]
+
+    @model_validator(mode="after")
+    def _rates_are_rates(self) -> "FoldsVerdict":
+        found = [self.value, self.low, self.high]
+        found += [value for one in self.folds for value in (one.value, one.low, one.high) if value is not None]
+        if self.figure != "mae" and max(found) > 1:
+            raise ValueError(f"a value of {self.figure} is above 1")
+        return self
 
 
 def fold_path(run: Path, number: int) -> Path:

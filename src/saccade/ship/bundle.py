@@ -27,6 +27,11 @@ NUMBER = "number"  # the output of graphs that answer with a number, in the plac
 DISTANCE = "distance"  # an output of graphs that tell images unlike those of training
 
 
+def without_nothing(values: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """`values` without those of `names` that are None."""
+    return {name: value for name, value in values.items() if name not in names or value is not None}
+
+
 class CheckedImage(FrozenConfig):
     """One generated photograph and what the run says of it."""
 
@@ -74,6 +79,45 @@ class Int8(FrozenConfig):
     check: Annotated[tuple[Annotated[tuple[Rate, ...], Field(strict=False)], ...], Field(strict=False)] = Field(
         (), description="what int8 says of the check images"
     )
+    unlike_training: "UnlikeTraining | None" = Field(None, description="as of the bundle, of the graph in 8 bits")
+    float32_mae: float | None = Field(None, description="grades: how far float32 is off on average")
+    int8_mae: float | None = Field(None, description="grades: how far int8 is off on average")
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what is not there: files stay what they were."""
+        return without_nothing(serialize(self), ("unlike_training", "float32_mae", "int8_mae"))
+
+    @property
+    def said(self) -> list[tuple[float, ...]]:
+        """What int8 says of each check image: its probabilities."""
+        return list(self.check)
+
+
+class Int8Number(FrozenConfig):
+    """What 8 bits cost a network that says a number: both on the validation images, in the unit of the labels."""
+
+    num_calibration: int = Field(description="training images whose values set the ranges")
+    num_validation: int = Field(description="images that both are judged on")
+    float32_mae: float = Field(ge=0, description="mean absolute error of float32")
+    int8_mae: float = Field(ge=0, description="that of int8")
+    difference: float = Field(description="error of int8 less that of float32, on the same images")
+    difference_low: float = Field(description="lower end of its 95 % interval (paired bootstrap)")
+    difference_high: float = Field(description="upper end")
+    largest_change: float = Field(ge=0, description="how far int8 and float32 are apart, at most")
+    half_width: float = Field(ge=0, description="nine of ten truths are this near to what int8 says; 0: not known")
+    max_drop: float = Field(description="growth of the error that was allowed, in the unit of the labels")
+    check: Annotated[tuple[float, ...], Field(strict=False)] = Field((), description="its numbers of the check images")
+    unlike_training: "UnlikeTraining | None" = Field(None, description="as of the bundle, of the graph in 8 bits")
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_nothing(serialize(self), ("unlike_training",))
+
+    @property
+    def said(self) -> list[tuple[float, ...]]:
+        """What int8 says of each check image: its number."""
+        return [(number,) for number in self.check]
 
 
 class UnlikeTraining(FrozenConfig):
@@ -86,6 +130,14 @@ class UnlikeTraining(FrozenConfig):
     num_features: int = Field(description="numbers that a feature has, each of two bytes")
     largest_difference: dict[str, float] = Field(description="by format, of squared distances to those of the run")
     check: Annotated[tuple[float, ...], Field(strict=False)] = Field(description="distances of the check images")
+    same_verdicts: Rate | None = Field(
+        None, description="8 bits: share of the validation images of which both say the same, like or unlike"
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what is not there: files stay what they were."""
+        return without_nothing(serialize(self), ("same_verdicts",))
 
 
 class Bundle(FrozenConfig):
@@ -101,9 +153,12 @@ class Bundle(FrozenConfig):
         )
     )
     half: bool = Field(False, description="whether OpenVINO's weights are stored as float16")
-    int8: Int8 | None = Field(None, description="where OpenVINO's file computes in 8 bits: what that costs")
+    int8: Int8 | Int8Number | None = Field(
+        None, description="where OpenVINO's file computes in 8 bits: what that costs, and its own unlike_training"
+    )
     unlike_training: UnlikeTraining | None = Field(
-        None, description="where the graphs have the output distance, which OpenVINO's in 8 bits has not: its threshold"
+        None,
+        description="where graphs in float32 have the output distance, or a folder for the hub the features for it",
     )
     model: Text = Field(description="name of the network, or its one-line notation")
     preprocessing: Preprocessing = Field(description="how pixels become inputs; the file takes what comes of it")
@@ -127,6 +182,14 @@ class Bundle(FrozenConfig):
             raise ValueError("a class stands there twice")
         self.task.refuse_other_classes(len(self.classes))
         return self
+
+
+def task_in_8_bits(task: Task, figures: Int8 | Int8Number) -> Task:
+    """`task` as a graph in 8 bits has it: of a number with the width of its own interval."""
+    if not isinstance(figures, Int8Number):
+        return task
+    num_images = figures.num_validation if figures.half_width else 0
+    return task.model_copy(update={"half_width": figures.half_width, "half_width_images": num_images})
 
 
 def own_outputs(names: Iterable[str]) -> list[str]:

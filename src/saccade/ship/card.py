@@ -12,7 +12,7 @@ from ..data.images.bands import channel_words
 from ..data.images.preprocess import covered_box, fit_words
 from ..evaluate.rates import percent
 from ..runs.names import UNLIKE_UNKNOWN
-from .bundle import NUMBER, PROBABILITIES, Bundle, Int8
+from .bundle import NUMBER, PROBABILITIES, Bundle, Int8, Int8Number, UnlikeTraining
 
 OTHER_PLACES = "Images of other cameras, places or times than those it was judged on."
 NONE_OF_THEM = "Images that show none of the classes: the graph names one all the same."
@@ -92,7 +92,7 @@ def card_text(bundle: Bundle) -> str:
         *_int8_lines(bundle.int8),
         "## Not measured",
         "",
-        *[f"- {text}" for text in not_measured(bundle.metrics, bundle.unlike_training is not None, task.is_number)],
+        *[f"- {text}" for text in not_measured(bundle.metrics, _tells_unlike(bundle), task.is_number)],
     ]
     return "\n".join(lines) + "\n"
 
@@ -160,19 +160,24 @@ def _answer_lines(bundle: Bundle) -> list[str]:
 
 def _unlike_lines(bundle: Bundle) -> list[str]:
     """What the distance is, and from where on an image has no answer."""
-    known = bundle.unlike_training
-    if known is None:
-        return []
+    known, figures = bundle.unlike_training, bundle.int8
+    lines = [_distance_words(known, "`unlike_training` in `saccade.json`")] if known else []
+    if figures and figures.unlike_training:
+        of_8_bits = _distance_words(figures.unlike_training, "`int8`, `unlike_training` in `saccade.json`")
+        lines.append(f"Of `model.xml`, by the features that 8 bits give: {of_8_bits}" if known else of_8_bits)
+    elif figures and known:
+        lines.append("`model.xml` in 8 bits does not give it: the run has too few validation images.")
+    return [*lines, ""] if lines else []
+
+
+def _distance_words(known: UnlikeTraining, where: str) -> str:
     places = {5: "fifth"}.get(known.neighbour, f"{known.neighbour}th")
-    only = " `model.xml` in 8 bits does not give it." if bundle.int8 else ""
-    return [
+    return (
         f"`distance`, float32 (batch), is how far an image lies, by what the head of the network sees, from the "
         f"{places} nearest of {known.num_known:,} training images whose features are in the file. Above "
-        f"{known.threshold:.6g} (`unlike_training` in `saccade.json`) it is unlike anything seen in training and has "
-        f"no answer, as in `saccade predict`; of images like those of training about {percent(known.share)} % are "
-        f"falsely called so.{only}",
-        "",
-    ]
+        f"{known.threshold:.6g} ({where}) it is unlike anything seen in training and has no answer, as in `saccade "
+        f"predict`; of images like those of training about {percent(known.share)} % are falsely called so."
+    )
 
 
 def preprocessing_words(preprocessing: Preprocessing) -> str:
@@ -307,20 +312,32 @@ def _grade_verdict(metrics: Mapping[str, Any]) -> str:
     )
 
 
-def _int8_lines(figures: Int8 | None) -> list[str]:
+def _int8_lines(figures: Int8 | Int8Number | None) -> list[str]:
     """What 8 bits cost, as a section."""
     if figures is None:
         return []
-    rows = [
-        ("float32", figures.float32_top1, figures.float32_low, figures.float32_high, figures.float32_ece),
-        ("int8", figures.int8_top1, figures.int8_low, figures.int8_high, figures.int8_ece),
-    ]
-    return [
+    lines = [
         "## 8 bits",
         "",
         f"`model.xml` computes in whole numbers of 8 bits, whose ranges {figures.num_calibration:,} training images "
         f"set. On the {figures.num_validation:,} validation images:",
         "",
+        *(_int8_number_lines(figures) if isinstance(figures, Int8Number) else _int8_class_lines(figures)),
+        "",
+    ]
+    known = figures.unlike_training
+    if known and known.same_verdicts is not None:
+        same = f"Float32 and 8 bits call the same images unlike training, or like it: {percent(known.same_verdicts)} %."
+        lines += [f"{same} The distance from which on is set anew, by what 8 bits give for these images.", ""]
+    return lines
+
+
+def _int8_class_lines(figures: Int8) -> list[str]:
+    rows = [
+        ("float32", figures.float32_top1, figures.float32_low, figures.float32_high, figures.float32_ece),
+        ("int8", figures.int8_top1, figures.int8_low, figures.int8_high, figures.int8_ece),
+    ]
+    lines = [
         "| | correct, % (95 % interval) | calibration error, % |",
         "|---|---|---|",
         *[
@@ -331,8 +348,30 @@ def _int8_lines(figures: Int8 | None) -> list[str]:
         f"Difference {100 * figures.difference:+.1f} points (95 % interval {100 * figures.difference_low:+.1f} to "
         f"{100 * figures.difference_high:+.1f}); both say the same class to {percent(figures.same_answers)} % of them. "
         f"The temperature of int8 is {figures.temperature:.3f}.",
-        "",
     ]
+    if figures.float32_mae is not None and figures.int8_mae is not None:
+        lines.append(f"Off by {figures.float32_mae:.3f} (float32) and {figures.int8_mae:.3f} (int8) grades on average.")
+    return lines
+
+
+def _int8_number_lines(figures: Int8Number) -> list[str]:
+    near = f" Nine of ten truths are expected within {figure(figures.half_width)} of what int8 says."
+    return [
+        "| | mean absolute error |",
+        "|---|---|",
+        f"| float32 | {figure(figures.float32_mae)} |",
+        f"| int8 | {figure(figures.int8_mae)} |",
+        "",
+        f"Difference {figures.difference:+.3g} (95 % interval {figures.difference_low:+.3g} to "
+        f"{figures.difference_high:+.3g}); both are {figure(figures.largest_change)} apart at most."
+        + (near if figures.half_width else ""),
+    ]
+
+
+def _tells_unlike(bundle: Bundle) -> bool:
+    """Whether every graph of the export tells images that are unlike those of training."""
+    told = bundle.int8.unlike_training if bundle.int8 else bundle.unlike_training
+    return told is not None and (bundle.unlike_training is not None or set(bundle.formats) <= {"openvino"})
 
 
 def texts(value: Any) -> list[str]:

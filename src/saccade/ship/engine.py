@@ -30,11 +30,14 @@ from .bundle import (
     REMEDY,
     Bundle,
     CheckedImage,
+    Int8,
+    Int8Number,
     UnlikeTraining,
     bundle_bytes,
     own_outputs,
     read_bundle,
     read_bundle_file,
+    task_in_8_bits,
 )
 from .openvino_file import FLOAT32, openvino_core, require_openvino
 
@@ -85,8 +88,17 @@ class Network:
     @property
     def unlike_training(self) -> UnlikeTraining | None:
         """By what its graph tells images that are unlike those of training; None where it does not."""
-        is_8_bit = self.bundle.int8 is not None and self.format == "openvino"
-        return None if is_8_bit else self.bundle.unlike_training
+        return self._int8.unlike_training if self._int8 else self.bundle.unlike_training
+
+    @property
+    def _int8(self) -> Int8 | Int8Number | None:
+        """What 8 bits cost, where it computes in them."""
+        return self.bundle.int8 if self.format == "openvino" else None
+
+    @property
+    def task(self) -> Task:
+        """What is asked of an image; of a number in 8 bits with the width of its own interval."""
+        return task_in_8_bits(self.bundle.task, self._int8) if self._int8 else self.bundle.task
 
     def answer(self, image_NHWC: np.ndarray) -> Said:
         """What it says of prepared images. Raises ModelError where the logits are not finite. A number is made of its
@@ -121,8 +133,8 @@ class Network:
         """Raise CheckpointError where it says of a check image what its run did not say."""
         tolerance = SELF_TEST_TOLERANCE + 2 * self.bundle.largest_difference.get(self.format, 0.0)
         said = [checked.said for checked in self.bundle.check]
-        if self.bundle.int8 and self.format == "openvino":
-            tolerance, said = INT8_TOLERANCE, list(self.bundle.int8.check)
+        if self._int8:
+            tolerance, said = INT8_TOLERANCE, self._int8.said
         if {len(said_K) for said_K in said} != {len(self.bundle.classes)} or len(said) != len(self.bundle.check):
             raise CheckpointError(f"{self.where} is damaged: its check images do not fit its classes.\n{REMEDY}")
         unlike = self.unlike_training
@@ -137,6 +149,7 @@ class Network:
             if unlike:
                 difference = abs(float(distances[0][0]) ** 2 - unlike.check[number] ** 2)
                 allowed = SELF_TEST_TOLERANCE + 2 * unlike.largest_difference.get(self.format, 0.0)
+                allowed = INT8_TOLERANCE if self._int8 else allowed
                 self._require_near(f"squared distances of {checked.file}", difference, allowed, is_same)
 
     def _allowed(self, tolerance: float, said_K: Sequence[float]) -> float:
@@ -207,7 +220,7 @@ class ServedModel:
     def task(self) -> Task:
         """What makes answers of the mean probability: of several labels the mean of the networks' thresholds. The
         interval of a number is of one network."""
-        first = self.networks[0].bundle.task
+        first = self.networks[0].task
         if len(self.networks) > 1 and first.is_number:
             return first.model_copy(update={"half_width": 0.0, "half_width_images": 0})
         if len(self.networks) == 1 or not first.is_several:

@@ -28,7 +28,16 @@ from ..runs.names import BUNDLE, WEIGHTS
 from ..train.own_images import own_parts, run_folder
 from .any_size import any_size_bytes
 from .browser import compare_any_size, page_files, self_test_photos
-from .bundle import Bundle, CheckedImage, UnlikeTraining, bundle_bytes, novelty_digest, refuse_foreign
+from .bundle import (
+    Bundle,
+    CheckedImage,
+    Int8,
+    Int8Number,
+    UnlikeTraining,
+    bundle_bytes,
+    novelty_digest,
+    refuse_foreign,
+)
 from .card import card_text
 from .check import FLOAT32_TOLERANCE, HALF_TOLERANCE, Difference, Reference, compare, reference_of, require_equal
 from .check_images import SIZES_HW, check_file, check_name
@@ -106,7 +115,7 @@ def export_run(
     folder = out if out is not None else run / FOLDER
     refuse_foreign(folder)
     checkpoint = find_checkpoint(run)
-    _refuse_bands(checkpoint, wanted, int8 is not None)
+    _refuse_bands(checkpoint, wanted)
     if "hub" in wanted:
         check_hub(checkpoint)
     if AS_GRAPH & set(wanted):
@@ -115,7 +124,7 @@ def export_run(
         require_openvino()
     parts = None
     if int8:
-        checkpoint.manifest.task.refuse_unknown("saccade export --int8")
+        checkpoint.manifest.task.refuse_unknown("saccade export --int8", "number", "grade")
         require_nncf()
         num_threads = start(RuntimeConfig(device="cpu")).num_threads
         parts = own_parts(run_folder(run), checkpoint.manifest, int8.source, num_threads)
@@ -127,22 +136,24 @@ def export_run(
     preprocessing = checkpoint.manifest.preprocessing
     files |= {check_name(number, preprocessing): check_file(number, preprocessing) for number in range(len(SIZES_HW))}
     bundle = _bundle(checkpoint, reference, wanted, half, differences)
-    told_by = {"onnx", "browser", "triton"} if int8 else AS_GRAPH  # 8 bits move features, and the threshold is of 32
-    if member.novelty and told_by & set(wanted):
+    if member.novelty and AS_GRAPH & set(wanted):
         bundle = bundle.model_copy(update={"unlike_training": _unlike_training(member.novelty, reference, differences)})
     if "hub" in wanted:
-        hub = hub_folder(checkpoint, member.model, reference)
+        hub = hub_folder(checkpoint, member.model, reference, member.novelty)
         files |= hub.files
         differences["hub"] = hub.difference
         bundle = with_hub(bundle, checkpoint, hub)
+        if member.novelty and hub.difference.squared_distances is not None:
+            bundle = bundle.model_copy(
+                update={"unlike_training": _unlike_training(member.novelty, reference, differences)}
+            )
     if int8 and parts:
         seed = checkpoint.manifest.origin.seed
-        model, figures = quantized(files, parts, bundle, seed, int8.max_drop / 100, classifier.runtime.num_threads)
-        made = int8_files(model, _metadata(checkpoint), figures)
-        files |= made
-        said_NK = np.clip(run_openvino(made, reference.image_NHWC[: len(SIZES_HW)])[1], 0, 1)
-        check = tuple(tuple(map(float, said_K)) for said_K in said_NK)
-        bundle = bundle.model_copy(update={"int8": figures.model_copy(update={"check": check})})
+        known_MD = member.novelty.unit_MD if member.novelty and bundle.unlike_training else None
+        num_threads = classifier.runtime.num_threads
+        model, figures = quantized(files, parts, bundle, seed, int8.max_drop / 100, num_threads, known_MD)
+        files |= int8_files(model, _metadata(checkpoint), figures, bundle.task)
+        bundle = _with_int8(bundle, figures, run_openvino(files, reference.image_NHWC[: len(SIZES_HW)]))
     files["README.md"] = (hub_card_text if "hub" in wanted else card_text)(bundle).encode()
     if "browser" in wanted:
         photos = self_test_photos(classifier, bundle.preprocessing)
@@ -164,10 +175,26 @@ def export_run(
     return ExportedRun(folder=folder, bundle=bundle, differences=differences)
 
 
-def _refuse_bands(checkpoint: Checkpoint, formats: Sequence[Format], is_int8: bool) -> None:
-    """Raise UsageError where bands are asked to leave as what takes photos, or in 8 bits."""
+def _with_int8(bundle: Bundle, figures: Int8 | Int8Number, said: Sequence[np.ndarray]) -> Bundle:
+    """`bundle` with what 8 bits cost, and what they say of the check images: logits, answers, and distances where the
+    graph gives them. Where no graph in float32 is left, nothing is told by one."""
+    _, answer_NK, *distances = said
+    check: tuple[Any, ...] = tuple(answer_NK[:, 0].tolist())
+    if isinstance(figures, Int8):
+        check = tuple(tuple(said_K) for said_K in np.clip(answer_NK, 0, 1).tolist())
+    unlike = figures.unlike_training
+    if unlike is not None and distances:
+        unlike = unlike.model_copy(update={"check": tuple(distances[0].tolist())})
+    own = figures.model_copy(update={"check": check, "unlike_training": unlike})
+    others = set(bundle.formats) - {"openvino"}
+    in_float32 = bundle.unlike_training if others else None
+    return bundle.model_copy(update={"int8": own, "unlike_training": in_float32})
+
+
+def _refuse_bands(checkpoint: Checkpoint, formats: Sequence[Format]) -> None:
+    """Raise UsageError where bands are asked to leave as what takes photos."""
     pixels = checkpoint.manifest.preprocessing
-    photos = [f"--format {name}" for name in formats if name in OF_PHOTOS] + ["--int8"] * is_int8
+    photos = [f"--format {name}" for name in formats if name in OF_PHOTOS]
     if pixels.has_bands and photos:
         raise UsageError(
             f"{photos[0]} is for grey or colours, and the run takes images of {channel_words(pixels.num_channels)}.\n"
@@ -318,7 +345,9 @@ def _unlike_training(
         neighbour=NEIGHBOUR,
         num_known=len(novelty.unit_MD),
         num_features=novelty.num_features,
-        largest_difference={name: found.squared_distances or 0.0 for name, found in differences.items()},
+        largest_difference={
+            name: found.squared_distances for name, found in differences.items() if found.squared_distances is not None
+        },
         check=tuple(reference.distance_N[: len(SIZES_HW)].tolist()),
     )
 

@@ -9,14 +9,16 @@ import importlib.util
 import json
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.numpy import save as array_bytes
 from safetensors.torch import save as tensor_bytes
 from torch import nn
 
@@ -26,25 +28,31 @@ from ..core.task import Task
 from ..core.types import Preprocessing
 from ..data.images.normalize import normalize
 from ..data.images.preprocess import place_on_input, prepare_image
+from ..evaluate.novelty import Novelty
+from ..models.penultimate import MAX_KEPT, with_features
 from ..runs.checkpoint import Checkpoint
 from ..weights.public import find_weights, load_backbone
 from ..weights.tensors import tensor_shapes
-from .check import FLOAT32_TOLERANCE, Difference, Reference, compare, require_equal
+from .check import FLOAT32_TOLERANCE, Difference, Reference, compare, largest, require_equal
 from .check_images import SIZES_HW, check_image
 from .timm_names import TimmNetwork, timm_network, under_timm_names
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+KNOWN, UNIT_FEATURES = "unlike_training.safetensors", "unit_features"  # float16 (M, D), of unit length
+Features = Callable[[torch.Tensor], torch.Tensor]
 PIXEL_TOLERANCE = 0.01  # of a level of 255: both resize by Pillow
 GRAPH = "Export a graph, which takes pixels that are prepared already: --format onnx."
 
 
 @dataclass(frozen=True, kw_only=True)
 class HubFolder:
-    """Content by name, how far the reader's answers are from the run's, and who read it."""
+    """Content by name, how far the reader's answers are from the run's, and who read it. `untold`: why the folder does
+    not tell images that are unlike those of training, "" where it does."""
 
     files: dict[str, bytes]
     difference: Difference
     read_by: str
+    untold: str
 
 
 def check_hub(checkpoint: Checkpoint) -> TimmNetwork:
@@ -65,8 +73,11 @@ def check_hub(checkpoint: Checkpoint) -> TimmNetwork:
     return network
 
 
-def hub_folder(checkpoint: Checkpoint, model: nn.Module, reference: Reference) -> HubFolder:
-    """The files, loaded again and compared with the run. Raises ExportError."""
+def hub_folder(
+    checkpoint: Checkpoint, model: nn.Module, reference: Reference, novelty: Novelty | None = None
+) -> HubFolder:
+    """The files, loaded again and compared with the run; with `novelty` those features, too, by which images unlike
+    those of training are told, where the reader gives the same features of an image. Raises ExportError."""
     manifest, network = checkpoint.manifest, check_hub(checkpoint)
     slope_K, shift_K = logit_scale(manifest.task, manifest.temperature, len(manifest.classes))
     weights = under_timm_names(manifest.model, network, {k: v.cpu() for k, v in model.state_dict().items()})
@@ -79,7 +90,7 @@ def hub_folder(checkpoint: Checkpoint, model: nn.Module, reference: Reference) -
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
             atomic.write_bytes(Path(folder) / name, content)
-        read_by, found = _load(Path(folder), manifest.model.partition("+")[0], manifest.preprocessing)
+        read_by, found, features_of = _load(Path(folder), manifest.model.partition("+")[0], manifest.preprocessing)
     found = found.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def answer(image_NHWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -91,7 +102,27 @@ def hub_folder(checkpoint: Checkpoint, model: nn.Module, reference: Reference) -
 
     difference = compare(wanted, answer, batches=(len(reference.image_NHWC),))
     require_equal(wanted, difference, read_by, FLOAT32_TOLERANCE)
-    return HubFolder(files=files, difference=difference, read_by=read_by)
+    untold = "the run keeps no features of its training images"
+    if novelty is not None and reference.distance_N is not None:
+        squared = _squared_distances(features_of, reference, novelty, manifest.preprocessing)
+        untold = "timm gives other features of an image than the run compares"
+        if squared <= FLOAT32_TOLERANCE:
+            files[KNOWN] = array_bytes({UNIT_FEATURES: novelty.unit_MD})
+            difference, untold = replace(difference, squared_distances=squared), ""
+    return HubFolder(files=files, difference=difference, read_by=read_by, untold=untold)
+
+
+def _squared_distances(
+    features_of: Features, reference: Reference, novelty: Novelty, preprocessing: Preprocessing
+) -> float:
+    """How far squared distances by the reader's features are from the run's, at most; without end where it has none of
+    that length."""
+    image_BCHW = torch.from_numpy(reference.image_NHWC).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        feature_BD = features_of(normalize(image_BCHW, preprocessing, torch.float32))
+    if feature_BD.shape != (len(reference.image_NHWC), novelty.num_features) or reference.distance_N is None:
+        return math.inf
+    return largest(novelty.distance(feature_BD.float().numpy()) ** 2 - reference.distance_N**2)
 
 
 def logit_scale(task: Task, temperature: float, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -175,12 +206,14 @@ def _refused(what: str) -> ExportError:
     return ExportError(f"timm cannot {what}, so whole pictures would get other answers there.\n{GRAPH}")
 
 
-def _load(folder: Path, model: str, preprocessing: Preprocessing) -> tuple[str, nn.Module]:
-    """(who read the folder, the network in it). Raises ExportError where its pictures would be prepared otherwise."""
+def _load(folder: Path, model: str, preprocessing: Preprocessing) -> tuple[str, nn.Module, Features]:
+    """(who read the folder, the network in it, what gives the features of normalised images in front of its last
+    layer). Raises ExportError where its pictures would be prepared otherwise."""
     timm, why = _timm()
     if timm is None:
-        return f"Saccade's own reader ({why})", _load_ourselves(folder, model, preprocessing)
-    network: nn.Module = timm.create_model(f"local-dir:{folder}", pretrained=True)
+        ours = _load_ourselves(folder, model, preprocessing)
+        return f"Saccade's own reader ({why})", ours, partial(_own_features, ours)
+    network: Any = timm.create_model(f"local-dir:{folder}", pretrained=True)
     config = timm.data.resolve_data_config({}, pretrained_cfg=network.pretrained_cfg)
     transform = timm.data.create_transform(**config, is_training=False)
     std_C11 = torch.tensor(preprocessing.std)[:, None, None]
@@ -195,7 +228,22 @@ def _load(folder: Path, model: str, preprocessing: Preprocessing) -> tuple[str, 
                 f"timm {timm.__version__} prepares a picture otherwise than the run: pixels differ by up to "
                 f"{levels:.3g} levels of 255.\nNothing was written. {GRAPH}"
             )
-    return f"timm {timm.__version__}", network
+    return f"timm {timm.__version__}", network, partial(_timm_features, network)
+
+
+def _timm_features(network: Any, image_BCHW: torch.Tensor) -> torch.Tensor:
+    """As the card says it."""
+    found: torch.Tensor = network.forward_head(network.forward_features(image_BCHW), pre_logits=True)
+    return found
+
+
+def _own_features(network: nn.Module, image_BCHW: torch.Tensor) -> torch.Tensor:
+    """What the run compares; nothing where the network does not name its parts."""
+    looking = with_features(network, MAX_KEPT)
+    if looking is None:
+        return torch.zeros(0)
+    both_BX: torch.Tensor = looking(image_BCHW)
+    return both_BX[:, network(image_BCHW[:1]).shape[1] :]
 
 
 def _timm() -> tuple[Any, str]:

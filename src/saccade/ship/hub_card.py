@@ -14,6 +14,7 @@ from ..core.addresses import hub_name, is_hub, shown
 from ..core.errors import printable
 from ..core.types import Preprocessing
 from ..data.images.preprocess import fit_words
+from ..evaluate.rates import percent
 from ..runs.checkpoint import Checkpoint
 from ..runs.summary import read_data_summary
 from ..weights.licence import restriction
@@ -53,6 +54,17 @@ saccade transfer PHOTOS --backbone {network} --weights hub:OWNER/NAME
 ```"""
 
 
+UNLIKE_CODE = """```python
+import numpy
+from safetensors.numpy import load_file
+known = load_file("unlike_training.safetensors")["unit_features"].astype("float32")
+feature = model.forward_head(model.forward_features(prepare(image)[None]), pre_logits=True).detach().numpy()
+cosine = (feature / numpy.linalg.norm(feature, axis=1, keepdims=True)) @ known.T
+distance = numpy.sqrt(numpy.maximum(2 - 2 * numpy.sort(cosine, axis=1)[:, -{neighbour}], 0))
+is_unlike = distance > {threshold}
+```"""
+
+
 def with_hub(bundle: Bundle, checkpoint: Checkpoint, hub: HubFolder) -> Bundle:
     """`bundle` with what the card needs besides: who read the folder, what training began with, how many images."""
     origin = checkpoint.manifest.origin
@@ -66,6 +78,7 @@ def with_hub(bundle: Bundle, checkpoint: Checkpoint, hub: HubFolder) -> Bundle:
             "num_images": dict(summary.num_images) if summary else {},
         },
     }
+    provenance |= {"unlike_training_untold": hub.untold} if hub.untold else {}
     differences = bundle.largest_difference | {"hub": hub.difference.logits}
     return bundle.model_copy(
         update={"provenance": provenance, "read_by": hub.read_by, "largest_difference": differences}
@@ -94,6 +107,7 @@ def hub_card_text(bundle: Bundle) -> str:
             for text in _section(f"As {name}", usage_text(name, bundle))
         ),
         *_section("Input", pixel_words(bundle.preprocessing), _scale_words(bundle)),
+        *_section("Unlike anything seen in training", *_unlike_words(bundle)),
         *_section("Classes and images", *_image_words(bundle)),
         *_section("Where it comes from", _origin_words(bundle)),
         *_section("What was checked", _check_words(bundle)),
@@ -102,8 +116,7 @@ def hub_card_text(bundle: Bundle) -> str:
             _list(
                 [
                     "Pictures of other cameras, places or times than those it was judged on.",
-                    "Pictures that show none of the classes: it names one all the same. `saccade predict` tells such "
-                    "pictures; this folder does not.",
+                    "Pictures that show none of the classes and look like those of training: it names one.",
                     "Files that other programs decode otherwise than Pillow does, such as CMYK or 16 bits a channel.",
                 ]
             ),
@@ -198,6 +211,26 @@ def _scale_words(bundle: Bundle) -> str:
         f"The run's temperature, {bundle.temperature:.4g}, is folded into the last layer: its weights and biases are "
         "divided by it. The softmax of the logits gives the probabilities of `saccade predict`."
     )
+
+
+def _unlike_words(bundle: Bundle) -> list[str]:
+    """How a picture is told that is unlike those of training, as code; or why it is not."""
+    known = bundle.unlike_training
+    if known is None or "hub" not in known.largest_difference:
+        why = str(bundle.provenance.get("unlike_training_untold") or "nothing is kept for it")
+        return [
+            f"This folder does not tell such pictures ({as_markdown(why)}): the network names a class for them, too. "
+            f"`saccade predict` tells them, where the run knows."
+        ]
+    return [
+        f"timm and transformers name a class for every picture. `unlike_training.safetensors` has what the last layer "
+        f"sees of {known.num_known:,} training pictures, by which `saccade predict` tells those that are unlike "
+        f"anything seen in training; of pictures like those of training about {percent(known.share)} % are falsely "
+        f"called so. With the first block of code above:",
+        UNLIKE_CODE.format(threshold=repr(known.threshold), neighbour=known.neighbour),
+        f"{bundle.read_by} gave squared distances of generated pictures within "
+        f"{known.largest_difference['hub']:.1g} of the run's. transformers does not give what the last layer sees.",
+    ]
 
 
 def _image_words(bundle: Bundle) -> list[str]:

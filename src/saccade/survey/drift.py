@@ -34,6 +34,7 @@ MAX_DIRECTIONS = 32
 MAX_PROBABILITIES = 64  # classes whose probabilities are compared, too
 MAX_NAMED = 3
 MAX_ROWS = 40
+THE_NUMBER = "the number "  # how the view of the numbers that are said is called
 MAY_NOT_HOLD = "The accuracy that was measured may not hold for them."
 
 
@@ -101,7 +102,9 @@ class Drift(Displayed):
             )
         view = int(self.test.distance_D.argmax())
         what = self.views[view].removeprefix("the probability of ")
-        if what == self.views[view]:  # a direction of the features
+        if self.views[view].startswith(THE_NUMBER):
+            said = self.views[view]
+        elif what == self.views[view]:  # a direction of the features
             said = "how they look to the network"
         else:
             said = f"how sure the network is of {what}"
@@ -121,6 +124,8 @@ class Drift(Displayed):
 
     def display_lines(self) -> list[str]:
         """Whether it matters, what changed, which classes moved, and what qualifies all that."""
+        if not self.classes:
+            return [self.sentence(), self.change_sentence(), *self.notes]
         estimated = "Likely true shares allow for the network's usual mistakes; they hold if only the mix has changed."
         if self.shift_unknown:
             estimated = f"What share each class truly has is not estimated: {self.shift_unknown}."
@@ -217,8 +222,8 @@ def find_drift(
     own = _sample(member, held_out_items, is_known, BadImages(raise_bad), seed)
     refuse_changed(len(own.said_N) - own.num_recognised, held_out.source, run)
     _refuse_few(len(own.said_N), "held-out")
-    views, own_views_SV, new_views_SV = _views(own, new, member.classes)
-    shift = estimate_label_shift(own.said_N, held_out.label_N, new.said_N, len(member.classes), seed)
+    views, own_views_SV, new_views_SV = _views(own, new, member)
+    shift, shares = _shift(own, new, held_out, member, seed)
     notes = seen.caveats() if new.num_recognised else []
     if max(len(own.said_N), len(new.said_N)) > MAX_TESTED:
         notes.append(f"The test looks at {MAX_TESTED:,} images of a side that has more; the shares are of all.")
@@ -227,11 +232,21 @@ def find_drift(
         num_new=len(new.said_N),
         test=compare_samples(own_views_SV, new_views_SV, seed=seed),
         views=views,
-        classes=_class_shares(member.classes, own.said_N, new.said_N, shift),
-        shift_unknown=shift.reason,
+        classes=shares,
+        shift_unknown=shift,
         errors=refused.errors,
         notes=tuple(notes),
     )
+
+
+def _shift(
+    own: _Sample, new: _Sample, held_out: HeldOut, member: Member, seed: int
+) -> tuple[str, tuple[ClassShare, ...]]:
+    """(why the true shares of the classes are not estimated, "" where they are; how often each is answered)."""
+    if member.task.is_number:
+        return "a number has no classes", ()
+    shift = estimate_label_shift(own.said_N, held_out.label_N, new.said_N, len(member.classes), seed)
+    return shift.reason, _class_shares(member.classes, own.said_N, new.said_N, shift)
 
 
 def _sample(
@@ -244,7 +259,7 @@ def _sample(
     kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # random number, feature, probability
     num_kept = num_recognised = 0
     for batch in refused.good_batches(stream_features(member, items, recognises)):
-        said.append(batch.probability_GK.argmax(axis=1))
+        said.append(member.task.answer_of(batch.probability_GK))
         kept.append((draw.random(len(said[-1])), batch.feature_GD, batch.probability_GK.astype(np.float32)))
         num_recognised += len(batch.recognised)
         num_kept += len(said[-1])
@@ -282,18 +297,22 @@ def _refuse_few(number: int, what: str) -> None:
         )
 
 
-def _views(own: _Sample, new: _Sample, classes: tuple[str, ...]) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-    """(names, own_NV, new_MV): the main directions of the features, then the probability of each class."""
+def _views(own: _Sample, new: _Sample, member: Member) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """(names, own_NV, new_MV): the main directions of the features, then the probability of each class, or the
+    number."""
+    classes = member.classes
     own_NR, new_MR = main_directions(own.feature_SD, new.feature_SD, MAX_DIRECTIONS)
     names = [f"direction {number} of the features" for number in range(1, own_NR.shape[1] + 1)]
-    if len(classes) <= MAX_PROBABILITIES:
+    own_answer_NK, new_answer_MK = own.probability_SK, new.probability_SK
+    if member.task.is_number:
+        names.append(f"{THE_NUMBER}'{printable(classes[0])}'")
+    elif len(classes) <= MAX_PROBABILITIES:
         names += [f"the probability of '{printable(name)}'" for name in classes]
-        own_NR = np.concatenate([own_NR, own.probability_SK], axis=1)
-        new_MR = np.concatenate([new_MR, new.probability_SK], axis=1)
     else:
         names.append("the probability of the answer")
-        own_NR = np.concatenate([own_NR, own.probability_SK.max(axis=1, keepdims=True)], axis=1)
-        new_MR = np.concatenate([new_MR, new.probability_SK.max(axis=1, keepdims=True)], axis=1)
+        own_answer_NK, new_answer_MK = (found.max(axis=1, keepdims=True) for found in (own_answer_NK, new_answer_MK))
+    own_NR = np.concatenate([own_NR, own_answer_NK], axis=1)
+    new_MR = np.concatenate([new_MR, new_answer_MK], axis=1)
     return tuple(names), own_NR, new_MR
 
 

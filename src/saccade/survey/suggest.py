@@ -115,7 +115,7 @@ def suggest_images(
         )
     elif len(keys) < count:
         notes.append(f"{count:,} were asked for, and there are {len(keys):,}.")
-    answer_N = probability_NK.argmax(axis=1)
+    answer_N = member.task.answer_of(probability_NK)
     return Suggestions(
         suggested=tuple(
             Suggestion(

@@ -8,28 +8,35 @@ change.
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from ..core.display import figure
 from ..core.errors import counted
 from ..core.task import Task
 from ..evaluate.copies import WithoutCopies
 from ..evaluate.forward import Outputs
 from ..evaluate.label_metrics import LabelMetrics
 from ..evaluate.label_words import CROSS_VALIDATED
+from ..evaluate.number_metrics import NumberMetrics
 from ..evaluate.rates import percent
 from ..evaluate.words import AnyMetrics, verdicts
 from ..runs.folds_folder import FoldsVerdict, FoldVerdict
 
 SMALLEST_SLOPE = 1e-3
+SHARED = (
+    "Their models share most of their images, so neither this nor the interval says what other training images or "
+    "another seed would change."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CrossValidated:
     """`outputs` of all images by their folds' models, in the order of the source, and what the folds are worth.
 
-    `logits_NK` of several labels are calibrated, each by its own fold. `copies` are images that no figure holds: they
+    `logits_NK` of several labels are calibrated, each by its own fold, and of numbers they are the numbers (float64),
+    since each fold has its own scale. `copies` are images that no figure holds: they
     are copies of a given validation part; `num_trained` images train the run for use, `num_lost` could
     not be read any more when they were to be judged. `caveats` say what was left out in the training of folds.
     """
@@ -43,7 +50,9 @@ class CrossValidated:
 
     def outputs_for(self, task: Task) -> Outputs:
         """`outputs` as logits that a run with `task` reads as their folds did: of several labels its slopes and shifts
-        are undone. Its thresholds hold."""
+        are undone, and numbers are put on its scale. Its thresholds hold."""
+        if task.is_number:
+            return replace(self.outputs, logits_NK=task.logits_of(self.outputs.logits_NK).astype(np.float32))
         if not task.slopes:
             return self.outputs
         slope_K = np.array(task.slopes)
@@ -53,11 +62,10 @@ class CrossValidated:
 
     def as_verdict(self, metrics: AnyMetrics) -> FoldsVerdict:
         """What `folds.json` holds; `metrics` are of all images."""
-        several = isinstance(metrics, LabelMetrics)
-        figure = ("map", "map_low", "map_high") if several else ("top1", "top1_low", "top1_high")
-        value, low, high = (float(getattr(metrics, name)) for name in figure)
+        name = figure_of(metrics)
+        value, low, high = (float(getattr(metrics, name + end)) for end in ("", "_low", "_high"))
         return FoldsVerdict(
-            figure="map" if several else "top1",
+            figure=name,
             num_judged=metrics.num_samples,
             value=value,
             low=low,
@@ -87,15 +95,26 @@ class CrossValidated:
             return "Too few folds have a label to say how they differ."
         deviation = float(np.std(values, ddof=1))
         chance = ""
+        if isinstance(metrics, NumberMetrics):
+            return (
+                f"The folds lie between {figure(min(values))} and {figure(max(values))} (standard deviation "
+                f"{deviation:.3g}). {SHARED}"
+            )
         if not isinstance(metrics, LabelMetrics):
             by_chance = math.sqrt(np.mean([metrics.top1 * (1 - metrics.top1) / fold.num_judged for fold in self.folds]))
             few = min(fold.num_judged for fold in self.folds)
             chance = f"; chance alone gives {100 * by_chance:.1f} in folds of {counted(few, 'image')}"
         return (
             f"The folds lie between {percent(min(values))} and {percent(max(values))} % (standard deviation "
-            f"{100 * deviation:.1f} points{chance}). Their models share most of their images, so neither this nor the "
-            f"interval says what other training images or another seed would change."
+            f"{100 * deviation:.1f} points{chance}). {SHARED}"
         )
+
+
+def figure_of(metrics: AnyMetrics) -> Literal["top1", "map", "mae"]:
+    """The name of the figure that folds are told by."""
+    if isinstance(metrics, LabelMetrics):
+        return "map"
+    return "mae" if isinstance(metrics, NumberMetrics) else "top1"
 
 
 def folds_json(found: FoldsVerdict) -> dict[str, Any]:

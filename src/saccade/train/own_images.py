@@ -13,7 +13,9 @@ import numpy as np
 from ..core.addresses import shown
 from ..core.errors import CheckpointError, DataError, UsageError, counted, printable, storable
 from ..core.in_memory import is_given
+from ..core.task import ONE_LABEL, Task
 from ..data.joined import open_joined
+from ..data.labels import labels_of
 from ..data.scan import channels_of, scan_source
 from ..data.source import GIVEN_SOURCES, DataSource, open_source
 from ..runs.added_file import read_added
@@ -56,24 +58,36 @@ def places_of(run: Path, given: str) -> tuple[str, ...]:
     return read_added(run) or (RunFolder(path=run, resume=True).load_config().source,)
 
 
-def own_source(run: Path, given: str, classes: Sequence[str]) -> DataSource:
-    """The source of the run directory `run` that knows `classes`, or the one that was `given` in its place. Raises
-    UsageError, DataError."""
+def own_source(run: Path, given: str, classes: Sequence[str], task: Task = ONE_LABEL) -> DataSource:
+    """The source of the run directory `run` that knows `classes` and asks for what `task` does, or the one that was
+    `given` in its place. Raises UsageError, DataError."""
     if given:
-        source = open_source(given)
-        source.task.refuse_unknown("--source")
+        source = open_source(given, several=bool(task.target), target=task.target)
+        _refuse_other_task(source, task, run)
         return source
     places = places_of(run, given)
     for place in places:
         _refuse_unfollowed(run, place)
     try:
-        source = open_source(places[0])
+        source = open_source(places[0], several=bool(task.target), target=task.target)
         return open_joined(source, places[1:], classes) if places[1:] else source
     except DataError as error:
         raise DataError(
             f"The images of {printable(str(run))} cannot be opened: {error.message.splitlines()[0]}\n"
             f"If they lie elsewhere now, say where: --source SOURCE."
         ) from None
+
+
+def _refuse_other_task(source: DataSource, task: Task, run: Path) -> None:
+    if task == ONE_LABEL:
+        source.task.refuse_unknown("--source")
+    elif source.task.kind != task.kind:
+        has = f"a {source.task.kind}" if source.task.target else source.task.kind
+        learned = f"a {task.kind}" if task.target else task.kind
+        raise UsageError(
+            f"--source has {has} for an image, and {printable(str(run))} learned {learned}.\n"
+            f"Give the images that the run learned from, with their labels as they were."
+        )
 
 
 def _refuse_unfollowed(run: Path, place: str) -> None:
@@ -96,7 +110,7 @@ def held_out_images(run: Path, manifest: Manifest, given: str, num_threads: int)
 
     They are found by place and name; where the listing has changed, by the pixels of all images of the source.
     """
-    judged = read_verdict(run, manifest.classes)
+    judged = read_verdict(run, manifest.classes, manifest.task)
     seen = read_seen(run)
     where = printable(str(run))
     if judged is None or seen is None:
@@ -115,7 +129,7 @@ def held_out_images(run: Path, manifest: Manifest, given: str, num_threads: int)
         )
     part = 2 if verdict.split == "test" else 1
     digests = frozenset(row.tobytes() for row in seen.pixels_NB[seen.part_N == part])
-    source = own_source(run, given, manifest.classes)
+    source = own_source(run, given, manifest.classes, manifest.task)
     _refuse_unknown_classes(source, manifest, where)
     index_N = outputs.index_N
     is_as_before = index_N.min() >= 0 and index_N.max() < len(source)
@@ -130,8 +144,7 @@ def held_out_images(run: Path, manifest: Manifest, given: str, num_threads: int)
             f"{printable(source.name)} has none of the images that {where} was judged on.\n"
             f"Say where they lie: --source SOURCE."
         )
-    order = [manifest.classes.index(name) for name in source.classes]
-    label_N = np.array([order[source.record(int(index)).label] for index in index_N], dtype=np.int64)
+    label_N = _own_labels(source, index_N, manifest)
     return HeldOut(source=source, index_N=index_N, label_N=label_N, digests=digests)
 
 
@@ -155,7 +168,7 @@ def own_parts(run: Path, manifest: Manifest, given: str, num_threads: int) -> Ow
         raise CheckpointError(
             f"The training images of {where} are not known: it keeps no record of them.\nTrain it again."
         )
-    source = own_source(run, given, manifest.classes)
+    source = own_source(run, given, manifest.classes, manifest.task)
     _refuse_unknown_classes(source, manifest, where)
     pixels = manifest.preprocessing
     scan = scan_source(source, num_threads, "skip", white=pixels.white_16_bit, channels=channels_of(pixels))
@@ -168,9 +181,18 @@ def own_parts(run: Path, manifest: Manifest, given: str, num_threads: int) -> Ow
             f"Say where they lie: --source SOURCE."
         )
     validation_N = scan.good_N[seen.only_chose(scan)[scan.good_N]]
-    order = [manifest.classes.index(name) for name in source.classes]
-    label_N = np.array([order[source.record(int(index)).label] for index in validation_N], dtype=np.int64)
+    label_N = _own_labels(source, validation_N, manifest)
     return OwnParts(source=source, train_N=train_N, validation_N=validation_N, label_N=label_N)
+
+
+def _own_labels(source: DataSource, index_N: np.ndarray, manifest: Manifest) -> np.ndarray:
+    """The labels of the images in the order of the run's classes, int64 (N,); numbers as they are, float64."""
+    label_N = labels_of(source, index_N)
+    if manifest.task.is_number:
+        return label_N
+    order_S = np.array([manifest.classes.index(name) for name in source.classes], np.int64)
+    own_N: np.ndarray = order_S[label_N]
+    return own_N
 
 
 def refuse_changed(num_changed: int, source: DataSource, run: Path) -> None:
@@ -184,7 +206,7 @@ def refuse_changed(num_changed: int, source: DataSource, run: Path) -> None:
 
 
 def _refuse_unknown_classes(source: DataSource, manifest: Manifest, where: str) -> None:
-    unknown = [name for name in source.classes if name not in manifest.classes]
+    unknown = [name for name in source.classes if name not in manifest.classes and not manifest.task.is_number]
     if unknown:
         raise DataError(
             f"{printable(source.name)} has the class '{printable(unknown[0])}', which {where} does not know: it is not "

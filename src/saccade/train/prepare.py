@@ -191,7 +191,7 @@ def scan_images(
     with store_at(config.loader.store, config.loader.store_limit_bytes):
         source = open_source(config.source, several=True)
     if config.split.folds:
-        source.task.refuse_unknown("--folds", "several labels")
+        source.task.refuse_unknown("--folds", "several labels", "number", "grade")
     check_order(config.loader, source)
     check_task(config, source.task)
     if source.task.is_number and config.loss.label_smoothing:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...core.errors import DataError, ImageError, printable
 from ...core.task import ONE_LABEL, SEVERAL_LABELS, Task
-from ...core.types import AnyPath, Record
+from ...core.types import MAX_BANDS, AnyPath, Record
 from ..source import GIVEN_SOURCES, DataSource
 from .shared.image_files import read_file
 from .shared.label_lists import RowLabels, SettledLabels
@@ -62,8 +62,8 @@ class _Given(DataSource):
 
 
 class ArraySource(_Given):
-    """Images as arrays: `images` uint8 (N, H, W, 3) RGB, (N, H, W, 1) or (N, H, W) grey, or a list of single ones,
-    which may differ in size.
+    """Images as arrays: `images` uint8 or uint16 (N, H, W, 3) RGB, (N, H, W, 1) or (N, H, W) grey, (N, H, W, C) bands
+    (2 or 4 to 64 channels that are no colours), or a list of single ones, which may differ in size.
 
     `labels` are class names, or whole numbers, which are then the names unless `classes` lists names for 0, 1, ...
     Where an image may have several labels, each is a list of them, or `labels` is an array (N, K) of 0 and 1.
@@ -86,6 +86,7 @@ class ArraySource(_Given):
         for image in self._images:
             digest.update(repr(image.shape).encode() + np.ascontiguousarray(image).data)
         self.digest = self._digest(digest)
+        self.notes = notes_on_channels(self._images)
 
     def read(self, index: int) -> np.ndarray:
         return self._images[index]
@@ -168,31 +169,42 @@ def known_source(given: GivenImages) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class HeldImage:
-    """An image that is not a file: what messages call it, what gives its bytes or pixels, and its class where a source
-    knows it."""
+    """An image that is not a file: what messages call it, what gives its bytes or pixels, its class where a source
+    knows it, and whether it is an array that a caller gave, whose fourth channel may be meant as transparency."""
 
     key: str
     read: Callable[[], bytes | np.ndarray]
     label: str = ""
+    is_array: bool = False
 
     def __str__(self) -> str:
         return self.key
 
 
+def notes_on_channels(images: Sequence[np.ndarray]) -> tuple[str, ...]:
+    """What a person should know of arrays whose fourth channel may be meant as transparency."""
+    if any(image.ndim == 3 and image.shape[2] == 4 for image in images):
+        return ("Arrays of 4 channels are taken as 4 bands. Where the fourth is transparency, leave it out.",)
+    return ()
+
+
 def checked_image(where: str, image: Any) -> np.ndarray:
-    """One image as uint8 (H, W) or (H, W, 3). Raises DataError saying what else was given."""
+    """One image as uint8 or uint16 (H, W), (H, W, 3) RGB, or (H, W, C) bands: what a .npy file of it would hold. Raises
+    DataError saying what else was given."""
     pixels = np.asarray(image)
-    if pixels.dtype != np.uint8:
+    if pixels.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
         raise DataError(
-            f"{where} holds {pixels.dtype} values; pixels are uint8, 0 to 255.\n"
+            f"{where} holds {pixels.dtype} values; pixels are uint8, 0 to 255, or uint16.\n"
             f"Turn values in 0 to 1 into them by (images * 255).round().astype('uint8')."
         )
+    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
-    if pixels.size and (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)):
+    has_far_channels = pixels.ndim == 3 and pixels.shape[0] in (1, 3) and pixels.shape[2] != 3
+    if pixels.size and (pixels.ndim == 2 or pixels.ndim == 3 and pixels.shape[2] <= MAX_BANDS) and not has_far_channels:
         return pixels
-    hint = "Give RGB without an alpha channel." if pixels.shape[2:] == (4,) else "Give (height, width, 3) RGB, or grey."
-    if pixels.ndim == 3 and pixels.shape[0] in (1, 3):
+    hint = f"Give (height, width, 3) RGB, grey, or 2 to {MAX_BANDS} bands."
+    if pixels.ndim == 3 and pixels.shape[0] <= MAX_BANDS:
         hint = "Put the channels last: image.transpose(1, 2, 0)."
     raise DataError(f"{where} has the shape {pixels.shape}, which is not that of an image.\n{hint}")
 
@@ -208,8 +220,7 @@ def _checked_pixels(where: str, images: Pixels) -> list[np.ndarray]:
             f"{where} has the shape {pixels.shape}; images are (number, height, width, channels).\n"
             f"Put a single image into a list."
         )
-    checked_image(where, pixels[0])  # all have one type and one shape
-    return [image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image for image in pixels]
+    return [checked_image(where, image) for image in pixels]
 
 
 def _checked_row(where: str, number: int, row: Sequence[Any]) -> tuple[str, str | int, str | None]:

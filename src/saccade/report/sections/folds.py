@@ -1,5 +1,6 @@
 """Cross-validation: the figure of all folds, each fold's own, and how they differ."""
 
+from ...core.display import figure
 from ...evaluate.words import percent
 from ...runs.folds_folder import FoldsVerdict, FoldVerdict
 from ..html import Child, Markup, element, section, table
@@ -9,18 +10,18 @@ from .classes import interval_strip
 
 def folds_section(found: FoldsVerdict, record: RunRecord) -> Markup:
     """The sentences of the folds, and a row for each."""
-    figure = "mAP" if found.figure == "map" else "correct"
-    is_frozen = any(fold.frozen for fold in found.folds)
+    is_frozen, is_number = any(fold.frozen for fold in found.folds), found.figure == "mae"
+    name = "mAP" if found.figure == "map" else "correct"
+    figures: list[Child] = [f"{name}, 0 to 100 %", f"{name} %"]
     headings: list[Child] = [
         "fold",
         "trained on",
         "judged on",
-        f"{figure}, 0 to 100 %",
-        f"{figure} %",
+        *(["mean absolute error"] if is_number else figures),
         "95 % interval",
         *(["frozen up to"] if is_frozen else []),
     ]
-    rows = [_row(fold, is_frozen) for fold in found.folds]
+    rows = [_row(fold, is_frozen, is_number) for fold in found.folds]
     judged = "" if record.split == "folds" else "The figure at the head of this page is of the test images. "
     return section(
         "folds",
@@ -31,9 +32,10 @@ def folds_section(found: FoldsVerdict, record: RunRecord) -> Markup:
     )
 
 
-def _row(fold: FoldVerdict, is_frozen: bool) -> list[Child]:
-    figures: list[Child] = [None, "-", "-"]
+def _row(fold: FoldVerdict, is_frozen: bool, is_number: bool) -> list[Child]:
+    figures: list[Child] = ["-", "-"] if is_number else [None, "-", "-"]
     if fold.value is not None and fold.low is not None and fold.high is not None:
-        interval = f"{percent(fold.low)} to {percent(fold.high)}"
-        figures = [interval_strip(fold.value, fold.low, fold.high), percent(fold.value), interval]
+        show = figure if is_number else percent
+        strip: list[Child] = [] if is_number else [interval_strip(fold.value, fold.low, fold.high)]
+        figures = [*strip, show(fold.value), f"{show(fold.low)} to {show(fold.high)}"]
     return [fold.name, f"{fold.num_train:,}", f"{fold.num_judged:,}", *figures, *([fold.frozen] if is_frozen else [])]

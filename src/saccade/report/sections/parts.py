@@ -11,8 +11,9 @@ from ..palette import heat_class
 from .classes import interval_strip
 
 
-def slices_section(slices: tuple[Slice, ...]) -> Markup:
-    """Warnings, corrected for the number of parts, then each part with its interval."""
+def slices_section(slices: tuple[Slice, ...], right_note: str = "") -> Markup:
+    """Warnings, corrected for the number of parts, then each part with its interval; `right_note` says what counts as
+    correct, where that does not go without saying."""
     headings, plain_rows = slice_rows(slices)
     headings = [*headings[:3], "correct, 0 to 100 %", *headings[3:]]
     rows: list[list[Child]] = [
@@ -25,7 +26,7 @@ def slices_section(slices: tuple[Slice, ...]) -> Markup:
         "the chances are corrected for their number (Holm)."
     )
     listing = table([*headings], rows, "Accuracy on parts of the images", numeric_from=2)
-    texts = [*told, words, *filter(None, [left_out_words(slices)])]
+    texts = [*told, words, *filter(None, [left_out_words(slices), right_note])]
     return section("slices", "Parts of the images", *(element("p", {}, text) for text in texts), listing)
 
 

@@ -377,6 +377,8 @@ def _config(model: ServedModel) -> dict[str, Any]:
         {"name": name, "data_type": f"TYPE_{kind.datatype}", "dims": kind.shape} for name, kind in _kinds(model).items()
     ]
     parameters = {"classes": json.dumps(list(model.classes)), "task": model.task.kind}
+    if model.task.is_number:  # who judges the answers needs the scale by which an answer is near
+        parameters |= {"mean": repr(model.task.mean), "deviation": repr(model.task.deviation)}
     if model.task.half_width:
         parameters["half_width"] = repr(model.task.half_width)
     return {

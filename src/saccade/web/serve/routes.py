@@ -8,11 +8,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from ...core.plain_numbers import whole_number
 from ...core.types import Prediction
 from ...ship.engine import Network, ServedModel
 from ..body import image_in, refuse_media_type
 from ..refusal import Reason, wrong_field
-from ..whole_number import whole_number
 from .metrics import MEDIA_TYPE
 from .service import Answered, Service, answer_encoded
 

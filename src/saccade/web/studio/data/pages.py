@@ -8,9 +8,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from ....core.errors import printable
+from ....core.plain_numbers import whole_number
 from ....core.types import MAX_16_BIT
 from ...refusal import Reason, Refusal, wrong_field
-from ...whole_number import whole_number
 from ...workers import Result, Workers
 from ..place import Studio
 from ..runs.index import RunIndex

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ....core.errors import UsageError
+from ....core.plain_numbers import whole_number
 from ....design.memory import StepPlan
 from ....design.table import layer_table
 from ....design.target import from_run, from_words, parse_input
 from ....design.text import DesignTable
-from ...whole_number import whole_number
 from ..runs.index import RunIndex
 
 MAX_TEXT = 4000  # characters of a network

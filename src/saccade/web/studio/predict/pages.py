@@ -9,11 +9,11 @@ from starlette.routing import BaseRoute, Route
 
 from ....classify.run_list import verdict_words
 from ....core.errors import printable
+from ....core.plain_numbers import plain_float, whole_number
 from ....runs.checkpoint import holds_checkpoint
 from ...body import BodyMemory, image_in, read_body, refuse_media_type
 from ...limits import BodyLimits
 from ...refusal import wrong_field
-from ...whole_number import whole_number
 from ..place import Studio
 from ..runs.index import RunIndex
 from ..runs.records import no_such_class
@@ -80,7 +80,7 @@ def _to_choose_from(index: RunIndex, wanted: set[str]) -> list[dict[str, Any]]:
 def _confidence(text: str) -> float:
     """0 to 1. Raises Refusal."""
     try:
-        value = float(text) if len(text) <= 16 else -1.0
+        value = plain_float(text) if len(text) <= 16 else -1.0
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1:

@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from ....core.errors import SaccadeError, counted, printable
+from ....core.plain_numbers import whole_number
 from ....data.images.bands import as_picture
 from ....data.images.encode import file_content
 from ....explain.colour import veil
@@ -16,7 +17,6 @@ from ....report.record import RunRecord
 from ....runs.evaluation_files import THUMBNAIL_PX
 from ....runs.marks_file import MARK_NAMES
 from ...refusal import Reason, Refusal
-from ...whole_number import whole_number
 from ..place import Studio
 from .frame import frame_of
 from .index import Run, RunIndex

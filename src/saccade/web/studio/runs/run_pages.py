@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute, Route
 
 from ....classify.chosen_threshold import Answering, promised_precision
 from ....classify.classifier import join_members
+from ....core.plain_numbers import whole_number
 from ....evaluate.ranking import rank
 from ....evaluate.scores import probabilities_from_logits
 from ....report.html import Markup, join, section
@@ -27,7 +28,6 @@ from ....report.sections.transfer import transfer_section
 from ....report.sections.verdict import run_warnings, warning_list
 from ....runs.standing import Standing
 from ...refusal import NO_SUCH_ROUTE, Refusal
-from ...whole_number import whole_number
 from ..place import Studio
 from .frame import frame_of, has_cells, status_of
 from .index import Run, RunIndex

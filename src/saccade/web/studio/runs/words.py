@@ -6,12 +6,12 @@ from typing import Any
 
 from ....classify.run_list import progress_words, unit_of, value_words, verdict_words
 from ....core.errors import counted, printable
+from ....core.plain_numbers import whole_number
 from ....evaluate.rates import percent
 from ....models.new_head import network_words
 from ....report.html import Markup
 from ....report.sections.classes import interval_strip
 from ....runs.standing import Standing
-from ...whole_number import whole_number
 from .index import Run
 from .sparkline import sparkline
 
