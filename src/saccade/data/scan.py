@@ -229,9 +229,11 @@ class _Scan:
 
     def _rows(self) -> list[np.ndarray]:
         """All that is known by image, in the order in which it is sent."""
-        digests = [self.pixels_N, self.bytes_N, *([self.thumbnail_NP] if len(self.thumbnail_NP) else [])]
-        numbers = [self.size_N2, self.mean_NC, self.square_NC, self.num_bands_N, self.largest_N]
-        return [*digests, *numbers, self.is_grey_N, self.is_deep_N, self.rotated_N, self.as_read_N]
+        rows = [self.pixels_N, self.bytes_N]
+        if len(self.thumbnail_NP):
+            rows.append(self.thumbnail_NP)
+        rows += [self.size_N2, self.mean_NC, self.square_NC, self.num_bands_N, self.largest_N]
+        return [*rows, self.is_grey_N, self.is_deep_N, self.rotated_N, self.as_read_N]
 
     def _packed(self, index_M: np.ndarray) -> bytes:
         """What this process has found of its images: a line of JSON, then their rows of every array."""
