@@ -110,8 +110,12 @@ def predict(
             print_result("\n".join(_no_answer_lines(good))) if any(answer.no_answer for answer in good) else None
         if not quiet:
             print_notes([*notes, *caveats])
-        for error in bad:
+        for error in bad if len(answers) > 1 else ():
             print_bad(error)
+    if bad and len(answers) == 1:
+        raise bad[0]
+    if bad and not good:
+        raise SaccadeError(f"None of {len(bad):,} files could be read.")
     if bad:
         answered = f"{len(good):,} {'was' if len(good) == 1 else 'were'} answered"
         raise SaccadeError(f"{len(bad):,} of {len(answers):,} files could not be read; {answered}.")

@@ -23,7 +23,7 @@ from ..core import atomic
 from ..core.documents import DocumentError, read_plain_file
 from ..core.errors import CheckpointError, ModelError, TrainingError, UnknownNameError, printable, shell_word
 from ..core.in_memory import is_given
-from ..core.plain_files import open_plain_file, refuse_long_name
+from ..core.plain_files import open_plain_file, refuse_denied_run, refuse_long_name
 from ..core.task import Task
 from ..models.architecture import ModelSpec
 from ..models.build import resolve_model, without_weights
@@ -234,11 +234,7 @@ def holds_checkpoint(path: Path) -> bool:
 
 def find_checkpoint(path: Path) -> Checkpoint:
     """The checkpoint a person means by `path`: a run (its best, else its last one) or a checkpoint folder."""
-    if os.path.isdir(path) and not os.access(path, os.R_OK | os.X_OK):
-        raise CheckpointError(
-            f"The run {printable(str(path))} may not be read: Permission denied.\n"
-            f"Its owner can allow it: chmod -R a+rX {shell_word(path)}"
-        )
+    refuse_denied_run(path)
     if os.path.isfile(path / MANIFEST):
         return open_checkpoint(path)
     problems: list[str] = []
