@@ -85,7 +85,7 @@ def test_an_image_that_cannot_be_decoded_never_lies_in_a_shard(saccade: Callable
     bad = source / "cat" / "1.png"
     bad.write_bytes(bad.read_bytes()[:50])
     finished = saccade("shard", str(source), "--out", str(out))
-    reason = "the file is cut off, the image is incomplete"
+    reason = "the image data end too early: the file is truncated"
     assert (finished.status, finished.output) == (1, "")
     assert finished.errors.splitlines()[-3:] == [
         f"error: {source}: 1 of 6 images cannot be decoded.",

@@ -275,10 +275,16 @@ def test_a_folder_that_may_not_be_read_is_named_and_not_taken_for_an_empty_one(
         f"The owner can allow it: chmod -R a+rX {locked}",
     ]
     assert found.as_json()["denied"] == [str(locked)]
+    with pytest.raises(UsageError) as error:
+        list_runs(locked)
+    assert error.value.message == (
+        f"The folder {locked} may not be read by you.\nIts owner can allow it: chmod -R a+rX {locked}"
+    )
     done = saccade("runs", locked)
     assert (done.status, done.errors) == (
         2,
-        f"error: The folder {locked} may not be read by you.\nIts owner can allow it: chmod -R a+rX {locked}\n",
+        f"error: Invalid value for 'DIR': path '{locked}' is not readable.\n"
+        f"Its owner can allow it: chmod -R a+rX {locked}\nHelp: saccade runs --help\n",
     )
     done = saccade("compare", tmp_path / "run", locked)
     assert (done.status, done.errors) == (

@@ -15,7 +15,7 @@ from safetensors.numpy import load as parse_tensors
 
 from ..core.config import FrozenConfig
 from ..core.documents import DeniedError, DocumentError, parse_object, parse_toml, read_plain_file
-from ..core.errors import CheckpointError, ConfigError, printable, shell_word
+from ..core.errors import CheckpointError, ConfigError, DeniedRun, printable, shell_word
 from ..data.source import MAX_CLASS_CHARACTERS, MAX_CLASSES
 from .names import LIMIT_BYTES
 
@@ -148,9 +148,9 @@ def refuse_link(path: Path, whose: str) -> None:
         )
 
 
-def denied(path: Path) -> CheckpointError:
+def denied(path: Path) -> DeniedRun:
     """What to raise for a file of a run that this user may not read."""
-    return CheckpointError(
+    return DeniedRun(
         f"{printable(str(path))} may not be read: Permission denied.\n"
         f"Its owner can allow it: chmod a+r {shell_word(path)}"
     )

@@ -239,8 +239,8 @@ def test_what_is_not_there_or_no_set_is_said(tmp_path: Path, monkeypatch: pytest
         f"There is no file or folder 'absent' (looked in {tmp_path}).\n"
         "Give a folder with one sub-folder of images per class, or a built-in set: digits."
     )
-    (tmp_path / "notes.txt").write_text("x")
-    assert refusal(Path("notes.txt")).startswith("'notes.txt' is not a set of labelled images that Saccade knows.\n")
+    (tmp_path / "notes.doc").write_text("x")
+    assert refusal(Path("notes.doc")).startswith("'notes.doc' is not a set of labelled images that Saccade knows.\n")
 
 
 @pytest.mark.parametrize("text", ["x" * 5000, "a\0b", "\udcff", "/dev/null/x", "*.csv", "nosuch:/a"])
