@@ -214,11 +214,11 @@ def usage_message(error: Any, arguments: list[str]) -> str:
     words = rule_in_words(rule)
     if option.startswith("--") and (rule.startswith(CHECKED) or words.startswith("must ")):
         text = broken_rule(option, words, _given_to(option, arguments))
-    if denied := NOT_READABLE.search(text):
-        text += f"\nIts owner can allow it: chmod -R a+rX {shell_word(denied[1])}"
+    denied = NOT_READABLE.search(text)
+    remedy = f"\nIts owner can allow it: chmod -R a+rX {shell_word(denied[1])}" if denied else ""
     for argument in arguments:
         text = text.replace(argument, printable(argument))
-    return f"{text if text.endswith(('.', '?', ')')) else f'{text}.'}\nHelp: {command} --help"
+    return f"{text if text.endswith(('.', '?', ')')) else f'{text}.'}{remedy}\nHelp: {command} --help"
 
 
 def _given_to(option: str, arguments: list[str]) -> str:
