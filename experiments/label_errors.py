@@ -122,7 +122,8 @@ def beside_cleanlab(
     """What cleanlab lists by default, and as many labels that are most probably wrong by ours."""
     find_label_issues = importlib.import_module("cleanlab.filter").find_label_issues
     is_listed_N = find_label_issues(said_N, probability_NK)
-    own = np.argsort(-wrong_N, kind="stable")[: int(is_listed_N.sum())]
+    believed_N = probability_NK[np.arange(len(said_N)), said_N]  # decides where no label is held to be wrong
+    own = np.lexsort((believed_N, -wrong_N))[: int(is_listed_N.sum())]
     return {
         "cleanlab": int(is_listed_N.sum()),
         "cleanlab_wrong": int((is_listed_N & is_changed_N).sum()),

@@ -189,12 +189,10 @@ def test_a_place_that_cannot_be_written(saccade: Callable, tmp_path: Path):
     else:
         (tmp_path / "locked").mkdir(mode=0o555)
         place = tmp_path / "locked" / "run"
-    check(
-        saccade("train", "digits", "--out", place, *FAST),
-        f"Cannot write {place}: it may not be written by you.\n"
-        "Choose another place with --out, or change the permissions.",
-        1,
-    )
+    denied = "it may not be written by you.\nChoose another place with --out, or change the permissions."
+    shown = "no files are kept there, it shows the system.\nChoose another place with --out."
+    why = shown if os.geteuid() == 0 else denied
+    check(saccade("train", "digits", "--out", place, *FAST), f"Cannot write {place}: {why}", 1)
 
 
 def test_a_run_that_is_there_already(saccade: Callable, tmp_path: Path):
@@ -275,7 +273,7 @@ def test_predicting_without_a_run_or_with_bad_files(saccade: Callable, photos: P
         "nothing.jpg: cannot be read: No such file or directory.",
         1,
     )
-    assert saccade("predict", "run", "nothing.jpg", "none.jpg").errors == (
+    assert saccade("predict", "run", "nothing.jpg", "none.jpg").errors.endswith(
         "error: nothing.jpg: cannot be read: No such file or directory.\n"
         "error: none.jpg: cannot be read: No such file or directory.\n"
         "error: None of 2 files could be read.\n"
@@ -285,7 +283,7 @@ def test_predicting_without_a_run_or_with_bad_files(saccade: Callable, photos: P
         (tmp_path / "documents" / name).write_bytes(b"x")
     finished = saccade("predict", "run", "documents")
     assert (finished.status, finished.output) == (1, "")
-    assert finished.errors == (
+    assert finished.errors.endswith(
         "error: documents: the folder holds no images; 3 files passed over: 2 .docx, 1 .zip; unpack photos.zip first "
         f"(endings looked for: {ENDINGS_SHOWN}).\n"
     )
