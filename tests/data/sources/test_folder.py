@@ -294,6 +294,7 @@ def test_a_list_beside_class_folders_is_told_and_not_read(tmp_path: Path):
     plant(tmp_path, "cat/1.png", "dog/2.png")
     (tmp_path / "scores.csv").write_text("name,score\nx,1\n")
     assert open_source(str(tmp_path)).notes == (
+        "1 file passed over: 1 .csv",
         "scores.csv is not read: the folders say what the images are. "
         f"To read a list instead: saccade train {tmp_path}/scores.csv",
     )
