@@ -2,8 +2,8 @@
 
     python -m campaigns.mutate_images --mutations 100000 --seed 0
 
-A mutation of a small valid file (JPEG, PNG, GIF, WebP, BMP, TIFF, AVIF, JPEG 2000; HEIC and DICOM where their extras
-are installed) flips, deletes, inserts, repeats, cuts or splices bytes, or
+A mutation of a small valid file (JPEG, PNG, GIF, WebP, BMP, TIFF, AVIF, JPEG 2000, NumPy; HEIC and DICOM where their
+extras are installed) flips, deletes, inserts, repeats, cuts or splices bytes, or
 writes an extreme number into its header; of the PNG files about half get their checksums repaired, so that the damage
 reaches the decoder. Files are decoded in a child process: one that dies, takes longer than 2 s for a file, or whose
 memory rises by more than 200 MB over what it held before the file is counted as a failure. Needs Linux.
@@ -142,8 +142,21 @@ def valid_files() -> dict[str, list[bytes]]:
         ],
         "HEIC": heic_files(colour, alpha),
         "DICOM": dicom_files(grey, colour, deep),
+        "NumPy": [saved_array(np.asarray(image)) for image in (grey, colour, deep)] + [saved_array(bands_HWC(colour))],
     }
     return {kind: contents for kind, contents in files.items() if contents}
+
+
+def saved_array(array: np.ndarray) -> bytes:
+    """An array as `numpy.save` writes it."""
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=False)
+    return stream.getvalue()
+
+
+def bands_HWC(colour: Image.Image) -> np.ndarray:
+    """uint16 (H, W, 5): channels that are no colours."""
+    return np.asarray(colour).astype(np.uint16)[:, :, [0, 1, 2, 1, 0]] * 257
 
 
 def tiff_files(colour: Image.Image, deep: Image.Image) -> list[bytes]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from torch import nn
@@ -1131,17 +1131,29 @@ def shard(
     settings: ShardSettings | None = None,
     progress: Callable[[int, int], None] | None = None,
     opened: Told = untold,
+    on_bad_image: Literal["error", "skip"] = "error",
+    decoding: Callable[[int, int], None] | None = None,
 ) -> ShardsWritten:
     """Write the images of `source` as tar shards to a folder or an address, or go on where that was stopped.
 
-    `progress(done, total)` counts images, `opened` as in `evaluate`. Raises SaccadeError.
+    Every image is decoded first: one that cannot be is an error, or left out with `on_bad_image` "skip", as in
+    training. `decoding(done, total)` and then `progress(done, total)` count images, `opened` as in `evaluate`. Raises
+    SaccadeError.
     """
     check_shards_out(os.fspath(out))
     with known_source(source) as text:
         refuse_shards_among_images(text, os.fspath(out))
         images = open_source(text, verb="shard")
         opened(opening_line(images))
-        return write_shards(images, os.fspath(out), settings or ShardSettings(), progress)
+        return write_shards(
+            images,
+            os.fspath(out),
+            settings or ShardSettings(),
+            progress,
+            on_bad_image,
+            decoding,
+            available_cpus(),
+        )
 
 
 @scoped_runtime()

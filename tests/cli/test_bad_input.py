@@ -12,6 +12,7 @@ from PIL import Image
 from tests.processes import Program
 
 from saccade.core import lock
+from saccade.data.sources.shared.image_files import ENDINGS_SHOWN
 from saccade.models.architecture import MODELS
 from saccade.train.recipes import all_recipes
 
@@ -126,7 +127,7 @@ def test_a_bad_file_is_named_before_training(
     check(
         saccade("train", "photos"),
         f"photos: 1 of 117 images cannot be decoded.\ncat/{name}: {reason}.\n"
-        "Repair or remove them; train and transfer skip them with --on-bad-image skip.",
+        "Repair or remove them; train, transfer and shard skip them with --on-bad-image skip.",
         1,
     )
     finished = saccade("train", "photos", "--on-bad-image", "skip", "--out", "run", *FAST)
@@ -188,12 +189,10 @@ def test_a_place_that_cannot_be_written(saccade: Callable, tmp_path: Path):
     else:
         (tmp_path / "locked").mkdir(mode=0o555)
         place = tmp_path / "locked" / "run"
-    check(
-        saccade("train", "digits", "--out", place, *FAST),
-        f"Cannot write {place}: it may not be written by you.\n"
-        "Choose another place with --out, or change the permissions.",
-        1,
-    )
+    denied = "it may not be written by you.\nChoose another place with --out, or change the permissions."
+    shown = "no files are kept there, it shows the system.\nChoose another place with --out."
+    why = shown if os.geteuid() == 0 else denied
+    check(saccade("train", "digits", "--out", place, *FAST), f"Cannot write {place}: {why}", 1)
 
 
 def test_a_run_that_is_there_already(saccade: Callable, tmp_path: Path):
@@ -271,9 +270,27 @@ def test_predicting_without_a_run_or_with_bad_files(saccade: Callable, photos: P
     )
     check(
         saccade("predict", "run", "nothing.jpg"),
-        "nothing.jpg: cannot be read: No such file or directory.\n"
-        "error: 1 of 1 files could not be read; 0 were answered.",
+        "nothing.jpg: cannot be read: No such file or directory.",
         1,
+    )
+    assert saccade("predict", "run", "nothing.jpg", "none.jpg").errors.endswith(
+        "error: nothing.jpg: cannot be read: No such file or directory.\n"
+        "error: none.jpg: cannot be read: No such file or directory.\n"
+        "error: None of 2 files could be read.\n"
+    )
+    (tmp_path / "documents").mkdir()
+    for name in ("a.docx", "b.docx", "photos.zip"):
+        (tmp_path / "documents" / name).write_bytes(b"x")
+    finished = saccade("predict", "run", "documents")
+    assert (finished.status, finished.output) == (1, "")
+    assert finished.errors.endswith(
+        "error: documents: the folder holds no images; 3 files passed over: 2 .docx, 1 .zip; unpack photos.zip first "
+        f"(endings looked for: {ENDINGS_SHOWN}).\n"
+    )
+    check(
+        saccade("predict", "run", ""),
+        "An image, folder or source has an empty name: ''.\nIs a variable of the shell empty?",
+        2,
     )
     finished = saccade("predict", "run", "nothing.jpg", "photos/cat/0.png")
     assert (finished.status, finished.output.count("photos/cat/0.png")) == (1, 1)  # the others are answered

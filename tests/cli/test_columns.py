@@ -31,7 +31,7 @@ def test_inspect_and_preview_take_the_columns(saccade: Callable):
     finished = saccade("inspect", "flat", *CHOSEN, "--no-keep", "--json")
     assert finished.status == 0, finished.errors
     inspected = json.loads(finished.output)
-    assert inspected["classes"] == ["dark", "grey", "light"]
+    assert list(inspected["classes"]) == ["dark", "grey", "light"]
     assert [note for note in inspected["notes"] if "csv" in note] == [
         "train.csv: columns that are not used: age",
         "1 image is not listed in train.csv: not used",

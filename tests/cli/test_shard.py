@@ -1,12 +1,15 @@
 """`saccade shard` from the command line: what it prints, its JSON object, what it refuses."""
 
 import json
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-KEYS = ["source", "out", "num_images", "num_bytes", "num_found", "splits", "shards"]
+KEYS = ["source", "out", "num_images", "num_bytes", "num_found", "splits", "shards", "left_out"]
 
 
 def test_shards_are_written_and_the_same_command_finds_them(saccade: Callable, tmp_path: Path):
@@ -70,3 +73,36 @@ def test_shards_never_lie_among_the_images_they_are_made_of(saccade: Callable, t
         f"Choose a place elsewhere: --out '{source}-shards'\n"
     )
     assert [path.name for path in source.rglob("*")] == ["cat"]
+
+
+def test_an_image_that_cannot_be_decoded_never_lies_in_a_shard(saccade: Callable, tmp_path: Path):
+    source, out = tmp_path / "photos", tmp_path / "out"
+    for name in ("cat", "dog"):
+        (source / name).mkdir(parents=True)
+        for number in range(3):
+            pixels = np.full((4, 4), 40 * number + 20 * (name == "dog"), np.uint8)
+            Image.fromarray(pixels).save(source / name / f"{number}.png")
+    bad = source / "cat" / "1.png"
+    bad.write_bytes(bad.read_bytes()[:50])
+    finished = saccade("shard", str(source), "--out", str(out))
+    reason = "the image data end too early: the file is truncated"
+    assert (finished.status, finished.output) == (1, "")
+    assert finished.errors.splitlines()[-3:] == [
+        f"error: {source}: 1 of 6 images cannot be decoded.",
+        f"cat/1.png: {reason}.",
+        "Repair or remove them; train, transfer and shard skip them with --on-bad-image skip.",
+    ]
+    assert not out.exists()
+    finished = saccade("shard", str(source), "--out", str(out), "--on-bad-image", "skip")
+    assert finished.status == 0
+    assert finished.output.splitlines()[0].startswith("5 images in 1 shard: ")
+    assert finished.output.splitlines()[2] == f"1 image could not be decoded and was left out: cat/1.png: {reason}."
+    again = json.loads(saccade("shard", str(source), "--out", str(out), "--on-bad-image", "skip", "--json").output)
+    assert (again["num_images"], again["num_found"]) == (5, 1)
+    assert again["left_out"] == [{"file": "cat/1.png", "reason": f"{reason}."}]
+    assert json.loads((out / "plan.json").read_text())["left_out"] == ["cat/1.png"]
+    with tarfile.open(out / "images-000000.tar") as archive:
+        assert sum(name.endswith(".png") for name in archive.getnames()) == 5
+    assert saccade("shard", "digits", "--out", "x", "--on-bad-image", "drop").errors == (
+        "error: --on-bad-image must be error or skip, got 'drop'.\n"
+    )

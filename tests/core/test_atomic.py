@@ -88,6 +88,28 @@ def test_a_file_in_the_way_of_a_folder_is_explained(tmp_path: Path):
     )
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="Linux shows the system there")
+def test_a_place_of_the_system_is_explained():
+    with pytest.raises(StorageError) as error:
+        atomic.make_folder(Path("/proc/saccade/run"))
+    assert error.value.message == (
+        "Cannot write /proc/saccade/run: no files are kept there, it shows the system.\n"
+        "Choose another place with --out."
+    )
+
+
+@pytest.mark.parametrize("below", ["", "run"])
+def test_a_link_that_leads_nowhere_is_explained(tmp_path: Path, below: str):
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "gone" / "there")
+    with pytest.raises(StorageError) as error:
+        atomic.make_folder(link / below)
+    assert error.value.message == (
+        f"Cannot write {link / below}: {link} is a link that leads nowhere.\n"
+        "Remove the link, or choose another place with --out."
+    )
+
+
 def test_a_file_that_cannot_be_written_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     atomic.check_file(tmp_path / "new" / "answers.csv")
     assert os.listdir(tmp_path) == ["new"]

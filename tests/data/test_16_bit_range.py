@@ -136,6 +136,19 @@ def test_inspect_says_the_range_and_does_not_call_12_bits_plain(tmp_path: Path, 
         assert found.mean_C[0] == pytest.approx(0.5, abs=0.02)
 
 
+def test_a_16_bit_image_is_plain_by_its_own_range_and_not_by_that_of_the_set(tmp_path: Path):
+    dim = 300 + 40 * (np.indices((16, 16)).sum(axis=0) % 8)
+    images = {"dim": dim, "bright": dim * 7, "plain": np.full((16, 16), 300), "stray": dim.copy()}
+    images["stray"][0, 0] = 60_000
+    for name, values in images.items():
+        (tmp_path / ("a" if name == "dim" else "b")).mkdir(exist_ok=True)
+        (tmp_path / ("a" if name == "dim" else "b") / f"{name}.png").write_bytes(deep_png(values))
+    (plain,) = [f for f in inspect_source(str(tmp_path), 1, keep=False).findings if f.kind == "plain"]
+    assert ("b/plain.png",) in plain.groups
+    assert ("a/dim.png",) not in plain.groups
+    assert ("b/bright.png",) not in plain.groups
+
+
 def test_a_run_that_was_begun_before_there_was_a_range_goes_on_with_its_own_white(tmp_path: Path):
     config = RunConfig(source=str(write_set(tmp_path / "photos", 20)), model="lenet5")
     runtime = start(RuntimeConfig(device="cpu"))

@@ -13,11 +13,11 @@ import pytest
 from tests.processes import PATIENCE_S
 
 from saccade.classify.run_list import progress_words, read_run_list, verdict_words
-from saccade.core import lock
+from saccade.core import documents, lock
 from saccade.core.errors import CheckpointError, UsageError
 from saccade.runs import listing
 from saccade.runs.checkpoint import find_checkpoint, holds_checkpoint
-from saccade.runs.listing import find_runs, list_runs
+from saccade.runs.listing import FoundRuns, find_runs, list_runs
 from saccade.runs.standing import Figure, Standing, WatchedRun, looks_like_run
 
 FORMATS = Path(__file__).parent / "formats"
@@ -108,10 +108,10 @@ def test_runs_are_found_at_any_depth_and_nothing_else_is_taken_for_one(tmp_path:
     (tmp_path / "site" / "config.toml").write_text("title = 'of something else'\n")
     (tmp_path / "link").symlink_to(first)
     (tmp_path / "loop").symlink_to(tmp_path)
-    assert find_runs(tmp_path) == ([first, second], False)
-    assert find_runs(first) == ([first], False), "a run may be named itself"
+    assert find_runs(tmp_path) == FoundRuns(paths=(first, second))
+    assert find_runs(first) == FoundRuns(paths=(first,)), "a run may be named itself"
     os.utime(second / "config.toml", (1, 1))
-    assert [run.path for run in list_runs(tmp_path)] == [first, second], "the newest first"
+    assert [run.path for run in list_runs(tmp_path)[0]] == [first, second], "the newest first"
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path):
@@ -128,7 +128,7 @@ def test_more_folders_than_are_looked_into_are_told(tmp_path: Path, monkeypatch:
     first = finished_run(tmp_path / "a")
     for name in "bc":
         (tmp_path / name).mkdir()
-    assert find_runs(tmp_path) == ([first], True)
+    assert find_runs(tmp_path) == FoundRuns(paths=(first,), is_cut=True)
     with pytest.raises(UsageError) as error:
         list_runs(tmp_path)
     assert error.value.message == f"{tmp_path} has more than 3 folders.\nName the folder of the runs alone."
@@ -142,7 +142,7 @@ def test_an_ensemble_is_one_entry_with_its_members(tmp_path: Path):
     )
     finished_run(ensemble / "member-1")
     (finished_run(ensemble / "member-2") / "evaluation.json").unlink()
-    (run,) = list_runs(tmp_path)
+    ((run,), _) = list_runs(tmp_path)
     assert (run.state, run.is_ensemble, run.num_parts) == ("stopped", True, 5)
     assert [part.state for part in run.parts] == ["finished", "stopped"]
     assert progress_words(run) == "1 of 5 members finished"
@@ -156,7 +156,7 @@ def test_a_run_whose_folds_come_first_is_listed_before_it_has_begun_itself(tmp_p
     folds.mkdir(parents=True)
     (folds / "folds.toml").write_text('format = 3\nnum_folds = 5\n[run]\nsource = "digits"\n')
     finished_run(folds / "fold-1")
-    (run,) = list_runs(tmp_path)
+    ((run,), _) = list_runs(tmp_path)
     assert (run.path, run.state, progress_words(run)) == (tmp_path / "run", "stopped", "1 of 5 folds finished")
 
 
@@ -194,7 +194,7 @@ def test_the_list_says_what_is_damaged_and_how_stopped_runs_go_on(tmp_path: Path
     found = read_run_list(tmp_path)
     counts, damaged, go_on = found.display_lines()
     assert counts == f"3 runs in {tmp_path}: 1 finished, 1 stopped, 1 damaged."
-    assert damaged.startswith(f"Damaged: {tmp_path}/bad/evaluation.json is damaged: ")
+    assert damaged.startswith(f"{tmp_path}/bad/evaluation.json is damaged: ")
     assert go_on == f"Go on: saccade train --resume --out {tmp_path}/half"
     entries = {Path(entry["run"]).name: entry for entry in found.as_json()["runs"]}
     assert {name: entry["state"] for name, entry in entries.items()} == {
@@ -225,7 +225,7 @@ def test_no_runs_yet_says_how_to_begin(saccade: Callable, tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     done = saccade("runs")
     assert (done.status, done.output) == (0, "No runs in runs yet. Start one: saccade train digits\n")
-    assert json.loads(saccade("runs", "--json").output) == {"folder": "runs", "runs": []}
+    assert json.loads(saccade("runs", "--json").output) == {"folder": "runs", "runs": [], "denied": []}
     assert saccade("runs", "nowhere").status == 2
 
 
@@ -246,7 +246,7 @@ def test_a_folder_that_may_not_be_looked_into_hides_no_run_beside_it(tmp_path: P
     (tmp_path / "locked").mkdir()
     finished_run(tmp_path / "run")
     monkeypatch.setattr(os, "stat", denied_under(tmp_path / "locked"))
-    assert [run.path.name for run in list_runs(tmp_path)] == ["run"]
+    assert [run.path.name for run in list_runs(tmp_path)[0]] == ["run"]
     assert not looks_like_run(tmp_path / "locked")
     assert not holds_checkpoint(tmp_path / "locked")
 
@@ -258,4 +258,52 @@ def test_a_run_that_may_not_be_read_is_no_traceback(tmp_path: Path, monkeypatch:
         find_checkpoint(path)
     assert error.value.message == (
         f"The run {path} may not be read: Permission denied.\nIts owner can allow it: chmod -R a+rX '{path}'"
+    )
+
+
+def test_a_folder_that_may_not_be_read_is_named_and_not_taken_for_an_empty_one(
+    tmp_path: Path, saccade: Callable, monkeypatch: pytest.MonkeyPatch
+):
+    locked = finished_run(tmp_path / "locked")
+    finished_run(tmp_path / "run")
+    monkeypatch.setattr(os, "access", lambda place, mode: Path(place) != locked)
+    found = read_run_list(tmp_path)
+    assert [run.path.name for run in found.runs] == ["run"]
+    assert found.display_lines() == [
+        f"1 run in {tmp_path}: 1 finished.",
+        f"1 folder may not be read by you: {locked}.",
+        f"The owner can allow it: chmod -R a+rX {locked}",
+    ]
+    assert found.as_json()["denied"] == [str(locked)]
+    with pytest.raises(UsageError) as error:
+        list_runs(locked)
+    assert error.value.message == (
+        f"The folder {locked} may not be read by you.\nIts owner can allow it: chmod -R a+rX {locked}"
+    )
+    done = saccade("runs", locked)
+    assert (done.status, done.errors) == (
+        2,
+        f"error: Invalid value for 'DIR': path '{locked}' is not readable.\n"
+        f"Its owner can allow it: chmod -R a+rX {locked}\nHelp: saccade runs --help\n",
+    )
+    done = saccade("compare", tmp_path / "run", locked)
+    assert (done.status, done.errors) == (
+        1,
+        f"error: The run {locked} may not be read: Permission denied.\n"
+        f"Its owner can allow it: chmod -R a+rX {locked}\n",
+    )
+
+
+def test_a_file_of_a_run_that_may_not_be_read_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = finished_run(tmp_path / "run") / "evaluation.json"
+
+    def refusing(place, *arguments, **options):  # type: ignore[no-untyped-def]
+        if Path(place) == path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(place, *arguments, **options)
+
+    real = documents.open_plain_file
+    monkeypatch.setattr(documents, "open_plain_file", refusing)
+    assert read_run_list(tmp_path).runs[0].problem == (
+        f"{path} may not be read: Permission denied.\nIts owner can allow it: chmod a+r {path}"
     )

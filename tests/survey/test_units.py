@@ -116,7 +116,7 @@ def test_two_processes_make_what_one_makes(saccade: Callable, digits_run: Path, 
         assert Path("one", name).read_bytes() == Path("two", name).read_bytes(), name
     before = {path: path.stat().st_mtime_ns for path in Path("two").glob("*.parquet")}
     done = saccade("predict", digits_run, new, "--out", "two")
-    assert done.output == "0 files of 0 images written to two.\ntwo is complete: 2 files of 40 images.\n"
+    assert done.output == "two was complete already: 2 files of 40 images.\n"
     assert {path: path.stat().st_mtime_ns for path in Path("two").glob("*.parquet")} == before
 
 
@@ -247,7 +247,8 @@ def test_a_folder_of_features_has_the_bits_of_a_file(saccade: Callable, digits_r
 
 def test_labels_of_a_set_stand_beside_the_features(saccade: Callable, digits_run: Path, new: Path):
     done = saccade("features", digits_run, "digits", "--out", "features", "--unit-of", "0/1")
-    assert done.output.endswith("features is complete: 1 file of 1,797 images.\n")
+    assert done.output == "1 file of 1,797 images written to features, which is complete.\n"
+    assert "features-00000" not in done.errors  # said once
     table = parquet.read_table("features")
     assert table["label"].to_pylist()[:4] == ["0", "1", "2", "3"]
 

@@ -91,6 +91,11 @@ class AnswersFile:
         self._top = top
         self._record = path.with_name(f"{path.name}.run.json")
         wanted = {"format": FORMAT, "runs": runs_digest, "top": top, "min_confidence": min_confidence}
+        if path.is_dir():
+            raise UsageError(
+                f"{printable(str(path))} is a folder, and answers are written to a file.\n"
+                f"Name one in it: {shell_word(path / 'answers.csv')}"
+            )
         with atomic.storage_errors(path):
             if path.exists() or path.is_symlink():
                 self._check_record(wanted)

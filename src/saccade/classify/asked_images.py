@@ -24,7 +24,7 @@ from ..data.sources.tar.web_files import read_whole
 from .stream import items_of_source, list_images
 
 STANDARD_INPUT = "-"
-SOURCE_ENDINGS = (".csv", ".jsonl", ".json", ".parquet", ".tar")
+SOURCE_ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".tar")
 MAX_LINE_BYTES = 8192
 TIME_LIMIT_S = 60.0  # for one image at an address, redirects and all
 
@@ -41,15 +41,17 @@ def asked_images(
     names the classes of a source. With `unused`, which hears what of it is not used, a folder of labelled images is
     read as a source, too; without, it is walked as any folder.
 
-    Raises UsageError at once for an address that is not allowed, or - twice. What is named in a line of standard input,
-    and cannot be used, is an item whose reading raises ImageError.
+    Raises UsageError at once for an address that is not allowed, - twice, or an empty name. What is named in a line of
+    standard input, and cannot be used, is an item whose reading raises ImageError.
     """
     check_asked(texts, allow_url)
     return _items(texts, passed_over, allow_url, sys.stdin.buffer if lines is None else lines, opened, unused)
 
 
 def check_asked(texts: Sequence[str], allow_url: bool) -> None:
-    """Raise UsageError for an address that is not allowed, or - twice."""
+    """Raise UsageError for an address that is not allowed, - twice, or an empty name, which is no name of a folder."""
+    if "" in texts:
+        raise UsageError("An image, folder or source has an empty name: ''.\nIs a variable of the shell empty?")
     for text in texts:
         if is_address(text) and not is_hub(text):
             _check_web(text, allow_url)

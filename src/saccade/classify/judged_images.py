@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.errors import NothingUnseen, printable
+from ..core.errors import NothingUnseen, counted, printable
 from ..data.scan import MAX_COMPARED, ScanReport
 from ..data.source import DataSource
 from ..evaluate.caveats import sentences
@@ -94,13 +94,14 @@ def choose_images(runs: Sequence[Path], source_text: str, source: DataSource, sc
         index_N, judged_on = test_N, f"the test part of {where}"
         num_equal, num_near = int(equal_N[test_N].sum()), int(near_N[test_N].sum())
         if 0 < num_equal + num_near < len(test_N):
-            judged_on = f"the {len(test_N) - num_equal - num_near:,} images of {judged_on} that training did not see"
+            num = len(test_N) - num_equal - num_near
+            judged_on = f"the {counted(num, 'image')} of {judged_on} that training did not see"
             caveats += _left_out(num_equal, num_near, use)
     else:
         index_N = scan.good_N[~(equal_N | near_N)[scan.good_N]]
         judged_on = f"all images of {where}"
         if len(index_N) < len(scan.good_N):
-            judged_on = f"the {len(index_N):,} images of {where} that training did not see"
+            judged_on = f"the {counted(len(index_N), 'image')} of {where} that training did not see"
             notes = _left_out(int(equal_N[scan.good_N].sum()), int(near_N[scan.good_N].sum()), use)
     kind, copied_N = "held-out", np.flatnonzero(equal_N | near_N)
     if not len(index_N) and known:
@@ -108,7 +109,8 @@ def choose_images(runs: Sequence[Path], source_text: str, source: DataSource, sc
         index_N = scan.good_N[np.logical_and.reduce(unseen)[scan.good_N]]
         kind = "validation" if use.flatters else "held-out"
         copied_N = np.setdiff1d(copied_N, index_N)
-        judged_on = f"the {len(index_N):,} images of {where} that were not trained on"
+        were = "was" if len(index_N) == 1 else "were"
+        judged_on = f"the {counted(len(index_N), 'image')} of {where} that {were} not trained on"
         caveats += [*([use.caveat] if use.caveat else []), *_folds_words(runs)]
         notes = _trained_on(len(scan.good_N) - len(index_N))
     if not len(index_N):

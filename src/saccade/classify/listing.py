@@ -158,7 +158,9 @@ def _listing_of(text: str, passed_over: PassedOver, opened: Told, unused: Told |
 
 def _listing_of_path(path: Path, passed_over: PassedOver) -> Listing:
     if path.is_dir():
-        folder = FolderListing(path, passed_over)
+        others = PassedOver()
+        folder = FolderListing(path, others)
         if len(folder):
+            passed_over.update(others)
             return folder
     return FewImages(list(list_images([path])))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.display import Displayed, figure
-from ..core.errors import counted, printable
+from ..core.errors import counted, printable, shell_word
 from ..evaluate.rates import number, percent
 from ..runs.listing import list_runs
 from ..runs.standing import Figure, Standing
@@ -17,23 +17,36 @@ MAX_TOLD = 5  # runs of which a line says what is wrong, or how to go on
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class RunList(Displayed):
-    """The runs in `folder`, the one that was begun last first."""
+    """The runs in `folder`, the one that was begun last first. `denied`: folders in it that this user may not read."""
 
     folder: Path
     runs: tuple[Standing, ...]
+    denied: tuple[Path, ...] = ()
 
     def display_lines(self) -> list[str]:
         """How many there are, what is damaged, and how stopped ones go on."""
         where = printable(str(self.folder))
         if not self.runs:
-            return [f"No runs in {where} yet. Start one: saccade train digits"]
+            return self._denied_lines() or [f"No runs in {where} yet. Start one: saccade train digits"]
         stopped = [run for run in self.runs if run.state == "stopped"]
         damaged = [run for run in self.runs if run.problem]
         lines = [_counts(self.runs, where)]
-        lines += [f"Damaged: {_first_line(run.problem)}" for run in damaged[:MAX_TOLD]]
+        lines += [_first_line(run.problem) for run in damaged[:MAX_TOLD]]
+        lines += self._denied_lines()
         lines += [f"Go on: {run.resume_command}" for run in stopped[:MAX_TOLD]]
         left_out = len(stopped[MAX_TOLD:]) + len(damaged[MAX_TOLD:])
         return lines + ([f"{left_out} more are stopped or damaged; --json says it of each."] if left_out else [])
+
+    def _denied_lines(self) -> list[str]:
+        if not self.denied:
+            return []
+        shown = ", ".join(printable(str(path)) for path in self.denied[:MAX_TOLD])
+        more = f" and {len(self.denied) - MAX_TOLD:,} more" if len(self.denied) > MAX_TOLD else ""
+        first = shell_word(self.denied[0])
+        return [
+            f"{counted(len(self.denied), 'folder')} may not be read by you: {shown}{more}.",
+            f"The owner can allow it: chmod -R a+rX {first}",
+        ]
 
     def display_rows(self) -> tuple[tuple[str, ...], list[list[str]]]:
         """One row a run."""
@@ -41,12 +54,18 @@ class RunList(Displayed):
 
     def as_json(self) -> dict[str, Any]:
         """The object of `saccade runs --json`; its keys are a contract."""
-        return {"folder": str(self.folder), "runs": [run_json(run) for run in self.runs]}
+        return {
+            "folder": str(self.folder),
+            "runs": [run_json(run) for run in self.runs],
+            "denied": [str(path) for path in self.denied],
+        }
 
 
 def read_run_list(folder: Path) -> RunList:
-    """How the runs in `folder` stand. Raises UsageError where there is no such folder, or too many folders in it."""
-    return RunList(folder=folder, runs=list_runs(folder))
+    """How the runs in `folder` stand. Raises UsageError where there is no such folder, where it may not be read, and
+    where it holds too many folders."""
+    runs, denied = list_runs(folder)
+    return RunList(folder=folder, runs=runs, denied=denied)
 
 
 def value_words(found: Figure | None) -> tuple[str, str]:

@@ -26,7 +26,7 @@ from ..data.limits import refuse_large_image
 from ..data.loading.reader_threads import Readers
 from ..data.source import DataSource
 from ..data.sources.in_memory import HeldImage
-from ..data.sources.shared.image_files import ENDINGS_SHOWN, PassedOver, walk_images
+from ..data.sources.shared.image_files import PassedOver, walk_images, why_no_images
 from .classifier import Classifier, Prepared
 from .crops import Look, prepare_looks
 
@@ -241,18 +241,20 @@ def list_images(paths: Iterable[Path], passed_over: PassedOver | None = None) ->
     """The images a person means: files as given; of folders the files with an image's ending, sorted by path.
 
     A path that is not there, or a folder without an image, is an item whose reading raises ImageError, so that the
-    others are answered. `passed_over` counts the other files of the folders. Raises DataError for a folder that cannot
-    be listed.
+    others are answered. `passed_over` counts the other files of folders with images. Raises DataError for a folder that
+    cannot be listed.
     """
     for path in paths:
         if not path.is_dir():
             yield HeldImage(str(path), partial(read_file, path))
             continue
-        others = PassedOver() if passed_over is None else passed_over
+        others = PassedOver()
         inside = sorted(walk_images(path, passed_over=others))
         yield from items_of_files(Path(os.fsdecode(name)) for name in inside)
         if not inside:
             yield HeldImage(str(path), partial(_no_image, path))
+        elif passed_over is not None:
+            passed_over.update(others)
 
 
 def _other_channels(decoded: DecodedImage) -> str:
@@ -264,4 +266,4 @@ def _other_channels(decoded: DecodedImage) -> str:
 
 
 def _no_image(path: Path) -> bytes:
-    raise ImageError(str(path), f"the folder holds no images (endings looked for: {ENDINGS_SHOWN}).")
+    raise ImageError(str(path), why_no_images(path) or "the folder is changing: its images came after it was listed.")

@@ -110,7 +110,8 @@ class UnitFolder:
         self._refuse_others()
 
     def work(self, share: UnitShare, rows_of: RowsOf, told: Callable[[str], None]) -> UnitsWritten:
-        """Make the units of `share` that are not there; `rows_of` gives one row for each image. `told` hears of each.
+        """Make the units of `share` that are not there; `rows_of` gives one row for each image. `told` hears of each,
+        where there are several.
 
         Raises StorageError, and what `rows_of` raises: units that were made before stay.
         """
@@ -120,7 +121,8 @@ class UnitFolder:
             if self._is_done(unit):
                 continue
             self._make(unit, rows_of, written)
-            told(f"{unit.path.name}: {counted(unit.stop - unit.start, 'image')}")
+            if self._num_units > 1:  # of a single one the result says as much
+                told(f"{unit.path.name}: {counted(unit.stop - unit.start, 'image')}")
         written.num_there = len(self._names())
         if written.is_complete:
             self._finish()

@@ -60,9 +60,11 @@ def refuse_run(source: str) -> None:
 
 def refuse_images(verb: str, text: str) -> None:
     """Raise UsageError where images are given to a verb that takes networks and runs only."""
+    from ..core.plain_files import refuse_denied_run
     from ..data.source import is_builtin
     from ..runs.names import CONFIG
 
+    refuse_denied_run(text)
     is_begun = os.path.isfile(os.path.join(text, CONFIG))
     if is_builtin(text) or (os.path.isdir(text) and not is_begun and not is_run(text)):
         raise UsageError(

@@ -75,5 +75,10 @@ def refuse_bad(num_bad: int, num_good: int, what: str) -> None:
     """Raise SaccadeError where files could not be read, with `what` became of the others or of them."""
     if num_bad and num_good:
         raise SaccadeError(f"{num_bad:,} of {num_bad + num_good:,} files could not be read; {what}.")
-    if num_bad:
+    refuse_nothing(num_bad, num_good)
+
+
+def refuse_nothing(num_bad: int, num_good: int) -> None:
+    """Raise SaccadeError where files could not be read, and there was no other."""
+    if num_bad and not num_good:
         raise SaccadeError("No image could be used.")

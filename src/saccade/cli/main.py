@@ -5,6 +5,7 @@ Nothing here imports torch: `saccade --help` answers at once. A verb imports wha
 
 import errno
 import os
+import re
 import resource
 import sys
 from typing import Any, NoReturn
@@ -13,7 +14,7 @@ import typer
 
 from .. import __version__
 from ..core.addresses import http_allowed
-from ..core.errors import TOO_LONG_NAME, SaccadeError, UsageError, brief, printable
+from ..core.errors import TOO_LONG_NAME, SaccadeError, UsageError, brief, printable, shell_word
 from ..core.own_process import own_process
 from . import (
     add_class,
@@ -55,6 +56,7 @@ from .starting import starting
 
 WRONG_ARGUMENTS: Any = typer.BadParameter.__mro__[2]  # click's base of such errors, which typer does not name
 CHECKED = ("Input ", "Unable to parse")  # how typer says that a value breaks a rule
+NOT_READABLE = re.compile(r"[Pp]ath '(.+)' is not readable\.$")
 FLAGS = {"--debug", "--allow-http"}
 FEWEST_FILES = 64
 TOO_MANY_FILES = (
@@ -216,9 +218,11 @@ def usage_message(error: Any, arguments: list[str]) -> str:
     words = rule_in_words(rule)
     if option.startswith("--") and (rule.startswith(CHECKED) or words.startswith("must ")):
         text = broken_rule(option, words, _given_to(option, arguments))
+    denied = NOT_READABLE.search(text)
+    remedy = f"\nIts owner can allow it: chmod -R a+rX {shell_word(denied[1])}" if denied else ""
     for argument in arguments:
         text = text.replace(argument, printable(argument))
-    return f"{text if text.endswith(('.', '?', ')')) else f'{text}.'}\nHelp: {command} --help"
+    return f"{text if text.endswith(('.', '?', ')')) else f'{text}.'}{remedy}\nHelp: {command} --help"
 
 
 def _given_to(option: str, arguments: list[str]) -> str:

@@ -110,8 +110,14 @@ def predict(
             print_result("\n".join(_no_answer_lines(good))) if any(answer.no_answer for answer in good) else None
         if not quiet:
             print_notes([*notes, *caveats])
-        for error in bad:
+        for error in bad if len(answers) > 1 else ():
             print_bad(error)
+    if not answers and not as_json and not quiet:
+        print_notes(["No image was named, so there is no answer."])
+    if bad and len(answers) == 1:
+        raise bad[0]
+    if bad and not good:
+        raise SaccadeError(f"None of {len(bad):,} files could be read.")
     if bad:
         answered = f"{len(good):,} {'was' if len(good) == 1 else 'were'} answered"
         raise SaccadeError(f"{len(bad):,} of {len(answers):,} files could not be read; {answered}.")
@@ -149,7 +155,10 @@ def _predict_to_csv(
     else:
         before = f", after the {written.num_before:,} that it held" if written.num_before else ""
         answers_text = "1 answer" if written.num_answered == 1 else f"{written.num_answered:,} answers"
-        print_result(f"{answers_text} written to {where}{before}.")
+        if written.num_before and not written.num_answered + written.num_bad:
+            print_result(f"{where} held {_all_answers(written.num_before)} already.")
+        else:
+            print_result(f"{answers_text} written to {where}{before}.")
         if told := _withheld_words(counts, written.num_answered):
             print_result(told)
     if written.num_bad:
@@ -157,6 +166,10 @@ def _predict_to_csv(
         raise SaccadeError(
             f"{written.num_bad:,} of {total:,} files could not be read: see the column error in {where}."
         )
+
+
+def _all_answers(num: int) -> str:
+    return "the answer" if num == 1 else f"all {num:,} answers"
 
 
 def _predict_to_folder(

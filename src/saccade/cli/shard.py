@@ -1,10 +1,11 @@
 """`saccade shard SOURCE --out DIR|s3://...`: any source as tar shards, for training from a distance."""
 
 import sys
+from functools import partial
 
 import typer
 
-from ..core.errors import UsageError
+from ..core.errors import UsageError, printable
 from .output import print_json, print_opening, print_result
 
 
@@ -20,22 +21,24 @@ def shard(
     shard_bytes: int = typer.Option(
         0, "--shard-bytes", metavar="N", min=0, help="Bytes from which on a shard is full. [134217728]"
     ),
+    on_bad_image: str = typer.Option(
+        "error", "--on-bad-image", metavar="ACTION", help="error, or skip: one, or up to 1 % of the images."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
 ) -> None:
     """Write the images of SOURCE as tar shards in the WebDataset convention, with their labels and splits.
 
-    Files are kept to the byte, unless --short-side shrinks them. Each shard is read back and compared before it counts.
+    Every image is decoded before the first shard is written, and one that cannot be is named. Files are kept to the
+    byte, unless --short-side shrinks them. Each shard is read back and compared before it counts.
     The same command goes on where it was stopped; the same SOURCE and options always give the same bytes.
     """
     from .. import api
 
     if images_per_shard and shard_bytes:
         raise UsageError("--images-per-shard and --shard-bytes say the same in two ways.\nLeave one of them out.")
+    if on_bad_image not in ("error", "skip"):
+        raise UsageError(f"--on-bad-image must be error or skip, got '{printable(on_bad_image[:40])}'.")
     on_terminal = sys.stderr.isatty()
-
-    def progress(done: int, total: int) -> None:
-        sys.stderr.write(f"\rwrote {done:,} of {total:,}" + ("\r\033[K" if done == total else ""))
-        sys.stderr.flush()
 
     usual = api.ShardSettings()
     settings = api.ShardSettings(
@@ -43,7 +46,15 @@ def shard(
         shard_bytes=shard_bytes or usual.shard_bytes,
         short_side_px=short_side_px,
     )
-    written = api.shard(source, out, settings, progress if on_terminal else None, print_opening)
+    written = api.shard(
+        source,
+        out,
+        settings,
+        partial(_show, "wrote") if on_terminal else None,
+        print_opening,
+        "skip" if on_bad_image == "skip" else "error",
+        partial(_show, "decoded") if on_terminal else None,
+    )
     if as_json:
         print_json(
             {
@@ -54,7 +65,13 @@ def shard(
                 "num_found": written.num_found,
                 "splits": written.splits,
                 "shards": list(written.shards),
+                "left_out": [{"file": bad.key, "reason": bad.reason} for bad in written.left_out],
             }
         )
         return
     print_result("\n".join(written.display_lines()))
+
+
+def _show(what: str, done: int, total: int) -> None:
+    sys.stderr.write(f"\r{what} {done:,} of {total:,}" + ("\r\033[K" if done == total else ""))
+    sys.stderr.flush()

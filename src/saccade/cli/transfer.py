@@ -191,10 +191,11 @@ def features_words(num_computed: int, num_found: int) -> str:
     """Of how many images features were computed, and of how many they lay on disk."""
     from ..core.errors import counted
 
-    kept = "kept from before"
     if not num_found:
         return counted(num_computed, "image")
-    return f"{num_computed:,} images, {num_found:,} more {kept}" if num_computed else f"of all images {kept}"
+    if not num_computed:
+        return "all read from the cache"
+    return f"{counted(num_computed, 'image')}; of {num_found:,} others read from the cache"
 
 
 def _kept(result: "TransferResult") -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..core.errors import UsageError
-from .asked import AskedImages
+from .asked import AskedImages, refuse_nothing
 from .output import print_json, print_notes, print_opening, print_result
 
 if TYPE_CHECKING:
@@ -42,8 +42,6 @@ def told_of(asked: AskedImages, line: str) -> None:
 
 def print_units(run: str, asked: AskedImages, written: "UnitsWritten", notes: list[str], more: dict[str, Any]) -> None:
     """Print what was written into a folder of units; `more` stands behind it in the JSON object."""
-    from ..core.errors import counted, printable
-
     notes = [*asked.notes(), *notes]
     if asked.as_json:
         names = ("num_images", "num_units", "num_there", "num_written", "num_answered", "num_bad")
@@ -52,17 +50,30 @@ def print_units(run: str, asked: AskedImages, written: "UnitsWritten", notes: li
             {"run": run, "out": str(written.path), **values, "is_complete": written.is_complete, **more, "notes": notes}
         )
         return
-    num_images = written.num_answered + written.num_bad
-    bad = f", {written.num_bad:,} of them unreadable" if written.num_bad else ""
-    where = printable(str(written.path))
-    lines = [f"{counted(written.num_written, 'file')} of {counted(num_images, 'image')}{bad} written to {where}."]
-    if written.is_complete:
-        lines.append(f"{where} is complete: {counted(written.num_units, 'file')} of {written.num_images:,} images.")
-    else:
-        lines.append(
-            f"{written.num_there:,} of {counted(written.num_units, 'file')} are there; other processes, or the same "
-            f"command again, write the others."
-        )
-    print_result("\n".join(lines))
+    print_result("\n".join(_written_lines(written)))
     if not asked.quiet:
         print_notes(notes)
+    if written.num_written:
+        refuse_nothing(written.num_bad, written.num_answered)
+
+
+def _written_lines(written: "UnitsWritten") -> list[str]:
+    """What this call wrote, and what is there: once where that is the same."""
+    from ..core.errors import counted, printable
+
+    where = printable(str(written.path))
+    num_images = written.num_answered + written.num_bad
+    bad = f" ({written.num_bad:,} unreadable)" if written.num_bad else ""
+    wrote = f"{counted(written.num_written, 'file')} of {counted(num_images, 'image')}{bad} written to {where}"
+    if written.is_complete and written.num_written == written.num_units:
+        return [f"{wrote}, which is complete."]
+    lines = [f"{wrote}."] if written.num_written else []
+    if written.is_complete:
+        all_images = f"{counted(written.num_units, 'file')} of {counted(written.num_images, 'image')}"
+        there = "is complete" if lines else "was complete already"
+        return [*lines, f"{where} {there}: {all_images}."]
+    return [
+        *lines,
+        f"{written.num_there:,} of {counted(written.num_units, 'file')} are there; other processes, or the same "
+        f"command again, write the others.",
+    ]

@@ -32,6 +32,10 @@ class DocumentError(ValueError):
     """What is wrong with a document, in words that follow the file's name and 'is damaged: '."""
 
 
+class DeniedError(DocumentError):
+    """The file may not be read by this user; it may well be sound."""
+
+
 def read_plain_file(path: Path, limit_bytes: int, may_be_link: bool = False) -> bytes:
     """The content of a plain file of at most `limit_bytes`.
 
@@ -50,6 +54,8 @@ def read_plain_file(path: Path, limit_bytes: int, may_be_link: bool = False) -> 
         raise
     except NotPlainFile as error:
         raise DocumentError(str(error)) from None
+    except PermissionError as error:
+        raise DeniedError(f"it may not be read ({error.strerror})") from None
     except OSError as error:
         raise DocumentError(f"it cannot be read ({error.strerror or error})") from None
     if len(content) > num_bytes:

@@ -12,6 +12,7 @@
     │   ├── NotationError        exit 2  a network written as one line
     │   └── WeightsError         exit 1  a weight file
     ├── CheckpointError          exit 1  a checkpoint or a run directory
+    │   ├── DeniedRun            exit 1  a file of a run that this user may not read
     │   └── RunInUseError        exit 1  another process holds the run directory
     ├── ExportError              exit 1  a file for other programs that cannot be made, or answers otherwise
     ├── EndpointError            exit 1  the server of a deployed model: no answer, or none of the protocol
@@ -93,6 +94,10 @@ class WeightsError(ModelError):
 
 
 class CheckpointError(SaccadeError):
+    pass
+
+
+class DeniedRun(CheckpointError):
     pass
 
 

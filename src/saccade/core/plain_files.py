@@ -9,7 +9,7 @@ import os
 import stat
 from io import BufferedReader
 
-from .errors import TOO_LONG_NAME, UsageError, brief
+from .errors import TOO_LONG_NAME, CheckpointError, UsageError, brief, printable, shell_word
 from .types import AnyPath
 
 
@@ -35,6 +35,20 @@ def open_plain_file(path: AnyPath | bytes, may_be_link: bool = True) -> Buffered
         return open(descriptor, "rb")
     os.close(descriptor)
     raise NotPlainFile("it is not a plain file, but a folder, a pipe or a device")
+
+
+def is_denied(folder: AnyPath) -> bool:
+    """Whether `folder` is one that this user may not list or look into."""
+    return os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK)
+
+
+def refuse_denied_run(folder: AnyPath) -> None:
+    """Raise CheckpointError where a run may not be read: nothing in it can be told from nothing."""
+    if is_denied(folder):
+        raise CheckpointError(
+            f"The run {printable(os.fspath(folder))} may not be read: Permission denied.\n"
+            f"Its owner can allow it: chmod -R a+rX {shell_word(folder)}"
+        )
 
 
 def refuse_long_name(path: AnyPath) -> None:

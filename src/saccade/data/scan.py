@@ -146,7 +146,7 @@ def why_refused(source: DataSource, bad: tuple[BadImage, ...], on_bad_image: Lit
         return _bad_message(source, bad, too_many(len(bad), len(source)))
     if bad and on_bad_image == "error":
         return _bad_message(
-            source, bad, "Repair or remove them; train and transfer skip them with --on-bad-image skip."
+            source, bad, "Repair or remove them; train, transfer and shard skip them with --on-bad-image skip."
         )
     return ""
 

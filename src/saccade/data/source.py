@@ -24,6 +24,7 @@ from .sources.shared.targets import check_target, order_of_grades, parse_number
 
 MAX_CLASSES = 100_000
 MAX_CLASS_CHARACTERS = 256
+TO_CONVERT = (".xlsx", ".xls", ".ods", ".txt")
 ARCHIVES = (".zip", ".rar", ".7z", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 
 
@@ -266,6 +267,11 @@ def _open_any(text: str, target: str = "") -> DataSource:
         raise DataError(
             f"'{shown(text)}' is an archive, which is not read as it is.\n"
             f"Unpack it, and give the folder with the images or their labels."
+        )
+    if text.lower().endswith(TO_CONVERT):
+        raise DataError(
+            f"'{shown(text)}' is not a list that is read.\n"
+            f"Save it as CSV with the columns file and label, beside or above the images, and give that."
         )
     raise DataError(
         f"'{shown(text)}' is not a set of labelled images that Saccade knows.\n"

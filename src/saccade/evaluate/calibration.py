@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..core.errors import counted
 from .metrics import CALIBRATION_BINS, calibration_bin, wilson_interval
 from .scores import as_labels, as_logits
 from .thresholds import PromisedPrecision
@@ -199,7 +200,7 @@ class Selective:
         With a promise: `Answers 86.7 % of the images at 98 % precision: at 0.90 or above ...`."""
         at = f"{self.threshold:.2f}" if self.promised is None else f"{self.threshold:.4f}"
         if not self.num_answered:
-            return f"Answering only at {at} or above: none of {self.num_images:,} images."
+            return f"Answering only at {at} or above: none of {counted(self.num_images, 'image')}."
         found = (
             f"{self.num_answered:,} of {self.num_images:,} images ({100 * self.coverage:.1f} %), "
             f"{100 * self.precision:.1f} % of them right (95 % interval {100 * self.low:.1f} to {100 * self.high:.1f})."

@@ -20,14 +20,14 @@ from safetensors.torch import save as tensor_bytes
 from torch import nn
 
 from ..core import atomic
-from ..core.documents import DocumentError, read_plain_file
-from ..core.errors import CheckpointError, ModelError, TrainingError, UnknownNameError, printable, shell_word
+from ..core.documents import DeniedError, DocumentError, read_plain_file
+from ..core.errors import CheckpointError, DeniedRun, ModelError, TrainingError, UnknownNameError, printable, shell_word
 from ..core.in_memory import is_given
-from ..core.plain_files import open_plain_file, refuse_long_name
+from ..core.plain_files import open_plain_file, refuse_denied_run, refuse_long_name
 from ..core.task import Task
 from ..models.architecture import ModelSpec
 from ..models.build import resolve_model, without_weights
-from .files import FileRecord, damaged, parse_tensor_file, record_of
+from .files import FileRecord, damaged, denied, parse_tensor_file, record_of
 from .manifest import Manifest, manifest_text, read_manifest
 from .names import BEST, FOLDS, FOLDS_PLAN, LAST, LIMIT_BYTES, MANIFEST, NOVELTY, STATE, VALIDATION, WEIGHTS
 
@@ -200,6 +200,8 @@ def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
             continue
         try:
             complete.append(open_checkpoint(place, check_content=True))
+        except DeniedRun:
+            raise  # it may be sound: no other weights are taken for it
         except CheckpointError as error:
             problems.append(error.message)
     return max(complete, key=lambda found: found.manifest.step, default=None), problems
@@ -234,11 +236,7 @@ def holds_checkpoint(path: Path) -> bool:
 
 def find_checkpoint(path: Path) -> Checkpoint:
     """The checkpoint a person means by `path`: a run (its best, else its last one) or a checkpoint folder."""
-    if os.path.isdir(path) and not os.access(path, os.R_OK | os.X_OK):
-        raise CheckpointError(
-            f"The run {printable(str(path))} may not be read: Permission denied.\n"
-            f"Its owner can allow it: chmod -R a+rX {shell_word(path)}"
-        )
+    refuse_denied_run(path)
     if os.path.isfile(path / MANIFEST):
         return open_checkpoint(path)
     problems: list[str] = []
@@ -276,6 +274,8 @@ def _read_checked(folder: Path, name: str, record: FileRecord | None) -> bytes:
     _check_size(folder, name, record)
     try:
         content = read_plain_file(path, record.num_bytes if record else 0, may_be_link=True)
+    except DeniedError:
+        raise denied(path) from None
     except (DocumentError, FileNotFoundError) as error:
         raise CheckpointError(f"{printable(str(path))} is damaged: {printable(str(error))}.") from None
     if record is None or hashlib.sha256(content).hexdigest() != record.sha256:
@@ -290,6 +290,8 @@ def _check_content(folder: Path, name: str, record: FileRecord) -> None:
     try:
         with open_plain_file(path) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except PermissionError:
+        raise denied(path) from None
     except OSError as error:
         raise CheckpointError(f"{printable(str(path))} cannot be read: {error.strerror}.") from None
     if digest != record.sha256:

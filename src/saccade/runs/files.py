@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as parse_tensors
 
 from ..core.config import FrozenConfig
-from ..core.documents import DocumentError, parse_object, parse_toml, read_plain_file
-from ..core.errors import CheckpointError, ConfigError, printable
+from ..core.documents import DeniedError, DocumentError, parse_object, parse_toml, read_plain_file
+from ..core.errors import CheckpointError, ConfigError, DeniedRun, printable, shell_word
 from ..data.source import MAX_CLASS_CHARACTERS, MAX_CLASSES
 from .names import LIMIT_BYTES
 
@@ -132,6 +132,8 @@ def read_run_file(path: Path, remedy: str = REMEDY, may_be_link: bool = False) -
         return read_plain_file(path, LIMIT_BYTES[path.name], may_be_link)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except DeniedError:
+        raise denied(path) from None
     except DocumentError as error:
         raise damaged(path, str(error), remedy) from None
 
@@ -144,6 +146,14 @@ def refuse_link(path: Path, whose: str) -> None:
             f"{printable(str(path))} is a link, and {_WITH_ARTICLE[whose]} writes nothing through one.\n"
             f"Put the folder itself there, or start a new {whose} with another --out."
         )
+
+
+def denied(path: Path) -> DeniedRun:
+    """What to raise for a file of a run that this user may not read."""
+    return DeniedRun(
+        f"{printable(str(path))} may not be read: Permission denied.\n"
+        f"Its owner can allow it: chmod a+r {shell_word(path)}"
+    )
 
 
 def damaged(path: Path, reason: str, remedy: str = REMEDY) -> CheckpointError:

@@ -17,13 +17,13 @@ from pydantic import (
 )
 
 from ..core.config import FrozenConfig
-from ..core.documents import DocumentError, parse_object, read_plain_file
+from ..core.documents import DeniedError, DocumentError, parse_object, read_plain_file
 from ..core.errors import CheckpointError, ConfigError, printable
 from ..core.task import ONE_LABEL, Task
 from ..core.types import Preprocessing
 from ..data.source import MAX_CLASSES
 from ..models.architecture import ModelSpec
-from .files import MAX_COUNT, ClassName, Count, FileRecord, RunFile, Text
+from .files import MAX_COUNT, ClassName, Count, FileRecord, RunFile, Text, denied
 from .names import LIMIT_BYTES, MANIFEST
 
 FORMAT_VERSION = 1
@@ -159,5 +159,7 @@ def _read_values(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{where} is not a complete checkpoint: it has no {MANIFEST}, which is written last."
         ) from None
+    except DeniedError:
+        raise denied(path) from None
     except DocumentError as error:
         raise CheckpointError(f"{where}/{MANIFEST} is damaged: {printable(str(error))}.") from None

@@ -24,7 +24,8 @@ def data_caveats(images: Images, split: str, chose_epoch: bool = True) -> tuple[
     if images.scan.bad:
         files = "1 file" if len(images.scan.bad) == 1 else f"{len(images.scan.bad):,} files"
         found.append(f"{files} could not be read and {'was' if len(images.scan.bad) == 1 else 'were'} skipped.")
-    found += images.split.notes
+    is_told = images.task.is_one and not images.task.is_number  # the figures say which classes they know nothing of
+    found += [note for note in images.split.notes if not (is_told and note.startswith(f"no {split} image of:"))]
     if images.task.is_number:
         num = len(images.split.train_N)
         return (*found, f"There are fewer than {FEW_TO_TRAIN} training images.") if num < FEW_TO_TRAIN else tuple(found)

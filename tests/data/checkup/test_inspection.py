@@ -188,7 +188,9 @@ def test_a_file_that_cannot_be_decoded_is_what_training_refuses_the_set_for(tmp_
     first, second = inspect_source(str(folder), threads=1).findings
     assert (first.kind, second.kind) == ("refused", "unreadable")
     assert first.notes[0].startswith(f"{folder}: 1 of 300 images cannot be decoded.\napple/0.jpg: not an image")
-    assert first.notes[0].endswith("\nRepair or remove them; train and transfer skip them with --on-bad-image skip.")
+    assert first.notes[0].endswith(
+        "\nRepair or remove them; train, transfer and shard skip them with --on-bad-image skip."
+    )
 
 
 def test_photos_of_many_sizes_are_nothing_to_tell(tmp_path: Path):

@@ -239,8 +239,8 @@ def test_what_is_not_there_or_no_set_is_said(tmp_path: Path, monkeypatch: pytest
         f"There is no file or folder 'absent' (looked in {tmp_path}).\n"
         "Give a folder with one sub-folder of images per class, or a built-in set: digits."
     )
-    (tmp_path / "notes.txt").write_text("x")
-    assert refusal(Path("notes.txt")).startswith("'notes.txt' is not a set of labelled images that Saccade knows.\n")
+    (tmp_path / "notes.doc").write_text("x")
+    assert refusal(Path("notes.doc")).startswith("'notes.doc' is not a set of labelled images that Saccade knows.\n")
 
 
 @pytest.mark.parametrize("text", ["x" * 5000, "a\0b", "\udcff", "/dev/null/x", "*.csv", "nosuch:/a"])
@@ -269,7 +269,10 @@ def parts(path: Path) -> dict[str, set[str | None]]:
         *[("training_set", "test_set"), ("seg_train", "seg_test"), ("train_images", "test_images")],
         *[("Train_data", "Test_data"), ("dataset_train", "dataset_test"), ("trainData", "testData")],
         *[("TRAIN", "TEST"), ("train", "test1"), ("training", "Testing"), ("train-set", "test-set")],
-        *[("chest xray train", "chest xray test"), ("trainset", "testset")],
+        *[("chest xray train", "chest xray test"), ("trainset", "testset"), ("trn", "tst")],
+        *[("Trainingsdaten", "Testdaten"), ("entraînement", "test"), ("entrainement", "Test")],
+        *[("Entrenamiento", "Prueba"), ("treino", "teste"), ("обучение", "тест")],
+        *[("训练集", "测试集"), ("訓練", "テスト"), ("훈련", "테스트")],
     ],
 )
 def test_parts_of_a_set_are_known_by_the_words_of_their_names(tmp_path: Path, train: str, test: str):
@@ -285,6 +288,61 @@ def test_parts_that_lie_in_folders_of_the_same_name_are_found(tmp_path: Path):
         "'annotations' is not a part of the set: it holds no images",
         "'seg_pred' is not a part of the set: its 1 image is not used",
     )
+
+
+def test_a_list_beside_class_folders_is_told_and_not_read(tmp_path: Path):
+    plant(tmp_path, "cat/1.png", "dog/2.png")
+    (tmp_path / "scores.csv").write_text("name,score\nx,1\n")
+    assert open_source(str(tmp_path)).notes == (
+        "1 file passed over: 1 .csv",
+        "scores.csv is not read: the folders say what the images are. "
+        f"To read a list instead: saccade train {tmp_path}/scores.csv",
+    )
+
+
+def test_images_and_masks_in_every_class_are_not_learned_together(tmp_path: Path):
+    plant(tmp_path, "flu/images/1.png", "flu/masks/1.png", "well/images/2.png", "well/masks/2.png")
+    with pytest.raises(DataError) as error:
+        open_source(str(tmp_path))
+    assert error.value.message == (
+        f"The folder {tmp_path}: each of flu, well holds the folders images, masks, and all of these would be learned "
+        "as its images.\nMove what is no image of a class, such as masks, out of the folder; or list the images in a "
+        "CSV file with the columns file and label."
+    )
+
+
+def test_classes_that_lie_deeper_are_named(tmp_path: Path):
+    plant(tmp_path, "archive/data/cat/1.png", "archive/data/dog/2.png")
+    with pytest.raises(DataError) as error:
+        open_source(str(tmp_path))
+    assert error.value.message == (
+        f"The folder {tmp_path} has one class only, 'archive': there is nothing to tell apart.\n"
+        f"Did you mean {tmp_path}/archive/data, which has several sub-folders?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("train/_annotations.csv", "If {0} says it: saccade train {0}."),
+        ("labels.xlsx", "If {0} says it, save it as CSV with the columns file and label, and give that."),
+        (
+            "readme.txt",
+            "List the images in a CSV file with the columns file and label: saccade train {folder}/labels.csv.",
+        ),
+    ],
+)
+def test_parts_without_classes_name_the_file_that_may_say_them(tmp_path: Path, name: str, hint: str):
+    plant(tmp_path, "train/1.png", "test/2.png")
+    (tmp_path / name).write_text("x,y\n1,2\n")
+    with pytest.raises(DataError) as error:
+        open_source(str(tmp_path))
+    assert error.value.message.splitlines()[1] == hint.format(tmp_path / name, folder=tmp_path)
+
+
+def test_a_folder_of_images_inside_a_part_is_no_class(tmp_path: Path):
+    plant(tmp_path, "train/images/a/1.png", "train/images/b/2.png", "test/images/a/3.png", "test/images/b/4.png")
+    assert parts(tmp_path) == {"a": {"train", "test"}, "b": {"train", "test"}}
 
 
 @pytest.mark.parametrize("names", [("test tube", "flask"), ("training shoe", "boot"), ("train", "bus")])

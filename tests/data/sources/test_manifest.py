@@ -49,6 +49,63 @@ def test_a_csv_file_beside_its_images(tmp_path: Path):
     assert {source.record(i).split for i in range(4)} == {None}
 
 
+@pytest.mark.parametrize("name", ["labels.csv", "labels.tsv"])
+@pytest.mark.parametrize("sign", [";", "\t"])
+def test_columns_may_stand_apart_as_spreadsheets_write_them(tmp_path: Path, name: str, sign: str):
+    rows = [["file", "label"], ["a.png", "cat, old"], ["b.png", "dog"], ["c.png", "cat, old"], ["d.png", "dog"]]
+    path = write(tmp_path, "\ufeff" + "\r\n".join(map(sign.join, rows)), name=name)
+    for source in (open_source(str(path)), open_source(str(tmp_path))):
+        assert source.classes == ("cat, old", "dog")
+        assert [source.record(i).label for i in range(4)] == [0, 1, 0, 1]
+
+
+def test_columns_of_true_and_false_are_classes_as_those_of_1_and_0(tmp_path: Path):
+    rows = "file,cat,dog\na.png,True,False\nb.png,false,true\nc.png,TRUE,FALSE\nd.png,False,True\n"
+    source = open_source(str(write(tmp_path, rows)))
+    assert source.classes == ("cat", "dog")
+    assert [source.record(i).label for i in range(4)] == [0, 1, 0, 1]
+
+
+ODD_LABELS = {
+    "file,label\na.png,cat\nb.png,NaN\nc.png,cat\nd.png,NaN\n": (
+        "the class 'NaN' is learned as any other: where it means no label, remove its rows"
+    ),
+    "file,label\na.png,0.25\nb.png,1.5\nc.png,0.75\nd.png,2.0\n": (
+        "labels are numbers with decimals, each a class: to learn them as numbers, --target number"
+    ),
+    "file,label\ncat/a.png,cat\ncat/b.png,dog\ndog/c.png,cat\ndog/d.png,dog\n": (
+        "2 images lie in the folder of another class than labels.csv says: labels.csv counts, not the folder"
+    ),
+}
+
+
+@pytest.mark.parametrize("rows", ODD_LABELS)
+def test_labels_that_may_not_be_meant_are_told(tmp_path: Path, rows: str):
+    files = " ".join(line.split(",")[0] for line in rows.splitlines()[1:])
+    source = open_source(str(write(tmp_path, rows, files)))
+    assert [note for note in source.notes if "not used" not in note] == [ODD_LABELS[rows]]
+    plain = open_source(str(write(tmp_path / "plain", "file,label\na.png,1.0\nb.png,2.0\n", "a.png b.png")))
+    assert plain.notes == ()  # class numbers as pandas writes them
+
+
+def test_an_object_is_no_class(tmp_path: Path):
+    rows = '{"file_name": "a.png", "label": {"name": "cat"}}\n{"file_name": "b.png", "label": {"name": "dog"}}\n'
+    path = write(tmp_path, rows, name="metadata.jsonl")
+    assert refusal(path) == (
+        f'{path}, line 1 has the object {{"name": "cat"}} as the label of a.png.\n'
+        "Write the name of the class, or a list of names."
+    )
+
+
+@pytest.mark.parametrize("name", ["labels.xlsx", "labels.txt"])
+def test_a_list_of_another_kind_is_told_how_to_become_one(tmp_path: Path, name: str):
+    path = write(tmp_path, "x", name=name)
+    assert refusal(path) == (
+        f"'{path}' is not a list that is read.\n"
+        "Save it as CSV with the columns file and label, beside or above the images, and give that."
+    )
+
+
 def test_a_csv_file_above_a_folder_of_images(tmp_path: Path):
     write(tmp_path / "photos", "", "a.png b.png")
     path = write(tmp_path, "file,label\na.png,cat\nb.png,dog\n", "")
@@ -145,8 +202,15 @@ SLIPS = {
         "Name the columns file,label and, where you have them, split and group.\n"
         "Or say which one it is, as in saccade train {csv} --label-column lable."
     ),
+    "file,label,label\na.png,cat,dog\n": (
+        "{csv} has two columns for the label that are both called 'label'.\nRename one of them in the first line."
+    ),
     "a.png;cat\nb.png;dog\n": (
-        "{csv} has no column 'file'; its first line is: a.png;cat.\n"
+        "{csv} begins with the row of a.png, not with the names of the columns.\n"
+        "Put a line in front of it that names them: file,label."
+    ),
+    "a.png|cat\nb.png|dog\n": (
+        "{csv} has no column 'file'; its first line is: a.png|cat.\n"
         "Name the columns file,label and, where you have them, split and group. Separate the columns by commas."
     ),
     "file,path,label\na.png,a.png,cat\n": (
@@ -227,7 +291,7 @@ def test_a_listed_file_that_is_missing_is_named_by_the_scan(tmp_path: Path):
     assert str(error.value) == (
         f"{tmp_path}/labels.csv: 1 of 3 images cannot be decoded.\n"
         "gone.png: the file cannot be read: No such file or directory.\n"
-        "Repair or remove them; train and transfer skip them with --on-bad-image skip."
+        "Repair or remove them; train, transfer and shard skip them with --on-bad-image skip."
     )
 
 

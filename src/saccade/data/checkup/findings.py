@@ -69,7 +69,7 @@ def find_faults(
     for index in np.flatnonzero(rows_N["note"] != b""):
         found["noted"].append(((listing.keys[index],), rows_N[index]["note"].decode("utf-8", "replace")))
     first_N = _same(rows_N, good_N, listing, found)
-    for index in first_N[rows_N["thumbnail"][first_N].std(axis=1) < MIN_DETAIL]:
+    for index in first_N[_detail(rows_N[first_N]) < MIN_DETAIL]:
         found["plain"].append(((listing.keys[index],), ""))
     size_N2 = np.stack([rows_N["height_px"], rows_N["width_px"]], axis=1)
     likeness = Likeness(thumbnail_NP=rows_N["thumbnail"], is_telling_N=is_telling(size_N2, rows_N["thumbnail"]))
@@ -129,6 +129,14 @@ def _same(rows_N: np.ndarray, good_N: np.ndarray, listing: _Listing, found: dict
         if len(group) > 1:
             listing.sort_group([int(index) for index in group], "same_image", found)
     return np.sort(good_N[first])
+
+
+def _detail(rows_N: np.ndarray) -> np.ndarray:
+    """(N,): the deviation of the thumbnails in 255ths; of files of 16 bits in their own range, which may be a small
+    part of the set's."""
+    own_range_N = np.where(rows_N["largest"] > 0, rows_N["white"] / np.maximum(rows_N["largest"], 1.0), 1.0)
+    detail_N: np.ndarray = rows_N["thumbnail"].std(axis=1) * own_range_N
+    return detail_N
 
 
 def _missing_classes(listing: _Listing, found: dict[str, Groups]) -> None:

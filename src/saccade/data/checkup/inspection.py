@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ from ..opening_line import Told, opening_line, untold
 from ..scan import BadImage, mixed_channels, why_refused
 from ..source import DataSource, GradeSource, NumberSource, open_readable, open_source
 from ..sources.folder.source import ImageFolder
+from ..sources.shared.image_files import counted_ending
 from ..split import refuse_unlearnable
 from .findings import KINDS, Finding, find_faults
 from .found_images import FoundImages, found_images
 from .keep import cache_file, load_known, save_measured
 from .measure import Measured, measure_source
-from .not_images import list_left_out
+from .not_images import OTHER_ENDING, list_left_out
 
 NUMBER_QUANTILES = ("least", "quarter", "median", "three_quarters", "most", "different")
 LOOKED_FOR = (
@@ -40,7 +41,8 @@ class Inspection(Displayed):
     green and blue, or of each band where the images have bands.
 
     `counts` maps a split (`all` where the source has none) to the images of every class in label order. Where an image
-    may have several labels, it is counted in each.
+    may have several labels, it is counted in each. `passed_over` counts the files of a folder that are no images by
+    their ending.
     `numbers` are the least, the quartiles and the most where a number is asked for, then how many differ.
     `size_quantiles` maps width, height and aspect (width / height) to (least, median, most). A set that is not
     `is_opened` is of no source: its images are those that can be read all the same.
@@ -64,6 +66,7 @@ class Inspection(Displayed):
     numbers: tuple[float, ...] = ()
     is_opened: bool = True
     has_bands: bool = False
+    passed_over: dict[str, int] = field(default_factory=dict)
 
     def headline(self) -> str:
         """How many images there are, and how many things to look at."""
@@ -97,7 +100,9 @@ class Inspection(Displayed):
         """The object of `saccade inspect --json`."""
         return {
             "source": self.source,
-            "classes": list(self.classes),
+            "classes": {
+                name: sum(counts[label] for counts in self.counts.values()) for label, name in enumerate(self.classes)
+            },
             **({} if self.task == ONE_LABEL else {"task": self.task.kind}),
             **({"number": dict(zip(NUMBER_QUANTILES, self.numbers, strict=True))} if self.numbers else {}),
             "num_images": self.num_images,
@@ -121,6 +126,7 @@ class Inspection(Displayed):
             "mean": list(self.mean_C),
             "std": list(self.std_C),
             "num_measured_now": self.num_measured,
+            "passed_over": self.passed_over,
             "notes": list(self.notes),
         }
 
@@ -152,7 +158,9 @@ def inspect_source(
         notes.append(note)
     inner = source.source if isinstance(source, NumberSource | GradeSource) else source
     left_out = list(list_left_out(Path(inner.name))) if isinstance(inner, ImageFolder | FoundImages) else []
-    return summarise(source, measured, find_faults(source, measured, left_out, refused), tuple(notes), is_opened)
+    found = summarise(source, measured, find_faults(source, measured, left_out, refused), tuple(notes), is_opened)
+    endings = Counter(counted_ending(name) for name, why in left_out if why == OTHER_ENDING)
+    return replace(found, passed_over=dict(sorted(endings.items(), key=lambda item: (-item[1], item[0]))))
 
 
 def _opened(text: str) -> tuple[DataSource, str]:

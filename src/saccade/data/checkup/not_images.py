@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..sources.shared.image_files import ENDINGS, SYSTEM_NAMES
 
+OTHER_ENDING = "its ending is not of a format that is read"
 MANAGED = {"readme.md", "readme.txt", "readme", "license", "license.txt"}
 
 
@@ -20,7 +21,7 @@ def list_left_out(folder: Path) -> Iterator[tuple[str, str]]:
             if name.startswith(".") or name.lower() in SYSTEM_NAMES:
                 yield _below(folder, base, name), "hidden file"
             elif not os.fsencode(name.lower()).endswith(ENDINGS) and name.lower() not in MANAGED:
-                yield _below(folder, base, name), "its ending is not of a format that is read"
+                yield _below(folder, base, name), OTHER_ENDING
 
 
 def _below(folder: Path, base: str, name: str) -> str:

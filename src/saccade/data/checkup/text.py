@@ -81,7 +81,8 @@ def _figure_lines(inspection: Inspection) -> list[str]:
     std = " ".join(f"{value:.3f}" for value in inspection.std_C)
     channels = "each band in turn" if inspection.has_bands else "red green blue"
     num_readable = inspection.num_images - inspection.num_unreadable
-    others = "; the others were known from the last check-up" if inspection.num_measured < num_readable else ""
+    known = "all were" if not inspection.num_measured else "the others were"
+    others = f"; {known} known from the last check-up" if inspection.num_measured < num_readable else ""
     return [
         f"width   {width[0]:.0f} to {width[2]:.0f} px, median {width[1]:.0f}",
         f"height  {height[0]:.0f} to {height[2]:.0f} px, median {height[1]:.0f}",

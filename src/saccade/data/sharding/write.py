@@ -4,9 +4,10 @@ WebDataset: A. Aizman, G. Maltby and T. Breuel, 2019, arXiv:2001.01858. `.cls` i
 that line of `classnames.txt`; `.json` has the key that the image had. The order is random, but always the same, since a
 reader of shards mixes a few of them at a time, and images of one class often lie together in a source.
 
-Bytes follow from source and settings alone. A shard is written, read back, compared image by image, and then its index
-is written: a shard with an index is finished, and one that is begun again goes on behind it. `plan.json` is written
-first, so that nobody goes on with other settings; `shards.json` last: with it the set is whole.
+Bytes follow from source and settings alone. Every image is decoded before the first shard is written: what cannot be
+is named, and never lies in a set that others train on. A shard is written, read back, compared image by image, and
+then its index is written: a shard with an index is finished, and one that is begun again goes on behind it. `plan.json`
+is written first, so that nobody goes on with other settings; `shards.json` last: with it the set is whole.
 """
 
 import hashlib
@@ -15,15 +16,16 @@ import json
 import tarfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ...core.display import Displayed
 from ...core.errors import DataError, StorageError, UsageError, counted, printable
-from ...core.types import SPLITS
+from ...core.types import MAX_16_BIT, SPLITS
 from ..images.digests import content_digest
 from ..random_numbers import permutation
+from ..scan import BadImage, scan_source
 from ..source import DataSource
 from ..sources.shared.tar_members import tar_members
 from ..sources.tar.index import INDEX_ENDING
@@ -35,6 +37,7 @@ PLAN, WHOLE = "plan.json", "shards.json"
 UNSPLIT = "images"
 BLOCK = 512
 DEFAULT_SHARD_BYTES = 128 << 20
+MAX_NAMED = 5  # of the images that are left out
 
 Progress = Callable[[int, int], None]
 
@@ -51,12 +54,14 @@ class ShardSettings:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ShardsWritten(Displayed):
-    """What was written to `out`; `num_found` of the `shards` were there already. `splits`: images of each."""
+    """What was written to `out`; `num_found` of the `shards` were there already. `splits`: images of each. `left_out`
+    could not be decoded."""
 
     out: str
     shards: tuple[dict[str, Any], ...]
     splits: dict[str, int]
     num_found: int
+    left_out: tuple[BadImage, ...] = ()
 
     @property
     def num_images(self) -> int:
@@ -76,25 +81,49 @@ class ShardsWritten(Displayed):
             f"{counted(self.num_images, 'image')} in {counted(len(self.shards), 'shard')}{there}: "
             f"{self.num_bytes / 1e6:,.1f} MB in {shown_place(self.out)}.",
             f"{parts}Every shard was read back and compared.",
+            *self._left_out_lines(),
         ]
+
+    def _left_out_lines(self) -> list[str]:
+        if not self.left_out:
+            return []
+        num = len(self.left_out)
+        shown = "; ".join(f"{printable(bad.key)}: {bad.reason.rstrip('.')}" for bad in self.left_out[:MAX_NAMED])
+        more = f"; and {num - MAX_NAMED:,} more" if num > MAX_NAMED else ""
+        verb = "was" if num == 1 else "were"
+        return [f"{counted(num, 'image')} could not be decoded and {verb} left out: {shown}{more}."]
 
 
 def write_shards(
-    source: DataSource, out: str, settings: ShardSettings, progress: Progress | None = None
+    source: DataSource,
+    out: str,
+    settings: ShardSettings,
+    progress: Progress | None = None,
+    on_bad_image: Literal["error", "skip"] = "error",
+    decoding: Progress | None = None,
+    num_threads: int = 1,
 ) -> ShardsWritten:
-    """Write the images of `source` as shards to `out`, or go on where that was stopped. Raises SaccadeError."""
+    """Write the images of `source` as shards to `out`, or go on where that was stopped.
+
+    Every image is decoded first, on `num_threads`, of which `decoding(done, total)` hears; with `on_bad_image` "skip"
+    one that cannot be, or up to 1 % of them, is left out. Raises SaccadeError.
+    """
     parts = _parts(source)
+    scan = scan_source(source, num_threads, on_bad_image, decoding, MAX_16_BIT, "colour")
+    parts = {split: index_N[np.isin(index_N, scan.good_N)] for split, index_N in parts.items()}
     place = open_place(out)
     plan = {"format": FORMAT, "source": source.digest, "classes": list(source.classes), **asdict(settings)}
+    if scan.bad:
+        plan["left_out"] = [bad.key for bad in scan.bad]
     counts = {split: len(index_N) for split, index_N in parts.items()}
-    work = _Work(source, place, settings, progress)
+    work = _Work(source, place, settings, progress, len(scan.good_N))
     with place.held():
         _agree(place, out, plan)
         place.write("classnames.txt", "".join(f"{name}\n" for name in source.classes).encode())
         for split, index_N in parts.items():
             work.write_part(split, index_N)
         place.write(WHOLE, _json({"plan": plan, "splits": counts, "shards": work.shards}))
-    return ShardsWritten(out=out, shards=tuple(work.shards), splits=counts, num_found=work.num_found)
+    return ShardsWritten(out=out, shards=tuple(work.shards), splits=counts, num_found=work.num_found, left_out=scan.bad)
 
 
 def _parts(source: DataSource) -> dict[str, np.ndarray]:
@@ -131,9 +160,11 @@ def _agree(place: Place, out: str, plan: dict[str, Any]) -> None:
 
 
 class _Work:
-    def __init__(self, source: DataSource, place: Place, settings: ShardSettings, progress: Progress | None) -> None:
+    def __init__(
+        self, source: DataSource, place: Place, settings: ShardSettings, progress: Progress | None, num_images: int
+    ) -> None:
         self._source, self._place, self._settings = source, place, settings
-        self._progress = progress
+        self._progress, self._num_images = progress, num_images
         self._num_done = 0
         self.shards: list[dict[str, Any]] = []
         self.num_found = 0
@@ -223,7 +254,7 @@ class _Work:
     def _tell(self, num: int) -> None:
         self._num_done += num
         if self._progress is not None:
-            self._progress(self._num_done, len(self._source))
+            self._progress(self._num_done, self._num_images)
 
 
 def _json(value: dict[str, Any]) -> bytes:

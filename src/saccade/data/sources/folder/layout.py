@@ -5,14 +5,18 @@ classes. Whatever could be meant in two ways is refused with what to do.
 """
 
 import itertools
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ....core.errors import DataError, counted, printable
-from ..shared.image_files import has_images, images_directly_in, subfolders, walk_images
+from ....core.errors import DataError, counted, printable, shell_word
+from ..shared.image_files import has_images, images_directly_in, is_folder, list_entries, subfolders, walk_images
 from ..shared.listing import GENERIC_WORDS, UNLABELLED_WORDS, is_generic, name_words, splits_among
 
 MAX_SHOWN = 4
+OTHER_LISTS = (".xlsx", ".xls", ".ods", ".txt")
+LISTS = (".csv", ".tsv", ".jsonl", ".json", *OTHER_LISTS)
+NO_LISTS = {"readme", "license", "licence", "classes", "submission", "requirements"}
 MAX_COMPARED_CLASSES = 100  # whose sub-folders are looked at
 
 
@@ -46,10 +50,14 @@ def find_layout(folder: Path) -> Layout:
 
 
 def _undoubled(part: Path, split: str) -> Path:
-    """The folder inside that repeats the name of the part, as `seg_train/seg_train`, where there is nothing else."""
+    """The folder inside that repeats the name of the part, as `seg_train/seg_train`, or says only that it holds images,
+    as `train/images`, where there is nothing else."""
     inside = subfolders(part)
-    is_repeated = len(inside) == 1 and (inside[0] == part.name or splits_among(inside).get(inside[0]) == split)
-    return part / inside[0] if is_repeated and not images_directly_in(part) else part
+    if len(inside) != 1 or images_directly_in(part):
+        return part
+    name = inside[0]
+    says_nothing = name == part.name or splits_among([name]).get(name) == split or is_generic(name)
+    return part / name if says_nothing else part
 
 
 def _with_classes(folder: Path, parts: dict[str, Path]) -> Layout:
@@ -78,9 +86,25 @@ def _refuse_flat_parts(folder: Path, parts: dict[str, Path]) -> None:
         )
     raise DataError(
         f"The folder {where} holds parts of a set ({shown}) without class folders: nothing says which image is what.\n"
-        f"List the images in a CSV file with the columns file and label: saccade train {where}/labels.csv.\n"
+        f"{_list_hint(folder, parts)}\n"
         f"Or put the images of each class into a sub-folder, such as {printable(str(train))}/cat."
     )
+
+
+def _list_hint(folder: Path, parts: dict[str, Path]) -> str:
+    """How the labels can be given: by a file that lies there and may say them, or by one to write."""
+    for place in (folder, parts["train"]):
+        names = sorted(os.fsdecode(entry.name) for entry in list_entries(place) if not is_folder(entry))
+        for name in names:
+            is_list = name.lower().endswith(LISTS) and set(name_words(Path(name).stem)) - NO_LISTS
+            if is_list and name.lower().endswith(OTHER_LISTS):
+                path = printable(str(place / name))
+                return f"If {path} says it, save it as CSV with the columns file and label, and give that."
+            if is_list:
+                path = printable(str(place / name))
+                return f"If {path} says it: saccade train {shell_word(place / name)}."
+    where = printable(str(folder))
+    return f"List the images in a CSV file with the columns file and label: saccade train {where}/labels.csv."
 
 
 def _other_folders(folder: Path, others: list[str], train: str) -> tuple[str, ...]:
@@ -130,6 +154,13 @@ def _refuse_no_classes(folder: Path, names: list[str], split_of: dict[str, str])
         return
     inside = [subfolders(folder / name) for name in names]
     if len(inside[0]) > 1 and all(other == inside[0] for other in itertools.islice(inside, 1, None)):
+        if all(map(is_generic, inside[0])):
+            raise DataError(
+                f"The folder {where}: each of {_listed(names)} holds the folders {_listed(inside[0])}, "
+                f"and all of these would be learned as its images.\n"
+                f"Move what is no image of a class, such as masks, out of the folder; or list the images in a CSV file "
+                f"with the columns file and label."
+            )
         raise DataError(
             f"The folder {where}: each of {_listed(names)} holds the same sub-folders ({_listed(inside[0])}), "
             f"so either may be the classes.\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ....core.errors import DataError, printable
+from ....core.errors import DataError, printable, shell_word
 from ....core.types import Record
 from ...records import RecordTable, one_label_each, table_of_labels
 from ...source import ARCHIVES, DataSource, SourceFormat, register
@@ -31,6 +31,9 @@ from ..shared.listing import (
     split_number,
 )
 from .layout import find_layout
+
+TABLES = (".csv", ".tsv", ".jsonl")
+MAX_DOWN = 8  # folders inside folders, in which the classes are looked for to name them
 
 Parts = tuple[tuple[Path, str | None], ...]
 
@@ -63,7 +66,7 @@ class ImageFolder(DataSource):
         self._label_N = np.array(labels, dtype=np.int32)
         self._part_N = np.array(parts, dtype=np.int8)
         _check_counts(folder, layout.parts, self.classes, self._label_N)
-        self.notes = (*layout.notes, *filter(None, [passed_over.sentence()]))
+        self.notes = (*layout.notes, *filter(None, [passed_over.sentence()]), *_other_lists(folder))
         self.digest = self._names.digest(self._label_N, self._part_N)
 
     def __len__(self) -> int:
@@ -104,11 +107,35 @@ def _class_names(folder: Path, parts: Parts) -> tuple[str, ...]:
     if not names:
         raise DataError(_no_classes(folder))
     remedy = "Add a sub-folder of images for at least one more class."
-    if len(names) == 1 and len(subfolders(parts[0][0] / names[0])) > 1 and parts[0][1] is None:
-        remedy = f"Did you mean {where}/{printable(names[0])}, which has several sub-folders?"
+    inner = _first_that_branches(parts[0][0] / names[0]) if len(names) == 1 and parts[0][1] is None else None
+    if inner is not None:
+        remedy = f"Did you mean {printable(str(inner))}, which has several sub-folders?"
     check_classes(f"The folder {where}", names, remedy)
     refuse_twins(f"The folder {where}", names, "Merge the two folders, or rename one.")
     return names
+
+
+def _first_that_branches(folder: Path) -> Path | None:
+    """The first folder with several sub-folders, going down from `folder` where there is one way only."""
+    for _ in range(MAX_DOWN):
+        inside = subfolders(folder)
+        if len(inside) != 1:
+            return folder if inside else None
+        folder = folder / inside[0]
+    return None
+
+
+def _other_lists(folder: Path) -> list[str]:
+    """A note on the tables that lie beside the class folders, which are not read."""
+    entries = sorted(os.fsdecode(entry.name) for entry in list_entries(folder))
+    found = [name for name in entries if name.lower().endswith(TABLES) and not name.startswith(".")]
+    if not found:
+        return []
+    shown = ", ".join(map(printable, found[:4])) + (f" and {len(found) - 4:,} more" if len(found) > 4 else "")
+    return [
+        f"{shown} {'is' if len(found) == 1 else 'are'} not read: the folders say what the images are. "
+        f"To read a list instead: saccade train {shell_word(folder / found[0])}"
+    ]
 
 
 def _no_classes(folder: Path) -> str:

@@ -42,6 +42,7 @@ USUAL_LABEL = (
 GROUP_WORDS = {"id", "patient", "subject", "video", "group", "session", "person", "animal", "lesion", "individual"}
 SPLIT_WORDS = {"split", "fold", "subset", "partition", "set", "part"}
 TRUE_WORDS, FALSE_WORDS = {"true", "1", "1.0", "yes"}, {"false", "0", "0.0", "no"}
+ONE_HOT = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 MAX_NAMED = 8
 
 
@@ -122,7 +123,7 @@ def hints(table: Table, unused: Sequence[str], repeated: Sequence[str]) -> list[
     if not unused:
         return []
     where = printable(table.path.name)
-    shown = ", ".join(printable(name[:40]) for name in unused[:MAX_NAMED])
+    shown = ", ".join(printable(name[:40]) or "one without a name" for name in unused[:MAX_NAMED])
     more = f" and {len(unused) - MAX_NAMED:,} more" if len(unused) > MAX_NAMED else ""
     lines = [f"{where}: columns that are not used: {shown}{more}"]
     for name in repeated:
@@ -180,6 +181,7 @@ def _chosen(table: Table, purpose: str, name: str) -> int:
             f"{table.where} has no column '{printable(name[:40])}' for the {purpose}."
             f"{did_you_mean(name[:40], table.names)}\nIts columns are: {_shown(table)}."
         )
+    _refuse_twice(table, purpose, number)
     return number
 
 
@@ -209,8 +211,7 @@ def _label_column(table: Table, chosen: ChosenColumns, taken: set[int | None]) -
 def _one_hot_columns(table: Table, taken: set[int | None]) -> tuple[int, ...]:
     """The columns of the classes, where all that are left hold 0 and 1."""
     rest = tuple(number for number in range(len(table.names)) if number not in taken)
-    numbers = {"0", "1", "0.0", "1.0"}
-    is_one_hot = all(row[number].strip() in numbers for _, row in table.sample for number in rest)
+    is_one_hot = all(row[number].strip().lower() in ONE_HOT for _, row in table.sample for number in rest)
     return rest if len(rest) > 1 and table.sample and is_one_hot else ()
 
 
@@ -224,7 +225,18 @@ def _refuse_no_heading(table: Table) -> None:
         )
 
 
+def _refuse_twice(table: Table, purpose: str, number: int) -> None:
+    """Raise DataError where another column has the same name: neither can be meant."""
+    name = table.names[number]
+    if table.names.count(name) > 1:
+        raise DataError(
+            f"{table.where} has two columns for the {purpose} that are both called '{printable(name[:40])}'.\n"
+            f"Rename one of them in the first line."
+        )
+
+
 def _refuse_two(table: Table, purpose: str, numbers: Sequence[int]) -> None:
+    _refuse_twice(table, purpose, numbers[0])
     first, second = (table.names[number] for number in numbers[:2])
     raise DataError(
         f"{table.where} has two columns for the {purpose}: '{printable(first[:40])}' and '{printable(second[:40])}'.\n"
@@ -246,7 +258,8 @@ def _refuse_two_purposes(table: Table, columns: Columns) -> None:
 
 
 def _missing(table: Table, purpose: str, file: int | None = None) -> str:
-    other = " Separate the columns by commas." if len(table.names) == 1 and table.path.suffix.lower() == ".csv" else ""
+    is_whole = len(table.names) == 1 and table.path.suffix.lower() in (".csv", ".tsv")
+    other = " Separate the columns by commas." if is_whole else ""
     rest = [name for number, name in enumerate(table.names) if number != file]
     if len(table.names) > 1 and rest:
         other = f"\nOr say which one it is, as in {_command(table, purpose, rest[0])}."

@@ -130,7 +130,7 @@ def _read(path: Path) -> Table | None:
 
 def _may_list(path: Path) -> bool:
     name = path.name.lower()
-    return name.endswith(".csv") and not name.startswith(".") and NOT_LABELS not in name and path.is_file()
+    return name.endswith((".csv", ".tsv")) and not name.startswith(".") and NOT_LABELS not in name and path.is_file()
 
 
 def _is_for_testing(path: Path) -> bool:

@@ -9,7 +9,7 @@ from ...limits import MAX_CLASS_NAME_CHARACTERS, MAX_FILE_NAME_CHARACTERS
 from ..shared.label_lists import ONE, SEVERAL, LabelValue, SettledLabels, settle_labels
 from ..shared.listing import LIST_SIGNS, UNSPLIT, PackedNames, parse_split, split_number
 from ..shared.targets import parse_number
-from .columns import FALSE_WORDS, TRUE_WORDS, Columns, is_group_like, true_split
+from .columns import FALSE_WORDS, ONE_HOT, TRUE_WORDS, Columns, is_group_like, true_split
 from .files import FileFinder, plain_name
 from .tables import Table
 
@@ -95,6 +95,12 @@ class ManifestRows:
                 return label
             if not label:
                 self._slips.add(f"{where} has no label for {printable(row[columns.file].strip())}.")
+            elif label.startswith("{") and label.endswith("}"):
+                raise DataError(
+                    f"{where} has the object {printable(label[:80])} as the label of "
+                    f"{printable(row[columns.file].strip()[:200])}.\n"
+                    f"Write the name of the class, or a list of names."
+                )
             elif len(label) > MAX_CLASS_NAME_CHARACTERS:
                 what = (
                     f"{where} has a label of {len(label):,} characters; at most {MAX_CLASS_NAME_CHARACTERS} are read."
@@ -194,13 +200,14 @@ def _one_hot_labels(table: Table, columns: Columns, where: str, row: Sequence[st
     found = []
     for number in columns.one_hot:
         value = row[number].strip()
-        if value not in ("0", "1", "0.0", "1.0"):
+        is_of_class = ONE_HOT.get(value.lower())
+        if is_of_class is None:
             raise DataError(
                 f"{where}: the column '{printable(table.names[number][:40])}' holds '{printable(value[:40])}', where a "
                 f"class has 0 or 1.\nName the label's column, as in "
                 f"saccade train {shell_word(table.path)} --label-column {typed_word(table.names[number], 'NAME')}."
             )
-        if value.startswith("1"):
+        if is_of_class:
             found.append(table.names[number])
     return tuple(found)
 

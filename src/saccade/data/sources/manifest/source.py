@@ -5,6 +5,7 @@ images are labelled by such tables is read by them.
 """
 
 import os
+import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ from .find import LabelFiles, find_label_files
 from .rows import NO_GROUP, ManifestRows
 from .tables import ENDINGS, open_table
 
+NO_LABEL = {"nan", "null", "n/a", "#n/a", "<na>"}  # what programs write where there is none
+DECIMAL = re.compile(r"-?[0-9]+\.[0-9]*[1-9][0-9]*")
 MAX_FOLDERS = 20  # among which the parts of a set are looked for
 
 
@@ -62,6 +65,7 @@ class Manifest(DataSource):
         refuse_twins(where, self._group_names, "Write the group the same way in every row.", "groups")
         _check_groups(where, self._group_N, self._part_N, self._group_names)
         told = (*settled.notes, *self._labels.told())
+        told = (*told, *([] if chosen.target else self._odd_labels(printable(table.name))))
         self.notes = (*labels.notes, *notes, *told, *_unlisted(labels, root, rows.names))
         self.digest = self._names.digest(
             self._labels.content(), self._part_N, self._group_N, repr(self.classes).encode()
@@ -82,6 +86,32 @@ class Manifest(DataSource):
 
     def table(self) -> RecordTable:
         return table_of_labels(*self._labels.codes(), self._part_N, self._group_N, self._group_names)
+
+    def _odd_labels(self, name: str) -> list[str]:
+        """What may not be meant: a word for no label as a class, measured numbers as classes, images that lie in the
+        folder of another class."""
+        lines = [
+            f"the class '{printable(word)}' is learned as any other: where it means no label, remove its rows"
+            for word in self.classes
+            if word.lower() in NO_LABEL
+        ]
+        if self.task.is_one and 2 * sum(DECIMAL.fullmatch(word) is not None for word in self.classes) > len(
+            self.classes
+        ):
+            lines.append("labels are numbers with decimals, each a class: to learn them as numbers, --target number")
+        if self.task.is_one and (num := self._num_in_other_folders()):
+            images = "1 image lies" if num == 1 else f"{num:,} images lie"
+            lines.append(f"{images} in the folder of another class than {name} says: {name} counts, not the folder")
+        return lines
+
+    def _num_in_other_folders(self) -> int:
+        """How many images lie in a folder that is called like another class than theirs."""
+        number_of = {os.fsencode(word): number for number, word in enumerate(self.classes)}
+        count = 0
+        for index in range(len(self._names)):
+            folder = os.path.basename(os.path.dirname(self._names[index]))
+            count += number_of.get(folder, self._labels.label(index)) != self._labels.label(index)
+        return count
 
     def read(self, index: int) -> bytes:
         name = self._names[index]

@@ -8,7 +8,7 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,7 +18,8 @@ from ....core.plain_files import open_plain_file
 from ...limits import MAX_CSV_LINE_CHARACTERS, MAX_TABLE_COLUMNS
 from .documents import NAMES, read_annotations
 
-ENDINGS = (".csv", ".jsonl", ".json")
+ENDINGS = (".csv", ".tsv", ".jsonl", ".json")
+DELIMITERS = (",", ";", "\t")  # between columns; the first of them that the first line has
 SAMPLE_ROWS = 50  # by which columns are told apart
 Row = tuple[int, list[str]]
 
@@ -102,7 +103,10 @@ def _csv_rows(path: Path, where: str) -> Iterator[Row]:
     """(line number, values) of every row that is not blank."""
     try:
         with io.TextIOWrapper(open_plain_file(path), encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(_lines(file, where), strict=True)
+            lines = _lines(file, where)
+            first = next(lines, "")
+            sign = next((sign for sign in DELIMITERS if sign in first), DELIMITERS[0])
+            reader = csv.reader(chain([first], lines), delimiter=sign, strict=True)
             for row in reader:
                 if any(value.strip() for value in row):
                     yield reader.line_num, row

@@ -13,7 +13,7 @@ from ....core.errors import DataError, ImageError, counted, printable
 from ....core.plain_files import NotPlainFile, open_plain_file
 from ...images.formats.table import ENDINGS as IMAGE_ENDINGS
 from ...limits import refuse_large_image
-from ...source import read_error
+from ...source import ARCHIVES, read_error
 
 ENDINGS = tuple(map(os.fsencode, IMAGE_ENDINGS))
 ENDINGS_SHOWN = " ".join(IMAGE_ENDINGS)
@@ -50,8 +50,14 @@ class PassedOver:
         if name.endswith(ENDINGS):
             self.num_irregular += 1
             return
-        ending = os.fsdecode(os.path.splitext(name)[1])
-        self._by_ending[ending if 0 < len(ending) <= MAX_ENDING_CHARACTERS else "without an ending"] += 1
+        self._by_ending[counted_ending(os.fsdecode(name))] += 1
+
+    def update(self, other: "PassedOver") -> None:
+        """Count what `other` counted, too."""
+        self._by_ending.update(other._by_ending)
+        self.num_irregular += other.num_irregular
+        self.num_hidden += other.num_hidden
+        self.num_beside += other.num_beside
 
     def by_ending(self) -> dict[str, int]:
         """{ending in lower case: number of files}, the most frequent first."""
@@ -73,6 +79,12 @@ class PassedOver:
             parts.append(counted(self.num_hidden, "hidden image"))
         total = self._by_ending.total() + self.num_beside + self.num_irregular + self.num_hidden
         return f"{counted(total, 'file')} passed over: {', '.join(parts)}" if total else ""
+
+
+def counted_ending(name: str) -> str:
+    """Under which ending a file is counted that is not read: `.docx`, in lower case."""
+    ending = os.path.splitext(name)[1].lower()
+    return ending if 0 < len(ending) <= MAX_ENDING_CHARACTERS else "without an ending"
 
 
 def walk_images(
@@ -130,6 +142,18 @@ def subfolders(folder: Path) -> list[str]:
 def has_images(folder: Path) -> bool:
     """Whether an image lies in `folder` or below it."""
     return next(walk_images(folder), None) is not None
+
+
+def why_no_images(folder: Path) -> str:
+    """What a folder without images holds instead, for a message that begins with its name."""
+    others = PassedOver()
+    if next(walk_images(folder, passed_over=others), None) is not None:
+        return ""
+    told = f"; {others.sentence()}" if others.sentence() else ""
+    names = (os.fsdecode(entry.name) for entry in list_entries(folder))
+    archive = next((name for name in sorted(names) if name.lower().endswith(ARCHIVES)), "")
+    unpack = f"; unpack {printable(archive)} first" if archive else ""
+    return f"the folder holds no images{told}{unpack} (endings looked for: {ENDINGS_SHOWN})."
 
 
 def images_directly_in(folder: Path, passed_over: PassedOver | None = None) -> list[str]:

@@ -17,9 +17,19 @@ from ....core.types import SPLITS
 from ...limits import MAX_CLASS_NAME_CHARACTERS, MAX_CLASSES, MAX_NUMBER_DIGITS
 
 SPLIT_NAMES = {
-    **dict.fromkeys(("train", "training", "trainset", "trainingset", "trainval"), "train"),
+    **dict.fromkeys(("train", "training", "trainset", "trainingset", "trainval", "trn"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev", "valset", "validset", "validationset"), "validation"),
-    **dict.fromkeys(("test", "testing", "testset", "testingset"), "test"),
+    **dict.fromkeys(("test", "testing", "testset", "testingset", "tst"), "test"),
+    # German, French, Spanish, Portuguese, Italian, Russian, Chinese, Japanese, Korean
+    **dict.fromkeys(("trainingsdaten", "trainingsset", "entraînement", "entrainement", "apprentissage"), "train"),
+    **dict.fromkeys(("entrenamiento", "treino", "treinamento", "addestramento", "обучение"), "train"),
+    **dict.fromkeys(("训练", "训练集", "訓練", "訓練集", "学習", "훈련", "학습"), "train"),
+    **dict.fromkeys(("validierung", "validierungsdaten", "validationsdaten", "validación", "validacion"), "validation"),
+    **dict.fromkeys(
+        ("validação", "validacao", "convalida", "валидация", "验证", "验证集", "驗證", "検証", "검증"), "validation"
+    ),
+    **dict.fromkeys(("testdaten", "testsatz", "prueba", "pruebas", "teste", "testes", "тест"), "test"),
+    **dict.fromkeys(("测试", "测试集", "測試", "測試集", "テスト", "테스트", "시험"), "test"),
 }
 # words that say nothing of what is in a folder beside which split it is, or that it holds images
 GENERIC_WORDS = {
@@ -131,7 +141,7 @@ def is_generic(name: str) -> bool:
 
 def name_words(name: str) -> list[str]:
     """The words of a name in lower case: `Train_data`, `trainData` and `train-data2` are of two words."""
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFC", name))
     return re.findall(r"[^\W\d_]+", apart.lower())
 
 

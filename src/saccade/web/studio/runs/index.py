@@ -42,6 +42,7 @@ class RunIndex:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.is_cut = False  # whether there are more folders than are looked into
+        self.num_denied = 0  # folders that the studio may not read
         self._runs: list[Run] = []
         self._watched: dict[str, WatchedRun] = {}
         self._looked_s = -LOOK_AGAIN_S
@@ -71,11 +72,12 @@ class RunIndex:
         return known[identifier]
 
     def _find(self) -> None:
-        paths, self.is_cut = find_runs(self.folder)
+        found = find_runs(self.folder)
+        self.is_cut, self.num_denied = found.is_cut, len(found.denied)
         before, self._watched = self._watched, {}
         self._runs = [
             self._run(path, before, tuple(self._run(part, before, is_part=True) for part in part_paths(path)))
-            for path in paths
+            for path in found.paths
         ]
 
     def _run(

@@ -101,6 +101,7 @@ def listing_routes(studio: Studio, index: RunIndex) -> list[BaseRoute]:
             "states": STATES,
             "version": _version(found),
             "is_cut": index.is_cut,
+            "num_denied": index.num_denied,
         }
         return studio.shell.page("runs/list.html", "runs", values)
 
