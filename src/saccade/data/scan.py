@@ -229,7 +229,7 @@ class _Scan:
 
     def _rows(self) -> list[np.ndarray]:
         """All that is known by image, in the order in which it is sent."""
-        rows = [self.pixels_N, self.bytes_N]
+        rows: list[np.ndarray] = [self.pixels_N, self.bytes_N]
         if len(self.thumbnail_NP):
             rows.append(self.thumbnail_NP)
         rows += [self.size_N2, self.mean_NC, self.square_NC, self.num_bands_N, self.largest_N]
