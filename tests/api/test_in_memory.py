@@ -271,7 +271,7 @@ def test_a_file_that_is_not_there_is_named_before_training(small: Small, tmp_pat
     assert error.value.message == (
         f"files: 1 of 2 images cannot be decoded.\n"
         f"{tmp_path}/b.png: the file cannot be read: No such file or directory.\n"
-        f"Repair or remove them; train and transfer skip them with --on-bad-image skip."
+        f"Repair or remove them; train and transfer leave them out with --on-bad-image skip."
     )
 
 
