@@ -388,7 +388,7 @@ def test_several_labels_of_images_in_memory_are_lists_or_columns(small: Small):
     assert columns.digest == listed.digest
     assert listed.digest != api.ArraySource(images, [["a"], [], ["b"], ["a"]]).digest
     for labels, message in (
-        (["a", ["b"], "a", "a"], "arrays: the label of image 0 is no list, and others are."),
+        (["a", ["b"], "a", "a"], "arrays: the label of image 0 is not a list, and others are."),
         ([[], [], [], []], "arrays has no image with a label: there is nothing to learn."),
         (np.full((4, 2), 2), "arrays has labels of the shape (4, 2) that are not all 0 or 1."),
     ):
