@@ -1,16 +1,20 @@
 """Fixtures every test may use, and what makes a test the same test beside other work and on any day."""
 
+import gc
 import itertools
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
 # pytest keeps the assertions that it has rewritten beside the tests, even where the environment forbids Python to keep
 # bytecode: to rewrite them is half the cost of collecting, in every worker.
 sys.dont_write_bytecode = False
+
+# What is imported and collected stays. To look through it again and again for what does not is a tenth of collecting.
+gc.disable()
 
 # Threads that wait give their processor away. Those that spin make a training beside other work take twenty times as
 # long. OpenMP reads this when torch is loaded, so it stands in front of the imports; child processes inherit it. Those
@@ -38,6 +42,16 @@ settings.load_profile("same")
 TEST_FILE = re.compile(r"test_.*\.py")
 TEST_FUNCTION = re.compile(r"^\s*(?:async )?def (test\w*)", re.M)
 SLOW = frozenset((Path(__file__).parent / "slow.txt").read_text(encoding="utf-8").splitlines())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for garbage from now on, among what tests make."""
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

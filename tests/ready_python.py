@@ -41,6 +41,10 @@ def main() -> None:
     for module in pkgutil.walk_packages(saccade.__path__, "saccade."):
         if module.name not in LEFT_OUT:
             import_module(module.name)
+    from saccade.core import packages, runtime
+
+    for name in (runtime.DISTRIBUTION, *runtime.PACKAGES):
+        packages.installed_version(name)  # every run asks, and remembers
     gc.freeze()  # what is imported stays, and no program copies it to look through it
     while True:
         header, descriptors, _, _ = socket.recv_fds(orders, 8, 4)

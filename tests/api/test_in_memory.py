@@ -272,7 +272,7 @@ def test_a_file_that_is_not_there_is_named_before_training(small: Small, tmp_pat
     assert error.value.message == (
         f"files: 1 of 2 images cannot be decoded.\n"
         f"{tmp_path}/b.png: the file cannot be read: No such file or directory.\n"
-        f"Repair or remove them; train, transfer and shard skip them with --on-bad-image skip."
+        f"Repair or remove them; train, transfer and shard leave them out with --on-bad-image skip."
     )
 
 
@@ -389,7 +389,7 @@ def test_several_labels_of_images_in_memory_are_lists_or_columns(small: Small):
     assert columns.digest == listed.digest
     assert listed.digest != api.ArraySource(images, [["a"], [], ["b"], ["a"]]).digest
     for labels, message in (
-        (["a", ["b"], "a", "a"], "arrays: the label of image 0 is no list, and others are."),
+        (["a", ["b"], "a", "a"], "arrays: the label of image 0 is not a list, and others are."),
         ([[], [], [], []], "arrays has no image with a label: there is nothing to learn."),
         (np.full((4, 2), 2), "arrays has labels of the shape (4, 2) that are not all 0 or 1."),
     ):

@@ -156,7 +156,7 @@ def test_what_the_server_gets_wrong_is_told_by_name(saccade: Callable, photos: t
         "short": "{first}What {where}/infer answers is not of the Open Inference Protocol: "
         "output 'probabilities' has no data, or less than it says.\n" + protocol,
         "large": "{first}{where}/infer answers with more than 64 MiB.\n"
-        "That is no answer of a classifier: check the address and the name of the model.\n",
+        "That is not an answer of a classifier: check the address and the name of the model.\n",
     }.items():
         names = folder.parent / "names.txt"
         names.write_text("\n".join(NAMES))

@@ -116,7 +116,7 @@ def test_images_that_label_studio_could_not_show_are_refused(saccade: Callable, 
     assert not list(Path("below").iterdir())
     done = saccade("predict", run, "digits", "--label-studio", "tasks.json", "--quiet")
     assert done.status == 2
-    assert done.errors.startswith("error: 0 is no file, so Label Studio could not show it.\n")
+    assert done.errors.startswith("error: 0 is not a file, so Label Studio could not show it.\n")
 
 
 def test_nothing_is_written_over_and_one_kind_is_chosen(saccade: Callable, run: Path):

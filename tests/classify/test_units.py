@@ -78,17 +78,17 @@ USE = "Give the part of this process: --unit-of K/N, K from 0 to N - 1."
             "--unit-of env: neither RANK and WORLD_SIZE (torchrun) nor SLURM_ARRAY_TASK_ID (a Slurm array) is set "
             f"here.\n{USE}",
         ),
-        ("env", {"RANK": "one", "WORLD_SIZE": "2"}, f"--unit-of env: RANK is no number, but 'one'.\n{USE}"),
+        ("env", {"RANK": "one", "WORLD_SIZE": "2"}, f"--unit-of env: RANK is not a number: 'one'.\n{USE}"),
         (
             "env",
             {"RANK": "2", "WORLD_SIZE": "2"},
-            "--unit-of env: the pair RANK and WORLD_SIZE gives K = 2 and N = 2, which is no part of a whole.\n"
+            "--unit-of env: the pair RANK and WORLD_SIZE gives K = 2 and N = 2, which is not a part of a whole.\n"
             "Number an array evenly, as in --array=0-7; or give the part: --unit-of K/N, K from 0 to N - 1.",
         ),
         (
             "env",
             {"SLURM_ARRAY_TASK_ID": "9", **ARRAY, "SLURM_ARRAY_TASK_COUNT": "3"},  # --array=1,4,9
-            "--unit-of env: the Slurm array gives K = 8 and N = 3, which is no part of a whole.\n"
+            "--unit-of env: the Slurm array gives K = 8 and N = 3, which is not a part of a whole.\n"
             "Number an array evenly, as in --array=0-7; or give the part: --unit-of K/N, K from 0 to N - 1.",
         ),
         (

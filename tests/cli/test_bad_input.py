@@ -127,12 +127,12 @@ def test_a_bad_file_is_named_before_training(
     check(
         saccade("train", "photos"),
         f"photos: 1 of 117 images cannot be decoded.\ncat/{name}: {reason}.\n"
-        "Repair or remove them; train, transfer and shard skip them with --on-bad-image skip.",
+        "Repair or remove them; train, transfer and shard leave them out with --on-bad-image skip.",
         1,
     )
     finished = saccade("train", "photos", "--on-bad-image", "skip", "--out", "run", *FAST)
     assert finished.status == 0
-    assert f"note: skipped cat/{name}: {reason}.\n" in finished.errors
+    assert f"note: left out: cat/{name}: {reason}.\n" in finished.errors
 
 
 def test_more_than_one_percent_of_bad_files_is_too_many_to_skip(saccade: Callable, photos: Path):
@@ -142,7 +142,7 @@ def test_more_than_one_percent_of_bad_files_is_too_many_to_skip(saccade: Callabl
         saccade("train", "photos", "--on-bad-image", "skip"),
         "photos: 3 of 19 images cannot be decoded.\n"
         "cat/a.jpg: the file is empty (0 bytes); cat/b.jpg: the file is empty (0 bytes); and 1 more.\n"
-        "3 of 19 (15.8 %) is above the 1 % that may be skipped: repair or remove them.",
+        "3 of 19 (15.8 %) is above the 1 % that may be left out: repair or remove them.",
         1,
     )
 

@@ -106,7 +106,7 @@ def test_a_set_of_mixed_channels_is_refused_by_name_and_inspect_says_the_same(
     assert caught.value.message == message
     found = inspect_source(str(tmp_path / "set"), 1)
     assert any(message.splitlines()[0] in str(finding) for finding in found.findings)
-    assert "6 images have 5 channels that are no colours." in found.notes
+    assert "6 images have 5 channels that are not colours." in found.notes
 
 
 def test_inspect_gives_the_mean_of_every_band_also_where_it_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

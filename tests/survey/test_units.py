@@ -203,12 +203,12 @@ def test_what_another_job_wrote_is_never_mixed_in(
     other.rename(new / "07.png")
     done = saccade("features", digits_run, new, "--out", "answers")
     assert done.errors.splitlines()[-2:] == [
-        "error: answers holds answers-00000-of-00002.parquet, which is no unit of these images.",
+        "error: answers holds answers-00000-of-00002.parquet, which is not a unit of these images.",
         "It is of another list of images, or of another command. Name another folder with --out.",
     ]
     done = saccade("predict", digits_run, new, *["new/00.png"] * 30, "--out", "answers")
     assert done.errors == (
-        "error: answers holds answers-00000-of-00002.parquet, which is no unit of these images.\n"
+        "error: answers holds answers-00000-of-00002.parquet, which is not a unit of these images.\n"
         "It is of another list of images, or of another command. Name another folder with --out.\n"
     )
     assert Path(first).read_bytes() == before

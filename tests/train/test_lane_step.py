@@ -253,7 +253,7 @@ def test_what_lanes_cannot_compute_is_refused_in_words():
     with pytest.raises(ConfigError) as error:
         step.run(make_batch(), 0, 1.0)
     assert error.value.message == (
-        "The network changes '0.running_mean' while it computes, which is no batch normalisation, and lanes that are "
+        "The network changes '0.running_mean' while it computes, which is not batch normalisation, and lanes that are "
         "computed apart could not agree on it.\nTrain it in one process with --set scale.lanes=1."
     )
     assert all(torch.equal(value, before[name]) for name, value in everything(step).items())

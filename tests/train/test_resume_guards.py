@@ -270,7 +270,7 @@ def test_files_that_turn_bad_in_a_run_are_told_and_logged(tmp_path: Path):
     listener = Damaging()
     out = tmp_path / "run"
     api.train(api.TrainRequest(source=str(photos), epochs=2, out=out, settings=settings), listener)
-    assert any(note.startswith("skipped a/7.png in epoch 2: ") for note in listener.notes)
+    assert any(note.startswith("left out: a/7.png in epoch 2: ") for note in listener.notes)
     assert (
         "stop.patience_epochs is without effect: no image could be spared to tell a better epoch by" in listener.notes
     )

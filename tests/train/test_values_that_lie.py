@@ -503,7 +503,7 @@ def test_what_could_not_be_held_out_and_what_was_left_out_is_told(tmp_path: Path
     assert result.judgement.split == "validation"
     assert result.judgement.caveats[:2] == (
         "These images also chose the epoch kept: the figure flatters a little.",
-        "1 file could not be read and was skipped.",
+        "1 file could not be read and was left out.",
     )
 
 
@@ -550,7 +550,7 @@ def test_a_file_that_is_replaced_while_a_run_goes_on_is_noticed(tmp_path: Path):
     assert caught.value.message == (
         f"{place[0].relative_to(source)}: it was changed after the run looked through the images.\n"
         "The file cannot be read now; it may have changed since the scan.\n"
-        "Repair it, or skip such files: go on with --resume --set loader.on_bad_image=skip."
+        "Repair it, or leave such files out: go on with --resume --set loader.on_bad_image=skip."
     )
     check_resume(source, tmp_path / "run")
 

@@ -216,7 +216,7 @@ class ProtocolClient:
         if len(content) > MAX_ANSWER_BYTES:
             raise EndpointError(
                 f"{printable(where[:300])} answers with more than {MAX_ANSWER_BYTES >> 20} MiB.\n"
-                "That is no answer of a classifier: check the address and the name of the model."
+                "That is not an answer of a classifier: check the address and the name of the model."
             )
         if answer.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
             raise _malformed(where, "the body is packed, and nobody asked for that")

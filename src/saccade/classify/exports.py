@@ -114,7 +114,7 @@ def _image_address(key: str, root: Path, path: Path) -> str:
         return key
     inside = os.path.relpath(os.path.abspath(key), root)
     if inside.split(os.sep)[0] == os.pardir or not os.path.exists(key):
-        why = "is no file" if not os.path.exists(key) else f"does not lie below {printable(str(root))}"
+        why = "is not a file" if not os.path.exists(key) else f"does not lie below {printable(str(root))}"
         raise UsageError(
             f"{printable(key)} {why}, so Label Studio could not show it.\n"
             f"Give image files, and put {printable(path.name)} above them, as in --label-studio "

@@ -67,7 +67,7 @@ def _number(name: str, environment: Mapping[str, str]) -> int:
     text = environment.get(name, "")
     if NUMBER.fullmatch(text) is None:
         raise UsageError(
-            f"--unit-of env: {name} is no number, but '{brief(text, 80)}'.\n"
+            f"--unit-of env: {name} is not a number: '{brief(text, 80)}'.\n"
             f"Give the part of this process: --unit-of K/N, K from 0 to N - 1."
         )
     return int(text)
@@ -76,7 +76,7 @@ def _number(name: str, environment: Mapping[str, str]) -> int:
 def _checked(number: int, of: int, names: str) -> UnitShare:
     if not 0 <= number < of:
         raise UsageError(
-            f"--unit-of env: {names} gives K = {number} and N = {of}, which is no part of a whole.\n"
+            f"--unit-of env: {names} gives K = {number} and N = {of}, which is not a part of a whole.\n"
             f"Number an array evenly, as in --array=0-7; or give the part: --unit-of K/N, K from 0 to N - 1."
         )
     return UnitShare(number=number, of=of)

@@ -149,7 +149,7 @@ class UnitFolder:
         other = next((name for name in names if name not in own), None)
         if other is not None:
             raise UsageError(
-                f"{printable(str(self._path))} holds {printable(other)}, which is no unit of these images.\n"
+                f"{printable(str(self._path))} holds {printable(other)}, which is not a unit of these images.\n"
                 f"It is of another list of images, or of another command. Name another folder with --out."
             )
         self._is_done(self._unit(own[names[0]]))
@@ -235,7 +235,7 @@ def _read_facts(path: Path) -> dict[str, Any]:
     pyarrow, _ = import_pyarrow()
     try:
         if not path.is_file():
-            raise OSError("it is no file")
+            raise OSError("it is not a file")
         with open_parquet(path) as file:
             facts = json.loads((file.schema_arrow.metadata or {}).get(METADATA, b"{}"))
             num_rows = file.metadata.num_rows

@@ -145,6 +145,8 @@ class Stopped(SaccadeError):
 
 def printable(text: str) -> str:
     """`text` with control, bidirectional and undecodable characters written as escapes, for messages and logs."""
+    if text.isprintable():  # nearly always, and a report asks it of thousands of texts
+        return text
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in text

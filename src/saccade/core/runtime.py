@@ -14,10 +14,12 @@ from . import torch_private
 from .config import FrozenConfig
 from .errors import ConfigError, brief
 from .host_process import remember_gpu
+from .packages import installed_version
 from .processors import available_cpus
 from .ranks import ALONE, Ranks, current_ranks
 
 DISTRIBUTION = "saccade-learn"  # the name on the package index; what is imported is saccade
+PACKAGES = ("torch", "numpy", "safetensors", "pillow", "simplejpeg", "opencv-python-headless", "scikit-learn")
 
 
 class RuntimeConfig(FrozenConfig):
@@ -170,14 +172,11 @@ def mix_seeds(*numbers: int) -> int:
 
 def environment(runtime: Runtime) -> dict[str, object]:
     """Versions and machine facts for environment.json, so that a run can be repeated and explained."""
-    from importlib.metadata import version
-
-    packages = ["torch", "numpy", "safetensors", "pillow", "simplejpeg", "opencv-python-headless", "scikit-learn"]
     return {
-        "saccade": version(DISTRIBUTION) if _installed(DISTRIBUTION) else "source tree",
+        "saccade": installed_version(DISTRIBUTION) or "source tree",
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: version(name) for name in packages if _installed(name)},
+        "packages": {name: version for name in PACKAGES if (version := installed_version(name))},
         "device": runtime.describe(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }
@@ -221,13 +220,3 @@ def _best_precision(device: torch.device) -> torch.dtype:
         return torch.bfloat16 if has_bfloat16 else torch.float32
     has_units = torch_private.has_amx() or torch_private.has_avx512_bfloat16()
     return torch.bfloat16 if device.type == "cpu" and has_units else torch.float32
-
-
-def _installed(package: str) -> bool:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        version(package)
-    except PackageNotFoundError:
-        return False
-    return True

@@ -24,9 +24,9 @@ from .images.decode import DecodedImage, decode_image
 from .images.digests import BLOCK_BYTES, DIGEST_BYTES, content_digest, pixel_digest
 from .images.near_duplicates import MAX_COPIES, THUMBNAIL_PX, Likeness, is_telling, thumbnail, thumbnails
 from .images.pixel_statistics import statistics_of, statistics_of_bands, statistics_of_many
+from .limits import MAX_LEFT_OUT_FRACTION
 from .source import DataSource
 
-MAX_SKIPPED_FRACTION = 0.01
 MAX_COMPARED = 250_000  # images that are compared for likeness: 64 MB of thumbnails
 CHUNK = 64
 ROUND = 16 * CHUNK  # images after which processes hear of each other: none waits longer for another than these take
@@ -142,19 +142,19 @@ def scan_source(
 
 def why_refused(source: DataSource, bad: tuple[BadImage, ...], on_bad_image: Literal["error", "skip"] = "error") -> str:
     """What training says instead of beginning where `bad` images cannot be decoded; empty where it begins."""
-    if len(bad) > max(1, MAX_SKIPPED_FRACTION * len(source)):
+    if len(bad) > max(1, MAX_LEFT_OUT_FRACTION * len(source)):
         return _bad_message(source, bad, too_many(len(bad), len(source)))
     if bad and on_bad_image == "error":
         return _bad_message(
-            source, bad, "Repair or remove them; train, transfer and shard skip them with --on-bad-image skip."
+            source, bad, "Repair or remove them; train, transfer and shard leave them out with --on-bad-image skip."
         )
     return ""
 
 
 def too_many(num_bad: int, num_images: int) -> str:
-    """Why so many unreadable images are not skipped, and what to do."""
+    """Why so many unreadable images are not left out, and what to do."""
     return (
-        f"{num_bad:,} of {num_images:,} ({100 * num_bad / num_images:.1f} %) is above the 1 % that may be skipped: "
+        f"{num_bad:,} of {num_images:,} ({100 * num_bad / num_images:.1f} %) is above the 1 % that may be left out: "
         f"repair or remove them."
     )
 

@@ -37,7 +37,7 @@ class InputConfig(FrozenConfig):
     full_from_fraction: Fraction = Field(0.8, description="part of the run from which images have their full side")
     channels: Literal["auto", "rgb", "grey", "bands"] = Field(
         "auto",
-        description="auto: grey where every image is grey, bands where they have channels that are no colours; bands: "
+        description="auto: grey where every image is grey, bands where they have channels that are not colours; bands: "
         "every channel as it is, with its 16 bits where files have them; rgb and grey: what is shown of such images",
     )
     normalisation: Literal["auto", "measured", "imagenet"] = Field(

@@ -23,7 +23,7 @@ def data_caveats(images: Images, split: str, chose_epoch: bool = True) -> tuple[
     found = [*seen, *images.caveats]
     if images.scan.bad:
         files = "1 file" if len(images.scan.bad) == 1 else f"{len(images.scan.bad):,} files"
-        found.append(f"{files} could not be read and {'was' if len(images.scan.bad) == 1 else 'were'} skipped.")
+        found.append(f"{files} could not be read and {'was' if len(images.scan.bad) == 1 else 'were'} left out.")
     is_told = images.task.is_one and not images.task.is_number  # the figures say which classes they know nothing of
     found += [note for note in images.split.notes if not (is_told and note.startswith(f"no {split} image of:"))]
     if images.task.is_number:
@@ -43,12 +43,12 @@ def loss_caveats(run_dir: Path, num_lost: int) -> tuple[str, ...]:
     try:
         events = list(read_events(run_dir / METRICS_LOG))
     except CheckpointError:  # told by the report; the weights are not concerned
-        events, found = [], [f"Whether files were skipped during training is unknown: {METRICS_LOG} is damaged."]
+        events, found = [], [f"Whether files were left out during training is unknown: {METRICS_LOG} is damaged."]
     keys = {str(event.get("key")) for event in events if event.get("event") == "dropped"}
     if keys:
         files = "1 file" if len(keys) == 1 else f"{len(keys):,} files"
         verb = "was" if len(keys) == 1 else "were"
-        found.append(f"{files} could not be read any more, or had changed, and {verb} skipped during training.")
+        found.append(f"{files} could not be read any more, or had changed, and {verb} left out during training.")
     if num_lost:
         images = "1 image" if num_lost == 1 else f"{num_lost:,} images"
         found.append(f"{images} to be judged on could not be read any more, or had changed.")

@@ -247,9 +247,9 @@ def _batches(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Iterator[
     batches = plan.train.epoch(cursor.epoch, first_batch=cursor.batch, check=plan.stop.check)
     if ranks.is_alone:
         for batch in batches:
-            _tell_dropped(ranks, plan)
+            _tell_left_out(ranks, plan)
             yield batch
-        _tell_dropped(ranks, plan)
+        _tell_left_out(ranks, plan)
         return
     with agreed(ranks):  # the first batch may take long, and longer on one machine than on another
         next_batch = next(batches, None)
@@ -288,11 +288,11 @@ def _take_step(training: TrainingStep, plan: FitPlan, cursor: Cursor, batch: Bat
     return num_bad
 
 
-def _tell_dropped(ranks: Ranks, plan: FitPlan) -> None:
+def _tell_left_out(ranks: Ranks, plan: FitPlan) -> None:
     """Say and log which files could not be read any more and left their batch, in whichever process."""
     found: list[dict[str, Any]] = [
         {"key": printable(one.key), "reason": one.reason, "epoch": one.epoch + 1}
-        for one in plan.train.dropped
+        for one in plan.train.left_out
         if printable(one.key) not in plan.told
     ]
     if not ranks.is_alone:  # another process may meet, in another epoch, a file that was told
@@ -302,7 +302,7 @@ def _tell_dropped(ranks: Ranks, plan: FitPlan) -> None:
         for values in found:
             plan.told.add(values["key"])
             plan.write_event("dropped", values)
-            plan.progress.note(f"skipped {values['key']} in epoch {values['epoch']}: {printable(values['reason'])}")
+            plan.progress.note(f"left out: {values['key']} in epoch {values['epoch']}: {printable(values['reason'])}")
 
 
 def _tell_memory(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> None:
@@ -450,7 +450,7 @@ def _stopped(ranks: Ranks, stop: StopSignal) -> Stopped:
 
 def _save_last(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> None:
     if not training.runtime.ranks.is_alone:
-        _tell_dropped(training.runtime.ranks, plan)
+        _tell_left_out(training.runtime.ranks, plan)
     _save(training, plan, cursor, plan.run_dir / LAST, with_state=True)
 
 

@@ -201,9 +201,9 @@ def scan_images(
     on_bad, channels = config.loader.on_bad_image, channels_asked(config)
     scan = scan_source(source, runtime.num_threads, on_bad, scanned, white, channels, runtime.ranks)
     for bad in scan.bad[:10]:
-        note(f"skipped {printable(bad.key)}: {printable(bad.reason)}")
+        note(f"left out: {printable(bad.key)}: {printable(bad.reason)}")
     if len(scan.bad) > 10:
-        note(f"skipped {len(scan.bad) - 10} more; data.json in the run lists them all")
+        note(f"left out: {len(scan.bad) - 10} more; data.json in the run lists them all")
     for text in scan.notes[:3]:
         note(f"used as it is, with a note: {text}")
     if len(scan.notes) > 3:

@@ -319,7 +319,7 @@ class TrainingStep:
         for buffer, before in pairs:
             if id(buffer) not in known and not torch.equal(buffer, before):
                 raise ConfigError(
-                    f"The network changes '{printable(names[id(buffer)])}' while it computes, which is no batch "
+                    f"The network changes '{printable(names[id(buffer)])}' while it computes, which is not batch "
                     f"normalisation, and lanes that are computed apart could not agree on it.\n"
                     f"Train it in one process with --set scale.lanes=1."
                 )

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ..core.errors import DataError, printable
+from ..core.packages import installed_version
 from ..core.runtime import Runtime
 from ..core.types import Preprocessing
 from ..data.augmentation import Mixing
@@ -62,8 +63,6 @@ class FeaturePlan:
 
     def key(self, tap: Tap, view: int) -> FeatureKey:
         """What the features of `tap` depend on, besides the images."""
-        from importlib.metadata import version
-
         drawn = f"{self.view_augment.digest()} {self.seed}" if view else ""
         return FeatureKey(
             code_sha256=code_digest(PACKAGE),
@@ -76,7 +75,7 @@ class FeaturePlan:
             device=self.runtime.device.type,
             processor=_processor(self.runtime.device),
             views_sha256=hashlib.sha256(drawn.encode()).hexdigest() if view else "",
-            libraries={name: version(name) for name in LIBRARIES},
+            libraries={name: str(installed_version(name)) for name in LIBRARIES},
         )
 
     def digests(self, index_N: np.ndarray, view: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Augmentation of channels that are no colours: each as it would be alone, and nothing that needs colours."""
+"""Augmentation of channels that are not colours: each as it would be alone, and nothing that needs colours."""
 
 import numpy as np
 import pytest

@@ -189,7 +189,7 @@ def test_a_file_that_cannot_be_decoded_is_what_training_refuses_the_set_for(tmp_
     assert (first.kind, second.kind) == ("refused", "unreadable")
     assert first.notes[0].startswith(f"{folder}: 1 of 300 images cannot be decoded.\napple/0.jpg: not an image")
     assert first.notes[0].endswith(
-        "\nRepair or remove them; train, transfer and shard skip them with --on-bad-image skip."
+        "\nRepair or remove them; train, transfer and shard leave them out with --on-bad-image skip."
     )
 
 
@@ -212,7 +212,7 @@ def test_text_tells_the_worst_first_and_fits_a_terminal(tmp_path: Path, monkeypa
         "  set: 3 of 64 images cannot be decoded.",
         "  train/apple/cut.jpg: the image data end too early: the file is truncated; train/pear/empty.png: the file is "
         "empty (0 bytes); and 1 more.",
-        "  3 of 64 (4.7 %) is above the 1 % that may be skipped: repair or remove them.",
+        "  3 of 64 (4.7 %) is above the 1 % that may be left out: repair or remove them.",
         "",
         "3 x files that cannot be decoded",
         "  train/apple/cut.jpg (the image data end too early: the file is truncated)",

@@ -123,7 +123,7 @@ def test_damaged_arrays_are_refused_and_cost_no_memory():
     assert refusal(with_header(huge)) == (
         "a: the image has 7000x7000 pixels of 60 channels; at most 80,000,000 values are read. Cut it into pieces."
     )
-    nonsense = "a: the image data are damaged (its header is no description of an array)."
+    nonsense = "a: the image data are damaged (its header does not describe an array)."
     for text in (
         "",
         "{" * 3000,

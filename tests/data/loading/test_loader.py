@@ -222,12 +222,12 @@ def test_a_file_that_turns_bad_ends_the_run_with_its_name(memory_limit_bytes: in
     assert str(error.value) == (
         "image-13.png: is cut off\n"
         "The file cannot be read now; it may have changed since the scan.\n"
-        "Repair it, or skip such files: go on with --resume --set loader.on_bad_image=skip."
+        "Repair it, or leave such files out: go on with --resume --set loader.on_bad_image=skip."
     )
 
 
 @pytest.mark.parametrize("memory_limit_bytes", [0, 2**30])
-def test_a_skipped_file_leaves_its_batch_and_nothing_else_changes(memory_limit_bytes: int):
+def test_a_file_that_is_left_out_leaves_its_batch_and_nothing_else_changes(memory_limit_bytes: int):
     policy = get_policy("shift-flip").config
     settings = {"batch_size": 8, "memory_limit_bytes": memory_limit_bytes, "augmentation": policy}
     with make(ArraySource(150), **settings) as loader:
@@ -237,9 +237,7 @@ def test_a_skipped_file_leaves_its_batch_and_nothing_else_changes(memory_limit_b
     with make(source, on_bad_image="skip", **settings) as loader:
         left = list(loader.epoch(1))
         again = snapshot(loader.epoch(1))
-        assert [(dropped.key, dropped.reason, dropped.epoch) for dropped in loader.dropped] == [
-            ("image-13.png", "is cut off", 1)
-        ]
+        assert [(one.key, one.reason, one.epoch) for one in loader.left_out] == [("image-13.png", "is cut off", 1)]
     assert again == snapshot(iter(left))
     for with_all, without in zip(good, left, strict=True):
         keep = with_all.index_B != 13
@@ -272,7 +270,7 @@ def test_a_batch_that_bad_files_leave_with_one_image_ends_the_run():
 
 
 @pytest.mark.parametrize("num_processes", [1, 2, 4])
-def test_a_skipped_file_leaves_its_lane_and_mixes_no_lane_with_another(num_processes: int):
+def test_a_file_that_is_left_out_leaves_its_lane_and_mixes_no_lane_with_another(num_processes: int):
     """Pairs are formed anew in the lane that lost an image, and in no other, whoever makes it."""
     settings = {"batch_size": 32, "lanes": 4, "on_bad_image": "skip", "augmentation": get_policy("photo-mixed").config}
     parts: list[list[Batch]] = []

@@ -214,7 +214,7 @@ def test_inputs_are_whole_patches():
         build_model("vit-s14-dinov2", ModelSpec(num_classes=2, input_CHW=(3, 224, 256)))
     assert error.value.message == (
         "vit-s14-dinov2 cannot take an input of 224x256x3: layer 'stem.patches': "
-        "256 px are no whole number of patches of 14 px.\n"
+        "256 px are not a whole number of patches of 14 px.\n"
         "Use multiples of 14, such as --input 224x252x3 for a table, --set input.size_px=224 to train."
     )
 

@@ -204,7 +204,7 @@ def _told(measured: Measured) -> list[str]:
     for num, count in Counter(rows_N["bands"].tolist()).most_common():
         if num:
             images = "1 image has" if count == 1 else f"{count:,} images have"
-            lines.append(f"{images} {num} channels that are no colours.")
+            lines.append(f"{images} {num} channels that are not colours.")
     if measured.white_16_bit < MAX_16_BIT:
         lines.append(f"16-bit values use 0 to {measured.white_16_bit:,}: scaled by that.")
     return lines

@@ -24,6 +24,7 @@ from ...core.processors import available_cpus
 from ...core.types import Batch, Preprocessing
 from ..augmentation_policy import AugmentConfig
 from ..augmenter import Augmenter
+from ..limits import MAX_LEFT_OUT_FRACTION
 from ..source import DataSource
 from ..store_place import DEFAULT_LIMIT_BYTES
 from .batch_maker import Assembly, BatchMaker
@@ -31,7 +32,6 @@ from .on_device import ResidentSet, has_room
 from .order import BLOCK_SHARDS, EpochOrder, Order, balanced, blocks, in_order, shuffled
 from .reader_threads import Readers
 
-MAX_DROPPED_FRACTION = 0.01
 MAX_LANES = 4096
 
 
@@ -89,7 +89,7 @@ class LoaderConfig(FrozenConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dropped:
+class LeftOut:
     """A file that could not be read in mid-run and left its batch (`on_bad_image: skip`)."""
 
     key: str
@@ -104,13 +104,13 @@ def keep_waiting() -> None:
 class Loader:
     """Iterates over the samples `index_N` of a source. Close it, or use it as a context manager.
 
-    `waited_s` adds up how long its user has waited for batches, the first one of an epoch included; `dropped` names the
-    files that were left out.
+    `waited_s` adds up how long its user has waited for batches, the first one of an epoch included; `left_out` names
+    files that turned unreadable.
     """
 
     def __init__(self, source: DataSource, index_N: np.ndarray, maker: BatchMaker, config: LoaderConfig) -> None:
         self.config = config
-        self.dropped: list[Dropped] = []
+        self.left_out: list[LeftOut] = []
         self.waited_s = 0.0
         self._source = source
         self._index_N = np.asarray(index_N, dtype=np.int64)
@@ -240,7 +240,7 @@ class Loader:
         self.waited_s += time.monotonic() - started_s
         bad = assembly.bad_images()
         if bad:
-            self._drop(bad, epoch, assembly)
+            self._leave_out(bad, epoch, assembly)
         return assembly.batch()
 
     def _name_stuck_read(self, readers: Readers) -> None:
@@ -253,19 +253,19 @@ class Loader:
                 f"What was saved is intact; if the disk is only slow, go on with --resume --set loader.timeout_s=600."
             )
 
-    def _drop(self, bad: list[ImageError], epoch: int, assembly: Assembly) -> None:
+    def _leave_out(self, bad: list[ImageError], epoch: int, assembly: Assembly) -> None:
         first = bad[0]
         if self.config.on_bad_image == "error":
             raise DataError(
                 f"{first.message}\nThe file cannot be read now; it may have changed since the scan.\n"
-                f"Repair it, or skip such files: go on with --resume --set loader.on_bad_image=skip."
+                f"Repair it, or leave such files out: go on with --resume --set loader.on_bad_image=skip."
             ) from first
-        known = {dropped.key for dropped in self.dropped}
+        known = {one.key for one in self.left_out}
         new = {error.key: error for error in bad if error.key not in known}  # once, however often it is shown
-        self.dropped += [Dropped(key=error.key, reason=error.reason, epoch=epoch) for error in new.values()]
-        if len(self.dropped) > max(1, MAX_DROPPED_FRACTION * self.num_samples):
+        self.left_out += [LeftOut(key=error.key, reason=error.reason, epoch=epoch) for error in new.values()]
+        if len(self.left_out) > max(1, MAX_LEFT_OUT_FRACTION * self.num_samples):
             raise DataError(
-                f"{len(self.dropped)} of {self.num_samples} images have turned unreadable, more than 1 %; the last: "
+                f"{len(self.left_out)} of {self.num_samples} images have turned unreadable, more than 1 %; the last: "
                 f"{first.message}\nA disk or a network share may be failing. What was saved is intact."
             ) from first
         num_left, num_images = min(zip(assembly.lane_sizes_left(), assembly.lane_sizes, strict=True))

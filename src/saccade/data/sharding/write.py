@@ -140,7 +140,9 @@ def _parts(source: DataSource) -> dict[str, np.ndarray]:
         split_N.append(record.split or UNSPLIT)
     for name in source.classes:
         if name != name.strip() or len(name.splitlines()) != 1:
-            raise DataError(f"{where}: the class '{printable(name[:80])}' is no line of text.\nGive it another name.")
+            raise DataError(
+                f"{where}: the class '{printable(name[:80])}' is not one line of text.\nGive it another name."
+            )
     found = [name for name in (*SPLITS, UNSPLIT) if name in set(split_N)]
     parts = {name: np.flatnonzero(np.array(split_N) == name) for name in found}
     return {name: index_N[permutation(0, 0, len(index_N))] for name, index_N in parts.items()}

@@ -258,7 +258,7 @@ def _settled(where: str, labels: Labels, classes: Sequence[str] | None) -> tuple
         return settled.task, names, settled.of_rows(label_N)
     if not all(lists):
         raise DataError(
-            f"{where}: the label of image {lists.index(False)} is no list, and others are.\n"
+            f"{where}: the label of image {lists.index(False)} is not a list, and others are.\n"
             f"Give each image a list of its labels; [] where it has none."
         )
     rows: list[tuple[Any, ...]] = [tuple(dict.fromkeys(cast(Sequence[Any], label))) for label in labels]

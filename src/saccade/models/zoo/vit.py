@@ -247,7 +247,7 @@ def _check_patches(config: ViTConfig, spec: ModelSpec) -> None:
         config.name,
         "stem.patches",
         spec,
-        f"{wrong_px} px are no whole number of patches of {patch_px} px",
+        f"{wrong_px} px are not a whole number of patches of {patch_px} px",
         f"Use multiples of {patch_px}, such as --input {height_px}x{width_px}x{spec.input_CHW[0]} for a table, "
         f"--set input.size_px={height_px} to train.",
     )

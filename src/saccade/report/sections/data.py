@@ -28,7 +28,7 @@ def data_section(record: RunRecord) -> Markup:
         rows.append(["all", *(f"{sum(data.counts[split]):,}" for split in splits)])
     listing = table(["class", *splits], rows, "Images by class and split")
     facts = data_facts(data, record.source_name)
-    return section("data", "Data", *(element("p", {}, fact) for fact in facts), skipped_files(data), listing)
+    return section("data", "Data", *(element("p", {}, fact) for fact in facts), left_out_files(data), listing)
 
 
 def data_facts(data: DataSummary, source_name: str) -> list[str]:
@@ -80,7 +80,7 @@ def _pixels(seen: Preprocessing) -> str:
     return f"What the network sees: {channels}, {fit_words(seen)}, {seen.interpolation}."
 
 
-def skipped_files(data: DataSummary) -> Markup | None:
+def left_out_files(data: DataSummary) -> Markup | None:
     """The files that were left out, by name, with the reason; None where there are none."""
     bad = data.bad_images
     if not bad:
@@ -88,8 +88,8 @@ def skipped_files(data: DataSummary) -> Markup | None:
     rows: list[list[Child]] = [[entry.key, entry.reason] for entry in bad[:MAX_BAD]]
     more = f" ({len(bad) - MAX_BAD:,} more are in data.json)" if len(bad) > MAX_BAD else ""
     return folded(
-        f"{len(bad):,} unreadable file{'s' * (len(bad) > 1)} skipped{more}",
-        table(["file", "reason"], rows, "Skipped files", numeric_from=9),
+        f"{len(bad):,} unreadable file{'s' * (len(bad) > 1)} left out{more}",
+        table(["file", "reason"], rows, "Files that were left out", numeric_from=9),
     )
 
 

@@ -87,7 +87,7 @@ def _earlier_caveats(record: RunRecord) -> list[str]:
     if data.bad_images:
         num = len(data.bad_images)
         found.append(
-            f"{num:,} file{'s' * (num > 1)} could not be read and {'were' if num > 1 else 'was'} skipped; see Data."
+            f"{num:,} file{'s' * (num > 1)} could not be read and {'were' if num > 1 else 'was'} left out; see Data."
         )
     return [*found, *data.notes]
 

@@ -6,7 +6,7 @@ nothing is allocated that the file does not hold (format 1.0 to 3.0: numpy.lib.f
     dtype                     shape              what it is
     uint8, uint16             (H, W), (H, W, 1)  grey
                               (H, W, 3)          red, green and blue
-                              (H, W, C)          bands: 2 or 4 to 64 channels that are no colours
+                              (H, W, C)          bands: 2 or 4 to 64 channels that are not colours
     any other                                    refused in words
 """
 
@@ -63,12 +63,12 @@ def _header(content: bytes) -> tuple[Any, bool, tuple[Any, ...], int]:
     try:
         values = ast.literal_eval(text.strip())
     except (SyntaxError, ValueError, MemoryError, RecursionError, TypeError):
-        raise ValueError("its header is no description of an array") from None
+        raise ValueError("its header does not describe an array") from None
     if not isinstance(values, dict) or set(values) != KEYS:
-        raise ValueError("its header is no description of an array")
+        raise ValueError("its header does not describe an array")
     is_fortran, shape = values["fortran_order"], values["shape"]
     if not isinstance(is_fortran, bool) or not isinstance(shape, tuple):
-        raise ValueError("its header is no description of an array")
+        raise ValueError("its header does not describe an array")
     return values["descr"], is_fortran, shape, start + num_bytes
 
 

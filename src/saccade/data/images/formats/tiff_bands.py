@@ -1,4 +1,4 @@
-"""TIFF with channels that are no colours: the samples of its first page, whatever they mean.
+"""TIFF with channels that are not colours: the samples of its first page, whatever they mean.
 
 No decoder at hand reads them as they are. But samples that lie beside each other are rows of a grey picture that is
 that many times wider, and a plane of its own is a grey picture: each is described as one in a directory of its own,

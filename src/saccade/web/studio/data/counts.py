@@ -4,7 +4,7 @@ from typing import Any
 
 from ....core.errors import printable
 from ....core.types import SPLITS
-from ....report.sections.data import data_facts, skipped_files
+from ....report.sections.data import data_facts, left_out_files
 from ....runs.summary import DataSummary
 from ..runs.index import Run
 from ..runs.words import time_words
@@ -48,7 +48,7 @@ def set_values(found: ImageSet, run: Run, sets: ImageSets) -> dict[str, Any]:
         "facts": data_facts(data, found.name) if data else [],
         "notes": notes[:MAX_NOTES],
         "num_more_notes": max(0, len(notes) - MAX_NOTES),
-        "skipped": skipped_files(data) if data else None,
+        "left_out": left_out_files(data) if data else None,
         "bars": bars_of(data) if data else None,
     }
 
