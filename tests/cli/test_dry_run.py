@@ -66,7 +66,9 @@ def test_a_network_of_the_hub_is_not_downloaded(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("saccade.transfer.choose_backbone.is_on_this_machine", lambda address: False)
     planned = api.plan(api.TransferRequest(source="digits", backbone="resnet18"))
     (model,) = [line for line in planned.opening if line.startswith("model ")]
-    assert model == "model   resnet18: its weights are not on this machine; a dry run downloads none"
+    assert model == (
+        "model   resnet18: its weights (47 MB to download) are not on this machine; a dry run downloads none"
+    )
     assert planned.cost.multiply_adds is None
 
 

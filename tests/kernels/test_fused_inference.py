@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from saccade.kernels.fused_inference import FusedConvolution, RectifiedMaximum, can_fuse, fuse_for_inference
+from saccade.kernels.fused_inference import (
+    FusedConvolution,
+    FusedSameConvolution,
+    RectifiedMaximum,
+    can_fuse,
+    fuse_for_inference,
+)
+from saccade.kernels.same_padding import SamePadding
 from saccade.models.architecture import ModelSpec, build_model
 
 CPU = torch.device("cpu")
@@ -50,6 +57,25 @@ def test_the_maximum_as_integers_has_the_bits_of_torchs(
     pool = nn.MaxPool2d(kernel_px, stride_px, padding_px, ceil_mode=ceil_mode)
     map_BCHW = torch.randn(2, 5, side_px, side_px).relu().to(precision).contiguous(memory_format=torch.channels_last)
     assert torch.equal(RectifiedMaximum(pool)(map_BCHW), pool(map_BCHW))
+
+
+@pytest.mark.parametrize(("kernel_px", "stride_px"), [(3, 2), (5, 2), (3, 1)])
+@pytest.mark.parametrize("size_HW", [(12, 12), (13, 13), (12, 13), (14, 9)])
+def test_tensorflows_zeros_are_folded_into_a_depthwise_convolution(
+    kernel_px: int, stride_px: int, size_HW: tuple[int, int]
+):
+    needs(torch.float32)
+    convolution = nn.Conv2d(8, 8, kernel_px, stride_px, groups=8, bias=False)
+    layers = (SamePadding(kernel_px, stride_px), convolution, nn.BatchNorm2d(8).eval(), nn.ReLU6())
+    nn.init.uniform_(layers[2].running_mean)
+    fused = fuse_for_inference(layers, torch.float32)
+    assert [type(module) for module in fused.children()] == [FusedSameConvolution]
+    map_BCHW = torch.randn(3, 8, *size_HW).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        expected = nn.Sequential(*copy.deepcopy(layers))(map_BCHW)
+        found = [fused(map_BCHW), fused(map_BCHW), fused(map_BCHW[:1])]  # weights are packed at the first
+    for images in found:
+        torch.testing.assert_close(images, expected[: len(images)], rtol=1e-5, atol=1e-6)
 
 
 def test_no_fused_call_where_the_processor_or_the_device_has_none():

@@ -25,10 +25,12 @@ from saccade.evaluate.thresholds import choose_threshold
 from saccade.evaluate.words import percent
 from saccade.report import record
 from saccade.report.page import write_report
+from saccade.report.sections.transfer import taken
 from saccade.runs.checkpoint import find_checkpoint, update_manifest
 from saccade.runs.evaluation_files import JudgedOutputs, JudgedPictures, write_verdict
 from saccade.runs.names import NOVELTY, VALIDATION
 from saccade.runs.novelty_file import KnownFeatures, novelty_bytes
+from saccade.runs.start_point import Rung, StartPoint
 from saccade.runs.validation_file import ValidationOutputs, validation_bytes
 
 
@@ -95,7 +97,7 @@ def test_a_transfer_shows_what_was_measured_and_why_it_froze_so_deep(make_run: C
     }
     values |= {"penalty": 0.1, "data_digest": "0" * 64}
     fewer = tail | {"num_images": 90, "num_correct": 310, "num_parameters": 7}  # not compared: no p-value
-    rungs = [rung, fewer, tail | {"p_better": 0.0004}]
+    rungs = [rung, fewer, tail | {"p_better": 0.4}]
     (made.path / "transfer.json").write_text(json.dumps(values | {"rungs": rungs}))
     page = Page(write_report(made.path).read_text(encoding="utf-8"))
     assert [a["id"] for tag, a in page.elements if tag == "section" and a.get("id")][:3] == [
@@ -111,11 +113,46 @@ def test_a_transfer_shows_what_was_measured_and_why_it_froze_so_deep(make_run: C
     assert (
         "Features took 1.2 s (40 images computed, 1,200 found on disk), choosing the depth 0.5 s, the last layer 1.5 s."
     ) in page.text
-    assert "all a new last layer 900 75.0 70.5 to 79.0 - 1,026" in page.text
-    assert "stage2 everything after that part 900 82.5 78.0 to 86.0 <0.001 1,026" in page.text
-    assert "<0.001 1,026 stage2 everything after that part 90 77.5 78.0 to 86.0 - 7" in page.text  # most images first
+    assert "all a new last layer yes 900 75.0 70.5 to 79.0 - 1,026" in page.text
+    said = "stage2 everything after that part no: not better beyond chance 900 82.5 78.0 to 86.0 0.400 1,026"
+    assert f"{said} stage2 everything after that part only to compare 90 77.5 78.0 to 86.0 - 7" in page.text
     assert ("a", {"href": "#curves"}) not in page.elements  # nothing but the last layer was fitted: no epochs
     assert "No epoch was better" not in page.text
+
+
+def test_every_depth_says_whether_it_was_taken_and_why_not():
+    def measured(depth: str, trained: str, p_better: float = 1.0, num_images: int = 900) -> Rung:
+        figures = {"num_judged": 400, "num_correct": 300, "low": 0.7, "high": 0.8, "num_parameters": 9, "seconds": 1.0}
+        return Rung(depth=depth, trained=trained, num_images=num_images, p_better=p_better, **figures)
+
+    def told(frozen: str, sentence: str, *tails: Rung) -> list[str]:
+        rungs = (measured("all", "linear"), *tails)
+        start = StartPoint(
+            frozen=frozen,
+            sentence=sentence,
+            rungs=rungs,
+            held_out_accuracy=0.5,
+            penalty=1.0,
+            features_s=1.0,
+            heads_s=1.0,
+            num_computed=1,
+            num_found=0,
+            data_digest="0",
+        )
+        return [taken(rung, start) for rung in rungs]
+
+    better, worse = measured("stage2", "tail", 0.001), measured("stage1", "tail", 0.4)
+    by_chance = "no: not better beyond chance"
+    assert told("stage2", "", better, worse) == ["no: stage2 is better", "yes", by_chance]
+    assert told("stage1", "", better, measured("stage1", "tail", 0.01)) == 2 * ["no: stage1 is better"] + ["yes"]
+    assert told("all", "", worse) == ["yes", by_chance]
+    assert told("stage1", "", measured("stage2", "tail", 0.6), worse) == [
+        "if no epoch is better",
+        "no: promises less than the trial",
+        "on trial",
+    ]
+    no_time = "--minutes 1 leaves no time to fine-tune."
+    assert told("all", no_time, better, worse) == ["yes", "no: no time was left", by_chance]
 
 
 def test_a_trial_that_was_not_kept_is_told(make_run: Callable, tmp_path: Path):

@@ -1,6 +1,7 @@
 """A whole transfer on real digits: what is frozen stays, what is kept is found again, a run cut off goes on."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -229,9 +230,8 @@ def test_measurements_that_are_damaged_are_named(backbone: Path, tmp_path: Path)
 def test_no_time_for_more_fits_the_last_layer_alone_and_says_so(backbone: Path, tmp_path: Path):
     result = api.transfer(replace(request(backbone, tmp_path / "run", "auto"), minutes=0.0001))
     assert result.start.frozen == "all"
-    assert result.start.sentence == (
-        "Only the last layer is trained: --minutes 0.0001 leaves no time for more, which takes at least about 10 s."
-    )
+    words = "Only the last layer is trained: --minutes 0.0001 leaves no time for more, which takes at least about "
+    assert re.fullmatch(re.escape(words) + r"\d+ (s|min)\.", result.start.sentence)  # a busy machine expects longer
 
 
 def test_time_enough_changes_no_bit(backbone: Path, whole: Whole, tmp_path: Path):

@@ -45,7 +45,25 @@ def has_fused_convolution(precision: torch.dtype) -> bool:
     for it."""
     if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
         return False
+    if not hasattr(torch.ops.mkldnn, "_reorder_convolution_weight"):
+        return False
     return precision == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def packed_weight(
+    map_BCHW: torch.Tensor,
+    weight_OIHW: torch.Tensor,
+    padding: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int,
+) -> torch.Tensor:
+    """The weight as `fused_convolution` reads it, which else brings it into that order at every call: an opaque tensor
+    that nothing else reads. Maps of other sizes than `map_BCHW` have the same values with it."""
+    packed: torch.Tensor = torch.ops.mkldnn._reorder_convolution_weight(
+        weight_OIHW, list(padding), list(stride), list(dilation), groups, list(map_BCHW.shape)
+    )
+    return packed
 
 
 def fused_convolution(

@@ -2,7 +2,8 @@
 
 On a CPU up to half of the time of a small network goes into reading maps again for a ReLU and into maximum pooling.
 oneDNN applies the nonlinearity while the map is still in the processor's cache, and the maximum of numbers that are not
-negative is that of their bit patterns. Folding: Jacob et al. 2018 (arXiv:1712.05877), section 3.2.
+negative is that of their bit patterns. Folding: Jacob et al. 2018 (arXiv:1712.05877), section 3.2. Weights are brought
+into oneDNN's order once, and the zeros of TensorFlow's padding are not written.
 """
 
 import copy
@@ -14,12 +15,15 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..core import torch_private
 from .response_norm import LocalResponseNorm
+from .same_padding import SamePadding
 
 RELUS = (torch.relu, nn.functional.relu)
 # What oneDNN computes inside a convolution, by its own words.
 INSIDE = {nn.ReLU: "relu", nn.ReLU6: "hardtanh", nn.SiLU: "swish", nn.Hardswish: "hardswish"}
 RELU6_BOUNDS = (0.0, 6.0)
 UNTRACEABLE = (fx.proxy.TraceError, TypeError, RuntimeError)  # the code decides by values, which tracing cannot follow
+# Images that pass together, so that their maps stay in the cache; bfloat16's matrix units want more rows at a time.
+AT_ONCE = {torch.float32: 4, torch.bfloat16: 8}
 BITS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}  # integers as wide as the numbers that can be fused
 
 
@@ -36,13 +40,43 @@ class FusedConvolution(nn.Module):
         self.padding, self.stride = convolution.padding, convolution.stride
         self.dilation, self.groups = convolution.dilation, convolution.groups
         self.after, self.bounds = after, RELU6_BOUNDS if after == "hardtanh" else ()
+        self._packed: dict[str, torch.Tensor] = {}
 
     def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
         """The map behind the convolution and its nonlinearity, in the precision of the weights."""
-        where = (self.padding, self.stride, self.dilation, self.groups)
+        return self._convolved(map_BCHW.to(self.weight.dtype), "weight", self.padding)
+
+    def _convolved(self, map_BCHW: torch.Tensor, name: str, padding: str | tuple[int, ...]) -> torch.Tensor:
+        """By the filters called `name`."""
+        where = (self.stride, self.dilation, self.groups)
+        weight_OIHW = self._packed.get(name, getattr(self, name))
+        if weight_OIHW.dtype == torch.float32 and name not in self._packed and not isinstance(padding, str):
+            weight_OIHW = torch_private.packed_weight(map_BCHW, weight_OIHW, padding, *where)
+            self._packed[name] = weight_OIHW  # threads that do so at once come to the same
         return torch_private.fused_convolution(
-            map_BCHW.to(self.weight.dtype), self.weight, self.bias, *where, self.after, self.bounds
+            map_BCHW, weight_OIHW, self.bias, padding, *where, self.after, self.bounds
         )
+
+
+class FusedSameConvolution(FusedConvolution):
+    """A depthwise convolution behind TensorFlow's padding, which has one zero more below and at the right: the same
+    zeros on all sides, and a filter that begins with a row and a column of zeros. No padded map is written."""
+
+    def __init__(self, padding: SamePadding, convolution: nn.Conv2d, after: str, precision: torch.dtype) -> None:
+        super().__init__(convolution, after, precision)
+        self.same = padding
+        late = nn.functional.pad(self.weight.detach(), (1, 0, 1, 0)).contiguous(memory_format=torch.channels_last)
+        self.late = nn.Parameter(late, requires_grad=False)
+
+    def forward(self, map_BCHW: torch.Tensor) -> torch.Tensor:
+        """The map behind padding, convolution and nonlinearity."""
+        map_BCHW = map_BCHW.to(self.weight.dtype)
+        left, right, above, below = self.same.around(map_BCHW)
+        if (right - left, below - above) == (1, 1):
+            return self._convolved(map_BCHW, "late", (below, right))
+        if (right - left, below - above) == (0, 0):
+            return self._convolved(map_BCHW, "weight", (above, left))
+        return self._convolved(self.same(map_BCHW), "weight", self.padding)
 
 
 class RectifiedMaximum(nn.Module):
@@ -104,7 +138,7 @@ class _Tracer(fx.Tracer):
 
 def _traced(network: nn.Module) -> fx.GraphModule | None:
     """`network` as a graph of layers, where those that cannot be followed stay whole; None where it is one of them."""
-    whole: set[type[nn.Module]] = {LocalResponseNorm}
+    whole: set[type[nn.Module]] = {LocalResponseNorm, SamePadding}
     while True:
         tracer = _Tracer(whole)
         try:
@@ -167,7 +201,14 @@ def _fuse_convolutions(graph: fx.GraphModule, precision: torch.dtype) -> None:
             continue
         user = next(iter(node.users)) if len(node.users) == 1 else None
         after = "none" if user is None else _inside(user, modules)
-        _replace(graph, node.target, FusedConvolution(convolution, after, precision))
+        fused = FusedConvolution(convolution, after, precision)
+        before, padding = node.args[0], _module(node.args[0], modules)
+        if isinstance(before, fx.Node) and isinstance(padding, SamePadding) and _is_depthwise(convolution):
+            if len(before.users) == 1:
+                fused = FusedSameConvolution(padding, convolution, after, precision)
+                before.replace_all_uses_with(before.args[0])  # type: ignore[arg-type]  # a layer's input is a node
+                graph.graph.erase_node(before)
+        _replace(graph, node.target, fused)
         if user is not None and after != "none":
             user.replace_all_uses_with(node)
             graph.graph.erase_node(user)
@@ -218,6 +259,10 @@ def _is_rectified(node: object, modules: dict[str, nn.Module]) -> bool:
 def _is_plain(convolution: nn.Conv2d) -> bool:
     """A convolution as torch computes it, with zeros around; its kernels know no other edge."""
     return type(convolution) is nn.Conv2d and convolution.padding_mode == "zeros" and convolution.padding != "same"
+
+
+def _is_depthwise(convolution: nn.Conv2d) -> bool:
+    return convolution.groups == convolution.in_channels == convolution.out_channels
 
 
 def _module(node: object, modules: dict[str, nn.Module]) -> nn.Module | None:

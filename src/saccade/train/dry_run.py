@@ -24,6 +24,7 @@ from ..design.table import layer_table
 from ..design.text import size
 from .config import RunConfig
 from .extra_loss import FindExtraLoss, no_extra_loss
+from .memory_needed import free_on, parts_that_fit
 from .prepare import Images, prepare_images
 from .progress import RunProgress
 from .run import check_growing, model_parameters, num_judged, opening_lines, start_training
@@ -37,18 +38,22 @@ MOST_S = 5.0  # that they take together, but for the step in which the last begi
 @dataclass(frozen=True, kw_only=True)
 class Cost:
     """What one image takes through the network, what a step takes in memory, and how long the run would take here;
-    None: not known."""
+    None: not known. `download_bytes` are of weights that are not on this machine; 0 where they are, or none are
+    needed. `short` says what to do where a step needs more memory than is free."""
 
     parameters: int
     multiply_adds: int | None
     training_bytes: int | None
     left: TimeLeft | None
+    download_bytes: int | None = 0
+    short: str = ""
 
     def words(self) -> list[str]:
         """A line on what it costs, and one on how long it takes."""
         parts = [f"{self.multiply_adds:,} multiply-adds an image" if self.multiply_adds else ""]
         parts += [f"about {size(self.training_bytes)} of memory while training" if self.training_bytes else ""]
         lines = [f"cost    {'; '.join(filter(None, parts))}"] if any(parts) else []
+        lines += [f"memory  {self.short}"] if self.short else []
         if self.left is not None and self.left.high_s > 0:
             lines.append(
                 f"time    {between_words(self.left.low_s, self.left.high_s)} here, its verdict and report included"
@@ -94,6 +99,7 @@ class DryRun(Displayed):
             "parameters": self.cost.parameters,
             "multiply_adds": self.cost.multiply_adds,
             "training_bytes": self.cost.training_bytes,
+            "download_bytes": self.cost.download_bytes,
             "seconds_low": round(left.low_s, 1) if left else None,
             "seconds_high": round(left.high_s, 1) if left else None,
             "settings": settings_of(self.config),
@@ -120,15 +126,18 @@ def plan_training(
     check_growing(training.model, config, images.preprocessing)
     parameters = model_parameters(training.model)
     cost = cost_of(training.model, config, images, runtime)
-    progress.working("measuring a few steps")
-    left = measure_steps(training, config, images, runtime)
+    short = memory_words(training.model, config, cost[1], runtime)
+    left = None
+    if not short:
+        progress.working("measuring a few steps")
+        left = measure_steps(training, config, images, runtime)
     opening = opening_lines(config, images, runtime.describe(), run, parameters)
     return DryRun(
         config=asked,
         opening=tuple(opening),
         run=run,
         num_images=images_by_part(images),
-        cost=Cost(parameters=parameters, multiply_adds=cost[0], training_bytes=cost[1], left=left),
+        cost=Cost(parameters=parameters, multiply_adds=cost[0], training_bytes=cost[1], left=left, short=short),
     )
 
 
@@ -178,3 +187,15 @@ def measure_steps(training: TrainingStep, config: RunConfig, images: Images, run
             if number and time.monotonic() - started_s > MOST_S:
                 break
     return taken.left(0, 0, config.epochs)
+
+
+def memory_words(model: nn.Module, config: RunConfig, step_bytes: int | None, runtime: Runtime) -> str:
+    """What to do where a step needs more memory than is free; "" where it fits, or nothing tells."""
+    free_bytes = free_on(runtime.device)
+    if step_bytes is None or free_bytes is None or step_bytes <= free_bytes:
+        return ""
+    num_parts = parts_that_fit(model, config, step_bytes, free_bytes)
+    remedy = "take smaller images, or a network with smaller maps"
+    if num_parts:
+        remedy = f"--set accumulate={num_parts} computes each batch in {num_parts} parts, which fit"
+    return f"{size(free_bytes)} are free here, less than a step takes, so none was measured; {remedy}"

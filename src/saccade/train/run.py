@@ -43,6 +43,7 @@ from .final_evaluation import Judgement, judge, kept_checkpoint, write_seen
 from .held_back import MAX_TRAIN
 from .loop import FitPlan, fit
 from .loss import class_weights
+from .memory_needed import refuse_too_large
 from .prepare import Images, prepare_images
 from .progress import RunProgress
 from .resume import resume
@@ -216,6 +217,7 @@ def watched_run(
 
 def start_training(config: RunConfig, images: Images, runtime: Runtime) -> TrainingStep:
     """A fresh network with all that trains it. Raises UnknownNameError, NotationError or ModelError."""
+    refuse_too_large(config, images.spec, runtime)
     seed_everything(config.seed)
     model = resolve_model(config.model, images.spec)
     if is_given(config.model):

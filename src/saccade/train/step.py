@@ -25,10 +25,12 @@ from ..core.types import Batch, Preprocessing
 from ..data.images.normalize import normalize
 from ..data.loading.loader import lane_share
 from ..kernels.cuda_graph import CudaRecorder, GradientGraphs
-from ..kernels.fused_inference import can_fuse, fuse_for_inference
+from ..kernels.fused_inference import AT_ONCE, can_fuse, fuse_for_inference
 from ..kernels.gradients import use_fast_gradients
+from ..kernels.one_core_each import one_core_each
 from ..models.surgery import cut, freeze, hold_still, run, thaw
 from .config import RunConfig
+from .core_by_core import can_part, gradients_of_parts, num_parts
 from .extra_loss import ExtraLoss
 from .lane_sums import LaneSums
 from .loss import loss_sum, num_right, total_weight
@@ -98,6 +100,10 @@ class TrainingStep:
         self._can_fuse = bool(self.frozen) and can_fuse(runtime.device, runtime.precision)
         self._fused: nn.Module | None = None
         self._live: tuple[nn.Module, ...] = ()
+        self._can_part = False
+        if config.transfer.frozen:
+            self._live = cut(self.model, config.transfer.frozen).live
+            self._can_part = can_part(self._live, runtime)
         use_fast_gradients(self.model, runtime)
         self.groups = build_optimizers(self.model, config.optimizer, runtime.precision)
         self.average = WeightAverage(self.model, config.average) if config.average.decay else None
@@ -380,12 +386,30 @@ class TrainingStep:
             )
 
     def _gradients(self, image_BCHW: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        num_parts = max(1, min(self.num_micro_batches, image_BCHW.shape[0] // 2))  # batch norm needs two images
+        if self._can_part and self.num_micro_batches == 1 and num_parts(len(target), self.runtime) > 1:
+            return self._gradients_core_by_core(image_BCHW, target)
+        return self._gradients_in_turn(image_BCHW, target)
+
+    def _gradients_core_by_core(
+        self, image_BCHW: torch.Tensor, target: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Every core takes a share of the images through the whole network and back."""
+        num_weighted = total_weight(target, self.class_weight_K, self.task)
+        self._fuse()  # once, not in every thread
+
+        def part(place: slice) -> tuple[torch.Tensor, torch.Tensor]:
+            loss, num_correct = self._loss(image_BCHW[place], target[place], num_weighted, len(target))
+            return loss.to(widest(self.runtime.device)), num_correct
+
+        return gradients_of_parts(part, len(target), self._parameters, self.runtime)
+
+    def _gradients_in_turn(self, image_BCHW: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        number = max(1, min(self.num_micro_batches, image_BCHW.shape[0] // 2))  # batch norm needs two images
         num_weighted = total_weight(target, self.class_weight_K, self.task)
         loss = torch.zeros((), dtype=widest(image_BCHW.device), device=image_BCHW.device)
         num_correct = torch.zeros((), dtype=torch.int64, device=image_BCHW.device)
-        parts = zip(image_BCHW.tensor_split(num_parts), target.tensor_split(num_parts), strict=True)
-        with counted_as_one(self.model, num_parts):
+        parts = zip(image_BCHW.tensor_split(number), target.tensor_split(number), strict=True)
+        with counted_as_one(self.model, number):
             for image, part in parts:
                 part_loss, part_correct = self._loss(image, part, num_weighted, len(target))
                 part_loss.backward()
@@ -412,15 +436,31 @@ class TrainingStep:
 
     def _logits(self, input_BCHW: torch.Tensor) -> torch.Tensor:
         """logits_BK. What is frozen runs as for features, where this machine has the fused kernels."""
-        if not self._can_fuse:
+        fused = self._fuse()
+        if fused is None:
             logits_BK: torch.Tensor = self.model(input_BCHW)
             return logits_BK
-        if self._fused is None:  # only now: a run that goes on has loaded its weights
+        return run(self._live, self._frozen_maps(fused, input_BCHW))
+
+    def _fuse(self) -> nn.Module | None:
+        """The frozen part, fused; None where it is not. Only now: a run that goes on has loaded its weights."""
+        if self._fused is None and self._can_fuse:
             self._fused = fuse_for_inference(self.frozen, self.runtime.precision)
-            self._live = cut(self.model, self.config.transfer.frozen).live
-        with torch.no_grad():
-            map_BCHW = self._fused(input_BCHW)
-        return run(self._live, map_BCHW)
+        return self._fused
+
+    def _frozen_maps(self, fused: nn.Module, input_BCHW: torch.Tensor) -> torch.Tensor:
+        """What the frozen part gives, in small groups, by one core each where this thread has several."""
+
+        def maps(group_BCHW: torch.Tensor) -> torch.Tensor:
+            with torch.no_grad():
+                found: torch.Tensor = fused(group_BCHW)
+                return found
+
+        groups = input_BCHW.split(AT_ONCE[self.runtime.precision])
+        if torch.get_num_threads() == 1:
+            return torch.cat([maps(group_BCHW) for group_BCHW in groups])
+        with one_core_each(self.runtime) as pool:
+            return torch.cat(list(pool.map(maps, groups)))
 
     def _inputs(self, image_BCHW: torch.Tensor) -> torch.Tensor:
         if image_BCHW.shape[2:] == self.input_HW:

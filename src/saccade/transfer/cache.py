@@ -135,7 +135,7 @@ class FeatureCache:
         name = hashlib.blake2b(digest_NB.tobytes(), digest_size=12).hexdigest()
         path = self.folder / f"{PREFIX}{name}{ENDING}"
         atomic.write_bytes(path, tensor_bytes(tensors))  # save_file would hide from us that the disk is full
-        self._open(path)
+        self._open(path, is_ours=True)
 
     def make_room(self, needed_bytes: int) -> bool:
         """Whether `needed_bytes` more fit, once the features that were not used for longest have left. Raises
@@ -172,7 +172,8 @@ class FeatureCache:
             num_lost += len(file.is_good_N) - len(good_N)
         return num_lost
 
-    def _open(self, path: Path) -> None:
+    def _open(self, path: Path, is_ours: bool = False) -> None:
+        """Map a file and look through its records; one that is `is_ours` was written just now."""
         try:
             open_plain_file(path).close()  # what maps it would wait at a pipe
             with safe_open(path, framework="pt") as opened:
@@ -185,7 +186,7 @@ class FeatureCache:
             return
         is_good_N = np.fromiter(
             (
-                bool((checksum(digest, value) == kept).all())
+                is_ours or bool((checksum(digest, value) == kept).all())
                 for digest, value, kept in zip(digest_NB, values, checksum_NB, strict=True)
             ),
             bool,

@@ -14,6 +14,7 @@ from ..train.prepare import divide, scan_images
 from ..train.progress import RunProgress
 from ..train.run import model_parameters, opening_lines
 from ..train.run_directory import RunFolder
+from ..weights.public_table import line_at
 from .run import KNOWN_AT_ONCE, network_of_run, with_weights_known
 from .start_point import AUTO, StartWork, enough_epochs, forecast_start
 
@@ -37,8 +38,11 @@ def plan_transfer(
     if weights is None:
         opening = [line for line in known if line.startswith((*KNOWN_AT_ONCE, SPLIT))]
         name = printable(config.transfer.backbone)
-        opening.insert(2, f"model   {name}: its weights are not on this machine; a dry run downloads none")
-        cost = Cost(parameters=0, multiply_adds=None, training_bytes=None, left=None)
+        known_weights = line_at(config.transfer.weights)
+        many = f" ({known_weights.megabytes:.0f} MB to download)" if known_weights else ""
+        opening.insert(2, f"model   {name}: its weights{many} are not on this machine; a dry run downloads none")
+        download_bytes = round(1e6 * known_weights.megabytes) if known_weights else None
+        cost = Cost(parameters=0, multiply_adds=None, training_bytes=None, left=None, download_bytes=download_bytes)
         return DryRun(config=asked, opening=tuple(opening), run=run, num_images=images_by_part(images), cost=cost)
     white = images.preprocessing.white_16_bit
     augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed, white)

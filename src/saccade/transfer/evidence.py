@@ -15,13 +15,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..core.runtime import Runtime, seed_everything, send
+from ..core.runtime import Runtime, seed_everything, send, wait_for
 from ..core.task import ONE_LABEL, SEVERAL_LABELS, Task
 from ..data.loading.order import balanced
 from ..data.random_numbers import permutation
 from ..models.new_head import new_head
 from ..train.config import RunConfig
-from ..train.loss import loss_mean, right_images
+from ..train.core_by_core import can_part, gradients_of_parts
+from ..train.loss import loss_mean, loss_sum, right_images, total_weight
 from ..train.optimizers import build_optimizers
 from ..train.schedule import learning_rate_factor
 from .probe import LinearProbe, fit_probe, stratified_folds
@@ -152,9 +153,8 @@ def step_seconds(live: tuple[nn.Module, ...], value_B: torch.Tensor, label_B: to
     for _ in range(2):
         fits.check()
         started_s = time.monotonic()
-        loss = _loss(tail, value_B, label_B, np.arange(len(label_B)), fits)
-        loss.backward()
-        loss.item()  # waits for a GPU
+        _gradients(tail, value_B, label_B, np.arange(len(label_B)), fits)
+        wait_for(fits.runtime.device)
         seconds = time.monotonic() - started_s
     return seconds
 
@@ -186,6 +186,26 @@ def _loss(
         logits_BK = module(send(value_N[position_B], runtime.device).to(runtime.precision))
     target_B = send(label_N[position_B], runtime.device)
     return loss_mean(logits_BK.float(), target_B, fits.config.loss, fits.class_weight_K, fits.task)
+
+
+def _gradients(
+    module: nn.Module, value_N: torch.Tensor, label_N: torch.Tensor, index_B: np.ndarray, fits: Fits
+) -> None:
+    """Those of a batch, into the parameters of `module`; by one core each where that comes to the same."""
+    if not fits.task.is_one or not can_part([module], fits.runtime):
+        _loss(module, value_N, label_N, index_B, fits).backward()
+        return
+    rules, weight_K = fits.config.loss, fits.class_weight_K
+    num_weighted = total_weight(label_N[torch.from_numpy(index_B)], weight_K)
+
+    def part(place: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        position_B = torch.from_numpy(index_B[place])
+        with fits.runtime.arithmetic():
+            logits_BK = module(value_N[position_B].to(fits.runtime.precision)).float()
+        label_B = label_N[position_B]
+        return loss_sum(logits_BK, label_B, rules, weight_K) / num_weighted, right_images(logits_BK, label_B).sum()
+
+    gradients_of_parts(part, len(index_B), list(module.parameters()), fits.runtime)
 
 
 def _judge_trained(
@@ -224,7 +244,7 @@ def _train(
         if step % per_epoch == 0:
             order_M = used_M[_order(config, label_N[used_M].numpy(), step // per_epoch)]
         first = step % per_epoch * batch_size
-        _loss(module, value_N, label_N, order_M[first : first + batch_size], fits).backward()
+        _gradients(module, value_N, label_N, order_M[first : first + batch_size], fits)
         factor = learning_rate_factor(config.schedule, step, total)
         for group in groups:
             group.step(factor)

@@ -5,7 +5,8 @@ image do not depend on its neighbours: the same image gives the same bits, cache
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from ..core.errors import StorageError
 from ..data.augmentation_policy import AugmentConfig
 from ..data.loading.loader import LoaderConfig, build_loader
 from ..data.loading.unchanged import Unchanged
+from ..kernels.one_core_each import one_core_each
 from .cache import RECORDS_PER_FILE, FeatureCache
 from .feature_plan import FeaturePlan, features_changed
-from .frozen import DTYPES, GROUP, FrozenPart, Tap, workers
+from .frozen import DTYPES, FrozenPart, Tap
 
 
 @dataclass(kw_only=True)
@@ -68,6 +70,7 @@ def collect_features(
         if not len(position_M):
             return {tap: stores[tap].take(digest_NB) for tap in taps}
         result: dict[Tap, torch.Tensor] = {}
+        keep = stack.enter_context(_kept_aside(stores, work))
         for start, values in _passes(plan, taps, index_N[position_M], view, work):
             part_M = position_M[start : start + len(values[0])]
             if not result:
@@ -79,7 +82,7 @@ def collect_features(
                 _check_room(needed, stores, work)
             for tap, value in zip(taps, values, strict=True):
                 result[tap][torch.from_numpy(part_M)] = value
-                _keep(tap, stores, digest_NB[part_M], value, work)
+            keep(digest_NB[part_M], dict(zip(taps, values, strict=True)))
             del values, value  # before the next ones are computed
     return result
 
@@ -143,6 +146,30 @@ def _reason(error: StorageError) -> str:
     return f"{error.message.splitlines()[0]} Choose another place with --cache DIR, or --cache none."
 
 
+@contextmanager
+def _kept_aside(
+    stores: dict[Tap, FeatureCache], work: FeatureWork
+) -> Iterator[Callable[[np.ndarray, dict[Tap, torch.Tensor]], None]]:
+    """What keeps the features of some images by tap, on a thread of its own: checksums and the disk wait for nobody
+    who computes. One lot at a time, so that no more than one is held; all are kept when the block ends."""
+    pending: list[Future[None]] = []
+
+    def write(digest_NB: np.ndarray, value_of: dict[Tap, torch.Tensor]) -> None:
+        for tap in list(value_of):
+            _keep(tap, stores, digest_NB, value_of.pop(tap), work)
+
+    with ThreadPoolExecutor(1) as pool:
+
+        def keep(digest_NB: np.ndarray, value_of: dict[Tap, torch.Tensor]) -> None:
+            for lot in pending:
+                lot.result()
+            pending[:] = [pool.submit(write, digest_NB, value_of)]
+
+        yield keep
+        for lot in pending:
+            lot.result()
+
+
 def _keep(
     tap: Tap, stores: dict[Tap, FeatureCache], digest_NB: np.ndarray, value: torch.Tensor, work: FeatureWork
 ) -> None:
@@ -167,12 +194,12 @@ def _passes(
     source = Unchanged(plan.source, plan.digest_NB, features_changed)
     with (
         build_loader(source, index_N, plan.preprocessing, augment, config, plan.seed) as loader,
-        workers(plan.runtime) as pool,
+        one_core_each(plan.runtime) as pool,
     ):
         start = 0
         for batch in loader.epoch(view, shuffle=False):
             num_images = len(batch.image_BCHW)
-            groups = pool.map(frozen.outputs, batch.image_BCHW.split(GROUP))
+            groups = pool.map(frozen.outputs, batch.image_BCHW.split(frozen.group))
 
             def tell(done: int, start: int = start) -> None:
                 work.check()

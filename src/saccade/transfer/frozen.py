@@ -1,9 +1,6 @@
 """The frozen part of a network, run without gradients: where features are taken, in which groups, on which threads."""
 
 import hashlib
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,10 +10,10 @@ from torch import nn
 from ..core.runtime import Runtime, send
 from ..core.types import Preprocessing
 from ..data.images.normalize import normalize
-from ..kernels.fused_inference import can_fuse, fuse_for_inference
+from ..kernels.fused_inference import AT_ONCE, can_fuse, fuse_for_inference
 from ..models.surgery import cut, depths, mean_over_positions
 
-GROUP = 8  # images that pass through the frozen part together
+GROUP = 8  # images that pass through the frozen part together where it is not fused
 Dtype = Literal["float32", "bfloat16", "float16"]
 DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -32,24 +29,6 @@ class Tap:
         return f"{self.depth}, {'means' if self.pooled else 'maps'}"
 
 
-@contextmanager
-def workers(runtime: Runtime) -> Iterator[ThreadPoolExecutor]:
-    """Threads that compute one group each: on a CPU as many as the machine has, each on one core, which needs no
-    waiting for each other inside a layer, and gives the same bits on any number of cores."""
-    on_cpu = runtime.device.type == "cpu"
-    num_threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(runtime.num_threads if on_cpu else 1, initializer=_use_one_core if on_cpu else None)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(num_threads)  # threads begin with the number that was set last anywhere
-
-
-def _use_one_core() -> None:
-    torch.set_num_threads(1)
-
-
 class FrozenPart:
     """The frozen layers of a network up to every tap, ready to be run without gradients, in groups of one size."""
 
@@ -61,22 +40,23 @@ class FrozenPart:
         self.preprocessing = preprocessing
         self.runtime = runtime
         self.dtype = dtype
+        fast = can_fuse(runtime.device, runtime.precision)
+        self.group = AT_ONCE[runtime.precision] if fast else GROUP
         self.segments: list[tuple[str, nn.Module]] = []  # the layers between one tap's depth and the next
         passed = 0
         for depth in [name for name in depths(model) if any(tap.depth == name for tap in taps)]:
             frozen = cut(model, depth).frozen
             layers = frozen[passed:]
-            fast = can_fuse(runtime.device, runtime.precision)
             self.segments.append(
                 (depth, fuse_for_inference(layers, runtime.precision) if fast else nn.Sequential(*layers))
             )
             passed = len(frozen)
 
     def outputs(self, image_BCHW: torch.Tensor) -> list[torch.Tensor]:
-        """Features (B, ...) of `dtype` on the CPU at each tap, of B <= GROUP prepared uint8 images."""
+        """Features (B, ...) of `dtype` on the CPU at each tap, of B <= `group` prepared uint8 images."""
         num_images = len(image_BCHW)
-        if num_images < GROUP:
-            filler = image_BCHW[:1].expand(GROUP - num_images, -1, -1, -1)
+        if num_images < self.group:
+            filler = image_BCHW[:1].expand(self.group - num_images, -1, -1, -1)
             image_BCHW = torch.cat([image_BCHW, filler])
         value = normalize(send(image_BCHW, self.runtime.device), self.preprocessing, self.runtime.precision)
         found: dict[Tap, torch.Tensor] = {}

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from ..core.addresses import hub_name
 from ..core.errors import WeightsError, did_you_mean, printable
 from ..core.registry import spelled
 from ..models.architecture import MODELS
@@ -117,6 +118,12 @@ def find_public(text: str) -> PublicWeights:
         return best_weights(network)
     near = did_you_mean(text, [line.name for line in public_weights()])
     raise WeightsError(f"The table has no weights '{printable(text[:80])}'.{near} 'saccade weights' lists them all.")
+
+
+def line_at(address: str) -> PublicWeights | None:
+    """The line of weights that lie at hub:OWNER/NAME[@REVISION]; None for an address of none."""
+    asked = hub_name(address)
+    return next((line for line in public_weights() if asked and asked.name == line.hub), None)
 
 
 def best_weights(network: str) -> PublicWeights:

@@ -14,7 +14,7 @@ MAX_BAD = 20
 
 
 def data_section(record: RunRecord) -> Markup:
-    """Images by class and split, how pixels become inputs, files that were skipped."""
+    """Images by class and split, how pixels become inputs, files that were left out."""
     data = record.data
     if data is None:
         return section("data", "Data", element("p", {}, "The data summary is not in the run directory."))
