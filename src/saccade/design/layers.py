@@ -18,7 +18,6 @@ from .cost import RECURRENT, is_activation, is_free, is_norm, is_not_counted, ki
 from .fields import Field, FieldFollower
 from .trace import Operation, Trace, storage_of
 
-
 GRADIENTS_ONLY = ("detach", "alias")  # what torch does besides where gradients are wanted
 
 

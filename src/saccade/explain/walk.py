@@ -76,8 +76,9 @@ class LayerMaps:
 
     def picture(self, most: int = MAX_MAPS) -> np.ndarray:
         """uint8 (M H, W, 3): the strongest maps below each other, `most` of them."""
-        shade = np.concatenate(list(self.shade_MHW[:most]))
-        return _signed_palette()[shade] if self.is_signed else even_palette()[shade]
+        palette = _signed_palette() if self.is_signed else even_palette()
+        picture_HWC: np.ndarray = palette[np.concatenate(list(self.shade_MHW[:most]))]
+        return picture_HWC
 
 
 def walk(model: nn.Module, input_1CHW: torch.Tensor, table: DesignTable) -> list[LayerMaps]:
@@ -188,4 +189,5 @@ def _largest(values: torch.Tensor) -> tuple[tuple[int, float], ...]:
 
 def _signed_palette() -> np.ndarray:
     """RGB of the shades 0 to 255 of a scale with two signs."""
-    return signed_colours((np.arange(256.0)[None] - MIDDLE) / (255 - MIDDLE), 1.0)[0]
+    colour_N3: np.ndarray = signed_colours((np.arange(256.0)[None] - MIDDLE) / (255 - MIDDLE), 1.0)[0]
+    return colour_N3

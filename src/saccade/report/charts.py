@@ -25,6 +25,9 @@ FINE_RANGE, SMALL = 0.05, 0.001
 FAINT = 0.35  # of the values behind their mean
 DASHED, SOLID = [5, 3], [1, 0]
 DASHES = [SOLID, DASHED, [2, 2], [9, 3], [9, 3, 2, 3], [1, 4]]
+PLOT = re.compile(
+    r'transform="translate\(([\d.]+),([\d.]+)\)"><g><g transform="translate\(0,0\)"><path d="M0,0h([\d.]+)v([\d.]+)h'
+)
 LABEL_GAP = 0.075  # of the height of a chart, between the names of two lines
 Layer = dict[str, Any]  # a part of a chart, as Vega-Lite names it
 WHOLE: Layer = {"domain": [0, 1]}
@@ -324,4 +327,6 @@ def _svg(layers: list[Layer]) -> str:
     svg = re.sub(r'<rect width="[\d.]+" height="[\d.]+" fill="transparent"/>', "", svg, count=1)
     for stand_in, name in STAND_INS.items():
         svg = svg.replace(f'"{stand_in}"', f'"var(--{name})"')
+    if plot := PLOT.search(svg):  # where in the drawing the axes are, for what measures on it
+        svg = svg.replace("<svg ", f'<svg data-plot="{" ".join(plot.groups())}" ', 1)
     return svg.replace('font-family="sans-serif"', 'font-family="inherit"')

@@ -117,7 +117,7 @@ def test_a_photo_walks_through_a_network_and_its_maps_are_pictures(app):
     Image.fromarray(image_HWC).save(stream, "PNG")
     query = "network=conv%204%20f3%20|%20pool%20|%20fc%203&input=16x24x3"
     said = walk(app, query, stream.getvalue()).json
-    assert [layer["size"] for layer in said["layers"]] == [[14, 22], [7, 11], [2, 2]]
+    assert [layer["size"] for layer in said["layers"]] == [[14, 22], [7, 11], [2, 2], [3, 4]]
     assert said["weights"].startswith("Freshly drawn weights (seed 0)")
     assert said["layers"][0]["strengths"] == sorted(said["layers"][0]["strengths"], reverse=True)
     picture = ask(app, f"/design/walks/{said['id']}/0/picture")
@@ -126,7 +126,7 @@ def test_a_photo_walks_through_a_network_and_its_maps_are_pictures(app):
     assert Image.open(io.BytesIO(strip.content)).size == (said["tiles_a_row"] * said["tile_px"], said["tile_px"])
     assert walk(app, f"{query}&batch=7", stream.getvalue()).json["id"] == said["id"]
     assert walk(app, f"{query}&classes=5", stream.getvalue()).json["id"] != said["id"]
-    assert ask(app, f"/design/walks/{said['id']}/3/picture").status == 404
+    assert ask(app, f"/design/walks/{said['id']}/4/picture").status == 404
     assert ask(app, "/design/walks/0123456789abcdef/picture").status == 404
 
 

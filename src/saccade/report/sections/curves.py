@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Literal
 
 import numpy as np
@@ -141,9 +141,9 @@ def extremes(values: Sequence[float | None]) -> list[int]:
     if len(known) <= MAX_POINTS:
         return known
     value_N = np.array([values[place] for place in known], dtype=np.float64)
-    edges = np.linspace(0, len(known), MAX_DRAWN + 1).astype(np.int64)
+    edges = [len(known) * number // MAX_DRAWN for number in range(MAX_DRAWN + 1)]
     places = {0, len(known) - 1}
-    for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+    for start, stop in pairwise(edges):
         stretch = value_N[start:stop]
         places |= {start + int(stretch.argmin()), start + int(stretch.argmax())}
     return [known[place] for place in sorted(places)]

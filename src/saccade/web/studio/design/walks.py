@@ -149,7 +149,7 @@ def _walked(identifier: str, wanted: Wanted, table: DesignTable, run: Run | None
     pixels = member.preprocessing if member else _preprocessing(table)
     prepared_HWC = _prepared(content, pixels)
     model = (
-        member.model.to(memory_format=torch.contiguous_format)  # as the table was drawn up
+        member.model
         if member
         else drawn_from_words(wanted.network, table.input_CHW, wanted.classes or None, SEED).model
     )
