@@ -130,7 +130,7 @@ def test_the_address_holds_the_bench_so_that_a_reload_and_a_link_show_the_same(l
     page.reload()
     lab.wait_until("document.querySelector('#photo .muted')?.textContent.includes('cut to 0 to 255')")
     assert page.evaluate(shown) == before
-    for wrong in ("kernel=1", "image=1,2_3", "stride=9", "nothing=1", "kernel=a,b", "pool=7", "image=", "at=-1,0"):
+    for wrong in ("kernel=1,2", "image=1,2_3", "stride=9", "nothing=1", "kernel=a,b", "pool=7", "image=", "at=-1,0"):
         page.evaluate(f"location.hash = '{wrong}'")
         lab.wait_until("document.getElementById('address-words').textContent.startsWith('The address says nothing')")
         assert page.evaluate(f"{OUTPUT}[0]") == ["0", "0", "30", "30", "0", "0"]
