@@ -57,12 +57,14 @@ class LayerMaps:
     largest: tuple[tuple[int, float], ...] = ()
 
     def words(self) -> str:
-        """`64 maps of 112x112, 3 of them zero everywhere. Values 0 to 5.21.`"""
+        """`64 maps of 112x112, the 24 strongest of them shown, 3 of them zero everywhere. Values 0 to 5.21.`"""
         dead = "1 of them zero" if self.num_dead == 1 else f"{self.num_dead:,} of them zero"
         if self.is_vector:
             what = f"{self.num_channels:,} value{'s' * (self.num_channels != 1)}{f', {dead}' if self.num_dead else ''}"
         else:
-            what = f"{self.output}{f', {dead} everywhere' if self.num_dead else ''}"
+            shown = len(self.channel_M)
+            which = f", the {shown} strongest of them shown" if shown < self.num_channels else ""
+            what = f"{self.output}{which}{f', {dead} everywhere' if self.num_dead else ''}"
         damaged = "" if self.is_finite else " Some are not finite numbers; they are drawn as 0."
         return f"{what}. Values {figure(self.least)} to {figure(self.most)}.{damaged}"
 

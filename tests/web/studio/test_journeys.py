@@ -112,7 +112,9 @@ def test_an_image_shows_where_its_evidence_lies_and_arrows_lead_to_the_next(brow
         assert watched.problems() == []
 
 
-def test_a_run_is_watched_as_it_grows_and_is_killed_and_what_the_studio_said_stays_when_it_ends(browser: Any, folder: Path):
+def test_a_run_is_watched_as_it_grows_and_is_killed_and_what_the_studio_said_stays_when_it_ends(
+    browser: Any, folder: Path
+):
     run = folder / "stopped"
     (run / "metrics.jsonl").unlink()
     with api.studio(folder) as studio, training(run) as trainer, Watched(browser) as watched:

@@ -60,6 +60,7 @@ def diagram(table: DesignTable) -> Markup:
         "svg",
         {
             "viewBox": f"0 {ARC_ROOM - room} {width:.0f} {HEIGHT + room}",
+            "preserveAspectRatio": "xMinYMid meet",
             "class": "network with-arcs" if arcs else "network",
             "role": "img",
             "aria-label": words,
