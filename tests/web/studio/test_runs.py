@@ -281,13 +281,14 @@ def test_the_evidence_of_an_image_that_is_not_kept_is_that_of_its_source_where_i
     save_file(arrays, run / "evaluation.safetensors")
     (run / "evaluation.json").write_text(json.dumps(verdict | {"files": {}}))
     shown = grad_cam(member.model, subject.input_1CHW, 0, member.classes)
+    studio = Asked(folder)
     told = studio.get(f"/api{root}/evidence?class=0").json
     assert told == {"message": shown.message, "layer": shown.layer, "class": member.classes[0]}
     picture = studio.get(f"{root}/picture?from=source").content
     assert (np.asarray(Image.open(io.BytesIO(picture))) == subject.prepared_HWC).all()
     text = (run / "config.toml").read_text().replace(str(photo.parent.parent), "https://example.org/photos.tar")
     (run / "config.toml").write_text(text)
-    assert studio.get(f"/api{root}/evidence?class=0").code == "not_kept"
+    assert Asked(folder).get(f"/api{root}/evidence?class=0").code == "not_kept"
 
 
 def test_marks_are_kept_beside_the_run_change_nothing_else_and_leave_as_csv(studio: Asked, folder: Path):
