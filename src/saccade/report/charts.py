@@ -21,7 +21,8 @@ INK, MUTED, LINE, FIRST, SECOND, *_ = STAND_INS
 SERIES = [*STAND_INS][3:]
 WIDTH, HEIGHT = 320, 220
 FONT_PX = 12
-FINE_RANGE, SMALL = 0.05, 0.001
+SMALL = 0.001
+PERCENT_RANGES = (0.05, 0.005, 0.0005)  # of an axis, from which 0, 1, 2 digits after the point tell its ticks apart
 FAINT = 0.35  # of the values behind their mean
 DASHED, SOLID = [5, 3], [1, 0]
 DASHES = [SOLID, DASHED, [2, 2], [9, 3], [9, 3, 2, 3], [1, 4]]
@@ -287,7 +288,8 @@ def _axis(axis: Axis, values: Sequence[float], padding: float) -> dict[str, Laye
         return {"axis": {"title": axis.title, "tickCount": 4}, "scale": scale}
     options: Layer = {"title": axis.title, "tickCount": 5}
     if axis.kind == "percent":
-        options["format"] = ".1%" if high - low < FINE_RANGE else "%"
+        digits = next((number for number, least in enumerate(PERCENT_RANGES) if high - low >= least), 3)
+        options["format"] = f".{digits}%" if digits else "%"
     if axis.kind == "linear" and high < SMALL:
         options["format"] = ".1~e"
     if axis.kind == "epochs":

@@ -167,8 +167,10 @@ def test_a_network_is_built_whose_field_covers_the_image(browser: Any, studio: R
         page.fill("input[name=network]", "conv 16 f3 | conv 16 f3 | conv 16 f3 | conv 16 f3 | fc 10")
         watched.wait_until(f"{words}?.textContent.includes('the whole image and beyond')")
         page.click("#walk-built-in")
-        watched.wait_until("document.querySelectorAll('#maps canvas').length === 1")  # the values of the last layer
+        watched.wait_until("document.querySelectorAll('#maps canvas').length === 16")
         page.focus("#strip")
+        page.keyboard.press("End")
+        watched.wait_until("document.querySelectorAll('#maps canvas').length === 1")  # the values of the last layer
         page.keyboard.press("Home")
         watched.wait_until("document.querySelectorAll('#maps canvas').length === 16")
         assert page.inner_text("#walk-words").startswith("16 maps of 7x7")

@@ -68,7 +68,12 @@ def curves_section(epochs: Sequence[EpochEvent], is_number: bool, view: CurveVie
 
 def _words(epochs: Sequence[EpochEvent], drawn: _Drawn, view: CurveView) -> str:
     kept = max((event.epoch for event in epochs if event.is_best), default=None)
-    told = [f"The dotted line marks epoch {kept}, whose weights were kept."] if kept else []
+    marked = f"The dotted line marks epoch {kept}, whose weights were kept."
+    told = (
+        [marked if drawn.mark is not None else f"Epoch {kept}, whose weights were kept, is not in view."]
+        if kept
+        else []
+    )
     num = len(drawn.epochs)
     if num < len(epochs):
         told.append(f"{num:,} of {len(epochs):,} epochs are in view.")
