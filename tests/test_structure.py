@@ -182,6 +182,7 @@ OPENS_BY_ITSELF = {
     "train/recipes.py": "files of the package",
     "transfer/feature_plan.py": "files of the package",
     "weights/convert.py": "the answer of its own child, in a folder that nobody else enters",
+    "web/studio/design/walks.py": "the photo that scikit-learn brings along",
     "weights/convert_child.py": "runs behind walls without the package; its parent has looked at the file",
 }
 

@@ -14,6 +14,7 @@ import pytest
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
 )
+REBOUND = "--host-resolver-rules=MAP evil.test 127.0.0.1"  # a name of somebody else that leads to this machine
 LOOKS = [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)]  # theme, width in pixels
 
 # axe does not look at text inside drawings; this measures it against what is painted behind.
@@ -44,7 +45,7 @@ def started_browser() -> Iterator[Any]:
     if not CHROMIUM:
         pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
     with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", REBOUND])
         yield browser
         browser.close()
 

@@ -53,8 +53,9 @@ def test_digits_are_readable_on_every_step_of_the_heat_map():
 
 
 def test_charts_take_the_colours_of_the_page_and_carry_no_style():
-    series = [Series("train", [2.0, 1.0, 0.5]), Series("validation", [2.1, None, 0.8])]
-    svg = line_chart([1, 2, 3], series, (Axis(title="epoch", kind="epochs"), Axis(title="loss")), 2)
+    x = [1, 2, 3]
+    series = [Series("train", [2.0, 1.0, 0.5], x), Series("validation", [2.1, None, 0.8], x)]
+    svg = line_chart(series, (Axis(title="epoch", kind="epochs"), Axis(title="loss")), 2)
     assert not re.search(r'"#0[1-5]0[1-5]0[1-5]"', svg)
     assert not re.search(r"\b(style|class|role|id|xmlns:xlink)=", svg)
     assert 'stroke="var(--series1)"' in svg
@@ -68,7 +69,7 @@ def test_charts_take_the_colours_of_the_page_and_carry_no_style():
 def test_charts_survive_single_and_equal_values(values: list[float]):
     x = list(range(1, len(values) + 1))
     kind = "log" if values[-1] == 1e3 else "percent"
-    svg = line_chart(x, [Series("only", values)], (Axis(title="epoch", kind="epochs"), Axis(title="y", kind=kind)), 1)
+    svg = line_chart([Series("only", values, x)], (Axis(title="epoch", kind="epochs"), Axis(title="y", kind=kind)), 1)
     assert "NaN" not in svg
 
 
@@ -120,6 +121,64 @@ def test_of_a_long_training_the_first_the_last_and_the_kept_epoch_are_drawn():
     assert MAX_DRAWN - 1 <= len(drawn) <= MAX_DRAWN
     assert max(b - a for a, b in zip(drawn, drawn[1:])) <= 35
     assert thinned(epochs[:MAX_DRAWN]) == tuple(epochs[:MAX_DRAWN])
+
+
+def test_a_long_line_is_drawn_by_the_least_and_the_greatest_of_each_stretch():
+    from saccade.report.sections.curves import MAX_DRAWN, MAX_POINTS, extremes
+
+    draw = np.random.default_rng(0)
+    value_N = draw.normal(size=100_000)
+    value_N[43_217], value_N[99_998] = 50.0, -50.0
+    places = extremes(value_N.tolist())
+    assert len(places) <= MAX_POINTS + 2
+    assert {0, 43_217, 99_998, 99_999} <= set(places)
+    for number in range(MAX_DRAWN):
+        stretch_N = value_N[100_000 * number // MAX_DRAWN : 100_000 * (number + 1) // MAX_DRAWN]
+        assert {stretch_N.min(), stretch_N.max()} <= {value_N[place] for place in places}
+    assert extremes([None, 1.0, None, 2.0]) == [1, 3]
+
+
+def test_a_mean_that_is_smoothed_is_the_weighted_mean_of_what_came_before():
+    from saccade.report.sections.curves import smoothed
+
+    values = [3.0, None, 1.0, 4.0, 1.5]
+    known = np.array([3.0, 1.0, 4.0, 1.5])
+    expected = [
+        float((known[: k + 1] * 0.8 ** np.arange(k, -1, -1)).sum() / (0.8 ** np.arange(k, -1, -1)).sum())
+        for k in range(4)
+    ]
+    found = smoothed(values, 0.8)
+    assert found[1] is None
+    assert [value for value in found if value is not None] == pytest.approx(expected)
+    assert smoothed(values, 0.0) == values
+
+
+@pytest.mark.parametrize(
+    ("by", "ends", "title", "shown"),
+    [
+        ("epoch", (3, 6), "epoch", "3 6"),
+        ("step", (80, 160), "step", "80 160"),
+        ("time", (7200, 14_400), "hours", "7200 14400"),
+        ("epoch", (50, 60), "epoch", "1 8"),
+    ],
+)
+def test_a_stretch_of_the_curves_is_drawn_along_epochs_steps_or_time(
+    by: str, ends: tuple[float, float], title: str, shown: str
+):
+    from saccade.report.sections.curves import CurveView, curves_section
+    from saccade.runs.log import EpochEvent
+
+    epochs = [
+        EpochEvent(epoch=k, train_loss=1 / k, train_accuracy=0.5, seconds=3600, step=40 * k, is_best=k == 2)
+        for k in range(1, 9)
+    ]
+    view = CurveView(by=by, low=ends[0], high=ends[1], smoothing=0.5)  # type: ignore[arg-type]
+    text = curves_section(epochs, False, view).text
+    assert f'data-x="{shown}"' in text
+    assert f">{title}<" in text
+    assert "data-plot=" in text
+    assert text.count("stroke-opacity") + text.count("opacity=") >= 2  # the values behind their means
+    assert "Strong lines are means in which what went before weighs 0.50." in text
 
 
 def test_lines_of_several_runs_keep_their_colours_and_their_names_do_not_meet():

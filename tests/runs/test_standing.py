@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from saccade.core import lock
 from saccade.core.errors import printable
 from saccade.runs.log import GrowingLog, read_epochs
 from saccade.runs.marks_file import Mark, read_marks, write_marks
-from saccade.runs.standing import Figure, WatchedRun, looks_like_run
+from saccade.runs.standing import Figure, VerdictFigures, WatchedRun, looks_like_run
 
 
 def line(epoch: int, seconds: float = 10.0, num_epochs: int = 10) -> str:
@@ -147,6 +148,17 @@ def test_the_time_that_is_left_is_that_of_the_latest_epochs_less_what_has_passed
         assert standing.left_s(now_s + 50) == pytest.approx((0.0, 4 * 1.1 * 16.0 - 50), abs=0.1)
         assert not standing.is_stale(now_s + 119)
         assert standing.is_stale(now_s + 121)
+
+
+def test_the_time_that_is_left_counts_folds_and_members_that_have_not_begun(run: Path):
+    append(run, "".join(line(epoch, 10.0) for epoch in range(1, 5)))
+    part = WatchedRun(run).look()
+    stopped_early = replace(part, figures=VerdictFigures())
+    folds = replace(part, state="running", epochs=(), num_parts=3, parts=(stopped_early, part))
+    # 6 epochs of the second, 10 of the third and 10 of the run for use, which an ensemble has not
+    assert folds.left_s(folds.active_s) == pytest.approx((260.0, 286.0))
+    assert replace(folds, is_ensemble=True).left_s(folds.active_s) == pytest.approx((160.0, 176.0))
+    assert replace(folds, parts=()).left_s(folds.active_s) is None, "no epoch is done"
 
 
 def test_a_long_epoch_is_not_taken_for_silence(run: Path):

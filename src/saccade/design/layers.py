@@ -5,6 +5,7 @@ works on each number by itself or normalises (batch normalisation, ReLU, ...) is
 the literature's tables: a convolution with its normalisation and nonlinearity is one layer.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -16,6 +17,8 @@ from torch import nn
 from .cost import RECURRENT, is_activation, is_free, is_norm, is_not_counted, kind_of, multiply_adds
 from .fields import Field, FieldFollower
 from .trace import Operation, Trace, storage_of
+
+GRADIENTS_ONLY = ("detach", "alias")  # what torch does besides where gradients are wanted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,17 @@ class Layer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Flow:
+    """How a row hangs together with the others: `sources` are the places of the rows that it reads, ascending, -1 for
+    the image. Its output comes from the operation `name`, of which `before` come first in the trace: what else torch
+    does differs with gradients and real tensors."""
+
+    sources: tuple[int, ...]
+    name: str
+    before: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Row:
     layer: Layer
     operations: tuple[Operation, ...]
@@ -52,6 +66,11 @@ class _Row:
 
 def read_layers(trace: Trace, sizes: dict[str, int], fold: bool) -> tuple[Layer, ...]:
     """The rows of a trace. `sizes` gives the number of elements of every parameter by name."""
+    return read_rows(trace, sizes, fold)[0]
+
+
+def read_rows(trace: Trace, sizes: dict[str, int], fold: bool) -> tuple[tuple[Layer, ...], tuple[Flow, ...]]:
+    """The same, and how each row hangs together with the others."""
     follower = FieldFollower(trace.input_BCHW)
     rows: list[_Row] = []
     seen: set[str] = set()
@@ -73,7 +92,39 @@ def read_layers(trace: Trace, sizes: dict[str, int], fold: bool) -> tuple[Layer,
         rows[-1] = replace(rows[-1], layer=replace(last, multiply_adds=last.multiply_adds + products))
     if fold:
         rows = _shorten(_fold(rows))
-    return tuple(_distinct([row.layer for row in rows]))
+    return tuple(_distinct([row.layer for row in rows])), _flows(rows, trace)
+
+
+def _flows(rows: list[_Row], trace: Trace) -> tuple[Flow, ...]:
+    """What belongs to no row, such as a change of shape, hands on what it was given."""
+    row_of = {id(operation): number for number, row in enumerate(rows) for operation in row.operations}
+    makers: dict[int, frozenset[int]] = {storage_of(trace.input_BCHW): frozenset({-1})}
+    read: list[set[int]] = [set() for _ in rows]
+    for operation in trace.operations:
+        given = frozenset[int]().union(*(makers.get(storage_of(tensor), ()) for tensor in operation.given))
+        number = row_of.get(id(operation))
+        if number is not None:
+            read[number] |= given - {number}
+            given = frozenset({number})
+        makers |= {storage_of(tensor): given for tensor in operation.made}
+    giving = {id(_giving(row)): number for number, row in enumerate(rows)}
+    met: Counter[str] = Counter()
+    last: dict[int, tuple[str, int]] = {}
+    for operation in trace.operations:
+        if id(operation) in giving:
+            last[giving[id(operation)]] = (operation.name, met[operation.name])
+        met[operation.name] += 1
+    return tuple(
+        Flow(sources=tuple(sorted(sources)), name=last[number][0], before=last[number][1])
+        for number, sources in enumerate(read)
+    )
+
+
+def _giving(row: _Row) -> Operation:
+    """The last operation of a row that makes what the table says of its output."""
+    making = [operation for operation in row.operations if operation.made and operation.name not in GRADIENTS_ONLY]
+    fitting = [operation for operation in making if tuple(operation.made[0].shape[1:]) == row.layer.output]
+    return (fitting or making)[-1]
 
 
 def uncounted(operations: Iterable[Operation]) -> tuple[str, ...]:

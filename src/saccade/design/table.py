@@ -3,7 +3,7 @@
 from torch import nn
 
 from ..core.errors import ModelError
-from .layers import Layer, read_layers, uncounted
+from .layers import Flow, Layer, read_rows, uncounted
 from .memory import StepPlan, estimate_memory
 from .text import DesignTable as DesignTable
 from .text import Totals
@@ -27,11 +27,12 @@ def layer_table(
     if len(input_CHW) != 3 or min(input_CHW) < 1:
         raise ModelError(f"An input has channels, height and width of at least 1, got {input_CHW}.")
     traced = trace(model, input_CHW)
-    layers = _layers(traced, model, fold)
+    layers, flows = _rows(traced, model, fold)
     return DesignTable(
         model=name or type(model).__name__,
         input_CHW=input_CHW,
         layers=layers,
+        flows=flows,
         not_counted=uncounted(traced.operations),
         totals=_totals(layers, model),
         memory=estimate_memory(model, input_CHW, step or StepPlan()),
@@ -40,12 +41,12 @@ def layer_table(
 
 def counted_layers(model: nn.Module, input_CHW: tuple[int, int, int]) -> tuple[tuple[Layer, ...], Totals]:
     """The rows and totals of `layer_table` without its memory, which takes most of the time."""
-    layers = _layers(trace(model, input_CHW), model, fold=True)
+    layers, _ = _rows(trace(model, input_CHW), model, fold=True)
     return layers, _totals(layers, model)
 
 
-def _layers(traced: Trace, model: nn.Module, fold: bool) -> tuple[Layer, ...]:
-    return read_layers(traced, {name: parameter.numel() for name, parameter in model.named_parameters()}, fold)
+def _rows(traced: Trace, model: nn.Module, fold: bool) -> tuple[tuple[Layer, ...], tuple[Flow, ...]]:
+    return read_rows(traced, {name: parameter.numel() for name, parameter in model.named_parameters()}, fold)
 
 
 def _totals(layers: tuple[Layer, ...], model: nn.Module) -> Totals:

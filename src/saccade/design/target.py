@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from ..core.errors import ModelError, UsageError, brief, did_you_mean, printable
@@ -59,14 +60,28 @@ def resolve_target(text: str, input_CHW: tuple[int, int, int] | None = None, num
 
 def from_words(text: str, input_CHW: tuple[int, int, int] | None, num_classes: int | None) -> Target:
     """The network of a name or a line of notation. Raises UnknownNameError, NotationError or ModelError."""
-    if is_notation(text):
-        spec = ModelSpec(num_classes=num_classes or DEFAULT_NOTATION_CLASSES, input_CHW=input_CHW or DEFAULT_INPUT_CHW)
-    else:
-        text = registered_name(text)
-        default = MODELS.get(text.partition("+")[0]).default_spec
-        spec = ModelSpec(num_classes=num_classes or default.num_classes, input_CHW=input_CHW or default.input_CHW)
+    text, spec = spec_of_words(text, input_CHW, num_classes)
     with without_weights():
         return Target(name=text, model=resolve_model(text, spec), input_CHW=spec.input_CHW)
+
+
+def drawn_from_words(text: str, input_CHW: tuple[int, int, int] | None, num_classes: int | None, seed: int) -> Target:
+    """The same with weights as a training begins with, drawn by `seed`; the process's own draws go on as before."""
+    text, spec = spec_of_words(text, input_CHW, num_classes)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return Target(name=text, model=resolve_model(text, spec), input_CHW=spec.input_CHW)
+
+
+def spec_of_words(text: str, input_CHW: tuple[int, int, int] | None, num_classes: int | None) -> tuple[str, ModelSpec]:
+    """(the network as it is registered, what it is built for). Raises UnknownNameError."""
+    if is_notation(text):
+        return text, ModelSpec(
+            num_classes=num_classes or DEFAULT_NOTATION_CLASSES, input_CHW=input_CHW or DEFAULT_INPUT_CHW
+        )
+    text = registered_name(text)
+    default = MODELS.get(text.partition("+")[0]).default_spec
+    return text, ModelSpec(num_classes=num_classes or default.num_classes, input_CHW=input_CHW or default.input_CHW)
 
 
 def from_run(path: Path, input_CHW: tuple[int, int, int] | None, num_classes: int | None) -> Target:

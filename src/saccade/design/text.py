@@ -8,7 +8,7 @@ from typing import Any
 
 from ..core.display import Displayed, Rows, fits, table_lines
 from ..core.errors import printable
-from .layers import Layer
+from .layers import Flow, Layer
 from .memory import Memory
 
 COLUMNS = ("layer", "kind", "window", "output", "activations", "parameters", "multiply-adds", "field", "jump")
@@ -40,7 +40,7 @@ class Totals:
 @dataclass(frozen=True, kw_only=True, repr=False)
 class DesignTable(Displayed):
     """Rows and totals of a network for inputs of `input_CHW`; `memory` is for its `batch_size`. `not_counted` names the
-    operations whose multiply-adds are left out."""
+    operations whose multiply-adds are left out; `flows` say of each row what it reads."""
 
     model: str
     input_CHW: tuple[int, int, int]
@@ -48,6 +48,7 @@ class DesignTable(Displayed):
     totals: Totals
     memory: Memory
     not_counted: tuple[str, ...] = ()
+    flows: tuple[Flow, ...] = ()
 
     def display_lines(self) -> list[str]:
         """What the network is and costs."""

@@ -4,6 +4,7 @@ The network runs on tensors that have a shape, a type and no memory (torch's fak
 reaches torch's kernels is written down. So functions count as well as modules, and any `nn.Module` can be traced.
 """
 
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -64,8 +65,7 @@ class Recorder(TorchDispatchMode):
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.overloadpacket.__name__
-        name = name if func.namespace in OWN else f"{func.namespace}::{name}"
+        name = operation_name(func)
         made = args[0] if name in DRAWS else func(*args, **(kwargs or {}))
         path, module, call = self._stack[-1]
         self.operations.append(
@@ -179,15 +179,24 @@ def refusals(recorder: Recorder, input_CHW: tuple[int, int, int], remedy: str = 
         ) from error
 
 
+_FAST_PATHS = threading.Lock()
+_before: list[bool] = []  # what each block that is inside found; the outermost stays until the last one leaves
+
+
 @contextmanager
 def fast_paths_off() -> Iterator[None]:
-    """torch's fused attention for inference hides its parts; without it the parts can be counted."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
+    """torch's fused attention for inference hides its parts; without it the parts can be counted. The switch is the
+    process's: of several threads inside the last one to leave puts it back."""
+    with _FAST_PATHS:
+        _before.append(torch.backends.mha.get_fastpath_enabled())
+        torch.backends.mha.set_fastpath_enabled(False)
     try:
         yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(before)
+        with _FAST_PATHS:
+            was_enabled = _before.pop()
+            if not _before:
+                torch.backends.mha.set_fastpath_enabled(was_enabled)
 
 
 @contextmanager
@@ -211,6 +220,12 @@ def storage_of(tensor: torch.Tensor) -> int:
     """Identity of the memory a tensor would have: equal for a tensor and its views."""
     address: int = tensor.untyped_storage()._cdata
     return address
+
+
+def operation_name(func: Any) -> str:
+    """What an `Operation` calls a kernel of torch, or of another library."""
+    name: str = func.overloadpacket.__name__
+    return name if func.namespace in OWN else f"{func.namespace}::{name}"
 
 
 def _tensors(values: Any) -> tuple[torch.Tensor, ...]:

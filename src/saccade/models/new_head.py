@@ -56,6 +56,14 @@ def network_words(text: str) -> str:
     return f"{name} with a new last layer{hidden}"
 
 
+def head_words(text: str) -> str:
+    """`linear`, `log-linear` or `256 hidden units`: what a new last layer is; "" of a network without one."""
+    match = WORD.fullmatch(text.partition("+")[2]) if has_new_head(text) else None
+    if match is None:
+        return ""
+    return f"{match[1]} hidden units" if match[1] else {LINEAR: "linear", LOGLINEAR: "log-linear"}[match[0]]
+
+
 def build_with_new_head(text: str, spec: ModelSpec) -> ImageClassifier:
     """The network that `NAME+HEAD` stands for, freshly initialised. Raises ModelError."""
     name, _, word = text.partition("+")

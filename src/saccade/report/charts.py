@@ -5,6 +5,7 @@ Vega writes the colours it is given, so each role gets a stand-in colour that is
 """
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,9 +21,14 @@ INK, MUTED, LINE, FIRST, SECOND, *_ = STAND_INS
 SERIES = [*STAND_INS][3:]
 WIDTH, HEIGHT = 320, 220
 FONT_PX = 12
-FINE_RANGE, SMALL = 0.05, 0.001
+SMALL = 0.001
+PERCENT_RANGES = (0.05, 0.005, 0.0005)  # of an axis, from which 0, 1, 2 digits after the point tell its ticks apart
+FAINT = 0.35  # of the values behind their mean
 DASHED, SOLID = [5, 3], [1, 0]
 DASHES = [SOLID, DASHED, [2, 2], [9, 3], [9, 3, 2, 3], [1, 4]]
+PLOT = re.compile(
+    r'transform="translate\(([\d.]+),([\d.]+)\)"><g><g transform="translate\(0,0\)"><path d="M0,0h([\d.]+)v([\d.]+)h'
+)
 LABEL_GAP = 0.075  # of the height of a chart, between the names of two lines
 Layer = dict[str, Any]  # a part of a chart, as Vega-Lite names it
 WHOLE: Layer = {"domain": [0, 1]}
@@ -36,44 +42,59 @@ AXES: Layer = {
 
 @dataclass(frozen=True)
 class Series:
-    """A named line; the first of a chart is blue and solid, the second orange and dashed. None: no value."""
+    """A named line over `x`; the first of a chart is blue and solid, the second orange and dashed. None: no value.
+    `behind` is drawn faint behind it, such as the values of which it is the mean."""
 
     name: str
     values: Sequence[float | None]
+    x: Sequence[float]
+    behind: "Series | None" = None
+
+    def all_values(self) -> list[float]:
+        """What is known of it and of what lies behind it."""
+        behind = self.behind.all_values() if self.behind else []
+        return [*behind, *(value for value in self.values if value is not None)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
     """What an axis says (None: the heading says it), and what its numbers are: `linear`, `log`, a `percent` (of a
-    fraction), whole `epochs`."""
+    fraction), whole `epochs`. `ends` are its ends; None: those of what is drawn."""
 
     title: str | None = None
     kind: str = "linear"
+    ends: tuple[float, float] | None = None
 
 
-def line_chart(x: Sequence[float], series: Sequence[Series], axes: tuple[Axis, Axis], mark: float | None) -> str:
-    """SVG of one or two lines over x, named at their ends, with a vertical line at `mark`."""
-    rows: list[Layer] = [
-        {"x": place, "y": value, "series": line.name}
-        for line in series
-        for place, value in zip(x, line.values)
-        if value is not None
-    ]
+def line_chart(series: Sequence[Series], axes: tuple[Axis, Axis], mark: float | None) -> str:
+    """SVG of one or two lines, named at their ends, with a vertical line at `mark`."""
+    rows = [row for line in series for row in _points(line)]
+    behind = [row for line in series if line.behind for row in _points(line.behind)]
     names = [line.name for line in series]
     named: Layer = {"field": "series", "type": "nominal", "legend": None}
     colour = named | {"scale": {"domain": names, "range": [FIRST, SECOND][: len(names)]}}
     encoding = {
-        "x": _number("x", **_axis(axes[0], list(x), 0.0)),
-        "y": _number("y", **_axis(axes[1], [row["y"] for row in rows], 0.14)),
+        "x": _number("x", **_axis(axes[0], [row["x"] for row in [*behind, *rows]], 0.0)),
+        "y": _number("y", **_axis(axes[1], [row["y"] for row in [*behind, *rows]], 0.14)),
         "color": colour,
         "strokeDash": named | {"scale": {"domain": names, "range": [SOLID, DASHED][: len(names)]}},
     }
-    layers = [_layer(rows, {"type": "line", "strokeWidth": 2, "point": len(x) < 3}, encoding)]
+    is_short = max(len(line.values) for line in series) < 3
+    layers = [_layer(behind, {"type": "line", "strokeWidth": 1, "opacity": FAINT}, encoding)] if behind else []
+    layers.append(_layer(rows, {"type": "line", "strokeWidth": 2, "point": is_short}, encoding))
     if len(series) > 1:
-        layers += _end_labels(x, series, colour)
+        layers += _end_labels(series, colour)
     if mark is not None:
         layers.append(_mark(mark))
     return _svg(layers)
+
+
+def _points(line: Series) -> list[Layer]:
+    return [
+        {"x": place, "y": value, "series": line.name}
+        for place, value in zip(line.x, line.values, strict=True)
+        if value is not None
+    ]
 
 
 @dataclass(frozen=True)
@@ -242,13 +263,11 @@ def _layer(rows: list[Layer], mark: Layer, encoding: dict[str, Layer]) -> Layer:
     return {"data": {"values": rows}, "mark": mark, "encoding": encoding}
 
 
-def _end_labels(x: Sequence[float], series: Sequence[Series], colour: Layer) -> list[Layer]:
+def _end_labels(series: Sequence[Series], colour: Layer) -> list[Layer]:
     """The name of each line at its end; the higher line's above it, the lower one's below, so that they never meet."""
     ends: list[Layer] = []
     for line in series:
-        known = [(place, value) for place, value in zip(x, line.values) if value is not None]
-        if known:
-            ends.append({"x": known[-1][0], "y": known[-1][1], "series": line.name})
+        ends += _points(line)[-1:]
     ends.sort(key=lambda end: -end["y"])
     text: Layer = {"type": "text", "align": "right", "dx": -2, "fontSize": FONT_PX, "fontWeight": 600}
     encoding = {"x": _number("x"), "y": _number("y"), "text": {"field": "series", "type": "nominal"}, "color": colour}
@@ -262,24 +281,27 @@ def _mark(place: float) -> Layer:
 
 def _axis(axis: Axis, values: Sequence[float], padding: float) -> dict[str, Layer]:
     """`axis` and `scale` of a channel that shows `values`, with a share of their range as room on either side."""
-    low, high = min(values), max(values)
+    low, high = axis.ends or (min(values), max(values))
     if axis.kind == "log":
         factor = max(high / low, 1.1) ** padding
         scale = {"type": "log", "domain": [low / factor, high * factor]}
         return {"axis": {"title": axis.title, "tickCount": 4}, "scale": scale}
     options: Layer = {"title": axis.title, "tickCount": 5}
     if axis.kind == "percent":
-        options["format"] = ".1%" if high - low < FINE_RANGE else "%"
+        digits = next((number for number, least in enumerate(PERCENT_RANGES) if high - low >= least), 3)
+        options["format"] = f".{digits}%" if digits else "%"
     if axis.kind == "linear" and high < SMALL:
         options["format"] = ".1~e"
     if axis.kind == "epochs":
-        options |= {"values": _whole_ticks(int(low), int(high)), "format": "d"}
+        options |= {"values": _whole_ticks(math.ceil(low), math.floor(high)), "format": ",d"}
     room = padding * ((high - low) or abs(high) or 1.0)
     return {"axis": options, "scale": {"domain": [low - room, high + room], "nice": False, "zero": False}}
 
 
 def _whole_ticks(low: int, high: int) -> list[int]:
-    """At most six whole numbers from `low` to `high`, evenly spaced but for the last one."""
+    """At most six whole numbers from `low` to `high`, evenly spaced but for the last one; none where there is none."""
+    if high < low:
+        return []
     step = max(1, -(-(high - low) // 5))
     ticks = list(range(low, high + 1, step))
     return ticks if ticks[-1] == high else [*(tick for tick in ticks if high - tick > step / 2), high]
@@ -307,4 +329,6 @@ def _svg(layers: list[Layer]) -> str:
     svg = re.sub(r'<rect width="[\d.]+" height="[\d.]+" fill="transparent"/>', "", svg, count=1)
     for stand_in, name in STAND_INS.items():
         svg = svg.replace(f'"{stand_in}"', f'"var(--{name})"')
+    if plot := PLOT.search(svg):  # where in the drawing the axes are, for what measures on it
+        svg = svg.replace("<svg ", f'<svg data-plot="{" ".join(plot.groups())}" ', 1)
     return svg.replace('font-family="sans-serif"', 'font-family="inherit"')

@@ -39,6 +39,7 @@ class EpochEvent(RunFile):
     seconds: Seconds = 0.0
     images_per_second: Seconds = 0.0
     is_best: bool = False
+    step: Annotated[int, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
     def _validation_is_whole(self) -> "EpochEvent":

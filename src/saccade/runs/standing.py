@@ -149,13 +149,27 @@ class Standing:
         return self.state == "running" and self.silent_s(now_s) > max(SILENT_S, usual_s)
 
     def left_s(self, now_s: float) -> tuple[float, float] | None:
-        """(least, most) seconds until training ends, by its latest epochs; None where nothing tells."""
-        if self.state != "running" or not self.epochs or self.num_epochs is None:
+        """(least, most) seconds until training ends, that of all folds or members included, by the latest epochs; None
+        where nothing tells."""
+        trained = [run for run in (*self.parts, self) if run.epochs]
+        num_left = self._num_left()
+        if self.state != "running" or not trained or num_left is None:
             return None
-        recent = [event.seconds for event in self.epochs[-RECENT_EPOCHS:]]
-        num_left = max(0, self.num_epochs - self.epochs[-1].epoch)
+        latest = max(trained, key=lambda run: run.active_s)
+        recent = [event.seconds for event in latest.epochs[-RECENT_EPOCHS:]]
         spent_s = self.silent_s(now_s)
-        return tuple(max(0.0, num_left * each - spent_s) for each in (min(recent), 1.1 * max(recent)))  # type: ignore[return-value]
+        low_s, high_s = (max(0.0, num_left * each - spent_s) for each in (min(recent), 1.1 * max(recent)))
+        return low_s, high_s
+
+    def _num_left(self) -> int | None:
+        """How many epochs are still to be done, those of folds or members that have not begun included; None where
+        nothing tells. One that was judged is done, also where it stopped early."""
+        usual = next((part.num_epochs for part in self.parts if part.num_epochs), self.num_epochs)
+        if usual is None:
+            return None
+        own = 0 if self.is_ensemble else max(0, (self.num_epochs or usual) - self.num_done)
+        begun = sum(0 if part.is_judged else max(0, usual - part.num_done) for part in self.parts)
+        return own + begun + usual * max(0, self.num_parts - len(self.parts))
 
 
 class WatchedRun:

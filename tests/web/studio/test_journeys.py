@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.web_pages import CHROMIUM, Watched
+from tests.web_pages import Watched
 
 from saccade import api
 from saccade.web.process import RunningServer
@@ -59,8 +59,11 @@ def folder(runs: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(runs, tmp_path / "runs"))
 
 
-def test_the_surest_mistake_of_the_worst_pair_is_three_clicks_away_and_marked_by_a_key(browser: Any, folder: Path):
-    with api.studio(folder) as studio, Watched(browser) as watched:
+def test_the_surest_mistake_of_the_worst_pair_is_three_clicks_away_and_marked_by_a_key(
+    browser: Any, studio: RunningServer, runs: Path
+):
+    marks = runs / "second" / "marks.json"
+    with Watched(browser) as watched:
         page = watched.page
         page.goto(f"{studio.url}/runs")
         page.click("text=second")
@@ -79,7 +82,8 @@ def test_the_surest_mistake_of_the_worst_pair_is_three_clicks_away_and_marked_by
         page.wait_for_selector("#viewer [data-mark='label wrong'][aria-pressed=true]")
         page.keyboard.press("Escape")
         assert page.evaluate("document.activeElement.className") == "open"
-        (mark,) = json.loads((folder / "second" / "marks.json").read_text())["marks"]
+        (mark,) = json.loads(marks.read_text())["marks"]
+        marks.unlink()
         assert (mark["image"], mark["mark"]) == (name, "label wrong")
         page.go_back()
         page.wait_for_selector("h1")
@@ -108,7 +112,9 @@ def test_an_image_shows_where_its_evidence_lies_and_arrows_lead_to_the_next(brow
         assert watched.problems() == []
 
 
-def test_a_run_is_watched_as_it_grows_and_is_killed(browser: Any, folder: Path):
+def test_a_run_is_watched_as_it_grows_and_is_killed_and_what_the_studio_said_stays_when_it_ends(
+    browser: Any, folder: Path
+):
     run = folder / "stopped"
     (run / "metrics.jsonl").unlink()
     with api.studio(folder) as studio, training(run) as trainer, Watched(browser) as watched:
@@ -131,6 +137,11 @@ def test_a_run_is_watched_as_it_grows_and_is_killed(browser: Any, folder: Path):
         assert f"saccade train --resume --out {run}" in page.inner_text("#again")
         assert "epoch 2 of 10" in page.inner_text(".banner.stopped")
         assert watched.problems(with_axe=False) == []
+        page.goto(f"{studio.url}/runs")
+        studio.stop()
+        page.wait_for_selector("#lost:not([hidden])")
+        assert page.inner_text("#lost").startswith("The studio does not answer; this is what it said last. Tried ")
+        assert page.locator("#runs tbody tr").count() == 4
 
 
 def test_two_runs_are_compared_in_three_clicks(browser: Any, studio: RunningServer):
@@ -157,15 +168,30 @@ def test_a_filter_holds_as_one_types_and_in_the_address(browser: Any, studio: Ru
         assert page.input_value("input[name=q]") == "fir"
 
 
-def test_the_scale_of_the_loss_is_chosen_and_stays_in_the_address(browser: Any, studio: RunningServer):
+def test_curves_are_scaled_smoothed_and_looked_into_and_the_address_holds_how(browser: Any, studio: RunningServer):
     with Watched(browser) as watched:
         page = watched.page
         page.goto(f"{studio.url}/runs")
         page.click("text=second")
         page.click("text=Logarithmic")
         page.wait_for_selector("text=Loss (logarithmic)")
+        box = page.locator("#curves svg").first.bounding_box()
+        x, y = box["x"], box["y"] + box["height"] / 2
+        page.mouse.move(x + 0.3 * box["width"], y)
+        page.mouse.down()
+        page.mouse.move(x + 0.55 * box["width"], y)
+        page.mouse.up()
+        page.wait_for_selector("text=of 6 epochs are in view")
+        page.evaluate("document.querySelector('[name=smooth]').value = 60")
+        page.dispatch_event("[name=smooth]", "input")
+        page.wait_for_selector("text=what went before weighs 0.60")
         page.reload()
         page.wait_for_selector("text=Loss (logarithmic)")
+        page.wait_for_selector("text=of 6 epochs are in view")
+        page.click("text=Show all")
+        watched.wait_until("!document.querySelector('#curves').textContent.includes('in view')")
+        assert page.url.endswith("?scale=log&smooth=60")
+        assert watched.problems(with_axe=False) == []
 
 
 def test_the_command_that_makes_a_run_again_is_copied(browser: Any, studio: RunningServer):
@@ -193,22 +219,9 @@ def test_arrows_go_from_cell_to_cell_of_the_matrix(browser: Any, studio: Running
         assert (row > 0, column) == (True, 1)
 
 
-def test_where_the_studio_ends_what_it_said_stays_and_the_page_says_so(browser: Any, runs: Path):
-    with api.studio(runs) as studio, Watched(browser) as watched:
-        page = watched.page
-        page.goto(f"{studio.url}/runs")
-        studio.stop()
-        page.wait_for_selector("#lost:not([hidden])")
-        assert page.inner_text("#lost").startswith("The studio does not answer; this is what it said last. Tried ")
-        assert page.locator("#runs tbody tr").count() == 4
-
-
 def test_a_name_that_is_rebound_to_this_machine_gets_nothing(browser: Any, studio: RunningServer):
     port = studio.url.rsplit(":", 1)[1]
-    rebound = browser.browser_type.launch(
-        executable_path=CHROMIUM, args=["--no-sandbox", "--host-resolver-rules=MAP evil.test 127.0.0.1"]
-    )
-    page = rebound.new_page()
+    page = browser.new_page()
     answer = page.goto(f"http://evil.test:{port}/runs")
     assert answer.status == 403
     assert "second" not in page.content()
@@ -218,4 +231,4 @@ def test_a_name_that_is_rebound_to_this_machine_gets_nothing(browser: Any, studi
         f"http://evil.test:{port}/api/runs",
     )
     assert "Failed to fetch" in refused
-    rebound.close()
+    page.close()

@@ -114,3 +114,31 @@ def test_a_box_twice_is_one_5x5():
     twice = np.array(card.state["kernel"])[0, 0]
     box = parse_kernel("box").weights_HW[None, None]
     assert_allclose(twice, cross_correlate(box, box, full_windows(box[0, 0]))[0, 0], atol=1e-15)
+
+
+def test_the_address_holds_the_bench_so_that_a_reload_and_a_link_show_the_same(lab: Any):
+    page = lab.page
+    assert "#" not in page.url
+    page.click("[data-card='5']")
+    page.get_by_label("Stride").fill("2")
+    page.get_by_label("Stride").press("Enter")
+    page.get_by_label("View").select_option("clipped")
+    page.click("#bench .cells.picked .line:nth-child(2) .cell:nth-child(3)")
+    lab.wait_until("location.hash.includes('at=1,2')")
+    shown = "[document.getElementById('bench').innerText, document.querySelector('#photo .muted').innerText]"
+    before = page.evaluate(shown)
+    page.reload()
+    lab.wait_until("document.querySelector('#photo .muted')?.textContent.includes('cut to 0 to 255')")
+    assert page.evaluate(shown) == before
+    for wrong in ("kernel=1,2", "image=1,2_3", "stride=9", "nothing=1", "kernel=a,b", "pool=7", "image=", "at=-1,0"):
+        page.evaluate(f"location.hash = '{wrong}'")
+        lab.wait_until("document.getElementById('address-words').textContent.startsWith('The address says nothing')")
+        assert page.evaluate(f"{OUTPUT}[0]") == ["0", "0", "30", "30", "0", "0"]
+        page.evaluate("location.hash = 'stride=1'")
+        lab.wait_until("document.getElementById('address-words').textContent === ''")
+
+
+def test_a_topic_of_learn_opens_from_the_lab(lab: Any):
+    lab.page.click("text=Learn: edges")
+    lab.page.wait_for_selector("h1 >> text=Edges: nine numbers find them")
+    lab.wait_until("document.querySelector('.bench .cells') !== null")  # its script runs under its own policy

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,22 @@ from PIL import Image
 for package in ("starlette", "uvicorn", "httptools", "jinja2", "python_multipart"):
     pytest.importorskip(package, reason="the extra 'studio' is not installed")
 
+from tests.processes import PATIENCE_S  # noqa: E402
 from tests.report.conftest import MadeRun  # noqa: E402
 from tests.ship.asked import HOST, Reply, asked  # noqa: E402
 from tests.web_pages import Watched  # noqa: E402
 
 from saccade import api  # noqa: E402
+from saccade.core.errors import UsageError  # noqa: E402
 from saccade.core.types import Prediction  # noqa: E402
 from saccade.web.body import BodyMemory  # noqa: E402
 from saccade.web.guard import rules_for  # noqa: E402
 from saccade.web.process import RunningServer  # noqa: E402
 from saccade.web.studio.app import build_app  # noqa: E402
+from saccade.web.studio.design.wanted import Wanted  # noqa: E402
 from saccade.web.studio.predict import pages  # noqa: E402
 from saccade.web.studio.predict.classifiers import answer_json  # noqa: E402
-from saccade.web.studio.runs.index import run_id  # noqa: E402
+from saccade.web.studio.runs.index import RunIndex, run_id  # noqa: E402
 
 JPEG = ("content-type", "image/jpeg")
 NO_IMAGE = "Not an image that can be read (see 'saccade sources'): it begins with 'no image'."
@@ -47,6 +51,28 @@ def ask(app, address: str, body: bytes, kind: tuple[str, str] = JPEG, run: str =
 
 def pixels_of(address: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.removeprefix("data:image/png;base64,")))))
+
+
+def test_a_network_that_is_drawn_slowly_holds_up_no_answer(app, photos: list[Path], monkeypatch: pytest.MonkeyPatch):
+    begun, answered = threading.Event(), threading.Event()
+
+    def drawn_slowly(wanted: Wanted, index: RunIndex) -> None:
+        begun.set()
+        assert answered.wait(PATIENCE_S)
+        raise UsageError("It took too long.")
+
+    async def both() -> tuple[Reply, Reply]:
+        design = asyncio.create_task(asked(app, "GET", "/design/part?network=lenet5&batch=3", [HOST]))
+        assert await asyncio.to_thread(begun.wait, PATIENCE_S)
+        address = f"/api/predict/{run_id('second')}"
+        said = await asked(app, "POST", address, [HOST, JPEG], photos[0].read_bytes())
+        answered.set()
+        return said, await design
+
+    monkeypatch.setattr("saccade.web.studio.design.pages.draw", drawn_slowly)
+    said, design = asyncio.run(both())
+    assert (said.status, len(said.json["top"])) == (200, 5)
+    assert "It took too long." in design.content.decode()
 
 
 def test_a_photo_is_answered_as_predict_answers_it(app, runs: Path, photos: list[Path]):

@@ -37,7 +37,13 @@ def addresses(app, runs: Path) -> Iterator[tuple[str, str]]:
     for route in app.app.routes:
         assert isinstance(route, Route)
         path = route.path.replace("{run}", known).replace("{name:path}", "studio.js")
-        path = path.replace("{set}", photos).replace("{position:int}", "0").replace("{part}", "curves")
+        path = (
+            path.replace("{walk}", "0" * 16)
+            .replace("{topic}", "edges")
+            .replace("{set}", photos)
+            .replace("{position:int}", "0")
+            .replace("{part}", "curves")
+        )
         assert "{" not in path, f"say what {route.path} is asked with"
         for method in sorted(route.methods or ()):
             yield method, path

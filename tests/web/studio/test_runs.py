@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import tomllib
 from math import comb
 from pathlib import Path
 from typing import Any
@@ -253,8 +254,41 @@ def test_the_evidence_is_that_of_explain(studio: Asked, folder: Path):
     assert np.abs(picture[..., :3].astype(int) - even_colours(maps[shown].map_HW)).max() <= 1
     for wrong in ("", "?class=6", "?class=-1", "?class=x", "?class=1&class=9"):
         assert studio.get(f"{root}{wrong}").status == 422
+
+
+def test_the_evidence_of_an_image_that_is_not_kept_is_that_of_its_source_where_it_is_the_same(
+    studio: Asked, folder: Path
+):
+    from PIL import Image
+    from safetensors.numpy import load_file, save_file
+
+    from saccade.classify.classifier import open_member
+    from saccade.core.runtime import RuntimeConfig
+    from saccade.explain.gradcam import grad_cam
+    from saccade.explain.subject import look_at
+
+    run = folder / "second"
+    kept = load_file(run / "pictures.safetensors")
     none = next(k for k in range(120) if k not in kept["seen_position_M"])
-    assert studio.get(f"/api/runs/{studio.ids['second']}/images/{none}/evidence?class=0").code == "not_kept"
+    root = f"/runs/{studio.ids['second']}/images/{none}"
+    assert studio.get(f"/api{root}/evidence?class=0").code == "other_image"  # the run says what nobody computed
+    verdict = json.loads((run / "evaluation.json").read_text())
+    photo = Path(tomllib.loads((run / "config.toml").read_text())["source"]) / verdict["keys"][none]
+    member = open_member(run, RuntimeConfig(device="cpu"))
+    subject = look_at(member, photo.read_bytes(), photo.name)
+    arrays = load_file(run / "evaluation.safetensors")
+    arrays["logits_NK"][none] = subject.logits_K
+    save_file(arrays, run / "evaluation.safetensors")
+    (run / "evaluation.json").write_text(json.dumps(verdict | {"files": {}}))
+    shown = grad_cam(member.model, subject.input_1CHW, 0, member.classes)
+    studio = Asked(folder)
+    told = studio.get(f"/api{root}/evidence?class=0").json
+    assert told == {"message": shown.message, "layer": shown.layer, "class": member.classes[0]}
+    picture = studio.get(f"{root}/picture?from=source").content
+    assert (np.asarray(Image.open(io.BytesIO(picture))) == subject.prepared_HWC).all()
+    text = (run / "config.toml").read_text().replace(str(photo.parent.parent), "https://example.org/photos.tar")
+    (run / "config.toml").write_text(text)
+    assert Asked(folder).get(f"/api{root}/evidence?class=0").code == "not_kept"
 
 
 def test_marks_are_kept_beside_the_run_change_nothing_else_and_leave_as_csv(studio: Asked, folder: Path):

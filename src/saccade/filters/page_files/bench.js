@@ -113,6 +113,7 @@ export class Bench {
     this.settings = settings;
     this.brush = settings.brushes?.at(-1) ?? 10;
     this.changed = () => {};
+    this.moved = () => {};
     this.load(settings.state);
   }
 
@@ -340,6 +341,7 @@ export class Bench {
 
   go(row, column) {
     this.place = [row, column];
+    this.moved();
     this.draw();
   }
 

@@ -96,14 +96,22 @@ export class Photo {
     this.terms = make("div", { class: "terms" });
     this.problem = make("p", { class: "warn", role: "alert" });
     const file = make("input", { type: "file", accept: "image/*", onchange: () => this.open(file.files[0]) });
-    const shows = make("select", { onchange: (event) => { this.show = event.target.value; this.update(this.state); } }, ...SHOWS.map((name) => make("option", {}, name)));
+    this.changed = () => {};
+    this.shows = make("select", { onchange: () => { this.choose(this.shows.value); this.changed(); } }, ...SHOWS.map((name) => make("option", {}, name)));
     host.replaceChildren(
-      make("div", { class: "controls" }, make("label", {}, "Photo", file), make("button", { type: "button", onclick: () => { sample(this.source); this.read(); } }, "The drawn sample"), make("label", {}, "View", shows)),
+      make("div", { class: "controls" }, make("label", {}, "Photo", file), make("button", { type: "button", onclick: () => { sample(this.source); this.read(); } }, "The drawn sample"), make("label", {}, "View", this.shows)),
       this.problem, make("div", { class: "photos" }, this.before, this.after), this.legend, this.terms);
     host.addEventListener("dragover", (event) => event.preventDefault());
     host.addEventListener("drop", (event) => { event.preventDefault(); this.open(event.dataTransfer.files[0]); });
     this.listen();
     sample(this.source);
+  }
+
+  /** Draw the response another way; what is no way leaves it as it is. */
+  choose(show) {
+    if (!SHOWS.includes(show)) return;
+    this.show = this.shows.value = show;
+    if (this.state) this.update(this.state);
   }
 
   listen() {

@@ -175,7 +175,7 @@ def _selective(confidence_N: np.ndarray, right_N: np.ndarray) -> Markup:
     keep = sorted({*range(0, len(curve.coverage_M), step), len(curve.coverage_M) - 1})
     coverage, accuracy = curve.coverage_M[keep].tolist(), curve.accuracy_M[keep].tolist()
     axes = (Axis(title="images answered", kind="percent"), Axis(kind="percent"))
-    svg = line_chart(coverage, [Series("correct", accuracy)], axes, None)
+    svg = line_chart([Series("correct", accuracy, coverage)], axes, None)
     rows: list[list[Child]] = [
         [f"{100 * coverage[i]:.1f} %", f"{curve.threshold_M[keep[i]]:.3f}", f"{100 * accuracy[i]:.1f} %"]
         for i in range(0, len(keep), max(1, len(keep) // 20))

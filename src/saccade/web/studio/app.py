@@ -33,6 +33,8 @@ def build_app(
         shell=shell,
         reading=Workers(READERS, MOST_READING, READING_S),
         computing=Workers(1, MOST_COMPUTING, COMPUTING_S),
+        answering=Workers(1, MOST_COMPUTING, COMPUTING_S),
+        designing=Workers(1, MOST_COMPUTING, COMPUTING_S),
         ending=ending or threading.Event(),
     )
 

@@ -16,14 +16,17 @@ from .shell import Entry, Shell
 class Studio:
     """What every page has: the folder that it looks into, the shell, and the threads that do its work.
 
-    `reading` is for what takes milliseconds; `computing`, one thread, for networks. `ending` is set where the studio
-    ends: what goes on in the background looks at it.
+    `reading` is for what takes milliseconds. Networks have a thread for each kind of waiting, so that none holds up
+    another: `answering` for photos that a person brings, `designing` for networks that are drawn up as one types,
+    `computing` for the rest. `ending` is set where the studio ends: what goes on in the background looks at it.
     """
 
     folder: Path
     shell: Shell
     reading: Workers
     computing: Workers
+    answering: Workers
+    designing: Workers
     ending: threading.Event
 
     async def read(self, request: Request, work: Callable[[], Result]) -> Result:
@@ -33,6 +36,14 @@ class Studio:
     async def compute(self, request: Request, work: Callable[[], Result]) -> Result:
         """What `work` gives on the thread for long work. Raises Refusal where too many wait."""
         return (await self.computing.run(work, request.receive))[0]
+
+    async def answer(self, request: Request, work: Callable[[], Result]) -> Result:
+        """What `work` gives on the thread for answers. Raises Refusal where too many wait."""
+        return (await self.answering.run(work, request.receive))[0]
+
+    async def design(self, request: Request, work: Callable[[], Result]) -> Result:
+        """What `work` gives on the thread for designs. Raises Refusal where too many wait."""
+        return (await self.designing.run(work, request.receive))[0]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,7 @@
 """The place Design: any network as a table, a drawing and its memory, renewed as one types."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from starlette.requests import Request
@@ -10,16 +12,23 @@ from ....core.errors import SaccadeError, printable
 from ....design.layers import Layer
 from ....design.memory import PRECISIONS, STATE_PER_PARAMETER
 from ....design.text import DesignTable, pair, shape, size, table_csv, table_markdown, window_words
+from ....learn.topics import TOPICS
 from ....models.architecture import MODELS
 from ....runs.checkpoint import holds_checkpoint
+from ...body import BodyMemory, image_in, read_body, refuse_media_type
+from ...limits import BodyLimits
 from ...refusal import Reason, Refusal
 from ..place import Studio
 from ..runs.index import RunIndex
 from ..runs.records import Latest
-from .diagram import KINDS, OTHER, diagram
+from .diagram import KINDS, OTHER, arcs_words, diagram
+from .walks import Walk, Walks, built_in_photo, maps_picture, strip_picture
 from .wanted import Wanted, draw, read_wanted
 
 MAX_TABLES = 32
+LIMITS = BodyLimits(max_bytes=64 << 20, memory_bytes=256 << 20)
+BUILT_IN = "built-in"
+KEPT = {"Cache-Control": "private, max-age=3600"}  # another walk has another address
 EXAMPLES = (
     ("LeNet-5", "lenet5", ""),
     ("ResNet-18", "resnet18", ""),
@@ -27,16 +36,19 @@ EXAMPLES = (
     ("two 3x3 against one 5x5", "conv 16 f3 | conv 16 f3 | fc 10", "28x28x1"),
 )
 
+EXPLAINED = ("layer", "sharing", "padding", "pooling", "lenet", "vgg", "residual", "one-by-one", "inception")
+
 
 def design_routes(studio: Studio) -> list[BaseRoute]:
     """All of them."""
     index = RunIndex(studio.folder)
     tables: Latest[DesignTable] = Latest(MAX_TABLES)
+    walks, memory = Walks(), BodyMemory(LIMITS)
 
     async def _table(request: Request) -> DesignTable:
         wanted = read_wanted(request.query_params)
         version = index.run(wanted.run).watched.changes if wanted.run else 0
-        return await studio.compute(request, lambda: tables.get((wanted, version), lambda: draw(wanted, index)))
+        return await studio.design(request, lambda: tables.get((wanted, version), lambda: draw(wanted, index)))
 
     async def page(request: Request) -> Response:
         try:
@@ -51,6 +63,7 @@ def design_routes(studio: Studio) -> list[BaseRoute]:
             "optimizers": list(STATE_PER_PARAMETER),
             "precisions": list(PRECISIONS),
             "examples": EXAMPLES,
+            "topics": [(name, TOPICS[name].summary) for name in EXPLAINED],
         }
         return studio.shell.page("design/design.html", "design", values)
 
@@ -74,13 +87,36 @@ def design_routes(studio: Studio) -> list[BaseRoute]:
         return JSONResponse((await _known(request)).as_json())
 
     async def _known(request: Request) -> DesignTable:
-        try:
+        with _told("no_network"):
             return await _table(request)
-        except Refusal:
-            raise
-        except SaccadeError as error:
-            first, *rest = error.message.splitlines()
-            raise Refusal(Reason(422, "no_network", first, " ".join(rest))) from None
+
+    async def walked(request: Request) -> Response:
+        """An image, that of the body or the photo that comes along, through every layer."""
+        studio.designing.refuse_when_busy()
+        with memory.holding() as held:
+            if request.query_params.get("photo") == BUILT_IN:
+                content = built_in_photo()
+            else:
+                refuse_media_type(request.headers)
+                content = image_in(await read_body(request, held, LIMITS), request.headers)[0]
+            return JSONResponse(await studio.design(request, lambda: _walk(request, content).as_json()))
+
+    def _walk(request: Request, content: bytes) -> Walk:
+        with _told("no_walk"):
+            wanted = read_wanted(request.query_params)
+            run = index.run(wanted.run) if wanted.run else None
+            version = run.watched.changes if run else 0
+            table = tables.get((wanted, version), lambda: draw(wanted, index))
+            return walks.walk(wanted, table, run, content)
+
+    async def maps(request: Request) -> Response:
+        found, place = walks.find(request.path_params["walk"]), request.path_params["position"]
+        content = await studio.read(request, lambda: maps_picture(found, place))
+        return Response(content, headers=KEPT, media_type="image/png")
+
+    async def strip(request: Request) -> Response:
+        found = walks.find(request.path_params["walk"])
+        return Response(await studio.read(request, lambda: strip_picture(found)), headers=KEPT, media_type="image/png")
 
     return [
         Route("/design", page, methods=["GET"]),
@@ -88,7 +124,22 @@ def design_routes(studio: Studio) -> list[BaseRoute]:
         Route("/design/network.csv", as_csv, methods=["GET"]),
         Route("/design/network.md", as_markdown, methods=["GET"]),
         Route("/api/design", as_json, methods=["GET"]),
+        Route("/api/design/walk", walked, methods=["POST"]),
+        Route("/design/walks/{walk}/picture", strip, methods=["GET"]),
+        Route("/design/walks/{walk}/{position:int}/picture", maps, methods=["GET"]),
     ]
+
+
+@contextmanager
+def _told(code: str) -> Iterator[None]:
+    """Refuse with what an error inside says; its further lines stay lines, since carets point into the one above."""
+    try:
+        yield
+    except Refusal:
+        raise
+    except SaccadeError as error:
+        first, *rest = error.message.splitlines()
+        raise Refusal(Reason(422, code, first, "\n".join(rest))) from None
 
 
 def _file(name: str, kind: str, text: str) -> Response:
@@ -129,6 +180,7 @@ def values_of(table: DesignTable) -> dict[str, Any]:
         "terms": [(words, size(value), _share(value, memory.training_peak)) for words, value in terms],
         "rows": [_row(layer, table) for layer in table.layers],
         "diagram": diagram(table),
+        "arcs": arcs_words(table),
         "kinds": [*dict.fromkeys(kind for _, kind in KINDS), OTHER],
         "chosen": _last_map(table),
     }

@@ -45,11 +45,11 @@ def predict_routes(studio: Studio) -> list[BaseRoute]:
 
     async def _answered(request: Request, work: Callable[[Sent], dict[str, Any]]) -> Response:
         """What `work` makes of the image in a request, whose bytes count as held until it is done."""
-        studio.computing.refuse_when_busy()
+        studio.answering.refuse_when_busy()
         refuse_media_type(request.headers)
         with memory.holding() as held:
             sent = Sent(content=image_in(await read_body(request, held, LIMITS), request.headers)[0])
-            return JSONResponse(await studio.compute(request, lambda: work(sent)))
+            return JSONResponse(await studio.answer(request, lambda: work(sent)))
 
     return [
         Route("/predict", page, methods=["GET"]),

@@ -12,9 +12,10 @@ from ....classify.compared_runs import Judged, compare_judged, difference_words
 from ....classify.run_list import progress_words, unit_of, value_words
 from ....core.errors import CheckpointError, ConfigError, printable
 from ....evaluate.rates import percent
+from ....models.new_head import head_words
 from ....report.charts import Axis, Line, figure, line_key, overlay_chart
 from ....report.html import Child, Markup
-from ....report.sections.curves import thinned
+from ....report.sections.curves import extremes
 from ....runs.log import EpochEvent
 from ....runs.names import CONFIG
 from ....runs.settings import read_settings
@@ -58,6 +59,7 @@ def _compared(runs: Sequence[Run], records: Records) -> dict[str, Any]:
             "verdict": value_words(standing.figure),
             "unit": unit_of(standing.figure),
             "network": network_of(standing),
+            "head": head_words(standing.model),
             "data": printable(standing.config.source_name)[:80],
             "progress": progress_words(standing),
             "changed": time_words(standing.active_s),
@@ -117,8 +119,9 @@ def _charts(standings: Sequence[Standing]) -> list[Markup]:
     for title, value_of, is_rate in wanted:
         lines = []
         for number, standing in enumerate(standings, start=1):
-            points = [(event.epoch, value_of(event)) for event in thinned(standing.epochs)]
-            known = [(float(epoch), value) for epoch, value in points if value is not None]
+            values = [value_of(event) for event in standing.epochs]
+            points = [(float(standing.epochs[place].epoch), values[place]) for place in extremes(values)]
+            known = [(epoch, value) for epoch, value in points if value is not None]
             if known:
                 lines.append(Line(LETTERS[number - 1], number, [x for x, _ in known], [y for _, y in known]))
         if lines:

@@ -21,6 +21,7 @@ from ..place import Studio
 from .frame import frame_of
 from .index import Run, RunIndex
 from .judged_images import NO_SUCH_IMAGE, cards_of, details_of, mistakes_of
+from .own_images import OwnImages
 from .records import Latest, Records, no_such_class
 from .words import page_number
 
@@ -28,14 +29,15 @@ PER_PAGE = 48
 MAX_MAPS = 64
 KEPT = {"Cache-Control": "private, max-age=3600"}
 NOT_KEPT = (
-    "The run keeps this image at 96 pixels at most; Grad-CAM needs what the network saw, which is kept of the surest "
-    "mistakes."
+    "The run keeps this image at 96 pixels at most, and its source is not on this machine: Grad-CAM needs what the "
+    "network saw, which is kept of the surest mistakes."
 )
 
 
 def image_routes(studio: Studio, index: RunIndex, records: Records) -> list[BaseRoute]:
     """All of them."""
     maps: Latest[EvidenceMap] = Latest(MAX_MAPS)
+    own = OwnImages()
 
     async def mistakes(request: Request) -> Response:
         run = index.run(request.path_params["run"])
@@ -57,7 +59,9 @@ def image_routes(studio: Studio, index: RunIndex, records: Records) -> list[Base
                 "run": run,
                 "name": printable(run.name),
                 "mark_names": MARK_NAMES,
-                "why_no_map": "" if record.pictures and position in record.pictures.seen else NOT_KEPT,
+                "is_kept": _is_kept(record, position),
+                "is_here": own.are_here(run),
+                "why_no_map": "" if _is_kept(record, position) or own.are_here(run) else NOT_KEPT,
             }
 
         return await studio.read(request, find)
@@ -68,7 +72,15 @@ def image_routes(studio: Studio, index: RunIndex, records: Records) -> list[Base
         def find() -> bytes:
             return file_content(_shown(_record_of(records, run, position), position))
 
-        return Response(await studio.read(request, find), headers=KEPT, media_type="image/png")
+        def read_again() -> bytes:
+            record = _record_of(records, run, position)
+            return file_content(
+                as_picture(_prepared(records, own, run, record, position), record.manifest.preprocessing)
+            )
+
+        is_again = request.query_params.get("from") == "source"
+        content = await (studio.compute(request, read_again) if is_again else studio.read(request, find))
+        return Response(content, headers=KEPT, media_type="image/png")
 
     async def thumbnail(request: Request) -> Response:
         run, position = index.run(request.path_params["run"]), request.path_params["position"]
@@ -92,7 +104,7 @@ def image_routes(studio: Studio, index: RunIndex, records: Records) -> list[Base
         class_index = _class_index(request, record)
         key = (run.id, run.watched.changes, position, class_index)
         return await studio.compute(
-            request, lambda: maps.get(key, lambda: _map(records, run, record, position, class_index))
+            request, lambda: maps.get(key, lambda: _map(records, own, run, record, position, class_index))
         )
 
     root = "/runs/{run}/images/{position:int}"
@@ -179,11 +191,23 @@ def _small(record: RunRecord, position: int) -> np.ndarray:
     return small_HWC
 
 
-def _map(records: Records, run: Run, record: RunRecord, position: int, class_index: int) -> EvidenceMap:
-    """Grad-CAM of a kept image for a class. Raises Refusal where the image or the weights are not there."""
-    prepared_HWC = record.pictures.seen.get(position) if record.pictures else None
-    if prepared_HWC is None:
+def _is_kept(record: RunRecord, position: int) -> bool:
+    """Whether the run keeps what the network saw of an image."""
+    return record.pictures is not None and position in record.pictures.seen
+
+
+def _prepared(records: Records, own: OwnImages, run: Run, record: RunRecord, position: int) -> np.ndarray:
+    """What the network sees of an image, as the run keeps it or from its source again. Raises Refusal."""
+    if record.pictures and position in record.pictures.seen:
+        return record.pictures.seen[position]
+    if not own.are_here(run):
         raise Refusal(Reason(404, "not_kept", NOT_KEPT))
+    return own.prepared(run, records, record, position)
+
+
+def _map(records: Records, own: OwnImages, run: Run, record: RunRecord, position: int, class_index: int) -> EvidenceMap:
+    """Grad-CAM of an image for a class. Raises Refusal where the image or the weights are not there."""
+    prepared_HWC = _prepared(records, own, run, record, position)
     member = records.network(run)
     try:
         return grad_cams(member.model, member.normalized(prepared_HWC[None]), [class_index], record.classes)[0]

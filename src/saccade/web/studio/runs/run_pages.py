@@ -1,5 +1,6 @@
 """The pages of a run, and the parts of them that scripts ask for. What they show is made by the report."""
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ from ....report.pictures import Pictures
 from ....report.record import RunRecord
 from ....report.sections.classes import classes_section, confidence_section
 from ....report.sections.confusion import matrix_and_pairs
-from ....report.sections.curves import curves_section
+from ....report.sections.curves import CurveView, curves_section
 from ....report.sections.data import data_section, reproduce_section
 from ....report.sections.folds import folds_section
 from ....report.sections.network import network_section
@@ -35,6 +36,7 @@ from .judged_images import cell_of, cells_with_images
 from .records import Records
 
 SCALES = ("linear", "log")
+MOST_SMOOTHING = 99  # percent
 
 
 def run_routes(studio: Studio, index: RunIndex, records: Records) -> list[BaseRoute]:
@@ -42,7 +44,7 @@ def run_routes(studio: Studio, index: RunIndex, records: Records) -> list[BaseRo
 
     async def overview(request: Request) -> Response:
         run = index.run(request.path_params["run"])
-        values = await studio.read(request, lambda: _overview(run, records, _scale(request), _cell(request)))
+        values = await studio.read(request, lambda: _overview(run, records, _view(request), _cell(request)))
         return studio.shell.page("runs/run.html", "runs", values)
 
     def computed(tab: str, make: Callable[[Run, Records], Markup]) -> Callable[[Request], Awaitable[Response]]:
@@ -64,8 +66,8 @@ def run_routes(studio: Studio, index: RunIndex, records: Records) -> list[BaseRo
     async def part(request: Request) -> Response:
         run, name = index.run(request.path_params["run"]), request.path_params["part"]
         if name == "curves":
-            scale = _scale(request)
-            body = await studio.read(request, lambda: _curves(run, run.look(), records, scale))
+            view = _view(request)
+            body = await studio.read(request, lambda: _curves(run, run.look(), records, view))
         elif name in TABS:
             body = await studio.compute(
                 request, lambda: _kept(records, run, name, lambda: TABS[name](run, records).text)
@@ -87,7 +89,7 @@ def run_routes(studio: Studio, index: RunIndex, records: Records) -> list[BaseRo
     return [Route(path, page, methods=["GET"]) for path, page in pages.items()]
 
 
-def _overview(run: Run, records: Records, scale: str, cell: tuple[int, int] | None) -> dict[str, Any]:
+def _overview(run: Run, records: Records, view: CurveView, cell: tuple[int, int] | None) -> dict[str, Any]:
     standing = run.look()
     values = frame_of(run, standing, records)
     record = values["record"]
@@ -96,26 +98,27 @@ def _overview(run: Run, records: Records, scale: str, cell: tuple[int, int] | No
         "tab": "overview",
         "warnings": told,
         "before": _before(run, records) if record else None,
-        "curves": Markup(_curves(run, standing, records, scale)) if _has_curves(run, records, scale) else None,
+        "curves": Markup(_curves(run, standing, records, view)) if _has_curves(run, records, view) else None,
         "has_epochs": bool(standing.epochs),
-        "scale": scale,
+        "view": view,
+        "has_steps": all(event.step is not None for event in standing.epochs),
         "matrix": Markup(_kept(records, run, "matrix", lambda: _matrix(run, record))) if has_cells(record) else None,
         "cell": cell_of(run, record, *cell) if cell and has_cells(record) else None,
     }
 
 
-def _curves(run: Run, standing: Standing, records: Records, scale: str) -> str:
+def _curves(run: Run, standing: Standing, records: Records, view: CurveView) -> str:
     is_number = any(event.validation_mae is not None for event in standing.epochs)
 
     def make() -> str:
-        return curves_section(standing.epochs, is_number, scale).text if standing.epochs else ""
+        return curves_section(standing.epochs, is_number, view).text if standing.epochs else ""
 
-    return _kept(records, run, f"curves {scale}", make)
+    return _kept(records, run, f"{view}", make)
 
 
-def _has_curves(run: Run, records: Records, scale: str) -> bool:
+def _has_curves(run: Run, records: Records, view: CurveView) -> bool:
     """Whether they are drawn already; else the page comes without them, and its script asks."""
-    return records.parts.has((run.id, run.watched.changes, f"curves {scale}"))
+    return records.parts.has((run.id, run.watched.changes, f"{view}"))
 
 
 def _matrix(run: Run, record: RunRecord) -> str:
@@ -184,9 +187,28 @@ def _kept(records: Records, run: Run, name: str, make: Callable[[], str]) -> str
     return records.parts.get((run.id, run.watched.changes, name), make)
 
 
-def _scale(request: Request) -> str:
-    given = request.query_params.get("scale", "")
-    return given if given in SCALES else ""
+def _view(request: Request) -> CurveView:
+    """How the curves are wanted; what an address says otherwise is let be."""
+    given = request.query_params
+    scale, by = given.get("scale", ""), given.get("by", "")
+    low, high = _place(given.get("from", "")), _place(given.get("to", ""))
+    is_window = low is not None and high is not None and low < high
+    return CurveView(
+        scale=scale if scale in SCALES else "",
+        by="step" if by == "step" else "time" if by == "time" else "epoch",
+        low=low if is_window else None,
+        high=high if is_window else None,
+        smoothing=min(MOST_SMOOTHING, whole_number(given.get("smooth", ""), 3) or 0) / 100,
+    )
+
+
+def _place(text: str) -> float | None:
+    """A place on the x axis, from 0 on; None for what is none."""
+    try:
+        value = float(text) if len(text) <= 24 else math.nan
+    except ValueError:
+        return None
+    return value if 0 <= value < 1e15 else None
 
 
 def _cell(request: Request) -> tuple[int, int] | None:

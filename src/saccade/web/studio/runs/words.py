@@ -8,7 +8,7 @@ from ....classify.run_list import progress_words, unit_of, value_words, verdict_
 from ....core.errors import counted, printable
 from ....core.plain_numbers import whole_number
 from ....evaluate.rates import percent
-from ....models.new_head import network_words
+from ....models.new_head import head_words, network_words
 from ....report.html import Markup
 from ....report.sections.classes import interval_strip
 from ....runs.standing import Standing
@@ -47,6 +47,7 @@ class Row:
     strip: Markup | None
     curve: Markup | None
     network: str
+    head: str
     data: str
     num_images: str
     active_s: int
@@ -84,6 +85,7 @@ def row_of(run: Run, standing: Standing, now_s: float) -> Row:
         if values
         else None,
         network=network_of(standing),
+        head=head_words(standing.model),
         data=printable(standing.config.source_name)[:80],
         num_images="" if standing.num_images is None else f"{standing.num_images:,}",
         active_s=round(standing.active_s),

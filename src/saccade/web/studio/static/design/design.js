@@ -1,11 +1,15 @@
 // A network that is drawn up anew as one types; the address holds all of it. Rows sort, boxes find rows, a photo shows the field.
 
+import { Walk } from "./walk.js";
+
 const PAUSE_MS = 250;
 const part = (name) => document.getElementById(name);
 const form = part("wanted");
 let timer = 0;
-let asked = 0;
-let photo = "";
+let drawing = null; // the request that is on its way
+const first = new URLSearchParams(location.search);
+let layer = first.has("layer") ? Number(first.get("layer")) : null; // that the address names, until another is chosen
+const walk = new Walk(first.has("walk"), (place) => pick(place), keep);
 
 function wanted() {
   const query = new URLSearchParams();
@@ -13,22 +17,32 @@ function wanted() {
   return query;
 }
 
-async function renew() {
-  const number = ++asked;
+// The address: the network, the chosen layer, whether an image walks through.
+function keep() {
   const query = wanted();
+  if (layer !== null) query.set("layer", layer);
+  if (walk.isOn) query.set("walk", "1");
   history.replaceState(null, "", `/design?${query}`);
+}
+
+async function renew() {
+  drawing?.abort(); // the studio need not begin with what nobody waits for
+  const own = (drawing = new AbortController());
+  const query = wanted();
+  keep();
   const waits = setTimeout(() => (part("told").textContent = "Drawing up the network."), 300);
-  let response;
+  let response, text;
   try {
-    response = await fetch(`/design/part?${query}`);
-  } catch {
+    response = await fetch(`/design/part?${query}`, { signal: own.signal });
+    text = await response.text();
+  } catch (error) {
+    if (error.name === "AbortError") return; // a later one is on its way
     part("told").textContent = "The studio does not answer. Is it still running?";
     return;
   } finally {
     clearTimeout(waits);
   }
-  const text = await response.text();
-  if (number !== asked) return; // a later one is on its way
+  if (own !== drawing) return;
   part("told").textContent = "";
   const isDrawn = response.ok && !text.includes("data-refused");
   part("refused").innerHTML = isDrawn ? "" : text;
@@ -37,10 +51,11 @@ async function renew() {
   if (!isDrawn) return;
   part("part").innerHTML = text;
   for (const link of document.querySelectorAll("a[data-keeps]")) link.search = query;
-  startPart();
+  startPart(query);
 }
 
 function soon() {
+  layer = null;
   clearTimeout(timer);
   timer = setTimeout(renew, PAUSE_MS);
 }
@@ -59,6 +74,13 @@ function choose(place) {
   document.querySelector(`.network [data-row="${place}"]`)?.classList.add("chosen");
   part("field-layer").value = place;
   drawField(row);
+  walk.show(place);
+}
+
+function pick(place) {
+  layer = place;
+  choose(place);
+  keep();
 }
 
 function drawField(row) {
@@ -93,29 +115,26 @@ function sortBy(column, button) {
 }
 
 function saveDrawing() {
-  const drawing = document.querySelector(".network").cloneNode(true);
+  const drawn = document.querySelector(".network").cloneNode(true);
   const styles = getComputedStyle(document.querySelector(".network"));
-  drawing.setAttribute("xmlns", "http://www.w3.org/2000/svg");
-  const shown = document.querySelectorAll(".network rect");
-  drawing.querySelectorAll("rect").forEach((rect, number) => rect.setAttribute("fill", getComputedStyle(shown[number]).fill));
-  drawing.setAttribute("color", styles.color);
+  drawn.setAttribute("xmlns", "http://www.w3.org/2000/svg");
+  const shown = document.querySelectorAll(".network rect, .network path");
+  drawn.querySelectorAll("rect, path").forEach((each, number) => {
+    const style = getComputedStyle(shown[number]);
+    for (const name of ["fill", "stroke", "stroke-width"]) each.setAttribute(name, style.getPropertyValue(name));
+  });
+  drawn.setAttribute("color", styles.color);
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([drawing.outerHTML], { type: "image/svg+xml" }));
+  link.href = URL.createObjectURL(new Blob([drawn.outerHTML], { type: "image/svg+xml" }));
   link.download = "network.svg";
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-function startPart() {
-  choose(Number(part("field-layer").value));
-  if (photo) part("field-photo").setAttribute("href", photo);
-  part("field-layer").addEventListener("input", (event) => choose(Number(event.target.value)));
-  part("field-file").addEventListener("change", (event) => {
-    if (!event.target.files.length) return;
-    URL.revokeObjectURL(photo);
-    photo = URL.createObjectURL(event.target.files[0]);
-    part("field-photo").setAttribute("href", photo);
-  });
+function startPart(query) {
+  walk.start(query);
+  choose(layer !== null && part(`layer-${layer}`) ? layer : Number(part("field-layer").value));
+  part("field-layer").addEventListener("input", (event) => pick(Number(event.target.value)));
   part("find").addEventListener("input", (event) => {
     const words = event.target.value.toLowerCase();
     for (const row of rows()) row.hidden = !row.textContent.toLowerCase().includes(words);
@@ -124,12 +143,12 @@ function startPart() {
   for (const button of document.querySelectorAll("[data-sort]")) button.addEventListener("click", () => sortBy(Number(button.dataset.sort), button));
   part("layers").tBodies[0].addEventListener("click", (event) => {
     const row = event.target.closest("tr");
-    if (row) choose(Number(row.id.slice("layer-".length)));
+    if (row) pick(Number(row.id.slice("layer-".length)));
   });
   document.querySelector(".network").addEventListener("click", (event) => {
     const place = event.target.closest("[data-row]")?.dataset.row;
     if (place === undefined || place === "-1") return;
-    choose(Number(place));
+    pick(Number(place));
     part(`layer-${place}`).scrollIntoView({ block: "center" });
   });
 }
@@ -148,6 +167,7 @@ form.addEventListener("click", (event) => {
   form.elements.network.value = button.dataset.network;
   form.elements.input.value = button.dataset.input;
   if (form.elements.run) form.elements.run.value = "";
+  layer = null;
   renew();
 });
 renew();

@@ -1,15 +1,59 @@
-// The Lab: the bench, the same kernel on a photo, guided cards, and filters that a run has learned.
-import { Bench } from "./bench.js";
+// The Lab: the bench, the same kernel on a photo, guided cards, and filters that a run has learned. The address holds it.
+import { Bench, calculate } from "./bench.js";
 import { Photo } from "./photo.js";
+import { read, written } from "./address.js";
 
+const PAUSE_MS = 300;
 const settings = JSON.parse(document.getElementById("settings").textContent);
+const usual = settings.bench.state;
 const photo = new Photo(document.getElementById("photo"));
 const bench = new Bench(document.getElementById("bench"), settings.bench);
 const run = document.getElementById("run"), number = document.getElementById("filter"), words = document.getElementById("learned-words");
 let learned = [];
+let timer = 0;
 
-bench.changed = (state) => photo.update(state);
+// --- the address
+
+function keep() {
+  clearTimeout(timer);
+  timer = setTimeout(() => {
+    const parts = [written(bench.state, bench.place, usual), photo.show === "signed" ? "" : `view=${photo.show}`].filter(Boolean);
+    history.replaceState(null, "", parts.length ? `#${parts.join("&")}` : location.pathname);
+  }, PAUSE_MS);
+}
+
+// What a fragment says, where the bench can hold and compute it.
+function held(fragment) {
+  const found = read(fragment, usual);
+  try {
+    if (found) calculate(found.state);
+    return found;
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return null;
+  }
+}
+
+function restore() {
+  const fragment = location.hash.slice(1);
+  const found = fragment ? held(fragment) : { state: usual, place: [0, 0] };
+  document.getElementById("address-words").textContent = found ? "" : "The address says nothing that the bench can hold; this is where it begins.";
+  photo.choose(/(?:^|&)view=(\w+)/.exec(fragment)?.[1] ?? "signed");
+  bench.load(found?.state ?? usual);
+  if (found) bench.goTo(Math.min(found.place[0], bench.size()[0] - 1) * bench.size()[1] + Math.min(found.place[1], bench.size()[1] - 1));
+}
+
+bench.changed = (state) => {
+  photo.update(state);
+  keep();
+};
+bench.moved = keep;
+photo.changed = keep;
 photo.update(bench.state);
+if (location.hash) restore();
+window.addEventListener("hashchange", restore);
+
+// --- cards and learned filters
 
 for (const card of document.querySelectorAll("[data-card]"))
   card.addEventListener("click", () => {

@@ -2,10 +2,13 @@
 
 import { ageWords, poll } from "../live.js";
 import { remembered } from "../memory.js";
+import { Curves } from "./curves.js";
 
 const run = document.getElementById("run");
 const viewer = document.getElementById("viewer");
 const TOLD_EACH_MS = 10000;
+const curvesRoot = document.getElementById("curves");
+const curves = curvesRoot ? new Curves(curvesRoot, run.dataset.run) : null;
 
 // --- a run that goes on
 
@@ -34,22 +37,11 @@ function watch() {
       }
       if (String(status.version) !== run.dataset.version) {
         run.dataset.version = status.version;
-        renewCurves();
+        curves?.grow();
       }
       return true;
     },
   );
-}
-
-async function renewCurves() {
-  const curves = document.getElementById("curves");
-  if (!curves) return;
-  const response = await fetch(`/runs/${run.dataset.run}/parts/curves?scale=${curves.dataset.scale}`);
-  if (!response.ok) return;
-  delete curves.dataset.pending;
-  const open = [...curves.querySelectorAll("details")].map((part) => part.open);
-  curves.innerHTML = await response.text();
-  curves.querySelectorAll("details").forEach((part, number) => (part.open = open[number] ?? false));
 }
 
 // The part of a page that takes long to make, and what to say where it cannot be made.
@@ -77,21 +69,6 @@ function addCopyButton() {
   button.dataset.copy = command.id;
   button.textContent = "Copy";
   command.after(button);
-}
-
-function startScales() {
-  for (const button of document.querySelectorAll("button[data-scale]")) {
-    button.addEventListener("click", () => {
-      document.getElementById("curves").dataset.scale = button.dataset.scale;
-      for (const other of document.querySelectorAll("button[data-scale]"))
-        other.setAttribute("aria-pressed", String(other === button));
-      const address = new URL(location.href);
-      if (button.dataset.scale) address.searchParams.set("scale", button.dataset.scale);
-      else address.searchParams.delete("scale");
-      history.replaceState(null, "", address);
-      renewCurves();
-    });
-  }
 }
 
 // --- the matrix
@@ -204,8 +181,16 @@ async function showEvidence(article, isWanted) {
   words.textContent = "Looking where the evidence lies.";
   const response = await fetch(`/api${article.dataset.root}/evidence?${query}`);
   const answer = await response.json();
-  const problem = response.ok ? answer.message : answer.error.message;
+  const problem = response.ok ? answer.message : `${answer.error.message} ${answer.error.hint}`.trim();
   veil.hidden = Boolean(problem);
+  const seen = article.querySelector("[data-seen][data-source]");
+  if (!problem && seen) {
+    seen.src = seen.dataset.source; // at the size that the network sees, as the map is
+    delete seen.dataset.source;
+    seen.parentElement.hidden = false;
+    article.querySelector("[data-none]")?.remove();
+    seen.closest("figure").querySelector("figcaption").textContent = "What the network sees, read from the source again.";
+  }
   if (!problem) veil.src = `${article.dataset.root}/evidence?${query}`;
   words.textContent = problem || `Evidence for '${answer.class}' in layer '${answer.layer}', from none to most (dark violet to light yellow).`;
 }
@@ -249,9 +234,8 @@ function startImages() {
 
 startImages();
 if (run) {
-  startScales();
   startMatrix();
-  if (document.querySelector("#curves[data-pending]")) renewCurves();
+  if (curvesRoot && "pending" in curvesRoot.dataset) curves.renew();
   loadPart();
   addCopyButton();
   if (run.dataset.state === "running") watch();
