@@ -122,6 +122,23 @@ class Ranks:
             distributed.all_to_all_single(received, torch.cat(list(parts)), list(lengths), [len(p) for p in parts])
         return received
 
+    def hand_out(self, tensor: torch.Tensor, giver: int = 0) -> None:
+        """Let `tensor` of process `giver` be in the `tensor` of all: dense, of one type and size everywhere, in the
+        memory of the CPU. Patiently, as `gather`."""
+        if not self.is_alone and tensor.numel():
+            with self.speaking():
+                distributed.broadcast(tensor.view(-1).view(torch.uint8), giver, group=self.patient)
+
+    def bring(self, tensor: torch.Tensor, giver: int) -> None:
+        """Let `tensor` of process `giver` be in that of the first; the others do nothing. Else as `hand_out`."""
+        if not giver or not tensor.numel():
+            return
+        with self.speaking():
+            if self.rank == giver:
+                distributed.send(tensor.view(-1).view(torch.uint8), 0, group=self.patient)
+            elif self.is_first:
+                distributed.recv(tensor.view(-1).view(torch.uint8), giver, group=self.patient)
+
     def add_up(self, vector_N: torch.Tensor) -> torch.Tensor:
         """The sum over the processes of what each gave, in whatever order is fastest; `vector_N` holds it then."""
         if not self.is_alone:
@@ -150,6 +167,16 @@ _CURRENT: ContextVar[Ranks] = ContextVar("ranks", default=ALONE)
 def current_ranks() -> Ranks:
     """Those of the group this process has joined; `ALONE` where it has joined none."""
     return _CURRENT.get()
+
+
+@contextmanager
+def on_its_own() -> Iterator[None]:
+    """What is enclosed is a run of this process alone, whatever group it has joined."""
+    token = _CURRENT.set(ALONE)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
 
 
 def is_launched() -> bool:
