@@ -1,8 +1,11 @@
-"""`python killed.py MODULE:FUNCTION RANK NUMBER ARGUMENTS`: `saccade ARGUMENTS`, whose process RANK kills itself at the
-NUMBER-th call of the function: at a place of the work, not at a time."""
+"""`python killed.py PLACE RANK CALL ARGUMENTS`: a program whose process RANK is killed at that call of PLACE, which is
+`module:function` or `module:Class.method`: at a place of its work, not at a time.
+
+ARGUMENTS are a Python file and its own, or those of `saccade`."""
 
 import importlib
 import os
+import runpy
 import signal
 import sys
 from operator import attrgetter
@@ -10,7 +13,7 @@ from typing import Any
 
 
 def kill_at(place: str, number: int) -> None:
-    """Let the process end by SIGKILL at that call of `module:function` or `module:Class.method`."""
+    """Let this process be killed there."""
     module_name, _, path = place.partition(":")
     owner_path, _, name = path.rpartition(".")
     module = importlib.import_module(module_name)
@@ -27,10 +30,14 @@ def kill_at(place: str, number: int) -> None:
 
 
 if __name__ == "__main__":
-    where, rank, count = sys.argv[1:4]
-    if os.environ.get("RANK", "0") == rank:
+    where, rank, count, *arguments = sys.argv[1:]
+    if os.environ["RANK"] == rank:
         kill_at(where, int(count))
-    sys.argv = ["saccade", *sys.argv[4:]]
-    from saccade.cli.main import main
+    if arguments[0].endswith(".py"):
+        sys.argv = arguments
+        runpy.run_path(arguments[0], run_name="__main__")
+    else:
+        sys.argv = ["saccade", *arguments]
+        from saccade.cli.main import main
 
-    main()
+        main()

@@ -6,17 +6,21 @@ import signal
 import sys
 import threading
 import time
+from datetime import timedelta
 
-from saccade.core import apart, ranks
+from torch import distributed
+
+from saccade.core import apart
 from saccade.core.errors import DataError, SaccadeError, Stopped
 from saccade.core.ranks import Ranks, joined_group
 
 apart.BEAT_S = 0.05
-ranks.FIRST_TIMEOUT_S = 1.5  # how long a call of the group may take
-LONGER_S = 2.5
+CALL_S, LONGER_S = 3.0, 4.0  # how long a call of the group may take, and work that takes longer
 
 
 def main(own: Ranks, scene: str) -> object:
+    if scene in ("long", "halted"):
+        distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=CALL_S), own.patient)
     if scene == "long":
         return apart.apart(own, lambda check: time.sleep(LONGER_S if own.is_first else 0) or own.rank)
     if scene == "first alone":

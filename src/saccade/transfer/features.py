@@ -228,15 +228,16 @@ def _passes(
     parts = [position_M[start:stop] for start, stop in itertools.pairwise(bounds)]
     own = parts[ranks.rank :: ranks.world_size]
     with ExitStack() as stack:
+        passing: _Passing | None = None
         with agreed(ranks):
-            own_N = [index_N[part] for part in own]
-            passing = stack.enter_context(_passing(plan, taps, own_N, size, view))
-            passing.tell = lambda done: work.progress(min(done, len(position_M)), len(position_M))
+            if own:
+                own_N = [index_N[part] for part in own]
+                passing = stack.enter_context(_passing(plan, taps, own_N, size, view))
+                passing.tell = lambda done: work.progress(min(done, len(position_M)), len(position_M))
         for first in range(0, len(parts), ranks.world_size):
             by_rank = parts[first : first + ranks.world_size]
-            passing.num_working = len(by_rank)
-            values = apart(ranks, passing.next_part if ranks.rank < len(by_rank) else _no_part, work.check)
-            passing.num_passed += sum(map(len, by_rank))
+            compute = passing.of_round(by_rank) if passing and ranks.rank < len(by_rank) else _no_part
+            values = apart(ranks, compute, work.check)
             yield by_rank, values
             del values  # held by nobody here while the next ones are computed
 
@@ -257,7 +258,7 @@ def images_of_a_round(num_images: int, num_processes: int) -> int:
 
 class _Passing:
     """The images of this process on their way through the frozen part. `tell` hears how many have passed in all
-    processes: `num_passed` in the rounds before, and in this one as many in each of `num_working` as here."""
+    processes: in this round as many in each as here."""
 
     def __init__(
         self, batches: Callable[[Callable[[], None]], Iterator[Batch]], frozen: FrozenPart, pool: Executor
@@ -266,16 +267,22 @@ class _Passing:
         self._frozen, self._pool = frozen, pool
         self._check: Callable[[], None] = nothing
         self.tell: Callable[[int], None] = lambda done: None
-        self.num_passed, self.num_working = 0, 1
+        self._num_before, self._num_working = 0, 1
 
-    def next_part(self, check: Callable[[], None]) -> list[torch.Tensor]:
-        """The features of the next images at every tap. `check` may raise."""
+    def of_round(self, part_by_rank: list[np.ndarray]) -> Callable[[Callable[[], None]], list[torch.Tensor]]:
+        """What computes the part of this process in a round of these."""
+        before, self._num_working = self._num_before, len(part_by_rank)
+        self._num_before += sum(map(len, part_by_rank))
+        return lambda check: self._next_part(check, before)
+
+    def _next_part(self, check: Callable[[], None], num_before: int) -> list[torch.Tensor]:
+        """The features of the next images at every tap, behind `num_before` others. `check` may raise."""
         self._check = check
         image_BCHW = next(self._batches).image_BCHW
 
         def tell(done: int) -> None:
             check()
-            self.tell(self.num_passed + self.num_working * done)
+            self.tell(num_before + self._num_working * done)
 
         groups = self._pool.map(self._frozen.outputs, image_BCHW.split(GROUP))
         return _whole(groups, len(image_BCHW), tell)
