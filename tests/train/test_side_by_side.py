@@ -8,102 +8,107 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from tests.group import start_group
-from tests.processes import run_python
+from tests.processes import Program, run_python
 
 pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="torch's processes of one machine are tried on Linux")
 
+CHILD = Path(__file__).with_name("side_by_side_child.py")
 KILLED = Path(__file__).parent.parent / "killed.py"
-SETTINGS = ["runtime.num_threads=1", "loader.threads=1", "input.size_px=12", "batch_size=32", "stop.save_every_s=1e-9"]
-SMALL = ["train", "digits", "--model", "conv 4 f3 bn | gap | fc 10", "--epochs", "2", "--out", "run"]
-SMALL += [word for setting in SETTINGS for word in ("--set", setting)]
-ENSEMBLE = [*SMALL, "--ensemble", "3", "--set", "split.test_fraction=0.8"]
-FOLDS = [*SMALL, "--folds", "3", "--set", "loader.on_bad_image=error"]
-GO_ON = ["train", "--resume", "--out", "run"]
 RUNS = {
     "ensemble": ["member-1", "member-2", "member-3"],
     "folds": ["folds/fold-1", "folds/fold-2", "folds/fold-3", "."],
 }
-TIMES = {"seconds", "images_per_second", "together_ms", "single_ms", "times_slower", "training_seconds"}
+SEVERAL = {"ensemble": "ensemble.toml", "folds": "folds/folds.toml"}
+VOLATILE = {"seconds", "images_per_second", "together_ms", "single_ms", "times_slower"}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, draw = tmp_path_factory.mktemp("given") / "photos", np.random.default_rng(0)
+    for number in range(90):
+        place = folder / f"class-{number % 3}"
+        place.mkdir(parents=True, exist_ok=True)
+        pixels = draw.integers(0, 200, (12, 12), dtype=np.uint8) + np.uint8(20 * (number % 3))
+        Image.fromarray(pixels).save(place / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module", params=["ensemble", "folds"])
+def alone(
+    request: pytest.FixtureRequest, photos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Path, str]:
+    """(what is trained, where one process did it, what that says)."""
+    folder = tmp_path_factory.mktemp("alone")
+    (folder / "photos").symlink_to(photos)
+    done = run_python([CHILD, request.param], folder)
+    assert done.returncode == 0, done.stderr
+    return request.param, folder, done.stdout
 
 
 def untimed(value: Any) -> Any:
     """A JSON value without what a clock says."""
     if isinstance(value, dict):
-        return {name: untimed(item) for name, item in value.items() if name not in TIMES}
+        return {name: untimed(item) for name, item in value.items() if name not in VOLATILE}
     return [untimed(item) for item in value] if isinstance(value, list) else value
 
 
 def what_counts(folder: Path, kind: str) -> dict[str, Any]:
     """What may not depend on how many processes there were, nor on which of them died."""
-    found: dict[str, Any] = {"verdict": untimed(json.loads((folder / "run" / "evaluation.json").read_text()))}
+    whole = folder / "run"
+    found: dict[str, Any] = {"verdict": untimed(json.loads((whole / "evaluation.json").read_bytes()))}
+    found["plan"] = (whole / SEVERAL[kind]).read_text(encoding="utf-8")
     for name in RUNS[kind]:
-        run = folder / "run" / name
-        events = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-        manifests = [
-            json.loads((run / f"checkpoint-{which}" / "manifest.json").read_bytes()) for which in ("last", "best")
-        ]
+        run = whole / name
+        lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        saved = [json.loads((run / f"checkpoint-{which}/manifest.json").read_bytes()) for which in ("last", "best")]
         found[name] = {
-            "files": [manifest["files"] for manifest in manifests],
-            "metrics": manifests[1]["metrics"],
-            "log": untimed(events),
+            "files": [manifest["files"] for manifest in saved],
+            "metrics": saved[1]["metrics"],
+            "log": untimed([json.loads(line) for line in lines]),
             "logits": (run / "evaluation.safetensors").read_bytes(),
-            "config": (run / "config.toml").read_text(),
+            "config": (run / "config.toml").read_text(encoding="utf-8"),
         }
     return found
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What each comes to in one process."""
-    found = {}
-    for kind, words in (("ensemble", ENSEMBLE), ("folds", FOLDS)):
-        folder = tmp_path_factory.mktemp(kind)
-        done = run_python(["-m", "saccade", *words], folder)
-        assert done.returncode == 0, done.stderr
-        found[kind] = what_counts(folder, kind)
-    return found
-
-
-@pytest.mark.parametrize("kind", ["ensemble", "folds"])
 def test_runs_side_by_side_that_lost_processes_are_those_of_one_process(
-    kind: str, alone: dict[str, dict[str, Any]], tmp_path: Path
+    alone: tuple[str, Path, str], photos: Path, tmp_path: Path
 ):
     """The first of two is killed, then the second; then one of three is asked to stop, and two end it."""
-    words = ENSEMBLE if kind == "ensemble" else FOLDS
-    for rank, arguments, number in ((0, words, 2), (1, GO_ON, 2)):
-        place = ["saccade.train.loop:save_checkpoint", rank, 12]
-        programs = start_group([KILLED, *place, *arguments], number, tmp_path)
+    kind, expected, said = alone
+    (tmp_path / "photos").symlink_to(photos)
+    for rank in (0, 1):
+        programs = start_group([KILLED, "saccade.train.loop:save_checkpoint", rank, 4, CHILD, kind], 2, tmp_path)
         done = [program.communicate() for program in programs]
-        statuses = [one.returncode for one in done]
-        assert statuses.pop(rank) == -signal.SIGKILL, done
-        assert statuses == [1], done
-        assert "another process of the run does not answer" in done[1 - rank].stderr
-    programs = start_group(["-m", "saccade", *GO_ON], 3, tmp_path)
-    wait_for_a_step(tmp_path / "run", programs)
+        assert done.pop(rank).returncode == -signal.SIGKILL
+        assert done[0].returncode == 1
+        assert done[0].stderr.startswith(f"NoAnswerError: process {1 - rank} ("), done[0].stderr
+    programs = start_group([CHILD, kind], 3, tmp_path)
+    wait_for_a_save(tmp_path / "run", programs)
     os.kill(programs[2].pid, signal.SIGTERM)
     done = [program.communicate() for program in programs]
     assert [one.returncode for one in done] == [143] * 3, done
-    assert done[0].stderr.endswith(
-        "error: Stopped; everything is saved in run.\nGo on with: saccade train --resume --out run\n"
-    )
-    assert [one.stderr for one in done[1:]] == ["", ""]
-    done = [program.communicate() for program in start_group(["-m", "saccade", *GO_ON], 2, tmp_path)]
+    assert all(one.stderr.startswith("Stopped: Stopped") for one in done), done
+    assert all("Go on with: saccade train" in one.stderr for one in done), done
+    done = [program.communicate() for program in start_group([CHILD, kind], 2, tmp_path)]
     assert [one.returncode for one in done] == [0, 0], done
-    assert (done[1].stdout, done[1].stderr) == ("", "")
+    assert [one.stdout for one in done] == [said, said]
     found = what_counts(tmp_path, kind)
-    for name, expected in alone[kind].items():
-        assert found[name] == expected, name
+    for name, value in what_counts(expected, kind).items():
+        assert found[name] == value, name
 
 
-def wait_for_a_step(run: Path, programs: list[Any]) -> None:
-    """Until one of the runs in `run` saves once more."""
-    end_s, before = time.monotonic() + 300, saved(run)
-    while saved(run) == before and time.monotonic() < end_s:
+def wait_for_a_save(run: Path, programs: list[Program]) -> None:
+    """Until one of the runs in `run` is saved once more."""
+    end_s, before = time.monotonic() + 300, saved_in(run)
+    while saved_in(run) == before and time.monotonic() < end_s:
         assert all(Path(f"/proc/{program.pid}").exists() for program in programs), programs[0].communicate().stderr
-        time.sleep(0.01)
+        time.sleep(0.005)
 
 
-def saved(run: Path) -> list[tuple[str, int]]:
+def saved_in(run: Path) -> list[tuple[str, int]]:
     return sorted((str(path), path.stat().st_mtime_ns) for path in run.rglob("checkpoint-last/manifest.json"))
