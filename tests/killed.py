@@ -1,19 +1,18 @@
-"""`python killed.py PLACE RANK CALL ARGUMENTS`: a program whose process RANK is killed at that call of PLACE, which is
-`module:function` or `module:Class.method`: at a place of its work, not at a time.
+"""`python killed.py SIGNAL PLACE RANK CALL ARGUMENTS`: a program whose process RANK sends itself the signal at that call
+of PLACE, which is `module:function` or `module:Class.method`: at a place of its work, not at a time.
 
 ARGUMENTS are a Python file and its own, or those of `saccade`."""
 
 import importlib
 import os
 import runpy
-import signal
 import sys
 from operator import attrgetter
 from typing import Any
 
 
-def kill_at(place: str, number: int) -> None:
-    """Let this process be killed there."""
+def kill_at(place: str, number: int, signal: int) -> None:
+    """Let this process get the signal there."""
     module_name, _, path = place.partition(":")
     owner_path, _, name = path.rpartition(".")
     module = importlib.import_module(module_name)
@@ -23,16 +22,16 @@ def kill_at(place: str, number: int) -> None:
     def call(*arguments: Any, **named: Any) -> Any:
         calls.append(1)
         if len(calls) == number:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal)
         return before(*arguments, **named)
 
     setattr(owner, name, call)
 
 
 if __name__ == "__main__":
-    where, rank, count, *arguments = sys.argv[1:]
+    number, where, rank, count, *arguments = sys.argv[1:]
     if os.environ["RANK"] == rank:
-        kill_at(where, int(count))
+        kill_at(where, int(count), int(number))
     if arguments[0].endswith(".py"):
         sys.argv = arguments
         runpy.run_path(arguments[0], run_name="__main__")

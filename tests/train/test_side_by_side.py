@@ -1,10 +1,8 @@
 """Members and folds are trained side by side, each in one process: the bits are those of one after the other."""
 
 import json
-import os
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.group import start_group
-from tests.processes import Program, run_python
+from tests.processes import run_python
 
 pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="torch's processes of one machine are tried on Linux")
 
@@ -78,19 +76,15 @@ def what_counts(folder: Path, kind: str) -> dict[str, Any]:
 def test_runs_side_by_side_that_lost_processes_are_those_of_one_process(
     alone: tuple[str, Path, str], photos: Path, tmp_path: Path
 ):
-    """The first of two is killed, then the second; then one of three is asked to stop, and two end it."""
+    """The second of two is killed, then the first; then one of three is asked to stop, and two end it."""
     kind, expected, said = alone
     (tmp_path / "photos").symlink_to(photos)
-    for rank in (0, 1):
-        programs = start_group([KILLED, "saccade.train.loop:save_checkpoint", rank, 4, CHILD, kind], 2, tmp_path)
-        done = [program.communicate() for program in programs]
+    for rank, save in ((1, 4), (0, 1)):  # as far as the other one comes until it hears, the first has a save to make
+        done = signalled(signal.SIGKILL, rank, save, 2, kind, tmp_path)
         assert done.pop(rank).returncode == -signal.SIGKILL
         assert done[0].returncode == 1
         assert done[0].stderr.startswith(f"NoAnswerError: process {1 - rank} ("), done[0].stderr
-    programs = start_group([CHILD, kind], 3, tmp_path)
-    wait_for_a_save(tmp_path / "run", programs)
-    os.kill(programs[2].pid, signal.SIGTERM)
-    done = [program.communicate() for program in programs]
+    done = signalled(signal.SIGTERM, 0, 1, 3, kind, tmp_path)
     assert [one.returncode for one in done] == [143] * 3, done
     assert all(one.stderr.startswith("Stopped: Stopped") for one in done), done
     assert all("Go on with: saccade train" in one.stderr for one in done), done
@@ -102,13 +96,8 @@ def test_runs_side_by_side_that_lost_processes_are_those_of_one_process(
         assert found[name] == value, name
 
 
-def wait_for_a_save(run: Path, programs: list[Program]) -> None:
-    """Until one of the runs in `run` is saved once more."""
-    end_s, before = time.monotonic() + 300, saved_in(run)
-    while saved_in(run) == before and time.monotonic() < end_s:
-        assert all(Path(f"/proc/{program.pid}").exists() for program in programs), programs[0].communicate().stderr
-        time.sleep(0.005)
-
-
-def saved_in(run: Path) -> list[tuple[str, int]]:
-    return sorted((str(path), path.stat().st_mtime_ns) for path in run.rglob("checkpoint-last/manifest.json"))
+def signalled(number: signal.Signals, rank: int, save: int, world_size: int, kind: str, folder: Path) -> list[Any]:
+    """What so many processes say, one of which sends itself a signal at one of its saves."""
+    place = [number.value, "saccade.train.loop:save_checkpoint", rank, save]
+    programs = start_group([KILLED, *place, CHILD, kind], world_size, folder)
+    return [program.communicate() for program in programs]

@@ -154,7 +154,7 @@ def test_a_transfer_that_lost_processes_is_the_transfer_of_one(
     freeze, expected, said = alone
     folder = ready(tmp_path, given)
     for place, rank, call, number in KILLS[freeze]:
-        programs = start_group([KILLED, place, rank, call, CHILD, freeze], number, folder)
+        programs = start_group([KILLED, signal.SIGKILL.value, place, rank, call, CHILD, freeze], number, folder)
         done = [program.communicate() for program in programs]
         assert done.pop(rank).returncode == -signal.SIGKILL, place
         assert [one.returncode for one in done] == [1] * (number - 1), place
