@@ -1,5 +1,5 @@
-"""`python killed.py SIGNAL PLACE RANK CALL ARGUMENTS`: a program whose process RANK sends itself the signal at that call
-of PLACE, which is `module:function` or `module:Class.method`: at a place of its work, not at a time.
+"""`python killed.py SIGNAL PLACE RANK CALL ARGUMENTS`: a program whose process RANK sends itself the signal at that
+call of PLACE, which is `module:function` or `module:Class.method`: at a place of its work, not at a time.
 
 ARGUMENTS are a Python file and its own, or those of `saccade`."""
 
