@@ -46,7 +46,7 @@ OF_FOLDS = [*(setting for setting in SIDE_BY_SIDE if "test_fraction" not in sett
 OF_TRANSFER = [*(setting for setting in COMMON if "size_px" not in setting), "scale.timeout_s=4", "scale.lanes=8"]
 EPOCHS = 3
 WORKS = ("train", "transfer", "ensemble", "folds")
-MOST = {"train": 18, "transfer": 20, "ensemble": 54, "folds": 40}  # saved steps and fits: some are left behind them
+MOST = {"train": 18, "transfer": 18, "ensemble": 54, "folds": 40}  # saved steps: some are left behind them
 RUNS = {
     "train": ["."],
     "transfer": ["."],
@@ -123,6 +123,7 @@ def alone(run: Path, work: str = "train") -> None:
             backbone="lenet5",
             weights=run.parent / WEIGHTS,
             preprocessing=run.parent / CARD,
+            freeze="stem",
             epochs=EPOCHS,
             out=run,
             cache="none",
@@ -142,7 +143,7 @@ def words_of(run: Path, work: str) -> list[str]:
     """The same, as one types it."""
     if work == "transfer":
         weights = ["--weights", str(run.parent / WEIGHTS), "--preprocessing", str(run.parent / CARD)]
-        return ["transfer", "digits", "--backbone", "lenet5", *weights, *_set(OF_TRANSFER)]
+        return ["transfer", "digits", "--backbone", "lenet5", "--freeze", "stem", *weights, *_set(OF_TRANSFER)]
     more = {"train": _set(SETTINGS), "ensemble": ["--ensemble", "3", *_set(SIDE_BY_SIDE)]}
     return ["train", "digits", "--model", MODEL, *more.get(work, ["--folds", "2", *_set(OF_FOLDS)])]
 
@@ -158,27 +159,22 @@ def _set(settings: Sequence[str]) -> list[str]:
 
 
 def prints_of(run: Path, work: str) -> dict[str, Any]:
-    """What must be equal of all its runs, and of what a transfer has measured."""
+    """What must be equal of all its runs, and of where a transfer started."""
     found = {f"{name}: {key}": value for name in RUNS[work] for key, value in fingerprint(run / name).items()}
     if work == "transfer":
-        fits = json.loads((run / "measured.json").read_bytes())["fits"]
-        found["fits"] = {name: fit["right"] for name, fit in fits.items()}
         found["start"] = json.loads((run / "checkpoint-start" / "manifest.json").read_bytes())["files"]
     return found
 
 
 def saved_in(run: Path, work: str) -> int:
-    """How many steps and fits are saved so far."""
+    """How many steps are saved so far."""
     steps = 0
     for name in RUNS[work]:
         try:
             steps += int(json.loads((run / name / "checkpoint-last" / "manifest.json").read_bytes())["step"])
         except (OSError, ValueError):
             continue
-    try:
-        return steps + len(json.loads((run / "measured.json").read_bytes())["fits"])
-    except (OSError, ValueError):
-        return steps
+    return steps
 
 
 class Trial:
@@ -270,7 +266,7 @@ class Trial:
         return len(processes) == self._count and not set(processes.values()) & set(others.values())
 
     def _step(self) -> int:
-        """How many steps and fits are saved."""
+        """How many steps are saved."""
         return saved_in(self._run, self._work)
 
     def _until(self, step: int, others: dict[int, int] | None = None) -> None:
