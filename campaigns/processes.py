@@ -1,12 +1,14 @@
-"""Kill, halt and starve the processes of `saccade train --processes 2`; compare every bit with a run of one process.
+"""Kill, halt and starve the processes of `--processes 2`; compare every bit with a run of one process.
 
     python -m campaigns.processes --each 10 --per-run 3 --seed 0
+    python -m campaigns.processes --works transfer ensemble folds
 
-A trial trains a small network on the built-in digits on two processes and does one thing to them at a random moment,
-half of these inside a save: SIGKILL to process 0 or 1, SIGSTOP, SIGKILL to the command itself, SIGTERM to one process,
-a disk that takes no more. A killed or halted process is started again by the command; what ended is gone on with, on
-one or two processes. Every run must end with the weights, optimizer state, metric log and logits of one process alone;
-none may leave a process, a held lock, or a listener outside loopback behind. Linux only.
+A trial trains a small network on the built-in digits on two processes (or adapts one, or trains an ensemble or folds)
+and does one thing to them at a random moment, half of these inside a save: SIGKILL to process 0 or 1, SIGSTOP, SIGKILL
+to the command itself, SIGTERM to one process, a disk that takes no more. A killed or halted process is started again by
+the command; what ended is gone on with, on one or two processes. Every run must end with the weights, optimizer state,
+metric log and logits of one process alone; none may leave a process, a held lock, or a listener outside loopback
+behind. Linux only.
 """
 
 import argparse
@@ -22,18 +24,37 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import save_file
+
 from saccade import api
 from saccade.core import lock
 from saccade.core.errors import SaccadeError
+from saccade.models.architecture import ModelSpec, build_model
 
 from .small_training import COMMON, MODEL, differences, fingerprint, in_child
 
-SETTINGS = [*COMMON, "scale.lanes=8", "scale.timeout_s=4", "optimizer.name=adamw", "augment.mixup.alpha=0.4"]
-EPOCHS, MOST_STEPS = 3, 18  # of 24 steps: what is left is trained after the last start
+SIDE_BY_SIDE = [*COMMON, "scale.timeout_s=4", "optimizer.name=adamw", "augment.mixup.alpha=0.4"]
+SETTINGS = [*SIDE_BY_SIDE, "scale.lanes=8"]
+OF_FOLDS = [*(setting for setting in SIDE_BY_SIDE if "test_fraction" not in setting), "batch_size=256"]
+OF_TRANSFER = [*(setting for setting in COMMON if "size_px" not in setting), "scale.timeout_s=4", "scale.lanes=8"]
+EPOCHS = 3
+WORKS = ("train", "transfer", "ensemble", "folds")
+MOST = {"train": 18, "transfer": 18, "ensemble": 54, "folds": 40}  # saved steps: some are left behind them
+RUNS = {
+    "train": ["."],
+    "transfer": ["."],
+    "ensemble": ["member-1", "member-2", "member-3"],
+    "folds": ["folds/fold-1", "folds/fold-2", "."],
+}
+PIXELS = {"channels": "grey", "input_height_px": 32, "input_width_px": 32, "mean": [0.5], "std": [0.25]}
+WEIGHTS, CARD = "weights.safetensors", "pixels.json"  # of a transfer, beside the runs
 FAULTS = ("kill 0", "kill 1", "halt 0", "halt 1", "kill the command", "terminate 0", "terminate 1", "disk full")
 STATUS = {"terminate 0": 143, "terminate 1": 143, "disk full": 1, "kill the command": -signal.SIGKILL}
 PATIENCE_S = 600.0
@@ -47,37 +68,42 @@ def main() -> None:
     parser.add_argument("--per-run", type=int, default=1, help="faults that befall a run one after the other; up to 3")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--faults", nargs="*", default=FAULTS, choices=FAULTS)
+    parser.add_argument("--works", nargs="*", default=["train"], choices=WORKS)
     arguments = parser.parse_args()
     faults = [fault for fault in arguments.faults for _ in range(arguments.each)]
     random.Random(arguments.seed).shuffle(faults)
     trials = [faults[start : start + arguments.per_run] for start in range(0, len(faults), arguments.per_run)]
-    with tempfile.TemporaryDirectory() as folder:
-        result = run_campaign(trials, arguments.seed, Path(folder))
-    print(json.dumps(result))
-    sys.exit(1 if result["failures"] else 0)
+    failed = False
+    for work in arguments.works:
+        with tempfile.TemporaryDirectory() as folder:
+            result = run_campaign(trials, arguments.seed, Path(folder), work)
+        print(json.dumps({"work": work} | result), flush=True)
+        failed |= bool(result["failures"])
+    sys.exit(1 if failed else 0)
 
 
-def run_campaign(trials: list[list[str]], seed: int, folder: Path) -> dict[str, Any]:
+def run_campaign(trials: list[list[str]], seed: int, folder: Path, work: str = "train") -> dict[str, Any]:
     """One run for each of `trials`, the faults that befall it one after the other; returns what failed, and how long
     it took until the others noticed, and until the run went on."""
     draw = random.Random(seed)
-    in_child(partial(alone, folder / "reference"))
-    reference = fingerprint(folder / "reference")
+    write_weights(folder)
+    in_child(partial(alone, folder / "reference", work))
+    reference = prints_of(folder / "reference", work)
     failures: list[str] = []
     noticed_s: dict[str, list[float]] = {}
     again_s: dict[str, list[float]] = {}
     for number, faults in enumerate(trials):
         run = folder / f"trial-{number}"
-        trial = Trial(run, draw)
+        trial = Trial(run, draw, work)
         try:
             for place, fault in enumerate(faults, start=1):
-                most_steps = MOST_STEPS * place // len(faults)
+                most_steps = MOST[work] * place // len(faults)
                 for seconds, found in zip(trial.suffer(fault, most_steps), (noticed_s, again_s), strict=True):
                     found.setdefault(fault, []).append(round(seconds, 1))
             trial.end()
             failures += [f"trial {number} ({', '.join(faults)}): {text}" for text in trial.problems]
             failures += [
-                f"trial {number} ({', '.join(faults)}): {text}" for text in differences(reference, fingerprint(run))
+                f"trial {number} ({', '.join(faults)}): {text}" for text in differences(reference, prints_of(run, work))
             ]
         except (TimeoutError, RuntimeError, SaccadeError) as error:
             failures.append(f"trial {number} ({', '.join(faults)}): {error}; it said: {trial.said()[-600:]}")
@@ -88,21 +114,83 @@ def run_campaign(trials: list[list[str]], seed: int, folder: Path) -> dict[str, 
     return {"trials": len(trials), "seed": seed, **seconds, "failures": failures}
 
 
-def alone(run: Path) -> None:
-    """The run in one process."""
-    request = api.TrainRequest(source="digits", model=MODEL, epochs=EPOCHS, out=run, settings=SETTINGS)
-    api.train(request, None, "campaign")
+def write_weights(folder: Path) -> None:
+    """What a transfer begins with: LeNet-5 with random weights for seven other classes, and how it sees pixels."""
+    torch.manual_seed(3)
+    save_file(build_model("lenet5", ModelSpec(num_classes=7, input_CHW=(1, 32, 32))).state_dict(), folder / WEIGHTS)
+    (folder / CARD).write_text(json.dumps(PIXELS))
+
+
+def alone(run: Path, work: str = "train") -> None:
+    """The run, or the runs, in one process."""
+    if work == "transfer":
+        request = api.TransferRequest(
+            source="digits",
+            backbone="lenet5",
+            weights=run.parent / WEIGHTS,
+            preprocessing=run.parent / CARD,
+            freeze="stem",
+            epochs=EPOCHS,
+            out=run,
+            cache="none",
+            settings=OF_TRANSFER,
+        )
+        api.transfer(request, None, "campaign")
+        return
+    settings = {"train": SETTINGS, "ensemble": SIDE_BY_SIDE, "folds": OF_FOLDS}[work]
+    asked = api.TrainRequest(source="digits", model=MODEL, epochs=EPOCHS, out=run, settings=settings)
+    if work == "ensemble":
+        api.train_ensemble(replace(asked, ensemble=3), None, "campaign")
+    else:
+        api.train(replace(asked, folds=2 if work == "folds" else 0), None, "campaign")
+
+
+def words_of(run: Path, work: str) -> list[str]:
+    """The same, as one types it."""
+    if work == "transfer":
+        weights = ["--weights", str(run.parent / WEIGHTS), "--preprocessing", str(run.parent / CARD)]
+        return ["transfer", "digits", "--backbone", "lenet5", "--freeze", "stem", *weights, *_set(OF_TRANSFER)]
+    more = {"train": _set(SETTINGS), "ensemble": ["--ensemble", "3", *_set(SIDE_BY_SIDE)]}
+    return ["train", "digits", "--model", MODEL, *more.get(work, ["--folds", "2", *_set(OF_FOLDS)])]
+
+
+def going_on(run: Path, work: str) -> list[str]:
+    """What goes on with it."""
+    weights = ["--weights", str(run.parent / WEIGHTS)] if work == "transfer" else []
+    return ["transfer" if work == "transfer" else "train", "--resume", *weights]
+
+
+def _set(settings: Sequence[str]) -> list[str]:
+    return ["--epochs", str(EPOCHS), *(word for setting in settings for word in ("--set", setting))]
+
+
+def prints_of(run: Path, work: str) -> dict[str, Any]:
+    """What must be equal of all its runs, and of where a transfer started."""
+    found = {f"{name}: {key}": value for name in RUNS[work] for key, value in fingerprint(run / name).items()}
+    if work == "transfer":
+        found["start"] = json.loads((run / "checkpoint-start" / "manifest.json").read_bytes())["files"]
+    return found
+
+
+def saved_in(run: Path, work: str) -> int:
+    """How many steps are saved so far."""
+    steps = 0
+    for name in RUNS[work]:
+        try:
+            steps += int(json.loads((run / name / "checkpoint-last" / "manifest.json").read_bytes())["step"])
+        except (OSError, ValueError):
+            continue
+    return steps
 
 
 class Trial:
     """One run on two processes, begun at once, and what is found wrong with it."""
 
-    def __init__(self, run: Path, draw: random.Random) -> None:
-        self._run, self._draw = run, draw
+    def __init__(self, run: Path, draw: random.Random, work: str = "train") -> None:
+        self._run, self._draw, self._work = run, draw, work
         self._log = open(run.with_suffix(".log"), "w+", encoding="utf-8")  # noqa: SIM115 - closed by `kill`
         self.problems: list[str] = []
-        settings = [word for setting in SETTINGS for word in ("--set", setting)]
-        self._start(["digits", "--model", MODEL, "--epochs", str(EPOCHS), *settings], 2)
+        self._start(words_of(run, work), 2)
 
     def suffer(self, fault: str, most_steps: int) -> tuple[float, float]:
         """Let `fault` happen at a random step up to `most_steps`; returns the seconds until a process that was not
@@ -130,8 +218,8 @@ class Trial:
             if status != STATUS[fault]:
                 self.problems.append(f"{fault}: the exit status is {status}; it said: {self.said()[-600:]}")
             self._look_at_leftovers(list(processes.values()))
-            is_last = most_steps == MOST_STEPS  # what follows needs two
-            self._start(["--resume"], self._draw.randint(1, 2) if is_last else 2)
+            is_last = most_steps == MOST[self._work]  # what follows needs two
+            self._start(going_on(self._run, self._work), self._draw.randint(1, 2) if is_last else 2)
         self._until(0, processes)  # a process that was halted may still save its step when it is woken
         self._until(self._step() + 1, processes)
         return noticed_s, time.monotonic() - began_s
@@ -162,7 +250,8 @@ class Trial:
     def _start(self, words: list[str], count: int) -> None:
         self._count = count
         words = [*words, "--processes", str(count), "--out", str(self._run), "--plain"]
-        command = [sys.executable, "-m", "saccade", "train", *words]
+        words += ["--cache", str(self._run.with_suffix(".cache"))] if self._work == "transfer" else []
+        command = [sys.executable, "-m", "saccade", *words]
         self._command = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=self._log)
 
     def _processes(self) -> dict[int, int]:
@@ -189,12 +278,8 @@ class Trial:
         return len(processes) == self._count and not set(processes.values()) & set(others.values())
 
     def _step(self) -> int:
-        """How many steps the checkpoint has that was saved last."""
-        try:
-            values = json.loads((self._run / "checkpoint-last" / "manifest.json").read_bytes())
-        except (OSError, ValueError):
-            return 0
-        return int(values["step"])
+        """How many steps are saved."""
+        return saved_in(self._run, self._work)
 
     def _until(self, step: int, others: dict[int, int] | None = None) -> None:
         """Wait until so many steps are saved, by other processes than `others`, or all is over."""
@@ -215,8 +300,9 @@ class Trial:
 
     def _inside_a_save(self) -> None:
         """Wait until a checkpoint is being written, or a second."""
-        temporary, end_s = self._run / "checkpoint-last.saccade-tmp", time.monotonic() + 1
-        while not temporary.exists() and time.monotonic() < end_s:
+        runs, end_s = [self._run / name for name in RUNS[self._work]], time.monotonic() + 1
+        temporaries = [run / "checkpoint-last.saccade-tmp" for run in runs]
+        while not any(path.exists() for path in temporaries) and time.monotonic() < end_s:
             time.sleep(0.0005)
 
     def _look_at_listeners(self) -> None:

@@ -41,6 +41,7 @@ from .classify.unit_share import parse_share
 from .classify.units import Row, UnitFolder, UnitsWritten, require_parquet
 from .core import atomic
 from .core.agreement import agreed, from_first
+from .core.apart import one_of_each_machine
 from .core.errors import ImageError, SaccadeError, Stopped, UsageError, printable, shell_word
 from .core.host_process import ScopedIterator, scoped_runtime
 from .core.in_memory import short_name
@@ -247,23 +248,21 @@ def train(
     if request.ensemble:
         raise UsageError("api.train trains one run; api.train_ensemble trains several.")
     with named_train(request) as asked:
-        out = _path(asked.out)
-        if _has_folds(asked):
-            return _train_with_folds(asked, _watched(progress, asked), command)
-        ranks = current_ranks()
+        out, ranks = _path(asked.out), current_ranks()
         begun = begun_before(ranks, RUNS, out)  # by processes of this job that were killed
         if begun is not None and not asked.resume:
             asked = TrainRequest(source=asked.source, teachers=asked.teachers, out=begun, resume=True, log=asked.log)
+        if _has_folds(asked):
+            with agreed(ranks):
+                watched = _watched(progress, asked)
+            return _train_with_folds(asked, watched, command)
         if asked.resume:
             with agreed(ranks):
                 config, folder = _resumed(asked, "train", lambda begun: asked_for(asked, begun))
         else:
             with agreed(ranks):
                 config = asked.config()
-            path = from_first(ranks, lambda: os.fsencode(_run_path(config, out, config.model)))
-            folder = RunFolder(path=Path(os.fsdecode(path)))
-            with agreed(ranks):
-                _refuse_begun(folder.path, "train")
+            folder = _new_folder(config, out, config.model, "train")
         try:
             with naming_config(folder):
                 with agreed(ranks):
@@ -283,31 +282,64 @@ def transfer(
     Pictures of what was measured lie in the run: `ladder.svg` where the depth was chosen by evidence, `backbones.svg`
     where networks were compared.
     """
-    progress = _watched(progress, request)
+    ranks = current_ranks()
     with named_transfer(request) as asked:
-        store, out, search = asked.store(), _path(asked.out), None
+        out, search = _path(asked.out), None
+        begun = begun_before(ranks, RUNS, out)  # by processes of this job that were killed
+        with agreed(ranks):
+            progress = _watched(progress, asked if ranks.is_first or _has_folds(asked) else replace(asked, log=()))
+            store = asked.store()
+            if begun is not None and not asked.resume:
+                asked = _going_on(asked, begun)
         if _has_folds(asked):
             result = _transfer_with_folds(asked, store, progress, command)
-            _draw_start(result.start, result.run.run_dir, progress)
+            if ranks.is_first:
+                _draw_start(result.start, result.run.run_dir, progress)
             return result
         if asked.resume:
-            config, folder = _resumed(asked, "transfer", lambda begun: asked_of_transfer(asked, begun))
-            if read_start(folder.path) is None:
-                refuse_unnamed_weights(config, asked.one_weights(), folder.path)
-            config = where_weights_lie(asked, config)
+            with agreed(ranks):
+                config, folder = _resumed(asked, "transfer", lambda begun: asked_of_transfer(asked, begun))
+                if read_start(folder.path) is None:
+                    refuse_unnamed_weights(config, asked.one_weights(), folder.path)
+                config = where_weights_lie(asked, config)
         else:
             asked, search = with_backbone(asked, store, progress)
-            config = asked.config()
-            folder = RunFolder(path=_run_path(config, out, config.transfer.backbone))
-            _refuse_begun(folder.path, "transfer")
+            with agreed(ranks):
+                config = asked.config()
+            folder = _new_folder(config, out, config.transfer.backbone, "transfer")
         try:
             with naming_config(folder):
                 result = run_transfer(config, folder, store, progress, command, _path(asked.preprocessing), search)
         finally:
-            if out is None and not asked.resume:
+            if out is None and not asked.resume and ranks.is_first:
                 _remove_if_empty(folder.path)
-    _draw_start(result.start, folder.path, progress)
+    if ranks.is_first:
+        _draw_start(result.start, folder.path, progress)
     return result
+
+
+def _going_on(asked: TransferRequest, begun: Path) -> TransferRequest:
+    """`asked`, of the run that an earlier start of this job has begun: its weights are those that it chose."""
+    config = read_folds_plan(begun).run if folds_folder.has_folds(begun) else RunFolder(path=begun).load_config()
+    return TransferRequest(
+        source=asked.source,
+        weights=config.transfer.weights,
+        out=begun,
+        resume=True,
+        log=asked.log,
+        cache=asked.cache,
+        cache_limit_gb=asked.cache_limit_gb,
+    )
+
+
+def _new_folder(config: RunConfig, out: Path | None, network: str, verb: str) -> RunFolder:
+    """Where a new run lies: where the first process of the run says."""
+    ranks = current_ranks()
+    path = from_first(ranks, lambda: os.fsencode(_run_path(config, out, network)))
+    folder = RunFolder(path=Path(os.fsdecode(path)))
+    with agreed(ranks):
+        _refuse_begun(folder.path, verb)
+    return folder
 
 
 @scoped_runtime()
@@ -451,21 +483,28 @@ def train_ensemble(
             "Give a name or a line of notation, or train the members one by one with api.train."
         )
     with named_train(request) as asked:
-        out = _path(asked.out)
-        if asked.resume:
-            plan, path = _resumed_plan(asked, out)
-        else:
-            config = asked.config()
-            ensemble_folder.check_size(asked.ensemble)
-            plan = EnsemblePlan(num_members=asked.ensemble, run=config)
-            path = _run_path(config, out, f"{config.model}-ensemble")
-            _refuse_begun(path, "train")
-            RunFolder(path=path).check()
+        out, ranks = _path(asked.out), current_ranks()
+        begun = begun_before(ranks, RUNS, out)  # by processes of this job that were killed
+        if begun is not None and not asked.resume:
+            asked = TrainRequest(source=asked.source, teachers=asked.teachers, out=begun, resume=True, log=asked.log)
+            out = begun
+        with agreed(ranks):
+            watched = _watched(progress, asked)
+            if asked.resume:
+                plan, path = _resumed_plan(asked, out)
+            else:
+                config = asked.config()
+                ensemble_folder.check_size(asked.ensemble)
+                plan = EnsemblePlan(num_members=asked.ensemble, run=config)
+        if not asked.resume:
+            path = _new_folder(config, out, f"{config.model}-ensemble", "train").path
+            with agreed(ranks):
+                RunFolder(path=path).check()
         try:
             with naming_config(RunFolder(path=path, resume=asked.resume), ENSEMBLE_PLAN):
-                return train_members(plan, path, asked.resume, _watched(progress, asked), command)
+                return train_members(plan, path, asked.resume, watched, command)
         finally:
-            if out is None and not asked.resume:
+            if out is None and not asked.resume and ranks.is_first:
                 _remove_if_empty(path)
 
 
@@ -1286,11 +1325,15 @@ def _refuse_begun(path: Path, verb: str) -> None:
 
 
 def _train_with_folds(asked: TrainRequest, progress: RunProgress, command: str) -> TrainResult:
-    if asked.resume:
-        plan, path = _resumed_folds(asked, "train", lambda begun: asked_for(asked, begun))
-    else:
-        _check_folds(asked)
-        plan, path = _new_folds(asked, asked.config(), "train")
+    config = None
+    with agreed(current_ranks()):
+        if asked.resume:
+            plan, path = _resumed_folds(asked, "train", lambda begun: asked_for(asked, begun))
+        else:
+            _check_folds(asked)
+            config = asked.config()
+    if config is not None:
+        plan, path = _new_folds(asked, config, "train")
 
     progress = BegunOnce(progress)
 
@@ -1306,19 +1349,23 @@ def _train_with_folds(asked: TrainRequest, progress: RunProgress, command: str) 
 def _transfer_with_folds(
     asked: TransferRequest, store: FeatureStore, progress: RunProgress, command: str
 ) -> TransferResult:
-    refuse_with_folds(asked)
-    if asked.resume:
-        plan, path = _resumed_folds(asked, "transfer", lambda begun: asked_of_transfer(asked, begun))
-        runs = [path, *(folds_folder.fold_path(path, number + 1) for number in range(plan.num_folds))]
-        if any(read_start(run) is None for run in runs):
-            refuse_unnamed_weights(plan.run, asked.one_weights(), path)
-        plan = plan.model_copy(update={"run": where_weights_lie(asked, plan.run)})
-    else:
-        _check_folds(asked)
+    ranks = current_ranks()
+    with agreed(ranks):
+        refuse_with_folds(asked)
+        if asked.resume:
+            plan, path = _resumed_folds(asked, "transfer", lambda begun: asked_of_transfer(asked, begun))
+            runs = [path, *(folds_folder.fold_path(path, number + 1) for number in range(plan.num_folds))]
+            if any(read_start(run) is None for run in runs):
+                refuse_unnamed_weights(plan.run, asked.one_weights(), path)
+            plan = plan.model_copy(update={"run": where_weights_lie(asked, plan.run)})
+        else:
+            _check_folds(asked)
+    if not asked.resume:
         asked, _ = with_backbone(asked, store, progress)
-        config = asked.config()
-        plan, path = _new_folds(asked, with_weights_read(config, _path(asked.preprocessing), progress.note), "transfer")
-
+        with agreed(ranks):
+            config = asked.config()
+        known = one_of_each_machine(ranks, lambda: with_weights_read(config, _path(asked.preprocessing), progress.note))
+        plan, path = _new_folds(asked, known, "transfer")
     if store.folder is None:
         progress.note(f"without a cache each of the {plan.num_folds + 1} runs computes the features of its images anew")
 
@@ -1334,7 +1381,10 @@ def _transfer_with_folds(
 
 
 def _of_folds(progress: RunProgress, config: RunConfig) -> RunProgress:
-    """Who watches the run of a fold, or the run for use, which is the last of them."""
+    """Who watches the run of a fold, or the run for use, which is the last of them. Of several processes the
+    first one tells of a run that all compute."""
+    if not current_ranks().is_first:
+        return Silent()
     total = config.split.folds + 1
     return OneOfSeveral(progress, config.split.fold or total, total)
 
@@ -1349,16 +1399,16 @@ def _with_folds(work: FoldsWork, train_one: TrainOne[Result], asked: TrainReques
         with naming_config(RunFolder(path=folds_folder.plan_path(work.path).parent, resume=work.resume), FOLDS_PLAN):
             return train_folds(work, train_one)
     finally:
-        if asked.out is None and not work.resume:
+        if asked.out is None and not work.resume and current_ranks().is_first:
             _remove_if_empty(work.path)
 
 
 def _new_folds(request: TrainRequest | TransferRequest, config: RunConfig, verb: str) -> tuple[FoldsPlan, Path]:
     plan = FoldsPlan(num_folds=request.folds, run=config)
-    path = _run_path(config, _path(request.out), config.transfer.backbone or config.model)
-    _refuse_begun(path, verb)
-    RunFolder(path=path).check()
-    return plan, path
+    folder = _new_folder(config, _path(request.out), config.transfer.backbone or config.model, verb)
+    with agreed(current_ranks()):
+        folder.check()
+    return plan, folder.path
 
 
 def _resumed_folds(

@@ -98,7 +98,7 @@ def said_by(
 def test_a_verb_of_one_process_says_so_once(tmp_path: Path):
     text = (
         "error: 'saccade models' runs in one process, and 2 were started (torchrun).\n"
-        "Start it without torchrun. Together run: saccade train, saccade evaluate.\n"
+        "Start it without torchrun. Together run: saccade train, saccade transfer, saccade evaluate.\n"
     )
     assert said_by(["models"], [tmp_path] * 2) == ([2, 2], [text, ""])
     text = (
@@ -109,8 +109,8 @@ def test_a_verb_of_one_process_says_so_once(tmp_path: Path):
 
 
 @linux
-@pytest.mark.parametrize("option", [["--folds", "3"], ["--ensemble", "2"], ["--find-lr"]])
-def test_what_trains_several_runs_is_refused_once(tmp_path: Path, option: list[str]):
+@pytest.mark.parametrize("option", [["--find-lr"], ["--dry-run"]])
+def test_what_trains_nothing_is_refused_once(tmp_path: Path, option: list[str]):
     text = (
         f"error: {option[0]} runs in one process.\n"
         f"Leave it out, or start the command without --processes and torchrun.\n"

@@ -23,7 +23,7 @@ from saccade.runs.checkpoint import find_checkpoint, open_checkpoint
 from saccade.train.config import RunConfig
 from saccade.train.loop import EpochResult
 from saccade.transfer import start_point
-from saccade.transfer.evidence import Answers, Trial
+from saccade.transfer.evidence import Answers, Fits, Trial
 from saccade.transfer.ladder import Ladder
 from saccade.transfer.measurements import Measurements
 from saccade.transfer.request import TransferRequest
@@ -185,9 +185,9 @@ def test_a_measurement_that_was_finished_is_not_made_again(
     measured: list[tuple[str, str]] = []
     judge = Ladder._judge
 
-    def record(ladder: Ladder, depth: str, trained: str, trial: Trial) -> Answers:
+    def record(ladder: Ladder, depth: str, trained: str, trial: Trial, fits: Fits) -> Answers:
         measured.append((trained, depth))
-        return judge(ladder, depth, trained, trial)
+        return judge(ladder, depth, trained, trial, fits)
 
     monkeypatch.setattr(Ladder, "_judge", record)
     api.transfer(TransferRequest(resume=True, out=tmp_path / "cut", cache="none"))

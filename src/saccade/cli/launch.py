@@ -24,7 +24,7 @@ from .output import print_error
 
 LAUNCHER = "SACCADE_LAUNCHER"  # process id of the command that has --processes
 ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
-TOGETHER = ("train", "evaluate")  # verbs that several processes run together
+TOGETHER = ("train", "transfer", "evaluate")  # verbs that several processes run together
 APART = ("predict", "features")  # those of which each process does a part of its own, with --unit-of
 MOST_PROCESSES = 1024
 TIMEOUT_S = 15.0  # until the run's own is known

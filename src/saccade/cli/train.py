@@ -19,6 +19,7 @@ from .output import print_json, print_notes, print_result
 
 if TYPE_CHECKING:
     from ..api import TrainRequest, TransferRequest
+    from ..train.config import RunConfig
     from ..train.run import TrainResult
 
 FOLDS: int = typer.Option(
@@ -87,7 +88,6 @@ def train(
     console = RunConsole(choose_output(quiet, plain))
     num_processes = number_of_processes(processes, "train")
     from .. import api
-    from ..runs.folds_folder import has_folds
 
     file = read_config(config_file)
     if file is not None:
@@ -116,17 +116,12 @@ def train(
     if dry_run and find_lr:
         raise UsageError("--dry-run and --find-lr both train nothing that lasts: leave one of them out.")
     if num_processes > 1 or is_member():
-        begun = out if resume and out is not None else None
-        several = {
-            "--folds": folds or (begun is not None and has_folds(begun)),
-            "--ensemble": ensemble or (begun is not None and api.is_ensemble(begun)),
-        }
-        refuse_together(several | {"--find-lr": find_lr, "--dry-run": dry_run})
+        refuse_together({"--find-lr": find_lr, "--dry-run": dry_run})
     if dry_run:
         print_plan(request, console, as_json)
         return
     if num_processes > 1:
-        _launch(request, num_processes)
+        launch_run(request, num_processes)
     is_first = is_first_process()
     console = console if is_first else RunConsole(choose_output(quiet=True))
     if find_lr:
@@ -134,7 +129,7 @@ def train(
         return
     command = "saccade " + shlex.join(sys.argv[1:])
     if ensemble or (resume and out is not None and api.is_ensemble(out)):
-        _train_ensemble(request, console, command, as_json)
+        _train_ensemble(request, console, command, as_json, is_first)
         return
     try:
         result = api.train(request, console, command)
@@ -163,16 +158,32 @@ def print_plan(request: "TrainRequest | TransferRequest", console: RunConsole, a
         print_result("\n".join(found.display_lines()))
 
 
-def _launch(request: "TrainRequest", num_processes: int) -> NoReturn:
+def launch_run(request: "TrainRequest | TransferRequest", num_processes: int) -> NoReturn:
     """Run this command on so many processes, and end with their status. Raises UsageError where it cannot be."""
-    from ..train.run_directory import RunFolder
+    from ..train.config import RunConfig
+    from ..train.request import TrainRequest
     from .agent import launch
 
     if request.resume and request.out is not None:
-        config = RunFolder(path=Path(request.out), resume=True).load_config().with_overrides(request.settings)
-    else:
+        config = _begun_config(Path(request.out)).with_overrides(request.settings)
+    elif isinstance(request, TrainRequest):
         config = request.config()
+    else:  # what it would be needs weights
+        config = RunConfig().with_overrides(request.settings)
     sys.exit(launch(sys.argv[1:], num_processes, config.scale.max_restarts))
+
+
+def _begun_config(path: Path) -> "RunConfig":
+    """The configuration of the run, or of the several runs, that were begun in `path`."""
+    from .. import api
+    from ..ensemble.training import read_plan as read_members
+    from ..folds.training import read_plan as read_folds
+    from ..runs.folds_folder import has_folds
+    from ..train.run_directory import RunFolder
+
+    if api.is_ensemble(path):
+        return read_members(path).run
+    return read_folds(path).run if has_folds(path) else RunFolder(path=path, resume=True).load_config()
 
 
 def bad_image_settings(on_bad_image: str) -> list[str]:
@@ -202,7 +213,7 @@ def _find_learning_rate(request: "TrainRequest", console: RunConsole, as_json: b
     )
 
 
-def _train_ensemble(request: "TrainRequest", console: RunConsole, command: str, as_json: bool) -> None:
+def _train_ensemble(request: "TrainRequest", console: RunConsole, command: str, as_json: bool, is_first: bool) -> None:
     from .. import api
     from ..core.errors import printable, shell_word
 
@@ -210,6 +221,8 @@ def _train_ensemble(request: "TrainRequest", console: RunConsole, command: str, 
         result = api.train_ensemble(request, console, command)
     finally:
         console.close()
+    if not is_first:
+        return
     for member in result.members:
         write_report(member)
     if as_json:

@@ -11,12 +11,14 @@ from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLU
 from .config import CONFIG_FILE, read_config
 from .console import RunConsole, choose_output
 from .input_size import FIT, INPUT, input_settings
+from .launch import PROCESSES, is_first_process, is_member, number_of_processes, refuse_together
 from .output import print_json
 from .train import (
     DRY_RUN,
     FOLDS,
     LOG,
     bad_image_settings,
+    launch_run,
     print_judged,
     print_plan,
     result_json,
@@ -67,6 +69,7 @@ def transfer(
     seed: int | None = typer.Option(None, "--seed", metavar="N", help="Everything random derives from it. [0]"),
     resume: bool = typer.Option(False, "--resume", help="Go on with the run in --out where it was stopped."),
     folds: int = FOLDS,
+    processes: str = PROCESSES,
     cache: str = typer.Option(
         "", "--cache", metavar="DIR", help="Folder that keeps features, or none. [~/.cache/saccade]"
     ),
@@ -97,6 +100,7 @@ def transfer(
 ) -> None:
     """Adapt a pretrained network to SOURCE: features once, the depth of freezing by evidence, then fine-tuning."""
     console = RunConsole(choose_output(quiet, plain))
+    num_processes = number_of_processes(processes, "transfer")
     from .. import api
     from ..transfer.request import DEFAULT_RECIPE
 
@@ -133,13 +137,21 @@ def transfer(
             *bad_image_settings(on_bad_image),
         ],
     )
+    if num_processes > 1 or is_member():
+        refuse_together({"--dry-run": dry_run})
     if dry_run:
         print_plan(request, console, as_json)
         return
+    if num_processes > 1:
+        launch_run(request, num_processes)
+    is_first = is_first_process()
+    console = console if is_first else RunConsole(choose_output(quiet=True))
     try:
         result = api.transfer(request, console, "saccade " + shlex.join(sys.argv[1:]))
     finally:
         console.close()
+    if not is_first:
+        return
     report = write_report(result.run.run_dir)
     if as_json:
         print_json(transfer_json(result) | {"report": str(report) if report else None})

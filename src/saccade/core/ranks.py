@@ -146,6 +146,30 @@ class Ranks:
             )
         return waiting
 
+    def hand_out(self, tensor: torch.Tensor, giver: int = 0) -> None:
+        """Let `tensor` of process `giver` be in the `tensor` of all: dense, of one type and size everywhere, in the
+        memory of the CPU. Patiently, as `gather`."""
+        if self.is_alone or not tensor.numel():
+            return
+        content = tensor.view(-1).view(torch.uint8)
+        with self.speaking():
+            self._wait(True)
+            for piece in _pieces(len(content)):
+                distributed.broadcast(content[piece], giver)
+
+    def bring(self, tensor: torch.Tensor, giver: int) -> None:
+        """Let `tensor` of process `giver` be in that of the first. Else as `hand_out`."""
+        if self.is_alone or not giver or not tensor.numel():
+            return
+        content = tensor.view(-1).view(torch.uint8)
+        with self.speaking():
+            self._wait(True)
+            for piece in _pieces(len(content)):
+                if self.rank == giver:
+                    distributed.send(content[piece], 0)
+                elif self.is_first:
+                    distributed.recv(content[piece], giver)
+
     def begin_add_up(self, vector_N: torch.Tensor) -> distributed.Work:
         """`vector_N` becomes the sum over the processes of what each gave, in whatever order is fastest."""
         with self.speaking():
@@ -190,6 +214,16 @@ _CURRENT: ContextVar[Ranks] = ContextVar("ranks", default=ALONE)
 def current_ranks() -> Ranks:
     """Those of the group this process has joined; `ALONE` where it has joined none."""
     return _CURRENT.get()
+
+
+@contextmanager
+def on_its_own() -> Iterator[None]:
+    """What is enclosed is a run of this process alone, whatever group it has joined."""
+    token = _CURRENT.set(ALONE)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
 
 
 def is_launched() -> bool:

@@ -1,4 +1,4 @@
-"""Train an ensemble: several runs that differ by their seed alone, one after the other, then judged together.
+"""Train an ensemble: several runs that differ by their seed alone, then judged together.
 
 Killed anywhere, it goes on where it was: members that are finished stay, the one under way is resumed to the same bits,
 and the joint verdict, which is cheap, is made again.
@@ -6,6 +6,7 @@ and the joint verdict, which is cheap, is made again.
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,10 +18,12 @@ from ..classify.evaluation import Evaluation
 from ..classify.judge import judge
 from ..classify.judged_images import JudgedImages
 from ..core import atomic, lock
+from ..core.agreement import agreed
 from ..core.config import FrozenConfig
 from ..core.display import Displayed
 from ..core.errors import CheckpointError, Stopped, printable
-from ..core.runtime import start
+from ..core.ranks import current_ranks
+from ..core.runtime import environment, start
 from ..runs.ensemble_folder import MAX_MEMBERS, REMEDY, is_finished, member_path, read_plan_settings, refuse_begun
 from ..runs.files import refuse_link
 from ..runs.names import ENSEMBLE_PLAN, EVALUATION
@@ -31,8 +34,11 @@ from ..train.prepare import Images, prepare_images
 from ..train.progress import OneOfSeveral, RunProgress
 from ..train.resume_images import as_begun
 from ..train.resume_references import resume_command
-from ..train.run import train
+from ..train.run import compare_processes, held_run, train
 from ..train.run_directory import RunFolder, refuse_unregistered
+from ..train.scale import keep_threads
+from ..train.side_by_side import stopped_together, train_side_by_side
+from ..train.together import described_job, refuse_own_folders, write_job
 from .distillation import load_teachers, unknown_teachers
 
 JUDGED_ON = {"test": "the images held out", "validation": "the validation images", "train": "the training images"}
@@ -91,53 +97,78 @@ class EnsembleResult(Displayed):
 def train_members(plan: EnsemblePlan, path: Path, resume: bool, progress: RunProgress, command: str) -> EnsembleResult:
     """Train, or go on training, the members of `plan` in `path`, and judge them together.
 
-    Raises what a training raises, RunInUseError where another process trains it, and Stopped with the command to go on
-    with the whole ensemble.
+    Several processes train members side by side, each in one of them, and judge together. Raises what a training
+    raises, RunInUseError where another process trains it, and Stopped with the command to go on with the whole
+    ensemble.
     """
     started_s = time.monotonic()
-    lock.refuse_held(path)
-    runtime = start(plan.run.runtime)
-    images = prepare_images(plan.member_config(1), runtime, progress.note, progress.scan)
-    atomic.make_folder(path)
-    with lock.exclusive(path):
+    ranks = current_ranks()
+    with agreed(ranks):
+        lock.refuse_held(path)
+        runtime = start(plan.run.runtime)
+        images = prepare_images(plan.member_config(1), runtime, progress.note, progress.scan)
         if resume:
             images = as_begun(images, member_path(path, 1), plan.run, plan.data_digest)
-        plan = _begin(plan, path, resume, images)
-        evaluation, members = _train_and_judge(plan, path, images, progress, command)
+    compare_processes(images, runtime, progress.note)
+    plan = plan if resume else plan.model_copy(update={"run": keep_threads(plan.run, runtime)})
+    with held_run(RunFolder(path=path), ranks):
+        refuse_own_folders(ranks, path)
+        job = {} if ranks.is_alone else environment(runtime) | described_job(ranks)
+        with agreed(ranks):
+            plan = _begin(plan, path, resume, images, job)
+        members = _train_all(plan, path, images, progress, command)
+        evaluation = _judge(plan, members, images)
         result = EnsembleResult(
             path=path, plan=plan, members=members, evaluation=evaluation, seconds=time.monotonic() - started_s
         )
-        atomic.write_text(path / EVALUATION, json.dumps(result.as_json(), allow_nan=False) + "\n")
+        with agreed(ranks):
+            if ranks.is_first:
+                atomic.write_text(path / EVALUATION, json.dumps(result.as_json(), allow_nan=False) + "\n")
     return result
 
 
-def _begin(plan: EnsemblePlan, path: Path, resume: bool, images: Images) -> EnsemblePlan:
+def _begin(plan: EnsemblePlan, path: Path, resume: bool, images: Images, job: dict[str, object]) -> EnsemblePlan:
     """Write what the ensemble is made of, or check that the images are still those: the folder is ours now."""
-    if not resume:
-        refuse_begun(path)  # again: another process may have begun one while the images were read
-        asked, plan = plan, plan.model_copy(update={"data_digest": images.digest()})
-        write_settings(path / ENSEMBLE_PLAN, asked, plan)
-    elif plan.data_digest != images.digest() and not images.begun:
+    if resume and plan.data_digest != images.digest() and not images.begun:
         raise CheckpointError(
             f"The images in {printable(plan.run.source)} are not those this ensemble began with.\n"
             f"Put the images back as they were, or start a new ensemble with another --out."
         )
+    if resume:
+        return plan
+    asked, plan = plan, plan.model_copy(update={"data_digest": images.digest()})
+    if current_ranks().is_first:
+        refuse_begun(path)  # again: another process may have begun one while the images were read
+        write_job(path, job)
+        write_settings(path / ENSEMBLE_PLAN, asked, plan)
     return plan
 
 
-def _train_and_judge(
-    plan: EnsemblePlan, path: Path, images: Images, progress: RunProgress, command: str
-) -> tuple[Evaluation, tuple[Path, ...]]:
+def _train_all(plan: EnsemblePlan, path: Path, images: Images, progress: RunProgress, command: str) -> tuple[Path, ...]:
+    """Train the members that are not finished, in however many processes there are."""
     members = tuple(member_path(path, number) for number in range(1, plan.num_members + 1))
-    for number, member in enumerate(members, start=1):
+    ranks = current_ranks()
+
+    def train_one(number: int, own: Sequence[int]) -> str:
         progress.note(f"member {number} of {plan.num_members}, seed {plan.member_config(number).seed}")
-        refuse_link(member, "ensemble")
-        if not is_finished(member):
-            watched = OneOfSeveral(progress, number, plan.num_members)
-            stop_exit_code = _train_member(member, plan.member_config(number), images, watched, command)
-            if stop_exit_code and number < plan.num_members:
-                raise _stopped(plan.run, member, stop_exit_code)
-    return _judge(plan, members, images), members
+        watched = OneOfSeveral(progress, own.index(number) + 1, len(own))
+        member = members[number - 1]
+        stop_exit_code = _train_member(member, plan.member_config(number), images, watched, command)
+        if stop_exit_code and (number != own[-1] or not ranks.is_alone):
+            raise _stopped(plan.run, member, stop_exit_code)
+        return ""
+
+    def is_done(number: int) -> bool:
+        refuse_link(members[number - 1], "ensemble")
+        return is_finished(members[number - 1])
+
+    try:
+        train_side_by_side(ranks, range(1, plan.num_members + 1), is_done, train_one)
+    except Stopped as error:
+        if error.message:
+            raise
+        raise stopped_together(plan.run, path, error) from None
+    return members
 
 
 def _train_member(member: Path, config: RunConfig, images: Images, progress: RunProgress, command: str) -> int:

@@ -6,18 +6,20 @@ The images are read and checked once for all runs; which are in a fold follows f
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import numpy as np
 from pydantic import Field
 
-from ..core import atomic, lock
+from ..core import lock
+from ..core.agreement import agreed
 from ..core.config import FrozenConfig
 from ..core.display import figure
 from ..core.errors import CheckpointError, DataError, Stopped, printable, storable
-from ..core.runtime import start
+from ..core.ranks import current_ranks
+from ..core.runtime import environment, start
 from ..data.folds import MAX_FOLDS
 from ..evaluate.copies import WithoutCopies
 from ..evaluate.forward import Outputs
@@ -39,8 +41,11 @@ from ..train.prepare import Images, Scanned, divide, scan_images
 from ..train.progress import RunProgress
 from ..train.resume_images import begun_white
 from ..train.resume_references import resume_command
-from ..train.run import TrainResult
+from ..train.run import TrainResult, compare_processes, held_run
 from ..train.run_directory import RunFolder, refuse_unregistered
+from ..train.scale import keep_threads, refuse_more_processes
+from ..train.side_by_side import stopped_together, train_side_by_side
+from ..train.together import described_job, refuse_own_folders, write_job
 from ..transfer.run import TransferResult
 
 Result = TypeVar("Result", TrainResult, TransferResult)
@@ -84,39 +89,73 @@ class FoldsWork:
 def train_folds(work: FoldsWork, train_one: TrainOne[Result]) -> Result:
     """Train, or go on training, the folds of a run and then the run, whose figure is that of the folds.
 
-    Raises what a training raises, RunInUseError where another process trains it, and Stopped with the command to go on
-    with all of it.
+    Several processes train folds side by side, each in one of them. Raises what a training raises, RunInUseError where
+    another process trains it, and Stopped with the command to go on with all of it.
     """
     plan, path, note = work.plan, work.path, work.progress.note
-    for place in (path, path / FOLDS):
-        refuse_link(place, "run")
-        lock.refuse_held(place)
-    white = begun_white(fold_path(path, 1)) if work.resume else None
-    scanned = scan_images(plan.config(), start(plan.run.runtime), note, work.progress.scan, white)
-    images = divide(plan.config(), scanned, note)
-    parts = [divide(plan.config(number), scanned, _unheard) for number in range(1, plan.num_folds + 1)]
-    atomic.make_folder(path / FOLDS)
-    with lock.exclusive(path / FOLDS):
-        plan = _begin(work, images)
-        for number in range(1, plan.num_folds + 1):
-            _train_fold(work, number, scanned, train_one)
-        crossed = _collect(path, images, parts)
+    ranks = current_ranks()
+    with agreed(ranks):
+        for place in (path, path / FOLDS):
+            refuse_link(place, "run")
+            lock.refuse_held(place)
+        refuse_more_processes(plan.config(), ranks)
+        white = begun_white(fold_path(path, 1)) if work.resume else None
+        runtime = start(plan.run.runtime)
+        scanned = scan_images(plan.config(), runtime, note, work.progress.scan, white)
+        images = divide(plan.config(), scanned, note)
+        parts = [divide(plan.config(number), scanned, _unheard) for number in range(1, plan.num_folds + 1)]
+    compare_processes(images, runtime, note)
+    if not work.resume:
+        plan = plan.model_copy(update={"run": keep_threads(plan.run, runtime)})
+        work = replace(work, plan=plan)
+    with held_run(RunFolder(path=path / FOLDS), ranks):
+        refuse_own_folders(ranks, path / FOLDS)
+        job = {} if ranks.is_alone else environment(runtime) | described_job(ranks)
+        with agreed(ranks):
+            plan = _begin(work, images, job)
+        _train_all(work, scanned, train_one)
+        with agreed(ranks):
+            crossed = _collect(path, images, parts)
+            folder = RunFolder(path=path, resume=RunFolder(path=path).has_run)
+            config = _config(plan, folder, 0)
         note(f"all {plan.num_folds} folds are judged; now the run for use, on all images")
-        folder = RunFolder(path=path, resume=RunFolder(path=path).has_run)
-        return train_one(_config(plan, folder, 0), folder, scanned, crossed)
+        return train_one(config, folder, scanned, crossed)
+
+
+def _train_all(work: FoldsWork, scanned: Scanned, train_one: TrainOne[Result]) -> None:
+    """Train the folds that are not finished, in however many processes there are."""
+    plan, ranks = work.plan, current_ranks()
+
+    def is_done(number: int) -> bool:
+        refuse_link(fold_path(work.path, number), "run")
+        return is_finished(fold_path(work.path, number))
+
+    def train_fold(number: int, own: Sequence[int]) -> str:
+        return _train_fold(work, number, scanned, train_one)
+
+    try:
+        came = train_side_by_side(ranks, range(1, plan.num_folds + 1), is_done, train_fold)
+    except Stopped as error:
+        if error.message:
+            raise
+        raise stopped_together(plan.run, work.path, error) from None
+    for number in came:
+        work.progress.note(came[number])  # those of this process are told already, and each note once
 
 
 def _unheard(text: str) -> None:
     """Notes on a fold are those on all images, or told by its own run."""
 
 
-def _begin(work: FoldsWork, images: Images) -> FoldsPlan:
+def _begin(work: FoldsWork, images: Images, job: dict[str, object]) -> FoldsPlan:
     """Write what the folds are made of, or check that the images are still those: the folder is ours now."""
     plan, path = work.plan, work.path
     if not work.resume:
-        refuse_begun(path, plan.run.verb)  # again: another process may have begun them while the images were read
         asked, plan = plan, plan.model_copy(update={"data_digest": images.digest()})
-        write_settings(plan_path(path), asked, plan)
+        if current_ranks().is_first:
+            refuse_begun(path, plan.run.verb)  # again: another process may have begun them while images were read
+            write_job(path / FOLDS, job)
+            write_settings(plan_path(path), asked, plan)
     elif plan.data_digest != images.digest():
         raise CheckpointError(
             f"The images in {printable(plan.run.source)} are not those this run was begun with, and its folds may not "
@@ -137,11 +176,9 @@ def _config(plan: FoldsPlan, folder: RunFolder, number: int) -> RunConfig:
     return begun.model_copy(update={"loader": wanted.loader, "stop": wanted.stop, "transfer": transfer})
 
 
-def _train_fold(work: FoldsWork, number: int, scanned: Scanned, train_one: TrainOne[Result]) -> None:
+def _train_fold(work: FoldsWork, number: int, scanned: Scanned, train_one: TrainOne[Result]) -> str:
+    """Train the run of a fold, and say what it gave."""
     plan, path = work.plan, fold_path(work.path, number)
-    refuse_link(path, "run")
-    if is_finished(path):
-        return
     work.progress.note(f"fold {number} of {plan.num_folds}")
     folder = RunFolder(path=path, resume=RunFolder(path=path).has_run)
     try:
@@ -151,7 +188,9 @@ def _train_fold(work: FoldsWork, number: int, scanned: Scanned, train_one: Train
     run = result.run if isinstance(result, TransferResult) else result
     if run.stop_exit_code:
         raise _stopped(work, number, run.stop_exit_code)
-    work.progress.note(f"fold {number} of {plan.num_folds}: {_figure_words(run.judgement.metrics)}")
+    told = f"fold {number} of {plan.num_folds}: {_figure_words(run.judgement.metrics)}"
+    work.progress.note(told)
+    return told
 
 
 def _figure_words(metrics: AnyMetrics) -> str:

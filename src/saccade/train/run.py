@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ import torch
 from torch import nn
 
 from ..core import atomic, lock
-from ..core.agreement import agreed, refuse_other_images, use_timeout
+from ..core.agreement import agreed, from_first, refuse_other_images, use_timeout
+from ..core.apart import first_apart
 from ..core.display import Displayed
 from ..core.errors import ConfigError, Stopped, StorageError, counted, printable
 from ..core.in_memory import is_given
-from ..core.ranks import Ranks, current_ranks
+from ..core.ranks import ALONE, Ranks, current_ranks
 from ..core.runtime import Runtime, environment, seed_everything, send, start
 from ..core.types import Preprocessing
 from ..data.augmentation_policy import AugmentConfig
@@ -50,13 +51,13 @@ from .resume import resume
 from .resume_images import as_begun, begun_white, begun_with
 from .resume_references import resume_command
 from .run_directory import RunFolder
-from .scale import keep_lanes, refuse_more_processes, settle_lanes
+from .scale import is_for_the_first, keep_lanes, refuse_more_processes, settle_lanes
 from .schedule import input_size
 from .seen_before import learn_from
 from .single_images import refuse_single_values
 from .state import Cursor
 from .step import TrainingStep
-from .stop import StopSignal
+from .stop import StopSignal, request_stop
 from .together import described_job, refuse_own_folders, unlike_processors
 
 NUM_INITIAL = 5000  # training images that a network may look at before its first step
@@ -112,13 +113,7 @@ def train(
     """
     started_s = time.monotonic()
     ranks = current_ranks()
-    with agreed(ranks):
-        folder.check()
-        config = keep_lanes(config, folder) if folder.resume else config
-        runtime = start(config.runtime)
-        config = config if folder.resume else settle_lanes(config, runtime)
-        refuse_more_processes(config, ranks)
-        use_timeout(ranks, config.scale.timeout_s)
+    config, runtime = settled(config, folder)
     with agreed(ranks):
         white = begun_white(folder.path) if folder.resume else None
         images = images or prepare_images(config, runtime, progress.note, progress.scan, white)
@@ -128,26 +123,84 @@ def train(
         asked, config = config, config.model_copy(update={"augment": augment})
         config, extra_loss = find_extra_loss(config, images, runtime)
         folder.refuse_another_network(config.model)
-        training = start_training(config, images, runtime)
+        training = start_training(config, images, training_runtime(config, runtime))
         training.extra_loss = extra_loss
         if extra_loss is not None:
             images = learn_from(images, extra_loss.seen)
         check_growing(training.model, config, images.preprocessing)
+    compare_processes(images, runtime, progress.note)
+    with held_run(folder, ranks), StopSignal() as stop:
+        begin_run(folder, asked, config, images, runtime)
+        context = FitContext(progress=progress, stop=stop, command=command, started_s=started_s, crossed=crossed)
+        cursor = resumed(training, folder, images, progress) or Cursor(data_digest=images.digest())
+        return fit_and_judge(training, folder, images, cursor, context)
+
+
+def settled(config: RunConfig, folder: RunFolder) -> tuple[RunConfig, Runtime]:
+    """`config` with the lanes and threads that the run in `folder` has, and the runtime. Raises what keeps it from
+    going on there, or on so many processes."""
+    ranks = current_ranks()
+    with agreed(ranks):
+        folder.check()
+        config = keep_lanes(config, folder) if folder.resume else config
+        runtime = start(config.runtime)
+        config = config if folder.resume else settle_lanes(config, runtime)
+        refuse_more_processes(config, ranks)
+        use_timeout(ranks, config.scale.timeout_s)
+    return config, runtime
+
+
+def training_runtime(config: RunConfig, runtime: Runtime) -> Runtime:
+    """The runtime of the training, which of some runs the first of several processes computes alone."""
+    return replace(runtime, ranks=ALONE) if is_for_the_first(config, runtime.ranks) else runtime
+
+
+def resumed(training: TrainingStep, folder: RunFolder, images: Images, progress: RunProgress) -> Cursor | None:
+    """Where the run in `folder` was saved last, with `training` put back there; None where it begins."""
+    ranks = current_ranks()
+    if not folder.resume or not is_for_the_first(training.config, ranks):
+        return resume(training, folder, images, progress) if folder.resume else None
+
+    def read() -> bytes:
+        cursor = resume(training, folder, images, progress)
+        return cursor.model_dump_json().encode() if cursor else b""
+
+    content = from_first(ranks, read)
+    return Cursor.model_validate_json(content) if content else None
+
+
+def _fitted(training: TrainingStep, folder: RunFolder, images: Images, cursor: Cursor, context: "FitContext") -> Cursor:
+    """The end of the training, wherever it is computed."""
+    ranks = current_ranks()
+    if not is_for_the_first(training.config, ranks):
+        return _fit(training, folder, images, cursor, context)
+
+    def train_alone(check: Callable[[], None]) -> bytes:
+        return _fit(training, folder, images, cursor, context).model_dump_json().encode()
+
+    return Cursor.model_validate_json(first_apart(ranks, train_alone, context.stop.check, request_stop))
+
+
+def compare_processes(images: Images, runtime: Runtime, note: Callable[[str], None]) -> None:
+    """Raise DataError where the processes of the run see other images; `note` hears of processors that are unlike."""
+    ranks = runtime.ranks
     if not ranks.is_alone:
         test = hashlib.sha256(images.split.test_N.tobytes()).hexdigest()
         refuse_other_images(ranks, f"{images.digest()}-{test}", len(images.scan.good_N))
     if told := unlike_processors(runtime):
-        progress.note(told)
-    with held_run(folder, ranks), StopSignal() as stop:
-        refuse_own_folders(ranks, folder.path)
-        facts = environment(runtime) | described_job(ranks)
-        with agreed(ranks):
-            if ranks.is_first:
-                folder.begin(asked, config, facts, images.summary())
-                write_seen(folder.path, images)
-        context = FitContext(progress=progress, stop=stop, command=command, started_s=started_s, crossed=crossed)
-        cursor = resume(training, folder, images, progress) if folder.resume else None
-        return fit_and_judge(training, folder, images, cursor or Cursor(data_digest=images.digest()), context)
+        note(told)
+
+
+def begin_run(folder: RunFolder, asked: RunConfig, config: RunConfig, images: Images, runtime: Runtime) -> None:
+    """Write what the run is made of, in the first process; its folder is held. Raises UsageError where another machine
+    does not see it."""
+    ranks = runtime.ranks
+    refuse_own_folders(ranks, folder.path)
+    facts = environment(runtime) | described_job(ranks)
+    with agreed(ranks):
+        if ranks.is_first:
+            folder.begin(asked, config, facts, images.summary())
+            write_seen(folder.path, images)
 
 
 @contextmanager
@@ -169,17 +222,16 @@ def fit_and_judge(
     Raises what `train` raises.
     """
     config = training.config
+    runtime = replace(training.runtime, ranks=current_ranks())  # all judge, whoever has trained
     context.progress.begin(
         opening_lines(config, images, training.runtime.describe(), folder.path, model_parameters(training.model))
     )
     try:
         with watched_run(context.progress, folder.path, config, cursor.step) as tell_verdict:
-            cursor = _fit(training, folder, images, cursor, context)
-            best = kept_checkpoint(folder.path, training.runtime)
+            cursor = _fitted(training, folder, images, cursor, context)
+            best = kept_checkpoint(folder.path, runtime)
             context.progress.working(judging_words(images))
-            judgement = judge(
-                folder.path, best, images, config, training.runtime, context.stop.check, crossed=context.crossed
-            )
+            judgement = judge(folder.path, best, images, config, runtime, context.stop.check, crossed=context.crossed)
             tell_verdict(metrics_json(judgement.metrics))
     except Stopped as error:
         told = stopped(config, folder, error.exit_code)

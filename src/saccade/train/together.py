@@ -4,6 +4,7 @@ A **job** is what one torchrun, or one `--processes`, started. Processes that it
 it has begun, and with no other.
 """
 
+import json
 import os
 import secrets
 import socket
@@ -20,7 +21,7 @@ from ..core.process_facts import began_at
 from ..core.ranks import Ranks
 from ..core.runtime import Runtime
 from ..runs.files import read_run_file
-from ..runs.names import CONFIG, ENVIRONMENT
+from ..runs.names import CONFIG, ENSEMBLE_PLAN, ENVIRONMENT, FOLDS, FOLDS_PLAN
 
 AGENTS = "agents"  # in environment.json: what started the processes, on each machine
 SEEN_AFTER_S = 10.0  # a file of another machine may take so long to be seen
@@ -82,6 +83,13 @@ def described_job(ranks: Ranks) -> dict[str, object]:
     return {} if ranks.is_alone else {"processes": ranks.world_size, AGENTS: job_of(ranks)}
 
 
+def write_job(folder: Path, job: dict[str, object]) -> None:
+    """Say in `folder`, of several runs that begin, what a run says in its `environment.json`; nothing where `job` is
+    empty."""
+    if job:
+        atomic.write_text(folder / ENVIRONMENT, json.dumps(job, indent=1) + "\n")
+
+
 def job_of(ranks: Ranks) -> list[str]:
     """What started the processes: the agents of all machines, each by host, process and when that began."""
     if ranks.is_alone:
@@ -114,8 +122,10 @@ def begun_before(ranks: Ranks, runs: Path, out: Path | None) -> Path | None:
 
 def _agents_of(run: Path) -> set[str]:
     """The job that began `run`; empty where none did, or it has not begun."""
+    plans = (run / FOLDS / FOLDS_PLAN, run / ENSEMBLE_PLAN, run / CONFIG)
+    begun = next((plan.parent for plan in plans if plan.is_file()), None)
     try:
-        content = read_run_file(run / ENVIRONMENT) if (run / CONFIG).is_file() else None
+        content = read_run_file(begun / ENVIRONMENT) if begun else None
         values = parse_object(content) if content else {}
     except (CheckpointError, DocumentError):  # another run's, which this job did not begin
         return set()

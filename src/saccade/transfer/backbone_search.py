@@ -8,7 +8,7 @@ only where it gets more images right beyond chance. Then its depth of freezing i
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,6 +17,8 @@ import torch
 from torch import nn
 
 from ..core.addresses import shown
+from ..core.agreement import agreed
+from ..core.apart import first_apart, one_of_each_machine
 from ..core.errors import UsageError
 from ..core.runtime import Runtime, start
 from ..data.images.normalize import normalize
@@ -32,6 +34,7 @@ from ..train.config import RunConfig
 from ..train.loss import right_images
 from ..train.prepare import Images, Scanned, divide, scan_images
 from ..train.progress import RunProgress
+from ..train.run import compare_processes
 from ..weights.public import find_weights, load_backbone
 from .feature_plan import FeaturePlan
 from .features import FeatureWork, collect_features
@@ -97,18 +100,24 @@ def search_backbones(
     """Compare the networks of `configs`, which differ in network and weights alone. Raises what a transfer raises, and
     UsageError where none is within the budget."""
     runtime = start(configs[0].runtime)
-    known = [find_weights(config.transfer.weights, config.transfer.backbone) for config in configs]
-    configs = [with_weights(config, found) for config, found in zip(configs, known, strict=True)]
-    scanned = scan_images(configs[0], runtime, progress.note, progress.scan)
-    images = divide(configs[0], scanned, progress.note)
-    if images.task.is_number:
-        raise UsageError(
-            "Networks are compared by right answers, and a number is asked for, which has none.\n"
-            "Name one network: --backbone NAME."
-        )
+    ranks = runtime.ranks
+    known = one_of_each_machine(
+        ranks, lambda: [find_weights(config.transfer.weights, config.transfer.backbone) for config in configs]
+    )
+    with agreed(ranks):
+        configs = [with_weights(config, found) for config, found in zip(configs, known, strict=True)]
+        scanned = scan_images(configs[0], runtime, progress.note, progress.scan)
+        images = divide(configs[0], scanned, progress.note)
+        if images.task.is_number:
+            raise UsageError(
+                "Networks are compared by right answers, and a number is asked for, which has none.\n"
+                "Name one network: --backbone NAME."
+            )
+    compare_processes(images, runtime, progress.note)
     runners: list[_Runner] = []
     for config, found in zip(configs, known, strict=True):
-        name, model = transplant(load_backbone(found), found.model, images.spec, config.transfer.head)
+        with agreed(ranks):
+            name, model = transplant(load_backbone(found), found.model, images.spec, config.transfer.head)
         ms = _answer_ms(model, _own(images, config), runtime)
         megabytes = found.path.stat().st_size / 1e6
         label = _label(config, configs)
@@ -176,12 +185,17 @@ class _Race:
         def tell(done: int, total: int) -> None:
             self.progress.working(f"features of {runner.label}: {done:,} of {total:,} images")
 
-        work = FeatureWork(cache=self.cache, progress=tell, note=self.progress.note)
-        feature_ND = collect_features(plan, [LAST], self.index_N[:num_images], work)[LAST].float()
+        ranks = self.runtime.ranks
+        work = FeatureWork(cache=self.cache, progress=tell, note=self.progress.note, ranks=ranks)
+        feature_ND = collect_features(plan, [LAST], self.index_N[:num_images], work, to_all=False)[LAST].float()
         label_N = self.label_N[:num_images]
         fold_N = stratified_folds(label_N.numpy(), self.group_N[:num_images], FOLDS, runner.config.seed)
-        probe = fit_probe(feature_ND, label_N, len(self.images.classes), fold_N)
-        runner.rounds[num_images] = right_images(probe.held_out_NK, label_N, self.images.task).numpy()
+
+        def fit(check: Callable[[], None]) -> bytes:
+            probe = fit_probe(feature_ND, label_N, len(self.images.classes), fold_N)
+            return right_images(probe.held_out_NK, label_N, self.images.task).numpy().tobytes()
+
+        runner.rounds[num_images] = np.frombuffer(first_apart(ranks, fit), bool)
         share = float(runner.rounds[num_images].mean())
         self.progress.measured(
             f"network {runner.label} with a new last layer: {percent(share)} % of {len(label_N):,} training images, "
@@ -190,9 +204,16 @@ class _Race:
         runner.features_s += time.monotonic() - started_s
 
 
-@torch.inference_mode()
 def _answer_ms(model: nn.Module, images: Images, runtime: Runtime) -> float:
-    """Milliseconds of an answer for one image, its pixels in memory: the fastest of a few, after one that warms up."""
+    """Milliseconds of an answer for one image, its pixels in memory: the fastest of a few, after one that warms up.
+
+    Of several processes the first one measures."""
+    measured = first_apart(runtime.ranks, lambda check: repr(_measured_ms(model, images, runtime)).encode())
+    return float(measured)
+
+
+@torch.inference_mode()
+def _measured_ms(model: nn.Module, images: Images, runtime: Runtime) -> float:
     model = model.to(device=runtime.device, memory_format=runtime.memory_format).eval()  # type: ignore[call-overload]
     channels, height_px, width_px = images.preprocessing.input_CHW
     image_BCHW = torch.zeros((1, channels, height_px, width_px), dtype=torch.uint8, device=runtime.device)

@@ -7,13 +7,16 @@ several             those are compared on the training images (`backbone_search.
                     on this machine
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from ..core.addresses import is_hub, shown
+from ..core.apart import first_apart
 from ..core.errors import UsageError, WeightsError, printable, shell_word
 from ..core.in_memory import is_given
+from ..core.ranks import current_ranks
 from ..core.runtime import find_device
 from ..data.source import open_source
 from ..data.store_place import store_at
@@ -42,21 +45,32 @@ def with_backbone(
 
     Raises UnknownNameError, WeightsError, ConfigError, UsageError, DataError, StorageError.
     """
-    wanted = _several(request)
-    if len(wanted) == 1:
-        return _with_one(wanted[0], request.device(), progress.note), None
-    if not request.source:
-        return wanted[0], None  # config() tells it
-    if request.preprocessing is not None:
-        raise UsageError(
-            "--preprocessing is for one network, and several are compared.\n"
-            "Give each its own: a config.json beside its weights, or saccade convert --preprocessing."
-        )
-    requests = [_with_one(each, request.device(), progress.note) for each in wanted]
+
+    def choose(check: Callable[[], None]) -> bytes:
+        chosen = _named(request, progress.note)
+        return json.dumps([[each.backbone, each.one_weights()] for each in chosen]).encode()
+
+    named = json.loads(first_apart(current_ranks(), choose))
+    requests = [replace(request, backbone=backbone, weights=weights) for backbone, weights in named]
+    if len(requests) == 1:
+        return requests[0], None
     budget = Budget(ms=request.budget_ms, megabytes=request.budget_mb)
     found = search_backbones([each.config() for each in requests], budget, store.cache, progress)
     progress.note(f"taken: {found.sentence}")
     return replace(request, backbone=found.chosen.name, weights=found.chosen.weights), found
+
+
+def _named(request: TransferRequest, note: Callable[[str], None]) -> list[TransferRequest]:
+    """One request for each network that is to be compared, or one, each with its network and its weights."""
+    wanted = _several(request)
+    if len(wanted) > 1 and not request.source:
+        return wanted[:1]  # config() tells it
+    if len(wanted) > 1 and request.preprocessing is not None:
+        raise UsageError(
+            "--preprocessing is for one network, and several are compared.\n"
+            "Give each its own: a config.json beside its weights, or saccade convert --preprocessing."
+        )
+    return [_with_one(each, request.device(), note) for each in wanted]
 
 
 def without_download(request: TransferRequest, note: Callable[[str], None]) -> tuple[TransferRequest, bool]:

@@ -4,23 +4,29 @@ Images pass through the frozen part in groups of one fixed size, the last one fi
 image do not depend on its neighbours: the same image gives the same bits, cached or not, in whatever order.
 """
 
+import itertools
+import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from ..core.agreement import agreed
+from ..core.apart import apart, first_apart, nothing
 from ..core.errors import StorageError
+from ..core.ranks import ALONE, Ranks
+from ..core.types import Batch
 from ..data.augmentation_policy import AugmentConfig
-from ..data.loading.loader import LoaderConfig, build_loader
+from ..data.loading.loader import LoaderConfig, batch_bounds, build_loader
 from ..data.loading.unchanged import Unchanged
 from ..kernels.one_core_each import one_core_each
 from .cache import RECORDS_PER_FILE, FeatureCache
 from .feature_plan import FeaturePlan, features_changed
-from .frozen import DTYPES, FrozenPart, Tap
+from .frozen import DTYPES, GROUP, FrozenPart, Tap
 
 
 @dataclass(kw_only=True)
@@ -41,50 +47,102 @@ class FeatureReport:
 class FeatureWork:
     """How features are kept, who hears of it, and what may stop the work. `cache` is (folder, limit in bytes), or None
     to keep nothing on disk; `check` is called between groups of images and while another process computes the same, and
-    may raise; `note` hears at once what cannot wait for the report."""
+    may raise; `note` hears at once what cannot wait for the report. `ranks` are the processes that share the work."""
 
     cache: tuple[Path, int] | None
     report: FeatureReport = field(default_factory=FeatureReport)
     check: Callable[[], None] = lambda: None
     progress: Callable[[int, int], None] = lambda done, total: None
     note: Callable[[str], None] = lambda text: None
+    ranks: Ranks = ALONE
 
 
 def collect_features(
-    plan: FeaturePlan, taps: list[Tap], index_N: np.ndarray, work: FeatureWork, view: int = 0
+    plan: FeaturePlan, taps: list[Tap], index_N: np.ndarray, work: FeatureWork, view: int = 0, to_all: bool = True
 ) -> dict[Tap, torch.Tensor]:
     """The features of the images `index_N` at every tap, (N, ...) in `plan.dtype`, images in the order given.
+
+    The processes of `work.ranks` share the images out by whole groups: each image passes once, and the first process
+    keeps what comes of it. All have all features then; without `to_all` the first alone, and the others none.
 
     Where the disk is full, read-only or smaller than the limit allows, they are computed all the same, not kept, and
     the report says so. Raises what reading an image or `work.check` raises; what was kept until then stays.
     """
     digest_NB = plan.digests(index_N, view)
     with ExitStack() as stack:
-        stores = _open_stores(plan, taps, view, work, stack)
-        known = {tap: store.has(digest_NB) for tap, store in stores.items()}
-        nothing_N = np.zeros(len(index_N), bool)
-        is_missing_N = ~np.logical_and.reduce([known.get(tap, nothing_N) for tap in taps])
+        stores: dict[Tap, FeatureCache] = {}
+
+        def look(check: Callable[[], None]) -> bytes:
+            stores.update(_open_stores(plan, taps, view, replace(work, check=check), stack))
+            nothing_N = np.zeros(len(index_N), bool)
+            known: list[np.ndarray] = [stores[tap].has(digest_NB) if tap in stores else nothing_N for tap in taps]
+            return bytes(~np.logical_and.reduce(known))
+
+        is_missing_N = np.frombuffer(first_apart(work.ranks, look, work.check), bool)
         work.report.num_found += int((~is_missing_N).sum())
         work.report.num_computed += int(is_missing_N.sum())
+        whole = _Whole(taps=taps, num_images=len(index_N), dtype=DTYPES[plan.dtype], ranks=work.ranks, to_all=to_all)
         position_M, found_M = np.flatnonzero(is_missing_N), np.flatnonzero(~is_missing_N)
         if not len(position_M):
-            return {tap: stores[tap].take(digest_NB) for tap in taps}
-        result: dict[Tap, torch.Tensor] = {}
+            whole.begin([stores[tap].take(digest_NB[:1]) for tap in taps] if stores else [])
+            whole.take_found(found_M, digest_NB, stores)
+            return whole.values
         keep = stack.enter_context(_kept_aside(stores, work))
-        for start, values in _passes(plan, taps, index_N[position_M], view, work):
-            part_M = position_M[start : start + len(values[0])]
-            if not result:
-                for tap, value in zip(taps, values, strict=True):
-                    result[tap] = torch.empty((len(index_N), *value.shape[1:]), dtype=value.dtype)
-                    if len(found_M):
-                        result[tap][torch.from_numpy(found_M)] = stores[tap].take(digest_NB[found_M])
-                needed = {tap: len(position_M) * value[0].nbytes for tap, value in zip(taps, values, strict=True)}
+        for part_by_rank, values in _passes(plan, taps, index_N, position_M, view, work):
+            if not whole.values:
+                whole.begin(values)
+                whole.take_found(found_M, digest_NB, stores)
+                needed = {tap: len(position_M) * whole.values[tap][0].nbytes for tap in taps if tap in stores}
                 _check_room(needed, stores, work)
-            for tap, value in zip(taps, values, strict=True):
-                result[tap][torch.from_numpy(part_M)] = value
-            keep(digest_NB[part_M], dict(zip(taps, values, strict=True)))
-            del values, value  # before the next ones are computed
-    return result
+            for giver, part_U in enumerate(part_by_rank):
+                own = values if giver == work.ranks.rank else []
+                keep(digest_NB[part_U], dict(whole.take(part_U, own, giver)))
+            del values, own  # before the next ones are computed
+    return whole.values
+
+
+@dataclass(kw_only=True)
+class _Whole:
+    """The features of `num_images` images, filled as they come: in every process, or, not `to_all`, in the first."""
+
+    taps: list[Tap]
+    num_images: int
+    dtype: torch.dtype
+    ranks: Ranks
+    to_all: bool
+    values: dict[Tap, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this process is to have them."""
+        return self.to_all or self.ranks.is_first
+
+    def begin(self, values: list[torch.Tensor]) -> None:
+        """Make room, by the shapes that `values` of the first process have: those of some images at every tap."""
+        shapes = json.dumps([list(value.shape[1:]) for value in values]).encode()
+        num_images = self.num_images if self.is_here else 0
+        for tap, shape in zip(self.taps, json.loads(self.ranks.tell(shapes, patiently=True)), strict=True):
+            self.values[tap] = torch.empty((num_images, *shape), dtype=self.dtype)
+
+    def take_found(self, position_M: np.ndarray, digest_NB: np.ndarray, stores: dict[Tap, FeatureCache]) -> None:
+        """Those of the images at these positions, which the first process has kept."""
+        for start in range(0, len(position_M), RECORDS_PER_FILE):
+            part_U = position_M[start : start + RECORDS_PER_FILE]
+            self.take(part_U, [stores[tap].take(digest_NB[part_U]) for tap in self.taps] if stores else [], 0)
+
+    def take(self, part_U: np.ndarray, own: list[torch.Tensor], giver: int) -> list[tuple[Tap, torch.Tensor]]:
+        """Those of the images at these positions, which process `giver` has as its `own`; what came of them here."""
+        came = []
+        for number, (tap, whole) in enumerate(self.values.items()):
+            value = own[number] if own else torch.empty((len(part_U), *whole.shape[1:]), dtype=self.dtype)
+            if self.to_all:
+                self.ranks.hand_out(value, giver)
+            else:
+                self.ranks.bring(value, giver)
+            if self.is_here:
+                whole[torch.from_numpy(part_U)] = value
+                came.append((tap, value))
+        return came
 
 
 def count_missing(plan: FeaturePlan, taps: list[Tap], index_N: np.ndarray, work: FeatureWork) -> int:
@@ -183,30 +241,89 @@ def _keep(
 
 
 def _passes(
-    plan: FeaturePlan, taps: list[Tap], index_N: np.ndarray, view: int, work: FeatureWork
-) -> Iterator[tuple[int, list[torch.Tensor]]]:
-    """(position of the first image, features at every tap) for up to RECORDS_PER_FILE images at a time."""
-    if not len(index_N):
-        return
+    plan: FeaturePlan, taps: list[Tap], index_N: np.ndarray, position_M: np.ndarray, view: int, work: FeatureWork
+) -> Iterator[tuple[list[np.ndarray], list[torch.Tensor]]]:
+    """(positions of the images that passed in each process, by rank; their features at every tap in this one), round
+    after round, all of them those at `position_M`."""
+    ranks = work.ranks
+    size = images_of_a_round(len(position_M), ranks.world_size)
+    bounds = batch_bounds(len(position_M), size)
+    parts = [position_M[start:stop] for start, stop in itertools.pairwise(bounds)]
+    own = parts[ranks.rank :: ranks.world_size]
+    with ExitStack() as stack:
+        passing: _Passing | None = None
+        with agreed(ranks):
+            if own:
+                own_N = [index_N[part] for part in own]
+                passing = stack.enter_context(_passing(plan, taps, own_N, size, view))
+                passing.tell = lambda done: work.progress(min(done, len(position_M)), len(position_M))
+        for first in range(0, len(parts), ranks.world_size):
+            by_rank = parts[first : first + ranks.world_size]
+            compute = passing.of_round(by_rank) if passing and ranks.rank < len(by_rank) else _no_part
+            values = apart(ranks, compute, work.check)
+            yield by_rank, values
+            del values  # held by nobody here while the next ones are computed
+
+
+def _no_part(check: Callable[[], None]) -> list[torch.Tensor]:
+    """What a process computes in a round that has no images for it."""
+    return []
+
+
+def images_of_a_round(num_images: int, num_processes: int) -> int:
+    """How many images pass in a process at a time: no more than a file of the cache holds, whole groups, and alike in
+    all processes, so that none waits for long."""
+    if num_processes == 1:
+        return RECORDS_PER_FILE
+    num_rounds = -(-num_images // (RECORDS_PER_FILE * num_processes))
+    return min(RECORDS_PER_FILE, GROUP * -(-num_images // (num_rounds * num_processes * GROUP)))
+
+
+class _Passing:
+    """The images of this process on their way through the frozen part. `tell` hears how many have passed in all
+    processes: in this round as many in each as here."""
+
+    def __init__(
+        self, batches: Callable[[Callable[[], None]], Iterator[Batch]], frozen: FrozenPart, pool: Executor
+    ) -> None:
+        self._batches = batches(lambda: self._check())
+        self._frozen, self._pool = frozen, pool
+        self._check: Callable[[], None] = nothing
+        self.tell: Callable[[int], None] = lambda done: None
+        self._num_before, self._num_working = 0, 1
+
+    def of_round(self, part_by_rank: list[np.ndarray]) -> Callable[[Callable[[], None]], list[torch.Tensor]]:
+        """What computes the part of this process in a round of these."""
+        before, self._num_working = self._num_before, len(part_by_rank)
+        self._num_before += sum(map(len, part_by_rank))
+        return lambda check: self._next_part(check, before)
+
+    def _next_part(self, check: Callable[[], None], num_before: int) -> list[torch.Tensor]:
+        """The features of the next images at every tap, behind `num_before` others. `check` may raise."""
+        self._check = check
+        image_BCHW = next(self._batches).image_BCHW
+
+        def tell(done: int) -> None:
+            check()
+            self.tell(num_before + self._num_working * done)
+
+        groups = self._pool.map(self._frozen.outputs, image_BCHW.split(self._frozen.group))
+        return _whole(groups, len(image_BCHW), tell)
+
+
+@contextmanager
+def _passing(plan: FeaturePlan, taps: list[Tap], parts: list[np.ndarray], size: int, view: int) -> Iterator[_Passing]:
+    """The images of `parts`, indices into the source, `size` in each but the last, ready to pass."""
     augment = plan.view_augment if view else AugmentConfig()
-    config = LoaderConfig(batch_size=RECORDS_PER_FILE, memory_limit_bytes=0)
+    config = LoaderConfig(batch_size=size, memory_limit_bytes=0)
     frozen = FrozenPart(plan.model, taps, plan.preprocessing, plan.runtime, DTYPES[plan.dtype])
     source = Unchanged(plan.source, plan.digest_NB, features_changed)
+    index_N = np.concatenate([np.zeros(0, np.int64), *parts])
     with (
         build_loader(source, index_N, plan.preprocessing, augment, config, plan.seed) as loader,
         one_core_each(plan.runtime) as pool,
     ):
-        start = 0
-        for batch in loader.epoch(view, shuffle=False):
-            num_images = len(batch.image_BCHW)
-            groups = pool.map(frozen.outputs, batch.image_BCHW.split(frozen.group))
-
-            def tell(done: int, start: int = start) -> None:
-                work.check()
-                work.progress(start + done, len(index_N))
-
-            yield start, _whole(groups, num_images, tell)  # held by nobody here while the next ones are computed
-            start += num_images
+        yield _Passing(lambda check: loader.epoch(view, shuffle=False, check=check), frozen, pool)
 
 
 def _whole(groups: Iterator[list[torch.Tensor]], num_images: int, tell: Callable[[int], None]) -> list[torch.Tensor]:

@@ -27,11 +27,13 @@ PLAIN = 1.5  # a pass through the network as it is, beside one through the fused
 
 @dataclass(frozen=True, kw_only=True)
 class Amount:
-    """How many images there are to work on: of the source, `train_N` and `validation_N`; `num_judged` at the end."""
+    """How many images there are to work on: of the source, `train_N` and `validation_N`; `num_judged` at the end.
+    `num_processes` share the work."""
 
     train_N: np.ndarray
     validation_N: np.ndarray
     num_judged: int
+    num_processes: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,20 +55,25 @@ def forecast(
     step_s = {depth: _step_seconds(plan, depth, fits) for depth in depths}
     look_s = {}
     if looks is not None:
-        num_passes = _passes(looks.first, fits)
+        num_passes = _passes(looks.first, fits) * _rounds_share(len(looks.first.judged_folds), amount.num_processes)
         look_s = {depth: seconds * num_passes for depth, seconds in step_s.items()}
     behind = plan.multiply_adds_behind
     frozen_share = {depth: _frozen_share(behind[depth], behind[NONE]) for depth in depths}
     return Forecast(
-        features_s=image_s * num_features,
+        features_s=image_s * num_features / amount.num_processes,
         look_s=look_s,
         epoch_s={
-            depth: _epoch_seconds(plan, frozen_share[depth], seconds, image_s, fits, amount)
+            depth: _epoch_seconds(plan, frozen_share[depth], seconds, image_s, fits, amount) / amount.num_processes
             for depth, seconds in step_s.items()
         },
-        judging_s=PLAIN * image_s * amount.num_judged,
-        num_looks=LOOKS if looks is not None and looks.others_follow else 1.0,
+        judging_s=PLAIN * image_s * amount.num_judged / amount.num_processes,
+        num_looks=LOOKS if looks is not None and looks.others_follow and amount.num_processes == 1 else 1.0,
     )
+
+
+def _rounds_share(num_folds: int, num_processes: int) -> float:
+    """Of the fits of all folds, those that the process with the most of them has."""
+    return -(-num_folds // num_processes) / num_folds
 
 
 def _feature_seconds(plan: FeaturePlan, tap: Tap, index_N: np.ndarray, work: FeatureWork) -> float:

@@ -1,10 +1,13 @@
 """The ladder: what heads and tails at every depth are worth, measured on features of all depths in memory."""
 
+import json
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
+from ..core.apart import apart
 from ..data.random_numbers import permutation
 from ..evaluate.metrics import wilson_interval
 from ..evaluate.rates import percent
@@ -86,6 +89,7 @@ class Ladder:
         self.values: dict[Tap, torch.Tensor] = {}
         self.fits = self._fits()
         self._told: set[tuple[str, str, int, int]] = set()
+        self._new: set[str] = set()  # names of what was measured here, not before a stop
 
     def collect(self) -> None:
         """Compute the features, which all fits need."""
@@ -126,20 +130,25 @@ class Ladder:
 
     def measure(self, depth: str, trained: str, part: int = 1, num_looks: int | None = None) -> Measured:
         """What is `trained` behind `depth`, by fits on one `part`-th of the images, in the first `num_looks` (None:
-        all of them). What was measured before is not measured again."""
+        all of them). What was measured before is not measured again.
+
+        The processes of a run share the folds out. Who would have none takes one of a later look, which is kept until
+        it is asked for.
+        """
         trial = self.trial(part)
-        answers = []
-        num_new = 0
-        for number, look in enumerate(self.looks[:num_looks]):
-            name = f"{trained} {depth} 1/{part} look {number + 1}"
-            found = self.work.measured.find(name, int(np.isin(self.fold_N, look).sum()))
-            if found is None:
-                num_new += 1
+        names = [f"{trained} {depth} 1/{part} look {number + 1}" for number in range(len(self.looks))]
+        known = self._known(names)
+        wanted = range(len(self.looks))[:num_looks]
+        for number in wanted:
+            if number not in known:
                 self._working(trained_words(depth, trained), number, trial.num_used)
-                found = self._judge(depth, trained, replace(trial, judged_folds=look))
-                self.work.measured.keep(name, found)
-            answers.append(found)
-        self._tell(depth, trained, answers, trial.num_used, num_new)
+                numbers = self._at_once(number, known)
+                for which, found in zip(numbers, self._judge_looks(depth, trained, trial, numbers), strict=True):
+                    known[which] = found
+                    self.work.measured.keep(names[which], found)
+                    self._new.add(names[which])
+        answers = [known[number] for number in wanted]
+        self._tell(depth, trained, answers, trial.num_used, bool(self._new.intersection(names)))
         return Measured(
             depth=depth,
             trained=trained,
@@ -149,7 +158,57 @@ class Ladder:
             seconds=sum(answer.seconds for answer in answers),
         )
 
-    def _tell(self, depth: str, trained: str, answers: list[Answers], num_used: int, num_new: int) -> None:
+    def _known(self, names: list[str]) -> dict[int, Answers]:
+        """By look, what was measured before under these names."""
+        judged = [int(np.isin(self.fold_N, look).sum()) for look in self.looks]
+        found = [self.work.measured.find(name, num) for name, num in zip(names, judged, strict=True)]
+        return {number: answers for number, answers in enumerate(found) if answers is not None}
+
+    def _at_once(self, number: int, known: Container[int]) -> list[int]:
+        """Look `number`, and as many of the unknown ones behind it as the processes have no other fold to fit for."""
+        numbers = [number]
+        for later in range(number + 1, len(self.looks)):
+            if sum(len(self.looks[each]) for each in numbers) >= self.work.features.ranks.world_size:
+                break
+            if later not in known:
+                numbers.append(later)
+        return numbers
+
+    def _judge_looks(self, depth: str, trained: str, trial: Trial, numbers: list[int]) -> list[Answers]:
+        """The answers in these looks, whose folds the processes share out: each fit is one of its own."""
+        ranks = self.work.features.ranks
+        folds = [fold for number in numbers for fold in self.looks[number]]
+
+        def fit(check: Callable[[], None]) -> list[tuple[int, Answers]]:
+            own = folds[ranks.rank :: ranks.world_size]
+            return [
+                (
+                    fold,
+                    self._judge(depth, trained, replace(trial, judged_folds=(fold,)), replace(self.fits, check=check)),
+                )
+                for fold in own
+            ]
+
+        own = apart(ranks, fit, self.fits.check)
+        right_N, seconds = np.zeros(len(self.fold_N), bool), np.zeros((ranks.world_size, len(self.looks)))
+        num_parameters = 0
+        for rank, content in enumerate(ranks.gather(_as_bytes(own), patiently=True)):
+            for fold, right, fold_s, num in json.loads(content):
+                num_parameters = num
+                is_judged_N = self.fold_N == fold
+                bits = np.unpackbits(np.frombuffer(bytes.fromhex(right), np.uint8), count=int(is_judged_N.sum()))
+                right_N[is_judged_N] = bits.astype(bool)
+                seconds[rank, next(number for number in numbers if fold in self.looks[number])] += fold_s
+        return [
+            Answers(
+                right_M=right_N[np.isin(self.fold_N, self.looks[number])],
+                seconds=float(seconds[:, number].max()),
+                num_parameters=num_parameters,
+            )
+            for number in numbers
+        ]
+
+    def _tell(self, depth: str, trained: str, answers: list[Answers], num_used: int, is_new: bool) -> None:
         """Say what was measured, once for each name: again only where more images were judged."""
         right_M = np.concatenate([answer.right_M for answer in answers])
         told = (depth, trained, num_used, len(right_M))
@@ -157,7 +216,7 @@ class Ladder:
             return
         self._told.add(told)
         low, high = wilson_interval(int(right_M.sum()), len(right_M))
-        took = f"{sum(answer.seconds for answer in answers):.1f} s" if num_new else "kept from before"
+        took = f"{sum(answer.seconds for answer in answers):.1f} s" if is_new else "kept from before"
         fewer = f", learning from {num_used:,}" if num_used < self.trial(1).num_used else ""
         self.work.progress.measured(
             f"depth   {trained_words(depth, trained)}{fewer}: {percent(right_M.mean())} % "
@@ -168,16 +227,14 @@ class Ladder:
         again = f" (fold {number + 1})" if len(self.looks) > 1 else ""
         self.work.progress.working(f"choosing the depth: {what}, {num_used:,} images{again}")
 
-    def _judge(self, depth: str, trained: str, trial: Trial) -> Answers:
+    def _judge(self, depth: str, trained: str, trial: Trial, fits: Fits) -> Answers:
         mean_ND = self.values[self.means[depth]].float()
         if trained == LINEAR:
             return judge_probe(mean_ND, trial)
         if trained == HIDDEN:
-            return judge_hidden(mean_ND, trial, self.fits)
+            return judge_hidden(mean_ND, trial, fits)
         last_ND = self.values[self.means[ALL]].float()
-        return judge_tail(
-            cut(self.work.plan.model, depth).live, self.values[self.maps[depth]], last_ND, trial, self.fits
-        )
+        return judge_tail(cut(self.work.plan.model, depth).live, self.values[self.maps[depth]], last_ND, trial, fits)
 
     def duel(self, depth: str, best: Measured) -> tuple[Measured, Comparison, bool]:
         """Train everything behind `depth` and compare it with the best until then, on the same images: (what was
@@ -197,6 +254,13 @@ class Ladder:
         if len(before.right_by_look) < num_looks:
             before = self.measure(before.depth, before.trained, num_looks=num_looks)
         return compare(now.right_M, np.concatenate(before.right_by_look[:num_looks]))
+
+
+def _as_bytes(answers: list[tuple[int, Answers]]) -> bytes:
+    """What the fits of a process gave, by fold, for the others."""
+    return json.dumps(
+        [[fold, np.packbits(each.right_M).tobytes().hex(), each.seconds, each.num_parameters] for fold, each in answers]
+    ).encode()
 
 
 def trained_words(depth: str, trained: str) -> str:

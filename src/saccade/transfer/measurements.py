@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ..core import atomic
+from ..core.agreement import agreed, from_first
+from ..core.ranks import ALONE, Ranks
 from ..runs.measured import MeasuredFit, MeasuredFits, read_measured
 from ..runs.names import MEASURED
 from ..train.config import RunConfig
@@ -14,13 +16,19 @@ from .evidence import Answers
 
 
 class Measurements:
-    """Finished fits by name, in `run_dir`. Those of other images or another configuration are not found."""
+    """Finished fits by name, in `run_dir`. Those of other images or another configuration are not found. All processes
+    of a run know them; the first reads and writes."""
 
-    def __init__(self, run_dir: Path, config: RunConfig, data_digest: str) -> None:
-        self.path = run_dir / MEASURED
+    def __init__(self, run_dir: Path, config: RunConfig, data_digest: str, ranks: Ranks = ALONE) -> None:
+        self.path, self._ranks = run_dir / MEASURED, ranks
         key = hashlib.sha256(f"{data_digest} {config.digest()}".encode()).hexdigest()
-        found = read_measured(run_dir)
-        self.known = found if found is not None and found.key == key else MeasuredFits(key=key, fits={})
+
+        def read() -> bytes:
+            found = read_measured(run_dir)
+            known = found if found is not None and found.key == key else MeasuredFits(key=key, fits={})
+            return known.model_dump_json().encode()
+
+        self.known = MeasuredFits.model_validate_json(from_first(ranks, read))
 
     def find(self, name: str, num_judged: int) -> Answers | None:
         """What the fit `name` came to on `num_judged` images, if it was finished."""
@@ -39,4 +47,6 @@ class Measurements:
             num_parameters=answers.num_parameters,
         )
         self.known = self.known.model_copy(update={"fits": {**self.known.fits, name: fit}})
-        atomic.write_text(self.path, json.dumps(self.known.model_dump(mode="json"), indent=1) + "\n")
+        with agreed(self._ranks):
+            if self._ranks.is_first:
+                atomic.write_text(self.path, json.dumps(self.known.model_dump(mode="json"), indent=1) + "\n")

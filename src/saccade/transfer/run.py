@@ -4,47 +4,57 @@ What comes before fine-tuning is in `start_point.py`; it leaves `checkpoint-star
 comes after is an ordinary training from that checkpoint, by the same engine, or none where all is frozen.
 """
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as tensor_bytes
 from torch import nn
 
-from ..core import atomic, lock
+from ..core.agreement import agreed, from_first
+from ..core.apart import one_of_each_machine
 from ..core.display import Displayed
 from ..core.errors import ConfigError, Stopped
-from ..core.runtime import Runtime, environment, seed_everything, start
+from ..core.ranks import Ranks, current_ranks
+from ..core.runtime import Runtime, seed_everything
 from ..data.augmenter import measure_colours
 from ..evaluate.words import metrics_json
 from ..models.build import resolve_model
 from ..models.penultimate import as_head_sees
 from ..models.surgery import ALL, find_depth, last_layer, transplant
-from ..runs.checkpoint import find_checkpoint, open_checkpoint, save_checkpoint, settle_checkpoint
-from ..runs.manifest import Manifest, read_manifest
+from ..runs.checkpoint import open_checkpoint, save_checkpoint, settle_checkpoint
+from ..runs.manifest import Manifest, manifest_text, read_manifest
 from ..runs.names import BEST, START
 from ..runs.start_point import StartPoint, read_start
 from ..train.config import RunConfig
 from ..train.cross_validated import CrossValidated
-from ..train.final_evaluation import judge, write_seen
+from ..train.final_evaluation import judge, kept_checkpoint
 from ..train.held_back import KeptFeatures
 from ..train.loop import Validation
 from ..train.prepare import Images, Scanned, divide, scan_images
 from ..train.progress import BegunOnce, RunProgress
-from ..train.resume import resume
 from ..train.resume_images import as_begun, begun_white, other_images
 from ..train.run import (
     FitContext,
     TrainResult,
+    begin_run,
     check_growing,
+    compare_processes,
     describe_weights,
     fit_and_judge,
+    held_run,
     judging_words,
     leave_out_branches,
     opening_lines,
+    resumed,
+    settled,
     stopped,
     training_of,
+    training_runtime,
     watched_run,
 )
 from ..train.run_directory import RunFolder
@@ -105,37 +115,40 @@ def transfer(
     `preprocessing` is a JSON file that says how the weights expect their pixels, instead of their card. `search` is
     what chose the network, where several were compared. `images` that were prepared already are not read again, those
     of `scanned`, or of the search, not looked at again; `crossed` is what the run's folds gave.
-    Raises what `train` raises, and WeightsError.
+
+    The processes of a run share features, the fits that choose the depth, the fine-tuning and the judging out; the
+    first one writes. Raises what `train` raises, and WeightsError.
     """
     started_s = time.monotonic()
     progress = progress if isinstance(progress, BegunOnce) else BegunOnce(progress)
-    folder.check()
-    runtime = start(config.runtime)
-    check_views(config)
-    begun_start = found = read_start(folder.path) if folder.resume else None
-    weights = None if found else _weights(config, preprocessing, progress.note)
-    asked, config = config, with_weights(config, weights) if weights else config
-    begun = begun_white(folder.path) if folder.resume else None
-    if images is None:
-        scanned = scanned or (search.scanned if search else None)
-        scanned = scanned or scan_images(config, runtime, progress.note, progress.scan, begun)
-        images = divide(config, scanned, progress.note)
-    if weights:
-        licence, images = weights.licence, begin_with(images, weights.path, config.transfer.weights)
-        images = _under_licence(images, licence, config, progress.note)
-    elif found:
-        licence = read_manifest(folder.path / START).origin.transfer.licence
-        images = go_on_with(images, folder.path / START, config.transfer.weights)
-        images = _under_licence(images, licence, config, progress.note)
-    images = as_begun(images, folder.path, config, found.data_digest if found else "") if folder.resume else images
-    white = images.preprocessing.white_16_bit
-    augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed, white)
-    name, model = network_of_run(config, folder, weights, images)
-    config = config.model_copy(update={"augment": augment, "model": name})
-    atomic.make_folder(folder.path)
-    with lock.exclusive(folder.path), StopSignal() as stop:
-        folder.begin(asked, config, environment(runtime), images.summary())
-        write_seen(folder.path, images)
+    ranks = current_ranks()
+    config, runtime = settled(config, folder)
+    with agreed(ranks):
+        check_views(config)
+    begun_start = found = _found_start(folder, ranks) if folder.resume else None
+    weights = None if found else one_of_each_machine(ranks, lambda: _weights(config, preprocessing, progress.note))
+    with agreed(ranks):
+        asked, config = config, with_weights(config, weights) if weights else config
+        begun = begun_white(folder.path) if folder.resume else None
+        if images is None:
+            scanned = scanned or (search.scanned if search else None)
+            scanned = scanned or scan_images(config, runtime, progress.note, progress.scan, begun)
+            images = divide(config, scanned, progress.note)
+        if weights:
+            licence, images = weights.licence, begin_with(images, weights.path, config.transfer.weights)
+            images = _under_licence(images, licence, config, progress.note)
+        elif found:
+            licence = read_manifest(folder.path / START).origin.transfer.licence
+            images = go_on_with(images, folder.path / START, config.transfer.weights)
+            images = _under_licence(images, licence, config, progress.note)
+        images = as_begun(images, folder.path, config, found.data_digest if found else "") if folder.resume else images
+        white = images.preprocessing.white_16_bit
+        augment = measure_colours(config.augment, images.source, images.split.train_N, config.seed, white)
+        name, model = network_of_run(config, folder, weights, images)
+        config = config.model_copy(update={"augment": augment, "model": name})
+    compare_processes(images, runtime, progress.note)
+    with held_run(folder, ranks), StopSignal() as stop:
+        begin_run(folder, asked, config, images, runtime)
         context = FitContext(progress=progress, stop=stop, command=command, started_s=started_s, crossed=crossed)
         try:
             if found is None:
@@ -157,7 +170,22 @@ def transfer(
             context = replace(context, deadline_s=_deadline(config, begun_start, found, started_s))
             return _finish(found, model, folder, images, context, (config, runtime), store)
         except Stopped as error:
-            raise error if error.message else stopped(config, folder, stop.exit_code) from None
+            if error.message:
+                raise
+            told = stopped(config, folder, error.exit_code)
+            told.is_agreed = error.is_agreed
+            raise told from None
+
+
+def _found_start(folder: RunFolder, ranks: Ranks) -> StartPoint | None:
+    """What the first process finds of where the run in `folder` starts; None where that is not found out yet."""
+
+    def read() -> bytes:
+        found = read_start(folder.path)
+        return found.model_dump_json().encode() if found else b""
+
+    content = from_first(ranks, read)
+    return StartPoint.model_validate_json(content) if content else None
 
 
 def _under_licence(images: Images, licence: str, config: RunConfig, note: Callable[[str], None]) -> Images:
@@ -242,6 +270,30 @@ def _refuse_other_images(found: StartPoint, images: Images, config: RunConfig, r
         raise other_images(config, run_dir)
 
 
+def _take_start(model: nn.Module, folder: RunFolder, ranks: Ranks) -> Manifest:
+    """Give `model` the weights that the fine-tuning starts with, which the first process reads; their manifest."""
+    read: list[Manifest] = []
+
+    def content_of_start() -> bytes:
+        begun = open_checkpoint(folder.path / START, check_content=True)
+        model.load_state_dict(begun.load_weights_of(model))
+        read.append(begun.manifest)
+        told = {"manifest": manifest_text(begun.manifest)}
+        return b"" if ranks.is_alone else tensor_bytes(_plain(model), told)
+
+    content = from_first(ranks, content_of_start)
+    if read:
+        return read[0]
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    model.load_state_dict(parse_tensors(content))
+    return Manifest.parse(json.loads(header["__metadata__"]["manifest"]), "the manifest of the first process")
+
+
+def _plain(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The tensors of `model` as they can be told."""
+    return {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+
+
 def _finish(
     found: StartPoint,
     model: nn.Module,
@@ -253,19 +305,21 @@ def _finish(
 ) -> TransferResult:
     """Fine-tune what is not frozen and judge."""
     config, runtime = plan
-    _refuse_other_images(found, images, config, folder.path)
-    begun = open_checkpoint(folder.path / START, check_content=True)
-    model.load_state_dict(begun.load_weights_of(model))
+    ranks = runtime.ranks
+    with agreed(ranks):
+        _refuse_other_images(found, images, config, folder.path)
+    manifest = _take_start(model, folder, ranks)
     known = config.model_copy(update={"transfer": config.transfer.model_copy(update={"frozen": found.frozen})})
-    if settle_checkpoint(folder.path / BEST)[0] is None:
-        save_checkpoint(folder.path / BEST, begun.manifest, model.state_dict())
+    with agreed(ranks):
+        if ranks.is_first and settle_checkpoint(folder.path / BEST)[0] is None:
+            save_checkpoint(folder.path / BEST, manifest, model.state_dict())
     if found.frozen == ALL:
         head = last_layer(model)
         num_parameters = sum(parameter.numel() for parameter in head.parameters())
         context.progress.begin(opening_lines(known, images, runtime.describe(), folder.path, num_parameters))
-        best = find_checkpoint(folder.path)
+        best = kept_checkpoint(folder.path, runtime)
         frozen = feature_plan(model, config, images, runtime)
-        work = FeatureWork(cache=store.cache, check=context.stop.check)
+        work = FeatureWork(cache=store.cache, check=context.stop.check, ranks=ranks)
         kept = KeptFeatures(
             of=lambda index_N: collect_features(frozen, [LAST], index_N, work)[LAST],
             last=head,
@@ -290,8 +344,9 @@ def _finish(
         return TransferResult(run=result, start=found)
     context.progress.note(found.sentence)
     config = known.model_copy(update={"epochs": found.epochs or known.epochs})
-    training = training_of(model, config, images, runtime)
-    cursor = resume(training, folder, images, context.progress) if folder.resume else None
+    with agreed(ranks):
+        training = training_of(model, config, images, training_runtime(config, runtime))
+    cursor = resumed(training, folder, images, context.progress)
     if cursor is None:
         value = found.validation_map if images.task.is_several else found.validation_accuracy
         if images.task.is_number:
@@ -299,6 +354,6 @@ def _finish(
             value = Validation(accuracy=0.0, loss=0.0, mae=mae, deviation=deviation).value if mae >= 0 else -1.0
         cursor = Cursor(data_digest=images.digest(), best_value=value, best_loss=found.validation_loss)
     deadline_s = None if context.deadline_s is None else context.deadline_s - cursor.training_s
-    origin = {"transfer": begun.manifest.provenance.get("transfer", {})}
+    origin = {"transfer": manifest.provenance.get("transfer", {})}
     context = replace(context, deadline_s=deadline_s, origin=origin)
     return TransferResult(run=fit_and_judge(training, folder, images, cursor, context), start=found)

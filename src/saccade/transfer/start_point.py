@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,10 @@ from torch import nn
 from torch.nn import functional
 
 from ..core import atomic
+from ..core.agreement import agreed
+from ..core.apart import first_apart
 from ..core.errors import counted
+from ..core.ranks import ALONE
 from ..core.runtime import Runtime
 from ..core.task import Task
 from ..data.split import group_numbers
@@ -73,18 +76,30 @@ class StartWork:
 
 
 def find_start(work: StartWork, model: nn.Module, manifest: Manifest, run_dir: Path) -> StartPoint:
-    """Fit the last layer of `model` and choose the depth; leaves `checkpoint-start`, then `transfer.json`."""
-    starter = _Starter(work, model)
-    found = starter.fit(starter.choose_depth(run_dir))
-    found = found.model_copy(update={"backbones": work.backbones, "backbone_sentence": work.backbone_sentence})
+    """Fit the last layer of `model` and choose the depth; leaves `checkpoint-start`, then `transfer.json`.
+
+    The processes of a run share features and the fits by which a depth is chosen. The last layer is fitted, and all is
+    written, by the first: `model` has that layer there alone.
+    """
+    ranks = work.runtime.ranks
+    with agreed(ranks):
+        starter = _Starter(work, model)
+    ready = starter.prepare(starter.choose_depth(run_dir))
+
+    def make(check: Callable[[], None]) -> bytes:
+        found = starter.fit(ready)
+        found = found.model_copy(update={"backbones": work.backbones, "backbone_sentence": work.backbone_sentence})
+        save_checkpoint(run_dir / START, manifest, model.state_dict())
+        task = work.images.task
+        left_out = set() if task.is_several else {"validation_map"}
+        left_out |= set() if task.is_number else {"held_out_mae", "validation_mae"}
+        values = found.model_dump(mode="json", exclude=left_out)
+        atomic.write_text(run_dir / TRANSFER, json.dumps(values, indent=1) + "\n")
+        return found.model_dump_json().encode()
+
+    found = StartPoint.model_validate_json(first_apart(ranks, make, work.check))
     for text in found.notes:
         work.note(text)
-    save_checkpoint(run_dir / START, manifest, model.state_dict())
-    task = work.images.task
-    left_out = set() if task.is_several else {"validation_map"}
-    left_out |= set() if task.is_number else {"held_out_mae", "validation_mae"}
-    values = found.model_dump(mode="json", exclude=left_out)
-    atomic.write_text(run_dir / TRANSFER, json.dumps(values, indent=1) + "\n")
     return found
 
 
@@ -109,6 +124,21 @@ def feature_plan(model: nn.Module, config: RunConfig, images: Images, runtime: R
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """What the last layer is fitted to: feature_ND of the training images in `num_views` views, one behind the other,
+    and those of the validation images; none but in the first process. `num_epochs` of fine-tuning fit the time."""
+
+    chosen: Climb
+    num_epochs: int
+    feature_ND: torch.Tensor
+    num_views: int
+    label_N: torch.Tensor
+    validation_ND: torch.Tensor
+    validation_N: torch.Tensor
+    features_s: float
+
+
 class _Starter:
     """The features of a run, and what is fitted to them."""
 
@@ -119,13 +149,27 @@ class _Starter:
         self.plan = feature_plan(model, config, images, work.runtime)
         self.report = FeatureReport()
         nothing = Forecast(features_s=0.0, look_s={}, epoch_s={}, judging_s=0.0)
-        self.time = TimePlan(forecast=nothing, minutes=config.transfer.minutes, started_s=work.started_s)
+        self.time = self._time(nothing)
         self._has_features = False
         self._compared: list[str] = []  # depths that will be
         self._fine_tuned: list[str] = []  # depths that may be fine-tuned from
         self.group_N = self._groups()
         self.features = FeatureWork(
-            cache=work.cache, report=self.report, check=work.check, progress=self._tell_features, note=work.note
+            cache=work.cache,
+            report=self.report,
+            check=work.check,
+            progress=self._tell_features,
+            note=work.note,
+            ranks=work.runtime.ranks,
+        )
+
+    def _time(self, known: Forecast) -> TimePlan:
+        work = self.work
+        return TimePlan(
+            forecast=known,
+            minutes=work.config.transfer.minutes,
+            started_s=work.started_s,
+            ranks=work.runtime.ranks,
         )
 
     def _tell_features(self, done: int, total: int) -> None:
@@ -190,10 +234,11 @@ class _Starter:
             group_N=self.group_N,
             classes=images.classes,
             config=config,
-            measured=Measurements(run_dir, config, images.digest()),
+            measured=Measurements(run_dir, config, images.digest(), self.work.runtime.ranks),
             progress=self.work.progress,
         )
-        return Ladder(work)
+        with agreed(self.work.runtime.ranks):
+            return Ladder(work)
 
     def forecast(self, run_dir: Path) -> TimeLeft:
         """How long all of it takes, by one batch of each kind of work; (0, 0) where it is too short to ask."""
@@ -222,11 +267,22 @@ class _Starter:
         fits = Fits(config=config, runtime=self.work.runtime, check=self.work.check, task=task)
         num_judged = len(split.without_copies("test")) + len(validation_N)
         num_judged += min(MAX_TRAIN, len(split.train_N)) if depths or ladder else 0  # else their features are known
-        amount = Amount(train_N=split.train_N, validation_N=validation_N, num_judged=num_judged)
+        amount = Amount(
+            train_N=split.train_N,
+            validation_N=validation_N,
+            num_judged=num_judged,
+            num_processes=self.work.runtime.ranks.world_size,
+        )
         looks = Looks(first=ladder.first_look(), others_follow=len(ladder.looks) > 1) if ladder else None
         measured = depths if config.transfer.minutes else depths[:COMPARED]
-        known = forecast(self.plan, measured, looks, fits, amount, self.features)
-        self.time = TimePlan(forecast=known, minutes=config.transfer.minutes, started_s=self.work.started_s)
+
+        def measure(check: Callable[[], None]) -> bytes:
+            alone = replace(self.features, check=check, ranks=ALONE)
+            own = replace(fits, check=check)
+            return json.dumps(asdict(forecast(self.plan, measured, looks, own, amount, alone))).encode()
+
+        known = Forecast(**json.loads(first_apart(self.work.runtime.ranks, measure, self.work.check)))
+        self.time = self._time(known)
         self._compared, self._fine_tuned = (depths if ladder else []), depths
         self._tell_left(0.0)
         if sentence := known.sentence(enough_epochs(config, len(split.train_N))):
@@ -253,9 +309,35 @@ class _Starter:
             )
         return chosen, max(1, num_epochs)
 
-    def fit(self, chosen: Climb) -> StartPoint:
-        """Fit the last layer to the training images; the validation images only say how good it is."""
-        images, split = self.work.images, self.work.images.split
+    def prepare(self, chosen: Climb) -> "Ready":
+        """What the last layer is fitted to, in the first process alone; the others have helped to compute it."""
+        split = self.work.images.split
+        self._tell_what_is_unused(chosen)
+        started_s = time.monotonic()
+        self._compared, self._fine_tuned = [], ([] if chosen.depth == ALL else [chosen.depth])
+        feature_ND = self._last(split.train_N)
+        self._has_features = True
+        more = self._views(split.train_N)
+        validation_N = split.without_copies("validation")
+        validation_ND = self._last(validation_N) if len(validation_N) else feature_ND[:0]
+        features_s = time.monotonic() - started_s
+        chosen, num_epochs = self.within_time(chosen)
+        self._fine_tuned = [] if chosen.depth == ALL else [chosen.depth]
+        self._tell_left(1.0)
+        self.work.progress.working("fitting the new last layer")
+        return Ready(
+            chosen=chosen,
+            num_epochs=num_epochs,
+            feature_ND=torch.cat([feature_ND, *more]),
+            num_views=1 + len(more),
+            label_N=self._labels(split.train_N),
+            validation_ND=validation_ND,
+            validation_N=self._labels(validation_N),
+            features_s=features_s,
+        )
+
+    def _tell_what_is_unused(self, chosen: Climb) -> None:
+        """Note what is set and has no effect on the last layer."""
         config = self.work.config
         asked = {
             "loss.class_weights": config.loss.class_weights != UNWEIGHTED,
@@ -275,26 +357,20 @@ class _Starter:
                 "only the last layer learns, so images are not augmented; with --views 4 it learns from three altered "
                 "copies of each, too"
             )
+
+    def _last(self, index_N: np.ndarray, view: int = 0) -> torch.Tensor:
+        """feature_ND float32 of these images, behind all that may be frozen; none but in the first process."""
+        return collect_features(self.plan, [LAST], index_N, self.features, view, to_all=False)[LAST].float()
+
+    def fit(self, ready: "Ready") -> StartPoint:
+        """Fit the last layer to the training images; the validation images only say how good it is."""
+        images, config, chosen, label_N = self.work.images, self.work.config, ready.chosen, ready.label_N
         started_s = time.monotonic()
-        self._compared, self._fine_tuned = [], ([] if chosen.depth == ALL else [chosen.depth])
-        feature_ND = collect_features(self.plan, [LAST], split.train_N, self.features)[LAST].float()
-        self._has_features = True
-        more = self._views(split.train_N)
-        validation_N = split.without_copies("validation")
-        validation_ND = feature_ND[:0]
-        if len(validation_N):
-            validation_ND = collect_features(self.plan, [LAST], validation_N, self.features)[LAST].float()
-        features_s = time.monotonic() - started_s
-        chosen, num_epochs = self.within_time(chosen)
-        self._fine_tuned = [] if chosen.depth == ALL else [chosen.depth]
-        self._tell_left(1.0)
-        self.work.progress.working("fitting the new last layer")
-        label_N = self._labels(split.train_N)
-        probe = self._probe(torch.cat([feature_ND, *more]), label_N, 1 + len(more))
+        probe = self._probe(ready.feature_ND, label_N, ready.num_views)
         last_layer(self.model).load_state_dict({"weight": probe.weight_KD, "bias": probe.bias_K})
-        heads_s = time.monotonic() - started_s - features_s
+        heads_s = time.monotonic() - started_s
         right_N = right_images(probe.held_out_NK[: len(label_N)], label_N, images.task)
-        validation = _judge(probe, validation_ND, self._labels(validation_N), images.task)
+        validation = _judge(probe, ready.validation_ND, ready.validation_N, images.task)
         return StartPoint(
             frozen=chosen.depth,
             sentence=chosen.sentence,
@@ -306,12 +382,12 @@ class _Starter:
             validation_map=validation[2],
             held_out_mae=_mean_error(probe.held_out_NK[: len(label_N)], label_N, images.task),
             validation_mae=validation[3],
-            features_s=round(chosen.features_s + features_s, 3),
+            features_s=round(chosen.features_s + ready.features_s, 3),
             heads_s=round(chosen.fits_s + heads_s, 3),
             depth_s=round(chosen.fits_s, 3),
             num_computed=self.report.num_computed,
             num_found=self.report.num_found,
-            epochs=num_epochs if num_epochs != config.epochs else 0,
+            epochs=ready.num_epochs if ready.num_epochs != config.epochs else 0,
             judging_s=round(self.time.forecast.judging_s, 3),
             notes=tuple(self.report.notes),
             data_digest=images.digest(),
@@ -332,10 +408,7 @@ class _Starter:
                 f"each image is also seen in {transfer.views - 1} fixed augmented views, drawn once by the seed"
                 + (", none of them mixed with another image" if is_mixed else "")
             )
-        return [
-            collect_features(self.plan, [LAST], index_N, self.features, view)[LAST].float()
-            for view in range(1, transfer.views)
-        ]
+        return [self._last(index_N, view) for view in range(1, transfer.views)]
 
     def _probe(self, feature_ND: torch.Tensor, label_N: torch.Tensor, num_views: int) -> LinearProbe:
         """All views of an image are in one fold."""

@@ -9,6 +9,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ..core.ranks import ALONE, Ranks
+
 SHARE_OF_EVIDENCE = 1 / 3
 MARGIN = 1.1  # of an epoch's forecast
 COMPARED = 2  # depths that are compared as a rule, the last of the network
@@ -50,13 +52,17 @@ class Forecast:
 
 @dataclass(kw_only=True)
 class TimePlan:
-    """`forecast`, the limit (`minutes`, 0: none) and when the work began (`started_s`, of `time.monotonic`)."""
+    """`forecast`, the limit (`minutes`, 0: none) and when the work began (`started_s`, of `time.monotonic`).
+
+    Of the processes of a run the clock of the first one decides; all ask at the same places.
+    """
 
     forecast: Forecast
     minutes: float = 0.0
     started_s: float = field(default_factory=time.monotonic)
     ratio: float = 1.0  # of measured to forecast seconds
     evidence_until_s: float = 0.0
+    ranks: Ranks = ALONE
 
     @property
     def left_s(self) -> float:
@@ -67,7 +73,7 @@ class TimePlan:
 
     def allows_fine_tuning(self, depth: str) -> bool:
         """Whether features, a first look and an epoch from `depth` fit into the time."""
-        return self._least_s(depth) <= self.left_s
+        return bool(self._as_first(self._least_s(depth) <= self.left_s))
 
     def _least_s(self, depth: str) -> float:
         known = self.forecast
@@ -86,8 +92,10 @@ class TimePlan:
         """Whether there is time to train behind `depth`, as evidence. The first depth may take all but an epoch."""
         look_s = self.ratio * self.forecast.look_s.get(depth, 0.0)
         if is_first:
-            return look_s + self.ratio * self.forecast.epoch_s.get(depth, 0.0) <= self.left_s
-        return not self.minutes or time.monotonic() + look_s <= self.evidence_until_s
+            is_time = look_s + self.ratio * self.forecast.epoch_s.get(depth, 0.0) <= self.left_s
+        else:
+            is_time = not self.minutes or time.monotonic() + look_s <= self.evidence_until_s
+        return bool(self._as_first(is_time))
 
     def learn(self, depth: str, look_s: float) -> None:
         """A first look at `depth` took `look_s` seconds: forecasts are corrected by it."""
@@ -120,7 +128,11 @@ class TimePlan:
         epoch_s = self.forecast.epoch_s.get(depth, 0.0)
         if not self.minutes or not epoch_s:
             return num_epochs
-        return max(0, min(num_epochs, int(self.left_s / (MARGIN * self.ratio * epoch_s))))
+        return self._as_first(max(0, min(num_epochs, int(self.left_s / (MARGIN * self.ratio * epoch_s)))))
+
+    def _as_first(self, number: int) -> int:
+        """`number` of the first process, whose clock decides."""
+        return int(self.ranks.tell(str(int(number)).encode(), patiently=True))
 
 
 def about(seconds: float) -> str:
