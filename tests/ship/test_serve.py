@@ -43,7 +43,7 @@ from saccade.ship.engine import join_networks, open_network  # noqa: E402
 from saccade.ship.onnx_file import run_onnx  # noqa: E402
 from saccade.ship.openvino_file import run_openvino  # noqa: E402
 from saccade.web.port_holder import port_holder  # noqa: E402
-from saccade.web.serve.opening import model_names  # noqa: E402
+from saccade.web.serve.opening import model_names, open_models  # noqa: E402
 from saccade.web.serve.server import find_token, opening_lines  # noqa: E402
 
 
@@ -490,6 +490,29 @@ def test_a_missing_package_is_named_with_its_command(exported: Path, monkeypatch
         "A server needs openvino, starlette, uvicorn, httptools and python-multipart, of which 'starlette' is not "
         "installed.\nInstall them: pip install 'saccade-learn[serve]'."
     )
+
+
+def test_what_exports_a_run_is_named_before_anything_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = tmp_path / "run"
+    run.mkdir()
+    monkeypatch.setattr(subprocess, "run", None)
+    for name, message in (
+        (
+            "onnxscript",
+            "Export to ONNX needs onnx, onnxscript and onnxruntime, of which 'onnxscript' is not installed.\n"
+            "Install them: pip install 'saccade-learn[export]'.",
+        ),
+        (
+            "torch",
+            "A run is exported before it is served, which needs torch, and that is not installed here.\n"
+            "Export it where it was trained: saccade export RUN --format openvino. Then serve the folder that this "
+            "writes.",
+        ),
+    ):
+        with monkeypatch.context() as without, pytest.raises(ExportError) as caught:
+            without.setitem(sys.modules, name, None)
+            open_models([run], False, 1, print)
+        assert caught.value.message == message
 
 
 def test_a_token_of_the_environment_is_not_printed_and_a_made_one_is(monkeypatch: pytest.MonkeyPatch):

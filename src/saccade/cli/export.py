@@ -47,8 +47,8 @@ def export(
     The graphs of onnx, openvino and triton take uint8 pixels that are resized and cut already (README.md in the folder
     says how), in batches of any size, and give logits, probabilities (or the number that is asked for) and the distance
     from the training images, by which an image is told to be unlike them. hub is a folder that timm and transformers
-    load: of networks that timm has, and of a transfer only where it began with --set transfer.head=linear, since timm
-    has no layer like the one that is fitted by default. browser is a page that opens without a network and takes photos
+    load: of networks that timm has, and of a transfer once it has a plain last layer, since timm has none like the one
+    that is fitted by default; the refusal prints the command. browser is a page that opens without a network and takes photos
     of any size, and the camera. Each file is run
     by its own engine and compared with the run before it is kept; where it answers otherwise, nothing is written.
     """

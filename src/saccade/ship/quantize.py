@@ -78,7 +78,7 @@ def quantized(
     image_NHWC = np.concatenate(list(_prepared(parts.source, calibration_N, preprocessing, num_threads)))
     core = openvino_core()
     float_model = core.read_model(files["model.xml"], files["model.bin"])
-    small_model = _quantized_network(float_model, image_NHWC)
+    small_model = quantized_network(float_model, image_NHWC)
     engines = [core.compile_model(model, "CPU", FLOAT32) for model in (float_model, small_model)]
     logits: list[list[np.ndarray]] = [[], []]
     for image_BHWC in _prepared(parts.source, parts.validation_N, preprocessing, num_threads):
@@ -194,7 +194,7 @@ def _prepared(
         yield np.ascontiguousarray(batch.prepared[preprocessing][:, 0])
 
 
-def _quantized_network(model: Any, image_NHWC: np.ndarray) -> Any:
+def quantized_network(model: Any, image_NHWC: np.ndarray) -> Any:
     """The part of `model` that gives logits, in 8 bits."""
     import openvino
     from openvino import opset13
