@@ -144,7 +144,9 @@ def main() -> None:
             load = target.load(8, seconds)
         found["litserve"] = load
         ratio = load["cpu_s"] / found["connections_8"]["cpu_s"]
-        lines.append(f"LitServe, 2 workers, 8 connections: {words(load)}; ours answers {ratio:.2f} times as many a CPU second")
+        lines.append(
+            f"LitServe, 2 workers, 8 connections: {words(load)}; ours answers {ratio:.2f} times as many a CPU second"
+        )
     common.report(arguments, found, "\n".join(lines))
 
 
@@ -252,7 +254,9 @@ def litserve_server(arguments: argparse.Namespace) -> Iterator[tuple[int, str]]:
         (Path(folder) / "photos_server.py").write_text(text, encoding="utf-8")
         path = os.pathsep.join([str(arguments.litserve.resolve()), *sys.path])
         command = [sys.executable, "photos_server.py"]
-        with subprocess.Popen(command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, start_new_session=True) as process:
+        with subprocess.Popen(
+            command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, start_new_session=True
+        ) as process:
             try:
                 wait_for_answer(f"http://127.0.0.1:{LITSERVE_PORT}/health")
                 yield process.pid, f"http://127.0.0.1:{LITSERVE_PORT}"

@@ -242,8 +242,8 @@ def test_a_transfer_gets_a_plain_last_layer_by_the_command_that_the_refusal_prin
         [
             "error: mobilenetv2+loglinear ends in a head that timm's mobilenetv2_100 does not have, so timm could not "
             "load it.",
-            "Export a graph, which holds any head: --format onnx. Or fit a plain last layer to the same features, which "
-            "is judged anew, and export that run:",
+            "Export a graph, which holds any head: --format onnx. Or fit a plain last layer to the same features, "
+            "which is judged anew, and export that run:",
             command,
         ],
     )

@@ -38,7 +38,7 @@ for package in ("onnx", "openvino", "starlette", "uvicorn", "httptools", "python
     pytest.importorskip(package, reason="the extras 'export' and 'serve' are not installed")
 
 from saccade.runs.checkpoint import find_checkpoint, save_checkpoint  # noqa: E402
-from saccade.ship import engine, kept  # noqa: E402
+from saccade.ship import engine, export, kept  # noqa: E402
 from saccade.ship.engine import join_networks, open_network  # noqa: E402
 from saccade.ship.onnx_file import run_onnx  # noqa: E402
 from saccade.ship.openvino_file import run_openvino  # noqa: E402
@@ -277,7 +277,7 @@ def test_a_run_is_exported_once_and_kept_by_its_weights(
     (folder,) = (copy / "served").glob("[0-9a-f]*")
     assert folder.name == read_bundle(exported).provenance["weights_sha256"][:16]
     made = []
-    monkeypatch.setattr(kept, "export_run", lambda *given, half: made.append(given))
+    monkeypatch.setattr(export, "export_run", lambda *given, half: made.append(given))
     assert kept.kept_exports(copy) == [folder]
     assert made == []
     (folder / "model.bin").write_bytes(b"")
@@ -296,7 +296,7 @@ def test_servers_of_one_run_that_start_together_wait_for_one_export(
         time.sleep(1)  # longer than a lock is tried for
         made.append(shutil.copytree(exported, out))
 
-    monkeypatch.setattr(kept, "export_run", export_slowly)
+    monkeypatch.setattr(export, "export_run", export_slowly)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(kept.kept_exports, copy)
         assert begun.wait(PATIENCE_S)
@@ -328,7 +328,7 @@ def test_the_members_of_an_ensemble_are_exported_each(run: Path, tmp_path: Path,
     for member in members:
         shutil.copytree(run, member, ignore=shutil.ignore_patterns("export", "served"))
     made = []
-    monkeypatch.setattr(kept, "export_run", lambda folder, formats, out, half: made.append(folder))
+    monkeypatch.setattr(export, "export_run", lambda folder, formats, out, half: made.append(folder))
     folders = kept.kept_exports(tmp_path / "both")
     assert made == members
     assert [folder.parent for folder in folders] == [member / "served" for member in members]
@@ -509,9 +509,10 @@ def test_what_exports_a_run_is_named_before_anything_is_begun(tmp_path: Path, mo
             "writes.",
         ),
     ):
-        with monkeypatch.context() as without, pytest.raises(ExportError) as caught:
+        with monkeypatch.context() as without:
             without.setitem(sys.modules, name, None)
-            open_models([run], False, 1, print)
+            with pytest.raises(ExportError) as caught:
+                open_models([run], False, 1, print)
         assert caught.value.message == message
 
 

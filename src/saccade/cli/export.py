@@ -48,9 +48,9 @@ def export(
     says how), in batches of any size, and give logits, probabilities (or the number that is asked for) and the distance
     from the training images, by which an image is told to be unlike them. hub is a folder that timm and transformers
     load: of networks that timm has, and of a transfer once it has a plain last layer, since timm has none like the one
-    that is fitted by default; the refusal prints the command. browser is a page that opens without a network and takes photos
-    of any size, and the camera. Each file is run
-    by its own engine and compared with the run before it is kept; where it answers otherwise, nothing is written.
+    that is fitted by default; the refusal prints the command. browser is a page that opens without a network and takes
+    photos of any size, and the camera. Each file is run by its own engine and compared with the run before it is kept;
+    where it answers otherwise, nothing is written.
     """
     from .. import api
 

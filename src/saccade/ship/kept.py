@@ -20,7 +20,6 @@ from ..runs.checkpoint import Checkpoint, find_checkpoint
 from ..runs.ensemble_folder import expand_runs
 from ..runs.names import MANIFEST, SERVED, WEIGHTS
 from .bundle import novelty_digest, read_bundle
-from .export import export_run
 
 PATIENCE_S, PAUSE_S = 600.0, 0.2  # while another process exports the same run
 DIGITS = 16  # of a digest, in the name of its folder
@@ -38,6 +37,8 @@ def _kept_export(run: Path) -> Path:
     if not _is_of(folder, checkpoint):
         try:
             atomic.make_folder(folder.parent)
+            from .export import export_run  # which takes a second to import, and most servers find their export made
+
             with _alone(folder.parent):
                 if not _is_of(folder, checkpoint):  # somebody else may have made it meanwhile
                     export_run(run, ["openvino"], folder, half=False)

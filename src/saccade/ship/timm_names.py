@@ -145,9 +145,7 @@ def _networks() -> dict[str, TimmNetwork]:
 NETWORKS = _networks()
 
 
-def timm_network(
-    model: str, shapes: Mapping[str, tuple[int, ...]], spec: ModelSpec, remedy: str = ""
-) -> TimmNetwork:
+def timm_network(model: str, shapes: Mapping[str, tuple[int, ...]], spec: ModelSpec, remedy: str = "") -> TimmNetwork:
     """timm's network for the run's `model`, whose tensors have `shapes`. Raises ExportError where timm has none that
     computes the same; where only the head is another, `remedy` says what to do."""
     name, _, head = model.partition("+")
