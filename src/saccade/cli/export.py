@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..core.errors import UsageError, shell_word
+from ..ship.needed import refuse_absent
 from .output import print_json, print_notes, print_result
 
 if TYPE_CHECKING:
@@ -52,8 +53,6 @@ def export(
     photos of any size, and the camera. Each file is run by its own engine and compared with the run before it is kept;
     where it answers otherwise, nothing is written.
     """
-    from .. import api
-
     if not int8 and (max_drop is not None or source):
         raise UsageError("--max-drop and --source are for --int8.\nAdd --int8, or leave them out.")
     if int8 and formats and "openvino" not in formats:
@@ -63,6 +62,9 @@ def export(
             f"Write: saccade export {shell_word(run)} {names} --int8"
         )
     formats = formats or (["openvino"] if int8 else ["onnx"])
+    refuse_absent(formats)  # before torch is imported, which takes seconds
+    from .. import api
+
     usual = api.AskedInt8(source=source)
     asked = usual if max_drop is None else replace(usual, max_drop=max_drop)
     exported = api.export(run, out, formats, half, runtime, print_note, asked if int8 else None)
