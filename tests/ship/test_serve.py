@@ -412,7 +412,7 @@ def test_a_start_that_fails_from_python_raises_what_it_says(tmp_path: Path):
 def changed(exported: Path, folder: Path, **values: object) -> Path:
     copy = shutil.copytree(exported, folder)
     bundle = json.loads((copy / "saccade.json").read_text())
-    (copy / "saccade.json").write_text(json.dumps(bundle | values))
+    (copy / "saccade.json").write_text(json.dumps(bundle | {"sha256": ""} | values))
     return copy
 
 
