@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..core.errors import UsageError, shell_word
-from ..ship.needed import refuse_absent
 from .output import print_json, print_notes, print_result
 
 if TYPE_CHECKING:
@@ -62,6 +61,8 @@ def export(
             f"Write: saccade export {shell_word(run)} {names} --int8"
         )
     formats = formats or (["openvino"] if int8 else ["onnx"])
+    from ..ship.needed import refuse_absent
+
     refuse_absent(formats)  # before torch is imported, which takes seconds
     from .. import api
 
