@@ -5,15 +5,20 @@
 The load comes from wrk (Debian has it). The server's processor time a request is set against that of the bare engine,
 which decodes, prepares and answers the same bytes in a loop: a ratio that load generator and server do not disturb on
 few processors. `--peer` adds a server of FastAPI as its tutorial shows it, with torch: install fastapi for it.
+`--litserve DIR` adds one of LitServe with two workers, whose packages lie in DIR alone:
+
+    pip install --target DIR --no-deps litserve fastapi starlette pyzmq annotated-doc ...
 """
 
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +29,7 @@ import numpy as np
 from benchmarks import common
 
 CONNECTIONS = (1, 8, 32, 128)
+LITSERVE_WORKERS, LITSERVE_PORT = 2, 8124
 SCRIPT = """
 local file = io.open("{photo}", "rb")
 wrk.method, wrk.body = "POST", file:read("*a")
@@ -63,6 +69,37 @@ def predict(file: bytes = File()):
         logits = member.model(member.normalized(prepared[None]))
     return {{"probabilities": logits.softmax(dim=1)[0].tolist()}}
 """
+LITSERVE = """
+import io
+from pathlib import Path
+import litserve
+import numpy as np
+import torch
+from PIL import Image
+from saccade.classify.classifier import open_classifier
+from saccade.data.images.preprocess import prepare_image
+
+class Photos(litserve.LitAPI):
+    def setup(self, device):
+        torch.set_num_threads(1)
+        self.member = open_classifier(Path("{run}")).members[0]
+
+    def decode_request(self, request):
+        image = np.asarray(Image.open(request["file"].file).convert("RGB"))
+        return prepare_image(image, self.member.preprocessing)
+
+    def predict(self, prepared):
+        with torch.inference_mode():
+            logits = self.member.model(self.member.normalized(prepared[None]))
+        return logits.softmax(dim=1)[0]
+
+    def encode_response(self, probabilities):
+        return {{"probabilities": probabilities.tolist()}}
+
+if __name__ == "__main__":
+    server = litserve.LitServer(Photos(), accelerator="cpu", workers_per_device={workers})
+    server.run(host="127.0.0.1", port={port}, generate_client_file=False)
+"""
 
 
 def main() -> None:
@@ -73,6 +110,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="of each load (default 20)")
     parser.add_argument("--minutes", type=float, default=0, help="how long memory is watched at 8 connections")
     parser.add_argument("--peer", action="store_true", help="also the tutorial server; needs a run and fastapi")
+    parser.add_argument("--litserve", type=Path, metavar="DIR", help="also LitServe, whose packages lie in DIR")
     arguments = parser.parse_args()
     header = common.start(arguments)
     seconds = 1.0 if arguments.smoke else arguments.seconds
@@ -99,6 +137,15 @@ def main() -> None:
         ratio = load["cpu_s"] / found["connections_8"]["cpu_s"]
         lines.append(
             f"tutorial server, 8 connections: {words(load)}; ours answers {ratio:.2f} times as many a CPU second"
+        )
+    if arguments.litserve:
+        with litserve_server(arguments) as (pid, url):
+            target = Target(pid=pid, url=f"{url}/predict", photo=arguments.photo, is_form=True)
+            load = target.load(8, seconds)
+        found["litserve"] = load
+        ratio = load["cpu_s"] / found["connections_8"]["cpu_s"]
+        lines.append(
+            f"LitServe, 2 workers, 8 connections: {words(load)}; ours answers {ratio:.2f} times as many a CPU second"
         )
     common.report(arguments, found, "\n".join(lines))
 
@@ -199,6 +246,37 @@ def tutorial_server(arguments: argparse.Namespace) -> Iterator[tuple[int, str]]:
                 process.terminate()
 
 
+@contextmanager
+def litserve_server(arguments: argparse.Namespace) -> Iterator[tuple[int, str]]:
+    """LitServe with the same run in two worker processes of one thread each, ended with all of its processes."""
+    with tempfile.TemporaryDirectory() as folder:
+        text = LITSERVE.format(run=arguments.model.resolve(), workers=LITSERVE_WORKERS, port=LITSERVE_PORT)
+        (Path(folder) / "photos_server.py").write_text(text, encoding="utf-8")
+        path = os.pathsep.join([str(arguments.litserve.resolve()), *sys.path])
+        command = [sys.executable, "photos_server.py"]
+        with subprocess.Popen(
+            command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, start_new_session=True
+        ) as process:
+            try:
+                wait_for_answer(f"http://127.0.0.1:{LITSERVE_PORT}/health")
+                yield process.pid, f"http://127.0.0.1:{LITSERVE_PORT}"
+            finally:
+                os.killpg(process.pid, signal.SIGTERM)
+
+
+def wait_for_answer(url: str) -> None:
+    """Until it is answered 200."""
+    for _ in range(1200):
+        try:
+            with urllib.request.urlopen(url) as reply:
+                if reply.status == 200:
+                    return
+        except OSError:
+            pass
+        time.sleep(0.1)
+    sys.exit(f"{url} is not answered after two minutes.")
+
+
 def wait_for_port(port: int) -> None:
     """Until somebody listens there."""
     import socket
@@ -211,16 +289,35 @@ def wait_for_port(port: int) -> None:
     sys.exit(f"Nobody listens at port {port} after a minute.")
 
 
+def family(pid: int) -> list[int]:
+    """A process and all that descend from it and live."""
+    parents = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue  # it has ended
+    found = [pid]
+    for member in found:
+        found += [child for child, parent in parents.items() if parent == member]
+    return found
+
+
 def cpu_seconds(pid: int) -> float:
-    """Processor seconds of a process and its children that have ended, so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    """Processor seconds of a process and all that descend from it, so far; of those that have ended, too."""
+    ticks = 0
+    for member in family(pid):
+        fields = Path(f"/proc/{member}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def memory_mb(pid: int) -> float:
-    """Resident memory in MB."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    """Resident memory in MB of a process and all that descend from it; what several share counts once."""
+    members = family(pid)
+    kind = "Rss" if len(members) == 1 else "Pss"
+    texts = [Path(f"/proc/{member}/smaps_rollup").read_text(encoding="ascii") for member in members]
+    return sum(int(re.findall(rf"^{kind}:\s+(\d+)", text, re.M)[0]) for text in texts) * 1024 / 1e6
 
 
 def words(load: dict[str, Any]) -> str:

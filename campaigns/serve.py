@@ -1,6 +1,7 @@
 """A server under load, hostile and slow clients, kills and fuzzed requests: no wrong answer, no 5xx but 503 and 504.
 
     python -m campaigns.serve RUN PHOTO... --seconds 900 --clients 32 --kills 50 --drains 50 --slow 500 --fuzzed 100000
+    python -m campaigns.serve RUN PHOTO... --parts steady overload --seconds 900
 
 Every good answer is compared with what `predict` says of the same file. One tenth of the clients' requests are damaged
 images, oversized bodies and connections that are given up. Needs Linux.
@@ -13,6 +14,7 @@ import os
 import random
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -22,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from saccade import api
@@ -30,9 +33,12 @@ from saccade.core.types import Prediction
 from .mutate_images import mutation, valid_files
 
 PATIENCE_S = 120.0
+RESTART_PATIENCE_S = 600.0  # the machine may be busy
 WAIT_S = 1.0  # for an answer to a damaged request, which may be waiting for the rest of it
 TOLERANCE = 1e-6  # of probabilities
 MAX_MEMORY_GROWTH = 1.10  # from a fifth of the time to its end
+LOOKS = 15  # at the memory, in equal times: of a quarter of an hour one a minute
+PARTS = ("steady", "overload", "kills", "drains", "slow", "fuzzed")
 REFUSED = {400, 411, 413, 415, 422}  # what a hostile body may be answered, beside 503
 
 
@@ -50,6 +56,12 @@ class Seen:
 
     statuses: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def count(self, status: str) -> None:
+        """One more answer; several threads count."""
+        with self.lock:
+            self.statuses[status] += 1
 
 
 def main() -> None:
@@ -57,21 +69,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("photos", type=Path, nargs="+")
+    parser.add_argument(
+        "--served", type=Path, help="an export of the run, which is served in its place: it starts sooner"
+    )
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--clients", type=int, default=32)
     for name, usual in (("--kills", 5), ("--drains", 5), ("--slow", 100), ("--fuzzed", 1000), ("--seed", 0)):
         parser.add_argument(name, type=int, default=usual)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="of the campaign (default: all)")
     asked = parser.parse_args()
-    photos = photos_of(asked.run, asked.photos)
+    photos, served = photos_of(asked.run, asked.photos), asked.served or asked.run
     parts = {
-        "steady": lambda: steady(asked.run, photos, asked.clients, asked.seconds, asked.seed),
-        "overload": lambda: overload(asked.run, photos, 4 * asked.clients, asked.seconds / 3),
-        "kills": lambda: kills(asked.run, photos, asked.kills),
-        "drains": lambda: drains(asked.run, photos, asked.drains),
-        "slow": lambda: slow_senders(asked.run, photos, asked.slow),
-        "fuzzed": lambda: fuzzed(asked.run, photos, asked.fuzzed, asked.seed),
+        "steady": lambda: steady(served, photos, asked.clients, asked.seconds, asked.seed),
+        "overload": lambda: overload(served, photos, 4 * asked.clients, asked.seconds / 3),
+        "kills": lambda: kills(served, photos, asked.kills),
+        "drains": lambda: drains(served, photos, asked.drains),
+        "slow": lambda: slow_senders(served, photos, asked.slow),
+        "fuzzed": lambda: fuzzed(served, photos, asked.fuzzed, asked.seed),
     }
-    result = {name: part() for name, part in parts.items()}
+    result = {}
+    for name in asked.parts:
+        started_s = time.monotonic()
+        result[name] = parts[name]() | {"seconds": round(time.monotonic() - started_s)}
+        print(f"{name}: {json.dumps(result[name])}", file=sys.stderr, flush=True)
     print(json.dumps(result, indent=1))
     sys.exit(1 if any(part["failures"] for part in result.values()) else 0)
 
@@ -96,6 +116,7 @@ def steady(
 ) -> dict[str, Any]:
     """Clients that ask one after the other, one tenth of them hostile: answers, memory and open files."""
     files, seen = valid_files(), Seen()
+    memory, open_files = [], []
     with api.serve(model, deadline_s=60, queue=num_clients * 2) as server:
         ends_s = time.monotonic() + seconds
 
@@ -110,13 +131,14 @@ def steady(
                     _ask(server.url, chance.choice(photos), seen)
 
         with _clients(num_clients, ask_on):
-            time.sleep(seconds / 5)
-            early = _memory_bytes(server.pid), _num_files(server.pid)
-            time.sleep(max(0.0, ends_s - time.monotonic() - 0.2))
-            late = _memory_bytes(server.pid), _num_files(server.pid)
-    if late[0] > max_growth * early[0]:
-        seen.failures.append(f"memory grew from {early[0]:,} to {late[0]:,} bytes")
-    return _result(seen) | {"memory MB": [round(number / 1e6) for number in (early[0], late[0])], "files": late[1]}
+            for number in range(1, LOOKS + 1):
+                time.sleep(max(0.0, ends_s - seconds * (LOOKS - number) / LOOKS - 0.2 - time.monotonic()))
+                memory.append(_memory_bytes(server.pid))
+                open_files.append(_num_files(server.pid))
+    early_bytes = memory[LOOKS // 5 - 1]
+    if memory[-1] > max_growth * early_bytes:
+        seen.failures.append(f"memory grew from {early_bytes:,} to {memory[-1]:,} bytes")
+    return _result(seen) | {"memory MB": [round(number / 1e6, 1) for number in memory], "files": open_files}
 
 
 def overload(model: Path, photos: Sequence[Photo], num_clients: int, seconds: float) -> dict[str, Any]:
@@ -139,26 +161,82 @@ def overload(model: Path, photos: Sequence[Photo], num_clients: int, seconds: fl
     return _result(seen)
 
 
-def kills(model: Path, photos: Sequence[Photo], number: int, num_clients: int = 4) -> dict[str, Any]:
-    """The process is killed under load and started again: at most the requests inside are lost."""
-    total = Seen()
-    for _ in range(number):
-        seen, begun = Seen(), threading.Event()
-        server = api.serve(model, deadline_s=60)
+class Supervised:
+    """`saccade serve` at one port, started again whenever it ends, as systemd or a container does it."""
 
-        def ask_on(client: int, url: str = server.url, seen: Seen = seen, begun: threading.Event = begun) -> None:
-            while _ask(url, photos[client % len(photos)], seen, may_fail=True):
-                begun.set()
+    def __init__(self, model: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._command = [sys.executable, "-m", "saccade", "serve", str(model), "--port", str(self.port)]
+        self._command += ["--deadline", "60"]
+        self._is_wanted = True
+        self._thread = threading.Thread(target=self._keep)
+
+    @property
+    def pid(self) -> int:
+        """Of the server that runs now, or ran last."""
+        return self._process.pid
+
+    def _begin(self) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def _keep(self) -> None:
+        while self._is_wanted:
+            self._process.wait()
+            if self._is_wanted:
+                self._process = self._begin()
+
+    def __enter__(self) -> "Supervised":
+        self._process = self._begin()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._is_wanted = False
+        self._process.terminate()
+        self._thread.join()
+
+
+def kills(model: Path, photos: Sequence[Photo], number: int, num_clients: int = 4) -> dict[str, Any]:
+    """The process is killed again and again under load, and a supervisor starts it anew: at most the requests inside
+    are lost, and clients that ask on get right answers from the next one."""
+    seen, down_s, killed = Seen(), [], set()
+    is_over = threading.Event()
+    with Supervised(model) as server:
+
+        def ask_on(client: int) -> None:
+            while not is_over.is_set():
+                asked = server.pid
+                if _ask(server.url, photos[client % len(photos)], seen, may_fail=True) != 200:
+                    time.sleep(0.02)
+                    while asked in killed and server.pid == asked and not is_over.is_set():
+                        time.sleep(0.02)  # the system still takes connections for a process that it is ending
 
         with _clients(num_clients, ask_on):
-            begun.wait(PATIENCE_S)
-            os.kill(server.pid, signal.SIGKILL)
-        server.stop()
-        if seen.statuses["lost"] > num_clients:
-            seen.failures.append(f"{seen.statuses['lost']} requests lost by one kill")
-        total.statuses += seen.statuses
-        total.failures += seen.failures
-    return _result(total)
+            try:
+                for _ in range(number):
+                    _wait_for_answers(seen, 2 * num_clients)
+                    before, killed_s = seen.statuses["lost"], time.monotonic()
+                    killed.add(server.pid)
+                    os.kill(server.pid, signal.SIGKILL)
+                    _wait_for_answers(seen, 1)
+                    down_s.append(time.monotonic() - killed_s)
+                    lost = seen.statuses["lost"] - before
+                    if lost > num_clients:
+                        seen.failures.append(f"{lost} requests lost by one kill")
+            finally:
+                is_over.set()
+    return _result(seen) | {"kills": len(down_s), "down s": [round(f(down_s), 1) for f in (median, max)]}
+
+
+def _wait_for_answers(seen: Seen, number: int) -> None:
+    """Until so many more good answers have come. Raises TimeoutError."""
+    wanted, give_up_s = seen.statuses["200"] + number, time.monotonic() + RESTART_PATIENCE_S
+    while seen.statuses["200"] < wanted:
+        if time.monotonic() > give_up_s:
+            raise TimeoutError(f"no answer for {RESTART_PATIENCE_S:.0f} s")
+        time.sleep(0.01)
 
 
 def drains(model: Path, photos: Sequence[Photo], number: int, num_clients: int = 4) -> dict[str, Any]:
@@ -202,18 +280,27 @@ def slow_senders(model: Path, photos: Sequence[Photo], number: int) -> dict[str,
     return _result(seen)
 
 
-def fuzzed(model: Path, photos: Sequence[Photo], number: int, seed: int) -> dict[str, Any]:
-    """Requests with damage anywhere, heads included: never a 5xx, and right answers behind them."""
+def fuzzed(model: Path, photos: Sequence[Photo], number: int, seed: int, num_clients: int = 64) -> dict[str, Any]:
+    """Requests with damage anywhere, heads included: never a 5xx, and right answers behind them.
+
+    Many are sent at a time: a server waits for the rest of what is cut, as it must. Every image is whole before the
+    damage, so that some requests come as far as the network.
+    """
     seen = Seen()
-    with api.serve(model, deadline_s=60) as server:
-        small = min(photos, key=lambda photo: len(photo.content)).content[:2000]
+    small = min(valid_files()["JPEG"], key=len)
+    with api.serve(model, deadline_s=60, queue=2 * num_clients) as server:
         whole = [_request(server.url, small), *_protocol_requests(server.url, small)]
-        for count in range(number):
-            chance = random.Random(seed * 10_000_019 + count)
-            status = _send(server.url, _damaged(chance.choice(whole), chance))
-            seen.statuses[status] += 1
-            if status.startswith("5"):
-                seen.failures.append(f"request {count} of seed {seed} was answered {status}")
+
+        def ask_on(client: int) -> None:
+            for count in range(client, number, num_clients):
+                chance = random.Random(seed * 10_000_019 + count)
+                status = _send(server.url, _damaged(chance.choice(whole), chance))
+                seen.count(status)
+                if status.startswith("5"):
+                    seen.failures.append(f"request {count} of seed {seed} was answered {status}")
+
+        with _clients(num_clients, ask_on):
+            pass
         _ask(server.url, photos[0], seen)
         lines = _get(server.url, "/metrics").decode().splitlines()
         seen.failures += [line for line in lines if 'status="5' in line]
@@ -237,16 +324,16 @@ def _ask(url: str, photo: Photo, seen: Seen, may_fail: bool = False, may_end: bo
     try:
         status, content = _post(url, target, photo.content)
     except ConnectionRefusedError:
-        seen.statuses["refused"] += 1
+        seen.count("refused")
         if not (may_end or may_fail):
             seen.failures.append("nobody listened")
         return 0
     except (OSError, http.client.HTTPException) as error:
-        seen.statuses["lost"] += 1
+        seen.count("lost")
         if not may_fail:
             seen.failures.append(f"a connection was lost: {error!r}")
         return 0
-    seen.statuses[str(status)] += 1
+    seen.count(str(status))
     if status == 200:
         found = {entry["class"]: entry["probability"] for entry in json.loads(content)["top"]}
         difference = max(abs(found[name] - value) for name, value in photo.expected.items())
@@ -266,7 +353,7 @@ def _ask_hostile(url: str, chance: random.Random, damaged: bytes, seen: Seen) ->
         return
     content = damaged if kind == "damaged" else bytes(11_000_000)
     status, answer = _post(url, "/api/v1/predict", content)
-    seen.statuses[str(status)] += 1
+    seen.count(str(status))
     if status not in {200, 503, 504, *REFUSED} or b"Traceback" in answer:
         seen.failures.append(f"a hostile request was answered {status}: {answer[:200]!r}")
 

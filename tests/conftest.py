@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import math
 import os
 import re
 import sys
@@ -27,6 +28,7 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # workers share the processors
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
+from saccade.cli import live_line  # noqa: E402
 from saccade.cli.main import main  # noqa: E402
 
 REPOSITORY = Path(__file__).parent.parent
@@ -122,6 +124,7 @@ class Finished:
 @pytest.fixture
 def saccade(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Finished]:
     """`saccade("train", "digits")`: run the command in this process, as `main` does."""
+    monkeypatch.setattr(live_line, "PLAIN_PATIENCE_S", math.inf)  # a slow machine says nothing more than a fast one
 
     def run(*arguments: object) -> Finished:
         capfd.readouterr()

@@ -264,6 +264,22 @@ def test_a_terminal_says_starting_while_torch_is_imported_and_then_takes_it_away
     assert sys.meta_path == finders
 
 
+@pytest.mark.parametrize("verb", ["export", "explain", "compare", "train", "recipes"])
+def test_into_a_pipe_a_verb_that_may_be_long_says_that_it_goes_on(monkeypatch: pytest.MonkeyPatch, verb: str):
+    stream, clock = io.StringIO(), [100.0]
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(live_line.time, "monotonic", lambda: clock[0])
+    with starting.starting([verb, "run"]):
+        line = live_line.live_line(stream)
+        assert (line is not None) == (verb != "recipes")
+        for _ in range(80 if line else 0):
+            clock[0] += 1.0
+            line.tick()
+    said = [text.partition(" ")[2] for text in stream.getvalue().splitlines()]
+    work = starting.WORK.get(verb)
+    assert said == ([f"{work}  (10 s)", f"{work}  (1 min 10 s)"] if work else [])
+
+
 def test_starting_is_taken_away_where_the_import_fails(monkeypatch: pytest.MonkeyPatch):
     stream = Terminal()
     monkeypatch.setattr(starting, "SLOW", "no_such_module")

@@ -88,3 +88,26 @@ def test_a_grey_network_on_equal_bands_answers_as_for_one():
         expected = grey.stages(grey.stem(image_B1HW))
         shown = wide.eval().stages(wide.stem(image_B1HW.expand(-1, 5, -1, -1)))
     assert torch.allclose(shown, expected, atol=1e-4 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("own", ["resnet18", "mobilenetv2", "densenet121", "regnety-400mf", "convnext-atto"])
+def test_a_plain_head_in_the_place_of_a_logarithm_is_that_of_the_registered_network(own: str):
+    spec = ModelSpec(num_classes=3, input_CHW=(3, 64, 64))
+    torch.manual_seed(0)
+    begun = resolve_model(f"{own}+loglinear", spec).eval()
+    name, plain = transplant(begun, f"{own}+loglinear", spec)
+    assert name == own
+    assert {key: value.shape for key, value in plain.state_dict().items()} == {
+        key: value.shape for key, value in resolve_model(own, spec).state_dict().items()
+    }
+    image_BCHW = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(plain.eval().forward_features(image_BCHW), begun.forward_features(image_BCHW))
+    kept, _ = transplant(begun, f"{own}+loglinear", spec, "loglinear")
+    assert kept == f"{own}+loglinear"
+
+
+def test_a_network_that_ends_in_filters_gets_a_plain_head_of_its_own():
+    spec = ModelSpec(num_classes=3, input_CHW=(3, 64, 64))
+    begun = resolve_model("squeezenet1.1+loglinear", spec)
+    assert transplant(begun, "squeezenet1.1+loglinear", spec)[0] == "squeezenet1.1+linear"

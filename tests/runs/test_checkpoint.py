@@ -249,6 +249,16 @@ def test_a_run_without_a_checkpoint_says_what_to_give(tmp_path: Path):
         )
 
 
+def test_a_run_that_has_saved_nothing_yet_says_how_it_goes_on(tmp_path: Path):
+    (tmp_path / "config.toml").write_text("format = 2\n")
+    with pytest.raises(CheckpointError) as error:
+        find_checkpoint(tmp_path)
+    assert error.value.message == (
+        f"The run {tmp_path} has begun and saved no network yet.\n"
+        f"Wait for its first epoch, or go on with it: saccade train, or transfer, --resume --out {tmp_path}"
+    )
+
+
 def test_a_damaged_best_checkpoint_is_never_silently_replaced_by_the_last(tmp_path: Path):
     save(tmp_path / "checkpoint-best")
     save(tmp_path / "checkpoint-last", step=2)

@@ -83,6 +83,23 @@ def test_a_byte_that_was_changed_is_refused(exported: Path, tmp_path: Path, name
     )
 
 
+@pytest.mark.parametrize(
+    ("said", "changed"), [('"7"', '"x"'), ('"temperature": ', '"temperature": 1'), ('"seed": ', '"seed": 1')]
+)
+def test_a_letter_that_was_changed_in_the_description_is_refused(
+    exported: Path, tmp_path: Path, said: str, changed: str
+):
+    copy = shutil.copytree(exported, tmp_path / "copy")
+    text = (copy / "saccade.json").read_text()
+    assert said in text
+    (copy / "saccade.json").write_text(text.replace(said, changed, 1))
+    with pytest.raises(CheckpointError) as caught:
+        read_bundle(copy)
+    assert caught.value.message == (
+        f"{copy / 'saccade.json'} is damaged: its content is not what was exported.\nExport the run again."
+    )
+
+
 def test_a_name_that_leads_outside_is_refused(exported: Path, tmp_path: Path):
     copy = shutil.copytree(exported, tmp_path / "copy")
     values = json.loads((copy / "saccade.json").read_text())
@@ -130,6 +147,7 @@ def test_an_export_that_says_it_takes_other_channels_than_its_graph_is_refused(e
     copy = tmp_path / "copy"
     shutil.copytree(exported, copy)
     text = json.loads((copy / "saccade.json").read_text())
+    text["sha256"] = ""
     text["preprocessing"] |= {"channels": "bands", "mean": [0.5] * 5, "std": [0.2] * 5}
     (copy / "saccade.json").write_text(json.dumps(text))
     with pytest.raises(

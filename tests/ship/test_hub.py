@@ -4,12 +4,14 @@ import importlib.util
 import json
 import math
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import huggingface_hub
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 import yaml
@@ -265,7 +267,7 @@ def test_several_labels_carry_their_calibration_and_thresholds(tmp_path: Path):
         (
             "mobilenetv2+loglinear",
             "mobilenetv2+loglinear ends in a head that timm's mobilenetv2_100 does not have, so timm could not load "
-            "it.\nExport a graph, which holds any head: --format onnx. Or train it --set transfer.head=linear.",
+            "it.\nExport a graph, which holds any head: --format onnx. Or train mobilenetv2.",
         ),
         (
             "vgg11",
@@ -276,6 +278,43 @@ def test_several_labels_carry_their_calibration_and_thresholds(tmp_path: Path):
 )
 def test_a_network_that_timm_does_not_have_is_refused(tmp_path: Path, model: str, message: str):
     assert refusal(untrained_run(tmp_path / "run", model)) == message
+
+
+def test_a_transfer_gets_a_plain_last_layer_by_the_command_that_the_refusal_prints(tmp_path: Path, saccade):
+    run, images = tmp_path / "my run", tmp_path / "images"
+    draw = np.random.default_rng(0)
+    for name, level in (("bright", 150), ("dark", 0)):
+        (images / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = draw.integers(level, level + 100, (32, 32, 3), np.uint8)
+            PIL.Image.fromarray(pixels).save(images / name / f"{number}.png")
+    begun = untrained_run(tmp_path / "begun", "mobilenetv2")
+    small = ["--set", "loader.threads=1", "--set", "runtime.num_threads=1", "--cache", "none", "--quiet"]
+    assert saccade("transfer", images, "--weights", begun, "--freeze", "all", "--out", run, *small).status == 0
+    refused = saccade("export", run, "--format", "hub")
+    config, plain = (shlex.quote(str(path)) for path in (run / "config.toml", tmp_path / "my run-linear"))
+    command = (
+        f"saccade transfer --config {config} --weights {shlex.quote(str(run))} --freeze all --set transfer.head=linear "
+        f"--out {plain}"
+    )
+    assert (refused.status, refused.errors.splitlines()) == (
+        1,
+        [
+            "error: mobilenetv2+loglinear ends in a head that timm's mobilenetv2_100 does not have, so timm could not "
+            "load it.",
+            "Export a graph, which holds any head: --format onnx. Or fit a plain last layer to the same features, "
+            "which is judged anew, and export that run:",
+            command,
+        ],
+    )
+    done = saccade(*shlex.split(command)[1:], *small)
+    assert (done.status, done.errors) == (0, "")
+    bodies = [find_checkpoint(folder).load_model().state_dict() for folder in (run, tmp_path / "my run-linear")]
+    kept = [name for name in bodies[0] if not name.startswith("head.")]
+    assert len(kept) > 100
+    assert all(torch.equal(bodies[0][name], bodies[1][name]) for name in kept)
+    folder = api.export(tmp_path / "my run-linear", formats=["hub"]).folder
+    assert json.loads((folder / "config.json").read_text())["architecture"] == "mobilenetv2_100"
 
 
 def test_a_new_head_that_is_timms_own_is_exported(tmp_path: Path):

@@ -38,12 +38,12 @@ for package in ("onnx", "openvino", "starlette", "uvicorn", "httptools", "python
     pytest.importorskip(package, reason="the extras 'export' and 'serve' are not installed")
 
 from saccade.runs.checkpoint import find_checkpoint, save_checkpoint  # noqa: E402
-from saccade.ship import engine, kept  # noqa: E402
+from saccade.ship import engine, export, kept  # noqa: E402
 from saccade.ship.engine import join_networks, open_network  # noqa: E402
 from saccade.ship.onnx_file import run_onnx  # noqa: E402
 from saccade.ship.openvino_file import run_openvino  # noqa: E402
 from saccade.web.port_holder import port_holder  # noqa: E402
-from saccade.web.serve.opening import model_names  # noqa: E402
+from saccade.web.serve.opening import model_names, open_models  # noqa: E402
 from saccade.web.serve.server import find_token, opening_lines  # noqa: E402
 
 
@@ -277,7 +277,7 @@ def test_a_run_is_exported_once_and_kept_by_its_weights(
     (folder,) = (copy / "served").glob("[0-9a-f]*")
     assert folder.name == read_bundle(exported).provenance["weights_sha256"][:16]
     made = []
-    monkeypatch.setattr(kept, "export_run", lambda *given, half: made.append(given))
+    monkeypatch.setattr(export, "export_run", lambda *given, half: made.append(given))
     assert kept.kept_exports(copy) == [folder]
     assert made == []
     (folder / "model.bin").write_bytes(b"")
@@ -296,7 +296,7 @@ def test_servers_of_one_run_that_start_together_wait_for_one_export(
         time.sleep(1)  # longer than a lock is tried for
         made.append(shutil.copytree(exported, out))
 
-    monkeypatch.setattr(kept, "export_run", export_slowly)
+    monkeypatch.setattr(export, "export_run", export_slowly)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(kept.kept_exports, copy)
         assert begun.wait(PATIENCE_S)
@@ -328,7 +328,7 @@ def test_the_members_of_an_ensemble_are_exported_each(run: Path, tmp_path: Path,
     for member in members:
         shutil.copytree(run, member, ignore=shutil.ignore_patterns("export", "served"))
     made = []
-    monkeypatch.setattr(kept, "export_run", lambda folder, formats, out, half: made.append(folder))
+    monkeypatch.setattr(export, "export_run", lambda folder, formats, out, half: made.append(folder))
     folders = kept.kept_exports(tmp_path / "both")
     assert made == members
     assert [folder.parent for folder in folders] == [member / "served" for member in members]
@@ -412,7 +412,7 @@ def test_a_start_that_fails_from_python_raises_what_it_says(tmp_path: Path):
 def changed(exported: Path, folder: Path, **values: object) -> Path:
     copy = shutil.copytree(exported, folder)
     bundle = json.loads((copy / "saccade.json").read_text())
-    (copy / "saccade.json").write_text(json.dumps(bundle | values))
+    (copy / "saccade.json").write_text(json.dumps(bundle | {"sha256": ""} | values))
     return copy
 
 
@@ -490,6 +490,30 @@ def test_a_missing_package_is_named_with_its_command(exported: Path, monkeypatch
         "A server needs openvino, starlette, uvicorn, httptools and python-multipart, of which 'starlette' is not "
         "installed.\nInstall them: pip install 'saccade-learn[serve]'."
     )
+
+
+def test_what_exports_a_run_is_named_before_anything_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = tmp_path / "run"
+    run.mkdir()
+    monkeypatch.setattr(subprocess, "run", None)
+    for name, message in (
+        (
+            "onnxscript",
+            "Export to ONNX needs onnx, onnxscript and onnxruntime, of which 'onnxscript' is not installed.\n"
+            "Install them: pip install 'saccade-learn[export]'.",
+        ),
+        (
+            "torch",
+            "A run is exported before it is served, which needs torch, and that is not installed here.\n"
+            "Export it where it was trained: saccade export RUN --format openvino. Then serve the folder that this "
+            "writes.",
+        ),
+    ):
+        with monkeypatch.context() as without:
+            without.setitem(sys.modules, name, None)
+            with pytest.raises(ExportError) as caught:
+                open_models([run], False, 1, print)
+        assert caught.value.message == message
 
 
 def test_a_token_of_the_environment_is_not_printed_and_a_made_one_is(monkeypatch: pytest.MonkeyPatch):

@@ -189,7 +189,7 @@ def test_an_export_whose_distances_are_others_than_those_of_its_run_is_not_serve
     values = json.loads((copy / "saccade.json").read_text())
     was = values["unlike_training"]["check"][1]
     values["unlike_training"]["check"][1] = (was**2 + 0.01) ** 0.5
-    (copy / "saccade.json").write_text(json.dumps(values))
+    (copy / "saccade.json").write_text(json.dumps(values | {"sha256": ""}))
     with pytest.raises(CheckpointError) as refused:
         open_network(copy, 1)
     assert refused.value.message == (
@@ -198,14 +198,14 @@ def test_an_export_whose_distances_are_others_than_those_of_its_run_is_not_serve
         f"It is not served. Export the run again on this machine."
     )
     values["unlike_training"]["check"] = [was]
-    (copy / "saccade.json").write_text(json.dumps(values))
+    (copy / "saccade.json").write_text(json.dumps(values | {"sha256": ""}))
     with pytest.raises(CheckpointError) as short:
         open_network(copy, 1)
     assert short.value.message == (
         f"{copy} is damaged: its distances do not fit its check images.\nExport the run again."
     )
     del values["unlike_training"]
-    (copy / "saccade.json").write_text(json.dumps(values))
+    (copy / "saccade.json").write_text(json.dumps(values | {"sha256": ""}))
     with pytest.raises(CheckpointError, match="is damaged: its graph takes "):
         open_network(copy, 1)
 

@@ -50,13 +50,11 @@ def export(
     The graphs of onnx, openvino and triton take uint8 pixels that are resized and cut already (README.md in the folder
     says how), in batches of any size, and give logits, probabilities (or the number that is asked for) and the distance
     from the training images, by which an image is told to be unlike them. hub is a folder that timm and transformers
-    load: of networks that timm has, and of a transfer only where it began with --set transfer.head=linear, since timm
-    has no layer like the one that is fitted by default. browser is a page that opens without a network and takes photos
-    of any size, and the camera. Each file is run
-    by its own engine and compared with the run before it is kept; where it answers otherwise, nothing is written.
+    load: of networks that timm has, and of a transfer once it has a plain last layer, since timm has none like the one
+    that is fitted by default; the refusal prints the command. browser is a page that opens without a network and takes
+    photos of any size, and the camera. Each file is run by its own engine and compared with the run before it is kept;
+    where it answers otherwise, nothing is written.
     """
-    from .. import api
-
     if not int8 and (max_drop is not None or source):
         raise UsageError("--max-drop and --source are for --int8.\nAdd --int8, or leave them out.")
     if int8 and formats and "openvino" not in formats:
@@ -66,6 +64,11 @@ def export(
             f"Write: saccade export {shell_word(run)} {names} --int8"
         )
     formats = formats or (["openvino"] if int8 else ["onnx"])
+    from ..ship.needed import refuse_absent
+
+    refuse_absent(formats)  # before torch is imported, which takes seconds
+    from .. import api
+
     usual = api.AskedInt8(source=source)
     asked = usual if max_drop is None else replace(usual, max_drop=max_drop)
     exported = api.export(run, out, formats, half, runtime, print_note, asked if int8 else None)

@@ -1,8 +1,8 @@
 """The live line: what goes on now and for how long, at the bottom of a terminal, where nothing else is told.
 
 A thread draws it each second, so that no work is silent for ten of them, whoever does it. Everything that is printed
-takes it away first. On a terminal that cannot redraw (TERM=dumb, CI, --plain) a line is printed after ten seconds and
-then once in a minute; into a file or a pipe once in a minute, and by trainings alone.
+takes it away first. On a terminal that cannot redraw (TERM=dumb, CI, --plain), and into a file or a pipe, a line is
+printed after ten seconds and then once in a minute.
 """
 
 import threading
@@ -89,8 +89,7 @@ class LiveLine:
     def _patience_s(self) -> float:
         if self.can_redraw:
             return PATIENCE_S if not self._drawn else 0.0
-        is_new = self._text != self._told and self.stream.isatty()
-        return PLAIN_PATIENCE_S if is_new else HEARTBEAT_S
+        return PLAIN_PATIENCE_S if self._text != self._told else HEARTBEAT_S
 
     def _draw(self, text: str) -> None:
         if not self.can_redraw:

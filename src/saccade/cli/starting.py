@@ -17,8 +17,8 @@ from .live_line import LiveLine
 
 SLOW = "torch"
 TEXT = "starting"
-LOGGED = ("train", "transfer", "add-class")  # what they say goes to files that somebody follows
-# What a verb does as long as nothing better is told; those that are not here are done at once.
+# What a verb does as long as nothing better is told. Those that are not here are done at once; into a file or a pipe
+# they say nothing.
 WORK = {
     "train": "preparing",
     "transfer": "preparing",
@@ -77,7 +77,7 @@ def starting(arguments: Sequence[str]) -> Iterator[None]:
     stream = sys.stderr
     verb = next((word for word in arguments if not word.startswith("-")), "")
     is_other = os.environ.get("LOCAL_RANK", "0") != "0"  # one of several processes, of which the first says it
-    if is_other or "--quiet" in arguments or not (stream.isatty() or verb in LOGGED):
+    if is_other or "--quiet" in arguments or not (stream.isatty() or verb in WORK):
         yield
         return
     can_redraw = stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")

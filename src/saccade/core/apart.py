@@ -1,7 +1,8 @@
 """Work that each process of a run does by itself, however long it takes: a fit, a file of features, a whole training.
 
-The pulse says who lives and how far each has come (`pulse.py`), but not what has failed, and a call that waits ends after
-half an hour. So while any process works, a thread of each tells the others what has failed and who was asked to stop.
+The pulse says who lives and how far each has come (`pulse.py`), but not what has failed; and a call that waits ends
+after half an hour. So while any process works, a thread of each tells the others what has failed and who was asked to
+stop.
 """
 
 import threading

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -305,8 +306,15 @@ class Prediction(Displayed):
         answer first. None of a number."""
         if self.value is not None:
             return []
-        order = sorted(range(len(self.classes)), key=lambda k: (self.classes[k] != self.grade, -self.probabilities[k]))
-        return [(self.classes[k], self.probabilities[k]) for k in order[:num]]
+        return [(self.classes[k], self.probabilities[k]) for k in self._order[:num]]
+
+    @cached_property
+    def _order(self) -> list[int]:
+        """The places of the classes as `top` has them; it is asked for several times, and there may be many classes."""
+        order = sorted(range(len(self.classes)), key=self.probabilities.__getitem__, reverse=True)
+        if self.grade is not None:
+            order.sort(key=lambda k: self.classes[k] != self.grade)
+        return order
 
     def said_json(self, num: int) -> dict[str, Any]:
         """The answer among classes with the `num` most probable of them, or the number, as `predict --json` and a

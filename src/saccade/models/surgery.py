@@ -11,7 +11,7 @@ from torch import nn
 
 from ..core.errors import ModelError, UsageError, did_you_mean, printable
 from .architecture import ImageClassifier, ModelSpec
-from .build import resolve_model
+from .build import resolve_model, without_weights
 from .new_head import LINEAR, LOGLINEAR
 
 ALL, NONE = "all", "none"
@@ -131,11 +131,13 @@ def transplant(backbone: nn.Module, name: str, spec: ModelSpec, head: str = LINE
     """(name, network): the body of `backbone`, a network called `name`, with a fresh last layer for `spec`.
 
     The name is what `resolve_model` builds it from. `head` is `linear`, `loglinear` or `hiddenN`; dense layers before
-    the last one, as VGG has them, are part of the body and stay. The first convolution is brought to the channels of
+    the last one, as VGG has them, are part of the body and stay, and a logarithm that the backbone has goes where
+    `linear` is asked for. The first convolution is brought to the channels of
     `spec` as `for_channels` says. Raises ModelError.
     """
     layers = [layer for layer_name, layer in backbone.named_modules() if layer_name.startswith("head")]
     num_dense = sum(isinstance(layer, nn.Linear) for layer in layers)
+    name = _without_logarithm(name, spec) if head == LINEAR else name
     keeps_own = num_dense > 1 if head == LOGLINEAR else num_dense > 0 and head == LINEAR
     own_name = name if keeps_own else f"{name.partition('+')[0]}+{head}"
     model = resolve_model(own_name, spec)
@@ -156,6 +158,17 @@ def transplant(backbone: nn.Module, name: str, spec: ModelSpec, head: str = LINE
         for tensor_name in wanted:
             own[tensor_name].copy_(theirs[tensor_name])
     return own_name, classifier
+
+
+def _without_logarithm(name: str, spec: ModelSpec) -> str:
+    """`NAME+loglinear` without the logarithm: NAME where that is a body and one dense layer, else NAME+linear."""
+    own, _, word = name.partition("+")
+    if word != LOGLINEAR:
+        return name
+    with without_weights():
+        network = resolve_model(own, spec)
+    num_tensors = sum(tensor_name.startswith("head.") for tensor_name in network.state_dict())
+    return own if _last_dense(network) is not None and num_tensors == 2 else f"{own}+{LINEAR}"
 
 
 def for_channels(weight_OIHW: torch.Tensor, num_channels: int) -> torch.Tensor:

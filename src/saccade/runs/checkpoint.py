@@ -29,7 +29,7 @@ from ..models.architecture import ModelSpec
 from ..models.build import resolve_model, without_weights
 from .files import FileRecord, damaged, denied, parse_tensor_file, record_of
 from .manifest import Manifest, manifest_text, read_manifest
-from .names import BEST, FOLDS, FOLDS_PLAN, LAST, LIMIT_BYTES, MANIFEST, NOVELTY, STATE, VALIDATION, WEIGHTS
+from .names import BEST, CONFIG, FOLDS, FOLDS_PLAN, LAST, LIMIT_BYTES, MANIFEST, NOVELTY, STATE, VALIDATION, WEIGHTS
 
 MEASURED_FILES = (VALIDATION, NOVELTY)  # what is measured with weights that are kept
 HEADER_BYTES, HEADER_BYTES_A_TENSOR = 64 << 10, 1 << 10  # most of a weight file beyond its numbers
@@ -257,6 +257,11 @@ def find_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"The run {printable(str(path))} has no network yet: it is trained once its folds are judged.\n"
             f"Go on with it by --resume: saccade train, or transfer, --resume --out {where}"
+        )
+    if os.path.isfile(path / CONFIG):
+        raise CheckpointError(
+            f"The run {printable(str(path))} has begun and saved no network yet.\n"
+            f"Wait for its first epoch, or go on with it: saccade train, or transfer, --resume --out {shell_word(path)}"
         )
     if not os.path.exists(path):
         refuse_long_name(path)

@@ -50,6 +50,7 @@ LAST, BEST, START = "checkpoint-last", "checkpoint-best", "checkpoint-start"
 MANIFEST, WEIGHTS, STATE = "manifest.json", "weights.safetensors", "state.safetensors"
 VALIDATION = "validation.safetensors"  # what the kept weights say of the validation images
 BUNDLE = "saccade.json"  # of an export
+SERVED = "served"  # of a run: exports that servers read, by the digest of their weights
 NOVELTY = "novelty.safetensors"  # by what an image is known that is unlike those of training
 
 UNLIKE_UNKNOWN = "unlike_training_unknown"  # key of metrics: why no image is told to be unlike those of training

@@ -4,6 +4,7 @@ It is written last and names every file with its digest, so an export is whole o
 byte is refused.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -175,6 +176,7 @@ class Bundle(FrozenConfig):
     read_by: str = Field("", description="hub: who loaded the folder again before it was kept")
     check: Annotated[tuple[CheckedImage, ...], Field(strict=False)] = Field(description="images to check it by")
     files: dict[str, FileRecord] = Field(description="the other files of the export")
+    sha256: Text = Field("", description="of this file without this line; exports of before have none")
 
     @model_validator(mode="after")
     def _classes_fit(self) -> "Bundle":
@@ -206,8 +208,21 @@ def novelty_digest(files: Mapping[str, FileRecord]) -> dict[str, str]:
 
 def bundle_bytes(bundle: Bundle) -> bytes:
     """The content of `saccade.json`."""
-    values = bundle.model_dump(mode="json", exclude=None if bundle.unlike_training else {"unlike_training"})
+    values = _values(bundle)
+    return _text({**values, "sha256": _digest(values)})
+
+
+def _values(bundle: Bundle) -> dict[str, Any]:
+    """All that it says but its own digest."""
+    return bundle.model_dump(mode="json", exclude={"sha256", *(() if bundle.unlike_training else ("unlike_training",))})
+
+
+def _text(values: Mapping[str, Any]) -> bytes:
     return (json.dumps(values, indent=1, allow_nan=False) + "\n").encode()
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_text(values)).hexdigest()
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -219,7 +234,9 @@ def read_bundle(folder: Path) -> Bundle:
         )
     for name in bundle.files:
         read_bundle_file(folder, bundle, name)
-    return bundle
+    if bundle.sha256 and bundle.sha256 != _digest(_values(bundle)):
+        raise damaged(folder / BUNDLE, "its content is not what was exported", REMEDY)
+    return bundle.model_copy(update={"sha256": ""})
 
 
 def read_bundle_file(folder: Path, bundle: Bundle, name: str) -> bytes:

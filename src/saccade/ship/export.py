@@ -44,6 +44,7 @@ from .check_images import SIZES_HW, check_file, check_name
 from .graph import shipped
 from .hub import check_hub, hub_folder
 from .hub_card import hub_card_text, with_hub
+from .needed import GRAPH_FORMATS
 from .onnx_file import onnx_bytes, require_onnx, run_onnx
 from .openvino_file import openvino_files, require_openvino, run_openvino
 from .quantize import AskedInt8, int8_files, int8_sentence, quantized, require_nncf
@@ -53,7 +54,6 @@ from .web_runtime import web_runtime
 Format = Literal["onnx", "openvino", "hub", "browser", "triton"]
 FORMATS: tuple[Format, ...] = ("onnx", "openvino", "hub", "browser", "triton")
 NAMES = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-AS_GRAPH = frozenset({"onnx", "openvino", "browser", "triton"})  # these are made from ONNX
 OF_PHOTOS = frozenset({"hub", "browser"})  # these decode images themselves
 ENGINES = {"onnx": "onnxruntime", "openvino": "OpenVINO", "browser": "onnxruntime", "triton": "onnxruntime"}
 MODEL_FILES = {
@@ -118,7 +118,7 @@ def export_run(
     _refuse_bands(checkpoint, wanted)
     if "hub" in wanted:
         check_hub(checkpoint)
-    if AS_GRAPH & set(wanted):
+    if GRAPH_FORMATS & set(wanted):
         require_onnx()
     if "openvino" in wanted:
         require_openvino()
@@ -136,7 +136,7 @@ def export_run(
     preprocessing = checkpoint.manifest.preprocessing
     files |= {check_name(number, preprocessing): check_file(number, preprocessing) for number in range(len(SIZES_HW))}
     bundle = _bundle(checkpoint, reference, wanted, half, differences)
-    if member.novelty and AS_GRAPH & set(wanted):
+    if member.novelty and GRAPH_FORMATS & set(wanted):
         bundle = bundle.model_copy(update={"unlike_training": _unlike_training(member.novelty, reference, differences)})
     if "hub" in wanted:
         hub = hub_folder(checkpoint, member.model, reference, member.novelty)
@@ -247,7 +247,7 @@ def _files(
     metadata = _metadata(checkpoint)
     files: dict[str, bytes] = {}
     differences: dict[str, Difference] = {}
-    if not AS_GRAPH & set(formats):
+    if not GRAPH_FORMATS & set(formats):
         return files, differences
     content = onnx_bytes(network, (height_px, width_px, channels), metadata)
     if {"onnx", "triton"} & set(formats):

@@ -23,7 +23,7 @@ from safetensors.torch import save as tensor_bytes
 from torch import nn
 
 from ..core import atomic
-from ..core.errors import ExportError
+from ..core.errors import ExportError, shell_word
 from ..core.task import Task
 from ..core.types import Preprocessing
 from ..data.images.normalize import normalize
@@ -31,6 +31,7 @@ from ..data.images.preprocess import place_on_input, prepare_image
 from ..evaluate.novelty import Novelty
 from ..models.penultimate import MAX_KEPT, with_features
 from ..runs.checkpoint import Checkpoint
+from ..runs.names import CONFIG as RUN_CONFIG
 from ..weights.public import find_weights, load_backbone
 from ..weights.tensors import tensor_shapes
 from .check import FLOAT32_TOLERANCE, Difference, Reference, compare, largest, require_equal
@@ -64,13 +65,27 @@ def check_hub(checkpoint: Checkpoint) -> TimmNetwork:
             "Export a graph: --format onnx."
         )
     with_shapes = tensor_shapes(checkpoint.build(manifest.spec))
-    network = timm_network(manifest.model, with_shapes, manifest.spec)
+    network = timm_network(manifest.model, with_shapes, manifest.spec, _plain_layer_words(checkpoint))
     timm_crop(manifest.preprocessing)
     if len(manifest.classes) == 1 and not manifest.task.is_several:
         raise ExportError(
             "transformers answers with a sigmoid where there is one class.\nExport a graph: --format onnx."
         )
     return network
+
+
+def _plain_layer_words(checkpoint: Checkpoint) -> str:
+    """How a transfer gets a last layer that timm has, and keeps its body; "" where it is none."""
+    manifest, run = checkpoint.manifest, checkpoint.folder.parent
+    if not (manifest.origin.transfer.weights and (run / RUN_CONFIG).is_file()):
+        return ""
+    plain = run.with_name(f"{run.name}-linear")
+    return (
+        f"Or fit a plain last layer to the same features, which is judged anew, "
+        f"and export that run:\n"
+        f"saccade transfer --config {shell_word(run / RUN_CONFIG)} --weights {shell_word(run)} --freeze all --set "
+        f"transfer.head=linear --out {shell_word(plain)}"
+    )
 
 
 def hub_folder(

@@ -18,11 +18,9 @@ from ..core.errors import CheckpointError, RunInUseError, SaccadeError, StorageE
 from ..core.lock import exclusive
 from ..runs.checkpoint import Checkpoint, find_checkpoint
 from ..runs.ensemble_folder import expand_runs
-from ..runs.names import MANIFEST, WEIGHTS
+from ..runs.names import MANIFEST, SERVED, WEIGHTS
 from .bundle import novelty_digest, read_bundle
-from .export import export_run
 
-KEPT = "served"  # of a run: exports by digest
 PATIENCE_S, PAUSE_S = 600.0, 0.2  # while another process exports the same run
 DIGITS = 16  # of a digest, in the name of its folder
 
@@ -35,10 +33,12 @@ def kept_exports(run: Path) -> list[Path]:
 def _kept_export(run: Path) -> Path:
     checkpoint = find_checkpoint(run)
     root = run.parent if (run / MANIFEST).is_file() else run
-    folder = root / KEPT / checkpoint.manifest.files[WEIGHTS].sha256[:DIGITS]
+    folder = root / SERVED / checkpoint.manifest.files[WEIGHTS].sha256[:DIGITS]
     if not _is_of(folder, checkpoint):
         try:
             atomic.make_folder(folder.parent)
+            from .export import export_run  # which takes a second to import, and most servers find their export made
+
             with _alone(folder.parent):
                 if not _is_of(folder, checkpoint):  # somebody else may have made it meanwhile
                     export_run(run, ["openvino"], folder, half=False)

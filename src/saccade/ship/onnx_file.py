@@ -14,6 +14,7 @@ from ..core.errors import ExportError, brief
 from ..core.packages import first_missing
 from .bundle import IMAGE, own_outputs
 from .graph import Shipped
+from .needed import MISSING, ONNX_PACKAGES
 
 if TYPE_CHECKING:
     import onnx
@@ -21,16 +22,12 @@ if TYPE_CHECKING:
 OPSET = 18
 MAX_BYTES = (2 << 30) - (1 << 20)  # of a protocol buffer, which an ONNX file with its weights inside is
 NO_REPORTS = "ORT_DISABLE_TELEMETRY"  # else onnxruntime reports to its maker, and keeps an identity in the cache folder
-MISSING = (
-    "Export to ONNX needs onnx, onnxscript and onnxruntime, of which '{name}' is not installed.\n"
-    "Install them: pip install 'saccade-learn[export]'."
-)
 
 
 def require_onnx() -> None:
     """Raise ExportError where a package that an ONNX file is made or run by is missing."""
     os.environ.setdefault(NO_REPORTS, "1")
-    if missing := first_missing(("onnx", "onnxscript", "onnxruntime")):
+    if missing := first_missing(ONNX_PACKAGES):
         raise ExportError(MISSING.format(name=missing))
 
 

@@ -12,11 +12,9 @@ import numpy as np
 from ..core.errors import ExportError
 from ..core.plain_files import open_plain_file
 from .bundle import IMAGE, own_outputs
+from .needed import MISSING_OPENVINO
 from .reports import without_reports
 
-MISSING = (
-    "Export to OpenVINO needs openvino, which is not installed.\nInstall it: pip install 'saccade-learn[openvino]'."
-)
 FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}  # else it computes in bfloat16 where the processor can, without a word
 Found = TypeVar("Found")
 
@@ -27,7 +25,7 @@ def require_openvino() -> None:
         with without_reports():
             import openvino  # noqa: F401
     except ImportError:
-        raise ExportError(MISSING) from None
+        raise ExportError(MISSING_OPENVINO) from None
 
 
 def openvino_core() -> Any:

@@ -101,7 +101,7 @@ def quantized(
     image_NHWC = np.concatenate(list(_prepared(parts.source, calibration_N, preprocessing, num_threads)))
     core = openvino_core()
     float_model = core.read_model(files["model.xml"], files["model.bin"])
-    small_model = _quantized_network(float_model, image_NHWC, known_MD is not None)
+    small_model = quantized_network(float_model, image_NHWC, known_MD is not None)
     images = _prepared(parts.source, parts.validation_N, preprocessing, num_threads)
     names = [LOGITS] if known_MD is None else [LOGITS, DISTANCE]
     (float_NK, *float_distances), (small_NK, *small_distances) = _answers(
@@ -333,7 +333,7 @@ def _prepared(
         yield np.ascontiguousarray(batch.prepared[preprocessing][:, 0])
 
 
-def _quantized_network(model: Any, image_NHWC: np.ndarray, with_distance: bool) -> Any:
+def quantized_network(model: Any, image_NHWC: np.ndarray, with_distance: bool = False) -> Any:
     """The part of `model` that gives logits, in 8 bits; with the distance from training images, which is computed in
     float32 of the features that 8 bits give."""
     import openvino

@@ -145,9 +145,9 @@ def _networks() -> dict[str, TimmNetwork]:
 NETWORKS = _networks()
 
 
-def timm_network(model: str, shapes: Mapping[str, tuple[int, ...]], spec: ModelSpec) -> TimmNetwork:
+def timm_network(model: str, shapes: Mapping[str, tuple[int, ...]], spec: ModelSpec, remedy: str = "") -> TimmNetwork:
     """timm's network for the run's `model`, whose tensors have `shapes`. Raises ExportError where timm has none that
-    computes the same."""
+    computes the same; where only the head is another, `remedy` says what to do."""
     name, _, head = model.partition("+")
     found = NETWORKS.get(name)
     if found is None or name not in MODELS:
@@ -156,10 +156,9 @@ def timm_network(model: str, shapes: Mapping[str, tuple[int, ...]], spec: ModelS
             f"could load it.\nExport a graph, which holds any network: --format onnx."
         )
     if head and dict(shapes) != own_shapes(name, spec):
-        remedy = "--set transfer.head=linear" if head == "loglinear" else "without '+'"
         raise ExportError(
             f"{printable(model[:200])} ends in a head that timm's {found.name} does not have, so timm could not load "
-            f"it.\nExport a graph, which holds any head: --format onnx. Or train it {remedy}."
+            f"it.\nExport a graph, which holds any head: --format onnx. {remedy or f'Or train {name}.'}"
         )
     if found.patterns == VGG and {side_px // 32 for side_px in spec.input_CHW[1:]} != {VGG_PX}:
         height_px, width_px = spec.input_CHW[1:]

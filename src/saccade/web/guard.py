@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl
 
-from starlette.datastructures import MutableHeaders
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,6 +30,10 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 NO_CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+EVERY_ANSWER = tuple(
+    (name.lower().encode(), value.encode())
+    for name, value in {**HEADERS, "Content-Security-Policy": NO_CONTENT_POLICY}.items()
+)
 
 WRONG_HOST = Reason(
     403,
@@ -94,10 +97,8 @@ class Guard:
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("Content-Security-Policy", NO_CONTENT_POLICY)
+                given = {name for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(pair for pair in EVERY_ANSWER if pair[0] not in given)]
             await send(message)
 
         answer = self._refusal(scope) or self.app

@@ -7,7 +7,7 @@ whose deadline has passed is dropped before its work starts.
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
 from starlette.types import Receive
@@ -41,51 +41,81 @@ class Workers:
     async def run(self, work: Callable[[], Result], receive: Receive) -> tuple[Result, float]:
         """(what `work` gives on a thread of the pool, the seconds it waited for one). Raises Refusal."""
         self._refuse_when_full()
-        job = _Job(work)
-        future = self._enter(job)
-        result = asyncio.wrap_future(future)
+        loop = asyncio.get_running_loop()
+        job = _Job(work, loop, self._leave)
+        self.inside += 1
+        job.begin(self._pool)
         gone = asyncio.ensure_future(_gone(receive))
-        either: set[asyncio.Future[Any]] = {result, gone}
+        gone.add_done_callback(lambda _: job.give_up(CLIENT_GONE))
+        late = loop.call_later(self.deadline_s, job.be_late)
         try:
-            done, _ = await asyncio.wait(either, timeout=self.deadline_s, return_when=asyncio.FIRST_COMPLETED)
-            if not done and future.cancel():
-                raise Refusal(TOO_LATE)
-            if not done:  # it is running
-                done, _ = await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if result not in done:
-                raise Refusal(CLIENT_GONE)
-            return await result, job.waited_s
+            return await job.result, job.waited_s
         except MemoryError:
             raise Refusal(NO_MEMORY) from None
         finally:
+            late.cancel()
             gone.cancel()
-            if not result.done():
-                result.cancel()  # and with it `future`, where its work has not begun
+            job.give_up(CLIENT_GONE)  # where this task was cancelled; else it has ended
 
     def close(self) -> None:
         """End the threads; nothing is inside any more."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _enter(self, job: "_Job[Result]") -> "Future[Result]":
-        loop = asyncio.get_running_loop()
-        self.inside += 1
-        future = self._pool.submit(job.run)
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._leave))
-        return future
 
     def _leave(self) -> None:
         self.inside -= 1
 
 
 class _Job(Generic[Result]):
-    def __init__(self, work: Callable[[], Result]) -> None:
-        self._work = work
+    """Work on a thread, and its result on the event loop, which one call wakes up when it is there."""
+
+    def __init__(self, work: Callable[[], Result], loop: asyncio.AbstractEventLoop, left: Callable[[], None]) -> None:
+        self._work, self._loop, self._left = work, loop, left
         self._asked = time.perf_counter()
         self.waited_s = 0.0
+        self.result: asyncio.Future[Result] = loop.create_future()
 
-    def run(self) -> Result:
+    def begin(self, pool: ThreadPoolExecutor) -> None:
+        """Stand in the queue of the pool."""
+        self._future = pool.submit(self._run)
+
+    def be_late(self) -> None:
+        """The deadline has passed: what waits still does not begin; what runs goes on."""
+        if self._withdraw():
+            self._fail(Refusal(TOO_LATE))
+
+    def give_up(self, reason: Reason) -> None:
+        """Nobody wants the result any more; work that waits does not begin."""
+        self._withdraw()
+        if not self.result.done():
+            self._fail(Refusal(reason))
+
+    def _withdraw(self) -> bool:
+        """Whether the work has not begun, and will not."""
+        is_withdrawn = not self._future.cancelled() and self._future.cancel()
+        if is_withdrawn:
+            self._left()
+        return is_withdrawn
+
+    def _run(self) -> None:
         self.waited_s = time.perf_counter() - self._asked
-        return self._work()
+        try:
+            found = self._work()
+        except BaseException as error:  # noqa: BLE001  raised again where the result is waited for
+            self._loop.call_soon_threadsafe(self._end, None, error)
+        else:
+            self._loop.call_soon_threadsafe(self._end, found, None)
+
+    def _end(self, found: Any, error: BaseException | None) -> None:
+        self._left()
+        if self.result.done():
+            return
+        if error is not None:
+            self._fail(error)
+        else:
+            self.result.set_result(found)
+
+    def _fail(self, error: BaseException) -> None:
+        self.result.set_exception(error)
 
 
 async def _gone(receive: Receive) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...core.errors import ExportError, SaccadeError, UsageError, printable
-from ...runs.names import BUNDLE
+from ...runs.names import BUNDLE, SERVED
 from ...ship.engine import ServedModel, join_networks, open_network
+from ...ship.needed import refuse_absent_for_serving
 
 EXPORT = "export"  # what exports are called inside a run, which is no name for a model
 MAX_NAME = 64
@@ -64,6 +65,8 @@ def _exports_of(path: Path, note: Callable[[str], None]) -> tuple[Path, ...]:
         raise UsageError(
             f"{printable(str(path))} is not a folder.\nName a run, or an export that 'saccade export' has written."
         )
+    if not any(folder.is_dir() for folder in (path / SERVED, path.parent / SERVED, *path.glob(f"*/{SERVED}"))):
+        refuse_absent_for_serving()
     note(f"{printable(str(path))}: looking for its export for OpenVINO, or making it")
     return _kept_exports(path)
 
