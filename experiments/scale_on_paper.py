@@ -10,6 +10,7 @@ et al. 2017, arXiv:1706.02677, Figure 1).
 """
 
 import argparse
+import json
 from dataclasses import dataclass
 
 from saccade.design.desk import TableRequest, draw_table
@@ -53,35 +54,63 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images-per-second", type=float, default=2470.0, help="of one GPU")
     parser.add_argument("--gigabytes-per-second", type=float, default=25.0, help="of the link of one machine")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
+    results = []
     for images in SETS:
         request = TableRequest(input_CHW=(3, 224, 224), num_classes=images.num_classes)
         parameters = draw_table("resnet50", request).totals.parameters
-        print(f"{images.name}, resnet50 with {parameters:,} parameters: {parameters * BYTES / 1e6:.0f} MB a vector")
+        rows = [
+            row(images, num_gpus, parameters, arguments.images_per_second, arguments.gigabytes_per_second * 1e9)
+            for num_gpus in GPUS
+        ]
+        results.append({"set": images.name, "parameters": parameters, "rows": rows})
+    if arguments.json:
+        print(json.dumps({"results": results}))
+        return
+    for result in results:
+        print(f"{result['set']}, resnet50 with {result['parameters']:,} parameters")
         print("| GPUs | images a GPU | MB out of a machine | in two levels | step ms | hours | hidden | images MB/s |")
-        for num_gpus in GPUS:
-            print(row(images, num_gpus, parameters, arguments.images_per_second, arguments.gigabytes_per_second * 1e9))
+        for values in result["rows"]:
+            print(text_of(values))
 
 
-def row(images: Set, num_gpus: int, length: int, images_per_second: float, link_bytes_per_second: float) -> str:
-    """One line of a table: the step with its exchange behind it, the hours of all epochs, and the same where the
-    exchange hides behind the backward pass."""
+def row(
+    images: Set, num_gpus: int, length: int, images_per_second: float, link_bytes_per_second: float
+) -> dict[str, float]:
+    """One line of a table: a step, the hours of all epochs with its exchange behind it, and with the exchange hidden
+    behind the backward pass."""
     batch = min(IMAGES_A_GPU * num_gpus, MOST_IMAGES)
     sent = sent_bytes(length, num_gpus, usual_lanes(num_gpus, batch), GPUS_A_MACHINE)
     compute_s = batch / num_gpus / images_per_second
     exchange_s = sent.machine_in_two_levels / link_bytes_per_second
     hidden_s = compute_s * (1 - BACKWARD) + max(compute_s * BACKWARD, exchange_s)
     steps = images.epochs * images.num_images / batch
-    read_per_second = images.num_bytes / images.num_images * batch / (compute_s + exchange_s)
+    return {
+        "gpus": num_gpus,
+        "images_a_gpu": batch // num_gpus,
+        "process_bytes": sent.process,
+        "machine_bytes": sent.machine,
+        "machine_bytes_in_two_levels": sent.machine_in_two_levels,
+        "compute_s": compute_s,
+        "exchange_s": exchange_s,
+        "hours": steps * (compute_s + exchange_s) / 3600,
+        "hours_hidden": steps * hidden_s / 3600,
+        "images_bytes_per_second": images.num_bytes / images.num_images * batch / (compute_s + exchange_s),
+    }
+
+
+def text_of(values: dict[str, float]) -> str:
+    """A line of the table."""
     cells = [
-        f"{num_gpus}",
-        f"{batch // num_gpus}",
-        f"{sent.machine / 1e6:,.0f}",
-        f"{sent.machine_in_two_levels / 1e6:,.0f}",
-        f"{compute_s * 1e3:.0f} + {exchange_s * 1e3:.0f}",
-        f"{steps * (compute_s + exchange_s) / 3600:.2f}",
-        f"{steps * hidden_s / 3600:.2f}",
-        f"{read_per_second / 1e6:,.0f}",
+        f"{values['gpus']}",
+        f"{values['images_a_gpu']}",
+        f"{values['machine_bytes'] / 1e6:,.0f}",
+        f"{values['machine_bytes_in_two_levels'] / 1e6:,.0f}",
+        f"{values['compute_s'] * 1e3:.0f} + {values['exchange_s'] * 1e3:.0f}",
+        f"{values['hours']:.2f}",
+        f"{values['hours_hidden']:.2f}",
+        f"{values['images_bytes_per_second'] / 1e6:,.0f}",
     ]
     return f"| {' | '.join(cells)} |"
 

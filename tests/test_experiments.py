@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from experiments import scale_on_paper
 from PIL import Image
 from safetensors.torch import save_file
 from tests.processes import run_python
@@ -30,6 +31,7 @@ SHORT = {
     "temperature_by_images": [],  # in its own test below
     "unlike_training": [],  # in its own test below
     "label_errors": ["digits", "--images", "300", "--draws", "1"],
+    "scale_on_paper": [],
     "plain_vs_residual": ["--seeds", "1", "--epochs", "1", "--networks", "plain20"],
 }
 
@@ -48,6 +50,21 @@ def test_every_experiment_is_run_here():
 def test_a_dense_layer_needs_the_lectures_number_of_weights():
     first = run("dense_vs_convolution")["results"][0]
     assert (first["dense_weights"], first["convolution_parameters"]) == (14_450_688, 456)
+
+
+def test_an_exchange_on_paper_sends_what_a_ring_would():
+    """2 S (W - 1) / W of a process, and of a machine in two levels 2 S (M - 1) / M (Patarasuk and Yuan 2009)."""
+    first, second = run("scale_on_paper")["results"]
+    assert (first["parameters"], second["parameters"]) == (25_557_032, 25_557_032 + 2049 * (21_841 - 1000))
+    for result in (first, second):
+        for row in result["rows"]:
+            machines, size = row["gpus"] // 8, 4 * result["parameters"]
+            assert abs(row["process_bytes"] - 2 * size * (row["gpus"] - 1) / row["gpus"]) < 8 * row["gpus"]
+            assert abs(row["machine_bytes_in_two_levels"] - 2 * size * (machines - 1) / machines) < 8 * row["gpus"]
+    assert abs(first["rows"][0]["hours"] - 90 * 1_281_167 / (8 * 2470) / 3600) < 1e-9  # nothing leaves one machine
+    page = (REPOSITORY / "docs/scale.md").read_text(encoding="utf-8")
+    assert scale_on_paper.text_of(first["rows"][-1]) in page
+    assert scale_on_paper.text_of(second["rows"][-1]) in page
 
 
 def test_zeroed_residual_blocks_change_nothing_and_plain_ones_forget_everything():

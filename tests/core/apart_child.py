@@ -6,9 +6,6 @@ import signal
 import sys
 import threading
 import time
-from datetime import timedelta
-
-from torch import distributed
 
 from saccade.core import apart
 from saccade.core.errors import DataError, SaccadeError, Stopped
@@ -20,7 +17,7 @@ CALL_S, LONGER_S = 3.0, 4.0  # how long a call of the group may take, and work t
 
 def main(own: Ranks, scene: str) -> object:
     if scene in ("long", "halted"):
-        distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=CALL_S), own.patient)
+        own.use_timeout(CALL_S)
     if scene == "long":
         return apart.apart(own, lambda check: time.sleep(LONGER_S if own.is_first else 0) or own.rank)
     if scene == "first alone":
