@@ -42,7 +42,7 @@ def test_every_command_of_the_page_runs_and_shows_what_it_is_there_for(
     assert "grades on average" in texts["--target grade"]
     assert "Mean absolute error" in texts["--target number"]
     assert "Corrupted in 60 ways, 300 images" in texts["runs/grades digits"]
-    assert "unlike anything seen in training; if it had to answer" in texts["06a00c0f"]
+    assert "1 is unlike anything seen in training." in texts["06a00c0f"]
     assert "at 90 % precision" in texts["--precision"]
     assert "each judged by a model that has not seen it" in texts["--folds"]
     assert "part" in texts["--slices --answers"]

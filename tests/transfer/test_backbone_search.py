@@ -48,9 +48,9 @@ def test_the_network_that_sees_something_is_chosen_and_no_judged_image_is_looked
     looked_at: list[np.ndarray] = []
     collect = backbone_search.collect_features
 
-    def spied(plan, taps, index_N, work):  # noqa: ANN001, ANN202
+    def spied(plan, taps, index_N, work, to_all):  # noqa: ANN001, ANN202
         looked_at.append(index_N)
-        return collect(plan, taps, index_N, work)
+        return collect(plan, taps, index_N, work, to_all=to_all)
 
     monkeypatch.setattr(backbone_search, "collect_features", spied)
     scan, scans = prepare.scan_source, []

@@ -53,10 +53,10 @@ def test_features_have_their_dtype_from_the_start_and_nobody_holds_them_back(
     monkeypatch.setattr(features, "RECORDS_PER_FILE", 4)
     told: list[tuple[int, int]] = []
     work = FeatureWork(cache=None, progress=lambda done, total: told.append((done, total)))
-    passes = features._passes(small, [maps], np.arange(6), 0, work)
+    passes = features._passes(small, [maps], np.arange(6), np.arange(6), 0, work)
     for start in (0, 4):
-        found_start, values = next(passes)
-        assert found_start == start
+        [position_M], values = next(passes)
+        assert position_M.tolist() == list(range(start, min(start + 4, 6)))
         assert torch.equal(values[0], whole[start : start + 4])
         alive = weakref.ref(values[0])
         del values

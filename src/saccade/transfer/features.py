@@ -260,9 +260,7 @@ def _passes(
         for first in range(0, len(parts), ranks.world_size):
             by_rank = parts[first : first + ranks.world_size]
             compute = passing.of_round(by_rank) if passing and ranks.rank < len(by_rank) else _no_part
-            values = apart(ranks, compute, work.check)
-            yield by_rank, values
-            del values  # held by nobody here while the next ones are computed
+            yield by_rank, apart(ranks, compute, work.check)  # held by nobody here while the next are computed
 
 
 def _no_part(check: Callable[[], None]) -> list[torch.Tensor]:
