@@ -17,7 +17,7 @@ from ....core.errors import ImageError, SaccadeError, printable
 from ....core.in_memory import is_given
 from ....core.types import MAX_16_BIT, SPLITS
 from ....data.images.decode import DecodedImage, decode_image
-from ....data.images.encode import file_content
+from ....data.images.encode import picture_content
 from ....data.source import DataSource, open_source
 from ....report.pictures import encoded_small
 from ....runs.evaluation_files import THUMBNAIL_PX
@@ -109,7 +109,7 @@ def large_picture(opened: Opened, position: int) -> tuple[bytes, str]:
     """(content, media type) of an image upright, at no more than 1600 px. Raises Refusal."""
     image_HWC = opened.decoded(position).image_HWC
     if max(image_HWC.shape[:2]) <= LOSSLESS_PX:
-        return file_content(image_HWC), "image/png"
+        return picture_content(image_HWC), "image/png"
     image = Image.fromarray(image_HWC)
     image.thumbnail((LARGE_PX, LARGE_PX), Image.Resampling.BICUBIC)
     stream = io.BytesIO()

@@ -16,7 +16,7 @@ from ....core.runtime import RuntimeConfig
 from ....core.types import Preprocessing
 from ....data.images.bands import as_picture, network_pixels
 from ....data.images.decode import decode_image
-from ....data.images.encode import file_content, picture_address
+from ....data.images.encode import picture_address, picture_content
 from ....data.images.normalize import normalize
 from ....data.images.preprocess import prepare_image, refuse_large_resize
 from ....design.target import drawn_from_words
@@ -112,7 +112,7 @@ def maps_picture(found: Walk, place: int) -> bytes:
     """The maps of a row below each other, as PNG. Raises Refusal where there is no such row."""
     if place >= len(found.layers):
         raise Refusal(GONE)
-    return file_content(found.layers[place].picture())
+    return picture_content(found.layers[place].picture())
 
 
 def strip_picture(found: Walk) -> bytes:
@@ -125,7 +125,7 @@ def strip_picture(found: Walk) -> bytes:
     for place, tile in enumerate(tiles):
         row, column = divmod(place, TILES_A_ROW)
         sheet.paste(tile, (column * TILE_PX, row * TILE_PX))
-    return file_content(np.asarray(sheet))
+    return picture_content(np.asarray(sheet))
 
 
 @cache

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Route
 from ....core.errors import SaccadeError, counted, printable
 from ....core.plain_numbers import whole_number
 from ....data.images.bands import as_picture
-from ....data.images.encode import file_content
+from ....data.images.encode import picture_content
 from ....explain.colour import veil
 from ....explain.gradcam import EvidenceMap, grad_cams
 from ....report.record import RunRecord
@@ -70,11 +70,11 @@ def image_routes(studio: Studio, index: RunIndex, records: Records) -> list[Base
         run, position = index.run(request.path_params["run"]), request.path_params["position"]
 
         def find() -> bytes:
-            return file_content(_shown(_record_of(records, run, position), position))
+            return picture_content(_shown(_record_of(records, run, position), position))
 
         def read_again() -> bytes:
             record = _record_of(records, run, position)
-            return file_content(
+            return picture_content(
                 as_picture(_prepared(records, own, run, record, position), record.manifest.preprocessing)
             )
 
@@ -86,7 +86,7 @@ def image_routes(studio: Studio, index: RunIndex, records: Records) -> list[Base
         run, position = index.run(request.path_params["run"]), request.path_params["position"]
 
         def find() -> bytes:
-            return file_content(_small(_record_of(records, run, position), position))
+            return picture_content(_small(_record_of(records, run, position), position))
 
         return Response(await studio.read(request, find), headers=KEPT, media_type="image/png")
 
@@ -96,7 +96,7 @@ def image_routes(studio: Studio, index: RunIndex, records: Records) -> list[Base
 
     async def evidence_picture(request: Request) -> Response:
         found = await _evidence(request)
-        return Response(file_content(veil(found.map_HW)), headers=KEPT, media_type="image/png")
+        return Response(picture_content(veil(found.map_HW)), headers=KEPT, media_type="image/png")
 
     async def _evidence(request: Request) -> EvidenceMap:
         run, position = index.run(request.path_params["run"]), request.path_params["position"]
