@@ -5,7 +5,8 @@ semantics, section "CUDA Graphs") repeats them on the same memory, so batches ar
 and what a recording cannot know of, such as the size of growing images or parts that thaw, is named by its `state`.
 
 Nothing recorded is trusted unseen: its first replay is compared with the same step taken launch by launch. Where it
-differs, or where recording fails, training goes on without and says why.
+differs, or where recording fails, training goes on without and says why. On with `runtime.cuda_graphs`. What it is
+worth is not known: it has never met a card (`benchmarks/train_throughput_gpu.py` measures it).
 """
 
 import warnings

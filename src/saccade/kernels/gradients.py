@@ -1,6 +1,7 @@
 """Which convolutions are trained with a gradient of our own, by what the machine computes in.
 
-Outputs and the other gradients stay torch's, parameters and their names too, and evaluation does not change.
+Outputs and the other gradients stay torch's, parameters and their names too, and evaluation does not change. What each
+gradient is worth stands in its own file, and for whole networks in docs/results.md (training throughput).
 """
 
 from collections.abc import Callable

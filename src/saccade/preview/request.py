@@ -90,7 +90,7 @@ class PreviewResult:
         )
         facts = [*self.notes(), *([f"images of {bands_words(pixels)}"] if pixels.has_bands else [])]
         if pixels.has_bands and (left_out := left_out_of_bands(self.augment)):
-            facts.append(f"left out, since such channels are no colours: {', '.join(left_out)}")
+            facts.append(f"left out, since such channels are not colours: {', '.join(left_out)}")
         return draw_previews(self.previews, title, [size, *facts, *strengths])
 
 

@@ -261,7 +261,7 @@ def test_bands_are_refused_by_name(tmp_path: Path):
     for name in ("a", "b"):
         (tmp_path / "in" / name).mkdir(parents=True)
         np.save(tmp_path / "in" / name / "1.npy", np.zeros((8, 8, 5), np.uint8))
-    with pytest.raises(ImageError, match=r"it has bands that are no colours, which would be lost in a shard"):
+    with pytest.raises(ImageError, match=r"it has bands that are not colours, which would be lost in a shard"):
         write_shards(open_source(str(tmp_path / "in")), str(tmp_path / "out"), TEN)
 
 

@@ -44,7 +44,7 @@ def image_file(content: bytes | np.ndarray, key: str, short_side_px: int) -> tup
 
 def _refuse_loss(decoded: DecodedImage, key: str) -> None:
     if decoded.is_bands or decoded.largest_16_bit:
-        what = "bands that are no colours" if decoded.is_bands else "16 bits a channel"
+        what = "bands that are not colours" if decoded.is_bands else "16 bits a channel"
         raise ImageError(key, f"it has {what}, which would be lost in a shard. Leave such images where they are.")
 
 

@@ -63,7 +63,7 @@ class _Given(DataSource):
 
 class ArraySource(_Given):
     """Images as arrays: `images` uint8 or uint16 (N, H, W, 3) RGB, (N, H, W, 1) or (N, H, W) grey, (N, H, W, C) bands
-    (2 or 4 to 64 channels that are no colours), or a list of single ones, which may differ in size.
+    (2 or 4 to 64 channels that are not colours), or a list of single ones, which may differ in size.
 
     `labels` are class names, or whole numbers, which are then the names unless `classes` lists names for 0, 1, ...
     Where an image may have several labels, each is a list of them, or `labels` is an array (N, K) of 0 and 1.
