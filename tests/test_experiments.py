@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from experiments import scale_on_paper
 from PIL import Image
 from safetensors.torch import save_file
 from tests.processes import run_python
@@ -63,8 +62,8 @@ def test_an_exchange_on_paper_sends_what_a_ring_would():
             assert abs(row["machine_bytes_in_two_levels"] - 2 * size * (machines - 1) / machines) < 8 * row["gpus"]
     assert abs(first["rows"][0]["hours"] - 90 * 1_281_167 / (8 * 2470) / 3600) < 1e-9  # nothing leaves one machine
     page = (REPOSITORY / "docs/scale.md").read_text(encoding="utf-8")
-    assert scale_on_paper.text_of(first["rows"][-1]) in page
-    assert scale_on_paper.text_of(second["rows"][-1]) in page
+    text = run_python(["-m", "experiments.scale_on_paper"], REPOSITORY).stdout.splitlines()
+    assert sum(line in page for line in text if line.startswith(("| 8 |", "| 32 |", "| 128 |", "| 512 |"))) == 8
 
 
 def test_zeroed_residual_blocks_change_nothing_and_plain_ones_forget_everything():

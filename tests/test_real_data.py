@@ -47,7 +47,7 @@ def test_every_command_of_the_page_runs_and_shows_what_it_is_there_for(
     assert "each judged by a model that has not seen it" in texts["--folds"]
     assert "part" in texts["--slices --answers"]
     assert "that the run was judged on" in texts["drift"]
-    assert texts["suggest"].startswith("10 images to label next, of ")
+    assert "10 images to label next, of 341, " in texts["suggest"]
     assert find_checkpoint(Path("runs/with-hats")).manifest.classes[-1] == "hat"
     pixels = find_checkpoint(Path("runs/clothes")).manifest.preprocessing
     assert (pixels.fit, pixels.input_height_px, pixels.input_width_px) == ("pad", 48, 32)
