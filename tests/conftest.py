@@ -14,7 +14,7 @@ from pathlib import Path
 # bytecode: to rewrite them is half the cost of collecting, in every worker.
 sys.dont_write_bytecode = False
 
-# What is imported and collected stays. To look through it again and again for what does not is a tenth of collecting.
+# What is imported and collected stays. To look through it again and again for what does not is a tenth of the time.
 gc.disable()
 
 # Threads that wait give their processor away. Those that spin make a training beside other work take twenty times as
@@ -48,11 +48,10 @@ SLOW = frozenset((Path(__file__).parent / "slow.txt").read_text(encoding="utf-8"
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Look for garbage from now on, among what tests make."""
+    """Look for garbage from now on. Nothing is frozen: Hypothesis looks for who holds its random numbers."""
     try:
         return (yield)
     finally:
-        gc.freeze()
         gc.enable()
 
 
