@@ -81,11 +81,18 @@ def test_fine_tuning_goes_on_from_the_fit(folder: Path):
 
 
 def test_networks_are_not_compared_by_numbers(folder: Path):
+    weights = []
+    for name in ("lenet5", "convnet-b"):
+        tensors = build_model(name, ModelSpec(num_classes=7, input_CHW=(1, 32, 32))).state_dict()
+        weights.append(folder / name)
+        weights[-1].mkdir()
+        tensors = {key: tensor.contiguous() for key, tensor in tensors.items()}
+        save_file(tensors, weights[-1] / "w.safetensors", metadata={"saccade.preprocessing": json.dumps(PIXELS)})
     with pytest.raises(UsageError, match="Networks are compared by right answers, and a number is asked for"):
         api.transfer(
             api.TransferRequest(
                 source=f"{folder / 'angles' / 'angles.csv'}?target=number",
-                weights=[folder / "auto", folder / "none"],
+                weights=weights,
                 out=folder / "race",
                 cache="none",
             )
