@@ -129,24 +129,18 @@ def main() -> None:
         if arguments.minutes:
             found["memory_mb"] = target.memory_under_load(60 * arguments.minutes)
             lines.append(memory_words(found["memory_mb"]))
-    if arguments.peer:
-        with tutorial_server(arguments) as (pid, url):
-            target = Target(pid=pid, url=f"{url}/predict", photo=arguments.photo, is_form=True)
-            load = target.load(8, seconds)
-        found["tutorial"] = load
+    peers = (
+        ("tutorial", "tutorial server", arguments.peer, tutorial_server),
+        ("litserve", "LitServe, 2 workers", arguments.litserve, litserve_server),
+    )
+    for name, called, is_asked, server in peers:
+        if not is_asked:
+            continue
+        with server(arguments) as (pid, url):
+            load = Target(pid=pid, url=f"{url}/predict", photo=arguments.photo, is_form=True).load(8, seconds)
+        found[name] = load
         ratio = load["cpu_s"] / found["connections_8"]["cpu_s"]
-        lines.append(
-            f"tutorial server, 8 connections: {words(load)}; ours answers {ratio:.2f} times as many a CPU second"
-        )
-    if arguments.litserve:
-        with litserve_server(arguments) as (pid, url):
-            target = Target(pid=pid, url=f"{url}/predict", photo=arguments.photo, is_form=True)
-            load = target.load(8, seconds)
-        found["litserve"] = load
-        ratio = load["cpu_s"] / found["connections_8"]["cpu_s"]
-        lines.append(
-            f"LitServe, 2 workers, 8 connections: {words(load)}; ours answers {ratio:.2f} times as many a CPU second"
-        )
+        lines.append(f"{called}, 8 connections: {words(load)}; ours answers {ratio:.2f} times as many a CPU second")
     common.report(arguments, found, "\n".join(lines))
 
 
