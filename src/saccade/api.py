@@ -51,6 +51,7 @@ from .core.ranks import current_ranks
 from .core.runtime import RuntimeConfig, start
 from .core.types import AnyPath, Metrics, Prediction, Preprocessing, Record
 from .data.checkup.inspection import Inspection, inspect_source
+from .data.left_out import PassedOver
 from .data.opening_line import Told, opening_line, untold
 from .data.sharding.place import check_out as check_shards_out
 from .data.sharding.place import refuse_among_images as refuse_shards_among_images
@@ -58,7 +59,6 @@ from .data.sharding.write import ShardSettings, ShardsWritten, write_shards
 from .data.source import DataSource, open_source
 from .data.source_text import target_named
 from .data.sources.in_memory import ArraySource, FileSource, GivenImages, HeldImage, known_source
-from .data.sources.shared.image_files import PassedOver
 from .design.compare import Comparison
 from .design.desk import TableRequest, draw_comparison, draw_table
 from .design.table import DesignTable

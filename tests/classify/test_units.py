@@ -12,8 +12,8 @@ from saccade.classify.unit_share import UnitShare, parse_share
 from saccade.core.errors import ImageError, UsageError
 from saccade.core.task import Task
 from saccade.core.types import Prediction
+from saccade.data.left_out import PassedOver
 from saccade.data.sources.digits import Digits
-from saccade.data.sources.shared.image_files import PassedOver
 
 ARRAY = {"SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_STEP": "1", "SLURM_ARRAY_TASK_COUNT": "8"}
 

@@ -17,9 +17,9 @@ from tests.data.sources.tar.test_web_files import Handler, Server, running
 
 from saccade import api
 from saccade.classify.asked_images import asked_images
+from saccade.data.left_out import PassedOver
 from saccade.data.sources.digits import Digits
 from saccade.data.sources.in_memory import HeldImage
-from saccade.data.sources.shared.image_files import PassedOver
 from saccade.data.sources.tar import web_files
 
 DIGITS = Digits()

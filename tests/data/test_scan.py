@@ -19,7 +19,8 @@ from saccade.core.types import MAX_16_BIT, Record
 from saccade.data import scan
 from saccade.data.checkup import measure
 from saccade.data.images.decode import DecodedImage, decode_image
-from saccade.data.scan import BadImage, ScanReport, scan_source
+from saccade.data.left_out import BadImage
+from saccade.data.scan import ScanReport, scan_source
 from saccade.data.source import DataSource
 
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from saccade import api
 from saccade.classify.asked_images import asked_images
+from saccade.data.left_out import PassedOver
 from saccade.data.sources.digits import Digits
-from saccade.data.sources.shared.image_files import PassedOver
 from saccade.runs.checkpoint import find_checkpoint
 from saccade.runs.seen import read_seen
 

@@ -14,11 +14,11 @@ import numpy as np
 
 from ..core.addresses import WEB, check_address, is_address, is_hub, shown
 from ..core.errors import DataError, ImageError, UsageError, printable
+from ..data.left_out import PassedOver
 from ..data.opening_line import Told, opening_line, untold
 from ..data.source import DataSource, is_builtin, open_source
 from ..data.source_text import split_source_text
 from ..data.sources.in_memory import HeldImage
-from ..data.sources.shared.image_files import PassedOver
 from ..data.sources.shared.listing import one_class_is_enough
 from ..data.sources.tar.web_files import read_whole
 from .stream import items_of_source, list_images

@@ -1,7 +1,7 @@
 """A trained classifier, ready to answer: one run, or several that answer together, over one look at an image or more.
 
 Everything that asks a finished run for an answer opens it here: prediction, evaluation, explanation, the report, the
-label check and distillation. Probabilities are averaged here and nowhere else, never weights.
+label check and distillation. Probabilities are averaged (`mean_probability.py`), never weights.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,6 +27,7 @@ from ..runs.files import MAX_TEXT
 from ..runs.names import NOVELTY, UNLIKE_UNKNOWN
 from ..runs.novelty_file import read_known_features
 from .crops import CENTRE, Look
+from .mean_probability import MeanProbability
 
 Prepared = Mapping[Preprocessing, np.ndarray]  # image_BVHWC uint8 for each distinct preprocessing
 
@@ -211,24 +212,6 @@ class Answers:
     probability_BK: np.ndarray
     logits_BK: np.ndarray
     unlike_B: np.ndarray | None
-
-
-class MeanProbability:
-    """The mean of the probabilities of members and looks, in float64: softmax(logits / temperature) of one label."""
-
-    def __init__(self, num_images: int, num_classes: int) -> None:
-        self._total_BK = np.zeros((num_images, num_classes))
-        self._num_added = 0
-
-    def add(self, logits_BK: torch.Tensor, temperature: float, task: Task = ONE_LABEL) -> None:
-        """Take the answers of one member by one look into the mean; `task` is in the order of these logits."""
-        self._total_BK += task.probabilities(logits_BK, temperature)
-        self._num_added += 1
-
-    def value(self) -> np.ndarray:
-        """probability_BK float64."""
-        mean_BK: np.ndarray = self._total_BK / self._num_added
-        return mean_BK
 
 
 def in_order(task: Task, order_K: np.ndarray) -> Task:

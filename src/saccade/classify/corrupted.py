@@ -18,8 +18,9 @@ from ..data.source import DataSource
 from ..evaluate.corruptions import CORRUPTIONS, STRENGTHS, corrupt, generator_of, kinds_of
 from ..evaluate.significance import paired_bootstrap
 from ..evaluate.words import percent
-from .classifier import Classifier, MeanProbability
+from .classifier import Classifier
 from .crops import CENTRE
+from .mean_probability import MeanProbability
 from .stream import items_of_source, stream
 
 MAX_IMAGES = 300  # that are corrupted, each in 60 ways

@@ -13,9 +13,9 @@ from PIL import Image
 from ..core.errors import DataError
 from ..core.types import AnyPath
 from ..data.images.decode import decode_opened, opened_16_bit
+from ..data.left_out import PassedOver
 from ..data.source import DataSource
 from ..data.sources.in_memory import GivenImages, HeldImage, as_source, checked_image
-from ..data.sources.shared.image_files import PassedOver
 from .stream import items_of_source, list_images, read_file
 
 _decoding = threading.Lock()  # Pillow reads an opened file once, on one thread: the same image may come twice

@@ -36,11 +36,12 @@ from ..evaluate.significance import compare_answers, paired_bootstrap
 from ..evaluate.words import metrics_of
 from ..runs.ensemble_folder import expand_runs
 from .chosen_threshold import Answering, promised_precision, refuse_confidence_of_labels
-from .classifier import Classifier, MeanProbability, open_classifier, same_weights
+from .classifier import Classifier, open_classifier, same_weights
 from .crops import CENTRE, Look
 from .evaluation import Evaluation, Gain, MemberResult, Together
 from .further import Further, prepare
 from .judged_images import JudgedImages, choose_images
+from .mean_probability import MeanProbability
 from .stream import BATCH_SIZE, items_of_source, stream
 
 

@@ -18,10 +18,11 @@ import numpy as np
 from ..core.addresses import is_address, is_hub
 from ..core.errors import UsageError
 from ..core.types import AnyPath
+from ..data.left_out import PassedOver
 from ..data.opening_line import Told, opening_line, untold
 from ..data.source import DataSource
 from ..data.sources.in_memory import HeldImage
-from ..data.sources.shared.image_files import PassedOver, walk_images
+from ..data.sources.shared.image_files import walk_images
 from ..data.sources.shared.listing import PackedNames
 from .asked_images import STANDARD_INPUT, check_asked, image_at_address, named_source, tell_unused
 from .stream import items_of_source, list_images, read_file

@@ -22,11 +22,12 @@ from ..core.types import Preprocessing
 from ..data.images.bands import channel_words, network_pixels
 from ..data.images.decode import DecodedImage, decode_image
 from ..data.images.preprocess import decoded_short_side_px, refuse_large_resize
+from ..data.left_out import PassedOver
 from ..data.limits import refuse_large_image
 from ..data.loading.reader_threads import Readers
 from ..data.source import DataSource
 from ..data.sources.in_memory import HeldImage
-from ..data.sources.shared.image_files import PassedOver, walk_images, why_no_images
+from ..data.sources.shared.image_files import walk_images, why_no_images
 from .classifier import Classifier, Prepared
 from .crops import Look, prepare_looks
 

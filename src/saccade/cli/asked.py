@@ -31,8 +31,8 @@ class AskedImages:
         reads_labels: bool = False,
     ) -> None:
         from ..classify.asked_images import asked_images
+        from ..data.left_out import PassedOver
         from ..data.opening_line import untold
-        from ..data.sources.shared.image_files import PassedOver
 
         self.quiet, self.as_json = quiet, as_json
         self.opened = untold if quiet else print_opening

@@ -9,7 +9,6 @@ from pathlib import Path
 from ..core.errors import DataError, ImageError
 from ..core.plain_files import open_plain_file
 
-MAX_LEFT_OUT_FRACTION = 0.01  # of the images, or one image, where `on_bad_image` is skip
 MAX_ASPECT = 200  # the longer side over the shorter: where the short side is resized, the long one grows as much
 MAX_JPEG_SCANS = (
     100  # of a progressive file, each as long as the whole picture takes; cameras and encoders write 1 to 20

@@ -24,21 +24,13 @@ from .images.decode import DecodedImage, decode_image
 from .images.digests import BLOCK_BYTES, DIGEST_BYTES, content_digest, pixel_digest
 from .images.near_duplicates import MAX_COPIES, THUMBNAIL_PX, Likeness, is_telling, thumbnail, thumbnails
 from .images.pixel_statistics import statistics_of, statistics_of_bands, statistics_of_many
-from .limits import MAX_LEFT_OUT_FRACTION
+from .left_out import BadImage, why_refused
 from .source import DataSource
 
 MAX_COMPARED = 250_000  # images that are compared for likeness: 64 MB of thumbnails
 CHUNK = 64
 ROUND = 16 * CHUNK  # images after which processes hear of each other: none waits longer for another than these take
 Channels = Literal["auto", "colour", "bands"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class BadImage:
-    """A file that cannot be decoded, and why."""
-
-    key: str
-    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,25 +130,6 @@ def scan_source(
     if refusal := why_refused(source, bad, on_bad_image):
         raise DataError(refusal)
     return scan.report(bad)
-
-
-def why_refused(source: DataSource, bad: tuple[BadImage, ...], on_bad_image: Literal["error", "skip"] = "error") -> str:
-    """What training says instead of beginning where `bad` images cannot be decoded; empty where it begins."""
-    if len(bad) > max(1, MAX_LEFT_OUT_FRACTION * len(source)):
-        return _bad_message(source, bad, too_many(len(bad), len(source)))
-    if bad and on_bad_image == "error":
-        return _bad_message(
-            source, bad, "Repair or remove them; train, transfer and shard leave them out with --on-bad-image skip."
-        )
-    return ""
-
-
-def too_many(num_bad: int, num_images: int) -> str:
-    """Why so many unreadable images are not left out, and what to do."""
-    return (
-        f"{num_bad:,} of {num_images:,} ({100 * num_bad / num_images:.1f} %) is above the 1 % that may be left out: "
-        f"repair or remove them."
-    )
 
 
 def white_of(source: DataSource, largest_N: np.ndarray) -> int:
@@ -425,10 +398,3 @@ def mixed_channels(source: DataSource, num_bands_N: np.ndarray, pair: tuple[int,
         f"Give images of one kind; or take what is shown of all of them, the first three channels: "
         f"--set input.channels=rgb."
     )
-
-
-def _bad_message(source: DataSource, bad: tuple[BadImage, ...], remedy: str) -> str:
-    shown = "; ".join(f"{printable(image.key)}: {image.reason.rstrip('.')}" for image in bad[:2])
-    more = f"; and {len(bad) - 2:,} more" if len(bad) > 2 else ""
-    files = "1 of" if len(bad) == 1 else f"{len(bad):,} of"
-    return f"{printable(source.name)}: {files} {len(source):,} images cannot be decoded.\n{shown}{more}.\n{remedy}"

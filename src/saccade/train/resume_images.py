@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core.errors import CheckpointError, printable
 from ..core.types import SPLITS, Split
-from ..data.limits import MAX_LEFT_OUT_FRACTION
+from ..data.left_out import is_too_many
 from ..runs.checkpoint import newest_checkpoint
 from ..runs.files import parse_tensor_file, read_run_file, read_tensor_file
 from ..runs.names import BEST, CONFIG, FOUND, LAST, SEEN
@@ -59,7 +59,7 @@ def as_begun(images: Images, run_dir: Path, config: RunConfig, begun_digest: str
         )
     split, num_missing = _same_parts(images, seen)
     num_begun = seen.num_own
-    if num_missing > max(1, MAX_LEFT_OUT_FRACTION * num_begun) or not len(split.train_N):
+    if is_too_many(num_missing, num_begun) or not len(split.train_N):
         raise CheckpointError(
             f"{num_missing:,} of the {num_begun:,} images this run trains on are gone from {source}, or have changed: "
             f"more than 1 %.\nPut the images back as they were, or start a new run with another --out."

@@ -15,11 +15,11 @@ from ...core.in_memory import is_given
 from ...core.task import ONE_LABEL, Task
 from ...core.types import MAX_16_BIT, SPLITS
 from ..labels import labels_of
+from ..left_out import BadImage, counted_ending, why_refused
 from ..opening_line import Told, opening_line, untold
-from ..scan import BadImage, mixed_channels, why_refused
+from ..scan import mixed_channels
 from ..source import DataSource, GradeSource, NumberSource, open_readable, open_source
 from ..sources.folder.source import ImageFolder
-from ..sources.shared.image_files import counted_ending
 from ..split import refuse_unlearnable
 from .findings import KINDS, Finding, find_faults
 from .found_images import FoundImages, found_images

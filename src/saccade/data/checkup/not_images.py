@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..sources.shared.image_files import ENDINGS, SYSTEM_NAMES
+from ..left_out import ENDINGS, SYSTEM_NAMES
 
 OTHER_ENDING = "its ending is not of a format that is read"
 MANAGED = {"readme.md", "readme.txt", "readme", "license", "license.txt"}

@@ -11,7 +11,6 @@ with balanced sampling it has as many places, dealt evenly to the classes.
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
@@ -24,7 +23,7 @@ from ...core.processors import available_cpus
 from ...core.types import Batch, Preprocessing
 from ..augmentation_policy import AugmentConfig
 from ..augmenter import Augmenter
-from ..limits import MAX_LEFT_OUT_FRACTION
+from ..left_out import LeftOut, is_too_many
 from ..source import DataSource
 from ..store_place import DEFAULT_LIMIT_BYTES
 from .batch_maker import Assembly, BatchMaker
@@ -86,15 +85,6 @@ class LoaderConfig(FrozenConfig):
     def own_lanes(self) -> range:
         """The parts of every batch that this process makes."""
         return range(self.first_lane, self.lanes if self.last_lane < 0 else self.last_lane + 1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LeftOut:
-    """A file that could not be read in mid-run and left its batch (`on_bad_image: skip`)."""
-
-    key: str
-    reason: str
-    epoch: int
 
 
 def keep_waiting() -> None:
@@ -263,7 +253,7 @@ class Loader:
         known = {one.key for one in self.left_out}
         new = {error.key: error for error in bad if error.key not in known}  # once, however often it is shown
         self.left_out += [LeftOut(key=error.key, reason=error.reason, epoch=epoch) for error in new.values()]
-        if len(self.left_out) > max(1, MAX_LEFT_OUT_FRACTION * self.num_samples):
+        if is_too_many(len(self.left_out), self.num_samples):
             raise DataError(
                 f"{len(self.left_out)} of {self.num_samples} images have turned unreadable, more than 1 %; the last: "
                 f"{first.message}\nA disk or a network share may be failing. What was saved is intact."

@@ -24,8 +24,9 @@ from ...core.display import Displayed
 from ...core.errors import DataError, StorageError, UsageError, counted, printable
 from ...core.types import MAX_16_BIT, SPLITS
 from ..images.digests import content_digest
+from ..left_out import BadImage
 from ..random_numbers import permutation
-from ..scan import BadImage, scan_source
+from ..scan import scan_source
 from ..source import DataSource
 from ..sources.shared.tar_members import tar_members
 from ..sources.tar.index import INDEX_ENDING

@@ -15,7 +15,7 @@ from saccade.data.images.decode import decode_image
 from saccade.data.images.formats import table
 from saccade.data.images.formats.table import ENDINGS, FORMATS, format_of
 from saccade.data.images.formats.tiff import read_directory
-from saccade.data.sources.shared.image_files import ENDINGS as LISTED
+from saccade.data.left_out import ENDINGS as LISTED
 
 REPOSITORY = Path(__file__).parents[4]
 NOISE_HWC = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)

@@ -8,12 +8,12 @@ import numpy as np
 
 from ....core.errors import DataError, printable, shell_word
 from ....core.types import Record
+from ...left_out import PassedOver
 from ...records import RecordTable, one_label_each, table_of_labels
 from ...source import ARCHIVES, DataSource, SourceFormat, register
 from ..shared.image_files import (
     ENDINGS_SHOWN,
     Identity,
-    PassedOver,
     identities,
     images_directly_in,
     list_entries,

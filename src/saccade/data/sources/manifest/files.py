@@ -11,15 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ....core.errors import DataError, printable
-from ..shared.image_files import (
-    ENDINGS,
-    has_images,
-    images_directly_in,
-    is_folder,
-    list_entries,
-    subfolders,
-    walk_images,
-)
+from ...left_out import ENDINGS
+from ..shared.image_files import has_images, images_directly_in, is_folder, list_entries, subfolders, walk_images
 from ..shared.listing import PackedNames, split_of_name
 
 CHUNK = 65_536

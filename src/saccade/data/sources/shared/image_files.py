@@ -1,90 +1,22 @@
-"""The files and folders of images on a disk: one list of endings, one walker, one count of what is passed over.
+"""The files and folders of images on a disk: one list of endings, one walker.
 
 Training, judging, prediction and the check-up of a set see the same files of a folder.
 """
 
 import errno
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 
-from ....core.errors import DataError, ImageError, counted, printable
+from ....core.errors import DataError, ImageError, printable
 from ....core.plain_files import NotPlainFile, open_plain_file
 from ...images.formats.table import ENDINGS as IMAGE_ENDINGS
+from ...left_out import ENDINGS, SYSTEM_NAMES, SYSTEM_NAMES_BYTES, PassedOver
 from ...limits import refuse_large_image
 from ...source import ARCHIVES, read_error
 
-ENDINGS = tuple(map(os.fsencode, IMAGE_ENDINGS))
 ENDINGS_SHOWN = " ".join(IMAGE_ENDINGS)
-# what systems and archives leave behind: of no interest to anyone
-SYSTEM_NAMES = {
-    *("__macosx", "thumbs.db", ".ds_store", "desktop.ini", "@eadir", "lost+found"),
-    *("$recycle.bin", "system volume information"),
-}
-SYSTEM_NAMES_BYTES = {name.encode() for name in SYSTEM_NAMES}
-# files that belong to a set of images, and are no lost images
-COMPANIONS = {b"readme.md", b"readme.txt", b"readme", b"license", b"license.txt"}
-MAX_ENDING_CHARACTERS = 12
-
 Identity = tuple[int, int]
-
-
-class PassedOver:
-    """Counts the files of a folder that are not read as images, by ending, and those that stand at no class."""
-
-    def __init__(self) -> None:
-        self._by_ending: Counter[str] = Counter()
-        self.num_irregular = 0
-        self.num_hidden = 0
-        self.num_beside = 0
-
-    def add(self, entry: os.DirEntry[bytes]) -> None:
-        """Count a file that the walker met and did not read."""
-        name = entry.name.lower()
-        if name in SYSTEM_NAMES_BYTES or name in COMPANIONS:
-            return
-        if name.startswith(b"."):
-            self.num_hidden += name.endswith(ENDINGS)  # .gitignore and the like are no lost images
-            return
-        if name.endswith(ENDINGS):
-            self.num_irregular += 1
-            return
-        self._by_ending[counted_ending(os.fsdecode(name))] += 1
-
-    def update(self, other: "PassedOver") -> None:
-        """Count what `other` counted, too."""
-        self._by_ending.update(other._by_ending)
-        self.num_irregular += other.num_irregular
-        self.num_hidden += other.num_hidden
-        self.num_beside += other.num_beside
-
-    def by_ending(self) -> dict[str, int]:
-        """{ending in lower case: number of files}, the most frequent first."""
-        return dict(sorted(self._by_ending.items(), key=lambda item: (-item[1], item[0])))
-
-    def sentence(self) -> str:
-        """`10 files passed over: 9 .heic, 1 .docx`; empty where every file was read."""
-        parts = [f"{count:,} {printable(ending)}" for ending, count in self.by_ending().items()]
-        if len(parts) > 6:
-            rest = sum(list(self.by_ending().values())[5:])
-            parts = [*parts[:5], f"{rest:,} of other endings"]
-        if self.num_beside:
-            parts.append(f"{counted(self.num_beside, 'image')} beside the class folders")
-        if self.num_irregular:
-            parts.append(
-                f"{self.num_irregular:,} that {'is not a file' if self.num_irregular == 1 else 'are not files'}"
-            )
-        if self.num_hidden:
-            parts.append(counted(self.num_hidden, "hidden image"))
-        total = self._by_ending.total() + self.num_beside + self.num_irregular + self.num_hidden
-        return f"{counted(total, 'file')} passed over: {', '.join(parts)}" if total else ""
-
-
-def counted_ending(name: str) -> str:
-    """Under which ending a file is counted that is not read: `.docx`, in lower case."""
-    ending = os.path.splitext(name)[1].lower()
-    return ending if 0 < len(ending) <= MAX_ENDING_CHARACTERS else "without an ending"
 
 
 def walk_images(
