@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score, precision_score, recall_score
+from sklearn.metrics import f1_score, precision_recall_curve, precision_score, recall_score
 
 from saccade.core.task import SEVERAL_LABELS, sigmoid
 from saccade.evaluate.label_answers import (
@@ -59,19 +59,19 @@ def test_the_threshold_is_the_best_of_all(goal: str):
         probability_N = sigmoid(generator.normal(2.0 * has_N - 1)).round(int(generator.integers(1, 4)))
         wanted = float(generator.uniform(0.3, 1.0))
         threshold, is_reached = choose_threshold(probability_N, has_N, goal, wanted)
-        said = [(probability_N >= other) for other in np.unique(probability_N)]
-        precisions = [precision_score(has_N, each) for each in said]
-        recalls = [recall_score(has_N, each) for each in said]
+        precision_T, recall_T, _ = precision_recall_curve(has_N, probability_N)
+        precisions, recalls = precision_T[:-1], recall_T[:-1]  # the last point is of no threshold
         own_N = probability_N >= threshold
         if goal == "f1":
-            assert f1_score(has_N, own_N) == pytest.approx(max(f1_score(has_N, each) for each in said))
+            best = max(2 * precisions * recalls / np.maximum(precisions + recalls, 1e-300))
+            assert f1_score(has_N, own_N) == pytest.approx(best)
             continue
         kept, other = (precisions, recalls) if goal == "precision" else (recalls, precisions)
         own_kept = (precision_score if goal == "precision" else recall_score)(has_N, own_N)
         own_other = (recall_score if goal == "precision" else precision_score)(has_N, own_N)
-        enough = [rest for value, rest in zip(kept, other, strict=True) if value >= wanted - 1e-12]
-        assert is_reached == bool(enough)
-        assert own_other == pytest.approx(max(enough)) if enough else own_kept == pytest.approx(max(kept))
+        enough = other[kept >= wanted - 1e-12]
+        assert is_reached == bool(len(enough))
+        assert own_other == pytest.approx(max(enough)) if len(enough) else own_kept == pytest.approx(max(kept))
 
 
 def test_a_class_with_few_images_keeps_a_half_and_what_cannot_be_reached_is_told():
