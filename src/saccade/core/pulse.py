@@ -8,10 +8,11 @@ comes last is heard at once.
 """
 
 import threading
-from datetime import timedelta
 
 import torch
 from torch import distributed
+
+from . import torch_private
 
 MOST_WORK_S = 1800.0  # a process that lives and has still not come is taken for one that never will
 MOST_PAUSE_S = 1.0
@@ -96,7 +97,7 @@ class Pulse:
     def _exchanged(self, told_2: torch.Tensor, allowed_s: float) -> list[list[int]]:
         """What each process tells, by rank."""
         if allowed_s != self._used_s:
-            distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=allowed_s), self._group)
+            torch_private.set_group_timeout(self._group, allowed_s)
             self._used_s = allowed_s
         heard = [torch.empty_like(told_2) for _ in range(self._world_size)]
         distributed.all_gather(heard, told_2, group=self._group)

@@ -15,6 +15,7 @@ from datetime import timedelta
 import torch
 from torch import distributed
 
+from . import torch_private
 from .errors import GroupError, NoAnswerError, SaccadeError, printable
 from .pulse import Pulse
 
@@ -181,7 +182,7 @@ class Ranks:
         groups = [] if self.is_alone else [distributed.group.WORLD]
         groups += [self.machines.within, self.machines.between] if self.machines else []
         for group in groups:
-            distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=timeout_s), group)
+            torch_private.set_group_timeout(group, timeout_s)
         if self.pulse:
             self.pulse.use_timeout(timeout_s)
 

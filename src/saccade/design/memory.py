@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..core.errors import ModelError, UsageError, did_you_mean, printable
-from ..core.torch_tracing import TorchDispatchMode, tree_leaves
+from ..core.torch_private.tracing import TorchDispatchMode, tree_leaves
 from ..models.build import DRAWS
 from ..models.fit import fake_machine
 from .trace import OTHER_INPUT, Recorder, evaluating, fake_weights, fast_paths_off, input_dtype, refusals

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from ..core.errors import ModelError, printable
-from ..core.torch_tracing import (
+from ..core.torch_private.tracing import (
     DataDependentOutputException,
     DynamicOutputShapeException,
     FakeTensorMode,

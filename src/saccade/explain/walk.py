@@ -16,7 +16,7 @@ from torch import nn
 
 from ..core.display import figure
 from ..core.errors import ModelError, printable
-from ..core.torch_tracing import TorchDispatchMode
+from ..core.torch_private.tracing import TorchDispatchMode
 from ..design.layers import Flow, Layer
 from ..design.text import DesignTable, shape
 from ..design.trace import evaluating, fast_paths_off, operation_name

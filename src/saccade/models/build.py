@@ -9,7 +9,7 @@ from torch import nn
 
 from ..core.errors import ModelError, brief
 from ..core.in_memory import is_given
-from ..core.torch_tracing import TorchDispatchMode
+from ..core.torch_private.tracing import TorchDispatchMode
 from .architecture import MODELS, ModelSpec, build_model
 from .network_in_memory import copy_given
 from .new_head import build_with_new_head, has_new_head

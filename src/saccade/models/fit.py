@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from ..conv.geometry import Window
 from ..core.errors import ModelError, printable
-from ..core.torch_tracing import FAKE_TENSOR_LOGGER, FakeTensorMode
+from ..core.torch_private.tracing import FAKE_TENSOR_LOGGER, FakeTensorMode
 from .architecture import ModelSpec, does_not_fit
 
 WINDOWED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)

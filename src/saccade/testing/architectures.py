@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..core.errors import ModelError, printable
-from ..core.torch_tracing import TorchDispatchMode
+from ..core.torch_private.tracing import TorchDispatchMode
 from ..models.architecture import MODELS, Architecture, ImageClassifier, ModelSpec
 from ..models.build import without_weights
 from .contract import broken

@@ -1,6 +1,6 @@
 """torch's tensors without memory, and the hook that sees every kernel called: what the design desk is built on.
 
-Kept apart from `torch_private`, because the import takes longer; only what traces a network pays for it.
+Kept apart from the rest of this folder, because the import takes longer; only what traces a network pays for it.
 """
 
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode

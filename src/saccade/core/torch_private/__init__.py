@@ -2,10 +2,13 @@
 
 torch.optim and torch.use_deterministic_algorithms call the same kernels and switches, but import torch's compiler on
 the way, which takes a second or two of every start; a documented way to the others is missing. Where a release of
-torch renames or drops one, this file alone changes. The tests hold every use to what torch documents.
+torch renames or drops one, this folder alone changes. The tests hold every use to what torch documents.
 """
 
+from datetime import timedelta
+
 import torch
+from torch import distributed
 from torch.nn.modules.batchnorm import _BatchNorm
 
 TRIED_WITH = ("2.13.0",)  # releases of torch with which the whole suite has passed
@@ -88,3 +91,8 @@ def fused_convolution(
 def set_deterministic(is_on: bool, warn_only: bool = False) -> None:
     """What torch.use_deterministic_algorithms sets."""
     torch._C._set_deterministic_algorithms(is_on, warn_only=warn_only)
+
+
+def set_group_timeout(group: distributed.ProcessGroup | None, timeout_s: float) -> None:
+    """Calls of `group` that begin from here on fail after `timeout_s` seconds."""
+    distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=timeout_s), group)
