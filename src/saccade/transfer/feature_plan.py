@@ -26,7 +26,7 @@ from .ladder_images import multiply_adds_behind
 
 PACKAGE = Path(__file__).parents[1]
 # What decides the values of a feature: these files, and all modules that lie directly in these rooms.
-CODE_FILES = ("core/runtime.py", "core/torch_private.py")
+CODE_FILES = ("core/runtime.py", "core/torch_private/__init__.py")
 CODE_ROOMS = (
     *("data", "data/augment", "data/augment/shared", "data/images", "data/loading"),
     *("kernels", "models", "models/zoo", "transfer"),
