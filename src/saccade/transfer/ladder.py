@@ -217,10 +217,10 @@ class Ladder:
         self._told.add(told)
         low, high = wilson_interval(int(right_M.sum()), len(right_M))
         took = f"{sum(answer.seconds for answer in answers):.1f} s" if is_new else "kept from before"
-        has_fewer = num_used < self.trial(1).num_used
-        fewer = f", learning from {num_used:,}" if has_fewer else ""
+        fewer = f", learning from {num_used:,}" if num_used < self.trial(1).num_used else ""
+        column = "picture" if fewer or is_for_the_picture(depth, trained) else "depth  "
         self.work.progress.measured(
-            f"{'picture' if has_fewer or is_for_the_picture(depth, trained) else 'depth  '} {trained_words(depth, trained)}{fewer}: {percent(right_M.mean())} % "
+            f"{column} {trained_words(depth, trained)}{fewer}: {percent(right_M.mean())} % "
             f"({percent(low)} to {percent(high)}) of {len(right_M):,} images left out are right, {took}"
         )
 
