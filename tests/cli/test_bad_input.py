@@ -183,6 +183,14 @@ def test_an_unknown_option_is_a_usage_error(saccade: Callable):
     assert "Traceback" not in finished.errors
 
 
+def test_without_a_command_the_help_is_shown_and_no_error(saccade: Callable):
+    asked, finished = saccade("--help"), saccade()
+    assert (asked.status, finished.status) == (0, 2)
+    assert finished.output == asked.output
+    assert finished.output.startswith("Usage: saccade ")
+    assert finished.errors == ""
+
+
 def test_a_place_that_cannot_be_written(saccade: Callable, tmp_path: Path):
     if os.geteuid() == 0:
         place = Path("/sys/saccade-run")

@@ -113,7 +113,7 @@ def test_one_photo_and_a_folder_without_labels_are_previewed(saccade: Callable, 
         assert {image["key"] for image in values["images"]} == names
         assert values["notes"] == [
             "photos of 150 pixels are shrunk to 32x32, the input of lenet5: most of their detail is "
-            "lost. As photos are trained on: --model resnet18, or --input 224"
+            "lost. To draw them as a larger network sees them: --model resnet18, or --input 224"
         ]
     whole = saccade("preview", tmp_path / "loose", "--input", "96", "--out", tmp_path / "p.png")
     assert whole.output == f"3 images, drawn 8 times each: {tmp_path / 'p.png'}\n"

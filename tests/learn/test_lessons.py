@@ -235,7 +235,9 @@ def test_figures_of_the_list_stand_in_the_lesson_and_every_lesson_is_whole(name:
 def test_the_list_names_every_topic(run: Run):
     status, out, err = run()
     assert (status, err) == (0, "")
-    assert [line.split()[0] for line in out.splitlines()[1:]] == list(TOPICS)
+    *lines, blank, following = out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == list(TOPICS)
+    assert (blank, following) == ("", "Next: saccade learn edges --out edges.html")
     assert [topic["name"] for topic in json.loads(run("--json")[1])["topics"]] == list(TOPICS)
 
 

@@ -182,6 +182,12 @@ def test_a_line_becomes_json_and_text_and_comes_back():
             "pool f3 q2",
             "pool has no option 'q2'.\n  pool f3 q2\n          ^^\nIt takes: f, s, p, same.",
         ),
+        (
+            "pool conv 8 f3",
+            "pool has no option 'conv'.\n  pool conv 8 f3\n       ^^^^\n"
+            "A layer of its own has '|' in front of it: | conv",
+        ),
+        ("conv16 f3", "Unknown layer 'conv16'. Did you mean 'conv 16'?\n  conv16 f3\n  ^^^^^^"),
         ("gap x2", "gap has no option 'x2'.\n  gap x2\n      ^^\nIt takes none."),
         ("conv 8 f0", "f must be 1 to 1,000, got 0.\n  conv 8 f0\n         ^^"),
         ("conv 0 f3", "The number must be 1 to 1,000,000, got 0.\n  conv 0 f3\n       ^"),

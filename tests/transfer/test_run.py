@@ -160,7 +160,9 @@ def test_the_measurement_of_a_batch_is_told_when_it_begins(backbone: Path, tmp_p
         )
 
 
-@pytest.mark.parametrize("progress", [CutAfter(working="last layer alone"), CutAfter(epoch=1), CutAfter(epoch=2)])
+@pytest.mark.parametrize(
+    "progress", [CutAfter(working="choosing the depth: a new last layer alone"), CutAfter(epoch=1), CutAfter(epoch=2)]
+)
 def test_a_transfer_that_was_cut_off_goes_on_to_the_same_bits(
     backbone: Path, whole: Whole, tmp_path: Path, progress: CutAfter
 ):
@@ -179,7 +181,7 @@ def test_a_measurement_that_was_finished_is_not_made_again(
     undisturbed = whole("auto").run.run_dir
     asked = replace(request(backbone, tmp_path / "cut", "auto"), cache="none")
     with pytest.raises(Cut):
-        api.transfer(asked, CutAfter(working="last layer on stem"))
+        api.transfer(asked, CutAfter(working="for the picture alone: a new last layer on stem"))
     finished = json.loads((tmp_path / "cut" / "measured.json").read_text())["fits"]
     assert "linear all 1/1 look 1" in finished
     measured: list[tuple[str, str]] = []
@@ -217,7 +219,7 @@ def test_measurements_of_other_images_or_values_are_not_used(tmp_path: Path):
 def test_measurements_that_are_damaged_are_named(backbone: Path, tmp_path: Path):
     asked = replace(request(backbone, tmp_path / "run", "auto"), cache="none")
     with pytest.raises(Cut):
-        api.transfer(asked, CutAfter(working="last layer on stem"))
+        api.transfer(asked, CutAfter(working="for the picture alone: a new last layer on stem"))
     path = tmp_path / "run" / "measured.json"
     path.write_text(path.read_text().replace('"right": "', '"right": "yes'))
     with pytest.raises(SaccadeError) as caught:

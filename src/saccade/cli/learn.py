@@ -27,6 +27,7 @@ def learn(
             return
         rows = [[name, entry.summary] for name, entry in TOPICS.items()]
         print_result(format_table(["topic", "what there is to see"], rows, left=2))
+        print_result("\nNext: saccade learn edges --out edges.html")
         return
     if out is not None:
         check_page(out)

@@ -71,7 +71,6 @@ NO_PERMISSION = (
 
 app = typer.Typer(
     help="From a folder of images to a convolutional classifier you can trust.",
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -185,12 +184,14 @@ def _run(arguments: list[str]) -> int:
     if command is not None:
         refuse_odd_numbers(arguments[0], command, arguments[1:])
     try:
-        status = _commands()(args=arguments, prog_name="saccade", standalone_mode=False)
+        status = _commands()(args=arguments or ["--help"], prog_name="saccade", standalone_mode=False)
     except WRONG_ARGUMENTS as error:
         told = UsageError(usage_message(error, arguments))
         _fail(told.message, int(error.exit_code), told)
     if status == 130:  # typer has caught Ctrl-C, and says nothing
         raise KeyboardInterrupt
+    if not arguments:  # the help is shown, but no command was given
+        return 2
     return status if isinstance(status, int) else 0
 
 

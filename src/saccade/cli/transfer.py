@@ -207,7 +207,7 @@ def features_words(num_computed: int, num_found: int) -> str:
         return counted(num_computed, "image")
     if not num_computed:
         return "all read from the cache"
-    return f"{counted(num_computed, 'image')}; of {num_found:,} others read from the cache"
+    return f"{counted(num_computed, 'image')}; those of {num_found:,} more from the cache"
 
 
 def _kept(result: "TransferResult") -> list[str]:

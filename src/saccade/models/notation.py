@@ -186,7 +186,9 @@ class _Parser:
         self.take()
         kind = ALIASES.get(token.text.lower(), token.text.lower())
         if kind not in OPTIONS:
-            hint = did_you_mean(kind, [*OPTIONS, *ALIASES]) or f" Layers: {', '.join(OPTIONS)}."
+            glued = re.fullmatch(r"(conv|fc|dense)([0-9]{1,7})", token.text.lower())
+            hint = f" Did you mean '{glued[1]} {glued[2]}'?" if glued else did_you_mean(kind, [*OPTIONS, *ALIASES])
+            hint = hint or f" Layers: {', '.join(OPTIONS)}."
             fail(self.text, token.start, token.end, f"Unknown layer '{printable(token.text)}'.{hint}")
         branches = self._branches(kind, token, depth) if kind in GROUPS else ()
         values: dict[str, Any] = {}
@@ -242,6 +244,8 @@ class _Parser:
             takes = [option for option in options if option not in ("n", "activation")]
             takes += [f"an activation ({', '.join(ACTIVATIONS)})"] * ("activation" in options)
             hint = f"It takes: {', '.join(takes)}." if takes else "It takes none."
+            if ALIASES.get(word, word) in OPTIONS:
+                hint = f"A layer of its own has '|' in front of it: | {word}"
             fail(self.text, token.start, token.end, f"{kind} has no option '{printable(token.text)}'.", hint)
         number, least = int(match[2]), 0 if letter == "p" else 1
         if not least <= number <= MAX_NUMBERS[letter]:

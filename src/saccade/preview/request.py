@@ -73,7 +73,8 @@ class PreviewResult:
             return []
         return [
             f"photos of {short_px:,} pixels are shrunk to {height_px}x{width_px}, the input of {self.config.model}: "
-            f"most of their detail is lost. As photos are trained on: --model resnet18, or --input 224"
+            f"most of their detail is lost. To draw them as a larger network sees them: --model resnet18, or "
+            "--input 224"
         ]
 
     def picture(self) -> Image.Image:

@@ -141,7 +141,7 @@ class Ladder:
         wanted = range(len(self.looks))[:num_looks]
         for number in wanted:
             if number not in known:
-                self._working(trained_words(depth, trained), number, trial.num_used)
+                self._working(depth, trained, number, trial.num_used)
                 numbers = self._at_once(number, known)
                 for which, found in zip(numbers, self._judge_looks(depth, trained, trial, numbers), strict=True):
                     known[which] = found
@@ -218,14 +218,17 @@ class Ladder:
         low, high = wilson_interval(int(right_M.sum()), len(right_M))
         took = f"{sum(answer.seconds for answer in answers):.1f} s" if is_new else "kept from before"
         fewer = f", learning from {num_used:,}" if num_used < self.trial(1).num_used else ""
+        column = "picture" if fewer or is_for_the_picture(depth, trained) else "depth  "
         self.work.progress.measured(
-            f"depth   {trained_words(depth, trained)}{fewer}: {percent(right_M.mean())} % "
+            f"{column} {trained_words(depth, trained)}{fewer}: {percent(right_M.mean())} % "
             f"({percent(low)} to {percent(high)}) of {len(right_M):,} images left out are right, {took}"
         )
 
-    def _working(self, what: str, number: int, num_used: int) -> None:
+    def _working(self, depth: str, trained: str, number: int, num_used: int) -> None:
         again = f" (fold {number + 1})" if len(self.looks) > 1 else ""
-        self.work.progress.working(f"choosing the depth: {what}, {num_used:,} images{again}")
+        decides = num_used == self.trial(1).num_used and not is_for_the_picture(depth, trained)
+        why = "choosing the depth" if decides else "for the picture alone"
+        self.work.progress.working(f"{why}: {trained_words(depth, trained)}, {num_used:,} images{again}")
 
     def _judge(self, depth: str, trained: str, trial: Trial, fits: Fits) -> Answers:
         mean_ND = self.values[self.means[depth]].float()
@@ -261,6 +264,11 @@ def _as_bytes(answers: list[tuple[int, Answers]]) -> bytes:
     return json.dumps(
         [[fold, np.packbits(each.right_M).tobytes().hex(), each.seconds, each.num_parameters] for fold, each in answers]
     ).encode()
+
+
+def is_for_the_picture(depth: str, trained: str) -> bool:
+    """Whether what is `trained` behind `depth` is only shown: new layers decide nothing but the last one alone."""
+    return trained == HIDDEN or (trained == LINEAR and depth != ALL)
 
 
 def trained_words(depth: str, trained: str) -> str:
