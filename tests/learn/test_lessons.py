@@ -253,6 +253,11 @@ def test_a_topic_prints_its_numbers_and_writes_its_page(run: Run):
 
 
 BAD = {
+    "a word": (
+        ["Convolution"],
+        "Unknown topic 'Convolution'. Topics on it: flip, network-a, network-b, vgg, one-by-one.\n"
+        "'saccade learn' lists the topics.",
+    ),
     "unknown": (["edgse"], "Unknown topic 'edgse'. Did you mean 'edges'?\n'saccade learn' lists the topics."),
     "another ending": (
         ["edges", "--out", "edges.pdf"],

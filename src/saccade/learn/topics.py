@@ -49,12 +49,17 @@ TOPICS: dict[str, Topic] = {
 def lesson_of(name: str) -> Lesson:
     """The lesson of that topic, its numbers computed now. Raises UnknownNameError."""
     if name not in TOPICS:
-        raise UnknownNameError(
-            f"Unknown topic '{printable(name)}'.{did_you_mean(name, TOPICS)}\n'saccade learn' lists the topics."
-        )
+        raise UnknownNameError(f"Unknown topic '{printable(name)}'.{_meant(name)}\n'saccade learn' lists the topics.")
     module = import_module(f".{TOPICS[name].module}", __package__)
     build: Callable[[], Lesson] = module.LESSONS[name]
     return build()
+
+
+def _meant(name: str) -> str:
+    """The topics whose line has the word, or the one that is spelled nearly so."""
+    word = name.strip().lower()
+    about = [topic for topic, entry in TOPICS.items() if word in entry.summary.lower()]
+    return f" Topics on it: {', '.join(about)}." if len(word) > 2 and about else did_you_mean(name, TOPICS)
 
 
 def check_page(out: Path) -> None:
