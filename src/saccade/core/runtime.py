@@ -13,7 +13,8 @@ from pydantic import Field
 from . import torch_private
 from .config import FrozenConfig
 from .errors import ConfigError, brief
-from .host_process import remember_gpu
+from .given import check_kind
+from .host_process import FLOAT32_PRODUCTS, remember_gpu
 from .packages import installed_version
 from .processors import available_cpus
 from .ranks import ALONE, Ranks, current_ranks
@@ -83,6 +84,7 @@ def start(config: RuntimeConfig) -> Runtime:
 
     Raises ConfigError where the device is not there.
     """
+    check_kind(config, RuntimeConfig, 'api.RuntimeConfig(device="cpu", num_threads=2)')
     num_threads = config.num_threads or available_cpus()
     torch.set_num_threads(num_threads)
     ranks = current_ranks()
@@ -108,6 +110,8 @@ def make_deterministic(device: torch.device) -> None:
     torch.backends.cudnn.allow_tf32 = (
         False  # float32 is float32: cuDNN's convolutions would round its inputs to 10 bits
     )
+    for products in FLOAT32_PRODUCTS:
+        products.fp32_precision = "ieee"
 
 
 def compute_exactly() -> None:
