@@ -373,7 +373,8 @@ def test_an_opened_image_of_16_bits_may_have_any_order_of_bytes(mode: str):
     image = Image.frombuffer(mode, (3, 1), value_HW.tobytes(), "raw", mode, 0, 1)
     assert decode_opened(image, "a").tolist() == [[[0] * 3, [255] * 3, [90] * 3]]
     deep_HW = opened_16_bit(image)
-    assert deep_HW is not None and deep_HW.tolist() == [[0, 65535, 23258]]
+    assert deep_HW is not None
+    assert deep_HW.tolist() == [[0, 65535, 23258]]
 
 
 def test_an_opened_image_has_the_pixels_of_its_file(shared: Callable[[str], Path]):
