@@ -33,8 +33,10 @@ class _Found:
     """What one verb found in the process, as steps that put it back."""
 
     def __init__(self) -> None:
+        self.thread = threading.get_ident()
         self.has_gpu = torch.cuda.is_initialized()
-        self.steps: list[PutBack] = [*_settings(), _environment(), _warning_filters(), *_random_states(self.has_gpu)]
+        self.steps: list[PutBack] = [*_settings(), _environment(), _warning_filters()]
+        self.random: list[PutBack] = _random_states(self.has_gpu)
 
 
 _lock = threading.RLock()
@@ -108,17 +110,23 @@ def remember_gpu() -> None:
     with _lock:
         if _open and not _open[-1].has_gpu:
             _open[-1].has_gpu = True
-            _open[-1].steps.append(_gpu_states())
+            _open[-1].random.append(_gpu_states())
 
 
 def _put_back(found: _Found) -> None:
-    """Undo what was set since; where a verb that began later still runs, leave it to that one."""
+    """Undo what was set since; where a verb that began later still runs, leave it to that one.
+
+    The random states of before are not for a verb of another thread, which may be in the middle of its draws: it puts
+    back, at its end, what it found itself.
+    """
     place = _open.index(found)
     _open.remove(found)
     if place < len(_open):
         _open[place].steps += found.steps
+        _open[place].random += found.random
         return
-    for step in found.steps:
+    is_drawing = any(other.thread != found.thread for other in _open)
+    for step in found.steps if is_drawing else found.steps + found.random:
         step()
 
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from .ranks import ALONE, Ranks, current_ranks
 
 DISTRIBUTION = "saccade-learn"  # the name on the package index; what is imported is saccade
 PACKAGES = ("torch", "numpy", "safetensors", "pillow", "simplejpeg", "opencv-python-headless", "scikit-learn")
+
+
+DRAWS = threading.RLock()  # held by who draws: torch has one generator for all threads of a process
 
 
 class RuntimeConfig(FrozenConfig):
@@ -160,6 +164,14 @@ def seed_everything(seed: int, *place: int) -> None:
         torch.cuda.manual_seed_all(mixed)
     if torch.backends.mps.is_available():
         torch.mps.manual_seed(mixed)
+
+
+@contextmanager
+def seeded(seed: int, *place: int) -> Iterator[None]:
+    """`seed_everything`, and of all threads the enclosed work alone draws."""
+    with DRAWS:
+        seed_everything(seed, *place)
+        yield
 
 
 def mix_seeds(*numbers: int) -> int:

@@ -24,6 +24,7 @@ from ..core.documents import DeniedError, DocumentError, read_plain_file
 from ..core.errors import CheckpointError, DeniedRun, ModelError, TrainingError, UnknownNameError, printable, shell_word
 from ..core.in_memory import is_given
 from ..core.plain_files import open_plain_file, refuse_denied_run, refuse_long_name
+from ..core.runtime import DRAWS
 from ..core.task import Task
 from ..models.architecture import ModelSpec
 from ..models.build import resolve_model, without_weights
@@ -94,7 +95,8 @@ class Checkpoint:
         weights = self.load_weights_of(model)
         model.load_state_dict(weights, assign=True)
         if any(buffer.is_meta for buffer in model.buffers()):  # constants that are not part of the weights
-            model = resolve_model(self.manifest.model, self.manifest.spec)
+            with DRAWS:
+                model = resolve_model(self.manifest.model, self.manifest.spec)
             model.load_state_dict(weights)
         return model.eval()
 
