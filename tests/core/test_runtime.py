@@ -9,8 +9,8 @@ from tests.processes import run_python
 from saccade.core import processors, runtime
 from saccade.core.errors import ConfigError, UsageError
 from saccade.core.free_memory import free_memory_bytes
-from saccade.core.ranks import Ranks
 from saccade.core.host_process import scoped_runtime
+from saccade.core.ranks import Ranks
 from saccade.core.runtime import RuntimeConfig, own_device, start
 
 
@@ -177,5 +177,5 @@ if child == 0:
     os._exit(0)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
-    done = run_python(["-W", "ignore", "-c", code], tmp_path)
+    done = run_python(["-c", code], tmp_path)
     assert done.returncode == 0, done.stderr
