@@ -36,7 +36,7 @@ def is_single(images: Any, num_channels: int = 3) -> bool:
     return len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4, num_channels))
 
 
-def item_of(image: GivenImage, name: str) -> HeldImage:
+def item_of(image: Any, name: str) -> HeldImage:
     """One image, read or decoded when its turn comes. Raises DataError for what is no image."""
     if isinstance(image, HeldImage):
         return image
