@@ -42,7 +42,8 @@ from .classify.units import Row, UnitFolder, UnitsWritten, require_parquet
 from .core import atomic
 from .core.agreement import agreed, from_first
 from .core.apart import one_of_each_machine
-from .core.errors import ImageError, SaccadeError, Stopped, UsageError, printable, shell_word
+from .core.errors import ImageError, SaccadeError, Stopped, UsageError, brief, printable, shell_word
+from .core.given import check_count, check_kind, listed
 from .core.host_process import ScopedIterator, scoped_runtime
 from .core.in_memory import short_name
 from .core.plain_numbers import check_seed
@@ -237,6 +238,10 @@ __all__ = [
 ]
 
 
+TRAIN_EXAMPLE = 'api.train(api.TrainRequest(source="photos"))'
+TRANSFER_EXAMPLE = 'api.transfer(api.TransferRequest(source="photos"))'
+
+
 @scoped_runtime()
 def train(
     request: TrainRequest, progress: RunProgress | None = None, command: str = "saccade.api.train"
@@ -245,6 +250,7 @@ def train(
 
     Ctrl-C and `request_stop` end it with everything saved (Stopped).
     """
+    check_kind(request, TrainRequest, TRAIN_EXAMPLE)
     if request.ensemble:
         raise UsageError("api.train trains one run; api.train_ensemble trains several.")
     with named_train(request) as asked:
@@ -282,6 +288,7 @@ def transfer(
     Pictures of what was measured lie in the run: `ladder.svg` where the depth was chosen by evidence, `backbones.svg`
     where networks were compared.
     """
+    check_kind(request, TransferRequest, TRANSFER_EXAMPLE)
     ranks = current_ranks()
     with named_transfer(request) as asked:
         out, search = _path(asked.out), None
@@ -349,6 +356,8 @@ def plan(request: TrainRequest | TransferRequest, progress: RunProgress | None =
     The images are looked at and a few steps are measured; nothing is written, and no weights are downloaded. Raises
     SaccadeError, as they do before their work.
     """
+    if not isinstance(request, TransferRequest):
+        check_kind(request, TrainRequest, 'api.plan(api.TrainRequest(source="photos")), or of a TransferRequest')
     watched = NotedOnce(progress or Silent())
     if request.resume:
         raise UsageError("A dry run is of a new run, and --resume goes on with one.\nLeave one of them out.")
@@ -452,6 +461,7 @@ def find_learning_rate(
 
     Nothing is trained that lasts. Raises SaccadeError.
     """
+    check_kind(request, TrainRequest, 'api.find_learning_rate(api.TrainRequest(source="photos"), "rates.svg")')
     picture = Path(out)
     check_picture(picture)
     atomic.make_folder(picture.parent)
@@ -472,6 +482,7 @@ def train_ensemble(
 
     Raises SaccadeError.
     """
+    check_kind(request, TrainRequest, 'api.train_ensemble(api.TrainRequest(source="photos", ensemble=5))')
     if request.folds:
         raise UsageError(
             "--folds and --ensemble each train several runs, and for another purpose: leave one out.\n"
@@ -945,8 +956,7 @@ def similar(
     page = _path(sheet)
     if page is not None:
         check_sheet(page, "similar", "--sheet")
-    if count < 1:
-        raise UsageError(f"--count is 1 or more, got {count}.")
+    count = check_count(count)
     member = _survey_member(run, "similar", runtime, model)
     if page is not None:
         atomic.check_file(page)
@@ -979,8 +989,7 @@ def suggest(
     Images that the run was trained on are left out. With `out` the list is written there as CSV. `bad` as in
     `features`, `model` as in `evaluate`. Raises SaccadeError.
     """
-    if count < 1:
-        raise UsageError(f"--count is 1 or more, got {count}.")
+    count = check_count(count)
     member = _survey_member(run, "suggest", runtime, model)
     member.task.refuse_unknown("saccade suggest", "grade")
     refuse_no_images(images)
@@ -1101,7 +1110,15 @@ def export(
 
     Each file is run by its own engine and compared with the run before it is kept. Raises SaccadeError.
     """
-    return export_run(Path(run), formats, _path(out), half, _path(runtime), note, int8)
+    return export_run(
+        Path(run),
+        [os.fspath(name) for name in listed(formats, "a format")],
+        _path(out),
+        half,
+        _path(runtime),
+        note,
+        int8,
+    )
 
 
 def serve(
@@ -1179,6 +1196,10 @@ def shard(
     training. `decoding(done, total)` and then `progress(done, total)` count images, `opened` as in `evaluate`. Raises
     SaccadeError.
     """
+    if on_bad_image not in ("error", "skip"):
+        raise UsageError(f"--on-bad-image must be error or skip, got '{brief(str(on_bad_image), 40)}'.")
+    if settings is not None:
+        check_kind(settings, ShardSettings, 'api.shard("photos", "shards", api.ShardSettings(images_per_shard=1000))')
     check_shards_out(os.fspath(out))
     with known_source(source) as text:
         refuse_shards_among_images(text, os.fspath(out))
@@ -1207,7 +1228,10 @@ def table(target: AnyPath, request: TableRequest | None = None, fold: bool = Tru
 @scoped_runtime()
 def compare(targets: Sequence[AnyPath], request: TableRequest | None = None) -> Comparison:
     """The totals of several networks side by side. Raises SaccadeError."""
-    return draw_comparison([os.fspath(target) for target in targets], request or TableRequest())
+    texts = [os.fspath(target) for target in listed(targets, "the name of a network")]
+    if not texts:
+        raise UsageError("compare needs at least one network.")
+    return draw_comparison(texts, request or TableRequest())
 
 
 @scoped_runtime()
@@ -1216,9 +1240,10 @@ def compare_verdicts(runs: Sequence[AnyPath]) -> ComparedRuns:
 
     Raises UsageError for fewer than two, CheckpointError for one that was not judged.
     """
-    if len(runs) < 2:
+    folders = _paths(runs)
+    if len(folders) < 2:
         raise UsageError("Two runs or more are compared: saccade compare runs/one runs/other.")
-    return compare_runs(_paths(runs))
+    return compare_runs(folders)
 
 
 @scoped_runtime()
@@ -1247,6 +1272,7 @@ def preview(request: PreviewRequest, out: AnyPath, opened: Told = untold) -> dic
 
     `opened` as in `evaluate`. Raises SaccadeError.
     """
+    check_kind(request, PreviewRequest, 'api.preview(api.PreviewRequest(source="photos"), "drawn.png")')
     with named_preview(request) as asked:
         result = preview_run(asked.config(), asked.num_images, opened=opened)
     picture = result.picture()
@@ -1259,7 +1285,7 @@ def _path(path: AnyPath | None) -> Path | None:
 
 
 def _paths(paths: AnyPath | Sequence[AnyPath]) -> list[Path]:
-    return [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths]
+    return [Path(path) for path in listed(paths)]
 
 
 def _watched(progress: RunProgress | None, request: TrainRequest | TransferRequest) -> RunProgress:

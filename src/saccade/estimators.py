@@ -98,6 +98,7 @@ class SaccadeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         with TemporaryDirectory(prefix="saccade-") as own:
             result = self._train(source, Path(own) / "run" if self.out is None else Path(self.out))
             self.run_files_ = _checkpoint_files(result.run_dir)
+        self._network = self.model if isinstance(self.model, nn.Module) else None  # `model` may be set anew
         self.classes_ = classes
         self.runtime_ = result.config.runtime
         self.verdict_ = result.display_lines()[0]
@@ -120,11 +121,10 @@ class SaccadeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         """What `saccade.load` gives of the run: for features, the network and its preprocessing."""
         check_is_fitted(self, "run_files_")
         if self._opened is None:
-            network = self.model if isinstance(self.model, nn.Module) else None
             with TemporaryDirectory(prefix="saccade-") as folder:
                 for name, content in self.run_files_.items():
                     Path(folder, name).write_bytes(content)
-                self._opened = load(folder, runtime=self.runtime_, model=network)
+                self._opened = load(folder, runtime=self.runtime_, model=self._network)
         return self._opened
 
     def __getstate__(self) -> dict[str, Any]:

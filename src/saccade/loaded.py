@@ -1,6 +1,5 @@
 """A trained classifier as one object: `saccade.load("runs/x")`, called with an image or with several."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -13,10 +12,11 @@ from torch import nn
 from .classify.classifier import Classifier, Member, open_classifier
 from .classify.crops import looks
 from .classify.features import features_of
-from .classify.items import GivenImage, is_single, item_of
+from .classify.items import NO_IMAGES, GivenImage, is_single, item_of
 from .classify.predict import predict
 from .core.display import Displayed
 from .core.errors import DataError, ImageError, UsageError, printable
+from .core.given import listed
 from .core.host_process import scoped_runtime
 from .core.runtime import RuntimeConfig, start
 from .core.types import AnyPath, Prediction, Preprocessing
@@ -40,7 +40,7 @@ def load(
     With `crops` (5, 10, or a grid) and `scales` the mean is over several looks at an image too. `model` is the network
     of a run that was trained with a `torch.nn.Module` from Python. Raises SaccadeError.
     """
-    folders = expand_runs([Path(path) for given in runs for path in _as_list(given)])
+    folders = expand_runs([Path(path) for given in runs for path in listed(given, "the path of a run")])
     if not folders:
         raise UsageError('Say which run to load, for example saccade.load("runs/digits-lenet5-1").')
     wanted = looks(crops, scales)
@@ -141,7 +141,7 @@ def _items(images: Any, num_channels: int) -> Iterator[HeldImage]:
     if is_single(images, num_channels):
         yield item_of(images, "the image")
         return
-    if not isinstance(images, Iterable):
+    if not isinstance(images, Iterable) or isinstance(images, NO_IMAGES):
         item_of(images, "The image")
     for number, image in enumerate(images):
         if isinstance(image, tuple | list):
@@ -156,7 +156,3 @@ def _blank(member: Member) -> HeldImage:
     """An image that says how many features there are."""
     shape = (32, 32, member.preprocessing.num_channels) if member.preprocessing.has_bands else (32, 32)
     return HeldImage("blank", lambda: np.zeros(shape, np.uint8))
-
-
-def _as_list(given: AnyPath | Sequence[AnyPath]) -> Sequence[AnyPath]:
-    return [given] if isinstance(given, str | os.PathLike) else given

@@ -32,8 +32,13 @@ def settle() -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = True
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cudnn.allow_tf32 = True
+    torch.set_float32_matmul_precision("medium")
     torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    torch.set_autocast_dtype("cpu", torch.bfloat16)
+    torch.set_autocast_enabled("cpu", True)
+    np.seterr(all="raise")
     torch.set_grad_enabled(False)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
@@ -54,6 +59,9 @@ def state() -> dict[str, Any]:
         "cudnn": [backends.cudnn.benchmark, backends.cudnn.deterministic, backends.cudnn.enabled],
         "tf32": [backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32, torch.get_float32_matmul_precision()],
         "precision": [backends.fp32_precision, backends.cudnn.conv.fp32_precision, backends.cudnn.rnn.fp32_precision],
+        "products": [products.fp32_precision for products in (backends.cuda.matmul, backends.mkldnn.matmul)],
+        "device": str(torch.get_default_device()),
+        "numpy errors": np.geterr(),
         "mkldnn": [backends.mkldnn.enabled, backends.mha.get_fastpath_enabled()],
         "dtype": str(torch.get_default_dtype()),
         "modes": [torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")],
@@ -332,7 +340,8 @@ def write_images(folder: Path, small: tuple[np.ndarray, np.ndarray]) -> None:
     (folder / "eleven").mkdir(exist_ok=True)
     for index, pixels_HW in enumerate(small[0][:40]):
         Image.fromarray(255 - pixels_HW).save(folder / "eleven" / f"{index}.png")
-    network = build_model("lenet5", ModelSpec(num_classes=7, input_CHW=(1, 32, 32)))
+    with torch.device("cpu"):
+        network = build_model("lenet5", ModelSpec(num_classes=7, input_CHW=(1, 32, 32)))
     weights = {name: tensor.float().contiguous() for name, tensor in network.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
     write_for_hub(folder / "hub")
@@ -349,7 +358,8 @@ def write_for_hub(run: Path) -> None:
 
     pixels = Preprocessing(input_height_px=32, input_width_px=32)
     manifest = Manifest(model="mobilenetv3-small", preprocessing=pixels, classes=("a", "b"))
-    weights = build_model("mobilenetv3-small", manifest.spec).state_dict()
+    with torch.device("cpu"):
+        weights = build_model("mobilenetv3-small", manifest.spec).state_dict()
     save_checkpoint(
         run / "checkpoint-best",
         manifest,

@@ -236,8 +236,9 @@ def test_a_network_from_python_is_trained(drawn: Drawn):
     network = nn.Sequential(nn.Flatten(), nn.Linear(16 * 16, 3))
     settings = SETTINGS | {"input": {"size_px": 16}}
     fitted = SaccadeClassifier(model=network, epochs=2, settings=settings).fit(image_NHW, label_N)
-    sent = pickle.loads(pickle.dumps(fitted))  # noqa: S301
-    assert np.array_equal(sent.predict_proba(image_NHW[:2]), fitted.predict_proba(image_NHW[:2]))
+    expected = fitted.predict_proba(image_NHW[:2])
+    sent = pickle.loads(pickle.dumps(fitted.set_params(model="")))  # noqa: S301  # of the next fit
+    assert np.array_equal(sent.predict_proba(image_NHW[:2]), expected)
 
 
 def test_features_of_a_run_serve_a_linear_model(drawn: Drawn, fitted: SaccadeClassifier, tmp_path: Path):

@@ -232,3 +232,22 @@ def test_what_is_no_run_is_refused(tmp_path: Path):
     with pytest.raises(UsageError) as wrong:
         saccade.load()
     assert wrong.value.message == 'Say which run to load, for example saccade.load("runs/digits-lenet5-1").'
+
+
+def test_a_tensor_of_torch_is_an_image_as_the_array_of_it_is(model: Model, runs: list[Path], image_NHW: np.ndarray):
+    image_HWC = np.repeat(image_NHW[0][:, :, None], 3, axis=2)
+    for array in (image_NHW[0], image_HWC):
+        expected = model(array).logits
+        assert model(torch.from_numpy(array)).logits == expected  # type: ignore[call-overload]
+        assert [answer.logits for answer in api.predict(runs[0], torch.from_numpy(array))] == [expected]  # type: ignore[arg-type, union-attr]
+    assert len(model(torch.from_numpy(image_NHW[:3]))) == 3  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("given", [None, 3, b"bytes of a file"], ids=str)
+def test_what_is_no_image_is_refused_before_the_first_answer(runs: list[Path], given: object):
+    with pytest.raises(DataError) as error:
+        api.predict(runs[0], given)  # type: ignore[arg-type]
+    assert error.value.message == (
+        f"what is given as images is a value of type {type(given).__name__}.\n"
+        f"Give the path of a file, an image of Pillow, or a uint8 array (height, width[, 3])."
+    )

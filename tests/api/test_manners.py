@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from tests.processes import PATIENCE_S, run_python
 
 from saccade import api
 from saccade.core.host_process import scoped_runtime
-from saccade.core.runtime import RuntimeConfig, start
+from saccade.core.runtime import RuntimeConfig, seeded, start
 from saccade.data.sources.digits import Digits
 
 HOST = Path(__file__).parent / "host.py"
@@ -126,6 +127,44 @@ def test_scopes_that_overlap_on_two_threads_give_back_what_the_first_found():
     may_end.set()
     thread.join()
     assert facts() == outside
+
+
+def test_what_two_threads_draw_is_what_each_draws_alone():
+    def draws(seed: int) -> list[float]:
+        with scoped_runtime(), seeded(seed):
+            return [torch.rand(()).item() for _ in range(3000)]
+
+    alone = [draws(seed) for seed in (1, 2)]
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            assert list(pool.map(draws, (1, 2))) == alone
+    finally:
+        sys.setswitchinterval(interval_s)
+
+
+def test_a_verb_that_ends_on_another_thread_does_not_turn_back_the_draws_of_a_training():
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with scoped_runtime():
+            has_begun.set()
+            may_end.wait(60)
+
+    before = torch.get_rng_state()
+    with scoped_runtime():
+        thread = threading.Thread(target=other)
+        thread.start()
+        assert has_begun.wait(60)
+        with seeded(3):
+            alone = torch.rand(4).tolist()
+        with seeded(3):
+            first = torch.rand(2).tolist()
+            may_end.set()
+            thread.join()
+            assert first + torch.rand(2).tolist() == alone
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_tf32_that_was_chosen_the_newer_way_is_put_back():

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.processes import run_python
 
 from saccade.core import processors, runtime
-from saccade.core.errors import ConfigError
+from saccade.core.errors import ConfigError, UsageError
 from saccade.core.free_memory import free_memory_bytes
+from saccade.core.host_process import scoped_runtime
 from saccade.core.ranks import Ranks
-from saccade.core.runtime import own_device
+from saccade.core.runtime import RuntimeConfig, own_device, start
 
 
 def write(root: Path, files: dict[str, str]) -> None:
@@ -140,3 +142,40 @@ def test_each_process_of_a_machine_has_a_gpu_of_its_own(monkeypatch: pytest.Monk
         "4 processes of this machine need a GPU each, and it has 3.\n"
         "Start so many (--processes auto), or compute without them: --set runtime.device=cpu"
     )
+
+
+def test_a_child_that_was_forked_after_threads_have_computed_has_one_thread(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(runtime._Threads, "have_computed", True)
+    monkeypatch.setattr(runtime._Threads, "are_lost", False)
+    runtime._Threads.after_fork()
+    with scoped_runtime():
+        assert start(RuntimeConfig(device="cpu")).num_threads == 1
+        with pytest.raises(UsageError) as error:
+            start(RuntimeConfig(device="cpu", num_threads=2))
+    assert error.value.message == (
+        "This process was forked from one in which torch has computed on several threads: it has one.\n"
+        "Ask for one (num_threads=1), or start the process by multiprocessing's 'spawn'."
+    )
+
+
+def test_a_forked_child_computes(tmp_path: Path):
+    """Without the one thread it waits for ever for those of its parent."""
+    code = """
+import os, signal, torch
+from saccade.core.host_process import scoped_runtime
+from saccade.core.runtime import RuntimeConfig, start
+layer, map_BCHW = torch.nn.Conv2d(8, 8, 3), torch.rand(32, 8, 64, 64)
+with scoped_runtime():
+    start(RuntimeConfig(device="cpu", num_threads=2))
+    layer(map_BCHW)
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    with scoped_runtime():
+        start(RuntimeConfig(device="cpu"))
+        layer(map_BCHW)
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+    done = run_python(["-c", code], tmp_path)
+    assert done.returncode == 0, done.stderr

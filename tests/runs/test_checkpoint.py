@@ -291,3 +291,12 @@ def test_weights_of_another_network_are_refused(tmp_path: Path):
         f"The weights in {folder} are not those of {MODEL}: 3 tensors differ, '{first}' first.\n"
         f"The checkpoint was changed, or written by another version of Saccade."
     )
+
+
+def test_weights_that_two_layers_share_are_kept_under_both_names(tmp_path: Path):
+    shared = torch.arange(6.0).reshape(2, 3)
+    weights = {"a.weight": shared, "b.weight": shared, "a.part": shared[0], "c.bias": torch.ones(2)}
+    save_checkpoint(tmp_path / "run", manifest(), weights)
+    saved = open_checkpoint(tmp_path / "run").load_weights()
+    assert saved.keys() == weights.keys()
+    assert all(torch.equal(saved[name], tensor) for name, tensor in weights.items())

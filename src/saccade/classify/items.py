@@ -1,5 +1,6 @@
 """What a caller gives as images, one or many: files, arrays, images of Pillow, or a source; each with its name."""
 
+import io
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,7 @@ from ..data.sources.in_memory import GivenImages, HeldImage, as_source, checked_
 from .stream import items_of_source, list_images, read_file
 
 _decoding = threading.Lock()  # Pillow reads an opened file once, on one thread: the same image may come twice
+NO_IMAGES = (bytes, bytearray, memoryview, io.IOBase)  # Python goes through them by bytes or lines
 GivenImage = AnyPath | Image.Image | np.ndarray | HeldImage
 ManyImages = GivenImages | np.ndarray | Iterable[GivenImage]
 
@@ -26,12 +28,15 @@ ManyImages = GivenImages | np.ndarray | Iterable[GivenImage]
 def is_single(images: Any, num_channels: int = 3) -> bool:
     """Whether `images` is one image. An array of three sizes is one where the last is 1, 3 or 4 channels, or the
     `num_channels` of the network."""
-    if isinstance(images, np.ndarray):
-        return images.ndim == 2 or (images.ndim == 3 and images.shape[2] in (1, 3, 4, num_channels))
-    return isinstance(images, str | os.PathLike | Image.Image | HeldImage)
+    if isinstance(images, str | os.PathLike | Image.Image | HeldImage):
+        return True
+    if not hasattr(images, "__array__"):
+        return False
+    shape = np.shape(images)  # of a tensor of torch too
+    return len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4, num_channels))
 
 
-def item_of(image: GivenImage, name: str) -> HeldImage:
+def item_of(image: Any, name: str) -> HeldImage:
     """One image, read or decoded when its turn comes. Raises DataError for what is no image."""
     if isinstance(image, HeldImage):
         return image
@@ -51,6 +56,8 @@ def item_of(image: GivenImage, name: str) -> HeldImage:
 def refuse_no_images(images: ManyImages | GivenImage) -> None:
     """Raise DataError for what is no image in a list, before the first of them is read."""
     given: Any = images
+    if not isinstance(given, Iterable | DataSource) or isinstance(given, NO_IMAGES):
+        item_of(given, "what is given as images")
     if is_single(given) or isinstance(given, Sequence | np.ndarray) and not _are_labelled(given):
         for number, image in enumerate([given] if is_single(given) else given):
             item_of(image, f"image {number}")

@@ -1,9 +1,9 @@
 """The process belongs to its host: what a verb sets in it holds while the verb computes, and is put back behind it.
 
-What is put back: deterministic algorithms, `fill_uninitialized_memory`, TF32, cuDNN's choice of kernels, the usual
-type, whether gradients are kept, the number of threads, the environment, warning filters, and the random states of
-torch, NumPy and Python. Verbs may be nested and may run on several
-threads at once: what the first of them found is put back when the last of them ends.
+What is put back: deterministic algorithms, `fill_uninitialized_memory`, TF32 and the precision of products, cuDNN's
+choice of kernels, the usual type and device, whether gradients are kept, autocast, the number of threads, the
+environment, warning filters, NumPy's `errstate`, and the random states of torch, NumPy and Python. Verbs may be nested
+and may run on several threads at once: what the first of them found is put back when the last of them ends.
 """
 
 import os
@@ -11,8 +11,8 @@ import random
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Generic, TypeVar
+from contextlib import ExitStack, contextmanager
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -23,13 +23,20 @@ from .own_process import refuse_image_bombs
 Item = TypeVar("Item")
 PutBack = Callable[[], None]
 
+# Where torch may be told to round the factors of float32 products: `torch.set_float32_matmul_precision` tells the first
+# two. cuDNN's convolutions are told by `allow_tf32`.
+_onednn = torch.backends.mkldnn
+FLOAT32_PRODUCTS: tuple[Any, ...] = (torch.backends.cuda.matmul, _onednn.matmul, _onednn.conv, _onednn.rnn)  # type: ignore[attr-defined]
+
 
 class _Found:
     """What one verb found in the process, as steps that put it back."""
 
     def __init__(self) -> None:
+        self.thread = threading.get_ident()
         self.has_gpu = torch.cuda.is_initialized()
-        self.steps: list[PutBack] = [*_settings(), _environment(), _warning_filters(), *_random_states(self.has_gpu)]
+        self.steps: list[PutBack] = [*_settings(), _environment(), _warning_filters()]
+        self.random: list[PutBack] = _random_states(self.has_gpu)
 
 
 _lock = threading.RLock()
@@ -41,20 +48,36 @@ def scoped_runtime() -> Iterator[None]:
     """Put the process back as it was found, whatever the enclosed work sets and however it ends.
 
     It also decorates a function. The enclosed work sees what it needs whatever the host has chosen: float32 as the
-    usual type, gradients, and Pillow's alarm about huge images as an error.
+    usual type, the CPU as the usual device, gradients, no autocast, NumPy's usual answer to rounding and overflow, and
+    Pillow's alarm about huge images as an error.
     """
     num_threads = torch.get_num_threads()  # of this thread: each has its own number
     with _lock:
         found = _Found()
         _open.append(found)
     try:
-        with torch.inference_mode(False), torch.enable_grad():
+        with _without_modes():
             torch.set_default_dtype(torch.float32)
             yield
     finally:
         with _lock:
             _put_back(found)
         _use_threads(num_threads)
+
+
+@contextmanager
+def _without_modes() -> Iterator[None]:
+    """The enclosed work is in none of the modes that a host may have entered around its call."""
+    with ExitStack() as entered:
+        entered.enter_context(torch.inference_mode(False))
+        entered.enter_context(torch.enable_grad())
+        entered.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))  # NumPy's usual
+        if torch.get_default_device() != torch.device("cpu"):  # only then: it costs time at every call of torch
+            entered.enter_context(torch.device("cpu"))
+        for kind in ("cpu", "cuda", "mps"):
+            if torch.is_autocast_enabled(kind):
+                entered.enter_context(torch.autocast(kind, enabled=False))
+        yield
 
 
 class ScopedIterator(Generic[Item]):
@@ -87,17 +110,23 @@ def remember_gpu() -> None:
     with _lock:
         if _open and not _open[-1].has_gpu:
             _open[-1].has_gpu = True
-            _open[-1].steps.append(_gpu_states())
+            _open[-1].random.append(_gpu_states())
 
 
 def _put_back(found: _Found) -> None:
-    """Undo what was set since; where a verb that began later still runs, leave it to that one."""
+    """Undo what was set since; where a verb that began later still runs, leave it to that one.
+
+    The random states of before are not for a verb of another thread, which may be in the middle of its draws: it puts
+    back, at its end, what it found itself.
+    """
     place = _open.index(found)
     _open.remove(found)
     if place < len(_open):
         _open[place].steps += found.steps
+        _open[place].random += found.random
         return
-    for step in found.steps:
+    is_drawing = any(other.thread != found.thread for other in _open)
+    for step in found.steps if is_drawing else found.steps + found.random:
         step()
 
 
@@ -121,7 +150,7 @@ def _settings() -> list[PutBack]:
         torch.set_default_dtype(usual_type)
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = tries_kernels, fixes_kernels
 
-    return [put_back, _tf32()]
+    return [put_back, _tf32(), _products()]
 
 
 def _tf32() -> PutBack:
@@ -139,6 +168,17 @@ def _tf32() -> PutBack:
 
     def put_back() -> None:
         cudnn.allow_tf32 = is_allowed
+
+    return put_back
+
+
+def _products() -> PutBack:
+    """The precision of float32 matrix products, and of what oneDNN computes."""
+    kept = [products.fp32_precision for products in FLOAT32_PRODUCTS]
+
+    def put_back() -> None:
+        for products, precision in zip(FLOAT32_PRODUCTS, kept, strict=True):
+            products.fp32_precision = precision
 
     return put_back
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,14 +13,18 @@ from pydantic import Field
 
 from . import torch_private
 from .config import FrozenConfig
-from .errors import ConfigError, brief
-from .host_process import remember_gpu
+from .errors import ConfigError, UsageError, brief
+from .given import check_kind
+from .host_process import FLOAT32_PRODUCTS, remember_gpu
 from .packages import installed_version
 from .processors import available_cpus
 from .ranks import ALONE, Ranks, current_ranks
 
 DISTRIBUTION = "saccade-learn"  # the name on the package index; what is imported is saccade
 PACKAGES = ("torch", "numpy", "safetensors", "pillow", "simplejpeg", "opencv-python-headless", "scikit-learn")
+
+
+DRAWS = threading.RLock()  # held by who draws: torch has one generator for all threads of a process
 
 
 class RuntimeConfig(FrozenConfig):
@@ -35,6 +40,32 @@ class RuntimeConfig(FrozenConfig):
     cuda_graphs: bool = Field(
         False, description="NVIDIA: record the gradients of a step once and launch them as one piece (docs/training.md)"
     )
+
+
+class _Threads:
+    """torch's threads do not come along when a process forks, and OpenMP waits for them for ever."""
+
+    have_computed = False
+    are_lost = False
+
+    @classmethod
+    def refuse_lost(cls) -> None:
+        """Raise UsageError in a child of a process whose threads have computed; else they do from now on."""
+        if cls.are_lost:
+            raise UsageError(
+                "This process was forked from one in which torch has computed on several threads: it has one.\n"
+                "Ask for one (num_threads=1), or start the process by multiprocessing's 'spawn'."
+            )
+        cls.have_computed = True
+
+    @classmethod
+    def after_fork(cls) -> None:
+        """What holds in a child."""
+        cls.are_lost = cls.are_lost or cls.have_computed
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Threads.after_fork)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +112,13 @@ class Runtime:
 def start(config: RuntimeConfig) -> Runtime:
     """Settle device, precision and threads for this process, or for as long as the verb's scope around it holds.
 
-    Raises ConfigError where the device is not there.
+    A child that was forked from a process whose threads have computed has one thread. Raises ConfigError where the
+    device is not there, UsageError where such a child asks for more.
     """
-    num_threads = config.num_threads or available_cpus()
+    check_kind(config, RuntimeConfig, 'api.RuntimeConfig(device="cpu", num_threads=2)')
+    num_threads = config.num_threads or (1 if _Threads.are_lost else available_cpus())
+    if num_threads > 1:
+        _Threads.refuse_lost()
     torch.set_num_threads(num_threads)
     ranks = current_ranks()
     device = own_device(find_device(config.device), ranks)
@@ -108,6 +143,8 @@ def make_deterministic(device: torch.device) -> None:
     torch.backends.cudnn.allow_tf32 = (
         False  # float32 is float32: cuDNN's convolutions would round its inputs to 10 bits
     )
+    for products in FLOAT32_PRODUCTS:
+        products.fp32_precision = "ieee"
 
 
 def compute_exactly() -> None:
@@ -156,6 +193,14 @@ def seed_everything(seed: int, *place: int) -> None:
         torch.cuda.manual_seed_all(mixed)
     if torch.backends.mps.is_available():
         torch.mps.manual_seed(mixed)
+
+
+@contextmanager
+def seeded(seed: int, *place: int) -> Iterator[None]:
+    """`seed_everything`, and of all threads the enclosed work alone draws."""
+    with DRAWS:
+        seed_everything(seed, *place)
+        yield
 
 
 def mix_seeds(*numbers: int) -> int:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ..core.errors import ModelError, UsageError, brief, did_you_mean, printable
+from ..core.runtime import DRAWS
 from ..models.architecture import MODELS, ModelSpec
 from ..models.build import is_notation, registered_name, resolve_model, without_weights
 from ..models.new_head import network_words
@@ -68,7 +69,7 @@ def from_words(text: str, input_CHW: tuple[int, int, int] | None, num_classes: i
 def drawn_from_words(text: str, input_CHW: tuple[int, int, int] | None, num_classes: int | None, seed: int) -> Target:
     """The same with weights as a training begins with, drawn by `seed`; the process's own draws go on as before."""
     text, spec = spec_of_words(text, input_CHW, num_classes)
-    with torch.random.fork_rng(devices=[]):
+    with DRAWS, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return Target(name=text, model=resolve_model(text, spec), input_CHW=spec.input_CHW)
 

@@ -24,6 +24,7 @@ from ..core.documents import DeniedError, DocumentError, read_plain_file
 from ..core.errors import CheckpointError, DeniedRun, ModelError, TrainingError, UnknownNameError, printable, shell_word
 from ..core.in_memory import is_given
 from ..core.plain_files import open_plain_file, refuse_denied_run, refuse_long_name
+from ..core.runtime import DRAWS
 from ..core.task import Task
 from ..models.architecture import ModelSpec
 from ..models.build import resolve_model, without_weights
@@ -94,7 +95,8 @@ class Checkpoint:
         weights = self.load_weights_of(model)
         model.load_state_dict(weights, assign=True)
         if any(buffer.is_meta for buffer in model.buffers()):  # constants that are not part of the weights
-            model = resolve_model(self.manifest.model, self.manifest.spec)
+            with DRAWS:
+                model = resolve_model(self.manifest.model, self.manifest.spec)
             model.load_state_dict(weights)
         return model.eval()
 
@@ -142,9 +144,9 @@ def save_checkpoint(
     not finite; the checkpoint that stood there before is then intact."""
     _refuse_non_finite(weights)
     _refuse_non_finite(state or {})
-    contents = {WEIGHTS: tensor_bytes(_contiguous(weights))}
+    contents = {WEIGHTS: tensor_content(weights)}
     if state is not None:
-        contents[STATE] = tensor_bytes(_contiguous(state))
+        contents[STATE] = tensor_content(state)
     files = {name: record_of(content) for name, content in contents.items()}
     manifest = manifest.model_copy(update={"files": files})
 
@@ -336,5 +338,13 @@ def _refuse_non_finite(weights: dict[str, torch.Tensor]) -> None:
             )
 
 
-def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+def tensor_content(tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    """The safetensors file of `tensors`. Weights that two layers share are in it under both names."""
+    own: dict[str, torch.Tensor] = {}
+    places: set[int] = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        place = tensor.untyped_storage().data_ptr()
+        own[name] = tensor.clone() if place in places else tensor  # safetensors refuses two names of one memory
+        places.add(place)
+    return tensor_bytes(own, metadata)

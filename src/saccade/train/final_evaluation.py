@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from safetensors.torch import load as parse_tensors
-from safetensors.torch import save as tensor_bytes
 from torch import nn
 
 from ..classify.classifier import member_of
@@ -30,7 +29,7 @@ from ..evaluate.label_words import CROSS_VALIDATED
 from ..evaluate.words import AnyMetrics, metrics_json, warnings
 from ..models.build import resolve_model
 from ..models.surgery import ALL
-from ..runs.checkpoint import Checkpoint, find_checkpoint, update_manifest
+from ..runs.checkpoint import Checkpoint, find_checkpoint, tensor_content, update_manifest
 from ..runs.evaluation_files import MAX_SEEN_BYTES, THUMBNAIL_PX, JudgedOutputs, JudgedPictures, write_verdict
 from ..runs.folds_folder import FoldsVerdict
 from ..runs.manifest import Manifest, manifest_text
@@ -169,7 +168,7 @@ def _same_network(checkpoint: Checkpoint, runtime: Runtime, name: str) -> nn.Mod
         own.append(member_of(checkpoint, runtime, name).model)
         if runtime.ranks.is_alone:
             return b""
-        return tensor_bytes({key: tensor.cpu().contiguous() for key, tensor in own[0].state_dict().items()})
+        return tensor_content(own[0].state_dict())
 
     content = from_first(runtime.ranks, read)
     if own:

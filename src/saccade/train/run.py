@@ -19,7 +19,7 @@ from ..core.display import Displayed
 from ..core.errors import ConfigError, Stopped, StorageError, counted, printable
 from ..core.in_memory import is_given
 from ..core.ranks import ALONE, Ranks, current_ranks
-from ..core.runtime import Runtime, environment, seed_everything, send, start
+from ..core.runtime import Runtime, environment, seeded, send, start
 from ..core.types import Preprocessing
 from ..data.augmentation_policy import AugmentConfig
 from ..data.augmenter import measure_colours
@@ -270,13 +270,13 @@ def watched_run(
 def start_training(config: RunConfig, images: Images, runtime: Runtime) -> TrainingStep:
     """A fresh network with all that trains it. Raises UnknownNameError, NotationError or ModelError."""
     refuse_too_large(config, images.spec, runtime)
-    seed_everything(config.seed)
-    model = resolve_model(config.model, images.spec)
-    if is_given(config.model):
-        check_given(model, config.model, images.spec)
-    initialise_from_images = getattr(model, "initialise_from_images", None)
-    if initialise_from_images is not None:
-        initialise_from_images(_some_inputs(config, images, runtime.device))
+    with seeded(config.seed):
+        model = resolve_model(config.model, images.spec)
+        if is_given(config.model):
+            check_given(model, config.model, images.spec)
+        initialise_from_images = getattr(model, "initialise_from_images", None)
+        if initialise_from_images is not None:
+            initialise_from_images(_some_inputs(config, images, runtime.device))
     leave_out_branches(model, config)
     return training_of(model, config, images, runtime)
 

@@ -6,10 +6,10 @@ from typing import Annotated
 import torch
 from pydantic import ConfigDict, Field
 from safetensors.torch import load as parse_tensors
-from safetensors.torch import save as tensor_bytes
 
 from ..core.config import FrozenConfig
 from ..core.errors import CheckpointError, printable
+from ..runs.checkpoint import tensor_content
 from .optimizers import optimizer_tensors, restore_optimizers
 from .step import EpochTotals, TrainingStep
 
@@ -82,8 +82,7 @@ def training_bytes(training: TrainingStep, cursor: Cursor | None) -> bytes:
     if cursor is None:
         return b""
     weights = {f"{SHIPPED}{name}": tensor for name, tensor in training.judged_model.state_dict().items()}
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in (weights | state_tensors(training)).items()}
-    return tensor_bytes(tensors, {"cursor": cursor.model_dump_json()})
+    return tensor_content(weights | state_tensors(training), {"cursor": cursor.model_dump_json()})
 
 
 def take_training(training: TrainingStep, content: bytes) -> Cursor | None:

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from ..core import torch_private
 from ..core.errors import ConfigError, NoAnswerError, TrainingError, printable
-from ..core.runtime import Runtime, compute_exactly, is_out_of_memory, seed_everything, send
+from ..core.runtime import Runtime, compute_exactly, is_out_of_memory, seed_everything, seeded, send
 from ..core.task import ONE_LABEL, Task
 from ..core.types import Batch, Preprocessing
 from ..data.images.normalize import normalize
@@ -255,10 +255,10 @@ class TrainingStep:
         with own_statistics(self._lane_vector().norms) as begin_part:
             lanes = zip(reduction.lanes, image_BCHW.split(sizes), target.split(sizes), strict=True)
             for lane, lane_BCHW, lane_target in lanes:
-                seed_everything(self.config.seed, step, lane)
                 _copy(self._statistics, self._statistics_before)
                 watched = partial(sums.watched, lane)
-                rows.append(self._compute_lane(lane_BCHW, lane_target, num_parts, begin_part, watched))
+                with seeded(self.config.seed, step, lane):
+                    rows.append(self._compute_lane(lane_BCHW, lane_target, num_parts, begin_part, watched))
                 self._refuse_other_changes()
                 sums.take(lane)
         _copy(self._statistics, self._statistics_before)
@@ -337,18 +337,18 @@ class TrainingStep:
     def _gradients_within_memory(
         self, image_BCHW: torch.Tensor, target: torch.Tensor, step: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        seed_everything(self.config.seed, step)
-        while True:
-            try:
-                if self.graphs:
-                    return self.graphs.gradients(image_BCHW, target, self._kernels(), lambda: self._again(step))
-                return self._gradients(image_BCHW, target)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                self._again(step)
-                if not (self.graphs and self.graphs.make_room()):
-                    self._cut_smaller(image_BCHW, str(error))
+        with seeded(self.config.seed, step):
+            while True:
+                try:
+                    if self.graphs:
+                        return self.graphs.gradients(image_BCHW, target, self._kernels(), lambda: self._again(step))
+                    return self._gradients(image_BCHW, target)
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    self._again(step)
+                    if not (self.graphs and self.graphs.make_room()):
+                        self._cut_smaller(image_BCHW, str(error))
 
     def _set_modes(self) -> None:
         """Train all that is not frozen. It walks over every module, which takes as long as a small network's step."""

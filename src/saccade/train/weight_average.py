@@ -31,7 +31,8 @@ class WeightAverage:
         decay = min(self.config.decay, (1 + updates) / (10 + updates)) if updates else 0.0
         source, average = self._source.state_dict(), self.model.state_dict()
         floating = [name for name, tensor in average.items() if tensor.is_floating_point()]
-        averages, sources = [average[name] for name in floating], [source[name] for name in floating]
+        once = {average[name].data_ptr(): name for name in floating}.values()  # what two layers share has two names
+        averages, sources = [average[name] for name in once], [source[name] for name in once]
         torch_private.foreach_lerp_(averages, sources, 1 - decay)
         for name in average.keys() - set(floating):
             average[name].copy_(source[name])

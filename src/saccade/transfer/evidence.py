@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..core.runtime import Runtime, seed_everything, send, wait_for
+from ..core.runtime import Runtime, seeded, send, wait_for
 from ..core.task import ONE_LABEL, SEVERAL_LABELS, Task
 from ..data.loading.order import balanced
 from ..data.random_numbers import permutation
@@ -220,9 +220,9 @@ def _judge_trained(
     right_N = np.zeros(len(trial.fold_N), bool)
     for fold in trial.judged_folds:
         used_M, out_M = trial.used_M(fold), torch.from_numpy(np.flatnonzero(trial.fold_N == fold))
-        seed_everything(trial.seed, fold)
-        module, value_N = build(used_M)
-        _train(module, value_N, trial.label_N, used_M, fits, epochs(len(used_M)))
+        with seeded(trial.seed, fold):
+            module, value_N = build(used_M)
+            _train(module, value_N, trial.label_N, used_M, fits, epochs(len(used_M)))
         logits_MK = _answers(module, value_N, out_M, fits)
         right_N[out_M.numpy()] = right_images(logits_MK, trial.label_N[out_M], trial.task).numpy()
     num_parameters = sum(parameter.numel() for parameter in module.parameters())

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core.config import COMMAND_LINE, Settings, assignments
 from ..core.errors import UsageError
+from ..core.given import listed
 from ..core.types import AnyPath
 from ..data.sources.in_memory import GivenImages, known_source
 from ..models.architecture import MODELS
@@ -58,6 +59,9 @@ class TransferRequest:
     preprocessing: AnyPath | None = None
     log: Sequence[str] = ()
     settings: Settings = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "log", tuple(listed(self.log, "the name of a tracker")))
 
     def config(self) -> RunConfig:
         """The complete configuration. Raises UsageError, UnknownNameError or ConfigError."""

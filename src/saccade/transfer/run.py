@@ -20,7 +20,7 @@ from ..core.apart import one_of_each_machine
 from ..core.display import Displayed
 from ..core.errors import ConfigError, Stopped
 from ..core.ranks import Ranks, current_ranks
-from ..core.runtime import Runtime, seed_everything
+from ..core.runtime import Runtime, seeded
 from ..data.augmenter import measure_colours
 from ..evaluate.words import metrics_json
 from ..models.build import resolve_model
@@ -220,13 +220,14 @@ def network_of_run(
     config: RunConfig, folder: RunFolder, weights: BackboneWeights | None, images: Images
 ) -> tuple[str, nn.Module]:
     """(name, network) of the run: the backbone with a new last layer, or an empty one for a start that is there."""
-    seed_everything(config.seed)  # for what the weights do not bring
     if weights is None:
         folder.refuse_another_network(config.model)
-        model = resolve_model(config.model, images.spec)
+        with seeded(config.seed):
+            model = resolve_model(config.model, images.spec)
         leave_out_branches(model, config)
         return config.model, model
-    name, model = transplant(load_backbone(weights), weights.model, images.spec, config.transfer.head)
+    with seeded(config.seed):  # for what the weights do not bring
+        name, model = transplant(load_backbone(weights), weights.model, images.spec, config.transfer.head)
     leave_out_branches(model, config.model_copy(update={"model": name}))
     freeze = config.transfer.freeze  # what cannot be done is told before any work is done
     if freeze == AUTO or find_depth(model, freeze) != ALL:

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.processes import PATIENCE_S
 
 from saccade.core.errors import ImageError
-from saccade.data.images.decode import decode_image, decode_opened
+from saccade.data.images.decode import decode_image, decode_opened, opened_16_bit
 from saccade.data.limits import MAX_IMAGE_BYTES
 
 NOT_AN_IMAGE = "not an image that can be read (see 'saccade sources'): it begins with"
@@ -272,7 +272,7 @@ def test_a_key_that_is_no_text_is_escaped():
 BOMB_CHILD = """
 import resource, struct, sys, zlib, io
 from saccade.core.errors import ImageError
-from saccade.data.images.decode import decode_image, decode_opened
+from saccade.data.images.decode import decode_image, decode_opened, opened_16_bit
 from PIL import Image
 for image, kind in ((Image.new("RGB", (8, 8)), k) for k in ("JPEG", "PNG", "WEBP", "BMP", "GIF")):
     buffer = io.BytesIO(); image.save(buffer, kind); decode_image(buffer.getvalue(), "warm")
@@ -365,6 +365,16 @@ def test_an_opened_image_has_the_figures_of_its_file(name: str):
     content, _, row_WC = BY_HAND[name]
     alpha_of_16_bits = name == "16 bits grey and alpha"  # Pillow keeps the upper 8: white * (1 - 128 / 255)
     assert opened(content).tolist() == [[[127] * 3]] if alpha_of_16_bits else [row_WC]
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16L", "I;16B", "I;16N"])
+def test_an_opened_image_of_16_bits_may_have_any_order_of_bytes(mode: str):
+    value_HW = np.array([[0, 65535, 23258]], dtype=">u2" if mode == "I;16B" else "<u2")  # N: that of this machine
+    image = Image.frombuffer(mode, (3, 1), value_HW.tobytes(), "raw", mode, 0, 1)
+    assert decode_opened(image, "a").tolist() == [[[0] * 3, [255] * 3, [90] * 3]]
+    deep_HW = opened_16_bit(image)
+    assert deep_HW is not None
+    assert deep_HW.tolist() == [[0, 65535, 23258]]
 
 
 def test_an_opened_image_has_the_pixels_of_its_file(shared: Callable[[str], Path]):

@@ -192,6 +192,8 @@ def opened_16_bit(image: Image.Image) -> np.ndarray | None:
 
 
 def _has_16_bits(image: Image.Image) -> bool:
+    if image.mode.startswith("I;16"):  # of the orders of bytes Pillow knows the extrema of one
+        return True
     lowest, highest = image.getextrema()
     return 0 <= lowest and highest <= 65535  # type: ignore[operator]  # one channel, so these are numbers
 

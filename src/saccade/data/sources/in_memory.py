@@ -193,10 +193,10 @@ def checked_image(where: str, image: Any) -> np.ndarray:
     DataError saying what else was given."""
     pixels = np.asarray(image)
     if pixels.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
-        raise DataError(
-            f"{where} holds {pixels.dtype} values; pixels are uint8, 0 to 255, or uint16.\n"
-            f"Turn values in 0 to 1 into them by (images * 255).round().astype('uint8')."
-        )
+        remedy = "Turn values in 0 to 1 into them by (images * 255).round().astype('uint8')."
+        if pixels.dtype.kind in "iu":
+            remedy = "Turn values in 0 to 255 into them by images.astype('uint8')."
+        raise DataError(f"{where} holds {pixels.dtype} values; pixels are uint8, 0 to 255, or uint16.\n{remedy}")
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
@@ -241,6 +241,9 @@ def _refuse_twice(where: str, paths: Sequence[str]) -> None:
 
 
 def _same_length(where: str, number: int, values: Labels, what: str) -> None:
+    if isinstance(values, str) or not hasattr(values, "__len__"):
+        kind = "one text" if isinstance(values, str) else f"a value of type {type(values).__name__}"
+        raise DataError(f"{where}: its {what} are {kind}.\nGive a list of them, one for each image, in order.")
     if len(values) != number:
         raise DataError(
             f"{where} has {number:,} images and {len(values):,} {what}.\nGive one for each image, in order."
@@ -291,6 +294,8 @@ def _numbered(where: str, labels: Labels, classes: Sequence[str] | None) -> tupl
                 f"{where}: the label of image {number} is {printable(repr(label))[:80]}; labels are class names or "
                 f"whole numbers.\nName the class of every image."
             )
+    if isinstance(classes, str):
+        raise DataError(f"{where}: its classes are one text.\nGive a list of their names: classes=['cat', 'dog'].")
     names = class_order([str(label) for label in values]) if classes is None else tuple(str(name) for name in classes)
     check_classes(where, names, ONE_CLASS)
     refuse_twins(where, names, SPELLING)
