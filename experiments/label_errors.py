@@ -6,7 +6,7 @@
 Of each source some images are drawn, and a share of their labels is changed: to another class at random (`random`),
 or to the class whose mean feature is nearest (`alike`). Then the labels are checked as `evaluate --label-errors` does,
 by features of the frozen public network, of the digits by their pixels. Told are, for each number of images, over all
-draws: the classifier's accuracy, how many labels confident learning names and which share of these was changed, how
+draws: the classifier's accuracy, how many labels it disagrees with and which share of these was changed, how
 many are suspected, which share of these was changed and which share is expected to be wrong, and which share of the
 changed labels is among them. Labels that were wrong before count as right. With `--cleanlab` (pip install
 cleanlab==2.9.0) the same probabilities are also given to cleanlab's default method: how many labels it lists, which
@@ -29,7 +29,7 @@ from saccade.data.images.decode import decode_image
 from saccade.data.scan import scan_source
 from saccade.data.source import open_source
 from saccade.data.split import group_numbers
-from saccade.evaluate.label_errors import suspect_labels, suspected_labels
+from saccade.evaluate.label_errors import suspect_labels
 from saccade.evaluate.mistakes import cross_validated_probabilities
 from saccade.weights.public import network_of_weights
 
@@ -101,12 +101,12 @@ def check(
         said_N[changed_M] = nearest_classes(feature_ND, true_N)[true_N[changed_M]]
     probability_NK = cross_validated_probabilities(feature_ND, said_N, num_classes, group_N=group_N)
     is_changed_N = np.isin(np.arange(num), changed_M)
-    named, found = suspected_labels(probability_NK, said_N), suspect_labels(probability_NK, said_N)
-    more = beside_cleanlab(probability_NK, said_N, found.errors.wrong_N, is_changed_N) if with_cleanlab else {}
+    named, found = probability_NK.argmax(axis=1) != said_N, suspect_labels(probability_NK, said_N, group_N)
+    more = beside_cleanlab(probability_NK, said_N, found.order_N, is_changed_N) if with_cleanlab else {}
     return more | {
         "accuracy": float((probability_NK.argmax(axis=1) == true_N).mean()),
         "changed_labels": len(changed_M),
-        "named": len(named),
+        "named": int(named.sum()),
         "named_wrong": int(is_changed_N[named].sum()),
         "suspected": len(found.position_S),
         "suspected_wrong": int(is_changed_N[found.position_S].sum()),
@@ -117,13 +117,12 @@ def check(
 
 
 def beside_cleanlab(
-    probability_NK: np.ndarray, said_N: np.ndarray, wrong_N: np.ndarray, is_changed_N: np.ndarray
+    probability_NK: np.ndarray, said_N: np.ndarray, order_N: np.ndarray, is_changed_N: np.ndarray
 ) -> dict[str, float]:
     """What cleanlab lists by default, and as many labels that are most probably wrong by ours."""
     find_label_issues = importlib.import_module("cleanlab.filter").find_label_issues
     is_listed_N = find_label_issues(said_N, probability_NK)
-    believed_N = probability_NK[np.arange(len(said_N)), said_N]  # decides where no label is held to be wrong
-    own = np.lexsort((believed_N, -wrong_N))[: int(is_listed_N.sum())]
+    own = order_N[: int(is_listed_N.sum())]
     return {
         "cleanlab": int(is_listed_N.sum()),
         "cleanlab_wrong": int((is_listed_N & is_changed_N).sum()),

@@ -639,16 +639,20 @@ def check_labels(
     out: AnyPath | None = None,
     runtime: RuntimeConfig | None = None,
     model: nn.Module | None = None,
+    count: int = 0,
 ) -> LabelCheck:
     """Which labels of `source`, training images included, may be wrong, by the features of `run`.
 
-    With `out` they are written there as CSV, the least believed first. `model` as in `evaluate`. Raises SaccadeError.
+    With `out` they are written there as CSV, the likeliest wrong first: those that are suspected, or `count` of them.
+    `model` as in `evaluate`. Raises SaccadeError.
     """
+    if count < 0:
+        raise UsageError(f"The number of labels to list must be 1 or more, or 0 for the suspected ones, got {count}.")
     ensemble_folder.refuse_ensemble(Path(run), "evaluate --label-errors")
     with known_source(source) as text, known_network(model):
-        found = label_check.check_labels(Path(run), text, runtime or RuntimeConfig())
+        found = label_check.check_labels(Path(run), text, runtime or RuntimeConfig(), count)
     if out is not None:
-        mistakes.write_suspects(Path(out), found.suspects)
+        mistakes.write_suspects(Path(out), found.listed)
     return found
 
 

@@ -115,6 +115,17 @@ def test_one_photo_and_a_folder_without_labels_are_previewed(saccade: Callable, 
             "photos of 150 pixels are shrunk to 32x32, the input of lenet5: most of their detail is "
             "lost. To draw them as a larger network sees them: --model resnet18, or --input 224"
         ]
+    (tmp_path / "loose" / "bad.png").write_bytes(b"junk")
+    alone = saccade("preview", tmp_path / "loose" / "bad.png", "--out", tmp_path / "p.png")
+    why = "bad.png: not an image that can be read (see 'saccade sources'): it begins with 'junk'."
+    assert alone.status == 1
+    assert alone.errors.splitlines()[-2:] == [
+        f"error: {tmp_path / 'loose' / 'bad.png'} has no training image that can be read.",
+        why,
+    ]
+    beside = saccade("preview", tmp_path / "loose", "--input", "96", "--out", tmp_path / "p.png")
+    assert beside.errors.splitlines()[-1] == f"note: 1 image passed over that cannot be read: {why}"
+    (tmp_path / "loose" / "bad.png").unlink()
     whole = saccade("preview", tmp_path / "loose", "--input", "96", "--out", tmp_path / "p.png")
     assert whole.output == f"3 images, drawn 8 times each: {tmp_path / 'p.png'}\n"
     assert whole.errors == f"data    {tmp_path / 'loose'}: 3 images without labels\n"

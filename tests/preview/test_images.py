@@ -37,7 +37,7 @@ def everything() -> AugmentConfig:
 @pytest.mark.parametrize("config", [everything(), get_policy("shift-flip").config], ids=["source", "lossless"])
 def test_the_draws_are_those_of_training(config: AugmentConfig):
     source = open_source("digits")
-    indices = choose_images(source, 5, seed=3)
+    indices = choose_images(source, 5, seed=3)[0]
     previews = preview_images(source, indices, Augmenter(config, GREY, 3), num_draws=3)
     with build_loader(source, np.array(indices), GREY, config, LoaderConfig(batch_size=5), 3) as loader:
         for epoch in range(3):
@@ -53,9 +53,9 @@ def test_the_draws_are_those_of_training(config: AugmentConfig):
 
 def test_images_of_many_classes_are_chosen_and_the_seed_decides():
     source = open_source("digits")
-    chosen = choose_images(source, 10, seed=1)
+    chosen = choose_images(source, 10, seed=1)[0]
     assert sorted(source.record(index).label for index in chosen) == list(range(10))
-    assert chosen == choose_images(source, 10, seed=1) != choose_images(source, 10, seed=2)
+    assert chosen == choose_images(source, 10, seed=1)[0] != choose_images(source, 10, seed=2)[0]
 
 
 def test_the_words_say_what_was_drawn():
@@ -64,7 +64,7 @@ def test_the_words_say_what_was_drawn():
         {"shift": {"max_px": 3}, "brightness": {"max_change": 0.3}, "mirror": {"probability": 0.5}}
     )
     augmenter = Augmenter(config, GREY, 0)
-    indices = choose_images(source, 4, seed=0)
+    indices = choose_images(source, 4, seed=0)[0]
     plan = augmenter.plan(0, np.array(indices))
     for row, preview in enumerate(preview_images(source, indices, augmenter, num_draws=1)):
         lines = list(preview.draws[0].lines)
@@ -90,7 +90,7 @@ def test_every_policy_and_augmentation_can_be_drawn_and_named(name: str):
     if "pca_colour" in [entry.name for entry in config.active()]:
         components = {"eigenvalues": [0.1, 0.02, 0.01], "eigenvectors": np.eye(3).tolist(), "deviation": 0.5}
         config = AugmentConfig.parse(config.model_dump(mode="json") | {"pca_colour": components})
-    previews = preview_images(source, choose_images(source, 4, 0), Augmenter(config, GREY, 0), num_draws=4)
+    previews = preview_images(source, choose_images(source, 4, 0)[0], Augmenter(config, GREY, 0), num_draws=4)
     lines = [line for preview in previews for draw in preview.draws for line in draw.lines]
     assert {line.split(" ")[0] for line in lines} == {entry.name for entry in config.active()}
     assert all(re.fullmatch(r"[a-z_]+ [\w%°.,\- ]+", line) for line in lines), lines
@@ -100,7 +100,7 @@ def test_every_policy_and_augmentation_can_be_drawn_and_named(name: str):
 
 def test_the_picture_holds_the_images_enlarged_in_blocks(tmp_path: Path):
     source = open_source("digits")
-    previews = preview_images(source, choose_images(source, 2, 0), Augmenter(everything(), GREY, 0), num_draws=8)
+    previews = preview_images(source, choose_images(source, 2, 0)[0], Augmenter(everything(), GREY, 0), num_draws=8)
     picture = draw_previews(previews, "a\x1btitle", ["facts " * 80])
     picture.save(tmp_path / "preview.png")
     pixels = np.asarray(Image.open(tmp_path / "preview.png").convert("RGB")).astype(int)

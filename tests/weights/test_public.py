@@ -171,6 +171,11 @@ def test_weights_of_another_network_are_recognised(tmp_path: Path):
     )
 
 
+def test_weights_of_several_other_networks_are_named_all(tmp_path: Path):
+    path = small(tmp_path, "w.safetensors", "plain20", 10)
+    assert refused(path, "lenet5").endswith("\nThese look like the weights of plain20 or resnet20, not of lenet5.")
+
+
 def test_files_that_fit_nothing(tmp_path: Path):
     path = save(tmp_path, "resnet18")
     tensors = load_file(path)

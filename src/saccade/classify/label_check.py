@@ -1,4 +1,4 @@
-"""Which labels of a set may be wrong, training images included: confident learning on cross-validated probabilities.
+"""Which labels of a set may be wrong, training images included: by cross-validated probabilities (`label_errors.py`).
 
 A network's own answers say little of the images it was trained on: it may know a wrong label by heart. So only what its
 head sees of an image is taken, and a logistic regression that was fitted to the other images answers for each fifth
@@ -34,17 +34,20 @@ MAX_PICTURES, PICTURE_PX = 60, 96
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class LabelCheck(Displayed):
-    """Suspected labels of a source, the least believed first, among `num_images`; `note` says what to know of them.
+    """Suspected labels of a source, the likeliest wrong first, among `num_images`; `note` says what to know of them.
 
-    `found` says how many of them are expected to be wrong, or why none is suspected. `pictures` are small ones of the
-    first, uint8 (H, W, C) at no more than 96 pixels.
+    `found` says how many of them are expected to be wrong, or why none is suspected. `listed` are as many of the
+    likeliest as were asked for (`num_asked`), suspected or not; with 0 the suspects. `pictures` are small ones of the
+    first suspects, uint8 (H, W, C) at no more than 96 pixels.
     """
 
     source: str
     num_images: int
     suspects: tuple[Suspect, ...]
+    listed: tuple[Suspect, ...]
     note: str
     found: SuspectedLabels
+    num_asked: int = 0
     pictures: tuple[np.ndarray, ...] = ()
 
     @property
@@ -68,13 +71,15 @@ class LabelCheck(Displayed):
             "wrong_labels_share": self.found.errors.share,
             "wrong_labels_p_value": self.found.errors.p_value,
             "suspected_labels": [suspect.as_json() for suspect in self.suspects],
+            **({"listed_labels": [suspect.as_json() for suspect in self.listed]} if self.num_asked else {}),
         }
 
 
-def check_labels(run: Path, source_text: str, runtime_config: RuntimeConfig) -> LabelCheck:
+def check_labels(run: Path, source_text: str, runtime_config: RuntimeConfig, count: int = 0) -> LabelCheck:
     """Suspect labels among all images of a source, by the features of `run`; the classes need not be those of the run.
 
-    Raises CheckpointError, DataError, ImageError, and ModelError for a network that does not name its parts.
+    `count` labels are listed, those that are most likely wrong; 0: those that are suspected. Raises CheckpointError,
+    DataError, ImageError, and ModelError for a network that does not name its parts.
     """
     member = open_member(run, runtime_config)
     member.task.refuse_unknown("evaluate --label-errors", "several labels")
@@ -95,17 +100,25 @@ def check_labels(run: Path, source_text: str, runtime_config: RuntimeConfig) -> 
     probability_NK = cross_validated_probabilities(feature_ND, label_N, len(source.classes), group_N=group_N)
     is_checked_N = _is_checked(group_N, label_N)
     checked_M = np.flatnonzero(is_checked_N)
-    found = suspect_labels(probability_NK[checked_M], label_N[checked_M])
-    found = replace(found, position_S=checked_M[found.position_S])
+    found = suspect_labels(probability_NK[checked_M], label_N[checked_M], group_N[checked_M])
+    found = replace(found, position_S=checked_M[found.position_S], order_N=checked_M[found.order_N])
+    wrong_N = np.zeros(len(keys))
+    wrong_N[checked_M] = found.errors.wrong_N
+    suspects, listed = (
+        tuple(find_suspects(position_S, wrong_N, probability_NK, label_N, keys, source.classes))
+        for position_S in (found.position_S, found.order_N[:count] if count else found.position_S)
+    )
     notes = [group_note, _alone_note(int((~is_checked_N).sum()))]
     seen = read_seen(run)
     num_seen = int((seen.equal(scan) | seen.near(scan))[scan.good_N].sum()) if seen else 0
     return LabelCheck(
         source=printable(source.name),
         num_images=len(keys),
-        suspects=tuple(find_suspects(found, probability_NK, label_N, keys, source.classes)),
+        suspects=suspects,
+        listed=listed,
         note=" ".join(filter(None, [*notes, "" if _is_frozen(run) else _learned_note(num_seen, len(keys))])),
         found=found,
+        num_asked=count,
         pictures=_pictures(member, source, scan.good_N[found.position_S[:MAX_PICTURES]]),
     )
 

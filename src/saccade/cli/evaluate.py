@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ..core.errors import NothingUnseen, UsageError, printable
+from ..core.errors import NothingUnseen, UsageError, counted, printable
 from .argument_order import is_run, refuse_swapped
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, TARGET, chosen_source
 from .launch import PROCESSES, is_first_process, is_member, number_of_processes, refuse_together
@@ -72,6 +72,13 @@ def evaluate(
         metavar="FILE",
         help="Write labels of SOURCE that are probably wrong, of training images too, to this CSV file.",
     ),
+    label_count: int | None = typer.Option(
+        None,
+        "--label-errors-count",
+        min=1,
+        metavar="N",
+        help="With --label-errors: write the N labels that are most likely wrong. [those probably wrong]",
+    ),
     endpoint: str | None = typer.Option(
         None,
         "--endpoint",
@@ -129,6 +136,8 @@ def evaluate(
 
     runs, source = [Path(text) for text in arguments[:-1]], arguments[-1]
     source = chosen_source(source, file_column, label_column, split_column, group_column, labels, target)
+    if label_count is not None and label_errors is None:
+        raise UsageError("--label-errors-count says how many labels --label-errors FILE writes: give that, too.")
     if label_errors is not None and len(runs) > 1:
         raise UsageError(f"--label-errors looks through the features of one run, got {len(runs)} runs.")
     if min_confidence is not None and precision is not None:
@@ -154,11 +163,13 @@ def evaluate(
     except NothingUnseen as error:
         if label_errors is None or mistakes is not None or report is not None or curves is not None:
             raise
-        _labels_alone(runs[0], source, label_errors, as_json, error.message)
+        _labels_alone(runs[0], source, label_errors, label_count or 0, as_json, error.message)
         return
     if not is_first:
         return
-    checked = api.check_labels(runs[0], source, label_errors) if label_errors is not None else None
+    checked = None
+    if label_errors is not None:
+        checked = api.check_labels(runs[0], source, label_errors, count=label_count or 0)
     files.write(evaluation, checked)
     if as_json:
         print_json(evaluation.as_json() | (checked.as_json() if checked else {}))
@@ -265,11 +276,11 @@ def _refuse_unknown(runs: list[Path], label_errors: Path | None, curves: Path | 
             find_checkpoint(expand_runs(runs)[0]).manifest.task.refuse_unknown(f"evaluate {name}", *known)
 
 
-def _labels_alone(run: Path, source: str, label_errors: Path, as_json: bool, why: str) -> None:
+def _labels_alone(run: Path, source: str, label_errors: Path, count: int, as_json: bool, why: str) -> None:
     """Check the labels of images that the run learned from, which cannot judge it: labels need no unseen images."""
     from .. import api
 
-    checked = api.check_labels(run, source, label_errors)
+    checked = api.check_labels(run, source, label_errors, count=count)
     if as_json:
         values = {"run": str(run), "source": source, "num_samples": 0, **checked.as_json()}
         print_json(values | {"notes": [" ".join(why.splitlines())]})
@@ -280,7 +291,10 @@ def _labels_alone(run: Path, source: str, label_errors: Path, as_json: bool, why
 
 def _labels_text(checked: "LabelCheck", path: Path | None) -> str:
     where = printable(str(path))
-    listed = f"The list is in {where}, the least believed first." if checked.suspects else f"{where} lists none."
+    num = len(checked.listed)
+    asked = f"The {counted(num, 'label')} most likely wrong, suspected or not," if checked.num_asked else "The list"
+    verb = "are" if checked.num_asked and num > 1 else "is"
+    listed = f"{asked} {verb} in {where}, the likeliest first." if num else f"{where} lists none."
     return f"{checked.sentence()} {listed}"
 
 

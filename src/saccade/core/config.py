@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, time
 from functools import cache
-from typing import Any, Self, get_args, get_origin
+from typing import Any, ClassVar, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -42,6 +42,8 @@ class FrozenConfig(BaseModel):
     """Base of every configuration. Unknown keys are errors; values never change after they are made."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+    # Dotted keys that a person cannot set as such, each with how it is given instead.
+    elsewhere: ClassVar[Mapping[str, str]] = {}
 
     @field_validator("*", mode="before")
     @classmethod
@@ -146,11 +148,17 @@ def is_table(annotation: Any) -> bool:
     return any(get_origin(candidate) is dict for candidate in (annotation, *get_args(annotation)))
 
 
-def unknown_key_message(config: type[BaseModel], dotted: str) -> str:
-    """`Unknown key 'model.dept'. Did you mean 'model.depth'?`, or the list of keys where none is near."""
-    names, shown = field_names(config), dotted[:MAX_SHOWN]
-    alike = [name for name in names if _last_parts_alike(shown, name) or shown.startswith(f"{name}.")]
-    hint = did_you_mean(shown, alike) or _keys_there(names, shown)
+def unknown_key_message(config: type[BaseModel], dotted: str, elsewhere: Mapping[str, str] | None = None) -> str:
+    """`Unknown key 'model.dept'. Did you mean 'model.depth'?`, or the list of keys where none is near.
+
+    A key that is given `elsewhere` is no hint; where it is the nearest, the message says how it is given.
+    """
+    names, shown, others = field_names(config), dotted[:MAX_SHOWN], elsewhere or {}
+    alike = [name for name in {*names, *others} if _last_parts_alike(shown, name) or shown.startswith(f"{name}.")]
+    hint = did_you_mean(shown, alike) or _keys_there([name for name in names if name not in others], shown)
+    for name, how in others.items():
+        if hint == f" Did you mean '{name}'?":
+            hint = f" {how[0].upper()}{how[1:]}."
     return f"Unknown key '{printable(shown)}'.{hint}"
 
 
@@ -189,6 +197,14 @@ def assignments(settings: Settings) -> Iterator[tuple[str, Any]]:
         yield dotted.strip(), _parse_value(text.strip())
 
 
+def assigned_keys(settings: Settings) -> Iterator[str]:
+    """Every dotted key that `settings` set, also by a table of several. Raises ConfigError as `assignments`."""
+    for key, value in assignments(settings):
+        yield key
+        if isinstance(value, dict):
+            yield from (inner for inner, _ in _leaves(value, f"{key}."))
+
+
 def where_set(settings: Settings, key: str = "") -> str:
     """How messages call the place that `settings` come from, or the last of them that sets the dotted `key`."""
     if isinstance(settings, Mapping):
@@ -214,14 +230,17 @@ def _leaves(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
-def _assign(config: type[BaseModel], values: dict[str, Any], dotted: str, value: Any, where: str) -> None:
+def _assign(config: type[FrozenConfig], values: dict[str, Any], dotted: str, value: Any, where: str) -> None:
     node: Any = values
     current: type[BaseModel] | None = config
+    elsewhere = config.elsewhere
     parts = dotted.split(".")
     for position, part in enumerate(parts):
         if current is None or part not in current.model_fields:
-            place = "" if where in ("--set", "settings") else f"{where}: "
-            raise ConfigError(place + unknown_key_message(config, dotted))
+            is_file = where not in ("--set", "settings")
+            # a file may name what options choose: source, model, recipe
+            others = {key: how for key, how in elsewhere.items() if not is_file or "." in key}
+            raise ConfigError(f"{where}: " * is_file + unknown_key_message(config, dotted, others))
         if position == len(parts) - 1:
             node[part] = value
             return

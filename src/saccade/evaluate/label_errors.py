@@ -1,9 +1,8 @@
 """How many labels are wrong, and which: the disagreements that a classifier's own doubt does not explain.
 
-Confident learning (Northcutt et al. 2021, arXiv:1911.00068, section 3.1: thresholds and confident joint) names the
-labels that a classifier disagrees with; an image off the joint's diagonal is named. A weak classifier names mostly its
-own mistakes, so what it names is weighed. An image's label is taken to be drawn from what the classifier says of it,
-its logits scaled by one number, but for a share of labels that are wrong and fall on the other classes alike:
+A weak classifier disagrees with many labels, mostly by its own mistakes, so each disagreement is weighed. An image's
+label is taken to be drawn from what the classifier says of it, its logits scaled by one number, but for a share of
+labels that are wrong and fall on the other classes alike:
 
     P(label k) = (1 - share) p_k + share (1 - p_k) / (K - 1),    p = softmax(scale * logits)
 
@@ -11,8 +10,9 @@ Copas 1988, "Binary regression models for contaminated data", Journal of the Roy
 here for K classes; `scale` and `share` are the most likely ones. A classifier's own mistakes grow rarer with its
 confidence, and wrong labels do not: that tells them apart. Whether there are any is tested by the likelihood ratio
 against a share of 0; on that bound it is half of a chi-squared of one degree (Self and Liang 1987, Journal of the
-American Statistical Association 82, 605-610). Labels are suspected where the test shows that some are wrong, those
-among the named ones that are then wrong more likely than right.
+American Statistical Association 82, 605-610). Where the labels show that the wrong ones fall on some classes more than
+on others, a matrix takes the place of the share (`label_noise.py`). Labels are suspected where the test shows that some
+are wrong, those that the classifier disagrees with and that are then wrong more likely than right.
 
 The probabilities must come from a classifier that has not seen the image with its label: held-out images, or
 `cross_validated_probabilities`.
@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .label_noise import even_matrix, noise_matrix, true_classes
 from .rates import percent
 
 SIGNIFICANT = 0.05
@@ -32,7 +33,7 @@ LEAST_SCALE, LARGEST_SCALE = 0.02, 50.0
 FEW_OF_A_CLASS = 100  # images; where there were fewer, the expected share was too high (docs/results.md)
 FEW_WORDS = f"With fewer than {FEW_OF_A_CLASS} images a class, how likely that is cannot be said."
 NUM_BISECTIONS = 40
-FITTED_VALUES, CHUNK_VALUES = 1 << 22, 1 << 20
+FITTED_VALUES, MATRIX_VALUES, CHUNK_VALUES = 1 << 22, 1 << 20, 1 << 20
 FLOOR = 1e-300
 
 
@@ -54,11 +55,13 @@ class LabelErrors:
 
 @dataclass(frozen=True, kw_only=True)
 class SuspectedLabels:
-    """`position_S` (int64) of labels that are probably wrong, the least believed first, and `wrong_S`, how probably.
-    Confident learning named `num_named` of `num_images` labels of `num_classes` classes that have images."""
+    """`position_S` (int64) of labels that are probably wrong, the likeliest first, and `wrong_S`, how probably.
+    `order_N` has all `num_images` so. The classifier disagrees with `num_named` of these labels of `num_classes`
+    classes that have images."""
 
     position_S: np.ndarray
     wrong_S: np.ndarray
+    order_N: np.ndarray
     num_named: int
     num_images: int
     num_classes: int
@@ -90,7 +93,7 @@ class SuspectedLabels:
             told = f"{first}; {which} {rest}." if named > num else f"{first}."
             return told if self.has_enough else f"{told} {FEW_WORDS}"
         if not named:
-            return f"None of {self.num_images:,} labels is suspected: the classifier confidently disagrees with none."
+            return f"None of {self.num_images:,} labels is suspected: the classifier disagrees with none."
         labels = "1 label" if named == 1 else f"{named:,} labels"
         if not self.errors.are_shown:
             return (
@@ -103,54 +106,45 @@ class SuspectedLabels:
         )
 
 
-def suspect_labels(probability_NK: np.ndarray, label_N: np.ndarray) -> SuspectedLabels:
-    """The labels that are probably wrong."""
-    errors = estimate_label_errors(probability_NK, label_N)
-    named = suspected_labels(probability_NK, label_N)
-    is_likely_S = errors.wrong_N[named] > MORE_LIKELY if errors.are_shown else np.zeros(len(named), bool)
+def suspect_labels(
+    probability_NK: np.ndarray, label_N: np.ndarray, group_N: np.ndarray | None = None
+) -> SuspectedLabels:
+    """The labels that are probably wrong; `group_N` as in `estimate_label_errors`."""
+    errors = estimate_label_errors(probability_NK, label_N, group_N)
+    is_named_N = probability_NK.argmax(axis=1) != label_N
+    believed_N = probability_NK[np.arange(len(label_N)), label_N]
+    order_N = np.lexsort((believed_N, -errors.wrong_N))
+    is_likely_N = is_named_N & (errors.wrong_N > MORE_LIKELY) & errors.are_shown
+    position_S = order_N[is_likely_N[order_N]]
     return SuspectedLabels(
-        position_S=named[is_likely_S],
-        wrong_S=errors.wrong_N[named[is_likely_S]],
-        num_named=len(named),
+        position_S=position_S,
+        wrong_S=errors.wrong_N[position_S],
+        order_N=order_N,
+        num_named=int(is_named_N.sum()),
         num_images=len(label_N),
         num_classes=len(np.unique(label_N)),
         errors=errors,
     )
 
 
-def suspected_labels(probability_NK: np.ndarray, label_N: np.ndarray) -> np.ndarray:
-    """Positions of images whose label may be wrong, the least believed label first (int64).
-
-    A class counts for an image when its probability reaches the mean probability that the class gets on its own
-    images; the most probable class that counts is the suspected true one. Classes without images never count.
-    """
-    num_images, num_classes = probability_NK.shape
-    own_N = probability_NK[np.arange(num_images), label_N]
-    support_K = np.bincount(label_N, minlength=num_classes)
-    threshold_K = np.bincount(label_N, weights=own_N, minlength=num_classes) / np.maximum(support_K, 1)
-    threshold_K[support_K == 0] = np.inf
-    counts_NK = probability_NK >= threshold_K - 1e-12  # a class of one image is its own mean, up to rounding
-    likely_N = np.where(counts_NK, probability_NK, -1.0).argmax(axis=1)
-    is_suspect_N = counts_NK.any(axis=1) & (likely_N != label_N) & (probability_NK.argmax(axis=1) != label_N)
-    suspects = np.flatnonzero(is_suspect_N)
-    return suspects[np.argsort(own_N[suspects], kind="stable")]
-
-
-def estimate_label_errors(probability_NK: np.ndarray, label_N: np.ndarray) -> LabelErrors:
+def estimate_label_errors(
+    probability_NK: np.ndarray, label_N: np.ndarray, group_N: np.ndarray | None = None
+) -> LabelErrors:
     """The most likely share of wrong labels, and the probability of each label that it is wrong.
 
-    Of very many images and classes, the share is fitted on images taken evenly.
+    Images of one number in `group_N` (int64; None: each its own) are no evidence of each other. Of very many images
+    and classes, the share and the matrix are fitted on images taken evenly.
     """
     from scipy.optimize import minimize_scalar  # here: it takes a while, and most verbs need it not
 
     num_images, num_classes = probability_NK.shape
     if not num_images or num_classes < 2:
         return LabelErrors(share=0.0, scale=1.0, p_value=1.0, wrong_N=np.zeros(num_images))
-    row_M = np.unique(np.linspace(0, num_images - 1, min(num_images, max(1, FITTED_VALUES // num_classes))).astype(int))
+    row_M = _evenly(num_images, FITTED_VALUES // num_classes)
     logits_MK, label_M = _logarithms(probability_NK[row_M]), label_N[row_M]
 
     def likelihoods(log_scale: float) -> tuple[np.ndarray, np.ndarray]:
-        own_M = _own_probability(logits_MK, label_M, math.exp(log_scale))
+        own_M = _softmax(logits_MK, math.exp(log_scale))[np.arange(len(label_M)), label_M]
         return own_M, (1 - own_M) / (num_classes - 1)
 
     def loss(log_scale: float, may_be_wrong: bool) -> float:
@@ -163,20 +157,36 @@ def estimate_label_errors(probability_NK: np.ndarray, label_N: np.ndarray) -> La
         minimize_scalar(loss, bounds=bounds, args=(may_be_wrong,), method="bounded", options={"xatol": 1e-4})
         for may_be_wrong in (False, True)
     )
-    share = _likeliest_share(*likelihoods(float(mixed.x)))
+    scale, share = math.exp(float(mixed.x)), _likeliest_share(*likelihoods(float(mixed.x)))
     evidence = 2 * (float(plain.fun) - float(mixed.fun))
-    scale, wrong = math.exp(float(mixed.x)), []
-    for start in range(0, num_images, step := max(1, CHUNK_VALUES // num_classes)):
-        part = slice(start, start + step)
-        own_M = _own_probability(_logarithms(probability_NK[part]), label_N[part], scale)
-        other_M = share * (1 - own_M) / (num_classes - 1)
-        wrong.append(other_M / np.maximum((1 - share) * own_M + other_M, FLOOR))
+    row_R = _evenly(num_images, MATRIX_VALUES // num_classes)
+    scaled_RK = _softmax(_logarithms(probability_NK[row_R]), scale)
+    matrix_KK = noise_matrix(scaled_RK, label_N[row_R], share, None if group_N is None else group_N[row_R])
+    wrong_N = _wrong(probability_NK, label_N, scale, matrix_KK)
+    is_even = np.array_equal(matrix_KK, even_matrix(num_classes, share))
     return LabelErrors(
-        share=share,
+        share=share if is_even else float(wrong_N.mean()),
         scale=scale,
         p_value=0.5 * math.erfc(math.sqrt(evidence / 2)) if evidence > 0 else 1.0,
-        wrong_N=np.concatenate(wrong),
+        wrong_N=wrong_N,
     )
+
+
+def _evenly(num: int, most: int) -> np.ndarray:
+    """int64: at most `most` of `num` rows, taken evenly."""
+    return np.unique(np.linspace(0, num - 1, min(num, max(1, most))).astype(int))
+
+
+def _wrong(probability_NK: np.ndarray, label_N: np.ndarray, scale: float, matrix_KK: np.ndarray) -> np.ndarray:
+    """float64 (N,): the probability of each label that another class is the true one."""
+    num_images, num_classes = probability_NK.shape
+    wrong = []
+    for start in range(0, num_images, step := max(1, CHUNK_VALUES // num_classes)):
+        part = slice(start, start + step)
+        true_MK = true_classes(_softmax(_logarithms(probability_NK[part]), scale), label_N[part], matrix_KK)
+        true_MK[np.arange(len(true_MK)), label_N[part]] = 0.0
+        wrong.append(true_MK.sum(axis=1))
+    return np.concatenate(wrong)
 
 
 def _logarithms(probability_NK: np.ndarray) -> np.ndarray:
@@ -184,12 +194,11 @@ def _logarithms(probability_NK: np.ndarray) -> np.ndarray:
     return logarithm_NK
 
 
-def _own_probability(logits_MK: np.ndarray, label_M: np.ndarray, scale: float) -> np.ndarray:
-    """float64 (M,): the probability of each label by the logits, multiplied by `scale`."""
-    scaled_MK = scale * (logits_MK - logits_MK.max(axis=1, keepdims=True))
-    power_MK = np.exp(scaled_MK)
-    own_M: np.ndarray = power_MK[np.arange(len(label_M)), label_M] / power_MK.sum(axis=1)
-    return own_M
+def _softmax(logits_MK: np.ndarray, scale: float) -> np.ndarray:
+    """float64 (M, K): the probabilities by the logits, multiplied by `scale`."""
+    power_MK: np.ndarray = np.exp(scale * (logits_MK - logits_MK.max(axis=1, keepdims=True)))
+    power_MK /= power_MK.sum(axis=1, keepdims=True)
+    return power_MK
 
 
 def _likeliest_share(own_N: np.ndarray, other_N: np.ndarray) -> float:

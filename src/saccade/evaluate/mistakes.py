@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core import atomic
 from ..core.task import ONE_LABEL, Task
-from .label_errors import SuspectedLabels, suspect_labels
+from .label_errors import suspect_labels
 from .scores import probabilities_from_logits
 
 NUM_FOLDS = 5
@@ -94,25 +94,27 @@ class Suspect:
 
 
 def find_suspects(
-    suspected: SuspectedLabels,
+    position_S: np.ndarray,
+    wrong_N: np.ndarray,
     probability_NK: np.ndarray,
     label_N: np.ndarray,
     keys: Sequence[str],
     classes: Sequence[str],
 ) -> list[Suspect]:
-    """The `suspected` labels, the least believed first, each with the most probable class."""
-    best_N = probability_NK.argmax(axis=1)
+    """The labels at `position_S`, in that order, each with the most probable of the other classes."""
+    other_SK = probability_NK[position_S]
+    other_SK[np.arange(len(position_S)), label_N[position_S]] = -1.0
     return [
         Suspect(
             position=i,
             key=keys[i],
             label=classes[label_N[i]],
-            suggested=classes[best_N[i]],
+            suggested=classes[best],
             label_probability=float(probability_NK[i, label_N[i]]),
-            suggested_probability=float(probability_NK[i, best_N[i]]),
-            wrong_probability=float(wrong),
+            suggested_probability=float(probability_NK[i, best]),
+            wrong_probability=float(wrong_N[i]),
         )
-        for i, wrong in zip(suspected.position_S.tolist(), suspected.wrong_S, strict=True)
+        for i, best in zip(position_S.tolist(), other_SK.argmax(axis=1).tolist(), strict=True)
     ]
 
 
@@ -168,7 +170,7 @@ def write_mistakes(path: Path, mistakes: Sequence[Mistake]) -> None:
 
 
 def write_suspects(path: Path, suspects: Sequence[Suspect]) -> None:
-    """Write suspected labels to `path` as CSV, the least believed first, durably. Raises StorageError."""
+    """Write suspected labels to `path` as CSV, in their order, durably. Raises StorageError."""
     headings = ["image", "label", "suggested", "label_probability", "suggested_probability", "wrong_probability"]
     rows = [
         [*(safe_cell(name) for name in (suspect.key, suspect.label, suspect.suggested))]

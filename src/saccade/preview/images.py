@@ -38,8 +38,9 @@ class Preview:
     draws: tuple[Draw, ...]
 
 
-def choose_images(source: DataSource, num: int, seed: int) -> list[int]:
-    """`num` training images that can be read, of as many classes as there are, in an order that `seed` decides."""
+def choose_images(source: DataSource, num: int, seed: int) -> tuple[list[int], list[ImageError]]:
+    """`num` training images that can be read, of as many classes as there are, in an order that `seed` decides; and
+    why those cannot that were tried and passed over."""
     order = [int(i) for i in permutation(seed, 0, len(source)) if source.record(int(i)).split in (None, "train")]
     turns: dict[tuple[int, ...], int] = {}
     ranked = []
@@ -48,15 +49,17 @@ def choose_images(source: DataSource, num: int, seed: int) -> list[int]:
         turns[labels] = turns.get(labels, 0) + 1
         ranked.append((turns[labels], place, index))
     chosen: list[int] = []
+    bad: list[ImageError] = []
     for _, _, index in sorted(ranked):
         if len(chosen) == num:
             break
         try:
             source[index]
-        except ImageError:
-            continue  # the check-up and training name bad files; a preview only needs some good ones
-        chosen.append(index)
-    return chosen
+        except ImageError as error:
+            bad.append(error)
+        else:
+            chosen.append(index)
+    return chosen, bad
 
 
 def preview_images(source: DataSource, indices: list[int], augmenter: Augmenter, num_draws: int) -> list[Preview]:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ..core.config import FrozenConfig, Settings
-from ..core.errors import DataError, counted, printable
+from ..core.errors import DataError, ImageError, counted, printable
 from ..core.plain_numbers import check_seed
 from ..core.types import Preprocessing, Record, Split
 from ..data.augment.shared.geometry import canvas_for
@@ -26,7 +26,7 @@ from ..train.choose_preprocessing import channels_asked, choose_preprocessing
 from ..train.config import RunConfig
 from ..train.prepare import MUCH
 from ..train.recipes import find_recipe, recipe_for
-from ..train.request import as_text, with_policy
+from ..train.request import as_text, refuse_other_ways, with_policy
 from .images import Preview, choose_images, preview_images
 from .picture import draw_previews
 from .unlabelled import Unlabelled, open_pictures, unlabelled_line
@@ -48,7 +48,8 @@ class PreviewRequest:
     settings: Settings = field(default_factory=list)
 
     def config(self) -> RunConfig:
-        """The configuration of the run that is previewed. Raises UnknownNameError or ConfigError."""
+        """The configuration of the run that is previewed. Raises UsageError, UnknownNameError or ConfigError."""
+        refuse_other_ways(self.settings)
         recipe = find_recipe(self.recipe) if self.recipe else recipe_for(self.model or "lenet5")
         config = recipe.config(as_text(self.source), self.model or None).model_copy(
             update={"seed": check_seed(self.seed)}
@@ -64,17 +65,18 @@ class PreviewResult:
     augment: AugmentConfig
     preprocessing: Preprocessing
     previews: list[Preview]
+    bad: list[ImageError] = field(default_factory=list)
 
     def notes(self) -> list[str]:
-        """That photos lose most of their detail in inputs as small as these, where so."""
+        """That images were passed over, and that photos lose most of their detail in inputs this small, where so."""
         height_px, width_px = self.preprocessing.input_CHW[1:]
         short_px = int(np.median([min(preview.original_HWC.shape[:2]) for preview in self.previews]))
         if short_px < MUCH * min(height_px, width_px):
-            return []
+            return _passed_over(self.bad)
         return [
+            *_passed_over(self.bad),
             f"photos of {short_px:,} pixels are shrunk to {height_px}x{width_px}, the input of {self.config.model}: "
-            f"most of their detail is lost. To draw them as a larger network sees them: --model resnet18, or "
-            "--input 224"
+            f"most of their detail is lost. To draw them as a larger network sees them: --model resnet18, or --input 224",
         ]
 
     def picture(self) -> Image.Image:
@@ -118,9 +120,9 @@ def preview(config: RunConfig, num_images: int = 4, num_draws: int = 8, opened: 
     with store_at(config.loader.store, config.loader.store_limit_bytes):
         source = open_pictures(config.source)
     opened(unlabelled_line(source) if isinstance(source, Unlabelled) else opening_line(source))
-    scanned = choose_images(source, NUM_SCANNED, config.seed)
+    scanned, bad = choose_images(source, NUM_SCANNED, config.seed)
     if not scanned:
-        raise DataError(f"{printable(config.source)} has no training image that can be read.")
+        raise DataError(f"{printable(config.source)} has no training image that can be read.{_why(bad)}")
     subset = Subset(source, scanned)
     scan = scan_source(subset, threads=1, channels=channels_asked(config))
     everything = np.arange(len(subset), dtype=np.int64)
@@ -130,7 +132,20 @@ def preview(config: RunConfig, num_images: int = 4, num_draws: int = 8, opened: 
     augment = measure_colours(config.augment, subset, everything, config.seed, preprocessing.white_16_bit)
     augmenter = Augmenter(augment, preprocessing, config.seed)
     previews = preview_images(source, scanned[:num_images], augmenter, num_draws)
-    return PreviewResult(config=config, augment=augment, preprocessing=preprocessing, previews=previews)
+    return PreviewResult(config=config, augment=augment, preprocessing=preprocessing, previews=previews, bad=bad)
+
+
+def _why(bad: list[ImageError]) -> str:
+    """A line with the reason of the first image that cannot be read, and how many more there are."""
+    more = f" ({counted(len(bad) - 1, 'more image')} cannot be read)" if len(bad) > 1 else ""
+    return f"\n{bad[0].message}{more}" if bad else ""
+
+
+def _passed_over(bad: list[ImageError]) -> list[str]:
+    """That images were passed over, with the first of them."""
+    if not bad:
+        return []
+    return [f"{counted(len(bad), 'image')} passed over that cannot be read: {' '.join(bad[0].message.splitlines())}"]
 
 
 def as_json(result: PreviewResult) -> dict[str, Any]:

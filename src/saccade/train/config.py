@@ -1,6 +1,7 @@
 """What a run is made of: every value a recipe sets and a person can override, with its unit."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -260,6 +261,25 @@ class ScaleConfig(FrozenConfig):
 
 class RunConfig(FrozenConfig):
     """One run, complete: the same configuration, data and machine give the same bits."""
+
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        "source": "the images are the first argument, SOURCE",
+        "model": "a network is chosen with --model, and its recipe with it",
+        "recipe": "a recipe is chosen with --recipe",
+        "augment.policy": "a policy is chosen with --policy; 'saccade augmentations' lists them",
+        "split.folds": "folds are asked for with --folds",
+        "split.fold": "folds are asked for with --folds",
+        "policy": "a policy is chosen with --policy; 'saccade augmentations' lists them",
+        "split.on_bad_image": "what a bad image does is loader.on_bad_image, or --on-bad-image",
+        "loader.batch_size": "the images of a step are batch_size",
+        "loader.lanes": "the parts of a batch are scale.lanes",
+        "loader.first_lane": "each process makes its own parts of a batch",
+        "loader.last_lane": "each process makes its own parts of a batch",
+        "transfer.backbone": "a pretrained network is chosen with --backbone",
+        "transfer.weights": "weights are chosen with --weights",
+        "transfer.weights_sha256": "the digest of the weights is found when the run begins",
+        "transfer.frozen": "how deep a network is frozen is chosen with --freeze",
+    }
 
     source: str = Field("", description="the images: a folder, a file or a built-in set")
     model: str = Field("lenet5", description="a network's name, or its one-line notation")

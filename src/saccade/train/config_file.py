@@ -18,7 +18,6 @@ from ..runs.names import CONFIG
 from ..runs.settings import FoundKey, read_settings
 from .config import RunConfig
 from .recipes import Recipe
-from .request import OTHER_WAYS
 from .resume_references import is_followed
 
 MAX_BYTES = 256 << 10
@@ -106,7 +105,9 @@ def _of_run(path: Path) -> dict[str, Any]:
     settings = read_settings(path)
     values = {} if settings is None else RunConfig.parse(settings.values, printable(str(path))).model_dump(mode="json")
     usual = dict(_leaves(RunConfig().model_dump(mode="json")))
-    unset = {key for key, value in _leaves(values) if value is None or (key in OTHER_WAYS and value == usual[key])}
+    unset = {
+        key for key, value in _leaves(values) if value is None or (key in RunConfig.elsewhere and value == usual[key])
+    }
     unset -= set(NAMES)
     return _without(values, FOUND | unset)
 
@@ -160,7 +161,7 @@ def _table(config: FrozenConfig, prefix: str, without: set[str]) -> Iterator[str
     tables = []
     for name, field in type(config).model_fields.items():
         key, value = f"{prefix}{name}", getattr(config, name)
-        if name in without or key in OF_OPTIONS or key in FOUND or key in OTHER_WAYS:
+        if name in without or key in OF_OPTIONS or key in FOUND or key in RunConfig.elsewhere:
             continue
         if isinstance(value, FrozenConfig):
             tables.append((key, str(field.description or type(value).__doc__ or ""), value))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import nn
 
-from ..core.config import COMMAND_LINE, Settings, assignments, where_set
+from ..core.config import COMMAND_LINE, Settings, assigned_keys, assignments, where_set
 from ..core.errors import UsageError
 from ..core.given import listed
 from ..core.types import AnyPath
@@ -17,21 +17,6 @@ from ..models.build import registered_name
 from ..models.network_in_memory import known_network
 from .config import RunConfig, TransferConfig
 from .recipes import find_recipe, recipe_for
-
-OTHER_WAYS = {
-    "source": "the images are the first argument, SOURCE",
-    "model": "a network is chosen with --model, and its recipe with it",
-    "recipe": "a recipe is chosen with --recipe",
-    "augment.policy": "a policy is chosen with --policy; 'saccade augmentations' lists them",
-    "split.folds": "folds are asked for with --folds",
-    "split.fold": "folds are asked for with --folds",
-    "policy": "a policy is chosen with --policy; 'saccade augmentations' lists them",
-    "split.on_bad_image": "what a bad image does is loader.on_bad_image, or --on-bad-image",
-    "loader.batch_size": "the images of a step are batch_size",
-    "loader.lanes": "the parts of a batch are scale.lanes",
-    "loader.first_lane": "each process makes its own parts of a batch",
-    "loader.last_lane": "each process makes its own parts of a batch",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +85,9 @@ def refuse_policy(policy: str) -> None:
 
 def refuse_other_ways(settings: Settings) -> None:
     """Raise UsageError where a setting would go past the option that chooses more than that value."""
-    for key, _ in assignments(settings):
-        if key in OTHER_WAYS:
-            raise UsageError(f"'{key}' cannot be given by {where_set(settings, key)}: {OTHER_WAYS[key]}.")
+    for key in assigned_keys(settings):
+        if key in RunConfig.elsewhere:
+            raise UsageError(f"'{key}' cannot be given by {where_set(settings, key)}: {RunConfig.elsewhere[key]}.")
 
 
 def refuse_test_fraction(settings: Settings) -> None:

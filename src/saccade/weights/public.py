@@ -280,13 +280,13 @@ def _check_architecture(
     try:
         check_tensors(expected, shapes, path, architecture.rename_key, architecture.public_head)
     except WeightsError as error:
-        fitting = next(_fitting(shapes, path, architecture.name), None)
-        if fitting is None:
+        fitting = list(_fitting(shapes, path, architecture.name))
+        if not fitting:
             _refuse_other_names(architecture, preprocessing, shapes, path)
             raise
         first_line = error.message.splitlines()[0]
         raise WeightsError(
-            f"{first_line}\nThese look like the weights of {fitting}, not of {architecture.name}."
+            f"{first_line}\nThese look like the weights of {' or '.join(fitting)}, not of {architecture.name}."
         ) from None
     return num_classes
 

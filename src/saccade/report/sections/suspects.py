@@ -17,9 +17,9 @@ from .mistakes import pictured, probability_bar
 
 TITLE = "Labels that may be wrong"
 METHOD = (
-    "Confident learning names the labels that the classifier disagrees with; those are kept that are more likely wrong "
-    "than right, given how often it is wrong at that confidence. A hint where to look, not a verdict. Where wrong "
-    "labels go to a class that looks alike, fewer are found."
+    "Of the labels that the classifier disagrees with those are shown that are more likely wrong than right, given how "
+    "often it is wrong at that confidence. A hint where to look, not a verdict. Where wrong labels go to a class that "
+    "looks alike, fewer are found."
 )
 
 
@@ -27,7 +27,9 @@ def suspects_section(record: RunRecord, pictures: Pictures) -> Markup:
     """Suspected labels of the judged images, with the pictures that the run keeps."""
     probability_NK = probabilities_from_logits(record.logits_NK, record.temperature)
     found = suspect_labels(probability_NK, record.label_N)
-    suspects = find_suspects(found, probability_NK, record.label_N, record.keys, record.classes)
+    suspects = find_suspects(
+        found.position_S, found.errors.wrong_N, probability_NK, record.label_N, record.keys, record.classes
+    )
     shown = [pictures.small(suspect.position) for suspect in suspects[:MAX_SUSPECTS]]
     more = "All images, those of training too: saccade evaluate RUN SOURCE --label-errors FILE."
     return _section([found.sentence(), more], suspects, shown, pictures, found.has_enough)
@@ -51,7 +53,7 @@ def _section(
     ]
     words = [*told, METHOD]
     if len(cards) < len(suspects):
-        words.append(f"These are the {len(cards)} least believed.")
+        words.append(f"These are the {len(cards)} that are most likely wrong.")
     return section(
         "labels",
         TITLE,

@@ -79,5 +79,5 @@ def _batch(source: DataSource, position: int, augment: AugmentConfig, pixels: Pr
     """The image, and others of other classes where images are mixed."""
     if not any(isinstance(entry, Mixing) for entry in usable(augment, pixels)):
         return [position]
-    others = choose_images(source, NUM_MIXED, seed)
+    others = choose_images(source, NUM_MIXED, seed)[0]
     return [position, *(index for index in others if index != position)][:NUM_MIXED]
