@@ -32,7 +32,8 @@ TWICE = 2  # features are begun: of the training and of the validation images
 EVALUATIONS = 160  # of the loss of all folds, in a fit of the last layer; one of everyone counts as less
 EIGENVECTORS = 9  # multiply-adds for them, times the third power of their number
 MEASURED_ROWS = 1024
-REPORT_S = 6.0  # charts, the layer table and maps of evidence, on two cores of an AMD EPYC
+PICTURES_S = 1.0  # of judged images, for the report
+REPORT_S, EVIDENCE = 2.5, 200  # charts and tables; maps of evidence, in images whose features take as long
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,14 +86,14 @@ def forecast(
     rows = amount.num_views * len(amount.train_N)
     return Forecast(
         layer_s=_layer_seconds(rows, layer.weight.shape[1], layer.weight.shape[0], folds_of_layer(len(amount.train_N))),
-        report_s=REPORT_S,
+        report_s=REPORT_S + EVIDENCE * image_s,
         features_s=image_s * num_features / amount.num_processes + (TWICE * begin_s if num_features else 0.0),
         look_s=look_s,
         epoch_s={
             depth: _epoch_seconds(plan, frozen_share[depth], seconds, image_s, fits, amount) / amount.num_processes
             for depth, seconds in step_s.items()
         },
-        judging_s=image_s * (PLAIN * amount.num_judged + amount.num_again) / amount.num_processes,
+        judging_s=PICTURES_S + image_s * (PLAIN * amount.num_judged + amount.num_again) / amount.num_processes,
         num_looks=LOOKS if looks is not None and looks.others_follow and amount.num_processes == 1 else 1.0,
         start_s=time.monotonic() - started_s,  # all of the above included
     )
