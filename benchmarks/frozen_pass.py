@@ -7,7 +7,8 @@ Every contestant takes the same resident uint8 images and gives what the last la
 `saccade transfer` runs: normalisation folded, nonlinearities inside convolutions, small groups of images on one core
 each. By hand is channels last and `inference_mode`, in the batch that is best for it, found before the turns, and in
 bfloat16 where the processor has units for it. Plain is float32, channels first, `no_grad`, 32 images at a time. Each
-turn is a fresh process, the only one there is: a pass to warm up, then the median of three. The difference is the largest of a feature over the largest feature.
+turn is a fresh process, the only one there is: a pass to warm up, then the median of three. The difference is the
+largest of a feature over the largest feature.
 """
 
 import argparse
