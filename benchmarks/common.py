@@ -120,10 +120,13 @@ def best_seconds(function: Callable[[], object], repeats: int) -> float:
     return max(min(seconds), 1e-9)
 
 
-def interleave(contestants: Mapping[str, Callable[[], float]], pairs: int) -> dict[str, np.ndarray]:
-    """Run every contestant once to warm up, then all in turns `pairs` times; what each returns, (pairs,) by name."""
+def interleave(
+    contestants: Mapping[str, Callable[[], float]], pairs: int, warms_up: bool = True
+) -> dict[str, np.ndarray]:
+    """Run every contestant once to warm up, then all in turns `pairs` times; what each returns, (pairs,) by name.
+    Contestants that warm up by themselves need no such round."""
     results: dict[str, list[float]] = {name: [] for name in contestants}
-    for number in range(pairs + 1):
+    for number in range(0 if warms_up else 1, pairs + 1):
         for name, contestant in contestants.items():
             result = contestant()
             if number:

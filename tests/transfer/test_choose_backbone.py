@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,10 @@ from safetensors.torch import save
 from tests.hub_server import Repositories, commit, serve
 from tests.processes import run_python
 
-from saccade.core.errors import UnknownNameError, WeightsError
+from saccade.core.errors import UnknownNameError, UsageError, WeightsError
 from saccade.models.architecture import MODELS, ModelSpec, build_model
+from saccade.transfer.choose_backbone import without_download
+from saccade.transfer.request import TransferRequest
 from saccade.weights.licence import restriction
 from saccade.weights.public import network_of_weights
 from saccade.weights.public_table import best_weights, find_public, public_weights, weights_of
@@ -75,7 +78,8 @@ def transfer(folder: Path, hub: str, *arguments: str, offline: bool = False) -> 
         "HF_TOKEN": "",
         "NO_PROXY": "*",
     }
-    environment |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    environment |= {"HF_HUB_DISABLE_TELEMETRY": "1"}
+    environment.pop("HF_HUB_DISABLE_PROGRESS_BARS", None)
     words = ["transfer", *arguments, "--freeze", "all", "--cache", "none", "--json", "--set", "runtime.device=cpu"]
     return run_python(["-m", "saccade", *words], folder, environment)
 
@@ -85,6 +89,7 @@ def test_a_network_alone_takes_its_best_weights_and_nothing_takes_what_is_here(h
     first = transfer(folder, hub, "photos", "--backbone", "MobileNet_V2", "--out", "first")
     assert first.returncode == 0, first.stderr
     assert f"note: backbone mobilenetv2: hub:{MOBILENET}, apache-2.0, downloading 14 MB" in first.stderr
+    assert "%|" not in first.stderr  # a bar is for a terminal
     asked = tomllib.loads((folder / "first" / "config.toml").read_text())["transfer"]
     assert asked["weights"] == f"hub:{MOBILENET}@{commit(MOBILENET, 'main')}"
     second = transfer(folder, hub, "photos", "--out", "second", offline=True)
@@ -185,4 +190,39 @@ def test_a_network_of_others_is_named_with_the_nearest_one_here():
     assert error.value.message == (
         "Saccade has no Swin tiny ('swin_tiny_patch4_window7_224'). The nearest by size and accuracy: convnext-tiny. "
         f"'saccade models' lists all {len(MODELS.names())}."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "vit_base",
+            "Saccade has no ViT-B of ImageNet's classes ('vit_base'). The nearest by size and accuracy: vit-b",
+        ),
+        ("resnet26", "Saccade has no ResNet-26 ('resnet26'). The nearest by size and accuracy: resnet34."),
+        (
+            "EfficientNet",
+            "'EfficientNet' is a family of networks; name one of them: efficientnet-b0, efficientnet-b1, "
+            "efficientnet-b2, efficientnet-b3, efficientnet-b4, efficientnet-lite0, efficientnet-lite1, "
+            "efficientnet-lite2 and 3 more. ",
+        ),
+        ("vit", "'vit' is a family of networks; name one of them: vit-b14-dinov2, vit-b16-siglip, vit-s14-dinov2. "),
+        ("resnet5", "Unknown model 'resnet5'. Did you mean '"),
+    ],
+)
+def test_a_name_that_no_network_has_leads_to_those_that_are_meant(name: str, said: str):
+    with pytest.raises(UnknownNameError) as error:
+        MODELS.get(name)
+    assert error.value.message.startswith(said)
+
+
+def test_a_dry_run_knows_the_network_of_weights_by_the_table_or_says_that_it_does_not(photos: Path):
+    asked = TransferRequest(source=str(photos), weights="resnet18.a1_in1k")
+    assert without_download(asked, print)[0].backbone == "resnet18"
+    with pytest.raises(UsageError) as error:
+        without_download(replace(asked, weights="hub:nobody/none-such"), print)
+    assert error.value.message == (
+        "hub:nobody/none-such is not on this machine, and a dry run downloads nothing, so its network is not known.\n"
+        "Name it with --backbone NAME, or leave out --dry-run."
     )

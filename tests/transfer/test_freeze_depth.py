@@ -26,7 +26,7 @@ from saccade.transfer.ladder import Measured
 from saccade.transfer.looks import Comparison, chance_better, compare
 from saccade.transfer.probe import stratified_folds
 from saccade.transfer.request import TransferRequest
-from saccade.transfer.time_plan import Forecast, TimePlan
+from saccade.transfer.time_plan import NOTHING_KNOWN, TimePlan
 
 PIXELS = {"channels": "grey", "input_height_px": 32, "input_width_px": 32, "mean": [0.5], "std": [0.25]}
 
@@ -96,7 +96,6 @@ def test_a_fit_with_four_mistakes_cannot_be_shown_to_be_beaten_and_one_with_five
 
 
 EIGHT_EPOCHS = FineTuning(num_epochs=8, num_validation=40)
-NO_FORECAST = Forecast(features_s=0.0, look_s={}, epoch_s={}, judging_s=0.0)
 
 
 def test_short_tails_miss_a_tenth_of_the_wrong_images_at_three_of_eight_epochs_and_none_at_as_many():
@@ -156,7 +155,7 @@ class MeasuredBefore:
 @pytest.mark.parametrize("num_validation", [99, 100])
 def test_a_trial_takes_a_hundred_validation_images_to_judge_it(num_validation: int):
     chosen = climb(
-        MeasuredBefore(), TimePlan(forecast=NO_FORECAST), FineTuning(num_epochs=8, num_validation=num_validation)
+        MeasuredBefore(), TimePlan(forecast=NOTHING_KNOWN), FineTuning(num_epochs=8, num_validation=num_validation)
     )
     if num_validation == 100:
         assert (chosen.depth, chosen.is_trial) == ("stage1", True)
@@ -173,7 +172,7 @@ def test_a_trial_takes_a_hundred_validation_images_to_judge_it(num_validation: i
 
 @pytest.mark.parametrize("minutes", [0.0, 60.0])
 def test_what_only_the_picture_shows_is_left_out_where_minutes_are_limited(minutes: float):
-    plan = TimePlan(forecast=NO_FORECAST, minutes=minutes)
+    plan = TimePlan(forecast=NOTHING_KNOWN, minutes=minutes)
     rungs = climb(MeasuredBefore(), plan, FineTuning(num_epochs=8, num_validation=100)).rungs
     heads = [(depth, trained) for depth in MeasuredBefore.depths for trained in ("linear", "hidden")]
     tails = [("stage2", "tail"), ("stage1", "tail")]

@@ -236,9 +236,38 @@ def test_no_time_for_more_fits_the_last_layer_alone_and_says_so(backbone: Path, 
     assert re.fullmatch(re.escape(words) + r"\d+ (s|min)\.", result.start.sentence)  # a busy machine expects longer
 
 
+def not_expected(result: TransferResult) -> set[str]:
+    """The parts of a transfer that took time by its record and none by what was expected, or the other way round."""
+    start, run = result.start, result.run
+    took_s = {
+        "start": run.seconds,
+        "features": start.features_s,
+        "comparing depths": start.depth_s,
+        "last layer": start.heads_s - start.depth_s,
+        "fine-tuning": run.training_s,
+        "judging": run.seconds,
+        "report": run.seconds,
+    }
+    assert set(start.expected_s) == set(took_s)
+    return {part for part, seconds in took_s.items() if (seconds > 0) != (start.expected_s[part] > 0)}
+
+
+@pytest.mark.parametrize("freeze", ["all", "auto"])
+def test_what_a_run_is_expected_to_take_has_every_part_that_its_record_has(
+    backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, freeze: str
+):
+    monkeypatch.setattr(start_point, "QUICK", 0.0)
+    result = api.transfer(replace(request(backbone, tmp_path / "run", freeze), epochs=1, cache="none"))
+    if freeze == "auto" and result.start.frozen == "all":  # what no evidence was for
+        assert not_expected(result) == {"fine-tuning"}
+    else:
+        assert not_expected(result) == set()
+
+
 def test_time_enough_changes_no_bit(backbone: Path, whole: Whole, tmp_path: Path):
     result = api.transfer(replace(request(backbone, tmp_path / "limited", "stage1"), minutes=60))
     assert result.start.epochs == 0
+    assert not_expected(result) == set()
     limited = weights(tmp_path / "limited")
     free = weights(whole("stage1").run.run_dir)
     assert all(torch.equal(tensor, limited[name]) for name, tensor in free.items())

@@ -1,32 +1,66 @@
 """A limit of minutes is divided by a forecast, and what is left out is said."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
-from saccade.transfer.time_plan import Forecast, TimePlan, about
+from saccade.core.durations import rounded_words
+from saccade.transfer.time_plan import NOTHING_KNOWN, Forecast, TimePlan, expected_sentence
 
-KNOWN = Forecast(features_s=50, look_s={"stage3": 20, "stage2": 40}, epoch_s={"stage3": 30, "stage2": 60}, judging_s=10)
+KNOWN = Forecast(
+    start_s=0,
+    features_s=50,
+    look_s={"stage3": 20, "stage2": 40, "stage1": 80},
+    layer_s=0,
+    epoch_s={"stage3": 30, "stage2": 60, "stage1": 90},
+    judging_s=10,
+    report_s=0,
+)
 
 
-def plan(minutes: float, gone_s: float = 0.0) -> TimePlan:
-    return TimePlan(forecast=KNOWN, minutes=minutes, started_s=time.monotonic() - gone_s)
+def plan(minutes: float, gone_s: float = 0.0, forecast: Forecast = KNOWN) -> TimePlan:
+    return TimePlan(forecast=forecast, minutes=minutes, started_s=time.monotonic() - gone_s)
 
 
-def test_a_forecast_counts_two_depths_and_the_epochs_from_the_first_of_them():
-    assert KNOWN.sentence(8) == (
-        "this takes about 6 min: features 50 s, comparing depths 1 min, fine-tuning 4 min, judging 10 s "
-        "(--freeze all leaves out the comparison and the fine-tuning)"
+def test_what_is_expected_counts_everything_a_person_waits_for():
+    whole = replace(KNOWN, start_s=8, layer_s=3, report_s=6, num_looks=1.4)
+    expected = plan(0, forecast=whole).expected(8)
+    assert expected == {
+        "start": 8, "features": 50, "comparing depths": 1.4 * 60, "last layer": 3, "fine-tuning": 240, "judging": 10,
+        "report": 6,
+    }  # fmt: skip
+    assert expected_sentence(expected) == (
+        "this takes about 7 min: start 8 s, features 50 s, comparing depths 80 s, last layer 3 s, fine-tuning 4 min, "
+        "judging 10 s, report 6 s (--freeze all leaves out the comparison and the fine-tuning)"
     )
-    frozen = Forecast(features_s=50, look_s={}, epoch_s={}, judging_s=10)
-    assert frozen.sentence(8) == "this takes about 1 min: features 50 s, judging 10 s"
-    assert Forecast(features_s=5, look_s={}, epoch_s={}, judging_s=1).sentence(8) == ""
 
 
-def test_an_estimate_is_said_in_round_figures():
-    assert [about(seconds) for seconds in (3, 44, 58, 100, 3600, 9000)] == [
-        "10 s", "40 s", "1 min", "2 min", "60 min", "2 h",
+def test_what_is_expected_of_a_frozen_network_is_the_features_and_what_surrounds_them():
+    frozen = replace(NOTHING_KNOWN, start_s=8, features_s=34, layer_s=3, judging_s=5, report_s=6)
+    told = "this takes about {}: start 8 s, features 35 s, last layer 3 s, judging 5 s, report 6 s"
+    assert expected_sentence(plan(0, forecast=frozen).expected(8)) == told.format("55 s")
+    assert expected_sentence(plan(5, forecast=frozen).expected(8)) == told.format("55 s")
+    assert expected_sentence(plan(0, forecast=replace(frozen, features_s=0, start_s=1)).expected(8)) == ""
+
+
+def test_what_is_expected_stays_within_a_limit():
+    ample = plan(5).expected(8)  # 290 seconds: features, two looks within a third of the others, 5 epochs of 33
+    assert (ample["comparing depths"], ample["fine-tuning"]) == (60, 150)
+    narrow = plan(2.5).expected(8)  # 140 seconds: the second look has no third of 90
+    assert (narrow["comparing depths"], narrow["fine-tuning"]) == (20, 60)
+    assert plan(1.8).expected(8) | {"features": 0} == dict.fromkeys(ample, 0) | {"judging": 10}
+    given = replace(KNOWN, look_s={})  # a depth that was asked for is trained for an epoch whatever happens
+    assert plan(4, forecast=given).expected(8)["fine-tuning"] == 150
+
+
+def test_an_estimate_is_said_in_round_figures_that_are_right_within_a_fifth():
+    assert [rounded_words(seconds) for seconds in (0.2, 3, 44, 58, 85, 114, 116, 3600, 9000)] == [
+        "1 s", "3 s", "45 s", "60 s", "80 s", "110 s", "2 min", "1.0 h", "2.5 h",
     ]  # fmt: skip
+    for seconds in range(10, 3000):
+        number, unit = rounded_words(seconds).split()
+        assert 0.8 <= int(number) * {"s": 1, "min": 60}[unit] / seconds <= 1.2
 
 
 def test_without_a_limit_everything_is_allowed():
@@ -42,7 +76,7 @@ def test_features_a_look_and_an_epoch_must_fit_beside_judging():
     assert plan(2).allows_fine_tuning("stage3")  # 50 + 20 + 30 of 120 - 10 seconds
     assert not plan(1.8).allows_fine_tuning("stage3")
     assert plan(1.8).no_time_sentence("stage3") == (
-        "--minutes 1.8 leaves no time for more, which takes at least about 2 min"
+        "--minutes 1.8 leaves no time for more, which takes at least about 110 s"
     )
 
 

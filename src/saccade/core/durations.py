@@ -11,13 +11,15 @@ def between_words(low_s: float, high_s: float) -> str:
 
 
 def rounded_words(seconds: float) -> str:
-    """`7 s`, `40 s`, `7 min`, `2.5 h`, `3 days`: as exact as an estimate is."""
+    """`7 s`, `40 s`, `90 s`, `7 min`, `2.5 h`, `3 days`: as exact as an estimate is."""
     if seconds < 10:
         return f"{max(1, round(seconds))} s"
     if seconds < 57.5:
         return f"{5 * round(seconds / 5)} s"
+    if seconds < 115:  # a minute may be 85 s
+        return f"{10 * round(seconds / 10)} s"
     if seconds < 3570:
-        return f"{max(1, round(seconds / 60))} min"
+        return f"{round(seconds / 60)} min"
     hours = seconds / 3600
     if hours < 48:
         return f"{hours:.1f} h" if hours < 9.95 else f"{hours:.0f} h"

@@ -1,6 +1,9 @@
 """Files of the Hugging Face hub, downloaded once into its cache, with its errors in our words."""
 
 import errno
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,11 +35,11 @@ def download(kind: HubKind, name: str, revision: str, patterns: list[str], no_re
 
     where, page = f"hub:{name}", f"{kind.page}/{name}"
     try:
-        return Path(
-            huggingface_hub.snapshot_download(
+        with _bars_on_terminals():
+            folder = huggingface_hub.snapshot_download(
                 name, repo_type=kind.repo_type, revision=revision, allow_patterns=patterns
             )
-        )
+        return Path(folder)
     except errors.GatedRepoError:
         raise kind.error(
             f"{where} is only for people who accepted its terms.\nAccept them at {page}, then log in: hf auth login."
@@ -59,6 +62,23 @@ def download(kind: HubKind, name: str, revision: str, patterns: list[str], no_re
     except (errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]
         _tell_storage(where, error)
         raise kind.error(_unreachable(kind, where, revision, error)) from None
+
+
+@contextmanager
+def _bars_on_terminals() -> Iterator[None]:
+    """Hugging Face's bars only where they can be redrawn; somebody's own HF_HUB_DISABLE_PROGRESS_BARS decides first."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    hides = not is_terminal and constants.HF_HUB_DISABLE_PROGRESS_BARS is None and not are_progress_bars_disabled()
+    if hides:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        if hides:
+            enable_progress_bars()
 
 
 def _tell_storage(where: str, error: BaseException) -> None:

@@ -140,6 +140,9 @@ class Architecture:
     public_head: bool = True
 
 
+MOST_NAMED, FEWEST_LETTERS = 8, 3  # of a family in a message, and of its name
+
+
 class Networks(Registry[Architecture]):
     """The registered networks. A name that is known elsewhere leads to the nearest one here."""
 
@@ -152,6 +155,13 @@ class Networks(Registry[Architecture]):
                 f"'{printable(name[:80])}' is a name of weights; their network is {next(iter(own))}. "
                 f"'saccade weights' lists weights, 'saccade {self.plural}' networks."
             )
+        family_here = self._family(name)
+        if len(family_here) > 1:
+            others = f" and {len(family_here) - MOST_NAMED} more" if len(family_here) > MOST_NAMED else ""
+            return (
+                f"'{printable(name[:80])}' is a family of networks; name one of them: "
+                f"{', '.join(family_here[:MOST_NAMED])}{others}. 'saccade {self.plural}' lists all."
+            )
         here = nearest_here(name)
         if here is None or here[1] not in self:
             return super().unknown(name)
@@ -160,6 +170,18 @@ class Networks(Registry[Architecture]):
             f"Saccade has no {family} ('{printable(name[:80])}'). The nearest by size and accuracy: {nearest}. "
             f"'saccade {self.plural}' lists all {len(self.names())}."
         )
+
+    def _family(self, name: str) -> list[str]:
+        """The networks whose names go on where `name` ends, but not in the middle of a number."""
+        key = spelled(name)
+        if len(key) < FEWEST_LETTERS:
+            return []
+        ends_in_digit = key[-1].isdigit()
+        return [
+            own
+            for own in self.names()
+            if spelled(own).startswith(key) and not (ends_in_digit and spelled(own)[len(key) :][:1].isdigit())
+        ]
 
 
 MODELS = Networks("model", "models", "saccade.models.zoo")

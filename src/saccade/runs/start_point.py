@@ -83,6 +83,9 @@ class StartPoint(RunFile):
         0, description="of fine-tuning, where fewer than configured are enough or fit the time; 0: those"
     )
     judging_s: Seconds = Field(0.0, description="seconds that judging at the end was expected to take")
+    expected_s: Annotated[dict[Text, Seconds], Field(max_length=100)] = Field(
+        {}, description="seconds of each part of the command as they were expected; empty: too short to ask"
+    )
     notes: Texts = Field((), description="what a person was told on the way")
     data_digest: Text = Field(description="digest of the training images and their labels")
 

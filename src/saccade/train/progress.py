@@ -94,6 +94,12 @@ class NotedOnce:
         self._progress = progress
         self._told: set[str] = set()
 
+    @property
+    def seconds(self) -> float:
+        """Since the command began, where the other one knows that; else 0."""
+        seconds = getattr(self._progress, "seconds", 0.0)
+        return seconds if isinstance(seconds, float) else 0.0
+
     def note(self, text: str) -> None:
         """What was not noted before."""
         if text not in self._told:
@@ -164,6 +170,11 @@ class OneOfSeveral(NotedOnce):
         super().__init__(progress)
         self._num_others = total - number
         self._started_s = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """0: what came before is not of this run."""
+        return 0.0
 
     def time_left(self, low_s: float, high_s: float) -> None:
         """This one's, and those of the runs behind it."""

@@ -25,7 +25,15 @@ from ..train.config import RunConfig
 from ..train.progress import RunProgress
 from ..weights.hub import is_offline, is_on_this_machine
 from ..weights.public import network_of_weights
-from ..weights.public_table import PublicWeights, best_weights, fetch, find_public, multiply_adds, public_weights
+from ..weights.public_table import (
+    PublicWeights,
+    best_weights,
+    fetch,
+    find_public,
+    line_at,
+    multiply_adds,
+    public_weights,
+)
 from .backbone_search import BackboneSearch, Budget, search_backbones
 from .request import AUTO_BACKBONE, TransferRequest
 from .run import FeatureStore
@@ -92,8 +100,14 @@ def without_download(request: TransferRequest, note: Callable[[str], None]) -> t
         note(f"backbone {usual[0].network}{usual[1]}: {usual[0].address}, {printable(usual[0].licence)}")
         backbone, weights = usual[0].network, usual[0].address
     is_here = not is_hub(weights) or is_on_this_machine(weights)
-    if weights and not backbone and is_here:
-        backbone = network_of_weights(weights)
+    if weights and not backbone:
+        known = line_at(weights)
+        backbone = network_of_weights(weights) if is_here else known.network if known else ""
+    if weights and not backbone:
+        raise UsageError(
+            f"{shown(weights)} is not on this machine, and a dry run downloads nothing, so its network is not known.\n"
+            f"Name it with --backbone NAME, or leave out --dry-run."
+        )
     return replace(request, backbone=backbone, weights=weights), is_here
 
 

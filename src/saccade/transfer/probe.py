@@ -43,6 +43,7 @@ PENALTIES = (
 STRONG_PENALTIES = (100.0, 30.0, 10.0)  # of numbers, whose loss curves up to 20 times as much
 MAX_ITERATIONS = 500
 CHOICE_TOLERANCE, FIT_TOLERANCE = 1e-5, 1e-9  # relative change of the loss at which the minimum is found
+MANY, FEW_FOLDS, MORE_FOLDS = 1000, 3, 5  # with many images fewer folds choose the penalty as well
 SMALLEST_DEVIATION = 1e-6
 CURVATURE = 0.05  # of the loss, over the variance of a feature: p (1 - p) of a fairly sure answer
 HISTORY = 10  # steps that L-BFGS remembers
@@ -119,6 +120,11 @@ def fit_softmax(
     everyone_N = np.full(len(label_N), -1)  # no fold is number 0, so nobody is left out of it
     found_FKR = Problem(directions, label_N, num_classes, everyone_N).minimise(penalty, FIT_TOLERANCE, None)
     return directions.layer(found_FKR[0])
+
+
+def folds_of_layer(num_images: int) -> int:
+    """How many folds choose the penalty of the last layer of a run."""
+    return max(2, min(FEW_FOLDS if num_images > MANY else MORE_FOLDS, num_images))
 
 
 def stratified_folds(label_N: np.ndarray, group_N: np.ndarray, num_folds: int, seed: int) -> np.ndarray:

@@ -119,8 +119,8 @@ def transfer(
     The processes of a run share features, the fits that choose the depth, the fine-tuning and the judging out; the
     first one writes. Raises what `train` raises, and WeightsError.
     """
-    started_s = time.monotonic()
     progress = progress if isinstance(progress, BegunOnce) else BegunOnce(progress)
+    started_s = time.monotonic() - progress.seconds
     ranks = current_ranks()
     config, runtime = settled(config, folder)
     with agreed(ranks):

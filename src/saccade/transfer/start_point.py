@@ -20,6 +20,7 @@ from ..core.runtime import Runtime
 from ..core.task import Task
 from ..data.split import group_numbers
 from ..evaluate.label_metrics import mean_average_precision
+from ..models.penultimate import as_head_sees
 from ..models.surgery import ALL, NONE, find_depth, last_layer
 from ..runs.checkpoint import save_checkpoint
 from ..runs.manifest import Manifest
@@ -39,8 +40,8 @@ from .freeze_depth import Climb, FineTuning, climb
 from .frozen import Dtype, Tap
 from .ladder import Ladder, LadderWork
 from .measurements import Measurements
-from .probe import LinearProbe, fit_probe, probe_loss, stratified_folds
-from .time_plan import COMPARED, Forecast, TimePlan
+from .probe import LinearProbe, fit_probe, folds_of_layer, probe_loss, stratified_folds
+from .time_plan import COMPARED, NOTHING_KNOWN, Forecast, TimePlan, expected_sentence
 
 AUTO = "auto"
 LAST = Tap(depth=ALL, pooled=True)
@@ -51,7 +52,6 @@ NUMBERS_ARE_FROZEN = (
     "Only the last layer is trained: depths are compared by right answers, and a number has none. "
     "--freeze none, or a part of the network, trains more."
 )
-MANY, FEW_FOLDS, MORE_FOLDS = 1000, 3, 5  # with many images fewer folds choose the penalty as well
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,8 +148,8 @@ class _Starter:
         config, images = work.config, work.images
         self.plan = feature_plan(model, config, images, work.runtime)
         self.report = FeatureReport()
-        nothing = Forecast(features_s=0.0, look_s={}, epoch_s={}, judging_s=0.0)
-        self.time = self._time(nothing)
+        self.time = self._time(NOTHING_KNOWN)
+        self._expected_s: dict[str, float] = {}
         self._has_features = False
         self._compared: list[str] = []  # depths that will be
         self._fine_tuned: list[str] = []  # depths that may be fine-tuned from
@@ -251,7 +251,8 @@ class _Starter:
             self._plan_time([depth] if depth != ALL else [], None)
         num_epochs = enough_epochs(config, len(images.split.train_N))
         low_s, high_s = self.time.left(self._compared, self._fine_tuned, num_epochs, done=0.0)
-        return TimeLeft(low_s=low_s, high_s=high_s)
+        start_s = self.time.forecast.start_s  # a run begins in the same way
+        return TimeLeft(low_s=low_s + start_s, high_s=high_s + start_s)
 
     def _plan_time(self, depths: list[str], ladder: Ladder | None) -> None:
         """Measure what the work costs, where that is worth it, and say it. `depths` may be fine-tuned from; without a
@@ -265,12 +266,17 @@ class _Starter:
         self.work.progress.working("measuring a batch of each kind of work")
         task = self.work.images.task
         fits = Fits(config=config, runtime=self.work.runtime, check=self.work.check, task=task)
-        num_judged = len(split.without_copies("test")) + len(validation_N)
-        num_judged += min(MAX_TRAIN, len(split.train_N)) if depths or ladder else 0  # else their features are known
+        num_judged, num_known = (
+            len(split.without_copies("test")),
+            len(validation_N) + min(MAX_TRAIN, len(split.train_N)),
+        )
+        are_known = not depths and not ladder and as_head_sees(self.model) is not None
         amount = Amount(
             train_N=split.train_N,
             validation_N=validation_N,
-            num_judged=num_judged,
+            num_judged=num_judged + (0 if are_known else num_known),
+            num_again=num_known if are_known and self.work.cache is None else 0,
+            num_views=config.transfer.views,
             num_processes=self.work.runtime.ranks.world_size,
         )
         looks = Looks(first=ladder.first_look(), others_follow=len(ladder.looks) > 1) if ladder else None
@@ -279,13 +285,15 @@ class _Starter:
         def measure(check: Callable[[], None]) -> bytes:
             alone = replace(self.features, check=check, ranks=ALONE)
             own = replace(fits, check=check)
-            return json.dumps(asdict(forecast(self.plan, measured, looks, own, amount, alone))).encode()
+            found = forecast(self.plan, measured, looks, own, amount, alone, self.work.started_s)
+            return json.dumps(asdict(found)).encode()
 
         known = Forecast(**json.loads(first_apart(self.work.runtime.ranks, measure, self.work.check)))
         self.time = self._time(known)
         self._compared, self._fine_tuned = (depths if ladder else []), depths
         self._tell_left(0.0)
-        if sentence := known.sentence(enough_epochs(config, len(split.train_N))):
+        self._expected_s = self.time.expected(enough_epochs(config, len(split.train_N)))
+        if sentence := expected_sentence(self._expected_s):
             self.work.note(sentence)
 
     def within_time(self, chosen: Climb) -> tuple[Climb, int]:
@@ -389,6 +397,7 @@ class _Starter:
             num_found=self.report.num_found,
             epochs=ready.num_epochs if ready.num_epochs != config.epochs else 0,
             judging_s=round(self.time.forecast.judging_s, 3),
+            expected_s={name: round(seconds, 3) for name, seconds in self._expected_s.items()},
             notes=tuple(self.report.notes),
             data_digest=images.digest(),
         )
@@ -413,7 +422,7 @@ class _Starter:
     def _probe(self, feature_ND: torch.Tensor, label_N: torch.Tensor, num_views: int) -> LinearProbe:
         """All views of an image are in one fold."""
         work = self.work
-        num_folds = max(2, min(FEW_FOLDS if len(label_N) > MANY else MORE_FOLDS, len(label_N)))
+        num_folds = folds_of_layer(len(label_N))
         fold_N = stratified_folds(_strata(label_N), self.group_N, num_folds, work.config.seed)
         num_classes = len(work.images.classes)
         label_N = torch.cat([label_N] * num_views)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ..core.durations import rounded_words
 from ..core.ranks import ALONE, Ranks
 
 SHARE_OF_EVIDENCE = 1 / 3
@@ -21,33 +22,21 @@ RATIO_RANGE = (0.5, 4.0)  # of measured to forecast seconds, that later forecast
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """Seconds of each part of a transfer on this machine: all features, a first look at training behind each depth,
-    an epoch of fine-tuning from each depth, judging at the end. `num_looks` is how many a depth takes on average."""
+    """Seconds of each part of a transfer on this machine: all until now, all features, a first look at training behind
+    each depth, fitting the last layer, an epoch of fine-tuning from each depth, judging at the end, the report.
+    `num_looks` is how many a depth takes on average."""
 
+    start_s: float
     features_s: float
     look_s: Mapping[str, float]
+    layer_s: float
     epoch_s: Mapping[str, float]
     judging_s: float
+    report_s: float
     num_looks: float = 1.0
 
-    def sentence(self, num_epochs: int) -> str:
-        """`about 6 min: features 60 s, comparing depths 2 min, fine-tuning 3 min, judging 10 s`; "" where it is short.
 
-        Fine-tuning is counted from the first of the depths that are compared.
-        """
-        evidence_s = self.num_looks * sum(list(self.look_s.values())[:COMPARED])
-        fine_tuning_s = num_epochs * next(iter(self.epoch_s.values()), 0.0)
-        parts = {
-            "features": self.features_s,
-            "comparing depths": evidence_s,
-            "fine-tuning": fine_tuning_s,
-            "judging": self.judging_s,
-        }
-        if sum(parts.values()) < WORTH_TELLING_S:
-            return ""
-        named = ", ".join(f"{name} {about(seconds)}" for name, seconds in parts.items() if seconds >= 1)
-        advice = " (--freeze all leaves out the comparison and the fine-tuning)" if evidence_s else ""
-        return f"this takes about {about(sum(parts.values()))}: {named}{advice}"
+NOTHING_KNOWN = Forecast(start_s=0.0, features_s=0.0, look_s={}, layer_s=0.0, epoch_s={}, judging_s=0.0, report_s=0.0)
 
 
 @dataclass(kw_only=True)
@@ -66,10 +55,35 @@ class TimePlan:
 
     @property
     def left_s(self) -> float:
-        """Until the deadline, judging left out; endless without a limit."""
+        """Until the deadline, the last layer and judging left out; endless without a limit."""
         if not self.minutes:
             return float("inf")
-        return self.started_s + 60 * self.minutes - time.monotonic() - self.forecast.judging_s
+        sure_s = self.forecast.layer_s + self.forecast.judging_s
+        return self.started_s + 60 * self.minutes - time.monotonic() - sure_s
+
+    def expected(self, num_epochs: int) -> dict[str, float]:
+        """Seconds of each part, by its name, with what a limit allows. Fine-tuning is counted from the first of the
+        depths that are compared."""
+        known, compared_s, num_fine_tuned = self.forecast, 0.0, num_epochs
+        depth, left_s = next(iter(known.epoch_s), ""), self.left_s - known.features_s
+        looks_s = list(known.look_s.values())[:COMPARED] if self.minutes else []
+        if not self.minutes:
+            compared_s = known.num_looks * sum(list(known.look_s.values())[:COMPARED])
+        elif depth and self._least_s(depth) > self.left_s and looks_s:
+            num_fine_tuned = 0  # the last layer alone
+        else:
+            for number, look_s in enumerate(looks_s):
+                compared_s += look_s if not number or compared_s + look_s <= SHARE_OF_EVIDENCE * left_s else 0.0
+            num_fine_tuned = self._epochs_in(left_s - compared_s, depth, num_epochs)
+        return {
+            "start": known.start_s,
+            "features": known.features_s,
+            "comparing depths": compared_s,
+            "last layer": known.layer_s,
+            "fine-tuning": num_fine_tuned * known.epoch_s.get(depth, 0.0),
+            "judging": known.judging_s,
+            "report": known.report_s,
+        }
 
     def allows_fine_tuning(self, depth: str) -> bool:
         """Whether features, a first look and an epoch from `depth` fit into the time."""
@@ -81,8 +95,10 @@ class TimePlan:
 
     def no_time_sentence(self, depth: str) -> str:
         """Why only the last layer is trained."""
-        least_s = self._least_s(depth) + self.forecast.judging_s
-        return f"--minutes {self.minutes:g} leaves no time for more, which takes at least about {about(least_s)}"
+        least_s = self.forecast.start_s + self._least_s(depth) + self.forecast.layer_s + self.forecast.judging_s
+        return (
+            f"--minutes {self.minutes:g} leaves no time for more, which takes at least about {rounded_words(least_s)}"
+        )
 
     def begin_evidence(self) -> None:
         """Features are there: comparing depths begins, and gets its share of what is left."""
@@ -114,7 +130,7 @@ class TimePlan:
         looks_s = [self.ratio * known.look_s.get(depth, max(known.look_s.values(), default=0.0)) for depth in depths]
         most_s = max(known.epoch_s.values(), default=0.0)
         epochs_s = [self.ratio * num_epochs * known.epoch_s.get(depth, most_s) for depth in fine_tuned]
-        sure_s = known.features_s * (1 - done) + known.judging_s
+        sure_s = known.features_s * (1 - done) + known.layer_s + known.judging_s + known.report_s
         low_s = sure_s + (looks_s[0] if looks_s else 0.0) + (min(epochs_s) if epochs_s and not depths else 0.0)
         high_s = sure_s + known.num_looks * sum(looks_s) + max(epochs_s, default=0.0)
         return (1 - DOUBT) * low_s, (1 + DOUBT) * high_s
@@ -125,19 +141,23 @@ class TimePlan:
 
     def epochs_for(self, depth: str, num_epochs: int) -> int:
         """How many of `num_epochs` fit into what is left."""
+        return self._as_first(self._epochs_in(self.left_s, depth, num_epochs)) if self.minutes else num_epochs
+
+    def _epochs_in(self, left_s: float, depth: str, num_epochs: int) -> int:
         epoch_s = self.forecast.epoch_s.get(depth, 0.0)
-        if not self.minutes or not epoch_s:
-            return num_epochs
-        return self._as_first(max(0, min(num_epochs, int(self.left_s / (MARGIN * self.ratio * epoch_s)))))
+        return max(0, min(num_epochs, int(left_s / (MARGIN * self.ratio * epoch_s)))) if epoch_s else num_epochs
 
     def _as_first(self, number: int) -> int:
         """`number` of the first process, whose clock decides."""
         return int(self.ranks.tell(str(int(number)).encode(), patiently=True))
 
 
-def about(seconds: float) -> str:
-    """`40 s`, `3 min` or `2 h`: an estimate, in round figures."""
-    if seconds < 55:
-        return f"{max(10, 10 * round(seconds / 10))} s"
-    minutes = round(seconds / 60) or 1
-    return f"{minutes} min" if minutes < 100 else f"{round(minutes / 60)} h"
+def expected_sentence(expected_s: Mapping[str, float]) -> str:
+    """`this takes about 6 min: start 5 s, features 60 s, ...`, of the seconds of each part; "" where it is short."""
+    total_s = sum(expected_s.values())
+    if total_s < WORTH_TELLING_S:
+        return ""
+    named = ", ".join(f"{name} {rounded_words(seconds)}" for name, seconds in expected_s.items() if seconds >= 1)
+    is_more = expected_s["comparing depths"] > 0
+    advice = " (--freeze all leaves out the comparison and the fine-tuning)" if is_more else ""
+    return f"this takes about {rounded_words(total_s)}: {named}{advice}"
