@@ -818,10 +818,15 @@ def predict_to_label_studio(
     check_confidence(min_confidence)
     refuse_no_images(images)
     members, classifier = _answering(runs, runtime, model)
-    classifier.task.refuse_unknown("predict --label-studio", "grade")
+    classifier.task.refuse_unknown("predict --label-studio", "several labels", "grade")
     answers = _noted_answers(members, classifier, _noted_items(images, classifier, note), note, min_confidence)
     return export_label_studio(
-        Path(out), _version_of(members, classifier), classifier.classes, answers, bad or raise_bad
+        Path(out),
+        _version_of(members, classifier),
+        classifier.classes,
+        answers,
+        bad or raise_bad,
+        classifier.task.is_several,
     )
 
 
@@ -843,7 +848,7 @@ def predict_to_fiftyone(
     check_confidence(min_confidence)
     refuse_no_images(images)
     members, classifier = _answering(runs, runtime, model)
-    classifier.task.refuse_unknown("predict --fiftyone", "grade")
+    classifier.task.refuse_unknown("predict --fiftyone", "several labels", "grade")
 
     def answered(items: Iterable[HeldImage]) -> Iterator[Prediction | ImageError]:
         return _noted_answers(members, classifier, iter(items), note, min_confidence)
@@ -974,7 +979,8 @@ def suggest(
     model: nn.Module | None = None,
     bad: Callable[[ImageError], None] | None = None,
 ) -> Suggestions:
-    """Which `count` of `images` to label next: unsure to `run`, and unlike each other (docs/collections.md).
+    """Which `count` of `images` to label next: unsure to `run`, and unlike each other (docs/collections.md). Numbers
+    know no doubt: unlike the training images, and each other.
 
     Images that the run was trained on are left out. With `out` the list is written there as CSV. `bad` as in
     `features`, `model` as in `evaluate`. Raises SaccadeError.
@@ -982,7 +988,6 @@ def suggest(
     if count < 1:
         raise UsageError(f"--count is 1 or more, got {count}.")
     member = _survey_member(run, "suggest", runtime, model)
-    member.task.refuse_unknown("saccade suggest", "grade")
     refuse_no_images(images)
     table = _path(out)
     if table is not None:
@@ -1017,7 +1022,6 @@ def drift(
     `features`, `model` and `opened` as in `evaluate`. Raises SaccadeError.
     """
     member = _survey_member(run, "drift", runtime, model)
-    member.task.refuse_unknown("saccade drift", "number", "grade")
     refuse_no_images(images)
     folder = run_folder(Path(run))
     manifest = find_checkpoint(Path(run)).manifest

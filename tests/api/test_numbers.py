@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import mean_absolute_error, r2_score
 from tests.angles import calls_for_classes, draw, refusal, write_angles
 
-from saccade import api
+from saccade import api, load
 from saccade.core.errors import DataError, UsageError
 from saccade.core.types import Prediction
 from saccade.data.labels import labels_of
@@ -23,6 +23,8 @@ from saccade.evaluate.number_metrics import NumberMetrics
 from saccade.report.record import read_run
 from saccade.runs.checkpoint import find_checkpoint
 from saccade.runs.evaluation_files import read_verdict
+from saccade.runs.novelty_file import read_known_features
+from saccade.survey.label_next import choose_spread
 from saccade.train.own_images import own_source
 from saccade.transfer.more_classes import open_more
 
@@ -225,7 +227,6 @@ def test_what_is_for_classes_refuses_the_run_before_it_reads_an_image(
 ):
     gone, run = tmp_path / "gone", trained.run_dir
     calls = calls_for_classes(run, tmp_path)
-    calls["saccade suggest"] = lambda: api.suggest(run, gone)
     calls["predict --label-studio"] = lambda: api.predict_to_label_studio(run, gone, tmp_path / "new")
     calls["predict --fiftyone"] = lambda: api.predict_to_fiftyone(run, gone, tmp_path / "new")
     calls["evaluate --curves"] = lambda: api.write_curves(evaluation, tmp_path / "curves.csv")
@@ -235,6 +236,34 @@ def test_what_is_for_classes_refuses_the_run_before_it_reads_an_image(
             call()
         assert error.value.message == refusal(what, "number")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_to_label_next_is_unlike_what_is_known_and_says_the_number(
+    trained: api.TrainResult, folder: Path, tmp_path: Path
+):
+    files = sorted((folder / "more" / "images").glob("*.png"))
+    found = api.suggest(trained.run_dir, files, count=7, seed=2, out=tmp_path / "next.csv")
+    said = {
+        answer.key: answer.value for answer in api.predict(trained.run_dir, files) if isinstance(answer, Prediction)
+    }
+    assert len({one.key for one in found.suggested}) == 7
+    assert [one.number for one in found.suggested] == pytest.approx([said[one.key] for one in found.suggested])
+    kept = read_known_features(find_checkpoint(trained.run_dir))
+    assert kept is not None
+    expected = choose_spread(load(trained.run_dir).features(files), kept.unit_MD, 7, seed=2)
+    assert [one.key for one in found.suggested] == [str(files[place]) for place in expected]
+    assert found.sentence() == (
+        "7 images to label next, of 100, by how much they differ from the training images and from each other."
+    )
+    assert found.display_rows()[0] == ("image", "answer now")
+    assert found.as_json()["suggested"][0] == {
+        "file": found.suggested[0].key,
+        "name": "angle",
+        "number": found.suggested[0].number,
+    }
+    with open(tmp_path / "next.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["number"]) for row in rows] == pytest.approx([one.number for one in found.suggested], rel=1e-8)
 
 
 @pytest.mark.parametrize("option", ["--label-errors", "--curves"])

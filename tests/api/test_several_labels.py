@@ -3,21 +3,24 @@
 import csv
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from scipy.stats import fisher_exact
 from sklearn.metrics import average_precision_score
 from tests.several_labels import CLASSES, write_list, write_one_hot
 
 from saccade import api, load
 from saccade.core.errors import DataError, UsageError
-from saccade.core.task import images_right
+from saccade.core.task import SEVERAL_LABELS, images_right
 from saccade.core.types import Prediction
 from saccade.data.labels import labels_of
 from saccade.data.source import open_source
 from saccade.evaluate.label_metrics import LabelMetrics
 from saccade.runs.checkpoint import find_checkpoint
 from saccade.runs.evaluation_files import read_verdict
+from saccade.survey.label_next import choose_badge
 
 SETTINGS = ["input.channels=rgb", "input.size_px=16", "batch_size=16", "optimizer.learning_rate=0.03"]
 NETWORK = "conv 16 f3 | pool | conv 32 f3 | pool | fc 64 | softmax"
@@ -255,24 +258,122 @@ def test_one_confidence_and_what_is_measured_of_one_label_are_refused(trained: a
     )
 
 
-def test_verbs_that_are_for_one_label_refuse_the_run_before_they_read_an_image(
+def test_a_verb_that_is_for_one_label_refuses_the_run_before_it_reads_an_image(
     trained: api.TrainResult, tmp_path: Path
 ):
-    run, gone = trained.run_dir, tmp_path / "gone"
-    for what, call in {
-        "saccade suggest": lambda: api.suggest(run, gone),
-        "saccade drift": lambda: api.drift(run, gone),
-        "saccade add-class": lambda: api.add_class(run, gone, tmp_path / "new"),
-        "predict --label-studio": lambda: api.predict_to_label_studio(run, gone, tmp_path / "new"),
-        "predict --fiftyone": lambda: api.predict_to_fiftyone(run, gone, tmp_path / "new"),
-    }.items():
-        with pytest.raises(UsageError) as error:
-            call()
-        assert error.value.message == (
-            f"{what} is for runs that know one label an image; this run knows several.\n"
-            f"Give a run that was trained on images with one label each."
-        )
+    with pytest.raises(UsageError) as error:
+        api.add_class(trained.run_dir, tmp_path / "gone", tmp_path / "new")
+    assert error.value.message == (
+        "saccade add-class is for runs that know one label an image; this run knows several.\n"
+        "Give a run that was trained on images with one label each."
+    )
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def photos(folder: Path) -> list[Path]:
+    return sorted((folder / "more" / "images").glob("*.png"))
+
+
+@pytest.fixture(scope="module")
+def answers(trained: api.TrainResult, photos: list[Path]) -> list[Prediction]:
+    return [answer for answer in api.predict(trained.run_dir, photos) if isinstance(answer, Prediction)]
+
+
+def test_what_to_label_next_is_chosen_by_the_doubt_of_every_class(
+    trained: api.TrainResult, photos: list[Path], answers: list[Prediction], tmp_path: Path
+):
+    found = api.suggest(trained.run_dir, photos, count=8, out=tmp_path / "next.csv")
+    probability_NK = np.array([answer.probabilities for answer in answers])
+    feature_ND = load(trained.run_dir).features(photos)
+    assert [one.key for one in found.suggested] == [
+        str(photos[place]) for place in choose_badge(feature_ND, probability_NK, 8, task=SEVERAL_LABELS)
+    ]
+    by_key = {answer.key: answer for answer in answers}
+    for one in found.suggested:
+        answer = by_key[one.key]
+        doubt = min(range(3), key=lambda k: abs(answer.probabilities[k] - 0.5))
+        assert one.labels == answer.labels
+        assert (one.answer, one.probability) == (CLASSES[doubt], pytest.approx(answer.probabilities[doubt], abs=1e-6))
+    headings, rows = found.display_rows()
+    assert headings == ("image", "labels now", "most in doubt", "probability")
+    assert rows[0][1] == (", ".join(found.suggested[0].labels or ()) or "none")
+    assert set(found.as_json()["suggested"][0]) == {"file", "labels", "class", "probability"}
+    with open(tmp_path / "next.csv", newline="", encoding="utf-8") as file:
+        listed = list(csv.DictReader(file))
+    assert [set(filter(None, row["labels"].split(";"))) for row in listed] == [
+        set(one.labels or ()) for one in found.suggested
+    ]
+
+
+def test_drift_tells_for_every_class_how_much_more_often_it_is_met(
+    trained: api.TrainResult, folder: Path, photos: list[Path], answers: list[Prediction]
+):
+    found = api.drift(trained.run_dir, photos)
+    judged = read_verdict(trained.run_dir, CLASSES, trained.judgement.checkpoint.manifest.task)
+    assert judged is not None
+    outputs = judged[1]
+    task = trained.judgement.checkpoint.manifest.task
+    own_NK = task.said(task.probabilities_of(outputs.logits_NK))
+    new_NK = np.array([[name in (answer.labels or ()) for name in CLASSES] for answer in answers])
+    assert not found.is_drifted
+    assert [share.reference for share in found.classes] == pytest.approx(own_NK.mean(axis=0).tolist())
+    assert [share.new for share in found.classes] == pytest.approx(new_NK.mean(axis=0).tolist())
+    p_K = [
+        fisher_exact([[own.sum(), len(own) - own.sum()], [new.sum(), len(new) - new.sum()]])[1]
+        for own, new in zip(own_NK.T, new_NK.T, strict=True)
+    ]
+    assert [share.p_value for share in found.classes] == pytest.approx(by_holm(p_K))
+    truth_K = labels_of(open_source(str(folder / "more" / "labels.csv"), several=True), range(120)).mean(axis=0)
+    for share, truth in zip(found.classes, truth_K, strict=True):
+        assert share.estimate_low <= truth <= share.estimate_high
+    red = [path for path, answer in zip(photos, answers, strict=True) if "red" in (answer.labels or ())]
+    moved = api.drift(trained.run_dir, red)
+    assert moved.is_drifted
+    assert [share.name for share in moved.classes if share.moved] == ["red"]
+    assert moved.class_sentence().startswith("Answered more or less often: 'red' 100.0 % (")
+    json.dumps(moved.as_json())
+
+
+def by_holm(p_K: list[float]) -> list[float]:
+    """Holm's correction, by its definition."""
+    adjusted, largest = [0.0] * len(p_K), 0.0
+    for rank, place in enumerate(sorted(range(len(p_K)), key=p_K.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_K) - rank) * p_K[place]))
+        adjusted[place] = largest
+    return adjusted
+
+
+def test_labelling_tools_get_all_labels_and_give_them_back(
+    trained: api.TrainResult, folder: Path, photos: list[Path], answers: list[Prediction], tmp_path: Path
+):
+    told = [place for place, answer in enumerate(answers) if not answer.no_answer]
+    photos, answers = [photos[place] for place in told], [answers[place] for place in told]
+    expected = [set(answer.labels or ()) for answer in answers]
+    assert set() in expected
+    tasks_path = folder / "more" / "tasks.json"
+    api.predict_to_label_studio(trained.run_dir, photos, tasks_path)
+    tasks = json.loads(tasks_path.read_text())
+    for task, answer in zip(tasks, answers, strict=True):
+        sides = [p if name in answer.labels else 1 - p for name, p in zip(CLASSES, answer.probabilities, strict=True)]
+        assert task["predictions"][0]["score"] == pytest.approx(min(sides), abs=1e-6)
+        assert len(task["predictions"][0]["result"]) == bool(answer.labels)
+    view = ElementTree.fromstring((folder / "more" / "tasks.json.xml").read_text())
+    assert view.find("Choices").attrib["choice"] == "multiple"
+    accepted = [{"data": task["data"], "annotations": [{"result": task["predictions"][0]["result"]}]} for task in tasks]
+    tasks_path.write_text(json.dumps(accepted))
+    api.predict_to_fiftyone(trained.run_dir, photos, tmp_path / "export")
+    for place in (tasks_path, tmp_path / "export"):
+        source = open_source(str(place), several=True)
+        assert source.task.is_several
+        found = [{source.classes[k] for k in source.record(index).all_labels} for index in range(len(source))]
+        assert found == expected
+    target = json.loads((tmp_path / "export" / "labels.json").read_text())["labels"].values()
+    first = next(place for place, labels in enumerate(expected) if len(labels) > 1)
+    confidences = {CLASSES[each["label"]]: each["confidence"] for each in list(target)[first]}
+    assert confidences == pytest.approx(
+        {name: p for name, p in zip(CLASSES, answers[first].probabilities, strict=True) if name in expected[first]}
+    )
 
 
 def test_features_are_written_with_all_labels_and_the_image_itself_is_the_nearest(
