@@ -195,14 +195,35 @@ def test_one_label_and_several_are_never_taken_for_each_other(trained: api.Train
         f"The run knows several labels an image, and {tmp_path} has one label: nothing says which answers are right.\n"
         "Judge it on images that are labelled as those it learned from."
     )
-    with pytest.raises(DataError, match="--label-errors knows one label only"):
-        api.check_labels(trained.run_dir, folder / "more" / "labels.csv")
     with pytest.raises((DataError, UsageError), match="Teachers are for one label|knows one label"):
         api.train(
             api.TrainRequest(
                 source=folder / "marks" / "labels.csv", model=NETWORK, teachers=[trained.run_dir], out=tmp_path / "s"
             )
         )
+
+
+def test_labels_that_are_missing_or_given_for_nothing_are_found(trained: api.TrainResult, folder: Path, tmp_path: Path):
+    with open(folder / "more" / "labels.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    wrong = {(number, CLASSES[number % 2]) for number in range(0, 120, 11)}
+    for number, name in wrong:
+        rows[number][name] = str(1 - int(rows[number][name]))
+    listed = folder / "more" / "wrong.csv"
+    with open(listed, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["file", *CLASSES], *([row["file"], *map(row.get, CLASSES)] for row in rows)])
+    found = api.check_labels(trained.run_dir, str(listed), tmp_path / "labels.csv")
+    told = {(suspect.key, suspect.label, suspect.suggested) for suspect in found.suspects}
+    planted = {
+        (rows[number]["file"], *((name, f"not {name}") if rows[number][name] == "1" else (f"not {name}", name)))
+        for number, name in wrong
+    }
+    assert len(told & planted) >= 6  # of 11
+    assert len(told - planted) <= 1
+    assert found.sentence().startswith(f"{len(told)} labels of 360 may be wrong")
+    with open(tmp_path / "labels.csv", newline="", encoding="utf-8") as file:
+        assert [row["label"] for row in csv.DictReader(file)] == [suspect.label for suspect in found.suspects]
+    assert api.check_labels(trained.run_dir, str(folder / "more" / "labels.csv")).suspects == ()
 
 
 def test_it_goes_on_to_the_same_bits_after_a_stop(trained: api.TrainResult, folder: Path):

@@ -14,16 +14,21 @@ against a share of 0; on that bound it is half of a chi-squared of one degree (S
 American Statistical Association 82, 605-610). Labels are suspected where the test shows that some are wrong, those
 among the named ones that are then wrong more likely than right.
 
+Of several labels each class is a label of its own, yes or no (K = 2), with its own scale and share, and the tests of
+all classes are corrected for their number (Holm 1979). Of grades K is their number: a wrong grade falls on all others
+alike, so that one beside the true one is hardly ever suspected.
+
 The probabilities must come from a classifier that has not seen the image with its label: held-out images, or
 `cross_validated_probabilities`.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .rates import percent
+from .significance import holm
 
 SIGNIFICANT = 0.05
 MORE_LIKELY = 0.5
@@ -39,23 +44,26 @@ FLOOR = 1e-300
 @dataclass(frozen=True, kw_only=True)
 class LabelErrors:
     """What is said of N labels: `share` of them is wrong, `p_value` says how likely such evidence would be if none
-    were, and `wrong_N` (float64) is the probability of each that it is wrong. `scale` multiplies the logits."""
+    were, and `wrong_N` (float64) is the probability of each that it is wrong. `scale` multiplies the logits. There is
+    evidence of wrong labels where the p-value is below `level`."""
 
     share: float
     scale: float
     p_value: float
     wrong_N: np.ndarray
+    level: float = SIGNIFICANT
 
     @property
     def are_shown(self) -> bool:
         """Whether there is evidence of wrong labels; without it, nothing tells them from the classifier's mistakes."""
-        return self.p_value < SIGNIFICANT
+        return self.p_value < self.level
 
 
 @dataclass(frozen=True, kw_only=True)
 class SuspectedLabels:
     """`position_S` (int64) of labels that are probably wrong, the least believed first, and `wrong_S`, how probably.
-    Confident learning named `num_named` of `num_images` labels of `num_classes` classes that have images."""
+    Confident learning named `num_named` of `num_images` labels of `num_classes` classes that have images. Of several
+    labels `class_S` are the classes whose yes or no is meant, and every class of every image is one of `num_images`."""
 
     position_S: np.ndarray
     wrong_S: np.ndarray
@@ -63,6 +71,8 @@ class SuspectedLabels:
     num_images: int
     num_classes: int
     errors: LabelErrors
+    class_S: np.ndarray | None = None
+    least_images: int | None = None  # of several labels: with the label, or without it, of the class with the fewest
 
     @property
     def expected_share(self) -> float:
@@ -72,6 +82,8 @@ class SuspectedLabels:
     @property
     def has_enough(self) -> bool:
         """Whether there are images enough to say how many of the suspected labels are wrong."""
+        if self.least_images is not None:
+            return self.least_images >= FEW_OF_A_CLASS
         return self.num_images >= FEW_OF_A_CLASS * self.num_classes
 
     def sentence(self) -> str:
@@ -105,16 +117,63 @@ class SuspectedLabels:
 
 def suspect_labels(probability_NK: np.ndarray, label_N: np.ndarray) -> SuspectedLabels:
     """The labels that are probably wrong."""
+    found = _named(probability_NK, label_N)
+    is_likely_S = (found.wrong_S > MORE_LIKELY) & found.errors.are_shown
+    return replace(found, position_S=found.position_S[is_likely_S], wrong_S=found.wrong_S[is_likely_S])
+
+
+def _named(probability_NK: np.ndarray, label_N: np.ndarray) -> SuspectedLabels:
+    """All that confident learning names, with the probability that they are wrong."""
     errors = estimate_label_errors(probability_NK, label_N)
     named = suspected_labels(probability_NK, label_N)
-    is_likely_S = errors.wrong_N[named] > MORE_LIKELY if errors.are_shown else np.zeros(len(named), bool)
     return SuspectedLabels(
-        position_S=named[is_likely_S],
-        wrong_S=errors.wrong_N[named[is_likely_S]],
+        position_S=named,
+        wrong_S=errors.wrong_N[named],
         num_named=len(named),
         num_images=len(label_N),
         num_classes=len(np.unique(label_N)),
         errors=errors,
+    )
+
+
+def suspect_several(probability_NK: np.ndarray, label_NK: np.ndarray, checked_NK: np.ndarray) -> SuspectedLabels:
+    """The same where an image may have several labels: `label_NK` (0 or 1) by the probability of each class.
+
+    `checked_NK` (bool) says which labels were judged by other images. The least likely labels come first.
+    """
+    columns: list[tuple[int, np.ndarray, SuspectedLabels]] = []
+    for k in np.flatnonzero(checked_NK.any(axis=0)).tolist():
+        row_M = np.flatnonzero(checked_NK[:, k])
+        probability_M = probability_NK[row_M, k]
+        both_M2 = np.stack([1 - probability_M, probability_M], axis=1)
+        columns.append((k, row_M, _named(both_M2, label_NK[row_M, k].astype(np.int64))))
+    p_C = holm(np.array([found.errors.p_value for _, _, found in columns]))
+    position, wrong, classes = [], [], []
+    for p_value, (k, row_M, found) in zip(p_C, columns, strict=True):
+        is_likely_S = (found.wrong_S > MORE_LIKELY) & (p_value < SIGNIFICANT)
+        position.append(row_M[found.position_S[is_likely_S]])
+        wrong.append(found.wrong_S[is_likely_S])
+        classes.append(np.full(int(is_likely_S.sum()), k))
+    position_S, wrong_S, class_S = (np.concatenate([*parts, np.zeros(0)]) for parts in (position, wrong, classes))
+    order_S = np.argsort(-wrong_S, kind="stable")
+    num = int(checked_NK.sum())
+    shares = [found.errors.share * len(row_M) for _, row_M, found in columns]
+    all_wrong = np.concatenate([*(found.errors.wrong_N for _, _, found in columns), np.zeros(0)])
+    few = [min(label_NK[row_M, k].sum(), (1 - label_NK[row_M, k]).sum()) for k, row_M, _ in columns]
+    return SuspectedLabels(
+        position_S=position_S[order_S].astype(np.int64),
+        wrong_S=wrong_S[order_S],
+        num_named=sum(found.num_named for _, _, found in columns),
+        num_images=num,
+        num_classes=len(columns),
+        errors=LabelErrors(
+            share=float(sum(shares)) / max(num, 1),
+            scale=1.0,
+            p_value=float(p_C.min(initial=1.0)),
+            wrong_N=all_wrong,
+        ),
+        class_S=class_S[order_S].astype(np.int64),
+        least_images=int(min(few, default=0)),
     )
 
 
@@ -155,7 +214,7 @@ def estimate_label_errors(probability_NK: np.ndarray, label_N: np.ndarray) -> La
 
     def loss(log_scale: float, may_be_wrong: bool) -> float:
         own_M, other_M = likelihoods(log_scale)
-        share = _likeliest_share(own_M, other_M) if may_be_wrong else 0.0
+        share = likeliest_share(own_M, other_M) if may_be_wrong else 0.0
         return -float(np.log(np.maximum((1 - share) * own_M + share * other_M, FLOOR)).sum())
 
     bounds = (math.log(LEAST_SCALE), math.log(LARGEST_SCALE))
@@ -163,7 +222,7 @@ def estimate_label_errors(probability_NK: np.ndarray, label_N: np.ndarray) -> La
         minimize_scalar(loss, bounds=bounds, args=(may_be_wrong,), method="bounded", options={"xatol": 1e-4})
         for may_be_wrong in (False, True)
     )
-    share = _likeliest_share(*likelihoods(float(mixed.x)))
+    share = likeliest_share(*likelihoods(float(mixed.x)))
     evidence = 2 * (float(plain.fun) - float(mixed.fun))
     scale, wrong = math.exp(float(mixed.x)), []
     for start in range(0, num_images, step := max(1, CHUNK_VALUES // num_classes)):
@@ -192,7 +251,7 @@ def _own_probability(logits_MK: np.ndarray, label_M: np.ndarray, scale: float) -
     return own_M
 
 
-def _likeliest_share(own_N: np.ndarray, other_N: np.ndarray) -> float:
+def likeliest_share(own_N: np.ndarray, other_N: np.ndarray) -> float:
     """The share of wrong labels with the largest likelihood, 0 to MAX_SHARE: its slope falls, so it is bisected."""
     rise_N = other_N - own_N
 

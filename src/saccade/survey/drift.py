@@ -24,8 +24,7 @@ from ..data.sources.in_memory import HeldImage
 from ..evaluate.label_shift import LabelShift, estimate_label_shift, estimate_prevalence_shift
 from ..evaluate.metrics import wilson_interval
 from ..evaluate.rates import percent
-from ..evaluate.significance import SIGNIFICANT, p_words
-from ..evaluate.slices import holm
+from ..evaluate.significance import SIGNIFICANT, holm, p_words
 from ..evaluate.two_samples import TwoSamples, compare_samples, main_directions
 from ..train.own_images import HeldOut, refuse_changed
 

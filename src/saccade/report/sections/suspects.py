@@ -21,6 +21,10 @@ METHOD = (
     "than right, given how often it is wrong at that confidence. A hint where to look, not a verdict. Where wrong "
     "labels go to a class that looks alike, fewer are found."
 )
+METHOD_OF_NUMBERS = (
+    "Numbers are named that lie farther from what the other images say than the errors of this answer explain, and are "
+    "more likely wrong than right. A hint where to look, not a verdict."
+)
 
 
 def suspects_section(record: RunRecord, pictures: Pictures) -> Markup:
@@ -35,7 +39,15 @@ def suspects_section(record: RunRecord, pictures: Pictures) -> Markup:
 
 def checked_labels_section(checked: LabelCheck, pictures: Pictures) -> Markup:
     """Suspected labels of a whole source, with the pictures that the check took."""
-    return _section([checked.sentence()], checked.suspects, checked.pictures, pictures, checked.found.has_enough)
+    are_numbers = any(suspect.numbers is not None for suspect in checked.suspects)
+    return _section(
+        [checked.sentence()],
+        checked.suspects,
+        checked.pictures,
+        pictures,
+        checked.found.has_enough,
+        METHOD_OF_NUMBERS if are_numbers else METHOD,
+    )
 
 
 def _section(
@@ -44,12 +56,13 @@ def _section(
     shown: Sequence[np.ndarray | None],
     pictures: Pictures,
     says_how_likely: bool,
+    method: str = METHOD,
 ) -> Markup:
     cards = [
         _card(suspect, image_HWC, pictures, says_how_likely)
         for suspect, image_HWC in zip(suspects, shown, strict=False)
     ]
-    words = [*told, METHOD]
+    words = [*told, method]
     if len(cards) < len(suspects):
         words.append(f"These are the {len(cards)} least believed.")
     return section(
@@ -60,6 +73,16 @@ def _section(
     )
 
 
+def _sides(suspect: Suspect) -> list[Markup]:
+    """What is believed instead, and the label; of numbers there are no probabilities."""
+    if suspect.numbers is not None:
+        return [element("p", {}, f"label {suspect.label}, rather {suspect.suggested}")]
+    return [
+        probability_bar("suggested", suspect.suggested, suspect.suggested_probability, "good"),
+        probability_bar("label", suspect.label, suspect.label_probability, "bad"),
+    ]
+
+
 def _card(suspect: Suspect, image_HWC: np.ndarray | None, pictures: Pictures, says_how_likely: bool) -> Markup:
     picture = None if image_HWC is None else pictured(pictures.picture(image_HWC, suspect.key), "seen")
     likely = f"wrong: {percent(suspect.wrong_probability)} %" if says_how_likely else ""
@@ -68,7 +91,6 @@ def _card(suspect: Suspect, image_HWC: np.ndarray | None, pictures: Pictures, sa
         "li",
         {"class": "card"},
         element("div", {"class": "pictures"}, picture) if picture is not None else None,
-        probability_bar("suggested", suspect.suggested, suspect.suggested_probability, "good"),
-        probability_bar("label", suspect.label, suspect.label_probability, "bad"),
+        *_sides(suspect),
         element("p", {"class": "key"}, f"image {suspect.key}" if suspect.key.isdigit() else suspect.key, tag),
     )
