@@ -271,11 +271,39 @@ def test_one_confidence_and_what_is_measured_of_one_label_are_refused(trained: a
     with pytest.raises(UsageError) as answering:
         api.evaluate(trained.run_dir, source, answering=api.Answering(min_confidence=0.9))
     assert answering.value.message == own
-    with pytest.raises(UsageError) as further:
-        api.evaluate(trained.run_dir, source, further=api.Further(costs=Path("costs.csv")))
-    assert further.value.message == (
-        "A table of costs has a cell for each true class and each answer; this run knows several labels an image.\n"
-        "Leave out --costs."
+
+
+def test_a_missed_label_and_one_given_wrongly_cost_what_the_table_says(
+    trained: api.TrainResult, folder: Path, tmp_path: Path
+):
+    source, table = folder / "more" / "labels.csv", tmp_path / "costs.csv"
+    table.write_text("class;given;missed\nred;1;0,5\nblue;2;9\ngreen;0;0\n")
+    found = api.evaluate(trained.run_dir, source, further=api.Further(costs=table))
+    probability_NK, label_NK = found.probabilities(), found.label_N
+    said_NK = probability_NK >= np.array(found.task.thresholds)
+    missed, given = {"red": 0.5, "blue": 9.0, "green": 0.0}, {"red": 1.0, "blue": 2.0, "green": 0.0}
+    costs = {"said": 0.0, "least": 0.0}
+    changed = set()
+    for n in range(len(label_NK)):
+        for k, name in enumerate(CLASSES):
+            least = bool(said_NK[n, k])
+            if name != "green":  # whose labels cost nothing, so that no answer changes
+                least = probability_NK[n, k] > given[name] / (given[name] + missed[name])
+            for kind, answer in (("said", said_NK[n, k]), ("least", least)):
+                costs[kind] += missed[name] * (label_NK[n, k] and not answer)
+                costs[kind] += given[name] * (answer and not label_NK[n, k])
+            changed |= {n} if least != said_NK[n, k] else set()
+    values = found.as_json()["costs"]
+    assert values["cost"] == pytest.approx(costs["said"] / len(label_NK))
+    assert values["least_expected_cost"] == pytest.approx(costs["least"] / len(label_NK))
+    assert values["num_changed"] == len(changed)
+    table.write_text("true,red,blue,green\nred,0,1,1\nblue,1,0,1\ngreen,1,1,0\n")
+    with pytest.raises(DataError) as error:
+        api.evaluate(trained.run_dir, source, further=api.Further(costs=table))
+    assert error.value.message == (
+        f"{table}, line 1: where an image may have several labels, the columns are 'missed' and 'given': what a label "
+        "costs that is missed, and one that is given wrongly.\n"
+        "Such as: class,missed,given  cat,5,1  dog,1,1"
     )
 
 

@@ -41,7 +41,10 @@ def evaluate(
         None, "--precision", metavar="P", help="Say how many can be answered with so many right answers (0.98)."
     ),
     costs: Path | None = typer.Option(
-        None, "--costs", metavar="FILE", help="A CSV table of what each answer costs for each true class."
+        None,
+        "--costs",
+        metavar="FILE",
+        help="A CSV table of what each answer costs for each true class; of several labels class,missed,given.",
     ),
     slices: bool = typer.Option(
         False, "--slices", help="Look where it is worse: by size, brightness, blur and folder."
