@@ -414,7 +414,7 @@ def add_class(
     SaccadeError.
     """
     ensemble_folder.refuse_ensemble(Path(run), "add-class")
-    find_checkpoint(Path(run)).manifest.task.refuse_unknown("saccade add-class")
+    find_checkpoint(Path(run)).manifest.task.refuse_unknown("saccade add-class", "several labels")
     path = Path(out) if out is not None else new_run_path(os.fspath(more), f"added-to-{Path(run).name}")
     folder = RunFolder(path=path)
     ensemble_folder.refuse_begun(path)

@@ -5,11 +5,12 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree
 
+import cv2
 import numpy as np
 import pytest
 from scipy.stats import fisher_exact
 from sklearn.metrics import average_precision_score
-from tests.several_labels import CLASSES, write_list, write_one_hot
+from tests.several_labels import CLASSES, write_list, write_marks, write_one_hot
 
 from saccade import api, load
 from saccade.core.errors import DataError, UsageError
@@ -307,16 +308,71 @@ def test_a_missed_label_and_one_given_wrongly_cost_what_the_table_says(
     )
 
 
-def test_a_verb_that_is_for_one_label_refuses_the_run_before_it_reads_an_image(
-    trained: api.TrainResult, tmp_path: Path
+@pytest.fixture(scope="module")
+def framed(folder: Path) -> Path:
+    """90 images like the others, of which two thirds have a white frame, too; all labels are listed."""
+    rows = write_marks(folder / "framed", 90, seed=9)
+    for number, (name, _) in enumerate(rows):
+        if number % 3:
+            image_HWC = cv2.imread(str(folder / "framed" / name))
+            image_HWC[[0, -1], :] = image_HWC[:, [0, -1]] = 255
+            cv2.imwrite(str(folder / "framed" / name), image_HWC)
+    path = folder / "framed" / "labels.csv"
+    lines = [f"{name},{';'.join([*labels, *(['frame'] if n % 3 else [])])}" for n, (name, labels) in enumerate(rows)]
+    path.write_text("\n".join(["file,label", *lines]))
+    return path
+
+
+def test_a_class_is_added_from_images_with_all_of_their_labels_and_the_others_are_judged_again(
+    trained: api.TrainResult, framed: Path, folder: Path, photos: list[Path]
 ):
-    with pytest.raises(UsageError) as error:
-        api.add_class(trained.run_dir, tmp_path / "gone", tmp_path / "new")
-    assert error.value.message == (
-        "saccade add-class is for runs that know one label an image; this run knows several.\n"
-        "Give a run that was trained on images with one label each."
+    begun = folder / "lenet"
+    api.train(api.TrainRequest(source=trained.config.source, model="lenet5", epochs=6, out=begun, settings=SETTINGS))
+    added = api.add_class(begun, framed, folder / "with frames", settings=["runtime.num_threads=1"])
+    metrics = added.transfer.run.judgement.metrics
+    assert metrics.classes == (*CLASSES, "frame")
+    assert metrics.ap_K[3] > 0.8
+    assert (added.old, added.added) == (CLASSES, ("frame",))
+    manifest = find_checkpoint(folder / "with frames").manifest
+    assert manifest.task.is_several
+    verdict, outputs = read_verdict(folder / "with frames", manifest.classes, manifest.task)
+    label_NK = outputs.label_N[:, :3].astype(bool)
+    right = {}
+    for name, run in (("before", begun), ("after", folder / "with frames")):
+        paths = [folder / "marks" / key.replace("labels.csv/", "") for key in verdict.keys]
+        labels = [load(run)(path).labels or () for path in paths]
+        said_NK = np.array([[each in found for each in CLASSES] for found in labels])
+        right[name] = (said_NK == label_NK).all(axis=1)
+        assert getattr(added, f"{name}_K").tolist() == (said_NK & label_NK).sum(axis=0).tolist()
+    assert added.num_K.tolist() == label_NK.sum(axis=0).tolist()
+    assert added.comparison.num_only_first == (right["before"] & ~right["after"]).sum()
+    assert added.comparison.num_only_second == (right["after"] & ~right["before"]).sum()
+    assert api.drift(folder / "with frames", photos).num_new == 120  # both sources are opened again
+
+
+def test_a_class_of_several_labels_is_not_added_from_images_whose_other_labels_are_not_known(
+    trained: api.TrainResult, folder: Path, tmp_path: Path
+):
+    one = folder / "framed-one.csv"
+    one.write_text(
+        "\n".join(["file,label", *(f"more/images/{n:04}.png,{'ring' if n % 2 else 'dot'}" for n in range(30))])
     )
-    assert not list(tmp_path.iterdir())
+    with pytest.raises(UsageError) as error:
+        api.add_class(trained.run_dir, one, tmp_path / "new")
+    assert error.value.message == (
+        f"{trained.run_dir} knows several labels an image, and {one} has one: nothing says which of the others its "
+        "images have, too.\n"
+        "List them in a table with all of their labels, of the classes that are there and of the new one: "
+        f"saccade add-class {trained.run_dir} labels.csv"
+    )
+    with pytest.raises(UsageError) as error:
+        api.add_class(trained.run_dir, folder / "more" / "labels.csv", tmp_path / "new")
+    assert error.value.message == (
+        f"{trained.run_dir} knows all classes of {folder / 'more' / 'labels.csv'} already.\n"
+        "To learn from more images of them, put them beside the others: "
+        f"saccade transfer SOURCE --weights {trained.run_dir}"
+    )
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@ that the graphs and the server have to give."""
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ for package in ("onnx", "onnxscript", "onnxruntime", "openvino", "starlette", "p
 from tests.ship.asked import HOST, Reply, app_of, ask, service_of  # noqa: E402
 from tests.ship.test_serve_protocol import encoded, tensor  # noqa: E402
 from tests.ship.test_serve_requests import PREDICT  # noqa: E402
-from tests.ship.untrained import untrained_run  # noqa: E402
+from tests.ship.untrained import BANDS_16, untrained_run  # noqa: E402
 
 from saccade import api  # noqa: E402
 from saccade.core.errors import CheckpointError, UsageError  # noqa: E402
@@ -34,16 +35,7 @@ from saccade.weights.public import find_weights, load_backbone  # noqa: E402
 
 SMALL = "conv 6 f3 s2 bn | conv 8 f3 s2 bn | gap"
 PHOTOS = Preprocessing(resize_px=36, input_height_px=32, input_width_px=32)
-DEEP = Preprocessing(
-    channels="bands",
-    depth_bits=16,
-    white_16_bit=4095,
-    resize_px=18,
-    input_height_px=16,
-    input_width_px=16,
-    mean=(0.2, 0.3, 0.4, 0.5, 0.6),
-    std=(0.1, 0.2, 0.3, 0.2, 0.1),
-)
+DEEP = replace(BANDS_16, resize_px=18)
 AGE = Task(kind="number", mean=1.5e6, deviation=12.5, half_width=6.0, half_width_images=120)
 AGED = {
     "task": "number",
