@@ -3,7 +3,6 @@ that the graphs and the server have to give."""
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +34,7 @@ from saccade.weights.public import find_weights, load_backbone  # noqa: E402
 
 SMALL = "conv 6 f3 s2 bn | conv 8 f3 s2 bn | gap"
 PHOTOS = Preprocessing(resize_px=36, input_height_px=32, input_width_px=32)
-DEEP = replace(BANDS_16, resize_px=18)
+DEEP = BANDS_16.model_copy(update={"resize_px": 18})
 AGE = Task(kind="number", mean=1.5e6, deviation=12.5, half_width=6.0, half_width_images=120)
 AGED = {
     "task": "number",
