@@ -75,6 +75,13 @@ def test_what_says_nothing_suspects_nothing():
     value_N = draw.uniform(0, 9, 80)
     assert not len(suspect_numbers(np.full(80, 4.5), value_N).position_S)  # says the middle of all
     assert suspect_numbers(value_N, value_N).sentence() == (
-        "None of 80 labels is suspected: the classifier confidently disagrees with none."
+        "None of 80 labels is suspected: none is farther off than errors explain."
     )
     assert estimate_number_errors(np.zeros(0), np.zeros(0)).p_value == 1
+
+
+def test_with_few_images_it_is_said_that_the_share_is_not_known():
+    said_N, value_N, _ = drawn(2, 60, "normal", 0.1)
+    sentence = suspect_numbers(said_N, value_N).sentence()
+    assert sentence.startswith("1 label of 60 may be wrong. ")
+    assert sentence.endswith("With fewer than 100 images, how likely that is cannot be said.")

@@ -71,6 +71,7 @@ class SuspectedLabels:
     num_images: int
     num_classes: int
     errors: LabelErrors
+    are_numbers: bool = False
     class_S: np.ndarray | None = None
     least_images: int | None = None  # of several labels: with the label, or without it, of the class with the fewest
 
@@ -100,7 +101,10 @@ class SuspectedLabels:
             rest = "is more likely its own mistake" if named - num == 1 else "are more likely its own mistakes"
             which = "1 more disagreement" if named - num == 1 else f"{named - num:,} more disagreements"
             told = f"{first}; {which} {rest}." if named > num else f"{first}."
-            return told if self.has_enough else f"{told} {FEW_WORDS}"
+            few = FEW_WORDS.replace(" a class", "") if self.are_numbers else FEW_WORDS
+            return told if self.has_enough else f"{told} {few}"
+        if not named and self.are_numbers:
+            return f"None of {self.num_images:,} labels is suspected: none is farther off than errors explain."
         if not named:
             return f"None of {self.num_images:,} labels is suspected: the classifier confidently disagrees with none."
         labels = "1 label" if named == 1 else f"{named:,} labels"

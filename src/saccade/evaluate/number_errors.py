@@ -42,6 +42,7 @@ def suspect_numbers(said_N: np.ndarray, value_N: np.ndarray) -> SuspectedLabels:
         num_images=len(value_N),
         num_classes=1,
         errors=errors,
+        are_numbers=True,
     )
 
 
