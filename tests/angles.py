@@ -41,7 +41,6 @@ def calls_for_classes(run: Path, out: Path) -> dict[str, Callable[[], object]]:
     gone = out / "gone"
     return {
         "saccade add-class": lambda: api.add_class(run, gone, out / "new"),
-        "evaluate --label-errors": lambda: api.check_labels(run, str(gone), out / "new"),
     }
 
 

@@ -27,6 +27,7 @@ SHORT = {
         *("photos", "--images", "all", "--epochs", "1", "--seeds", "1", "--depths", "stage1,stage2"),
     ],
     "what_to_label": [],  # in its own test below
+    "what_to_label_kinds": ["--seeds", "2"],
     "temperature_by_images": [],  # in its own test below
     "unlike_training": [],  # in its own test below
     "label_errors": ["digits", "--images", "300", "--draws", "1"],
@@ -195,6 +196,14 @@ def test_rules_of_what_to_label_are_compared_with_random_choice_on_the_same_firs
     assert set(results) == {"random", "margin", "coreset", "badge", "typiclust"}
     assert all(row["gain"] == 0 for row in results["random"])
     assert all(row["low"] <= row["gain"] <= row["high"] for rows in results.values() for row in rows)
+
+
+def test_what_to_label_of_several_labels_and_numbers_is_compared_with_random_choice():
+    rows = {row["set"]: row for row in run("what_to_label_kinds")["results"]}
+    assert set(rows) == {"pairs", "ink", "tilt", "digit"}
+    assert rows["pairs"]["random"][0] < rows["pairs"]["random"][-1] < 100  # more labels, better
+    assert rows["ink"]["random"][0] > rows["ink"]["random"][-1] > 0
+    assert all(len(row["difference"]) == len(row["half_width"]) == 3 for row in rows.values())
 
 
 def test_as_many_suspected_labels_are_wrong_as_is_said_and_clean_ones_are_let_be():

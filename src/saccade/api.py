@@ -423,7 +423,7 @@ def add_class(
     SaccadeError.
     """
     ensemble_folder.refuse_ensemble(Path(run), "add-class")
-    find_checkpoint(Path(run)).manifest.task.refuse_unknown("saccade add-class")
+    find_checkpoint(Path(run)).manifest.task.refuse_unknown("saccade add-class", "several labels")
     path = Path(out) if out is not None else new_run_path(os.fspath(more), f"added-to-{Path(run).name}")
     folder = RunFolder(path=path)
     ensemble_folder.refuse_begun(path)
@@ -833,10 +833,15 @@ def predict_to_label_studio(
     check_confidence(min_confidence)
     refuse_no_images(images)
     members, classifier = _answering(runs, runtime, model)
-    classifier.task.refuse_unknown("predict --label-studio", "grade")
+    classifier.task.refuse_unknown("predict --label-studio", "several labels", "grade")
     answers = _noted_answers(members, classifier, _noted_items(images, classifier, note), note, min_confidence)
     return export_label_studio(
-        Path(out), _version_of(members, classifier), classifier.classes, answers, bad or raise_bad
+        Path(out),
+        _version_of(members, classifier),
+        classifier.classes,
+        answers,
+        bad or raise_bad,
+        classifier.task.is_several,
     )
 
 
@@ -858,7 +863,7 @@ def predict_to_fiftyone(
     check_confidence(min_confidence)
     refuse_no_images(images)
     members, classifier = _answering(runs, runtime, model)
-    classifier.task.refuse_unknown("predict --fiftyone", "grade")
+    classifier.task.refuse_unknown("predict --fiftyone", "several labels", "grade")
 
     def answered(items: Iterable[HeldImage]) -> Iterator[Prediction | ImageError]:
         return _noted_answers(members, classifier, iter(items), note, min_confidence)
@@ -988,14 +993,14 @@ def suggest(
     model: nn.Module | None = None,
     bad: Callable[[ImageError], None] | None = None,
 ) -> Suggestions:
-    """Which `count` of `images` to label next: unsure to `run`, and unlike each other (docs/collections.md).
+    """Which `count` of `images` to label next: unsure to `run`, and unlike each other (docs/collections.md). Numbers
+    know no doubt: unlike the training images, and each other.
 
     Images that the run was trained on are left out. With `out` the list is written there as CSV. `bad` as in
     `features`, `model` as in `evaluate`. Raises SaccadeError.
     """
     count = check_count(count)
     member = _survey_member(run, "suggest", runtime, model)
-    member.task.refuse_unknown("saccade suggest", "grade")
     refuse_no_images(images)
     table = _path(out)
     if table is not None:
@@ -1030,7 +1035,6 @@ def drift(
     `features`, `model` and `opened` as in `evaluate`. Raises SaccadeError.
     """
     member = _survey_member(run, "drift", runtime, model)
-    member.task.refuse_unknown("saccade drift", "number", "grade")
     refuse_no_images(images)
     folder = run_folder(Path(run))
     manifest = find_checkpoint(Path(run)).manifest

@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +110,7 @@ def test_what_grades_do_not_know_is_refused(trained: api.TrainResult, folder: Pa
 
 
 def test_what_is_for_classes_without_an_order_refuses_the_run_before_it_reads_an_image(
-    trained: api.TrainResult, folder: Path, evaluation: api.Evaluation, tmp_path: Path, saccade: Callable
+    trained: api.TrainResult, folder: Path, evaluation: api.Evaluation, tmp_path: Path
 ):
     grades = f"{folder / 'angles' / 'grades.csv'}?target=grade"
     calls = calls_for_classes(trained.run_dir, tmp_path)
@@ -122,10 +121,26 @@ def test_what_is_for_classes_without_an_order_refuses_the_run_before_it_reads_an
         with pytest.raises(UsageError) as error:
             call()
         assert error.value.message == refusal(what, "grade")
-    found = saccade("evaluate", trained.run_dir, tmp_path / "gone", "--label-errors", tmp_path / "new.csv")
-    assert (found.status, found.output) == (2, "")
-    assert found.errors.strip() == f"error: {refusal('evaluate --label-errors', 'grade')}"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_grade_that_is_far_off_is_suspected_and_one_beside_it_is_not(
+    trained: api.TrainResult, folder: Path, tmp_path: Path
+):
+    with open(folder / "more" / "grades.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    far = [number for number, row in enumerate(rows) if row["grade"] in (NAMES[0], NAMES[3])][:6]
+    for number in far:
+        rows[number]["grade"] = {NAMES[0]: NAMES[3], NAMES[3]: NAMES[0]}[rows[number]["grade"]]
+    listed = folder / "more" / "wrong.csv"
+    listed.write_text("\n".join(["file,grade", *(f"{row['file']},{row['grade']}" for row in rows)]))
+    found = api.check_labels(trained.run_dir, str(listed), tmp_path / "labels.csv")
+    suspected = {suspect.key for suspect in found.suspects}
+    planted = {rows[number]["file"] for number in far}
+    assert len(planted & suspected) >= 3
+    assert len(suspected - planted) <= 2
+    clean = api.check_labels(trained.run_dir, str(folder / "more" / "grades.csv"))
+    assert clean.suspects == ()
 
 
 def test_curves_and_the_page_of_an_evaluation_are_of_the_grades_that_are_said(

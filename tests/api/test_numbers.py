@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import mean_absolute_error, r2_score
 from tests.angles import calls_for_classes, draw, refusal, write_angles
 
-from saccade import api
+from saccade import api, load
 from saccade.core.errors import DataError, UsageError
 from saccade.core.types import Prediction
 from saccade.data.labels import labels_of
@@ -23,6 +23,8 @@ from saccade.evaluate.number_metrics import NumberMetrics
 from saccade.report.record import read_run
 from saccade.runs.checkpoint import find_checkpoint
 from saccade.runs.evaluation_files import read_verdict
+from saccade.runs.novelty_file import read_known_features
+from saccade.survey.label_next import choose_spread
 from saccade.train.own_images import own_source
 from saccade.transfer.more_classes import open_more
 
@@ -208,11 +210,42 @@ def test_what_is_for_classes_is_refused(trained: api.TrainResult, folder: Path, 
         api.evaluate(trained.run_dir, folder / "more" / "angles.csv", **options)
 
 
-def test_thresholds_label_checks_and_classes_are_refused(trained: api.TrainResult, folder: Path, tmp_path: Path):
+def test_numbers_that_are_wrong_are_found_and_written(
+    trained: api.TrainResult, folder: Path, tmp_path: Path, saccade: Callable
+):
+    with open(folder / "more" / "angles.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    wrong = {rows[number]["file"]: rows[number]["angle"] for number in range(0, 100, 20)}
+    for row in rows:
+        if row["file"] in wrong:
+            row["angle"] = str((float(row["angle"]) + 120) % 120 - 60)  # half of the range off
+    listed = folder / "more" / "wrong.csv"
+    listed.write_text("\n".join(["file,angle", *(f"{row['file']},{row['angle']}" for row in rows)]))
+    out, page = tmp_path / "labels.csv", tmp_path / "page.html"
+    done = saccade("evaluate", trained.run_dir, listed, "--label-errors", out, "--report", page, "--json")
+    assert done.status == 0, done.errors
+    told = json.loads(done.output)
+    found = {entry["image"]: entry for entry in told["suspected_labels"]}
+    assert len(set(wrong) & set(found)) >= 4
+    assert len(set(found) - set(wrong)) <= 2
+    for name, truth in ((name, truth) for name, truth in wrong.items() if name in found):
+        entry, given = found[name], next(float(row["angle"]) for row in rows if row["file"] == name)
+        assert (entry["label"], entry["label_probability"], entry["suggested_probability"]) == (given, None, None)
+        assert entry["suggested"] == pytest.approx(float(truth), abs=15)
+    with open(out, newline="", encoding="utf-8") as file:
+        listed_rows = list(csv.DictReader(file))
+    assert [row["image"] for row in listed_rows] == [entry["image"] for entry in told["suspected_labels"]]
+    for row, entry in zip(listed_rows, told["suspected_labels"], strict=True):
+        assert float(row["label"]) == pytest.approx(entry["label"])
+        assert row["label_probability"] == ""
+    first = told["suspected_labels"][0]
+    assert f"label {first['label']:.4g}, rather {first['suggested']:.4g}" in page.read_text(encoding="utf-8")
+    assert api.check_labels(trained.run_dir, str(folder / "more" / "angles.csv")).suspects == ()
+
+
+def test_thresholds_and_classes_are_refused(trained: api.TrainResult, folder: Path, tmp_path: Path):
     with pytest.raises(UsageError, match="A confidence is of a class"):
         api.confidence_for(trained.run_dir, 0.9)
-    with pytest.raises(UsageError, match="evaluate --label-errors does not know numbers: it is for classes"):
-        api.check_labels(trained.run_dir, folder / "more" / "angles.csv")
     for name in ("cat", "dog"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.png").write_bytes((folder / "more" / "images" / "0000.png").read_bytes())
@@ -225,7 +258,6 @@ def test_what_is_for_classes_refuses_the_run_before_it_reads_an_image(
 ):
     gone, run = tmp_path / "gone", trained.run_dir
     calls = calls_for_classes(run, tmp_path)
-    calls["saccade suggest"] = lambda: api.suggest(run, gone)
     calls["predict --label-studio"] = lambda: api.predict_to_label_studio(run, gone, tmp_path / "new")
     calls["predict --fiftyone"] = lambda: api.predict_to_fiftyone(run, gone, tmp_path / "new")
     calls["evaluate --curves"] = lambda: api.write_curves(evaluation, tmp_path / "curves.csv")
@@ -237,7 +269,35 @@ def test_what_is_for_classes_refuses_the_run_before_it_reads_an_image(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("option", ["--label-errors", "--curves"])
+def test_what_to_label_next_is_unlike_what_is_known_and_says_the_number(
+    trained: api.TrainResult, folder: Path, tmp_path: Path
+):
+    files = sorted((folder / "more" / "images").glob("*.png"))
+    found = api.suggest(trained.run_dir, files, count=7, seed=2, out=tmp_path / "next.csv")
+    said = {
+        answer.key: answer.value for answer in api.predict(trained.run_dir, files) if isinstance(answer, Prediction)
+    }
+    assert len({one.key for one in found.suggested}) == 7
+    assert [one.number for one in found.suggested] == pytest.approx([said[one.key] for one in found.suggested])
+    kept = read_known_features(find_checkpoint(trained.run_dir))
+    assert kept is not None
+    expected = choose_spread(load(trained.run_dir).features(files), kept.unit_MD, 7, seed=2)
+    assert [one.key for one in found.suggested] == [str(files[place]) for place in expected]
+    assert found.sentence() == (
+        "7 images to label next, of 100, by how much they differ from the training images and from each other."
+    )
+    assert found.display_rows()[0] == ("image", "answer now")
+    assert found.as_json()["suggested"][0] == {
+        "file": found.suggested[0].key,
+        "name": "angle",
+        "number": found.suggested[0].number,
+    }
+    with open(tmp_path / "next.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["number"]) for row in rows] == pytest.approx([one.number for one in found.suggested], rel=1e-8)
+
+
+@pytest.mark.parametrize("option", ["--curves"])
 def test_evaluate_refuses_what_is_for_classes_before_it_opens_the_images(
     trained: api.TrainResult, tmp_path: Path, saccade: Callable, option: str
 ):

@@ -3,21 +3,25 @@
 import csv
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
+import cv2
 import numpy as np
 import pytest
+from scipy.stats import fisher_exact
 from sklearn.metrics import average_precision_score
-from tests.several_labels import CLASSES, write_list, write_one_hot
+from tests.several_labels import CLASSES, write_list, write_marks, write_one_hot
 
 from saccade import api, load
 from saccade.core.errors import DataError, UsageError
-from saccade.core.task import images_right
+from saccade.core.task import SEVERAL_LABELS, images_right
 from saccade.core.types import Prediction
 from saccade.data.labels import labels_of
 from saccade.data.source import open_source
 from saccade.evaluate.label_metrics import LabelMetrics
 from saccade.runs.checkpoint import find_checkpoint
 from saccade.runs.evaluation_files import read_verdict
+from saccade.survey.label_next import choose_badge
 
 SETTINGS = ["input.channels=rgb", "input.size_px=16", "batch_size=16", "optimizer.learning_rate=0.03"]
 NETWORK = "conv 16 f3 | pool | conv 32 f3 | pool | fc 64 | softmax"
@@ -192,14 +196,35 @@ def test_one_label_and_several_are_never_taken_for_each_other(trained: api.Train
         f"The run knows several labels an image, and {tmp_path} has one label: nothing says which answers are right.\n"
         "Judge it on images that are labelled as those it learned from."
     )
-    with pytest.raises(DataError, match="--label-errors knows one label only"):
-        api.check_labels(trained.run_dir, folder / "more" / "labels.csv")
     with pytest.raises((DataError, UsageError), match="Teachers are for one label|knows one label"):
         api.train(
             api.TrainRequest(
                 source=folder / "marks" / "labels.csv", model=NETWORK, teachers=[trained.run_dir], out=tmp_path / "s"
             )
         )
+
+
+def test_labels_that_are_missing_or_given_for_nothing_are_found(trained: api.TrainResult, folder: Path, tmp_path: Path):
+    with open(folder / "more" / "labels.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    wrong = {(number, CLASSES[number % 2]) for number in range(0, 120, 11)}
+    for number, name in wrong:
+        rows[number][name] = str(1 - int(rows[number][name]))
+    listed = folder / "more" / "wrong.csv"
+    with open(listed, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["file", *CLASSES], *([row["file"], *map(row.get, CLASSES)] for row in rows)])
+    found = api.check_labels(trained.run_dir, str(listed), tmp_path / "labels.csv")
+    told = {(suspect.key, suspect.label, suspect.suggested) for suspect in found.suspects}
+    planted = {
+        (rows[number]["file"], *((name, f"not {name}") if rows[number][name] == "1" else (f"not {name}", name)))
+        for number, name in wrong
+    }
+    assert len(told & planted) >= 6  # of 11
+    assert len(told - planted) <= 1
+    assert found.sentence().startswith(f"{len(told)} labels of 360 may be wrong")
+    with open(tmp_path / "labels.csv", newline="", encoding="utf-8") as file:
+        assert [row["label"] for row in csv.DictReader(file)] == [suspect.label for suspect in found.suspects]
+    assert api.check_labels(trained.run_dir, str(folder / "more" / "labels.csv")).suspects == ()
 
 
 def test_it_goes_on_to_the_same_bits_after_a_stop(trained: api.TrainResult, folder: Path):
@@ -247,32 +272,213 @@ def test_one_confidence_and_what_is_measured_of_one_label_are_refused(trained: a
     with pytest.raises(UsageError) as answering:
         api.evaluate(trained.run_dir, source, answering=api.Answering(min_confidence=0.9))
     assert answering.value.message == own
-    with pytest.raises(UsageError) as further:
-        api.evaluate(trained.run_dir, source, further=api.Further(costs=Path("costs.csv")))
-    assert further.value.message == (
-        "A table of costs has a cell for each true class and each answer; this run knows several labels an image.\n"
-        "Leave out --costs."
+
+
+def test_a_missed_label_and_one_given_wrongly_cost_what_the_table_says(
+    trained: api.TrainResult, folder: Path, tmp_path: Path
+):
+    source, table = folder / "more" / "labels.csv", tmp_path / "costs.csv"
+    table.write_text("class;given;missed\nred;1;0,5\nblue;2;9\ngreen;0;0\n")
+    found = api.evaluate(trained.run_dir, source, further=api.Further(costs=table))
+    probability_NK, label_NK = found.probabilities(), found.label_N
+    said_NK = probability_NK >= np.array(found.task.thresholds)
+    missed, given = {"red": 0.5, "blue": 9.0, "green": 0.0}, {"red": 1.0, "blue": 2.0, "green": 0.0}
+    costs = {"said": 0.0, "least": 0.0}
+    changed = set()
+    for n in range(len(label_NK)):
+        for k, name in enumerate(CLASSES):
+            least = bool(said_NK[n, k])
+            if name != "green":  # whose labels cost nothing, so that no answer changes
+                least = probability_NK[n, k] > given[name] / (given[name] + missed[name])
+            for kind, answer in (("said", said_NK[n, k]), ("least", least)):
+                costs[kind] += missed[name] * (label_NK[n, k] and not answer)
+                costs[kind] += given[name] * (answer and not label_NK[n, k])
+            changed |= {n} if least != said_NK[n, k] else set()
+    values = found.as_json()["costs"]
+    assert values["cost"] == pytest.approx(costs["said"] / len(label_NK))
+    assert values["least_expected_cost"] == pytest.approx(costs["least"] / len(label_NK))
+    assert values["num_changed"] == len(changed)
+    table.write_text("true,red,blue,green\nred,0,1,1\nblue,1,0,1\ngreen,1,1,0\n")
+    with pytest.raises(DataError) as error:
+        api.evaluate(trained.run_dir, source, further=api.Further(costs=table))
+    assert error.value.message == (
+        f"{table}, line 1: where an image may have several labels, the columns are 'missed' and 'given': what a label "
+        "costs that is missed, and one that is given wrongly.\n"
+        "Such as: class,missed,given  cat,5,1  dog,1,1"
     )
 
 
-def test_verbs_that_are_for_one_label_refuse_the_run_before_they_read_an_image(
-    trained: api.TrainResult, tmp_path: Path
+@pytest.fixture(scope="module")
+def framed(folder: Path) -> Path:
+    """90 images like the others, of which two thirds have a white frame, too; all labels are listed."""
+    rows = write_marks(folder / "framed", 90, seed=9)
+    for number, (name, _) in enumerate(rows):
+        if number % 3:
+            image_HWC = cv2.imread(str(folder / "framed" / name))
+            image_HWC[[0, -1], :] = image_HWC[:, [0, -1]] = 255
+            cv2.imwrite(str(folder / "framed" / name), image_HWC)
+    path = folder / "framed" / "labels.csv"
+    lines = [f"{name},{';'.join([*labels, *(['frame'] if n % 3 else [])])}" for n, (name, labels) in enumerate(rows)]
+    path.write_text("\n".join(["file,label", *lines]))
+    return path
+
+
+def test_a_class_is_added_from_images_with_all_of_their_labels_and_the_others_are_judged_again(
+    trained: api.TrainResult, framed: Path, folder: Path, photos: list[Path]
 ):
-    run, gone = trained.run_dir, tmp_path / "gone"
-    for what, call in {
-        "saccade suggest": lambda: api.suggest(run, gone),
-        "saccade drift": lambda: api.drift(run, gone),
-        "saccade add-class": lambda: api.add_class(run, gone, tmp_path / "new"),
-        "predict --label-studio": lambda: api.predict_to_label_studio(run, gone, tmp_path / "new"),
-        "predict --fiftyone": lambda: api.predict_to_fiftyone(run, gone, tmp_path / "new"),
-    }.items():
-        with pytest.raises(UsageError) as error:
-            call()
-        assert error.value.message == (
-            f"{what} is for runs that know one label an image; this run knows several.\n"
-            f"Give a run that was trained on images with one label each."
-        )
-    assert not list(tmp_path.iterdir())
+    begun = folder / "lenet"
+    api.train(api.TrainRequest(source=trained.config.source, model="lenet5", epochs=6, out=begun, settings=SETTINGS))
+    added = api.add_class(begun, framed, folder / "with frames", settings=["runtime.num_threads=1"])
+    metrics = added.transfer.run.judgement.metrics
+    assert metrics.classes == (*CLASSES, "frame")
+    assert metrics.ap_K[3] > 0.8
+    assert (added.old, added.added) == (CLASSES, ("frame",))
+    manifest = find_checkpoint(folder / "with frames").manifest
+    assert manifest.task.is_several
+    verdict, outputs = read_verdict(folder / "with frames", manifest.classes, manifest.task)
+    label_NK = outputs.label_N[:, :3].astype(bool)
+    right = {}
+    for name, run in (("before", begun), ("after", folder / "with frames")):
+        paths = [folder / "marks" / key.replace("labels.csv/", "") for key in verdict.keys]
+        labels = [load(run)(path).labels or () for path in paths]
+        said_NK = np.array([[each in found for each in CLASSES] for found in labels])
+        right[name] = (said_NK == label_NK).all(axis=1)
+        assert getattr(added, f"{name}_K").tolist() == (said_NK & label_NK).sum(axis=0).tolist()
+    assert added.num_K.tolist() == label_NK.sum(axis=0).tolist()
+    assert added.comparison.num_only_first == (right["before"] & ~right["after"]).sum()
+    assert added.comparison.num_only_second == (right["after"] & ~right["before"]).sum()
+    assert api.drift(folder / "with frames", photos).num_new == 120  # both sources are opened again
+
+
+def test_a_class_of_several_labels_is_not_added_from_images_whose_other_labels_are_not_known(
+    trained: api.TrainResult, folder: Path, tmp_path: Path
+):
+    one = folder / "framed-one.csv"
+    one.write_text(
+        "\n".join(["file,label", *(f"more/images/{n:04}.png,{'ring' if n % 2 else 'dot'}" for n in range(30))])
+    )
+    with pytest.raises(UsageError) as error:
+        api.add_class(trained.run_dir, one, tmp_path / "new")
+    assert error.value.message == (
+        f"{trained.run_dir} knows several labels an image, and {one} has one: nothing says which of the others its "
+        "images have, too.\n"
+        "List them in a table with all of their labels, of the classes that are there and of the new one: "
+        f"saccade add-class {trained.run_dir} labels.csv"
+    )
+    with pytest.raises(UsageError) as error:
+        api.add_class(trained.run_dir, folder / "more" / "labels.csv", tmp_path / "new")
+    assert error.value.message == (
+        f"{trained.run_dir} knows all classes of {folder / 'more' / 'labels.csv'} already.\n"
+        "To learn from more images of them, put them beside the others: "
+        f"saccade transfer SOURCE --weights {trained.run_dir}"
+    )
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.fixture(scope="module")
+def photos(folder: Path) -> list[Path]:
+    return sorted((folder / "more" / "images").glob("*.png"))
+
+
+@pytest.fixture(scope="module")
+def answers(trained: api.TrainResult, photos: list[Path]) -> list[Prediction]:
+    return [answer for answer in api.predict(trained.run_dir, photos) if isinstance(answer, Prediction)]
+
+
+def test_what_to_label_next_is_chosen_by_the_doubt_of_every_class(
+    trained: api.TrainResult, photos: list[Path], answers: list[Prediction], tmp_path: Path
+):
+    found = api.suggest(trained.run_dir, photos, count=8, out=tmp_path / "next.csv")
+    probability_NK = np.array([answer.probabilities for answer in answers])
+    feature_ND = load(trained.run_dir).features(photos)
+    assert [one.key for one in found.suggested] == [
+        str(photos[place]) for place in choose_badge(feature_ND, probability_NK, 8, task=SEVERAL_LABELS)
+    ]
+    by_key = {answer.key: answer for answer in answers}
+    for one in found.suggested:
+        answer = by_key[one.key]
+        doubt = min(range(3), key=lambda k: abs(answer.probabilities[k] - 0.5))
+        assert one.labels == answer.labels
+        assert (one.answer, one.probability) == (CLASSES[doubt], pytest.approx(answer.probabilities[doubt], abs=1e-6))
+    headings, rows = found.display_rows()
+    assert headings == ("image", "labels now", "most in doubt", "probability")
+    assert rows[0][1] == (", ".join(found.suggested[0].labels or ()) or "none")
+    assert set(found.as_json()["suggested"][0]) == {"file", "labels", "class", "probability"}
+    with open(tmp_path / "next.csv", newline="", encoding="utf-8") as file:
+        listed = list(csv.DictReader(file))
+    assert [set(filter(None, row["labels"].split(";"))) for row in listed] == [
+        set(one.labels or ()) for one in found.suggested
+    ]
+
+
+def test_drift_tells_for_every_class_how_much_more_often_it_is_met(
+    trained: api.TrainResult, folder: Path, photos: list[Path], answers: list[Prediction]
+):
+    found = api.drift(trained.run_dir, photos)
+    judged = read_verdict(trained.run_dir, CLASSES, trained.judgement.checkpoint.manifest.task)
+    assert judged is not None
+    outputs = judged[1]
+    task = trained.judgement.checkpoint.manifest.task
+    own_NK = task.said(task.probabilities_of(outputs.logits_NK))
+    new_NK = np.array([[name in (answer.labels or ()) for name in CLASSES] for answer in answers])
+    assert not found.is_drifted
+    assert [share.reference for share in found.classes] == pytest.approx(own_NK.mean(axis=0).tolist())
+    assert [share.new for share in found.classes] == pytest.approx(new_NK.mean(axis=0).tolist())
+    p_K = [
+        fisher_exact([[own.sum(), len(own) - own.sum()], [new.sum(), len(new) - new.sum()]])[1]
+        for own, new in zip(own_NK.T, new_NK.T, strict=True)
+    ]
+    assert [share.p_value for share in found.classes] == pytest.approx(by_holm(p_K))
+    truth_K = labels_of(open_source(str(folder / "more" / "labels.csv"), several=True), range(120)).mean(axis=0)
+    for share, truth in zip(found.classes, truth_K, strict=True):
+        assert share.estimate_low <= truth <= share.estimate_high
+    red = [path for path, answer in zip(photos, answers, strict=True) if "red" in (answer.labels or ())]
+    moved = api.drift(trained.run_dir, red)
+    assert moved.is_drifted
+    assert [share.name for share in moved.classes if share.moved] == ["red"]
+    assert moved.class_sentence().startswith("Answered more or less often: 'red' 100.0 % (")
+    json.dumps(moved.as_json())
+
+
+def by_holm(p_K: list[float]) -> list[float]:
+    """Holm's correction, by its definition."""
+    adjusted, largest = [0.0] * len(p_K), 0.0
+    for rank, place in enumerate(sorted(range(len(p_K)), key=p_K.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_K) - rank) * p_K[place]))
+        adjusted[place] = largest
+    return adjusted
+
+
+def test_labelling_tools_get_all_labels_and_give_them_back(
+    trained: api.TrainResult, folder: Path, photos: list[Path], answers: list[Prediction], tmp_path: Path
+):
+    told = [place for place, answer in enumerate(answers) if not answer.no_answer]
+    photos, answers = [photos[place] for place in told], [answers[place] for place in told]
+    expected = [set(answer.labels or ()) for answer in answers]
+    assert set() in expected
+    tasks_path = folder / "more" / "tasks.json"
+    api.predict_to_label_studio(trained.run_dir, photos, tasks_path)
+    tasks = json.loads(tasks_path.read_text())
+    for task, answer in zip(tasks, answers, strict=True):
+        sides = [p if name in answer.labels else 1 - p for name, p in zip(CLASSES, answer.probabilities, strict=True)]
+        assert task["predictions"][0]["score"] == pytest.approx(min(sides), abs=1e-6)
+        assert len(task["predictions"][0]["result"]) == bool(answer.labels)
+    view = ElementTree.fromstring((folder / "more" / "tasks.json.xml").read_text())
+    assert view.find("Choices").attrib["choice"] == "multiple"
+    accepted = [{"data": task["data"], "annotations": [{"result": task["predictions"][0]["result"]}]} for task in tasks]
+    tasks_path.write_text(json.dumps(accepted))
+    api.predict_to_fiftyone(trained.run_dir, photos, tmp_path / "export")
+    for place in (tasks_path, tmp_path / "export"):
+        source = open_source(str(place), several=True)
+        assert source.task.is_several
+        found = [{source.classes[k] for k in source.record(index).all_labels} for index in range(len(source))]
+        assert found == expected
+    target = json.loads((tmp_path / "export" / "labels.json").read_text())["labels"].values()
+    first = next(place for place, labels in enumerate(expected) if len(labels) > 1)
+    confidences = {CLASSES[each["label"]]: each["confidence"] for each in list(target)[first]}
+    assert confidences == pytest.approx(
+        {name: p for name, p in zip(CLASSES, answers[first].probabilities, strict=True) if name in expected[first]}
+    )
 
 
 def test_features_are_written_with_all_labels_and_the_image_itself_is_the_nearest(

@@ -12,7 +12,7 @@ for package in ("onnx", "onnxscript", "onnxruntime", "openvino", "starlette", "p
 
 from tests.angles import write_angles  # noqa: E402
 from tests.audit.v2_server import Habits, v2_server  # noqa: E402
-from tests.ship.untrained import untrained_run  # noqa: E402
+from tests.ship.untrained import BANDS_16, untrained_run  # noqa: E402
 
 from saccade import api  # noqa: E402
 from saccade.audit.endpoint import told_classes, told_task  # noqa: E402
@@ -22,15 +22,6 @@ from saccade.core.types import Preprocessing  # noqa: E402
 
 SMALL = "conv 6 f3 s2 bn | conv 8 f3 s2 bn | gap"
 GREY = Preprocessing(channels="grey", input_height_px=16, input_width_px=16, mean=(0.3,), std=(0.2,))
-BANDS = Preprocessing(
-    channels="bands",
-    depth_bits=16,
-    white_16_bit=4095,
-    input_height_px=16,
-    input_width_px=16,
-    mean=(0.2, 0.3, 0.4, 0.5, 0.6),
-    std=(0.1, 0.2, 0.3, 0.2, 0.1),
-)
 GRADES = ("0_left", "1_middle", "2_right")
 SAME = ("num_samples", "mae", "mae_low", "mae_high", "baseline_mae")
 
@@ -52,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, values in {
         "numbers": {"preprocessing": GREY, "task": scale, "classes": ("angle",), "head_scale": 20.0},
         "grades": {"preprocessing": GREY, "task": GRADE, "classes": GRADES, "head_scale": 5.0},
-        "bands": {"preprocessing": BANDS, "classes": ("bright", "dark"), "head_scale": 20.0},
+        "bands": {"preprocessing": BANDS_16, "classes": ("bright", "dark"), "head_scale": 20.0},
     }.items():
         run = untrained_run(folder / "runs" / name, SMALL, temperature=1.0, metrics={}, **values)
         api.export(run, folder / name, formats=["openvino"])

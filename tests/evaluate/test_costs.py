@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from saccade.core.errors import DataError, SaccadeError, UsageError
-from saccade.evaluate.costs import CostTable, decide, measure_costs, read_costs
+from saccade.evaluate.costs import (
+    CostTable,
+    LabelCosts,
+    decide,
+    measure_costs,
+    measure_label_costs,
+    read_costs,
+    read_label_costs,
+)
 
 CLASSES = ("cat", "dog", "fox")
 
@@ -116,3 +124,35 @@ def test_what_is_no_table_at_all_is_refused(tmp_path: Path):
         read_costs(tmp_path / "bytes.csv", CLASSES)
     with pytest.raises(SaccadeError):
         read_costs(tmp_path, CLASSES)
+
+
+def test_of_several_labels_what_is_missed_and_what_is_given_wrongly_is_added_up():
+    """By hand: image 1 misses the first label (5), image 2 is given the second wrongly (2), image 3 is right."""
+    table = LabelCosts(missed_K=np.array([5.0, 1.0]), given_K=np.array([1.0, 2.0]))
+    label_NK = np.array([[1, 0], [0, 0], [1, 1]])
+    probability_NK = np.array([[0.3, 0.1], [0.1, 0.6], [0.9, 0.7]])
+    said_NK = probability_NK >= 0.5
+    found = measure_label_costs(probability_NK, label_NK, table, said_NK)
+    assert found.said == pytest.approx((5 + 2 + 0) / 3)
+    # said from 1 / 6 and from 2 / 3 on: the first label is not missed, the second not given wrongly
+    assert found.least == 0
+    assert (found.num_changed, found.num_images, found.num_unanswered) == (2, 3, 0)
+    free = LabelCosts(missed_K=np.zeros(2), given_K=np.zeros(2))
+    assert measure_label_costs(probability_NK, label_NK, free, said_NK).num_changed == 0
+
+
+def test_a_table_of_several_labels_is_read_by_names_and_refused_in_words(tmp_path: Path):
+    path = tmp_path / "costs.csv"
+    path.write_text("class,given,missed\ndog,1,5\ncat,0.5,2\n")
+    table = read_label_costs(path, ("cat", "dog"))
+    assert (table.missed_K.tolist(), table.given_K.tolist()) == ([2, 5], [0.5, 1])
+    for text, message in {
+        "class,given,missed\ndog,1,5\n": (
+            f"{path}, column 1: there is no line for 'cat'.\nEvery class of the run has one."
+        ),
+        "class,given,missed\ndog,1,5\ncat,x,5\n": f"{path}, line 3, column 'given': 'x' is not a cost.",
+    }.items():
+        path.write_text(text)
+        with pytest.raises(DataError) as caught:
+            read_label_costs(path, ("cat", "dog"))
+        assert caught.value.message == message

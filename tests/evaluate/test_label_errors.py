@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
-from scipy.stats import chi2
+from scipy.stats import chi2, norm
 
 from saccade.evaluate import label_errors
-from saccade.evaluate.label_errors import estimate_label_errors, suspect_labels
+from saccade.evaluate.label_errors import estimate_label_errors, suspect_labels, suspect_several
 
 
 def drawn(
@@ -115,3 +115,47 @@ def test_the_sentences_say_how_many_are_expected_to_be_wrong_or_why_none_is():
         f"No label is suspected: the classifier disagrees with {weak.num_named} labels of 150, no more than its own "
         f"mistakes explain (p = {weak.errors.p_value:.2g})."
     )
+
+
+def test_of_several_labels_each_class_is_weighed_by_itself_and_the_tests_are_corrected_for_their_number():
+    known = [drawn(seed, 300, 2, 8.0, wrong) for seed, wrong in ((0, 0.08), (1, 0.0), (2, 0.1))]
+    probability_NK = np.stack([probability_N2[:, 1] for probability_N2, _, _ in known], axis=1)
+    label_NK = np.stack([label_N for _, label_N, _ in known], axis=1)
+    found = suspect_several(probability_NK, label_NK, np.ones((300, 3), bool))
+    single = [suspect_labels(probability_N2, label_N) for probability_N2, label_N, _ in known]
+    p_K = [each.errors.p_value for each in single]
+    assert sorted(p_K)[1] < 0.01 < p_K[1]  # the second class has no wrong label
+    assert found.errors.p_value == pytest.approx(3 * min(p_K))
+    pairs = {(int(i), int(k)) for i, k in zip(found.position_S, found.listed().class_S, strict=True)}
+    assert pairs == {(int(i), k) for k in (0, 2) for i in single[k].position_S}
+    assert (np.diff(found.wrong_S) <= 0).all()
+    assert found.num_images == 900
+    assert found.num_named == sum(each.num_named for each in single)
+    assert found.errors.share == pytest.approx(np.mean([each.errors.share for each in single]), rel=1e-4)
+    only = np.zeros((300, 3), bool)
+    only[:, 1] = True
+    alone = suspect_several(probability_NK, label_NK, only)
+    assert (len(alone.position_S), alone.num_images) == (0, 300)
+    assert suspect_several(probability_NK, label_NK, np.zeros((300, 3), bool)).sentence() == (
+        "None of 0 labels is suspected: the classifier confidently disagrees with none."
+    )
+
+
+def test_a_grade_beside_the_true_one_is_no_suspect_and_one_far_off_is():
+    """Grades of a hidden quantity, seen with noise: neighbours are mixed up by nature."""
+    alarms, found_far, named = 0, 0, 0
+    edges = np.array([-1.0, 0.0, 1.0])
+    for seed in range(12):
+        draw = np.random.default_rng(seed)
+        hidden_N = 1.5 * draw.normal(size=300)
+        label_N = np.digitize(hidden_N + 0.4 * draw.normal(size=300), edges)
+        below_NE = norm.cdf((edges - hidden_N[:, None]) / 0.4)
+        probability_NK = np.diff(np.pad(below_NE, ((0, 0), (1, 1)), constant_values=(0, 1)), axis=1)
+        alarms += len(suspect_labels(probability_NK, label_N).position_S) > 0
+        far = np.flatnonzero(np.isin(label_N, (0, 3)))[:8]
+        label_N[far] = 3 - label_N[far]
+        suspected = suspect_labels(probability_NK, label_N).position_S
+        found_far, named = found_far + len(np.intersect1d(far, suspected)), named + len(suspected)
+    assert alarms <= 2
+    assert found_far > 60  # of 96
+    assert found_far > 0.85 * named

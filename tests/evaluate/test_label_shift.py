@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from saccade.evaluate.label_shift import estimate_label_shift
+from saccade.evaluate.label_shift import estimate_label_shift, estimate_prevalence_shift
 
 ERRORS_KK = np.array([[0.8, 0.1, 0.1], [0.15, 0.85, 0.2], [0.05, 0.05, 0.7]])  # P(said | label), columns sum to 1
 
@@ -57,3 +57,25 @@ def test_a_class_that_is_never_answered_may_still_be_there():
     assert found.share_K[2] == found.low_K[2] == 0
     z = 1.959963984540054
     assert found.high_K[2] == pytest.approx(z**2 / (40 + z**2))
+
+
+def test_of_several_labels_each_class_is_corrected_by_its_own_hits_and_false_alarms():
+    """Rogan and Gladen 1978: (share said + specificity - 1) / (sensitivity + specificity - 1)."""
+    label_N = np.repeat([1, 0], [50, 150])
+    hits_N = np.concatenate([np.arange(50) < 40, np.arange(150) < 15])  # sensitivity 0.8, specificity 0.9
+    never_N = np.zeros(200, int)
+    blind_N = np.arange(200) % 2  # says nothing of the label
+    new_M = np.arange(100)
+    found = estimate_prevalence_shift(
+        np.stack([hits_N, label_N, never_N, blind_N], axis=1),
+        np.stack([label_N, label_N, never_N, label_N], axis=1),
+        np.stack([new_M < 45, new_M < 45, new_M < 0, new_M < 45], axis=1),
+    )
+    assert found.share_K[:2] == pytest.approx([(0.45 + 0.9 - 1) / (0.8 + 0.9 - 1), 0.45])
+    assert np.isnan(found.share_K[2:]).all()
+    assert found.reason == ""
+    assert (found.low_K[:2] < found.share_K[:2]).all()
+    assert (found.share_K[:2] < found.high_K[:2]).all()
+    assert found.high_K[0] - found.low_K[0] > found.high_K[1] - found.low_K[1]  # mistakes cost certainty
+    one = estimate_prevalence_shift(never_N[:, None], never_N[:, None], never_N[:9, None])
+    assert one.reason == "each class has too few held-out images, or is confused too often"

@@ -5,7 +5,8 @@ import pytest
 from scipy.stats import fisher_exact as reference
 
 from saccade.evaluate.metrics import wilson_interval
-from saccade.evaluate.slices import corrected, cut_names, cut_numbers, fisher_exact, holm, slice_rows, slice_warnings
+from saccade.evaluate.significance import holm
+from saccade.evaluate.slices import corrected, cut_names, cut_numbers, fisher_exact, slice_rows, slice_warnings
 
 
 @pytest.mark.parametrize("seed", range(100))

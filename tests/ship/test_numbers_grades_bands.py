@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import yaml
 
 for package in ("onnx", "onnxscript", "onnxruntime", "openvino", "starlette", "python_multipart"):
     pytest.importorskip(package, reason="the extras 'export' and 'serve' are not installed")
@@ -14,32 +16,25 @@ for package in ("onnx", "onnxscript", "onnxruntime", "openvino", "starlette", "p
 from tests.ship.asked import HOST, Reply, app_of, ask, service_of  # noqa: E402
 from tests.ship.test_serve_protocol import encoded, tensor  # noqa: E402
 from tests.ship.test_serve_requests import PREDICT  # noqa: E402
-from tests.ship.untrained import untrained_run  # noqa: E402
+from tests.ship.untrained import BANDS_16, untrained_run  # noqa: E402
 
 from saccade import api  # noqa: E402
-from saccade.core.errors import CheckpointError, ExportError, UsageError  # noqa: E402
+from saccade.core.errors import CheckpointError, UsageError  # noqa: E402
 from saccade.core.task import GRADE, Task  # noqa: E402
 from saccade.core.types import Preprocessing  # noqa: E402
 from saccade.data.images.bands import network_pixels  # noqa: E402
 from saccade.data.images.decode import decode_image  # noqa: E402
+from saccade.data.images.normalize import normalize  # noqa: E402
 from saccade.data.images.preprocess import prepare_image  # noqa: E402
 from saccade.ship.bundle import read_bundle, read_bundle_file  # noqa: E402
 from saccade.ship.engine import join_networks, open_network  # noqa: E402
 from saccade.ship.onnx_file import run_onnx  # noqa: E402
 from saccade.ship.openvino_file import run_openvino  # noqa: E402
+from saccade.weights.public import find_weights, load_backbone  # noqa: E402
 
 SMALL = "conv 6 f3 s2 bn | conv 8 f3 s2 bn | gap"
 PHOTOS = Preprocessing(resize_px=36, input_height_px=32, input_width_px=32)
-DEEP = Preprocessing(
-    channels="bands",
-    depth_bits=16,
-    white_16_bit=4095,
-    resize_px=18,
-    input_height_px=16,
-    input_width_px=16,
-    mean=(0.2, 0.3, 0.4, 0.5, 0.6),
-    std=(0.1, 0.2, 0.3, 0.2, 0.1),
-)
+DEEP = BANDS_16.model_copy(update={"resize_px": 18})
 AGE = Task(kind="number", mean=1.5e6, deviation=12.5, half_width=6.0, half_width_images=120)
 AGED = {
     "task": "number",
@@ -253,6 +248,32 @@ def test_the_hub_gets_grades_and_its_card_says_what_is_said_elsewhere(tmp_path: 
     assert "# mobilenetv3-small: 3 grades" in text
 
 
+@pytest.mark.parametrize("mean", [12.5, -4e5])
+def test_the_hub_gets_numbers_with_their_scale_in_the_last_layer(tmp_path: Path, mean: float):
+    task = AGE.model_copy(update={"mean": mean})
+    run = untrained_run(tmp_path / "run", task=task, classes=("age *in* days",), metrics=AGED, temperature=1.0)
+    written = api.export(run, tmp_path / "out", formats=["hub"])
+    config = json.loads((written.folder / "config.json").read_text())
+    assert (config["problem_type"], config["num_classes"], config["label_names"]) == (
+        *("regression", 1),
+        ["age *in* days"],
+    )
+    photos = [written.folder / "check" / f"image-{number}.png" for number in (1, 2, 3)]
+    weights = find_weights(str(written.folder), "mobilenetv3-small")
+    network = load_backbone(weights).eval()
+    with torch.inference_mode():
+        image_BCHW = torch.from_numpy(prepared(photos, weights.preprocessing)).permute(0, 3, 1, 2)
+        number_B1 = network(normalize(image_BCHW, weights.preprocessing, torch.float32)).numpy()
+    said = [answer.value for answer in api.predict(run, photos)]
+    np.testing.assert_allclose(number_B1[:, 0], said, rtol=3e-7, atol=1e-3)
+    assert (written.differences["hub"].numbers or 0) < 1e-2
+    text = (written.folder / "README.md").read_text()
+    assert "# mobilenetv3-small: 'age *in* days', a number" in text.replace("\\", "")
+    assert 'measure("photo.jpg", function_to_apply="none")[0]["score"]' in text
+    assert "class" not in text.split("## Input")[1].split("## Where it comes from")[0]
+    assert "{'type': 'mae', 'value': " in str(yaml.safe_load(text.split("---")[1])["model-index"])
+
+
 def test_a_number_that_is_its_logit_is_served(tmp_path: Path):
     """OpenVINO leaves out what changes nothing, and one output has two names."""
     values = {"preprocessing": PHOTOS, "task": Task(kind="number"), "classes": ("angle",), "metrics": {}}
@@ -308,14 +329,7 @@ def test_an_image_of_other_channels_is_refused_by_the_server(banded: tuple[Path,
     )
 
 
-def test_what_does_not_know_numbers_or_bands_is_refused_in_words(
-    aged: tuple[Path, Path], banded: tuple[Path, Path], tmp_path: Path
-):
-    with pytest.raises(ExportError) as hub:
-        api.export(aged[0], tmp_path / "new", formats=["hub"])
-    assert hub.value.message == (
-        "timm and transformers answer with classes, and this run answers with a number.\nExport a graph: --format onnx."
-    )
+def test_what_does_not_know_bands_is_refused_in_words(banded: tuple[Path, Path], tmp_path: Path):
     for what, values in {
         "--format hub": {"formats": ["onnx", "hub"]},
         "--format browser": {"formats": ["browser"]},

@@ -30,6 +30,15 @@ PIXELS = Preprocessing(
     mean=(0.48, 0.45, 0.4),
     std=(0.22, 0.23, 0.24),
 )
+BANDS_16 = Preprocessing(  # five bands, whose white is that of 12 bits
+    channels="bands",
+    depth_bits=16,
+    white_16_bit=4095,
+    input_height_px=16,
+    input_width_px=16,
+    mean=(0.2, 0.3, 0.4, 0.5, 0.6),
+    std=(0.1, 0.2, 0.3, 0.2, 0.1),
+)
 JUDGED = {
     "num_samples": 1234,
     "top1": 0.8951,

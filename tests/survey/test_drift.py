@@ -13,7 +13,7 @@ from scipy import stats
 from saccade import api
 from saccade.classify.classifier import open_member
 from saccade.data.sources.digits import Digits
-from saccade.evaluate.slices import holm
+from saccade.evaluate.significance import holm
 from saccade.runs.checkpoint import find_checkpoint
 from saccade.runs.evaluation_files import read_verdict
 from saccade.train.own_images import held_out_images

@@ -13,8 +13,9 @@ from PIL import Image
 
 import saccade as library
 from saccade import api
+from saccade.core.task import SEVERAL_LABELS
 from saccade.data.sources.digits import Digits
-from saccade.survey.label_next import choose_badge
+from saccade.survey.label_next import choose_badge, choose_spread
 
 DIGITS = Digits()
 
@@ -48,6 +49,50 @@ def test_images_are_drawn_by_distances_between_their_gradients(seed: int):
     probability_NK = draw.dirichlet(np.ones(4), 60)
     expected = drawn_by_the_book(gradients(feature_ND, probability_NK), 12, seed)
     assert choose_badge(feature_ND, probability_NK, 12, seed).tolist() == expected
+
+
+def gradients_of_several(feature_ND: np.ndarray, probability_NK: np.ndarray) -> np.ndarray:
+    """float64 (N, K * D): of the summed binary cross-entropy, were the more probable side of every class right."""
+    found = []
+    for feature_D, probability_K in zip(feature_ND, probability_NK, strict=True):
+        weight_KD = torch.zeros(len(probability_K), len(feature_D), dtype=torch.float64, requires_grad=True)
+        logits_K = torch.logit(torch.from_numpy(probability_K)) + weight_KD @ torch.from_numpy(feature_D).double()
+        right_K = torch.from_numpy(probability_K.round())
+        torch.nn.functional.binary_cross_entropy_with_logits(logits_K, right_K, reduction="sum").backward()
+        found.append(weight_KD.grad.numpy().ravel())
+    return np.stack(found)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_doubts_of_all_classes_count_where_an_image_may_have_several(seed: int):
+    draw = np.random.default_rng(seed)
+    feature_ND = draw.normal(size=(60, 7)).astype(np.float32)
+    probability_NK = draw.random((60, 4))
+    expected = drawn_by_the_book(gradients_of_several(feature_ND, probability_NK), 12, seed)
+    assert choose_badge(feature_ND, probability_NK, 12, seed, SEVERAL_LABELS).tolist() == expected
+
+
+@pytest.mark.parametrize("num_known", [0, 15])
+def test_numbers_are_drawn_by_distance_from_what_is_known_and_from_each_other(num_known: int):
+    draw = np.random.default_rng(3)
+    unit_ND = draw.normal(size=(50, 6))
+    unit_ND /= np.linalg.norm(unit_ND, axis=1, keepdims=True)
+    known_MD = unit_ND[:num_known] if num_known else None
+    found = choose_spread(3 * unit_ND, known_MD, 10, seed=1).tolist()
+    draw, chosen = np.random.default_rng(1), []
+    seen = list(unit_ND[:num_known])
+    while len(chosen) < 10:
+        if not seen:
+            chosen.append(int(draw.integers(50)))
+        else:
+            distance_N = np.min([((unit_ND - one) ** 2).sum(axis=1) for one in seen], axis=0)
+            distance_N[distance_N < 1e-9] = 0
+            chosen.append(int(np.searchsorted(np.cumsum(distance_N), draw.random() * distance_N.sum(), side="right")))
+        seen.append(unit_ND[chosen[-1]])
+    assert found == chosen
+    assert len(set(found)) == 10
+    assert not set(found) & set(range(num_known))  # the images that are known already
+    assert sorted(choose_spread(np.repeat(np.eye(3), 4, axis=0), None, 9) // 4) == [0, 1, 2]
 
 
 def test_equal_images_are_drawn_once_and_sure_ones_never_twice():

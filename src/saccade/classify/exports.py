@@ -1,7 +1,8 @@
 """Answers in the files of labelling tools: as pre-annotations for Label Studio, as a labelled set for FiftyOne.
 
 Label Studio (labelstud.io/guide/predictions): a list of tasks, each with its image, the answer as a choice and its
-probability as the score, by which tasks can be sorted. Beside it stands the labelling configuration that the choices
+probability as the score, by which tasks can be sorted. Of several labels all that are said are choices, and the score
+is the probability of the least sure yes or no. Beside it stands the labelling configuration that the choices
 are for. FiftyOne: FiftyOneImageClassificationDataset, `data/` with copies of the images, and `labels.json`. Both are
 written as answers come; images that cannot be used are not in them, and one without an answer has no pre-annotation,
 or no label.
@@ -53,12 +54,13 @@ def configuration_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.xml")
 
 
-def labelling_configuration(classes: Sequence[str]) -> str:
-    """The configuration of a Label Studio project that asks for one of `classes`."""
+def labelling_configuration(classes: Sequence[str], several: bool = False) -> str:
+    """The configuration of a Label Studio project that asks for one of `classes`, or for any number of them."""
+    choice = "multiple" if several else "single"
     choices = "\n".join(f'    <Choice value="{escape(name)}"/>' for name in classes)
     return (
         f'<View>\n  <Image name="{IMAGE}" value="${IMAGE}"/>\n'
-        f'  <Choices name="{QUESTION}" toName="{IMAGE}" choice="single">\n{choices}\n  </Choices>\n</View>\n'
+        f'  <Choices name="{QUESTION}" toName="{IMAGE}" choice="{choice}">\n{choices}\n  </Choices>\n</View>\n'
     )
 
 
@@ -68,9 +70,12 @@ def export_label_studio(
     classes: Sequence[str],
     answers: Iterable[Prediction | ImageError],
     bad: Callable[[ImageError], None],
+    several: bool = False,
 ) -> Exported:
-    """Write `answers` as tasks with predictions to `path`. Images are named relative to its folder, which Label Studio
-    has to serve (LOCAL_FILES_DOCUMENT_ROOT). Raises UsageError for an image that lies elsewhere, StorageError."""
+    """Write `answers` as tasks with predictions to `path`; `several`: an image may have any number of labels.
+
+    Images are named relative to its folder, which Label Studio has to serve (LOCAL_FILES_DOCUMENT_ROOT). Raises
+    UsageError for an image that lies elsewhere, StorageError."""
     written = Exported(path=path)
     root = Path(os.path.abspath(path.parent))
     atomic.make_folder(path.parent)
@@ -89,7 +94,7 @@ def export_label_studio(
             file.write("\n]\n")
 
     atomic.write_with(path, fill)
-    atomic.write_text(configuration_path(path), labelling_configuration(classes))
+    atomic.write_text(configuration_path(path), labelling_configuration(classes, several))
     return written
 
 
@@ -97,16 +102,27 @@ def _task(answer: Prediction, model_version: str, root: Path, path: Path) -> dic
     data = {IMAGE: _image_address(answer.key, root, path)}
     if answer.answer is None:
         return {"data": data}
-    name, probability = answer.top(1)[0]
+    names, score = [answer.top(1)[0][0]], answer.top(1)[0][1]
+    if answer.labels is not None:
+        names, score = list(answer.labels), _least_sure(answer)
     choice = {
         "from_name": QUESTION,
         "to_name": IMAGE,
         "type": "choices",
-        "value": {"choices": [name]},
-        "score": probability,
+        "value": {"choices": names},
+        "score": score,
     }
-    prediction = {"model_version": model_version, "score": probability, "result": [choice]}
-    return {"data": data, "predictions": [prediction]}
+    result = [choice] if names else []  # no choice is how an annotation says that none applies
+    return {"data": data, "predictions": [{"model_version": model_version, "score": score, "result": result}]}
+
+
+def _least_sure(answer: Prediction) -> float:
+    """The probability of the least sure yes or no of several labels."""
+    sides = (
+        probability if name in (answer.labels or ()) else 1 - probability
+        for name, probability in zip(answer.classes, answer.probabilities, strict=True)
+    )
+    return min(sides)
 
 
 def _image_address(key: str, root: Path, path: Path) -> str:
@@ -151,9 +167,13 @@ def export_fiftyone(
     return written
 
 
-def _target(answer: Prediction, classes: Sequence[str]) -> dict[str, object] | None:
+def _target(answer: Prediction, classes: Sequence[str]) -> dict[str, object] | list[dict[str, object]] | None:
+    """A Classification, or of several labels the list of Classifications; None where there is no answer."""
     if answer.answer is None:
         return None
+    if answer.labels is not None:
+        probability_of = dict(zip(answer.classes, answer.probabilities, strict=True))
+        return [{"label": classes.index(name), "confidence": probability_of[name]} for name in answer.labels]
     return {"label": classes.index(answer.answer), "confidence": answer.top(1)[0][1]}
 
 

@@ -11,7 +11,14 @@ from ..core.task import Task
 from ..core.types import Preprocessing
 from ..data.source import DataSource
 from ..data.sources.manifest.other_column import read_column
-from ..evaluate.costs import CostTable, measure_costs, read_costs
+from ..evaluate.costs import (
+    CostTable,
+    LabelCosts,
+    measure_costs,
+    measure_label_costs,
+    read_costs,
+    read_label_costs,
+)
 from .classifier import Classifier
 from .corrupted import measure_robustness
 from .evaluation import Evaluation
@@ -34,7 +41,7 @@ class Ready:
     """What `Further` asks for, its files read before any image is."""
 
     asked: Further
-    table: CostTable | None
+    table: CostTable | LabelCosts | None
     columns: dict[str, dict[str, str]]
 
     def measure(
@@ -46,7 +53,10 @@ class Ready:
         if asked == Further() or not len(label_N):
             return evaluation
         probability_NK = evaluation.probabilities()
-        if self.table is not None:
+        if isinstance(self.table, LabelCosts):
+            said_NK = evaluation.task.said(probability_NK)
+            evaluation = replace(evaluation, costs=measure_label_costs(probability_NK, label_N, self.table, said_NK))
+        elif self.table is not None:
             said_N = evaluation.task.answer_of(probability_NK)
             evaluation = replace(evaluation, costs=measure_costs(probability_NK, label_N, self.table, said_N))
         if asked.slices or asked.columns:
@@ -65,13 +75,14 @@ class Ready:
 
 def prepare(asked: Further, source_text: str, classes: Sequence[str], task: Task) -> Ready:
     """Read the files that `asked` names. Raises UsageError, DataError."""
-    if asked.costs is not None and not task.is_one:
-        knows = "says a number" if task.is_number else "knows several labels an image"
+    if asked.costs is not None and task.is_number:
         raise UsageError(
-            f"A table of costs has a cell for each true class and each answer; this run {knows}.\nLeave out --costs."
+            "A table of costs has a cell for each true class and each answer; this run says a number.\n"
+            "Leave out --costs."
         )
+    read = read_label_costs if task.is_several else read_costs
     return Ready(
         asked=asked,
-        table=None if asked.costs is None else read_costs(asked.costs, classes),
+        table=None if asked.costs is None else read(asked.costs, classes),
         columns={name: read_column(source_text, name) for name in asked.columns},
     )

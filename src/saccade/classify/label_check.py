@@ -2,9 +2,11 @@
 
 A network's own answers say little of the images it was trained on: it may know a wrong label by heart. So only what its
 head sees of an image is taken, and a logistic regression that was fitted to the other images answers for each fifth
-of them. Features that were never trained on these labels, those of a pretrained network, are the best ones.
+of them; one for each class where an image may have several labels, and a ridge regression of numbers. Features that
+were never trained on these labels, those of a pretrained network, are the best ones.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,20 @@ from ..core.display import Displayed
 from ..core.errors import DataError, printable
 from ..core.runtime import RuntimeConfig
 from ..data.images.decode import decode_image
+from ..data.labels import labels_of
 from ..data.scan import ScanReport, channels_of, scan_source
 from ..data.source import DataSource, open_source
-from ..data.split import group_numbers
-from ..evaluate.label_errors import SuspectedLabels, suspect_labels
-from ..evaluate.mistakes import Suspect, cross_validated_probabilities, find_suspects
+from ..data.split import group_numbers, ranges
+from ..evaluate.label_errors import LabelsInOrder, SuspectedLabels, suspect_labels, suspect_several
+from ..evaluate.mistakes import (
+    Suspect,
+    cross_validated_numbers,
+    cross_validated_probabilities,
+    find_suspected_numbers,
+    find_suspects,
+    find_suspects_of_several,
+)
+from ..evaluate.number_errors import suspect_numbers
 from ..evaluate.rates import number
 from ..runs.seen import read_seen
 from ..runs.start_point import read_start
@@ -34,7 +45,8 @@ MAX_PICTURES, PICTURE_PX = 60, 96
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class LabelCheck(Displayed):
-    """Suspected labels of a source, the likeliest wrong first, among `num_images`; `note` says what to know of them.
+    """Suspected labels of a source, the likeliest wrong first, among `num_images`; `note` says what to know of them. Of
+    several labels, an image is there once for each class that is suspected.
 
     `found` says how many of them are expected to be wrong, or why none is suspected. `listed` are as many of the
     likeliest as were asked for (`num_asked`), suspected or not; with 0 the suspects. `pictures` are small ones of the
@@ -82,10 +94,8 @@ def check_labels(run: Path, source_text: str, runtime_config: RuntimeConfig, cou
     DataError, ImageError, and ModelError for a network that does not name its parts.
     """
     member = open_member(run, runtime_config)
-    member.task.refuse_unknown("evaluate --label-errors", "several labels")
     refuse_unnamed_parts(member)  # before the images are read
-    source = open_source(source_text, verb="--label-errors")
-    source.task.refuse_unknown("evaluate --label-errors")
+    source = open_source(source_text, several=True, verb="--label-errors", target=member.task.target)
     pixels, num_threads = member.preprocessing, member.runtime.num_threads
     scan = scan_source(source, num_threads, "error", white=pixels.white_16_bit, channels=channels_of(pixels))
     if len(scan.good_N) < MIN_IMAGES:
@@ -94,33 +104,94 @@ def check_labels(run: Path, source_text: str, runtime_config: RuntimeConfig, cou
             f"{printable(source.name)} has {len(scan.good_N)}."
         )
     feature_ND = features_of(member, items_of_source(source, scan.good_N))
-    records = [source.record(int(index)) for index in scan.good_N]
-    keys, label_N = [record.key for record in records], np.array([record.label for record in records], dtype=np.int64)
+    keys = [source.record(int(index)).key for index in scan.good_N]
+    label_N = labels_of(source, scan.good_N)
+    if source.task.is_several:
+        checked = _check_several(source, scan, feature_ND, label_N, keys)
+    elif source.task.is_number:
+        checked = _check_numbers(source, scan, feature_ND, label_N, keys)
+    else:
+        checked = _check_classes(source, scan, feature_ND, label_N, keys)
+    seen = read_seen(run)
+    num_seen = int((seen.equal(scan) | seen.near(scan))[scan.good_N].sum()) if seen else 0
+    notes = [*checked.notes, "" if _is_frozen(run) else _learned_note(num_seen, len(keys))]
+    return LabelCheck(
+        source=printable(source.name),
+        num_images=len(keys),
+        suspects=tuple(checked.name(checked.found.listed())),
+        listed=tuple(checked.name(checked.found.listed(count))),
+        note=" ".join(filter(None, notes)),
+        found=checked.found,
+        num_asked=count,
+        pictures=_pictures(member, source, scan.good_N[checked.found.position_S[:MAX_PICTURES]]),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Checked:
+    """What is found of the labels of all good images, and what to know of it. `name` gives labels their words."""
+
+    name: Callable[[LabelsInOrder], list[Suspect]]
+    found: SuspectedLabels
+    notes: list[str]
+
+
+def _check_classes(
+    source: DataSource, scan: ScanReport, feature_ND: np.ndarray, label_N: np.ndarray, keys: list[str]
+) -> _Checked:
+    """One label an image, or a grade."""
     group_N, group_note = _groups(source, scan, label_N)
     probability_NK = cross_validated_probabilities(feature_ND, label_N, len(source.classes), group_N=group_N)
     is_checked_N = _is_checked(group_N, label_N)
     checked_M = np.flatnonzero(is_checked_N)
     found = suspect_labels(probability_NK[checked_M], label_N[checked_M], group_N[checked_M])
-    found = replace(found, position_S=checked_M[found.position_S], order_N=checked_M[found.order_N])
-    wrong_N = np.zeros(len(keys))
-    wrong_N[checked_M] = found.errors.wrong_N
-    suspects, listed = (
-        tuple(find_suspects(position_S, wrong_N, probability_NK, label_N, keys, source.classes))
-        for position_S in (found.position_S, found.order_N[:count] if count else found.position_S)
-    )
-    notes = [group_note, _alone_note(int((~is_checked_N).sum()))]
-    seen = read_seen(run)
-    num_seen = int((seen.equal(scan) | seen.near(scan))[scan.good_N].sum()) if seen else 0
-    return LabelCheck(
-        source=printable(source.name),
-        num_images=len(keys),
-        suspects=suspects,
-        listed=listed,
-        note=" ".join(filter(None, [*notes, "" if _is_frozen(run) else _learned_note(num_seen, len(keys))])),
-        found=found,
-        num_asked=count,
-        pictures=_pictures(member, source, scan.good_N[found.position_S[:MAX_PICTURES]]),
-    )
+    found = replace(found, order_N=checked_M[found.order_N])
+
+    def name(listed: LabelsInOrder) -> list[Suspect]:
+        return find_suspects(listed, probability_NK, label_N, keys, source.classes)
+
+    return _Checked(name=name, found=found, notes=[group_note, _alone_note(int((~is_checked_N).sum()))])
+
+
+def _check_several(
+    source: DataSource, scan: ScanReport, feature_ND: np.ndarray, label_NK: np.ndarray, keys: list[str]
+) -> _Checked:
+    """Each class of an image is a label, yes or no; it is not checked where all images of one side are one group."""
+    group_N = group_numbers(source, scan, scan.good_N)
+    label_NK = label_NK.astype(np.int64)
+    checked_NK = np.stack([_is_checked(group_N, label_N) for label_N in label_NK.T], axis=1)
+    checked_NK[:, ~checked_NK.all(axis=0) | (label_NK.min(axis=0) == label_NK.max(axis=0))] = False
+    probability_NK = np.full(label_NK.shape, 0.5)
+    for k in np.flatnonzero(checked_NK.any(axis=0)).tolist():
+        probability_NK[:, k] = cross_validated_probabilities(feature_ND, label_NK[:, k], 2, group_N=group_N)[:, 1]
+    found = suspect_several(probability_NK, label_NK, checked_NK, group_N)
+    left_out = [source.classes[k] for k in np.flatnonzero(~checked_NK.any(axis=0))]
+
+    def name(listed: LabelsInOrder) -> list[Suspect]:
+        return find_suspects_of_several(listed, probability_NK, label_NK, keys, source.classes)
+
+    return _Checked(name=name, found=found, notes=[_one_sided_note(left_out)])
+
+
+def _check_numbers(
+    source: DataSource, scan: ScanReport, feature_ND: np.ndarray, value_N: np.ndarray, keys: list[str]
+) -> _Checked:
+    group_N = group_numbers(source, scan, scan.good_N)
+    said_N = cross_validated_numbers(feature_ND, value_N, ranges(value_N), group_N=group_N)
+    found = suspect_numbers(said_N, value_N)
+
+    def name(listed: LabelsInOrder) -> list[Suspect]:
+        return find_suspected_numbers(listed, said_N, value_N, keys)
+
+    return _Checked(name=name, found=found, notes=[])
+
+
+def _one_sided_note(left_out: list[str]) -> str:
+    if not left_out:
+        return ""
+    named = ", ".join(f"'{printable(name[:40])}'" for name in left_out[:3])
+    more = f" and {len(left_out) - 3:,} more" if len(left_out) > 3 else ""
+    return f"The labels {named}{more} are not checked: one group of images alone has them, or has them not."
 
 
 def _pictures(member: Member, source: DataSource, index_M: np.ndarray) -> tuple[np.ndarray, ...]:

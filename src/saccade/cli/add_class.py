@@ -15,7 +15,9 @@ from .transfer import transfer_json, transfer_text
 
 def add_class(
     run: Path = typer.Argument(metavar="RUN", help="Run directory, or a checkpoint folder in it."),
-    more: str = typer.Argument(metavar="FOLDER", help="Images of the new class, or a folder for each of several."),
+    more: str = typer.Argument(
+        metavar="FOLDER", help="Images of the new class, or a folder for each of several; of several labels, a table."
+    ),
     source: str = typer.Option(
         "", "--source", metavar="SOURCE", help="Where the images of RUN lie, if not where they were."
     ),

@@ -41,7 +41,10 @@ def evaluate(
         None, "--precision", metavar="P", help="Say how many can be answered with so many right answers (0.98)."
     ),
     costs: Path | None = typer.Option(
-        None, "--costs", metavar="FILE", help="A CSV table of what each answer costs for each true class."
+        None,
+        "--costs",
+        metavar="FILE",
+        help="A CSV table of what each answer costs for each true class; of several labels class,missed,given.",
     ),
     slices: bool = typer.Option(
         False, "--slices", help="Look where it is worse: by size, brightness, blur and folder."
@@ -146,7 +149,7 @@ def evaluate(
         check_curves_file(curves)
     files = Files(answers=answers, mistakes=mistakes, curves=curves, report=report, label_errors=label_errors)
     check_outputs(files.outputs(), [source, *([costs] if costs is not None else [])])
-    _refuse_unknown(runs, label_errors, curves)
+    _refuse_unknown(runs, curves)
     answering = api.Answering(min_confidence=min_confidence, precision=0.98 if precision is None else precision)
     further = api.Further(costs=costs, slices=slices, columns=tuple(slice_column), corruptions=corruptions)
     opened = untold if quiet or not is_first else print_opening
@@ -263,17 +266,14 @@ def print_evaluated(text: str, evaluation: "Evaluation") -> None:
     print_result(text, verdicts(evaluation.metrics, evaluation.kind), evaluation.caveats)
 
 
-def _refuse_unknown(runs: list[Path], label_errors: Path | None, curves: Path | None) -> None:
+def _refuse_unknown(runs: list[Path], curves: Path | None) -> None:
     """Raise UsageError for what the runs' kind of task does not know, before any image is read."""
     from ..runs.checkpoint import find_checkpoint
     from ..runs.ensemble_folder import expand_runs
 
-    for name, out, known in (
-        ("--label-errors", label_errors, ("several labels",)),
-        ("--curves", curves, ("several labels", "grade")),
-    ):
-        if out is not None and runs:  # a deployed model knows one label
-            find_checkpoint(expand_runs(runs)[0]).manifest.task.refuse_unknown(f"evaluate {name}", *known)
+    if curves is not None and runs:  # a deployed model knows one label
+        task = find_checkpoint(expand_runs(runs)[0]).manifest.task
+        task.refuse_unknown("evaluate --curves", "several labels", "grade")
 
 
 def _labels_alone(run: Path, source: str, label_errors: Path, count: int, as_json: bool, why: str) -> None:

@@ -56,14 +56,20 @@ class ClassFolders(DataSource):
 
 
 class JoinedSource(DataSource):
-    """The images of `own`, then those of `more`, whose classes come behind `classes`, those of the run."""
+    """The images of `own`, then those of `more`, whose classes come behind `classes`, those of the run.
+
+    Where images may have several labels, those of `more` may have classes of the run, too; images of `own` have none of
+    the new ones.
+    """
 
     def __init__(self, own: DataSource, more: DataSource, classes: Sequence[str]) -> None:
         self._own, self._more = own, more
         self.name = f"{own.name} and {more.name}"
-        self.classes = (*classes, *more.classes)
-        self._own_labels = [classes.index(name) for name in own.classes]
-        self.num_own, self._num_known = len(own), len(classes)
+        self.task = own.task
+        self.classes = (*classes, *(name for name in more.classes if name not in classes))
+        self._own_labels = [self.classes.index(name) for name in own.classes]
+        self._more_labels = [self.classes.index(name) for name in more.classes]
+        self.num_own = len(own)
         self.notes = (*own.notes, *more.notes)
         text = repr((own.digest, more.digest, self.classes))
         self.digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
@@ -74,17 +80,27 @@ class JoinedSource(DataSource):
     def record(self, index: int) -> Record:
         if index < self.num_own:
             record = self._own.record(index)
-            return Record(key=record.key, label=self._own_labels[record.label], group=record.group)
+            return _renumbered(record, record.key, self._own_labels)
         record = self._more.record(index - self.num_own)
-        key = os.path.join(self._more.name, record.key)
-        return Record(key=key, label=self._num_known + record.label, group=record.group)
+        return _renumbered(record, os.path.join(self._more.name, record.key), self._more_labels)
 
     def read(self, index: int) -> bytes | np.ndarray:
         return self._own.read(index) if index < self.num_own else self._more.read(index - self.num_own)
 
 
-def open_classes(text: str) -> DataSource:
-    """The images of new classes: a folder of one class or of several, or any source. Raises DataError."""
+def _renumbered(record: Record, key: str, numbers: Sequence[int]) -> Record:
+    if record.labels is None:
+        return Record(key=key, label=numbers[record.label], group=record.group)
+    labels = tuple(sorted(numbers[label] for label in record.labels))
+    return Record(key=key, label=-1, group=record.group, labels=labels)
+
+
+def open_classes(text: str, several: bool = False) -> DataSource:
+    """The images of new classes: a folder of one class or of several, or any source; where an image may have `several`
+    labels, a source that says all of them. Raises DataError."""
+    if several:
+        with one_class_is_enough():
+            return open_source(text, several=True)
     if text and Path(text).is_dir():
         return ClassFolders(Path(text))
     with one_class_is_enough():
@@ -94,7 +110,9 @@ def open_classes(text: str) -> DataSource:
 def open_joined(own: DataSource, texts: Sequence[str], classes: Sequence[str]) -> DataSource:
     """`own` with the classes of each of `texts` behind it, as they were added one after the other; `classes` are all
     of them. Raises DataError where the classes are others now."""
-    added = [open_classes(text) for text in texts]
+    added = [open_classes(text, own.task.is_several) for text in texts]
+    if own.task.is_several:
+        return _joined_labels(own, added, classes)
     num_known = len(classes) - sum(len(more.classes) for more in added)
     found = (*classes[: max(num_known, 0)], *(name for more in added for name in more.classes))
     if found != tuple(classes) or not set(own.classes) <= set(classes[:num_known]):
@@ -103,4 +121,17 @@ def open_joined(own: DataSource, texts: Sequence[str], classes: Sequence[str]) -
     for more in added:
         num_after = num_known + len(more.classes)
         own, num_known = JoinedSource(own, more, classes[:num_known]), num_after
+    return own
+
+
+def _joined_labels(own: DataSource, added: Sequence[DataSource], classes: Sequence[str]) -> DataSource:
+    """The same where images may have several labels, and those of each of `added` classes that were there before."""
+    brought = [name for name in classes if name not in own.classes and any(name in more.classes for more in added)]
+    known = [name for name in classes if name not in brought]
+    names = ", ".join(printable(source.name) for source in (own, *added))
+    for more in added:
+        own = JoinedSource(own, more, known)
+        known = list(own.classes)
+    if known != list(classes) or any(more.task != own.task for more in added):
+        raise DataError(f"The classes in {names} are not the {len(classes):,} that were learned from there.")
     return own

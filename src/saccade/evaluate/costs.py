@@ -4,6 +4,9 @@ probabilities.
 An image costs what the table says for its class and the answer. The decision of least expected cost takes the answer
 with the smallest sum of probability times cost (Elkan 2001, IJCAI, section 2), and no answer where that is cheaper
 (Chow 1970, IEEE Transactions on Information Theory 16, 41-46); it is as good as the probabilities are calibrated.
+
+Where an image may have several labels, each class costs by itself: what is missed, and what is given wrongly. It is
+said where its probability times the first is more than the rest times the second; an image costs the sum.
 """
 
 import csv
@@ -36,6 +39,20 @@ class CostTable:
     def may_abstain(self) -> bool:
         """Whether the table says what no answer costs."""
         return bool(self.cost_KJ.shape[1] > self.cost_KJ.shape[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelCosts:
+    """Of several labels: what a label of each class costs that is missed, and one that is given wrongly."""
+
+    missed_K: np.ndarray
+    given_K: np.ndarray
+
+    def of_answers(self, label_NK: np.ndarray, said_NK: np.ndarray) -> np.ndarray:
+        """float64 (N,): what each image costs; both are 0 and 1, or bool."""
+        label_NK, said_NK = label_NK.astype(bool), said_NK.astype(bool)
+        cost_N: np.ndarray = (label_NK & ~said_NK) @ self.missed_K + (~label_NK & said_NK) @ self.given_K
+        return cost_N
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +126,52 @@ def measure_costs(
     )
 
 
+def decide_labels(probability_NK: np.ndarray, table: LabelCosts, said_NK: np.ndarray) -> np.ndarray:
+    """bool (N, K): the classes that are said at the least expected cost; where both cost the same, as in `said_NK`."""
+    gain_NK = probability_NK * table.missed_K - (1 - probability_NK) * table.given_K
+    is_equal_NK = np.abs(gain_NK) <= 1e-12 * np.maximum(np.abs(table.missed_K), np.abs(table.given_K))
+    chosen_NK: np.ndarray = np.where(is_equal_NK, said_NK, gain_NK > 0)
+    return chosen_NK
+
+
+def measure_label_costs(
+    probability_NK: np.ndarray, label_NK: np.ndarray, table: LabelCosts, said_NK: np.ndarray
+) -> Costs:
+    """As `measure_costs`, where an image may have several labels; an answer changes with any of its labels."""
+    least_NK = decide_labels(probability_NK, table, said_NK)
+    said_cost_N, least_cost_N = table.of_answers(label_NK, said_NK), table.of_answers(label_NK, least_NK)
+    low, high = paired_bootstrap(said_cost_N, least_cost_N)
+    return Costs(
+        said=float(said_cost_N.mean()),
+        least=float(least_cost_N.mean()),
+        difference=float((least_cost_N - said_cost_N).mean()),
+        low=low,
+        high=high,
+        num_images=len(label_NK),
+        num_changed=int((said_NK != least_NK).any(axis=1).sum()),
+        num_unanswered=0,
+    )
+
+
+def read_label_costs(path: Path, classes: Sequence[str]) -> LabelCosts:
+    """The costs in a CSV file with the columns `missed` and `given` and a line for each class, by name, in any order.
+
+    Cells and errors as in `read_costs`.
+    """
+    rows, has_decimal_commas = _rows(path)
+    where = printable(str(path))
+    if sorted(rows[0][1:]) != ["given", "missed"]:
+        raise DataError(
+            f"{where}, line 1: where an image may have several labels, the columns are 'missed' and 'given': what a "
+            f"label costs that is missed, and one that is given wrongly.\n"
+            f"Such as: class,missed,given  cat,5,1  dog,1,1"
+        )
+    _check_names([row[0] for row in rows[1:]], list(classes), f"{where}, column 1", "line")
+    cost_KJ = np.zeros((len(classes), 2))
+    _fill(cost_KJ, rows, classes, ["missed", "given"], where, has_decimal_commas)
+    return LabelCosts(missed_K=cost_KJ[:, 0], given_K=cost_KJ[:, 1])
+
+
 def read_costs(path: Path, classes: Sequence[str]) -> CostTable:
     """The table in a CSV file: in the first line the answers, in the first column the true classes, by name, in any
     order.
@@ -124,6 +187,20 @@ def read_costs(path: Path, classes: Sequence[str]) -> CostTable:
     names = [row[0] for row in rows[1:]]
     _check_names(names, list(classes), f"{where}, column 1", "line")
     cost_KJ = np.zeros((len(classes), len(wanted)))
+    _fill(cost_KJ, rows, classes, wanted, where, has_decimal_commas)
+    return CostTable(cost_KJ=cost_KJ)
+
+
+def _fill(
+    cost_KJ: np.ndarray,
+    rows: Sequence[Sequence[str]],
+    classes: Sequence[str],
+    wanted: Sequence[str],
+    where: str,
+    has_decimal_commas: bool,
+) -> None:
+    """Put the cells in their places. Raises DataError."""
+    columns = rows[0][1:]
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(rows[0]):
             raise DataError(
@@ -133,7 +210,6 @@ def read_costs(path: Path, classes: Sequence[str]) -> CostTable:
         for name, cell in zip(columns, row[1:], strict=True):
             cell = cell.replace(",", ".") if has_decimal_commas else cell
             cost_KJ[classes.index(row[0]), wanted.index(name)] = _cost(cell, f"{where}, line {number:,}", name)
-    return CostTable(cost_KJ=cost_KJ)
 
 
 def _rows(path: Path) -> tuple[list[list[str]], bool]:

@@ -14,6 +14,10 @@ American Statistical Association 82, 605-610). Where the labels show that the wr
 on others, a matrix takes the place of the share (`label_noise.py`). Labels are suspected where the test shows that some
 are wrong, those that the classifier disagrees with and that are then wrong more likely than right.
 
+Of several labels each class is a label of its own, yes or no (K = 2), with its own scale and share, and the tests of
+all classes are corrected for their number (Holm 1979). Of grades K is their number: a wrong grade falls on all others
+alike, so that one beside the true one is hardly ever suspected.
+
 The probabilities must come from a classifier that has not seen the image with its label: held-out images, or
 `cross_validated_probabilities`.
 """
@@ -25,6 +29,7 @@ import numpy as np
 
 from .label_noise import even_matrix, noise_matrix, true_classes
 from .rates import percent
+from .significance import holm
 
 SIGNIFICANT = 0.05
 MORE_LIKELY = 0.5
@@ -40,41 +45,78 @@ FLOOR = 1e-300
 @dataclass(frozen=True, kw_only=True)
 class LabelErrors:
     """What is said of N labels: `share` of them is wrong, `p_value` says how likely such evidence would be if none
-    were, and `wrong_N` (float64) is the probability of each that it is wrong. `scale` multiplies the logits."""
+    were, and `wrong_N` (float64) is the probability of each that it is wrong. `scale` multiplies the logits. There is
+    evidence of wrong labels where the p-value is below `level`."""
 
     share: float
     scale: float
     p_value: float
     wrong_N: np.ndarray
+    level: float = SIGNIFICANT
 
     @property
     def are_shown(self) -> bool:
         """Whether there is evidence of wrong labels; without it, nothing tells them from the classifier's mistakes."""
-        return self.p_value < SIGNIFICANT
+        return self.p_value < self.level
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelsInOrder:
+    """Labels, the likeliest wrong first: `position_S` (int64) of their images, `wrong_S` (float64), how probably they
+    are wrong, and of several labels `class_S` (int64), the class whose yes or no is meant."""
+
+    position_S: np.ndarray
+    wrong_S: np.ndarray
+    class_S: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class SuspectedLabels:
-    """`position_S` (int64) of labels that are probably wrong, the likeliest first, and `wrong_S`, how probably.
-    `order_N` has all `num_images` so. The classifier disagrees with `num_named` of these labels of `num_classes`
-    classes that have images."""
+    """What is said of all `num_images` labels of `num_classes` classes that have images. `order_N` (int64) has their
+    positions, the likeliest wrong first, `order_wrong_N` how probably they are, and `is_suspect_N` (bool) which of
+    these are probably wrong. The classifier disagrees with `num_named` of them. Of several labels every class of every
+    image is a label, yes or no, and `order_class_N` are the classes."""
 
-    position_S: np.ndarray
-    wrong_S: np.ndarray
     order_N: np.ndarray
+    order_wrong_N: np.ndarray
+    is_suspect_N: np.ndarray
     num_named: int
     num_images: int
     num_classes: int
     errors: LabelErrors
+    are_numbers: bool = False
+    order_class_N: np.ndarray | None = None
+    least_images: int | None = None  # of several labels: with the label, or without it, of the class with the fewest
+
+    def listed(self, count: int = 0) -> LabelsInOrder:
+        """The `count` labels that are most likely wrong; 0: those that are suspected."""
+        chosen_S = np.arange(min(count, len(self.order_N))) if count else np.flatnonzero(self.is_suspect_N)
+        return LabelsInOrder(
+            position_S=self.order_N[chosen_S],
+            wrong_S=self.order_wrong_N[chosen_S],
+            class_S=None if self.order_class_N is None else self.order_class_N[chosen_S],
+        )
+
+    @property
+    def position_S(self) -> np.ndarray:
+        """int64: the suspected labels, the likeliest wrong first."""
+        return self.listed().position_S
+
+    @property
+    def wrong_S(self) -> np.ndarray:
+        """float64: how probably each suspected label is wrong."""
+        return self.listed().wrong_S
 
     @property
     def expected_share(self) -> float:
         """The share of the suspected labels that is expected to be wrong; NaN without any."""
-        return float(self.wrong_S.mean()) if len(self.wrong_S) else float("nan")
+        return float(self.wrong_S.mean()) if self.is_suspect_N.any() else float("nan")
 
     @property
     def has_enough(self) -> bool:
         """Whether there are images enough to say how many of the suspected labels are wrong."""
+        if self.least_images is not None:
+            return self.least_images >= FEW_OF_A_CLASS
         return self.num_images >= FEW_OF_A_CLASS * self.num_classes
 
     def sentence(self) -> str:
@@ -91,7 +133,10 @@ class SuspectedLabels:
             rest = "is more likely its own mistake" if named - num == 1 else "are more likely its own mistakes"
             which = "1 more disagreement" if named - num == 1 else f"{named - num:,} more disagreements"
             told = f"{first}; {which} {rest}." if named > num else f"{first}."
-            return told if self.has_enough else f"{told} {FEW_WORDS}"
+            few = FEW_WORDS.replace(" a class", "") if self.are_numbers else FEW_WORDS
+            return told if self.has_enough else f"{told} {few}"
+        if not named and self.are_numbers:
+            return f"None of {self.num_images:,} labels is suspected: none is farther off than errors explain."
         if not named:
             return f"None of {self.num_images:,} labels is suspected: the classifier disagrees with none."
         labels = "1 label" if named == 1 else f"{named:,} labels"
@@ -114,16 +159,62 @@ def suspect_labels(
     is_named_N = probability_NK.argmax(axis=1) != label_N
     believed_N = probability_NK[np.arange(len(label_N)), label_N]
     order_N = np.lexsort((believed_N, -errors.wrong_N))
-    is_likely_N = is_named_N & (errors.wrong_N > MORE_LIKELY) & errors.are_shown
-    position_S = order_N[is_likely_N[order_N]]
+    is_likely_N = is_named_N & (errors.wrong_N > MORE_LIKELY)
     return SuspectedLabels(
-        position_S=position_S,
-        wrong_S=errors.wrong_N[position_S],
         order_N=order_N,
+        order_wrong_N=errors.wrong_N[order_N],
+        is_suspect_N=is_likely_N[order_N] & errors.are_shown,
         num_named=int(is_named_N.sum()),
         num_images=len(label_N),
         num_classes=len(np.unique(label_N)),
         errors=errors,
+    )
+
+
+def suspect_several(
+    probability_NK: np.ndarray, label_NK: np.ndarray, checked_NK: np.ndarray, group_N: np.ndarray | None = None
+) -> SuspectedLabels:
+    """The same where an image may have several labels: `label_NK` (0 or 1) by the probability of each class.
+
+    `checked_NK` (bool) says which labels were judged by other images. The likeliest wrong labels come first.
+    """
+    columns: list[tuple[int, np.ndarray, SuspectedLabels]] = []
+    for k in np.flatnonzero(checked_NK.any(axis=0)).tolist():
+        row_M = np.flatnonzero(checked_NK[:, k])
+        probability_M = probability_NK[row_M, k]
+        both_M2 = np.stack([1 - probability_M, probability_M], axis=1)
+        own_group_M = None if group_N is None else group_N[row_M]
+        columns.append((k, row_M, suspect_labels(both_M2, label_NK[row_M, k].astype(np.int64), own_group_M)))
+    p_C = holm(np.array([found.errors.p_value for _, _, found in columns]))
+    position, wrong, classes, suspect = [], [], [], []
+    for p_value, (k, row_M, found) in zip(p_C, columns, strict=True):
+        position.append(row_M[found.order_N])
+        wrong.append(found.order_wrong_N)
+        classes.append(np.full(len(row_M), k))
+        suspect.append(found.is_suspect_N & (p_value < SIGNIFICANT))
+    order_N, wrong_N, class_N, suspect_N = (
+        np.concatenate([*parts, np.zeros(0)]) for parts in (position, wrong, classes, suspect)
+    )
+    order_P = np.argsort(-wrong_N, kind="stable")
+    num = int(checked_NK.sum())
+    shares = [found.errors.share * len(row_M) for _, row_M, found in columns]
+    all_wrong = np.concatenate([*(found.errors.wrong_N for _, _, found in columns), np.zeros(0)])
+    few = [min(label_NK[row_M, k].sum(), (1 - label_NK[row_M, k]).sum()) for k, row_M, _ in columns]
+    return SuspectedLabels(
+        order_N=order_N[order_P].astype(np.int64),
+        order_wrong_N=wrong_N[order_P],
+        is_suspect_N=suspect_N[order_P].astype(bool),
+        num_named=sum(found.num_named for _, _, found in columns),
+        num_images=num,
+        num_classes=len(columns),
+        errors=LabelErrors(
+            share=float(sum(shares)) / max(num, 1),
+            scale=1.0,
+            p_value=float(p_C.min(initial=1.0)),
+            wrong_N=all_wrong,
+        ),
+        order_class_N=class_N[order_P].astype(np.int64),
+        least_images=int(min(few, default=0)),
     )
 
 
@@ -149,7 +240,7 @@ def estimate_label_errors(
 
     def loss(log_scale: float, may_be_wrong: bool) -> float:
         own_M, other_M = likelihoods(log_scale)
-        share = _likeliest_share(own_M, other_M) if may_be_wrong else 0.0
+        share = likeliest_share(own_M, other_M) if may_be_wrong else 0.0
         return -float(np.log(np.maximum((1 - share) * own_M + share * other_M, FLOOR)).sum())
 
     bounds = (math.log(LEAST_SCALE), math.log(LARGEST_SCALE))
@@ -157,7 +248,7 @@ def estimate_label_errors(
         minimize_scalar(loss, bounds=bounds, args=(may_be_wrong,), method="bounded", options={"xatol": 1e-4})
         for may_be_wrong in (False, True)
     )
-    scale, share = math.exp(float(mixed.x)), _likeliest_share(*likelihoods(float(mixed.x)))
+    scale, share = math.exp(float(mixed.x)), likeliest_share(*likelihoods(float(mixed.x)))
     evidence = 2 * (float(plain.fun) - float(mixed.fun))
     row_R = _evenly(num_images, MATRIX_VALUES // num_classes)
     scaled_RK = _softmax(_logarithms(probability_NK[row_R]), scale)
@@ -201,7 +292,7 @@ def _softmax(logits_MK: np.ndarray, scale: float) -> np.ndarray:
     return power_MK
 
 
-def _likeliest_share(own_N: np.ndarray, other_N: np.ndarray) -> float:
+def likeliest_share(own_N: np.ndarray, other_N: np.ndarray) -> float:
     """The share of wrong labels with the largest likelihood, 0 to MAX_SHARE: its slope falls, so it is bisected."""
     rise_N = other_N - own_N
 

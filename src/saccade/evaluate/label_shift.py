@@ -4,6 +4,9 @@ Lipton et al. 2018, Detecting and correcting for label shift with black box pred
 (BBSE): if only the shares of the classes have changed, what is said of the new images is the confusion matrix of
 labelled ones times the new shares. That is solved by least squares, negative shares become 0, and the interval is the
 percentile bootstrap over both sets of images, and at least as wide as that of the answers alone.
+
+Of several labels each class is a question of its own, yes or no, and is estimated by itself: if only the share of its
+images has changed, whatever became of the others.
 """
 
 from dataclasses import dataclass
@@ -54,6 +57,28 @@ def estimate_label_shift(
         share_K=share_K,
         low_K=np.maximum(np.minimum(low_K, share_K - below_K), 0).round(12),  # no 1e-18 of a sum that is 0
         high_K=np.minimum(np.maximum(high_K, share_K + above_K), 1),
+    )
+
+
+def estimate_prevalence_shift(
+    said_NK: np.ndarray, label_NK: np.ndarray, said_MK: np.ndarray, seed: int = 0
+) -> LabelShift:
+    """The share of M new images that have each class, where an image may have several; all are 0 and 1, or bool.
+
+    NaN for a class that is not estimated; the reason is "" where any is.
+    """
+    num_classes = said_NK.shape[1]
+    nothing = np.full(num_classes, np.nan)
+    if num_classes > MAX_CLASSES:
+        return _unknown(nothing, f"they are estimated for up to {MAX_CLASSES} classes")
+    own_NK, true_NK, new_MK = (rows.astype(np.int64) for rows in (said_NK, label_NK, said_MK))
+    found = [estimate_label_shift(own_NK[:, k], true_NK[:, k], new_MK[:, k], 2, seed) for k in range(num_classes)]
+    is_known = any(not each.reason for each in found)
+    return LabelShift(
+        share_K=np.array([each.share_K[1] for each in found]),
+        low_K=np.array([each.low_K[1] for each in found]),
+        high_K=np.array([each.high_K[1] for each in found]),
+        reason="" if is_known else "each class has too few held-out images, or is confused too often",
     )
 
 

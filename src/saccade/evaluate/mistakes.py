@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..core import atomic
+from ..core.display import figure
 from ..core.task import ONE_LABEL, Task
-from .label_errors import suspect_labels
+from .label_errors import LabelsInOrder, suspect_labels
+from .rates import number
 from .scores import probabilities_from_logits
 
 NUM_FOLDS = 5
@@ -71,7 +73,11 @@ def _suspected(probability_NK: np.ndarray, label_N: np.ndarray, task: Task) -> s
 @dataclass(frozen=True, kw_only=True)
 class Suspect:
     """One image whose label may be wrong: its label and the class that is believed instead, with their
-    probabilities, and the probability that the label is wrong."""
+    probabilities, and the probability that the label is wrong.
+
+    Of several labels one class is meant: `label` is its name or, where the image has it not, `not` and its name, and
+    `suggested` is the other one. Of a number `numbers` are the label and what is believed instead, and the first two
+    probabilities are NaN."""
 
     position: int
     key: str
@@ -80,28 +86,36 @@ class Suspect:
     label_probability: float
     suggested_probability: float
     wrong_probability: float
+    numbers: tuple[float, float] | None = None
+
+    def cells(self) -> list[str]:
+        """The label and the suggestion in CSV; numbers with all their digits."""
+        if self.numbers is not None:
+            return [f"{value:.9g}" for value in self.numbers]
+        return [safe_cell(self.label), safe_cell(self.suggested)]
 
     def as_json(self) -> dict[str, Any]:
         """One entry of `suspected_labels` in `evaluate --json`; its keys are a contract."""
+        label, suggested = (self.label, self.suggested) if self.numbers is None else self.numbers
         return {
             "image": self.key,
-            "label": self.label,
-            "suggested": self.suggested,
-            "label_probability": self.label_probability,
-            "suggested_probability": self.suggested_probability,
+            "label": label,
+            "suggested": suggested,
+            "label_probability": number(self.label_probability),
+            "suggested_probability": number(self.suggested_probability),
             "wrong_probability": self.wrong_probability,
         }
 
 
 def find_suspects(
-    position_S: np.ndarray,
-    wrong_N: np.ndarray,
+    listed: LabelsInOrder,
     probability_NK: np.ndarray,
     label_N: np.ndarray,
     keys: Sequence[str],
     classes: Sequence[str],
 ) -> list[Suspect]:
-    """The labels at `position_S`, in that order, each with the most probable of the other classes."""
+    """The `listed` labels, each with the most probable of the other classes."""
+    position_S = listed.position_S
     other_SK = probability_NK[position_S]
     other_SK[np.arange(len(position_S)), label_N[position_S]] = -1.0
     return [
@@ -112,10 +126,88 @@ def find_suspects(
             suggested=classes[best],
             label_probability=float(probability_NK[i, label_N[i]]),
             suggested_probability=float(probability_NK[i, best]),
-            wrong_probability=float(wrong_N[i]),
+            wrong_probability=float(wrong),
         )
-        for i, best in zip(position_S.tolist(), other_SK.argmax(axis=1).tolist(), strict=True)
+        for i, best, wrong in zip(
+            position_S.tolist(), other_SK.argmax(axis=1).tolist(), listed.wrong_S.tolist(), strict=True
+        )
     ]
+
+
+def find_suspects_of_several(
+    listed: LabelsInOrder,
+    probability_NK: np.ndarray,
+    label_NK: np.ndarray,
+    keys: Sequence[str],
+    classes: Sequence[str],
+) -> list[Suspect]:
+    """The same of several labels: each is a class that an image has, or has not."""
+    found = []
+    places = np.zeros(0, np.int64) if listed.class_S is None else listed.class_S
+    for i, k, wrong in zip(listed.position_S.tolist(), places.tolist(), listed.wrong_S, strict=True):
+        has, probability = bool(label_NK[i, k]), float(probability_NK[i, k])
+        words = [classes[k], f"not {classes[k]}"]
+        sides = [probability, 1 - probability]
+        found.append(
+            Suspect(
+                position=i,
+                key=keys[i],
+                label=words[not has],
+                suggested=words[has],
+                label_probability=sides[not has],
+                suggested_probability=sides[has],
+                wrong_probability=float(wrong),
+            )
+        )
+    return found
+
+
+def find_suspected_numbers(
+    listed: LabelsInOrder, said_N: np.ndarray, value_N: np.ndarray, keys: Sequence[str]
+) -> list[Suspect]:
+    """The same of numbers: each with what is believed instead."""
+    return [
+        Suspect(
+            position=i,
+            key=keys[i],
+            label=figure(float(value_N[i])),
+            suggested=figure(float(said_N[i])),
+            label_probability=float("nan"),
+            suggested_probability=float("nan"),
+            wrong_probability=float(wrong),
+            numbers=(float(value_N[i]), float(said_N[i])),
+        )
+        for i, wrong in zip(listed.position_S.tolist(), listed.wrong_S, strict=True)
+    ]
+
+
+def cross_validated_numbers(
+    feature_ND: np.ndarray, value_N: np.ndarray, range_N: np.ndarray, seed: int = 0, group_N: np.ndarray | None = None
+) -> np.ndarray:
+    """number_N float64 of each image by a ridge regression that was fitted on the other folds' features.
+
+    Folds, groups and the choice of the penalty as in `cross_validated_probabilities`, by the absolute error;
+    `range_N` says in which range each number lies, and all ranges are spread evenly over the folds.
+    """
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    fold_N = _folds(range_N, seed, np.arange(len(value_N)) if group_N is None else group_N)
+    found: list[np.ndarray] = []
+    for freedom in WEIGHT_FREEDOMS:
+        said_N = np.full(len(value_N), np.median(value_N))
+        for fold in np.unique(fold_N):
+            inside, outside = fold_N == fold, fold_N != fold
+            if not outside.any():
+                continue  # all are of one group: nothing else speaks for them
+            model = make_pipeline(StandardScaler(), Ridge(alpha=1 / freedom))
+            said_N[inside] = model.fit(feature_ND[outside], value_N[outside]).predict(feature_ND[inside])
+        found.append(said_N)
+    errors = [np.abs(said_N - value_N) for said_N in found]
+    least_N = min(errors, key=lambda error_N: float(error_N.mean()))
+    most = float(least_N.mean() + least_N.std() / np.sqrt(len(least_N)))
+    return next(said_N for said_N, error_N in zip(found, errors, strict=True) if error_N.mean() <= most)
 
 
 def cross_validated_probabilities(
@@ -173,9 +265,9 @@ def write_suspects(path: Path, suspects: Sequence[Suspect]) -> None:
     """Write suspected labels to `path` as CSV, in their order, durably. Raises StorageError."""
     headings = ["image", "label", "suggested", "label_probability", "suggested_probability", "wrong_probability"]
     rows = [
-        [*(safe_cell(name) for name in (suspect.key, suspect.label, suspect.suggested))]
+        [safe_cell(suspect.key), *suspect.cells()]
         + [
-            f"{value:.6f}"
+            "" if np.isnan(value) else f"{value:.6f}"
             for value in (suspect.label_probability, suspect.suggested_probability, suspect.wrong_probability)
         ]
         for suspect in suspects

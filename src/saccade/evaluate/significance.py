@@ -56,6 +56,15 @@ def compare_answers(right_first_N: np.ndarray, right_second_N: np.ndarray, seed:
     )
 
 
+def holm(p_value_S: np.ndarray) -> np.ndarray:
+    """Adjusted p-values (Holm 1979): the smallest times their number, the next times one less, never falling."""
+    order = np.argsort(p_value_S, kind="stable")
+    factor = np.arange(len(order), 0, -1)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p_value_S[order] * factor))
+    return adjusted
+
+
 def mcnemar_exact(num_only_first: int, num_only_second: int) -> float:
     """Two-sided p-value of `num_only_first` against `num_only_second` images on which only one was right."""
     total = num_only_first + num_only_second

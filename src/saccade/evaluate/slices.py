@@ -13,6 +13,7 @@ import numpy as np
 
 from ..core.errors import printable
 from .metrics import wilson_interval
+from .significance import holm
 from .words import percent
 
 MIN_IMAGES = 10  # of a part; smaller ones say nothing
@@ -123,15 +124,6 @@ def fisher_exact(right: int, wrong: int, others_right: int, others_wrong: int) -
     chance_C = np.exp(log_C - log_C.max())
     chance_C /= chance_C.sum()
     return float(min(1.0, chance_C[chance_C <= chance_C[right - fewest] * (1 + 1e-7)].sum()))
-
-
-def holm(p_value_S: np.ndarray) -> np.ndarray:
-    """Adjusted p-values: the smallest times their number, the next times one less, never falling."""
-    order = np.argsort(p_value_S, kind="stable")
-    factor = np.arange(len(order), 0, -1)
-    adjusted = np.empty(len(order))
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p_value_S[order] * factor))
-    return adjusted
 
 
 def corrected(slices: Sequence[Slice]) -> tuple[Slice, ...]:

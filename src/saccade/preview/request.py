@@ -76,7 +76,8 @@ class PreviewResult:
         return [
             *_passed_over(self.bad),
             f"photos of {short_px:,} pixels are shrunk to {height_px}x{width_px}, the input of {self.config.model}: "
-            f"most of their detail is lost. To draw them as a larger network sees them: --model resnet18, or --input 224",
+            "most of their detail is lost. To draw them as a larger network sees them: --model resnet18, or "
+            "--input 224",
         ]
 
     def picture(self) -> Image.Image:

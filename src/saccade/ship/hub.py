@@ -34,7 +34,7 @@ from ..runs.checkpoint import Checkpoint
 from ..runs.names import CONFIG as RUN_CONFIG
 from ..weights.public import find_weights, load_backbone
 from ..weights.tensors import tensor_shapes
-from .check import FLOAT32_TOLERANCE, Difference, Reference, compare, largest, require_equal
+from .check import FLOAT32_STEP, FLOAT32_TOLERANCE, Difference, Reference, compare, largest, require_equal
 from .check_images import SIZES_HW, check_image
 from .timm_names import TimmNetwork, timm_network, under_timm_names
 
@@ -42,6 +42,7 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 KNOWN, UNIT_FEATURES = "unlike_training.safetensors", "unit_features"  # float16 (M, D), of unit length
 Features = Callable[[torch.Tensor], torch.Tensor]
 PIXEL_TOLERANCE = 0.01  # of a level of 255: both resize by Pillow
+PROBLEMS = {"several labels": "multi_label_classification", "number": "regression"}
 GRAPH = "Export a graph, which takes pixels that are prepared already: --format onnx."
 
 
@@ -59,15 +60,10 @@ class HubFolder:
 def check_hub(checkpoint: Checkpoint) -> TimmNetwork:
     """timm's network for the run. Raises ExportError where timm has none, or would prepare pictures otherwise."""
     manifest = checkpoint.manifest
-    if manifest.task.is_number:
-        raise ExportError(
-            "timm and transformers answer with classes, and this run answers with a number.\n"
-            "Export a graph: --format onnx."
-        )
     with_shapes = tensor_shapes(checkpoint.build(manifest.spec))
     network = timm_network(manifest.model, with_shapes, manifest.spec, _plain_layer_words(checkpoint))
     timm_crop(manifest.preprocessing)
-    if len(manifest.classes) == 1 and not manifest.task.is_several:
+    if len(manifest.classes) == 1 and manifest.task.is_one:
         raise ExportError(
             "transformers answers with a sigmoid where there is one class.\nExport a graph: --format onnx."
         )
@@ -100,8 +96,7 @@ def hub_folder(
         CONFIG: config_bytes(network, checkpoint),
         WEIGHTS: tensor_bytes(scaled(weights, network.last_layer, slope_K, shift_K), metadata={"format": "pt"}),
     }
-    slope_1K, shift_1K = slope_K.numpy().astype(np.float32)[None], shift_K.numpy().astype(np.float32)[None]
-    wanted = replace(reference, logits_NK=reference.logits_NK * slope_1K + shift_1K, distance_N=None)
+    wanted, tolerance = _wanted(reference, manifest.task, slope_K, shift_K)
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
             atomic.write_bytes(Path(folder) / name, content)
@@ -112,11 +107,14 @@ def hub_folder(
         with torch.inference_mode():
             image_BCHW = torch.from_numpy(image_NHWC).permute(0, 3, 1, 2)
             logits_BK = found(normalize(image_BCHW, manifest.preprocessing, torch.float32)).float()
+            if manifest.task.is_number:
+                number_B1 = logits_BK.double().numpy()
+                return manifest.task.logits_of(number_B1), number_B1
             probability_BK = logits_BK.sigmoid() if manifest.task.is_several else logits_BK.softmax(dim=1)
         return logits_BK.numpy(), probability_BK.numpy()
 
     difference = compare(wanted, answer, batches=(len(reference.image_NHWC),))
-    require_equal(wanted, difference, read_by, FLOAT32_TOLERANCE)
+    require_equal(wanted, difference, read_by, tolerance)
     untold = "the run keeps no features of its training images"
     if novelty is not None and reference.distance_N is not None:
         squared = _squared_distances(features_of, reference, novelty, manifest.preprocessing)
@@ -125,6 +123,17 @@ def hub_folder(
             files[KNOWN] = array_bytes({UNIT_FEATURES: novelty.unit_MD})
             difference, untold = replace(difference, squared_distances=squared), ""
     return HubFolder(files=files, difference=difference, read_by=read_by, untold=untold)
+
+
+def _wanted(reference: Reference, task: Task, slope_K: torch.Tensor, shift_K: torch.Tensor) -> tuple[Reference, float]:
+    """(what the folder has to answer, how far it may be off). A number is compared as the run's own logit, in standard
+    deviations; it is float32 there, which rounds one that is large beside its deviation."""
+    if task.is_number:
+        rounded = largest(reference.probability_NK) * FLOAT32_STEP / task.deviation
+        return replace(reference, distance_N=None), FLOAT32_TOLERANCE + 2 * rounded
+    slope_1K, shift_1K = slope_K.numpy().astype(np.float32)[None], shift_K.numpy().astype(np.float32)[None]
+    logits_NK = reference.logits_NK * slope_1K + shift_1K
+    return replace(reference, logits_NK=logits_NK, distance_N=None), FLOAT32_TOLERANCE
 
 
 def _squared_distances(
@@ -141,7 +150,10 @@ def _squared_distances(
 
 
 def logit_scale(task: Task, temperature: float, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(slope_K, shift_K) float64: what the logits are multiplied by and what is added, before softmax or sigmoid."""
+    """(slope_K, shift_K) float64: what the logits are multiplied by and what is added, before softmax or sigmoid; of a
+    number, to be it."""
+    if task.is_number:
+        return torch.tensor([task.deviation], dtype=torch.float64), torch.tensor([task.mean], dtype=torch.float64)
     slopes = task.slopes if task.slopes else (1.0 if task.is_several else 1 / temperature,) * num_classes
     shifts = task.shifts if task.shifts else (0.0,) * num_classes
     return torch.tensor(slopes, dtype=torch.float64), torch.tensor(shifts, dtype=torch.float64)
@@ -182,7 +194,7 @@ def config_bytes(network: TimmNetwork, checkpoint: Checkpoint) -> bytes:
         "architecture": network.name,
         "num_classes": len(manifest.classes),
         "label_names": list(manifest.classes),
-        "problem_type": "multi_label_classification" if manifest.task.is_several else "single_label_classification",
+        "problem_type": PROBLEMS.get(manifest.task.kind, "single_label_classification"),
         "pretrained_cfg": pretrained | ({"license": licence} if licence else {}),
     }
     values |= {"model_args": dict(network.model_args)} if network.model_args else {}

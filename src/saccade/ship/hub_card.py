@@ -19,13 +19,25 @@ from ..runs.checkpoint import Checkpoint
 from ..runs.summary import read_data_summary
 from ..weights.licence import restriction
 from .bundle import Bundle
-from .card import USAGE, as_markdown, texts, title_words, usage_text, verdict_sentence
+from .card import (
+    USAGE,
+    as_markdown,
+    interval_sentence,
+    texts,
+    title_words,
+    usage_text,
+    verdict_sentence,
+)
 from .hub import HubFolder
 
 MOST_CLASSES = 200  # that the card lists; config.json has all of them
 PARTS = ("train", "validation", "test")
 JUDGED = ("held-out", "cross-validated")  # kinds of images whose figures a table of models may show
-METRICS = (("top1", "accuracy", "Accuracy"), ("map", "mean_average_precision", "Mean average precision"))
+METRICS = (
+    ("top1", "accuracy", "Accuracy"),
+    ("map", "mean_average_precision", "Mean average precision"),
+    ("mae", "mae", "Mean absolute error"),
+)
 HUB_LICENCES = frozenset(
     "afl-3.0 agpl-3.0 apache-2.0 apple-amlr apple-ascl artistic-2.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear "
     "bsl-1.0 c-uda cc cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nc-nd-3.0 "
@@ -34,6 +46,24 @@ HUB_LICENCES = frozenset(
     "gpl-3.0 isc lgpl lgpl-2.1 lgpl-3.0 mit mpl-2.0 ms-pl ncsa odbl ofl-1.1 openrail osl-3.0 other pddl postgresql "
     "unknown unlicense wtfpl zlib".split()
 )
+NUMBER_LOADING = """```python
+import timm
+from PIL import Image, ImageOps
+model = timm.create_model("hf-hub:OWNER/NAME", pretrained=True).eval()  # a folder on disk: "local-dir:FOLDER"
+prepare = timm.data.create_transform(**timm.data.resolve_data_config({{}}, model=model))
+image = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
+number = model(prepare(image)[None])  # (1, 1), in the unit of the labels
+```
+
+```python
+from transformers import pipeline
+measure = pipeline("image-classification", model="OWNER/NAME")  # or a folder on disk
+measure("photo.jpg", function_to_apply="none")[0]["score"]  # the number; without "none" some versions squash it
+```
+
+```text
+saccade transfer PHOTOS --backbone {network} --weights hub:OWNER/NAME --target number
+```"""
 LOADING = """```python
 import timm
 from PIL import Image, ImageOps
@@ -88,6 +118,8 @@ def with_hub(bundle: Bundle, checkpoint: Checkpoint, hub: HubFolder) -> Bundle:
 def hub_card_text(bundle: Bundle) -> str:
     """The card, in Markdown behind its front matter. It holds no figure that is not in the run."""
     num_classes, network = len(bundle.classes), bundle.model.partition("+")[0]
+    is_number = bundle.task.is_number
+    loading = NUMBER_LOADING if is_number else LOADING
     lines = [
         "---",
         yaml.safe_dump(front_matter(bundle), sort_keys=False, allow_unicode=True).rstrip(),
@@ -99,7 +131,7 @@ def hub_card_text(bundle: Bundle) -> str:
         "",
         _list([as_markdown(caveat) for caveat in texts(bundle.metrics.get("caveats"))]),
         *_section("Intended use", _use_words(bundle)),
-        *_section("How to load it", LOADING.format(network=network, top_k=min(num_classes, 5))),
+        *_section("How to load it", loading.format(network=network, top_k=min(num_classes, 5))),
         *(
             text
             for name in bundle.formats
@@ -108,7 +140,7 @@ def hub_card_text(bundle: Bundle) -> str:
         ),
         *_section("Input", pixel_words(bundle.preprocessing), _scale_words(bundle)),
         *_section("Unlike anything seen in training", *_unlike_words(bundle)),
-        *_section("Classes and images", *_image_words(bundle)),
+        *_section("Images" if is_number else "Classes and images", *_image_words(bundle)),
         *_section("Where it comes from", _origin_words(bundle)),
         *_section("What was checked", _check_words(bundle)),
         *_section(
@@ -116,7 +148,10 @@ def hub_card_text(bundle: Bundle) -> str:
             _list(
                 [
                     "Pictures of other cameras, places or times than those it was judged on.",
-                    "Pictures that show none of the classes and look like those of training: it names one.",
+                    "Pictures on which there is nothing to measure and that look like those of training: it gives a "
+                    "number."
+                    if is_number
+                    else "Pictures that show none of the classes and look like those of training: it names one.",
                     "Files that other programs decode otherwise than Pillow does, such as CMYK or 16 bits a channel.",
                 ]
             ),
@@ -158,7 +193,7 @@ def pixel_words(preprocessing: Preprocessing) -> str:
 
 def _title(bundle: Bundle) -> str:
     number = len(bundle.classes)
-    if bundle.task.is_grade:
+    if bundle.task.target:
         return title_words(bundle)
     return f"{printable(bundle.model)}: {number:,} class{'' if number == 1 else 'es'}"
 
@@ -189,6 +224,13 @@ def _use_words(bundle: Bundle) -> str:
             "To say which of these classes a picture shows, where pictures are like those it was trained and judged "
             f"on. A picture may have several of them, or none. A class is said from this probability on: {where}."
         )
+    if bundle.task.is_number:
+        near = f" {interval_sentence(bundle.task)}" if bundle.task.half_width else ""
+        return (
+            f"To say {as_markdown(bundle.classes[0])}, a number, of pictures like those it was trained and judged on. "
+            f"It gives one for every picture.{near} Judge it on pictures of your own before you rely on it: saccade "
+            f"evaluate."
+        )
     if bundle.task.is_grade:
         return (
             "To grade pictures like those it was trained and judged on. timm and transformers give the most probable "
@@ -205,6 +247,12 @@ def _scale_words(bundle: Bundle) -> str:
     if bundle.task.is_several:
         scale = "Calibration is folded into the last layer. " if bundle.task.slopes else ""
         return f"{scale}The sigmoid of a logit is the probability that `saccade predict` gives."
+    if bundle.task.is_number:
+        return (
+            f"The mean and the standard deviation of the training images' numbers, {bundle.task.mean!r} and "
+            f"{bundle.task.deviation!r}, are folded into the last layer: its output is the number of `saccade "
+            f"predict`, in float32. `config.json` calls it a regression."
+        )
     if bundle.temperature == 1:
         return "The softmax of the logits gives the probabilities of `saccade predict`."
     return (
@@ -216,17 +264,18 @@ def _scale_words(bundle: Bundle) -> str:
 def _unlike_words(bundle: Bundle) -> list[str]:
     """How a picture is told that is unlike those of training, as code; or why it is not."""
     known = bundle.unlike_training
+    says, say = ("gives a number", "give a number") if bundle.task.is_number else ("names a class", "name a class")
     if known is None or "hub" not in known.largest_difference:
         why = str(bundle.provenance.get("unlike_training_untold") or "nothing is kept for it")
         return [
-            f"This folder does not tell such pictures ({as_markdown(why)}): the network names a class for them, too. "
+            f"This folder does not tell such pictures ({as_markdown(why)}): the network {says} for them, too. "
             f"`saccade predict` tells them, where the run knows."
         ]
     return [
-        f"timm and transformers name a class for every picture. `unlike_training.safetensors` has what the last layer "
-        f"sees of {known.num_known:,} training pictures, by which `saccade predict` tells those that are unlike "
-        f"anything seen in training; of pictures like those of training about {percent(known.share)} % are falsely "
-        f"called so. With the first block of code above:",
+        f"timm and transformers {say} for every picture. `unlike_training.safetensors` has what the last layer sees of "
+        f"{known.num_known:,} training pictures, by which `saccade predict` tells those that are unlike anything seen "
+        f"in training; of pictures like those of training about {percent(known.share)} % are falsely called so. With "
+        f"the first block of code above:",
         UNLIKE_CODE.format(threshold=repr(known.threshold), neighbour=known.neighbour),
         f"{bundle.read_by} gave squared distances of generated pictures within "
         f"{known.largest_difference['hub']:.1g} of the run's. transformers does not give what the last layer sees.",
@@ -241,6 +290,8 @@ def _image_words(bundle: Bundle) -> list[str]:
     said = [f"{totals[part]:,} {part}" for part in PARTS if part in totals]
     source = f" of {as_markdown(images['source'])}" if images["source"] else ""
     first = f"Images{source}: {', '.join(said)}." if said else "How many images it was trained on is not known."
+    if bundle.task.is_number:
+        return [first]
     if len(bundle.classes) > MOST_CLASSES:
         return [first, f"`config.json` lists the {len(bundle.classes):,} classes."]
     rows = ["| class |" + "".join(f" {part} |" for part in counts), "|---|" + "---|" * len(counts)]
@@ -273,8 +324,13 @@ def _origin_words(bundle: Bundle) -> str:
 def _check_words(bundle: Bundle) -> str:
     largest = bundle.largest_difference["hub"]
     how = "are the run's bit for bit" if largest == 0 else f"are within {largest:.1g} of the run's"
+    what = (
+        "numbers said of generated pictures, over their deviation,"
+        if bundle.task.is_number
+        else ("logits of generated pictures")
+    )
     return (
-        f"Before it was kept, {bundle.read_by} loaded this folder again: the logits of generated pictures {how}. "
+        f"Before it was kept, {bundle.read_by} loaded this folder again: the {what} {how}. "
         "`check/` holds such pictures, `saccade.json` what the run says of them, and the SHA-256 of every file."
     )
 

@@ -18,13 +18,13 @@ from ..classify.seen_images import SeenImages, whole_digest
 from ..classify.stream import Recognises, Way, items_of_source
 from ..core.display import Displayed, Rows
 from ..core.errors import DataError, ImageError, printable
+from ..core.task import images_a_class
 from ..data.images.decode import DecodedImage
 from ..data.sources.in_memory import HeldImage
-from ..evaluate.label_shift import LabelShift, estimate_label_shift
+from ..evaluate.label_shift import LabelShift, estimate_label_shift, estimate_prevalence_shift
 from ..evaluate.metrics import wilson_interval
 from ..evaluate.rates import percent
-from ..evaluate.significance import SIGNIFICANT, p_words
-from ..evaluate.slices import holm
+from ..evaluate.significance import SIGNIFICANT, holm, p_words
 from ..evaluate.two_samples import TwoSamples, compare_samples, main_directions
 from ..train.own_images import HeldOut, refuse_changed
 
@@ -40,7 +40,8 @@ MAY_NOT_HOLD = "The accuracy that was measured may not hold for them."
 
 @dataclass(frozen=True, kw_only=True)
 class ClassShare:
-    """How often a class is answered, of held-out and of new images, with 95 % Wilson intervals.
+    """How often a class is answered, of held-out and of new images, with 95 % Wilson intervals. Where an image may have
+    several labels, the shares do not add up to 1.
 
     `p_value` is Fisher's exact one, corrected for all classes (Holm 1979). `estimate` and its interval: the share of
     images that are of the class, if only the shares of the classes have changed; NaN where it is not known.
@@ -60,6 +61,12 @@ class ClassShare:
     def moved(self) -> bool:
         """Whether chance does not explain the difference."""
         return self.p_value < SIGNIFICANT
+
+    def estimate_text(self) -> str:
+        """The share that is likely true with its interval; `-` where it is not known."""
+        if np.isnan(self.estimate):
+            return "-"
+        return f"{percent(self.estimate)} % ({percent(self.estimate_low)} to {percent(self.estimate_high)})"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -142,7 +149,7 @@ class Drift(Displayed):
                 f"{'more' if share.new > share.reference else 'less'}, {p_words(share.p_value)}"
                 if share.moved
                 else "-",
-                f"{percent(share.estimate)} % ({percent(share.estimate_low)} to {percent(share.estimate_high)})",
+                share.estimate_text(),
             ]
             for share in shown
         ]
@@ -189,8 +196,8 @@ class Drift(Displayed):
 
 @dataclass(frozen=True, kw_only=True)
 class _Sample:
-    """What is kept of the images of one side: the class said of each, how many were recognised, and feature_SD float32
-    and probability_SK of at most 2,000 drawn ones, in their order."""
+    """What is kept of the images of one side: the class said of each (bool (N, K) of several labels), how many were
+    recognised, and feature_SD float32 and probability_SK of at most 2,000 drawn ones, in their order."""
 
     said_N: np.ndarray
     num_recognised: int
@@ -224,7 +231,7 @@ def find_drift(
     _refuse_few(len(own.said_N), "held-out")
     views, own_views_SV, new_views_SV = _views(own, new, member)
     shift, shares = _shift(own, new, held_out, member, seed)
-    notes = seen.caveats() if new.num_recognised else []
+    notes = [*(seen.caveats() if new.num_recognised else []), *_unknown_note(shares, bool(shift))]
     if max(len(own.said_N), len(new.said_N)) > MAX_TESTED:
         notes.append(f"The test looks at {MAX_TESTED:,} images of a side that has more; the shares are of all.")
     return Drift(
@@ -245,8 +252,23 @@ def _shift(
     """(why the true shares of the classes are not estimated, "" where they are; how often each is answered)."""
     if member.task.is_number:
         return "a number has no classes", ()
-    shift = estimate_label_shift(own.said_N, held_out.label_N, new.said_N, len(member.classes), seed)
+    if member.task.is_several:
+        shift = estimate_prevalence_shift(own.said_N, held_out.label_N, new.said_N, seed)
+    else:
+        shift = estimate_label_shift(own.said_N, held_out.label_N, new.said_N, len(member.classes), seed)
     return shift.reason, _class_shares(member.classes, own.said_N, new.said_N, shift)
+
+
+def _unknown_note(shares: Sequence[ClassShare], is_unknown: bool) -> list[str]:
+    """Which classes have no likely true share, where others have one."""
+    names = [f"'{printable(share.name)}'" for share in shares if np.isnan(share.estimate)]
+    if is_unknown or not names:
+        return []
+    more = f" and {len(names) - MAX_NAMED:,} more" if len(names) > MAX_NAMED else ""
+    return [
+        f"Not estimated is the true share of {', '.join(names[:MAX_NAMED])}{more}: hardly any held-out image has the "
+        f"class, or hardly any has it not, or the network says it of both alike."
+    ]
 
 
 def _sample(
@@ -259,8 +281,9 @@ def _sample(
     kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # random number, feature, probability
     num_kept = num_recognised = 0
     for batch in refused.good_batches(stream_features(member, items, recognises)):
-        said.append(member.task.answer_of(batch.probability_GK))
-        kept.append((draw.random(len(said[-1])), batch.feature_GD, batch.probability_GK.astype(np.float32)))
+        is_several, probability_GK = member.task.is_several, batch.probability_GK
+        said.append(member.task.said(probability_GK) if is_several else member.task.answer_of(probability_GK))
+        kept.append((draw.random(len(said[-1])), batch.feature_GD, probability_GK.astype(np.float32)))
         num_recognised += len(batch.recognised)
         num_kept += len(said[-1])
         if num_kept >= 2 * MAX_TESTED:
@@ -319,7 +342,7 @@ def _views(own: _Sample, new: _Sample, member: Member) -> tuple[tuple[str, ...],
 def _class_shares(
     classes: tuple[str, ...], said_N: np.ndarray, said_M: np.ndarray, shift: LabelShift
 ) -> tuple[ClassShare, ...]:
-    count_K, new_K = (np.bincount(said, minlength=len(classes)) for said in (said_N, said_M))
+    count_K, new_K = (images_a_class(said, len(classes)) for said in (said_N, said_M))
     p_K = holm(np.array([_fisher(int(a), len(said_N), int(b), len(said_M)) for a, b in zip(count_K, new_K)]))
     shares = []
     for place, name in enumerate(classes):

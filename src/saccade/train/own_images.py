@@ -61,15 +61,16 @@ def places_of(run: Path, given: str) -> tuple[str, ...]:
 def own_source(run: Path, given: str, classes: Sequence[str], task: Task = ONE_LABEL) -> DataSource:
     """The source of the run directory `run` that knows `classes` and asks for what `task` does, or the one that was
     `given` in its place. Raises UsageError, DataError."""
+    several = task.kind != ONE_LABEL.kind
     if given:
-        source = open_source(given, several=bool(task.target), target=task.target)
+        source = open_source(given, several=several, target=task.target)
         _refuse_other_task(source, task, run)
         return source
     places = places_of(run, given)
     for place in places:
         _refuse_unfollowed(run, place)
     try:
-        source = open_source(places[0], several=bool(task.target), target=task.target)
+        source = open_source(places[0], several=several, target=task.target)
         return open_joined(source, places[1:], classes) if places[1:] else source
     except DataError as error:
         raise DataError(
@@ -82,12 +83,15 @@ def _refuse_other_task(source: DataSource, task: Task, run: Path) -> None:
     if task == ONE_LABEL:
         source.task.refuse_unknown("--source")
     elif source.task.kind != task.kind:
-        has = f"a {source.task.kind}" if source.task.target else source.task.kind
-        learned = f"a {task.kind}" if task.target else task.kind
         raise UsageError(
-            f"--source has {has} for an image, and {printable(str(run))} learned {learned}.\n"
+            f"--source has {_kind_words(source.task)} for an image, and {printable(str(run))} learned "
+            f"{_kind_words(task)}.\n"
             f"Give the images that the run learned from, with their labels as they were."
         )
+
+
+def _kind_words(task: Task) -> str:
+    return f"a {task.kind}" if task.target else task.kind
 
 
 def _refuse_unfollowed(run: Path, place: str) -> None:
@@ -186,11 +190,22 @@ def own_parts(run: Path, manifest: Manifest, given: str, num_threads: int) -> Ow
 
 
 def _own_labels(source: DataSource, index_N: np.ndarray, manifest: Manifest) -> np.ndarray:
-    """The labels of the images in the order of the run's classes, int64 (N,); numbers as they are, float64."""
+    """The labels of the images in the order of the run's classes, int64 (N,), of several (N, K) of 0 and 1; numbers as
+    they are, float64. Raises DataError where they are of another kind by now."""
+    task = manifest.task
+    if source.task.kind != task.kind:
+        raise DataError(
+            f"{printable(source.name)} has {_kind_words(source.task)} for an image now, and the run learned "
+            f"{_kind_words(task)}.\nGive the labels as they were: --source SOURCE."
+        )
     label_N = labels_of(source, index_N)
-    if manifest.task.is_number:
+    if task.is_number:
         return label_N
     order_S = np.array([manifest.classes.index(name) for name in source.classes], np.int64)
+    if task.is_several:
+        own_NK = np.zeros((len(label_N), len(manifest.classes)), np.int64)
+        own_NK[:, order_S] = label_N
+        return own_NK
     own_N: np.ndarray = order_S[label_N]
     return own_N
 

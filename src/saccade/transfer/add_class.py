@@ -144,8 +144,11 @@ def _add(work: AddClassWork, folder: RunFolder, progress: RunProgress, command: 
             f"with further classes.\n"
             f"Put all classes into one folder, and train again: saccade transfer FOLDER --folds {begun.split.folds}."
         )
-    more = open_more(work.more, manifest.classes, work.run)
-    joined = JoinedSource(own_source(run, work.source, manifest.classes), more, manifest.classes)
+    more = open_more(work.more, manifest.classes, work.run, manifest.task.is_several)
+    own = own_source(run, work.source, manifest.classes, manifest.task)
+    joined = JoinedSource(own, more, manifest.classes)
+    if manifest.task.is_several:
+        progress.note(f"images that were there are taken to have none of the new labels: {_names(joined, manifest)}")
     with GIVEN_SOURCES.known(joined.name, joined.digest, joined) as text:
         request = TransferRequest(
             source=text, weights=str(work.run), freeze=ALL, seed=begun.seed, settings=list(work.settings)
@@ -154,7 +157,12 @@ def _add(work: AddClassWork, folder: RunFolder, progress: RunProgress, command: 
         images = _images(joined, work.run, manifest, begun, config, progress)
         result = transfer(config, folder, work.store, progress, command, images=images)
         write_added(folder.path, (*places_of(run, work.source), work.more))
-        return _compared(work.run, result, images, manifest.classes, more.classes, config.runtime)
+        added = joined.classes[len(manifest.classes) :]
+        return _compared(work.run, result, images, manifest.classes, added, config.runtime)
+
+
+def _names(joined: JoinedSource, manifest: Manifest) -> str:
+    return ", ".join(f"'{printable(name)}'" for name in joined.classes[len(manifest.classes) :][:MAX_NAMED])
 
 
 def _as_begun(config: RunConfig, begun: RunConfig, manifest: Manifest) -> RunConfig:
@@ -244,15 +252,19 @@ def _compared(
     """`result` with the answers before and after on the held-out images of the old classes."""
     judged_N = images.split.without_copies(images.split.judged_part)
     label_N = images.labels(judged_N).numpy()
-    index_N, label_N = judged_N[label_N < len(old)], label_N[label_N < len(old)]
-    num_K = np.bincount(label_N, minlength=len(old))
+    if images.source.task.is_several:
+        index_N, rows_NK = judged_N, label_N[:, : len(old)] > 0
+    else:
+        index_N, label_N = judged_N[label_N < len(old)], label_N[label_N < len(old)]
+        rows_NK = np.arange(len(old)) == label_N[:, None]
+    num_K = rows_NK.sum(axis=0)
     if images.split.judged_part == "train" or not len(index_N):
         nothing = np.zeros(len(old), np.int64)
         return AddedClasses(
             transfer=result, added=added, old=old, comparison=None, num_K=nothing, before_K=nothing, after_K=nothing
         )
-    right_before, right_after = (
-        _right(open_member(path, runtime), images, index_N, label_N) for path in (run, result.run.run_dir)
+    (right_before, before_NK), (right_after, after_NK) = (
+        _right(open_member(path, runtime), images, index_N, rows_NK) for path in (run, result.run.run_dir)
     )
     return AddedClasses(
         transfer=result,
@@ -260,14 +272,15 @@ def _compared(
         old=old,
         comparison=compare_answers(right_before, right_after),
         num_K=num_K,
-        before_K=np.bincount(label_N[right_before], minlength=len(old)),
-        after_K=np.bincount(label_N[right_after], minlength=len(old)),
+        before_K=(rows_NK & before_NK).sum(axis=0),
+        after_K=(rows_NK & after_NK).sum(axis=0),
     )
 
 
-def _right(member: Member, images: Images, index_N: np.ndarray, label_N: np.ndarray) -> np.ndarray:
-    """bool (N,): whether `member` is right; its classes begin with those of the labels."""
+def _right(member: Member, images: Images, index_N: np.ndarray, rows_NK: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(bool (N,): whether `member` is right, bool (N, K): which of the classes that were there it says); its classes
+    begin with those, of which `rows_NK` (bool) are the labels. Of several labels all of them have to be right."""
     classifier: Classifier = join_members([member])
-    answers = pass_over(classifier, images.source, index_N)
-    right_N: np.ndarray = answers.probability_NK.argmax(axis=1) == label_N
-    return right_N
+    said_NK = member.task.said(pass_over(classifier, images.source, index_N).probability_NK)[:, : rows_NK.shape[1]]
+    right_N: np.ndarray = (said_NK == rows_NK).all(axis=1)
+    return right_N, said_NK

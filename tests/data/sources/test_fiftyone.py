@@ -23,7 +23,7 @@ def _images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def opened(labels: Any, classes: Any = ("cat", "dog")) -> DataSource:
     Path("set/labels.json").write_text(json.dumps({"classes": classes, "labels": labels}))
-    return open_source("set")
+    return open_source("set", several=True)
 
 
 def listed(source: DataSource) -> dict[str, str]:
@@ -47,15 +47,32 @@ def test_a_class_without_an_image_is_left_out_and_said():
     assert found.notes == ("a class without an image: cow",)
 
 
+def test_a_field_of_several_classifications_is_read_with_images_of_none():
+    several = [{"label": 2, "confidence": 0.8}, {"label": 0, "confidence": 0.9}]
+    found = opened({"a": several, "b": [1], "sub/c": [], "d": None}, classes=["cat", "dog", "owl", "yak"])
+    assert found.task.is_several
+    assert found.classes == ("cat", "dog", "owl")
+    records = [found.record(index) for index in range(len(found))]
+    assert {record.key: record.all_labels for record in records} == {
+        "a.png": (0, 2),
+        "b.jpg": (1,),
+        "sub/c.png": (),
+    }
+    assert found.notes == (
+        "labels are lists: an image may have several labels",
+        "1 image has no label",
+        "1 image without a label is not used",
+        "a class without an image: yak",
+    )
+    assert opened({"a": ["cat"], "b": ["dog", "cat", "cat"], "d": "dog"}, classes=None).record(1).all_labels == (0, 1)
+    assert opened({"a": [0], "b": [1], "d": []}).task.is_several  # every target is a list
+    mixed = opened({"a": [0], "b": 1, "d": []})  # what one label is, was written in two ways
+    assert (mixed.task.is_several, len(mixed)) == (False, 2)
+
+
 @pytest.mark.parametrize(
     ("labels", "classes", "message"),
     [
-        (
-            {"a": [0, 1]},
-            ["cat", "dog"],
-            "set/labels.json: 'a' has 2 labels; several labels an image are not read from this format.\n"
-            "Keep one label for each image, or leave out the images with several.",
-        ),
         (
             {"a": 7},
             ["cat", "dog"],

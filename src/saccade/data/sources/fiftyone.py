@@ -3,13 +3,15 @@
     labels.json   {"classes": ["cat", "dog"], "labels": {"0001": 0, "more/0002": 1, "0003": null, ...}}
 
 A key is the name of a file below `data/` without its ending. A target is the number of its class, or its name where
-`classes` is null or not there; or {"label": ..., "confidence": ...}. Images without one are not used. Format:
-docs.voxel51.com, import_datasets, FiftyOneImageClassificationDataset.
+`classes` is null or not there; or {"label": ..., "confidence": ...}. Images without one are not used. A field of
+Classifications is exported as a list of targets: images have several labels where a list has more than one, or where
+every target is a list; an empty list is an image of no class then. Format: docs.voxel51.com, import_datasets,
+FiftyOneImageClassificationDataset.
 """
 
 import os
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from ..limits import MAX_FILE_NAME_CHARACTERS, MAX_LABEL_FILE_BYTES, read_small_
 from ..source import DataSource, SourceFormat, register
 from .manifest.files import plain_name
 from .shared.image_files import read_file, walk_images
-from .shared.label_lists import refuse_label_lists
+from .shared.label_lists import ONE, SEVERAL, refuse_label_lists, settle_labels
 from .shared.listing import PackedNames, check_classes, class_order, refuse_twins
 
 DATA, LABELS = "data", "labels.json"
@@ -40,38 +42,45 @@ class FiftyOne(DataSource):
             raise DataError(f"{where} has no 'labels', an object with one entry for each image.\n{REMEDY}")
         files = _names_below(folder / DATA)
         named: dict[str | int, str] = {name: name for name in listed} | dict(enumerate(listed))
-        label_of: dict[str, str] = {}  # of each file
+        is_several = _has_several(labels.values())
+        labels_of: dict[str, tuple[str, ...]] = {}  # of each file
         mentioned: set[str] = set()
         for key, target in labels.items():
             what = f"{where}: '{printable(key[:80])}'"
             file = _file(what, key, files)
-            label = _label(what, target, named)
+            names = _names(what, target, named, is_several)
             if file in mentioned:
                 raise DataError(f"{what} lists {printable(file)} again.\nKeep one entry for each file.")
             mentioned.add(file)
-            if label is not None:
-                label_of[file] = label
-        if not label_of:
+            if names is not None:
+                labels_of[file] = names
+        known = {name for names in labels_of.values() for name in names}
+        if not known:
             raise DataError(f"{where} labels no image.\n{REMEDY}")
         self.name = str(folder)
-        known = set(label_of.values())
         self.classes = tuple(name for name in listed if name in known) or class_order(known)
         check_classes(place, self.classes, "Label images of at least one more class.")
-        refuse_label_lists(place, self.classes, "labels of FiftyOne")
+        refuse_label_lists(place, self.classes, "texts of FiftyOne")
         refuse_twins(place, self.classes, "Write the label the same way for every image.")
-        number_of = {name: number for number, name in enumerate(self.classes)}
-        self._names = PackedNames(map(os.fsencode, label_of))
-        self._labels = array("i", [number_of[label] for label in label_of.values()])
+        place_of: dict[tuple[str, ...], int] = {}
+        places = array("i", [place_of.setdefault(names, len(place_of)) for names in labels_of.values()])
+        values = [names if is_several else names[0] for names in place_of]
+        settled = settle_labels(where, values, SEVERAL if is_several else ONE, self.classes)
+        self.task, self._rows = settled.task, settled.of_rows(np.array(places))
+        self._names = PackedNames(map(os.fsencode, labels_of))
         self._root = os.fsencode(folder / DATA)
-        self.digest = self._names.digest(np.array(self._labels), repr(self.classes).encode())
+        self.digest = self._names.digest(self._rows.content(), repr(self.classes).encode())
         unlisted = sum(file not in mentioned for found in files.values() for file in found)
-        self.notes = tuple(_notes(len(mentioned) - len(label_of), unlisted, [n for n in listed if n not in known]))
+        notes = _notes(len(mentioned) - len(labels_of), unlisted, [n for n in listed if n not in known])
+        several = ["labels are lists: an image may have several labels"] if is_several else []
+        self.notes = (*several, *self._rows.told(), *notes)
 
     def __len__(self) -> int:
         return len(self._names)
 
     def record(self, index: int) -> Record:
-        return Record(key=os.fsdecode(self._names[index]), label=self._labels[index])
+        key = os.fsdecode(self._names[index])
+        return Record(key=key, label=self._rows.label(index), labels=self._rows.labels(index))
 
     def read(self, index: int) -> bytes:
         return read_file(self._root, self._names[index])
@@ -94,17 +103,25 @@ def _classes(where: str, values: Mapping[str, Any]) -> list[str]:
     return classes
 
 
-def _label(where: str, target: Any, classes: Mapping[str | int, str]) -> str | None:
-    """The name of the class; None for an image without a label. Raises DataError."""
+def _has_several(targets: Iterable[Any]) -> bool:
+    """Whether images may have several labels: where a target is a list of more than one, or every one is a list."""
+    known = [target for target in targets if target is not None]
+    sizes = [len(target) if isinstance(target, list) else -1 for target in known]
+    return bool(known) and (max(sizes) > 1 or min(sizes) >= 0)
+
+
+def _names(where: str, target: Any, classes: Mapping[str | int, str], is_several: bool) -> tuple[str, ...] | None:
+    """The names of the classes; None for an image without a label. Raises DataError."""
+    each = target if isinstance(target, list) else [target]
+    names = [name for name in (_name(where, one, classes) for one in each) if name is not None]
+    if not names and not (is_several and target == []):
+        return None
+    return tuple(sorted(set(names)))
+
+
+def _name(where: str, target: Any, classes: Mapping[str | int, str]) -> str | None:
     if isinstance(target, dict):
         target = target.get("label")
-    if isinstance(target, list) and len(target) > 1:
-        raise DataError(
-            f"{where} has {len(target)} labels; several labels an image are not read from this format.\n"
-            f"Keep one label for each image, or leave out the images with several."
-        )
-    if isinstance(target, list):
-        target = next(iter(target), None)
     if target is None:
         return None
     if isinstance(target, str) and not classes and target.strip():

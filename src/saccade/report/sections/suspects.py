@@ -21,15 +21,17 @@ METHOD = (
     "often it is wrong at that confidence. A hint where to look, not a verdict. Where wrong labels go to a class that "
     "looks alike, fewer are found."
 )
+METHOD_OF_NUMBERS = (
+    "Numbers are named that lie farther from what the other images say than the errors of this answer explain, and are "
+    "more likely wrong than right. A hint where to look, not a verdict."
+)
 
 
 def suspects_section(record: RunRecord, pictures: Pictures) -> Markup:
     """Suspected labels of the judged images, with the pictures that the run keeps."""
     probability_NK = probabilities_from_logits(record.logits_NK, record.temperature)
     found = suspect_labels(probability_NK, record.label_N)
-    suspects = find_suspects(
-        found.position_S, found.errors.wrong_N, probability_NK, record.label_N, record.keys, record.classes
-    )
+    suspects = find_suspects(found.listed(), probability_NK, record.label_N, record.keys, record.classes)
     shown = [pictures.small(suspect.position) for suspect in suspects[:MAX_SUSPECTS]]
     more = "All images, those of training too: saccade evaluate RUN SOURCE --label-errors FILE."
     return _section([found.sentence(), more], suspects, shown, pictures, found.has_enough)
@@ -37,7 +39,15 @@ def suspects_section(record: RunRecord, pictures: Pictures) -> Markup:
 
 def checked_labels_section(checked: LabelCheck, pictures: Pictures) -> Markup:
     """Suspected labels of a whole source, with the pictures that the check took."""
-    return _section([checked.sentence()], checked.suspects, checked.pictures, pictures, checked.found.has_enough)
+    are_numbers = any(suspect.numbers is not None for suspect in checked.suspects)
+    return _section(
+        [checked.sentence()],
+        checked.suspects,
+        checked.pictures,
+        pictures,
+        checked.found.has_enough,
+        METHOD_OF_NUMBERS if are_numbers else METHOD,
+    )
 
 
 def _section(
@@ -46,12 +56,13 @@ def _section(
     shown: Sequence[np.ndarray | None],
     pictures: Pictures,
     says_how_likely: bool,
+    method: str = METHOD,
 ) -> Markup:
     cards = [
         _card(suspect, image_HWC, pictures, says_how_likely)
         for suspect, image_HWC in zip(suspects, shown, strict=False)
     ]
-    words = [*told, METHOD]
+    words = [*told, method]
     if len(cards) < len(suspects):
         words.append(f"These are the {len(cards)} that are most likely wrong.")
     return section(
@@ -62,6 +73,16 @@ def _section(
     )
 
 
+def _sides(suspect: Suspect) -> list[Markup]:
+    """What is believed instead, and the label; of numbers there are no probabilities."""
+    if suspect.numbers is not None:
+        return [element("p", {}, f"label {suspect.label}, rather {suspect.suggested}")]
+    return [
+        probability_bar("suggested", suspect.suggested, suspect.suggested_probability, "good"),
+        probability_bar("label", suspect.label, suspect.label_probability, "bad"),
+    ]
+
+
 def _card(suspect: Suspect, image_HWC: np.ndarray | None, pictures: Pictures, says_how_likely: bool) -> Markup:
     picture = None if image_HWC is None else pictured(pictures.picture(image_HWC, suspect.key), "seen")
     likely = f"wrong: {percent(suspect.wrong_probability)} %" if says_how_likely else ""
@@ -70,7 +91,6 @@ def _card(suspect: Suspect, image_HWC: np.ndarray | None, pictures: Pictures, sa
         "li",
         {"class": "card"},
         element("div", {"class": "pictures"}, picture) if picture is not None else None,
-        probability_bar("suggested", suspect.suggested, suspect.suggested_probability, "good"),
-        probability_bar("label", suspect.label, suspect.label_probability, "bad"),
+        *_sides(suspect),
         element("p", {"class": "key"}, f"image {suspect.key}" if suspect.key.isdigit() else suspect.key, tag),
     )
