@@ -22,11 +22,11 @@ from ..data.split import group_numbers
 from ..evaluate.label_metrics import mean_average_precision
 from ..models.surgery import ALL, NONE, find_depth, last_layer
 from ..runs.checkpoint import save_checkpoint
+from ..runs.judging_work import num_passes
 from ..runs.manifest import Manifest
 from ..runs.names import START, TRANSFER
 from ..runs.start_point import Backbone, StartPoint
 from ..train.config import UNWEIGHTED, RunConfig
-from ..train.held_back import MAX_TRAIN
 from ..train.loss import right_images
 from ..train.prepare import Images
 from ..train.progress import RunProgress
@@ -265,12 +265,14 @@ class _Starter:
         self.work.progress.working("measuring a batch of each kind of work")
         task = self.work.images.task
         fits = Fits(config=config, runtime=self.work.runtime, check=self.work.check, task=task)
-        num_judged = len(split.without_copies("test")) + len(validation_N)
-        num_judged += min(MAX_TRAIN, len(split.train_N)) if depths or ladder else 0  # else their features are known
+        num_train, num_validation = len(split.train_N), len(validation_N)
+        if not depths and not ladder:
+            num_train = num_validation = 0  # their features are known
+        judged_N = split.indices(split.judged_part)
         amount = Amount(
             train_N=split.train_N,
             validation_N=validation_N,
-            num_judged=num_judged,
+            num_judged=num_passes(num_train, num_validation, len(judged_N), len(self.work.images.classes)),
             num_processes=self.work.runtime.ranks.world_size,
         )
         looks = Looks(first=ladder.first_look(), others_follow=len(ladder.looks) > 1) if ladder else None

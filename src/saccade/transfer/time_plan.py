@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..core.ranks import ALONE, Ranks
+from ..runs.judging_work import REPORT_S
 
 SHARE_OF_EVIDENCE = 1 / 3
 MARGIN = 1.1  # of an epoch's forecast
@@ -105,19 +106,22 @@ class TimePlan:
     def left(
         self, depths: Sequence[str], fine_tuned: Sequence[str], num_epochs: int, done: float
     ) -> tuple[float, float]:
-        """Between how many seconds all of the work still takes; (0, 0) where nothing is known.
+        """Between how many seconds all of the work still takes, its verdict and report included.
 
         `depths` may still be compared, the next one first; behind one of `fine_tuned`, or none, all is trained for
         `num_epochs`. `done` of the features are there.
         """
         known = self.forecast
+        if not known.judging_s:
+            return 0.0, 0.0
         looks_s = [self.ratio * known.look_s.get(depth, max(known.look_s.values(), default=0.0)) for depth in depths]
         most_s = max(known.epoch_s.values(), default=0.0)
         epochs_s = [self.ratio * num_epochs * known.epoch_s.get(depth, most_s) for depth in fine_tuned]
         sure_s = known.features_s * (1 - done) + known.judging_s
+        report_low_s, report_high_s = REPORT_S
         low_s = sure_s + (looks_s[0] if looks_s else 0.0) + (min(epochs_s) if epochs_s and not depths else 0.0)
         high_s = sure_s + known.num_looks * sum(looks_s) + max(epochs_s, default=0.0)
-        return (1 - DOUBT) * low_s, (1 + DOUBT) * high_s
+        return (1 - DOUBT) * low_s + report_low_s, (1 + DOUBT) * high_s + report_high_s
 
     def left_out(self, depth: str) -> str:
         """What is added to the sentence of a choice where `depth` was not measured for want of time."""

@@ -129,7 +129,7 @@ def test_a_run_is_watched_as_it_grows_and_is_killed_and_what_the_studio_said_sta
         watched.wait_until("document.getElementById('stage').textContent === 'Epoch 1 of 10 is done.'")
         page.wait_for_selector("#curves svg")
         assert page.locator("h2 >> text=Training").count() == 1
-        assert page.inner_text("#left").startswith("9 to 10 min until all epochs are done")
+        assert page.inner_text("#left").startswith("9 to 10 min left, judging included.")
         send_epoch(trainer)
         watched.wait_until("document.querySelector('#curves').textContent.includes('validation 0.500')")
         trainer.send_signal(signal.SIGKILL)
