@@ -231,9 +231,9 @@ def fit_and_judge(
         with watched_run(context.progress, folder.path, config, cursor.step) as tell_verdict:
             cursor = _fitted(training, folder, images, cursor, context)
             best = kept_checkpoint(folder.path, runtime)
-            told = told_judging(images, num_judged(images), runtime.ranks, context.progress)
+            passed = told_judging(images, num_judged(images), runtime.ranks, context.progress)
             check, crossed = context.stop.check, context.crossed
-            judgement = judge(folder.path, best, images, config, runtime, check, crossed=crossed, passed=told)
+            judgement = judge(folder.path, best, images, config, runtime, check, crossed=crossed, passed=passed)
             tell_verdict(metrics_json(judgement.metrics))
     except Stopped as error:
         told = stopped(config, folder, error.exit_code)

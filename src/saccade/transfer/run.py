@@ -330,9 +330,9 @@ def _finish(
         with watched_run(context.progress, folder.path, known, 0) as tell_verdict:
             split = images.split
             num_images = len(split.indices(split.judged_part)) if kept.as_head_sees else num_judged(images)
-            told = told_judging(images, num_images, ranks, context.progress)
+            passed = told_judging(images, num_images, ranks, context.progress)
             check, crossed = context.stop.check, context.crossed
-            judgement = judge(folder.path, best, images, known, runtime, check, kept, crossed, told)
+            judgement = judge(folder.path, best, images, known, runtime, check, kept, crossed, passed)
             tell_verdict(metrics_json(judgement.metrics))
         result = TrainResult(
             run_dir=folder.path,
