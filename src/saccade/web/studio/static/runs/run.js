@@ -3,6 +3,7 @@
 import { ageWords, poll } from "../live.js";
 import { remembered } from "../memory.js";
 import { Curves } from "./curves.js";
+import { startLargeMatrix } from "./matrix.js";
 
 const run = document.getElementById("run");
 const viewer = document.getElementById("viewer");
@@ -51,6 +52,7 @@ async function loadPart() {
   const response = await fetch(`/runs/${run.dataset.run}/parts/${part.dataset.part}`);
   if (response.ok) {
     part.innerHTML = await response.text();
+    arrangeTables(part); // tables.js
   } else {
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     part.replaceChildren(...page.getElementById("main").childNodes);
@@ -86,7 +88,7 @@ function startMatrix() {
   });
   window.addEventListener("popstate", () => location.reload());
   document.addEventListener("keydown", (event) => {
-    const cell = event.target.closest?.(".matrix td");
+    const cell = event.target.closest?.(".matrix:not(.large) td");
     const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
     if (!cell || !step) return;
     event.preventDefault();
@@ -235,6 +237,7 @@ function startImages() {
 startImages();
 if (run) {
   startMatrix();
+  startLargeMatrix();
   if (curvesRoot && "pending" in curvesRoot.dataset) curves.renew();
   loadPart();
   addCopyButton();
