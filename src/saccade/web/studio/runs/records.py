@@ -75,7 +75,7 @@ class Records:
             raise not_shown(error) from None
 
     def mistakes(self, run: Run) -> list[Mistake]:
-        """Every wrong answer, the most confident first; found once, since doubts about labels are fitted to all of them.
+        """Every wrong answer, the most confident first; found once: doubts about labels are fitted to all answers.
         Raises Refusal as `record`, and where an image has no single right answer."""
         record = self.record(run)
         if record.task.is_several or record.task.is_number:
