@@ -1,5 +1,6 @@
 // The pages of a run: a live run renews itself; images enlarge, are marked, and show where the evidence lies.
 
+import { offerSaving } from "../drawing.js";
 import { ageWords, poll } from "../live.js";
 import { remembered } from "../memory.js";
 import { Curves } from "./curves.js";
@@ -53,6 +54,7 @@ async function loadPart() {
   if (response.ok) {
     part.innerHTML = await response.text();
     arrangeTables(part); // tables.js
+    offerSaving(part);
   } else {
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     part.replaceChildren(...page.getElementById("main").childNodes);
@@ -235,6 +237,7 @@ function startImages() {
 }
 
 startImages();
+offerSaving(document);
 if (run) {
   startMatrix();
   startLargeMatrix();
