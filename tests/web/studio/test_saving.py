@@ -16,7 +16,7 @@ from saccade.web.process import RunningServer
 @pytest.mark.parametrize(
     ("path", "button", "name"),
     [
-        ("/runs/{second}", "#curves .saves button >> text={kind}", "accuracy-correct"),
+        ("/runs/{second}", "#curve-part .saves button >> text={kind}", "accuracy-correct"),
         ("/design?network=lenet5", "#save-{kind}", "network"),
     ],
 )

@@ -9,7 +9,7 @@ import { startLargeMatrix } from "./matrix.js";
 const run = document.getElementById("run");
 const viewer = document.getElementById("viewer");
 const TOLD_EACH_MS = 10000;
-const curvesRoot = document.getElementById("curves");
+const curvesRoot = document.getElementById("curve-part");
 const curves = curvesRoot ? new Curves(curvesRoot, run.dataset.run) : null;
 
 // --- a run that goes on
