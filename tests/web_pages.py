@@ -37,6 +37,9 @@ OVERFLOW_PX = "document.documentElement.scrollWidth - document.documentElement.c
 NOT_REACHED = """[...document.querySelectorAll('a[href], button, input, select, textarea, summary')].filter(
   (part) => part.tabIndex < 0 && !part.disabled && part.checkVisibility()).map((part) => part.outerHTML.slice(0, 90))"""
 
+TWICE = """[...document.querySelectorAll('[id]')].map((part) => part.id)
+  .filter((id, place, all) => all.indexOf(id) !== place)"""
+
 
 @contextmanager
 def started_browser() -> Iterator[Any]:
@@ -87,6 +90,7 @@ class Watched:
         overflow_px = self.page.evaluate(OVERFLOW_PX)
         found += [f"{overflow_px} px too wide"] if overflow_px > 0 else []
         found += [f"no Tab to {text}" for text in self.page.evaluate(NOT_REACHED)]
+        found += [f"two elements have the id {name}" for name in self.page.evaluate(TWICE)]
         found += [
             f"contrast {ratio:.2f} of '{text}'" for text, ratio in self.page.evaluate(SVG_CONTRAST) if ratio < 4.5
         ]

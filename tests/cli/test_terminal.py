@@ -378,5 +378,16 @@ def test_the_time_left_of_the_whole_job_stands_in_the_live_line(monkeypatch: pyt
 
     written(100, False, work)
     assert drawn == ["epoch 2  batch 5/10  loss 1.250  acc 25.0 %  2 to 4 min left"]
+
+    def judge(said: console.RunConsole) -> None:
+        said.time_left(130.0, 260.0)
+        clock[0] += 75.0
+        said.working("judging 505 images, 40 % done")
+        clock[0] += 200.0
+        said.working("judging 505 images, 90 % done")
+
+    drawn.clear()
+    written(100, False, judge)
+    assert drawn == ["judging 505 images, 40 % done  55 s to 3 min left", "judging 505 images, 90 % done"]
     text = written(0, True, lambda said: (said.time_left(130.0, 260.0), said.epoch(RESULT)))
     assert text.endswith("img/s 1,234  2 to 4 min left\n")

@@ -137,7 +137,7 @@ def test_of_several_labels_each_class_is_weighed_by_itself_and_the_tests_are_cor
     alone = suspect_several(probability_NK, label_NK, only)
     assert (len(alone.position_S), alone.num_images) == (0, 300)
     assert suspect_several(probability_NK, label_NK, np.zeros((300, 3), bool)).sentence() == (
-        "None of 0 labels is suspected: the classifier confidently disagrees with none."
+        "None of 0 labels is suspected: the classifier disagrees with none."
     )
 
 

@@ -4,6 +4,7 @@ One browser and one tab for all; skipped, with the reason, where there is none.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from importlib import resources, util
 from pathlib import Path
@@ -274,6 +275,7 @@ def test_every_page_opens_alone_and_fits_in_both_themes(tab: Tab, axe: str, name
     assert tab.problems == []
     assert {address for address in tab.requests if not address.startswith("data:")} == {path.as_uri()}
     assert path.stat().st_size < 400_000
+    assert len(re.sub(r"data:image[^\"']*", "", path.read_text(encoding="utf-8"))) < 150_000, "without its images"
 
 
 def test_0_30_30_0_is_reproduced_and_every_number_can_be_walked_to(tab: Tab, tmp_path: Path):

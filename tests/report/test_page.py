@@ -170,11 +170,12 @@ def test_a_trial_that_was_not_kept_is_told(make_run: Callable, tmp_path: Path):
 
 
 def test_nothing_comes_from_outside_and_nothing_runs_but_the_one_script(page: Page, text: str):
-    """Which is the package's own file, letter by letter: nothing of a run gets into it."""
+    """Which is the package's own files, letter by letter: nothing of a run gets into it."""
     assert not [tag for tag, _ in page.elements if tag in ("iframe", "object", "link", "form", "base")]
     assert [attributes for tag, attributes in page.elements if tag == "script"] == [{}]
     script = re.search(r"<script>(.*?)</script>", text, re.S).group(1)
-    assert script == (files("saccade.report") / "page.js").read_text(encoding="utf-8")
+    own = [(files("saccade.report") / name).read_text(encoding="utf-8") for name in ("tables.js", "page.js")]
+    assert script == "".join(own)
     for name in ("innerHTML", "outerHTML", "insertAdjacentHTML", "eval(", "fetch(", "XMLHttpRequest", "import("):
         assert name not in script, "text of strangers stays text, and nothing is asked for"
     for _, attributes in page.elements:

@@ -15,6 +15,7 @@ from tests.processes import PATIENCE_S
 from saccade.classify.run_list import progress_words, read_run_list, verdict_words
 from saccade.core import documents, lock
 from saccade.core.errors import CheckpointError, UsageError
+from saccade.core.head_name import head_words
 from saccade.runs import listing
 from saccade.runs.checkpoint import find_checkpoint, holds_checkpoint
 from saccade.runs.listing import FoundRuns, find_runs, list_runs
@@ -202,8 +203,21 @@ def test_the_list_says_what_is_damaged_and_how_stopped_runs_go_on(tmp_path: Path
         "half": "stopped",
         "whole": "finished",
     }
+    assert {entry["head"] for entry in entries.values()} == {None}
     assert entries["half"]["go_on"] == f"saccade train --resume --out {tmp_path}/half"
     assert entries["whole"]["value"] == json.loads((tmp_path / "whole" / "evaluation.json").read_text())["top1"]
+
+
+def test_the_list_says_what_kind_of_last_layer_a_transfer_has(tmp_path: Path):
+    run = finished_run(tmp_path / "transferred")
+    manifest = run / "checkpoint-best" / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"model": "squeezenet1.1+hidden256"}))
+    found = read_run_list(tmp_path)
+    assert found.display_rows()[1][0][3].endswith(", 256 hidden units")
+    assert found.as_json()["runs"][0]["head"] == "256 hidden units"
+    assert [head_words(text) for text in ("resnet18+linear", "resnet18+loglinear", "resnet18", "a+b", "x+hidden0")] == [
+        "linear", "log-linear", "", "", "",
+    ]  # fmt: skip
 
 
 def test_the_terminal_lists_runs_without_importing_torch(tmp_path: Path):

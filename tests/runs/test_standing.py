@@ -144,8 +144,8 @@ def test_the_time_that_is_left_is_that_of_the_latest_epochs_less_what_has_passed
     assert watched.look().left_s(now_s) is None  # nobody trains
     with lock.exclusive(run):
         standing = watched.look()
-        assert standing.left_s(now_s) == pytest.approx((4 * 12.0, 4 * 1.1 * 16.0), abs=0.1)
-        assert standing.left_s(now_s + 50) == pytest.approx((0.0, 4 * 1.1 * 16.0 - 50), abs=0.1)
+        assert standing.left_s(now_s) == pytest.approx((4 * 12.0 + 1, 4 * 1.1 * 16.0 + 6), abs=0.1)
+        assert standing.left_s(now_s + 50) == pytest.approx((0.0, 4 * 1.1 * 16.0 + 6 - 50), abs=0.1)
         assert not standing.is_stale(now_s + 119)
         assert standing.is_stale(now_s + 121)
 
@@ -155,10 +155,47 @@ def test_the_time_that_is_left_counts_folds_and_members_that_have_not_begun(run:
     part = WatchedRun(run).look()
     stopped_early = replace(part, figures=VerdictFigures())
     folds = replace(part, state="running", epochs=(), num_parts=3, parts=(stopped_early, part))
-    # 6 epochs of the second, 10 of the third and 10 of the run for use, which an ensemble has not
-    assert folds.left_s(folds.active_s) == pytest.approx((260.0, 286.0))
-    assert replace(folds, is_ensemble=True).left_s(folds.active_s) == pytest.approx((160.0, 176.0))
+    # 6 epochs of the second, 10 of the third and 10 of the run for use, which an ensemble has not; each is reported
+    assert folds.left_s(folds.active_s) == pytest.approx((260.0 + 3, 286.0 + 18))
+    together = replace(folds, is_ensemble=True)
+    assert together.left_s(folds.active_s) == pytest.approx((160.0 + 5, 176.0 + 30)), "the members' verdict, too"
     assert replace(folds, parts=()).left_s(folds.active_s) is None, "no epoch is done"
+
+
+def test_the_time_that_is_left_has_the_judging_in_it(run: Path):
+    """1,000 training images at 200 a second are 5 s of each epoch; what is left of it are 100 validation images."""
+    data: dict[str, Any] = {"classes": ["cat", "dog"], "num_samples": 1500}
+    data["counts"] = {"train": [500, 500], "validation": [60, 40], "test": [250, 150]}
+    (run / "data.json").write_text(json.dumps(data))
+    event = json.loads(line(10)) | {"images_per_second": 200.0}
+    append(
+        run, "".join(json.dumps(event | {"seconds": seconds, "epoch": at}) + "\n" for at, seconds in ((9, 6), (10, 7)))
+    )
+    now_s = (run / "metrics.jsonl").stat().st_mtime
+    watched = WatchedRun(run)
+    with lock.exclusive(run):
+        # 400 test, 100 validation and 1,000 training images pass, at 1 to 2 s for 100; then the report, 1 to 6 s
+        assert watched.look().left_s(now_s) == pytest.approx((15 * 1 + 1, 15 * 1.1 * 2 + 6), abs=0.1)
+        assert watched.look().left_s(now_s + 10) == pytest.approx((6, 29), abs=0.1)
+        data["counts"]["validation"] = [0, 0]
+        (run / "data.json").write_text(json.dumps(data))
+        now_s = (run / "data.json").stat().st_mtime
+        # 1,400 images at 0.1 to 0.6 of what training took for them
+        assert watched.look().left_s(now_s) == pytest.approx((0.1 * 7 + 1, 0.6 * 7 + 6), abs=0.1)
+
+
+def test_a_transfer_without_epochs_is_being_judged_once_its_last_layer_is_fitted(run: Path):
+    (run / "transfer.json").write_text('{"frozen": "all", "judging_s": 40.0, "epochs": 0}')
+    now_s = (run / "transfer.json").stat().st_mtime
+    watched = WatchedRun(run)
+    assert watched.look().left_s(now_s) is None
+    with lock.exclusive(run):
+        standing = watched.look()
+        assert standing.is_fitted
+        assert standing.left_s(now_s) == pytest.approx((0.75 * 40 + 1, 1.25 * 40 + 6), abs=0.1)
+        assert standing.left_s(now_s + 60) == (0.0, 0.0)
+        (run / "transfer.json").write_text('{"frozen": "stage2", "judging_s": 40.0}')
+        assert watched.look().left_s(now_s) is None, "epochs follow, and nothing tells how long one takes"
 
 
 def test_a_long_epoch_is_not_taken_for_silence(run: Path):

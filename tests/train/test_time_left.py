@@ -6,7 +6,7 @@ import pytest
 from saccade.cli.console import left_words
 from saccade.core.durations import between_words
 from saccade.train.progress import OneOfSeveral, Silent
-from saccade.train.time_left import Pace, TimeLeft, TrainingTime
+from saccade.train.time_left import JudgingTime, Pace, TimeLeft, TrainingTime
 
 
 class Clock:
@@ -72,6 +72,23 @@ def test_growing_images_are_counted_by_their_area():
     expected_s = 10.0 + 40.0 + 40.0
     assert left.low_s < expected_s + 3 < left.high_s
     assert left.high_s - left.low_s < expected_s
+
+
+def test_judging_tells_what_is_left_of_it_by_the_images_that_have_passed():
+    clock = Clock()
+    taken = JudgingTime(num_passes=1000, clock=clock)
+    taken.passed(100)  # loading the first batch is counted nowhere
+    assert (taken.left(), taken.share) == (TimeLeft(low_s=0.0, high_s=0.0), 0.1)
+    for _ in range(4):
+        clock.now_s += 2.0
+        taken.passed(100)
+    left = taken.left()
+    assert left.low_s < 500 / 50 < left.high_s
+    assert (taken.share, left.low_s > 1, left.high_s < 500 / 50 * 1.6 + 6) == (0.5, True, True)
+    for _ in range(6):
+        clock.now_s += 2.0
+        taken.passed(100)
+    assert (taken.share, taken.left()) == (1.0, TimeLeft(low_s=1.0, high_s=6.0)), "the report is left"
 
 
 def test_nothing_done_is_nothing_said():

@@ -100,6 +100,14 @@ def test_epochs_are_as_many_as_fit_with_a_margin_and_a_slow_machine_gets_fewer()
     assert plan(1, gone_s=50).epochs_for("stage3", 8) == 0
 
 
+def test_the_time_left_has_judging_and_the_report_in_it():
+    """Nothing is compared and nothing fine-tuned: half of the features, judging of 10 s, and the report."""
+    assert plan(0).left([], [], 8, done=0.5) == pytest.approx((0.75 * 35 + 1, 1.25 * 35 + 6))
+    assert plan(0).left([], ["stage3"], 8, done=1.0) == pytest.approx((0.75 * 250 + 1, 1.25 * 250 + 6))
+    unknown = TimePlan(forecast=Forecast(features_s=0, look_s={}, epoch_s={}, judging_s=0))
+    assert unknown.left(["stage3"], ["stage3"], 8, done=1.0) == (0.0, 0.0)
+
+
 @pytest.mark.parametrize(("look_s", "ratio"), [(0.0, 0.5), (20.0, 1.0), (1000.0, 4.0)])
 def test_one_odd_measurement_does_not_upset_the_forecast(look_s: float, ratio: float):
     known = plan(5)

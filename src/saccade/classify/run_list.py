@@ -7,6 +7,7 @@ from typing import Any
 
 from ..core.display import Displayed, figure
 from ..core.errors import counted, printable, shell_word
+from ..core.head_name import head_words
 from ..evaluate.rates import number, percent
 from ..runs.listing import list_runs
 from ..runs.standing import Figure, Standing
@@ -97,6 +98,8 @@ def progress_words(run: Standing) -> str:
     if run.num_parts:
         finished = sum(part.state == "finished" for part in run.parts)
         return f"{finished} of {run.num_parts} {'members' if run.is_ensemble else 'folds'} finished"
+    if run.is_fitted:
+        return "" if run.state == "finished" else "the last layer is fitted"
     if run.num_fits:
         return f"{counted(run.num_fits, 'depth')} measured"
     return "" if run.state == "finished" else "before the first epoch"
@@ -111,6 +114,7 @@ def run_json(run: Standing) -> dict[str, Any]:
         "problem": _first_line(run.problem) or None,
         "verb": run.config.verb,
         "model": run.config.model,
+        "head": head_words(run.model) or None,
         "source": run.config.source,
         "recipe": run.config.recipe,
         "seed": run.config.seed,
@@ -135,7 +139,8 @@ def run_json(run: Standing) -> dict[str, Any]:
 def _row(run: Standing) -> list[str]:
     config = run.config
     network = config.transfer.backbone or config.model
-    named = f"{network}, {run.num_parts} {'members' if run.is_ensemble else 'folds'}" if run.num_parts else network
+    head, parts = head_words(run.model), "members" if run.is_ensemble else "folds"
+    named = network + (f", {head}" if head else "") + (f", {run.num_parts} {parts}" if run.num_parts else "")
     return [
         printable(str(run.path)),
         run.state,

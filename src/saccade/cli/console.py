@@ -74,7 +74,7 @@ class RunConsole:
         self._first_step = True
         self._started_s = time.monotonic()
         self._has_headings = False
-        self._left = ""
+        self._left_until_s = (0.0, 0.0)
 
     @property
     def seconds(self) -> float:
@@ -96,7 +96,14 @@ class RunConsole:
 
     def time_left(self, low_s: float, high_s: float) -> None:
         """How long all of the work still takes: a part of the live line."""
-        self._left = left_words(low_s, high_s)
+        now_s = time.monotonic()
+        self._left_until_s = (now_s + low_s, now_s + high_s)
+
+    @property
+    def _left(self) -> str:
+        """How long all of it still takes; what has passed since it was told is no part of it."""
+        low_s, high_s = (max(0.0, until_s - time.monotonic()) for until_s in self._left_until_s)
+        return left_words(low_s, high_s)
 
     def begun(self, run_dir: "Path", config: "RunConfig", step: int) -> None:
         """Nothing: its first lines have it."""

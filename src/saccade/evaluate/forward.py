@@ -45,6 +45,10 @@ def keep_going() -> None:
     """Nothing stands in the way of the next batch."""
 
 
+def untold(num_images: int) -> None:
+    """Nobody asks how far the work is."""
+
+
 @torch.inference_mode()
 def collect_outputs(
     model: nn.Module,
@@ -53,13 +57,15 @@ def collect_outputs(
     runtime: Runtime,
     precision: torch.dtype,
     check: Callable[[], None] = keep_going,
+    passed: Callable[[int], None] = untold,
 ) -> Outputs:
     """The logits of every image of `loader`, computed in `precision`. The model is left in evaluation mode.
 
     The processes of a run share its batches out, whole ones, since the bits of logits depend on how a batch is cut.
     Each has all outputs then, the same for any number of processes. All call it, with the same images.
 
-    `check` is called in front of every batch, and while one is waited for; what it raises ends the work.
+    `check` is called in front of every batch, and while one is waited for; what it raises ends the work. `passed` hears
+    how many images passed, behind each batch of this process.
     """
     model.eval()
     ranks = runtime.ranks
@@ -68,6 +74,7 @@ def collect_outputs(
         for batch in islice(loader.epoch(0, first_batch=own.start, shuffle=False, check=check), len(own)):
             check()
             logits_BK = forward(model, batch.image_BCHW, preprocessing, runtime, precision).cpu()
+            passed(len(batch.index_B))
             yield Outputs(logits_NK=logits_BK.numpy(), label_N=batch.target.numpy(), index_N=batch.index_B)
 
     parts = shared_out(ranks, loader.num_batches, forwarded)

@@ -7,18 +7,17 @@ these means: a few channels answer to one thing in a photo ten times as loudly a
 and dropout 0.5. Networks that end in a dense layer need no new head for `linear`: theirs is one.
 """
 
-import re
 from collections import OrderedDict
 
 import torch
 from torch import nn
 
 from ..core.errors import ModelError, printable
+from ..core.head_name import WORD
 from .architecture import MODELS, ImageClassifier, ModelSpec, build_model
 from .layers import GlobalAveragePool
 
 LINEAR, LOGLINEAR = "linear", "loglinear"
-WORD = re.compile(r"linear|loglinear|hidden([1-9]\d{0,4})", re.ASCII)
 
 
 class SignedLog(nn.Module):
@@ -54,14 +53,6 @@ def network_words(text: str) -> str:
     match = WORD.fullmatch(word)
     hidden = f" behind {match[1]} hidden units" if match and match[1] else ""
     return f"{name} with a new last layer{hidden}"
-
-
-def head_words(text: str) -> str:
-    """`linear`, `log-linear` or `256 hidden units`: what a new last layer is; "" of a network without one."""
-    match = WORD.fullmatch(text.partition("+")[2]) if has_new_head(text) else None
-    if match is None:
-        return ""
-    return f"{match[1]} hidden units" if match[1] else {LINEAR: "linear", LOGLINEAR: "log-linear"}[match[0]]
 
 
 def build_with_new_head(text: str, spec: ModelSpec) -> ImageClassifier:

@@ -29,6 +29,7 @@ DASHES = [SOLID, DASHED, [2, 2], [9, 3], [9, 3, 2, 3], [1, 4]]
 PLOT = re.compile(
     r'transform="translate\(([\d.]+),([\d.]+)\)"><g><g transform="translate\(0,0\)"><path d="M0,0h([\d.]+)v([\d.]+)h'
 )
+FEW_POINTS = 3  # of a line of fewer than so many the points are drawn, too
 LABEL_GAP = 0.075  # of the height of a chart, between the names of two lines
 Layer = dict[str, Any]  # a part of a chart, as Vega-Lite names it
 WHOLE: Layer = {"domain": [0, 1]}
@@ -125,8 +126,11 @@ def overlay_chart(lines: Sequence[Line], axes: tuple[Axis, Axis]) -> str:
     ends = _apart([{"x": line.x[-1], "y": line.y[-1], "series": line.name} for line in lines], down["scale"]["domain"])
     text: Layer = {"type": "text", "align": "left", "dx": 4, "fontSize": FONT_PX, "fontWeight": 600, "color": INK}
     label = {"x": _number("x"), "y": _number("y"), "text": {"field": "series", "type": "nominal"}}
-    mark: Layer = {"type": "line", "strokeWidth": 2, "point": len(rows) < 3 * len(lines)}
-    return _svg([_layer(rows, mark, encoding), _layer(ends, text, label)])
+    mark: Layer = {"type": "line", "strokeWidth": 2}
+    short = {line.name for line in lines if len(line.x) < FEW_POINTS}
+    dots: Layer = {"type": "circle", "size": 40, "opacity": 1}
+    dotted = [_layer([row for row in rows if row["series"] in short], dots, encoding)] if short else []
+    return _svg([_layer(rows, mark, encoding), *dotted, _layer(ends, text, label)])
 
 
 def line_key(number: int) -> Markup:

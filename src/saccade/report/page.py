@@ -156,7 +156,12 @@ def _picture_notes(record: RunRecord, pictures: Pictures) -> list[str]:
     return []
 
 
+def page_script() -> str:
+    """What a report does where scripts are on: its tables, which the studio shows too, and its pictures."""
+    return "".join(files(__package__).joinpath(name).read_text(encoding="utf-8") for name in ("tables.js", "page.js"))
+
+
 def document(title: str, body: Markup) -> str:
     """A page with the style and the script of reports."""
     style = stylesheet() + files(__package__).joinpath("page.css").read_text(encoding="utf-8")
-    return closed_document(title, body, style, files(__package__).joinpath("page.js").read_text(encoding="utf-8"))
+    return closed_document(title, body, style, page_script())

@@ -69,9 +69,14 @@ def heat_colours() -> list[str]:
     return ["#" + "".join(f"{round(a + f * (b - a)):02X}" for a, b in zip(start, end)) for f in fractions]
 
 
+def heat_step(share: float) -> int:
+    """1 to 10: the step of a cell with `share` (0 to 1) of its row, which is not empty."""
+    return max(1, min(HEAT_STEPS, round(share * HEAT_STEPS)))
+
+
 def heat_class(share: float) -> str:
     """The class of a cell with `share` (0 to 1) of its row; empty for zero."""
-    return f"heat{max(1, min(HEAT_STEPS, round(share * HEAT_STEPS)))}" if share > 0 else ""
+    return f"heat{heat_step(share)}" if share > 0 else ""
 
 
 def readable_on(colour: str) -> str:

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from ..core import lock
 from ..core.errors import CheckpointError, ConfigError, printable, shell_word
-from .files import Count, Finite, Rate, RunFile, Text, read_json_file
+from .files import Count, Finite, Rate, RunFile, Seconds, Text, read_json_file
+from .judging_work import PASS_SHARE, REPORT_S, num_passes
 from .log import EpochEvent, GrowingLog
 from .measured import read_measured
 from .names import (
@@ -36,7 +37,7 @@ from .names import (
     member_name,
 )
 from .settings import Found, read_settings
-from .summary import DEFAULTS, ConfigFacts, read_config_facts, read_data_summary, read_environment
+from .summary import DEFAULTS, ConfigFacts, DataSummary, read_config_facts, read_data_summary, read_environment
 
 State = Literal["running", "finished", "stopped", "damaged"]
 FigureName = Literal["top1", "map", "mae"]
@@ -48,6 +49,9 @@ WATCHED = (*BEGUN, FOUND, DATA, MEASURED, TRANSFER, METRICS_LOG, EVALUATION, FOL
 MAX_PARTS = 20  # members of an ensemble, or folds
 SILENT_S = 120.0  # after which a training that is said to run may hang; an epoch may take longer
 RECENT_EPOCHS = 5  # of which the time that is left is told
+SLOWER = 1.1  # than the slowest of these
+DOUBT = 0.25  # of a forecast, as a share
+EVERYTHING = "all"  # is frozen but the last layer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +95,34 @@ class VerdictFigures(RunFile):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NumImages:
+    """How many images of a run are in each split, and how many pass to judge it."""
+
+    train: int
+    validation: int
+    test: int
+    passes: int
+
+    def judging_s(self, epochs: tuple[EpochEvent, ...]) -> tuple[float, float]:
+        """(least, most) seconds that judging takes, by the validations of `epochs`; by their training where there are
+        none."""
+        training = [self.train / event.images_per_second if event.images_per_second else 0.0 for event in epochs]
+        if self.validation:
+            spent = [max(0.0, event.seconds - took_s) for event, took_s in zip(epochs, training, strict=True)]
+            low_s, high_s = (self.passes / self.validation * each for each in (min(spent), SLOWER * max(spent)))
+        else:
+            share = self.passes / max(1, self.train)
+            low_s, high_s = PASS_SHARE[0] * share * min(training), PASS_SHARE[1] * share * max(training)
+        return low_s + REPORT_S[0], high_s + REPORT_S[1]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Standing:
     """What the files of a run say. `problem` names the file that is damaged, "" where none is. Times are seconds since
     1970: `begun_s` None where nothing says it, `active_s` when a file changed last. `num_fits`: measurements that a
-    transfer has finished to choose its depth. `parts` are the members of an ensemble, or the folds, that were begun, of
-    `num_parts`."""
+    transfer has finished to choose its depth. `frozen_judging_s`: of a transfer that has all but its last layer frozen,
+    and so no epochs, what judging was expected to take. `parts` are the members of an ensemble, or the folds, that were
+    begun, of `num_parts`."""
 
     path: Path
     state: State
@@ -110,6 +137,8 @@ class Standing:
     begun_s: float | None
     active_s: float
     num_fits: int
+    num_by_split: NumImages | None = None
+    frozen_judging_s: float | None = None
     is_ensemble: bool = False
     num_parts: int = 0
     parts: tuple["Standing", ...] = ()
@@ -134,6 +163,13 @@ class Standing:
         return max((event.epoch for event in self.epochs if event.is_best), default=None)
 
     @property
+    def is_fitted(self) -> bool:
+        """Whether all training is done, so that it is judged next."""
+        if self.num_parts:
+            return False
+        return self.frozen_judging_s is not None and not self.epochs
+
+    @property
     def resume_command(self) -> str:
         """What goes on with it."""
         return f"saccade {self.config.verb} --resume --out {shell_word(self.path)}"
@@ -149,17 +185,31 @@ class Standing:
         return self.state == "running" and self.silent_s(now_s) > max(SILENT_S, usual_s)
 
     def left_s(self, now_s: float) -> tuple[float, float] | None:
-        """(least, most) seconds until training ends, that of all folds or members included, by the latest epochs; None
-        where nothing tells."""
+        """(least, most) seconds until all of it is judged and reported, folds or members included, by the latest
+        epochs; None where nothing tells."""
+        if self.is_fitted and self.state == "running":
+            expected_s, spent_s = self.frozen_judging_s or 0.0, self.silent_s(now_s)
+            low_s, high_s = (1 - DOUBT) * expected_s + REPORT_S[0], (1 + DOUBT) * expected_s + REPORT_S[1]
+            return max(0.0, low_s - spent_s), max(0.0, high_s - spent_s)
         trained = [run for run in (*self.parts, self) if run.epochs]
         num_left = self._num_left()
         if self.state != "running" or not trained or num_left is None:
             return None
         latest = max(trained, key=lambda run: run.active_s)
-        recent = [event.seconds for event in latest.epochs[-RECENT_EPOCHS:]]
-        spent_s = self.silent_s(now_s)
-        low_s, high_s = (max(0.0, num_left * each - spent_s) for each in (min(recent), 1.1 * max(recent)))
-        return low_s, high_s
+        recent = latest.epochs[-RECENT_EPOCHS:]
+        epoch_s = [event.seconds for event in recent]
+        judging_s = latest.num_by_split.judging_s(recent) if latest.num_by_split else REPORT_S
+        spent_s, num_judgings = self.silent_s(now_s), self._num_judgings()
+        low_s = num_left * min(epoch_s) + num_judgings * judging_s[0] - spent_s
+        high_s = num_left * SLOWER * max(epoch_s) + num_judgings * judging_s[1] - spent_s
+        return max(0.0, low_s), max(0.0, high_s)
+
+    def _num_judgings(self) -> int:
+        """How often it is still judged: each fold or member, and what they serve. The verdict of an ensemble costs
+        about as much as those of its members."""
+        judged = sum(part.is_judged for part in self.parts)
+        own = max(1, self.num_parts) if self.is_ensemble else 1
+        return max(0, self.num_parts - judged) + (0 if self.is_judged else own)
 
     def _num_left(self) -> int | None:
         """How many epochs are still to be done, those of folds or members that have not begun included; None where
@@ -252,12 +302,28 @@ class _Start(RunFile):
     """`transfer.json`, as far as a list shows it."""
 
     epochs: Count = 0
+    frozen: Text = ""
+    judging_s: Seconds = 0.0
 
 
 class NamedNetwork(RunFile):
     """`manifest.json`, as far as a list shows it."""
 
     model: Text = ""
+
+
+def _num_by_split(data: DataSummary | None) -> NumImages | None:
+    """How many images there are to judge; None where nothing tells."""
+    if data is None or not data.counts:
+        return None
+    num = {name: sum(counts) for name, counts in data.counts.items()} | dict(data.num_images)
+    train, validation, test = (num.get(name, 0) for name in ("train", "validation", "test"))
+    return NumImages(
+        train=train,
+        validation=validation,
+        test=test,
+        passes=num_passes(train, validation, test or validation or train, len(data.classes)),
+    )
 
 
 def _facts(path: Path, log: GrowingLog, plan: Path | None) -> dict[str, Any]:
@@ -296,6 +362,8 @@ def _facts(path: Path, log: GrowingLog, plan: Path | None) -> dict[str, Any]:
         "num_epochs": (epochs[-1].num_epochs if epochs else None) or start.epochs or config.epochs,
         "figures": figures,
         "num_fits": len(fits.fits) if fits else 0,
+        "frozen_judging_s": start.judging_s if start.frozen == EVERYTHING else None,
+        "num_by_split": _num_by_split(data),
         "is_ensemble": is_ensemble,
         "num_parts": num_parts,
     }

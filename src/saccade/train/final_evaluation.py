@@ -24,7 +24,7 @@ from ..data.images.bands import as_picture
 from ..data.source import DataSource
 from ..evaluate.caveats import sentences
 from ..evaluate.copies import WithoutCopies, leave_out_copies
-from ..evaluate.forward import keep_going
+from ..evaluate.forward import keep_going, untold
 from ..evaluate.label_words import CROSS_VALIDATED
 from ..evaluate.words import AnyMetrics, metrics_json, warnings
 from ..models.build import resolve_model
@@ -74,6 +74,7 @@ def judge(
     check: Callable[[], None] = keep_going,
     kept: KeptFeatures | None = None,
     crossed: CrossValidated | None = None,
+    passed: Callable[[int], None] = untold,
 ) -> Judgement:
     """Evaluate `checkpoint` in float32 on the test images (validation, then training ones, where there are none).
 
@@ -82,7 +83,7 @@ def judge(
     What makes answers of logits comes from the validation images, shrunk towards what it is without any where they are
     few, and is stored with the weights. What they say of these images is kept, and features of training images by which
     others are told to be unlike them; `kept` gives what is known of all these without a pass. The run of a fold is only
-    judged: it tells no strangers, and what is kept judges it.
+    judged: it tells no strangers, and what is kept judges it. `passed` hears how many images passed.
 
     The processes of a run share the passes out, and the first one writes.
     """
@@ -90,7 +91,7 @@ def judge(
     split = images.split.judged_part
     is_crossed = crossed is not None and split != "test"
     model = _same_network(checkpoint, runtime, str(run_dir))
-    passes = Passes(model=model, images=images, config=config, runtime=runtime, check=check, kept=kept)
+    passes = Passes(model=model, images=images, config=config, runtime=runtime, check=check, kept=kept, passed=passed)
     held_back = validation_outputs(passes, tells_strangers=not is_fold)
     is_spare = is_crossed or split == "test"  # the validation part judges nothing
     answers = fit_answers(held_back.outputs if is_spare and held_back else None, images, config)

@@ -17,18 +17,17 @@ from ..core.runtime import Runtime
 from ..data.augmentation_policy import AugmentConfig
 from ..data.loading.loader import build_loader
 from ..data.random_numbers import permutation
-from ..evaluate.forward import Outputs, collect_outputs
+from ..evaluate.forward import Outputs, collect_outputs, untold
 from ..evaluate.novelty import MIN_VALIDATION, Novelty, kept_rows, measure_novelty, rarest_label, untold_sentence
 from ..models.penultimate import MAX_KEPT, LogitsAndFeatures, split_outputs, with_features
 from ..runs import novelty_file
+from ..runs.judging_work import MAX_TRAIN, OF_EACH_CLASS
 from ..runs.names import NOVELTY, VALIDATION
 from ..runs.novelty_file import KnownFeatures, novelty_bytes
 from ..runs.validation_file import ValidationOutputs, max_images, validation_bytes
 from .config import RunConfig
 from .prepare import Images
 
-MAX_TRAIN = 1000  # training images whose features are kept; more tell strangers little better (docs/results.md)
-OF_EACH_CLASS = 10  # but so many of each class at least
 MAX_VALIDATION = 2000  # validation images whose distances are kept
 
 
@@ -48,7 +47,7 @@ class KeptFeatures:
 @dataclass(frozen=True, kw_only=True)
 class Passes:
     """Passes of a network over images of its run, in float32, without augmentation. `check` may end them; `kept` is
-    what is known without one."""
+    what is known without one, and `passed` hears how many images passed."""
 
     model: nn.Module
     images: Images
@@ -56,6 +55,7 @@ class Passes:
     runtime: Runtime
     check: Callable[[], None]
     kept: KeptFeatures | None = None
+    passed: Callable[[int], None] = untold
 
     @property
     def features_are_known(self) -> bool:
@@ -117,7 +117,9 @@ class Passes:
             config.seed,
         )
         try:
-            return collect_outputs(model, loader, images.preprocessing, self.runtime, torch.float32, self.check)
+            return collect_outputs(
+                model, loader, images.preprocessing, self.runtime, torch.float32, self.check, self.passed
+            )
         finally:
             loader.close()
 

@@ -33,6 +33,7 @@ from ..models.layers import set_stochastic_depth
 from ..models.network_in_memory import check_given
 from ..models.new_head import network_words
 from ..models.surgery import ALL
+from ..runs.judging_work import num_passes
 from ..runs.log import MetricsLog, NoLog
 from ..runs.manifest import Manifest
 from ..runs.names import METRICS_LOG
@@ -41,7 +42,6 @@ from .config import RunConfig
 from .cross_validated import CrossValidated
 from .extra_loss import FindExtraLoss, no_extra_loss
 from .final_evaluation import Judgement, judge, kept_checkpoint, write_seen
-from .held_back import MAX_TRAIN
 from .loop import FitPlan, fit
 from .loss import class_weights
 from .memory_needed import refuse_too_large
@@ -58,6 +58,7 @@ from .single_images import refuse_single_values
 from .state import Cursor
 from .step import TrainingStep
 from .stop import StopSignal, request_stop
+from .time_left import JudgingTime
 from .together import described_job, refuse_own_folders, unlike_processors
 
 NUM_INITIAL = 5000  # training images that a network may look at before its first step
@@ -230,8 +231,9 @@ def fit_and_judge(
         with watched_run(context.progress, folder.path, config, cursor.step) as tell_verdict:
             cursor = _fitted(training, folder, images, cursor, context)
             best = kept_checkpoint(folder.path, runtime)
-            context.progress.working(judging_words(images))
-            judgement = judge(folder.path, best, images, config, runtime, context.stop.check, crossed=context.crossed)
+            passed = told_judging(images, num_judged(images), runtime.ranks, context.progress)
+            check, crossed = context.stop.check, context.crossed
+            judgement = judge(folder.path, best, images, config, runtime, check, crossed=crossed, passed=passed)
             tell_verdict(metrics_json(judgement.metrics))
     except Stopped as error:
         told = stopped(config, folder, error.exit_code)
@@ -371,15 +373,29 @@ def _fit(training: TrainingStep, folder: RunFolder, images: Images, cursor: Curs
 
 
 def num_judged(images: Images) -> int:
-    """How many images pass to judge: those of the verdict, and those that say what answers are made of."""
+    """How many images pass to judge."""
     split = images.split
-    judging = len(split.indices(split.judged_part))
-    return judging + len(split.without_copies("validation")) + min(MAX_TRAIN, len(split.train_N))
+    judged_N, validation_N = split.indices(split.judged_part), split.without_copies("validation")
+    return num_passes(len(split.train_N), len(validation_N), len(judged_N), len(images.classes))
 
 
-def judging_words(images: Images) -> str:
-    """What goes on at the end."""
-    return f"judging {counted(len(images.split.indices(images.split.judged_part)), 'image')}"
+def told_judging(images: Images, num_images: int, ranks: Ranks, progress: RunProgress) -> Callable[[int], None]:
+    """Say that the run is judged; what is given says how far that is, and how long all of it still takes.
+
+    `num_images` pass, shared out among the processes.
+    """
+    taken = JudgingTime(num_passes=num_images / ranks.world_size)
+    what = f"judging {counted(len(images.split.indices(images.split.judged_part)), 'image')}"
+    progress.working(what)
+
+    def passed(num_more: int) -> None:
+        taken.passed(num_more)
+        left = taken.left()
+        if left.high_s:
+            progress.time_left(left.low_s, left.high_s)
+        progress.working(f"{what}, {100 * taken.share:.0f} % done")
+
+    return passed
 
 
 def describe_weights(config: RunConfig, images: Images, runtime: Runtime, command: str) -> Manifest:

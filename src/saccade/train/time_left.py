@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ..runs.judging_work import PASS_SHARE, REPORT_S
+
 FLOOR = 0.05  # of a time that is known best
 FEW = 0.3  # more of it, over the number of pieces
 WIDEST = 0.6
 PIECE_S = 1.0  # of work that counts as one piece, at least
-PASS_SHARE = (0.1, 0.6)  # of a training step's time that a pass without a gradient takes
-REPORT_S = (1.0, 6.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +76,36 @@ class Pace:
         mean = sum(paces) / number
         spread = math.sqrt(sum((pace - mean) ** 2 for pace in paces) / (number - 1)) / mean if mean else 0.0
         return min(WIDEST, FLOOR + 2 * spread / math.sqrt(number) + FEW / number)
+
+
+@dataclass(kw_only=True)
+class JudgingTime:
+    """The time that judging still takes, with the report behind it, while `num_passes` images pass."""
+
+    num_passes: float
+    passes: Pace = field(default_factory=Pace)
+    num_done: int = 0
+    clock: Callable[[], float] = time.monotonic
+    since_s: float | None = None
+
+    def passed(self, num_images: int) -> None:
+        """So many images more have passed; what came before the first of them is not counted."""
+        now_s = self.clock()
+        if self.since_s is not None:
+            self.passes.add(num_images, now_s - self.since_s)
+        self.since_s, self.num_done = now_s, self.num_done + num_images
+
+    @property
+    def share(self) -> float:
+        """Of the images, those that have passed: 0 to 1."""
+        return min(1.0, self.num_done / max(1.0, self.num_passes))
+
+    def left(self) -> TimeLeft:
+        """(0, 0) until something is known."""
+        if not self.passes.is_known:
+            return NO_TIME
+        report = TimeLeft(low_s=REPORT_S[0], high_s=REPORT_S[1])
+        return self.passes.left(max(0.0, self.num_passes - self.num_done)) + report
 
 
 @dataclass(kw_only=True)

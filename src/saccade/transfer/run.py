@@ -47,12 +47,13 @@ from ..train.run import (
     describe_weights,
     fit_and_judge,
     held_run,
-    judging_words,
     leave_out_branches,
+    num_judged,
     opening_lines,
     resumed,
     settled,
     stopped,
+    told_judging,
     training_of,
     training_runtime,
     watched_run,
@@ -328,8 +329,11 @@ def _finish(
             is_exact=frozen.dtype == "float32" and runtime.precision == torch.float32,
         )
         with watched_run(context.progress, folder.path, known, 0) as tell_verdict:
-            context.progress.working(judging_words(images))
-            judgement = judge(folder.path, best, images, known, runtime, context.stop.check, kept, context.crossed)
+            split = images.split
+            num_images = len(split.indices(split.judged_part)) if kept.as_head_sees else num_judged(images)
+            passed = told_judging(images, num_images, ranks, context.progress)
+            check, crossed = context.stop.check, context.crossed
+            judgement = judge(folder.path, best, images, known, runtime, check, kept, crossed, passed)
             tell_verdict(metrics_json(judgement.metrics))
         result = TrainResult(
             run_dir=folder.path,

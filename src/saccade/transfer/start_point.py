@@ -23,11 +23,11 @@ from ..evaluate.label_metrics import mean_average_precision
 from ..models.penultimate import as_head_sees
 from ..models.surgery import ALL, NONE, find_depth, last_layer
 from ..runs.checkpoint import save_checkpoint
+from ..runs.judging_work import num_passes
 from ..runs.manifest import Manifest
 from ..runs.names import START, TRANSFER
 from ..runs.start_point import Backbone, StartPoint
 from ..train.config import UNWEIGHTED, RunConfig
-from ..train.held_back import MAX_TRAIN
 from ..train.loss import right_images
 from ..train.prepare import Images
 from ..train.progress import RunProgress
@@ -266,10 +266,8 @@ class _Starter:
         self.work.progress.working("measuring a batch of each kind of work")
         task = self.work.images.task
         fits = Fits(config=config, runtime=self.work.runtime, check=self.work.check, task=task)
-        num_judged, num_known = (
-            len(split.without_copies("test")),
-            len(validation_N) + min(MAX_TRAIN, len(split.train_N)),
-        )
+        num_judged = len(split.without_copies(split.judged_part))
+        num_known = num_passes(len(split.train_N), len(validation_N), 0, len(self.work.images.classes))
         are_known = not depths and not ladder and as_head_sees(self.model) is not None
         amount = Amount(
             train_N=split.train_N,

@@ -121,12 +121,14 @@ class TimePlan:
     def left(
         self, depths: Sequence[str], fine_tuned: Sequence[str], num_epochs: int, done: float
     ) -> tuple[float, float]:
-        """Between how many seconds all of the work still takes; (0, 0) where nothing is known.
+        """Between how many seconds all of the work still takes, its verdict and report included.
 
         `depths` may still be compared, the next one first; behind one of `fine_tuned`, or none, all is trained for
         `num_epochs`. `done` of the features are there.
         """
         known = self.forecast
+        if not known.judging_s:
+            return 0.0, 0.0
         looks_s = [self.ratio * known.look_s.get(depth, max(known.look_s.values(), default=0.0)) for depth in depths]
         most_s = max(known.epoch_s.values(), default=0.0)
         epochs_s = [self.ratio * num_epochs * known.epoch_s.get(depth, most_s) for depth in fine_tuned]

@@ -124,14 +124,14 @@ def test_a_run_is_watched_as_it_grows_and_is_killed_and_what_the_studio_said_sta
         page.click("th >> text=stopped")
         page.wait_for_selector("#freshness:not([hidden])")
         assert page.inner_text("#freshness").startswith("running, updated ")
-        assert "No epoch is done yet." in page.inner_text("#curves")
+        assert "No epoch is done yet." in page.inner_text("#curve-part")
         send_epoch(trainer)
         watched.wait_until("document.getElementById('stage').textContent === 'Epoch 1 of 10 is done.'")
-        page.wait_for_selector("#curves svg")
+        page.wait_for_selector("#curve-part svg")
         assert page.locator("h2 >> text=Training").count() == 1
-        assert page.inner_text("#left").startswith("9 to 10 min until all epochs are done")
+        assert page.inner_text("#left").startswith("9 to 10 min left, judging included.")
         send_epoch(trainer)
-        watched.wait_until("document.querySelector('#curves').textContent.includes('validation 0.500')")
+        watched.wait_until("document.querySelector('#curve-part').textContent.includes('validation 0.500')")
         trainer.send_signal(signal.SIGKILL)
         page.wait_for_selector(".banner.stopped")
         assert f"saccade train --resume --out {run}" in page.inner_text("#again")
@@ -175,7 +175,7 @@ def test_curves_are_scaled_smoothed_and_looked_into_and_the_address_holds_how(br
         page.click("text=second")
         page.click("text=Logarithmic")
         page.wait_for_selector("text=Loss (logarithmic)")
-        box = page.locator("#curves svg").first.bounding_box()
+        box = page.locator("#curve-part svg").first.bounding_box()
         x, y = box["x"], box["y"] + box["height"] / 2
         page.mouse.move(x + 0.3 * box["width"], y)
         page.mouse.down()
@@ -189,7 +189,7 @@ def test_curves_are_scaled_smoothed_and_looked_into_and_the_address_holds_how(br
         page.wait_for_selector("text=Loss (logarithmic)")
         page.wait_for_selector("text=of 6 epochs are in view")
         page.click("text=Show all")
-        watched.wait_until("!document.querySelector('#curves').textContent.includes('in view')")
+        watched.wait_until("!document.querySelector('#curve-part').textContent.includes('in view')")
         assert page.url.endswith("?scale=log&smooth=60")
         assert watched.problems(with_axe=False) == []
 

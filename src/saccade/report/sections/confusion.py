@@ -43,17 +43,23 @@ def confusion_section(record: RunRecord, pictures: Pictures) -> Markup:
 
 
 def matrix_and_pairs(
-    metrics: Metrics, filled: set[tuple[int, int]], address: Callable[[int, int], str] = in_page
+    metrics: Metrics,
+    filled: set[tuple[int, int]],
+    address: Callable[[int, int], str] = in_page,
+    drawn_later: Markup | None = None,
 ) -> list[Markup]:
     """What the matrix shows, the matrix, and the pairs confused most; cells of `filled` lead to their images, at the
-    `address` of (true, said)."""
+    `address` of (true, said). `drawn_later` stands in the place of a matrix of more than 20 classes."""
     num_classes = len(metrics.classes)
     pairs = _worst_pairs(metrics, filled, address)
-    matrix = _matrix(metrics, filled, address) if num_classes <= MAX_MATRIX_CLASSES else None
+    if num_classes > PAIRS_FIRST_CLASSES and drawn_later is not None:
+        matrix: Markup | None = drawn_later
+    else:
+        matrix = _matrix(metrics, filled, address) if num_classes <= MAX_MATRIX_CLASSES else None
     parts = [pairs, matrix] if num_classes > PAIRS_FIRST_CLASSES else [matrix, pairs]
-    intro = (
-        "Rows are the true class, columns the predicted one: the number of images, and below it the share of the row."
-    )
+    is_later = matrix is not None and matrix is drawn_later
+    shares = "darker where they are more of their row" if is_later else "and below it the share of the row"
+    intro = f"Rows are the true class, columns the predicted one: the number of images, {shares}."
     if filled:
         intro += " Click a cell for its images."
     if matrix is None:

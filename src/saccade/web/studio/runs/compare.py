@@ -11,8 +11,8 @@ from starlette.routing import BaseRoute, Route
 from ....classify.compared_runs import Judged, compare_judged, difference_words
 from ....classify.run_list import progress_words, unit_of, value_words
 from ....core.errors import CheckpointError, ConfigError, printable
+from ....core.head_name import head_words
 from ....evaluate.rates import percent
-from ....models.new_head import head_words
 from ....report.charts import Axis, Line, figure, line_key, overlay_chart
 from ....report.html import Child, Markup
 from ....report.sections.curves import extremes

@@ -20,7 +20,7 @@ from ...refusal import Reason, Refusal
 from ..place import Studio
 from .frame import frame_of
 from .index import Run, RunIndex
-from .judged_images import NO_SUCH_IMAGE, cards_of, details_of, mistakes_of
+from .judged_images import NO_SUCH_IMAGE, cards_of, details_of
 from .own_images import OwnImages
 from .records import Latest, Records, no_such_class
 from .words import page_number
@@ -122,9 +122,7 @@ def image_routes(studio: Studio, index: RunIndex, records: Records) -> list[Base
 def _mistakes(run: Run, records: Records, given: dict[str, str]) -> dict[str, Any]:
     """The grid: those of a true class, an answer, from a confidence on; a page at a time."""
     record = records.record(run)
-    if record.task.is_several or record.task.is_number:
-        raise Refusal(Reason(404, "no_mistakes", "This run has no single right answer an image.", "See Answers."))
-    found = mistakes_of(record)
+    found = records.mistakes(run)
     wanted = {name: _class_of(given.get(name, ""), record) for name in ("true", "said")}
     names = {name: "" if number is None else record.classes[number] for name, number in wanted.items()}
     least = _percentage(given.get("least", ""))

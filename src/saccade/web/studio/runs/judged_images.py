@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from ....core.errors import CheckpointError, printable
-from ....evaluate.mistakes import Mistake, find_mistakes
 from ....evaluate.scores import probabilities_from_logits
 from ....evaluate.words import percent
 from ....report.html import Markup
@@ -38,11 +37,6 @@ class Card:
     is_right: bool
     may_be_mislabelled: bool
     mark: str
-
-
-def mistakes_of(record: RunRecord) -> list[Mistake]:
-    """Every wrong answer, the most confident first."""
-    return find_mistakes(record.logits_NK, record.label_N, record.keys, record.classes, record.temperature, record.task)
 
 
 def said_of(record: RunRecord) -> np.ndarray:

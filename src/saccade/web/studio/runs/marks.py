@@ -18,7 +18,7 @@ from ...limits import BodyLimits
 from ...refusal import Reason, Refusal, malformed, wrong_field
 from ..place import Studio
 from .index import Run, RunIndex
-from .judged_images import NO_SUCH_IMAGE, marks_of, mistakes_of, said_of
+from .judged_images import NO_SUCH_IMAGE, marks_of, said_of
 from .records import Records
 
 LIMITS = BodyLimits(max_bytes=16 << 10, memory_bytes=4 << 20)
@@ -63,7 +63,7 @@ def mark_routes(studio: Studio, index: RunIndex, records: Records) -> list[BaseR
 
     async def wrong_csv(request: Request) -> Response:
         run = index.run(request.path_params["run"])
-        text = await studio.read(request, lambda: mistakes_csv(mistakes_of(records.record(run))))
+        text = await studio.read(request, lambda: mistakes_csv(records.mistakes(run)))
         return _as_file(f"mistakes-{run.id}.csv", text)
 
     async def epochs_csv(request: Request) -> Response:

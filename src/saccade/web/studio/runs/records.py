@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from ....classify.classifier import Member, open_member
 from ....core.errors import SaccadeError
 from ....core.runtime import RuntimeConfig
+from ....evaluate.mistakes import Mistake, find_mistakes
 from ....report.record import RunRecord, read_run
 from ...refusal import Reason, Refusal, wrong_field
 from .index import Run
@@ -63,6 +64,7 @@ class Records:
     def __init__(self) -> None:
         self._records: Latest[RunRecord] = Latest(MAX_RECORDS)
         self._networks: Latest[Member] = Latest(MAX_NETWORKS)
+        self._mistakes: Latest[list[Mistake]] = Latest(MAX_RECORDS)
         self.parts: Latest[str] = Latest(MAX_PARTS)  # of pages, as HTML
 
     def record(self, run: Run) -> RunRecord:
@@ -71,6 +73,18 @@ class Records:
             return self._records.get((run.id, run.watched.changes), lambda: read_run(run.path))
         except SaccadeError as error:
             raise not_shown(error) from None
+
+    def mistakes(self, run: Run) -> list[Mistake]:
+        """Every wrong answer, the most confident first; found once: doubts about labels are fitted to all answers.
+        Raises Refusal as `record`, and where an image has no single right answer."""
+        record = self.record(run)
+        if record.task.is_several or record.task.is_number:
+            raise Refusal(Reason(404, "no_mistakes", "This run has no single right answer an image.", "See Answers."))
+        logits_NK, label_N, temperature = record.logits_NK, record.label_N, record.temperature
+        return self._mistakes.get(
+            (run.id, run.watched.changes),
+            lambda: find_mistakes(logits_NK, label_N, record.keys, record.classes, temperature, record.task),
+        )
 
     def network(self, run: Run) -> Member:
         """Its network, on the CPU. Raises Refusal where it cannot be read."""

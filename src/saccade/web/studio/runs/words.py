@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ....classify.run_list import progress_words, unit_of, value_words, verdict_words
+from ....core.durations import between_words
 from ....core.errors import counted, printable
+from ....core.head_name import head_words
 from ....core.plain_numbers import whole_number
 from ....evaluate.rates import percent
-from ....models.new_head import head_words, network_words
+from ....models.new_head import network_words
 from ....report.html import Markup
 from ....report.sections.classes import interval_strip
 from ....runs.standing import Standing
@@ -128,18 +130,18 @@ def stage_words(standing: Standing) -> str:
         return f"{progress_words(standing).capitalize()} is done."
     if standing.num_parts:
         return f"{progress_words(standing)}."
+    if standing.is_fitted:
+        return "The last layer is fitted; it is being judged."
     if standing.num_fits:
         return f"It chooses the depth: {counted(standing.num_fits, 'measurement')} done."
     return "It reads images; the first epoch is not done yet."
 
 
 def left_words(left_s: tuple[float, float] | None) -> str:
-    """`4 to 6 min until all epochs are done; then it is judged.`; "" where nothing tells."""
+    """`4 to 6 min left, judging included.`; "" where nothing tells."""
     if left_s is None or left_s[1] <= 0:
         return ""
-    low, high = (duration_words(seconds) for seconds in left_s)
-    span = high if low == high else f"{_without_unit(low, high)} to {high}"
-    return f"{span} until all epochs are done; then it is judged."
+    return f"{between_words(*left_s).capitalize()} left, judging included."
 
 
 def duration_words(seconds: float) -> str:
@@ -159,8 +161,3 @@ def time_words(seconds: float) -> str:
 def page_number(text: str) -> int:
     """The page that an address asks for, from 1 on; 1 for what is no number."""
     return max(1, whole_number(text) or 1)
-
-
-def _without_unit(low: str, high: str) -> str:
-    value, _, unit = low.partition(" ")
-    return value if high.endswith(f" {unit}") else low

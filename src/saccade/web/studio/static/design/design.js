@@ -1,5 +1,6 @@
 // A network that is drawn up anew as one types; the address holds all of it. Rows sort, boxes find rows, a photo shows the field.
 
+import { save } from "../drawing.js";
 import { Walk } from "./walk.js";
 
 const PAUSE_MS = 250;
@@ -114,23 +115,6 @@ function sortBy(column, button) {
   part("layers").tBodies[0].append(...rows().sort((a, b) => (isDown ? 1 : -1) * compared(a, b)));
 }
 
-function saveDrawing() {
-  const drawn = document.querySelector(".network").cloneNode(true);
-  const styles = getComputedStyle(document.querySelector(".network"));
-  drawn.setAttribute("xmlns", "http://www.w3.org/2000/svg");
-  const shown = document.querySelectorAll(".network rect, .network path");
-  drawn.querySelectorAll("rect, path").forEach((each, number) => {
-    const style = getComputedStyle(shown[number]);
-    for (const name of ["fill", "stroke", "stroke-width"]) each.setAttribute(name, style.getPropertyValue(name));
-  });
-  drawn.setAttribute("color", styles.color);
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([drawn.outerHTML], { type: "image/svg+xml" }));
-  link.download = "network.svg";
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-}
-
 function startPart(query) {
   walk.start(query);
   choose(layer !== null && part(`layer-${layer}`) ? layer : Number(part("field-layer").value));
@@ -139,7 +123,8 @@ function startPart(query) {
     const words = event.target.value.toLowerCase();
     for (const row of rows()) row.hidden = !row.textContent.toLowerCase().includes(words);
   });
-  part("save-drawing").addEventListener("click", saveDrawing);
+  for (const kind of ["svg", "png"])
+    part(`save-${kind}`).addEventListener("click", () => save(document.querySelector(".network"), `network.${kind}`));
   for (const button of document.querySelectorAll("[data-sort]")) button.addEventListener("click", () => sortBy(Number(button.dataset.sort), button));
   part("layers").tBodies[0].addEventListener("click", (event) => {
     const row = event.target.closest("tr");

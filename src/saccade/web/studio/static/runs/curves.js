@@ -1,6 +1,8 @@
 // The curves of a run: the scale of the loss, what runs along the x axis, smoothing, and a stretch that is chosen by
 // dragging. The studio draws them, with the extremes of what is in view; the address holds how.
 
+import { offerSaving } from "../drawing.js";
+
 const PAUSE_MS = 120;
 const LEAST_DRAG = 4; // units of the drawing
 const SVG = "http://www.w3.org/2000/svg";
@@ -45,6 +47,7 @@ export class Curves {
     const open = [...this.root.querySelectorAll("details")].map((part) => part.open);
     delete this.root.dataset.pending;
     this.root.innerHTML = text;
+    offerSaving(this.root);
     this.root.querySelectorAll("details").forEach((part, place) => (part.open = open[place] ?? false));
   }
 

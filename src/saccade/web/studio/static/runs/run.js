@@ -1,13 +1,15 @@
 // The pages of a run: a live run renews itself; images enlarge, are marked, and show where the evidence lies.
 
+import { offerSaving } from "../drawing.js";
 import { ageWords, poll } from "../live.js";
 import { remembered } from "../memory.js";
 import { Curves } from "./curves.js";
+import { startLargeMatrix } from "./matrix.js";
 
 const run = document.getElementById("run");
 const viewer = document.getElementById("viewer");
 const TOLD_EACH_MS = 10000;
-const curvesRoot = document.getElementById("curves");
+const curvesRoot = document.getElementById("curve-part");
 const curves = curvesRoot ? new Curves(curvesRoot, run.dataset.run) : null;
 
 // --- a run that goes on
@@ -51,6 +53,8 @@ async function loadPart() {
   const response = await fetch(`/runs/${run.dataset.run}/parts/${part.dataset.part}`);
   if (response.ok) {
     part.innerHTML = await response.text();
+    arrangeTables(part); // tables.js
+    offerSaving(part);
   } else {
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     part.replaceChildren(...page.getElementById("main").childNodes);
@@ -86,7 +90,7 @@ function startMatrix() {
   });
   window.addEventListener("popstate", () => location.reload());
   document.addEventListener("keydown", (event) => {
-    const cell = event.target.closest?.(".matrix td");
+    const cell = event.target.closest?.(".matrix:not(.large) td");
     const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
     if (!cell || !step) return;
     event.preventDefault();
@@ -233,8 +237,10 @@ function startImages() {
 }
 
 startImages();
+offerSaving(document);
 if (run) {
   startMatrix();
+  startLargeMatrix();
   if (curvesRoot && "pending" in curvesRoot.dataset) curves.renew();
   loadPart();
   addCopyButton();
