@@ -36,6 +36,13 @@ def test_it_is_told_before_training_by_name(tmp_path: Path):
     assert not (tmp_path / "run").exists()
 
 
+def test_the_hint_is_large_enough_where_the_first_epochs_are_smaller():
+    config = ONE.with_overrides(["input.start_fraction=0.5", "epochs=4"])
+    with pytest.raises(ConfigError, match=r"--set input\.size_px=16\.$"):
+        refuse_single_values(resnet(8), config, pixels(8))
+    refuse_single_values(resnet(16), config, pixels(16))
+
+
 @pytest.mark.parametrize("size_px", [2, 4, 5, 8, 32])
 def test_just_what_torch_refuses_is_refused(size_px: int):
     model = resnet(size_px)
@@ -83,4 +90,4 @@ def test_mixing_that_has_no_pairs_is_told(tmp_path: Path):
         source=source, model="gap | fc 2", epochs=1, out=tmp_path / "run", settings=settings, recipe="default"
     )
     api.train(request, Listening())
-    assert f"mixup {note}" in notes
+    assert f"mixup {note.replace('mix ', 'mixes ', 1)}" in notes

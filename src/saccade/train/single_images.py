@@ -45,7 +45,8 @@ def refuse_single_values(model: nn.Module, config: RunConfig, preprocessing: Pre
         name, size_HW = alone[0]
         is_map = len(size_HW) == 2
         of = "a map of 1x1" if is_map else "the features"
-        larger = f", or larger images with --set input.size_px={2 * max(input_HW)}" if is_map else ""
+        twice_px = 2 * max(preprocessing.input_CHW[1:])  # of the full size: the first epochs may be smaller
+        larger = f", or larger images with --set input.size_px={twice_px}" if is_map else ""
         raise ConfigError(
             f"batch_size=1 cannot train {printable(config.model)}: the batch normalisation '{printable(name)}' would "
             f"see {of} of one image, a single value a channel, which has no deviation.\n"
@@ -58,6 +59,8 @@ def idle_mixing(config: RunConfig) -> str:
     names = [entry.name for entry in config.augment.active() if isinstance(entry, Mixing)]
     if config.batch_size > 1 or not names:
         return ""
+    verb = "mixes" if len(names) == 1 else "mix"
     return (
-        f"{' and '.join(names)} mix pairs of images of a batch: with batch_size=1 there are none, and nothing is mixed"
+        f"{' and '.join(names)} {verb} pairs of images of a batch: with batch_size=1 there are none, and nothing is "
+        f"mixed"
     )

@@ -260,6 +260,10 @@ SLIPS = {
         "{csv}: the group 'p1' is in train and in test, so that the one tells of the other.\n"
         "Give all its rows one split, or remove the split column."
     ),
+    "file,label\nA.PNG,cat\nb.png,dog\n": (
+        "{csv}: there is no A.PNG, but a.png: capitals count.\n"
+        "Write the names in the table as the files have them, or rename the files."
+    ),
     "file,label\nz,cat\nb.png,dog\n": (
         "{csv}: its first file, z, is neither in {folder} nor in a folder below it.\n"
         "Put the CSV file beside or above the images. Give the names with their endings, such as .jpg."

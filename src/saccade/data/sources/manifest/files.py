@@ -129,6 +129,14 @@ class FileFinder:
 
     def refuse_nothing_found(self, name: str) -> None:
         """Raise DataError: the first file that the table names is nowhere."""
+        inside, base = os.path.split(name)
+        alike = sorted(file for file in self._listing(inside).names if file.casefold() == base.casefold())
+        if alike:
+            raise DataError(
+                f"{printable(str(self._table))}: there is no {printable(name)}, but "
+                f"{printable('/'.join(filter(None, [inside, alike[0]])))}: capitals count.\n"
+                f"Write the names in the table as the files have them, or rename the files."
+            )
         has_ending = name.lower().endswith(TEXT_ENDINGS)
         hint = "" if has_ending else " Give the names with their endings, such as .jpg."
         raise DataError(
