@@ -29,7 +29,7 @@ from saccade.evaluate.calibration import selective_sentence
 from saccade.evaluate.metrics import compute_metrics
 from saccade.evaluate.mistakes import find_mistakes
 from saccade.evaluate.scores import score_images
-from saccade.evaluate.words import verdict
+from saccade.evaluate.verdict import verdict
 from saccade.report.page import write_report
 
 from .common import argument_parser, interleave, paired_ratio, report, shared_folder, start

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from saccade import api
-from saccade.evaluate.words import verdict
+from saccade.evaluate.verdict import verdict
 
 EVIL = "<script>alert('x')</script>"
 SETTINGS = {"batch_size": 64, "runtime": {"num_threads": 1, "precision": "float32"}}

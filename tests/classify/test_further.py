@@ -14,7 +14,7 @@ from sklearn.metrics import cohen_kappa_score, roc_auc_score
 from saccade import api
 from saccade.classify import corrupted
 from saccade.data.sources.digits import Digits
-from saccade.evaluate.words import percent
+from saccade.evaluate.verdict import percent
 
 COLUMNS = ["image", "class", "probability", "error", "unlike_training", "no_answer"]
 

@@ -17,7 +17,7 @@ from saccade.evaluate.by_threshold import confusion_by_threshold
 from saccade.evaluate.grades import grade_figures, grades_json, quadratic_kappa
 from saccade.evaluate.metrics import compute_metrics
 from saccade.evaluate.mistakes import find_mistakes
-from saccade.evaluate.words import metrics_json, verdicts, warnings
+from saccade.evaluate.verdict import metrics_json, verdicts, warnings
 from saccade.train.loss import right_images
 
 CLASSES = ("0", "1", "2", "3")

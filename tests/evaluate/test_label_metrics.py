@@ -18,8 +18,8 @@ from saccade.core.errors import DataError, TrainingError
 from saccade.core.task import SEVERAL_LABELS, Task, sigmoid
 from saccade.evaluate.label_metrics import LabelMetrics, compute_label_metrics, mean_average_precision
 from saccade.evaluate.ranked_scores import RankedScores
-from saccade.evaluate.words import metrics_json, verdict, verdicts
-from saccade.evaluate.words import warnings as told
+from saccade.evaluate.verdict import metrics_json, verdict, verdicts
+from saccade.evaluate.verdict import warnings as told
 
 NUM_CASES = 1000
 

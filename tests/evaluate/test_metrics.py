@@ -13,8 +13,8 @@ from sklearn import metrics as sk
 
 from saccade.core.errors import DataError, ModelError, TrainingError
 from saccade.evaluate.metrics import calibration_error, compute_metrics, wilson_interval
-from saccade.evaluate.words import class_rows, metrics_json, percent, verdict
-from saccade.evaluate.words import warnings as warnings_of
+from saccade.evaluate.verdict import class_rows, metrics_json, percent, verdict
+from saccade.evaluate.verdict import warnings as warnings_of
 
 
 def names(num_classes):

@@ -22,7 +22,7 @@ from saccade.evaluate.metrics import compute_metrics
 from saccade.evaluate.novelty import unlike_sentence
 from saccade.evaluate.scores import probabilities_from_logits
 from saccade.evaluate.thresholds import choose_threshold
-from saccade.evaluate.words import percent
+from saccade.evaluate.verdict import percent
 from saccade.report import record
 from saccade.report.page import write_report
 from saccade.report.sections.transfer import taken

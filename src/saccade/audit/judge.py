@@ -25,7 +25,7 @@ from ..data.source import DataSource, open_source
 from ..data.sources.shared.targets import order_of_grades
 from ..evaluate.caveats import sentences
 from ..evaluate.classes import match_classes, refuse_extra_classes
-from ..evaluate.words import metrics_of, warnings
+from ..evaluate.verdict import metrics_of, warnings
 from .endpoint import SUM_TOLERANCE, Endpoint
 
 AT_ONCE = 4  # requests: enough to hide the way there, few enough for a small server

@@ -17,7 +17,7 @@ from ..data.random_numbers import permutation
 from ..data.source import DataSource
 from ..evaluate.corruptions import CORRUPTIONS, STRENGTHS, corrupt, generator_of, kinds_of
 from ..evaluate.significance import paired_bootstrap
-from ..evaluate.words import percent
+from ..evaluate.verdict import percent
 from .classifier import Classifier
 from .crops import CENTRE
 from .mean_probability import MeanProbability

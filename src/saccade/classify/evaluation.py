@@ -29,7 +29,7 @@ from ..evaluate.scores import probabilities_from_logits, score_images
 from ..evaluate.significance import Comparison, comparison_sentence
 from ..evaluate.slices import Slice
 from ..evaluate.thresholds import PromisedPrecision
-from ..evaluate.words import AnyMetrics, class_rows, metrics_json, percent, verdicts
+from ..evaluate.verdict import AnyMetrics, class_rows, metrics_json, percent, verdicts
 from .corrupted import Robustness
 
 SURE = 0.9  # the confidence from which answers are counted where no threshold was chosen

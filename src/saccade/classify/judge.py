@@ -33,7 +33,7 @@ from ..evaluate.copies import leave_out_copies
 from ..evaluate.forward import shared_out
 from ..evaluate.novelty import agreed
 from ..evaluate.significance import compare_answers, paired_bootstrap
-from ..evaluate.words import metrics_of
+from ..evaluate.verdict import metrics_of
 from ..runs.ensemble_folder import expand_runs
 from .chosen_threshold import Answering, promised_precision, refuse_confidence_of_labels
 from .classifier import Classifier, open_classifier, same_weights

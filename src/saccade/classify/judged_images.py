@@ -11,7 +11,7 @@ from ..data.scan import MAX_COMPARED, ScanReport
 from ..data.source import DataSource
 from ..evaluate.caveats import sentences
 from ..evaluate.copies import WithoutCopies
-from ..evaluate.words import AnyMetrics, warnings
+from ..evaluate.verdict import AnyMetrics, warnings
 from ..models.surgery import ALL
 from ..runs.checkpoint import find_checkpoint
 from ..runs.folds_folder import read_folds

@@ -261,7 +261,7 @@ def _refuse_with_endpoint(arguments: list[str], model: str | None, run_options: 
 
 def print_evaluated(text: str, evaluation: "Evaluation") -> None:
     """Print an evaluation, its verdict and its warnings in their colours."""
-    from ..evaluate.words import verdicts
+    from ..evaluate.verdict import verdicts
 
     print_result(text, verdicts(evaluation.metrics, evaluation.kind), evaluation.caveats)
 
@@ -302,7 +302,7 @@ def evaluation_text(evaluation: "Evaluation") -> str:
     """The verdict, the notes, calibration, what several looks or runs gain and cost, and the table of classes."""
     from ..evaluate.number_metrics import NumberMetrics
     from ..evaluate.number_words import range_rows
-    from ..evaluate.words import class_rows, verdicts
+    from ..evaluate.verdict import class_rows, verdicts
 
     metrics = evaluation.metrics
     headings, rows = class_rows(metrics)
@@ -332,7 +332,7 @@ def evaluation_text(evaluation: "Evaluation") -> str:
 def _other_figures(evaluation: "Evaluation") -> list[str]:
     from ..evaluate.label_metrics import LabelMetrics
     from ..evaluate.number_metrics import NumberMetrics
-    from ..evaluate.words import percent
+    from ..evaluate.verdict import percent
 
     metrics = evaluation.metrics
     if isinstance(metrics, NumberMetrics):
@@ -371,7 +371,7 @@ def _further_lines(evaluation: "Evaluation") -> list[str]:
 
 def together_text(evaluation: "Evaluation") -> str:
     """The verdict, the notes, and what several runs gain and cost together."""
-    from ..evaluate.words import verdicts
+    from ..evaluate.verdict import verdicts
 
     lines = _together_lines(evaluation.together) if evaluation.together else []
     qualified = [*evaluation.caveats, *evaluation.notes]
@@ -380,7 +380,7 @@ def together_text(evaluation: "Evaluation") -> str:
 
 def _together_lines(together: "Together") -> list[str]:
     from ..core.display import figure
-    from ..evaluate.words import percent
+    from ..evaluate.verdict import percent
 
     if len(together.members) == 1:
         return together.sentences()

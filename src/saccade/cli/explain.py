@@ -138,7 +138,7 @@ def _short_line(explanation: "Explanation", image: Path) -> str:
 
 
 def _answer_line(explanation: "Explanation", image: Path) -> str:
-    from ..evaluate.words import percent
+    from ..evaluate.verdict import percent
 
     said = explanation.answer_words()
     if explanation.top(1) and explanation.labels is None:

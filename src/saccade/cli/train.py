@@ -239,7 +239,7 @@ def _train_ensemble(request: "TrainRequest", console: RunConsole, command: str, 
 def print_judged(text: str, result: "TrainResult") -> None:
     """Print what a training came to, its verdict and its warnings in their colours."""
     from ..core.errors import printable
-    from ..evaluate.words import verdicts
+    from ..evaluate.verdict import verdicts
 
     judgement = result.judgement
     print_result(text, verdicts(judgement.metrics, judgement.kind), [printable(text) for text in judgement.caveats])
@@ -262,7 +262,7 @@ def write_report(run: Path) -> Path | None:
 
 def result_json(result: "TrainResult") -> dict[str, Any]:
     """The object of `train --json`; its keys are a contract."""
-    from ..evaluate.words import metrics_json
+    from ..evaluate.verdict import metrics_json
     from ..train.cross_validated import folds_json
 
     return {
@@ -286,7 +286,7 @@ def result_json(result: "TrainResult") -> dict[str, Any]:
 def result_text(result: "TrainResult", report: Path | None = None, seconds: float | None = None) -> str:
     """The verdict, what was kept, and what to do next. `seconds` are those of the whole command, where it is known."""
     from ..core.errors import printable, shell_word
-    from ..evaluate.words import verdicts
+    from ..evaluate.verdict import verdicts
     from .console import duration
 
     where = printable(str(result.run_dir))

@@ -8,7 +8,7 @@ import numpy as np
 from ..core.errors import printable
 from ..core.task import ONE_LABEL, Task
 from .metrics import wilson_interval
-from .words import percent
+from .verdict import percent
 
 THRESHOLDS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core.task import ONE_LABEL, Task
-from .words import percent
+from .verdict import percent
 
 
 @dataclass(frozen=True, kw_only=True)

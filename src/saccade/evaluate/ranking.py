@@ -16,7 +16,7 @@ from .metrics import Z_95
 from .ranked_scores import RankedScores
 from .rates import number
 from .roc import Area, roc_area
-from .words import percent
+from .verdict import percent
 
 
 @dataclass(frozen=True, kw_only=True)

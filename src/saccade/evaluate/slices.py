@@ -14,7 +14,7 @@ import numpy as np
 from ..core.errors import printable
 from .metrics import wilson_interval
 from .significance import holm
-from .words import percent
+from .verdict import percent
 
 MIN_IMAGES = 10  # of a part; smaller ones say nothing
 MAX_SHOWN = 40

@@ -9,7 +9,7 @@ from PIL import Image
 from ..core import atomic
 from ..core.drawing import drawing_engine
 from ..core.errors import UsageError, printable
-from ..evaluate.words import percent
+from ..evaluate.verdict import percent
 from . import svg
 from .colour import even_palette, overlay, signed_overlay, signed_scale
 from .examples_part import examples_part

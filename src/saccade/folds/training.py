@@ -25,7 +25,7 @@ from ..evaluate.copies import WithoutCopies
 from ..evaluate.forward import Outputs
 from ..evaluate.label_metrics import LabelMetrics
 from ..evaluate.number_metrics import NumberMetrics
-from ..evaluate.words import AnyMetrics, metrics_of, percent
+from ..evaluate.verdict import AnyMetrics, metrics_of, percent
 from ..runs.checkpoint import open_checkpoint
 from ..runs.ensemble_folder import is_finished
 from ..runs.evaluation_files import JudgedOutputs, Verdict, read_verdict

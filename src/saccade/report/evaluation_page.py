@@ -11,7 +11,7 @@ from ..core.types import Metrics
 from ..evaluate.label_metrics import LabelMetrics
 from ..evaluate.number_metrics import NumberMetrics
 from ..evaluate.number_words import range_rows
-from ..evaluate.words import class_rows
+from ..evaluate.verdict import class_rows
 from .html import Markup, element, join, section, table
 from .page import document
 from .pictures import Pictures

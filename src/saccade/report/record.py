@@ -16,7 +16,7 @@ from ..evaluate.label_metrics import LabelMetrics, compute_label_metrics
 from ..evaluate.metrics import compute_metrics
 from ..evaluate.novelty import Novelty
 from ..evaluate.number_metrics import NumberMetrics, compute_number_metrics
-from ..evaluate.words import AnyMetrics
+from ..evaluate.verdict import AnyMetrics
 from ..runs.checkpoint import find_checkpoint
 from ..runs.evaluation_files import JudgedPictures, read_pictures, read_verdict
 from ..runs.files import MAX_TEXT

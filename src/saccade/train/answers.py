@@ -19,7 +19,7 @@ from ..evaluate.label_metrics import loss_and_calibration_error
 from ..evaluate.metrics import compute_metrics
 from ..evaluate.number_metrics import conformal_half_width
 from ..evaluate.shown_images import choose_shown, choose_shown_labels, choose_shown_numbers
-from ..evaluate.words import AnyMetrics, metrics_of
+from ..evaluate.verdict import AnyMetrics, metrics_of
 from ..runs.evaluation_files import JudgedOutputs
 from .config import RunConfig
 from .prepare import Images

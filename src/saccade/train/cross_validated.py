@@ -21,7 +21,7 @@ from ..evaluate.label_metrics import LabelMetrics
 from ..evaluate.label_words import CROSS_VALIDATED
 from ..evaluate.number_metrics import NumberMetrics
 from ..evaluate.rates import percent
-from ..evaluate.words import AnyMetrics, verdicts
+from ..evaluate.verdict import AnyMetrics, verdicts
 from ..runs.folds_folder import FoldsVerdict, FoldVerdict
 
 SMALLEST_SLOPE = 1e-3

@@ -26,7 +26,7 @@ from ..evaluate.caveats import sentences
 from ..evaluate.copies import WithoutCopies, leave_out_copies
 from ..evaluate.forward import keep_going, untold
 from ..evaluate.label_words import CROSS_VALIDATED
-from ..evaluate.words import AnyMetrics, metrics_json, warnings
+from ..evaluate.verdict import AnyMetrics, metrics_json, warnings
 from ..models.build import resolve_model
 from ..models.surgery import ALL
 from ..runs.checkpoint import Checkpoint, find_checkpoint, tensor_content, update_manifest

@@ -27,7 +27,7 @@ from ..data.images.normalize import normalize
 from ..data.loading.loader import build_loader
 from ..data.opening_line import opening_line
 from ..data.random_numbers import permutation
-from ..evaluate.words import metrics_json, verdicts
+from ..evaluate.verdict import metrics_json, verdicts
 from ..models.build import resolve_model
 from ..models.layers import set_stochastic_depth
 from ..models.network_in_memory import check_given

@@ -136,11 +136,11 @@ def _only_the_last_layer(why: str) -> Climb:
 
 
 def _picture(ladder: Ladder, frozen_best: Measured, tried: list[Tried], has_limit: bool) -> tuple[Rung, ...]:
-    """All that was measured, and what the picture and the table show besides: it decides nothing, and where images
-    are many, or minutes limited, it is measured only on request."""
+    """All that was measured, and what the picture and the table show besides: it decides nothing, and where no depth
+    was worth comparing, images are many, or minutes limited, it is measured only on request."""
     is_asked = ladder.work.config.transfer.ladder_panels
     rungs: list[Rung] = []
-    if is_asked or (len(ladder.looks) == 1 and not has_limit):
+    if is_asked or (tried and len(ladder.looks) == 1 and not has_limit):
         rungs += _heads(ladder, 1)
     else:
         rungs.append(_rung(frozen_best))

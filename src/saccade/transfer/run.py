@@ -22,7 +22,7 @@ from ..core.errors import ConfigError, Stopped
 from ..core.ranks import Ranks, current_ranks
 from ..core.runtime import Runtime, seeded
 from ..data.augmenter import measure_colours
-from ..evaluate.words import metrics_json
+from ..evaluate.verdict import metrics_json
 from ..models.build import resolve_model
 from ..models.penultimate import as_head_sees
 from ..models.surgery import ALL, find_depth, last_layer, transplant

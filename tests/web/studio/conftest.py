@@ -11,7 +11,7 @@ from tests.report.conftest import MadeRun, make_run
 from tests.web_pages import started_browser
 
 from saccade import api
-from saccade.evaluate.words import metrics_json
+from saccade.evaluate.verdict import metrics_json
 from saccade.report.record import read_run
 from saccade.web.process import RunningServer
 

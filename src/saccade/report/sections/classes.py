@@ -17,7 +17,7 @@ from ...evaluate.calibration import (
 from ...evaluate.novelty import unlike_sentence
 from ...evaluate.scores import probabilities_from_logits, score_images
 from ...evaluate.thresholds import PromisedPrecision
-from ...evaluate.words import FEW_IMAGES, class_rows, percent
+from ...evaluate.verdict import FEW_IMAGES, class_rows, percent
 from ..charts import Axis, Series, calibration_chart, figure, line_chart
 from ..html import Child, Markup, element, folded, join, section, table
 from ..record import RunRecord

@@ -1,7 +1,7 @@
 """Cross-validation: the figure of all folds, each fold's own, and how they differ."""
 
 from ...core.display import figure
-from ...evaluate.words import percent
+from ...evaluate.verdict import percent
 from ...runs.folds_folder import FoldsVerdict, FoldVerdict
 from ..html import Child, Markup, element, section, table
 from ..record import RunRecord

@@ -5,7 +5,7 @@ import numpy as np
 from ...classify.classifier import Member
 from ...evaluate.mistakes import Mistake, find_mistakes
 from ...evaluate.shown_images import MAX_CARDS
-from ...evaluate.words import percent
+from ...evaluate.verdict import percent
 from ...explain.colour import overlay
 from ...explain.gradcam import EvidenceMap
 from ..evidence import NOT_KEPT, evidence_maps

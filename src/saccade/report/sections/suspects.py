@@ -9,7 +9,7 @@ from ...evaluate.label_errors import suspect_labels
 from ...evaluate.mistakes import Suspect, find_suspects
 from ...evaluate.scores import probabilities_from_logits
 from ...evaluate.shown_images import MAX_SUSPECTS
-from ...evaluate.words import percent
+from ...evaluate.verdict import percent
 from ..html import Markup, element, section
 from ..pictures import Pictures
 from ..record import RunRecord

@@ -1,7 +1,7 @@
 """What a pretrained network brought: how deep it is frozen, why, and everything that was measured to decide it."""
 
 from ...core.display import figure
-from ...evaluate.words import percent
+from ...evaluate.verdict import percent
 from ...models.surgery import ALL
 from ...runs.manifest import Origin
 from ...runs.start_point import NO_BETTER_EPOCH, Rung, StartPoint, validation_use

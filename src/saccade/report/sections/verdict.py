@@ -7,7 +7,7 @@ from ...core.types import Metrics
 from ...evaluate.grades import grades_sentence
 from ...evaluate.label_metrics import LabelMetrics
 from ...evaluate.number_metrics import NumberMetrics
-from ...evaluate.words import AnyMetrics, percent, warnings
+from ...evaluate.verdict import AnyMetrics, percent, warnings
 from ...models.new_head import network_words
 from ...models.surgery import ALL
 from ...runs.summary import DataSummary

@@ -8,7 +8,7 @@ import numpy as np
 
 from ....core.errors import CheckpointError, printable
 from ....evaluate.scores import probabilities_from_logits
-from ....evaluate.words import percent
+from ....evaluate.verdict import percent
 from ....report.html import Markup
 from ....report.record import RunRecord
 from ....report.sections.mistakes import probability_bar

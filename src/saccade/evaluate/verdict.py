@@ -1,4 +1,4 @@
-"""Metrics as a sentence, as warnings that are only given when true, as a table and as JSON values."""
+"""The verdict: metrics as a sentence, as warnings that are only given when true, as a table and as JSON values."""
 
 from collections.abc import Sequence
 from typing import Any
