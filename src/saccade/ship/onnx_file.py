@@ -2,9 +2,11 @@
 
 import logging
 import os
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,7 +47,7 @@ def onnx_bytes(network: Shipped, input_HWC: tuple[int, int, int], metadata: Mapp
             f"Export another format, or a smaller network."
         )
     example_BHWC = torch.zeros((2, *input_HWC), dtype=network.pixel_type)
-    with _quiet():
+    with _quiet(), without_bar_threads():
         try:
             program = torch.onnx.export(
                 network,
@@ -111,6 +113,25 @@ def _cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return " ".join(str(error).split()).rstrip(".")
+
+
+@contextmanager
+def without_bar_threads() -> Iterator[None]:
+    """torch draws a progress bar that nobody sees: it leaves no thread, and chooses no way to start processes."""
+    if first_missing(("tqdm",)):
+        yield  # torch goes without it, too
+        return
+    bar: Any = import_module("tqdm").tqdm
+    interval_s, had_lock = bar.monitor_interval, hasattr(bar, "_lock")
+    bar.monitor_interval = 0
+    if not had_lock:
+        bar.set_lock(threading.RLock())
+    try:
+        yield
+    finally:
+        bar.monitor_interval = interval_s
+        if not had_lock:
+            del bar._lock
 
 
 @contextmanager
