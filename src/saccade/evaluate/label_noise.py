@@ -11,7 +11,6 @@ matrix of its own predicts no label better, and none is used.
 import math
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 STRENGTHS = (1280.0, 320.0, 80.0, 20.0, 5.0)  # of the prior, in images of each class; above them there is it alone
 NUM_FOLDS = 5
@@ -60,6 +59,8 @@ def true_classes(probability_MK: np.ndarray, label_M: np.ndarray, matrix_KK: np.
 
 def _fit(probability_MK: np.ndarray, label_M: np.ndarray, prior_KK: np.ndarray, strength: float) -> np.ndarray:
     """The most likely matrix with `strength` images of each true class that are as the prior says."""
+    from scipy.sparse import csr_matrix  # here: it takes a while, and adds a warning filter
+
     num, num_classes = probability_MK.shape
     given_KM = csr_matrix((np.ones(num), (label_M, np.arange(num))), shape=(num_classes, num))
     matrix_KK = prior_KK
