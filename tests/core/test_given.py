@@ -6,7 +6,8 @@ import pytest
 
 from saccade import api
 from saccade.core.errors import UsageError
-from saccade.core.given import check_count, listed
+from saccade.core.given import listed
+from saccade.core.plain_numbers import check_count
 
 
 def test_one_path_or_text_is_a_list_of_one():
@@ -54,6 +55,6 @@ def test_a_request_of_another_kind_is_answered_with_an_example():
 )
 def test_a_count_is_a_whole_number_above_zero(count: object, message: str):
     with pytest.raises(UsageError) as error:
-        check_count(count)
+        check_count(count, "--count")
     assert error.value.message == message
-    assert check_count(3) == 3
+    assert check_count(3, "--count") == 3
