@@ -992,7 +992,7 @@ def suggest(
     Images that the run was trained on are left out. With `out` the list is written there as CSV. `bad` as in
     `features`, `model` as in `evaluate`. Raises SaccadeError.
     """
-    count = check_count(count, "--count")
+    count, seed = check_count(count, "--count"), check_seed(seed)
     member = _survey_member(run, "suggest", runtime, model)
     member.task.refuse_unknown("saccade suggest", "grade")
     refuse_no_images(images)
@@ -1004,7 +1004,7 @@ def suggest(
         path_of(run),
         items_of(images, None, member.preprocessing.num_channels),
         count,
-        check_seed(seed),
+        seed,
         bad or raise_bad,
     )
     if table is not None:
@@ -1028,6 +1028,7 @@ def drift(
     The run's own source is opened again; `source` is where its images lie, if not where they were. `bad` as in
     `features`, `model` and `opened` as in `evaluate`. Raises SaccadeError.
     """
+    seed = check_seed(seed)
     member = _survey_member(run, "drift", runtime, model)
     member.task.refuse_unknown("saccade drift", "number", "grade")
     refuse_no_images(images)
@@ -1041,7 +1042,7 @@ def drift(
             path_of(run),
             held_out,
             items_of(images, None, member.preprocessing.num_channels),
-            check_seed(seed),
+            seed,
             bad or raise_bad,
         )
 
