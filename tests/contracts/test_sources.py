@@ -553,6 +553,18 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "check_augmentation: it takes a name that is registered, or its Augmentation; got nothing.\n"
         "Write check_augmentation('mine', reference=mine)."
     )
+    for check, told in (
+        (lambda: check_augmentation("cutout", strengths=1), "strengths are"),  # type: ignore[arg-type]
+        (lambda: check_augmentation("cutout", reference=1), "reference is"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(ContractError, match=f"^augmentation 'cutout': its {told} a value of type int.\nPass "):
+            check()
+    with pytest.raises(ContractError) as error:
+        check_source("folder", str(tmp_path / "nowhere"))
+    assert error.value.message.splitlines()[:2] == [
+        f"source 'folder': its example '{tmp_path}/nowhere' is taken by no source.",
+        "Give the address of a small set that is there, and let recognises() see it.",
+    ]
     with pytest.raises(ContractError) as error:
         check_architecture(3)  # type: ignore[arg-type]
     assert error.value.message == (

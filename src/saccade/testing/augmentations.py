@@ -76,6 +76,11 @@ def check_augmentation(
         augmentation, Augmentation, "check_augmentation", "Write check_augmentation('mine', reference=mine)"
     )
     subject = subject_of(augmentation, strengths)
+    if reference is not None and not callable(reference):
+        subject.broken(
+            f"its reference is a value of type {type(reference).__name__}",
+            "Pass the function: check_augmentation(..., reference=expected)",
+        )
     with errors_told(f"augmentation '{printable(subject.entry.name)}'", subject.entry.draw):
         _check_promises(subject, reference, share_outside)
 
@@ -109,6 +114,13 @@ def subject_of(augmentation: str | Augmentation, strengths: Strengths | None = N
             augmentation.draw,
         )
     entry = AUGMENTATIONS.get(name)
+    if strengths is not None and not isinstance(strengths, entry.strengths):
+        wanted = entry.strengths.__name__
+        broken(
+            f"augmentation '{printable(entry.name)}'",
+            f"its strengths are a value of type {type(strengths).__name__}",
+            f"Pass an instance: check_augmentation(..., strengths={wanted}(...))",
+        )
     chosen = strengths or strong(entry)
     subject = Subject(entry=entry, strengths=chosen, config=only(entry, chosen))
     if not chosen.is_active:

@@ -115,7 +115,9 @@ def _check_recognition(entry: SourceFormat, example: str) -> None:
         broken(
             subject,
             f"its example '{printable(example)}' is taken by {first}",
-            "Let recognises() see it, and give it a priority below that of sources that take more",
+            "Let recognises() see it, and give it a priority below that of sources that take more"
+            if first != "no source"
+            else "Give the address of a small set that is there, and let recognises() see it",
             entry.recognises,
         )
     absent = os.path.join(os.sep, "no such folder", "no such file")
