@@ -30,6 +30,7 @@ from .classify.evaluation import Evaluation
 from .classify.exports import Exported, export_fiftyone, export_label_studio
 from .classify.features import raise_bad, stream_features
 from .classify.further import Further
+from .classify.given_network import network_of_runs
 from .classify.items import GivenImage, ManyImages, item_of, items_of, refuse_no_images
 from .classify.judge import evaluate as evaluate_runs
 from .classify.label_check import LabelCheck
@@ -43,10 +44,10 @@ from .core import atomic
 from .core.agreement import agreed, from_first
 from .core.apart import one_of_each_machine
 from .core.errors import ImageError, SaccadeError, Stopped, UsageError, brief, printable, shell_word
-from .core.given import check_count, check_kind, listed
+from .core.given import check_kind, listed, path_of, text_of
 from .core.host_process import ScopedIterator, scoped_runtime
 from .core.in_memory import short_name
-from .core.plain_numbers import check_seed
+from .core.plain_numbers import check_count, check_seed
 from .core.processors import available_cpus
 from .core.ranks import current_ranks
 from .core.runtime import RuntimeConfig, start
@@ -74,7 +75,6 @@ from .explain.sheet import check_out as check_sheet
 from .explain.sheet import write_sheet
 from .folds.training import FoldsPlan, FoldsWork, Result, TrainOne, train_folds
 from .folds.training import read_plan as read_folds_plan
-from .models.network_in_memory import known_network
 from .preview.request import PreviewRequest, named_preview
 from .preview.request import as_json as preview_values
 from .preview.request import preview as preview_run
@@ -238,6 +238,7 @@ __all__ = [
 ]
 
 
+NETWORK = "a name, a line of notation, a run, or module.py:function"
 TRAIN_EXAMPLE = 'api.train(api.TrainRequest(source="photos"))'
 TRANSFER_EXAMPLE = 'api.transfer(api.TransferRequest(source="photos"))'
 
@@ -422,15 +423,15 @@ def add_class(
     `source` is where the run's images lie, if not where they were; `cache` as in `TransferRequest`. Raises
     SaccadeError.
     """
-    ensemble_folder.refuse_ensemble(Path(run), "add-class")
-    find_checkpoint(Path(run)).manifest.task.refuse_unknown("saccade add-class", "several labels")
-    path = Path(out) if out is not None else new_run_path(os.fspath(more), f"added-to-{Path(run).name}")
+    ensemble_folder.refuse_ensemble(path_of(run), "add-class")
+    find_checkpoint(path_of(run)).manifest.task.refuse_unknown("saccade add-class", "several labels")
+    path = path_of(out) if out is not None else new_run_path(text_of(more), f"added-to-{path_of(run).name}")
     folder = RunFolder(path=path)
     ensemble_folder.refuse_begun(path)
     try:
         with _own_source(source) as text:
             store = TransferRequest(cache=cache).store()
-            work = AddClassWork(run=Path(run), more=os.fspath(more), source=text, store=store, settings=settings)
+            work = AddClassWork(run=path_of(run), more=text_of(more), source=text, store=store, settings=settings)
             return add_classes(work, folder, NotedOnce(progress or Silent()), command)
     finally:
         if out is None:
@@ -462,7 +463,7 @@ def find_learning_rate(
     Nothing is trained that lasts. Raises SaccadeError.
     """
     check_kind(request, TrainRequest, 'api.find_learning_rate(api.TrainRequest(source="photos"), "rates.svg")')
-    picture = Path(out)
+    picture = path_of(out)
     check_picture(picture)
     atomic.make_folder(picture.parent)
     with named_train(request) as asked:
@@ -522,13 +523,13 @@ def train_ensemble(
 @scoped_runtime()
 def is_ensemble(path: AnyPath) -> bool:
     """Whether an ensemble was begun in the folder `path`."""
-    return ensemble_folder.is_ensemble(Path(path))
+    return ensemble_folder.is_ensemble(path_of(path))
 
 
 @scoped_runtime()
 def is_run(path: AnyPath) -> bool:
     """Whether a run, a checkpoint or an ensemble stands in the folder `path`, finished or not."""
-    return ensemble_folder.is_ensemble(Path(path)) or holds_checkpoint(Path(path))
+    return ensemble_folder.is_ensemble(path_of(path)) or holds_checkpoint(path_of(path))
 
 
 @scoped_runtime()
@@ -536,7 +537,7 @@ def evaluate(
     runs: AnyPath | Sequence[AnyPath],
     source: GivenImages,
     crops: int = 1,
-    scales: Sequence[float] = (1.0,),
+    scales: float | Sequence[float] = (1.0,),
     runtime: RuntimeConfig | None = None,
     model: nn.Module | None = None,
     opened: Told = untold,
@@ -557,7 +558,7 @@ def evaluate(
     members = ensemble_folder.expand_runs(_paths(runs))
     if not members:
         raise UsageError("evaluate needs at least one run.")
-    with known_source(source) as text, known_network(model):
+    with known_source(source) as text, network_of_runs(model, members):
         return evaluate_runs(members, text, wanted, runtime or RuntimeConfig(), opened, answering, further)
 
 
@@ -584,8 +585,8 @@ def evaluate_endpoint(
 
     Raises SaccadeError; EndpointError where the server cannot be asked or refuses an image.
     """
-    preparation = None if preprocessing is None else read_preparation(os.fspath(preprocessing))
-    classes = () if class_names is None else read_class_names(Path(class_names))
+    preparation = None if preprocessing is None else read_preparation(text_of(preprocessing))
+    classes = () if class_names is None else read_class_names(path_of(class_names))
     with known_source(source) as text, open_client(url, model, token) as client:
         endpoint = open_endpoint(client, preparation, classes, output, target_named(text))
         return judge_endpoint(endpoint, text, opened, answering, further)
@@ -596,11 +597,11 @@ def write_mistakes(evaluation: Evaluation, path: AnyPath) -> None:
     """Write every wrong answer of `evaluation` to a CSV file, the most confident first; of numbers every answer, the
     largest error first. Raises StorageError."""
     if evaluation.task.is_several:
-        write_label_mistakes(Path(path), evaluation.label_mistakes(), evaluation.metrics.classes)
+        write_label_mistakes(path_of(path), evaluation.label_mistakes(), evaluation.metrics.classes)
     elif evaluation.task.is_number:
-        write_number_mistakes(Path(path), evaluation.number_mistakes())
+        write_number_mistakes(path_of(path), evaluation.number_mistakes())
     else:
-        mistakes.write_mistakes(Path(path), evaluation.mistakes())
+        mistakes.write_mistakes(path_of(path), evaluation.mistakes())
 
 
 @scoped_runtime()
@@ -609,7 +610,7 @@ def write_evaluated_answers(evaluation: Evaluation, path: AnyPath, top: int = 3)
 
     Raises StorageError.
     """
-    write_judged(Path(path), evaluation, min(top, len(evaluation.metrics.classes)))
+    write_judged(path_of(path), evaluation, min(check_count(top, "--top"), len(evaluation.metrics.classes)))
 
 
 @scoped_runtime()
@@ -620,7 +621,7 @@ def write_curves(evaluation: Evaluation, path: AnyPath) -> None:
     label_NK = evaluation.label_N
     if label_NK.ndim == 1:
         label_NK = label_NK[:, None] == np.arange(len(evaluation.metrics.classes))
-    curves_file.write_curves(Path(path), evaluation.probabilities(), label_NK > 0, evaluation.metrics.classes)
+    curves_file.write_curves(path_of(path), evaluation.probabilities(), label_NK > 0, evaluation.metrics.classes)
 
 
 @scoped_runtime()
@@ -629,7 +630,7 @@ def write_evaluation_report(evaluation: Evaluation, path: AnyPath, checked: Labe
 
     Raises StorageError.
     """
-    write_evaluation_page(Path(path), evaluation, checked)
+    write_evaluation_page(path_of(path), evaluation, checked)
 
 
 @scoped_runtime()
@@ -646,13 +647,12 @@ def check_labels(
     With `out` they are written there as CSV, the likeliest wrong first: those that are suspected, or `count` of them.
     `model` as in `evaluate`. Raises SaccadeError.
     """
-    if count < 0:
-        raise UsageError(f"The number of labels to list must be 1 or more, or 0 for the suspected ones, got {count}.")
-    ensemble_folder.refuse_ensemble(Path(run), "evaluate --label-errors")
-    with known_source(source) as text, known_network(model):
-        found = label_check.check_labels(Path(run), text, runtime or RuntimeConfig(), count)
+    count = check_count(count, "--label-errors-count", least=0)
+    ensemble_folder.refuse_ensemble(path_of(run), "evaluate --label-errors")
+    with known_source(source) as text, network_of_runs(model, [path_of(run)]):
+        found = label_check.check_labels(path_of(run), text, runtime or RuntimeConfig(), count)
     if out is not None:
-        mistakes.write_suspects(Path(out), found.listed)
+        mistakes.write_suspects(path_of(out), found.listed)
     return found
 
 
@@ -706,7 +706,7 @@ def _answering(
     members = ensemble_folder.expand_runs(_paths(runs))
     if not members:
         raise UsageError("predict needs at least one run.")
-    with known_network(model):
+    with network_of_runs(model, members):
         return members, open_classifier(members, runtime)
 
 
@@ -754,11 +754,12 @@ def predict_to_csv(
     number of images. Raises UsageError where `out` holds anything else, and SaccadeError as `predict` does.
     """
     check_confidence(min_confidence)
+    top = check_count(top, "--top")
     refuse_no_images(images)
     members, classifier = _answering(runs, runtime, model)
     refuse_confidence_of_labels(classifier.task, min_confidence)
     file = AnswersFile(
-        Path(out),
+        path_of(out),
         digest_of(members, classifier),
         min(top, len(classifier.classes)),
         min_confidence,
@@ -795,12 +796,13 @@ def predict_to_folder(
     Raises SaccadeError.
     """
     check_confidence(min_confidence)
+    top = check_count(top, "--top")
     require_parquet()
     share = parse_share(unit_of, os.environ)
     members, classifier = _answering(runs, runtime, model)
     refuse_confidence_of_labels(classifier.task, min_confidence)
     top = min(top, len(classifier.classes))
-    folder = UnitFolder(Path(out), answer_units(members, classifier, top, min_confidence), listing_of(images))
+    folder = UnitFolder(path_of(out), answer_units(members, classifier, top, min_confidence), listing_of(images))
     seen = SeenImages(members) if note else None
 
     def rows_of(items: Iterator[HeldImage]) -> Iterator[Row]:
@@ -836,7 +838,7 @@ def predict_to_label_studio(
     classifier.task.refuse_unknown("predict --label-studio", "several labels", "grade")
     answers = _noted_answers(members, classifier, _noted_items(images, classifier, note), note, min_confidence)
     return export_label_studio(
-        Path(out),
+        path_of(out),
         _version_of(members, classifier),
         classifier.classes,
         answers,
@@ -869,7 +871,7 @@ def predict_to_fiftyone(
         return _noted_answers(members, classifier, iter(items), note, min_confidence)
 
     return export_fiftyone(
-        Path(out), classifier.classes, _noted_items(images, classifier, note), answered, bad or raise_bad
+        path_of(out), classifier.classes, _noted_items(images, classifier, note), answered, bad or raise_bad
     )
 
 
@@ -897,7 +899,7 @@ def features(
     be used is raised, or, with `bad`, told and left out. Memory does not grow with the number of images; `out` is whole
     or not there. `model` as in `evaluate`. Raises SaccadeError.
     """
-    path = Path(out)
+    path = path_of(out)
     check_features(path)
     seeing = _seeing(run, weights, runtime, model, note or untold)
     refuse_no_images(images)
@@ -927,7 +929,7 @@ def features_to_folder(
     require_parquet()
     share = parse_share(unit_of, os.environ)
     seeing = _seeing(run, weights, runtime, model, note or untold)
-    folder = UnitFolder(Path(out), feature_units(seeing, half), listing_of(images, note or untold))
+    folder = UnitFolder(path_of(out), feature_units(seeing, half), listing_of(images, note or untold))
     return folder.work(share, lambda items: feature_rows(stream_features(seeing.member, items), bad), told)
 
 
@@ -936,11 +938,11 @@ def _seeing(
 ) -> Seeing:
     """What computes features: the run `run`, or the network of that name with `weights`."""
     if weights is None:
-        refuse_network_for_run(os.fspath(run))
-        return seeing_run(Path(run), _survey_member(run, "features", runtime, model))
+        refuse_network_for_run(text_of(run))
+        return seeing_run(path_of(run), _survey_member(run, "features", runtime, model))
     if model is not None:
         raise UsageError("'model' is the network of a run, and with 'weights' there is none.\nLeave one of them out.")
-    member, found = open_backbone(os.fspath(run), os.fspath(weights), start(runtime or RuntimeConfig()))
+    member, found = open_backbone(text_of(run), text_of(weights), start(runtime or RuntimeConfig()))
     for line in filter(None, (*found.notes, restricted(found.source, found.licence))):
         note(line)
     return seeing_backbone(member, found)
@@ -965,7 +967,7 @@ def similar(
     page = _path(sheet)
     if page is not None:
         check_sheet(page, "similar", "--sheet")
-    count = check_count(count)
+    count = check_count(count, "--count")
     member = _survey_member(run, "similar", runtime, model)
     if page is not None:
         atomic.check_file(page)
@@ -999,7 +1001,7 @@ def suggest(
     Images that the run was trained on are left out. With `out` the list is written there as CSV. `bad` as in
     `features`, `model` as in `evaluate`. Raises SaccadeError.
     """
-    count = check_count(count)
+    count, seed = check_count(count, "--count"), check_seed(seed)
     member = _survey_member(run, "suggest", runtime, model)
     refuse_no_images(images)
     table = _path(out)
@@ -1007,10 +1009,10 @@ def suggest(
         atomic.check_file(table)
     found = suggest_images(
         member,
-        Path(run),
+        path_of(run),
         items_of(images, None, member.preprocessing.num_channels),
         count,
-        check_seed(seed),
+        seed,
         bad or raise_bad,
     )
     if table is not None:
@@ -1034,19 +1036,20 @@ def drift(
     The run's own source is opened again; `source` is where its images lie, if not where they were. `bad` as in
     `features`, `model` and `opened` as in `evaluate`. Raises SaccadeError.
     """
+    seed = check_seed(seed)
     member = _survey_member(run, "drift", runtime, model)
     refuse_no_images(images)
-    folder = run_folder(Path(run))
-    manifest = find_checkpoint(Path(run)).manifest
+    folder = run_folder(path_of(run))
+    manifest = find_checkpoint(path_of(run)).manifest
     with _own_source(source) as text:
         held_out = held_out_images(folder, manifest, text, member.runtime.num_threads)
         opened(opening_line(held_out.source))
         return find_drift(
             member,
-            Path(run),
+            path_of(run),
             held_out,
             items_of(images, None, member.preprocessing.num_channels),
-            check_seed(seed),
+            seed,
             bad or raise_bad,
         )
 
@@ -1063,9 +1066,9 @@ def _own_source(source: GivenImages) -> Iterator[str]:
 
 def _survey_member(run: AnyPath, verb: str, runtime: RuntimeConfig | None, model: nn.Module | None) -> Member:
     """The network of the one run that `verb` takes."""
-    ensemble_folder.refuse_ensemble(Path(run), verb)
-    with known_network(model):
-        return open_member(Path(run), runtime)
+    ensemble_folder.refuse_ensemble(path_of(run), verb)
+    with network_of_runs(model, [path_of(run)]):
+        return open_member(path_of(run), runtime)
 
 
 @scoped_runtime()
@@ -1088,12 +1091,12 @@ def explain(
     sheet = _path(out)
     if sheet is not None:
         check_sheet(sheet)
-    ensemble_folder.refuse_ensemble(Path(run), "explain")
-    with known_source(source) as text, known_network(model):
-        member = open_member(Path(run), RuntimeConfig(device="cpu"))
+    ensemble_folder.refuse_ensemble(path_of(run), "explain")
+    with known_source(source) as text, network_of_runs(model, [path_of(run)]):
+        member = open_member(path_of(run), RuntimeConfig(device="cpu"))
         item = item_of(image, "array")
         explanation = explain_image(member, item.read(), item.key, class_name, layer, text, opened)
-        promised = promised_precision(join_members([member]), [Path(run)], Answering().precision)
+        promised = promised_precision(join_members([member]), [path_of(run)], Answering().precision)
         explanation = replace(explanation, promised=promised)
     if sheet is not None:
         write_sheet(sheet, explanation)
@@ -1119,8 +1122,8 @@ def export(
     Each file is run by its own engine and compared with the run before it is kept. Raises SaccadeError.
     """
     return export_run(
-        Path(run),
-        [os.fspath(name) for name in listed(formats, "a format")],
+        path_of(run),
+        [text_of(name) for name in listed(formats, "a format")],
         _path(out),
         half,
         _path(runtime),
@@ -1157,8 +1160,8 @@ def studio(folder: AnyPath = DEFAULT_FOLDER, host: str = "127.0.0.1", port: int 
     """
     options = StudioOptions(host=host, port=port)
     require_studio_packages()
-    check_folder(Path(folder))
-    arguments = ["studio", str(Path(folder)), "--no-browser", *options.as_arguments()]
+    check_folder(path_of(folder))
+    arguments = ["studio", str(path_of(folder)), "--no-browser", *options.as_arguments()]
     return start_server(arguments, options.needs_token)
 
 
@@ -1169,7 +1172,7 @@ def push(run: AnyPath, name: str, private: bool = False, dry_run: bool = False) 
 
     The token is that of HF_TOKEN, or of `hf auth login`. Raises SaccadeError.
     """
-    return push_run(Path(run), name, private, dry_run)
+    return push_run(path_of(run), name, private, dry_run)
 
 
 @scoped_runtime()
@@ -1208,14 +1211,14 @@ def shard(
         raise UsageError(f"--on-bad-image must be error or skip, got '{brief(str(on_bad_image), 40)}'.")
     if settings is not None:
         check_kind(settings, ShardSettings, 'api.shard("photos", "shards", api.ShardSettings(images_per_shard=1000))')
-    check_shards_out(os.fspath(out))
+    check_shards_out(text_of(out))
     with known_source(source) as text:
-        refuse_shards_among_images(text, os.fspath(out))
+        refuse_shards_among_images(text, text_of(out))
         images = open_source(text, verb="shard")
         opened(opening_line(images))
         return write_shards(
             images,
-            os.fspath(out),
+            text_of(out),
             settings or ShardSettings(),
             progress,
             on_bad_image,
@@ -1230,13 +1233,13 @@ def table(target: AnyPath, request: TableRequest | None = None, fold: bool = Tru
 
     With `fold`, normalisations and nonlinearities stand in the row of the layer they follow. Raises SaccadeError.
     """
-    return draw_table(os.fspath(target), request or TableRequest(), fold)
+    return draw_table(text_of(target, NETWORK), request or TableRequest(), fold)
 
 
 @scoped_runtime()
 def compare(targets: Sequence[AnyPath], request: TableRequest | None = None) -> Comparison:
     """The totals of several networks side by side. Raises SaccadeError."""
-    texts = [os.fspath(target) for target in listed(targets, "the name of a network")]
+    texts = [os.fspath(target) for target in listed(targets, NETWORK)]
     if not texts:
         raise UsageError("compare needs at least one network.")
     return draw_comparison(texts, request or TableRequest())
@@ -1260,9 +1263,9 @@ def report(run: AnyPath, out: AnyPath | None = None, model: nn.Module | None = N
 
     `model` as in `evaluate`.
     """
-    ensemble_folder.refuse_ensemble(Path(run), "report")
-    with known_network(model):
-        return write_report(Path(run), _path(out))
+    ensemble_folder.refuse_ensemble(path_of(run), "report")
+    with network_of_runs(model, [path_of(run)]):
+        return write_report(path_of(run), _path(out))
 
 
 @scoped_runtime()
@@ -1271,7 +1274,7 @@ def runs(folder: AnyPath = RUNS) -> RunList:
 
     Raises UsageError where there is no such folder.
     """
-    return read_run_list(Path(folder))
+    return read_run_list(path_of(folder))
 
 
 @scoped_runtime()
@@ -1284,16 +1287,16 @@ def preview(request: PreviewRequest, out: AnyPath, opened: Told = untold) -> dic
     with named_preview(request) as asked:
         result = preview_run(asked.config(), asked.num_images, opened=opened)
     picture = result.picture()
-    atomic.write_with(Path(out), lambda temporary: picture.save(temporary, "PNG"))
+    atomic.write_with(path_of(out), lambda temporary: picture.save(temporary, "PNG"))
     return preview_values(result)
 
 
 def _path(path: AnyPath | None) -> Path | None:
-    return None if path is None else Path(path)
+    return None if path is None else path_of(path)
 
 
 def _paths(paths: AnyPath | Sequence[AnyPath]) -> list[Path]:
-    return [Path(path) for path in listed(paths)]
+    return [path_of(path) for path in listed(paths)]
 
 
 def _watched(progress: RunProgress | None, request: TrainRequest | TransferRequest) -> RunProgress:

@@ -12,6 +12,7 @@ from torch import nn
 from .classify.classifier import Classifier, Member, open_classifier
 from .classify.crops import looks
 from .classify.features import features_of
+from .classify.given_network import network_of_runs
 from .classify.items import NO_IMAGES, GivenImage, is_single, item_of
 from .classify.predict import predict
 from .core.display import Displayed
@@ -21,7 +22,6 @@ from .core.host_process import scoped_runtime
 from .core.runtime import RuntimeConfig, start
 from .core.types import AnyPath, Prediction, Preprocessing
 from .data.sources.in_memory import HeldImage
-from .models.network_in_memory import known_network
 from .runs.ensemble_folder import expand_runs
 
 GivenMany = Sequence[GivenImage] | Iterable[GivenImage]
@@ -31,7 +31,7 @@ GivenMany = Sequence[GivenImage] | Iterable[GivenImage]
 def load(
     *runs: AnyPath | Sequence[AnyPath],
     crops: int = 1,
-    scales: Sequence[float] = (1.0,),
+    scales: float | Sequence[float] = (1.0,),
     runtime: RuntimeConfig | None = None,
     model: nn.Module | None = None,
 ) -> "Model":
@@ -44,7 +44,7 @@ def load(
     if not folders:
         raise UsageError('Say which run to load, for example saccade.load("runs/digits-lenet5-1").')
     wanted = looks(crops, scales)
-    with known_network(model):
+    with network_of_runs(model, folders):
         return Model(open_classifier(folders, runtime, wanted), runtime or RuntimeConfig())
 
 

@@ -357,7 +357,8 @@ def test_a_network_that_does_not_fit_is_refused_before_training(small: Small, tm
         api.train(request(small, tmp_path / "b", model=Net(), settings={**SETTINGS, "input": {"channels": "rgb"}}))
     assert re.fullmatch(
         r"Net cannot take images of 32x32x3: .*expected input\[2, 3, 32, 32\] to have 1 channels.*\n"
-        r"Set the input to what it takes: input.size_px for the size, input.channels for grey or rgb\.",
+        r"Set the input to what it takes: input.size_px for the height, input.width_px for another width, "
+        r"input.channels for grey or rgb\.",
         error.value.message,
     )
     with pytest.raises(UsageError) as usage:
@@ -396,3 +397,11 @@ def test_several_labels_of_images_in_memory_are_lists_or_columns(small: Small):
         with pytest.raises(DataError) as error:
             api.ArraySource(images, labels)
         assert str(error.value).splitlines()[0] == message
+
+
+def test_labels_in_one_column_are_one_label_each():
+    image_NHW = np.zeros((4, 8, 8), np.uint8)
+    column = api.ArraySource(image_NHW, np.array([[0], [1], [1], [0]]), classes=("empty", "full"))
+    assert column.classes == ("empty", "full")
+    assert column.task.is_one
+    assert [column.record(index).label for index in range(4)] == [0, 1, 1, 0]

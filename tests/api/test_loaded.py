@@ -251,3 +251,37 @@ def test_what_is_no_image_is_refused_before_the_first_answer(runs: list[Path], g
         f"what is given as images is a value of type {type(given).__name__}.\n"
         f"Give the path of a file, an image of Pillow, or a uint8 array (height, width[, 3])."
     )
+
+
+def test_a_network_is_refused_for_a_run_that_needs_none(runs: list[Path], image_NHW: np.ndarray, tmp_path: Path):
+    network = torch.nn.Linear(1, 1)
+    for ask in (
+        lambda: saccade.load(runs[0], model=network),
+        lambda: api.predict(runs[0], [image_NHW[0]], model=network),
+        lambda: api.evaluate(runs[0], "digits", model=network),
+        lambda: api.features(runs[0], [image_NHW[0]], tmp_path / "out.csv", model=network),
+    ):
+        with pytest.raises(UsageError) as error:
+            ask()
+        assert error.value.message == (
+            f"{runs[0]} is a run of lenet5, which its files say how to build; 'model' is for a run that was trained "
+            f"with a network from Python.\nLeave 'model' out."
+        )
+
+
+def test_a_run_counts_once(runs: list[Path]):
+    for twice in (runs[0], os.path.relpath(runs[0])):
+        with pytest.raises(UsageError) as error:
+            saccade.load(runs[0], runs[1], twice)
+        assert error.value.message == f"{twice} is named twice.\nName each run once."
+
+
+def test_a_relative_path_is_looked_up_where_the_host_is_now(
+    runs: list[Path], image_NHW: np.ndarray, files: list[Path], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(runs[0].parent)
+    loaded = saccade.load("0", runtime=RUNTIME)
+    monkeypatch.chdir(files[0].parent)
+    assert loaded("0.png").probabilities == loaded(image_NHW[0]).probabilities
+    with pytest.raises(CheckpointError, match="^The run 0 is not there.\n"):
+        saccade.load("0")

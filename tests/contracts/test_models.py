@@ -208,6 +208,31 @@ class Refusing(NoPadding):
             does_not_fit("tiny", "stem", spec, "a window of 3 needs 3 pixels", "Use an input of 3 pixels or more.")
 
 
+class Listed(Tiny):
+    def forward(self, image_BCHW: torch.Tensor) -> torch.Tensor:
+        return [super().forward(image_BCHW)]  # type: ignore[return-value]
+
+
+class Keyed(Tiny):
+    def forward_features(self, image_BCHW: torch.Tensor) -> torch.Tensor:
+        raise KeyError("stem")
+
+
+def test_an_error_of_a_network_is_told_with_its_line(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(MODELS._origins, "tiny", __name__)
+    for build, told in (
+        (Listed, "AttributeError: 'list' object has no attribute 'shape'"),
+        (Keyed, "KeyError: 'stem'"),
+    ):
+        monkeypatch.setitem(MODELS._entries, "tiny", dataclasses.replace(TINY, build=build))
+        with pytest.raises(ContractError) as error:
+            check_architecture("tiny")
+        lines = error.value.message.splitlines()
+        assert lines[0] == f"network 'tiny': it ends in {told}."
+        assert lines[2].startswith("Where: ")
+        assert __file__ in lines[2]
+
+
 FIGURES = (Reference(spec=SPEC, source="by hand", parameters=162, multiply_adds=108 * 196 + 40),)
 
 

@@ -29,7 +29,7 @@ from tests.processes import run_python
 from saccade.core.errors import ContractError, DataError, ImageError
 from saccade.core.types import Record
 from saccade.data.source import SOURCES, DataSource, SourceFormat, open_source
-from saccade.testing import check_source
+from saccade.testing import check_architecture, check_augmentation, check_source
 from saccade.testing.contract import place_of
 
 CLASSES = ("ant", "bee", "cow")
@@ -439,6 +439,36 @@ class Fickle(Drawer):
         self.digest = f"{Fickle.num:064}"
 
 
+class TooLong(Drawer):
+    def __len__(self) -> int:
+        return 14
+
+    def record(self, index: int) -> Record:
+        return Record(key="abcdefghijkl"[index], label=index % 2)
+
+
+class NoRecords(Drawer):
+    def record(self, index: int) -> Record:
+        return ("0", 0)  # type: ignore[return-value]
+
+
+class Texts(Drawer):
+    def read(self, index: int) -> np.ndarray:
+        return "0.png"  # type: ignore[return-value]
+
+
+class NoPixels(Drawer):
+    def read(self, index: int) -> np.ndarray:
+        return np.zeros((8, 8), np.float32)
+
+
+class Nameless(DataSource):
+    def __init__(self, text: str) -> None:
+        self.name, self.digest = "drawer", "0" * 64
+
+    __len__, record, read = Drawer.__len__, Drawer.record, Drawer.read  # type: ignore[assignment]
+
+
 DRAWER = SourceFormat(
     name="drawer",
     summary="images in one file",
@@ -474,6 +504,16 @@ def test_a_source_of_ones_own_that_keeps_its_promises_passes(tmp_path: Path, mon
         ({"open": OneClass}, "labels are not those of its classes", OneClass.record),
         ({"open": Fickle}, "its digest is not the same 64 characters each time it is opened", Fickle),
         ({"summary": ""}, "its summary is empty", None),
+        ({"open": TooLong}, "it has 14 images by its length, and no record(12)", TooLong.__len__),
+        ({"open": NoRecords}, "record(0) gives ('0', 0)", NoRecords.record),
+        ({"open": Texts}, "read(0) gives a value of type str", Texts.read),
+        (
+            {"open": NoPixels},
+            "read(0) gives what is no image: its pixels are 8x8 values of float32, not 1 to 50,000,000 bytes",
+            NoPixels.read,
+        ),
+        ({"open": Nameless}, "it has no classes", Nameless),
+        ({"open": Path}, "open gives a value of type PosixPath", Path),
     ],
 )
 def test_promises_that_a_source_breaks_are_told(
@@ -495,6 +535,59 @@ def test_promises_that_a_source_breaks_are_told(
     lines = str(error.value).splitlines()
     assert lines[0] == f"source 'drawer': {told}."
     assert place is None or lines[-1] == f"Where: {place_of(place)}."
+
+
+def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write = "Write check_source('mine', 'tests/mine'): the source, and the address of a small set that it opens."
+    with pytest.raises(ContractError) as error:
+        check_source("folder")
+    assert error.value.message == f"source 'folder': its example is missing.\n{write}"
+    with pytest.raises(ContractError) as error:
+        check_source(Drawer)  # type: ignore[arg-type]
+    assert error.value.message == (
+        f"check_source: it takes a name that is registered, or its SourceFormat; got a value of type ABCMeta.\n{write}"
+    )
+    with pytest.raises(ContractError) as error:
+        check_augmentation()
+    assert error.value.message == (
+        "check_augmentation: it takes a name that is registered, or its Augmentation; got nothing.\n"
+        "Write check_augmentation('mine', reference=mine)."
+    )
+    for check, told in (
+        (lambda: check_augmentation("cutout", strengths=1), "strengths are"),  # type: ignore[arg-type]
+        (lambda: check_augmentation("cutout", reference=1), "reference is"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(ContractError, match=f"^augmentation 'cutout': its {told} a value of type int.\nPass "):
+            check()
+    with pytest.raises(ContractError) as error:
+        check_source("folder", str(tmp_path / "nowhere"))
+    assert error.value.message.splitlines()[:2] == [
+        f"source 'folder': its example '{tmp_path}/nowhere' is taken by no source.",
+        "Give the address of a small set that is there, and let recognises() see it.",
+    ]
+    with pytest.raises(ContractError) as error:
+        check_architecture(3)  # type: ignore[arg-type]
+    assert error.value.message == (
+        "check_architecture: it takes a name that is registered, or its Architecture; got a value of type int.\n"
+        "Write check_architecture('mine')."
+    )
+
+
+def test_an_error_of_a_source_is_told_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    class Fails(Drawer):
+        def read(self, index: int) -> np.ndarray:
+            return np.zeros(0)[index]  # type: ignore[no-any-return]
+
+    fails = dataclasses.replace(DRAWER, open=Fails)
+    monkeypatch.setitem(SOURCES._entries, "drawer", fails)
+    monkeypatch.setitem(SOURCES._origins, "drawer", __name__)
+    with pytest.raises(ContractError) as error:
+        check_source(fails, drawer(tmp_path))
+    assert error.value.message == (
+        "source 'drawer': it ends in IndexError: index 0 is out of bounds for axis 0 with size 0.\n"
+        "Correct what raises it, or raise an error of saccade.core.errors that says what to do.\n"
+        f"Where: read in {__file__}, line {Fails.read.__code__.co_firstlineno + 1}."
+    )
 
 
 def test_a_source_that_another_one_takes_is_told_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

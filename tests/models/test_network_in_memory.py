@@ -83,7 +83,8 @@ REFUSED = {
     "an error of its own": (
         Strict(2, 2),
         "Strict cannot take images of 4x4x1: AssertionError: only 224 px.\n"
-        "Set the input to what it takes: input.size_px for the size, input.channels for grey or rgb.",
+        "Set the input to what it takes: input.size_px for the height, input.width_px for another width, "
+        "input.channels for grey or rgb.",
     ),
     "a table of outputs": (
         Table(2, 2),

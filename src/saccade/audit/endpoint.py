@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.errors import EndpointError, UsageError, printable
+from ..core.errors import ConfigError, EndpointError, UsageError, printable
 from ..core.plain_files import open_plain_file
 from ..core.plain_numbers import plain_float
 from ..core.task import GRADE, ONE_LABEL, SEVERAL_LABELS, Task
@@ -140,8 +140,8 @@ def told_task(parameters: Mapping[str, str]) -> Task | None:
     try:
         values = {name: plain_float(parameters[name]) for name in ("mean", "deviation") if name in parameters}
         half_width = plain_float(parameters.get("half_width", "0"))
-        return Task.model_validate({"kind": "number", "half_width": half_width, **values})
-    except ValueError:  # also of pydantic: no scale that there can be
+        return Task.parse({"kind": "number", "half_width": half_width, **values})
+    except (ValueError, ConfigError):  # no scale that there can be
         return found
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import UsageError, printable
+from ..core.given import settle_fields
 from ..core.task import Task
 from ..evaluate.scores import probabilities_from_logits
 from ..evaluate.thresholds import PromisedPrecision, check_confidence, check_precision, choose_threshold
@@ -28,6 +29,7 @@ class Answering:
     precision: float = 0.98
 
     def __post_init__(self) -> None:
+        settle_fields(self)
         check_precision(self.precision)
         if self.min_confidence is not None:
             check_confidence(self.min_confidence)

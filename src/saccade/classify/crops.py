@@ -6,12 +6,13 @@ The centre look is bit for bit what `prepare_image` makes, so one crop is ordina
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..core.errors import UsageError
+from ..core.plain_numbers import check_number, check_whole
 from ..core.types import Preprocessing
 from ..data.images.preprocess import mean_levels, place_on_input, prepare_image
 
@@ -34,11 +35,15 @@ CENTRE = Look()
 _CORNERS = [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)]
 
 
-def looks(num_crops: int, scales: Sequence[float] = (1.0,)) -> tuple[Look, ...]:
+def looks(num_crops: int, scales: float | Sequence[float] = (1.0,)) -> tuple[Look, ...]:
     """The looks of `num_crops` at each scale: 1, 2, 5, 10, or a grid of g x g positions, mirrored too if 2 x g x g.
+    One scale may stand alone.
 
     Raises UsageError for another number, naming the nearest that work, or for a scale outside 1 to 4.
     """
+    num_crops = check_whole(num_crops, "--crops")
+    each = [scales] if isinstance(scales, float | int | str) or not isinstance(scales, Iterable) else scales
+    scales = [check_number(scale, "A scale of crops") for scale in each]
     if num_crops not in _LAYOUTS:
         smaller = max((n for n in _LAYOUTS if n < num_crops), default=1)
         larger = min((n for n in _LAYOUTS if n > num_crops), default=max(_LAYOUTS))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import UsageError
+from ..core.given import listed, settle_fields
 from ..core.task import Task
 from ..core.types import Preprocessing
 from ..data.source import DataSource
@@ -34,6 +35,10 @@ class Further:
     slices: bool = False
     columns: tuple[str, ...] = ()
     corruptions: bool = False
+
+    def __post_init__(self) -> None:
+        settle_fields(self)
+        object.__setattr__(self, "columns", tuple(listed(self.columns, "the name of a column")))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import json
+import numbers
 import os
 import re
 import reprlib
@@ -12,8 +13,17 @@ from datetime import date, time
 from functools import cache
 from typing import Any, ClassVar, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
+from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core.core_schema import with_info_wrap_validator_function
 
 from .errors import ConfigError, brief, did_you_mean, printable
 from .plain_words import broken_rule, rule_in_words
@@ -21,6 +31,7 @@ from .plain_words import broken_rule, rule_in_words
 COMMAND_LINE = "command line"  # the place of values that options gave
 MAX_SHOWN = 200  # characters of a key in a message
 MAX_KEYS = 20  # in a message
+PARSING = "parsing"  # the context of values that come from a file or from options
 ALIKE = 0.6  # of the last parts of two keys, as difflib has it
 
 Settings = Sequence[str] | Mapping[str, Any]
@@ -39,16 +50,35 @@ class FileSetting(str):
 
 
 class FrozenConfig(BaseModel):
-    """Base of every configuration. Unknown keys are errors; values never change after they are made."""
+    """Base of every configuration. Unknown keys are errors; values never change after they are made.
+
+    Made by hand, as in `RuntimeConfig(num_threads=2)`, it raises ConfigError for a value it does not take.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
     # Dotted keys that a person cannot set as such, each with how it is given instead.
     elsewhere: ClassVar[Mapping[str, str]] = {}
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Around every rule, those of several values too: what is made by hand is told of as `parse` tells it."""
+
+        def told_in_words(values: Any, checked: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+            try:
+                return checked(values)
+            except ValidationError as error:
+                if info.context == PARSING:
+                    raise
+                raise ConfigError(_explain(cls, error, cls.__name__)) from None
+
+        return with_info_wrap_validator_function(told_in_words, handler(source))
+
     @field_validator("*", mode="before")
     @classmethod
-    def _numbers_are_numbers(cls, value: Any, info: ValidationInfo) -> Any:
-        """True is no 1 and "3" no 3, though pydantic takes them for that; whole numbers may stand for others."""
+    def _plain_values(cls, value: Any, info: ValidationInfo) -> Any:
+        """True is no 1 and "3" no 3, though pydantic takes them for that; whole numbers may stand for others. Numbers
+        of NumPy, and paths where a text is meant, are taken as such."""
+        value = _as_plain(value)
         wanted = _numbers_of(cls, str(info.field_name))
         if wanted and _has_other(value):
             kind = "integer" if wanted == {int} else "number"
@@ -59,7 +89,7 @@ class FrozenConfig(BaseModel):
     def parse(cls, values: dict[str, Any], where: str = "configuration") -> Self:
         """Validate `values`. Raises ConfigError naming `where`, the key, what was received and the remedy."""
         try:
-            return cls.model_validate(values)
+            return cls.model_validate(values, context=PARSING)
         except ValidationError as error:
             raise ConfigError(_explain(cls, error, where)) from None
 
@@ -69,7 +99,7 @@ class FrozenConfig(BaseModel):
         for dotted, value in assignments(settings):
             _assign(type(self), values, dotted, value, where_set(settings, dotted))
         try:
-            return type(self).model_validate(values)
+            return type(self).model_validate(values, context=PARSING)
         except ValidationError as error:
             key = ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"])
             raise ConfigError(_explain(type(self), error, where_set(settings, key))) from None
@@ -105,6 +135,17 @@ def _leaf_types(annotation: Any) -> Iterator[Any]:
         yield annotation
     for each in inner:
         yield from _leaf_types(each)
+
+
+def _as_plain(value: Any) -> Any:
+    """A number that is none of Python's as one of them, and a path as its text; all else as it is."""
+    if isinstance(value, int | float | str):
+        return value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _has_other(value: Any) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from . import torch_private
 from .config import FrozenConfig
@@ -40,6 +40,12 @@ class RuntimeConfig(FrozenConfig):
     cuda_graphs: bool = Field(
         False, description="NVIDIA: record the gradients of a step once and launch them as one piece (docs/training.md)"
     )
+
+    @field_validator("device", mode="before")
+    @classmethod
+    def _device_of_torch(cls, value: object) -> object:
+        """A torch.device is its name."""
+        return str(value) if isinstance(value, torch.device) else value
 
 
 class _Threads:

@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_ser
 from .config import FrozenConfig
 from .display import Displayed, Rows, figure
 from .errors import printable
+from .plain_numbers import check_count
 
 if TYPE_CHECKING:
     import torch
@@ -303,7 +304,8 @@ class Prediction(Displayed):
 
     def top(self, num: int) -> list[tuple[str, float]]:
         """The `num` most probable (class, probability) pairs, most probable first; ties in class order; of grades the
-        answer first. None of a number."""
+        answer first. None of a number. Raises UsageError where `num` is no whole number from 0 on."""
+        num = check_count(num, "top", least=0)
         if self.value is not None:
             return []
         return [(self.classes[k], self.probabilities[k]) for k in self._order[:num]]

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from ..core.errors import UsageError, brief
+from ..core.given import check_kind, settle_fields
+from ..core.plain_numbers import check_count
 from .compare import Comparison
 from .memory import StepPlan
 from .table import DesignTable, layer_table
@@ -22,6 +25,26 @@ class TableRequest:
     num_classes: int | None = None
     step: StepPlan = field(default_factory=StepPlan)
     prepare: Callable[[nn.Module], object] | None = None
+
+    def __post_init__(self) -> None:
+        settle_fields(self)
+        check_kind(self.step, StepPlan, "api.TableRequest(step=StepPlan(batch_size=8))")
+        if self.num_classes is not None:
+            check_count(self.num_classes, "TableRequest: 'num_classes'")
+        if self.input_CHW is not None:
+            _check_sizes(self.input_CHW)
+
+
+def _check_sizes(input_CHW: object) -> None:
+    """Raise UsageError for what are not channels, height and width."""
+    is_list = isinstance(input_CHW, Sequence) and not isinstance(input_CHW, str)
+    if not is_list or len(input_CHW) != 3:  # type: ignore[arg-type]  # mypy does not follow is_list
+        raise UsageError(
+            f"TableRequest: 'input_CHW' is (channels, height, width), such as (3, 224, 224); got "
+            f"{brief(repr(input_CHW), 40)}."
+        )
+    for size in input_CHW:  # type: ignore[attr-defined]
+        check_count(size, "TableRequest: a size of 'input_CHW'")
 
 
 def draw_table(text: str, request: TableRequest, fold: bool = True) -> DesignTable:

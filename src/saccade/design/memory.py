@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..core.errors import ModelError, UsageError, did_you_mean, printable
+from ..core.given import settle_fields
 from ..core.torch_private.tracing import TorchDispatchMode, tree_leaves
 from ..models.build import DRAWS
 from ..models.fit import fake_machine
@@ -35,6 +36,7 @@ class StepPlan:
     optimizer: str = "nesterov"
 
     def __post_init__(self) -> None:
+        settle_fields(self)
         if self.batch_size < 1:
             raise UsageError(f"A batch has at least one image, got {self.batch_size}.")
         for what, name, known in (

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.errors import UsageError
+from ..core.plain_numbers import check_number
 
 RISK = 0.05  # of a promise that does not hold
 NUM_STEPS = 40  # from the first threshold that can pass to answering everything
@@ -51,12 +52,14 @@ class PromisedPrecision:
 
 def check_precision(precision: float) -> None:
     """Raise UsageError for a precision that no threshold is chosen for."""
+    precision = check_number(precision, "--precision")
     if not MIN_PRECISION <= precision <= MAX_PRECISION:
         raise UsageError(f"--precision takes a share in {MIN_PRECISION:g} to {MAX_PRECISION:g}, got {precision:g}.")
 
 
 def check_confidence(min_confidence: float) -> None:
     """Raise UsageError for what is no probability."""
+    min_confidence = check_number(min_confidence, "--min-confidence")
     if not 0 <= min_confidence <= 1:
         raise UsageError(f"--min-confidence takes a probability in 0 to 1, got {min_confidence:g}.")
 

@@ -78,7 +78,8 @@ def check_given(network: nn.Module, text: str, spec: ModelSpec) -> None:
         raise ModelError(
             f"{printable(short_name(text))} cannot take images of {height_px}x{width_px}x{channels}: "
             f"{_reason(error)}.\n"
-            f"Set the input to what it takes: input.size_px for the size, input.channels for grey or rgb."
+            f"Set the input to what it takes: input.size_px for the height, input.width_px for another width, "
+            f"input.channels for grey or rgb."
         ) from error
     finally:
         network.train(was_training)

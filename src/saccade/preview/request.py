@@ -10,6 +10,7 @@ from PIL import Image
 
 from ..core.config import FrozenConfig, Settings
 from ..core.errors import DataError, ImageError, counted, printable
+from ..core.given import settle_fields
 from ..core.plain_numbers import check_seed
 from ..core.types import Preprocessing, Record, Split
 from ..data.augment.shared.geometry import canvas_for
@@ -46,6 +47,9 @@ class PreviewRequest:
     num_images: int = 4
     seed: int = 0
     settings: Settings = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        settle_fields(self)
 
     def config(self) -> RunConfig:
         """The configuration of the run that is previewed. Raises UsageError, UnknownNameError or ConfigError."""

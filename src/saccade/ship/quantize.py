@@ -18,6 +18,7 @@ from ..classify.crops import CENTRE
 from ..classify.stream import items_of_source, prepared_stream
 from ..core.display import figure
 from ..core.errors import ExportError, UsageError
+from ..core.given import settle_fields
 from ..core.task import ONE_LABEL, Task
 from ..core.types import Preprocessing
 from ..data.source import DataSource
@@ -60,6 +61,7 @@ class AskedInt8:
     source: str = ""
 
     def __post_init__(self) -> None:
+        settle_fields(self)
         if not 0 < self.max_drop <= 100:
             raise UsageError(f"--max-drop takes points of accuracy above 0, at most 100, got {self.max_drop:g}.")
 

@@ -12,7 +12,7 @@ from ..core.errors import ModelError, printable
 from ..core.torch_private.tracing import TorchDispatchMode
 from ..models.architecture import MODELS, Architecture, ImageClassifier, ModelSpec
 from ..models.build import without_weights
-from .contract import broken
+from .contract import broken, errors_told, require_subject
 
 NUM_CLASSES = 7
 SMALL_PX = (64, 96)  # sides of the input that a network is run with: the first one that it takes
@@ -20,7 +20,7 @@ MAX_RUN_PARAMETERS = 30_000_000  # larger networks are counted, not run
 BATCH = 2  # images: the fewest that batch normalisation takes, and that can depend on each other
 
 
-def check_architecture(architecture: str | Architecture) -> None:
+def check_architecture(architecture: str | Architecture = "") -> None:
     """Raise ContractError with what to write and where, unless a registered network keeps its promises.
 
     It is described and cited, its parts have the field's names, its published figures are met exactly, it takes grey
@@ -28,6 +28,7 @@ def check_architecture(architecture: str | Architecture) -> None:
     gradient, an image's logits do not depend on the others, the seed decides the weights. Torch's own random state
     stays as it was.
     """
+    require_subject(architecture, Architecture, "check_architecture", "Write check_architecture('mine')")
     name = architecture if isinstance(architecture, str) else architecture.name
     if isinstance(architecture, Architecture) and (name not in MODELS or MODELS.get(name) != architecture):
         broken(
@@ -37,6 +38,11 @@ def check_architecture(architecture: str | Architecture) -> None:
             architecture.build,
         )
     entry = MODELS.get(name)
+    with errors_told(f"network '{printable(entry.name)}'", entry.build):
+        _check_promises(entry)
+
+
+def _check_promises(entry: Architecture) -> None:
     _check_description(entry)
     _check_parts(entry)
     _check_figures(entry)

@@ -32,7 +32,7 @@ from ..data.loading.loader import LoaderConfig, build_loader
 from ..data.random_numbers import uniform
 from ..data.source import DataSource
 from .augmentation_references import REFERENCES, SHARE_OUTSIDE, Reference, Spread
-from .contract import broken
+from .contract import broken, errors_told, require_subject
 from .pictures import Pictures, bitmaps, input_sized, photos
 
 COLOUR = Preprocessing(input_height_px=24, input_width_px=32, resize_px=36)
@@ -60,7 +60,7 @@ class Subject:
 
 
 def check_augmentation(
-    augmentation: str | Augmentation,
+    augmentation: str | Augmentation = "",
     reference: Reference | None = None,
     strengths: Strengths | None = None,
     share_outside: float | None = None,
@@ -72,7 +72,20 @@ def check_augmentation(
     tried with, well above zero; without them every number goes halfway to its limit. `share_outside` is the share of
     pixels that may differ from the reference, 0 but for chains in which half a level before a step is many after it.
     """
+    require_subject(
+        augmentation, Augmentation, "check_augmentation", "Write check_augmentation('mine', reference=mine)"
+    )
     subject = subject_of(augmentation, strengths)
+    if reference is not None and not callable(reference):
+        subject.broken(
+            f"its reference is a value of type {type(reference).__name__}",
+            "Pass the function: check_augmentation(..., reference=expected)",
+        )
+    with errors_told(f"augmentation '{printable(subject.entry.name)}'", subject.entry.draw):
+        _check_promises(subject, reference, share_outside)
+
+
+def _check_promises(subject: Subject, reference: Reference | None, share_outside: float | None) -> None:
     check_description(subject)
     check_draws(subject)
     check_identity(subject)
@@ -101,6 +114,13 @@ def subject_of(augmentation: str | Augmentation, strengths: Strengths | None = N
             augmentation.draw,
         )
     entry = AUGMENTATIONS.get(name)
+    if strengths is not None and not isinstance(strengths, entry.strengths):
+        wanted = entry.strengths.__name__
+        broken(
+            f"augmentation '{printable(entry.name)}'",
+            f"its strengths are a value of type {type(strengths).__name__}",
+            f"Pass an instance: check_augmentation(..., strengths={wanted}(...))",
+        )
     chosen = strengths or strong(entry)
     subject = Subject(entry=entry, strengths=chosen, config=only(entry, chosen))
     if not chosen.is_active:

@@ -9,7 +9,7 @@ from torch import nn
 
 from ..core.config import COMMAND_LINE, Settings, assigned_keys, assignments, where_set
 from ..core.errors import UsageError
-from ..core.given import listed
+from ..core.given import listed, settle_fields
 from ..core.types import AnyPath
 from ..data.augmentation_policy import get_policy
 from ..data.sources.in_memory import GivenImages, known_source
@@ -47,6 +47,7 @@ class TrainRequest:
     settings: Settings = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        settle_fields(self)
         object.__setattr__(self, "teachers", tuple(listed(self.teachers, "the path of a run")))
         object.__setattr__(self, "log", tuple(listed(self.log, "the name of a tracker")))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..core.config import COMMAND_LINE, Settings, assignments
 from ..core.errors import UsageError
-from ..core.given import listed
+from ..core.given import listed, settle_fields
 from ..core.types import AnyPath
 from ..data.sources.in_memory import GivenImages, known_source
 from ..models.architecture import MODELS
@@ -61,6 +61,7 @@ class TransferRequest:
     settings: Settings = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        settle_fields(self)
         object.__setattr__(self, "log", tuple(listed(self.log, "the name of a tracker")))
 
     def config(self) -> RunConfig:

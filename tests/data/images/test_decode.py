@@ -428,3 +428,38 @@ def test_an_opened_image_without_usable_pixels_is_refused(image: Image.Image, re
     with pytest.raises(ImageError) as error:
         decode_opened(image, "a")
     assert error.value.message == f"a: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "expected"),
+    [
+        ("1", 255, (255, 255, 255)),
+        ("L", 100, (100, 100, 100)),
+        ("P", 0, (0, 0, 0)),
+        ("RGB", (10, 20, 30), (10, 20, 30)),
+        ("RGBX", (10, 20, 30, 0), (10, 20, 30)),
+        ("RGBA", (10, 20, 30, 51), (206, 208, 210)),  # 255 - 0.2 * (255 - colour)
+        ("RGBa", (10, 20, 30, 51), (214, 224, 234)),  # 255 - 51 + the colour that is multiplied already
+        ("LA", (100, 51), (224, 224, 224)),
+        ("La", (20, 51), (224, 224, 224)),
+        ("PA", (0, 51), (204, 204, 204)),
+        ("CMYK", (255, 0, 0, 0), (0, 255, 255)),
+        ("YCbCr", (100, 128, 128), (100, 100, 100)),
+        ("LAB", (255, 128, 128), (255, 255, 255)),  # a and b count from 128: grey
+        ("HSV", (0, 0, 100), (100, 100, 100)),
+        ("I", 257 * 100, (100, 100, 100)),
+        ("I;16", 257 * 100, (100, 100, 100)),
+        ("I;16L", 257 * 100, (100, 100, 100)),
+        ("I;16B", 257 * 100, (100, 100, 100)),
+    ],
+)
+def test_every_mode_of_pillow_is_read(mode: str, colour: int | tuple[int, ...], expected: tuple[int, int, int]):
+    pixels = decode_opened(Image.new(mode, (3, 2), colour), "image")
+    assert pixels.shape == (2, 3, 3)
+    assert np.abs(pixels.astype(int) - expected).max() <= 1
+
+
+def test_a_mode_without_a_range_is_named():
+    with pytest.raises(ImageError) as error:
+        decode_opened(Image.new("F", (3, 2)), "image")
+    assert error.value.reason == ("its pixels (mode F) have no known range; convert it to L or RGB, 0 to 255, first.")

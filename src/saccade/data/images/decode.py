@@ -7,7 +7,7 @@ releases the interpreter lock), most others through Pillow.
     mode of the file            what becomes of it
     1, L                        repeated on three channels
     P                           its palette's colours
-    LA, PA, RGBA, P with tRNS   composited on white
+    LA, PA, RGBA, P with tRNS   composited on white; so are La and RGBa, whose colours are multiplied by alpha
     I;16, 16 bits a channel     divided by `white` / 255 and rounded; `white` is 65535 if nobody says otherwise
     RGB, YCbCr                  as it is
     CMYK, YCCK                  Pillow's conversion; inks are taken as inverted in JPEG, as Adobe writes them
@@ -403,6 +403,8 @@ def _levels(white: int) -> np.ndarray:
 def _to_rgb(image: Image.Image, conversion: Conversion | None) -> np.ndarray:
     if image.mode == "CMYK" and conversion:
         return conversion.of_cmyk(image)
+    if image.mode == "La":
+        image = image.convert("LA")  # the one mode that Pillow turns it into
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
         return _composite(_converted(np.asarray(image.convert("RGBA")), conversion))
     return _converted(np.asarray(image if image.mode == "RGB" else image.convert("RGB")), conversion)

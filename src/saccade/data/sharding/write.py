@@ -22,6 +22,8 @@ import numpy as np
 
 from ...core.display import Displayed
 from ...core.errors import DataError, StorageError, UsageError, counted, printable
+from ...core.given import settle_fields
+from ...core.plain_numbers import check_count
 from ...core.types import MAX_16_BIT, SPLITS
 from ..images.digests import content_digest
 from ..left_out import BadImage
@@ -46,11 +48,16 @@ Progress = Callable[[int, int], None]
 @dataclass(frozen=True, kw_only=True)
 class ShardSettings:
     """A shard is full by its images (`images_per_shard`; 0: any number), else by its bytes. `short_side_px` as in
-    `image_file`."""
+    `image_file`. Raises UsageError for numbers that there cannot be."""
 
     images_per_shard: int = 0
     shard_bytes: int = DEFAULT_SHARD_BYTES
     short_side_px: int = 0
+
+    def __post_init__(self) -> None:
+        settle_fields(self)
+        for name, least in (("images_per_shard", 0), ("shard_bytes", 1), ("short_side_px", 0)):
+            check_count(getattr(self, name), f"ShardSettings: '{name}'", least)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

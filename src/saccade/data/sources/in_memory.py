@@ -66,7 +66,8 @@ class ArraySource(_Given):
     (2 or 4 to 64 channels that are not colours), or a list of single ones, which may differ in size.
 
     `labels` are class names, or whole numbers, which are then the names unless `classes` lists names for 0, 1, ...
-    Where an image may have several labels, each is a list of them, or `labels` is an array (N, K) of 0 and 1.
+    Where an image may have several labels, each is a list of them, or `labels` is an array (N, K) of 0 and 1; a
+    single column, (N, 1), is one label for each image.
     `splits` says `train`, `validation` or `test` for each image; without it the images are divided as those of a folder
     are. The arrays are not copied: leave them as they are until the verb has ended. Raises DataError.
     """
@@ -253,7 +254,7 @@ def _same_length(where: str, number: int, values: Labels, what: str) -> None:
 def _settled(where: str, labels: Labels, classes: Sequence[str] | None) -> tuple[Task, tuple[str, ...], RowLabels]:
     """(one label or several, class names in label order, the labels)."""
     if isinstance(labels, np.ndarray) and labels.ndim == 2:
-        labels = _lists_of_columns(where, labels)
+        labels = labels[:, 0] if labels.shape[1] == 1 else _lists_of_columns(where, labels)  # a column: one label each
     lists = [isinstance(label, list | tuple | set | frozenset) for label in labels]
     if not any(lists):
         names, label_N = _numbered(where, labels, classes)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from ...core.errors import ExportError
+from ...core.given import settle_fields
 from ...core.packages import first_missing
 from ..limits import BodyLimits
 from ..listening import is_loopback
@@ -26,6 +27,9 @@ class ServeOptions:
     together: bool = False
     allowed_hosts: tuple[str, ...] = ()
     limits: BodyLimits = field(default_factory=BodyLimits)
+
+    def __post_init__(self) -> None:
+        settle_fields(self)
 
     @property
     def needs_token(self) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import UsageError, printable
+from ...core.given import settle_fields
 from ...core.packages import first_missing
 from ..listening import is_loopback
 
@@ -25,6 +26,9 @@ class StudioOptions:
     host: str = "127.0.0.1"
     port: int | None = None
     allowed_hosts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        settle_fields(self)
 
     @property
     def needs_token(self) -> bool:
