@@ -157,3 +157,22 @@ def test_values_that_are_not_finite_are_refused():
 
 def test_leaves_are_listed_in_order():
     assert field_names(Outer) == ["seed", "active", "model.depth", "model.name", "model.sizes"]
+
+
+class OneKind(FrozenConfig):
+    height_px: int
+
+
+class OtherKind(FrozenConfig):
+    name: str
+
+
+class Either(FrozenConfig):
+    held: OneKind | OtherKind
+
+
+def test_a_value_of_one_of_several_kinds_is_tried_as_each_however_it_is_checked():
+    made, read = Either(held={"name": "a"}), Either.model_validate_json('{"held": {"name": "a"}}')  # type: ignore[arg-type]
+    assert made.held == read.held == OtherKind(name="a")
+    with pytest.raises(ConfigError, match=r"^Either: 'held\.height_px' is missing\.$"):
+        Either(held={"depth": 1})  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -195,7 +196,8 @@ def test_what_another_job_wrote_is_never_mixed_in(
     for options, message in tests:
         done = saccade("predict", digits_run, new, "--out", "answers", *options)
         assert (done.status, done.errors) == (2, f"error: {message}\n")
-    done = saccade("predict", digits_run, digits_run, new, "--out", "answers")
+    shutil.copytree(digits_run, "copy")
+    done = saccade("predict", digits_run, "copy", new, "--out", "answers")
     assert done.errors == f"error: {first} holds answers of another run, or of one that was changed.\n{other_name}\n"
     (new / "07.png").rename(other)
     done = saccade("predict", digits_run, new, "--out", "answers")

@@ -9,6 +9,7 @@ import re
 import reprlib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import date, time
 from functools import cache
 from typing import Any, ClassVar, Self, get_args, get_origin
@@ -35,6 +36,7 @@ PARSING = "parsing"  # the context of values that come from a file or from optio
 ALIKE = 0.6  # of the last parts of two keys, as difflib has it
 
 Settings = Sequence[str] | Mapping[str, Any]
+_is_inside: ContextVar[bool] = ContextVar("inside a configuration that is checked", default=False)
 
 
 class FileSetting(str):
@@ -64,12 +66,16 @@ class FrozenConfig(BaseModel):
         """Around every rule, those of several values too: what is made by hand is told of as `parse` tells it."""
 
         def told_in_words(values: Any, checked: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+            is_inner = _is_inside.get()
+            inside = _is_inside.set(True)
             try:
                 return checked(values)
             except ValidationError as error:
-                if info.context == PARSING:
+                if is_inner or info.context == PARSING:  # the outer one says it, or takes another of several kinds
                     raise
                 raise ConfigError(_explain(cls, error, cls.__name__)) from None
+            finally:
+                _is_inside.reset(inside)
 
         return with_info_wrap_validator_function(told_in_words, handler(source))
 
@@ -101,7 +107,7 @@ class FrozenConfig(BaseModel):
         try:
             return type(self).model_validate(values, context=PARSING)
         except ValidationError as error:
-            key = ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"])
+            key = _dotted(error.errors(include_url=False)[0]["loc"])
             raise ConfigError(_explain(type(self), error, where_set(settings, key))) from None
 
     def differences(self) -> dict[str, Any]:
@@ -119,6 +125,11 @@ class FrozenConfig(BaseModel):
         """64 hexadecimal characters that change when any value changes, and only then."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _dotted(place: Sequence[object]) -> str:
+    """The key of a value; pydantic names the functions around it, too."""
+    return ".".join(str(part) for part in place if not str(part).startswith("function-"))
 
 
 @cache
@@ -305,7 +316,7 @@ def _parse_value(text: str) -> Any:
 
 def _explain(config: type[BaseModel], error: ValidationError, where: str) -> str:
     first = error.errors(include_url=False)[0]
-    dotted = brief(".".join(str(part) for part in first["loc"]))
+    dotted = brief(_dotted(first["loc"]))
     if first["type"] == "extra_forbidden":
         return f"{where}: {unknown_key_message(config, dotted)}"
     received = printable(reprlib.repr(first["input"])[:MAX_SHOWN])[:80]
