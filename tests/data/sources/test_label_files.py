@@ -76,6 +76,18 @@ def test_a_part_without_a_list_is_told_with_the_number_of_its_images(tmp_path: P
     )
 
 
+def test_a_second_list_of_the_images_is_told(tmp_path: Path):
+    """Which of two lists is right cannot be known; that one is not read is said."""
+    plant(tmp_path, "1.png", "2.png")
+    used = table(tmp_path / "labels.csv", "file,label\n1.png,a\n2.png,b\n")
+    other = table(tmp_path / "metadata.csv", "file,label\n1.png,b\n2.png,a\n")
+    assert listing(tmp_path) == [("1.png", "a", None), ("2.png", "b", None)]
+    assert open_source(str(tmp_path)).notes == (
+        f"{used.name} says what the images are; metadata.csv beside it lists images, too, and is not read. To read "
+        f"that instead: saccade train {other}",
+    )
+
+
 def test_metadata_above_the_parts_makes_the_parts_splits(tmp_path: Path):
     plant(tmp_path, "train/a.png", "train/b.png", "test/c.png")
     table(tmp_path / "metadata.csv", "file_name,label\ntrain/a.png,cat\ntrain/b.png,dog\ntest/c.png,cat\n")
