@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .errors import StorageError, printable
+from .errors import StorageError, printable, shell_word
 
 TEMPORARY_SUFFIX = ".saccade-tmp"
 SYSTEM_PLACES = ("/proc/", "/sys/")
@@ -210,6 +210,9 @@ def _explain(error: OSError, path: Path, needed_bytes: int) -> str:
         return f"Cannot write {where}: a file stands where a folder is needed.\nChoose another place with --out."
     if error.errno == errno.EISDIR:
         return f"Cannot write {where}: it is a folder.\nGive the name of a file."
+    if error.errno == errno.ENOENT and not path.parent.exists():
+        folder = printable(str(path.parent))
+        return f"Cannot write {where}: the folder {folder} is not there.\nMake it: mkdir -p {shell_word(path.parent)}"
     reason = error.strerror or str(error)
     return f"Cannot write {where}: {reason}.\nWhat was saved before is intact; check the disk."
 

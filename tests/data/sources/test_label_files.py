@@ -250,6 +250,16 @@ def test_two_columns_that_may_be_the_label_are_refused(tmp_path: Path):
     )
 
 
+def test_the_label_chosen_as_the_group_is_told_and_no_taken_column_is_proposed(tmp_path: Path):
+    plant(tmp_path, "a.png", "b.png")
+    path = table(tmp_path / "train.csv", "file,label,patient_id\na.png,cat,1\nb.png,dog,2\n")
+    assert refusal(with_columns(str(path), ChosenColumns(group="label"))) == (
+        f"{path}: the column 'label' is the label and the group.\nChoose a column for each."
+    )
+    path = table(tmp_path / "other.csv", "file,patient_id,one,two\na.png,1,x,y\nb.png,2,y,x\n")
+    assert refusal(with_columns(str(path), ChosenColumns(group="patient_id"))).endswith(" --label-column one.")
+
+
 def test_a_first_line_that_is_a_row_is_not_lost(tmp_path: Path):
     plant(tmp_path, "a.png", "b.png", "c.png")
     path = table(tmp_path / "labels.csv", "a.png,cat\nb.png,dog\nc.png,cat\n")
