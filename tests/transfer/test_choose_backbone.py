@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -202,6 +202,13 @@ def test_a_run_in_place_of_a_network_is_told_with_the_option_that_takes_it(tmp_p
     )
     with pytest.raises(UnknownNameError, match=r"^Saccade has no ViT-B of .* The nearest .*: vit-b16-siglip\. "):
         MODELS.get("google/vit-base-patch16-224")
+
+
+@pytest.mark.parametrize("option", ["--budget-ms", "--budget-mb", "--minutes"])
+def test_a_bound_of_nothing_is_no_word_for_no_bound(saccade: Callable, option: str):
+    done = saccade("transfer", "digits", "--backbone", "resnet18,resnet34", option, "0")
+    told = f"error: {option} must be above 0, or be left out: nothing keeps to a bound of 0.\n"
+    assert (done.status, done.errors) == (2, told)
 
 
 def test_a_budget_that_bounds_no_choice_is_refused():

@@ -120,10 +120,10 @@ def transfer(
         source=chosen_source(source, file_column, label_column, split_column, group_column, labels, target),
         backbone=backbone,
         weights=weights,
-        budget_ms=_budget("--budget-ms", budget_ms),
-        budget_mb=_budget("--budget-mb", budget_mb),
+        budget_ms=_above_zero("--budget-ms", budget_ms) or 0.0,
+        budget_mb=_above_zero("--budget-mb", budget_mb) or 0.0,
         freeze=freeze,
-        minutes=minutes,
+        minutes=_above_zero("--minutes", minutes),
         views=views,
         recipe=recipe or DEFAULT_RECIPE,
         policy=policy,
@@ -216,11 +216,11 @@ def features_words(num_computed: int, num_found: int) -> str:
     return f"{counted(num_computed, 'image')}; those of {num_found:,} more from the cache"
 
 
-def _budget(option: str, value: float | None) -> float:
-    """The budget, 0 for none. Raises UsageError for a budget of 0, which no network keeps to."""
+def _above_zero(option: str, value: float | None) -> float | None:
+    """A bound as it was given. Raises UsageError for one of 0, which nothing keeps to."""
     if value is not None and value <= 0:
-        raise UsageError(f"{option} must be above 0, or be left out: no network answers with nothing.")
-    return value or 0.0
+        raise UsageError(f"{option} must be above 0, or be left out: nothing keeps to a bound of 0.")
+    return value
 
 
 def _kept(result: "TransferResult") -> list[str]:
