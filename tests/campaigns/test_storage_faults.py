@@ -39,7 +39,7 @@ def test_the_command_on_a_full_disk_ends_with_one_message(
     pattern = (
         rf"error: The disk is full: cannot write {re.escape(str(run))}\S*\.\n"
         r"[\d,]+ bytes are needed, [\d,]+ are free\. What was saved before is intact\.\n"
-        r"Free some space, or choose another place with --out\.\n"
+        r"Free some space, or choose another place\.\n"
         rf"(Go on with: saccade train --resume --out {re.escape(str(run))}\n)?"
     )
     assert re.fullmatch(pattern, finished.errors), finished.errors

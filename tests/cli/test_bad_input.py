@@ -197,8 +197,8 @@ def test_a_place_that_cannot_be_written(saccade: Callable, tmp_path: Path):
     else:
         (tmp_path / "locked").mkdir(mode=0o555)
         place = tmp_path / "locked" / "run"
-    denied = "it may not be written by you.\nChoose another place with --out, or change the permissions."
-    shown = "no files are kept there, it shows the system.\nChoose another place with --out."
+    denied = "it may not be written by you.\nChoose another place, or change the permissions."
+    shown = "no files are kept there, it shows the system.\nChoose another place."
     why = shown if os.geteuid() == 0 else denied
     check(saccade("train", "digits", "--out", place, *FAST), f"Cannot write {place}: {why}", 1)
 

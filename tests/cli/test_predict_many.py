@@ -173,6 +173,9 @@ def test_answers_go_into_a_csv_file(saccade: Callable, run: Path):
     assert [row[0] for row in found[1:]] == [f"new/{index:02d}.png" for index in range(40)] + ["'=1+1.png"]
     assert found[6][:5] == ["new/05.png", "", "", "", ""]
     assert found[6][5]
+    again = saccade("predict", run, "new", "=1+1.png", "--csv", "out.csv", "--top", "2")
+    assert (again.status, again.output) == (1, "out.csv held all 40 answers already.\n")
+    assert again.errors.endswith("error: 1 of 41 files could not be read: see the column error in out.csv.\n")
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 10, 60, 700, 1001])

@@ -61,7 +61,7 @@ def test_a_full_disk_is_explained_with_path_needed_and_free_bytes(tmp_path: Path
     assert error.value.message == (
         f"The disk is full: cannot write {path}.\n"
         "1,000,000 bytes are needed, 4,096 are free. What was saved before is intact.\n"
-        "Free some space, or choose another place with --out."
+        "Free some space, or choose another place."
     )
 
 
@@ -73,9 +73,7 @@ def test_a_place_that_cannot_be_written_is_explained(tmp_path: Path, number: int
     path = tmp_path / "weights"
     with pytest.raises(StorageError) as error:
         atomic.write_with(path, failing(number))
-    assert error.value.message == (
-        f"Cannot write {path}: it {what}.\nChoose another place with --out, or change the permissions."
-    )
+    assert error.value.message == (f"Cannot write {path}: it {what}.\nChoose another place, or change the permissions.")
 
 
 def test_a_file_in_the_way_of_a_folder_is_explained(tmp_path: Path):
@@ -83,8 +81,7 @@ def test_a_file_in_the_way_of_a_folder_is_explained(tmp_path: Path):
     with pytest.raises(StorageError) as error:
         atomic.make_folder(tmp_path / "file" / "run")
     assert error.value.message == (
-        f"Cannot write {tmp_path / 'file' / 'run'}: a file stands where a folder is needed.\n"
-        "Choose another place with --out."
+        f"Cannot write {tmp_path / 'file' / 'run'}: a file stands where a folder is needed.\nChoose another place."
     )
 
 
@@ -93,8 +90,7 @@ def test_a_place_of_the_system_is_explained():
     with pytest.raises(StorageError) as error:
         atomic.make_folder(Path("/proc/saccade/run"))
     assert error.value.message == (
-        "Cannot write /proc/saccade/run: no files are kept there, it shows the system.\n"
-        "Choose another place with --out."
+        "Cannot write /proc/saccade/run: no files are kept there, it shows the system.\nChoose another place."
     )
 
 
@@ -105,8 +101,7 @@ def test_a_link_that_leads_nowhere_is_explained(tmp_path: Path, below: str):
     with pytest.raises(StorageError) as error:
         atomic.make_folder(link / below)
     assert error.value.message == (
-        f"Cannot write {link / below}: {link} is a link that leads nowhere.\n"
-        "Remove the link, or choose another place with --out."
+        f"Cannot write {link / below}: {link} is a link that leads nowhere.\nRemove the link, or choose another place."
     )
 
 
@@ -125,7 +120,7 @@ def test_a_file_that_cannot_be_written_is_told_before_the_work(tmp_path: Path, m
         atomic.check_file(tmp_path / "answers.csv")
     assert error.value.message == (
         f"Cannot write {tmp_path / 'answers.csv'}: it may not be written by you.\n"
-        "Choose another place with --out, or change the permissions."
+        "Choose another place, or change the permissions."
     )
 
 

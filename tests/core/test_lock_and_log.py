@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from saccade.core import lock
+from saccade.core.atomic import storage_errors
 from saccade.core.errors import RunInUseError, StorageError
 from saccade.runs.log import MetricsLog, read_events
 
@@ -100,6 +101,15 @@ def test_a_disk_that_knows_no_locks_is_told(tmp_path: Path, monkeypatch: pytest.
     assert error.value.message == (
         f"Cannot write {tmp_path / lock.LOCK_NAME}: No locks available.\n"
         f"What was saved before is intact; check the disk."
+    )
+
+
+def test_a_folder_that_is_not_there_is_named_with_the_command_that_makes_it(tmp_path: Path):
+    path = tmp_path / "new" / "labels.csv"
+    with pytest.raises(StorageError) as error, storage_errors(path):
+        path.write_text("")
+    assert error.value.message == (
+        f"Cannot write {path}: the folder {tmp_path / 'new'} is not there.\nMake it: mkdir -p {tmp_path / 'new'}"
     )
 
 

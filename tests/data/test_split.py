@@ -170,6 +170,16 @@ def test_what_cannot_be_learned_from_is_refused_with_the_whole_message():
     with pytest.raises(DataError) as error:
         divide(labelled(0, 1, 0, given="test"))
     assert str(error.value) == "photos has no training images: every image is in another split."
+    trained = [Record(key=str(number), label=number % 2, split="train") for number in range(4)]
+    with pytest.raises(DataError) as error:
+        divide([*trained, Record(key="4", label=2, split="test")], num_classes=3)
+    assert str(error.value) == (
+        "photos: the test part has images of class 2 only, and training none of these, but of class 0, class 1: no "
+        "answer could be right.\n"
+        "Give a class one name in all parts; or, if nobody knows what they show, take them out of the set."
+    )
+    known = [Record(key=str(number), label=label, split="test") for number, label in ((4, 2), (5, 1))]
+    assert sides(divide([*trained, *known], num_classes=3))[2] == {4, 5}
 
 
 def test_bad_images_are_on_no_side():

@@ -151,7 +151,7 @@ def test_a_folder_that_may_not_be_written_is_said(tmp_path: Path, monkeypatch: p
         filter_view.write_response(tmp_path / "edges.png", RAMP, clipped_view(RAMP))
     assert str(error.value) == (
         f"Cannot write {tmp_path}/edges.png: it may not be written by you.\n"
-        f"Choose another place with --out, or change the permissions."
+        f"Choose another place, or change the permissions."
     )
 
 

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -191,6 +191,34 @@ def test_a_network_of_others_is_named_with_the_nearest_one_here():
         "Saccade has no Swin tiny ('swin_tiny_patch4_window7_224'). The nearest by size and accuracy: convnext-tiny. "
         f"'saccade models' lists all {len(MODELS.names())}."
     )
+
+
+def test_a_run_in_place_of_a_network_is_told_with_the_option_that_takes_it(tmp_path: Path):
+    with pytest.raises(UnknownNameError) as error:
+        MODELS.get(str(tmp_path))
+    assert error.value.message == (
+        f"'{str(tmp_path)[:80]}' is a place on this machine, not the name of a network. A run or a file of weights "
+        f"there begins a transfer: saccade transfer SOURCE --weights {tmp_path}"
+    )
+    with pytest.raises(UnknownNameError, match=r"^Saccade has no ViT-B of .* The nearest .*: vit-b16-siglip\. "):
+        MODELS.get("google/vit-base-patch16-224")
+
+
+@pytest.mark.parametrize("option", ["--budget-ms", "--budget-mb", "--minutes"])
+def test_a_bound_of_nothing_is_no_word_for_no_bound(saccade: Callable, option: str):
+    done = saccade("transfer", "digits", "--backbone", "resnet18,resnet34", option, "0")
+    told = f"error: {option} must be above 0, or be left out: nothing keeps to a bound of 0.\n"
+    assert (done.status, done.errors) == (2, told)
+
+
+def test_a_budget_that_bounds_no_choice_is_refused():
+    for idle in ({"budget_ms": 5.0}, {"budget_mb": 5.0}):
+        with pytest.raises(UsageError) as error:
+            without_download(TransferRequest(source="digits", backbone="resnet18", **idle), print)
+        assert error.value.message == (
+            "--budget-ms and --budget-mb bound a choice among several networks, and one is asked for here.\n"
+            "Name several, as --backbone A,B or --backbone auto; or leave the budget out."
+        )
 
 
 @pytest.mark.parametrize(

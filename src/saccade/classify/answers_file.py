@@ -38,10 +38,12 @@ FLUSH_EVERY = 32  # lines; what a batch of images gives
 
 @dataclass(kw_only=True)
 class AnswersWritten:
-    """What became of a file of answers: lines that stood there, answers and errors that were added."""
+    """What became of a file of answers: lines that stood there, the errors among them, answers and errors that were
+    added."""
 
     path: Path
     num_before: int = 0
+    num_bad_before: int = 0
     num_answered: int = 0
     num_bad: int = 0
 
@@ -133,6 +135,7 @@ class AnswersFile:
                     f"A file goes on with the images it began with, in their order: name another file for others."
                 )
             self.written.num_before += 1
+            self.written.num_bad_before += row[-self._num_behind - 1] != ""
         self._file.seek(0, os.SEEK_END)
         yield from waiting
 

@@ -153,19 +153,19 @@ def _predict_to_csv(
         values |= {f"num_{name}": number for name, number in counts.items()}
         print_json({"run": ", ".join(str(run) for run in runs), "csv": str(path), **values, "caveats": caveats})
     else:
-        before = f", after the {written.num_before:,} that it held" if written.num_before else ""
+        answered_before = written.num_before - written.num_bad_before
+        before = f", after the {answered_before:,} that it held" if answered_before else ""
         answers_text = "1 answer" if written.num_answered == 1 else f"{written.num_answered:,} answers"
         if written.num_before and not written.num_answered + written.num_bad:
-            print_result(f"{where} held {_all_answers(written.num_before)} already.")
+            print_result(f"{where} held {_all_answers(answered_before)} already.")
         else:
             print_result(f"{answers_text} written to {where}{before}.")
         if told := _withheld_words(counts, written.num_answered):
             print_result(told)
-    if written.num_bad:
-        total = written.num_answered + written.num_bad
-        raise SaccadeError(
-            f"{written.num_bad:,} of {total:,} files could not be read: see the column error in {where}."
-        )
+    num_bad, num_new = written.num_bad + written.num_bad_before, written.num_answered + written.num_bad
+    if num_bad:
+        total = written.num_before + num_new
+        raise SaccadeError(f"{num_bad:,} of {total:,} files could not be read: see the column error in {where}.")
 
 
 def _all_answers(num: int) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ..core.errors import UsageError
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, TARGET, chosen_source
 from .config import CONFIG_FILE, read_config
 from .console import RunConsole, choose_output
@@ -43,11 +44,16 @@ def transfer(
         metavar="WEIGHTS",
         help="File, folder, run, hub:OWNER/NAME or name of weights; repeatable. [best]",
     ),
-    budget_ms: float = typer.Option(
-        0.0, "--budget-ms", metavar="MS", show_default=False, min=0, help="Of several, none slower than this an answer."
+    budget_ms: float | None = typer.Option(
+        None,
+        "--budget-ms",
+        metavar="MS",
+        show_default=False,
+        min=0,
+        help="Of several, none slower than this an answer.",
     ),
-    budget_mb: float = typer.Option(
-        0.0, "--budget-mb", metavar="MB", show_default=False, min=0, help="Of several, none with larger weights."
+    budget_mb: float | None = typer.Option(
+        None, "--budget-mb", metavar="MB", show_default=False, min=0, help="Of several, none with larger weights."
     ),
     freeze: str = typer.Option(
         "", "--freeze", metavar="DEPTH", help="auto, all, none, or a part such as stage2. [auto: by evidence]"
@@ -114,10 +120,10 @@ def transfer(
         source=chosen_source(source, file_column, label_column, split_column, group_column, labels, target),
         backbone=backbone,
         weights=weights,
-        budget_ms=budget_ms,
-        budget_mb=budget_mb,
+        budget_ms=_above_zero("--budget-ms", budget_ms) or 0.0,
+        budget_mb=_above_zero("--budget-mb", budget_mb) or 0.0,
         freeze=freeze,
-        minutes=minutes,
+        minutes=_above_zero("--minutes", minutes),
         views=views,
         recipe=recipe or DEFAULT_RECIPE,
         policy=policy,
@@ -208,6 +214,13 @@ def features_words(num_computed: int, num_found: int) -> str:
     if not num_computed:
         return "all read from the cache"
     return f"{counted(num_computed, 'image')}; those of {num_found:,} more from the cache"
+
+
+def _above_zero(option: str, value: float | None) -> float | None:
+    """A bound as it was given. Raises UsageError for one of 0, which nothing keeps to."""
+    if value is not None and value <= 0:
+        raise UsageError(f"{option} must be above 0, or be left out: nothing keeps to a bound of 0.")
+    return value
 
 
 def _kept(result: "TransferResult") -> list[str]:

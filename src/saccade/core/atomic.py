@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .errors import StorageError, printable
+from .errors import StorageError, printable, shell_word
 
 TEMPORARY_SUFFIX = ".saccade-tmp"
 SYSTEM_PLACES = ("/proc/", "/sys/")
@@ -195,21 +195,24 @@ def _explain(error: OSError, path: Path, needed_bytes: int) -> str:
         return (
             f"{what}: cannot write {where}.\n"
             f"{needed}, {free_bytes(path):,} are free. What was saved before is intact.\n"
-            f"Free some space, or choose another place with --out."
+            f"Free some space, or choose another place."
         )
     if f"{os.path.realpath(path)}/".startswith(SYSTEM_PLACES):
-        return f"Cannot write {where}: no files are kept there, it shows the system.\nChoose another place with --out."
+        return f"Cannot write {where}: no files are kept there, it shows the system.\nChoose another place."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         what = "is on a read-only file system" if error.errno == errno.EROFS else "may not be written by you"
-        return f"Cannot write {where}: it {what}.\nChoose another place with --out, or change the permissions."
+        return f"Cannot write {where}: it {what}.\nChoose another place, or change the permissions."
     link = next((place for place in (path, *path.parents) if place.is_symlink() and not place.exists()), None)
     if link is not None:
         leads = f"{printable(str(link))} is a link that leads nowhere"
-        return f"Cannot write {where}: {leads}.\nRemove the link, or choose another place with --out."
+        return f"Cannot write {where}: {leads}.\nRemove the link, or choose another place."
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return f"Cannot write {where}: a file stands where a folder is needed.\nChoose another place with --out."
+        return f"Cannot write {where}: a file stands where a folder is needed.\nChoose another place."
     if error.errno == errno.EISDIR:
         return f"Cannot write {where}: it is a folder.\nGive the name of a file."
+    if error.errno == errno.ENOENT and not path.parent.exists():
+        folder = printable(str(path.parent))
+        return f"Cannot write {where}: the folder {folder} is not there.\nMake it: mkdir -p {shell_word(path.parent)}"
     reason = error.strerror or str(error)
     return f"Cannot write {where}: {reason}.\nWhat was saved before is intact; check the disk."
 

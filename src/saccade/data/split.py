@@ -138,6 +138,30 @@ def _refuse_unlearnable(source: DataSource, table: RecordTable, good_N: np.ndarr
         )
     if (table.split_N[good_N] > SPLITS.index("train")).all():
         raise DataError(f"{where} has no training images: every image is in another split.")
+    if source.task.is_one:
+        _refuse_strange_parts(source, table, good_N)
+
+
+def _refuse_strange_parts(source: DataSource, table: RecordTable, good_N: np.ndarray) -> None:
+    """Raise DataError for a given part without an image of any class that is trained on: no answer could be right."""
+    part_M = table.split_N[good_N]
+    is_train_M = (part_M == NONE) | (part_M == SPLITS.index("train"))
+    trained = {int(table.labels[code][0]) for code in np.unique(table.code_N[good_N[is_train_M]]).tolist()}
+    for number, name in enumerate(SPLITS):
+        is_here_M = (part_M == number) & ~is_train_M
+        here = {int(table.labels[code][0]) for code in np.unique(table.code_N[good_N[is_here_M]]).tolist()}
+        if here and not here & trained:
+            shown, known = (_some_names(source, labels) for labels in (here, trained))
+            raise DataError(
+                f"{printable(source.name)}: the {name} part has images of {shown} only, and training none of these, "
+                f"but of {known}: no answer could be right.\n"
+                f"Give a class one name in all parts; or, if nobody knows what they show, take them out of the set."
+            )
+
+
+def _some_names(source: DataSource, labels: set[int]) -> str:
+    shown = ", ".join(printable(source.classes[label][:40]) for label in sorted(labels)[:4])
+    return shown + (f" and {len(labels) - 4:,} more" if len(labels) > 4 else "")
 
 
 def _cut(

@@ -26,8 +26,8 @@ class Area:
 def roc_area(positive_P: np.ndarray, negative_N: np.ndarray) -> Area:
     """How well larger numbers mean the first group.
 
-    Where no pair, or every pair, stands in the right order, DeLong's variance is 0, and the interval is Wilson's for as
-    many images as the smaller group has.
+    Where no pair, or every pair, stands in the right order, or all numbers are equal, DeLong's variance is 0, and the
+    interval is Wilson's for as many images as the smaller group has.
     """
     num_positive, num_negative = len(positive_P), len(negative_N)
     if not num_positive or not num_negative:
@@ -35,10 +35,12 @@ def roc_area(positive_P: np.ndarray, negative_N: np.ndarray) -> Area:
     placement_P, placement_N = _placements(positive_P, negative_N)
     value = _area(positive_P, negative_N)
     fewest = min(num_positive, num_negative)
-    if value in (0.0, 1.0) or fewest < 2:
+    variance = 0.0
+    if value not in (0.0, 1.0) and fewest > 1:
+        variance = float(placement_P.var(ddof=1) / num_positive + placement_N.var(ddof=1) / num_negative)
+    if not variance:
         low, high = wilson_interval(round(value * fewest), fewest)
         return Area(value=value, low=low, high=high)
-    variance = placement_P.var(ddof=1) / num_positive + placement_N.var(ddof=1) / num_negative
     logit, half = np.log(value / (1 - value)), Z_95 * np.sqrt(variance) / (value * (1 - value))
     low, high = (float(1 / (1 + np.exp(-end))) for end in (logit - half, logit + half))
     return Area(value=value, low=low, high=high)

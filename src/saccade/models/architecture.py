@@ -3,6 +3,7 @@
 Public code and papers count a multiply-add once; so do we: convolution and linear layers, no biases, one image.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -10,7 +11,7 @@ from typing import NoReturn
 import torch
 from torch import nn
 
-from ..core.errors import ModelError, printable
+from ..core.errors import ModelError, printable, shell_word
 from ..core.registry import Registry, spelled
 from ..core.types import Preprocessing
 from .elsewhere import nearest_here
@@ -148,6 +149,14 @@ class Networks(Registry[Architecture]):
 
     def unknown(self, name: str) -> str:
         """As for every registry; for a network of others, what it is and which one here is nearest."""
+        owner, slash, last = name.rpartition("/")
+        if slash and os.path.lexists(name):
+            return (
+                f"'{printable(name[:80])}' is a place on this machine, not the name of a network. A run or a file of "
+                f"weights there begins a transfer: saccade transfer SOURCE --weights {shell_word(name)}"
+            )
+        if owner and nearest_here(last) is not None:
+            return self.unknown(last)  # the hub calls it OWNER/NAME
         network, point, _ = name.partition(".")
         own = self._spellings.get(spelled(network), set()) if point else set()
         if len(own) == 1:

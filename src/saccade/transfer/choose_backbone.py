@@ -70,6 +70,7 @@ def with_backbone(
 
 def _named(request: TransferRequest, note: Callable[[str], None]) -> list[TransferRequest]:
     """One request for each network that is to be compared, or one, each with its network and its weights."""
+    _refuse_idle_budget(request)
     wanted = _several(request)
     if len(wanted) > 1 and not request.source:
         return wanted[:1]  # config() tells it
@@ -84,6 +85,7 @@ def _named(request: TransferRequest, note: Callable[[str], None]) -> list[Transf
 def without_download(request: TransferRequest, note: Callable[[str], None]) -> tuple[TransferRequest, bool]:
     """`request` with the network and the weights that `with_backbone` would take, and whether these lie on this
     machine. Raises UsageError where several networks are to be compared."""
+    _refuse_idle_budget(request)
     if request.names_several():
         raise UsageError(
             "A dry run looks at one network, and several are to be compared here.\n"
@@ -109,6 +111,15 @@ def without_download(request: TransferRequest, note: Callable[[str], None]) -> t
             f"Name it with --backbone NAME, or leave out --dry-run."
         )
     return replace(request, backbone=backbone, weights=weights), is_here
+
+
+def _refuse_idle_budget(request: TransferRequest) -> None:
+    """Raise UsageError for a budget where there is nothing to choose from: it would bound nothing."""
+    if (request.budget_ms or request.budget_mb) and not request.names_several():
+        raise UsageError(
+            "--budget-ms and --budget-mb bound a choice among several networks, and one is asked for here.\n"
+            "Name several, as --backbone A,B or --backbone auto; or leave the budget out."
+        )
 
 
 def _several(request: TransferRequest) -> list[TransferRequest]:

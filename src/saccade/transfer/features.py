@@ -200,7 +200,7 @@ def _check_room(needed_bytes: dict[Tap, int], stores: dict[Tap, FeatureCache], w
 
 
 def _reason(error: StorageError) -> str:
-    """Its cause, with advice for this folder; its own is about --out."""
+    """Its cause, with advice for this folder."""
     return f"{error.message.splitlines()[0]} Choose another place with --cache DIR, or --cache none."
 
 

@@ -381,6 +381,22 @@ REFUSED = {
     "holds the same sub-folders (cat, dog), so either may be the classes.\n"
     "If cat, dog are the classes, give one folder: saccade train {0}/first.\n"
     "If first, second are, list the images in a CSV file with the columns file and label.",
+    ("originals/cat/a.png", "originals/dog/b.png", "more/bird/c.png", "more/cat/d.png", "more/dog/e.png"): "The folder "
+    "{0}: each of more, originals holds the same sub-folders (cat, dog), so either may be the classes.\n"
+    "If cat, dog are the classes, give one folder: saccade train {0}/more.\n"
+    "If more, originals are, list the images in a CSV file with the columns file and label.",
+    (
+        "cat/train/a.png",
+        "dog/train/b.png",
+        "dog/val/c.png",
+    ): "The folder {0} has parts of a set inside its sub-folders, "
+    "such as cat/train and dog/val: they would be learned as one.\n"
+    "Put the parts above the classes, as in train/cat and test/cat; or, if they are no parts, rename them.",
+    ("images/a.png", "images/b.png", "labels.json"): "The folder {0} has one class only, 'images': there is nothing to "
+    "tell apart.\nIf {0}/labels.json says it: saccade train {0}/labels.json.",
+    ("a.png", "labels.txt"): "The folder {0} holds images but no sub-folders.\n"
+    "If {0}/labels.txt says it, save it as CSV with the columns file and label, and give that. Or put the images of "
+    "each class into a sub-folder named after it, such as {0}/cat and {0}/dog.",
     ("train/notes.txt", "test/cat/a.png"): "The folder {0}: 'train' is the training part, but it is empty.\n"
     "Put one sub-folder of images per class into it, such as {0}/train/cat.",
 }
@@ -394,6 +410,11 @@ def test_what_could_be_parts_or_classes_is_never_learned_the_wrong_way(tmp_path:
 def test_a_single_shared_sub_folder_is_no_muddle(tmp_path: Path):
     plant(tmp_path, "n01/images/a.png", "n02/images/b.png")
     assert set(parts(tmp_path)) == {"n01", "n02"}
+
+
+def test_a_kind_of_thing_called_like_a_part_stays_inside_its_class(tmp_path: Path):
+    plant(tmp_path, "vehicle/train/a.png", "vehicle/bus/b.png", "animal/cat/c.png")
+    assert set(parts(tmp_path)) == {"vehicle", "animal"}
 
 
 def test_a_part_without_class_folders_is_not_used_and_said(tmp_path: Path):

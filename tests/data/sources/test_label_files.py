@@ -76,6 +76,18 @@ def test_a_part_without_a_list_is_told_with_the_number_of_its_images(tmp_path: P
     )
 
 
+def test_a_second_list_of_the_images_is_told(tmp_path: Path):
+    """Which of two lists is right cannot be known; that one is not read is said."""
+    plant(tmp_path, "1.png", "2.png")
+    used = table(tmp_path / "labels.csv", "file,label\n1.png,a\n2.png,b\n")
+    other = table(tmp_path / "metadata.csv", "file,label\n1.png,b\n2.png,a\n")
+    assert listing(tmp_path) == [("1.png", "a", None), ("2.png", "b", None)]
+    assert open_source(str(tmp_path)).notes == (
+        f"{used.name} says what the images are; metadata.csv beside it lists images, too, and is not read. To read "
+        f"that instead: saccade train {other}",
+    )
+
+
 def test_metadata_above_the_parts_makes_the_parts_splits(tmp_path: Path):
     plant(tmp_path, "train/a.png", "train/b.png", "test/c.png")
     table(tmp_path / "metadata.csv", "file_name,label\ntrain/a.png,cat\ntrain/b.png,dog\ntest/c.png,cat\n")
@@ -236,6 +248,16 @@ def test_two_columns_that_may_be_the_label_are_refused(tmp_path: Path):
         f"{path} has two columns for the label: 'breed' and 'species'.\n"
         f"Choose one, as in saccade train {path} --label-column breed; or rename the other."
     )
+
+
+def test_the_label_chosen_as_the_group_is_told_and_no_taken_column_is_proposed(tmp_path: Path):
+    plant(tmp_path, "a.png", "b.png")
+    path = table(tmp_path / "train.csv", "file,label,patient_id\na.png,cat,1\nb.png,dog,2\n")
+    assert refusal(with_columns(str(path), ChosenColumns(group="label"))) == (
+        f"{path}: the column 'label' is the label and the group.\nChoose a column for each."
+    )
+    path = table(tmp_path / "other.csv", "file,patient_id,one,two\na.png,1,x,y\nb.png,2,y,x\n")
+    assert refusal(with_columns(str(path), ChosenColumns(group="patient_id"))).endswith(" --label-column one.")
 
 
 def test_a_first_line_that_is_a_row_is_not_lost(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""What lies in a folder of images and is not looked at: hidden things, other kinds of files."""
+"""What lies in a folder of images and is not looked at: hidden things, other kinds of files, broken links."""
 
 import os
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from pathlib import Path
 from ..left_out import ENDINGS, SYSTEM_NAMES
 
 OTHER_ENDING = "its ending is not of a format that is read"
+LEADS_NOWHERE = "a link that leads to nothing"
 MANAGED = {"readme.md", "readme.txt", "readme", "license", "license.txt"}
 
 
@@ -21,7 +22,8 @@ def list_left_out(folder: Path) -> Iterator[tuple[str, str]]:
             if name.startswith(".") or name.lower() in SYSTEM_NAMES:
                 yield _below(folder, base, name), "hidden file"
             elif not os.fsencode(name.lower()).endswith(ENDINGS) and name.lower() not in MANAGED:
-                yield _below(folder, base, name), OTHER_ENDING
+                is_there = os.path.exists(os.path.join(base, name))
+                yield _below(folder, base, name), OTHER_ENDING if is_there else LEADS_NOWHERE
 
 
 def _below(folder: Path, base: str, name: str) -> str:

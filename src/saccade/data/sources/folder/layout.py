@@ -93,7 +93,15 @@ def _refuse_flat_parts(folder: Path, parts: dict[str, Path]) -> None:
 
 def _list_hint(folder: Path, parts: dict[str, Path]) -> str:
     """How the labels can be given: by a file that lies there and may say them, or by one to write."""
-    for place in (folder, parts["train"]):
+    where = printable(str(folder))
+    return unread_list(folder, parts["train"]) or (
+        f"List the images in a CSV file with the columns file and label: saccade train {where}/labels.csv."
+    )
+
+
+def unread_list(*places: Path) -> str:
+    """What to do with a file in `places` that may say the labels; empty where there is none."""
+    for place in places:
         names = sorted(os.fsdecode(entry.name) for entry in list_entries(place) if not is_folder(entry))
         for name in names:
             is_list = name.lower().endswith(LISTS) and set(name_words(Path(name).stem)) - NO_LISTS
@@ -103,8 +111,7 @@ def _list_hint(folder: Path, parts: dict[str, Path]) -> str:
             if is_list:
                 path = printable(str(place / name))
                 return f"If {path} says it: saccade train {shell_word(place / name)}."
-    where = printable(str(folder))
-    return f"List the images in a CSV file with the columns file and label: saccade train {where}/labels.csv."
+    return ""
 
 
 def _other_folders(folder: Path, others: list[str], train: str) -> tuple[str, ...]:
@@ -153,21 +160,43 @@ def _refuse_no_classes(folder: Path, names: list[str], split_of: dict[str, str])
     if len(names) < 2 or len(names) > MAX_COMPARED_CLASSES:
         return
     inside = [subfolders(folder / name) for name in names]
-    if len(inside[0]) > 1 and all(other == inside[0] for other in itertools.islice(inside, 1, None)):
-        if all(map(is_generic, inside[0])):
+    _refuse_parts_below_classes(folder, names, inside)
+    in_all = [name for name in inside[0] if all(name in other for other in itertools.islice(inside, 1, None))]
+    if len(in_all) > 1:
+        if all(map(is_generic, in_all)):
             raise DataError(
-                f"The folder {where}: each of {_listed(names)} holds the folders {_listed(inside[0])}, "
+                f"The folder {where}: each of {_listed(names)} holds the folders {_listed(in_all)}, "
                 f"and all of these would be learned as its images.\n"
                 f"Move what is no image of a class, such as masks, out of the folder; or list the images in a CSV file "
                 f"with the columns file and label."
             )
         raise DataError(
-            f"The folder {where}: each of {_listed(names)} holds the same sub-folders ({_listed(inside[0])}), "
+            f"The folder {where}: each of {_listed(names)} holds the same sub-folders ({_listed(in_all)}), "
             f"so either may be the classes.\n"
-            f"If {_listed(inside[0])} are the classes, give one folder: "
+            f"If {_listed(in_all)} are the classes, give one folder: "
             f"saccade train {printable(str(folder / names[0]))}.\n"
             f"If {_listed(names)} are, list the images in a CSV file with the columns file and label."
         )
+
+
+def _refuse_parts_below_classes(folder: Path, names: list[str], inside: list[list[str]]) -> None:
+    """Folders that hold training and other parts, each its own: what they are learned as would not be what they are."""
+    found = [(name, part, split) for name, parts in zip(names, inside, strict=True) for part, split in _parts(parts)]
+    splits = {split for _, _, split in found}
+    if "train" not in splits or len(splits) < 2:
+        return
+    train = next(place for place in found if place[2] == "train")
+    other = next(place for place in found if place[2] != "train")
+    one, two = (printable(f"{name[:40]}/{part[:40]}") for name, part, _ in (train, other))
+    raise DataError(
+        f"The folder {printable(str(folder))} has parts of a set inside its sub-folders, such as {one} and {two}: "
+        f"they would be learned as one.\n"
+        f"Put the parts above the classes, as in train/cat and test/cat; or, if they are no parts, rename them."
+    )
+
+
+def _parts(names: list[str]) -> list[tuple[str, str]]:
+    return sorted(splits_among(names).items())
 
 
 def _images(count: int) -> str:

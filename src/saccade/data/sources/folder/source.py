@@ -30,7 +30,7 @@ from ..shared.listing import (
     split_name,
     split_number,
 )
-from .layout import find_layout
+from .layout import find_layout, unread_list
 
 TABLES = (".csv", ".tsv", ".jsonl")
 MAX_DOWN = 8  # folders inside folders, in which the classes are looked for to name them
@@ -106,7 +106,7 @@ def _class_names(folder: Path, parts: Parts) -> tuple[str, ...]:
     where = printable(str(folder))
     if not names:
         raise DataError(_no_classes(folder))
-    remedy = "Add a sub-folder of images for at least one more class."
+    remedy = unread_list(folder) or "Add a sub-folder of images for at least one more class."
     inner = _first_that_branches(parts[0][0] / names[0]) if len(names) == 1 and parts[0][1] is None else None
     if inner is not None:
         remedy = f"Did you mean {printable(str(inner))}, which has several sub-folders?"
@@ -148,9 +148,11 @@ def _no_classes(folder: Path) -> str:
             f"The folder {where} holds no images, but the archive {printable(archive)}.\n"
             f"Unpack it, and give the folder with one sub-folder of images per class."
         )
+    hint = unread_list(folder) if images else ""
     return (
         f"The folder {where} holds {'images but no sub-folders' if images else 'no images'}.\n"
-        f"Put the images of each class into a sub-folder named after it, such as {where}/cat and {where}/dog."
+        f"{f'{hint} Or put' if hint else 'Put'} the images of each class into a sub-folder "
+        f"named after it, such as {where}/cat and {where}/dog."
     )
 
 

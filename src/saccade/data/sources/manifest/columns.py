@@ -5,7 +5,7 @@ that holds files by its content is the file; of two columns the other one is the
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from ....core.errors import DataError, NoLabelColumn, did_you_mean, printable, shell_word, typed_word
@@ -75,10 +75,13 @@ def find_columns(table: Table, files: FileFinder, chosen: ChosenColumns) -> Colu
     files.settle([row[file] for _, row in table.sample])
     split, fold = _split_column(table, chosen)
     group = _chosen(table, "group", chosen.group) if chosen.group else _named(table, "group", COLUMNS["group"])
-    label = _label_column(table, chosen, {file, split, group})
-    one_hot = () if label is not None else _one_hot_columns(table, {file, split, group})
+    taken = {file, split, group}
+    label = _label_column(table, chosen, taken)
+    one_hot = () if label is not None else _one_hot_columns(table, taken)
     if label is None and not one_hot:
-        raise NoLabelColumn(_missing(table, "label", file))
+        label = next((number for number in _matches(table, COLUMNS["label"]) if number in taken), None)
+        if label is None:
+            raise NoLabelColumn(_missing(table, "label", taken))
     columns = Columns(file=file, label=label, one_hot=one_hot, split=split, group=group, fold=fold)
     _refuse_two_purposes(table, columns)
     return columns
@@ -257,10 +260,10 @@ def _refuse_two_purposes(table: Table, columns: Columns) -> None:
             taken[number] = purpose
 
 
-def _missing(table: Table, purpose: str, file: int | None = None) -> str:
+def _missing(table: Table, purpose: str, taken: Set[int | None] = frozenset()) -> str:
     is_whole = len(table.names) == 1 and table.path.suffix.lower() in (".csv", ".tsv")
     other = " Separate the columns by commas." if is_whole else ""
-    rest = [name for number, name in enumerate(table.names) if number != file]
+    rest = [name for number, name in enumerate(table.names) if number not in taken]
     if len(table.names) > 1 and rest:
         other = f"\nOr say which one it is, as in {_command(table, purpose, rest[0])}."
     return (

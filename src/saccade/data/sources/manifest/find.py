@@ -37,7 +37,8 @@ def find_label_files(folder: Path, chosen: ChosenColumns = NOTHING_CHOSEN) -> La
     """
     named = _named_table(folder, chosen)
     if named is not None:
-        return LabelFiles(tables=((named, None),), below=folder)
+        beside = _lists_beside(named, NAMES_IN_FOLDER, chosen)
+        return LabelFiles(tables=((named, None),), below=folder, notes=tuple(beside))
     return _tables_of_parts(folder) or _only_table(folder, chosen)
 
 
@@ -65,9 +66,21 @@ def _tables_of_parts(folder: Path) -> LabelFiles | None:
             raise DataError(f"{printable(str(folder))} has two folders for {split}: {both}.\nKeep one of them.")
         else:
             tables[split] = table
+            notes += _lists_beside(table, NAMES_IN_PART, NOTHING_CHOSEN)
     if "train" not in tables:
         return None
     return LabelFiles(tables=tuple((path, split) for split, path in tables.items()), below=folder, notes=tuple(notes))
+
+
+def _lists_beside(used: Path, names: tuple[str, ...], chosen: ChosenColumns) -> list[str]:
+    """A note on each other table beside `used` that lists images, too: what it says may be something else."""
+    others = [used.parent / name for name in names if name != used.name]
+    return [
+        f"{printable(used.name)} says what the images are; {printable(path.name)} beside it lists images, too, and is "
+        f"not read. To read that instead: saccade train {shell_word(path)}"
+        for path in others
+        if path.name != "_classes.csv" and (table := _read(path)) is not None and names_images(table, chosen)
+    ]
 
 
 def _lists_images(path: Path) -> bool:
