@@ -100,6 +100,7 @@ def test_a_grade_is_explained_and_reported(trained: api.TrainResult, folder: Pat
     page = api.report(trained.run_dir, tmp_path / "report.html").read_text(encoding="utf-8")
     assert "grades on average" in page
     assert "Confusion matrix" in page
+    assert "The grade that is said is the median of the probabilities; another one may be more probable." in page
 
 
 def test_what_grades_do_not_know_is_refused(trained: api.TrainResult, folder: Path, tmp_path: Path):

@@ -196,6 +196,9 @@ def test_one_label_and_several_are_never_taken_for_each_other(trained: api.Train
         f"The run knows several labels an image, and {tmp_path} has one label: nothing says which answers are right.\n"
         "Judge it on images that are labelled as those it learned from."
     )
+    (tmp_path / "lists.csv").write_text("file,label\nred/a.png,red;round\nblue/a.png,blue;flat\n")
+    with pytest.raises(DataError, match=r"has one label: nothing says .*\nIf ';' stands between several labels there"):
+        api.evaluate(trained.run_dir, tmp_path / "lists.csv")
     with pytest.raises((DataError, UsageError), match="Teachers are for one label|knows one label"):
         api.train(
             api.TrainRequest(

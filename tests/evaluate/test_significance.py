@@ -53,6 +53,13 @@ def test_luck_is_said_to_be_luck():
         "A and B cannot be told apart: A alone is right on 5 and B alone on 7 of 100 images "
         "(McNemar p = 0.774; difference +2.0 points, 95 % interval -"
     )
+    assert sentence.endswith(").")
+
+
+def test_the_test_decides_where_the_interval_alone_would_say_otherwise():
+    sentence = comparison_sentence(compare_answers(*answers(28, 4, 0, 0)), "A", "B")
+    assert sentence.startswith("A and B cannot be told apart: A alone is right on 4 and B alone on 0 of 32 images")
+    assert sentence.endswith("). Where few answers differ, the interval is too narrow: the test decides.")
 
 
 def test_different_images_are_refused():

@@ -25,6 +25,7 @@ def record(confusion_KK: list[list[int]], train: tuple[int, ...] = (200, 200, 20
         "path": "runs/animals",
         "pictures": None,
         "epochs": (),
+        "transfer": None,
         "data": SimpleNamespace(counts={"train": train}),
     }
     return SimpleNamespace(**values | changes)
@@ -78,7 +79,13 @@ def test_what_was_learned_by_heart_poor_confidences_and_wide_intervals_are_told(
     assert "Confidences are off by 20.0 points on average" in texts
     assert len(next_steps(found)) == 4
     small = record([[8, 1, 1], [1, 8, 1], [1, 1, 8]])
-    assert any("points wide, from 30 images; one of 10 takes about 250" in step.text for step in next_steps(small))
+    assert any(
+        "wide, from 30 images; an interval of 10.0 points takes about 250 images" in step.text
+        for step in next_steps(small)
+    )
+    assert next_steps(small)[-2].command == "saccade train SOURCE --folds 5"
+    small.transfer = object()
+    assert next_steps(small)[-2].command == "saccade transfer SOURCE --folds 5"
 
 
 @pytest.mark.parametrize("share", [0.3, 0.34])

@@ -111,7 +111,8 @@ def test_a_transfer_shows_what_was_measured_and_why_it_froze_so_deep(make_run: C
         "right on 50.0 % of the training images, each left out in turn, 25.0 % of the validation images." in page.text
     )
     assert (
-        "Features took 1.2 s (40 images computed, 1,200 found on disk), choosing the depth 0.5 s, the last layer 1.5 s."
+        "Features took 1.2 s (40 images computed, 1,200 read from the cache), choosing the depth 0.5 s, "
+        "the last layer 1.5 s."
     ) in page.text
     assert "all a new last layer yes 900 75.0 70.5 to 79.0 - 1,026" in page.text
     said = "stage2 everything after that part no: not better beyond chance 900 82.5 78.0 to 86.0 0.400 1,026"

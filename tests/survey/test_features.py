@@ -91,7 +91,7 @@ def test_a_set_that_knows_its_labels_gives_them(saccade: Callable, digits_run: P
     assert labels[:12] == ["a"] * 6 + ["b"] * 6
     assert labels[12:] == [str(DIGITS.record(index).label) for index in range(1797)]
     assert "1 image beside the class folders" in done.errors
-    assert done.output == f"{features.shape[1]} features of 1,809 images written to f.parquet.\n"
+    assert done.output == f"{features.shape[1]} features of each of 1,809 images written to f.parquet.\n"
 
 
 def test_a_network_with_public_weights_sees_as_the_run_does_whose_weights_they_are(

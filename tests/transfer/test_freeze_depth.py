@@ -84,7 +84,7 @@ def test_where_nothing_is_better_the_best_rival_is_named_with_its_p_value():
     )
     assert explain(measured("all", 196, "linear"), [], None) == (
         "Only the last layer is trained (98.0 % of 200 training images left out of the fit right): "
-        "too few are wrong for more training to be shown better."
+        "so few are wrong that training more layers could not be shown to be better."
     )
 
 

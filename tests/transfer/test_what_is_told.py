@@ -91,7 +91,7 @@ def test_with_everything_frozen_a_verdict_on_validation_images_does_not_flatter(
     assert "40 to train on, 12 to judge (" in heard.lines[3]
     assert result.run.judgement.split == "validation"
     assert not [caveat for caveat in result.run.judgement.caveats if "epoch" in caveat]
-    said = "The validation images were used for the verdict alone: no epoch was chosen by them."
+    said = "No epoch was chosen by the validation images, and no temperature was fitted to them."
     assert said in transfer_text(result).splitlines()
 
 

@@ -27,6 +27,7 @@ from ..data.labels import labels_of
 from ..data.opening_line import Told, opening_line, untold
 from ..data.scan import channels_of, scan_source
 from ..data.source import DataSource, open_source
+from ..data.sources.shared.listing import SEPARATORS
 from ..evaluate.caveats import worse_calibrated, worse_scaled
 from ..evaluate.classes import ClassMatch, match_classes, refuse_extra_classes
 from ..evaluate.copies import leave_out_copies
@@ -119,9 +120,14 @@ def refuse_other_labels(classifier: Classifier, source: DataSource) -> None:
     run, images = classifier.task, source.task
     if run.kind != images.kind:
         knows, has = (f"a {task.kind}" if task.target else task.kind for task in (run, images))
+        signs = [sign for sign in SEPARATORS if any(sign in name for name in source.classes)] if run.is_several else []
+        if signs and not images.target:
+            step = f"If '{signs[0]}' stands between several labels there, say so: --labels '{signs[0]}'."
+        else:
+            step = "Judge it on images that are labelled as those it learned from."
         raise DataError(
             f"The run knows {knows} an image, and {printable(source.name[:200])} has {has}: nothing says "
-            f"which answers are right.\nJudge it on images that are labelled as those it learned from."
+            f"which answers are right.\n{step}"
         )
 
 

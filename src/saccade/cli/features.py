@@ -46,10 +46,11 @@ def features(
     refuse_without_folder("--unit-of", bool(unit_of))
     refuse_without_folder("--half", half)
     written = api.features(run, asked.items, out, bad=print_bad, weights=weights or None, note=asked.add_note)
+    images_words = f"{'' if written.num_written == 1 else 'each of '}{counted(written.num_written, 'image')}"
     where = printable(str(Path(out)))
     asked.print_answer(
         run,
-        [f"{counted(written.num_features, 'feature')} of {counted(written.num_written, 'image')} written to {where}."],
+        [f"{counted(written.num_features, 'feature')} of {images_words} written to {where}."],
         {
             "out": str(Path(out)),
             "num_written": written.num_written,

@@ -206,14 +206,14 @@ def transfer_text(result: "TransferResult", report: Path | None = None, seconds:
 
 
 def features_words(num_computed: int, num_found: int) -> str:
-    """Of how many images features were computed, and of how many they lay on disk."""
+    """Of how many images features were computed, and how often those of an image were read from the cache."""
     from ..core.errors import counted
 
     if not num_found:
         return counted(num_computed, "image")
     if not num_computed:
         return "all read from the cache"
-    return f"{counted(num_computed, 'image')}; those of {num_found:,} more from the cache"
+    return f"{counted(num_computed, 'image')} computed, {num_found:,} read from the cache"
 
 
 def _above_zero(option: str, value: float | None) -> float | None:

@@ -157,8 +157,9 @@ def comparison_sentence(comparison: Comparison, first: str, second: str) -> str:
             f"{better} is better than {worse} by {points:.1f} points (95 % interval {low:.1f} to {high:.1f}): "
             f"{counts} (McNemar {p_value})."
         )
+    told = " Where few answers differ, the interval is too narrow: the test decides." if ends else ""
     return (
         f"{first} and {second} cannot be told apart: {counts} (McNemar {p_value}; difference "
         f"{100 * comparison.difference:+.1f} points, 95 % interval "
-        f"{100 * comparison.low:+.1f} to {100 * comparison.high:+.1f})."
+        f"{100 * comparison.low:+.1f} to {100 * comparison.high:+.1f}).{told}"
     )

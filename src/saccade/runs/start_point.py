@@ -107,4 +107,4 @@ def validation_use(start: StartPoint, num_fitted: int, has_folds: bool = False) 
         what = "width of the intervals" if start.held_out_mae >= 0 else what
         used = "this run learned nothing else from them" if has_folds else "were used for nothing else"
         return f"The {num_fitted:,} {images} fitted the {what}, and {used}."
-    return "The validation images were used for the verdict alone: no epoch was chosen by them."
+    return "No epoch was chosen by the validation images, and no temperature was fitted to them."

@@ -170,7 +170,8 @@ def explain(best: Measured, tried: list[Tried], against_frozen: Comparison | Non
     share = _percent(best.right_M.mean())
     rival = max(tried, key=lambda each: each.comparison.accuracy, default=None)
     if rival is None:
-        why = "no depth to compare" if can_be_beaten(best) else "too few are wrong for more training to be shown better"
+        enough = "so few are wrong that training more layers could not be shown to be better"
+        why = "no depth to compare" if can_be_beaten(best) else enough
         why = unmeasured.removeprefix("; ") or why
         judged = f"{share} of {num_judged:,} training images left out of the fit right"
         return f"Only the last layer is trained ({judged}): {why}."

@@ -67,6 +67,16 @@ def test_metadata_in_each_part_makes_the_parts_splits(tmp_path: Path):
     assert open_source(str(tmp_path)).notes == ()
 
 
+@pytest.mark.parametrize("where", ["labels.csv", "."])
+def test_listed_images_in_the_folder_where_one_is_are_not_called_unlisted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+):
+    plant(tmp_path, "in/a.png", "in/b.png", "in/c.png")
+    table(tmp_path / "labels.csv", "file,label\nin/a.png,cat\nin/b.png,dog\n")
+    monkeypatch.chdir(tmp_path)
+    assert open_source(where).notes == ("1 image is not listed in labels.csv: not used",)
+
+
 def test_a_part_without_a_list_is_told_with_the_number_of_its_images(tmp_path: Path):
     plant(tmp_path, "train/a.png", "train/b.png", "train/c.png", "test/d.png", "test/e.png")
     table(tmp_path / "train" / "metadata.csv", "file_name,label\na.png,cat\nb.png,dog\n")
@@ -412,7 +422,12 @@ def test_signs_in_most_names_make_no_list_where_nothing_shared_changes_its_place
     plant(tmp_path, *(f"{number}.png" for number in range(len(labels))))
     rows = "".join(f"{number}.png,{label}\n" for number, label in enumerate(labels))
     path = table(tmp_path / "labels.csv", f"file,label\n{rows}")
-    assert set(open_source(str(path)).classes) == set(labels)
+    source = open_source(str(path))
+    assert set(source.classes) == set(labels)
+    sign = next((sign for sign in ";|" if sign in labels[-1]), "")
+    told = f"most labels hold '{sign}', such as '{min(labels)}', and each is read as one class; if several labels are "
+    assert source.notes == ((f"{told}meant: --labels '{sign}', if not: --labels one",) if sign else ())
+    assert open_source(f"{path}?labels=one").notes == ()
 
 
 def test_a_sign_in_a_name_makes_no_list(tmp_path: Path):

@@ -87,6 +87,13 @@ def test_the_network_of_a_transfer_is_told_in_words(folder: Path):
     assert told in studio.text("/predict")
 
 
+def test_the_column_of_curves_is_there_where_a_run_has_one(studio: Asked, folder: Path):
+    assert '<th scope="col">validation</th>' in studio.get("/runs").content.decode()
+    for epochs in folder.rglob("metrics.jsonl"):
+        epochs.unlink()
+    assert '<th scope="col" hidden>validation</th>' in Asked(folder).get("/runs").content.decode()
+
+
 def test_the_list_is_sorted_and_filtered_as_its_address_says(studio: Asked):
     def names(target: str) -> list[str]:
         page = studio.get(target).content.decode()

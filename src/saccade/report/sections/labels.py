@@ -63,9 +63,10 @@ def label_mistakes_section(record: RunRecord, member: Member, pictures: Pictures
     maps, why = evidence_maps(member, record.classes, prepared, [[_surest(mistake, record)] for mistake in shown])
     cards = [_card(mistake, next(iter(found), None), pictures) for mistake, found in zip(shown, maps, strict=True)]
     num = len(mistakes)
-    words = f"{num:,} of {record.label_metrics.num_samples:,} images {'has' if num == 1 else 'have'} a wrong label"
+    has = "has" if num == 1 else "have"
+    words = f"{num:,} of {record.label_metrics.num_samples:,} answers {has} a label too many or too few"
     words += f"; these are the {len(shown)} surest." if len(shown) < num else "."
-    words += " Beside each image: Grad-CAM for its surest wrong label, from none (grey) to most (light)."
+    words += " Beside each image: Grad-CAM for the label that is most surely wrong, from none (grey) to most (light)."
     body = [element("p", {}, words), element("p", {}, why) if why else None]
     return section("mistakes", "Surest mistakes", *body, element("ul", {"class": "cards"}, *cards))
 
@@ -85,7 +86,7 @@ def _card(mistake: LabelMistake, evidence: EvidenceMap | None, pictures: Picture
         if evidence is not None:
             row.append(evidence_picture(evidence, image_HWC, pictures, f"for '{evidence.class_name}'"))
     bars = [probability_bar("wrongly said", name, value, "bad") for name, value in mistake.extra[:3]]
-    bars += [probability_bar("missed", name, value, "good") for name, value in mistake.missed[:3]]
+    bars += [probability_bar("true, but missed", name, value, "good") for name, value in mistake.missed[:3]]
     rest = len(mistake.extra) + len(mistake.missed) - len(bars)
     right = [name for name in mistake.said if name in mistake.labels]
     words = f"right: {', '.join(right)}" if right else "no label right"
@@ -94,7 +95,7 @@ def _card(mistake: LabelMistake, evidence: EvidenceMap | None, pictures: Picture
         {"class": "card"},
         element("div", {"class": "pictures"}, *row) if row else None,
         *bars,
-        element("p", {}, f"and {rest} more wrong labels") if rest else None,
+        element("p", {}, f"and {rest} more that are wrong or missed") if rest else None,
         element(
             "p",
             {"class": "key"},

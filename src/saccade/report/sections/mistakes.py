@@ -38,6 +38,8 @@ def mistakes_section(record: RunRecord, member: Member, pictures: Pictures) -> M
     words += f"; these are the {len(shown)} most confident." if len(shown) < len(mistakes) else "."
     words += " Beside each image: Grad-CAM for the predicted and for the true class, from none (grey) to most (light)."
     suspects = sum(mistake.may_be_mislabelled is True for mistake in mistakes)
+    if record.task.is_grade:
+        words += " The grade that is said is the median of the probabilities; another one may be more probable."
     hint = f"The labels of {suspects:,} of them may be wrong: see Labels." if suspects else ""
     notes = [element("p", {}, hint)] if hint else []
     body = [element("p", {}, words), *notes, element("p", {}, why) if why else None]

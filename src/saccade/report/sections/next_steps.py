@@ -53,7 +53,7 @@ def next_steps(record: RunRecord) -> list[NextStep]:
 
 def _of_classes(record: RunRecord, metrics: Metrics) -> list[NextStep]:
     steps = [_guessing(metrics), _pair(record, metrics), _few(record, metrics), _memorised(record, metrics)]
-    steps += [_calibration(record), _interval(metrics)]
+    steps += [_calibration(record), _interval(record, metrics)]
     return [step for step in steps if step is not None]
 
 
@@ -129,15 +129,16 @@ def _calibration(record: RunRecord) -> NextStep | None:
     )
 
 
-def _interval(metrics: Metrics) -> NextStep | None:
+def _interval(record: RunRecord, metrics: Metrics) -> NextStep | None:
     width = metrics.top1_high - metrics.top1_low
     if width <= WIDE:
         return None
     share = min(max(metrics.top1, 0.05), 0.95)
     needed = math.ceil(share * (1 - share) * (2 * 1.96 / WIDE) ** 2 / 50) * 50
-    few = " There are also classes with few of them." if (metrics.support_K < FEW_IMAGES).any() else ""
+    few = " Some classes have few of them." if (metrics.support_K < FEW_IMAGES).any() else ""
     return NextStep(
-        text=f"The interval is {percent(width)} points wide, from {counted(metrics.num_samples, 'image')}; one of 10 "
-        f"takes about {needed:,}, kept out of training.{few} Small sets can judge by every image:",
-        command="saccade train SOURCE --folds 5",
+        text=f"The interval is {percent(width)} points wide, from {counted(metrics.num_samples, 'image')}; an "
+        f"interval of {percent(WIDE)} points takes about {needed:,} images, kept out of training.{few} In a small set "
+        f"every image can judge, by a model that has not seen it:",
+        command=f"saccade {'transfer' if record.transfer else 'train'} SOURCE --folds 5",
     )

@@ -122,6 +122,6 @@ def _seconds(start: StartPoint) -> str:
     depth = f"choosing the depth {start.depth_s:.1f} s, " if start.depth_s else ""
     return (
         f"Features took {start.features_s:.1f} s ({start.num_computed:,} images computed, "
-        f"{start.num_found:,} found on disk), {depth}"
+        f"{start.num_found:,} read from the cache), {depth}"
         f"the last layer {start.heads_s - start.depth_s:.1f} s."
     )

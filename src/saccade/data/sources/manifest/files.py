@@ -173,18 +173,23 @@ def count_unlisted(root: Path, listed: PackedNames, below: Path | None) -> int:
     By hashes: 8 bytes for each listed file. Linked folders count as `walk_images` walks them.
     """
     hash_N = np.fromiter(
-        (hash(composed(os.path.join(os.fspath(root), os.fsdecode(listed[i])))) for i in range(len(listed))),
+        (_hash(os.path.join(os.fspath(root), os.fsdecode(listed[i]))) for i in range(len(listed))),
         np.int64,
         len(listed),
     )
     hash_N.sort()
     total, waiting = 0, []
     for path in _images(root, listed, below):
-        waiting.append(hash(composed(path)))
+        waiting.append(_hash(path))
         if len(waiting) == CHUNK:
             total += _num_absent(waiting, hash_N)
             waiting = []
     return total + _num_absent(waiting, hash_N)
+
+
+def _hash(path: str) -> int:
+    """Of a path as it is composed; the folder where one is may stand before it or not."""
+    return hash(composed(path.removeprefix("./")))
 
 
 def _images(root: Path, listed: PackedNames, below: Path | None) -> Iterable[str]:

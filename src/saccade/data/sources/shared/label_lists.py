@@ -88,7 +88,7 @@ def settle_labels(where: str, values: Sequence[LabelValue], wanted: str, classes
     sign = wanted if wanted not in ("", SEVERAL) else _sign_of(texts)
     has_lists = any(not isinstance(value, str) or read_list(value) is not None for value in values)
     if not (sign or has_lists or wanted == SEVERAL):
-        return _one_label(texts, classes)
+        return _one_label(texts, classes, () if classes else _signs_in_names(texts))
     rows = [_parts(value, sign) for value in values]
     known = set(classes) | {name for row in rows for name in row}
     other = next((name for name in sorted(known) if is_list_of_known(name, known)), None)
@@ -151,10 +151,23 @@ def read_list(text: str) -> tuple[str, ...] | None:
     return tuple(name for name in names if name)
 
 
-def _one_label(texts: Sequence[str], classes: Sequence[str]) -> SettledLabels:
+def _one_label(texts: Sequence[str], classes: Sequence[str], notes: tuple[str, ...] = ()) -> SettledLabels:
     order = tuple(classes) or class_order(texts)
     number_of = {name: number for number, name in enumerate(order)}
-    return SettledLabels(task=ONE_LABEL, classes=order, numbers=tuple((number_of[text],) for text in texts))
+    numbers = tuple((number_of[text],) for text in texts)
+    return SettledLabels(task=ONE_LABEL, classes=order, numbers=numbers, notes=notes)
+
+
+def _signs_in_names(texts: Sequence[str]) -> tuple[str, ...]:
+    """The note that most labels hold a sign which elsewhere stands between several labels; () where they do not."""
+    for sign in SEPARATORS:
+        held = [text for text in texts if sign in text]
+        if 2 * len(held) > len(texts):
+            return (
+                f"most labels hold '{sign}', such as '{printable(min(held)[:80])}', and each is read as one class; "
+                f"if several labels are meant: --labels '{sign}', if not: --labels one",
+            )
+    return ()
 
 
 def _refuse_lists(where: str, values: Sequence[LabelValue]) -> None:

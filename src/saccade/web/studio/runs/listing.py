@@ -98,6 +98,7 @@ def listing_routes(studio: Studio, index: RunIndex) -> list[BaseRoute]:
             "num_runs": len(found),
             "wanted": wanted,
             "columns": COLUMNS,
+            "has_curves": any(row.curve is not None for row in found),
             "states": STATES,
             "version": _version(found),
             "is_cut": index.is_cut,
