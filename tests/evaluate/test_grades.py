@@ -171,3 +171,13 @@ def test_a_set_of_grades_is_a_set_of_classes_in_order(tmp_path: Path):
     assert source.name == f"{tmp_path / 't.csv'}?target=grade"
     with pytest.raises(UsageError, match="'rank' is not what can be asked"):
         open_source(f"{tmp_path / 't.csv'}?target=rank")
+
+
+def test_answers_without_a_fault_leave_room_for_faults_of_other_images():
+    """Of 32 right answers up to 10.7 % may be wrong (Wilson), by a grade each; four grades alike: chance is 2.5."""
+    label_N = np.arange(32) % 4
+    figures = grade_figures(label_N, label_N, 4)
+    assert (figures.mae, figures.mae_low, figures.kappa, figures.kappa_high) == (0, 0, 1, 1)
+    assert figures.mae_high == pytest.approx(3.841459 / (32 + 3.841459), rel=1e-6)
+    assert figures.kappa_low == pytest.approx(1 - figures.mae_high / 2.5)
+    assert math.isnan(grade_figures(np.ones(8, np.int64), np.ones(8, np.int64), 4).kappa_low)

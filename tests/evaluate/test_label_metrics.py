@@ -148,7 +148,7 @@ def test_the_verdict_has_its_baseline_and_warns_of_what_is_absent():
     logits_NK = np.where(label_NK > 0, 4, -4).astype(np.float32)
     metrics = compute_label_metrics(logits_NK, label_NK, ("cat", "dog", "owl"), SEVERAL_LABELS)
     assert verdict(metrics) == (
-        "mAP 100.0 % on 8 held-out images, 3 classes (95 % interval 100.0 to 100.0); answering by how often each class "
+        "mAP 100.0 % on 8 held-out images, 3 classes (95 % interval 67.6 to 100.0); answering by how often each class "
         "occurs: 50.0 %."
     )
     assert verdicts(metrics)[1] == (
@@ -169,3 +169,13 @@ def test_what_cannot_be_judged_is_refused():
         compute_label_metrics(np.zeros((2, 2)), np.zeros((3, 2)), names, SEVERAL_LABELS)
     with pytest.raises(TrainingError, match="not finite for 1 of 2 images"):
         compute_label_metrics(np.array([[0, np.nan], [0, 0]]), np.zeros((2, 2)), names, SEVERAL_LABELS)
+
+
+def test_answers_without_a_fault_leave_room_for_faults_of_other_images():
+    """All draws repeat 100 %; Wilson's interval of n right answers of n begins at n / (n + 1.96 squared)."""
+    label_NK = np.zeros((32, 2), np.float32)
+    label_NK[:8, 0], label_NK[4:24, 1] = 1, 1
+    metrics = compute_label_metrics(6 * label_NK - 3, label_NK, ("a", "b"), SEVERAL_LABELS)
+    assert (metrics.map, metrics.map_high) == (1, 1)
+    assert metrics.map_low == pytest.approx(32 / (32 + 3.841459), rel=1e-6)
+    assert metrics.ap_low_K == pytest.approx([8 / (8 + 3.841459), 20 / (20 + 3.841459)], rel=1e-6)

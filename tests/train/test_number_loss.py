@@ -43,7 +43,7 @@ def test_numbers_go_to_standard_deviations_and_back():
 
 
 def test_a_task_refuses_what_is_not_its_own():
-    with pytest.raises(ValueError, match="mean, deviation and half_width are for a number"):
+    with pytest.raises(ConfigError, match=r"^Task: mean, deviation and half_width are for a number\.$"):
         Task(mean=1.0)
     with pytest.raises(ValueError, match="a number has one output, and there are 2 classes"):
         NUMBER.refuse_other_classes(2)

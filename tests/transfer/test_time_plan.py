@@ -101,11 +101,11 @@ def test_epochs_are_as_many_as_fit_with_a_margin_and_a_slow_machine_gets_fewer()
 
 
 def test_the_time_left_has_judging_and_the_report_in_it():
-    """Nothing is compared and nothing fine-tuned: half of the features, judging of 10 s, and the report."""
-    assert plan(0).left([], [], 8, done=0.5) == pytest.approx((0.75 * 35 + 1, 1.25 * 35 + 6))
-    assert plan(0).left([], ["stage3"], 8, done=1.0) == pytest.approx((0.75 * 250 + 1, 1.25 * 250 + 6))
-    unknown = TimePlan(forecast=Forecast(features_s=0, look_s={}, epoch_s={}, judging_s=0))
-    assert unknown.left(["stage3"], ["stage3"], 8, done=1.0) == (0.0, 0.0)
+    """Nothing is compared and nothing fine-tuned: half of the features, judging of 10 s, a report of 4 s."""
+    whole = replace(KNOWN, report_s=4)
+    assert plan(0, forecast=whole).left([], [], 8, done=0.5) == pytest.approx((0.75 * 39, 1.25 * 39))
+    assert plan(0, forecast=whole).left([], ["stage3"], 8, done=1.0) == pytest.approx((0.75 * 254, 1.25 * 254))
+    assert TimePlan(forecast=NOTHING_KNOWN).left(["stage3"], ["stage3"], 8, done=1.0) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize(("look_s", "ratio"), [(0.0, 0.5), (20.0, 1.0), (1000.0, 4.0)])

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..core.types import GradeFigures
 from .rates import number, percent
+from .wilson import wilson_interval
 
 NUM_RESAMPLES, CHUNK_VALUES = 1000, 1 << 21
 
@@ -29,7 +30,8 @@ def grade_figures(said_N: np.ndarray, label_N: np.ndarray, num_classes: int, see
         )  # fmt: skip
     error_N = np.abs(said_N - label_N)
     median = int(np.sort(label_N)[(num - 1) // 2])
-    mae_2, kappa_2 = _intervals(said_N, label_N, num_classes, seed)
+    has_fault = bool(error_N.any())
+    mae_2, kappa_2 = (_intervals if has_fault else _without_a_fault)(said_N, label_N, num_classes, seed)
     return GradeFigures(
         mae=float(error_N.mean()),
         mae_low=mae_2[0],
@@ -96,3 +98,15 @@ def _intervals(
     kappas = kappas[~np.isnan(kappas)]
     low, high = np.quantile(kappas, (0.025, 0.975)) if len(kappas) else (math.nan, math.nan)
     return (float(mae_low), float(mae_high)), (float(low), float(high))
+
+
+def _without_a_fault(
+    said_N: np.ndarray, label_N: np.ndarray, num_classes: int, seed: int
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The same where every answer is right, which all draws repeat: as many others may be off by one grade as Wilson's
+    interval of the share of wrong answers allows."""
+    most = wilson_interval(0, len(label_N))[1]
+    share_K = np.bincount(label_N, minlength=num_classes) / len(label_N)
+    grade_K = np.arange(num_classes)
+    chance = float(((grade_K[:, None] - grade_K) ** 2 * np.outer(share_K, share_K)).sum())
+    return (0.0, most), (1 - most / chance, 1.0) if chance else (math.nan, math.nan)

@@ -226,14 +226,15 @@ def _bootstrap(curves: Sequence[RankedScores], label_NK: np.ndarray, said_NK: np
         right_RK, either_RK = weight_RN @ right_NK, weight_RN @ either_NK
         f1.append(np.divide(2 * right_RK, either_RK, out=np.full_like(either_RK, np.nan), where=either_RK > 0))
     ap_RK = np.concatenate(ap)
-    low, high = _ends(_nan_mean(ap_RK[:, label_NK.any(axis=0)])[:, None])[:, 0]
+    has_K = label_NK.sum(axis=0)
+    low, high = _ends(_nan_mean(ap_RK[:, has_K > 0])[:, None], np.array([num]))[:, 0]
     return _Drawn(
         num=total,
         map_low=float(low),
         map_high=float(high),
-        ap_2K=_ends(ap_RK),
-        auc_2K=_ends(np.concatenate(auc)),
-        f1_2K=_ends(np.concatenate(f1)),
+        ap_2K=_ends(ap_RK, has_K),
+        auc_2K=_ends(np.concatenate(auc), np.minimum(has_K, num - has_K)),
+        f1_2K=_ends(np.concatenate(f1), has_K),
     )
 
 
@@ -251,11 +252,14 @@ def _nan_mean(values_RK: np.ndarray) -> np.ndarray:
     return ratio(sum_R, count_R)
 
 
-def _ends(values_RK: np.ndarray) -> np.ndarray:
-    """The 2.5 and 97.5 % quantiles of each column without NaN, (2, K)."""
+def _ends(values_RK: np.ndarray, fewest_K: np.ndarray) -> np.ndarray:
+    """The 2.5 and 97.5 % quantiles of each column without NaN, (2, K). Where all draws say one thing, as of answers
+    without a fault, they are no evidence that other images say it too: then Wilson's interval for `fewest_K` images."""
     ends_2K = np.full((2, values_RK.shape[1]), np.nan)
     for k in range(values_RK.shape[1]):
         known_R = values_RK[~np.isnan(values_RK[:, k]), k]
         if len(known_R):
-            ends_2K[:, k] = np.percentile(known_R, [2.5, 97.5])
+            low, high = np.percentile(known_R, [2.5, 97.5])
+            fewest = int(fewest_K[k])
+            ends_2K[:, k] = wilson_interval(round(low * fewest), fewest) if low == high and fewest else (low, high)
     return ends_2K

@@ -16,11 +16,13 @@ from ..core.task import ONE_LABEL, Task
 from ..core.types import Metrics
 from .grades import grade_figures
 from .scores import ImageScores, as_labels, as_logits, score_images
+from .wilson import Z_95 as Z_95
+from .wilson import wilson_ends
+from .wilson import wilson_interval as wilson_interval
 
 if TYPE_CHECKING:
     import torch
 
-Z_95 = 1.959963984540054  # 97.5 % quantile of the normal distribution
 CALIBRATION_BINS = 15
 MIN_CLASSES_FOR_TOP5 = 6
 
@@ -79,12 +81,6 @@ def metrics_of_scores(scores: ImageScores, label_N: np.ndarray, classes: Sequenc
     )
 
 
-def wilson_interval(num_correct: int, num_total: int) -> tuple[float, float]:
-    """The 95 % Wilson interval of the rate num_correct / num_total, within 0 to 1; (0, 1) where the total is 0."""
-    low, high = _wilson(np.array(num_correct, np.float64), np.array(num_total, np.float64))
-    return float(low), float(high)
-
-
 def calibration_error(confidence_N: np.ndarray, right_N: np.ndarray) -> float:
     """Expected calibration error, a fraction: the gap between confidence and accuracy, averaged over all images."""
     if not len(confidence_N):
@@ -102,16 +98,8 @@ def calibration_bin(confidence_N: np.ndarray) -> np.ndarray:
 
 def class_intervals(right_K: np.ndarray, total_K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The ends of the 95 % Wilson interval of right_K / total_K; NaN where the total is 0."""
-    low_K, high_K = _wilson(right_K.astype(np.float64), total_K.astype(np.float64))
+    low_K, high_K = wilson_ends(right_K.astype(np.float64), total_K.astype(np.float64))
     return np.where(total_K > 0, low_K, np.nan), np.where(total_K > 0, high_K, np.nan)
-
-
-def _wilson(correct: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    wrong, square = total - correct, Z_95**2
-    centre = correct + square / 2
-    half = Z_95 * np.sqrt(np.divide(correct * wrong, total, out=np.zeros_like(total), where=total > 0) + square / 4)
-    low, high = (centre - half) / (total + square), (centre + half) / (total + square)
-    return np.where(correct == 0, 0.0, low), np.where(wrong == 0, 1.0, high)  # exact where rounding would miss it
 
 
 def ratio(part_K: np.ndarray, whole_K: np.ndarray) -> np.ndarray:
