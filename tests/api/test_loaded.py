@@ -269,13 +269,6 @@ def test_a_network_is_refused_for_a_run_that_needs_none(runs: list[Path], image_
         )
 
 
-def test_a_run_counts_once(runs: list[Path]):
-    for twice in (runs[0], os.path.relpath(runs[0])):
-        with pytest.raises(UsageError) as error:
-            saccade.load(runs[0], runs[1], twice)
-        assert error.value.message == f"{twice} is named twice.\nName each run once."
-
-
 def test_a_relative_path_is_looked_up_where_the_host_is_now(
     runs: list[Path], image_NHW: np.ndarray, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ):

@@ -23,7 +23,7 @@ def _flat_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(37):
         shade = np.random.default_rng(number).integers(0, 60, (24, 24, 3), dtype=np.uint8) + 60 * (number % 3)
         Image.fromarray(shade.astype(np.uint8)).save(tmp_path / "flat" / "images" / f"{number:03d}.png")
-        rows.append(f"{number:03d},{('dark', 'grey', 'light')[number % 3]},p{number % 18},{number % 18 % 3},9")
+        rows.append(f"{number:03d},{('dark', 'grey', 'light')[number % 3]},p{number % 18},{number % 18 // 6},9")
     (tmp_path / "flat" / "train.csv").write_text("\n".join(rows[:-1]))
 
 

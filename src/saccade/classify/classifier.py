@@ -4,7 +4,6 @@ Everything that asks a finished run for an answer opens it here: prediction, eva
 label check and distillation. Probabilities are averaged (`mean_probability.py`), never weights.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -234,7 +233,6 @@ def open_classifier(
     """
     folders = expand_runs([runs] if isinstance(runs, Path) else runs)
     _check_number(len(folders))  # before any of them is read
-    _refuse_twice(folders)
     return join_members([open_member(run, runtime_config) for run in folders], looks)
 
 
@@ -310,16 +308,6 @@ def _are_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> 
     return one.keys() == other.keys() and all(
         one[name].shape == other[name].shape and torch.equal(one[name], other[name]) for name in one
     )
-
-
-def _refuse_twice(runs: Sequence[Path]) -> None:
-    """Raise UsageError where a run is named twice: it would count twice."""
-    seen: set[str] = set()
-    for run in runs:
-        place = os.path.realpath(run)
-        if place in seen:
-            raise UsageError(f"{printable(str(run))} is named twice.\nName each run once.")
-        seen.add(place)
 
 
 def _check_number(num_members: int) -> None:

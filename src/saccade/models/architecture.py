@@ -3,7 +3,6 @@
 Public code and papers count a multiply-add once; so do we: convolution and linear layers, no biases, one image.
 """
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -149,11 +148,11 @@ class Networks(Registry[Architecture]):
 
     def unknown(self, name: str) -> str:
         """As for every registry; for a network of others, what it is and which one here is nearest."""
-        owner, slash, last = name.rpartition("/")
-        if slash and os.path.lexists(name):
+        owner, _, last = name.rpartition("/")
+        if name.startswith(("/", "./", "../", "~/")):  # by its look: what lies there is nobody's business
             return (
-                f"'{printable(name[:80])}' is a place on this machine, not the name of a network. A run or a file of "
-                f"weights there begins a transfer: saccade transfer SOURCE --weights {shell_word(name)}"
+                f"Unknown model '{printable(name[:80])}', which is written like a place on this machine. A run or a "
+                f"file of weights there begins a transfer: saccade transfer SOURCE --weights {shell_word(name[:80])}"
             )
         if owner and nearest_here(last) is not None:
             return self.unknown(last)  # the hub calls it OWNER/NAME
