@@ -113,17 +113,8 @@ def measure_costs(
     said_N = probability_NK.argmax(axis=1) if said_N is None else said_N
     least_N = decide(probability_NK, table)
     said_cost_N, least_cost_N = table.cost_KJ[label_N, said_N], table.cost_KJ[label_N, least_N]
-    low, high = paired_bootstrap(said_cost_N, least_cost_N)
-    return Costs(
-        said=float(said_cost_N.mean()),
-        least=float(least_cost_N.mean()),
-        difference=float((least_cost_N - said_cost_N).mean()),
-        low=low,
-        high=high,
-        num_images=len(label_N),
-        num_changed=int((said_N != least_N).sum()),
-        num_unanswered=int((least_N == len(table.cost_KJ)).sum()),
-    )
+    is_unanswered_N = least_N == len(table.cost_KJ)
+    return _compared(said_cost_N, least_cost_N, said_N != least_N, int(is_unanswered_N.sum()))
 
 
 def decide_labels(probability_NK: np.ndarray, table: LabelCosts, said_NK: np.ndarray) -> np.ndarray:
@@ -140,6 +131,13 @@ def measure_label_costs(
     """As `measure_costs`, where an image may have several labels; an answer changes with any of its labels."""
     least_NK = decide_labels(probability_NK, table, said_NK)
     said_cost_N, least_cost_N = table.of_answers(label_NK, said_NK), table.of_answers(label_NK, least_NK)
+    return _compared(said_cost_N, least_cost_N, (said_NK != least_NK).any(axis=1), num_unanswered=0)
+
+
+def _compared(
+    said_cost_N: np.ndarray, least_cost_N: np.ndarray, is_changed_N: np.ndarray, num_unanswered: int
+) -> Costs:
+    """The costs of what was said beside those of the decisions of least expected cost, image by image."""
     low, high = paired_bootstrap(said_cost_N, least_cost_N)
     return Costs(
         said=float(said_cost_N.mean()),
@@ -147,9 +145,9 @@ def measure_label_costs(
         difference=float((least_cost_N - said_cost_N).mean()),
         low=low,
         high=high,
-        num_images=len(label_NK),
-        num_changed=int((said_NK != least_NK).any(axis=1).sum()),
-        num_unanswered=0,
+        num_images=len(said_cost_N),
+        num_changed=int(is_changed_N.sum()),
+        num_unanswered=num_unanswered,
     )
 
 

@@ -12,6 +12,7 @@ def wilson_interval(num_correct: int, num_total: int) -> tuple[float, float]:
 
 
 def wilson_ends(correct: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ends of the 95 % intervals of `correct` of `total`, arrays float64 of one shape."""
     wrong, square = total - correct, Z_95**2
     centre = correct + square / 2
     half = Z_95 * np.sqrt(np.divide(correct * wrong, total, out=np.zeros_like(total), where=total > 0) + square / 4)
