@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 from tests.transfer.test_run import Cut, CutAfter, backbone, refused, request, weights
 
 from saccade import api
+from saccade.cli.console import duration
 from saccade.cli.transfer import transfer_text
 from saccade.core.errors import UsageError
 from saccade.data.scan import scan_source
@@ -131,6 +132,10 @@ def test_what_a_resumed_transfer_cannot_change_is_refused(cut: TransferRequest, 
 def test_seconds_of_other_starts_are_not_counted_as_this_one(backbone: Path, tmp_path: Path):  # noqa: F811
     result = api.transfer(request(backbone, tmp_path / "run"))
     assert " in all: features " in transfer_text(result)
+    counted_s = result.start.features_s + result.start.heads_s + result.run.training_s
+    text = transfer_text(result, seconds=counted_s + 83)
+    assert f"{duration(counted_s + 83)} in all: features " in text
+    assert ", starting, judging and the report 1 min 23 s.\n" in text + "\n"
     resumed = replace(result, start=result.start.model_copy(update={"features_s": 1e4}))
     assert " since resuming; over all starts: features 2 h 46 min" in transfer_text(resumed)
 

@@ -187,16 +187,18 @@ def transfer_text(result: "TransferResult", report: Path | None = None, seconds:
     from .console import duration
 
     begun = result.start
+    counted_s = begun.features_s + begun.heads_s + result.run.training_s
+    is_whole = counted_s <= result.run.seconds
     times = [
         f"features {duration(begun.features_s)} ({features_words(begun.num_computed, begun.num_found)})",
         f"choosing the depth {duration(begun.depth_s)}" if begun.depth_s else "",
         f"last layer {duration(begun.heads_s - begun.depth_s)}",
         f"fine-tuning {duration(result.run.training_s)}" if result.run.training_s else "",
+        f"starting, judging and the report {duration(seconds - counted_s)}" if seconds and is_whole else "",
     ]
     lines = result_text(result.run, report).splitlines()
     kept = next(number for number, line in enumerate(lines) if line.startswith("Kept epoch"))
-    all_s = begun.features_s + begun.heads_s + result.run.training_s
-    whole = "in all" if all_s <= result.run.seconds else "since resuming; over all starts"
+    whole = "in all" if is_whole else "since resuming; over all starts"
     lines[kept : kept + 1] = [
         *([begun.backbone_sentence] if begun.backbone_sentence else []),
         *_kept(result),
