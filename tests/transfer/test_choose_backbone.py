@@ -204,9 +204,11 @@ def test_a_run_in_place_of_a_network_is_told_with_the_option_that_takes_it():
         MODELS.get("google/vit-base-patch16-224")
 
 
-@pytest.mark.parametrize("option", ["--budget-ms", "--budget-mb", "--minutes"])
-def test_a_bound_of_nothing_is_no_word_for_no_bound(saccade: Callable, option: str):
-    done = saccade("transfer", "digits", "--backbone", "resnet18,resnet34", option, "0")
+@pytest.mark.parametrize(
+    ("option", "value"), [("--budget-ms", "0"), ("--budget-mb", "-1"), ("--minutes", "0"), ("--minutes", "nan")]
+)
+def test_a_bound_of_nothing_is_no_word_for_no_bound(saccade: Callable, option: str, value: str):
+    done = saccade("transfer", "digits", "--backbone", "resnet18,resnet34", option, value)
     told = f"error: {option} must be above 0, or be left out: nothing keeps to a bound of 0.\n"
     assert (done.status, done.errors) == (2, told)
 

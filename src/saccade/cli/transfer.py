@@ -49,17 +49,16 @@ def transfer(
         "--budget-ms",
         metavar="MS",
         show_default=False,
-        min=0,
         help="Of several, none slower than this an answer.",
     ),
     budget_mb: float | None = typer.Option(
-        None, "--budget-mb", metavar="MB", show_default=False, min=0, help="Of several, none with larger weights."
+        None, "--budget-mb", metavar="MB", show_default=False, help="Of several, none with larger weights."
     ),
     freeze: str = typer.Option(
         "", "--freeze", metavar="DEPTH", help="auto, all, none, or a part such as stage2. [auto: by evidence]"
     ),
     minutes: float | None = typer.Option(
-        None, "--minutes", metavar="N", min=0, help="At most so long from start to verdict. [as long as it takes]"
+        None, "--minutes", metavar="N", help="At most so long from start to verdict. [as long as it takes]"
     ),
     views: int | None = typer.Option(
         None, "--views", metavar="N", help="Fixed augmented views of each image for features. [1]"
@@ -219,8 +218,8 @@ def features_words(num_computed: int, num_found: int) -> str:
 
 
 def _above_zero(option: str, value: float | None) -> float | None:
-    """A bound as it was given. Raises UsageError for one of 0, which nothing keeps to."""
-    if value is not None and value <= 0:
+    """A bound as it was given. Raises UsageError for one that nothing keeps to: 0, less, or no number."""
+    if value is not None and not value > 0:
         raise UsageError(f"{option} must be above 0, or be left out: nothing keeps to a bound of 0.")
     return value
 

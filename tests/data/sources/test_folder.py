@@ -270,6 +270,7 @@ def parts(path: Path) -> dict[str, set[str | None]]:
         *[("Train_data", "Test_data"), ("dataset_train", "dataset_test"), ("trainData", "testData")],
         *[("TRAIN", "TEST"), ("train", "test1"), ("training", "Testing"), ("train-set", "test-set")],
         *[("chest xray train", "chest xray test"), ("trainset", "testset"), ("trn", "tst")],
+        *[("training", "evaluation"), ("train", "hold-out"), ("Train", "HeldOut"), ("train_data", "eval_data")],
         *[("Trainingsdaten", "Testdaten"), ("entraînement", "test"), ("entrainement", "Test")],
         *[("Entrenamiento", "Prueba"), ("treino", "teste"), ("обучение", "тест")],
         *[("训练集", "测试集"), ("訓練", "テスト"), ("훈련", "테스트")],
@@ -345,7 +346,9 @@ def test_a_folder_of_images_inside_a_part_is_no_class(tmp_path: Path):
     assert parts(tmp_path) == {"a": {"train", "test"}, "b": {"train", "test"}}
 
 
-@pytest.mark.parametrize("names", [("test tube", "flask"), ("training shoe", "boot"), ("train", "bus")])
+@pytest.mark.parametrize(
+    "names", [("test tube", "flask"), ("training shoe", "boot"), ("development", "office"), ("train", "bus")]
+)
 def test_a_class_with_the_word_in_its_name_stays_a_class_or_is_asked_about(tmp_path: Path, names: tuple[str, str]):
     plant(tmp_path, *(f"{name}/{number}.png" for name in names for number in range(2)))
     if names[0] != "train":
@@ -392,6 +395,17 @@ REFUSED = {
     ): "The folder {0} has parts of a set inside its sub-folders, "
     "such as cat/train and dog/val: they would be learned as one.\n"
     "Put the parts above the classes, as in train/cat and test/cat; or, if they are no parts, rename them.",
+    ("development/cat/a.png", "development/dog/b.png", "holdout/cat/c.png"): "The folder {0} has development and "
+    "holdout, but no train: are they splits or classes?\n"
+    "Add the folder train, or give one part alone, such as {0}/development.",
+    (
+        "car_train/a.png",
+        "car_test/b.png",
+        "dog_train/c.png",
+        "dog_test/d.png",
+    ): "The folder {0} names a class and a part "
+    "of the set in one (car_test, car_train, dog_test, dog_train).\n"
+    "Put the parts above the classes, such as car_test as test/car.",
     ("images/a.png", "images/b.png", "labels.json"): "The folder {0} has one class only, 'images': there is nothing to "
     "tell apart.\nIf {0}/labels.json says it: saccade train {0}/labels.json.",
     ("a.png", "labels.txt"): "The folder {0} holds images but no sub-folders.\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ....core.errors import DataError, counted, printable, shell_word
 from ..shared.image_files import has_images, images_directly_in, is_folder, list_entries, subfolders, walk_images
-from ..shared.listing import GENERIC_WORDS, UNLABELLED_WORDS, is_generic, name_words, splits_among
+from ..shared.listing import GENERIC_WORDS, SPLIT_NAMES, UNLABELLED_WORDS, is_generic, name_words, splits_among
 
 MAX_SHOWN = 4
 OTHER_LISTS = (".xlsx", ".xls", ".ods", ".txt")
@@ -39,6 +39,7 @@ def find_layout(folder: Path) -> Layout:
     parts: dict[str, Path] = {}
     for name, split in sorted(split_of.items()):
         if split in parts:
+            _refuse_parts_of_each_class(folder, split_of)
             raise DataError(
                 f"{printable(str(folder))} has two folders for {split}: {printable(parts[split].name)} and "
                 f"{printable(name)}.\nKeep one of them."
@@ -47,6 +48,20 @@ def find_layout(folder: Path) -> Layout:
     others = _other_folders(folder, [name for name in names if name not in split_of], parts["train"].name)
     layout = _with_classes(folder, {split: _undoubled(path, split) for split, path in parts.items()})
     return replace(layout, notes=layout.notes + others)
+
+
+def _refuse_parts_of_each_class(folder: Path, split_of: dict[str, str]) -> None:
+    """Raise DataError where the folders are classes, each with its parts: `car_train`, `car_test`, `dog_train`."""
+    class_of = {name: " ".join(word for word in name_words(name) if word not in SPLIT_NAMES) for name in split_of}
+    classes = sorted(set(class_of.values()) - {""})
+    has_others = any(set(name_words(name)) & GENERIC_WORDS or not class_of[name] for name in split_of)
+    if len(classes) < 2 or has_others:
+        return
+    shown = f"{split_of[min(split_of)]}/{classes[0]}"
+    raise DataError(
+        f"The folder {printable(str(folder))} names a class and a part of the set in one ({_listed(sorted(split_of))}).\n"
+        f"Put the parts above the classes, such as {printable(min(split_of))} as {printable(shown)}."
+    )
 
 
 def _undoubled(part: Path, split: str) -> Path:

@@ -19,7 +19,10 @@ from ...limits import MAX_CLASS_NAME_CHARACTERS, MAX_CLASSES, MAX_NUMBER_DIGITS
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "trainset", "trainingset", "trainval", "trn"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev", "valset", "validset", "validationset"), "validation"),
-    **dict.fromkeys(("test", "testing", "testset", "testingset", "tst"), "test"),
+    **dict.fromkeys(("test", "testing", "testset", "testingset", "tst", "holdout"), "test"),
+    # said of what is judged: images that some use to choose the epoch are safe there, as nothing learns from them
+    **dict.fromkeys(("eval", "evaluation"), "test"),
+    "development": "validation",
     # German, French, Spanish, Portuguese, Italian, Russian, Chinese, Japanese, Korean
     **dict.fromkeys(("trainingsdaten", "trainingsset", "entraînement", "entrainement", "apprentissage"), "train"),
     **dict.fromkeys(("entrenamiento", "treino", "treinamento", "addestramento", "обучение"), "train"),
@@ -31,6 +34,8 @@ SPLIT_NAMES = {
     **dict.fromkeys(("testdaten", "testsatz", "prueba", "pruebas", "teste", "testes", "тест"), "test"),
     **dict.fromkeys(("测试", "测试集", "測試", "測試集", "テスト", "테스트", "시험"), "test"),
 }
+# words that a class may have too: of parts only where all folders are called after parts
+WEAK_SPLIT_NAMES = {"eval", "evaluation", "development"}
 # words that say nothing of what is in a folder beside which split it is, or that it holds images
 GENERIC_WORDS = {
     *("set", "sets", "data", "dataset", "datasets", "split", "splits", "part", "file", "files", "folder", "all"),
@@ -122,15 +127,20 @@ def splits_among(names: Iterable[str]) -> dict[str, str]:
     """{name: split} of the folders that are parts of a set rather than classes, by the words of their names.
 
     A part is called after a split and nothing else (`train`, `Test_data`, `training_set`, `test1`), or differs from
-    another part in the split alone (`seg_train`, `seg_test`). `test tube` and `training shoe` are classes.
+    another part in the split alone (`seg_train`, `seg_test`). `test tube` and `training shoe` are classes; so is
+    `evaluation`, where a folder beside it is called after no split.
     """
+    names = list(names)
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
     for name in names:
         split = split_of_name(name)
         if split is not None:
             found[name] = split, tuple(word for word in name_words(name) if word not in SPLIT_NAMES)
     others = {name: {rest for split, rest in found.values() if split != found[name][0]} for name in found}
-    return {name: split for name, (split, rest) in found.items() if set(rest) <= GENERIC_WORDS or rest in others[name]}
+    parts = {name: split for name, (split, rest) in found.items() if set(rest) <= GENERIC_WORDS or rest in others[name]}
+    if len(parts) == len(set(names)):
+        return parts
+    return {name: split for name, split in parts.items() if not WEAK_SPLIT_NAMES & set(name_words(name))}
 
 
 def is_generic(name: str) -> bool:
@@ -141,8 +151,8 @@ def is_generic(name: str) -> bool:
 
 def name_words(name: str) -> list[str]:
     """The words of a name in lower case: `Train_data`, `trainData` and `train-data2` are of two words."""
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFC", name))
-    return re.findall(r"[^\W\d_]+", apart.lower())
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFC", name)).lower()
+    return re.findall(r"[^\W\d_]+", re.sub(r"(?<![^\W\d_])(hold|held)[\W_]*out(?![^\W\d_])", "holdout", apart))
 
 
 def split_of_name(name: str) -> str | None:
