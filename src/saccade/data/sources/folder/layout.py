@@ -57,10 +57,12 @@ def _refuse_parts_of_each_class(folder: Path, split_of: dict[str, str]) -> None:
     has_others = any(set(name_words(name)) & GENERIC_WORDS or not class_of[name] for name in split_of)
     if len(classes) < 2 or has_others:
         return
-    shown = f"{split_of[min(split_of)]}/{classes[0]}"
+    first = min(split_of)
+    shown = f"{split_of[first]}/{class_of[first]}"
     raise DataError(
-        f"The folder {printable(str(folder))} names a class and a part of the set in one ({_listed(sorted(split_of))}).\n"
-        f"Put the parts above the classes, such as {printable(min(split_of))} as {printable(shown)}."
+        f"The folder {printable(str(folder))} names a class and a part of the set in one "
+        f"({_listed(sorted(split_of))}).\n"
+        f"Put the parts above the classes, such as {printable(first)} as {printable(shown)}."
     )
 
 
