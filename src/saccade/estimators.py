@@ -30,7 +30,7 @@ from .core.host_process import scoped_runtime
 from .core.plain_files import open_plain_file
 from .core.runtime import RuntimeConfig, start
 from .core.types import AnyPath
-from .data.sources.in_memory import HeldSource
+from .data.sources.in_memory import HeldSource, array_of
 from .loaded import Model, load
 from .runs.checkpoint import find_checkpoint
 from .runs.names import MANIFEST
@@ -246,8 +246,8 @@ def images_of(X: Any) -> list[GivenImage]:
     """Each of the images X. Raises DataError where X is one image, none, or no images at all."""
     if isinstance(X, str | os.PathLike | Image.Image):
         raise DataError("X is a single image.\nPut it into a list.")
-    if hasattr(X, "__array__") and np.asarray(X).dtype.kind not in "OU":
-        X = np.asarray(X)
+    if hasattr(X, "__array__") and (pixels := array_of("X", X)).dtype.kind not in "OU":
+        X = pixels
         if X.ndim not in (3, 4):
             raise DataError(
                 f"X has the shape {X.shape}; images are (number, height, width), or (number, height, width, 3).\n"

@@ -243,6 +243,56 @@ def test_a_tensor_of_torch_is_an_image_as_the_array_of_it_is(model: Model, runs:
     assert len(model(torch.from_numpy(image_NHW[:3]))) == 3  # type: ignore[call-overload]
 
 
+NO_GRADIENT = "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+NO_BFLOAT16 = "Got unsupported ScalarType BFloat16"
+TENSOR = "Give a uint8 array; of a tensor image.detach().cpu().numpy()."
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (torch.zeros(8, 8, requires_grad=True), f"cannot be read as an array of NumPy: {NO_GRADIENT}\n{TENSOR}"),
+        (torch.zeros(8, 8, dtype=torch.bfloat16), f"cannot be read as an array of NumPy: {NO_BFLOAT16}\n{TENSOR}"),
+        (
+            np.ma.masked_array(np.zeros((8, 8), np.uint8), mask=np.eye(8)),
+            "has masked values, and pixels cannot be left out.\nFill them: image.filled(0).",
+        ),
+        (
+            np.array("a.png"),
+            "holds <U5 values; pixels are uint8, 0 to 255, or uint16.\n"
+            "Give an array of numbers, or the path of a file as text.",
+        ),
+    ],
+    ids=["gradient", "bfloat16", "masked", "one text"],
+)
+def test_an_array_without_plain_pixels_is_refused_in_words(model: Model, runs: list[Path], given: object, message: str):
+    with pytest.raises(DataError) as error:
+        model(given)  # type: ignore[call-overload]
+    assert error.value.message == f"the image {message}"
+    with pytest.raises(DataError) as before:
+        api.predict(runs[0], given)  # type: ignore[arg-type]
+    assert before.value.message == f"image 0 {message}"
+
+
+def test_entries_of_a_folder_listed_as_bytes_are_paths(model: Model, runs: list[Path], files: list[Path]):
+    with os.scandir(os.fsencode(files[0].parent)) as entries:
+        (first,) = [entry for entry in entries if entry.name == b"0.png"]
+    expected = model(files[0]).logits
+    assert model(first).logits == expected  # type: ignore[call-overload]
+    assert [answer.logits for answer in api.predict(runs[0], [first])] == [expected]  # type: ignore[list-item, union-attr]
+    with os.scandir(os.fsencode(runs[0].parent)) as entries:
+        (run,) = [entry for entry in entries if entry.name == b"0"]
+    assert saccade.load(run, runtime=RUNTIME)(files[0]).logits == expected  # type: ignore[arg-type]
+
+
+def test_a_name_too_long_for_a_file_is_one_unread_image_of_several(runs: list[Path], files: list[Path]):
+    long = "a" * 5000
+    first, second = api.predict(runs[0], [long, files[0]])
+    assert isinstance(first, ImageError)
+    assert first.message == f"{long}: cannot be read: File name too long."
+    assert isinstance(second, api.Prediction)
+
+
 @pytest.mark.parametrize("given", [None, 3, b"bytes of a file"], ids=str)
 def test_what_is_no_image_is_refused_before_the_first_answer(runs: list[Path], given: object):
     with pytest.raises(DataError) as error:

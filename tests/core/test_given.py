@@ -144,3 +144,25 @@ def test_the_most_probable_classes_are_counted_from_0_on():
     with pytest.raises(UsageError) as error:
         answer.top(-1)
     assert error.value.message == "top is 0 or more, got -1."
+
+
+@pytest.mark.parametrize("given", [{"source": "a" * 5000}, {"source": "digits", "out": "a" * 5000}], ids=list)
+def test_a_path_longer_than_a_name_can_be_is_refused_in_words(given: dict[str, str]):
+    with pytest.raises(UsageError) as error:
+        api.train(api.TrainRequest(source=given["source"], out=given.get("out")))
+    assert error.value.message == (
+        f"The name '{'a' * 80}...' is longer than a name on this disk can be.\nGive the path of a file or a folder."
+    )
+
+
+def test_a_path_with_a_null_character_is_refused_in_words():
+    with pytest.raises(UsageError) as error:
+        api.train(api.TrainRequest(source="digits", out="a\0b"))
+    assert error.value.message == "The path a\\x00b holds a null character.\nGive the path of a file or a folder."
+
+
+@pytest.mark.parametrize("given", [3, [1, 2], [("epochs", 1)]], ids=str)
+def test_settings_that_are_neither_a_table_nor_texts_are_refused_in_words(given: object):
+    with pytest.raises(ConfigError) as error:
+        api.train(api.TrainRequest(source="digits", settings=given))  # type: ignore[arg-type]
+    assert error.value.message == f"Settings are a table or texts KEY=VALUE; got {given!r}."

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..core.errors import DataError
+from ..core.given import text_of
 from ..core.types import AnyPath
 from ..data.images.decode import decode_opened, opened_16_bit
 from ..data.left_out import PassedOver
@@ -27,13 +28,13 @@ ManyImages = GivenImages | np.ndarray | Iterable[GivenImage]
 
 def is_single(images: Any, num_channels: int = 3) -> bool:
     """Whether `images` is one image. An array of three sizes is one where the last is 1, 3 or 4 channels, or the
-    `num_channels` of the network."""
+    `num_channels` of the network; one without a size is no list, and refused as an image."""
     if isinstance(images, str | os.PathLike | Image.Image | HeldImage):
         return True
     if not hasattr(images, "__array__"):
         return False
     shape = np.shape(images)  # of a tensor of torch too
-    return len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4, num_channels))
+    return len(shape) in (0, 2) or (len(shape) == 3 and shape[2] in (1, 3, 4, num_channels))
 
 
 def item_of(image: Any, name: str) -> HeldImage:
@@ -41,7 +42,8 @@ def item_of(image: Any, name: str) -> HeldImage:
     if isinstance(image, HeldImage):
         return image
     if isinstance(image, str | os.PathLike):
-        return HeldImage(os.fspath(image), partial(read_file, Path(image)))
+        text = text_of(image)
+        return HeldImage(text, partial(read_file, Path(text)))
     if isinstance(image, Image.Image):
         key = os.fsdecode(getattr(image, "filename", "") or "") or name
         return HeldImage(key, partial(_decode, image, key))
@@ -78,7 +80,7 @@ def items_of(
         return
     for number, image in enumerate([given] if is_single(given, num_channels) else given):
         if isinstance(image, str | os.PathLike):
-            yield from list_images([Path(image)], passed_over)
+            yield from list_images([Path(text_of(image))], passed_over)
         else:
             yield item_of(image, f"image {number}")
 

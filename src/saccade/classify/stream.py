@@ -234,7 +234,9 @@ def read_file(path: Path) -> bytes:
             refuse_large_image(str(path), num_bytes)
             return file.read(num_bytes)
     except OSError as error:
-        reason = "is a folder; give one image file" if path.is_dir() else f"cannot be read: {error.strerror or error}"
+        reason = (
+            "is a folder; give one image file" if os.path.isdir(path) else f"cannot be read: {error.strerror or error}"
+        )
         raise ImageError(str(path), f"{reason}.") from None
 
 
@@ -246,7 +248,7 @@ def list_images(paths: Iterable[Path], passed_over: PassedOver | None = None) ->
     cannot be listed.
     """
     for path in paths:
-        if not path.is_dir():
+        if not os.path.isdir(path):  # `Path.is_dir` raises OSError for a name that is too long
             yield HeldImage(str(path), partial(read_file, path))
             continue
         others = PassedOver()

@@ -8,7 +8,7 @@ import os
 import re
 import reprlib
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import date, time
 from functools import cache
@@ -242,6 +242,8 @@ def assignments(settings: Settings) -> Iterator[tuple[str, Any]]:
     if isinstance(settings, Mapping):
         yield from _leaves(settings, "")
         return
+    if not isinstance(settings, Iterable) or not all(isinstance(setting, str) for setting in settings):
+        raise ConfigError(f"Settings are a table or texts KEY=VALUE; got {brief(repr(settings), 80)}.")
     for setting in [settings] if isinstance(settings, str) else settings:
         dotted, equals, text = setting.partition("=")
         if not equals or not dotted.strip():

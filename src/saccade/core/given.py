@@ -14,7 +14,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args
 
-from .errors import ConfigError, UsageError, printable
+from .errors import ConfigError, UsageError, brief, printable
 from .plain_words import broken_rule
 from .types import AnyPath
 
@@ -30,24 +30,33 @@ RULES = {
 def listed(given: AnyPath | Sequence[AnyPath], what: str = "a path") -> list[AnyPath]:
     """One path or text, or several, as a list. Raises UsageError for what is neither; `what` one of them is."""
     if isinstance(given, str | os.PathLike):
-        return [given]
+        return [as_text(given)]
     entries = None if isinstance(given, bytes) or not isinstance(given, Iterable) else list(given)
     for entry in [given] if entries is None else entries:
         if not isinstance(entry, str | os.PathLike):
             raise UsageError(f"Expected {what}, or a list of them; got a value of type {type(entry).__name__}.")
-    return entries or []
+    return [as_text(entry) for entry in entries or []]
 
 
 def text_of(given: AnyPath, what: str = "a path") -> str:
     """The text of one path, name or address. Raises UsageError for what is none; `what` it is."""
     if not isinstance(given, str | os.PathLike):
         raise UsageError(f"Expected {what}; got a value of type {type(given).__name__}.")
-    return os.fspath(given)
+    return os.fspath(as_text(given))
+
+
+def as_text(given: AnyPath) -> AnyPath:
+    """A path whose text is bytes, as that of an entry of `os.scandir(b"photos")`, as text; any other as it is."""
+    plain: str | bytes = os.fspath(given)
+    return os.fsdecode(plain) if isinstance(plain, bytes) else given
 
 
 def path_of(given: AnyPath) -> Path:
-    """One path. Raises UsageError for what is none."""
-    return Path(text_of(given))
+    """One path. Raises UsageError for what is none, and for a name with a null character, which no file can have."""
+    text = text_of(given)
+    if "\0" in text:
+        raise UsageError(f"The path {brief(text)} holds a null character.\nGive the path of a file or a folder.")
+    return Path(text)
 
 
 def check_kind(given: object, kind: type, example: str) -> None:
@@ -95,7 +104,7 @@ def _settled(value: Any, kind: type) -> Any:
     if kind in (str, Path):
         if not isinstance(value, str | os.PathLike):
             raise TypeError
-        return kind(os.fspath(value))
+        return kind(os.fspath(as_text(value)))
     if isinstance(value, bool):
         raise TypeError
     if kind is int:

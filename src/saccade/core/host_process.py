@@ -6,6 +6,7 @@ environment, warning filters, NumPy's `errstate`, and the random states of torch
 and may run on several threads at once: what the first of them found is put back when the last of them ends.
 """
 
+import errno
 import os
 import random
 import threading
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 
 from . import torch_private
+from .errors import TOO_LONG_NAME, UsageError, brief
 from .own_process import refuse_image_bombs
 
 Item = TypeVar("Item")
@@ -49,7 +51,7 @@ def scoped_runtime() -> Iterator[None]:
 
     It also decorates a function. The enclosed work sees what it needs whatever the host has chosen: float32 as the
     usual type, the CPU as the usual device, gradients, no autocast, NumPy's usual answer to rounding and overflow, and
-    Pillow's alarm about huge images as an error.
+    Pillow's alarm about huge images as an error. Raises UsageError for a path longer than a name can be.
     """
     num_threads = torch.get_num_threads()  # of this thread: each has its own number
     with _lock:
@@ -59,6 +61,10 @@ def scoped_runtime() -> Iterator[None]:
         with _without_modes():
             torch.set_default_dtype(torch.float32)
             yield
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise UsageError(TOO_LONG_NAME.format(name=brief(error.filename or "", 80))) from None
     finally:
         with _lock:
             _put_back(found)

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from ...core.errors import DataError, ImageError, printable
+from ...core.errors import DataError, ImageError, brief, printable
+from ...core.given import text_of
 from ...core.task import ONE_LABEL, SEVERAL_LABELS, Task
 from ...core.types import MAX_BANDS, AnyPath, Record
 from ..source import GIVEN_SOURCES, DataSource
@@ -146,7 +147,7 @@ def as_source(given: GivenImages) -> str | DataSource:
     if isinstance(given, DataSource):
         return given
     if isinstance(given, str | os.PathLike):
-        return os.fspath(given)
+        return text_of(given)
     if isinstance(given, tuple) and len(given) == 2 and _are_pixels(given[0]):
         return ArraySource(*given)
     if isinstance(given, Sequence) and given and all(isinstance(row, Sequence) for row in given):
@@ -192,10 +193,12 @@ def notes_on_channels(images: Sequence[np.ndarray]) -> tuple[str, ...]:
 def checked_image(where: str, image: Any) -> np.ndarray:
     """One image as uint8 or uint16 (H, W), (H, W, 3) RGB, or (H, W, C) bands: what a .npy file of it would hold. Raises
     DataError saying what else was given."""
-    pixels = np.asarray(image)
+    pixels = array_of(where, image)
     if pixels.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
         remedy = "Turn values in 0 to 1 into them by (images * 255).round().astype('uint8')."
-        if pixels.dtype.kind in "iu":
+        if pixels.dtype.kind in "OSUV":
+            remedy = "Give an array of numbers, or the path of a file as text."
+        elif pixels.dtype.kind in "iu":
             remedy = "Turn values in 0 to 255 into them by images.astype('uint8')."
         raise DataError(f"{where} holds {pixels.dtype} values; pixels are uint8, 0 to 255, or uint16.\n{remedy}")
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
@@ -210,12 +213,27 @@ def checked_image(where: str, image: Any) -> np.ndarray:
     raise DataError(f"{where} has the shape {pixels.shape}, which is not that of an image.\n{hint}")
 
 
+def array_of(where: str, given: Any) -> np.ndarray:
+    """`given` as NumPy sees it. Raises DataError where it cannot, as a tensor with a gradient or on a GPU, and where
+    values are masked: an image has no such values."""
+    try:
+        pixels = np.asarray(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"{where} cannot be read as an array of NumPy: {brief(printable(str(error)), 200)}\n"
+            f"Give a uint8 array; of a tensor image.detach().cpu().numpy()."
+        ) from None
+    if np.ma.is_masked(given):
+        raise DataError(f"{where} has masked values, and pixels cannot be left out.\nFill them: image.filled(0).")
+    return pixels
+
+
 def _checked_pixels(where: str, images: Pixels) -> list[np.ndarray]:
     if not len(images):
         raise DataError(f"{where} holds no image.\nGive some images with their labels.")
     if isinstance(images, list | tuple):
         return [checked_image(f"{where}: image {number}", image) for number, image in enumerate(images)]
-    pixels = np.asarray(images)
+    pixels = array_of(where, images)
     if pixels.ndim not in (3, 4):
         raise DataError(
             f"{where} has the shape {pixels.shape}; images are (number, height, width, channels).\n"
@@ -230,7 +248,7 @@ def _checked_row(where: str, number: int, row: Sequence[Any]) -> tuple[str, str 
             f"{where}: entry {number} is {printable(repr(row))[:80]}, not (path, label) or (path, label, split).\n"
             f"List every file with its label."
         )
-    return os.fspath(row[0]), row[1], row[2] if len(row) == 3 else None
+    return text_of(row[0]), row[1], row[2] if len(row) == 3 else None
 
 
 def _refuse_twice(where: str, paths: Sequence[str]) -> None:
