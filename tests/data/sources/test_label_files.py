@@ -236,7 +236,7 @@ def test_several_tables_are_refused_with_the_command_that_reads_one(tmp_path: Pa
     table(tmp_path / "by you.csv", "image,label\na.png,dog\nb.png,cat\n")
     assert refusal(tmp_path) == (
         f"The folder {tmp_path} has several files that list its images: by me.csv, by you.csv.\n"
-        f"Say which one is meant, as in saccade train '{first}'."
+        f"Give the one that is meant in place of the folder, such as '{first}'."
     )
 
 

@@ -124,7 +124,7 @@ def _chosen_table(folder: Path, labelled: list[Path], unclear: list[tuple[Path, 
         more = f" and {len(labelled) - 4:,} more" if len(labelled) > 4 else ""
         raise DataError(
             f"The folder {printable(str(folder))} has several files that list its images: {shown}{more}.\n"
-            f"Say which one is meant, as in saccade train {shell_word(labelled[0])}."
+            f"Give the one that is meant in place of the folder, such as {shell_word(labelled[0])}."
         )
     faulty = [error for path, error in unclear if not _is_for_testing(path)]
     if faulty:
