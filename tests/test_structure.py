@@ -1,6 +1,7 @@
 """The conventions that can be enforced: import rule, no cycles, no pickle, no torch behind `--help`."""
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -210,6 +211,20 @@ def test_files_of_strangers_are_opened_in_one_way():
     ]
     others = [place for place in opened if place[0] not in OPENS_BY_ITSELF]
     assert others == [], "use core.plain_files.open_plain_file, which no pipe or device can hang"
+
+
+def test_a_percentage_has_a_space_before_its_sign():
+    """Everywhere `99.2 %`: Python's own format of a share, `{share:.1%}`, writes `99.2%`."""
+    share = re.compile(r"\{[^{}]*:[^{}]*%\}")
+    written = [
+        f"{path.relative_to(PACKAGE).as_posix()}:{number}"
+        for path in MODULES
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if share.search(line)
+    ]
+    assert share.search('f"{share:.1%}"')
+    assert not share.search('f"{100 * share:.1f} %"')
+    assert written == []
 
 
 def test_the_command_line_does_not_import_torch_or_numpy_at_module_level():

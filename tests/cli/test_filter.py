@@ -93,7 +93,7 @@ def test_learning_prints_the_numbers_beside_the_true_ones(run: Run):
         "           -1.0000   0.0000   1.0000   -1.0000   0.0000   1.0000",
     ]
     assert "relative error" in out
-    assert "explains 100.00% of the target's variance" in out
+    assert "explains 100.00 % of the target's variance" in out
 
 
 def test_learning_from_a_target_the_command_wrote_itself(run: Run):

@@ -51,7 +51,7 @@ def test_signed_colours_are_even_to_the_eye_on_both_sides_of_zero():
 def test_the_scale_is_stated():
     assert signed_view(RAMP).scale == "signed: values in even steps; white is 0, full orange +50, full blue -50"
     assert absolute_view(RAMP).scale == "absolute: black is 0, full brightness 50; the sign is not shown"
-    assert clipped_view(RAMP * 10).scale == "clipped: values as they are, 0 to 255; 74.3% lay outside and are cut"
+    assert clipped_view(RAMP * 10).scale == "clipped: values as they are, 0 to 255; 74.3 % lay outside and are cut"
     flat = signed_view(np.zeros((2, 2, 3)))
     assert flat.scale == "signed: all values of the brightness are 0, which is white"
     assert (flat.image_HWC == 255).all()
@@ -63,7 +63,7 @@ def test_rare_strong_values_do_not_make_the_others_invisible():
     response[0, :10] = 1000
     view = absolute_view(response)
     assert (
-        view.scale == "absolute: black is 0, full brightness 1 and beyond (0.10% of the values); the sign is not shown"
+        view.scale == "absolute: black is 0, full brightness 1 and beyond (0.10 % of the values); the sign is not shown"
     )
     assert (view.image_HWC == 255).all()
 

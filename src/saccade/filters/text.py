@@ -79,7 +79,7 @@ def _fit(lesson: Lesson) -> str:
     if lesson.relative_error is not None:
         parts.insert(0, f"relative error {lesson.relative_error:.1e}")
     if lesson.learned.explained is not None:
-        parts.append(f"explains {max(lesson.learned.explained, 0.0):.2%} of the target's variance")
+        parts.append(f"explains {100 * max(lesson.learned.explained, 0.0):.2f} % of the target's variance")
     return _line("fit", ", ".join(parts))
 
 

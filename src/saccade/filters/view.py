@@ -80,14 +80,14 @@ def _full_scale(value: np.ndarray) -> tuple[float, str]:
     strongest = max(float(value.max()), -float(value.min()))
     scale = float(np.quantile(magnitude, FULL_SCALE_QUANTILE, method="higher")) or strongest
     beyond = float((magnitude > scale).mean())
-    return scale, f" and beyond ({beyond:.2%} of the values)" if beyond else ""
+    return scale, f" and beyond ({100 * beyond:.2f} % of the values)" if beyond else ""
 
 
 def clipped_view(response_HWC: np.ndarray) -> View:
     """The values themselves, rounded, with what lies outside 0 to 255 cut off."""
-    outside = float(((response_HWC < 0) | (response_HWC > 255)).mean())
+    outside = 100 * float(((response_HWC < 0) | (response_HWC > 255)).mean())
     return View(
-        _to_bytes(response_HWC), f"clipped: values as they are, 0 to 255; {outside:.1%} lay outside and are cut"
+        _to_bytes(response_HWC), f"clipped: values as they are, 0 to 255; {outside:.1f} % lay outside and are cut"
     )
 
 

@@ -140,6 +140,7 @@ def share_words(design: Design) -> str:
     dense = sum(layer.parameters for layer in design.layers if layer.kind == "dense")
     work = sum(layer.multiply_adds for layer in design.layers if layer.kind == "conv")
     return (
-        f"{totals.parameters:,} parameters, {dense / totals.parameters:.0%} of them in dense layers; "
-        f"{totals.multiply_adds:,} multiply-adds an image, {work / totals.multiply_adds:.0%} of them in convolutions."
+        f"{totals.parameters:,} parameters, {100 * dense / totals.parameters:.0f} % of them in dense layers; "
+        f"{totals.multiply_adds:,} multiply-adds an image, {100 * work / totals.multiply_adds:.0f} % of them in "
+        "convolutions."
     )

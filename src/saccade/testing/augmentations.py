@@ -465,8 +465,8 @@ def judge(subject: Subject, outcomes: list[Outcome], share_outside: float) -> No
     share = (difference_N > TOLERANCE_LEVELS).mean()
     if share > share_outside:
         subject.broken(
-            f"{share:.1%} of its pixels differ from the reference by more than {TOLERANCE_LEVELS} levels of 255, "
-            f"the worst by {difference_N.max():.1f}",
+            f"{100 * share:.1f} % of its pixels differ from the reference by more than {TOLERANCE_LEVELS} levels of "
+            f"255, the worst by {difference_N.max():.1f}",
             f"Either the augmentation or the reference does not do what the summary says, "
             f"'{printable(subject.entry.summary)}': change the wrong one",
             function_of(subject.entry),

@@ -199,4 +199,4 @@ def test_the_words_name_the_operations_in_their_order():
         "operation": np.array([[[0, -1, -1], [3, 1, -1], [8, -1, -1]]]),
         "value": np.array([[[0.0, 0, 0], [9.0, 0, 0], [-0.1, 0, 0]]]),
     }
-    assert augmix.words(drawn, 0) == "50% own, 25% autocontrast, 15% rotate 9°, equalize, 10% translate-y -10%"
+    assert augmix.words(drawn, 0) == "50 % own, 25 % autocontrast, 15 % rotate 9°, equalize, 10 % translate-y -10 %"

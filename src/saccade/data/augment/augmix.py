@@ -113,10 +113,10 @@ def words(drawn: Drawn, row: int) -> str:
     own_weight = float(drawn["own_weight"][row])
     if own_weight == 1:
         return ""
-    texts = [f"{own_weight:.0%} own"]
+    texts = [f"{100 * own_weight:.0f} % own"]
     for chain, weight in enumerate(drawn["chain_weight"][row].tolist()):
         names = chosen_words(OPERATIONS_IN_ORDER, drawn["operation"][row, chain], drawn["value"][row, chain])
-        texts.append(f"{(1 - own_weight) * weight:.0%} {names}")
+        texts.append(f"{100 * (1 - own_weight) * weight:.0f} % {names}")
     return ", ".join(texts)
 
 

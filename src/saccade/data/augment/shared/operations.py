@@ -70,12 +70,12 @@ OPERATIONS: dict[str, Operation] = {
     "translate-x": Operation(
         augmentation="translation",
         parameters=lambda v, scene: _move("right_fraction", v),
-        words="translate-x {:.0%}".format,
+        words=lambda v: f"translate-x {100 * v:.0f} %",
     ),
     "translate-y": Operation(
         augmentation="translation",
         parameters=lambda v, scene: _move("down_fraction", v),
-        words="translate-y {:.0%}".format,
+        words=lambda v: f"translate-y {100 * v:.0f} %",
     ),
     "translate-x-px": Operation(
         augmentation="translation",
