@@ -85,9 +85,14 @@ class SaccadeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         """Train on the images X, whose labels y are numbers or texts. Raises SaccadeError; ValueError for y."""
         images = images_of(X)
         label_N = column_or_1d(y)
-        check_classification_targets(label_N)
-        check_consistent_length(images, label_N)
-        classes, number_N = np.unique(label_N, return_inverse=True)
+        try:
+            check_classification_targets(label_N)
+            classes, number_N = np.unique(label_N, return_inverse=True)
+        except TypeError:
+            kinds = ", ".join(sorted({type(label).__name__ for label in label_N.tolist()}))
+            raise ValueError(
+                f"y has labels of several types ({kinds}), which have no order: write all as text."
+            ) from None
         source = HeldSource(
             [item_of(image, f"image {number}") for number, image in enumerate(images)],
             number_N.astype(np.int64),

@@ -307,6 +307,10 @@ def test_labels_that_are_none_are_refused_as_scikit_learn_does(drawn: Drawn):
         (label_N[:5], "inconsistent numbers of samples"),
         (np.linspace(0, 1, 90), "Unknown label type: continuous"),
         (None, "y should be a 1d array"),
+        (
+            np.array(["a", 1] * 45, dtype=object),
+            r"^y has labels of several types \(int, str\), which have no order: write all as text\.$",
+        ),
     ):
         with pytest.raises(ValueError, match=words):
             SaccadeClassifier(epochs=1).fit(image_NHW, y)

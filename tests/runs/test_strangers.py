@@ -308,7 +308,7 @@ def num_models() -> int:
     [
         (("cat", "dog", "cat"), "has two classes of one name, 'cat'.\nAn answer could not say"),
         (("cat", "x" * 257), "the name of class 1 has 257 characters; 1 to 256 can be kept"),
-        (("", "dog"), "the name of class 0 has 0 characters; 1 to 256 can be kept"),
+        (("", "dog"), "set: class 0 has no name.\nGive it one: an answer is told by it."),
     ],
 )
 def test_a_source_whose_classes_no_checkpoint_could_hold_is_refused(classes: tuple[str, ...], message: str):

@@ -120,6 +120,11 @@ def test_missing_extra_and_wrongly_shaped_tensors(tmp_path: Path):
         f"{path} lacks 1 of the network's 4 tensors: 'b.bias'.\n"
         "All that it has fits, so it is incomplete; get it again from where it came."
     )
+    assert refused(save(path, {"b.bias": None, "a.weight": torch.ones(9)})) == (
+        f"{path}: 1 tensor has another shape than in the network: 'a.weight' has 9, expected "
+        f"{'x'.join(map(str, Tiny().a.weight.shape))}.\n"
+        "The file was made for another number of classes, another input or another variant of the network."
+    )
     assert refused(save(path, {"b.bias": None, "c.bias": torch.ones(2)})) == (
         f"{path} lacks 1 of the network's 4 tensors: 'b.bias'. It has 1 other, such as 'c.bias'.\n"
         "It holds the weights of another architecture; choose the one it was made for."
@@ -203,6 +208,16 @@ def test_headers_of_strangers_are_checked_before_anything_is_read(tmp_path: Path
     message = refused(path)
     assert message.startswith(f"{path} {what}")
     assert message.endswith("Download it again.")
+
+
+def test_a_type_of_numbers_that_is_not_read_is_named(tmp_path: Path):
+    path = tmp_path / "w.safetensors"
+    save_file({name: tensor.to(torch.int8) for name, tensor in Tiny().state_dict().items()}, path)
+    first = next(iter(json.loads(path.read_bytes()[8:].split(b"}}")[0] + b"}}")))
+    assert refused(path) == (
+        f"{path}: the tensor '{first}' has numbers of the type I8; read are F64, F32, F16, BF16, I64, I32, U8, BOOL.\n"
+        "Take the file with the weights in float32 or float16."
+    )
 
 
 def test_a_missing_file(tmp_path: Path):

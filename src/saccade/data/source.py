@@ -330,7 +330,9 @@ def _with_usable_classes(source: DataSource) -> DataSource:
     refuse_no_text(where, source.classes)
     seen: set[str] = set()
     for number, name in enumerate(source.classes):
-        if not 1 <= len(name) <= MAX_CLASS_CHARACTERS:
+        if not name:
+            raise DataError(f"{where}: class {number} has no name.\nGive it one: an answer is told by it.")
+        if len(name) > MAX_CLASS_CHARACTERS:
             raise DataError(
                 f"{where}: the name of class {number} has {len(name):,} characters; 1 to {MAX_CLASS_CHARACTERS} can be "
                 f"kept, and this one begins with '{printable(name[:40])}'.\nGive it a shorter name."

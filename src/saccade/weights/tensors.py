@@ -28,6 +28,11 @@ MAX_HEADER_BYTES = 1 << 20
 MAX_WEIGHT_BYTES = 4 << 30
 MAX_DIMENSIONS = 8
 DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
+# Types of the format that no network here has: a file of them is sound, and made for another program.
+OTHER_DTYPES = {
+    *("I8", "I16", "U16", "U32", "U64", "C64", "F4", "F6_E2M3", "F6_E3M2"),
+    *("F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"),
+}
 # What data-parallel, compiled and wrapped networks put in front of every name, in any order.
 WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -169,6 +174,7 @@ def parse_header(content: bytes, path: Path) -> dict[str, tuple[int, ...]]:
         )
     try:
         header = parse_object(content[8 : 8 + header_bytes])
+        _refuse_other_dtypes(header, where)
         entries = {name: _Entry.parse(entry) for name, entry in header.items() if name != "__metadata__"}
     except DocumentError:
         raise WeightsError(f"{where} has a damaged header.\nDownload it again.") from None
@@ -178,6 +184,17 @@ def parse_header(content: bytes, path: Path) -> dict[str, tuple[int, ...]]:
             f"{where} is truncated or padded: its tensors end at byte {end:,} of {data_bytes:,}.\nDownload it again."
         )
     return {name: entry.shape for name, entry in entries.items()}
+
+
+def _refuse_other_dtypes(header: dict[str, Any], where: str) -> None:
+    """Raise WeightsError for a tensor of a type that the format knows and that is not read here."""
+    for name, entry in header.items():
+        dtype = entry.get("dtype") if isinstance(entry, dict) else None
+        if isinstance(dtype, str) and dtype in OTHER_DTYPES:
+            raise WeightsError(
+                f"{where}: the tensor '{printable(name[:80])}' has numbers of the type {dtype}; read are "
+                f"{', '.join(DTYPE_BYTES)}.\nTake the file with the weights in float32 or float16."
+            )
 
 
 def parse_metadata(content: bytes) -> dict[str, str]:
@@ -263,7 +280,8 @@ def _check(
     missing = [name for name in expected if name not in names.values() and not name.endswith(UNUSED_COUNTER)]
     if set(missing) == {name for name in expected if name.startswith(AUXILIARY) and not name.endswith(UNUSED_COUNTER)}:
         missing = []  # GoogLeNet saved without its side branches
-    if missing:
+    wrong = [theirs for theirs, ours in names.items() if not same_values(shapes[theirs], expected[ours])]
+    if missing and (unused or not wrong):
         also = f" It has {len(unused)} other{'s' * (len(unused) > 1)}, such as {_some(unused)}." if unused else ""
         raise WeightsError(
             f"{where} lacks {len(missing)} of the network's {len(expected)} tensors: {_some(missing)}.{also}\n"
@@ -273,7 +291,6 @@ def _check(
                 else "All that it has fits, so it is incomplete; get it again from where it came."
             )
         )
-    wrong = [theirs for theirs, ours in names.items() if not same_values(shapes[theirs], expected[ours])]
     if wrong:
         first = wrong[0]
         raise WeightsError(
