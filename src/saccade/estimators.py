@@ -85,6 +85,7 @@ class SaccadeClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         """Train on the images X, whose labels y are numbers or texts. Raises SaccadeError; ValueError for y."""
         images = images_of(X)
         label_N = column_or_1d(y)
+        check_consistent_length(images, label_N)
         try:
             check_classification_targets(label_N)
             classes, number_N = np.unique(label_N, return_inverse=True)
