@@ -212,6 +212,8 @@ def test_headers_of_strangers_are_checked_before_anything_is_read(tmp_path: Path
 
 def test_a_type_of_numbers_that_is_not_read_is_named(tmp_path: Path):
     path = tmp_path / "w.safetensors"
+    save_file(Tiny().state_dict(), path, metadata={"dtype": "I8"})  # what somebody writes about it is no type
+    assert load_weights(Tiny(), path).num_tensors == 4
     save_file({name: tensor.to(torch.int8) for name, tensor in Tiny().state_dict().items()}, path)
     first = next(iter(json.loads(path.read_bytes()[8:].split(b"}}")[0] + b"}}")))
     assert refused(path) == (

@@ -174,8 +174,9 @@ def parse_header(content: bytes, path: Path) -> dict[str, tuple[int, ...]]:
         )
     try:
         header = parse_object(content[8 : 8 + header_bytes])
+        header.pop("__metadata__", None)
         _refuse_other_dtypes(header, where)
-        entries = {name: _Entry.parse(entry) for name, entry in header.items() if name != "__metadata__"}
+        entries = {name: _Entry.parse(entry) for name, entry in header.items()}
     except DocumentError:
         raise WeightsError(f"{where} has a damaged header.\nDownload it again.") from None
     data_bytes, end = len(content) - 8 - header_bytes, max((entry.end for entry in entries.values()), default=0)
