@@ -30,22 +30,22 @@ RULES = {
 def listed(given: AnyPath | Sequence[AnyPath], what: str = "a path") -> list[AnyPath]:
     """One path or text, or several, as a list. Raises UsageError for what is neither; `what` one of them is."""
     if isinstance(given, str | os.PathLike):
-        return [as_text(given)]
+        return [_decoded(given)]
     entries = None if isinstance(given, bytes) or not isinstance(given, Iterable) else list(given)
     for entry in [given] if entries is None else entries:
         if not isinstance(entry, str | os.PathLike):
             raise UsageError(f"Expected {what}, or a list of them; got a value of type {type(entry).__name__}.")
-    return [as_text(entry) for entry in entries or []]
+    return [_decoded(entry) for entry in entries or []]
 
 
 def text_of(given: AnyPath, what: str = "a path") -> str:
     """The text of one path, name or address. Raises UsageError for what is none; `what` it is."""
     if not isinstance(given, str | os.PathLike):
         raise UsageError(f"Expected {what}; got a value of type {type(given).__name__}.")
-    return os.fspath(as_text(given))
+    return os.fsdecode(given)
 
 
-def as_text(given: AnyPath) -> AnyPath:
+def _decoded(given: AnyPath) -> AnyPath:
     """A path whose text is bytes, as that of an entry of `os.scandir(b"photos")`, as text; any other as it is."""
     plain: str | bytes = os.fspath(given)
     return os.fsdecode(plain) if isinstance(plain, bytes) else given
@@ -104,7 +104,7 @@ def _settled(value: Any, kind: type) -> Any:
     if kind in (str, Path):
         if not isinstance(value, str | os.PathLike):
             raise TypeError
-        return kind(os.fspath(as_text(value)))
+        return kind(os.fsdecode(value))
     if isinstance(value, bool):
         raise TypeError
     if kind is int:

@@ -11,7 +11,14 @@ from pathlib import Path
 
 from ....core.errors import DataError, counted, printable, shell_word
 from ..shared.image_files import has_images, images_directly_in, is_folder, list_entries, subfolders, walk_images
-from ..shared.listing import GENERIC_WORDS, SPLIT_NAMES, UNLABELLED_WORDS, is_generic, name_words, splits_among
+from ..shared.listing import (
+    GENERIC_WORDS,
+    UNLABELLED_WORDS,
+    is_generic,
+    name_words,
+    splits_among,
+    words_beside_split,
+)
 
 MAX_SHOWN = 4
 OTHER_LISTS = (".xlsx", ".xls", ".ods", ".txt")
@@ -52,13 +59,13 @@ def find_layout(folder: Path) -> Layout:
 
 def _refuse_parts_of_each_class(folder: Path, split_of: dict[str, str]) -> None:
     """Raise DataError where the folders are classes, each with its parts: `car_train`, `car_test`, `dog_train`."""
-    class_of = {name: " ".join(word for word in name_words(name) if word not in SPLIT_NAMES) for name in split_of}
-    classes = sorted(set(class_of.values()) - {""})
-    has_others = any(set(name_words(name)) & GENERIC_WORDS or not class_of[name] for name in split_of)
-    if len(classes) < 2 or has_others:
+    words_of = {name: words_beside_split(name) for name in split_of}
+    if len(set(words_of.values())) < 2 or not all(
+        words and not GENERIC_WORDS & set(words) for words in words_of.values()
+    ):
         return
     first = min(split_of)
-    shown = f"{split_of[first]}/{class_of[first]}"
+    shown = f"{split_of[first]}/{' '.join(words_of[first])}"
     raise DataError(
         f"The folder {printable(str(folder))} names a class and a part of the set in one "
         f"({_listed(sorted(split_of))}).\n"

@@ -20,7 +20,7 @@ SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "trainset", "trainingset", "trainval", "trn"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev", "valset", "validset", "validationset"), "validation"),
     **dict.fromkeys(("test", "testing", "testset", "testingset", "tst", "holdout"), "test"),
-    # said of what is judged: images that some use to choose the epoch are safe there, as nothing learns from them
+    # to some the part that chooses the epoch, to others the one that is judged: as a test part it does neither harm
     **dict.fromkeys(("eval", "evaluation"), "test"),
     "development": "validation",
     # German, French, Spanish, Portuguese, Italian, Russian, Chinese, Japanese, Korean
@@ -135,7 +135,7 @@ def splits_among(names: Iterable[str]) -> dict[str, str]:
     for name in names:
         split = split_of_name(name)
         if split is not None:
-            found[name] = split, tuple(word for word in name_words(name) if word not in SPLIT_NAMES)
+            found[name] = split, words_beside_split(name)
     others = {name: {rest for split, rest in found.values() if split != found[name][0]} for name in found}
     parts = {name: split for name, (split, rest) in found.items() if set(rest) <= GENERIC_WORDS or rest in others[name]}
     if len(parts) == len(set(names)):
@@ -158,6 +158,11 @@ def name_words(name: str) -> list[str]:
 def split_of_name(name: str) -> str | None:
     """The split that a word of a name says, whatever else the name says."""
     return next((SPLIT_NAMES[word] for word in name_words(name) if word in SPLIT_NAMES), None)
+
+
+def words_beside_split(name: str) -> tuple[str, ...]:
+    """The words of a name that say no split: `car` of `car_train`."""
+    return tuple(word for word in name_words(name) if word not in SPLIT_NAMES)
 
 
 def class_order(names: Iterable[str]) -> tuple[str, ...]:
