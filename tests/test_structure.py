@@ -169,7 +169,7 @@ OPENS_BY_ITSELF = {
     "classify/answers_file.py": "writes its own file, and refuses a link",
     "survey/feature_file.py": "writes its own file, under a name of its own",
     "classify/exports.py": "writes its own files, in a folder that it made or under a name of its own",
-    "cli/main.py": "the null device in the place of a closed stream",
+    "cli/standard_streams.py": "the null device in the place of a closed stream, and stdout",
     "cli/launch.py": "writes what the agent reads, where the agent said",
     "cli/console.py": "the null device in the place of a closed stream",
     "learn/page.py": "files of the package",
@@ -249,6 +249,7 @@ AT_START = {"core.addresses", "core.addresses.http_allowed"}  # the standard lib
 AT_START |= {"core.own_process", "core.own_process.own_process"}
 AT_START |= {f"core.display{name}" for name in ("", ".fitted", ".paragraph", ".table_lines", ".text_width")}
 AT_START |= {"core.durations", "core.durations.between_words"}
+AT_START |= {f"core.placed_setting{name}" for name in ("", ".PlacedSetting", ".placed")}
 
 
 def test_the_public_api_is_what_it_says_and_comes_on_demand():

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -43,7 +43,7 @@ from .classify.units import Row, UnitFolder, UnitsWritten, require_parquet
 from .core import atomic
 from .core.agreement import agreed, from_first
 from .core.apart import one_of_each_machine
-from .core.errors import ImageError, SaccadeError, Stopped, UsageError, brief, printable, shell_word
+from .core.errors import ImageError, SaccadeError, Stopped, UsageError, printable, shell_word
 from .core.given import check_kind, listed, path_of, text_of
 from .core.host_process import ScopedIterator, scoped_runtime
 from .core.in_memory import short_name
@@ -53,7 +53,7 @@ from .core.ranks import current_ranks
 from .core.runtime import RuntimeConfig, start
 from .core.types import AnyPath, Metrics, Prediction, Preprocessing, Record
 from .data.checkup.inspection import Inspection, inspect_source
-from .data.left_out import PassedOver
+from .data.left_out import OnBadImage, PassedOver, check_on_bad_image
 from .data.opening_line import Told, opening_line, untold
 from .data.sharding.place import check_out as check_shards_out
 from .data.sharding.place import refuse_among_images as refuse_shards_among_images
@@ -543,6 +543,7 @@ def evaluate(
     opened: Told = untold,
     answering: Answering | None = None,
     further: Further | None = None,
+    on_bad_image: OnBadImage = "error",
 ) -> Evaluation:
     """Judge a run, or the mean probability of several, on the images of `source` that are for judging.
 
@@ -550,7 +551,7 @@ def evaluate(
     gains and costs is in `Evaluation.together`. `model` is the network of a run that was given one from Python.
     `opened` hears the line that names the classes of `source` and their counts, once it is open. `answering` says from
     which confidence, or for which precision, answers count as sure; `further` asks for costs, parts of the images, or
-    corrupted images.
+    corrupted images. With `on_bad_image` "skip" one file that cannot be read, or 1 % of them, is left out and named.
 
     Raises SaccadeError.
     """
@@ -559,7 +560,8 @@ def evaluate(
     if not members:
         raise UsageError("evaluate needs at least one run.")
     with known_source(source) as text, network_of_runs(model, members):
-        return evaluate_runs(members, text, wanted, runtime or RuntimeConfig(), opened, answering, further)
+        how = runtime or RuntimeConfig()
+        return evaluate_runs(members, text, wanted, how, opened, answering, further, check_on_bad_image(on_bad_image))
 
 
 @scoped_runtime()
@@ -574,6 +576,7 @@ def evaluate_endpoint(
     opened: Told = untold,
     answering: Answering | None = None,
     further: Further | None = None,
+    on_bad_image: OnBadImage = "error",
 ) -> Evaluation:
     """Judge the model `model` of the server at `url`, which speaks the Open Inference Protocol (version 2, over HTTP),
     on the images of `source` that are for judging; every image is sent once.
@@ -581,7 +584,7 @@ def evaluate_endpoint(
     `token` is sent as a bearer token. `preprocessing` says how pixels become inputs where the server takes prepared
     ones: a run, an export, a JSON file, or a network as its public weights want it. `class_names` is a file of the
     classes in the order of the outputs, where the server does not say them; `output` names one of several outputs.
-    `opened`, `answering` and `further` are those of `evaluate`.
+    `opened`, `answering`, `further` and `on_bad_image` are those of `evaluate`.
 
     Raises SaccadeError; EndpointError where the server cannot be asked or refuses an image.
     """
@@ -589,7 +592,7 @@ def evaluate_endpoint(
     classes = () if class_names is None else read_class_names(path_of(class_names))
     with known_source(source) as text, open_client(url, model, token) as client:
         endpoint = open_endpoint(client, preparation, classes, output, target_named(text))
-        return judge_endpoint(endpoint, text, opened, answering, further)
+        return judge_endpoint(endpoint, text, opened, answering, further, check_on_bad_image(on_bad_image))
 
 
 @scoped_runtime()
@@ -641,16 +644,19 @@ def check_labels(
     runtime: RuntimeConfig | None = None,
     model: nn.Module | None = None,
     count: int = 0,
+    on_bad_image: OnBadImage = "error",
 ) -> LabelCheck:
     """Which labels of `source`, training images included, may be wrong, by the features of `run`.
 
     With `out` they are written there as CSV, the likeliest wrong first: those that are suspected, or `count` of them.
-    `model` as in `evaluate`. Raises SaccadeError.
+    `model` and `on_bad_image` as in `evaluate`. Raises SaccadeError.
     """
     count = check_count(count, "--label-errors-count", least=0)
     ensemble_folder.refuse_ensemble(path_of(run), "evaluate --label-errors")
     with known_source(source) as text, network_of_runs(model, [path_of(run)]):
-        found = label_check.check_labels(path_of(run), text, runtime or RuntimeConfig(), count)
+        found = label_check.check_labels(
+            path_of(run), text, runtime or RuntimeConfig(), count, check_on_bad_image(on_bad_image)
+        )
     if out is not None:
         mistakes.write_suspects(path_of(out), found.listed)
     return found
@@ -1198,7 +1204,7 @@ def shard(
     settings: ShardSettings | None = None,
     progress: Callable[[int, int], None] | None = None,
     opened: Told = untold,
-    on_bad_image: Literal["error", "skip"] = "error",
+    on_bad_image: OnBadImage = "error",
     decoding: Callable[[int, int], None] | None = None,
 ) -> ShardsWritten:
     """Write the images of `source` as tar shards to a folder or an address, or go on where that was stopped.
@@ -1207,8 +1213,6 @@ def shard(
     training. `decoding(done, total)` and then `progress(done, total)` count images, `opened` as in `evaluate`. Raises
     SaccadeError.
     """
-    if on_bad_image not in ("error", "skip"):
-        raise UsageError(f"--on-bad-image must be error or skip, got '{brief(str(on_bad_image), 40)}'.")
     if settings is not None:
         check_kind(settings, ShardSettings, 'api.shard("photos", "shards", api.ShardSettings(images_per_shard=1000))')
     check_shards_out(text_of(out))
@@ -1221,7 +1225,7 @@ def shard(
             text_of(out),
             settings or ShardSettings(),
             progress,
-            on_bad_image,
+            check_on_bad_image(on_bad_image),
             decoding,
             available_cpus(),
         )

@@ -256,6 +256,20 @@ def test_what_is_no_set_of_labelled_images_is_refused_with_the_way_out(
     assert error.value.message == message
 
 
+def test_images_of_several_sizes_may_stand_in_an_array_of_objects():
+    images, labels = [np.full((8, 9 + number, 3), number, np.uint8) for number in range(4)], ["a", "b", "a", "b"]
+    held_N = np.empty(4, dtype=object)
+    held_N[:] = images
+    source = as_source((held_N, labels))
+    assert [source.read(index).tolist() for index in range(4)] == [image.tolist() for image in images]
+    with pytest.raises(DataError) as error:
+        as_source((np.stack([image[:, :9] for image in images]).astype(object), labels))
+    assert str(error.value) == (
+        "arrays holds object values; pixels are uint8, 0 to 255, or uint16.\n"
+        "Turn them into numbers by images.astype('uint8')."
+    )
+
+
 def test_a_label_outside_the_classes_is_named(small: Small):
     with pytest.raises(DataError) as error:
         api.ArraySource(small[0], small[1], classes=NAMES[:5])
@@ -272,7 +286,7 @@ def test_a_file_that_is_not_there_is_named_before_training(small: Small, tmp_pat
     assert error.value.message == (
         f"files: 1 of 2 images cannot be decoded.\n"
         f"{tmp_path}/b.png: the file cannot be read: No such file or directory.\n"
-        f"Repair or remove them; train, transfer and shard leave them out with --on-bad-image skip."
+        f"Repair or remove them; train, transfer, evaluate and shard leave them out with --on-bad-image skip."
     )
 
 

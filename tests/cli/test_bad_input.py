@@ -127,12 +127,36 @@ def test_a_bad_file_is_named_before_training(
     check(
         saccade("train", "photos"),
         f"photos: 1 of 117 images cannot be decoded.\ncat/{name}: {reason}.\n"
-        "Repair or remove them; train, transfer and shard leave them out with --on-bad-image skip.",
+        "Repair or remove them; train, transfer, evaluate and shard leave them out with --on-bad-image skip.",
         1,
     )
     finished = saccade("train", "photos", "--on-bad-image", "skip", "--out", "run", *FAST)
     assert finished.status == 0
     assert f"note: left out: cat/{name}: {reason}.\n" in finished.errors
+
+
+def test_a_bad_file_is_named_before_it_is_judged_and_can_be_left_out(saccade: Callable, photos: Path, tmp_path: Path):
+    assert saccade("train", "photos", "--out", "run", *FAST).status == 0
+    for number in range(100):
+        picture(tmp_path / "later" / ("cat", "dog")[number % 2] / f"{number}.png", 1_000 + number)
+    (tmp_path / "later" / "cat" / "empty.jpg").write_bytes(b"")
+    check(
+        saccade("evaluate", "run", "later"),
+        "later: 1 of 101 images cannot be decoded.\ncat/empty.jpg: the file is empty (0 bytes).\n"
+        "Repair or remove them; train, transfer, evaluate and shard leave them out with --on-bad-image skip.",
+        1,
+    )
+    asked = ("--on-bad-image", "skip", "--label-errors", "suspects.csv", "--json")
+    finished = saccade("evaluate", "run", "later", *asked)
+    values = json.loads(finished.output)
+    assert (finished.status, values["num_samples"]) == (0, 100)
+    assert "left out: cat/empty.jpg: the file is empty (0 bytes)." in values["notes"]
+    assert "1 file could not be read and was left out." in values["caveats"]
+    assert (tmp_path / "suspects.csv").read_text().startswith("image,label,")
+    told = saccade("evaluate", "run", "later", *asked[:-1]).output
+    assert told.count("1 file could not be read and was left out.") == 2
+    check(saccade("evaluate", "run", "later", "--on-bad-image", "drop"),
+          "--on-bad-image must be error or skip, got 'drop'.", 2)  # fmt: skip
 
 
 def test_more_than_one_percent_of_bad_files_is_too_many_to_skip(saccade: Callable, photos: Path):

@@ -90,7 +90,7 @@ def test_an_image_that_cannot_be_decoded_never_lies_in_a_shard(saccade: Callable
     assert finished.errors.splitlines()[-3:] == [
         f"error: {source}: 1 of 6 images cannot be decoded.",
         f"cat/1.png: {reason}.",
-        "Repair or remove them; train, transfer and shard leave them out with --on-bad-image skip.",
+        "Repair or remove them; train, transfer, evaluate and shard leave them out with --on-bad-image skip.",
     ]
     assert not out.exists()
     finished = saccade("shard", str(source), "--out", str(out), "--on-bad-image", "skip")

@@ -165,7 +165,8 @@ def test_closed_streams_and_readers_that_leave_spoil_nothing(tmp_path: Path):
     done = subprocess.run(
         ["bash", "-c", f"{train} <&- >&-"], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    message = "error: The result cannot be written to stdout: Bad file descriptor.\n"
+    assert (done.returncode, done.stderr) == (1, message)
     assert (tmp_path / "run" / "report.html").exists()
     for command in ("models", "--help"):
         read, write = os.pipe()
@@ -175,11 +176,13 @@ def test_closed_streams_and_readers_that_leave_spoil_nothing(tmp_path: Path):
         assert (done.returncode, done.stderr) == (1, "")
 
 
-def test_a_result_that_cannot_be_written_is_told():
-    with open("/dev/full", "w", encoding="utf-8") as full:
-        done = run("models", stdout=full, stderr=subprocess.PIPE)
-    message = "error: The result cannot be written to stdout: No space left on device.\n"
-    assert (done.returncode, done.stderr) == (1, message)
+@pytest.mark.parametrize("command", ["models", "--help", "train --help", "--version", "completion bash", ""])
+@pytest.mark.parametrize(("place", "why"), [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")])
+def test_a_result_that_cannot_be_written_is_told(command: str, place: str, why: str):
+    """Whoever writes it: ourselves, typer's help, Python's print; on a full disk and on a stream that is closed."""
+    shell = ["bash", "-c", f'"{sys.executable}" -m saccade {command} {place}']
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert (done.returncode, done.stderr) == (1, f"error: The result cannot be written to stdout: {why}.\n")
 
 
 def test_debug_gives_a_plain_traceback_before_or_behind_the_command(tmp_path: Path):

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from saccade.core.config import FrozenConfig, field_names, toml_text
 from saccade.core.errors import ConfigError
+from saccade.core.placed_setting import placed
 
 
 class Inner(FrozenConfig):
@@ -30,11 +31,11 @@ class Outer(FrozenConfig):
     [
         ("model.dept=3", "Unknown key 'model.dept'. Did you mean 'model.depth'?"),
         ("sed=3", "Unknown key 'sed'. Did you mean 'seed'?"),
-        ("model.depth=0", "--set: 'model.depth' must be 1 or more, not 0."),
-        ("seed=many", "--set: 'seed' must be a whole number, not 'many'."),
+        ("model.depth=0", "settings: 'model.depth' must be 1 or more, not 0."),
+        ("seed=many", "settings: 'seed' must be a whole number, not 'many'."),
         ("model.depf.x=1", "Unknown key 'model.depf.x'. Keys: seed, active, model.depth, model.name, model.sizes."),
         ("model.policy=1", "Unknown key 'model.policy'. Keys of model: depth, name, sizes."),
-        ("seed", "--set expects KEY=VALUE, for example optimizer.name=adam; got 'seed'."),
+        ("seed", "settings expect KEY=VALUE, for example optimizer.name=adam; got 'seed'."),
         ("zzzzzzzz=1", "Unknown key 'zzzzzzzz'. Keys: seed, active, model.depth, model.name, model.sizes."),
         ("seed.x=1", "Unknown key 'seed.x'. Did you mean 'seed'?"),
     ],
@@ -117,7 +118,17 @@ def test_a_wrong_table_of_settings_is_told_as_its_text_is(typed: dict[str, objec
         with pytest.raises(ConfigError) as error:
             Outer().with_overrides(settings)
         messages.append(error.value.message)
-    assert messages[0] == messages[1].replace("--set: ", "settings: ")
+    assert messages[0] == messages[1]
+
+
+@pytest.mark.parametrize("place", ["--set", "--fit", "more.toml"])
+def test_a_wrong_override_names_the_place_where_it_was_given(place: str):
+    with pytest.raises(ConfigError) as error:
+        Outer().with_overrides([*placed(["seed=1"], "--input"), *placed(["model.depth=0"], place)])
+    assert error.value.message == f"{place}: 'model.depth' must be 1 or more, not 0."
+    with pytest.raises(ConfigError) as error:
+        Outer().with_overrides(placed(["seed"], place))
+    assert error.value.message == f"{place} expects KEY=VALUE, for example optimizer.name=adam; got 'seed'."
 
 
 @given(

@@ -67,7 +67,7 @@ EMPTY = "the file is empty (0 bytes)"
 def test_bad_images_stop_the_scan_by_name(num_bad: int, first_line: str, named: str, threads: int):
     with pytest.raises(DataError) as error:
         scan_source(with_bad(400, num_bad), threads)
-    remedy = "Repair or remove them; train, transfer and shard leave them out with --on-bad-image skip."
+    remedy = "Repair or remove them; train, transfer, evaluate and shard leave them out with --on-bad-image skip."
     if num_bad > 4:  # 1 % of 400: what cannot help is not recommended
         remedy = "400 of 400 (100.0 %) is above the 1 % that may be left out: repair or remove them."
     assert str(error.value) == f"photos: {first_line} cannot be decoded.\n{named}\n{remedy}"
@@ -98,7 +98,7 @@ def test_a_file_that_cannot_be_read_is_a_bad_image_and_strange_names_are_escaped
     assert str(error.value) == (
         r"pho\ntos: 1 of 2 images cannot be decoded." + "\n"
         r"a\n\x1b[31m.png: the file cannot be read: Input/output error." + "\n"
-        "Repair or remove them; train, transfer and shard leave them out with --on-bad-image skip."
+        "Repair or remove them; train, transfer, evaluate and shard leave them out with --on-bad-image skip."
     )
 
 

@@ -259,10 +259,10 @@ def test_a_resumed_run_keeps_its_fit(run: Path, saccade: Callable):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--fit", "stretch"], "--set: 'input.fit' must be one of: auto, crop, pad, squash; not 'stretch'."),
-        (["--input", "3000"], "--set: 'input.size_px' must be 2048 or less, not 3000."),
+        (["--fit", "stretch"], "--fit: 'input.fit' must be one of: auto, crop, pad, squash; not 'stretch'."),
+        (["--input", "3000"], "--input: 'input.size_px' must be 2048 or less, not 3000."),
         (["--input", "24x"], "--input is HEIGHTxWIDTH in pixels, such as 192x256, or one side of a square; got '24x'."),
-        (["--input", "0x32"], "--set: 'input': width_px 32 needs size_px beside it, which is then the height."),
+        (["--input", "0x32"], "--input: 'input': width_px 32 needs size_px beside it, which is then the height."),
     ],
 )
 def test_an_impossible_input_is_one_message(options: list[str], message: str, photos: Path, saccade: Callable):

@@ -59,7 +59,10 @@ def test_a_hint_is_never_a_key_that_is_refused(setting: str, message: str):
 
 
 def test_what_options_choose_is_refused_in_a_table_too_and_by_every_verb(tmp_path: Path):
-    table, told = ["loader={batch_size=3}"], "'loader.batch_size' cannot be given by --set: the images of a step are "
+    table, told = (
+        ["loader={batch_size=3}"],
+        "'loader.batch_size' cannot be given by settings: the images of a step are ",
+    )
     weights = {"transfer": {"weights": "a"}}
     for request, message in (
         (TrainRequest(source="digits", settings=table), f"{told}batch_size."),

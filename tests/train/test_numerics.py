@@ -253,7 +253,7 @@ def test_a_weight_for_a_class_that_is_not_there_is_refused_before_training(tmp_p
 def test_a_class_weight_that_is_none_is_told(setting: str, message: str):
     with pytest.raises(ConfigError) as error:
         RunConfig().with_overrides([setting])
-    assert error.value.message == f"--set: 'loss.class_weights': {message}."
+    assert error.value.message == f"settings: 'loss.class_weights': {message}."
 
 
 def test_class_weights_can_be_set_one_by_one_and_read_back_from_toml():
@@ -268,7 +268,7 @@ def test_balancing_twice_is_refused():
     with pytest.raises(ConfigError) as error:
         RunConfig().with_overrides(["loss.class_weights=balanced", "loader.sampling=balanced"])
     assert error.value.message == (
-        "--set: loader.sampling=balanced and loss.class_weights=balanced each make rare classes count as much as "
+        "settings: loader.sampling=balanced and loss.class_weights=balanced each make rare classes count as much as "
         "common ones, and both together make them count for more: leave one out."
     )
 

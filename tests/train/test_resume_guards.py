@@ -200,10 +200,10 @@ def test_an_evaluation_of_other_images_is_no_report(run: Path):
     [
         (
             "model=resnet20",
-            "'model' cannot be given by --set: a network is chosen with --model, and its recipe with it.",
+            "'model' cannot be given by settings: a network is chosen with --model, and its recipe with it.",
         ),
-        ("recipe=none", "'recipe' cannot be given by --set: a recipe is chosen with --recipe."),
-        ("loader.lanes=2", "'loader.lanes' cannot be given by --set: the parts of a batch are scale.lanes."),
+        ("recipe=none", "'recipe' cannot be given by settings: a recipe is chosen with --recipe."),
+        ("loader.lanes=2", "'loader.lanes' cannot be given by settings: the parts of a batch are scale.lanes."),
     ],
 )
 def test_values_that_an_option_chooses_are_not_set_past_it(setting: str, message: str):

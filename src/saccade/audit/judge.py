@@ -19,6 +19,7 @@ from ..core.processors import available_cpus
 from ..core.task import NUMBER, Task
 from ..data.images.encode import file_content
 from ..data.labels import labels_of
+from ..data.left_out import OnBadImage, left_out_caveats, left_out_notes
 from ..data.opening_line import Told, opening_line, untold
 from ..data.scan import Channels, channels_of, scan_source
 from ..data.source import DataSource, open_source
@@ -41,11 +42,12 @@ def judge_endpoint(
     opened: Told = untold,
     answering: Answering | None = None,
     further: Further | None = None,
+    on_bad_image: OnBadImage = "error",
 ) -> Evaluation:
     """Judge `endpoint` on the test part of a source, or on all of it where it has none; each image is sent once.
 
-    `opened`, `answering` and `further` are those of `evaluate`. Raises UsageError, DataError, ImageError, and
-    EndpointError where the server refuses an image or gives up.
+    `opened`, `answering`, `further` and `on_bad_image` are those of `evaluate`. Raises UsageError, DataError,
+    ImageError, and EndpointError where the server refuses an image or gives up.
     """
     started_s = time.monotonic()
     asked = further or Further()
@@ -63,7 +65,8 @@ def judge_endpoint(
         _refuse_unordered(endpoint)
     refuse_confidence_of_labels(task, answering.min_confidence if answering else None)
     ready = prepare(asked, source_text, classes, task)
-    good_N = scan_source(source, available_cpus(), "error", channels=_channels(endpoint)).good_N
+    scan = scan_source(source, available_cpus(), on_bad_image, channels=_channels(endpoint))
+    good_N = scan.good_N
     test_N, where = test_part(source, good_N), printable(source.name)
     index_N, judged_on = (test_N, f"the test part of {where}") if len(test_N) else (good_N, f"all images of {where}")
     label_N = run_labels(labels_of(source, index_N), label_map_S, len(classes))
@@ -82,8 +85,8 @@ def judge_endpoint(
         source=source_text,
         metrics=metrics,
         judged_on=judged_on,
-        notes=(*source.notes, *told, *notes, *_notes(endpoint)),
-        caveats=tuple(sentences([UNKNOWN, *warnings(metrics, "")])),
+        notes=(*source.notes, *left_out_notes(scan.bad), *told, *notes, *_notes(endpoint)),
+        caveats=tuple(sentences([UNKNOWN, *left_out_caveats(scan.bad), *warnings(metrics, "")])),
         seed=0,
         seconds=time.monotonic() - started_s,
         temperature=1.0,

@@ -24,6 +24,7 @@ from ..core.ranks import current_ranks
 from ..core.runtime import RuntimeConfig
 from ..core.task import Task
 from ..data.labels import labels_of
+from ..data.left_out import OnBadImage
 from ..data.opening_line import Told, opening_line, untold
 from ..data.scan import channels_of, scan_source
 from ..data.source import DataSource, open_source
@@ -86,11 +87,13 @@ def evaluate(
     opened: Told = untold,
     answering: Answering | None = None,
     further: Further | None = None,
+    on_bad_image: OnBadImage = "error",
 ) -> Evaluation:
     """Judge the mean probability of `runs` over `looks` on the images of a source, in float32 and in one pass.
 
     Images that any of the runs was trained on are left out. `opened` hears the line that names the classes. `answering`
-    says when an answer counts as sure, `further` what else is measured.
+    says when an answer counts as sure, `further` what else is measured; with `on_bad_image` "skip" files that cannot be
+    read are left out.
     Raises UsageError, CheckpointError, DataError, ImageError.
     """
     started_s = time.monotonic()
@@ -106,7 +109,7 @@ def evaluate(
         pixels, num_threads = classifier.members[0].preprocessing, classifier.runtime.num_threads
         ready = prepare(further or Further(), source_text, classifier.classes, classifier.task)
         white, channels = pixels.white_16_bit, channels_of(pixels)
-        scan = scan_source(source, num_threads, "error", white=white, channels=channels, ranks=ranks)
+        scan = scan_source(source, num_threads, on_bad_image, white=white, channels=channels, ranks=ranks)
         images = choose_images(folders, source_text, source, scan)
     if not ranks.is_alone:
         digest = hashlib.sha256(images.index_N.tobytes() + scan.bytes_digest_N[images.index_N].tobytes())

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import NothingUnseen, counted, printable
+from ..data.left_out import left_out_caveats, left_out_notes
 from ..data.scan import MAX_COMPARED, ScanReport
 from ..data.source import DataSource
 from ..evaluate.caveats import sentences
@@ -85,8 +86,8 @@ def choose_images(runs: Sequence[Path], source_text: str, source: DataSource, sc
     )
     near_N &= ~equal_N
     where, use = printable(source.name), _use_of_validation(runs)
-    notes: list[str] = []
-    caveats = unknown[:1]
+    notes = left_out_notes(scan.bad)
+    caveats = [*unknown[:1], *left_out_caveats(scan.bad)]
     if known and scan.likeness is None:
         caveats.append(f"near duplicates are not looked for among more than {MAX_COMPARED:,} images, only equal ones")
     test_N = test_part(source, scan.good_N)
@@ -102,7 +103,7 @@ def choose_images(runs: Sequence[Path], source_text: str, source: DataSource, sc
         judged_on = f"all images of {where}"
         if len(index_N) < len(scan.good_N):
             judged_on = f"the {counted(len(index_N), 'image')} of {where} that training did not see"
-            notes = _left_out(int(equal_N[scan.good_N].sum()), int(near_N[scan.good_N].sum()), use)
+            notes += _left_out(int(equal_N[scan.good_N].sum()), int(near_N[scan.good_N].sum()), use)
     kind, copied_N = "held-out", np.flatnonzero(equal_N | near_N)
     if not len(index_N) and known:
         unseen = [~(record.equal(scan) | record.near(scan)) | record.only_chose(scan) for record in known]
@@ -112,7 +113,7 @@ def choose_images(runs: Sequence[Path], source_text: str, source: DataSource, sc
         were = "was" if len(index_N) == 1 else "were"
         judged_on = f"the {counted(len(index_N), 'image')} of {where} that {were} not trained on"
         caveats += [*([use.caveat] if use.caveat else []), *_folds_words(runs)]
-        notes = _trained_on(len(scan.good_N) - len(index_N))
+        notes += _trained_on(len(scan.good_N) - len(index_N))
     if not len(index_N):
         further = "".join(f"{text}\n" for text in _folds_words(runs))
         raise NothingUnseen(

@@ -19,6 +19,7 @@ from ..core.errors import DataError, printable
 from ..core.runtime import RuntimeConfig
 from ..data.images.decode import decode_image
 from ..data.labels import labels_of
+from ..data.left_out import OnBadImage, left_out_caveats
 from ..data.scan import ScanReport, channels_of, scan_source
 from ..data.source import DataSource, open_source
 from ..data.split import group_numbers, ranges
@@ -87,17 +88,20 @@ class LabelCheck(Displayed):
         }
 
 
-def check_labels(run: Path, source_text: str, runtime_config: RuntimeConfig, count: int = 0) -> LabelCheck:
+def check_labels(
+    run: Path, source_text: str, runtime_config: RuntimeConfig, count: int = 0, on_bad_image: OnBadImage = "error"
+) -> LabelCheck:
     """Suspect labels among all images of a source, by the features of `run`; the classes need not be those of the run.
 
-    `count` labels are listed, those that are most likely wrong; 0: those that are suspected. Raises CheckpointError,
+    `count` labels are listed, those that are most likely wrong; 0: those that are suspected. With `on_bad_image` "skip"
+    files that cannot be read are left out. Raises CheckpointError,
     DataError, ImageError, and ModelError for a network that does not name its parts.
     """
     member = open_member(run, runtime_config)
     refuse_unnamed_parts(member)  # before the images are read
     source = open_source(source_text, several=True, verb="--label-errors", target=member.task.target)
     pixels, num_threads = member.preprocessing, member.runtime.num_threads
-    scan = scan_source(source, num_threads, "error", white=pixels.white_16_bit, channels=channels_of(pixels))
+    scan = scan_source(source, num_threads, on_bad_image, white=pixels.white_16_bit, channels=channels_of(pixels))
     if len(scan.good_N) < MIN_IMAGES:
         raise DataError(
             f"Labels are checked against each other, which takes at least {MIN_IMAGES} images; "
@@ -114,7 +118,7 @@ def check_labels(run: Path, source_text: str, runtime_config: RuntimeConfig, cou
         checked = _check_classes(source, scan, feature_ND, label_N, keys)
     seen = read_seen(run)
     num_seen = int((seen.equal(scan) | seen.near(scan))[scan.good_N].sum()) if seen else 0
-    notes = [*checked.notes, "" if _is_frozen(run) else _learned_note(num_seen, len(keys))]
+    notes = [*left_out_caveats(scan.bad), *checked.notes, "" if _is_frozen(run) else _learned_note(num_seen, len(keys))]
     return LabelCheck(
         source=printable(source.name),
         num_images=len(keys),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from ..core.placed_setting import placed
 from .argument_order import refuse_swapped
 from .console import RunConsole, choose_output
 from .output import print_json
@@ -40,7 +41,9 @@ def add_class(
     from .. import api
 
     try:
-        added = api.add_class(run, more, out, source, cache, settings, console, "saccade " + shlex.join(sys.argv[1:]))
+        added = api.add_class(
+            run, more, out, source, cache, placed(settings), console, "saccade " + shlex.join(sys.argv[1:])
+        )
     finally:
         console.close()
     report = write_report(added.transfer.run.run_dir)

@@ -11,6 +11,7 @@ import typer
 
 from ..core.errors import NothingUnseen, UsageError, counted, printable
 from .argument_order import is_run, refuse_swapped
+from .bad_image_option import ON_BAD_IMAGE
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, TARGET, chosen_source
 from .launch import PROCESSES, is_first_process, is_member, number_of_processes, refuse_together
 from .output import format_table, print_json, print_notes, print_opening, print_result
@@ -18,6 +19,7 @@ from .output import format_table, print_json, print_notes, print_opening, print_
 if TYPE_CHECKING:
     from ..classify.evaluation import Evaluation, MemberResult, Together
     from ..classify.label_check import LabelCheck
+    from ..data.left_out import OnBadImage
     from .outputs import Output
 
 MAX_ROWS = 40
@@ -105,6 +107,7 @@ def evaluate(
     group_column: str = GROUP_COLUMN,
     labels: str = LABELS,
     target: str = TARGET,
+    on_bad_image: str = ON_BAD_IMAGE,
     processes: str = PROCESSES,
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
     quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
@@ -133,6 +136,7 @@ def evaluate(
         sys.exit(launch(sys.argv[1:], num_processes, max_restarts=0))
     is_first = is_first_process()
     from .. import api
+    from ..data.left_out import check_on_bad_image
     from ..data.opening_line import untold
     from ..evaluate.curves_file import check_curves_file
     from .outputs import check_outputs
@@ -150,29 +154,40 @@ def evaluate(
     files = Files(answers=answers, mistakes=mistakes, curves=curves, report=report, label_errors=label_errors)
     check_outputs(files.outputs(), [source, *([costs] if costs is not None else [])])
     _refuse_unknown(runs, curves)
+    on_bad = check_on_bad_image(on_bad_image)
     answering = api.Answering(min_confidence=min_confidence, precision=0.98 if precision is None else precision)
     further = api.Further(costs=costs, slices=slices, columns=tuple(slice_column), corruptions=corruptions)
     opened = untold if quiet or not is_first else print_opening
     try:
         if endpoint is None:
             evaluation = api.evaluate(
-                runs, source, crops, _scales(scales), opened=opened, answering=answering, further=further
+                runs, source, crops, _scales(scales), None, None, opened, answering, further, on_bad
             )
         else:
             token = os.environ.get("SACCADE_ENDPOINT_TOKEN", "")
             evaluation = api.evaluate_endpoint(
-                endpoint, model or "", source, token, preprocessing, class_names, output, opened, answering, further
+                endpoint,
+                model or "",
+                source,
+                token,
+                preprocessing,
+                class_names,
+                output,
+                opened,
+                answering,
+                further,
+                on_bad,
             )
     except NothingUnseen as error:
         if label_errors is None or mistakes is not None or report is not None or curves is not None:
             raise
-        _labels_alone(runs[0], source, label_errors, label_count or 0, as_json, error.message)
+        _labels_alone(runs[0], source, label_errors, label_count or 0, on_bad, as_json, error.message)
         return
     if not is_first:
         return
     checked = None
     if label_errors is not None:
-        checked = api.check_labels(runs[0], source, label_errors, count=label_count or 0)
+        checked = api.check_labels(runs[0], source, label_errors, count=label_count or 0, on_bad_image=on_bad)
     files.write(evaluation, checked)
     if as_json:
         print_json(evaluation.as_json() | (checked.as_json() if checked else {}))
@@ -276,11 +291,13 @@ def _refuse_unknown(runs: list[Path], curves: Path | None) -> None:
         task.refuse_unknown("evaluate --curves", "several labels", "grade")
 
 
-def _labels_alone(run: Path, source: str, label_errors: Path, count: int, as_json: bool, why: str) -> None:
+def _labels_alone(
+    run: Path, source: str, label_errors: Path, count: int, on_bad: "OnBadImage", as_json: bool, why: str
+) -> None:
     """Check the labels of images that the run learned from, which cannot judge it: labels need no unseen images."""
     from .. import api
 
-    checked = api.check_labels(run, source, label_errors, count=count)
+    checked = api.check_labels(run, source, label_errors, count=count, on_bad_image=on_bad)
     if as_json:
         values = {"run": str(run), "source": source, "num_samples": 0, **checked.as_json()}
         print_json(values | {"notes": [" ".join(why.splitlines())]})

@@ -5,6 +5,7 @@ import re
 import typer
 
 from ..core.errors import UsageError, printable
+from ..core.placed_setting import PlacedSetting, placed
 
 INPUT: str = typer.Option(
     "",
@@ -22,9 +23,9 @@ FIT: str = typer.Option(
 )
 
 
-def input_settings(size: str, fit: str) -> list[str]:
+def input_settings(size: str, fit: str) -> list[PlacedSetting]:
     """What `--input` and `--fit` set. Raises UsageError for a size that is none."""
-    settings = [f"input.fit={fit}"] if fit else []
+    settings = placed([f"input.fit={fit}"] if fit else [], "--fit")
     if not size:
         return settings
     match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", size.strip().lower())
@@ -34,4 +35,4 @@ def input_settings(size: str, fit: str) -> list[str]:
             f"'{printable(size[:80])}'."
         )
     height, width = match.groups()
-    return [*settings, f"input.size_px={int(height)}", f"input.width_px={int(width or 0)}"]
+    return settings + placed([f"input.size_px={int(height)}", f"input.width_px={int(width or 0)}"], "--input")

@@ -14,7 +14,7 @@ import typer
 
 from .. import __version__
 from ..core.addresses import http_allowed
-from ..core.errors import TOO_LONG_NAME, SaccadeError, UsageError, brief, printable, shell_word
+from ..core.errors import TOO_LONG_NAME, SaccadeError, StorageError, UsageError, brief, printable, shell_word
 from ..core.own_process import own_process
 from . import (
     add_class,
@@ -52,6 +52,7 @@ from . import (
 from .colour import WHEN, choose_colour
 from .number_options import refuse_odd_numbers
 from .output import print_error
+from .standard_streams import drop_stdout, open_standard_streams
 from .starting import starting
 
 WRONG_ARGUMENTS: Any = typer.BadParameter.__mro__[2]  # click's base of such errors, which typer does not name
@@ -132,7 +133,7 @@ OUT_OF_MEMORY = (
 
 def main() -> None:
     """Entry point. Exit status: 0 ok, 1 failed, 2 usage, 130 stopped by Ctrl-C, 143 by SIGTERM."""
-    _open_closed_streams()
+    open_standard_streams()
     own_process()
     choose_colour("auto")
     arguments, flags = _without_flags(sys.argv[1:])
@@ -242,25 +243,12 @@ def _exit(status: int) -> NoReturn:
     """End with `status`, or 1 where the result cannot be written: told here, since Python would at exit, untidily."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader of our output (`| head`) has gone
+    except (BrokenPipeError, StorageError) as error:
+        if isinstance(error, StorageError) and not status:  # else it is told, or its reader (`| head`) has gone
+            print_error(error.message)
+        drop_stdout()
         status = status or 1
-    except OSError as error:
-        print_error(f"The result cannot be written to stdout: {error.strerror}.")
-        status = status or 1
-    else:
-        sys.exit(status)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)
-
-
-def _open_closed_streams() -> None:
-    """Give every standard stream that was closed (`>&-`) to the null device: else the next file takes its number."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            flags = os.O_WRONLY if number else os.O_RDONLY
-            setattr(sys, name, open(os.open(os.devnull, flags), "w" if number else "r", encoding="utf-8"))
 
 
 def _without_flags(arguments: list[str]) -> tuple[list[str], set[str]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 from ..core.display import fitted, table_lines
-from ..core.errors import StorageError, printable_lines
+from ..core.errors import printable_lines
 from .colour import ERROR, VERDICT, WARNING, painted
 from .console import terminal_width
 from .live_line import clear
@@ -59,13 +59,8 @@ def print_json(value: Any) -> None:
 
 def _write(text: str) -> None:
     clear()
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise StorageError(f"The result cannot be written to stdout: {error.strerror}.") from error
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def format_table(headings: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 import typer
 
 from ..core.errors import counted, printable, shell_word
+from ..core.placed_setting import placed
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, TARGET, chosen_source
 from .input_size import FIT, INPUT, input_settings
 from .output import print_json, print_notes, print_opening, print_result
@@ -45,7 +46,7 @@ def preview(
         model=model,
         num_images=num_images,
         seed=seed,
-        settings=[*settings, *input_settings(input_size, fit)],
+        settings=[*placed(settings), *input_settings(input_size, fit)],
     )
     values = api.preview(request, out, print_opening)
     if not as_json:

@@ -6,6 +6,7 @@ from functools import partial
 import typer
 
 from ..core.errors import UsageError
+from .bad_image_option import ON_BAD_IMAGE
 from .output import print_json, print_opening, print_result
 
 
@@ -21,9 +22,7 @@ def shard(
     shard_bytes: int = typer.Option(
         0, "--shard-bytes", metavar="N", min=0, help="Bytes from which on a shard is full. [134217728]"
     ),
-    on_bad_image: str = typer.Option(
-        "error", "--on-bad-image", metavar="ACTION", help="error, or skip: one, or up to 1 % of the images."
-    ),
+    on_bad_image: str = ON_BAD_IMAGE,
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
 ) -> None:
     """Write the images of SOURCE as tar shards in the WebDataset convention, with their labels and splits.
@@ -33,6 +32,7 @@ def shard(
     The same command goes on where it was stopped; the same SOURCE and options always give the same bytes.
     """
     from .. import api
+    from ..data.left_out import check_on_bad_image
 
     if images_per_shard and shard_bytes:
         raise UsageError("--images-per-shard and --shard-bytes say the same in two ways.\nLeave one of them out.")
@@ -50,7 +50,7 @@ def shard(
         settings,
         partial(_show, "wrote") if on_terminal else None,
         print_opening,
-        on_bad_image,  # type: ignore[arg-type]  # the verb looks at it
+        check_on_bad_image(on_bad_image),
         partial(_show, "decoded") if on_terminal else None,
     )
     if as_json:

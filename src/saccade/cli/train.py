@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from ..core.errors import SaccadeError, UsageError
+from ..core.placed_setting import placed
+from .bad_image_option import ON_BAD_IMAGE, bad_image_settings
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, TARGET, chosen_source
 from .config import CONFIG_FILE, read_config
 from .console import RunConsole, choose_output
@@ -63,9 +65,7 @@ def train(
     ),
     processes: str = PROCESSES,
     find_lr: bool = typer.Option(False, "--find-lr", help="Try learning rates, draw them to --out, do not train."),
-    on_bad_image: str = typer.Option(
-        "error", "--on-bad-image", metavar="ACTION", help="error, or skip: one, or up to 1 % of the images."
-    ),
+    on_bad_image: str = ON_BAD_IMAGE,
     input_size: str = INPUT,
     fit: str = FIT,
     config_file: Path | None = CONFIG_FILE,
@@ -108,7 +108,7 @@ def train(
         log=tuple(log),
         settings=[
             *(file.settings if file is not None else []),
-            *settings,
+            *placed(settings),
             *input_settings(input_size, fit),
             *bad_image_settings(on_bad_image),
         ],
@@ -184,11 +184,6 @@ def _begun_config(path: Path) -> "RunConfig":
     if api.is_ensemble(path):
         return read_members(path).run
     return read_folds(path).run if has_folds(path) else RunFolder(path=path, resume=True).load_config()
-
-
-def bad_image_settings(on_bad_image: str) -> list[str]:
-    """What `--on-bad-image` sets: the option holds before training and during it."""
-    return [] if on_bad_image == "error" else [f"loader.on_bad_image={on_bad_image}"]
 
 
 def _find_learning_rate(request: "TrainRequest", console: RunConsole, as_json: bool) -> None:

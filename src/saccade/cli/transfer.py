@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..core.errors import UsageError
+from ..core.placed_setting import placed
+from .bad_image_option import ON_BAD_IMAGE, bad_image_settings
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, TARGET, chosen_source
 from .config import CONFIG_FILE, read_config
 from .console import RunConsole, choose_output
@@ -18,7 +20,6 @@ from .train import (
     DRY_RUN,
     FOLDS,
     LOG,
-    bad_image_settings,
     launch_run,
     print_judged,
     print_plan,
@@ -82,9 +83,7 @@ def transfer(
     preprocessing: Path | None = typer.Option(
         None, "--preprocessing", metavar="FILE", help="JSON: how the weights expect pixels."
     ),
-    on_bad_image: str = typer.Option(
-        "error", "--on-bad-image", metavar="ACTION", help="error, or skip: one, or up to 1 % of the images."
-    ),
+    on_bad_image: str = ON_BAD_IMAGE,
     input_size: str = INPUT,
     fit: str = FIT,
     config_file: Path | None = CONFIG_FILE,
@@ -137,7 +136,7 @@ def transfer(
         log=tuple(log),
         settings=[
             *(file.settings if file is not None else []),
-            *settings,
+            *placed(settings),
             *input_settings(input_size, fit),
             *bad_image_settings(on_bad_image),
         ],

@@ -27,9 +27,11 @@ from pydantic_core import CoreSchema, PydanticCustomError
 from pydantic_core.core_schema import with_info_wrap_validator_function
 
 from .errors import ConfigError, brief, did_you_mean, printable
+from .placed_setting import OPTION, PlacedSetting
 from .plain_words import broken_rule, rule_in_words
 
 COMMAND_LINE = "command line"  # the place of values that options gave
+IN_CODE = "settings"  # that of values given by a caller of the library
 MAX_SHOWN = 200  # characters of a key in a message
 MAX_KEYS = 20  # in a message
 PARSING = "parsing"  # the context of values that come from a file or from options
@@ -37,18 +39,6 @@ ALIKE = 0.6  # of the last parts of two keys, as difflib has it
 
 Settings = Sequence[str] | Mapping[str, Any]
 _is_inside: ContextVar[bool] = ContextVar("inside a configuration that is checked", default=False)
-
-
-class FileSetting(str):
-    """`a.b=value` as it stands in a file, whose name messages have."""
-
-    file: str
-
-    def __new__(cls, key: str, value: Any, file: str) -> Self:
-        """The value `value`, as TOML has it, of the dotted `key` in the printable name `file`."""
-        setting = super().__new__(cls, f"{key}={_toml_value(value)}")
-        setting.file = file
-        return setting
 
 
 class FrozenConfig(BaseModel):
@@ -247,7 +237,8 @@ def assignments(settings: Settings) -> Iterator[tuple[str, Any]]:
     for setting in [settings] if isinstance(settings, str) else settings:
         dotted, equals, text = setting.partition("=")
         if not equals or not dotted.strip():
-            raise ConfigError(f"--set expects KEY=VALUE, for example optimizer.name=adam; got '{brief(setting)}'.")
+            expect = "settings expect" if _place_of(setting) == IN_CODE else f"{_place_of(setting)} expects"
+            raise ConfigError(f"{expect} KEY=VALUE, for example optimizer.name=adam; got '{brief(setting)}'.")
         yield dotted.strip(), _parse_value(text.strip())
 
 
@@ -262,18 +253,26 @@ def assigned_keys(settings: Settings) -> Iterator[str]:
 def where_set(settings: Settings, key: str = "") -> str:
     """How messages call the place that `settings` come from, or the last of them that sets the dotted `key`."""
     if isinstance(settings, Mapping):
-        return "settings"
-    own = [setting for setting in settings if key and _is_of(setting.partition("=")[0].strip(), key)]
-    return own[-1].file if own and isinstance(own[-1], FileSetting) else "--set"
+        return IN_CODE
+    given = [settings] if isinstance(settings, str) else list(settings)
+    own = [setting for setting in given if key and _is_of(setting.partition("=")[0].strip(), key)]
+    written = [
+        setting for setting in given if _place_of(setting) == OPTION
+    ]  # most rules of several values are of these
+    return _place_of((own or written or given or [""])[-1])
+
+
+def _place_of(setting: str) -> str:
+    return setting.place if isinstance(setting, PlacedSetting) else IN_CODE
 
 
 def _is_of(typed: str, key: str) -> bool:
     return typed == key or typed.startswith(f"{key}.") or key.startswith(f"{typed}.")
 
 
-def table_settings(table: Mapping[str, Any], file: str) -> list[FileSetting]:
-    """The values of a nested table that stands in `file`."""
-    return [FileSetting(key, value, file) for key, value in _leaves(table, "")]
+def table_settings(table: Mapping[str, Any], file: str) -> list[PlacedSetting]:
+    """The values of a nested table that stands in the printable name `file`."""
+    return [PlacedSetting(f"{key}={_toml_value(value)}", file) for key, value in _leaves(table, "")]
 
 
 def _leaves(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -291,7 +290,7 @@ def _assign(config: type[FrozenConfig], values: dict[str, Any], dotted: str, val
     parts = dotted.split(".")
     for position, part in enumerate(parts):
         if current is None or part not in current.model_fields:
-            is_file = where not in ("--set", "settings")
+            is_file = where != IN_CODE and not where.startswith("--")
             # a file may name what options choose: source, model, recipe
             others = {key: how for key, how in elsewhere.items() if not is_file or "." in key}
             raise ConfigError(f"{where}: " * is_file + unknown_key_message(config, dotted, others))

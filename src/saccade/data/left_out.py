@@ -6,12 +6,13 @@ What is left out has its name and a reason, and is counted. More than a hundredt
 import os
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from ..core.errors import counted, printable
+from ..core.errors import UsageError, brief, counted, printable
 from .images.formats.table import ENDINGS as IMAGE_ENDINGS
 from .source import DataSource
 
+OnBadImage = Literal["error", "skip"]
 MAX_LEFT_OUT_FRACTION = 0.01  # of the images, or one image, where `on_bad_image` is skip
 ENDINGS = tuple(map(os.fsencode, IMAGE_ENDINGS))
 # what systems and archives leave behind: of no interest to anyone
@@ -99,18 +100,39 @@ class LeftOut:
     epoch: int
 
 
+def check_on_bad_image(value: Any) -> OnBadImage:
+    """`value`, if it is one. Raises UsageError."""
+    if value not in ("error", "skip"):
+        raise UsageError(f"--on-bad-image must be error or skip, got '{brief(str(value), 40)}'.")
+    return "skip" if value == "skip" else "error"
+
+
+def left_out_notes(bad: tuple[BadImage, ...], where_all: str = "") -> list[str]:
+    """A sentence for each file that was left out, of many for the first ten; `where_all` names them all."""
+    told = [f"left out: {printable(image.key)}: {printable(image.reason)}" for image in bad[:10]]
+    return told + [f"left out: {len(bad) - 10:,} more{where_all}"] if len(bad) > 10 else told
+
+
+def left_out_caveats(bad: tuple[BadImage, ...]) -> list[str]:
+    """What qualifies figures of images of which `bad` were left out."""
+    were = "was" if len(bad) == 1 else "were"
+    return [f"{counted(len(bad), 'file')} could not be read and {were} left out."] if bad else []
+
+
 def is_too_many(num_bad: int, num_images: int) -> bool:
     """Whether `num_bad` of `num_images` are more than may be left out: a hundredth, and more than one."""
     return num_bad > max(1, MAX_LEFT_OUT_FRACTION * num_images)
 
 
-def why_refused(source: DataSource, bad: tuple[BadImage, ...], on_bad_image: Literal["error", "skip"] = "error") -> str:
+def why_refused(source: DataSource, bad: tuple[BadImage, ...], on_bad_image: OnBadImage = "error") -> str:
     """What training says instead of beginning where `bad` images cannot be decoded; empty where it begins."""
     if is_too_many(len(bad), len(source)):
         return _bad_message(source, bad, too_many(len(bad), len(source)))
     if bad and on_bad_image == "error":
         return _bad_message(
-            source, bad, "Repair or remove them; train, transfer and shard leave them out with --on-bad-image skip."
+            source,
+            bad,
+            "Repair or remove them; train, transfer, evaluate and shard leave them out with --on-bad-image skip.",
         )
     return ""
 

@@ -24,7 +24,7 @@ from .images.decode import DecodedImage, decode_image
 from .images.digests import BLOCK_BYTES, DIGEST_BYTES, content_digest, pixel_digest
 from .images.near_duplicates import MAX_COPIES, THUMBNAIL_PX, Likeness, is_telling, thumbnail, thumbnails
 from .images.pixel_statistics import statistics_of, statistics_of_bands, statistics_of_many
-from .left_out import BadImage, why_refused
+from .left_out import BadImage, OnBadImage, why_refused
 from .source import DataSource
 
 MAX_COMPARED = 250_000  # images that are compared for likeness: 64 MB of thumbnails
@@ -101,7 +101,7 @@ def channels_of(preprocessing: Preprocessing) -> Channels:
 def scan_source(
     source: DataSource,
     threads: int,
-    on_bad_image: Literal["error", "skip"] = "error",
+    on_bad_image: OnBadImage = "error",
     progress: Callable[[int, int], None] | None = None,
     white: int | None = None,
     channels: Channels = "auto",

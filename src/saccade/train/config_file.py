@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ..core.addresses import shown
-from ..core.config import FileSetting, FrozenConfig, is_table, nested_config, table_settings, toml_text
+from ..core.config import FrozenConfig, is_table, nested_config, table_settings, toml_text
 from ..core.documents import DocumentError, parse_toml, read_plain_file
 from ..core.errors import ConfigError, UsageError, printable
+from ..core.placed_setting import PlacedSetting
 from ..runs.names import CONFIG
 from ..runs.settings import FoundKey, read_settings
 from .config import RunConfig
@@ -41,7 +42,7 @@ class ConfigFile:
     recipe: str
     backbone: str
     weights: str
-    settings: list[FileSetting]
+    settings: list[PlacedSetting]
 
     def source_beside(self, typed: str) -> str:
         """The source that was `typed`, else the file's. Raises UsageError for one that is not on this machine: the

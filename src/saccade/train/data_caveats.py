@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ..core.errors import CheckpointError, printable
 from ..core.task import images_a_class
+from ..data.left_out import left_out_caveats
 from ..runs.log import read_events
 from ..runs.names import METRICS_LOG
 from .prepare import Images
@@ -20,10 +21,7 @@ FEW_TO_TRAIN = 10
 def data_caveats(images: Images, split: str, chose_epoch: bool = True) -> tuple[str, ...]:
     """What qualifies every figure of the images of `split`, one of SPLITS or "folds"; `chose_epoch`: validation did."""
     seen = () if split == "validation" and not chose_epoch else JUDGED_ON_SEEN[split]
-    found = [*seen, *images.caveats]
-    if images.scan.bad:
-        files = "1 file" if len(images.scan.bad) == 1 else f"{len(images.scan.bad):,} files"
-        found.append(f"{files} could not be read and {'was' if len(images.scan.bad) == 1 else 'were'} left out.")
+    found = [*seen, *images.caveats, *left_out_caveats(images.scan.bad)]
     is_told = images.task.is_one and not images.task.is_number  # the figures say which classes they know nothing of
     found += [note for note in images.split.notes if not (is_told and note.startswith(f"no {split} image of:"))]
     if images.task.is_number:

@@ -20,6 +20,7 @@ from ..data.augmenter import left_out_of_bands
 from ..data.folds import deal_folds
 from ..data.images.bands import bands_words
 from ..data.labels import labels_of
+from ..data.left_out import left_out_notes
 from ..data.loading.loader import check_order
 from ..data.loading.unchanged import Unchanged
 from ..data.scan import ScanReport, scan_source
@@ -200,10 +201,8 @@ def scan_images(
         check_class_names(config.loss, source.classes)
     on_bad, channels = config.loader.on_bad_image, channels_asked(config)
     scan = scan_source(source, runtime.num_threads, on_bad, scanned, white, channels, runtime.ranks)
-    for bad in scan.bad[:10]:
-        note(f"left out: {printable(bad.key)}: {printable(bad.reason)}")
-    if len(scan.bad) > 10:
-        note(f"left out: {len(scan.bad) - 10} more; data.json in the run lists them all")
+    for text in left_out_notes(scan.bad, "; data.json in the run lists them all"):
+        note(text)
     for text in scan.notes[:3]:
         note(f"used as it is, with a note: {text}")
     if len(scan.notes) > 3:

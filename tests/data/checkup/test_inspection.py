@@ -189,7 +189,7 @@ def test_a_file_that_cannot_be_decoded_is_what_training_refuses_the_set_for(tmp_
     assert (first.kind, second.kind) == ("refused", "unreadable")
     assert first.notes[0].startswith(f"{folder}: 1 of 300 images cannot be decoded.\napple/0.jpg: not an image")
     assert first.notes[0].endswith(
-        "\nRepair or remove them; train, transfer and shard leave them out with --on-bad-image skip."
+        "\nRepair or remove them; train, transfer, evaluate and shard leave them out with --on-bad-image skip."
     )
 
 

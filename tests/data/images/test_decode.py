@@ -116,7 +116,19 @@ def test_the_first_frame_of_an_animation_is_the_image():
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "lime", "blue")]
     for kind, options in (("GIF", {}), ("WEBP", {"lossless": True}), ("PNG", {})):
         content = encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=40, **options)
-        assert decode_image(content, "a").image_HWC.tolist() == [[[255, 0, 0]] * 4] * 4, kind
+        decoded = decode_image(content, "a")
+        assert decoded.image_HWC.tolist() == [[[255, 0, 0]] * 4] * 4, kind
+        assert decoded.notes == ("it is an animation; its first frame is read.",), kind
+        assert decode_image(encoded(frames[0], kind, **options), "a").notes == (), kind
+
+
+def test_damage_after_the_first_frame_of_an_animation_is_told():
+    frames = [Image.new("RGB", (64, 64), colour) for colour in ("red", "lime", "blue")]
+    content = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    second = content.index(b"\x21\xf9")  # its graphic control extension: the first frame has none
+    decoded = decode_image(content[: second + 12], "a")
+    assert decoded.image_HWC.tolist() == [[[255, 0, 0]] * 64] * 64
+    assert decoded.notes == ("what follows its first frame is damaged; the first one is read.",)
 
 
 @pytest.mark.parametrize(

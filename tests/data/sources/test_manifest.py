@@ -295,7 +295,7 @@ def test_a_listed_file_that_is_missing_is_named_by_the_scan(tmp_path: Path):
     assert str(error.value) == (
         f"{tmp_path}/labels.csv: 1 of 3 images cannot be decoded.\n"
         "gone.png: the file cannot be read: No such file or directory.\n"
-        "Repair or remove them; train, transfer and shard leave them out with --on-bad-image skip."
+        "Repair or remove them; train, transfer, evaluate and shard leave them out with --on-bad-image skip."
     )
 
 

@@ -61,6 +61,8 @@ from .pillow_warnings import kept_warnings
 MAX_WEBP_SIDE_PX = 16_383  # RFC 9649: a picture's sides have 14 bits; a canvas may claim 2^24
 CANVASES = ("GIF", "BMP")  # whose pictures may be larger than what is drawn in them, at the cost of a few bytes
 UNUSUAL = ("BMP",)  # whose files may have other first bytes than the table says
+ANIMATED = {"GIF", "WEBP", "PNG", "AVIF"}
+ANIMATION = "it is an animation; its first frame is read."
 BACKGROUND = 255  # what shows through transparent pixels: white, as on paper and most pages
 
 # What Pillow and the codecs raise on damaged files, found by mutating valid ones.
@@ -271,7 +273,20 @@ def _decode(
                 profile=_profile_of(image),
                 notes=notes,
             )
-            return _finished(stored, white, image.info.get("transparency"))
+            decoded = _finished(stored, white, image.info.get("transparency"))
+            note = _further_frames(image)  # last: to look for a second frame changes what is told of the first
+            return replace(decoded, notes=(*decoded.notes, note)) if note else decoded
+
+
+def _further_frames(image: Image.Image) -> str:
+    """What to know of an animation; "" for an image that is none. A second picture in a JPEG, such
+    as a map of its brightness, is no frame."""
+    if image.format not in ANIMATED:
+        return ""
+    try:
+        return ANIMATION if getattr(image, "is_animated", False) else ""
+    except DECODE_ERRORS:
+        return "what follows its first frame is damaged; the first one is read."
 
 
 def _profile_of(image: Image.Image) -> bytes:

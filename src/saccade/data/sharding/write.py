@@ -16,7 +16,7 @@ import json
 import tarfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from ...core.given import settle_fields
 from ...core.plain_numbers import check_count
 from ...core.types import MAX_16_BIT, SPLITS
 from ..images.digests import content_digest
-from ..left_out import BadImage
+from ..left_out import BadImage, OnBadImage
 from ..random_numbers import permutation
 from ..scan import scan_source
 from ..source import DataSource
@@ -107,7 +107,7 @@ def write_shards(
     out: str,
     settings: ShardSettings,
     progress: Progress | None = None,
-    on_bad_image: Literal["error", "skip"] = "error",
+    on_bad_image: OnBadImage = "error",
     decoding: Progress | None = None,
     num_threads: int = 1,
 ) -> ShardsWritten:

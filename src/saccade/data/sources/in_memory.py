@@ -64,7 +64,7 @@ class _Given(DataSource):
 
 class ArraySource(_Given):
     """Images as arrays: `images` uint8 or uint16 (N, H, W, 3) RGB, (N, H, W, 1) or (N, H, W) grey, (N, H, W, C) bands
-    (2 or 4 to 64 channels that are not colours), or a list of single ones, which may differ in size.
+    (2 or 4 to 64 channels that are not colours), or a list or an object array of single ones, which may differ in size.
 
     `labels` are class names, or whole numbers, which are then the names unless `classes` lists names for 0, 1, ...
     Where an image may have several labels, each is a list of them, or `labels` is an array (N, K) of 0 and 1; a
@@ -196,7 +196,9 @@ def checked_image(where: str, image: Any) -> np.ndarray:
     pixels = array_of(where, image)
     if pixels.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
         remedy = "Turn values in 0 to 1 into them by (images * 255).round().astype('uint8')."
-        if pixels.dtype.kind in "OSUV":
+        if pixels.dtype == object and pixels.ndim > 1:
+            remedy = "Turn them into numbers by images.astype('uint8')."
+        elif pixels.dtype.kind in "OSUV":
             remedy = "Give an array of numbers, or the path of a file as text."
         elif pixels.dtype.kind in "iu":
             remedy = "Turn values in 0 to 255 into them by images.astype('uint8')."
@@ -234,6 +236,8 @@ def _checked_pixels(where: str, images: Pixels) -> list[np.ndarray]:
     if isinstance(images, list | tuple):
         return [checked_image(f"{where}: image {number}", image) for number, image in enumerate(images)]
     pixels = array_of(where, images)
+    if pixels.dtype == object and pixels.ndim == 1:  # how NumPy and pandas hold images of several sizes
+        return _checked_pixels(where, list(pixels))
     if pixels.ndim not in (3, 4):
         raise DataError(
             f"{where} has the shape {pixels.shape}; images are (number, height, width, channels).\n"
