@@ -102,6 +102,12 @@ def test_the_temperature_of_the_validation_images_is_stored_and_applied(saccade:
     assert evaluation.calibrated().top1 == evaluation.metrics.top1
     assert evaluation.calibrated().ece == pytest.approx(manifest["metrics"]["ece_calibrated"], abs=1e-5)
     np.testing.assert_allclose(evaluation.logits_NK, evidence["logits_NK"], atol=1e-4)
+    values = evaluation.as_json()
+    own_N = (np.arange(len(evaluation.label_N)), evaluation.label_N)
+    for key, divisor in (("loss", 1.0), ("loss_calibrated", evaluation.temperature)):
+        scaled_NK = evaluation.logits_NK.astype(np.float64) / divisor
+        loss_N = np.log(np.exp(scaled_NK).sum(axis=1)) - scaled_NK[own_N]
+        assert values[key] == pytest.approx(loss_N.mean(), abs=1e-6)
 
 
 def test_mistakes_go_to_a_csv_file(saccade: Callable, runs: list[Path], tmp_path: Path):

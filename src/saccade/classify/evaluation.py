@@ -230,7 +230,12 @@ class Evaluation(Displayed):
         """The object of `evaluate --json`; its keys are a contract."""
         fitted: dict[str, Any] = {}
         if self.task.is_one:
-            fitted = {"ece_calibrated": self.calibrated().ece, "temperature": self.temperature}
+            calibrated = self.calibrated()
+            fitted = {
+                "loss_calibrated": calibrated.loss,
+                "ece_calibrated": calibrated.ece,
+                "temperature": self.temperature,
+            }
         elif self.task.is_several:
             fitted = {"thresholds_for": self.task.thresholds_for}
         return {
