@@ -51,6 +51,7 @@ from . import (
 )
 from .colour import WHEN, choose_colour
 from .number_options import refuse_odd_numbers
+from .other_names import name_here
 from .output import print_error
 from .standard_streams import drop_stdout, open_standard_streams
 from .starting import starting
@@ -220,6 +221,9 @@ def usage_message(error: Any, arguments: list[str]) -> str:
     words = rule_in_words(rule)
     if option.startswith("--") and (rule.startswith(CHECKED) or words.startswith("must ")):
         text = broken_rule(option, words, _given_to(option, arguments))
+    unknown = str(getattr(error, "option_name", "")) if context is not None else ""
+    if here := _name_here(unknown, context, arguments) if unknown else "":
+        text = f"There is no {unknown} here. It is {here}."
     denied = NOT_READABLE.search(text)
     remedy = f"\nIts owner can allow it: chmod -R a+rX {shell_word(denied[1])}" if denied else ""
     for argument in arguments:
@@ -227,14 +231,26 @@ def usage_message(error: Any, arguments: list[str]) -> str:
     return f"{text if text.endswith(('.', '?', ')')) else f'{text}.'}{remedy}\nHelp: {command} --help"
 
 
-def _given_to(option: str, arguments: list[str]) -> str:
-    """The value after `option` on the command line, a text in quotes."""
+def _name_here(option: str, context: Any, arguments: list[str]) -> str:
+    value = _raw_value(option, arguments)
+    known = {name for parameter in context.command.params for name in parameter.opts}
+    return name_here(option, "" if value.startswith("-") else brief(shell_word(value), 40), known, context.info_name)
+
+
+def _raw_value(option: str, arguments: list[str]) -> str:
+    """The value after `option` on the command line; "" where there is none."""
     given = ""
     for place, argument in enumerate(arguments):
         if argument == option and place + 1 < len(arguments):
             given = arguments[place + 1]
         if argument.startswith(f"{option}="):
             given = argument.removeprefix(f"{option}=")
+    return given
+
+
+def _given_to(option: str, arguments: list[str]) -> str:
+    """The value after `option` on the command line, a text in quotes."""
+    given = _raw_value(option, arguments)
     is_number = given.lstrip("+-").replace(".", "", 1).isdecimal()
     return given if is_number and len(given) <= 40 else f"'{brief(given, 80)}'"
 
