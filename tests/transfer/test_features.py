@@ -9,10 +9,11 @@ import pytest
 import torch
 from tests.transfer.feature_plans import LAST, collect, make_plan, write_images
 
+from saccade.core.errors import WeightsError
 from saccade.data.augmentation_policy import AugmentConfig
 from saccade.transfer import features
 from saccade.transfer.feature_plan import FeaturePlan
-from saccade.transfer.features import FeatureWork, collect_features
+from saccade.transfer.features import FeatureWork, collect_features, refuse_alike
 from saccade.transfer.frozen import DTYPES, Dtype, FrozenPart, Tap
 
 SHIFTED = {"shift": {"max_px": 2}}
@@ -70,3 +71,28 @@ def test_a_person_is_told_a_thing_once():
     for text in ("features are not kept", "another", "features are not kept"):
         report.tell(text)
     assert report.notes == ["features are not kept", "another"]
+
+
+def test_features_that_overflow_are_refused(plan: FeaturePlan):
+    with torch.no_grad():
+        for parameter in plan.model.parameters():
+            parameter.mul_(1e30)
+    with pytest.raises(WeightsError) as error:
+        collect_features(plan, [LAST], np.arange(6), FeatureWork(cache=None))
+    assert error.value.message == (
+        "The network gives values that are not finite for 6 of 6 images, such as a/0.png.\n"
+        "Its weights are damaged or too large, or expect pixels in another range (--preprocessing)."
+    )
+
+
+def test_different_images_with_equal_features_are_refused():
+    feature_ND, digest_NB = torch.ones(6, 4), np.repeat([[1], [2]], 3, axis=0).astype(np.uint8)
+    with pytest.raises(WeightsError) as error:
+        refuse_alike(feature_ND, digest_NB)
+    assert error.value.message == (
+        "The network sees no difference between 2 images: the features of all are the same.\n"
+        "Its weights are damaged, or were never trained; take another file."
+    )
+    refuse_alike(feature_ND, np.ones((6, 1), np.uint8))  # one image six times
+    refuse_alike(torch.arange(24.0).view(6, 4), digest_NB)
+    refuse_alike(feature_ND[:0], digest_NB[:0])

@@ -17,16 +17,19 @@ import torch
 
 from ..core.agreement import agreed
 from ..core.apart import apart, first_apart, nothing
-from ..core.errors import StorageError
+from ..core.errors import StorageError, WeightsError, counted, printable
 from ..core.ranks import ALONE, Ranks
 from ..core.types import Batch
 from ..data.augmentation_policy import AugmentConfig
 from ..data.loading.loader import LoaderConfig, batch_bounds, build_loader
 from ..data.loading.unchanged import Unchanged
+from ..data.source import DataSource
 from ..kernels.one_core_each import one_core_each
 from .cache import RECORDS_PER_FILE, FeatureCache
 from .feature_plan import FeaturePlan, features_changed
 from .frozen import DTYPES, GROUP, FrozenPart, Tap
+
+FIRST_IMAGES = 64  # that are looked at for any difference
 
 
 @dataclass(kw_only=True)
@@ -66,7 +69,8 @@ def collect_features(
     keeps what comes of it. All have all features then; without `to_all` the first alone, and the others none.
 
     Where the disk is full, read-only or smaller than the limit allows, they are computed all the same, not kept, and
-    the report says so. Raises what reading an image or `work.check` raises; what was kept until then stays.
+    the report says so. Raises what reading an image or `work.check` raises; what was kept until then stays. Raises
+    WeightsError where features are not finite.
     """
     digest_NB = plan.digests(index_N, view)
     with ExitStack() as stack:
@@ -99,6 +103,16 @@ def collect_features(
                 keep(digest_NB[part_U], dict(whole.take(part_U, own, giver)))
             del values, own  # before the next ones are computed
     return whole.values
+
+
+def refuse_alike(feature_ND: torch.Tensor, digest_NB: np.ndarray) -> None:
+    """Raise WeightsError where the first images differ, by `digest_NB`, and all have the same features."""
+    first_ND, num_different = feature_ND[:FIRST_IMAGES], len(np.unique(digest_NB[:FIRST_IMAGES], axis=0))
+    if num_different > 1 and len(first_ND) > 1 and bool((first_ND == first_ND[:1]).all()):
+        raise WeightsError(
+            f"The network sees no difference between {num_different} images: the features of all are the same.\n"
+            f"Its weights are damaged, or were never trained; take another file."
+        )
 
 
 @dataclass(kw_only=True)
@@ -282,10 +296,14 @@ class _Passing:
     processes: in this round as many in each as here."""
 
     def __init__(
-        self, batches: Callable[[Callable[[], None]], Iterator[Batch]], frozen: FrozenPart, pool: Executor
+        self,
+        batches: Callable[[Callable[[], None]], Iterator[Batch]],
+        frozen: FrozenPart,
+        pool: Executor,
+        source: DataSource,
     ) -> None:
         self._batches = batches(lambda: self._check())
-        self._frozen, self._pool = frozen, pool
+        self._frozen, self._pool, self._source = frozen, pool, source
         self._check: Callable[[], None] = nothing
         self.tell: Callable[[int], None] = lambda done: None
         self._num_before, self._num_working = 0, 1
@@ -299,14 +317,28 @@ class _Passing:
     def _next_part(self, check: Callable[[], None], num_before: int) -> list[torch.Tensor]:
         """The features of the next images at every tap, behind `num_before` others. `check` may raise."""
         self._check = check
-        image_BCHW = next(self._batches).image_BCHW
+        batch = next(self._batches)
+        image_BCHW = batch.image_BCHW
 
         def tell(done: int) -> None:
             check()
             self.tell(num_before + self._num_working * done)
 
         groups = self._pool.map(self._frozen.outputs, image_BCHW.split(self._frozen.group))
-        return _whole(groups, len(image_BCHW), tell)
+        values = _whole(groups, len(image_BCHW), tell)
+        self._refuse_not_finite(values, batch.index_B)
+        return values
+
+    def _refuse_not_finite(self, values: list[torch.Tensor], index_B: np.ndarray) -> None:
+        """Raise WeightsError where features of the images `index_B` overflow."""
+        is_bad_B = torch.stack([~value.flatten(1).isfinite().all(dim=1) for value in values]).any(dim=0).numpy()
+        if is_bad_B.any():
+            key = printable(self._source.record(int(index_B[is_bad_B][0])).key)
+            raise WeightsError(
+                f"The network gives values that are not finite for {is_bad_B.sum():,} of "
+                f"{counted(len(index_B), 'image')}, such as {key}.\n"
+                f"Its weights are damaged or too large, or expect pixels in another range (--preprocessing)."
+            )
 
 
 @contextmanager
@@ -321,7 +353,7 @@ def _passing(plan: FeaturePlan, taps: list[Tap], parts: list[np.ndarray], size: 
         build_loader(source, index_N, plan.preprocessing, augment, config, plan.seed) as loader,
         one_core_each(plan.runtime) as pool,
     ):
-        yield _Passing(lambda check: loader.epoch(view, shuffle=False, check=check), frozen, pool)
+        yield _Passing(lambda check: loader.epoch(view, shuffle=False, check=check), frozen, pool, source)
 
 
 def _whole(groups: Iterator[list[torch.Tensor]], num_images: int, tell: Callable[[int], None]) -> list[torch.Tensor]:

@@ -34,7 +34,7 @@ from ..train.progress import RunProgress
 from ..train.time_left import TimeLeft
 from .evidence import Fits
 from .feature_plan import FeaturePlan
-from .features import FeatureReport, FeatureWork, collect_features
+from .features import FeatureReport, FeatureWork, collect_features, refuse_alike
 from .forecast import Amount, Looks, forecast
 from .freeze_depth import Climb, FineTuning, climb
 from .frozen import Dtype, Tap
@@ -366,7 +366,9 @@ class _Starter:
 
     def _last(self, index_N: np.ndarray, view: int = 0) -> torch.Tensor:
         """feature_ND float32 of these images, behind all that may be frozen; none but in the first process."""
-        return collect_features(self.plan, [LAST], index_N, self.features, view, to_all=False)[LAST].float()
+        feature_ND = collect_features(self.plan, [LAST], index_N, self.features, view, to_all=False)[LAST].float()
+        refuse_alike(feature_ND, self.plan.digests(index_N, view))
+        return feature_ND
 
     def fit(self, ready: "Ready") -> StartPoint:
         """Fit the last layer to the training images; the validation images only say how good it is."""
