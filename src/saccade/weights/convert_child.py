@@ -3,8 +3,9 @@
     python -I convert_child.py REQUEST.json
 
 Run as a file, so that nothing but this text and torch takes part. In order: no new privileges, a network of its own
-without devices (both where Linux allows it); torch is imported; memory, processor time, file size, open files and new
-processes are limited; a zip must hold its entries uncompressed, and an older file's pickles are counted; then
+without devices (both where Linux allows it); with memory and processor time limited, a zip must hold its entries
+uncompressed, and an older file's pickles are counted; torch is imported, which takes two seconds that a refusal need
+not wait for; memory, processor time, file size, open files and new processes are limited for good; then
 `torch.load(weights_only=True)`, which builds nothing but tensors and plain containers.
 """
 
@@ -17,6 +18,8 @@ import pickletools
 import re
 import sys
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
@@ -41,18 +44,19 @@ def main() -> None:
         request = json.load(file)
     sys.path[:] = request["import_path"]
     enforced = shut_in()
-    import torch
-    from safetensors.torch import save_file
-
-    torch.set_num_threads(1)
-    enforced += limit_resources(request)
     result: dict[str, Any] = {"enforced": enforced}
     try:
-        is_zip = can_map(request["path"])
-        if is_zip:
-            check_zip(request["path"])
-        else:
-            check_legacy(request["path"])
+        with limited_for_a_while(request):
+            is_zip = can_map(request["path"])
+            if is_zip:
+                check_zip(request["path"])
+            else:
+                check_legacy(request["path"])
+        import torch
+        from safetensors.torch import save_file
+
+        torch.set_num_threads(1)
+        enforced += limit_resources(request)
         loaded = torch.load(request["path"], weights_only=True, map_location="cpu", mmap=is_zip)
         tensors = plain_tensors(loaded, torch, request["max_bytes"])
         save_file(tensors, os.path.join(request["folder"], "tensors.safetensors"))
@@ -93,27 +97,56 @@ def shut_in() -> list[str]:
     return enforced
 
 
+@contextmanager
+def limited_for_a_while(request: dict[str, Any]) -> Iterator[None]:
+    """Processor time and memory of this process are limited in the block: their soft limits, which can be lifted."""
+    if sys.platform == "win32":
+        yield
+        return
+    import resource
+
+    before = []
+    for what, most in consumed(request).values():
+        soft, hard = resource.getrlimit(what)
+        try:
+            resource.setrlimit(what, (most, hard))
+        except (OSError, ValueError):
+            continue  # it is smaller already, or the system does not have it
+        before.append((what, (soft, hard)))
+    try:
+        yield
+    finally:
+        for what, limits in before:
+            resource.setrlimit(what, limits)
+
+
+def consumed(request: dict[str, Any]) -> dict[str, tuple[int, int]]:
+    """The limits of what is used up, in words, counted from what this process has used already."""
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    processor_s = math.ceil(used.ru_utime + used.ru_stime) + request["processor_s"]
+    limits = {"processor time": (resource.RLIMIT_CPU, processor_s)}
+    if sys.platform == "linux":
+        with open("/proc/self/statm", encoding="ascii") as file:
+            mapped_bytes = int(file.read().split()[0]) * resource.getpagesize()
+        limits["memory"] = (resource.RLIMIT_AS, mapped_bytes + request["max_memory_bytes"])
+    return limits
+
+
 def limit_resources(request: dict[str, Any]) -> list[str]:
     """Limits of this process, counted from what torch already uses; what is limited, in words."""
     if sys.platform == "win32":
         return []
     import resource
 
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    processor_s = (
-        math.ceil(used.ru_utime + used.ru_stime) + request["processor_s"]
-    )  # torch's own import is paid already
     limits = {
-        "processor time": (resource.RLIMIT_CPU, processor_s),
+        **consumed(request),
         "file size": (resource.RLIMIT_FSIZE, request["max_bytes"]),
         "open files": (resource.RLIMIT_NOFILE, OPEN_FILES),
         "no new processes": (resource.RLIMIT_NPROC, 0),
         "no core file": (resource.RLIMIT_CORE, 0),
     }
-    if sys.platform == "linux":
-        with open("/proc/self/statm", encoding="ascii") as file:
-            mapped_bytes = int(file.read().split()[0]) * resource.getpagesize()
-        limits["memory"] = (resource.RLIMIT_AS, mapped_bytes + request["max_memory_bytes"])
     enforced = []
     for words, (what, most) in limits.items():
         try:

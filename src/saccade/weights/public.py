@@ -257,7 +257,10 @@ def _merge(own: Card, beside: Card) -> Card:
 
 
 @lru_cache(maxsize=256)
+@lru_cache(maxsize=256)
 def _expected_of(architecture: Architecture, spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+    """Shapes of the network's tensors by name; not to be changed, since they are kept: to know a file, each network is
+    asked several times."""
     with without_weights():
         network = architecture.build(spec)
     return tensor_shapes(network)
