@@ -4,7 +4,6 @@ import { offerSaving } from "../drawing.js";
 import { ageWords, poll } from "../live.js";
 import { remembered } from "../memory.js";
 import { Curves } from "./curves.js";
-import { startLargeMatrix } from "./matrix.js";
 
 const run = document.getElementById("run");
 const viewer = document.getElementById("viewer");
@@ -240,7 +239,6 @@ startImages();
 offerSaving(document);
 if (run) {
   startMatrix();
-  startLargeMatrix();
   if (curvesRoot && "pending" in curvesRoot.dataset) curves.renew();
   loadPart();
   addCopyButton();
