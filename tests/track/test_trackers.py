@@ -1,6 +1,8 @@
 """Trackers hear what `metrics.jsonl` has; one that fails is told once, and harms nothing."""
 
 import importlib.util
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -159,6 +161,74 @@ def test_an_unknown_tracker_and_one_that_is_not_installed_are_told_before_any_wo
         "Install it: pip install 'saccade-learn[wandb]'\n"
         "Without it the figures of every epoch are in metrics.jsonl of the run."
     )
+
+
+def test_a_library_that_would_leave_the_process_ends_its_tracking_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def leave(run: TrackedRun) -> Kept:
+        raise SystemExit(3)
+
+    def interrupt(run: TrackedRun) -> Kept:
+        raise KeyboardInterrupt
+
+    notes: list[str] = []
+    monkeypatch.setattr(tracker, "_module", lambda name: SimpleNamespace(open_tracker=leave))
+    Trackers(["wandb"], notes.append).begin(run_of(tmp_path))
+    assert notes == ["--log wandb could not be opened: SystemExit; metrics.jsonl has all of it"]
+    monkeypatch.setattr(tracker, "_module", lambda name: SimpleNamespace(open_tracker=interrupt))
+    with pytest.raises(KeyboardInterrupt):
+        Trackers(["wandb"], notes.append).begin(run_of(tmp_path))
+
+
+def test_an_mlflow_server_that_does_not_answer_is_given_up_within_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[str | None] = []
+
+    class Silent:
+        def get_experiment_by_name(self, name: str) -> None:
+            asked.append(os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES"))
+            raise ConnectionError("nobody answers")
+
+    monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(MlflowClient=Silent))
+    monkeypatch.setitem(sys.modules, "mlflow.entities", SimpleNamespace(Param=None))
+    from saccade.track.log_to_mlflow import open_tracker
+
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    for wanted in ("2", "5"):
+        with pytest.raises(ConnectionError):
+            open_tracker(run_of(tmp_path))
+        assert asked[-1] == wanted
+        assert ("MLFLOW_HTTP_REQUEST_MAX_RETRIES" in os.environ) == (wanted == "5"), "as the caller had it"
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")
+
+
+def test_trackio_is_finished_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A run that stays its current one is finished again when Python ends, on stdout, where the result is."""
+    import contextvars
+
+    current: contextvars.ContextVar[Any] = contextvars.ContextVar("current", default=None)
+    told: list[str] = []
+
+    class Run:
+        def log(self, values: Mapping[str, float], step: int | None = None) -> None:
+            told.append(f"log {dict(values)}")
+
+        def finish(self) -> None:
+            told.append("finish")
+
+    def init(project: str, name: str, config: Mapping[str, Any], resume: str) -> Run:
+        current.set(Run())
+        return current.get()
+
+    module = SimpleNamespace(init=init, context_vars=SimpleNamespace(current_run=current))
+    monkeypatch.setitem(sys.modules, "trackio", module)
+    from saccade.track.log_to_trackio import open_tracker
+
+    open_tracker(run_of(tmp_path)).close({"verdict_top1": 0.5})
+    assert told == ["log {'verdict_top1': 0.5}", "finish"]
+    assert current.get() is None
 
 
 def test_figures_are_finite_numbers_and_settings_are_flat():

@@ -40,5 +40,5 @@ def learn(
         print_json(lesson_as_json(lesson) | {"out": str(out) if out else None})
     else:
         print_result(lesson_text(lesson, result_width()))
-        if out is not None:
-            print_result(f"\nPage: {out}")
+        page = f"Page: {out}" if out is not None else f"With things to move: saccade learn {topic} --out {topic}.html"
+        print_result(f"\n{page}")

@@ -44,11 +44,13 @@ def find_mistakes(
     classes: Sequence[str],
     temperature: float = 1.0,
     task: Task = ONE_LABEL,
+    with_doubts: bool = True,
 ) -> list[Mistake]:
-    """Every wrong answer, the most confident first; equal ones in the order of the images."""
+    """Every wrong answer, the most confident first; equal ones in the order of the images. Without doubts about labels,
+    which are fitted to all answers, `may_be_mislabelled` is None."""
     probability_NK = probabilities_from_logits(logits_NK, temperature)
     said_N = task.answer_of(probability_NK if task.is_grade else logits_NK)
-    suspected = _suspected(probability_NK, label_N, task)
+    suspected = _suspected(probability_NK, label_N, task) if with_doubts else None
     wrong = np.flatnonzero(said_N != label_N)
     order = wrong[np.argsort(-probability_NK[wrong, said_N[wrong]], kind="stable")]
     return [

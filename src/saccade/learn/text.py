@@ -14,12 +14,12 @@ INDENT = "  "
 
 
 def lesson_text(lesson: Lesson, width: int) -> str:
-    """Lines for a person, `width` characters wide where they can be broken (0: no limit)."""
+    """Lines for a person, `width` characters wide where they can be broken (0: no limit). A section that only a page
+    can show is left out."""
     lines = [lesson.title, lesson.lead]
     for section in lesson.sections:
-        lines += ["", section.title]
-        for part in section.parts:
-            lines += part_lines(part, width)
+        told = [line for part in section.parts for line in part_lines(part, width)]
+        lines += ["", section.title, *told] if told else []
     return "\n".join(line for number, line in enumerate(lines) if line or lines[number - 1])
 
 

@@ -49,8 +49,11 @@ def join(children: Iterable[Child]) -> Markup:
 def table(headings: Sequence[Child], rows: Sequence[Sequence[Child]], caption: str, numeric_from: int = 1) -> Markup:
     """A table with a caption for screen readers; columns from `numeric_from` on are figures, aligned to the right."""
 
+    all_numbers = numeric_from == 1  # said once, of the table: of many rows it is most of their bytes
+    kinds = [name for name, holds in (("sortable", len(rows) > 2), ("numbers", all_numbers)) if holds]
+
     def cell(position: int, content: Child) -> Markup:
-        kind = {"class": "number"} if position >= numeric_from else {}
+        kind = {"class": "number"} if position >= numeric_from and not all_numbers else {}
         if position == 0:
             return element("th", {"scope": "row"}, content)
         return element("td", kind, content)
@@ -65,7 +68,7 @@ def table(headings: Sequence[Child], rows: Sequence[Sequence[Child]], caption: s
         {"class": "scroll", "tabindex": "0", "role": "region", "aria-label": caption},
         element(
             "table",
-            {"class": "sortable"} if len(rows) > 2 else {},
+            {"class": " ".join(kinds)} if kinds else {},
             element("caption", {"class": "unseen"}, caption),
             element("thead", {}, element("tr", {}, *head)),
             element("tbody", {}, *body),

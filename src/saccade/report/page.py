@@ -1,5 +1,5 @@
 """`report.html`: one file that needs nothing else. No network; light or dark as the system is. Its one script sorts
-tables and enlarges pictures; without scripts everything is there."""
+tables, enlarges pictures, and draws the matrix of more than 20 classes; without scripts all the rest is there."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -156,12 +156,15 @@ def _picture_notes(record: RunRecord, pictures: Pictures) -> list[str]:
     return []
 
 
-def page_script() -> str:
-    """What a report does where scripts are on: its tables, which the studio shows too, and its pictures."""
-    return "".join(files(__package__).joinpath(name).read_text(encoding="utf-8") for name in ("tables.js", "page.js"))
+def page_script(body: Markup) -> str:
+    """What a report does where scripts are on: its tables and large matrices, which the studio shows too, and its
+    pictures."""
+    has_large = 'class="scroll matrix large"' in body.text
+    names = ["tables.js", *(["matrix.js"] if has_large else []), "page.js"]
+    return "".join(files(__package__).joinpath(name).read_text(encoding="utf-8") for name in names)
 
 
 def document(title: str, body: Markup) -> str:
     """A page with the style and the script of reports."""
     style = stylesheet() + files(__package__).joinpath("page.css").read_text(encoding="utf-8")
-    return closed_document(title, body, style, page_script())
+    return closed_document(title, body, style, page_script(body))

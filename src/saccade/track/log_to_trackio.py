@@ -24,6 +24,10 @@ class _Trackio:
 
     def close(self, verdict: Mapping[str, float]) -> None:
         """The verdict as a last point; without one the run was stopped."""
+        from trackio import context_vars
+
         if verdict:
             self._run.log(dict(verdict))
+        if context_vars.current_run.get() is self._run:  # else it would be finished, and say so, once more at the exit
+            context_vars.current_run.set(None)
         self._run.finish()

@@ -85,14 +85,15 @@ class Trackers:
 
     @contextmanager
     def _left_out(self, name: str, what: str) -> Iterator[None]:
-        """What a library raises in the enclosed work ends its tracking, and nothing else; Ctrl-C and the like go on.
-        What it prints goes to stderr, since stdout has the result."""
+        """What a library raises in the enclosed work ends its tracking, and nothing else, even where it would leave the
+        process; Ctrl-C goes on. What it prints goes to stderr, since stdout has the result."""
         try:
             with redirect_stdout(sys.stderr):
                 yield
-        except Exception as error:  # noqa: BLE001  whatever a library raises, the run goes on
+        except (Exception, SystemExit) as error:  # noqa: BLE001  whatever a library raises, the run goes on
             self._open.pop(name, None)
-            reason = printable((str(error).strip().splitlines() or [type(error).__name__])[0][:200])
+            words = "" if isinstance(error, SystemExit) else str(error).strip()  # of that a number
+            reason = printable((words.splitlines() or [type(error).__name__])[0][:200])
             self._note(f"--log {name} {what}: {reason}; metrics.jsonl has all of it")
 
 

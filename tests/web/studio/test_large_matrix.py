@@ -1,9 +1,11 @@
 """A matrix of many classes: all of its cells are there, few of them in the page, and keys go from one to the next."""
 
+import html
 import json
 import re
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
@@ -13,6 +15,9 @@ from tests.report.conftest import MadeRun, make_run
 from tests.web_pages import LOOKS, Watched
 
 from saccade import api
+from saccade.classify.classifier import Member, open_member
+from saccade.core.runtime import RuntimeConfig
+from saccade.report.page import report_html, write_report
 from saccade.report.palette import heat_step
 from saccade.report.record import read_run
 from saccade.web.process import RunningServer
@@ -40,6 +45,17 @@ def studio(made: MadeRun, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield running
 
 
+def drawn_from(page: str) -> dict[str, Any]:
+    """What the script of a page draws the matrix from."""
+    (cells,) = re.findall(r' data-cells="([^"]*)"', page)
+    found: dict[str, Any] = json.loads(html.unescape(cells))
+    return found
+
+
+def made_member(made: MadeRun) -> Member:
+    return open_member(made.path, RuntimeConfig(device="cpu"))
+
+
 def address(studio: RunningServer) -> str:
     with urlopen(f"{studio.url}/api/runs", timeout=60) as answer:
         (row,) = json.load(answer)["runs"]
@@ -48,14 +64,16 @@ def address(studio: RunningServer) -> str:
 
 def test_the_cells_are_those_of_the_matrix(studio: RunningServer, made: MadeRun):
     metrics = read_run(made.path).metrics
-    with urlopen(f"{studio.url}/api{address(studio)}/matrix", timeout=60) as answer:
-        found = json.load(answer)
+    with urlopen(studio.url + address(studio), timeout=60) as answer:
+        found = drawn_from(answer.read().decode())
     assert found["classes"] == list(made.classes)
     assert found["support"] == [2] * NUM_CLASSES
     given_KK = np.zeros((NUM_CLASSES, NUM_CLASSES), int)
-    for true, said, count, step in np.reshape(found["cells"], (-1, 4)).tolist():
-        given_KK[true, said] = count
-        assert step == heat_step(count / 2)
+    for true, row in enumerate(found["rows"]):
+        for said, count, step in np.reshape(row, (-1, 3)).tolist():
+            given_KK[true, said] = count
+            assert step == heat_step(count / 2)
+    assert drawn_from(report_html(read_run(made.path), made_member(made))) == found, "the report draws the same"
     expected_KK = np.zeros_like(given_KK)
     np.add.at(expected_KK, (made.label_N, made.said_N), 1)
     assert np.array_equal(given_KK, expected_KK)
@@ -71,27 +89,27 @@ def test_many_classes_scroll_with_few_rows_in_the_page_and_keys_go_from_cell_to_
         watched.wait_until("document.querySelector('[data-pending]') === null")
         page.wait_for_load_state("networkidle")
         assert sum(page.evaluate(SENT_BYTES)) < NEEDED_KB * 1000
-        shown = "[...document.querySelectorAll('#large-matrix tbody th')].map((head) => head.textContent)"
+        shown = "[...document.querySelectorAll('.matrix.large tbody th')].map((head) => head.textContent)"
         first = page.evaluate(shown)
         assert first == list(made.classes[: len(first)])
         assert len(first) < 50
-        page.evaluate("document.getElementById('large-matrix').scrollTo(0, 99999)")
+        page.evaluate("document.querySelector('.matrix.large').scrollTo(0, 99999)")
         watched.wait_until(
-            "document.querySelector('#large-matrix tbody tr:nth-last-child(2) th')?.textContent === '89'"
+            "document.querySelector('.matrix.large tbody tr:nth-last-child(2) th')?.textContent === '89'"
         )
         last = page.evaluate(shown)
         assert last == list(made.classes[-len(last) :])
-        assert page.evaluate("document.querySelectorAll('#large-matrix thead th').length") == NUM_CLASSES + 1
+        assert page.evaluate("document.querySelectorAll('.matrix.large thead th').length") == NUM_CLASSES + 1
         for scheme, width_px in LOOKS:
             page.emulate_media(color_scheme=scheme)
             page.set_viewport_size({"width": width_px, "height": 900})
             assert watched.problems(with_axe=(scheme, width_px) == ("dark", 390)) == [], (scheme, width_px)
 
-        page.evaluate("document.getElementById('large-matrix').scrollTo(0, 0)")
+        page.evaluate("document.querySelector('.matrix.large').scrollTo(0, 0)")
         watched.wait_until(
-            "document.querySelector('#large-matrix tbody tr:nth-child(2) th')?.textContent.startsWith('00')"
+            "document.querySelector('.matrix.large tbody tr:nth-child(2) th')?.textContent.startsWith('00')"
         )
-        page.locator("#large-matrix tbody td a").first.focus()
+        page.locator(".matrix.large tbody td a").first.focus()
         told = "document.activeElement.getAttribute('aria-label')"
         filled = {(int(true), int(said)) for true, said in zip(made.label_N, made.said_N, strict=True)}
         row, column = min(filled)
@@ -106,6 +124,35 @@ def test_many_classes_scroll_with_few_rows_in_the_page_and_keys_go_from_cell_to_
         page.wait_for_selector("#cell .card")
         assert f"'{made.classes[row]}'" in page.inner_text("#cell-title")
         assert watched.problems(with_axe=False) == []
+
+
+def test_a_report_of_many_classes_has_its_matrix_and_cells_lead_to_the_images_that_are_kept(
+    browser: Any, made: MadeRun, tmp_path: Path
+):
+    written = write_report(made.path, tmp_path / "report.html")
+    with Watched(browser) as watched:
+        page = watched.page
+        page.goto(written.as_uri())
+        assert 10 < page.locator(".matrix.large tbody th").count() < 50
+        assert page.locator(".matrix.large thead th").count() == NUM_CLASSES + 1
+        for scheme, width_px in LOOKS:
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size({"width": width_px, "height": 900})
+            with_axe = (scheme, width_px) == ("dark", 390)
+            own = [each for each in watched.problems(with_axe) if not each.startswith("asks file:")]
+            assert own == [], (scheme, width_px)
+        cell = page.locator(".matrix.large td:not(.right) a").first
+        told = cell.get_attribute("title")
+        target = cell.get_attribute("href")
+        assert not page.locator(target).is_visible() or "later" not in page.locator(target).get_attribute("class")
+        cell.click()
+        assert page.locator(f"{target} img").first.is_visible()
+        true, said = (int(part) for part in target.removeprefix("#pair-").split("-"))
+        count = int(((made.label_N == true) & (made.said_N == said)).sum())
+        share = f"{100 * count / 2:.1f}"
+        images = f"{count} image{'s' if count > 1 else ''}"
+        assert told == f"{images} of '{made.classes[true]}' ({share} %) predicted as '{made.classes[said]}'"
+        assert watched.told == []
 
 
 @pytest.mark.parametrize("tab", ["/mistakes", "/classes", "/ranking", "/data"])

@@ -293,9 +293,50 @@ def test_the_evidence_of_an_image_that_is_not_kept_is_that_of_its_source_where_i
     assert told == {"message": shown.message, "layer": shown.layer, "class": member.classes[0]}
     picture = studio.get(f"{root}/picture?from=source").content
     assert (np.asarray(Image.open(io.BytesIO(picture))) == subject.prepared_HWC).all()
+    assert studio.get(f"/api{root}/source").json == {"message": ""}
+    small = np.asarray(Image.open(io.BytesIO(studio.get(f"{root}/thumbnail").content)))
+    assert (small == subject.prepared_HWC).all(), "it is no larger than 96 pixels"
+    label, said = int(arrays["label_N"][none]), int(subject.logits_K.argmax())
+    cell = studio.text(f"/runs/{studio.ids['second']}?true={label}&said={said}")
+    assert "not kept by the run: read from its source" in cell
+    changed = next(k for k in range(120) if k not in kept["seen_position_M"] and k != none)
+    told = studio.get(f"/api/runs/{studio.ids['second']}/images/{changed}/source").json["message"]
+    assert told.startswith("The network says otherwise of this image than the run wrote down"), told
     text = (run / "config.toml").read_text().replace(str(photo.parent.parent), "https://example.org/photos.tar")
     (run / "config.toml").write_text(text)
-    assert Asked(folder).get(f"/api{root}/evidence?class=0").code == "not_kept"
+    studio = Asked(folder)
+    assert studio.get(f"/api{root}/evidence?class=0").code == "not_kept"
+    assert "its source is not on this machine" in studio.get(f"/api{root}/source").json["message"]
+    cell = studio.text(f"/runs/{studio.ids['second']}?true={label}&said={said}")
+    assert "not kept by the run, and its source is not on this machine" in cell
+
+
+def test_the_grid_of_mistakes_does_not_wait_for_doubts_about_labels(
+    studio: Asked, judged: MadeRun, monkeypatch: pytest.MonkeyPatch
+):
+    from saccade.evaluate import mistakes as module
+    from saccade.evaluate.label_errors import suspect_labels
+    from saccade.evaluate.scores import probabilities_from_logits
+    from saccade.report.record import read_run
+
+    fitted: list[int] = []
+    real = module.suspect_labels
+    monkeypatch.setattr(module, "suspect_labels", lambda *given: fitted.append(1) or real(*given))
+    page = f"/runs/{studio.ids['second']}/mistakes"
+    text = studio.get(page).content.decode()
+    assert not fitted
+    assert f'data-doubts="/api/runs/{studio.ids["second"]}/doubts"' in text
+    found = studio.get(f"/api/runs/{studio.ids['second']}/doubts").json["positions"]
+    record = read_run(judged.path)
+    listed = suspect_labels(probabilities_from_logits(record.logits_NK, record.temperature), record.label_N)
+    wrong = set(np.flatnonzero(judged.said_N != judged.label_N).tolist())
+    assert sorted(found) == sorted(set(listed.position_S.tolist()) & wrong)
+    assert fitted == [1]
+    text = studio.get(page).content.decode()
+    assert "data-doubts" not in text
+    assert fitted == [1]
+    shown = re.findall(r'data-position="(\d+)".*?<span class="tag doubted"( hidden)?>', text, re.S)
+    assert {int(position) for position, hidden in shown if not hidden} == set(found) & {int(p) for p, _ in shown}
 
 
 def test_marks_are_kept_beside_the_run_change_nothing_else_and_leave_as_csv(studio: Asked, folder: Path):

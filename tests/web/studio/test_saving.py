@@ -17,6 +17,7 @@ from saccade.web.process import RunningServer
     ("path", "button", "name"),
     [
         ("/runs/{second}", "#curve-part .saves button >> text={kind}", "accuracy-correct"),
+        ("/runs/compare?run={second}&run={photos/first}", ".charts .saves button >> text={kind}", "validation-loss"),
         ("/design?network=lenet5", "#save-{kind}", "network"),
     ],
 )

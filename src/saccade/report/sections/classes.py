@@ -52,13 +52,9 @@ def _strip(metrics: Metrics, k: int) -> Markup | None:
 def interval_strip(rate: float, rate_low: float, rate_high: float) -> Markup:
     """A rate and its interval, fractions, on a strip from 0 to 100 %; silent, for figures that stand beside it."""
     low, high, value = (round(100 * part, 1) for part in (rate_low, rate_high, rate))
-    shapes = [
-        element("rect", {"class": "track", "y": 5, "width": 100, "height": 2}),
-        element("rect", {"class": "interval", "x": low, "y": 3, "width": max(1.0, high - low), "height": 6}),
-        element("rect", {"class": "value", "x": min(value, 99), "y": 1, "width": 1.5, "height": 10}),
-    ]
-    attributes = {"viewBox": "0 0 100 12", "preserveAspectRatio": "none", "class": "strip", "aria-hidden": "true"}
-    return element("svg", attributes, *shapes)
+    interval = element("rect", {"x": f"{low:g}%", "width": f"{max(1.0, high - low):.3g}%"})
+    place = element("rect", {"x": f"{min(value, 99):g}%"})
+    return element("svg", {"class": "strip", "aria-hidden": "true"}, interval, place)
 
 
 def confidence_section(record: RunRecord, promised: PromisedPrecision | None = None) -> Markup:

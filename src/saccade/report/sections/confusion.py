@@ -1,27 +1,25 @@
 """Which classes are confused: the matrix, the worst pairs in words, and the images behind every cell."""
 
-from collections.abc import Callable
+import json
 
+import numpy as np
+
+from ...core.errors import printable
 from ...core.types import Metrics
 from ...evaluate.shown_images import SHOWN_AT_ONCE, choose_of_cells, wrong_pairs
 from ..html import Markup, element, join, section, table
-from ..palette import heat_class
+from ..palette import heat_class, heat_step
 from ..pictures import Pictures
 from ..record import RunRecord
 
-MAX_MATRIX_CLASSES = 60
-PAIRS_FIRST_CLASSES = 20
+MAX_WHOLE_CLASSES = 20  # of a matrix that is there without scripts
+IN_PAGE = "#pair-{true}-{said}"  # where the images of a cell are in the same page
 MAX_PAIRS = 10
 LATER_WORDS = "The largest confusions first; a cell of the matrix brings up its own images, right answers too."
 
 
-def in_page(true: int, said: int) -> str:
-    """Where the images of a cell are in the same page."""
-    return f"#pair-{true}-{said}"
-
-
 def confusion_section(record: RunRecord, pictures: Pictures) -> Markup:
-    """Pairs and matrix; with many classes the pairs come first, with very many the matrix is left out."""
+    """Pairs and matrix, and the images of its cells; with many classes the pairs come first."""
     metrics = record.metrics
     shown = choose_of_cells(metrics, record.logits_NK, record.label_N, record.temperature, record.task)
     galleries = [
@@ -42,39 +40,43 @@ def confusion_section(record: RunRecord, pictures: Pictures) -> Markup:
     return section("confusion", "Confusion matrix", *matrix_and_pairs(metrics, filled), *behind)
 
 
-def matrix_and_pairs(
-    metrics: Metrics,
-    filled: set[tuple[int, int]],
-    address: Callable[[int, int], str] = in_page,
-    drawn_later: Markup | None = None,
-) -> list[Markup]:
-    """What the matrix shows, the matrix, and the pairs confused most; cells of `filled` lead to their images, at the
-    `address` of (true, said). `drawn_later` stands in the place of a matrix of more than 20 classes."""
-    num_classes = len(metrics.classes)
+def matrix_and_pairs(metrics: Metrics, filled: set[tuple[int, int]], address: str = IN_PAGE) -> list[Markup]:
+    """What the matrix shows, the matrix, and the pairs confused most; cells of `filled` lead to their images, at
+    `address`, which has {true} and {said} for the numbers of the classes."""
+    is_large = len(metrics.classes) > MAX_WHOLE_CLASSES
     pairs = _worst_pairs(metrics, filled, address)
-    if num_classes > PAIRS_FIRST_CLASSES and drawn_later is not None:
-        matrix: Markup | None = drawn_later
-    else:
-        matrix = _matrix(metrics, filled, address) if num_classes <= MAX_MATRIX_CLASSES else None
-    parts = [pairs, matrix] if num_classes > PAIRS_FIRST_CLASSES else [matrix, pairs]
-    is_later = matrix is not None and matrix is drawn_later
-    shares = "darker where they are more of their row" if is_later else "and below it the share of the row"
+    parts = [pairs, _drawn_later(metrics, address)] if is_large else [_matrix(metrics, filled, address), pairs]
+    shares = "darker where they are more of their row" if is_large else "and below it the share of the row"
     intro = f"Rows are the true class, columns the predicted one: the number of images, {shares}."
     if filled:
-        intro += " Click a cell for its images."
-    if matrix is None:
-        intro = f"A matrix of {num_classes} classes is too large for a page; these are the pairs confused most."
+        is_every = len(filled) == np.count_nonzero(metrics.confusion_KK)
+        intro += f" Click {'a' if is_every or not is_large else 'an underlined'} cell for its images."
     return [element("p", {}, intro), element("div", {"class": "beside"}, *parts)]
 
 
-def _matrix(metrics: Metrics, filled: set[tuple[int, int]], address: Callable[[int, int], str]) -> Markup:
+def _drawn_later(metrics: Metrics, address: str) -> Markup:
+    """The place of a matrix of many classes, with what `matrix.js` draws it from: the cells that are not empty, with
+    the rows in view alone. As markup 200 classes were 40,000 cells."""
+    rows: list[list[int]] = [[] for _ in metrics.classes]
+    for true, said in np.argwhere(metrics.confusion_KK).tolist():
+        count = int(metrics.confusion_KK[true, said])
+        rows[true] += [said, count, heat_step(count / int(metrics.support_K[true]))]
+    names = [printable(name) for name in metrics.classes]
+    found = {"classes": names, "support": metrics.support_K.tolist(), "rows": rows}
+    cells = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+    attributes = {"class": "scroll matrix large", "tabindex": "0", "role": "region", "aria-label": "Classes by classes"}
+    words = element("noscript", {}, f"A matrix of {len(names)} classes is drawn by a script.")
+    return element("div", {**attributes, "data-address": address, "data-cells": cells}, words)
+
+
+def _matrix(metrics: Metrics, filled: set[tuple[int, int]], address: str) -> Markup:
     names = metrics.classes
     head = [element("th", {"scope": "col"}, element("span", {}, name)) for name in names]
     rows = []
     for true, name in enumerate(names):
         total = int(metrics.support_K[true])
         cells = [
-            _cell(metrics, true, said, total, address(true, said) if (true, said) in filled else "")
+            _cell(metrics, true, said, total, _at(address, true, said) if (true, said) in filled else "")
             for said in range(len(names))
         ]
         rows.append(element("tr", {}, element("th", {"scope": "row"}, name), *cells))
@@ -92,6 +94,10 @@ def _matrix(metrics: Metrics, filled: set[tuple[int, int]], address: Callable[[i
             element("tbody", {}, *rows),
         ),
     )
+
+
+def _at(address: str, true: int, said: int) -> str:
+    return address.replace("{true}", str(true)).replace("{said}", str(said))
 
 
 def _cell(metrics: Metrics, true: int, said: int, total: int, leads_to: str) -> Markup:
@@ -114,14 +120,14 @@ def whole_percent(count: int, total: int) -> str:
     return ">99 %" if count < total and 200 * count >= 199 * total else f"{100 * count / total:.0f} %"
 
 
-def _worst_pairs(metrics: Metrics, filled: set[tuple[int, int]], address: Callable[[int, int], str]) -> Markup:
+def _worst_pairs(metrics: Metrics, filled: set[tuple[int, int]], address: str) -> Markup:
     pairs = wrong_pairs(metrics)[:MAX_PAIRS]
     if not pairs:
         return element("p", {}, "Nothing is confused: every image is classified correctly.")
     rows = []
     for true, said, count in pairs:
         words = f"'{metrics.classes[true]}' as '{metrics.classes[said]}'"
-        link = element("a", {"href": address(true, said)}, words) if (true, said) in filled else words
+        link = element("a", {"href": _at(address, true, said)}, words) if (true, said) in filled else words
         rows.append([link, f"{count:,}", f"{100 * count / metrics.support_K[true]:.1f} %"])
     title = element("h3", {}, "Confused most")
     headings = ["true class and predicted", "images", "of its class"]

@@ -13,13 +13,14 @@ from ...report import palette
 from ...report.signed_steps import steps_stylesheet
 from ..refusal import NO_SUCH_ROUTE, Refusal
 
-STYLE, TABLES, BENCH_STYLE = "studio.css", "tables.js", "lab/bench.css"
+STYLE, BENCH_STYLE = "studio.css", "lab/bench.css"
+OF_REPORTS = ("tables.js", "matrix.js")
 MEDIA_TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml", "png": "image/png"}
 KEPT = {"Cache-Control": "private, max-age=31536000, immutable"}  # another content has another address
 
 
 class StaticFiles:
-    """All files under `static/`, by name, the report's style before the studio's own, and the script of its tables;
+    """All files under `static/`, by name, the report's style before the studio's own, and the scripts of its tables;
     those of the Lab lie with the arithmetic that they are held to, and are pages' of `saccade learn` too."""
 
     def __init__(self) -> None:
@@ -27,7 +28,7 @@ class StaticFiles:
         self._contents |= dict(_all_under(files("saccade.filters").joinpath("page_files"), "lab/"))
         self._contents[BENCH_STYLE] = steps_stylesheet(has_switch=True).encode() + self._contents[BENCH_STYLE]
         report_style = files("saccade.report").joinpath("page.css").read_bytes()
-        self._contents[TABLES] = files("saccade.report").joinpath(TABLES).read_bytes()
+        self._contents |= {name: files("saccade.report").joinpath(name).read_bytes() for name in OF_REPORTS}
         own = self._contents[STYLE]
         self._contents[STYLE] = palette.stylesheet(has_switch=True).encode() + report_style + own
         digest = hashlib.sha256(b"\0".join(name.encode() + b"\0" + self._contents[name] for name in self.names()))

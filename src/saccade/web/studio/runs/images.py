@@ -21,7 +21,7 @@ from ..place import Studio
 from .frame import frame_of
 from .index import Run, RunIndex
 from .judged_images import NO_SUCH_IMAGE, cards_of, details_of
-from .own_images import OwnImages
+from .own_images import OwnImages, are_here
 from .records import Latest, Records, no_such_class
 from .words import page_number
 
@@ -60,8 +60,7 @@ def image_routes(studio: Studio, index: RunIndex, records: Records) -> list[Base
                 "name": printable(run.name),
                 "mark_names": MARK_NAMES,
                 "is_kept": _is_kept(record, position),
-                "is_here": own.are_here(run),
-                "why_no_map": "" if _is_kept(record, position) or own.are_here(run) else NOT_KEPT,
+                "why_no_map": "" if _is_kept(record, position) or are_here(run) else NOT_KEPT,
             }
 
         return await studio.read(request, find)
@@ -85,10 +84,36 @@ def image_routes(studio: Studio, index: RunIndex, records: Records) -> list[Base
     async def thumbnail(request: Request) -> Response:
         run, position = index.run(request.path_params["run"]), request.path_params["position"]
 
-        def find() -> bytes:
-            return picture_content(_small(_record_of(records, run, position), position))
+        def find() -> bytes | None:
+            record = _record_of(records, run, position)
+            return picture_content(_small(record, position)) if _has_picture(record, position) else None
 
-        return Response(await studio.read(request, find), headers=KEPT, media_type="image/png")
+        def read_again() -> bytes:
+            record = _record_of(records, run, position)
+            prepared_HWC = _prepared(records, own, run, record, position)
+            return picture_content(_smaller(as_picture(prepared_HWC, record.manifest.preprocessing)))
+
+        content = await studio.read(request, find) or await studio.compute(request, read_again)
+        return Response(content, headers=KEPT, media_type="image/png")
+
+    async def source(request: Request) -> Response:
+        """Whether the source still has an image as it was judged; or why it cannot be shown."""
+        run, position = index.run(request.path_params["run"]), request.path_params["position"]
+
+        def find() -> str:
+            record = _record_of(records, run, position)
+            try:
+                _prepared(records, own, run, record, position)
+            except Refusal as refusal:
+                return refusal.reason.text
+            return ""
+
+        return JSONResponse({"message": await studio.compute(request, find)})
+
+    async def doubts(request: Request) -> Response:
+        run = index.run(request.path_params["run"])
+        found = await studio.compute(request, lambda: records.mistakes(run))
+        return JSONResponse({"positions": [mistake.position for mistake in found if mistake.may_be_mislabelled]})
 
     async def evidence(request: Request) -> Response:
         found = await _evidence(request)
@@ -116,13 +141,15 @@ def image_routes(studio: Studio, index: RunIndex, records: Records) -> list[Base
         Route(f"{root}/thumbnail", thumbnail, methods=["GET"]),
         Route(f"{root}/evidence", evidence_picture, methods=["GET"]),
         Route(f"/api{root}/evidence", evidence, methods=["GET"]),
+        Route(f"/api{root}/source", source, methods=["GET"]),
+        Route("/api/runs/{run}/doubts", doubts, methods=["GET"]),
     ]
 
 
 def _mistakes(run: Run, records: Records, given: dict[str, str]) -> dict[str, Any]:
     """The grid: those of a true class, an answer, from a confidence on; a page at a time."""
     record = records.record(run)
-    found = records.mistakes(run)
+    found = records.wrong(run)
     wanted = {name: _class_of(given.get(name, ""), record) for name in ("true", "said")}
     names = {name: "" if number is None else record.classes[number] for name, number in wanted.items()}
     least = _percentage(given.get("least", ""))
@@ -139,6 +166,7 @@ def _mistakes(run: Run, records: Records, given: dict[str, str]) -> dict[str, An
     suspected = frozenset(mistake.position for mistake in found if mistake.may_be_mislabelled)
     return frame_of(run, run.look(), records) | {
         "tab": "mistakes",
+        "has_doubts": records.has_doubts(run),
         "cards": cards_of(run, record, [mistake.position for mistake in shown], suspected),
         "words": _words(len(found), len(chosen), len(record.label_N)),
         "classes": record.classes,
@@ -180,13 +208,22 @@ def _small(record: RunRecord, position: int) -> np.ndarray:
     pictures = record.pictures
     if pictures and position in pictures.thumbnails:
         return pictures.thumbnails[position]
-    image_HWC = _shown(record, position)
+    return _smaller(_shown(record, position))
+
+
+def _smaller(image_HWC: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, C) at no more than 96 pixels."""
     step = -(-max(image_HWC.shape[:2]) // THUMBNAIL_PX)
     height_px, width_px = (side // step for side in image_HWC.shape[:2])
     cut_HWC = image_HWC[: height_px * step, : width_px * step]  # the mean of squares of `step` pixels
     mean_HWC: np.ndarray = cut_HWC.reshape(height_px, step, width_px, step, -1).mean(axis=(1, 3))
     small_HWC: np.ndarray = np.rint(mean_HWC).astype(np.uint8)
     return small_HWC
+
+
+def _has_picture(record: RunRecord, position: int) -> bool:
+    """Whether the run keeps a picture of an image, at whatever size."""
+    return _is_kept(record, position) or (record.pictures is not None and position in record.pictures.thumbnails)
 
 
 def _is_kept(record: RunRecord, position: int) -> bool:
@@ -198,7 +235,7 @@ def _prepared(records: Records, own: OwnImages, run: Run, record: RunRecord, pos
     """What the network sees of an image, as the run keeps it or from its source again. Raises Refusal."""
     if record.pictures and position in record.pictures.seen:
         return record.pictures.seen[position]
-    if not own.are_here(run):
+    if not are_here(run):
         raise Refusal(Reason(404, "not_kept", NOT_KEPT))
     return own.prepared(run, records, record, position)
 

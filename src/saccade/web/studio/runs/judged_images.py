@@ -15,6 +15,7 @@ from ....report.sections.mistakes import probability_bar
 from ....runs.marks_file import Mark, read_marks
 from ...refusal import Reason
 from .index import Run
+from .own_images import are_here
 from .records import not_shown
 
 MAX_OF_CELL = 60
@@ -24,8 +25,8 @@ NO_SUCH_IMAGE = Reason(404, "no_such_image", "The run has no such image.", "It m
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """One judged image. `address` is that of its pictures, "" where the run keeps none; `is_whole`: it is kept at the
-    size that the network sees."""
+    """One judged image. `address` is that of its pictures, "" where the run keeps none; `is_here`: its source is on
+    this machine and may have it; `is_whole`: it is kept at the size that the network sees."""
 
     position: int
     name: str
@@ -33,6 +34,7 @@ class Card:
     said: str
     bars: tuple[Markup, ...]
     address: str
+    is_here: bool
     is_whole: bool
     is_right: bool
     may_be_mislabelled: bool
@@ -86,9 +88,9 @@ def cards_of(run: Run, record: RunRecord, positions: Sequence[int], suspected: C
         return []
     chosen = list(positions)
     probability_MK = probabilities_from_logits(record.logits_NK[chosen], record.temperature)
-    said_N, marks = said_of(record), marks_of(run)
+    said_N, marks, is_here = said_of(record), marks_of(run), are_here(run)
     return [
-        _card(run, record, position, int(said_N[position]), probability_K, position in suspected, marks)
+        _card(run, record, position, int(said_N[position]), probability_K, position in suspected, marks, is_here)
         for position, probability_K in zip(chosen, probability_MK, strict=True)
     ]
 
@@ -121,6 +123,7 @@ def _card(
     probability_K: np.ndarray,
     is_suspected: bool,
     marks: Mapping[str, Mark],
+    is_here: bool,
 ) -> Card:
     true = int(record.label_N[position])
     is_right = true == said
@@ -139,6 +142,7 @@ def _card(
         said=names[1],
         bars=bars,
         address=f"/runs/{run.id}/images/{position}" if has_picture else "",
+        is_here=is_here,
         is_whole=is_whole,
         is_right=is_right,
         may_be_mislabelled=is_suspected,

@@ -14,7 +14,7 @@ from ..data.opened import refuse_elsewhere
 from .index import Run
 from .records import Latest, Records, not_shown
 
-MAX_OPENED = 2
+MAX_OPENED, MAX_PREPARED = 2, 64
 ANSWER_TOLERANCE = 0.05  # of the spread of the logits: another processor rounds otherwise, another image says otherwise
 NOT_FOUND = Reason(422, "not_found", "The image is not among those of the run's source any more.")
 OTHER_IMAGE = Reason(
@@ -24,24 +24,30 @@ OTHER_IMAGE = Reason(
 )
 
 
+def are_here(run: Run) -> bool:
+    """Whether the source that the run names may be opened: a file or folder of this machine."""
+    source = run.look().config.source
+    try:
+        refuse_elsewhere(source)
+    except Refusal:
+        return False
+    return bool(source)
+
+
 class OwnImages:
     """The sources of runs, the latest few, with the place of each image by name."""
 
     def __init__(self) -> None:
         self._opened: Latest[tuple[DataSource, dict[str, int]]] = Latest(MAX_OPENED)
-
-    def are_here(self, run: Run) -> bool:
-        """Whether the source that the run names may be opened: a file or folder of this machine."""
-        source = run.look().config.source
-        try:
-            refuse_elsewhere(source)
-        except Refusal:
-            return False
-        return bool(source)
+        self._prepared: Latest[np.ndarray] = Latest(MAX_PREPARED)
 
     def prepared(self, run: Run, records: Records, record: RunRecord, position: int) -> np.ndarray:
         """What the network sees of the judged image at `position`, (H, W, C). Raises Refusal where it is not there, or
         is not what was judged."""
+        key = (run.id, run.watched.changes, position)
+        return self._prepared.get(key, lambda: self._read(run, records, record, position))
+
+    def _read(self, run: Run, records: Records, record: RunRecord, position: int) -> np.ndarray:
         source, place_of = self._source(run)
         key = record.keys[position]
         if key not in place_of:

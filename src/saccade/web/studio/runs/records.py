@@ -64,6 +64,7 @@ class Records:
     def __init__(self) -> None:
         self._records: Latest[RunRecord] = Latest(MAX_RECORDS)
         self._networks: Latest[Member] = Latest(MAX_NETWORKS)
+        self._wrong: Latest[list[Mistake]] = Latest(MAX_RECORDS)
         self._mistakes: Latest[list[Mistake]] = Latest(MAX_RECORDS)
         self.parts: Latest[str] = Latest(MAX_PARTS)  # of pages, as HTML
 
@@ -75,16 +76,25 @@ class Records:
             raise not_shown(error) from None
 
     def mistakes(self, run: Run) -> list[Mistake]:
-        """Every wrong answer, the most confident first; found once: doubts about labels are fitted to all answers.
-        Raises Refusal as `record`, and where an image has no single right answer."""
+        """Every wrong answer, the most confident first, with doubts about labels: they are fitted to all answers, which
+        takes seconds. Raises Refusal as `record`, and where an image has no single right answer."""
+        return self._found(self._mistakes, run, True)
+
+    def wrong(self, run: Run) -> list[Mistake]:
+        """The same at once, without doubts where nobody has asked for them yet. Raises Refusal as `mistakes`."""
+        has_doubts = self._mistakes.has((run.id, run.watched.changes))
+        return self.mistakes(run) if has_doubts else self._found(self._wrong, run, False)
+
+    def has_doubts(self, run: Run) -> bool:
+        """Whether `wrong` knows which labels may be wrong."""
+        return not self.record(run).task.tells_wrong_labels or self._mistakes.has((run.id, run.watched.changes))
+
+    def _found(self, kept: Latest[list[Mistake]], run: Run, with_doubts: bool) -> list[Mistake]:
         record = self.record(run)
         if record.task.is_several or record.task.is_number:
             raise Refusal(Reason(404, "no_mistakes", "This run has no single right answer an image.", "See Answers."))
-        logits_NK, label_N, temperature = record.logits_NK, record.label_N, record.temperature
-        return self._mistakes.get(
-            (run.id, run.watched.changes),
-            lambda: find_mistakes(logits_NK, label_N, record.keys, record.classes, temperature, record.task),
-        )
+        known = (record.logits_NK, record.label_N, record.keys, record.classes, record.temperature, record.task)
+        return kept.get((run.id, run.watched.changes), lambda: find_mistakes(*known, with_doubts=with_doubts))
 
     def network(self, run: Run) -> Member:
         """Its network, on the CPU. Raises Refusal where it cannot be read."""

@@ -4,20 +4,17 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import numpy as np
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from ....classify.chosen_threshold import Answering, promised_precision
 from ....classify.classifier import join_members
-from ....core.errors import printable
 from ....core.plain_numbers import whole_number
 from ....evaluate.ranking import rank
 from ....evaluate.scores import probabilities_from_logits
-from ....report.html import Markup, element, join, section
+from ....report.html import Markup, join, section
 from ....report.page import judged_sections
-from ....report.palette import heat_step
 from ....report.pictures import Pictures
 from ....report.record import RunRecord
 from ....report.sections.classes import classes_section, confidence_section
@@ -31,7 +28,7 @@ from ....report.sections.suspects import suspects_section
 from ....report.sections.transfer import transfer_section
 from ....report.sections.verdict import run_warnings, warning_list
 from ....runs.standing import Standing
-from ...refusal import NO_SUCH_ROUTE, Reason, Refusal
+from ...refusal import NO_SUCH_ROUTE, Refusal
 from ..place import Studio
 from .frame import frame_of, has_cells, status_of
 from .index import Run, RunIndex
@@ -83,16 +80,11 @@ def run_routes(studio: Studio, index: RunIndex, records: Records) -> list[BaseRo
         run = index.run(request.path_params["run"])
         return JSONResponse(await studio.read(request, lambda: status_of(run, run.look())))
 
-    async def matrix(request: Request) -> Response:
-        run = index.run(request.path_params["run"])
-        return JSONResponse(await studio.read(request, lambda: _cells(run, records)))
-
     pages: dict[str, Callable[[Request], Any]] = {
         "/runs/{run}": overview,
         **{f"/runs/{{run}}/{tab}": computed(tab, make) for tab, make in TABS.items()},
         "/runs/{run}/parts/{part}": part,
         "/api/runs/{run}": status,
-        "/api/runs/{run}/matrix": matrix,
     }
     return [Route(path, page, methods=["GET"]) for path, page in pages.items()]
 
@@ -130,32 +122,9 @@ def _has_curves(run: Run, records: Records, view: CurveView) -> bool:
 
 
 def _matrix(run: Run, record: RunRecord) -> str:
-    def address(true: int, said: int) -> str:
-        return f"/runs/{run.id}?true={true}&said={said}#cell"
-
-    later = {"class": "scroll matrix large", "tabindex": "0", "role": "region", "aria-label": "Classes by classes"}
-    later |= {"id": "large-matrix", "data-run": run.id, "data-pending": "1"}
-    words = element("noscript", {}, "A matrix of so many classes is drawn by a script.")
-    parts = matrix_and_pairs(record.metrics, cells_with_images(record), address, element("div", later, words))
+    address = f"/runs/{run.id}?true={{true}}&said={{said}}#cell"
+    parts = matrix_and_pairs(record.metrics, cells_with_images(record), address)
     return section("confusion", "Confusion matrix", *parts).text
-
-
-def _cells(run: Run, records: Records) -> dict[str, Any]:
-    """The matrix for `static/runs/matrix.js`: `cells` has true class, answer, number of images and step of the heat map
-    of each cell that is not empty, one behind the other."""
-    record = records.record(run)
-    if not has_cells(record):
-        raise Refusal(Reason(404, "no_matrix", "This run has no single right answer an image."))
-    metrics = record.metrics
-    cells = []
-    for true, said in np.argwhere(metrics.confusion_KK).tolist():
-        count = int(metrics.confusion_KK[true, said])
-        cells += [true, said, count, heat_step(count / int(metrics.support_K[true]))]
-    return {
-        "classes": [printable(name) for name in metrics.classes],
-        "support": metrics.support_K.tolist(),
-        "cells": cells,
-    }
 
 
 def _before(run: Run, records: Records) -> Markup:

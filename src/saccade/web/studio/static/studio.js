@@ -1,5 +1,6 @@
 // What every page does: the theme, the keys, the list of keys.
 
+import { offerSaving } from "./drawing.js";
 import { remember, remembered } from "./memory.js";
 
 const root = document.documentElement;
@@ -64,3 +65,4 @@ function startCopying() {
 startTheme();
 startKeys();
 startCopying();
+offerSaving(document);

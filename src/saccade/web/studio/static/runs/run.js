@@ -4,7 +4,6 @@ import { offerSaving } from "../drawing.js";
 import { ageWords, poll } from "../live.js";
 import { remembered } from "../memory.js";
 import { Curves } from "./curves.js";
-import { startLargeMatrix } from "./matrix.js";
 
 const run = document.getElementById("run");
 const viewer = document.getElementById("viewer");
@@ -114,7 +113,58 @@ async function showCell(address) {
   const response = await fetch(address);
   if (!response.ok) return;
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
-  document.getElementById("cell").replaceChildren(...page.getElementById("cell").childNodes);
+  const cell = document.getElementById("cell");
+  cell.replaceChildren(...page.getElementById("cell").childNodes);
+  readPictures(cell);
+}
+
+// --- pictures that the run does not keep, from its source
+
+const inView = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    if (!isIntersecting) continue;
+    inView.unobserve(target);
+    readAgain(target);
+  }
+});
+
+function readPictures(root) {
+  for (const place of root.querySelectorAll("[data-from]")) inView.observe(place);
+}
+
+// Put the picture in its place; or why there is none.
+async function readAgain(place) {
+  const response = await fetch(`/api${place.dataset.from}/source`);
+  const answer = await response.json();
+  const problem = response.ok ? answer.message : answer.error.message;
+  if (problem) place.textContent = problem;
+  else if ("none" in place.dataset) showSeen(place.closest("article"));
+  else place.replaceWith(Object.assign(document.createElement("img"), { src: `${place.dataset.from}/thumbnail`, alt: "", width: 96, height: 96 }));
+}
+
+// What the network sees, at its own size, as a map over it is.
+function showSeen(article) {
+  const seen = article.querySelector("[data-seen][data-source]");
+  if (!seen) return;
+  seen.src = seen.dataset.source;
+  delete seen.dataset.source;
+  seen.parentElement.hidden = false;
+  article.querySelector("[data-none]")?.remove();
+  seen.closest("figure").querySelector("figcaption").textContent = "What the network sees, read from the source again.";
+}
+
+// Which labels may be wrong takes seconds to find: the page does not wait for it.
+async function showDoubts() {
+  const grid = document.querySelector("[data-doubts]");
+  if (!grid) return;
+  const response = await fetch(grid.dataset.doubts);
+  if (!response.ok) return;
+  const { positions } = await response.json();
+  for (const position of positions) {
+    const tag = grid.querySelector(`a.open[data-position="${position}"]`)?.closest(".card").querySelector(".doubted");
+    if (tag) tag.hidden = false;
+  }
+  delete grid.dataset.doubts;
 }
 
 // --- one image
@@ -133,6 +183,7 @@ async function openImage(link) {
   content.querySelector("[data-viewer-only]").hidden = false;
   if (!viewer.open) viewer.showModal();
   showSteps();
+  readPictures(content);
 }
 
 function neighbour(step) {
@@ -187,14 +238,7 @@ async function showEvidence(article, isWanted) {
   const answer = await response.json();
   const problem = response.ok ? answer.message : `${answer.error.message} ${answer.error.hint}`.trim();
   veil.hidden = Boolean(problem);
-  const seen = article.querySelector("[data-seen][data-source]");
-  if (!problem && seen) {
-    seen.src = seen.dataset.source; // at the size that the network sees, as the map is
-    delete seen.dataset.source;
-    seen.parentElement.hidden = false;
-    article.querySelector("[data-none]")?.remove();
-    seen.closest("figure").querySelector("figcaption").textContent = "What the network sees, read from the source again.";
-  }
+  if (!problem) showSeen(article);
   if (!problem) veil.src = `${article.dataset.root}/evidence?${query}`;
   words.textContent = problem || `Evidence for '${answer.class}' in layer '${answer.layer}', from none to most (dark violet to light yellow).`;
 }
@@ -237,10 +281,10 @@ function startImages() {
 }
 
 startImages();
-offerSaving(document);
+readPictures(document);
+showDoubts();
 if (run) {
   startMatrix();
-  startLargeMatrix();
   if (curvesRoot && "pending" in curvesRoot.dataset) curves.renew();
   loadPart();
   addCopyButton();

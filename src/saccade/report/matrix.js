@@ -1,4 +1,5 @@
-// A matrix of many classes: of its rows only those in view are in the page, of their cells those that are not empty.
+// Behind tables.js, of the report and the studio: a matrix of many classes. Of its rows only those in view are in the
+// page, of their cells those that are not empty.
 
 const ROW_PX = 30;
 const ROWS_AROUND = 8;
@@ -11,16 +12,12 @@ function made(name, values = {}, ...children) {
 }
 
 class LargeMatrix {
-  constructor(root, found) {
+  constructor(root) {
+    const found = JSON.parse(root.dataset.cells);
     this.root = root;
     this.classes = found.classes;
     this.support = found.support;
-    this.address = (row, column) => `/runs/${root.dataset.run}?true=${row}&said=${column}#cell`;
-    this.cells = this.classes.map(() => []); // of each row [column, number of images, step of the heat map]
-    for (let at = 0; at < found.cells.length; at += 4) {
-      const [row, ...cell] = found.cells.slice(at, at + 4);
-      this.cells[row].push(cell);
-    }
+    this.rows = found.rows; // of each class column, number of images, step of the heat map of one cell after the other
     this.shown = new Map();
     this.above = this.gap();
     this.below = this.gap();
@@ -37,6 +34,17 @@ class LargeMatrix {
     this.draw();
   }
 
+  // Where the images of a cell are; "" where the page has none.
+  address(row, column) {
+    const address = this.root.dataset.address.replace("{true}", row).replace("{said}", column);
+    return address.startsWith("#") && !document.getElementById(address.slice(1)) ? "" : address;
+  }
+
+  cells(row) {
+    const values = this.rows[row];
+    return Array.from({ length: values.length / 3 }, (_, at) => values.slice(3 * at, 3 * at + 3));
+  }
+
   gap() {
     const row = made("tr", { className: "gap" }, made("td", { colSpan: this.classes.length + 1 }));
     row.setAttribute("aria-hidden", "true");
@@ -48,16 +56,21 @@ class LargeMatrix {
     const row = made("tr", {}, made("th", { scope: "row", title: name }, name));
     row.setAttribute("aria-rowindex", number + 2);
     let next = 0;
-    for (const [column, count, step] of this.cells[number]) {
+    for (const [column, count, step] of this.cells(number)) {
       if (column > next) row.append(made("td", { colSpan: column - next }));
       next = column + 1;
       const images = `${count.toLocaleString("en")} ${count === 1 ? "image" : "images"}`;
       const share = `${((100 * count) / this.support[number]).toFixed(1)} %`;
       const title = `${images} of '${name}' (${share}) predicted as '${this.classes[column]}'`;
-      const link = made("a", { href: this.address(number, column), title }, count.toLocaleString("en"));
-      link.setAttribute("aria-label", `${title}: show`);
-      link.dataset.column = column;
-      row.append(made("td", { className: `heat${step}${column === number ? " right" : ""}` }, link));
+      const cell = made("td", { className: `heat${step}${column === number ? " right" : ""}`, title });
+      const href = this.address(number, column);
+      const content = href ? made("a", { href, title }, count.toLocaleString("en")) : count.toLocaleString("en");
+      if (href) {
+        content.setAttribute("aria-label", `${title}: show`);
+        content.dataset.column = column;
+      }
+      cell.append(content);
+      row.append(cell);
     }
     if (next < this.classes.length) row.append(made("td", { colSpan: this.classes.length - next }));
     return row;
@@ -88,7 +101,7 @@ class LargeMatrix {
     }
   }
 
-  // The next cell that is not empty, in the direction of an arrow key.
+  // The next cell that leads to images, in the direction of an arrow key.
   moved(event) {
     const step = KEYS[event.key];
     const link = event.target.closest("a");
@@ -96,12 +109,12 @@ class LargeMatrix {
     event.preventDefault();
     let row = Number(link.closest("tr").getAttribute("aria-rowindex")) - 2;
     let column = Number(link.dataset.column);
-    const isFilled = () => this.cells[row].some((cell) => cell[0] === column);
+    const isLink = () => this.address(row, column) && this.cells(row).some((cell) => cell[0] === column);
     do {
       row += step[0];
       column += step[1];
       if (!this.classes[row] || !this.classes[column]) return;
-    } while (!isFilled());
+    } while (!isLink());
     this.show(row, column);
   }
 
@@ -118,12 +131,4 @@ class LargeMatrix {
   }
 }
 
-export async function startLargeMatrix() {
-  const root = document.getElementById("large-matrix");
-  if (!root) return;
-  const response = await fetch(`/api/runs/${root.dataset.run}/matrix`);
-  const found = await response.json();
-  if (response.ok) new LargeMatrix(root, found);
-  else root.textContent = `${found.error.message} ${found.error.hint}`.trim();
-  delete root.dataset.pending;
-}
+for (const root of document.querySelectorAll(".matrix.large")) new LargeMatrix(root);
