@@ -366,6 +366,12 @@ def _with_usable_classes(source: DataSource) -> DataSource:
     return source
 
 
+def is_there(text: str) -> bool:
+    """Whether something lies where `text` says, or some format reads it; of what was given from Python, always."""
+    place, _ = split_source_text(text)
+    return is_given(text) or is_builtin(text) or os.path.exists(place) or _find_format(place) is not None
+
+
 def is_builtin(text: str) -> bool:
     """Whether `text` is a set that comes with Saccade, such as digits."""
     return text in SOURCES and SOURCES.get(text).example == text
