@@ -2,6 +2,7 @@
 training that begins again over what was kept, never a traceback."""
 
 import json
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from tests.processes import PATIENCE_S
 from saccade import api
 from saccade.core.errors import CheckpointError, UsageError
 from saccade.data.loading.loader import Loader
+from saccade.runs.checkpoint import open_checkpoint
 from saccade.runs.log import read_events
 
 SETTINGS = ["runtime.num_threads=1", "loader.threads=1", "batch_size=256"]
@@ -74,6 +76,18 @@ def test_a_run_whose_images_lie_elsewhere_now_says_how_it_goes_on(tmp_path: Path
     (tmp_path / "later" / "photos").symlink_to(tmp_path / "begun" / "photos")
     api.train(api.TrainRequest(out=tmp_path / "begun" / "run", resume=True))
     assert weights.read_bytes() == before
+
+
+def test_a_run_is_saved_where_the_name_of_its_folder_is_no_text(tmp_path: Path):
+    """Its command, which has that name in it, could not be written: all that was trained was lost."""
+    out = tmp_path / os.fsdecode(b"run \xff")
+    asked = api.TrainRequest(
+        source="digits", model="conv 2 f3 | gap | fc 10", epochs=1, out=out, settings=[*SETTINGS, "input.size_px=8"]
+    )
+    api.train(asked, command=f"saccade train digits --out '{out.name}'")
+    assert open_checkpoint(out / "checkpoint-best").manifest.origin.command == (
+        r"saccade train digits --out 'run \udcff'"
+    )
 
 
 def flip(path: Path) -> None:

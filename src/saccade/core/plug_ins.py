@@ -14,6 +14,7 @@ from typing import Any, get_args, get_origin
 
 from .errors import ContractError, SaccadeError, counted, printable, shell_word
 
+GONE = "If a plug-in brought it, install that plug-in again."  # of a name in a run that is not registered here
 WORDS = {str: "text", int: "a whole number", bool: "true or false"}
 
 _known: dict[str, str] = {}  # the top package of every plug-in, and what a person knows it by

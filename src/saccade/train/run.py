@@ -16,7 +16,7 @@ from ..core import atomic, lock
 from ..core.agreement import agreed, from_first, refuse_other_images, use_timeout
 from ..core.apart import first_apart
 from ..core.display import Displayed
-from ..core.errors import ConfigError, Stopped, StorageError, counted, printable
+from ..core.errors import ConfigError, Stopped, StorageError, counted, printable, storable
 from ..core.ranks import ALONE, Ranks, current_ranks
 from ..core.runtime import Runtime, environment, seeded, send, start
 from ..core.types import Preprocessing
@@ -400,7 +400,7 @@ def told_judging(images: Images, num_images: int, ranks: Ranks, progress: RunPro
 
 def describe_weights(config: RunConfig, images: Images, runtime: Runtime, command: str) -> Manifest:
     """The manifest of the run's checkpoints, before any step."""
-    provenance = {"command": command, "seed": config.seed, "config_digest": config.digest()}
+    provenance = {"command": storable(command), "seed": config.seed, "config_digest": config.digest()}
     return Manifest(
         model=config.model,
         preprocessing=images.preprocessing,
