@@ -108,7 +108,7 @@ from .train.progress import BegunOnce, NotedOnce, OneOfSeveral, RunProgress, Sil
 from .train.range_test import RangeTest
 from .train.range_test import find_learning_rate as find_rate
 from .train.request import TrainRequest, asked_for, named_train, refuse_test_fraction
-from .train.resume_references import refuse_unnamed_source, refuse_unnamed_weights
+from .train.resume_references import refuse_moved_source, refuse_unnamed_source, refuse_unnamed_weights
 from .train.run import TrainResult
 from .train.run import train as run_training
 from .train.run_directory import (
@@ -1328,6 +1328,7 @@ def _resumed(
     config = folder.load_config()
     if config.verb != verb:
         raise UsageError(_of_another_verb(out, config.verb))
+    refuse_moved_source(config, out)
     wanted = asked(config)
     refuse_more_epochs(config, wanted, out)
     refuse_changes(config, wanted)
@@ -1346,6 +1347,7 @@ def _resumed_plan(request: TrainRequest, out: Path | None) -> tuple[EnsemblePlan
             f"A resumed ensemble goes on as it began: it has {plan.num_members} members, now {request.ensemble}.\n"
             f"Leave --ensemble out, or start a new one with another --out."
         )
+    refuse_moved_source(plan.run, out)
     wanted = asked_for(request, plan.run)
     refuse_changes(plan.run, wanted)
     refuse_unnamed_source(plan.run, str(request.source), out)
@@ -1469,6 +1471,7 @@ def _resumed_folds(
             f"A resumed run goes on as it began: it has {plan.num_folds} folds, now {request.folds}.\n"
             f"Leave --folds out, or start a new run with another --out."
         )
+    refuse_moved_source(plan.run, out)
     wanted = asked(plan.run)
     refuse_more_epochs(plan.config(), wanted.model_copy(update={"split": plan.config().split}), out)
     refuse_changes(plan.run, wanted)

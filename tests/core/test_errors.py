@@ -1,5 +1,8 @@
 """The error tree: exit codes, printable names, suggestions."""
 
+import copy
+import pickle
+
 import pytest
 
 from saccade.core import errors
@@ -27,6 +30,19 @@ def test_an_image_error_names_the_file_and_keeps_the_reason():
     error = errors.ImageError("cats/a\nb.jpg", "the file is empty (0 bytes).")
     assert error.message == "cats/a\\nb.jpg: the file is empty (0 bytes)."
     assert error.reason == "the file is empty (0 bytes)."
+
+
+def test_an_error_goes_through_pickle_as_it_is():
+    """A pool of processes whose worker raised an ImageError waited for ever for its result."""
+    image = errors.ImageError("a.jpg", "the file is empty (0 bytes).")
+    image.is_agreed = True
+    for made in (copy.copy(image), copy.deepcopy(image), pickle.loads(pickle.dumps(image))):  # noqa: S301
+        assert type(made) is errors.ImageError
+        assert (made.args, vars(made)) == (image.args, vars(image))
+        assert (made.message, made.key, made.is_agreed) == (image.message, "a.jpg", True)
+    for kind in set(subclasses(errors.SaccadeError)) - {errors.ImageError}:
+        made = pickle.loads(pickle.dumps(kind("no")))  # noqa: S301
+        assert (type(made), made.message) == (kind, "no")
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_entry_points_of_other_distributions_are_loaded(package: str, monkeypatc
     registry = open_registry(package)
 
     class Point:
-        name = "outside"
+        name, module, dist = "outside", "another_distribution", None
 
         def load(self) -> None:
             registry.add(SimpleNamespace(name="outside"), "another_distribution")

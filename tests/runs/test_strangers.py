@@ -142,6 +142,7 @@ def test_weights_whose_answers_overflow_are_refused_and_never_a_nan(run: Path, i
         ("temperature", 1e-308, "'temperature' must be 0.001 or more, not 1e-308"),
         ("classes", ["a"] * 10, "'classes': the class 'a' stands there twice"),
         ("model", "resnet9999", "manifest.json, model: Unknown model 'resnet9999'."),
+        ("model", "resnet9999", ".\nIf a plug-in brought it, install that plug-in again."),
         ("model", "conv 2 f3 | poool", "manifest.json, model: Unknown layer 'poool'."),
     ],
 )
@@ -294,7 +295,10 @@ def test_a_network_that_a_configuration_names_and_no_checkpoint_has_is_told_with
         shutil.rmtree(run / name)
     with pytest.raises(ConfigError.__mro__[1]) as error:
         api.train(api.TrainRequest(source="digits", out=run, resume=True))
-    assert error.value.message == f"{path}: Unknown model 'nobody'. 'saccade models' lists all {num_models()}."
+    assert error.value.message == (
+        f"{path}: Unknown model 'nobody'. 'saccade models' lists all {num_models()}.\n"
+        "If a plug-in brought it, install that plug-in again."
+    )
 
 
 def num_models() -> int:

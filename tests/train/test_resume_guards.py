@@ -2,6 +2,7 @@
 training that begins again over what was kept, never a traceback."""
 
 import json
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -9,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tests.processes import PATIENCE_S
 
 from saccade import api
 from saccade.core.errors import CheckpointError, UsageError
 from saccade.data.loading.loader import Loader
+from saccade.runs.checkpoint import open_checkpoint
 from saccade.runs.log import read_events
 
 SETTINGS = ["runtime.num_threads=1", "loader.threads=1", "batch_size=256"]
@@ -45,6 +48,46 @@ def resume(run: Path, *settings: str) -> list[str]:
     listener = Listener()
     api.train(api.TrainRequest(out=run, resume=True, settings=list(settings)), listener)
     return listener.notes
+
+
+def test_a_run_whose_images_lie_elsewhere_now_says_how_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It said only that there is no such folder, which nobody had named, and took no other."""
+    draw = np.random.default_rng(0)
+    for number in range(12):
+        folder = tmp_path / "begun" / "photos" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(0, 256, (8, 8), dtype=np.uint8)).save(folder / f"{number}.png")
+    (tmp_path / "later").mkdir()
+    monkeypatch.chdir(tmp_path / "begun")
+    settings = [*SETTINGS, "split.test_fraction=0.4", "input.size_px=8"]
+    asked = api.TrainRequest(source="photos", model="conv 2 f3 | gap | fc 2", epochs=1, out="run", settings=settings)
+    weights = api.train(asked).run_dir.resolve() / "checkpoint-last" / "weights.safetensors"
+    before = weights.read_bytes()
+    monkeypatch.chdir(tmp_path / "later")
+    for source in ("", tmp_path / "begun" / "photos"):
+        with pytest.raises(CheckpointError) as error:
+            api.train(api.TrainRequest(source=source, out=tmp_path / "begun" / "run", resume=True))
+        assert error.value.message == (
+            f"The images of the run {tmp_path}/begun/run are not where it began with them: 'photos' (looked in "
+            f"{tmp_path}/later).\n"
+            "Go on in the folder where it was begun, or let that name lead to them: ln -s IMAGES photos\n"
+            "They have to be the same images; for others, start a new run with another --out."
+        )
+    (tmp_path / "later" / "photos").symlink_to(tmp_path / "begun" / "photos")
+    api.train(api.TrainRequest(out=tmp_path / "begun" / "run", resume=True))
+    assert weights.read_bytes() == before
+
+
+def test_a_run_is_saved_where_the_name_of_its_folder_is_no_text(tmp_path: Path):
+    """Its command, which has that name in it, could not be written: all that was trained was lost."""
+    out = tmp_path / os.fsdecode(b"run \xff")
+    asked = api.TrainRequest(
+        source="digits", model="conv 2 f3 | gap | fc 10", epochs=1, out=out, settings=[*SETTINGS, "input.size_px=8"]
+    )
+    api.train(asked, command=f"saccade train digits --out '{out.name}'")
+    assert open_checkpoint(out / "checkpoint-best").manifest.origin.command == (
+        r"saccade train digits --out 'run \udcff'"
+    )
 
 
 def flip(path: Path) -> None:

@@ -158,12 +158,26 @@ def main() -> None:
         if isinstance(error, PermissionError) and error.filename and not debug:
             _fail(NO_PERMISSION.format(name=brief(error.filename, 200)), 1)
         if debug or not is_too_many_files(error):
+            _tell_of_plug_in(error, debug)
             raise
         _fail(TOO_MANY_FILES, 1)
     except (MemoryError, RuntimeError) as error:
         if debug or not _memory_ran_out(error):
+            _tell_of_plug_in(error, debug)
             raise
         _fail(OUT_OF_MEMORY, 1)
+    except Exception as error:
+        _tell_of_plug_in(error, debug)
+        raise
+
+
+def _tell_of_plug_in(error: Exception, debug: bool) -> None:
+    """End where it is a plug-in that fails; a fault of our own keeps its traceback."""
+    from ..core.plug_ins import told_of_plug_in
+
+    message = None if debug else told_of_plug_in(error)
+    if message is not None:
+        _fail(message, 1)
 
 
 def _fail(message: str, status: int, error: SaccadeError | None = None) -> NoReturn:

@@ -31,6 +31,7 @@ An `assert` states what cannot happen; it never guards what a person can type or
 import difflib
 import shlex
 from collections.abc import Iterable
+from typing import Any
 
 MAX_TYPED = 200  # characters of a name that a command in a message repeats
 TOO_LONG_NAME = "The name '{name}...' is longer than a name on this disk can be.\nGive the path of a file or a folder."
@@ -46,6 +47,17 @@ class SaccadeError(Exception):
     def message(self) -> str:
         """What, where, the likely cause and the next step, in one to four lines."""
         return str(self.args[0]) if self.args else type(self).__name__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle, as it is: a pool of processes waits for ever for an error that cannot be made again."""
+        return _made_again, (type(self), self.args), dict(self.__dict__)
+
+
+def _made_again(kind: type[SaccadeError], args: tuple[object, ...]) -> SaccadeError:
+    """An error as it was, without its constructor, which may take other arguments than it keeps."""
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 class UsageError(SaccadeError):

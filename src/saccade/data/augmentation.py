@@ -23,11 +23,12 @@ that turning and mirroring do not depend on sizes. Pixel (column, row) lies at i
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 
 from ..core.config import FrozenConfig
+from ..core.errors import ContractError
 from ..core.registry import Registry
 from ..core.types import Preprocessing
 
@@ -171,12 +172,76 @@ class Mixing(Augmentation):
     mix: Callable[[Drawn, np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-AUGMENTATIONS: Registry[Augmentation] = Registry("augmentation", "augmentations", "saccade.data.augment")
+KINDS = (Framing, Geometric, Warping, Colouring, Choosing, Pixel, Erasing, Mixing)
+NO_STRENGTHS = ("border", "active", "strengths_of")  # what AugmentConfig has besides one field for each augmentation
+
+
+def _what_is_wrong(augmentation: Augmentation) -> str:
+    """Its name is a field of AugmentConfig, and a key of `--set`; without strengths nothing may happen."""
+    name = augmentation.name
+    if not isinstance(augmentation, KINDS):
+        return f"it must be one of {', '.join(kind.__name__ for kind in KINDS)}, not a plain Augmentation"
+    if not name.isidentifier() or hasattr(FrozenConfig, name) or name in NO_STRENGTHS:
+        return "its name is no key of a configuration: use letters, digits and _, and no name that means something else"
+    try:
+        acts = augmentation.strengths().is_active
+    except (TypeError, ValueError, AttributeError) as error:
+        return f"its strengths cannot be made without values ({type(error).__name__}); give each a default"
+    return "by the defaults of its strengths it changes images; give each the value that does nothing" if acts else ""
+
+
+AUGMENTATIONS: Registry[Augmentation] = Registry(
+    "augmentation", "augmentations", "saccade.data.augment", Augmentation, _what_is_wrong
+)
 
 
 def register(augmentation: Augmentation, origin: str) -> None:
     """Enter `augmentation` under its name; `origin` is the module's `__name__`."""
     AUGMENTATIONS.add(augmentation, origin)
+
+
+def num_drawn(entry: Augmentation, strengths: Strengths, scene: Scene) -> int:
+    """How many numbers `entry` draws for a sample. Raises ContractError where it does not give a number of them."""
+    num = entry.num_draws(strengths, scene)
+    if not isinstance(num, int | np.integer) or num < 0:
+        _refuse_result(entry, "num_draws", repr(num)[:40], "a whole number from 0")
+    return int(num)
+
+
+def matrices_of(entry: Geometric | Colouring, drawn: Drawn, scene: Scene, num: int) -> np.ndarray:
+    """matrix_B33 of a Geometric, or matrix_B34 of a Colouring, for B = `num` samples.
+
+    Raises ContractError where they are not, or not finite: another shape would be stretched to fit in silence.
+    """
+    matrices = entry.matrices(drawn, scene)
+    shape = (num, 3, 3 if isinstance(entry, Geometric) else 4)
+    if not isinstance(matrices, np.ndarray) or matrices.shape != shape:
+        _refuse_result(entry, "matrices", matrices, f"numbers of the shape {shape}")
+    if not np.isfinite(matrices).all():
+        _refuse_result(entry, "matrices", "a value that is not finite", "finite numbers")
+    return matrices
+
+
+def changed_by(entry: Pixel, drawn: Drawn, row: int, image_HWC: np.ndarray, scene: Scene) -> np.ndarray:
+    """The image as `entry` changes it. Raises ContractError where it has another shape or type than before."""
+    changed_HWC = entry.change(drawn, row, image_HWC, scene)
+    is_array = isinstance(changed_HWC, np.ndarray)
+    if not is_array or changed_HWC.shape != image_HWC.shape or changed_HWC.dtype != image_HWC.dtype:
+        _refuse_result(entry, "change", changed_HWC, f"{image_HWC.dtype} of the shape {image_HWC.shape}")
+    return changed_HWC
+
+
+def _refuse_result(entry: Augmentation, function: str, given: object, wanted: str) -> NoReturn:
+    """Raise ContractError for what a function of an augmentation gives."""
+    if isinstance(given, np.ndarray):
+        given = f"{given.dtype} of the shape {given.shape}"
+    elif not isinstance(given, str):
+        given = f"a value of type {type(given).__name__}"
+    raise ContractError(
+        f"The augmentation '{entry.name}' of {AUGMENTATIONS.origin(entry.name)} breaks a promise: its {function} gives "
+        f"{given}, not {wanted}.\n"
+        f"Leave it out, or correct it there; saccade.testing.check_augmentation('{entry.name}') tells more."
+    )
 
 
 def identities(num: int, columns: int = 3) -> np.ndarray:

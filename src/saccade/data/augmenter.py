@@ -26,6 +26,8 @@ from .augmentation import (
     Scene,
     Warping,
     identities,
+    matrices_of,
+    num_drawn,
 )
 from .augmentation_policy import AugmentConfig
 from .images.bands import network_pixels
@@ -124,22 +126,23 @@ class Augmenter:
         """
         scene = Scene(preprocessing=self.preprocessing, epoch=epoch, border=self.canvas.border)
         draw_B = index_B if draw_B is None else draw_B
-        drawn = {entry.name: self._draw(entry, scene, draw_B) for entry in self._active}
+        drawn = {entry.name: self.draw(entry, scene, draw_B) for entry in self._active}
         if self.preprocessing.has_bands:
             for choosing in self._choosing:  # what is left out of bands does not happen
                 places = [k for k, operation in enumerate(choosing.operations) if not _serves_bands(operation)]
                 drawn[choosing.name]["operation"][np.isin(drawn[choosing.name]["operation"], places)] = -1
         geometry_B33, colour_B34 = identities(len(index_B)), identities(len(index_B), columns=4)
         for entry in self._geometric:
-            geometry_B33 = geometry_B33 @ entry.matrices(drawn[entry.name], scene)
+            geometry_B33 = geometry_B33 @ matrices_of(entry, drawn[entry.name], scene, len(index_B))
         for choosing in self._choosing:
             chosen = drawn[choosing.name]
             own_B33 = chosen_geometry(choosing.operations, chosen["operation"], chosen["value"], scene)
             geometry_B33 = geometry_B33 @ own_B33
         for entry in self._projective:
-            geometry_B33 = geometry_B33 @ entry.matrices(drawn[entry.name], scene)
+            geometry_B33 = geometry_B33 @ matrices_of(entry, drawn[entry.name], scene, len(index_B))
         for colouring in self._colouring:
-            colour_B34 = colour.compose(colour_B34, colouring.matrices(drawn[colouring.name], scene))
+            own_B34 = matrices_of(colouring, drawn[colouring.name], scene, len(index_B))
+            colour_B34 = colour.compose(colour_B34, own_B34)
         return Plan(
             index_B=index_B,
             scene=scene,
@@ -263,10 +266,11 @@ class Augmenter:
         """box_B4 of every augmentation that covers a part of an image: (top, bottom, left, right) in output pixels."""
         return [entry.boxes(plan.drawn[entry.name], plan.scene) for entry in self._erasing]
 
-    def _draw(self, entry: Augmentation, scene: Scene, index_B: np.ndarray) -> Drawn:
+    def draw(self, entry: Augmentation, scene: Scene, index_B: np.ndarray) -> Drawn:
+        """The parameters of `entry` for the samples `index_B`."""
         strengths = self.config.strengths_of(entry)
         epoch = scene.epoch if entry.every_epoch else 0
-        numbers_BN = uniform(self.seed, epoch, entry.name, index_B, entry.num_draws(strengths, scene))
+        numbers_BN = uniform(self.seed, epoch, entry.name, index_B, num_drawn(entry, strengths, scene))
         return entry.draw(strengths, numbers_BN, scene)
 
 

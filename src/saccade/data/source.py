@@ -18,6 +18,7 @@ from ..core.task import GRADE, NUMBER, ONE_LABEL, Task
 from ..core.types import Record, Sample
 from .images.decode import decode_image
 from .records import RecordTable, table_of_labels, table_of_records
+from .sound_source import what_is_wrong
 from .source_text import MARK, NOTHING_CHOSEN, ChosenColumns, parse_chosen, split_source_text
 from .sources.shared.listing import refuse_no_text
 from .sources.shared.targets import check_target, order_of_grades, parse_number
@@ -93,7 +94,7 @@ class SourceFormat:
     priority: int = 50  # lower is asked first; `folder`, which takes any directory, is asked last
 
 
-SOURCES: Registry[SourceFormat] = Registry("source", "sources", "saccade.data.sources")
+SOURCES: Registry[SourceFormat] = Registry("source", "sources", "saccade.data.sources", SourceFormat)
 GIVEN_SOURCES: GivenObjects[DataSource] = GivenObjects("sources")
 
 
@@ -250,7 +251,11 @@ def _open_any(text: str, target: str = "") -> DataSource:
     refuse_whole_disk(text)
     entry = _find_format(text)
     if entry is not None:
-        return _with_usable_classes(_as_asked(_opened(entry, text, chosen), chosen.target))
+        return _with_usable_classes(
+            _as_asked(
+                sound(_opened(entry, text, chosen), f"'{entry.name}' of {SOURCES.origin(entry.name)}"), chosen.target
+            )
+        )
     if is_address(text) and not is_hub(text):
         check_address(text)
         raise DataError(
@@ -322,6 +327,21 @@ def _no_columns(text: str, format_name: str, columns: str) -> str:
     )
 
 
+def sound(source: DataSource, called: str = "") -> DataSource:
+    """`source`, once what somebody else's class says of its images can be true. Raises DataError; `called` names it."""
+    kind = type(source)
+    called = called or f"{kind.__module__}.{kind.__qualname__}"
+    if kind.__module__.partition(".")[0] == __name__.partition(".")[0]:
+        return source
+    what = what_is_wrong(source) if isinstance(source, DataSource) else "it must be made from DataSource"
+    if what:
+        raise DataError(
+            f"The source {printable(called[:200])} cannot be used: {what}.\n"
+            f"Correct it there; saccade.testing.check_source says what else a source promises."
+        )
+    return source
+
+
 def _with_usable_classes(source: DataSource) -> DataSource:
     """`source`, whatever its kind, once its classes are what a checkpoint can hold. Raises DataError."""
     where = printable(source.name[:200])
@@ -344,6 +364,12 @@ def _with_usable_classes(source: DataSource) -> DataSource:
             )
         seen.add(name)
     return source
+
+
+def is_there(text: str) -> bool:
+    """Whether something lies where `text` says, or some format reads it; of what was given from Python, always."""
+    place, _ = split_source_text(text)
+    return is_given(text) or is_builtin(text) or os.path.exists(place) or _find_format(place) is not None
 
 
 def is_builtin(text: str) -> bool:

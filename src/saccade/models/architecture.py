@@ -192,7 +192,15 @@ class Networks(Registry[Architecture]):
         ]
 
 
-MODELS = Networks("model", "models", "saccade.models.zoo")
+def _what_is_wrong(architecture: Architecture) -> str:
+    spec = architecture.default_spec
+    sizes = (spec.num_classes, *spec.input_CHW) if isinstance(spec.input_CHW, tuple) else ()
+    if len(sizes) != 4 or not all(type(size) is int and size > 0 for size in sizes):
+        return f"'default_spec' must have classes, channels, height and width, each 1 or more, not {spec!r}"[:300]
+    return ""
+
+
+MODELS = Networks("model", "models", "saccade.models.zoo", Architecture, _what_is_wrong)
 
 
 def register(architecture: Architecture, origin: str) -> None:
@@ -205,7 +213,13 @@ def build_model(name: str, spec: ModelSpec) -> nn.Module:
     architecture = MODELS.get(name)
     if spec.num_classes < 1 or min(spec.input_CHW) < 1:
         raise ModelError(f"{name} needs at least one class and a positive input size, got {spec}.")
-    return architecture.build(spec)
+    network = architecture.build(spec)
+    if not isinstance(network, nn.Module):
+        raise ModelError(
+            f"The network {name} of {MODELS.origin(name)} cannot be used: its build gives a value of type "
+            f"{type(network).__name__}, not a torch.nn.Module.\nCorrect it there."
+        )
+    return network
 
 
 def does_not_fit(model: str, layer: str, spec: ModelSpec, why: str, remedy: str) -> NoReturn:

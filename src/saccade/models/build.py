@@ -9,6 +9,7 @@ from torch import nn
 
 from ..core.errors import ModelError, brief
 from ..core.in_memory import is_given
+from ..core.plug_ins import is_plug_in
 from ..core.torch_private.tracing import TorchDispatchMode
 from .architecture import MODELS, ModelSpec, build_model
 from .network_in_memory import copy_given
@@ -54,6 +55,12 @@ def registered_name(text: str) -> str:
         return text
     name, plus, head = text.partition("+")
     return MODELS.get(name).name + plus + head
+
+
+def is_of_others(text: str) -> bool:
+    """Whether the network `text` is somebody else's code: a caller's of the library, or a plug-in's."""
+    name = text.partition("+")[0]
+    return is_given(text) or (not is_notation(text) and name in MODELS and is_plug_in(MODELS.origin(name)))
 
 
 @contextmanager

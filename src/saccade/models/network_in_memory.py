@@ -1,4 +1,5 @@
-"""A network that a caller of the library built: checked, and copied, since what a person gave stays as it is.
+"""A network that a caller of the library built: checked, and copied, since what a person gave stays as it is. The
+networks of plug-ins are checked here, too.
 
 No file says how to build such a network. Its name in a checkpoint carries a digest of its structure: kinds of layers,
 names, shapes and types of its tensors. Who loads the checkpoint gives the network again, with whatever weights.
@@ -36,7 +37,7 @@ def known_network(given: str | nn.Module | None) -> Iterator[str]:
     if given is None or isinstance(given, str):
         yield given or ""
     else:
-        _refuse_unusable(given)
+        refuse_unusable(given)
         with GIVEN_NETWORKS.known(type(given).__name__, structure_digest(given), given) as text:
             yield text
 
@@ -97,7 +98,7 @@ def check_given(network: nn.Module, text: str, spec: ModelSpec) -> None:
         )
 
 
-def _refuse_unusable(network: nn.Module) -> None:
+def refuse_unusable(network: nn.Module) -> None:
     """Raise UsageError or ModelError for what no checkpoint could hold, or a run could not train."""
     if not isinstance(network, nn.Module):
         kind = f"the class {network.__name__}" if isinstance(network, type) else f"of type {type(network).__name__}"

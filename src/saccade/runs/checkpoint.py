@@ -24,6 +24,7 @@ from ..core.documents import DeniedError, DocumentError, read_plain_file
 from ..core.errors import CheckpointError, DeniedRun, ModelError, TrainingError, UnknownNameError, printable, shell_word
 from ..core.in_memory import is_given
 from ..core.plain_files import open_plain_file, refuse_denied_run, refuse_long_name
+from ..core.plug_ins import GONE
 from ..core.runtime import DRAWS
 from ..core.task import Task
 from ..models.architecture import ModelSpec
@@ -108,7 +109,8 @@ class Checkpoint:
         except (UnknownNameError, ModelError) as error:
             if is_given(self.manifest.model):
                 raise  # it has no file, and says how to give it again
-            raise CheckpointError(f"{printable(str(self.folder / MANIFEST))}, model: {error.message}") from None
+            remedy = f"\n{GONE}" if isinstance(error, UnknownNameError) else ""
+            raise CheckpointError(f"{printable(str(self.folder / MANIFEST))}, model: {error.message}{remedy}") from None
 
     def _not_of(self, reason: str) -> CheckpointError:
         return CheckpointError(

@@ -187,15 +187,15 @@ def check_description(subject: Subject) -> None:
 def check_draws(subject: Subject) -> None:
     """Draws depend on (seed, epoch, sample) and on nothing else, and differ between them."""
     entry, index_B = subject.entry, np.array([5, 900, 17, 2**31])
-    plan = Augmenter(subject.config, COLOUR, SEED).plan(3, index_B)
-    for name, value in plan.drawn[entry.name].items():
+    augmenter = Augmenter(subject.config, COLOUR, SEED)
+    for name, value in augmenter.draw(entry, Scene(preprocessing=COLOUR, epoch=3), index_B).items():
         if not isinstance(value, np.ndarray) or len(value) != len(index_B):
             subject.broken(
                 f"the parameter '{name}' does not have one value for each sample",
                 "Return arrays whose first axis is the batch, as long as uniform_BN",
                 entry.draw,
             )
-    again = Augmenter(subject.config, COLOUR, SEED).plan(3, index_B)
+    plan, again = augmenter.plan(3, index_B), Augmenter(subject.config, COLOUR, SEED).plan(3, index_B)
     alone = [Augmenter(subject.config, COLOUR, SEED).plan(3, index_B[[row]]) for row in range(len(index_B))]
     is_pure = all(same_draws(plan.take(np.array([row])), alone[row]) for row in range(len(index_B)))
     if not same_draws(plan, again) or not is_pure:

@@ -9,9 +9,9 @@ import os
 from pathlib import Path
 
 from ..core.addresses import is_hub, is_plain_path, shown
-from ..core.errors import UsageError, printable, shell_word, typed_word
+from ..core.errors import CheckpointError, UsageError, brief, printable, shell_word, typed_word
 from ..core.in_memory import is_given
-from ..data.source import is_builtin
+from ..data.source import is_builtin, is_there
 from ..data.source_text import split_source_text
 from .config import RunConfig
 
@@ -34,6 +34,20 @@ def refuse_unnamed_source(begun: RunConfig, given: str, run: Path) -> None:
         f"The run {printable(str(run))} reads its images from '{shown(begun.source)}'.\n"
         f"A run from somebody else may name any place, so --resume opens only paths on this machine unasked.\n"
         f"If you want that one, name it again: {resume_command(begun, run)}"
+    )
+
+
+def refuse_moved_source(begun: RunConfig, run: Path) -> None:
+    """Raise CheckpointError where the run's images do not lie where it says, as after a move of either."""
+    if not is_followed(begun.source) or is_there(begun.source):
+        return
+    place, _ = split_source_text(begun.source)
+    seen_from = "" if os.path.isabs(place) else f" (looked in {printable(os.getcwd())})"
+    link = f"ln -s IMAGES {shell_word(place[:200])}"
+    raise CheckpointError(
+        f"The images of the run {printable(str(run))} are not where it began with them: '{brief(place)}'{seen_from}.\n"
+        f"Go on in the folder where it was begun, or let that name lead to them: {link}\n"
+        f"They have to be the same images; for others, start a new run with another --out."
     )
 
 

@@ -16,8 +16,7 @@ from ..core import atomic, lock
 from ..core.agreement import agreed, from_first, refuse_other_images, use_timeout
 from ..core.apart import first_apart
 from ..core.display import Displayed
-from ..core.errors import ConfigError, Stopped, StorageError, counted, printable
-from ..core.in_memory import is_given
+from ..core.errors import ConfigError, Stopped, StorageError, counted, printable, storable
 from ..core.ranks import ALONE, Ranks, current_ranks
 from ..core.runtime import Runtime, environment, seeded, send, start
 from ..core.types import Preprocessing
@@ -28,9 +27,9 @@ from ..data.loading.loader import build_loader
 from ..data.opening_line import opening_line
 from ..data.random_numbers import permutation
 from ..evaluate.verdict import metrics_json, verdicts
-from ..models.build import resolve_model
+from ..models.build import is_of_others, resolve_model
 from ..models.layers import set_stochastic_depth
-from ..models.network_in_memory import check_given
+from ..models.network_in_memory import check_given, refuse_unusable
 from ..models.new_head import network_words
 from ..models.surgery import ALL
 from ..runs.judging_work import num_passes
@@ -274,7 +273,8 @@ def start_training(config: RunConfig, images: Images, runtime: Runtime) -> Train
     refuse_too_large(config, images.spec, runtime)
     with seeded(config.seed):
         model = resolve_model(config.model, images.spec)
-        if is_given(config.model):
+        if is_of_others(config.model):
+            refuse_unusable(model)
             check_given(model, config.model, images.spec)
         initialise_from_images = getattr(model, "initialise_from_images", None)
         if initialise_from_images is not None:
@@ -400,7 +400,7 @@ def told_judging(images: Images, num_images: int, ranks: Ranks, progress: RunPro
 
 def describe_weights(config: RunConfig, images: Images, runtime: Runtime, command: str) -> Manifest:
     """The manifest of the run's checkpoints, before any step."""
-    provenance = {"command": command, "seed": config.seed, "config_digest": config.digest()}
+    provenance = {"command": storable(command), "seed": config.seed, "config_digest": config.digest()}
     return Manifest(
         model=config.model,
         preprocessing=images.preprocessing,

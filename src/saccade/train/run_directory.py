@@ -22,6 +22,7 @@ from ..core.errors import (
     printable,
     shell_word,
 )
+from ..core.plug_ins import GONE
 from ..data.augmentation_policy import AugmentConfig
 from ..data.source_text import split_source_text
 from ..runs.checkpoint import holds_checkpoint
@@ -149,7 +150,8 @@ def naming_config(folder: RunFolder, name: str = CONFIG) -> Iterator[None]:
         if not folder.resume or type(error) not in kinds:
             raise
         where = printable(str(folder.path / name))
-        raise type(error)(error.message if where in error.message else f"{where}: {error.message}") from None
+        remedy = f"\n{GONE}" if type(error) is UnknownNameError else ""
+        raise type(error)(error.message if where in error.message else f"{where}: {error.message}{remedy}") from None
 
 
 # What a run may go on with another value of: how images are read, not what is computed of them.

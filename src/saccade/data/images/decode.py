@@ -141,6 +141,9 @@ def decode_image(
         if content.dtype == np.uint16 or content.ndim == 3 and content.shape[2] != 3:
             return _finished(stored_array(content), white)
         return DecodedImage(image_HWC=as_rgb(content), mode="L" if content.ndim == 2 else "RGB", rotated=False)
+    if not isinstance(content, bytes):
+        kind = type(content).__name__
+        raise ImageError(key, f"its source gives a value of type {kind}, not the bytes of a file or its pixels.")
     if not content:
         raise ImageError(key, "the file is empty (0 bytes).")
     refuse_large_image(key, len(content))

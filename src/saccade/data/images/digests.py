@@ -19,9 +19,11 @@ _MULTIPLIER_W = np.random.Generator(np.random.PCG64(0)).integers(0, 1 << 64, BLO
 
 
 def content_digest(content: bytes | np.ndarray) -> bytes:
-    """16 bytes that equal files share: BLAKE2b of the encoded bytes, or of shape and pixels."""
+    """16 bytes that equal files share: BLAKE2b of the encoded bytes, or of shape and pixels; of anything else zeros."""
     if isinstance(content, bytes):
         return hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
+    if not isinstance(content, np.ndarray) or content.dtype.hasobject:
+        return bytes(DIGEST_BYTES)  # it is not decoded, either
     digest = hashlib.blake2b(repr(content.shape).encode(), digest_size=DIGEST_BYTES)
     digest.update(np.ascontiguousarray(content).data)
     return digest.digest()

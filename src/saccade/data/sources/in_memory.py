@@ -13,7 +13,7 @@ from ...core.errors import DataError, ImageError, brief, printable
 from ...core.given import text_of
 from ...core.task import ONE_LABEL, SEVERAL_LABELS, Task
 from ...core.types import MAX_BANDS, AnyPath, Record
-from ..source import GIVEN_SOURCES, DataSource
+from ..source import GIVEN_SOURCES, DataSource, sound
 from .shared.image_files import read_file
 from .shared.label_lists import RowLabels, SettledLabels
 from .shared.listing import check_classes, class_order, parse_split, refuse_twins
@@ -165,6 +165,7 @@ def known_source(given: GivenImages) -> Iterator[str]:
     if isinstance(source, str):
         yield source
     else:
+        sound(source)
         with GIVEN_SOURCES.known(source.name, source.digest, source) as text:
             yield text
 

@@ -19,7 +19,9 @@ from ...augmentation import (
     Operation,
     Pixel,
     Scene,
+    changed_by,
     identities,
+    matrices_of,
 )
 from .colour import compose, recolour
 
@@ -144,7 +146,7 @@ def chosen_geometry(
             entry = AUGMENTATIONS.get(operation.augmentation) if len(rows) and operation.augmentation else None
             if isinstance(entry, Geometric):
                 parameters = operation.parameters(value_BN[rows, number], scene)
-                matrix_B33[rows] = matrix_B33[rows] @ entry.matrices(parameters, scene)
+                matrix_B33[rows] = matrix_B33[rows] @ matrices_of(entry, parameters, scene, len(rows))
     return matrix_B33
 
 
@@ -171,12 +173,12 @@ def change_image(
     """
     for entry, drawn, row in steps:
         if isinstance(entry, Colouring):
-            own_B34 = entry.matrices(drawn, scene)[[row]]
+            own_B34 = matrices_of(entry, drawn, scene, 1)[[row]]
             matrix_34 = (own_B34 if matrix_34 is None else compose(matrix_34[None], own_B34))[0]
         elif isinstance(entry, Pixel):
             if matrix_34 is not None:
                 image_HWC, matrix_34 = recolour(image_HWC, matrix_34), None
-            image_HWC = entry.change(drawn, row, image_HWC, scene)
+            image_HWC = changed_by(entry, drawn, row, image_HWC, scene)
     if matrix_34 is not None:
         recolour(image_HWC, matrix_34, out_HWC)
     else:
