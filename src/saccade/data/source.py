@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from .images.decode import decode_image
 from .records import RecordTable, table_of_labels, table_of_records
 from .source_text import MARK, NOTHING_CHOSEN, ChosenColumns, parse_chosen, split_source_text
 from .sources.shared.listing import refuse_no_text
-from .sources.shared.targets import check_target, order_of_grades, parse_number
+from .sources.shared.targets import check_target, number_hint, order_of_grades, parse_number
 
 MAX_CLASSES = 100_000
 MAX_CLASS_CHARACTERS = 256
@@ -59,6 +59,10 @@ class DataSource(ABC):
     def table(self) -> RecordTable:
         """All records as arrays. A source that keeps arrays gives them; here every record is asked for."""
         return table_of_records(map(self.record, range(len(self))), len(self))
+
+    def notes_besides(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """`notes` where these columns of a table are used all the same, for something besides the labels."""
+        return self.notes
 
     far_bytes: int = 0  # of the files at a distance that images are read from
 
@@ -152,6 +156,10 @@ class NumberSource(DataSource):
         """What the source has there."""
         return self.source.read(index)
 
+    def notes_besides(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """As of the source."""
+        return self.source.notes_besides(columns)
+
     def shard_N(self) -> np.ndarray | None:
         """As of the source."""
         return self.source.shard_N()
@@ -196,6 +204,10 @@ class GradeSource(DataSource):
         """What the source has there."""
         return self.source.read(index)
 
+    def notes_besides(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """As of the source."""
+        return self.source.notes_besides(columns)
+
     def shard_N(self) -> np.ndarray | None:
         """As of the source."""
         return self.source.shard_N()
@@ -238,7 +250,7 @@ def _open_any(text: str, target: str = "") -> DataSource:
     if not text:
         raise DataError("No source of images was named.\nGive a folder, or a built-in set such as digits.")
     if is_given(text):
-        return _with_usable_classes(_as_asked(_given_source(text), target))
+        return _with_hint(_with_usable_classes(_as_asked(_given_source(text), target)))
     text, chosen = split_source_text(text)
     name, mark, rest = text.partition(MARK)
     if mark and is_builtin(name):
@@ -250,7 +262,7 @@ def _open_any(text: str, target: str = "") -> DataSource:
     refuse_whole_disk(text)
     entry = _find_format(text)
     if entry is not None:
-        return _with_usable_classes(_as_asked(_opened(entry, text, chosen), chosen.target))
+        return _with_hint(_with_usable_classes(_as_asked(_opened(entry, text, chosen), chosen.target)))
     if is_address(text) and not is_hub(text):
         check_address(text)
         raise DataError(
@@ -313,6 +325,14 @@ def _as_asked(source: DataSource, target: str) -> DataSource:
     if not target or source.task.target == target:
         return source
     return NumberSource(source) if target == "number" else GradeSource(source)
+
+
+def _with_hint(source: DataSource) -> DataSource:
+    """`source`, with a note where its classes are probably measured numbers."""
+    hint = number_hint(source.classes, len(source)) if source.task.is_one and not source.task.target else ""
+    if hint and hint not in source.notes:
+        source.notes = (*source.notes, hint)
+    return source
 
 
 def _no_columns(text: str, format_name: str, columns: str) -> str:

@@ -297,7 +297,7 @@ def test_a_list_beside_class_folders_is_told_and_not_read(tmp_path: Path):
     assert open_source(str(tmp_path)).notes == (
         "1 file passed over: 1 .csv",
         "scores.csv is not read: the folders say what the images are. "
-        f"To read a list instead: saccade train {tmp_path}/scores.csv",
+        f"To read a list instead, give it in place of the folder: {tmp_path}/scores.csv",
     )
 
 
@@ -325,11 +325,11 @@ def test_classes_that_lie_deeper_are_named(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("train/_annotations.csv", "If {0} says it: saccade train {0}."),
+        ("train/_annotations.csv", "If {0} says it, give it in place of the folder: {0}."),
         ("labels.xlsx", "If {0} says it, save it as CSV with the columns file and label, and give that."),
         (
             "readme.txt",
-            "List the images in a CSV file with the columns file and label: saccade train {folder}/labels.csv.",
+            "List the images in a CSV file with the columns file and label, such as {folder}/labels.csv.",
         ),
     ],
 )
@@ -366,14 +366,14 @@ REFUSED = {
         "train/b.png",
         "test/c.png",
     ): "The folder {0} holds parts of a set (train and test) without class "
-    "folders: nothing says which image is what.\nList the images in a CSV file with the columns file and label: "
-    "saccade train {0}/labels.csv.\nOr put the images of each class into a sub-folder, such as {0}/train/cat.",
+    "folders: nothing says which image is what.\nList the images in a CSV file with the columns file and label, "
+    "such as {0}/labels.csv.\nOr put the images of each class into a sub-folder, such as {0}/train/cat.",
     ("cat/a.png", "dog/b.png", "test/c.png"): "The folder {0} has 'test', which is called like a part of a set, beside "
     "cat, dog: is it a class?\nMove it out of the folder; or, if it is a class, give it another name.",
     ("val/cat/a.png", "test/cat/b.png"): "The folder {0} has test and val, but no train: are they splits or classes?\n"
     "Add the folder train, or give one part alone, such as {0}/test.",
     ("Dataset/cat/a.png", "Dataset/dog/b.png", "Examples/c.png"): "The folder {0} holds Dataset, Examples, which are "
-    "called like folders of files, not like classes.\nGive the one with the class folders, such as saccade train "
+    "called like folders of files, not like classes.\nGive the one with the class folders, such as "
     "{0}/Dataset; or rename the folders after their classes.",
     (
         "first/cat/a.png",
@@ -382,11 +382,11 @@ REFUSED = {
         "second/dog/d.png",
     ): "The folder {0}: each of first, second "
     "holds the same sub-folders (cat, dog), so either may be the classes.\n"
-    "If cat, dog are the classes, give one folder: saccade train {0}/first.\n"
+    "If cat, dog are the classes, give one folder: {0}/first.\n"
     "If first, second are, list the images in a CSV file with the columns file and label.",
     ("originals/cat/a.png", "originals/dog/b.png", "more/bird/c.png", "more/cat/d.png", "more/dog/e.png"): "The folder "
     "{0}: each of more, originals holds the same sub-folders (cat, dog), so either may be the classes.\n"
-    "If cat, dog are the classes, give one folder: saccade train {0}/more.\n"
+    "If cat, dog are the classes, give one folder: {0}/more.\n"
     "If more, originals are, list the images in a CSV file with the columns file and label.",
     (
         "cat/train/a.png",
@@ -407,7 +407,7 @@ REFUSED = {
     "of the set in one (car_test, car_train, dog_test, dog_train).\n"
     "Put the parts above the classes, such as car_test as test/car.",
     ("images/a.png", "images/b.png", "labels.json"): "The folder {0} has one class only, 'images': there is nothing to "
-    "tell apart.\nIf {0}/labels.json says it: saccade train {0}/labels.json.",
+    "tell apart.\nIf {0}/labels.json says it, give it in place of the folder: {0}/labels.json.",
     ("a.png", "labels.txt"): "The folder {0} holds images but no sub-folders.\n"
     "If {0}/labels.txt says it, save it as CSV with the columns file and label, and give that. Or put the images of "
     "each class into a sub-folder named after it, such as {0}/cat and {0}/dog.",

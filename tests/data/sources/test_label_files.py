@@ -94,7 +94,7 @@ def test_a_second_list_of_the_images_is_told(tmp_path: Path):
     assert listing(tmp_path) == [("1.png", "a", None), ("2.png", "b", None)]
     assert open_source(str(tmp_path)).notes == (
         f"{used.name} says what the images are; metadata.csv beside it lists images, too, and is not read. To read "
-        f"that instead: saccade train {other}",
+        f"that instead, give it in place of the folder: {other}",
     )
 
 
@@ -246,7 +246,7 @@ def test_unclear_columns_are_refused_with_the_command_that_reads_them(tmp_path: 
     assert refusal(tmp_path) == (
         f"{path} has no column 'label'; its first line is: id, colour, size.\n"
         "Name the columns file,label and, where you have them, split and group.\n"
-        f"Or say which one it is, as in saccade train {path} --label-column colour."
+        f"Or say which one it is, as in --label-column colour or '{path}?label=colour'."
     )
     assert listing(f"{tmp_path}?label=colour") == [("a.png", "red", None), ("b.png", "blue", None)]
 
@@ -256,7 +256,7 @@ def test_two_columns_that_may_be_the_label_are_refused(tmp_path: Path):
     path = table(tmp_path / "train.csv", "id,breed,species\na,tabby,cat\nb,boxer,dog\n")
     assert refusal(tmp_path) == (
         f"{path} has two columns for the label: 'breed' and 'species'.\n"
-        f"Choose one, as in saccade train {path} --label-column breed; or rename the other."
+        f"Choose one, as in --label-column breed or '{path}?label=breed'; or rename the other."
     )
 
 
@@ -267,7 +267,9 @@ def test_the_label_chosen_as_the_group_is_told_and_no_taken_column_is_proposed(t
         f"{path}: the column 'label' is the label and the group.\nChoose a column for each."
     )
     path = table(tmp_path / "other.csv", "file,patient_id,one,two\na.png,1,x,y\nb.png,2,y,x\n")
-    assert refusal(with_columns(str(path), ChosenColumns(group="patient_id"))).endswith(" --label-column one.")
+    assert refusal(with_columns(str(path), ChosenColumns(group="patient_id"))).endswith(
+        f" --label-column one or '{path}?label=one'."
+    )
 
 
 def test_a_first_line_that_is_a_row_is_not_lost(tmp_path: Path):

@@ -119,7 +119,7 @@ def _list_hint(folder: Path, parts: dict[str, Path]) -> str:
     """How the labels can be given: by a file that lies there and may say them, or by one to write."""
     where = printable(str(folder))
     return unread_list(folder, parts["train"]) or (
-        f"List the images in a CSV file with the columns file and label: saccade train {where}/labels.csv."
+        f"List the images in a CSV file with the columns file and label, such as {where}/labels.csv."
     )
 
 
@@ -134,7 +134,7 @@ def unread_list(*places: Path) -> str:
                 return f"If {path} says it, save it as CSV with the columns file and label, and give that."
             if is_list:
                 path = printable(str(place / name))
-                return f"If {path} says it: saccade train {shell_word(place / name)}."
+                return f"If {path} says it, give it in place of the folder: {shell_word(place / name)}."
     return ""
 
 
@@ -178,7 +178,7 @@ def _refuse_no_classes(folder: Path, names: list[str], split_of: dict[str, str])
     if len(holding) > 1:
         raise DataError(
             f"The folder {where} holds {_listed(holding)}, which are called like folders of files, not like classes.\n"
-            f"Give the one with the class folders, such as saccade train {printable(str(folder / holding[0]))}; "
+            f"Give the one with the class folders, such as {printable(str(folder / holding[0]))}; "
             f"or rename the folders after their classes."
         )
     if len(names) < 2 or len(names) > MAX_COMPARED_CLASSES:
@@ -198,7 +198,7 @@ def _refuse_no_classes(folder: Path, names: list[str], split_of: dict[str, str])
             f"The folder {where}: each of {_listed(names)} holds the same sub-folders ({_listed(in_all)}), "
             f"so either may be the classes.\n"
             f"If {_listed(in_all)} are the classes, give one folder: "
-            f"saccade train {printable(str(folder / names[0]))}.\n"
+            f"{printable(str(folder / names[0]))}.\n"
             f"If {_listed(names)} are, list the images in a CSV file with the columns file and label."
         )
 

@@ -134,7 +134,7 @@ def _other_lists(folder: Path) -> list[str]:
     shown = ", ".join(map(printable, found[:4])) + (f" and {len(found) - 4:,} more" if len(found) > 4 else "")
     return [
         f"{shown} {'is' if len(found) == 1 else 'are'} not read: the folders say what the images are. "
-        f"To read a list instead: saccade train {shell_word(folder / found[0])}"
+        f"To read a list instead, give it in place of the folder: {shell_word(folder / found[0])}"
     ]
 
 
