@@ -24,8 +24,22 @@ from .sources.shared.targets import check_target, number_hint, order_of_grades, 
 
 MAX_CLASSES = 100_000
 MAX_CLASS_CHARACTERS = 256
-TO_CONVERT = (".xlsx", ".xls", ".ods", ".txt")
+TO_CONVERT = (".xlsx", ".xls", ".ods", ".txt", ".xml", ".yaml", ".yml")
 ARCHIVES = (".zip", ".rar", ".7z", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
+
+
+# endings of files with many images that are not read as they are, and how their images get out
+_SAVE = "Write its images as files, one sub-folder for each class; or give the arrays from Python (docs/python.md)."
+PACKED = {
+    **dict.fromkeys((".npz", ".mat", ".h5", ".hdf5", ".pkl", ".pickle", ".pt", ".lmdb", ".mdb", ".rec"), _SAVE),
+    **dict.fromkeys((".tfrecord", ".tfrecords"), "Write its images as files, one sub-folder for each class."),
+    ".arrow": "Write it as Parquet: datasets.load_from_disk(FOLDER)['train'].to_parquet('train.parquet').",
+}
+
+
+def how_to_unpack(name: str) -> str:
+    """What to do with a file of an ending of PACKED."""
+    return next(how for ending, how in PACKED.items() if name.lower().endswith(ending))
 
 
 class DataSource(ABC):
@@ -280,6 +294,8 @@ def _open_any(text: str, target: str = "") -> DataSource:
             f"'{shown(text)}' is an archive, which is not read as it is.\n"
             f"Unpack it, and give the folder with the images or their labels."
         )
+    if text.lower().endswith(tuple(PACKED)):
+        raise DataError(f"'{shown(text)}' holds images in a form that is not read.\n{how_to_unpack(text)}")
     if text.lower().endswith(TO_CONVERT):
         raise DataError(
             f"'{shown(text)}' is not a list that is read.\n"
@@ -329,7 +345,9 @@ def _as_asked(source: DataSource, target: str) -> DataSource:
 
 def _with_hint(source: DataSource) -> DataSource:
     """`source`, with a note where its classes are probably measured numbers."""
-    hint = number_hint(source.classes, len(source)) if source.task.is_one and not source.task.target else ""
+    if not source.task.is_one or source.task.target:
+        return source
+    hint = number_hint(source.classes, len(source))
     if hint and hint not in source.notes:
         source.notes = (*source.notes, hint)
     return source

@@ -23,6 +23,7 @@ COLUMNS = {
 USUAL_FILE = (
     *("id", "image_id", "imageid", "img_id", "image_name", "imagename", "img_name", "img", "images", "name", "photo"),
     *("filepath", "file_path", "image_path", "imagepath", "img_path", "image_file", "file_id", "filenames", "picture"),
+    *("id_code", "image_index", "imagefile", "imagefilename", "image_filename", "relative_path", "fname", "uuid"),
 )
 USUAL_LABEL = (
     *(
@@ -38,6 +39,7 @@ USUAL_LABEL = (
         "category_name",
     ),
     *("label_name", "class_label", "class_id", "label_id", "category_id", "target_name", "finding", "y"),
+    *("classid", "labelid", "finding_labels", "label_group", "emotion", "style"),
 )
 GROUP_WORDS = {"id", "patient", "subject", "video", "group", "session", "person", "animal", "lesion", "individual"}
 SPLIT_WORDS = {"split", "fold", "subset", "partition", "set", "part"}
@@ -266,6 +268,8 @@ def _missing(table: Table, purpose: str, taken: Set[int | None] = frozenset()) -
     rest = [name for number, name in enumerate(table.names) if number not in taken]
     if len(table.names) > 1 and rest:
         other = f"\nOr say which one it is, as in {how_to_choose(table, purpose, rest[0])}."
+        if purpose == "file":  # every column was looked at
+            other = "\nNo column holds names of files that lie beside or below it: put it there, or correct the names."
     return (
         f"{table.where} has no column '{purpose}'; its first line is: {_shown(table)}.\n"
         f"Name the columns file,label and, where you have them, split and group.{other}"

@@ -24,10 +24,9 @@ from ..shared.listing import (
     UNSPLIT,
     PackedNames,
     check_classes,
+    parts_by_folder,
     refuse_twins,
     split_name,
-    split_number,
-    splits_among,
 )
 from ..shared.targets import NUMBER, number_hint
 from .columns import find_columns, hints
@@ -37,7 +36,6 @@ from .rows import NO_GROUP, ManifestRows
 from .tables import ENDINGS, Table, open_table
 
 NO_LABEL = {"nan", "null", "n/a", "#n/a", "<na>"}  # what programs write where there is none
-MAX_FOLDERS = 20  # among which the parts of a set are looked for
 
 
 class Manifest(DataSource):
@@ -58,7 +56,7 @@ class Manifest(DataSource):
             refuse_twins(where, self.classes, "Write the label the same way in every row.")
         self._labels = settled.of_rows(np.array(rows.labels))
         self._names = rows.names
-        self._part_N = _parts_by_folder(rows.names, np.array(rows.parts, dtype=np.int8))
+        self._part_N = _parts(rows)
         self._group_N = np.array(rows.groups, dtype=np.int32)
         self._group_names = rows.group_names
         self._root = os.fsencode(root)
@@ -171,21 +169,11 @@ def _read_tables(labels: LabelFiles, place: Path, chosen: ChosenColumns) -> tupl
     return rows, root, unused
 
 
-def _parts_by_folder(names: PackedNames, part_N: np.ndarray) -> np.ndarray:
-    """`part_N`, or where no row has a split and the first folder of each file is a part of the set, those parts."""
-    if (part_N != UNSPLIT).any():
-        return part_N
-    number_of: dict[bytes, int] = {}
-    folder_N = np.empty(len(names), np.int8)
-    for index in range(len(names)):
-        folder, slash, _ = names[index].partition(b"/")
-        if not slash or (folder not in number_of and len(number_of) == MAX_FOLDERS):
-            return part_N
-        folder_N[index] = number_of.setdefault(folder, len(number_of))
-    split_of = splits_among(map(os.fsdecode, number_of))
-    if len(split_of) < len(number_of) or "train" not in split_of.values() or len(set(split_of.values())) == 1:
-        return part_N
-    return np.array([split_number(split_of[os.fsdecode(folder)]) for folder in number_of], np.int8)[folder_N]
+def _parts(rows: ManifestRows) -> np.ndarray:
+    """The split of each row, or where no row has one those of the folders that the files lie in."""
+    part_N = np.array(rows.parts, dtype=np.int8)
+    by_folder_N = None if (part_N != UNSPLIT).any() else parts_by_folder(rows.names)
+    return part_N if by_folder_N is None else by_folder_N
 
 
 def _unlisted(labels: LabelFiles, root: Path, names: PackedNames) -> list[str]:
