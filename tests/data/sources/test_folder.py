@@ -341,6 +341,20 @@ def test_parts_without_classes_name_the_file_that_may_say_them(tmp_path: Path, n
     assert error.value.message.splitlines()[1] == hint.format(tmp_path / name, folder=tmp_path)
 
 
+def test_a_part_is_told_by_its_path(tmp_path: Path):
+    plant(tmp_path, "train/a/1.png", "train/b/2.png", "val/images/3.png")
+    assert open_source(str(tmp_path)).notes == ("'val/images' has no class folders: its 1 image is not used",)
+
+
+def test_a_file_of_many_images_is_told_how_they_get_out(tmp_path: Path):
+    path = tmp_path / "set.npz"
+    path.write_bytes(b"x")
+    assert refusal(path) == (
+        f"'{path}' holds images in a form that is not read.\nWrite its images as files, one sub-folder for each class; "
+        "or give the arrays from Python (docs/python.md)."
+    )
+
+
 def test_a_folder_of_images_inside_a_part_is_no_class(tmp_path: Path):
     plant(tmp_path, "train/images/a/1.png", "train/images/b/2.png", "test/images/a/3.png", "test/images/b/4.png")
     assert parts(tmp_path) == {"a": {"train", "test"}, "b": {"train", "test"}}
@@ -407,7 +421,29 @@ REFUSED = {
     "of the set in one (car_test, car_train, dog_test, dog_train).\n"
     "Put the parts above the classes, such as car_test as test/car.",
     ("images/a.png", "images/b.png", "labels.json"): "The folder {0} has one class only, 'images': there is nothing to "
-    "tell apart.\nIf {0}/labels.json says it, give it in place of the folder: {0}/labels.json.",
+    "tell apart.\nIf {0}/labels.json says it, save it as CSV with the columns file and label, and give that.",
+    ("images/cat/a.png", "images/dog/b.png", "parts/c.txt"): "The folder {0} has images in 'images' alone: its "
+    "sub-folders are no classes.\nDid you mean {0}/images, which has several sub-folders?",
+    ("train/images/a.png", "train/labels/a.txt", "data.yaml"): "The folder {0} has images in 'images' alone: its "
+    "sub-folders are no classes.\nIf {0}/data.yaml says it, save it as CSV with the columns file and label, and give "
+    "that.",
+    (
+        "patient01/a.png",
+        "patient02/b.png",
+        "train.jsonl",
+    ): "The folder {0} would be learned by who or what is shown: its "
+    "classes are patient01, patient02 and so on.\nIf {0}/train.jsonl says it, give it in place of the folder: "
+    "{0}/train.jsonl.\nOr, if these are the classes, move that file out of the folder.",
+    ("images/a.png", "annotations/masks/a.png", "annotations/list.txt"): "The folder {0} holds annotations, images, "
+    "which are called like folders of files, not like classes, and have no class folders.\nIf {0}/annotations/list.txt "
+    "says it, save it as CSV with the columns file and label, and give that.",
+    ("train/a.png", "test1/b.png", "sampleSubmission.csv"): "The folder {0} holds parts of a set (train and test1) "
+    "without class folders: nothing says which image is what.\nList the images in a CSV file with the columns file and "
+    "label, such as {0}/labels.csv.\nOr put the images of each class into a sub-folder, such as {0}/train/cat.",
+    ("data.arrow",): "The folder {0} holds no image files, but data.arrow.\nWrite it as Parquet: "
+    "datasets.load_from_disk(FOLDER)['train'].to_parquet('train.parquet').",
+    ("train.mat",): "The folder {0} holds no image files, but train.mat.\nWrite its images as files, one sub-folder "
+    "for each class; or give the arrays from Python (docs/python.md).",
     ("a.png", "labels.txt"): "The folder {0} holds images but no sub-folders.\n"
     "If {0}/labels.txt says it, save it as CSV with the columns file and label, and give that. Or put the images of "
     "each class into a sub-folder named after it, such as {0}/cat and {0}/dog.",

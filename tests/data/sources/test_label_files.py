@@ -77,6 +77,32 @@ def test_listed_images_in_the_folder_where_one_is_are_not_called_unlisted(
     assert open_source(where).notes == ("1 image is not listed in labels.csv: not used",)
 
 
+def test_names_that_begin_with_the_folder_of_the_table_count_from_above_it(tmp_path: Path):
+    plant(tmp_path, "set/train/a.png", "set/train/b.png")
+    path = table(tmp_path / "set" / "train.csv", "Path,label\nset/train/a.png,cat\nset/train/b.png,dog\n")
+    assert [(key, label) for key, label, _ in listing(path)] == [("set/train/a.png", "cat"), ("set/train/b.png", "dog")]
+
+
+FIRST_LINES = {
+    "sep=;\nfile;label\na.png;cat\n": "{0} begins with 'sep=', not with the names of the columns.\n"
+    "Remove that line, or the sign, so that the names come first: file,label.",
+    "# by me\nfile,label\na.png,cat\n": "{0} begins with '# by me', not with the names of the columns.\n"
+    "Remove that line, or the sign, so that the names come first: file,label.",
+    "file,label\nhttps://x.org/a.png,cat\n": "{0} names its images by addresses, such as https:/x.org/a.png.\n"
+    "Download the images, and give the names of the files; images are not fetched from a table.",
+    "emotion,pixels\n1,3 3 3\n": "{0} has no column 'file'; its first line is: emotion, pixels.\n"
+    "Name the columns file,label and, where you have them, split and group.\n"
+    "No column holds names of files that lie beside or below it: put it there, or correct the names.",
+}
+
+
+@pytest.mark.parametrize("text", FIRST_LINES, ids=range(len(FIRST_LINES)))
+def test_tables_that_other_programs_write_are_told_for_what_they_are(tmp_path: Path, text: str):
+    plant(tmp_path, "a.png", "b.png")
+    path = table(tmp_path / "t.csv", text)
+    assert refusal(path) == FIRST_LINES[text].format(path)
+
+
 def test_a_part_without_a_list_is_told_with_the_number_of_its_images(tmp_path: Path):
     plant(tmp_path, "train/a.png", "train/b.png", "train/c.png", "test/d.png", "test/e.png")
     table(tmp_path / "train" / "metadata.csv", "file_name,label\na.png,cat\nb.png,dog\n")

@@ -269,7 +269,7 @@ SLIPS = {
     ),
     "file,label\nz,cat\nb.png,dog\n": (
         "{csv}: its first file, z, is neither in {folder} nor in a folder below it.\n"
-        "Put the CSV file beside or above the images. Give the names with their endings, such as .jpg."
+        "Put labels.csv beside or above the images. Give the names with their endings, such as .jpg."
     ),
 }
 

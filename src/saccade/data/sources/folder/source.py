@@ -27,6 +27,7 @@ from ..shared.listing import (
     PackedNames,
     check_classes,
     class_order,
+    is_generic,
     refuse_absent_classes,
     refuse_twins,
     split_name,
@@ -185,7 +186,7 @@ def _check_counts(folder: Path, parts: Parts, classes: tuple[str, ...], label_N:
             pass  # only what is no image is counted
     remedy = "Add images to them, or remove the empty folders."
     with_images = [name for name in classes if name not in empty]
-    if len(with_images) == 1 and len(classes) > 1:
+    if len(with_images) == 1 and len(classes) > 1 and is_generic(with_images[0]):
         is_whole = parts[0][1] is None
         inner = _first_that_branches(parts[0][0] / with_images[0]) if is_whole else None
         raise DataError(
