@@ -97,7 +97,7 @@ def test_a_bad_file_is_named_and_not_in_the_export(saccade: Callable, run: Path,
     Path("new/06 é.png").write_bytes(b"no image at all")
     done = saccade("predict", run, "new", option, "out")
     assert done.status == 1
-    assert done.errors.endswith("error: 2 of 20 files could not be read; they are not in out.\n")
+    assert done.errors.endswith("error: 2 of 20 could not be read; they are not in out.\n")
     if option == "--fiftyone":
         assert len(json.loads(Path("out/labels.json").read_text())["labels"]) == 18
         assert len(list(Path("out/data").iterdir())) == 18

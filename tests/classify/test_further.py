@@ -61,11 +61,11 @@ def test_costs_and_all_answers_are_told_and_written(saccade: Callable, run: Path
 
 
 def test_parts_of_the_images_are_compared_by_size_and_by_columns(saccade: Callable, run: Path, tmp_path: Path):
-    digits, lines = Digits(), ["file,label,scanner"]
+    digits, lines = Digits(), ["file,label,scanner,lens"]
     for index in range(120):
         image = Image.fromarray(digits.read(index))
         image.resize((8 + index % 3 * 8,) * 2).save(tmp_path / f"{index:03d}.png")
-        lines.append(f"{index:03d}.png,{digits.classes[digits.record(index).label]},{'old' if index % 2 else 'new'}")
+        lines.append(f"{index:03d}.png,{digits.classes[digits.record(index).label]},{'old' if index % 2 else 'new'},x")
     (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
     finished = saccade("evaluate", run, tmp_path / "labels.csv", "--slices", "--slice-column", "scanner", "--json")
     assert finished.status == 0, finished.errors
@@ -77,11 +77,12 @@ def test_parts_of_the_images_are_compared_by_size_and_by_columns(saccade: Callab
     finished = saccade("evaluate", run, tmp_path / "labels.csv", "--slice-column", "scanner")
     assert "p, corrected\ncolumn scanner  new" in finished.output
     assert "brightness" not in finished.output
+    assert "labels.csv: columns that are not used: lens\n" in finished.output
     assert finished.output.endswith("worse than the other images (2 were looked at).\n")
     finished = saccade("evaluate", run, tmp_path / "labels.csv", "--slice-column", "scaner")
     assert finished.errors.endswith(
         f"error: {tmp_path}/labels.csv has no column 'scaner'. Did you mean 'scanner'?\n"
-        "Its columns: file, label, scanner.\n"
+        "Its columns: file, label, scanner, lens.\n"
     )
     finished = saccade("evaluate", run, "digits", "--slice-column", "scanner")
     assert finished.errors.endswith(

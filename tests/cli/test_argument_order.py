@@ -103,6 +103,35 @@ def test_arguments_in_each_others_places_are_told_with_the_command_that_was_mean
     assert (finished.status, finished.output) == (2, "")
 
 
+MEANT = {
+    ("transfer", "runs/a", "my photos"): "saccade transfer 'my photos' --weights runs/a",
+    ("train", "my photos", "runs/a", "--epochs", "1"): "saccade transfer 'my photos' --weights runs/a",
+    ("train", "resnet18", "digits"): "saccade train digits --model resnet18",
+    ("transfer", "digits", "resnet18"): "saccade transfer digits --backbone resnet18",
+    ("train", "my photos/train", "my photos/test"): "saccade train 'my photos'",
+    ("explain", "runs/a"): "saccade explain runs/a IMAGE...",
+    ("features", "my photos"): "saccade features RUN 'my photos' (RUN: see saccade runs)",
+    ("similar", "cat.jpg"): "saccade similar RUN cat.jpg FILE-OR-FOLDER-OR-SOURCE... (RUN: see saccade runs)",
+}
+
+
+@pytest.mark.parametrize("typed", MEANT)
+def test_too_many_arguments_or_too_few_are_told_with_the_command_that_was_meant(
+    saccade: Callable, typed: tuple[str, ...]
+):
+    finished = saccade(*typed)
+    assert (finished.status, finished.output) == (2, "")
+    assert finished.errors.splitlines()[1:] == [f"Did you mean: {MEANT[typed]}", f"Help: saccade {typed[0]} --help"]
+
+
+def test_images_without_a_run_are_told_where_the_run_goes(saccade: Callable):
+    assert [saccade(*typed).errors for typed in (["evaluate", "digits"], ["predict", "cat.jpg"], ["predict", "x"])] == [
+        "error: evaluate needs a run and a source: saccade evaluate RUN digits (RUN: see saccade runs)\n",
+        "error: predict needs a run and images: saccade predict RUN cat.jpg (RUN: see saccade runs)\n",
+        "error: predict needs a run and images: saccade predict RUN PHOTO.jpg\n",
+    ]
+
+
 @pytest.mark.parametrize("verb", ["train", "transfer", "inspect", "preview"])
 def test_a_run_is_no_source_of_images(saccade: Callable, verb: str):
     finished = saccade(verb, "runs/a", *(["--out", "drawn.png"] if verb == "preview" else []))

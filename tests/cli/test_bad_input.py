@@ -297,7 +297,7 @@ def test_predicting_without_a_run_or_with_bad_files(saccade: Callable, photos: P
     assert saccade("train", "photos", "--out", "run", *FAST).status == 0
     check(
         saccade("predict", "run"),
-        "predict needs a run and images: saccade predict runs/digits-lenet5-1 photo.jpg.",
+        "predict needs a run and images: saccade predict run PHOTO.jpg",
         2,
     )
     check(
@@ -308,7 +308,7 @@ def test_predicting_without_a_run_or_with_bad_files(saccade: Callable, photos: P
     assert saccade("predict", "run", "nothing.jpg", "none.jpg").errors.endswith(
         "error: nothing.jpg: cannot be read: No such file or directory.\n"
         "error: none.jpg: cannot be read: No such file or directory.\n"
-        "error: None of 2 files could be read.\n"
+        "error: None of 2 could be read.\n"
     )
     (tmp_path / "documents").mkdir()
     for name in ("a.docx", "b.docx", "photos.zip"):
@@ -326,7 +326,7 @@ def test_predicting_without_a_run_or_with_bad_files(saccade: Callable, photos: P
     )
     finished = saccade("predict", "run", "nothing.jpg", "photos/cat/0.png")
     assert (finished.status, finished.output.count("photos/cat/0.png")) == (1, 1)  # the others are answered
-    assert finished.errors.endswith("error: 1 of 2 files could not be read; 1 was answered.\n")
+    assert finished.errors.endswith("error: 1 of 2 could not be read; 1 was answered.\n")
     (photos / "cat" / "bad.jpg").write_bytes(b"")
     finished = saccade("predict", "run", "photos")
     assert finished.status == 1
@@ -346,7 +346,7 @@ def test_evaluating_on_classes_the_run_does_not_know(saccade: Callable, photos: 
     )
     check(
         saccade("evaluate", "run"),
-        "evaluate needs a run and a source: saccade evaluate runs/digits-lenet5-1 digits.",
+        "evaluate needs a run and a source: saccade evaluate run SOURCE",
         2,
     )
 

@@ -42,7 +42,7 @@ def test_every_image_of_a_folder_gets_a_sheet_and_a_bad_one_is_named(saccade: Ca
     done = saccade("explain", "run", "new")
     assert done.status == 1
     assert "broken.png" in done.errors
-    assert done.errors.endswith("error: 1 of 4 files could not be read; the others have a sheet.\n")
+    assert done.errors.endswith("error: 1 of 4 could not be read; the others have a sheet.\n")
     assert sorted(path.name for path in (place / "explained").iterdir()) == [
         "0-explained.svg",
         "1-explained.svg",

@@ -157,13 +157,19 @@ def rows(path: str = "out.csv") -> list[list[str]]:
         return list(csv.reader(file))
 
 
+def test_a_folder_without_images_is_no_file_that_could_not_be_read(saccade: Callable, run: Path):
+    Path("empty").mkdir()
+    finished = saccade("predict", run, "empty", "--csv", "none.csv")
+    assert finished.errors.endswith("error: No image could be used: see the column error in none.csv.\n")
+
+
 def test_answers_go_into_a_csv_file(saccade: Callable, run: Path):
     Path("new/05.png").write_bytes(b"no image")
     shutil.copy("new/00.png", "=1+1.png")
     finished = saccade("predict", run, "new", "=1+1.png", "--csv", "out.csv", "--top", "2")
     assert finished.status == 1
     assert finished.output == "40 answers written to out.csv.\n"
-    assert finished.errors.endswith("error: 1 of 41 files could not be read: see the column error in out.csv.\n")
+    assert finished.errors.endswith("error: 1 of 41 could not be read: see the column error in out.csv.\n")
     said = json.loads(saccade("predict", run, "new", "--json", "--top", "2").output)["predictions"]
     expected = {a["file"]: [c for t in a["top"] for c in (t["class"], f"{t['probability']:.6f}")] for a in said}
     found = rows()
@@ -175,7 +181,7 @@ def test_answers_go_into_a_csv_file(saccade: Callable, run: Path):
     assert found[6][5]
     again = saccade("predict", run, "new", "=1+1.png", "--csv", "out.csv", "--top", "2")
     assert (again.status, again.output) == (1, "out.csv held all 40 answers already.\n")
-    assert again.errors.endswith("error: 1 of 41 files could not be read: see the column error in out.csv.\n")
+    assert again.errors.endswith("error: 1 of 41 could not be read: see the column error in out.csv.\n")
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 10, 60, 700, 1001])

@@ -182,7 +182,7 @@ def test_a_bad_file_is_named_and_the_others_compared(saccade: Callable, halves: 
     done = saccade("drift", run, folder, "--json")
     assert done.status == 1
     assert json.loads(done.output)["num_new"] == 30
-    assert done.errors.endswith("error: 1 of 31 files could not be read; the others were compared.\n")
+    assert done.errors.endswith("error: 1 of 31 could not be read; the others were compared.\n")
 
 
 def test_a_source_that_has_moved_is_named_again_and_found_by_its_pixels(

@@ -122,7 +122,7 @@ def test_an_image_that_cannot_be_read_is_named_and_left_out(saccade: Callable, d
     assert done.errors.endswith(
         "error: new/05.png: the file is empty (0 bytes).\n"
         "note: new is read without labels: The folder new holds images but no sub-folders.\n"
-        "error: 1 of 40 files could not be read; they are not in f.npz.\n"
+        "error: 1 of 40 could not be read; they are not in f.npz.\n"
     )
     assert len(read(Path("f.npz"))[0]) == 39
 

@@ -64,7 +64,7 @@ def test_bad_files_are_named_and_the_others_compared(saccade: Callable, digits_r
     done = saccade("similar", digits_run, "new/07.png", new, "--json")
     assert done.status == 1
     assert json.loads(done.output)["errors"] == [{"file": "new/05.png", "reason": "the file is empty (0 bytes)."}]
-    assert done.errors.endswith("error: 1 of 40 files could not be read; the others were compared.\n")
+    assert done.errors.endswith("error: 1 of 40 could not be read; the others were compared.\n")
     done = saccade("similar", digits_run, "new/05.png", new)
     assert (done.status, done.errors) == (1, "error: new/05.png: the file is empty (0 bytes).\n")
     done = saccade("similar", digits_run, new, new)

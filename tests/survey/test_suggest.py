@@ -164,7 +164,7 @@ def test_bad_files_one_image_and_an_empty_folder(saccade: Callable, digits_run: 
     assert done.status == 1
     assert done.errors == (
         "error: new/05.png: the file is empty (0 bytes).\n"
-        "error: 1 of 40 files could not be read; the others were looked at.\n"
+        "error: 1 of 40 could not be read; the others were looked at.\n"
     )
     assert done.output.splitlines()[-1] == (
         "2 images to label next, of 39, by how unsure the network is and how much they differ."

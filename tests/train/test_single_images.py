@@ -1,5 +1,6 @@
 """Steps of one image: refused where batch normalisation has a single value, told where nothing can be mixed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,5 +90,8 @@ def test_mixing_that_has_no_pairs_is_told(tmp_path: Path):
     request = api.TrainRequest(
         source=source, model="gap | fc 2", epochs=1, out=tmp_path / "run", settings=settings, recipe="default"
     )
+    api.plan(replace(request, out=tmp_path / "planned"), Listening())
+    assert [told for told in notes if told.startswith("mixup ")] == [f"mixup {note.replace('mix ', 'mixes ', 1)}"]
+    notes.clear()
     api.train(request, Listening())
     assert f"mixup {note.replace('mix ', 'mixes ', 1)}" in notes

@@ -121,7 +121,7 @@ def test_without_weights_here_and_without_the_hub_the_message_says_what_to_do(hu
         "Put https://huggingface.co/timm/tf_efficientnet_lite0.in1k/resolve/main/model.safetensors (19 MB) and "
         "config.json from beside it into a folder, such as tf_efficientnet_lite0.in1k, and give that with "
         "--weights.\n"
-        "saccade transfer photos --weights tf_efficientnet_lite0.in1k\n"
+        "Then run the same command with --weights tf_efficientnet_lite0.in1k\n"
         "Without pretrained weights: saccade train photos\n"
     )
     assert not (photos.parent / "run").exists()

@@ -104,6 +104,18 @@ def test_a_pickle_that_asks_for_a_command_is_refused_and_nothing_happens(tmp_pat
     assert trace.exists()
 
 
+def test_an_archive_of_images_is_told_before_the_preprocessing_that_it_has_none_of(tmp_path: Path):
+    path = tmp_path / "set.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("cat/1.jpg", b"x")
+    with pytest.raises(WeightsError) as error:  # a network whose public files say no preprocessing
+        convert(ConvertRequest(path=path, model="lenet5", out=tmp_path / "out.safetensors"))
+    assert error.value.message == (
+        f"{path} is a zip archive, but not one that torch.save wrote: it holds no weights.\n"
+        f"Give the weight file itself; images are read from the folder that they are unpacked to."
+    )
+
+
 def test_truncated_files_and_wrong_tensors(tmp_path: Path):
     path = tmp_path / "w.pth"
     torch.save(network().state_dict(), path)

@@ -41,6 +41,36 @@ def refused(text: Path | str, model: str, preprocessing: Path | None = None) -> 
     return error.value.message
 
 
+@pytest.mark.parametrize(
+    ("text", "model", "remedy"),
+    [
+        (
+            "IMAGENET1K_V2",
+            "resnet18",
+            "Of resnet18 it has resnet18.a1_in1k, resnet18.tv_in1k, resnet18.fb_swsl_ig1b_ft_in1k: "
+            "--weights resnet18.a1_in1k",
+        ),
+        (
+            "ResNet50_Weights.DEFAULT",
+            "",
+            "Of resnet50 it has resnet50.a1_in1k, resnet50.tv2_in1k, resnet50.tv_in1k and more: "
+            "--weights resnet50.a1_in1k",
+        ),
+        ("imagenet", "", "Name a network, as --backbone resnet18 without --weights"),
+    ],
+)
+def test_a_word_that_other_libraries_take_for_weights_is_told_with_the_weights_of_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, model: str, remedy: str
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightsError) as error:
+        find_weights(text, model) if model else network_of_weights(text)
+    assert error.value.message == (
+        f"There is no weight file {text}, and the table of public weights has no such name.\n"
+        f"{remedy}; or leave both out. 'saccade weights' lists all."
+    )
+
+
 def test_a_folder_of_real_weights_with_its_classes(shared: Callable[[str], Path]):
     folder = shared("weights/squeezenet1_1")
     weights = find_weights(str(folder), "squeezenet1.1")

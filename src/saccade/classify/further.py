@@ -71,7 +71,9 @@ class Ready:
                 columns=column_texts(source, index_N, self.columns),
             )
             right_N = evaluation.task.right(label_N, probability_NK)
-            evaluation = replace(evaluation, slices=traits.slices(right_N))
+            others = [note for note in evaluation.notes if note not in source.notes]
+            notes = (*source.notes_besides(asked.columns), *others)
+            evaluation = replace(evaluation, slices=traits.slices(right_N), notes=notes)
         if asked.corruptions and classifier is not None:
             found = measure_robustness(classifier, source, index_N, label_N)
             evaluation = replace(evaluation, robustness=found)

@@ -47,6 +47,41 @@ def refuse_swapped(verb: str, runs: Sequence[str], others: Sequence[str], mark: 
     raise UsageError(f"{told}\nWrite: {command}")
 
 
+def meant_command(verb: str, words: Sequence[str], metavars: Sequence[str]) -> str:
+    """The command that was probably meant by the arguments `words`, of which there are too many or too few; "" where
+    nothing says which. `metavars` are the names of the verb's arguments."""
+    if verb in ("train", "transfer") and len(words) == 2:
+        return _of_two_sources(verb, words)
+    if len(words) == 1 and len(metavars) > 1 and metavars[0].startswith("RUN"):
+        rest = " ".join(metavars[1:])
+        if is_run(words[0]):
+            return f"saccade {verb} {shell_word(words[0])} {rest}"
+        if _may_be_images(words[0]):
+            rest = " ".join([shell_word(words[0]), *metavars[2:]])
+            return f"saccade {verb} RUN {rest} (RUN: see saccade runs)"
+    return ""
+
+
+def _of_two_sources(verb: str, words: Sequence[str]) -> str:
+    """What two words behind `train` or `transfer` mean, of which one alone can be the images."""
+    from ..data.sources.shared.listing import splits_among
+    from ..models.architecture import MODELS
+
+    runs = [word for word in words if is_run(word)]
+    networks = [word for word in words if word not in runs and word in MODELS and not os.path.exists(word)]
+    others = [word for word in words if word not in runs and word not in networks]
+    if len(others) == 1 and runs:
+        return f"saccade transfer {shell_word(others[0])} --weights {shell_word(runs[0])}"
+    if len(others) == 1 and networks:
+        option = "--model" if verb == "train" else "--backbone"
+        return f"saccade {verb} {shell_word(others[0])} {option} {networks[0]}"
+    folders = [Path(word) for word in others]
+    parents = {folder.parent for folder in folders}
+    if len(folders) == 2 and len(parents) == 1 and len(splits_among(folder.name for folder in folders)) == 2:
+        return f"saccade {verb} {shell_word(parents.pop())}"
+    return ""
+
+
 def refuse_run(source: str) -> None:
     """Raise UsageError where a run is given as SOURCE."""
     if is_run(source):

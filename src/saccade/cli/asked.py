@@ -74,7 +74,7 @@ def print_bad(error: "ImageError") -> None:
 def refuse_bad(num_bad: int, num_good: int, what: str) -> None:
     """Raise SaccadeError where files could not be read, with `what` became of the others or of them."""
     if num_bad and num_good:
-        raise SaccadeError(f"{num_bad:,} of {num_bad + num_good:,} files could not be read; {what}.")
+        raise SaccadeError(f"{num_bad:,} of {num_bad + num_good:,} could not be read; {what}.")
     refuse_nothing(num_bad, num_good)
 
 

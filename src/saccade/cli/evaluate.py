@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..core.errors import NothingUnseen, UsageError, counted, printable
-from .argument_order import is_run, refuse_swapped
+from .argument_order import is_run, meant_command, refuse_swapped
 from .bad_image_option import ON_BAD_IMAGE
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, TARGET, chosen_source
 from .launch import PROCESSES, is_first_process, is_member, number_of_processes, refuse_together
@@ -120,7 +120,8 @@ def evaluate(
         options = {"--model": model, "--preprocessing": preprocessing, "--class-names": class_names}
         _refuse_without_endpoint(options | {"--output": output or None})
         if len(arguments) < 2:
-            raise UsageError("evaluate needs a run and a source: saccade evaluate runs/digits-lenet5-1 digits.")
+            meant = meant_command("evaluate", arguments, ["RUN", "SOURCE"])
+            raise UsageError(f"evaluate needs a run and a source: {meant or 'saccade evaluate RUN SOURCE'}")
         if sum(not is_run(text) for text in arguments) < 2:
             refuse_swapped("evaluate", arguments[:-1], arguments[-1:])
     else:

@@ -242,7 +242,30 @@ def usage_message(error: Any, arguments: list[str]) -> str:
     remedy = f"\nIts owner can allow it: chmod -R a+rX {shell_word(denied[1])}" if denied else ""
     for argument in arguments:
         text = text.replace(argument, printable(argument))
+    meant = _meant(context, arguments)
+    remedy += f"\nDid you mean: {meant}" if meant else ""
     return f"{text if text.endswith(('.', '?', ')')) else f'{text}.'}{remedy}\nHelp: {command} --help"
+
+
+def _meant(context: Any, arguments: list[str]) -> str:
+    """The command that was probably meant where there are too many arguments, or too few; "" where nothing says it."""
+    if context is None or context.parent is None:
+        return ""
+    known = [parameter for parameter in context.command.params if parameter.param_type_name == "argument"]
+    parser = context.command.make_parser(context)
+    parser.ignore_unknown_options = True
+    try:
+        values, extra, _ = parser.parse_args(arguments[arguments.index(context.info_name) + 1 :])
+    except (WRONG_ARGUMENTS, ValueError):
+        return ""
+    words = []
+    for parameter in known:
+        value = values.get(parameter.name)
+        words += list(value) if isinstance(value, list | tuple) else [value] if isinstance(value, str) else []
+    from .argument_order import meant_command
+
+    metavars = [str(parameter.metavar or "") for parameter in known]
+    return meant_command(context.info_name, [*words, *extra], metavars)
 
 
 def _name_here(option: str, context: Any, arguments: list[str]) -> str:

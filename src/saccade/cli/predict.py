@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from ..core.errors import SaccadeError, UsageError
-from .argument_order import is_run, refuse_swapped
+from .argument_order import is_run, meant_command, refuse_swapped
 from .asked import ALLOW_URL, AskedImages, print_bad, refuse_bad
 from .output import format_table, print_json, print_notes, print_result
 from .units import UNIT_OF, is_folder, print_units, refuse_without_folder, told_of
@@ -59,7 +59,8 @@ def predict(
     runs, paths = [Path(text) for text in arguments[:num_runs]], arguments[num_runs:]
     refuse_swapped("predict", arguments[:num_runs], paths)
     if not paths:
-        raise UsageError("predict needs a run and images: saccade predict runs/digits-lenet5-1 photo.jpg.")
+        meant = meant_command("predict", arguments, ["RUN", "PHOTO.jpg"])
+        raise UsageError(f"predict needs a run and images: {meant or 'saccade predict RUN PHOTO.jpg'}")
     if min_confidence is not None and precision is not None:
         raise UsageError("--min-confidence and --precision both say when to answer: give one of them.")
     chosen = api.confidence_for(runs, precision) if precision is not None else None
@@ -117,10 +118,10 @@ def predict(
     if bad and len(answers) == 1:
         raise bad[0]
     if bad and not good:
-        raise SaccadeError(f"None of {len(bad):,} files could be read.")
+        raise SaccadeError(f"None of {len(bad):,} could be read.")
     if bad:
         answered = f"{len(good):,} {'was' if len(good) == 1 else 'were'} answered"
-        raise SaccadeError(f"{len(bad):,} of {len(answers):,} files could not be read; {answered}.")
+        raise SaccadeError(f"{len(bad):,} of {len(answers):,} could not be read; {answered}.")
 
 
 def ordinal(place: int) -> str:
@@ -165,7 +166,9 @@ def _predict_to_csv(
     num_bad, num_new = written.num_bad + written.num_bad_before, written.num_answered + written.num_bad
     if num_bad:
         total = written.num_before + num_new
-        raise SaccadeError(f"{num_bad:,} of {total:,} files could not be read: see the column error in {where}.")
+        if num_bad == total:
+            raise SaccadeError(f"No image could be used: see the column error in {where}.")
+        raise SaccadeError(f"{num_bad:,} of {total:,} could not be read: see the column error in {where}.")
 
 
 def _all_answers(num: int) -> str:

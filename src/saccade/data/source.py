@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,12 +21,26 @@ from .records import RecordTable, table_of_labels, table_of_records
 from .sound_source import what_is_wrong
 from .source_text import MARK, NOTHING_CHOSEN, ChosenColumns, parse_chosen, split_source_text
 from .sources.shared.listing import refuse_no_text
-from .sources.shared.targets import check_target, order_of_grades, parse_number
+from .sources.shared.targets import check_target, number_hint, order_of_grades, parse_number
 
 MAX_CLASSES = 100_000
 MAX_CLASS_CHARACTERS = 256
-TO_CONVERT = (".xlsx", ".xls", ".ods", ".txt")
+TO_CONVERT = (".xlsx", ".xls", ".ods", ".txt", ".xml", ".yaml", ".yml")
 ARCHIVES = (".zip", ".rar", ".7z", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
+
+
+# endings of files with many images that are not read as they are, and how their images get out
+_SAVE = "Write its images as files, one sub-folder for each class; or give the arrays from Python (docs/python.md)."
+PACKED = {
+    **dict.fromkeys((".npz", ".mat", ".h5", ".hdf5", ".pkl", ".pickle", ".pt", ".lmdb", ".mdb", ".rec"), _SAVE),
+    **dict.fromkeys((".tfrecord", ".tfrecords"), "Write its images as files, one sub-folder for each class."),
+    ".arrow": "Write it as Parquet: datasets.load_from_disk(FOLDER)['train'].to_parquet('train.parquet').",
+}
+
+
+def how_to_unpack(name: str) -> str:
+    """What to do with a file of an ending of PACKED."""
+    return next(how for ending, how in PACKED.items() if name.lower().endswith(ending))
 
 
 class DataSource(ABC):
@@ -60,6 +74,10 @@ class DataSource(ABC):
     def table(self) -> RecordTable:
         """All records as arrays. A source that keeps arrays gives them; here every record is asked for."""
         return table_of_records(map(self.record, range(len(self))), len(self))
+
+    def notes_besides(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """`notes` where these columns of a table are used all the same, for something besides the labels."""
+        return self.notes
 
     far_bytes: int = 0  # of the files at a distance that images are read from
 
@@ -153,6 +171,10 @@ class NumberSource(DataSource):
         """What the source has there."""
         return self.source.read(index)
 
+    def notes_besides(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """As of the source."""
+        return self.source.notes_besides(columns)
+
     def shard_N(self) -> np.ndarray | None:
         """As of the source."""
         return self.source.shard_N()
@@ -197,6 +219,10 @@ class GradeSource(DataSource):
         """What the source has there."""
         return self.source.read(index)
 
+    def notes_besides(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """As of the source."""
+        return self.source.notes_besides(columns)
+
     def shard_N(self) -> np.ndarray | None:
         """As of the source."""
         return self.source.shard_N()
@@ -239,7 +265,7 @@ def _open_any(text: str, target: str = "") -> DataSource:
     if not text:
         raise DataError("No source of images was named.\nGive a folder, or a built-in set such as digits.")
     if is_given(text):
-        return _with_usable_classes(_as_asked(_given_source(text), target))
+        return _with_hint(_with_usable_classes(_as_asked(_given_source(text), target)))
     text, chosen = split_source_text(text)
     name, mark, rest = text.partition(MARK)
     if mark and is_builtin(name):
@@ -251,11 +277,8 @@ def _open_any(text: str, target: str = "") -> DataSource:
     refuse_whole_disk(text)
     entry = _find_format(text)
     if entry is not None:
-        return _with_usable_classes(
-            _as_asked(
-                sound(_opened(entry, text, chosen), f"'{entry.name}' of {SOURCES.origin(entry.name)}"), chosen.target
-            )
-        )
+        known = sound(_opened(entry, text, chosen), f"'{entry.name}' of {SOURCES.origin(entry.name)}")
+        return _with_hint(_with_usable_classes(_as_asked(known, chosen.target)))
     if is_address(text) and not is_hub(text):
         check_address(text)
         raise DataError(
@@ -273,6 +296,8 @@ def _open_any(text: str, target: str = "") -> DataSource:
             f"'{shown(text)}' is an archive, which is not read as it is.\n"
             f"Unpack it, and give the folder with the images or their labels."
         )
+    if text.lower().endswith(tuple(PACKED)):
+        raise DataError(f"'{shown(text)}' holds images in a form that is not read.\n{how_to_unpack(text)}")
     if text.lower().endswith(TO_CONVERT):
         raise DataError(
             f"'{shown(text)}' is not a list that is read.\n"
@@ -318,6 +343,16 @@ def _as_asked(source: DataSource, target: str) -> DataSource:
     if not target or source.task.target == target:
         return source
     return NumberSource(source) if target == "number" else GradeSource(source)
+
+
+def _with_hint(source: DataSource) -> DataSource:
+    """`source`, with a note where its classes are probably measured numbers."""
+    if not source.task.is_one or source.task.target:
+        return source
+    hint = number_hint(source.classes, len(source))
+    if hint and hint not in source.notes:
+        source.notes = (*source.notes, hint)
+    return source
 
 
 def _no_columns(text: str, format_name: str, columns: str) -> str:

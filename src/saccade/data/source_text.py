@@ -46,6 +46,13 @@ class ChosenColumns:
 
 
 NOTHING_CHOSEN = ChosenColumns()
+
+
+def chosen_column(purpose: str, name: str) -> ChosenColumns:
+    """The choice of one column, whose `purpose` is file, label, split or group."""
+    return replace(NOTHING_CHOSEN, **{purpose: name})
+
+
 KEYS = tuple(field.name for field in fields(ChosenColumns))
 
 

@@ -28,6 +28,7 @@ from .memory_needed import free_on, parts_that_fit
 from .prepare import Images, prepare_images
 from .progress import RunProgress
 from .run import check_growing, model_parameters, num_judged, opening_lines, start_training
+from .single_images import without_effect
 from .step import TrainingStep
 from .time_left import TimeLeft, TrainingTime
 
@@ -124,6 +125,8 @@ def plan_training(
     training = start_training(config, images, runtime)
     training.extra_loss = extra_loss
     check_growing(training.model, config, images.preprocessing)
+    for told in without_effect(config, len(images.split.without_copies("validation")) > 0):
+        progress.note(told)
     parameters = model_parameters(training.model)
     cost = cost_of(training.model, config, images, runtime)
     short = memory_words(training.model, config, cost[1], runtime)

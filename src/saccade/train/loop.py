@@ -29,7 +29,7 @@ from ..runs.names import BEST, LAST
 from .diagnose import describe_divergence, place_of_step
 from .micro_batches import has_batch_norm
 from .schedule import input_size, learning_rate_factor
-from .single_images import idle_mixing
+from .single_images import without_effect
 from .state import Cursor, state_tensors
 from .step import EpochTotals, TrainingStep
 from .stop import StopSignal
@@ -123,10 +123,8 @@ class FitPlan:
 def fit(training: TrainingStep, plan: FitPlan, cursor: Cursor) -> Cursor:
     """Train from `cursor` to the end. Raises Stopped (saved), TrainingError (last good checkpoint intact)."""
     config = training.config
-    if config.stop.patience_epochs and plan.validation is None:
-        plan.progress.note("stop.patience_epochs is without effect: no image could be spared to tell a better epoch by")
-    if idle_mixing(config):
-        plan.progress.note(idle_mixing(config))
+    for told in without_effect(config, plan.validation is not None):
+        plan.progress.note(told)
     taken = _training_time(training, plan)
     while cursor.epoch < config.epochs and not cursor.finished:
         started_s = time.monotonic()

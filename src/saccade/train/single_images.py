@@ -54,6 +54,14 @@ def refuse_single_values(model: nn.Module, config: RunConfig, preprocessing: Pre
         )
 
 
+def without_effect(config: RunConfig, has_validation: bool) -> list[str]:
+    """Notes on settings that do nothing in such a run, which a dry run tells, too."""
+    notes = []
+    if config.stop.patience_epochs and not has_validation:
+        notes.append("stop.patience_epochs is without effect: no image could be spared to tell a better epoch by")
+    return [*notes, *filter(None, [idle_mixing(config)])]
+
+
 def idle_mixing(config: RunConfig) -> str:
     """The note that nothing is mixed with steps of one image; "" where something is, or nothing was asked."""
     names = [entry.name for entry in config.augment.active() if isinstance(entry, Mixing)]

@@ -213,6 +213,6 @@ def _fetched(line: PublicWeights, source: str) -> str:
         photos = "SOURCE" if is_given(source) else shell_word(source)
         raise WeightsError(
             f"{error.message}\n"
-            f"saccade transfer {photos} --weights {line.name}\n"
+            f"Then run the same command with --weights {line.name}\n"
             f"Without pretrained weights: saccade train {photos}"
         ) from None

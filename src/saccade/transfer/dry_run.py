@@ -14,6 +14,7 @@ from ..train.prepare import divide, scan_images
 from ..train.progress import RunProgress
 from ..train.run import model_parameters, opening_lines
 from ..train.run_directory import RunFolder
+from ..train.single_images import without_effect
 from ..weights.public_table import line_at
 from .run import KNOWN_AT_ONCE, network_of_run, with_weights_known
 from .start_point import AUTO, StartWork, enough_epochs, forecast_start
@@ -34,6 +35,9 @@ def plan_transfer(
     if is_here:
         weights, config = with_weights_known(config, preprocessing, progress.note)
     images = divide(config, scan_images(config, runtime, progress.note, progress.scan), progress.note)
+    if config.transfer.freeze != ALL:  # then nothing is mixed
+        for told in without_effect(config, len(images.split.without_copies("validation")) > 0):
+            progress.note(told)
     known = opening_lines(config, images, runtime.describe(), run, 0)
     if weights is None:
         opening = [line for line in known if line.startswith((*KNOWN_AT_ONCE, SPLIT))]

@@ -46,6 +46,7 @@ from .tensors import read_file
 TIME_LIMIT_S = 120
 PROCESSOR_S, PROCESSOR_BYTES_S = 10, 20 << 20  # for the pickle and its tensors; honest files take a tenth of it
 FILE_SUFFIX = ".safetensors"
+NO_STATE_DICT = 'hasRecord("version")'  # what torch says of a zip archive of somebody else
 SPARE_BYTES = 512 << 20  # what torch itself may need beside the tensors
 INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")  # what finding torch's libraries may need
 
@@ -117,10 +118,10 @@ def convert(request: ConvertRequest) -> Converted:
         )
     if not request.out.suffix and request.out.exists():
         raise UsageError(f"--out {printable(str(request.out))} is there already; name a new folder.")
-    card = _card(request)
     digest = _digest(request.path)
     with _private_folder() as folder:
         enforced = _open_pickle(request, folder)
+        card = _card(request)  # what the file lacks is no question where it holds no tensors
         opened = folder / "tensors.safetensors"
         tensors = parse_tensors(read_file(opened))
         checked = folder / f"{request.out.stem}{FILE_SUFFIX}"
@@ -272,6 +273,11 @@ def _failure(where: str, failure: str) -> str:
         return (
             f"{where} is not converted: it asks for '{name}', which is code and no tensor; it was not run.\n"
             f"A whole network was saved instead of its state_dict, or the file is made to do harm."
+        )
+    if NO_STATE_DICT in failure:
+        return (
+            f"{where} is a zip archive, but not one that torch.save wrote: it holds no weights.\n"
+            f"Give the weight file itself; images are read from the folder that they are unpacked to."
         )
     text = failure.partition("WeightsUnpickler error:")[2] or failure
     lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -19,7 +19,7 @@ from ..runs.names import WEIGHTS
 from .card import CARD_NAME, Card, card_beside, card_in_file, parse_preprocessing, public_preprocessing, read_json
 from .hub import HUB_PREFIX, USUAL_NAME, download_weights, weights_in
 from .of_run import check_network, checkpoint_of, network_of
-from .public_table import network_of_public
+from .public_table import network_of_public, refuse_unknown_name
 from .tensors import (
     AUXILIARY,
     UNUSED_COUNTER,
@@ -36,6 +36,7 @@ from .tensors import (
 OWN_LICENCE = "own: trained from random weights"  # of a run under nobody else's
 LICENCE_FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE")
 TIMM_STEM = "conv_stem"  # what only timm calls a layer
+FILE_ENDINGS = (".safetensors", ".pth", ".pt", ".th", ".bin", ".ckpt", ".onnx", ".h5", ".pkl")  # a file is meant
 MAX_TRIED = 10  # weight files of a folder that are read to find the one of a network
 
 
@@ -204,6 +205,8 @@ def _locate(text: str, architecture: Architecture | None = None) -> tuple[Path, 
         path, name, note = _file_in(Path(text), architecture)
         return (path, name, Card(), [note]) if note else (path, name, card_beside(Path(text)), [])
     path = Path(text)
+    if not path.exists() and path.name == text and path.suffix not in FILE_ENDINGS:
+        refuse_unknown_name(text, architecture.name if architecture is not None else "")
     others = [other for other in path.parent.glob("*.safetensors") if other.name != path.name]
     if path.name == USUAL_NAME or not others:
         return path, path.name, card_beside(path.parent), []

@@ -19,6 +19,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 from ..core.addresses import hub_name
 from ..core.errors import WeightsError, did_you_mean, printable
@@ -118,6 +119,21 @@ def find_public(text: str) -> PublicWeights:
         return best_weights(network)
     near = did_you_mean(text, [line.name for line in public_weights()])
     raise WeightsError(f"The table has no weights '{printable(text[:80])}'.{near} 'saccade weights' lists them all.")
+
+
+def refuse_unknown_name(text: str, network: str) -> NoReturn:
+    """Raise WeightsError for a word, such as `imagenet`, that is neither a file nor in the table: what the table has
+    of `network`, or of the network that the word names; "" where none is asked for."""
+    stem = text.partition(".")[0].partition("_Weights")[0]
+    asked = network or next((line.network for line in public_weights() if spelled(stem) == spelled(line.network)), "")
+    names = [line.name for line in weights_of(asked)]
+    known = f"Of {asked} it has {', '.join(names[:3])}{' and more' * (len(names) > 3)}: " if names else ""
+    remedy = f"{known}--weights {names[0]}" if names else "Name a network, as --backbone resnet18 without --weights"
+    raise WeightsError(
+        f"There is no weight file {printable(text[:80])}, and the table of public weights has no such name."
+        f"{did_you_mean(text, [line.name for line in public_weights()]) if not names else ''}\n"
+        f"{remedy}; or leave both out. 'saccade weights' lists all."
+    )
 
 
 def line_at(address: str) -> PublicWeights | None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.data.sources.test_label_files import named_labels, plant, refusal
 
+from saccade.core.errors import DataError
 from saccade.data.source import open_source
 
 COCO: dict[str, Any] = {
@@ -41,6 +42,17 @@ def test_images_have_the_categories_of_their_annotations(tmp_path: Path):
     source = open_source(str(path), several=True)
     assert [source.record(index).key for index in range(3)] == ["a.png", "b.png", "c.png"]
     assert all(source.read(index) for index in range(3))
+
+
+def test_annotations_in_a_folder_of_their_own_count_from_above_it(tmp_path: Path):
+    """As COCO is laid out; and the folder's message names the file."""
+    plant(tmp_path, "train2017/a.png", "train2017/b.png", "train2017/c.png", "val2017/d.png")
+    (tmp_path / "annotations").mkdir()
+    path = write(tmp_path / "annotations" / "instances_train2017.json", COCO)
+    assert named_labels(path) == [("cat", "dog"), ("cat",), ()]
+    with pytest.raises(DataError) as error:
+        open_source(str(tmp_path))
+    assert error.value.message.splitlines()[1] == f"If {path} says it, give it in place of the folder: {path}."
 
 
 def test_annotations_of_one_category_an_image_are_one_label(tmp_path: Path):

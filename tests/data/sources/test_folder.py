@@ -297,7 +297,7 @@ def test_a_list_beside_class_folders_is_told_and_not_read(tmp_path: Path):
     assert open_source(str(tmp_path)).notes == (
         "1 file passed over: 1 .csv",
         "scores.csv is not read: the folders say what the images are. "
-        f"To read a list instead: saccade train {tmp_path}/scores.csv",
+        f"To read a list instead, give it in place of the folder: {tmp_path}/scores.csv",
     )
 
 
@@ -325,11 +325,11 @@ def test_classes_that_lie_deeper_are_named(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("train/_annotations.csv", "If {0} says it: saccade train {0}."),
+        ("train/_annotations.csv", "If {0} says it, give it in place of the folder: {0}."),
         ("labels.xlsx", "If {0} says it, save it as CSV with the columns file and label, and give that."),
         (
             "readme.txt",
-            "List the images in a CSV file with the columns file and label: saccade train {folder}/labels.csv.",
+            "List the images in a CSV file with the columns file and label, such as {folder}/labels.csv.",
         ),
     ],
 )
@@ -339,6 +339,20 @@ def test_parts_without_classes_name_the_file_that_may_say_them(tmp_path: Path, n
     with pytest.raises(DataError) as error:
         open_source(str(tmp_path))
     assert error.value.message.splitlines()[1] == hint.format(tmp_path / name, folder=tmp_path)
+
+
+def test_a_part_is_told_by_its_path(tmp_path: Path):
+    plant(tmp_path, "train/a/1.png", "train/b/2.png", "val/images/3.png")
+    assert open_source(str(tmp_path)).notes == ("'val/images' has no class folders: its 1 image is not used",)
+
+
+def test_a_file_of_many_images_is_told_how_they_get_out(tmp_path: Path):
+    path = tmp_path / "set.npz"
+    path.write_bytes(b"x")
+    assert refusal(path) == (
+        f"'{path}' holds images in a form that is not read.\nWrite its images as files, one sub-folder for each class; "
+        "or give the arrays from Python (docs/python.md)."
+    )
 
 
 def test_a_folder_of_images_inside_a_part_is_no_class(tmp_path: Path):
@@ -366,14 +380,14 @@ REFUSED = {
         "train/b.png",
         "test/c.png",
     ): "The folder {0} holds parts of a set (train and test) without class "
-    "folders: nothing says which image is what.\nList the images in a CSV file with the columns file and label: "
-    "saccade train {0}/labels.csv.\nOr put the images of each class into a sub-folder, such as {0}/train/cat.",
+    "folders: nothing says which image is what.\nList the images in a CSV file with the columns file and label, "
+    "such as {0}/labels.csv.\nOr put the images of each class into a sub-folder, such as {0}/train/cat.",
     ("cat/a.png", "dog/b.png", "test/c.png"): "The folder {0} has 'test', which is called like a part of a set, beside "
     "cat, dog: is it a class?\nMove it out of the folder; or, if it is a class, give it another name.",
     ("val/cat/a.png", "test/cat/b.png"): "The folder {0} has test and val, but no train: are they splits or classes?\n"
     "Add the folder train, or give one part alone, such as {0}/test.",
     ("Dataset/cat/a.png", "Dataset/dog/b.png", "Examples/c.png"): "The folder {0} holds Dataset, Examples, which are "
-    "called like folders of files, not like classes.\nGive the one with the class folders, such as saccade train "
+    "called like folders of files, not like classes.\nGive the one with the class folders, such as "
     "{0}/Dataset; or rename the folders after their classes.",
     (
         "first/cat/a.png",
@@ -382,11 +396,11 @@ REFUSED = {
         "second/dog/d.png",
     ): "The folder {0}: each of first, second "
     "holds the same sub-folders (cat, dog), so either may be the classes.\n"
-    "If cat, dog are the classes, give one folder: saccade train {0}/first.\n"
+    "If cat, dog are the classes, give one folder: {0}/first.\n"
     "If first, second are, list the images in a CSV file with the columns file and label.",
     ("originals/cat/a.png", "originals/dog/b.png", "more/bird/c.png", "more/cat/d.png", "more/dog/e.png"): "The folder "
     "{0}: each of more, originals holds the same sub-folders (cat, dog), so either may be the classes.\n"
-    "If cat, dog are the classes, give one folder: saccade train {0}/more.\n"
+    "If cat, dog are the classes, give one folder: {0}/more.\n"
     "If more, originals are, list the images in a CSV file with the columns file and label.",
     (
         "cat/train/a.png",
@@ -407,7 +421,29 @@ REFUSED = {
     "of the set in one (car_test, car_train, dog_test, dog_train).\n"
     "Put the parts above the classes, such as car_test as test/car.",
     ("images/a.png", "images/b.png", "labels.json"): "The folder {0} has one class only, 'images': there is nothing to "
-    "tell apart.\nIf {0}/labels.json says it: saccade train {0}/labels.json.",
+    "tell apart.\nIf {0}/labels.json says it, save it as CSV with the columns file and label, and give that.",
+    ("images/cat/a.png", "images/dog/b.png", "parts/c.txt"): "The folder {0} has images in 'images' alone: its "
+    "sub-folders are no classes.\nDid you mean {0}/images, which has several sub-folders?",
+    ("train/images/a.png", "train/labels/a.txt", "data.yaml"): "The folder {0} has images in 'images' alone: its "
+    "sub-folders are no classes.\nIf {0}/data.yaml says it, save it as CSV with the columns file and label, and give "
+    "that.",
+    (
+        "patient01/a.png",
+        "patient02/b.png",
+        "train.jsonl",
+    ): "The folder {0} would be learned by who or what is shown: its "
+    "classes are patient01, patient02 and so on.\nIf {0}/train.jsonl says it, give it in place of the folder: "
+    "{0}/train.jsonl.\nOr, if these are the classes, move that file out of the folder.",
+    ("images/a.png", "annotations/masks/a.png", "annotations/list.txt"): "The folder {0} holds annotations, images, "
+    "which are called like folders of files, not like classes, and have no class folders.\nIf {0}/annotations/list.txt "
+    "says it, save it as CSV with the columns file and label, and give that.",
+    ("train/a.png", "test1/b.png", "sampleSubmission.csv"): "The folder {0} holds parts of a set (train and test1) "
+    "without class folders: nothing says which image is what.\nList the images in a CSV file with the columns file and "
+    "label, such as {0}/labels.csv.\nOr put the images of each class into a sub-folder, such as {0}/train/cat.",
+    ("data.arrow",): "The folder {0} holds no image files, but data.arrow.\nWrite it as Parquet: "
+    "datasets.load_from_disk(FOLDER)['train'].to_parquet('train.parquet').",
+    ("train.mat",): "The folder {0} holds no image files, but train.mat.\nWrite its images as files, one sub-folder "
+    "for each class; or give the arrays from Python (docs/python.md).",
     ("a.png", "labels.txt"): "The folder {0} holds images but no sub-folders.\n"
     "If {0}/labels.txt says it, save it as CSV with the columns file and label, and give that. Or put the images of "
     "each class into a sub-folder named after it, such as {0}/cat and {0}/dog.",

@@ -77,6 +77,32 @@ def test_listed_images_in_the_folder_where_one_is_are_not_called_unlisted(
     assert open_source(where).notes == ("1 image is not listed in labels.csv: not used",)
 
 
+def test_names_that_begin_with_the_folder_of_the_table_count_from_above_it(tmp_path: Path):
+    plant(tmp_path, "set/train/a.png", "set/train/b.png")
+    path = table(tmp_path / "set" / "train.csv", "Path,label\nset/train/a.png,cat\nset/train/b.png,dog\n")
+    assert [(key, label) for key, label, _ in listing(path)] == [("set/train/a.png", "cat"), ("set/train/b.png", "dog")]
+
+
+FIRST_LINES = {
+    "sep=;\nfile;label\na.png;cat\n": "{0} begins with 'sep=', not with the names of the columns.\n"
+    "Remove that line, or the sign, so that the names come first: file,label.",
+    "# by me\nfile,label\na.png,cat\n": "{0} begins with '# by me', not with the names of the columns.\n"
+    "Remove that line, or the sign, so that the names come first: file,label.",
+    "file,label\nhttps://x.org/a.png,cat\n": "{0} names its images by addresses, such as https:/x.org/a.png.\n"
+    "Download the images, and give the names of the files; images are not fetched from a table.",
+    "emotion,pixels\n1,3 3 3\n": "{0} has no column 'file'; its first line is: emotion, pixels.\n"
+    "Name the columns file,label and, where you have them, split and group.\n"
+    "No column holds names of files that lie beside or below it: put it there, or correct the names.",
+}
+
+
+@pytest.mark.parametrize("text", FIRST_LINES, ids=range(len(FIRST_LINES)))
+def test_tables_that_other_programs_write_are_told_for_what_they_are(tmp_path: Path, text: str):
+    plant(tmp_path, "a.png", "b.png")
+    path = table(tmp_path / "t.csv", text)
+    assert refusal(path) == FIRST_LINES[text].format(path)
+
+
 def test_a_part_without_a_list_is_told_with_the_number_of_its_images(tmp_path: Path):
     plant(tmp_path, "train/a.png", "train/b.png", "train/c.png", "test/d.png", "test/e.png")
     table(tmp_path / "train" / "metadata.csv", "file_name,label\na.png,cat\nb.png,dog\n")
@@ -94,7 +120,7 @@ def test_a_second_list_of_the_images_is_told(tmp_path: Path):
     assert listing(tmp_path) == [("1.png", "a", None), ("2.png", "b", None)]
     assert open_source(str(tmp_path)).notes == (
         f"{used.name} says what the images are; metadata.csv beside it lists images, too, and is not read. To read "
-        f"that instead: saccade train {other}",
+        f"that instead, give it in place of the folder: {other}",
     )
 
 
@@ -246,7 +272,7 @@ def test_unclear_columns_are_refused_with_the_command_that_reads_them(tmp_path: 
     assert refusal(tmp_path) == (
         f"{path} has no column 'label'; its first line is: id, colour, size.\n"
         "Name the columns file,label and, where you have them, split and group.\n"
-        f"Or say which one it is, as in saccade train {path} --label-column colour."
+        f"Or say which one it is, as in --label-column colour or '{path}?label=colour'."
     )
     assert listing(f"{tmp_path}?label=colour") == [("a.png", "red", None), ("b.png", "blue", None)]
 
@@ -256,7 +282,7 @@ def test_two_columns_that_may_be_the_label_are_refused(tmp_path: Path):
     path = table(tmp_path / "train.csv", "id,breed,species\na,tabby,cat\nb,boxer,dog\n")
     assert refusal(tmp_path) == (
         f"{path} has two columns for the label: 'breed' and 'species'.\n"
-        f"Choose one, as in saccade train {path} --label-column breed; or rename the other."
+        f"Choose one, as in --label-column breed or '{path}?label=breed'; or rename the other."
     )
 
 
@@ -267,7 +293,9 @@ def test_the_label_chosen_as_the_group_is_told_and_no_taken_column_is_proposed(t
         f"{path}: the column 'label' is the label and the group.\nChoose a column for each."
     )
     path = table(tmp_path / "other.csv", "file,patient_id,one,two\na.png,1,x,y\nb.png,2,y,x\n")
-    assert refusal(with_columns(str(path), ChosenColumns(group="patient_id"))).endswith(" --label-column one.")
+    assert refusal(with_columns(str(path), ChosenColumns(group="patient_id"))).endswith(
+        f" --label-column one or '{path}?label=one'."
+    )
 
 
 def test_a_first_line_that_is_a_row_is_not_lost(tmp_path: Path):

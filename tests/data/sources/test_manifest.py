@@ -73,6 +73,9 @@ ODD_LABELS = {
     "file,label\na.png,0.25\nb.png,1.5\nc.png,0.75\nd.png,2.0\n": (
         "labels are numbers with decimals, each a class: to learn them as numbers, --target number"
     ),
+    "file,age\na.png,0.0\nb.png,7.5\nc.png,12.25\nd.png,3.5\n": (
+        "labels are numbers with decimals, each a class: to learn them as numbers, --target number"
+    ),
     "file,label\ncat/a.png,cat\ncat/b.png,dog\ndog/c.png,cat\ndog/d.png,dog\n": (
         "2 images lie in the folder of another class than labels.csv says: labels.csv counts, not the folder"
     ),
@@ -200,7 +203,7 @@ SLIPS = {
     "file,lable,age\na.png,cat,3\n": (
         "{csv} has no column 'label'; its first line is: file, lable, age.\n"
         "Name the columns file,label and, where you have them, split and group.\n"
-        "Or say which one it is, as in saccade train {csv} --label-column lable."
+        "Or say which one it is, as in --label-column lable or '{csv}?label=lable'."
     ),
     "file,label,label\na.png,cat,dog\n": (
         "{csv} has two columns for the label that are both called 'label'.\nRename one of them in the first line."
@@ -215,7 +218,7 @@ SLIPS = {
     ),
     "file,path,label\na.png,a.png,cat\n": (
         "{csv} has two columns for the file: 'file' and 'path'.\n"
-        "Choose one, as in saccade train {csv} --file-column file; or rename the other."
+        "Choose one, as in --file-column file or '{csv}?file=file'; or rename the other."
     ),
     "file,label\na.png,cat\nb.png\n": (
         "{csv}, line 3 has 1 values; the first line names 2 columns.\n"
@@ -266,7 +269,7 @@ SLIPS = {
     ),
     "file,label\nz,cat\nb.png,dog\n": (
         "{csv}: its first file, z, is neither in {folder} nor in a folder below it.\n"
-        "Put the CSV file beside or above the images. Give the names with their endings, such as .jpg."
+        "Put labels.csv beside or above the images. Give the names with their endings, such as .jpg."
     ),
 }
 

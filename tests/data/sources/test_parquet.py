@@ -168,6 +168,15 @@ def test_the_fine_labels_of_several_are_used(tmp_path: Path):
     values = [{"img": row["image"], "coarse_label": 0, "fine_label": row["label"]} for row in rows(6)]
     source = open_source(str(write(tmp_path / "x.parquet", values, features | {"img": {"_type": "Image"}})))
     assert [source.record(index).label for index in range(6)] == [0, 1, 2, 0, 1, 2]
+    assert source.notes == ("x.parquet: 'fine_label' is the label; columns that are not used: coarse_label",)
+
+
+def test_a_column_that_says_the_parts_is_told(tmp_path: Path):
+    values = [row | {"split": "train", "camera": 1} for row in rows(6)]
+    assert open_source(str(write(tmp_path / "x.parquet", values))).notes == (
+        "x.parquet: 'label' is the label; columns that are not used: split, camera",
+        "'split' may say which part an image is of: write a file for each part, such as train.parquet",
+    )
 
 
 def test_columns_that_are_missing_or_many_are_named(tmp_path: Path):

@@ -482,5 +482,5 @@ def test_a_long_name_of_a_column_is_not_repeated_in_a_command(tmp_path: Path):
     assert refusal(table) == (
         f"{table} has no column 'label'; its first line is: file, {'x' * 40}, zz.\n"
         "Name the columns file,label and, where you have them, split and group.\n"
-        f"Or say which one it is, as in saccade train {table} --label-column NAME."
+        f"Or say which one it is, as in --label-column NAME or '{table}?label=NAME'."
     )

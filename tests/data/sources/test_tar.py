@@ -242,7 +242,48 @@ def test_links_are_refused(tmp_path: Path):
     )
 
 
+@pytest.mark.parametrize("above", ["", "set/", "a/set/"])
+def test_folders_inside_a_shard_that_are_parts_of_the_set_are_splits(tmp_path: Path, above: str):
+    names = ("train/cat/1.jpg", "train/dog/2.jpg", "test/cat/3.jpg", "test/dog/4.jpg")
+    path = write(tmp_path / "x.tar", {f"{above}{name}": b"x" for name in names})
+    assert [(label, split) for _, label, split, _ in listing(path)] == [
+        ("cat", "train"),
+        ("dog", "train"),
+        ("cat", "test"),
+        ("dog", "test"),
+    ]
+    source = open_source(str(path))
+    assert source.table().split_N.tolist() == [0, 0, 2, 2]
+
+
+def test_parts_inside_a_shard_are_never_learned_as_classes(tmp_path: Path):
+    path = write(tmp_path / "x.tar", {"train/1.jpg": b"1", "train/2.jpg": b"2", "test/3.jpg": b"3"})
+    assert refusal(path) == (
+        f"{path} holds parts of a set (test and train) without class folders: nothing says which image is what.\n"
+        "Write the class of each sample beside it, as 0001.cls, or above it, as train/cat/0001.jpg."
+    )
+
+
+def test_a_name_that_is_in_a_shard_twice_is_refused(tmp_path: Path):
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        for name in ("./cat/1.jpg", "./dog/2.jpg", "./cat/1.jpg"):
+            member = tarfile.TarInfo(name)
+            member.size = 1
+            archive.addfile(member, io.BytesIO(b"x"))
+    assert refusal(tmp_path / "x.tar") == (
+        f"{tmp_path}/x.tar holds cat/1.jpg twice.\nWrite the shard again, with each name once."
+    )
+
+
+def test_keys_are_the_names_of_the_members(tmp_path: Path):
+    path = write(tmp_path / "x.tar", {"./cat/1.jpg": b"1", "./dog/2.a.jpg": b"2"})
+    assert [key for key, *_ in listing(path)] == ["x.tar/cat/1.jpg", "x.tar/dog/2.a.jpg"]
+
+
 def test_compressed_shards_are_refused(tmp_path: Path):
+    with tarfile.open(tmp_path / "b.tar", "w:gz"):
+        pass
+    assert refusal(tmp_path / "b.tar").startswith(f"{tmp_path}/b.tar is compressed, so that its images cannot be read")
     with tarfile.open(tmp_path / "a.tar.gz", "w:gz"):
         pass
     assert refusal(tmp_path / "a.tar.gz") == (

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ....core.errors import DataError, counted, printable, shell_word
+from ..manifest.documents import read_annotations
 from ..shared.image_files import has_images, images_directly_in, is_folder, list_entries, subfolders, walk_images
 from ..shared.listing import (
     GENERIC_WORDS,
@@ -21,8 +22,9 @@ from ..shared.listing import (
 )
 
 MAX_SHOWN = 4
-OTHER_LISTS = (".xlsx", ".xls", ".ods", ".txt")
+OTHER_LISTS = (".xlsx", ".xls", ".ods", ".txt", ".mat", ".xml", ".pkl", ".pickle", ".yaml", ".yml")
 LISTS = (".csv", ".tsv", ".jsonl", ".json", *OTHER_LISTS)
+LABEL_FOLDERS = {"annotation", "annotations", "label", "labels", "meta", "metadata"}
 NO_LISTS = {"readme", "license", "licence", "classes", "submission", "requirements"}
 MAX_COMPARED_CLASSES = 100  # whose sub-folders are looked at
 
@@ -95,7 +97,7 @@ def _with_classes(folder: Path, parts: dict[str, Path]) -> Layout:
             continue
         num_images = len(images_directly_in(path))
         what = f"its {_images(num_images)} not used" if num_images else "it is empty"
-        notes.append(f"'{printable(path.name)}' has no class folders: {what}")
+        notes.append(f"'{printable(str(path.relative_to(folder)))}' has no class folders: {what}")
     used = tuple((path, split) for split, path in sorted(parts.items()) if has_classes[split])
     return Layout(parts=used, notes=tuple(notes))
 
@@ -119,23 +121,35 @@ def _list_hint(folder: Path, parts: dict[str, Path]) -> str:
     """How the labels can be given: by a file that lies there and may say them, or by one to write."""
     where = printable(str(folder))
     return unread_list(folder, parts["train"]) or (
-        f"List the images in a CSV file with the columns file and label: saccade train {where}/labels.csv."
+        f"List the images in a CSV file with the columns file and label, such as {where}/labels.csv."
     )
 
 
 def unread_list(*places: Path) -> str:
     """What to do with a file in `places` that may say the labels; empty where there is none."""
-    for place in places:
+    inside = [place / name for place in places for name in subfolders(place) if set(name_words(name)) <= LABEL_FOLDERS]
+    for place in (*places, *inside):
         names = sorted(os.fsdecode(entry.name) for entry in list_entries(place) if not is_folder(entry))
         for name in names:
-            is_list = name.lower().endswith(LISTS) and set(name_words(Path(name).stem)) - NO_LISTS
-            if is_list and name.lower().endswith(OTHER_LISTS):
+            words = set(name_words(Path(name).stem))
+            is_list = name.lower().endswith(LISTS) and words - NO_LISTS and "submission" not in words
+            if is_list and (name.lower().endswith(OTHER_LISTS) or not is_readable_list(place / name)):
                 path = printable(str(place / name))
                 return f"If {path} says it, save it as CSV with the columns file and label, and give that."
             if is_list:
                 path = printable(str(place / name))
-                return f"If {path} says it: saccade train {shell_word(place / name)}."
+                return f"If {path} says it, give it in place of the folder: {shell_word(place / name)}."
     return ""
+
+
+def is_readable_list(path: Path) -> bool:
+    """Whether a table is of a kind that is read: of JSON documents, annotations alone are."""
+    if path.suffix.lower() != ".json":
+        return True
+    try:
+        return bool(read_annotations(path))
+    except DataError:
+        return False
 
 
 def _other_folders(folder: Path, others: list[str], train: str) -> tuple[str, ...]:
@@ -176,9 +190,16 @@ def _refuse_no_classes(folder: Path, names: list[str], split_of: dict[str, str])
     where = printable(str(folder))
     holding = [name for name in names if has_images(folder / name)] if all(map(is_generic, names)) else []
     if len(holding) > 1:
+        with_classes = [name for name in holding if len(subfolders(folder / name)) > 1]
+        if not with_classes:
+            raise DataError(
+                f"The folder {where} holds {_listed(holding)}, which are called like folders of files, not like "
+                f"classes, and have no class folders.\n"
+                f"{unread_list(folder) or 'List the images in a CSV file with the columns file and label.'}"
+            )
         raise DataError(
             f"The folder {where} holds {_listed(holding)}, which are called like folders of files, not like classes.\n"
-            f"Give the one with the class folders, such as saccade train {printable(str(folder / holding[0]))}; "
+            f"Give the one with the class folders, such as {printable(str(folder / with_classes[0]))}; "
             f"or rename the folders after their classes."
         )
     if len(names) < 2 or len(names) > MAX_COMPARED_CLASSES:
@@ -198,7 +219,7 @@ def _refuse_no_classes(folder: Path, names: list[str], split_of: dict[str, str])
             f"The folder {where}: each of {_listed(names)} holds the same sub-folders ({_listed(in_all)}), "
             f"so either may be the classes.\n"
             f"If {_listed(in_all)} are the classes, give one folder: "
-            f"saccade train {printable(str(folder / names[0]))}.\n"
+            f"{printable(str(folder / names[0]))}.\n"
             f"If {_listed(names)} are, list the images in a CSV file with the columns file and label."
         )
 

@@ -1,7 +1,9 @@
 """Folders of image files: `class/file`, or the parts of a set (train, validation, test) above the classes."""
 
 import os
+import re
 from array import array
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from ....core.errors import DataError, printable, shell_word
 from ....core.types import Record
 from ...left_out import PassedOver
 from ...records import RecordTable, one_label_each, table_of_labels
-from ...source import ARCHIVES, DataSource, SourceFormat, register
+from ...source import ARCHIVES, PACKED, DataSource, SourceFormat, how_to_unpack, register
 from ..shared.image_files import (
     ENDINGS_SHOWN,
     Identity,
@@ -25,6 +27,7 @@ from ..shared.listing import (
     PackedNames,
     check_classes,
     class_order,
+    is_generic,
     refuse_absent_classes,
     refuse_twins,
     split_name,
@@ -33,6 +36,7 @@ from ..shared.listing import (
 from .layout import find_layout, unread_list
 
 TABLES = (".csv", ".tsv", ".jsonl")
+NUMBERED_GROUP = re.compile(r"(patient|case|study|series|visit|lesion|video|clip|session)s?[ _-]?[0-9]+", re.IGNORECASE)
 MAX_DOWN = 8  # folders inside folders, in which the classes are looked for to name them
 
 Parts = tuple[tuple[Path, str | None], ...]
@@ -111,8 +115,21 @@ def _class_names(folder: Path, parts: Parts) -> tuple[str, ...]:
     if inner is not None:
         remedy = f"Did you mean {printable(str(inner))}, which has several sub-folders?"
     check_classes(f"The folder {where}", names, remedy)
+    _refuse_groups(folder, names)
     refuse_twins(f"The folder {where}", names, "Merge the two folders, or rename one.")
     return names
+
+
+def _refuse_groups(folder: Path, names: Sequence[str]) -> None:
+    """Raise DataError where folders are called after what their images have in common, and a list beside them may say
+    what the images show: `patient0001`, `patient0002` and train.csv."""
+    hint = unread_list(folder) if all(map(NUMBERED_GROUP.fullmatch, names)) else ""
+    if hint:
+        raise DataError(
+            f"The folder {printable(str(folder))} would be learned by who or what is shown: its classes are "
+            f"{printable(names[0][:40])}, {printable(names[1][:40])} and so on.\n"
+            f"{hint}\nOr, if these are the classes, move that file out of the folder."
+        )
 
 
 def _first_that_branches(folder: Path) -> Path | None:
@@ -134,7 +151,7 @@ def _other_lists(folder: Path) -> list[str]:
     shown = ", ".join(map(printable, found[:4])) + (f" and {len(found) - 4:,} more" if len(found) > 4 else "")
     return [
         f"{shown} {'is' if len(found) == 1 else 'are'} not read: the folders say what the images are. "
-        f"To read a list instead: saccade train {shell_word(folder / found[0])}"
+        f"To read a list instead, give it in place of the folder: {shell_word(folder / found[0])}"
     ]
 
 
@@ -148,6 +165,9 @@ def _no_classes(folder: Path) -> str:
             f"The folder {where} holds no images, but the archive {printable(archive)}.\n"
             f"Unpack it, and give the folder with one sub-folder of images per class."
         )
+    kept = next((name for name in sorted(names) if name.lower().endswith(tuple(PACKED))), None)
+    if kept and not images:
+        return f"The folder {where} holds no image files, but {printable(kept)}.\n{how_to_unpack(kept)}"
     hint = unread_list(folder) if images else ""
     return (
         f"The folder {where} holds {'images but no sub-folders' if images else 'no images'}.\n"
@@ -165,6 +185,18 @@ def _check_counts(folder: Path, parts: Parts, classes: tuple[str, ...], label_N:
         for _ in walk_images(path, passed_over=others) if path.is_dir() else ():
             pass  # only what is no image is counted
     remedy = "Add images to them, or remove the empty folders."
+    with_images = [name for name in classes if name not in empty]
+    if len(with_images) == 1 and len(classes) > 1 and is_generic(with_images[0]):
+        is_whole = parts[0][1] is None
+        inner = _first_that_branches(parts[0][0] / with_images[0]) if is_whole else None
+        raise DataError(
+            f"{where} has images in '{printable(with_images[0])}' alone: its sub-folders are no classes.\n"
+            + (
+                f"Did you mean {printable(str(inner))}, which has several sub-folders?"
+                if inner is not None
+                else unread_list(folder) or "List the images in a CSV file with the columns file and label."
+            )
+        )
     if others.sentence():
         remedy = f"In these: {others.sentence()}. Read are {ENDINGS_SHOWN}: convert the files, or remove the folders."
     if not len(label_N):

@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
-from ....core.errors import DataError, NoLabelColumn, did_you_mean, printable, shell_word, typed_word
-from ...source_text import ChosenColumns
+from ....core.errors import MAX_TYPED, DataError, NoLabelColumn, did_you_mean, printable, shell_word, typed_word
+from ...source_text import MARK, ChosenColumns, chosen_column
 from ..shared.listing import name_words, split_of_name
 from .files import TEXT_ENDINGS, FileFinder
 from .tables import Table
@@ -23,6 +23,7 @@ COLUMNS = {
 USUAL_FILE = (
     *("id", "image_id", "imageid", "img_id", "image_name", "imagename", "img_name", "img", "images", "name", "photo"),
     *("filepath", "file_path", "image_path", "imagepath", "img_path", "image_file", "file_id", "filenames", "picture"),
+    *("id_code", "image_index", "imagefile", "imagefilename", "image_filename", "relative_path", "fname", "uuid"),
 )
 USUAL_LABEL = (
     *(
@@ -38,6 +39,7 @@ USUAL_LABEL = (
         "category_name",
     ),
     *("label_name", "class_label", "class_id", "label_id", "category_id", "target_name", "finding", "y"),
+    *("classid", "labelid", "finding_labels", "label_group", "emotion", "style"),
 )
 GROUP_WORDS = {"id", "patient", "subject", "video", "group", "session", "person", "animal", "lesion", "individual"}
 SPLIT_WORDS = {"split", "fold", "subset", "partition", "set", "part"}
@@ -243,7 +245,7 @@ def _refuse_two(table: Table, purpose: str, numbers: Sequence[int]) -> None:
     first, second = (table.names[number] for number in numbers[:2])
     raise DataError(
         f"{table.where} has two columns for the {purpose}: '{printable(first[:40])}' and '{printable(second[:40])}'.\n"
-        f"Choose one, as in {_command(table, purpose, first)}; or rename the other."
+        f"Choose one, as in {how_to_choose(table, purpose, first)}; or rename the other."
     )
 
 
@@ -265,15 +267,21 @@ def _missing(table: Table, purpose: str, taken: Set[int | None] = frozenset()) -
     other = " Separate the columns by commas." if is_whole else ""
     rest = [name for number, name in enumerate(table.names) if number not in taken]
     if len(table.names) > 1 and rest:
-        other = f"\nOr say which one it is, as in {_command(table, purpose, rest[0])}."
+        other = f"\nOr say which one it is, as in {how_to_choose(table, purpose, rest[0])}."
+        if purpose == "file":  # every column was looked at
+            other = "\nNo column holds names of files that lie beside or below it: put it there, or correct the names."
     return (
         f"{table.where} has no column '{purpose}'; its first line is: {_shown(table)}.\n"
         f"Name the columns file,label and, where you have them, split and group.{other}"
     )
 
 
-def _command(table: Table, purpose: str, name: str) -> str:
-    return f"saccade train {shell_word(table.path)} --{purpose}-column {typed_word(name, 'NAME')}"
+def how_to_choose(table: Table, purpose: str, name: str) -> str:
+    """The two ways to choose a column, of which the second serves every verb, and Python."""
+    if len(name) > MAX_TYPED:
+        return f"--{purpose}-column NAME or {shell_word(f'{table.path}{MARK}{purpose}=NAME')}"
+    source = f"{table.path}{chosen_column(purpose, name).as_text()}"
+    return f"--{purpose}-column {shell_word(name)} or {shell_word(source)}"
 
 
 def _shown(table: Table) -> str:

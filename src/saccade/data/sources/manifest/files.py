@@ -4,6 +4,7 @@ Each folder is listed once at most; no row costs a call to the system.
 """
 
 import os
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,9 +14,10 @@ import numpy as np
 from ....core.errors import DataError, printable
 from ...left_out import ENDINGS
 from ..shared.image_files import has_images, images_directly_in, is_folder, list_entries, subfolders, walk_images
-from ..shared.listing import PackedNames, split_of_name
+from ..shared.listing import PackedNames, is_generic, split_of_name
 
 CHUNK = 65_536
+ADDRESS = re.compile(r"[a-z][a-z0-9+]{1,9}:/", re.IGNORECASE)  # as a plain name is, with one slash
 TEXT_ENDINGS = tuple(map(os.fsdecode, ENDINGS))
 
 
@@ -63,20 +65,33 @@ class FileFinder:
         self._listings: dict[Path, _Listing] = {}
 
     def settle(self, names: Sequence[str]) -> bool:
-        """Decide from the first names of a column where the files lie. Whether all of them are there."""
-        self.root, self._folders, self._is_beside = self._table.parent, (), True
-        plain = [plain_name(name) for name in names]
-        if not plain or not all(plain):
+        """Decide from the first names of a column where the files lie. Whether all of them are there.
+
+        A table in a folder of labels (`annotations/`), or whose names begin with its own folder, may count from above.
+        """
+        plain = [name for name in map(plain_name, names) if name is not None]
+        if not plain or len(plain) < len(names):
+            self.root, self._folders, self._is_beside = self._table.parent, (), True
             return False
-        if self._found("", plain[0] or ""):
-            return all(self._found("", name or "") for name in plain)
+        is_there = self._settle_below(self._table.parent, plain)
+        own = self._table.parent.absolute().name
+        if not (self._is_beside or self._folders) and (is_generic(own) or plain[0].startswith(f"{own}/")):
+            is_there = self._settle_below(self._table.parent.parent, plain)
+            if not (self._is_beside or self._folders):
+                self.root = self._table.parent
+        return is_there
+
+    def _settle_below(self, root: Path, plain: Sequence[str]) -> bool:
+        self.root, self._folders, self._is_beside = root, (), True
+        if self._found("", plain[0]):
+            return all(self._found("", name) for name in plain)
         self._is_beside = False
-        folders = self._folders_with_files(plain[0] or "")
+        folders = self._folders_with_files(plain[0])
         if len(folders) == 1:
             self.root, self._is_beside = self.root / folders[0], True
-            return all(self._found("", name or "") for name in plain)
+            return all(self._found("", name) for name in plain)
         self._folders = folders
-        return all(any(self._found(folder, name or "") for folder in folders) for name in plain)
+        return all(any(self._found(folder, name) for folder in folders) for name in plain)
 
     def _folders_with_files(self, first: str) -> tuple[str, ...]:
         """The folders beside the table that have images or the first file, which one of them has; of parts of a set
@@ -137,12 +152,17 @@ class FileFinder:
                 f"{printable('/'.join(filter(None, [inside, alike[0]])))}: capitals count.\n"
                 f"Write the names in the table as the files have them, or rename the files."
             )
+        if ADDRESS.match(name):
+            raise DataError(
+                f"{printable(str(self._table))} names its images by addresses, such as {printable(name[:80])}.\n"
+                f"Download the images, and give the names of the files; images are not fetched from a table."
+            )
         has_ending = name.lower().endswith(TEXT_ENDINGS)
         hint = "" if has_ending else " Give the names with their endings, such as .jpg."
         raise DataError(
             f"{printable(str(self._table))}: its first file, {printable(name)}, is neither in "
             f"{printable(str(self._table.parent))} nor in a folder below it.\n"
-            f"Put the CSV file beside or above the images.{hint}"
+            f"Put {printable(self._table.name)} beside or above the images.{hint}"
         )
 
     @property

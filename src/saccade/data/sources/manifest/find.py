@@ -77,7 +77,7 @@ def _lists_beside(used: Path, names: tuple[str, ...], chosen: ChosenColumns) -> 
     others = [used.parent / name for name in names if name != used.name]
     return [
         f"{printable(used.name)} says what the images are; {printable(path.name)} beside it lists images, too, and is "
-        f"not read. To read that instead: saccade train {shell_word(path)}"
+        f"not read. To read that instead, give it in place of the folder: {shell_word(path)}"
         for path in others
         if path.name != "_classes.csv" and (table := _read(path)) is not None and names_images(table, chosen)
     ]

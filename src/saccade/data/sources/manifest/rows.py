@@ -4,12 +4,12 @@ import os
 from array import array
 from collections.abc import Sequence
 
-from ....core.errors import DataError, printable, shell_word, typed_word
+from ....core.errors import DataError, printable, typed_word
 from ...limits import MAX_CLASS_NAME_CHARACTERS, MAX_FILE_NAME_CHARACTERS
 from ..shared.label_lists import ONE, SEVERAL, LabelValue, SettledLabels, settle_labels
 from ..shared.listing import LIST_SIGNS, UNSPLIT, PackedNames, parse_split, split_number
 from ..shared.targets import parse_number
-from .columns import FALSE_WORDS, ONE_HOT, TRUE_WORDS, Columns, is_group_like, true_split
+from .columns import FALSE_WORDS, ONE_HOT, TRUE_WORDS, Columns, how_to_choose, is_group_like, true_split
 from .files import FileFinder, plain_name
 from .tables import Table
 
@@ -205,7 +205,7 @@ def _one_hot_labels(table: Table, columns: Columns, where: str, row: Sequence[st
             raise DataError(
                 f"{where}: the column '{printable(table.names[number][:40])}' holds '{printable(value[:40])}', where a "
                 f"class has 0 or 1.\nName the label's column, as in "
-                f"saccade train {shell_word(table.path)} --label-column {typed_word(table.names[number], 'NAME')}."
+                f"{how_to_choose(table, 'label', table.names[number])}."
             )
         if is_of_class:
             found.append(table.names[number])

@@ -5,9 +5,10 @@ images are labelled by such tables is read by them.
 """
 
 import os
-import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -23,21 +24,18 @@ from ..shared.listing import (
     UNSPLIT,
     PackedNames,
     check_classes,
+    parts_by_folder,
     refuse_twins,
     split_name,
-    split_number,
-    splits_among,
 )
-from ..shared.targets import NUMBER
+from ..shared.targets import NUMBER, number_hint
 from .columns import find_columns, hints
 from .files import FileFinder, composed, count_unlisted
 from .find import LabelFiles, find_label_files
 from .rows import NO_GROUP, ManifestRows
-from .tables import ENDINGS, open_table
+from .tables import ENDINGS, Table, open_table
 
 NO_LABEL = {"nan", "null", "n/a", "#n/a", "<na>"}  # what programs write where there is none
-DECIMAL = re.compile(r"-?[0-9]+\.[0-9]*[1-9][0-9]*")
-MAX_FOLDERS = 20  # among which the parts of a set are looked for
 
 
 class Manifest(DataSource):
@@ -48,7 +46,7 @@ class Manifest(DataSource):
         table = labels.tables[0][0]
         place = table if len(labels.tables) == 1 else path
         self.name = f"{place}{chosen.as_text()}"
-        rows, root, notes = _read_tables(labels, place, chosen)
+        rows, root, self._unused = _read_tables(labels, place, chosen)
         where = printable(str(place))
         check_wanted(chosen.labels)
         settled = rows.settle(where, ONE if chosen.target else chosen.labels)
@@ -58,7 +56,7 @@ class Manifest(DataSource):
             refuse_twins(where, self.classes, "Write the label the same way in every row.")
         self._labels = settled.of_rows(np.array(rows.labels))
         self._names = rows.names
-        self._part_N = _parts_by_folder(rows.names, np.array(rows.parts, dtype=np.int8))
+        self._part_N = _parts(rows)
         self._group_N = np.array(rows.groups, dtype=np.int32)
         self._group_names = rows.group_names
         self._root = os.fsencode(root)
@@ -66,7 +64,8 @@ class Manifest(DataSource):
         _check_groups(where, self._group_N, self._part_N, self._group_names)
         told = (*settled.notes, *self._labels.told())
         told = (*told, *([] if chosen.target else self._odd_labels(printable(table.name))))
-        self.notes = (*labels.notes, *notes, *told, *_unlisted(labels, root, rows.names))
+        self._notes_around = labels.notes, (*told, *_unlisted(labels, root, rows.names))
+        self.notes = self.notes_besides(())
         self.digest = self._names.digest(
             self._labels.content(), self._part_N, self._group_N, repr(self.classes).encode()
         )
@@ -87,6 +86,15 @@ class Manifest(DataSource):
     def table(self) -> RecordTable:
         return table_of_labels(*self._labels.codes(), self._part_N, self._group_N, self._group_names)
 
+    def notes_besides(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """The notes without what they say of these columns."""
+        before, behind = self._notes_around
+        found = [
+            hints(each.table, [name for name in each.names if name not in columns], each.repeated)
+            for each in self._unused
+        ]
+        return (*before, *chain.from_iterable(found), *behind)
+
     def _odd_labels(self, name: str) -> list[str]:
         """What may not be meant: a word for no label as a class, measured numbers as classes, images that lie in the
         folder of another class."""
@@ -95,10 +103,8 @@ class Manifest(DataSource):
             for word in self.classes
             if word.lower() in NO_LABEL
         ]
-        if self.task.is_one and 2 * sum(DECIMAL.fullmatch(word) is not None for word in self.classes) > len(
-            self.classes
-        ):
-            lines.append("labels are numbers with decimals, each a class: to learn them as numbers, --target number")
+        if self.task.is_one and (hint := number_hint(self.classes, len(self))):
+            lines.append(hint)
         if self.task.is_one and (num := self._num_in_other_folders()):
             images = "1 image lies" if num == 1 else f"{num:,} images lie"
             lines.append(f"{images} in the folder of another class than {name} says: {name} counts, not the folder")
@@ -136,9 +142,18 @@ def _label_files(path: Path, chosen: ChosenColumns) -> LabelFiles:
     return found
 
 
-def _read_tables(labels: LabelFiles, place: Path, chosen: ChosenColumns) -> tuple[ManifestRows, Path, list[str]]:
-    """The rows of all tables, the folder that their names count from, and notes on columns that are not used."""
-    rows, notes = ManifestRows(chosen.target == NUMBER), []
+@dataclass(frozen=True, kw_only=True)
+class _Unused:
+    """Columns of a table that nothing is read from; `repeated` are those of them that may be groups."""
+
+    table: Table
+    names: list[str]
+    repeated: list[str]
+
+
+def _read_tables(labels: LabelFiles, place: Path, chosen: ChosenColumns) -> tuple[ManifestRows, Path, list[_Unused]]:
+    """The rows of all tables, the folder that their names count from, and the columns that are not used."""
+    rows, unused = ManifestRows(chosen.target == NUMBER), []
     root = place
     for path, split in labels.tables:
         table, files = open_table(path), FileFinder(path)
@@ -148,25 +163,17 @@ def _read_tables(labels: LabelFiles, place: Path, chosen: ChosenColumns) -> tupl
         else:
             prefix = os.path.relpath(files.root, place).removeprefix(".")
         repeated = rows.add_table(table, columns, files, prefix, split)
-        notes += hints(table, columns.unused(table), repeated)
-    return rows, root, notes
+        unused.append(
+            _Unused(table=replace(table, sample=(), document=()), names=columns.unused(table), repeated=repeated)
+        )
+    return rows, root, unused
 
 
-def _parts_by_folder(names: PackedNames, part_N: np.ndarray) -> np.ndarray:
-    """`part_N`, or where no row has a split and the first folder of each file is a part of the set, those parts."""
-    if (part_N != UNSPLIT).any():
-        return part_N
-    number_of: dict[bytes, int] = {}
-    folder_N = np.empty(len(names), np.int8)
-    for index in range(len(names)):
-        folder, slash, _ = names[index].partition(b"/")
-        if not slash or (folder not in number_of and len(number_of) == MAX_FOLDERS):
-            return part_N
-        folder_N[index] = number_of.setdefault(folder, len(number_of))
-    split_of = splits_among(map(os.fsdecode, number_of))
-    if len(split_of) < len(number_of) or "train" not in split_of.values() or len(set(split_of.values())) == 1:
-        return part_N
-    return np.array([split_number(split_of[os.fsdecode(folder)]) for folder in number_of], np.int8)[folder_N]
+def _parts(rows: ManifestRows) -> np.ndarray:
+    """The split of each row, or where no row has one those of the folders that the files lie in."""
+    part_N = np.array(rows.parts, dtype=np.int8)
+    by_folder_N = None if (part_N != UNSPLIT).any() else parts_by_folder(rows.names)
+    return part_N if by_folder_N is None else by_folder_N
 
 
 def _unlisted(labels: LabelFiles, root: Path, names: PackedNames) -> list[str]:

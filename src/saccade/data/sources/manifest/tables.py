@@ -77,7 +77,13 @@ def _column_names(path: Path) -> tuple[str, ...]:
     header = next(_csv_rows(path, where), None)
     if header is None:
         raise DataError(f"{where} is empty.\nIts first line names the columns: file,label.")
-    return tuple(name.strip() for name in header[1])
+    names = tuple(name.strip() for name in header[1])
+    if names[0].startswith("#") or names[0].lower().startswith("sep="):
+        raise DataError(
+            f"{where} begins with '{printable(names[0][:40])}', not with the names of the columns.\n"
+            f"Remove that line, or the sign, so that the names come first: file,label."
+        )
+    return names
 
 
 def is_json(path: Path) -> bool:

@@ -9,7 +9,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ IMAGE_NAMES = ("image", "img", "images", "jpg", "png")
 HEAD = re.compile(rb"\A---\r?\n(.*?)\n---", re.DOTALL)
 # libyaml reads a megabyte in a second, where PyYAML's own parser takes half a minute
 YAML_LOADER = yaml.CBaseLoader if yaml.__with_libyaml__ else yaml.BaseLoader
+MAX_NAMED = 8
+SPLIT_COLUMNS = ("split", "fold", "subset", "partition", "is_valid", "is_test", "is_train")
 LABEL_NAMES = ("label", "labels", "fine_label", "class", "target", "cls")
 
 
@@ -41,6 +43,20 @@ class ImageColumns:
     names: tuple[str, ...] | None
     is_list: bool = False
     is_value: bool = False
+    unused: tuple[str, ...] = field(default=(), compare=False)
+
+    def told(self, where: str) -> list[str]:
+        """A note on the columns that nothing is read from: another one may be the label that is meant."""
+        if not self.unused:
+            return []
+        shown = ", ".join(printable(name[:40]) for name in self.unused[:MAX_NAMED])
+        more = f" and {len(self.unused) - MAX_NAMED:,} more" if len(self.unused) > MAX_NAMED else ""
+        parts = [name for name in self.unused if name.lower() in SPLIT_COLUMNS]
+        lines = [f"{where}: '{printable(self.label)}' is the label; columns that are not used: {shown}{more}"]
+        return lines + [
+            f"'{printable(name)}' may say which part an image is of: write a file for each part, such as train.parquet"
+            for name in parts
+        ]
 
 
 def find_image_column(schema: Any, where: str, chosen: ChosenColumns = NOTHING_CHOSEN) -> str:
@@ -72,6 +88,12 @@ def find_image_column(schema: Any, where: str, chosen: ChosenColumns = NOTHING_C
 
 def find_columns(schema: Any, readme: Path, where: str, chosen: ChosenColumns = NOTHING_CHOSEN) -> ImageColumns:
     """The columns of an Arrow schema. Raises DataError where there is no image or label, or a choice of several."""
+    found = _find_columns(schema, readme, where, chosen)
+    used = {found.image.removesuffix(".bytes"), found.image, found.label}
+    return replace(found, unused=tuple(name for name in schema.names if name not in used))
+
+
+def _find_columns(schema: Any, readme: Path, where: str, chosen: ChosenColumns) -> ImageColumns:
     image = find_image_column(schema, where, chosen)
     features = _schema_features(schema.metadata or {})
     labels = [name for name in schema.names if _type(_inner(features.get(name))) == "ClassLabel"]

@@ -62,7 +62,7 @@ class ParquetImages(DataSource):
         settled, value_N = _settled(where, columns, labels, ONE if chosen.target else chosen.labels)
         self.task, self.classes, self.label_name = settled.task, settled.classes, columns.label
         self._labels = settled.of_rows(value_N)
-        self.notes = (*settled.notes, *self._labels.told())
+        self.notes = (*columns.told(printable(path.name)), *settled.notes, *self._labels.told())
         used = [files[number].relative_to(folder) for number in numbers]
         self._files = [str(file) for file in used]
         self._start_F = np.cumsum([0, *map(len, labels)])

@@ -1,6 +1,7 @@
 """What listings of labelled images share: packed names, split names, class names and their checks."""
 
 import hashlib
+import os
 import re
 import unicodedata
 from array import array
@@ -46,6 +47,7 @@ GENERIC_WORDS = {
 # how folders are called whose images nobody has labelled
 UNLABELLED_WORDS = {"pred", "predict", "prediction", "predictions", "unsup", "unsupervised", "extra", "inference"}
 UNSPLIT = -1
+MAX_PART_FOLDERS = 20  # among which the parts of a set are looked for
 SEPARATORS = (";", "|")  # seldom in the name of a class; a comma often is
 LIST_SIGNS = (*SEPARATORS, ",")  # between the labels of an image that has several
 
@@ -116,6 +118,26 @@ def splits_of_files(files: Sequence[Path], where: str) -> list[int]:
             f"Begin its name with train, validation or test, or move it out of the folder."
         )
     return [split_number(word) for word in words]
+
+
+def parts_by_folder(names: PackedNames) -> np.ndarray | None:
+    """The split of each file, int8 (N,), where the first folder that not all of them lie in is a part of the set, one
+    of them for training; None where the folders are no parts."""
+    common: bytes = names[0].rpartition(b"/")[0] if len(names) else b""
+    while common and not all(names[index].startswith(common + b"/") for index in range(len(names))):
+        common = common.rpartition(b"/")[0]
+    skipped = len(common) + 1 if common else 0
+    number_of: dict[bytes, int] = {}
+    folder_N = np.empty(len(names), np.int8)
+    for index in range(len(names)):
+        folder, slash, _ = names[index][skipped:].partition(b"/")
+        if not slash or (folder not in number_of and len(number_of) == MAX_PART_FOLDERS):
+            return None
+        folder_N[index] = number_of.setdefault(folder, len(number_of))
+    split_of = splits_among(map(os.fsdecode, number_of))
+    if len(split_of) < len(number_of) or "train" not in split_of.values() or len(set(split_of.values())) == 1:
+        return None
+    return np.array([split_number(split_of[os.fsdecode(folder)]) for folder in number_of], np.int8)[folder_N]
 
 
 def is_split_folder(name: str) -> bool:

@@ -12,7 +12,10 @@ TARGETS = (NUMBER, GRADE)
 MAX_GRADES = 50
 _PLACE = re.compile(r"[^0-9]*?(-?[0-9]{1,15}(?:\.[0-9]{1,15})?)")
 _PLAIN = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_WRITTEN = re.compile(r"-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,15})?")
 MAX_CHARACTERS = 64
+MIN_MEASURED = 3  # values that are not whole
+MANY_WHOLE, FEW_EACH = 20, 5  # whole numbers that are probably measured: so many, with fewer images each
 
 
 def check_target(target: str) -> None:
@@ -43,6 +46,24 @@ def parse_number(where: str, text: str) -> float:
             f"Check it, or write the numbers in a larger unit."
         )
     return value
+
+
+def number_hint(classes: Sequence[str], num_images: int) -> str:
+    """A sentence where classes are probably measured numbers, such as ages; "" where they are names, digits among them.
+
+    Probable are values that are not whole, and many whole ones with few images each; 01 is a name.
+    """
+    if len(classes) < MIN_MEASURED or not all(map(_WRITTEN.fullmatch, classes)):
+        return ""
+    if sum(not float(name).is_integer() for name in classes) >= MIN_MEASURED:
+        return "labels are numbers with decimals, each a class: to learn them as numbers, --target number"
+    if len(classes) < MANY_WHOLE or num_images >= FEW_EACH * len(classes):
+        return ""
+    each = num_images / len(classes)
+    return (
+        f"labels are {len(classes):,} whole numbers, each a class of {each:.1f} images: to learn them as numbers, "
+        f"--target number"
+    )
 
 
 def order_of_grades(where: str, names: Sequence[str]) -> list[int]:

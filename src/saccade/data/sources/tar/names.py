@@ -14,11 +14,13 @@ from pathlib import Path
 
 from ....core.addresses import WEB, check_address, is_address, shown
 from ....core.errors import DataError, printable
+from ....core.plain_files import open_plain_file
 from .remote import remote, trouble
 from .shards import Shard
 
 BRACES = re.compile(r"\{([^{}]*)\}")
 COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst")
+GZIP = b"\x1f\x8b"
 MAX_EXPANDED_CHARACTERS = 64 << 20
 MAX_LOOKED_AT = 1_000_000
 MAX_SHARDS = 100_000
@@ -103,12 +105,23 @@ def find_shards(text: str, left_out: list[str] | None = None) -> list[Shard]:
 
 
 def _shard(path: str, base: str) -> Shard:
-    if path.lower().endswith(COMPRESSED):
+    if path.lower().endswith(COMPRESSED) or _is_gzip(path):
         raise DataError(
             f"{printable(path)} is compressed, so that its images cannot be read in any order.\n"
             f"Unpack it to a plain .tar: gunzip, or the like. Images are compressed already."
         )
     return Shard(path, path[len(base) :].lstrip("/"), None if is_address(path) else _signature(path))
+
+
+def _is_gzip(path: str) -> bool:
+    """Whether a file here is gzipped, whatever its ending."""
+    if is_address(path):
+        return False
+    try:
+        with open_plain_file(path) as file:
+            return file.read(2) == GZIP
+    except OSError:
+        return False  # reading it says why
 
 
 def _matches(pattern: str) -> list[str]:

@@ -8,7 +8,7 @@ that are too many files for a disk, or lie on another machine. The label is `.cl
 import json
 import os
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -23,14 +23,17 @@ from ...records import RecordTable, one_label_each, table_of_labels
 from ...source import DataSource, SourceFormat, register
 from ..shared.label_lists import refuse_label_lists
 from ..shared.listing import (
+    UNSPLIT,
     PackedNames,
     check_classes,
     class_order,
     is_number,
     is_split_folder,
+    parts_by_folder,
     refuse_twins,
     split_name,
     split_of_name,
+    splits_among,
     splits_of_files,
 )
 from ..shared.readable import ReadableFile, ReadableImages, first_line
@@ -68,8 +71,15 @@ class TarShards(DataSource):
         self._shard_N = np.array(index.shards, dtype=np.int32)
         self.classes, label_of_number = _classes(where, list(index.label_numbers), _read_names(self._shards))
         self._label_N = label_of_number[np.array(index.labels)]
-        self._split_S = splits_of_files([Path(shard.name) for shard in self._shards], where)
+        split_S = splits_of_files([Path(shard.name) for shard in self._shards], where)
+        self._part_N = np.array(split_S, np.int8)[self._shard_N]
+        by_folder_N = parts_by_folder(self._names) if set(split_S) == {UNSPLIT} else None
+        if by_folder_N is not None:
+            self._part_N = by_folder_N
+            _refuse_parts_as_classes(where, self.classes)
+        _refuse_repeated(self._names, self._shard_N, self._shards)
         listing = repr((self.classes, [shard.name for shard in self._shards])).encode()
+        listing += b"" if by_folder_N is None else by_folder_N.tobytes()
         files = [shard.there for shard in self._shards if shard.there is not None]
         store = shards[0].store
         self._lookahead = None if store is None else Lookahead(store, files)
@@ -79,12 +89,11 @@ class TarShards(DataSource):
         return len(self._label_N)
 
     def record(self, index: int) -> Record:
-        shard = int(self._shard_N[index])
-        return Record(key=self._key(index), label=int(self._label_N[index]), split=split_name(self._split_S[shard]))
+        split = split_name(int(self._part_N[index]))
+        return Record(key=self._key(index), label=int(self._label_N[index]), split=split)
 
     def table(self) -> RecordTable:
-        split_N = np.array(self._split_S, np.int8)[self._shard_N]
-        return table_of_labels(self._label_N, one_label_each(len(self.classes)), split_N)
+        return table_of_labels(self._label_N, one_label_each(len(self.classes)), self._part_N)
 
     def shard_N(self) -> np.ndarray:
         return self._shard_N
@@ -148,11 +157,34 @@ class _Index:
             raise DataError(
                 f"{where}: the sample {name} has a label, but no image.\nFiles of one sample stand next to each other."
             )
-        self.names.append(os.fsencode(sample.name + sample.image.name[len(sample.name) :]))
+        self.names.append(os.fsencode(sample.image.name.removeprefix("./")))
         self.offsets.append(sample.image.offset)
         self.sizes.append(sample.image.num_bytes)
         self.shards.append(number)
         self.labels.append(self.label_numbers.setdefault(label, len(self.label_numbers)))
+
+
+def _refuse_parts_as_classes(where: str, classes: Sequence[str]) -> None:
+    """Raise DataError where the only folders are the parts of the set: they would be learned as classes."""
+    if len(splits_among(classes)) == len(classes):
+        raise DataError(
+            f"{where} holds parts of a set ({' and '.join(map(printable, classes))}) without class folders: nothing "
+            f"says which image is what.\nWrite the class of each sample beside it, as 0001.cls, or above it, as "
+            f"train/cat/0001.jpg."
+        )
+
+
+def _refuse_repeated(names: PackedNames, shard_N: np.ndarray, shards: Sequence[Shard]) -> None:
+    """Raise DataError where a shard holds two files of one name: which of them is meant cannot be known."""
+    hash_N = np.fromiter((hash((int(shard_N[i]), names[i])) for i in range(len(names))), np.int64, len(names))
+    order_N = np.argsort(hash_N, kind="stable")
+    for place in np.flatnonzero(np.diff(hash_N[order_N]) == 0).tolist():
+        one, two = order_N[place : place + 2].tolist()
+        if names[one] == names[two] and shard_N[one] == shard_N[two]:
+            raise DataError(
+                f"{printable(shards[shard_N[one]].path)} holds {printable(os.fsdecode(names[one]))} twice.\n"
+                f"Write the shard again, with each name once."
+            )
 
 
 def _with_store(shards: list[Shard]) -> tuple[list[Shard], int, tuple[str, ...]]:
