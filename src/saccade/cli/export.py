@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..core.errors import UsageError, shell_word
+from .missing import refuse_missing
 from .output import print_json, print_notes, print_result
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def export(
     from ..ship.needed import refuse_absent
 
     refuse_absent(formats)  # before torch is imported, which takes seconds
+    refuse_missing(run)
     from .. import api
 
     usual = api.AskedInt8(source=source)

@@ -19,13 +19,13 @@ def inspect(
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
 ) -> None:
     """Look at every image of SOURCE: the same image in two splits or classes, bad files, duplicates, counts, sizes."""
+    source = chosen_source(source, file_column, label_column, split_column, group_column, labels, target)
     from .. import api
     from ..data.checkup.text import inspection_text
 
     def progress(done: int, total: int) -> None:
         show(f"looked at {done:,} of {total:,} images")
 
-    source = chosen_source(source, file_column, label_column, split_column, group_column, labels, target)
     inspection = api.inspect(source, progress=progress, keep=keep, opened=print_opening)
     if as_json:
         print_json(inspection.as_json())

@@ -32,6 +32,9 @@ def shard(
     byte, unless --short-side shrinks them. Each shard is read back and compared before it counts.
     The same command goes on where it was stopped; the same SOURCE and options always give the same bytes.
     """
+    from ..data.source import refuse_absent
+
+    refuse_absent(source)  # before torch is imported, which takes seconds
     from .. import api
 
     if images_per_shard and shard_bytes:

@@ -87,6 +87,10 @@ def train(
     """Train a network on SOURCE and judge it on images held out."""
     console = RunConsole(choose_output(quiet, plain))
     num_processes = number_of_processes(processes, "train")
+    from ..data.source import refuse_absent
+
+    if config_file is None:
+        refuse_absent(source)  # before torch is imported, which takes seconds
     from .. import api
 
     file = read_config(config_file)
