@@ -353,6 +353,7 @@ def test_a_place_that_may_not_be_read_is_told_without_a_traceback(saccade: Calla
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "runs/theirs/export")
 
     monkeypatch.setattr("saccade.api.export", denied)
+    Path("runs/theirs").mkdir(parents=True)
     check(
         saccade("export", "runs/theirs"),
         "runs/theirs/export may not be read or written: Permission denied.\n"

@@ -404,3 +404,13 @@ def test_the_time_left_of_the_whole_job_stands_in_the_live_line(monkeypatch: pyt
     assert drawn == ["judging 505 images, 40 % done  55 s to 3 min left", "judging 505 images, 90 % done"]
     text = written(0, True, lambda said: (said.time_left(130.0, 260.0), said.epoch(RESULT)))
     assert text.endswith("img/s 1,234  2 to 4 min left\n")
+
+
+@pytest.mark.parametrize(("verb", "told"), [("serve", ""), ("studio", ""), ("train", "error: Stopped.\n")])
+def test_a_server_ends_by_ctrl_c_without_a_word(saccade, monkeypatch: pytest.MonkeyPatch, verb: str, told: str):
+    def stopped(arguments: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("saccade.cli.main._run", stopped)
+    finished = saccade(verb, "digits")
+    assert (finished.status, finished.output, finished.errors) == (130, "", told)

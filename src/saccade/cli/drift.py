@@ -46,12 +46,12 @@ def drift(
 
 
 def _next_lines(found: "Drift", run: Path, images: list[str]) -> list[str]:
-    """What to do where the new images are others than those that the run was judged on."""
+    """What to do where the new images are others than those that the run was judged on, and where they are not."""
     from ..core.errors import shell_word
 
-    if not found.is_drifted:
-        return []
     new = shell_word(images[0]) if len(images) == 1 else "IMAGES"
+    if not found.is_drifted:
+        return [f"Next: saccade predict {shell_word(run)} {new}"]
     return [
         f"Next, choose some of them to label: saccade suggest {shell_word(run)} {new}",
         f"Then judge the run on those: saccade evaluate {shell_word(run)} LABELLED",

@@ -40,5 +40,6 @@ def suggest(
     lines = [format_table(headings, [[printable(cell) for cell in row] for row in rows], left=2)] if rows else []
     lines += found.display_lines()
     lines += [f"The list is in {printable(str(csv))}."] if csv is not None else []
+    lines += ["Next: label these, put them among the training images, and train again."] if rows else []
     asked.print_answer(run, lines, found.as_json() | {"csv": None if csv is None else str(csv)})
     refuse_bad(len(found.errors), found.num_images + found.num_known, "the others were looked at")

@@ -5,8 +5,8 @@ SHORT_S = 60.0  # what is over before that needs no exact words
 
 
 def between_words(low_s: float, high_s: float) -> str:
-    """`3 to 5 min`, `40 s to 2 min`, `about 3 min` where both ends are one, or `up to 8 min` where they are so far apart
-    that the lower one says nothing."""
+    """`3 to 5 min`, `40 s to 2 min`, `about 3 min` where both ends are one, or `up to 8 min` where they are so far
+    apart that the lower one says nothing."""
     low, high = rounded_words(low_s), rounded_words(high_s)
     if low == high:
         return f"about {high}"

@@ -13,6 +13,7 @@ import numpy as np
 from ..core.addresses import check_address, is_address, is_hub, refuse_whole_disk, shown
 from ..core.errors import DataError, ImageError, printable
 from ..core.in_memory import GivenObjects, is_given
+from ..core.plain_files import refuse_long_name
 from ..core.registry import Registry
 from ..core.task import GRADE, NUMBER, ONE_LABEL, Task
 from ..core.types import Record, Sample
@@ -299,6 +300,7 @@ def refuse_absent(text: str) -> None:
 def _refuse_nothing_there(text: str) -> None:
     if os.path.exists(text):
         return
+    refuse_long_name(text)
     builtin = ", ".join(sorted(name for name in SOURCES if is_builtin(name)))
     raise DataError(
         f"There is no file or folder '{shown(text)}' (looked in {printable(str(Path.cwd()))}).\n"

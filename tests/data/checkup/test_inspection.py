@@ -206,7 +206,7 @@ def test_text_tells_the_worst_first_and_fits_a_terminal(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     text = inspection_text(inspect_source("set", threads=2))
     assert text.splitlines()[:11] == [
-        "set: 64 images of 3 classes. 13 things to look at, the worst first.",
+        "set: 64 images of 3 classes. 14 things to look at, the worst first.",
         "",
         "training refuses this set:",
         "  set: 3 of 64 images cannot be decoded.",
