@@ -142,7 +142,8 @@ def test_more_than_one_percent_of_bad_files_is_too_many_to_skip(saccade: Callabl
         saccade("train", "photos", "--on-bad-image", "skip"),
         "photos: 3 of 19 images cannot be decoded.\n"
         "cat/a.jpg: the file is empty (0 bytes); cat/b.jpg: the file is empty (0 bytes); and 1 more.\n"
-        "3 of 19 (15.8 %) is above the 1 % that may be left out: repair or remove them.",
+        "3 of 19 (15.8 %) is above the 1 % that may be left out: repair or remove them.\n"
+        "All of them are named by: saccade inspect photos",
         1,
     )
 
