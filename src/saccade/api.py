@@ -83,8 +83,8 @@ from .report.evaluation_page import write_evaluation_page
 from .report.ladder_chart import measured_steps, write_ladder_chart
 from .report.page import write_report
 from .report.rate_chart import RateCurve, check_picture, write_rate_chart
-from .runs import ensemble_folder, folds_folder
-from .runs.checkpoint import find_checkpoint, holds_checkpoint
+from .runs import at_path, ensemble_folder, folds_folder
+from .runs.checkpoint import find_checkpoint
 from .runs.names import BACKBONE_PICTURE, ENSEMBLE_PLAN, FOLDS_PLAN, LADDER_PICTURE
 from .runs.start_point import StartPoint, read_start
 from .ship.export import ExportedRun, export_run
@@ -523,13 +523,13 @@ def train_ensemble(
 @scoped_runtime()
 def is_ensemble(path: AnyPath) -> bool:
     """Whether an ensemble was begun in the folder `path`."""
-    return ensemble_folder.is_ensemble(path_of(path))
+    return at_path.is_ensemble(path_of(path))
 
 
 @scoped_runtime()
 def is_run(path: AnyPath) -> bool:
     """Whether a run, a checkpoint or an ensemble stands in the folder `path`, finished or not."""
-    return ensemble_folder.is_ensemble(path_of(path)) or holds_checkpoint(path_of(path))
+    return at_path.is_run(path_of(path))
 
 
 @scoped_runtime()
@@ -1337,7 +1337,7 @@ def _resumed(
 
 
 def _resumed_plan(request: TrainRequest, out: Path | None) -> tuple[EnsemblePlan, Path]:
-    if out is None or not ensemble_folder.is_ensemble(out):
+    if out is None or not at_path.is_ensemble(out):
         raise UsageError(
             "Say which ensemble to resume: saccade train --resume --out FOLDER, the one that --ensemble made."
         )

@@ -3,7 +3,9 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image
 
 from saccade import api
 from saccade.classify import seen_images
+from saccade.classify.classifier import Classifier
 from saccade.data.scan import scan_source
 from saccade.data.source import open_source
 from saccade.runs.seen import look_up_seen
@@ -65,9 +68,8 @@ def caveats(saccade: Callable, *arguments: object) -> list[str]:
 def test_images_of_training_are_counted_as_evaluate_counts_them(saccade: Callable, run: Path, photos: Path):
     num_seen = seen_by_evaluate(run, photos)
     assert 100 < num_seen < 6 * NUM  # the test part is not among them
-    told = (
-        f"{num_seen} of the {6 * NUM} images were used to train the run, or nearly the same as some that were: {SHOWN}"
-    )
+    were = "were used to train the run, or are nearly the same as some that were"
+    told = f"{num_seen} of the {6 * NUM} images {were}: {SHOWN}"
     assert caveats(saccade, run, photos) == [told]
     finished = saccade("predict", run, photos)
     assert finished.errors == f"note: {told}\n"
@@ -97,7 +99,7 @@ def test_a_picture_saved_again_is_known_and_a_new_one_is_not(
     image = Image.open(photos / large[0])
     image.resize((150, 120)).save(tmp_path / "smaller.jpg", quality=80)
     assert caveats(saccade, run, tmp_path / "smaller.jpg") == [
-        f"The image was used to train the run, or nearly the same as one that was: {SHOWN}"
+        f"The image was used to train the run, or is nearly the same as one that was: {SHOWN}"
     ]
     picture(5000, (300, 240)).save(tmp_path / "new.jpg")
     Image.new("RGB", (200, 200), (250, 3, 7)).save(tmp_path / "plain.jpg")
@@ -105,7 +107,7 @@ def test_a_picture_saved_again_is_known_and_a_new_one_is_not(
     new = [tmp_path / name for name in ("new.jpg", "plain.jpg", "tiny.png")]
     assert caveats(saccade, run, *new) == []
     assert caveats(saccade, run, run.parent / "run", tmp_path / "smaller.jpg", *new) == [
-        f"1 of the 4 images was used to train a run, or nearly the same as one that was: {SHOWN}"
+        f"1 of the 4 images was used to train a run, or is nearly the same as one that was: {SHOWN}"
     ]
 
 
@@ -144,3 +146,26 @@ def test_runs_that_share_their_images_keep_them_once(run: Path, tmp_path: Path, 
     monkeypatch.setattr(seen_images, "KnownPictures", lambda thumbnail_KP: made.append(len(thumbnail_KP)))
     seen_images.SeenImages([run, copy])
     assert len(made) == 1
+
+
+def test_an_image_of_training_that_is_told_to_be_unlike_training_is_explained(
+    saccade: Callable, run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def all_unlike(self: Classifier, *arguments: Any) -> Any:
+        answers = answer(self, *arguments)
+        return replace(answers, unlike_B=np.ones(len(answers.probability_BK), bool))
+
+    answer = Classifier.answer
+    monkeypatch.setattr(Classifier, "answer", all_unlike)
+    picture(5002, (300, 240)).save(tmp_path / "new.jpg")
+    trained = look_up_seen(run).parts()
+    source = open_source(str(photos))
+    digests = scan_source(source, 1, "error").pixel_digest_N
+    seen = next(index for index, digest in enumerate(digests) if trained[digest.tobytes()] == {"train"})
+    known = photos / source.record(seen).key
+    why = "called unlike training all the same, being far from all others that were seen there."
+    (alone,) = caveats(saccade, run, known)
+    assert alone == f"The image was used to train the run, or is nearly the same as one that was: {SHOWN} It is {why}"
+    (beside,) = caveats(saccade, run, tmp_path / "new.jpg", known)
+    was = "1 of the 2 images was used to train the run, or is nearly the same as one that was"
+    assert beside == f"{was}: {SHOWN} 1 of these is {why}"

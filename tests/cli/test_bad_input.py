@@ -166,7 +166,8 @@ def test_more_than_one_percent_of_bad_files_is_too_many_to_skip(saccade: Callabl
         saccade("train", "photos", "--on-bad-image", "skip"),
         "photos: 3 of 19 images cannot be decoded.\n"
         "cat/a.jpg: the file is empty (0 bytes); cat/b.jpg: the file is empty (0 bytes); and 1 more.\n"
-        "3 of 19 (15.8 %) is above the 1 % that may be left out: repair or remove them.",
+        "3 of 19 (15.8 %) is above the 1 % that may be left out: repair or remove them.\n"
+        "All of them are named by: saccade inspect photos",
         1,
     )
 
@@ -377,6 +378,7 @@ def test_a_place_that_may_not_be_read_is_told_without_a_traceback(saccade: Calla
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "runs/theirs/export")
 
     monkeypatch.setattr("saccade.api.export", denied)
+    Path("runs/theirs").mkdir(parents=True)
     check(
         saccade("export", "runs/theirs"),
         "runs/theirs/export may not be read or written: Permission denied.\n"

@@ -117,7 +117,7 @@ def test_the_live_line_leaves_out_whole_parts(monkeypatch: pytest.MonkeyPatch, w
     clock = [100.0]
     monkeypatch.setattr(console.time, "monotonic", lambda: clock[0])
     drawn: list[str] = []
-    monkeypatch.setattr(console.RunConsole, "_draw", lambda self, text: drawn.append(text))
+    monkeypatch.setattr(live_line.LiveLine, "_draw", lambda self, text: drawn.append(text))
 
     def work(said: console.RunConsole) -> None:
         said.step(1, 1, 10, lambda: (2.0, 0.1))
@@ -357,6 +357,19 @@ def test_elsewhere_a_line_comes_after_ten_seconds_and_then_once_a_minute(monkeyp
     ]
 
 
+def test_a_heartbeat_says_what_goes_on_now_and_the_time_that_is_left_now(monkeypatch: pytest.MonkeyPatch):
+    ticking = Ticking(monkeypatch, can_redraw=False)
+    monkeypatch.setattr(console, "live_line", lambda stream: ticking.line)
+    said = console.RunConsole(console.Output(stream=ticking.stream, plain=True, quiet=False, width=0))
+    said.time_left(900.0, 1300.0)
+    said.working("comparing stage2")  # soon after the start: the line tells it, if it goes on
+    assert [line.partition(" ")[2] for line in ticking.wait(20)] == ["comparing stage2  15 to 22 min left  (10 s)"]
+    said.output = console.replace(said.output, stream=ticking.stream)
+    said.working("comparing stage1")
+    told = [line.partition(" ")[2] for line in ticking.wait(61)]
+    assert told == ["comparing stage1  15 to 21 min left", "comparing stage1  14 to 20 min left  (1 min 00 s)"]
+
+
 def test_what_is_printed_takes_the_live_line_away_first(monkeypatch: pytest.MonkeyPatch):
     ticking = Ticking(monkeypatch, can_redraw=True)
     monkeypatch.setattr(sys, "stderr", ticking.stream)
@@ -372,7 +385,7 @@ def test_the_time_left_of_the_whole_job_stands_in_the_live_line(monkeypatch: pyt
     clock = [100.0]
     monkeypatch.setattr(console.time, "monotonic", lambda: clock[0])
     drawn: list[str] = []
-    monkeypatch.setattr(console.RunConsole, "_draw", lambda self, text: drawn.append(text))
+    monkeypatch.setattr(live_line.LiveLine, "_draw", lambda self, text: drawn.append(text))
 
     def work(said: console.RunConsole) -> None:
         said.time_left(130.0, 260.0)
@@ -394,3 +407,13 @@ def test_the_time_left_of_the_whole_job_stands_in_the_live_line(monkeypatch: pyt
     assert drawn == ["judging 505 images, 40 % done  55 s to 3 min left", "judging 505 images, 90 % done"]
     text = written(0, True, lambda said: (said.time_left(130.0, 260.0), said.epoch(RESULT)))
     assert text.endswith("img/s 1,234  2 to 4 min left\n")
+
+
+@pytest.mark.parametrize(("verb", "told"), [("serve", ""), ("studio", ""), ("train", "error: Stopped.\n")])
+def test_a_server_ends_by_ctrl_c_without_a_word(saccade, monkeypatch: pytest.MonkeyPatch, verb: str, told: str):
+    def stopped(arguments: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("saccade.cli.main._run", stopped)
+    finished = saccade(verb, "digits")
+    assert (finished.status, finished.output, finished.errors) == (130, "", told)

@@ -260,3 +260,16 @@ def test_evaluate_tells_which_judged_files_are_damaged_beside_their_pixels(
     finished = saccade("evaluate", run, folder, "--json")
     assert json.loads(finished.output)["notes"].count(f"{bad}: {note}") == 1
     assert bad not in finished.errors
+
+
+def test_few_photos_that_began_from_nothing_are_told_of_public_weights(saccade: Callable, tmp_path: Path):
+    generator = np.random.default_rng(0)  # noise, which no network can tell apart
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(12):
+            pixels_HWC = generator.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels_HWC).save(tmp_path / "photos" / name / f"{number}.png")
+    done = saccade("train", tmp_path / "photos", "--out", tmp_path / "run", "--epochs", "1")
+    *_, better, following = done.output.splitlines()
+    assert better == f"Better on few photos, from public weights: saccade transfer {tmp_path}/photos"
+    assert following == f"Next: saccade predict {tmp_path}/run PHOTO.jpg"

@@ -167,6 +167,7 @@ WRITE = "Write rows between semicolons and numbers between commas, such as '1,0,
     ("text", "start"),
     [
         ("sobelx", "Unknown kernel 'sobelx'. Did you mean 'sobel-x'?"),
+        ("sobel", "Unknown kernel 'sobel'. Did you mean 'sobel-x' or 'sobel-y'?"),
         ("qqqq", "Unknown kernel 'qqqq'."),
         ("gausian@20", "Unknown kernel 'gausian'. Did you mean 'gaussian'?"),
         ("", "Unknown kernel ''."),

@@ -244,8 +244,8 @@ def test_the_list_names_every_topic(run: Run):
 def test_a_topic_prints_its_numbers_and_writes_its_page(run: Run):
     status, out, err = run("edges", "--out", "edges.html")
     assert (status, err) == (0, "")
-    assert "  10  10  10   0   0   0   *    1   0  -1         =    0  30  30   0\n" in out
-    assert out.endswith("\nPage: edges.html\n")
+    assert out == "Edges: nine numbers find them\nPage: edges.html\nOpen it in a browser.\n"
+    assert "  10  10  10   0   0   0   *    1   0  -1         =    0  30  30   0\n" in run("edges")[1]
     assert "0 30 30 0" in Path("edges.html").read_text(encoding="utf-8")
     found = json.loads(run("edges", "--json")[1])
     assert list(found) == ["topic", "title", "lead", "sections", "out"]

@@ -26,7 +26,7 @@ def record(confusion_KK: list[list[int]], train: tuple[int, ...] = (200, 200, 20
         "pictures": None,
         "epochs": (),
         "transfer": None,
-        "data": SimpleNamespace(counts={"train": train}),
+        "data": SimpleNamespace(counts={"train": train}, preprocessing=None),
     }
     return SimpleNamespace(**values | changes)
 
@@ -100,3 +100,23 @@ def test_names_of_classes_are_text():
     found = record([[470, 34, 0], [2, 500, 2], [2, 2, 500]])
     found.any_metrics = replace(found.any_metrics, classes=("<b>", "dog", "fox"))
     assert "<b>" not in next_section(found).text
+
+
+def test_few_photos_that_began_from_nothing_are_sent_to_public_weights():
+    found = record([[40, 5, 5], [5, 40, 5], [5, 5, 40]])
+    found.data.preprocessing = SimpleNamespace(input_CHW=(3, 32, 32))
+    first = next_steps(found)[0]
+    assert first.text == (
+        "It began from nothing, with 600 images. A network that has learned from a million others needs far fewer of "
+        "yours, and is usually much better on photos:"
+    )
+    assert first.command == "saccade transfer SOURCE"
+    good, grey, many, adapted = (record([[40, 5, 5], [5, 40, 5], [5, 5, 40]]) for _ in range(4))
+    good.any_metrics = record(GOOD).any_metrics
+    many.data.counts = {"train": (9_000, 9_000, 9_000)}
+    adapted.transfer = object()
+    for other, channels in ((good, 3), (grey, 1), (many, 3), (adapted, 3)):
+        other.data.preprocessing = SimpleNamespace(input_CHW=(channels, 32, 32))
+        assert not any(step.command == "saccade transfer SOURCE" for step in next_steps(other))
+    found.epochs = (SimpleNamespace(train_accuracy=1.0),)
+    assert [step.command for step in next_steps(found)].count("saccade transfer SOURCE") == 1

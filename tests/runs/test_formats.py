@@ -262,7 +262,9 @@ def test_a_key_that_stands_under_both_names_is_refused(run: Path, monkeypatch: p
             "found.json",
             '"augment.pca_colour.eigenvalues"',
             '"data_digest"',
-            "{run}/found.json: Unknown key 'data_digest'. Did you mean 'distill.teacher_digest'?",
+            "{run}/found.json: Unknown key 'data_digest'. Keys: source, model, recipe, epochs, seed, batch_size, "
+            "accumulate, stochastic_depth, input.*, split.*, augment.*, loader.*, optimizer.*, schedule.*, loss.*, "
+            "labels.*, distill.*, average.*, transfer.*, stop.*, scale.*, runtime.*.",
         ),
         (
             "found.json",

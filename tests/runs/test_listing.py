@@ -17,7 +17,8 @@ from saccade.core import documents, lock
 from saccade.core.errors import CheckpointError, UsageError
 from saccade.core.head_name import head_words
 from saccade.runs import listing
-from saccade.runs.checkpoint import find_checkpoint, holds_checkpoint
+from saccade.runs.at_path import holds_checkpoint
+from saccade.runs.checkpoint import find_checkpoint
 from saccade.runs.listing import FoundRuns, find_runs, list_runs
 from saccade.runs.standing import Figure, Standing, WatchedRun, looks_like_run
 

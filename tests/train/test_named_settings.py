@@ -50,6 +50,23 @@ def test_every_setting_that_the_package_names_can_be_set():
          "timeout_s, on_bad_image, sampling, order, store, store_limit_bytes."),
         ("polcy=photo", "Unknown key 'polcy'. A policy is chosen with --policy; 'saccade augmentations' lists them."),
         ("batchsize=3", "Unknown key 'batchsize'. Did you mean 'batch_size'?"),
+        ("batch-size=3", "Unknown key 'batch-size'. Did you mean 'batch_size'?"),
+        ("lr=1", "Unknown key 'lr'. Did you mean 'optimizer.learning_rate'?"),
+        ("optimizer.lr=1", "Unknown key 'optimizer.lr'. Did you mean 'optimizer.learning_rate'?"),
+        ("input.height_px=1", "Unknown key 'input.height_px'. Did you mean 'input.size_px'?"),
+        ("img_size=1", "Unknown key 'img_size'. Did you mean 'input.size_px'?"),
+        ("num_workers=1", "Unknown key 'num_workers'. Did you mean 'loader.threads'?"),
+        ("amp=true", "Unknown key 'amp'. Did you mean 'runtime.precision'?"),
+        ("patience=3", "Unknown key 'patience'. Did you mean 'stop.patience_epochs'?"),
+        ("max_epochs=3", "Unknown key 'max_epochs'. Did you mean 'epochs'?"),
+        ("warmup_epochs=3", "Unknown key 'warmup_epochs'. Did you mean 'schedule.warmup_fraction'?"),
+        ("clip=1", "Unknown key 'clip'. Did you mean 'optimizer.clip_norm'?"),
+        ("dropout=0.5", "Unknown key 'dropout'. Dropout is a part of the network, which --model names or writes."),
+        ("pretrained=true", "Unknown key 'pretrained'. A pretrained network is adapted by: saccade transfer SOURCE."),
+        ("augmentation=x", "Unknown key 'augmentation'. A policy is chosen with --policy; 'saccade augmentations' "
+         "lists them."),
+        ("mixup=0.2", "Unknown key 'mixup'. Keys of augment.mixup: alpha, probability."),
+        ("name=adam", "Unknown key 'name'. Did you mean 'optimizer.name' or 'schedule.name'?"),
     ],
 )  # fmt: skip
 def test_a_hint_is_never_a_key_that_is_refused(setting: str, message: str):
@@ -73,3 +90,10 @@ def test_what_options_choose_is_refused_in_a_table_too_and_by_every_verb(tmp_pat
         with pytest.raises(UsageError) as error:
             request.config()
         assert error.value.message == message
+
+
+def test_every_usual_name_leads_to_a_setting_that_is_there():
+    names = set(field_names(RunConfig))
+    for usual, meant in RunConfig.usual_names.items():
+        assert " " in meant or meant in names, usual
+        assert " " in meant or meant not in RunConfig.elsewhere, usual

@@ -132,6 +132,7 @@ def test_a_watcher_of_before_is_not_told_what_it_does_not_know():
         (185.0, 300.0, "3 to 5 min"),
         (3500.0, 5400.0, "58 min to 1.5 h"),
         (40_000.0, 200_000.0, "11 h to 2 days"),
+        (40.0, 480.0, "up to 8 min"),
         (0.0, 0.4, "about 1 s"),
     ],
 )

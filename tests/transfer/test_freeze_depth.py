@@ -73,7 +73,7 @@ def test_where_nothing_is_better_the_best_rival_is_named_with_its_p_value():
     others = [tried("stage4", 125, 0.2, num_before=120), tried("stage3", 122, 0.4, num_before=120)]
     assert explain(LAST, others, None) == (
         "Only the last layer is trained: it gets 60.0 % of 200 training images left out of the fit right. Training "
-        "everything after stage4 gets 62.5 %, not better beyond chance (one-sided p = 0.2)."
+        "everything after stage4 gets 62.5 %, not better beyond chance (p = 0.2)."
     )
     assert explain(LAST, [], None) == (
         "Only the last layer is trained (60.0 % of 200 training images left out of the fit right): no depth to compare."
@@ -165,8 +165,7 @@ def test_a_trial_takes_a_hundred_validation_images_to_judge_it(num_validation: i
         assert (chosen.depth, chosen.is_trial) == ("all", False)
         assert chosen.sentence == (
             "Only the last layer is trained: it gets 70.0 % of 200 training images left out of the fit right. Training "
-            "everything after stage1 gets 68.5 %, not better beyond chance (one-sided p = 1); for a trial 99 "
-            "validation images are too few."
+            "everything after stage1 gets 68.5 %, no better; 99 validation images are too few to try it out."
         )
 
 

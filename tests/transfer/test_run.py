@@ -181,7 +181,7 @@ def test_a_measurement_that_was_finished_is_not_made_again(
     undisturbed = whole("auto").run.run_dir
     asked = replace(request(backbone, tmp_path / "cut", "auto"), cache="none")
     with pytest.raises(Cut):
-        api.transfer(asked, CutAfter(working="for the picture alone: a new last layer on stem"))
+        api.transfer(asked, CutAfter(working="for the report alone: a new last layer on stem"))
     finished = json.loads((tmp_path / "cut" / "measured.json").read_text())["fits"]
     assert "linear all 1/1 look 1" in finished
     measured: list[tuple[str, str]] = []
@@ -219,7 +219,7 @@ def test_measurements_of_other_images_or_values_are_not_used(tmp_path: Path):
 def test_measurements_that_are_damaged_are_named(backbone: Path, tmp_path: Path):
     asked = replace(request(backbone, tmp_path / "run", "auto"), cache="none")
     with pytest.raises(Cut):
-        api.transfer(asked, CutAfter(working="for the picture alone: a new last layer on stem"))
+        api.transfer(asked, CutAfter(working="for the report alone: a new last layer on stem"))
     path = tmp_path / "run" / "measured.json"
     path.write_text(path.read_text().replace('"right": "', '"right": "yes'))
     with pytest.raises(SaccadeError) as caught:

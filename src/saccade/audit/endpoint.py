@@ -15,7 +15,8 @@ from ..core.task import NUMBER as NUMBERS
 from ..core.types import Preprocessing
 from ..data.images.encode import file_content
 from ..models.architecture import MODELS
-from ..runs.checkpoint import find_checkpoint, holds_checkpoint
+from ..runs.at_path import holds_checkpoint
+from ..runs.checkpoint import find_checkpoint
 from ..runs.names import BUNDLE
 from ..ship.bundle import NUMBER, PROBABILITIES, read_bundle
 from ..weights.card import MAX_CARD_BYTES, parse_classes, parse_preprocessing, public_preprocessing, read_json

@@ -21,9 +21,12 @@ def predict(
     started_s = time.perf_counter()
     thresholds = classifier.task.label_thresholds(len(classifier.classes))
     for batch in stream(classifier, items, recognises=seen.recognises if seen else None):
-        if seen:
-            seen.count(batch.num_good, batch.num_recognised)
         answers = classifier.answer(batch.prepared) if batch.num_good else None
+        if seen:
+            good = [place for place in range(len(batch.keys)) if place not in batch.errors]
+            unlike_B = None if answers is None else answers.unlike_B
+            unlike = set() if unlike_B is None else {place for place, is_unlike in zip(good, unlike_B) if is_unlike}
+            seen.count(batch.num_good, batch.num_recognised, len(unlike & batch.recognised))
         latency_ms = 1000 * (time.perf_counter() - started_s) / max(batch.num_good, 1)
         num_before = 0
         for place, key in enumerate(batch.keys):

@@ -25,7 +25,7 @@ class SeenImages:
     def __init__(self, runs: Sequence[Path]) -> None:
         self._unknown: list[str] = []
         self._records: list[_Record] = []
-        self._num_runs, self._num_asked, self._num_seen = len(runs), 0, 0
+        self._num_runs, self._num_asked, self._num_seen, self._num_unlike = len(runs), 0, 0, 0
         for run in runs:
             try:
                 found = look_up_seen(run)
@@ -46,10 +46,12 @@ class SeenImages:
         picture = _Picture(key, content, decoded, way)
         return any(record.has(picture) for record in self._records)
 
-    def count(self, num_asked: int, num_seen: int) -> None:
-        """Add images that were answered, and how many of them were recognised."""
+    def count(self, num_asked: int, num_seen: int, num_unlike: int = 0) -> None:
+        """Add images that were answered, how many of them were recognised, and how many of these are told to be unlike
+        anything seen in training all the same."""
         self._num_asked += num_asked
         self._num_seen += num_seen
+        self._num_unlike += num_unlike
 
     def caveats(self) -> list[str]:
         """What qualifies the answers: a sentence where any image was seen, and one where nothing says what was."""
@@ -58,12 +60,25 @@ class SeenImages:
         if self._num_seen:
             who = "a run" if several else "the run"
             which = f"{self._num_seen:,} of the {self._num_asked:,} images" if self._num_asked > 1 else "The image"
-            was, same = ("was", "one that was") if self._num_seen == 1 else ("were", "some that were")
+            one = self._num_seen == 1
+            was, same = (
+                ("was", "is nearly the same as one that was")
+                if one
+                else ("were", "are nearly the same as some that were")
+            )
             told.append(
-                f"{which} {was} used to train {who}, or nearly the same as {same}: "
-                f"such answers do not show how good it is."
+                f"{which} {was} used to train {who}, or {same}: such answers do not show how good it is."
+                f"{self._unlike_words()}"
             )
         return told + self.unknown()
+
+    def _unlike_words(self) -> str:
+        """Why images of training can be told to be unlike those of training; empty where none is."""
+        if not self._num_unlike:
+            return ""
+        which = f"{self._num_unlike:,} of these {'is' if self._num_unlike == 1 else 'are'}"
+        which = "It is" if self._num_asked == 1 else which
+        return f" {which} called unlike training all the same, being far from all others that were seen there."
 
     def unknown(self) -> list[str]:
         """A sentence where nothing says what a run was trained on; empty where it is known of all."""

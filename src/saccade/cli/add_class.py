@@ -9,6 +9,7 @@ import typer
 from ..core.placed_setting import placed
 from .argument_order import refuse_swapped
 from .console import RunConsole, choose_output
+from .missing import refuse_missing
 from .output import print_json
 from .train import print_judged, write_report
 from .transfer import transfer_json, transfer_text
@@ -36,7 +37,11 @@ def add_class(
     plain: bool = typer.Option(False, "--plain", help="No live line."),
 ) -> None:
     """Add the class of FOLDER to those RUN knows: a last layer is fitted to all, and judged on all; RUN stays."""
+    from ..data.source import refuse_absent
+
     refuse_swapped("add-class", [str(run)], [more])
+    refuse_missing(run)
+    refuse_absent(more)
     console = RunConsole(choose_output(quiet, plain))
     from .. import api
 

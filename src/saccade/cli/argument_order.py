@@ -12,12 +12,9 @@ MOST_WORDS = 6  # images that a command in a message repeats
 
 def is_run(text: str) -> bool:
     """Whether the folder `text` holds a run, a checkpoint or an ensemble, finished or not."""
-    from ..runs.checkpoint import holds_checkpoint
-    from ..runs.ensemble_folder import is_ensemble
+    from ..runs import at_path
 
-    if not text or not os.path.isdir(text):  # nor where the name is too long or no name at all
-        return False
-    return is_ensemble(Path(text)) or holds_checkpoint(Path(text))
+    return bool(text) and os.path.isdir(text) and at_path.is_run(Path(text))  # nor where the name is too long
 
 
 def refuse_swapped(verb: str, runs: Sequence[str], others: Sequence[str], mark: str = "", options: str = "") -> None:

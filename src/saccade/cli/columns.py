@@ -38,9 +38,14 @@ TARGET: str = typer.Option(
 
 
 def chosen_source(source: str, file: str, label: str, split: str, group: str, labels: str, target: str) -> str:
-    """SOURCE with the chosen columns behind it: the text that a run keeps. Raises UsageError, for a run too."""
+    """SOURCE with the chosen columns behind it: the text that a run keeps.
+
+    Raises UsageError, for a run too, and DataError where nothing is there; torch is not imported for it.
+    """
+    from ..data.source import refuse_absent
     from ..data.source_text import ChosenColumns, with_columns
 
     refuse_run(source)
+    refuse_absent(source)
     chosen = ChosenColumns(file=file, label=label, split=split, group=group, labels=labels, target=target)
     return with_columns(source, chosen)

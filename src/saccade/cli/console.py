@@ -75,6 +75,7 @@ class RunConsole:
         self._started_s = time.monotonic()
         self._has_headings = False
         self._left_until_s = (0.0, 0.0)
+        self._line.left = self._left
 
     @property
     def seconds(self) -> float:
@@ -99,7 +100,6 @@ class RunConsole:
         now_s = time.monotonic()
         self._left_until_s = (now_s + low_s, now_s + high_s)
 
-    @property
     def _left(self) -> str:
         """How long all of it still takes; what has passed since it was told is no part of it."""
         low_s, high_s = (max(0.0, until_s - time.monotonic()) for until_s in self._left_until_s)
@@ -117,14 +117,13 @@ class RunConsole:
     def working(self, text: str) -> None:
         """How far long work is: the live line, or a line that stays every 10 s."""
         now_s = time.monotonic()
-        parts = [text, *filter(None, [self._left])]
         if self.output.quiet:
             return
         if now_s - self._drawn_s >= (WORKING_S if self.output.plain else REDRAW_S):
             self._drawn_s = now_s
-            self._show(parts)
+            self._show([text])
         else:
-            self._line.say("  ".join(parts))  # which it will show, if this goes on
+            self._line.say(text)  # which it will show, if this goes on
 
     def step(self, epoch: int, batch: int, num_batches: int, means: Callable[[], tuple[float, float]]) -> None:
         """Redraw the live line at most ten times a second; elsewhere one line a minute."""
@@ -139,7 +138,7 @@ class RunConsole:
             return
         self._drawn_s = now_s
         loss, accuracy = means()
-        remaining = self._left or remaining_time(now_s - self._epoch_started_s, batch, num_batches)
+        remaining = "" if self._left() else remaining_time(now_s - self._epoch_started_s, batch, num_batches)
         parts = [f"epoch {epoch + 1}", f"batch {batch}/{num_batches}", f"loss {loss:.3f}"]
         parts += [] if math.isnan(accuracy) else [f"acc {100 * accuracy:.1f} %"]
         self._show(parts + ([remaining] if remaining else []))
@@ -163,7 +162,7 @@ class RunConsole:
         shown = [_renamed(result).get(name, name) for name in self._columns]
         if self.output.plain:
             names = [name for name in cells if cells[name].strip()]
-            left = [self._left] if self._left and result.epoch < result.num_epochs else []
+            left = [self._left()] if self._left() and result.epoch < result.num_epochs else []
             self._print("  ".join([*(f"{name} {cells[name].strip()}" for name in names), *left]))
         else:
             if not self._has_headings:
@@ -174,19 +173,19 @@ class RunConsole:
     def _show(self, parts: list[str]) -> None:
         """What goes on now: the live line, of as many parts as fit whole, or a line that stays."""
         if self.output.plain:
-            self._print("  ".join(parts))
+            text = "  ".join(parts)
+            self._print("  ".join([*parts, *filter(None, [self._left()])]))
+            self._line.told(text)
             return
         while len(parts) > 1 and len("  ".join(parts)) >= self.output.width:
             parts = parts[:-1]
-        self._draw("  ".join(parts))
+        self._line.draw("  ".join(parts))
 
     def close(self) -> None:
         """Leave the terminal as it was."""
+        self._left_until_s = (0.0, 0.0)
         self._line.say("")
         self._line.clear()
-
-    def _draw(self, text: str) -> None:
-        self._line.draw(text)
 
     def _print(self, text: str, stamped: bool = True) -> None:
         if self.output.quiet:
@@ -260,5 +259,5 @@ def remaining_time(elapsed_s: float, batch: int, num_batches: int) -> str:
 
 
 def left_words(low_s: float, high_s: float) -> str:
-    """`3 to 5 min left`; nothing where nothing is known."""
+    """`3 to 5 min left`, `up to 8 min left` where the least says little; nothing where nothing is known."""
     return f"{between_words(low_s, high_s)} left" if high_s > 0 else ""

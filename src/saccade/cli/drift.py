@@ -7,6 +7,7 @@ import typer
 
 from .argument_order import refuse_swapped
 from .asked import ALLOW_URL, AskedImages, print_bad, refuse_bad
+from .missing import refuse_missing
 from .output import format_table
 
 if TYPE_CHECKING:
@@ -30,10 +31,12 @@ def drift(
 
     A file that cannot be read is named; the others are still compared (exit status 1).
     """
-    from .. import api
     from ..core.errors import printable
 
     refuse_swapped("drift", [str(run)], images)
+    refuse_missing(run, () if as_json else images)
+    from .. import api
+
     asked = AskedImages(images, quiet, as_json, allow_url)
     found = api.drift(run, asked.items, source, seed, bad=print_bad, opened=asked.opened)
     headings, rows = found.display_rows()
@@ -43,12 +46,12 @@ def drift(
 
 
 def _next_lines(found: "Drift", run: Path, images: list[str]) -> list[str]:
-    """What to do where the new images are others than those that the run was judged on."""
+    """What to do where the new images are others than those that the run was judged on, and where they are not."""
     from ..core.errors import shell_word
 
-    if not found.is_drifted:
-        return []
     new = shell_word(images[0]) if len(images) == 1 else "IMAGES"
+    if not found.is_drifted:
+        return [f"Next: saccade predict {shell_word(run)} {new}"]
     return [
         f"Next, choose some of them to label: saccade suggest {shell_word(run)} {new}",
         f"Then judge the run on those: saccade evaluate {shell_word(run)} LABELLED",

@@ -14,6 +14,7 @@ from .argument_order import is_run, meant_command, refuse_swapped
 from .bad_image_option import ON_BAD_IMAGE
 from .columns import FILE_COLUMN, GROUP_COLUMN, LABEL_COLUMN, LABELS, SPLIT_COLUMN, TARGET, chosen_source
 from .launch import PROCESSES, is_first_process, is_member, number_of_processes, refuse_together
+from .missing import refuse_missing
 from .output import format_table, print_json, print_notes, print_opening, print_result
 
 if TYPE_CHECKING:
@@ -136,14 +137,16 @@ def evaluate(
 
         sys.exit(launch(sys.argv[1:], num_processes, max_restarts=0))
     is_first = is_first_process()
+    runs, source = [Path(text) for text in arguments[:-1]], arguments[-1]
+    source = chosen_source(source, file_column, label_column, split_column, group_column, labels, target)
+    for run in runs:
+        refuse_missing(run)
     from .. import api
     from ..data.left_out import check_on_bad_image
     from ..data.opening_line import untold
     from ..evaluate.curves_file import check_curves_file
     from .outputs import check_outputs
 
-    runs, source = [Path(text) for text in arguments[:-1]], arguments[-1]
-    source = chosen_source(source, file_column, label_column, split_column, group_column, labels, target)
     if label_count is not None and label_errors is None:
         raise UsageError("--label-errors-count says how many labels --label-errors FILE writes: give that, too.")
     if label_errors is not None and len(runs) > 1:

@@ -10,6 +10,7 @@ from ..core.errors import UsageError, printable
 from .argument_order import refuse_swapped
 from .asked import refuse_bad
 from .live_line import show
+from .missing import refuse_missing
 from .output import print_error, print_json, print_opening, print_result
 from .outputs import Output, check_outputs
 
@@ -46,6 +47,7 @@ def explain(
 
     options = f"--out {shell_word(out)}" if out is not None else ""
     refuse_swapped("explain", [str(run)], [str(image) for image in images], options=options)
+    refuse_missing(run, images)
     if len(images) == 1 and not images[0].is_dir():
         sheet = out if out is not None else Path(f"{images[0].stem}{EXPLAINED}")
         check_outputs([Output(option="--out", path=sheet, endings=())], images)

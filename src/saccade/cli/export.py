@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..core.errors import UsageError, shell_word
+from ..core.errors import UsageError, printable, shell_word
+from .missing import refuse_missing
 from .output import print_json, print_notes, print_result
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def export(
     from ..ship.needed import refuse_absent
 
     refuse_absent(formats)  # before torch is imported, which takes seconds
+    refuse_missing(run)
     from .. import api
 
     usual = api.AskedInt8(source=source)
@@ -75,7 +77,15 @@ def export(
     if as_json:
         print_json(_exported_json(exported, run))
         return
-    print_result("\n".join(exported.display_lines()))
+    print_result("\n".join([*exported.display_lines(), *_next_lines(exported)]))
+
+
+def _next_lines(exported: "ExportedRun") -> list[str]:
+    """Where it is said how the files are used; a page is opened, as the lines before say."""
+    readme = exported.folder / "README.md"
+    if "browser" in exported.differences or not readme.is_file():
+        return []
+    return [f"How to use it: {printable(str(readme))}"]
 
 
 def print_note(text: str) -> None:

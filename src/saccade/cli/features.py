@@ -6,6 +6,7 @@ import typer
 
 from .argument_order import refuse_swapped
 from .asked import ALLOW_URL, AskedImages, print_bad, refuse_bad
+from .missing import refuse_missing
 from .units import UNIT_OF, is_folder, print_units, refuse_without_folder, told_of
 
 
@@ -35,10 +36,12 @@ def features(
 
     A file that cannot be read is named and left out (exit status 1); in a folder it is a row with the reason.
     """
-    from .. import api
     from ..core.errors import counted, printable, shell_word
 
     refuse_swapped("features", [str(run)], images, options=f"--out {shell_word(out)}")
+    refuse_missing(run, () if as_json else images)
+    from .. import api
+
     asked = AskedImages(images, quiet, as_json, allow_url, reads_labels=True)
     if is_folder(out):
         _to_folder(run, weights, asked, out, unit_of, half)

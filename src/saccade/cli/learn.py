@@ -13,7 +13,7 @@ def learn(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Show an idea of the field in exact numbers, or as a page to play with."""
-    from ..core.errors import UsageError
+    from ..core.errors import UsageError, printable
     from ..learn.lesson import as_json as lesson_as_json
     from ..learn.text import lesson_text
     from ..learn.topics import TOPICS, check_page, lesson_of
@@ -38,7 +38,8 @@ def learn(
         write_page(lesson, out)
     if as_json:
         print_json(lesson_as_json(lesson) | {"out": str(out) if out else None})
+    elif out is not None:
+        print_result(f"{lesson.title}\nPage: {printable(str(out))}\nOpen it in a browser.")
     else:
         print_result(lesson_text(lesson, result_width()))
-        page = f"Page: {out}" if out is not None else f"With things to move: saccade learn {topic} --out {topic}.html"
-        print_result(f"\n{page}")
+        print_result(f"\nWith things to move: saccade learn {topic} --out {topic}.html")

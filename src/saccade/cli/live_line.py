@@ -7,6 +7,7 @@ printed after ten seconds and then once in a minute.
 
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TextIO
 
@@ -35,6 +36,7 @@ class LiveLine:
         self._since_s = self._told_s = time.monotonic()
         self._has_cursor = True
         self.drawn_s = 0.0
+        self.left: Callable[[], str] = _unknown  # how long all of it still takes, asked whenever a line is drawn
 
     def __enter__(self) -> "LiveLine":
         _Current.line = self
@@ -64,7 +66,13 @@ class LiveLine:
         with self._lock:
             self._text, self._since_s = text, time.monotonic()
             self.drawn_s = self._since_s
-            self._draw(text)
+            self._draw(self._with_left(text))
+
+    def told(self, text: str) -> None:
+        """Somebody else has printed `text`: it goes on, and is told again only with the heartbeat."""
+        with self._lock:
+            self._text = self._told = text
+            self._since_s = self._told_s = time.monotonic()
 
     def clear(self) -> None:
         """Take the line away: something is printed now."""
@@ -84,7 +92,14 @@ class LiveLine:
             now_s = time.monotonic()
             age_s = now_s - self._since_s
             if self._text and age_s >= PATIENCE_S and now_s - self._told_s >= self._patience_s():
-                self._draw(f"{self._text}  ({age_words(age_s)})")
+                self._draw(self._with_left(self._text, f"({age_words(age_s)})"))
+
+    def _with_left(self, *parts: str) -> str:
+        """`parts` with the time left in between, where it is known and there is room for it."""
+        left = self.left()
+        whole = "  ".join([parts[0], left, *parts[1:]])
+        is_shown = left and (not self.can_redraw or not self.width or text_width(whole) < self.width)
+        return whole if is_shown else "  ".join(parts)
 
     def _patience_s(self) -> float:
         if self.can_redraw:
@@ -109,6 +124,10 @@ class LiveLine:
             self.stream.flush()
         except (OSError, ValueError):  # nobody reads it any more: the work goes on unwatched
             self._text = ""
+
+
+def _unknown() -> str:
+    return ""
 
 
 class _Current:

@@ -59,6 +59,7 @@ from .starting import starting
 WRONG_ARGUMENTS: Any = typer.BadParameter.__mro__[2]  # click's base of such errors, which typer does not name
 CHECKED = ("Input ", "Unable to parse")  # how typer says that a value breaks a rule
 NOT_READABLE = re.compile(r"[Pp]ath '(.+)' is not readable\.$")
+SERVERS = (["serve"], ["studio"])  # which Ctrl-C ends, as they say
 FLAGS = {"--debug", "--allow-http"}
 FEWEST_FILES = 64
 TOO_MANY_FILES = (
@@ -149,6 +150,8 @@ def main() -> None:
             raise
         _fail(error.message, error.exit_code, error)
     except (KeyboardInterrupt, typer.Abort):
+        if arguments[:1] in SERVERS:
+            _exit(130)
         _fail("Stopped.", 130)
     except BrokenPipeError:
         _exit(1)

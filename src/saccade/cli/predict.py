@@ -9,6 +9,7 @@ import typer
 from ..core.errors import SaccadeError, UsageError
 from .argument_order import is_run, meant_command, refuse_swapped
 from .asked import ALLOW_URL, AskedImages, print_bad, refuse_bad
+from .missing import refuse_missing
 from .output import format_table, print_json, print_notes, print_result
 from .units import UNIT_OF, is_folder, print_units, refuse_without_folder, told_of
 
@@ -51,16 +52,18 @@ def predict(
     quiet: bool = typer.Option(False, "--quiet", help="Print the result and errors only."),
 ) -> None:
     """Classify image files. A file that cannot be read is named; the others are still answered (exit status 1)."""
-    from .. import api
-    from ..core.errors import ImageError, printable
-    from ..core.types import Prediction
-
     num_runs = max(1, len(list(takewhile(is_run, arguments))))  # the first is meant as a run even where none is there
     runs, paths = [Path(text) for text in arguments[:num_runs]], arguments[num_runs:]
     refuse_swapped("predict", arguments[:num_runs], paths)
     if not paths:
         meant = meant_command("predict", arguments, ["RUN", "PHOTO.jpg"])
         raise UsageError(f"predict needs a run and images: {meant or 'saccade predict RUN PHOTO.jpg'}")
+    is_written = as_json or any(place is not None for place in (csv, out, label_studio, fiftyone))
+    refuse_missing(runs[0], () if is_written else paths)
+    from .. import api
+    from ..core.errors import ImageError, printable
+    from ..core.types import Prediction
+
     if min_confidence is not None and precision is not None:
         raise UsageError("--min-confidence and --precision both say when to answer: give one of them.")
     chosen = api.confidence_for(runs, precision) if precision is not None else None

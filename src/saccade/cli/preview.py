@@ -37,10 +37,11 @@ def preview(
     as_json: bool = typer.Option(False, "--json", help="Print what was drawn as one JSON object."),
 ) -> None:
     """Draw some images of SOURCE eight times each, as the first epochs of training would."""
+    chosen = chosen_source(source, file_column, label_column, split_column, group_column, labels, target)
     from .. import api
 
     request = api.PreviewRequest(
-        source=chosen_source(source, file_column, label_column, split_column, group_column, labels, target),
+        source=chosen,
         recipe=recipe,
         policy=policy,
         model=model,

@@ -5,6 +5,7 @@ from pathlib import Path
 import typer
 
 from .argument_order import refuse_swapped
+from .missing import refuse_missing
 from .output import print_json, print_result
 
 
@@ -16,11 +17,12 @@ def report(
     as_json: bool = typer.Option(False, "--json", help="Print the result as one JSON object."),
 ) -> None:
     """Write the report of RUN as one HTML file that needs nothing else and opens in any browser."""
+    if out is not None:
+        refuse_swapped("report", [str(run)], [str(out)], mark="--out")
+    refuse_missing(run)
     from .. import api
     from ..core.errors import printable
 
-    if out is not None:
-        refuse_swapped("report", [str(run)], [str(out)], mark="--out")
     path = api.report(run, out)
     if as_json:
         print_json({"run": str(run), "report": str(path), "num_bytes": path.stat().st_size})

@@ -31,6 +31,9 @@ def shard(
     byte, unless --short-side shrinks them. Each shard is read back and compared before it counts.
     The same command goes on where it was stopped; the same SOURCE and options always give the same bytes.
     """
+    from ..data.source import refuse_absent
+
+    refuse_absent(source)  # before torch is imported, which takes seconds
     from .. import api
     from ..data.left_out import check_on_bad_image
 

@@ -6,6 +6,7 @@ import typer
 
 from .argument_order import refuse_swapped
 from .asked import ALLOW_URL, AskedImages, print_bad, refuse_bad
+from .missing import refuse_missing
 from .output import format_table
 from .outputs import Output, check_outputs
 
@@ -26,10 +27,12 @@ def similar(
 
     A file that cannot be read is named; the others are still compared (exit status 1).
     """
-    from .. import api
     from ..core.errors import printable
 
     refuse_swapped("similar", [str(run)], [str(image), *images])
+    refuse_missing(run, () if as_json else [image])
+    from .. import api
+
     check_outputs([Output(option="--sheet", path=sheet, endings=())], [image, *images])
     asked = AskedImages(images, quiet, as_json, allow_url)
     found = api.similar(run, image, asked.items, count, sheet, bad=print_bad)

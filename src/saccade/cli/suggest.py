@@ -6,6 +6,7 @@ import typer
 
 from .argument_order import refuse_swapped
 from .asked import ALLOW_URL, AskedImages, print_bad, refuse_bad
+from .missing import refuse_missing
 from .output import format_table
 from .outputs import Output, check_outputs
 
@@ -26,10 +27,12 @@ def suggest(
 
     A file that cannot be read is named; the others are still looked at (exit status 1).
     """
-    from .. import api
     from ..core.errors import printable
 
     refuse_swapped("suggest", [str(run)], images)
+    refuse_missing(run, () if as_json else images)
+    from .. import api
+
     check_outputs([Output(option="--csv", path=csv, endings=(".csv",))], images)
     asked = AskedImages(images, quiet, as_json, allow_url)
     found = api.suggest(run, asked.items, count, seed, csv, bad=print_bad)
@@ -37,5 +40,6 @@ def suggest(
     lines = [format_table(headings, [[printable(cell) for cell in row] for row in rows], left=2)] if rows else []
     lines += found.display_lines()
     lines += [f"The list is in {printable(str(csv))}."] if csv is not None else []
+    lines += ["Next: label these, put them among the training images, and train again."] if rows else []
     asked.print_answer(run, lines, found.as_json() | {"csv": None if csv is None else str(csv)})
     refuse_bad(len(found.errors), found.num_images + found.num_known, "the others were looked at")

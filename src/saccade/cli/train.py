@@ -87,6 +87,10 @@ def train(
     """Train a network on SOURCE and judge it on images held out."""
     console = RunConsole(choose_output(quiet, plain))
     num_processes = number_of_processes(processes, "train")
+    from ..data.source import refuse_absent
+
+    if config_file is None:
+        refuse_absent(source)  # before torch is imported, which takes seconds
     from .. import api
 
     file = read_config(config_file)
@@ -302,6 +306,20 @@ def result_text(result: "TrainResult", report: Path | None = None, seconds: floa
         f"{judged}\n{caveats}"
         f"Kept epoch {result.best_epoch} of {result.config.epochs}; {times} "
         f"({result.images_per_second:,.0f} images/s).\n"
-        f"Run: {where}\n{page}"
+        f"Run: {where}\n{page}{_better_way(result)}"
         f"Next: saccade predict {shell_word(result.run_dir)} PHOTO.jpg"
     )
+
+
+def _better_way(result: "TrainResult") -> str:
+    """A line on public weights where they would probably give a better network; else nothing."""
+    from ..core.errors import shell_word
+    from ..core.types import Metrics
+    from ..report.sections.next_steps import weights_would_help
+
+    metrics, checkpoint = result.judgement.metrics, result.judgement.checkpoint
+    if not isinstance(metrics, Metrics) or result.config.transfer.backbone:
+        return ""
+    if not weights_would_help(metrics, result.num_train, checkpoint.manifest.preprocessing):
+        return ""
+    return f"Better on few photos, from public weights: saccade transfer {shell_word(result.config.source)}\n"

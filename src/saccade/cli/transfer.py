@@ -105,6 +105,10 @@ def transfer(
     """Adapt a pretrained network to SOURCE: features once, the depth of freezing by evidence, then fine-tuning."""
     console = RunConsole(choose_output(quiet, plain))
     num_processes = number_of_processes(processes, "transfer")
+    from ..data.source import refuse_absent
+
+    if config_file is None:
+        refuse_absent(source)  # before torch is imported, which takes seconds
     from .. import api
     from ..transfer.request import DEFAULT_RECIPE
 
@@ -206,14 +210,16 @@ def transfer_text(result: "TransferResult", report: Path | None = None, seconds:
 
 
 def features_words(num_computed: int, num_found: int) -> str:
-    """Of how many images features were computed, and how often those of an image were read from the cache."""
+    """Of how many images features were computed, and whether others were in the cache; those that were computed may be
+    read from there again."""
     from ..core.errors import counted
 
     if not num_found:
         return counted(num_computed, "image")
     if not num_computed:
         return "all read from the cache"
-    return f"{counted(num_computed, 'image')} computed, {num_found:,} read from the cache"
+    others = "" if num_found <= num_computed else " computed, others read from the cache"
+    return f"{counted(num_computed, 'image')}{others}"
 
 
 def _above_zero(option: str, value: float | None) -> float | None:

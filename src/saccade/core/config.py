@@ -26,7 +26,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError
 from pydantic_core.core_schema import with_info_wrap_validator_function
 
-from .errors import ConfigError, brief, did_you_mean, printable
+from .errors import ConfigError, brief, printable
 from .placed_setting import OPTION, PlacedSetting
 from .plain_words import broken_rule, rule_in_words
 
@@ -35,7 +35,8 @@ IN_CODE = "settings"  # that of values given by a caller of the library
 MAX_SHOWN = 200  # characters of a key in a message
 MAX_KEYS = 20  # in a message
 PARSING = "parsing"  # the context of values that come from a file or from options
-ALIKE = 0.6  # of the last parts of two keys, as difflib has it
+ALIKE = 0.7  # of the last parts of two keys, as difflib has it
+MOST_MEANT = 3  # keys that a hint names
 
 Settings = Sequence[str] | Mapping[str, Any]
 _is_inside: ContextVar[bool] = ContextVar("inside a configuration that is checked", default=False)
@@ -50,6 +51,8 @@ class FrozenConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
     # Dotted keys that a person cannot set as such, each with how it is given instead.
     elsewhere: ClassVar[Mapping[str, str]] = {}
+    # What other tools call a setting, by the last part of the key: the key that it has here, or how it is given.
+    usual_names: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -193,26 +196,63 @@ def is_table(annotation: Any) -> bool:
 def unknown_key_message(config: type[BaseModel], dotted: str, elsewhere: Mapping[str, str] | None = None) -> str:
     """`Unknown key 'model.dept'. Did you mean 'model.depth'?`, or the list of keys where none is near.
 
-    A key that is given `elsewhere` is no hint; where it is the nearest, the message says how it is given.
+    A key that is given `elsewhere` is no hint; where it is the nearest, the message says how it is given. A name that
+    other tools use is known, and the name of a table gets its keys.
     """
     names, shown, others = field_names(config), dotted[:MAX_SHOWN], elsewhere or {}
-    alike = [name for name in {*names, *others} if _last_parts_alike(shown, name) or shown.startswith(f"{name}.")]
-    hint = did_you_mean(shown, alike) or _keys_there([name for name in names if name not in others], shown)
-    for name, how in others.items():
-        if hint == f" Did you mean '{name}'?":
-            hint = f" {how[0].upper()}{how[1:]}."
+    own = [name for name in names if name not in others]
+    usual = getattr(config, "usual_names", {}).get(_last(shown).replace("-", "_"), "")
+    if " " in usual:
+        return f"Unknown key '{printable(shown)}'. {usual[0].upper()}{usual[1:]}."
+    table = next((table for table in _tables_of(own) if shown in (table, table.rpartition(".")[2])), "")
+    near = [usual] if usual else [] if table else _nearest(shown, {*names, *others})
+    near = [name for name in near if name not in others] or near
+    if near and near[0] in others:
+        how = others[near[0]]
+        return f"Unknown key '{printable(shown)}'. {how[0].upper()}{how[1:]}."
+    hint = f" Did you mean {' or '.join(repr(name) for name in near)}?" if near else _keys_there(own, shown, table)
     return f"Unknown key '{printable(shown)}'.{hint}"
 
 
-def _last_parts_alike(typed: str, name: str) -> bool:
-    """Whether the last parts of two dotted keys can be one word, misspelt or cut short."""
-    one, other = typed.rpartition(".")[2].lower(), name.rpartition(".")[2]
-    return one[:4] == other[:4] or difflib.SequenceMatcher(None, one, other).ratio() >= ALIKE
+def _last(dotted: str) -> str:
+    return dotted.rpartition(".")[2].lower()
 
 
-def _keys_there(names: list[str], typed: str) -> str:
-    """The keys of the table that `typed` begins with, or of all tables."""
+def _tables_of(names: Iterable[str]) -> list[str]:
+    """Every table that the dotted `names` lie in, the outer ones first."""
+    tables = {name.rsplit(".", depth)[0] for name in names for depth in range(1, name.count(".") + 1)}
+    return sorted(tables, key=lambda table: (table.count("."), table))
+
+
+def _nearest(typed: str, names: Iterable[str]) -> list[str]:
+    """The keys that `typed` is most probably meant for: by the last part, then by the whole; none where none is near.
+    Where a table is named, only its keys are meant."""
     table = typed.rpartition(".")[0]
+    inside = [name for name in names if table and name.startswith(f"{table}.")]
+    alike = {name: _likeness(typed, name) for name in inside or names}
+    best = max(alike.values(), default=(0.0, 0.0))
+    if not best[0]:
+        return []
+    equal = sorted(name for name, likeness in alike.items() if likeness[0] == best[0] == 1.0)
+    if len(equal) > MOST_MEANT:
+        return []
+    return equal if equal and typed.count(".") == 0 else [min(name for name in alike if alike[name] == best)]
+
+
+def _likeness(typed: str, name: str) -> tuple[float, float]:
+    """How alike the last parts are, 0 to 1, where they can be one word, misspelt or cut short, and how alike all is."""
+    if typed.startswith(f"{name}."):
+        return 1.0, 1.0
+    one, other = _last(typed), _last(name)
+    alike = difflib.SequenceMatcher(None, one.replace("-", "_"), other).ratio()
+    if len(one) >= 4 and (other.startswith(one) or one[:4] == other[:4]):
+        alike = max(alike, ALIKE)
+    return (alike, difflib.SequenceMatcher(None, typed.lower(), name).ratio()) if alike >= ALIKE else (0.0, 0.0)
+
+
+def _keys_there(names: list[str], typed: str, table: str = "") -> str:
+    """The keys of `table`, of the table that `typed` begins with, or of all tables."""
+    table = table or typed.rpartition(".")[0]
     inside = [name for name in names if table and name.startswith(f"{table}.")]
     shown = [name.removeprefix(f"{table}.") for name in inside] or names
     listed = ", ".join(shown if len(shown) <= MAX_KEYS else _tables(shown))

@@ -1,11 +1,17 @@
 """Estimates of time for a person: round figures, and a range where both ends are not one."""
 
+FAR_APART = 5.0  # times the one end, from which on a range is told by the other alone
+SHORT_S = 60.0  # what is over before that needs no exact words
+
 
 def between_words(low_s: float, high_s: float) -> str:
-    """`3 to 5 min`, `40 s to 2 min`, or `about 3 min` where both ends are one."""
+    """`3 to 5 min`, `40 s to 2 min`, `about 3 min` where both ends are one, or `up to 8 min` where they are so far
+    apart that the lower one says nothing."""
     low, high = rounded_words(low_s), rounded_words(high_s)
     if low == high:
         return f"about {high}"
+    if high_s >= SHORT_S and low_s < high_s / FAR_APART:
+        return f"up to {high}"
     (low_value, low_unit), (_, high_unit) = (text.split(" ", 1) for text in (low, high))
     return f"{low_value if low_unit == high_unit else low} to {high}"
 

@@ -196,8 +196,16 @@ def typed_word(text: str, otherwise: str) -> str:
     return shell_word(text) if len(text) <= MAX_TYPED else otherwise
 
 
+MOST_LONGER = 3  # names that one hint gives
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """` Did you mean 'x'?` for the nearest of `known`, or an empty string where none is near."""
+    """` Did you mean 'x'?` for the nearest of `known`, or an empty string where none is near. Where a few go on behind
+    `name` with a hyphen, all of them are named: `sobel` may be 'sobel-x' or 'sobel-y'."""
+    known = list(known)
+    longer = sorted(other for other in known if name and other.startswith(f"{name.lower()}-"))
+    if 2 <= len(longer) <= MOST_LONGER:
+        return f" Did you mean {' or '.join(map(repr, longer))}?"
     spelled = {_alike(other): other for other in sorted(known, reverse=True)}
     nearest = difflib.get_close_matches(_alike(name), sorted(spelled), n=1, cutoff=0.5)
     return f" Did you mean '{spelled[nearest[0]]}'?" if nearest else ""

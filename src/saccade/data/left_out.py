@@ -13,6 +13,7 @@ from .images.formats.table import ENDINGS as IMAGE_ENDINGS
 from .source import DataSource
 
 OnBadImage = Literal["error", "skip"]
+SHOWN_BAD = 2  # images that a refusal names
 MAX_LEFT_OUT_FRACTION = 0.01  # of the images, or one image, where `on_bad_image` is skip
 ENDINGS = tuple(map(os.fsencode, IMAGE_ENDINGS))
 # what systems and archives leave behind: of no interest to anyone
@@ -146,7 +147,7 @@ def too_many(num_bad: int, num_images: int) -> str:
 
 
 def _bad_message(source: DataSource, bad: tuple[BadImage, ...], remedy: str) -> str:
-    shown = "; ".join(f"{printable(image.key)}: {image.reason.rstrip('.')}" for image in bad[:2])
-    more = f"; and {len(bad) - 2:,} more" if len(bad) > 2 else ""
+    shown = "; ".join(f"{printable(image.key)}: {image.reason.rstrip('.')}" for image in bad[:SHOWN_BAD])
+    more = f"; and {len(bad) - SHOWN_BAD:,} more" if len(bad) > SHOWN_BAD else ""
     files = "1 of" if len(bad) == 1 else f"{len(bad):,} of"
     return f"{printable(source.name)}: {files} {len(source):,} images cannot be decoded.\n{shown}{more}.\n{remedy}"

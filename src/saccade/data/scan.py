@@ -5,6 +5,7 @@ theirs by themselves: their files may be others, which is found when the process
 """
 
 import json
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from typing import Literal
 import numpy as np
 
 from ..core.agreement import agree, refuse_other_images
-from ..core.errors import DataError, ImageError, SaccadeError, printable
+from ..core.errors import DataError, ImageError, SaccadeError, printable, shell_word
 from ..core.ranks import ALONE, Ranks
 from ..core.types import MAX_16_BIT, SPLITS, Preprocessing
 from .images.bands import channel_words, picture_digest
@@ -24,8 +25,9 @@ from .images.decode import DecodedImage, decode_image
 from .images.digests import BLOCK_BYTES, DIGEST_BYTES, content_digest, pixel_digest
 from .images.near_duplicates import MAX_COPIES, THUMBNAIL_PX, Likeness, is_telling, thumbnail, thumbnails
 from .images.pixel_statistics import statistics_of, statistics_of_bands, statistics_of_many
-from .left_out import BadImage, OnBadImage, why_refused
+from .left_out import SHOWN_BAD, BadImage, OnBadImage, why_refused
 from .source import DataSource
+from .source_text import split_source_text
 
 MAX_COMPARED = 250_000  # images that are compared for likeness: 64 MB of thumbnails
 CHUNK = 64
@@ -128,8 +130,14 @@ def scan_source(
             scan.read_all(np.flatnonzero(scan.largest_N), pool)
     bad = tuple(scan.bad[index] for index in sorted(scan.bad))
     if refusal := why_refused(source, bad, on_bad_image):
-        raise DataError(refusal)
+        raise DataError(f"{refusal}{_all_named(source, bad)}")
     return scan.report(bad)
+
+
+def _all_named(source: DataSource, bad: tuple[BadImage, ...]) -> str:
+    """The command that names every bad image, where the message leaves some out."""
+    is_named = len(bad) <= SHOWN_BAD or not os.path.exists(split_source_text(source.name)[0])
+    return "" if is_named else f"\nAll of them are named by: saccade inspect {shell_word(source.name)}"
 
 
 def white_of(source: DataSource, largest_N: np.ndarray) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 from ..core.addresses import check_address, is_address, is_hub, refuse_whole_disk, shown
 from ..core.errors import DataError, ImageError, printable
 from ..core.in_memory import GivenObjects, is_given
+from ..core.plain_files import refuse_long_name
 from ..core.registry import Registry
 from ..core.task import GRADE, NUMBER, ONE_LABEL, Task
 from ..core.types import Record, Sample
@@ -285,12 +286,7 @@ def _open_any(text: str, target: str = "") -> DataSource:
             f"'{shown(text)}' names no tar file, and Saccade reads nothing else from an address.\n"
             f"Give the .tar files, or a folder of them with / at its end; or download the set, and give its folder."
         )
-    builtin = ", ".join(sorted(name for name in SOURCES if is_builtin(name)))
-    if not os.path.exists(text):
-        raise DataError(
-            f"There is no file or folder '{shown(text)}' (looked in {printable(str(Path.cwd()))}).\n"
-            f"Give a folder with one sub-folder of images per class, or a built-in set: {builtin}."
-        )
+    _refuse_nothing_there(text)
     if text.lower().endswith(ARCHIVES):
         raise DataError(
             f"'{shown(text)}' is an archive, which is not read as it is.\n"
@@ -321,6 +317,25 @@ def open_readable(text: str) -> DataSource | None:
         return _as_asked(found, chosen.target)
     except DataError:  # what is asked for cannot be made of these labels, either: the refusal is told
         return found
+
+
+def refuse_absent(text: str) -> None:
+    """Raise DataError where `text` names nothing, as opening it does: nothing lies there, and no format takes it."""
+    place = split_source_text(text)[0]
+    is_name = is_given(place) or is_address(place) or is_hub(place) or is_builtin(place.partition(MARK)[0])
+    if place and not is_name and _find_format(place) is None:
+        _refuse_nothing_there(place)
+
+
+def _refuse_nothing_there(text: str) -> None:
+    if os.path.exists(text):
+        return
+    refuse_long_name(text)
+    builtin = ", ".join(sorted(name for name in SOURCES if is_builtin(name)))
+    raise DataError(
+        f"There is no file or folder '{shown(text)}' (looked in {printable(str(Path.cwd()))}).\n"
+        f"Give a folder with one sub-folder of images per class, or a built-in set: {builtin}."
+    )
 
 
 def _find_format(text: str) -> SourceFormat | None:

@@ -31,7 +31,7 @@ from ..runs.settings import with_found, write_settings
 from ..train.config import RunConfig
 from ..train.data_caveats import data_caveats
 from ..train.prepare import Images, prepare_images
-from ..train.progress import OneOfSeveral, RunProgress
+from ..train.progress import BegunOnce, OneOfSeveral, RunProgress
 from ..train.resume_images import as_begun
 from ..train.resume_references import resume_command
 from ..train.run import compare_processes, held_run, train
@@ -147,7 +147,7 @@ def _begin(plan: EnsemblePlan, path: Path, resume: bool, images: Images, job: di
 def _train_all(plan: EnsemblePlan, path: Path, images: Images, progress: RunProgress, command: str) -> tuple[Path, ...]:
     """Train the members that are not finished, in however many processes there are."""
     members = tuple(member_path(path, number) for number in range(1, plan.num_members + 1))
-    ranks = current_ranks()
+    ranks, progress = current_ranks(), BegunOnce(progress)
 
     def train_one(number: int, own: Sequence[int]) -> str:
         progress.note(f"member {number} of {plan.num_members}, seed {plan.member_config(number).seed}")

@@ -23,12 +23,13 @@ from ..core import atomic
 from ..core.documents import DeniedError, DocumentError, read_plain_file
 from ..core.errors import CheckpointError, DeniedRun, ModelError, TrainingError, UnknownNameError, printable, shell_word
 from ..core.in_memory import is_given
-from ..core.plain_files import open_plain_file, refuse_denied_run, refuse_long_name
+from ..core.plain_files import open_plain_file, refuse_denied_run
 from ..core.plug_ins import GONE
 from ..core.runtime import DRAWS
 from ..core.task import Task
 from ..models.architecture import ModelSpec
 from ..models.build import resolve_model, without_weights
+from .at_path import no_run, refuse_no_run
 from .files import FileRecord, damaged, denied, parse_tensor_file, record_of
 from .manifest import Manifest, manifest_text, read_manifest
 from .names import BEST, CONFIG, FOLDS, FOLDS_PLAN, LAST, LIMIT_BYTES, MANIFEST, NOVELTY, STATE, VALIDATION, WEIGHTS
@@ -233,11 +234,6 @@ def open_checkpoint(folder: Path, check_content: bool = False) -> Checkpoint:
     return Checkpoint(folder=folder, manifest=manifest)
 
 
-def holds_checkpoint(path: Path) -> bool:
-    """Whether `path` is a checkpoint folder, or a run that has saved one, whole or not."""
-    return os.path.isfile(path / MANIFEST) or any(os.path.isdir(path / name) for name in (BEST, LAST))
-
-
 def find_checkpoint(path: Path) -> Checkpoint:
     """The checkpoint a person means by `path`: a run (its best, else its last one) or a checkpoint folder."""
     refuse_denied_run(path)
@@ -267,13 +263,8 @@ def find_checkpoint(path: Path) -> Checkpoint:
             f"The run {printable(str(path))} has begun and saved no network yet.\n"
             f"Wait for its first epoch, or go on with it: saccade train, or transfer, --resume --out {shell_word(path)}"
         )
-    if not os.path.exists(path):
-        refuse_long_name(path)
-    what = "is not there" if not os.path.exists(path) else "holds no checkpoint"
-    raise CheckpointError(
-        f"The run {printable(str(path))} {what}.\n"
-        f"Give the folder that 'saccade train' printed, such as runs/digits-lenet5-1."
-    )
+    refuse_no_run(path)
+    raise no_run(path, "holds no checkpoint")
 
 
 def _read_checked(folder: Path, name: str, record: FileRecord | None) -> bytes:

@@ -4,12 +4,12 @@
 that differ by their seed alone. They share one split of the images, so that they can be judged together.
 """
 
-import os
 import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..core.errors import CheckpointError, UsageError, printable
+from .at_path import is_ensemble
 from .checkpoint import open_checkpoint
 from .files import damaged
 from .names import BEST, ENSEMBLE_PLAN, member_name
@@ -22,11 +22,6 @@ REMEDY = "Put the file back from a copy; its members, such as member-1, can be u
 def member_path(folder: Path, number: int) -> Path:
     """The run directory of a member, counted from 1."""
     return folder / member_name(number)
-
-
-def is_ensemble(folder: Path) -> bool:
-    """Whether an ensemble was begun in `folder`."""
-    return os.path.isfile(folder / ENSEMBLE_PLAN)
 
 
 def num_members(folder: Path) -> int:

@@ -21,8 +21,9 @@ from ..core.runtime import RuntimeConfig, start
 from ..core.types import Preprocessing
 from ..data.images.bands import channel_words
 from ..evaluate.novelty import NEIGHBOUR, Novelty
+from ..runs.at_path import is_ensemble
 from ..runs.checkpoint import Checkpoint, find_checkpoint
-from ..runs.ensemble_folder import is_ensemble, num_members
+from ..runs.ensemble_folder import num_members
 from ..runs.files import record_of
 from ..runs.names import BUNDLE, WEIGHTS
 from ..train.own_images import own_parts, run_folder

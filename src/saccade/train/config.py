@@ -281,6 +281,37 @@ class RunConfig(FrozenConfig):
         "transfer.frozen": "how deep a network is frozen is chosen with --freeze",
     }
 
+    usual_names: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("lr", "lr0", "base_lr"), "optimizer.learning_rate"),
+        **dict.fromkeys(("wd", "decay"), "optimizer.weight_decay"),
+        **dict.fromkeys(("optim", "optimizer", "optimiser"), "optimizer.name"),
+        **dict.fromkeys(("grad_clip", "clip_grad", "clip", "max_grad_norm"), "optimizer.clip_norm"),
+        **dict.fromkeys(("scheduler", "lr_scheduler", "schedule", "sched"), "schedule.name"),
+        **dict.fromkeys(("warmup", "warmup_epochs", "warmup_steps"), "schedule.warmup_fraction"),
+        **dict.fromkeys(("bs", "batch", "samples_per_gpu"), "batch_size"),
+        **dict.fromkeys(("accum", "gradient_accumulation", "gradient_accumulation_steps"), "accumulate"),
+        **dict.fromkeys(("size", "img_size", "image_size", "imgsz", "input_size", "resolution"), "input.size_px"),
+        **dict.fromkeys(("height", "height_px"), "input.size_px"),
+        **dict.fromkeys(("workers", "num_workers"), "loader.threads"),
+        **dict.fromkeys(("amp", "fp16", "bf16", "half", "mixed_precision", "dtype"), "runtime.precision"),
+        **dict.fromkeys(("gpu", "gpus", "cuda"), "runtime.device"),
+        **dict.fromkeys(("early_stopping", "early_stop"), "stop.patience_epochs"),
+        **dict.fromkeys(("ema", "model_ema", "swa"), "average.decay"),
+        **dict.fromkeys(("val_split", "val_fraction", "validation_split"), "split.validation_fraction"),
+        **dict.fromkeys(("test_split", "test_size"), "split.test_fraction"),
+        **dict.fromkeys(("flip", "hflip", "fliplr", "horizontal_flip"), "augment.mirror.probability"),
+        **dict.fromkeys(("vflip", "flipud", "vertical_flip"), "augment.vertical_mirror.probability"),
+        **dict.fromkeys(("degrees", "rotate"), "augment.rotation.max_degrees"),
+        **dict.fromkeys(("random_seed", "random_state"), "seed"),
+        **dict.fromkeys(("arch", "architecture", "network"), elsewhere["model"]),
+        **dict.fromkeys(("augmentation", "augmentations", "aug"), elsewhere["policy"]),
+        **dict.fromkeys(("dropout", "drop_rate"), "dropout is a part of the network, which --model names or writes"),
+        **dict.fromkeys(("pretrained", "finetune"), "a pretrained network is adapted by: saccade transfer SOURCE"),
+        **dict.fromkeys(("num_classes", "classes"), "the classes are those of the images, SOURCE"),
+        **dict.fromkeys(("out", "output", "output_dir", "project"), "the folder of the run is chosen with --out"),
+        "resume": "a run goes on with --resume",
+    }
+
     source: str = Field("", description="the images: a folder, a file or a built-in set")
     model: str = Field("lenet5", description="a network's name, or its one-line notation")
     recipe: str = Field("default", description="the recipe these values started from")

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from ..core.errors import ConfigError, UnknownNameError, shell_word
 from ..core.in_memory import is_given
 from ..models.architecture import MODELS
-from ..runs.checkpoint import holds_checkpoint
+from ..runs.at_path import holds_checkpoint
 from ..runs.settings import FoundKey
 from .config import RunConfig
 from .recipes import find_recipe

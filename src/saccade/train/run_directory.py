@@ -25,7 +25,7 @@ from ..core.errors import (
 from ..core.plug_ins import GONE
 from ..data.augmentation_policy import AugmentConfig
 from ..data.source_text import split_source_text
-from ..runs.checkpoint import holds_checkpoint
+from ..runs.at_path import holds_checkpoint
 from ..runs.files import refuse_link
 from ..runs.manifest import read_manifest
 from ..runs.names import BEST, CONFIG, DATA, ENVIRONMENT, LAST, MANIFEST, START

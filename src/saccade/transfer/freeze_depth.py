@@ -99,7 +99,7 @@ def climb(ladder: Ladder, plan: TimePlan, fine_tuning: FineTuning) -> Climb:
     trial = worth_a_trial(tried, fine_tuning) if best is frozen_best else None
     unmeasured = plan.left_out(out_of_time)
     if trial and fine_tuning.num_validation < FEWEST_JUDGES:
-        unmeasured += f"; for a trial {fine_tuning.num_validation:,} validation images are too few"
+        unmeasured += f"; {fine_tuning.num_validation:,} validation images are too few to try it out"
         trial = None
     return Climb(
         depth=trial.tail.depth if trial else best.depth,
@@ -176,10 +176,12 @@ def explain(best: Measured, tried: list[Tried], against_frozen: Comparison | Non
         judged = f"{share} of {num_judged:,} training images left out of the fit right"
         return f"Only the last layer is trained ({judged}): {why}."
     shown = rival.comparison
+    is_less = shown.accuracy <= shown.accuracy_before
+    beaten = "no better" if is_less else f"not better beyond chance (p = {shown.p_better:.2g})"
     return (
         f"Only the last layer is trained: it gets {_percent(shown.accuracy_before)} of {shown.num_judged:,} training "
         f"images left out of the fit right. Training everything after {rival.tail.depth} gets "
-        f"{_percent(shown.accuracy)}, not better beyond chance (one-sided p = {shown.p_better:.2g}){unmeasured}."
+        f"{_percent(shown.accuracy)}, {beaten}{unmeasured}."
     )
 
 

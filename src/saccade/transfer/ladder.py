@@ -209,7 +209,9 @@ class Ladder:
         ]
 
     def _tell(self, depth: str, trained: str, answers: list[Answers], num_used: int, is_new: bool) -> None:
-        """Say what was measured, once for each name: again only where more images were judged."""
+        """Say what was measured and may decide, once for each name: again only where more images were judged."""
+        if num_used < self.trial(1).num_used or is_for_the_picture(depth, trained):
+            return  # the report has it
         right_M = np.concatenate([answer.right_M for answer in answers])
         told = (depth, trained, num_used, len(right_M))
         if told in self._told:
@@ -217,17 +219,15 @@ class Ladder:
         self._told.add(told)
         low, high = wilson_interval(int(right_M.sum()), len(right_M))
         took = f"{sum(answer.seconds for answer in answers):.1f} s" if is_new else "kept from before"
-        fewer = f", learning from {num_used:,}" if num_used < self.trial(1).num_used else ""
-        column = "picture" if fewer or is_for_the_picture(depth, trained) else "depth  "
         self.work.progress.measured(
-            f"{column} {trained_words(depth, trained)}{fewer}: {percent(right_M.mean())} % "
+            f"depth   {trained_words(depth, trained)}: {percent(right_M.mean())} % "
             f"({percent(low)} to {percent(high)}) of {len(right_M):,} images left out are right, {took}"
         )
 
     def _working(self, depth: str, trained: str, number: int, num_used: int) -> None:
         again = f" (fold {number + 1})" if len(self.looks) > 1 else ""
         decides = num_used == self.trial(1).num_used and not is_for_the_picture(depth, trained)
-        why = "choosing the depth" if decides else "for the picture alone"
+        why = "choosing the depth" if decides else "for the report alone"
         self.work.progress.working(f"{why}: {trained_words(depth, trained)}, {num_used:,} images{again}")
 
     def _judge(self, depth: str, trained: str, trial: Trial, fits: Fits) -> Answers:

@@ -6,7 +6,8 @@ from ..core.addresses import is_address
 from ..core.errors import WeightsError, printable
 from ..models.architecture import MODELS
 from ..models.new_head import has_new_head
-from ..runs.checkpoint import Checkpoint, find_checkpoint, holds_checkpoint
+from ..runs.at_path import holds_checkpoint
+from ..runs.checkpoint import Checkpoint, find_checkpoint
 from ..runs.names import CONFIG, MANIFEST, WEIGHTS
 from .hub import HUB_PREFIX
 

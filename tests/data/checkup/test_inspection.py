@@ -206,7 +206,7 @@ def test_text_tells_the_worst_first_and_fits_a_terminal(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     text = inspection_text(inspect_source("set", threads=2))
     assert text.splitlines()[:11] == [
-        "set: 64 images of 3 classes. 13 things to look at, the worst first.",
+        "set: 64 images of 3 classes. 14 things to look at, the worst first.",
         "",
         "training refuses this set:",
         "  set: 3 of 64 images cannot be decoded.",
@@ -424,3 +424,23 @@ def test_modes_of_16_bits_are_told_in_words(tmp_path: Path):
         line for line in inspection_text(inspect_source(str(tmp_path), threads=1)).splitlines() if "EXIF" in line
     ]
     assert colour == "colour  RGB of 16 bits: 2, grey of 16 bits: 1; 1 grey, 0 turned by EXIF"
+
+
+@pytest.mark.parametrize(("side_px", "verb"), [(16, "train"), (64, "transfer")])
+def test_a_set_that_training_takes_is_sent_to_it(saccade: Callable, tmp_path: Path, side_px: int, verb: str):
+    generator = np.random.default_rng(1)
+    for name in ("a b", "c"):
+        (tmp_path / "my set" / name).mkdir(parents=True)
+        for number in range(2):
+            picture(generator).resize((side_px, side_px)).save(tmp_path / "my set" / name / f"{number}.png")
+    (tmp_path / "my set" / "Thumbs.db").write_bytes(b"x")
+    (tmp_path / "my set" / "notes.txt").write_bytes(b"x")
+    done = saccade("inspect", tmp_path / "my set", "--no-keep")
+    assert done.output.splitlines()[-1] == f"Next: saccade {verb} '{tmp_path}/my set'"
+    told = (
+        "2 x files and folders that are not looked at\n"
+        "  Thumbs.db (a file that Windows or macOS keeps there)\n"
+        "  notes.txt (its ending is not of a format that is read)\n"
+    )
+    assert told in done.output
+    assert done.output.count("txt") == 1

@@ -268,7 +268,8 @@ def test_images_that_cannot_be_read_are_named_by_the_scan(tmp_path: Path):
         f"{tmp_path}/tree: 4 of 6 images cannot be decoded.\n"
         "cat/gone.png: the file cannot be read: No such file or directory; "
         "cat/zero.png: the file is empty (0 bytes); and 2 more.\n"
-        "4 of 6 (66.7 %) is above the 1 % that may be left out: repair or remove them."
+        "4 of 6 (66.7 %) is above the 1 % that may be left out: repair or remove them.\n"
+        f"All of them are named by: saccade inspect {tmp_path}/tree"
     )
 
 

@@ -5,6 +5,7 @@ import base64
 import io
 import itertools
 import json
+import re
 import shutil
 import threading
 import time
@@ -158,6 +159,21 @@ def test_a_source_that_is_not_here_keeps_its_counts(tmp_path: Path, source: str,
     assert ask(app, "/api/data/{set}", source).json == {"problem": words.format(here=Path.cwd())}
     assert "9 images from" in ask(app, "/data/{set}", source).content.decode()
     assert ask(app, "/data/{set}/images/0/thumbnail", source).status == 422
+
+
+def test_the_list_says_how_many_images_are_used_of_how_many(tmp_path: Path):
+    for name, num_samples in (("all", 9), ("some", 12)):
+        run = tmp_path / name
+        run.mkdir()
+        (run / "config.toml").write_text(f'source = "/nowhere/{name}"\n')
+        data = {"num_samples": num_samples, "classes": ["x"], "counts": {"train": [6], "test": [3]}}
+        (run / "data.json").write_text(json.dumps(data))
+    app = build_app(tmp_path, rules_for("127.0.0.1", 8000, ""))
+    shown = ask(app, "/data").content.decode()
+    assert re.findall(r"/nowhere/(all|some)</small></th><td class=\"number\">([^<]*)<", shown) in (
+        [("all", "9"), ("some", "9 of 12")],
+        [("some", "9 of 12"), ("all", "9")],
+    )
 
 
 def test_a_file_that_is_no_image_is_named_and_others_are_shown(tmp_path: Path):

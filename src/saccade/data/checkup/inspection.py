@@ -70,7 +70,8 @@ class Inspection(Displayed):
 
     def headline(self) -> str:
         """How many images there are, and how many things to look at."""
-        faults = [finding for finding in self.findings if finding.kind != "left_out"]
+        is_clean = all(finding.kind == "left_out" for finding in self.findings)
+        faults = () if is_clean else self.findings
         name, num = printable(self.source), len(self.classes)
         count = f"{counted(self.num_images, 'image')} of {'1 class' if num == 1 else f'{num:,} classes'}"
         if self.task.is_number:

@@ -7,6 +7,7 @@ from pathlib import Path
 from ..left_out import ENDINGS, SYSTEM_NAMES
 
 OTHER_ENDING = "its ending is not of a format that is read"
+SYSTEM_FILE = "a file that Windows or macOS keeps there"
 LEADS_NOWHERE = "a link that leads to nothing"
 MANAGED = {"readme.md", "readme.txt", "readme", "license", "license.txt"}
 
@@ -19,7 +20,9 @@ def list_left_out(folder: Path) -> Iterator[tuple[str, str]]:
                 yield _below(folder, base, name), "hidden folder"
         folders[:] = sorted(name for name in folders if not (name.startswith(".") or name.lower() in SYSTEM_NAMES))
         for name in sorted(files):
-            if name.startswith(".") or name.lower() in SYSTEM_NAMES:
+            if name.lower() in SYSTEM_NAMES:
+                yield _below(folder, base, name), SYSTEM_FILE
+            elif name.startswith("."):
                 yield _below(folder, base, name), "hidden file"
             elif not os.fsencode(name.lower()).endswith(ENDINGS) and name.lower() not in MANAGED:
                 is_there = os.path.exists(os.path.join(base, name))

@@ -23,8 +23,14 @@ def inspection_text(inspection: Inspection, width: int = 0) -> str:
             f"labels  not checked by looking: with a trained RUN, saccade evaluate RUN {shell_word(inspection.source)} "
             f"--label-errors FILE"
         )
-    lines += [f"note: {note}" for note in inspection.notes]
+    is_listed = any(finding.kind == "left_out" for finding in inspection.findings)
+    lines += [f"note: {note}" for note in inspection.notes if not (is_listed and _says_what_is_listed(note))]
     return "\n".join(lines)
+
+
+def _says_what_is_listed(note: str) -> bool:
+    """Whether a note counts the files that are listed by name already; images beside the class folders are not."""
+    return " passed over: " in note and "beside the class folders" not in note
 
 
 def _finding_lines(finding: Finding) -> list[str]:

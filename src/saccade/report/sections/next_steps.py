@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from ...core.errors import counted, shell_word
-from ...core.types import Metrics
+from ...core.types import Metrics, Preprocessing
 from ...evaluate.rates import FEW_IMAGES, percent
 from ...evaluate.shown_images import wrong_pairs
 from ..html import Markup, element, join, section
@@ -16,6 +16,7 @@ PAIR_SHARE, FEWEST_OF_A_PAIR = 0.1, 3  # of all mistakes that a pair has, to be 
 POOR_CALIBRATION, FEWEST_TO_CALIBRATE = 0.08, 100
 WIDE = 0.10  # of an interval, from end to end
 MEMORISED = 0.10  # that training is right more often than the verdict
+NOT_GOOD, FEW_PHOTOS = 0.9, 20_000  # the interval ends below, and so few images were trained on: public weights help
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,9 @@ def next_steps(record: RunRecord) -> list[NextStep]:
 
 
 def _of_classes(record: RunRecord, metrics: Metrics) -> list[NextStep]:
-    steps = [_guessing(metrics), _pair(record, metrics), _few(record, metrics), _memorised(record, metrics)]
+    memorised = _memorised(record, metrics)
+    steps = [_guessing(metrics), None if memorised else _pretrained(record, metrics)]
+    steps += [_pair(record, metrics), _few(record, metrics), memorised]
     steps += [_calibration(record), _interval(record, metrics)]
     return [step for step in steps if step is not None]
 
@@ -64,6 +67,29 @@ def _guessing(metrics: Metrics) -> NextStep | None:
         text="It is not shown to be better than guessing: look first whether the labels are those of the images, and "
         "whether there are enough of them.",
         command="saccade inspect SOURCE",
+    )
+
+
+def weights_would_help(metrics: Metrics, num_train: int, preprocessing: Preprocessing | None) -> bool:
+    """Whether a network that was trained from nothing on few photos would probably be better with public weights: they
+    are of photos in colour."""
+    is_photo = preprocessing is not None and preprocessing.input_CHW[0] == 3
+    return is_photo and metrics.top1_high < NOT_GOOD and num_train <= FEW_PHOTOS
+
+
+def _pretrained(record: RunRecord, metrics: Metrics) -> NextStep | None:
+    data = record.data
+    num_train = sum(data.counts.get("train", ())) if data else 0
+    if (
+        record.transfer
+        or not num_train
+        or not weights_would_help(metrics, num_train, data.preprocessing if data else None)
+    ):
+        return None
+    return NextStep(
+        text=f"It began from nothing, with {counted(num_train, 'image')}. A network that has learned from a million "
+        f"others needs far fewer of yours, and is usually much better on photos:",
+        command="saccade transfer SOURCE",
     )
 
 

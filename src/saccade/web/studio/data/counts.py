@@ -24,7 +24,7 @@ def _row(found: ImageSet, sets: ImageSets) -> dict[str, Any]:
         "id": found.id,
         "name": printable(found.name),
         "source": printable(found.source),
-        "num_images": f"{data.num_samples:,}" if data else "-",
+        "num_images": _images_words(data) if data else "-",
         "num_classes": f"{len(data.classes):,}" if data else "-",
         "split": printable(data.split) if data else "no run has read it whole yet",
         "num_runs": len(found.runs),
@@ -67,5 +67,16 @@ def bars_of(data: DataSummary) -> dict[str, Any]:
             for split, start, number in zip(splits, starts, row, strict=True)
         ]
         rows.append({"name": printable(name), "counts": [f"{number:,}" for number in row], "bars": bars})
-    totals = [data.num_images.get(split, 0) if data.num_images else sum(data.counts[split]) for split in splits]
-    return {"splits": splits, "rows": rows, "totals": [f"{number:,}" for number in totals]}
+    return {"splits": splits, "rows": rows, "totals": [f"{number:,}" for number in _totals(data)]}
+
+
+def _totals(data: DataSummary) -> list[int]:
+    """The images of each split that is there."""
+    splits = [name for name in SPLITS if name in data.counts]
+    return [data.num_images.get(split, 0) if data.num_images else sum(data.counts[split]) for split in splits]
+
+
+def _images_words(data: DataSummary) -> str:
+    """How many images are used, of how many where some are not."""
+    used = sum(_totals(data))
+    return f"{used:,}" if used == data.num_samples or not used else f"{used:,} of {data.num_samples:,}"

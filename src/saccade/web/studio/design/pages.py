@@ -14,7 +14,7 @@ from ....design.memory import PRECISIONS, STATE_PER_PARAMETER
 from ....design.text import DesignTable, pair, shape, size, table_csv, table_markdown, window_words
 from ....learn.topics import TOPICS
 from ....models.architecture import MODELS
-from ....runs.checkpoint import holds_checkpoint
+from ....runs.at_path import holds_checkpoint
 from ...body import BodyMemory, image_in, read_body, refuse_media_type
 from ...limits import BodyLimits
 from ...refusal import Reason, Refusal

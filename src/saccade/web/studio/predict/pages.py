@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Route
 from ....classify.run_list import verdict_words
 from ....core.errors import printable
 from ....core.plain_numbers import plain_float, whole_number
-from ....runs.checkpoint import holds_checkpoint
+from ....runs.at_path import holds_checkpoint
 from ...body import BodyMemory, image_in, read_body, refuse_media_type
 from ...limits import BodyLimits
 from ...refusal import wrong_field
