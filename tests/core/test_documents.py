@@ -110,3 +110,10 @@ def test_only_a_plain_file_of_its_size_is_read_and_nothing_is_waited_for(tmp_pat
     with pytest.raises(DocumentError) as caught:
         read_plain_file(path, 4 if kind == "large" else 1 << 30, may_be_link=kind == "device")
     assert str(caught.value) == expected.get(kind, other)
+
+
+def test_a_toml_file_that_windows_saved_is_read():
+    assert parse_toml(b"\xef\xbb\xbfepochs = 1\r\n[input]\r\nsize_px = 8\r\n") == {
+        "epochs": 1,
+        "input": {"size_px": 8},
+    }

@@ -92,8 +92,11 @@ def parse_object(content: bytes) -> dict[str, Any]:
 
 
 def parse_toml(content: bytes) -> dict[str, Any]:
-    """The values of a TOML document, nothing deeper than 32. Raises DocumentError."""
-    text = decode_text(content).replace("\r\n", "\n")
+    """The values of a TOML document, nothing deeper than 32. Raises DocumentError.
+
+    Some editors of Windows begin a text with a mark of its encoding, which is passed over.
+    """
+    text = decode_text(content).removeprefix("\ufeff").replace("\r\n", "\n")
     plain = _count(_TOML_TOKEN, text)
     for word in re.findall(r"[^\n=,\[\]{}]+", plain.replace(" ", "").replace("\t", "")):
         if word.count(".") >= MAX_KEY_PARTS:
