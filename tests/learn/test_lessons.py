@@ -15,7 +15,7 @@ from scipy import ndimage, signal, stats
 from tests.learn.made import lesson_of
 
 from saccade.cli.main import main
-from saccade.learn.lesson import Equation, Lesson, Matrix, Table, as_json, cell_text
+from saccade.learn.lesson import Equation, Lesson, Matrix, Picture, Table, Toy, as_json, cell_text
 from saccade.learn.text import equation_lines, lesson_text
 from saccade.learn.topics import TOPICS
 from saccade.models.zoo.convnet import TABLE_B
@@ -49,6 +49,16 @@ def tables(lesson: Lesson) -> dict[str, Table]:
 
 def words(lesson: Lesson) -> str:
     return f"{lesson.title}\n{lesson_text(lesson, 0)}"
+
+
+@pytest.mark.parametrize("name", TOPICS)
+def test_no_title_in_the_terminal_stands_alone(name: str):
+    lines = lesson_text(lesson_of(name), 80).split("\n")
+    for section in lesson_of(name).sections:
+        places = [place for place, line in enumerate(lines) if line == section.title and not lines[place - 1]]
+        has_more = not all(isinstance(part, Toy | Picture) for part in section.parts)
+        assert len(places) == has_more, section.title
+        assert all(lines[place + 1] for place in places), section.title
 
 
 def test_the_small_images_give_the_published_tables():
