@@ -83,6 +83,34 @@ def test_names_that_begin_with_the_folder_of_the_table_count_from_above_it(tmp_p
     assert [(key, label) for key, label, _ in listing(path)] == [("set/train/a.png", "cat"), ("set/train/b.png", "dog")]
 
 
+@pytest.mark.parametrize(
+    ("place", "files"),
+    [
+        ("t.csv", ("images_1/images/a.png", "images_2/images/b.png")),
+        ("t.csv", ("img/img/a.png", "img/img/b.png")),
+        ("labels/t.csv", ("images/all/a.png", "images/all/b.png")),
+        ("meta/t.csv", ("pics/a.png", "pics/b.png")),
+    ],
+)
+def test_images_that_lie_one_folder_deeper_as_archives_leave_them(tmp_path: Path, place: str, files: tuple[str, ...]):
+    plant(tmp_path, *files)
+    path = table(tmp_path / place, "file,label\na.png,cat\nb.png,dog\n")
+    found = listing(path)
+    assert [(key.rpartition("/")[2], label) for key, label, _ in found] == [("a.png", "cat"), ("b.png", "dog")]
+
+
+def test_a_column_of_a_class_that_no_image_is_of_is_told(tmp_path: Path):
+    plant(tmp_path, "a.png", "b.png")
+    path = table(tmp_path / "t.csv", "image,MEL,NV,UNK\na,1.0,0.0,0.0\nb,0.0,1.0,0.0\n")
+    assert open_source(str(path)).notes == ("a class without an image: UNK",)
+
+
+def test_a_list_inside_the_one_folder_is_named(tmp_path: Path):
+    plant(tmp_path, "images/a.png", "images/b.png")
+    path = table(tmp_path / "images" / "train_labels.csv", "filename,class\na.png,cat\nb.png,dog\n")
+    assert refusal(tmp_path).splitlines()[1] == f"If {path} says it, give it in place of the folder: {path}."
+
+
 FIRST_LINES = {
     "sep=;\nfile;label\na.png;cat\n": "{0} begins with 'sep=', not with the names of the columns.\n"
     "Remove that line, or the sign, so that the names come first: file,label.",

@@ -14,6 +14,7 @@ from ..manifest.documents import read_annotations
 from ..shared.image_files import has_images, images_directly_in, is_folder, list_entries, subfolders, walk_images
 from ..shared.listing import (
     GENERIC_WORDS,
+    LABEL_FOLDERS,
     UNLABELLED_WORDS,
     is_generic,
     name_words,
@@ -24,7 +25,6 @@ from ..shared.listing import (
 MAX_SHOWN = 4
 OTHER_LISTS = (".xlsx", ".xls", ".ods", ".txt", ".mat", ".xml", ".pkl", ".pickle", ".yaml", ".yml")
 LISTS = (".csv", ".tsv", ".jsonl", ".json", *OTHER_LISTS)
-LABEL_FOLDERS = {"annotation", "annotations", "label", "labels", "meta", "metadata"}
 NO_LISTS = {"readme", "license", "licence", "classes", "submission", "requirements"}
 MAX_COMPARED_CLASSES = 100  # whose sub-folders are looked at
 

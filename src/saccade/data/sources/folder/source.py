@@ -110,7 +110,10 @@ def _class_names(folder: Path, parts: Parts) -> tuple[str, ...]:
     where = printable(str(folder))
     if not names:
         raise DataError(_no_classes(folder))
-    remedy = unread_list(folder) or "Add a sub-folder of images for at least one more class."
+    remedy = (
+        unread_list(folder, *(parts[0][0] / name for name in names[:1] if len(names) == 1))
+        or "Add a sub-folder of images for at least one more class."
+    )
     inner = _first_that_branches(parts[0][0] / names[0]) if len(names) == 1 and parts[0][1] is None else None
     if inner is not None:
         remedy = f"Did you mean {printable(str(inner))}, which has several sub-folders?"

@@ -14,7 +14,7 @@ import numpy as np
 from ....core.errors import DataError, printable
 from ...left_out import ENDINGS
 from ..shared.image_files import has_images, images_directly_in, is_folder, list_entries, subfolders, walk_images
-from ..shared.listing import PackedNames, is_generic, split_of_name
+from ..shared.listing import LABEL_FOLDERS, PackedNames, name_words, split_of_name
 
 CHUNK = 65_536
 ADDRESS = re.compile(r"[a-z][a-z0-9+]{1,9}:/", re.IGNORECASE)  # as a plain name is, with one slash
@@ -75,7 +75,9 @@ class FileFinder:
             return False
         is_there = self._settle_below(self._table.parent, plain)
         own = self._table.parent.absolute().name
-        if not (self._is_beside or self._folders) and (is_generic(own) or plain[0].startswith(f"{own}/")):
+        if not (self._is_beside or self._folders) and (
+            set(name_words(own)) <= LABEL_FOLDERS or plain[0].startswith(f"{own}/")
+        ):
             is_there = self._settle_below(self._table.parent.parent, plain)
             if not (self._is_beside or self._folders):
                 self.root = self._table.parent
@@ -101,9 +103,17 @@ class FileFinder:
         if wanted is not None:
             beside = [name for name in beside if split_of_name(name) in (None, wanted)]
         holding = [name for name in beside if self._found(name, first)]
+        if not holding:  # images_001/images, as archives leave them
+            beside = [self._only_inside(name) for name in beside]
+            holding = [name for name in beside if self._found(name, first)]
         if not holding:
             return ()
         return tuple(name for name in beside if name in holding or has_images(self.root / name))
+
+    def _only_inside(self, name: str) -> str:
+        """The one folder in a folder that holds nothing else to look at, or that folder itself."""
+        inside = subfolders(self.root / name)
+        return f"{name}/{inside[0]}" if len(inside) == 1 and not images_directly_in(self.root / name) else name
 
     def find(self, name: str) -> str | None:
         """The file that a plain name means, relative to `root`; None where there is none. Raises DataError."""

@@ -46,6 +46,15 @@ class ManifestRows:
             raise DataError(self._slips.first)
         return settled
 
+    def told_empty(self, classes: Sequence[str]) -> list[str]:
+        """A note on the columns of classes that no image is of: they are not learned."""
+        empty = [printable(name[:40]) for name in self._classes if name not in classes]
+        if not empty:
+            return []
+        more = f" and {len(empty) - 5:,} more" if len(empty) > 5 else ""
+        what = "a class" if len(empty) == 1 else f"{len(empty):,} classes"
+        return [f"{what} without an image: {', '.join(empty[:5])}{more}"]
+
     @property
     def group_names(self) -> list[str]:
         return list(self._group_numbers)

@@ -62,7 +62,7 @@ class Manifest(DataSource):
         self._root = os.fsencode(root)
         refuse_twins(where, self._group_names, "Write the group the same way in every row.", "groups")
         _check_groups(where, self._group_N, self._part_N, self._group_names)
-        told = (*settled.notes, *self._labels.told())
+        told = (*settled.notes, *self._labels.told(), *rows.told_empty(self.classes))
         told = (*told, *([] if chosen.target else self._odd_labels(printable(table.name))))
         self._notes_around = labels.notes, (*told, *_unlisted(labels, root, rows.names))
         self.notes = self.notes_besides(())

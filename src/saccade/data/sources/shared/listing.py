@@ -44,6 +44,8 @@ GENERIC_WORDS = {
     *("labelled", "labeled", "unlabelled", "unlabeled", "example", "examples", "sample", "samples", "input", "inputs"),
     *("mask", "masks", "label", "labels", "annotation", "annotations", "doc", "docs", "output", "outputs", "original"),
 }
+# how folders are called that hold what is said of images in a folder beside them
+LABEL_FOLDERS = {"annotation", "annotations", "label", "labels", "meta", "metadata", "csv", "csvs"}
 # how folders are called whose images nobody has labelled
 UNLABELLED_WORDS = {"pred", "predict", "prediction", "predictions", "unsup", "unsupervised", "extra", "inference"}
 UNSPLIT = -1
