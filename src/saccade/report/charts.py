@@ -232,7 +232,7 @@ def bar_chart(values: Sequence[tuple[str, float]], title: str) -> str:
     rows: list[Layer] = [{"name": name, "y": value, "words": f"{100 * value:.0f} %"} for name, value in values]
     order = [name for name, _ in values]
     x = {"field": "name", "type": "nominal", "sort": order, "axis": {"title": title, "labelAngle": 0}}
-    y = _number("y", scale=WHOLE, axis={"format": "%", "values": [0, 0.5, 1], "title": None})
+    y = _number("y", scale=WHOLE, axis=_percent(0) | {"values": [0, 0.5, 1], "title": None})
     words = {"field": "words", "type": "nominal"}
     return _svg(
         [
@@ -266,7 +266,12 @@ def _number(field: str, scale: Layer | None = None, axis: Layer | None = None) -
 
 
 def _share_axis(title: str | None) -> Layer:
-    return {"format": "%", "values": [0, 0.25, 0.5, 0.75, 1], "title": title}
+    return _percent(0) | {"values": [0, 0.25, 0.5, 0.75, 1], "title": title}
+
+
+def _percent(num_digits: int) -> Layer:
+    """How an axis writes shares: `99.2 %`, as everywhere; Vega's own format leaves out the space."""
+    return {"labelExpr": f"format(100 * datum.value, '.{num_digits}f') + ' %'"}
 
 
 def _layer(rows: list[Layer], mark: Layer, encoding: dict[str, Layer]) -> Layer:
@@ -299,7 +304,7 @@ def _axis(axis: Axis, values: Sequence[float], padding: float) -> dict[str, Laye
     options: Layer = {"title": axis.title, "tickCount": 5}
     if axis.kind == "percent":
         digits = next((number for number, least in enumerate(PERCENT_RANGES) if high - low >= least), 3)
-        options["format"] = f".{digits}%" if digits else "%"
+        options |= _percent(digits)
     if axis.kind == "linear" and high < SMALL:
         options["format"] = ".1~e"
     if axis.kind == "epochs":

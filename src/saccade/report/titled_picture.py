@@ -36,6 +36,7 @@ def write_titled(path: Path, chart: Any, sentence: str, line_width: int, font_px
         labelFontSize=font_px,
         titleFontSize=font_px,
         titleFontWeight=400,
+        columnPadding=36,  # a viewer's font may be wider than the one that the labels are measured in
     )
     atomic.write_text(path, in_both_themes(drawing_engine().vegalite_to_svg(chart.to_dict(validate=False))))
 
