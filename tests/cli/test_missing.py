@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tests.processes import PATIENCE_S
 
@@ -71,3 +73,11 @@ def test_no_verb_waits_for_torch_to_say_that_nothing_is_there(tmp_path: Path):
     )
     assert done.stdout == ""
     assert done.stderr == "".join(f"{message}1\n" for message, lines in told.items() for _ in lines)
+
+
+def test_a_network_that_is_given_with_weights_is_no_missing_run(saccade: Callable[..., Any], tmp_path: Path):
+    """The hub calls networks OWNER/NAME."""
+    (tmp_path / "a.png").touch()
+    done = saccade("features", "timm/nothing", tmp_path / "a.png", "--weights", "none.safetensors", "--out", "f.npz")
+    assert (done.status, done.output) == (2, "")
+    assert done.errors.startswith("error: Unknown model 'timm/nothing'.")

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tests.processes import PATIENCE_S, run_python
 from tests.terminal import on_terminal, rendered
 
 from saccade.cli import colour, console, live_line, output, starting
+from saccade.cli.standard_streams import StdoutFile
 from saccade.train.loop import EpochResult
 
 SMALL = ["--model", "conv 4 f3 bn | gap | fc 10", "--set", "input.size_px=12", "--set", "runtime.num_threads=1"]
@@ -183,6 +185,18 @@ def test_a_result_that_cannot_be_written_is_told(command: str, place: str, why: 
     shell = ["bash", "-c", f'"{sys.executable}" -m saccade {command} {place}']
     done = subprocess.run(shell, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert (done.returncode, done.stderr) == (1, f"error: The result cannot be written to stdout: {why}.\n")
+
+
+def test_a_full_pipe_that_does_not_wait_is_waited_for():
+    """Some parents, such as Node, open their pipes so; Python ends in BlockingIOError."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    text = b"a line of a long result\n" * 50_000
+    with ThreadPoolExecutor(1) as pool, open(read, "rb") as reader:
+        received = pool.submit(reader.read)
+        with io.BufferedWriter(StdoutFile(write, "w")) as stdout:
+            stdout.write(text)
+        assert received.result() == text
 
 
 def test_debug_gives_a_plain_traceback_before_or_behind_the_command(tmp_path: Path):

@@ -1,5 +1,7 @@
 """Configurations: messages, overrides, TOML round trips, digests."""
 
+import copy
+import pickle
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from saccade.core.config import FrozenConfig, field_names, toml_text
+from saccade.core.config import FrozenConfig, assignments, field_names, toml_text
 from saccade.core.errors import ConfigError
 from saccade.core.placed_setting import placed
 
@@ -187,3 +189,15 @@ def test_a_value_of_one_of_several_kinds_is_tried_as_each_however_it_is_checked(
     assert made.held == read.held == OtherKind(name="a")
     with pytest.raises(ConfigError, match=r"^Either: 'held\.height_px' is missing\.$"):
         Either(held={"depth": 1})  # type: ignore[arg-type]
+
+
+def test_a_setting_keeps_its_place_through_copies_and_pickle():
+    (setting,) = placed(["seed=3"], "--config")
+    piped = pickle.loads(pickle.dumps(setting))  # noqa: S301 - our own
+    for made in (copy.copy(setting), copy.deepcopy([setting])[0], piped):
+        assert (made, made.place, type(made)) == ("seed=3", "--config", type(setting))
+
+
+@pytest.mark.parametrize(("text", "number"), [(".5", 0.5), ("5.", 5.0), ("+.5e1", 5.0), ("2.E-1", 0.2)])
+def test_a_number_may_begin_or_end_with_its_point(text: str, number: float):
+    assert dict(assignments([f"a={text}"])) == {"a": number}

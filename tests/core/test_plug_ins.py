@@ -1,10 +1,12 @@
 """What another distribution registers is looked at first, and what goes wrong in its code is told as its fault."""
 
 import dataclasses
+import functools
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import SimpleNamespace
@@ -190,6 +192,83 @@ def test_an_entry_that_nothing_could_use_is_refused_where_it_is_registered(
         f"{told.partition(':')[2]}.\n{CORRECT}"
     )
     assert registry.names() == before
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WiderNetwork(type(NETWORK)):  # type: ignore[misc]
+    """A plug-in's own kind of network, with fields that are nobody else's business."""
+
+    hook: Callable[..., Any] = print
+    bare: Callable = print  # type: ignore[type-arg]
+    anything: Any = None
+    pair: tuple[int, str] = (1, "a")
+    width: float = 1
+    late: int = dataclasses.field(init=False)
+
+
+def needs_more(spec: ModelSpec, width: int) -> nn.Module:
+    raise NotImplementedError
+
+
+@functools.wraps(needs_more)
+def wraps(spec: ModelSpec) -> nn.Module:
+    return needs_more(spec, 2)
+
+
+OWN = {each.name: getattr(NETWORK, each.name) for each in dataclasses.fields(NETWORK)}
+COUNTED = ModelSpec(num_classes=np.int64(2), input_CHW=(3, np.int64(8), 8))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("registry", "entry"),
+    [
+        (MODELS, WiderNetwork(**OWN | {"name": "fog"})),
+        (MODELS, dataclasses.replace(NETWORK, name="fog", build=wraps)),
+        (MODELS, dataclasses.replace(NETWORK, name="fog", build=functools.partial(needs_more, width=2))),
+        (MODELS, dataclasses.replace(NETWORK, name="fog", default_spec=COUNTED)),
+        (MODELS, dataclasses.replace(NETWORK, name="fog", public_head=np.bool_(True))),
+        (SOURCES, dataclasses.replace(FOLDER, name="fog", priority=np.int64(3))),
+    ],
+)
+def test_an_entry_that_works_in_an_unusual_way_is_taken(
+    registry: Registry[Any], entry: Any, monkeypatch: pytest.MonkeyPatch
+):
+    for own in ("_entries", "_origins", "_spellings"):
+        monkeypatch.setattr(registry, own, dict(getattr(registry, own)))
+    registry.add(entry, "odd_plug_in")
+    assert registry.get("fog") is entry
+
+
+class Needs(type(MIRROR.strengths())):  # type: ignore[misc]
+    value: float
+
+
+class Raises(type(MIRROR.strengths())):  # type: ignore[misc]
+    @property
+    def is_active(self) -> bool:
+        raise KeyError("x")
+
+
+@pytest.mark.parametrize(
+    ("strengths", "told"),
+    [
+        (Needs, "its strengths cannot be made without values (ConfigError); give each a default"),
+        (Raises, "by the defaults of its strengths it does not say whether it acts (KeyError)"),
+    ],
+)
+def test_strengths_that_fail_are_told_with_their_augmentation(strengths: Any, told: str):
+    with pytest.raises(ContractError) as error:
+        AUGMENTATIONS.add(dataclasses.replace(MIRROR, name="fog", strengths=strengths), "odd_plug_in")
+    assert error.value.message == (
+        f"The augmentation 'fog' that odd_plug_in registers cannot be used: {told}.\n{CORRECT}"
+    )
+
+
+def test_a_plug_in_that_another_thread_loads_leaves_stdout_alone(loads: Loads):
+    """Two threads that change it could not both put it back."""
+    registry = loads(ADD + "import sys\nREGISTRY.add(Thing(name='a', stdout=sys.stdout), __name__)")
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(registry.get, "a").result().stdout is sys.stdout
 
 
 def test_names_that_a_configuration_has_for_itself_are_those_of_its_class():

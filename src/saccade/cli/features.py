@@ -39,7 +39,8 @@ def features(
     from ..core.errors import counted, printable, shell_word
 
     refuse_swapped("features", [str(run)], images, options=f"--out {shell_word(out)}")
-    refuse_missing(run, () if as_json else images)
+    if not weights:  # with weights it is the name of a network
+        refuse_missing(run, () if as_json else images)
     from .. import api
 
     asked = AskedImages(images, quiet, as_json, allow_url, reads_labels=True)

@@ -1,5 +1,6 @@
 """Options as other tools call them, and what they are here: `--lr` is a setting, `--arch` is `--model`."""
 
+import re
 from collections.abc import Collection
 
 # What an option is here: options, of which a command has at most one, or the setting it names.
@@ -33,6 +34,23 @@ SETTINGS = {
     **dict.fromkeys(("--val-split", "--validation-split", "--val-fraction"), "split.validation_fraction"),
     **dict.fromkeys(("--test-split", "--test-fraction", "--test-size"), "split.test_fraction"),
 }
+# The values of a setting that other tools write as they are written here; no other is repeated, since it would be
+# refused: a GPU by its number, a percentage, another spelling.
+NUMBER, FRACTION = r"(?=.*[1-9])\d*\.?\d+(e-?\d+)?", r"0?\.\d+"
+ALIKE = {
+    "optimizer.learning_rate": NUMBER,
+    "optimizer.weight_decay": NUMBER,
+    "optimizer.momentum": FRACTION,
+    "optimizer.name": "sgd|nesterov|rmsprop|adam|adamw|muon",
+    "batch_size": r"[1-9]\d{0,3}",
+    "loader.threads": r"[1-9]\d?",
+    "runtime.num_threads": r"[1-9]\d?",
+    "runtime.device": r"auto|cpu|cuda(:\d)?|mps",
+    "runtime.precision": "auto|float32|bfloat16",
+    "loss.label_smoothing": FRACTION,
+    "split.validation_fraction": FRACTION,
+    "split.test_fraction": FRACTION,
+}
 
 
 def name_here(option: str, value: str, known: Collection[str], command: str) -> str:
@@ -45,5 +63,6 @@ def name_here(option: str, value: str, known: Collection[str], command: str) -> 
         if name in known:
             return name
     if option in SETTINGS and "--set" in known:
-        return f"--set {SETTINGS[option]}={value or 'VALUE'}"
+        setting = SETTINGS[option]
+        return f"--set {setting}={value if re.fullmatch(ALIKE[setting], value, re.ASCII) else 'VALUE'}"
     return ""

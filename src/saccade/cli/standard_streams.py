@@ -2,6 +2,7 @@
 
 import io
 import os
+import select
 import sys
 
 from ..core.errors import StorageError
@@ -15,7 +16,9 @@ class StdoutFile(io.FileIO):
 
     def write(self, data: bytes) -> int:  # type: ignore[override]  # of any buffer, which the stub names privately
         try:
-            return super().write(data)
+            while (written := super().write(data)) is None:  # a pipe that its reader has made not to wait, and is full
+                select.select([], [self], [])
+            return written
         except BrokenPipeError:
             raise
         except OSError as error:

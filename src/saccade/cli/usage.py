@@ -62,7 +62,7 @@ def _meant(context: Any, arguments: list[str]) -> str:
 def _name_here(option: str, context: Any, arguments: list[str]) -> str:
     value = _raw_value(option, arguments)
     known = {name for parameter in context.command.params for name in parameter.opts}
-    return name_here(option, "" if value.startswith("-") else brief(shell_word(value), 40), known, context.info_name)
+    return name_here(option, "" if value.startswith("-") else value, known, context.info_name)
 
 
 def _raw_value(option: str, arguments: list[str]) -> str:

@@ -36,6 +36,7 @@ MAX_SHOWN = 200  # characters of a key in a message
 MAX_KEYS = 20  # in a message
 PARSING = "parsing"  # the context of values that come from a file or from options
 ALIKE = 0.7  # of the last parts of two keys, as difflib has it
+BARE_POINT = re.compile(r"[+-]?(\.[0-9]+|[0-9]+\.)([eE][+-]?[0-9]+)?")  # a number, but for TOML
 MOST_MEANT = 3  # keys that a hint names
 
 Settings = Sequence[str] | Mapping[str, Any]
@@ -352,7 +353,7 @@ def _parse_value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        return text
+        return float(text) if BARE_POINT.fullmatch(text) else text
 
 
 def _explain(config: type[BaseModel], error: ValidationError, where: str) -> str:

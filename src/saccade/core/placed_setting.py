@@ -16,6 +16,10 @@ class PlacedSetting(str):
         setting.place = place
         return setting
 
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]  # that of a plain text has the text alone
+        """What a copy is made of, through pickle too."""
+        return str(self), self.place
+
 
 def placed(texts: Iterable[str], place: str = OPTION) -> list[PlacedSetting]:
     """Each of `texts`, KEY=VALUE, as given by the option `place`."""

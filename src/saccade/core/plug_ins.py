@@ -4,9 +4,10 @@ They are somebody else's code: what goes wrong in it is told with its name and i
 """
 
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
-from dataclasses import fields
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from dataclasses import fields, is_dataclass
 from importlib.metadata import EntryPoint
 from inspect import signature
 from types import NoneType, UnionType
@@ -24,12 +25,15 @@ _known: dict[str, str] = {}  # the top package of every plug-in, and what a pers
 def loading(point: EntryPoint) -> Iterator[None]:
     """The enclosed work imports the module that `point` names. Raises ContractError for whatever that ends in, but for
     our own errors and Ctrl-C. What the module prints goes to stderr: stdout has results alone, such as a JSON object.
+    In another thread than the main one, where no command prints its result, it goes where it goes.
     """
     package = _top_package(point.module)
     if package != _top_package(__name__):
         _known[package] = _name_of(point)
     try:
-        with redirect_stdout(sys.stderr):
+        # stdout is the whole process's: two threads that change it could not both put it back
+        is_alone = threading.current_thread() is threading.main_thread()
+        with redirect_stdout(sys.stderr) if is_alone else nullcontext():
             yield
     except SaccadeError:
         raise
@@ -60,13 +64,15 @@ def told_of_plug_in(error: BaseException) -> str | None:
     )
 
 
-def wrong_field(entry: Any) -> str:
-    """What is wrong with the first field of a dataclass that does not have its type, in words; "" where all have."""
-    for each in fields(entry) if hasattr(entry, "__dataclass_fields__") else ():
+def wrong_field(entry: Any, kind: type) -> str:
+    """What is wrong with the first of the fields that the dataclass `kind` promises and `entry`, one of it, has with
+    another type, in words; "" where all are right. What a class made from `kind` adds is its own.
+    """
+    for each in fields(kind) if is_dataclass(kind) else ():
         value = getattr(entry, each.name)
         kinds = get_args(each.type) if isinstance(each.type, UnionType) else (each.type,)
-        if not any(_is_a(value, kind) for kind in kinds):
-            needed = " or ".join(_kind_words(kind) for kind in kinds if kind is not NoneType)
+        if not any(_is_a(value, other) for other in kinds):
+            needed = " or ".join(_kind_words(other) for other in kinds if other is not NoneType)
             return f"'{each.name}' must be {needed}, not {printable(repr(value)[:80])}"
     return ""
 
@@ -82,7 +88,8 @@ def _is_a(value: Any, kind: Any) -> bool:
         return isinstance(value, tuple) and all(_is_a(item, inner[0]) for item in value if inner)
     if not isinstance(origin, type):
         return True  # a word of `typing` that says more than a type
-    return isinstance(value, origin) and (origin is bool or not isinstance(value, bool))
+    plain = value.item() if getattr(value, "shape", None) == () else value  # a number of NumPy
+    return isinstance(plain, origin) and (origin is bool or not isinstance(plain, bool))
 
 
 def _kind_words(kind: Any) -> str:
@@ -101,7 +108,7 @@ def _takes(value: Any, num: int) -> bool:
     if not callable(value):
         return False
     try:
-        signature(value).bind(*[None] * num)
+        signature(value, follow_wrapped=False).bind(*[None] * num)  # what it wraps may take others
     except TypeError:
         return False
     except ValueError:  # a function of C that does not say

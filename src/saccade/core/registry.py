@@ -104,7 +104,7 @@ class Registry(Generic[Entry]):
                 f"not {printable(repr(name)[:80])}"
             )
         else:
-            wrong = wrong_field(entry) or self._what_is_wrong(entry)
+            wrong = wrong_field(entry, self._entry_type) or self._what_is_wrong(entry)
         if wrong:
             raise ContractError(
                 f"{called} that {printable(origin)} registers cannot be used: {wrong}.\n"

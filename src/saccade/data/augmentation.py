@@ -184,9 +184,13 @@ def _what_is_wrong(augmentation: Augmentation) -> str:
     if not name.isidentifier() or hasattr(FrozenConfig, name) or name in NO_STRENGTHS:
         return "its name is no key of a configuration: use letters, digits and _, and no name that means something else"
     try:
-        acts = augmentation.strengths().is_active
-    except (TypeError, ValueError, AttributeError) as error:
+        strengths = augmentation.strengths()
+    except Exception as error:  # noqa: BLE001  somebody else's class raises anything
         return f"its strengths cannot be made without values ({type(error).__name__}); give each a default"
+    try:
+        acts = strengths.is_active
+    except Exception as error:  # noqa: BLE001
+        return f"by the defaults of its strengths it does not say whether it acts ({type(error).__name__})"
     return "by the defaults of its strengths it changes images; give each the value that does nothing" if acts else ""
 
 

@@ -5,6 +5,7 @@ Public code and papers count a multiply-add once; so do we: convolution and line
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import NoReturn
 
 import torch
@@ -195,7 +196,7 @@ class Networks(Registry[Architecture]):
 def _what_is_wrong(architecture: Architecture) -> str:
     spec = architecture.default_spec
     sizes = (spec.num_classes, *spec.input_CHW) if isinstance(spec.input_CHW, tuple) else ()
-    if len(sizes) != 4 or not all(type(size) is int and size > 0 for size in sizes):
+    if len(sizes) != 4 or not all(isinstance(size, Integral) and size > 0 for size in sizes):
         return f"'default_spec' must have classes, channels, height and width, each 1 or more, not {spec!r}"[:300]
     return ""
 
