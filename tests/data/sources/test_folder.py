@@ -409,6 +409,9 @@ REFUSED = {
     ): "The folder {0} has parts of a set inside its sub-folders, "
     "such as cat/train and dog/val: they would be learned as one.\n"
     "Put the parts above the classes, as in train/cat and test/cat; or, if they are no parts, rename them.",
+    ("images/train/a.png", "images/val/b.png", "labels/train/a.txt", "labels/val/b.txt"): "The folder {0} has pictures "
+    "in 'images' and a text for each in 'labels', as boxes are marked for a detector: no class of a whole image stands "
+    "there.\nList the images in a CSV file with the columns file and label, and give that.",
     ("development/cat/a.png", "development/dog/b.png", "holdout/cat/c.png"): "The folder {0} has development and "
     "holdout, but no train: are they splits or classes?\n"
     "Add the folder train, or give one part alone, such as {0}/development.",
