@@ -2,8 +2,8 @@
 
     python -m campaigns.mutate_images --mutations 100000 --seed 0
 
-A mutation of a small valid file (JPEG, PNG, GIF, WebP, BMP, TIFF, AVIF, JPEG 2000, NumPy; HEIC and DICOM where their
-extras are installed) flips, deletes, inserts, repeats, cuts or splices bytes, or
+A mutation of a small valid file (JPEG, PNG, GIF, WebP, BMP, TIFF, AVIF, JPEG 2000, Netpbm, NumPy; HEIC and DICOM where
+their extras are installed) flips, deletes, inserts, repeats, cuts or splices bytes, or
 writes an extreme number into its header; of the PNG files about half get their checksums repaired, so that the damage
 reaches the decoder. Files are decoded in a child process: one that dies, takes longer than 2 s for a file, or whose
 memory rises by more than 200 MB over what it held before the file is counted as a failure. Needs Linux.
@@ -142,6 +142,10 @@ def valid_files() -> dict[str, list[bytes]]:
         ],
         "HEIC": heic_files(colour, alpha),
         "DICOM": dicom_files(grey, colour, deep),
+        "Netpbm": [
+            *(save(image, "PPM") for image in (colour, grey, grey.convert("1"), deep)),
+            b"P3\n# by hand\n64 48 100\n" + b"0 50 100\n" * (48 * 64),
+        ],
         "NumPy": [saved_array(np.asarray(image)) for image in (grey, colour, deep)] + [saved_array(bands_HWC(colour))],
     }
     return {kind: contents for kind, contents in files.items() if contents}

@@ -18,7 +18,7 @@ def _campaigns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_damaged_files_give_an_image_or_one_error_that_names_the_file():
-    kinds = {"JPEG", "PNG", "GIF", "WebP", "BMP", "TIFF", "JPEG 2000", "NumPy"}
+    kinds = {"JPEG", "PNG", "GIF", "WebP", "BMP", "TIFF", "JPEG 2000", "Netpbm", "NumPy"}
     kinds |= {"AVIF"} if features.check("avif") else set()
     kinds |= {kind for kind, name in EXTRAS.items() if importlib.util.find_spec(name)}
     number = str(200 * len(kinds))

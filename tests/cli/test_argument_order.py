@@ -163,3 +163,26 @@ def test_a_name_longer_than_the_disk_holds_is_told_as_that(saccade: Callable, ty
         f"Give the path of a file or a folder.\n"
     )
     assert (finished.status, finished.output) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (["my photos"], ["'my photos' is no command; a command comes first.", "Write: saccade inspect 'my photos'"]),
+        (
+            ["digits", "--epochs", "2"],
+            ["'digits' is no command; a command comes first.", "Write: saccade inspect digits"],
+        ),
+        (["runs/a"], ["'runs/a' is no command; a command comes first.", "Write: saccade evaluate runs/a SOURCE"]),
+        (["cat.jpg"], ["'cat.jpg' is no command; a command comes first.", "Write: saccade predict RUN cat.jpg"]),
+        (["trian"], ["No such command 'trian'. Did you mean 'train', 'transfer'?"]),
+        (["inspect", "my", "photos"], ["A name with spaces stands in quotes.", "Write: saccade inspect 'my photos'"]),
+        (["inspect", "a", "b", "c"], ["'saccade inspect' takes SOURCE; beyond that it got 'b', 'c'."]),
+        (["recipes", "a"], ["'saccade recipes' takes no argument; beyond that it got 'a'."]),
+    ],
+)
+def test_what_stands_where_it_does_not_belong_is_told(saccade: Callable, typed: list[str], message: list[str]):
+    done = saccade(*typed)
+    assert done.status == 2
+    help_of = f"saccade {typed[0]}" if typed[0] in ("inspect", "recipes") else "saccade"
+    assert done.errors.splitlines() == [f"error: {message[0]}", *message[1:], f"Help: {help_of} --help"]

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+import struct
 import sys
 import threading
 import tracemalloc
@@ -17,6 +18,7 @@ from tests.data.sources.tar.test_web_files import Handler, Server, running
 
 from saccade import api
 from saccade.classify.asked_images import asked_images
+from saccade.core.errors import ImageError
 from saccade.data.left_out import PassedOver
 from saccade.data.sources.digits import Digits
 from saccade.data.sources.in_memory import HeldImage
@@ -264,3 +266,21 @@ def test_what_is_no_image_is_told_at_once(run: Path):
 def test_standard_input_is_named_once():
     with pytest.raises(api.SaccadeError, match=r"^Standard input can be read once: write - once\.$"):
         asked_images(["-", "-"], PassedOver())
+
+
+def test_a_folder_whose_files_hold_the_images_is_read_as_training_does(tmp_path: Path):
+    """Images inside other files: in IDX here. A folder without either is told as before."""
+    images_NHW = np.arange(3 * 8 * 8, dtype=np.uint8).reshape(3, 8, 8)
+    (tmp_path / "set").mkdir()
+    for part in ("train", "t10k"):
+        images = struct.pack(">IIII", 0x803, 3, 8, 8) + images_NHW.tobytes()
+        (tmp_path / "set" / f"{part}-images-idx3-ubyte").write_bytes(images)
+        labels = struct.pack(">II", 0x801, 3) + bytes([0, 1, 1])
+        (tmp_path / "set" / f"{part}-labels-idx1-ubyte").write_bytes(labels)
+    items = list(asked_images([str(tmp_path / "set")], PassedOver()))
+    assert len(items) == 6
+    assert np.array_equal(items[1].read(), images_NHW[1])
+    (tmp_path / "empty").mkdir()
+    (alone,) = asked_images([str(tmp_path / "empty")], PassedOver())
+    with pytest.raises(ImageError, match="the folder holds no images"):
+        alone.read()

@@ -124,8 +124,12 @@ def test_one_photo_and_a_folder_without_labels_are_previewed(saccade: Callable, 
         why,
     ]
     beside = saccade("preview", tmp_path / "loose", "--input", "96", "--out", tmp_path / "p.png")
-    assert beside.errors.splitlines()[-1] == f"note: 1 image passed over that cannot be read: {why}"
+    equal = (
+        "note: nothing is changed, so that the draws of an image are equal. To see augmentation: --policy photo-light, "
+        "or another of 'saccade augmentations'"
+    )
+    assert beside.errors.splitlines()[-2:] == [f"note: 1 image passed over that cannot be read: {why}", equal]
     (tmp_path / "loose" / "bad.png").unlink()
     whole = saccade("preview", tmp_path / "loose", "--input", "96", "--out", tmp_path / "p.png")
     assert whole.output == f"3 images, drawn 8 times each: {tmp_path / 'p.png'}\n"
-    assert whole.errors == f"data    {tmp_path / 'loose'}: 3 images without labels\n"
+    assert whole.errors == f"data    {tmp_path / 'loose'}: 3 images without labels\n{equal}\n"

@@ -229,7 +229,9 @@ def test_an_error_has_a_colour_on_a_terminal(
 ):
     status, _, received = on_terminal(tmp_path, 100, environment, "recipes", "nothing", *arguments)
     assert status == 2
-    assert received.replace("\r\n", "\n").startswith(f"{label} Got unexpected extra argument(s) (nothing)")
+    assert received.replace("\r\n", "\n").startswith(
+        f"{label} 'saccade recipes' takes no argument; beyond that it got 'nothing'."
+    )
 
 
 def test_the_verdict_and_its_warnings_have_colours_where_they_are_asked_for(

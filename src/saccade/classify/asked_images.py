@@ -19,6 +19,7 @@ from ..data.opening_line import Told, opening_line, untold
 from ..data.source import DataSource, is_builtin, open_source
 from ..data.source_text import split_source_text
 from ..data.sources.in_memory import HeldImage
+from ..data.sources.shared.image_files import has_images
 from ..data.sources.shared.listing import one_class_is_enough
 from ..data.sources.tar.web_files import read_whole
 from .stream import items_of_source, list_images
@@ -87,11 +88,12 @@ def _items(
 
 
 def named_source(text: str, unused: Told | None) -> DataSource | None:
-    """The source that `text` names; None where it names files. With `unused`, a folder of labelled images is one."""
+    """The source that `text` names; None where it names files. A folder is one where its images lie inside other files,
+    as in Parquet; with `unused`, a folder of labelled images is one, too."""
     if _is_source(text):
         with one_class_is_enough():
             return open_source(text, several=True)
-    return None if unused is None else _labelled_folder(text, unused)
+    return _packed_folder(text) if unused is None else _labelled_folder(text, unused)
 
 
 def tell_unused(text: str, source: DataSource, unused: Told | None) -> None:
@@ -110,6 +112,17 @@ def _labelled_folder(text: str, unused: Told) -> DataSource | None:
         return open_source(text, several=True)
     except DataError as error:
         unused(f"{printable(text)} is read without labels: {error.message.splitlines()[0]}")
+        return None
+
+
+def _packed_folder(text: str) -> DataSource | None:
+    """The source that a folder without an image file is, as its files hold the images; None for any other."""
+    if not text or not os.path.isdir(text) or has_images(Path(text)):
+        return None
+    try:
+        with one_class_is_enough():
+            return open_source(text, several=True)
+    except DataError:  # what is wrong with the folder is told where its images are looked for
         return None
 
 

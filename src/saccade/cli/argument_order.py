@@ -59,6 +59,38 @@ def meant_command(verb: str, words: Sequence[str], metavars: Sequence[str]) -> s
     return ""
 
 
+def too_many(verb: str, words: Sequence[str], metavars: Sequence[str]) -> str:
+    """What to say of the arguments `words` of a verb that takes fewer: `metavars`."""
+    extra = words[len(metavars) :]
+    joined = " ".join(words)
+    if len(metavars) == 1 and os.path.exists(joined):
+        return f"A name with spaces stands in quotes.\nWrite: saccade {verb} {shell_word(joined)}"
+    takes = " ".join(name.strip("[]") for name in metavars) or "no argument"
+    shown = ", ".join(f"'{_brief(word)}'" for word in extra[:MOST_WORDS])
+    more = f" and {len(extra) - MOST_WORDS:,} more" if len(extra) > MOST_WORDS else ""
+    return f"'saccade {verb}' takes {takes}; beyond that it got {shown}{more}."
+
+
+def no_command(arguments: Sequence[str]) -> str:
+    """What to write where images, a set or a run stand in the place of a command; "" where nothing says it."""
+    text = next((argument for argument in arguments if not argument.startswith("-")), "")
+    if is_run(text):
+        meant = f"saccade evaluate {shell_word(text)} SOURCE"
+    elif os.path.isfile(text) and text.lower().endswith(_image_endings()):
+        meant = f"saccade predict RUN {shell_word(text)}"
+    elif text and _may_be_images(text):
+        meant = f"saccade inspect {shell_word(text)}"
+    else:
+        return ""
+    return f"'{_brief(text)}' is no command; a command comes first.\nWrite: {meant}"
+
+
+def _image_endings() -> tuple[str, ...]:
+    from ..data.images.formats.table import ENDINGS
+
+    return ENDINGS
+
+
 def _of_two_sources(verb: str, words: Sequence[str]) -> str:
     """What two words behind `train` or `transfer` mean, of which one alone can be the images."""
     from ..data.sources.shared.listing import splits_among

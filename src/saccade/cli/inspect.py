@@ -48,4 +48,6 @@ def _next_lines(inspection: "Inspection") -> list[str]:
         return []
     short_px = min(inspection.size_quantiles["width_px"][1], inspection.size_quantiles["height_px"][1])
     verb = "transfer" if short_px >= PHOTO_PX else "train"
-    return [f"Next: saccade {verb} {shell_word(inspection.source)}"]
+    is_measured = any(note.endswith("learn them as numbers, --target number") for note in inspection.notes)
+    option = " --target number" if is_measured else ""
+    return [f"Next: saccade {verb} {shell_word(inspection.source)}{option}"]

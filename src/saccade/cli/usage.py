@@ -6,7 +6,7 @@ from typing import Any
 import typer
 
 from ..core.errors import brief, printable, shell_word
-from .argument_order import meant_command
+from .argument_order import meant_command, no_command, too_many
 from .other_names import name_here
 
 WRONG_ARGUMENTS: Any = typer.BadParameter.__mro__[2]  # click's base of such errors, which typer does not name
@@ -28,6 +28,11 @@ def usage_message(error: Any, arguments: list[str], commands: set[str | None]) -
     words = rule_in_words(rule)
     if option.startswith("--") and (rule.startswith(CHECKED) or words.startswith("must ")):
         text = broken_rule(option, words, _given_to(option, arguments))
+    given, extra, metavars = _arguments(context, arguments)
+    if context is not None and extra and text.startswith("Got unexpected extra argument"):
+        text = too_many(context.info_name, [*given, *extra], metavars)
+    if text.startswith("No such command "):
+        text = no_command(arguments) or text
     unknown = str(getattr(error, "option_name", "")) if context is not None else ""
     if here := _name_here(unknown, context, arguments) if unknown else "":
         text = f"There is no {unknown} here. It is {here}."
@@ -35,28 +40,28 @@ def usage_message(error: Any, arguments: list[str], commands: set[str | None]) -
     remedy = f"\nIts owner can allow it: chmod -R a+rX {shell_word(denied[1])}" if denied else ""
     for argument in arguments:
         text = text.replace(argument, printable(argument))
-    meant = _meant(context, arguments)
+    meant = meant_command(context.info_name, [*given, *extra], metavars) if context is not None and metavars else ""
     remedy += f"\nDid you mean: {meant}" if meant else ""
-    return f"{text if text.endswith(('.', '?', ')')) else f'{text}.'}{remedy}\nHelp: {command} --help"
+    is_whole = text.endswith((".", "?", ")")) or "\n" in text  # a command at its end has no full stop
+    return f"{text if is_whole else f'{text}.'}{remedy}\nHelp: {command} --help"
 
 
-def _meant(context: Any, arguments: list[str]) -> str:
-    """The command that was probably meant where there are too many arguments, or too few; "" where nothing says it."""
+def _arguments(context: Any, arguments: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """(the arguments that a command takes, those beyond, the names of what it takes), none where they are unclear."""
     if context is None or context.parent is None:
-        return ""
+        return [], [], []
     known = [parameter for parameter in context.command.params if parameter.param_type_name == "argument"]
     parser = context.command.make_parser(context)
     parser.ignore_unknown_options = True
     try:
         values, extra, _ = parser.parse_args(arguments[arguments.index(context.info_name) + 1 :])
     except (WRONG_ARGUMENTS, ValueError):
-        return ""
-    words = []
+        return [], [], []
+    words: list[str] = []
     for parameter in known:
         value = values.get(parameter.name)
         words += list(value) if isinstance(value, list | tuple) else [value] if isinstance(value, str) else []
-    metavars = [str(parameter.metavar or "") for parameter in known]
-    return meant_command(context.info_name, [*words, *extra], metavars)
+    return words, list(extra), [str(parameter.metavar or "") for parameter in known]
 
 
 def _name_here(option: str, context: Any, arguments: list[str]) -> str:

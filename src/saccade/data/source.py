@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.addresses import check_address, is_address, is_hub, refuse_whole_disk, shown
-from ..core.errors import DataError, ImageError, printable
+from ..core.errors import DataError, ImageError, printable, shell_word
 from ..core.in_memory import GivenObjects, is_given
 from ..core.plain_files import refuse_long_name
 from ..core.registry import Registry
@@ -290,7 +290,7 @@ def _open_any(text: str, target: str = "") -> DataSource:
     if text.lower().endswith(ARCHIVES):
         raise DataError(
             f"'{shown(text)}' is an archive, which is not read as it is.\n"
-            f"Unpack it, and give the folder with the images or their labels."
+            f"Unpack it, and give the folder with the images or their labels.{_unzip(text)}"
         )
     if text.lower().endswith(tuple(PACKED)):
         raise DataError(f"'{shown(text)}' holds images in a form that is not read.\n{how_to_unpack(text)}")
@@ -304,6 +304,14 @@ def _open_any(text: str, target: str = "") -> DataSource:
         f"'saccade sources' lists the {len(list(SOURCES))} formats; the usual one is a folder with one sub-folder per "
         f"class."
     )
+
+
+def _unzip(text: str) -> str:
+    """The command that unpacks a zip, by Python alone; "" for other archives."""
+    folder = Path(text).with_suffix("")
+    if not text.lower().endswith(".zip") or folder.exists():
+        return ""
+    return f"\nFor example: python -m zipfile -e {shell_word(text)} {shell_word(folder)}"
 
 
 def open_readable(text: str) -> DataSource | None:

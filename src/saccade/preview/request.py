@@ -35,6 +35,9 @@ from .unlabelled import Unlabelled, open_pictures, unlabelled_line
 NUM_SCANNED = 256  # images that decide the input size, the channels and the mean colour
 
 
+PHOTO_PX = 64  # on the short side; smaller pictures are digits and the like, which no mirror may turn
+
+
 @dataclass(frozen=True, kw_only=True)
 class PreviewRequest:
     """What a person asks of `preview`. Empty values leave the choice to the recipe; `source` and `settings` are those
@@ -75,10 +78,17 @@ class PreviewResult:
         """That images were passed over, and that photos lose most of their detail in inputs this small, where so."""
         height_px, width_px = self.preprocessing.input_CHW[1:]
         short_px = int(np.median([min(preview.original_HWC.shape[:2]) for preview in self.previews]))
+        notes = _passed_over(self.bad)
+        if not usable(self.augment, self.preprocessing):
+            named = "--policy photo-light, or another of" if short_px >= PHOTO_PX else "--policy with one of"
+            notes.append(
+                f"nothing is changed, so that the draws of an image are equal. To see augmentation: {named} "
+                "'saccade augmentations'"
+            )
         if short_px < MUCH * min(height_px, width_px):
-            return _passed_over(self.bad)
+            return notes
         return [
-            *_passed_over(self.bad),
+            *notes,
             f"photos of {short_px:,} pixels are shrunk to {height_px}x{width_px}, the input of {self.config.model}: "
             "most of their detail is lost. To draw them as a larger network sees them: --model resnet18, or "
             "--input 224",

@@ -134,7 +134,8 @@ def test_whatever_training_refuses_is_the_first_finding_in_its_words(tmp_path: P
     assert inspection.num_images >= 4
     with pytest.raises(DataError) as refusal:
         api.train(request)
-    assert first.notes == (refusal.value.message,)
+    further = f"\nAll of them are named by: saccade inspect {source}"  # which is this check-up itself
+    assert first.notes == (refusal.value.message.removesuffix(further),)
 
 
 def test_a_class_of_one_image_is_a_finding(tmp_path: Path):
@@ -444,3 +445,12 @@ def test_a_set_that_training_takes_is_sent_to_it(saccade: Callable, tmp_path: Pa
     )
     assert told in done.output
     assert done.output.count("txt") == 1
+
+
+def test_the_next_command_learns_measured_numbers_as_numbers(saccade: Callable, tmp_path: Path):
+    rows = [f"{number}.png,{number + 0.5}" for number in range(3)]
+    for number in range(3):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    (tmp_path / "labels.csv").write_text("\n".join(["file,price", *rows]), encoding="utf-8")
+    done = saccade("inspect", tmp_path / "labels.csv", "--no-keep")
+    assert done.output.splitlines()[-1] == f"Next: saccade train {tmp_path}/labels.csv --target number"

@@ -102,7 +102,7 @@ def test_many_bands_are_converted_alike():
     assert np.array_equal(image_HWC[:, 2, 1], np.tile(np.arange(200, dtype=np.uint8), 100))
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "JPEG2000"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "JPEG2000", "PPM"])
 def test_every_format_gives_its_pixels(kind: str):
     pixels = np.zeros((16, 32, 3), np.uint8)
     pixels[:, 16:] = (200, 100, 0)

@@ -100,6 +100,8 @@ SLIPS: list[tuple[Any, str]] = [
         COCO | {"annotations": [{"image_id": 1, "category_id": 1}]},
         "annotation 1 is of an image or a category that is not listed",
     ),
+    ({"a.png": None}, "the label of a.png is neither a text, a number, nor a list of texts"),
+    ({"a.png": True}, "the label of a.png is neither a text, a number, nor a list of texts"),
     (3, "it is neither COCO's object nor a list of tasks"),
 ]
 
@@ -110,8 +112,20 @@ def test_what_is_wrong_with_a_document_is_named(tmp_path: Path, document: Any, w
     path = write(tmp_path / "a.json", document)
     assert refusal(path) == (
         f"{path} is not read as annotations: {what}.\n"
-        "Give a file in COCO's format, an export of Label Studio as JSON, or a CSV file."
+        'Give a file in COCO\'s format, an export of Label Studio as JSON, {"a.jpg": "cat", ...}, or a CSV file.'
     )
+
+
+def test_a_dictionary_of_files_and_labels_is_a_list(tmp_path: Path):
+    plant(tmp_path, "img/a.png", "img/b.png", "c.JPG")
+    path = write(tmp_path / "labels.json", {"img/a.png": "dog", "img/b.png": "cat", "c.JPG": "dog"})
+    source = open_source(str(path))
+    assert source.classes == ("cat", "dog")
+    assert [source.record(index).label for index in range(3)] == [1, 0, 1]
+    several = write(tmp_path / "several.json", {"img/a.png": ["dog", "cat"], "img/b.png": [], "c.JPG": ["cat"]})
+    assert named_labels(several) == [("cat", "dog"), (), ("cat",)]
+    numbers = write(tmp_path / "ages.json", {"img/a.png": 1, "img/b.png": 2.5, "c.JPG": 1})
+    assert open_source(str(numbers)).classes == ("1", "2.5")
 
 
 def test_a_document_that_is_cut_off_is_no_traceback(tmp_path: Path):

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from saccade.core.errors import DataError, ImageError
+from saccade.core.errors import DataError, ImageError, UsageError
 from saccade.data.scan import scan_source
 from saccade.data.source import open_source
 from saccade.data.sources.folder.source import ImageFolder
@@ -243,7 +243,15 @@ def test_what_is_not_there_or_no_set_is_said(tmp_path: Path, monkeypatch: pytest
     assert refusal(Path("notes.doc")).startswith("'notes.doc' is not a set of labelled images that Saccade knows.\n")
 
 
-@pytest.mark.parametrize("text", ["x" * 5000, "a\0b", "\udcff", "/dev/null/x", "*.csv", "nosuch:/a"])
+def test_a_name_that_no_file_can_have_is_told():
+    with pytest.raises(UsageError) as error:
+        open_source("x" * 5000)
+    assert error.value.message == (
+        f"The name '{'x' * 80}...' is longer than a name on this disk can be.\nGive the path of a file or a folder."
+    )
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\udcff", "/dev/null/x", "*.csv", "nosuch:/a"])
 def test_what_cannot_be_a_path_is_not_there(text: str):
     with pytest.raises(DataError, match=r"^There is no file or folder '.{3,220}' \(looked in "):
         open_source(text)
@@ -409,6 +417,9 @@ REFUSED = {
     ): "The folder {0} has parts of a set inside its sub-folders, "
     "such as cat/train and dog/val: they would be learned as one.\n"
     "Put the parts above the classes, as in train/cat and test/cat; or, if they are no parts, rename them.",
+    ("images/train/a.png", "images/val/b.png", "labels/train/a.txt", "labels/val/b.txt"): "The folder {0} has pictures "
+    "in 'images' and a text for each in 'labels', as boxes are marked for a detector: no class of a whole image stands "
+    "there.\nList the images in a CSV file with the columns file and label, and give that.",
     ("development/cat/a.png", "development/dog/b.png", "holdout/cat/c.png"): "The folder {0} has development and "
     "holdout, but no train: are they splits or classes?\n"
     "Add the folder train, or give one part alone, such as {0}/development.",

@@ -603,7 +603,8 @@ def test_a_zip_is_told_to_be_unpacked(tmp_path: Path):
     (tmp_path / "photos.ZIP").write_bytes(b"PK")
     assert refusal(tmp_path / "photos.ZIP") == (
         f"'{tmp_path}/photos.ZIP' is an archive, which is not read as it is.\n"
-        "Unpack it, and give the folder with the images or their labels."
+        "Unpack it, and give the folder with the images or their labels.\n"
+        f"For example: python -m zipfile -e {tmp_path}/photos.ZIP {tmp_path}/photos"
     )
 
 

@@ -1,6 +1,7 @@
 """A CSV file that lists images: every layout it may have, every slip in it named with its line."""
 
 import os
+import re
 import unicodedata
 from pathlib import Path
 
@@ -70,6 +71,19 @@ ODD_LABELS = {
     "file,label\na.png,cat\nb.png,NaN\nc.png,cat\nd.png,NaN\n": (
         "the class 'NaN' is learned as any other: where it means no label, remove its rows"
     ),
+    "file,label\na.png,cat\nb.png,None\nc.png,cat\nd.png,None\n": (
+        "the class 'None' is learned as any other: where it means no label, remove its rows"
+    ),
+    "file,label\na.png,cat\nb.png,-\nc.png,cat\nd.png,-\n": (
+        "the class '-' is learned as any other: where it means no label, remove its rows"
+    ),
+    "file,label\na.png,cat\nb.png,?\nc.png,cat\nd.png,?\n": (
+        "the class '?' is learned as any other: where it means no label, remove its rows"
+    ),
+    "file;label\na.png;red\nb.png;red, wool\nc.png;red\nd.png;red, wool\n": (
+        "'red, wool' stands beside 'red', and each is read as one class; if several labels are meant: --labels ',', "
+        "if not: --labels one"
+    ),
     "file,label\na.png,0.25\nb.png,1.5\nc.png,0.75\nd.png,2.0\n": (
         "labels are numbers with decimals, each a class: to learn them as numbers, --target number"
     ),
@@ -84,11 +98,20 @@ ODD_LABELS = {
 
 @pytest.mark.parametrize("rows", ODD_LABELS)
 def test_labels_that_may_not_be_meant_are_told(tmp_path: Path, rows: str):
-    files = " ".join(line.split(",")[0] for line in rows.splitlines()[1:])
+    files = " ".join(re.split("[,;]", line)[0] for line in rows.splitlines()[1:])
     source = open_source(str(write(tmp_path, rows, files)))
     assert [note for note in source.notes if "not used" not in note] == [ODD_LABELS[rows]]
     plain = open_source(str(write(tmp_path / "plain", "file,label\na.png,1.0\nb.png,2.0\n", "a.png b.png")))
     assert plain.notes == ()  # class numbers as pandas writes them
+
+
+def test_names_from_another_machine_are_told_with_what_they_are_here(tmp_path: Path):
+    rows = "file,label\nC:\\Eva\\pics\\a.png,cat\nC:\\Eva\\pics\\b.png,dog\n"
+    path = write(tmp_path, rows, "pics/a.png pics/b.png")
+    assert refusal(path) == (
+        f"{path} names its images by their place on another machine, such as C:/Eva/pics/a.png.\n"
+        "Write the names without what is above labels.csv: pics/a.png."
+    )
 
 
 def test_an_object_is_no_class(tmp_path: Path):

@@ -8,6 +8,10 @@ from saccade.data.source import open_source
 from saccade.data.sources.shared.targets import number_hint
 
 DECIMALS = "labels are numbers with decimals, each a class: to learn them as numbers, --target number"
+COMMA = (
+    "labels are numbers with a comma, each a class: to learn them as numbers, write them with a point, "
+    "then --target number"
+)
 WHOLE = "labels are 25 whole numbers, each a class of 2.0 images: to learn them as numbers, --target number"
 
 
@@ -15,6 +19,8 @@ WHOLE = "labels are 25 whole numbers, each a class of 2.0 images: to learn them 
     ("classes", "num_images", "hint"),
     [
         (["0.0", "7.5", "12.25", "-3.5"], 400, DECIMALS),
+        (["0,0", "7,5", "12", "-3,5"], 400, COMMA),  # as Excel writes them in many countries
+        (["1,2", "2,1", "cat"], 40, ""),
         ([str(age) for age in range(1, 26)], 50, WHOLE),
         ([str(digit) for digit in range(10)], 20, ""),  # few classes: names that are digits
         ([str(number) for number in range(43)], 43 * 30, ""),  # many images each: numbered classes

@@ -21,12 +21,13 @@ releases the interpreter lock), most others through Pillow.
     BMP         1, L, P, RGB, RGBA
     TIFF        1, L, LA, P, RGB, RGBA, CMYK, YCbCr, I;16, 16 bits a channel, bands; the first of its pages
     NumPy       L, RGB, I;16, 16 bits a channel, bands; colour profiles: none
+    Netpbm      L (of P1 and P4, too), RGB, I;16, 16 bits a channel; scaled by the largest value of the header
     AVIF        RGB, RGBA; 10 and 12 bits a channel become 8
     JPEG 2000   L, LA, P, RGB, RGBA, CMYK; grey of 9 to 16 bits: I;16, scaled to 16; else to 8 bits
 
 Colours are converted to sRGB where the file carries another profile (`formats/profiles.py`); what AVIF and JPEG 2000
 say of a colour space without a profile is not looked at. EXIF's orientation is undone in all formats (BMP,
-GIF and JPEG 2000 have none).
+GIF, JPEG 2000 and Netpbm have none).
 """
 
 import io

@@ -95,7 +95,7 @@ def test_one_table_names_every_ending_and_first_bytes_tell_the_formats_apart():
     for ending in ENDINGS:
         assert ending == ending.lower()
         assert ending.startswith(".")
-    for wanted in ".jpg .jpeg .jpe .jfif .tif .tiff .avif .jp2 .j2k .jpx .heic .heif .dcm".split():
+    for wanted in ".jpg .jpeg .jpe .jfif .tif .tiff .avif .jp2 .j2k .jpx .heic .heif .dcm .ppm .pgm".split():
         assert wanted in ENDINGS
     beginnings = [b"II*\0", b"MM\0*", b"II+\0", b"\0\0\0\x1cftypavif", b"\xff\x4f\xff\x51", bytes(128) + b"DICM"]
     mixed = b"\0\0\0\x1cftypmif1\0\0\0\0mif1"

@@ -11,6 +11,7 @@ from PIL import features
 
 from . import dicom, heif
 from .jpeg2000 import check_jpeg2000
+from .netpbm import read_netpbm
 from .npy import read_npy
 from .stored import StoredImage
 from .tiff import read_tiff
@@ -91,6 +92,12 @@ FORMATS: tuple[ImageFormat, ...] = (
         extra="dicom",
         is_missing=dicom.is_missing,
         remedy="Install the decoder: pip install 'saccade-learn[dicom]'.",
+    ),
+    ImageFormat(
+        name="Netpbm",
+        endings=(".ppm", ".pgm", ".pbm", ".pnm"),
+        beginning=_begins(rb"P[1-6][ \t\n\v\f\r#]"),
+        read=read_netpbm,
     ),
     ImageFormat(name="NumPy", endings=(".npy",), beginning=_begins(rb"\x93NUMPY"), read=read_npy),
 )

@@ -233,6 +233,12 @@ def _refuse_parts_below_classes(folder: Path, names: list[str], inside: list[lis
     train = next(place for place in found if place[2] == "train")
     other = next(place for place in found if place[2] != "train")
     one, two = (printable(f"{name[:40]}/{part[:40]}") for name, part, _ in (train, other))
+    if {"images", "labels"} <= {name.lower() for name in names}:  # as YOLO has them
+        raise DataError(
+            f"The folder {printable(str(folder))} has pictures in 'images' and a text for each in 'labels', as boxes "
+            f"are marked for a detector: no class of a whole image stands there.\n"
+            f"List the images in a CSV file with the columns file and label, and give that."
+        )
     raise DataError(
         f"The folder {printable(str(folder))} has parts of a set inside its sub-folders, such as {one} and {two}: "
         f"they would be learned as one.\n"

@@ -1,6 +1,7 @@
 """Annotations in one JSON document as a table of files and labels: COCO's format, and what Label Studio exports.
 
 COCO: `images`, `annotations` and `categories`; an image has the categories of its annotations, none where it has none.
+A dictionary of file names and labels, `{"a.jpg": "cat", "b.jpg": ["cat", "dog"]}`.
 Label Studio: a list of tasks with `data.image` and `annotations`, or in short (JSON-MIN) with `image` and `choice`.
 Regions count as labels of their image. Where every image has exactly one label, that is what it has.
 """
@@ -13,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from ....core.documents import DocumentError, parse_json, read_plain_file
 from ....core.errors import DataError, printable
+from ...images.formats.table import ENDINGS as IMAGE_ENDINGS
 
 MAX_DOCUMENT_BYTES = 512 << 20
 UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # what Label Studio makes of the name of a file that is uploaded
@@ -30,18 +32,36 @@ def read_annotations(path: Path) -> list[Row]:
     where = printable(str(path))
     try:
         document = parse_json(read_plain_file(path, MAX_DOCUMENT_BYTES, may_be_link=True))
-        found = _coco(document) if isinstance(document, dict) else _tasks(document, path.parent)
+        found = _labelled(document, path.parent)
     except (DocumentError, FileNotFoundError) as error:
         what = str(error) if isinstance(error, DocumentError) else "it is not there"
         raise DataError(
             f"{where} is not read as annotations: {printable(what)}.\n"
-            f"Give a file in COCO's format, an export of Label Studio as JSON, or a CSV file."
+            f'Give a file in COCO\'s format, an export of Label Studio as JSON, {{"a.jpg": "cat", ...}}, or a CSV file.'
         ) from None
     if not found:
         raise DataError(f"{where} lists no image.\nExport it again, with its images.")
     if all(len(labels) == 1 for _, labels in found):
         return [(number, [file, labels[0]]) for number, (file, labels) in enumerate(found, 1)]
     return [(number, [file, json.dumps(labels, ensure_ascii=False)]) for number, (file, labels) in enumerate(found, 1)]
+
+
+def _labelled(document: Any, folder: Path) -> list[Labelled]:
+    if not isinstance(document, dict):
+        return _tasks(document, folder)
+    if document and all(name.lower().endswith(IMAGE_ENDINGS) for name in document):
+        return [(name, _labels_of_file(name, value)) for name, value in document.items()]
+    return _coco(document)
+
+
+def _labels_of_file(name: str, value: Any) -> tuple[str, ...]:
+    """The labels in a dictionary of files: a text, a number, or a list of texts."""
+    labels = value if isinstance(value, list) else [value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        labels = [json.dumps(value)]
+    if not all(isinstance(label, str) and label for label in labels):
+        raise NotAnnotations(f"the label of {name[:80]} is neither a text, a number, nor a list of texts")
+    return tuple(dict.fromkeys(labels))
 
 
 def _coco(document: dict[str, Any]) -> list[Labelled]:

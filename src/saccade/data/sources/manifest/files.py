@@ -7,7 +7,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from ..shared.image_files import has_images, images_directly_in, is_folder, list
 from ..shared.listing import LABEL_FOLDERS, PackedNames, name_words, split_of_name
 
 CHUNK = 65_536
+DRIVE = re.compile(r"[a-z]:/", re.IGNORECASE)
 ADDRESS = re.compile(r"[a-z][a-z0-9+]{1,9}:/", re.IGNORECASE)  # as a plain name is, with one slash
 TEXT_ENDINGS = tuple(map(os.fsdecode, ENDINGS))
 
@@ -167,6 +168,12 @@ class FileFinder:
                 f"{printable(str(self._table))} names its images by addresses, such as {printable(name[:80])}.\n"
                 f"Download the images, and give the names of the files; images are not fetched from a table."
             )
+        if (near := self._behind_a_far_folder(name)) is not None:
+            raise DataError(
+                f"{printable(str(self._table))} names its images by their place on another machine, such as "
+                f"{printable(name[:200])}.\nWrite the names without what is above {printable(self._table.name)}: "
+                f"{printable(near)}."
+            )
         has_ending = name.lower().endswith(TEXT_ENDINGS)
         hint = "" if has_ending else " Give the names with their endings, such as .jpg."
         raise DataError(
@@ -174,6 +181,13 @@ class FileFinder:
             f"{printable(str(self._table.parent))} nor in a folder below it.\n"
             f"Put {printable(self._table.name)} beside or above the images.{hint}"
         )
+
+    def _behind_a_far_folder(self, name: str) -> str | None:
+        """The end of an absolute `name` that lies beside the table; None where there is none."""
+        parts = PurePosixPath(name).parts
+        is_absolute = name.startswith("/") or DRIVE.match(name) is not None
+        ends = ("/".join(parts[start:]) for start in range(1, len(parts)))
+        return next((end for end in ends if (self._table.parent / end).is_file()), None) if is_absolute else None
 
     @property
     def is_settled(self) -> bool:

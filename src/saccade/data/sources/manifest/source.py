@@ -28,14 +28,12 @@ from ..shared.listing import (
     refuse_twins,
     split_name,
 )
-from ..shared.targets import NUMBER, number_hint
+from ..shared.targets import NUMBER, no_label_hints, number_hint
 from .columns import find_columns, hints
 from .files import FileFinder, composed, count_unlisted
 from .find import LabelFiles, find_label_files
 from .rows import NO_GROUP, ManifestRows
 from .tables import ENDINGS, Table, open_table
-
-NO_LABEL = {"nan", "null", "n/a", "#n/a", "<na>"}  # what programs write where there is none
 
 
 class Manifest(DataSource):
@@ -93,16 +91,12 @@ class Manifest(DataSource):
             hints(each.table, [name for name in each.names if name not in columns], each.repeated)
             for each in self._unused
         ]
-        return (*before, *chain.from_iterable(found), *behind)
+        return tuple(dict.fromkeys((*before, *chain.from_iterable(found), *behind)))  # tables of one name: once
 
     def _odd_labels(self, name: str) -> list[str]:
         """What may not be meant: a word for no label as a class, measured numbers as classes, images that lie in the
         folder of another class."""
-        lines = [
-            f"the class '{printable(word)}' is learned as any other: where it means no label, remove its rows"
-            for word in self.classes
-            if word.lower() in NO_LABEL
-        ]
+        lines = no_label_hints(self.classes)
         if self.task.is_one and (hint := number_hint(self.classes, len(self))):
             lines.append(hint)
         if self.task.is_one and (num := self._num_in_other_folders()):

@@ -32,6 +32,7 @@ from ..shared.listing import (
     splits_of_files,
 )
 from ..shared.readable import ReadableFile, ReadableImages, first_line
+from ..shared.targets import no_label_hints
 from .columns import ImageColumns, find_columns, find_image_column
 from .labels import check_rows, read_label_lists, read_labels
 from .row_groups import ParquetPart, ValueReader, import_pyarrow, open_parquet
@@ -62,7 +63,8 @@ class ParquetImages(DataSource):
         settled, value_N = _settled(where, columns, labels, ONE if chosen.target else chosen.labels)
         self.task, self.classes, self.label_name = settled.task, settled.classes, columns.label
         self._labels = settled.of_rows(value_N)
-        self.notes = (*columns.told(printable(path.name)), *settled.notes, *self._labels.told())
+        odd = [] if chosen.target else no_label_hints(self.classes)
+        self.notes = (*columns.told(printable(path.name)), *settled.notes, *self._labels.told(), *odd)
         used = [files[number].relative_to(folder) for number in numbers]
         self._files = [str(file) for file in used]
         self._start_F = np.cumsum([0, *map(len, labels)])

@@ -159,13 +159,22 @@ def _one_label(texts: Sequence[str], classes: Sequence[str], notes: tuple[str, .
 
 
 def _signs_in_names(texts: Sequence[str]) -> tuple[str, ...]:
-    """The note that most labels hold a sign which elsewhere stands between several labels; () where they do not."""
+    """The note that labels may be lists: most hold a sign that elsewhere stands between several, or `x,y` beside `x`;
+    () where nothing says so."""
     for sign in SEPARATORS:
         held = [text for text in texts if sign in text]
         if 2 * len(held) > len(texts):
             return (
                 f"most labels hold '{sign}', such as '{printable(min(held)[:80])}', and each is read as one class; "
                 f"if several labels are meant: --labels '{sign}', if not: --labels one",
+            )
+    known = set(texts)
+    for text in sorted(known):
+        beside = next((part.strip() for part in text.split(",") if part.strip() in known), "") if "," in text else ""
+        if beside:
+            return (
+                f"'{printable(text[:80])}' stands beside '{printable(beside[:80])}', and each is read as one class; "
+                f"if several labels are meant: --labels ',', if not: --labels one",
             )
     return ()
 

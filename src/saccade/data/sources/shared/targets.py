@@ -12,8 +12,12 @@ TARGETS = (NUMBER, GRADE)
 MAX_GRADES = 50
 _PLACE = re.compile(r"[^0-9]*?(-?[0-9]{1,15}(?:\.[0-9]{1,15})?)")
 _PLAIN = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_WRITTEN = re.compile(r"-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,15})?")
+_WRITTEN = re.compile(r"-?(0|[1-9][0-9]{0,15})([.,][0-9]{1,15})?")
 MAX_CHARACTERS = 64
+NO_LABEL = {  # what programs and people write where there is none
+    *("nan", "null", "none", "nil", "n/a", "na", "#n/a", "<na>", "#value!"),
+    *("-", "--", "---", "?", "??", ".", "unlabelled", "unlabeled"),
+}
 MIN_MEASURED = 3  # values that are not whole
 MANY_WHOLE, FEW_EACH = 20, 5  # whole numbers that are probably measured: so many, with fewer images each
 
@@ -48,6 +52,15 @@ def parse_number(where: str, text: str) -> float:
     return value
 
 
+def no_label_hints(classes: Sequence[str]) -> list[str]:
+    """A sentence for each class of a table that is called like a missing label."""
+    return [
+        f"the class '{printable(word)}' is learned as any other: where it means no label, remove its rows"
+        for word in classes
+        if word.lower() in NO_LABEL
+    ]
+
+
 def number_hint(classes: Sequence[str], num_images: int) -> str:
     """A sentence where classes are probably measured numbers, such as ages; "" where they are names, digits among them.
 
@@ -55,6 +68,11 @@ def number_hint(classes: Sequence[str], num_images: int) -> str:
     """
     if len(classes) < MIN_MEASURED or not all(map(_WRITTEN.fullmatch, classes)):
         return ""
+    if any("," in name for name in classes):
+        return (
+            "labels are numbers with a comma, each a class: to learn them as numbers, write them with a point, "
+            "then --target number"
+        )
     if sum(not float(name).is_integer() for name in classes) >= MIN_MEASURED:
         return "labels are numbers with decimals, each a class: to learn them as numbers, --target number"
     if len(classes) < MANY_WHOLE or num_images >= FEW_EACH * len(classes):
