@@ -8,7 +8,11 @@ from saccade.evaluate.slices import slice_sentences
 
 def test_columns_that_are_not_compared_are_told():
     """What was asked for by name is not left out in silence."""
-    columns = {"lens": ("x",) * 30, "number": ("a", "b", "c") * 9 + ("d",) * 3, "scanner": ("old",) * 20 + ("new",) * 10}
+    columns = {
+        "lens": ("x",) * 30,
+        "number": ("a", "b", "c") * 9 + ("d",) * 3,
+        "scanner": ("old",) * 20 + ("new",) * 10,
+    }
     columns |= {"day": ("mon",) * 29 + ("tue",), "few": tuple("abcdef" * 5)}
     traits = Traits(picture=None, columns=columns)
     slices = traits.slices(np.arange(30) % 2 > 0)

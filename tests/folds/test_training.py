@@ -143,8 +143,8 @@ def test_the_folds_are_told_each_with_how_they_differ(run: Path, saccade: Callab
         f"is rather too low than too high.",
         f"The folds lie between {100 * min(rates):.1f} and {100 * max(rates):.1f} % (standard deviation "
         f"{100 * np.std(rates, ddof=1):.1f} points; chance alone gives {by_chance:.1f} in folds of {min(sizes)} "
-        f"images). Their models share about half of their images, so neither this nor the interval says what other training "
-        f"images or another seed would change.",
+        f"images). Their models share about half of their images, so neither this nor the interval says what other "
+        f"training images or another seed would change.",
     ]
     assert found["caveats"][:2] == folds["notes"]
 

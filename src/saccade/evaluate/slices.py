@@ -140,7 +140,8 @@ def slice_warnings(slices: Sequence[Slice]) -> list[str]:
         told.append(
             f"Worse where {printable(part.trait)} is {printable(part.part)}: {percent(part.accuracy)} % of "
             f"{part.num_images:,} images (95 % interval {percent(low)} to {percent(high)}), of the others "
-            f"{percent(part.others_accuracy)} % (p = {part.adjusted:.2g}, corrected for {counted(len(slices), 'part')})."
+            f"{percent(part.others_accuracy)} % (p = {part.adjusted:.2g}, corrected for "
+            f"{counted(len(slices), 'part')})."
         )
     return told
 

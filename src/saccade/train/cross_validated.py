@@ -29,7 +29,8 @@ UNKNOWN = "neither this nor the interval says what other training images or anot
 
 
 def shared_sentence(num_folds: int) -> str:
-    """Why the spread of so many folds does not say all. Of k equal folds two models share (k - 2) / (k - 1) of theirs."""
+    """Why the spread of so many folds does not say all. Of k equal folds two models share (k - 2) / (k - 1) of their
+    images."""
     if num_folds == 2:
         return f"The images that one model learned from judge the other, so {UNKNOWN}"
     share = "about half" if num_folds == 3 else "most"

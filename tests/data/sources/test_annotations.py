@@ -130,7 +130,8 @@ def test_an_uploaded_file_is_found_with_and_without_what_the_upload_puts_before_
 
 
 @pytest.mark.parametrize(
-    ("kind", "value"), [("choices", {"choices": "cat"}), ("choices", {}), ("rectanglelabels", {"rectanglelabels": "cat"})]
+    ("kind", "value"),
+    [("choices", {"choices": "cat"}), ("choices", {}), ("rectanglelabels", {"rectanglelabels": "cat"})],
 )
 def test_choices_that_are_no_list_are_not_taken_for_none(tmp_path: Path, kind: str, value: dict[str, Any]):
     plant(tmp_path, "a.png", "b.png")
