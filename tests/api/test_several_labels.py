@@ -13,6 +13,7 @@ from sklearn.metrics import average_precision_score
 from tests.several_labels import CLASSES, write_list, write_marks, write_one_hot
 
 from saccade import api, load
+from saccade.classify.answers_file import write_judged
 from saccade.core.errors import DataError, UsageError
 from saccade.core.task import SEVERAL_LABELS, images_right
 from saccade.core.types import Prediction
@@ -499,3 +500,13 @@ def test_features_are_written_with_all_labels_and_the_image_itself_is_the_neares
     photos = sorted((folder / "more").rglob("*.png"))
     np.testing.assert_array_equal(feature_ND, load(trained.run_dir).features(photos))
     assert api.similar(trained.run_dir, photos[0], photos, count=1).copies == (str(photos[0]),)
+
+
+def test_equal_cells_of_the_answers_file_are_right_answers(evaluation: api.Evaluation, tmp_path: Path):
+    write_judged(tmp_path / "answers.csv", evaluation, top=3)
+    rows = list(csv.DictReader((tmp_path / "answers.csv").read_text().splitlines()))
+    assert any(";" in row["label"] for row in rows)
+    right_N = evaluation.task.right(evaluation.label_N, evaluation.probabilities())
+    assert [row["labels"] == row["label"] for row in rows if not row["no_answer"]] == [
+        bool(right) for right, row in zip(right_N, rows, strict=True) if not row["no_answer"]
+    ]

@@ -162,4 +162,5 @@ def test_an_image_without_an_answer_has_no_annotation_and_is_counted(saccade: Ca
     assert open_source("out--fiftyone").notes[0].endswith(" images without a label are not used")
     text = saccade("predict", run, "new", "--fiftyone", "told", *options[:2]).output.splitlines()
     without = 20 - len(sure)
+    assert text[0] == f"{len(sure)} answer{'s' * (len(sure) != 1)} written to told."
     assert text[1] == f"{without} of 20 images have no answer: {without} are below the confidence asked for."

@@ -141,3 +141,19 @@ def test_a_page_and_files_hold_all_that_was_measured(
         2,
         "error: --curves writes .csv or .json files; got 'curves.txt'.",
     )
+
+
+def test_images_of_one_class_judge_a_run(saccade: Callable, run: Path, tmp_path: Path):
+    """How many of the eights are known: with the others all there, it is the recall of that class."""
+    digits = Digits()
+    (tmp_path / "eights" / "8").mkdir(parents=True)
+    for index in [index for index in range(400) if digits.classes[digits.record(index).label] == "8"]:
+        Image.fromarray(digits.read(index)).save(tmp_path / "eights" / "8" / f"{index}.png")
+    finished = saccade("evaluate", run, tmp_path / "eights", "--json")
+    assert finished.status == 0, finished.errors
+    values = json.loads(finished.output)
+    assert values["top1"] == next(found["recall"] for found in values["per_class"] if found["class"] == "8")
+    assert (values["majority_class"], values["majority_rate"]) == ("8", 1.0)
+    assert values["ranking"]["macro_auc"] is None
+    trained = saccade("train", tmp_path / "eights")
+    assert trained.errors.startswith(f"error: The folder {tmp_path}/eights has one class only, '8': ")

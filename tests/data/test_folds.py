@@ -145,6 +145,12 @@ def test_all_images_train_the_run_for_use_but_those_that_choose_its_epoch():
             "the source), fewer than the 5 folds.\nAdd images from elsewhere, or take fewer folds.",
         ),
         (
+            [0, 1] * 20,
+            ["a"] * 40,
+            "grouped has one group of training images that must stay together (equal ones, near duplicates, groups of "
+            "the source), fewer than the 5 folds.\nAdd images from elsewhere, or take fewer folds.",
+        ),
+        (
             [0] * 20 + [1],
             [None] * 21,
             "'class 1' has 1 training image, fewer than the 5 folds, so some folds could not judge it.\n"

@@ -156,3 +156,13 @@ def test_a_table_of_several_labels_is_read_by_names_and_refused_in_words(tmp_pat
         with pytest.raises(DataError) as caught:
             read_label_costs(path, ("cat", "dog"))
         assert caught.value.message == message
+
+
+@pytest.mark.parametrize(("num_images", "is_shown"), [(1, False), (5, False), (6, True)])
+def test_a_few_images_that_all_go_one_way_show_nothing(num_images: int, is_shown: bool):
+    """The bootstrap draws nothing else from them; by the sign test five of five have p = 2 / 2^5 = 0.06."""
+    table = CostTable(cost_KJ=np.array([[0.0, 1.0, 0.4], [1.0, 0.0, 0.4]]))
+    costs = measure_costs(np.tile([0.55, 0.45], (num_images, 1)), np.ones(num_images, int), table)
+    assert (costs.low, costs.high) == pytest.approx((-0.6, -0.6))
+    assert costs.is_shown == is_shown
+    assert ("no difference is shown" in costs.sentence()) == (not is_shown)

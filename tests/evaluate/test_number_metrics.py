@@ -148,3 +148,9 @@ def test_mistakes_are_all_images_the_largest_error_first():
         "a,1.5,1,0.5",
         "c,2.0,2,0",
     ]
+
+
+def test_one_image_has_no_interval_to_be_told():
+    assert number_warnings(judged(np.array([3.0]), np.array([5.0])), "held-out")[0] == (
+        "Not shown to be better than always saying the median (0): one image says nothing of others."
+    )

@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import binomtest
 
 from saccade.core.errors import DataError
+from saccade.evaluate.metrics import wilson_interval
 from saccade.evaluate.significance import (
     compare_answers,
     comparison_sentence,
@@ -119,3 +120,15 @@ def test_the_number_of_images_that_would_show_it_is_the_first_that_does(lost: in
 
 def test_no_number_of_images_shows_a_small_loss_where_the_loss_is_large():
     assert images_to_show(5, 1, 400, 0.005) is None
+
+
+@pytest.mark.parametrize(("num", "won"), [(1, 0), (18, 0), (18, 18), (400, 0)])
+def test_where_every_draw_is_the_same_the_interval_is_as_wide_as_so_few_images_allow(num: int, won: int):
+    """Beside Wilson's interval of the share p of images on which only one of both is right: where it is one way
+    throughout, the others may be the other way, and the difference is 2 p - 1."""
+    comparison = compare_answers(np.zeros(num, bool), np.arange(num) < won)
+    low, high = wilson_interval(won, num)
+    assert (comparison.difference, comparison.p_value) == (won / num, pytest.approx(min(1.0, 2.0 ** (1 - won))))
+    assert comparison.low == pytest.approx(2 * low - 1 if won else -high, abs=0.02 + 1 / num)
+    assert comparison.high == pytest.approx(high, abs=0.02 + 1 / num)
+    assert comparison.high - comparison.low > 1 / num

@@ -15,6 +15,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix
 
 from saccade import api
 from saccade.core.errors import CheckpointError, UsageError
+from saccade.train.cross_validated import shared_sentence
 
 SETTINGS = ["runtime.num_threads=1", "loader.threads=1", "batch_size=64"]
 NUM_IMAGES = 360
@@ -142,8 +143,8 @@ def test_the_folds_are_told_each_with_how_they_differ(run: Path, saccade: Callab
         f"is rather too low than too high.",
         f"The folds lie between {100 * min(rates):.1f} and {100 * max(rates):.1f} % (standard deviation "
         f"{100 * np.std(rates, ddof=1):.1f} points; chance alone gives {by_chance:.1f} in folds of {min(sizes)} "
-        f"images). Their models share most of their images, so neither this nor the interval says what other training "
-        f"images or another seed would change.",
+        f"images). Their models share about half of their images, so neither this nor the interval says what other "
+        f"training images or another seed would change.",
     ]
     assert found["caveats"][:2] == folds["notes"]
 
@@ -314,3 +315,14 @@ def test_what_does_not_fit_is_refused_in_words(run: Path, source: Path, tmp_path
         "Leave one of them out.\n",
     )
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize("num_folds", range(2, 21))
+def test_how_much_the_models_share_is_said_as_it_is(num_folds: int):
+    """Counted: the models of two folds both learn from the images of all other folds."""
+    learned = [{fold for fold in range(num_folds) if fold != judged} for judged in range(num_folds)]
+    share = len(learned[0] & learned[1]) / len(learned[0])
+    told = shared_sentence(num_folds)
+    assert ("share most of their images" in told) == (share > 0.5)
+    assert ("share about half of their images" in told) == (share == 0.5)
+    assert ("that one model learned from judge the other" in told) == (share == 0)

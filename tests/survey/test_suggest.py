@@ -149,6 +149,12 @@ def test_training_images_are_left_out_and_said(saccade: Callable, digits_run: Pa
         "error: The run was trained on all 3 images, or on nearly the same ones: they have labels.\n"
         "Give images that it has not seen.\n",
     )
+    for path in sorted(new.iterdir())[1:]:
+        path.unlink()
+    assert saccade("suggest", digits_run, new).errors == (
+        "error: The run was trained on the image, or on nearly the same one: it has a label.\n"
+        "Give images that it has not seen.\n"
+    )
 
 
 def library_trained(run: Path, index: int) -> bool:

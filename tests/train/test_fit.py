@@ -262,7 +262,13 @@ def test_a_resumed_run_keeps_its_fit(run: Path, saccade: Callable):
         (["--fit", "stretch"], "--fit: 'input.fit' must be one of: auto, crop, pad, squash; not 'stretch'."),
         (["--input", "3000"], "--input: 'input.size_px' must be 2048 or less, not 3000."),
         (["--input", "24x"], "--input is HEIGHTxWIDTH in pixels, such as 192x256, or one side of a square; got '24x'."),
-        (["--input", "0x32"], "--input: 'input': width_px 32 needs size_px beside it, which is then the height."),
+        *(
+            (
+                ["--input", size],
+                f"--input is HEIGHTxWIDTH in pixels, such as 192x256, or one side of a square; got '{size}'.",
+            )
+            for size in ("0", "0x32", "32x0")  # nothing is taken for a square, or for the usual size
+        ),
     ],
 )
 def test_an_impossible_input_is_one_message(options: list[str], message: str, photos: Path, saccade: Callable):

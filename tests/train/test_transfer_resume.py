@@ -136,6 +136,10 @@ def test_seconds_of_other_starts_are_not_counted_as_this_one(backbone: Path, tmp
     text = transfer_text(result, seconds=counted_s + 83)
     assert f"{duration(counted_s + 83)} in all: features " in text
     assert ", starting, judging and the report 1 min 23 s.\n" in text + "\n"
+    assert transfer_text(result, seconds=counted_s + 83, minutes=60) == text
+    assert "1 min 23 s. That is more than --minutes 1 allow: less could not be done.\n" in transfer_text(
+        result, seconds=counted_s + 83, minutes=1
+    )
     resumed = replace(result, start=result.start.model_copy(update={"features_s": 1e4}))
     assert " since resuming; over all starts: features 2 h 46 min" in transfer_text(resumed)
 

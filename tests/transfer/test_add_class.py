@@ -213,14 +213,22 @@ def test_one_image_of_a_class_is_learned_and_the_verdict_says_that_none_judges_i
     assert "No held-out image of 'single'" in done.output
 
 
-def test_images_the_run_learned_from_are_not_judged_under_a_new_name(here: Path):
+def test_images_the_run_learned_from_are_not_judged_under_a_new_name(saccade: Callable, here: Path):
     shutil.copytree(here / "photos" / "5", "fives")
-    added = api.add_class(here / "run", "fives", out="grown")
+    done = saccade("add-class", here / "run", "fives", "--out", "grown", "--json")
+    assert done.status == 0, done.errors
     trained = read_seen(here / "run")
     assert trained is not None
     split = json.loads(Path("grown/data.json").read_text())["counts"]
     assert split["test"][8] <= 15  # of 60: those that the run had learned from are in no held-out part
-    assert added.transfer.run.judgement.metrics.num_samples > 0
+    assert json.loads(done.output)["num_samples"] > 0
+    counts = [sum(split[part]) for part in ("train", "validation", "test")]
+    num_unused = sum(1 for _ in (here / "photos").rglob("*.png")) + len(list(Path("fives").iterdir())) - sum(counts)
+    assert num_unused > 1
+    assert (
+        f"note: {num_unused} images of the new classes are not used: equal to one that the run has learned from, so "
+        f"not to be held out\n"
+    ) in done.errors
 
 
 class Stopping(api.Silent):

@@ -23,6 +23,7 @@ from ..data.left_out import OnBadImage, left_out_caveats, left_out_notes
 from ..data.opening_line import Told, opening_line, untold
 from ..data.scan import Channels, channels_of, scan_source
 from ..data.source import DataSource, open_source
+from ..data.sources.shared.listing import one_class_is_enough
 from ..data.sources.shared.targets import order_of_grades
 from ..evaluate.caveats import sentences
 from ..evaluate.classes import match_classes, refuse_extra_classes
@@ -139,7 +140,8 @@ def _labelled(endpoint: Endpoint, source_text: str) -> tuple[DataSource, Task]:
     """(the source, what is asked of its images): labels are read as the server answers, where it says how. Raises
     DataError for lists of labels, and where labels and answers are of two kinds."""
     told = endpoint.task
-    source = open_source(source_text, verb=VERB, several=True, target=told.target if told else "")
+    with one_class_is_enough():
+        source = open_source(source_text, verb=VERB, several=True, target=told.target if told else "")
     if source.task.is_several or (told is not None and told.is_several):
         what = printable(source.name[:200]) if source.task.is_several else printable(endpoint.client.address)
         raise DataError(

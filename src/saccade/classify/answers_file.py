@@ -12,7 +12,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -235,6 +235,8 @@ def write_judged(path: Path, evaluation: Evaluation, top: int) -> None:
             lines.append(_line([*answer_cells(answer, top), repr(float(evaluation.label_N[row]))]))
             continue
         names = [classes[label] for label in classes_of(evaluation.label_N, row)]
+        if answer.labels is not None:  # in the order of the labels beside them, so that equal cells are right answers
+            answer = replace(answer, labels=tuple(sorted(answer.labels, key=classes.index)))
         lines.append(_line([*answer_cells(answer, top), safe_cell(joined(names, classes) if several else names[0])]))
     atomic.write_bytes(path, b"".join(lines))
 

@@ -72,8 +72,9 @@ class Ready:
             )
             right_N = evaluation.task.right(label_N, probability_NK)
             others = [note for note in evaluation.notes if note not in source.notes]
-            notes = (*source.notes_besides(asked.columns), *others)
-            evaluation = replace(evaluation, slices=traits.slices(right_N), notes=notes)
+            slices = traits.slices(right_N)
+            notes = (*source.notes_besides(asked.columns), *others, *traits.told_uncompared(slices))
+            evaluation = replace(evaluation, slices=slices, notes=notes)
         if asked.corruptions and classifier is not None:
             found = measure_robustness(classifier, source, index_N, label_N)
             evaluation = replace(evaluation, robustness=found)

@@ -12,11 +12,12 @@ from pathlib import PurePosixPath
 import cv2
 import numpy as np
 
+from ..core.errors import printable
 from ..core.plain_numbers import plain_float
 from ..core.types import Preprocessing
 from ..data.images.decode import decode_image
 from ..data.source import DataSource
-from ..evaluate.slices import Slice, corrected, cut_names, cut_numbers
+from ..evaluate.slices import MIN_IMAGES, Slice, corrected, cut_names, cut_numbers
 
 SHARPNESS_PX = 224
 
@@ -58,6 +59,23 @@ class Traits:
             else:
                 found += cut_names(trait, text_N, right_N)
         return corrected(found)
+
+    def told_uncompared(self, slices: Sequence[Slice]) -> list[str]:
+        """A sentence for each column that was asked for and is in none of `slices`, or not with all of its values."""
+        told = []
+        for name, text_N in self.columns.items():
+            num_values, trait = len(set(text_N)), f"column {name}"
+            parts = [part for part in slices if part.trait == trait]
+            shown = f"The column '{printable(name[:40])}'"
+            num_left_out = len(text_N) - sum(part.num_images for part in parts)
+            if num_values == 1:
+                told.append(f"{shown} is not compared: it is the same for all judged images.")
+            elif not parts:
+                told.append(f"{shown} is not compared: no part of it has {MIN_IMAGES} judged images or more.")
+            elif num_left_out:
+                images = "1 image is" if num_left_out == 1 else f"{num_left_out:,} images are"
+                told.append(f"{shown}: {images} in no part that is compared; these have {MIN_IMAGES} or more.")
+        return told
 
 
 def column_texts(

@@ -28,7 +28,7 @@ from ..data.left_out import OnBadImage
 from ..data.opening_line import Told, opening_line, untold
 from ..data.scan import channels_of, scan_source
 from ..data.source import DataSource, open_source
-from ..data.sources.shared.listing import SEPARATORS
+from ..data.sources.shared.listing import SEPARATORS, one_class_is_enough
 from ..evaluate.caveats import worse_calibrated, worse_scaled
 from ..evaluate.classes import ClassMatch, match_classes, refuse_extra_classes
 from ..evaluate.copies import leave_out_copies
@@ -100,7 +100,8 @@ def evaluate(
     folders, ranks = expand_runs(runs), current_ranks()
     with together(ranks):
         classifier = open_classifier(folders, runtime_config, looks)
-        source = open_source(source_text, several=True, target=classifier.task.target)
+        with one_class_is_enough():
+            source = open_source(source_text, several=True, target=classifier.task.target)
         opened(opening_line(source))
         refuse_other_labels(classifier, source)
         refuse_confidence_of_labels(classifier.task, answering.min_confidence if answering else None)

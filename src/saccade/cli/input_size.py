@@ -28,7 +28,7 @@ def input_settings(size: str, fit: str) -> list[PlacedSetting]:
     settings = placed([f"input.fit={fit}"] if fit else [], "--fit")
     if not size:
         return settings
-    match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", size.strip().lower())
+    match = re.fullmatch(r"0*([1-9]\d{0,4})(?:x0*([1-9]\d{0,4}))?", size.strip().lower())
     if match is None:
         raise UsageError(
             f"--input is HEIGHTxWIDTH in pixels, such as 192x256, or one side of a square; got "

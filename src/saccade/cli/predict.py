@@ -242,7 +242,8 @@ def _export(
     else:
         if not asked.quiet:
             print_notes(notes)
-        print_result(f"{counted(written.num_answered, 'answer')} written to {where}{beside}.")
+        num_withheld = sum(written.withheld.values())
+        print_result(f"{counted(written.num_answered - num_withheld, 'answer')} written to {where}{beside}.")
         if told := _withheld_words(written.withheld, written.num_answered):
             print_result(told)
     refuse_bad(written.num_bad, written.num_answered, f"they are not in {where}")

@@ -164,7 +164,7 @@ def transfer(
     if as_json:
         print_json(transfer_json(result) | {"report": str(report) if report else None})
     else:
-        print_judged(transfer_text(result, report, console.seconds), result.run)
+        print_judged(transfer_text(result, report, console.seconds, minutes or 0.0), result.run)
 
 
 def transfer_json(result: "TransferResult") -> dict[str, Any]:
@@ -184,8 +184,11 @@ def transfer_json(result: "TransferResult") -> dict[str, Any]:
     }
 
 
-def transfer_text(result: "TransferResult", report: Path | None = None, seconds: float | None = None) -> str:
-    """The verdict, what was frozen and why, where the time went, and what to do next. `seconds` as in `result_text`."""
+def transfer_text(
+    result: "TransferResult", report: Path | None = None, seconds: float | None = None, minutes: float = 0.0
+) -> str:
+    """The verdict, what was frozen and why, where the time went, and what to do next. `seconds` as in `result_text`;
+    `minutes` are what was allowed, 0 without a bound."""
     from .console import duration
 
     begun = result.start
@@ -201,10 +204,13 @@ def transfer_text(result: "TransferResult", report: Path | None = None, seconds:
     lines = result_text(result.run, report).splitlines()
     kept = next(number for number, line in enumerate(lines) if line.startswith("Kept epoch"))
     whole = "in all" if is_whole else "since resuming; over all starts"
+    taken_s = seconds or result.run.seconds
+    is_over = is_whole and 0 < 60 * minutes < taken_s
+    over = f" That is more than --minutes {minutes:g} allow: less could not be done." if is_over else ""
     lines[kept : kept + 1] = [
         *([begun.backbone_sentence] if begun.backbone_sentence else []),
         *_kept(result),
-        f"{duration(seconds or result.run.seconds)} {whole}: {', '.join(filter(None, times))}.",
+        f"{duration(taken_s)} {whole}: {', '.join(filter(None, times))}.{over}",
     ]
     return "\n".join(lines)
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
 MIN_SLOPE, MAX_SLOPE = 1e-3, 1e3
+MIN_RANGE = 1e-100  # below, squares of what numbers differ by are nothing
 MAX_NUMBER = 1e15  # beyond, sums of squares lose what numbers differ by
 NEAR = 0.5  # standard deviations of the training numbers: a number that is nearer to the truth counts as near
 Slopes = Annotated[tuple[Annotated[float, Field(ge=MIN_SLOPE, le=MAX_SLOPE)], ...], Field(strict=False)]

@@ -54,8 +54,9 @@ def _refuse_few_groups(source: DataSource, group_N: np.ndarray, num_folds: int) 
             f"{where} has {num_groups:,} training images, fewer than the {num_folds} folds.\n"
             f"Add images, or take fewer folds."
         )
+    groups = "one group" if num_groups == 1 else f"{num_groups:,} groups"
     raise DataError(
-        f"{where} has {num_groups:,} groups of training images that must stay together (equal ones, near duplicates, "
+        f"{where} has {groups} of training images that must stay together (equal ones, near duplicates, "
         f"groups of the source), fewer than the {num_folds} folds.\nAdd images from elsewhere, or take fewer folds."
     )
 

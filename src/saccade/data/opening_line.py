@@ -32,7 +32,7 @@ def opening_line(source: DataSource, index_N: np.ndarray | None = None) -> str:
     more = f" and {rest:,} more" if rest else ""
     classes = "1 class" if len(source.classes) == 1 else f"{len(source.classes)} classes"
     if source.task.is_grade:
-        classes = f"{len(source.classes)} grades"
+        classes = "1 grade" if len(source.classes) == 1 else f"{len(source.classes)} grades"
     if source.task.is_several:
         classes += f", {len(label_M) / max(len(labels), 1):.1f} labels an image"
     return f"data    {printable(source.name)}: {classes}: {', '.join(shown)}{more}"

@@ -15,13 +15,13 @@ from ..core.errors import DataError, ImageError, printable, shell_word
 from ..core.in_memory import GivenObjects, is_given
 from ..core.plain_files import refuse_long_name
 from ..core.registry import Registry
-from ..core.task import GRADE, NUMBER, ONE_LABEL, Task
+from ..core.task import GRADE, MIN_RANGE, NUMBER, ONE_LABEL, Task
 from ..core.types import Record, Sample
 from .images.decode import decode_image
 from .records import RecordTable, table_of_labels, table_of_records
 from .sound_source import what_is_wrong
 from .source_text import MARK, NOTHING_CHOSEN, ChosenColumns, parse_chosen, split_source_text
-from .sources.shared.listing import refuse_no_text
+from .sources.shared.listing import is_one_enough, refuse_no_text
 from .sources.shared.targets import check_target, number_hint, order_of_grades, parse_number
 
 MAX_CLASSES = 100_000
@@ -148,7 +148,13 @@ class NumberSource(DataSource):
             label: parse_number(f"{where}, {printable(source.record(index).key)}", source.classes[label])
             for label, index in first.items()
         }
-        if len(set(self._values.values())) == 1:
+        least, most = min(self._values.values()), max(self._values.values())
+        if least < most and most - least < MIN_RANGE:
+            raise DataError(
+                f"{where}: its numbers differ by {most - least:.3g} at most, which is too little to be learned.\n"
+                f"Check them, or write the numbers in a smaller unit."
+            )
+        if least == most and not is_one_enough():
             raise DataError(
                 f"{where}: every image has the number {next(iter(self._values.values())):g}: there is nothing to "
                 f"learn.\nList images with other numbers, or choose the column: --label-column NAME."
@@ -198,7 +204,7 @@ class GradeSource(DataSource):
         self.source, self.far_bytes = source, source.far_bytes
         self.name, self.label_name = _named_target(source.name, "grade"), source.label_name
         self.notes, self.task = source.notes, GRADE
-        self._places = order_of_grades(where, source.classes)
+        self._places = order_of_grades(where, source.classes, 1 if is_one_enough() else 2)
         self.classes = tuple(name for _, name in sorted(zip(self._places, source.classes, strict=True)))
         self.digest = hashlib.sha256(f"{source.digest} grades {self.classes!r}".encode()).hexdigest()
 

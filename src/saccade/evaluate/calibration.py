@@ -47,8 +47,10 @@ def shrunk_temperature(logits_NK: np.ndarray | torch.Tensor, label_N: np.ndarray
 
 
 def is_worse_scaled(logits_NK: np.ndarray, label_N: np.ndarray, temperature: float) -> bool:
-    """Whether the log loss of these images is higher with `temperature` than without, beyond chance (2 standard errors
-    of the paired difference)."""
+    """Whether the log loss of these images is higher with `temperature` than without, beyond chance (the paired
+    t-test at 2.5 %, which takes more of few images)."""
+    from scipy.special import stdtrit  # here: it takes a while, and most verbs need it not
+
     if len(label_N) < 2 or temperature == 1:
         return False
     own = np.arange(len(label_N))
@@ -56,7 +58,7 @@ def is_worse_scaled(logits_NK: np.ndarray, label_N: np.ndarray, temperature: flo
         -log_probabilities(logits_NK.astype(np.float64) / divisor)[own, label_N] for divisor in (1.0, temperature)
     )
     change_N = scaled_N - plain_N
-    return bool(change_N.mean() > 2 * change_N.std(ddof=1) / np.sqrt(len(change_N)))
+    return bool(change_N.mean() > stdtrit(len(change_N) - 1, 0.975) * change_N.std(ddof=1) / np.sqrt(len(change_N)))
 
 
 def log_probabilities(logits_NK: np.ndarray) -> np.ndarray:

@@ -28,6 +28,8 @@ MAX_BYTES = 64 << 20
 MAX_COST = 1e12
 SEPARATORS = (",", ";", "\t")  # the first that cuts line 1; spreadsheets write the others where 0,5 is a half
 
+FEWEST_DIFFERING = 6
+
 
 @dataclass(frozen=True, kw_only=True)
 class CostTable:
@@ -59,7 +61,7 @@ class LabelCosts:
 class Costs:
     """Mean cost of an image: `said` of the answers as they are, `least` of the decisions of least expected cost, and by
     how much these differ, `difference` within `low` to `high` (95 %, paired bootstrap). `num_changed` decisions differ
-    from the answers, `num_unanswered` of them are to give none."""
+    from the answers, `num_unanswered` of them are to give none; `num_differing` images cost more or less by them."""
 
     said: float
     least: float
@@ -69,13 +71,20 @@ class Costs:
     num_images: int
     num_changed: int
     num_unanswered: int
+    num_differing: int
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether a difference is: of fewer than six images that differ all may go one way by chance (sign test,
+        2 / 2^5 = 6 %), however narrow the interval."""
+        return self.low * self.high > 0 and self.num_differing >= FEWEST_DIFFERING
 
     def sentence(self) -> str:
         """Both costs, and whether one is shown to be lower."""
         changed = f"{self.num_changed:,} of {self.num_images:,} answers change"
         if self.num_unanswered:
             changed += f", {self.num_unanswered:,} of them to no answer"
-        shown = "" if self.low * self.high > 0 else "; no difference is shown"
+        shown = "" if self.is_shown else "; no difference is shown"
         return (
             f"The answers cost {self.said:.4g} an image. Those of least expected cost cost {self.least:.4g} "
             f"({self.difference:+.4g}, 95 % interval {self.low:+.4g} to {self.high:+.4g}{shown}): {changed}."
@@ -148,6 +157,7 @@ def _compared(
         num_images=len(said_cost_N),
         num_changed=int(is_changed_N.sum()),
         num_unanswered=num_unanswered,
+        num_differing=int((said_cost_N != least_cost_N).sum()),
     )
 
 

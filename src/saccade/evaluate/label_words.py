@@ -62,7 +62,8 @@ def label_warnings(metrics: LabelMetrics, kind: str) -> list[str]:
     if absent:
         found.append(f"No {images[:-1]} of {named(absent)}: in no mean, and nothing is known of it.")
     if everywhere:
-        found.append(f"All {images} are of {named(everywhere)}: nothing shows whether it can be told.")
+        which = "it" if len(everywhere) == 1 else "they"
+        found.append(f"All {images} are of {named(everywhere)}: nothing shows whether {which} can be told.")
     if len(few) == len(metrics.classes):
         found.append(f"Each class has fewer than {FEW_IMAGES} {images}, so the intervals are wide.")
     elif few:

@@ -51,10 +51,10 @@ def number_warnings(metrics: NumberMetrics, kind: str) -> list[str]:
         return ["No image was held out, so the error is unknown."]
     found = []
     if not metrics.mae_high < metrics.baseline_mae:
-        found.append(
-            f"Not shown to be better than always saying the median ({figure(metrics.baseline_mae)}): the interval of "
-            f"the mean absolute error reaches up to {figure(metrics.mae_high)}."
-        )
+        reach = f"the interval of the mean absolute error reaches up to {figure(metrics.mae_high)}"
+        if math.isnan(metrics.mae_high):
+            reach = "one image says nothing of others"
+        found.append(f"Not shown to be better than always saying the median ({figure(metrics.baseline_mae)}): {reach}.")
     if metrics.num_samples < FEW_IMAGES:
         found.append(f"Fewer than {FEW_IMAGES} {kind} images, so the intervals are wide.".replace("  ", " "))
     return found

@@ -44,7 +44,10 @@ def compare_answers(right_first_N: np.ndarray, right_second_N: np.ndarray, seed:
     first_N, second_N = right_first_N.astype(bool), right_second_N.astype(bool)
     num_only_first = int((first_N & ~second_N).sum())
     num_only_second = int((second_N & ~first_N).sum())
-    low, high = paired_bootstrap(first_N.astype(np.float64), second_N.astype(np.float64), seed)
+    if abs(num_only_second - num_only_first) in (0, len(first_N)) and num_only_first * num_only_second == 0:
+        low, high = paired_score_interval(num_only_first, num_only_second, len(first_N))  # every draw is the same
+    else:
+        low, high = paired_bootstrap(first_N.astype(np.float64), second_N.astype(np.float64), seed)
     return Comparison(
         num_samples=len(first_N),
         num_only_first=num_only_first,

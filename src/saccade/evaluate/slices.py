@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import printable
+from ..core.errors import counted, printable
 from .metrics import wilson_interval
 from .significance import holm
 from .verdict import percent
@@ -140,7 +140,8 @@ def slice_warnings(slices: Sequence[Slice]) -> list[str]:
         told.append(
             f"Worse where {printable(part.trait)} is {printable(part.part)}: {percent(part.accuracy)} % of "
             f"{part.num_images:,} images (95 % interval {percent(low)} to {percent(high)}), of the others "
-            f"{percent(part.others_accuracy)} % (p = {part.adjusted:.2g}, corrected for {len(slices)} parts)."
+            f"{percent(part.others_accuracy)} % (p = {part.adjusted:.2g}, corrected for "
+            f"{counted(len(slices), 'part')})."
         )
     return told
 
@@ -149,7 +150,8 @@ def slice_sentences(slices: Sequence[Slice]) -> list[str]:
     """The warnings, or that there are none."""
     if not slices:
         return [f"There are no two parts to compare: a part has {MIN_IMAGES} images or more."]
-    none = f"No part is shown to be worse than the other images ({len(slices)} were looked at)."
+    looked_at = "1 was looked at" if len(slices) == 1 else f"{len(slices)} were looked at"
+    none = f"No part is shown to be worse than the other images ({looked_at})."
     return slice_warnings(slices) or [none]
 
 

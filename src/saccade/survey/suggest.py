@@ -131,9 +131,11 @@ def suggest_images(
         features.append(batch.feature_GD[is_new_G])
         probabilities.append(batch.probability_GK[is_new_G].astype(np.float32))
     if num_known and not keys:
+        images, ones = f"all {num_known:,} images", "ones: they have labels"
+        if num_known == 1:
+            images, ones = "the image", "one: it has a label"
         raise DataError(
-            f"The run was trained on all {counted(num_known, 'image')}, or on nearly the same ones: they have labels.\n"
-            f"Give images that it has not seen."
+            f"The run was trained on {images}, or on nearly the same {ones}.\nGive images that it has not seen."
         )
     if not keys:
         raise DataError("No image could be used, so none is suggested.")

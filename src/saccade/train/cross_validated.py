@@ -1,9 +1,9 @@
 """What the folds of a run gave: every image's answer by a model that has not seen it, and the figure of all of them.
 
 The figure is that of the procedure (this configuration, on nearly as many images), not of one model. How far it lies
-from what the run for use is worth cannot be computed from folds alone: their models share most of their images (Bengio
-and Grandvalet 2004, JMLR 5), so neither their spread nor the interval of the figure holds what other images would
-change.
+from what the run for use is worth cannot be computed from folds alone: what judges one model trains the others, and
+from four folds on they share most of their images (Bengio and Grandvalet 2004, JMLR 5), so neither their spread nor the
+interval of the figure holds what other images would change.
 """
 
 import math
@@ -25,10 +25,16 @@ from ..evaluate.verdict import AnyMetrics, verdicts
 from ..runs.folds_folder import FoldsVerdict, FoldVerdict
 
 SMALLEST_SLOPE = 1e-3
-SHARED = (
-    "Their models share most of their images, so neither this nor the interval says what other training images or "
-    "another seed would change."
-)
+UNKNOWN = "neither this nor the interval says what other training images or another seed would change."
+
+
+def shared_sentence(num_folds: int) -> str:
+    """Why the spread of so many folds does not say all. Of k equal folds two models share (k - 2) / (k - 1) of their
+    images."""
+    if num_folds == 2:
+        return f"The images that one model learned from judge the other, so {UNKNOWN}"
+    share = "about half" if num_folds == 3 else "most"
+    return f"Their models share {share} of their images, so {UNKNOWN}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +104,7 @@ class CrossValidated:
         if isinstance(metrics, NumberMetrics):
             return (
                 f"The folds lie between {figure(min(values))} and {figure(max(values))} (standard deviation "
-                f"{deviation:.3g}). {SHARED}"
+                f"{deviation:.3g}). {shared_sentence(len(self.folds))}"
             )
         if not isinstance(metrics, LabelMetrics):
             by_chance = math.sqrt(np.mean([metrics.top1 * (1 - metrics.top1) / fold.num_judged for fold in self.folds]))
@@ -106,7 +112,7 @@ class CrossValidated:
             chance = f"; chance alone gives {100 * by_chance:.1f} in folds of {counted(few, 'image')}"
         return (
             f"The folds lie between {percent(min(values))} and {percent(max(values))} % (standard deviation "
-            f"{100 * deviation:.1f} points{chance}). {SHARED}"
+            f"{100 * deviation:.1f} points{chance}). {shared_sentence(len(self.folds))}"
         )
 
 

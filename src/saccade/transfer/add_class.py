@@ -212,6 +212,9 @@ def _images(
     dealt = deal_out(joined, scan, new_N, config.seed, fractions)
     trained = {row.tobytes() for row in seen.pixels_NB[seen.part_N < SPLITS.index("test")]}
     held_out = [[index for index in part if scan.pixel_digest_N[index].tobytes() not in trained] for part in dealt[1:]]
+    if num_known := sum(map(len, dealt[1:])) - sum(map(len, held_out)):
+        images = "1 image of the new classes is" if num_known == 1 else f"{num_known:,} images of the new classes are"
+        progress.note(f"{images} not used: equal to one that the run has learned from, so not to be held out")
     whole = (parts[0] + dealt[0], parts[1] + held_out[0], parts[2] + held_out[1])
     split = split_into(joined, scan, whole, "as the run had them; new classes dealt out by content")
     for text in split.notes:

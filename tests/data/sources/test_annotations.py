@@ -141,3 +141,24 @@ def test_an_uploaded_file_is_found_with_and_without_what_the_upload_puts_before_
     source = open_source(str(write(tmp_path / "export.json", tasks)))
     assert [source.classes[source.record(index).label] for index in range(2)] == ["cat", "dog"]
     assert all(source.read(index) for index in range(2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("choices", {"choices": "cat"}), ("choices", {}), ("rectanglelabels", {"rectanglelabels": "cat"})],
+)
+def test_choices_that_are_no_list_are_not_taken_for_none(tmp_path: Path, kind: str, value: dict[str, Any]):
+    plant(tmp_path, "a.png", "b.png")
+    path = write(tmp_path / "p.json", [task("a.png", [choice("cat")]), task("b.png", [{"type": kind, "value": value}])])
+    assert refusal(path).splitlines()[0] == (
+        f"{path} is not read as annotations: task 2 has '{kind}' without a list of names."
+    )
+
+
+def test_parts_of_a_result_that_name_no_class_are_passed_over(tmp_path: Path):
+    plant(tmp_path, "a.png", "b.png")
+    rating = {"type": "rating", "value": {"rating": 4}}
+    text = {"type": "textarea", "value": {"text": ["blurred"]}}
+    tasks = [task("a.png", [choice("cat"), rating]), task("b.png", [text, choice("dog")])]
+    source = open_source(str(write(tmp_path / "p.json", tasks)))
+    assert [source.classes[source.record(index).label] for index in range(2)] == ["cat", "dog"]

@@ -248,6 +248,10 @@ SLIPS = {
         "Put names that contain a comma into double quotes."
     ),
     "file,label\na.png,\nb.png,dog\n": "{csv}, line 2 has no label for a.png.\nFill it in, or remove the row.",
+    "file,label\na.png,\nb.png,dog;cat\n": (
+        "{csv}, line 2 has no label for a.png.\nFill it in, or remove the row.\n"
+        "Or, where an image may have several labels, or none: --labels several."
+    ),
     "file,label\n ,cat\nb.png,dog\n": "{csv}, line 2 names no file.\nFill it in, or remove the row.",
     "file,label\na.png,cat\nb.png,dog\n./a.png,cat\n": (
         "{csv}, line 4 lists a.png again.\nKeep one row for each file."

@@ -14,6 +14,7 @@ from saccade.data.checkup.inspection import inspect_source
 from saccade.data.labels import labels_of
 from saccade.data.opening_line import opening_line
 from saccade.data.source import open_source
+from saccade.data.sources.shared.listing import one_class_is_enough
 
 
 def write_images(folder: Path, num: int) -> None:
@@ -194,3 +195,24 @@ def test_equal_images_with_other_numbers_are_told(tmp_path: Path):
     found = {finding.kind: finding for finding in inspection.findings}
     assert found["same_image_in_two_classes"].notes == ("0, 1",)
     assert "class_of_one_image" not in found
+
+
+def test_numbers_that_hardly_differ_are_refused(tmp_path: Path):
+    """Their squares are 0 in floating point, and so would be the scale that they are learned on."""
+    path = table(tmp_path, ["1e-200", "3e-200", "2e-200"])
+    with pytest.raises(DataError) as caught:
+        open_source(f"{path}?target=number", several=True)
+    assert caught.value.message == (
+        f"{path}?target=number: its numbers differ by 2e-200 at most, which is too little to be learned.\n"
+        f"Check them, or write the numbers in a smaller unit."
+    )
+    assert open_source(f"{table(tmp_path, ['1e-90', '3e-90', '2e-90'])}?target=number", several=True).task.is_number
+
+
+def test_one_number_or_grade_for_all_images_judges_a_run(tmp_path: Path):
+    path = table(tmp_path, ["2", "2", "2"])
+    with one_class_is_enough():
+        assert open_source(f"{path}?target=number", several=True).record(1).value == 2
+        assert open_source(f"{path}?target=grade").classes == ("2",)
+    with pytest.raises(DataError, match="has one grade only; 2 to 50 are told apart"):
+        open_source(f"{path}?target=grade")

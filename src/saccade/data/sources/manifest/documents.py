@@ -115,15 +115,19 @@ def _of_annotations(task: dict[str, Any], number: int) -> tuple[str, ...]:
 
 
 def _labels_of(result: Any, number: int) -> list[str]:
-    """The labels in a result: choices, and those of regions; each part has them under the name of its type."""
+    """The labels in a result: choices, and those of regions; each part has them under the name of its type. Other parts
+    (a rating, a text) are passed over."""
     if not isinstance(result, list) or not all(isinstance(part, dict) for part in result):
         raise NotAnnotations(f"task {number:,} has an annotation without a list 'result'")
     found: list[str] = []
     for part in result:
         value = part.get("value")
-        labels = value.get(part.get("type")) if isinstance(value, dict) else None
+        kind = part.get("type")
+        labels = value.get(kind) if isinstance(value, dict) and isinstance(kind, str) else None
         if isinstance(labels, list) and all(isinstance(label, str) for label in labels):
             found += labels
+        elif kind == "choices" or (labels is not None and str(kind).endswith("labels")):
+            raise NotAnnotations(f"task {number:,} has '{kind}' without a list of names")
     return found
 
 

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from ....core.errors import DataError, printable, typed_word
 from ...limits import MAX_CLASS_NAME_CHARACTERS, MAX_FILE_NAME_CHARACTERS
 from ..shared.label_lists import ONE, SEVERAL, LabelValue, SettledLabels, settle_labels
-from ..shared.listing import LIST_SIGNS, UNSPLIT, PackedNames, parse_split, split_number
+from ..shared.listing import LIST_SIGNS, SEPARATORS, UNSPLIT, PackedNames, parse_split, split_number
 from ..shared.targets import parse_number
 from .columns import FALSE_WORDS, ONE_HOT, TRUE_WORDS, Columns, how_to_choose, is_group_like, true_split
 from .files import FileFinder, plain_name
 from .tables import Table
 
 NO_GROUP = -1
+EMPTY_LISTS = "\nOr, where an image may have several labels, or none: --labels several."
 MAX_COMPARED_VALUES = 10_000  # of a column that is not used, in which a value is looked for that occurs twice
 
 
@@ -43,7 +44,9 @@ class ManifestRows:
         classes = list(self._classes) if self._classes and (has_several or wanted == SEVERAL) else ()
         settled = settle_labels(where, values, wanted, classes)
         if self._slips.first and not settled.task.is_several:
-            raise DataError(self._slips.first)
+            has_lists = any(sign in value for sign in SEPARATORS for value in values if value)
+            may_be_empty = "" in values and has_lists and wanted != ONE
+            raise DataError(self._slips.first + (EMPTY_LISTS if may_be_empty else ""))
         return settled
 
     def told_empty(self, classes: Sequence[str]) -> list[str]:

@@ -246,7 +246,8 @@ _ONE_IS_ENOUGH: ContextVar[bool] = ContextVar("one class is enough", default=Fal
 
 @contextmanager
 def one_class_is_enough() -> Iterator[None]:
-    """In the enclosed work a source may have a single class: its images are asked for, or added to others."""
+    """In the enclosed work a source may have a single class, grade or number: its images are asked for, added to
+    others, or judge a run that knows more."""
     token = _ONE_IS_ENOUGH.set(True)
     try:
         yield
@@ -254,10 +255,15 @@ def one_class_is_enough() -> Iterator[None]:
         _ONE_IS_ENOUGH.reset(token)
 
 
+def is_one_enough() -> bool:
+    """Whether a source may have a single class just now."""
+    return _ONE_IS_ENOUGH.get()
+
+
 def check_classes(where: str, classes: Sequence[str], remedy: str) -> None:
     """Raise DataError where there is a single class, unless one is enough, more than MAX_CLASSES, or a name that is no
     text or too long."""
-    if len(classes) == 1 and not _ONE_IS_ENOUGH.get():
+    if len(classes) == 1 and not is_one_enough():
         raise DataError(
             f"{where} has one class only, '{printable(classes[0])}': there is nothing to tell apart.\n{remedy}"
         )

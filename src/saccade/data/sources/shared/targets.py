@@ -84,10 +84,10 @@ def number_hint(classes: Sequence[str], num_images: int) -> str:
     )
 
 
-def order_of_grades(where: str, names: Sequence[str]) -> list[int]:
+def order_of_grades(where: str, names: Sequence[str], fewest: int = 2) -> list[int]:
     """The place among the grades of each name, by the first number in it. Raises DataError where one has none, two have
-    the same, or there are too few or too many to be grades."""
-    if not 2 <= len(names) <= MAX_GRADES:
+    the same, or there are fewer than `fewest` or too many to be grades."""
+    if not fewest <= len(names) <= MAX_GRADES:
         what = "one grade only" if len(names) == 1 else f"{len(names):,} different grades"
         remedy = "List images of another grade." if len(names) < 2 else "Learn them as numbers: --target number."
         raise DataError(f"{where} has {what}; 2 to {MAX_GRADES} are told apart.\n{remedy}")
