@@ -192,7 +192,7 @@ def run_campaign(
     with tempfile.TemporaryDirectory(prefix="saccade-campaign-") as base, Reader(check, limits) as reader:
         for name, kind in kinds.items():
             for number in range(first, first + num_mutations):
-                folder = Path(base) / f"{name.replace(' ', '-')}-{number}"
+                folder = Path(base) / f"mutation-{name.replace(' ', '-')}-{number}"  # no name of a folder of labels
                 write_mutation(kind, name, seed, number, folder)
                 answer = reader.read(name, folder)
                 label = f"{name}/{number}"

@@ -301,17 +301,18 @@ def test_what_to_label_next_is_unlike_what_is_known_and_says_the_number(
 def test_evaluate_refuses_what_is_for_classes_before_it_opens_the_images(
     trained: api.TrainResult, tmp_path: Path, saccade: Callable, option: str
 ):
+    (tmp_path / "empty").mkdir()
     found = saccade(
         "evaluate",
         trained.run_dir,
-        tmp_path / "gone",
+        tmp_path / "empty",
         option,
         tmp_path / ("page.html" if option == "--report" else "new.csv"),
     )
     assert found.status == 2
     assert found.output == ""
     assert found.errors.strip() == f"error: {refusal(f'evaluate {option}', 'number')}"
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
 def test_classes_are_not_checked_or_added_by_images_of_numbers(tmp_path: Path, folder: Path):
