@@ -10,6 +10,7 @@ with further images, of which none is read; PAM (P7) and floating point (Pf, PF)
 """
 
 import re
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -27,6 +28,11 @@ HEADER = {
     for is_bitmap in (True, False)
 }
 COMMENT = re.compile(rb"#[^\r\n]*")
+SPACES = b" \t\n\v\f\r"
+SPACE = re.compile(rb"[ \t\n\v\f\r]")
+PIECE_BYTES = 1 << 20  # of text that becomes numbers at a time
+TOO_LONG = re.compile(rb"[1-9]\d{9}")  # a number far above all that are read
+NOTHING = np.zeros(0, np.int64)
 PLAIN_VALUES = re.compile(rb"[\d \t\n\v\f\r]*")
 FURTHER_IMAGES = "it holds further images; the first one is read."
 
@@ -44,7 +50,7 @@ def read_netpbm(content: bytes, key: str) -> StoredImage:
     num_channels = 3 if kind in (3, 6) else 1
     shape = (height_px, width_px, num_channels)
     if kind <= 3:
-        values = _plain_values(content[header.end() :], height_px * width_px * num_channels, kind == 1)
+        values = _plain_values(content[header.end() :], height_px * width_px * num_channels, largest, kind == 1)
         return stored_array(_scaled(values.reshape(shape), largest, kind == 1))
     row_bytes = -(-width_px // 8) if kind == 4 else width_px * num_channels * (2 if largest > 255 else 1)
     end = header.end() + height_px * row_bytes
@@ -59,18 +65,32 @@ def read_netpbm(content: bytes, key: str) -> StoredImage:
     return StoredImage(pixels=stored.pixels, mode=stored.mode, notes=(FURTHER_IMAGES,)) if has_more else stored
 
 
-def _plain_values(text: bytes, num_values: int, is_bitmap: bool) -> np.ndarray:
-    """`num_values` whole numbers that are written as text, those of a bitmap perhaps without a space between."""
+def _plain_values(text: bytes, num_values: int, largest: int, is_bitmap: bool) -> np.ndarray:
+    """`num_values` numbers that are written as text, up to `largest`; of a bitmap perhaps without a space between."""
     text = COMMENT.sub(b"", text)
     if PLAIN_VALUES.fullmatch(text) is None:
         raise ValueError("its values are no whole numbers")
     if is_bitmap:
-        values = np.frombuffer(b"".join(text.split()), np.uint8) - ord("0")
+        values = np.frombuffer(text.translate(None, SPACES), np.uint8) - ord("0")
     else:
-        values = np.fromstring(text.decode("ascii"), np.int64, sep=" ") if text.strip() else np.empty(0, np.int64)
+        values = np.concatenate([np.zeros(0, np.uint16), *_numbers(text, num_values, largest)])
     if len(values) < num_values:
         raise EOFError(f"it holds {len(values):,} values, and needs {num_values:,}")
     return values[:num_values]
+
+
+def _numbers(text: bytes, num_values: int, largest: int) -> Iterator[np.ndarray]:
+    """At least `num_values` numbers, uint16, a piece after the other: as a whole they would take eight bytes each."""
+    start = num_found = 0
+    while start < len(text) and num_found < num_values:
+        gap = SPACE.search(text, start + PIECE_BYTES)
+        part = text[start : gap.start() if gap else len(text)]
+        is_long = TOO_LONG.search(part) is not None
+        piece = np.fromstring(part.decode("ascii"), np.int64, sep=" ") if part.strip() and not is_long else NOTHING
+        if is_long or piece.max(initial=0) > largest:
+            raise ValueError(f"a value is above {largest:,}, the largest that its header allows")
+        yield piece.astype(np.uint16)
+        start, num_found = start + len(part), num_found + len(piece)
 
 
 def _scaled(value_HWC: np.ndarray, largest: int, is_bitmap: bool) -> np.ndarray:
