@@ -841,7 +841,7 @@ def predict_to_label_studio(
     check_confidence(min_confidence)
     refuse_no_images(images)
     members, classifier = _answering(runs, runtime, model)
-    classifier.task.refuse_unknown("predict --label-studio", "several labels", "grade")
+    classifier.task.refuse_unknown("predict --label-studio", "several labels", "grade", "number")
     answers = _noted_answers(members, classifier, _noted_items(images, classifier, note), note, min_confidence)
     return export_label_studio(
         path_of(out),
@@ -849,7 +849,7 @@ def predict_to_label_studio(
         classifier.classes,
         answers,
         bad or raise_bad,
-        classifier.task.is_several,
+        classifier.task,
     )
 
 

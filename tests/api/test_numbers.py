@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -166,7 +167,14 @@ def test_an_answer_is_explained_and_reported(trained: api.TrainResult, folder: P
     assert f"'angle' {value:.4g} (" in explanation.answer_words()
     assert "%" not in explanation.display_lines()[0]
     page = api.report(trained.run_dir, tmp_path / "report.html").read_text(encoding="utf-8")
-    for text in ("Mean absolute error (validation)", "angle: answer over truth", "Largest errors", "Interval for 90 %"):
+    for text in (
+        "Mean absolute error (validation)",
+        "angle: answer over truth",
+        "Largest errors",
+        "Interval for 90 %",
+        "Labels that may be wrong",
+        "None of 80 labels is suspected: none is farther off than errors explain.",
+    ):
         assert text in page
     for text in ("Confusion matrix", "Calibration error", "Accuracy", "Macro-F1"):
         assert text not in page
@@ -258,15 +266,45 @@ def test_what_is_for_classes_refuses_the_run_before_it_reads_an_image(
 ):
     gone, run = tmp_path / "gone", trained.run_dir
     calls = calls_for_classes(run, tmp_path)
-    calls["predict --label-studio"] = lambda: api.predict_to_label_studio(run, gone, tmp_path / "new")
     calls["predict --fiftyone"] = lambda: api.predict_to_fiftyone(run, gone, tmp_path / "new")
     calls["evaluate --curves"] = lambda: api.write_curves(evaluation, tmp_path / "curves.csv")
-    calls["Telling wrong labels"] = evaluation.suspected_labels
     for what, call in calls.items():
         with pytest.raises(UsageError) as error:
             call()
         assert error.value.message == refusal(what, "number")
     assert not list(tmp_path.iterdir())
+
+
+def test_label_studio_is_given_numbers_and_gives_them_back(trained: api.TrainResult, folder: Path):
+    files = sorted((folder / "more" / "images").glob("*.png"))[:6]
+    said = {answer.key: answer for answer in api.predict(trained.run_dir, files) if isinstance(answer, Prediction)}
+    out = folder / "more" / "tasks.json"
+    written = api.predict_to_label_studio(trained.run_dir, files, out)
+    tasks = json.loads(out.read_text())
+    assert written.num_answered == len(tasks) == 6
+    for task, answer in zip(tasks, said.values(), strict=True):
+        if answer.answer is None:
+            assert "predictions" not in task
+            continue
+        (prediction,) = task["predictions"]
+        assert prediction["result"] == [
+            {"from_name": "number", "to_name": "image", "type": "number", "value": {"number": answer.value}}
+        ]
+    configuration = ElementTree.parse(f"{out}.xml").getroot()  # noqa: S314  written here
+    assert [dict(field.attrib) for field in configuration.iter("Number")] == [
+        {"name": "number", "toName": "image", "step": "0.001"}
+    ]
+    accepted = [
+        {"data": task["data"], "annotations": [{"result": task["predictions"][0]["result"]}]}
+        for task in tasks
+        if "predictions" in task
+    ]
+    back = folder / "more" / "accepted.json"
+    back.write_text(json.dumps(accepted))
+    source = open_source(f"{back}?target=number", several=True)
+    expected = [answer.value for answer in said.values() if answer.answer is not None]
+    assert len(expected) > 2
+    assert [source.record(index).value for index in range(len(source))] == pytest.approx(expected)
 
 
 def test_what_to_label_next_is_unlike_what_is_known_and_says_the_number(

@@ -157,6 +157,7 @@ def test_crops_and_ensembles_answer_by_mean_probability(trained: api.TrainResult
 
 def test_the_report_has_every_class_and_no_matrix(trained: api.TrainResult):
     page = api.report(trained.run_dir).read_text(encoding="utf-8")
+    assert "Labels that may be wrong" in page
     assert "<h1>mAP " in page
     assert "Precision over recall" in page
     assert 'id="confusion"' not in page

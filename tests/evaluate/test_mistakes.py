@@ -14,12 +14,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tests.evaluate.cleanlab_table import read_cases
 
+from saccade.core.task import Task
 from saccade.evaluate.label_errors import suspect_labels
 from saccade.evaluate.mistakes import (
     cross_validated_probabilities,
     find_mistakes,
     mistakes_csv,
+    name_suspects,
     safe_cell,
+    suspect_answers,
     write_mistakes,
 )
 
@@ -33,6 +36,29 @@ def noisy_case(seed, num=300, num_classes=4, num_flipped=15):
     labels = truth.copy()
     labels[:num_flipped] = (labels[:num_flipped] + 1) % num_classes
     return softmax(logits, axis=1), labels
+
+
+def test_labels_of_every_kind_are_suspected_by_what_is_said_of_their_images():
+    draw = np.random.default_rng(3)
+    label_NK = draw.integers(2, size=(400, 3))
+    label_NK[:, 2] = 1  # of one side only: nothing tells
+    probability_NK = 1 / (1 + np.exp(-(draw.normal(0, 1, (400, 3)) + np.where(label_NK, 5, -5))))
+    given_NK, several = label_NK.copy(), Task(kind="several labels")
+    given_NK[:12, 0] ^= 1
+    found = suspect_answers(several, probability_NK, given_NK)
+    assert set(found.position_S.tolist()) == set(range(12))
+    named = name_suspects(several, found.listed(), probability_NK, given_NK, [f"{i}" for i in range(400)], list("abc"))
+    assert {(one.key, one.label, one.suggested) for one in named} == {
+        (f"{i}", *(("a", "not a") if given_NK[i, 0] else ("not a", "a"))) for i in range(12)
+    }
+    value_N = draw.uniform(0, 100, 400)
+    said_N = value_N + draw.normal(0, 2, 400)
+    given_N, number = value_N.copy(), Task(kind="number")
+    given_N[:12] = (given_N[:12] + 50) % 100
+    far = suspect_answers(number, said_N[:, None], given_N)
+    assert set(far.position_S.tolist()) == set(range(12))
+    told = name_suspects(number, far.listed(), said_N[:, None], given_N, [""] * 400, ["size"])
+    assert [one.numbers for one in told] == [(given_N[one.position], said_N[one.position]) for one in told]
 
 
 @pytest.mark.parametrize("case", read_cases())

@@ -15,11 +15,11 @@ from ..evaluate.by_threshold import Answered, confusion_by_threshold
 from ..evaluate.calibration import Selective, answering_at
 from ..evaluate.copies import NO_COPIES, WithoutCopies
 from ..evaluate.costs import Costs
-from ..evaluate.label_errors import SuspectedLabels, suspect_labels
+from ..evaluate.label_errors import SuspectedLabels
 from ..evaluate.label_metrics import LabelMetrics
 from ..evaluate.label_mistakes import LabelMistake, find_label_mistakes
 from ..evaluate.metrics import compute_metrics
-from ..evaluate.mistakes import Mistake, find_mistakes
+from ..evaluate.mistakes import Mistake, find_mistakes, suspect_answers
 from ..evaluate.novelty import unlike_sentence
 from ..evaluate.number_metrics import NumberMetrics
 from ..evaluate.number_words import NumberMistake, find_number_mistakes
@@ -388,9 +388,10 @@ class Evaluation(Displayed):
         return find_number_mistakes(self.probabilities()[:, 0], self.label_N, self.keys)
 
     def suspected_labels(self) -> SuspectedLabels:
-        """Which labels of the judged images are probably wrong, as `mistakes` marks them. Of one label an image."""
-        self.task.refuse_unknown("Telling wrong labels")
-        return suspect_labels(self.probabilities(), self.label_N)
+        """Which labels of the judged images are probably wrong; of one label an image, as `mistakes` marks them. Raises
+        UsageError of grades, of which near ones are mixed up."""
+        self.task.refuse_unknown("Telling wrong labels", "several labels", "number")
+        return suspect_answers(self.task, self.probabilities(), self.label_N)
 
 
 def _error_json(name: str, gain: Gain | None, are_numbers: bool) -> dict[str, float | None]:

@@ -2,10 +2,10 @@
 
 Label Studio (labelstud.io/guide/predictions): a list of tasks, each with its image, the answer as a choice and its
 probability as the score, by which tasks can be sorted. Of several labels all that are said are choices, and the score
-is the probability of the least sure yes or no. Beside it stands the labelling configuration that the choices
-are for. FiftyOne: FiftyOneImageClassificationDataset, `data/` with copies of the images, and `labels.json`. Both are
-written as answers come; images that cannot be used are not in them, and one without an answer has no pre-annotation,
-or no label.
+is the probability of the least sure yes or no. A number is a number, without a score. Beside it stands the labelling
+configuration that the answers are for. FiftyOne: FiftyOneImageClassificationDataset, `data/` with copies of the images,
+and `labels.json`. Both are written as answers come; images that cannot be used are not in them, and one without an
+answer has no pre-annotation, or no label.
 """
 
 import json
@@ -22,12 +22,14 @@ import numpy as np
 
 from ..core import atomic
 from ..core.errors import ImageError, UsageError, printable, shell_word
+from ..core.task import ONE_LABEL, Task
 from ..core.types import Prediction
 from ..data.images.encode import file_content
 from ..data.images.formats.table import ENDINGS as IMAGE_ENDINGS
 from ..data.sources.in_memory import HeldImage
 
-QUESTION, IMAGE = "class", "image"
+QUESTION, NUMBER, IMAGE = "class", "number", "image"
+STEP = "0.001"  # of the field for a number; Label Studio's own is 1
 LOCAL_FILES = "/data/local-files/?d="
 DATA, LABELS = "data", "labels.json"
 
@@ -54,9 +56,13 @@ def configuration_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.xml")
 
 
-def labelling_configuration(classes: Sequence[str], several: bool = False) -> str:
-    """The configuration of a Label Studio project that asks for one of `classes`, or for any number of them."""
-    choice = "multiple" if several else "single"
+def labelling_configuration(classes: Sequence[str], task: Task = ONE_LABEL) -> str:
+    """The configuration of a Label Studio project that asks for one of `classes`, for any number of them, or for a
+    number, as `task` says."""
+    if task.is_number:
+        asked = f'<Number name="{NUMBER}" toName="{IMAGE}" step="{STEP}"/>'
+        return f'<View>\n  <Image name="{IMAGE}" value="${IMAGE}"/>\n  {asked}\n</View>\n'
+    choice = "multiple" if task.is_several else "single"
     choices = "\n".join(f'    <Choice value="{escape(name)}"/>' for name in classes)
     return (
         f'<View>\n  <Image name="{IMAGE}" value="${IMAGE}"/>\n'
@@ -70,9 +76,9 @@ def export_label_studio(
     classes: Sequence[str],
     answers: Iterable[Prediction | ImageError],
     bad: Callable[[ImageError], None],
-    several: bool = False,
+    kind: Task = ONE_LABEL,
 ) -> Exported:
-    """Write `answers` as tasks with predictions to `path`; `several`: an image may have any number of labels.
+    """Write `answers` as tasks with predictions to `path`; `kind` says what is answered.
 
     Images are named relative to its folder, which Label Studio has to serve (LOCAL_FILES_DOCUMENT_ROOT). Raises
     UsageError for an image that lies elsewhere, StorageError."""
@@ -94,7 +100,7 @@ def export_label_studio(
             file.write("\n]\n")
 
     atomic.write_with(path, fill)
-    atomic.write_text(configuration_path(path), labelling_configuration(classes, several))
+    atomic.write_text(configuration_path(path), labelling_configuration(classes, kind))
     return written
 
 
@@ -102,6 +108,9 @@ def _task(answer: Prediction, model_version: str, root: Path, path: Path) -> dic
     data = {IMAGE: _image_address(answer.key, root, path)}
     if answer.answer is None:
         return {"data": data}
+    if answer.value is not None:
+        said = {"from_name": NUMBER, "to_name": IMAGE, "type": "number", "value": {"number": answer.value}}
+        return {"data": data, "predictions": [{"model_version": model_version, "result": [said]}]}
     names, score = [answer.top(1)[0][0]], answer.top(1)[0][1]
     if answer.labels is not None:
         names, score = list(answer.labels), _least_sure(answer)

@@ -12,7 +12,8 @@ import numpy as np
 from ..core import atomic
 from ..core.display import figure
 from ..core.task import ONE_LABEL, Task
-from .label_errors import LabelsInOrder, suspect_labels
+from .label_errors import LabelsInOrder, SuspectedLabels, suspect_labels, suspect_several
+from .number_errors import suspect_numbers
 from .rates import number
 from .scores import probabilities_from_logits
 
@@ -107,6 +108,34 @@ class Suspect:
             "suggested_probability": number(self.suggested_probability),
             "wrong_probability": self.wrong_probability,
         }
+
+
+def suspect_answers(task: Task, probability_NK: np.ndarray, label_N: np.ndarray) -> SuspectedLabels:
+    """The labels of judged images, of any kind, that are probably wrong, by what a classifier that has not learned from
+    them says: `probability_NK`, of numbers the numbers (N, 1)."""
+    if task.is_number:
+        return suspect_numbers(probability_NK[:, 0], label_N)
+    if task.is_several:
+        label_NK = label_N.astype(np.int64)
+        has_both_K = label_NK.min(axis=0, initial=1) < label_NK.max(axis=0, initial=0)
+        return suspect_several(probability_NK, label_NK, np.broadcast_to(has_both_K, label_NK.shape))
+    return suspect_labels(probability_NK, label_N)
+
+
+def name_suspects(
+    task: Task,
+    listed: LabelsInOrder,
+    probability_NK: np.ndarray,
+    label_N: np.ndarray,
+    keys: Sequence[str],
+    classes: Sequence[str],
+) -> list[Suspect]:
+    """The `listed` labels of `suspect_answers` in words."""
+    if task.is_number:
+        return find_suspected_numbers(listed, probability_NK[:, 0], label_N, keys)
+    if task.is_several:
+        return find_suspects_of_several(listed, probability_NK, label_N.astype(np.int64), keys, classes)
+    return find_suspects(listed, probability_NK, label_N, keys, classes)
 
 
 def find_suspects(

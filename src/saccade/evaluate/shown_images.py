@@ -9,10 +9,9 @@ import numpy as np
 
 from ..core.task import ONE_LABEL, Task
 from ..core.types import Metrics
-from .label_errors import suspect_labels
 from .label_mistakes import find_label_mistakes
 from .metrics import compute_metrics
-from .mistakes import find_mistakes
+from .mistakes import find_mistakes, suspect_answers
 from .scores import probabilities_from_logits
 
 MAX_CARDS = 12
@@ -36,8 +35,7 @@ def choose_shown(
     cells = choose_of_cells(metrics, logits_NK, label_N, temperature, task)
     suspects: list[int] = []
     if task.tells_wrong_labels:
-        suspected = suspect_labels(probabilities_from_logits(logits_NK, temperature), label_N)
-        suspects = suspected.position_S[:MAX_SUSPECTS].tolist()
+        suspects = _suspects(probabilities_from_logits(logits_NK, temperature), label_N, task)
     behind = dict.fromkeys([*suspects, *(position for positions in cells.values() for position in positions)])
     return [mistake.position for mistake in mistakes], list(behind)
 
@@ -45,11 +43,11 @@ def choose_shown(
 def choose_shown_labels(
     logits_NK: np.ndarray, label_NK: np.ndarray, classes: Sequence[str], task: Task
 ) -> tuple[list[int], list[int]]:
-    """The same of several labels: (positions of the surest mistakes, positions of the surest images of each class that
-    were missed or said for nothing), none twice."""
+    """The same of several labels: (positions of the surest mistakes, positions of labels that may be wrong and of the
+    surest images of each class that were missed or said for nothing), none twice."""
     keys = [""] * len(label_NK)
     mistakes = find_label_mistakes(logits_NK, label_NK, keys, classes, task)
-    behind: dict[int, None] = {}
+    behind = dict.fromkeys(_suspects(task.probabilities_of(logits_NK), label_NK, task))
     shown: dict[str, int] = {}
     for mistake in mistakes:
         for name, _ in (*mistake.missed, *mistake.extra):
@@ -59,12 +57,27 @@ def choose_shown_labels(
     return [mistake.position for mistake in mistakes[:MAX_CARDS]], list(behind)
 
 
-def choose_shown_numbers(said_N: np.ndarray, value_N: np.ndarray) -> tuple[list[int], list[int]]:
-    """The same of numbers: (positions of the largest errors, positions spread evenly over the range of the answers)."""
+def choose_shown_numbers(said_N: np.ndarray, value_N: np.ndarray, task: Task) -> tuple[list[int], list[int]]:
+    """The same of numbers: (positions of the largest errors, positions of numbers that may be wrong and spread evenly
+    over the range of the answers)."""
     largest = np.argsort(-np.abs(said_N - value_N), kind="stable")[:MAX_CARDS]
+    behind = dict.fromkeys([*_suspects(said_N[:, None], value_N, task), *spread_of_numbers(said_N)])
+    return largest.tolist(), list(behind)
+
+
+def spread_of_numbers(said_N: np.ndarray) -> list[int]:
+    """Positions spread evenly over the range of the answers, in their order."""
     order = np.argsort(said_N, kind="stable")
-    spread = order[np.linspace(0, len(order) - 1, min(len(order), MAX_SPREAD)).round().astype(np.int64)]
-    return largest.tolist(), spread.tolist()
+    chosen: list[int] = order[
+        np.linspace(0, len(order) - 1, min(len(order), MAX_SPREAD)).round().astype(np.int64)
+    ].tolist()
+    return chosen
+
+
+def _suspects(probability_NK: np.ndarray, label_N: np.ndarray, task: Task) -> list[int]:
+    """Positions of the images whose labels are the likeliest wrong of those suspected."""
+    positions = suspect_answers(task, probability_NK, label_N).position_S.tolist()
+    return list(dict.fromkeys(positions))[:MAX_SUSPECTS]
 
 
 def choose_of_cells(

@@ -119,6 +119,7 @@ def _label_sections(record: RunRecord, member: Member, pictures: Pictures) -> li
     mistakes = label_mistakes_section(record, member, pictures)
     return [
         mistakes,
+        suspects_section(record, pictures),
         label_classes_section(record),
         label_curves(record.task.probabilities_of(record.logits_NK), record.label_N, record.label_metrics),
         label_confidence_section(record),
@@ -127,15 +128,19 @@ def _label_sections(record: RunRecord, member: Member, pictures: Pictures) -> li
 
 def _number_sections(record: RunRecord, member: Member, pictures: Pictures) -> list[Markup]:
     """The same of numbers, which are near or far, not right or wrong."""
-    return [answers_section(record), errors_section(record, member, pictures)]
+    return [
+        answers_section(record),
+        errors_section(record, member, pictures),
+        suspects_section(record, pictures),
+    ]
 
 
 SECTIONS = {"one label": _sections, "grade": _sections, "several labels": _label_sections, "number": _number_sections}
 LEFT_OUT: dict[str, tuple[str, ...]] = {
     "one label": (),
     "grade": ("labels",),
-    "several labels": ("confusion", "labels"),
-    "number": ("confusion", "labels", "classes", "ranking", "confidence"),
+    "several labels": ("confusion",),
+    "number": ("confusion", "classes", "ranking", "confidence"),
 }
 
 

@@ -72,7 +72,8 @@ class Answers:
     def shown(self, judged: JudgedOutputs, classes: Sequence[str]) -> tuple[list[int], list[int]]:
         """Which judged images the report will show."""
         if self.task.is_number:
-            return choose_shown_numbers(self.task.probabilities_of(judged.logits_NK)[:, 0], judged.label_N)
+            said_N = self.task.probabilities_of(judged.logits_NK)[:, 0]
+            return choose_shown_numbers(said_N, judged.label_N, self.task)
         if self.task.is_several:
             return choose_shown_labels(judged.logits_NK, judged.label_N, classes, self.task)
         return choose_shown(judged.logits_NK, judged.label_N, classes, self.temperature, self.task)

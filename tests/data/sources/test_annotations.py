@@ -86,7 +86,45 @@ def test_the_short_form_is_read_too(tmp_path: Path):
     ]
 
 
+def part(kind: str, value: Any) -> dict[str, Any]:
+    return {"type": kind, "value": {kind: value}}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "numbers"),
+    [
+        ([task("a.png", [part("number", 2.5)]), task("b.png", [part("number", -1)])], [2.5, -1.0]),
+        ([task("a.png", [part("rating", 4)]), task("b.png", [part("rating", 1)])], [4.0, 1.0]),
+        ([{"image": "a.png", "number": 7}, {"image": "b.png", "number": 1e-3}], [7.0, 0.001]),
+    ],
+    ids=["numbers", "ratings", "short"],
+)
+def test_numbers_of_label_studio_are_read_where_there_are_no_labels(tmp_path: Path, tasks: Any, numbers: list[float]):
+    plant(tmp_path, "a.png", "b.png")
+    source = open_source(f"{write(tmp_path / 'a.json', tasks)}?target=number", several=True)
+    assert [source.record(index).value for index in range(2)] == numbers
+
+
+def test_a_rating_beside_labels_is_passed_over(tmp_path: Path):
+    plant(tmp_path, "a.png", "b.png")
+    tasks = [task("a.png", [choice("cat"), part("rating", 4)]), task("b.png", [choice("dog")])]
+    assert open_source(str(write(tmp_path / "a.json", tasks))).classes == ("cat", "dog")
+
+
 SLIPS: list[tuple[Any, str]] = [
+    (
+        [task("a.png", [part("number", 1)]), task("b.png", [])],
+        "task 2 has no number, and others have one; one for each image is read",
+    ),
+    (
+        [task("a.png", [part("number", 1), part("number", 2)])],
+        "task 1 has 2 numbers, and others have one; one for each image is read",
+    ),
+    (
+        [task("a.png", [part("number", 1)], [part("number", 2)])],
+        "task 1 has annotations that do not agree; settle which is right",
+    ),
+    ([task("a.png", [part("number", "1")])], "task 1 has 'number' without a number"),
     ([task("a.png")], "task 1 is not annotated; export annotated tasks only"),
     (
         [task("a.png", [choice("cat")], [choice("dog")])],

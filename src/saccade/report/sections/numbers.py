@@ -7,7 +7,7 @@ from ...core.display import figure as shown
 from ...evaluate.number_metrics import COVERED, NumberMetrics
 from ...evaluate.number_words import NumberMistake, find_number_mistakes, range_rows
 from ...evaluate.rates import percent
-from ...evaluate.shown_images import MAX_CARDS, choose_shown_numbers
+from ...evaluate.shown_images import MAX_CARDS, spread_of_numbers
 from ...explain.gradcam import EvidenceMap
 from ..charts import figure, number_chart
 from ..evidence import evidence_maps
@@ -95,9 +95,8 @@ def errors_section(record: RunRecord, member: Member, pictures: Pictures) -> Mar
 
 def _in_order(record: RunRecord, pictures: Pictures) -> Markup | None:
     """Images in the order of the numbers that were said."""
-    _, spread = choose_shown_numbers(record.numbers_N, record.label_N)
     cards = []
-    for position in spread:
+    for position in spread_of_numbers(record.numbers_N):
         words = f"{shown(float(record.numbers_N[position]))} (truth {shown(float(record.label_N[position]))})"
         picture = pictured(pictures.thumbnail(position, f"{record.keys[position]}: {words}"), words)
         if picture is not None:

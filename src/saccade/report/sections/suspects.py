@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...classify.label_check import LabelCheck
-from ...evaluate.label_errors import suspect_labels
-from ...evaluate.mistakes import Suspect, find_suspects
+from ...evaluate.mistakes import Suspect, name_suspects, suspect_answers
 from ...evaluate.scores import probabilities_from_logits
 from ...evaluate.shown_images import MAX_SUSPECTS
 from ...evaluate.verdict import percent
@@ -22,19 +21,24 @@ METHOD = (
     "looks alike, fewer are found."
 )
 METHOD_OF_NUMBERS = (
-    "Numbers are named that lie farther from what the other images say than the errors of this answer explain, and are "
-    "more likely wrong than right. A hint where to look, not a verdict."
+    "Numbers are named that lie farther from what is said of their image than the errors of these answers explain, and "
+    "are more likely wrong than right. A hint where to look, not a verdict."
 )
 
 
 def suspects_section(record: RunRecord, pictures: Pictures) -> Markup:
     """Suspected labels of the judged images, with the pictures that the run keeps."""
-    probability_NK = probabilities_from_logits(record.logits_NK, record.temperature)
-    found = suspect_labels(probability_NK, record.label_N)
-    suspects = find_suspects(found.listed(), probability_NK, record.label_N, record.keys, record.classes)
+    task = record.task
+    if task.is_one:
+        probability_NK = probabilities_from_logits(record.logits_NK, record.temperature)
+    else:
+        probability_NK = task.probabilities_of(record.logits_NK)
+    found = suspect_answers(task, probability_NK, record.label_N)
+    suspects = name_suspects(task, found.listed(), probability_NK, record.label_N, record.keys, record.classes)
     shown = [pictures.small(suspect.position) for suspect in suspects[:MAX_SUSPECTS]]
     more = "All images, those of training too: saccade evaluate RUN SOURCE --label-errors FILE."
-    return _section([found.sentence(), more], suspects, shown, pictures, found.has_enough)
+    method = METHOD_OF_NUMBERS if task.is_number else METHOD
+    return _section([found.sentence(), more], suspects, shown, pictures, found.has_enough, method)
 
 
 def checked_labels_section(checked: LabelCheck, pictures: Pictures) -> Markup:

@@ -3,7 +3,8 @@
 COCO: `images`, `annotations` and `categories`; an image has the categories of its annotations, none where it has none.
 A dictionary of file names and labels, `{"a.jpg": "cat", "b.jpg": ["cat", "dog"]}`.
 Label Studio: a list of tasks with `data.image` and `annotations`, or in short (JSON-MIN) with `image` and `choice`.
-Regions count as labels of their image. Where every image has exactly one label, that is what it has.
+Regions count as labels of their image. Where every image has exactly one label, that is what it has. Where no task of
+Label Studio has a label, its number or rating is what an image has.
 """
 
 import json
@@ -19,7 +20,10 @@ from ...images.formats.table import ENDINGS as IMAGE_ENDINGS
 MAX_DOCUMENT_BYTES = 512 << 20
 UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # what Label Studio makes of the name of a file that is uploaded
 NAMES = ("file_name", "label")
+SHORT = ("choice", "choices", "class")  # how choices are called in the short form; "class" by our own configuration
+NUMBERS = ("number", "rating")  # types of Label Studio that hold one
 Labelled = tuple[str, tuple[str, ...]]
+Said = tuple[tuple[str, ...], tuple[str, ...]]  # the labels of a task, and its numbers as texts
 Row = tuple[int, list[str]]
 
 
@@ -91,19 +95,25 @@ def _objects(document: dict[str, Any], name: str) -> list[dict[str, Any]]:
 def _tasks(document: Any, folder: Path) -> list[Labelled]:
     if not isinstance(document, list) or not all(isinstance(task, dict) for task in document):
         raise NotAnnotations("it is neither COCO's object nor a list of tasks")
-    found = []
+    files, said = [], []
     for number, task in enumerate(document, 1):
         data = task.get("data", task)
         image = data.get("image") if isinstance(data, dict) else None
-        labels = _of_annotations(task, number) if "annotations" in task else _short(task, number)
-        found.append((_local_name(_text(image, number), folder), labels))
-    return found
+        said.append(_of_annotations(task, number) if "annotations" in task else _short(task, number))
+        files.append(_local_name(_text(image, number), folder))
+    if any(labels for labels, _ in said) or not any(numbers for _, numbers in said):
+        return [(file, labels) for file, (labels, _) in zip(files, said, strict=True)]
+    for number, (_, numbers) in enumerate(said, 1):
+        if len(numbers) != 1:
+            what = f"{len(numbers)} numbers" if numbers else "no number"
+            raise NotAnnotations(f"task {number:,} has {what}, and others have one; one for each image is read")
+    return [(file, numbers) for file, (_, numbers) in zip(files, said, strict=True)]
 
 
-def _of_annotations(task: dict[str, Any], number: int) -> tuple[str, ...]:
-    """The labels on which all annotations of a task agree."""
+def _of_annotations(task: dict[str, Any], number: int) -> Said:
+    """The labels and numbers on which all annotations of a task agree."""
     answers = [
-        tuple(sorted(set(_labels_of(annotation.get("result"), number))))
+        _said(annotation.get("result"), number)
         for annotation in _objects(task, "annotations")
         if not annotation.get("was_cancelled")
     ]
@@ -114,31 +124,42 @@ def _of_annotations(task: dict[str, Any], number: int) -> tuple[str, ...]:
     return answers[0]
 
 
-def _labels_of(result: Any, number: int) -> list[str]:
-    """The labels in a result: choices, and those of regions; each part has them under the name of its type. Other parts
-    (a rating, a text) are passed over."""
+def _said(result: Any, number: int) -> Said:
+    """The labels in a result, choices and those of regions, and its numbers; each part has them under the name of its
+    type. Other parts (a text) are passed over."""
     if not isinstance(result, list) or not all(isinstance(part, dict) for part in result):
         raise NotAnnotations(f"task {number:,} has an annotation without a list 'result'")
     found: list[str] = []
+    numbers: list[str] = []
     for part in result:
         value = part.get("value")
         kind = part.get("type")
         labels = value.get(kind) if isinstance(value, dict) and isinstance(kind, str) else None
         if isinstance(labels, list) and all(isinstance(label, str) for label in labels):
             found += labels
+        elif kind in NUMBERS:
+            numbers.append(_number(labels, kind, number))
         elif kind == "choices" or (labels is not None and str(kind).endswith("labels")):
             raise NotAnnotations(f"task {number:,} has '{kind}' without a list of names")
-    return found
+    return tuple(sorted(set(found))), tuple(numbers)
 
 
-def _short(task: dict[str, Any], number: int) -> tuple[str, ...]:
-    """The labels in the short form: a text, or {"choices": [...]}."""
-    value = task.get("choice", task.get("choices"))
+def _number(value: Any, kind: str, number: int) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise NotAnnotations(f"task {number:,} has '{kind}' without a number")
+    return json.dumps(value)
+
+
+def _short(task: dict[str, Any], number: int) -> Said:
+    """The labels in the short form, a text or {"choices": [...]}, or else its number."""
+    value = next((task[name] for name in SHORT if name in task), None)
+    if value is None and (kind := next((name for name in NUMBERS if name in task), None)):
+        return (), (_number(task[kind], kind, number),)
     labels = value.get("choices") if isinstance(value, dict) else value
     labels = [labels] if isinstance(labels, str) else labels
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise NotAnnotations(f"task {number:,} has no 'annotations' and no 'choice'")
-    return tuple(dict.fromkeys(labels))
+    return tuple(dict.fromkeys(labels)), ()
 
 
 def _local_name(text: str, folder: Path) -> str:
