@@ -165,7 +165,14 @@ def evaluate(
     try:
         if endpoint is None:
             evaluation = api.evaluate(
-                runs, source, crops, _scales(scales), None, None, opened, answering, further, on_bad
+                runs,
+                source,
+                crops,
+                _scales(scales),
+                opened=opened,
+                answering=answering,
+                further=further,
+                on_bad_image=on_bad,
             )
         else:
             token = os.environ.get("SACCADE_ENDPOINT_TOKEN", "")

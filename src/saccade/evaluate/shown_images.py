@@ -30,7 +30,7 @@ def choose_shown(
     """(positions of the most confident mistakes, positions of labels that may be wrong and behind the cells of the
     confusion matrix), none twice."""
     keys = [""] * len(label_N)
-    mistakes = find_mistakes(logits_NK, label_N, keys, classes, temperature, task)[:MAX_CARDS]
+    mistakes = find_mistakes(logits_NK, label_N, keys, classes, temperature, task, with_doubts=False)[:MAX_CARDS]
     metrics = compute_metrics(logits_NK, label_N, classes, task)
     cells = choose_of_cells(metrics, logits_NK, label_N, temperature, task)
     suspects: list[int] = []

@@ -10,7 +10,6 @@ from ..classify.classifier import Member, join_members, open_member
 from ..core import atomic
 from ..core.runtime import RuntimeConfig
 from ..evaluate.ranking import rank
-from ..evaluate.scores import probabilities_from_logits
 from ..models.new_head import network_words
 from ..models.surgery import ALL
 from ..runs.names import REPORT
@@ -101,7 +100,7 @@ def report_html(record: RunRecord, member: Member) -> str:
 def _sections(record: RunRecord, member: Member, pictures: Pictures) -> list[Markup]:
     """What was answered rightly and wrongly, of one label an image."""
     mistakes = mistakes_section(record, member, pictures)  # before the matrix: its pictures come first in the budget
-    probability_NK = probabilities_from_logits(record.logits_NK, record.temperature)
+    probability_NK = record.probability_NK
     ranking = rank(probability_NK, record.label_N, record.classes, record.metrics.confusion_KK)
     promised = promised_precision(join_members([member]), [record.path], Answering().precision)
     return [
@@ -121,7 +120,7 @@ def _label_sections(record: RunRecord, member: Member, pictures: Pictures) -> li
         mistakes,
         suspects_section(record, pictures),
         label_classes_section(record),
-        label_curves(record.task.probabilities_of(record.logits_NK), record.label_N, record.label_metrics),
+        label_curves(record.probability_NK, record.label_N, record.label_metrics),
         label_confidence_section(record),
     ]
 

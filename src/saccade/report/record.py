@@ -16,6 +16,7 @@ from ..evaluate.label_metrics import LabelMetrics, compute_label_metrics
 from ..evaluate.metrics import compute_metrics
 from ..evaluate.novelty import Novelty
 from ..evaluate.number_metrics import NumberMetrics, compute_number_metrics
+from ..evaluate.scores import probabilities_from_logits
 from ..evaluate.verdict import AnyMetrics
 from ..runs.checkpoint import find_checkpoint
 from ..runs.evaluation_files import JudgedPictures, read_pictures, read_verdict
@@ -87,10 +88,18 @@ class RunRecord:
             return self.number_metrics
         return self.label_metrics if self.task.is_several else self.metrics
 
+    @property
+    def probability_NK(self) -> np.ndarray:
+        """float64: what a person sees of each judged image; of numbers the numbers, (N, 1). Computed anew: of many
+        classes it is larger than all that a record keeps."""
+        if self.task.is_one:
+            return probabilities_from_logits(self.logits_NK, self.temperature)
+        return self.task.probabilities_of(self.logits_NK)
+
     @cached_property
     def numbers_N(self) -> np.ndarray:
         """float64 (N,): the numbers that were said."""
-        return self.task.probabilities_of(self.logits_NK)[:, 0]
+        return self.probability_NK[:, 0]
 
     @cached_property
     def number_metrics(self) -> NumberMetrics:

@@ -15,7 +15,7 @@ from ...evaluate.calibration import (
     selective_sentence,
 )
 from ...evaluate.novelty import unlike_sentence
-from ...evaluate.scores import probabilities_from_logits, score_images
+from ...evaluate.scores import score_images
 from ...evaluate.thresholds import PromisedPrecision
 from ...evaluate.verdict import FEW_IMAGES, class_rows, percent
 from ..charts import Axis, Series, calibration_chart, figure, line_chart
@@ -73,7 +73,7 @@ def confidence_section(record: RunRecord, promised: PromisedPrecision | None = N
     sentences = [element("p", {}, selective_sentence(scores.confidence_N, right_N, threshold)) for threshold in SURE]
     if promised is not None:
         sentences += [element("p", {}, words) for words in _promise(scores.confidence_N, right_N, promised)]
-    probability_NK = probabilities_from_logits(record.logits_NK, record.temperature)
+    probability_NK = record.probability_NK
     charts = [_calibration(scores.confidence_N, right_N, after), _selective(scores.confidence_N, right_N)]
     return section(
         "confidence",

@@ -107,7 +107,7 @@ def _card(mistake: LabelMistake, evidence: EvidenceMap | None, pictures: Picture
 def label_confidence_section(record: RunRecord) -> Markup:
     """How far a probability can be believed: all classes together, and each class's error."""
     metrics, task = record.label_metrics, record.task
-    probability_NK = task.probabilities_of(record.logits_NK)
+    probability_NK = record.probability_NK
     words = (
         f"Expected calibration error, mean of the classes: {percent(metrics.ece)} %; log loss {metrics.loss:.3f} an "
         f"image."

@@ -6,7 +6,6 @@ import numpy as np
 
 from ...classify.label_check import LabelCheck
 from ...evaluate.mistakes import Suspect, name_suspects, suspect_answers
-from ...evaluate.scores import probabilities_from_logits
 from ...evaluate.shown_images import MAX_SUSPECTS
 from ...evaluate.verdict import percent
 from ..html import Markup, element, section
@@ -29,10 +28,7 @@ METHOD_OF_NUMBERS = (
 def suspects_section(record: RunRecord, pictures: Pictures) -> Markup:
     """Suspected labels of the judged images, with the pictures that the run keeps."""
     task = record.task
-    if task.is_one:
-        probability_NK = probabilities_from_logits(record.logits_NK, record.temperature)
-    else:
-        probability_NK = task.probabilities_of(record.logits_NK)
+    probability_NK = record.probability_NK
     found = suspect_answers(task, probability_NK, record.label_N)
     suspects = name_suspects(task, found.listed(), probability_NK, record.label_N, record.keys, record.classes)
     shown = [pictures.small(suspect.position) for suspect in suspects[:MAX_SUSPECTS]]

@@ -43,7 +43,7 @@ class Card:
 
 def said_of(record: RunRecord) -> np.ndarray:
     """int64 (N,): the class that was said of each image."""
-    probability_NK = probabilities_from_logits(record.logits_NK, record.temperature)
+    probability_NK = record.probability_NK
     found: np.ndarray = record.task.answer_of(probability_NK if record.task.is_grade else record.logits_NK)
     return found
 

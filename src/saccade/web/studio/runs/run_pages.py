@@ -12,7 +12,6 @@ from ....classify.chosen_threshold import Answering, promised_precision
 from ....classify.classifier import join_members
 from ....core.plain_numbers import whole_number
 from ....evaluate.ranking import rank
-from ....evaluate.scores import probabilities_from_logits
 from ....report.html import Markup, join, section
 from ....report.page import judged_sections
 from ....report.pictures import Pictures
@@ -151,7 +150,7 @@ def _calibration(run: Run, records: Records) -> Markup:
 
 def _ranking(run: Run, records: Records) -> Markup:
     record = records.record(run)
-    probability_NK = probabilities_from_logits(record.logits_NK, record.temperature)
+    probability_NK = record.probability_NK
     ranking = rank(probability_NK, record.label_N, record.classes, record.metrics.confusion_KK)
     return ranking_section(probability_NK, record.label_N, ranking)
 
